@@ -1,0 +1,12 @@
+// Package config holds what a Picket program knows about itself and reads its host's configuration files.
+package config
+
+// Version and Release are set by the linker. Release is "true" only in distributed builds, which refuse every
+// development root of trust.
+var (
+	Version = "0.1.0-dev"
+	Release = "false"
+)
+
+// IsRelease reports whether this is a distributed build.
+func IsRelease() bool { return Release == "true" }

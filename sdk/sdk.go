@@ -1,0 +1,283 @@
+// Package sdk is the contract between Picket and its plugins: the nouns they exchange and the interfaces they
+// implement. It needs nothing but the standard library, so the same source builds to a native process and to a WASM
+// guest. Transport lives beside it: serve (process side), guest and abi (WASM side), host (the core's side).
+//
+// # The life of an instance
+//
+//  1. New returns a fresh value; it does no work.
+//  2. The operator's configuration is decoded into Config() (defaults first, unknown keys refused) and checked.
+//  3. Validate, if implemented, checks what tags cannot say.
+//  4. Start, if implemented, gets the Host. An instance that fails to start is stopped.
+//  5. Work: Collect, Discover, Inspect and Flush, or Notify.
+//  6. Stop, if implemented, is called once; it must be safe after a failed or missing Start.
+package sdk
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Protocol is the major version of the contract that this SDK speaks. A host serves the current and the previous one.
+const Protocol = 1
+
+// Kind says what a plugin does for the product.
+type Kind string
+
+const (
+	KindCollector Kind = "collector" // measures
+	KindDiscovery Kind = "discovery" // finds devices, services and links
+	KindDetector  Kind = "detector"  // judges traffic or events
+	KindNotifier  Kind = "notifier"  // tells people or systems
+)
+
+// Plugin declares one plugin. Packages register theirs from init, because main does not run in a WASM guest.
+type Plugin struct {
+	ID      string // namespace/name, for example "picket/portscan"
+	Kind    Kind
+	Summary string // one sentence, ends in a full stop
+	// Rules are the things a detector can find. Other kinds leave it empty.
+	Rules []Rule
+	// Subscription names the records a detector wants. Other kinds leave it zero.
+	Subscription Subscription
+	// New returns a fresh instance that implements the interface of its kind.
+	New func() Instance
+}
+
+// Instance is one configured use of a plugin. It also implements Collector, Discoverer, Detector or Notifier.
+type Instance interface {
+	// Config returns a pointer to the tagged struct that receives the configuration (see package config),
+	// or nil when there is nothing to configure.
+	Config() any
+}
+
+// Rule is one thing that a detector can find.
+type Rule struct {
+	ID             string   // within the plugin, for example "vertical"
+	Purpose        string   // one sentence, ends in a full stop
+	Techniques     []string // ATT&CK ids, for example "T1046"
+	Severity       Severity // the usual one; a finding may differ
+	FalsePositives []string // known benign causes
+}
+
+// Collector measures something each time it is asked. The host calls Collect on a schedule with a deadline in ctx.
+type Collector interface {
+	Instance
+	Collect(ctx context.Context, req CollectRequest, sink SampleSink) error
+}
+
+// Discoverer finds devices inside a scope and never leaves it. Sightings are emitted as they come.
+type Discoverer interface {
+	Instance
+	Discover(ctx context.Context, scope Scope, sink SightingSink) error
+}
+
+// Detector judges batches of the records that its Subscription names. Calls come one at a time and in order of time.
+type Detector interface {
+	Instance
+	Inspect(ctx context.Context, batch Batch, sink FindingSink) error
+	// Flush is called at the end of a capture: report what is still pending and forget what was seen.
+	Flush(ctx context.Context, sink FindingSink) error
+}
+
+// Notifier delivers a notice. The class of the returned error decides whether the host tries again.
+type Notifier interface {
+	Instance
+	Notify(ctx context.Context, notice Notice) (Receipt, error)
+}
+
+// The optional parts of an instance, found by type assertion.
+type (
+	// Validator checks a decoded configuration.
+	Validator interface{ Validate() error }
+	// Starter is called once before any work.
+	Starter interface {
+		Start(ctx context.Context, host Host) error
+	}
+	// Stopper is called once at the end, also after a failed Start.
+	Stopper interface{ Stop(ctx context.Context) error }
+	// HealthChecker says whether the instance can work; nil means yes.
+	HealthChecker interface{ Health(ctx context.Context) error }
+	// Snapshotter carries state over an upgrade or a crash. Restore gets what Snapshot gave.
+	Snapshotter interface {
+		Snapshot(ctx context.Context) ([]byte, error)
+		Restore(ctx context.Context, state []byte) error
+	}
+)
+
+// Host is the narrow view of the outside world that an instance gets at Start. What the operator did not grant
+// answers with an error of class PermissionDenied.
+type Host interface {
+	Log() *slog.Logger
+	// Now is the host's clock. Detectors use the time in the records instead, so that a replay gives the same result.
+	Now() time.Time
+	// Secret returns a secret from the configuration by the name of its field.
+	Secret(name string) (string, error)
+	// State is a small key-value store that survives restarts.
+	State() State
+	// Dial opens a connection that the grants allow (permission net.dial).
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// HTTP returns a client whose connections go through Dial.
+	HTTP() *http.Client
+	// ListenICMP opens a socket for ICMP echo on "ip4" or "ip6" (permission net.raw, icmp).
+	ListenICMP(network string) (net.PacketConn, error)
+}
+
+// State is a small key-value store of one instance. Get returns nil, nil for a missing key.
+type State interface {
+	Get(key string) ([]byte, error)
+	Put(key string, value []byte) error
+}
+
+// The sinks take what a plugin emits. They return an error only when the work should stop.
+type (
+	SampleSink interface {
+		Sample(Sample) error
+	}
+	SightingSink interface {
+		Sighting(Sighting) error
+	}
+	FindingSink interface {
+		Finding(Finding) error
+	}
+)
+
+// CollectRequest says what the host wants from one collection.
+type CollectRequest struct {
+	Time     time.Time     // when the collection was due
+	Interval time.Duration // the time until the next one
+}
+
+// MetricType is the type of a series.
+type MetricType string
+
+const (
+	Gauge   MetricType = "gauge"
+	Counter MetricType = "counter" // monotonic, cumulative
+)
+
+// Sample is one measured value of a series. Name and labels follow the OpenTelemetry semantic conventions,
+// for example "system.cpu.time" with label "cpu.mode". A value that is not known is left out, never 0.
+type Sample struct {
+	Metric string            `json:"metric"`
+	Unit   string            `json:"unit,omitempty"` // UCUM, for example "s", "By", "1"
+	Type   MetricType        `json:"type"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Time   time.Time         `json:"time"`
+	Value  float64           `json:"value"`
+}
+
+// Scope limits a discovery. A Discoverer must not touch an address outside Prefixes.
+type Scope struct {
+	Prefixes []netip.Prefix
+}
+
+// Contains reports whether addr lies inside the scope.
+func (s Scope) Contains(addr netip.Addr) bool {
+	for _, p := range s.Prefixes {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// Sighting is what a discovery plugin saw of a device. The inventory merges sightings into devices.
+type Sighting struct {
+	Time     time.Time         `json:"time"`
+	IP       netip.Addr        `json:"ip,omitzero"`
+	MAC      string            `json:"mac,omitempty"` // lower case, colons
+	Hostname string            `json:"hostname,omitempty"`
+	Facts    map[string]string `json:"facts,omitempty"` // further facts, for example "rtt_seconds"
+	// Confidence is between 0 and 1.
+	Confidence float64 `json:"confidence"`
+}
+
+// Subscription names the records that a detector wants.
+type Subscription struct {
+	Flows bool `json:"flows,omitempty"`
+}
+
+// Batch carries records to a detector. Slices are only valid during the call.
+type Batch struct {
+	Capture string // names the input, for evidence
+	Flows   []Flow
+}
+
+// Severity of a finding.
+type Severity string
+
+const (
+	SeverityInfo     Severity = "info"
+	SeverityLow      Severity = "low"
+	SeverityMedium   Severity = "medium"
+	SeverityHigh     Severity = "high"
+	SeverityCritical Severity = "critical"
+)
+
+// Rank orders severities; an unknown one ranks below info.
+func (s Severity) Rank() int {
+	switch s {
+	case SeverityInfo:
+		return 1
+	case SeverityLow:
+		return 2
+	case SeverityMedium:
+		return 3
+	case SeverityHigh:
+		return 4
+	case SeverityCritical:
+		return 5
+	}
+	return 0
+}
+
+// Finding is what a detector says once. Its id is derived from what was found, so that a replay cannot double it.
+type Finding struct {
+	ID         string             `json:"id"` // set by the host when empty
+	Detector   string             `json:"detector"`
+	Rule       string             `json:"rule"`
+	Severity   Severity           `json:"severity"`
+	Risk       int                `json:"risk"`       // 0 to 100
+	Confidence float64            `json:"confidence"` // 0 to 1
+	Techniques []string           `json:"techniques"`
+	Src        string             `json:"src"` // address, or "" when there are many
+	Dst        string             `json:"dst"` // address, address:port or prefix
+	Start      time.Time          `json:"start"`
+	End        time.Time          `json:"end"`
+	Packets    []uint64           `json:"packets"` // numbers in the capture, from 1
+	Flows      []FlowRef          `json:"flows"`
+	Features   map[string]float64 `json:"features,omitempty"` // what the verdict rests on
+	Summary    string             `json:"summary"`
+}
+
+// FlowRef names a flow in the evidence of a finding.
+type FlowRef struct {
+	ID          uint64 `json:"id"`
+	CommunityID string `json:"community_id"`
+	Proto       string `json:"proto"`
+	Src         string `json:"src"` // address:port
+	Dst         string `json:"dst"`
+}
+
+// Notice is what a notifier is asked to deliver.
+type Notice struct {
+	ID       string    `json:"id"` // the same for each retry
+	Time     time.Time `json:"time"`
+	Event    string    `json:"event"` // "alert.firing", "alert.resolved", "test"
+	Severity Severity  `json:"severity"`
+	Title    string    `json:"title"`
+	Text     string    `json:"text"`
+	URL      string    `json:"url,omitempty"`   // the alert's page
+	Alert    *Finding  `json:"alert,omitempty"` // the finding that the alert rests on
+}
+
+// Receipt is what a system that was told answered.
+type Receipt struct {
+	ForeignID string `json:"foreign_id,omitempty"`
+	URL       string `json:"url,omitempty"`
+	Undoable  bool   `json:"undoable,omitempty"`
+}
