@@ -6,6 +6,8 @@ package config
 var (
 	Version = "0.1.0-dev"
 	Release = "false"
+	// RootSHA256 pins the root of trust of a distributed build: the hash of the root.json that ships beside it.
+	RootSHA256 = ""
 )
 
 // IsRelease reports whether this is a distributed build.

@@ -1,0 +1,108 @@
+# Picket: `make run` builds and starts everything, `make test` tests it. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+BIN     := bin
+VERSION := $(shell cat VERSION)
+CONFIG  := github.com/picketwatch/picket/core/kernel/config
+RELEASE ?= false
+ROOT_SHA256 ?=
+LDFLAGS := -s -w -X $(CONFIG).Version=$(VERSION) -X $(CONFIG).Release=$(RELEASE) -X $(CONFIG).RootSHA256=$(ROOT_SHA256)
+# The helpers are static; only picketd needs a C compiler, for DuckDB and SQLite.
+HELPERS := picket-agent picket picket-wasm picket-traffic picket-launch
+PLUGINS := $(sort $(patsubst %/,%,$(dir $(wildcard plugins/*/*/plugin.yaml))))
+GOSRC   := go build -trimpath -ldflags "$(LDFLAGS)"
+TOOLS   := $(CURDIR)/bin/tools
+STEP    = @printf '\033[1m==>\033[0m %s\n'
+
+.PHONY: help build run test check bench gen e2e dist clean web binaries registry tools doctor fuzz
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: doctor web binaries registry ## programs, page and the signed first-party registry, into bin/
+
+run: build ## build, start on embedded defaults and print a sign-in link
+	@exec $(BIN)/picketd --dev --data $${PICKET_DATA:-.picket} $(ARGS)
+
+doctor:
+	@internal/doctor.sh
+
+web: bin/.web
+bin/.web: $(shell find web/src web/index.html web/package.json web/package-lock.json web/vite.config.ts -type f 2>/dev/null)
+	$(STEP) "page (npm, vite)"
+	@mkdir -p $(BIN)
+	@cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@
+
+binaries: bin/.web
+	$(STEP) "programs"
+	@mkdir -p $(BIN)
+	@CGO_ENABLED=0 $(GOSRC) -o $(BIN)/ $(addprefix ./cmd/,$(HELPERS))
+	@printf '    %s\n' $(HELPERS)
+	@CGO_ENABLED=1 $(GOSRC) -o $(BIN)/ ./cmd/picketd
+	@printf '    picketd\n'
+	@mkdir -p $(BIN)/sample && cp examples/datasets/first-light/first-light.pcap $(BIN)/sample/
+
+registry: binaries
+	$(STEP) "first-party plugins, signed into $(BIN)/registry"
+	@[ -e $(BIN)/registry/metadata/root.json ] || $(BIN)/picket registry init --dir $(BIN)/registry --keys $(BIN)/registry-keys --development
+	@$(BIN)/picket plugin publish --registry $(BIN)/registry --keys $(BIN)/registry-keys $(PLUGINS)
+
+test: build ## every Go and page test, against what `build` made
+	$(STEP) "Go"
+	@PICKET_BIN=$(CURDIR)/$(BIN)/picket go test -p 2 work
+	$(STEP) "page"
+	@cd web && npm test --silent
+
+check: tools ## vet, lint, rules of the house, generated files fresh, modules tidy
+	$(STEP) "format and vet"
+	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
+	@go vet work
+	$(STEP) "lint"
+	@$(TOOLS)/golangci-lint run ./... && cd sdk && $(TOOLS)/golangci-lint run ./...
+	$(STEP) "contract"
+	@cd proto && $(TOOLS)/buf lint
+	$(STEP) "modules"
+	@GOWORK=off go mod tidy -diff && cd sdk && GOWORK=off go mod tidy -diff
+	$(STEP) "generated files"
+	@$(MAKE) gen && git diff --exit-code --stat -- sdk web/openapi.json web/src/api docs plugins
+	$(STEP) "page"
+	@cd web && npm run --silent check
+
+gen: tools ## regenerate what is generated and checked in
+	@cd proto && PATH=$(TOOLS):$$PATH buf generate
+	@go run ./internal/gen/records
+	@go run ./internal/gen/openapi
+	@cd web && npm run --silent gen
+
+e2e: build ## whole-system tests: real programs, real plugins, Chromium
+	$(STEP) "whole system"
+	@PICKET_E2E=1 go test -count=1 -timeout 20m ./internal/e2e
+	$(STEP) "pages in Chromium"
+	@cd web && npm run --silent e2e
+
+bench: build ## ratios in one run; the machine is named in the output
+	@internal/bench.sh
+
+fuzz: ## run each fuzz target for FUZZTIME (default 20s)
+	@internal/fuzz.sh $${FUZZTIME:-20s}
+
+dist: ## a tarball and a .deb under dist/, with a registry signed by a release root
+	@internal/dist.sh $(VERSION)
+
+tools: $(TOOLS)/golangci-lint $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
+$(TOOLS)/golangci-lint:
+	@GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+$(TOOLS)/buf:
+	@GOBIN=$(TOOLS) go install github.com/bufbuild/buf/cmd/buf@v1.75.0
+$(TOOLS)/protoc-gen-go:
+	@GOBIN=$(TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
+$(TOOLS)/protoc-gen-go-grpc:
+	@GOBIN=$(TOOLS) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
+
+clean: ## remove what was built (your data folder stays)
+	@chmod -R u+w $(BIN) 2>/dev/null || true
+	@rm -rf $(BIN) dist e2e-artifacts web/node_modules
