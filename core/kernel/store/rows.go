@@ -1,0 +1,240 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// User is a person who can sign in.
+type User struct {
+	ID, Tenant, Username, Role string
+	PasswordHash               string // argon2id, PHC format; empty: cannot sign in with a password
+	Disabled                   bool
+	Created                    time.Time
+}
+
+// Session is a signed-in browser. Only the hash of its secret is stored.
+type Session struct {
+	ID, Tenant, UserID string
+	Hash               []byte // SHA-256 of the secret
+	Created, LastSeen  time.Time
+	Expires            time.Time // absolute, whatever the use
+	Address, UserAgent string
+}
+
+// APIToken lets a program act with a role. Only the hash of its secret is stored.
+type APIToken struct {
+	ID, Tenant, Name, Role string
+	Hash                   []byte
+	Hint                   string // the secret's first characters, to tell tokens apart
+	CreatedBy              string
+	Created, LastUsed      time.Time
+	Expires                time.Time // zero: never
+}
+
+// OneTimeToken opens one door once: first set-up or a sign-in link.
+type OneTimeToken struct {
+	Hash             []byte
+	Tenant, Purpose  string // purpose: "setup" or "signin"
+	UserID           string // for "signin"
+	Created, Expires time.Time
+	Used             time.Time
+}
+
+// Agent is an enrolled node.
+type Agent struct {
+	ID, Tenant, Name, OS, Arch, Version string
+	Address                             string // seen at the last contact
+	PublicKey                           []byte // Ed25519
+	BearerHash                          []byte // SHA-256 of the bearer token
+	Labels                              map[string]string
+	Disabled                            bool
+	Enrolled, LastSeen                  time.Time
+	ConfigVersion                       int64
+	Status                              json.RawMessage // what the agent last reported of itself; nil when never
+}
+
+// EnrolmentToken lets one agent in once.
+type EnrolmentToken struct {
+	ID, Tenant, Name string
+	Hash             []byte
+	CreatedBy        string
+	Created, Expires time.Time
+	Used             time.Time
+	AgentID          string // who used it
+}
+
+// States of a command.
+const (
+	CommandQueued  = "queued"
+	CommandSent    = "sent" // handed to the agent; never handed out again
+	CommandDone    = "done"
+	CommandFailed  = "failed"
+	CommandRefused = "refused" // by the agent: its ceiling, an unknown type, a bad signature
+	CommandExpired = "expired"
+)
+
+// Command is an order to one agent.
+type Command struct {
+	ID, Tenant, AgentID, Type string
+	Args                      json.RawMessage
+	Issued, Expires           time.Time
+	Signature                 []byte // of the core's command key
+	State                     string
+	CreatedBy                 string
+	Sent, Finished            time.Time
+	Output                    string
+	OutputTruncated           bool
+}
+
+// Kinds of node that an assignment can name.
+const (
+	NodeServer = "server"
+	NodeAgent  = "agent"  // the agent NodeID
+	NodeAgents = "agents" // every agent of the tenant
+)
+
+// Assignment enables a plugin: one configured instance on a node. Secrets are encrypted at rest.
+type Assignment struct {
+	Instance, Tenant         string
+	Plugin, Version, Runtime string
+	NodeType, NodeID         string
+	Config                   json.RawMessage
+	Secrets                  map[string]string
+	Grants                   json.RawMessage // []sdk.Permission
+	Interval                 time.Duration
+	Enabled                  bool
+	CreatedBy                string
+	Created, Updated         time.Time
+}
+
+// States of a capture.
+const (
+	CaptureQueued  = "queued"
+	CaptureRunning = "running"
+	CaptureDone    = "done"
+	CaptureFailed  = "failed"
+)
+
+// Capture is an uploaded capture file and the job that reads it.
+type Capture struct {
+	ID, Tenant, Name, SHA256 string
+	Size                     int64
+	State                    string
+	Progress                 float64 // 0 to 1
+	Packets, Bytes, Flows    uint64
+	Undecoded                uint64
+	Truncated                bool
+	FirstPacket, LastPacket  time.Time
+	Findings                 int
+	Skipped                  string // what the verdict did not see, in words; "" when it saw everything
+	Error                    string
+	CreatedBy                string
+	Created, Started         time.Time
+	Finished                 time.Time
+}
+
+// States of an alert.
+const (
+	AlertFiring       = "firing"
+	AlertAcknowledged = "acknowledged"
+	AlertResolved     = "resolved"
+)
+
+// Alert is what findings with the same fingerprint have become.
+type Alert struct {
+	ID, Tenant, Fingerprint string
+	State                   string
+	Severity                sdk.Severity
+	Risk                    int
+	Confidence              float64
+	Title, Detector, Rule   string
+	Techniques              []string
+	Src, Dst                string
+	FirstSeen, LastSeen     time.Time
+	Count                   int
+	CaptureID               string
+	AcknowledgedBy          string
+	Created, Updated        time.Time
+}
+
+// AlertFilter narrows a list of alerts; empty fields do not.
+type AlertFilter struct {
+	State, Severity, CaptureID string
+}
+
+// Finding is a stored finding and where it came from.
+type Finding struct {
+	sdk.Finding
+	Tenant, AlertID, CaptureID string
+	Created                    time.Time
+}
+
+// States of a notice.
+const (
+	NoticeQueued    = "queued"
+	NoticeDelivered = "delivered"
+	NoticeFailed    = "failed" // will be tried again
+	NoticeDead      = "dead"   // given up
+)
+
+// Notice is one delivery to one notifier instance.
+type Notice struct {
+	ID, Tenant, AlertID string
+	Notifier            string // instance
+	Payload             sdk.Notice
+	State               string
+	Attempts            int
+	Due, LeaseUntil     time.Time
+	LastError           string
+	Receipt             *sdk.Receipt
+	Created, Updated    time.Time
+}
+
+// Device is the inventory record that sightings are merged into.
+type Device struct {
+	ID, Tenant           string
+	IPs, MACs, Hostnames []string
+	Vendor               string
+	FirstSeen, LastSeen  time.Time
+	Sources              []string // plugins that saw it
+	Facts                map[string]Fact
+}
+
+// Fact is what is known of a device, with its provenance.
+type Fact struct {
+	Value      string    `json:"value"`
+	Source     string    `json:"source"`
+	Confidence float64   `json:"confidence"`
+	Time       time.Time `json:"time"`
+}
+
+// SightingBatch is what a node saw. (Agent, Epoch, Seq) makes it count once; an empty Epoch switches that off.
+type SightingBatch struct {
+	Tenant, Agent, Epoch string
+	Seq                  uint64
+	Sightings            []Sighting
+}
+
+// Sighting is a sighting and the plugin that made it.
+type Sighting struct {
+	Plugin string `json:"plugin"`
+	sdk.Sighting
+}
+
+// AuditEntry is one line of the audit log.
+type AuditEntry struct {
+	ID, Tenant      string
+	Time            time.Time
+	Actor           string // "user:ada", "token:ci", "agent:<id>", "system"
+	Action, Object  string
+	Outcome         string // "ok", "refused", "failed"
+	Detail, Address string
+}
+
+// AuditFilter narrows the audit log; empty fields do not.
+type AuditFilter struct {
+	Actor, Action, Object, Outcome string
+}
