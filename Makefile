@@ -101,7 +101,7 @@ $(TOOLS)/buf:
 $(TOOLS)/protoc-gen-go:
 	@GOBIN=$(TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 $(TOOLS)/protoc-gen-go-grpc:
-	@GOBIN=$(TOOLS) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
+	@GOBIN=$(TOOLS) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 
 clean: ## remove what was built (your data folder stays)
 	@chmod -R u+w $(BIN) 2>/dev/null || true
