@@ -1,0 +1,161 @@
+// Package detect hands the flows of a capture to every detector and gathers what they find. In go row frames
+// (sdk/records), in the order of the capture; out come findings, each once, each with an id that depends only on the
+// capture and on what was found, so that analysing the same capture again cannot double anything.
+//
+// Each detector has its own goroutine and its own short queue, so a slow one does not hold up the others until its
+// queue is full. Analysis of a stored capture never drops: a full queue makes Frame wait.
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Detector is one running detector instance.
+type Detector interface {
+	Instance() string
+	Plugin() string
+	Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error
+	Flush(ctx context.Context, sink sdk.FindingSink) error
+}
+
+// DefaultQueue is how many frames wait for one detector.
+const DefaultQueue = 8
+
+// maxFindings bounds what one detector may report about one capture; more than that is noise, and it is counted.
+const maxFindings = 10000
+
+// Run is the analysis of one capture. Frame and Close are called from one goroutine.
+type Run struct {
+	capture string
+	lanes   []*lane
+	wg      sync.WaitGroup
+}
+
+// Result is what a run found and what it could not see.
+type Result struct {
+	Findings []sdk.Finding
+	// Failed names the detectors whose verdict is incomplete, with the reason.
+	Failed map[string]error
+	// Dropped counts findings beyond the bound, by instance.
+	Dropped map[string]int
+}
+
+// Start begins the analysis of one capture with these detectors. The id of the capture names its content (its hash),
+// because the ids of the findings derive from it. Every detector's queue holds at most queue frames.
+func Start(ctx context.Context, capture string, detectors []Detector, queue int) *Run {
+	if queue <= 0 {
+		queue = DefaultQueue
+	}
+	r := &Run{capture: capture}
+	for _, d := range detectors {
+		l := &lane{detector: d, capture: capture, frames: make(chan []byte, queue), seen: map[string]bool{}}
+		r.lanes = append(r.lanes, l)
+		r.wg.Add(1)
+		go func() {
+			defer r.wg.Done()
+			l.run(ctx)
+		}()
+	}
+	return r
+}
+
+// Frame hands one frame to every detector, waiting for those that are behind. It keeps the slice: the caller must not
+// reuse it.
+func (r *Run) Frame(ctx context.Context, frame []byte) error {
+	for _, l := range r.lanes {
+		select {
+		case l.frames <- frame:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close ends the capture: every detector is flushed, so that no state of this capture reaches the next one, and the
+// findings are returned in order of time.
+func (r *Run) Close() Result {
+	for _, l := range r.lanes {
+		close(l.frames)
+	}
+	r.wg.Wait()
+	res := Result{Failed: map[string]error{}, Dropped: map[string]int{}}
+	for _, l := range r.lanes {
+		res.Findings = append(res.Findings, l.findings...)
+		if l.err != nil {
+			res.Failed[l.detector.Instance()] = l.err
+		}
+		if l.dropped > 0 {
+			res.Dropped[l.detector.Instance()] = l.dropped
+		}
+	}
+	sort.SliceStable(res.Findings, func(i, j int) bool {
+		return res.Findings[i].Start.Before(res.Findings[j].Start)
+	})
+	return res
+}
+
+// lane is one detector's part of a run. Only its goroutine touches it until the run is closed.
+type lane struct {
+	detector Detector
+	capture  string
+	frames   chan []byte
+
+	findings []sdk.Finding
+	seen     map[string]bool
+	dropped  int
+	err      error
+}
+
+func (l *lane) run(ctx context.Context) {
+	for frame := range l.frames {
+		if l.err != nil {
+			continue // drain: one failed detector must not block the capture for the others
+		}
+		if err := l.detector.Inspect(ctx, l.capture, frame, l); err != nil {
+			l.err = fmt.Errorf("inspect: %w", err)
+		}
+	}
+	// Also after a failure: what the instance still holds of this capture must not leak into the next one.
+	if err := l.detector.Flush(ctx, l); err != nil {
+		l.err = errors.Join(l.err, fmt.Errorf("flush: %w", err))
+	}
+}
+
+// Finding takes one finding; the lane is the sink of its detector.
+func (l *lane) Finding(f sdk.Finding) error {
+	f.Detector = l.detector.Plugin() // a detector speaks only for itself
+	if f.Severity.Rank() == 0 {
+		f.Severity = sdk.SeverityInfo
+	}
+	f.Risk = min(max(f.Risk, 0), 100)
+	f.Confidence = clamp01(f.Confidence)
+	f.ID = FindingID(l.capture, f)
+	if l.seen[f.ID] {
+		return nil
+	}
+	if len(l.findings) >= maxFindings {
+		l.dropped++
+		return nil
+	}
+	l.seen[f.ID] = true
+	l.findings = append(l.findings, f)
+	return nil
+}
+
+// clamp01 also turns NaN into 0: the comparison is false for it.
+func clamp01(v float64) float64 {
+	if v >= 0 && v <= 1 {
+		return v
+	}
+	if v > 1 {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,161 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// fake is a detector that reports what it is told to and remembers what it was given.
+type fake struct {
+	name    string
+	inspect func(n int, sink sdk.FindingSink) error
+	flush   func(sink sdk.FindingSink) error
+	frames  []string
+	flushes int
+}
+
+func (f *fake) Instance() string { return f.name }
+func (f *fake) Plugin() string   { return "test/" + f.name }
+
+func (f *fake) Inspect(_ context.Context, _ string, frame []byte, sink sdk.FindingSink) error {
+	f.frames = append(f.frames, string(frame))
+	if f.inspect == nil {
+		return nil
+	}
+	return f.inspect(len(f.frames), sink)
+}
+
+func (f *fake) Flush(_ context.Context, sink sdk.FindingSink) error {
+	f.flushes++
+	if f.flush == nil {
+		return nil
+	}
+	return f.flush(sink)
+}
+
+func scan(src string, at int64) sdk.Finding {
+	return sdk.Finding{Rule: "vertical", Severity: sdk.SeverityHigh, Src: src, Dst: "10.0.0.2", Start: time.Unix(at, 0), End: time.Unix(at+9, 0)}
+}
+
+func analyse(t *testing.T, frames int, ds ...Detector) Result {
+	t.Helper()
+	r := Start(context.Background(), "sha256:aa", ds, 2)
+	for i := range frames {
+		if err := r.Frame(context.Background(), fmt.Appendf(nil, "frame %d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r.Close()
+}
+
+func TestEveryDetectorSeesEveryFrameInOrder(t *testing.T) {
+	a, b := &fake{name: "a"}, &fake{name: "b"}
+	analyse(t, 50, a, b)
+	for _, d := range []*fake{a, b} {
+		if len(d.frames) != 50 || d.flushes != 1 {
+			t.Fatalf("%s: %d frames, %d flushes", d.name, len(d.frames), d.flushes)
+		}
+		for i, f := range d.frames {
+			if f != fmt.Sprintf("frame %d", i) {
+				t.Fatalf("%s: frame %d is %q", d.name, i, f)
+			}
+		}
+	}
+}
+
+func TestAFindingCountsOnce(t *testing.T) {
+	d := &fake{name: "a"}
+	d.inspect = func(_ int, sink sdk.FindingSink) error { return sink.Finding(scan("10.0.0.1", 100)) }
+	d.flush = func(sink sdk.FindingSink) error {
+		if err := sink.Finding(scan("10.0.0.9", 50)); err != nil {
+			return err
+		}
+		return sink.Finding(scan("10.0.0.1", 100))
+	}
+	res := analyse(t, 3, d)
+	if len(res.Findings) != 2 {
+		t.Fatalf("want 2 findings, got %d", len(res.Findings))
+	}
+	if res.Findings[0].Src != "10.0.0.9" {
+		t.Error("findings are not in order of time")
+	}
+	again := analyse(t, 3, d)
+	if again.Findings[1].ID != res.Findings[1].ID {
+		t.Error("the same capture gave another id")
+	}
+	if res.Findings[0].ID == res.Findings[1].ID {
+		t.Error("two findings share an id")
+	}
+}
+
+func TestADetectorSpeaksOnlyForItself(t *testing.T) {
+	d := &fake{name: "a"}
+	d.flush = func(sink sdk.FindingSink) error {
+		return sink.Finding(sdk.Finding{ID: "mine", Detector: "picket/portscan", Severity: "loud", Risk: 900, Confidence: math.NaN()})
+	}
+	f := analyse(t, 0, d).Findings[0]
+	if f.Detector != "test/a" || f.ID == "mine" || f.Severity != sdk.SeverityInfo || f.Risk != 100 || f.Confidence != 0 {
+		t.Fatalf("hostile fields survived: %+v", f)
+	}
+}
+
+func TestOneFailingDetectorDoesNotStopTheOthers(t *testing.T) {
+	broken := &fake{name: "broken"}
+	broken.inspect = func(n int, _ sdk.FindingSink) error {
+		if n == 2 {
+			return sdk.Errorf(sdk.Temporary, "instance is restarting")
+		}
+		return nil
+	}
+	good := &fake{name: "good"}
+	res := analyse(t, 40, broken, good)
+	if len(good.frames) != 40 {
+		t.Errorf("the good one saw %d frames", len(good.frames))
+	}
+	if len(broken.frames) != 2 || broken.flushes != 1 {
+		t.Errorf("the broken one saw %d frames, %d flushes", len(broken.frames), broken.flushes)
+	}
+	if sdk.ClassOf(res.Failed["broken"]) != sdk.Temporary || res.Failed["good"] != nil {
+		t.Errorf("failed: %v", res.Failed)
+	}
+}
+
+func TestFrameGivesUpWithItsContext(t *testing.T) {
+	block := make(chan struct{})
+	d := &fake{name: "slow"}
+	d.inspect = func(int, sdk.FindingSink) error { <-block; return nil }
+	r := Start(context.Background(), "c", []Detector{d}, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var err error
+	for i := 0; i < 4 && err == nil; i++ { // one in work, one queued, then it must wait
+		err = r.Frame(ctx, []byte("x"))
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	close(block)
+	r.Close()
+}
+
+func TestFloodOfFindingsIsBoundedAndCounted(t *testing.T) {
+	d := &fake{name: "noisy"}
+	d.flush = func(sink sdk.FindingSink) error {
+		for i := range maxFindings + 7 {
+			if err := sink.Finding(scan("10.0.0.1", int64(i))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	res := analyse(t, 0, d)
+	if len(res.Findings) != maxFindings || res.Dropped["noisy"] != 7 {
+		t.Fatalf("%d kept, %d dropped", len(res.Findings), res.Dropped["noisy"])
+	}
+}

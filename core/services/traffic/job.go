@@ -1,0 +1,137 @@
+package traffic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// PacketError says at which packet the analysis of a capture ended.
+type PacketError struct {
+	Packet uint64
+	Err    error
+}
+
+func (e *PacketError) Error() string { return e.Err.Error() }
+func (e *PacketError) Unwrap() error { return e.Err }
+
+// attempt analyses a capture once. Even when the worker dies, the findings up to that point are in the outcome.
+func (s *Service) attempt(ctx context.Context, c Capture) (Capture, Outcome, error) {
+	file, err := s.Open(c)
+	if err != nil {
+		return c, Outcome{}, fmt.Errorf("open the stored capture: %w", err)
+	}
+	defer file.Close()
+	// Whatever ends this attempt, the worker must be gone before the next one starts.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w, err := startWorker(ctx, s.cfg.Worker(), file)
+	if err != nil {
+		return c, Outcome{}, fmt.Errorf("start the traffic worker: %w", err)
+	}
+	analysis := s.cfg.Analyse(ctx, c)
+	err = s.follow(ctx, w.out, analysis, &c)
+	if err != nil {
+		cancel() // a worker that is still talking has nothing more to say
+	}
+	grace := time.AfterFunc(exitGrace, cancel)
+	defer grace.Stop()
+	exit := w.wait()
+	out := analysis.Close()
+	return c, out, verdict(err, exit, c, w.stderr.String())
+}
+
+// verdict turns how the conversation ended and how the process ended into one error for the page.
+func verdict(err, exit error, c Capture, stderr string) error {
+	var told *workerError
+	switch {
+	case err == nil:
+		return nil // it said done; how it exits after that changes nothing
+	case errors.As(err, &told):
+		return &PacketError{Packet: told.Packet, Err: told}
+	case errors.Is(err, errDied):
+		how := "without a word"
+		if exit != nil {
+			how = exit.Error()
+		}
+		msg := fmt.Sprintf("the traffic worker died after packet %d (%s); the capture may be damaged or made to break decoders", c.Packets, how)
+		if line := firstLine(stderr); line != "" {
+			msg += "; it last said: " + line
+		}
+		return &PacketError{Packet: c.Packets, Err: errors.New(msg)}
+	default:
+		return &PacketError{Packet: c.Packets, Err: fmt.Errorf("after packet %d: %w", c.Packets, err)}
+	}
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	if len(s) > 200 {
+		s = s[:200]
+	}
+	return s
+}
+
+// follow reads the worker's messages until it says done, and keeps the job's figures.
+func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Capture) error {
+	in := newMessages(r, s.cfg.Stall)
+	saved := s.cfg.Now()
+	for {
+		m, err := in.next()
+		if err != nil {
+			return err
+		}
+		switch m.kind {
+		case msgFrame:
+			if err := a.Frame(ctx, m.body); err != nil {
+				return fmt.Errorf("hand flows to the detectors: %w", err)
+			}
+		case msgProgress:
+			if err := c.progress(m.body); err != nil {
+				return err
+			}
+			if now := s.cfg.Now(); now.Sub(saved) >= progressEvery {
+				saved = now
+				s.save(ctx, *c)
+			}
+		case msgDone:
+			return c.done(m.body)
+		case msgError:
+			return decodeError(m.body)
+		}
+	}
+}
+
+func (c *Capture) progress(body []byte) error {
+	var p progressMessage
+	if err := decode(body, &p); err != nil {
+		return err
+	}
+	c.Packets, c.Flows = p.Packets, p.Flows
+	if p.Total > 0 {
+		// Not quite 1 before the findings are stored.
+		c.Progress = min(float64(p.BytesRead)/float64(p.Total), 0.99)
+	}
+	return nil
+}
+
+func (c *Capture) done(body []byte) error {
+	var d doneMessage
+	if err := decode(body, &d); err != nil {
+		return err
+	}
+	c.Packets, c.Bytes, c.Flows, c.Undecoded = d.Packets, d.Bytes, d.Flows, d.Undecoded
+	c.First, c.Last = utc(d.First), utc(d.Last)
+	c.Truncated = d.Truncated
+	return nil
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}

@@ -1,0 +1,126 @@
+package traffic
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// The worker's messages: a u32 length (little endian) of the body, a u8 kind, the body.
+const (
+	msgFrame    = 1
+	msgProgress = 2
+	msgDone     = 3
+	msgError    = 4
+
+	maxMessage = 16 << 20
+)
+
+// errDied says that the stream ended before the worker said done.
+var errDied = errors.New("the traffic worker stopped talking")
+
+type message struct {
+	kind byte
+	body []byte
+}
+
+type progressMessage struct {
+	BytesRead int64  `json:"bytes_read"`
+	Total     int64  `json:"total"`
+	Packets   uint64 `json:"packets"`
+	Flows     uint64 `json:"flows"`
+}
+
+type doneMessage struct {
+	Packets   uint64    `json:"packets"`
+	Bytes     uint64    `json:"bytes"`
+	Flows     uint64    `json:"flows"`
+	Undecoded uint64    `json:"undecoded"`
+	Truncated bool      `json:"truncated"`
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
+}
+
+// workerError is the worker's own account of why it stopped.
+type workerError struct {
+	Message string `json:"message"`
+	Packet  uint64 `json:"packet"`
+}
+
+func (e *workerError) Error() string {
+	if e.Packet == 0 {
+		return e.Message
+	}
+	return fmt.Sprintf("packet %d: %s", e.Packet, e.Message)
+}
+
+// messages reads what the worker says. The worker parses hostile bytes, so nothing it says is taken on trust.
+type messages struct {
+	r     *bufio.Reader
+	timed interface{ SetReadDeadline(time.Time) error } // nil when the source has no deadlines
+	stall time.Duration
+}
+
+func newMessages(r io.Reader, stall time.Duration) *messages {
+	m := &messages{r: bufio.NewReaderSize(r, 64<<10), stall: stall}
+	m.timed, _ = r.(interface{ SetReadDeadline(time.Time) error })
+	return m
+}
+
+// next returns one message. Its body belongs to the caller.
+func (m *messages) next() (message, error) {
+	if m.timed != nil {
+		if err := m.timed.SetReadDeadline(time.Now().Add(m.stall)); err != nil {
+			return message{}, fmt.Errorf("watch over the traffic worker: %w", err)
+		}
+	}
+	var head [5]byte
+	if _, err := io.ReadFull(m.r, head[:]); err != nil {
+		return message{}, m.ended(err)
+	}
+	size, kind := binary.LittleEndian.Uint32(head[:4]), head[4]
+	if size > maxMessage {
+		return message{}, fmt.Errorf("the traffic worker announced a message of %d bytes, more than the %d allowed", size, maxMessage)
+	}
+	if kind < msgFrame || kind > msgError {
+		return message{}, fmt.Errorf("the traffic worker sent a message of unknown kind %d", kind)
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(m.r, body); err != nil {
+		return message{}, m.ended(err)
+	}
+	return message{kind: kind, body: body}, nil
+}
+
+func (m *messages) ended(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the traffic worker was stopped because it said nothing for %s", m.stall)
+	}
+	return errDied
+}
+
+func decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the traffic worker sent a message that is not understood: %w", err)
+	}
+	return nil
+}
+
+func decodeError(body []byte) error {
+	e := &workerError{}
+	if err := decode(body, e); err != nil {
+		return err
+	}
+	if e.Message == "" {
+		e.Message = "the capture cannot be read"
+	}
+	if r := []rune(e.Message); len(r) > 500 {
+		e.Message = string(r[:500])
+	}
+	return e
+}

@@ -1,0 +1,264 @@
+// Package traffic takes captures in and has them analysed. In goes an uploaded file; it is stored under its hash and
+// becomes a job. A job starts the worker picket-traffic, which alone parses packets, passes the flows that come back to
+// the detectors and delivers their findings. Out come findings and the state of each job.
+//
+// A capture is hostile input: the worker that reads it may die, hang or write nonsense. That ends the job with an
+// error which names the packet; nothing else is disturbed. Jobs run one at a time, because a detector instance holds
+// the state of one capture.
+package traffic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// State of a capture job.
+type State string
+
+const (
+	Queued  State = "queued"
+	Running State = "running"
+	Done    State = "done"
+	Failed  State = "failed"
+)
+
+// Capture is a stored capture and its job.
+type Capture struct {
+	ID     string
+	Name   string // what the uploader called it
+	SHA256 string
+	Size   int64
+	State  State
+
+	Progress   float64 // 0 to 1
+	Packets    uint64
+	Bytes      uint64 // on the wire
+	Flows      uint64
+	Undecoded  uint64 // packets that no decoder understood
+	Truncated  bool   // the file ends in the middle of a packet
+	Findings   int
+	First      time.Time
+	Last       time.Time
+	Error      string
+	ErrorAfter uint64   // the packet at which the worker gave up or died
+	Notes      []string // what the verdict did not see
+	Created    time.Time
+	Finished   time.Time
+}
+
+// Store keeps captures. It is implemented by the composition root.
+type Store interface {
+	SaveCapture(ctx context.Context, c Capture) error
+	// Unfinished returns captures that are queued, or that were running when the program ended; oldest first.
+	Unfinished(ctx context.Context) ([]Capture, error)
+}
+
+// Analysis receives the flows of one capture. Close must be called exactly once.
+type Analysis interface {
+	Frame(ctx context.Context, frame []byte) error
+	Close() Outcome
+}
+
+// Outcome is what an analysis found.
+type Outcome struct {
+	Findings []sdk.Finding
+	Notes    []string // detectors whose verdict is incomplete, and why
+	Retry    bool     // a detector was only temporarily gone; analysing again may complete the verdict
+}
+
+// Config is what the service needs. The numbers and Log may be left zero.
+type Config struct {
+	Dir      string        // where captures lie; created with mode 0700
+	MaxBytes int64         // bound of one upload, 2 GiB when zero
+	Attempts int           // how often a capture is analysed while detectors are temporarily gone, 3 when zero
+	Stall    time.Duration // how long a worker may be silent, 2 minutes when zero
+	Store    Store
+	// Worker returns the command picket-traffic, not started, without files.
+	Worker  func() *exec.Cmd
+	Analyse func(ctx context.Context, c Capture) Analysis
+	// Deliver stores the findings of a capture; the job is done when it has returned.
+	Deliver func(ctx context.Context, c Capture, findings []sdk.Finding) error
+	// Changed tells watchers of every new state.
+	Changed func(Capture)
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+const (
+	defaultMaxBytes = 2 << 30
+	defaultAttempts = 3
+	defaultStall    = 2 * time.Minute
+	exitGrace       = 5 * time.Second
+	retryPause      = 2 * time.Second
+	progressEvery   = 500 * time.Millisecond
+	// maxWaiting bounds the jobs that wait; an upload beyond it is refused rather than forgotten.
+	maxWaiting = 1000
+)
+
+// Service owns the jobs. Create it with New, start its loop with Run.
+type Service struct {
+	cfg  Config
+	wake chan struct{}
+
+	mu      sync.Mutex // guards waiting
+	waiting []Capture
+}
+
+// New prepares the folder and takes over the jobs that an earlier run left unfinished.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
+	if cfg.Attempts == 0 {
+		cfg.Attempts = defaultAttempts
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = defaultStall
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the folder for captures: %w", err)
+	}
+	removeIncoming(cfg.Dir)
+	left, err := cfg.Store.Unfinished(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read unfinished captures: %w", err)
+	}
+	return &Service{cfg: cfg, wake: make(chan struct{}, 1), waiting: left}, nil
+}
+
+// Run works through the jobs until ctx ends. A job that is interrupted stays unfinished and is taken up again by the
+// next New.
+func (s *Service) Run(ctx context.Context) {
+	for {
+		job, ok := s.next()
+		if !ok {
+			select {
+			case <-s.wake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		s.analyse(ctx, job)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// Waiting is how many jobs have not begun.
+func (s *Service) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}
+
+func (s *Service) next() (Capture, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return Capture{}, false
+	}
+	job := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	return job, true
+}
+
+// enqueue makes a stored file a job.
+func (s *Service) enqueue(ctx context.Context, name, sum string, size int64) (Capture, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Capture{}, err
+	}
+	c := Capture{ID: id.String(), Name: name, SHA256: sum, Size: size, State: Queued, Created: s.cfg.Now().UTC()}
+	if err := s.cfg.Store.SaveCapture(ctx, c); err != nil {
+		return Capture{}, fmt.Errorf("record capture %s: %w", name, err)
+	}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, c)
+	s.mu.Unlock()
+	s.cfg.Changed(c)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return c, nil
+}
+
+// analyse runs one job to its end and records it. Only a cancelled ctx leaves it unfinished.
+func (s *Service) analyse(ctx context.Context, c Capture) {
+	c.State = Running
+	s.save(ctx, c)
+	var err error
+	for attempt := 1; ; attempt++ {
+		var out Outcome
+		c, out, err = s.attempt(ctx, reset(c))
+		// What was found before a worker died is still true.
+		if undelivered := s.deliver(ctx, &c, out); err == nil {
+			err = undelivered
+		}
+		if err != nil || !out.Retry || attempt >= s.cfg.Attempts || !sleep(ctx, retryPause) {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	c.Finished = s.cfg.Now().UTC()
+	c.State, c.Progress = Done, 1
+	if err != nil {
+		c.State, c.Error = Failed, err.Error()
+		var at *PacketError
+		if errors.As(err, &at) {
+			c.ErrorAfter = at.Packet
+		}
+		s.cfg.Log.Warn("capture failed", "capture", c.ID, "name", c.Name, "error", err)
+	}
+	s.save(ctx, c)
+}
+
+// deliver hands over what was found so far. Findings carry deterministic ids, so a second attempt adds only new ones.
+func (s *Service) deliver(ctx context.Context, c *Capture, out Outcome) error {
+	c.Findings, c.Notes = len(out.Findings), out.Notes
+	if err := s.cfg.Deliver(ctx, *c, out.Findings); err != nil {
+		return fmt.Errorf("store the findings: %w", err)
+	}
+	return nil
+}
+
+// reset forgets the figures of an attempt before.
+func reset(c Capture) Capture {
+	return Capture{ID: c.ID, Name: c.Name, SHA256: c.SHA256, Size: c.Size, State: Running, Created: c.Created}
+}
+
+func (s *Service) save(ctx context.Context, c Capture) {
+	// The state on disk must not lag behind because the program is being stopped.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.cfg.Store.SaveCapture(ctx, c); err != nil {
+		s.cfg.Log.Error("record the state of a capture", "capture", c.ID, "error", err)
+	}
+	s.cfg.Changed(c)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

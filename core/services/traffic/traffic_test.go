@@ -1,0 +1,322 @@
+package traffic
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// TestMain lets this test binary play the worker: real processes, real pipes, and every way to misbehave.
+func TestMain(m *testing.M) {
+	if how := os.Getenv("TRAFFIC_TEST_WORKER"); how != "" {
+		playWorker(how)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func say(kind byte, body []byte) {
+	out := os.NewFile(4, "out")
+	head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)))
+	out.Write(append(append(head, kind), body...))
+}
+
+func sayJSON(kind byte, v any) {
+	b, _ := json.Marshal(v)
+	say(kind, b)
+}
+
+func playWorker(how string) {
+	capture, _ := io.ReadAll(os.NewFile(3, "capture"))
+	progress := progressMessage{BytesRead: 50, Total: 100, Packets: 17, Flows: 3}
+	switch how {
+	case "honest":
+		say(msgFrame, capture)
+		sayJSON(msgProgress, progress)
+		sayJSON(msgDone, doneMessage{Packets: 40, Bytes: 4000, Flows: 5, First: time.Unix(1, 0), Last: time.Unix(9, 0)})
+	case "killed":
+		say(msgFrame, capture)
+		sayJSON(msgProgress, progress)
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "panics":
+		sayJSON(msgProgress, progress)
+		os.Stderr.WriteString("panic: index out of range\n\ngoroutine 1 [running]:\n")
+		os.Exit(2)
+	case "tells":
+		sayJSON(msgError, workerError{Message: "not a capture file", Packet: 0})
+	case "tells-packet":
+		sayJSON(msgError, workerError{Message: "header announces 3 GB", Packet: 12})
+	case "boasts": // announces a message that nobody should make room for
+		os.NewFile(4, "out").Write([]byte{0xff, 0xff, 0xff, 0xff, msgFrame})
+		time.Sleep(time.Minute)
+	case "hangs":
+		sayJSON(msgProgress, progress)
+		time.Sleep(time.Hour)
+	case "garbage":
+		say(9, []byte("?"))
+	}
+}
+
+// memory is a Store that keeps captures in a map.
+type memory struct {
+	mu   sync.Mutex
+	rows map[string]Capture
+	left []Capture
+}
+
+func (m *memory) SaveCapture(_ context.Context, c Capture) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rows[c.ID] = c
+	return nil
+}
+
+func (m *memory) Unfinished(context.Context) ([]Capture, error) { return m.left, nil }
+
+func (m *memory) get(id string) Capture {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rows[id]
+}
+
+// analysis records the frames it gets and answers with one finding per frame.
+type analysis struct {
+	frames int
+	retry  bool
+}
+
+func (a *analysis) Frame(context.Context, []byte) error { a.frames++; return nil }
+func (a *analysis) Close() Outcome {
+	return Outcome{Findings: make([]sdk.Finding, a.frames), Retry: a.retry}
+}
+
+type bench struct {
+	*Service
+	store     *memory
+	how       string
+	retries   int // analyses that say a detector was gone
+	analyses  int
+	delivered int
+}
+
+func newBench(t *testing.T, how string) *bench {
+	t.Helper()
+	b := &bench{store: &memory{rows: map[string]Capture{}}, how: how}
+	svc, err := New(t.Context(), b.config(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Service = svc
+	return b
+}
+
+func (b *bench) config(dir string) Config {
+	return Config{
+		Dir: dir, Store: b.store, MaxBytes: 1 << 20, Now: time.Now, Changed: func(Capture) {}, Stall: 20 * time.Second,
+		Worker: func() *exec.Cmd {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = []string{"TRAFFIC_TEST_WORKER=" + b.how}
+			return cmd
+		},
+		Analyse: func(context.Context, Capture) Analysis {
+			b.analyses++
+			return &analysis{retry: b.analyses <= b.retries}
+		},
+		Deliver: func(_ context.Context, _ Capture, f []sdk.Finding) error { b.delivered += len(f); return nil },
+	}
+}
+
+// finish uploads content and works until the job has ended.
+func (b *bench) finish(t *testing.T, content string) Capture {
+	t.Helper()
+	c, err := b.Receive(t.Context(), "some.pcap", strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, ok := b.next()
+	if !ok || job.ID != c.ID {
+		t.Fatalf("no job for the upload")
+	}
+	b.analyse(t.Context(), job)
+	return b.store.get(c.ID)
+}
+
+func TestAnHonestWorker(t *testing.T) {
+	b := newBench(t, "honest")
+	c := b.finish(t, "bytes of a capture")
+	if c.State != Done || c.Error != "" || c.Progress != 1 {
+		t.Fatalf("got %+v", c)
+	}
+	if c.Packets != 40 || c.Bytes != 4000 || c.Flows != 5 || !c.First.Equal(time.Unix(1, 0)) || c.Findings != 1 || b.delivered != 1 {
+		t.Fatalf("got %+v, delivered %d", c, b.delivered)
+	}
+	if len(c.SHA256) != 64 || c.Size != 18 {
+		t.Errorf("sha256 %q, size %d", c.SHA256, c.Size)
+	}
+}
+
+func TestAWorkerThatFails(t *testing.T) {
+	cases := []struct {
+		how    string
+		want   []string // in the error of the job
+		packet uint64
+	}{
+		{"killed", []string{"died after packet 17", "signal: killed"}, 17},
+		{"panics", []string{"died after packet 17", "exit status 2", "panic: index out of range"}, 17},
+		{"tells", []string{"not a capture file"}, 0},
+		{"tells-packet", []string{"packet 12: header announces 3 GB"}, 12},
+		{"boasts", []string{"4294967295 bytes"}, 0},
+		{"garbage", []string{"unknown kind 9"}, 0},
+	}
+	for _, tc := range cases {
+		t.Run(tc.how, func(t *testing.T) {
+			b := newBench(t, tc.how)
+			c := b.finish(t, "x")
+			if c.State != Failed || c.ErrorAfter != tc.packet {
+				t.Fatalf("state %s after packet %d: %s", c.State, c.ErrorAfter, c.Error)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(c.Error, want) {
+					t.Errorf("%q does not contain %q", c.Error, want)
+				}
+			}
+			if strings.ContainsAny(c.Error, "\n\r") {
+				t.Errorf("not one line: %q", c.Error)
+			}
+			b.how = "honest" // and the next capture is fine
+			if c := b.finish(t, "y"); c.State != Done {
+				t.Errorf("the next capture: %s %s", c.State, c.Error)
+			}
+		})
+	}
+}
+
+func TestASilentWorkerIsStopped(t *testing.T) {
+	b := newBench(t, "hangs")
+	b.cfg.Stall = 300 * time.Millisecond
+	c := b.finish(t, "x")
+	if c.State != Failed || !strings.Contains(c.Error, "said nothing for 300ms") || c.ErrorAfter != 17 {
+		t.Fatalf("got %+v", c)
+	}
+}
+
+func TestFindingsBeforeTheDeathAreKept(t *testing.T) {
+	b := newBench(t, "killed")
+	if c := b.finish(t, "x"); c.State != Failed {
+		t.Fatalf("state %s", c.State)
+	}
+	if b.analyses != 1 {
+		t.Errorf("the detectors were used %d times", b.analyses)
+	}
+	if b.delivered != 1 {
+		t.Errorf("%d findings delivered, want the 1 that was made", b.delivered)
+	}
+}
+
+func TestAnalysedAgainWhenADetectorWasGone(t *testing.T) {
+	b := newBench(t, "honest")
+	b.retries = 1
+	if c := b.finish(t, "x"); c.State != Done || c.Findings != 1 {
+		t.Fatalf("got %+v", c)
+	}
+	if b.analyses != 2 {
+		t.Errorf("analysed %d times, want 2", b.analyses)
+	}
+}
+
+func TestUploadLimits(t *testing.T) {
+	b := newBench(t, "honest")
+	if _, err := b.Receive(t.Context(), "a", strings.NewReader("")); !errors.Is(err, ErrEmpty) {
+		t.Errorf("empty: %v", err)
+	}
+	if _, err := b.Receive(t.Context(), "a", bytes.NewReader(make([]byte, 1<<20+1))); !errors.Is(err, ErrTooBig) {
+		t.Errorf("too big: %v", err)
+	}
+	broken := io.MultiReader(strings.NewReader("abc"), iotestErr{})
+	if _, err := b.Receive(t.Context(), "a", broken); err == nil {
+		t.Error("a broken upload was taken")
+	}
+	left, _ := os.ReadDir(b.cfg.Dir)
+	if len(left) != 0 || len(b.store.rows) != 0 {
+		t.Errorf("refused uploads left %d files and %d rows", len(left), len(b.store.rows))
+	}
+}
+
+type iotestErr struct{}
+
+func (iotestErr) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestTheSameBytesAreStoredOnce(t *testing.T) {
+	b := newBench(t, "honest")
+	b.finish(t, "same")
+	b.finish(t, "same")
+	files, _ := os.ReadDir(b.cfg.Dir)
+	if len(files) != 1 || len(b.store.rows) != 2 {
+		t.Errorf("%d files, %d rows", len(files), len(b.store.rows))
+	}
+}
+
+func TestUnfinishedJobsAreTakenUpAgain(t *testing.T) {
+	b := newBench(t, "honest")
+	c, err := b.Receive(t.Context(), "a", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.store.left = []Capture{b.store.get(c.ID)} // as if the program had been killed here
+	again, err := New(t.Context(), b.config(b.cfg.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { again.Run(ctx); close(done) }()
+	deadline := time.Now().Add(30 * time.Second)
+	for b.store.get(c.ID).State != Done && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	<-done
+	if got := b.store.get(c.ID); got.State != Done {
+		t.Fatalf("state %s %s", got.State, got.Error)
+	}
+}
+
+func TestCleanName(t *testing.T) {
+	for in, want := range map[string]string{
+		"a.pcap": "a.pcap", "../../etc/passwd": "passwd", `C:\x\b.pcap`: "b.pcap", "": "capture", "..": "capture",
+		"a\x00\nb": "ab", "\xff\xfe": "capture", strings.Repeat("é", 500): strings.Repeat("é", 120),
+	} {
+		if got := cleanName(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzMessages(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0, 2, '{', '}'})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := newMessages(bytes.NewReader(data), time.Second)
+		for total := 0; ; {
+			got, err := m.next()
+			if err != nil {
+				return
+			}
+			if total += 5 + len(got.body); total > len(data) {
+				t.Fatal("more came out than went in")
+			}
+		}
+	})
+}

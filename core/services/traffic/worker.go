@@ -1,0 +1,77 @@
+package traffic
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+)
+
+// worker is one running picket-traffic: the capture is its descriptor 3, its messages come over descriptor 4.
+type worker struct {
+	out    *os.File
+	stderr *tail
+	exit   chan error
+}
+
+// startWorker starts cmd and kills it when ctx ends.
+func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File) (*worker, error) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{out: out, stderr: &tail{}, exit: make(chan error, 1)}
+	cmd.ExtraFiles = []*os.File{capture, in}
+	cmd.Stderr = w.stderr
+	cmd.Dir = "/"
+	confine(cmd)
+	started := make(chan error, 1)
+	go func() {
+		// The parent-death signal goes off when the thread that started the child ends, so this one must not end before.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		in.Close() // the child has its copy; ours would hide its end
+		started <- err
+		if err != nil {
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { kill(cmd.Process) })
+		defer stop()
+		w.exit <- cmd.Wait()
+	}()
+	if err := <-started; err != nil {
+		out.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// wait returns how the process ended. Closing our end first frees a worker that is blocked on writing.
+func (w *worker) wait() error {
+	w.out.Close()
+	return <-w.exit
+}
+
+// tail keeps the first few hundred bytes a worker writes to stderr.
+type tail struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if room := 4096 - t.buf.Len(); room > 0 {
+		t.buf.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}
