@@ -56,11 +56,11 @@ type Instance interface {
 
 // Rule is one thing that a detector can find.
 type Rule struct {
-	ID             string   // within the plugin, for example "vertical"
-	Purpose        string   // one sentence, ends in a full stop
-	Techniques     []string // ATT&CK ids, for example "T1046"
-	Severity       Severity // the usual one; a finding may differ
-	FalsePositives []string // known benign causes
+	ID             string   `json:"id"`                        // within the plugin, for example "vertical"
+	Purpose        string   `json:"purpose"`                   // one sentence, ends in a full stop
+	Techniques     []string `json:"techniques,omitempty"`      // ATT&CK ids, for example "T1046"
+	Severity       Severity `json:"severity"`                  // the usual one; a finding may differ
+	FalsePositives []string `json:"false_positives,omitempty"` // known benign causes
 }
 
 // Collector measures something each time it is asked. The host calls Collect on a schedule with a deadline in ctx.
@@ -98,9 +98,13 @@ type (
 		Start(ctx context.Context, host Host) error
 	}
 	// Stopper is called once at the end, also after a failed Start.
-	Stopper interface{ Stop(ctx context.Context) error }
+	Stopper interface {
+		Stop(ctx context.Context) error
+	}
 	// HealthChecker says whether the instance can work; nil means yes.
-	HealthChecker interface{ Health(ctx context.Context) error }
+	HealthChecker interface {
+		Health(ctx context.Context) error
+	}
 	// Snapshotter carries state over an upgrade or a crash. Restore gets what Snapshot gave.
 	Snapshotter interface {
 		Snapshot(ctx context.Context) ([]byte, error)
