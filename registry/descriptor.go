@@ -1,0 +1,141 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/picketwatch/picket/registry/internal/strict"
+)
+
+// Sizes that a reader accepts at most.
+const (
+	MaxDescriptor = 1 << 20
+	MaxArtifact   = 512 << 20
+	MaxReadme     = 1 << 20
+)
+
+// DescriptorSchema is the version of the descriptor format.
+const DescriptorSchema = 1
+
+// What the abi field of an artifact says today.
+const (
+	ABIProcess = "picket-process/1" // go-plugin handshake, gRPC control
+	ABIWASM    = "picket-guest/1"   // wasip1 reactor with picket_alloc, picket_free, picket_call
+)
+
+// Descriptor is release.json, the only thing about a release that TUF signs. Everything else is named by digest.
+type Descriptor struct {
+	Schema       int             `json:"schema"`
+	Manifest     Manifest        `json:"manifest"`
+	ConfigSchema json.RawMessage `json:"config_schema,omitempty"` // JSON Schema of the configuration
+	Rules        json.RawMessage `json:"rules,omitempty"`         // detectors: what they can find, as describe printed it
+	Artifacts    []Artifact      `json:"artifacts"`
+	ReadmeSHA256 string          `json:"readme_sha256,omitempty"`
+}
+
+// Artifact names the bytes for one runtime and platform.
+type Artifact struct {
+	Runtime string `json:"runtime"`
+	OS      string `json:"os"`   // as GOOS; "wasip1" for guests
+	Arch    string `json:"arch"` // as GOARCH; "wasm" for guests
+	ABI     string `json:"abi"`
+	SHA256  string `json:"sha256"`
+	Size    int64  `json:"size"`
+}
+
+// Encode returns the one encoding of a descriptor. ParseDescriptor accepts no other, so that a descriptor's digest
+// depends on what it says alone.
+func (d *Descriptor) Encode() ([]byte, error) {
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	return encode(d)
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// ParseDescriptor reads release.json. The bytes must be exactly what Encode gives for the content.
+func ParseDescriptor(data []byte) (*Descriptor, error) {
+	var d Descriptor
+	if err := strict.JSON(data, MaxDescriptor, &d); err != nil {
+		return nil, fmt.Errorf("read release.json: %w", err)
+	}
+	if err := d.check(); err != nil {
+		return nil, fmt.Errorf("read release.json: %w", err)
+	}
+	canonical, err := encode(&d)
+	if err != nil {
+		return nil, fmt.Errorf("read release.json: %w", err)
+	}
+	if !bytes.Equal(data, canonical) {
+		return nil, errors.New("read release.json: not in canonical form (a key twice, other spelling or spacing)")
+	}
+	return &d, nil
+}
+
+// Artifact returns what to run for a runtime on a platform. Guests run everywhere.
+func (d *Descriptor) Artifact(runtime, goos, goarch string) (Artifact, bool) {
+	for _, a := range d.Artifacts {
+		if a.Runtime == runtime && (runtime == RuntimeWASM || a.OS == goos && a.Arch == goarch) {
+			return a, true
+		}
+	}
+	return Artifact{}, false
+}
+
+func (d *Descriptor) check() error {
+	if err := d.Manifest.check(); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	var p problems
+	p.add(d.Schema == DescriptorSchema, "schema: this build reads %d, not %d", DescriptorSchema, d.Schema)
+	p.add(len(d.ConfigSchema) == 0 || startsWith(d.ConfigSchema, '{'), "config_schema: must be an object")
+	p.add(len(d.Rules) == 0 || startsWith(d.Rules, '['), "rules: must be a list")
+	p.add(d.ReadmeSHA256 == "" || ValidDigest(d.ReadmeSHA256), "readme_sha256: not a SHA-256")
+	p.add(len(d.Artifacts) > 0 && len(d.Artifacts) <= 64, "artifacts: name between 1 and 64")
+	for i, a := range d.Artifacts {
+		p.err(fmt.Sprintf("artifacts[%d]", i), a.check(d.Manifest.Runtimes))
+		same := func(b Artifact) bool { return a.Runtime == b.Runtime && a.OS == b.OS && a.Arch == b.Arch }
+		p.add(!slices.ContainsFunc(d.Artifacts[:i], same), "artifacts[%d]: %s for %s/%s appears twice", i, a.Runtime, a.OS, a.Arch)
+	}
+	return p.join()
+}
+
+func (a Artifact) check(runtimes []string) error {
+	var p problems
+	p.add(slices.Contains(runtimes, a.Runtime), "runtime: the manifest does not list %q", a.Runtime)
+	p.add(platformWord(a.OS) && platformWord(a.Arch), "os, arch: not a platform")
+	p.add((a.Runtime == RuntimeWASM) == (a.OS == "wasip1" && a.Arch == "wasm"), "os, arch: %s/%s does not fit runtime %s", a.OS, a.Arch, a.Runtime)
+	p.err("abi", checkText(a.ABI, 40, true))
+	p.add(ValidDigest(a.SHA256), "sha256: not a SHA-256")
+	p.add(a.Size > 0 && a.Size <= MaxArtifact, "size: must be between 1 and %d", MaxArtifact)
+	return p.join()
+}
+
+func platformWord(s string) bool {
+	if s == "" || len(s) > 20 {
+		return false
+	}
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+func startsWith(raw json.RawMessage, c byte) bool {
+	trimmed := bytes.TrimLeft(raw, " \t\r\n")
+	return len(trimmed) > 0 && trimmed[0] == c
+}

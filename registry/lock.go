@@ -1,0 +1,97 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/picketwatch/picket/registry/internal/strict"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// LockSchema is the version of plugins.lock.
+const LockSchema = 1
+
+// MaxLock bounds plugins.lock.
+const MaxLock = 16 << 20
+
+// Lock is plugins.lock: exactly what a node runs. A locked digest starts without asking anybody.
+type Lock struct {
+	Schema  int      `json:"schema"`
+	Plugins []Locked `json:"plugins"` // ordered by id
+}
+
+// Locked pins one plugin. Artifacts lists those of all platforms, so that the file can be shared between machines.
+type Locked struct {
+	ID         string     `json:"id"`
+	Version    string     `json:"version"`
+	Descriptor string     `json:"descriptor_sha256"`
+	Role       string     `json:"role"` // who vouched for it when it was installed
+	KeyIDs     []string   `json:"key_ids"`
+	Artifacts  []Artifact `json:"artifacts"`
+	Grants     string     `json:"grants_sha256,omitempty"` // see GrantsDigest
+}
+
+// ParseLock reads plugins.lock.
+func ParseLock(data []byte) (*Lock, error) {
+	var l Lock
+	if err := strict.JSON(data, MaxLock, &l); err != nil {
+		return nil, fmt.Errorf("read plugins.lock: %w", err)
+	}
+	if l.Schema != LockSchema {
+		return nil, fmt.Errorf("read plugins.lock: this build reads schema %d, not %d", LockSchema, l.Schema)
+	}
+	for i, p := range l.Plugins {
+		if !sdk.ValidID(p.ID) || checkVersion(p.Version) != nil || !ValidDigest(p.Descriptor) {
+			return nil, fmt.Errorf("read plugins.lock: entry %d (%q) has no valid id, version and descriptor digest", i, p.ID)
+		}
+		if i > 0 && l.Plugins[i-1].ID >= p.ID {
+			return nil, fmt.Errorf("read plugins.lock: entries are not ordered, or %q appears twice", p.ID)
+		}
+	}
+	return &l, nil
+}
+
+// Encode returns the file's bytes, indented so that a person can review a change.
+func (l *Lock) Encode() ([]byte, error) {
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
+// Find returns the entry of a plugin.
+func (l *Lock) Find(id string) (Locked, bool) {
+	i, ok := l.search(id)
+	if !ok {
+		return Locked{}, false
+	}
+	return l.Plugins[i], true
+}
+
+// Put adds or replaces an entry.
+func (l *Lock) Put(p Locked) {
+	i, ok := l.search(p.ID)
+	if ok {
+		l.Plugins[i] = p
+		return
+	}
+	l.Plugins = slices.Insert(l.Plugins, i, p)
+}
+
+func (l *Lock) search(id string) (int, bool) {
+	return slices.BinarySearchFunc(l.Plugins, id, func(p Locked, id string) int { return strings.Compare(p.ID, id) })
+}
+
+// GrantsDigest identifies a set of grants whatever their order and whatever their reasons say.
+func GrantsDigest(grants []sdk.Permission) string {
+	lines := make([]string, 0, len(grants))
+	for _, g := range grants {
+		args, _ := json.Marshal(g.Args) // map keys are sorted; strings always encode
+		lines = append(lines, g.Cap+" "+string(args))
+	}
+	slices.Sort(lines)
+	return Digest([]byte(strings.Join(lines, "\n")))
+}

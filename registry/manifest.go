@@ -1,0 +1,267 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/picketwatch/picket/registry/internal/strict"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// APIVersion is the version of the manifest format.
+const APIVersion = "picket/v1"
+
+// MaxManifest bounds plugin.yaml.
+const MaxManifest = 64 << 10
+
+// The runtimes of a plugin.
+const (
+	RuntimeProcess = "process"
+	RuntimeWASM    = "wasm"
+)
+
+// Manifest is what plugin.yaml says: what the plugin is and what it asks for.
+type Manifest struct {
+	APIVersion  string           `json:"apiVersion"`
+	ID          string           `json:"id"`
+	Version     string           `json:"version"`
+	Kind        sdk.Kind         `json:"kind"`
+	Title       string           `json:"title"`
+	Summary     string           `json:"summary"`
+	License     string           `json:"license"` // SPDX
+	Homepage    string           `json:"homepage,omitempty"`
+	Protocol    []int            `json:"protocol"` // majors of the contract
+	Runtimes    []string         `json:"runtimes"`
+	Permissions []sdk.Permission `json:"permissions,omitempty"`
+	Limits      Limits           `json:"limits,omitzero"`
+	Techniques  []string         `json:"techniques,omitempty"` // detectors: ATT&CK ids
+	Metrics     []string         `json:"metrics,omitempty"`    // collectors: what they emit
+	Tags        []string         `json:"tags,omitempty"`
+}
+
+// Limits are the resources that a plugin says it stays within. Empty means the host's default.
+type Limits struct {
+	Memory string `json:"memory,omitempty"` // for example "64Mi"
+}
+
+// ParseManifest reads plugin.yaml and reports everything that is wrong with it at once.
+func ParseManifest(data []byte) (*Manifest, error) {
+	tree, err := strict.YAML(data, MaxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("read plugin.yaml: %w", err)
+	}
+	if err := NormalizePermissions(tree["permissions"]); err != nil {
+		return nil, fmt.Errorf("read plugin.yaml: %w", err)
+	}
+	var m Manifest
+	if err := strict.Decode(tree, &m); err != nil {
+		return nil, fmt.Errorf("read plugin.yaml: %w", err)
+	}
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("read plugin.yaml: %w", err)
+	}
+	return &m, nil
+}
+
+// NormalizePermissions works on the parsed list of permissions of a YAML file. It lets authors write `port: 161` for `port: ["161"]`.
+func NormalizePermissions(list any) error {
+	perms, _ := list.([]any) // a wrong type is reported by the decoder
+	for i, p := range perms {
+		perm, _ := p.(map[string]any)
+		args, _ := perm["args"].(map[string]any)
+		for name, value := range args {
+			values, ok := value.([]any)
+			if !ok {
+				values = []any{value}
+			}
+			for j, v := range values {
+				s, err := scalarText(v)
+				if err != nil {
+					return fmt.Errorf("permissions[%d].args.%s: %w", i, name, err)
+				}
+				values[j] = s
+			}
+			args[name] = values
+		}
+	}
+	return nil
+}
+
+func scalarText(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case uint64:
+		return strconv.FormatUint(v, 10), nil
+	default:
+		return "", fmt.Errorf("expected text or a whole number, or a list of them, found %T", v)
+	}
+}
+
+// Namespace returns the part of the id before the slash.
+func (m *Manifest) Namespace() string {
+	ns, _, _ := strings.Cut(m.ID, "/")
+	return ns
+}
+
+// MemoryBytes returns the memory limit in bytes, 0 when none is stated.
+func (l Limits) MemoryBytes() (int64, error) {
+	if l.Memory == "" {
+		return 0, nil
+	}
+	return parseQuantity(l.Memory)
+}
+
+func parseQuantity(s string) (int64, error) {
+	digits, shift := s, 0
+	for suffix, n := range map[string]int{"Ki": 10, "Mi": 20, "Gi": 30} {
+		if d, ok := strings.CutSuffix(s, suffix); ok {
+			digits, shift = d, n
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("%q is not a size such as 64Mi", s)
+	}
+	return n << shift, nil
+}
+
+// check reports every problem, so that an author does not meet them one by one.
+func (m *Manifest) check() error {
+	var p problems
+	p.add(m.APIVersion == APIVersion, "apiVersion: must be %q", APIVersion)
+	p.add(sdk.ValidID(m.ID), "id: must be namespace/name in lower-case letters, digits and dashes")
+	p.err("version", checkVersion(m.Version))
+	p.add(validKind(m.Kind), "kind: must be collector, discovery, detector or notifier")
+	p.err("title", checkText(m.Title, 80, true))
+	p.err("summary", checkText(m.Summary, 200, true))
+	p.err("license", checkText(m.License, 100, true))
+	p.err("homepage", checkHomepage(m.Homepage))
+	p.add(len(m.Protocol) > 0, "protocol: name at least one major version, for example [%d]", sdk.Protocol)
+	for _, v := range m.Protocol {
+		p.add(v >= 1 && v <= 1000, "protocol: %d is not a major version", v)
+	}
+	m.checkRuntimes(&p)
+	m.checkPermissions(&p)
+	_, err := m.Limits.MemoryBytes()
+	p.err("limits.memory", err)
+	m.checkLists(&p)
+	return p.join()
+}
+
+func (m *Manifest) checkRuntimes(p *problems) {
+	p.add(len(m.Runtimes) > 0, "runtimes: name process, wasm or both")
+	for i, r := range m.Runtimes {
+		p.add(r == RuntimeProcess || r == RuntimeWASM, "runtimes: unknown runtime %q", r)
+		p.add(!slices.Contains(m.Runtimes[:i], r), "runtimes: %q appears twice", r)
+	}
+}
+
+func (m *Manifest) checkPermissions(p *problems) {
+	p.add(len(m.Permissions) <= 32, "permissions: at most 32")
+	for i, perm := range m.Permissions {
+		where := fmt.Sprintf("permissions[%d]", i)
+		p.err(where, perm.Validate())
+		p.err(where+".reason", checkText(perm.Reason, 300, true))
+		p.add(len(perm.Args) <= 16, "%s.args: at most 16", where)
+		for name, values := range perm.Args {
+			p.err(where+".args", checkText(name, 40, true))
+			p.add(len(values) > 0 && len(values) <= 256, "%s.args.%s: name between 1 and 256 values", where, name)
+			for _, v := range values {
+				p.err(where+".args."+name, checkText(v, 300, true))
+			}
+		}
+	}
+}
+
+func (m *Manifest) checkLists(p *problems) {
+	for _, t := range m.Techniques {
+		p.add(validTechnique(t), "techniques: %q is not an ATT&CK id such as T1046 or T1071.001", t)
+	}
+	p.add(len(m.Techniques) == 0 || m.Kind == sdk.KindDetector, "techniques: only for detectors")
+	p.add(len(m.Metrics) == 0 || m.Kind == sdk.KindCollector, "metrics: only for collectors")
+	for name, list := range map[string][]string{"techniques": m.Techniques, "metrics": m.Metrics, "tags": m.Tags} {
+		p.add(len(list) <= 256, "%s: at most 256", name)
+		for _, v := range list {
+			p.err(name, checkText(v, 100, true))
+		}
+	}
+}
+
+func validKind(k sdk.Kind) bool {
+	return slices.Contains([]sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier}, k)
+}
+
+func validTechnique(s string) bool {
+	base, sub, hasSub := strings.Cut(s, ".")
+	digits := func(s string, n int) bool {
+		return len(s) == n && strings.Trim(s, "0123456789") == ""
+	}
+	return len(base) == 5 && base[0] == 'T' && digits(base[1:], 4) && (!hasSub || digits(sub, 3))
+}
+
+// checkVersion refuses build metadata too: two versions that differ only there would compare as equal.
+func checkVersion(v string) error {
+	parsed, err := semver.StrictNewVersion(v)
+	if err != nil || parsed.Metadata() != "" || len(v) > 64 {
+		return fmt.Errorf("%q is not a semantic version such as 1.4.2 or 1.5.0-rc.1", v)
+	}
+	return nil
+}
+
+func checkText(s string, maxBytes int, required bool) error {
+	if required && strings.TrimSpace(s) == "" {
+		return errors.New("is missing")
+	}
+	if len(s) > maxBytes {
+		return fmt.Errorf("is longer than %d bytes", maxBytes)
+	}
+	return strict.CheckPrintable(s, false)
+}
+
+func checkHomepage(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+		return fmt.Errorf("%q is not a web address", s)
+	}
+	return checkText(s, 300, true)
+}
+
+// problems collects what is wrong, in the order of the file.
+type problems struct{ list []string }
+
+func (p *problems) add(ok bool, format string, args ...any) {
+	if !ok {
+		p.list = append(p.list, fmt.Sprintf(format, args...))
+	}
+}
+
+func (p *problems) err(where string, err error) {
+	if err != nil {
+		p.list = append(p.list, where+": "+err.Error())
+	}
+}
+
+func (p *problems) join() error {
+	switch len(p.list) {
+	case 0:
+		return nil
+	case 1:
+		return errors.New(p.list[0])
+	default:
+		return fmt.Errorf("%d problems: %s", len(p.list), strings.Join(p.list, "; "))
+	}
+}

@@ -1,0 +1,99 @@
+package registry
+
+import "strings"
+
+// Reason says why something was refused. The values are stable: audit entries and scripts carry them.
+type Reason string
+
+const (
+	RootMismatch       Reason = "root_mismatch"       // another root of trust than the pinned one
+	DevelopmentRoot    Reason = "development_root"    // a development root where none is allowed
+	BadSignature       Reason = "bad_signature"       // too few valid signatures
+	BadMetadata        Reason = "bad_metadata"        // metadata that does not parse or breaks our rules
+	Rollback           Reason = "rollback"            // an older state than the node has seen
+	Expired            Reason = "expired"             // a role's signature is out of date
+	MixAndMatch        Reason = "mix_and_match"       // metadata files that do not belong together
+	WrongNamespace     Reason = "wrong_namespace"     // vouched for by a role that may not speak for this namespace
+	NotVouched         Reason = "not_vouched"         // no role vouches for it
+	DescriptorMismatch Reason = "descriptor_mismatch" // the descriptor is not the one that was signed or locked
+	DigestMismatch     Reason = "digest_mismatch"     // the bytes are not those the descriptor names
+	Oversized          Reason = "oversized"           // more bytes than announced or allowed
+	Revoked            Reason = "revoked"             // withdrawn by the registry's security role
+	NoArtifact         Reason = "no_artifact"         // nothing for this runtime and platform
+	NotInstalled       Reason = "not_installed"       // not in plugins.lock
+	Unreachable        Reason = "unreachable"         // the registry did not answer, or not fast enough
+	BeyondCeiling      Reason = "beyond_ceiling"      // the node's policy.yaml does not allow it
+	BadLocalState      Reason = "bad_local_state"     // this node's own files were damaged or changed
+)
+
+// Refusal is the error of everything in the registry that says no. Plugin is empty when the registry as a whole was
+// refused.
+type Refusal struct {
+	Plugin  string
+	Version string
+	Reason  Reason
+	Err     error
+}
+
+func (r *Refusal) Error() string {
+	var b strings.Builder
+	b.WriteString("refused ")
+	switch {
+	case r.Plugin != "" && r.Version != "":
+		b.WriteString("plugin " + r.Plugin + " " + r.Version)
+	case r.Plugin != "":
+		b.WriteString("plugin " + r.Plugin)
+	default:
+		b.WriteString("the registry")
+	}
+	b.WriteString(" (" + string(r.Reason) + ")")
+	if r.Err != nil {
+		b.WriteString(": " + r.Err.Error())
+	}
+	if hint := r.Hint(); hint != "" {
+		b.WriteString("; " + hint)
+	}
+	return b.String()
+}
+
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Hint says what to do next.
+func (r *Refusal) Hint() string {
+	switch r.Reason {
+	case RootMismatch:
+		return "check the address of the registry; if its root really changed, enrol this node anew with the new root"
+	case DevelopmentRoot:
+		return "use a registry with a real root of trust, or start a development build with --dev"
+	case BadSignature, BadMetadata, MixAndMatch, WrongNamespace, NotVouched, DescriptorMismatch, Oversized:
+		return "ask whoever runs the registry; `picket registry verify` checks it file by file"
+	case Rollback:
+		return "the registry or a mirror on the way serves an older state; have it restored to the newest one"
+	case Expired:
+		return "have the registry sign again (`picket registry timestamp`) and check this machine's clock; what is installed keeps starting"
+	case DigestMismatch:
+		return "the bytes were changed; `picket plugin install` fetches them again if the registry has the right ones"
+	case Revoked:
+		return "install a version that is not revoked"
+	case NoArtifact:
+		return "choose another runtime, or ask the author to build for this platform"
+	case NotInstalled:
+		return "install it first: `picket plugin install`"
+	case Unreachable:
+		return "check the address and the network; what is installed keeps starting"
+	case BeyondCeiling:
+		return "the owner of this machine can widen its policy.yaml"
+	case BadLocalState:
+		return "restore this folder from a backup, or remove it and enrol the node anew"
+	}
+	return ""
+}
+
+// For returns the refusal with the plugin named, unless it names one already.
+func (r *Refusal) For(plugin, version string) *Refusal {
+	named := *r
+	if named.Plugin == "" {
+		named.Plugin, named.Version = plugin, version
+	}
+	return &named
+}
