@@ -1,0 +1,158 @@
+// Package alert turns findings into alerts. Findings that say the same thing of the same hosts share a fingerprint and
+// become one alert with a count; the alert has a life (firing, acknowledged, resolved) and each turn of it that people
+// should hear of puts notices into the queue, in the same transaction as the change.
+package alert
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// State of an alert.
+type State string
+
+const (
+	Firing       State = "firing"
+	Acknowledged State = "acknowledged"
+	Resolved     State = "resolved"
+)
+
+// Alert is what findings with the same fingerprint have become.
+type Alert struct {
+	ID          string
+	Fingerprint string
+	State       State
+	Severity    sdk.Severity
+	Risk        int
+	Confidence  float64
+	Title       string
+	Detector    string
+	Rule        string
+	Techniques  []string
+	Src, Dst    string
+	FirstSeen   time.Time
+	LastSeen    time.Time
+	Count       int
+	CaptureID   string // where it was seen first
+}
+
+// Notice asks one notifier instance to deliver something about an alert.
+type Notice struct {
+	AlertID  string
+	Notifier string
+	Payload  sdk.Notice
+}
+
+// Recorded is what became of one finding.
+type Recorded struct {
+	Alert     Alert
+	Duplicate bool // the finding was known; nothing changed
+	Notices   int
+}
+
+// Store keeps findings and alerts.
+type Store interface {
+	// RecordFinding stores a finding once. merge gets the open alert of the fingerprint, nil when there is none, and
+	// says what it becomes; alert, finding and notices are stored together or not at all.
+	RecordFinding(ctx context.Context, f sdk.Finding, capture, fingerprint string, merge func(open *Alert) (Alert, []Notice)) (Recorded, error)
+	Alert(ctx context.Context, id string) (Alert, error)
+	// LastFinding is the newest finding of an alert.
+	LastFinding(ctx context.Context, id string) (sdk.Finding, error)
+	SetState(ctx context.Context, id string, state State, by string, notices []Notice) (Alert, error)
+}
+
+// Config is what the service needs; all fields are required.
+type Config struct {
+	Store     Store
+	Notifiers func() []string             // the enabled notifier instances
+	URL       func(alertID string) string // the alert's page
+	Changed   func(Alert)                 // an alert is new or different
+	Queued    func()                      // notices wait to be delivered
+	Now       func() time.Time
+}
+
+// Service merges findings and moves alerts through their life.
+type Service struct{ cfg Config }
+
+// New returns a service.
+func New(cfg Config) *Service { return &Service{cfg: cfg} }
+
+// Record takes the findings of one capture. A finding that is known already changes nothing, so recording again is
+// harmless.
+func (s *Service) Record(ctx context.Context, capture string, findings []sdk.Finding) error {
+	for _, f := range findings {
+		rec, err := s.cfg.Store.RecordFinding(ctx, f, capture, Fingerprint(f), func(open *Alert) (Alert, []Notice) {
+			return s.merge(open, f, capture)
+		})
+		if err != nil {
+			return fmt.Errorf("record the finding %s of %s: %w", f.ID, f.Detector, err)
+		}
+		if rec.Duplicate {
+			continue
+		}
+		s.cfg.Changed(rec.Alert)
+		if rec.Notices > 0 {
+			s.cfg.Queued()
+		}
+	}
+	return nil
+}
+
+// Acknowledge says that somebody looks after the alert.
+func (s *Service) Acknowledge(ctx context.Context, id, by string) (Alert, error) {
+	return s.move(ctx, id, Acknowledged, by, nil)
+}
+
+// Resolve ends the alert; the next finding with its fingerprint opens a new one.
+func (s *Service) Resolve(ctx context.Context, id, by string) (Alert, error) {
+	a, err := s.cfg.Store.Alert(ctx, id)
+	if err != nil {
+		return Alert{}, err
+	}
+	f, err := s.cfg.Store.LastFinding(ctx, id)
+	if err != nil {
+		return Alert{}, err
+	}
+	a.State = Resolved
+	return s.move(ctx, id, Resolved, by, s.notices(a, f, "alert.resolved"))
+}
+
+func (s *Service) move(ctx context.Context, id string, to State, by string, notices []Notice) (Alert, error) {
+	a, err := s.cfg.Store.SetState(ctx, id, to, by, notices)
+	if err != nil {
+		return Alert{}, err
+	}
+	s.cfg.Changed(a)
+	if len(notices) > 0 {
+		s.cfg.Queued()
+	}
+	return a, nil
+}
+
+// merge decides what an alert becomes and whether people are told: when it is new, and when it has become worse.
+func (s *Service) merge(open *Alert, f sdk.Finding, capture string) (Alert, []Notice) {
+	a, tell := Merge(open, f, capture)
+	if !tell {
+		return a, nil
+	}
+	return a, s.notices(a, f, "alert.firing")
+}
+
+func (s *Service) notices(a Alert, f sdk.Finding, event string) []Notice {
+	var out []Notice
+	for _, n := range s.cfg.Notifiers() {
+		out = append(out, Notice{AlertID: a.ID, Notifier: n, Payload: sdk.Notice{
+			ID: newID(), Time: s.cfg.Now().UTC(), Event: event, Severity: a.Severity,
+			Title: a.Title, Text: Text(a, f), URL: s.cfg.URL(a.ID), Alert: &f,
+		}})
+	}
+	return out
+}
+
+// newID panics only when the system has no randomness left to give, and then nothing here can go on.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }

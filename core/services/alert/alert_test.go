@@ -1,0 +1,204 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+func finding(id string, change func(*sdk.Finding)) sdk.Finding {
+	f := sdk.Finding{
+		ID: id, Detector: "picket/portscan", Rule: "vertical", Severity: sdk.SeverityMedium, Risk: 50, Confidence: 0.6,
+		Techniques: []string{"T1046"}, Src: "10.0.0.1", Dst: "10.0.0.2", Start: time.Unix(100, 0), End: time.Unix(200, 0),
+		Summary: "10.0.0.1 probed 1000 ports of 10.0.0.2.", Packets: []uint64{9, 4},
+	}
+	if change != nil {
+		change(&f)
+	}
+	return f
+}
+
+func TestFingerprint(t *testing.T) {
+	base := Fingerprint(finding("a", nil))
+	same := map[string]func(*sdk.Finding){
+		"another time":     func(f *sdk.Finding) { f.Start = time.Unix(999, 0) },
+		"another port":     func(f *sdk.Finding) { f.Dst = "10.0.0.2:443" },
+		"another severity": func(f *sdk.Finding) { f.Severity = sdk.SeverityHigh },
+	}
+	for name, change := range same {
+		if Fingerprint(finding("b", change)) != base {
+			t.Errorf("%s: another fingerprint", name)
+		}
+	}
+	other := map[string]func(*sdk.Finding){
+		"another source":   func(f *sdk.Finding) { f.Src = "10.0.0.3" },
+		"another target":   func(f *sdk.Finding) { f.Dst = "10.0.0.9" },
+		"another rule":     func(f *sdk.Finding) { f.Rule = "horizontal" },
+		"another detector": func(f *sdk.Finding) { f.Detector = "acme/scan" },
+		"shifted fields":   func(f *sdk.Finding) { f.Rule, f.Src = "", "vertical10.0.0.1" },
+	}
+	for name, change := range other {
+		if Fingerprint(finding("b", change)) == base {
+			t.Errorf("%s: the same fingerprint", name)
+		}
+	}
+}
+
+func TestHost(t *testing.T) {
+	for in, want := range map[string]string{
+		"10.0.0.2:443": "10.0.0.2", "10.0.0.2": "10.0.0.2", "[2001:db8::1]:53": "2001:db8::1", "2001:db8::1": "2001:db8::1",
+		"10.0.0.0/24": "10.0.0.0/24", "": "", "evil:example": "evil:example",
+	} {
+		if got := Host(in); got != want {
+			t.Errorf("Host(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	first, tell := Merge(nil, finding("a", nil), "cap1")
+	if !tell || first.State != Firing || first.Count != 1 || first.CaptureID != "cap1" || first.ID == "" {
+		t.Fatalf("new alert: %+v, tell %v", first, tell)
+	}
+	again, tell := Merge(&first, finding("b", func(f *sdk.Finding) {
+		f.Start, f.End, f.Dst = time.Unix(50, 0), time.Unix(150, 0), "10.0.0.2:80"
+		f.Techniques = []string{"T1595", "T1046"}
+	}), "cap2")
+	if tell {
+		t.Error("the same trouble again was told twice")
+	}
+	if again.Count != 2 || !again.FirstSeen.Equal(time.Unix(50, 0)) || !again.LastSeen.Equal(time.Unix(200, 0)) || again.CaptureID != "cap1" {
+		t.Errorf("merged: %+v", again)
+	}
+	if !slices.Equal(again.Techniques, []string{"T1046", "T1595"}) || again.Dst != "10.0.0.2" {
+		t.Errorf("merged: %+v", again)
+	}
+	again.State = Acknowledged
+	worse, tell := Merge(&again, finding("c", func(f *sdk.Finding) { f.Severity, f.Risk = sdk.SeverityCritical, 90 }), "cap1")
+	if !tell || worse.State != Firing || worse.Severity != sdk.SeverityCritical || worse.Risk != 90 {
+		t.Errorf("worse: %+v, tell %v", worse, tell)
+	}
+}
+
+// memory keeps alerts as the store would.
+type memory struct {
+	alerts   map[string]Alert
+	findings map[string]sdk.Finding
+	notices  []Notice
+	fail     error
+}
+
+func (m *memory) RecordFinding(_ context.Context, f sdk.Finding, _, fp string, merge func(*Alert) (Alert, []Notice)) (Recorded, error) {
+	if m.fail != nil {
+		return Recorded{}, m.fail
+	}
+	if _, known := m.findings[f.ID]; known {
+		return Recorded{Duplicate: true}, nil
+	}
+	var open *Alert
+	for _, a := range m.alerts {
+		if a.Fingerprint == fp && a.State != Resolved {
+			open = &a
+		}
+	}
+	a, notices := merge(open)
+	m.findings[f.ID], m.alerts[a.ID] = f, a
+	m.notices = append(m.notices, notices...)
+	return Recorded{Alert: a, Notices: len(notices)}, nil
+}
+
+func (m *memory) Alert(_ context.Context, id string) (Alert, error) { return m.alerts[id], nil }
+func (m *memory) LastFinding(context.Context, string) (sdk.Finding, error) {
+	return finding("last", nil), nil
+}
+func (m *memory) SetState(_ context.Context, id string, to State, _ string, n []Notice) (Alert, error) {
+	a := m.alerts[id]
+	a.State = to
+	m.alerts[id] = a
+	m.notices = append(m.notices, n...)
+	return a, nil
+}
+
+func newService(m *memory) *Service {
+	return New(Config{
+		Store: m, Notifiers: func() []string { return []string{"mail", "hook"} },
+		URL:     func(id string) string { return "https://picket.example/alerts/" + id },
+		Changed: func(Alert) {}, Queued: func() {}, Now: func() time.Time { return time.Unix(1000, 0) },
+	})
+}
+
+func TestTheLifeOfAnAlert(t *testing.T) {
+	m := &memory{alerts: map[string]Alert{}, findings: map[string]sdk.Finding{}}
+	s := newService(m)
+	batch := []sdk.Finding{finding("a", nil), finding("b", nil), finding("a", nil)}
+	if err := s.Record(t.Context(), "cap", batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Record(t.Context(), "cap", batch); err != nil { // a replay
+		t.Fatal(err)
+	}
+	if len(m.alerts) != 1 || len(m.notices) != 2 {
+		t.Fatalf("%d alerts, %d notices", len(m.alerts), len(m.notices))
+	}
+	var a Alert
+	for _, a = range m.alerts {
+	}
+	if a.Count != 2 {
+		t.Errorf("count %d, want 2", a.Count)
+	}
+	n := m.notices[0]
+	if n.Payload.Event != "alert.firing" || n.AlertID != a.ID || !strings.HasSuffix(n.Payload.URL, a.ID) || n.Payload.Alert == nil {
+		t.Errorf("notice: %+v", n)
+	}
+	if n.Payload.ID == m.notices[1].Payload.ID {
+		t.Error("two notices share an id")
+	}
+	for _, want := range []string{"10.0.0.1 probed", "Severity: medium", "T1046", "2 packets, first is number 4"} {
+		if !strings.Contains(n.Payload.Text, want) {
+			t.Errorf("text lacks %q:\n%s", want, n.Payload.Text)
+		}
+	}
+	if _, err := s.Acknowledge(t.Context(), a.ID, "user:ada"); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.notices) != 2 {
+		t.Error("acknowledging told people")
+	}
+	if _, err := s.Resolve(t.Context(), a.ID, "user:ada"); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.notices) != 4 || m.notices[3].Payload.Event != "alert.resolved" {
+		t.Errorf("after resolving: %d notices", len(m.notices))
+	}
+	if err := s.Record(t.Context(), "cap", []sdk.Finding{finding("new", nil)}); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.alerts) != 2 {
+		t.Error("trouble after resolving did not open a new alert")
+	}
+}
+
+func TestAFailingStoreIsNotHidden(t *testing.T) {
+	m := &memory{fail: errors.New("disk full")}
+	err := newService(m).Record(t.Context(), "cap", []sdk.Finding{finding("a", nil)})
+	if err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestTitleIsBounded(t *testing.T) {
+	a, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "a\n\tb " + strings.Repeat("x", 900) }), "")
+	if len([]rune(a.Title)) != 200 || strings.ContainsAny(a.Title, "\n\t") {
+		t.Errorf("title %q", a.Title)
+	}
+	b, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "" }), "")
+	if b.Title != fmt.Sprintf("%s %s", b.Detector, b.Rule) {
+		t.Errorf("title %q", b.Title)
+	}
+}
