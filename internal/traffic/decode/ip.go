@@ -1,0 +1,111 @@
+package decode
+
+import "encoding/binary"
+
+var mapped = [12]byte{10: 0xff, 11: 0xff}
+
+// ipv4 reads the header; length is what the wire carried from here on, padding included.
+func ipv4(p *Packet, data []byte, length uint32) Outcome {
+	if len(data) < 20 || data[0]>>4 != 4 {
+		return Malformed
+	}
+	header := int(data[0]&0xf) * 4
+	total := uint32(binary.BigEndian.Uint16(data[2:]))
+	if total == 0 {
+		total = length // the network card was to fill it in (segmentation offload)
+	}
+	if header < 20 || total < uint32(header) || len(data) < header {
+		return Malformed
+	}
+	p.Version = 4
+	p.Proto = data[9]
+	copy(p.Src[:12], mapped[:])
+	copy(p.Src[12:], data[12:16])
+	copy(p.Dst[:12], mapped[:])
+	copy(p.Dst[12:], data[16:20])
+	p.Length = min(total, length)
+	if binary.BigEndian.Uint16(data[6:])&0x1fff != 0 {
+		return Fragment
+	}
+	return transport(p, clip(data, p.Length)[header:], p.Length-uint32(header))
+}
+
+// maxExtensions bounds the chain of extension headers; real ones have one or two.
+const maxExtensions = 16
+
+// IPv6 extension headers.
+const (
+	extHopByHop    = 0
+	extRouting     = 43
+	extFragment    = 44
+	extAuth        = 51
+	extDestination = 60
+	extMobility    = 135
+	extHIP         = 139
+	extShim6       = 140
+)
+
+func ipv6(p *Packet, data []byte, length uint32) Outcome {
+	if len(data) < 40 || data[0]>>4 != 6 {
+		return Malformed
+	}
+	total := uint32(binary.BigEndian.Uint16(data[4:])) + 40
+	if total == 40 && length > 40 {
+		total = length // a jumbogram, or left to the network card
+	}
+	p.Version = 6
+	copy(p.Src[:], data[8:24])
+	copy(p.Dst[:], data[24:40])
+	p.Length = min(total, length)
+	return extensions(p, data[6], clip(data, p.Length)[40:], p.Length-40)
+}
+
+// extensions walks to the transport header. Where the chain is cut off or too long, the protocol is the last one named.
+func extensions(p *Packet, next uint8, data []byte, length uint32) Outcome {
+	for range maxExtensions {
+		p.Proto = next
+		var size int
+		switch next {
+		case extHopByHop, extRouting, extDestination, extMobility, extHIP, extShim6:
+			if len(data) < 8 {
+				p.Short = true
+				return Flow
+			}
+			size = (int(data[1]) + 1) * 8
+		case extAuth:
+			if len(data) < 8 {
+				p.Short = true
+				return Flow
+			}
+			size = (int(data[1]) + 2) * 4
+		case extFragment:
+			if len(data) < 8 {
+				p.Short = true
+				return Flow
+			}
+			size = 8
+			if binary.BigEndian.Uint16(data[2:])&0xfff8 != 0 {
+				p.Proto = data[0]
+				return Fragment
+			}
+		default:
+			return transport(p, data, length)
+		}
+		if size > len(data) || uint32(size) > length {
+			p.Short = true
+			return Flow
+		}
+		next = data[0]
+		data, length = data[size:], length-uint32(size)
+	}
+	p.Short = true
+	return Flow
+}
+
+// clip cuts padding off: bytes that were captured but lie beyond the IP packet.
+func clip(data []byte, length uint32) []byte {
+	if uint32(len(data)) > length {
+		return data[:length]
+	}
+	return data
+}

@@ -1,0 +1,68 @@
+package decode
+
+import "encoding/binary"
+
+// transport reads ports and flags; length is that of the transport header and payload by the IP header.
+func transport(p *Packet, data []byte, length uint32) Outcome {
+	switch p.Proto {
+	case protoTCP:
+		tcp(p, data, length)
+	case protoUDP:
+		udp(p, data, length)
+	case protoSCTP:
+		if !ports(p, data) || length < 12 {
+			p.Short = true
+			break
+		}
+		p.Payload = length - 12
+	case protoICMP, protoICMPv6:
+		icmp(p, data, length)
+	default:
+		p.Payload = length
+	}
+	return Flow
+}
+
+func tcp(p *Packet, data []byte, length uint32) {
+	if !ports(p, data) || len(data) < 14 {
+		p.Short = true
+		return
+	}
+	p.Seq = binary.BigEndian.Uint32(data[4:])
+	p.Flags = data[13]
+	header := uint32(data[12]>>4) * 4
+	if header < 20 || header > length {
+		p.Short = true
+		return
+	}
+	p.Payload = length - header
+}
+
+func udp(p *Packet, data []byte, length uint32) {
+	if !ports(p, data) || length < 8 {
+		p.Short = true
+		return
+	}
+	p.Payload = length - 8
+}
+
+// ports are the first four bytes of TCP and UDP, so they survive the shortest snap length.
+func ports(p *Packet, data []byte) bool {
+	if len(data) < 4 {
+		return false
+	}
+	p.SrcPort = binary.BigEndian.Uint16(data)
+	p.DstPort = binary.BigEndian.Uint16(data[2:])
+	return true
+}
+
+func icmp(p *Packet, data []byte, length uint32) {
+	if len(data) < 2 {
+		p.Short = true
+		return
+	}
+	p.SrcPort, p.DstPort = uint16(data[0]), uint16(data[1])
+	if length > 8 {
+		p.Payload = length - 8
+	}
+}

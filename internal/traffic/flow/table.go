@@ -1,0 +1,203 @@
+// Package flow groups decoded packets into bidirectional flows.
+//
+// In goes one decoded packet after the other, with its number and time; out come batches of finished sdk.Flow values.
+// README.md in the folder above documents each feature. All decisions use the time in the packets, never the clock of the
+// machine, so the same capture gives the same flows wherever and however fast it is read.
+//
+// # Order
+//
+// Flows come out in the order in which they are closed, which follows their end, not their start: a flow that is open for
+// half an hour comes after the short ones that began later. What is still open at the end of the capture comes last, by
+// id. A detector that needs starts in order must sort them itself, over at least the active timeout.
+//
+// # Memory
+//
+// Config.MaxFlows bounds how many flows are open; beyond it, the one that was quiet for longest is closed with reason
+// eviction and counted.
+package flow
+
+import (
+	"time"
+
+	"github.com/picketwatch/picket/internal/traffic/decode"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Config holds the limits of a table; zero values mean the defaults.
+type Config struct {
+	MaxFlows int           // open at once; default 262144, about 150 MB
+	Idle     time.Duration // closes a flow that is quiet for longer; default 2 minutes
+	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
+	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds
+	Batch    int           // flows per call of emit; default 1024
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxFlows <= 0 {
+		c.MaxFlows = 1 << 18
+	}
+	if c.Idle <= 0 {
+		c.Idle = 2 * time.Minute
+	}
+	if c.Active <= 0 {
+		c.Active = 30 * time.Minute
+	}
+	if c.Linger <= 0 {
+		c.Linger = 5 * time.Second
+	}
+	if c.Batch <= 0 {
+		c.Batch = 1024
+	}
+	return c
+}
+
+// clockStep is how far packet time may fall back before it is taken for a new timeline (a capture appended to another,
+// or one mad timestamp before) instead of packets out of order.
+const clockStep = int64(time.Hour)
+
+// The two lists of open flows, each ordered by last packet.
+const (
+	listOpen = iota
+	listEnded
+	lists
+)
+
+// Table holds the open flows. It is not safe for concurrent use.
+type Table struct {
+	cfg    Config
+	index  map[key]uint32
+	pool   pool
+	lists  [lists]list
+	clock  int64 // the latest packet time
+	nextID uint64
+	out    batch
+	counts Counts
+}
+
+// Counts says how many flows were closed, and why.
+type Counts struct {
+	Flows    uint64
+	ByReason [sdk.EndCapture + 1]uint64
+}
+
+// Evicted is how many flows were closed early to stay within the memory cap.
+func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
+
+// New returns an empty table. The slice given to emit, and the Packets in it, are only valid during the call.
+func New(cfg Config, emit func([]sdk.Flow) error) *Table {
+	cfg = cfg.withDefaults()
+	return &Table{cfg: cfg, index: make(map[key]uint32), out: newBatch(cfg.Batch, emit)}
+}
+
+// Counts returns the counts so far.
+func (t *Table) Counts() Counts { return t.counts }
+
+// Open returns how many flows are open.
+func (t *Table) Open() int { return len(t.index) }
+
+// Add counts a packet whose outcome is decode.Flow. The error is the one that emit returned.
+func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
+	t.advance(at)
+	k, fromA := keyOf(p)
+	i, known := t.index[k]
+	if known && t.superseded(t.pool.at(i), at, p, fromA) {
+		known = false
+	}
+	if !known {
+		i = t.open(k, at, p, fromA, i)
+	}
+	e := t.pool.at(i)
+	e.add(number, at, p, fromA)
+	t.touch(i, e)
+	return t.out.err
+}
+
+// superseded closes a flow that the packet no longer belongs to.
+func (t *Table) superseded(e *entry, at int64, p *decode.Packet, fromA bool) bool {
+	if at-e.first > int64(t.cfg.Active) {
+		t.finish(e, sdk.EndActive)
+		return true
+	}
+	if e.reopenedBy(p, fromA) {
+		t.finish(e, e.reasonOr(sdk.EndIdle))
+		return true
+	}
+	return false
+}
+
+// open starts a flow, making room first.
+func (t *Table) open(k key, at int64, p *decode.Packet, fromA bool, _ uint32) uint32 {
+	if len(t.index) >= t.cfg.MaxFlows {
+		t.evict()
+	}
+	i := t.pool.get()
+	t.nextID++
+	e := t.pool.at(i)
+	*e = entry{key: k, id: t.nextID, index: i, first: at, last: at}
+	e.initiatorIsA, e.guessed = initiator(p, fromA)
+	t.index[k] = i
+	t.lists[listOpen].push(&t.pool, i)
+	return i
+}
+
+// touch moves a flow to the quiet end of its list, which is the other list once it has ended.
+func (t *Table) touch(i uint32, e *entry) {
+	e.touched = t.clock
+	want := uint8(listOpen)
+	if e.reason != sdk.EndNone {
+		want = listEnded
+	}
+	t.lists[e.list].remove(&t.pool, i)
+	e.list = want
+	t.lists[want].push(&t.pool, i)
+}
+
+// advance moves packet time on and closes what has been quiet for too long.
+func (t *Table) advance(at int64) {
+	if at > t.clock || t.clock-at > clockStep {
+		t.clock = at
+	}
+	t.expire(listOpen, int64(t.cfg.Idle))
+	t.expire(listEnded, int64(t.cfg.Linger))
+}
+
+func (t *Table) expire(which int, limit int64) {
+	for i := t.lists[which].head; i != 0; i = t.lists[which].head {
+		e := t.pool.at(i)
+		// Touched in the far future: the timeline was left behind.
+		if quiet := t.clock - e.touched; quiet <= limit && quiet >= -clockStep {
+			return
+		}
+		t.finish(e, e.reasonOr(sdk.EndIdle))
+	}
+}
+
+// evict closes the flow that matters least: one that has ended, else the one that was quiet for longest.
+func (t *Table) evict() {
+	i := t.lists[listEnded].head
+	if i == 0 {
+		i = t.lists[listOpen].head
+	}
+	e := t.pool.at(i)
+	t.finish(e, e.reasonOr(sdk.EndEvicted))
+}
+
+// finish emits a flow and forgets it.
+func (t *Table) finish(e *entry, reason sdk.EndReason) {
+	t.counts.Flows++
+	t.counts.ByReason[reason]++
+	t.out.append(e, reason)
+	delete(t.index, e.key)
+	t.lists[e.list].remove(&t.pool, e.index)
+	t.pool.put(e.index)
+}
+
+// Close emits what is still open, by id, and the last batch.
+func (t *Table) Close() error {
+	for _, i := range t.pool.inUseByID(len(t.index)) {
+		e := t.pool.at(i)
+		t.finish(e, e.reasonOr(sdk.EndCapture))
+	}
+	t.out.flush()
+	return t.out.err
+}

@@ -1,0 +1,168 @@
+// Package traffic turns captures into flows: it joins the capture reader, the decoder and the flow table.
+//
+// In goes a capture as a stream, out come batches of sdk.Flow for the detectors and a Summary in which every packet is
+// accounted for. Memory is bounded by the longest packet and by Options.Flow.MaxFlows, whatever the length of the input.
+// The package is linked by picket-traffic and picket, never by picketd: the process that holds keys and data parses no
+// packet.
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/picketwatch/picket/internal/traffic/capture"
+	"github.com/picketwatch/picket/internal/traffic/decode"
+	"github.com/picketwatch/picket/internal/traffic/flow"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Options of an analysis; the zero value is fine.
+type Options struct {
+	Flow flow.Config
+	// Progress, when set, is called every ProgressEvery packets (default 10000).
+	Progress      func(Progress)
+	ProgressEvery uint64
+}
+
+// Progress says how far an analysis came.
+type Progress struct {
+	Packets uint64
+	Flows   uint64
+}
+
+// Summary accounts for every packet that was read: Packets is the sum over Outcomes.
+type Summary struct {
+	Packets   uint64
+	Bytes     uint64 // on the wire
+	Flows     uint64
+	Evicted   uint64 // flows closed early to stay within the memory cap
+	Outcomes  [decode.Outcomes]uint64
+	Short     uint64 // packets whose transport header was cut off; they are part of a flow all the same
+	First     time.Time
+	Last      time.Time
+	LinkTypes []capture.LinkType // in order of appearance
+}
+
+// Undecoded is how many packets carried no readable IP header although they should have.
+func (s *Summary) Undecoded() uint64 {
+	return s.Outcomes[decode.Malformed] + s.Outcomes[decode.Unsupported]
+}
+
+// PanicError is a bug that a packet set off. The analysis stops there.
+type PanicError struct {
+	Packet uint64
+	Value  any
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("packet %d: internal error: %v", e.Packet, e.Value)
+}
+
+// Analyze reads a capture to its end and gives the flows to emit, whose slice is only valid during the call. With a
+// damaged capture (*capture.DamagedError) everything up to the damage has been emitted and counted.
+func Analyze(ctx context.Context, r io.Reader, opts Options, emit func([]sdk.Flow) error) (Summary, error) {
+	reader, err := capture.Open(r)
+	if err != nil {
+		return Summary{}, err
+	}
+	a := analysis{ctx: ctx, opts: opts, reader: reader}
+	a.table = flow.New(opts.Flow, emit)
+	if a.opts.ProgressEvery == 0 {
+		a.opts.ProgressEvery = 10_000
+	}
+	err = a.read()
+	// Whatever stopped the reading, what was seen until then is worth its flows, except when nobody takes them.
+	if a.emitFailed || ctx.Err() != nil {
+		return a.finish(), err
+	}
+	if closing := a.table.Close(); closing != nil {
+		err = closing
+	}
+	return a.finish(), err
+}
+
+type analysis struct {
+	ctx        context.Context
+	opts       Options
+	reader     *capture.Reader
+	table      *flow.Table
+	sum        Summary
+	first      int64
+	last       int64
+	packet     capture.Packet
+	decoded    decode.Packet
+	emitFailed bool
+}
+
+// read runs until the end; a panic in it names its packet.
+func (a *analysis) read() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Packet: a.packet.Number, Value: v}
+		}
+	}()
+	for {
+		switch err := a.reader.Next(&a.packet); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := a.count(); err != nil {
+			a.emitFailed = true
+			return err
+		}
+		if a.sum.Packets%a.opts.ProgressEvery == 0 {
+			if err := a.ctx.Err(); err != nil {
+				return err
+			}
+			a.report()
+		}
+	}
+}
+
+// count decodes the packet and adds it to its flow.
+func (a *analysis) count() error {
+	p := &a.packet
+	a.span(p.Time)
+	a.sum.Packets++
+	a.sum.Bytes += uint64(p.Length)
+	if n := len(a.sum.LinkTypes); (n == 0 || a.sum.LinkTypes[n-1] != p.Link) && !slices.Contains(a.sum.LinkTypes, p.Link) {
+		a.sum.LinkTypes = append(a.sum.LinkTypes, p.Link)
+	}
+	outcome := decode.Decode(&a.decoded, p.Link, p.Data, p.Length)
+	a.sum.Outcomes[outcome]++
+	if outcome != decode.Flow {
+		return nil
+	}
+	if a.decoded.Short {
+		a.sum.Short++
+	}
+	return a.table.Add(p.Number, p.Time, &a.decoded)
+}
+
+func (a *analysis) span(at int64) {
+	if a.sum.Packets == 0 {
+		a.first, a.last = at, at
+		return
+	}
+	a.first, a.last = min(a.first, at), max(a.last, at)
+}
+
+func (a *analysis) report() {
+	if a.opts.Progress != nil {
+		a.opts.Progress(Progress{Packets: a.sum.Packets, Flows: a.table.Counts().Flows + uint64(a.table.Open())})
+	}
+}
+
+func (a *analysis) finish() Summary {
+	counts := a.table.Counts()
+	a.sum.Flows, a.sum.Evicted = counts.Flows, counts.Evicted()
+	if a.sum.Packets > 0 {
+		a.sum.First, a.sum.Last = time.Unix(0, a.first).UTC(), time.Unix(0, a.last).UTC()
+	}
+	return a.sum
+}
