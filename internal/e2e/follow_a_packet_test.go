@@ -87,7 +87,9 @@ func TestFollowAPacket(t *testing.T) {
 	}
 	for _, a := range s.alerts(t, "state=firing") {
 		waitFor(t, "the notice of "+a.Detector+" to be delivered", func() bool {
-			var detail struct{ Notices []struct{ Notifier, State string } }
+			var detail struct {
+				Notices []struct{ Notifier, State string }
+			}
 			s.get(t, "/api/v1/alerts/"+a.ID, &detail)
 			return len(detail.Notices) == 1 && detail.Notices[0].State == "delivered"
 		})

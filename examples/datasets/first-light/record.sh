@@ -2,14 +2,14 @@
 # Records first-light.pcap, the capture that `picketd --dev` analyses at its first start: an ordinary small office
 # (web, DNS, SSH) in network namespaces, and in it two attacks by real tools:
 #   1. nmap scans 200 TCP ports of the web server from 10.77.0.66;
-#   2. a jittered client on 10.77.0.22 calls its controller 203.0.113.50:443 every ~4 s (±20 %).
+#   2. a jittered client on 10.77.0.22 calls its controller 203.0.113.50:443 every 5 s ± 20 %.
 # Nothing leaves the namespaces. Needs root, iproute2, tcpdump, nmap, nginx, dnsmasq, openssh-server, curl, dig.
 #
 #   sudo ./record.sh [OUT.pcap]        takes about 2.5 minutes
 set -euo pipefail
 cd "$(dirname "$0")"
 out=$(realpath -m "${1:-first-light.pcap}")
-seconds=${SECONDS_TO_RECORD:-150}
+seconds=${SECONDS_TO_RECORD:-160}
 
 for tool in ip tcpdump nmap nginx dnsmasq sshd ssh-keygen curl dig openssl; do
   PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || { echo "record.sh: $tool is missing; install it and run again" >&2; exit 1; }
@@ -40,7 +40,7 @@ host() { # host NAME ADDRESS
   ip -n "$(ns sw)" link set "p-$1" master br0 up
   ip -n "$(ns "$1")" addr add "$2/24" dev eth0
   ip -n "$(ns "$1")" link set lo up
-  ip -n "$(ns "$1")" link set eth0 up
+  ip -n "$(ns "$1")" link set eth0 up gso_max_segs 1 # packets as they are on a wire
   ip -n "$(ns "$1")" route add default dev eth0
 }
 host web 10.77.0.10
@@ -54,7 +54,7 @@ in_ns() { local h=$1; shift; ip netns exec "$(ns "$h")" "$@"; }
 
 # Servers.
 mkdir -p "$work/www" "$work/c2"
-for size in 2 8 20 45 90; do head -c "${size}000" /dev/urandom | base64 >"$work/www/page$size.html"; done
+for size in 2 5 10 20 40; do head -c "${size}000" /dev/urandom | base64 >"$work/www/page$size.html"; done
 echo ok >"$work/c2/poll"
 openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=updates.example -keyout "$work/key.pem" -out "$work/crt.pem" 2>/dev/null
 nginx_conf() { # nginx_conf NAME ROOT LISTEN...
@@ -76,7 +76,7 @@ in_ns web "$(command -v sshd)" -D -f /dev/null -h "$work/hostkey" -o "Authorized
   -o StrictModes=no -o PidFile="$work/sshd.pid" -o UsePAM=no -o PermitRootLogin=yes 2>/dev/null &
 sleep 1
 
-ip netns exec "$(ns sw)" tcpdump -Z root -i br0 -s 192 -U -w "$work/out.pcap" 2>"$work/tcpdump.log" &
+ip netns exec "$(ns sw)" tcpdump -Z root -i br0 -s 112 -U -w "$work/out.pcap" 2>"$work/tcpdump.log" &
 dump=$!
 sleep 1
 end=$((SECONDS + seconds))
@@ -84,12 +84,12 @@ end=$((SECONDS + seconds))
 # People: think time is uneven, pages differ, names are looked up first.
 person() { # person HOST SEED
   RANDOM=$2
-  local page sizes=(2 8 20 45 90)
+  local page sizes=(2 5 10 20 40)
   while [ $SECONDS -lt $end ]; do
     page=page${sizes[RANDOM % 5]}.html
     in_ns "$1" dig +short +tries=1 +time=1 @10.77.0.53 "host$((RANDOM % 40)).example" >/dev/null || true
     if [ $((RANDOM % 3)) = 0 ]; then
-      in_ns "$1" curl -sk -m 5 -o /dev/null -o /dev/null "https://10.77.0.10/$page" "https://10.77.0.10/page8.html" || true
+      in_ns "$1" curl -sk -m 5 -o /dev/null -o /dev/null "https://10.77.0.10/$page" "https://10.77.0.10/page5.html" || true
     else
       in_ns "$1" curl -s -m 5 -o /dev/null -o /dev/null "http://10.77.0.10/$page" "http://10.77.0.10/page2.html" || true
     fi
@@ -113,7 +113,7 @@ person ws1 11 & person ws2 22 & person ws3 33 &
 ( RANDOM=5
   while [ $SECONDS -lt $end ]; do
     in_ns ws2 curl -sk -m 3 -o /dev/null https://203.0.113.50/poll || true
-    ms=$((3200 + RANDOM % 1600))
+    ms=$((4000 + RANDOM % 2000))
     sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
   done ) &
 
