@@ -32,7 +32,7 @@ type sample struct {
 	Token   string            `json:"token" secret:"true" enum:"a,b"`
 	Mail    mail              `json:"mail"`
 	Peers   []mail            `json:"peers"`
-	Skipped int `json:"-"`
+	Skipped int               `json:"-"`
 }
 
 func TestDecodeFillsDefaultsThenValues(t *testing.T) {
@@ -150,8 +150,8 @@ func TestAuthorsMistakes(t *testing.T) {
 		"unsupported type": &struct {
 			A chan int `json:"a"`
 		}{},
-		"same name twice": &struct {
-			A, B string `json:"a"`
+		"a dot in the name": &struct {
+			A string `json:"a.b"`
 		}{},
 		"bound of a bool": &struct {
 			A bool `json:"a" min:"1"`
