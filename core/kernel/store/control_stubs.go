@@ -75,7 +75,7 @@ func (c *Control) ListEnrolmentTokens(ctx context.Context, tenant string) ([]Enr
 	return nil, errStub
 }
 
-// EnrolAgent spends the enrolment token and creates the agent in one transaction; it returns the token.
+// EnrolAgent spends the enrolment token and creates the agent in one transaction; it returns the agent as stored.
 func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Agent, error) {
 	return Agent{}, errStub
 }
@@ -101,6 +101,11 @@ func (c *Control) PruneNonces(ctx context.Context, before time.Time) (int, error
 
 // commands
 func (c *Control) InsertCommand(ctx context.Context, cmd Command) error { return errStub }
+
+// CountWaitingCommands counts queued commands that have not expired.
+func (c *Control) CountWaitingCommands(ctx context.Context, agentID string, now time.Time) (int, error) {
+	return 0, errStub
+}
 
 // TakeCommands marks the agent's queued commands as sent and returns them; each is returned at most once.
 func (c *Control) TakeCommands(ctx context.Context, agentID string, now time.Time, limit int) ([]Command, error) {
@@ -133,6 +138,9 @@ func (c *Control) ListAssignments(ctx context.Context, tenant string) ([]Assignm
 func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]Assignment, error) {
 	return nil, errStub
 }
+
+// WatchConfig returns a channel that is closed at the next change of any assignment.
+func (c *Control) WatchConfig() <-chan struct{} { return nil }
 
 // captures
 func (c *Control) InsertCapture(ctx context.Context, x Capture) error { return errStub }

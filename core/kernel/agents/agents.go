@@ -1,0 +1,139 @@
+// Package agents looks after the nodes that report to this server: it lets them in with a one-time token, checks each
+// of their requests (bearer token and signature, nothing replayed), knows which are online, and tells each which
+// plugins it should run. Refusals are audited and say to the agent only that it is refused.
+package agents
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/signing"
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+// States of an agent as pages show them.
+const (
+	Online  = "online"
+	Late    = "late"
+	Offline = "offline"
+)
+
+// Store keeps agents and what they should run.
+type Store interface {
+	CreateEnrolmentToken(ctx context.Context, t store.EnrolmentToken) error
+	EnrolAgent(ctx context.Context, tokenHash []byte, a store.Agent) (store.Agent, error)
+	AgentByID(ctx context.Context, id string) (store.Agent, error)
+	TouchAgent(ctx context.Context, id, address string, at time.Time) error
+	SetAgentStatus(ctx context.Context, id, version string, status json.RawMessage, at time.Time) error
+	NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]store.Assignment, error)
+	WatchConfig() <-chan struct{}
+	RememberNonce(ctx context.Context, keyID, nonce string, expires time.Time) (bool, error)
+	PruneNonces(ctx context.Context, before time.Time) (int, error)
+}
+
+// Auditor writes down refusals and enrolments.
+type Auditor interface {
+	Record(ctx context.Context, e audit.Entry) error
+}
+
+// Config of the Agents. Zero values mean the defaults.
+type Config struct {
+	Store      Store
+	Audit      Auditor
+	CommandKey ed25519.PublicKey // handed to agents at enrolment
+	Window     time.Duration     // see signing.Verifier
+	LateAfter  time.Duration     // default 90 s
+	LostAfter  time.Duration     // default 5 min
+	TokenTTL   time.Duration     // default 1 h
+	Now        func() time.Time
+	Rand       io.Reader
+	Log        *slog.Logger
+}
+
+// Agents is safe for concurrent use.
+type Agents struct {
+	cfg      Config
+	verifier signing.Verifier
+}
+
+// New returns the Agents over cfg.Store.
+func New(cfg Config) (*Agents, error) {
+	if cfg.Store == nil || cfg.Audit == nil || len(cfg.CommandKey) != ed25519.PublicKeySize {
+		return nil, errors.New("agents: store, audit and command key are needed")
+	}
+	orDuration(&cfg.LateAfter, 90*time.Second)
+	orDuration(&cfg.LostAfter, 5*time.Minute)
+	orDuration(&cfg.TokenTTL, time.Hour)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Agents{cfg: cfg, verifier: signing.Verifier{Window: cfg.Window}}, nil
+}
+
+func orDuration(d *time.Duration, fallback time.Duration) {
+	if *d <= 0 {
+		*d = fallback
+	}
+}
+
+// State says how fresh an agent is.
+func (a *Agents) State(x store.Agent) string {
+	switch quiet := a.cfg.Now().Sub(x.LastSeen); {
+	case x.LastSeen.IsZero() || quiet > a.cfg.LostAfter:
+		return Offline
+	case quiet > a.cfg.LateAfter:
+		return Late
+	}
+	return Online
+}
+
+// Report stores what an agent says of itself. version is the agent's program version.
+func (a *Agents) Report(ctx context.Context, agentID, version string, status json.RawMessage) error {
+	return a.cfg.Store.SetAgentStatus(ctx, agentID, version, status, a.cfg.Now())
+}
+
+// Run forgets nonces that can no longer be replayed, until ctx ends.
+func (a *Agents) Run(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if _, err := a.cfg.Store.PruneNonces(ctx, a.cfg.Now()); err != nil && ctx.Err() == nil {
+			a.cfg.Log.Warn("prune nonces", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *Agents) secret() (string, error) {
+	raw := make([]byte, 32)
+	if _, err := io.ReadFull(a.cfg.Rand, raw); err != nil {
+		return "", fmt.Errorf("make secret: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(raw), nil
+}
+
+func hashSecret(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}

@@ -1,0 +1,112 @@
+package agents
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/signing"
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+// seenEvery keeps each request from being a write of its own; an agent's last contact is that much less exact.
+const seenEvery = 10 * time.Second
+
+// Refusal says that a request must not be acted on. Status is 401 (not proven who you are) or 403 (you may not). The
+// text for the agent is Error(); the reason is for the audit log.
+type Refusal struct {
+	Status  int
+	Reason  string // a signing.Reason, "bearer" or "disabled"
+	AgentID string // claimed
+}
+
+func (r *Refusal) Error() string {
+	switch r.Reason {
+	case "disabled":
+		return "this agent has been disabled on the server"
+	case string(signing.Stale), string(signing.Future):
+		return "the request's time is too far from the server's; check the agent's clock"
+	case string(signing.Replayed):
+		return "this request was sent before"
+	}
+	return "the request is not signed by an agent of this server"
+}
+
+// Authenticate says which agent sent the request. body is its whole body. A refusal is audited and returned as a
+// *Refusal; any other error means that this could not be decided.
+func (a *Agents) Authenticate(req *http.Request, body []byte, address string) (store.Agent, error) {
+	ctx := req.Context()
+	var agent store.Agent
+	lookup := func(id string) (ed25519.PublicKey, error) {
+		var err error
+		agent, err = a.cfg.Store.AgentByID(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, signing.ErrUnknownKey
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !bearerFits(req, agent) {
+			return nil, &Refusal{Status: http.StatusUnauthorized, Reason: "bearer", AgentID: id}
+		}
+		return agent.PublicKey, nil
+	}
+	now := a.cfg.Now()
+	_, err := a.verifier.VerifyRequest(req, body, lookup, guard{a.cfg.Store}, now)
+	if err == nil && agent.Disabled {
+		err = &Refusal{Status: http.StatusForbidden, Reason: "disabled", AgentID: agent.ID}
+	}
+	if err != nil {
+		return store.Agent{}, a.refused(req, agent, address, err)
+	}
+	if now.Sub(agent.LastSeen) >= seenEvery || agent.Address != address {
+		if err := a.cfg.Store.TouchAgent(ctx, agent.ID, address, now); err != nil {
+			return store.Agent{}, fmt.Errorf("note contact of agent %s: %w", agent.ID, err)
+		}
+		agent.LastSeen, agent.Address = now, address
+	}
+	return agent, nil
+}
+
+// refused turns what went wrong into a *Refusal and audits it.
+func (a *Agents) refused(req *http.Request, agent store.Agent, address string, err error) error {
+	var r *Refusal
+	var s *signing.Refusal
+	detail := ""
+	switch {
+	case errors.As(err, &r):
+		detail = r.Reason
+	case errors.As(err, &s):
+		r = &Refusal{Status: http.StatusUnauthorized, Reason: string(s.Reason), AgentID: s.KeyID}
+		detail = string(s.Reason) + ": " + s.Detail
+	default:
+		return err
+	}
+	a.record(req.Context(), audit.Entry{Tenant: agent.Tenant, Actor: "agent:" + r.AgentID, Action: "agent.request",
+		Object: req.Method + " " + req.URL.Path, Outcome: audit.Refused, Detail: detail, Address: address})
+	return r
+}
+
+func (a *Agents) record(ctx context.Context, e audit.Entry) {
+	if err := a.cfg.Audit.Record(ctx, e); err != nil {
+		a.cfg.Log.Error("audit", "action", e.Action, "error", err)
+	}
+}
+
+func bearerFits(req *http.Request, agent store.Agent) bool {
+	bearer, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	return ok && subtle.ConstantTimeCompare(hashSecret(bearer), agent.BearerHash) == 1
+}
+
+// guard keeps nonces in the store.
+type guard struct{ store Store }
+
+func (g guard) Remember(ctx context.Context, keyID, nonce string, expires time.Time) (bool, error) {
+	return g.store.RememberNonce(ctx, keyID, nonce, expires)
+}
