@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// schema is one file of proto/records.
+type schema struct {
+	Schema   string   `json:"schema"`
+	ID       uint16   `json:"id"`
+	Major    uint16   `json:"major"`
+	Go       string   `json:"go"`       // the type in package sdk
+	Baseline int      `json:"baseline"` // row size of the first release
+	Doc      []string `json:"doc"`
+	Fields   []field  `json:"fields"`
+}
+
+type field struct {
+	Name   string `json:"name"`
+	Go     string `json:"go"`
+	Type   string `json:"type"`
+	At     int    `json:"at"`
+	KindAt int    `json:"kind_at,omitempty"` // addr: where its kind lies
+	Cast   string `json:"cast,omitempty"`    // a named Go type
+	Doc    string `json:"doc"`
+}
+
+var sizes = map[string]int{
+	"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "f64": 8, "bool": 1, "time": 8, "addr": 16, "string": 8, "u64list": 8,
+}
+
+func (f field) size() int { return sizes[f.Type] }
+
+// end is the first byte after the field, its kind included.
+func (f field) end() int {
+	end := f.At + f.size()
+	if f.Type == "addr" {
+		end = max(end, f.KindAt+1)
+	}
+	return end
+}
+
+func parseSchema(data []byte) (*schema, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var s schema
+	if err := dec.Decode(&s); err != nil {
+		return nil, err
+	}
+	return &s, s.check()
+}
+
+// check refuses a layout that a reader could not use: overlapping or misaligned fields, or a field of the first
+// release moved behind the baseline.
+func (s *schema) check() error {
+	if s.Schema == "" || s.ID == 0 || s.Major == 0 || s.Go == "" || s.Baseline == 0 || len(s.Fields) == 0 {
+		return fmt.Errorf("schema, id, major, go, baseline and fields are all needed")
+	}
+	owner := map[int]string{}
+	names := map[string]bool{}
+	for _, f := range s.Fields {
+		if f.size() == 0 {
+			return fmt.Errorf("field %s: unknown type %q", f.Name, f.Type)
+		}
+		if f.Name == "" || f.Go == "" || names[f.Name] {
+			return fmt.Errorf("field %q needs its own name and a Go name", f.Name)
+		}
+		names[f.Name] = true
+		if f.At%min(f.size(), 8) != 0 {
+			return fmt.Errorf("field %s: offset %d is not a multiple of %d", f.Name, f.At, min(f.size(), 8))
+		}
+		if f.At < s.Baseline && f.end() > s.Baseline {
+			return fmt.Errorf("field %s lies across the baseline %d", f.Name, s.Baseline)
+		}
+		for _, at := range f.bytes() {
+			if owner[at] != "" {
+				return fmt.Errorf("fields %s and %s overlap at byte %d", owner[at], f.Name, at)
+			}
+			owner[at] = f.Name
+		}
+	}
+	return nil
+}
+
+func (f field) bytes() []int {
+	var out []int
+	for i := range f.size() {
+		out = append(out, f.At+i)
+	}
+	if f.Type == "addr" {
+		out = append(out, f.KindAt)
+	}
+	return out
+}
+
+// rowSize is the size of the rows that this version writes.
+func (s *schema) rowSize() int {
+	size := s.Baseline
+	for _, f := range s.Fields {
+		size = max(size, f.end())
+	}
+	return (size + 7) &^ 7
+}

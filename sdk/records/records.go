@@ -1,0 +1,161 @@
+// Package records carries batches of records between processes and into WASM guests as frames of fixed-layout rows
+// (proto/records describes them byte by byte). In go slices of the sdk's nouns, out comes one frame, and back.
+//
+// A frame comes from another process, so nothing in it is believed: sizes, offsets and the checksum are checked first.
+// Decoding costs no allocation per row when the slice of the last call is handed in again.
+package records
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+const (
+	// MaxFrame is the largest frame that a reader accepts.
+	MaxFrame = 16 << 20
+	// BatchProcess is the number of rows in a frame for a process: larger frames fall out of the cache.
+	BatchProcess = 1024
+	// BatchGuest is the number of rows in a frame for a WASM guest: a running guest holds up its host's garbage
+	// collector, so its calls are kept short.
+	BatchGuest = 256
+)
+
+const (
+	magic      = "PKRW"
+	headerSize = 32
+	crcAt      = 28
+	maxRow     = 64 << 10
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// ErrFrame is in the chain of every error about a frame that cannot be decoded.
+var ErrFrame = errors.New("not a valid record frame")
+
+func frameError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrFrame, fmt.Sprintf(format, args...))
+}
+
+// layout is what the generator says about one schema.
+type layout struct {
+	name     string
+	schema   uint16
+	major    uint16
+	rowSize  int // of the rows written here
+	baseline int // the shortest row that is read
+}
+
+// AppendFlows appends one frame with the flows to dst. Keep a frame within MaxFrame: BatchProcess flows are far below.
+func AppendFlows(dst []byte, flows []sdk.Flow) []byte {
+	w := flowLayout.newWriter(dst, len(flows))
+	for i := range flows {
+		putFlow(w, &flows[i])
+		w.row += flowLayout.rowSize
+	}
+	return w.finish()
+}
+
+// DecodeFlows decodes a frame of flows into the memory of into, whose old content is lost, and returns all flows of
+// the frame. On an error there are none.
+func DecodeFlows(frame []byte, into []sdk.Flow) ([]sdk.Flow, error) {
+	if err := Verify(frame); err != nil {
+		return nil, err
+	}
+	return DecodeVerifiedFlows(frame, into)
+}
+
+// DecodeVerifiedFlows is DecodeFlows without the checksum, for a frame that its carrier has verified on this machine.
+// Everything else is checked.
+func DecodeVerifiedFlows(frame []byte, into []sdk.Flow) ([]sdk.Flow, error) {
+	h, err := parseHeader(frame)
+	if err != nil {
+		return nil, err
+	}
+	if err := flowLayout.accepts(h); err != nil {
+		return nil, err
+	}
+	into = into[:cap(into)]
+	if len(into) < h.count {
+		into = append(into, make([]sdk.Flow, h.count-len(into))...)
+	}
+	into = into[:h.count]
+	r := newReader(frame[h.heap:])
+	for i := range into {
+		at := headerSize + i*h.rowSize
+		getFlow(r, frame[at:at+h.rowSize], &into[i])
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return into, nil
+}
+
+// Count returns the number of rows that the header of a frame names, 0 for anything that is not a frame.
+func Count(frame []byte) int {
+	h, err := parseHeader(frame)
+	if err != nil {
+		return 0
+	}
+	return h.count
+}
+
+// Verify checks the header and the checksum of a frame of any schema.
+func Verify(frame []byte) error {
+	if _, err := parseHeader(frame); err != nil {
+		return err
+	}
+	if got, want := checksum(frame), binary.LittleEndian.Uint32(frame[crcAt:]); got != want {
+		return frameError("checksum %08x, the header says %08x", got, want)
+	}
+	return nil
+}
+
+// header is a parsed header whose sizes agree with one another and with the length of the frame.
+type header struct {
+	schema, major        uint16
+	rowSize, count, heap int
+}
+
+func parseHeader(frame []byte) (header, error) {
+	if len(frame) < headerSize || string(frame[:4]) != magic {
+		return header{}, frameError("%d bytes without the magic %s", len(frame), magic)
+	}
+	if len(frame) > MaxFrame {
+		return header{}, frameError("%d bytes are more than %d", len(frame), MaxFrame)
+	}
+	u32 := func(at int) uint64 { return uint64(binary.LittleEndian.Uint32(frame[at:])) }
+	rowSize, count, heap, total := u32(8), u32(12), u32(16), u32(20)
+	switch {
+	case total != uint64(len(frame)):
+		return header{}, frameError("%d bytes, the header says %d", len(frame), total)
+	case rowSize == 0 || rowSize > maxRow:
+		return header{}, frameError("row size %d", rowSize)
+	case heap > total || heap != headerSize+rowSize*count:
+		return header{}, frameError("%d rows of %d bytes do not end at the heap offset %d within %d bytes", count, rowSize, heap, total)
+	}
+	return header{
+		schema: binary.LittleEndian.Uint16(frame[4:]), major: binary.LittleEndian.Uint16(frame[6:]),
+		rowSize: int(rowSize), count: int(count), heap: int(heap),
+	}, nil
+}
+
+func (l layout) accepts(h header) error {
+	switch {
+	case h.schema != l.schema:
+		return frameError("schema %d, want %d (%s)", h.schema, l.schema, l.name)
+	case h.major != l.major:
+		return frameError("schema %s has major version %d, this program reads %d", l.name, h.major, l.major)
+	case h.rowSize < l.baseline:
+		return frameError("rows of %d bytes, schema %s has at least %d", h.rowSize, l.name, l.baseline)
+	}
+	return nil
+}
+
+// checksum covers all bytes but its own.
+func checksum(frame []byte) uint32 {
+	return crc32.Update(crc32.Checksum(frame[:crcAt], castagnoli), castagnoli, frame[headerSize:])
+}
