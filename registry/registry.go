@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/picketwatch/picket/sdk"
@@ -38,19 +39,25 @@ func TargetPath(id, version string) string {
 }
 
 // ParseTargetPath takes a release descriptor's path apart.
-func ParseTargetPath(path string) (id, version string, err error) {
-	parts := strings.Split(path, "/")
+func ParseTargetPath(target string) (id, version string, err error) {
+	parts := strings.Split(target, "/")
 	if len(parts) != 5 || parts[0] != "plugins" || parts[4] != "release.json" {
-		return "", "", fmt.Errorf("%q is not plugins/<namespace>/<name>/<version>/release.json", path)
+		return "", "", fmt.Errorf("%q is not plugins/<namespace>/<name>/<version>/release.json", target)
 	}
 	id, version = parts[1]+"/"+parts[2], parts[3]
 	if !sdk.ValidID(id) {
-		return "", "", fmt.Errorf("%q does not name a plugin id", path)
+		return "", "", fmt.Errorf("%q does not name a plugin id", target)
 	}
 	if err := checkVersion(version); err != nil {
-		return "", "", fmt.Errorf("%q: %w", path, err)
+		return "", "", fmt.Errorf("%q: %w", target, err)
 	}
 	return id, version, nil
+}
+
+// HashedPath puts a digest into a target's file name, as consistent snapshots want it.
+func HashedPath(target, digest string) string {
+	dir, base := path.Split(target)
+	return dir + digest + "." + base
 }
 
 // StorePath returns where the bytes with this digest lie, relative to the registry.

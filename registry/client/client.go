@@ -9,12 +9,17 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/picketwatch/picket/registry"
-	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
 // Config says where the registry is and whom to trust. Exactly one of RootSHA256, RootFile and Root names the root of
@@ -88,5 +93,157 @@ type Status struct {
 	Revocations int
 }
 
-var _ = sdk.Protocol
-var _ context.Context
+const defaultTimeout = 30 * time.Second
+
+// Client verifies and installs plugins on one node. It is safe for concurrent use, also by several processes on the
+// same Dir.
+type Client struct {
+	cfg Config
+	src source
+	pin pin
+
+	mu   sync.Mutex // guards root and view, and makes refreshes of this process queue up
+	root *trustedRoot
+	view *view // what the last refresh of this process verified; nil before it
+
+	sealed sealedFiles
+}
+
+// Open prepares the client; it does not use the network. It refuses a root of trust other than the pinned one.
+func Open(cfg Config) (*Client, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("open registry client: no folder for its state")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	src, err := newSource(cfg.Base, cfg.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("open registry client: %w", err)
+	}
+	c := &Client{cfg: cfg, src: src}
+	if err := c.prepareDir(); err != nil {
+		return nil, fmt.Errorf("open registry client: %w", err)
+	}
+	unlock, err := durable.Lock(context.Background(), c.path("lock"))
+	if err != nil {
+		return nil, fmt.Errorf("open registry client: %w", err)
+	}
+	defer unlock()
+	if c.pin, err = readPin(cfg); err != nil {
+		return nil, fmt.Errorf("open registry client: %w", err)
+	}
+	if c.root, err = c.openRoot(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// prepareDir makes the folders of the node's state. Others must not be able to write there: what lies in it decides
+// what is trusted.
+func (c *Client) prepareDir() error {
+	for _, dir := range []string{"", "metadata", "roots", filepath.Join("store", "sha256")} {
+		if err := os.MkdirAll(c.path(dir), 0o700); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(c.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("others may write %s (mode %o); run: chmod 700 %s", c.cfg.Dir, info.Mode().Perm(), c.cfg.Dir)
+	}
+	stale, _ := filepath.Glob(c.path("stage-*")) // left by a process that died during a refresh
+	for _, dir := range stale {
+		os.RemoveAll(dir)
+	}
+	return nil
+}
+
+// Close releases what the client holds open. Artifacts that were handed out stay open.
+func (c *Client) Close() error { return c.sealed.close() }
+
+// Status says what the client knows about the registry.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Status{Base: c.cfg.Base, Trust: "release"}
+	if c.root != nil {
+		s.RootSHA256, s.RootVersion = c.root.anchor, c.root.meta.Signed.Version
+		if c.root.development {
+			s.Trust = registry.TrustDevelopment
+		}
+	}
+	if seen, err := c.readSeen(); err == nil {
+		s.Refreshed, s.Expires = seen.Refreshed, seen.Expires
+	}
+	if revoked, err := c.readRevocations(); err == nil {
+		s.Revocations = len(revoked.Revoked)
+	}
+	return s
+}
+
+// List returns what the registry offers, ordered by id and falling version. It refreshes first when nothing was
+// verified yet or what was verified has expired.
+func (c *Client) List(ctx context.Context) ([]Release, error) {
+	v, err := c.freshView(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Release, 0, len(v.entries))
+	for _, e := range v.entries {
+		d, err := c.descriptor(ctx, e)
+		if err != nil {
+			return nil, refuse(err, e.id, e.version)
+		}
+		r := Release{ID: e.id, Version: e.version, Role: e.role, Digest: e.digest, Descriptor: d}
+		if rev, revoked := v.revoked.Find(e.id, e.version); revoked {
+			r.Revoked = &rev
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// Resolve finds the highest version in a range; "" means the newest that is no prerelease.
+func (c *Client) Resolve(ctx context.Context, id, versionRange string) (*Verified, error) {
+	v, err := c.freshView(ctx)
+	if err != nil {
+		return nil, refuse(err, id, versionRange)
+	}
+	return c.resolve(ctx, v, id, versionRange)
+}
+
+func (c *Client) resolve(ctx context.Context, v *view, id, versionRange string) (*Verified, error) {
+	e, err := v.pick(id, versionRange)
+	if err != nil {
+		return nil, refuse(err, id, versionRange)
+	}
+	if c.cfg.Now().After(e.expires) {
+		return nil, refuse(refusal(registry.Expired, "the signature of role %s is out of date", e.role), e.id, e.version)
+	}
+	d, err := c.descriptor(ctx, e)
+	if err != nil {
+		return nil, refuse(err, e.id, e.version)
+	}
+	return &Verified{ID: e.id, Version: e.version, Role: e.role, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Descriptor: d}, nil
+}
+
+func (c *Client) path(rel string) string { return filepath.Join(c.cfg.Dir, rel) }
+
+// refuse names the plugin in a refusal. Everything that is no refusal yet is trouble with this node's own files.
+func refuse(err error, id, version string) error {
+	var r *registry.Refusal
+	if errors.As(err, &r) {
+		return r.For(id, version)
+	}
+	return &registry.Refusal{Plugin: id, Version: version, Reason: registry.BadLocalState, Err: err}
+}
+
+func refusal(reason registry.Reason, format string, args ...any) *registry.Refusal {
+	return &registry.Refusal{Reason: reason, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,169 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	goruntime "runtime"
+	"slices"
+
+	"github.com/picketwatch/picket/registry"
+)
+
+// Installed returns what plugins.lock says about a plugin. It does not hash the artifacts; OpenVerified does.
+func (c *Client) Installed(id string) (*Installed, bool) {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil, false
+	}
+	entry, ok := lock.Find(id)
+	if !ok {
+		return nil, false
+	}
+	in, err := c.installed(entry)
+	return in, err == nil
+}
+
+// AllInstalled returns everything that plugins.lock pins, ordered by id. Entries whose descriptor is damaged are left
+// out; OpenVerified says what is wrong with them.
+func (c *Client) AllInstalled() []*Installed {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil
+	}
+	var out []*Installed
+	for _, entry := range lock.Plugins {
+		if in, err := c.installed(entry); err == nil {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+func (c *Client) installed(entry registry.Locked) (*Installed, error) {
+	d, err := c.lockedDescriptor(entry)
+	if err != nil {
+		return nil, err
+	}
+	in := &Installed{Locked: entry, Descriptor: d}
+	for _, runtime := range d.Manifest.Runtimes {
+		a, ok := d.Artifact(runtime, goruntime.GOOS, goruntime.GOARCH)
+		if !ok {
+			continue
+		}
+		if f, err := openRegular(c.storePath(a.SHA256)); err == nil {
+			f.Close()
+			in.Runtimes = append(in.Runtimes, runtime)
+		}
+	}
+	return in, nil
+}
+
+// OpenVerified returns the bytes to run. It hashes them again each time and needs neither the registry nor fresh
+// signatures, because plugins.lock pins what was verified at installation; what is revoked it refuses.
+func (c *Client) OpenVerified(ctx context.Context, id, runtime string) (*Artifact, error) {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil, refuse(err, id, "")
+	}
+	entry, ok := lock.Find(id)
+	if !ok {
+		return nil, notInstalled(id)
+	}
+	a, err := c.openLocked(ctx, entry, runtime)
+	if err != nil {
+		return nil, refuse(err, entry.ID, entry.Version)
+	}
+	return a, nil
+}
+
+func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime string) (*Artifact, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &registry.Refusal{Reason: registry.Unreachable, Err: err}
+	}
+	if err := c.checkTrust(); err != nil {
+		return nil, err
+	}
+	revoked, err := c.readRevocations()
+	if err != nil {
+		return nil, err
+	}
+	if rev, is := revoked.Find(entry.ID, entry.Version); is {
+		return nil, refusal(registry.Revoked, "withdrawn on %s: %s", rev.Time.UTC().Format("2006-01-02 15:04 MST"), rev.Reason)
+	}
+	d, err := c.lockedDescriptor(entry)
+	if err != nil {
+		return nil, err
+	}
+	want, ok := d.Artifact(runtime, goruntime.GOOS, goruntime.GOARCH)
+	if !ok {
+		return nil, refusal(registry.NoArtifact, "it has no %s artifact for %s/%s", runtime, goruntime.GOOS, goruntime.GOARCH)
+	}
+	if !slices.Contains(entry.Artifacts, want) {
+		return nil, refusal(registry.DescriptorMismatch, "plugins.lock does not pin the %s artifact that the descriptor names", runtime)
+	}
+	file, err := c.sealed.open(c.storePath(want.SHA256), want)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, refusal(registry.NotInstalled, "the bytes of its %s artifact are not on this machine", runtime)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Artifact{
+		ID: entry.ID, Version: entry.Version, Runtime: runtime, Digest: want.SHA256, Size: want.Size,
+		File: file, Descriptor: d, Locked: entry,
+	}, nil
+}
+
+// checkTrust keeps a release build from starting what a development build installed in the same folder: Open refuses
+// such a chain, so a client that exists has passed. A node that pinned a digest and never fetched the root has nothing
+// installed that could be trusted.
+func (c *Client) checkTrust() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.root != nil {
+		return nil
+	}
+	root, err := c.openRoot()
+	if err != nil {
+		return err
+	}
+	if root == nil {
+		return refusal(registry.RootMismatch, "this node has not verified its root of trust yet")
+	}
+	c.root = root
+	return nil
+}
+
+// lockedDescriptor reads the descriptor that plugins.lock pins.
+func (c *Client) lockedDescriptor(entry registry.Locked) (*registry.Descriptor, error) {
+	data, err := c.fromStore(entry.Descriptor, registry.MaxDescriptor)
+	if err != nil {
+		return nil, refusal(registry.DescriptorMismatch, "its stored descriptor: %w", err)
+	}
+	return parseDescriptor(data, entry.ID, entry.Version)
+}
+
+// Readme returns the README that a descriptor names, nil when it names none.
+func (c *Client) Readme(ctx context.Context, d *registry.Descriptor) ([]byte, error) {
+	if d.ReadmeSHA256 == "" {
+		return nil, nil
+	}
+	if data, err := c.fromStore(d.ReadmeSHA256, registry.MaxReadme); err == nil {
+		return data, nil
+	}
+	data, err := c.fetch(ctx, registry.StorePath(d.ReadmeSHA256), registry.MaxReadme)
+	if err != nil {
+		return nil, refuse(asRefusal(err), d.Manifest.ID, d.Manifest.Version)
+	}
+	if registry.Digest(data) != d.ReadmeSHA256 {
+		return nil, refuse(refusal(registry.DigestMismatch, "its README is not the one that its descriptor names"), d.Manifest.ID, d.Manifest.Version)
+	}
+	return data, nil
+}
+
+// String names the artifact for logs.
+func (a *Artifact) String() string {
+	return fmt.Sprintf("%s %s (%s, sha256 %s)", a.ID, a.Version, a.Runtime, a.Digest)
+}

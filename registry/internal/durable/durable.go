@@ -1,0 +1,92 @@
+// Package durable writes files that survive a crash: a reader sees the old content or the new one, never a part, and
+// what was written before a return is on the disk after a power cut.
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// WriteFile replaces path with data. The folder must exist.
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	f, err := Create(path, mode)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return f.Commit()
+}
+
+// File is a file under construction. Write to it, then Commit; Abort after Commit does nothing.
+type File struct {
+	tmp  *os.File
+	path string
+	mode fs.FileMode
+}
+
+// Create starts a file that will replace path.
+func Create(path string, mode fs.FileMode) (*File, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	return &File{tmp: tmp, path: path, mode: mode}, nil
+}
+
+func (f *File) Write(p []byte) (int, error) { return f.tmp.Write(p) }
+
+// Commit makes the content durable and puts it in place.
+func (f *File) Commit() error {
+	err := errors.Join(f.tmp.Chmod(f.mode), f.tmp.Sync(), f.tmp.Close())
+	name := f.tmp.Name()
+	f.tmp = nil
+	if err == nil {
+		err = os.Rename(name, f.path)
+	}
+	if err != nil {
+		os.Remove(name)
+		return fmt.Errorf("write %s: %w", f.path, err)
+	}
+	return SyncDir(filepath.Dir(f.path))
+}
+
+// Abort removes an uncommitted file.
+func (f *File) Abort() {
+	if f.tmp == nil {
+		return
+	}
+	f.tmp.Close()
+	os.Remove(f.tmp.Name())
+	f.tmp = nil
+}
+
+// ReadFile reads a regular file of at most maxBytes. A FIFO or a device would block or never end.
+func ReadFile(path string, maxBytes int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > maxBytes {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, maxBytes)
+	}
+	return data, nil
+}
