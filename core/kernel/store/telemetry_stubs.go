@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -135,3 +136,5 @@ type TelemetryStats struct {
 
 // Stats returns the counters.
 func (t *Telemetry) Stats() TelemetryStats { return TelemetryStats{} }
+
+var errStub = errors.New("store: not in place yet")

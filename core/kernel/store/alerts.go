@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+const alertColumns = "id, tenant, fingerprint, state, severity, risk, confidence, title, detector, rule, techniques, src, dst, " +
+	"first_seen, last_seen, count, capture_id, acknowledged_by, created, updated"
+
+func scanAlert(r row) (a Alert, err error) {
+	err = r.Scan(&a.ID, &a.Tenant, &a.Fingerprint, &a.State, &a.Severity, &a.Risk, &a.Confidence, &a.Title, &a.Detector, &a.Rule,
+		fromJSON(&a.Techniques), &a.Src, &a.Dst, stamp(&a.FirstSeen), stamp(&a.LastSeen), &a.Count, &a.CaptureID,
+		&a.AcknowledgedBy, stamp(&a.Created), stamp(&a.Updated))
+	return a, explain(err)
+}
+
+func putAlert(ctx context.Context, tx *sql.Tx, a Alert) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO alerts ("+alertColumns+`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, severity = excluded.severity, risk = excluded.risk,
+		confidence = excluded.confidence, title = excluded.title, techniques = excluded.techniques, src = excluded.src,
+		dst = excluded.dst, first_seen = excluded.first_seen, last_seen = excluded.last_seen, count = excluded.count,
+		capture_id = excluded.capture_id, acknowledged_by = excluded.acknowledged_by, updated = excluded.updated`,
+		a.ID, a.Tenant, a.Fingerprint, a.State, a.Severity, a.Risk, a.Confidence, a.Title, a.Detector, a.Rule, toJSON(a.Techniques),
+		a.Src, a.Dst, micros(a.FirstSeen), micros(a.LastSeen), a.Count, a.CaptureID, a.AcknowledgedBy, micros(a.Created), micros(a.Updated))
+	return err
+}
+
+// Recorded is what RecordFinding did.
+type Recorded struct {
+	Alert     Alert
+	Duplicate bool // the finding was known; nothing changed
+	Created   bool // the alert is new
+	Notices   []Notice
+}
+
+// RecordFinding stores a finding, merges it and queues notices, all in one transaction. merge gets the alert that is
+// not resolved and has the fingerprint (nil when there is none) and returns what it becomes, and the notices to queue.
+// Ids, tenant, fingerprint and times that merge leaves empty are filled in. A finding whose id is known changes nothing,
+// so a job that is done again after a crash doubles nothing.
+func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint string,
+	merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
+	if f.ID == "" {
+		return r, errors.New("record finding: it has no id")
+	}
+	body, err := json.Marshal(f.Finding)
+	if err != nil {
+		return r, fmt.Errorf("record finding %s: %w", f.ID, err)
+	}
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		known, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
+			WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ?)`, f.Tenant, f.ID))
+		if err == nil {
+			r = Recorded{Alert: known, Duplicate: true}
+			return nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if r, err = c.mergeFinding(ctx, tx, f, fingerprint, merge); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, body, created) VALUES (?, ?, ?, ?, ?, ?)",
+			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, string(body), micros(c.now()))
+		return err
+	})
+	return r, err
+}
+
+func (c *Control) mergeFinding(ctx context.Context, tx *sql.Tx, f Finding, fingerprint string,
+	merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
+	var open *Alert
+	found, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
+		WHERE tenant = ? AND fingerprint = ? AND state <> 'resolved'`, f.Tenant, fingerprint))
+	switch {
+	case err == nil:
+		open = &found
+	case !errors.Is(err, ErrNotFound):
+		return r, err
+	}
+	var before Alert
+	if open != nil {
+		before = *open
+	}
+	r.Alert, r.Notices = merge(open)
+	r.Created = open == nil
+	r.Alert.Tenant, r.Alert.Fingerprint, r.Alert.Updated = f.Tenant, fingerprint, c.now()
+	if r.Created {
+		if r.Alert.ID == "" {
+			if r.Alert.ID, err = newID(); err != nil {
+				return r, err
+			}
+		}
+		r.Alert.Created = r.Alert.Updated
+	} else {
+		r.Alert.ID, r.Alert.Created = before.ID, before.Created
+	}
+	if r.Alert.State == "" {
+		r.Alert.State = AlertFiring
+	}
+	if err := putAlert(ctx, tx, r.Alert); err != nil {
+		return r, err
+	}
+	r.Notices, err = c.putNotices(ctx, tx, r.Alert, r.Notices)
+	return r, err
+}
+
+// AlertByID returns an alert.
+func (c *Control) AlertByID(ctx context.Context, tenant, id string) (Alert, error) {
+	return scanAlert(c.reader.QueryRowContext(ctx, "SELECT "+alertColumns+" FROM alerts WHERE tenant = ? AND id = ?", tenant, id))
+}
+
+// ListAlerts lists the tenant's alerts, newest first.
+func (c *Control) ListAlerts(ctx context.Context, tenant string, f AlertFilter, p Page) ([]Alert, string, error) {
+	list, err := collect(ctx, c.reader, scanAlert, "SELECT "+alertColumns+` FROM alerts WHERE tenant = ?
+		AND (? = '' OR state = ?) AND (? = '' OR severity = ?)
+		AND (? = '' OR id IN (SELECT alert_id FROM findings WHERE tenant = alerts.tenant AND capture_id = ?))
+		AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`, tenant, f.State, f.State, f.Severity, f.Severity,
+		f.CaptureID, f.CaptureID, p.Cursor, p.Cursor, p.limit()+1)
+	list, next := cut(list, p, func(a Alert) string { return a.ID })
+	return list, next, err
+}
+
+// SetAlertState moves an alert on and queues notices in the same transaction; ErrState when it is resolved already.
+func (c *Control) SetAlertState(ctx context.Context, tenant, id, state, by string, notices []Notice) (a Alert, err error) {
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		a, err = scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+" FROM alerts WHERE tenant = ? AND id = ?", tenant, id))
+		if err != nil {
+			return err
+		}
+		if a.State == AlertResolved {
+			return ErrState
+		}
+		a.State, a.Updated = state, c.now()
+		if state == AlertAcknowledged {
+			a.AcknowledgedBy = by
+		}
+		if err := putAlert(ctx, tx, a); err != nil {
+			return err
+		}
+		_, err = c.putNotices(ctx, tx, a, notices)
+		return err
+	})
+	return a, err
+}
+
+// CountOpenAlerts counts firing and acknowledged alerts by severity.
+func (c *Control) CountOpenAlerts(ctx context.Context, tenant string) (map[sdk.Severity]int, error) {
+	type count struct {
+		severity sdk.Severity
+		n        int
+	}
+	list, err := collect(ctx, c.reader, func(r row) (x count, err error) {
+		err = r.Scan(&x.severity, &x.n)
+		return x, err
+	}, "SELECT severity, count(*) FROM alerts WHERE tenant = ? AND state <> 'resolved' GROUP BY severity", tenant)
+	counts := map[sdk.Severity]int{}
+	for _, x := range list {
+		counts[x.severity] = x.n
+	}
+	return counts, err
+}
+
+// AlertFindings returns the findings that an alert rests on, oldest first.
+func (c *Control) AlertFindings(ctx context.Context, tenant, alertID string, limit int) ([]Finding, error) {
+	return collect(ctx, c.reader, func(r row) (f Finding, err error) {
+		err = r.Scan(&f.Tenant, &f.AlertID, &f.CaptureID, fromJSON(&f.Finding), stamp(&f.Created))
+		return f, explain(err)
+	}, "SELECT tenant, alert_id, capture_id, body, created FROM findings WHERE tenant = ? AND alert_id = ? ORDER BY created, id LIMIT ?",
+		tenant, alertID, limit)
+}

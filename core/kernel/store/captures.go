@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"strings"
+)
+
+const captureColumns = "id, tenant, name, sha256, size, state, progress, packets, bytes, flows, undecoded, truncated, " +
+	"first_packet, last_packet, findings, skipped, error, created_by, created, started, finished"
+
+func scanCapture(r row) (x Capture, err error) {
+	err = r.Scan(&x.ID, &x.Tenant, &x.Name, &x.SHA256, &x.Size, &x.State, &x.Progress, &x.Packets, &x.Bytes, &x.Flows,
+		&x.Undecoded, &x.Truncated, stamp(&x.FirstPacket), stamp(&x.LastPacket), &x.Findings, &x.Skipped, &x.Error,
+		&x.CreatedBy, stamp(&x.Created), stamp(&x.Started), stamp(&x.Finished))
+	return x, explain(err)
+}
+
+// InsertCapture keeps a new capture.
+func (c *Control) InsertCapture(ctx context.Context, x Capture) error {
+	_, err := c.exec(ctx, "INSERT INTO captures ("+captureColumns+`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		x.ID, x.Tenant, x.Name, x.SHA256, x.Size, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
+		micros(x.FirstPacket), micros(x.LastPacket), x.Findings, x.Skipped, x.Error, x.CreatedBy, micros(x.Created),
+		micros(x.Started), micros(x.Finished))
+	return err
+}
+
+// UpdateCapture replaces what the job found out about a capture.
+func (c *Control) UpdateCapture(ctx context.Context, x Capture) error {
+	return c.execOne(ctx, `UPDATE captures SET state = ?, progress = ?, packets = ?, bytes = ?, flows = ?, undecoded = ?,
+		truncated = ?, first_packet = ?, last_packet = ?, findings = ?, skipped = ?, error = ?, started = ?, finished = ?
+		WHERE tenant = ? AND id = ?`, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
+		micros(x.FirstPacket), micros(x.LastPacket), x.Findings, x.Skipped, x.Error, micros(x.Started), micros(x.Finished),
+		x.Tenant, x.ID)
+}
+
+// CaptureByID returns a capture.
+func (c *Control) CaptureByID(ctx context.Context, tenant, id string) (Capture, error) {
+	return scanCapture(c.reader.QueryRowContext(ctx, "SELECT "+captureColumns+" FROM captures WHERE tenant = ? AND id = ?", tenant, id))
+}
+
+// ListCaptures lists the tenant's captures, newest first.
+func (c *Control) ListCaptures(ctx context.Context, tenant string, p Page) ([]Capture, string, error) {
+	list, err := collect(ctx, c.reader, scanCapture, "SELECT "+captureColumns+` FROM captures
+		WHERE tenant = ? AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`, tenant, p.Cursor, p.Cursor, p.limit()+1)
+	list, next := cut(list, p, func(x Capture) string { return x.ID })
+	return list, next, err
+}
+
+// CapturesInState returns captures of all tenants in one of the states, oldest first: what a restarted server goes on
+// with.
+func (c *Control) CapturesInState(ctx context.Context, states ...string) ([]Capture, error) {
+	if len(states) == 0 {
+		return nil, nil
+	}
+	args := make([]any, len(states))
+	for i, s := range states {
+		args[i] = s
+	}
+	return collect(ctx, c.reader, scanCapture, "SELECT "+captureColumns+" FROM captures WHERE state IN (?"+
+		strings.Repeat(", ?", len(states)-1)+") ORDER BY id", args...)
+}

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+const noticeColumns = "id, tenant, alert_id, notifier, payload, state, attempts, due, lease_until, last_error, receipt, created, updated"
+
+func scanNotice(r row) (n Notice, err error) {
+	var receipt sql.NullString
+	err = r.Scan(&n.ID, &n.Tenant, &n.AlertID, &n.Notifier, fromJSON(&n.Payload), &n.State, &n.Attempts, stamp(&n.Due),
+		stamp(&n.LeaseUntil), &n.LastError, &receipt, stamp(&n.Created), stamp(&n.Updated))
+	if err == nil && receipt.Valid {
+		err = json.Unmarshal([]byte(receipt.String), &n.Receipt)
+	}
+	return n, explain(err)
+}
+
+// putNotices queues the notices of an alert, filling in what they leave empty.
+func (c *Control) putNotices(ctx context.Context, tx *sql.Tx, a Alert, notices []Notice) ([]Notice, error) {
+	out := make([]Notice, 0, len(notices))
+	for _, n := range notices {
+		n.Tenant = a.Tenant
+		if n.AlertID == "" {
+			n.AlertID = a.ID
+		}
+		n, err := c.insertNotice(ctx, tx, n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (c *Control) insertNotice(ctx context.Context, q querier, n Notice) (_ Notice, err error) {
+	if n.ID == "" {
+		if n.ID, err = newID(); err != nil {
+			return n, err
+		}
+	}
+	now := c.now()
+	n.State, n.Created, n.Updated = NoticeQueued, now, now
+	if n.Due.IsZero() {
+		n.Due = now
+	}
+	if n.Payload.ID == "" {
+		n.Payload.ID = n.ID
+	}
+	payload, err := json.Marshal(n.Payload)
+	if err != nil {
+		return n, fmt.Errorf("queue notice: %w", err)
+	}
+	_, err = q.ExecContext(ctx, "INSERT INTO notices ("+noticeColumns+") VALUES (?, ?, ?, ?, ?, ?, 0, ?, 0, '', NULL, ?, ?)",
+		n.ID, n.Tenant, n.AlertID, n.Notifier, string(payload), n.State, micros(n.Due), micros(n.Created), micros(n.Updated))
+	return n, err
+}
+
+// EnqueueNotices queues notices; ids and times that are empty are filled in.
+func (c *Control) EnqueueNotices(ctx context.Context, notices ...Notice) error {
+	return c.write(ctx, func(tx *sql.Tx) error {
+		for _, n := range notices {
+			if _, err := c.insertNotice(ctx, tx, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// LeaseNotices hands out due notices, oldest first, and counts an attempt for each. One that is neither settled nor
+// retried before the lease ends becomes due again: a notice survives the death of whoever delivers it.
+func (c *Control) LeaseNotices(ctx context.Context, now time.Time, lease time.Duration, limit int) (list []Notice, err error) {
+	var due bool
+	err = c.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM notices WHERE state IN ('queued', 'failed') AND due <= ?
+		AND lease_until <= ?)`, micros(now), micros(now)).Scan(&due)
+	if err != nil || !due {
+		return nil, explain(err)
+	}
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		list, err = collect(ctx, tx, scanNotice, `UPDATE notices SET lease_until = ?, attempts = attempts + 1, updated = ?
+			WHERE id IN (SELECT id FROM notices WHERE state IN ('queued', 'failed') AND due <= ? AND lease_until <= ?
+			ORDER BY due LIMIT ?) RETURNING `+noticeColumns, micros(now.Add(lease)), micros(now), micros(now), micros(now), limit)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
+	return list, nil
+}
+
+// NoticeDelivered settles a notice.
+func (c *Control) NoticeDelivered(ctx context.Context, id string, r sdk.Receipt) error {
+	return c.settle(ctx, id, NoticeDelivered, "", time.Time{}, toJSON(r))
+}
+
+// NoticeRetry puts a notice off until due.
+func (c *Control) NoticeRetry(ctx context.Context, id string, due time.Time, cause string) error {
+	return c.settle(ctx, id, NoticeFailed, cause, due, nil)
+}
+
+// NoticeDead gives a notice up. It stays on record.
+func (c *Control) NoticeDead(ctx context.Context, id, cause string) error {
+	return c.settle(ctx, id, NoticeDead, cause, time.Time{}, nil)
+}
+
+func (c *Control) settle(ctx context.Context, id, state, cause string, due time.Time, receipt any) error {
+	n, err := c.exec(ctx, `UPDATE notices SET state = ?, last_error = ?, due = ?, receipt = ?, lease_until = 0, updated = ?
+		WHERE id = ? AND state IN ('queued', 'failed')`, state, cause, micros(due), receipt, micros(c.now()), id)
+	if err == nil && n == 0 {
+		return ErrState
+	}
+	return err
+}
+
+// NoticeByID returns a notice.
+func (c *Control) NoticeByID(ctx context.Context, tenant, id string) (Notice, error) {
+	return scanNotice(c.reader.QueryRowContext(ctx, "SELECT "+noticeColumns+" FROM notices WHERE tenant = ? AND id = ?", tenant, id))
+}
+
+// AlertNotices returns the notices of an alert, oldest first.
+func (c *Control) AlertNotices(ctx context.Context, tenant, alertID string) ([]Notice, error) {
+	return collect(ctx, c.reader, scanNotice, "SELECT "+noticeColumns+` FROM notices
+		WHERE tenant = ? AND alert_id = ? ORDER BY id LIMIT 500`, tenant, alertID)
+}

@@ -1,0 +1,211 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const userColumns = "id, tenant, username, role, password_hash, disabled, created"
+
+func scanUser(r row) (u User, err error) {
+	err = r.Scan(&u.ID, &u.Tenant, &u.Username, &u.Role, &u.PasswordHash, &u.Disabled, stamp(&u.Created))
+	return u, explain(err)
+}
+
+func insertUser(ctx context.Context, q querier, u User) error {
+	_, err := q.ExecContext(ctx, "INSERT INTO users ("+userColumns+") VALUES (?, ?, ?, ?, ?, ?, ?)",
+		u.ID, u.Tenant, u.Username, u.Role, u.PasswordHash, u.Disabled, micros(u.Created))
+	return explain(err)
+}
+
+// CreateUser adds a user; ErrConflict when the name is taken.
+func (c *Control) CreateUser(ctx context.Context, u User) error {
+	return insertUser(ctx, c.writer, u)
+}
+
+// CreateFirstUser spends the set-up token and creates the first user in one transaction; ErrConflict when there is a
+// user already.
+func (c *Control) CreateFirstUser(ctx context.Context, setupHash []byte, u User) error {
+	return c.write(ctx, func(tx *sql.Tx) error {
+		t, err := spend(ctx, tx, setupHash, "setup", c.now())
+		if err != nil {
+			return err
+		}
+		if t.Tenant != u.Tenant {
+			return ErrNotFound
+		}
+		var n int
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM users WHERE tenant = ?", u.Tenant).Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			return fmt.Errorf("first user: %w", ErrConflict)
+		}
+		return insertUser(ctx, tx, u)
+	})
+}
+
+// UserByName returns the user of that name, as it was stored.
+func (c *Control) UserByName(ctx context.Context, tenant, username string) (User, error) {
+	return scanUser(c.reader.QueryRowContext(ctx,
+		"SELECT "+userColumns+" FROM users WHERE tenant = ? AND username = ?", tenant, username))
+}
+
+// UserByID returns the user of that id.
+func (c *Control) UserByID(ctx context.Context, tenant, id string) (User, error) {
+	return scanUser(c.reader.QueryRowContext(ctx,
+		"SELECT "+userColumns+" FROM users WHERE tenant = ? AND id = ?", tenant, id))
+}
+
+// CountUsers counts the tenant's users.
+func (c *Control) CountUsers(ctx context.Context, tenant string) (n int, err error) {
+	err = c.reader.QueryRowContext(ctx, "SELECT count(*) FROM users WHERE tenant = ?", tenant).Scan(&n)
+	return n, explain(err)
+}
+
+// ListUsers lists the tenant's users by name.
+func (c *Control) ListUsers(ctx context.Context, tenant string) ([]User, error) {
+	return collect(ctx, c.reader, scanUser, "SELECT "+userColumns+" FROM users WHERE tenant = ? ORDER BY username", tenant)
+}
+
+// SetPasswordHash replaces a user's password hash.
+func (c *Control) SetPasswordHash(ctx context.Context, tenant, id, hash string) error {
+	return c.execOne(ctx, "UPDATE users SET password_hash = ? WHERE tenant = ? AND id = ?", hash, tenant, id)
+}
+
+// SetUserDisabled locks a user out or lets them in again. Locking out ends their sessions.
+func (c *Control) SetUserDisabled(ctx context.Context, tenant, id string, disabled bool) error {
+	return c.write(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, "UPDATE users SET disabled = ? WHERE tenant = ? AND id = ?", disabled, tenant, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return orNotFound(err)
+		}
+		if disabled {
+			_, err = tx.ExecContext(ctx, "DELETE FROM sessions WHERE user_id = ?", id)
+		}
+		return err
+	})
+}
+
+func orNotFound(err error) error {
+	if err == nil {
+		return ErrNotFound
+	}
+	return err
+}
+
+// CreateSession keeps a session, and forgets those that have ended.
+func (c *Control) CreateSession(ctx context.Context, s Session) error {
+	return c.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM sessions WHERE expires <= ?", micros(c.now())); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, tenant, user_id, hash, created, last_seen, expires, address,
+			user_agent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, s.ID, s.Tenant, s.UserID, s.Hash, micros(s.Created),
+			micros(s.LastSeen), micros(s.Expires), s.Address, s.UserAgent)
+		return err
+	})
+}
+
+// SessionByHash returns the session whose secret has this hash. Whether it has ended is for the caller to see.
+func (c *Control) SessionByHash(ctx context.Context, hash []byte) (s Session, err error) {
+	err = c.reader.QueryRowContext(ctx, `SELECT id, tenant, user_id, hash, created, last_seen, expires, address, user_agent
+		FROM sessions WHERE hash = ?`, hash).Scan(&s.ID, &s.Tenant, &s.UserID, &s.Hash, stamp(&s.Created),
+		stamp(&s.LastSeen), stamp(&s.Expires), &s.Address, &s.UserAgent)
+	return s, explain(err)
+}
+
+// TouchSession notes that a session was used.
+func (c *Control) TouchSession(ctx context.Context, id string, at time.Time) error {
+	return c.execOne(ctx, "UPDATE sessions SET last_seen = ? WHERE id = ?", micros(at), id)
+}
+
+// DeleteSession ends a session.
+func (c *Control) DeleteSession(ctx context.Context, id string) error {
+	return c.execOne(ctx, "DELETE FROM sessions WHERE id = ?", id)
+}
+
+// DeleteUserSessions ends all sessions of a user.
+func (c *Control) DeleteUserSessions(ctx context.Context, tenant, userID string) error {
+	_, err := c.exec(ctx, "DELETE FROM sessions WHERE tenant = ? AND user_id = ?", tenant, userID)
+	return err
+}
+
+const tokenColumns = "id, tenant, name, role, hash, hint, created_by, created, last_used, expires"
+
+func scanToken(r row) (t APIToken, err error) {
+	err = r.Scan(&t.ID, &t.Tenant, &t.Name, &t.Role, &t.Hash, &t.Hint, &t.CreatedBy, stamp(&t.Created),
+		stamp(&t.LastUsed), stamp(&t.Expires))
+	return t, explain(err)
+}
+
+// CreateAPIToken keeps an API token.
+func (c *Control) CreateAPIToken(ctx context.Context, t APIToken) error {
+	_, err := c.exec(ctx, "INSERT INTO api_tokens ("+tokenColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", t.ID, t.Tenant,
+		t.Name, t.Role, t.Hash, t.Hint, t.CreatedBy, micros(t.Created), micros(t.LastUsed), micros(t.Expires))
+	return err
+}
+
+// APITokenByHash returns the API token whose secret has this hash. Whether it has expired is for the caller to see.
+func (c *Control) APITokenByHash(ctx context.Context, hash []byte) (APIToken, error) {
+	return scanToken(c.reader.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM api_tokens WHERE hash = ?", hash))
+}
+
+// TouchAPIToken notes that an API token was used.
+func (c *Control) TouchAPIToken(ctx context.Context, id string, at time.Time) error {
+	return c.execOne(ctx, "UPDATE api_tokens SET last_used = ? WHERE id = ?", micros(at), id)
+}
+
+// ListAPITokens lists the tenant's API tokens, newest first.
+func (c *Control) ListAPITokens(ctx context.Context, tenant string) ([]APIToken, error) {
+	return collect(ctx, c.reader, scanToken,
+		"SELECT "+tokenColumns+" FROM api_tokens WHERE tenant = ? ORDER BY id DESC", tenant)
+}
+
+// DeleteAPIToken ends an API token.
+func (c *Control) DeleteAPIToken(ctx context.Context, tenant, id string) error {
+	return c.execOne(ctx, "DELETE FROM api_tokens WHERE tenant = ? AND id = ?", tenant, id)
+}
+
+// CreateOneTimeToken keeps a one-time token, and forgets those that have expired.
+func (c *Control) CreateOneTimeToken(ctx context.Context, t OneTimeToken) error {
+	return c.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM one_time_tokens WHERE expires <= ?", micros(c.now())); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO one_time_tokens (hash, tenant, purpose, user_id, created, expires, used)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`, t.Hash, t.Tenant, t.Purpose, t.UserID, micros(t.Created), micros(t.Expires), micros(t.Used))
+		return err
+	})
+}
+
+// SpendOneTimeToken marks a token as used and returns it; ErrNotFound, ErrUsed or ErrExpired when it opens nothing.
+func (c *Control) SpendOneTimeToken(ctx context.Context, hash []byte, purpose string) (t OneTimeToken, err error) {
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		t, err = spend(ctx, tx, hash, purpose, c.now())
+		return err
+	})
+	return t, err
+}
+
+func spend(ctx context.Context, tx *sql.Tx, hash []byte, purpose string, now time.Time) (t OneTimeToken, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT hash, tenant, purpose, user_id, created, expires, used FROM one_time_tokens
+		WHERE hash = ? AND purpose = ?`, hash, purpose).Scan(&t.Hash, &t.Tenant, &t.Purpose, &t.UserID,
+		stamp(&t.Created), stamp(&t.Expires), stamp(&t.Used))
+	switch {
+	case err != nil:
+		return t, explain(err)
+	case !t.Used.IsZero():
+		return t, ErrUsed
+	case !now.Before(t.Expires):
+		return t, ErrExpired
+	}
+	t.Used = now
+	_, err = tx.ExecContext(ctx, "UPDATE one_time_tokens SET used = ? WHERE hash = ?", micros(now), hash)
+	return t, err
+}
