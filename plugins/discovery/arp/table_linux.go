@@ -1,0 +1,43 @@
+package arp
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// readTable asks the kernel over netlink, which knows IPv6 and how fresh each entry is. Where netlink is closed (some
+// containers) /proc/net/arp still tells the IPv4 half.
+func readTable() ([]neighbour, error) {
+	reply, netlinkErr := syscall.NetlinkRIB(syscall.RTM_GETNEIGH, syscall.AF_UNSPEC)
+	if netlinkErr == nil {
+		rows, err := parseNetlink(reply)
+		return named(rows), err
+	}
+	// thread-self, because the reader's own network namespace is meant, not that of the process's first thread.
+	text, procErr := os.ReadFile("/proc/thread-self/net/arp")
+	if procErr != nil {
+		return nil, sdk.Errorf(sdk.Unsupported, "read the neighbour table: %w", errors.Join(netlinkErr, procErr))
+	}
+	return parseProc(bytes.NewReader(text))
+}
+
+// named gives the rows the names of their interfaces. One that vanished meanwhile leaves its rows without.
+func named(rows []row) []neighbour {
+	names := map[int]string{}
+	if interfaces, err := net.Interfaces(); err == nil {
+		for _, i := range interfaces {
+			names[i.Index] = i.Name
+		}
+	}
+	out := make([]neighbour, len(rows))
+	for i, r := range rows {
+		r.iface = names[r.ifindex]
+		out[i] = r.neighbour
+	}
+	return out
+}
