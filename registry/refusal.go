@@ -48,7 +48,7 @@ func (r *Refusal) Error() string {
 	}
 	b.WriteString(" (" + string(r.Reason) + ")")
 	if r.Err != nil {
-		b.WriteString(": " + r.Err.Error())
+		b.WriteString(": " + strings.TrimSuffix(r.Err.Error(), "."))
 	}
 	if hint := r.Hint(); hint != "" {
 		b.WriteString("; " + hint)

@@ -285,36 +285,40 @@ func keepFile(from, to string) error {
 // explain turns what go-tuf said into a refusal.
 func (c *Client) explain(ctx context.Context, err error, f *tufFetcher) error {
 	var r *registry.Refusal
-	if errors.As(err, &r) {
+	var status *metadata.ErrDownloadHTTP
+	switch reason, text := classify(err); {
+	case errors.As(err, &r):
 		return r
-	}
-	var http *metadata.ErrDownloadHTTP
-	if errors.As(err, &http) {
+	case errors.As(err, &status):
 		return refusal(registry.BadMetadata, "%s is missing", f.last)
+	case reason == registry.BadSignature && c.otherRoot(ctx):
+		return refusal(registry.RootMismatch, "it stands on another root of trust than the one this node pinned (SHA-256 %s)", c.root.anchor)
+	case reason == registry.Expired:
+		return refusal(reason, "%s", text) // names the file itself
+	default:
+		return refusal(reason, "%s: %s", f.last, text)
 	}
-	return &registry.Refusal{Reason: c.reason(ctx, err, f), Err: fmt.Errorf("%s: %w", f.last, err)}
 }
 
-func (c *Client) reason(ctx context.Context, err error, f *tufFetcher) registry.Reason {
-	role, _ := splitName(f.last)
-	top := role == metadata.ROOT || role == metadata.TIMESTAMP || role == metadata.SNAPSHOT
+// classify says why go-tuf refused something, and what it said without the name of the error's type.
+func classify(err error) (registry.Reason, string) {
 	var expired *metadata.ErrExpiredMetadata
 	var version *metadata.ErrBadVersionNumber
 	var unsigned *metadata.ErrUnsignedMetadata
 	var hash *metadata.ErrLengthOrHashMismatch
 	switch {
 	case errors.As(err, &expired):
-		return registry.Expired
-	case errors.As(err, &version) && top:
-		return registry.Rollback
-	case errors.As(err, &version), errors.As(err, &hash):
-		return registry.MixAndMatch
-	case errors.As(err, &unsigned) && c.otherRoot(ctx):
-		return registry.RootMismatch
+		return registry.Expired, expired.Msg
+	case errors.As(err, &version) && strings.HasPrefix(version.Msg, "new "): // "new timestamp version 2 must be >= 3"
+		return registry.Rollback, version.Msg
+	case errors.As(err, &version):
+		return registry.MixAndMatch, version.Msg
+	case errors.As(err, &hash):
+		return registry.MixAndMatch, hash.Msg
 	case errors.As(err, &unsigned):
-		return registry.BadSignature
+		return registry.BadSignature, unsigned.Msg
 	default:
-		return registry.BadMetadata
+		return registry.BadMetadata, err.Error()
 	}
 }
 

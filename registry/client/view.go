@@ -166,20 +166,8 @@ func roleRefusal(f failedRole) error {
 	if errors.As(f.err, &r) {
 		return r
 	}
-	reason := registry.BadMetadata
-	var expired *metadata.ErrExpiredMetadata
-	var unsigned *metadata.ErrUnsignedMetadata
-	var version *metadata.ErrBadVersionNumber
-	var hash *metadata.ErrLengthOrHashMismatch
-	switch {
-	case errors.As(f.err, &expired):
-		reason = registry.Expired
-	case errors.As(f.err, &unsigned):
-		reason = registry.BadSignature
-	case errors.As(f.err, &version), errors.As(f.err, &hash):
-		reason = registry.MixAndMatch
-	}
-	return refusal(reason, "role %s: %w", f.delegation.Name, f.err)
+	reason, text := classify(f.err)
+	return refusal(reason, "role %s: %s", f.delegation.Name, text)
 }
 
 // parseRange reads a version or a range. "" is the newest release that is no prerelease, "*" in semver's words.

@@ -1,0 +1,377 @@
+package registrytest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/picketwatch/picket/registry"
+)
+
+// Lie is one way in which a registry, or whoever sits before it, deceives.
+type Lie struct {
+	Name   string
+	Reason registry.Reason // for which a node must refuse to install Victim
+	// Tell makes the registry tell the lie. It is called after Truth published Victim and the node refreshed once.
+	Tell func(t testing.TB, r *Registry)
+	// answer replaces what the server would say; nil for lies that lie in the files.
+	answer func(w http.ResponseWriter, req *http.Request, truth []byte) bool
+}
+
+// The plugins that Truth publishes. Lies are about Victim.
+const (
+	Victim = "picket/victim"
+	Other  = "picket/other"
+)
+
+// Truth publishes the plugins that the lies are about.
+func (r *Registry) Truth(t testing.TB) {
+	t.Helper()
+	r.Publish(t, Plugin{ID: Victim, Process: bytes.Repeat([]byte("victim "), 4096)}, Plugin{ID: Other})
+}
+
+// Lies returns every lie.
+func Lies() []Lie {
+	return []Lie{
+		{Name: "one byte of an artifact flipped", Reason: registry.DigestMismatch,
+			answer: alter("/store/sha256/", func(b []byte) []byte { b[len(b)/2] ^= 1; return b })},
+		{Name: "an artifact cut short", Reason: registry.DigestMismatch,
+			answer: alter("/store/sha256/", func(b []byte) []byte { return b[:len(b)-1] })},
+		{Name: "an artifact with bytes appended", Reason: registry.Oversized,
+			answer: alter("/store/sha256/", func(b []byte) []byte { return append(b, "and more"...) })},
+		{Name: "an artifact that is gone", Reason: registry.DigestMismatch, answer: missing("/store/sha256/")},
+		{Name: "one byte of a descriptor flipped", Reason: registry.DescriptorMismatch,
+			answer: alter("release.json", func(b []byte) []byte { b[len(b)/2] ^= 1; return b })},
+		{Name: "another plugin's descriptor served", Reason: registry.DescriptorMismatch, answer: swapDescriptor},
+		{Name: "another plugin's descriptor signed under this name", Reason: registry.DescriptorMismatch, Tell: signSwappedDescriptor},
+		{Name: "a descriptor that does not parse, signed", Reason: registry.DescriptorMismatch, Tell: signBrokenDescriptor},
+		{Name: "an older state", Reason: registry.Rollback, Tell: rollBack},
+		{Name: "the same state for ever", Reason: registry.Expired, Tell: freeze},
+		{Name: "a registry on another root", Reason: registry.RootMismatch, Tell: otherRoot},
+		{Name: "a timestamp signed by somebody else", Reason: registry.BadSignature, Tell: foreignTimestamp},
+		{Name: "a root signed by its successor's keys alone", Reason: registry.BadSignature, Tell: usurpedRoot},
+		{Name: "an old role file under a new snapshot", Reason: registry.MixAndMatch, Tell: mixAndMatch},
+		{Name: "a date changed in a role file", Reason: registry.MixAndMatch, Tell: publishMore,
+			answer: alter(".official.json", func(b []byte) []byte { return bytes.Replace(b, []byte(`"2026-`), []byte(`"2096-`), 1) })},
+		{Name: "a revocation list that was cut out", Reason: registry.DescriptorMismatch, answer: missing("revocations.json")},
+		{Name: "an endless timestamp", Reason: registry.Oversized,
+			answer: alter("/metadata/timestamp.json", func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), 1<<20)...) })},
+		{Name: "an answer that never ends", Reason: registry.Unreachable, answer: drip},
+		{Name: "an error page for everything", Reason: registry.BadMetadata, answer: errorPage},
+		{Name: "a server error", Reason: registry.Unreachable, answer: serverError},
+		{Name: "a key list with a null in it", Reason: registry.BadMetadata, Tell: nullKey},
+		{Name: "a revoked plugin", Reason: registry.Revoked, Tell: func(t testing.TB, r *Registry) {
+			r.Revoke(t, Victim, "<=1.0.0", "It phones home.")
+		}},
+	}
+}
+
+// ForeignNamespace has the official role vouch for another namespace's plugin, whose id it returns.
+func (r *Registry) ForeignNamespace(t testing.TB) string {
+	t.Helper()
+	const id = "acme/stolen"
+	data := encodeDescriptor(t, id)
+	r.resign(t, "official", func(s *metadata.TargetsType) {
+		s.Targets[registry.TargetPath(id, "1.0.0")] = r.putTarget(t, registry.TargetPath(id, "1.0.0"), data)
+	})
+	return id
+}
+
+// Lie makes the registry tell one of the lies from now on.
+func (r *Registry) Lie(t testing.TB, l Lie) {
+	t.Helper()
+	if l.Tell != nil {
+		l.Tell(t, r)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lie = l
+}
+
+// ServeHTTP serves the files, or what the current lie makes of them.
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	lie, dir := r.lie, r.serving
+	r.mu.Unlock()
+	truth, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path.Clean("/"+req.URL.Path))))
+	if lie.answer != nil && lie.answer(w, req, truth) {
+		return
+	}
+	if err != nil {
+		http.NotFound(w, req)
+		return
+	}
+	w.Write(truth)
+}
+
+func (r *Registry) serve(dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.serving = dir
+}
+
+type answer = func(w http.ResponseWriter, req *http.Request, truth []byte) bool
+
+func alter(part string, change func([]byte) []byte) answer {
+	return func(w http.ResponseWriter, req *http.Request, truth []byte) bool {
+		if !strings.Contains(req.URL.Path, part) || len(truth) == 0 {
+			return false
+		}
+		w.Write(change(truth))
+		return true
+	}
+}
+
+func missing(part string) answer {
+	return func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
+		if !strings.Contains(req.URL.Path, part) {
+			return false
+		}
+		http.NotFound(w, req)
+		return true
+	}
+}
+
+// swapDescriptor answers every request for a release with a descriptor that is well formed and signed, elsewhere.
+func swapDescriptor(w http.ResponseWriter, req *http.Request, truth []byte) bool {
+	if !strings.Contains(req.URL.Path, Victim) || len(truth) == 0 {
+		return false
+	}
+	w.Write(bytes.ReplaceAll(truth, []byte(Victim), []byte(Other)))
+	return true
+}
+
+// drip keeps the connection busy until the client gives up.
+func drip(w http.ResponseWriter, req *http.Request, _ []byte) bool {
+	for {
+		select {
+		case <-req.Context().Done():
+			return true
+		case <-time.After(5 * time.Millisecond):
+			fmt.Fprint(w, " ")
+			http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+func errorPage(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+	fmt.Fprint(w, "<!doctype html><title>Welcome</title>")
+	return true
+}
+
+func serverError(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+	http.Error(w, "out of order", http.StatusBadGateway)
+	return true
+}
+
+// publishMore makes nodes fetch the role files again.
+func publishMore(t testing.TB, r *Registry) { r.Publish(t, Plugin{ID: Victim, Version: "2.0.0"}) }
+
+// nullKey offers a next root that would crash a careless reader.
+func nullKey(t testing.TB, r *Registry) {
+	root, err := os.ReadFile(r.metadata("root.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root = bytes.Replace(root, []byte(`"keys":{`), []byte(`"keys":{"00":null,`), 1)
+	if err := os.WriteFile(r.metadata("2.root.json"), root, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rollBack(t testing.TB, r *Registry) {
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(r.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.Publish(t, Plugin{ID: Victim, Version: "2.0.0"})
+	r.seen(t)
+	r.serve(old)
+}
+
+// seen is what lies that need a node with a memory call between two states.
+func (r *Registry) seen(t testing.TB) {
+	t.Helper()
+	if r.Seen != nil {
+		r.Seen(t)
+	}
+}
+
+func freeze(_ testing.TB, r *Registry) { r.Advance(30 * 24 * time.Hour) }
+
+func otherRoot(t testing.TB, r *Registry) {
+	impostor := New(t)
+	impostor.Truth(t)
+	r.serve(impostor.Dir)
+}
+
+// foreignTimestamp signs a newer timestamp with a key that nobody trusts.
+func foreignTimestamp(t testing.TB, r *Registry) {
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := read(t, metadata.Timestamp(), r.metadata("timestamp.json"))
+	ts.Signed.Version++
+	ts.ClearSignatures()
+	signWith(t, ts, stranger)
+	write(t, ts, r.metadata("timestamp.json"))
+}
+
+// usurpedRoot offers a next root whose keys are the usurper's and signed it; the old keys did not.
+func usurpedRoot(t testing.TB, r *Registry) {
+	usurper := New(t)
+	root := read(t, metadata.Root(), usurper.metadata("root.json"))
+	root.Signed.Version = 2
+	root.ClearSignatures()
+	signWith(t, root, usurper.key(t, "root-1"))
+	write(t, root, r.metadata("2.root.json"))
+}
+
+// mixAndMatch puts the file of an older version of a role where the snapshot expects the newest.
+func mixAndMatch(t testing.TB, r *Registry) {
+	before := read(t, metadata.Targets(), r.newest(t, "official"))
+	old, err := os.ReadFile(r.newest(t, "official"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Publish(t, Plugin{ID: Victim, Version: "2.0.0"})
+	name := r.metadata(fmt.Sprintf("%d.official.json", before.Signed.Version+1))
+	if err := os.WriteFile(name, old, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signSwappedDescriptor is what a thief of the official key could do.
+func signSwappedDescriptor(t testing.TB, r *Registry) {
+	r.signAs(t, encodeDescriptor(t, Other))
+}
+
+func signBrokenDescriptor(t testing.TB, r *Registry) {
+	r.signAs(t, []byte(`{"schema":1,"schema":1}`))
+}
+
+// signAs has the official role vouch for data as a new version of Victim.
+func (r *Registry) signAs(t testing.TB, data []byte) {
+	target := registry.TargetPath(Victim, "9.0.0")
+	r.resign(t, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(t, target, data) })
+}
+
+func encodeDescriptor(t testing.TB, id string) []byte {
+	data, err := Plugin{ID: id}.Submission(t).Descriptor.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func (r *Registry) putTarget(t testing.TB, target string, data []byte) *metadata.TargetFiles {
+	info, err := metadata.TargetFile().FromBytes(target, data, "sha256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(r.Dir, "targets", filepath.FromSlash(registry.HashedPath(target, registry.Digest(data))))
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// resign changes a role and signs everything above it, with the real keys and none of the publisher's checks.
+func (r *Registry) resign(t testing.TB, role string, change func(*metadata.TargetsType)) {
+	m := read(t, metadata.Targets(), r.newest(t, role))
+	m.Signed.Version++
+	change(&m.Signed)
+	m.ClearSignatures()
+	signWith(t, m, r.key(t, role+"-1"))
+	file := write(t, m, r.metadata(fmt.Sprintf("%d.%s.json", m.Signed.Version, role)))
+
+	snapshot := read(t, metadata.Snapshot(), r.newest(t, "snapshot"))
+	snapshot.Signed.Version++
+	snapshot.Signed.Meta[role+".json"] = metaFile(m.Signed.Version, file)
+	snapshot.ClearSignatures()
+	signWith(t, snapshot, r.key(t, "snapshot-1"))
+	file = write(t, snapshot, r.metadata(fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version)))
+
+	ts := read(t, metadata.Timestamp(), r.metadata("timestamp.json"))
+	ts.Signed.Version++
+	ts.Signed.Meta["snapshot.json"] = metaFile(snapshot.Signed.Version, file)
+	ts.ClearSignatures()
+	signWith(t, ts, r.key(t, "timestamp-1"))
+	write(t, ts, r.metadata("timestamp.json"))
+}
+
+func metaFile(version int64, data []byte) *metadata.MetaFiles {
+	sum := sha256.Sum256(data)
+	return &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
+}
+
+func (r *Registry) metadata(name string) string { return filepath.Join(r.Dir, "metadata", name) }
+
+// newest returns the file of a role's highest version.
+func (r *Registry) newest(t testing.TB, role string) string {
+	for v := 1; ; v++ {
+		if _, err := os.Stat(r.metadata(fmt.Sprintf("%d.%s.json", v+1, role))); err != nil {
+			return r.metadata(fmt.Sprintf("%d.%s.json", v, role))
+		}
+	}
+}
+
+func (r *Registry) key(t testing.TB, name string) ed25519.PrivateKey {
+	data, err := os.ReadFile(filepath.Join(r.Keys, name+".pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.(ed25519.PrivateKey)
+}
+
+func read[T metadata.Roles](t testing.TB, into *metadata.Metadata[T], name string) *metadata.Metadata[T] {
+	m, err := into.FromFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func write[T metadata.Roles](t testing.TB, m *metadata.Metadata[T], name string) []byte {
+	data, err := m.ToBytes(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func signWith[T metadata.Roles](t testing.TB, m *metadata.Metadata[T], key ed25519.PrivateKey) {
+	signer, err := signature.LoadED25519Signer(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Sign(signer); err != nil {
+		t.Fatal(err)
+	}
+}
