@@ -1,0 +1,135 @@
+// Package beacon finds hosts that call the same server at regular intervals, as implants call their command server.
+//
+// In go flows, out come findings of one rule, "regular". It asks how unlikely the regularity is: if connections began at
+// random, how often would so many intervals agree so closely? README.md has the reasoning, what keeps benign periodic
+// traffic quiet, and where each threshold comes from.
+//
+// The reading path: call.go says which flows are calls; pair.go remembers them for each pair of caller and service within
+// bounds; rhythm.go measures regularity; judge.go decides and reports.
+package beacon
+
+import (
+	"context"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
+)
+
+// RuleRegular is the only rule.
+const RuleRegular = "regular"
+
+func init() {
+	sdk.Register(Plugin())
+}
+
+// Plugin declares the detector.
+func Plugin() sdk.Plugin {
+	return sdk.Plugin{
+		ID:      "picket/beacon",
+		Kind:    sdk.KindDetector,
+		Summary: "Finds hosts that call the same server at regular intervals, as implants do.",
+		Rules: []sdk.Rule{{
+			ID:         RuleRegular,
+			Purpose:    "One host connected to the same service again and again, at intervals too regular for chance.",
+			Techniques: []string{"T1071", "T1071.001", "T1071.002", "T1071.003", "T1071.004", "T1071.005"},
+			Severity:   sdk.SeverityHigh,
+			FalsePositives: []string{
+				"Update checks, telemetry and licence checks of installed software.",
+				"A monitoring system that polls a single service; one that polls several is recognised.",
+				"A page left open that refreshes itself.",
+			},
+		}},
+		Subscription: sdk.Subscription{Flows: true},
+		New:          func() sdk.Instance { return &Detector{} },
+	}
+}
+
+// Config is the operator's configuration.
+type Config struct {
+	MinCalls    int             `json:"min_calls" default:"5" min:"4" max:"1000" doc:"How many connections a beacon has at least."`
+	MinInterval config.Duration `json:"min_interval" default:"1s" min:"100ms" max:"24h" doc:"Faster repetition is the work of a program at its task, not a beacon."`
+	MaxJitter   float64         `json:"max_jitter" default:"0.4" min:"0" max:"0.5" doc:"How far intervals may lie from the period, as a share of it."`
+	Surprise    float64         `json:"surprise" default:"4" min:"1" max:"30" doc:"How unlikely chance must be: 4 means one in ten thousand."`
+	Window      config.Duration `json:"window" default:"24h" min:"1m" max:"720h" doc:"How long connections of a pair count together, by the time in the flows."`
+	Ignore      []string        `json:"ignore" format:"cidr" doc:"Destinations that may be called regularly, for example the update server."`
+	MaxPairs    int             `json:"max_pairs" default:"16384" min:"16" max:"1000000" doc:"How many pairs of caller and service are remembered; the one quiet for longest is forgotten first."`
+	MaxCalls    int             `json:"max_calls" default:"512" min:"16" max:"100000" doc:"How many connections are remembered for one pair; the oldest are forgotten first."`
+	MaxMemory   int             `json:"max_memory" default:"100000" min:"1024" max:"10000000" doc:"How many connections are remembered in all."`
+}
+
+// Detector is one instance. Calls come one at a time.
+type Detector struct {
+	cfg    Config
+	host   sdk.Host
+	ignore prefixes
+	pairs  pairs
+	clock  int64 // the latest end of a flow
+	swept  int64 // clock of the last look at running pairs
+}
+
+// Config returns where the configuration goes.
+func (d *Detector) Config() any { return &d.cfg }
+
+// Start prepares an empty state.
+func (d *Detector) Start(_ context.Context, host sdk.Host) error {
+	d.host = host
+	var err error
+	if d.ignore, err = parsePrefixes(d.cfg.Ignore); err != nil {
+		return sdk.Errorf(sdk.InvalidConfig, "ignore: %w", err)
+	}
+	d.reset()
+	return nil
+}
+
+func (d *Detector) reset() {
+	d.pairs = newPairs(d.cfg.MaxPairs, d.cfg.MaxCalls, d.cfg.MaxMemory)
+	d.clock, d.swept = 0, 0
+}
+
+// sweepEvery is how often, in flow time, running pairs are looked at. A capture that is shorter gives one verdict, at its
+// end, with all the evidence.
+const sweepEvery = int64(15 * time.Minute)
+
+// Inspect takes flows one by one, so where a batch ends makes no difference.
+func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.FindingSink) error {
+	for i := range batch.Flows {
+		f := &batch.Flows[i]
+		d.clock = max(d.clock, f.End.UnixNano())
+		if d.swept == 0 {
+			d.swept = d.clock
+		}
+		if err := d.sweep(sink); err != nil {
+			return err
+		}
+		if isCall(f) && !d.ignore.contain(f.Dst) {
+			d.pairs.add(f)
+		}
+	}
+	return ctx.Err()
+}
+
+// sweep judges now and then, so that a live capture reports before it ends, and forgets pairs whose window is over.
+func (d *Detector) sweep(sink sdk.FindingSink) error {
+	if d.clock-d.swept < sweepEvery {
+		return nil
+	}
+	d.swept = d.clock
+	if err := d.judgeAll(sink); err != nil {
+		return err
+	}
+	d.pairs.expire(d.clock - int64(d.cfg.Window))
+	return nil
+}
+
+// Flush judges everything and forgets it.
+func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
+	if err := d.judgeAll(sink); err != nil {
+		return err
+	}
+	if n := d.pairs.forgotten; n > 0 && d.host != nil {
+		d.host.Log().Warn("the memory was too small for this traffic; raise max_pairs, max_calls or max_memory", "forgotten", n)
+	}
+	d.reset()
+	return nil
+}

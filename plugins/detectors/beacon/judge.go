@@ -1,0 +1,166 @@
+package beacon
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+const (
+	// alikeShare is how many of a beacon's calls must carry about the same amount.
+	alikeShare = 0.5
+	// pollerServices is from how many services, called from one host on one port in the same rhythm, the caller is taken
+	// for a monitoring system.
+	pollerServices = 4
+	// commonCallers is from how many callers in the same rhythm a service is taken for one that the site runs on purpose.
+	commonCallers = 5
+)
+
+// verdict is a pair that is regular, before it is put into words.
+type verdict struct {
+	pair  *pair
+	calls []call // all, in order of start
+	rhythm
+	beats []call  // those at the ends of regular intervals
+	alike float64 // share of the beats that carry about the same amount
+}
+
+// judgeAll looks at each pair that has grown and reports the beacons, each again only when it has doubled.
+func (d *Detector) judgeAll(sink sdk.FindingSink) error {
+	var verdicts []verdict
+	for _, p := range d.pairs.ordered() {
+		if v, ok := d.judge(p); ok {
+			verdicts = append(verdicts, v)
+		}
+	}
+	for _, v := range verdicts {
+		p := v.pair
+		grown := len(p.calls) > p.judged
+		p.judged = len(p.calls)
+		if !grown || len(v.beats) < 2*p.reported || polls(v, verdicts) {
+			continue
+		}
+		p.reported = len(v.beats)
+		if err := sink.Finding(v.finding(callers(v, verdicts))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge measures one pair.
+func (d *Detector) judge(p *pair) (verdict, bool) {
+	if len(p.calls) < d.cfg.MinCalls {
+		return verdict{}, false
+	}
+	v := verdict{pair: p, calls: p.byStart()}
+	intervals := make([]float64, len(v.calls)-1)
+	for i := range intervals {
+		intervals[i] = float64(v.calls[i+1].start-v.calls[i].start) / 1e9
+	}
+	v.rhythm = findRhythm(intervals, time.Duration(d.cfg.MinInterval).Seconds(), d.cfg.MaxJitter)
+	// Thresholds compare rounded values: the last digits differ between platforms.
+	if round(v.surprise, 6) < d.cfg.Surprise || len(v.regular) < d.cfg.MinCalls-1 || v.backToBack() {
+		return v, false
+	}
+	v.beats = v.atRegularIntervals()
+	v.alike = alike(v.beats)
+	return v, v.alike >= alikeShare
+}
+
+// backToBack reports whether each call begins when the one before has ended: then work sets the pace, not a timer
+// (password guessing, downloads in a row).
+func (v *verdict) backToBack() bool {
+	gaps := make([]float64, 0, len(v.regular))
+	for _, i := range v.regular {
+		gaps = append(gaps, float64(v.calls[i+1].start-v.calls[i].end)/1e9/v.period)
+	}
+	slices.Sort(gaps)
+	middle := round(median(gaps), 6)
+	return middle > -0.25 && middle < 0.1
+}
+
+func (v *verdict) atRegularIntervals() []call {
+	var out []call
+	for n, i := range v.regular {
+		if n == 0 || v.regular[n-1] != i-1 {
+			out = append(out, v.calls[i])
+		}
+		out = append(out, v.calls[i+1])
+	}
+	return out
+}
+
+// alike is the share of calls that sent within a quarter (or 32 bytes) of the median.
+func alike(calls []call) float64 {
+	sent := make([]float64, len(calls))
+	for i, c := range calls {
+		sent[i] = float64(c.sent)
+	}
+	slices.Sort(sent)
+	middle := median(sent)
+	n := 0
+	for _, s := range sent {
+		if math.Abs(s-middle) <= max(32, middle/4) {
+			n++
+		}
+	}
+	return float64(n) / float64(len(sent))
+}
+
+// polls reports whether the caller calls several services on the same port in the same rhythm: a monitoring system.
+func polls(v verdict, all []verdict) bool {
+	n := 0
+	for _, other := range all {
+		a, b := v.pair.key, other.pair.key
+		if a.src == b.src && a.port == b.port && a.proto == b.proto && sameRhythm(v, other) {
+			n++
+		}
+	}
+	return n >= pollerServices
+}
+
+// callers counts who calls the same service in the same rhythm.
+func callers(v verdict, all []verdict) int {
+	n := 0
+	for _, other := range all {
+		if v.pair.key.service == other.pair.key.service && sameRhythm(v, other) {
+			n++
+		}
+	}
+	return n
+}
+
+func sameRhythm(a, b verdict) bool {
+	return math.Abs(a.period-b.period) <= 0.1*max(a.period, b.period)
+}
+
+// techniques are T1071 and, where the port tells, the sub-technique.
+func techniques(s service) []string {
+	out := []string{"T1071"}
+	switch s.port {
+	case 80, 443, 3000, 5000, 8000, 8008, 8080, 8081, 8443, 8888:
+		return append(out, "T1071.001") // web
+	case 20, 21, 69, 139, 445, 873, 989, 990:
+		return append(out, "T1071.002") // file transfer
+	case 25, 110, 143, 465, 587, 993, 995:
+		return append(out, "T1071.003") // mail
+	case 53, 853:
+		return append(out, "T1071.004") // DNS
+	case 1883, 4222, 5222, 5671, 5672, 8883:
+		return append(out, "T1071.005") // publish and subscribe
+	}
+	return out
+}
+
+func outside(a netip.Addr) bool {
+	return !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast()
+}
+
+func round(v float64, digits int) float64 {
+	scale := math.Pow10(digits)
+	return math.Round(v*scale) / scale
+}

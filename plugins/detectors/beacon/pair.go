@@ -1,0 +1,139 @@
+package beacon
+
+import (
+	"cmp"
+	"container/list"
+	"net/netip"
+	"slices"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// service is what is called, and caller and service are what a beacon has in common.
+type service struct {
+	dst   netip.Addr
+	port  uint16
+	proto uint8
+}
+
+type pairKey struct {
+	src netip.Addr
+	service
+}
+
+// call is one connection of a pair.
+type call struct {
+	start, end int64
+	sent       uint64 // payload of the caller
+	got        uint64 // payload of the service
+	packet     uint64
+	ref        sdk.FlowRef
+}
+
+// pair is the memory of one caller and service.
+type pair struct {
+	key      pairKey
+	number   uint64 // order of appearance
+	calls    []call // in the order in which they ended
+	reported int    // calls of the beacon when it was last reported
+	judged   int    // calls at the last judgement
+	place    *list.Element
+}
+
+// byStart returns the calls in the order in which they began.
+func (p *pair) byStart() []call {
+	out := slices.Clone(p.calls)
+	slices.SortFunc(out, func(a, b call) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.ref.ID, b.ref.ID))
+	})
+	return out
+}
+
+// pairs is the memory of all, within bounds.
+type pairs struct {
+	byKey                         map[pairKey]*pair
+	quiet                         *list.List // of *pair, the one touched longest ago in front
+	maxPairs, maxCalls, maxMemory int
+	memory                        int // calls held
+	next                          uint64
+	forgotten                     uint64 // calls dropped to stay within bounds
+}
+
+func newPairs(maxPairs, maxCalls, maxMemory int) pairs {
+	return pairs{byKey: map[pairKey]*pair{}, quiet: list.New(), maxPairs: maxPairs, maxCalls: maxCalls, maxMemory: maxMemory}
+}
+
+// add remembers a call.
+func (m *pairs) add(f *sdk.Flow) {
+	key := pairKey{f.Src, service{f.Dst, f.DstPort, f.Proto}}
+	p := m.byKey[key]
+	if p == nil {
+		if len(m.byKey) >= m.maxPairs {
+			m.forget(m.quiet.Front().Value.(*pair))
+		}
+		m.next++
+		p = &pair{key: key, number: m.next}
+		m.insert(p)
+	}
+	m.quiet.MoveToBack(p.place)
+	if len(p.calls) >= m.maxCalls {
+		m.dropOldest(p, len(p.calls)/2)
+	}
+	for m.memory >= m.maxMemory && m.quiet.Front().Value.(*pair) != p {
+		m.forget(m.quiet.Front().Value.(*pair))
+	}
+	c := call{start: f.Start.UnixNano(), end: f.End.UnixNano(), sent: f.FwdPayload, got: f.RevPayload, ref: f.Ref()}
+	if len(f.Packets) > 0 {
+		c.packet = f.Packets[0]
+	}
+	p.calls = append(p.calls, c)
+	m.memory++
+}
+
+func (m *pairs) insert(p *pair) {
+	m.byKey[p.key] = p
+	p.place = m.quiet.PushBack(p)
+}
+
+// dropOldest forgets the first n calls of a pair that has too many.
+func (m *pairs) dropOldest(p *pair, n int) {
+	p.calls = slices.Delete(p.calls, 0, n)
+	p.judged = max(0, p.judged-n)
+	m.memory -= n
+	m.forgotten += uint64(n)
+}
+
+// forget drops a pair to stay within bounds.
+func (m *pairs) forget(p *pair) {
+	m.forgotten += uint64(len(p.calls))
+	m.remove(p)
+}
+
+func (m *pairs) remove(p *pair) {
+	m.memory -= len(p.calls)
+	m.quiet.Remove(p.place)
+	delete(m.byKey, p.key)
+}
+
+// expire drops what ended before a time: old calls, and pairs that have no others.
+func (m *pairs) expire(before int64) {
+	for _, p := range m.ordered() {
+		n := len(p.calls)
+		p.calls = slices.DeleteFunc(p.calls, func(c call) bool { return c.end < before })
+		m.memory -= n - len(p.calls)
+		p.judged = min(p.judged, len(p.calls))
+		if len(p.calls) == 0 {
+			m.remove(p)
+		}
+	}
+}
+
+// ordered lists the pairs by appearance, so that findings come in the same order each time.
+func (m *pairs) ordered() []*pair {
+	out := make([]*pair, 0, len(m.byKey))
+	for _, p := range m.byKey {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *pair) int { return cmp.Compare(a.number, b.number) })
+	return out
+}

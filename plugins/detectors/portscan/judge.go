@@ -1,0 +1,196 @@
+package portscan
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// clearCase is by how much a running window must exceed the thresholds to be reported before it is over.
+const clearCase = 4
+
+// judge reports what a source did, each rule at most once per doubling of its size.
+func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
+	factor := 1
+	if !final {
+		factor = clearCase
+	}
+	smallest := min(d.cfg.VerticalPorts, d.cfg.HorizontalHosts, d.cfg.UDPTargets, int(float64(d.cfg.SweepHosts)*d.cfg.SweepSilent))
+	if s.failures < smallest*factor || !final && s.failures == s.judged {
+		return nil
+	}
+	s.judged = s.failures
+	g := group(s)
+	vertical := g.vertical(d.cfg.VerticalPorts * factor)
+	for _, found := range []scan{
+		vertical,
+		g.horizontal(d.cfg.HorizontalHosts*factor, vertical),
+		g.udp(d.cfg.UDPTargets * factor),
+		g.icmp(d.cfg.SweepHosts*factor, d.cfg.SweepSilent),
+	} {
+		if len(found.members) == 0 || len(found.members) < 2*s.reported[found.rule] {
+			continue
+		}
+		s.reported[found.rule] = len(found.members)
+		if err := sink.Finding(s.finding(found)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scan is one verdict before it is put into words.
+type scan struct {
+	rule    string
+	members []int   // into source.targets, in order of appearance; none for no finding
+	excess  float64 // how far beyond the threshold, 1 is just there
+}
+
+// tally counts the targets that share a host or a port.
+type tally struct {
+	failed, used int
+	members      []int
+}
+
+// net is the figure that decides: failures beyond successes.
+func (t *tally) net() int { return t.failed - t.used }
+
+func (t *tally) add(one *seen, i int) {
+	switch one.verdict {
+	case failed:
+		t.failed++
+	case used:
+		t.used++
+	}
+	t.members = append(t.members, i)
+}
+
+// tallies are the tallies by host or by port.
+type tallies[K comparable] map[K]*tally
+
+func (ts tallies[K]) add(k K, one *seen, i int) {
+	t := ts[k]
+	if t == nil {
+		t = &tally{}
+		ts[k] = t
+	}
+	t.add(one, i)
+}
+
+// groups are the targets of one source, by protocol, host and port.
+type groups struct {
+	s                *source
+	tcpHost, udpHost tallies[netip.Addr]
+	tcpPort, udpPort tallies[uint16]
+	pings            tally
+}
+
+func group(s *source) *groups {
+	g := &groups{s: s, tcpHost: tallies[netip.Addr]{}, udpHost: tallies[netip.Addr]{},
+		tcpPort: tallies[uint16]{}, udpPort: tallies[uint16]{}}
+	for i := range s.targets {
+		switch one := &s.targets[i]; one.target.proto {
+		case sdk.ProtoTCP:
+			g.tcpHost.add(one.target.host, one, i)
+			g.tcpPort.add(one.target.port, one, i)
+		case sdk.ProtoUDP:
+			if !isTraceroute(one.target.port) {
+				g.udpHost.add(one.target.host, one, i)
+			}
+			g.udpPort.add(one.target.port, one, i)
+		default:
+			g.pings.add(one, i)
+		}
+	}
+	return g
+}
+
+// isTraceroute reports whether a UDP port is one of those that traceroute counts up through towards a single host.
+func isTraceroute(port uint16) bool { return port >= 33434 && port < 33434+256 }
+
+// pick joins the tallies whose net count reaches the threshold.
+func pick[K comparable](rule string, ts tallies[K], threshold int, also func(*tally) bool) scan {
+	out := scan{rule: rule}
+	for _, t := range ts {
+		if t.net() >= threshold && (also == nil || also(t)) {
+			out.members = append(out.members, t.members...)
+			out.excess = max(out.excess, float64(t.net())/float64(threshold))
+		}
+	}
+	slices.Sort(out.members)
+	return out
+}
+
+func (g *groups) vertical(threshold int) scan {
+	return pick(RuleVertical, g.tcpHost, threshold, nil)
+}
+
+// horizontal leaves out ports that only stand out because each of their hosts was scanned vertically.
+func (g *groups) horizontal(threshold int, vertical scan) scan {
+	scanned := map[netip.Addr]bool{}
+	for _, i := range vertical.members {
+		scanned[g.s.targets[i].target.host] = true
+	}
+	return pick(RuleHorizontal, g.tcpPort, threshold, func(t *tally) bool {
+		return slices.ContainsFunc(t.members, func(i int) bool { return !scanned[g.s.targets[i].target.host] })
+	})
+}
+
+// udp asks more of a horizontal scan, because silence is ordinary in UDP: the hosts come in a burst or lie side by side.
+func (g *groups) udp(threshold int) scan {
+	if v := pick(RuleUDP, g.udpHost, threshold, nil); len(v.members) > 0 {
+		return v
+	}
+	return pick(RuleUDP, g.udpPort, threshold, func(t *tally) bool {
+		return g.burst(t, threshold) || g.sideBySide(t)
+	})
+}
+
+// burstWithin is how close together the probes of a burst are.
+const burstWithin = int64(time.Minute)
+
+// burst reports whether as many silent targets as the threshold were contacted within a minute.
+func (g *groups) burst(t *tally, threshold int) bool {
+	var at []int64
+	for _, i := range t.members {
+		if one := &g.s.targets[i]; one.verdict == failed {
+			at = append(at, one.at)
+		}
+	}
+	slices.Sort(at)
+	for i := threshold - 1; i < len(at); i++ {
+		if at[i]-at[i-threshold+1] <= burstWithin {
+			return true
+		}
+	}
+	return false
+}
+
+// sideBySide reports whether at least half of the silent hosts have a contacted neighbour: nobody's clients are spread
+// like that, but address ranges that are walked through are.
+func (g *groups) sideBySide(t *tally) bool {
+	hosts := map[netip.Addr]bool{}
+	for _, i := range t.members {
+		if one := &g.s.targets[i]; one.verdict == failed {
+			hosts[one.target.host] = true
+		}
+	}
+	neighbours := 0
+	for h := range hosts {
+		if hosts[h.Next()] || hosts[h.Prev()] {
+			neighbours++
+		}
+	}
+	return 2*neighbours >= len(hosts)
+}
+
+// icmp needs silent addresses among the pinged ones: who pings what is known to exist is no scanner.
+func (g *groups) icmp(threshold int, silent float64) scan {
+	n := len(g.pings.members)
+	if n < threshold || g.pings.failed < 1 || float64(g.pings.failed) < silent*float64(n) {
+		return scan{rule: RuleICMPSweep}
+	}
+	return scan{rule: RuleICMPSweep, members: g.pings.members, excess: float64(n) / float64(threshold)}
+}

@@ -1,0 +1,158 @@
+package portscan
+
+import (
+	"cmp"
+	"container/list"
+	"net/netip"
+	"slices"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// maxRefs is how many failed contacts of a source keep their full flow reference for the evidence.
+const maxRefs = 64
+
+// seen is what is remembered of one target of a source.
+type seen struct {
+	target  target
+	verdict verdict
+	probe   probe
+	at      int64  // start of the first contact
+	packet  uint64 // its first packet
+	ref     int    // into refs, -1 without
+}
+
+// source is the memory of one source.
+type source struct {
+	addr        netip.Addr
+	number      uint64 // order of appearance
+	first, last int64  // of its contacts
+	targets     []seen // in order of appearance
+	index       map[target]int
+	refs        []sdk.FlowRef
+	failures    int
+	judged      int            // failures at the last judgement
+	reported    map[string]int // rule → size of the scan when it was last reported
+	errors      map[netip.Addr]uint64
+	place       *list.Element
+}
+
+// sources is the memory of all, within bounds.
+type sources struct {
+	byAddr                              map[netip.Addr]*source
+	quiet                               *list.List // of *source, the one touched longest ago in front
+	maxSources, maxTargets, maxContacts int
+	contacts                            int
+	next                                uint64
+	forgotten                           uint64 // contacts that were dropped to stay within bounds
+}
+
+func newSources(maxSources, maxTargets, maxContacts int) sources {
+	return sources{byAddr: map[netip.Addr]*source{}, quiet: list.New(), maxSources: maxSources, maxTargets: maxTargets, maxContacts: maxContacts}
+}
+
+func (m *sources) get(addr netip.Addr) *source { return m.byAddr[addr] }
+
+// add remembers a contact.
+func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow) {
+	s := m.touch(addr, f)
+	if i, known := s.index[c.target]; known {
+		s.update(i, c)
+		return
+	}
+	if len(s.targets) >= m.maxTargets {
+		m.forgotten++
+		return
+	}
+	for m.contacts >= m.maxContacts {
+		m.forget(m.quiet.Front().Value.(*source))
+		if m.byAddr[addr] == nil {
+			return // it was the only one left
+		}
+	}
+	m.contacts++
+	s.insert(c, f)
+}
+
+// touch finds or makes the memory of a source.
+func (m *sources) touch(addr netip.Addr, f *sdk.Flow) *source {
+	start, end := f.Start.UnixNano(), f.End.UnixNano()
+	s := m.byAddr[addr]
+	if s == nil {
+		if len(m.byAddr) >= m.maxSources {
+			m.forget(m.quiet.Front().Value.(*source))
+		}
+		m.next++
+		s = &source{addr: addr, number: m.next, first: start, index: map[target]int{}, reported: map[string]int{}}
+		m.insert(s)
+	}
+	m.quiet.MoveToBack(s.place)
+	s.first, s.last = min(s.first, start), max(s.last, end)
+	return s
+}
+
+func (m *sources) insert(s *source) {
+	m.byAddr[s.addr] = s
+	s.place = m.quiet.PushBack(s)
+}
+
+func (s *source) insert(c contact, f *sdk.Flow) {
+	t := seen{target: c.target, verdict: c.verdict, probe: c.probe, at: f.Start.UnixNano(), ref: -1}
+	if len(f.Packets) > 0 {
+		t.packet = f.Packets[0]
+	}
+	if c.verdict == failed {
+		s.failures++
+	}
+	if c.verdict != used && len(s.refs) < maxRefs {
+		t.ref = len(s.refs)
+		s.refs = append(s.refs, f.Ref())
+	}
+	s.index[c.target] = len(s.targets)
+	s.targets = append(s.targets, t)
+}
+
+func (s *source) update(i int, c contact) {
+	t := &s.targets[i]
+	if c.verdict <= t.verdict {
+		return
+	}
+	if t.verdict == failed {
+		s.failures--
+	}
+	t.verdict = c.verdict
+}
+
+// maxErrorSenders bounds the count of hosts that refused datagrams of one source.
+const maxErrorSenders = 256
+
+func (s *source) refused(by netip.Addr, n uint64) {
+	if s.errors == nil {
+		s.errors = map[netip.Addr]uint64{}
+	}
+	if _, known := s.errors[by]; known || len(s.errors) < maxErrorSenders {
+		s.errors[by] += n
+	}
+}
+
+// forget drops a source to stay within bounds.
+func (m *sources) forget(s *source) {
+	m.forgotten += uint64(len(s.targets))
+	m.remove(s)
+}
+
+func (m *sources) remove(s *source) {
+	m.contacts -= len(s.targets)
+	m.quiet.Remove(s.place)
+	delete(m.byAddr, s.addr)
+}
+
+// ordered lists the sources by appearance, so that findings come in the same order each time.
+func (m *sources) ordered() []*source {
+	out := make([]*source, 0, len(m.byAddr))
+	for _, s := range m.byAddr {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *source) int { return cmp.Compare(a.number, b.number) })
+	return out
+}
