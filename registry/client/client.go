@@ -22,8 +22,8 @@ import (
 	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
-// Config says where the registry is and whom to trust. Exactly one of RootSHA256, RootFile and Root names the root of
-// trust; once pinned in Dir it cannot change.
+// Config says where the registry is and whom to trust. One of RootSHA256, RootFile and Root names the root of trust;
+// once it is pinned in Dir all may be empty, and another one is refused.
 type Config struct {
 	Dir  string // this node's own state, created with mode 0700
 	Base string // http(s)://host/path, file:///path, or a folder

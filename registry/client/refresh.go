@@ -286,7 +286,8 @@ func keepFile(from, to string) error {
 func (c *Client) explain(ctx context.Context, err error, f *tufFetcher) error {
 	var r *registry.Refusal
 	var status *metadata.ErrDownloadHTTP
-	switch reason, text := classify(err); {
+	role, _ := splitName(f.last)
+	switch reason, text := classify(role, err); {
 	case errors.As(err, &r):
 		return r
 	case errors.As(err, &status):
@@ -301,7 +302,8 @@ func (c *Client) explain(ctx context.Context, err error, f *tufFetcher) error {
 }
 
 // classify says why go-tuf refused something, and what it said without the name of the error's type.
-func classify(err error) (registry.Reason, string) {
+func classify(role string, err error) (registry.Reason, string) {
+	online := role == metadata.TIMESTAMP || role == metadata.SNAPSHOT
 	var expired *metadata.ErrExpiredMetadata
 	var version *metadata.ErrBadVersionNumber
 	var unsigned *metadata.ErrUnsignedMetadata
@@ -309,7 +311,7 @@ func classify(err error) (registry.Reason, string) {
 	switch {
 	case errors.As(err, &expired):
 		return registry.Expired, expired.Msg
-	case errors.As(err, &version) && strings.HasPrefix(version.Msg, "new "): // "new timestamp version 2 must be >= 3"
+	case errors.As(err, &version) && online:
 		return registry.Rollback, version.Msg
 	case errors.As(err, &version):
 		return registry.MixAndMatch, version.Msg

@@ -30,10 +30,12 @@ func readPin(cfg Config) (pin, error) {
 			given++
 		}
 	}
-	if given != 1 {
-		return pin{}, errors.New("name exactly one root of trust: its digest, a file or the built-in one")
+	if given > 1 {
+		return pin{}, errors.New("name one root of trust: its digest, a file or the built-in one")
 	}
 	switch {
+	case given == 0:
+		return pin{}, nil
 	case cfg.RootSHA256 != "":
 		digest := strings.ToLower(cfg.RootSHA256)
 		if !registry.ValidDigest(digest) {
@@ -67,7 +69,10 @@ func (c *Client) openRoot() (*trustedRoot, error) {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
 	if len(chain) == 0 {
-		if c.pin.data == nil {
+		switch {
+		case c.pin.digest == "":
+			return nil, errors.New("this node has no root of trust yet; name its digest or a root.json")
+		case c.pin.data == nil:
 			return nil, nil
 		}
 		return c.startChain(c.pin.data)
@@ -87,6 +92,9 @@ func (c *Client) openRoot() (*trustedRoot, error) {
 // pinMatches accepts any root of the chain, so that a token or a build that is older or newer than the node's first
 // contact works, and a direct successor of the newest one, as a new build brings it.
 func (c *Client) pinMatches(chain [][]byte, newest *trustedRoot) bool {
+	if c.pin.digest == "" {
+		return true
+	}
 	if slices.ContainsFunc(chain, func(data []byte) bool { return registry.Digest(data) == c.pin.digest }) {
 		return true
 	}

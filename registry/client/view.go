@@ -166,7 +166,7 @@ func roleRefusal(f failedRole) error {
 	if errors.As(f.err, &r) {
 		return r
 	}
-	reason, text := classify(f.err)
+	reason, text := classify(f.delegation.Name, f.err)
 	return refusal(reason, "role %s: %s", f.delegation.Name, text)
 }
 
