@@ -1,0 +1,89 @@
+package plugintest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
+)
+
+// Host gives a notifier a fixed time and connections that the manifest allows for its configuration, so that a test
+// notices when a manifest asks for too little.
+type Host struct {
+	sdk.Host
+	Time   time.Time
+	grants sdk.Grants
+
+	mu     sync.Mutex // guards dialed
+	dialed []string
+}
+
+// Start configures and starts the instance of a plugin with the grants of plugin.yaml in the folder of the test.
+func Start(t testing.TB, inst sdk.Instance, text string) *Host {
+	t.Helper()
+	Configure(t, inst, text)
+	schema, err := config.Schema(inst.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := config.WithDefaults(schema, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	grants, err := sdk.ExpandPermissions(ReadManifest(t).Permissions, full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Host{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), grants: grants}
+	if s, ok := inst.(sdk.Starter); ok {
+		if err := s.Start(context.Background(), h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, ok := inst.(sdk.Stopper); ok {
+		t.Cleanup(func() {
+			if err := s.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return h
+}
+
+// Now implements sdk.Host.
+func (h *Host) Now() time.Time { return h.Time }
+
+// Dial implements sdk.Host.
+func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	h.mu.Lock()
+	h.dialed = append(h.dialed, address)
+	h.mu.Unlock()
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.grants.Dial(network, host, port); err != nil {
+		return nil, err
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && !addr.IsLoopback() {
+		panic("a test tries to leave this machine: " + address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
+// Dialed returns where connections went, or were asked for.
+func (h *Host) Dialed() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.dialed...)
+}
