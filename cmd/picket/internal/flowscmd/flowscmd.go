@@ -1,0 +1,123 @@
+// Package flowscmd is the command `picket flows`: captures in, one row per flow with all features out.
+package flowscmd
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// New returns the command.
+func New() *cobra.Command {
+	format, output := formatFlag("csv"), ""
+	cmd := &cobra.Command{
+		Use:   "flows [--format csv|json|parquet|frames] FILE...",
+		Short: "Print one row per flow of a capture, with all features",
+		Long: `Print one row per flow of each capture, with all features. Captures are pcap or pcapng, plain or compressed
+with gzip or zstd; "-" is standard input. A capture that breaks off gives its flows up to that point, a line on
+stderr and exit code 1.
+
+Formats: csv with a header line; json, one object per line; parquet; frames, the binary rows that detectors get.`,
+		Example: "  picket flows capture.pcap > flows.csv\n  picket flows --format parquet --output flows.parquet *.pcapng",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			return run(cmd.Context(), string(format), output, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().Var(&format, "format", "csv, json, parquet or frames")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
+	return cmd
+}
+
+// formatFlag refuses unknown formats while the command line is read, so that they count as wrong usage.
+type formatFlag string
+
+func (f *formatFlag) String() string { return string(*f) }
+func (f *formatFlag) Type() string   { return "format" }
+
+func (f *formatFlag) Set(text string) error {
+	if _, known := formats[text]; !known {
+		names := []string{}
+		for name := range formats {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return fmt.Errorf("unknown format %q, expected one of %s", text, strings.Join(names, ", "))
+	}
+	*f = formatFlag(text)
+	return nil
+}
+
+// run goes on to the next file when one fails, and fails at the end.
+func run(ctx context.Context, format, output string, files []string, stdout, stderr io.Writer) (err error) {
+	if output != "" {
+		f, err := os.Create(output)
+		if err != nil {
+			return fmt.Errorf("create output: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		stdout = f
+	}
+	buffered := bufio.NewWriterSize(stdout, 64<<10)
+	w, err := formats[format](buffered)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	for _, file := range files {
+		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{}, nil, func(flows []sdk.Flow) error {
+			if err := w.write(file, flows); err != nil {
+				return &outputError{err}
+			}
+			return nil
+		})
+		var out *outputError
+		if errors.As(err, &out) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			failed++
+			fmt.Fprintln(stderr, "picket:", err)
+		}
+	}
+	if err := errors.Join(w.close(), buffered.Flush()); err != nil {
+		return &outputError{err}
+	}
+	if failed > 0 {
+		return &incompleteError{failed: failed, of: len(files)}
+	}
+	return nil
+}
+
+// outputError says that the rows could not be written, which no other file can help.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return "write flows: " + e.err.Error() }
+func (e *outputError) Unwrap() error { return e.err }
+
+// incompleteError sums up what was told about each file already.
+type incompleteError struct{ failed, of int }
+
+func (e *incompleteError) Error() string {
+	return fmt.Sprintf("%d of %d captures could not be read completely", e.failed, e.of)
+}
+
+// quote writes a JSON string.
+func quote(text string) []byte {
+	b, err := json.Marshal(text)
+	if err != nil {
+		return []byte(`""`) // cannot happen: a string always has a JSON form
+	}
+	return b
+}
