@@ -20,6 +20,8 @@ import (
 type Detector interface {
 	Instance() string
 	Plugin() string
+	// Generation rises with every start: a detector that was restarted has forgotten what it was shown.
+	Generation() uint64
 	Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error
 	Flush(ctx context.Context, sink sdk.FindingSink) error
 }
@@ -114,6 +116,7 @@ type lane struct {
 }
 
 func (l *lane) run(ctx context.Context) {
+	born := l.detector.Generation()
 	for frame := range l.frames {
 		if l.err != nil {
 			continue // drain: one failed detector must not block the capture for the others
@@ -121,6 +124,9 @@ func (l *lane) run(ctx context.Context) {
 		if err := l.detector.Inspect(ctx, l.capture, frame, l); err != nil {
 			l.err = fmt.Errorf("inspect: %w", err)
 		}
+	}
+	if l.err == nil && l.detector.Generation() != born {
+		l.err = sdk.Errorf(sdk.Temporary, "restarted in the middle of the capture")
 	}
 	// Also after a failure: what the instance still holds of this capture must not leak into the next one.
 	if err := l.detector.Flush(ctx, l); err != nil {

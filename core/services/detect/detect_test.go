@@ -18,10 +18,13 @@ type fake struct {
 	flush   func(sink sdk.FindingSink) error
 	frames  []string
 	flushes int
+	starts  uint64
 }
 
 func (f *fake) Instance() string { return f.name }
 func (f *fake) Plugin() string   { return "test/" + f.name }
+
+func (f *fake) Generation() uint64 { return f.starts }
 
 func (f *fake) Inspect(_ context.Context, _ string, frame []byte, sink sdk.FindingSink) error {
 	f.frames = append(f.frames, string(frame))
@@ -123,6 +126,20 @@ func TestOneFailingDetectorDoesNotStopTheOthers(t *testing.T) {
 	}
 	if sdk.ClassOf(res.Failed["broken"]) != sdk.Temporary || res.Failed["good"] != nil {
 		t.Errorf("failed: %v", res.Failed)
+	}
+}
+
+func TestADetectorThatForgotIsNoticed(t *testing.T) {
+	d := &fake{name: "crashed between two frames"}
+	d.inspect = func(n int, _ sdk.FindingSink) error {
+		if n == 2 {
+			d.starts++
+		}
+		return nil
+	}
+	res := analyse(t, 5, d)
+	if sdk.ClassOf(res.Failed[d.name]) != sdk.Temporary {
+		t.Fatalf("failed: %v", res.Failed)
 	}
 }
 

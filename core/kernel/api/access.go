@@ -1,0 +1,284 @@
+package api
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/auth"
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+// rule says who may call a route.
+type rule struct {
+	public bool     // anybody, also without a name
+	agent  bool     // an enrolled agent whose signature fits
+	local  bool     // also anybody on this very machine
+	roles  []string // people and tokens with one of these roles
+}
+
+var (
+	anybody = rule{public: true}
+	agent   = rule{agent: true}
+	// Everybody who signed in sees himself and public figures.
+	member = rule{roles: []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP, auth.RolePUB}}
+	// People who watch: they read all that is measured and found.
+	watcher = rule{roles: []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP}}
+	// People who look after machines: commands, enrolment.
+	operator = rule{roles: []string{auth.RoleADM, auth.RoleIT}}
+	// People who look after security: they read the audit log.
+	auditor = rule{roles: []string{auth.RoleADM, auth.RoleSUP}}
+	admin   = rule{roles: []string{auth.RoleADM}}
+	// Figures about the server itself, for a scraper beside it or with a token.
+	scraper = rule{local: true, roles: []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP}}
+)
+
+// access is the one place that says who may call what. A route that is missing here answers nobody.
+var access = map[string]rule{
+	"GET /healthz": anybody,
+	"GET /readyz":  anybody,
+	"GET /metrics": scraper,
+
+	"GET /registry/*path":  anybody, // signed files; agents fetch them before they trust anything
+	"HEAD /registry/*path": anybody,
+
+	"GET /api/v1/openapi.json": anybody,
+	"GET /api/v1/setup":        anybody,
+	"POST /api/v1/setup":       anybody, // spends a set-up token
+	"POST /api/v1/login":       anybody,
+	"POST /api/v1/signin":      anybody, // spends a sign-in token
+	"POST /api/v1/logout":      member,
+	"GET /api/v1/me":           member,
+
+	"GET /api/v1/tokens":        admin,
+	"POST /api/v1/tokens":       admin,
+	"DELETE /api/v1/tokens/:id": admin,
+
+	"GET /api/v1/overview":      member,
+	"GET /api/v1/metrics/names": watcher,
+	"GET /api/v1/series":        watcher,
+	"GET /api/v1/live":          watcher,
+
+	"POST /api/v1/metrics":                   agent,
+	"POST /api/v1/sightings":                 agent,
+	"POST /api/v1/enrol":                     anybody, // spends an enrolment token
+	"GET /api/v1/agent/config":               agent,
+	"GET /api/v1/agent/commands":             agent,
+	"POST /api/v1/agent/commands/:id/result": agent,
+	"POST /api/v1/agent/status":              agent,
+
+	"GET /api/v1/agents":               watcher,
+	"GET /api/v1/agents/:id":           watcher,
+	"POST /api/v1/agents/tokens":       operator,
+	"GET /api/v1/agents/:id/commands":  watcher,
+	"POST /api/v1/agents/:id/commands": operator,
+
+	"GET /api/v1/devices":     watcher,
+	"GET /api/v1/devices/:id": watcher,
+
+	"GET /api/v1/captures":     watcher,
+	"POST /api/v1/captures":    watcher,
+	"GET /api/v1/captures/:id": watcher,
+
+	"GET /api/v1/alerts":                  watcher,
+	"GET /api/v1/alerts/:id":              watcher,
+	"POST /api/v1/alerts/:id/acknowledge": watcher,
+	"POST /api/v1/alerts/:id/resolve":     watcher,
+
+	"GET /api/v1/plugins":                    watcher,
+	"GET /api/v1/plugins/:ns/:name":          watcher,
+	"POST /api/v1/plugins/:ns/:name/enable":  admin,
+	"POST /api/v1/plugins/:ns/:name/disable": admin,
+	"POST /api/v1/plugins/:ns/:name/restart": operator,
+	"POST /api/v1/plugins/:ns/:name/release": operator,
+	"POST /api/v1/plugins/:ns/:name/test":    operator,
+
+	"GET /api/v1/audit": auditor,
+}
+
+type contextKey int
+
+const (
+	identityKey contextKey = iota
+	agentKey
+	originKey
+)
+
+// caller is who sent the request; the guard has put it there on every route that is not public.
+func caller(ctx context.Context) auth.Identity {
+	id, _ := ctx.Value(identityKey).(auth.Identity)
+	return id
+}
+
+// sender is the agent that signed the request.
+func sender(ctx context.Context) store.Agent {
+	a, _ := ctx.Value(agentKey).(store.Agent)
+	return a
+}
+
+// origin is where a request came from and how it reached the server.
+type origin struct {
+	address string
+	host    string
+	tls     bool
+}
+
+func originOf(ctx context.Context) origin {
+	o, _ := ctx.Value(originKey).(origin)
+	return o
+}
+
+// peer is the address the request came from.
+func peer(ctx context.Context) string { return originOf(ctx).address }
+
+// situate puts the origin where handlers find it.
+func situate(c *gin.Context) {
+	o := origin{address: address(c.Request), host: c.Request.Host, tls: c.Request.TLS != nil}
+	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), originKey, o))
+	c.Next()
+}
+
+// guard lets a request through to a route only when the table says so.
+func (s *Server) guard(c *gin.Context) {
+	path := c.FullPath()
+	if path == "" {
+		c.Next() // no route: pages and 404, which nobody needs a name for
+		return
+	}
+	r, listed := access[c.Request.Method+" "+path]
+	switch {
+	case !listed:
+		s.refuse(c, http.StatusForbidden, "nobody may call this")
+	case r.public:
+		if s.sameSite(c) {
+			c.Next()
+		}
+	case r.agent:
+		s.guardAgent(c)
+	default:
+		s.guardPerson(c, r)
+	}
+}
+
+// sameSite refuses what a page of another site sends in a browser's name, before there is a session to protect.
+func (s *Server) sameSite(c *gin.Context) bool {
+	if err := s.crossOrigin.Check(c.Request); err != nil {
+		s.refuse(c, http.StatusForbidden, "this request comes from another site")
+		return false
+	}
+	return true
+}
+
+func (s *Server) guardPerson(c *gin.Context, r rule) {
+	if r.local && fromThisMachine(c.Request) {
+		c.Next()
+		return
+	}
+	id, err := s.identify(c.Request)
+	if err != nil {
+		if !errors.Is(err, auth.ErrDenied) {
+			s.fail(c, err)
+			return
+		}
+		c.Header("WWW-Authenticate", "Bearer")
+		s.refuse(c, http.StatusUnauthorized, "sign in, or send an API token as Authorization: Bearer")
+		return
+	}
+	if !slices.Contains(r.roles, id.Role) {
+		s.denied(c, id, "the role "+id.Role+" may not do this")
+		return
+	}
+	if id.Kind == "session" && !safe(c.Request.Method) {
+		sent := c.GetHeader("X-Picket-CSRF")
+		if subtle.ConstantTimeCompare([]byte(sent), []byte(id.CSRF)) != 1 {
+			s.denied(c, id, "the header X-Picket-CSRF does not match the session")
+			return
+		}
+	}
+	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), identityKey, id))
+	c.Next()
+}
+
+// denied answers 403 and leaves a line in the audit log: somebody with a name tried what he may not.
+func (s *Server) denied(c *gin.Context, id auth.Identity, why string) {
+	s.audit(c.Request.Context(), audit.Entry{Tenant: id.Tenant, Actor: id.Actor(), Action: "api.request",
+		Object: c.Request.Method + " " + c.Request.URL.Path, Outcome: audit.Refused, Detail: why, Address: address(c.Request)})
+	s.refuse(c, http.StatusForbidden, why)
+}
+
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// identify reads the bearer token or the session cookie.
+func (s *Server) identify(r *http.Request) (auth.Identity, error) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		scheme, token, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return auth.Identity{}, auth.ErrDenied
+		}
+		return s.cfg.Auth.Token(r.Context(), strings.TrimSpace(token))
+	}
+	cookie, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return auth.Identity{}, auth.ErrDenied
+	}
+	return s.cfg.Auth.Session(r.Context(), cookie.Value)
+}
+
+// guardAgent reads the whole body, because the signature covers it.
+func (s *Server) guardAgent(c *gin.Context) {
+	body, err := readBody(c.Writer, c.Request, maxAgentBody)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	a, err := s.cfg.Agents.Authenticate(c.Request, body, address(c.Request))
+	if err != nil {
+		var r *agents.Refusal
+		if errors.As(err, &r) {
+			s.refuse(c, r.Status, r.Error())
+			return
+		}
+		s.fail(c, err)
+		return
+	}
+	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), agentKey, a))
+	c.Next()
+}
+
+// address is the peer's address without its port. It is the connection's and not a header's: a header can be made up.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// fromThisMachine is true for a direct request over loopback. One that a proxy passed on does not count, nor one whose
+// Host is a name, because a hostile page can make a name point here.
+func fromThisMachine(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	if r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Via") != "" {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}

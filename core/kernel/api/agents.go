@@ -1,0 +1,194 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/queue"
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+type agentBody struct {
+	ID       string               `json:"id"`
+	Name     string               `json:"name"`
+	OS       string               `json:"os"`
+	Arch     string               `json:"arch"`
+	Version  string               `json:"version"`
+	State    string               `json:"state" enum:"online,late,offline"`
+	Address  string               `json:"address" doc:"Where it was seen at the last contact."`
+	LastSeen *time.Time           `json:"last_seen,omitempty"`
+	Enrolled time.Time            `json:"enrolled_at"`
+	Labels   map[string]string    `json:"labels"`
+	Queue    *agentQueue          `json:"queue,omitempty"`
+	Plugins  []catalogue.Instance `json:"plugins" nullable:"false"`
+}
+
+// agentQueue is how far behind an agent says it is.
+type agentQueue struct {
+	Depth   int64  `json:"depth"`
+	Bytes   int64  `json:"bytes"`
+	Dropped uint64 `json:"dropped"`
+}
+
+type commandBody struct {
+	ID        string          `json:"id"`
+	Type      string          `json:"type"`
+	State     string          `json:"state" enum:"queued,sent,done,failed,refused,expired"`
+	Args      json.RawMessage `json:"args,omitempty"`
+	Issued    time.Time       `json:"issued"`
+	Expires   time.Time       `json:"expires"`
+	Finished  *time.Time      `json:"finished,omitempty"`
+	CreatedBy string          `json:"created_by"`
+	Output    string          `json:"output,omitempty"`
+	Truncated bool            `json:"output_truncated,omitempty"`
+}
+
+func commandOf(c store.Command) commandBody {
+	return commandBody{ID: c.ID, Type: c.Type, State: c.State, Args: c.Args, Issued: c.Issued.UTC(), Expires: c.Expires.UTC(),
+		Finished: when(c.Finished), CreatedBy: c.CreatedBy, Output: c.Output, Truncated: c.OutputTruncated}
+}
+
+func (s *Server) agentRoutes() {
+	tags := []string{"agents"}
+	handle(s, huma.Operation{OperationID: "list-agents", Method: http.MethodGet, Path: "/api/v1/agents", Tags: tags,
+		Summary: "Enrolled machines"}, s.listAgents)
+	handle(s, huma.Operation{OperationID: "get-agent", Method: http.MethodGet, Path: "/api/v1/agents/{id}", Tags: tags,
+		Summary: "One enrolled machine"},
+		func(ctx context.Context, in *byID) (*body[agentBody], error) {
+			a, err := s.agent(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return answer(s.agentOf(ctx, a)), nil
+		})
+	handle(s, huma.Operation{OperationID: "create-enrolment-token", Method: http.MethodPost, Path: "/api/v1/agents/tokens", Tags: tags,
+		DefaultStatus: http.StatusCreated, Summary: "A token that lets one machine in, and the command to use it"}, s.enrolmentToken)
+	handle(s, huma.Operation{OperationID: "send-command", Method: http.MethodPost, Path: "/api/v1/agents/{id}/commands", Tags: tags,
+		DefaultStatus: http.StatusAccepted, Summary: "Order something from a machine"}, s.sendCommand)
+	handle(s, huma.Operation{OperationID: "list-commands", Method: http.MethodGet, Path: "/api/v1/agents/{id}/commands", Tags: tags,
+		Summary: "What was ordered from a machine, newest first"}, s.listCommands)
+}
+
+func (s *Server) listAgents(ctx context.Context, in *pageQuery) (*body[page[agentBody]], error) {
+	list, next, err := s.cfg.Control.ListAgents(ctx, caller(ctx).Tenant, in.page())
+	if err != nil {
+		return nil, err
+	}
+	return answerPage(convert(list, func(a store.Agent) agentBody { return s.agentOf(ctx, a) }), next), nil
+}
+
+// agent finds an agent of the caller's tenant; another tenant's does not exist for it.
+func (s *Server) agent(ctx context.Context, id string) (store.Agent, error) {
+	a, err := s.cfg.Control.AgentByID(ctx, id)
+	if err == nil && a.Tenant != caller(ctx).Tenant {
+		err = store.ErrNotFound
+	}
+	return a, err
+}
+
+func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
+	b := agentBody{ID: a.ID, Name: a.Name, OS: a.OS, Arch: a.Arch, Version: a.Version, State: s.cfg.Agents.State(a), Address: a.Address,
+		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Plugins: []catalogue.Instance{}}
+	if b.Labels == nil {
+		b.Labels = map[string]string{}
+	}
+	var reported struct {
+		Queue *agentQueue `json:"queue"`
+	}
+	if json.Unmarshal(a.Status, &reported) == nil {
+		b.Queue = reported.Queue
+	}
+	plugins, err := s.cfg.Catalogue.AgentPlugins(ctx, a)
+	if err != nil {
+		s.cfg.Log.Error("read the plugins of an agent", "agent", a.ID, "error", err)
+	}
+	b.Plugins = append(b.Plugins, plugins...)
+	return b
+}
+
+type enrolmentTokenBody struct {
+	Token   string    `json:"token" doc:"One-time. It carries the server's address and the hash of its root of trust."`
+	Command string    `json:"command" doc:"Run this on the new machine."`
+	Expires time.Time `json:"expires"`
+}
+
+func (s *Server) enrolmentToken(ctx context.Context, in *struct {
+	Scheme string `header:"X-Forwarded-Proto" hidden:"true"`
+	Body   struct {
+		Name      string `json:"name,omitempty" maxLength:"100" doc:"What the machine is called, for your own list."`
+		ExpiresIn string `json:"expires_in,omitempty" doc:"For example 24h; without it, an hour."`
+	}
+}) (*body[enrolmentTokenBody], error) {
+	ttl, err := duration("body.expires_in", in.Body.ExpiresIn)
+	if err != nil {
+		return nil, err
+	}
+	base := s.baseURL(ctx, in.Scheme)
+	text, row, err := s.cfg.Agents.CreateToken(ctx, agents.TokenRequest{Tenant: caller(ctx).Tenant, Name: in.Body.Name,
+		CreatedBy: caller(ctx).Actor(), Server: base, RootSHA256: s.rootSHA256(), TTL: ttl})
+	s.act(ctx, "agent.token", "enrolment:"+row.ID, in.Body.Name, err)
+	if err != nil {
+		return nil, err
+	}
+	return answer(enrolmentTokenBody{Token: text, Expires: row.Expires.UTC(),
+		Command: fmt.Sprintf("picket-agent --server %s --token %s", base, text)}), nil
+}
+
+func (s *Server) rootSHA256() string {
+	if s.cfg.RootSHA256 == nil {
+		return ""
+	}
+	return s.cfg.RootSHA256()
+}
+
+// baseURL is how the caller reached this server, unless the operator said how it is reached.
+func (s *Server) baseURL(ctx context.Context, forwarded string) string {
+	if s.cfg.BaseURL != "" {
+		return strings.TrimSuffix(s.cfg.BaseURL, "/")
+	}
+	scheme := "http"
+	o := originOf(ctx)
+	if forwarded == "https" || o.tls {
+		scheme = "https"
+	}
+	return scheme + "://" + o.host
+}
+
+func (s *Server) sendCommand(ctx context.Context, in *struct {
+	byID
+	Body struct {
+		Type string          `json:"type" enum:"collect-now,restart-plugin"`
+		Args json.RawMessage `json:"args,omitempty" doc:"{\"instance\": \"…\"}; restart-plugin needs it."`
+	}
+}) (*body[commandBody], error) {
+	a, err := s.agent(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := s.cfg.Queue.Enqueue(ctx, queue.Order{Tenant: a.Tenant, AgentID: a.ID, Type: in.Body.Type, Args: in.Body.Args, By: caller(ctx).Actor()})
+	s.act(ctx, "command."+in.Body.Type, "agent:"+a.ID, string(in.Body.Args), err)
+	if err != nil {
+		return nil, err
+	}
+	return answer(commandOf(cmd)), nil
+}
+
+func (s *Server) listCommands(ctx context.Context, in *struct {
+	byID
+	pageQuery
+}) (*body[page[commandBody]], error) {
+	a, err := s.agent(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := s.cfg.Queue.List(ctx, a.Tenant, a.ID, in.page())
+	return answerPage(convert(list, commandOf), next), err
+}

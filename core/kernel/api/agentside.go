@@ -1,0 +1,194 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/signing"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// maxWait bounds a long poll, below what proxies usually cut off.
+const maxWait = 55 * time.Second
+
+type enrolInput struct {
+	Body struct {
+		_         struct{}          `json:"-" additionalProperties:"true"` // a newer agent may say more
+		Token     string            `json:"token" minLength:"1" maxLength:"5000"`
+		Name      string            `json:"name" maxLength:"200"`
+		PublicKey string            `json:"public_key" maxLength:"100" doc:"Ed25519, base64."`
+		OS        string            `json:"os" maxLength:"200"`
+		Arch      string            `json:"arch" maxLength:"200"`
+		Version   string            `json:"version" maxLength:"200"`
+		Labels    map[string]string `json:"labels,omitempty"`
+	}
+}
+
+type enrolledBody struct {
+	AgentID    string `json:"agent_id"`
+	Bearer     string `json:"bearer" doc:"Goes into Authorization of every request, beside the signature."`
+	CommandKey string `json:"command_key" doc:"Ed25519, base64: commands are signed with it."`
+	Registry   string `json:"registry" doc:"Where plugins come from, below the server's address."`
+}
+
+type agentConfigBody struct {
+	Version     int64                   `json:"version"`
+	Assignments []pluginhost.Assignment `json:"assignments" nullable:"false"`
+}
+
+type agentConfigOut struct {
+	Status int
+	Body   agentConfigBody
+}
+
+type pollInput struct {
+	Have string `query:"have" maxLength:"20" doc:"The version the agent has; empty for none."`
+	Wait string `query:"wait" maxLength:"10" doc:"How long to wait for something new, for example 30s."`
+}
+
+type commandsBody struct {
+	Commands []signing.Command `json:"commands" nullable:"false"`
+}
+
+func (s *Server) agentSideRoutes() {
+	tags := []string{"agent side"}
+	handle(s, huma.Operation{OperationID: "enrol", Method: http.MethodPost, Path: "/api/v1/enrol", Tags: tags,
+		Summary: "Let a machine in with a one-time token"}, s.enrol)
+	handle(s, huma.Operation{OperationID: "agent-config", Method: http.MethodGet, Path: "/api/v1/agent/config", Tags: tags,
+		Summary: "What the agent should run; 304 when it has that already"}, s.agentConfig)
+	handle(s, huma.Operation{OperationID: "agent-commands", Method: http.MethodGet, Path: "/api/v1/agent/commands", Tags: tags,
+		Summary: "Orders for the agent, each handed out once"}, s.agentCommands)
+	handle(s, huma.Operation{OperationID: "agent-command-result", Method: http.MethodPost, Path: "/api/v1/agent/commands/{id}/result", Tags: tags,
+		DefaultStatus: http.StatusNoContent, Summary: "What became of an order"}, s.commandResult)
+	handle(s, huma.Operation{OperationID: "agent-status", Method: http.MethodPost, Path: "/api/v1/agent/status", Tags: tags,
+		MaxBodyBytes: maxAgentBody, SkipValidateBody: true, DefaultStatus: http.StatusNoContent, Summary: "How the agent and its plugins are"}, s.agentStatus)
+}
+
+func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody], error) {
+	b := in.Body
+	key, err := base64.StdEncoding.DecodeString(b.PublicKey)
+	if err != nil {
+		return nil, invalidField("body.public_key", "must be base64")
+	}
+	r, err := s.cfg.Agents.Enrol(ctx, agents.EnrolRequest{Token: b.Token, Name: b.Name, OS: b.OS, Arch: b.Arch, Version: b.Version,
+		Address: peer(ctx), PublicKey: key, Labels: b.Labels})
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Live.Publish("plugins", map[string]string{"agent": r.AgentID})
+	return answer(enrolledBody{AgentID: r.AgentID, Bearer: r.Bearer, Registry: "/registry/",
+		CommandKey: base64.StdEncoding.EncodeToString(r.CommandKey)}), nil
+}
+
+// patience reads how long to wait, and returns a context that also ends when the server is being stopped.
+func (s *Server) patience(ctx context.Context, text string) (context.Context, context.CancelFunc, time.Duration, error) {
+	wait, err := duration("query.wait", text)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.stop, cancel)
+	return ctx, func() { stop(); cancel() }, min(wait, maxWait), nil
+}
+
+func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOut, error) {
+	have := int64(-1)
+	if in.Have != "" {
+		n, err := strconv.ParseInt(in.Have, 10, 64)
+		if err != nil {
+			return nil, invalidField("query.have", "must be a version that this server gave")
+		}
+		have = n
+	}
+	waiting, done, wait, err := s.patience(ctx, in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	d, changed, err := s.cfg.Agents.Config(waiting, sender(ctx).ID, have, wait)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		changed, err = false, nil // the server is being stopped; the agent asks again
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !changed {
+		return &agentConfigOut{Status: http.StatusNotModified}, nil
+	}
+	list, err := assignments(d.Assignments)
+	return &agentConfigOut{Status: http.StatusOK, Body: agentConfigBody{Version: d.Version, Assignments: list}}, err
+}
+
+// assignments turns what is stored into what a plugin host takes.
+func assignments(rows []store.Assignment) ([]pluginhost.Assignment, error) {
+	out := make([]pluginhost.Assignment, 0, len(rows))
+	for _, r := range rows {
+		var grants []sdk.Permission
+		if len(r.Grants) > 0 {
+			if err := json.Unmarshal(r.Grants, &grants); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, pluginhost.Assignment{Instance: r.Instance, Plugin: r.Plugin, Version: r.Version, Runtime: r.Runtime,
+			Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval})
+	}
+	return out, nil
+}
+
+func (s *Server) agentCommands(ctx context.Context, in *pollInput) (*body[commandsBody], error) {
+	waiting, done, wait, err := s.patience(ctx, in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	list, err := s.cfg.Queue.Take(waiting, sender(ctx).ID, wait)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = nil
+	}
+	if list == nil {
+		list = []signing.Command{}
+	}
+	return answer(commandsBody{Commands: list}), err
+}
+
+func (s *Server) commandResult(ctx context.Context, in *struct {
+	byID
+	Body struct {
+		_      struct{} `json:"-" additionalProperties:"true"`
+		State  string   `json:"state" enum:"done,failed,refused"`
+		Output string   `json:"output,omitempty"`
+	}
+}) (*struct{}, error) {
+	if err := s.cfg.Queue.Finish(ctx, sender(ctx).ID, in.ID, in.Body.State, in.Body.Output); err != nil {
+		return nil, err
+	}
+	s.cfg.Live.Publish("plugins", map[string]string{"agent": sender(ctx).ID, "command": in.ID, "state": in.Body.State})
+	return nil, nil
+}
+
+func (s *Server) agentStatus(ctx context.Context, in *struct {
+	RawBody []byte
+}) (*struct{}, error) {
+	var said struct {
+		Version string `json:"version"`
+	}
+	if err := json.Unmarshal(in.RawBody, &said); err != nil {
+		return nil, huma.Error422UnprocessableEntity("the status is not understood: " + err.Error())
+	}
+	a := sender(ctx)
+	if err := s.cfg.Agents.Report(ctx, a.ID, said.Version, in.RawBody); err != nil {
+		return nil, err
+	}
+	s.cfg.Catalogue.Reported(ctx, a, in.RawBody)
+	return nil, nil
+}

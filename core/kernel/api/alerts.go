@@ -1,0 +1,169 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// What the page of one alert shows at most; there may be more in the store.
+const (
+	maxFindings = 100
+	maxEvidence = 1000
+)
+
+type alertBody struct {
+	ID         string       `json:"id"`
+	State      string       `json:"state" enum:"firing,acknowledged,resolved"`
+	Severity   sdk.Severity `json:"severity" enum:"info,low,medium,high,critical"`
+	Risk       int          `json:"risk" minimum:"0" maximum:"100"`
+	Confidence float64      `json:"confidence" minimum:"0" maximum:"1"`
+	Title      string       `json:"title"`
+	Detector   string       `json:"detector"`
+	Rule       string       `json:"rule"`
+	Techniques []string     `json:"techniques" nullable:"false" doc:"ATT&CK ids."`
+	Src        string       `json:"src"`
+	Dst        string       `json:"dst"`
+	FirstSeen  time.Time    `json:"first_seen"`
+	LastSeen   time.Time    `json:"last_seen"`
+	Count      int          `json:"count" doc:"How many findings were merged into it."`
+	CaptureID  string       `json:"capture_id,omitempty"`
+	AckBy      string       `json:"acknowledged_by,omitempty"`
+}
+
+type evidenceBody struct {
+	Packets []uint64      `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
+	Flows   []sdk.FlowRef `json:"flows" nullable:"false"`
+}
+
+type noticeBody struct {
+	ID        string       `json:"id"`
+	Notifier  string       `json:"notifier"`
+	Event     string       `json:"event"`
+	State     string       `json:"state" enum:"queued,delivered,failed,dead"`
+	Attempts  int          `json:"attempts"`
+	LastError string       `json:"last_error,omitempty"`
+	Receipt   *sdk.Receipt `json:"receipt,omitempty"`
+	Time      time.Time    `json:"time"`
+	Due       *time.Time   `json:"due,omitempty" doc:"When it is tried again."`
+}
+
+type alertDetail struct {
+	alertBody
+	Findings       []sdk.Finding `json:"findings" nullable:"false"`
+	Evidence       evidenceBody  `json:"evidence"`
+	Notices        []noticeBody  `json:"notices" nullable:"false"`
+	RulePurpose    string        `json:"rule_purpose"`
+	FalsePositives []string      `json:"false_positives" nullable:"false" doc:"Known benign causes."`
+}
+
+func alertOf(a store.Alert) alertBody {
+	return alertBody{ID: a.ID, State: a.State, Severity: a.Severity, Risk: a.Risk, Confidence: a.Confidence, Title: a.Title,
+		Detector: a.Detector, Rule: a.Rule, Techniques: list(a.Techniques), Src: a.Src, Dst: a.Dst, FirstSeen: a.FirstSeen.UTC(),
+		LastSeen: a.LastSeen.UTC(), Count: a.Count, CaptureID: a.CaptureID, AckBy: a.AcknowledgedBy}
+}
+
+func noticeOf(n store.Notice) noticeBody {
+	b := noticeBody{ID: n.ID, Notifier: n.Notifier, Event: n.Payload.Event, State: n.State, Attempts: n.Attempts,
+		LastError: n.LastError, Receipt: n.Receipt, Time: n.Updated.UTC()}
+	if n.State == store.NoticeQueued || n.State == store.NoticeFailed {
+		b.Due = when(n.Due)
+	}
+	return b
+}
+
+func (s *Server) alertRoutes() {
+	tags := []string{"alerts"}
+	handle(s, huma.Operation{OperationID: "list-alerts", Method: http.MethodGet, Path: "/api/v1/alerts", Tags: tags,
+		Summary: "Alerts, newest first"}, s.listAlerts)
+	handle(s, huma.Operation{OperationID: "get-alert", Method: http.MethodGet, Path: "/api/v1/alerts/{id}", Tags: tags,
+		Summary: "An alert with its evidence and who was told"}, s.getAlert)
+	handle(s, huma.Operation{OperationID: "acknowledge-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/acknowledge", Tags: tags,
+		Summary: "Say that you look after it"}, s.moveAlert("alert.acknowledge", func(ctx context.Context, id, by string) (store.Alert, error) {
+		return s.cfg.Alerts.Acknowledge(ctx, id, by)
+	}))
+	handle(s, huma.Operation{OperationID: "resolve-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/resolve", Tags: tags,
+		Summary: "End it"}, s.moveAlert("alert.resolve", func(ctx context.Context, id, by string) (store.Alert, error) {
+		return s.cfg.Alerts.Resolve(ctx, id, by)
+	}))
+}
+
+func (s *Server) listAlerts(ctx context.Context, in *struct {
+	pageQuery
+	State    string `query:"state" enum:"firing,acknowledged,resolved"`
+	Severity string `query:"severity" enum:"info,low,medium,high,critical"`
+	Capture  string `query:"capture" maxLength:"64"`
+}) (*body[page[alertBody]], error) {
+	f := store.AlertFilter{State: in.State, Severity: in.Severity, CaptureID: in.Capture}
+	l, next, err := s.cfg.Control.ListAlerts(ctx, caller(ctx).Tenant, f, in.page())
+	return answerPage(convert(l, alertOf), next), err
+}
+
+func (s *Server) getAlert(ctx context.Context, in *byID) (*body[alertDetail], error) {
+	tenant := caller(ctx).Tenant
+	a, err := s.cfg.Control.AlertByID(ctx, tenant, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.cfg.Control.AlertFindings(ctx, tenant, a.ID, maxFindings)
+	if err != nil {
+		return nil, err
+	}
+	told, err := s.cfg.Control.AlertNotices(ctx, tenant, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	d := alertDetail{alertBody: alertOf(a), Notices: convert(told, noticeOf), FalsePositives: []string{}}
+	d.Findings = convert(found, func(f store.Finding) sdk.Finding { return tidy(f.Finding) })
+	d.Evidence = evidence(d.Findings)
+	if rule, ok := s.cfg.Catalogue.Rule(ctx, a.Detector, a.Rule); ok {
+		d.RulePurpose, d.FalsePositives = rule.Purpose, list(rule.FalsePositives)
+	}
+	return answer(d), nil
+}
+
+// tidy leaves no list of a finding null.
+func tidy(f sdk.Finding) sdk.Finding {
+	f.Techniques, f.Packets, f.Flows = list(f.Techniques), list(f.Packets), list(f.Flows)
+	f.Start, f.End = f.Start.UTC(), f.End.UTC()
+	return f
+}
+
+// evidence gathers what all findings of an alert rest on, each thing once.
+func evidence(findings []sdk.Finding) evidenceBody {
+	e := evidenceBody{Packets: []uint64{}, Flows: []sdk.FlowRef{}}
+	packets, flows := map[uint64]bool{}, map[sdk.FlowRef]bool{}
+	for _, f := range findings {
+		for _, p := range f.Packets {
+			if !packets[p] && len(e.Packets) < maxEvidence {
+				packets[p] = true
+				e.Packets = append(e.Packets, p)
+			}
+		}
+		for _, r := range f.Flows {
+			if !flows[r] && len(e.Flows) < maxEvidence {
+				flows[r] = true
+				e.Flows = append(e.Flows, r)
+			}
+		}
+	}
+	slices.Sort(e.Packets)
+	return e
+}
+
+func (s *Server) moveAlert(action string, move func(ctx context.Context, id, by string) (store.Alert, error)) func(context.Context, *byID) (*body[alertBody], error) {
+	return func(ctx context.Context, in *byID) (*body[alertBody], error) {
+		a, err := move(ctx, in.ID, caller(ctx).Actor())
+		s.act(ctx, action, "alert:"+in.ID, "", err)
+		if err != nil {
+			return nil, err
+		}
+		return answer(alertOf(a)), nil
+	}
+}

@@ -1,0 +1,288 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/auth"
+	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/queue"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// The services as the API needs them. The composition root provides them.
+type (
+	// Captures takes uploads in. The error is ErrEmptyUpload, ErrUploadTooBig, ErrBacklog or the disk's.
+	Captures interface {
+		Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error)
+	}
+	// Alerts moves alerts through their life.
+	Alerts interface {
+		Acknowledge(ctx context.Context, id, by string) (store.Alert, error)
+		Resolve(ctx context.Context, id, by string) (store.Alert, error)
+	}
+	// Inventory merges what a node saw into devices.
+	Inventory interface {
+		Sightings(ctx context.Context, b store.SightingBatch) error
+	}
+	// Catalogue knows the plugins: what is offered, what is enabled where, how it runs.
+	Catalogue interface {
+		List(ctx context.Context) ([]catalogue.Plugin, error)
+		Get(ctx context.Context, id string) (catalogue.Plugin, error)
+		Enable(ctx context.Context, id string, w catalogue.Wish) (catalogue.Plugin, error)
+		Disable(ctx context.Context, id, node, by string) (catalogue.Plugin, error)
+		Restart(ctx context.Context, id, instance, node, by string) error
+		Release(ctx context.Context, id, instance, node, by string) error
+		Test(ctx context.Context, id string, n sdk.Notice) (map[string]sdk.Receipt, error)
+		Rule(ctx context.Context, detector, rule string) (sdk.Rule, bool)
+		// Reported takes what an agent says of its plugins.
+		Reported(ctx context.Context, a store.Agent, status json.RawMessage)
+		// AgentPlugins is what an agent runs and should run.
+		AgentPlugins(ctx context.Context, a store.Agent) ([]catalogue.Instance, error)
+	}
+)
+
+// Errors of Captures that mean something to an uploader.
+var (
+	ErrEmptyUpload  = errors.New("the upload is empty")
+	ErrUploadTooBig = errors.New("the upload is larger than this server accepts")
+	ErrBacklog      = errors.New("too many captures are waiting; try again later")
+)
+
+// Config is what the API needs. RegistryDir may be empty: then nothing is served there. For the OpenAPI document alone
+// no field is needed.
+type Config struct {
+	Control   *store.Control
+	Telemetry *store.Telemetry
+	Auth      *auth.Auth
+	Agents    *agents.Agents
+	Queue     *queue.Queue
+	Audit     *audit.Log
+	Captures  Captures
+	Alerts    Alerts
+	Inventory Inventory
+	Catalogue Catalogue
+	Live      *Live
+
+	Pages       fs.FS         // the built web app, index.html at its root
+	RegistryDir string        // served under /registry/
+	RootSHA256  func() string // of the registry's root, for enrolment tokens; "" when there is none
+	Trust       string        // "development" or "release"
+	Version     string
+	Dev         bool
+	BaseURL     string // how agents and people reach this server; "" means: as the request did
+	Ready       func(ctx context.Context) map[string]error
+	Metrics     *prometheus.Registry
+	Now         func() time.Time
+	Log         *slog.Logger
+}
+
+// Server answers the requests. It is an http.Handler.
+type Server struct {
+	cfg         Config
+	engine      *gin.Engine
+	huma        huma.API
+	crossOrigin *http.CrossOriginProtection
+	meters      *meters
+	stop        context.Context // ends what would otherwise wait: long polls and live channels
+	cancel      context.CancelFunc
+}
+
+// New builds the server. It does not listen.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection()}
+	s.stop, s.cancel = context.WithCancel(context.Background())
+	s.meters = newMeters(cfg.Metrics)
+	gin.SetMode(gin.ReleaseMode)
+	s.engine = gin.New()
+	s.engine.HandleMethodNotAllowed = true
+	s.engine.RedirectTrailingSlash = false
+	s.engine.ForwardedByClientIP = false
+	s.engine.Use(s.meters.observe, s.recover, situate, secure, bounded, s.guard)
+	s.huma = humagin.New(s.engine, humaConfig(cfg.Version))
+	s.routes()
+	return s
+}
+
+func humaConfig(version string) huma.Config {
+	c := huma.DefaultConfig("Picket", version)
+	c.Info.Description = "One server for metrics, devices and traffic. Sign in for a session (the header X-Picket-CSRF " +
+		"repeats the cookie picket_csrf on every change), or send an API token as Authorization: Bearer."
+	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	c.CreateHooks = nil // no $schema links: clients have the document
+	c.Transformers = []huma.Transformer{quiet}
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer":  {Type: "http", Scheme: "bearer", Description: "An API token."},
+		"session": {Type: "apiKey", In: "cookie", Name: sessionCookie, Description: "A browser's session."},
+		"agent":   {Type: "http", Scheme: "bearer", Description: "An agent's bearer token together with an HTTP Message Signature (RFC 9421)."},
+	}
+	return c
+}
+
+// schemaName is a type's name in the document: Alert for alertBody, SendCommandRequest for the body of send-command.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, "")
+	if name == "" {
+		for _, word := range strings.Split(hint, "-") {
+			name += strings.ToUpper(word[:1]) + word[1:]
+		}
+	}
+	if name == "CommandBody" {
+		return "AgentCommand" // Command is the signed one, as it travels
+	}
+	return strings.TrimSuffix(name, "Body")
+}
+
+// routes declares everything that can be asked. Who may ask it is in access.go.
+func (s *Server) routes() {
+	s.healthRoutes()
+	s.sessionRoutes()
+	s.tokenRoutes()
+	s.telemetryRoutes()
+	s.agentRoutes()
+	s.agentSideRoutes()
+	s.deviceRoutes()
+	s.captureRoutes()
+	s.alertRoutes()
+	s.pluginRoutes()
+	s.auditRoutes()
+	s.overviewRoutes()
+	s.liveRoutes()
+	s.fileRoutes()
+}
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+
+// Close ends long polls and live channels, so that the HTTP server's Shutdown does not wait for them.
+func (s *Server) Close() { s.cancel() }
+
+// OpenAPI returns the document that describes the API.
+func (s *Server) OpenAPI() ([]byte, error) { return json.MarshalIndent(s.huma.OpenAPI(), "", "  ") }
+
+// handle registers a typed handler; its errors become problem documents.
+func handle[I, O any](s *Server, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	describeAccess(&op)
+	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// describeAccess writes into the document what the table says.
+func describeAccess(op *huma.Operation) {
+	r, listed := access[op.Method+" "+ginPath(op.Path)]
+	op.Errors = append(op.Errors, http.StatusInternalServerError)
+	switch {
+	case !listed || r.public:
+		return
+	case r.agent:
+		op.Security = []map[string][]string{{"agent": {}}}
+	default:
+		op.Security = []map[string][]string{{"session": {}}, {"bearer": {}}}
+		op.Extensions = map[string]any{"x-roles": r.roles}
+	}
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
+}
+
+// ginPath is how gin spells a path of the document.
+func ginPath(path string) string {
+	return strings.NewReplacer("{", ":", "}", "").Replace(path)
+}
+
+// body wraps what a handler answers.
+type body[T any] struct {
+	Body T
+}
+
+func answer[T any](v T) *body[T] { return &body[T]{Body: v} }
+
+// page is one page of a list.
+type page[T any] struct {
+	Items      []T    `json:"items" nullable:"false"`
+	NextCursor string `json:"next_cursor,omitempty" doc:"Send as cursor to get the next page; absent on the last."`
+}
+
+func answerPage[T any](items []T, next string) *body[page[T]] {
+	if items == nil {
+		items = []T{}
+	}
+	return answer(page[T]{Items: items, NextCursor: next})
+}
+
+// pageQuery are the parameters of a list.
+type pageQuery struct {
+	Cursor string `query:"cursor" maxLength:"512" doc:"From next_cursor of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+}
+
+func (q pageQuery) page() store.Page { return store.Page{Cursor: q.Cursor, Limit: q.Limit} }
+
+type byID struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+func (s *Server) audit(ctx context.Context, e audit.Entry) {
+	if err := s.cfg.Audit.Record(ctx, e); err != nil {
+		s.cfg.Log.Error("audit", "action", e.Action, "error", err)
+	}
+}
+
+// act audits what a person or a token did.
+func (s *Server) act(ctx context.Context, action, object, detail string, err error) {
+	id := caller(ctx)
+	e := audit.Entry{Tenant: id.Tenant, Actor: id.Actor(), Action: action, Object: object, Detail: detail, Address: peer(ctx)}
+	if err != nil {
+		e.Outcome, e.Detail = audit.Failed, err.Error()
+		var known huma.StatusError
+		if describe(err) != nil || errors.As(err, &known) {
+			e.Outcome = audit.Refused
+		}
+	}
+	s.audit(ctx, e)
+}
+
+func (s *Server) recover(c *gin.Context) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			s.cfg.Log.Error("handler panicked", "path", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
+			if !c.Writer.Written() {
+				s.refuse(c, http.StatusInternalServerError, "something went wrong in the server; its log says more")
+			}
+		}
+	}()
+	c.Next()
+}

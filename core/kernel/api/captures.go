@@ -1,0 +1,141 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+const capturesPath = "/api/v1/captures"
+
+// uploadSilence is how long an upload may send nothing.
+const uploadSilence = 30 * time.Second
+
+type captureBody struct {
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	SHA256    string     `json:"sha256"`
+	Size      int64      `json:"size"`
+	State     string     `json:"state" enum:"queued,running,done,failed"`
+	Progress  float64    `json:"progress" minimum:"0" maximum:"1"`
+	Packets   uint64     `json:"packets"`
+	Bytes     uint64     `json:"bytes" doc:"On the wire."`
+	Flows     uint64     `json:"flows"`
+	Undecoded uint64     `json:"undecoded" doc:"Packets that no decoder understood."`
+	Truncated bool       `json:"truncated" doc:"The file ends in the middle of a packet."`
+	First     *time.Time `json:"first_packet,omitempty"`
+	Last      *time.Time `json:"last_packet,omitempty"`
+	Error     string     `json:"error,omitempty"`
+	Findings  int        `json:"findings"`
+	Skipped   string     `json:"skipped,omitempty" doc:"What the verdict did not see."`
+	Created   time.Time  `json:"created"`
+	Finished  *time.Time `json:"finished,omitempty"`
+}
+
+func captureOf(c store.Capture) captureBody {
+	return captureBody{ID: c.ID, Name: c.Name, SHA256: c.SHA256, Size: c.Size, State: c.State, Progress: c.Progress,
+		Packets: c.Packets, Bytes: c.Bytes, Flows: c.Flows, Undecoded: c.Undecoded, Truncated: c.Truncated,
+		First: when(c.FirstPacket), Last: when(c.LastPacket), Error: c.Error, Findings: c.Findings, Skipped: c.Skipped,
+		Created: c.Created.UTC(), Finished: when(c.Finished)}
+}
+
+func (s *Server) captureRoutes() {
+	tags := []string{"captures"}
+	handle(s, huma.Operation{OperationID: "list-captures", Method: http.MethodGet, Path: capturesPath, Tags: tags,
+		Summary: "Uploaded captures, newest first"},
+		func(ctx context.Context, in *pageQuery) (*body[page[captureBody]], error) {
+			l, next, err := s.cfg.Control.ListCaptures(ctx, caller(ctx).Tenant, in.page())
+			return answerPage(convert(l, captureOf), next), err
+		})
+	handle(s, huma.Operation{OperationID: "get-capture", Method: http.MethodGet, Path: capturesPath + "/{id}", Tags: tags,
+		Summary: "A capture and how far its analysis is"},
+		func(ctx context.Context, in *byID) (*body[captureBody], error) {
+			c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
+			return answer(captureOf(c)), err
+		})
+	// The upload goes past huma, which would hold the whole body in memory.
+	s.engine.POST(capturesPath, s.upload)
+	s.documentUpload(tags)
+}
+
+func (s *Server) documentUpload(tags []string) {
+	file := &huma.Schema{Type: huma.TypeObject, Required: []string{"file"}, Properties: map[string]*huma.Schema{
+		"file": {Type: huma.TypeString, Format: "binary"}}}
+	raw := &huma.Schema{Type: huma.TypeString, Format: "binary"}
+	op := huma.Operation{OperationID: "upload-capture", Method: http.MethodPost, Path: capturesPath, Tags: tags,
+		Summary: "Upload a pcap or pcapng file and have it analysed",
+		Parameters: []*huma.Param{{Name: "name", In: "query", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "What the file is called, when the body is the file itself."}},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"multipart/form-data": {Schema: file}, "application/octet-stream": {Schema: raw}}},
+		Responses: map[string]*huma.Response{"202": {Description: "Stored; the analysis has been queued.",
+			Content: map[string]*huma.MediaType{"application/json": {Schema: huma.SchemaFromType(s.huma.OpenAPI().Components.Schemas, typeOf[captureBody]())}}}},
+	}
+	describeAccess(&op)
+	op.Errors = nil
+	s.huma.OpenAPI().AddOperation(&op)
+}
+
+func (s *Server) upload(c *gin.Context) {
+	// The server's general deadlines are for small requests; an upload may take long as long as it moves.
+	c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
+	name, file, err := uploadedFile(c.Request)
+	if err != nil {
+		s.refuse(c, http.StatusUnprocessableEntity, err.Error())
+		return
+	}
+	ctx := c.Request.Context()
+	stored, err := s.cfg.Captures.Receive(ctx, name, caller(ctx).Actor(), file)
+	s.act(ctx, "capture.upload", "capture:"+stored.ID, name, err)
+	if err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errBroken
+		}
+		s.fail(c, err)
+		return
+	}
+	c.Header("Location", capturesPath+"/"+stored.ID)
+	c.JSON(http.StatusAccepted, captureOf(stored))
+}
+
+// uploadedFile finds the file in a form, or takes the body for it. It reads nothing of the file.
+func uploadedFile(r *http.Request) (string, io.Reader, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" {
+		return r.URL.Query().Get("name"), r.Body, nil
+	}
+	form, err := r.MultipartReader()
+	if err != nil {
+		return "", nil, errors.New("the form is not understood")
+	}
+	for range 16 {
+		part, err := form.NextPart()
+		if err != nil {
+			break
+		}
+		if part.FormName() == "file" {
+			return part.FileName(), part, nil
+		}
+	}
+	return "", nil, errors.New("the form has no field named file")
+}
+
+// patientBody moves the deadline along with every read.
+type patientBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	// A writer without deadlines, as in a test, has none that could end the upload.
+	_ = b.control.SetReadDeadline(time.Now().Add(uploadSilence))
+	return b.ReadCloser.Read(p)
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// fileRoutes serves the pages, the API's own description and the registry.
+func (s *Server) fileRoutes() {
+	s.engine.GET("/api/v1/openapi.json", s.document)
+	s.engine.GET("/registry/*path", s.registryFile)
+	s.engine.HEAD("/registry/*path", s.registryFile)
+	s.engine.NoRoute(s.pageOrNothing)
+	s.engine.NoMethod(func(c *gin.Context) {
+		s.refuse(c, http.StatusMethodNotAllowed, "this address does not answer "+c.Request.Method)
+	})
+}
+
+func (s *Server) document(c *gin.Context) {
+	text, err := s.OpenAPI()
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Header("Cache-Control", "no-cache")
+	c.Data(http.StatusOK, "application/json", text)
+}
+
+// registryFile serves the signed files as they lie on disk. Nothing here is secret, and nothing is trusted by anybody
+// before its signature was checked. It lists no folder.
+func (s *Server) registryFile(c *gin.Context) {
+	name := strings.TrimPrefix(path.Clean(c.Param("path")), "/")
+	if s.cfg.RegistryDir == "" || !fs.ValidPath(name) {
+		s.refuse(c, http.StatusNotFound, "no such file in the registry")
+		return
+	}
+	root, err := os.OpenRoot(s.cfg.RegistryDir) // follows no link out of the folder
+	if err != nil {
+		s.refuse(c, http.StatusNotFound, "this server serves no registry")
+		return
+	}
+	defer root.Close()
+	f, err := root.Open(name)
+	if err != nil {
+		s.refuse(c, http.StatusNotFound, "no such file in the registry")
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		s.refuse(c, http.StatusNotFound, "no such file in the registry")
+		return
+	}
+	c.Header("Cache-Control", "no-cache")
+	c.Header("Content-Type", "application/octet-stream")
+	if strings.HasSuffix(name, ".json") {
+		c.Header("Content-Type", "application/json")
+	}
+	http.ServeContent(c.Writer, c.Request, "", info.ModTime(), f)
+}
+
+// pageOrNothing answers what no route knows: a file of the web app, its index for the addresses it routes itself, and
+// a problem document below the addresses of programs.
+func (s *Server) pageOrNothing(c *gin.Context) {
+	where := c.Request.URL.Path
+	get := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
+	if !get || s.cfg.Pages == nil || strings.HasPrefix(where, "/api/") || where == "/api" {
+		s.refuse(c, http.StatusNotFound, "there is nothing at this address")
+		return
+	}
+	name := strings.TrimPrefix(path.Clean(where), "/")
+	if name == "" || strings.HasSuffix(name, ".gitkeep") {
+		name = "index.html"
+	}
+	if s.servePage(c, name) {
+		return
+	}
+	if strings.HasPrefix(name, "assets/") || !s.servePage(c, "index.html") {
+		s.refuse(c, http.StatusNotFound, "there is nothing at this address")
+	}
+}
+
+func (s *Server) servePage(c *gin.Context, name string) bool {
+	f, err := s.cfg.Pages.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.IsDir() {
+		return false
+	}
+	content, ok := f.(io.ReadSeeker)
+	if !ok {
+		s.fail(c, errors.New("embedded file "+name+" cannot be read twice"))
+		return true
+	}
+	c.Header("Cache-Control", "no-cache")
+	if strings.HasPrefix(name, "assets/") { // the name carries a hash of the content
+		c.Header("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	http.ServeContent(c.Writer, c.Request, name, info.ModTime(), content)
+	return true
+}

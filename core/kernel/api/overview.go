@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/auth"
+	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/sdk"
+)
+
+type countBody struct {
+	Online int `json:"online"`
+	Total  int `json:"total"`
+}
+
+type readyBody struct {
+	Ready int `json:"ready" doc:"Instances that work."`
+	Total int `json:"total" doc:"Instances that should."`
+}
+
+type stepBody struct {
+	ID    string `json:"id" enum:"enable_plugin,add_machine,drop_capture,get_told"`
+	Done  bool   `json:"done"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
+	Link  string `json:"link"`
+}
+
+type overviewBody struct {
+	Devices int                  `json:"devices"`
+	Agents  countBody            `json:"agents"`
+	Alerts  map[sdk.Severity]int `json:"alerts" doc:"Open ones by severity."`
+	Plugins readyBody            `json:"plugins"`
+	Steps   []stepBody           `json:"steps" nullable:"false" doc:"What to do next."`
+}
+
+func (s *Server) overviewRoutes() {
+	handle(s, huma.Operation{OperationID: "overview", Method: http.MethodGet, Path: "/api/v1/overview", Tags: []string{"overview"},
+		Summary: "How things stand"}, s.overview)
+}
+
+func (s *Server) overview(ctx context.Context, _ *struct{}) (*body[overviewBody], error) {
+	id := caller(ctx)
+	out := overviewBody{Alerts: map[sdk.Severity]int{}, Steps: []stepBody{}}
+	var err error
+	if out.Devices, err = s.cfg.Control.CountDevices(ctx, id.Tenant); err != nil {
+		return nil, err
+	}
+	open, err := s.cfg.Control.CountOpenAlerts(ctx, id.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, sev := range []sdk.Severity{sdk.SeverityInfo, sdk.SeverityLow, sdk.SeverityMedium, sdk.SeverityHigh, sdk.SeverityCritical} {
+		out.Alerts[sev] = open[sev]
+	}
+	if out.Agents, err = s.countAgents(ctx, id.Tenant); err != nil {
+		return nil, err
+	}
+	plugins, err := s.cfg.Catalogue.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range plugins {
+		for _, i := range p.Instances {
+			out.Plugins.Total++
+			if i.State == pluginhost.Ready {
+				out.Plugins.Ready++
+			}
+		}
+	}
+	if id.Role != auth.RolePUB { // the next steps are for those who may take them
+		out.Steps, err = s.steps(ctx, id.Tenant, out, plugins)
+	}
+	return answer(out), err
+}
+
+func (s *Server) countAgents(ctx context.Context, tenant string) (countBody, error) {
+	var n countBody
+	for cursor := ""; ; {
+		l, next, err := s.cfg.Control.ListAgents(ctx, tenant, store.Page{Cursor: cursor, Limit: 500})
+		if err != nil {
+			return n, err
+		}
+		for _, a := range l {
+			n.Total++
+			if s.cfg.Agents.State(a) == agents.Online {
+				n.Online++
+			}
+		}
+		if next == "" {
+			return n, nil
+		}
+		cursor = next
+	}
+}
+
+// steps are what a newcomer would do next. In --dev the first agent, capture and plugins are the server's own doing,
+// so a step counts as done only by what came on top.
+func (s *Server) steps(ctx context.Context, tenant string, o overviewBody, plugins []catalogue.Plugin) ([]stepBody, error) {
+	captures, _, err := s.cfg.Control.ListCaptures(ctx, tenant, store.Page{Limit: 50})
+	if err != nil {
+		return nil, err
+	}
+	byHand, told := false, false
+	for _, p := range plugins {
+		told = told || p.Kind == sdk.KindNotifier && p.Enabled
+		for _, i := range p.Instances {
+			byHand = byHand || i.By != "" && i.By != "system"
+		}
+	}
+	uploaded := false
+	for _, c := range captures {
+		uploaded = uploaded || c.CreatedBy != "system"
+	}
+	own := 0
+	if s.cfg.Dev {
+		own = 1
+	}
+	return []stepBody{
+		{ID: "enable_plugin", Done: byHand, Title: "Enable a plugin", Link: "/plugins",
+			Text: "Find devices with ping, or switch on another collector. You see what each asks for before it runs."},
+		{ID: "add_machine", Done: o.Agents.Total > own, Title: "Add a machine", Link: "/machines",
+			Text: "One command on another machine brings its CPU, memory, disks and network here."},
+		{ID: "drop_capture", Done: uploaded, Title: "Drop your own capture", Link: "/captures",
+			Text: "Upload a pcap or pcapng file and see what is in it."},
+		{ID: "get_told", Done: told, Title: "Get told", Link: "/plugins?kind=notifier",
+			Text: "Enable e-mail or a webhook, so that alerts reach you."},
+	}, nil
+}

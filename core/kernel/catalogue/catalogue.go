@@ -1,0 +1,192 @@
+// Package catalogue knows the plugins of a server: what the registry offers, what an operator enabled where with which
+// grants, and how each instance runs, here and on the agents. A wish to enable something goes in; it is checked against
+// the signed descriptor, stored, and becomes the desired state of the node it is for. Out come the cards of the page.
+package catalogue
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/queue"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Plugin is one card: what it is, and where it runs.
+type Plugin struct {
+	ID           string           `json:"id"`
+	Title        string           `json:"title"`
+	Summary      string           `json:"summary"`
+	Kind         sdk.Kind         `json:"kind" enum:"collector,discovery,detector,notifier"`
+	Versions     []string         `json:"versions" nullable:"false" doc:"What the registry offers, newest first."`
+	Version      string           `json:"version" doc:"The newest that may run."`
+	License      string           `json:"license"`
+	Homepage     string           `json:"homepage,omitempty"`
+	Trust        string           `json:"trust" enum:"development,release"`
+	VouchedBy    string           `json:"vouched_by,omitempty" doc:"The role of the registry that signed it."`
+	Digest       string           `json:"digest,omitempty" doc:"Of the signed descriptor."`
+	Revoked      string           `json:"revoked,omitempty" doc:"Why it must not run."`
+	Runtimes     []string         `json:"runtimes" nullable:"false"`
+	Permissions  []sdk.Permission `json:"permissions" nullable:"false"`
+	ConfigSchema json.RawMessage  `json:"config_schema,omitempty" doc:"JSON Schema of the configuration."`
+	Rules        []Rule           `json:"rules" nullable:"false" doc:"What a detector can find."`
+	Techniques   []string         `json:"techniques" nullable:"false"`
+	Metrics      []string         `json:"metrics" nullable:"false"`
+	Tags         []string         `json:"tags" nullable:"false"`
+	Readme       string           `json:"readme,omitempty" doc:"Markdown; only on the card of one plugin."`
+	Enabled      bool             `json:"enabled"`
+	Instances    []Instance       `json:"instances" nullable:"false"`
+}
+
+// Rule is one thing that a detector can find.
+type Rule struct {
+	ID             string       `json:"id"`
+	Purpose        string       `json:"purpose"`
+	Techniques     []string     `json:"techniques" nullable:"false"`
+	Severity       sdk.Severity `json:"severity"`
+	FalsePositives []string     `json:"false_positives" nullable:"false"`
+}
+
+// Node is where an instance runs.
+type Node struct {
+	Type string `json:"type" enum:"server,agent"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// Instance is one configured use of a plugin on one node.
+type Instance struct {
+	Instance   string               `json:"instance"`
+	Plugin     string               `json:"plugin"`
+	Node       Node                 `json:"node"`
+	State      pluginhost.State     `json:"state" enum:"staged,starting,ready,degraded,backoff,quarantined,revoked,refused,draining,stopped"`
+	Reason     string               `json:"reason,omitempty"`
+	Runtime    string               `json:"runtime"`
+	Version    string               `json:"version"`
+	Digest     string               `json:"digest,omitempty" doc:"Of the bytes that run."`
+	PID        int                  `json:"pid,omitempty"`
+	Restarts   int                  `json:"restarts"`
+	Since      *time.Time           `json:"since,omitempty"`
+	Ledger     pluginhost.Ledger    `json:"ledger"`
+	LogTail    []pluginhost.LogLine `json:"log_tail" nullable:"false"`
+	Config     json.RawMessage      `json:"config,omitempty" doc:"Without its secrets."`
+	SecretsSet []string             `json:"secrets_set" nullable:"false" doc:"Names of the secrets that are stored."`
+	Grants     []sdk.Permission     `json:"grants" nullable:"false"`
+	Interval   string               `json:"interval,omitempty"`
+	By         string               `json:"by,omitempty" doc:"Who enabled it."`
+}
+
+// Store keeps what was enabled.
+type Store interface {
+	PutAssignment(ctx context.Context, a store.Assignment) error
+	DeleteAssignment(ctx context.Context, tenant, instance string) error
+	ListAssignments(ctx context.Context, tenant string) ([]store.Assignment, error)
+	NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]store.Assignment, error)
+	AgentByID(ctx context.Context, id string) (store.Agent, error)
+	ListAgents(ctx context.Context, tenant string, p store.Page) ([]store.Agent, string, error)
+}
+
+// Registry verifies and installs; registry/client is one.
+type Registry interface {
+	List(ctx context.Context) ([]client.Release, error)
+	Resolve(ctx context.Context, id, versionRange string) (*client.Verified, error)
+	Install(ctx context.Context, id, version, runtime string) (*client.Installed, error)
+	Installed(id string) (*client.Installed, bool)
+	AllInstalled() []*client.Installed
+	RecordGrants(ctx context.Context, id string, grants []sdk.Permission) error
+	Readme(ctx context.Context, d *registry.Descriptor) ([]byte, error)
+	Status() client.Status
+}
+
+// Host runs the server's own instances; pluginhost.Host is one.
+type Host interface {
+	Apply(ctx context.Context, list []pluginhost.Assignment) error
+	Instances() []pluginhost.Status
+	Restart(ctx context.Context, instance string) error
+	Release(ctx context.Context, instance string) error
+}
+
+// Config is what the catalogue needs. Registry may be nil: then nothing is offered.
+type Config struct {
+	Tenant   string
+	Store    Store
+	Registry Registry
+	Host     Host
+	Ceiling  *policy.Ceiling // of the server's own node
+	Order    func(ctx context.Context, o queue.Order) (store.Command, error)
+	Notify   func(ctx context.Context, instance string, n sdk.Notice) (sdk.Receipt, error)
+	Audit    *audit.Log
+	Changed  func(what any) // something about plugins is different
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Catalogue is safe for concurrent use.
+type Catalogue struct {
+	cfg Config
+
+	change sync.Mutex // one change of what is enabled at a time, so that Apply sees them in order
+
+	mu    sync.Mutex        // guards seen
+	seen  map[string]string // refusals that were audited: node and instance → reason
+	rules sync.Map          // detector id → []sdk.Rule, of what is enabled
+}
+
+// New returns a catalogue. Nothing runs before Start.
+func New(cfg Config) *Catalogue {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Catalogue{cfg: cfg, seen: map[string]string{}}
+}
+
+// Start brings up on the server what is enabled there. It needs no registry: what is installed is enough.
+func (c *Catalogue) Start(ctx context.Context) error {
+	c.change.Lock()
+	defer c.change.Unlock()
+	return c.apply(ctx)
+}
+
+// apply makes the plugin host run what is stored. The caller holds change.
+func (c *Catalogue) apply(ctx context.Context) error {
+	rows, err := c.cfg.Store.NodeAssignments(ctx, c.cfg.Tenant, store.NodeServer, "")
+	if err != nil {
+		return err
+	}
+	list := make([]pluginhost.Assignment, 0, len(rows))
+	for _, r := range rows {
+		a, err := HostAssignment(r)
+		if err != nil {
+			return err
+		}
+		list = append(list, a)
+	}
+	return c.cfg.Host.Apply(ctx, list)
+}
+
+// HostAssignment is what a plugin host is given of a stored assignment.
+func HostAssignment(r store.Assignment) (pluginhost.Assignment, error) {
+	grants, err := grantsOf(r)
+	return pluginhost.Assignment{Instance: r.Instance, Plugin: r.Plugin, Version: r.Version, Runtime: r.Runtime,
+		Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval}, err
+}
+
+func grantsOf(r store.Assignment) ([]sdk.Permission, error) {
+	grants := []sdk.Permission{}
+	if len(r.Grants) == 0 {
+		return grants, nil
+	}
+	err := json.Unmarshal(r.Grants, &grants)
+	return grants, err
+}
