@@ -1,0 +1,265 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+const (
+	// seriesBlock ids at a time go to one metric of one tenant, so that its series lie together and a file's zone maps
+	// can skip the rest.
+	seriesBlock  = 256
+	catalogueDDL = `CREATE TABLE $.meta (version INTEGER); INSERT INTO $.meta VALUES (1);
+		CREATE TABLE $.series (id UINTEGER, tenant VARCHAR, agent VARCHAR, metric VARCHAR, unit VARCHAR, type VARCHAR,
+		labels VARCHAR, created TIMESTAMP)`
+	catalogueAlias = "catalogue"
+)
+
+// series is one line of measurements. All but last is fixed once it is known.
+type series struct {
+	id                          uint32
+	tenant, agent, metric, unit string
+	kind                        sdk.MetricType
+	labels                      map[string]string
+
+	last lastSample // guarded by catalogue.mu
+}
+
+// lastSample is the newest value of a series and the time since the one before.
+type lastSample struct {
+	us, gap int64
+	value   float64
+}
+
+// metric is all series of one name in one tenant.
+type metric struct {
+	series     []*series // by id within a block; blocks in the order in which they were taken
+	next, free uint32    // the next id, and how many are left in the block
+}
+
+// catalogue knows every series. It is held in memory; a series is written to its file before its first sample is.
+type catalogue struct {
+	path   string
+	most   int
+	engine *engine
+
+	mu      sync.RWMutex // guards what follows
+	byKey   map[string]*series
+	byName  map[string]*metric // key: tenant NUL metric
+	byID    map[uint32]*series
+	blocks  uint32
+	unsaved []*series
+}
+
+func openCatalogue(ctx context.Context, dir string, most int, e *engine) (*catalogue, error) {
+	c := &catalogue{path: filepath.Join(dir, "catalogue"+segmentExt), most: most, engine: e, byKey: map[string]*series{},
+		byName: map[string]*metric{}, byID: map[uint32]*series{}}
+	if _, err := os.Stat(c.path); errors.Is(err, os.ErrNotExist) {
+		if err := e.create(ctx, c.path, catalogueDDL); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.attach(ctx, c.path, catalogueAlias); err != nil {
+		return nil, err
+	}
+	return c, c.load(ctx)
+}
+
+func (c *catalogue) load(ctx context.Context) error {
+	var version int
+	if err := c.engine.db.QueryRowContext(ctx, "SELECT version FROM catalogue.main.meta").Scan(&version); err != nil {
+		return fmt.Errorf("%s: no catalogue of ours: %w", c.path, err)
+	}
+	if version > schemaVersion {
+		return fmt.Errorf("%s: has version %d, this program knows up to %d; it was written by a newer picketd", c.path, version, schemaVersion)
+	}
+	rows, err := c.engine.db.QueryContext(ctx, "SELECT id, tenant, agent, metric, unit, type, labels FROM catalogue.main.series ORDER BY id")
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.path, err)
+	}
+	defer rows.Close()
+	var key keyBuilder
+	for rows.Next() {
+		s := &series{}
+		var labels string
+		if err := rows.Scan(&s.id, &s.tenant, &s.agent, &s.metric, &s.unit, &s.kind, &labels); err != nil {
+			return fmt.Errorf("%s: %w", c.path, err)
+		}
+		if err := json.Unmarshal([]byte(labels), &s.labels); err != nil {
+			return fmt.Errorf("%s: labels of series %d: %w", c.path, s.id, err)
+		}
+		c.insert(string(key.build(s.tenant, s.agent, s.metric, s.unit, s.kind, s.labels)), s)
+		m := c.byName[nameKey(s.tenant, s.metric)]
+		m.next = s.id + 1
+		m.free = seriesBlock - m.next%seriesBlock
+		if m.next%seriesBlock == 0 {
+			m.free = 0
+		}
+		c.blocks = max(c.blocks, s.id/seriesBlock+1)
+	}
+	return rows.Err()
+}
+
+func nameKey(tenant, metric string) string { return tenant + "\x00" + metric }
+
+func (c *catalogue) insert(key string, s *series) {
+	c.byKey[key] = s
+	c.byID[s.id] = s
+	name := nameKey(s.tenant, s.metric)
+	m := c.byName[name]
+	if m == nil {
+		m = &metric{}
+		c.byName[name] = m
+	}
+	m.series = append(m.series, s)
+}
+
+// find returns the series of a key.
+func (c *catalogue) find(key []byte) *series {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byKey[string(key)]
+}
+
+// add returns the series of a key, giving it an id when it is new; nil when there are too many.
+func (c *catalogue) add(key []byte, s *series) *series {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.byKey[string(key)]; known != nil {
+		return known
+	}
+	if len(c.byKey) >= c.most {
+		return nil
+	}
+	m := c.byName[nameKey(s.tenant, s.metric)]
+	if m == nil {
+		m = &metric{}
+		c.byName[nameKey(s.tenant, s.metric)] = m
+	}
+	if m.free == 0 {
+		if c.blocks >= 1<<32/seriesBlock-1 {
+			return nil
+		}
+		m.next, m.free = c.blocks*seriesBlock, seriesBlock
+		c.blocks++
+	}
+	s.id = m.next
+	m.next, m.free = m.next+1, m.free-1
+	s.labels = maps.Clone(s.labels)
+	c.insert(string(key), s)
+	c.unsaved = append(c.unsaved, s)
+	return s
+}
+
+// save writes the series that are new to the file. After it their samples may be.
+func (c *catalogue) save(ctx context.Context, now time.Time) error {
+	c.mu.RLock()
+	fresh := c.unsaved[:len(c.unsaved):len(c.unsaved)]
+	c.mu.RUnlock()
+	if len(fresh) == 0 {
+		return nil
+	}
+	err := c.engine.inTransaction(ctx, func(conn driver.Conn) error {
+		return appendRows(conn, catalogueAlias, "series", func(a *duckdb.Appender) error {
+			for _, s := range fresh {
+				labels := toJSON(s.labels)
+				if err := a.AppendRow(s.id, s.tenant, s.agent, s.metric, s.unit, string(s.kind), labels, now.UTC()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return explainDuck(c.path, err)
+	}
+	c.mu.Lock()
+	c.unsaved = slices.Clone(c.unsaved[len(fresh):])
+	c.mu.Unlock()
+	return nil
+}
+
+// note remembers the newest values.
+func (c *catalogue) note(rows []sampleRow) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range rows {
+		l := &r.series.last
+		if r.us <= l.us {
+			continue
+		}
+		if l.us != 0 {
+			l.gap = r.us - l.us
+		}
+		l.us, l.value = r.us, r.value
+	}
+}
+
+func (c *catalogue) count() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.byKey)
+}
+
+// match returns the series of a metric that fit an agent and labels; empty ones fit all.
+func (c *catalogue) match(tenant, name, agent string, labels map[string]string) []*series {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	m := c.byName[nameKey(tenant, name)]
+	if m == nil {
+		return nil
+	}
+	var out []*series
+	for _, s := range m.series {
+		if (agent == "" || s.agent == agent) && hasLabels(s.labels, labels) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func hasLabels(have, want map[string]string) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// keyBuilder makes the key under which a series is found, reusing its memory.
+type keyBuilder struct {
+	buf   []byte
+	names []string
+}
+
+// build returns a key that is valid until the next call. Parts are set off by NUL, which no valid name contains.
+func (k *keyBuilder) build(tenant, agent, metric, unit string, kind sdk.MetricType, labels map[string]string) []byte {
+	k.buf = k.buf[:0]
+	for _, part := range [...]string{tenant, agent, metric, unit, string(kind)} {
+		k.buf = append(append(k.buf, part...), 0)
+	}
+	k.names = k.names[:0]
+	for name := range labels {
+		k.names = append(k.names, name)
+	}
+	slices.Sort(k.names)
+	for _, name := range k.names {
+		k.buf = append(append(k.buf, name...), 0)
+		k.buf = append(append(k.buf, labels[name]...), 0)
+	}
+	return k.buf
+}

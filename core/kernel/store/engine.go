@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/duckdb/duckdb-go/v2"
+)
+
+const schemaVersion = 1 // of a segment file; readers know all up to this one
+
+// engine is one DuckDB instance. It lives in memory and has the segment files attached: opened that way a file replays
+// its log after a crash, which it may refuse to do when it is opened itself. There is one per process and directory,
+// because a second one on the same files would wait for the first for ever.
+type engine struct {
+	db     *sql.DB
+	writer *sql.Conn // used by the writer goroutine only
+}
+
+func openEngine(ctx context.Context, cfg TelemetryConfig) (*engine, error) {
+	options := url.Values{
+		"memory_limit":                 {strconv.FormatInt(cfg.MemoryLimit>>20, 10) + "MiB"},
+		"threads":                      {strconv.Itoa(cfg.Threads)},
+		"temp_directory":               {filepath.Join(cfg.Dir, "tmp")},
+		"max_temp_directory_size":      {"2GiB"},
+		"checkpoint_threshold":         {"16MiB"},
+		"autoinstall_known_extensions": {"false"}, // a mistyped function must not cost a try to reach the network
+		"autoload_known_extensions":    {"false"},
+		"allow_community_extensions":   {"false"},
+	}
+	connector, err := duckdb.NewConnector("?"+options.Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("start DuckDB: %w", err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(readers + 1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), db.Close())
+	}
+	return &engine{db: db, writer: conn}, nil
+}
+
+func (e *engine) close() error {
+	return errors.Join(e.writer.Close(), e.db.Close())
+}
+
+// attach makes a file known as alias. DuckDB locks it, so that no second process can.
+func (e *engine) attach(ctx context.Context, path, alias string) error {
+	_, err := e.db.ExecContext(ctx, "ATTACH "+quote(path)+" AS "+alias)
+	return explainDuck(path, err)
+}
+
+func (e *engine) detach(ctx context.Context, alias string) error {
+	_, err := e.db.ExecContext(ctx, "DETACH "+alias)
+	return err
+}
+
+// create makes a file with the given tables under a temporary name and moves it into place when it is complete, so that
+// a crash leaves no half file. The checkpoint is there because a log that holds a change of schema is the one thing
+// that DuckDB has been seen not to replay.
+func (e *engine) create(ctx context.Context, path, ddl string) error {
+	tmp := path + ".tmp"
+	for _, left := range []string{tmp, tmp + ".wal"} {
+		if err := os.Remove(left); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("create %s: %w", path, err)
+		}
+	}
+	if err := e.attach(ctx, tmp, "making"); err != nil {
+		return err
+	}
+	_, err := e.db.ExecContext(ctx, strings.ReplaceAll(ddl, "$.", "making.main.")+"; CHECKPOINT making")
+	if err = errors.Join(err, e.detach(ctx, "making")); err != nil {
+		return explainDuck(path, err)
+	}
+	if err := os.Chmod(tmp, 0o600); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// explainDuck turns what DuckDB says into words that an operator can act on.
+func explainDuck(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "No space left") || errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%s: the disk is full; free some space: %w", path, err)
+	case strings.Contains(text, "Could not set lock"):
+		return fmt.Errorf("%s: another process has it open; is a second server using this data folder? %w", path, err)
+	case strings.Contains(text, "Permission denied") || strings.Contains(text, "Read-only file system"):
+		return fmt.Errorf("%s: cannot be written; check its owner and permissions: %w", path, err)
+	case strings.Contains(text, "not a valid DuckDB database"):
+		return fmt.Errorf("%s: damaged or no DuckDB file; restore it from a backup or move it away: %w", path, err)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}

@@ -1,0 +1,400 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+const (
+	maxName   = 256 // bytes of a metric's name or unit, or a label's name
+	maxValue  = 1024
+	maxLabels = 32
+	tickEvery = 30 * time.Second
+)
+
+// sampleRow is a sample whose series is known.
+type sampleRow struct {
+	us     int64
+	series *series
+	value  float64
+}
+
+// request is a batch on its way through the writer.
+type request struct {
+	source source
+	seq    uint64
+	rows   int
+	parts  map[int64][]sampleRow // by hour
+	result AppendResult
+	err    error
+	done   chan struct{}
+}
+
+// Append stores a batch exactly once and returns after the commit. It returns *BusyError when the queue is full. An
+// Epoch of "" is a source without sequence numbers: its batches are all taken as new.
+func (t *Telemetry) Append(ctx context.Context, b SampleBatch) (AppendResult, error) {
+	if b.Tenant == "" || b.Agent == "" || len(b.Epoch) > maxName || strings.ContainsRune(b.Tenant+b.Agent, 0) {
+		return AppendResult{}, &QueryError{"a batch needs a tenant and an agent, and an epoch of at most 256 bytes"}
+	}
+	if len(b.Samples) > t.cfg.QueueRows {
+		return AppendResult{}, &QueryError{fmt.Sprintf("a batch may hold at most %d samples, this one has %d", t.cfg.QueueRows, len(b.Samples))}
+	}
+	r := t.prepare(b)
+	t.stats.tooOld.Add(uint64(r.result.TooOld))
+	t.stats.tooNew.Add(uint64(r.result.TooNew))
+	t.stats.invalid.Add(uint64(r.result.Invalid))
+	r.result.StoredThrough = b.Seq
+	if r.rows == 0 {
+		return r.result, nil
+	}
+	if t.queued.Add(int64(r.rows)) > int64(t.cfg.QueueRows) {
+		t.queued.Add(-int64(r.rows))
+		t.stats.busy.Add(1)
+		return AppendResult{}, &BusyError{RetryAfter: time.Second}
+	}
+	if err := t.enqueue(ctx, r); err != nil {
+		return AppendResult{}, err
+	}
+	select {
+	case <-r.done:
+		return r.result, r.err
+	case <-ctx.Done():
+		// It may still be stored; the sender repeats it and is told that it is a duplicate.
+		return AppendResult{}, ctx.Err()
+	}
+}
+
+func (t *Telemetry) enqueue(ctx context.Context, r *request) error {
+	t.closing.RLock()
+	defer t.closing.RUnlock()
+	if t.closed {
+		t.queued.Add(-int64(r.rows))
+		return ErrClosed
+	}
+	select {
+	case t.queue <- r:
+		return nil
+	case <-ctx.Done():
+		t.queued.Add(-int64(r.rows))
+		return ctx.Err()
+	}
+}
+
+// prepare checks the samples, finds their series and sorts them by hour.
+func (t *Telemetry) prepare(b SampleBatch) *request {
+	r := &request{source: source{b.Tenant, b.Agent, b.Epoch}, seq: b.Seq, parts: map[int64][]sampleRow{}, done: make(chan struct{})}
+	now := t.cfg.Now()
+	oldest, newest := t.oldest(now), now.Add(t.cfg.MaxFuture).UnixMicro()
+	var key keyBuilder
+	for i := range b.Samples {
+		x := &b.Samples[i]
+		us := x.Time.UnixMicro()
+		switch {
+		case x.Time.IsZero() || !valid(x):
+			r.result.Invalid++
+			continue
+		case us < oldest:
+			r.result.TooOld++
+			continue
+		case us > newest:
+			r.result.TooNew++
+			continue
+		}
+		k := key.build(b.Tenant, b.Agent, x.Metric, x.Unit, x.Type, x.Labels)
+		s := t.catalogue.find(k)
+		if s == nil {
+			s = t.catalogue.add(k, &series{tenant: b.Tenant, agent: b.Agent, metric: x.Metric, unit: x.Unit, kind: x.Type, labels: x.Labels})
+		}
+		if s == nil {
+			r.result.Invalid++
+			continue
+		}
+		r.parts[hourOf(us)] = append(r.parts[hourOf(us)], sampleRow{us, s, x.Value})
+		r.rows++
+	}
+	return r
+}
+
+// oldest is the first moment that retention keeps: the start of the hour, because files go as a whole.
+func (t *Telemetry) oldest(now time.Time) int64 {
+	return hourOf(now.Add(-t.cfg.Retention).UnixMicro()) * segmentSpan.Microseconds()
+}
+
+func valid(x *sdk.Sample) bool {
+	// A value that is not known is left out; JSON and people cannot take infinity.
+	if x.Value != x.Value || x.Value > 1e308 || x.Value < -1e308 {
+		return false
+	}
+	if x.Metric == "" || len(x.Metric) > maxName || len(x.Unit) > maxName || len(x.Labels) > maxLabels ||
+		(x.Type != sdk.Gauge && x.Type != sdk.Counter) || !clean(x.Metric) || !clean(x.Unit) {
+		return false
+	}
+	for k, v := range x.Labels {
+		if k == "" || len(k) > maxName || len(v) > maxValue || !clean(k) || !clean(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// clean reports whether s can be stored as text and in a key.
+func clean(s string) bool {
+	return strings.IndexByte(s, 0) < 0 && strings.ToValidUTF8(s, "") == s
+}
+
+// run is the writer goroutine. It ends when the queue is closed and empty.
+func (t *Telemetry) run() {
+	defer close(t.done)
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case first, ok := <-t.queue:
+			if !ok {
+				return
+			}
+			t.commit(t.group(first))
+		case <-tick.C:
+			t.housekeep(context.Background())
+		}
+	}
+}
+
+// group gathers what else is waiting, for a short time or until there is enough for one commit.
+func (t *Telemetry) group(first *request) []*request {
+	group, rows := []*request{first}, first.rows
+	timer := time.NewTimer(t.cfg.GroupWait)
+	defer timer.Stop()
+	for rows < t.cfg.GroupRows {
+		select {
+		case r, ok := <-t.queue:
+			if !ok {
+				return group
+			}
+			group, rows = append(group, r), rows+r.rows
+		case <-timer.C:
+			return group
+		}
+	}
+	return group
+}
+
+// commit writes a group, one transaction for each hour in it, and answers its senders. A batch counts as stored only
+// when all its hours are; when one fails, its sender repeats the batch and the marks keep the others from doubling.
+func (t *Telemetry) commit(group []*request) {
+	ctx := context.Background() // a commit is not broken off because a sender hung up
+	err := t.catalogue.save(ctx, t.cfg.Now())
+	byHour := map[int64][]*request{}
+	for _, r := range group {
+		r.err = err
+		for hour := range r.parts {
+			byHour[hour] = append(byHour[hour], r)
+		}
+	}
+	hours := make([]int64, 0, len(byHour))
+	for hour := range byHour {
+		hours = append(hours, hour)
+	}
+	sort.Slice(hours, func(i, j int) bool { return hours[i] < hours[j] })
+	for _, hour := range hours {
+		if err == nil {
+			t.commitHour(ctx, hour, byHour[hour])
+		}
+	}
+	if err != nil {
+		t.failed(err)
+	}
+	for _, r := range group {
+		t.queued.Add(-int64(r.rows))
+		if r.err != nil {
+			r.result = AppendResult{}
+		}
+		t.stats.rows.Add(uint64(r.result.Stored))
+		t.stats.duplicates.Add(uint64(r.result.Duplicate))
+		close(r.done)
+	}
+}
+
+// commitHour writes one hour of a group in one transaction: the rows, and with them the marks that make a repetition
+// show.
+func (t *Telemetry) commitHour(ctx context.Context, hour int64, group []*request) {
+	seg, err := t.segments.forWrite(ctx, hour)
+	if err == nil {
+		defer t.segments.release(seg)
+		err = t.readMarks(ctx, seg)
+	}
+	var fresh, repeated []*request
+	marks := map[source]uint64{}
+	if err == nil {
+		fresh, repeated = sift(seg, group, marks)
+		if len(fresh) > 0 {
+			err = t.writeHour(ctx, seg, fresh, marks)
+		}
+	}
+	if err != nil {
+		for _, r := range group {
+			r.err = err
+		}
+		t.failed(err)
+		return
+	}
+	for src, seq := range marks {
+		seg.marks[src] = seq
+	}
+	for _, r := range repeated {
+		r.result.Duplicate += len(r.parts[hour])
+	}
+	for _, r := range fresh {
+		r.result.Stored += len(r.parts[hour])
+		t.catalogue.note(r.parts[hour])
+	}
+	for _, r := range group {
+		r.result.StoredThrough = max(r.result.StoredThrough, seg.marks[r.source])
+	}
+}
+
+// sift tells new parts from repeated ones and notes the marks that the new ones will set.
+func sift(seg *segment, group []*request, marks map[source]uint64) (fresh, repeated []*request) {
+	for _, r := range group {
+		if r.source.epoch == "" {
+			fresh = append(fresh, r)
+			continue
+		}
+		mark, known := marks[r.source]
+		if !known {
+			mark, known = seg.marks[r.source]
+		}
+		if known && r.seq <= mark {
+			repeated = append(repeated, r)
+			continue
+		}
+		marks[r.source] = r.seq
+		fresh = append(fresh, r)
+	}
+	return fresh, repeated
+}
+
+func (t *Telemetry) writeHour(ctx context.Context, seg *segment, group []*request, marks map[source]uint64) error {
+	err := t.engine.inTransaction(ctx, func(conn driver.Conn) error {
+		err := appendRows(conn, seg.alias, "samples", func(a *duckdb.Appender) error {
+			for _, r := range group {
+				for _, row := range r.parts[seg.hour] {
+					if err := a.AppendRow(time.UnixMicro(row.us).UTC(), row.series.id, row.value); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil || len(marks) == 0 {
+			return err
+		}
+		return appendRows(conn, seg.alias, "ingest", func(a *duckdb.Appender) error {
+			for src, seq := range marks {
+				if err := a.AppendRow(src.tenant, src.agent, src.epoch, seq); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		// Whether it was committed may be unknown: read the marks again before the next one.
+		seg.marks = nil
+		return explainDuck(seg.path, err)
+	}
+	seg.dirty = true
+	t.stats.commits.Add(1)
+	return nil
+}
+
+func (t *Telemetry) readMarks(ctx context.Context, seg *segment) error {
+	if seg.marks != nil {
+		return nil
+	}
+	rows, err := t.engine.writer.QueryContext(ctx, "SELECT tenant, agent, epoch, max(seq) FROM "+seg.alias+".main.ingest GROUP BY ALL")
+	if err != nil {
+		return explainDuck(seg.path, err)
+	}
+	defer rows.Close()
+	marks := map[source]uint64{}
+	for rows.Next() {
+		var src source
+		var seq uint64
+		if err := rows.Scan(&src.tenant, &src.agent, &src.epoch, &seq); err != nil {
+			return explainDuck(seg.path, err)
+		}
+		marks[src] = seq
+	}
+	if err := rows.Err(); err != nil {
+		return explainDuck(seg.path, err)
+	}
+	seg.marks = marks
+	return nil
+}
+
+// housekeep merges the logs of hours that are over and drops what retention no longer keeps.
+func (t *Telemetry) housekeep(ctx context.Context) {
+	now := t.cfg.Now()
+	for _, seg := range t.segments.list() {
+		over := seg.hour < hourOf(now.Add(-5*time.Minute).UnixMicro())
+		if !over {
+			continue
+		}
+		if seg.dirty {
+			if _, err := t.engine.writer.ExecContext(ctx, "CHECKPOINT "+seg.alias); err != nil {
+				t.failed(explainDuck(seg.path, err))
+				continue
+			}
+			seg.dirty = false
+		}
+		if seg.hour < hourOf(now.Add(-25*time.Hour).UnixMicro()) {
+			seg.marks = nil // read again should a late batch come
+		}
+	}
+	if _, err := t.segments.drop(ctx, hourOf(t.oldest(now))); err != nil {
+		t.failed(err)
+	}
+}
+
+func (t *Telemetry) failed(err error) {
+	t.stats.failures.Add(1)
+	t.cfg.Log.Error("telemetry", "error", err)
+}
+
+// inTransaction runs fn on the writer's connection. A transaction writes to one attached file only.
+func (e *engine) inTransaction(ctx context.Context, fn func(conn driver.Conn) error) error {
+	if _, err := e.writer.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
+		return err
+	}
+	err := e.writer.Raw(func(raw any) error { return fn(raw.(driver.Conn)) })
+	if err == nil {
+		_, err = e.writer.ExecContext(ctx, "COMMIT")
+	}
+	if err != nil {
+		// After a failed commit there is nothing to roll back; that error would hide the first.
+		_, _ = e.writer.ExecContext(ctx, "ROLLBACK")
+	}
+	return err
+}
+
+// appendRows fills a table by DuckDB's appender, which is the fast way in.
+func appendRows(conn driver.Conn, catalog, table string, fill func(a *duckdb.Appender) error) error {
+	a, err := duckdb.NewAppender(conn, catalog, "main", table)
+	if err != nil {
+		return err
+	}
+	if err := fill(a); err != nil {
+		return errors.Join(err, a.Clear(), a.Close())
+	}
+	return a.Close()
+}
