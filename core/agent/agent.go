@@ -1,0 +1,287 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/agent/spool"
+	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/event"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/discover"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Config of an Agent. Dir and Helpers are needed.
+type Config struct {
+	Dir          string // identity, queue, plugins
+	Helpers      string // the folder with picket-launch and picket-wasm
+	Enrolment    Enrolment
+	PolicyFiles  []string // the first that exists limits what may run; default /etc/picket/policy.yaml, DIR/policy.yaml
+	StatusListen string   // of the page on loopback; default 127.0.0.1:0
+	QueueBytes   int64    // bound of the queue; 0 means the default
+	Log          *slog.Logger
+	Out          io.Writer // what a person who started the agent should read
+}
+
+// Agent is one running agent.
+type Agent struct {
+	cfg           Config
+	log           *slog.Logger
+	id            Identity
+	started       time.Time
+	release       func() // of the data folder
+	registry      Registry
+	closeRegistry func() error
+	ceiling       *policy.Ceiling
+	spool         *spool.Spool
+	server        *server
+	events        *event.Bus[pluginhost.Status]
+	host          *pluginhost.Host
+	plugins       *plugins
+	outbox        *outbox
+	orders        *orders
+	collect       *collect.Service
+	discover      *discover.Service
+	page          net.Listener
+	soon          chan struct{} // a report is wanted
+}
+
+// New enrols if need be and prepares everything. Run then works; whoever does not call Run calls Close.
+func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, log: cfg.Log, started: time.Now().UTC(), events: event.New[pluginhost.Status](), soon: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if a.release, err = claim(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := a.identify(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openTrust(); err != nil {
+		return nil, err
+	}
+	if a.spool, err = spool.Open(spool.Config{Dir: filepath.Join(cfg.Dir, "queue"), MaxBytes: cfg.QueueBytes, Log: cfg.Log}); err != nil {
+		return nil, err
+	}
+	if err := a.openHost(); err != nil {
+		return nil, err
+	}
+	a.wireServices()
+	if a.orders, err = a.newOrders(); err != nil {
+		return nil, err
+	}
+	a.page, err = listen(cfg.StatusListen)
+	return a, err
+}
+
+func (c *Config) fill() error {
+	if c.Dir == "" || c.Helpers == "" {
+		return &UsageError{"the data folder and the folder of the helper programs must be given"}
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return fmt.Errorf("data folder %s: %w", c.Dir, err)
+	}
+	c.Dir = dir
+	if c.StatusListen == "" {
+		c.StatusListen = "127.0.0.1:0"
+	}
+	if c.PolicyFiles == nil {
+		c.PolicyFiles = []string{"/etc/picket/policy.yaml", filepath.Join(c.Dir, "policy.yaml")}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Out == nil {
+		c.Out = io.Discard
+	}
+	return nil
+}
+
+func (a *Agent) identify(ctx context.Context) error {
+	web := newHTTPClient()
+	id, enrolled, err := identify(ctx, a.cfg.Dir, a.cfg.Enrolment, web)
+	if err != nil {
+		return err
+	}
+	switch {
+	case enrolled:
+		fmt.Fprintf(a.cfg.Out, "Enrolled at %s as %s (agent %s).\n", id.Server, id.Name, id.AgentID)
+	case a.cfg.Enrolment.Token != "":
+		a.log.Info("already enrolled, the token was not used", "agent", id.AgentID, "server", id.Server)
+	}
+	base, err := serverURL(id.Server)
+	if err != nil {
+		return err
+	}
+	a.id = id
+	a.server = &server{base: base, http: web, id: &a.id, now: time.Now}
+	return nil
+}
+
+// openTrust reads the owner's ceiling and the pinned root. Nothing here needs the network.
+func (a *Agent) openTrust() (err error) {
+	if a.ceiling, err = policy.Find(a.cfg.PolicyFiles...); err != nil {
+		return err
+	}
+	reg, err := openRegistry(a.cfg.Dir, a.id)
+	if err != nil {
+		return err
+	}
+	a.registry, a.closeRegistry = reg, reg.Close
+	return nil
+}
+
+func openRegistry(dir string, id Identity) (*client.Client, error) {
+	base, err := id.registryURL()
+	if err != nil {
+		return nil, err
+	}
+	cfg := client.Config{
+		Dir: filepath.Join(dir, "plugins", "registry"), Base: base, RootSHA256: id.RootSHA256,
+		// Whoever enrolled this machine named the root by its hash. A release build accepts no development root even so.
+		AllowDevelopment: true, Release: config.IsRelease(),
+	}
+	if id.RootSHA256 == "" {
+		cfg.RootFile = filepath.Join(dir, rootFile)
+	}
+	return client.Open(cfg)
+}
+
+func (a *Agent) openHost() (err error) {
+	a.plugins = newPlugins(a.cfg.Dir, a.registry, a.log)
+	a.host, err = pluginhost.New(pluginhost.Config{
+		Dir: filepath.Join(a.cfg.Dir, "plugins"), RunDir: filepath.Join(a.cfg.Dir, "run"), Helpers: a.cfg.Helpers,
+		Registry: a.plugins, Ceiling: a.ceiling, Log: a.log, Events: a.events,
+	})
+	a.plugins.host = a.host
+	return err
+}
+
+func (a *Agent) wireServices() {
+	a.outbox = &outbox{spool: a.spool, server: a.server, log: a.log}
+	a.collect = collect.New(collect.Config{
+		Collectors: func() []collect.Collector { return as[collect.Collector](a.host.Collectors()) },
+		Store:      a.outbox.samples,
+		Log:        a.log,
+	})
+	a.discover = discover.New(discover.Config{
+		Discoverers: func() []discover.Discoverer { return as[discover.Discoverer](a.host.Discoverers()) },
+		Scope:       a.scope,
+		Store:       a.outbox.sightings,
+		Log:         a.log,
+	})
+}
+
+// as turns handles into the interface that a service declares.
+func as[I, T any](list []T) []I {
+	out := make([]I, len(list))
+	for i, v := range list {
+		out[i] = any(v).(I)
+	}
+	return out
+}
+
+func (a *Agent) scope(instance string) (sdk.Scope, error) {
+	for _, d := range a.host.Discoverers() {
+		if d.Instance() == instance {
+			return scopeOf(d.Assignment(), net.InterfaceAddrs)
+		}
+	}
+	return sdk.Scope{}, fmt.Errorf("no discovery %q here", instance)
+}
+
+// Run works until ctx ends, then stops in order: no more measuring, plugins drained, what is queued sent if the server
+// takes it quickly, everything closed.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.Close()
+	fmt.Fprintf(a.cfg.Out, "Agent %s reports to %s. Local status: http://%s/\n", a.id.Name, a.id.Server, a.page.Addr())
+	if err := a.plugins.resume(ctx); err != nil {
+		return err
+	}
+	sendCtx, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	var sending, working sync.WaitGroup
+	sending.Go(func() { a.outbox.run(sendCtx) })
+	for _, work := range []func(context.Context){
+		a.collect.Run,
+		a.discover.Run,
+		a.plugins.run,
+		a.report,
+		func(ctx context.Context) { poll(ctx, a.log, "the configuration", a.pollConfig) },
+		func(ctx context.Context) { poll(ctx, a.log, "orders", a.pollCommands) },
+		func(ctx context.Context) { a.serveLocal(ctx, a.page) },
+	} {
+		working.Go(func() { work(ctx) })
+	}
+	<-ctx.Done()
+	fmt.Fprintln(a.cfg.Out, "Stopping.")
+	working.Wait()
+	a.stopHost()
+	a.lastSend(sendCtx)
+	stopSending()
+	sending.Wait()
+	return nil
+}
+
+const (
+	drainTime = 8 * time.Second // for all plugins
+	lastTime  = 2 * time.Second // for what is still queued and a last report
+)
+
+func (a *Agent) stopHost() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	a.host.Stop(ctx)
+}
+
+// lastSend gives the queue a moment to empty and tells the server that nothing runs here now.
+func (a *Agent) lastSend(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastTime)
+	defer cancel()
+	for a.spool.Stats().Depth > 0 && a.outbox.status().Problem == "" {
+		if !sleep(ctx, 20*time.Millisecond) {
+			return
+		}
+	}
+	if err := a.server.call(ctx, http.MethodPost, "/api/v1/agent/status", nil, a.Status(), nil); err != nil {
+		a.log.Debug("cannot report", "problem", reach(err))
+	}
+}
+
+// Close releases what New opened. It may be called twice.
+func (a *Agent) Close() {
+	if a.host != nil {
+		a.stopHost()
+	}
+	if a.spool != nil {
+		a.spool.Close()
+	}
+	if a.closeRegistry != nil {
+		a.closeRegistry()
+	}
+	if a.page != nil {
+		a.page.Close()
+	}
+	if a.release != nil {
+		a.release()
+		a.release = nil
+	}
+}

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/picketwatch/picket/core/agent/spool"
+	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/schedule"
+	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/registry"
+)
+
+// Status is what the agent knows about itself. It goes to the server and to the page on loopback.
+type Status struct {
+	Version         string              `json:"version"`
+	AgentID         string              `json:"agent_id"`
+	Name            string              `json:"name"`
+	Server          string              `json:"server"`
+	Started         time.Time           `json:"started"`
+	LastContact     time.Time           `json:"last_contact,omitzero"` // when the server last answered
+	ClockOffset     float64             `json:"clock_offset_seconds"`  // the server's clock is ahead by; 0 while that is tolerable
+	ConfigVersion   int64               `json:"config_version"`        // -1: none yet
+	Plugins         []pluginhost.Status `json:"plugins"`
+	Queue           spool.Stats         `json:"queue"`
+	Sending         SendState           `json:"sending"`
+	Registry        RegistryState       `json:"registry"`
+	Ceiling         string              `json:"ceiling"` // the file that limits what may run here
+	CeilingRefusals []string            `json:"ceiling_refusals"`
+	Collections     []collect.Stat      `json:"collections"`
+	Discoveries     []schedule.Stat     `json:"discoveries"`
+}
+
+// RegistryState says what this agent trusts and how fresh that is.
+type RegistryState struct {
+	Trust      string    `json:"trust"` // "development" or "release"
+	RootSHA256 string    `json:"root_sha256"`
+	Refreshed  time.Time `json:"refreshed,omitzero"`
+	Expires    time.Time `json:"expires,omitzero"`
+}
+
+// Status returns the state of everything.
+func (a *Agent) Status() Status {
+	reg := a.registry.Status()
+	st := Status{
+		Version: config.Version, AgentID: a.id.AgentID, Name: a.id.Name, Server: a.id.Server, Started: a.started,
+		LastContact:   a.server.lastContact(),
+		ClockOffset:   time.Duration(a.server.offset.Load()).Seconds(),
+		ConfigVersion: a.plugins.version(),
+		Plugins:       a.host.Instances(),
+		Queue:         a.spool.Stats(),
+		Sending:       a.outbox.status(),
+		Registry:      RegistryState{Trust: reg.Trust, RootSHA256: reg.RootSHA256, Refreshed: reg.Refreshed, Expires: reg.Expires},
+		Ceiling:       a.ceiling.Source(),
+		Collections:   a.collect.Stats(),
+		Discoveries:   a.discover.Stats(),
+	}
+	st.CeilingRefusals = []string{}
+	for _, p := range st.Plugins {
+		if p.Refusal == registry.BeyondCeiling {
+			st.CeilingRefusals = append(st.CeilingRefusals, p.Reason)
+		}
+	}
+	return st
+}
+
+const (
+	reportEvery = 15 * time.Second
+	reportPause = 300 * time.Millisecond // so that a row of changes makes one report
+)
+
+// report tells the server how things are: now and then, and soon after something changed.
+func (a *Agent) report(ctx context.Context) {
+	changes := a.events.Subscribe("report", 0)
+	defer changes.Close()
+	wait := patience{base: time.Second, most: time.Minute}
+	for {
+		callCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := a.server.call(callCtx, http.MethodPost, "/api/v1/agent/status", nil, a.Status(), nil)
+		cancel()
+		pause := jittered(reportEvery)
+		if err != nil {
+			pause = wait.after(err)
+			a.log.Debug("cannot report", "problem", reach(err))
+		} else {
+			wait.reset()
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-changes.C():
+			if err == nil {
+				sleep(ctx, reportPause)
+			} else {
+				sleep(ctx, pause) // a server that refuses is not asked more often
+			}
+		case <-a.soon:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+		for range len(changes.C()) {
+			<-changes.C()
+		}
+	}
+}
+
+// reportSoon asks for a report without waiting for its time.
+func (a *Agent) reportSoon() {
+	select {
+	case a.soon <- struct{}{}:
+	default:
+	}
+}

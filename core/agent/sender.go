@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/agent/spool"
+	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/discover"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// The kinds of batches in the queue.
+const (
+	kindSamples   = 1
+	kindSightings = 2
+)
+
+// batchRows is how many samples go into one batch at most; it keeps a batch well below what the queue and the server
+// take.
+const batchRows = 2000
+
+// outbox writes what was measured to the durable queue and sends it in order.
+type outbox struct {
+	spool  *spool.Spool
+	server *server
+	log    *slog.Logger
+
+	mu    sync.Mutex // guards state
+	state SendState
+}
+
+// SendState is how sending goes.
+type SendState struct {
+	Sent     uint64    `json:"sent"`     // batches that the server has acknowledged since the start
+	Rejected uint64    `json:"rejected"` // batches that it will never take
+	LastSent time.Time `json:"last_sent,omitzero"`
+	Problem  string    `json:"problem,omitempty"` // why nothing is being sent now
+}
+
+// samples is the collectors' way out.
+func (o *outbox) samples(_ context.Context, b collect.Batch) error {
+	for rows := b.Samples; len(rows) > 0; {
+		n := min(len(rows), batchRows)
+		if err := o.put(kindSamples, n, rows[:n]); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// sighting is a sighting with the plugin that made it, as the server takes it.
+type sighting struct {
+	Plugin string `json:"plugin"`
+	sdk.Sighting
+}
+
+// sightings is the discoveries' way out.
+func (o *outbox) sightings(_ context.Context, b discover.Batch) error {
+	rows := make([]sighting, len(b.Sightings))
+	for i, s := range b.Sightings {
+		rows[i] = sighting{b.Plugin, s}
+	}
+	return o.put(kindSightings, len(rows), rows)
+}
+
+func (o *outbox) put(kind uint8, rows int, list any) error {
+	payload, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("encode batch: %w", err)
+	}
+	_, err = o.spool.Append(kind, rows, payload)
+	return err
+}
+
+// run sends until ctx ends. A batch leaves the queue only after the server said that it has it.
+func (o *outbox) run(ctx context.Context) {
+	wait := patience{base: time.Second, most: time.Minute}
+	for {
+		it, err := o.spool.Next(ctx)
+		if ctx.Err() != nil || errors.Is(err, fs.ErrClosed) {
+			return
+		}
+		if err == nil {
+			err = o.send(ctx, it)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		o.note(err)
+		if err == nil {
+			wait.reset()
+			continue
+		}
+		if !sleep(ctx, wait.after(err)) {
+			return
+		}
+	}
+}
+
+// send delivers one batch and takes it off the queue.
+func (o *outbox) send(ctx context.Context, it spool.Item) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	path, field, ok := destination(it.Kind)
+	if !ok {
+		o.reject(it, fmt.Errorf("a batch of unknown kind %d", it.Kind))
+		return nil
+	}
+	var reply struct {
+		StoredThrough uint64 `json:"stored_through"`
+	}
+	err := o.server.call(ctx, http.MethodPost, path, nil, map[string]any{
+		"epoch": o.spool.Epoch(), "seq": it.Seq, field: json.RawMessage(it.Payload),
+	}, &reply)
+	var no *problem
+	switch {
+	case errors.As(err, &no) && no.final():
+		o.reject(it, err)
+		return nil
+	case err != nil:
+		return err
+	case reply.StoredThrough < it.Seq:
+		return fmt.Errorf("the server has stored batches through %d, not %d", reply.StoredThrough, it.Seq)
+	}
+	o.spool.Ack(it.Seq)
+	o.mu.Lock()
+	o.state.Sent++
+	o.state.LastSent = time.Now()
+	o.mu.Unlock()
+	return nil
+}
+
+func destination(kind uint8) (path, field string, ok bool) {
+	switch kind {
+	case kindSamples:
+		return "/api/v1/metrics", "samples", true
+	case kindSightings:
+		return "/api/v1/sightings", "sightings", true
+	}
+	return "", "", false
+}
+
+// reject gives up a batch that would otherwise hold up all others for ever.
+func (o *outbox) reject(it spool.Item, err error) {
+	o.log.Error("the server will never take this batch, it is dropped", "seq", it.Seq, "rows", it.Rows, "problem", err)
+	o.spool.Drop(it)
+	o.mu.Lock()
+	o.state.Rejected++
+	o.mu.Unlock()
+}
+
+// note keeps the problem for the status and logs it when it changes.
+func (o *outbox) note(err error) {
+	text := ""
+	if err != nil {
+		text = reach(err).Error()
+	}
+	o.mu.Lock()
+	changed := text != o.state.Problem
+	o.state.Problem = text
+	o.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		o.log.Warn("cannot send, what is measured is kept in the queue", "problem", text)
+	case changed:
+		o.log.Info("sending again")
+	}
+}
+
+func (o *outbox) status() SendState {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state
+}

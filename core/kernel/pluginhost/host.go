@@ -1,0 +1,316 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/event"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
+)
+
+// Verifier gives the bytes of an installed plugin after it checked them; registry/client is one.
+type Verifier interface {
+	OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error)
+}
+
+// Config of a Host. Dir, Helpers, Registry and Ceiling are needed; the rest has defaults.
+type Config struct {
+	Dir     string // state of the instances and compiled guests
+	RunDir  string // sockets; keep the path short, default DIR/run
+	Helpers string // the folder with picket-launch and picket-wasm
+
+	Registry Verifier
+	Ceiling  *policy.Ceiling
+
+	Log    *slog.Logger
+	Events *event.Bus[Status] // hears of every change of state
+	Now    func() time.Time
+	Jitter func() float64 // between 0 and 1
+
+	MaxCrashes  int           // this many crashes ...
+	CrashWindow time.Duration // ... within this time quarantine an instance
+	Backoff     Backoffs
+	Deadlines   Deadlines
+	HealthEvery time.Duration
+	OpenFiles   uint64 // limit of each plugin process
+}
+
+// Deadlines bound every conversation with a plugin. A plugin that misses one is killed.
+type Deadlines struct {
+	Start     time.Duration // process up and speaking
+	Configure time.Duration
+	Collect   time.Duration
+	Discover  time.Duration // a whole round
+	Inspect   time.Duration // one batch
+	Flush     time.Duration
+	Notify    time.Duration
+	Health    time.Duration
+	Drain     time.Duration // to finish before the kill
+}
+
+func (c *Config) fill() error {
+	switch {
+	case c.Dir == "" || c.Helpers == "":
+		return errors.New("plugin host: Dir and Helpers must be set")
+	case c.Registry == nil || c.Ceiling == nil:
+		return errors.New("plugin host: Registry and Ceiling must be set")
+	}
+	setDefault(&c.RunDir, filepath.Join(c.Dir, "run"))
+	setDefault(&c.Log, slog.New(slog.DiscardHandler))
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Jitter == nil {
+		c.Jitter = rand.Float64
+	}
+	setDefault(&c.MaxCrashes, 3)
+	setDefault(&c.CrashWindow, 10*time.Minute)
+	setDefault(&c.Backoff, Backoffs{First: 300 * time.Millisecond, Base: time.Second, Max: 2 * time.Minute})
+	setDefault(&c.HealthEvery, 5*time.Second)
+	setDefault(&c.OpenFiles, 1024)
+	d := &c.Deadlines
+	for p, v := range map[*time.Duration]time.Duration{
+		&d.Start: 10 * time.Second, &d.Configure: 10 * time.Second, &d.Collect: 10 * time.Second,
+		&d.Discover: 10 * time.Minute, &d.Inspect: 10 * time.Second, &d.Flush: 30 * time.Second,
+		&d.Notify: 30 * time.Second, &d.Health: 5 * time.Second, &d.Drain: 5 * time.Second,
+	} {
+		setDefault(p, v)
+	}
+	return nil
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Host runs the assigned instances.
+type Host struct {
+	cfg     Config
+	runDir  string
+	tempRun bool // runDir is ours to remove
+
+	mu      sync.Mutex // guards supers and stopped
+	supers  map[string]*supervisor
+	stopped bool
+	running sync.WaitGroup // supervisors
+}
+
+// longestSocket is what go-plugin appends to the folder of an instance, with the folder itself.
+const (
+	longestSocket = len("/0123456789abcdef/plugin-dir0123456789/plugin0123456789")
+	longestPath   = 107 // of a unix socket on Linux, without the final zero
+)
+
+// New prepares the folders and checks that the helpers are there. Nothing runs before Apply.
+func New(cfg Config) (*Host, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	h := &Host{cfg: cfg, runDir: cfg.RunDir, supers: map[string]*supervisor{}}
+	for _, name := range []string{"picket-launch", "picket-wasm"} {
+		info, err := os.Stat(filepath.Join(cfg.Helpers, name))
+		if err != nil {
+			return nil, fmt.Errorf("helper program %s is missing from %s: install Picket anew: %w", name, cfg.Helpers, err)
+		}
+		if info.Mode()&0o111 == 0 {
+			return nil, fmt.Errorf("helper program %s cannot be executed: install Picket anew", filepath.Join(cfg.Helpers, name))
+		}
+	}
+	for _, dir := range []string{cfg.Dir, h.stateRoot(), h.guestCache()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("plugin folder: %w", err)
+		}
+	}
+	return h, h.makeRunDir()
+}
+
+// makeRunDir falls back to a temporary folder when sockets below the wanted one would have too long a path.
+func (h *Host) makeRunDir() error {
+	abs, err := filepath.Abs(h.runDir)
+	if err != nil {
+		return fmt.Errorf("run folder: %w", err)
+	}
+	h.runDir = abs
+	if len(abs)+longestSocket > longestPath {
+		h.tempRun = true
+		if h.runDir, err = os.MkdirTemp("", "picket-"); err != nil {
+			return fmt.Errorf("run folder: %w", err)
+		}
+		return nil
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return fmt.Errorf("run folder: %w", err)
+	}
+	return os.Chmod(abs, 0o700)
+}
+
+func (h *Host) stateRoot() string  { return filepath.Join(h.cfg.Dir, "state") }
+func (h *Host) guestCache() string { return filepath.Join(h.cfg.Dir, "guest-cache") }
+
+// Apply makes these the instances that should run: new ones are started, changed ones restarted, missing ones
+// stopped. It returns at once; Status tells how it goes. A faulty list changes nothing.
+func (h *Host) Apply(_ context.Context, assignments []Assignment) error {
+	if err := checkAll(assignments); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		return errors.New("the plugin host is stopped")
+	}
+	wanted := map[string]bool{}
+	for _, a := range assignments {
+		wanted[a.Instance] = true
+		h.assign(a)
+	}
+	for name, s := range h.supers {
+		if !wanted[name] {
+			s.assign(nil)
+		}
+	}
+	return nil
+}
+
+// assign runs under h.mu, and so does a supervisor's farewell: an instance that is assigned again while it leaves is
+// either taken over by its old supervisor or gets a new one, never both.
+func (h *Host) assign(a Assignment) {
+	s, ok := h.supers[a.Instance]
+	if !ok {
+		s = newSupervisor(h, a)
+		h.supers[a.Instance] = s
+		h.running.Go(s.run)
+	}
+	s.assign(&a)
+}
+
+// farewell takes a supervisor off the list unless it was given work meanwhile.
+func (h *Host) farewell(s *supervisor) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.wanted() != nil {
+		return false
+	}
+	delete(h.supers, s.name)
+	return true
+}
+
+func (h *Host) supervisor(instance string) (*supervisor, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.supers[instance]
+	if !ok {
+		return nil, fmt.Errorf("no instance %q here", instance)
+	}
+	return s, nil
+}
+
+// all returns the supervisors ordered by instance.
+func (h *Host) all() []*supervisor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*supervisor, 0, len(h.supers))
+	for _, s := range h.supers {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *supervisor) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// Instances returns the status of every instance, ordered by name.
+func (h *Host) Instances() []Status {
+	all := h.all()
+	out := make([]Status, 0, len(all))
+	for _, s := range all {
+		out = append(out, s.status())
+	}
+	return out
+}
+
+// Instance returns the status of one.
+func (h *Host) Instance(name string) (Status, bool) {
+	s, err := h.supervisor(name)
+	if err != nil {
+		return Status{}, false
+	}
+	return s.status(), true
+}
+
+// Restart stops an instance and starts it again, or tries a refused one anew. It returns when the instance is ready
+// or the error that it ended in.
+func (h *Host) Restart(ctx context.Context, instance string) error {
+	s, err := h.supervisor(instance)
+	if err != nil {
+		return err
+	}
+	if s.status().State == Quarantined {
+		return fmt.Errorf("%s is quarantined: release it first", instance)
+	}
+	return s.order(ctx, orderRestart)
+}
+
+// Release lets an instance out of quarantine, forgets its crashes and starts it.
+func (h *Host) Release(ctx context.Context, instance string) error {
+	s, err := h.supervisor(instance)
+	if err != nil {
+		return err
+	}
+	if st := s.status().State; st != Quarantined {
+		return fmt.Errorf("%s is not quarantined but %s", instance, st)
+	}
+	return s.order(ctx, orderRelease)
+}
+
+// Recheck asks the registry about every instance again: what was revoked meanwhile stops, what was refused is tried
+// once more. Call it when the registry's metadata or the installed plugins changed.
+func (h *Host) Recheck() {
+	for _, s := range h.all() {
+		s.poke(orderRecheck)
+	}
+}
+
+// WaitReady returns nil as soon as the instance is ready, and the reason as an error when it comes to rest otherwise.
+func (h *Host) WaitReady(ctx context.Context, instance string) error {
+	s, err := h.supervisor(instance)
+	if err != nil {
+		return err
+	}
+	return s.awaitReady(ctx)
+}
+
+// Stop drains every instance; when ctx ends first the rest is killed. It returns when no plugin process is left and
+// may be called twice.
+func (h *Host) Stop(ctx context.Context) {
+	h.mu.Lock()
+	h.stopped = true
+	for _, s := range h.supers {
+		s.assign(nil)
+	}
+	h.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() { h.running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		for _, s := range h.all() {
+			s.kill()
+		}
+		<-done
+	}
+	if h.tempRun {
+		os.RemoveAll(h.runDir)
+	}
+}

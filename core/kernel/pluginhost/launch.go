@@ -1,0 +1,330 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/host"
+)
+
+// Descriptors that a plugin process inherits, in the order of exec.Cmd.ExtraFiles.
+const (
+	bytesFD    = 3 // the verified bytes: the program itself, or the guest for picket-wasm
+	lifelineFD = 4
+)
+
+// lifelineEnv tells package serve which descriptor to watch.
+const lifelineEnv = "PICKET_LIFELINE_FD"
+
+// run is one process of an instance, from its start to its burial.
+type run struct {
+	proc     *host.Process
+	inst     *host.Instance
+	cmd      *exec.Cmd
+	lifeline *os.File // the write end; closing it asks the plugin to leave
+	sockets  string
+	started  time.Time
+	calls    atomic.Int64 // in progress
+
+	mu      sync.Mutex // guards failure
+	failure string     // why the host killed it
+}
+
+// launch verifies, starts and configures the assigned plugin. Everything it opened is closed again when it fails.
+func (s *supervisor) launch() (*run, error) {
+	a := s.assignment
+	art, err := s.verified(a)
+	if err != nil {
+		return nil, err
+	}
+	defer art.Close() // the process has its own descriptor by then
+	s.learn(art)
+	grants, err := s.allowed(a, art.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	s.grant(grants)
+
+	ctx, done := s.interruptible()
+	defer done()
+	r, err := s.startProcess(ctx, art)
+	if err != nil {
+		return nil, s.startError(ctx, err)
+	}
+	if err := s.configure(ctx, r, a, art, grants); err != nil {
+		r.proc.Kill()
+		words := s.bury(r)
+		if ctx.Err() == nil && isExited(r) && sdk.ClassOf(err) != sdk.InvalidConfig {
+			err = errors.New(words) // the death explains more than the broken call
+		}
+		return nil, s.startError(ctx, err)
+	}
+	return r, nil
+}
+
+func isExited(r *run) bool {
+	ps := r.cmd.ProcessState
+	return ps != nil && !ps.Success() && ps.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL
+}
+
+// interruptible returns a context that ends when the instance is wanted otherwise. done must be called.
+func (s *supervisor) interruptible() (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for {
+			select {
+			case <-s.wake:
+				if changed, orders := s.pending(0); changed || orders&orderRestart != 0 {
+					cancel(errInterrupted)
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return ctx, func() {
+		cancel(context.Canceled)
+		watcher.Wait()
+		s.signal() // it may have swallowed a wake that somebody else has to see
+	}
+}
+
+// startError gives a failed start its class.
+func (s *supervisor) startError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(context.Cause(ctx), errInterrupted), s.ctx.Err() != nil:
+		return errInterrupted
+	case sdk.ClassOf(err) == sdk.InvalidConfig, sdk.ClassOf(err) == sdk.Unsupported, sdk.ClassOf(err) == sdk.PermissionDenied:
+		return &refusal{Refused, fmt.Errorf("plugin %s: %w", s.assignment.Plugin, err)}
+	}
+	return err
+}
+
+// learn notes what the descriptor says about the plugin.
+func (s *supervisor) learn(art *client.Artifact) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Kind, s.state.Version, s.state.Digest = art.Descriptor.Manifest.Kind, art.Version, art.Digest
+}
+
+func (s *supervisor) grant(grants []sdk.Permission) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Permissions = grants
+}
+
+// startProcess hands the verified bytes to picket-launch.
+func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*run, error) {
+	watch, hold, err := os.Pipe() // both ends close at exec; ExtraFiles makes the copy that the plugin keeps
+	if err != nil {
+		return nil, &trouble{fmt.Errorf("lifeline: %w", err)}
+	}
+	defer watch.Close()
+	sockets, err := s.socketDir()
+	if err != nil {
+		hold.Close()
+		return nil, &trouble{err}
+	}
+	r := &run{lifeline: hold, sockets: sockets, started: s.host.cfg.Now(), cmd: s.command(art)}
+	r.cmd.ExtraFiles = []*os.File{art.File, watch}
+	r.proc, err = startFromOwnThread(ctx, host.Config{
+		Name:         s.name,
+		Cmd:          r.cmd,
+		SocketDir:    sockets,
+		StartTimeout: s.host.cfg.Deadlines.Start,
+		Log:          slog.New(ringHandler{ring: s.log}),
+		Stderr:       &stderr{ring: s.log},
+	})
+	if err != nil {
+		r.release()
+		if words := s.log.lastWords(r.started); words != "" {
+			err = fmt.Errorf("%w (it wrote: %s)", err, words)
+		}
+		return nil, err
+	}
+	return r, nil
+}
+
+// command prepares picket-launch. The environment holds nothing of ours but the number of the lifeline.
+func (s *supervisor) command(art *client.Artifact) *exec.Cmd {
+	spec := launch.Spec{
+		Parent:   os.Getpid(),
+		Lifeline: lifelineFD,
+		Name:     s.assignment.Plugin,
+		Limits:   []launch.Limit{{Resource: launch.OpenFiles, Value: s.host.cfg.OpenFiles}},
+		Program:  fmt.Sprintf("/proc/self/fd/%d", bytesFD),
+	}
+	if art.Runtime == RuntimeWASM {
+		spec.Keep = []int{bytesFD}
+		spec.Name = "picket-wasm " + s.assignment.Plugin
+		spec.Program = filepath.Join(s.host.cfg.Helpers, "picket-wasm")
+		spec.Args = []string{"--guest-fd", strconv.Itoa(bytesFD), "--cache", s.host.guestCache()}
+	}
+	cmd := exec.Command(filepath.Join(s.host.cfg.Helpers, "picket-launch"), spec.CommandLine()...)
+	cmd.Env = []string{lifelineEnv + "=" + strconv.Itoa(lifelineFD)}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = ownGroup()
+	return cmd
+}
+
+// socketDir makes the folder for this start's socket, with a name as short as can be.
+func (s *supervisor) socketDir() (string, error) {
+	sum := fnv.New64a()
+	sum.Write([]byte(s.name))
+	dir := filepath.Join(s.host.runDir, fmt.Sprintf("%016x", sum.Sum64()))
+	if err := os.RemoveAll(dir); err != nil { // left over from a host that was killed
+		return "", fmt.Errorf("socket folder: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("socket folder: %w", err)
+	}
+	return dir, nil
+}
+
+// startFromOwnThread starts the process from a thread that ends only after it: the kernel sends the parent-death
+// signal when the thread that forked dies, not when the process does, and the Go runtime ends idle threads at will.
+func startFromOwnThread(ctx context.Context, cfg host.Config) (*host.Process, error) {
+	type result struct {
+		proc *host.Process
+		err  error
+	}
+	started := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		proc, err := host.Start(ctx, cfg)
+		started <- result{proc, err}
+		if err == nil {
+			<-proc.Exited()
+		}
+	}()
+	r := <-started
+	return r.proc, r.err
+}
+
+// configure checks that the process is what the descriptor says and gives it its instance.
+func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *client.Artifact, grants []sdk.Permission) error {
+	limit := s.host.cfg.Deadlines.Configure
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("did not accept its configuration within %s", limit))
+	defer cancel()
+	if err := checkIdentity(ctx, r, a.Plugin, art.Descriptor.Manifest.Kind); err != nil {
+		return causeOf(ctx, err)
+	}
+	state := filepath.Join(s.host.stateRoot(), "i-"+url.PathEscape(s.name))
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return &trouble{fmt.Errorf("state folder: %w", err)}
+	}
+	cfg := a.Config
+	if len(cfg) == 0 {
+		cfg = []byte("{}")
+	}
+	inst, err := r.proc.Configure(ctx, host.InstanceConfig{
+		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants, StateDir: state,
+	})
+	if err != nil {
+		return causeOf(ctx, err)
+	}
+	r.inst = inst
+	return nil
+}
+
+func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) error {
+	descriptions, err := r.proc.Describe(ctx)
+	if err != nil {
+		return fmt.Errorf("describe: %w", err)
+	}
+	for _, d := range descriptions {
+		if d.ID == id && d.Kind == kind {
+			return nil
+		}
+	}
+	return sdk.Errorf(sdk.Unsupported, "the program does not serve %s %s, though its release says so", kind, id)
+}
+
+// causeOf prefers our own reason for ending ctx over what the call made of it.
+func causeOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// --- the end of a run ---
+
+// fail kills the process for a reason that the epitaph repeats.
+func (r *run) fail(reason string) {
+	r.mu.Lock()
+	if r.failure == "" {
+		r.failure = reason
+	}
+	r.mu.Unlock()
+	killGroup(r.proc.PID())
+}
+
+// stop lets the process finish, or kills it when ctx ends.
+func (r *run) stop(ctx context.Context) {
+	if err := r.proc.Stop(ctx); err != nil || ctx.Err() != nil {
+		r.proc.Kill()
+	}
+}
+
+// release frees what belongs to the run once its process has ended or was never started.
+func (r *run) release() {
+	r.lifeline.Close()
+	if r.proc != nil {
+		killGroup(r.proc.PID()) // whatever the plugin may have started
+		<-r.proc.Exited()
+	}
+	os.RemoveAll(r.sockets)
+}
+
+// idle reports whether nobody waits for an answer of the plugin.
+func (r *run) idle() bool { return r.calls.Load() == 0 }
+
+// cpuTime is the exact total of a process that has ended.
+func (r *run) cpuTime() time.Duration {
+	if ps := r.cmd.ProcessState; ps != nil {
+		return ps.UserTime() + ps.SystemTime()
+	}
+	return 0
+}
+
+// epitaph says why the process ended, in words that fit after "it".
+func (r *run) epitaph(log *logRing) string {
+	r.mu.Lock()
+	failure := r.failure
+	r.mu.Unlock()
+	if failure != "" {
+		return failure
+	}
+	end := "ended"
+	if ps := r.cmd.ProcessState; ps != nil {
+		if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			end = "was killed by signal " + strconv.Itoa(int(ws.Signal())) + " (" + ws.Signal().String() + ")"
+		} else {
+			end = "exited with status " + strconv.Itoa(ps.ExitCode())
+		}
+	}
+	if words := log.lastWords(r.started); words != "" {
+		end += ": " + words
+	}
+	return end
+}

@@ -1,0 +1,181 @@
+package pluginhost
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	logLines   = 200  // kept per instance
+	logText    = 1024 // bytes kept of a line
+	logBurst   = 100  // lines at once
+	logPerSec  = 20   // and then this many a second
+	stderrLine = 64 << 10
+)
+
+// logRing keeps the last lines that an instance wrote. Lines over the rate are dropped and counted, so that a plugin
+// in a fit neither fills the host's log nor pushes out what led to it. Secrets of the assignment are blanked.
+type logRing struct {
+	now     func() time.Time
+	forward *slog.Logger // warnings and errors go to the host's log too
+
+	mu      sync.Mutex // guards all below
+	lines   [logLines]LogLine
+	written int
+	tokens  float64
+	filled  time.Time
+	dropped uint64
+	secrets *strings.Replacer
+}
+
+func newLogRing(now func() time.Time, forward *slog.Logger) *logRing {
+	return &logRing{now: now, forward: forward, tokens: logBurst, filled: now()}
+}
+
+// hide blanks these values in every later line. Very short ones are left: blanking "a" would blank the text.
+func (r *logRing) hide(secrets map[string]string) {
+	var pairs []string
+	for _, v := range secrets {
+		if len(v) >= 4 {
+			pairs = append(pairs, v, "[secret]")
+		}
+	}
+	r.mu.Lock()
+	r.secrets = strings.NewReplacer(pairs...)
+	r.mu.Unlock()
+}
+
+func (r *logRing) add(level slog.Level, text string) {
+	text, ok := r.keep(level, text)
+	if ok && level >= slog.LevelWarn {
+		r.forward.Log(context.Background(), level, text)
+	}
+}
+
+func (r *logRing) keep(level slog.Level, text string) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	r.tokens = min(logBurst, r.tokens+logPerSec*now.Sub(r.filled).Seconds())
+	r.filled = now
+	if r.tokens < 1 {
+		r.dropped++
+		return "", false
+	}
+	r.tokens--
+	if r.secrets != nil {
+		text = r.secrets.Replace(text)
+	}
+	if len(text) > logText {
+		text = text[:logText] + "…"
+	}
+	text = strings.ToValidUTF8(text, "�")
+	r.lines[r.written%logLines] = LogLine{Time: now, Level: strings.ToLower(level.String()), Text: text}
+	r.written++
+	return text, true
+}
+
+// tail returns up to n lines, the oldest first, and how many were dropped.
+func (r *logRing) tail(n int) ([]LogLine, uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n = min(n, r.written, logLines)
+	out := make([]LogLine, 0, n)
+	for i := r.written - n; i < r.written; i++ {
+		out = append(out, r.lines[i%logLines])
+	}
+	return out, r.dropped
+}
+
+// lastWords is what a process that died wrote to explain itself since it was started: a Go program's first line of a
+// panic, otherwise the last error.
+func (r *logRing) lastWords(since time.Time) string {
+	lines, _ := r.tail(logLines)
+	words := ""
+	for _, l := range lines {
+		if l.Time.Before(since) || l.Level != "error" {
+			continue
+		}
+		if strings.HasPrefix(l.Text, "panic: ") || strings.HasPrefix(l.Text, "fatal error: ") {
+			return l.Text
+		}
+		words = l.Text
+	}
+	return words
+}
+
+// ringHandler writes log records into the ring.
+type ringHandler struct {
+	ring  *logRing
+	attrs string // already rendered
+	group string
+}
+
+func (h ringHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h ringHandler) Handle(_ context.Context, rec slog.Record) error {
+	var b strings.Builder
+	b.WriteString(rec.Message)
+	b.WriteString(h.attrs)
+	rec.Attrs(func(a slog.Attr) bool {
+		h.render(&b, a)
+		return true
+	})
+	h.ring.add(rec.Level, b.String())
+	return nil
+}
+
+func (h ringHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	var b strings.Builder
+	b.WriteString(h.attrs)
+	for _, a := range attrs {
+		h.render(&b, a)
+	}
+	h.attrs = b.String()
+	return h
+}
+
+func (h ringHandler) WithGroup(name string) slog.Handler {
+	h.group += name + "."
+	return h
+}
+
+func (h ringHandler) render(b *strings.Builder, a slog.Attr) {
+	if a.Equal(slog.Attr{}) {
+		return
+	}
+	b.WriteString(" " + h.group + a.Key + "=" + a.Value.Resolve().String())
+}
+
+// stderr splits what a process writes there into lines of the ring, as errors: nothing else should be written there.
+type stderr struct {
+	ring *logRing
+	rest []byte
+}
+
+func (w *stderr) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(w.rest, []byte("\n"))
+		if !found {
+			break
+		}
+		w.line(line)
+		w.rest = rest
+	}
+	if len(w.rest) > stderrLine {
+		w.line(w.rest)
+		w.rest = nil
+	}
+	return len(p), nil
+}
+
+func (w *stderr) line(b []byte) {
+	if text := strings.TrimSpace(string(b)); text != "" {
+		w.ring.add(slog.LevelError, text)
+	}
+}

@@ -1,0 +1,439 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// supervisor owns one instance. Its goroutine walks through steps; each step returns the next one, nil ends it.
+type supervisor struct {
+	host *Host
+	name string
+	log  *logRing
+	acct account
+
+	ctx  context.Context // ends when the host no longer waits
+	kill context.CancelFunc
+	wake chan struct{} // something below changed
+
+	turn chan struct{} // holds a token while nobody calls the plugin
+
+	mu         sync.Mutex // guards all below
+	want       *Assignment
+	changed    bool // want differs from what was taken last
+	orders     order
+	state      Status // what status() builds on; Ledger and LogTail are filled in there
+	cur        *run   // nil while nothing can be called
+	generation uint64
+	waiting    []chan struct{} // closed at the next change of state
+
+	// Only the supervisor's goroutine touches these.
+	assignment Assignment
+	crashes    crashes
+	troubles   int // starts in a row that failed for no fault of the plugin
+}
+
+type step func() step
+
+// order is a set of requests from outside.
+type order uint8
+
+const (
+	orderRestart order = 1 << iota
+	orderRelease
+	orderRecheck
+)
+
+func newSupervisor(h *Host, a Assignment) *supervisor {
+	s := &supervisor{
+		host: h, name: a.Instance,
+		log:     newLogRing(h.cfg.Now, h.cfg.Log.With("instance", a.Instance, "plugin", a.Plugin)),
+		wake:    make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
+		crashes: crashes{window: h.cfg.CrashWindow},
+	}
+	s.turn <- struct{}{}
+	s.ctx, s.kill = context.WithCancel(context.Background())
+	s.state = Status{Instance: a.Instance, Plugin: a.Plugin, Version: a.Version, Runtime: a.Runtime, State: Staged, Since: h.cfg.Now()}
+	return s
+}
+
+func (s *supervisor) run() {
+	defer s.kill()
+	for next := step(s.start); next != nil; {
+		next = next()
+	}
+}
+
+// --- steps ---
+
+// start tries to bring the wanted assignment up.
+func (s *supervisor) start() step {
+	if !s.take() {
+		return s.leave
+	}
+	s.set(Starting, "")
+	r, err := s.launch()
+	var no *refusal
+	switch {
+	case err == nil:
+		return s.adopt(r)
+	case errors.Is(err, errInterrupted):
+		return s.start
+	case errors.As(err, &no):
+		return s.refuse(no.state, no)
+	case errors.As(err, new(*trouble)):
+		s.troubles++
+		return s.wait(s.troubles, err.Error())
+	}
+	return s.crashed("could not start: " + err.Error())
+}
+
+// refuse rests until something changes: the assignment, the registry, or the operator's mind.
+func (s *supervisor) refuse(state State, err error) step {
+	var no *registry.Refusal
+	s.mu.Lock()
+	if errors.As(err, &no) {
+		s.state.Refusal = no.Reason
+	}
+	s.mu.Unlock()
+	s.host.cfg.Log.Warn("plugin refused", "instance", s.name, "plugin", s.assignment.Plugin, "reason", err)
+	s.set(state, err.Error())
+	return s.hold
+}
+
+// adopt takes over a process that is up and configured.
+func (s *supervisor) adopt(r *run) step {
+	s.troubles = 0
+	s.acct.open(r.proc.PID())
+	s.mu.Lock()
+	s.cur = r
+	s.generation++
+	s.state.Restarts = int(s.generation - 1)
+	s.state.PID = r.proc.PID()
+	s.mu.Unlock()
+	s.set(Ready, "")
+	return func() step { return s.watch(r) }
+}
+
+// watch stays while the process runs.
+func (s *supervisor) watch(r *run) step {
+	tick := time.NewTicker(s.host.cfg.HealthEvery)
+	defer tick.Stop()
+	answers := make(chan error, 1)
+	asked := false
+	for {
+		select {
+		case <-r.proc.Exited():
+			return s.crashed(s.bury(r))
+		case <-s.wake:
+			if next := s.awoken(r); next != nil {
+				return next
+			}
+		case <-tick.C:
+			s.measure(r)
+			if !asked && r.idle() {
+				asked = true
+				go func() { answers <- s.askHealth(r) }()
+			}
+		case err := <-answers:
+			asked = false
+			s.healthIs(err)
+		}
+	}
+}
+
+// awoken returns the next step when the running process must go, else nil.
+func (s *supervisor) awoken(r *run) step {
+	changed, orders := s.pending(orderRecheck | orderRelease)
+	if changed || orders&orderRestart != 0 {
+		s.drain(r)
+		return s.start
+	}
+	if orders&orderRecheck != 0 {
+		if err := s.stillTrusted(); err != nil {
+			s.drain(r)
+			return s.refuse(Revoked, err)
+		}
+	}
+	return nil
+}
+
+// drain stops the process in order, or kills it when it takes too long.
+func (s *supervisor) drain(r *run) {
+	s.set(Draining, "")
+	s.mu.Lock()
+	s.cur = nil
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(s.ctx, s.host.cfg.Deadlines.Drain)
+	defer cancel()
+	r.stop(ctx)
+	s.bury(r)
+}
+
+// crashed decides between another try and quarantine.
+func (s *supervisor) crashed(reason string) step {
+	s.acct.crash()
+	n := s.crashes.add(s.host.cfg.Now())
+	s.host.cfg.Log.Warn("plugin crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason, "crashes", n)
+	if n >= s.host.cfg.MaxCrashes {
+		s.set(Quarantined, fmt.Sprintf("crashed %d times within %s; the last time it %s. It stays stopped until it is released or its settings change",
+			n, s.host.cfg.CrashWindow, reason))
+		return s.hold
+	}
+	return s.wait(n, reason)
+}
+
+// wait is the backoff after a failure.
+func (s *supervisor) wait(failures int, reason string) step {
+	delay := s.host.cfg.Backoff.delay(failures, s.host.cfg.Jitter())
+	s.set(Backoff, fmt.Sprintf("%s; next try in %s", reason, delay.Round(10*time.Millisecond)))
+	return func() step {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		for {
+			select {
+			case <-timer.C:
+				return s.start
+			case <-s.wake:
+				if changed, orders := s.pending(orderRelease | orderRecheck); changed || orders&orderRestart != 0 {
+					return s.start
+				}
+			}
+		}
+	}
+}
+
+// hold rests in a state that time does not cure.
+func (s *supervisor) hold() step {
+	for range s.wake {
+		changed, orders := s.pending(orderRecheck)
+		quarantined := s.status().State == Quarantined
+		switch {
+		case changed, quarantined && orders&orderRelease != 0:
+			s.crashes.forget()
+			return s.start
+		case !quarantined && orders&(orderRestart|orderRecheck) != 0:
+			return s.start
+		}
+	}
+	return nil
+}
+
+// leave ends the supervisor unless the instance was assigned again meanwhile.
+func (s *supervisor) leave() step {
+	if !s.host.farewell(s) {
+		return s.start
+	}
+	s.set(Stopped, "")
+	return nil
+}
+
+// --- what the steps use ---
+
+// take makes the wanted assignment the current one and forgets what was ordered before. It returns false when the
+// instance is no longer wanted.
+func (s *supervisor) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed, s.orders, s.state.Refusal = false, 0, ""
+	if s.want == nil {
+		return false
+	}
+	if s.state.Plugin != s.want.Plugin || s.state.Runtime != s.want.Runtime {
+		s.state.Kind, s.state.Digest = "", ""
+	}
+	s.assignment = *s.want
+	s.state.Plugin, s.state.Version, s.state.Runtime = s.want.Plugin, s.want.Version, s.want.Runtime
+	s.log.hide(s.assignment.Secrets)
+	return true
+}
+
+// pending tells what woke the supervisor and clears the orders in the mask; a restart outlives a look at it, because
+// only take may forget it.
+func (s *supervisor) pending(clear order) (changed bool, orders order) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	orders = s.orders
+	s.orders &^= clear
+	return s.changed, orders
+}
+
+// bury closes the books of a process that has ended and returns why it did.
+func (s *supervisor) bury(r *run) string {
+	s.mu.Lock()
+	s.cur = nil
+	s.state.PID = 0
+	s.mu.Unlock()
+	r.release()
+	s.acct.settle(r.cpuTime())
+	return r.epitaph(s.log)
+}
+
+func (s *supervisor) measure(r *run) {
+	pid := r.proc.PID()
+	if u, err := usageOf(pid); err == nil {
+		s.acct.use(pid, u)
+	}
+}
+
+func (s *supervisor) askHealth(r *run) error {
+	limit := s.host.cfg.Deadlines.Health
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	defer cancel()
+	err := r.inst.Health(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	// A call that came meanwhile explains the silence; its own deadline watches the plugin then.
+	if s.ctx.Err() == nil && r.idle() {
+		r.fail(fmt.Sprintf("did not answer a health check within %s", limit))
+	}
+	return ctx.Err()
+}
+
+// healthIs moves between ready and degraded. An unanswered check says nothing about the work.
+func (s *supervisor) healthIs(err error) {
+	state := s.status().State
+	switch {
+	case err == nil && state == Degraded:
+		s.set(Ready, "")
+	case err != nil && !errors.Is(err, context.DeadlineExceeded) && (state == Ready || state == Degraded):
+		s.set(Degraded, err.Error())
+	}
+}
+
+// set moves the state and tells everybody.
+func (s *supervisor) set(state State, reason string) {
+	s.mu.Lock()
+	if s.state.State != state {
+		s.state.Since = s.host.cfg.Now()
+	}
+	same := s.state.State == state && s.state.Reason == reason
+	s.state.State, s.state.Reason = state, reason
+	for _, w := range s.waiting {
+		close(w)
+	}
+	s.waiting = nil
+	s.mu.Unlock()
+	if !same {
+		s.host.cfg.Log.Debug("plugin state", "instance", s.name, "state", state, "reason", reason)
+		s.host.cfg.Events.Publish(s.status())
+	}
+}
+
+// --- from other goroutines ---
+
+// assign sets what is wanted; nil means that the instance should go.
+func (s *supervisor) assign(a *Assignment) {
+	s.mu.Lock()
+	if a == nil || s.want == nil || !s.want.same(*a) {
+		s.changed = true
+	}
+	s.want = a
+	changed := s.changed
+	s.mu.Unlock()
+	if changed {
+		s.signal()
+	}
+}
+
+func (s *supervisor) wanted() *Assignment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.want
+}
+
+func (s *supervisor) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it will look at everything when it wakes
+	}
+}
+
+func (s *supervisor) poke(o order) {
+	s.mu.Lock()
+	s.orders |= o
+	s.mu.Unlock()
+	s.signal()
+}
+
+// order passes a request on and waits for what comes of it.
+func (s *supervisor) order(ctx context.Context, o order) error {
+	s.mu.Lock()
+	s.orders |= o
+	generation := s.generation
+	s.mu.Unlock()
+	s.signal()
+	return s.await(ctx, func() (bool, error) {
+		if s.orders&o != 0 || s.state.State == Starting || s.state.State == Draining {
+			return false, nil // not taken yet, or under way
+		}
+		if s.generation == generation {
+			return true, s.problem()
+		}
+		return s.state.State.settled(), s.problem()
+	})
+}
+
+func (s *supervisor) awaitReady(ctx context.Context) error {
+	return s.await(ctx, func() (bool, error) { return s.state.State.settled(), s.problem() })
+}
+
+// await waits for changes of state until done, which runs under s.mu, says so.
+func (s *supervisor) await(ctx context.Context, done func() (bool, error)) error {
+	for {
+		s.mu.Lock()
+		ok, err := done()
+		if ok {
+			s.mu.Unlock()
+			return err
+		}
+		changed := make(chan struct{})
+		s.waiting = append(s.waiting, changed)
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", s.name, ctx.Err())
+		}
+	}
+}
+
+// problem turns a state that is not ready into an error; it runs under s.mu.
+func (s *supervisor) problem() error {
+	if s.state.State == Ready {
+		return nil
+	}
+	if s.state.Reason == "" {
+		return fmt.Errorf("%s is %s", s.name, s.state.State)
+	}
+	return fmt.Errorf("%s is %s: %s", s.name, s.state.State, s.state.Reason)
+}
+
+func (s *supervisor) status() Status {
+	s.mu.Lock()
+	st := s.state
+	r := s.cur
+	s.mu.Unlock()
+	if r != nil {
+		s.measure(r)
+	}
+	st.Permissions = slices.Clone(st.Permissions)
+	if st.Permissions == nil {
+		st.Permissions = []sdk.Permission{}
+	}
+	st.Ledger = s.acct.read()
+	st.LogTail, st.Ledger.LogDropped = s.log.tail(statusLines)
+	return st
+}
+
+// statusLines is how much of the log a status carries.
+const statusLines = 40
