@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// DefaultFile is where picketd looks for its configuration when it is told no other place.
+const DefaultFile = "/etc/picket/picketd.yaml"
+
+// Picketd is the server's configuration file. Flags win over it.
+type Picketd struct {
+	Listen    string    `yaml:"listen"`     // host:port; default 127.0.0.1:8080
+	Data      string    `yaml:"data"`       // folder of everything the server keeps; default /var/lib/picket
+	KeyFile   string    `yaml:"key_file"`   // of secrets at rest, outside the data folder; default DATA-keys/secret.key
+	PublicURL string    `yaml:"public_url"` // what agents and links use; default derived from Listen
+	Policy    string    `yaml:"policy"`     // the node's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
+	Log       Log       `yaml:"log"`
+	Telemetry Telemetry `yaml:"telemetry"`
+	Sessions  Sessions  `yaml:"sessions"`
+	Agents    Agents    `yaml:"agents"`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level string `yaml:"level"` // debug, info, warn or error; default info
+}
+
+// Telemetry bounds the store of samples.
+type Telemetry struct {
+	MemoryLimit Bytes    `yaml:"memory_limit"` // default 256MiB
+	Threads     int      `yaml:"threads"`      // default 2
+	Retention   Duration `yaml:"retention"`    // default 30d
+}
+
+// Sessions bounds how long people stay signed in.
+type Sessions struct {
+	Idle     Duration `yaml:"idle"`     // default 12h
+	Absolute Duration `yaml:"absolute"` // default 7d
+}
+
+// Agents says when an agent counts as late or offline.
+type Agents struct {
+	LateAfter Duration `yaml:"late_after"` // default 90s
+	LostAfter Duration `yaml:"lost_after"` // default 5m
+}
+
+// Default is the configuration of a server without a file.
+func Default() Picketd {
+	return Picketd{
+		Listen:    "127.0.0.1:8080",
+		Data:      "/var/lib/picket",
+		Log:       Log{Level: "info"},
+		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
+		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
+		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
+	}
+}
+
+// Load reads a configuration file over the defaults and checks it. Unknown keys are refused, because a misspelt one
+// would silently do nothing. A path of "" means DefaultFile, which may be absent.
+func Load(path string) (Picketd, error) {
+	named := path != ""
+	if !named {
+		path = DefaultFile
+	}
+	raw, err := os.ReadFile(path)
+	if !named && errors.Is(err, fs.ErrNotExist) {
+		return Default(), nil
+	}
+	if err != nil {
+		return Picketd{}, fmt.Errorf("read configuration: %w", err)
+	}
+	c, err := Parse(raw)
+	if err != nil {
+		return Picketd{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse reads the text of a configuration file over the defaults and checks it.
+func Parse(raw []byte) (Picketd, error) {
+	c := Default()
+	var anything any
+	if err := yaml.Unmarshal(raw, &anything); err == nil && anything == nil {
+		return c, nil // comments only; decoding nothing into a struct would clear it
+	}
+	if err := yaml.UnmarshalWithOptions(raw, &c, yaml.Strict()); err != nil {
+		return Picketd{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	return c, c.Validate()
+}
+
+// Validate says all that is wrong, each with the key to change.
+func (c Picketd) Validate() error {
+	var problems []error
+	wrong := func(key, format string, args ...any) {
+		problems = append(problems, fmt.Errorf(key+": "+format, args...))
+	}
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
+		wrong("listen", "%q is not host:port, for example 127.0.0.1:8080", c.Listen)
+	} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		wrong("listen", "port %q is not between 0 and 65535", port)
+	}
+	if c.Data == "" {
+		wrong("data", "must name a folder")
+	}
+	if c.KeyFile != "" && c.Data != "" && inside(c.KeyFile, c.Data) {
+		wrong("key_file", "%s lies inside the data folder %s; a copy of the folder would hold both lock and key", c.KeyFile, c.Data)
+	}
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			wrong("public_url", "%q is not a web address, for example https://picket.example.org", c.PublicURL)
+		}
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		wrong("log.level", "%q is not debug, info, warn or error", c.Log.Level)
+	}
+	if c.Telemetry.MemoryLimit < 64<<20 {
+		wrong("telemetry.memory_limit", "must be at least 64MiB")
+	}
+	if c.Telemetry.Threads < 1 || c.Telemetry.Threads > 256 {
+		wrong("telemetry.threads", "must be between 1 and 256")
+	}
+	if c.Telemetry.Retention < Duration(time.Hour) {
+		wrong("telemetry.retention", "must be at least 1h")
+	}
+	if c.Sessions.Idle < Duration(time.Minute) || c.Sessions.Absolute < c.Sessions.Idle {
+		wrong("sessions", "idle must be at least 1m, and absolute at least idle")
+	}
+	if c.Agents.LateAfter < Duration(time.Second) || c.Agents.LostAfter < c.Agents.LateAfter {
+		wrong("agents", "late_after must be at least 1s, and lost_after at least late_after")
+	}
+	return errors.Join(problems...)
+}
+
+// SecretKeyFile is where the key of secrets at rest lies: beside the data folder and not in it.
+func (c Picketd) SecretKeyFile() string {
+	if c.KeyFile != "" {
+		return c.KeyFile
+	}
+	return filepath.Join(filepath.Clean(c.Data)+"-keys", "secret.key")
+}
+
+func inside(path, dir string) bool {
+	p, err1 := filepath.Abs(path)
+	d, err2 := filepath.Abs(dir)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(d, p)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
