@@ -1,0 +1,12 @@
+// The parts of ECharts that we use, in a chunk of their own. Canvas only and no
+// tooltip component: nothing becomes HTML.
+import { LineChart } from 'echarts/charts'
+import { AxisPointerComponent, GridComponent } from 'echarts/components'
+import { connect, init, use } from 'echarts/core'
+import { CanvasRenderer } from 'echarts/renderers'
+
+use([LineChart, GridComponent, AxisPointerComponent, CanvasRenderer])
+connect('host')
+
+export { init }
+export type { EChartsType } from 'echarts/core'

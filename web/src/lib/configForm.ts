@@ -1,0 +1,166 @@
+// From a plugin's JSON Schema to the fields of a form, and from the form back to a configuration. The words of the
+// schema are those that sdk/config writes; anything else is edited as JSON text, so no configuration is out of reach.
+import type { JSONSchema } from '../api/types'
+
+export type FieldKind = 'text' | 'secret' | 'number' | 'integer' | 'switch' | 'choice' | 'list' | 'numbers' | 'group' | 'json'
+
+export interface Field {
+  /** Keys from the root. */
+  path: string[]
+  name: string
+  kind: FieldKind
+  doc: string
+  required: boolean
+  /** cidr, url, hostport, duration. */
+  format: string
+  choices: string[]
+  min?: number | string
+  max?: number | string
+  fallback?: unknown
+  fields: Field[]
+}
+
+export function fieldsOf(schema: JSONSchema | null | undefined, path: string[] = []): Field[] {
+  const entries = Object.entries(schema?.properties ?? {})
+  entries.sort(([, a], [, b]) => (a['x-order'] ?? 0) - (b['x-order'] ?? 0))
+  return entries.map(([name, s]) => fieldOf(name, s, [...path, name], schema?.required?.includes(name) ?? false))
+}
+
+function fieldOf(name: string, s: JSONSchema, path: string[], required: boolean): Field {
+  const kind = kindOf(s)
+  return {
+    path,
+    name,
+    kind,
+    required,
+    doc: s.description ?? '',
+    format: s['x-format'] ?? s.items?.['x-format'] ?? s.format ?? '',
+    choices: (s.enum ?? s.items?.enum ?? []).map(String),
+    min: s.minimum ?? s['x-min'],
+    max: s.maximum ?? s['x-max'],
+    fallback: s.default,
+    fields: kind === 'group' ? fieldsOf(s, path) : [],
+  }
+}
+
+function kindOf(s: JSONSchema): FieldKind {
+  if (s['x-secret'] || s.writeOnly) return 'secret'
+  if (s.enum) return 'choice'
+  switch (s.type) {
+    case 'boolean':
+      return 'switch'
+    case 'integer':
+      return 'integer'
+    case 'number':
+      return 'number'
+    case 'string':
+      return 'text'
+    case 'object':
+      return s.properties ? 'group' : 'json'
+    case 'array':
+      return s.items?.type === 'string' ? 'list' : s.items?.type === 'integer' || s.items?.type === 'number' ? 'numbers' : 'json'
+    default:
+      return 'json'
+  }
+}
+
+/** What the inputs hold, by path joined with dots: a number may be half typed, so it is text or number. */
+export type Values = Record<string, unknown>
+
+export const keyOf = (path: string[]): string => path.join('.')
+
+/** What the form shows at first: what is configured, else the defaults. */
+export function initialValues(fields: Field[], config: Record<string, unknown> = {}): Values {
+  const out: Values = {}
+  for (const f of fields) {
+    if (f.kind === 'group') {
+      Object.assign(out, initialValues(f.fields, asObject(config[f.name])))
+      continue
+    }
+    const value = f.kind === 'secret' ? undefined : (config[f.name] ?? f.fallback)
+    out[keyOf(f.path)] = value === undefined ? emptyOf(f.kind) : f.kind === 'json' ? JSON.stringify(value, null, 2) : f.kind === 'numbers' ? (value as unknown[]).map(String) : f.kind === 'choice' ? String(value) : value
+  }
+  return out
+}
+
+function emptyOf(kind: FieldKind): unknown {
+  return kind === 'switch' ? false : kind === 'list' || kind === 'numbers' ? [] : ''
+}
+
+export interface Submission {
+  config: Record<string, unknown>
+  secrets: Record<string, string>
+  /** Key of the field → what is wrong (a key of the catalogue). */
+  problems: Record<string, FormProblem>
+}
+
+export type FormProblem = 'required' | 'number' | 'integer' | 'min' | 'max' | 'json' | 'duration'
+
+/**
+ * Turns the inputs into a configuration. What is left empty is left out, so that the plugin's default holds; the
+ * server checks everything again. A secret that is left empty keeps its old value.
+ */
+export function submit(fields: Field[], values: Values, hasSecrets = false): Submission {
+  const out: Submission = { config: {}, secrets: {}, problems: {} }
+  for (const f of fields) {
+    const key = keyOf(f.path)
+    if (f.kind === 'group') {
+      const inner = submit(f.fields, values, hasSecrets)
+      if (Object.keys(inner.config).length > 0) out.config[f.name] = inner.config
+      Object.assign(out.secrets, inner.secrets)
+      Object.assign(out.problems, inner.problems)
+      continue
+    }
+    const value = values[key]
+    const empty = value === '' || value === undefined || value === null || (Array.isArray(value) && value.length === 0)
+    if (empty) {
+      if (f.required && !(f.kind === 'secret' && hasSecrets)) out.problems[key] = 'required'
+      // An emptied list is a choice of its own: without it the default would come back.
+      else if (Array.isArray(value) && Array.isArray(f.fallback) && f.fallback.length > 0) out.config[f.name] = []
+      continue
+    }
+    if (f.kind === 'secret') {
+      out.secrets[key] = String(value)
+      continue
+    }
+    const { read, problem } = readValue(f, value)
+    if (problem) out.problems[key] = problem
+    else out.config[f.name] = read
+  }
+  return out
+}
+
+function readValue(f: Field, value: unknown): { read?: unknown; problem?: FormProblem } {
+  switch (f.kind) {
+    case 'integer':
+    case 'number': {
+      const n = Number(value)
+      if (!Number.isFinite(n)) return { problem: 'number' }
+      if (f.kind === 'integer' && !Number.isInteger(n)) return { problem: 'integer' }
+      if (typeof f.min === 'number' && n < f.min) return { problem: 'min' }
+      if (typeof f.max === 'number' && n > f.max) return { problem: 'max' }
+      return { read: n }
+    }
+    case 'numbers': {
+      const numbers = (value as unknown[]).map(Number)
+      return numbers.every(Number.isFinite) ? { read: numbers } : { problem: 'number' }
+    }
+    case 'choice':
+      return { read: typeof f.fallback === 'number' ? Number(value) : value }
+    case 'json':
+      try {
+        return { read: JSON.parse(String(value)) }
+      } catch {
+        return { problem: 'json' }
+      }
+    case 'text':
+      if (f.format === 'duration' && !/^[-+]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$/.test(String(value))) return { problem: 'duration' }
+      return { read: value }
+    default:
+      return { read: value }
+  }
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
+}

@@ -1,0 +1,242 @@
+import { Button } from '@mantine/core'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link, useParams } from '@tanstack/react-router'
+import { useState, type ReactNode } from 'react'
+import { useTranslation } from 'react-i18next'
+import { alerts as act } from '../api/actions'
+import { alert, capture } from '../api/queries'
+import type { AlertDetail, Finding, FlowRef, Notice } from '../api/types'
+import { count, duration, frameFilter, number, ranges } from '../lib/format'
+import { Copy } from '../ui/Copy'
+import { Meter, SeverityMark, State } from '../ui/marks'
+import { Fact, Facts, Page, Panel } from '../ui/Page'
+import { Empty, Loaded, Problem } from '../ui/states'
+import { Techniques } from '../ui/Techniques'
+import { Ago, Time } from '../ui/Time'
+import ui from '../ui/ui.module.css'
+import css from './alert.module.css'
+import { between, wholePercent } from './words'
+
+export function AlertPage() {
+  const { id } = useParams({ from: '/inside/alerts/$id' })
+  const query = useQuery(alert(id))
+  return <Loaded query={query}>{(a) => <Detail alert={a} />}</Loaded>
+}
+
+function Detail({ alert: a }: { alert: AlertDetail }) {
+  const { t } = useTranslation()
+  const client = useQueryClient()
+  const change = useMutation({
+    mutationFn: (to: 'acknowledge' | 'resolve') => act[to](a.id),
+    onSuccess: () => Promise.all([client.invalidateQueries({ queryKey: ['alerts'] }), client.invalidateQueries({ queryKey: ['overview'] })]),
+  })
+  const findings = a.findings ?? []
+  const latest = findings.at(-1)
+  return (
+    <Page
+      title={a.title}
+      back={{ to: '/alerts', label: t('alerts.title') }}
+      lead={<span className="mono break">{between(a.src, a.dst)}</span>}
+      actions={
+        a.state === 'resolved' ? undefined : (
+          <>
+            {a.state === 'firing' && (
+              <Button variant="default" loading={change.isPending && change.variables === 'acknowledge'} onClick={() => change.mutate('acknowledge')}>
+                {t('alert.acknowledge')}
+              </Button>
+            )}
+            <Button loading={change.isPending && change.variables === 'resolve'} onClick={() => change.mutate('resolve')}>{t('alert.resolve')}</Button>
+          </>
+        )
+      }
+    >
+      {change.isError && <Problem error={change.error} />}
+      <div className={ui.columns}>
+        <div className={ui.stack}>
+          <Panel title={t('alert.what')}>
+            <div className={css.block}>
+              {latest && <p className={css.summary}>{latest.summary}</p>}
+              {a.rule_purpose && <p className="dim">{a.rule_purpose}</p>}
+            </div>
+            <div className={css.block}>
+              <h3>{t('alerts.techniques')}</h3>
+              <Techniques ids={a.techniques} long />
+            </div>
+          </Panel>
+          <Evidence alert={a} finding={latest} />
+          <Features finding={latest} />
+          {findings.length > 1 && <Findings findings={findings} />}
+        </div>
+        <div className={ui.stack}>
+          <Panel title={t('alert.judgement')}>
+            <Facts>
+              <Fact name={t('alerts.severity')}><SeverityMark severity={a.severity} /></Fact>
+              <Fact name={t('alerts.state')}><State of={a.state} /></Fact>
+              <Fact name={t('alerts.risk')}>
+                <span className="num">{a.risk} / 100</span>
+                <Meter value={a.risk} of={100} label={t('alerts.risk')} />
+              </Fact>
+              <Fact name={t('alert.confidence')}>
+                <span className="num">{wholePercent(a.confidence)}</span>
+                <Meter value={Math.round(a.confidence * 100)} of={100} label={t('alert.confidence')} />
+              </Fact>
+              <Fact name={t('alert.detector')}>
+                <Detector id={a.detector} /> · <span className="mono">{a.rule}</span>
+              </Fact>
+              <Fact name={t('alert.first')}><Time at={a.first_seen} /></Fact>
+              <Fact name={t('alert.last')}><Time at={a.last_seen} /></Fact>
+              <Fact name={t('alerts.count')}>{t('alert.seen', { count: a.count })}</Fact>
+              {a.capture_id && <Fact name={t('alert.capture')}><CaptureName id={a.capture_id} /></Fact>}
+            </Facts>
+          </Panel>
+          <Panel title={t('alert.falsePositives')}>
+            {a.false_positives?.length
+              ? <ul className={css.list}>{a.false_positives.map((text) => <li key={text}>{text}</li>)}</ul>
+              : <p className="dim">{t('alert.noFalsePositives')}</p>}
+          </Panel>
+          <Notices notices={a.notices ?? []} />
+        </div>
+      </div>
+    </Page>
+  )
+}
+
+function Detector({ id }: { id: string }) {
+  const [ns, name] = id.split('/')
+  return ns && name ? <Link to="/plugins/$ns/$name" params={{ ns, name }}>{id}</Link> : <span>{id}</span>
+}
+
+function CaptureName({ id }: { id: string }) {
+  const { data } = useQuery(capture(id))
+  return <Link to="/captures/$id" params={{ id }} className="break">{data?.name ?? id}</Link>
+}
+
+const flowsShown = 12
+
+function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding }) {
+  const { t } = useTranslation()
+  const [all, setAll] = useState(false)
+  const packets = a.evidence?.packets?.length ? a.evidence.packets : (finding?.packets ?? [])
+  const flows = a.evidence?.flows?.length ? a.evidence.flows : (finding?.flows ?? [])
+  return (
+    <Panel title={t('alert.evidence')} hint={t('alert.evidenceHint', { packets: count(packets.length), flows: count(flows.length) })} flush>
+      <div className={ui.panelBody}>
+        {packets.length === 0 ? <p className="dim">{t('alert.noPackets')}</p> : (
+          <div className={css.block}>
+            <h3>{t('alert.packets')}</h3>
+            <p className={css.packets} tabIndex={0} role="region" aria-label={t('alert.packets')}>{ranges(packets)}</p>
+            <span className="dim">{t('alert.filter')}</span>
+            <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} />
+          </div>
+        )}
+      </div>
+      {flows.length > 0 && (
+        <>
+          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} />
+          {!all && flows.length > flowsShown && (
+            <div className={ui.more}>
+              <Button variant="default" size="xs" onClick={() => setAll(true)}>{t('alert.allFlows', { count: flows.length })}</Button>
+            </div>
+          )}
+        </>
+      )}
+    </Panel>
+  )
+}
+
+function FlowTable({ flows }: { flows: FlowRef[] }) {
+  const { t } = useTranslation()
+  return (
+    <div className={ui.tableWrap} tabIndex={0} role="region" aria-label={t('alert.flows')}>
+      <table className={ui.table}>
+        <caption className="visually-hidden">{t('alert.flows')}</caption>
+        <thead>
+          <tr>
+            <th scope="col" className={ui.right}>{t('flow.id')}</th>
+            <th scope="col">{t('flow.proto')}</th>
+            <th scope="col">{t('flow.src')}</th>
+            <th scope="col">{t('flow.dst')}</th>
+            <th scope="col">{t('flow.community')}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {flows.map((f) => (
+            <tr key={f.id}>
+              <td className={`${ui.right} num`}>{f.id}</td>
+              <td>{f.proto}</td>
+              <td className="mono">{f.src}</td>
+              <td className="mono">{f.dst}</td>
+              <td className="mono">{f.community_id}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function Features({ finding }: { finding?: Finding }) {
+  const { t } = useTranslation()
+  const features = Object.entries(finding?.features ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
+  if (features.length === 0) return null
+  return (
+    <Panel title={t('alert.features')} hint={t('alert.featuresHint')}>
+      <Facts>
+        {features.map(([name, value]) => (
+          <Fact key={name} name={name}><span className="num">{featureValue(name, value)}</span></Fact>
+        ))}
+      </Facts>
+    </Panel>
+  )
+}
+
+/** The unit of a feature is the end of its name, by convention. */
+function featureValue(name: string, value: number): ReactNode {
+  return name.endsWith('_seconds') && value >= 0 ? duration(value) : number(value)
+}
+
+function Findings({ findings }: { findings: Finding[] }) {
+  const { t } = useTranslation()
+  return (
+    <Panel title={t('alert.findings')} hint={t('alert.findingsHint', { count: findings.length })} flush>
+      <ul>
+        {[...findings].reverse().map((f) => (
+          <li key={f.id} className={css.notice}>
+            <div className={css.noticeHead}>
+              <SeverityMark severity={f.severity} />
+              <span className={css.sub}><Time at={f.start} /> – <Time at={f.end} /></span>
+            </div>
+            <span className="break">{f.summary}</span>
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  )
+}
+
+function Notices({ notices }: { notices: Notice[] }) {
+  const { t } = useTranslation()
+  return (
+    <Panel title={t('alert.notices')} flush>
+      {notices.length === 0 ? (
+        <Empty title={t('alert.noNotices')} action={<Link to="/plugins" search={{ kind: 'notifier' }}>{t('alert.getTold')}</Link>}>{t('alert.noNoticesText')}</Empty>
+      ) : (
+        <ul>
+          {notices.map((n) => (
+            <li key={n.id} className={css.notice}>
+              <div className={css.noticeHead}>
+                <span>{n.notifier}</span>
+                <State of={n.state} />
+              </div>
+              <span className={css.sub}>
+                {t('alert.attempts', { count: n.attempts })} · <Ago at={n.time} />
+                {n.receipt?.foreign_id && <> · {n.receipt.foreign_id}</>}
+              </span>
+              {n.last_error && n.state !== 'delivered' && <span className={css.sub}>{n.last_error}</span>}
+            </li>
+          ))}
+        </ul>
+      )}
+    </Panel>
+  )
+}

@@ -1,0 +1,81 @@
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import { useParams } from '@tanstack/react-router'
+import { useTranslation } from 'react-i18next'
+import { alerts, capture } from '../api/queries'
+import type { Capture } from '../api/types'
+import { bytes, count, duration } from '../lib/format'
+import { Fact, Facts, Page, Panel } from '../ui/Page'
+import { Empty, Loaded, LoadedList } from '../ui/states'
+import { Time } from '../ui/Time'
+import ui from '../ui/ui.module.css'
+import { AlertTable } from './Alerts'
+import { CaptureProgress } from './Captures'
+import css from './captures.module.css'
+
+export function CapturePage() {
+  const { id } = useParams({ from: '/inside/captures/$id' })
+  const query = useQuery({
+    ...capture(id),
+    // The live channel tells when it is done; the bar should move before that.
+    refetchInterval: (q) => (q.state.data?.state === 'queued' || q.state.data?.state === 'running' ? 1000 : false),
+  })
+  return <Loaded query={query}>{(c) => <Detail capture={c} />}</Loaded>
+}
+
+function Detail({ capture: c }: { capture: Capture }) {
+  const { t } = useTranslation()
+  const found = useInfiniteQuery(alerts({ capture: c.id }))
+  return (
+    <Page title={c.name} back={{ to: '/captures', label: t('captures.title') }} lead={<CaptureProgress capture={c} />}>
+      {c.error && (
+        <div className={ui.error} role="alert">
+          <strong>{t('capture.failed')}</strong>
+          <span className="break">{c.error}</span>
+          <span className="dim">{t('capture.failedNext')}</span>
+        </div>
+      )}
+      {c.skipped && (
+        <div className={ui.error}>
+          <strong>{t('capture.partial')}</strong>
+          <span className="break">{c.skipped}</span>
+        </div>
+      )}
+      <Panel title={t('capture.counts')}>
+        <dl className={css.counts}>
+          <div><dt>{t('captures.packets')}</dt><dd>{count(c.packets)}</dd></div>
+          <div><dt>{t('capture.traffic')}</dt><dd>{bytes(c.bytes)}</dd></div>
+          <div><dt>{t('captures.flows')}</dt><dd>{count(c.flows)}</dd></div>
+          <div><dt>{t('capture.span')}</dt><dd>{span(c)}</dd></div>
+          <div><dt>{t('captures.findings')}</dt><dd>{c.state === 'done' ? count(c.findings) : '–'}</dd></div>
+        </dl>
+      </Panel>
+      <Panel title={t('capture.alerts')} flush>
+        <LoadedList
+          query={found}
+          empty={
+            c.state === 'done' ? <Empty title={t('capture.clean')}>{t('capture.cleanText')}</Empty>
+            : c.state === 'failed' ? <Empty title={t('capture.unread')} />
+            : <Empty title={t('capture.wait')}>{t('capture.waitText')}</Empty>
+          }
+        >
+          {(items) => <AlertTable items={items} />}
+        </LoadedList>
+      </Panel>
+      <Panel title={t('capture.file')}>
+        <Facts>
+          <Fact name={t('capture.size')}>{bytes(c.size)}</Fact>
+          <Fact name="SHA-256"><span className="mono">{c.sha256}</span></Fact>
+          <Fact name={t('capture.first')}><Time at={c.first_packet} /></Fact>
+          <Fact name={t('capture.last')}><Time at={c.last_packet} /></Fact>
+          <Fact name={t('captures.added')}><Time at={c.created} /></Fact>
+        </Facts>
+      </Panel>
+    </Page>
+  )
+}
+
+function span(c: Capture): string {
+  if (!c.first_packet || !c.last_packet || c.first_packet.startsWith('0001-')) return '–'
+  const seconds = (Date.parse(c.last_packet) - Date.parse(c.first_packet)) / 1000
+  return seconds >= 0 ? duration(seconds) : '–'
+}

@@ -1,0 +1,63 @@
+import { useQuery } from '@tanstack/react-query'
+import { useParams } from '@tanstack/react-router'
+import { useTranslation } from 'react-i18next'
+import { device } from '../api/queries'
+import type { Device } from '../api/types'
+import { Fact, Facts, Page, Panel } from '../ui/Page'
+import { Empty, Loaded } from '../ui/states'
+import { Time } from '../ui/Time'
+import ui from '../ui/ui.module.css'
+import { deviceName } from './Devices'
+import { wholePercent } from './words'
+
+export function DevicePage() {
+  const { id } = useParams({ from: '/inside/devices/$id' })
+  const query = useQuery(device(id))
+  return <Loaded query={query}>{(d) => <Detail device={d} />}</Loaded>
+}
+
+function Detail({ device: d }: { device: Device }) {
+  const { t } = useTranslation()
+  const facts = Object.entries(d.facts ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
+  return (
+    <Page title={deviceName(d)} back={{ to: '/devices', label: t('devices.title') }} lead={d.vendor}>
+      <Panel title={t('device.identity')}>
+        <Facts>
+          <Fact name={t('devices.ips')}><span className="mono">{d.ips?.join(', ') || '–'}</span></Fact>
+          <Fact name={t('devices.macs')}><span className="mono">{d.macs?.join(', ') || '–'}</span></Fact>
+          <Fact name={t('devices.hostnames')}>{d.hostnames?.join(', ') || '–'}</Fact>
+          <Fact name={t('devices.sources')}>{d.sources?.join(', ') || '–'}</Fact>
+          <Fact name={t('devices.first')}><Time at={d.first_seen} /></Fact>
+          <Fact name={t('devices.last')}><Time at={d.last_seen} /></Fact>
+        </Facts>
+      </Panel>
+      <Panel title={t('device.facts')} hint={t('device.factsHint')} flush>
+        {facts.length === 0 ? <Empty title={t('device.noFacts')} /> : (
+          <table className={ui.table}>
+            <caption className="visually-hidden">{t('device.facts')}</caption>
+            <thead>
+              <tr>
+                <th scope="col">{t('device.fact')}</th>
+                <th scope="col">{t('device.value')}</th>
+                <th scope="col" className={ui.medium}>{t('device.source')}</th>
+                <th scope="col" className={ui.right}>{t('device.confidence')}</th>
+                <th scope="col" className={ui.medium}>{t('device.time')}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {facts.map(([name, f]) => (
+                <tr key={name}>
+                  <th scope="row">{name}</th>
+                  <td className="break">{f.value}</td>
+                  <td className={ui.medium}>{f.source}</td>
+                  <td className={`${ui.right} num`}>{wholePercent(f.confidence)}</td>
+                  <td className={ui.medium}><Time at={f.time} /></td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        )}
+      </Panel>
+    </Page>
+  )
+}

@@ -1,0 +1,125 @@
+// Enabling a plugin: where, with which settings, and what it may do. The settings are also the allow list: a
+// permission that refers to a field grants what stands in that field, and nothing more.
+import { Button, Checkbox, Group, Modal, NativeSelect, TextInput } from '@mantine/core'
+import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query'
+import { useMemo, useState, type FormEvent } from 'react'
+import { useTranslation } from 'react-i18next'
+import { plugins as act } from '../api/actions'
+import { ApiError } from '../api/http'
+import { agents } from '../api/queries'
+import type { Plugin } from '../api/types'
+import { fieldsOf, initialValues, keyOf, submit, type FormProblem } from '../lib/configForm'
+import { useTell } from '../ui/confirm'
+import { ConfigFields } from '../ui/ConfigFields'
+import { Problem } from '../ui/states'
+import { PermissionText } from './Plugin'
+import css from './plugins.module.css'
+
+interface Props {
+  plugin: Plugin
+  opened: boolean
+  onClose: () => void
+}
+
+/** Detectors judge what the server reads; notifiers tell for the server. Measuring happens on the machines. */
+const home = { collector: 'agents', discovery: 'agents', detector: 'server', notifier: 'server' } as const
+
+export function EnableDialog({ plugin: p, opened, onClose }: Props) {
+  const { t } = useTranslation()
+  return (
+    <Modal opened={opened} onClose={onClose} size="lg" title={t('enable.title', { name: p.title || p.id })} closeButtonProps={{ 'aria-label': t('close') }}>
+      {opened && <EnableForm plugin={p} onClose={onClose} />}
+    </Modal>
+  )
+}
+
+function EnableForm({ plugin: p, onClose }: Omit<Props, 'opened'>) {
+  const { t } = useTranslation()
+  const client = useQueryClient()
+  const tell = useTell()
+  const existing = p.instances?.[0]
+  const fields = useMemo(() => fieldsOf(p.config_schema), [p.config_schema])
+  const [values, setValues] = useState(() => initialValues(fields, existing?.config))
+  const [problems, setProblems] = useState<Record<string, FormProblem>>({})
+  const [node, setNode] = useState<string>(home[p.kind])
+  const [runtime, setRuntime] = useState<string | null>(existing?.runtime || p.runtimes?.[0] || null)
+  const [interval, setInterval] = useState('')
+  const asked = p.permissions ?? []
+  const [granted, setGranted] = useState<boolean[]>(() => asked.map(() => false))
+  const [refused, setRefused] = useState(false)
+  const machines = useInfiniteQuery(agents)
+
+  const enable = useMutation({
+    mutationFn: (wish: Parameters<typeof act.enable>[1]) => act.enable(p.id, wish),
+    onSuccess: async () => {
+      tell.done(t('enable.done', { name: p.title || p.id }))
+      onClose()
+      await Promise.all([client.invalidateQueries({ queryKey: ['plugins'] }), client.invalidateQueries({ queryKey: ['overview'] })])
+    },
+  })
+
+  const send = (event: FormEvent) => {
+    event.preventDefault()
+    const made = submit(fields, values, existing !== undefined)
+    const missing = asked.some((perm, i) => !perm.optional && !granted[i])
+    setProblems(made.problems)
+    setRefused(missing)
+    if (missing || Object.keys(made.problems).length > 0) return
+    const all = granted.every(Boolean)
+    enable.mutate({
+      node,
+      runtime: runtime ?? undefined,
+      interval: interval.trim() || undefined,
+      config: made.config,
+      secrets: made.secrets,
+      grants: all ? 'all' : asked.filter((_, i) => granted[i]).map((perm) => perm.cap),
+    })
+  }
+
+  const nodes = [
+    { value: 'agents', label: t('enable.agents') },
+    ...(machines.data ?? []).map((m) => ({ value: m.id, label: m.name })),
+  ]
+  const recurring = p.kind === 'collector' || p.kind === 'discovery'
+  const fromServer = enable.error instanceof ApiError ? serverProblems(enable.error) : {}
+  return (
+    <form onSubmit={send} className={css.form} noValidate>
+      <div className={css.row}>
+        {recurring && <NativeSelect label={t('enable.where')} data={nodes} value={node} onChange={(e) => setNode(e.currentTarget.value)} />}
+        {p.runtimes?.length > 1 && (
+          <NativeSelect label={t('plugins.runtime')} value={runtime ?? ''} onChange={(e) => setRuntime(e.currentTarget.value)}
+            data={p.runtimes.map((r) => ({ value: r, label: t(`enable.runtimes.${r}` as 'enable.runtimes.process', { defaultValue: r }) }))} />
+        )}
+        {recurring && <TextInput label={t('enable.interval')} placeholder={t('enable.intervalDefault')} value={interval} onChange={(e) => setInterval(e.currentTarget.value)} />}
+      </div>
+      {fields.length > 0 && (
+        <ConfigFields fields={fields} values={values} problems={problems} fromServer={fromServer} stored={existing !== undefined}
+          onChange={(path, value) => setValues((v) => ({ ...v, [keyOf(path)]: value }))} />
+      )}
+      <fieldset className={css.group}>
+        <legend>{t('enable.may')}</legend>
+        {asked.length === 0 && <p className="dim">{t('plugin.noPermissions')}</p>}
+        {asked.map((perm, i) => (
+          <Checkbox key={i} checked={granted[i] ?? false}
+            onChange={(e) => {
+              const on = e.currentTarget.checked
+              setGranted((g) => g.map((old, n) => (n === i ? on : old)))
+            }}
+            error={refused && !perm.optional && !granted[i] ? t('enable.needed') : undefined}
+            label={<span className={css.stack}><PermissionText permission={perm} />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
+        ))}
+        {asked.length > 0 && <p className="dim">{t('enable.ceiling')}</p>}
+      </fieldset>
+      {enable.isError && <Problem error={enable.error} />}
+      <Group justify="flex-end" gap="xs">
+        <Button variant="default" onClick={onClose}>{t('cancel')}</Button>
+        <Button type="submit" loading={enable.isPending}>{existing ? t('enable.save') : t('plugin.enable')}</Button>
+      </Group>
+    </form>
+  )
+}
+
+/** Problems of the server by the key of the field: "body.config.tls.verify" belongs to "tls.verify". */
+function serverProblems(error: ApiError): Record<string, string> {
+  return Object.fromEntries(error.fields.map((f) => [f.path.replace(/^body\./, '').replace(/^(config|secrets)\.?/, ''), f.message]))
+}

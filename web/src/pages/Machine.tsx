@@ -1,0 +1,163 @@
+import { Button, SegmentedControl } from '@mantine/core'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link, useParams } from '@tanstack/react-router'
+import { useState } from 'react'
+import { useTranslation } from 'react-i18next'
+import { agents as act } from '../api/actions'
+import { agent, agentCommands } from '../api/queries'
+import type { Agent, PluginInstance } from '../api/types'
+import { useMay } from '../api/useMay'
+import { Filesystems } from '../charts/Filesystems'
+import { HostCharts } from '../charts/HostCharts'
+import { bytes, count, duration } from '../lib/format'
+import { useTell } from '../ui/confirm'
+import { State } from '../ui/marks'
+import { Fact, Facts, Page, Panel } from '../ui/Page'
+import { Empty, Loaded } from '../ui/states'
+import { Ago, Time } from '../ui/Time'
+import ui from '../ui/ui.module.css'
+import { ranges } from './Overview'
+
+export function MachinePage() {
+  const { id } = useParams({ from: '/inside/machines/$id' })
+  const query = useQuery(agent(id))
+  return <Loaded query={query}>{(a) => <Detail agent={a} />}</Loaded>
+}
+
+function Detail({ agent: a }: { agent: Agent }) {
+  const { t } = useTranslation()
+  const can = useMay()
+  const order = useOrder(a.id)
+  const [range, setRange] = useState<string>('1h')
+  const seconds = ranges.find(([name]) => name === range)?.[1] ?? 3600
+  return (
+    <Page
+      title={a.name}
+      back={{ to: '/machines', label: t('machines.title') }}
+      lead={<State of={a.state} />}
+      actions={can('operate') && <Button variant="default" loading={order.busy} onClick={() => order.send('collect-now')}>{t('machine.collect')}</Button>}
+    >
+      <Panel title={t('machine.load')} actions={<SegmentedControl aria-label={t('overview.range')} size="xs" value={range} onChange={setRange} data={ranges.map(([name]) => name)} />}>
+        <HostCharts agent={a.id} rangeSeconds={seconds} />
+      </Panel>
+      <div className={ui.columns}>
+        <div className={ui.stack}>
+          <Panel title={t('machines.plugins')} flush>
+            <Running agent={a} restart={can('operate') ? (i) => order.send('restart-plugin', { instance: i.instance }) : undefined} />
+          </Panel>
+          <Commands id={a.id} />
+        </div>
+        <div className={ui.stack}>
+          <Filesystems agent={a.id} />
+          <Panel title={t('machine.facts')}>
+            <Facts>
+              <Fact name={t('machines.system')}>{a.os}/{a.arch}</Fact>
+              <Fact name={t('machines.version')}>{a.version}</Fact>
+              {a.address && <Fact name={t('machine.address')}><span className="mono">{a.address}</span></Fact>}
+              <Fact name={t('machines.seen')}><Ago at={a.last_seen} /></Fact>
+              <Fact name={t('machine.enrolled')}><Time at={a.enrolled_at} /></Fact>
+              {a.queue && <Fact name={t('machine.queue')}>{t('machine.queued', { depth: count(a.queue.depth), size: bytes(a.queue.bytes) })}{a.queue.dropped > 0 && <> · {t('machine.dropped', { dropped: count(a.queue.dropped) })}</>}</Fact>}
+              {Object.entries(a.labels ?? {}).map(([k, v]) => <Fact key={k} name={k}>{v}</Fact>)}
+            </Facts>
+          </Panel>
+        </div>
+      </div>
+    </Page>
+  )
+}
+
+function useOrder(id: string) {
+  const { t } = useTranslation()
+  const client = useQueryClient()
+  const tell = useTell()
+  const [busy, setBusy] = useState(false)
+  const send = (type: 'collect-now' | 'restart-plugin', args: Record<string, string> = {}) => {
+    setBusy(true)
+    act
+      .command(id, type, args)
+      .then(() => tell.done(t('machine.ordered')), tell.failed)
+      .finally(() => {
+        setBusy(false)
+        void client.invalidateQueries({ queryKey: ['agents'] })
+      })
+  }
+  return { busy, send }
+}
+
+function Running({ agent: a, restart }: { agent: Agent; restart?: (i: PluginInstance) => void }) {
+  const { t } = useTranslation()
+  const running = a.plugins ?? []
+  if (running.length === 0) return <Empty title={t('machine.noPlugins')} action={<Link to="/plugins">{t('nav.plugins')}</Link>}>{t('machine.noPluginsText')}</Empty>
+  return (
+    <table className={ui.table}>
+      <caption className="visually-hidden">{t('machines.plugins')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{t('plugins.plugin')}</th>
+          <th scope="col">{t('plugins.state')}</th>
+          <th scope="col" className={`${ui.medium} ${ui.right}`}>{t('plugins.cpu')}</th>
+          <th scope="col" className={`${ui.medium} ${ui.right}`}>{t('plugins.memory')}</th>
+          <th scope="col" className={`${ui.wide} ${ui.right}`}>{t('plugins.restarts')}</th>
+          {restart && <th scope="col"><span className="visually-hidden">{t('machine.orders')}</span></th>}
+        </tr>
+      </thead>
+      <tbody>
+        {running.map((i) => {
+          const [ns = '', name = ''] = (i.plugin ?? '').split('/')
+          return (
+            <tr key={i.instance} className={ui.row}>
+              <td>
+                {ns && name ? <Link to="/plugins/$ns/$name" params={{ ns, name }} className={ui.main}>{i.plugin}</Link> : i.plugin || i.instance}
+                <div className={ui.sub}>{i.runtime}{i.reason && i.state !== 'ready' && <> · {i.reason}</>}</div>
+              </td>
+              <td><State of={i.state} /></td>
+              <td className={`${ui.medium} ${ui.right} num`}>{duration(i.ledger?.cpu_seconds ?? 0)}</td>
+              <td className={`${ui.medium} ${ui.right} num`}>{i.ledger?.memory_bytes ? bytes(i.ledger.memory_bytes) : '–'}</td>
+              <td className={`${ui.wide} ${ui.right} num`}>{i.restarts}</td>
+              {restart && <td className={ui.right}><Button size="compact-xs" variant="default" onClick={() => restart(i)} aria-label={t('machine.restartOne', { name: i.plugin || i.instance })}>{t('plugin.restart')}</Button></td>}
+            </tr>
+          )
+        })}
+      </tbody>
+    </table>
+  )
+}
+
+function Commands({ id }: { id: string }) {
+  const { t } = useTranslation()
+  const query = useQuery(agentCommands(id))
+  return (
+    <Panel title={t('machine.commands')} hint={t('machine.commandsHint')} flush>
+      <Loaded query={query}>
+        {({ items }) =>
+          items.length === 0 ? <Empty title={t('machine.noCommands')} /> : (
+            <table className={ui.table}>
+              <caption className="visually-hidden">{t('machine.commands')}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t('machine.order')}</th>
+                  <th scope="col">{t('machines.state')}</th>
+                  <th scope="col" className={ui.medium}>{t('machine.by')}</th>
+                  <th scope="col">{t('machine.issued')}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {items.map((c) => (
+                  <tr key={c.id}>
+                    <td>
+                      <span className="mono">{c.type}</span>
+                      {c.output && <div className={ui.sub}>{c.output}{c.output_truncated && '…'}</div>}
+                    </td>
+                    <td><State of={c.state} /></td>
+                    <td className={ui.medium}>{c.created_by}</td>
+                    <td><Ago at={c.issued} /></td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )
+        }
+      </Loaded>
+    </Panel>
+  )
+}

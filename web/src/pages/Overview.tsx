@@ -1,0 +1,170 @@
+import { NativeSelect, SegmentedControl } from '@mantine/core'
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
+import { useState } from 'react'
+import { useTranslation } from 'react-i18next'
+import { agents, alerts, overview } from '../api/queries'
+import { severities, type Agent, type Overview, type Step, type StepID } from '../api/types'
+import { useMay } from '../api/useMay'
+import { HostCharts } from '../charts/HostCharts'
+import { Page, Panel } from '../ui/Page'
+import { SeverityMark } from '../ui/marks'
+import { Empty, Loaded, LoadedList } from '../ui/states'
+import { Ago } from '../ui/Time'
+import css from './overview.module.css'
+import { between } from './words'
+
+export const ranges = [
+  ['15m', 900],
+  ['1h', 3600],
+  ['6h', 6 * 3600],
+  ['24h', 86400],
+  ['7d', 7 * 86400],
+] as const
+
+export function OverviewPage() {
+  const { t } = useTranslation()
+  const can = useMay()
+  const query = useQuery(overview)
+  return (
+    <Page title={t('overview.title')}>
+      <Loaded query={query} rows={3}>
+        {(data) => (
+          <>
+            <Figures data={data} />
+            {can('watch') && (
+              <div className={css.layout}>
+                <div className={css.side}>
+                  <OpenAlerts />
+                  <NextSteps steps={data.steps ?? []} />
+                </div>
+                <div className={css.host}>
+                  <Hosts />
+                </div>
+              </div>
+            )}
+          </>
+        )}
+      </Loaded>
+    </Page>
+  )
+}
+
+function Figures({ data }: { data: Overview }) {
+  const { t } = useTranslation()
+  const open = severities.reduce((sum, s) => sum + (data.alerts?.[s] ?? 0), 0)
+  const present = [...severities].reverse().filter((s) => (data.alerts?.[s] ?? 0) > 0)
+  return (
+    <section className={css.strip} aria-label={t('overview.figures')}>
+      <Link to="/alerts" className={css.figure}>
+        <span>{t('overview.openAlerts')}</span>
+        <b>{open}</b>
+        {present.length === 0 ? <small>{t('overview.quiet')}</small> : (
+          <span className={css.tally}>
+            {present.map((s) => <span key={s}>{data.alerts[s]} <SeverityMark severity={s} /></span>)}
+          </span>
+        )}
+      </Link>
+      <Link to="/machines" className={css.figure}>
+        <span>{t('overview.machines')}</span>
+        <b>{data.agents.online}</b>
+        <small>{t('overview.ofOnline', { total: data.agents.total })}</small>
+      </Link>
+      <Link to="/plugins" className={css.figure}>
+        <span>{t('overview.plugins')}</span>
+        <b>{data.plugins.ready}</b>
+        <small>{t('overview.ofReady', { total: data.plugins.total })}</small>
+      </Link>
+      <Link to="/devices" className={css.figure}>
+        <span>{t('overview.devices')}</span>
+        <b>{data.devices}</b>
+        <small>{data.devices === 0 ? t('overview.noDevices') : t('overview.knownDevices')}</small>
+      </Link>
+    </section>
+  )
+}
+
+function OpenAlerts() {
+  const { t } = useTranslation()
+  const query = useInfiniteQuery(alerts({ state: 'firing' }))
+  return (
+    <Panel title={t('overview.openAlerts')} hint={<Link to="/alerts">{t('overview.allAlerts')}</Link>} flush>
+      <LoadedList query={query} empty={<Empty title={t('overview.noAlerts')}>{t('overview.noAlertsText')}</Empty>}>
+        {(items) => (
+          <ul className={css.alerts}>
+            {items.slice(0, 8).map((a) => (
+              <li key={a.id}>
+                <span className={css.mark}><SeverityMark severity={a.severity} label={false} /></span>
+                <div>
+                  <Link to="/alerts/$id" params={{ id: a.id }}>{a.title}</Link>
+                  <div className={css.sub}><span className="mono">{between(a.src, a.dst)}</span></div>
+                  <div className={css.sub}>{a.detector} · <Ago at={a.last_seen} /></div>
+                </div>
+              </li>
+            ))}
+          </ul>
+        )}
+      </LoadedList>
+    </Panel>
+  )
+}
+
+/** Steps lead to pages of this app, whatever the server writes as their link. */
+const stepTargets = {
+  enable_plugin: { to: '/plugins' },
+  add_machine: { to: '/machines', search: { add: true } },
+  drop_capture: { to: '/captures' },
+  get_told: { to: '/plugins', search: { kind: 'notifier' } },
+} as const
+
+function NextSteps({ steps }: { steps: Step[] }) {
+  const { t } = useTranslation()
+  if (steps.length === 0) return null
+  return (
+    <Panel title={t('overview.next')} hint={t('overview.nextDone', { done: steps.filter((s) => s.done).length, total: steps.length })} flush>
+      <ol className={css.steps}>
+        {steps.map((s) => (
+          <li key={s.id} data-done={s.done || undefined}>
+            <Link {...(stepTargets[s.id as StepID] ?? { to: '/' })}>{s.title}{s.done && <span className="visually-hidden"> {t('overview.stepDone')}</span>}</Link>
+            <p>{s.text}</p>
+          </li>
+        ))}
+      </ol>
+    </Panel>
+  )
+}
+
+function Hosts() {
+  const { t } = useTranslation()
+  const list = useInfiniteQuery(agents)
+  const [chosen, setChosen] = useState<string | null>(null)
+  const [range, setRange] = useState<string>('15m')
+  const machines = list.data ?? []
+  const machine = machines.find((m) => m.id === chosen) ?? firstOf(machines)
+  const seconds = ranges.find(([name]) => name === range)?.[1] ?? 900
+
+  return (
+    <Panel
+      title={machine ? machine.name : t('overview.host')}
+      hint={machine ? `${machine.os}/${machine.arch}` : undefined}
+      actions={
+        <>
+          {machines.length > 1 && (
+            <NativeSelect aria-label={t('overview.machine')} size="xs" w={170} value={machine?.id} onChange={(e) => setChosen(e.currentTarget.value)}
+              data={machines.map((m) => ({ value: m.id, label: m.name }))} />
+          )}
+          <SegmentedControl aria-label={t('overview.range')} size="xs" value={range} onChange={setRange} data={ranges.map(([name]) => name)} />
+        </>
+      }
+    >
+      {list.isSuccess && !machine
+        ? <Empty title={t('overview.noMachine')} action={<Link to="/machines" search={{ add: true }}>{t('machines.add')}</Link>}>{t('overview.noMachineText')}</Empty>
+        : machine && <HostCharts agent={machine.id} rangeSeconds={seconds} />}
+    </Panel>
+  )
+}
+
+/** A machine that reports, if there is one. */
+function firstOf(machines: Agent[]): Agent | undefined {
+  return machines.find((m) => m.state === 'online') ?? machines[0]
+}

@@ -1,0 +1,149 @@
+// Every address of the app. A page's code is loaded when it is first visited.
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
+import { queryClient } from './api/client'
+import { ApiError, whenSignedOut } from './api/http'
+import { me, setup } from './api/queries'
+import { NotFound, RouteError } from './pages/Errors'
+import { Shell } from './ui/Shell'
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, errorComponent: RouteError })
+
+/** Everything behind the login. Who is not signed in goes to the page that helps, and comes back. */
+const inside = createRoute({
+  getParentRoute: () => root,
+  id: 'inside',
+  component: Shell,
+  beforeLoad: async ({ location }) => {
+    try {
+      await queryClient.ensureQueryData(me)
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error
+      const { needed } = await queryClient.fetchQuery(setup)
+      if (needed) throw redirect({ to: '/setup' })
+      throw redirect({ to: '/signin', search: location.href === '/' ? {} : { next: location.href } })
+    }
+  },
+})
+
+type Search = Record<string, unknown>
+
+/** The named parts of an address's query. A value that looks like a number was one in the address, too. */
+function texts<K extends string>(search: Search, ...keys: K[]): Partial<Record<K, string>> {
+  const out: Partial<Record<K, string>> = {}
+  for (const key of keys) {
+    const value = search[key]
+    if (value !== undefined && value !== null && value !== '' && typeof value !== 'object') out[key] = String(value)
+  }
+  return out
+}
+
+const overviewRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/',
+  component: lazyRouteComponent(() => import('./pages/Overview'), 'OverviewPage'),
+})
+const alertsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/alerts',
+  validateSearch: (search: Search): { state?: string; severity?: string; capture?: string } => texts(search, 'state', 'severity', 'capture'),
+  component: lazyRouteComponent(() => import('./pages/Alerts'), 'AlertsPage'),
+})
+const alertRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/alerts/$id',
+  component: lazyRouteComponent(() => import('./pages/Alert'), 'AlertPage'),
+})
+const capturesRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/captures',
+  component: lazyRouteComponent(() => import('./pages/Captures'), 'CapturesPage'),
+})
+const captureRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/captures/$id',
+  component: lazyRouteComponent(() => import('./pages/Capture'), 'CapturePage'),
+})
+const devicesRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/devices',
+  component: lazyRouteComponent(() => import('./pages/Devices'), 'DevicesPage'),
+})
+const deviceRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/devices/$id',
+  component: lazyRouteComponent(() => import('./pages/Device'), 'DevicePage'),
+})
+const pluginsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/plugins',
+  validateSearch: (search: Search): { kind?: string } => texts(search, 'kind'),
+  component: lazyRouteComponent(() => import('./pages/Plugins'), 'PluginsPage'),
+})
+const pluginRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/plugins/$ns/$name',
+  component: lazyRouteComponent(() => import('./pages/Plugin'), 'PluginPage'),
+})
+const machinesRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/machines',
+  validateSearch: (search: Search): { add?: boolean } => (search.add === true ? { add: true } : {}),
+  component: lazyRouteComponent(() => import('./pages/Machines'), 'MachinesPage'),
+})
+const machineRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/machines/$id',
+  component: lazyRouteComponent(() => import('./pages/Machine'), 'MachinePage'),
+})
+const tokensRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/tokens',
+  component: lazyRouteComponent(() => import('./pages/Tokens'), 'TokensPage'),
+})
+const auditRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/audit',
+  component: lazyRouteComponent(() => import('./pages/Audit'), 'AuditPage'),
+})
+
+const setupRoute = createRoute({
+  getParentRoute: () => root,
+  path: '/setup',
+  validateSearch: (search: Search): { token?: string } => texts(search, 'token'),
+  component: lazyRouteComponent(() => import('./pages/Setup'), 'SetupPage'),
+})
+const signinRoute = createRoute({
+  getParentRoute: () => root,
+  path: '/signin',
+  validateSearch: (search: Search): { next?: string } => texts(search, 'next'),
+  component: lazyRouteComponent(() => import('./pages/Signin'), 'SigninPage'),
+})
+
+export const router = createRouter({
+  routeTree: root.addChildren([
+    inside.addChildren([
+      overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, devicesRoute, deviceRoute, pluginsRoute,
+      pluginRoute, machinesRoute, machineRoute, tokensRoute, auditRoute,
+    ]),
+    setupRoute,
+    signinRoute,
+  ]),
+  defaultPreload: 'intent',
+  scrollRestoration: true,
+  defaultErrorComponent: RouteError,
+  defaultNotFoundComponent: NotFound,
+})
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: typeof router
+  }
+}
+
+// A session may end while a page is open: the next read says so.
+whenSignedOut(() => {
+  const { pathname, href } = router.state.location
+  if (pathname === '/signin' || pathname === '/setup' || !queryClient.getQueryData(me.queryKey)) return
+  queryClient.clear()
+  void router.navigate({ to: '/signin', search: { next: href } })
+})

@@ -1,0 +1,218 @@
+// The frame around every page behind the login: navigation, who is signed in, how fresh the page is.
+import { ActionIcon, useMantineColorScheme } from '@mantine/core'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-router'
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { useTranslation } from 'react-i18next'
+import { session } from '../api/actions'
+import { contactStore } from '../api/http'
+import { me, overview } from '../api/queries'
+import { useMay } from '../api/useMay'
+import { clock } from '../lib/format'
+import { LiveProvider, useLive } from '../live/LiveProvider'
+import {
+  AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, MachineIcon, Mark, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
+  ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
+} from './icons'
+import { StateMark } from './marks'
+import css from './shell.module.css'
+
+const places = [
+  { to: '/', label: 'nav.overview', Icon: OverviewIcon },
+  { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
+  { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
+  { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
+  { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon },
+  { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
+] as const
+
+const admin = [
+  { to: '/tokens', label: 'nav.tokens', Icon: TokenIcon, deed: 'administer' },
+  { to: '/audit', label: 'nav.audit', Icon: AuditIcon, deed: 'audit' },
+] as const
+
+export function Shell() {
+  return (
+    <LiveProvider>
+      <Frame />
+    </LiveProvider>
+  )
+}
+
+function Frame() {
+  const { t } = useTranslation()
+  const [open, setOpen] = useState(false)
+  const path = useRouterState({ select: (s) => s.location.pathname })
+  const main = useRef<HTMLElement>(null)
+  const visited = useRef(path)
+  const { data: who } = useQuery(me)
+
+  useEffect(() => {
+    setOpen(false)
+    if (visited.current === path) return
+    visited.current = path
+    // A screen reader hears the new page's heading; the keyboard goes on from there.
+    main.current?.querySelector('h1')?.focus({ preventScroll: true })
+  }, [path])
+
+  return (
+    <div className={css.frame}>
+      <a className="skip" href="#main">{t('nav.skip')}</a>
+      <header className={css.top}>
+        <ActionIcon variant="subtle" color="gray" size="lg" aria-label={t('nav.menu')} aria-expanded={open} onClick={() => setOpen(true)}>
+          <MenuIcon size={20} />
+        </ActionIcon>
+        <Brand />
+        <LiveState compact />
+      </header>
+      <div className={css.side}>
+        <Brand />
+        <Navigation />
+        <Foot />
+      </div>
+      <Drawer open={open} onClose={() => setOpen(false)} />
+      <main id="main" ref={main} className={css.main}>
+        <OutOfReach />
+        {who?.trust === 'development' && (
+          <p className={css.trust} role="note">
+            <ShieldIcon />
+            <span><strong>{t('trust.title')}</strong> {t('trust.text')}</span>
+          </p>
+        )}
+        <Outlet />
+      </main>
+    </div>
+  )
+}
+
+/** The navigation on narrow screens. The browser's own dialog keeps the focus inside and closes on Escape. */
+function Drawer({ open, onClose }: { open: boolean; onClose: () => void }) {
+  const { t } = useTranslation()
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    if (open) dialog.current?.showModal()
+    else dialog.current?.close()
+  }, [open])
+  return (
+    <dialog ref={dialog} className={css.drawer} aria-label={t('nav.menuLabel')} onClose={onClose} onClick={(e) => e.target === e.currentTarget && onClose()}>
+      {open && (
+        <div className={css.drawerBody}>
+          <div className={css.drawerHead}>
+            <Brand />
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={t('close')} onClick={onClose}><CloseIcon /></ActionIcon>
+          </div>
+          <Navigation />
+          <Foot />
+        </div>
+      )}
+    </dialog>
+  )
+}
+
+function Brand() {
+  return (
+    <Link to="/" className={css.brand}>
+      <Mark />
+      <span>Picket</span>
+    </Link>
+  )
+}
+
+function Navigation() {
+  const { t } = useTranslation()
+  const can = useMay()
+  const { data } = useQuery(overview)
+  const open = Object.values(data?.alerts ?? {}).reduce((a, b) => a + b, 0)
+  return (
+    <nav aria-label={t('nav.label')} className={css.nav}>
+      <ul>
+        {places.filter(({ to }) => to === '/' || can('watch')).map(({ to, label, Icon }) => (
+          <li key={to}>
+            <Link to={to} activeOptions={{ exact: to === '/' }} activeProps={{ 'aria-current': 'page' }} className={css.place}>
+              <Icon />
+              <span>{t(label)}</span>
+              {to === '/alerts' && open > 0 && <span className={css.count} aria-label={t('nav.open', { count: open })}>{open}</span>}
+            </Link>
+          </li>
+        ))}
+      </ul>
+      <ul>
+        {admin.filter(({ deed }) => can(deed)).map(({ to, label, Icon }) => (
+          <li key={to}>
+            <Link to={to} activeProps={{ 'aria-current': 'page' }} className={css.place}>
+              <Icon />
+              <span>{t(label)}</span>
+            </Link>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  )
+}
+
+function Foot() {
+  const { t } = useTranslation()
+  const { data: who } = useQuery(me)
+  const client = useQueryClient()
+  const navigate = useNavigate()
+  const signOut = async () => {
+    await session.logout().catch(() => undefined) // the cookie may be gone already; leaving is right either way
+    client.clear()
+    await navigate({ to: '/signin', search: {} })
+  }
+  return (
+    <div className={css.foot}>
+      <LiveState />
+      <div className={css.footRow}>
+        <span className={css.who} title={who && t('nav.role', { role: who.role })}>
+          <UserIcon />
+          <span>{who?.username ?? '…'}</span>
+        </span>
+        <SchemeSwitch />
+        <ActionIcon variant="subtle" color="gray" aria-label={t('nav.signOut')} title={t('nav.signOut')} onClick={() => void signOut()}>
+          <SignOutIcon />
+        </ActionIcon>
+      </div>
+      {who && <p className={css.version}>{t('nav.version', { version: who.version })}</p>}
+    </div>
+  )
+}
+
+const schemes = { auto: ['light', SystemIcon], light: ['dark', SunIcon], dark: ['auto', MoonIcon] } as const
+
+function SchemeSwitch() {
+  const { t } = useTranslation()
+  const { colorScheme, setColorScheme } = useMantineColorScheme()
+  const [next, Icon] = schemes[colorScheme]
+  const label = t('scheme.label', { now: t(`scheme.${colorScheme}`), next: t(`scheme.${next}`) })
+  return (
+    <ActionIcon variant="subtle" color="gray" aria-label={label} title={label} onClick={() => setColorScheme(next)}>
+      <Icon />
+    </ActionIcon>
+  )
+}
+
+function LiveState({ compact }: { compact?: boolean }) {
+  const { t } = useTranslation()
+  const { state, seen } = useLive()
+  const since = seen === null ? '' : clock(new Date(seen), new Date())
+  return (
+    <p className={css.live} role="status" data-compact={compact || undefined}>
+      {state === 'open' ? <StateMark tone="good">{t('live.open')}</StateMark>
+        : state === 'connecting' ? <StateMark tone="busy">{t('live.connecting')}</StateMark>
+        : <StateMark tone="warn">{compact || !since ? t('live.down') : t('live.downSince', { since })}</StateMark>}
+    </p>
+  )
+}
+
+function OutOfReach() {
+  const { t } = useTranslation()
+  const { reachable, answered } = useSyncExternalStore(contactStore.subscribe, contactStore.get)
+  if (reachable) return null
+  return (
+    <p className={css.stale} role="alert">
+      <strong>{t('stale.title')}</strong>{' '}
+      {answered === null ? t('stale.never') : t('stale.text', { time: clock(new Date(answered), new Date()) })}
+    </p>
+  )
+}

@@ -1,0 +1,46 @@
+// Our own line icons: 20 × 20, drawn with the current colour, invisible to screen readers (a label stands beside).
+import type { ReactNode } from 'react'
+
+function icon(children: ReactNode) {
+  return function Icon({ size = 18 }: { size?: number }) {
+    return (
+      <svg width={size} height={size} viewBox="0 0 20 20" fill="none" stroke="currentColor" strokeWidth="1.5"
+        strokeLinecap="round" strokeLinejoin="round" aria-hidden="true" focusable="false">
+        {children}
+      </svg>
+    )
+  }
+}
+
+export const OverviewIcon = icon(<path d="M2.500 11h3l2-6 3.500 10 2.500-7 1.300 3h2.700" />)
+export const AlertIcon = icon(<><path d="M10 3.200 17.500 16.500h-15z" /><path d="M10 8.500v3.500M10 14.300v.1" /></>)
+export const CaptureIcon = icon(<><path d="M3 5.500h14M3 10h14M3 14.500h8" /><circle cx="15" cy="14.500" r="2" /></>)
+export const DeviceIcon = icon(<><rect x="3" y="4" width="14" height="9" rx="1.200" /><path d="M7.500 16.500h5M10 13v3.500" /></>)
+export const PluginIcon = icon(<path d="M7 3.500v3.500M13 3.500v3.500M5 7h10v3.500a5 5 0 0 1-10 0zM10 15.500v2" />)
+export const MachineIcon = icon(<><rect x="3" y="3.500" width="14" height="5.500" rx="1.200" /><rect x="3" y="11" width="14" height="5.500" rx="1.200" /><path d="M6 6.300h.1M6 13.800h.1M9 6.300h5M9 13.800h5" /></>)
+export const TokenIcon = icon(<><circle cx="7" cy="13" r="3.500" /><path d="M9.500 10.500 16.500 3.500M13.500 6.500l2.500 2.500M11.500 8.500l1.500 1.500" /></>)
+export const AuditIcon = icon(<><path d="M5 2.800h7l3.500 3.500v11H5z" /><path d="M8 9.500h5M8 12.500h5M12 3v3.500h3.500" /></>)
+export const SunIcon = icon(<><circle cx="10" cy="10" r="3.200" /><path d="M10 2.500v1.800M10 15.700v1.800M2.500 10h1.800M15.700 10h1.800M4.700 4.700 6 6M14 14l1.300 1.300M4.700 15.300 6 14M14 6l1.300-1.300" /></>)
+export const MoonIcon = icon(<path d="M16.500 12.300A7 7 0 0 1 7.700 3.500a7 7 0 1 0 8.800 8.800z" />)
+export const SystemIcon = icon(<><circle cx="10" cy="10" r="7" /><path d="M10 3v14" /><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor" /></>)
+export const MenuIcon = icon(<path d="M3 6h14M3 10h14M3 14h14" />)
+export const CloseIcon = icon(<path d="m5 5 10 10M15 5 5 15" />)
+export const CopyIcon = icon(<><rect x="7" y="7" width="9.500" height="9.500" rx="1.200" /><path d="M13 4.500V3.500H3.500V13h1" /></>)
+export const CheckIcon = icon(<path d="m4 10.500 4 4 8-9" />)
+export const UploadIcon = icon(<path d="M10 13V3.500M6 7.200 10 3.200l4 4M3.500 12.500v4h13v-4" />)
+export const UserIcon = icon(<><circle cx="10" cy="7" r="3.200" /><path d="M3.500 17c.8-3.500 3.300-5 6.500-5s5.700 1.500 6.500 5" /></>)
+export const PlusIcon = icon(<path d="M10 4v12M4 10h12" />)
+export const ArrowIcon = icon(<path d="M4 10h12M11.500 5.500 16 10l-4.500 4.500" />)
+export const OutIcon = icon(<path d="M8 4H4v12h12v-4M11 4h5v5M16 4l-7 7" />)
+export const RefreshIcon = icon(<path d="M16.500 10a6.500 6.500 0 1 1-2-4.700M16.500 3v3.500H13" />)
+export const ShieldIcon = icon(<path d="M10 2.800 16.500 5v5c0 3.700-2.500 6.200-6.500 7.500C6 16.200 3.500 13.700 3.500 10V5z" />)
+export const SignOutIcon = icon(<path d="M12 4H4v12h8M9 10h8M14 7l3 3-3 3" />)
+
+/** The mark: three pickets, which are also three bars of a chart. */
+export function Mark({ size = 26 }: { size?: number }) {
+  return (
+    <svg width={size} height={size} viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+      <path fill="currentColor" d="M5 28V16l3.500-4.500L12 16v12zM12.500 28V8L16 3.500 19.500 8v20zM20 28V16l3.500-4.500L27 16v12z" opacity="1" />
+    </svg>
+  )
+}
