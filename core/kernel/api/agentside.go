@@ -190,5 +190,6 @@ func (s *Server) agentStatus(ctx context.Context, in *struct {
 		return nil, err
 	}
 	s.cfg.Catalogue.Reported(ctx, a, in.RawBody)
+	s.cfg.Inventory.AgentSeen(ctx, a)
 	return nil, nil
 }

@@ -41,6 +41,8 @@ type (
 	// Inventory merges what a node saw into devices.
 	Inventory interface {
 		Sightings(ctx context.Context, b store.SightingBatch) error
+		// AgentSeen notes the machine of an agent as a device.
+		AgentSeen(ctx context.Context, a store.Agent)
 	}
 	// Catalogue knows the plugins: what is offered, what is enabled where, how it runs.
 	Catalogue interface {

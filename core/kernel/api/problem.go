@@ -18,6 +18,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/sdk"
 )
 
 var (
@@ -79,6 +80,7 @@ func describeTyped(err error) error {
 		order   *queue.InputError
 		invalid *catalogue.InvalidError
 		refused *registry.Refusal
+		plugin  *sdk.Error
 	)
 	switch {
 	case errors.As(err, &busy):
@@ -101,8 +103,22 @@ func describeTyped(err error) error {
 		return invalidRequest(invalid)
 	case errors.As(err, &refused):
 		return refusal(refused)
+	case errors.As(err, &plugin):
+		return pluginProblem(plugin, err)
 	}
 	return nil
+}
+
+// pluginProblem passes on what a plugin said: the class tells whose turn it is.
+func pluginProblem(e *sdk.Error, err error) error {
+	switch e.Class {
+	case sdk.InvalidConfig, sdk.PermissionDenied, sdk.Unsupported:
+		return huma.Error422UnprocessableEntity(err.Error())
+	case sdk.Temporary:
+		return later(http.StatusServiceUnavailable, err.Error(), e.RetryAfter)
+	default:
+		return huma.NewError(http.StatusBadGateway, err.Error())
+	}
 }
 
 func later(status int, detail string, after time.Duration) error {

@@ -49,7 +49,7 @@ type seriesBody struct {
 
 type seriesInput struct {
 	Metric string    `query:"metric" required:"true" minLength:"1" maxLength:"200" example:"system.cpu.utilization"`
-	Labels string    `query:"labels" maxLength:"2000" doc:"k=v,k2=v2: only series with these labels."`
+	Labels string    `query:"labels" maxLength:"2000" doc:"k=v,k2=v2: only series with these labels; agent=ID narrows to an agent."`
 	Agent  string    `query:"agent" maxLength:"64" doc:"Only series of this agent."`
 	From   time.Time `query:"from" doc:"RFC 3339; without it, an hour before to."`
 	To     time.Time `query:"to" doc:"RFC 3339; without it, now."`
@@ -133,6 +133,10 @@ func (s *Server) seriesQuery(ctx context.Context, in *seriesInput) (store.Series
 	var err error
 	if q.Labels, err = parseLabels(in.Labels); err != nil {
 		return q, err
+	}
+	if name, ok := q.Labels["agent"]; ok && q.Agent == "" { // the agent is part of a series' identity, but no label of it
+		q.Agent = name
+		delete(q.Labels, "agent")
 	}
 	if q.Step, err = step(in.Step); err != nil {
 		return q, err

@@ -190,3 +190,18 @@ func grantsOf(r store.Assignment) ([]sdk.Permission, error) {
 	err := json.Unmarshal(r.Grants, &grants)
 	return grants, err
 }
+
+// Enabled returns the server's instances of a kind that are meant to run, whether or not they do just now.
+func (c *Catalogue) Enabled(ctx context.Context, kind sdk.Kind) ([]string, error) {
+	rows, err := c.cfg.Store.NodeAssignments(ctx, c.cfg.Tenant, store.NodeServer, "")
+	if err != nil || c.cfg.Registry == nil {
+		return nil, err
+	}
+	var out []string
+	for _, r := range rows {
+		if i, ok := c.cfg.Registry.Installed(r.Plugin); ok && i.Descriptor.Manifest.Kind == kind {
+			out = append(out, r.Instance)
+		}
+	}
+	return out, nil
+}

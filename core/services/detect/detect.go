@@ -1,6 +1,6 @@
 // Package detect hands the flows of a capture to every detector and gathers what they find. In go row frames
 // (sdk/records), in the order of the capture; out come findings, each once, each with an id that depends only on the
-// capture and on what was found, so that analysing the same capture again cannot double anything.
+// capture's id and on what was found, so that a job that is done again cannot double anything.
 //
 // Each detector has its own goroutine and its own short queue, so a slow one does not hold up the others until its
 // queue is full. Analysis of a stored capture never drops: a full queue makes Frame wait.
@@ -48,8 +48,8 @@ type Result struct {
 	Dropped map[string]int
 }
 
-// Start begins the analysis of one capture with these detectors. The id of the capture names its content (its hash),
-// because the ids of the findings derive from it. Every detector's queue holds at most queue frames.
+// Start begins the analysis of one capture with these detectors. The ids of the findings derive from the capture's.
+// Every detector's queue holds at most queue frames.
 func Start(ctx context.Context, capture string, detectors []Detector, queue int) *Run {
 	if queue <= 0 {
 		queue = DefaultQueue

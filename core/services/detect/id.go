@@ -8,8 +8,8 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// FindingID names a finding by the content of its capture and by what was found in it. The same capture analysed
-// again, by either runtime of the same detector, gives the same ids; another capture gives others.
+// FindingID names a finding by its capture and by what was found in it. The same capture analysed again, by either
+// runtime of the same detector, gives the same ids; another upload, even of the same bytes, gives others.
 func FindingID(capture string, f sdk.Finding) string {
 	sum := sha256.Sum256([]byte(capture + "\x00" + sdk.FindingID(f)))
 	// RFC 9562, version 8: an id of our own making, in the form everyone expects of an id.

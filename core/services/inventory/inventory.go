@@ -50,7 +50,7 @@ const factLife = 24 * time.Hour
 // the ids of devices that turned out to be the same one.
 func Merge(plugin string, s sdk.Sighting, matches []Device) (Device, []string) {
 	s = normalise(s)
-	same := identify(s, matches)
+	same := identify(plugin, s, matches)
 	var d Device
 	var gone []string
 	if len(same) > 0 {
@@ -63,15 +63,25 @@ func Merge(plugin string, s sdk.Sighting, matches []Device) (Device, []string) {
 	return apply(d, plugin, s), gone
 }
 
+// AgentSource is the source of what the server itself knows of a machine with an agent; AgentFact names that agent.
+// Together they say which device it is, whichever of its interfaces was seen. No plugin may use the source.
+const (
+	AgentSource = "picket/agent"
+	AgentFact   = "agent"
+)
+
 // identify returns the matches that are the sighted device, the oldest first, so that a device keeps its id.
-func identify(s sdk.Sighting, matches []Device) []Device {
+func identify(plugin string, s sdk.Sighting, matches []Device) []Device {
 	var out []Device
 	ip := ""
 	if s.IP.IsValid() {
 		ip = s.IP.String()
 	}
 	for _, d := range matches {
+		known := d.Facts[AgentFact]
 		switch {
+		case plugin == AgentSource && known.Source == AgentSource && known.Value == s.Facts[AgentFact]:
+			out = append(out, d)
 		case s.MAC != "":
 			// With a hardware address in hand, an IP counts only on a record that has none yet.
 			if slices.Contains(d.MACs, s.MAC) || len(d.MACs) == 0 && ip != "" && slices.Contains(d.IPs, ip) {
@@ -87,7 +97,7 @@ func identify(s sdk.Sighting, matches []Device) []Device {
 			}
 		}
 	}
-	if s.MAC == "" && len(out) > 1 {
+	if s.MAC == "" && plugin != AgentSource && len(out) > 1 {
 		// An address that several devices had belongs to the one seen with it last; a weak hint merges nothing.
 		slices.SortStableFunc(out, func(a, b Device) int { return b.LastSeen.Compare(a.LastSeen) })
 		return out[:1]

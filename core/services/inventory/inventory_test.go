@@ -93,6 +93,23 @@ func TestTwoRecordsTurnOutToBeOne(t *testing.T) {
 	}
 }
 
+func TestAnAgentsInterfacesAreOneDevice(t *testing.T) {
+	w := newWorld()
+	see := func(sec int64, addr, mac, agent string) Device {
+		return w.see(AgentSource, sdk.Sighting{Time: at(sec), IP: ip(addr), MAC: mac, Hostname: "box", Confidence: 1,
+			Facts: map[string]string{AgentFact: agent}})
+	}
+	first := see(1, "10.0.0.5", macA, "agent-1")
+	second := see(2, "192.168.0.5", macB, "agent-1")
+	if len(w.devices) != 1 || first.ID != second.ID || len(second.MACs) != 2 {
+		t.Fatalf("%d devices, %+v", len(w.devices), second)
+	}
+	see(3, "172.16.0.5", "02:00:00:00:00:0c", "agent-2") // another machine of the same name
+	if len(w.devices) != 2 {
+		t.Fatalf("%d devices, want 2", len(w.devices))
+	}
+}
+
 func TestFacts(t *testing.T) {
 	see := func(d Device, plugin, value string, sec int64, sure float64) Device {
 		d, _ = Merge(plugin, sdk.Sighting{Time: at(sec), IP: ip("10.0.0.5"), Confidence: sure, Facts: map[string]string{"os": value}}, []Device{d})

@@ -36,6 +36,7 @@ const (
 type Capture struct {
 	ID     string
 	Name   string // what the uploader called it
+	By     string // who uploaded it
 	SHA256 string
 	Size   int64
 	State  State
@@ -53,6 +54,7 @@ type Capture struct {
 	ErrorAfter uint64   // the packet at which the worker gave up or died
 	Notes      []string // what the verdict did not see
 	Created    time.Time
+	Started    time.Time
 	Finished   time.Time
 }
 
@@ -178,12 +180,12 @@ func (s *Service) next() (Capture, bool) {
 }
 
 // enqueue makes a stored file a job.
-func (s *Service) enqueue(ctx context.Context, name, sum string, size int64) (Capture, error) {
+func (s *Service) enqueue(ctx context.Context, name, by, sum string, size int64) (Capture, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Capture{}, err
 	}
-	c := Capture{ID: id.String(), Name: name, SHA256: sum, Size: size, State: Queued, Created: s.cfg.Now().UTC()}
+	c := Capture{ID: id.String(), Name: name, By: by, SHA256: sum, Size: size, State: Queued, Created: s.cfg.Now().UTC()}
 	if err := s.cfg.Store.SaveCapture(ctx, c); err != nil {
 		return Capture{}, fmt.Errorf("record capture %s: %w", name, err)
 	}
@@ -200,7 +202,7 @@ func (s *Service) enqueue(ctx context.Context, name, sum string, size int64) (Ca
 
 // analyse runs one job to its end and records it. Only a cancelled ctx leaves it unfinished.
 func (s *Service) analyse(ctx context.Context, c Capture) {
-	c.State = Running
+	c.State, c.Started = Running, s.cfg.Now().UTC()
 	s.save(ctx, c)
 	var err error
 	for attempt := 1; ; attempt++ {
@@ -233,6 +235,12 @@ func (s *Service) analyse(ctx context.Context, c Capture) {
 // deliver hands over what was found so far. Findings carry deterministic ids, so a second attempt adds only new ones.
 func (s *Service) deliver(ctx context.Context, c *Capture, out Outcome) error {
 	c.Findings, c.Notes = len(out.Findings), out.Notes
+	if c.Undecoded > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%d packets could not be decoded", c.Undecoded))
+	}
+	if c.Truncated {
+		c.Notes = append(c.Notes, "the file ends in the middle of a packet")
+	}
 	if err := s.cfg.Deliver(ctx, *c, out.Findings); err != nil {
 		return fmt.Errorf("store the findings: %w", err)
 	}
@@ -241,7 +249,7 @@ func (s *Service) deliver(ctx context.Context, c *Capture, out Outcome) error {
 
 // reset forgets the figures of an attempt before.
 func reset(c Capture) Capture {
-	return Capture{ID: c.ID, Name: c.Name, SHA256: c.SHA256, Size: c.Size, State: Running, Created: c.Created}
+	return Capture{ID: c.ID, Name: c.Name, By: c.By, SHA256: c.SHA256, Size: c.Size, State: Running, Created: c.Created, Started: c.Started}
 }
 
 func (s *Service) save(ctx context.Context, c Capture) {

@@ -141,7 +141,7 @@ func (b *bench) config(dir string) Config {
 // finish uploads content and works until the job has ended.
 func (b *bench) finish(t *testing.T, content string) Capture {
 	t.Helper()
-	c, err := b.Receive(t.Context(), "some.pcap", strings.NewReader(content))
+	c, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,14 +238,14 @@ func TestAnalysedAgainWhenADetectorWasGone(t *testing.T) {
 
 func TestUploadLimits(t *testing.T) {
 	b := newBench(t, "honest")
-	if _, err := b.Receive(t.Context(), "a", strings.NewReader("")); !errors.Is(err, ErrEmpty) {
+	if _, err := b.Receive(t.Context(), "a", "user:ada", strings.NewReader("")); !errors.Is(err, ErrEmpty) {
 		t.Errorf("empty: %v", err)
 	}
-	if _, err := b.Receive(t.Context(), "a", bytes.NewReader(make([]byte, 1<<20+1))); !errors.Is(err, ErrTooBig) {
+	if _, err := b.Receive(t.Context(), "a", "user:ada", bytes.NewReader(make([]byte, 1<<20+1))); !errors.Is(err, ErrTooBig) {
 		t.Errorf("too big: %v", err)
 	}
 	broken := io.MultiReader(strings.NewReader("abc"), iotestErr{})
-	if _, err := b.Receive(t.Context(), "a", broken); err == nil {
+	if _, err := b.Receive(t.Context(), "a", "user:ada", broken); err == nil {
 		t.Error("a broken upload was taken")
 	}
 	left, _ := os.ReadDir(b.cfg.Dir)
@@ -270,7 +270,7 @@ func TestTheSameBytesAreStoredOnce(t *testing.T) {
 
 func TestUnfinishedJobsAreTakenUpAgain(t *testing.T) {
 	b := newBench(t, "honest")
-	c, err := b.Receive(t.Context(), "a", strings.NewReader("x"))
+	c, err := b.Receive(t.Context(), "a", "user:ada", strings.NewReader("x"))
 	if err != nil {
 		t.Fatal(err)
 	}

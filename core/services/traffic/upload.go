@@ -23,7 +23,7 @@ var (
 const incoming = "incoming-"
 
 // Receive streams an upload to disk, hashing as it comes, and makes it a job. The same bytes are stored once.
-func (s *Service) Receive(ctx context.Context, name string, r io.Reader) (Capture, error) {
+func (s *Service) Receive(ctx context.Context, name, by string, r io.Reader) (Capture, error) {
 	if s.Waiting() >= maxWaiting {
 		return Capture{}, ErrBacklog
 	}
@@ -48,7 +48,7 @@ func (s *Service) Receive(ctx context.Context, name string, r io.Reader) (Captur
 	if err := keep(tmp, s.path(sum)); err != nil {
 		return Capture{}, fmt.Errorf("store the upload: %w", err)
 	}
-	return s.enqueue(ctx, cleanName(name), sum, size)
+	return s.enqueue(ctx, cleanName(name), by, sum, size)
 }
 
 // Open returns the stored bytes of a capture.

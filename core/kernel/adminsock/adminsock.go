@@ -1,0 +1,179 @@
+// Package adminsock is the door of a running server for the people who own its machine: a unix socket in the data
+// folder that only the server's own user and root may use. A request for an API token goes in; its secret comes out.
+// The command line uses the client half, so nothing heavy is linked here.
+package adminsock
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Name is the socket's name in the data folder.
+const Name = "admin.sock"
+
+const maxMessage = 64 << 10
+
+// TokenRequest asks for an API token.
+type TokenRequest struct {
+	Role string `json:"role"`
+	Name string `json:"name"`
+}
+
+type reply struct {
+	Token string `json:"token,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Serve answers requests until ctx ends. create makes a token; uid is whose process asked.
+func Serve(ctx context.Context, dir string, create func(ctx context.Context, r TokenRequest, uid int) (string, error)) error {
+	l, err := listen(dir)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		Handler:           handler(create),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, uidKey{}, uidOf(c))
+		},
+	}
+	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("administrators' socket: %w", err)
+	}
+	return nil
+}
+
+type uidKey struct{}
+
+func handler(create func(context.Context, TokenRequest, int) (string, error)) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /tokens", func(w http.ResponseWriter, r *http.Request) {
+		uid, _ := r.Context().Value(uidKey{}).(int)
+		var in TokenRequest
+		if err := json.NewDecoder(io.LimitReader(r.Body, maxMessage)).Decode(&in); err != nil {
+			answer(w, reply{Error: "the request is not understood"})
+			return
+		}
+		token, err := create(r.Context(), in, uid)
+		if err != nil {
+			answer(w, reply{Error: err.Error()})
+			return
+		}
+		answer(w, reply{Token: token})
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, r reply) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(r) // the other side may be gone; there is nobody else to tell
+}
+
+// listen makes the socket, readable and writable by its owner alone from the first moment.
+func listen(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, Name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("administrators' socket: %w", err)
+	}
+	var l net.Listener
+	err := inFolder(dir, func(short string) (err error) {
+		restore := privateFiles()
+		defer restore()
+		l, err = net.Listen("unix", short)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("administrators' socket %s: %w", path, err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // its address may be a short one that is gone by then
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("administrators' socket: %w", err)
+	}
+	return guarded{l}, nil
+}
+
+// guarded turns away everybody but root and the user that the server runs as, whatever the permissions of the file
+// have become.
+type guarded struct{ net.Listener }
+
+func (g guarded) Accept() (net.Conn, error) {
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if uid := uidOf(c); uid == os.Geteuid() || uid == 0 {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// ErrNotRunning says that no server answers at the socket.
+var ErrNotRunning = errors.New("no picketd answers there")
+
+// CreateToken asks the server that runs on dir for a token.
+func CreateToken(ctx context.Context, dir string, r TokenRequest) (string, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return "", err
+	}
+	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
+			err = inFolder(dir, func(short string) (err error) {
+				c, err = (&net.Dialer{}).DialContext(ctx, "unix", short)
+				return err
+			})
+			return c, err
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://picketd/tokens", bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if errors.Is(err, os.ErrPermission) {
+		return "", fmt.Errorf("%s may only be used by the user that picketd runs as: %w", filepath.Join(dir, Name), os.ErrPermission)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w (%s)", ErrNotRunning, filepath.Join(dir, Name))
+	}
+	defer resp.Body.Close()
+	var out reply
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxMessage)).Decode(&out); err != nil {
+		return "", fmt.Errorf("the answer of picketd is not understood: %w", err)
+	}
+	if out.Error != "" {
+		return "", errors.New(out.Error)
+	}
+	return out.Token, nil
+}
+
+// inFolder calls use with an address of the socket that is short enough: the path of a unix socket has room for about
+// a hundred bytes, a data folder's may be longer.
+func inFolder(dir string, use func(path string) error) error {
+	path := filepath.Join(dir, Name)
+	if len(path) < 100 {
+		return use(path)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return use(filepath.Join("/proc/self/fd", strconv.Itoa(int(f.Fd())), Name))
+}
