@@ -167,3 +167,12 @@ func (c *Client) Readme(ctx context.Context, d *registry.Descriptor) ([]byte, er
 func (a *Artifact) String() string {
 	return fmt.Sprintf("%s %s (%s, sha256 %s)", a.ID, a.Version, a.Runtime, a.Digest)
 }
+
+// Lock returns plugins.lock, empty when nothing is installed.
+func (c *Client) Lock() (*registry.Lock, error) {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
+	return lock, nil
+}

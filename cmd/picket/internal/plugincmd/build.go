@@ -1,0 +1,336 @@
+package plugincmd
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/publish"
+	"github.com/picketwatch/picket/sdk/abi"
+)
+
+func buildCmd() *cobra.Command {
+	var out string
+	var platforms []string
+	cmd := &cobra.Command{
+		Use:   "build DIR...",
+		Short: "Build plugins: every runtime that plugin.yaml lists, and release.json beside them",
+		Long: `Build plugins: every runtime that plugin.yaml lists, and release.json beside them.
+
+The same source gives the same bytes wherever it is built: paths, version control and the time of day stay out.`,
+		Example: "  picket plugin build --out build plugins/detectors/portscan",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, dirs []string) error {
+			b, err := newBuilder(out, platforms)
+			if err != nil {
+				return err
+			}
+			b.report = progress(cmd)
+			plugins, err := b.build(cmd.Context(), dirs)
+			if err != nil {
+				return err
+			}
+			p := columns.New(cmd.OutOrStdout())
+			for _, plugin := range plugins {
+				p.Line(columns.C(plugin.dir))
+			}
+			return nil
+		},
+	}
+	buildFlags(cmd, &out, &platforms, "build")
+	return cmd
+}
+
+func buildFlags(cmd *cobra.Command, out *string, platforms *[]string, where string) {
+	cmd.Flags().StringVar(out, "out", where, "where the artifacts go; keep it, an unchanged build is then quick")
+	cmd.Flags().StringSliceVar(platforms, "platform", []string{runtime.GOOS + "/" + runtime.GOARCH}, "platforms of the process artifact, as OS/ARCH")
+}
+
+// progress prints a line for each artifact as it gets ready, on stderr, so that a long build shows that it lives.
+func progress(cmd *cobra.Command) func(plugin, what string, size int64, took time.Duration) {
+	var mu sync.Mutex
+	p := columns.New(cmd.ErrOrStderr())
+	return func(plugin, what string, size int64, took time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		p.Line(columns.S(columns.Dim, fmt.Sprintf("    built %-20s %-20s %9s %6.1f s", plugin, what, columns.Bytes(size), took.Seconds())))
+	}
+}
+
+// builder turns source folders into submissions.
+type builder struct {
+	out       string
+	platforms []platform
+	report    func(plugin, what string, size int64, took time.Duration)
+}
+
+type platform struct{ os, arch string }
+
+func newBuilder(out string, platforms []string) (*builder, error) {
+	abs, err := filepath.Abs(out)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{out: abs}
+	for _, s := range platforms {
+		goos, goarch, ok := strings.Cut(s, "/")
+		if !ok || goos == "" || goarch == "" {
+			return nil, fmt.Errorf("--platform %q: want OS/ARCH, for example linux/arm64", s)
+		}
+		b.platforms = append(b.platforms, platform{goos, goarch})
+	}
+	if !slices.Contains(b.platforms, platform{runtime.GOOS, runtime.GOARCH}) {
+		return nil, fmt.Errorf("--platform must include %s/%s: the plugin is asked here what it is", runtime.GOOS, runtime.GOARCH)
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return nil, errors.New("building a plugin needs the Go tools (1.26), and there is no go on the PATH")
+	}
+	return b, nil
+}
+
+// plugin is one source folder on its way.
+type plugin struct {
+	src      string
+	dir      string // its folder below out
+	manifest *registry.Manifest
+	readme   []byte
+	targets  []target
+	publish.Submission
+}
+
+// target is one artifact to build.
+type target struct {
+	plugin *plugin
+	path   string
+	registry.Artifact
+}
+
+// build builds all plugins. The first artifact for each platform is built before the others, which then find their
+// common packages compiled instead of all compiling them at once.
+func (b *builder) build(ctx context.Context, dirs []string) ([]*plugin, error) {
+	var plugins []*plugin
+	var first, rest []*target
+	seen := map[platform]bool{}
+	for _, dir := range dirs {
+		p, err := b.read(dir)
+		if err != nil {
+			return nil, err
+		}
+		same := func(q *plugin) bool { return q.manifest.ID == p.manifest.ID }
+		if i := slices.IndexFunc(plugins, same); i >= 0 {
+			return nil, fmt.Errorf("%s and %s are both %s", plugins[i].src, dir, p.manifest.ID)
+		}
+		plugins = append(plugins, p)
+		for i := range p.targets {
+			t := &p.targets[i]
+			if key := (platform{t.OS, t.Arch}); !seen[key] {
+				seen[key] = true
+				first = append(first, t)
+			} else {
+				rest = append(rest, t)
+			}
+		}
+	}
+	if err := errors.Join(b.compileAll(ctx, first), b.compileAll(ctx, rest)); err != nil {
+		return nil, err
+	}
+	for _, p := range plugins {
+		if err := p.describe(ctx); err != nil {
+			return nil, fmt.Errorf("build %s: %w", p.manifest.ID, err)
+		}
+	}
+	return plugins, nil
+}
+
+func (b *builder) read(dir string) (*plugin, error) {
+	src, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(src, "plugin.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a plugin's folder: %w", dir, err)
+	}
+	m, err := registry.ParseManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	p := &plugin{src: src, manifest: m, dir: filepath.Join(b.out, strings.ReplaceAll(m.ID, "/", "-"))}
+	if p.readme, err = os.ReadFile(filepath.Join(src, "README.md")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, runtimeName := range m.Runtimes {
+		if runtimeName == registry.RuntimeWASM {
+			p.add("wasm", registry.Artifact{Runtime: runtimeName, OS: "wasip1", Arch: "wasm", ABI: registry.ABIWASM})
+			continue
+		}
+		for _, pf := range b.platforms {
+			p.add("process-"+pf.os+"-"+pf.arch, registry.Artifact{Runtime: runtimeName, OS: pf.os, Arch: pf.arch, ABI: registry.ABIProcess})
+		}
+	}
+	return p, os.MkdirAll(p.dir, 0o755)
+}
+
+func (p *plugin) add(name string, a registry.Artifact) {
+	p.targets = append(p.targets, target{plugin: p, path: filepath.Join(p.dir, name), Artifact: a})
+}
+
+// compileAll builds targets beside one another, as many as there are processors, and stops at the first failure.
+func (b *builder) compileAll(ctx context.Context, targets []*target) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for _, t := range targets {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			if err := b.compile(ctx, t); err != nil {
+				cancel(fmt.Errorf("build %s for %s/%s: %w", t.plugin.manifest.ID, t.OS, t.Arch, err))
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// compile runs the Go compiler. The output stays where it is from one build to the next, so that the linker is left
+// out when nothing changed.
+func (b *builder) compile(ctx context.Context, t *target) error {
+	begin := time.Now()
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.path}
+	if t.Runtime == registry.RuntimeWASM {
+		args = append(args, "-buildmode=c-shared")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd")...)
+	cmd.Dir = t.plugin.src
+	cmd.Env = append(os.Environ(), "GOOS="+t.OS, "GOARCH="+t.Arch, "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, bytes.TrimSpace(out))
+	}
+	if t.SHA256, t.Size, err = hashFile(t.path); err != nil {
+		return err
+	}
+	b.report(t.plugin.manifest.ID, t.Runtime+" "+t.OS+"/"+t.Arch, t.Size, time.Since(begin))
+	return nil
+}
+
+func hashFile(path string) (digest string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	size, err = io.Copy(sum, f)
+	return hex.EncodeToString(sum.Sum(nil)), size, err
+}
+
+// describe asks the plugin what it is and writes release.json.
+func (p *plugin) describe(ctx context.Context) error {
+	d := &registry.Descriptor{Schema: registry.DescriptorSchema, Manifest: *p.manifest}
+	p.Submission = publish.Submission{Descriptor: d, Artifacts: map[string]string{}, Readme: p.readme}
+	for _, t := range p.targets {
+		d.Artifacts = append(d.Artifacts, t.Artifact)
+		p.Artifacts[t.SHA256] = t.path
+		if t.Runtime != registry.RuntimeProcess || t.OS != runtime.GOOS || t.Arch != runtime.GOARCH {
+			continue
+		}
+		about, err := ask(ctx, t.path, p.manifest.ID)
+		if err != nil {
+			return err
+		}
+		if err := p.take(about); err != nil {
+			return err
+		}
+	}
+	if p.readme != nil {
+		d.ReadmeSHA256 = registry.Digest(p.readme)
+	}
+	data, err := d.Encode()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(p.dir, "release.json"), data, 0o644)
+}
+
+// take copies what the code says into the descriptor and compares it with what the manifest says.
+func (p *plugin) take(about *abi.Description) error {
+	d := p.Descriptor
+	if about.Kind != p.manifest.Kind {
+		return fmt.Errorf("plugin.yaml says kind %s, the code registers %s", p.manifest.Kind, about.Kind)
+	}
+	if schema := bytes.TrimSpace(about.ConfigSchema); len(schema) > 0 && !bytes.Equal(schema, []byte("null")) {
+		d.ConfigSchema = about.ConfigSchema
+	}
+	if len(about.Rules) == 0 {
+		return nil
+	}
+	var err error
+	d.Rules, err = json.Marshal(about.Rules)
+	return err
+}
+
+// How long a plugin may take to say what it is, and how much it may say.
+const (
+	askTimeout = 30 * time.Second
+	askLimit   = 4 << 20
+)
+
+// ask runs `<binary> describe`. The environment stays away from it.
+func ask(ctx context.Context, binary, id string) (*abi.Description, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "describe")
+	cmd.Env = []string{}
+	cmd.WaitDelay = time.Second
+	var out, problem limited
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("ask the plugin what it is (%s describe): %w: %s", filepath.Base(binary), err, bytes.TrimSpace(problem.Bytes()))
+	}
+	var all []abi.Description
+	if err := json.Unmarshal(out.Bytes(), &all); err != nil {
+		return nil, fmt.Errorf("ask the plugin what it is: its answer: %w", err)
+	}
+	var ids []string
+	for i := range all {
+		if all[i].ID == id {
+			return &all[i], nil
+		}
+		ids = append(ids, all[i].ID)
+	}
+	return nil, fmt.Errorf("plugin.yaml says id %s, the code registers %s", id, strings.Join(ids, ", "))
+}
+
+// limited is a buffer that refuses to grow beyond askLimit.
+type limited struct{ bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.Len()+len(p) > askLimit {
+		return 0, errors.New("more output than a description has")
+	}
+	return l.Buffer.Write(p)
+}

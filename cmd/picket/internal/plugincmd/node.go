@@ -1,0 +1,65 @@
+package plugincmd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
+)
+
+// node is the machine whose plugins a command is about, and the registry it trusts.
+type node struct {
+	data, registry, root, rootSHA256 string
+	development                      bool
+}
+
+func (n *node) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&n.data, "data", ".picket", "the data folder of the server or agent")
+	f.StringVar(&n.registry, "registry", "", "the registry: a folder or an address (default: the folder registry in --data)")
+	f.StringVar(&n.root, "root", "", "the root.json to trust; needed once, later the pinned one is used")
+	f.StringVar(&n.rootSHA256, "root-sha256", "", "the SHA-256 of the root.json to trust, instead of --root")
+	f.BoolVar(&n.development, "dev", false, "allow a registry with a development root")
+	cmd.MarkFlagsMutuallyExclusive("root", "root-sha256")
+}
+
+// open opens the node's registry client.
+func (n *node) open() (*client.Client, error) {
+	if _, err := os.Stat(n.data); err != nil {
+		return nil, fmt.Errorf("open the data folder: %w; name it with --data", err)
+	}
+	cfg := client.Config{
+		Dir: filepath.Join(n.data, "plugins"), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
+		AllowDevelopment: n.development, Release: config.IsRelease(),
+	}
+	if cfg.Base == "" {
+		cfg.Base = filepath.Join(n.data, "registry")
+	}
+	return client.Open(cfg)
+}
+
+// ceiling is what the node's owner allows at most.
+func (n *node) ceiling() (*policy.Ceiling, error) {
+	return policy.Find("/etc/picket/policy.yaml", filepath.Join(n.data, "policy.yaml"))
+}
+
+// splitVersion takes "picket/host@^1.2" apart.
+func splitVersion(arg string) (id, versionRange string) {
+	id, versionRange, _ = strings.Cut(arg, "@")
+	return id, versionRange
+}
+
+// trustWord says how much a root deserves.
+func trustWord(s client.Status) string {
+	if s.Trust == registry.TrustDevelopment {
+		return "development trust"
+	}
+	return "release trust"
+}

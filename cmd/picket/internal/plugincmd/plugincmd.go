@@ -1,0 +1,27 @@
+// Package plugincmd is `picket plugin`: an author makes, builds and publishes plugins with it, an operator verifies,
+// installs and explains them.
+package plugincmd
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// New returns the command with its sub-commands.
+func New() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plugin",
+		Short: "Make, build, publish, verify and install plugins",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddGroup(&cobra.Group{ID: "author", Title: "For authors:"}, &cobra.Group{ID: "operator", Title: "For operators:"})
+	for _, c := range []*cobra.Command{newCmd(), buildCmd(), testCmd(), publishCmd()} {
+		c.GroupID = "author"
+		cmd.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{listCmd(), verifyCmd(), installCmd(), explainCmd()} {
+		c.GroupID = "operator"
+		cmd.AddCommand(c)
+	}
+	return cmd
+}
