@@ -22,6 +22,15 @@ func AnalyzeFile(ctx context.Context, path string, opts Options, progress func(F
 		return Summary{}, err
 	}
 	defer f.Close()
+	sum, err := AnalyzeOpen(ctx, f, opts, progress, emit)
+	if err != nil {
+		return sum, fmt.Errorf("capture %s: %w", path, err)
+	}
+	return sum, nil
+}
+
+// AnalyzeOpen is Analyze on an open file or pipe.
+func AnalyzeOpen(ctx context.Context, f *os.File, opts Options, progress func(FileProgress), emit func([]sdk.Flow) error) (Summary, error) {
 	total := int64(0)
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		total = info.Size()
@@ -32,11 +41,7 @@ func AnalyzeFile(ctx context.Context, path string, opts Options, progress func(F
 			progress(FileProgress{Progress: p, BytesRead: in.n, Total: total})
 		}
 	}
-	sum, err := Analyze(ctx, in, opts, emit)
-	if err != nil {
-		return sum, fmt.Errorf("capture %s: %w", path, err)
-	}
-	return sum, nil
+	return Analyze(ctx, in, opts, emit)
 }
 
 func openCapture(path string) (*os.File, error) {

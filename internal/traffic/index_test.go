@@ -41,7 +41,7 @@ func readIndex(t testing.TB) []indexed {
 
 // Captures that break: the number of good packets before the damage, which capinfos refuses to count past.
 var damagedCaptures = map[string]string{
-	"malformed__OISF__tls_DER-incomplete-header.pcap":              "damaged",
+	"malformed__OISF__tls_DER-incomplete-header.pcap":             "damaged",
 	"malformed__seladb__crash-pcapng-epb-unbounded-length.pcapng": "damaged",
 }
 

@@ -20,13 +20,13 @@ import (
 
 type host struct{}
 
-func (host) Log() *slog.Logger                                         { return slog.Default() }
-func (host) Now() time.Time                                            { return time.Time{} }
-func (host) Secret(string) (string, error)                             { return "", nil }
-func (host) State() sdk.State                                          { return nil }
-func (host) Dial(context.Context, string, string) (net.Conn, error)    { return nil, nil }
-func (host) HTTP() *http.Client                                        { return nil }
-func (host) ListenICMP(string) (net.PacketConn, error)                 { return nil, nil }
+func (host) Log() *slog.Logger                                      { return slog.Default() }
+func (host) Now() time.Time                                         { return time.Time{} }
+func (host) Secret(string) (string, error)                          { return "", nil }
+func (host) State() sdk.State                                       { return nil }
+func (host) Dial(context.Context, string, string) (net.Conn, error) { return nil, nil }
+func (host) HTTP() *http.Client                                     { return nil }
+func (host) ListenICMP(string) (net.PacketConn, error)              { return nil, nil }
 
 type sink struct{ f []sdk.Finding }
 

@@ -64,25 +64,17 @@ const progressEvery = 2000
 // Run reads the capture to its end. The error is the one that was also sent, or that sending failed.
 func Run(ctx context.Context, in *os.File, out io.Writer) error {
 	m := &messages{out: out}
-	read := &countingReader{r: in}
-	total := int64(0)
-	if info, err := in.Stat(); err == nil && info.Mode().IsRegular() {
-		total = info.Size()
-	}
 	var sent error // what stopped the sending; there is nobody left to tell
 	send := func(kind byte, body any) {
 		if sent == nil {
 			sent = m.json(kind, body)
 		}
 	}
-	opts := traffic.Options{
-		Flow:          flow.Config{Batch: records.BatchProcess},
-		ProgressEvery: progressEvery,
-		Progress: func(p traffic.Progress) {
-			send(KindProgress, Progress{BytesRead: read.n, Total: total, Packets: p.Packets, Flows: p.Flows})
-		},
+	progress := func(p traffic.FileProgress) {
+		send(KindProgress, Progress{BytesRead: p.BytesRead, Total: p.Total, Packets: p.Packets, Flows: p.Flows})
 	}
-	sum, err := traffic.Analyze(ctx, read, opts, func(flows []sdk.Flow) error {
+	opts := traffic.Options{Flow: flow.Config{Batch: records.BatchProcess}, ProgressEvery: progressEvery}
+	sum, err := traffic.AnalyzeOpen(ctx, in, opts, progress, func(flows []sdk.Flow) error {
 		if sent == nil {
 			sent = m.frame(flows)
 		}
@@ -151,15 +143,4 @@ func (m *messages) write(kind byte) error {
 	m.buf[4] = kind
 	_, err := m.out.Write(m.buf)
 	return err
-}
-
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
 }

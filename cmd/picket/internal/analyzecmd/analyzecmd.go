@@ -1,0 +1,259 @@
+// Package analyzecmd is the command `picket analyze`: captures in, findings out. It reads the captures itself and plays
+// the host for the detectors, which are the real signed plugins, verified and confined as on a server.
+package analyzecmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/capture"
+	"github.com/picketwatch/picket/internal/traffic/flow"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// options are what the command line says.
+type options struct {
+	json      bool
+	detectors []string
+	runtime   choice
+	failOn    choice
+	registry  string
+	files     []string
+}
+
+// New returns the command.
+func New() *cobra.Command {
+	o := options{
+		runtime: choice{value: "process", of: []string{"process", "wasm"}},
+		failOn:  choice{of: []string{"info", "low", "medium", "high", "critical"}},
+	}
+	cmd := &cobra.Command{
+		Use:   "analyze [--json] [--detectors a,b] FILE...",
+		Short: "Look for attacks in captures",
+		Long: `Look for attacks in captures. Findings go to standard output, as a report or with --json as one JSON object per
+line; the summary goes to standard error. Captures are pcap or pcapng, plain or compressed with gzip or zstd; "-" is
+standard input. A capture that breaks off is analysed up to that point and makes the exit code 1.
+
+The detectors are plugins of the signed registry beside this program, or of the one that --registry names.`,
+		Example: "  picket analyze capture.pcap\n  picket analyze --json --detectors portscan --fail-on medium *.pcapng",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			o.files = files
+			return run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.json, "json", false, "one finding per line as JSON")
+	f.StringSliceVar(&o.detectors, "detectors", nil, "only these, by name or id (default all of the registry)")
+	f.Var(&o.runtime, "runtime", "run the detectors as process or wasm")
+	f.Var(&o.failOn, "fail-on", "exit with 1 when a finding is of this severity or above: info, low, medium, high, critical")
+	f.StringVar(&o.registry, "registry", "", "folder or URL of the registry (default: registry beside this program)")
+	return cmd
+}
+
+// choice is a flag with a few allowed values, refused while the command line is read so that it counts as wrong usage.
+type choice struct {
+	value string
+	of    []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return "name" }
+
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.of, text) {
+		return fmt.Errorf("%q is none of %s", text, strings.Join(c.of, ", "))
+	}
+	c.value = text
+	return nil
+}
+
+// detectors is what judges flows. Findings of a capture come with Finish, which also makes them ready for the next one.
+type detectors interface {
+	Inspect(ctx context.Context, capture string, flows []sdk.Flow) error
+	Finish(ctx context.Context) ([]sdk.Finding, error)
+	Close()
+}
+
+// run analyses one file after the other and goes on when one fails.
+func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	d, err := openPlugins(ctx, o.registry, o.runtime.value, o.detectors)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return analyze(ctx, o, d, stdout, stderr)
+}
+
+func analyze(ctx context.Context, o options, d detectors, stdout, stderr io.Writer) error {
+	out := bufio.NewWriter(stdout)
+	defer out.Flush()
+	a := analysis{options: o, detectors: d, out: newReport(o, out), bar: newBar(stderr, o.files), start: time.Now()}
+	for _, file := range o.files {
+		err := a.file(ctx, file)
+		if err := out.Flush(); err != nil {
+			return fmt.Errorf("write findings: %w", err)
+		}
+		if ctx.Err() != nil {
+			a.bar.clear()
+			return errors.New("interrupted; what was found until then is above")
+		}
+		if err == nil {
+			continue
+		}
+		a.bar.clear()
+		fmt.Fprintln(stderr, "picket:", err)
+		a.failed++
+		if a.fatal {
+			return errors.New("the analysis stopped there")
+		}
+	}
+	a.bar.clear()
+	fmt.Fprintln(stderr, a.summary())
+	return a.verdict()
+}
+
+// analysis is one run over all files.
+type analysis struct {
+	options
+	detectors detectors
+	out       report
+	bar       *bar
+	start     time.Time
+
+	packets, flows uint64
+	findings       map[sdk.Severity]int
+	total          int
+	failed         int
+	fatal          bool // a detector failed, which no other file can help
+}
+
+// file analyses one capture. A damaged one is analysed as far as it can be read, and its error comes last.
+func (a *analysis) file(ctx context.Context, file string) error {
+	opts := traffic.Options{Flow: flow.Config{Batch: batchFor(a.runtime.value)}}
+	var detecting error
+	sum, err := traffic.AnalyzeFile(ctx, file, opts, a.bar.progress(file), func(flows []sdk.Flow) error {
+		detecting = a.detectors.Inspect(ctx, file, flows)
+		return detecting
+	})
+	if detecting != nil {
+		a.fatal = true
+		return fmt.Errorf("capture %s: %w", file, detecting)
+	}
+	var damaged *capture.DamagedError
+	if err != nil && !errors.As(err, &damaged) {
+		return err
+	}
+	findings, finishing := a.detectors.Finish(ctx)
+	if finishing != nil {
+		a.fatal = true
+		return fmt.Errorf("capture %s: %w", file, finishing)
+	}
+	a.bar.clear()
+	a.count(sum, findings)
+	if err := a.out.capture(file, sum, findings); err != nil {
+		return fmt.Errorf("write findings: %w", err)
+	}
+	if damaged != nil {
+		return fmt.Errorf("%w; the findings rest on what was read", err)
+	}
+	return nil
+}
+
+func (a *analysis) count(sum traffic.Summary, findings []sdk.Finding) {
+	a.packets += sum.Packets
+	a.flows += sum.Flows
+	a.total += len(findings)
+	if a.findings == nil {
+		a.findings = map[sdk.Severity]int{}
+	}
+	for _, f := range findings {
+		a.findings[f.Severity]++
+	}
+}
+
+var severities = []sdk.Severity{sdk.SeverityCritical, sdk.SeverityHigh, sdk.SeverityMedium, sdk.SeverityLow, sdk.SeverityInfo}
+
+func (a *analysis) summary() string {
+	text := fmt.Sprintf("%s, %s, %s, %s", plural(len(a.files), "capture"), plural(int(a.packets), "packet"),
+		plural(int(a.flows), "flow"), plural(a.total, "finding"))
+	var parts []string
+	for _, s := range severities {
+		if n := a.findings[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return text + " in " + time.Since(a.start).Round(time.Millisecond).String()
+}
+
+// verdict turns the outcome into the exit code.
+func (a *analysis) verdict() error {
+	if a.failed > 0 {
+		return fmt.Errorf("%d of %s could not be read completely", a.failed, plural(len(a.files), "capture"))
+	}
+	if a.failOn.value == "" {
+		return nil
+	}
+	n, limit := 0, sdk.Severity(a.failOn.value)
+	for s, count := range a.findings {
+		if s.Rank() >= limit.Rank() {
+			n += count
+		}
+	}
+	if n > 0 {
+		return &foundError{n: n, limit: limit}
+	}
+	return nil
+}
+
+// foundError is the exit code that --fail-on asked for.
+type foundError struct {
+	n     int
+	limit sdk.Severity
+}
+
+func (e *foundError) Error() string {
+	return fmt.Sprintf("%s of severity %s or above (--fail-on)", plural(e.n, "finding"), e.limit)
+}
+
+// ExitCode makes it a failure.
+func (e *foundError) ExitCode() int { return 1 }
+
+// usageError is a command line that cannot be carried out.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// ExitCode makes it a wrong usage.
+func (e *usageError) ExitCode() int { return 2 }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+var _ detectors = (*plugins)(nil)
+
+// executableDir is where this program lies, with the helpers and the registry beside it.
+func executableDir() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return dirOf(exe), nil
+}

@@ -1,0 +1,305 @@
+package analyzecmd
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// plugins runs detectors of the registry as the server does: verified, launched and supervised. They are started when the
+// first flows come, so that a file that is no capture costs no start.
+type plugins struct {
+	client  *client.Client
+	wanted  []string // ids
+	locked  bool     // the registry does not answer: run what is installed
+	runtime string
+	helpers string
+	dir     string
+
+	host    *pluginhost.Host
+	running []*running
+	frame   []byte
+}
+
+// running is a started detector and what it said about the current capture.
+type running struct {
+	pluginhost.Detector
+	generation uint64
+	findings   sink
+}
+
+// batchFor is how many flows go into one frame.
+func batchFor(runtime string) int {
+	if runtime == pluginhost.RuntimeWASM {
+		return records.BatchGuest
+	}
+	return records.BatchProcess
+}
+
+func dirOf(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	}
+	return filepath.Dir(path)
+}
+
+// openPlugins verifies the registry and chooses the detectors.
+func openPlugins(ctx context.Context, base, runtime string, names []string) (*plugins, error) {
+	helpers, err := executableDir()
+	if err != nil {
+		return nil, err
+	}
+	if base == "" {
+		base = filepath.Join(helpers, "registry")
+		if _, err := os.Stat(base); err != nil {
+			return nil, fmt.Errorf("no registry beside this program (%s): run 'make build', or name one with --registry", base)
+		}
+	}
+	cfg := client.Config{Base: base, RootSHA256: config.RootSHA256, AllowDevelopment: true, Release: config.IsRelease()}
+	identity := base + config.RootSHA256
+	if cfg.RootSHA256 == "" {
+		// The root that lies in the registry folder is trusted like this program, which lies beside it.
+		cfg.RootFile = filepath.Join(base, "metadata", "root.json")
+		root, err := os.ReadFile(cfg.RootFile)
+		if err != nil {
+			return nil, fmt.Errorf("open registry %s: %w", base, err)
+		}
+		identity = string(root)
+	}
+	dir, err := stateDir(identity)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir = filepath.Join(dir, "registry")
+	c, err := client.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := &plugins{client: c, runtime: runtime, helpers: helpers, dir: dir}
+	if err := p.choose(ctx, names); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// stateDir is a folder of the user for one root of trust: another root starts from nothing instead of being refused.
+func stateDir(identity string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a folder for verified plugins: %w", err)
+	}
+	sum := sha256.Sum256([]byte(identity))
+	dir := filepath.Join(cache, "picket", "analyze", hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a folder for verified plugins: %w", err)
+	}
+	return dir, nil
+}
+
+// choose lists the detectors to run, all or those named by id or by name.
+func (p *plugins) choose(ctx context.Context, names []string) error {
+	available, err := p.available(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(available, func(id string) bool { return named(id, []string{name}) }) {
+			return &usageError{fmt.Sprintf("no detector %q in the registry, which has %s", name, strings.Join(available, ", "))}
+		}
+	}
+	for _, id := range available {
+		if len(names) == 0 || named(id, names) {
+			p.wanted = append(p.wanted, id)
+		}
+	}
+	if len(p.wanted) == 0 {
+		return errors.New("the registry has no detector")
+	}
+	return nil
+}
+
+// available asks the registry, and when that cannot vouch for itself (it is away, its signatures are out of date) takes
+// what was verified and locked before: that needs nobody's word.
+func (p *plugins) available(ctx context.Context) ([]string, error) {
+	ids := map[string]bool{}
+	err := p.client.Refresh(ctx)
+	if err == nil {
+		releases, err := p.client.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range releases {
+			if r.Descriptor != nil && r.Descriptor.Manifest.Kind == sdk.KindDetector && r.Revoked == nil {
+				ids[r.ID] = true
+			}
+		}
+		return slices.Sorted(maps.Keys(ids)), nil
+	}
+	for _, i := range p.client.AllInstalled() {
+		if i.Descriptor != nil && i.Descriptor.Manifest.Kind == sdk.KindDetector && slices.Contains(i.Runtimes, p.runtime) {
+			ids[i.Descriptor.Manifest.ID] = true
+		}
+	}
+	if len(ids) == 0 {
+		return nil, err
+	}
+	p.locked = true
+	return slices.Sorted(maps.Keys(ids)), nil
+}
+
+func named(id string, names []string) bool {
+	_, short, _ := strings.Cut(id, "/")
+	return slices.Contains(names, id) || slices.Contains(names, short)
+}
+
+// start installs and starts the detectors.
+func (p *plugins) start(ctx context.Context) error {
+	ceiling, err := policy.Find("/etc/picket/policy.yaml")
+	if err != nil {
+		return err
+	}
+	p.host, err = pluginhost.New(pluginhost.Config{
+		Dir: filepath.Join(p.dir, "plugins"), Helpers: p.helpers, Registry: p.client, Ceiling: ceiling,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	var assignments []pluginhost.Assignment
+	for _, id := range p.wanted {
+		installed, err := p.install(ctx, id)
+		if err != nil {
+			return err
+		}
+		assignments = append(assignments, pluginhost.Assignment{
+			Instance: "analyze:" + id, Plugin: id, Runtime: p.runtime, Config: []byte("{}"),
+			Grants: installed.Descriptor.Manifest.Permissions,
+		})
+	}
+	if err := p.host.Apply(ctx, assignments); err != nil {
+		return err
+	}
+	for _, a := range assignments {
+		if err := p.host.WaitReady(ctx, a.Instance); err != nil {
+			return fmt.Errorf("start detector %s: %w", a.Plugin, err)
+		}
+	}
+	for _, d := range p.host.Detectors() {
+		p.running = append(p.running, &running{Detector: d, generation: d.Generation()})
+	}
+	return nil
+}
+
+func (p *plugins) install(ctx context.Context, id string) (*client.Installed, error) {
+	if p.locked {
+		if installed, ok := p.client.Installed(id); ok {
+			return installed, nil
+		}
+	}
+	return p.client.Install(ctx, id, "", p.runtime)
+}
+
+// Inspect gives the flows to all detectors at the same time and waits for the slowest: offline analysis never drops.
+func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow) error {
+	if p.host == nil {
+		if err := p.start(ctx); err != nil {
+			return err
+		}
+	}
+	p.frame = records.AppendFlows(p.frame[:0], flows)
+	return p.each(func(r *running) error { return r.Detector.Inspect(ctx, capture, p.frame, &r.findings) })
+}
+
+// Finish ends a capture and returns its findings, ordered by time.
+func (p *plugins) Finish(ctx context.Context) ([]sdk.Finding, error) {
+	err := p.each(func(r *running) error { return r.Detector.Flush(ctx, &r.findings) })
+	var out []sdk.Finding
+	for _, r := range p.running {
+		out = append(out, r.findings.take()...)
+	}
+	sortFindings(out)
+	return out, err
+}
+
+func (p *plugins) each(call func(*running) error) error {
+	errs := make([]error, len(p.running))
+	var wg sync.WaitGroup
+	for i, r := range p.running {
+		wg.Go(func() {
+			err := call(r)
+			if err == nil && r.Generation() != r.generation {
+				err = errors.New("it was restarted and has forgotten the first part")
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("detector %s: %w", r.Plugin(), err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func sortFindings(list []sdk.Finding) {
+	for i := range list {
+		if list[i].ID == "" {
+			list[i].ID = sdk.FindingID(list[i])
+		}
+	}
+	slices.SortStableFunc(list, func(a, b sdk.Finding) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Detector, b.Detector), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// stopWithin is how long detectors may take to end by themselves.
+const stopWithin = 5 * time.Second
+
+// Close stops the detectors.
+func (p *plugins) Close() {
+	if p.host != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		p.host.Stop(ctx)
+	}
+	p.client.Close()
+}
+
+// sink collects the findings of one detector.
+type sink struct {
+	mu   sync.Mutex
+	list []sdk.Finding
+}
+
+func (s *sink) Finding(f sdk.Finding) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, f)
+	return nil
+}
+
+func (s *sink) take() []sdk.Finding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.list
+	s.list = nil
+	return out
+}
