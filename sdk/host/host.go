@@ -1,0 +1,305 @@
+// Package host is the core's side of the transport: it starts a plugin process, talks to it, and ends it. In goes a
+// prepared command, out come instances whose methods do the work of their kind.
+//
+// It takes no plugin's word: the address that a plugin reports must be its own socket, messages, counts and texts are
+// bounded, and what does not make sense (a NaN, an unknown severity, a sighting outside the scope) is refused. It does
+// not supervise: who restarts what, and when a deadline means a kill, is decided by the caller.
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/abi"
+	"github.com/picketwatch/picket/sdk/internal/check"
+	"github.com/picketwatch/picket/sdk/internal/pb"
+	"github.com/picketwatch/picket/sdk/internal/wire"
+	"google.golang.org/grpc"
+)
+
+type (
+	// Description is what a plugin says about itself.
+	Description = abi.Description
+	// InstanceConfig is everything that an instance gets.
+	InstanceConfig = abi.InstanceConfig
+)
+
+// LifelineEnv names the descriptor of the lifeline, for a caller that prepares it itself.
+const LifelineEnv = wire.LifelineEnv
+
+// Config says how to start a process.
+type Config struct {
+	Name string // for errors and logs
+	// Cmd is prepared to be started: path, arguments, extra files, attributes. Its environment is exactly what the plugin
+	// gets, besides the handshake of go-plugin. Its stdin, stdout and stderr are taken over. When LifelineEnv is not in
+	// the environment, a lifeline is added.
+	Cmd *exec.Cmd
+	// SocketDir is a short path of a folder that only its owner may enter.
+	SocketDir string
+	// UID and GID get the folder of the socket when the plugin runs as another user; 0 leaves it to the caller.
+	UID, GID int
+	// StartTimeout is how long the plugin may take until it answers; 10 s when 0.
+	StartTimeout time.Duration
+	// Log gets the lines of the plugin, at most 50 a second in the long run.
+	Log *slog.Logger
+	// Stderr, if not nil, gets the raw bytes that the process writes there.
+	Stderr io.Writer
+}
+
+const (
+	defaultStartTimeout = 10 * time.Second
+	// stopGrace is how long a process may take to exit once it was asked to.
+	stopGrace = 2 * time.Second
+	// maxSocketDir leaves room for the names that go-plugin adds within the 108 bytes of a socket's path.
+	maxSocketDir = 64
+)
+
+// Process is a running plugin process.
+type Process struct {
+	name   string
+	client *goplugin.Client
+	runner *process
+	conn   *grpc.ClientConn
+	life   pb.LifecycleServiceClient
+	ended  chan struct{} // closed when everything that belonged to the process is gone
+
+	mu        sync.Mutex // guards instances
+	instances map[string]*Instance
+}
+
+// Start starts the process and waits until it answers. When it fails, or ctx ends first, nothing is left running.
+func Start(ctx context.Context, cfg Config) (*Process, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, err)
+	}
+	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}}
+	lines := newLineLog(cfg.Log, cfg.Stderr)
+	p.client = goplugin.NewClient(p.clientConfig(cfg, lines))
+	stop := context.AfterFunc(ctx, func() { p.runnerKill() })
+	conn, err := p.connect()
+	if !stop() || err != nil {
+		p.runnerKill()
+		p.client.Kill()
+		lines.flush()
+		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, errors.Join(err, ctx.Err()))
+	}
+	p.conn, p.life = conn, pb.NewLifecycleServiceClient(conn)
+	go func() {
+		<-p.runner.exited
+		p.client.Kill() // the process is gone; this closes the connection and removes the socket
+		lines.flush()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Cmd == nil:
+		return errors.New("no command")
+	case c.SocketDir == "" || len(c.SocketDir) > maxSocketDir:
+		return fmt.Errorf("the folder for sockets %q must be a path of at most %d bytes", c.SocketDir, maxSocketDir)
+	case c.Log == nil:
+		return errors.New("no log")
+	}
+	if c.StartTimeout == 0 {
+		c.StartTimeout = defaultStartTimeout
+	}
+	return nil
+}
+
+func (p *Process) clientConfig(cfg Config, lines *lineLog) *goplugin.ClientConfig {
+	return &goplugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: connPlugin{}}},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     cfg.StartTimeout,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: cfg.SocketDir},
+		RunnerFunc: func(_ hclog.Logger, env *exec.Cmd, dir string) (runner.Runner, error) {
+			r, err := newProcess(cfg, env.Env, dir)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.runner = r
+			return r, err
+		},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+			grpc.WithMaxHeaderListSize(64 << 10),
+		},
+		Stderr:     lines.writer(slog.LevelInfo),
+		SyncStdout: lines.writer(slog.LevelInfo),
+		SyncStderr: lines.writer(slog.LevelInfo),
+		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
+	}
+}
+
+func (p *Process) connect() (*grpc.ClientConn, error) {
+	protocol, err := p.client.Client()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := protocol.Dispense(wire.PluginName)
+	if err != nil {
+		return nil, err
+	}
+	return raw.(*grpc.ClientConn), nil
+}
+
+// connPlugin hands out the connection itself: each service has its own client on it.
+type connPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
+
+func (connPlugin) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("the host serves nothing")
+}
+
+func (connPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}
+
+// runnerKill kills the process if it was started.
+func (p *Process) runnerKill() {
+	p.mu.Lock()
+	r := p.runner
+	p.mu.Unlock()
+	if r != nil {
+		r.Kill(context.Background()) //nolint:errcheck // it only fails for a process that has ended
+	}
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.runner.pid() }
+
+// Exited is closed when the process has ended, for whatever reason.
+func (p *Process) Exited() <-chan struct{} { return p.runner.exited }
+
+// ExitCode is the exit code once the process has ended, -1 before and when a signal ended it.
+func (p *Process) ExitCode() int { return p.runner.exitCode() }
+
+// Kill ends the process at once and waits until it is gone.
+func (p *Process) Kill() {
+	p.runnerKill()
+	<-p.ended
+}
+
+// Stop stops all instances, asks the process to exit, and kills it when it has not by the end of ctx or two seconds
+// after it was asked. When it returns the process is gone. It may be called twice.
+func (p *Process) Stop(ctx context.Context) error {
+	var errs []error
+	for _, i := range p.running() {
+		if err := i.Stop(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	go p.client.Kill() // asks for a shutdown; a process that hangs would keep it waiting
+	grace := time.NewTimer(stopGrace)
+	defer grace.Stop()
+	select {
+	case <-p.runner.exited:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
+	p.Kill()
+	if len(errs) > 0 {
+		return fmt.Errorf("stop plugin %s: %w", p.name, errors.Join(errs...))
+	}
+	return nil
+}
+
+func (p *Process) running() []*Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]*Instance, 0, len(p.instances))
+	for _, i := range p.instances {
+		out = append(out, i)
+	}
+	return out
+}
+
+// Bounds of what a process says about itself.
+const (
+	maxPlugins = 256
+	maxSchema  = 1 << 20
+)
+
+// Describe asks the process what plugins it serves.
+func (p *Process) Describe(ctx context.Context) ([]Description, error) {
+	resp, err := p.life.Describe(ctx, &pb.DescribeRequest{})
+	if err != nil {
+		return nil, p.callError(ctx, "describe", err)
+	}
+	if len(resp.GetPlugins()) > maxPlugins {
+		return nil, sdk.Errorf(sdk.Internal, "plugin process %s names %d plugins, at most %d are allowed", p.name, len(resp.GetPlugins()), maxPlugins)
+	}
+	out := make([]Description, 0, len(resp.GetPlugins()))
+	for _, d := range resp.GetPlugins() {
+		v := wire.DescriptionFromPB(d)
+		if !sdk.ValidID(v.ID) || len(v.ConfigSchema) > maxSchema || !json.Valid(v.ConfigSchema) {
+			return nil, sdk.Errorf(sdk.Internal, "plugin process %s describes %.80q badly", p.name, v.ID)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// Configure makes an instance: the plugin decodes and checks the configuration and starts. Only secrets that the grants
+// allow are sent.
+func (p *Process) Configure(ctx context.Context, cfg InstanceConfig) (*Instance, error) {
+	if !check.Instance(cfg.Instance) || !sdk.ValidID(cfg.Plugin) {
+		return nil, sdk.Errorf(sdk.InvalidConfig, "configure instance %q of plugin %q: these are not valid names", cfg.Instance, cfg.Plugin)
+	}
+	cfg.Secrets = grantedSecrets(cfg)
+	if _, err := p.life.Configure(ctx, wire.InstanceConfigToPB(cfg)); err != nil {
+		return nil, p.callError(ctx, "configure "+cfg.Instance, err)
+	}
+	i := newInstance(p, cfg)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.instances[cfg.Instance] = i
+	return i, nil
+}
+
+func grantedSecrets(cfg InstanceConfig) map[string]string {
+	out := map[string]string{}
+	for name, v := range cfg.Secrets {
+		if sdk.Grants(cfg.Grants).Secret(name) == nil {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+// callError says what failed where, keeping the class. The end of ctx shows through errors.Is.
+func (p *Process) callError(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return sdk.Errorf(sdk.Temporary, "%s: %s: %w", p.name, what, ctx.Err())
+	}
+	err = wire.ToError(err)
+	select {
+	case <-p.runner.exited:
+		return sdk.Errorf(sdk.Temporary, "%s: %s: the plugin process has ended: %w", p.name, what, err)
+	default:
+	}
+	return fmt.Errorf("%s: %s: %w", p.name, what, err)
+}
+
+// onWindows tells that go-plugin listens on TCP there.
+const onWindows = runtime.GOOS == "windows"

@@ -1,0 +1,202 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/internal/check"
+	"github.com/picketwatch/picket/sdk/internal/pb"
+	"github.com/picketwatch/picket/sdk/internal/wire"
+	"github.com/picketwatch/picket/sdk/records"
+	"google.golang.org/grpc"
+)
+
+// Instance is a configured and started instance in a process. Its methods may be called from any goroutine; the plugin
+// gets one call at a time. A call that does not end with its ctx leaves the plugin at work: kill the process then.
+type Instance struct {
+	process    *Process
+	id, plugin string
+	collector  pb.CollectorServiceClient
+	discovery  pb.DiscoveryServiceClient
+	detector   pb.DetectorServiceClient
+	notifier   pb.NotifierServiceClient
+}
+
+func newInstance(p *Process, cfg InstanceConfig) *Instance {
+	return &Instance{
+		process: p, id: cfg.Instance, plugin: cfg.Plugin,
+		collector: pb.NewCollectorServiceClient(p.conn), discovery: pb.NewDiscoveryServiceClient(p.conn),
+		detector: pb.NewDetectorServiceClient(p.conn), notifier: pb.NewNotifierServiceClient(p.conn),
+	}
+}
+
+// Collect lets a collector measure once.
+func (i *Instance) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.SampleSink) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	gate := check.NewGate(ctx, check.MaxSamples, "samples", check.Sample, sink.Sample)
+	stream, err := i.collector.Collect(ctx, wire.CollectRequestToPB(i.id, req))
+	if err != nil {
+		return i.failed(ctx, "collect", err)
+	}
+	err = receive(stream, func(msg *pb.CollectResponse) error {
+		for _, s := range msg.GetSamples() {
+			if err := gate.Put(wire.SampleFromPB(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return gate.Result(i.failed(ctx, "collect", err))
+}
+
+// Discover lets a discovery plugin look for devices. Sightings outside of the scope are refused.
+func (i *Instance) Discover(ctx context.Context, scope sdk.Scope, sink sdk.SightingSink) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	gate := check.NewGate(ctx, check.MaxSightings, "sightings", check.InScope(scope), sink.Sighting)
+	stream, err := i.discovery.Discover(ctx, wire.ScopeToPB(i.id, scope))
+	if err != nil {
+		return i.failed(ctx, "discover", err)
+	}
+	err = receive(stream, func(msg *pb.DiscoverResponse) error {
+		for _, s := range msg.GetSightings() {
+			v, err := wire.SightingFromPB(s)
+			if err == nil {
+				err = gate.Put(v)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return gate.Result(i.failed(ctx, "discover", err))
+}
+
+// refusedError marks what the host's side did not accept, as opposed to a failure of the call.
+type refusedError struct{ err error }
+
+func (e refusedError) Error() string { return e.err.Error() }
+func (e refusedError) Unwrap() error { return e.err }
+
+// receive hands each message of a stream to put until the stream ends.
+func receive[M any](stream grpc.ServerStreamingClient[M], put func(*M) error) error {
+	for {
+		msg, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := put(msg); err != nil {
+			return refusedError{err}
+		}
+	}
+}
+
+// Inspect hands one record frame to a detector. The frame may be used again when Inspect has returned.
+func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
+	if len(frame) > records.MaxFrame {
+		return fmt.Errorf("%s: inspect: a frame of %d bytes is larger than %d", i.id, len(frame), records.MaxFrame)
+	}
+	resp, err := i.detector.Inspect(ctx, &pb.InspectRequest{Instance: i.id, Capture: capture, Frame: frame})
+	if err != nil {
+		return i.failed(ctx, "inspect", err)
+	}
+	return i.findings(ctx, "inspect", resp.GetFindings(), resp.GetError(), sink)
+}
+
+// Flush ends a capture for a detector.
+func (i *Instance) Flush(ctx context.Context, sink sdk.FindingSink) error {
+	resp, err := i.detector.Flush(ctx, &pb.FlushRequest{Instance: i.id})
+	if err != nil {
+		return i.failed(ctx, "flush", err)
+	}
+	return i.findings(ctx, "flush", resp.GetFindings(), resp.GetError(), sink)
+}
+
+// findings passes on what a call found, also when it failed after that.
+func (i *Instance) findings(ctx context.Context, what string, found []*pb.Finding, failure *pb.Error, sink sdk.FindingSink) error {
+	gate := check.NewGate(ctx, check.MaxFindings, "findings", check.Finding, func(f sdk.Finding) error {
+		f.ID = sdk.FindingID(f)
+		return sink.Finding(f)
+	})
+	var errs []error
+	for _, m := range found {
+		f := wire.FindingFromPB(m)
+		f.Detector = i.plugin
+		if err := gate.Put(f); err != nil {
+			errs = append(errs, refusedError{err})
+			break
+		}
+	}
+	if failure != nil {
+		errs = append(errs, wire.ErrorFromPB(failure))
+	}
+	return gate.Result(i.failed(ctx, what, errors.Join(errs...)))
+}
+
+// Notify lets a notifier deliver a notice.
+func (i *Instance) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, error) {
+	resp, err := i.notifier.Notify(ctx, &pb.NotifyRequest{Instance: i.id, Notice: wire.NoticeToPB(notice)})
+	if err != nil {
+		return sdk.Receipt{}, i.failed(ctx, "notify", err)
+	}
+	receipt := wire.ReceiptFromPB(resp.GetReceipt())
+	check.Receipt(&receipt)
+	return receipt, nil
+}
+
+// Health asks whether the instance can work.
+func (i *Instance) Health(ctx context.Context) error {
+	_, err := i.process.life.Health(ctx, &pb.HealthRequest{Instance: i.id})
+	return i.failed(ctx, "health", err)
+}
+
+// Snapshot returns the state of the instance; an error of class Unsupported means that it keeps none.
+func (i *Instance) Snapshot(ctx context.Context) ([]byte, error) {
+	resp, err := i.process.life.Snapshot(ctx, &pb.SnapshotRequest{Instance: i.id})
+	if err != nil {
+		return nil, i.failed(ctx, "snapshot", err)
+	}
+	if len(resp.GetState()) > check.MaxState {
+		return nil, sdk.Errorf(sdk.Internal, "%s: snapshot of %d bytes is larger than %d", i.id, len(resp.GetState()), check.MaxState)
+	}
+	return resp.GetState(), nil
+}
+
+// Restore hands a snapshot to an instance that has not worked yet.
+func (i *Instance) Restore(ctx context.Context, state []byte) error {
+	_, err := i.process.life.Restore(ctx, &pb.RestoreRequest{Instance: i.id, State: state})
+	return i.failed(ctx, "restore", err)
+}
+
+// Stop ends the instance; its process goes on.
+func (i *Instance) Stop(ctx context.Context) error {
+	_, err := i.process.life.Stop(ctx, &pb.StopRequest{Instance: i.id})
+	i.process.mu.Lock()
+	if i.process.instances[i.id] == i {
+		delete(i.process.instances, i.id)
+	}
+	i.process.mu.Unlock()
+	select {
+	case <-i.process.runner.exited:
+		return nil
+	default:
+	}
+	return i.failed(ctx, "stop", err)
+}
+
+// failed says which call of which instance failed. What the host refused, or the sink did not want, stays as it is.
+func (i *Instance) failed(ctx context.Context, what string, err error) error {
+	var refused refusedError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("%s: %s: %w", i.id, what, err)
+	}
+	return i.process.callError(ctx, what+" "+i.id, err)
+}

@@ -1,0 +1,35 @@
+package wire
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/abi"
+)
+
+// Handshake keeps a plugin from being started by hand and a host from talking to something else.
+var Handshake = goplugin.HandshakeConfig{
+	ProtocolVersion:  sdk.Protocol,
+	MagicCookieKey:   "PICKET_PLUGIN",
+	MagicCookieValue: "1f9c0c2e-picket-plugin",
+}
+
+// PluginName is the name of the one go-plugin plugin of a process: all services share a connection.
+const PluginName = "picket"
+
+// LifelineEnv names the descriptor whose end of file means that the host is gone.
+const LifelineEnv = "PICKET_LIFELINE_FD"
+
+// MaxMessage is the largest gRPC message in either direction, at both ends. gRPC's own default is 4 MiB at the server
+// and go-plugin's is unlimited at the client.
+const MaxMessage = abi.MaxMessage
+
+// clean makes a text fit for protobuf, which refuses a whole message for one byte that is not UTF-8.
+func clean(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,6 @@
+//go:build !unix && !wasip1
+
+package serve
+
+// keepFromChildren has nothing to do: handles are not inherited unless asked for.
+func keepFromChildren(int) {}

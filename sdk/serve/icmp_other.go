@@ -1,0 +1,7 @@
+//go:build !linux && !wasip1
+
+package serve
+
+import "net"
+
+func listenICMP(network string) (net.PacketConn, error) { return listenRaw(network) }

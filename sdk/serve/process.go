@@ -1,0 +1,125 @@
+//go:build !wasip1
+
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/abi"
+	"github.com/picketwatch/picket/sdk/internal/instance"
+	"github.com/picketwatch/picket/sdk/internal/wire"
+	"google.golang.org/grpc"
+)
+
+// Backend is what a process serves: the registered plugins of this program, or a guest that it runs.
+type Backend interface {
+	Describe(ctx context.Context) ([]abi.Description, error)
+	Configure(ctx context.Context, cfg abi.InstanceConfig) error
+	Collect(ctx context.Context, instance string, req sdk.CollectRequest, sink sdk.SampleSink) error
+	Discover(ctx context.Context, instance string, scope sdk.Scope, sink sdk.SightingSink) error
+	// Inspect gets a frame whose memory is used again after the call.
+	Inspect(ctx context.Context, instance, capture string, frame []byte, sink sdk.FindingSink) error
+	Flush(ctx context.Context, instance string, sink sdk.FindingSink) error
+	Notify(ctx context.Context, instance string, notice sdk.Notice) (sdk.Receipt, error)
+	Health(ctx context.Context, instance string) error
+	Snapshot(ctx context.Context, instance string) ([]byte, error)
+	Restore(ctx context.Context, instance string, state []byte) error
+	Stop(ctx context.Context, instance string) error
+	StopAll(ctx context.Context) error
+}
+
+// drainTime is how long instances may take to stop once the host has ended the connection.
+const drainTime = time.Second
+
+// Main serves all registered plugins and exits when the host is done or gone. With the argument "describe" it prints
+// their descriptions as JSON instead.
+func Main() {
+	if len(os.Args) > 1 && os.Args[1] == "describe" {
+		if err := describe(os.Stdout, sdk.Registered()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	log := jsonLog()
+	set := instance.New(instance.Config{
+		Plugins: sdk.Registered(),
+		NewHost: func(cfg abi.InstanceConfig) (sdk.Host, error) { return newHost(cfg, log), nil },
+	})
+	Serve(set)
+}
+
+// Serve serves the backend over go-plugin until the host ends the connection or is gone, then exits the process.
+func Serve(backend Backend) {
+	log := jsonLog()
+	slog.SetDefault(log)
+	if err := watchLifeline(os.Exit); err != nil {
+		log.Error("lifeline", "error", err)
+		os.Exit(1)
+	}
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: &grpcPlugin{backend: backend}}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))...)
+		},
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, JSONFormat: true}),
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := backend.StopAll(ctx); err != nil {
+		log.Warn("stop", "error", err)
+	}
+	os.Exit(0)
+}
+
+// Describe returns what the registered plugins say about themselves.
+func Describe() ([]abi.Description, error) {
+	return descriptions(sdk.Registered())
+}
+
+func descriptions(plugins []sdk.Plugin) ([]abi.Description, error) {
+	out := make([]abi.Description, 0, len(plugins))
+	for _, p := range plugins {
+		d, err := instance.Describe(p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func describe(w io.Writer, plugins []sdk.Plugin) error {
+	out, err := descriptions(plugins)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(out)
+}
+
+// grpcPlugin puts all services on go-plugin's server.
+type grpcPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+	backend Backend
+}
+
+func (p *grpcPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	register(s, p.backend)
+	return nil
+}
+
+func (p *grpcPlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, fmt.Errorf("a plugin process is no client")
+}

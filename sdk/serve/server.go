@@ -1,0 +1,176 @@
+//go:build !wasip1
+
+package serve
+
+import (
+	"context"
+	"errors"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/internal/pb"
+	"github.com/picketwatch/picket/sdk/internal/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// chunkSamples and chunkBytes are how much travels in one message of a stream.
+	chunkSamples = 512
+	chunkBytes   = 1 << 20
+	// maxFindingBytes bounds the findings of one call, which travel in one message.
+	maxFindingBytes = wire.MaxMessage - 1<<20
+)
+
+func register(s *grpc.Server, b Backend) {
+	pb.RegisterLifecycleServiceServer(s, &lifecycle{b: b})
+	pb.RegisterCollectorServiceServer(s, &collector{b: b})
+	pb.RegisterDiscoveryServiceServer(s, &discovery{b: b})
+	pb.RegisterDetectorServiceServer(s, &detector{b: b})
+	pb.RegisterNotifierServiceServer(s, &notifier{b: b})
+}
+
+type lifecycle struct {
+	pb.UnimplementedLifecycleServiceServer
+	b Backend
+}
+
+func (l *lifecycle) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.DescribeResponse, error) {
+	plugins, err := l.b.Describe(ctx)
+	if err != nil {
+		return nil, wire.FromError(err)
+	}
+	out := &pb.DescribeResponse{}
+	for _, d := range plugins {
+		out.Plugins = append(out.Plugins, wire.DescriptionToPB(d))
+	}
+	return out, nil
+}
+
+func (l *lifecycle) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
+	return &pb.ConfigureResponse{}, wire.FromError(l.b.Configure(ctx, wire.InstanceConfigFromPB(req)))
+}
+
+func (l *lifecycle) Health(ctx context.Context, req *pb.HealthRequest) (*pb.HealthResponse, error) {
+	return &pb.HealthResponse{}, wire.FromError(l.b.Health(ctx, req.GetInstance()))
+}
+
+func (l *lifecycle) Snapshot(ctx context.Context, req *pb.SnapshotRequest) (*pb.SnapshotResponse, error) {
+	state, err := l.b.Snapshot(ctx, req.GetInstance())
+	return &pb.SnapshotResponse{State: state}, wire.FromError(err)
+}
+
+func (l *lifecycle) Restore(ctx context.Context, req *pb.RestoreRequest) (*pb.RestoreResponse, error) {
+	return &pb.RestoreResponse{}, wire.FromError(l.b.Restore(ctx, req.GetInstance(), req.GetState()))
+}
+
+func (l *lifecycle) Stop(ctx context.Context, req *pb.StopRequest) (*pb.StopResponse, error) {
+	return &pb.StopResponse{}, wire.FromError(l.b.Stop(ctx, req.GetInstance()))
+}
+
+type collector struct {
+	pb.UnimplementedCollectorServiceServer
+	b Backend
+}
+
+func (c *collector) Collect(req *pb.CollectRequest, stream grpc.ServerStreamingServer[pb.CollectResponse]) error {
+	sink := &sampleStream{stream: stream}
+	err := c.b.Collect(stream.Context(), req.GetInstance(), wire.CollectRequestFromPB(req), sink)
+	return wire.FromError(errors.Join(err, sink.flush()))
+}
+
+// sampleStream sends samples in chunks.
+type sampleStream struct {
+	stream grpc.ServerStreamingServer[pb.CollectResponse]
+	held   []*pb.Sample
+	size   int
+}
+
+func (s *sampleStream) Sample(v sdk.Sample) error {
+	m := wire.SampleToPB(v)
+	s.held = append(s.held, m)
+	s.size += proto.Size(m)
+	if len(s.held) < chunkSamples && s.size < chunkBytes {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *sampleStream) flush() error {
+	if len(s.held) == 0 {
+		return nil
+	}
+	msg := &pb.CollectResponse{Samples: s.held}
+	s.held, s.size = nil, 0
+	return s.stream.Send(msg)
+}
+
+type discovery struct {
+	pb.UnimplementedDiscoveryServiceServer
+	b Backend
+}
+
+func (d *discovery) Discover(req *pb.DiscoverRequest, stream grpc.ServerStreamingServer[pb.DiscoverResponse]) error {
+	scope, err := wire.ScopeFromPB(req)
+	if err != nil {
+		return wire.FromError(err)
+	}
+	return wire.FromError(d.b.Discover(stream.Context(), req.GetInstance(), scope, sightingStream{stream}))
+}
+
+// sightingStream sends each sighting at once: a discovery takes long and its first results are worth seeing.
+type sightingStream struct {
+	stream grpc.ServerStreamingServer[pb.DiscoverResponse]
+}
+
+func (s sightingStream) Sighting(v sdk.Sighting) error {
+	return s.stream.Send(&pb.DiscoverResponse{Sightings: []*pb.Sighting{wire.SightingToPB(v)}})
+}
+
+type detector struct {
+	pb.UnimplementedDetectorServiceServer
+	b Backend
+}
+
+func (d *detector) Inspect(ctx context.Context, req *pb.InspectRequest) (*pb.InspectResponse, error) {
+	var found findings
+	err := d.b.Inspect(ctx, req.GetInstance(), req.GetCapture(), req.GetFrame(), &found)
+	return &pb.InspectResponse{Findings: found.list, Error: wire.ErrorToPB(errors.Join(err, found.full))}, nil
+}
+
+func (d *detector) Flush(ctx context.Context, req *pb.FlushRequest) (*pb.FlushResponse, error) {
+	var found findings
+	err := d.b.Flush(ctx, req.GetInstance(), &found)
+	return &pb.FlushResponse{Findings: found.list, Error: wire.ErrorToPB(errors.Join(err, found.full))}, nil
+}
+
+// findings gathers what one call found. The instance bounds their number, and this their size.
+type findings struct {
+	list []*pb.Finding
+	size int
+	full error
+}
+
+func (f *findings) Finding(v sdk.Finding) error {
+	m := wire.FindingToPB(v)
+	size := proto.Size(m)
+	if f.size+size > maxFindingBytes {
+		f.full = sdk.Errorf(sdk.Internal, "the findings of one call are larger than %d bytes", maxFindingBytes)
+		return f.full
+	}
+	f.size += size
+	f.list = append(f.list, m)
+	return nil
+}
+
+type notifier struct {
+	pb.UnimplementedNotifierServiceServer
+	b Backend
+}
+
+func (n *notifier) Notify(ctx context.Context, req *pb.NotifyRequest) (*pb.NotifyResponse, error) {
+	if req.GetNotice() == nil {
+		return nil, wire.FromError(sdk.Errorf(sdk.Internal, "notify without a notice"))
+	}
+	receipt, err := n.b.Notify(ctx, req.GetInstance(), wire.NoticeFromPB(req.GetNotice()))
+	return &pb.NotifyResponse{Receipt: wire.ReceiptToPB(receipt)}, wire.FromError(err)
+}
