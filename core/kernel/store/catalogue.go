@@ -183,6 +183,9 @@ func (c *catalogue) save(ctx context.Context, now time.Time) error {
 			return nil
 		})
 	})
+	if invalidated(err) {
+		err = errors.Join(err, c.engine.detach(ctx, catalogueAlias), c.engine.attach(ctx, c.path, catalogueAlias))
+	}
 	if err != nil {
 		return explainDuck(c.path, err)
 	}

@@ -98,6 +98,12 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// invalidated reports whether DuckDB has given up an attached file until it is attached again. It does so when a
+// checkpoint fails, mostly for want of space.
+func invalidated(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "has been invalidated")
+}
+
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // explainDuck turns what DuckDB says into words that an operator can act on.

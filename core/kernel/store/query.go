@@ -134,22 +134,38 @@ func (t *Telemetry) fill(ctx context.Context, q SeriesQuery, g grid, found []*se
 		}
 		res.Series = append(res.Series, SeriesLine{Agent: s.agent, Labels: s.labels, Points: points})
 	}
+	put := func(id uint32, bucket int64, value float64) {
+		p := &res.Series[lines[id]].Points[bucket-g.first]
+		p.Value, p.Valid = value, true
+	}
+	missing, err := t.read(ctx, q, g, found, put)
+	if t.segments.diagnose(err) {
+		missing, err = t.read(ctx, q, g, found, put) // once more, with the files opened again
+	}
+	for _, err := range missing {
+		res.Incomplete = true
+		t.failed(err)
+	}
+	if err != nil {
+		return SeriesResult{}, fmt.Errorf("query %s: %w", q.Metric, err)
+	}
+	return res, nil
+}
+
+// read runs the query over the files of its range. What could not be opened is returned as missing.
+func (t *Telemetry) read(ctx context.Context, q SeriesQuery, g grid, found []*series, put func(id uint32, bucket int64, value float64)) (missing []error, err error) {
 	lookback := int64(0)
 	if q.Rate {
 		lookback = max(minLookback, 2*q.Step).Microseconds()
 	}
 	held, missing := t.segments.forRead(ctx, hourOf(g.from()-lookback), hourOf(g.until-1))
 	defer t.segments.release(held...)
-	for _, err := range missing {
-		res.Incomplete = true
-		t.failed(err)
-	}
 	if len(held) == 0 {
-		return res, nil
+		return missing, nil
 	}
 	rows, err := t.engine.db.QueryContext(ctx, seriesSQL(q, g, lookback, found, held))
 	if err != nil {
-		return SeriesResult{}, fmt.Errorf("query %s: %w", q.Metric, err)
+		return missing, err
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -157,15 +173,11 @@ func (t *Telemetry) fill(ctx context.Context, q SeriesQuery, g grid, found []*se
 		var bucket int64
 		var value float64
 		if err := rows.Scan(&id, &bucket, &value); err != nil {
-			return SeriesResult{}, fmt.Errorf("query %s: %w", q.Metric, err)
+			return missing, err
 		}
-		p := &res.Series[lines[id]].Points[bucket-g.first]
-		p.Value, p.Valid = value, true
+		put(id, bucket, value)
 	}
-	if err := rows.Err(); err != nil {
-		return SeriesResult{}, fmt.Errorf("query %s: %w", q.Metric, err)
-	}
-	return res, nil
+	return missing, rows.Err()
 }
 
 // seriesSQL writes the query. All that goes into it are numbers and names of our own making. Numbers are literals with

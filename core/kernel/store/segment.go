@@ -33,7 +33,8 @@ type segment struct {
 	attached bool
 	refs     int
 	used     time.Time
-	broken   error // why it cannot be attached
+	broken   error // why it can never be attached
+	sick     bool  // DuckDB wants it detached and attached again, after a checkpoint that failed
 
 	// used by the writer goroutine only
 	marks map[source]uint64 // high-water marks; nil: not read yet
@@ -132,10 +133,19 @@ func (s *segments) hold(ctx context.Context, seg *segment) error {
 	if seg.broken != nil {
 		return seg.broken
 	}
+	// Attaching and detaching must not be broken off half way by a reader that gives up.
+	ctx = context.WithoutCancel(ctx)
+	if seg.sick {
+		if seg.refs > 0 {
+			return fmt.Errorf("%s: is about to be opened again", seg.path)
+		}
+		if err := s.engine.detach(ctx, seg.alias); err != nil {
+			return explainDuck(seg.path, err)
+		}
+		seg.attached, seg.sick = false, false
+	}
 	if !seg.attached {
 		s.makeRoom(ctx)
-		// Attaching must not be broken off half way by a reader that gives up.
-		ctx = context.WithoutCancel(ctx)
 		if err := s.engine.attach(ctx, seg.path, seg.alias); err != nil {
 			return err
 		}
@@ -168,6 +178,23 @@ func (s *segments) release(list ...*segment) {
 	for _, seg := range list {
 		seg.refs--
 	}
+}
+
+// diagnose reports whether err says that files must be opened again, and marks those. Their rows are safe: they are in
+// the log that is replayed then.
+func (s *segments) diagnose(err error) bool {
+	if !invalidated(err) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := false
+	for _, seg := range s.byHour {
+		if seg.attached && strings.Contains(err.Error(), `"`+seg.alias+`"`) {
+			seg.sick, found = true, true
+		}
+	}
+	return found
 }
 
 // makeRoom detaches the files that were not used for longest, until one more fits. Those with a log that still has to

@@ -22,7 +22,7 @@ type TelemetryConfig struct {
 	MaxFuture   time.Duration // how far ahead a sample's time may be; default 10 minutes
 	QueueRows   int           // rows that may wait for the writer; default 200,000
 	GroupRows   int           // commit at so many rows; default 10,000
-	GroupWait   time.Duration // or after so long; default 50 ms
+	GroupWait   time.Duration // or after so long, or a tenth of it without another batch; default 50 ms
 	MaxSeries   int           // default 1,000,000
 	Now         func() time.Time
 	Log         *slog.Logger

@@ -169,11 +169,13 @@ func (t *Telemetry) run() {
 	}
 }
 
-// group gathers what else is waiting, for a short time or until there is enough for one commit.
+// group gathers what else is coming in, until there is enough for one commit, nothing came for a moment, or the first
+// has waited long enough.
 func (t *Telemetry) group(first *request) []*request {
 	group, rows := []*request{first}, first.rows
-	timer := time.NewTimer(t.cfg.GroupWait)
-	defer timer.Stop()
+	longest, quiet := time.NewTimer(t.cfg.GroupWait), time.NewTimer(t.cfg.GroupWait/10)
+	defer longest.Stop()
+	defer quiet.Stop()
 	for rows < t.cfg.GroupRows {
 		select {
 		case r, ok := <-t.queue:
@@ -181,7 +183,10 @@ func (t *Telemetry) group(first *request) []*request {
 				return group
 			}
 			group, rows = append(group, r), rows+r.rows
-		case <-timer.C:
+			quiet.Reset(t.cfg.GroupWait / 10)
+		case <-quiet.C:
+			return group
+		case <-longest.C:
 			return group
 		}
 	}
@@ -310,6 +315,7 @@ func (t *Telemetry) writeHour(ctx context.Context, seg *segment, group []*reques
 	if err != nil {
 		// Whether it was committed may be unknown: read the marks again before the next one.
 		seg.marks = nil
+		t.segments.diagnose(err)
 		return explainDuck(seg.path, err)
 	}
 	seg.dirty = true
@@ -323,6 +329,7 @@ func (t *Telemetry) readMarks(ctx context.Context, seg *segment) error {
 	}
 	rows, err := t.engine.writer.QueryContext(ctx, "SELECT tenant, agent, epoch, max(seq) FROM "+seg.alias+".main.ingest GROUP BY ALL")
 	if err != nil {
+		t.segments.diagnose(err)
 		return explainDuck(seg.path, err)
 	}
 	defer rows.Close()
@@ -352,6 +359,7 @@ func (t *Telemetry) housekeep(ctx context.Context) {
 		}
 		if seg.dirty {
 			if _, err := t.engine.writer.ExecContext(ctx, "CHECKPOINT "+seg.alias); err != nil {
+				t.segments.diagnose(err)
 				t.failed(explainDuck(seg.path, err))
 				continue
 			}

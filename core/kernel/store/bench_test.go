@@ -1,0 +1,52 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// BenchmarkIngest sends batches of 1,000 samples from 16 agents with 50 series each, acknowledged after the commit.
+func BenchmarkIngest(b *testing.B) {
+	for _, size := range []int{50, 1000} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) { benchIngest(b, size) })
+	}
+}
+
+func benchIngest(b *testing.B, size int) {
+	const agents = 16
+	tel, err := OpenTelemetry(b.Context(), TelemetryConfig{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer tel.Close()
+	now := time.Now()
+	b.ResetTimer()
+	done := make(chan error, agents)
+	for a := range agents {
+		go func() {
+			for n := range b.N/agents + 1 {
+				batch := SampleBatch{Tenant: "default", Agent: fmt.Sprint("a", a), Epoch: "e", Seq: uint64(n + 1)}
+				for i := range size {
+					batch.Samples = append(batch.Samples, sdk.Sample{Metric: fmt.Sprint("system.metric.", i%50/10), Unit: "By", Type: sdk.Gauge,
+						Labels: map[string]string{"device": fmt.Sprint("sd", i%10), "direction": "read"},
+						Time:   now.Add(-time.Duration(size-i) * time.Millisecond), Value: float64(n * i)})
+				}
+				if _, err := tel.Append(b.Context(), batch); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range agents {
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(tel.Stats().Rows)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(tel.Stats().Commits), "commits")
+}
