@@ -83,9 +83,9 @@ type Submission struct {
 
 // Added says what Add did, by plugin and version.
 type Added struct {
-	New       []string
-	Replaced  []string // development registries only
-	Unchanged []string
+	New       []string `json:"new"`
+	Replaced  []string `json:"replaced"` // development registries only
+	Unchanged []string `json:"unchanged"`
 }
 
 // Add publishes releases in one signed step. A release that is there already with the same content is left alone; one

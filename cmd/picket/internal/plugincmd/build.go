@@ -149,8 +149,10 @@ func (b *builder) build(ctx context.Context, dirs []string) ([]*plugin, error) {
 			}
 		}
 	}
-	if err := errors.Join(b.compileAll(ctx, first), b.compileAll(ctx, rest)); err != nil {
-		return nil, err
+	for _, targets := range [][]*target{first, rest} {
+		if err := b.compileAll(ctx, targets); err != nil {
+			return nil, err
+		}
 	}
 	for _, p := range plugins {
 		if err := p.describe(ctx); err != nil {
@@ -218,7 +220,7 @@ func (b *builder) compileAll(ctx context.Context, targets []*target) error {
 // compile runs the Go compiler. The output stays where it is from one build to the next, so that the linker is left
 // out when nothing changed.
 func (b *builder) compile(ctx context.Context, t *target) error {
-	begin := time.Now()
+	begin, before := time.Now(), modified(t.path)
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.path}
 	if t.Runtime == registry.RuntimeWASM {
 		args = append(args, "-buildmode=c-shared")
@@ -233,8 +235,20 @@ func (b *builder) compile(ctx context.Context, t *target) error {
 	if t.SHA256, t.Size, err = hashFile(t.path); err != nil {
 		return err
 	}
+	if modified(t.path).Equal(before) {
+		return nil // the compiler left it as it was
+	}
 	b.report(t.plugin.manifest.ID, t.Runtime+" "+t.OS+"/"+t.Arch, t.Size, time.Since(begin))
 	return nil
+}
+
+// modified is when a file was last written, zero when there is none.
+func modified(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 func hashFile(path string) (digest string, size int64, err error) {

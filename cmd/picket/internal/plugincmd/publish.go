@@ -47,15 +47,13 @@ func publishCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// The timestamp is signed anew even if nothing else is: who publishes has just looked at the state.
-			renewed, err := p.Renew()
-			if err != nil {
-				return err
+			if len(done.New)+len(done.Replaced) == 0 {
+				if _, err := p.Renew(); err != nil { // so that what was built last week installs today
+					return err
+				}
 			}
 			if asJSON {
-				return columns.JSON(cmd.OutOrStdout(), map[string]any{
-					"new": done.New, "replaced": done.Replaced, "unchanged": done.Unchanged, "fresh_until": renewed.Expires,
-				})
+				return columns.JSON(cmd.OutOrStdout(), done)
 			}
 			printPublished(columns.New(cmd.OutOrStdout()), plugins, done, dir, p.Development())
 			return nil
