@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/internal/iprange"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -62,8 +63,12 @@ func (d *Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.Sig
 	if len(scope.Prefixes) == 0 {
 		return sdk.Errorf(sdk.InvalidConfig, "the scope is empty: state the range of addresses to report, for example 192.0.2.0/24")
 	}
+	targets, err := d.targets(scope)
+	if err != nil {
+		return err
+	}
 	if d.config.Trigger {
-		if err := d.trigger(ctx, scope); err != nil {
+		if err := d.trigger(ctx, scope, targets); err != nil {
 			return err
 		}
 	}
@@ -76,7 +81,7 @@ func (d *Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.Sig
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !d.wanted(n, scope) {
+		if !d.wanted(n, scope, targets) {
 			continue
 		}
 		if err := sink.Sighting(n.sighting(now)); err != nil {
@@ -88,9 +93,18 @@ func (d *Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.Sig
 
 // wanted leaves out what is not a device: multicast and broadcast entries, neighbours the kernel asked for and never
 // heard from, and entries without a hardware address.
-func (d *Discoverer) wanted(n neighbour, scope sdk.Scope) bool {
+func (d *Discoverer) wanted(n neighbour, scope, targets sdk.Scope) bool {
 	return n.state.known() && isUnicast(n.mac) && !n.addr.IsMulticast() &&
-		scope.Contains(n.addr.WithZone("")) && d.config.Interfaces.allows(n.iface)
+		scope.Contains(n.addr.WithZone("")) && targets.Contains(n.addr.WithZone("")) && d.config.Interfaces.allows(n.iface)
+}
+
+// targets narrow the scope; without any the scope is all.
+func (d *Discoverer) targets(scope sdk.Scope) (sdk.Scope, error) {
+	prefixes, err := iprange.Parse("targets", d.config.Targets)
+	if err != nil || len(prefixes) == 0 {
+		return scope, err
+	}
+	return sdk.Scope{Prefixes: prefixes}, nil
 }
 
 func (n neighbour) sighting(now time.Time) sdk.Sighting {

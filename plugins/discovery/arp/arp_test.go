@@ -112,6 +112,13 @@ func TestNeighboursAreSighted(t *testing.T) {
 	}
 }
 
+func TestTargetsNarrowTheScope(t *testing.T) {
+	got, err := discover(t, &dialler{}, office, `{"targets": ["192.0.2.2/31", "198.51.100.0/24"]}`, scope("192.0.2.0/24"))
+	if err != nil || len(got) != 1 || got[0].IP.String() != "192.0.2.2" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestEmptyScopeIsRefused(t *testing.T) {
 	if _, err := discover(t, &dialler{}, office, `{}`, sdk.Scope{}); sdk.ClassOf(err) != sdk.InvalidConfig {
 		t.Errorf("error %v", err)
@@ -153,7 +160,7 @@ func TestTriggerRefusesALargeRange(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	for _, config := range []string{`{"trigger": true}`, `{"targets": ["eth0"]}`, `{"rate": 0}`, `{"interface": "eth0"}`} {
+	for _, config := range []string{`{"trigger": true}`, `{"trigger": true, "targets": ["2001:db8::/64"]}`, `{"targets": ["eth0"]}`, `{"rate": 0}`, `{"interface": "eth0"}`} {
 		if err := plugintest.Decode(New(), config); sdk.ClassOf(err) != sdk.InvalidConfig {
 			t.Errorf("%s: %v", config, err)
 		}
@@ -275,7 +282,7 @@ func TestRealTable(t *testing.T) {
 	host := &dialler{dial: (&net.Dialer{}).DialContext}
 	ask(t, "[2001:db8::2]:9") // the kernel learns IPv6 neighbours by itself; here, by this
 
-	got := untilSighted(t, host, `{"trigger": true, "targets": ["192.0.2.0/29"], "wait": "200ms"}`, 2)
+	got := untilSighted(t, host, `{"trigger": true, "targets": ["192.0.2.0/29", "2001:db8::/64"], "wait": "200ms"}`, 2)
 	mac := farMAC(t)
 	for _, s := range got {
 		if s.MAC != mac || s.Facts["interface"] != "near0" {

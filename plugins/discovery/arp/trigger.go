@@ -16,17 +16,17 @@ const discardPort = "9"
 // trigger sends one datagram of one byte to each IPv4 address that lies in the targets and in the scope. Whether
 // anyone reads it does not matter: before it can leave, the kernel asks the network who has the address, and the
 // answer is what we want.
-func (d *Discoverer) trigger(ctx context.Context, scope sdk.Scope) error {
-	targets, err := iprange.Parse("targets", d.config.Targets)
-	if err != nil {
-		return err
+func (d *Discoverer) trigger(ctx context.Context, scope, targets sdk.Scope) error {
+	four := iprange.Family(targets.Prefixes, "ip4")
+	if len(four) == 0 {
+		return nil
 	}
-	ranges, err := iprange.Plan(targets, scope.Prefixes, d.config.MaxAddresses)
+	ranges, err := iprange.Plan(four, scope.Prefixes, d.config.MaxAddresses)
 	if err != nil {
 		return err
 	}
 	limit := rate.NewLimiter(rate.Limit(d.config.Rate), 1)
-	for addr := range iprange.Addresses(iprange.Family(ranges, "ip4")) {
+	for addr := range iprange.Addresses(ranges) {
 		if err := limit.Wait(ctx); err != nil {
 			return err
 		}

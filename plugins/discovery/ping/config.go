@@ -7,7 +7,7 @@ import (
 
 // Config is what an operator sets.
 type Config struct {
-	Targets      []string        `json:"targets" format:"cidr" doc:"Ranges to ask, in CIDR form; an empty list means the whole scope of the discovery."`
+	Targets      []string        `json:"targets" required:"true" format:"cidr" doc:"Ranges to ask, in CIDR form."`
 	Rate         int             `json:"rate" default:"200" min:"1" max:"10000" doc:"Echo requests per second, at most."`
 	Concurrency  int             `json:"concurrency" default:"128" min:"1" max:"1024" doc:"Addresses that are waited for at the same time, at most."`
 	Retries      int             `json:"retries" default:"1" min:"0" max:"5" doc:"Further requests to an address that did not answer."`

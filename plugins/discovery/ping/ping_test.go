@@ -129,12 +129,23 @@ func scope(prefixes ...string) sdk.Scope {
 	return s
 }
 
+func targets(s sdk.Scope) string {
+	var out []string
+	for _, p := range s.Prefixes {
+		out = append(out, strconv.Quote(p.String()))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
 // fast keeps the sweeps of the tests short; the silent machines cost their timeout.
 const fast = `"rate": 10000, "timeout": "300ms"`
 
 func discover(t *testing.T, host sdk.Host, config string, in sdk.Scope) (sightings, error) {
 	t.Helper()
 	d := New()
+	if !strings.Contains(config, "targets") { // ask for all that is allowed
+		config = strings.Replace(config, "{", `{"targets": `+targets(in)+`, `, 1)
+	}
 	plugintest.Configure(t, d, config)
 	if err := d.Start(t.Context(), host); err != nil {
 		t.Fatal(err)
@@ -274,7 +285,7 @@ func TestSendingThatIsRefusedIsAnError(t *testing.T) {
 
 func TestConcurrencyIsBounded(t *testing.T) {
 	d := New()
-	plugintest.Configure(t, d, `{"rate": 10000, "concurrency": 3, "timeout": "30s"}`)
+	plugintest.Configure(t, d, `{"targets": ["192.0.2.0/27"], "rate": 10000, "concurrency": 3, "timeout": "30s"}`)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	third := make(chan struct{}, 1)
@@ -301,7 +312,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 
 func TestCancelledSweepEnds(t *testing.T) {
 	d := New()
-	plugintest.Configure(t, d, `{"timeout": "30s", "rate": 10000}`)
+	plugintest.Configure(t, d, `{"targets": ["192.0.2.0/24"], "timeout": "30s", "rate": 10000}`)
 	ctx, cancel := context.WithCancel(t.Context())
 	n := &network{answer: func(netip.Addr, *icmp.Echo) []reply { cancel(); return nil }}
 	if err := d.Start(ctx, n); err != nil {
@@ -318,7 +329,7 @@ func (f full) Sighting(sdk.Sighting) error { return f.err }
 
 func TestSinkErrorEndsTheSweep(t *testing.T) {
 	d := New()
-	plugintest.Configure(t, d, `{`+fast+`}`)
+	plugintest.Configure(t, d, `{"targets": ["192.0.2.0/24"], `+fast+`}`)
 	n := &network{answer: honest}
 	if err := d.Start(t.Context(), n); err != nil {
 		t.Fatal(err)
@@ -330,7 +341,14 @@ func TestSinkErrorEndsTheSweep(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	for _, config := range []string{`{"targets": ["192.0.2.1"]}`, `{"rate": 0}`, `{"max_addresses": 100000}`, `{"range": "x"}`} {
+	for _, config := range []string{
+		`{}`,
+		`{"targets": []}`,
+		`{"targets": ["192.0.2.1"]}`,
+		`{"targets": ["192.0.2.0/24"], "rate": 0}`,
+		`{"targets": ["192.0.2.0/24"], "max_addresses": 100000}`,
+		`{"targets": ["192.0.2.0/24"], "range": "x"}`,
+	} {
 		if err := plugintest.Decode(New(), config); sdk.ClassOf(err) != sdk.InvalidConfig {
 			t.Errorf("%s: %v", config, err)
 		}
