@@ -1,0 +1,129 @@
+// Command picketd is Picket's server.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/core"
+	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/web"
+)
+
+// Exit codes that scripts rely on.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	// The first signal stops everything in order; from then on a second one ends the program at once, and the kernel
+	// takes the plugins with it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	ran := false
+	root := command(out, errs)
+	root.PersistentPreRun = func(*cobra.Command, []string) { ran = true }
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case ran && errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return 0 // stopped while it was starting
+	case ran:
+		fmt.Fprintln(errs, "picketd:", oneLine(err))
+		return exitFailed
+	}
+	fmt.Fprintln(errs, "picketd:", oneLine(err))
+	fmt.Fprintln(errs, "Run 'picketd --help' for usage.")
+	return exitUsage
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+func command(out, errs io.Writer) *cobra.Command {
+	var cfg core.Config
+	cmd := &cobra.Command{
+		Use:           "picketd",
+		Short:         "Picket's server: metrics, devices and traffic on one page",
+		Version:       config.Version,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find the folder of this program: %w", err)
+			}
+			if program, err = filepath.EvalSymlinks(program); err != nil {
+				return fmt.Errorf("find the folder of this program: %w", err)
+			}
+			cfg.Programs, cfg.Pages, cfg.Out, cfg.Log = filepath.Dir(program), web.FS, out, logger(errs, cfg.Dev)
+			c, err := core.New(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			return c.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&cfg.Dir, "data", "/var/lib/picket", "data folder")
+	cmd.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "address to listen on")
+	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
+	cmd.AddCommand(tokenCommand())
+	return cmd
+}
+
+// logger is quiet under --dev, where a person reads the terminal. PICKET_LOG=debug, info, warn or error says otherwise.
+func logger(w io.Writer, dev bool) *slog.Logger {
+	level := slog.LevelInfo
+	if dev {
+		level = slog.LevelWarn
+	}
+	if text := os.Getenv("PICKET_LOG"); text != "" {
+		_ = level.UnmarshalText([]byte(text)) // an unknown word leaves the level as it is
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+func tokenCommand() *cobra.Command {
+	token := &cobra.Command{Use: "token", Short: "Make API tokens while the server is stopped"}
+	var dir, role, name string
+	create := &cobra.Command{
+		Use:   "create --data DIR --role ADM|IT|SUP|PUB",
+		Short: "Make an API token and print its secret, which is shown only once",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			secret, err := core.CreateToken(cmd.Context(), dir, strings.ToUpper(role), name)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), secret)
+			return err
+		},
+	}
+	create.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
+	create.Flags().StringVar(&role, "role", "", "what the token may do: ADM, IT, SUP or PUB")
+	create.Flags().StringVar(&name, "name", "made by picketd", "what the token is for")
+	_ = create.MarkFlagRequired("role") // it fails only for a flag that does not exist
+	token.AddCommand(create)
+	return token
+}

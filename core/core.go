@@ -1,0 +1,391 @@
+// Package core puts the server together: it alone knows all of its parts. A data folder and an address go in; New
+// opens what is stored, decides which registry to trust and starts the plugins that are enabled; Run serves until its
+// context ends and then stops everything in order.
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/core/kernel/adminsock"
+	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/api"
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/auth"
+	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/event"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/queue"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/alert"
+	"github.com/picketwatch/picket/core/services/notify"
+	"github.com/picketwatch/picket/core/services/traffic"
+)
+
+// Config says how a server runs.
+type Config struct {
+	Dir       string // data folder
+	Listen    string // address, for example 127.0.0.1:8080
+	Dev       bool   // local registry, default plugins, a local agent, a sample capture
+	Programs  string // the folder of this program, where the helpers and the built registry lie
+	Pages     fs.FS  // the web app
+	MaxUpload int64  // bytes of one capture; 0 means the default
+	Out       io.Writer
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Core is one server.
+type Core struct {
+	cfg      Config
+	tenant   string
+	folder   folder
+	listener net.Listener
+
+	control   *store.Control
+	telemetry *store.Telemetry
+	auth      *auth.Auth
+	audit     *audit.Log
+	agents    *agents.Agents
+	queue     *queue.Queue
+	events    *event.Bus[pluginhost.Status]
+	changes   *event.Subscription[pluginhost.Status]
+	host      *pluginhost.Host
+	source    source
+	catalogue *catalogue.Catalogue
+	live      *api.Live
+	alerts    *alert.Service
+	notify    *notify.Service
+	traffic   *traffic.Service
+	api       *api.Server
+	child     *child // the local agent of --dev
+
+	closers []func() // undo New, last first
+}
+
+// New opens everything. What it returned must be run or closed.
+func New(ctx context.Context, cfg Config) (_ *Core, err error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Out == nil {
+		cfg.Out = io.Discard
+	}
+	c := &Core{cfg: cfg, tenant: store.DefaultTenant}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		c.openFolder, c.listen, c.openStores, c.openKernel, c.openPlugins, c.openServices, c.openAPI,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Close undoes New. Run does it too.
+func (c *Core) Close() {
+	for len(c.closers) > 0 {
+		last := len(c.closers) - 1
+		c.closers[last]()
+		c.closers = c.closers[:last]
+	}
+}
+
+func (c *Core) closeLater(f func()) { c.closers = append(c.closers, f) }
+
+func (c *Core) openFolder(context.Context) error {
+	f, err := claim(c.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	c.folder = f
+	c.closeLater(f.release)
+	return nil
+}
+
+func (c *Core) listen(ctx context.Context) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.Listen)
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("address %s is in use by another program: stop it or choose another address with --listen", c.cfg.Listen)
+	case err != nil:
+		return fmt.Errorf("cannot listen on %s (%s): choose another address with --listen", c.cfg.Listen, reason(err))
+	}
+	c.listener = l
+	c.closeLater(func() { l.Close() })
+	return nil
+}
+
+// reason is the last part of a network error: the rest repeats the address.
+func reason(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
+func (c *Core) openStores(ctx context.Context) (err error) {
+	if c.control, err = openControl(ctx, c.folder, c.cfg.Now); err != nil {
+		return err
+	}
+	c.closeLater(func() { c.complain("close the control state", c.control.Close()) })
+	c.telemetry, err = store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: c.folder.path("telemetry"), Now: c.cfg.Now, Log: c.cfg.Log})
+	if err != nil {
+		return err
+	}
+	c.closeLater(func() { c.complain("close the telemetry", c.telemetry.Close()) })
+	return nil
+}
+
+func openControl(ctx context.Context, f folder, now func() time.Time) (*store.Control, error) {
+	return store.OpenControl(ctx, store.ControlConfig{Path: f.path("control.db"),
+		KeyFile: filepath.Join(f.keyFolder(), "secrets.key"), Now: now})
+}
+
+func (c *Core) complain(what string, err error) {
+	if err != nil {
+		c.cfg.Log.Error(what, "error", err)
+	}
+}
+
+func (c *Core) openKernel(context.Context) (err error) {
+	c.audit = audit.New(c.control, c.cfg.Now)
+	if c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now}); err != nil {
+		return err
+	}
+	key, err := queue.LoadKey(c.folder.path("keys", "command.pem"))
+	if err != nil {
+		return err
+	}
+	if c.queue, err = queue.New(queue.Config{Store: c.control, Key: key, Now: c.cfg.Now, Log: c.cfg.Log}); err != nil {
+		return err
+	}
+	c.agents, err = agents.New(agents.Config{Store: c.control, Audit: c.audit, CommandKey: c.queue.PublicKey(), Now: c.cfg.Now, Log: c.cfg.Log})
+	if err != nil {
+		return err
+	}
+	boot, err := uuid.NewRandom()
+	if err != nil {
+		return err
+	}
+	c.live = api.NewLive(strings.ReplaceAll(boot.String(), "-", ""), c.cfg.Log)
+	return nil
+}
+
+func (c *Core) openPlugins(ctx context.Context) (err error) {
+	ceiling, err := c.readCeiling()
+	if err != nil {
+		return err
+	}
+	if c.source, err = c.findRegistry(ctx); err != nil {
+		return err
+	}
+	c.events = event.New[pluginhost.Status]()
+	c.changes = c.events.Subscribe("server", 0) // before anything starts, so that nothing is missed
+	c.closeLater(c.changes.Close)
+	host := pluginhost.Config{Dir: c.folder.path("plugins"), RunDir: c.folder.path("run"), Helpers: c.cfg.Programs, Registry: noRegistry{},
+		Ceiling: ceiling, Events: c.events, Log: c.cfg.Log, Now: c.cfg.Now}
+	cat := catalogue.Config{Tenant: c.tenant, Store: c.control, Ceiling: ceiling, Order: c.queue.Enqueue, Notify: c.testNotice,
+		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Now: c.cfg.Now, Log: c.cfg.Log}
+	if c.source.client != nil {
+		c.closeLater(func() { c.complain("close the registry", c.source.client.Close()) })
+		host.Registry, cat.Registry = c.source.client, c.source.client
+	}
+	if c.host, err = pluginhost.New(host); err != nil {
+		return err
+	}
+	cat.Host = c.host
+	c.catalogue = catalogue.New(cat)
+	return nil
+}
+
+func (c *Core) openAPI(context.Context) error {
+	c.api = api.New(api.Config{
+		Control: c.control, Telemetry: c.telemetry, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
+		Captures: captures{c}, Alerts: alertMoves{c}, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
+		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
+		Dev: c.cfg.Dev, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
+	})
+	return nil
+}
+
+func (c *Core) rootSHA256() string {
+	if c.source.client == nil {
+		return ""
+	}
+	return c.source.client.Status().RootSHA256
+}
+
+func (c *Core) trust() string {
+	if c.source.development {
+		return "development"
+	}
+	return "release"
+}
+
+// ready asks each part whether it can work.
+func (c *Core) ready(ctx context.Context) map[string]error {
+	return map[string]error{"control": c.control.Ping(ctx), "telemetry": c.telemetry.Ping(ctx)}
+}
+
+// URL is how this machine reaches the server.
+func (c *Core) URL() string {
+	host, port, _ := net.SplitHostPort(c.listener.Addr().String())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// How long each part may take to stop; together a few seconds.
+const (
+	drainRequests = 3 * time.Second
+	drainPlugins  = 4 * time.Second
+	drainAgent    = 4 * time.Second
+)
+
+// Run serves until ctx ends, and returns when everything has stopped.
+func (c *Core) Run(ctx context.Context) error {
+	defer c.Close()
+	server := &http.Server{
+		Handler:           c.api,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      10 * time.Minute, // long polls and downloads; uploads move their own deadline
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	failed := make(chan error, 2)
+	go func() { failed <- server.Serve(c.listener) }()
+
+	var jobs sync.WaitGroup
+	if err := c.start(work, &jobs); err != nil {
+		stopWork()
+		c.stop(server, &jobs, stopWork)
+		return err
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(c.cfg.Out, "Stopping …")
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	c.stop(server, &jobs, stopWork)
+	return err
+}
+
+// start sets everything going that works by itself.
+func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
+	for _, run := range []func(context.Context){
+		c.watchInstances, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins,
+	} {
+		jobs.Go(func() { run(ctx) })
+	}
+	if err := c.catalogue.Start(ctx); err != nil {
+		return fmt.Errorf("start the plugins: %w", err)
+	}
+	if c.cfg.Dev {
+		return c.startDevelopment(ctx, jobs)
+	}
+	return c.greet(ctx)
+}
+
+// stop ends everything in order: no new requests, no waiting ones, jobs, plugins, the local agent. The stores are
+// closed last, by Close.
+func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.CancelFunc) {
+	c.api.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), drainRequests)
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+	}
+	cancel()
+	stopWork()
+	jobs.Wait()
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainPlugins)
+		defer cancel()
+		c.host.Stop(ctx)
+	})
+	if c.child != nil {
+		parts.Go(func() { c.child.stop(drainAgent) })
+	}
+	parts.Wait()
+}
+
+// serveAdmins answers at the socket for the owners of this machine.
+func (c *Core) serveAdmins(ctx context.Context) {
+	err := adminsock.Serve(ctx, c.folder.root, func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
+		actor := fmt.Sprintf("system:uid %d", uid)
+		secret, t, err := c.auth.CreateToken(ctx, r.Name, r.Role, actor, 0)
+		e := audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID, Detail: "name " + r.Name + ", role " + r.Role + ", by admin.sock"}
+		if err != nil {
+			e.Outcome, e.Detail = audit.Refused, err.Error()
+		}
+		c.complain("audit", c.audit.Record(ctx, e))
+		return secret, err
+	})
+	c.complain("administrators' socket", err)
+	os.Remove(c.folder.path(adminsock.Name))
+}
+
+// CreateToken makes an API token in the data folder of a server that is not running.
+func CreateToken(ctx context.Context, dir, role, name string) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, "control.db")); err != nil {
+		return "", fmt.Errorf("%s is not the data folder of a server (%s): give it with --data", dir, plain(err))
+	}
+	f, err := claim(dir)
+	var busy *InUseError
+	if errors.As(err, &busy) {
+		return "", fmt.Errorf("picketd is running on %s: use `picket token create --data %s --role %s`", busy.Dir, dir, role)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.release()
+	control, err := openControl(ctx, f, time.Now)
+	if err != nil {
+		return "", err
+	}
+	defer control.Close()
+	a, err := auth.New(auth.Config{Store: control})
+	if err != nil {
+		return "", err
+	}
+	actor := fmt.Sprintf("system:uid %d", os.Getuid())
+	secret, t, err := a.CreateToken(ctx, name, role, actor, 0)
+	if err != nil {
+		return "", err
+	}
+	return secret, audit.New(control, nil).Record(ctx, audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID,
+		Detail: "name " + name + ", role " + role + ", with the server stopped"})
+}

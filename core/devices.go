@@ -1,0 +1,151 @@
+package core
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/inventory"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// agentSightingEvery is how often the machine of an agent is noted as seen.
+const agentSightingEvery = time.Minute
+
+// inventoryOf ties the inventory to the store.
+type inventoryOf struct {
+	c *Core
+
+	mu   sync.Mutex           // guards last
+	last map[string]time.Time // agent → when its machine was noted
+}
+
+func newInventory(c *Core) *inventoryOf { return &inventoryOf{c: c, last: map[string]time.Time{}} }
+
+// Sightings merges what a node saw.
+func (v *inventoryOf) Sightings(ctx context.Context, b store.SightingBatch) error {
+	var usable []store.Sighting
+	for _, s := range b.Sightings {
+		// What the server knows of its agents' machines no agent can claim for others.
+		if s.Plugin != inventory.AgentSource && inventory.Identifiable(s.Sighting) {
+			usable = append(usable, s)
+		}
+	}
+	b.Sightings = usable
+	return v.record(ctx, b)
+}
+
+func (v *inventoryOf) record(ctx context.Context, b store.SightingBatch) error {
+	changed, _, err := v.c.control.RecordSightings(ctx, b, mergeSighting)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, 0, len(changed))
+	for _, d := range changed {
+		ids = append(ids, d.ID)
+	}
+	if len(ids) > 0 {
+		v.c.live.Publish("devices", map[string]any{"ids": ids[:min(len(ids), 100)]})
+	}
+	return nil
+}
+
+func mergeSighting(s store.Sighting, matches []store.Device) (store.Device, []string) {
+	known := make([]inventory.Device, 0, len(matches))
+	for _, m := range matches {
+		known = append(known, deviceOf(m))
+	}
+	d, gone := inventory.Merge(s.Plugin, s.Sighting, known)
+	return deviceRow(d), gone
+}
+
+func deviceOf(d store.Device) inventory.Device {
+	out := inventory.Device{ID: d.ID, IPs: d.IPs, MACs: d.MACs, Hostnames: d.Hostnames, Vendor: d.Vendor, FirstSeen: d.FirstSeen,
+		LastSeen: d.LastSeen, Sources: d.Sources, Facts: map[string]inventory.Fact{}}
+	for name, f := range d.Facts {
+		out.Facts[name] = inventory.Fact(f)
+	}
+	return out
+}
+
+func deviceRow(d inventory.Device) store.Device {
+	out := store.Device{ID: d.ID, IPs: d.IPs, MACs: d.MACs, Hostnames: d.Hostnames, Vendor: d.Vendor, FirstSeen: d.FirstSeen,
+		LastSeen: d.LastSeen, Sources: d.Sources, Facts: map[string]store.Fact{}}
+	for name, f := range d.Facts {
+		out.Facts[name] = store.Fact(f)
+	}
+	return out
+}
+
+// AgentSeen notes that the machine of an agent is there, under the address that it reports from.
+func (v *inventoryOf) AgentSeen(ctx context.Context, a store.Agent) {
+	now := v.c.cfg.Now()
+	v.mu.Lock()
+	due := now.Sub(v.last[a.ID]) >= agentSightingEvery
+	if due {
+		v.last[a.ID] = now
+	}
+	v.mu.Unlock()
+	if !due {
+		return
+	}
+	base := sdk.Sighting{Time: now.UTC(), Hostname: a.Name, Confidence: 1,
+		Facts: map[string]string{inventory.AgentFact: a.ID, "os": a.OS, "arch": a.Arch, "agent_version": a.Version}}
+	b := store.SightingBatch{Tenant: a.Tenant, Agent: a.ID}
+	for _, place := range placesOf(a.Address) {
+		s := base
+		s.IP, s.MAC = place.ip, place.mac
+		b.Sightings = append(b.Sightings, store.Sighting{Plugin: inventory.AgentSource, Sighting: s})
+	}
+	if err := v.record(ctx, b); err != nil {
+		v.c.cfg.Log.Error("note the machine of an agent", "agent", a.ID, "error", err)
+	}
+}
+
+// place is where a machine can be met.
+type place struct {
+	ip  netip.Addr
+	mac string
+}
+
+// placesOf is the address that an agent reports from. One that comes over loopback runs on this machine, whose own
+// addresses are known.
+func placesOf(address string) []place {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return []place{{}}
+	}
+	if !ip.Unmap().IsLoopback() {
+		return []place{{ip: ip.Unmap()}}
+	}
+	if own := ownPlaces(); len(own) > 0 {
+		return own
+	}
+	return []place{{}} // a machine without a network still has a name
+}
+
+func ownPlaces() []place {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var out []place
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() {
+				out = append(out, place{ip: p.Addr().Unmap(), mac: i.HardwareAddr.String()})
+			}
+		}
+	}
+	return out[:min(len(out), 16)]
+}

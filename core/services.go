@@ -1,0 +1,323 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/api"
+	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/alert"
+	"github.com/picketwatch/picket/core/services/detect"
+	"github.com/picketwatch/picket/core/services/notify"
+	"github.com/picketwatch/picket/core/services/traffic"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// openServices makes the services and ties them to the store, the plugin host and one another.
+func (c *Core) openServices(ctx context.Context) (err error) {
+	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control}, Notifier: c.notifier, Now: c.cfg.Now, Log: c.cfg.Log,
+		Changed: func(d notify.Delivery) {
+			c.live.Publish("notices", map[string]string{"id": d.ID, "alert": d.AlertID, "notifier": d.Notifier})
+		}})
+	c.alerts = alert.New(alert.Config{
+		Store: alertStore{c}, Now: c.cfg.Now, Queued: c.notify.Wake,
+		Notifiers: func() []string {
+			list, err := c.catalogue.Enabled(context.Background(), sdk.KindNotifier)
+			c.complain("find the notifiers", err)
+			return list
+		},
+		URL:     func(id string) string { return c.URL() + "/alerts/" + id },
+		Changed: func(a alert.Alert) { c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)}) },
+	})
+	c.traffic, err = traffic.New(ctx, traffic.Config{
+		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, Store: captureStore{c}, Worker: c.trafficWorker, Analyse: c.analyse,
+		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
+			return c.alerts.Record(ctx, x.ID, f)
+		},
+		Changed: func(x traffic.Capture) {
+			c.live.Publish("captures", map[string]any{"id": x.ID, "state": x.State, "progress": x.Progress})
+		},
+		Now: c.cfg.Now, Log: c.cfg.Log,
+	})
+	return err
+}
+
+// --- traffic ---
+
+// trafficWorker is the command that parses a capture: with nothing of our environment, no other descriptor, bounded
+// memory, and no way to write a file.
+func (c *Core) trafficWorker() *exec.Cmd {
+	spec := launch.Spec{
+		Parent: os.Getpid(), Keep: []int{3, 4}, Name: "picket-traffic",
+		Limits:  []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.AddressSpace, Value: 8 << 30}, {Resource: launch.FileSize, Value: 0}},
+		Program: filepath.Join(c.cfg.Programs, "picket-traffic"),
+		Args:    []string{"--capture-fd", "3", "--out-fd", "4"},
+	}
+	cmd := exec.Command(filepath.Join(c.cfg.Programs, "picket-launch"), spec.CommandLine()...)
+	cmd.Env = []string{"GOMEMLIMIT=1GiB"}
+	return cmd
+}
+
+// detectorsReady is how long an analysis waits for detectors that are being started.
+const detectorsReady = 30 * time.Second
+
+// analyse begins the analysis of one capture with the detectors that run.
+func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis {
+	wanted, err := c.catalogue.Enabled(ctx, sdk.KindDetector)
+	c.complain("find the detectors", err)
+	run := &analysis{}
+	if len(wanted) == 0 {
+		run.notes = append(run.notes, "no detector is enabled")
+	}
+	waiting, cancel := context.WithTimeout(ctx, detectorsReady)
+	defer cancel()
+	for _, instance := range wanted {
+		if err := c.host.WaitReady(waiting, instance); err != nil {
+			run.notes = append(run.notes, fmt.Sprintf("%s did not take part: %s", instance, oneLine(err)))
+			run.retry = run.retry || sdk.ClassOf(err) == sdk.Temporary
+		}
+	}
+	var running []detect.Detector
+	for _, d := range c.host.Detectors() {
+		if s := d.Status().State; s == pluginhost.Ready || s == pluginhost.Degraded {
+			running = append(running, d)
+		}
+	}
+	run.run = detect.Start(ctx, x.ID, running, detect.DefaultQueue)
+	return run
+}
+
+// analysis is a detect.Run as traffic sees it.
+type analysis struct {
+	run   *detect.Run
+	notes []string
+	retry bool
+}
+
+func (a *analysis) Frame(ctx context.Context, frame []byte) error { return a.run.Frame(ctx, frame) }
+
+func (a *analysis) Close() traffic.Outcome {
+	res := a.run.Close()
+	out := traffic.Outcome{Findings: res.Findings, Notes: a.notes, Retry: a.retry}
+	for _, instance := range sortedKeys(res.Failed) {
+		err := res.Failed[instance]
+		out.Notes = append(out.Notes, fmt.Sprintf("the verdict of %s is incomplete: %s", instance, oneLine(err)))
+		out.Retry = out.Retry || sdk.ClassOf(err) == sdk.Temporary
+	}
+	for _, instance := range sortedKeys(res.Dropped) {
+		out.Notes = append(out.Notes, fmt.Sprintf("%d further findings of %s were left out", res.Dropped[instance], instance))
+	}
+	return out
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+type captureStore struct{ c *Core }
+
+func (s captureStore) SaveCapture(ctx context.Context, x traffic.Capture) error {
+	row := s.row(x)
+	if x.State == traffic.Queued {
+		return s.c.control.InsertCapture(ctx, row)
+	}
+	return s.c.control.UpdateCapture(ctx, row)
+}
+
+func (s captureStore) row(x traffic.Capture) store.Capture {
+	return store.Capture{ID: x.ID, Tenant: s.c.tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State),
+		Progress: x.Progress, Packets: x.Packets, Bytes: x.Bytes, Flows: x.Flows, Undecoded: x.Undecoded, Truncated: x.Truncated,
+		FirstPacket: x.First, LastPacket: x.Last, Findings: x.Findings, Skipped: strings.Join(x.Notes, "; "), Error: x.Error,
+		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished}
+}
+
+func (s captureStore) Unfinished(ctx context.Context) ([]traffic.Capture, error) {
+	rows, err := s.c.control.CapturesInState(ctx, store.CaptureQueued, store.CaptureRunning)
+	out := make([]traffic.Capture, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, traffic.Capture{ID: r.ID, Name: r.Name, By: r.CreatedBy, SHA256: r.SHA256, Size: r.Size,
+			State: traffic.State(r.State), Created: r.Created})
+	}
+	return out, err
+}
+
+// captures takes uploads in for the API.
+type captures struct{ c *Core }
+
+func (x captures) Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error) {
+	got, err := x.c.traffic.Receive(ctx, name, by, r)
+	for _, k := range []struct{ is, as error }{
+		{traffic.ErrEmpty, api.ErrEmptyUpload}, {traffic.ErrTooBig, api.ErrUploadTooBig}, {traffic.ErrBacklog, api.ErrBacklog},
+	} {
+		if errors.Is(err, k.is) {
+			return store.Capture{}, k.as
+		}
+	}
+	return captureStore{x.c}.row(got), err
+}
+
+// --- alerts ---
+
+type alertStore struct{ c *Core }
+
+func alertOf(a store.Alert) alert.Alert {
+	return alert.Alert{ID: a.ID, Fingerprint: a.Fingerprint, State: alert.State(a.State), Severity: a.Severity, Risk: a.Risk,
+		Confidence: a.Confidence, Title: a.Title, Detector: a.Detector, Rule: a.Rule, Techniques: a.Techniques, Src: a.Src, Dst: a.Dst,
+		FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, Count: a.Count, CaptureID: a.CaptureID}
+}
+
+// onto writes what the service decides about an alert over its row; the rest of the row stays.
+func onto(row store.Alert, a alert.Alert) store.Alert {
+	row.ID, row.Fingerprint, row.State, row.Severity, row.Risk = a.ID, a.Fingerprint, string(a.State), a.Severity, a.Risk
+	row.Confidence, row.Title, row.Detector, row.Rule, row.Techniques = a.Confidence, a.Title, a.Detector, a.Rule, a.Techniques
+	row.Src, row.Dst, row.FirstSeen, row.LastSeen = a.Src, a.Dst, a.FirstSeen, a.LastSeen
+	row.Count, row.CaptureID = a.Count, a.CaptureID
+	return row
+}
+
+func noticeRows(list []alert.Notice) []store.Notice {
+	out := make([]store.Notice, 0, len(list))
+	for _, n := range list {
+		out = append(out, store.Notice{ID: n.Payload.ID, AlertID: n.AlertID, Notifier: n.Notifier, Payload: n.Payload})
+	}
+	return out
+}
+
+func (s alertStore) RecordFinding(ctx context.Context, f sdk.Finding, capture, fingerprint string, merge func(*alert.Alert) (alert.Alert, []alert.Notice)) (alert.Recorded, error) {
+	row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: capture}
+	rec, err := s.c.control.RecordFinding(ctx, row, fingerprint, func(open *store.Alert) (store.Alert, []store.Notice) {
+		var before store.Alert
+		var known *alert.Alert
+		if open != nil {
+			before = *open
+			a := alertOf(*open)
+			known = &a
+		}
+		after, notices := merge(known)
+		return onto(before, after), noticeRows(notices)
+	})
+	return alert.Recorded{Alert: alertOf(rec.Alert), Duplicate: rec.Duplicate, Notices: len(rec.Notices)}, err
+}
+
+func (s alertStore) Alert(ctx context.Context, id string) (alert.Alert, error) {
+	a, err := s.c.control.AlertByID(ctx, s.c.tenant, id)
+	return alertOf(a), err
+}
+
+func (s alertStore) LastFinding(ctx context.Context, id string) (sdk.Finding, error) {
+	list, err := s.c.control.AlertFindings(ctx, s.c.tenant, id, 500)
+	if err != nil || len(list) == 0 {
+		return sdk.Finding{}, cmp.Or(err, store.ErrNotFound)
+	}
+	return list[len(list)-1].Finding, nil
+}
+
+func (s alertStore) SetState(ctx context.Context, id string, state alert.State, by string, notices []alert.Notice) (alert.Alert, error) {
+	a, err := s.c.control.SetAlertState(ctx, s.c.tenant, id, string(state), by, noticeRows(notices))
+	return alertOf(a), err
+}
+
+// alertMoves are the moves of an alert as the API asks for them.
+type alertMoves struct{ c *Core }
+
+func (m alertMoves) Acknowledge(ctx context.Context, id, by string) (store.Alert, error) {
+	return m.done(ctx, id)(m.c.alerts.Acknowledge(ctx, id, by))
+}
+
+func (m alertMoves) Resolve(ctx context.Context, id, by string) (store.Alert, error) {
+	return m.done(ctx, id)(m.c.alerts.Resolve(ctx, id, by))
+}
+
+func (m alertMoves) done(ctx context.Context, id string) func(alert.Alert, error) (store.Alert, error) {
+	return func(_ alert.Alert, err error) (store.Alert, error) {
+		if err != nil {
+			return store.Alert{}, err
+		}
+		return m.c.control.AlertByID(ctx, m.c.tenant, id)
+	}
+}
+
+// --- notices ---
+
+type noticeQueue struct{ control *store.Control }
+
+func (q noticeQueue) Lease(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]notify.Delivery, error) {
+	rows, err := q.control.LeaseNotices(ctx, now, lease, limit)
+	out := make([]notify.Delivery, 0, len(rows))
+	for _, r := range rows {
+		// The store counts an attempt when it hands one out.
+		out = append(out, notify.Delivery{ID: r.ID, AlertID: r.AlertID, Notifier: r.Notifier, Notice: r.Payload, Attempts: r.Attempts - 1})
+	}
+	return out, err
+}
+
+func (q noticeQueue) Delivered(ctx context.Context, id string, r sdk.Receipt) error {
+	return q.control.NoticeDelivered(ctx, id, r)
+}
+
+func (q noticeQueue) Retry(ctx context.Context, id string, due time.Time, cause string) error {
+	return q.control.NoticeRetry(ctx, id, due, cause)
+}
+
+func (q noticeQueue) Dead(ctx context.Context, id, cause string) error {
+	return q.control.NoticeDead(ctx, id, cause)
+}
+
+// notifier finds a notifier instance of the server.
+func (c *Core) notifier(instance string) (notify.Notifier, bool) {
+	for _, n := range c.host.Notifiers() {
+		if n.Instance() == instance {
+			return n, true
+		}
+	}
+	list, err := c.catalogue.Enabled(context.Background(), sdk.KindNotifier)
+	c.complain("find the notifiers", err)
+	return nil, err != nil || slices.Contains(list, instance)
+}
+
+func (c *Core) testNotice(ctx context.Context, instance string, n sdk.Notice) (sdk.Receipt, error) {
+	return c.notify.Test(ctx, instance, n)
+}
+
+// --- instances ---
+
+// watchInstances tells watchers and the audit log how the server's own instances fare.
+func (c *Core) watchInstances(ctx context.Context) {
+	for {
+		select {
+		case s := <-c.changes.C():
+			c.catalogue.Ran(ctx, catalogue.ServerNode, s)
+			c.live.Publish("plugins", map[string]string{"plugin": s.Plugin, "instance": s.Instance, "state": string(s.State)})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// noRegistry is what a server without a registry asks for bytes: there are none.
+type noRegistry struct{}
+
+func (noRegistry) OpenVerified(_ context.Context, id, _ string) (*client.Artifact, error) {
+	return nil, &registry.Refusal{Plugin: id, Reason: registry.NotInstalled, Err: errors.New("this server has no registry")}
+}
