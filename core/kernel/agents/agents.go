@@ -4,18 +4,20 @@
 package agents
 
 import (
+	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
-	"context"
-	"crypto/ed25519"
-	"encoding/json"
+	"golang.org/x/time/rate"
 
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/signing"
@@ -65,7 +67,17 @@ type Config struct {
 type Agents struct {
 	cfg      Config
 	verifier signing.Verifier
+
+	// Strangers must not be able to fill the disk by being refused: beyond some a second, refusals are only counted,
+	// and the next entry says how many.
+	refusals   *rate.Limiter
+	suppressed atomic.Uint64
 }
+
+const (
+	refusalsPerSecond = 10
+	refusalBurst      = 200
+)
 
 // New returns the Agents over cfg.Store.
 func New(cfg Config) (*Agents, error) {
@@ -84,7 +96,8 @@ func New(cfg Config) (*Agents, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Agents{cfg: cfg, verifier: signing.Verifier{Window: cfg.Window}}, nil
+	return &Agents{cfg: cfg, verifier: signing.Verifier{Window: cfg.Window},
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalBurst)}, nil
 }
 
 func orDuration(d *time.Duration, fallback time.Duration) {

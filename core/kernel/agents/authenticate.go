@@ -94,6 +94,15 @@ func (a *Agents) refused(req *http.Request, agent store.Agent, address string, e
 }
 
 func (a *Agents) record(ctx context.Context, e audit.Entry) {
+	if e.Outcome == audit.Refused {
+		if !a.refusals.AllowN(a.cfg.Now(), 1) {
+			a.suppressed.Add(1)
+			return
+		}
+		if n := a.suppressed.Swap(0); n > 0 {
+			e.Detail += fmt.Sprintf(" (and %d refusals before that were not written down)", n)
+		}
+	}
 	if err := a.cfg.Audit.Record(ctx, e); err != nil {
 		a.cfg.Log.Error("audit", "action", e.Action, "error", err)
 	}

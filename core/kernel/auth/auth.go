@@ -87,6 +87,8 @@ type Config struct {
 	Hashers  int           // passwords checked at once; default 2
 	Now      func() time.Time
 	Rand     io.Reader
+
+	cost cost // tests make it cheap
 }
 
 // Auth answers who somebody is. It is safe for concurrent use.
@@ -117,7 +119,10 @@ func New(cfg Config) (*Auth, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	h, err := newHasher(cfg.Hashers, cfg.Rand)
+	if cfg.cost == (cost{}) {
+		cfg.cost = usualCost
+	}
+	h, err := newHasher(cfg.Hashers, cfg.Rand, cfg.cost)
 	if err != nil {
 		return nil, err
 	}

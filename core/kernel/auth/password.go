@@ -12,10 +12,15 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Cost of a new hash: about 50 ms and 32 MB. The stored hash carries its own, so these can rise.
+// cost of a new hash. A stored hash carries its own, so this can rise.
+type cost struct {
+	time, memory uint32 // rounds, KiB
+}
+
+// usualCost is about 50 ms and 32 MB.
+var usualCost = cost{time: 3, memory: 32 * 1024}
+
 const (
-	argonTime    = 3
-	argonMemory  = 32 * 1024 // KiB
 	argonThreads = 1
 	argonKey     = 32
 	argonSalt    = 16
@@ -30,11 +35,12 @@ type hasher struct {
 	slots   chan struct{}
 	waiting chan struct{}
 	rand    io.Reader
+	cost    cost
 	decoy   string // checked when there is no such user, so that the answer takes as long
 }
 
-func newHasher(slots int, random io.Reader) (*hasher, error) {
-	h := &hasher{slots: make(chan struct{}, slots), waiting: make(chan struct{}, slots+maxWaiting), rand: random}
+func newHasher(slots int, random io.Reader, c cost) (*hasher, error) {
+	h := &hasher{slots: make(chan struct{}, slots), waiting: make(chan struct{}, slots+maxWaiting), rand: random, cost: c}
 	decoy, err := h.hash(context.Background(), "nobody has this password")
 	if err != nil {
 		return nil, err
@@ -69,9 +75,9 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	if _, err := io.ReadFull(h.rand, salt); err != nil {
 		return "", fmt.Errorf("make salt: %w", err)
 	}
-	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+	key := argon2.IDKey([]byte(password), salt, h.cost.time, h.cost.memory, argonThreads, argonKey)
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.cost.memory, h.cost.time, argonThreads,
 		enc.EncodeToString(salt), enc.EncodeToString(key)), nil
 }
 
