@@ -2,7 +2,6 @@ package pluginhost
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,47 +24,47 @@ func (s *supervisor) call(ctx context.Context, what string, limit time.Duration,
 	r.calls.Add(1)
 	defer r.calls.Add(-1)
 
-	began := s.host.cfg.Now()
-	callCtx, cancel := context.WithTimeoutCause(ctx, limit, errTooLate)
+	began := time.Now()
+	callCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err = fn(callCtx, r.inst)
-	s.acct.call(s.host.cfg.Now().Sub(began), err != nil)
-	if err == nil {
+	took := time.Since(began)
+	s.acct.call(took, err != nil)
+	switch {
+	case err == nil:
 		return nil
-	}
-	return s.explain(ctx, callCtx, r, what, limit, err)
-}
-
-var errTooLate = errors.New("deadline of the call")
-
-// explain finds out what a failed call means: the caller gave up, the plugin missed its deadline, it died, or it
-// simply answered with an error.
-func (s *supervisor) explain(ctx, callCtx context.Context, r *run, what string, limit time.Duration, err error) error {
-	if ctx.Err() != nil {
+	case ctx.Err() != nil: // the caller gave up; should the plugin hang, the next call finds out
 		return ctx.Err()
-	}
-	if errors.Is(context.Cause(callCtx), errTooLate) {
+	case late(took, limit):
+		s.let(r)
 		reason := fmt.Sprintf("did not answer %s within %s", what, limit)
 		r.fail(reason)
 		return sdk.Errorf(sdk.Temporary, "%s %s and was stopped", s.name, reason)
-	}
-	if died(r) {
+	case sdk.ClassOf(err) != sdk.Internal && sdk.ClassOf(err) != sdk.Temporary: // only a living plugin says such a thing
+		return err
+	case died(r, deathLag):
+		s.let(r) // the next call must not meet it either, however late the supervisor hears of it
 		return sdk.Errorf(sdk.Temporary, "%s died during %s", s.name, what)
 	}
 	return err
 }
 
-// died reports whether the process is gone. A broken connection is often seen a moment before the process is reaped.
-func died(r *run) bool {
+// late reports whether a call that failed used up its time. The other side of the connection counts too and may end the
+// call a moment before our own clock does.
+func late(took, limit time.Duration) bool { return took >= limit-limit/20 }
+
+// deathLag is how long a broken connection may be seen before the process is reaped.
+const deathLag = 200 * time.Millisecond
+
+// died reports whether the process is gone, or goes within that time.
+func died(r *run, within time.Duration) bool {
 	select {
 	case <-r.proc.Exited():
 		return true
-	case <-time.After(deathLag):
+	case <-time.After(within):
 		return false
 	}
 }
-
-const deathLag = 50 * time.Millisecond
 
 // callable returns the run that can take a call.
 func (s *supervisor) callable() (*run, error) {
@@ -76,6 +75,9 @@ func (s *supervisor) callable() (*run, error) {
 	}
 	if s.state.Reason != "" {
 		return nil, sdk.Errorf(sdk.Temporary, "%s is %s: %s", s.name, s.state.State, s.state.Reason)
+	}
+	if s.state.State == Ready || s.state.State == Degraded {
+		return nil, sdk.Errorf(sdk.Temporary, "%s has just ended", s.name)
 	}
 	return nil, sdk.Errorf(sdk.Temporary, "%s is %s", s.name, s.state.State)
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/event"
@@ -100,7 +101,8 @@ func setDefault[T comparable](p *T, v T) {
 type Host struct {
 	cfg     Config
 	runDir  string
-	tempRun bool // runDir is ours to remove
+	tempRun bool          // runDir is ours to remove
+	starts  atomic.Uint64 // numbers the socket folders
 
 	mu      sync.Mutex // guards supers and stopped
 	supers  map[string]*supervisor
@@ -108,11 +110,9 @@ type Host struct {
 	running sync.WaitGroup // supervisors
 }
 
-// longestSocket is what go-plugin appends to the folder of an instance, with the folder itself.
-const (
-	longestSocket = len("/0123456789abcdef/plugin-dir0123456789/plugin0123456789")
-	longestPath   = 107 // of a unix socket on Linux, without the final zero
-)
+// longestRunDir leaves room below the 108 bytes of a socket's path for what comes after it: the folder of a start, a
+// folder of go-plugin and the socket.
+const longestRunDir = 56
 
 // New prepares the folders and checks that the helpers are there. Nothing runs before Apply.
 func New(cfg Config) (*Host, error) {
@@ -144,7 +144,7 @@ func (h *Host) makeRunDir() error {
 		return fmt.Errorf("run folder: %w", err)
 	}
 	h.runDir = abs
-	if len(abs)+longestSocket > longestPath {
+	if len(abs) > longestRunDir {
 		h.tempRun = true
 		if h.runDir, err = os.MkdirTemp("", "picket-"); err != nil {
 			return fmt.Errorf("run folder: %w", err)

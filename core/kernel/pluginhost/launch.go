@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,7 +28,7 @@ const (
 )
 
 // lifelineEnv tells package serve which descriptor to watch.
-const lifelineEnv = "PICKET_LIFELINE_FD"
+const lifelineEnv = host.LifelineEnv
 
 // run is one process of an instance, from its start to its burial.
 type run struct {
@@ -145,13 +143,14 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*r
 	}
 	r := &run{lifeline: hold, sockets: sockets, started: s.host.cfg.Now(), cmd: s.command(art)}
 	r.cmd.ExtraFiles = []*os.File{art.File, watch}
-	r.proc, err = startFromOwnThread(ctx, host.Config{
+	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
+	// because the command asks for that signal, host.Start keeps the thread for as long as the plugin lives.
+	r.proc, err = host.Start(ctx, host.Config{
 		Name:         s.name,
 		Cmd:          r.cmd,
 		SocketDir:    sockets,
 		StartTimeout: s.host.cfg.Deadlines.Start,
 		Log:          slog.New(ringHandler{ring: s.log}),
-		Stderr:       &stderr{ring: s.log},
 	})
 	if err != nil {
 		r.release()
@@ -185,11 +184,9 @@ func (s *supervisor) command(art *client.Artifact) *exec.Cmd {
 	return cmd
 }
 
-// socketDir makes the folder for this start's socket, with a name as short as can be.
+// socketDir makes the folder for this start's socket, with a name as short as can be: the path of a socket has a bound.
 func (s *supervisor) socketDir() (string, error) {
-	sum := fnv.New64a()
-	sum.Write([]byte(s.name))
-	dir := filepath.Join(s.host.runDir, fmt.Sprintf("%016x", sum.Sum64()))
+	dir := filepath.Join(s.host.runDir, "p"+strconv.FormatUint(s.host.starts.Add(1), 36))
 	if err := os.RemoveAll(dir); err != nil { // left over from a host that was killed
 		return "", fmt.Errorf("socket folder: %w", err)
 	}
@@ -197,27 +194,6 @@ func (s *supervisor) socketDir() (string, error) {
 		return "", fmt.Errorf("socket folder: %w", err)
 	}
 	return dir, nil
-}
-
-// startFromOwnThread starts the process from a thread that ends only after it: the kernel sends the parent-death
-// signal when the thread that forked dies, not when the process does, and the Go runtime ends idle threads at will.
-func startFromOwnThread(ctx context.Context, cfg host.Config) (*host.Process, error) {
-	type result struct {
-		proc *host.Process
-		err  error
-	}
-	started := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		proc, err := host.Start(ctx, cfg)
-		started <- result{proc, err}
-		if err == nil {
-			<-proc.Exited()
-		}
-	}()
-	r := <-started
-	return r.proc, r.err
 }
 
 // configure checks that the process is what the descriptor says and gives it its instance.
@@ -291,7 +267,7 @@ func (r *run) release() {
 	r.lifeline.Close()
 	if r.proc != nil {
 		killGroup(r.proc.PID()) // whatever the plugin may have started
-		<-r.proc.Exited()
+		r.proc.Kill()           // waits until it is gone and its last lines are read
 	}
 	os.RemoveAll(r.sockets)
 }

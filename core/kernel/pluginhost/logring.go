@@ -1,7 +1,6 @@
 package pluginhost
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -10,11 +9,10 @@ import (
 )
 
 const (
-	logLines   = 200  // kept per instance
-	logText    = 1024 // bytes kept of a line
-	logBurst   = 100  // lines at once
-	logPerSec  = 20   // and then this many a second
-	stderrLine = 64 << 10
+	logLines  = 200  // kept per instance
+	logText   = 1024 // bytes kept of a line
+	logBurst  = 100  // lines at once
+	logPerSec = 20   // and then this many a second
 )
 
 // logRing keeps the last lines that an instance wrote. Lines over the rate are dropped and counted, so that a plugin
@@ -92,18 +90,24 @@ func (r *logRing) tail(n int) ([]LogLine, uint64) {
 }
 
 // lastWords is what a process that died wrote to explain itself since it was started: a Go program's first line of a
-// panic, otherwise the last error.
+// panic, otherwise the last error, otherwise the last line.
 func (r *logRing) lastWords(since time.Time) string {
 	lines, _ := r.tail(logLines)
-	words := ""
+	words, failure := "", ""
 	for _, l := range lines {
-		if l.Time.Before(since) || l.Level != "error" {
+		if l.Time.Before(since) {
 			continue
 		}
 		if strings.HasPrefix(l.Text, "panic: ") || strings.HasPrefix(l.Text, "fatal error: ") {
 			return l.Text
 		}
 		words = l.Text
+		if l.Level == "error" {
+			failure = l.Text
+		}
+	}
+	if failure != "" {
+		return failure
 	}
 	return words
 }
@@ -145,37 +149,8 @@ func (h ringHandler) WithGroup(name string) slog.Handler {
 }
 
 func (h ringHandler) render(b *strings.Builder, a slog.Attr) {
-	if a.Equal(slog.Attr{}) {
+	if a.Equal(slog.Attr{}) || a.Key == "instance" && h.group == "" { // the ring is that instance's
 		return
 	}
 	b.WriteString(" " + h.group + a.Key + "=" + a.Value.Resolve().String())
-}
-
-// stderr splits what a process writes there into lines of the ring, as errors: nothing else should be written there.
-type stderr struct {
-	ring *logRing
-	rest []byte
-}
-
-func (w *stderr) Write(p []byte) (int, error) {
-	w.rest = append(w.rest, p...)
-	for {
-		line, rest, found := bytes.Cut(w.rest, []byte("\n"))
-		if !found {
-			break
-		}
-		w.line(line)
-		w.rest = rest
-	}
-	if len(w.rest) > stderrLine {
-		w.line(w.rest)
-		w.rest = nil
-	}
-	return len(p), nil
-}
-
-func (w *stderr) line(b []byte) {
-	if text := strings.TrimSpace(string(b)); text != "" {
-		w.ring.add(slog.LevelError, text)
-	}
 }

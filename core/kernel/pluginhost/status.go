@@ -35,7 +35,7 @@ type Status struct {
 	Runtime     string           `json:"runtime"`
 	Digest      string           `json:"digest"` // sha256 of the bytes that run or ran last
 	State       State            `json:"state"`
-	Reason      string           `json:"reason,omitempty"` // why it is not ready, in words for an operator
+	Reason      string           `json:"reason,omitempty"`  // why it is not ready, in words for an operator
 	Refusal     registry.Reason  `json:"refusal,omitempty"` // what the registry or the ceiling calls it, when they refused
 	PID         int              `json:"pid,omitempty"`
 	Since       time.Time        `json:"since"` // when the state began

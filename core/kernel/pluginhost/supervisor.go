@@ -117,7 +117,6 @@ func (s *supervisor) adopt(r *run) step {
 	s.cur = r
 	s.generation++
 	s.state.Restarts = int(s.generation - 1)
-	s.state.PID = r.proc.PID()
 	s.mu.Unlock()
 	s.set(Ready, "")
 	return func() step { return s.watch(r) }
@@ -168,10 +167,8 @@ func (s *supervisor) awoken(r *run) step {
 
 // drain stops the process in order, or kills it when it takes too long.
 func (s *supervisor) drain(r *run) {
+	s.let(r)
 	s.set(Draining, "")
-	s.mu.Lock()
-	s.cur = nil
-	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, s.host.cfg.Deadlines.Drain)
 	defer cancel()
 	r.stop(ctx)
@@ -266,12 +263,18 @@ func (s *supervisor) pending(clear order) (changed bool, orders order) {
 	return s.changed, orders
 }
 
+// let ends the calls to a run: it goes, or is gone.
+func (s *supervisor) let(r *run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cur == r {
+		s.cur = nil
+	}
+}
+
 // bury closes the books of a process that has ended and returns why it did.
 func (s *supervisor) bury(r *run) string {
-	s.mu.Lock()
-	s.cur = nil
-	s.state.PID = 0
-	s.mu.Unlock()
+	s.let(r)
 	r.release()
 	s.acct.settle(r.cpuTime())
 	return r.epitaph(s.log)
@@ -284,28 +287,37 @@ func (s *supervisor) measure(r *run) {
 	}
 }
 
+// askHealth makes one health check. errUnknown means that it says nothing about the work.
 func (s *supervisor) askHealth(r *run) error {
 	limit := s.host.cfg.Deadlines.Health
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
+	began := time.Now()
 	err := r.inst.Health(ctx)
-	if err == nil || ctx.Err() == nil {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case late(time.Since(began), limit):
+		// A call that came meanwhile explains the silence; its own deadline watches the plugin then.
+		if s.ctx.Err() == nil && r.idle() {
+			r.fail(fmt.Sprintf("did not answer a health check within %s", limit))
+		}
+		return errUnknown
+	case died(r, time.Second):
+		return errUnknown
 	}
-	// A call that came meanwhile explains the silence; its own deadline watches the plugin then.
-	if s.ctx.Err() == nil && r.idle() {
-		r.fail(fmt.Sprintf("did not answer a health check within %s", limit))
-	}
-	return ctx.Err()
+	return err
 }
 
-// healthIs moves between ready and degraded. An unanswered check says nothing about the work.
+var errUnknown = errors.New("nothing is known about the health")
+
+// healthIs moves between ready and degraded.
 func (s *supervisor) healthIs(err error) {
 	state := s.status().State
 	switch {
 	case err == nil && state == Degraded:
 		s.set(Ready, "")
-	case err != nil && !errors.Is(err, context.DeadlineExceeded) && (state == Ready || state == Degraded):
+	case err != nil && !errors.Is(err, errUnknown) && (state == Ready || state == Degraded):
 		s.set(Degraded, err.Error())
 	}
 }
@@ -317,7 +329,10 @@ func (s *supervisor) set(state State, reason string) {
 		s.state.Since = s.host.cfg.Now()
 	}
 	same := s.state.State == state && s.state.Reason == reason
-	s.state.State, s.state.Reason = state, reason
+	s.state.State, s.state.Reason, s.state.PID = state, reason, 0
+	if s.cur != nil {
+		s.state.PID = s.cur.proc.PID()
+	}
 	for _, w := range s.waiting {
 		close(w)
 	}
