@@ -19,11 +19,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
 	"github.com/shirou/gopsutil/v4/common"
 	"github.com/shirou/gopsutil/v4/disk"
 )
 
 func TestPage(t *testing.T) { plugintest.Page(t, "picket/host") }
+
+func TestConformance(t *testing.T) {
+	sdktest.Run(t, plugintest.Registered(t, "picket/host"), sdktest.Options{})
+}
 
 // clock is a host of which the collector may use nothing but the time.
 type clock struct {

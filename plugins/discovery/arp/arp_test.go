@@ -16,9 +16,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
 func TestPage(t *testing.T) { plugintest.Page(t, "picket/arp") }
+
+func TestConformance(t *testing.T) {
+	sdktest.Run(t, plugintest.Registered(t, "picket/arp"), sdktest.Options{
+		Config: []byte(`{"targets": ["127.0.0.1/32"], "trigger": true, "wait": "10ms"}`),
+	})
+}
 
 // dialler is a host that notes where datagrams go.
 type dialler struct {

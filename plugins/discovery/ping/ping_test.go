@@ -15,11 +15,18 @@ import (
 
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 )
 
 func TestPage(t *testing.T) { plugintest.Page(t, "picket/ping") }
+
+func TestConformance(t *testing.T) {
+	sdktest.Run(t, plugintest.Registered(t, "picket/ping"), sdktest.Options{
+		Config: []byte(`{"targets": ["127.0.0.1/32"]}`),
+	})
+}
 
 // network is a host whose ICMP socket leads to made-up machines.
 type network struct {

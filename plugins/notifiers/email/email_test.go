@@ -18,9 +18,16 @@ import (
 
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
 func TestPage(t *testing.T) { plugintest.Page(t, "picket/email") }
+
+func TestConformance(t *testing.T) {
+	sdktest.Run(t, plugintest.Registered(t, "picket/email"), sdktest.Options{
+		Config: []byte(script(t, func(line string) (string, bool) { return polite(line), false })),
+	})
+}
 
 var notice = sdk.Notice{
 	ID:       "0198c5a2-7d3e-7c40-9a51-3b1f6f2f7a10",

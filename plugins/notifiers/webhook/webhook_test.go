@@ -18,9 +18,21 @@ import (
 
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
 func TestPage(t *testing.T) { plugintest.Page(t, "picket/webhook") }
+
+func TestConformance(t *testing.T) {
+	r := newReceiver(t, ok)
+	sdktest.Run(t, plugintest.Registered(t, "picket/webhook"), sdktest.Options{
+		Config:  []byte(r.config(t, "/hook", nil)),
+		Secrets: map[string]string{"secret": "a shared secret"},
+	})
+	if len(r.got) == 0 || r.got[0].Header.Get("Webhook-Signature") == "" {
+		t.Error("no signed notice came")
+	}
+}
 
 var notice = sdk.Notice{
 	ID:       "0198c5a2-7d3e-7c40-9a51-3b1f6f2f7a10",
