@@ -61,17 +61,13 @@ const ceremonyFile = "ceremony.json"
 // is not signed.
 const pinnedRoot = "root.json"
 
-// Init creates an empty registry in dir and its keys in keysDir. Both must not hold one yet.
+// Init creates an empty registry in dir and its keys in keysDir. A key folder that holds a ceremony already is used
+// as it is: the registry then stands on the same root, and its version numbers begin where no earlier registry of that
+// root can have got to, so that nodes which know one of those move on.
 func Init(dir, keysDir string, opt Options) error {
-	roles := DefaultRoles(opt.Development)
-	for name, spec := range opt.Roles {
-		if _, known := roles[name]; !known {
-			return fmt.Errorf("role %q is not one of this layout", name)
-		}
-		if spec.Threshold < 1 || spec.Threshold > spec.Keys || spec.Expiry <= 0 {
-			return fmt.Errorf("role %s: a threshold of %d with %d keys for %s makes no sense", name, spec.Threshold, spec.Keys, spec.Expiry)
-		}
-		roles[name] = spec
+	roles, err := opt.specs()
+	if err != nil {
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "metadata")); err == nil {
 		return fmt.Errorf("%s holds a registry already", dir)
@@ -84,19 +80,87 @@ func Init(dir, keysDir string, opt Options) error {
 	if err := os.MkdirAll(keysDir, 0o700); err != nil {
 		return fmt.Errorf("create key folder: %w", err)
 	}
-	keys, err := makeKeys(keysDir, roles)
-	if err != nil {
-		return err
+	p := &Publisher{dir: dir, keysDir: keysDir, roles: roles, now: orNow(opt.Now)}
+	if _, err := os.Stat(filepath.Join(keysDir, pinnedRoot)); err == nil {
+		err = p.refound(opt.Development)
+	} else {
+		err = p.foundNew(opt.Development)
 	}
-	ring, err := loadKeys(keysDir)
 	if err != nil {
-		return err
-	}
-	p := &Publisher{dir: dir, keysDir: keysDir, ring: ring, roles: roles, now: orNow(opt.Now)}
-	if err := p.found(keys, opt.Development); err != nil {
 		return fmt.Errorf("create registry: %w", err)
 	}
 	return nil
+}
+
+// specs completes the options by the defaults.
+func (opt Options) specs() (map[string]RoleSpec, error) {
+	roles := DefaultRoles(opt.Development)
+	for name, spec := range opt.Roles {
+		if _, known := roles[name]; !known {
+			return nil, fmt.Errorf("role %q is not one of this layout", name)
+		}
+		if spec.Threshold < 1 || spec.Threshold > spec.Keys || spec.Expiry <= 0 {
+			return nil, fmt.Errorf("role %s: a threshold of %d with %d keys for %s makes no sense", name, spec.Threshold, spec.Keys, spec.Expiry)
+		}
+		roles[name] = spec
+	}
+	return roles, nil
+}
+
+// foundNew makes the keys and a root.
+func (p *Publisher) foundNew(development bool) error {
+	keys, err := makeKeys(p.keysDir, p.roles)
+	if err != nil {
+		return err
+	}
+	if p.ring, err = loadKeys(p.keysDir); err != nil {
+		return err
+	}
+	root, err := p.newRoot(keys, development)
+	if err != nil {
+		return err
+	}
+	p.state = &state{root: root, roles: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	if err := p.signRoot(); err != nil {
+		return err
+	}
+	return p.found(keys, 0)
+}
+
+// refound uses the root and keys of an earlier ceremony.
+func (p *Publisher) refound(development bool) error {
+	data, err := durable.ReadFile(filepath.Join(p.keysDir, pinnedRoot), tufrules.MaxRoot)
+	if err != nil {
+		return err
+	}
+	root, err := tufrules.Root(data)
+	if err != nil {
+		return fmt.Errorf("%s of the key folder: %w", pinnedRoot, err)
+	}
+	p.state = &state{root: root, roles: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	if p.Development() != development {
+		return fmt.Errorf("the root in %s is of the other trust (development or release)", p.keysDir)
+	}
+	if p.ring, err = loadKeys(p.keysDir); err != nil {
+		return err
+	}
+	keys := map[string][]*metadata.Key{}
+	for _, role := range []string{tufrules.RoleSecurity, tufrules.RoleOfficial} {
+		for i := range p.roles[role].Keys {
+			key, err := publicKey(filepath.Join(p.keysDir, keyName(role, i)+keyExt))
+			if err != nil {
+				return err
+			}
+			keys[role] = append(keys[role], key)
+		}
+	}
+	if err := writeCeremony(p.keysDir, p.roles); err != nil {
+		return err
+	}
+	if err := p.writeRoot(data); err != nil {
+		return err
+	}
+	return p.found(keys, p.now().Unix())
 }
 
 func orNow(now func() time.Time) func() time.Time {
@@ -110,18 +174,24 @@ func makeKeys(dir string, roles map[string]RoleSpec) (map[string][]*metadata.Key
 	keys := map[string][]*metadata.Key{}
 	for role, spec := range roles {
 		for i := range spec.Keys {
-			key, err := newKey(dir, fmt.Sprintf("%s-%d", role, i+1))
+			key, err := newKey(dir, keyName(role, i))
 			if err != nil {
 				return nil, err
 			}
 			keys[role] = append(keys[role], key)
 		}
 	}
+	return keys, writeCeremony(dir, roles)
+}
+
+func keyName(role string, i int) string { return fmt.Sprintf("%s-%d", role, i+1) }
+
+func writeCeremony(dir string, roles map[string]RoleSpec) error {
 	data, err := json.MarshalIndent(roles, "", "  ")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return keys, durable.WriteFile(filepath.Join(dir, ceremonyFile), append(data, '\n'), 0o600)
+	return durable.WriteFile(filepath.Join(dir, ceremonyFile), append(data, '\n'), 0o600)
 }
 
 func readCeremony(dir string) (map[string]RoleSpec, error) {
@@ -136,8 +206,8 @@ func readCeremony(dir string) (map[string]RoleSpec, error) {
 	return roles, nil
 }
 
-// found signs the first version of every role.
-func (p *Publisher) found(keys map[string][]*metadata.Key, development bool) error {
+// newRoot lists the keys of the top-level roles.
+func (p *Publisher) newRoot(keys map[string][]*metadata.Key, development bool) (*metadata.Metadata[metadata.RootType], error) {
 	root := metadata.Root(p.expiry(metadata.ROOT))
 	if development {
 		root.Signed.UnrecognizedFields = map[string]any{registry.TrustField: registry.TrustDevelopment}
@@ -145,31 +215,32 @@ func (p *Publisher) found(keys map[string][]*metadata.Key, development bool) err
 	for _, name := range metadata.TOP_LEVEL_ROLE_NAMES {
 		for _, key := range keys[name] {
 			if err := root.Signed.AddKey(key, name); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		root.Signed.Roles[name].Threshold = p.roles[name].Threshold
 	}
-	p.state = &state{root: root, roles: map[string]*metadata.Metadata[metadata.TargetsType]{}}
-	if err := p.signRoot(); err != nil {
-		return err
-	}
+	return root, nil
+}
+
+// found signs the first version of every role below the root: the one after base.
+func (p *Publisher) found(keys map[string][]*metadata.Key, base int64) error {
 	targets := metadata.Targets(p.expiry(metadata.TARGETS))
-	targets.Signed.Version = 0 // commit raises it
+	targets.Signed.Version = base // commit raises it
 	targets.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
 	for _, role := range []string{tufrules.RoleSecurity, tufrules.RoleOfficial} {
 		if err := delegate(targets.Signed.Delegations, role, keys[role], p.roles[role].Threshold); err != nil {
 			return err
 		}
 		m := metadata.Targets(p.expiry(role))
-		m.Signed.Version = 0
+		m.Signed.Version = base
 		p.state.roles[role] = m
 	}
 	p.state.targets = targets
 	p.state.snapshot = metadata.Snapshot(p.expiry(metadata.SNAPSHOT))
-	p.state.snapshot.Signed.Version, p.state.snapshot.Signed.Meta = 0, map[string]*metadata.MetaFiles{}
+	p.state.snapshot.Signed.Version, p.state.snapshot.Signed.Meta = base, map[string]*metadata.MetaFiles{}
 	p.state.timestamp = metadata.Timestamp(p.expiry(metadata.TIMESTAMP))
-	p.state.timestamp.Signed.Version = 0
+	p.state.timestamp.Signed.Version = base
 	if err := p.putRevocations(&registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}}); err != nil {
 		return err
 	}
@@ -216,7 +287,11 @@ func (p *Publisher) signRoot() error {
 	if err := durable.WriteFile(filepath.Join(p.keysDir, pinnedRoot), data, 0o644); err != nil {
 		return err
 	}
-	name := fmt.Sprintf("%d.root.json", root.Signed.Version)
+	return p.writeRoot(data)
+}
+
+func (p *Publisher) writeRoot(data []byte) error {
+	name := fmt.Sprintf("%d.root.json", p.state.root.Signed.Version)
 	if err := durable.WriteFile(p.metadataPath(name), data, 0o644); err != nil {
 		return err
 	}

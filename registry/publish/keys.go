@@ -99,6 +99,15 @@ func loadKey(path string) (id string, private ed25519.PrivateKey, err error) {
 	return id, private, err
 }
 
+// publicKey returns the public half of a key file.
+func publicKey(path string) (*metadata.Key, error) {
+	_, private, err := loadKey(path)
+	if err != nil {
+		return nil, err
+	}
+	return metadata.KeyFromPublicKey(private.Public())
+}
+
 // has reports whether the ring can reach the threshold of a role.
 func (r keyring) has(ids []string, threshold int) bool {
 	n := 0

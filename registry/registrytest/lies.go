@@ -375,3 +375,37 @@ func signWith[T metadata.Roles](t testing.TB, m *metadata.Metadata[T], key ed255
 		t.Fatal(err)
 	}
 }
+
+// Unrevoke publishes an empty list of revocations, as a thief of the security key might.
+func (r *Registry) Unrevoke(t testing.TB) {
+	t.Helper()
+	empty := &registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}}
+	data, err := empty.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.resign(t, "security", func(s *metadata.TargetsType) {
+		s.Targets[registry.RevocationsPath] = r.putTarget(t, registry.RevocationsPath, data)
+	})
+}
+
+// Replace signs other content under a version that is published already.
+func (r *Registry) Replace(t testing.TB, p Plugin) {
+	t.Helper()
+	sub := p.Submission(t)
+	data, err := sub.Descriptor.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for digest, file := range sub.Artifacts {
+		bytes, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(r.Dir, filepath.FromSlash(registry.StorePath(digest))), bytes, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	target := registry.TargetPath(sub.Descriptor.Manifest.ID, sub.Descriptor.Manifest.Version)
+	r.resign(t, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(t, target, data) })
+}
