@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -14,9 +15,9 @@ import (
 
 // child is a program that this server keeps running beside itself.
 type child struct {
-	path string
-	args func(ctx context.Context) ([]string, error) // asked before every start
-	log  *slog.Logger
+	path  string
+	args  func(ctx context.Context) ([]string, error) // asked before every start
+	log   *slog.Logger
 	ended chan struct{} // closed when it will not be started again
 
 	mu   sync.Mutex // guards cmd
@@ -64,7 +65,13 @@ func (c *child) start(ctx context.Context) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(c.path, args...)
+	// Whatever ends this process closes the pipe too; an agent that outlived the signal would notice.
+	lifeline, hold, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(c.path, append(args, "--lifeline-fd", "3")...)
+	cmd.ExtraFiles = []*os.File{lifeline}
 	output := &lines{log: c.log}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -72,7 +79,9 @@ func (c *child) start(ctx context.Context) (<-chan struct{}, error) {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		defer hold.Close()
 		err := cmd.Start()
+		lifeline.Close()
 		started <- err
 		if err != nil {
 			return

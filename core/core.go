@@ -4,6 +4,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,7 +119,7 @@ func (c *Core) Close() {
 func (c *Core) closeLater(f func()) { c.closers = append(c.closers, f) }
 
 func (c *Core) openFolder(context.Context) error {
-	f, err := claim(c.cfg.Dir)
+	f, err := claim(c.cfg.Settings.Data)
 	if err != nil {
 		return err
 	}
@@ -128,12 +129,12 @@ func (c *Core) openFolder(context.Context) error {
 }
 
 func (c *Core) listen(ctx context.Context) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.Listen)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.Settings.Listen)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("address %s is in use by another program: stop it or choose another address with --listen", c.cfg.Listen)
+		return fmt.Errorf("address %s is in use by another program: stop it or choose another address with --listen", c.cfg.Settings.Listen)
 	case err != nil:
-		return fmt.Errorf("cannot listen on %s (%s): choose another address with --listen", c.cfg.Listen, reason(err))
+		return fmt.Errorf("cannot listen on %s (%s): choose another address with --listen", c.cfg.Settings.Listen, reason(err))
 	}
 	c.listener = l
 	c.closeLater(func() { l.Close() })
@@ -150,11 +151,13 @@ func reason(err error) string {
 }
 
 func (c *Core) openStores(ctx context.Context) (err error) {
-	if c.control, err = openControl(ctx, c.folder, c.cfg.Now); err != nil {
+	settings := c.cfg.Settings
+	if c.control, err = openControl(ctx, c.folder, settings, c.cfg.Now); err != nil {
 		return err
 	}
 	c.closeLater(func() { c.complain("close the control state", c.control.Close()) })
-	c.telemetry, err = store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: c.folder.path("telemetry"), Now: c.cfg.Now, Log: c.cfg.Log})
+	c.telemetry, err = store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: c.folder.path("telemetry"), Now: c.cfg.Now, Log: c.cfg.Log,
+		MemoryLimit: int64(settings.Telemetry.MemoryLimit), Threads: settings.Telemetry.Threads, Retention: time.Duration(settings.Telemetry.Retention)})
 	if err != nil {
 		return err
 	}
@@ -162,9 +165,9 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 	return nil
 }
 
-func openControl(ctx context.Context, f folder, now func() time.Time) (*store.Control, error) {
-	return store.OpenControl(ctx, store.ControlConfig{Path: f.path("control.db"),
-		KeyFile: filepath.Join(f.keyFolder(), "secrets.key"), Now: now})
+func openControl(ctx context.Context, f folder, settings config.Picketd, now func() time.Time) (*store.Control, error) {
+	settings.Data = f.root
+	return store.OpenControl(ctx, store.ControlConfig{Path: f.path("control.db"), KeyFile: settings.SecretKeyFile(), Now: now})
 }
 
 func (c *Core) complain(what string, err error) {
@@ -175,7 +178,10 @@ func (c *Core) complain(what string, err error) {
 
 func (c *Core) openKernel(context.Context) (err error) {
 	c.audit = audit.New(c.control, c.cfg.Now)
-	if c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now}); err != nil {
+	settings := c.cfg.Settings
+	c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now,
+		Idle: time.Duration(settings.Sessions.Idle), Absolute: time.Duration(settings.Sessions.Absolute)})
+	if err != nil {
 		return err
 	}
 	key, err := queue.LoadKey(c.folder.path("keys", "command.pem"))
@@ -185,7 +191,8 @@ func (c *Core) openKernel(context.Context) (err error) {
 	if c.queue, err = queue.New(queue.Config{Store: c.control, Key: key, Now: c.cfg.Now, Log: c.cfg.Log}); err != nil {
 		return err
 	}
-	c.agents, err = agents.New(agents.Config{Store: c.control, Audit: c.audit, CommandKey: c.queue.PublicKey(), Now: c.cfg.Now, Log: c.cfg.Log})
+	c.agents, err = agents.New(agents.Config{Store: c.control, Audit: c.audit, CommandKey: c.queue.PublicKey(), Now: c.cfg.Now, Log: c.cfg.Log,
+		LateAfter: time.Duration(settings.Agents.LateAfter), LostAfter: time.Duration(settings.Agents.LostAfter)})
 	if err != nil {
 		return err
 	}
@@ -225,11 +232,12 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 }
 
 func (c *Core) openAPI(context.Context) error {
+	settings := c.cfg.Settings
 	c.api = api.New(api.Config{
 		Control: c.control, Telemetry: c.telemetry, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Captures: captures{c}, Alerts: alertMoves{c}, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
-		Dev: c.cfg.Dev, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
+		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
 	})
 	return nil
 }
@@ -260,6 +268,11 @@ func (c *Core) URL() string {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(host, port)
+}
+
+// publicURL is how people reach the server.
+func (c *Core) publicURL() string {
+	return strings.TrimSuffix(cmp.Or(c.cfg.Settings.PublicURL, c.URL()), "/")
 }
 
 // How long each part may take to stop; together a few seconds.
@@ -359,7 +372,8 @@ func (c *Core) serveAdmins(ctx context.Context) {
 }
 
 // CreateToken makes an API token in the data folder of a server that is not running.
-func CreateToken(ctx context.Context, dir, role, name string) (string, error) {
+func CreateToken(ctx context.Context, settings config.Picketd, role, name string) (string, error) {
+	dir := settings.Data
 	if _, err := os.Stat(filepath.Join(dir, "control.db")); err != nil {
 		return "", fmt.Errorf("%s is not the data folder of a server (%s): give it with --data", dir, plain(err))
 	}
@@ -372,7 +386,7 @@ func CreateToken(ctx context.Context, dir, role, name string) (string, error) {
 		return "", err
 	}
 	defer f.release()
-	control, err := openControl(ctx, f, time.Now)
+	control, err := openControl(ctx, f, settings, time.Now)
 	if err != nil {
 		return "", err
 	}

@@ -20,10 +20,6 @@ func (f folder) path(elem ...string) string {
 	return filepath.Join(append([]string{f.root}, elem...)...)
 }
 
-// keyFolder holds what secrets are sealed with. It lies beside the data folder and not in it, so that a backup of one
-// is worthless without the other.
-func (f folder) keyFolder() string { return f.root + "-keys" }
-
 // claim makes the data folder ours: two servers on one folder would overwrite each other's state.
 func claim(dir string) (folder, error) {
 	root, err := filepath.Abs(dir)

@@ -40,7 +40,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 			c.complain("find the notifiers", err)
 			return list
 		},
-		URL:     func(id string) string { return c.URL() + "/alerts/" + id },
+		URL:     func(id string) string { return c.publicURL() + "/alerts/" + id },
 		Changed: func(a alert.Alert) { c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)}) },
 	})
 	c.traffic, err = traffic.New(ctx, traffic.Config{

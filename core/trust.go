@@ -132,8 +132,11 @@ func isRegistry(dir string) bool {
 // rootFile is the first root of a registry, from which the chain of its roots starts.
 func rootFile(dir string) string { return filepath.Join(dir, "metadata", "1.root.json") }
 
-// ceiling reads what the owner of this machine allows at most.
+// readCeiling reads what the owner of this machine allows at most.
 func (c *Core) readCeiling() (*policy.Ceiling, error) {
+	if file := c.cfg.Settings.Policy; file != "" {
+		return policy.Load(file) // named, so it must be there
+	}
 	for _, file := range []string{"/etc/picket/policy.yaml", c.folder.path("policy.yaml")} {
 		if _, err := os.Stat(file); err == nil {
 			return policy.Load(file)

@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return 0
 	case ran && errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return 0 // stopped while it was starting
-	case ran:
+	case ran && !errors.As(err, new(*usageError)):
 		fmt.Fprintln(errs, "picketd:", oneLine(err))
 		return exitFailed
 	}
@@ -62,6 +62,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 
 func command(out, errs io.Writer) *cobra.Command {
 	var cfg core.Config
+	var dir, listen string
 	cmd := &cobra.Command{
 		Use:           "picketd",
 		Short:         "Picket's server: metrics, devices and traffic on one page",
@@ -70,6 +71,15 @@ func command(out, errs io.Writer) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := config.Load("")
+			if err != nil {
+				return err
+			}
+			override(cmd, "data", &settings.Data, dir)
+			override(cmd, "listen", &settings.Listen, listen)
+			if err := settings.Validate(); err != nil {
+				return &usageError{err}
+			}
 			program, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("find the folder of this program: %w", err)
@@ -77,7 +87,8 @@ func command(out, errs io.Writer) *cobra.Command {
 			if program, err = filepath.EvalSymlinks(program); err != nil {
 				return fmt.Errorf("find the folder of this program: %w", err)
 			}
-			cfg.Programs, cfg.Pages, cfg.Out, cfg.Log = filepath.Dir(program), web.FS, out, logger(errs, cfg.Dev)
+			cfg.Programs, cfg.Pages, cfg.Out, cfg.Log = filepath.Dir(program), web.FS, out, logger(errs, settings.Log.Level, cfg.Dev)
+			cfg.Settings = settings
 			c, err := core.New(cmd.Context(), cfg)
 			if err != nil {
 				return err
@@ -85,22 +96,34 @@ func command(out, errs io.Writer) *cobra.Command {
 			return c.Run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&cfg.Dir, "data", "/var/lib/picket", "data folder")
-	cmd.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "address to listen on")
+	preset := config.Default()
+	cmd.Flags().StringVar(&dir, "data", preset.Data, "data folder")
+	cmd.Flags().StringVar(&listen, "listen", preset.Listen, "address to listen on")
 	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
 	cmd.AddCommand(tokenCommand())
 	return cmd
 }
 
-// logger is quiet under --dev, where a person reads the terminal. PICKET_LOG=debug, info, warn or error says otherwise.
-func logger(w io.Writer, dev bool) *slog.Logger {
-	level := slog.LevelInfo
+// override lets a flag win over the configuration file.
+func override(cmd *cobra.Command, flag string, setting *string, value string) {
+	if cmd.Flags().Changed(flag) {
+		*setting = value
+	}
+}
+
+// usageError is a wrong value on the command line.
+type usageError struct{ error }
+
+// logger is quiet under --dev, where a person reads the terminal; PICKET_LOG=debug says otherwise.
+func logger(w io.Writer, text string, dev bool) *slog.Logger {
 	if dev {
-		level = slog.LevelWarn
+		text = "warn"
 	}
-	if text := os.Getenv("PICKET_LOG"); text != "" {
-		_ = level.UnmarshalText([]byte(text)) // an unknown word leaves the level as it is
+	if wanted := os.Getenv("PICKET_LOG"); wanted != "" {
+		text = wanted
 	}
+	level := slog.LevelInfo
+	_ = level.UnmarshalText([]byte(text)) // an unknown word leaves the level as it is
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
@@ -112,7 +135,12 @@ func tokenCommand() *cobra.Command {
 		Short: "Make an API token and print its secret, which is shown only once",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secret, err := core.CreateToken(cmd.Context(), dir, strings.ToUpper(role), name)
+			settings, err := config.Load("")
+			if err != nil {
+				return err
+			}
+			override(cmd, "data", &settings.Data, dir)
+			secret, err := core.CreateToken(cmd.Context(), settings, strings.ToUpper(role), name)
 			if err != nil {
 				return err
 			}

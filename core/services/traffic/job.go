@@ -125,7 +125,7 @@ func (c *Capture) done(body []byte) error {
 	}
 	c.Packets, c.Bytes, c.Flows, c.Undecoded = d.Packets, d.Bytes, d.Flows, d.Undecoded
 	c.First, c.Last = utc(d.First), utc(d.Last)
-	c.Truncated = d.Truncated
+	c.Evicted, c.Truncated, c.Damage = d.Evicted, d.Truncated, firstLine(d.Damage)
 	return nil
 }
 

@@ -41,7 +41,9 @@ type doneMessage struct {
 	Bytes     uint64    `json:"bytes"`
 	Flows     uint64    `json:"flows"`
 	Undecoded uint64    `json:"undecoded"`
+	Evicted   uint64    `json:"evicted"`
 	Truncated bool      `json:"truncated"`
+	Damage    string    `json:"damage"`
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
 }

@@ -8,6 +8,7 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,9 @@ type Capture struct {
 	Bytes      uint64 // on the wire
 	Flows      uint64
 	Undecoded  uint64 // packets that no decoder understood
-	Truncated  bool   // the file ends in the middle of a packet
+	Evicted    uint64 // flows that were closed early to stay within memory
+	Truncated  bool   // the file is damaged: reading stopped early
+	Damage     string // where and why
 	Findings   int
 	First      time.Time
 	Last       time.Time
@@ -235,16 +238,26 @@ func (s *Service) analyse(ctx context.Context, c Capture) {
 // deliver hands over what was found so far. Findings carry deterministic ids, so a second attempt adds only new ones.
 func (s *Service) deliver(ctx context.Context, c *Capture, out Outcome) error {
 	c.Findings, c.Notes = len(out.Findings), out.Notes
-	if c.Undecoded > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("%d packets could not be decoded", c.Undecoded))
-	}
-	if c.Truncated {
-		c.Notes = append(c.Notes, "the file ends in the middle of a packet")
-	}
+	c.Notes = append(c.Notes, c.unseen()...)
 	if err := s.cfg.Deliver(ctx, *c, out.Findings); err != nil {
 		return fmt.Errorf("store the findings: %w", err)
 	}
 	return nil
+}
+
+// unseen says in words what the worker itself did not see.
+func (c *Capture) unseen() []string {
+	var notes []string
+	if c.Undecoded > 0 {
+		notes = append(notes, fmt.Sprintf("%d packets could not be decoded", c.Undecoded))
+	}
+	if c.Evicted > 0 {
+		notes = append(notes, fmt.Sprintf("%d flows were closed early to stay within memory", c.Evicted))
+	}
+	if c.Truncated {
+		notes = append(notes, cmp.Or(c.Damage, "the file ends in the middle of a packet"))
+	}
+	return notes
 }
 
 // reset forgets the figures of an attempt before.
