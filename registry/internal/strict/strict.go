@@ -223,6 +223,9 @@ func convertMapping(values []*ast.MappingValueNode, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if v == nil {
+			return nil, at(kv, fmt.Sprintf("key %q has no value; write one, or [] for nothing, or remove the key", key.Value))
+		}
 		out[key.Value] = v
 	}
 	return out, nil
