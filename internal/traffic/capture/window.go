@@ -2,8 +2,12 @@ package capture
 
 import "io"
 
-// windowSize holds the largest packet with its headers and leaves room to read ahead.
-const windowSize = 2 * MaxPacket
+const (
+	// windowStart is what an ordinary capture needs.
+	windowStart = 128 << 10
+	// windowSize holds the largest packet with its headers and leaves room to read ahead.
+	windowSize = 2 * MaxPacket
+)
 
 // window is a bounded view on a stream: peek shows bytes without copying them, take moves past them.
 type window struct {
@@ -15,7 +19,7 @@ type window struct {
 }
 
 func newWindow(r io.Reader) *window {
-	return &window{r: r, buf: make([]byte, windowSize)}
+	return &window{r: r, buf: make([]byte, windowStart)}
 }
 
 // peek returns the next n bytes (n at most windowSize). With fewer left it returns those and the reason, io.EOF at the
@@ -35,7 +39,11 @@ func (w *window) peek(n int) ([]byte, error) {
 }
 
 func (w *window) fill(n int) ([]byte, error) {
-	copy(w.buf, w.buf[w.start:w.end])
+	buf := w.buf
+	if n > len(buf) {
+		w.buf = make([]byte, windowSize)
+	}
+	copy(w.buf, buf[w.start:w.end])
 	w.end -= w.start
 	w.start = 0
 	for empty := 0; w.end < n && w.err == nil; {

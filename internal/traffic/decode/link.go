@@ -74,11 +74,19 @@ func pppoe(p *Packet, data []byte, length uint32) Outcome {
 	if len(data) < 8 {
 		return Malformed
 	}
-	switch binary.BigEndian.Uint16(data[6:]) {
+	// Its own length counts the protocol number; what lies beyond is padding of the Ethernet frame.
+	inner := uint32(binary.BigEndian.Uint16(data[4:]))
+	if inner < 2 {
+		return Malformed
+	}
+	kind := binary.BigEndian.Uint16(data[6:])
+	length = min(length-8, inner-2)
+	data = clip(data[8:], length)
+	switch kind {
 	case 0x0021:
-		return ipv4(p, data[8:], length-8)
+		return ipv4(p, data, length)
 	case 0x0057:
-		return ipv6(p, data[8:], length-8)
+		return ipv6(p, data, length)
 	}
 	return NotIP // link and network control
 }
