@@ -41,12 +41,11 @@ import (
 
 // Config says how a server runs.
 type Config struct {
-	Dir       string // data folder
-	Listen    string // address, for example 127.0.0.1:8080
-	Dev       bool   // local registry, default plugins, a local agent, a sample capture
-	Programs  string // the folder of this program, where the helpers and the built registry lie
-	Pages     fs.FS  // the web app
-	MaxUpload int64  // bytes of one capture; 0 means the default
+	Settings  config.Picketd // data folder, address and bounds
+	Dev       bool           // local registry, default plugins, a local agent, a sample capture
+	Programs  string         // the folder of this program, where the helpers and the built registry lie
+	Pages     fs.FS          // the web app
+	MaxUpload int64          // bytes of one capture; 0 means the default
 	Out       io.Writer
 	Log       *slog.Logger
 	Now       func() time.Time

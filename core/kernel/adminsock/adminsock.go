@@ -82,7 +82,8 @@ func answer(w http.ResponseWriter, r reply) {
 	_ = json.NewEncoder(w).Encode(r) // the other side may be gone; there is nobody else to tell
 }
 
-// listen makes the socket, readable and writable by its owner alone from the first moment.
+// listen makes the socket. Nobody else can reach it before its mode is set, because the data folder is private, and
+// each peer is checked besides.
 func listen(dir string) (net.Listener, error) {
 	path := filepath.Join(dir, Name)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -90,8 +91,6 @@ func listen(dir string) (net.Listener, error) {
 	}
 	var l net.Listener
 	err := inFolder(dir, func(short string) (err error) {
-		restore := privateFiles()
-		defer restore()
 		l, err = net.Listen("unix", short)
 		return err
 	})

@@ -27,9 +27,3 @@ func uidOf(c net.Conn) int {
 	}
 	return uid
 }
-
-// privateFiles makes new files private to their owner until the returned function is called.
-func privateFiles() (restore func()) {
-	old := unix.Umask(0o177)
-	return func() { unix.Umask(old) }
-}
