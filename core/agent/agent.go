@@ -27,9 +27,10 @@ type Config struct {
 	Dir          string // identity, queue, plugins
 	Helpers      string // the folder with picket-launch and picket-wasm
 	Enrolment    Enrolment
-	PolicyFiles  []string // the first that exists limits what may run; default /etc/picket/policy.yaml, DIR/policy.yaml
-	StatusListen string   // of the page on loopback; default 127.0.0.1:0
-	QueueBytes   int64    // bound of the queue; 0 means the default
+	PolicyFiles  []string         // the first that exists limits what may run; default /etc/picket/policy.yaml, DIR/policy.yaml
+	StatusListen string           // of the page on loopback; default 127.0.0.1:0
+	QueueBytes   int64            // bound of the queue; 0 means the default
+	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
 	Out          io.Writer // what a person who started the agent should read
 }
@@ -106,6 +107,9 @@ func (c *Config) fill() error {
 	if c.PolicyFiles == nil {
 		c.PolicyFiles = []string{"/etc/picket/policy.yaml", filepath.Join(c.Dir, "policy.yaml")}
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -117,7 +121,7 @@ func (c *Config) fill() error {
 
 func (a *Agent) identify(ctx context.Context) error {
 	web := newHTTPClient()
-	id, enrolled, err := identify(ctx, a.cfg.Dir, a.cfg.Enrolment, web)
+	id, enrolled, err := identify(ctx, a.cfg, web)
 	if err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ func (a *Agent) identify(ctx context.Context) error {
 		return err
 	}
 	a.id = id
-	a.server = &server{base: base, http: web, id: &a.id, now: time.Now}
+	a.server = &server{base: base, http: web, id: &a.id, now: a.cfg.Now}
 	return nil
 }
 
@@ -141,7 +145,7 @@ func (a *Agent) openTrust() (err error) {
 	if a.ceiling, err = policy.Find(a.cfg.PolicyFiles...); err != nil {
 		return err
 	}
-	reg, err := openRegistry(a.cfg.Dir, a.id)
+	reg, err := openRegistry(a.cfg, a.id)
 	if err != nil {
 		return err
 	}
@@ -149,18 +153,18 @@ func (a *Agent) openTrust() (err error) {
 	return nil
 }
 
-func openRegistry(dir string, id Identity) (*client.Client, error) {
+func openRegistry(c Config, id Identity) (*client.Client, error) {
 	base, err := id.registryURL()
 	if err != nil {
 		return nil, err
 	}
 	cfg := client.Config{
-		Dir: filepath.Join(dir, "plugins", "registry"), Base: base, RootSHA256: id.RootSHA256,
+		Dir: filepath.Join(c.Dir, "plugins", "registry"), Base: base, RootSHA256: id.RootSHA256,
 		// Whoever enrolled this machine named the root by its hash. A release build accepts no development root even so.
-		AllowDevelopment: true, Release: config.IsRelease(),
+		AllowDevelopment: true, Release: config.IsRelease(), Now: c.Now,
 	}
 	if id.RootSHA256 == "" {
-		cfg.RootFile = filepath.Join(dir, rootFile)
+		cfg.RootFile = filepath.Join(c.Dir, rootFile)
 	}
 	return client.Open(cfg)
 }

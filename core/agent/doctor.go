@@ -133,7 +133,7 @@ func (d *doctor) server(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	s := &server{base: base, http: newHTTPClient(), id: d.id, now: time.Now}
+	s := &server{base: base, http: newHTTPClient(), id: d.id, now: d.cfg.Now}
 	if err := s.call(ctx, http.MethodGet, "/healthz", nil, nil, nil); err != nil {
 		return "", fmt.Errorf("cannot reach %s: %w", d.id.Server, reach(err))
 	}
@@ -148,7 +148,7 @@ func (d *doctor) server(ctx context.Context) (string, error) {
 }
 
 func (d *doctor) registry(ctx context.Context) (string, error) {
-	c, err := openRegistry(d.cfg.Dir, *d.id)
+	c, err := openRegistry(d.cfg, *d.id)
 	if err != nil {
 		return "", err
 	}

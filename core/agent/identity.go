@@ -88,8 +88,8 @@ type Enrolment struct {
 }
 
 // identify returns the identity of the data folder, and enrols first when there is none.
-func identify(ctx context.Context, dir string, e Enrolment, client *http.Client) (id Identity, enrolled bool, err error) {
-	path := filepath.Join(dir, "identity.json")
+func identify(ctx context.Context, cfg Config, client *http.Client) (id Identity, enrolled bool, err error) {
+	path := filepath.Join(cfg.Dir, "identity.json")
 	err = loadJSON(path, &id)
 	switch {
 	case err == nil:
@@ -100,10 +100,10 @@ func identify(ctx context.Context, dir string, e Enrolment, client *http.Client)
 	case !errors.Is(err, fs.ErrNotExist):
 		return Identity{}, false, fmt.Errorf("read this agent's identity: %w", err)
 	}
-	if e.Token == "" {
+	if cfg.Enrolment.Token == "" {
 		return Identity{}, false, &UsageError{"this machine is not enrolled yet: start it once with --server URL --token TOKEN (the server's page Agents makes a token)"}
 	}
-	id, err = enrol(ctx, dir, e, client)
+	id, err = enrol(ctx, cfg, client)
 	if err != nil {
 		return Identity{}, false, err
 	}
@@ -114,7 +114,8 @@ func identify(ctx context.Context, dir string, e Enrolment, client *http.Client)
 }
 
 // enrol spends the token.
-func enrol(ctx context.Context, dir string, e Enrolment, client *http.Client) (Identity, error) {
+func enrol(ctx context.Context, cfg Config, client *http.Client) (Identity, error) {
+	e := cfg.Enrolment
 	t, err := token.Parse(e.Token)
 	if err != nil {
 		return Identity{}, err
@@ -128,7 +129,7 @@ func enrol(ctx context.Context, dir string, e Enrolment, client *http.Client) (I
 			return Identity{}, fmt.Errorf("find the name of this machine: %w; give one with --name", err)
 		}
 	}
-	if err := id.pinRoot(dir, e.RootFile); err != nil {
+	if err := id.pinRoot(cfg.Dir, e.RootFile); err != nil {
 		return Identity{}, err
 	}
 	base, err := serverURL(id.Server)
@@ -150,7 +151,7 @@ func enrol(ctx context.Context, dir string, e Enrolment, client *http.Client) (I
 	}
 	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
 	defer cancel()
-	s := &server{base: base, http: client, now: time.Now}
+	s := &server{base: base, http: client, now: cfg.Now}
 	err = s.call(ctx, http.MethodPost, "/api/v1/enrol", nil, map[string]any{
 		"token": t.Secret, "name": id.Name, "public_key": []byte(public),
 		"os": runtime.GOOS, "arch": runtime.GOARCH, "version": config.Version,
@@ -159,7 +160,7 @@ func enrol(ctx context.Context, dir string, e Enrolment, client *http.Client) (I
 		return Identity{}, enrolError(id.Server, err)
 	}
 	id.AgentID, id.Bearer, id.CommandKey, id.Registry = reply.AgentID, reply.Bearer, reply.CommandKey, reply.Registry
-	id.Enrolled = time.Now().UTC()
+	id.Enrolled = cfg.Now().UTC()
 	if err := id.check(); err != nil {
 		return Identity{}, fmt.Errorf("enrol at %s: the server's answer is not complete: %w", id.Server, err)
 	}

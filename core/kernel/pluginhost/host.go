@@ -281,7 +281,8 @@ func (h *Host) Recheck() {
 	}
 }
 
-// WaitReady returns nil as soon as the instance is ready, and the reason as an error when it comes to rest otherwise.
+// WaitReady returns nil as soon as the instance runs, and the reason as an error when it comes to rest otherwise; the
+// error is Temporary when the host will try again by itself.
 func (h *Host) WaitReady(ctx context.Context, instance string) error {
 	s, err := h.supervisor(instance)
 	if err != nil {

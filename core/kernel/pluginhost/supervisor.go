@@ -422,15 +422,22 @@ func (s *supervisor) await(ctx context.Context, done func() (bool, error)) error
 	}
 }
 
-// problem turns a state that is not ready into an error; it runs under s.mu.
+// problem turns a state in which the instance does not run into an error, Temporary when the host will try again by
+// itself. It runs under s.mu.
 func (s *supervisor) problem() error {
-	if s.state.State == Ready {
+	class := sdk.Unsupported
+	switch s.state.State {
+	case Ready, Degraded:
 		return nil
+	case Backoff:
+		class = sdk.Temporary
+	case Refused, Revoked:
+		class = sdk.PermissionDenied
 	}
 	if s.state.Reason == "" {
-		return fmt.Errorf("%s is %s", s.name, s.state.State)
+		return sdk.Errorf(class, "%s is %s", s.name, s.state.State)
 	}
-	return fmt.Errorf("%s is %s: %s", s.name, s.state.State, s.state.Reason)
+	return sdk.Errorf(class, "%s is %s: %s", s.name, s.state.State, s.state.Reason)
 }
 
 func (s *supervisor) status() Status {
