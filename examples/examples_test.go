@@ -1,5 +1,6 @@
-// Package examples holds no code of its own: its tests build and run the examples as someone who copied them would,
-// and follow docs/writing-a-plugin.md command by command.
+// The examples are built and run as someone who copied them would, and docs/writing-a-plugin.md is followed command by
+// command.
+
 package examples
 
 import (

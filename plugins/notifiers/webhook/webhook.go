@@ -37,12 +37,11 @@ type payload struct {
 
 // Notifier posts to one URL.
 type Notifier struct {
-	config    Config
-	host      sdk.Host
-	target    *url.URL
-	key       []byte
-	transport *http.Transport
-	client    *http.Client
+	config Config
+	host   sdk.Host
+	target *url.URL
+	key    []byte
+	client *http.Client
 }
 
 // New returns a notifier that has not been started.
@@ -68,22 +67,15 @@ func (n *Notifier) Start(_ context.Context, host sdk.Host) error {
 		return err
 	}
 	n.host, n.target = host, target
-	n.transport = &http.Transport{
-		DialContext:         host.Dial,
-		TLSClientConfig:     settings,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConns:        2,
-		IdleConnTimeout:     time.Minute,
-		TLSHandshakeTimeout: time.Duration(n.config.Timeout),
-	}
-	n.client = &http.Client{Transport: n.transport, CheckRedirect: sameHost}
-	return nil
-}
-
-// Stop closes the connections that are kept open.
-func (n *Notifier) Stop(context.Context) error {
-	if n.transport != nil {
-		n.transport.CloseIdleConnections()
+	n.client = &http.Client{
+		Transport: &http.Transport{
+			DialContext:         host.Dial,
+			TLSClientConfig:     settings,
+			ForceAttemptHTTP2:   true,
+			DisableKeepAlives:   true, // notices are rare, and nothing may be left open between them
+			TLSHandshakeTimeout: time.Duration(n.config.Timeout),
+		},
+		CheckRedirect: sameHost,
 	}
 	return nil
 }
