@@ -81,12 +81,11 @@ func Init(dir, keysDir string, opt Options) error {
 		return fmt.Errorf("create key folder: %w", err)
 	}
 	p := &Publisher{dir: dir, keysDir: keysDir, roles: roles, now: orNow(opt.Now)}
+	found := p.foundNew
 	if _, err := os.Stat(filepath.Join(keysDir, pinnedRoot)); err == nil {
-		err = p.refound(opt.Development)
-	} else {
-		err = p.foundNew(opt.Development)
+		found = p.refound
 	}
-	if err != nil {
+	if err := found(opt.Development); err != nil {
 		return fmt.Errorf("create registry: %w", err)
 	}
 	return nil
@@ -124,7 +123,7 @@ func (p *Publisher) foundNew(development bool) error {
 	if err := p.signRoot(); err != nil {
 		return err
 	}
-	return p.found(keys, 0)
+	return p.signFirst(keys, 0)
 }
 
 // refound uses the root and keys of an earlier ceremony.
@@ -160,7 +159,7 @@ func (p *Publisher) refound(development bool) error {
 	if err := p.writeRoot(data); err != nil {
 		return err
 	}
-	return p.found(keys, p.now().Unix())
+	return p.signFirst(keys, p.now().Unix())
 }
 
 func orNow(now func() time.Time) func() time.Time {
@@ -223,8 +222,8 @@ func (p *Publisher) newRoot(keys map[string][]*metadata.Key, development bool) (
 	return root, nil
 }
 
-// found signs the first version of every role below the root: the one after base.
-func (p *Publisher) found(keys map[string][]*metadata.Key, base int64) error {
+// signFirst signs the first version of every role below the root: the one after base.
+func (p *Publisher) signFirst(keys map[string][]*metadata.Key, base int64) error {
 	targets := metadata.Targets(p.expiry(metadata.TARGETS))
 	targets.Signed.Version = base // commit raises it
 	targets.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}

@@ -54,6 +54,23 @@ func create(t testing.TB, opt publish.Options) *Registry {
 	return r
 }
 
+// FoundAnew makes another registry on the same keys, as each release of a product would.
+func (r *Registry) FoundAnew(t testing.TB) *Registry {
+	t.Helper()
+	next := &Registry{Dir: filepath.Join(t.TempDir(), "registry"), Keys: r.Keys, now: r.Now()}
+	next.serving = next.Dir
+	p, err := publish.Open(t.Context(), r.Dir, r.Keys, r.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	development := p.Development()
+	p.Close()
+	if err := publish.Init(next.Dir, next.Keys, publish.Options{Development: development, Now: next.Now}); err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
 // Now is the registry's clock; give it to the client too.
 func (r *Registry) Now() time.Time {
 	r.mu.Lock()

@@ -36,13 +36,22 @@ func (n *node) open() (*client.Client, error) {
 		return nil, fmt.Errorf("open the data folder: %w; name it with --data", err)
 	}
 	cfg := client.Config{
-		Dir: filepath.Join(n.data, "plugins"), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
+		Dir: n.state(), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
 		AllowDevelopment: n.development, Release: config.IsRelease(),
 	}
 	if cfg.Base == "" {
 		cfg.Base = filepath.Join(n.data, "registry")
 	}
 	return client.Open(cfg)
+}
+
+// state is where a server or an agent keeps what it installed.
+func (n *node) state() string {
+	server, agent := filepath.Join(n.data, "plugins", "installed"), filepath.Join(n.data, "plugins", "registry")
+	if _, err := os.Stat(agent); err == nil {
+		return agent
+	}
+	return server
 }
 
 // ceiling is what the node's owner allows at most.
