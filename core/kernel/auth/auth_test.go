@@ -182,15 +182,24 @@ func TestLockout(t *testing.T) {
 func TestLockoutIsBounded(t *testing.T) {
 	now := &clock{t: start}
 	l := newLockout(now.Now)
-	for i := range maxTracked + 100 {
-		l.begin("ada", fmt.Sprint(i))
-		now.Add(time.Millisecond)
+	for range freeFailures {
+		l.begin("ada", "192.0.2.1")
 	}
-	if n := len(l.seen); n > maxTracked {
+	for i := range 3 * maxTracked {
+		l.begin("ada", fmt.Sprint(i))
+		if i%1000 == 0 && l.begin("ada", "192.0.2.1") == 0 {
+			t.Fatalf("after %d others the first is free again", i)
+		}
+	}
+	if n := len(l.young) + len(l.old); n > maxTracked {
 		t.Errorf("%d entries, the most is %d", n, maxTracked)
 	}
-	if l.seen[pairKey("ada", fmt.Sprint(maxTracked+99))] == nil {
-		t.Error("the newest entry was forgotten")
+	l = newLockout(now.Now)
+	for i := range 10 * freePerAddress {
+		l.begin(fmt.Sprint("user", i), "203.0.113.9")
+	}
+	if n := len(l.young); n > freePerAddress+2 {
+		t.Errorf("one address that is locked out made %d entries", n)
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 )
 
 const (
-	freeFailures   = 5                // before the first wait
-	freePerAddress = 30               // the same for all users of one address together
-	firstWait      = 2 * time.Second  // doubled with each further failure
-	longestWait    = 15 * time.Minute //
-	forgetAfter    = time.Hour        // without a failure
-	maxTracked     = 10_000           // pairs kept; the ones idle longest go first
+	freeFailures   = 5               // before the first wait
+	freePerAddress = 30              // the same for all users of one address together
+	firstWait      = 2 * time.Second // doubled with each further failure
+	longestWait    = 15 * time.Minute
+	forgetAfter    = time.Hour // without a failure
+	maxTracked     = 20_000    // entries kept, in two generations
 )
 
 // lockout slows down guessing: per user and address, and more leniently per address. It lives in memory; a restart
@@ -19,8 +19,9 @@ const (
 type lockout struct {
 	now func() time.Time
 
-	mu   sync.Mutex // guards seen
-	seen map[string]*failures
+	// Entries move to young when they are touched; when young is full it becomes old, and what nobody touched goes.
+	mu         sync.Mutex // guards young, old and what is in them
+	young, old map[string]*failures
 }
 
 type failures struct {
@@ -30,17 +31,21 @@ type failures struct {
 }
 
 func newLockout(now func() time.Time) *lockout {
-	return &lockout{now: now, seen: map[string]*failures{}}
+	return &lockout{now: now, young: map[string]*failures{}}
 }
 
 // begin counts an attempt as failed before it is checked, so that many at once gain nothing. It returns how long to
-// wait, 0 when the attempt may go on.
+// wait, 0 when the attempt may go on. The address comes first: one that is locked out makes no further entries.
 func (l *lockout) begin(username, address string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	pair, host := l.entry(pairKey(username, address), now), l.entry(hostKey(address), now)
-	if wait := max(pair.until.Sub(now), host.until.Sub(now)); wait > 0 {
+	host := l.entry(hostKey(address), now)
+	if wait := host.until.Sub(now); wait > 0 {
+		return wait
+	}
+	pair := l.entry(pairKey(username, address), now)
+	if wait := pair.until.Sub(now); wait > 0 {
 		return wait
 	}
 	pair.fail(now, freeFailures)
@@ -52,37 +57,27 @@ func (l *lockout) begin(username, address string) time.Duration {
 func (l *lockout) success(username, address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.seen, pairKey(username, address))
-	if host := l.seen[hostKey(address)]; host != nil {
-		host.count, host.until = host.count-1, time.Time{}
-	}
+	delete(l.young, pairKey(username, address))
+	delete(l.old, pairKey(username, address))
+	host := l.entry(hostKey(address), l.now())
+	host.count, host.until = max(0, host.count-1), time.Time{}
 }
 
 func (l *lockout) entry(key string, now time.Time) *failures {
-	f := l.seen[key]
-	if f == nil || now.Sub(f.last) > forgetAfter {
-		if f == nil && len(l.seen) >= maxTracked {
-			l.evict(now)
+	f := l.young[key]
+	if f == nil {
+		if f = l.old[key]; f == nil {
+			f = &failures{last: now}
 		}
-		f = &failures{last: now}
-		l.seen[key] = f
+		if len(l.young) >= maxTracked/2 {
+			l.old, l.young = l.young, map[string]*failures{}
+		}
+		l.young[key] = f
+	}
+	if now.Sub(f.last) > forgetAfter {
+		*f = failures{last: now}
 	}
 	return f
-}
-
-// evict makes room: what is old goes, and if all is fresh, the oldest.
-func (l *lockout) evict(now time.Time) {
-	oldest, oldestAt := "", now
-	for key, f := range l.seen {
-		if now.Sub(f.last) > forgetAfter {
-			delete(l.seen, key)
-		} else if !f.last.After(oldestAt) {
-			oldest, oldestAt = key, f.last
-		}
-	}
-	if len(l.seen) >= maxTracked {
-		delete(l.seen, oldest)
-	}
 }
 
 func (f *failures) fail(now time.Time, free int) {
