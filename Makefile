@@ -4,6 +4,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
+export GOFLAGS := -trimpath -buildvcs=false # one build cache for programs and tests
 BIN     := bin
 VERSION := $(shell cat VERSION)
 CONFIG  := github.com/picketwatch/picket/core/kernel/config
@@ -13,7 +14,7 @@ LDFLAGS := -s -w -X $(CONFIG).Version=$(VERSION) -X $(CONFIG).Release=$(RELEASE)
 # The helpers are static; only picketd needs a C compiler, for DuckDB and SQLite.
 HELPERS := picket-agent picket picket-wasm picket-traffic picket-launch
 PLUGINS := $(sort $(patsubst %/,%,$(dir $(wildcard plugins/*/*/plugin.yaml))))
-GOSRC   := go build -trimpath -ldflags "$(LDFLAGS)"
+GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
