@@ -76,7 +76,7 @@ func TestNginx(t *testing.T) {
 	}
 
 	_, err = notify("/busy")
-	if e, ok := err.(*sdk.Error); !ok || e.Class != sdk.Temporary || e.RetryAfter != 7*time.Second {
+	if e, ok := asError(err); !ok || e.Class != sdk.Temporary || e.RetryAfter != 7*time.Second {
 		t.Errorf("busy: %#v", err)
 	}
 	if _, err = notify("/moved"); sdk.ClassOf(err) != sdk.Downstream || !strings.Contains(err.Error(), "https://other.example.org") {

@@ -256,11 +256,16 @@ func TestStatusDecidesTheClass(t *testing.T) {
 			w.WriteHeader(c.status)
 		})
 		_, err := r.notify(t, nil)
-		var got *sdk.Error
-		if !errors.As(err, &got) || got.Class != c.class || got.RetryAfter != c.wait {
+		got, ok := asError(err)
+		if !ok || got.Class != c.class || got.RetryAfter != c.wait {
 			t.Errorf("%d with %q: %#v", c.status, c.after, err)
 		}
 	}
+}
+
+func asError(err error) (*sdk.Error, bool) {
+	var e *sdk.Error
+	return e, errors.As(err, &e)
 }
 
 func TestErrorQuotesTheAnswerSafely(t *testing.T) {
