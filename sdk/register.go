@@ -10,7 +10,7 @@ var registered = map[string]Plugin{}
 // Register makes a plugin known to the program it is compiled into. Call it from init; it panics on a declaration
 // that could never work, so that the mistake shows at the first run.
 func Register(p Plugin) {
-	if err := p.check(); err != nil {
+	if err := Check(p); err != nil {
 		panic("sdk: register " + p.ID + ": " + err.Error())
 	}
 	if _, dup := registered[p.ID]; dup {
@@ -29,7 +29,8 @@ func Registered() []Plugin {
 	return out
 }
 
-func (p Plugin) check() error {
+// Check reports what is wrong with a declaration.
+func Check(p Plugin) error {
 	if !ValidID(p.ID) {
 		return fmt.Errorf("id must be namespace/name in lower case letters, digits and dashes")
 	}

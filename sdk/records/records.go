@@ -94,6 +94,20 @@ func DecodeVerifiedFlows(frame []byte, into []sdk.Flow) ([]sdk.Flow, error) {
 	return into, nil
 }
 
+// Next splits the first frame from data that holds several, one after the other.
+func Next(data []byte) (frame, rest []byte, err error) {
+	if len(data) < headerSize {
+		return nil, nil, frameError("%d bytes without the magic %s", len(data), magic)
+	}
+	n := uint64(binary.LittleEndian.Uint32(data[20:]))
+	if n < headerSize || n > uint64(len(data)) {
+		return nil, nil, frameError("%d bytes, the header says %d", len(data), n)
+	}
+	frame, rest = data[:n:n], data[n:]
+	_, err = parseHeader(frame)
+	return frame, rest, err
+}
+
 // Count returns the number of rows that the header of a frame names, 0 for anything that is not a frame.
 func Count(frame []byte) int {
 	h, err := parseHeader(frame)

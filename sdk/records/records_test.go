@@ -107,6 +107,22 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
+func TestNext(t *testing.T) {
+	data := AppendFlows(AppendFlows(nil, filled(t, 2)), filled(t, 3))
+	for _, want := range []int{2, 3} {
+		frame, rest, err := Next(data)
+		if err != nil || Count(frame) != want {
+			t.Fatalf("%d rows, %v, want %d", Count(frame), err, want)
+		}
+		data = rest
+	}
+	for _, bad := range [][]byte{nil, make([]byte, 32), AppendFlows(nil, nil)[:31], AppendFlows(nil, filled(t, 1))[:100]} {
+		if _, _, err := Next(bad); !errors.Is(err, ErrFrame) {
+			t.Errorf("%d bytes: %v", len(bad), err)
+		}
+	}
+}
+
 func TestMemoryIsUsedAgain(t *testing.T) {
 	big, small := AppendFlows(nil, filled(t, 8)), AppendFlows(nil, filled(t, 2))
 	into, err := DecodeFlows(big, nil)

@@ -16,6 +16,7 @@ import (
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/instance"
+	"github.com/picketwatch/picket/sdk/internal/prochost"
 	"github.com/picketwatch/picket/sdk/internal/wire"
 	"google.golang.org/grpc"
 )
@@ -53,7 +54,7 @@ func Main() {
 	log := jsonLog()
 	set := instance.New(instance.Config{
 		Plugins: sdk.Registered(),
-		NewHost: func(cfg abi.InstanceConfig) (sdk.Host, error) { return newHost(cfg, log), nil },
+		NewHost: func(cfg abi.InstanceConfig) (sdk.Host, error) { return prochost.New(cfg, log), nil },
 	})
 	Serve(set)
 }

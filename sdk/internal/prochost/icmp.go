@@ -1,6 +1,6 @@
 //go:build !wasip1
 
-package serve
+package prochost
 
 import (
 	"fmt"

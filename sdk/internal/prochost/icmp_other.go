@@ -1,6 +1,6 @@
 //go:build !linux && !wasip1
 
-package serve
+package prochost
 
 import "net"
 

@@ -1,6 +1,8 @@
 //go:build !wasip1
 
-package serve
+// Package prochost is the view of the outside world that an instance has in a process: network, secrets, state and
+// clock, each under the grants.
+package prochost
 
 import (
 	"context"
@@ -19,9 +21,9 @@ import (
 	"github.com/picketwatch/picket/sdk/internal/state"
 )
 
-// processHost is the view of the outside world in a process. It checks the grants so that a plugin's mistake gives a
-// clear error; what holds a hostile plugin is the confinement of its process.
-type processHost struct {
+// Host checks the grants so that a plugin's mistake gives a clear error; what holds a hostile plugin is the confinement
+// of its process.
+type Host struct {
 	log     *slog.Logger
 	secrets map[string]string
 	grants  sdk.Grants
@@ -31,8 +33,9 @@ type processHost struct {
 	dialer  net.Dialer
 }
 
-func newHost(cfg abi.InstanceConfig, log *slog.Logger) *processHost {
-	h := &processHost{
+// New returns the host of one instance.
+func New(cfg abi.InstanceConfig, log *slog.Logger) *Host {
+	h := &Host{
 		log:     log.With("instance", cfg.Instance),
 		secrets: cfg.Secrets,
 		grants:  cfg.Grants,
@@ -51,12 +54,12 @@ func newHost(cfg abi.InstanceConfig, log *slog.Logger) *processHost {
 	return h
 }
 
-func (h *processHost) Log() *slog.Logger  { return h.log }
-func (h *processHost) Now() time.Time     { return time.Now() }
-func (h *processHost) State() sdk.State   { return h.state }
-func (h *processHost) HTTP() *http.Client { return h.http }
+func (h *Host) Log() *slog.Logger  { return h.log }
+func (h *Host) Now() time.Time     { return time.Now() }
+func (h *Host) State() sdk.State   { return h.state }
+func (h *Host) HTTP() *http.Client { return h.http }
 
-func (h *processHost) Secret(name string) (string, error) {
+func (h *Host) Secret(name string) (string, error) {
 	if err := h.grants.Secret(name); err != nil {
 		return "", err
 	}
@@ -67,8 +70,17 @@ func (h *processHost) Secret(name string) (string, error) {
 	return v, nil
 }
 
+// Allowed reports whether the grants allow the address as it is written.
+func (h *Host) Allowed(network, address string) error {
+	host, port, err := splitAddress(network, address)
+	if err != nil {
+		return err
+	}
+	return h.grants.Dial(network, host, port)
+}
+
 // Dial resolves a name itself, so that the address that was checked is the one that is dialled.
-func (h *processHost) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := splitAddress(network, address)
 	if err != nil {
 		return nil, err
@@ -110,7 +122,7 @@ func splitAddress(network, address string) (host string, port int, err error) {
 	return host, int(n), nil
 }
 
-func (h *processHost) resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
+func (h *Host) resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, nil
 	}
@@ -129,7 +141,7 @@ func (h *processHost) resolve(ctx context.Context, network, host string) ([]neti
 }
 
 // ListenICMP opens a socket for echo requests. Addresses are *net.IPAddr whatever the system offers underneath.
-func (h *processHost) ListenICMP(network string) (net.PacketConn, error) {
+func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 	if network != "ip4" && network != "ip6" {
 		return nil, sdk.Errorf(sdk.Unsupported, "listen for ICMP on %q: only ip4 and ip6", network)
 	}

@@ -1,0 +1,133 @@
+package sdktest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/abi"
+	"github.com/picketwatch/picket/sdk/internal/prochost"
+)
+
+// Host is an sdk.Host for tests: its log goes to the test, its state to memory, and its network is this machine's,
+// under Grants. Set its fields before it is used.
+type Host struct {
+	// Grants are enforced; at first they allow all secrets, ICMP and connections to this machine.
+	Grants []sdk.Permission
+	// Secrets by the path of their field.
+	Secrets map[string]string
+	// Clock is what Now returns; time.Now at first.
+	Clock func() time.Time
+	// DialFunc and ICMPFunc, if not nil, replace the network. The grants are checked before.
+	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+	ICMPFunc func(network string) (net.PacketConn, error)
+
+	log   *slog.Logger
+	state *memory
+	once  sync.Once
+	real  *prochost.Host
+	http  *http.Client
+}
+
+// NewHost returns a host for the test; at its end the host's connections are closed.
+func NewHost(t testing.TB) *Host {
+	t.Helper()
+	h := &Host{
+		Grants: []sdk.Permission{
+			{Cap: sdk.CapSecretRead},
+			{Cap: sdk.CapNetRaw, Args: map[string][]string{"proto": {"icmp"}}},
+			{Cap: sdk.CapNetDial, Args: map[string][]string{"to": {"127.0.0.0/8", "::1", "localhost"}}},
+		},
+		Clock: time.Now,
+		log:   slog.New(slog.NewTextHandler(&testWriter{t: t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		state: &memory{values: map[string][]byte{}},
+	}
+	h.http = &http.Client{Transport: &http.Transport{DialContext: h.Dial}}
+	t.Cleanup(h.http.CloseIdleConnections)
+	return h
+}
+
+// network is the host of a process, made at first use so that the fields can be set before.
+func (h *Host) network() *prochost.Host {
+	h.once.Do(func() { h.real = prochost.New(abi.InstanceConfig{Grants: h.Grants, Secrets: h.Secrets}, h.log) })
+	return h.real
+}
+
+func (h *Host) Log() *slog.Logger  { return h.log }
+func (h *Host) Now() time.Time     { return h.Clock() }
+func (h *Host) State() sdk.State   { return h.state }
+func (h *Host) HTTP() *http.Client { return h.http }
+
+func (h *Host) Secret(name string) (string, error) { return h.network().Secret(name) }
+
+func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if h.DialFunc == nil {
+		return h.network().Dial(ctx, network, address)
+	}
+	if err := h.network().Allowed(network, address); err != nil {
+		return nil, err
+	}
+	return h.DialFunc(ctx, network, address)
+}
+
+func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
+	if h.ICMPFunc == nil {
+		return h.network().ListenICMP(network)
+	}
+	if err := sdk.Grants(h.Grants).Raw("icmp"); err != nil {
+		return nil, err
+	}
+	return h.ICMPFunc(network)
+}
+
+// memory is a store that lasts as long as the test.
+type memory struct {
+	mu     sync.Mutex // guards values
+	values map[string][]byte
+}
+
+func (m *memory) Get(key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[key]
+	if !ok {
+		return nil, nil
+	}
+	return append([]byte{}, v...), nil
+}
+
+func (m *memory) Put(key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.values[key] = append([]byte{}, value...)
+	return nil
+}
+
+// testWriter writes to the log of a test until the test has ended, when writing to it would panic.
+type testWriter struct {
+	mu   sync.Mutex // guards t
+	t    testing.TB
+	once sync.Once
+}
+
+func (w *testWriter) Write(p []byte) (int, error) {
+	w.once.Do(func() {
+		w.t.Cleanup(func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.t = nil
+		})
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.t != nil {
+		w.t.Helper()
+		w.t.Logf("plugin: %s", p[:max(len(p)-1, 0)])
+	}
+	return len(p), nil
+}
