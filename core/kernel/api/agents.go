@@ -62,7 +62,7 @@ func (s *Server) agentRoutes() {
 		Summary: "Enrolled machines"}, s.listAgents)
 	handle(s, huma.Operation{OperationID: "get-agent", Method: http.MethodGet, Path: "/api/v1/agents/{id}", Tags: tags,
 		Summary: "One enrolled machine"},
-		func(ctx context.Context, in *byID) (*body[agentBody], error) {
+		func(ctx context.Context, in *IDPath) (*body[agentBody], error) {
 			a, err := s.agent(ctx, in.ID)
 			if err != nil {
 				return nil, err
@@ -77,7 +77,7 @@ func (s *Server) agentRoutes() {
 		Summary: "What was ordered from a machine, newest first"}, s.listCommands)
 }
 
-func (s *Server) listAgents(ctx context.Context, in *pageQuery) (*body[page[agentBody]], error) {
+func (s *Server) listAgents(ctx context.Context, in *PageQuery) (*body[page[agentBody]], error) {
 	list, next, err := s.cfg.Control.ListAgents(ctx, caller(ctx).Tenant, in.page())
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (s *Server) baseURL(ctx context.Context, forwarded string) string {
 }
 
 func (s *Server) sendCommand(ctx context.Context, in *struct {
-	byID
+	IDPath
 	Body struct {
 		Type string          `json:"type" enum:"collect-now,restart-plugin"`
 		Args json.RawMessage `json:"args,omitempty" doc:"{\"instance\": \"…\"}; restart-plugin needs it."`
@@ -182,8 +182,8 @@ func (s *Server) sendCommand(ctx context.Context, in *struct {
 }
 
 func (s *Server) listCommands(ctx context.Context, in *struct {
-	byID
-	pageQuery
+	IDPath
+	PageQuery
 }) (*body[page[commandBody]], error) {
 	a, err := s.agent(ctx, in.ID)
 	if err != nil {

@@ -162,7 +162,7 @@ func (s *Server) agentCommands(ctx context.Context, in *pollInput) (*body[comman
 }
 
 func (s *Server) commandResult(ctx context.Context, in *struct {
-	byID
+	IDPath
 	Body struct {
 		_      struct{} `json:"-" additionalProperties:"true"`
 		State  string   `json:"state" enum:"done,failed,refused"`

@@ -95,7 +95,7 @@ func (s *Server) alertRoutes() {
 }
 
 func (s *Server) listAlerts(ctx context.Context, in *struct {
-	pageQuery
+	PageQuery
 	State    string `query:"state" enum:"firing,acknowledged,resolved"`
 	Severity string `query:"severity" enum:"info,low,medium,high,critical"`
 	Capture  string `query:"capture" maxLength:"64"`
@@ -105,7 +105,7 @@ func (s *Server) listAlerts(ctx context.Context, in *struct {
 	return answerPage(convert(l, alertOf), next), err
 }
 
-func (s *Server) getAlert(ctx context.Context, in *byID) (*body[alertDetail], error) {
+func (s *Server) getAlert(ctx context.Context, in *IDPath) (*body[alertDetail], error) {
 	tenant := caller(ctx).Tenant
 	a, err := s.cfg.Control.AlertByID(ctx, tenant, in.ID)
 	if err != nil {
@@ -157,8 +157,8 @@ func evidence(findings []sdk.Finding) evidenceBody {
 	return e
 }
 
-func (s *Server) moveAlert(action string, move func(ctx context.Context, id, by string) (store.Alert, error)) func(context.Context, *byID) (*body[alertBody], error) {
-	return func(ctx context.Context, in *byID) (*body[alertBody], error) {
+func (s *Server) moveAlert(action string, move func(ctx context.Context, id, by string) (store.Alert, error)) func(context.Context, *IDPath) (*body[alertBody], error) {
+	return func(ctx context.Context, in *IDPath) (*body[alertBody], error) {
 		a, err := move(ctx, in.ID, caller(ctx).Actor())
 		s.act(ctx, action, "alert:"+in.ID, "", err)
 		if err != nil {

@@ -242,15 +242,17 @@ func answerPage[T any](items []T, next string) *body[page[T]] {
 	return answer(page[T]{Items: items, NextCursor: next})
 }
 
-// pageQuery are the parameters of a list.
-type pageQuery struct {
+// PageQuery are the parameters of a list. It is exported, like every struct that inputs embed, because reflection does
+// not fill the others.
+type PageQuery struct {
 	Cursor string `query:"cursor" maxLength:"512" doc:"From next_cursor of the page before."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 }
 
-func (q pageQuery) page() store.Page { return store.Page{Cursor: q.Cursor, Limit: q.Limit} }
+func (q PageQuery) page() store.Page { return store.Page{Cursor: q.Cursor, Limit: q.Limit} }
 
-type byID struct {
+// IDPath is the id in an address.
+type IDPath struct {
 	ID string `path:"id" maxLength:"64"`
 }
 

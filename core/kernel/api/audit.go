@@ -25,7 +25,7 @@ func (s *Server) auditRoutes() {
 	handle(s, huma.Operation{OperationID: "list-audit", Method: http.MethodGet, Path: "/api/v1/audit", Tags: []string{"audit"},
 		Summary: "Who did what, newest first"},
 		func(ctx context.Context, in *struct {
-			pageQuery
+			PageQuery
 			Actor   string `query:"actor" maxLength:"200"`
 			Action  string `query:"action" maxLength:"200"`
 			Object  string `query:"object" maxLength:"200"`

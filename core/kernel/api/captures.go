@@ -51,13 +51,13 @@ func (s *Server) captureRoutes() {
 	tags := []string{"captures"}
 	handle(s, huma.Operation{OperationID: "list-captures", Method: http.MethodGet, Path: capturesPath, Tags: tags,
 		Summary: "Uploaded captures, newest first"},
-		func(ctx context.Context, in *pageQuery) (*body[page[captureBody]], error) {
+		func(ctx context.Context, in *PageQuery) (*body[page[captureBody]], error) {
 			l, next, err := s.cfg.Control.ListCaptures(ctx, caller(ctx).Tenant, in.page())
 			return answerPage(convert(l, captureOf), next), err
 		})
 	handle(s, huma.Operation{OperationID: "get-capture", Method: http.MethodGet, Path: capturesPath + "/{id}", Tags: tags,
 		Summary: "A capture and how far its analysis is"},
-		func(ctx context.Context, in *byID) (*body[captureBody], error) {
+		func(ctx context.Context, in *IDPath) (*body[captureBody], error) {
 			c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
 			return answer(captureOf(c)), err
 		})

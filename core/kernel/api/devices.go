@@ -43,13 +43,13 @@ func (s *Server) deviceRoutes() {
 	tags := []string{"devices"}
 	handle(s, huma.Operation{OperationID: "list-devices", Method: http.MethodGet, Path: "/api/v1/devices", Tags: tags,
 		Summary: "What is on the network"},
-		func(ctx context.Context, in *pageQuery) (*body[page[deviceBody]], error) {
+		func(ctx context.Context, in *PageQuery) (*body[page[deviceBody]], error) {
 			l, next, err := s.cfg.Control.ListDevices(ctx, caller(ctx).Tenant, in.page())
 			return answerPage(convert(l, deviceOf), next), err
 		})
 	handle(s, huma.Operation{OperationID: "get-device", Method: http.MethodGet, Path: "/api/v1/devices/{id}", Tags: tags,
 		Summary: "One device"},
-		func(ctx context.Context, in *byID) (*body[deviceBody], error) {
+		func(ctx context.Context, in *IDPath) (*body[deviceBody], error) {
 			d, err := s.cfg.Control.DeviceByID(ctx, caller(ctx).Tenant, in.ID)
 			return answer(deviceOf(d)), err
 		})

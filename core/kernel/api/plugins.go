@@ -17,12 +17,13 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-type pluginID struct {
+// PluginPath is the id of a plugin in an address: its two parts are two segments.
+type PluginPath struct {
 	Namespace string `path:"ns" maxLength:"64"`
 	Name      string `path:"name" maxLength:"64"`
 }
 
-func (p pluginID) id() string { return p.Namespace + "/" + p.Name }
+func (p PluginPath) id() string { return p.Namespace + "/" + p.Name }
 
 // grantList is a list of capabilities, or "all".
 type grantList struct {
@@ -55,7 +56,7 @@ func (g *grantList) UnmarshalJSON(raw []byte) error {
 }
 
 type enableInput struct {
-	pluginID
+	PluginPath
 	Body struct {
 		Node     string            `json:"node,omitempty" maxLength:"64" doc:"server, the id of an agent, or agents for all of them; without it, where the kind belongs."`
 		Runtime  string            `json:"runtime,omitempty" enum:"process,wasm"`
@@ -68,14 +69,14 @@ type enableInput struct {
 }
 
 type nodeInput struct {
-	pluginID
+	PluginPath
 	Body struct {
 		Node string `json:"node,omitempty" maxLength:"64" doc:"Without it, everywhere."`
 	}
 }
 
 type instanceInput struct {
-	pluginID
+	PluginPath
 	Body struct {
 		Instance string `json:"instance" minLength:"1" maxLength:"128"`
 		Node     string `json:"node,omitempty" maxLength:"64" doc:"The agent, when several run this instance."`
@@ -97,7 +98,7 @@ func (s *Server) pluginRoutes() {
 			return answerPage(l, ""), err
 		})
 	handle(s, huma.Operation{OperationID: "get-plugin", Method: http.MethodGet, Path: at(""), Tags: tags, Summary: "One plugin"},
-		func(ctx context.Context, in *pluginID) (*body[catalogue.Plugin], error) {
+		func(ctx context.Context, in *PluginPath) (*body[catalogue.Plugin], error) {
 			p, err := s.cfg.Catalogue.Get(ctx, in.id())
 			return answer(p), err
 		})
@@ -153,7 +154,7 @@ func (s *Server) onInstance(action string, do func(context.Context, *instanceInp
 	}
 }
 
-func (s *Server) testPlugin(ctx context.Context, in *pluginID) (*body[testBody], error) {
+func (s *Server) testPlugin(ctx context.Context, in *PluginPath) (*body[testBody], error) {
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	id, err := uuid.NewV7()

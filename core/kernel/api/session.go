@@ -36,7 +36,7 @@ type signedIn struct {
 }
 
 type setupInput struct {
-	browser
+	Browser
 	Body struct {
 		Token    string `json:"token" minLength:"1" maxLength:"200" doc:"From the set-up link."`
 		Username string `json:"username" maxLength:"64"`
@@ -45,7 +45,7 @@ type setupInput struct {
 }
 
 type loginInput struct {
-	browser
+	Browser
 	Body struct {
 		Username string `json:"username" maxLength:"256"`
 		Password string `json:"password" maxLength:"1024" format:"password"`
@@ -53,14 +53,14 @@ type loginInput struct {
 }
 
 type signinInput struct {
-	browser
+	Browser
 	Body struct {
 		Token string `json:"token" minLength:"1" maxLength:"200" doc:"From the sign-in link."`
 	}
 }
 
-// browser is what a sign-in knows of where it comes from.
-type browser struct {
+// Browser is what a sign-in knows of where it comes from.
+type Browser struct {
 	UserAgent string `header:"User-Agent" hidden:"true"`
 	Scheme    string `header:"X-Forwarded-Proto" hidden:"true"`
 	secure    bool
@@ -68,7 +68,7 @@ type browser struct {
 
 // Resolve notes whether the browser came over TLS, here or at a proxy in front: then the cookie must not travel
 // without it. A made-up header can only make the cookie stricter.
-func (b *browser) Resolve(ctx huma.Context) []error {
+func (b *Browser) Resolve(ctx huma.Context) []error {
 	b.secure = ctx.TLS() != nil || b.Scheme == "https"
 	return nil
 }
@@ -100,6 +100,12 @@ func (s *Server) me(id auth.Identity) meBody {
 
 func (s *Server) setup(ctx context.Context, in *setupInput) (*signedIn, error) {
 	secret, id, err := s.cfg.Auth.Setup(ctx, in.Body.Token, in.Body.Username, in.Body.Password, in.client(ctx))
+	if errors.Is(err, auth.ErrDenied) {
+		// Everybody may know that it is done; then a spent link is no mystery.
+		if needed, lookup := s.cfg.Auth.SetupNeeded(ctx); lookup == nil && !needed {
+			err = auth.ErrSetupDone
+		}
+	}
 	return s.open(ctx, "setup", in.Body.Username, in.secure, secret, id, err)
 }
 
@@ -113,7 +119,7 @@ func (s *Server) signin(ctx context.Context, in *signinInput) (*signedIn, error)
 	return s.open(ctx, "signin", "", in.secure, secret, id, err)
 }
 
-func (b browser) client(ctx context.Context) auth.Client {
+func (b Browser) client(ctx context.Context) auth.Client {
 	return auth.Client{Address: peer(ctx), UserAgent: b.UserAgent}
 }
 

@@ -52,7 +52,7 @@ func (s *Server) tokenRoutes() {
 		DefaultStatus: http.StatusCreated, Summary: "Make an API token; its secret is shown once"}, s.createToken)
 	handle(s, huma.Operation{OperationID: "delete-token", Method: http.MethodDelete, Path: "/api/v1/tokens/{id}", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "End an API token at once"},
-		func(ctx context.Context, in *byID) (*struct{}, error) {
+		func(ctx context.Context, in *IDPath) (*struct{}, error) {
 			err := s.cfg.Auth.RevokeToken(ctx, in.ID)
 			s.act(ctx, "token.delete", "token:"+in.ID, "", err)
 			return nil, err

@@ -19,18 +19,22 @@ var ServerNode = Node{Type: store.NodeServer, ID: store.NodeServer, Name: "this 
 // List returns the card of every plugin that is offered, installed or enabled, ordered by id.
 func (c *Catalogue) List(ctx context.Context) ([]Plugin, error) {
 	cards := c.offered(ctx)
-	instances, err := c.instances(ctx)
+	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if cards[r.Plugin] == nil { // enabled once, offered no more
+			cards[r.Plugin] = emptyCard(r.Plugin)
+		}
+		cards[r.Plugin].Enabled = cards[r.Plugin].Enabled || r.Enabled
+	}
+	instances, err := c.instances(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range instances {
-		p := cards[i.Plugin]
-		if p == nil { // enabled once, offered no more
-			p = emptyCard(i.Plugin)
-			cards[i.Plugin] = p
-		}
-		p.Enabled = true
-		p.Instances = append(p.Instances, i)
+		cards[i.Plugin].Instances = append(cards[i.Plugin].Instances, i)
 	}
 	out := make([]Plugin, 0, len(cards))
 	for _, p := range cards {
@@ -189,11 +193,7 @@ func (c *Catalogue) descriptor(ctx context.Context, id, version string) *registr
 }
 
 // instances gathers every instance on every node.
-func (c *Catalogue) instances(ctx context.Context) ([]Instance, error) {
-	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
-	if err != nil {
-		return nil, err
-	}
+func (c *Catalogue) instances(ctx context.Context, rows []store.Assignment) ([]Instance, error) {
 	out := c.onNode(ServerNode, onServer(rows), c.cfg.Host.Instances())
 	agents, err := c.agents(ctx)
 	if err != nil {
