@@ -63,8 +63,19 @@ func (c *Client) pinRelease(ctx context.Context, found *Verified) error {
 			}
 		}
 		lock.Put(entry)
+		c.sealed.keep(pinnedDigests(lock))
 		return nil
 	})
+}
+
+func pinnedDigests(lock *registry.Lock) map[string]bool {
+	pinned := map[string]bool{}
+	for _, p := range lock.Plugins {
+		for _, a := range p.Artifacts {
+			pinned[a.SHA256] = true
+		}
+	}
+	return pinned
 }
 
 func (c *Client) development() bool {

@@ -86,6 +86,18 @@ func reopen(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
+// keep gives back the memory of bytes that nothing pins any more. Who runs them has a description of its own.
+func (s *sealedFiles) keep(pinned map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for digest, f := range s.files {
+		if !pinned[digest] {
+			f.Close()
+			delete(s.files, digest)
+		}
+	}
+}
+
 func (s *sealedFiles) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -160,13 +160,19 @@ func (p *Publisher) add(ctx context.Context, sub Submission) (role string, o out
 	return role, o, p.putTarget(role, path, data)
 }
 
+// Accepts reports whether the registry publishes plugins of a namespace.
+func (p *Publisher) Accepts(namespace string) error {
+	_, err := p.roleFor(namespace)
+	return err
+}
+
 func (p *Publisher) roleFor(namespace string) (string, error) {
 	role := tufrules.RoleNamespacePrefix + namespace
 	if namespace == "picket" {
 		role = tufrules.RoleOfficial
 	}
 	if p.state.roles[role] == nil {
-		return "", fmt.Errorf("this registry has no namespace %q; it publishes %s", namespace, tufrules.NamespacePattern("picket"))
+		return "", fmt.Errorf("this registry has no namespace %q; choose an id under picket/ to try a plugin in a registry of your own", namespace)
 	}
 	return role, nil
 }

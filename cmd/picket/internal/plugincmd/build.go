@@ -44,8 +44,11 @@ The same source gives the same bytes wherever it is built: paths, version contro
 				return err
 			}
 			b.report = progress(cmd)
-			plugins, err := b.build(cmd.Context(), dirs)
+			plugins, err := b.read(dirs)
 			if err != nil {
+				return err
+			}
+			if err := b.build(cmd.Context(), plugins); err != nil {
 				return err
 			}
 			p := columns.New(cmd.OutOrStdout())
@@ -123,14 +126,11 @@ type target struct {
 	registry.Artifact
 }
 
-// build builds all plugins. The first artifact for each platform is built before the others, which then find their
-// common packages compiled instead of all compiling them at once.
-func (b *builder) build(ctx context.Context, dirs []string) ([]*plugin, error) {
+// read reads the manifests of all folders, so that a mistake in one shows before anything is built.
+func (b *builder) read(dirs []string) ([]*plugin, error) {
 	var plugins []*plugin
-	var first, rest []*target
-	seen := map[platform]bool{}
 	for _, dir := range dirs {
-		p, err := b.read(dir)
+		p, err := b.readOne(dir)
 		if err != nil {
 			return nil, err
 		}
@@ -139,6 +139,19 @@ func (b *builder) build(ctx context.Context, dirs []string) ([]*plugin, error) {
 			return nil, fmt.Errorf("%s and %s are both %s", plugins[i].src, dir, p.manifest.ID)
 		}
 		plugins = append(plugins, p)
+	}
+	return plugins, nil
+}
+
+// build builds all plugins. The first artifact for each platform is built before the others, which then find their
+// common packages compiled instead of all compiling them at once.
+func (b *builder) build(ctx context.Context, plugins []*plugin) error {
+	var first, rest []*target
+	seen := map[platform]bool{}
+	for _, p := range plugins {
+		if err := os.MkdirAll(p.dir, 0o755); err != nil {
+			return err
+		}
 		for i := range p.targets {
 			t := &p.targets[i]
 			if key := (platform{t.OS, t.Arch}); !seen[key] {
@@ -151,18 +164,18 @@ func (b *builder) build(ctx context.Context, dirs []string) ([]*plugin, error) {
 	}
 	for _, targets := range [][]*target{first, rest} {
 		if err := b.compileAll(ctx, targets); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, p := range plugins {
 		if err := p.describe(ctx); err != nil {
-			return nil, fmt.Errorf("build %s: %w", p.manifest.ID, err)
+			return fmt.Errorf("build %s: %w", p.manifest.ID, err)
 		}
 	}
-	return plugins, nil
+	return nil
 }
 
-func (b *builder) read(dir string) (*plugin, error) {
+func (b *builder) readOne(dir string) (*plugin, error) {
 	src, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -188,7 +201,7 @@ func (b *builder) read(dir string) (*plugin, error) {
 			p.add("process-"+pf.os+"-"+pf.arch, registry.Artifact{Runtime: runtimeName, OS: pf.os, Arch: pf.arch, ABI: registry.ABIProcess})
 		}
 	}
-	return p, os.MkdirAll(p.dir, 0o755)
+	return p, nil
 }
 
 func (p *plugin) add(name string, a registry.Artifact) {

@@ -35,8 +35,16 @@ func publishCmd() *cobra.Command {
 				return err
 			}
 			defer p.Close()
-			plugins, err := b.build(cmd.Context(), dirs)
+			plugins, err := b.read(dirs)
 			if err != nil {
+				return err
+			}
+			for _, plugin := range plugins {
+				if err := p.Accepts(plugin.manifest.Namespace()); err != nil {
+					return fmt.Errorf("publish %s: %w", plugin.manifest.ID, err)
+				}
+			}
+			if err := b.build(cmd.Context(), plugins); err != nil {
 				return err
 			}
 			subs := make([]publish.Submission, len(plugins))

@@ -17,7 +17,7 @@ func testCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, dirs []string) error {
 			b := &builder{out: os.TempDir()}
 			for _, dir := range dirs {
-				p, err := b.read(dir)
+				p, err := b.readOne(dir)
 				if err != nil {
 					return err
 				}
