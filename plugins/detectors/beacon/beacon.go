@@ -115,7 +115,7 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 		return nil
 	}
 	d.swept = d.clock
-	if err := d.judgeAll(sink); err != nil {
+	if err := d.judgeAll(false, sink); err != nil {
 		return err
 	}
 	d.pairs.expire(d.clock - int64(d.cfg.Window))
@@ -124,7 +124,7 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 
 // Flush judges everything and forgets it.
 func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
-	if err := d.judgeAll(sink); err != nil {
+	if err := d.judgeAll(true, sink); err != nil {
 		return err
 	}
 	if n := d.pairs.forgotten; n > 0 && d.host != nil {

@@ -28,8 +28,9 @@ type verdict struct {
 	alike float64 // share of the beats that carry about the same amount
 }
 
-// judgeAll looks at each pair that has grown and reports the beacons, each again only when it has doubled.
-func (d *Detector) judgeAll(sink sdk.FindingSink) error {
+// judgeAll looks at each pair that has grown and reports the beacons: while they go on, each again only when it has doubled,
+// and at the end whatever has grown, with all the evidence. Later findings of a beacon have the id of the first.
+func (d *Detector) judgeAll(final bool, sink sdk.FindingSink) error {
 	var verdicts []verdict
 	for _, p := range d.pairs.ordered() {
 		if v, ok := d.judge(p); ok {
@@ -38,9 +39,11 @@ func (d *Detector) judgeAll(sink sdk.FindingSink) error {
 	}
 	for _, v := range verdicts {
 		p := v.pair
-		grown := len(p.calls) > p.judged
-		p.judged = len(p.calls)
-		if !grown || len(v.beats) < 2*p.reported || polls(v, verdicts) {
+		enough := 2 * p.reported
+		if final {
+			enough = p.reported + 1
+		}
+		if len(v.beats) < enough || polls(v, verdicts) {
 			continue
 		}
 		p.reported = len(v.beats)

@@ -36,7 +36,6 @@ type pair struct {
 	number   uint64 // order of appearance
 	calls    []call // in the order in which they ended
 	reported int    // calls of the beacon when it was last reported
-	judged   int    // calls at the last judgement
 	place    *list.Element
 }
 
@@ -98,7 +97,6 @@ func (m *pairs) insert(p *pair) {
 // dropOldest forgets the first n calls of a pair that has too many.
 func (m *pairs) dropOldest(p *pair, n int) {
 	p.calls = slices.Delete(p.calls, 0, n)
-	p.judged = max(0, p.judged-n)
 	m.memory -= n
 	m.forgotten += uint64(n)
 }
@@ -121,7 +119,6 @@ func (m *pairs) expire(before int64) {
 		n := len(p.calls)
 		p.calls = slices.DeleteFunc(p.calls, func(c call) bool { return c.end < before })
 		m.memory -= n - len(p.calls)
-		p.judged = min(p.judged, len(p.calls))
 		if len(p.calls) == 0 {
 			m.remove(p)
 		}

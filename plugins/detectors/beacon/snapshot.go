@@ -28,7 +28,6 @@ type pairRecord struct {
 	Proto    uint8        `json:"proto"`
 	Number   uint64       `json:"number"`
 	Reported int          `json:"reported"`
-	Judged   int          `json:"judged"`
 	Calls    []callRecord `json:"calls"`
 }
 
@@ -46,8 +45,7 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	out := snapshot{Version: snapshotVersion, Clock: d.clock, Swept: d.swept, Next: d.pairs.next, Forgotten: d.pairs.forgotten}
 	for e := d.pairs.quiet.Front(); e != nil; e = e.Next() {
 		p := e.Value.(*pair)
-		r := pairRecord{Src: p.key.src, Dst: p.key.dst, Port: p.key.port, Proto: p.key.proto, Number: p.number,
-			Reported: p.reported, Judged: p.judged}
+		r := pairRecord{Src: p.key.src, Dst: p.key.dst, Port: p.key.port, Proto: p.key.proto, Number: p.number, Reported: p.reported}
 		for _, c := range p.calls {
 			r.Calls = append(r.Calls, callRecord{c.start, c.end, c.sent, c.got, c.packet, c.ref})
 		}
@@ -68,7 +66,7 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 	restored := newPairs(d.cfg.MaxPairs, d.cfg.MaxCalls, d.cfg.MaxMemory)
 	restored.next, restored.forgotten = in.Next, in.Forgotten
 	for _, r := range in.Pairs {
-		p := &pair{key: pairKey{r.Src, service{r.Dst, r.Port, r.Proto}}, number: r.Number, reported: r.Reported, judged: r.Judged}
+		p := &pair{key: pairKey{r.Src, service{r.Dst, r.Port, r.Proto}}, number: r.Number, reported: r.Reported}
 		for _, c := range r.Calls {
 			p.calls = append(p.calls, call{c.Start, c.End, c.Sent, c.Got, c.Packet, c.Ref})
 		}

@@ -11,7 +11,8 @@ import (
 // clearCase is by how much a running window must exceed the thresholds to be reported before it is over.
 const clearCase = 4
 
-// judge reports what a source did, each rule at most once per doubling of its size.
+// judge reports what a source did: each rule again when the scan has doubled, and at the end also when it has merely grown
+// but still has the same destination, because then the finding has the same id and takes the place of the first.
 func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 	factor := 1
 	if !final {
@@ -21,7 +22,7 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 	if s.failures < smallest*factor || !final && s.failures == s.judged {
 		return nil
 	}
-	s.judged = s.failures
+	s.judged, s.judgedAt = s.failures, d.clock
 	g := group(s)
 	vertical := g.vertical(d.cfg.VerticalPorts * factor)
 	for _, found := range []scan{
@@ -30,11 +31,16 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 		g.udp(d.cfg.UDPTargets * factor),
 		g.icmp(d.cfg.SweepHosts*factor, d.cfg.SweepSilent),
 	} {
-		if len(found.members) == 0 || len(found.members) < 2*s.reported[found.rule] {
+		before := s.reported[found.rule]
+		if len(found.members) <= before.Size {
 			continue
 		}
-		s.reported[found.rule] = len(found.members)
-		if err := sink.Finding(s.finding(found)); err != nil {
+		finding := s.finding(found)
+		if len(found.members) < 2*before.Size && !(final && finding.Dst == before.Dst) {
+			continue
+		}
+		s.reported[found.rule] = reported{Size: len(found.members), Dst: finding.Dst}
+		if err := sink.Finding(finding); err != nil {
 			return err
 		}
 	}

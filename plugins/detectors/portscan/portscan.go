@@ -107,8 +107,13 @@ func (d *Detector) reset() {
 	d.clock, d.swept = 0, 0
 }
 
-// sweepEvery is how often, in flow time, quiet sources are looked at.
-const sweepEvery = int64(30 * time.Second)
+// When running windows are looked at, in flow time: now and then; a source when it has found nothing closed for a minute
+// (its scan is over and can be told as one), or when its scan goes on for long.
+const (
+	sweepEvery = int64(30 * time.Second)
+	calmAfter  = int64(time.Minute)
+	longAfter  = int64(10 * time.Minute)
+)
 
 // Inspect takes flows one by one, so where a batch ends makes no difference.
 func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.FindingSink) error {
@@ -135,7 +140,7 @@ func (d *Detector) observe(f *sdk.Flow) {
 	if !ok || d.ignore.contain(f.Src) {
 		return
 	}
-	d.sources.add(f.Src, c, f)
+	d.sources.add(f.Src, c, f, d.clock)
 }
 
 // sweep judges sources now and then, so that a live capture reports before it ends: a finished window completely, and a
@@ -147,6 +152,9 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 	d.swept = d.clock
 	for _, s := range d.sources.ordered() {
 		over := d.clock-s.first > int64(d.cfg.Window)
+		if !over && d.clock-s.failedAt < calmAfter && d.clock-s.judgedAt < longAfter {
+			continue
+		}
 		if err := d.judge(s, over, sink); err != nil {
 			return err
 		}

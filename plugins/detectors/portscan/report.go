@@ -124,7 +124,7 @@ func (s *source) summary(rule string, f facts) string {
 	if rule == RuleICMPSweep {
 		return fmt.Sprintf("%s pinged %s within %s: %d silent, %d answered", s.addr, on, within, f.failed, f.open)
 	}
-	return fmt.Sprintf("%s tried %s on %s within %s (%s): %s", s.addr, ports(protoOf(rule), f.ports), on, within, kind(f.kinds), results)
+	return fmt.Sprintf("%s tried %s on %s within %s (%s): %s", s.addr, portList(protoOf(rule), f.ports), on, within, kind(f.kinds), results)
 }
 
 func protoOf(rule string) string {
@@ -134,8 +134,8 @@ func protoOf(rule string) string {
 	return "TCP"
 }
 
-// ports lists a few ports, or counts them.
-func ports(proto string, list []uint16) string {
+// portList names a few ports, or counts them.
+func portList(proto string, list []uint16) string {
 	if len(list) == 1 {
 		return fmt.Sprintf("%s port %d", proto, list[0])
 	}

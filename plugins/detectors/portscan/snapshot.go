@@ -26,8 +26,10 @@ type sourceRecord struct {
 	Number   uint64                `json:"number"`
 	First    int64                 `json:"first"`
 	Last     int64                 `json:"last"`
+	FailedAt int64                 `json:"failed_at"`
 	Judged   int                   `json:"judged"`
-	Reported map[string]int        `json:"reported"`
+	JudgedAt int64                 `json:"judged_at"`
+	Reported map[string]reported   `json:"reported"`
 	Errors   map[netip.Addr]uint64 `json:"errors,omitempty"`
 	Refs     []sdk.FlowRef         `json:"refs,omitempty"`
 	Targets  []targetRecord        `json:"targets"`
@@ -49,7 +51,8 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	out := snapshot{Version: snapshotVersion, Clock: d.clock, Swept: d.swept, Next: d.sources.next, Forgotten: d.sources.forgotten}
 	for e := d.sources.quiet.Front(); e != nil; e = e.Next() {
 		s := e.Value.(*source)
-		r := sourceRecord{Addr: s.addr, Number: s.number, First: s.first, Last: s.last, Judged: s.judged,
+		r := sourceRecord{Addr: s.addr, Number: s.number, First: s.first, Last: s.last,
+			FailedAt: s.failedAt, Judged: s.judged, JudgedAt: s.judgedAt,
 			Reported: s.reported, Errors: s.errors, Refs: s.refs}
 		for _, t := range s.targets {
 			r.Targets = append(r.Targets, targetRecord{t.target.host, t.target.port, t.target.proto, t.verdict, t.probe, t.at, t.packet, t.ref})
@@ -83,10 +86,11 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 }
 
 func (r *sourceRecord) source() (*source, error) {
-	s := &source{addr: r.Addr, number: r.Number, first: r.First, last: r.Last, judged: r.Judged, reported: r.Reported,
+	s := &source{addr: r.Addr, number: r.Number, first: r.First, last: r.Last,
+		failedAt: r.FailedAt, judged: r.Judged, judgedAt: r.JudgedAt, reported: r.Reported,
 		errors: r.Errors, refs: r.Refs, index: map[target]int{}}
 	if s.reported == nil {
-		s.reported = map[string]int{}
+		s.reported = map[string]reported{}
 	}
 	for i, t := range r.Targets {
 		if t.Ref < -1 || t.Ref >= len(r.Refs) || t.Verdict > used || t.Probe >= probeKinds {

@@ -31,10 +31,18 @@ type source struct {
 	index       map[target]int
 	refs        []sdk.FlowRef
 	failures    int
-	judged      int            // failures at the last judgement
-	reported    map[string]int // rule → size of the scan when it was last reported
+	failedAt    int64               // the detector's clock at the last new failure
+	judged      int                 // failures at the last judgement
+	judgedAt    int64               // the detector's clock then, or at the first contact
+	reported    map[string]reported // by rule
 	errors      map[netip.Addr]uint64
 	place       *list.Element
+}
+
+// reported is what was last reported of a scan.
+type reported struct {
+	Size int    `json:"size"` // targets
+	Dst  string `json:"dst"`
 }
 
 // sources is the memory of all, within bounds.
@@ -53,9 +61,12 @@ func newSources(maxSources, maxTargets, maxContacts int) sources {
 
 func (m *sources) get(addr netip.Addr) *source { return m.byAddr[addr] }
 
-// add remembers a contact.
-func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow) {
-	s := m.touch(addr, f)
+// add remembers a contact; clock is the time in the traffic.
+func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow, clock int64) {
+	s := m.touch(addr, f, clock)
+	if c.verdict == failed {
+		s.failedAt = clock
+	}
 	if i, known := s.index[c.target]; known {
 		s.update(i, c)
 		return
@@ -75,7 +86,7 @@ func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow) {
 }
 
 // touch finds or makes the memory of a source.
-func (m *sources) touch(addr netip.Addr, f *sdk.Flow) *source {
+func (m *sources) touch(addr netip.Addr, f *sdk.Flow, clock int64) *source {
 	start, end := f.Start.UnixNano(), f.End.UnixNano()
 	s := m.byAddr[addr]
 	if s == nil {
@@ -83,7 +94,7 @@ func (m *sources) touch(addr netip.Addr, f *sdk.Flow) *source {
 			m.forget(m.quiet.Front().Value.(*source))
 		}
 		m.next++
-		s = &source{addr: addr, number: m.next, first: start, index: map[target]int{}, reported: map[string]int{}}
+		s = &source{addr: addr, number: m.next, first: start, judgedAt: clock, index: map[target]int{}, reported: map[string]reported{}}
 		m.insert(s)
 	}
 	m.quiet.MoveToBack(s.place)

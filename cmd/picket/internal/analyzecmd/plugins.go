@@ -237,8 +237,7 @@ func (p *plugins) Finish(ctx context.Context) ([]sdk.Finding, error) {
 	for _, r := range p.running {
 		out = append(out, r.findings.take()...)
 	}
-	sortFindings(out)
-	return out, err
+	return ordered(out), err
 }
 
 func (p *plugins) each(call func(*running) error) error {
@@ -259,15 +258,26 @@ func (p *plugins) each(call func(*running) error) error {
 	return errors.Join(errs...)
 }
 
-func sortFindings(list []sdk.Finding) {
-	for i := range list {
-		if list[i].ID == "" {
-			list[i].ID = sdk.FindingID(list[i])
+// ordered sorts findings by time. Of those with the same id the last one stays: a detector tells of the same thing again
+// when it knows more.
+func ordered(list []sdk.Finding) []sdk.Finding {
+	at := map[string]int{}
+	var out []sdk.Finding
+	for _, f := range list {
+		if f.ID == "" {
+			f.ID = sdk.FindingID(f)
 		}
+		if i, known := at[f.ID]; known {
+			out[i] = f
+			continue
+		}
+		at[f.ID] = len(out)
+		out = append(out, f)
 	}
-	slices.SortStableFunc(list, func(a, b sdk.Finding) int {
+	slices.SortStableFunc(out, func(a, b sdk.Finding) int {
 		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Detector, b.Detector), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.ID, b.ID))
 	})
+	return out
 }
 
 // stopWithin is how long detectors may take to end by themselves.

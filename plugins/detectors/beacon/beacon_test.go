@@ -1,0 +1,345 @@
+package beacon
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/plugins/internal/plugintest"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
+	"github.com/picketwatch/picket/sdk/sdktest"
+)
+
+func TestPage(t *testing.T) { plugintest.Page(t, "picket/beacon") }
+
+func TestConformance(t *testing.T) { sdktest.Run(t, Plugin(), sdktest.Options{}) }
+
+func TestCases(t *testing.T) { sdktest.Cases(t, Plugin(), "testdata") }
+
+const (
+	syn = sdk.FlagSYN
+	ack = sdk.FlagACK
+)
+
+var (
+	src  = netip.MustParseAddr("10.0.0.66")
+	dst  = netip.MustParseAddr("198.51.100.77")
+	noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+)
+
+// callAt is a call that begins so many seconds after noon.
+func callAt(seconds float64) sdk.Flow {
+	start := noon.Add(time.Duration(seconds * float64(time.Second)))
+	return sdk.Flow{Src: src, Dst: dst, SrcPort: 50000, DstPort: 443, Proto: sdk.ProtoTCP, Start: start, End: start.Add(200 * time.Millisecond),
+		FwdPackets: 5, RevPackets: 5, FwdPayload: 500, RevPayload: 3000, FwdFirstFlags: syn, FwdFlags: syn | ack, RevFlags: syn | ack, Packets: []uint64{1}}
+}
+
+// every makes n calls with a period, each off by up to the jitter (a share of the period) at random.
+func every(period float64, n int, jitter float64) (out []sdk.Flow) {
+	r := rand.New(rand.NewPCG(7, 7))
+	at := 0.0
+	for range n {
+		out = append(out, callAt(at))
+		at += period * (1 + jitter*(2*r.Float64()-1))
+	}
+	return out
+}
+
+// with changes each flow.
+func with(flows []sdk.Flow, change func(i int, f *sdk.Flow)) []sdk.Flow {
+	for i := range flows {
+		change(i, &flows[i])
+	}
+	return flows
+}
+
+type sink struct{ findings []sdk.Finding }
+
+func (s *sink) Finding(f sdk.Finding) error {
+	s.findings = append(s.findings, f)
+	return nil
+}
+
+func detector(t testing.TB, text string) *Detector {
+	t.Helper()
+	d := &Detector{}
+	if err := config.Decode([]byte(text), d.Config()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// find runs flows through a detector, in the order in which they end. Of findings with the same id the last one counts.
+func find(t testing.TB, d *Detector, flows ...sdk.Flow) []sdk.Finding {
+	t.Helper()
+	slices.SortStableFunc(flows, func(a, b sdk.Flow) int { return a.End.Compare(b.End) })
+	for i := range flows {
+		flows[i].ID = uint64(i + 1)
+	}
+	s := &sink{}
+	if err := d.Inspect(context.Background(), sdk.Batch{Flows: flows}, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Flush(context.Background(), s); err != nil {
+		t.Fatal(err)
+	}
+	var out []sdk.Finding
+	for _, f := range s.findings {
+		if i := slices.IndexFunc(out, func(o sdk.Finding) bool { return sdk.FindingID(o) == sdk.FindingID(f) }); i >= 0 {
+			out[i] = f
+		} else {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func TestFindsBeacons(t *testing.T) {
+	udp := func(_ int, f *sdk.Flow) { f.Proto, f.DstPort, f.FwdFirstFlags, f.RevFlags = sdk.ProtoUDP, 4433, 0, 0 }
+	half := every(60, 20, 0.001)
+	for i := range 6 {
+		half = append(half, callAt(100+float64(i*i*37)))
+	}
+	tests := map[string][]sdk.Flow{
+		"five calls on the second":        every(60, 5, 0.0005),
+		"ten per cent jitter":             every(30, 15, 0.1),
+		"thirty per cent jitter":          every(30, 40, 0.3),
+		"once an hour":                    every(3600, 12, 0.01),
+		"every two seconds":               every(2, 200, 0.05),
+		"with other calls between":        half,
+		"over UDP to an unknown service":  with(every(60, 10, 0.01), udp),
+		"to a machine of the same site":   with(every(60, 10, 0.01), func(_ int, f *sdk.Flow) { f.Dst = netip.MustParseAddr("10.0.0.5") }),
+		"over IPv6":                       with(every(60, 10, 0.01), func(_ int, f *sdk.Flow) { f.Dst = netip.MustParseAddr("2001:db8::1") }),
+		"now and then with a big payload": with(every(60, 12, 0.01), func(i int, f *sdk.Flow) { f.FwdPayload += uint64(i % 4 / 3 * 90000) }),
+	}
+	for name, flows := range tests {
+		if got := find(t, detector(t, "{}"), flows...); len(got) != 1 || got[0].Techniques[0] != "T1071" {
+			t.Errorf("%s: %d findings", name, len(got))
+		}
+	}
+}
+
+func TestStaysQuiet(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	human := func(n int, mean float64) (out []sdk.Flow) {
+		at := 0.0
+		for range n {
+			out = append(out, callAt(at))
+			at += r.ExpFloat64() * mean
+		}
+		return out
+	}
+	udp := func(port uint16, answers uint64) func(int, *sdk.Flow) {
+		return func(_ int, f *sdk.Flow) {
+			f.Proto, f.DstPort, f.RevPackets, f.FwdFirstFlags, f.RevFlags = sdk.ProtoUDP, port, answers, 0, 0
+		}
+	}
+	var poller []sdk.Flow
+	for host := range 5 {
+		poller = append(poller, with(every(60, 15, 0.001), func(_ int, f *sdk.Flow) { f.Dst = netip.AddrFrom4([4]byte{10, 0, 1, byte(host)}) })...)
+	}
+	tests := map[string][]sdk.Flow{
+		"four calls":                     every(60, 4, 0),
+		"a person, many visits":          human(400, 20),
+		"a person, a few visits":         human(12, 5),
+		"time service":                   with(every(64, 30, 0), udp(123, 1)),
+		"name service":                   with(every(60, 30, 0), udp(53, 1)),
+		"logs and telemetry, one way":    with(every(10, 30, 0), udp(8125, 0)),
+		"discovery":                      with(every(30, 30, 0), func(_ int, f *sdk.Flow) { f.Proto, f.Dst = sdk.ProtoUDP, netip.MustParseAddr("239.1.2.3") }),
+		"health checks that say nothing": with(every(30, 30, 0), func(_ int, f *sdk.Flow) { f.FwdPayload = 0 }),
+		"a server that is down":          with(every(30, 30, 0), func(_ int, f *sdk.Flow) { f.FwdPayload, f.RevPackets, f.RevFlags = 0, 0, 0 }),
+		"pieces of a long connection":    with(every(1800, 20, 0), func(_ int, f *sdk.Flow) { f.FwdFirstFlags = ack }),
+		"one try after the other":        with(every(2, 60, 0.01), func(_ int, f *sdk.Flow) { f.End = f.Start.Add(1980 * time.Millisecond) }),
+		"faster than a second":           every(0.5, 300, 0.01),
+		"different amounts":              with(every(60, 12, 0.001), func(i int, f *sdk.Flow) { f.FwdPayload = uint64(1) << (2 * i) }),
+		"a monitoring system":            poller,
+		"very wide jitter":               every(60, 60, 0.9),
+	}
+	for name, flows := range tests {
+		if got := find(t, detector(t, "{}"), flows...); len(got) != 0 {
+			t.Errorf("%s: %s", name, got[0].Summary)
+		}
+	}
+}
+
+// How often would chance alone raise a finding? The surprise threshold promises one in ten thousand pairs; here are 2,000
+// pairs of a caller more regular than people are.
+func TestChanceRaisesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	raised := 0
+	for range 2000 {
+		n := 5 + r.IntN(60)
+		intervals := make([]float64, n)
+		for i := range intervals {
+			intervals[i] = 20 * math.Exp(0.7*r.NormFloat64())
+		}
+		if findRhythm(intervals, 1, 0.4).surprise >= 4 {
+			raised++
+		}
+	}
+	if raised > 1 {
+		t.Errorf("%d of 2000 irregular callers look regular", raised)
+	}
+}
+
+func TestCommonServiceIsLowSeverity(t *testing.T) {
+	var flows []sdk.Flow
+	for caller := range 6 {
+		flows = append(flows, with(every(60, 15, 0.001), func(_ int, f *sdk.Flow) { f.Src = netip.AddrFrom4([4]byte{10, 0, 1, byte(caller)}) })...)
+	}
+	got := find(t, detector(t, "{}"), flows...)
+	if len(got) != 6 || got[0].Severity != sdk.SeverityLow || got[0].Features["callers"] != 6 {
+		t.Errorf("%d findings: %+v", len(got), got)
+	}
+}
+
+func TestFindingTellsWhatHappened(t *testing.T) {
+	got := find(t, detector(t, "{}"), every(60, 20, 0.0005)...)
+	if len(got) != 1 {
+		t.Fatalf("%d findings", len(got))
+	}
+	f := got[0]
+	if f.Src != "10.0.0.66" || f.Dst != "198.51.100.77:443" || !slices.Equal(f.Techniques, []string{"T1071", "T1071.001"}) ||
+		f.Features["period_seconds"] < 59.9 || f.Features["period_seconds"] > 60.1 || f.Features["regular_calls"] != 20 ||
+		len(f.Flows) != maxFlows || f.Severity != sdk.SeverityHigh || !f.Start.Equal(noon) || !strings.Contains(f.Summary, "20 times") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestTechniques(t *testing.T) {
+	for port, want := range map[uint16]string{443: "T1071.001", 8080: "T1071.001", 21: "T1071.002", 587: "T1071.003", 853: "T1071.004", 1883: "T1071.005", 4444: ""} {
+		got := techniques(service{port: port})
+		if got[0] != "T1071" || want == "" && len(got) != 1 || want != "" && (len(got) != 2 || got[1] != want) {
+			t.Errorf("port %d: %v", port, got)
+		}
+	}
+}
+
+// A live capture has no end: a beacon is reported while it goes on, and again only when it has doubled.
+func TestReportsBeforeTheEnd(t *testing.T) {
+	d := detector(t, "{}")
+	s := &sink{}
+	for _, f := range every(60, 120, 0.001) {
+		if err := d.Inspect(context.Background(), sdk.Batch{Flows: []sdk.Flow{f}}, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.findings) != 3 {
+		t.Errorf("%d findings in two hours, want one after 15, 30 and 60 minutes", len(s.findings))
+	}
+}
+
+func TestWindowForgets(t *testing.T) {
+	d := detector(t, `{"window": "1h"}`)
+	s := &sink{}
+	flows := append(every(60, 4, 0), every(60, 1, 0)...)
+	flows[4].Start = noon.Add(3 * time.Hour)
+	flows[4].End = flows[4].Start
+	other := callAt(8 * 3600)
+	other.Dst = netip.MustParseAddr("192.0.2.1")
+	for _, f := range append(flows, other) {
+		if err := d.Inspect(context.Background(), sdk.Batch{Flows: []sdk.Flow{f}}, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(d.pairs.byKey) != 1 || d.pairs.memory != 1 {
+		t.Errorf("%d pairs with %d calls are still remembered", len(d.pairs.byKey), d.pairs.memory)
+	}
+}
+
+// Whatever comes, memory stays within the limits, and what was lost is counted.
+func TestMemoryIsBounded(t *testing.T) {
+	d := detector(t, `{"max_pairs": 16, "max_calls": 16, "max_memory": 1024}`)
+	r := rand.New(rand.NewPCG(1, 1))
+	s := &sink{}
+	for i := range 5000 {
+		f := callAt(float64(i) / 100)
+		if i%2 == 0 {
+			f.DstPort = uint16(r.IntN(60000))
+		}
+		if err := d.Inspect(context.Background(), sdk.Batch{Flows: []sdk.Flow{f}}, s); err != nil {
+			t.Fatal(err)
+		}
+		held := 0
+		for _, p := range d.pairs.byKey {
+			held += len(p.calls)
+		}
+		if held != d.pairs.memory || len(d.pairs.byKey) > 16 || held > 16*16 || d.pairs.quiet.Len() != len(d.pairs.byKey) {
+			t.Fatalf("%d pairs, %d calls, %d counted", len(d.pairs.byKey), held, d.pairs.memory)
+		}
+	}
+	if d.pairs.forgotten == 0 {
+		t.Error("nothing was counted as forgotten")
+	}
+}
+
+func TestRhythm(t *testing.T) {
+	r := findRhythm([]float64{10, 10.01, 74, 9.99, 10, 0.01, 4.2, 10}, 1, 0.4)
+	if math.Abs(r.period-10) > 0.01 || len(r.regular) != 5 || r.jitter > 0.01 || !slices.Equal(r.regular, []int{0, 1, 3, 4, 7}) {
+		t.Errorf("%+v", r)
+	}
+	for _, intervals := range [][]float64{nil, {5}, {0, 0, 0}, {0.1, 0.1, 0.1, 0.1}} {
+		if r := findRhythm(intervals, 1, 0.4); r.surprise != 0 || r.regular != nil {
+			t.Errorf("%v: %+v", intervals, r)
+		}
+	}
+}
+
+// The tail of the binomial distribution, against values computed with Python's fractions.
+func TestLogTail(t *testing.T) {
+	for _, test := range []struct {
+		k, n int
+		p    float64
+		want float64
+	}{{0, 5, 0.3, 1}, {5, 5, 0.5, 0.03125}, {3, 6, 0.1, 0.01585}, {1, 10, 1e-6, 9.999955000120e-06}} {
+		if got := math.Exp(logTail(test.k, test.n, test.p)); math.Abs(got/test.want-1) > 1e-9 {
+			t.Errorf("%d or more of %d at %g: %g, want %g", test.k, test.n, test.p, got, test.want)
+		}
+	}
+}
+
+func TestRestoreRefusesNonsense(t *testing.T) {
+	for _, state := range []string{"", "{", `{"version": 9}`, `{"version": 1, "pairs": [{"src": "x"}]}`} {
+		if err := detector(t, "{}").Restore(context.Background(), []byte(state)); err == nil {
+			t.Errorf("%s was taken", state)
+		}
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	d := detector(f, "{}")
+	if err := d.Inspect(context.Background(), sdk.Batch{Flows: every(60, 3, 0)}, &sink{}); err != nil {
+		f.Fatal(err)
+	}
+	state, err := d.Snapshot(context.Background())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(state)
+	f.Fuzz(func(t *testing.T, state []byte) {
+		d := detector(t, "{}")
+		if d.Restore(context.Background(), state) == nil {
+			find(t, d, every(60, 6, 0)...)
+		}
+	})
+}
+
+func BenchmarkInspect(b *testing.B) {
+	flows := sdktest.SampleFlows()
+	d := detector(b, "{}")
+	for b.Loop() {
+		s := &sink{}
+		_ = d.Inspect(context.Background(), sdk.Batch{Flows: flows}, s)
+		_ = d.Flush(context.Background(), s)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(flows)), "ns/flow")
+}
