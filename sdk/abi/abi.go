@@ -16,11 +16,13 @@
 package abi
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
@@ -115,15 +117,18 @@ func ErrorOf(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	out := &Error{Class: sdk.ClassOf(err), Message: err.Error()}
+	out := &Error{Class: sdk.ClassOf(err), Message: cut(err.Error())}
 	var e *sdk.Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		out.RetryAfter = e.RetryAfter
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		out.Class = sdk.Temporary // the host's deadline, not the plugin's fault
 	}
 	return out
 }
 
-// maxErrorMessage bounds the text of an error from the other side.
+// maxErrorMessage bounds the text of an error.
 const maxErrorMessage = 4 << 10
 
 // Err turns the description back into an error, nil for nil. A class that does not exist becomes Internal.
@@ -131,16 +136,22 @@ func (e *Error) Err() error {
 	if e == nil {
 		return nil
 	}
-	class, message := e.Class, e.Message
+	class := e.Class
 	switch class {
 	case sdk.InvalidConfig, sdk.Temporary, sdk.Downstream, sdk.Unsupported, sdk.PermissionDenied, sdk.Internal:
 	default:
 		class = sdk.Internal
 	}
-	if len(message) > maxErrorMessage {
-		message = message[:maxErrorMessage] + "…"
+	return &sdk.Error{Class: class, Message: cut(e.Message), RetryAfter: max(e.RetryAfter, 0)}
+}
+
+// cut bounds the text of an error, at the side that sends it because it may travel in a header of limited size, at the
+// other side because the sender may not keep to it.
+func cut(s string) string {
+	if len(s) <= maxErrorMessage {
+		return s
 	}
-	return &sdk.Error{Class: class, Message: message, RetryAfter: max(e.RetryAfter, 0)}
+	return strings.ToValidUTF8(s[:maxErrorMessage], "") + "…"
 }
 
 // inspectHeader is the JSON in front of a frame.

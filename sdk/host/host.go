@@ -289,6 +289,9 @@ func (p *Process) callError(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if wire.Ended(err) {
+		awaitDeadline(ctx)
+	}
 	if ctx.Err() != nil {
 		return sdk.Errorf(sdk.Temporary, "%s: %s: %w", p.name, what, ctx.Err())
 	}
@@ -299,6 +302,16 @@ func (p *Process) callError(ctx context.Context, what string, err error) error {
 	default:
 	}
 	return fmt.Errorf("%s: %s: %w", p.name, what, err)
+}
+
+// deadlineSkew is how much earlier the plugin may notice the deadline of a call than the host.
+const deadlineSkew = 100 * time.Millisecond
+
+// awaitDeadline waits for a deadline that is about to pass: the plugin saw it already.
+func awaitDeadline(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < deadlineSkew {
+		<-ctx.Done()
+	}
 }
 
 // onWindows tells that go-plugin listens on TCP there.

@@ -133,14 +133,20 @@ type detector struct {
 
 func (d *detector) Inspect(ctx context.Context, req *pb.InspectRequest) (*pb.InspectResponse, error) {
 	var found findings
-	err := d.b.Inspect(ctx, req.GetInstance(), req.GetCapture(), req.GetFrame(), &found)
-	return &pb.InspectResponse{Findings: found.list, Error: wire.ErrorToPB(errors.Join(err, found.full))}, nil
+	err := errors.Join(d.b.Inspect(ctx, req.GetInstance(), req.GetCapture(), req.GetFrame(), &found), found.full)
+	if err != nil && len(found.list) == 0 {
+		return nil, wire.FromError(err)
+	}
+	return &pb.InspectResponse{Findings: found.list, Error: wire.ErrorToPB(err)}, nil
 }
 
 func (d *detector) Flush(ctx context.Context, req *pb.FlushRequest) (*pb.FlushResponse, error) {
 	var found findings
-	err := d.b.Flush(ctx, req.GetInstance(), &found)
-	return &pb.FlushResponse{Findings: found.list, Error: wire.ErrorToPB(errors.Join(err, found.full))}, nil
+	err := errors.Join(d.b.Flush(ctx, req.GetInstance(), &found), found.full)
+	if err != nil && len(found.list) == 0 {
+		return nil, wire.FromError(err)
+	}
+	return &pb.FlushResponse{Findings: found.list, Error: wire.ErrorToPB(err)}, nil
 }
 
 // findings gathers what one call found. The instance bounds their number, and this their size.

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"math"
 	"net/netip"
@@ -44,15 +45,21 @@ func FromError(err error) error {
 		return nil
 	}
 	e := ErrorToPB(err)
-	st := status.New(code(sdk.Class(e.Class)), e.Message)
+	st := status.New(code(err, sdk.Class(e.Class)), e.Message)
 	if detailed, derr := st.WithDetails(e); derr == nil {
 		st = detailed
 	}
 	return st.Err()
 }
 
-// code is for peers that know gRPC but not our details.
-func code(c sdk.Class) codes.Code {
+// code is for peers that know gRPC but not our details, and marks what only ended with its context.
+func code(err error, c sdk.Class) codes.Code {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
+	}
 	switch c {
 	case sdk.InvalidConfig:
 		return codes.InvalidArgument
@@ -89,6 +96,12 @@ func ToError(err error) error {
 		class = sdk.Unsupported
 	}
 	return &sdk.Error{Class: class, Message: "plugin call failed: " + st.Message()}
+}
+
+// Ended reports whether a call failed because its context ended.
+func Ended(err error) bool {
+	c := status.Code(err)
+	return c == codes.DeadlineExceeded || c == codes.Canceled
 }
 
 // ErrorToPB describes an error, nil for nil.
