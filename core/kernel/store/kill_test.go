@@ -21,9 +21,21 @@ import (
 const (
 	killDir    = "PICKET_TEST_KILL_DIR"
 	killAgents = 4
-	killRows   = 25 // of a batch; they alternate between two hours, so that each batch takes two transactions
-	killRounds = 8
 )
+
+var (
+	// killRows are in a batch; they alternate between two hours, so that each batch takes two transactions. With 2,500
+	// there are checkpoints to be killed in.
+	killRows   = fromEnv("PICKET_TEST_KILL_ROWS", 25)
+	killRounds = fromEnv("PICKET_TEST_KILL_ROUNDS", 8)
+)
+
+func fromEnv(name string, fallback int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return fallback
+}
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killDir); dir != "" {
@@ -41,7 +53,7 @@ func killBatch(agent int, seq uint64) SampleBatch {
 	b := SampleBatch{Tenant: "default", Agent: fmt.Sprint("a", agent), Epoch: "e", Seq: seq}
 	for i := range killRows {
 		n := (int(seq)-1)*killRows + i
-		at := start.Add(-time.Duration(1+i%2) * time.Hour).Add(time.Duration(n) * time.Millisecond)
+		at := start.Add(-time.Duration(1+i%2) * time.Hour).Add(time.Duration(n) * time.Microsecond)
 		b.Samples = append(b.Samples, sdk.Sample{Metric: "m", Type: sdk.Gauge, Time: at, Value: float64(n)})
 	}
 	return b
