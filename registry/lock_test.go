@@ -137,7 +137,7 @@ func TestRefusalNamesPluginReasonAndWhatToDo(t *testing.T) {
 	}
 	for _, reason := range []Reason{
 		RootMismatch, DevelopmentRoot, BadSignature, BadMetadata, Rollback, Expired, MixAndMatch, WrongNamespace, NotVouched,
-		DescriptorMismatch, DigestMismatch, Oversized, Revoked, NoArtifact, NotInstalled, Unreachable, BeyondCeiling, BadLocalState,
+		DescriptorMismatch, DigestMismatch, Oversized, Revoked, NoArtifact, NotInstalled, Unreachable, BeyondCeiling, BadLocalState, Busy,
 	} {
 		if (&Refusal{Reason: reason}).Hint() == "" {
 			t.Errorf("%s does not say what to do", reason)

@@ -24,6 +24,7 @@ const (
 	Unreachable        Reason = "unreachable"         // the registry did not answer, or not fast enough
 	BeyondCeiling      Reason = "beyond_ceiling"      // the node's policy.yaml does not allow it
 	BadLocalState      Reason = "bad_local_state"     // this node's own files were damaged or changed
+	Busy               Reason = "busy"                // another process of this node holds the lock for too long
 )
 
 // Refusal is the error of everything in the registry that says no. Plugin is empty when the registry as a whole was
@@ -83,6 +84,8 @@ func (r *Refusal) Hint() string {
 		return "check the address and the network; what is installed keeps starting"
 	case BeyondCeiling:
 		return "the owner of this machine can widen its policy.yaml"
+	case Busy:
+		return "try again; if it stays so, see which process uses this folder"
 	case BadLocalState:
 		return "restore this folder from a backup, or remove it and enrol the node anew"
 	}

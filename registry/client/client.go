@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/registry"
-	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
 // Config says where the registry is and whom to trust. One of RootSHA256, RootFile and Root names the root of trust;
@@ -87,7 +86,7 @@ type Status struct {
 	Base        string
 	RootSHA256  string    // the pinned root
 	RootVersion int64     // the newest root in its chain; 0 before the first refresh of a node that pinned by digest
-	Trust       string    // "development" or "release"
+	Trust       string    // "development", "release", or "unknown" before the root was fetched
 	Refreshed   time.Time // the last successful refresh, zero when never
 	Expires     time.Time // when what is known becomes too old to install from
 	Revocations int
@@ -102,7 +101,11 @@ type Client struct {
 	src source
 	pin pin
 
-	mu   sync.Mutex // guards root and view, and makes refreshes of this process queue up
+	// refreshing makes the refreshes of this process queue up. It is taken before mu and held while the network is
+	// waited for; starting a plugin never takes it.
+	refreshing sync.Mutex
+
+	mu   sync.Mutex // guards root and view
 	root *trustedRoot
 	view *view // what the last refresh of this process verified; nil before it
 
@@ -128,11 +131,6 @@ func Open(cfg Config) (*Client, error) {
 	if err := c.prepareDir(); err != nil {
 		return nil, fmt.Errorf("open registry client: %w", err)
 	}
-	unlock, err := durable.Lock(context.Background(), c.path("lock"))
-	if err != nil {
-		return nil, fmt.Errorf("open registry client: %w", err)
-	}
-	defer unlock()
 	if c.pin, err = readPin(cfg); err != nil {
 		return nil, fmt.Errorf("open registry client: %w", err)
 	}
@@ -157,10 +155,6 @@ func (c *Client) prepareDir() error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("others may write %s (mode %o); run: chmod 700 %s", c.cfg.Dir, info.Mode().Perm(), c.cfg.Dir)
 	}
-	stale, _ := filepath.Glob(c.path("stage-*")) // left by a process that died during a refresh
-	for _, dir := range stale {
-		os.RemoveAll(dir)
-	}
 	return nil
 }
 
@@ -169,12 +163,10 @@ func (c *Client) Close() error { return c.sealed.close() }
 
 // Status says what the client knows about the registry.
 func (c *Client) Status() Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := Status{Base: c.cfg.Base, Trust: "release"}
-	if c.root != nil {
-		s.RootSHA256, s.RootVersion = c.root.anchor, c.root.meta.Signed.Version
-		if c.root.development {
+	s := Status{Base: c.cfg.Base, Trust: "unknown"}
+	if root := c.trusted(); root != nil {
+		s.RootSHA256, s.RootVersion, s.Trust = root.anchor, root.meta.Signed.Version, "release"
+		if root.development {
 			s.Trust = registry.TrustDevelopment
 		}
 	}

@@ -2,8 +2,11 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
@@ -183,6 +188,85 @@ func TestRootOfTrust(t *testing.T) {
 			t.Error("a node with two roots of trust opened")
 		}
 	})
+}
+
+// A root may be replaced by one that the old one signs; the node follows, and keeps following after a restart.
+func TestRootRotation(t *testing.T) {
+	r := registrytest.New(t)
+	r.Truth(t)
+	dir := filepath.Join(t.TempDir(), "node")
+	at := func(cfg *client.Config) { cfg.Dir = dir }
+	first, err := os.ReadFile(r.RootFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := node(t, r, r.Dir, at)
+	install(t, c, victim, "")
+	r.RotateRoot(t, nil)
+	r.RotateRoot(t, nil)
+	second, err := os.ReadFile(filepath.Join(r.Dir, "metadata", "2.root.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(t, c, other, "")
+	if s := c.Status(); s.RootVersion != 3 || s.RootSHA256 != registry.Digest(first) {
+		t.Errorf("status %+v", s)
+	}
+	for name, root := range map[string][]byte{"the first root": first, "a later one": second} {
+		c := node(t, r, r.Dir, at, func(cfg *client.Config) { cfg.RootFile, cfg.Root = "", root })
+		if err := c.Refresh(t.Context()); err != nil {
+			t.Errorf("restarted with %s: %v", name, err)
+		}
+	}
+	t.Run("a new node with an old token", func(t *testing.T) {
+		c := node(t, r, r.Serve(t), func(cfg *client.Config) { cfg.RootFile, cfg.RootSHA256 = "", registry.Digest(first) })
+		install(t, c, victim, "")
+		if s := c.Status(); s.RootVersion != 3 {
+			t.Errorf("status %+v", s)
+		}
+	})
+	t.Run("a node that was told the next root by a new build", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "node")
+		at := func(cfg *client.Config) { cfg.Dir = dir }
+		node(t, r, r.Dir, at).Close() // knows the first only
+		c := node(t, r, r.Dir, at, func(cfg *client.Config) { cfg.RootFile, cfg.Root = "", second })
+		install(t, c, victim, "")
+	})
+	t.Run("a chain with a forged link", func(t *testing.T) {
+		forged := bytes.Replace(second, []byte(`"version":2`), []byte(`"version": 2`), 1) // the same meaning, other bytes
+		forged = bytes.Replace(forged, []byte(`"sig":"`), []byte(`"sig":"00`), 2)
+		if err := os.WriteFile(filepath.Join(dir, "roots", "2.json"), forged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := client.Open(client.Config{Dir: dir, Base: r.Dir, Root: first, AllowDevelopment: true})
+		wantRefusal(t, err, registry.BadLocalState, "")
+	})
+}
+
+// A release root must not turn into a development one behind a node's back.
+func TestRootRotatesToDevelopment(t *testing.T) {
+	r := registrytest.New(t)
+	r.Truth(t)
+	r.RotateRoot(t, func(s *metadata.RootType) { s.UnrecognizedFields = nil }) // version 2 is an ordinary root
+	ordinary := filepath.Join(r.Dir, "metadata", "2.root.json")
+	dir := filepath.Join(t.TempDir(), "node")
+	strict := func(cfg *client.Config) { cfg.Dir, cfg.RootFile, cfg.AllowDevelopment = dir, ordinary, false }
+	install(t, node(t, r, r.Dir, strict), victim, "")
+	r.RotateRoot(t, func(s *metadata.RootType) {
+		s.UnrecognizedFields = map[string]any{registry.TrustField: registry.TrustDevelopment}
+	})
+	for range 2 { // it is not kept either
+		c := node(t, r, r.Dir, strict)
+		_, err := c.Install(t.Context(), other, "", process)
+		wantRefusal(t, err, registry.DevelopmentRoot, other)
+		open(t, c, victim, process)
+	}
+	r.RotateRoot(t, func(s *metadata.RootType) { s.UnrecognizedFields = map[string]any{registry.TrustField: "experimental"} })
+	if _, err := client.Open(client.Config{
+		Dir: filepath.Join(t.TempDir(), "node"), Base: r.Dir, RootFile: filepath.Join(r.Dir, "metadata", "root.json"), AllowDevelopment: true,
+	}); err == nil {
+		t.Error("accepted a mark that nobody knows")
+	}
 }
 
 func TestDevelopmentTrust(t *testing.T) {
@@ -561,6 +645,57 @@ func TestNodeFolderOfOthersIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "chmod") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// While a refresh waits for a slow registry, plugins start.
+func TestStartDoesNotWaitForARefresh(t *testing.T) {
+	r := registrytest.New(t)
+	r.Truth(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	slow := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		once.Do(func() { close(asked) })
+		<-release
+	})
+	server := httptest.NewServer(slow)
+	defer server.Close()
+	defer close(release)
+	dir := filepath.Join(t.TempDir(), "node")
+	at := func(cfg *client.Config) { cfg.Dir = dir }
+	first := node(t, r, r.Dir, at)
+	install(t, first, victim, "")
+	first.Close()
+
+	c := node(t, r, server.URL, at)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() { failed <- c.Refresh(ctx) }()
+	<-asked
+	open(t, c, victim, process)
+	open(t, node(t, r, server.URL, at), victim, process) // another process on the same folder
+	c.Status()
+	cancel()
+	wantRefusal(t, <-failed, registry.Unreachable, "")
+}
+
+// Bytes that a development node replaced do not pile up.
+func TestDevelopmentNodeSweepsItsStore(t *testing.T) {
+	r := registrytest.New(t)
+	r.Publish(t, registrytest.Plugin{ID: victim, Process: []byte("first")})
+	dir := filepath.Join(t.TempDir(), "node")
+	c := node(t, r, r.Dir, func(cfg *client.Config) { cfg.Dir = dir })
+	install(t, c, victim, "")
+	r.Publish(t, registrytest.Plugin{ID: victim, Process: []byte("second")})
+	old := filepath.Join(dir, "store", "sha256", registry.Digest([]byte("first")))
+	past := r.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(old, past, past); err != nil {
+		t.Fatal(err)
+	}
+	install(t, c, victim, "")
+	if _, err := os.Stat(old); err == nil {
+		t.Error("the replaced bytes are still there")
+	}
+	open(t, c, victim, process)
 }
 
 // A FIFO or a link where a file should be must not hang or lead elsewhere.

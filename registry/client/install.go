@@ -63,14 +63,37 @@ func (c *Client) pinRelease(ctx context.Context, found *Verified) error {
 			}
 		}
 		lock.Put(entry)
-		c.sealed.keep(pinnedDigests(lock))
+		pinned := pinnedDigests(lock)
+		c.sealed.keep(pinned)
+		if c.development() {
+			c.sweep(pinned)
+		}
 		return nil
 	})
+}
+
+// sweepAfter keeps bytes that another process fetched and is about to pin.
+const sweepAfter = time.Hour
+
+// sweep removes bytes that nothing pins. Only development nodes do, where each build brings new ones; elsewhere the old
+// version stays for a rollback.
+func (c *Client) sweep(pinned map[string]bool) {
+	entries, err := os.ReadDir(c.path(filepath.Join("store", "sha256")))
+	if err != nil {
+		return // it is housekeeping; the next installation tries again
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && !pinned[e.Name()] && c.cfg.Now().Sub(info.ModTime()) > sweepAfter {
+			os.Remove(c.storePath(e.Name()))
+		}
+	}
 }
 
 func pinnedDigests(lock *registry.Lock) map[string]bool {
 	pinned := map[string]bool{}
 	for _, p := range lock.Plugins {
+		pinned[p.Descriptor] = true
 		for _, a := range p.Artifacts {
 			pinned[a.SHA256] = true
 		}
@@ -79,14 +102,13 @@ func pinnedDigests(lock *registry.Lock) map[string]bool {
 }
 
 func (c *Client) development() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.root != nil && c.root.development
+	root := c.trusted()
+	return root != nil && root.development
 }
 
 // changeLock rewrites plugins.lock under the node's lock.
 func (c *Client) changeLock(ctx context.Context, change func(*registry.Lock) error) error {
-	unlock, err := durable.Lock(ctx, c.path("lock"))
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
 	}

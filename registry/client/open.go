@@ -116,23 +116,19 @@ func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime 
 	}, nil
 }
 
-// checkTrust keeps a release build from starting what a development build installed in the same folder: Open refuses
-// such a chain, so a client that exists has passed. A node that pinned a digest and never fetched the root has nothing
-// installed that could be trusted.
+// checkTrust refuses to start anything on a node that has not verified its root: Open refuses a root that may not be
+// used, so a client that has one has passed.
 func (c *Client) checkTrust() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.root != nil {
+	if c.trusted() != nil {
 		return nil
 	}
-	root, err := c.openRoot()
+	root, err := c.openRoot() // another process may have fetched it
 	if err != nil {
 		return err
 	}
 	if root == nil {
 		return refusal(registry.RootMismatch, "this node has not verified its root of trust yet")
 	}
-	c.root = root
 	return nil
 }
 

@@ -40,47 +40,87 @@ func (c *Client) freshView(ctx context.Context) (*view, error) {
 	return c.refresh(ctx)
 }
 
+// maxRefresh bounds a whole refresh, in timeouts of one file: a slow registry must not keep a node busy for hours.
+const maxRefresh = 10
+
 func (c *Client) refresh(ctx context.Context) (*view, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	unlock, err := durable.Lock(ctx, c.path("lock"))
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, maxRefresh*c.cfg.Timeout)
+	defer cancel()
+	unlock, err := c.lock(ctx)
 	if err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
-	}
-	defer unlock()
-	if err := c.currentRoot(ctx); err != nil {
 		return nil, err
 	}
-	v, err := c.update(ctx)
+	defer unlock()
+	c.removeStages()
+	root, err := c.currentRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.update(ctx, root)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.writeSeen(seen{Refreshed: c.cfg.Now().UTC(), Expires: v.expires}); err != nil {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
+	c.mu.Lock()
 	c.view = v
+	c.mu.Unlock()
 	return v, nil
+}
+
+// lock takes this node's lock, which all processes on the same folder respect.
+func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
+	unlock, err = durable.Lock(ctx, c.path("lock"))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, &registry.Refusal{Reason: registry.Busy, Err: err}
+	case err != nil:
+		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
+	return unlock, nil
+}
+
+// removeStages clears what a process left that died during a refresh. Under the node's lock there is no other one.
+func (c *Client) removeStages() {
+	stale, _ := filepath.Glob(c.path("stage-*"))
+	for _, dir := range stale {
+		os.RemoveAll(dir)
+	}
 }
 
 // currentRoot loads the chain anew, because another process may have extended it, and fetches the pinned root if this
 // node has none yet.
-func (c *Client) currentRoot(ctx context.Context) error {
+func (c *Client) currentRoot(ctx context.Context) (*trustedRoot, error) {
 	root, err := c.openRoot()
+	if err == nil && root == nil {
+		root, err = c.fetchRoot(ctx)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if root == nil {
-		if root, err = c.fetchRoot(ctx); err != nil {
-			return err
-		}
-	}
+	c.trust(root)
+	return root, nil
+}
+
+func (c *Client) trust(root *trustedRoot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.root = root
-	return nil
+}
+
+// trusted returns the newest root, nil when none is known yet.
+func (c *Client) trusted() *trustedRoot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.root
 }
 
 // update lets go-tuf work on a copy of the node's metadata and then takes over, durably, what it accepted: also when
 // the refresh failed later on, since a newer timestamp that was seen must not be forgotten.
-func (c *Client) update(ctx context.Context) (*view, error) {
+func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 	stage, err := os.MkdirTemp(c.cfg.Dir, "stage-")
 	if err != nil {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
@@ -90,12 +130,12 @@ func (c *Client) update(ctx context.Context) (*view, error) {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
 	fetcher := &tufFetcher{ctx: ctx, client: c, roots: map[int64][]byte{}}
-	v, up, err := c.runUpdater(stage, fetcher)
-	if keepErr := c.keep(stage, fetcher); keepErr != nil {
+	v, up, err := c.runUpdater(stage, root, fetcher)
+	if keepErr := c.keep(stage, root, fetcher); keepErr != nil {
 		return nil, keepErr
 	}
 	if err != nil {
-		return nil, c.explain(ctx, err, fetcher)
+		return nil, c.explain(ctx, err, root, fetcher)
 	}
 	if err := c.takeRevocations(ctx, v, up); err != nil {
 		return nil, err
@@ -104,7 +144,7 @@ func (c *Client) update(ctx context.Context) (*view, error) {
 }
 
 // runUpdater makes one refresh with an Updater of its own: go-tuf's works once and is not safe for concurrent use.
-func (c *Client) runUpdater(stage string, f *tufFetcher) (v *view, up *updater.Updater, err error) {
+func (c *Client) runUpdater(stage string, root *trustedRoot, f *tufFetcher) (v *view, up *updater.Updater, err error) {
 	defer recoverTo(&err)
 	up, err = updater.New(&tufconfig.UpdaterConfig{
 		MaxRootRotations:      256,
@@ -114,7 +154,7 @@ func (c *Client) runUpdater(stage string, f *tufFetcher) (v *view, up *updater.U
 		SnapshotMaxLength:     tufrules.MaxSnapshot,
 		TargetsMaxLength:      tufrules.MaxTargets,
 		Fetcher:               f,
-		LocalTrustedRoot:      c.root.data,
+		LocalTrustedRoot:      root.data,
 		LocalMetadataDir:      stage,
 		LocalTargetsDir:       filepath.Join(stage, "targets"),
 		RemoteMetadataURL:     fetcherBase,
@@ -208,8 +248,8 @@ func copyMetadata(from, to string) error {
 }
 
 // keep makes durable what go-tuf accepted: roots first, because the rest hangs on them.
-func (c *Client) keep(stage string, f *tufFetcher) error {
-	if err := c.keepRoots(stage, f.roots); err != nil {
+func (c *Client) keep(stage string, root *trustedRoot, f *tufFetcher) error {
+	if err := c.keepRoots(stage, root, f.roots); err != nil {
 		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
 	entries, err := os.ReadDir(stage)
@@ -225,7 +265,7 @@ func (c *Client) keep(stage string, f *tufFetcher) error {
 }
 
 // keepRoots extends the chain up to the root that go-tuf arrived at.
-func (c *Client) keepRoots(stage string, fetched map[int64][]byte) error {
+func (c *Client) keepRoots(stage string, root *trustedRoot, fetched map[int64][]byte) error {
 	data, err := os.ReadFile(filepath.Join(stage, "root.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // go-tuf did not get as far as its own root
@@ -237,19 +277,20 @@ func (c *Client) keepRoots(stage string, fetched map[int64][]byte) error {
 	if err != nil {
 		return err
 	}
-	for v := c.root.meta.Signed.Version + 1; v <= m.Signed.Version; v++ {
+	for v := root.meta.Signed.Version + 1; v <= m.Signed.Version; v++ {
 		if err := durable.WriteFile(c.rootPath(v), fetched[v], 0o600); err != nil {
 			return err
 		}
 	}
-	if m.Signed.Version > c.root.meta.Signed.Version {
-		next, err := c.checkRoot(data)
-		if err != nil {
-			return err
-		}
-		next.anchor = c.root.anchor
-		c.root = next
+	if m.Signed.Version == root.meta.Signed.Version {
+		return nil
 	}
+	next, err := c.checkRoot(data)
+	if err != nil {
+		return err
+	}
+	next.anchor = root.anchor
+	c.trust(next)
 	return nil
 }
 
@@ -283,7 +324,7 @@ func keepFile(from, to string) error {
 }
 
 // explain turns what go-tuf said into a refusal.
-func (c *Client) explain(ctx context.Context, err error, f *tufFetcher) error {
+func (c *Client) explain(ctx context.Context, err error, root *trustedRoot, f *tufFetcher) error {
 	var r *registry.Refusal
 	var status *metadata.ErrDownloadHTTP
 	role, _ := splitName(f.last)
@@ -292,8 +333,8 @@ func (c *Client) explain(ctx context.Context, err error, f *tufFetcher) error {
 		return r
 	case errors.As(err, &status):
 		return refusal(registry.BadMetadata, "%s is missing", f.last)
-	case reason == registry.BadSignature && c.otherRoot(ctx):
-		return refusal(registry.RootMismatch, "it stands on another root of trust than the one this node pinned (SHA-256 %s)", c.root.anchor)
+	case reason == registry.BadSignature && c.otherRoot(ctx, root):
+		return refusal(registry.RootMismatch, "it stands on another root of trust than the one this node pinned (SHA-256 %s)", root.anchor)
 	case reason == registry.Expired:
 		return refusal(reason, "%s", text) // names the file itself
 	default:
@@ -325,10 +366,10 @@ func classify(role string, err error) (registry.Reason, string) {
 }
 
 // otherRoot reports whether the registry stands on another root than this node: the same version, other bytes.
-func (c *Client) otherRoot(ctx context.Context) bool {
-	name := fmt.Sprintf("metadata/%d.root.json", c.root.meta.Signed.Version)
+func (c *Client) otherRoot(ctx context.Context, root *trustedRoot) bool {
+	name := fmt.Sprintf("metadata/%d.root.json", root.meta.Signed.Version)
 	data, err := c.fetch(ctx, name, tufrules.MaxRoot)
-	return err == nil && registry.Digest(data) != registry.Digest(c.root.data)
+	return err == nil && registry.Digest(data) != registry.Digest(root.data)
 }
 
 // takeRevocations fetches the list that the security role vouches for and adds it to what this node knows.

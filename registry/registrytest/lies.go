@@ -376,6 +376,45 @@ func signWith[T metadata.Roles](t testing.TB, m *metadata.Metadata[T], key ed255
 	}
 }
 
+// RotateRoot replaces the root key, as the owners of a root do: the new root is signed by the old key and the new one.
+// change may alter it before it is signed.
+func (r *Registry) RotateRoot(t testing.TB, change func(*metadata.RootType)) {
+	t.Helper()
+	root := read(t, metadata.Root(), r.metadata("root.json"))
+	old := root.Signed.Roles[metadata.ROOT].KeyIDs[0]
+	_, next, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := metadata.KeyFromPublicKey(next.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root.Signed.Version++
+	if err := root.Signed.AddKey(key, metadata.ROOT); err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Signed.RevokeKey(old, metadata.ROOT); err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(&root.Signed)
+	}
+	root.ClearSignatures()
+	signWith(t, root, r.key(t, "root-1"))
+	signWith(t, root, next)
+	write(t, root, r.metadata(fmt.Sprintf("%d.root.json", root.Signed.Version)))
+	write(t, root, r.metadata("root.json"))
+	der, err := x509.MarshalPKCS8PrivateKey(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err := os.WriteFile(filepath.Join(r.Keys, "root-1.pem"), block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Unrevoke publishes an empty list of revocations, as a thief of the security key might.
 func (r *Registry) Unrevoke(t testing.TB) {
 	t.Helper()
