@@ -1,3 +1,5 @@
+//go:build unix
+
 package traffic
 
 import (
@@ -7,6 +9,9 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/decode"
@@ -158,14 +163,26 @@ func read(b *testing.B, data []byte, each func(*capture.Packet)) (packets uint64
 	}
 }
 
-// measure reports nanoseconds per packet, so that the stages can be compared.
+// measure reports the time and the processor time per packet, so that the stages can be compared. On a busy machine only
+// the processor time says something.
 func measure(b *testing.B, data []byte, run func() uint64) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	b.ResetTimer()
+	before := processorTime(b)
 	var packets uint64
 	for b.Loop() {
 		packets += run()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(packets), "ns/packet")
+	b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(packets), "cpu-ns/packet")
+}
+
+// processorTime is what this process has used.
+func processorTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
