@@ -84,7 +84,7 @@ func Lies() []Lie {
 func (r *Registry) ForeignNamespace(t testing.TB) string {
 	t.Helper()
 	const id = "acme/stolen"
-	data := encodeDescriptor(t, id)
+	data := encodeDescriptor(t, id, "1.0.0")
 	r.resign(t, "official", func(s *metadata.TargetsType) {
 		s.Targets[registry.TargetPath(id, "1.0.0")] = r.putTarget(t, registry.TargetPath(id, "1.0.0"), data)
 	})
@@ -258,7 +258,7 @@ func mixAndMatch(t testing.TB, r *Registry) {
 
 // signSwappedDescriptor is what a thief of the official key could do.
 func signSwappedDescriptor(t testing.TB, r *Registry) {
-	r.signAs(t, encodeDescriptor(t, Other))
+	r.signAs(t, encodeDescriptor(t, Other, "9.0.0"))
 }
 
 func signBrokenDescriptor(t testing.TB, r *Registry) {
@@ -271,8 +271,8 @@ func (r *Registry) signAs(t testing.TB, data []byte) {
 	r.resign(t, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(t, target, data) })
 }
 
-func encodeDescriptor(t testing.TB, id string) []byte {
-	data, err := Plugin{ID: id}.Submission(t).Descriptor.Encode()
+func encodeDescriptor(t testing.TB, id, version string) []byte {
+	data, err := Plugin{ID: id, Version: version}.Submission(t).Descriptor.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
