@@ -59,8 +59,9 @@ var errUnhealthy = errors.New("not everything works")
 // flags are the options of the program.
 type flags struct {
 	agent.Config
-	verbose  bool
-	lifeline int
+	verbose   bool
+	lifeline  int
+	tokenFile string
 }
 
 func command() *cobra.Command {
@@ -85,6 +86,7 @@ func command() *cobra.Command {
 	l := root.Flags()
 	l.StringVar(&f.Enrolment.Server, "server", "", "address of the server, for the first start")
 	l.StringVar(&f.Enrolment.Token, "token", "", "one-time enrolment token, for the first start")
+	l.StringVar(&f.tokenFile, "token-file", "", "file with the token instead, - for standard input: other users of a machine can read its command lines")
 	l.StringVar(&f.Enrolment.RootFile, "root", "", "root.json of the plugin registry, instead of the hash in the token")
 	l.StringVar(&f.Enrolment.Name, "name", "", "name of this machine on the server (default: the host name)")
 	l.StringVar(&f.StatusListen, "status-listen", "127.0.0.1:0", "loopback address of the local status page")
@@ -92,12 +94,15 @@ func command() *cobra.Command {
 	l.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	l.IntVar(&f.lifeline, "lifeline-fd", 0, "stop when this inherited pipe closes")
 	l.MarkHidden("lifeline-fd")
-	root.AddCommand(doctorCommand(&f))
+	root.AddCommand(doctorCommand(&f), statusCommand(&f))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
 
 func work(cmd *cobra.Command, f flags) error {
+	if err := f.readToken(cmd.InOrStdin()); err != nil {
+		return err
+	}
 	if f.Enrolment.Server != "" && f.Enrolment.Token == "" && !enrolled(f.Dir) {
 		return &agent.UsageError{Message: "--server needs --token: the server's page Agents makes one"}
 	}
@@ -115,6 +120,30 @@ func work(cmd *cobra.Command, f flags) error {
 		return err
 	}
 	return a.Run(ctx)
+}
+
+// readToken takes the token from where --token-file says.
+func (f *flags) readToken(stdin io.Reader) error {
+	if f.tokenFile == "" {
+		return nil
+	}
+	if f.Enrolment.Token != "" {
+		return &agent.UsageError{Message: "give --token or --token-file, not both"}
+	}
+	if f.tokenFile != "-" {
+		file, err := os.Open(f.tokenFile)
+		if err != nil {
+			return fmt.Errorf("read the token: %w", err)
+		}
+		defer file.Close()
+		stdin = file
+	}
+	text, err := io.ReadAll(io.LimitReader(stdin, 16<<10))
+	if err != nil {
+		return fmt.Errorf("read the token: %w", err)
+	}
+	f.Enrolment.Token = strings.TrimSpace(string(text))
+	return nil
 }
 
 func doctorCommand(f *flags) *cobra.Command {

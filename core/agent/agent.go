@@ -182,23 +182,26 @@ func (a *Agent) openHost() (err error) {
 func (a *Agent) wireServices() {
 	a.outbox = &outbox{spool: a.spool, server: a.server, log: a.log}
 	a.collect = collect.New(collect.Config{
-		Collectors: func() []collect.Collector { return as[collect.Collector](a.host.Collectors()) },
+		Collectors: func() []collect.Collector { return started[collect.Collector](a.host.Collectors()) },
 		Store:      a.outbox.samples,
 		Log:        a.log,
 	})
 	a.discover = discover.New(discover.Config{
-		Discoverers: func() []discover.Discoverer { return as[discover.Discoverer](a.host.Discoverers()) },
+		Discoverers: func() []discover.Discoverer { return started[discover.Discoverer](a.host.Discoverers()) },
 		Scope:       a.scope,
 		Store:       a.outbox.sightings,
 		Log:         a.log,
 	})
 }
 
-// as turns handles into the interface that a service declares.
-func as[I, T any](list []T) []I {
-	out := make([]I, len(list))
-	for i, v := range list {
-		out[i] = any(v).(I)
+// started returns the instances that were ready at least once, as the interface that a service declares: the first
+// round of a new one then comes when it can answer.
+func started[I any, T interface{ Generation() uint64 }](list []T) []I {
+	var out []I
+	for _, v := range list {
+		if v.Generation() > 0 {
+			out = append(out, any(v).(I))
+		}
 	}
 	return out
 }
@@ -217,9 +220,7 @@ func (a *Agent) scope(instance string) (sdk.Scope, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.Close()
 	fmt.Fprintf(a.cfg.Out, "Agent %s reports to %s. Local status: http://%s/\n", a.id.Name, a.id.Server, a.page.Addr())
-	if err := a.plugins.resume(ctx); err != nil {
-		return err
-	}
+	a.plugins.resume(ctx)
 	sendCtx, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	var sending, working sync.WaitGroup

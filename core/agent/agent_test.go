@@ -321,6 +321,37 @@ func TestWhatTheRegistryRefuses(t *testing.T) {
 	}
 }
 
+// An upgrade that cannot be had now leaves what runs alone, and happens when it can.
+func TestAnUpgradeThatHasToWait(t *testing.T) {
+	s := newSite(t)
+	s.publish()
+	s.assign(collector())
+	a := s.start(t.TempDir(), nil)
+	s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
+	before := a.Status().Plugins[0]
+
+	s.publishAs("2.0.0")
+	s.change(func() { s.noRegistry = true })
+	two := collector()
+	two.Version = "2.0.0"
+	s.assign(two)
+	s.until("a word about it", func() bool { return s.status.ConfigVersion == 2 && len(s.status.Waiting) == 1 })
+	s.mu.Lock()
+	contains(t, s.status.Waiting[0], "collector-1 goes on with its old settings", "picket/collector", "unreachable")
+	s.mu.Unlock()
+	if now := a.Status().Plugins[0]; now.State != pluginhost.Ready || now.PID != before.PID || now.Version != "1.0.0" {
+		t.Errorf("meanwhile: %+v", now)
+	}
+	if err := a.host.Restart(t.Context(), "collector-1"); err != nil {
+		t.Errorf("the old version cannot be restarted: %v", err)
+	}
+	s.change(func() { s.noRegistry = false })
+	a.plugins.signal()
+	s.until("the upgrade", func() bool {
+		return s.plugin().Version == "2.0.0" && s.plugin().State == pluginhost.Ready && len(s.status.Waiting) == 0
+	})
+}
+
 // A byte that is flipped in what is installed is found at the next start, and the plugin runs again when it is back.
 func TestAFlippedByteOnDisk(t *testing.T) {
 	s := newSite(t)
@@ -524,7 +555,7 @@ func TestLocalPage(t *testing.T) {
 		t.Errorf("a foreign name was answered with %d", code)
 	}
 	// And over its real address, which the folder names.
-	address, err := os.ReadFile(filepath.Join(a.cfg.Dir, addressFile))
+	address, err := os.ReadFile(filepath.Join(a.cfg.Dir, AddressFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 //go:embed status.html
 var statusPage string
 
-// addressFile says where the page of a running agent is, for `picket-agent status`.
-const addressFile = "status-address"
+// AddressFile names the file in the data folder that says where the page of a running agent is.
+const AddressFile = "status-address"
 
 // listen opens the local page. It must be on loopback: the page has no password.
 func listen(address string) (net.Listener, error) {
@@ -81,7 +81,7 @@ func guardLocal(next http.Handler) http.Handler {
 // serveLocal serves the page until ctx ends.
 func (a *Agent) serveLocal(ctx context.Context, l net.Listener) {
 	srv := &http.Server{Handler: a.localPage(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
-	path := filepath.Join(a.cfg.Dir, addressFile)
+	path := filepath.Join(a.cfg.Dir, AddressFile)
 	if err := os.WriteFile(path, []byte("http://"+l.Addr().String()+"\n"), 0o600); err != nil {
 		a.log.Warn("cannot note where the local page is", "problem", err)
 	}

@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -41,36 +43,40 @@ type plugins struct {
 	log      *slog.Logger
 	wake     chan struct{} // something has to be installed
 
+	working sync.Mutex // held while what is wanted is installed and applied, so that nothing is applied half installed
+
 	mu      sync.Mutex // guards all below
 	want    desired
-	missing map[string]error // by plugin: why it is not installed as wanted
+	applied map[string]pluginhost.Assignment // by instance: what the host was given
+	blocked map[string]error                 // by plugin: why it is not here as wanted
+	held    map[string]string                // by instance: what it waits for while it runs as before
 }
 
 func newPlugins(dir string, r Registry, log *slog.Logger) *plugins {
-	return &plugins{registry: r, dir: dir, log: log, wake: make(chan struct{}, 1), want: desired{Version: -1}, missing: map[string]error{}}
+	return &plugins{registry: r, dir: dir, log: log, wake: make(chan struct{}, 1), want: desired{Version: -1}}
 }
 
 func (p *plugins) path() string { return filepath.Join(p.dir, "assignments.json") }
 
 // resume starts what ran before, without asking anybody.
-func (p *plugins) resume(ctx context.Context) error {
+func (p *plugins) resume(ctx context.Context) {
 	var d desired
 	err := loadJSON(p.path(), &d)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return
 	}
 	if err == nil {
-		err = p.host.Apply(ctx, d.Assignments)
+		p.mu.Lock()
+		p.want = d
+		p.mu.Unlock()
+		err = p.apply(ctx)
 	}
 	if err != nil { // the server still has it
 		p.log.Warn("the kept configuration cannot be used; waiting for the server's", "problem", err)
-		return nil
+		p.mu.Lock()
+		p.want = desired{Version: -1}
+		p.mu.Unlock()
 	}
-	p.mu.Lock()
-	p.want = d
-	p.mu.Unlock()
-	p.signal()
-	return nil
 }
 
 // set makes d what should run.
@@ -78,15 +84,61 @@ func (p *plugins) set(ctx context.Context, d desired) error {
 	if err := saveJSON(p.path(), d); err != nil {
 		return err
 	}
+	p.working.Lock()
+	defer p.working.Unlock()
 	p.mu.Lock()
 	p.want = d
 	p.mu.Unlock()
-	p.install(ctx) // before Apply, so that a first start does not begin with a refusal
-	if err := p.host.Apply(ctx, d.Assignments); err != nil {
+	blocked, err := p.reconcile(ctx)
+	if blocked > 0 {
+		p.signal() // run tries again, soon and then ever more rarely
+	}
+	return err
+}
+
+// reconcile installs what is wanted, applies it, and returns how many plugins could not be had. It runs under working.
+func (p *plugins) reconcile(ctx context.Context) (blocked int, err error) {
+	blocked = p.install(ctx)
+	return blocked, p.apply(ctx)
+}
+
+// apply hands the host what should run. An instance whose new settings need something that cannot be had now (a version
+// that is not installed, grants that cannot be recorded) goes on as before instead of stopping.
+func (p *plugins) apply(ctx context.Context) error {
+	p.mu.Lock()
+	list := slices.Clone(p.want.Assignments)
+	held, applied := map[string]string{}, map[string]pluginhost.Assignment{}
+	for i, a := range list {
+		before, ran := p.applied[a.Instance]
+		if why := p.blocked[a.Plugin]; why != nil && ran && before.Plugin == a.Plugin {
+			list[i] = before
+			list[i].Interval = a.Interval
+			held[a.Instance] = fmt.Sprintf("%s goes on with its old settings: %s", a.Instance, why)
+		}
+		applied[a.Instance] = list[i]
+	}
+	oldHeld, oldApplied := p.held, p.applied
+	p.held, p.applied = held, applied // before Apply, because the host asks OpenVerified from then on
+	p.mu.Unlock()
+	if err := p.host.Apply(ctx, list); err != nil {
+		p.mu.Lock()
+		p.held, p.applied = oldHeld, oldApplied
+		p.mu.Unlock()
 		return err
 	}
-	p.host.Recheck() // what was refused for lack of its plugin
+	p.host.Recheck() // what was refused may be installed now, what runs may be revoked
 	return nil
+}
+
+// waiting says what could not be applied yet, ordered by instance.
+func (p *plugins) waiting() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []string{}
+	for _, instance := range slices.Sorted(maps.Keys(p.held)) {
+		out = append(out, p.held[instance])
+	}
+	return out
 }
 
 // version is that of the configuration in use, -1 when there is none.
@@ -108,6 +160,7 @@ func (p *plugins) signal() {
 func (p *plugins) run(ctx context.Context) {
 	wait := patience{base: 2 * time.Second, most: 5 * time.Minute}
 	next := time.Duration(0)
+	problem := ""
 	for {
 		select {
 		case <-p.wake:
@@ -119,33 +172,43 @@ func (p *plugins) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if text := fmt.Sprint(err); err != nil && text != problem {
 			p.log.Warn("the registry could not be refreshed; what is installed keeps running", "problem", err)
+			problem = text
+		} else if err == nil {
+			problem = ""
 		}
-		if missing := p.install(ctx); missing == 0 && err == nil {
+		p.working.Lock()
+		blocked, applyErr := p.reconcile(ctx)
+		p.working.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		if applyErr != nil {
+			p.log.Error("the configuration cannot be applied", "problem", applyErr)
+		}
+		if blocked == 0 && err == nil {
 			wait.reset()
 			next = jittered(refreshEvery)
 		} else {
 			next = wait.after(err)
 		}
-		p.host.Recheck()
 	}
 }
 
 // refreshEvery bounds how late a revocation arrives while the registry can be reached.
 const refreshEvery = 10 * time.Minute
 
-// install brings every wanted plugin onto this machine and returns how many are missing. Plugins that are there need
-// no network.
-func (p *plugins) install(ctx context.Context) (missing int) {
+// install brings every wanted plugin onto this machine, records what was granted to it, and returns how many plugins
+// are blocked. What is there already needs no network.
+func (p *plugins) install(ctx context.Context) (blocked int) {
 	p.mu.Lock()
-	list := slices.Clone(p.want.Assignments)
+	list, before := slices.Clone(p.want.Assignments), p.blocked
 	p.mu.Unlock()
 	found := map[string]error{}
 	for _, a := range list {
 		if err := p.installOne(ctx, a); err != nil {
 			found[a.Plugin] = err
-			p.log.Warn("plugin cannot be installed", "plugin", a.Plugin, "version", a.Version, "problem", err)
 		}
 	}
 	for id, grants := range grantsByPlugin(list) {
@@ -153,12 +216,16 @@ func (p *plugins) install(ctx context.Context) (missing int) {
 			continue
 		}
 		if err := p.registry.RecordGrants(ctx, id, grants); err != nil {
-			found[id] = err
-			p.log.Warn("new grants cannot be accepted now", "plugin", id, "problem", err)
+			found[id] = fmt.Errorf("its new grants cannot be recorded: %w", err)
+		}
+	}
+	for id, err := range found {
+		if before[id] == nil || before[id].Error() != err.Error() {
+			p.log.Warn("plugin is not here as wanted", "plugin", id, "problem", err)
 		}
 	}
 	p.mu.Lock()
-	p.missing = found
+	p.blocked = found
 	p.mu.Unlock()
 	return len(found)
 }
@@ -184,27 +251,23 @@ func grantsByPlugin(list []pluginhost.Assignment) map[string][]sdk.Permission {
 	return out
 }
 
-// OpenVerified implements pluginhost.Verifier: the registry's answer, except that a plugin whose installation failed
-// is refused with the reason of that.
+// OpenVerified implements pluginhost.Verifier: the registry's answer, except that a plugin that is not here as wanted
+// is refused with the reason of that, unless it goes on as before.
 func (p *plugins) OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error) {
 	p.mu.Lock()
-	missing := p.missing[id]
+	why := p.blocked[id]
+	for instance := range p.held {
+		if p.applied[instance].Plugin == id {
+			why = nil
+		}
+	}
 	p.mu.Unlock()
+	if why == nil {
+		return p.registry.OpenVerified(ctx, id, runtime)
+	}
 	var no *registry.Refusal
-	if errors.As(missing, &no) && no.Reason != registry.Unreachable && no.Reason != registry.Expired {
-		return nil, no.For(id, "") // the registry says no; an old version must not run in place of the wanted one
+	if !errors.As(why, &no) {
+		no = &registry.Refusal{Reason: registry.NotInstalled, Err: why}
 	}
-	art, err := p.registry.OpenVerified(ctx, id, runtime)
-	if err != nil && missing != nil && errors.As(err, &no) && no.Reason == registry.NotInstalled {
-		return nil, refusalOf(missing).For(id, "")
-	}
-	return art, err
-}
-
-func refusalOf(err error) *registry.Refusal {
-	var no *registry.Refusal
-	if errors.As(err, &no) {
-		return no
-	}
-	return &registry.Refusal{Reason: registry.NotInstalled, Err: err}
+	return nil, no.For(id, "")
 }

@@ -3,7 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -19,13 +19,13 @@ const (
 	pollSlack    = 15 * time.Second
 )
 
-// poll asks again and again, with growing patience when it fails. once reports how to go on: nil asks again at once.
-func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx context.Context) error) {
+// poll asks again and again, with growing patience when it fails. once says whether there was something new.
+func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx context.Context) (news bool, err error)) {
 	wait := patience{base: time.Second, most: time.Minute}
-	problem := ""
-	for ctx.Err() == nil {
+	problem, quick := "", 0
+	for {
 		began := time.Now()
-		err := once(ctx)
+		news, err := once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -33,22 +33,25 @@ func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx cont
 		if err != nil {
 			text = reach(err).Error()
 		}
-		if text != problem && err != nil {
+		switch {
+		case text != problem && err != nil:
 			log.Warn("cannot fetch "+what, "problem", text)
-		} else if text != problem {
+		case text != problem:
 			log.Info("fetching " + what + " again")
 		}
 		problem = text
+
 		pause := rand.N(200 * time.Millisecond)
-		switch {
-		case err != nil:
+		if err != nil {
 			pause = wait.after(err)
-		case time.Since(began) < time.Second:
-			// A server that does not hold polls, or keeps finding news, must not be asked in a tight loop.
+		} else {
 			wait.reset()
+		}
+		// A server that does not hold polls, or finds news without end, is not asked in a tight loop.
+		if time.Since(began) > time.Second {
+			quick = 0
+		} else if quick++; err == nil && (!news || quick > mostQuick) {
 			pause += time.Second
-		default:
-			wait.reset()
 		}
 		if !sleep(ctx, pause) {
 			return
@@ -56,8 +59,11 @@ func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx cont
 	}
 }
 
+// mostQuick is how many polls in a row may bring something new at once before the agent slows down.
+const mostQuick = 5
+
 // pollConfig asks what to run and applies it.
-func (a *Agent) pollConfig(ctx context.Context) error {
+func (a *Agent) pollConfig(ctx context.Context) (news bool, err error) {
 	query := url.Values{"wait": {configWait.String()}}
 	if v := a.plugins.version(); v >= 0 {
 		query.Set("have", strconv.FormatInt(v, 10))
@@ -66,21 +72,21 @@ func (a *Agent) pollConfig(ctx context.Context) error {
 	callCtx, cancel := context.WithTimeout(ctx, configWait+pollSlack)
 	defer cancel()
 	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/config", query, nil, &d); err != nil {
-		return err
+		return false, err
 	}
 	if d.Version < 0 || d.Version == a.plugins.version() {
-		return nil // nothing new
+		return false, nil
 	}
 	a.log.Info("new configuration", "version", d.Version, "instances", len(d.Assignments))
 	if err := a.plugins.set(ctx, d); err != nil {
-		return errors.Join(errors.New("the configuration cannot be applied"), err)
+		return false, fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
 	a.reportSoon()
-	return nil
+	return true, nil
 }
 
 // pollCommands fetches orders and carries them out.
-func (a *Agent) pollCommands(ctx context.Context) error {
+func (a *Agent) pollCommands(ctx context.Context) (news bool, err error) {
 	var reply struct {
 		Commands []json.RawMessage `json:"commands"`
 	}
@@ -88,12 +94,12 @@ func (a *Agent) pollCommands(ctx context.Context) error {
 	defer cancel()
 	query := url.Values{"wait": {commandsWait.String()}}
 	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/commands", query, nil, &reply); err != nil {
-		return err
+		return false, err
 	}
 	for _, raw := range reply.Commands {
 		a.orders.take(ctx, raw)
 	}
-	return nil
+	return len(reply.Commands) > 0, nil
 }
 
 // jittered spreads d over 90 to 110 per cent.

@@ -29,6 +29,7 @@ type Status struct {
 	Registry        RegistryState       `json:"registry"`
 	Ceiling         string              `json:"ceiling"` // the file that limits what may run here
 	CeilingRefusals []string            `json:"ceiling_refusals"`
+	Waiting         []string            `json:"waiting"` // settings that cannot be applied yet, and why
 	Collections     []collect.Stat      `json:"collections"`
 	Discoveries     []schedule.Stat     `json:"discoveries"`
 }
@@ -57,7 +58,7 @@ func (a *Agent) Status() Status {
 		Collections:   a.collect.Stats(),
 		Discoveries:   a.discover.Stats(),
 	}
-	st.CeilingRefusals = []string{}
+	st.CeilingRefusals, st.Waiting = []string{}, a.plugins.waiting()
 	for _, p := range st.Plugins {
 		if p.Refusal == registry.BeyondCeiling {
 			st.CeilingRefusals = append(st.CeilingRefusals, p.Reason)

@@ -120,6 +120,7 @@ type site struct {
 	skew        time.Duration
 	down        bool // answers 503 with Retry-After
 	away        bool // breaks every connection
+	noRegistry  bool // breaks connections to the registry alone
 	refuse      int  // status for telemetry
 	key         ed25519.PublicKey
 	nonces      map[string]bool
@@ -156,15 +157,17 @@ func newSite(t *testing.T) *site {
 }
 
 // publish puts the test binary into the registry.
-func (s *site) publish(perms ...sdk.Permission) {
+func (s *site) publish(perms ...sdk.Permission) { s.publishAs("1.0.0", perms...) }
+
+func (s *site) publishAs(version string, perms ...sdk.Permission) {
 	s.t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.registry.Publish(s.t,
-		registrytest.Plugin{ID: "picket/collector", Kind: sdk.KindCollector, Process: self, Permissions: perms},
-		registrytest.Plugin{ID: "picket/discovery", Kind: sdk.KindDiscovery, Process: self})
+		registrytest.Plugin{ID: "picket/collector", Version: version, Kind: sdk.KindCollector, Process: self, Permissions: perms},
+		registrytest.Plugin{ID: "picket/discovery", Version: version, Kind: sdk.KindDiscovery, Process: self})
 }
 
 func (s *site) token() string {
@@ -191,7 +194,7 @@ func (s *site) handler() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		down, away, now := s.down, s.away, s.now()
+		down, away, now := s.down, s.away || s.noRegistry && strings.HasPrefix(r.URL.Path, "/registry/"), s.now()
 		s.mu.Unlock()
 		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 		switch {

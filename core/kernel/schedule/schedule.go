@@ -1,6 +1,7 @@
 // Package schedule runs jobs again and again, each at its own interval and on its own goroutine. The list of jobs may
 // change at any time. A job never overlaps with itself: a round that is due while the one before still runs is skipped
-// and counted.
+// and counted. After a failure of class Temporary (a plugin that is just starting, a device that is busy) a job does
+// not wait for its next turn: it is tried again soon, and then ever more rarely.
 package schedule
 
 import (
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // Job is something that recurs.
@@ -142,6 +145,8 @@ type lane struct {
 	mu   sync.Mutex // guards job and stat
 	job  Job
 	stat Stat
+
+	temporary int // failures of that class in a row; only run touches it
 }
 
 func (l *lane) run(ctx context.Context, first time.Duration) {
@@ -151,8 +156,8 @@ func (l *lane) run(ctx context.Context, first time.Duration) {
 	for {
 		select {
 		case <-timer.C:
-			l.round(ctx, due)
-			due = l.next(due, time.Now())
+			err := l.round(ctx, due)
+			due = l.again(err, l.next(due, time.Now()), time.Now())
 		case answer := <-l.asked:
 			answer <- l.round(ctx, time.Now())
 		case <-l.changed:
@@ -162,6 +167,23 @@ func (l *lane) run(ctx context.Context, first time.Duration) {
 		}
 		timer.Reset(time.Until(due))
 	}
+}
+
+// retryFirst is how soon a round that failed for the moment is tried again; it doubles.
+const retryFirst = time.Second
+
+// again brings the next round forward when this one failed for the moment only.
+func (l *lane) again(err error, due, now time.Time) time.Time {
+	if err == nil || sdk.ClassOf(err) != sdk.Temporary {
+		l.temporary = 0
+		return due
+	}
+	retry := now.Add(retryFirst << min(l.temporary, 20))
+	l.temporary++
+	if retry.Before(due) {
+		return retry
+	}
+	return due
 }
 
 // next returns the first due time after now and counts those that have passed.

@@ -3,10 +3,13 @@ package schedule
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // world is a list of jobs that a test changes while a Set runs it.
@@ -84,6 +87,34 @@ func TestARoundIsSkippedWhileTheOneBeforeRuns(t *testing.T) {
 		st := s.Stats()[0]
 		if st.Rounds != 3 || st.Skipped != 6 || st.Failed != 3 || st.Error != "too much" {
 			t.Errorf("got %+v, want 3 rounds, 6 skipped, 3 failed", st)
+		}
+	})
+}
+
+func TestATemporaryFailureIsTriedAgainSoon(t *testing.T) {
+	var w world
+	running(t, &w, func(t *testing.T, s *Set) {
+		rounds := 0
+		w.set(Job{Name: "starting", Every: 5 * time.Minute, Run: func(context.Context, time.Time) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.began["starting"] = append(w.began["starting"], time.Since(w.start))
+			if rounds++; rounds <= 4 {
+				return sdk.Errorf(sdk.Temporary, "is starting")
+			}
+			return nil
+		}}, w.job("broken", 5*time.Minute, 0, sdk.Errorf(sdk.Downstream, "refused")))
+		time.Sleep(time.Minute)
+		var waits []time.Duration
+		times := w.times("starting")
+		for i := 1; i < len(times); i++ {
+			waits = append(waits, times[i]-times[i-1])
+		}
+		if want := []time.Duration{1e9, 2e9, 4e9, 8e9}; !slices.Equal(waits, want) {
+			t.Errorf("waits %v, want %v", waits, want)
+		}
+		if n := len(w.times("broken")); n != 1 {
+			t.Errorf("a failure of another class was tried %d times", n)
 		}
 	})
 }
