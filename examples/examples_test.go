@@ -24,7 +24,7 @@ func outside(t *testing.T, dir string, extra ...string) []string {
 	return append(env, extra...)
 }
 
-// picketCommand returns bin/picket, or builds it.
+// picketCommand returns bin/picket, which has its helpers beside it, or builds them all.
 func picketCommand(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{os.Getenv("PICKET_BIN"), filepath.Join("..", "bin", "picket")} {
@@ -34,8 +34,9 @@ func picketCommand(t *testing.T) string {
 		}
 	}
 	picket := filepath.Join(t.TempDir(), "picket")
-	for _, program := range []string{"picket", "picket-wasm"} {
+	for _, program := range []string{"picket", "picket-launch", "picket-wasm"} {
 		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(filepath.Dir(picket), program), "../cmd/"+program)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", program, err, out)
 		}
