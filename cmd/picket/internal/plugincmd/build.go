@@ -233,7 +233,8 @@ func (b *builder) compileAll(ctx context.Context, targets []*target) error {
 // compile runs the Go compiler. The output stays where it is from one build to the next, so that the linker is left
 // out when nothing changed.
 func (b *builder) compile(ctx context.Context, t *target) error {
-	begin, before := time.Now(), modified(t.path)
+	begin := time.Now()
+	before, _, _ := hashFile(t.path) // "" when there is none yet
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.path}
 	if t.Runtime == registry.RuntimeWASM {
 		args = append(args, "-buildmode=c-shared")
@@ -248,20 +249,11 @@ func (b *builder) compile(ctx context.Context, t *target) error {
 	if t.SHA256, t.Size, err = hashFile(t.path); err != nil {
 		return err
 	}
-	if modified(t.path).Equal(before) {
-		return nil // the compiler left it as it was
+	if t.SHA256 == before {
+		return nil // nothing to report
 	}
 	b.report(t.plugin.manifest.ID, t.Runtime+" "+t.OS+"/"+t.Arch, t.Size, time.Since(begin))
 	return nil
-}
-
-// modified is when a file was last written, zero when there is none.
-func modified(path string) time.Time {
-	info, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
 }
 
 func hashFile(path string) (digest string, size int64, err error) {
