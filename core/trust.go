@@ -36,7 +36,7 @@ func (c *Core) findRegistry(ctx context.Context) (source, error) {
 	own := c.folder.path("registry")
 	switch {
 	case config.IsRelease():
-		if err := refuseDevelopment(own); err != nil {
+		if err := errors.Join(refuseDevelopment(own), refuseDevelopment(beside)); err != nil {
 			return source{}, err
 		}
 		if config.RootSHA256 == "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core"
+	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/web"
 )
@@ -140,7 +141,11 @@ func tokenCommand() *cobra.Command {
 				return err
 			}
 			override(cmd, "data", &settings.Data, dir)
-			secret, err := core.CreateToken(cmd.Context(), settings, strings.ToUpper(role), name)
+			// cobra checks required flags only after it has decided that the call was right.
+			if role = strings.ToUpper(role); !auth.ValidRole(role) {
+				return &usageError{fmt.Errorf("--role must be ADM, IT, SUP or PUB")}
+			}
+			secret, err := core.CreateToken(cmd.Context(), settings, role, name)
 			if err != nil {
 				return err
 			}
@@ -151,7 +156,6 @@ func tokenCommand() *cobra.Command {
 	create.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
 	create.Flags().StringVar(&role, "role", "", "what the token may do: ADM, IT, SUP or PUB")
 	create.Flags().StringVar(&name, "name", "made by picketd", "what the token is for")
-	_ = create.MarkFlagRequired("role") // it fails only for a flag that does not exist
 	token.AddCommand(create)
 	return token
 }

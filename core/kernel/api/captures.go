@@ -85,8 +85,6 @@ func (s *Server) documentUpload(tags []string) {
 }
 
 func (s *Server) upload(c *gin.Context) {
-	// The server's general deadlines are for small requests; an upload may take long as long as it moves.
-	c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
 	name, file, err := uploadedFile(c.Request)
 	if err != nil {
 		s.refuse(c, http.StatusUnprocessableEntity, err.Error())
@@ -126,16 +124,4 @@ func uploadedFile(r *http.Request) (string, io.Reader, error) {
 		}
 	}
 	return "", nil, errors.New("the form has no field named file")
-}
-
-// patientBody moves the deadline along with every read.
-type patientBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-func (b *patientBody) Read(p []byte) (int, error) {
-	// A writer without deadlines, as in a test, has none that could end the upload.
-	_ = b.control.SetReadDeadline(time.Now().Add(uploadSilence))
-	return b.ReadCloser.Read(p)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -41,7 +42,9 @@ func secure(c *gin.Context) {
 
 // bounded refuses bodies over the limit before anybody reads them. An upload of a capture is bounded by its service.
 func bounded(c *gin.Context) {
-	if c.FullPath() != capturesPath {
+	if c.FullPath() == capturesPath {
+		c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
+	} else {
 		limit := int64(maxBody)
 		if access[c.Request.Method+" "+c.FullPath()].agent {
 			limit = maxAgentBody
@@ -49,6 +52,18 @@ func bounded(c *gin.Context) {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, limit)
 	}
 	c.Next()
+}
+
+// patientBody moves the server's deadline along with every read: an upload may take long as long as it moves.
+type patientBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	// A writer without deadlines, as in a test, has none that could end the upload.
+	_ = b.control.SetReadDeadline(time.Now().Add(uploadSilence))
+	return b.ReadCloser.Read(p)
 }
 
 // readBody takes the whole body and puts it back for the handler.

@@ -6,12 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 )
+
+// roles are those of the server; it has the last word.
+var roles = []string{"ADM", "IT", "SUP", "PUB"}
+
+// usageError is a wrong call: the program ends with code 2.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+func (e usageError) ExitCode() int { return 2 }
 
 // New returns the command.
 func New() *cobra.Command {
@@ -29,10 +39,13 @@ func create() *cobra.Command {
 			"runs as and root may use. With the server stopped, use `picketd token create`.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if role = strings.ToUpper(role); !slices.Contains(roles, role) {
+				return usageError("--role must be one of " + strings.Join(roles, ", "))
+			}
 			if name == "" {
 				name = "made by " + whoami()
 			}
-			token, err := adminsock.CreateToken(cmd.Context(), dir, adminsock.TokenRequest{Role: strings.ToUpper(role), Name: name})
+			token, err := adminsock.CreateToken(cmd.Context(), dir, adminsock.TokenRequest{Role: role, Name: name})
 			if errors.Is(err, adminsock.ErrNotRunning) {
 				return fmt.Errorf("%w; start it, or use `picketd token create --data %s --role %s` while it is stopped", err, dir, role)
 			}
@@ -46,7 +59,6 @@ func create() *cobra.Command {
 	cmd.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
 	cmd.Flags().StringVar(&role, "role", "", "what the token may do: ADM, IT, SUP or PUB")
 	cmd.Flags().StringVar(&name, "name", "", "what the token is for")
-	_ = cmd.MarkFlagRequired("role") // it fails only for a flag that does not exist
 	return cmd
 }
 
