@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/picketwatch/picket/sdk/config"
 	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
@@ -20,4 +22,15 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	sdktest.Run(t, Plugin(), sdktest.Options{Config: config})
+}
+
+// The table in the README is made from the tags of Config, and stays so.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table := config.Table(&Config{}); !strings.Contains(string(readme), table) {
+		t.Errorf("README.md lacks the table\n%s", table)
+	}
 }

@@ -77,6 +77,7 @@ func (c *Collector) Stop(ctx context.Context) error { return c.readings.wait(ctx
 // Collect reads all sections at once and hands over what came in time. Its error names the sections that did not;
 // the samples of the others have been emitted by then.
 func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.SampleSink) error {
+	asked := ctx
 	ctx, cancel := context.WithTimeout(c.machine(ctx), c.timeout())
 	defer cancel()
 
@@ -98,6 +99,9 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 		if err := out.emit(sink); err != nil {
 			return err
 		}
+	}
+	if err := asked.Err(); err != nil { // nobody waits any more, which is no section's fault
+		return err
 	}
 	return errors.Join(failed...)
 }

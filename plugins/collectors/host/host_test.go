@@ -268,6 +268,15 @@ func TestSinkErrorEndsTheCollection(t *testing.T) {
 	}
 }
 
+func TestCancelledCollection(t *testing.T) {
+	c, _ := machine(t, "plain", `{}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Collect(ctx, sdk.CollectRequest{}, recorder{}); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), ":") {
+		t.Errorf("error %v", err)
+	}
+}
+
 type refuse struct{ err error }
 
 func (r refuse) Sample(sdk.Sample) error { return r.err }
