@@ -202,7 +202,7 @@ func enrolled(dir string) bool {
 // defaultData is the system's folder for root and one of the user's otherwise.
 func defaultData() string {
 	if os.Geteuid() == 0 {
-		return "/var/lib/picket/agent"
+		return "/var/lib/picket-agent"
 	}
 	if state := os.Getenv("XDG_STATE_HOME"); state != "" {
 		return filepath.Join(state, "picket-agent")
