@@ -8,6 +8,7 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -74,8 +75,10 @@ func Analyze(ctx context.Context, r io.Reader, opts Options, emit func([]sdk.Flo
 		a.opts.ProgressEvery = 10_000
 	}
 	err = a.read()
-	// Whatever stopped the reading, what was seen until then is worth its flows, except when nobody takes them.
-	if a.emitFailed || ctx.Err() != nil {
+	// Whatever stopped the reading, what was seen until then is worth its flows, except when nobody takes them or a bug
+	// left the table in a state that nobody knows.
+	var bug *PanicError
+	if a.emitFailed || ctx.Err() != nil || errors.As(err, &bug) {
 		return a.finish(), err
 	}
 	if closing := a.table.Close(); closing != nil {

@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+const scan = "../../../plugins/detectors/portscan/testdata/syn-scan/input.pcap"
+
+type message struct {
+	kind byte
+	body []byte
+}
+
+// work runs the worker on a file and takes its messages apart.
+func work(t *testing.T, path string) ([]message, error) {
+	t.Helper()
+	in, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var out bytes.Buffer
+	err = Run(context.Background(), in, &out)
+	var list []message
+	for b := out.Bytes(); len(b) > 0; {
+		n := binary.LittleEndian.Uint32(b)
+		list = append(list, message{b[4], b[5 : 5+n]})
+		b = b[5+n:]
+	}
+	return list, err
+}
+
+func write(t *testing.T, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "capture")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func sample(t *testing.T) []byte {
+	t.Helper()
+	data, err := os.ReadFile(scan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// last decodes the final message, which must be the only one of its kind.
+func last(t *testing.T, list []message, kind byte, into any) {
+	t.Helper()
+	if len(list) == 0 || list[len(list)-1].kind != kind {
+		t.Fatalf("%d messages, the last is not of kind %d", len(list), kind)
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(list), func(m message) bool { return m.kind < KindDone })); n != 1 {
+		t.Errorf("%d final messages", n)
+	}
+	if err := json.Unmarshal(list[len(list)-1].body, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCaptureIsDone(t *testing.T) {
+	list, err := work(t, scan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done Done
+	last(t, list, KindDone, &done)
+	flows := 0
+	for _, m := range list {
+		if m.kind == KindFrame {
+			rows, err := records.DecodeFlows(m.body, nil)
+			if err != nil || len(rows) > records.BatchProcess {
+				t.Fatalf("%d rows, error %v", len(rows), err)
+			}
+			flows += len(rows)
+		}
+	}
+	if flows == 0 || uint64(flows) != done.Flows || done.Truncated || done.First == nil || done.Undecoded != 0 || !slices.Equal(done.LinkTypes, []int{1}) {
+		t.Errorf("%d flows: %+v", flows, done)
+	}
+}
+
+func TestTruncatedCaptureIsDoneAsFarAsItGoes(t *testing.T) {
+	list, err := work(t, write(t, sample(t)[:3000]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done Done
+	last(t, list, KindDone, &done)
+	if !done.Truncated || done.Damage == "" || done.Flows == 0 {
+		t.Errorf("%+v", done)
+	}
+}
+
+func TestWhatIsNoCaptureIsAnError(t *testing.T) {
+	for name, data := range map[string][]byte{"empty": nil, "text": []byte("no capture at all")} {
+		list, err := work(t, write(t, data))
+		var said Error
+		last(t, list, KindError, &said)
+		if err == nil || said.Message != err.Error() || said.Packet != 0 {
+			t.Errorf("%s: said %+v, error %v", name, said, err)
+		}
+	}
+}
+
+// A capture of no packets has no times, and is no error.
+func TestHeaderOnly(t *testing.T) {
+	list, err := work(t, write(t, sample(t)[:24]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done Done
+	last(t, list, KindDone, &done)
+	if done.First != nil || done.Packets != 0 {
+		t.Errorf("%+v", done)
+	}
+}
+
+func TestProgressTellsHowFar(t *testing.T) {
+	long := bytes.Clone(sample(t))
+	for len(long) < 600_000 {
+		long = append(long, sample(t)[24:]...)
+	}
+	list, err := work(t, write(t, long))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before Progress
+	n := 0
+	for _, m := range list {
+		if m.kind != KindProgress {
+			continue
+		}
+		var p Progress
+		if err := json.Unmarshal(m.body, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Total != int64(len(long)) || p.BytesRead < before.BytesRead || p.BytesRead > p.Total || p.Packets != before.Packets+progressEvery {
+			t.Errorf("%+v after %+v", p, before)
+		}
+		before = p
+		n++
+	}
+	if n == 0 {
+		t.Error("no progress")
+	}
+}
+
+type gone struct{ writes int }
+
+func (g *gone) Write([]byte) (int, error) {
+	g.writes++
+	return 0, errors.New("broken pipe")
+}
+
+func TestParentIsGone(t *testing.T) {
+	in, err := os.Open(scan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	g := &gone{}
+	if err := Run(context.Background(), in, g); err == nil || g.writes != 1 {
+		t.Errorf("%d writes, error %v", g.writes, err)
+	}
+}
