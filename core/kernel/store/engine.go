@@ -65,29 +65,50 @@ func (e *engine) detach(ctx context.Context, alias string) error {
 }
 
 // create makes a file with the given tables under a temporary name and moves it into place when it is complete, so that
-// a crash leaves no half file. The checkpoint is there because a log that holds a change of schema is the one thing
-// that DuckDB has been seen not to replay.
+// a crash leaves no half file.
 func (e *engine) create(ctx context.Context, path, ddl string) error {
-	tmp := path + ".tmp"
-	for _, left := range []string{tmp, tmp + ".wal"} {
-		if err := os.Remove(left); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("create %s: %w", path, err)
-		}
-	}
-	if err := e.attach(ctx, tmp, "making"); err != nil {
+	tmp, err := e.build(ctx, path, ddl)
+	if err != nil {
 		return err
-	}
-	_, err := e.db.ExecContext(ctx, strings.ReplaceAll(ddl, "$.", "making.main.")+"; CHECKPOINT making")
-	if err = errors.Join(err, e.detach(ctx, "making")); err != nil {
-		return explainDuck(path, err)
-	}
-	if err := os.Chmod(tmp, 0o600); err != nil {
-		return fmt.Errorf("create %s: %w", path, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// build makes a complete file under a temporary name beside path and returns that name. In the statements, "$." stands
+// for the new file. The checkpoint is there because a log that holds a change of schema is the one thing that DuckDB
+// has been seen not to replay.
+func (e *engine) build(ctx context.Context, path string, statements ...string) (tmp string, err error) {
+	tmp = path + ".tmp"
+	if err := removeFiles(tmp, tmp+".wal"); err != nil {
+		return "", fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := e.attach(ctx, tmp, "making"); err != nil {
+		return "", err
+	}
+	for _, text := range append(statements, "CHECKPOINT making") {
+		if _, err = e.db.ExecContext(ctx, strings.ReplaceAll(text, "$.", "making.main.")); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, e.detach(ctx, "making")); err == nil {
+		err = os.Chmod(tmp, 0o600)
+	}
+	if err != nil {
+		return "", errors.Join(explainDuck(path, err), removeFiles(tmp, tmp+".wal"))
+	}
+	return tmp, nil
+}
+
+func removeFiles(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func syncDir(dir string) error {

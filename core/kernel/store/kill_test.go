@@ -24,7 +24,8 @@ const (
 )
 
 var (
-	// killRows are in a batch; they alternate between two hours, so that each batch takes two transactions. With 2,500
+	// killRows are in a batch; they alternate between two days, so that each batch takes two transactions, and
+	// move on to other days, so that there are days to sort. With 2,500
 	// there are checkpoints to be killed in.
 	killRows   = fromEnv("PICKET_TEST_KILL_ROWS", 25)
 	killRounds = fromEnv("PICKET_TEST_KILL_ROUNDS", 8)
@@ -53,7 +54,7 @@ func killBatch(agent int, seq uint64) SampleBatch {
 	b := SampleBatch{Tenant: "default", Agent: fmt.Sprint("a", agent), Epoch: "e", Seq: seq}
 	for i := range killRows {
 		n := (int(seq)-1)*killRows + i
-		at := start.Add(-time.Duration(1+i%2) * time.Hour).Add(time.Duration(n) * time.Microsecond)
+		at := start.Add(-time.Duration(1+i%2+int(seq)/40) * 24 * time.Hour).Add(time.Duration(n) * time.Microsecond)
 		b.Samples = append(b.Samples, sdk.Sample{Metric: "m", Type: sdk.Gauge, Time: at, Value: float64(n)})
 	}
 	return b
@@ -92,7 +93,19 @@ func ingestUntilKilled(dir string, through []string) error {
 			}
 		}()
 	}
-	return <-errs
+	for {
+		select {
+		case err := <-errs:
+			return err
+		case <-time.After(20 * time.Millisecond):
+			if err := tel.Tidy(ctx); err != nil { // so that some are killed while a day is sorted
+				return err
+			}
+			if n := tel.Stats().Failures; n > 0 {
+				return fmt.Errorf("%d failures", n)
+			}
+		}
+	}
 }
 
 // Killed at any moment, the store opens again by itself and has every acknowledged sample exactly once, also those of
@@ -194,11 +207,11 @@ func TestLeftoversOfACrash(t *testing.T) {
 	tel := openTelemetry(t, dir, now, nil)
 	appendTo(t, tel, batch(1, gauge(start, 1)))
 	must(t, tel.Close())
-	for _, name := range []string{"20261104T10Z.duckdb.tmp", "20261104T10Z.duckdb.tmp.wal", "catalogue.duckdb.tmp"} {
+	for _, name := range []string{"20261103.duckdb.tmp", "20261103.duckdb.tmp.wal", "catalogue.duckdb.tmp"} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600))
 	}
 	tel = openTelemetry(t, dir, now, nil)
-	appendTo(t, tel, batch(2, gauge(start.Add(-2*time.Hour), 2)))
+	appendTo(t, tel, batch(2, gauge(start.Add(-24*time.Hour), 2)))
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}

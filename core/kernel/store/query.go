@@ -158,7 +158,7 @@ func (t *Telemetry) read(ctx context.Context, q SeriesQuery, g grid, found []*se
 	if q.Rate {
 		lookback = max(minLookback, 2*q.Step).Microseconds()
 	}
-	held, missing := t.segments.forRead(ctx, hourOf(g.from()-lookback), hourOf(g.until-1))
+	held, missing := t.segments.forRead(ctx, dayOf(g.from()-lookback), dayOf(g.until-1))
 	defer t.segments.release(held...)
 	if len(held) == 0 {
 		return missing, nil

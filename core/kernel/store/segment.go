@@ -13,19 +13,21 @@ import (
 )
 
 const (
-	segmentSpan = time.Hour
-	segmentName = "20060102T15Z" // of the first moment in it
+	// segmentSpan is how much time a file holds. Hours were tried: 30 days of them took 577 MB for 432,000 rows, because
+	// a file has 0.8 MB at least, and a chart over them took 5 s.
+	segmentSpan = 24 * time.Hour
+	segmentName = "20060102"
 	segmentExt  = ".duckdb"
-	maxAttached = 192 // files attached at once, so that a long range does not keep all of them in memory
+	maxAttached = 64 // files attached at once
 
-	segmentDDL = `CREATE TABLE $.meta (version INTEGER); INSERT INTO $.meta VALUES (1);
+	segmentDDL = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (1, false);
 		CREATE TABLE $.samples (ts TIMESTAMP, series_id UINTEGER, value DOUBLE);
 		CREATE TABLE $.ingest (tenant VARCHAR, agent VARCHAR, epoch VARCHAR, seq UBIGINT)`
 )
 
-// segment is the file of one hour.
+// segment is the file of one day.
 type segment struct {
-	hour  int64 // hours since 1970
+	day   int64 // days since 1970
 	alias string
 	path  string
 
@@ -37,8 +39,10 @@ type segment struct {
 	sick     bool  // DuckDB wants it detached and attached again, after a checkpoint that failed
 
 	// used by the writer goroutine only
-	marks map[source]uint64 // high-water marks; nil: not read yet
-	dirty bool              // has rows that are in its log only
+	marks   map[source]uint64 // high-water marks; nil: not read yet
+	dirty   bool              // has rows that are in its log only
+	sorted  bool              // known to be sorted
+	waiting time.Time         // when sorting may be tried again
 }
 
 // source is what sequence numbers belong to.
@@ -49,13 +53,16 @@ type segments struct {
 	dir string
 	now func() time.Time
 
-	mu     sync.Mutex // guards byHour and the fields of segment that say so; held during attach and detach
-	engine *engine
-	byHour map[int64]*segment
+	mu       sync.Mutex // guards what follows and the fields of segment that say so; held during attach and detach
+	engine   *engine
+	byDay    map[int64]*segment
+	swapping bool       // a file is about to be replaced; nobody may hold another
+	freed    *sync.Cond // a file was released, or swapping ended
 }
 
 func openSegments(dir string, e *engine, now func() time.Time) (*segments, error) {
-	s := &segments{dir: dir, now: now, engine: e, byHour: map[int64]*segment{}}
+	s := &segments{dir: dir, now: now, engine: e, byDay: map[int64]*segment{}}
+	s.freed = sync.NewCond(&s.mu)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("telemetry folder %s: %w", dir, err)
@@ -72,42 +79,45 @@ func openSegments(dir string, e *engine, now func() time.Time) (*segments, error
 			continue
 		}
 		if at, err := time.Parse(segmentName, name); err == nil {
-			hour := hourOf(at.UnixMicro())
-			s.byHour[hour] = s.describe(hour)
+			day := dayOf(at.UnixMicro())
+			s.byDay[day] = s.describe(day)
 		}
 	}
 	return s, nil
 }
 
-func hourOf(us int64) int64 { return us / segmentSpan.Microseconds() }
+func dayOf(us int64) int64 { return us / segmentSpan.Microseconds() }
 
-func (s *segments) describe(hour int64) *segment {
-	at := time.Unix(hour*int64(segmentSpan/time.Second), 0).UTC()
-	return &segment{hour: hour, alias: fmt.Sprintf("h%d", hour), path: filepath.Join(s.dir, at.Format(segmentName)+segmentExt)}
+func (s *segments) describe(day int64) *segment {
+	at := time.Unix(day*int64(segmentSpan/time.Second), 0).UTC()
+	return &segment{day: day, alias: fmt.Sprintf("d%d", day), path: filepath.Join(s.dir, at.Format(segmentName)+segmentExt)}
 }
 
-// forWrite returns the segment of an hour, attached and held, making its file when there is none.
-func (s *segments) forWrite(ctx context.Context, hour int64) (*segment, error) {
+// forWrite returns the segment of a day, attached and held, making its file when there is none.
+func (s *segments) forWrite(ctx context.Context, day int64) (*segment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	seg := s.byHour[hour]
+	seg := s.byDay[day]
 	if seg == nil {
-		seg = s.describe(hour)
+		seg = s.describe(day)
 		if err := s.engine.create(ctx, seg.path, segmentDDL); err != nil {
 			return nil, err
 		}
-		s.byHour[hour] = seg
+		s.byDay[day] = seg
 	}
 	return seg, s.hold(ctx, seg)
 }
 
-// forRead returns the segments that overlap a range of hours, attached and held. What cannot be attached is left out
+// forRead returns the segments of a range of days, attached and held. What cannot be attached is left out
 // and named in missing.
 func (s *segments) forRead(ctx context.Context, from, to int64) (held []*segment, missing []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, seg := range s.sorted() {
-		if seg.hour < from || seg.hour > to {
+	for s.swapping {
+		s.freed.Wait()
+	}
+	for _, seg := range s.byTime() {
+		if seg.day < from || seg.day > to {
 			continue
 		}
 		if err := s.hold(ctx, seg); err != nil {
@@ -119,12 +129,19 @@ func (s *segments) forRead(ctx context.Context, from, to int64) (held []*segment
 	return held, missing
 }
 
-func (s *segments) sorted() []*segment {
-	list := make([]*segment, 0, len(s.byHour))
-	for _, seg := range s.byHour {
+// list returns the segments by time.
+func (s *segments) list() []*segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byTime()
+}
+
+func (s *segments) byTime() []*segment {
+	list := make([]*segment, 0, len(s.byDay))
+	for _, seg := range s.byDay {
 		list = append(list, seg)
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].hour < list[j].hour })
+	sort.Slice(list, func(i, j int) bool { return list[i].day < list[j].day })
 	return list
 }
 
@@ -178,6 +195,38 @@ func (s *segments) release(list ...*segment) {
 	for _, seg := range list {
 		seg.refs--
 	}
+	s.freed.Broadcast()
+}
+
+// swap replaces the file of a segment that the caller holds by the one at tmp, when nobody else reads it any more.
+func (s *segments) swap(ctx context.Context, seg *segment, tmp string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swapping = true
+	defer func() { s.swapping = false; s.freed.Broadcast() }()
+	for seg.refs > 1 {
+		s.freed.Wait()
+	}
+	if err := s.engine.detach(ctx, seg.alias); err != nil {
+		return err
+	}
+	seg.attached = false
+	// Detaching merged the log. One that is left would be replayed onto the wrong file.
+	if _, err := os.Stat(seg.path + ".wal"); err == nil {
+		return fmt.Errorf("%s has a log left after it was closed", seg.path)
+	}
+	if err := os.Rename(tmp, seg.path); err != nil {
+		return err
+	}
+	if err := syncDir(s.dir); err != nil {
+		return err
+	}
+	// The caller still holds it: attach it for whoever comes next, and for release to be right.
+	if err := s.engine.attach(ctx, seg.path, seg.alias); err != nil {
+		return err
+	}
+	seg.attached = true
+	return nil
 }
 
 // diagnose reports whether err says that files must be opened again, and marks those. Their rows are safe: they are in
@@ -189,7 +238,7 @@ func (s *segments) diagnose(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := false
-	for _, seg := range s.byHour {
+	for _, seg := range s.byDay {
 		if seg.attached && strings.Contains(err.Error(), `"`+seg.alias+`"`) {
 			seg.sick, found = true, true
 		}
@@ -202,7 +251,7 @@ func (s *segments) diagnose(err error) bool {
 func (s *segments) makeRoom(ctx context.Context) {
 	var idle []*segment
 	attached := 0
-	for _, seg := range s.byHour {
+	for _, seg := range s.byDay {
 		if !seg.attached {
 			continue
 		}
@@ -223,12 +272,12 @@ func (s *segments) makeRoom(ctx context.Context) {
 	}
 }
 
-// drop removes the files of hours before the given one. One that is being read goes the next time.
+// drop removes the files of days before the given one. One that is being read goes the next time.
 func (s *segments) drop(ctx context.Context, before int64) (dropped int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for hour, seg := range s.byHour {
-		if hour >= before || seg.refs > 0 {
+	for day, seg := range s.byDay {
+		if day >= before || seg.refs > 0 {
 			continue
 		}
 		if seg.attached {
@@ -237,12 +286,10 @@ func (s *segments) drop(ctx context.Context, before int64) (dropped int, err err
 			}
 			seg.attached = false
 		}
-		for _, path := range []string{seg.path, seg.path + ".wal"} {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return dropped, fmt.Errorf("retention: %w", err)
-			}
+		if err := removeFiles(seg.path, seg.path+".wal"); err != nil {
+			return dropped, fmt.Errorf("retention: %w", err)
 		}
-		delete(s.byHour, hour)
+		delete(s.byDay, day)
 		dropped++
 	}
 	return dropped, nil
@@ -252,7 +299,7 @@ func (s *segments) drop(ctx context.Context, before int64) (dropped int, err err
 func (s *segments) size() (files int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, seg := range s.byHour {
+	for _, seg := range s.byDay {
 		files++
 		for _, path := range []string{seg.path, seg.path + ".wal"} {
 			if info, err := os.Stat(path); err == nil {

@@ -2,7 +2,7 @@
 // devices, audit) in SQLite. It is the only package that knows SQL. Plain structs go in, plain structs come out; a
 // method returns only after what it did is on disk.
 //
-//   - Telemetry (OpenTelemetry): hourly DuckDB files, one writer goroutine with group commit, exactly once per
+//   - Telemetry (OpenTelemetry): daily DuckDB files, one writer goroutine with group commit, exactly once per
 //     (agent, epoch, sequence).
 //   - Control (OpenControl): one SQLite file in WAL mode with full synchronisation, forward migrations, secrets
 //     encrypted under a key that lies outside the data folder.

@@ -69,7 +69,8 @@ type Telemetry struct {
 	catalogue *catalogue
 
 	queue  chan *request
-	queued atomic.Int64 // rows in the queue and in the group being written
+	tidy   chan chan struct{} // asks the writer to do its housekeeping now
+	queued atomic.Int64       // rows in the queue and in the group being written
 	done   chan struct{}
 
 	closing sync.RWMutex // held for reading while a request enters the queue, so that Close finds none in between
@@ -96,7 +97,7 @@ func OpenTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error)
 	if err != nil {
 		return nil, err
 	}
-	t := &Telemetry{cfg: cfg, engine: e, queue: make(chan *request, maxQueued), done: make(chan struct{})}
+	t := &Telemetry{cfg: cfg, engine: e, queue: make(chan *request, maxQueued), tidy: make(chan chan struct{}), done: make(chan struct{})}
 	if err := t.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open telemetry: %w", err), e.close())
 	}
@@ -120,7 +121,7 @@ func (t *Telemetry) readLast(ctx context.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
-	newest := list[len(list)-1].hour
+	newest := list[len(list)-1].day
 	held, missing := t.segments.forRead(ctx, newest-1, newest)
 	defer t.segments.release(held...)
 	for _, err := range missing { // one bad file is no reason not to start
@@ -151,13 +152,6 @@ func (t *Telemetry) readLast(ctx context.Context) error {
 	return nil
 }
 
-// list returns the segments by time.
-func (s *segments) list() []*segment {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sorted()
-}
-
 // Close writes what is queued, merges logs and closes the files. It is safe to call twice.
 func (t *Telemetry) Close() error {
 	t.closing.Lock()
@@ -170,6 +164,20 @@ func (t *Telemetry) Close() error {
 	t.closing.Unlock()
 	<-t.done
 	return t.engine.close()
+}
+
+// Tidy does at once what else happens every half minute: it sorts days that are over and drops those past retention.
+func (t *Telemetry) Tidy(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case t.tidy <- done:
+	case <-t.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-done
+	return nil
 }
 
 // Ping says whether the engine answers.

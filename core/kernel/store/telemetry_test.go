@@ -97,12 +97,13 @@ func TestAggregates(t *testing.T) {
 	}
 }
 
-func TestABatchOverSeveralHoursCountsOnce(t *testing.T) {
+func TestABatchOverSeveralDaysCountsOnce(t *testing.T) {
 	now := &clock{t: start}
 	dir := t.TempDir()
 	tel := openTelemetry(t, dir, now, nil)
-	from := start.Add(-3 * time.Hour)
-	b := batch(7, gauge(from, 1), gauge(from.Add(time.Hour), 2), gauge(from.Add(2*time.Hour), 3))
+	const day = 24 * time.Hour
+	from := start.Add(-3 * day)
+	b := batch(7, gauge(from, 1), gauge(from.Add(day), 2), gauge(from.Add(2*day), 3))
 	if res := appendTo(t, tel, b); res.Stored != 3 {
 		t.Fatalf("first: %+v", res)
 	}
@@ -124,7 +125,7 @@ func TestABatchOverSeveralHoursCountsOnce(t *testing.T) {
 	if res := appendTo(t, tel, recreated); res.Stored != 3 {
 		t.Errorf("a new epoch: %+v", res)
 	}
-	q := SeriesQuery{Metric: "system.memory.usage", From: from, To: start, Step: time.Hour}
+	q := SeriesQuery{Metric: "system.memory.usage", From: from, To: from.Add(2*day + time.Hour), Step: day}
 	if got := line(t, tel, q); got != "1 2 3" {
 		t.Errorf("line %s", got)
 	}
@@ -133,22 +134,22 @@ func TestABatchOverSeveralHoursCountsOnce(t *testing.T) {
 	}
 }
 
-// What was committed for one hour and not for another is completed by the repetition and not doubled.
+// What was committed for one day and not for another is completed by the repetition and not doubled.
 func TestAHalfStoredBatchIsCompleted(t *testing.T) {
 	now := &clock{t: start}
 	dir := t.TempDir()
 	tel := openTelemetry(t, dir, now, nil)
-	hour1, hour2 := start.Add(-2*time.Hour), start.Add(-time.Hour)
-	appendTo(t, tel, batch(1, gauge(hour1, 0)))
-	appendTo(t, tel, batch(2, gauge(hour2, 0)))
-	// Make the second hour fail by a file that is none.
+	day1, day2 := start.Add(-48*time.Hour), start.Add(-24*time.Hour)
+	appendTo(t, tel, batch(1, gauge(day1, 0)))
+	appendTo(t, tel, batch(2, gauge(day2, 0)))
+	// Make the second day fail by a file that is none.
 	must(t, tel.Close())
-	bad := tel.segments.byHour[hourOf(hour2.UnixMicro())].path
+	bad := tel.segments.byDay[dayOf(day2.UnixMicro())].path
 	good, err := os.ReadFile(bad)
 	must(t, err)
 	must(t, os.WriteFile(bad, []byte("no database"), 0o600))
 	tel = openTelemetry(t, dir, now, nil)
-	b := batch(3, gauge(hour1.Add(time.Minute), 1), gauge(hour2.Add(time.Minute), 2))
+	b := batch(3, gauge(day1.Add(time.Minute), 1), gauge(day2.Add(time.Minute), 2))
 	if _, err := tel.Append(t.Context(), b); err == nil {
 		t.Fatal("acknowledged a batch that was stored in half")
 	}
@@ -173,16 +174,16 @@ func TestRefusals(t *testing.T) {
 	broken := good
 	broken.Unit = "\xff"
 	res := appendTo(t, tel, batch(1, good,
-		gauge(start.Add(-26*time.Hour), 1), gauge(start.Add(-25*time.Hour), 1),
+		gauge(start.Add(-37*time.Hour), 1), gauge(start.Add(-60*time.Hour), 1), gauge(start.Add(-35*time.Hour), 1),
 		gauge(start.Add(11*time.Minute), 1), gauge(start.Add(9*time.Minute), 1),
 		gauge(start, math.NaN()), gauge(start, math.Inf(1)), gauge(time.Time{}, 1), long, typed, nul, unnamed, broken,
 		gauge(start, 1, "n", "1"), gauge(start, 1, "n", "2"), gauge(start, 1, "n", "3")))
-	want := AppendResult{Stored: 4, TooOld: 2, TooNew: 1, Invalid: 9, StoredThrough: 1}
+	want := AppendResult{Stored: 5, TooOld: 2, TooNew: 1, Invalid: 9, StoredThrough: 1}
 	if res != want {
 		t.Errorf("got %+v, want %+v", res, want)
 	}
 	st := tel.Stats()
-	if st.TooOld != 2 || st.TooNew != 1 || st.Invalid != 9 || st.Rows != 4 || st.Series != 3 {
+	if st.TooOld != 2 || st.TooNew != 1 || st.Invalid != 9 || st.Rows != 5 || st.Series != 3 {
 		t.Errorf("stats %+v", st)
 	}
 }
@@ -190,8 +191,8 @@ func TestRefusals(t *testing.T) {
 func TestRate(t *testing.T) {
 	now := &clock{t: start}
 	tel := openTelemetry(t, t.TempDir(), now, nil)
-	// A file ends at the full hour; neighbours on its two sides still belong together.
-	from := start.Add(-time.Hour - time.Minute)
+	// A file ends at midnight; neighbours on its two sides still belong together.
+	from := start.Add(-12*time.Hour - time.Minute)
 	at := func(s int) time.Time { return from.Add(time.Duration(s) * time.Second) }
 	appendTo(t, tel, batch(1, counter(at(-30), 0), counter(at(0), 300), counter(at(30), 600), // 10/s
 		counter(at(60), 900), counter(at(90), 30), // set back: 30 in 30 s
@@ -342,25 +343,105 @@ func TestStepFitsTheSamples(t *testing.T) {
 func TestRetentionRemovesFiles(t *testing.T) {
 	now := &clock{t: start}
 	dir := t.TempDir()
-	tel := openTelemetry(t, dir, now, func(c *TelemetryConfig) { c.Retention = 2 * time.Hour })
+	tel := openTelemetry(t, dir, now, func(c *TelemetryConfig) { c.Retention = 48 * time.Hour })
 	appendTo(t, tel, batch(1, gauge(start, 1)))
-	now.Add(3 * time.Hour)
+	now.Add(48 * time.Hour)
 	appendTo(t, tel, batch(2, gauge(now.Now(), 2)))
-	must(t, tel.Close())
-	tel = openTelemetry(t, dir, now, func(c *TelemetryConfig) { c.Retention = 2 * time.Hour })
-	must(t, tel.Close()) // the writer has ended, so this goroutine may do its work
-	if tel.Stats().Segments != 2 {
-		t.Fatalf("%d files before", tel.Stats().Segments)
+	must(t, tel.Tidy(t.Context()))
+	if n := tel.Stats().Segments; n != 2 {
+		t.Fatalf("%d files, want both: the first is just within retention", n)
 	}
-	tel = openTelemetry(t, dir, now, func(c *TelemetryConfig) { c.Retention = 2 * time.Hour })
-	if _, err := tel.segments.drop(t.Context(), hourOf(tel.oldest(now.Now()))); err != nil {
-		t.Fatal(err)
+	now.Add(12 * time.Hour)
+	must(t, tel.Tidy(t.Context()))
+	files, _ := filepath.Glob(filepath.Join(dir, "2026*"))
+	if n := tel.Stats().Segments; n != 1 || len(files) > 2 { // the file and its log
+		t.Errorf("%d files, want 1; on disk %v", n, files)
 	}
-	if n := tel.Stats().Segments; n != 1 {
-		t.Errorf("%d files after, want 1", n)
+	if res := appendTo(t, tel, batch(3, gauge(start, 1))); res.TooOld != 1 {
+		t.Errorf("a row for a day that is gone: %+v", res)
 	}
-	if files, _ := filepath.Glob(filepath.Join(dir, "2026*")); len(files) != 1 && len(files) != 2 {
-		t.Errorf("left on disk: %v", files)
+}
+
+// A day that is over is sorted; that changes no answer, forgets no mark and takes late rows.
+func TestADayIsSortedWhenItIsOver(t *testing.T) {
+	now := &clock{t: start}
+	dir := t.TempDir()
+	tel := openTelemetry(t, dir, now, nil)
+	for seq := range uint64(20) {
+		b := batch(seq + 1)
+		for s := range 10 {
+			b.Samples = append(b.Samples, gauge(start.Add(-time.Duration(seq)*time.Minute), float64(seq)*float64(s), "s", fmt.Sprint(s)))
+		}
+		appendTo(t, tel, b)
+	}
+	q := SeriesQuery{Metric: "system.memory.usage", Labels: map[string]string{"s": "7"}, From: start.Add(-time.Hour), To: start.Add(time.Minute), Step: time.Minute}
+	before := line(t, tel, q)
+	inOrder := func() bool {
+		t.Helper()
+		held, _ := tel.segments.forRead(t.Context(), dayOf(start.UnixMicro()), dayOf(start.UnixMicro()))
+		defer tel.segments.release(held...)
+		var unsorted int
+		must(t, tel.engine.db.QueryRowContext(t.Context(), `SELECT count(*) FROM (SELECT series_id AS s, ts, lag(series_id) OVER (ORDER BY rowid) AS ps,
+			lag(ts) OVER (ORDER BY rowid) AS pt FROM `+held[0].alias+`.main.samples) WHERE s < ps OR (s = ps AND ts < pt)`).Scan(&unsorted))
+		return unsorted == 0
+	}
+	must(t, tel.Tidy(t.Context()))
+	if inOrder() {
+		t.Fatal("sorted before the day was over; or the test has no disorder to show")
+	}
+	now.Add(15 * time.Hour)
+	must(t, tel.Tidy(t.Context()))
+	if !inOrder() {
+		t.Error("not sorted")
+	}
+	if got := line(t, tel, q); got != before {
+		t.Errorf("another answer:\n%s\nbefore\n%s", got, before)
+	}
+	for _, when := range []string{"at once", "after a restart"} {
+		if res := appendTo(t, tel, batch(20, gauge(start, 1, "s", "7"))); res.Duplicate != 1 {
+			t.Errorf("%s: a repeated batch: %+v", when, res)
+		}
+		must(t, tel.Close())
+		tel = openTelemetry(t, dir, now, nil)
+	}
+	if res := appendTo(t, tel, batch(21, gauge(start.Add(-30*time.Minute), 99, "s", "7"))); res.Stored != 1 {
+		t.Errorf("a late row: %+v", res)
+	}
+	must(t, tel.Tidy(t.Context()))
+	if got := line(t, tel, q); got == before || !strings.Contains(got, "99") {
+		t.Errorf("the late row does not show: %s", got)
+	}
+	if tel.Stats().Failures != 0 {
+		t.Errorf("%d failures", tel.Stats().Failures)
+	}
+}
+
+func TestSortingWaitsForReaders(t *testing.T) {
+	now := &clock{t: start}
+	tel := openTelemetry(t, t.TempDir(), now, nil)
+	appendTo(t, tel, batch(1, gauge(start, 1)))
+	now.Add(24 * time.Hour)
+	ctx, stop := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				res, err := tel.Series(ctx, SeriesQuery{Tenant: "default", Metric: "system.memory.usage", From: start, To: start.Add(time.Minute), Step: time.Minute})
+				if ctx.Err() == nil && (err != nil || res.Incomplete || !res.Series[0].Points[0].Valid) {
+					t.Errorf("%+v, %v", res, err)
+				}
+			}
+		})
+	}
+	for seq := range uint64(5) {
+		at := start.Add(-time.Duration(seq+1) * 24 * time.Hour)
+		appendTo(t, tel, batch(seq+2, gauge(at, 1)))
+		must(t, tel.Tidy(t.Context()))
+	}
+	stop()
+	readers.Wait()
+	if tel.Stats().Failures != 0 {
+		t.Errorf("%d failures", tel.Stats().Failures)
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	maxValue  = 1024
 	maxLabels = 32
 	tickEvery = 30 * time.Second
+	lateness  = 2 * time.Hour // how long after its end a day is expected to be complete
 )
 
 // sampleRow is a sample whose series is known.
@@ -33,7 +34,7 @@ type request struct {
 	source source
 	seq    uint64
 	rows   int
-	parts  map[int64][]sampleRow // by hour
+	parts  map[int64][]sampleRow // by day
 	result AppendResult
 	err    error
 	done   chan struct{}
@@ -89,7 +90,7 @@ func (t *Telemetry) enqueue(ctx context.Context, r *request) error {
 	}
 }
 
-// prepare checks the samples, finds their series and sorts them by hour.
+// prepare checks the samples, finds their series and sorts them by day.
 func (t *Telemetry) prepare(b SampleBatch) *request {
 	r := &request{source: source{b.Tenant, b.Agent, b.Epoch}, seq: b.Seq, parts: map[int64][]sampleRow{}, done: make(chan struct{})}
 	now := t.cfg.Now()
@@ -118,15 +119,15 @@ func (t *Telemetry) prepare(b SampleBatch) *request {
 			r.result.Invalid++
 			continue
 		}
-		r.parts[hourOf(us)] = append(r.parts[hourOf(us)], sampleRow{us, s, x.Value})
+		r.parts[dayOf(us)] = append(r.parts[dayOf(us)], sampleRow{us, s, x.Value})
 		r.rows++
 	}
 	return r
 }
 
-// oldest is the first moment that retention keeps: the start of the hour, because files go as a whole.
+// oldest is the first moment that retention keeps: the start of the day, because files go as a whole.
 func (t *Telemetry) oldest(now time.Time) int64 {
-	return hourOf(now.Add(-t.cfg.Retention).UnixMicro()) * segmentSpan.Microseconds()
+	return dayOf(now.Add(-t.cfg.Retention).UnixMicro()) * segmentSpan.Microseconds()
 }
 
 func valid(x *sdk.Sample) bool {
@@ -165,6 +166,9 @@ func (t *Telemetry) run() {
 			t.commit(t.group(first))
 		case <-tick.C:
 			t.housekeep(context.Background())
+		case done := <-t.tidy:
+			t.housekeep(context.Background())
+			close(done)
 		}
 	}
 }
@@ -193,26 +197,26 @@ func (t *Telemetry) group(first *request) []*request {
 	return group
 }
 
-// commit writes a group, one transaction for each hour in it, and answers its senders. A batch counts as stored only
-// when all its hours are; when one fails, its sender repeats the batch and the marks keep the others from doubling.
+// commit writes a group, one transaction for each day in it, and answers its senders. A batch counts as stored only
+// when all its days are; when one fails, its sender repeats the batch and the marks keep the others from doubling.
 func (t *Telemetry) commit(group []*request) {
 	ctx := context.Background() // a commit is not broken off because a sender hung up
 	err := t.catalogue.save(ctx, t.cfg.Now())
-	byHour := map[int64][]*request{}
+	byDay := map[int64][]*request{}
 	for _, r := range group {
 		r.err = err
-		for hour := range r.parts {
-			byHour[hour] = append(byHour[hour], r)
+		for day := range r.parts {
+			byDay[day] = append(byDay[day], r)
 		}
 	}
-	hours := make([]int64, 0, len(byHour))
-	for hour := range byHour {
-		hours = append(hours, hour)
+	days := make([]int64, 0, len(byDay))
+	for day := range byDay {
+		days = append(days, day)
 	}
-	sort.Slice(hours, func(i, j int) bool { return hours[i] < hours[j] })
-	for _, hour := range hours {
+	sort.Slice(days, func(i, j int) bool { return days[i] < days[j] })
+	for _, day := range days {
 		if err == nil {
-			t.commitHour(ctx, hour, byHour[hour])
+			t.commitDay(ctx, day, byDay[day])
 		}
 	}
 	if err != nil {
@@ -229,10 +233,10 @@ func (t *Telemetry) commit(group []*request) {
 	}
 }
 
-// commitHour writes one hour of a group in one transaction: the rows, and with them the marks that make a repetition
+// commitDay writes one day of a group in one transaction: the rows, and with them the marks that make a repetition
 // show.
-func (t *Telemetry) commitHour(ctx context.Context, hour int64, group []*request) {
-	seg, err := t.segments.forWrite(ctx, hour)
+func (t *Telemetry) commitDay(ctx context.Context, day int64, group []*request) {
+	seg, err := t.segments.forWrite(ctx, day)
 	if err == nil {
 		defer t.segments.release(seg)
 		err = t.readMarks(ctx, seg)
@@ -242,7 +246,7 @@ func (t *Telemetry) commitHour(ctx context.Context, hour int64, group []*request
 	if err == nil {
 		fresh, repeated = sift(seg, group, marks)
 		if len(fresh) > 0 {
-			err = t.writeHour(ctx, seg, fresh, marks)
+			err = t.writeDay(ctx, seg, fresh, marks)
 		}
 	}
 	if err != nil {
@@ -256,11 +260,11 @@ func (t *Telemetry) commitHour(ctx context.Context, hour int64, group []*request
 		seg.marks[src] = seq
 	}
 	for _, r := range repeated {
-		r.result.Duplicate += len(r.parts[hour])
+		r.result.Duplicate += len(r.parts[day])
 	}
 	for _, r := range fresh {
-		r.result.Stored += len(r.parts[hour])
-		t.catalogue.note(r.parts[hour])
+		r.result.Stored += len(r.parts[day])
+		t.catalogue.note(r.parts[day])
 	}
 	for _, r := range group {
 		r.result.StoredThrough = max(r.result.StoredThrough, seg.marks[r.source])
@@ -288,11 +292,11 @@ func sift(seg *segment, group []*request, marks map[source]uint64) (fresh, repea
 	return fresh, repeated
 }
 
-func (t *Telemetry) writeHour(ctx context.Context, seg *segment, group []*request, marks map[source]uint64) error {
+func (t *Telemetry) writeDay(ctx context.Context, seg *segment, group []*request, marks map[source]uint64) error {
 	err := t.engine.inTransaction(ctx, func(conn driver.Conn) error {
 		err := appendRows(conn, seg.alias, "samples", func(a *duckdb.Appender) error {
 			for _, r := range group {
-				for _, row := range r.parts[seg.hour] {
+				for _, row := range r.parts[seg.day] {
 					if err := a.AppendRow(time.UnixMicro(row.us).UTC(), row.series.id, row.value); err != nil {
 						return err
 					}
@@ -349,27 +353,21 @@ func (t *Telemetry) readMarks(ctx context.Context, seg *segment) error {
 	return nil
 }
 
-// housekeep merges the logs of hours that are over and drops what retention no longer keeps.
+// housekeep sorts and merges days that are over, and drops what retention no longer keeps.
 func (t *Telemetry) housekeep(ctx context.Context) {
 	now := t.cfg.Now()
+	today := dayOf(now.Add(-lateness).UnixMicro())
 	for _, seg := range t.segments.list() {
-		over := seg.hour < hourOf(now.Add(-5*time.Minute).UnixMicro())
-		if !over {
+		if seg.day >= today || now.Before(seg.waiting) {
 			continue
 		}
-		if seg.dirty {
-			if _, err := t.engine.writer.ExecContext(ctx, "CHECKPOINT "+seg.alias); err != nil {
-				t.segments.diagnose(err)
-				t.failed(explainDuck(seg.path, err))
-				continue
-			}
-			seg.dirty = false
-		}
-		if seg.hour < hourOf(now.Add(-25*time.Hour).UnixMicro()) {
-			seg.marks = nil // read again should a late batch come
+		if err := t.settle(ctx, seg); err != nil {
+			t.segments.diagnose(err)
+			t.failed(fmt.Errorf("close day: %w", explainDuck(seg.path, err)))
+			seg.waiting = now.Add(time.Hour)
 		}
 	}
-	if _, err := t.segments.drop(ctx, hourOf(t.oldest(now))); err != nil {
+	if _, err := t.segments.drop(ctx, dayOf(t.oldest(now))); err != nil {
 		t.failed(err)
 	}
 }
