@@ -81,3 +81,25 @@ func testDiskFull(t *testing.T, disk string, filler, rows int) {
 		t.Errorf("%d rows, want %d", have, int(seq)*rows)
 	}
 }
+
+func TestDiskFullForControlState(t *testing.T) {
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("a small disk needs the right to mount one: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	c := openAt(t, dbPlace{filepath.Join(disk, "data", "control.db"), filepath.Join(t.TempDir(), "key")}, nil)
+	var full error
+	n := 0
+	for ; full == nil && n < 100; n++ {
+		full = c.PutSetting(t.Context(), "default", strings.Repeat("x", n+1), strings.Repeat("y", 100_000))
+	}
+	if full == nil || !strings.Contains(full.Error(), "disk is full") {
+		t.Fatalf("a full disk gives %v", full)
+	}
+	if v, err := c.Setting(t.Context(), "default", "x"); err != nil || len(v) != 100_000 {
+		t.Errorf("what was stored cannot be read: %d bytes, %v", len(v), err)
+	}
+	must(t, syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, "size=32m"))
+	must(t, c.PutSetting(t.Context(), "default", "after", "1"))
+}

@@ -216,3 +216,18 @@ func TestLeftoversOfACrash(t *testing.T) {
 		t.Errorf("left over: %v", left)
 	}
 }
+
+// A second server on the same data folder is refused with a word about it, and harms nothing.
+func TestASecondProcessIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	tel := openTelemetry(t, dir, &clock{t: start}, nil)
+	child := exec.Command(os.Args[0], "0", "0", "0", "0")
+	child.Env = append(os.Environ(), killDir+"="+dir)
+	out, err := child.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "another process has it open") {
+		t.Errorf("the second says %q, %v", out, err)
+	}
+	if res := appendTo(t, tel, batch(1, gauge(start, 1))); res.Stored != 1 {
+		t.Errorf("the first: %+v", res)
+	}
+}
