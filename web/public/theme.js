@@ -3,7 +3,7 @@
   var wanted = null
   try {
     wanted = localStorage.getItem('mantine-color-scheme-value')
-  } catch (e) {
+  } catch {
     // Storage may be forbidden; the system's choice holds then.
   }
   var dark = wanted === 'dark' || (wanted !== 'light' && matchMedia('(prefers-color-scheme: dark)').matches)

@@ -1,5 +1,5 @@
 // All words of the pages are in locales/. English is the source; a missing key is a type error.
-import i18next from 'i18next'
+import { use as extend } from 'i18next'
 import { initReactI18next } from 'react-i18next'
 import en from './locales/en.json'
 
@@ -11,7 +11,7 @@ declare module 'i18next' {
 }
 
 export async function startI18n(): Promise<void> {
-  await i18next.use(initReactI18next).init({
+  await extend(initReactI18next).init({
     lng: 'en',
     fallbackLng: 'en',
     resources: { en: { translation: en } },

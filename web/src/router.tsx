@@ -3,6 +3,7 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet,
 import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
 import { me, setup } from './api/queries'
+import { alertStates, severities, type AlertState, type Severity } from './api/types'
 import { NotFound, RouteError } from './pages/Errors'
 import { Shell } from './ui/Shell'
 
@@ -27,6 +28,12 @@ const inside = createRoute({
 
 type Search = Record<string, unknown>
 
+/** A part of the query that must be one of these. */
+function oneOf<K extends string, V extends string>(search: Search, key: K, known: readonly V[]): Partial<Record<K, V>> {
+  const value = known.find((v) => v === search[key])
+  return value === undefined ? {} : ({ [key]: value } as Partial<Record<K, V>>)
+}
+
 /** The named parts of an address's query. A value that looks like a number was one in the address, too. */
 function texts<K extends string>(search: Search, ...keys: K[]): Partial<Record<K, string>> {
   const out: Partial<Record<K, string>> = {}
@@ -45,7 +52,11 @@ const overviewRoute = createRoute({
 const alertsRoute = createRoute({
   getParentRoute: () => inside,
   path: '/alerts',
-  validateSearch: (search: Search): { state?: string; severity?: string; capture?: string } => texts(search, 'state', 'severity', 'capture'),
+  validateSearch: (search: Search): { state?: AlertState | 'all'; severity?: Severity; capture?: string } => ({
+    ...oneOf(search, 'state', [...alertStates, 'all'] as const),
+    ...oneOf(search, 'severity', severities),
+    ...texts(search, 'capture'),
+  }),
   component: lazyRouteComponent(() => import('./pages/Alerts'), 'AlertsPage'),
 })
 const alertRoute = createRoute({

@@ -1,39 +1,40 @@
 // What the pages can change. Each returns what the server answered.
+import { answer, api } from './http'
 import { pluginPath } from './queries'
-import { request } from './http'
-import type { AgentCommand, EnableRequest, Me } from './types'
-
-const post = <T = void>(path: string, body?: unknown) => request<T>('POST', path, { body: body ?? {} })
-const segment = encodeURIComponent
+import type { EnableRequest, NewToken, PluginInstance, Role } from './types'
 
 export const session = {
   setup: (token: string, username: string, password: string) =>
-    post<Me | undefined>('/api/v1/setup', { token, username, password }),
-  login: (username: string, password: string) => post<Me | undefined>('/api/v1/login', { username, password }),
-  signin: (token: string) => post<Me | undefined>('/api/v1/signin', { token }),
-  logout: () => post('/api/v1/logout'),
+    answer(api.POST('/api/v1/setup', { body: { token, username, password } })),
+  login: (username: string, password: string) => answer(api.POST('/api/v1/login', { body: { username, password } })),
+  signin: (token: string) => answer(api.POST('/api/v1/signin', { body: { token } })),
+  logout: () => answer(api.POST('/api/v1/logout')),
 }
 
 export const alerts = {
-  acknowledge: (id: string) => post(`/api/v1/alerts/${segment(id)}/acknowledge`),
-  resolve: (id: string) => post(`/api/v1/alerts/${segment(id)}/resolve`),
+  acknowledge: (id: string) => answer(api.POST('/api/v1/alerts/{id}/acknowledge', { params: { path: { id } } })),
+  resolve: (id: string) => answer(api.POST('/api/v1/alerts/{id}/resolve', { params: { path: { id } } })),
 }
 
+const params = (id: string) => ({ params: { path: pluginPath(id) } })
+const where = (i: PluginInstance) => ({ body: { instance: i.instance, node: i.node.id } })
+
 export const plugins = {
-  enable: (id: string, wish: EnableRequest) => post(`${pluginPath(id)}/enable`, wish),
-  disable: (id: string, node?: string) => post(`${pluginPath(id)}/disable`, node ? { node } : {}),
-  restart: (id: string, instance: string) => post(`${pluginPath(id)}/restart`, { instance }),
-  release: (id: string, instance: string) => post(`${pluginPath(id)}/release`, { instance }),
-  test: (id: string) => post<{ receipt?: { foreign_id?: string; url?: string } } | undefined>(`${pluginPath(id)}/test`),
+  enable: (id: string, wish: EnableRequest) => answer(api.POST('/api/v1/plugins/{ns}/{name}/enable', { ...params(id), body: wish })),
+  /** Everywhere. */
+  disable: (id: string) => answer(api.POST('/api/v1/plugins/{ns}/{name}/disable', { ...params(id), body: {} })),
+  restart: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/restart', { ...params(id), ...where(i) })),
+  release: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/release', { ...params(id), ...where(i) })),
+  test: (id: string) => answer(api.POST('/api/v1/plugins/{ns}/{name}/test', params(id))),
 }
 
 export const agents = {
-  token: (name: string) => post<{ token: string; command: string; expires?: string }>('/api/v1/agents/tokens', name ? { name } : {}),
-  command: (id: string, type: string, args: Record<string, string> = {}) =>
-    post<AgentCommand>(`/api/v1/agents/${segment(id)}/commands`, { type, args }),
+  token: (name: string) => answer(api.POST('/api/v1/agents/tokens', { body: name ? { name } : {} })),
+  command: (id: string, type: 'collect-now' | 'restart-plugin', args: Record<string, string> = {}) =>
+    answer(api.POST('/api/v1/agents/{id}/commands', { params: { path: { id } }, body: { type, args } })),
 }
 
 export const tokens = {
-  create: (name: string, role: string) => post<{ id: string; token: string }>('/api/v1/tokens', { name, role }),
-  remove: (id: string) => request<void>('DELETE', `/api/v1/tokens/${segment(id)}`),
+  create: (name: string, role: Role) => answer(api.POST('/api/v1/tokens', { body: { name, role } })) as Promise<NewToken>,
+  remove: (id: string) => answer(api.DELETE('/api/v1/tokens/{id}', { params: { path: { id } } })),
 }

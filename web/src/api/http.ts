@@ -1,4 +1,6 @@
-// One way to the server: JSON in, JSON out, and every failure as an ApiError that a page can show.
+// One way to the server: typed by its own description, and every failure as an ApiError that a page can show.
+import createClient from 'openapi-fetch'
+import type { paths } from './schema'
 
 /** What went wrong, in the words of the server where it gave any (RFC 9457). */
 export class ApiError extends Error {
@@ -20,12 +22,28 @@ export interface FieldProblem {
   message: string
 }
 
-type Query = Record<string, string | number | boolean | undefined>
+export const api = createClient<paths>({ fetch: guarded })
 
-interface Options {
-  query?: Query
-  body?: unknown
-  signal?: AbortSignal
+/** What a call answered. A failed call has thrown already, so there is an answer. */
+export async function answer<T>(call: Promise<{ data?: T }>): Promise<T> {
+  return (await call).data as T
+}
+
+async function guarded(request: Request): Promise<Response> {
+  request.headers.set('Accept', 'application/json')
+  if (request.method !== 'GET') request.headers.set('X-Picket-CSRF', csrfToken())
+  let reply: Response
+  try {
+    reply = await fetch(request)
+  } catch (cause) {
+    if (request.signal.aborted) throw cause
+    saw(false)
+    throw new ApiError(0, '', '')
+  }
+  saw(true)
+  if (reply.ok) return reply
+  if (reply.status === 401 && !/\/(login|signin|setup)$/.test(new URL(request.url).pathname)) onSignedOut()
+  throw problemFrom(reply.status, reply.statusText, await reply.text())
 }
 
 /** Set by the session: what to do when the server says that nobody is signed in. */
@@ -53,45 +71,13 @@ export const contactStore = {
 
 function saw(reachable: boolean): void {
   const changed = reachable !== contact.reachable
-  contact = { answered: reachable ? Date.now() : contact.answered, reachable }
-  if (changed) for (const watcher of watchers) watcher()
-}
-
-export async function request<T>(method: string, path: string, options: Options = {}): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' }
-  if (options.body !== undefined) headers['Content-Type'] = 'application/json'
-  if (method !== 'GET') headers['X-Picket-CSRF'] = csrfToken()
-  let answer: Response
-  try {
-    answer = await fetch(withQuery(path, options.query), {
-      method,
-      headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
-      signal: options.signal,
-      credentials: 'same-origin',
-    })
-  } catch (cause) {
-    if (options.signal?.aborted) throw cause
-    saw(false)
-    throw new ApiError(0, '', '')
+  const next = { answered: reachable ? Date.now() : contact.answered, reachable }
+  if (!changed) {
+    contact.answered = next.answered // no page shows it while the server is in reach
+    return
   }
-  const text = await answer.text()
-  saw(true)
-  if (!answer.ok) {
-    const problem = problemFrom(answer.status, answer.statusText, text)
-    if (answer.status === 401 && !path.endsWith('/login') && !path.endsWith('/signin')) onSignedOut()
-    throw problem
-  }
-  return (text === '' ? undefined : JSON.parse(text)) as T
-}
-
-export function withQuery(path: string, query: Query = {}): string {
-  const wanted = new URLSearchParams()
-  for (const [key, value] of Object.entries(query)) {
-    if (value !== undefined && value !== '') wanted.set(key, String(value))
-  }
-  const text = wanted.toString()
-  return text === '' ? path : `${path}?${text}`
+  contact = next
+  for (const watcher of watchers) watcher()
 }
 
 /** Reads a problem document; anything else becomes one with the status text. */
@@ -112,8 +98,8 @@ function fieldProblems(errors: unknown): FieldProblem[] {
   if (!Array.isArray(errors)) return []
   return errors.flatMap((e: unknown) => {
     if (typeof e !== 'object' || e === null) return []
-    const { location, path, message } = e as Record<string, unknown>
-    return [{ path: asText(location) || asText(path), message: asText(message) }]
+    const { location, message } = e as Record<string, unknown>
+    return [{ path: asText(location), message: asText(message) }]
   })
 }
 
@@ -129,12 +115,7 @@ export function csrfToken(cookies: string = document.cookie): string {
 }
 
 /** fetch cannot report how much it has sent, so captures go by XMLHttpRequest. */
-export function upload<T>(
-  path: string,
-  file: File,
-  onProgress: (fraction: number) => void,
-  signal: AbortSignal,
-): Promise<T> {
+export function upload<T>(path: string, file: File, onProgress: (fraction: number) => void, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest()
     const form = new FormData()

@@ -1,82 +1,99 @@
 // What the pages ask for, each as a TanStack Query: the first part of a key is the topic that makes it stale.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query'
-import { request } from './http'
-import type {
-  Agent,
-  AgentCommand,
-  Alert,
-  AlertDetail,
-  AuditEntry,
-  Capture,
-  Device,
-  Me,
-  Overview,
-  Page,
-  Plugin,
-  Token,
-} from './types'
+import { answer, api } from './http'
+import type { AlertDetail, Alert, Plugin } from './types'
 
 export const me = queryOptions({
   queryKey: ['me'],
-  queryFn: ({ signal }) => request<Me>('GET', '/api/v1/me', { signal }),
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/me', { signal })),
   staleTime: 5 * 60_000,
   retry: false,
 })
 
 export const setup = queryOptions({
   queryKey: ['setup'],
-  queryFn: ({ signal }) => request<{ needed: boolean }>('GET', '/api/v1/setup', { signal }),
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/setup', { signal })),
 })
 
 export const overview = queryOptions({
   queryKey: ['overview'],
-  queryFn: ({ signal }) => request<Overview>('GET', '/api/v1/overview', { signal }),
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/overview', { signal })),
 })
 
+interface Slice {
+  cursor?: string
+  limit: number
+}
+
+interface Listed<T> {
+  items: T[]
+  next_cursor?: string
+}
+
 /** A list that grows by cursor; `select` flattens it for the page. */
-function list<T>(key: string, path: string, query: Record<string, string> = {}) {
+function list<T>(key: unknown[], read: (slice: Slice, signal: AbortSignal) => Promise<Listed<T>>) {
   return infiniteQueryOptions({
-    queryKey: [key, 'list', query],
-    queryFn: ({ signal, pageParam }) =>
-      request<Page<T>>('GET', path, { query: { ...query, cursor: pageParam, limit: 50 }, signal }),
+    queryKey: [key[0], 'list', ...key.slice(1)],
+    queryFn: ({ signal, pageParam }) => read({ cursor: pageParam || undefined, limit: 50 }, signal),
     initialPageParam: '',
     getNextPageParam: (last) => last.next_cursor || undefined,
-    select: (data) => data.pages.flatMap((page) => page.items ?? []),
+    select: (data) => data.pages.flatMap((page) => page.items),
   })
 }
 
 export interface AlertFilter {
-  state?: string
-  severity?: string
+  state?: Alert['state']
+  severity?: Alert['severity']
   capture?: string
 }
 
-export const alerts = (filter: AlertFilter = {}) => list<Alert>('alerts', '/api/v1/alerts', { ...filter })
-export const captures = list<Capture>('captures', '/api/v1/captures')
-export const devices = list<Device>('devices', '/api/v1/devices')
-export const agents = list<Agent>('agents', '/api/v1/agents')
-export const plugins = list<Plugin>('plugins', '/api/v1/plugins')
-export const tokens = list<Token>('tokens', '/api/v1/tokens')
-export const audit = list<AuditEntry>('audit', '/api/v1/audit')
+export const alerts = (filter: AlertFilter = {}) =>
+  list(['alerts', filter], (slice, signal) => answer(api.GET('/api/v1/alerts', { params: { query: { ...slice, ...filter } }, signal })))
+export const captures = list(['captures'], (query, signal) => answer(api.GET('/api/v1/captures', { params: { query }, signal })))
+export const devices = list(['devices'], (query, signal) => answer(api.GET('/api/v1/devices', { params: { query }, signal })))
+export const agents = list(['agents'], (query, signal) => answer(api.GET('/api/v1/agents', { params: { query }, signal })))
+export const audit = list(['audit'], (query, signal) => answer(api.GET('/api/v1/audit', { params: { query }, signal })))
+export const tokens = list(['tokens'], (_, signal) => answer(api.GET('/api/v1/tokens', { signal })))
+export const plugins = list(['plugins'], (_, signal) => answer(api.GET('/api/v1/plugins', { signal })) as Promise<Listed<Plugin>>)
 
-function one<T>(key: string, path: string) {
-  return queryOptions({
-    queryKey: [key, 'one', path],
-    queryFn: ({ signal }) => request<T>('GET', path, { signal }),
+export const alert = (id: string) =>
+  queryOptions({
+    queryKey: ['alerts', id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/alerts/{id}', { params: { path: { id } }, signal })) as Promise<AlertDetail>,
   })
-}
 
-const segment = encodeURIComponent
+export const capture = (id: string) =>
+  queryOptions({
+    queryKey: ['captures', id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/captures/{id}', { params: { path: { id } }, signal })),
+  })
 
-export const alert = (id: string) => one<AlertDetail>('alerts', `/api/v1/alerts/${segment(id)}`)
-export const capture = (id: string) => one<Capture>('captures', `/api/v1/captures/${segment(id)}`)
-export const device = (id: string) => one<Device>('devices', `/api/v1/devices/${segment(id)}`)
-export const agent = (id: string) => one<Agent>('agents', `/api/v1/agents/${segment(id)}`)
+export const device = (id: string) =>
+  queryOptions({
+    queryKey: ['devices', id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/devices/{id}', { params: { path: { id } }, signal })),
+  })
+
+export const agent = (id: string) =>
+  queryOptions({
+    queryKey: ['agents', id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/agents/{id}', { params: { path: { id } }, signal })),
+  })
+
 export const agentCommands = (id: string) =>
-  one<Page<AgentCommand>>('agents', `/api/v1/agents/${segment(id)}/commands`)
-export const plugin = (id: string) => one<Plugin>('plugins', pluginPath(id))
+  queryOptions({
+    queryKey: ['agents', id, 'commands'],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/agents/{id}/commands', { params: { path: { id } }, signal })),
+  })
+
+export const plugin = (id: string) =>
+  queryOptions({
+    queryKey: ['plugins', id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/plugins/{ns}/{name}', { params: { path: pluginPath(id) }, signal })) as Promise<Plugin>,
+  })
 
 /** The namespace and the name are two segments of the path. */
-export function pluginPath(id: string): string {
-  return `/api/v1/plugins/${id.split('/').map(segment).join('/')}`
+export function pluginPath(id: string): { ns: string; name: string } {
+  const [ns = '', name = ''] = id.split('/')
+  return { ns, name }
 }

@@ -1,244 +1,53 @@
-// The shapes of /api/v1 as the pages use them.
+// The nouns of /api/v1 by the names the pages use. Their shapes come from the server's own description (npm run gen);
+// what that description leaves open is said here.
+import type { components } from './schema'
 
-export type Severity = 'info' | 'low' | 'medium' | 'high' | 'critical'
-export const severities: readonly Severity[] = ['info', 'low', 'medium', 'high', 'critical']
+type S = components['schemas']
 
-export interface Page<T> {
-  items: T[]
-  next_cursor?: string
-}
+export const severities = ['info', 'low', 'medium', 'high', 'critical'] as const
+export type Severity = (typeof severities)[number]
 
-/** Administrator; looks after machines; looks after security; sees public figures. */
-export type Role = 'ADM' | 'IT' | 'SUP' | 'PUB'
+export type Me = S['Me']
+export type Role = Me['role']
+export type Overview = S['Overview']
+export type Step = S['Step']
 
-export interface Me {
-  username: string
-  role: Role
-  trust: 'development' | 'release'
-  version: string
-  dev: boolean
-  csrf: string
-}
-
-export type StepID = 'enable_plugin' | 'add_machine' | 'drop_capture' | 'get_told'
-
-export interface Step {
-  id: string
-  done: boolean
-  title: string
-  text: string
-  link: string
-}
-
-export interface Overview {
-  devices: number
-  agents: { online: number; total: number }
-  alerts: Partial<Record<Severity, number>>
-  plugins: { ready: number; total: number }
-  steps: Step[]
-}
-
+/** [unix milliseconds, value]; a value that is not known is null. */
 export type Point = [time: number, value: number | null]
-
-export interface Series {
+export interface Series extends Omit<S['Line'], 'points' | 'agent'> {
   agent?: string
-  labels: Record<string, string>
   points: Point[]
 }
-
-export interface SeriesAnswer {
-  metric: string
-  unit: string
-  type: string
-  step_seconds: number
+export interface SeriesAnswer extends Omit<S['Series'], 'series'> {
   series: Series[]
 }
 
-export interface Fact {
-  value: string
-  source: string
-  confidence: number
-  time: string
+export type Device = S['Device']
+export type Capture = S['Capture']
+
+export type Alert = S['Alert'] & { severity: Severity }
+export type AlertState = Alert['state']
+export const alertStates = ['firing', 'acknowledged', 'resolved'] as const
+export type AlertDetail = Alert & S['AlertDetail']
+export type Finding = S['Finding']
+export type FlowRef = S['FlowRef']
+export type Notice = S['Notice']
+
+export interface Plugin extends Omit<S['Plugin'], 'config_schema'> {
+  config_schema?: JSONSchema
 }
+export type PluginKind = Plugin['kind']
+export type PluginInstance = S['Instance']
+export type Permission = S['Permission']
+export type EnableRequest = S['EnableInput']
 
-export interface Device {
-  id: string
-  ips: string[]
-  macs: string[]
-  hostnames: string[]
-  vendor?: string
-  first_seen: string
-  last_seen: string
-  sources: string[]
-  facts: Record<string, Fact>
-}
+export type Agent = S['Agent']
+export type AgentCommand = S['AgentCommand']
+export type Token = S['Token']
+export type NewToken = S['NewToken']
+export type AuditEntry = S['Audit']
 
-export type CaptureState = 'queued' | 'running' | 'done' | 'failed'
-
-export interface Capture {
-  id: string
-  name: string
-  sha256: string
-  size: number
-  state: CaptureState
-  progress: number
-  packets: number
-  bytes: number
-  flows: number
-  first_packet?: string
-  last_packet?: string
-  error?: string
-  findings: number
-  skipped?: string
-  created: string
-}
-
-export type AlertState = 'firing' | 'acknowledged' | 'resolved'
-
-export interface Alert {
-  id: string
-  state: AlertState
-  severity: Severity
-  risk: number
-  confidence: number
-  title: string
-  detector: string
-  rule: string
-  techniques: string[]
-  src: string
-  dst: string
-  first_seen: string
-  last_seen: string
-  count: number
-  capture_id?: string
-}
-
-export interface FlowRef {
-  id: number
-  community_id: string
-  proto: string
-  src: string
-  dst: string
-}
-
-export interface Finding {
-  id: string
-  detector: string
-  rule: string
-  severity: Severity
-  risk: number
-  confidence: number
-  techniques: string[]
-  src: string
-  dst: string
-  start: string
-  end: string
-  packets: number[]
-  flows: FlowRef[]
-  features?: Record<string, number>
-  summary: string
-}
-
-export interface Notice {
-  id: string
-  notifier: string
-  state: 'queued' | 'delivered' | 'failed' | 'dead'
-  attempts: number
-  last_error?: string
-  receipt?: { foreign_id?: string; url?: string } | null
-  time: string
-}
-
-export interface AlertDetail extends Alert {
-  findings: Finding[]
-  evidence: { packets: number[]; flows: FlowRef[] }
-  notices: Notice[]
-  rule_purpose?: string
-  false_positives: string[]
-}
-
-export type PluginKind = 'collector' | 'discovery' | 'detector' | 'notifier'
-
-export type InstanceState =
-  | 'staged'
-  | 'starting'
-  | 'ready'
-  | 'degraded'
-  | 'backoff'
-  | 'quarantined'
-  | 'revoked'
-  | 'refused'
-  | 'draining'
-  | 'stopped'
-
-export interface Permission {
-  cap: string
-  args?: Record<string, string[]>
-  reason?: string
-  optional?: boolean
-}
-
-export interface Ledger {
-  cpu_seconds?: number
-  memory_bytes?: number
-  calls?: number
-  errors?: number
-  records?: number
-  findings?: number
-  crashes?: number
-  latency_p50_ms?: number
-  latency_p95_ms?: number
-}
-
-export interface LogLine {
-  time?: string
-  level?: string
-  text: string
-}
-
-export interface PluginInstance {
-  instance: string
-  plugin?: string
-  node: { type: 'server' | 'agent'; id: string; name: string }
-  state: InstanceState
-  reason?: string
-  runtime: string
-  version?: string
-  pid?: number
-  restarts: number
-  since?: string
-  ledger?: Ledger
-  log_tail?: LogLine[]
-  config?: Record<string, unknown>
-  grants?: Permission[]
-}
-
-export interface Rule {
-  id: string
-  purpose: string
-  techniques: string[]
-  severity: Severity
-  false_positives: string[]
-}
-
-export interface Plugin {
-  id: string
-  title: string
-  summary: string
-  kind: PluginKind
-  versions: string[]
-  version: string
-  license: string
-  trust: string
-  runtimes: string[]
-  permissions: Permission[]
-  config_schema?: JSONSchema | null
-  rules?: Rule[]
-  readme?: string
-  enabled: boolean
-  instances: PluginInstance[]
-}
-
+/** The words of a plugin's configuration schema, as sdk/config writes them. */
 export interface JSONSchema {
   type?: string | string[]
   title?: string
@@ -250,8 +59,6 @@ export interface JSONSchema {
   default?: unknown
   minimum?: number
   maximum?: number
-  minLength?: number
-  maxLength?: number
   format?: string
   writeOnly?: boolean
   'x-secret'?: boolean
@@ -261,69 +68,10 @@ export interface JSONSchema {
   'x-max'?: string
 }
 
-export interface EnableRequest {
-  node?: string
-  runtime?: string
-  config: Record<string, unknown>
-  secrets: Record<string, string>
-  grants: string[] | 'all'
-  interval?: string
-}
-
-export interface Agent {
-  id: string
-  name: string
-  os: string
-  arch: string
-  version: string
-  state: 'online' | 'late' | 'offline'
-  last_seen?: string
-  enrolled_at: string
-  address?: string
-  queue?: { depth: number; bytes: number; dropped: number }
-  labels?: Record<string, string>
-  plugins?: PluginInstance[]
-}
-
-export interface AgentCommand {
-  id: string
-  type: string
-  state: string
-  args?: Record<string, string>
-  output?: string
-  issued: string
-  expires: string
-  finished?: string
-  created_by: string
-  output_truncated?: boolean
-}
-
-export interface Token {
-  id: string
-  name: string
-  role: string
-  hint: string
-  created_by: string
-  created: string
-  expires?: string
-  last_used?: string
-}
-
-export interface AuditEntry {
-  id: string
-  time: string
-  actor: string
-  action: string
-  object?: string
-  outcome?: string
-  detail?: string
-  address?: string
-}
-
 export type LiveTopic = 'samples' | 'alerts' | 'plugins' | 'captures' | 'devices' | 'notices'
 
 export interface LiveMessage {
-  id?: string | number
+  id?: string
   topic: LiveTopic | 'reset'
   data?: unknown
 }

@@ -1,15 +1,13 @@
 // A series as a live query: the first read takes the whole range, later ones only what may have changed.
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
 import { merge, refreshFrom, stepFor } from '../lib/series'
-import { request } from './http'
+import { answer, api } from './http'
 import type { SeriesAnswer } from './types'
 
 export interface SeriesWish {
   metric: string
   /** Only what this machine sent. */
   agent?: string
-  /** Only series with these labels. */
-  labels?: Record<string, string>
   /** A counter as its increase per second. */
   rate?: boolean
   agg?: 'avg' | 'min' | 'max' | 'last'
@@ -31,27 +29,19 @@ export function useSeries(wish: SeriesWish, rangeSeconds: number) {
       const from = Math.floor((to - rangeSeconds * 1000) / (step * 1000)) * step * 1000
       const old = client.getQueryData<SeriesData>(key)
       const since = refreshFrom(old, from)
-      const fresh = await request<SeriesAnswer>('GET', '/api/v1/series', {
-        signal,
-        query: {
-          metric: wish.metric,
-          agent: wish.agent,
-          labels: labelText(wish.labels),
-          from: new Date(since).toISOString(),
-          to: new Date(to).toISOString(),
-          step: `${step}s`,
-          rate: wish.rate || undefined,
-          agg: wish.agg,
-        },
-      })
-      return { ...merge(old, { ...fresh, series: fresh.series ?? [] }, from), from, to }
+      const query = {
+        metric: wish.metric,
+        agent: wish.agent,
+        from: new Date(since).toISOString(),
+        to: new Date(to).toISOString(),
+        step: `${step}s`,
+        rate: wish.rate,
+        agg: wish.agg,
+      }
+      const fresh = (await answer(api.GET('/api/v1/series', { params: { query }, signal }))) as SeriesAnswer
+      return { ...merge(old, fresh, from), from, to }
     },
     placeholderData: keepPreviousData,
     staleTime: 2000,
   })
-}
-
-function labelText(labels: Record<string, string> = {}): string | undefined {
-  const pairs = Object.entries(labels).map(([k, v]) => `${k}=${v}`)
-  return pairs.length > 0 ? pairs.join(',') : undefined
 }

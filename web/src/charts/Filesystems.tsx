@@ -18,7 +18,7 @@ export function Filesystems({ agent }: { agent: string }) {
     const m = mounts.get(mount) ?? { used: 0, total: 0 }
     mounts.set(mount, { used: m.used + (s.labels['system.filesystem.state'] === 'used' ? value[1] : 0), total: m.total + value[1] })
   }
-  const rows = [...mounts].sort(([, a], [, b]) => b.used / b.total - a.used / a.total)
+  const rows = [...mounts].toSorted(([, a], [, b]) => b.used / b.total - a.used / a.total)
   if (rows.length === 0) return null
   return (
     <Panel title={t('machine.filesystems')}>

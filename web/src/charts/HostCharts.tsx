@@ -16,6 +16,7 @@ interface Props {
 export function HostCharts({ agent, rangeSeconds }: Props) {
   const { t } = useTranslation()
   const [at, setAt] = useState<number | null>(null)
+  const [opened] = useState(() => Date.now())
   const cpu = useSeries({ metric: 'system.cpu.time', agent, rate: true }, rangeSeconds)
   const memory = useSeries({ metric: 'system.memory.usage', agent, agg: 'last' }, rangeSeconds)
   const disk = useSeries({ metric: 'system.disk.io', agent, rate: true }, rangeSeconds)
@@ -28,8 +29,8 @@ export function HostCharts({ agent, rangeSeconds }: Props) {
 
   const failed = [cpu, memory, disk, network].find((q) => q.isError)
   const shared = (q: { data?: SeriesData }) => ({
-    from: q.data?.from ?? Date.now() - rangeSeconds * 1000,
-    to: q.data?.to ?? Date.now(),
+    from: q.data?.from ?? opened - rangeSeconds * 1000,
+    to: q.data?.to ?? opened,
     stepSeconds: q.data?.step_seconds ?? 10,
     at,
     onPoint: setAt,
@@ -37,11 +38,13 @@ export function HostCharts({ agent, rangeSeconds }: Props) {
   return (
     <>
       {failed && <Problem error={failed.error} retry={() => void failed.refetch()} />}
-      <div className={css.grid}>
+      <div className={css.room}>
+        <div className={css.grid}>
         <TimeChart title={t('host.cpu')} unit="1" stacked max={1} lines={cpuLines.busy} headline={cpuLines.headline} {...shared(cpu)} />
         <TimeChart title={t('host.memory')} unit="By" stacked max={memoryLines.total} lines={memoryLines.lines} headline={memoryLines.headline} {...shared(memory)} />
         <TimeChart title={t('host.disk')} unit="By/s" lines={diskLines} headline={sum(diskLines)} {...shared(disk)} />
         <TimeChart title={t('host.network')} unit="By/s" lines={networkLines} headline={sum(networkLines)} {...shared(network)} />
+        </div>
       </div>
     </>
   )
@@ -69,7 +72,7 @@ function cpuModes(data: SeriesData | undefined) {
 
 function memoryStates(data: SeriesData | undefined) {
   const states = sumBy(data?.series ?? [], (l) => l['system.memory.state'] ?? 'used')
-  const total = states.reduce((sum, s) => sum + (latest(s.points)?.[1] ?? 0), 0)
+  const total = states.reduce((all, s) => all + (latest(s.points)?.[1] ?? 0), 0)
   const colors: Record<string, string> = { used: 'c1', cached: 'c2', buffered: 'c4', buffers: 'c4' }
   const lines = Object.keys(colors).flatMap((name): ChartLine[] => {
     const line = states.find((s) => s.name === name)

@@ -3,8 +3,8 @@
 import { useComputedColorScheme } from '@mantine/core'
 import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react'
 import { useTranslation } from 'react-i18next'
-import { clock, quantity } from '../lib/format'
-import { breakAtGaps, latest, valueAt, type Line } from '../lib/series'
+import { clock, quantity, wholePercent } from '../lib/format'
+import { breakAtGaps, latest, niceTop, sumBy, valueAt, type Line } from '../lib/series'
 import css from './charts.module.css'
 import type { EChartsType } from './echarts'
 
@@ -37,7 +37,7 @@ export function TimeChart(props: Props) {
   const reach = Math.max(stepSeconds, 15) * 1500
 
   const times = useMemo(
-    () => [...new Set(lines.flatMap((l) => l.points.filter(([, v]) => v !== null).map(([time]) => time)))].sort((a, b) => a - b),
+    () => [...new Set(lines.flatMap((l) => l.points.filter(([, v]) => v !== null).map(([time]) => time)))].toSorted((a, b) => a - b),
     [lines],
   )
   const onKey = (event: KeyboardEvent) => {
@@ -58,7 +58,7 @@ export function TimeChart(props: Props) {
   return (
     <figure className={css.chart}>
       <figcaption className={css.caption}>
-        <span className={css.title}>{title}</span>
+        <span className={css.title}>{title} {at !== null && <time className={css.at}>{clock(new Date(at), new Date(to))}</time>}</span>
         <span className={css.large}>
           {large.value} {large.note && <small>{large.note}</small>}
         </span>
@@ -67,7 +67,6 @@ export function TimeChart(props: Props) {
         aria-valuemin={from} aria-valuemax={to} aria-valuenow={at ?? to}
         aria-valuetext={spoken(lines, unit, at ?? times.at(-1) ?? to, reach)} onKeyDown={onKey} onBlur={() => onPoint(null)} />
       <ul className={css.legend}>
-        <li className={css.at}>{at === null ? t('chart.now') : clock(new Date(at), new Date(to))}</li>
         {lines.map((line) => {
           const value = at === null ? (latest(line.points)?.[1] ?? null) : valueAt(line.points, at, reach)
           return (
@@ -148,7 +147,7 @@ function option(holder: HTMLElement, p: Pick<Props, 'lines' | 'unit' | 'stacked'
   const label = { color: color('dim'), fontFamily: style.fontFamily, fontSize: 11 }
   return {
     animation: false,
-    grid: { left: 0, right: 2, top: 8, bottom: 18, containLabel: false },
+    grid: { left: 0, right: 2, top: 16, bottom: 18, containLabel: false, outerBoundsMode: 'none' },
     xAxis: {
       type: 'time',
       min: p.from,
@@ -157,15 +156,13 @@ function option(holder: HTMLElement, p: Pick<Props, 'lines' | 'unit' | 'stacked'
       axisPointer: { show: true, type: 'line', triggerTooltip: false, snap: true, lineStyle: { color: color('line-strong'), type: 'solid' }, label: { show: false } },
       axisLine: { lineStyle: { color: color('line') } },
       axisTick: { show: false },
-      axisLabel: { ...label, hideOverlap: true, showMinLabel: false, showMaxLabel: false, formatter: (t: number) => tick(t, p.to - p.from) },
+      axisLabel: { ...label, hideOverlap: true, showMinLabel: false, showMaxLabel: false, formatter: (t: number) => tick(t, p.from, p.to) },
     },
     yAxis: {
       type: 'value',
-      min: 0,
-      max: p.max,
-      splitNumber: 2,
+      ...scale(p.lines, p.unit, p.stacked, p.max),
       splitLine: { lineStyle: { color: color('grid') } },
-      axisLabel: { ...label, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], formatter: (v: number) => (v === 0 ? '' : quantity(v, p.unit)) },
+      axisLabel: { ...label, textBorderColor: color('surface'), textBorderWidth: 2, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], formatter: (v: number) => (v === 0 ? '' : p.unit === '1' ? wholePercent(v) : quantity(v, p.unit)) },
       z: 5,
     },
     series: p.lines.map((line) => ({
@@ -184,7 +181,18 @@ function option(holder: HTMLElement, p: Pick<Props, 'lines' | 'unit' | 'stacked'
   }
 }
 
-function tick(time: number, span: number): string {
+/** Two steps from 0 to a round top. */
+function scale(lines: ChartLine[], unit: string, stacked: boolean | undefined, max: number | undefined) {
+  const all = stacked ? sumBy(lines.map((l) => ({ labels: {}, points: l.points })), () => '') : lines
+  const peak = Math.max(0, ...all.flatMap((l) => l.points.map(([, v]) => v ?? 0)))
+  const top = max ?? niceTop(peak, unit.startsWith('By') ? 1024 : 1000)
+  return { min: 0, max: top, interval: top / 2 }
+}
+
+/** A label beside the edge would be cut off. */
+function tick(time: number, from: number, to: number): string {
+  const span = to - from
+  if (time - from < span * 0.04 || to - time < span * 0.05) return ''
   const d = new Date(time)
   const two = (n: number) => String(n).padStart(2, '0')
   return span > 36 * 3600_000 ? `${d.getDate()}.${d.getMonth() + 1}.` : `${two(d.getHours())}:${two(d.getMinutes())}`

@@ -2,10 +2,10 @@
 // tooltip component: nothing becomes HTML.
 import { LineChart } from 'echarts/charts'
 import { AxisPointerComponent, GridComponent } from 'echarts/components'
-import { connect, init, use } from 'echarts/core'
+import { connect, init, use as register } from 'echarts/core'
 import { CanvasRenderer } from 'echarts/renderers'
 
-use([LineChart, GridComponent, AxisPointerComponent, CanvasRenderer])
+register([LineChart, GridComponent, AxisPointerComponent, CanvasRenderer])
 connect('host')
 
 export { init }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { JSONSchema } from '../api/types'
-import { fieldsOf, initialValues, submit } from './configForm'
+import { fieldsOf, initialValues, labelOf, submit } from './configForm'
 
 // What sdk/config writes for a struct with one field of each type.
 const schema: JSONSchema = {
@@ -38,7 +38,7 @@ it('starts with the defaults and comes back as the same configuration', () => {
 it('never puts a secret into the configuration, nor shows a stored one', () => {
   const values = initialValues(fields, { url: 'https://x', password: 'leaked' })
   expect(values.password).toBe('')
-  expect(submit(fields, values, true).problems).toEqual({})
+  expect(submit(fields, values, ['password']).problems).toEqual({})
   expect(JSON.stringify(submit(fields, { ...values, password: 'new' }).config)).not.toContain('new')
 })
 
@@ -50,6 +50,11 @@ it('names what is wrong by field', () => {
 
 it('an emptied list stays empty instead of turning into its default', () => {
   expect(submit(fields, { ...initialValues(fields), targets: [] }).config.targets).toEqual([])
+})
+
+it('labels read like words', () => {
+  expect(labelOf('max_addresses')).toBe('Max addresses')
+  expect(labelOf('webhook_url')).toBe('Webhook URL')
 })
 
 it('a schema of nothing is a form of nothing', () => {

@@ -64,6 +64,14 @@ function kindOf(s: JSONSchema): FieldKind {
   }
 }
 
+const spelled: Record<string, string> = { url: 'URL', tls: 'TLS', ip: 'IP', id: 'ID', smtp: 'SMTP', http: 'HTTP', api: 'API', ca: 'CA', udp: 'UDP', tcp: 'TCP' }
+
+/** The name of a field as a label: "max_addresses" → "Max addresses". */
+export function labelOf(name: string): string {
+  const words = name.split('_').map((w) => spelled[w] ?? w).join(' ')
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
 /** What the inputs hold, by path joined with dots: a number may be half typed, so it is text or number. */
 export type Values = Record<string, unknown>
 
@@ -98,14 +106,14 @@ export type FormProblem = 'required' | 'number' | 'integer' | 'min' | 'max' | 'j
 
 /**
  * Turns the inputs into a configuration. What is left empty is left out, so that the plugin's default holds; the
- * server checks everything again. A secret that is left empty keeps its old value.
+ * server checks everything again. A stored secret that is left empty keeps its value.
  */
-export function submit(fields: Field[], values: Values, hasSecrets = false): Submission {
+export function submit(fields: Field[], values: Values, stored: readonly string[] = []): Submission {
   const out: Submission = { config: {}, secrets: {}, problems: {} }
   for (const f of fields) {
     const key = keyOf(f.path)
     if (f.kind === 'group') {
-      const inner = submit(f.fields, values, hasSecrets)
+      const inner = submit(f.fields, values, stored)
       if (Object.keys(inner.config).length > 0) out.config[f.name] = inner.config
       Object.assign(out.secrets, inner.secrets)
       Object.assign(out.problems, inner.problems)
@@ -114,7 +122,7 @@ export function submit(fields: Field[], values: Values, hasSecrets = false): Sub
     const value = values[key]
     const empty = value === '' || value === undefined || value === null || (Array.isArray(value) && value.length === 0)
     if (empty) {
-      if (f.required && !(f.kind === 'secret' && hasSecrets)) out.problems[key] = 'required'
+      if (f.required && !(f.kind === 'secret' && stored.includes(key))) out.problems[key] = 'required'
       // An emptied list is a choice of its own: without it the default would come back.
       else if (Array.isArray(value) && Array.isArray(f.fallback) && f.fallback.length > 0) out.config[f.name] = []
       continue
@@ -161,6 +169,6 @@ function readValue(f: Field, value: unknown): { read?: unknown; problem?: FormPr
   }
 }
 
-function asObject(value: unknown): Record<string, unknown> {
+export function asObject(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
 }

@@ -35,6 +35,9 @@ export function percent(ratio: number): string {
   return `${text}\u202f%`
 }
 
+/** A share from 0 to 1 as whole percent. */
+export const wholePercent = (ratio: number): string => `${Math.round(ratio * 100)}\u202f%`
+
 export function count(value: number): string {
   return value.toLocaleString(english)
 }
@@ -125,7 +128,7 @@ export function frameFilter(numbers: readonly number[]): string {
 }
 
 function runs(numbers: readonly number[]): [number, number][] {
-  const sorted = [...new Set(numbers)].sort((a, b) => a - b)
+  const sorted = [...new Set(numbers)].toSorted((a, b) => a - b)
   const found: [number, number][] = []
   for (const n of sorted) {
     const last = found.at(-1)

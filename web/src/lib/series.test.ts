@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Point, SeriesAnswer } from '../api/types'
-import { breakAtGaps, latest, merge, refreshFrom, shares, stepFor, sumBy, valueAt } from './series'
+import { breakAtGaps, latest, merge, niceTop, refreshFrom, shares, stepFor, sumBy, valueAt } from './series'
 
 const answer = (...series: [string, Point[]][]): SeriesAnswer => ({
   metric: 'm',
@@ -83,4 +83,12 @@ it('steps are round and never below five seconds', () => {
   expect(stepFor(60)).toBe(5)
   expect(stepFor(3600)).toBe(15)
   expect(stepFor(7 * 86400)).toBe(3600)
+})
+
+it('a chart ends at a round number of its unit', () => {
+  expect(niceTop(9.3 * 1024 * 1024, 1024)).toBe(10 * 1024 * 1024)
+  expect(niceTop(1024, 1024)).toBe(1024)
+  expect(niceTop(900, 1024)).toBe(1024)
+  expect(niceTop(0.3, 1000)).toBeCloseTo(0.4)
+  expect(niceTop(0, 1024)).toBe(1)
 })

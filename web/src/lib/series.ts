@@ -31,7 +31,7 @@ function mergePoints(old: Point[], fresh: Point[]): Point[] {
 const trim = (s: Series, from: number): Series => ({ ...s, points: s.points.filter(([t]) => t >= from) })
 
 function seriesKey(s: Series): string {
-  return JSON.stringify([s.agent, Object.entries(s.labels).sort(([a], [b]) => (a < b ? -1 : 1))])
+  return JSON.stringify([s.agent, Object.entries(s.labels).toSorted(([a], [b]) => (a < b ? -1 : 1))])
 }
 
 /** The time from which a refresh has to ask again: the last points may have been incomplete when they were read. */
@@ -53,7 +53,7 @@ export function sumBy(series: readonly Series[], label: (labels: Record<string, 
       sums.set(t, v === null ? sum : (sum ?? 0) + v)
     }
   }
-  return [...groups].map(([name, sums]) => ({ name, points: [...sums].sort(([a], [b]) => a - b) }))
+  return [...groups].map(([name, sums]) => ({ name, points: [...sums].toSorted(([a], [b]) => a - b) }))
 }
 
 /** Each line as its part of the sum of all, 0 to 1. Where the sum is 0 or unknown, so is the part. */
@@ -88,7 +88,7 @@ export function breakAtGaps(points: readonly Point[]): Point[] {
 
 function median(values: number[]): number | null {
   if (values.length === 0) return null
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }
 
 /** The last known value, and when. */
@@ -111,4 +111,12 @@ export function valueAt(points: readonly Point[], time: number, reach: number): 
 export function stepFor(rangeSeconds: number, points = 240): number {
   const steps = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400]
   return steps.find((s) => s >= rangeSeconds / points) ?? 86400
+}
+
+/** The round number at or above a peak, in units of the base: 9.3 MiB → 10 MiB. */
+export function niceTop(peak: number, base: number): number {
+  if (!(peak > 0)) return 1
+  const unit = base ** Math.floor(Math.log(peak) / Math.log(base))
+  const steps = [1, 2, 4, 5, 8, 10, 20, 40, 50, 80, 100, 200, 400, 500, 800, base]
+  return unit * (steps.find((s) => s >= peak / unit) ?? base)
 }

@@ -6,21 +6,27 @@ import { useTranslation } from 'react-i18next'
 import { alerts as act } from '../api/actions'
 import { alert, capture } from '../api/queries'
 import type { AlertDetail, Finding, FlowRef, Notice } from '../api/types'
-import { count, duration, frameFilter, number, ranges } from '../lib/format'
+import { count, duration, frameFilter, number, ranges, wholePercent } from '../lib/format'
 import { Copy } from '../ui/Copy'
 import { Meter, SeverityMark, State } from '../ui/marks'
+import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
-import { Empty, Loaded, Problem } from '../ui/states'
+import { Empty, Problem } from '../ui/states'
 import { Techniques } from '../ui/Techniques'
 import { Ago, Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 import css from './alert.module.css'
-import { between, wholePercent } from './words'
+import { between } from './words'
 
 export function AlertPage() {
+  const { t } = useTranslation()
   const { id } = useParams({ from: '/inside/alerts/$id' })
   const query = useQuery(alert(id))
-  return <Loaded query={query}>{(a) => <Detail alert={a} />}</Loaded>
+  return (
+    <LoadedPage query={query} title={t('alert.title')} back={{ to: '/alerts', label: t('alerts.title') }}>
+      {(a) => <Detail alert={a} />}
+    </LoadedPage>
+  )
 }
 
 function Detail({ alert: a }: { alert: AlertDetail }) {
@@ -72,6 +78,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
             <Facts>
               <Fact name={t('alerts.severity')}><SeverityMark severity={a.severity} /></Fact>
               <Fact name={t('alerts.state')}><State of={a.state} /></Fact>
+              {a.acknowledged_by && <Fact name={t('alert.ackBy')}>{a.acknowledged_by}</Fact>}
               <Fact name={t('alerts.risk')}>
                 <span className="num">{a.risk} / 100</span>
                 <Meter value={a.risk} of={100} label={t('alerts.risk')} />
@@ -126,7 +133,7 @@ function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding
             <h3>{t('alert.packets')}</h3>
             <p className={css.packets} tabIndex={0} role="region" aria-label={t('alert.packets')}>{ranges(packets)}</p>
             <span className="dim">{t('alert.filter')}</span>
-            <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} />
+            <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} line />
           </div>
         )}
       </div>
@@ -177,7 +184,7 @@ function FlowTable({ flows }: { flows: FlowRef[] }) {
 
 function Features({ finding }: { finding?: Finding }) {
   const { t } = useTranslation()
-  const features = Object.entries(finding?.features ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
+  const features = Object.entries(finding?.features ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
   if (features.length === 0) return null
   return (
     <Panel title={t('alert.features')} hint={t('alert.featuresHint')}>
@@ -200,7 +207,7 @@ function Findings({ findings }: { findings: Finding[] }) {
   return (
     <Panel title={t('alert.findings')} hint={t('alert.findingsHint', { count: findings.length })} flush>
       <ul>
-        {[...findings].reverse().map((f) => (
+        {findings.toReversed().map((f) => (
           <li key={f.id} className={css.notice}>
             <div className={css.noticeHead}>
               <SeverityMark severity={f.severity} />

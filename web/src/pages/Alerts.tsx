@@ -3,7 +3,7 @@ import { useInfiniteQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import { alerts } from '../api/queries'
-import { severities, type Alert } from '../api/types'
+import { alertStates, severities, type Alert, type Severity } from '../api/types'
 import { count } from '../lib/format'
 import { SeverityMark, State } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
@@ -13,7 +13,7 @@ import { Ago } from '../ui/Time'
 import css from '../ui/ui.module.css'
 import { between } from './words'
 
-const states = ['firing', 'acknowledged', 'resolved', 'all'] as const
+const states = [...alertStates, 'all'] as const
 
 export function AlertsPage() {
   const { t } = useTranslation()
@@ -21,7 +21,7 @@ export function AlertsPage() {
   const navigate = useNavigate({ from: '/alerts' })
   const state = search.state ?? (search.capture ? 'all' : 'firing')
   const query = useInfiniteQuery(
-    alerts({ state: state === 'all' ? '' : state, severity: search.severity ?? '', capture: search.capture ?? '' }),
+    alerts({ state: state === 'all' ? undefined : state, severity: search.severity, capture: search.capture }),
   )
   const change = (part: Partial<typeof search>) => void navigate({ search: { ...search, ...part }, replace: true })
   return (
@@ -30,15 +30,15 @@ export function AlertsPage() {
       lead={search.capture ? t('alerts.ofCapture') : t('alerts.lead')}
       actions={
         <>
-          <SegmentedControl aria-label={t('alerts.state')} size="xs" value={state} onChange={(v) => change({ state: v })}
+          <SegmentedControl aria-label={t('alerts.state')} size="xs" value={state} onChange={(v) => change({ state: v as typeof state })}
             data={states.map((s) => ({ value: s, label: t(`alerts.filter.${s}`) }))} />
           <NativeSelect aria-label={t('alerts.severity')} size="xs" w={140} value={search.severity ?? ''}
-            onChange={(e) => change({ severity: e.currentTarget.value || undefined })}
-            data={[{ value: '', label: t('alerts.anySeverity') }, ...[...severities].reverse().map((s) => ({ value: s as string, label: t(`severity.${s}`) }))]} />
+            onChange={(e) => change({ severity: (e.currentTarget.value || undefined) as Severity | undefined })}
+            data={[{ value: '', label: t('alerts.anySeverity') }, ...severities.toReversed().map((s) => ({ value: s as string, label: t(`severity.${s}`) }))]} />
         </>
       }
     >
-      <Panel title={t(`alerts.filter.${state as 'all'}`)} flush>
+      <Panel title={t(`alerts.filter.${state}`)} flush>
         <LoadedList
           query={query}
           empty={

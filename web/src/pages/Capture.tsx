@@ -4,8 +4,9 @@ import { useTranslation } from 'react-i18next'
 import { alerts, capture } from '../api/queries'
 import type { Capture } from '../api/types'
 import { bytes, count, duration } from '../lib/format'
+import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
-import { Empty, Loaded, LoadedList } from '../ui/states'
+import { Empty, LoadedList } from '../ui/states'
 import { Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 import { AlertTable } from './Alerts'
@@ -13,13 +14,18 @@ import { CaptureProgress } from './Captures'
 import css from './captures.module.css'
 
 export function CapturePage() {
+  const { t } = useTranslation()
   const { id } = useParams({ from: '/inside/captures/$id' })
   const query = useQuery({
     ...capture(id),
     // The live channel tells when it is done; the bar should move before that.
     refetchInterval: (q) => (q.state.data?.state === 'queued' || q.state.data?.state === 'running' ? 1000 : false),
   })
-  return <Loaded query={query}>{(c) => <Detail capture={c} />}</Loaded>
+  return (
+    <LoadedPage query={query} title={t('capture.title')} back={{ to: '/captures', label: t('captures.title') }}>
+      {(c) => <Detail capture={c} />}
+    </LoadedPage>
+  )
 }
 
 function Detail({ capture: c }: { capture: Capture }) {
@@ -34,6 +40,7 @@ function Detail({ capture: c }: { capture: Capture }) {
           <span className="dim">{t('capture.failedNext')}</span>
         </div>
       )}
+      {c.truncated && <p className="dim">{t('capture.truncated')}</p>}
       {c.skipped && (
         <div className={ui.error}>
           <strong>{t('capture.partial')}</strong>
@@ -67,6 +74,7 @@ function Detail({ capture: c }: { capture: Capture }) {
           <Fact name="SHA-256"><span className="mono">{c.sha256}</span></Fact>
           <Fact name={t('capture.first')}><Time at={c.first_packet} /></Fact>
           <Fact name={t('capture.last')}><Time at={c.last_packet} /></Fact>
+          {c.undecoded > 0 && <Fact name={t('capture.undecoded')}>{count(c.undecoded)}</Fact>}
           <Fact name={t('captures.added')}><Time at={c.created} /></Fact>
         </Facts>
       </Panel>

@@ -6,7 +6,7 @@ import { useTranslation } from 'react-i18next'
 import { upload } from '../api/http'
 import { captures } from '../api/queries'
 import type { Capture } from '../api/types'
-import { bytes, count } from '../lib/format'
+import { bytes, count, wholePercent } from '../lib/format'
 import { CloseIcon, UploadIcon } from '../ui/icons'
 import { Meter, State } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
@@ -14,7 +14,6 @@ import { Empty, LoadedList, Problem } from '../ui/states'
 import { Ago } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 import css from './captures.module.css'
-import { wholePercent } from './words'
 
 interface Upload {
   key: number

@@ -3,22 +3,28 @@ import { useParams } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import { device } from '../api/queries'
 import type { Device } from '../api/types'
+import { wholePercent } from '../lib/format'
+import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
-import { Empty, Loaded } from '../ui/states'
+import { Empty } from '../ui/states'
 import { Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 import { deviceName } from './Devices'
-import { wholePercent } from './words'
 
 export function DevicePage() {
+  const { t } = useTranslation()
   const { id } = useParams({ from: '/inside/devices/$id' })
   const query = useQuery(device(id))
-  return <Loaded query={query}>{(d) => <Detail device={d} />}</Loaded>
+  return (
+    <LoadedPage query={query} title={t('device.title')} back={{ to: '/devices', label: t('devices.title') }}>
+      {(d) => <Detail device={d} />}
+    </LoadedPage>
+  )
 }
 
 function Detail({ device: d }: { device: Device }) {
   const { t } = useTranslation()
-  const facts = Object.entries(d.facts ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
+  const facts = Object.entries(d.facts ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
   return (
     <Page title={deviceName(d)} back={{ to: '/devices', label: t('devices.title') }} lead={d.vendor}>
       <Panel title={t('device.identity')}>

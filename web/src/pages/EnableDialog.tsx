@@ -7,43 +7,42 @@ import { useTranslation } from 'react-i18next'
 import { plugins as act } from '../api/actions'
 import { ApiError } from '../api/http'
 import { agents } from '../api/queries'
-import type { Plugin } from '../api/types'
-import { fieldsOf, initialValues, keyOf, submit, type FormProblem } from '../lib/configForm'
+import type { EnableRequest, Plugin } from '../api/types'
+import { asObject, fieldsOf, initialValues, keyOf, submit, type FormProblem } from '../lib/configForm'
 import { useTell } from '../ui/confirm'
 import { ConfigFields } from '../ui/ConfigFields'
 import { Problem } from '../ui/states'
-import { PermissionText } from './Plugin'
+import { PermissionText } from '../ui/Permissions'
 import css from './plugins.module.css'
 
 interface Props {
   plugin: Plugin
-  opened: boolean
   onClose: () => void
 }
 
 /** Detectors judge what the server reads; notifiers tell for the server. Measuring happens on the machines. */
 const home = { collector: 'agents', discovery: 'agents', detector: 'server', notifier: 'server' } as const
 
-export function EnableDialog({ plugin: p, opened, onClose }: Props) {
+export default function EnableDialog({ plugin: p, onClose }: Props) {
   const { t } = useTranslation()
   return (
-    <Modal opened={opened} onClose={onClose} size="lg" title={t('enable.title', { name: p.title || p.id })} closeButtonProps={{ 'aria-label': t('close') }}>
-      {opened && <EnableForm plugin={p} onClose={onClose} />}
+    <Modal opened onClose={onClose} size="lg" title={t('enable.title', { name: p.title || p.id })} closeButtonProps={{ 'aria-label': t('close') }}>
+      <EnableForm plugin={p} onClose={onClose} />
     </Modal>
   )
 }
 
-function EnableForm({ plugin: p, onClose }: Omit<Props, 'opened'>) {
+function EnableForm({ plugin: p, onClose }: Props) {
   const { t } = useTranslation()
   const client = useQueryClient()
   const tell = useTell()
   const existing = p.instances?.[0]
   const fields = useMemo(() => fieldsOf(p.config_schema), [p.config_schema])
-  const [values, setValues] = useState(() => initialValues(fields, existing?.config))
+  const [values, setValues] = useState(() => initialValues(fields, asObject(existing?.config)))
   const [problems, setProblems] = useState<Record<string, FormProblem>>({})
-  const [node, setNode] = useState<string>(home[p.kind])
+  const [node, setNode] = useState<string>(existing?.instance.includes('@') ? existing.node.id : home[p.kind])
   const [runtime, setRuntime] = useState<string | null>(existing?.runtime || p.runtimes?.[0] || null)
-  const [interval, setInterval] = useState('')
+  const [interval, setInterval] = useState(existing?.interval ?? '')
   const asked = p.permissions ?? []
   const [granted, setGranted] = useState<boolean[]>(() => asked.map(() => false))
   const [refused, setRefused] = useState(false)
@@ -60,7 +59,7 @@ function EnableForm({ plugin: p, onClose }: Omit<Props, 'opened'>) {
 
   const send = (event: FormEvent) => {
     event.preventDefault()
-    const made = submit(fields, values, existing !== undefined)
+    const made = submit(fields, values, existing?.secrets_set)
     const missing = asked.some((perm, i) => !perm.optional && !granted[i])
     setProblems(made.problems)
     setRefused(missing)
@@ -68,7 +67,7 @@ function EnableForm({ plugin: p, onClose }: Omit<Props, 'opened'>) {
     const all = granted.every(Boolean)
     enable.mutate({
       node,
-      runtime: runtime ?? undefined,
+      runtime: (runtime ?? undefined) as EnableRequest['runtime'],
       interval: interval.trim() || undefined,
       config: made.config,
       secrets: made.secrets,
@@ -93,7 +92,7 @@ function EnableForm({ plugin: p, onClose }: Omit<Props, 'opened'>) {
         {recurring && <TextInput label={t('enable.interval')} placeholder={t('enable.intervalDefault')} value={interval} onChange={(e) => setInterval(e.currentTarget.value)} />}
       </div>
       {fields.length > 0 && (
-        <ConfigFields fields={fields} values={values} problems={problems} fromServer={fromServer} stored={existing !== undefined}
+        <ConfigFields fields={fields} values={values} problems={problems} fromServer={fromServer} stored={existing?.secrets_set ?? []}
           onChange={(path, value) => setValues((v) => ({ ...v, [keyOf(path)]: value }))} />
       )}
       <fieldset className={css.group}>

@@ -12,6 +12,7 @@ import { HostCharts } from '../charts/HostCharts'
 import { bytes, count, duration } from '../lib/format'
 import { useTell } from '../ui/confirm'
 import { State } from '../ui/marks'
+import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Empty, Loaded } from '../ui/states'
 import { Ago, Time } from '../ui/Time'
@@ -19,9 +20,14 @@ import ui from '../ui/ui.module.css'
 import { ranges } from './Overview'
 
 export function MachinePage() {
+  const { t } = useTranslation()
   const { id } = useParams({ from: '/inside/machines/$id' })
   const query = useQuery(agent(id))
-  return <Loaded query={query}>{(a) => <Detail agent={a} />}</Loaded>
+  return (
+    <LoadedPage query={query} title={t('machine.title')} back={{ to: '/machines', label: t('machines.title') }}>
+      {(a) => <Detail agent={a} />}
+    </LoadedPage>
+  )
 }
 
 function Detail({ agent: a }: { agent: Agent }) {

@@ -4,7 +4,7 @@ import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { agents, alerts, overview } from '../api/queries'
-import { severities, type Agent, type Overview, type Step, type StepID } from '../api/types'
+import { severities, type Agent, type Alert, type Overview, type Step } from '../api/types'
 import { useMay } from '../api/useMay'
 import { HostCharts } from '../charts/HostCharts'
 import { Page, Panel } from '../ui/Page'
@@ -34,13 +34,9 @@ export function OverviewPage() {
             <Figures data={data} />
             {can('watch') && (
               <div className={css.layout}>
-                <div className={css.side}>
-                  <OpenAlerts />
-                  <NextSteps steps={data.steps ?? []} />
-                </div>
-                <div className={css.host}>
-                  <Hosts />
-                </div>
+                <OpenAlerts />
+                <div className={css.host}><Hosts /></div>
+                <NextSteps steps={data.steps ?? []} />
               </div>
             )}
           </>
@@ -53,7 +49,7 @@ export function OverviewPage() {
 function Figures({ data }: { data: Overview }) {
   const { t } = useTranslation()
   const open = severities.reduce((sum, s) => sum + (data.alerts?.[s] ?? 0), 0)
-  const present = [...severities].reverse().filter((s) => (data.alerts?.[s] ?? 0) > 0)
+  const present = severities.toReversed().filter((s) => (data.alerts?.[s] ?? 0) > 0)
   return (
     <section className={css.strip} aria-label={t('overview.figures')}>
       <Link to="/alerts" className={css.figure}>
@@ -61,7 +57,7 @@ function Figures({ data }: { data: Overview }) {
         <b>{open}</b>
         {present.length === 0 ? <small>{t('overview.quiet')}</small> : (
           <span className={css.tally}>
-            {present.map((s) => <span key={s}>{data.alerts[s]} <SeverityMark severity={s} /></span>)}
+            {present.map((s) => <span key={s}><SeverityMark severity={s} /> {data.alerts[s]}</span>)}
           </span>
         )}
       </Link>
@@ -92,7 +88,7 @@ function OpenAlerts() {
       <LoadedList query={query} empty={<Empty title={t('overview.noAlerts')}>{t('overview.noAlertsText')}</Empty>}>
         {(items) => (
           <ul className={css.alerts}>
-            {items.slice(0, 8).map((a) => (
+            {worstFirst(items).slice(0, 8).map((a) => (
               <li key={a.id}>
                 <span className={css.mark}><SeverityMark severity={a.severity} label={false} /></span>
                 <div>
@@ -107,6 +103,10 @@ function OpenAlerts() {
       </LoadedList>
     </Panel>
   )
+}
+
+function worstFirst(items: Alert[]): Alert[] {
+  return items.toSorted((a, b) => severities.indexOf(b.severity) - severities.indexOf(a.severity) || b.risk - a.risk)
 }
 
 /** Steps lead to pages of this app, whatever the server writes as their link. */
@@ -125,7 +125,7 @@ function NextSteps({ steps }: { steps: Step[] }) {
       <ol className={css.steps}>
         {steps.map((s) => (
           <li key={s.id} data-done={s.done || undefined}>
-            <Link {...(stepTargets[s.id as StepID] ?? { to: '/' })}>{s.title}{s.done && <span className="visually-hidden"> {t('overview.stepDone')}</span>}</Link>
+            <Link {...stepTargets[s.id]}>{s.title}{s.done && <span className="visually-hidden"> {t('overview.stepDone')}</span>}</Link>
             <p>{s.text}</p>
           </li>
         ))}

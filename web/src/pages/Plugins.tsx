@@ -47,7 +47,7 @@ export function PluginsPage() {
 function PluginTable({ items, caption }: { items: Plugin[]; caption: string }) {
   const { t } = useTranslation()
   return (
-    <table className={ui.table}>
+    <table className={`${ui.table} ${css.list}`}>
       <caption className="visually-hidden">{caption}</caption>
       <thead>
         <tr>
@@ -96,7 +96,7 @@ const worstFirst = ['quarantined', 'revoked', 'refused', 'backoff', 'degraded', 
 
 function summaryState(running: PluginInstance[], enabled: boolean, t: ReturnType<typeof useTranslation>['t']) {
   if (running.length === 0) return enabled ? <State of="staged" /> : <StateMark tone="off">{t('plugins.off')}</StateMark>
-  const worst = [...running].sort((a, b) => worstFirst.indexOf(a.state) - worstFirst.indexOf(b.state))[0]!
+  const worst = running.toSorted((a, b) => worstFirst.indexOf(a.state) - worstFirst.indexOf(b.state))[0]!
   return (
     <span className={css.stack}>
       <State of={worst.state} />

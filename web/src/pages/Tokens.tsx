@@ -39,7 +39,7 @@ function NewToken({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation()
   const client = useQueryClient()
   const [name, setName] = useState('')
-  const [role, setRole] = useState<string>('SUP')
+  const [role, setRole] = useState<Role>('SUP')
   const make = useMutation({
     mutationFn: () => act.create(name.trim(), role),
     onSuccess: () => client.invalidateQueries({ queryKey: ['tokens'] }),
@@ -60,7 +60,7 @@ function NewToken({ onClose }: { onClose: () => void }) {
   return (
     <form className={css.form} onSubmit={send}>
       <TextInput label={t('tokens.name')} description={t('tokens.nameText')} required value={name} onChange={(e) => setName(e.currentTarget.value)} data-autofocus />
-      <NativeSelect label={t('tokens.role')} value={role} onChange={(e) => setRole(e.currentTarget.value)}
+      <NativeSelect label={t('tokens.role')} value={role} onChange={(e) => setRole(e.currentTarget.value as Role)}
         data={roles.map((r) => ({ value: r, label: `${r} – ${t(`roles.${r}`)}` }))} />
       {make.isError && <Problem error={make.error} />}
       <div><Button type="submit" loading={make.isPending} disabled={name.trim() === ''}>{t('tokens.make')}</Button></div>

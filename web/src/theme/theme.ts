@@ -17,10 +17,9 @@ const gray: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: 'verdigris',
-  primaryShade: { light: 8, dark: 4 },
+  primaryShade: { light: 8, dark: 7 },
   colors: { verdigris, dark, gray },
   black: '#18211d',
-  autoContrast: true,
   fontFamily: "'IBM Plex Sans Variable', system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif",
   fontFamilyMonospace: "'IBM Plex Mono', ui-monospace, 'Cascadia Mono', Menlo, 'Noto Sans Mono', monospace",
   defaultRadius: 'sm',

@@ -1,7 +1,7 @@
 // The inputs of a plugin's configuration, one per field of its schema (lib/configForm).
 import { NativeSelect, NumberInput, PasswordInput, Switch, TagsInput, Textarea, TextInput } from '@mantine/core'
 import { useTranslation } from 'react-i18next'
-import { keyOf, type Field, type FormProblem, type Values } from '../lib/configForm'
+import { keyOf, labelOf, type Field, type FormProblem, type Values } from '../lib/configForm'
 import css from '../pages/plugins.module.css'
 
 interface Props {
@@ -10,8 +10,8 @@ interface Props {
   problems: Record<string, FormProblem>
   /** What the server said about a field, by key. */
   fromServer: Record<string, string>
-  /** A configuration exists: an empty secret means "as before". */
-  stored: boolean
+  /** Secrets that the server has: an empty one means "as before". */
+  stored: readonly string[]
   onChange: (path: string[], value: unknown) => void
 }
 
@@ -19,7 +19,7 @@ export function ConfigFields(props: Props) {
   return props.fields.map((f) =>
     f.kind === 'group' ? (
       <fieldset key={keyOf(f.path)} className={css.group}>
-        <legend>{f.name}</legend>
+        <legend>{labelOf(f.name)}</legend>
         {f.doc && <p className="dim">{f.doc}</p>}
         <ConfigFields {...props} fields={f.fields} />
       </fieldset>
@@ -35,17 +35,17 @@ function Input({ field: f, values, problems, fromServer, stored, onChange }: Pro
   const value = values[key]
   const problem = problems[key]
   const common = {
-    label: f.name,
+    label: labelOf(f.name),
     description: f.doc || undefined,
-    required: f.required && !(f.kind === 'secret' && stored),
+    required: f.required && !(f.kind === 'secret' && stored.includes(key)),
     error: problem ? t(`form.${problem}`, { min: f.min, max: f.max }) : fromServer[key],
   }
   const change = (v: unknown) => onChange(f.path, v)
   switch (f.kind) {
     case 'switch':
-      return <Switch label={f.name} description={f.doc || undefined} error={common.error} checked={value === true} onChange={(e) => change(e.currentTarget.checked)} />
+      return <Switch label={labelOf(f.name)} description={f.doc || undefined} error={common.error} checked={value === true} onChange={(e) => change(e.currentTarget.checked)} />
     case 'secret':
-      return <PasswordInput {...common} value={String(value ?? '')} autoComplete="off" placeholder={stored ? t('form.keep') : undefined} onChange={(e) => change(e.currentTarget.value)} />
+      return <PasswordInput {...common} value={String(value ?? '')} autoComplete="off" placeholder={stored.includes(key) ? t('form.keep') : undefined} onChange={(e) => change(e.currentTarget.value)} />
     case 'integer':
     case 'number':
       return <NumberInput {...common} value={value as number | string} allowDecimal={f.kind === 'number'} onChange={change} />

@@ -4,7 +4,7 @@ import { CheckIcon, CopyIcon } from './icons'
 import css from './ui.module.css'
 
 /** Text to take along. Selecting works too, where the browser refuses the clipboard (plain HTTP to another host). */
-export function Copy({ text, label }: { text: string; label: string }) {
+export function Copy({ text, label, line }: { text: string; label: string; /** One line, the rest by scrolling. */ line?: boolean }) {
   const { t } = useTranslation()
   const [state, setState] = useState<'idle' | 'done' | 'failed'>('idle')
   const copy = async () => {
@@ -17,7 +17,7 @@ export function Copy({ text, label }: { text: string; label: string }) {
     setTimeout(() => setState('idle'), 3000)
   }
   return (
-    <div className={css.copy}>
+    <div className={css.copy} data-line={line || undefined}>
       <pre tabIndex={0} aria-label={label}>{text}</pre>
       <button type="button" onClick={() => void copy()} aria-label={t('copy.button', { what: label })}>
         {state === 'done' ? <CheckIcon /> : <CopyIcon />}

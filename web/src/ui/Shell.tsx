@@ -16,6 +16,7 @@ import {
 } from './icons'
 import { StateMark } from './marks'
 import css from './shell.module.css'
+import { useNow } from './Time'
 
 const places = [
   { to: '/', label: 'nav.overview', Icon: OverviewIcon },
@@ -65,11 +66,11 @@ function Frame() {
         <Brand />
         <LiveState compact />
       </header>
-      <div className={css.side}>
+      <nav className={css.side} aria-label={t('nav.label')}>
         <Brand />
-        <Navigation />
+        <Places />
         <Foot />
-      </div>
+      </nav>
       <Drawer open={open} onClose={() => setOpen(false)} />
       <main id="main" ref={main} className={css.main}>
         <OutOfReach />
@@ -96,14 +97,14 @@ function Drawer({ open, onClose }: { open: boolean; onClose: () => void }) {
   return (
     <dialog ref={dialog} className={css.drawer} aria-label={t('nav.menuLabel')} onClose={onClose} onClick={(e) => e.target === e.currentTarget && onClose()}>
       {open && (
-        <div className={css.drawerBody}>
+        <nav className={css.drawerBody} aria-label={t('nav.label')}>
           <div className={css.drawerHead}>
             <Brand />
             <ActionIcon variant="subtle" color="gray" size="lg" aria-label={t('close')} onClick={onClose}><CloseIcon /></ActionIcon>
           </div>
-          <Navigation />
+          <Places />
           <Foot />
-        </div>
+        </nav>
       )}
     </dialog>
   )
@@ -118,13 +119,13 @@ function Brand() {
   )
 }
 
-function Navigation() {
+function Places() {
   const { t } = useTranslation()
   const can = useMay()
   const { data } = useQuery(overview)
   const open = Object.values(data?.alerts ?? {}).reduce((a, b) => a + b, 0)
   return (
-    <nav aria-label={t('nav.label')} className={css.nav}>
+    <div className={css.nav}>
       <ul>
         {places.filter(({ to }) => to === '/' || can('watch')).map(({ to, label, Icon }) => (
           <li key={to}>
@@ -146,7 +147,7 @@ function Navigation() {
           </li>
         ))}
       </ul>
-    </nav>
+    </div>
   )
 }
 
@@ -195,7 +196,8 @@ function SchemeSwitch() {
 function LiveState({ compact }: { compact?: boolean }) {
   const { t } = useTranslation()
   const { state, seen } = useLive()
-  const since = seen === null ? '' : clock(new Date(seen), new Date())
+  const now = useNow()
+  const since = seen === null ? '' : clock(new Date(seen), now)
   return (
     <p className={css.live} role="status" data-compact={compact || undefined}>
       {state === 'open' ? <StateMark tone="good">{t('live.open')}</StateMark>
@@ -207,12 +209,13 @@ function LiveState({ compact }: { compact?: boolean }) {
 
 function OutOfReach() {
   const { t } = useTranslation()
+  const now = useNow()
   const { reachable, answered } = useSyncExternalStore(contactStore.subscribe, contactStore.get)
   if (reachable) return null
   return (
     <p className={css.stale} role="alert">
       <strong>{t('stale.title')}</strong>{' '}
-      {answered === null ? t('stale.never') : t('stale.text', { time: clock(new Date(answered), new Date()) })}
+      {answered === null ? t('stale.never') : t('stale.text', { time: clock(new Date(answered), now) })}
     </p>
   )
 }

@@ -37,7 +37,7 @@ export function Confirm({ opened, onClose, title, children, confirm, danger, act
       {error !== null && <Problem error={error} />}
       <Group justify="flex-end" mt="md" gap="xs">
         <Button variant="default" onClick={onClose}>{t('cancel')}</Button>
-        <Button color={danger ? 'red' : undefined} loading={busy} onClick={() => void run()}>{confirm}</Button>
+        <Button color={danger ? 'red.9' : undefined} loading={busy} onClick={() => void run()}>{confirm}</Button>
       </Group>
     </Modal>
   )

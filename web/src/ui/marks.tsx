@@ -4,10 +4,10 @@ import { severities, type Severity } from '../api/types'
 import css from './ui.module.css'
 
 /** Five pickets, as many filled as the severity ranks. */
-export function SeverityMark({ severity, label = true }: { severity: Severity; label?: boolean }) {
+export function SeverityMark({ severity, label = true }: { severity: string; label?: boolean }) {
   const { t } = useTranslation()
-  const rank = severities.indexOf(severity) + 1
-  const name = rank > 0 ? t(`severity.${severity}`) : String(severity)
+  const rank = (severities as readonly string[]).indexOf(severity) + 1
+  const name = rank > 0 ? t(`severity.${severity as Severity}`) : severity
   return (
     <span className={css.sev} data-severity={severity}>
       <svg width="23" height="14" viewBox="0 0 23 14" role={label ? undefined : 'img'} aria-hidden={label || undefined}

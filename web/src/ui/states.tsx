@@ -9,7 +9,7 @@ import css from './ui.module.css'
 export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
   return (
     <div className={css.empty}>
-      <h3>{title}</h3>
+      <strong>{title}</strong>
       {children && <p className="dim">{children}</p>}
       {action}
     </div>
@@ -51,7 +51,8 @@ export function explain(error: unknown, t: Translate) {
     : error.status === 429 ? t('error.busyNext')
     : error.status >= 500 ? t('error.serverNext')
     : ''
-  const title = error.status === 0 ? t('error.unreachable') : error.title
+  const known = error.status > 503 || error.status === 502 ? 500 : error.status
+  const title = error.status === 0 ? t('error.unreachable') : t(`error.titles.${known}` as 'error.titles.500', { defaultValue: error.title })
   return { title, detail: error.detail, next, fields: error.fields }
 }
 
