@@ -8,11 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func goodDescriptor(t testing.TB) *Descriptor {
-	t.Helper()
+func goodDescriptor(tb testing.TB) *Descriptor {
+	tb.Helper()
 	m, err := ParseManifest([]byte(goodManifest))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &Descriptor{
 		Schema: DescriptorSchema, Manifest: *m, ConfigSchema: []byte(`{"type":"object","title":"a<b"}`), Rules: []byte(`[]`),

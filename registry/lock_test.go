@@ -123,16 +123,15 @@ func FuzzParseRevocations(f *testing.F) {
 
 func TestRefusalNamesPluginReasonAndWhatToDo(t *testing.T) {
 	cause := errors.New("it hums.")
-	var err error = &Refusal{Reason: DigestMismatch, Err: cause}
-	err = err.(*Refusal).For("acme/x", "1.0.0")
+	err := (&Refusal{Reason: DigestMismatch, Err: cause}).For("acme/x", "1.0.0")
 	want := "refused plugin acme/x 1.0.0 (digest_mismatch): it hums; the bytes were changed"
 	if !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %q", err)
 	}
-	if !errors.Is(fmt.Errorf("start: %w", err), cause) {
+	if !errors.Is(fmt.Errorf("start: %w", error(err)), cause) {
 		t.Error("the cause is lost")
 	}
-	if again := err.(*Refusal).For("acme/y", "2.0.0"); again.Plugin != "acme/x" {
+	if again := err.For("acme/y", "2.0.0"); again.Plugin != "acme/x" {
 		t.Error("a refusal changed its plugin")
 	}
 	for _, reason := range []Reason{

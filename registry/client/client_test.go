@@ -413,6 +413,7 @@ func TestDamageOnDiskIsRefused(t *testing.T) {
 	r := registrytest.New(t)
 	r.Truth(t)
 	setup := func(t *testing.T) (*client.Client, *client.Installed, string) {
+		t.Helper()
 		dir := filepath.Join(t.TempDir(), "node")
 		c := node(t, r, r.Dir, func(cfg *client.Config) { cfg.Dir = dir })
 		return c, install(t, c, victim, ""), dir
@@ -424,8 +425,7 @@ func TestDamageOnDiskIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		data[len(data)/2] ^= 1
-		os.Chmod(path, 0o600)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
+		if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, data, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -47,8 +47,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		waitFor(t, filepath.Join(base, fmt.Sprintf("installed-%d", cmd.Process.Pid)))
 		time.Sleep(time.Duration(round) * 7 * time.Millisecond) // another moment each round
-		cmd.Process.Kill()
-		cmd.Wait()
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed, as it should be
 
 		report, err := publish.Verify(r.Dir, root, r.Now())
 		if err != nil || !report.OK() {
@@ -92,6 +94,7 @@ func waitFor(t *testing.T, path string) {
 
 // workUntilKilled is the other process.
 func workUntilKilled(t *testing.T, base string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // should the parent die first
 	defer cancel()
 	c, err := client.Open(killConfig(base))

@@ -60,9 +60,10 @@ func TestEveryLieIsRefused(t *testing.T) {
 			if _, err := c.Install(t.Context(), registrytest.Other, "", registry.RuntimeProcess); err != nil {
 				t.Fatalf("while the registry tells the truth: %v", err)
 			}
-			r.Seen = func(t testing.TB) {
-				if err := c.Refresh(t.Context()); err != nil {
-					t.Fatal(err)
+			r.Seen = func(tb testing.TB) {
+				tb.Helper()
+				if err := c.Refresh(tb.Context()); err != nil {
+					tb.Fatal(err)
 				}
 			}
 			r.Lie(t, lie)

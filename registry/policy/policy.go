@@ -259,7 +259,11 @@ func (c *Ceiling) checkGrant(g sdk.Permission) error {
 	if g.Cap != sdk.CapNetDial {
 		return nil
 	}
-	for _, to := range g.Args["to"] {
+	to, named := g.Args["to"]
+	if denied := len(c.denyNets) + len(c.denyHosts); !named && denied > 0 {
+		return errors.New("permission net.dial: it names no destination, so it reaches what this node never dials too (key deny_dial)")
+	}
+	for _, to := range to {
 		if what, denied := c.deniedDestination(to); denied {
 			return fmt.Errorf("permission net.dial: %s reaches %s, which this node never dials (key deny_dial)", to, what)
 		}

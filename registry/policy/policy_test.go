@@ -67,6 +67,8 @@ func TestCheck(t *testing.T) {
 		"read everything":           {builtIn, "acme/x", "", perm("fs.read"), "fs.read"},
 		"climb out of /proc":        {builtIn, "acme/x", "", perm("fs.read", "paths", "/proc/../etc"), "/proc/../etc"},
 		"dial":                      {builtIn, "acme/x", "", perm("net.dial", "to", "192.168.1.1"), ""},
+		"dial anything":             {builtIn, "acme/x", "", perm("net.dial", "proto", "tcp"), "names no destination"},
+		"dial nothing":              {builtIn, "acme/x", "", []sdk.Permission{{Cap: "net.dial", Args: map[string][]string{"to": {}}}}, ""},
 		"dial a name":               {builtIn, "acme/x", "", perm("net.dial", "to", "hooks.example.com:443"), ""},
 		"metadata service":          {builtIn, "acme/x", "", perm("net.dial", "to", "169.254.169.254"), "169.254.0.0/16"},
 		"metadata service, port":    {builtIn, "acme/x", "", perm("net.dial", "to", "169.254.169.254:80"), "169.254.0.0/16"},

@@ -139,11 +139,13 @@ func TestOpenRefusesForeignState(t *testing.T) {
 	stranger := registrytest.New(t)
 	for name, harm := range map[string]func(t *testing.T, r *registrytest.Registry){
 		"another registry's folder": func(t *testing.T, r *registrytest.Registry) {
+			t.Helper()
 			if err := errors.Join(os.RemoveAll(r.Dir), os.CopyFS(r.Dir, os.DirFS(stranger.Dir))); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"a changed role file": func(t *testing.T, r *registrytest.Registry) {
+			t.Helper()
 			name := filepath.Join(r.Dir, "metadata", "2.official.json")
 			data, err := os.ReadFile(name)
 			if err != nil {
@@ -155,6 +157,7 @@ func TestOpenRefusesForeignState(t *testing.T) {
 			}
 		},
 		"a timestamp cut short": func(t *testing.T, r *registrytest.Registry) {
+			t.Helper()
 			if err := os.Truncate(filepath.Join(r.Dir, "metadata", "timestamp.json"), 20); err != nil {
 				t.Fatal(err)
 			}

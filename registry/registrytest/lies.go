@@ -27,7 +27,7 @@ type Lie struct {
 	Name   string
 	Reason registry.Reason // for which a node must refuse to install Victim
 	// Tell makes the registry tell the lie. It is called after Truth published Victim and the node refreshed once.
-	Tell func(t testing.TB, r *Registry)
+	Tell func(tb testing.TB, r *Registry)
 	// answer replaces what the server would say; nil for lies that lie in the files.
 	answer func(w http.ResponseWriter, req *http.Request, truth []byte) bool
 }
@@ -39,9 +39,9 @@ const (
 )
 
 // Truth publishes the plugins that the lies are about.
-func (r *Registry) Truth(t testing.TB) {
-	t.Helper()
-	r.Publish(t, Plugin{ID: Victim, Process: bytes.Repeat([]byte("victim "), 4096)}, Plugin{ID: Other})
+func (r *Registry) Truth(tb testing.TB) {
+	tb.Helper()
+	r.Publish(tb, Plugin{ID: Victim, Process: bytes.Repeat([]byte("victim "), 4096)}, Plugin{ID: Other})
 }
 
 // Lies returns every lie.
@@ -74,28 +74,29 @@ func Lies() []Lie {
 		{Name: "an error page for everything", Reason: registry.BadMetadata, answer: errorPage},
 		{Name: "a server error", Reason: registry.Unreachable, answer: serverError},
 		{Name: "a key list with a null in it", Reason: registry.BadMetadata, Tell: nullKey},
-		{Name: "a revoked plugin", Reason: registry.Revoked, Tell: func(t testing.TB, r *Registry) {
-			r.Revoke(t, Victim, "<=1.0.0", "It phones home.")
+		{Name: "a revoked plugin", Reason: registry.Revoked, Tell: func(tb testing.TB, r *Registry) {
+			tb.Helper()
+			r.Revoke(tb, Victim, "<=1.0.0", "It phones home.")
 		}},
 	}
 }
 
 // ForeignNamespace has the official role vouch for another namespace's plugin, whose id it returns.
-func (r *Registry) ForeignNamespace(t testing.TB) string {
-	t.Helper()
+func (r *Registry) ForeignNamespace(tb testing.TB) string {
+	tb.Helper()
 	const id = "acme/stolen"
-	data := encodeDescriptor(t, id, "1.0.0")
-	r.resign(t, "official", func(s *metadata.TargetsType) {
-		s.Targets[registry.TargetPath(id, "1.0.0")] = r.putTarget(t, registry.TargetPath(id, "1.0.0"), data)
+	data := encodeDescriptor(tb, id, "1.0.0")
+	r.resign(tb, "official", func(s *metadata.TargetsType) {
+		s.Targets[registry.TargetPath(id, "1.0.0")] = r.putTarget(tb, registry.TargetPath(id, "1.0.0"), data)
 	})
 	return id
 }
 
 // Lie makes the registry tell one of the lies from now on.
-func (r *Registry) Lie(t testing.TB, l Lie) {
-	t.Helper()
+func (r *Registry) Lie(tb testing.TB, l Lie) {
+	tb.Helper()
 	if l.Tell != nil {
-		l.Tell(t, r)
+		l.Tell(tb, r)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +116,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	w.Write(truth)
+	_, _ = w.Write(truth) // a client that hangs up is part of the game
 }
 
 func (r *Registry) serve(dir string) {
@@ -131,7 +132,7 @@ func alter(part string, change func([]byte) []byte) answer {
 		if !strings.Contains(req.URL.Path, part) || len(truth) == 0 {
 			return false
 		}
-		w.Write(change(truth))
+		_, _ = w.Write(change(truth))
 		return true
 	}
 }
@@ -151,7 +152,7 @@ func swapDescriptor(w http.ResponseWriter, req *http.Request, truth []byte) bool
 	if !strings.Contains(req.URL.Path, Victim) || len(truth) == 0 {
 		return false
 	}
-	w.Write(bytes.ReplaceAll(truth, []byte(Victim), []byte(Other)))
+	_, _ = w.Write(bytes.ReplaceAll(truth, []byte(Victim), []byte(Other)))
 	return true
 }
 
@@ -179,143 +180,158 @@ func serverError(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 }
 
 // publishMore makes nodes fetch the role files again.
-func publishMore(t testing.TB, r *Registry) { r.Publish(t, Plugin{ID: Victim, Version: "2.0.0"}) }
+func publishMore(tb testing.TB, r *Registry) {
+	tb.Helper()
+	r.Publish(tb, Plugin{ID: Victim, Version: "2.0.0"})
+}
 
 // nullKey offers a next root that would crash a careless reader.
-func nullKey(t testing.TB, r *Registry) {
+func nullKey(tb testing.TB, r *Registry) {
+	tb.Helper()
 	root, err := os.ReadFile(r.metadata("root.json"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	root = bytes.Replace(root, []byte(`"keys":{`), []byte(`"keys":{"00":null,`), 1)
 	if err := os.WriteFile(r.metadata("2.root.json"), root, 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func rollBack(t testing.TB, r *Registry) {
-	old := t.TempDir()
+func rollBack(tb testing.TB, r *Registry) {
+	tb.Helper()
+	old := tb.TempDir()
 	if err := os.CopyFS(old, os.DirFS(r.Dir)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r.Publish(t, Plugin{ID: Victim, Version: "2.0.0"})
-	r.seen(t)
+	r.Publish(tb, Plugin{ID: Victim, Version: "2.0.0"})
+	r.seen(tb)
 	r.serve(old)
 }
 
 // seen is what lies that need a node with a memory call between two states.
-func (r *Registry) seen(t testing.TB) {
-	t.Helper()
+func (r *Registry) seen(tb testing.TB) {
+	tb.Helper()
 	if r.Seen != nil {
-		r.Seen(t)
+		r.Seen(tb)
 	}
 }
 
 func freeze(_ testing.TB, r *Registry) { r.Advance(30 * 24 * time.Hour) }
 
-func otherRoot(t testing.TB, r *Registry) {
-	impostor := New(t)
-	impostor.Truth(t)
+func otherRoot(tb testing.TB, r *Registry) {
+	tb.Helper()
+	impostor := New(tb)
+	impostor.Truth(tb)
 	r.serve(impostor.Dir)
 }
 
 // foreignTimestamp signs a newer timestamp with a key that nobody trusts.
-func foreignTimestamp(t testing.TB, r *Registry) {
+func foreignTimestamp(tb testing.TB, r *Registry) {
+	tb.Helper()
 	_, stranger, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ts := read(t, metadata.Timestamp(), r.metadata("timestamp.json"))
+	ts := read(tb, metadata.Timestamp(), r.metadata("timestamp.json"))
 	ts.Signed.Version++
 	ts.ClearSignatures()
-	signWith(t, ts, stranger)
-	write(t, ts, r.metadata("timestamp.json"))
+	signWith(tb, ts, stranger)
+	write(tb, ts, r.metadata("timestamp.json"))
 }
 
 // usurpedRoot offers a next root whose keys are the usurper's and signed it; the old keys did not.
-func usurpedRoot(t testing.TB, r *Registry) {
-	usurper := New(t)
-	root := read(t, metadata.Root(), usurper.metadata("root.json"))
+func usurpedRoot(tb testing.TB, r *Registry) {
+	tb.Helper()
+	usurper := New(tb)
+	root := read(tb, metadata.Root(), usurper.metadata("root.json"))
 	root.Signed.Version = 2
 	root.ClearSignatures()
-	signWith(t, root, usurper.key(t, "root-1"))
-	write(t, root, r.metadata("2.root.json"))
+	signWith(tb, root, usurper.key(tb, "root-1"))
+	write(tb, root, r.metadata("2.root.json"))
 }
 
 // mixAndMatch puts the file of an older version of a role where the snapshot expects the newest.
-func mixAndMatch(t testing.TB, r *Registry) {
-	before := read(t, metadata.Targets(), r.newest(t, "official"))
-	old, err := os.ReadFile(r.newest(t, "official"))
+func mixAndMatch(tb testing.TB, r *Registry) {
+	tb.Helper()
+	before := read(tb, metadata.Targets(), r.newest(tb, "official"))
+	old, err := os.ReadFile(r.newest(tb, "official"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r.Publish(t, Plugin{ID: Victim, Version: "2.0.0"})
+	r.Publish(tb, Plugin{ID: Victim, Version: "2.0.0"})
 	name := r.metadata(fmt.Sprintf("%d.official.json", before.Signed.Version+1))
 	if err := os.WriteFile(name, old, 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // signSwappedDescriptor is what a thief of the official key could do.
-func signSwappedDescriptor(t testing.TB, r *Registry) {
-	r.signAs(t, encodeDescriptor(t, Other, "9.0.0"))
+func signSwappedDescriptor(tb testing.TB, r *Registry) {
+	tb.Helper()
+	r.signAs(tb, encodeDescriptor(tb, Other, "9.0.0"))
 }
 
-func signBrokenDescriptor(t testing.TB, r *Registry) {
-	r.signAs(t, []byte(`{"schema":1,"schema":1}`))
+func signBrokenDescriptor(tb testing.TB, r *Registry) {
+	tb.Helper()
+	r.signAs(tb, []byte(`{"schema":1,"schema":1}`))
 }
 
 // signAs has the official role vouch for data as a new version of Victim.
-func (r *Registry) signAs(t testing.TB, data []byte) {
+func (r *Registry) signAs(tb testing.TB, data []byte) {
+	tb.Helper()
 	target := registry.TargetPath(Victim, "9.0.0")
-	r.resign(t, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(t, target, data) })
+	r.resign(tb, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(tb, target, data) })
 }
 
-func encodeDescriptor(t testing.TB, id, version string) []byte {
-	data, err := Plugin{ID: id, Version: version}.Submission(t).Descriptor.Encode()
+func encodeDescriptor(tb testing.TB, id, version string) []byte {
+	tb.Helper()
+	data, err := Plugin{ID: id, Version: version}.Submission(tb).Descriptor.Encode()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }
 
-func (r *Registry) putTarget(t testing.TB, target string, data []byte) *metadata.TargetFiles {
+func (r *Registry) putTarget(tb testing.TB, target string, data []byte) *metadata.TargetFiles {
+	tb.Helper()
 	info, err := metadata.TargetFile().FromBytes(target, data, "sha256")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	name := filepath.Join(r.Dir, "targets", filepath.FromSlash(registry.HashedPath(target, registry.Digest(data))))
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(name, data, 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return info
 }
 
 // resign changes a role and signs everything above it, with the real keys and none of the publisher's checks.
-func (r *Registry) resign(t testing.TB, role string, change func(*metadata.TargetsType)) {
-	m := read(t, metadata.Targets(), r.newest(t, role))
+func (r *Registry) resign(tb testing.TB, role string, change func(*metadata.TargetsType)) {
+	tb.Helper()
+	m := read(tb, metadata.Targets(), r.newest(tb, role))
 	m.Signed.Version++
 	change(&m.Signed)
 	m.ClearSignatures()
-	signWith(t, m, r.key(t, role+"-1"))
-	file := write(t, m, r.metadata(fmt.Sprintf("%d.%s.json", m.Signed.Version, role)))
+	signWith(tb, m, r.key(tb, role+"-1"))
+	file := write(tb, m, r.metadata(fmt.Sprintf("%d.%s.json", m.Signed.Version, role)))
 
-	snapshot := read(t, metadata.Snapshot(), r.newest(t, "snapshot"))
+	snapshot := read(tb, metadata.Snapshot(), r.newest(tb, "snapshot"))
 	snapshot.Signed.Version++
 	snapshot.Signed.Meta[role+".json"] = metaFile(m.Signed.Version, file)
 	snapshot.ClearSignatures()
-	signWith(t, snapshot, r.key(t, "snapshot-1"))
-	file = write(t, snapshot, r.metadata(fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version)))
+	signWith(tb, snapshot, r.key(tb, "snapshot-1"))
+	file = write(tb, snapshot, r.metadata(fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version)))
 
-	ts := read(t, metadata.Timestamp(), r.metadata("timestamp.json"))
+	ts := read(tb, metadata.Timestamp(), r.metadata("timestamp.json"))
 	ts.Signed.Version++
 	ts.Signed.Meta["snapshot.json"] = metaFile(snapshot.Signed.Version, file)
 	ts.ClearSignatures()
-	signWith(t, ts, r.key(t, "timestamp-1"))
-	write(t, ts, r.metadata("timestamp.json"))
+	signWith(tb, ts, r.key(tb, "timestamp-1"))
+	write(tb, ts, r.metadata("timestamp.json"))
 }
 
 func metaFile(version int64, data []byte) *metadata.MetaFiles {
@@ -326,7 +342,8 @@ func metaFile(version int64, data []byte) *metadata.MetaFiles {
 func (r *Registry) metadata(name string) string { return filepath.Join(r.Dir, "metadata", name) }
 
 // newest returns the file of a role's highest version.
-func (r *Registry) newest(t testing.TB, role string) string {
+func (r *Registry) newest(tb testing.TB, role string) string {
+	tb.Helper()
 	for v := 1; ; v++ {
 		if _, err := os.Stat(r.metadata(fmt.Sprintf("%d.%s.json", v+1, role))); err != nil {
 			return r.metadata(fmt.Sprintf("%d.%s.json", v, role))
@@ -334,117 +351,121 @@ func (r *Registry) newest(t testing.TB, role string) string {
 	}
 }
 
-func (r *Registry) key(t testing.TB, name string) ed25519.PrivateKey {
+func (r *Registry) key(tb testing.TB, name string) ed25519.PrivateKey {
+	tb.Helper()
 	data, err := os.ReadFile(filepath.Join(r.Keys, name+".pem"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	block, _ := pem.Decode(data)
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return parsed.(ed25519.PrivateKey)
 }
 
-func read[T metadata.Roles](t testing.TB, into *metadata.Metadata[T], name string) *metadata.Metadata[T] {
+func read[T metadata.Roles](tb testing.TB, into *metadata.Metadata[T], name string) *metadata.Metadata[T] {
+	tb.Helper()
 	m, err := into.FromFile(name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
 
-func write[T metadata.Roles](t testing.TB, m *metadata.Metadata[T], name string) []byte {
+func write[T metadata.Roles](tb testing.TB, m *metadata.Metadata[T], name string) []byte {
+	tb.Helper()
 	data, err := m.ToBytes(false)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(name, data, 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }
 
-func signWith[T metadata.Roles](t testing.TB, m *metadata.Metadata[T], key ed25519.PrivateKey) {
+func signWith[T metadata.Roles](tb testing.TB, m *metadata.Metadata[T], key ed25519.PrivateKey) {
+	tb.Helper()
 	signer, err := signature.LoadED25519Signer(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := m.Sign(signer); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // RotateRoot replaces the root key, as the owners of a root do: the new root is signed by the old key and the new one.
 // change may alter it before it is signed.
-func (r *Registry) RotateRoot(t testing.TB, change func(*metadata.RootType)) {
-	t.Helper()
-	root := read(t, metadata.Root(), r.metadata("root.json"))
+func (r *Registry) RotateRoot(tb testing.TB, change func(*metadata.RootType)) {
+	tb.Helper()
+	root := read(tb, metadata.Root(), r.metadata("root.json"))
 	old := root.Signed.Roles[metadata.ROOT].KeyIDs[0]
 	_, next, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	key, err := metadata.KeyFromPublicKey(next.Public())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	root.Signed.Version++
 	if err := root.Signed.AddKey(key, metadata.ROOT); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := root.Signed.RevokeKey(old, metadata.ROOT); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if change != nil {
 		change(&root.Signed)
 	}
 	root.ClearSignatures()
-	signWith(t, root, r.key(t, "root-1"))
-	signWith(t, root, next)
-	write(t, root, r.metadata(fmt.Sprintf("%d.root.json", root.Signed.Version)))
-	write(t, root, r.metadata("root.json"))
+	signWith(tb, root, r.key(tb, "root-1"))
+	signWith(tb, root, next)
+	write(tb, root, r.metadata(fmt.Sprintf("%d.root.json", root.Signed.Version)))
+	write(tb, root, r.metadata("root.json"))
 	der, err := x509.MarshalPKCS8PrivateKey(next)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	if err := os.WriteFile(filepath.Join(r.Keys, "root-1.pem"), block, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // Unrevoke publishes an empty list of revocations, as a thief of the security key might.
-func (r *Registry) Unrevoke(t testing.TB) {
-	t.Helper()
+func (r *Registry) Unrevoke(tb testing.TB) {
+	tb.Helper()
 	empty := &registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}}
 	data, err := empty.Encode()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r.resign(t, "security", func(s *metadata.TargetsType) {
-		s.Targets[registry.RevocationsPath] = r.putTarget(t, registry.RevocationsPath, data)
+	r.resign(tb, "security", func(s *metadata.TargetsType) {
+		s.Targets[registry.RevocationsPath] = r.putTarget(tb, registry.RevocationsPath, data)
 	})
 }
 
 // Replace signs other content under a version that is published already.
-func (r *Registry) Replace(t testing.TB, p Plugin) {
-	t.Helper()
-	sub := p.Submission(t)
+func (r *Registry) Replace(tb testing.TB, p Plugin) {
+	tb.Helper()
+	sub := p.Submission(tb)
 	data, err := sub.Descriptor.Encode()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for digest, file := range sub.Artifacts {
 		bytes, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(r.Dir, filepath.FromSlash(registry.StorePath(digest))), bytes, 0o644); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	target := registry.TargetPath(sub.Descriptor.Manifest.ID, sub.Descriptor.Manifest.Version)
-	r.resign(t, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(t, target, data) })
+	r.resign(tb, "official", func(s *metadata.TargetsType) { s.Targets[target] = r.putTarget(tb, target, data) })
 }

@@ -34,14 +34,20 @@ type Registry struct {
 }
 
 // New makes an empty registry with a development root.
-func New(t testing.TB) *Registry { return create(t, publish.Options{Development: true}) }
+func New(tb testing.TB) *Registry {
+	tb.Helper()
+	return create(tb, publish.Options{Development: true})
+}
 
 // NewRelease makes an empty registry with an ordinary root: three root keys of which two must sign, and so on.
-func NewRelease(t testing.TB) *Registry { return create(t, publish.Options{}) }
+func NewRelease(tb testing.TB) *Registry {
+	tb.Helper()
+	return create(tb, publish.Options{})
+}
 
-func create(t testing.TB, opt publish.Options) *Registry {
-	t.Helper()
-	base := t.TempDir()
+func create(tb testing.TB, opt publish.Options) *Registry {
+	tb.Helper()
+	base := tb.TempDir()
 	r := &Registry{
 		Dir: filepath.Join(base, "registry"), Keys: filepath.Join(base, "keys"),
 		now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
@@ -49,24 +55,24 @@ func create(t testing.TB, opt publish.Options) *Registry {
 	r.serving = r.Dir
 	opt.Now = r.Now
 	if err := publish.Init(r.Dir, r.Keys, opt); err != nil {
-		t.Fatalf("make a registry: %v", err)
+		tb.Fatalf("make a registry: %v", err)
 	}
 	return r
 }
 
 // FoundAnew makes another registry on the same keys, as each release of a product would.
-func (r *Registry) FoundAnew(t testing.TB) *Registry {
-	t.Helper()
-	next := &Registry{Dir: filepath.Join(t.TempDir(), "registry"), Keys: r.Keys, now: r.Now()}
+func (r *Registry) FoundAnew(tb testing.TB) *Registry {
+	tb.Helper()
+	next := &Registry{Dir: filepath.Join(tb.TempDir(), "registry"), Keys: r.Keys, now: r.Now()}
 	next.serving = next.Dir
-	p, err := publish.Open(t.Context(), r.Dir, r.Keys, r.Now)
+	p, err := publish.Open(tb.Context(), r.Dir, r.Keys, r.Now)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	development := p.Development()
 	p.Close()
 	if err := publish.Init(next.Dir, next.Keys, publish.Options{Development: development, Now: next.Now}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return next
 }
@@ -89,11 +95,11 @@ func (r *Registry) Advance(d time.Duration) {
 func (r *Registry) RootFile() string { return filepath.Join(r.Keys, "root.json") }
 
 // RootSHA256 returns the digest that an enrolment token would carry.
-func (r *Registry) RootSHA256(t testing.TB) string {
-	t.Helper()
+func (r *Registry) RootSHA256(tb testing.TB) string {
+	tb.Helper()
 	data, err := os.ReadFile(r.RootFile())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return registry.Digest(data)
 }
@@ -112,55 +118,55 @@ type Plugin struct {
 }
 
 // Publish signs releases into the registry.
-func (r *Registry) Publish(t testing.TB, plugins ...Plugin) {
-	t.Helper()
-	p, err := publish.Open(t.Context(), r.Dir, r.Keys, r.Now)
+func (r *Registry) Publish(tb testing.TB, plugins ...Plugin) {
+	tb.Helper()
+	p, err := publish.Open(tb.Context(), r.Dir, r.Keys, r.Now)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer p.Close()
 	subs := make([]publish.Submission, 0, len(plugins))
 	for _, plugin := range plugins {
-		subs = append(subs, plugin.Submission(t))
+		subs = append(subs, plugin.Submission(tb))
 	}
-	if _, err := p.Add(t.Context(), subs); err != nil {
-		t.Fatal(err)
+	if _, err := p.Add(tb.Context(), subs); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // Revoke withdraws versions of a plugin.
-func (r *Registry) Revoke(t testing.TB, id, versions, reason string) {
-	t.Helper()
-	p, err := publish.Open(t.Context(), r.Dir, r.Keys, r.Now)
+func (r *Registry) Revoke(tb testing.TB, id, versions, reason string) {
+	tb.Helper()
+	p, err := publish.Open(tb.Context(), r.Dir, r.Keys, r.Now)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer p.Close()
 	rev := registry.Revocation{Plugin: id, Versions: versions, Reason: reason, Time: r.Now()}
 	if err := p.Revoke(rev); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // Renew signs again what is due.
-func (r *Registry) Renew(t testing.TB) {
-	t.Helper()
-	if _, err := publish.RefreshTimestamp(context.WithoutCancel(t.Context()), r.Dir, r.Keys, r.Now); err != nil {
-		t.Fatal(err)
+func (r *Registry) Renew(tb testing.TB) {
+	tb.Helper()
+	if _, err := publish.RefreshTimestamp(context.WithoutCancel(tb.Context()), r.Dir, r.Keys, r.Now); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // Serve starts a web server for the registry and returns its address. The server tells the current lie.
-func (r *Registry) Serve(t testing.TB) string {
-	t.Helper()
+func (r *Registry) Serve(tb testing.TB) string {
+	tb.Helper()
 	s := httptest.NewServer(r)
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s.URL
 }
 
 // Submission builds the release with its files in a folder of the test.
-func (p Plugin) Submission(t testing.TB) publish.Submission {
-	t.Helper()
+func (p Plugin) Submission(tb testing.TB) publish.Submission {
+	tb.Helper()
 	if p.Version == "" {
 		p.Version = "1.0.0"
 	}
@@ -186,9 +192,9 @@ func (p Plugin) Submission(t testing.TB) publish.Submission {
 		a.SHA256, a.Size = registry.Digest(data), int64(len(data))
 		d.Manifest.Runtimes = append(d.Manifest.Runtimes, a.Runtime)
 		d.Artifacts = append(d.Artifacts, a)
-		path := filepath.Join(t.TempDir(), a.Runtime)
+		path := filepath.Join(tb.TempDir(), a.Runtime)
 		if err := os.WriteFile(path, data, 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		sub.Artifacts[a.SHA256] = path
 	}

@@ -41,7 +41,9 @@ func TestAbortLeavesTheOldFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Write([]byte("half"))
+	if _, err := f.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
 	f.Abort()
 	f.Abort()
 	if got, _ := ReadFile(path, 100); string(got) != "old" {

@@ -293,7 +293,8 @@ func checkDelegation(parent string, r metadata.DelegatedRole, keys map[string]*m
 	if err := checkThreshold(r.KeyIDs, r.Threshold, keys); err != nil {
 		return err
 	}
-	want, terminating := []string{}, true
+	var want []string
+	terminating := true
 	ns, isNamespace := strings.CutPrefix(r.Name, RoleNamespacePrefix)
 	switch {
 	case parent != metadata.TARGETS && isNamespace && sdk.ValidID(ns+"/x"):

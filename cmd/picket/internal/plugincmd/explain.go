@@ -142,7 +142,7 @@ func printExplanation(p *columns.Printer, e *explanation) {
 		if a.Refused != "" {
 			verdict = columns.S(columns.Bad, "beyond the ceiling")
 		}
-		rows = append(rows, []columns.Cell{columns.S(columns.Dim, "may"), columns.C(a.Permission.String() + ": " + a.Reason), verdict})
+		rows = append(rows, []columns.Cell{columns.S(columns.Dim, "may"), columns.C(a.String() + ": " + a.Reason), verdict})
 	}
 	if e.Grants != "" {
 		rows = append(rows, label("grants", e.Grants+"  pinned in plugins.lock"))

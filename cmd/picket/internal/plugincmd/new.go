@@ -61,7 +61,7 @@ The skeleton is a Go module of its own that needs only the SDK. It builds and pa
 	cmd.Flags().StringVar(&kind, "kind", "", "collector, discovery, detector or notifier")
 	cmd.Flags().StringVar(&s.Module, "module", "", "the Go module path (default: example.com/NAMESPACE/NAME)")
 	cmd.Flags().StringVar(&s.SDKPath, "sdk", "", "a folder with the SDK, to use instead of fetching it")
-	cmd.MarkFlagRequired("kind")
+	require(cmd, "kind")
 	return cmd
 }
 

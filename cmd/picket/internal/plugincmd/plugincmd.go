@@ -25,3 +25,12 @@ func New() *cobra.Command {
 	}
 	return cmd
 }
+
+// require marks flags as needed.
+func require(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // a flag that was not declared: a mistake in this file, seen at the first run
+		}
+	}
+}

@@ -168,18 +168,27 @@ func TestPublishSaysWhatIsWrong(t *testing.T) {
 		harm func(t *testing.T, dir string)
 		want string
 	}{
-		"no manifest":       {"picket/sample", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "plugin.yaml")) }, "not a plugin's folder"},
+		"no manifest": {"picket/sample", func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.Remove(filepath.Join(dir, "plugin.yaml")); err != nil {
+				t.Fatal(err)
+			}
+		}, "not a plugin's folder"},
 		"foreign namespace": {"acme/sample", func(*testing.T, string) {}, `no namespace "acme"`},
 		"does not compile": {"picket/sample", func(t *testing.T, dir string) {
+			t.Helper()
 			write(t, dir, "cmd/main.go", "package main\nfunc main() { nonsense() }\n")
 		}, "nonsense"},
 		"another id in the code": {"picket/sample", func(t *testing.T, dir string) {
+			t.Helper()
 			write(t, dir, "cmd/main.go", "package main\nfunc main() { say(`[{\"id\":\"picket/else\",\"kind\":\"collector\"}]`) }\n")
 		}, "the code registers picket/else"},
 		"another kind in the code": {"picket/sample", func(t *testing.T, dir string) {
+			t.Helper()
 			write(t, dir, "cmd/main.go", "package main\nfunc main() { say(`[{\"id\":\"picket/sample\",\"kind\":\"notifier\"}]`) }\n")
 		}, "the code registers notifier"},
 		"a program that fails": {"picket/sample", func(t *testing.T, dir string) {
+			t.Helper()
 			write(t, dir, "cmd/main.go", "package main\nfunc main() { panic(\"out of order\") }\n")
 		}, "out of order"},
 	} {

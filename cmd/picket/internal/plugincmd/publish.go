@@ -72,8 +72,7 @@ func publishCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	buildFlags(cmd, &out, &platforms, "")
 	cmd.Flags().Lookup("out").Usage = "where the artifacts are built (default: the registry's folder with -build appended)"
-	cmd.MarkFlagRequired("registry")
-	cmd.MarkFlagRequired("keys")
+	require(cmd, "registry", "keys")
 	return cmd
 }
 

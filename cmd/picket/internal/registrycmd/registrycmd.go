@@ -35,8 +35,7 @@ type folders struct{ dir, keys string }
 func (f *folders) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dir, "dir", "", "the registry's folder")
 	cmd.Flags().StringVar(&f.keys, "keys", "", "the folder of its private keys")
-	cmd.MarkFlagRequired("dir")
-	cmd.MarkFlagRequired("keys")
+	require(cmd, "dir", "keys")
 }
 
 func initCmd() *cobra.Command {
@@ -153,7 +152,7 @@ func revokeCmd() *cobra.Command {
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "", "one sentence that operators will read")
-	cmd.MarkFlagRequired("reason")
+	require(cmd, "reason")
 	return cmd
 }
 
@@ -190,7 +189,7 @@ func verifyCmd() *cobra.Command {
 	cmd.Flags().StringVar(&dir, "dir", "", "the registry's folder")
 	cmd.Flags().StringVar(&rootFile, "root", "", "the root.json to start from (default: the folder's own first one)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.MarkFlagRequired("dir")
+	require(cmd, "dir")
 	return cmd
 }
 
@@ -224,4 +223,13 @@ func printReport(p *columns.Printer, r *publish.Report, pinned bool) {
 	}
 	p.Table(rows)
 	p.Line(columns.S(columns.Dim, fmt.Sprintf("%d releases, %d revocations", len(r.Releases), r.Revocations)))
+}
+
+// require marks flags as needed.
+func require(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // a flag that was not declared: a mistake in this file, seen at the first run
+		}
+	}
 }
