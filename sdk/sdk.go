@@ -16,7 +16,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"time"
 )
@@ -93,7 +92,7 @@ type Notifier interface {
 type (
 	// Validator checks a decoded configuration.
 	Validator interface{ Validate() error }
-	// Starter is called once before any work.
+	// Starter is called once before any work. Its ctx ends when Start returns.
 	Starter interface {
 		Start(ctx context.Context, host Host) error
 	}
@@ -124,10 +123,11 @@ type Host interface {
 	State() State
 	// Dial opens a connection that the grants allow (permission net.dial).
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
-	// HTTP returns a client whose connections go through Dial.
-	HTTP() *http.Client
 	// ListenICMP opens a socket for ICMP echo on "ip4" or "ip6" (permission net.raw, icmp).
+	// Its addresses are *net.IPAddr. Replies to others may come too: compare identifier and sequence.
 	ListenICMP(network string) (net.PacketConn, error)
+
+	processOnly
 }
 
 // State is a small key-value store of one instance. Get returns nil, nil for a missing key.
@@ -241,7 +241,7 @@ func (s Severity) Rank() int {
 
 // Finding is what a detector says once. Its id is derived from what was found, so that a replay cannot double it.
 type Finding struct {
-	ID         string             `json:"id"` // set by the host when empty
+	ID         string             `json:"id"` // made by FindingID; a detector leaves it empty
 	Detector   string             `json:"detector"`
 	Rule       string             `json:"rule"`
 	Severity   Severity           `json:"severity"`

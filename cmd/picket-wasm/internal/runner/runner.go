@@ -1,0 +1,291 @@
+// Package runner compiles a WASM guest and makes it a backend that package serve can serve. In goes the module, already
+// verified by whoever hands it over; out come the answers of its exports (see package abi).
+//
+// The guest has no files, no arguments, no environment and no network. It cannot be interrupted: a running guest even
+// holds up this process's garbage collector. So the deadline of a call is the end of the process, set by the host, which
+// can kill from outside, and as a second line by this package. After a trap the instance cannot be trusted: Fatal ends
+// the process too.
+package runner
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/picketwatch/picket/sdk/abi"
+)
+
+// MaxModule is the largest guest.
+const MaxModule = 64 << 20
+
+const pageSize = 64 << 10
+
+// Exit codes of a process whose guest can no longer be used.
+const (
+	ExitTrap     = 3
+	ExitDeadline = 4
+)
+
+// TrapError says that the guest ended in a trap: a panic, memory beyond its cap, a bad access.
+type TrapError struct{ Reason string }
+
+func (e *TrapError) Error() string { return "the guest trapped: " + e.Reason }
+
+// Config says how to run a guest.
+type Config struct {
+	// Cache keeps compiled guests in this folder; empty compiles each time. Its content is executed: only whoever may
+	// choose what runs on this machine may write there.
+	Cache string
+	// Memory caps the guest's memory in bytes.
+	Memory uint64
+	// Log gets what the guest logs, Stderr what it writes to its own stderr (the stack of a panic).
+	Log    *slog.Logger
+	Stderr io.Writer
+	// Grace is how long a call may go on after its context ended.
+	Grace time.Duration
+	// Fatal is called when the guest can no longer be used. It does not return.
+	Fatal func(error)
+}
+
+// Guest is a running guest.
+type Guest struct {
+	cfg     Config
+	runtime wazero.Runtime
+	cache   wazero.CompilationCache
+	module  api.Module
+	memory  api.Memory
+	alloc   api.Function
+	free    api.Function
+	call    api.Function
+
+	turn chan struct{} // holds one element while a call is at work; guards all below
+	buf  uint32        // a request's memory in the guest, used again
+	size uint32
+	args [3]uint64
+}
+
+// Open compiles and starts a guest.
+func Open(ctx context.Context, wasm []byte, cfg Config) (*Guest, error) {
+	if len(wasm) > MaxModule {
+		return nil, fmt.Errorf("a guest of %d bytes is larger than %d", len(wasm), MaxModule)
+	}
+	g := &Guest{cfg: cfg, turn: make(chan struct{}, 1)}
+	if err := g.open(ctx, wasm); err != nil {
+		return nil, errors.Join(err, g.Close(ctx))
+	}
+	return g, nil
+}
+
+func (g *Guest) open(ctx context.Context, wasm []byte) error {
+	compiled, err := g.compile(ctx, wasm)
+	if err != nil {
+		return err
+	}
+	if err := checkImports(compiled); err != nil {
+		return err
+	}
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, g.runtime); err != nil {
+		return fmt.Errorf("prepare WASI: %w", err)
+	}
+	if err := g.hostModule(ctx); err != nil {
+		return fmt.Errorf("prepare the host functions: %w", err)
+	}
+	g.module, err = g.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions("_initialize").
+		WithStdout(g.cfg.Stderr).WithStderr(g.cfg.Stderr).
+		WithSysWalltime().WithSysNanotime().WithSysNanosleep().
+		WithRandSource(rand.Reader)) // seeds the guest's maps against colliding keys
+	if err != nil {
+		return fmt.Errorf("start the guest: %w", err)
+	}
+	g.memory = g.module.Memory()
+	for name, f := range map[string]*api.Function{abi.ExportAlloc: &g.alloc, abi.ExportFree: &g.free, abi.ExportCall: &g.call} {
+		if *f = g.module.ExportedFunction(name); *f == nil {
+			return fmt.Errorf("the guest does not export %s; is it built with -buildmode=c-shared and does its main package import sdk/serve?", name)
+		}
+	}
+	if g.memory == nil {
+		return errors.New("the guest exports no memory")
+	}
+	return nil
+}
+
+// compile makes the runtime and compiles the module in it. A cache that cannot be written only costs time.
+func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
+	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize))
+	if g.cfg.Cache != "" {
+		cache, err := wazero.NewCompilationCacheWithDir(g.cfg.Cache)
+		if err != nil {
+			return nil, fmt.Errorf("open the cache of compiled guests: %w", err)
+		}
+		g.cache = cache
+		config = config.WithCompilationCache(cache)
+	}
+	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	compiled, err := g.runtime.CompileModule(ctx, wasm)
+	if err != nil && g.cfg.Cache != "" {
+		g.cfg.Log.Warn("the compiled guest cannot be kept", "cache", g.cfg.Cache, "error", err)
+		if err := g.Close(ctx); err != nil {
+			return nil, err
+		}
+		g.cfg.Cache, g.cache = "", nil
+		return g.compile(ctx, wasm)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compile the guest: %w", err)
+	}
+	return compiled, nil
+}
+
+// checkImports names what a guest wants that it cannot have, before the linker does it less clearly.
+func checkImports(m wazero.CompiledModule) error {
+	for _, f := range m.ImportedFunctions() {
+		module, name, _ := f.Import()
+		known := module == wasi_snapshot_preview1.ModuleName || module == abi.Module && (name == abi.ImportLog || name == abi.ImportNow)
+		if !known {
+			return fmt.Errorf("the guest imports %s.%s, which this runner does not offer", module, name)
+		}
+	}
+	if len(m.ImportedMemories()) > 0 {
+		return errors.New("the guest imports a memory")
+	}
+	return nil
+}
+
+// Close ends the guest and frees what it used.
+func (g *Guest) Close(ctx context.Context) error {
+	var errs []error
+	if g.runtime != nil {
+		errs = append(errs, g.runtime.Close(ctx))
+	}
+	if g.cache != nil {
+		errs = append(errs, g.cache.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// do runs one operation. The parts of the request lie one after the other in the guest's memory. The answer is a copy.
+func (g *Guest) do(ctx context.Context, op abi.Op, parts ...[]byte) ([]byte, error) {
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-g.turn }()
+	return g.run(ctx, op, parts)
+}
+
+// run is do for whoever has the turn.
+func (g *Guest) run(ctx context.Context, op abi.Op, parts [][]byte) ([]byte, error) {
+	watched := g.watch(ctx)
+	defer watched()
+	length, err := g.write(parts)
+	if err != nil {
+		return nil, err
+	}
+	result, err := g.invoke(g.call, uint64(op), uint64(g.buf), uint64(length))
+	if err != nil {
+		return nil, err
+	}
+	ptr, n := abi.Unpack(result)
+	if n > abi.MaxMessage {
+		return nil, fmt.Errorf("the guest answers with %d bytes, at most %d are allowed", n, abi.MaxMessage)
+	}
+	view, ok := g.memory.Read(ptr, n)
+	if !ok {
+		return nil, fmt.Errorf("the guest answers with %d bytes at %d, which lie outside of its memory", n, ptr)
+	}
+	return append([]byte(nil), view...), nil
+}
+
+// watch ends the process when the call goes on for too long after its context. It returns how to stop watching.
+func (g *Guest) watch(ctx context.Context) func() {
+	over := make(chan struct{})
+	unlink := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(g.cfg.Grace)
+		defer timer.Stop()
+		select {
+		case <-over:
+		case <-timer.C:
+			g.cfg.Fatal(fmt.Errorf("the guest is still at work %s after its deadline", g.cfg.Grace))
+		}
+	})
+	return func() {
+		unlink()
+		close(over)
+	}
+}
+
+// write copies the parts into the guest.
+func (g *Guest) write(parts [][]byte) (uint32, error) {
+	total := 0
+	for _, p := range parts {
+		total += len(p)
+	}
+	if total > abi.MaxMessage {
+		return 0, fmt.Errorf("a request of %d bytes is larger than %d", total, abi.MaxMessage)
+	}
+	if uint32(total) > g.size {
+		if err := g.grow(uint32(total)); err != nil {
+			return 0, err
+		}
+	}
+	at := g.buf
+	for _, p := range parts {
+		if !g.memory.Write(at, p) {
+			return 0, fmt.Errorf("the guest gave memory at %d for %d bytes, which lies outside of its own", g.buf, g.size)
+		}
+		at += uint32(len(p))
+	}
+	return uint32(total), nil
+}
+
+// grow gets larger memory for requests, with room for the next one.
+func (g *Guest) grow(size uint32) error {
+	if g.size > 0 {
+		if _, err := g.invoke(g.free, uint64(g.buf)); err != nil {
+			return err
+		}
+		g.buf, g.size = 0, 0
+	}
+	size = min(size+size/4+256, abi.MaxMessage)
+	ptr, err := g.invoke(g.alloc, uint64(size))
+	if err != nil {
+		return err
+	}
+	if ptr == 0 {
+		return fmt.Errorf("the guest has no memory for a request of %d bytes", size)
+	}
+	g.buf, g.size = uint32(ptr), size
+	return nil
+}
+
+// invoke calls an export. A trap is fatal: what the guest held is in an unknown state.
+func (g *Guest) invoke(f api.Function, args ...uint64) (uint64, error) {
+	stack := append(g.args[:0], args...)
+	if len(stack) == 0 {
+		stack = g.args[:1]
+	}
+	// The context of the call must not reach the guest's code: wazero would poll it at every loop.
+	if err := f.CallWithStack(context.Background(), stack); err != nil {
+		trap := &TrapError{firstLine(err)}
+		g.cfg.Fatal(trap)
+		return 0, trap
+	}
+	return stack[0], nil
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

@@ -1,0 +1,167 @@
+// Command picket-wasm runs one WASM guest as a plugin process, or helps with guests:
+//
+//	picket-wasm --guest-fd N [--cache DIR] [--memory MIB]   serves the guest whose bytes lie in descriptor N
+//	picket-wasm describe FILE                              prints what the guest says about itself
+//	picket-wasm compile --cache DIR FILE                   compiles the guest into the cache
+//
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the guest trapped, 4 the guest ran past its deadline.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/picketwatch/picket/cmd/picket-wasm/internal/runner"
+	"github.com/picketwatch/picket/sdk/serve"
+)
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// grace is how long a guest may go on after the deadline of a call; the host kills before that when it can.
+const grace = 2 * time.Second
+
+const defaultMemoryMiB = 256
+
+func main() {
+	err := run(os.Args[1:])
+	var usage usageError
+	switch {
+	case err == nil:
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "picket-wasm: %v\nusage: picket-wasm --guest-fd N [--cache DIR] [--memory MIB] | describe FILE | compile --cache DIR FILE\n", err)
+		os.Exit(exitUsage)
+	default:
+		fmt.Fprintln(os.Stderr, "picket-wasm:", err)
+		os.Exit(exitFailed)
+	}
+}
+
+type usageError struct{ error }
+
+func run(args []string) error {
+	command := "serve"
+	if len(args) > 0 && (args[0] == "describe" || args[0] == "compile") {
+		command, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet("picket-wasm", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	fd := flags.Int("guest-fd", -1, "descriptor with the bytes of the guest")
+	cache := flags.String("cache", "", "folder of compiled guests")
+	memory := flags.Uint64("memory", defaultMemoryMiB, "cap of the guest's memory in MiB")
+	if err := flags.Parse(args); err != nil {
+		return usageError{err}
+	}
+	if *memory < 4 || *memory > 4096 {
+		return usageError{fmt.Errorf("--memory %d is not between 4 and 4096 MiB", *memory)}
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg := runner.Config{Cache: *cache, Memory: *memory << 20, Log: log, Stderr: os.Stderr, Grace: grace, Fatal: fatal(log)}
+	switch command {
+	case "describe":
+		return describe(cfg, flags.Args())
+	case "compile":
+		return compile(cfg, flags.Args())
+	}
+	if *fd < 3 || flags.NArg() > 0 {
+		return usageError{errors.New("--guest-fd must be a descriptor that was handed over")}
+	}
+	return serveGuest(cfg, *fd)
+}
+
+// fatal ends the process: the supervisor starts a fresh one.
+func fatal(log *slog.Logger) func(error) {
+	return func(err error) {
+		log.Error(err.Error())
+		var trap *runner.TrapError
+		if errors.As(err, &trap) {
+			os.Exit(runner.ExitTrap)
+		}
+		os.Exit(runner.ExitDeadline)
+	}
+}
+
+func serveGuest(cfg runner.Config, fd int) error {
+	f := os.NewFile(uintptr(fd), "guest")
+	wasm, err := readGuest(f)
+	if err != nil {
+		return err
+	}
+	f.Close() // a guest has no business with it, and nothing else has either
+	g, err := runner.Open(context.Background(), wasm, cfg)
+	if err != nil {
+		return err
+	}
+	serve.Serve(runner.NewBackend(g)) // exits the process
+	return nil
+}
+
+// readGuest reads from the start, whatever the descriptor's position is: several processes may share it.
+func readGuest(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the guest: %w", err)
+	}
+	if info.Size() > runner.MaxModule {
+		return nil, fmt.Errorf("read the guest: %d bytes are more than %d", info.Size(), runner.MaxModule)
+	}
+	wasm := make([]byte, info.Size())
+	if _, err := f.ReadAt(wasm, 0); err != nil {
+		return nil, fmt.Errorf("read the guest: %w", err)
+	}
+	return wasm, nil
+}
+
+func openFile(cfg runner.Config, args []string) (*runner.Guest, error) {
+	if len(args) != 1 {
+		return nil, usageError{errors.New("one guest file is needed")}
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return nil, fmt.Errorf("open guest: %w", err)
+	}
+	defer f.Close()
+	wasm, err := readGuest(f)
+	if err != nil {
+		return nil, err
+	}
+	g, err := runner.Open(context.Background(), wasm, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", args[0], err)
+	}
+	return g, nil
+}
+
+func describe(cfg runner.Config, args []string) error {
+	g, err := openFile(cfg, args)
+	if err != nil {
+		return err
+	}
+	plugins, err := runner.NewBackend(g).Describe(context.Background())
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return errors.Join(enc.Encode(plugins), g.Close(context.Background()))
+}
+
+func compile(cfg runner.Config, args []string) error {
+	if cfg.Cache == "" {
+		return usageError{errors.New("compile needs --cache")}
+	}
+	g, err := openFile(cfg, args)
+	if err != nil {
+		return err
+	}
+	return g.Close(context.Background())
+}
