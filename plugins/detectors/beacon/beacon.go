@@ -53,7 +53,7 @@ type Config struct {
 	Surprise    float64         `json:"surprise" default:"4" min:"1" max:"30" doc:"How unlikely chance must be: 4 means one in ten thousand."`
 	Window      config.Duration `json:"window" default:"24h" min:"1m" max:"720h" doc:"How long connections of a pair count together, by the time in the flows."`
 	Ignore      []string        `json:"ignore" format:"cidr" doc:"Destinations that may be called regularly, for example the update server."`
-	MaxPairs    int             `json:"max_pairs" default:"16384" min:"16" max:"1000000" doc:"How many pairs of caller and service are remembered; the one quiet for longest is forgotten first."`
+	MaxPairs    int             `json:"max_pairs" default:"16384" min:"16" max:"1000000" doc:"How many pairs of caller and service are remembered; the one quiet for longest is judged and forgotten first."`
 	MaxCalls    int             `json:"max_calls" default:"512" min:"16" max:"100000" doc:"How many connections are remembered for one pair; the oldest are forgotten first."`
 	MaxMemory   int             `json:"max_memory" default:"100000" min:"1024" max:"10000000" doc:"How many connections are remembered in all."`
 }
@@ -102,11 +102,28 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		if err := d.sweep(sink); err != nil {
 			return err
 		}
-		if isCall(f) && !d.ignore.contain(f.Dst) {
-			d.pairs.add(f)
+		if !isCall(f) || d.ignore.contain(f.Dst) {
+			continue
 		}
+		if err := d.makeRoom(keyOf(f), sink); err != nil {
+			return err
+		}
+		d.pairs.add(f)
 	}
 	return ctx.Err()
+}
+
+// makeRoom forgets pairs when memory is full. Each is judged before: memory that is too small costs time, not detections.
+func (d *Detector) makeRoom(key pairKey, sink sdk.FindingSink) error {
+	for p := d.pairs.crowded(key); p != nil; p = d.pairs.crowded(key) {
+		if v, regular := d.judge(p); regular {
+			if err := d.report(v, d.related(p), true, sink); err != nil {
+				return err
+			}
+		}
+		d.pairs.forget(p)
+	}
+	return nil
 }
 
 // sweep judges now and then, so that a live capture reports before it ends, and forgets pairs whose window is over.

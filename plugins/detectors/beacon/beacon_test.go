@@ -282,6 +282,24 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// A pair that makes room for others is judged before it is forgotten.
+func TestForgottenBeaconIsReported(t *testing.T) {
+	d := detector(t, `{"max_pairs": 16}`)
+	s := &sink{}
+	flows := every(60, 10, 0.001)
+	for i := range 16 {
+		f := callAt(601)
+		f.DstPort = uint16(1000 + i)
+		flows = append(flows, f)
+	}
+	if err := d.Inspect(context.Background(), sdk.Batch{Flows: flows}, s); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.findings) != 1 || len(d.pairs.byKey) != 16 {
+		t.Errorf("%d findings, %d pairs", len(s.findings), len(d.pairs.byKey))
+	}
+}
+
 func TestRhythm(t *testing.T) {
 	r := findRhythm([]float64{10, 10.01, 74, 9.99, 10, 0.01, 4.2, 10}, 1, 0.4)
 	if math.Abs(r.period-10) > 0.01 || len(r.regular) != 5 || r.jitter > 0.01 || !slices.Equal(r.regular, []int{0, 1, 3, 4, 7}) {

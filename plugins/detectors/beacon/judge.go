@@ -38,20 +38,39 @@ func (d *Detector) judgeAll(final bool, sink sdk.FindingSink) error {
 		}
 	}
 	for _, v := range verdicts {
-		p := v.pair
-		enough := 2 * p.reported
-		if final {
-			enough = p.reported + 1
-		}
-		if len(v.beats) < enough || polls(v, verdicts) {
-			continue
-		}
-		p.reported = len(v.beats)
-		if err := sink.Finding(v.finding(callers(v, verdicts))); err != nil {
+		if err := d.report(v, verdicts, final, sink); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// report tells of one beacon if there is something new to tell; the others show whether it is a monitoring system's work.
+func (d *Detector) report(v verdict, others []verdict, final bool, sink sdk.FindingSink) error {
+	enough := 2 * v.pair.reported
+	if final {
+		enough = v.pair.reported + 1
+	}
+	if len(v.beats) < enough || polls(v, others) {
+		return nil
+	}
+	v.pair.reported = len(v.beats)
+	return sink.Finding(v.finding(callers(v, others)))
+}
+
+// related are the verdicts on the pairs that share the caller and port, or the service.
+func (d *Detector) related(p *pair) []verdict {
+	var out []verdict
+	for _, other := range d.pairs.ordered() {
+		a, b := p.key, other.key
+		if a.service != b.service && (a.src != b.src || a.port != b.port || a.proto != b.proto) {
+			continue
+		}
+		if v, regular := d.judge(other); regular {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // judge measures one pair.

@@ -62,14 +62,26 @@ func newPairs(maxPairs, maxCalls, maxMemory int) pairs {
 	return pairs{byKey: map[pairKey]*pair{}, quiet: list.New(), maxPairs: maxPairs, maxCalls: maxCalls, maxMemory: maxMemory}
 }
 
-// add remembers a call.
+func keyOf(f *sdk.Flow) pairKey { return pairKey{f.Src, service{f.Dst, f.DstPort, f.Proto}} }
+
+// crowded returns the pair that must go before a call of another can be remembered, nil when there is room: the one that was
+// touched longest ago.
+func (m *pairs) crowded(key pairKey) *pair {
+	if m.memory < m.maxMemory && (m.byKey[key] != nil || len(m.byKey) < m.maxPairs) {
+		return nil
+	}
+	oldest := m.quiet.Front()
+	if oldest.Value.(*pair).key == key && oldest.Next() != nil {
+		oldest = oldest.Next()
+	}
+	return oldest.Value.(*pair)
+}
+
+// add remembers a call. There must be room.
 func (m *pairs) add(f *sdk.Flow) {
-	key := pairKey{f.Src, service{f.Dst, f.DstPort, f.Proto}}
+	key := keyOf(f)
 	p := m.byKey[key]
 	if p == nil {
-		if len(m.byKey) >= m.maxPairs {
-			m.forget(m.quiet.Front().Value.(*pair))
-		}
 		m.next++
 		p = &pair{key: key, number: m.next}
 		m.insert(p)
@@ -77,9 +89,6 @@ func (m *pairs) add(f *sdk.Flow) {
 	m.quiet.MoveToBack(p.place)
 	if len(p.calls) >= m.maxCalls {
 		m.dropOldest(p, len(p.calls)/2)
-	}
-	for m.memory >= m.maxMemory && m.quiet.Front().Value.(*pair) != p {
-		m.forget(m.quiet.Front().Value.(*pair))
 	}
 	c := call{start: f.Start.UnixNano(), end: f.End.UnixNano(), sent: f.FwdPayload, got: f.RevPayload, ref: f.Ref()}
 	if len(f.Packets) > 0 {

@@ -46,6 +46,7 @@ type contact struct {
 	target  target
 	verdict verdict
 	probe   probe
+	small   bool // the datagrams are no larger than a scanner's
 }
 
 // contactOf reads a flow; ok is false when it is no attempt of its source to reach something, or when it shows nothing.
@@ -107,12 +108,18 @@ func afterSYN(f *sdk.Flow) (verdict, probe) {
 	return probed, probeConnect
 }
 
-// maxProbe is how many datagrams a scanner sends to one port without an answer: a probe and its repetitions. More is a
-// one-way stream.
-const maxProbe = 3
+const (
+	// maxProbe is how many datagrams a scanner sends to one port without an answer: a probe and its repetitions. More is a
+	// one-way stream.
+	maxProbe = 3
+	// smallProbe is the payload that a probe has at most: it asks a question, and the classic limit of DNS is generous for
+	// one. The first datagrams of QUIC and of media streams are larger.
+	smallProbe = 512
+)
 
 func udpContact(c contact, f *sdk.Flow) (contact, bool) {
 	c.probe = probeUDP
+	c.small = f.FwdPayload <= smallProbe*f.FwdPackets
 	switch {
 	case f.RevPackets > 0:
 		c.verdict = used

@@ -157,11 +157,12 @@ func (g *groups) udp(threshold int) scan {
 // burstWithin is how close together the probes of a burst are.
 const burstWithin = int64(time.Minute)
 
-// burst reports whether as many silent targets as the threshold were contacted within a minute.
+// burst reports whether as many silent targets as the threshold were contacted within a minute, with datagrams as small as
+// probes are. Larger ones are how QUIC and media streams begin.
 func (g *groups) burst(t *tally, threshold int) bool {
 	var at []int64
 	for _, i := range t.members {
-		if one := &g.s.targets[i]; one.verdict == failed {
+		if one := &g.s.targets[i]; one.verdict == failed && one.small {
 			at = append(at, one.at)
 		}
 	}

@@ -65,7 +65,7 @@ type Config struct {
 	SweepSilent     float64         `json:"sweep_silent" default:"0.2" min:"0" max:"1" doc:"Which share of the pinged addresses must not answer."`
 	Window          config.Duration `json:"window" default:"6h" min:"1m" max:"168h" doc:"How long contacts of a source count together, by the time in the flows."`
 	Ignore          []string        `json:"ignore" format:"cidr" doc:"Sources that may scan, for example the vulnerability scanner."`
-	MaxSources      int             `json:"max_sources" default:"4096" min:"16" max:"1000000" doc:"How many sources are remembered; the one quiet for longest is forgotten first."`
+	MaxSources      int             `json:"max_sources" default:"16384" min:"16" max:"1000000" doc:"How many sources are remembered; the one quiet for longest is judged and forgotten first."`
 	MaxTargets      int             `json:"max_targets" default:"4096" min:"64" max:"70000" doc:"How many targets are remembered for one source."`
 	MaxContacts     int             `json:"max_contacts" default:"100000" min:"1024" max:"10000000" doc:"How many targets are remembered in all."`
 }
@@ -123,24 +123,34 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		if err := d.sweep(sink); err != nil {
 			return err
 		}
-		d.observe(f)
+		if err := d.observe(f, sink); err != nil {
+			return err
+		}
 	}
 	return ctx.Err()
 }
 
-// observe adds what the flow tells about its target to the memory of its source.
-func (d *Detector) observe(f *sdk.Flow) {
+// observe adds what the flow tells about its target to the memory of its source. A source that must go to make room is judged
+// before: memory that is too small costs time, not detections.
+func (d *Detector) observe(f *sdk.Flow, sink sdk.FindingSink) error {
 	if from, to, ok := unreachable(f); ok {
 		if s := d.sources.get(to); s != nil {
 			s.refused(from, f.FwdPackets)
 		}
-		return
+		return nil
 	}
 	c, ok := contactOf(f)
 	if !ok || d.ignore.contain(f.Src) {
-		return
+		return nil
+	}
+	for s := d.sources.crowded(f.Src); s != nil; s = d.sources.crowded(f.Src) {
+		if err := d.judge(s, true, sink); err != nil {
+			return err
+		}
+		d.sources.forget(s)
 	}
 	d.sources.add(f.Src, c, f, d.clock)
+	return nil
 }
 
 // sweep judges sources now and then, so that a live capture reports before it ends: a finished window completely, and a

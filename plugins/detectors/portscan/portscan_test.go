@@ -174,6 +174,13 @@ func hosts(f sdk.Flow, first string, n, step int) (out []sdk.Flow) {
 	return out
 }
 
+func large(flows []sdk.Flow) []sdk.Flow {
+	for i := range flows {
+		flows[i].FwdPayload = 1200
+	}
+	return flows
+}
+
 func TestThresholds(t *testing.T) {
 	refused, works := tcp(syn, syn, rst|ack, 0), tcp(syn, syn|ack, syn|ack, 50)
 	silentUDP := sdk.Flow{Src: src, Dst: dst, DstPort: 1, Proto: sdk.ProtoUDP, FwdPackets: 1, Start: noon, End: noon}
@@ -206,6 +213,8 @@ func TestThresholds(t *testing.T) {
 		{"sixteen silent UDP ports", ports(silentUDP, 1, 16), []string{"udp"}},
 		{"traceroute", ports(silentUDP, 33434, 90), nil},
 		{"sixteen hosts on a UDP port in a burst", hosts(silentUDP, "10.0.1.1", 16, 7), []string{"udp"}},
+		{"the same with large datagrams, as QUIC begins", large(hosts(silentUDP, "10.0.1.1", 16, 7)), nil},
+		{"large datagrams, side by side", large(hosts(silentUDP, "10.0.1.1", 16, 1)), []string{"udp"}},
 		{"the same over hours, far apart", slowUDP(hosts(silentUDP, "10.0.1.1", 16, 7)), nil},
 		{"the same over hours, side by side", slowUDP(hosts(silentUDP, "10.0.1.1", 16, 1)), []string{"udp"}},
 		{"ten pings, two silent", append(hosts(alive, "10.0.1.1", 8, 1), hosts(ping, "10.0.2.1", 2, 1)...), []string{"icmp-sweep"}},
@@ -312,6 +321,24 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if got := flush(t, d, &sink{}).rules(); !slices.Equal(got, []string{"vertical"}) {
 		t.Errorf("the scanner that went on all the time: %v", got)
+	}
+}
+
+// A source that makes room for others is judged before it is forgotten.
+func TestForgottenScannerIsReported(t *testing.T) {
+	d := detector(t, `{"max_sources": 16}`)
+	s := inspect(t, d, ports(tcp(syn, syn, rst|ack, 0), 1, 10)...)
+	if len(s.findings) != 0 {
+		t.Fatalf("reported before: %v", s.rules())
+	}
+	works := tcp(syn, syn|ack, syn|ack, 50)
+	var crowd []sdk.Flow
+	for i := range 16 {
+		works.Src = netip.AddrFrom4([4]byte{10, 9, 9, byte(i)})
+		crowd = append(crowd, works)
+	}
+	if got := inspect(t, d, crowd...).rules(); !slices.Equal(got, []string{"vertical"}) {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -41,6 +41,7 @@ type targetRecord struct {
 	Proto   uint8      `json:"t"`
 	Verdict verdict    `json:"v"`
 	Probe   probe      `json:"k"`
+	Small   bool       `json:"s,omitempty"`
 	At      int64      `json:"a"`
 	Packet  uint64     `json:"n"`
 	Ref     int        `json:"r"`
@@ -55,7 +56,7 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 			FailedAt: s.failedAt, Judged: s.judged, JudgedAt: s.judgedAt,
 			Reported: s.reported, Errors: s.errors, Refs: s.refs}
 		for _, t := range s.targets {
-			r.Targets = append(r.Targets, targetRecord{t.target.host, t.target.port, t.target.proto, t.verdict, t.probe, t.at, t.packet, t.ref})
+			r.Targets = append(r.Targets, targetRecord{t.target.host, t.target.port, t.target.proto, t.verdict, t.probe, t.small, t.at, t.packet, t.ref})
 		}
 		out.Sources = append(out.Sources, r)
 	}
@@ -96,7 +97,7 @@ func (r *sourceRecord) source() (*source, error) {
 		if t.Ref < -1 || t.Ref >= len(r.Refs) || t.Verdict > used || t.Probe >= probeKinds {
 			return nil, fmt.Errorf("target %d makes no sense", i)
 		}
-		one := seen{target: target{t.Host, t.Port, t.Proto}, verdict: t.Verdict, probe: t.Probe, at: t.At, packet: t.Packet, ref: t.Ref}
+		one := seen{target: target{t.Host, t.Port, t.Proto}, verdict: t.Verdict, probe: t.Probe, small: t.Small, at: t.At, packet: t.Packet, ref: t.Ref}
 		if one.verdict == failed {
 			s.failures++
 		}

@@ -17,6 +17,7 @@ type seen struct {
 	target  target
 	verdict verdict
 	probe   probe
+	small   bool
 	at      int64  // start of the first contact
 	packet  uint64 // its first packet
 	ref     int    // into refs, -1 without
@@ -61,7 +62,20 @@ func newSources(maxSources, maxTargets, maxContacts int) sources {
 
 func (m *sources) get(addr netip.Addr) *source { return m.byAddr[addr] }
 
-// add remembers a contact; clock is the time in the traffic.
+// crowded returns the source that must go before a contact of addr can be remembered, nil when there is room: the one that
+// was touched longest ago, and the source of the contact itself only when it is the last.
+func (m *sources) crowded(addr netip.Addr) *source {
+	if m.contacts < m.maxContacts && (m.byAddr[addr] != nil || len(m.byAddr) < m.maxSources) {
+		return nil
+	}
+	oldest := m.quiet.Front()
+	if oldest.Value.(*source).addr == addr && oldest.Next() != nil {
+		oldest = oldest.Next()
+	}
+	return oldest.Value.(*source)
+}
+
+// add remembers a contact; clock is the time in the traffic. There must be room.
 func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow, clock int64) {
 	s := m.touch(addr, f, clock)
 	if c.verdict == failed {
@@ -75,12 +89,6 @@ func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow, clock int64) {
 		m.forgotten++
 		return
 	}
-	for m.contacts >= m.maxContacts {
-		m.forget(m.quiet.Front().Value.(*source))
-		if m.byAddr[addr] == nil {
-			return // it was the only one left
-		}
-	}
 	m.contacts++
 	s.insert(c, f)
 }
@@ -90,9 +98,6 @@ func (m *sources) touch(addr netip.Addr, f *sdk.Flow, clock int64) *source {
 	start, end := f.Start.UnixNano(), f.End.UnixNano()
 	s := m.byAddr[addr]
 	if s == nil {
-		if len(m.byAddr) >= m.maxSources {
-			m.forget(m.quiet.Front().Value.(*source))
-		}
 		m.next++
 		s = &source{addr: addr, number: m.next, first: start, judgedAt: clock, index: map[target]int{}, reported: map[string]reported{}}
 		m.insert(s)
@@ -108,7 +113,7 @@ func (m *sources) insert(s *source) {
 }
 
 func (s *source) insert(c contact, f *sdk.Flow) {
-	t := seen{target: c.target, verdict: c.verdict, probe: c.probe, at: f.Start.UnixNano(), ref: -1}
+	t := seen{target: c.target, verdict: c.verdict, probe: c.probe, small: c.small, at: f.Start.UnixNano(), ref: -1}
 	if len(f.Packets) > 0 {
 		t.packet = f.Packets[0]
 	}
