@@ -1,0 +1,116 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/durable"
+	"github.com/picketwatch/picket/registry/internal/tufrules"
+)
+
+// copyMetadata fills the stage. A damaged file stops here: to go on without it would be to forget.
+func copyMetadata(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		role, isMetadata := strings.CutSuffix(e.Name(), ".json")
+		if !isMetadata {
+			continue
+		}
+		data, err := durable.ReadFile(filepath.Join(from, e.Name()), tufrules.MaxTargets)
+		if err != nil {
+			return err
+		}
+		if err := tufrules.Check(role, data); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(from, e.Name()), err)
+		}
+		if err := os.WriteFile(filepath.Join(to, e.Name()), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep makes durable what go-tuf accepted: roots first, because the rest hangs on them.
+func (c *Client) keep(stage string, root *trustedRoot, f *tufFetcher) error {
+	if err := c.keepRoots(stage, root, f.roots); err != nil {
+		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
+	entries, err := os.ReadDir(stage)
+	if err != nil {
+		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
+	for _, name := range inTrustOrder(entries) {
+		if err := keepFile(filepath.Join(stage, name), filepath.Join(c.path("metadata"), name)); err != nil {
+			return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		}
+	}
+	return nil
+}
+
+// keepRoots extends the chain up to the root that go-tuf arrived at.
+func (c *Client) keepRoots(stage string, root *trustedRoot, fetched map[int64][]byte) error {
+	data, err := os.ReadFile(filepath.Join(stage, "root.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // go-tuf did not get as far as its own root
+	}
+	if err != nil {
+		return err
+	}
+	m, err := tufrules.Root(data)
+	if err != nil {
+		return err
+	}
+	for v := root.meta.Signed.Version + 1; v <= m.Signed.Version; v++ {
+		if err := durable.WriteFile(c.rootPath(v), fetched[v], 0o600); err != nil {
+			return err
+		}
+	}
+	if m.Signed.Version == root.meta.Signed.Version {
+		return nil
+	}
+	next, err := c.checkRoot(data)
+	if err != nil {
+		return err
+	}
+	next.anchor = root.anchor
+	c.trust(next)
+	return nil
+}
+
+// inTrustOrder lists metadata files so that a crash between two writes leaves what a refresh can continue from.
+func inTrustOrder(entries []os.DirEntry) []string {
+	order := []string{"timestamp.json", "snapshot.json", "targets.json"}
+	var present, delegated []string
+	for _, e := range entries {
+		name := e.Name()
+		switch {
+		case !strings.HasSuffix(name, ".json"), name == "root.json": // roots are kept as a chain
+		case slices.Contains(order, name):
+			present = append(present, name)
+		default:
+			delegated = append(delegated, name)
+		}
+	}
+	slices.SortFunc(present, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
+	return append(present, delegated...)
+}
+
+func keepFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if have, err := os.ReadFile(to); err == nil && string(have) == string(data) {
+		return nil
+	}
+	return durable.WriteFile(to, data, 0o600)
+}

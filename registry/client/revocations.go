@@ -1,0 +1,55 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/durable"
+)
+
+// takeRevocations fetches the list that the security role vouches for and adds it to what this node knows.
+func (c *Client) takeRevocations(ctx context.Context, v *view, up *updater.Updater) error {
+	target, err := revocationsTarget(up)
+	if err != nil {
+		return refusal(registry.NotVouched, "%s: %w", registry.RevocationsPath, err)
+	}
+	data, err := c.fetchTarget(ctx, registry.RevocationsPath, target.digest, target.length)
+	if err != nil {
+		return err
+	}
+	offered, err := registry.ParseRevocations(data)
+	if err != nil {
+		return &registry.Refusal{Reason: registry.BadMetadata, Err: err}
+	}
+	known, err := c.readRevocations()
+	if err != nil {
+		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
+	if known.Merge(offered) > 0 {
+		data, err := known.Encode()
+		if err == nil {
+			err = durable.WriteFile(c.path("revocations.json"), data, 0o600)
+		}
+		if err != nil {
+			return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		}
+	}
+	v.revoked = known
+	return nil
+}
+
+// readRevocations returns what this node knows to be withdrawn.
+func (c *Client) readRevocations() (*registry.Revocations, error) {
+	data, err := durable.ReadFile(c.path("revocations.json"), 2*registry.MaxRevocations)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &registry.Revocations{Schema: registry.RevocationsSchema}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return registry.ParseRevocations(data)
+}
