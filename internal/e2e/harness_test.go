@@ -66,7 +66,6 @@ type program struct {
 	mu   sync.Mutex // guards out
 	out  bytes.Buffer
 	done chan struct{}
-	err  error
 }
 
 func start(t *testing.T, path string, args ...string) *program {
@@ -82,7 +81,9 @@ func start(t *testing.T, path string, args ...string) *program {
 		t.Fatalf("start %s: %v", path, err)
 	}
 	_ = w.Close()
+	read := make(chan struct{})
 	go func() {
+		defer close(read)
 		lines := bufio.NewReader(pipe)
 		for {
 			line, err := lines.ReadString('\n')
@@ -95,7 +96,12 @@ func start(t *testing.T, path string, args ...string) *program {
 		}
 	}()
 	go func() {
-		p.err = p.cmd.Wait()
+		_ = p.cmd.Wait()
+		// Children may hold the pipe for a moment longer; what matters was printed by then.
+		select {
+		case <-read:
+		case <-time.After(2 * time.Second):
+		}
 		close(p.done)
 	}()
 	t.Cleanup(func() {

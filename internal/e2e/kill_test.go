@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -221,6 +222,9 @@ func TestClearErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// A well-formed token of a server that is down.
+	deadServer := "pkt_" + base64.RawURLEncoding.EncodeToString([]byte(`{"server":"http://127.0.0.1:1","secret":"`+strings.Repeat("x", 43)+`","root_sha256":"`+strings.Repeat("0", 64)+`"}`))
+
 	for name, c := range map[string]struct {
 		program string
 		args    []string
@@ -232,7 +236,7 @@ func TestClearErrors(t *testing.T) {
 		"data folder is a file":     {"picketd", []string{"--dev", "--data", blocked, "--listen", "127.0.0.1:0"}, 1, blocked},
 		"unknown flag":              {"picketd", []string{"--nonsense"}, 2, "nonsense"},
 		"agent without a server":    {"picket-agent", []string{"--data", t.TempDir()}, 2, "--server"},
-		"agent, server down":        {"picket-agent", []string{"--server", "http://127.0.0.1:1", "--token", "pkt_e30", "--data", t.TempDir()}, 1, "token"},
+		"agent, server down":        {"picket-agent", []string{"--server", "http://127.0.0.1:1", "--token", deadServer, "--data", t.TempDir()}, 1, "127.0.0.1:1"},
 		"analyze nothing":           {"picket", []string{"analyze"}, 2, "usage"},
 		"analyze an absent file":    {"picket", []string{"analyze", "/nonexistent.pcap"}, 1, "/nonexistent.pcap"},
 		"analyze an empty file":     {"picket", []string{"analyze", empty}, 1, "empty"},
