@@ -166,7 +166,7 @@ func (t *Telemetry) Close() error {
 	return t.engine.close()
 }
 
-// Tidy does at once what else happens every half minute: it sorts days that are over and drops those past retention.
+// Tidy does at once what else happens every half minute: it sorts a day that is over and drops those past retention.
 func (t *Telemetry) Tidy(ctx context.Context) error {
 	done := make(chan struct{})
 	select {

@@ -353,7 +353,8 @@ func (t *Telemetry) readMarks(ctx context.Context, seg *segment) error {
 	return nil
 }
 
-// housekeep sorts and merges days that are over, and drops what retention no longer keeps.
+// housekeep sorts days that are over and drops what retention no longer keeps. It sorts one day at a time, because
+// senders wait meanwhile.
 func (t *Telemetry) housekeep(ctx context.Context) {
 	now := t.cfg.Now()
 	today := dayOf(now.Add(-lateness).UnixMicro())
@@ -361,10 +362,14 @@ func (t *Telemetry) housekeep(ctx context.Context) {
 		if seg.day >= today || now.Before(seg.waiting) {
 			continue
 		}
-		if err := t.settle(ctx, seg); err != nil {
+		sorted, err := t.settle(ctx, seg)
+		if err != nil {
 			t.segments.diagnose(err)
 			t.failed(fmt.Errorf("close day: %w", explainDuck(seg.path, err)))
 			seg.waiting = now.Add(time.Hour)
+		}
+		if sorted {
+			break
 		}
 	}
 	if _, err := t.segments.drop(ctx, dayOf(t.oldest(now))); err != nil {
