@@ -128,7 +128,7 @@ func (c *Collector) chosen() []section {
 
 // machine tells gopsutil where /proc and /sys are, and to give Windows disk times in milliseconds as elsewhere.
 func (c *Collector) machine(ctx context.Context) context.Context {
-	ctx = context.WithValue(ctx, disk.WillBeDeletedOptInWindowsIOTimeMs, true)
+	ctx = context.WithValue(ctx, disk.WillBeDeletedOptInWindowsIOTimeMs, true) //nolint:staticcheck // the library made its key a string
 	return context.WithValue(ctx, common.EnvKey, c.env)
 }
 

@@ -117,6 +117,7 @@ func lines(t *testing.T, name string) func(yield func(string) bool) {
 }
 
 func firstLine(t *testing.T, name string) string {
+	t.Helper()
 	for line := range lines(t, name) {
 		return strings.TrimSpace(line)
 	}

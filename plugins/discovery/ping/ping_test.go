@@ -311,7 +311,9 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	<-third
 	time.Sleep(50 * time.Millisecond) // time in which a fourth would be asked
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
 	if len(n.asked()) != 3 {
 		t.Errorf("%d addresses were waited for at once", len(n.asked()))
 	}

@@ -26,9 +26,9 @@ type Authority struct {
 type Pair struct{ Cert, Key string }
 
 // NewAuthority makes an authority that nobody trusts.
-func NewAuthority(t testing.TB) *Authority {
-	t.Helper()
-	a := &Authority{key: newKey(t)}
+func NewAuthority(tb testing.TB) *Authority {
+	tb.Helper()
+	a := &Authority{key: newKey(tb)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "an authority of a test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -36,19 +36,19 @@ func NewAuthority(t testing.TB) *Authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a.PEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	return a
 }
 
 // Issue makes a certificate for 127.0.0.1, or for the names that are given instead, good until notAfter.
-func (a *Authority) Issue(t testing.TB, notAfter time.Time, names ...string) Pair {
-	t.Helper()
-	key := newKey(t)
+func (a *Authority) Issue(tb testing.TB, notAfter time.Time, names ...string) Pair {
+	tb.Helper()
+	key := newKey(tb)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a server of a test"},
 		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: notAfter,
@@ -60,11 +60,11 @@ func (a *Authority) Issue(t testing.TB, notAfter time.Time, names ...string) Pai
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return Pair{
 		Cert: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
@@ -73,30 +73,30 @@ func (a *Authority) Issue(t testing.TB, notAfter time.Time, names ...string) Pai
 }
 
 // TLS returns the pair as a server in this process wants it.
-func (p Pair) TLS(t testing.TB) tls.Certificate {
-	t.Helper()
+func (p Pair) TLS(tb testing.TB) tls.Certificate {
+	tb.Helper()
 	c, err := tls.X509KeyPair([]byte(p.Cert), []byte(p.Key))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
+func newKey(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
 // JSON writes a configuration from Go values.
-func JSON(t testing.TB, v any) string {
-	t.Helper()
+func JSON(tb testing.TB, v any) string {
+	tb.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }

@@ -25,31 +25,31 @@ type Host struct {
 }
 
 // Start configures and starts the instance of a plugin with the grants of plugin.yaml in the folder of the test.
-func Start(t testing.TB, inst sdk.Instance, text string) *Host {
-	t.Helper()
-	Configure(t, inst, text)
+func Start(tb testing.TB, inst sdk.Instance, text string) *Host {
+	tb.Helper()
+	Configure(tb, inst, text)
 	schema, err := config.Schema(inst.Config())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	full, err := config.WithDefaults(schema, []byte(text))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	grants, err := sdk.ExpandPermissions(ReadManifest(t).Permissions, full)
+	grants, err := sdk.ExpandPermissions(ReadManifest(tb).Permissions, full)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h := &Host{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), grants: grants}
 	if s, ok := inst.(sdk.Starter); ok {
 		if err := s.Start(context.Background(), h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if s, ok := inst.(sdk.Stopper); ok {
-		t.Cleanup(func() {
+		tb.Cleanup(func() {
 			if err := s.Stop(context.Background()); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		})
 	}

@@ -34,29 +34,30 @@ type Manifest struct {
 }
 
 // Registered returns the plugin with that id.
-func Registered(t testing.TB, id string) sdk.Plugin {
-	t.Helper()
+func Registered(tb testing.TB, id string) sdk.Plugin {
+	tb.Helper()
 	for _, p := range sdk.Registered() {
 		if p.ID == id {
 			return p
 		}
 	}
-	t.Fatalf("%s is not registered", id)
+	tb.Fatalf("%s is not registered", id)
 	return sdk.Plugin{}
 }
 
 // ReadManifest reads plugin.yaml in the folder of the test.
-func ReadManifest(t testing.TB) Manifest {
-	t.Helper()
+func ReadManifest(tb testing.TB) Manifest {
+	tb.Helper()
 	var m Manifest
-	if err := yaml.Unmarshal(read(t, "plugin.yaml"), &m); err != nil {
-		t.Fatalf("plugin.yaml: %v", err)
+	if err := yaml.Unmarshal(read(tb, "plugin.yaml"), &m); err != nil {
+		tb.Fatalf("plugin.yaml: %v", err)
 	}
 	return m
 }
 
 // Page checks README.md and plugin.yaml in the folder of the test against the plugin.
 func Page(t *testing.T, id string) {
+	t.Helper()
 	p := Registered(t, id)
 	readme := string(read(t, "README.md"))
 	t.Run("sections of the README", func(t *testing.T) { checkSections(t, readme) })
@@ -66,6 +67,7 @@ func Page(t *testing.T, id string) {
 }
 
 func checkSections(t *testing.T, readme string) {
+	t.Helper()
 	var found []string
 	for line := range strings.Lines(readme) {
 		if title, ok := strings.CutPrefix(line, "## "); ok {
@@ -78,6 +80,7 @@ func checkSections(t *testing.T, readme string) {
 }
 
 func checkTable(t *testing.T, readme string, p sdk.Plugin) {
+	t.Helper()
 	before, rest, ok := strings.Cut(readme, tableBegin)
 	table, after, ended := strings.Cut(rest, tableEnd)
 	if !ok || !ended {
@@ -96,6 +99,7 @@ func checkTable(t *testing.T, readme string, p sdk.Plugin) {
 }
 
 func checkExamples(t *testing.T, readme string, p sdk.Plugin) {
+	t.Helper()
 	examples := Examples(readme)
 	if len(examples) == 0 {
 		t.Fatalf("README.md has no example marked %q", exampleBegin)
@@ -116,10 +120,10 @@ func Examples(readme string) []string {
 }
 
 // Configure decodes a configuration into the instance and validates it, as the host does.
-func Configure(t testing.TB, inst sdk.Instance, text string) {
-	t.Helper()
+func Configure(tb testing.TB, inst sdk.Instance, text string) {
+	tb.Helper()
 	if err := Decode(inst, text); err != nil {
-		t.Fatalf("%v\n%s", err, text)
+		tb.Fatalf("%v\n%s", err, text)
 	}
 }
 
@@ -135,6 +139,7 @@ func Decode(inst sdk.Instance, text string) error {
 }
 
 func checkManifest(t *testing.T, readme string, p sdk.Plugin) {
+	t.Helper()
 	m := ReadManifest(t)
 	if m.ID != p.ID || m.Kind != p.Kind || m.Summary != p.Summary {
 		t.Errorf("plugin.yaml says %s, %s, %q; the code says %s, %s, %q", m.ID, m.Kind, m.Summary, p.ID, p.Kind, p.Summary)
@@ -169,6 +174,7 @@ func checkManifest(t *testing.T, readme string, p sdk.Plugin) {
 
 // checkExpands makes sure that what the manifest says of the configuration has a meaning for the example.
 func checkExpands(t *testing.T, p sdk.Plugin, perms []sdk.Permission, example string) {
+	t.Helper()
 	schema, err := config.Schema(p.New().Config())
 	if err != nil {
 		t.Fatal(err)
@@ -189,11 +195,11 @@ func checkExpands(t *testing.T, p sdk.Plugin, perms []sdk.Permission, example st
 	}
 }
 
-func read(t testing.TB, name string) []byte {
-	t.Helper()
+func read(tb testing.TB, name string) []byte {
+	tb.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

@@ -107,7 +107,7 @@ func startExim(t *testing.T, o eximOptions) *server {
 	gid, _ := strconv.Atoi(who.Gid)
 
 	s := &server{authority: plugintest.NewAuthority(t), smtp: freePort(t), smtps: freePort(t)}
-	if s.dir, err = os.MkdirTemp("", "picket-exim-"); err != nil {
+	if s.dir, err = os.MkdirTemp("", "picket-exim-"); err != nil { //nolint:usetesting // another user must get into it
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(s.dir) })

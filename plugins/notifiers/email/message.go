@@ -74,9 +74,8 @@ func (c *Config) subject(notice sdk.Notice) string {
 // messageID derives an id from ours, so that a mail that is sent twice has the same one and can be recognised. An id
 // that could not stand in a header as it is gives way to its hash.
 func messageID(what, id string, from *mail.Address) string {
-	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
-	}) {
+	const fitting = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	if id == "" || len(id) > 64 || strings.Trim(id, fitting) != "" {
 		sum := sha256.Sum256([]byte(id))
 		id = hex.EncodeToString(sum[:16])
 	}

@@ -180,7 +180,7 @@ func TestReceipts(t *testing.T) {
 				w.Header().Set("Location", location)
 			}
 			w.WriteHeader(http.StatusCreated)
-			io.WriteString(w, body)
+			_, _ = io.WriteString(w, body)
 		}
 	}
 	for _, c := range []struct {
@@ -271,7 +271,7 @@ func asError(err error) (*sdk.Error, bool) {
 func TestErrorQuotesTheAnswerSafely(t *testing.T) {
 	r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
-		io.WriteString(w, "no\nsuch\x1b[31m channel \xff"+strings.Repeat("x", 1000))
+		_, _ = io.WriteString(w, "no\nsuch\x1b[31m channel \xff"+strings.Repeat("x", 1000))
 	})
 	_, err := r.notify(t, nil)
 	text := err.Error()
