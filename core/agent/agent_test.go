@@ -21,6 +21,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/signing"
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/registrytest"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -318,6 +319,51 @@ func TestWhatTheRegistryRefuses(t *testing.T) {
 				t.Errorf("got %s: %s", p.Refusal, p.Reason)
 			}
 		})
+	}
+}
+
+// Whatever a registry makes up, the agent says which plugin it refused and why, and what it runs goes on.
+func TestARegistryThatLies(t *testing.T) {
+	told := 0
+	for _, lie := range registrytest.Lies() {
+		if !slices.Contains([]string{"one byte of an artifact flipped", "another plugin's descriptor served", "an older state",
+			"the same state for ever", "a registry on another root", "a revoked plugin"}, lie.Name) {
+			continue // package client has them all
+		}
+		told++
+		t.Run(lie.Name, func(t *testing.T) {
+			s := newSite(t)
+			s.registry.Truth(t)
+			s.publish()
+			s.assign(collector())
+			a := s.start(t.TempDir(), nil)
+			s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
+			before := a.Status().Plugins[0].PID
+			s.registry.Seen = func(t testing.TB) {
+				if err := a.registry.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.registry.Lie(t, lie)
+			victim := collector()
+			victim.Instance, victim.Plugin = "victim-1", registrytest.Victim
+			s.assign(collector(), victim)
+			s.until("the refusal", func() bool {
+				return len(s.status.Plugins) == 2 && s.status.Plugins[1].Refusal == lie.Reason
+			})
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if st := s.status.Plugins[1]; st.PID != 0 || !strings.Contains(st.Reason, registrytest.Victim) || !strings.Contains(st.Reason, string(lie.Reason)) {
+				t.Errorf("got %+v", st)
+			}
+			t.Log(s.status.Plugins[1].Reason)
+			if now := a.Status().Plugins[0]; now.State != pluginhost.Ready || now.PID != before {
+				t.Errorf("what ran before: %+v", now)
+			}
+		})
+	}
+	if told != 6 {
+		t.Errorf("%d lies were told, want 6", told)
 	}
 }
 

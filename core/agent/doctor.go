@@ -81,21 +81,27 @@ func (d *doctor) folder() (string, error) {
 	return d.cfg.Dir, err
 }
 
+// helpers looks for the helper programs. One of another release would be a half-done upgrade.
 func (d *doctor) helpers() (string, error) {
 	for _, name := range []string{"picket-launch", "picket-wasm"} {
 		path := filepath.Join(d.cfg.Helpers, name)
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		out, err := exec.CommandContext(ctx, path, "--version").Output()
-		cancel()
-		if errors.Is(err, fs.ErrNotExist) {
+		info, err := os.Stat(path)
+		if err != nil {
 			return "", fmt.Errorf("%s is missing: install Picket anew", path)
 		}
-		if err != nil {
-			return "", fmt.Errorf("%s does not run: %w", path, err)
+		if info.Mode()&0o111 == 0 {
+			return "", fmt.Errorf("%s cannot be executed: install Picket anew", path)
 		}
-		if got := strings.TrimSpace(string(out)); got != config.Version {
-			return "", fmt.Errorf("%s is of version %s, this program of %s: install Picket anew", path, got, config.Version)
-		}
+	}
+	launch := filepath.Join(d.cfg.Helpers, "picket-launch")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, launch, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s does not run: %w", launch, err)
+	}
+	if got := strings.TrimSpace(string(out)); got != config.Version {
+		return "", fmt.Errorf("%s is of version %s, this program of %s: install Picket anew", launch, got, config.Version)
 	}
 	return d.cfg.Helpers, nil
 }

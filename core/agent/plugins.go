@@ -47,7 +47,7 @@ type plugins struct {
 
 	mu      sync.Mutex // guards all below
 	want    desired
-	applied map[string]pluginhost.Assignment // by instance: what the host was given
+	applied map[string]pluginhost.Assignment // by instance: what the host was given, if its plugin was there
 	blocked map[string]error                 // by plugin: why it is not here as wanted
 	held    map[string]string                // by instance: what it waits for while it runs as before
 }
@@ -109,11 +109,13 @@ func (p *plugins) apply(ctx context.Context) error {
 	list := slices.Clone(p.want.Assignments)
 	held, applied := map[string]string{}, map[string]pluginhost.Assignment{}
 	for i, a := range list {
-		before, ran := p.applied[a.Instance]
-		if why := p.blocked[a.Plugin]; why != nil && ran && before.Plugin == a.Plugin {
+		why := p.blocked[a.Plugin]
+		if before, ok := p.applied[a.Instance]; why != nil && ok && before.Plugin == a.Plugin {
 			list[i] = before
 			list[i].Interval = a.Interval
 			held[a.Instance] = fmt.Sprintf("%s goes on with its old settings: %s", a.Instance, why)
+		} else if why != nil {
+			continue // it is refused, so there is nothing that it could go on with
 		}
 		applied[a.Instance] = list[i]
 	}

@@ -100,7 +100,7 @@ func helpers(t testing.TB) string {
 			helperErr = fmt.Errorf("build picket-launch: %w: %s", err, out)
 			return
 		}
-		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\nexec "+helperDir+"/picket-launch \"$@\"\n"), 0o755)
+		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\nexit 1\n"), 0o755)
 	})
 	if helperErr != nil {
 		t.Fatal(helperErr)

@@ -176,6 +176,9 @@ func (s *supervisor) command(art *client.Artifact) *exec.Cmd {
 		spec.Name = "picket-wasm " + s.assignment.Plugin
 		spec.Program = filepath.Join(s.host.cfg.Helpers, "picket-wasm")
 		spec.Args = []string{"--guest-fd", strconv.Itoa(bytesFD), "--cache", s.host.guestCache()}
+		if n, err := art.Descriptor.Manifest.Limits.MemoryBytes(); err == nil && n > 0 {
+			spec.Args = append(spec.Args, "--memory", strconv.FormatInt(max(n>>20, 1), 10))
+		}
 	}
 	cmd := exec.Command(filepath.Join(s.host.cfg.Helpers, "picket-launch"), spec.CommandLine()...)
 	cmd.Env = []string{lifelineEnv + "=" + strconv.Itoa(lifelineFD)}
