@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -21,6 +22,7 @@ import (
 
 // benchCapture is the capture that PICKET_BENCH_PCAP names, else a generated one.
 func benchCapture(b *testing.B) []byte {
+	b.Helper()
 	if path := os.Getenv("PICKET_BENCH_PCAP"); path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -136,6 +138,7 @@ func BenchmarkFrames(b *testing.B) {
 }
 
 func benchmarkFlows(b *testing.B, emit func([]sdk.Flow) error) {
+	b.Helper()
 	data := benchCapture(b)
 	measure(b, data, func() uint64 {
 		sum, err := Analyze(context.Background(), bytes.NewReader(data), Options{}, emit)
@@ -147,13 +150,14 @@ func benchmarkFlows(b *testing.B, emit func([]sdk.Flow) error) {
 }
 
 func read(b *testing.B, data []byte, each func(*capture.Packet)) (packets uint64) {
+	b.Helper()
 	r, err := capture.Open(bytes.NewReader(data))
 	if err != nil {
 		b.Fatal(err)
 	}
 	var p capture.Packet
 	for {
-		if err := r.Next(&p); err == io.EOF {
+		if err := r.Next(&p); errors.Is(err, io.EOF) {
 			return packets
 		} else if err != nil {
 			b.Fatal(err)
@@ -166,6 +170,7 @@ func read(b *testing.B, data []byte, each func(*capture.Packet)) (packets uint64
 // measure reports the time and the processor time per packet, so that the stages can be compared. On a busy machine only
 // the processor time says something.
 func measure(b *testing.B, data []byte, run func() uint64) {
+	b.Helper()
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -180,6 +185,7 @@ func measure(b *testing.B, data []byte, run func() uint64) {
 
 // processorTime is what this process has used.
 func processorTime(b *testing.B) time.Duration {
+	b.Helper()
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

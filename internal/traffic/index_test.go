@@ -21,18 +21,18 @@ type indexed struct {
 	link    string
 }
 
-func readIndex(t testing.TB) []indexed {
-	t.Helper()
+func readIndex(tb testing.TB) []indexed {
+	tb.Helper()
 	text, err := os.ReadFile("../../../shared/pcaps/INDEX.tsv")
 	if err != nil {
-		t.Skip("no shared captures at ../shared/pcaps")
+		tb.Skip("no shared captures at ../shared/pcaps")
 	}
 	var out []indexed
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n")[1:] {
 		col := strings.Split(line, "\t")
 		n, err := strconv.ParseUint(col[7], 10, 64)
 		if err != nil {
-			t.Fatalf("INDEX.tsv: %s: packets %q", col[0], col[7])
+			tb.Fatalf("INDEX.tsv: %s: packets %q", col[0], col[7])
 		}
 		out = append(out, indexed{file: col[0], class: col[5], packets: n, link: col[8]})
 	}

@@ -13,15 +13,15 @@ import (
 )
 
 // sharedCaptures lists the captures that lie beside the repository; the test is skipped where there are none.
-func sharedCaptures(t testing.TB) []string {
-	t.Helper()
+func sharedCaptures(tb testing.TB) []string {
+	tb.Helper()
 	files, err := filepath.Glob("../../../shared/pcaps/*.*cap*")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	more, _ := filepath.Glob("../../../shared/pcaps/*.trace")
 	if files = append(files, more...); len(files) == 0 {
-		t.Skip("no shared captures at ../shared/pcaps")
+		tb.Skip("no shared captures at ../shared/pcaps")
 	}
 	return files
 }

@@ -109,7 +109,7 @@ func (a *analysis) read() (err error) {
 	}()
 	for {
 		switch err := a.reader.Next(&a.packet); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err

@@ -89,10 +89,10 @@ type Reader struct {
 func Open(r io.Reader) (*Reader, error) {
 	w := newWindow(r)
 	start, err := w.peek(4)
-	if len(start) == 0 && err == io.EOF {
+	if len(start) == 0 && errors.Is(err, io.EOF) {
 		return nil, ErrEmpty
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read capture: %w", err)
 	}
 	if plain, ok, err := decompress(start, w); err != nil {
@@ -105,7 +105,7 @@ func Open(r io.Reader) (*Reader, error) {
 
 func openPlain(w *window) (*Reader, error) {
 	start, err := w.peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read capture: %w", err)
 	}
 	if len(start) < 4 {
@@ -146,7 +146,7 @@ func (r *Reader) Next(p *Packet) error {
 func (r *Reader) explain(err error) error {
 	var damaged *DamagedError
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return err
 	case errors.As(err, &damaged):
 		damaged.After = r.packets

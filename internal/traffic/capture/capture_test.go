@@ -34,10 +34,10 @@ func readAll(r io.Reader) ([]got, error) {
 	var out []got
 	var p Packet
 	for {
-		if err := c.Next(&p); err == io.EOF {
+		if err := c.Next(&p); errors.Is(err, io.EOF) {
 			return out, nil
 		} else if err != nil {
-			if again := c.Next(&p); again != err {
+			if again := c.Next(&p); !errors.Is(again, err) {
 				return out, errors.New("the error does not stay")
 			}
 			return out, err
@@ -138,8 +138,12 @@ func TestCompressed(t *testing.T) {
 	file := pcapFile(binary.LittleEndian, magicMicros, []byte("squeezed"))
 	var gz bytes.Buffer
 	zw := gzip.NewWriter(&gz)
-	zw.Write(file)
-	zw.Close()
+	if _, err := zw.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := zw.Close(); err != nil {
+		t.Fatal(err)
+	}
 	enc, _ := zstd.NewWriter(nil)
 	for name, packed := range map[string][]byte{"gzip": gz.Bytes(), "zstd": enc.EncodeAll(file, nil)} {
 		have, err := readAll(bytes.NewReader(packed))

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 )
 
@@ -24,7 +25,7 @@ type pcap struct {
 
 func openPcap(w *window) (format, error) {
 	h, err := w.peek(pcapHeader)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, &DamagedError{Truncated: true, Reason: "the file ends inside its pcap header"}
 	}
 	if err != nil {
@@ -50,7 +51,7 @@ func openPcap(w *window) (format, error) {
 func (f *pcap) next(p *Packet) error {
 	h, err := f.w.peek(pcapRecord)
 	if err != nil {
-		if err == io.EOF && len(h) == 0 {
+		if errors.Is(err, io.EOF) && len(h) == 0 {
 			return io.EOF
 		}
 		return cut(err)

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 )
 
@@ -45,7 +46,7 @@ func (f *pcapng) next(p *Packet) error {
 	for {
 		h, err := f.w.peek(8)
 		if err != nil {
-			if err == io.EOF && len(h) == 0 {
+			if errors.Is(err, io.EOF) && len(h) == 0 {
 				return io.EOF
 			}
 			return cut(err)

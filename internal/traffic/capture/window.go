@@ -1,6 +1,9 @@
 package capture
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 const (
 	// windowStart is what an ordinary capture needs.
@@ -84,7 +87,7 @@ func (w *window) skip(n int64) error {
 
 // cut turns an end inside a record into io.ErrUnexpectedEOF.
 func cut(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

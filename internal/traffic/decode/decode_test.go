@@ -11,11 +11,11 @@ import (
 )
 
 // bytesOf reads hex with spaces.
-func bytesOf(t testing.TB, text string) []byte {
-	t.Helper()
+func bytesOf(tb testing.TB, text string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -98,6 +98,7 @@ func TestDecode(t *testing.T) {
 
 // ip6 builds an IPv6 packet from the headers behind the fixed one.
 func ip6(t *testing.T, next byte, headers string) []byte {
+	t.Helper()
 	body := bytesOf(t, headers)
 	b := bytesOf(t, ethIPv6+"60000000 0000 00 40 20010db8000000000000000000000001 20010db8000000000000000000000002")
 	binary.BigEndian.PutUint16(b[14+4:], uint16(len(body)))

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"errors"
 	"io"
 	"net/netip"
 	"os"
@@ -37,7 +38,8 @@ func TestAgreesWithGopacket(t *testing.T) {
 			var p capture.Packet
 			for {
 				if err := r.Next(&p); err != nil {
-					if _, damaged := err.(*capture.DamagedError); err != io.EOF && !damaged {
+					var damaged *capture.DamagedError
+					if !errors.Is(err, io.EOF) && !errors.As(err, &damaged) {
 						t.Fatal(err)
 					}
 					break
@@ -54,6 +56,7 @@ func TestAgreesWithGopacket(t *testing.T) {
 }
 
 func compareOne(t *testing.T, p *capture.Packet) bool {
+	t.Helper()
 	want, ok := oracle(p)
 	var have Packet
 	outcome := Decode(&have, p.Link, p.Data, p.Length)

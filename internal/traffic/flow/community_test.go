@@ -39,8 +39,8 @@ func TestCommunityID(t *testing.T) {
 		p := decoded(test.proto, netip.AddrPortFrom(netip.MustParseAddr(test.src), test.srcPort), netip.AddrPortFrom(netip.MustParseAddr(test.dst), test.dstPort))
 		var c collected
 		table := New(Config{}, c.emit)
-		table.Add(1, 0, &p)
-		table.Close()
+		add(t, table, 1, 0, &p)
+		closed(t, table)
 		if got := c.flows[0].CommunityID; got != test.want {
 			t.Errorf("protocol %d, %s:%d to %s:%d: %s, want %s", test.proto, test.src, test.srcPort, test.dst, test.dstPort, got, test.want)
 		}

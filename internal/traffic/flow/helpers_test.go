@@ -62,21 +62,21 @@ func (c *collected) emit(flows []sdk.Flow) error {
 }
 
 // play runs a conversation through a table of its own.
-func play(t testing.TB, cfg Config, packets ...packet) []sdk.Flow {
-	t.Helper()
+func play(tb testing.TB, cfg Config, packets ...packet) []sdk.Flow {
+	tb.Helper()
 	var c collected
 	table := New(cfg, c.emit)
 	for i, p := range packets {
 		d := p.tcp()
 		if err := table.Add(uint64(i+1), int64(p.at), &d); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := table.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if table.Open() != 0 || table.Counts().Flows != uint64(len(c.flows)) {
-		t.Errorf("%d flows emitted, %d counted, %d still open", len(c.flows), table.Counts().Flows, table.Open())
+		tb.Errorf("%d flows emitted, %d counted, %d still open", len(c.flows), table.Counts().Flows, table.Open())
 	}
 	return c.flows
 }
@@ -86,4 +86,18 @@ func reasons(flows []sdk.Flow) (out []string) {
 		out = append(out, f.EndReason.String())
 	}
 	return out
+}
+
+func add(t *testing.T, table *Table, number uint64, at int64, p *decode.Packet) {
+	t.Helper()
+	if err := table.Add(number, at, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func closed(t *testing.T, table *Table) {
+	t.Helper()
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

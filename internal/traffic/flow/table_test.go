@@ -128,8 +128,8 @@ func TestInitiator(t *testing.T) {
 		table := New(Config{}, c.emit)
 		d := decoded(test.proto, test.from, test.to)
 		d.Flags = test.flags
-		table.Add(1, 0, &d)
-		table.Close()
+		add(t, table, 1, 0, &d)
+		closed(t, table)
 		f := c.flows[0]
 		if (f.Src == test.from.Addr()) != test.sender || f.InitiatorGuessed != test.guessed {
 			t.Errorf("%s: initiator %s, guessed %v", test.name, f.Src, f.InitiatorGuessed)
@@ -165,9 +165,9 @@ func TestICMPTypeAndCode(t *testing.T) {
 		decoded(1, netip.AddrPortFrom(a, 3), netip.AddrPortFrom(b, 3)),
 		decoded(1, netip.AddrPortFrom(b, 3), netip.AddrPortFrom(a, 3)), // the same error the other way is another flow
 	} {
-		table.Add(uint64(i+1), 0, &p)
+		add(t, table, uint64(i+1), 0, &p)
 	}
-	table.Close()
+	closed(t, table)
 	if len(c.flows) != 3 {
 		t.Fatalf("%d flows", len(c.flows))
 	}
@@ -186,9 +186,9 @@ func TestVLANsAreApart(t *testing.T) {
 	for vlan := range uint16(3) {
 		d := packet{}.tcp()
 		d.VLAN = vlan
-		table.Add(1, 0, &d)
+		add(t, table, 1, 0, &d)
 	}
-	table.Close()
+	closed(t, table)
 	if len(c.flows) != 3 || c.flows[2].VLAN != 2 {
 		t.Errorf("%d flows", len(c.flows))
 	}
@@ -206,7 +206,7 @@ func TestMemoryCap(t *testing.T) {
 			t.Fatalf("%d flows open", table.Open())
 		}
 	}
-	table.Close()
+	closed(t, table)
 	if n := table.Counts().Evicted(); n != 90 || len(c.flows) != 100 {
 		t.Errorf("%d evicted of %d flows", n, len(c.flows))
 	}
@@ -220,12 +220,12 @@ func TestEvictionPrefersEndedFlows(t *testing.T) {
 	var c collected
 	table := New(Config{MaxFlows: 2}, c.emit)
 	quiet := decoded(17, netip.MustParseAddrPort("10.0.0.1:1"), server)
-	table.Add(1, 0, &quiet)
+	add(t, table, 1, 0, &quiet)
 	reset := packet{flags: rst}.tcp()
-	table.Add(2, 1, &reset)
+	add(t, table, 2, 1, &reset)
 	more := decoded(17, netip.MustParseAddrPort("10.0.0.1:2"), server)
-	table.Add(3, 2, &more)
-	table.Close()
+	add(t, table, 3, 2, &more)
+	closed(t, table)
 	if c.flows[0].EndReason != sdk.EndRST || table.Counts().Evicted() != 0 {
 		t.Errorf("%v", reasons(c.flows))
 	}
@@ -237,7 +237,7 @@ func TestClockGoingBack(t *testing.T) {
 	table := New(Config{}, c.emit)
 	add := func(port uint16, at time.Duration) {
 		d := decoded(17, netip.AddrPortFrom(client.Addr(), port), server)
-		table.Add(1, int64(at), &d)
+		add(t, table, 1, int64(at), &d)
 	}
 	add(1, 1000*time.Hour) // mad
 	add(2, 0)
@@ -255,7 +255,7 @@ func TestEmitErrorStops(t *testing.T) {
 	full := errors.New("disk full")
 	table := New(Config{Batch: 1}, func([]sdk.Flow) error { return full })
 	d := packet{flags: rst}.tcp()
-	table.Add(1, 0, &d)
+	add(t, table, 1, 0, &d)
 	other := decoded(17, client, server)
 	if err := table.Add(2, int64(time.Hour), &other); !errors.Is(err, full) {
 		t.Errorf("error %v", err)
@@ -271,9 +271,9 @@ func TestBatchSizeDoesNotMatter(t *testing.T) {
 		for i := range 5000 {
 			d := packet{back: r.IntN(2) == 0, flags: uint8(r.IntN(64)), seq: r.Uint32N(4), bytes: r.Uint32N(1400)}.tcp()
 			d.SrcPort += uint16(r.IntN(80))
-			table.Add(uint64(i+1), int64(i)*int64(50*time.Millisecond), &d)
+			add(t, table, uint64(i+1), int64(i)*int64(50*time.Millisecond), &d)
 		}
-		table.Close()
+		closed(t, table)
 		return c.flows
 	}
 	want := run(1)

@@ -66,31 +66,31 @@ func (s *sink) Finding(f sdk.Finding) error {
 	return nil
 }
 
-func detector(t testing.TB, text string) *Detector {
-	t.Helper()
+func detector(tb testing.TB, text string) *Detector {
+	tb.Helper()
 	d := &Detector{}
 	if err := config.Decode([]byte(text), d.Config()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := d.Start(context.Background(), nil); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }
 
 // find runs flows through a detector, in the order in which they end. Of findings with the same id the last one counts.
-func find(t testing.TB, d *Detector, flows ...sdk.Flow) []sdk.Finding {
-	t.Helper()
+func find(tb testing.TB, d *Detector, flows ...sdk.Flow) []sdk.Finding {
+	tb.Helper()
 	slices.SortStableFunc(flows, func(a, b sdk.Flow) int { return a.End.Compare(b.End) })
 	for i := range flows {
 		flows[i].ID = uint64(i + 1)
 	}
 	s := &sink{}
 	if err := d.Inspect(context.Background(), sdk.Batch{Flows: flows}, s); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := d.Flush(context.Background(), s); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var out []sdk.Finding
 	for _, f := range s.findings {

@@ -36,7 +36,8 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 			continue
 		}
 		finding := s.finding(found)
-		if len(found.members) < 2*before.Size && !(final && finding.Dst == before.Dst) {
+		update := final && finding.Dst == before.Dst
+		if len(found.members) < 2*before.Size && !update {
 			continue
 		}
 		s.reported[found.rule] = reported{Size: len(found.members), Dst: finding.Dst}

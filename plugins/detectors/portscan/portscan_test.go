@@ -111,24 +111,24 @@ func (s *sink) rules() (out []string) {
 }
 
 // detector starts one with a configuration.
-func detector(t testing.TB, text string) *Detector {
-	t.Helper()
+func detector(tb testing.TB, text string) *Detector {
+	tb.Helper()
 	d := &Detector{}
 	if err := config.Decode([]byte(text), d.Config()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := d.Validate(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := d.Start(context.Background(), nil); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }
 
 // inspect gives flows one after the other, each a second later than the one before unless it has a time.
-func inspect(t testing.TB, d *Detector, flows ...sdk.Flow) *sink {
-	t.Helper()
+func inspect(tb testing.TB, d *Detector, flows ...sdk.Flow) *sink {
+	tb.Helper()
 	s := &sink{}
 	for i := range flows {
 		f := flows[i]
@@ -138,16 +138,16 @@ func inspect(t testing.TB, d *Detector, flows ...sdk.Flow) *sink {
 			f.End = f.Start
 		}
 		if err := d.Inspect(context.Background(), sdk.Batch{Flows: []sdk.Flow{f}}, s); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return s
 }
 
-func flush(t testing.TB, d *Detector, s *sink) *sink {
-	t.Helper()
+func flush(tb testing.TB, d *Detector, s *sink) *sink {
+	tb.Helper()
 	if err := d.Flush(context.Background(), s); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

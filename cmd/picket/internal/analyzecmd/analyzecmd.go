@@ -98,28 +98,28 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 func analyze(ctx context.Context, o options, d detectors, stdout, stderr io.Writer) error {
 	out := bufio.NewWriter(stdout)
 	defer out.Flush()
-	a := analysis{options: o, detectors: d, out: newReport(o, out), bar: newBar(stderr, o.files), start: time.Now()}
+	a := analysis{options: o, detectors: d, out: newReport(o, out), bar: newBar(stderr, o.files), start: time.Now(), findings: map[sdk.Severity]int{}}
 	for _, file := range o.files {
 		err := a.file(ctx, file)
+		a.bar.clear()
 		if err := out.Flush(); err != nil {
 			return fmt.Errorf("write findings: %w", err)
 		}
-		if ctx.Err() != nil {
-			a.bar.clear()
+		switch {
+		case ctx.Err() != nil:
 			return errors.New("interrupted; what was found until then is above")
-		}
-		if err == nil {
-			continue
-		}
-		a.bar.clear()
-		fmt.Fprintln(stderr, "picket:", err)
-		a.failed++
-		if a.fatal {
-			return errors.New("the analysis stopped there")
+		case a.fatal:
+			return err
+		case err != nil:
+			a.failed = append(a.failed, err)
+			if len(o.files) > 1 {
+				fmt.Fprintln(stderr, "picket:", err)
+			}
 		}
 	}
-	a.bar.clear()
-	fmt.Fprintln(stderr, a.summary())
+	if a.analysed > 0 {
+		fmt.Fprintln(stderr, a.summary())
+	}
 	return a.verdict()
 }
 
@@ -131,11 +131,11 @@ type analysis struct {
 	bar       *bar
 	start     time.Time
 
+	analysed       int // captures, the damaged ones included
 	packets, flows uint64
 	findings       map[sdk.Severity]int
-	total          int
-	failed         int
-	fatal          bool // a detector failed, which no other file can help
+	failed         []error // one for each capture that could not be read to its end
+	fatal          bool    // a detector failed, which no other file can help
 }
 
 // file analyses one capture. A damaged one is analysed as far as it can be read, and its error comes last.
@@ -159,7 +159,6 @@ func (a *analysis) file(ctx context.Context, file string) error {
 		a.fatal = true
 		return fmt.Errorf("capture %s: %w", file, finishing)
 	}
-	a.bar.clear()
 	a.count(sum, findings)
 	if err := a.out.capture(file, sum, findings); err != nil {
 		return fmt.Errorf("write findings: %w", err)
@@ -171,12 +170,9 @@ func (a *analysis) file(ctx context.Context, file string) error {
 }
 
 func (a *analysis) count(sum traffic.Summary, findings []sdk.Finding) {
+	a.analysed++
 	a.packets += sum.Packets
 	a.flows += sum.Flows
-	a.total += len(findings)
-	if a.findings == nil {
-		a.findings = map[sdk.Severity]int{}
-	}
 	for _, f := range findings {
 		a.findings[f.Severity]++
 	}
@@ -185,14 +181,16 @@ func (a *analysis) count(sum traffic.Summary, findings []sdk.Finding) {
 var severities = []sdk.Severity{sdk.SeverityCritical, sdk.SeverityHigh, sdk.SeverityMedium, sdk.SeverityLow, sdk.SeverityInfo}
 
 func (a *analysis) summary() string {
-	text := fmt.Sprintf("%s, %s, %s, %s", plural(len(a.files), "capture"), plural(int(a.packets), "packet"),
-		plural(int(a.flows), "flow"), plural(a.total, "finding"))
 	var parts []string
+	total := 0
 	for _, s := range severities {
 		if n := a.findings[s]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+			total += n
 		}
 	}
+	text := fmt.Sprintf("%s, %s, %s, %s", plural(a.analysed, "capture"), plural(int(a.packets), "packet"),
+		plural(int(a.flows), "flow"), plural(total, "finding"))
 	if len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"
 	}
@@ -201,8 +199,11 @@ func (a *analysis) summary() string {
 
 // verdict turns the outcome into the exit code.
 func (a *analysis) verdict() error {
-	if a.failed > 0 {
-		return fmt.Errorf("%d of %s could not be read completely", a.failed, plural(len(a.files), "capture"))
+	switch {
+	case len(a.failed) > 0 && len(a.files) == 1:
+		return a.failed[0]
+	case len(a.failed) > 0:
+		return fmt.Errorf("%d of %d captures could not be read to their end", len(a.failed), len(a.files))
 	}
 	if a.failOn.value == "" {
 		return nil

@@ -76,12 +76,15 @@ func openPlugins(ctx context.Context, base, runtime string, names []string) (*pl
 	}
 	cfg := client.Config{Base: base, RootSHA256: config.RootSHA256, AllowDevelopment: true, Release: config.IsRelease()}
 	identity := base + config.RootSHA256
+	if cfg.RootSHA256 == "" && strings.Contains(base, "://") {
+		return nil, errors.New("a registry on the network needs a pinned root of trust, which only distributed builds have: name a folder")
+	}
 	if cfg.RootSHA256 == "" {
 		// The root that lies in the registry folder is trusted like this program, which lies beside it.
 		cfg.RootFile = filepath.Join(base, "metadata", "root.json")
 		root, err := os.ReadFile(cfg.RootFile)
 		if err != nil {
-			return nil, fmt.Errorf("open registry %s: %w", base, err)
+			return nil, fmt.Errorf("open registry %s: it must be a folder that 'picket registry init' made: %w", base, err)
 		}
 		identity = string(root)
 	}
@@ -227,12 +230,12 @@ func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow)
 		}
 	}
 	p.frame = records.AppendFlows(p.frame[:0], flows)
-	return p.each(func(r *running) error { return r.Detector.Inspect(ctx, capture, p.frame, &r.findings) })
+	return p.each(func(r *running) error { return r.Inspect(ctx, capture, p.frame, &r.findings) })
 }
 
 // Finish ends a capture and returns its findings, ordered by time.
 func (p *plugins) Finish(ctx context.Context) ([]sdk.Finding, error) {
-	err := p.each(func(r *running) error { return r.Detector.Flush(ctx, &r.findings) })
+	err := p.each(func(r *running) error { return r.Flush(ctx, &r.findings) })
 	var out []sdk.Finding
 	for _, r := range p.running {
 		out = append(out, r.findings.take()...)

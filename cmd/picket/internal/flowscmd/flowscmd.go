@@ -74,7 +74,7 @@ func run(ctx context.Context, format, output string, files []string, stdout, std
 	if err != nil {
 		return err
 	}
-	failed := 0
+	var failed []error
 	for _, file := range files {
 		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{}, nil, func(flows []sdk.Flow) error {
 			if err := w.write(file, flows); err != nil {
@@ -87,15 +87,20 @@ func run(ctx context.Context, format, output string, files []string, stdout, std
 			return err
 		}
 		if err != nil {
-			failed++
-			fmt.Fprintln(stderr, "picket:", err)
+			failed = append(failed, err)
+			if len(files) > 1 {
+				fmt.Fprintln(stderr, "picket:", err)
+			}
 		}
 	}
 	if err := errors.Join(w.close(), buffered.Flush()); err != nil {
 		return &outputError{err}
 	}
-	if failed > 0 {
-		return &incompleteError{failed: failed, of: len(files)}
+	switch {
+	case len(failed) > 0 && len(files) == 1:
+		return failed[0]
+	case len(failed) > 0:
+		return fmt.Errorf("%d of %d captures could not be read to their end", len(failed), len(files))
 	}
 	return nil
 }
@@ -105,13 +110,6 @@ type outputError struct{ err error }
 
 func (e *outputError) Error() string { return "write flows: " + e.err.Error() }
 func (e *outputError) Unwrap() error { return e.err }
-
-// incompleteError sums up what was told about each file already.
-type incompleteError struct{ failed, of int }
-
-func (e *incompleteError) Error() string {
-	return fmt.Sprintf("%d of %d captures could not be read completely", e.failed, e.of)
-}
 
 // quote writes a JSON string.
 func quote(text string) []byte {

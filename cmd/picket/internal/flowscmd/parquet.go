@@ -104,7 +104,10 @@ func (w *parquetWriter) flush() error {
 	if w.rows == 0 {
 		return nil
 	}
-	group := w.out.AppendRowGroup()
+	group, err := w.out.AppendRowGroupChecked()
+	if err != nil {
+		return fmt.Errorf("parquet row group: %w", err)
+	}
 	if err := writeColumn(group, cells{text: w.capture}); err != nil {
 		return err
 	}
