@@ -4,7 +4,8 @@
 //	picket-wasm describe FILE                              prints what the guest says about itself
 //	picket-wasm compile --cache DIR FILE                   compiles the guest into the cache
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the guest trapped, 4 the guest ran past its deadline.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the guest trapped, 4 the guest ran past its deadline (on Linux the
+// kernel kills the process instead).
 package main
 
 import (
@@ -27,7 +28,7 @@ const (
 	exitUsage  = 2
 )
 
-// grace is how long a guest may go on after the deadline of a call; the host kills before that when it can.
+// grace is how long a guest may go on after the deadline of a call. The host kills before that, if it is there.
 const grace = 2 * time.Second
 
 const defaultMemoryMiB = 256
@@ -68,6 +69,7 @@ func run(args []string) error {
 	cfg := runner.Config{Cache: *cache, Memory: *memory << 20, Log: log, Stderr: os.Stderr, Grace: grace, Fatal: fatal(log)}
 	switch command {
 	case "describe":
+		cfg.Interpret = true
 		return describe(cfg, flags.Args())
 	case "compile":
 		return compile(cfg, flags.Args())

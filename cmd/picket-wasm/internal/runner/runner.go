@@ -2,9 +2,9 @@
 // verified by whoever hands it over; out come the answers of its exports (see package abi).
 //
 // The guest has no files, no arguments, no environment and no network. It cannot be interrupted: a running guest even
-// holds up this process's garbage collector. So the deadline of a call is the end of the process, set by the host, which
-// can kill from outside, and as a second line by this package. After a trap the instance cannot be trusted: Fatal ends
-// the process too.
+// holds up this process's garbage collector, so that a long call freezes the whole process, health checks included. So
+// the deadline of a call is the end of the process: the host kills it, and as a second line a timer of the kernel does.
+// After a trap the instance cannot be trusted: Fatal ends the process too.
 package runner
 
 import (
@@ -45,12 +45,14 @@ type Config struct {
 	// Cache keeps compiled guests in this folder; empty compiles each time. Its content is executed: only whoever may
 	// choose what runs on this machine may write there.
 	Cache string
+	// Interpret runs the guest without compiling it: many times slower, but it starts at once.
+	Interpret bool
 	// Memory caps the guest's memory in bytes.
 	Memory uint64
 	// Log gets what the guest logs, Stderr what it writes to its own stderr (the stack of a panic).
 	Log    *slog.Logger
 	Stderr io.Writer
-	// Grace is how long a call may go on after its context ended.
+	// Grace is how long a call may go on after the deadline of its context.
 	Grace time.Duration
 	// Fatal is called when the guest can no longer be used. It does not return.
 	Fatal func(error)
@@ -66,6 +68,7 @@ type Guest struct {
 	alloc   api.Function
 	free    api.Function
 	call    api.Function
+	guard   *guard
 
 	turn chan struct{} // holds one element while a call is at work; guards all below
 	buf  uint32        // a request's memory in the guest, used again
@@ -78,7 +81,11 @@ func Open(ctx context.Context, wasm []byte, cfg Config) (*Guest, error) {
 	if len(wasm) > MaxModule {
 		return nil, fmt.Errorf("a guest of %d bytes is larger than %d", len(wasm), MaxModule)
 	}
-	g := &Guest{cfg: cfg, turn: make(chan struct{}, 1)}
+	guard, err := newGuard(cfg.Fatal)
+	if err != nil {
+		return nil, err
+	}
+	g := &Guest{cfg: cfg, guard: guard, turn: make(chan struct{}, 1)}
 	if err := g.open(ctx, wasm); err != nil {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
@@ -122,11 +129,15 @@ func (g *Guest) open(ctx context.Context, wasm []byte) error {
 
 // compile makes the runtime and compiles the module in it. A cache that cannot be written only costs time.
 func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
-	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize))
+	config := wazero.NewRuntimeConfig()
+	if g.cfg.Interpret {
+		config = wazero.NewRuntimeConfigInterpreter()
+	}
+	config = config.WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize))
 	if g.cfg.Cache != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(g.cfg.Cache)
 		if err != nil {
-			return nil, fmt.Errorf("open the cache of compiled guests: %w", err)
+			return g.withoutCache(ctx, wasm, err)
 		}
 		g.cache = cache
 		config = config.WithCompilationCache(cache)
@@ -134,17 +145,19 @@ func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule
 	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
 	compiled, err := g.runtime.CompileModule(ctx, wasm)
 	if err != nil && g.cfg.Cache != "" {
-		g.cfg.Log.Warn("the compiled guest cannot be kept", "cache", g.cfg.Cache, "error", err)
-		if err := g.Close(ctx); err != nil {
-			return nil, err
-		}
-		g.cfg.Cache, g.cache = "", nil
-		return g.compile(ctx, wasm)
+		return g.withoutCache(ctx, wasm, errors.Join(err, g.Close(ctx)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("compile the guest: %w", err)
 	}
 	return compiled, nil
+}
+
+// withoutCache compiles again after the cache failed. If it is the guest that is bad, it fails again.
+func (g *Guest) withoutCache(ctx context.Context, wasm []byte, cause error) (wazero.CompiledModule, error) {
+	g.cfg.Log.Warn("compile the guest without the cache", "cache", g.cfg.Cache, "error", cause)
+	g.cfg.Cache, g.cache, g.runtime = "", nil, nil
+	return g.compile(ctx, wasm)
 }
 
 // checkImports names what a guest wants that it cannot have, before the linker does it less clearly.
@@ -187,7 +200,10 @@ func (g *Guest) do(ctx context.Context, op abi.Op, parts ...[]byte) ([]byte, err
 
 // run is do for whoever has the turn.
 func (g *Guest) run(ctx context.Context, op abi.Op, parts [][]byte) ([]byte, error) {
-	watched := g.watch(ctx)
+	watched, err := g.watch(ctx)
+	if err != nil {
+		return nil, err
+	}
 	defer watched()
 	length, err := g.write(parts)
 	if err != nil {
@@ -208,22 +224,20 @@ func (g *Guest) run(ctx context.Context, op abi.Op, parts [][]byte) ([]byte, err
 	return append([]byte(nil), view...), nil
 }
 
-// watch ends the process when the call goes on for too long after its context. It returns how to stop watching.
-func (g *Guest) watch(ctx context.Context) func() {
-	over := make(chan struct{})
-	unlink := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(g.cfg.Grace)
-		defer timer.Stop()
-		select {
-		case <-over:
-		case <-timer.C:
-			g.cfg.Fatal(fmt.Errorf("the guest is still at work %s after its deadline", g.cfg.Grace))
-		}
-	})
-	return func() {
-		unlink()
-		close(over)
+// watch lets the guard end the process when the call goes on for too long after its deadline. It returns how to stop.
+func (g *Guest) watch(ctx context.Context) (func(), error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return func() {}, nil
 	}
+	if err := g.guard.arm(max(time.Until(deadline), 0) + g.cfg.Grace); err != nil {
+		return nil, err
+	}
+	return func() {
+		if err := g.guard.arm(0); err != nil {
+			g.cfg.Fatal(err) // better now than by the timer
+		}
+	}, nil
 }
 
 // write copies the parts into the guest.
