@@ -155,6 +155,7 @@ func (s *Server) live(c *gin.Context) {
 	for _, t := range strings.FieldsFunc(c.Query("topics"), func(r rune) bool { return r == ',' }) {
 		wanted[t] = true
 	}
+	begin := s.cfg.Live.now() // before it counts as listening, so that nothing from then on is missed
 	if !s.cfg.Live.join() {
 		s.refuse(c, http.StatusServiceUnavailable, "too many live channels are open")
 		return
@@ -170,13 +171,12 @@ func (s *Server) live(c *gin.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
-	s.tell(ctx, ws, c.Query("since"), wanted)
+	s.tell(ctx, ws, begin, c.Query("since"), wanted)
 	_ = ws.Close(websocket.StatusGoingAway, "") // the other side may be gone already
 }
 
-// tell writes messages until the watcher or the server goes away, or the watcher may no longer listen.
-func (s *Server) tell(ctx context.Context, ws *websocket.Conn, since string, wanted map[string]bool) {
-	at := s.cfg.Live.now()
+// tell writes messages, those after number at or after since, until the watcher or the server goes away.
+func (s *Server) tell(ctx context.Context, ws *websocket.Conn, at uint64, since string, wanted map[string]bool) {
 	if since != "" {
 		n, ok := s.cfg.Live.position(since)
 		if !ok {
