@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // saveJSON replaces a file in one step, readable by its owner alone, and is durable when it returns.
@@ -63,7 +61,7 @@ func claim(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s is not writable: %w; run as its owner or choose another with --data", dir, plain(err))
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("data folder %s is in use by another picket-agent; stop that one or choose another folder with --data", dir)
 	}
