@@ -62,6 +62,7 @@ type flags struct {
 	verbose   bool
 	lifeline  int
 	tokenFile string
+	settings  string
 }
 
 func command() *cobra.Command {
@@ -75,11 +76,17 @@ func command() *cobra.Command {
 		Args:          noArguments,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return work(cmd, f) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := readSettings(f.settings)
+			s.apply(cmd, &f.Config)
+			return err
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return work(cmd, f) },
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(usage)
 	p := root.PersistentFlags()
+	p.StringVar(&f.settings, "config", "", "settings file (default: "+settingsFile+", if it is there)")
 	p.StringVar(&f.Dir, "data", defaultData(), "folder with this agent's identity, queue and plugins")
 	p.StringVar(&f.Helpers, "helpers", "", "folder of picket-launch and picket-wasm (default: beside this program)")
 	p.StringSliceVar(&f.PolicyFiles, "policy", nil, "the owner's ceiling (default: /etc/picket/policy.yaml, else DIR/policy.yaml)")
@@ -113,7 +120,9 @@ func work(cmd *cobra.Command, f flags) error {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	if f.lifeline != 0 {
-		watchLifeline(f.lifeline, cancel)
+		if err := watchLifeline(f.lifeline, cancel); err != nil {
+			return fmt.Errorf("--lifeline-fd %d: %w", f.lifeline, err)
+		}
 	}
 	a, err := agent.New(ctx, cfg)
 	if err != nil {
@@ -182,16 +191,6 @@ func (f flags) config(out, errs io.Writer) (agent.Config, error) {
 		cfg.Helpers = filepath.Dir(self)
 	}
 	return cfg, nil
-}
-
-// watchLifeline stops the agent when whoever started it is gone.
-func watchLifeline(fd int, stop func()) {
-	syscall.CloseOnExec(fd)
-	pipe := os.NewFile(uintptr(fd), "lifeline")
-	go func() {
-		io.Copy(io.Discard, pipe)
-		stop()
-	}()
 }
 
 func enrolled(dir string) bool {

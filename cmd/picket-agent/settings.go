@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/core/agent"
+	"github.com/picketwatch/picket/core/kernel/config"
+)
+
+// settingsFile is where the agent looks for its settings when it is told no other place.
+const settingsFile = "/etc/picket/agent.yaml"
+
+// settings is the file agent.yaml. Flags win over it. Who the server is does not stand here: that is decided once, at
+// enrolment.
+type settings struct {
+	Data         string       `yaml:"data"`          // folder with identity, queue and plugins
+	Helpers      string       `yaml:"helpers"`       // folder of the helper programs; default beside this program
+	Policy       string       `yaml:"policy"`        // the owner's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
+	StatusListen string       `yaml:"status_listen"` // loopback address of the local page; default 127.0.0.1:0
+	QueueSize    config.Bytes `yaml:"queue_size"`    // bound of the queue on disk; default 512MiB
+}
+
+// readSettings reads a settings file. A path of "" means the usual one, which may be absent.
+func readSettings(path string) (settings, error) {
+	named := path != ""
+	if !named {
+		path = settingsFile
+	}
+	raw, err := os.ReadFile(path)
+	if !named && errors.Is(err, fs.ErrNotExist) {
+		return settings{}, nil
+	}
+	if err != nil {
+		return settings{}, fmt.Errorf("read settings: %w", err)
+	}
+	s, err := parseSettings(raw)
+	if err != nil {
+		return settings{}, fmt.Errorf("settings %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// parseSettings refuses unknown keys, because a misspelt one would silently do nothing.
+func parseSettings(raw []byte) (settings, error) {
+	var anything any
+	if err := yaml.Unmarshal(raw, &anything); err == nil && anything == nil {
+		return settings{}, nil // comments only
+	}
+	var s settings
+	if err := yaml.UnmarshalWithOptions(raw, &s, yaml.Strict()); err != nil {
+		return settings{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	for key, dir := range map[string]string{"data": s.Data, "helpers": s.Helpers, "policy": s.Policy} {
+		if dir != "" && !filepath.IsAbs(dir) {
+			return settings{}, fmt.Errorf("%s: %q is not an absolute path", key, dir)
+		}
+	}
+	if s.QueueSize != 0 && s.QueueSize < 1<<20 {
+		return settings{}, fmt.Errorf("queue_size: at least 1MiB is needed")
+	}
+	return s, nil
+}
+
+// apply sets what no flag says.
+func (s settings) apply(cmd *cobra.Command, c *agent.Config) {
+	set := func(flag string, from string, to *string) {
+		if from != "" && !cmd.Flags().Changed(flag) {
+			*to = from
+		}
+	}
+	set("data", s.Data, &c.Dir)
+	set("helpers", s.Helpers, &c.Helpers)
+	set("status-listen", s.StatusListen, &c.StatusListen)
+	if s.Policy != "" && !cmd.Flags().Changed("policy") {
+		c.PolicyFiles = []string{s.Policy}
+	}
+	if s.QueueSize != 0 && !cmd.Flags().Changed("queue-bytes") {
+		c.QueueBytes = int64(s.QueueSize)
+	}
+}
