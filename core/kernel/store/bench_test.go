@@ -1,10 +1,14 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/picketwatch/picket/sdk"
 )
@@ -62,4 +66,51 @@ func cpu(b *testing.B) float64 {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+// BenchmarkBareAppender is the floor for BenchmarkIngest: the same rows by DuckDB's appender alone, one transaction for
+// each 10,000, with no catalogue, no batches, no acknowledgement.
+func BenchmarkBareAppender(b *testing.B) {
+	const commit = 10_000
+	connector, err := duckdb.NewConnector("", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer connector.Close()
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	for _, stmt := range []string{
+		"ATTACH '" + filepath.Join(b.TempDir(), "bare.duckdb") + "' AS bare",
+		"CREATE TABLE bare.samples (ts TIMESTAMP, series_id UINTEGER, value DOUBLE)",
+	} {
+		if _, err := db.ExecContext(b.Context(), stmt); err != nil {
+			b.Fatal(err)
+		}
+	}
+	conn, err := connector.Connect(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	now := time.Now().UTC()
+	before := cpu(b)
+	b.ResetTimer()
+	rows := 0
+	for range b.N {
+		appender, err := duckdb.NewAppender(conn, "bare", "main", "samples")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range commit {
+			if err := appender.AppendRow(now.Add(time.Duration(rows)*time.Millisecond), uint32(i%800), float64(i)); err != nil {
+				b.Fatal(err)
+			}
+			rows++
+		}
+		if err := appender.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric((cpu(b)-before)/float64(rows)*1e6, "cpu-µs/row")
 }
