@@ -3,7 +3,6 @@ package sdk
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"strconv"
 	"strings"
 )
@@ -16,7 +15,7 @@ func FindingID(f Finding) string {
 		f.Detector, f.ID, f.Rule, f.Src, f.Dst, strconv.FormatInt(f.Start.UnixNano(), 10), strings.Join(f.Techniques, ","),
 	} {
 		// The length in front keeps "a" + "bc" apart from "ab" + "c".
-		io.WriteString(h, strconv.Itoa(len(s))+":"+s)
+		h.Write([]byte(strconv.Itoa(len(s)) + ":" + s))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }

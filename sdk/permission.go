@@ -383,9 +383,7 @@ func validHost(h string) bool {
 			return false
 		}
 	}
-	return strings.IndexFunc(h, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
-	}) < 0
+	return strings.Trim(h, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == ""
 }
 
 // urlPorts are the ports of the schemes that a configuration may name.

@@ -35,7 +35,7 @@ func Check(p Plugin) error {
 		return fmt.Errorf("id must be namespace/name in lower case letters, digits and dashes")
 	}
 	if p.New == nil {
-		return fmt.Errorf("New is missing")
+		return fmt.Errorf("it has no New")
 	}
 	inst := p.New()
 	ok := false

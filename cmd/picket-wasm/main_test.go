@@ -67,20 +67,21 @@ var buildGuest = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-func guestFile(t testing.TB) string {
-	t.Helper()
+func guestFile(tb testing.TB) string {
+	tb.Helper()
 	file, err := buildGuest()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return file
 }
 
 func cacheDir() string { return filepath.Join(workDir, "cache") }
 
-func testContext(t testing.TB) context.Context {
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
@@ -110,19 +111,19 @@ func (l *logBuffer) waitFor(t *testing.T, text string) {
 }
 
 // start starts the plugin in one of the runtimes.
-func start(t testing.TB, kind string) (*host.Process, *logBuffer) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pk")
+func start(tb testing.TB, kind string) (*host.Process, *logBuffer) {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "pk") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	tb.Cleanup(func() { os.RemoveAll(dir) })
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{"PICKET_TEST_ROLE=plugin"}
 	if kind == "wasm" {
-		f, err := os.Open(guestFile(t))
+		f, err := os.Open(guestFile(tb))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		defer f.Close()
 		cmd.Args = append(cmd.Args, "--guest-fd", "3", "--cache", cacheDir(), "--memory", "64")
@@ -130,20 +131,20 @@ func start(t testing.TB, kind string) (*host.Process, *logBuffer) {
 		cmd.ExtraFiles = []*os.File{f}
 	}
 	log := &logBuffer{}
-	p, err := host.Start(testContext(t), host.Config{Name: kind, Cmd: cmd, SocketDir: dir, StartTimeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))})
+	p, err := host.Start(testContext(tb), host.Config{Name: kind, Cmd: cmd, SocketDir: dir, StartTimeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(p.Kill)
+	tb.Cleanup(p.Kill)
 	return p, log
 }
 
-func configure(t testing.TB, p *host.Process, config string, grants ...sdk.Permission) *host.Instance {
-	t.Helper()
-	i, err := p.Configure(testContext(t), host.InstanceConfig{Instance: "i", Plugin: "test/tiny", Config: []byte(config), Grants: grants,
+func configure(tb testing.TB, p *host.Process, config string, grants ...sdk.Permission) *host.Instance {
+	tb.Helper()
+	i, err := p.Configure(testContext(tb), host.InstanceConfig{Instance: "i", Plugin: "test/tiny", Config: []byte(config), Grants: grants,
 		Secrets: map[string]string{"token": "hush"}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return i
 }

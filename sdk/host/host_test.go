@@ -1,3 +1,5 @@
+//go:build unix
+
 package host
 
 import (
@@ -25,6 +27,7 @@ import (
 const patience = 60 * time.Second
 
 func testContext(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -60,7 +63,7 @@ func (l *logBuffer) waitFor(t *testing.T, text string) {
 
 func testConfig(t *testing.T, kind string) (Config, *logBuffer) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pk") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "pk") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ func fill(t *testing.T, v reflect.Value, seed int) {
 }
 
 func filled(t *testing.T, n int) []sdk.Flow {
+	t.Helper()
 	flows := make([]sdk.Flow, n)
 	for i := range flows {
 		fill(t, reflect.ValueOf(&flows[i]).Elem(), i*100)

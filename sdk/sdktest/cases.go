@@ -41,6 +41,7 @@ func Cases(t *testing.T, p sdk.Plugin, dir string) {
 }
 
 func runCase(t *testing.T, p sdk.Plugin, folder, input string) {
+	t.Helper()
 	opt := Options{}
 	if data, err := os.ReadFile(filepath.Join(folder, "config.json")); err == nil {
 		opt.Config = data

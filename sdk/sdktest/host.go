@@ -35,8 +35,8 @@ type Host struct {
 }
 
 // NewHost returns a host for the test; at its end the host's connections are closed.
-func NewHost(t testing.TB) *Host {
-	t.Helper()
+func NewHost(tb testing.TB) *Host {
+	tb.Helper()
 	h := &Host{
 		Grants: []sdk.Permission{
 			{Cap: sdk.CapSecretRead},
@@ -44,11 +44,11 @@ func NewHost(t testing.TB) *Host {
 			{Cap: sdk.CapNetDial, Args: map[string][]string{"to": {"127.0.0.0/8", "::1", "localhost"}}},
 		},
 		Clock: time.Now,
-		log:   slog.New(slog.NewTextHandler(&testWriter{t: t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		log:   slog.New(slog.NewTextHandler(&testWriter{tb: tb}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		state: &memory{values: map[string][]byte{}},
 	}
 	h.http = &http.Client{Transport: &http.Transport{DialContext: h.Dial}}
-	t.Cleanup(h.http.CloseIdleConnections)
+	tb.Cleanup(h.http.CloseIdleConnections)
 	return h
 }
 
@@ -110,24 +110,24 @@ func (m *memory) Put(key string, value []byte) error {
 
 // testWriter writes to the log of a test until the test has ended, when writing to it would panic.
 type testWriter struct {
-	mu   sync.Mutex // guards t
-	t    testing.TB
+	mu   sync.Mutex // guards tb
+	tb   testing.TB
 	once sync.Once
 }
 
 func (w *testWriter) Write(p []byte) (int, error) {
 	w.once.Do(func() {
-		w.t.Cleanup(func() {
+		w.tb.Cleanup(func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.t = nil
+			w.tb = nil
 		})
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.t != nil {
-		w.t.Helper()
-		w.t.Logf("plugin: %s", p[:max(len(p)-1, 0)])
+	if w.tb != nil {
+		w.tb.Helper()
+		w.tb.Logf("plugin: %s", p[:max(len(p)-1, 0)])
 	}
 	return len(p), nil
 }
