@@ -2,8 +2,10 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/picketwatch/picket/sdk"
@@ -50,7 +52,11 @@ func openCapture(path string) (*os.File, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open capture: %w", err)
+		var reason *fs.PathError
+		if errors.As(err, &reason) {
+			err = reason.Err // the path is told below
+		}
+		return nil, fmt.Errorf("open capture %s: %w", path, err)
 	}
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		f.Close()
