@@ -247,6 +247,8 @@ func (o *offers) releases() []client.Release {
 	}
 }
 
+func (o *offers) Refresh(context.Context) error { return nil }
+
 func (o *offers) List(context.Context) ([]client.Release, error) { return o.releases(), nil }
 
 func (o *offers) Resolve(_ context.Context, id, _ string) (*client.Verified, error) {

@@ -96,6 +96,7 @@ type Store interface {
 
 // Registry verifies and installs; registry/client is one.
 type Registry interface {
+	Refresh(ctx context.Context) error
 	List(ctx context.Context) ([]client.Release, error)
 	Resolve(ctx context.Context, id, versionRange string) (*client.Verified, error)
 	Install(ctx context.Context, id, version, runtime string) (*client.Installed, error)

@@ -59,7 +59,7 @@ func (c *Catalogue) Enable(ctx context.Context, id string, w Wish) (Plugin, erro
 	if c.cfg.Registry == nil {
 		return Plugin{}, invalid("path", "this server has no registry to take plugins from")
 	}
-	v, err := c.cfg.Registry.Resolve(ctx, id, w.Version)
+	v, err := c.resolve(ctx, id, w.Version)
 	if err != nil {
 		return Plugin{}, err
 	}
@@ -82,6 +82,17 @@ func (c *Catalogue) Enable(ctx context.Context, id string, w Wish) (Plugin, erro
 	}
 	c.changed(id)
 	return c.Get(ctx, id)
+}
+
+// resolve looks at the registry as it is now: what is enabled today must be vouched for today.
+func (c *Catalogue) resolve(ctx context.Context, id, version string) (*client.Verified, error) {
+	if err := c.cfg.Registry.Refresh(ctx); err != nil {
+		if r, ok := asRefusal(err); ok {
+			err = r.For(id, version)
+		}
+		return nil, err
+	}
+	return c.cfg.Registry.Resolve(ctx, id, version)
 }
 
 // install brings the verified bytes to this node and pins what was granted.
