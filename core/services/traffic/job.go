@@ -25,19 +25,19 @@ func (s *Service) attempt(ctx context.Context, c Capture) (Capture, Outcome, err
 		return c, Outcome{}, fmt.Errorf("open the stored capture: %w", err)
 	}
 	defer file.Close()
-	// Whatever ends this attempt, the worker must be gone before the next one starts.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w, err := startWorker(ctx, s.cfg.Worker(), file)
+	// The worker has a context of its own: ending it must not take the detectors' time to finish and forget.
+	life, end := context.WithCancel(ctx)
+	defer end()
+	w, err := startWorker(life, s.cfg.Worker(), file)
 	if err != nil {
 		return c, Outcome{}, fmt.Errorf("start the traffic worker: %w", err)
 	}
 	analysis := s.cfg.Analyse(ctx, c)
 	err = s.follow(ctx, w.out, analysis, &c)
 	if err != nil {
-		cancel() // a worker that is still talking has nothing more to say
+		end() // a worker that is still talking has nothing more to say
 	}
-	grace := time.AfterFunc(exitGrace, cancel)
+	grace := time.AfterFunc(exitGrace, end)
 	defer grace.Stop()
 	exit := w.wait()
 	out := analysis.Close()

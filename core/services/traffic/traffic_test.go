@@ -93,12 +93,16 @@ func (m *memory) get(id string) Capture {
 
 // analysis records the frames it gets and answers with one finding per frame.
 type analysis struct {
+	ctx    context.Context
 	frames int
 	retry  bool
 }
 
 func (a *analysis) Frame(context.Context, []byte) error { a.frames++; return nil }
 func (a *analysis) Close() Outcome {
+	if a.ctx.Err() != nil {
+		return Outcome{} // too late for the detectors to finish
+	}
 	return Outcome{Findings: make([]sdk.Finding, a.frames), Retry: a.retry}
 }
 
@@ -130,9 +134,9 @@ func (b *bench) config(dir string) Config {
 			cmd.Env = []string{"TRAFFIC_TEST_WORKER=" + b.how}
 			return cmd
 		},
-		Analyse: func(context.Context, Capture) Analysis {
+		Analyse: func(ctx context.Context, _ Capture) Analysis {
 			b.analyses++
-			return &analysis{retry: b.analyses <= b.retries}
+			return &analysis{ctx: ctx, retry: b.analyses <= b.retries}
 		},
 		Deliver: func(_ context.Context, _ Capture, f []sdk.Finding) error { b.delivered += len(f); return nil },
 	}
