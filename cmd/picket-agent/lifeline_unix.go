@@ -16,7 +16,7 @@ func watchLifeline(fd int, stop func()) error {
 		return err
 	}
 	go func() {
-		io.Copy(io.Discard, pipe)
+		_, _ = io.Copy(io.Discard, pipe)
 		stop()
 	}()
 	return nil

@@ -100,7 +100,7 @@ func command() *cobra.Command {
 	l.Int64Var(&f.QueueBytes, "queue-bytes", 0, "bound of the queue on disk (default 512 MiB)")
 	l.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	l.IntVar(&f.lifeline, "lifeline-fd", 0, "stop when this inherited pipe closes")
-	l.MarkHidden("lifeline-fd")
+	_ = l.MarkHidden("lifeline-fd")
 	root.AddCommand(doctorCommand(&f), statusCommand(&f))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root

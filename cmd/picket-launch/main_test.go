@@ -102,8 +102,8 @@ func TestDiesWithTheHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host.Process.Signal(syscall.SIGKILL)
-	host.Process.Wait()
+	_ = host.Process.Signal(syscall.SIGKILL)
+	_, _ = host.Process.Wait()
 	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("process %d outlived its host", pid)
@@ -122,6 +122,7 @@ func alive(pid int) bool {
 }
 
 func open(t *testing.T) *os.File {
+	t.Helper()
 	f, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

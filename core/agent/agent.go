@@ -280,7 +280,7 @@ func (a *Agent) Close() {
 		a.spool.Close()
 	}
 	if a.closeRegistry != nil {
-		a.closeRegistry()
+		_ = a.closeRegistry()
 	}
 	if a.page != nil {
 		a.page.Close()

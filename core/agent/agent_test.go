@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -142,9 +143,9 @@ func TestKilledAgent(t *testing.T) {
 	s.mu.Lock()
 	pid, last := s.plugin().PID, s.batches[len(s.batches)-1].Seq
 	s.mu.Unlock()
-	play.Process.Kill()
+	_ = play.Process.Kill()
 	killed := time.Now()
-	play.Wait()
+	_ = play.Wait()
 	for alive(pid) {
 		if time.Since(killed) > testPatience {
 			t.Fatalf("plugin process %d is left", pid)
@@ -243,7 +244,7 @@ func TestOrders(t *testing.T) {
 	replay()
 	s.result(s.order("restart-plugin", `{}`, nil)) // behind it in the line
 	a.stop()
-	a = s.start(dir, nil)
+	s.start(dir, nil)
 	s.until("the first round of the restarted agent", func() bool { return s.samples("rounds") == 5 })
 	replay()
 	s.result(s.order("restart-plugin", `{}`, nil))
@@ -339,9 +340,10 @@ func TestARegistryThatLies(t *testing.T) {
 			a := s.start(t.TempDir(), nil)
 			s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
 			before := a.Status().Plugins[0].PID
-			s.registry.Seen = func(t testing.TB) {
-				if err := a.registry.Refresh(t.Context()); err != nil {
-					t.Fatal(err)
+			s.registry.Seen = func(tb testing.TB) {
+				tb.Helper()
+				if err := a.registry.Refresh(tb.Context()); err != nil {
+					tb.Fatal(err)
 				}
 			}
 			s.registry.Lie(t, lie)
@@ -416,7 +418,7 @@ func TestAFlippedByteOnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		data[len(data)/2] ^= 1
-		os.Chmod(path, 0o700)
+		_ = os.Chmod(path, 0o700)
 		if err := os.WriteFile(path, data, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -519,8 +521,8 @@ func TestEnrolmentErrors(t *testing.T) {
 		"no helper programs": {func(c *Config) { c.Helpers = t.TempDir() }, false, []string{"picket-launch is missing"}},
 		"policy of everybody's": {func(c *Config) {
 			path := filepath.Join(c.Dir, "policy.yaml")
-			os.WriteFile(path, []byte("apiVersion: picket/v1\n"), 0o600)
-			os.Chmod(path, 0o666)
+			_ = os.WriteFile(path, []byte("apiVersion: picket/v1\n"), 0o600)
+			_ = os.Chmod(path, 0o666)
 		}, false, []string{"policy.yaml", "others may write it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -533,7 +535,7 @@ func TestEnrolmentErrors(t *testing.T) {
 				t.Fatal("it started")
 			}
 			contains(t, err.Error(), c.says...)
-			if _, usage := err.(*UsageError); usage != c.usage {
+			if usage := errors.As(err, new(*UsageError)); usage != c.usage {
 				t.Errorf("%T, want a usage error: %v", err, c.usage)
 			}
 			if strings.Contains(err.Error(), s.secret) {
@@ -630,7 +632,7 @@ func TestDoctor(t *testing.T) {
 		}
 		return ok, out.String()
 	}
-	os.Chmod(dir, 0o700)
+	_ = os.Chmod(dir, 0o700)
 	if ok, out := look(nil); ok || !strings.Contains(out, "not enrolled yet") {
 		t.Errorf("before the enrolment:\n%s", out)
 	}

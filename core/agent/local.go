@@ -49,11 +49,11 @@ func (a *Agent) localPage() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(a.Status())
+		_ = json.NewEncoder(w).Encode(a.Status())
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		page.Execute(w, a.Status())
+		_ = page.Execute(w, a.Status())
 	})
 	return guardLocal(mux)
 }

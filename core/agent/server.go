@@ -145,7 +145,7 @@ func (s *server) once(ctx context.Context, method, path string, query url.Values
 		return nil
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		p := &problem{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, s.now())}
-		json.Unmarshal(data, p) // an answer of a proxy may be anything; the status says enough
+		_ = json.Unmarshal(data, p) // an answer of a proxy may be anything; the status says enough
 		return p
 	case out == nil || len(data) == 0:
 		return nil

@@ -88,10 +88,10 @@ var (
 )
 
 // helpers builds picket-launch once; the tests run no guests, so a stand-in for picket-wasm does.
-func helpers(t testing.TB) string {
-	t.Helper()
+func helpers(tb testing.TB) string {
+	tb.Helper()
 	helperOnce.Do(func() {
-		if helperDir, helperErr = os.MkdirTemp("", "picket-helpers-"); helperErr != nil {
+		if helperDir, helperErr = os.MkdirTemp("", "picket-helpers-"); helperErr != nil { //nolint:usetesting // it outlives the test that needs it first
 			return
 		}
 		build := exec.Command("go", "build", "-o", filepath.Join(helperDir, "picket-launch"), "github.com/picketwatch/picket/cmd/picket-launch")
@@ -103,7 +103,7 @@ func helpers(t testing.TB) string {
 		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\nexit 1\n"), 0o755)
 	})
 	if helperErr != nil {
-		t.Fatal(helperErr)
+		tb.Fatal(helperErr)
 	}
 	return helperDir
 }
@@ -222,7 +222,7 @@ func (s *site) enrol(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.key = in.PublicKey
-	json.NewEncoder(w).Encode(map[string]any{"agent_id": "agent-1", "bearer": "pka_bearer",
+	_ = json.NewEncoder(w).Encode(map[string]any{"agent_id": "agent-1", "bearer": "pka_bearer",
 		"command_key": []byte(s.command.Public().(ed25519.PublicKey)), "registry": "/registry/"})
 }
 
@@ -255,7 +255,7 @@ func (s *site) signed(h func(*http.Request, []byte) (int, any)) http.HandlerFunc
 		status, out := h(r, body)
 		w.WriteHeader(status)
 		if out != nil {
-			json.NewEncoder(w).Encode(out)
+			_ = json.NewEncoder(w).Encode(out)
 		}
 	}
 }

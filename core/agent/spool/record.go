@@ -71,7 +71,7 @@ func readRecord(r io.ReaderAt, off, size int64) (Item, error) {
 		Rows:    binary.LittleEndian.Uint32(head[20:]),
 		Payload: make([]byte, n),
 	}
-	if _, err := r.ReadAt(it.Payload, off+recordSize); err != nil && !(err == io.EOF && n == 0) {
+	if _, err := r.ReadAt(it.Payload, off+recordSize); err != nil && (n > 0 || !errors.Is(err, io.EOF)) {
 		return Item{}, err
 	}
 	sum := crc32.Update(crc32.Checksum(head[8:], castagnoli), castagnoli, it.Payload)
@@ -87,7 +87,7 @@ func scan(r io.ReaderAt, size int64, first uint64, visit func(Item)) (end int64,
 	end = headerSize
 	for next := first; ; next++ {
 		it, err := readRecord(r, end, size)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return end, nil
 		}
 		if err == nil && it.Seq != next {

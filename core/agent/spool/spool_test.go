@@ -195,7 +195,7 @@ func TestAFlippedBitCostsTheRestOfItsSegmentOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	data[len(data)-1] ^= 1
-	os.WriteFile(files[1], data, 0o600)
+	_ = os.WriteFile(files[1], data, 0o600)
 
 	s = open(t, Config{Dir: dir, SegmentBytes: 300})
 	if got := s.Stats(); got.Damaged != 1 || got.Depth != 39 {
@@ -216,7 +216,7 @@ func TestABadHeaderIsSetAside(t *testing.T) {
 	last := files[len(files)-1]
 	data, _ := os.ReadFile(last)
 	data[10] ^= 1
-	os.WriteFile(last, data, 0o600)
+	_ = os.WriteFile(last, data, 0o600)
 
 	s = open(t, Config{Dir: dir, SegmentBytes: 300})
 	if s.Stats().Damaged != 1 {
@@ -265,7 +265,7 @@ func TestDiskFull(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128k"); err != nil {
 		t.Skipf("needs the right to mount a small tmpfs: %v", err)
 	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()
 	s := open(t, Config{Dir: dir, SegmentBytes: 16 << 10})
 	payload := bytes.Repeat([]byte("x"), 1000)
 	for i := range 500 {
@@ -302,10 +302,10 @@ func TestKillNineLosesNothingThatWasPromised(t *testing.T) {
 				t.Fatal(lines.Text())
 			}
 			if i == 20+7*round {
-				cmd.Process.Kill()
+				_ = cmd.Process.Kill()
 			}
 		}
-		cmd.Wait()
+		_ = cmd.Wait()
 
 		s, err := Open(Config{Dir: dir})
 		if err != nil {

@@ -11,6 +11,6 @@ func ownGroup() *syscall.SysProcAttr {
 // killGroup kills a plugin and what it started. A group that is gone already is fine.
 func killGroup(pid int) {
 	if pid > 1 {
-		syscall.Kill(-pid, syscall.SIGKILL)
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
 	}
 }

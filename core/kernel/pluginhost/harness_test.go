@@ -53,10 +53,10 @@ var (
 )
 
 // helpers builds picket-launch once and puts a stand-in for picket-wasm beside it.
-func helpers(t testing.TB) string {
-	t.Helper()
+func helpers(tb testing.TB) string {
+	tb.Helper()
 	helperOnce.Do(func() {
-		if helperDir, helperErr = os.MkdirTemp("", "picket-helpers-"); helperErr != nil {
+		if helperDir, helperErr = os.MkdirTemp("", "picket-helpers-"); helperErr != nil { //nolint:usetesting // it outlives the test that needs it first
 			return
 		}
 		build := exec.Command("go", "build", "-o", filepath.Join(helperDir, "picket-launch"), "github.com/picketwatch/picket/cmd/picket-launch")
@@ -68,18 +68,17 @@ func helpers(t testing.TB) string {
 		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\nexit 1\n"), 0o755)
 	})
 	if helperErr != nil {
-		t.Fatal(helperErr)
+		tb.Fatal(helperErr)
 	}
 	return helperDir
 }
 
 // shelf is a Verifier that hands out the test binary.
 type shelf struct {
-	mu      sync.Mutex
-	refuse  map[string]error
-	perms   []sdk.Permission
-	version string
-	opened  int
+	mu     sync.Mutex
+	refuse map[string]error
+	perms  []sdk.Permission
+	opened int
 }
 
 func (s *shelf) set(id string, err error) {

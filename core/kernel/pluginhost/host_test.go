@@ -106,7 +106,7 @@ func TestKilledPluginRunsAgain(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Backoff = Backoffs{} }) // the real waits
 	f.apply(moodyAssignment("a", ""), moodyAssignment("b", ""))
 	st, other := f.untilState("a", Ready), f.untilState("b", Ready)
-	syscall.Kill(st.PID, syscall.SIGKILL)
+	_ = syscall.Kill(st.PID, syscall.SIGKILL)
 	killed := time.Now()
 	again := f.until("a", "another process", func(s Status) bool { return s.State == Ready && s.PID != st.PID })
 	t.Logf("ready again %s after kill -9", time.Since(killed).Round(time.Millisecond))
@@ -158,7 +158,7 @@ func TestNewSettingsEndQuarantine(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.MaxCrashes = 1 })
 	f.apply(moodyAssignment("a", "panic"))
 	f.untilState("a", Ready)
-	f.collect("a")
+	_, _ = f.collect("a")
 	if st := f.untilState("a", Quarantined); !strings.Contains(st.Reason, "panic: I cannot go on") {
 		t.Errorf("reason %q does not say why", st.Reason)
 	}
@@ -507,7 +507,7 @@ func TestTheWholeGroupDies(t *testing.T) {
 	if len(children) != 1 {
 		t.Fatalf("the plugin has %d children, want 1", len(children))
 	}
-	syscall.Kill(st.PID, syscall.SIGKILL)
+	_ = syscall.Kill(st.PID, syscall.SIGKILL)
 	waitGone(t, append(children, st.PID)...)
 }
 
@@ -516,8 +516,8 @@ func TestStop(t *testing.T) {
 	f.apply(moodyAssignment("a", ""), moodyAssignment("b", "hang"), moodyAssignment("c", "invalid"))
 	a, b := f.untilState("a", Ready), f.untilState("b", Ready)
 	f.untilState("c", Refused)
-	go f.collect("b") // does not come back by itself
-	f.until("b", "a call in progress", func(Status) bool { s, _ := f.Host.supervisor("b"); return len(s.turn) == 0 })
+	go func() { _, _ = f.collect("b") }() // does not come back by itself
+	f.until("b", "a call in progress", func(Status) bool { s, _ := f.supervisor("b"); return len(s.turn) == 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	f.Stop(ctx)
@@ -617,11 +617,11 @@ func TestKilledHostLeavesNoOrphan(t *testing.T) {
 	if !alive(a) || !alive(b) {
 		t.Fatal("the plugins do not run")
 	}
-	host.Process.Kill()
+	_ = host.Process.Kill()
 	killed := time.Now()
 	waitGone(t, a, b)
 	t.Logf("both plugins gone %s after kill -9 of their host", time.Since(killed).Round(time.Millisecond))
-	host.Wait()
+	_ = host.Wait()
 }
 
 // playHost runs two plugins, one of them in the middle of a call, prints their process ids and waits to be killed.
@@ -642,7 +642,7 @@ func playHost(dir string) {
 	a, _ := h.Instance("a")
 	b, _ := h.Instance("b")
 	for _, c := range h.Collectors() {
-		go c.Collect(context.Background(), sdk.CollectRequest{}, &gathered[sdk.Sample]{})
+		go func() { _ = c.Collect(context.Background(), sdk.CollectRequest{}, &gathered[sdk.Sample]{}) }()
 	}
 	fmt.Println(a.PID, b.PID)
 	select {}

@@ -21,5 +21,5 @@ func TestParseStat(t *testing.T) {
 
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("1 (a) R 1 1 1 0 -1 0 0 0 0 0 1 1 0 0 20 0 1 0 1 1 1 1 1"))
-	f.Fuzz(func(t *testing.T, stat []byte) { parseStat(stat, 4096) })
+	f.Fuzz(func(_ *testing.T, stat []byte) { _, _ = parseStat(stat, 4096) })
 }

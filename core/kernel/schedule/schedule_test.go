@@ -55,14 +55,15 @@ func (w *world) times(name string) []time.Duration {
 }
 
 // running gives the Set the fake clock of synctest.
-func running(t *testing.T, w *world, test func(t *testing.T, s *Set)) {
+func running(t *testing.T, w *world, test func(s *Set)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		*w = *newWorld()
 		ctx, cancel := context.WithCancel(t.Context())
 		s := New(w.source, func() float64 { return 0 })
 		done := make(chan struct{})
 		go func() { s.Run(ctx); close(done) }()
-		test(t, s)
+		test(s)
 		cancel()
 		<-done
 	})
@@ -70,7 +71,7 @@ func running(t *testing.T, w *world, test func(t *testing.T, s *Set)) {
 
 func TestEachJobAtItsOwnInterval(t *testing.T) {
 	var w world
-	running(t, &w, func(t *testing.T, s *Set) {
+	running(t, &w, func(s *Set) {
 		w.set(w.job("fast", 2*time.Second, 0, nil), w.job("slow", 5*time.Second, time.Second, nil))
 		time.Sleep(11 * time.Second)
 		if f, sl := len(w.times("fast")), len(w.times("slow")); f != 6 || sl != 3 {
@@ -81,7 +82,7 @@ func TestEachJobAtItsOwnInterval(t *testing.T) {
 
 func TestARoundIsSkippedWhileTheOneBeforeRuns(t *testing.T) {
 	var w world
-	running(t, &w, func(t *testing.T, s *Set) {
+	running(t, &w, func(s *Set) {
 		w.set(w.job("long", time.Second, 2500*time.Millisecond, errors.New("too much")))
 		time.Sleep(9*time.Second + 400*time.Millisecond)
 		st := s.Stats()[0]
@@ -93,7 +94,7 @@ func TestARoundIsSkippedWhileTheOneBeforeRuns(t *testing.T) {
 
 func TestATemporaryFailureIsTriedAgainSoon(t *testing.T) {
 	var w world
-	running(t, &w, func(t *testing.T, s *Set) {
+	running(t, &w, func(s *Set) {
 		rounds := 0
 		w.set(Job{Name: "starting", Every: 5 * time.Minute, Run: func(context.Context, time.Time) error {
 			w.mu.Lock()
@@ -121,7 +122,7 @@ func TestATemporaryFailureIsTriedAgainSoon(t *testing.T) {
 
 func TestJobsComeGoAndChange(t *testing.T) {
 	var w world
-	running(t, &w, func(t *testing.T, s *Set) {
+	running(t, &w, func(s *Set) {
 		w.set(w.job("a", time.Second, 0, nil))
 		time.Sleep(3500 * time.Millisecond)
 		w.set(w.job("a", time.Minute, 0, nil), w.job("b", time.Second, 0, nil))
@@ -142,22 +143,22 @@ func TestJobsComeGoAndChange(t *testing.T) {
 
 func TestNow(t *testing.T) {
 	var w world
-	running(t, &w, func(t *testing.T, s *Set) {
+	running(t, &w, func(s *Set) {
 		w.set(w.job("good", time.Hour, time.Second, nil), w.job("bad", time.Hour, 0, errors.New("no")))
 		time.Sleep(10 * time.Second)
-		if err := s.Now(t.Context(), "good"); err != nil {
+		if err := s.Now(context.Background(), "good"); err != nil {
 			t.Error(err)
 		}
 		if n := len(w.times("good")); n != 2 {
 			t.Errorf("ran %d times, want 2", n)
 		}
-		if err := s.Now(t.Context(), ""); err == nil || err.Error() != "no" {
+		if err := s.Now(context.Background(), ""); err == nil || err.Error() != "no" {
 			t.Errorf("got %v, want the error of the bad one", err)
 		}
-		if err := s.Now(t.Context(), "absent"); err == nil {
+		if err := s.Now(context.Background(), "absent"); err == nil {
 			t.Error("an absent job ran")
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
 		if err := s.Now(ctx, "good"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v from an impatient caller", err)

@@ -53,6 +53,7 @@ func (s *shelf) all() []Batch {
 }
 
 func collecting(t *testing.T, f *fakeCollector, d time.Duration) (*Service, []Batch) {
+	t.Helper()
 	var s *Service
 	var got []Batch
 	synctest.Test(t, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestBadSamples(t *testing.T) {
 func TestTooManySamples(t *testing.T) {
 	b := &batch{now: time.Now(), bad: map[string]uint64{}}
 	for range MaxSamples + 5 {
-		b.Sample(good())
+		_ = b.Sample(good())
 	}
 	if len(b.kept) != MaxSamples || b.bad["too many samples"] != 5 {
 		t.Fatalf("kept %d, counted %v", len(b.kept), b.bad)

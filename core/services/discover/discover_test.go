@@ -35,6 +35,7 @@ var lab = sdk.Scope{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24
 
 // discovered runs for d and returns the batches and what the last round ended with.
 func discovered(t *testing.T, f *fakeDiscoverer, scope sdk.Scope, d time.Duration) (batches []Batch, rounds uint64, problem string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{
 			Discoverers: func() []Discoverer { return []Discoverer{f} },
