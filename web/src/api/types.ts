@@ -55,6 +55,7 @@ export interface JSONSchema {
   properties?: Record<string, JSONSchema>
   required?: string[]
   items?: JSONSchema
+  additionalProperties?: JSONSchema | boolean
   enum?: unknown[]
   default?: unknown
   minimum?: number

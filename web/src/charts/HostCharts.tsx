@@ -3,7 +3,7 @@ import { useMemo, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { useSeries, type SeriesData } from '../api/useSeries'
 import { bytes, percent } from '../lib/format'
-import { latest, shares, sumBy, type Line } from '../lib/series'
+import { latest, shares, sumBy, windowStart, type Line } from '../lib/series'
 import { Problem } from '../ui/states'
 import css from './charts.module.css'
 import { TimeChart, type ChartLine } from './TimeChart'
@@ -28,9 +28,12 @@ export function HostCharts({ agent, rangeSeconds }: Props) {
   const networkLines = useMemo(() => directions(network.data, 'network.io.direction', 'receive', 'transmit'), [network.data])
 
   const failed = [cpu, memory, disk, network].find((q) => q.isError)
+  const all = [cpu.data, memory.data, disk.data, network.data]
+  const to = Math.max(opened, ...all.map((d) => d?.to ?? 0))
+  const from = windowStart(all.flatMap((d) => d?.series ?? []), to - rangeSeconds * 1000, to)
   const shared = (q: { data?: SeriesData }) => ({
-    from: q.data?.from ?? opened - rangeSeconds * 1000,
-    to: q.data?.to ?? opened,
+    from,
+    to,
     stepSeconds: q.data?.step_seconds ?? 10,
     at,
     onPoint: setAt,
@@ -60,11 +63,11 @@ function cpuModes(data: SeriesData | undefined) {
   const rest = modes.filter((m) => m.name !== 'idle' && !named.includes(m.name))
   const busy: ChartLine[] = named.flatMap((name) => {
     const line = modes.find((m) => m.name === name)
-    return line && (name !== 'steal' || line.points.some(([, v]) => v)) ? [{ ...line, color: modeColors[name]! }] : []
+    return line && (name !== 'steal' || line.points.some(([, v]) => v !== null && v > 0.005)) ? [{ ...line, color: modeColors[name]! }] : []
   })
   if (rest.length > 0) {
     const other = sumBy(rest.map((m) => ({ labels: {}, points: m.points })), () => 'other')[0]
-    if (other?.points.some(([, v]) => v)) busy.push({ ...other, color: 'c6' })
+    if (other?.points.some(([, v]) => v !== null && v > 0.005)) busy.push({ ...other, color: 'c6' })
   }
   const now = idle && latest(idle.points)
   return { busy, headline: { value: now ? percent(1 - now[1]) : '–' } }

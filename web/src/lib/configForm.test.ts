@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { JSONSchema } from '../api/types'
-import { fieldsOf, initialValues, labelOf, submit } from './configForm'
+import { fieldsOf, initialValues, labelOf, resolved, submit } from './configForm'
 
 // What sdk/config writes for a struct with one field of each type.
 const schema: JSONSchema = {
@@ -15,13 +15,15 @@ const schema: JSONSchema = {
     targets: { type: 'array', items: { type: 'string', 'x-format': 'cidr' }, default: ['10.0.0.0/8'], 'x-order': 5 },
     tls: { type: 'object', 'x-order': 6, properties: { verify: { type: 'boolean', default: true, 'x-order': 0 } } },
     labels: { type: 'object', 'x-order': 7 },
+    headers: { type: 'object', additionalProperties: { type: 'string' }, 'x-order': 8 },
+    ca: { type: 'string', description: 'Certificates in PEM form.', 'x-order': 9 },
   },
 }
 const fields = fieldsOf(schema)
 
 it('keeps the order of the struct and knows each kind', () => {
   expect(fields.map((f) => `${f.name}:${f.kind}${f.required ? '!' : ''}`)).toEqual([
-    'url:text!', 'password:secret!', 'retries:integer', 'timeout:text', 'level:choice', 'targets:list', 'tls:group', 'labels:json',
+    'url:text!', 'password:secret!', 'retries:integer', 'timeout:text', 'level:choice', 'targets:list', 'tls:group', 'labels:json', 'headers:pairs', 'ca:lines',
   ])
   expect(fields[5]?.format).toBe('cidr')
 })
@@ -50,6 +52,19 @@ it('names what is wrong by field', () => {
 
 it('an emptied list stays empty instead of turning into its default', () => {
   expect(submit(fields, { ...initialValues(fields), targets: [] }).config.targets).toEqual([])
+})
+
+it('names and values are lines, both ways', () => {
+  const values = initialValues(fields, { headers: { 'X-Team': 'blue: sky' } })
+  expect(values.headers).toBe('X-Team: blue: sky')
+  expect(submit(fields, values).config.headers).toEqual({ 'X-Team': 'blue: sky' })
+  expect(submit(fields, { ...values, headers: 'no colon here' }).problems.headers).toBe('pairs')
+})
+
+it('a permission shows what the form grants', () => {
+  const config = { targets: ['10.0.0.0/24', '10.1.0.0/24'], tls: { name: 'x' }, empty: [] }
+  expect(resolved(['${config.targets}', 'tcp', '${config.tls.name}'], config)).toEqual(['10.0.0.0/24', '10.1.0.0/24', 'tcp', 'x'])
+  expect(resolved(['${config.empty}', '${config.missing.deep}'], config)).toEqual(['${config.empty}', '${config.missing.deep}'])
 })
 
 it('labels read like words', () => {

@@ -2,7 +2,7 @@
 // schema are those that sdk/config writes; anything else is edited as JSON text, so no configuration is out of reach.
 import type { JSONSchema } from '../api/types'
 
-export type FieldKind = 'text' | 'secret' | 'number' | 'integer' | 'switch' | 'choice' | 'list' | 'numbers' | 'group' | 'json'
+export type FieldKind = 'text' | 'secret' | 'number' | 'integer' | 'switch' | 'choice' | 'list' | 'numbers' | 'lines' | 'pairs' | 'group' | 'json'
 
 export interface Field {
   /** Keys from the root. */
@@ -54,9 +54,9 @@ function kindOf(s: JSONSchema): FieldKind {
     case 'number':
       return 'number'
     case 'string':
-      return 'text'
+      return /\bPEM\b/.test(s.description ?? '') ? 'lines' : 'text' // certificates have line breaks
     case 'object':
-      return s.properties ? 'group' : 'json'
+      return s.properties ? 'group' : typeOf(s.additionalProperties) === 'string' ? 'pairs' : 'json'
     case 'array':
       return s.items?.type === 'string' ? 'list' : s.items?.type === 'integer' || s.items?.type === 'number' ? 'numbers' : 'json'
     default:
@@ -86,10 +86,34 @@ export function initialValues(fields: Field[], config: Record<string, unknown> =
       continue
     }
     const value = f.kind === 'secret' ? undefined : (config[f.name] ?? f.fallback)
-    out[keyOf(f.path)] = value === undefined ? emptyOf(f.kind) : f.kind === 'json' ? JSON.stringify(value, null, 2) : f.kind === 'numbers' ? (value as unknown[]).map(String) : f.kind === 'choice' ? String(value) : value
+    out[keyOf(f.path)] = value === undefined ? emptyOf(f.kind) : shown(f.kind, value)
   }
   return out
 }
+
+/** A value of the configuration as its input holds it. */
+function shown(kind: FieldKind, value: unknown): unknown {
+  switch (kind) {
+    case 'json':
+      return JSON.stringify(value, null, 2)
+    case 'pairs':
+      return Object.entries(asObject(value)).map(([k, v]) => `${k}: ${String(v)}`).join('\n')
+    case 'numbers':
+      return (value as unknown[]).map(String)
+    case 'choice':
+      return String(value)
+    default:
+      return value
+  }
+}
+
+/** "name: value" lines as an object; undefined when a line is something else. */
+function pairs(text: string): Record<string, string> | undefined {
+  const found = text.split('\n').filter((l) => l.trim() !== '').map((l) => /^\s*([^:\s]+)\s*:\s*(.*?)\s*$/.exec(l))
+  return found.every((m) => m !== null) ? Object.fromEntries(found.map((m) => [m![1]!, m![2]!])) : undefined
+}
+
+const typeOf = (s: unknown): unknown => asObject(s).type
 
 function emptyOf(kind: FieldKind): unknown {
   return kind === 'switch' ? false : kind === 'list' || kind === 'numbers' ? [] : ''
@@ -102,7 +126,7 @@ export interface Submission {
   problems: Record<string, FormProblem>
 }
 
-export type FormProblem = 'required' | 'number' | 'integer' | 'min' | 'max' | 'json' | 'duration'
+export type FormProblem = 'required' | 'number' | 'integer' | 'min' | 'max' | 'json' | 'pairs' | 'duration'
 
 /**
  * Turns the inputs into a configuration. What is left empty is left out, so that the plugin's default holds; the
@@ -155,6 +179,10 @@ function readValue(f: Field, value: unknown): { read?: unknown; problem?: FormPr
     }
     case 'choice':
       return { read: typeof f.fallback === 'number' ? Number(value) : value }
+    case 'pairs': {
+      const read = pairs(String(value))
+      return read ? { read } : { problem: 'pairs' }
+    }
     case 'json':
       try {
         return { read: JSON.parse(String(value)) }
@@ -167,6 +195,17 @@ function readValue(f: Field, value: unknown): { read?: unknown; problem?: FormPr
     default:
       return { read: value }
   }
+}
+
+/** The arguments of a permission with references to the configuration filled in, as far as it is known. */
+export function resolved(values: readonly string[], config: Record<string, unknown>): string[] {
+  return values.flatMap((v) => {
+    const path = /^\$\{config\.([\w.]+)\}$/.exec(v)?.[1]
+    if (!path) return [v]
+    const found = path.split('.').reduce<unknown>((at, key) => asObject(at)[key], config)
+    const known = (Array.isArray(found) ? found : [found]).filter((f) => f !== undefined && f !== '')
+    return known.length > 0 ? known.map(String) : [v]
+  })
 }
 
 export function asObject(value: unknown): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Point, SeriesAnswer } from '../api/types'
-import { breakAtGaps, latest, merge, niceTop, refreshFrom, shares, stepFor, sumBy, valueAt } from './series'
+import { breakAtGaps, latest, merge, niceTop, refreshFrom, shares, stepFor, sumBy, valueAt, windowStart } from './series'
 
 const answer = (...series: [string, Point[]][]): SeriesAnswer => ({
   metric: 'm',
@@ -83,6 +83,14 @@ it('steps are round and never below five seconds', () => {
   expect(stepFor(60)).toBe(5)
   expect(stepFor(3600)).toBe(15)
   expect(stepFor(7 * 86400)).toBe(3600)
+})
+
+it('a chart begins where its data begins, but spans two minutes', () => {
+  const { series } = answer(['0', [[0, null], [600_000, 1]]], ['1', [[650_000, 1]]])
+  expect(windowStart(series, 0, 1_000_000)).toBe(600_000)
+  expect(windowStart(series, 0, 640_000)).toBe(520_000)
+  expect(windowStart(series, 700_000, 1_000_000)).toBe(700_000)
+  expect(windowStart([], 5, 1_000_000)).toBe(5)
 })
 
 it('a chart ends at a round number of its unit', () => {

@@ -113,6 +113,16 @@ export function stepFor(rangeSeconds: number, points = 240): number {
   return steps.find((s) => s >= rangeSeconds / points) ?? 86400
 }
 
+/**
+ * Where a chart begins: at the range's start, or later when there is nothing before. A machine that reports since a
+ * minute fills the chart instead of a corner of it; two minutes are the least, so that little does not look like much.
+ */
+export function windowStart(series: readonly Series[], from: number, to: number): number {
+  const firsts = series.map((s) => s.points.find(([, v]) => v !== null)?.[0]).filter((t) => t !== undefined)
+  if (firsts.length === 0) return from
+  return Math.max(from, Math.min(Math.min(...firsts), to - 120_000))
+}
+
 /** The round number at or above a peak, in units of the base: 9.3 MiB → 10 MiB. */
 export function niceTop(peak: number, base: number): number {
   if (!(peak > 0)) return 1

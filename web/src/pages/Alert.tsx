@@ -61,8 +61,8 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
         <div className={ui.stack}>
           <Panel title={t('alert.what')}>
             <div className={css.block}>
-              {latest && <p className={css.summary}>{latest.summary}</p>}
-              {a.rule_purpose && <p className="dim">{a.rule_purpose}</p>}
+              {latest && latest.summary !== a.title && <p className={css.summary}>{latest.summary}</p>}
+              {a.rule_purpose && <p className={latest?.summary === a.title ? css.summary : 'dim'}>{a.rule_purpose}</p>}
             </div>
             <div className={css.block}>
               <h3>{t('alerts.techniques')}</h3>

@@ -8,7 +8,7 @@ import { plugins as act } from '../api/actions'
 import { ApiError } from '../api/http'
 import { agents } from '../api/queries'
 import type { EnableRequest, Plugin } from '../api/types'
-import { asObject, fieldsOf, initialValues, keyOf, submit, type FormProblem } from '../lib/configForm'
+import { asObject, fieldsOf, initialValues, keyOf, submit, type Field, type FormProblem } from '../lib/configForm'
 import { useTell } from '../ui/confirm'
 import { ConfigFields } from '../ui/ConfigFields'
 import { Problem } from '../ui/states'
@@ -81,6 +81,19 @@ function EnableForm({ plugin: p, onClose }: Props) {
   ]
   const recurring = p.kind === 'collector' || p.kind === 'discovery'
   const fromServer = enable.error instanceof ApiError ? serverProblems(enable.error) : {}
+  const inputs = {
+    values,
+    problems,
+    fromServer,
+    stored: existing?.secrets_set ?? [],
+    onChange: (path: string[], value: unknown) => setValues((v) => ({ ...v, [keyOf(path)]: value })),
+  }
+  const draft = submit(fields, values, existing?.secrets_set).config
+  // What must be said, and secrets, come first; the rest has defaults and stays folded until it is wanted or wrong.
+  const first = fields.filter((f) => f.required || f.kind === 'secret')
+  const further = fields.filter((f) => !first.includes(f))
+  const wrong = [...Object.keys(problems), ...Object.keys(fromServer)]
+  const concerns = (some: Field[]) => wrong.some((key) => some.some((f) => key === f.name || key.startsWith(`${f.name}.`)))
   return (
     <form onSubmit={send} className={css.form} noValidate>
       <div className={css.row}>
@@ -91,9 +104,12 @@ function EnableForm({ plugin: p, onClose }: Props) {
         )}
         {recurring && <TextInput label={t('enable.interval')} placeholder={t('enable.intervalDefault')} value={interval} onChange={(e) => setInterval(e.currentTarget.value)} />}
       </div>
-      {fields.length > 0 && (
-        <ConfigFields fields={fields} values={values} problems={problems} fromServer={fromServer} stored={existing?.secrets_set ?? []}
-          onChange={(path, value) => setValues((v) => ({ ...v, [keyOf(path)]: value }))} />
+      <ConfigFields {...inputs} fields={first} />
+      {further.length > 0 && (
+        <details className={css.further} open={concerns(further) || undefined}>
+          <summary>{t('enable.further', { count: further.length })}</summary>
+          <div><ConfigFields {...inputs} fields={further} /></div>
+        </details>
       )}
       <fieldset className={css.group}>
         <legend>{t('enable.may')}</legend>
@@ -105,7 +121,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
               setGranted((g) => g.map((old, n) => (n === i ? on : old)))
             }}
             error={refused && !perm.optional && !granted[i] ? t('enable.needed') : undefined}
-            label={<span className={css.stack}><PermissionText permission={perm} />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
+            label={<span className={css.stack}><PermissionText permission={perm} config={draft} />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
         ))}
         {asked.length > 0 && <p className="dim">{t('enable.ceiling')}</p>}
       </fieldset>

@@ -11,6 +11,7 @@ import { bytes, count, duration } from '../lib/format'
 import { Confirm, useTell } from '../ui/confirm'
 import { SeverityMark, State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
+import { Markdown } from '../ui/Markdown'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Permissions } from '../ui/Permissions'
 import { Empty } from '../ui/states'
@@ -72,7 +73,7 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
             </Panel>
           ) : running.map((i) => <Instance key={`${i.node.id}/${i.instance}`} plugin={p} instance={i} />)}
           {p.rules.length > 0 && <Rules plugin={p} />}
-          {p.readme && <Panel title={t('plugin.readme')}><pre className={css.readme} tabIndex={0}>{p.readme}</pre></Panel>}
+          {p.readme && <Panel title={t('plugin.readme')}><Markdown source={p.readme} /></Panel>}
         </div>
         <div className={ui.stack}>
           <Panel title={t('plugin.permissions')} hint={t('plugin.permissionsHint')}>

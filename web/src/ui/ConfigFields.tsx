@@ -53,9 +53,11 @@ function Input({ field: f, values, problems, fromServer, stored, onChange }: Pro
       return <NativeSelect {...common} value={String(value ?? '')} data={f.fallback === undefined ? ['', ...f.choices] : f.choices} onChange={(e) => change(e.currentTarget.value)} />
     case 'list':
     case 'numbers':
-      return <TagsInput {...common} value={value as string[]} data={f.choices} placeholder={formatHint(f)} splitChars={[',', ' ']} acceptValueOnBlur clearButtonProps={{ 'aria-label': t('clear') }} onChange={change} />
+      return <TagsInput {...common} value={value as string[]} data={f.choices} placeholder={formatHint(f)} splitChars={f.format === 'cidr' ? [',', ' '] : [',']} acceptValueOnBlur clearButtonProps={{ 'aria-label': t('clear') }} onChange={change} />
+    case 'lines':
+    case 'pairs':
     case 'json':
-      return <Textarea {...common} value={String(value ?? '')} autosize minRows={3} styles={{ input: { fontFamily: 'var(--mono)' } }} spellCheck={false} onChange={(e) => change(e.currentTarget.value)} />
+      return <Textarea {...common} value={String(value ?? '')} autosize minRows={f.kind === 'json' ? 3 : 2} maxRows={12} placeholder={f.kind === 'pairs' ? t('form.pairsHint') : undefined} styles={{ input: { fontFamily: 'var(--mono)' } }} spellCheck={false} onChange={(e) => change(e.currentTarget.value)} />
     default:
       return <TextInput {...common} value={String(value ?? '')} placeholder={formatHint(f)} spellCheck={false} autoComplete="off" onChange={(e) => change(e.currentTarget.value)} />
   }

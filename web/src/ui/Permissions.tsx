@@ -1,5 +1,6 @@
 import { useTranslation } from 'react-i18next'
 import type { Permission } from '../api/types'
+import { resolved } from '../lib/configForm'
 import css from '../pages/plugins.module.css'
 
 export function Permissions({ permissions }: { permissions: Permission[] }) {
@@ -12,7 +13,8 @@ export function Permissions({ permissions }: { permissions: Permission[] }) {
   )
 }
 
-export function PermissionText({ permission: p }: { permission: Permission }) {
+/** With a configuration, its references to settings show what they stand for. */
+export function PermissionText({ permission: p, config = {} }: { permission: Permission; config?: Record<string, unknown> }) {
   const { t } = useTranslation()
   const args = Object.entries(p.args ?? {})
   return (
@@ -20,7 +22,7 @@ export function PermissionText({ permission: p }: { permission: Permission }) {
       <span><strong>{t(`caps.${p.cap}` as 'caps.state', { defaultValue: p.cap })}</strong> <code className="dim">{p.cap}</code></span>
       {args.length > 0 && (
         <span className={css.args}>
-          {args.map(([name, values]) => <span key={name}>{name} <span className="mono break">{values?.join(', ') || '∅'}</span></span>)}
+          {args.map(([name, values]) => <span key={name}>{name} <span className="mono break">{resolved(values ?? [], config).join(', ') || '∅'}</span></span>)}
         </span>
       )}
       {p.reason && <span className="dim">{p.reason}</span>}

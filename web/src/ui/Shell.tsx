@@ -59,13 +59,13 @@ function Frame() {
   return (
     <div className={css.frame}>
       <a className="skip" href="#main">{t('nav.skip')}</a>
-      <header className={css.top}>
+      <nav className={css.top} aria-label={t('nav.label')}>
         <ActionIcon variant="subtle" color="gray" size="lg" aria-label={t('nav.menu')} aria-expanded={open} onClick={() => setOpen(true)}>
           <MenuIcon size={20} />
         </ActionIcon>
         <Brand />
         <LiveState compact />
-      </header>
+      </nav>
       <nav className={css.side} aria-label={t('nav.label')}>
         <Brand />
         <Places />

@@ -1,0 +1,217 @@
+// What a person does, step by step, against the real picketd. Each journey throws at the first thing that is not so.
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { fileURLToPath } from 'node:url'
+
+const sample = fileURLToPath(new URL('../../examples/datasets/first-light/first-light.pcap', import.meta.url))
+const patient = { timeout: 30_000 }
+
+/** The one-click link of --dev signs in, once, and leaves no token in the address. */
+export async function oneClick({ page, base, link }) {
+  await page.goto(link)
+  await page.waitForURL(`${base}/`, patient)
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor()
+  assert.equal(await page.evaluate(() => location.hash), '')
+  assert.equal(await page.evaluate(() => history.length) <= 3, true, 'the link stays in the history')
+}
+
+/** Live charts of this machine, the two attacks of the sample and nothing else, four next steps, the trust named. */
+export async function overview({ page, base }) {
+  await page.goto(base)
+  for (const chart of ['CPU', 'Memory', 'Disk', 'Network']) {
+    const figure = page.locator('figure').filter({ hasText: chart })
+    await figure.getByText(/\d/).first().waitFor({ timeout: 20_000 })
+    await figure.locator('canvas').waitFor(patient)
+    const spoken = await figure.getByRole('slider').getAttribute('aria-valuetext')
+    assert.match(spoken, /\d/, `${chart} says no number: ${spoken}`)
+  }
+  const cpu = page.getByRole('slider', { name: /CPU/ })
+  const before = await cpu.getAttribute('aria-valuetext')
+  await page.waitForFunction((old) => document.querySelector('[role=slider]').getAttribute('aria-valuetext') !== old, before, patient)
+  await page.getByText('Development trust.').waitFor()
+  const open = page.getByRole('region', { name: 'Open alerts' })
+  await open.getByRole('listitem').first().waitFor(patient)
+  assert.equal(await open.getByRole('listitem').count(), 2, 'the sample has exactly two attacks')
+  await open.getByText('picket/portscan').waitFor()
+  await open.getByText('picket/beacon').waitFor()
+  assert.equal(await page.getByRole('region', { name: 'Next steps' }).getByRole('listitem').count(), 4)
+  await page.getByText('Live', { exact: true }).filter({ visible: true }).waitFor(patient)
+}
+
+/** The arrow keys read single moments of a chart. */
+export async function keyboard({ page, base }) {
+  await page.goto(base)
+  const cpu = page.getByRole('slider', { name: /CPU/ })
+  await page.waitForFunction(() => /\d.*\d/.test(document.querySelector('[role=slider]')?.getAttribute('aria-valuetext') ?? ''), null, patient)
+  await cpu.focus()
+  await page.keyboard.press('End')
+  await page.keyboard.press('ArrowLeft')
+  const earlier = Number(await cpu.getAttribute('aria-valuenow'))
+  await page.keyboard.press('End')
+  assert.ok(earlier < Number(await cpu.getAttribute('aria-valuenow')))
+  await page.keyboard.press('Escape')
+  await page.goto(base)
+  await page.waitForSelector('h1')
+  await page.keyboard.press('Tab')
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Skip to the page')
+}
+
+/** An alert names its techniques, packets and flows, and can be acknowledged. */
+export async function alert({ page, base }) {
+  await page.goto(`${base}/alerts?state=all`)
+  await page.getByRole('row').filter({ hasText: 'picket/portscan' }).getByRole('link').first().click()
+  await page.getByText('Network Service Discovery').waitFor(patient)
+  await page.getByText(/frame\.number in \{\d/).waitFor()
+  const flows = page.getByRole('region', { name: 'Flows' }).getByRole('row')
+  assert.equal((await flows.count()) > 3, true)
+  assert.match(await flows.nth(1).innerText(), /1:[A-Za-z0-9+/]{27}=/, 'a flow has its community id')
+  for (const name of ['Risk', 'Confidence']) assert.ok(Number(await page.getByRole('meter', { name }).getAttribute('aria-valuenow')) > 0)
+  await page.getByRole('region', { name: 'What else it could be' }).getByRole('listitem').first().waitFor()
+  await page.getByRole('button', { name: 'Acknowledge' }).click()
+  await page.getByRole('region', { name: 'Judgement' }).getByText('Acknowledged').waitFor(patient)
+}
+
+/** A dropped capture is analysed, and a file that is none fails with words, not with silence. */
+export async function captures({ page, base }) {
+  await page.goto(`${base}/captures`)
+  await page.locator('input[type=file]').setInputFiles([
+    { name: 'mine.pcap', mimeType: 'application/octet-stream', buffer: await readFile(sample) },
+    { name: 'not a capture.txt', mimeType: 'text/plain', buffer: Buffer.from('hello, this is no capture\n'.repeat(50)) },
+  ])
+  await page.getByRole('row').filter({ hasText: 'mine.pcap' }).getByText('Done').waitFor({ timeout: 60_000 })
+  await page.getByRole('link', { name: 'mine.pcap' }).click()
+  await page.getByRole('region', { name: 'Alerts from this capture' }).getByText('picket/beacon').waitFor(patient)
+  await page.goto(`${base}/captures`)
+  const broken = page.getByText('not a capture.txt')
+  await broken.first().waitFor(patient)
+  // The server may refuse it at once or after the worker has looked; either way a sentence says why.
+  const row = page.getByRole('row').filter({ hasText: 'not a capture.txt' })
+  if ((await row.count()) > 0) {
+    await row.getByText('Failed').waitFor({ timeout: 60_000 })
+    await row.getByRole('link').click()
+    assert.match(await page.getByRole('alert').innerText(), /capture|pcap/i)
+  }
+}
+
+/** What runs shows what it costs; a notifier is enabled with consent, and a test notice arrives. */
+export async function plugins({ page, base }) {
+  await page.goto(`${base}/plugins`)
+  const host = page.getByRole('row').filter({ hasText: 'Host metrics' })
+  await host.getByText('Ready').waitFor(patient)
+  assert.match(await host.innerText(), /MiB/, 'it shows its memory')
+  await host.getByRole('link').click()
+  await page.getByText('host.metrics').first().waitFor()
+  await page.getByRole('heading', { name: /^On / }).waitFor()
+
+  const arrived = []
+  const receiver = createServer((req, res) => {
+    let body = ''
+    req.on('data', (c) => (body += c))
+    req.on('end', () => {
+      arrived.push(JSON.parse(body))
+      res.end()
+    })
+  })
+  await new Promise((ready) => receiver.listen(0, '127.0.0.1', ready))
+  try {
+    await page.goto(`${base}/plugins/picket/webhook`)
+    await page.getByRole('button', { name: 'Enable' }).first().click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Enable' }).click()
+    await dialog.getByText('This is needed.').waitFor()
+    await dialog.getByText('It cannot work without this.').first().waitFor()
+    await dialog.getByRole('textbox', { name: 'URL' }).fill(`http://127.0.0.1:${receiver.address().port}/hook`)
+    for (const box of await dialog.getByRole('checkbox').all()) if (await box.isVisible()) await box.check()
+    await dialog.getByRole('button', { name: 'Enable' }).click()
+    await dialog.waitFor({ state: 'detached', timeout: 30_000 })
+    await page.getByRole('region', { name: 'On the server' }).getByText('Ready').waitFor(patient)
+    await page.getByRole('button', { name: 'Send a test notice' }).click()
+    await page.getByText('The test notice was delivered.').waitFor(patient)
+    assert.equal(arrived.length > 0, true)
+    assert.equal(arrived[0].event, 'test')
+    await page.getByRole('button', { name: 'Disable' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click()
+    await page.getByText('Not enabled').first().waitFor(patient)
+  } finally {
+    receiver.close()
+  }
+}
+
+/** A machine is added by one command; this one takes an order. */
+export async function machines({ page, base }) {
+  await page.goto(`${base}/machines`)
+  await page.getByRole('button', { name: 'Add a machine' }).first().click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Make the command' }).click()
+  const command = await page.getByRole('dialog').getByText(/^picket-agent --server/).innerText(patient)
+  assert.match(command, /--token \S{20,}/)
+  await page.getByRole('dialog').getByRole('button', { name: 'Done' }).click()
+  await page.getByRole('row').filter({ hasText: 'Online' }).getByRole('link').first().click()
+  await page.getByRole('button', { name: 'Collect now' }).click()
+  await page.getByRole('region', { name: 'Commands' }).getByText('collect-now').first().waitFor(patient)
+  await page.getByRole('region', { name: 'Commands' }).getByText('Done').first().waitFor(patient)
+}
+
+/** A token works until it is ended, and the audit log says so. */
+export async function tokens({ page, base }) {
+  await page.goto(`${base}/tokens`)
+  await page.getByRole('button', { name: 'New token' }).first().click()
+  await page.getByRole('dialog').getByLabel('Name').fill('e2e')
+  await page.getByRole('dialog').getByRole('button', { name: 'Make token' }).click()
+  const token = await page.getByLabel('token', { exact: true }).innerText(patient)
+  const ask = () => fetch(`${base}/api/v1/plugins`, { headers: { Authorization: `Bearer ${token}` } }).then((r) => r.status)
+  assert.equal(await ask(), 200)
+  await page.getByRole('dialog').getByRole('button', { name: 'Done' }).click()
+  await page.getByRole('button', { name: 'End token e2e' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'End' }).click()
+  await page.getByRole('row').filter({ hasText: 'e2e' }).waitFor({ state: 'detached', timeout: 30_000 })
+  assert.equal(await ask(), 401)
+  await page.goto(`${base}/audit`)
+  await page.getByText('token.create').first().waitFor(patient)
+}
+
+/** A server that is out of reach is named on the page, and the page recovers by itself. */
+export async function outOfReach({ page, base }) {
+  await page.goto(`${base}/alerts`)
+  await page.waitForSelector('h1')
+  await page.context().setOffline(true)
+  try {
+    await page.getByRole('alert').filter({ hasText: 'Picket does not answer.' }).waitFor({ timeout: 40_000 })
+  } finally {
+    await page.context().setOffline(false)
+  }
+  await page.getByRole('alert').filter({ hasText: 'Picket does not answer.' }).waitFor({ state: 'detached', timeout: 40_000 })
+}
+
+/** The first administrator, by the one-time link; then out, and in again by password. */
+export async function setUp({ page, base, link }) {
+  await page.goto(base)
+  await page.waitForURL(`${base}/setup`, patient)
+  await page.getByText('one-time link').waitFor()
+  await page.goto(link)
+  await page.getByLabel('User name').fill('ada')
+  await page.getByLabel('Password', { exact: true }).fill('short')
+  await page.getByLabel('Password again').fill('other')
+  await page.getByRole('button', { name: 'Create administrator' }).click()
+  await page.getByText('At least 10 characters, please.').waitFor()
+  await page.getByText('The two passwords differ.').waitFor()
+  await page.getByLabel('Password', { exact: true }).fill('correct horse battery')
+  await page.getByLabel('Password again').fill('correct horse battery')
+  await page.getByRole('button', { name: 'Create administrator' }).click()
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor(patient)
+  await page.getByText('No machine reports yet').waitFor(patient)
+
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.waitForURL(`${base}/signin`, patient)
+  await page.goto(`${base}/plugins?kind=detector`)
+  await page.waitForURL(/\/signin\?next=/, patient)
+  await page.getByLabel('User name').fill('ada')
+  await page.getByLabel('Password', { exact: true }).fill('wrong')
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('alert').waitFor(patient)
+  await page.getByLabel('Password', { exact: true }).fill('correct horse battery')
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.waitForURL(`${base}/plugins?kind=detector`, patient)
+  await page.goto(`${base}/setup`)
+  await page.getByText('Picket is already set up').waitFor(patient)
+}

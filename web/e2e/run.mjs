@@ -1,0 +1,103 @@
+// npm run e2e: journeys through the real picketd, then a picture and an axe check of every page.
+import { mkdir, rm } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { watchedPage, withBrowser } from './browser.mjs'
+import * as journeys from './journeys.mjs'
+import { look } from './look.mjs'
+import { devServer, startServer } from './server.mjs'
+
+const pictures = fileURLToPath(new URL('../../e2e-artifacts/', import.meta.url))
+let failures = 0
+
+async function step(name, work) {
+  const start = Date.now()
+  try {
+    await work()
+    console.log(`ok    ${name}  ${((Date.now() - start) / 1000).toFixed(1)} s`)
+  } catch (error) {
+    failures++
+    console.log(`FAIL  ${name}\n${error.stack ?? error}`)
+  }
+}
+
+async function journey(name, context, server) {
+  const { page, faults } = await watchedPage(context, server.base)
+  await step(name, async () => {
+    try {
+      await journeys[name]({ page, ...server })
+    } catch (error) {
+      await page.screenshot({ path: `${pictures}failed-${name}.png`, fullPage: true })
+      throw error
+    }
+    if (name !== 'outOfReach' && faults.length > 0) throw new Error(faults.join('\n'))
+  })
+  await page.close()
+}
+
+async function firstRun() {
+  const server = await startServer()
+  try {
+    await withBrowser({ viewport: { width: 1280, height: 860 } }, (context) => journey('setUp', context, server))
+  } finally {
+    await server.stop()
+  }
+}
+
+async function working() {
+  const server = await devServer()
+  try {
+    const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'captures', 'plugins', 'machines', 'tokens', 'outOfReach']) {
+        await journey(name, context, server)
+      }
+      return { cookies: await context.cookies(), places: await places(context, server.base) }
+    })
+    await step('every page in two widths, light and dark, with axe', async () => {
+      const enter = (page) => page.context().addCookies(signedIn.cookies)
+      const wrong = await look(server.base, enter, signedIn.places, pictures)
+      if (wrong.length > 0) throw new Error(wrong.join('\n'))
+    })
+  } finally {
+    await server.stop()
+  }
+}
+
+/** Addresses of every page, with things that exist now. */
+async function places(context, base) {
+  const page = await context.newPage()
+  await page.goto(base)
+  const first = (path) => page.evaluate((p) => fetch(p).then((r) => r.json()).then((l) => l.items?.[0]?.id), path)
+  const found = {
+    overview: '/',
+    alerts: '/alerts?state=all',
+    alert: `/alerts/${await first('/api/v1/alerts')}`,
+    captures: '/captures',
+    capture: `/captures/${await first('/api/v1/captures')}`,
+    devices: '/devices',
+    device: `/devices/${await first('/api/v1/devices')}`,
+    plugins: '/plugins',
+    plugin: '/plugins/picket/host',
+    detector: '/plugins/picket/portscan',
+    enable: async (p) => {
+      await p.goto(`${base}/plugins/picket/ping`)
+      await p.getByRole('button', { name: 'Enable' }).first().click()
+      await p.getByRole('dialog').waitFor()
+    },
+    machines: '/machines',
+    add: '/machines?add=true',
+    machine: `/machines/${await first('/api/v1/agents')}`,
+    tokens: '/tokens',
+    audit: '/audit',
+    missing: '/alerts/nothing-here',
+    nowhere: '/no/such/page',
+  }
+  await page.close()
+  return Object.fromEntries(Object.entries(found).filter(([, at]) => typeof at !== 'string' || !at.endsWith('undefined')))
+}
+
+await rm(pictures, { recursive: true, force: true })
+await mkdir(pictures, { recursive: true })
+await step('first run', firstRun)
+await step('working server', working)
+console.log(failures === 0 ? `\nall good; pictures in ${pictures}` : `\n${failures} failed; pictures in ${pictures}`)
+process.exit(failures === 0 ? 0 : 1)
