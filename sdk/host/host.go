@@ -139,6 +139,8 @@ func (p *Process) clientConfig(cfg Config, lines *lineLog) *goplugin.ClientConfi
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
 			grpc.WithMaxHeaderListSize(64 << 10),
+			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
+			grpc.WithReadBufferSize(wire.ConnBuffer), grpc.WithWriteBufferSize(wire.ConnBuffer),
 		},
 		Stderr:     lines.writer(slog.LevelInfo),
 		SyncStdout: lines.writer(slog.LevelInfo),

@@ -71,7 +71,7 @@ func Serve(backend Backend) {
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: &grpcPlugin{backend: backend}}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))...)
+			return grpc.NewServer(append(opts, serverOptions()...)...)
 		},
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, JSONFormat: true}),
 	})
@@ -81,6 +81,17 @@ func Serve(backend Backend) {
 		log.Warn("stop", "error", err)
 	}
 	os.Exit(0)
+}
+
+// serverOptions set the limits, and windows that a whole frame fits into: with gRPC's default of 64 KiB a frame would
+// wait for the host several times.
+func serverOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
+		grpc.InitialWindowSize(wire.Window), grpc.InitialConnWindowSize(wire.Window),
+		grpc.ReadBufferSize(wire.ConnBuffer), grpc.WriteBufferSize(wire.ConnBuffer),
+		grpc.ForceServerCodecV2(wire.ServerCodec()),
+	}
 }
 
 // Describe returns what the registered plugins say about themselves.

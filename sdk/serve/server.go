@@ -5,6 +5,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/pb"
@@ -25,7 +26,7 @@ func register(s *grpc.Server, b Backend) {
 	pb.RegisterLifecycleServiceServer(s, &lifecycle{b: b})
 	pb.RegisterCollectorServiceServer(s, &collector{b: b})
 	pb.RegisterDiscoveryServiceServer(s, &discovery{b: b})
-	pb.RegisterDetectorServiceServer(s, &detector{b: b})
+	s.RegisterService(detectorService(), &detector{b: b})
 	pb.RegisterNotifierServiceServer(s, &notifier{b: b})
 }
 
@@ -131,9 +132,30 @@ type detector struct {
 	b Backend
 }
 
-func (d *detector) Inspect(ctx context.Context, req *pb.InspectRequest) (*pb.InspectResponse, error) {
+// detectorService is the generated service with a handler for Inspect that does not copy the frame.
+func detectorService() *grpc.ServiceDesc {
+	desc := pb.DetectorService_ServiceDesc
+	desc.Methods = slices.Clone(desc.Methods)
+	for i := range desc.Methods {
+		if desc.Methods[i].MethodName == "Inspect" {
+			desc.Methods[i].Handler = inspectHandler
+		}
+	}
+	return &desc
+}
+
+func inspectHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	var req wire.Inspect
+	defer req.Free()
+	if err := decode(&req); err != nil {
+		return nil, err
+	}
+	return srv.(*detector).inspect(ctx, &req)
+}
+
+func (d *detector) inspect(ctx context.Context, req *wire.Inspect) (*pb.InspectResponse, error) {
 	var found findings
-	err := errors.Join(d.b.Inspect(ctx, req.GetInstance(), req.GetCapture(), req.GetFrame(), &found), found.full)
+	err := errors.Join(d.b.Inspect(ctx, req.Instance, req.Capture, req.Frame, &found), found.full)
 	if err != nil && len(found.list) == 0 {
 		return nil, wire.FromError(err)
 	}

@@ -26,6 +26,13 @@ const LifelineEnv = "PICKET_LIFELINE_FD"
 // and go-plugin's is unlimited at the client.
 const MaxMessage = abi.MaxMessage
 
+const (
+	// Window is how much may be on its way before the other side has read it.
+	Window = 4 << 20
+	// ConnBuffer is read and written at once.
+	ConnBuffer = 128 << 10
+)
+
 // clean makes a text fit for protobuf, which refuses a whole message for one byte that is not UTF-8.
 func clean(s string) string {
 	if utf8.ValidString(s) {

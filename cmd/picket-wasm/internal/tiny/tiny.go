@@ -24,7 +24,7 @@ func Plugin() sdk.Plugin {
 type detector struct {
 	cfg struct {
 		Limit int    `json:"limit" default:"5" min:"1" doc:"Destinations before a finding."`
-		Mode  string `json:"mode" default:"count" enum:"count,panic,loop,hog,dial,log,secret,null" doc:"What to do."`
+		Mode  string `json:"mode" default:"count" enum:"count,score,panic,loop,hog,dial,log,secret,null" doc:"What to do."`
 		Token string `json:"token" secret:"true"`
 	}
 	host sdk.Host
@@ -41,6 +41,8 @@ func (d *detector) Start(_ context.Context, host sdk.Host) error {
 
 func (d *detector) Inspect(ctx context.Context, b sdk.Batch, sink sdk.FindingSink) error {
 	switch d.cfg.Mode {
+	case "score":
+		return score(b, sink)
 	case "panic":
 		panic("the guest broke")
 	case "loop":
@@ -92,6 +94,29 @@ func (d *detector) count(b sdk.Batch, sink sdk.FindingSink) error {
 			Features: map[string]float64{"mean_len": f.FwdLenMean / 3, "seconds": f.Duration().Seconds()}, Summary: src + " in " + b.Capture,
 		})
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// score is the work of a light detector, for the benchmarks: some sums and thresholds for each flow, hardly a finding.
+func score(b sdk.Batch, sink sdk.FindingSink) error {
+	for i := range b.Flows {
+		f := &b.Flows[i]
+		risk := 0
+		for _, v := range [...]float64{f.FwdLenMean, f.RevLenMean, f.IATMean, f.IATStd, f.SynCount - f.AckCount, f.HandshakeRTT, f.RstCount} {
+			if v*v > 1e9 {
+				risk++
+			}
+		}
+		if float64(f.RevPayload) > 1e6*float64(f.FwdPayload+1) {
+			risk++
+		}
+		if risk < 3 {
+			continue
+		}
+		if err := sink.Finding(sdk.Finding{Rule: "many", Severity: sdk.SeverityLow, Risk: risk, Start: f.Start, End: f.End}); err != nil {
 			return err
 		}
 	}
