@@ -61,7 +61,7 @@ type Core struct {
 	control   *store.Control
 	telemetry *store.Telemetry
 	auth      *auth.Auth
-	audit     *audit.Log
+	audit     *refusals
 	agents    *agents.Agents
 	queue     *queue.Queue
 	events    *event.Bus[pluginhost.Status]
@@ -176,7 +176,7 @@ func (c *Core) complain(what string, err error) {
 }
 
 func (c *Core) openKernel(context.Context) (err error) {
-	c.audit = audit.New(c.control, c.cfg.Now)
+	c.audit = newRefusals(audit.New(c.control, c.cfg.Now), c.cfg.Now)
 	settings := c.cfg.Settings
 	c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now,
 		Idle: time.Duration(settings.Sessions.Idle), Absolute: time.Duration(settings.Sessions.Absolute)})

@@ -38,6 +38,10 @@ type (
 		Acknowledge(ctx context.Context, id, by string) (store.Alert, error)
 		Resolve(ctx context.Context, id, by string) (store.Alert, error)
 	}
+	// Auditor writes down who did what; audit.Log is one.
+	Auditor interface {
+		Record(ctx context.Context, e audit.Entry) error
+	}
 	// Inventory merges what a node saw into devices.
 	Inventory interface {
 		Sightings(ctx context.Context, b store.SightingBatch) error
@@ -76,7 +80,7 @@ type Config struct {
 	Auth      *auth.Auth
 	Agents    *agents.Agents
 	Queue     *queue.Queue
-	Audit     *audit.Log
+	Audit     Auditor
 	Captures  Captures
 	Alerts    Alerts
 	Inventory Inventory

@@ -115,6 +115,11 @@ type Host interface {
 	Release(ctx context.Context, instance string) error
 }
 
+// Auditor writes down what was refused; audit.Log is one.
+type Auditor interface {
+	Record(ctx context.Context, e audit.Entry) error
+}
+
 // Config is what the catalogue needs. Registry may be nil: then nothing is offered.
 type Config struct {
 	Tenant   string
@@ -124,7 +129,7 @@ type Config struct {
 	Ceiling  *policy.Ceiling // of the server's own node
 	Order    func(ctx context.Context, o queue.Order) (store.Command, error)
 	Notify   func(ctx context.Context, instance string, n sdk.Notice) (sdk.Receipt, error)
-	Audit    *audit.Log
+	Audit    Auditor
 	Changed  func(what any) // something about plugins is different
 	Now      func() time.Time
 	Log      *slog.Logger
