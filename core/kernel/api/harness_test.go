@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -232,7 +233,7 @@ const hookSchema = `{"type":"object","additionalProperties":false,"required":["u
 func (o *offers) releases() []client.Release {
 	make := func(id string, kind sdk.Kind, schema, rules string, perms ...sdk.Permission) client.Release {
 		return client.Release{ID: id, Version: "0.1.0", Role: "official", Digest: "d-" + id, Descriptor: &registry.Descriptor{
-			Schema: 1, ConfigSchema: json.RawMessage(schema), Rules: json.RawMessage(rules),
+			Schema: 1, Artifacts: []registry.Artifact{{Runtime: "process", OS: runtime.GOOS, Arch: runtime.GOARCH}}, ConfigSchema: json.RawMessage(schema), Rules: json.RawMessage(rules),
 			Manifest: registry.Manifest{APIVersion: registry.APIVersion, ID: id, Version: "0.1.0", Kind: kind, Title: "Title of " + id,
 				Summary: "Does things.", License: "Apache-2.0", Protocol: []int{1}, Runtimes: []string{"process", "wasm"}, Permissions: perms}}}
 	}
@@ -263,8 +264,8 @@ func (o *offers) Resolve(_ context.Context, id, _ string) (*client.Verified, err
 	return nil, &registry.Refusal{Plugin: id, Reason: registry.NotVouched}
 }
 
-func (o *offers) Install(_ context.Context, id, version, runtime string) (*client.Installed, error) {
-	o.installed = append(o.installed, id+" "+version+" "+runtime)
+func (o *offers) Install(_ context.Context, id, version, kind string) (*client.Installed, error) {
+	o.installed = append(o.installed, id+" "+version+" "+kind)
 	i, _ := o.Installed(id)
 	return i, nil
 }

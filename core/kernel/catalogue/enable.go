@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -124,7 +125,7 @@ func (c *Catalogue) assignment(ctx context.Context, v *client.Verified, w Wish) 
 		row.Created = old.Created
 	}
 	var bad InvalidError
-	row.Runtime = pickRuntime(d, w.Runtime, &bad)
+	row.Runtime = pickRuntime(d, w.Runtime, row.NodeType == store.NodeServer, &bad)
 	row.Interval = interval(d.Manifest.Kind, w.Interval, &bad)
 	row.Config, row.Secrets = checkConfig(d.ConfigSchema, w, old, &bad)
 	grants := pickGrants(d.Manifest.Permissions, w, &bad)
@@ -190,18 +191,29 @@ func (c *Catalogue) existing(ctx context.Context, row store.Assignment) (*store.
 	return old, nil
 }
 
-func pickRuntime(d *registry.Descriptor, wanted string, bad *InvalidError) string {
+// pickRuntime prefers a native process where the release has one for the node, because it is faster; a guest runs
+// everywhere. What an agent's platform is only the agent knows for sure, so there any process will do.
+func pickRuntime(d *registry.Descriptor, wanted string, server bool, bad *InvalidError) string {
 	have := d.Manifest.Runtimes
-	if wanted == "" && slices.Contains(have, registry.RuntimeProcess) {
-		return registry.RuntimeProcess
-	}
-	if wanted == "" && len(have) > 0 {
-		return have[0]
-	}
-	if !slices.Contains(have, wanted) {
+	switch {
+	case wanted != "" && slices.Contains(have, wanted):
+		return wanted
+	case wanted != "" || len(have) == 0:
 		bad.add("body.runtime", "%s %s has no runtime %q; it has %s", d.Manifest.ID, d.Manifest.Version, wanted, strings.Join(have, ", "))
+		return wanted
+	case slices.Contains(have, registry.RuntimeProcess) && (!server || runsHere(d) || len(have) == 1):
+		return registry.RuntimeProcess
+	case slices.Contains(have, registry.RuntimeWASM):
+		return registry.RuntimeWASM
 	}
-	return wanted
+	return have[0]
+}
+
+// runsHere reports whether the release has a program for this machine.
+func runsHere(d *registry.Descriptor) bool {
+	return slices.ContainsFunc(d.Artifacts, func(a registry.Artifact) bool {
+		return a.Runtime == registry.RuntimeProcess && a.OS == runtime.GOOS && a.Arch == runtime.GOARCH
+	})
 }
 
 func interval(kind sdk.Kind, wanted time.Duration, bad *InvalidError) time.Duration {
