@@ -30,6 +30,7 @@ step "release programs"
 make binaries BIN="$stage" VERSION="$version" RELEASE=true ROOT_SHA256="$root" >/dev/null
 cp LICENSE CHANGELOG.md "$stage/"
 cp examples/deploy/README.md "$stage/README.md"
+rm -rf "$stage/registry-build" # the signer's build cache
 find "$stage" -maxdepth 1 -name '.*' -type f -delete
 if find "$stage" -name '*key*' -not -path '*/sample/*' | grep -q .; then
   echo "dist: a key is in the package, stopping" >&2

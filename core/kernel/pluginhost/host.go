@@ -49,6 +49,7 @@ type Config struct {
 // Deadlines bound every conversation with a plugin. A plugin that misses one is killed.
 type Deadlines struct {
 	Start     time.Duration // process up and speaking
+	Compile   time.Duration // the same for a guest, whose first start compiles it
 	Configure time.Duration
 	Collect   time.Duration
 	Discover  time.Duration // a whole round
@@ -81,7 +82,7 @@ func (c *Config) fill() error {
 	setDefault(&c.OpenFiles, 1024)
 	d := &c.Deadlines
 	for p, v := range map[*time.Duration]time.Duration{
-		&d.Start: 10 * time.Second, &d.Configure: 10 * time.Second, &d.Collect: 10 * time.Second,
+		&d.Start: 10 * time.Second, &d.Compile: time.Minute, &d.Configure: 10 * time.Second, &d.Collect: 10 * time.Second,
 		&d.Discover: 10 * time.Minute, &d.Inspect: 10 * time.Second, &d.Flush: 30 * time.Second,
 		&d.Notify: 30 * time.Second, &d.Health: 5 * time.Second, &d.Drain: 5 * time.Second,
 	} {

@@ -141,6 +141,10 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*r
 		hold.Close()
 		return nil, &trouble{err}
 	}
+	startWithin := s.host.cfg.Deadlines.Start
+	if art.Runtime == RuntimeWASM {
+		startWithin = max(startWithin, s.host.cfg.Deadlines.Compile)
+	}
 	r := &run{lifeline: hold, sockets: sockets, started: s.host.cfg.Now(), cmd: s.command(art)}
 	r.cmd.ExtraFiles = []*os.File{art.File, watch}
 	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
@@ -149,7 +153,7 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*r
 		Name:         s.name,
 		Cmd:          r.cmd,
 		SocketDir:    sockets,
-		StartTimeout: s.host.cfg.Deadlines.Start,
+		StartTimeout: startWithin,
 		Log:          slog.New(ringHandler{ring: s.log}),
 	})
 	if err != nil {

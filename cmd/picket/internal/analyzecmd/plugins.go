@@ -182,8 +182,7 @@ func (p *plugins) start(ctx context.Context) error {
 	}
 	p.host, err = pluginhost.New(pluginhost.Config{
 		Dir: filepath.Join(p.dir, "plugins"), Helpers: p.helpers, Registry: p.client, Ceiling: ceiling,
-		Log:       slog.New(slog.DiscardHandler),
-		Deadlines: pluginhost.Deadlines{Start: startWithin},
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
@@ -282,10 +281,6 @@ func ordered(list []sdk.Finding) []sdk.Finding {
 	})
 	return out
 }
-
-// startWithin is how long a detector may take to start: a guest is compiled the first time, which a busy machine takes long
-// for.
-const startWithin = time.Minute
 
 // stopWithin is how long detectors may take to end by themselves.
 const stopWithin = 5 * time.Second
