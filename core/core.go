@@ -374,7 +374,7 @@ func (c *Core) serveAdmins(ctx context.Context) {
 func CreateToken(ctx context.Context, settings config.Picketd, role, name string) (string, error) {
 	dir := settings.Data
 	if _, err := os.Stat(filepath.Join(dir, "control.db")); err != nil {
-		return "", fmt.Errorf("%s is not the data folder of a server (%s): give it with --data", dir, plain(err))
+		return "", fmt.Errorf("%s is not the data folder of a server (%w): give it with --data", dir, plain(err))
 	}
 	f, err := claim(dir)
 	var busy *InUseError

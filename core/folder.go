@@ -28,22 +28,22 @@ func claim(dir string) (folder, error) {
 	}
 	f := folder{root: root}
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return folder{}, fmt.Errorf("data folder %s cannot be made (%s): choose another with --data", root, plain(err))
+		return folder{}, fmt.Errorf("data folder %s cannot be made (%w): choose another with --data", root, plain(err))
 	}
 	// Others have no business in it; what was more open before is closed.
 	if err := os.Chmod(root, 0o700); err != nil {
-		return folder{}, fmt.Errorf("data folder %s is not ours (%s): run as its owner or choose another with --data", root, plain(err))
+		return folder{}, fmt.Errorf("data folder %s is not ours (%w): run as its owner or choose another with --data", root, plain(err))
 	}
 	f.lock, err = os.OpenFile(f.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return folder{}, fmt.Errorf("data folder %s is not writable (%s): run as its owner or choose another with --data", root, plain(err))
+		return folder{}, fmt.Errorf("data folder %s is not writable (%w): run as its owner or choose another with --data", root, plain(err))
 	}
 	if err := unix.Flock(int(f.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return folder{}, &InUseError{Dir: root}
 		}
-		return folder{}, fmt.Errorf("data folder %s cannot be locked (%s)", root, plain(err))
+		return folder{}, fmt.Errorf("data folder %s cannot be locked (%w)", root, plain(err))
 	}
 	return f, nil
 }

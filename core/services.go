@@ -174,7 +174,7 @@ func (x captures) Receive(ctx context.Context, name, by string, r io.Reader) (st
 			return store.Capture{}, k.as
 		}
 	}
-	return captureStore{x.c}.row(got), err
+	return captureStore(x).row(got), err
 }
 
 // --- alerts ---

@@ -283,7 +283,7 @@ func (s *Server) act(ctx context.Context, action, object, detail string, err err
 func (s *Server) recover(c *gin.Context) {
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(v)
 			}
 			s.cfg.Log.Error("handler panicked", "path", c.FullPath(), "panic", v, "stack", string(debug.Stack()))

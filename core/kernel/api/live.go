@@ -166,7 +166,7 @@ func (s *Server) live(c *gin.Context) {
 	if err != nil {
 		return // it has answered
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }()
 	ctx := ws.CloseRead(c.Request.Context()) // nothing is expected from the other side
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

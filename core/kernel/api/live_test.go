@@ -23,10 +23,11 @@ func (w *world) listen(t *testing.T, url, query string) *listener {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url+"/api/v1/live"+query, &websocket.DialOptions{
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + w.tokens[adm]}}})
+	conn, _, err := websocket.Dial(ctx, //nolint:bodyclose // of a channel that opened, the body is the channel
+		url+"/api/v1/live"+query, &websocket.DialOptions{
+			HTTPHeader: http.Header{"Authorization": {"Bearer " + w.tokens[adm]}}})
 	check(t, err)
-	t.Cleanup(func() { conn.CloseNow() })
+	t.Cleanup(func() { _ = conn.CloseNow() })
 	return &listener{t, conn}
 }
 
@@ -63,7 +64,7 @@ func TestLive(t *testing.T) {
 	if m.Topic != "alerts" || m.ID != "boot-2" {
 		t.Fatalf("got %+v", m)
 	}
-	first.conn.CloseNow()
+	_ = first.conn.CloseNow()
 	waitClients(0)
 	live.Publish("captures", nil)
 	live.Publish("devices", nil)
@@ -92,7 +93,7 @@ func TestLiveRefusesOtherSitesAndStrangers(t *testing.T) {
 	srv := httptest.NewServer(w)
 	defer srv.Close()
 	dial := func(h http.Header) int {
-		_, resp, err := websocket.Dial(t.Context(), srv.URL+"/api/v1/live", &websocket.DialOptions{HTTPHeader: h})
+		_, resp, err := websocket.Dial(t.Context(), srv.URL+"/api/v1/live", &websocket.DialOptions{HTTPHeader: h}) //nolint:bodyclose // Dial has read it
 		if err == nil {
 			return http.StatusSwitchingProtocols
 		}

@@ -141,9 +141,8 @@ type Catalogue struct {
 
 	change sync.Mutex // one change of what is enabled at a time, so that Apply sees them in order
 
-	mu    sync.Mutex        // guards seen
-	seen  map[string]string // refusals that were audited: node and instance → reason
-	rules sync.Map          // detector id → []sdk.Rule, of what is enabled
+	mu   sync.Mutex        // guards seen
+	seen map[string]string // refusals that were audited: node and instance → reason
 }
 
 // New returns a catalogue. Nothing runs before Start.

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 func say(kind byte, body []byte) {
 	out := os.NewFile(4, "out")
 	head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)))
-	out.Write(append(append(head, kind), body...))
+	_, _ = out.Write(append(append(head, kind), body...))
 }
 
 func sayJSON(kind byte, v any) {
@@ -49,7 +49,7 @@ func playWorker(how string) {
 	case "killed":
 		say(msgFrame, capture)
 		sayJSON(msgProgress, progress)
-		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "panics":
 		sayJSON(msgProgress, progress)
 		os.Stderr.WriteString("panic: index out of range\n\ngoroutine 1 [running]:\n")
@@ -59,7 +59,7 @@ func playWorker(how string) {
 	case "tells-packet":
 		sayJSON(msgError, workerError{Message: "header announces 3 GB", Packet: 12})
 	case "boasts": // announces a message that nobody should make room for
-		os.NewFile(4, "out").Write([]byte{0xff, 0xff, 0xff, 0xff, msgFrame})
+		_, _ = os.NewFile(4, "out").Write([]byte{0xff, 0xff, 0xff, 0xff, msgFrame})
 		time.Sleep(time.Minute)
 	case "hangs":
 		sayJSON(msgProgress, progress)
