@@ -49,16 +49,6 @@ func bin(t *testing.T, name string) string {
 	return path
 }
 
-// sharedFile returns a file of the shared folder beside the checkout, or skips.
-func sharedFile(t *testing.T, path string) string {
-	t.Helper()
-	full := filepath.Join(repoRoot(t), "..", "shared", path)
-	if _, err := os.Stat(full); err != nil {
-		t.Skipf("%s is absent: ../shared is not beside this checkout", path)
-	}
-	return full
-}
-
 // program is a running process of the product whose output is kept.
 type program struct {
 	t    *testing.T

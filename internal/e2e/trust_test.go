@@ -21,11 +21,13 @@ func TestWhatIsNotVouchedForDoesNotRun(t *testing.T) {
 		reason string
 	}{
 		"a flipped byte in an artifact": {reason: "digest_mismatch", tamper: func(t *testing.T, s *server) {
+			t.Helper()
 			for _, plugin := range []string{"webhook", "arp"} {
 				flipByte(t, filepath.Join(s.data, "registry/store/sha256", artifactDigest(t, s, plugin)))
 			}
 		}},
 		"a swapped descriptor": {reason: "descriptor_mismatch", tamper: func(t *testing.T, s *server) {
+			t.Helper()
 			other, err := os.ReadFile(descriptorFile(t, s, "ping"))
 			if err != nil {
 				t.Fatal(err)
@@ -39,6 +41,7 @@ func TestWhatIsNotVouchedForDoesNotRun(t *testing.T) {
 			}
 		}},
 		"an older state of the registry": {reason: "rollback", tamper: func(t *testing.T, s *server) {
+			t.Helper()
 			old := filepath.Join(t.TempDir(), "metadata")
 			copyTree(t, filepath.Join(s.data, "registry/metadata"), old)
 			sign(t, s, time.Now())
@@ -51,6 +54,7 @@ func TestWhatIsNotVouchedForDoesNotRun(t *testing.T) {
 			copyTree(t, old, filepath.Join(s.data, "registry/metadata"))
 		}},
 		"another root": {reason: "root_mismatch", tamper: func(t *testing.T, s *server) {
+			t.Helper()
 			other, keys := filepath.Join(t.TempDir(), "registry"), filepath.Join(t.TempDir(), "keys")
 			run(t, "picket", "registry", "init", "--dir", other, "--keys", keys, "--development")
 			if err := os.RemoveAll(filepath.Join(s.data, "registry/metadata")); err != nil {
@@ -59,6 +63,7 @@ func TestWhatIsNotVouchedForDoesNotRun(t *testing.T) {
 			copyTree(t, filepath.Join(other, "metadata"), filepath.Join(s.data, "registry/metadata"))
 		}},
 		"an expired timestamp": {reason: "expired", tamper: func(t *testing.T, s *server) {
+			t.Helper()
 			sign(t, s, time.Now().Add(-30*24*time.Hour))
 		}},
 	} {

@@ -57,6 +57,7 @@ func (o Options) withDefaults() Options {
 	if o.NewHost == nil {
 		grants := o.Grants
 		o.NewHost = func(t *testing.T) sdk.Host {
+			t.Helper()
 			h := NewHost(t)
 			h.Secrets = o.Secrets
 			if grants != nil {
@@ -155,6 +156,7 @@ func (s suite) configure(t *testing.T, set *instance.Set) error {
 
 // ctx bounds one call.
 func (s suite) ctx(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Timeout)
 	t.Cleanup(cancel)
 	return ctx

@@ -172,7 +172,7 @@ func TestLockout(t *testing.T) {
 	}
 	// The same without a user of that name.
 	for range freeFailures {
-		_, _, err = a.Login(ctx, "nobody", "x", home)
+		_, _, _ = a.Login(ctx, "nobody", "x", home)
 	}
 	if _, _, err = a.Login(ctx, "nobody", "x", home); !errors.As(err, &locked) {
 		t.Errorf("an unknown name is not locked out, which tells that it is unknown: %v", err)

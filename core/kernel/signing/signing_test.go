@@ -78,11 +78,11 @@ func lookup(id string) (ed25519.PublicKey, error) {
 	return testKey.Public().(ed25519.PublicKey), nil
 }
 
-func signed(t testing.TB, body string) *http.Request {
-	t.Helper()
+func signed(tb testing.TB, body string) *http.Request {
+	tb.Helper()
 	req := httptest.NewRequest("POST", "http://server/api/v1/metrics?x=1", strings.NewReader(body))
 	if err := SignRequest(req, []byte(body), testKey, "agent-1", start); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return req
 }

@@ -21,6 +21,7 @@ func BenchmarkIngest(b *testing.B) {
 }
 
 func benchIngest(b *testing.B, size int) {
+	b.Helper()
 	const agents = 16
 	tel, err := OpenTelemetry(b.Context(), TelemetryConfig{Dir: b.TempDir()})
 	if err != nil {
@@ -61,6 +62,7 @@ func benchIngest(b *testing.B, size int) {
 
 // cpu is what this process has used, in seconds.
 func cpu(b *testing.B) float64 {
+	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

@@ -43,6 +43,7 @@ func (c *clock) Add(d time.Duration) {
 type dbPlace struct{ path, key string }
 
 func testPlace(t *testing.T) dbPlace {
+	t.Helper()
 	dir := t.TempDir()
 	return dbPlace{filepath.Join(dir, "data", "control.db"), filepath.Join(dir, "keys", "secret.key")}
 }

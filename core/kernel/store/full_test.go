@@ -34,6 +34,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 func testDiskFull(t *testing.T, disk string, filler, rows int) {
+	t.Helper()
 	now := &clock{t: start.Add(30 * time.Minute)}
 	must(t, os.WriteFile(filepath.Join(disk, "filler"), make([]byte, filler), 0o600))
 	dir := filepath.Join(disk, "telemetry")

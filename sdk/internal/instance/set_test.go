@@ -200,7 +200,9 @@ func TestStopDoesNotWaitForever(t *testing.T) {
 		t.Errorf("Stop was called during work: %s", got)
 	}
 	close(release)
-	<-done
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAWaitingCallEndsWithItsContext(t *testing.T) {
