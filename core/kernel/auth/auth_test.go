@@ -110,6 +110,17 @@ func TestSetupHappensOnce(t *testing.T) {
 	}
 }
 
+// Setup needs no name and no session, so once it is done it must not take a hasher from those who sign in.
+func TestSetupThatIsDoneHashesNothing(t *testing.T) {
+	a, _ := open(t)
+	setUp(t, a)
+	for range cap(a.hasher.waiting) {
+		a.hasher.waiting <- struct{}{}
+	}
+	_, _, err := a.Setup(t.Context(), "guess", "eve", goodPassword, home)
+	wantErr(t, err, ErrSetupDone)
+}
+
 func TestLogin(t *testing.T) {
 	a, _ := open(t)
 	ctx := t.Context()

@@ -35,6 +35,12 @@ func (a *Auth) NewSetupToken(ctx context.Context) (string, error) {
 
 // Setup spends a set-up token, creates the first administrator and signs them in.
 func (a *Auth) Setup(ctx context.Context, token, username, password string, from Client) (string, Identity, error) {
+	// Before anything is hashed: once a server is set up, strangers must not be able to keep its hashers busy here.
+	if needed, err := a.SetupNeeded(ctx); err != nil {
+		return "", Identity{}, err
+	} else if !needed {
+		return "", Identity{}, ErrSetupDone
+	}
 	u, err := a.newUser(ctx, username, password, RoleADM)
 	if err != nil {
 		return "", Identity{}, err
