@@ -77,8 +77,13 @@ export async function captures({ page, base }) {
   await page.goto(`${base}/captures`)
   await page.locator('input[type=file]').setInputFiles([
     { name: 'mine.pcap', mimeType: 'application/octet-stream', buffer: await readFile(sample) },
-    { name: 'not a capture.txt', mimeType: 'text/plain', buffer: Buffer.from('hello, this is no capture\n'.repeat(50)) },
   ])
+  const dropped = await page.evaluateHandle(() => {
+    const carried = new DataTransfer()
+    carried.items.add(new File(['hello, this is no capture\n'.repeat(50)], 'not a capture.txt', { type: 'text/plain' }))
+    return carried
+  })
+  await page.getByRole('region', { name: 'Add captures' }).dispatchEvent('drop', { dataTransfer: dropped })
   await page.getByRole('row').filter({ hasText: 'mine.pcap' }).getByText('Done').waitFor({ timeout: 60_000 })
   await page.getByRole('link', { name: 'mine.pcap' }).click()
   await page.getByRole('region', { name: 'Alerts from this capture' }).getByText('picket/beacon').waitFor(patient)
@@ -102,7 +107,13 @@ export async function plugins({ page, base }) {
   assert.match(await host.innerText(), /MiB/, 'it shows its memory')
   await host.getByRole('link').click()
   await page.getByText('host.metrics').first().waitFor()
-  await page.getByRole('heading', { name: /^On / }).waitFor()
+  const instance = page.getByRole('region', { name: /^On / })
+  const pid = () => instance.locator('dl div').filter({ hasText: 'PID' }).locator('dd').innerText()
+  const old = await pid()
+  await instance.getByRole('button', { name: 'Restart' }).click()
+  await page.getByText('Restart asked for.').waitFor(patient)
+  for (let i = 0; i < 60 && [old, '–'].includes(await pid()); i++) await page.waitForTimeout(500)
+  assert.ok(![old, '–'].includes(await pid()), 'another process runs it now')
 
   const arrived = []
   const receiver = createServer((req, res) => {
@@ -183,6 +194,23 @@ export async function outOfReach({ page, base }) {
   await page.getByRole('alert').filter({ hasText: 'Picket does not answer.' }).waitFor({ state: 'detached', timeout: 40_000 })
 }
 
+/** Without the live channel the page says so and goes on reading; when it is back, it is live again. */
+export async function liveDown({ page, base }) {
+  let blocked = true
+  await page.routeWebSocket(/\/api\/v1\/live/, (socket) => {
+    if (blocked) socket.close()
+    else socket.connectToServer()
+  })
+  await page.goto(base)
+  await page.getByText(/^Not live/).filter({ visible: true }).waitFor(patient)
+  const cpu = page.getByRole('slider', { name: /CPU/ })
+  await cpu.waitFor(patient)
+  const before = await cpu.getAttribute('aria-valuetext')
+  await page.waitForFunction((old) => document.querySelector('[role=slider]').getAttribute('aria-valuetext') !== old, before, patient)
+  blocked = false
+  await page.getByText('Live', { exact: true }).filter({ visible: true }).waitFor({ timeout: 60_000 })
+}
+
 /** The first administrator, by the one-time link; then out, and in again by password. */
 export async function setUp({ page, base, link }) {
   await page.goto(base)
@@ -200,6 +228,14 @@ export async function setUp({ page, base, link }) {
   await page.getByRole('button', { name: 'Create administrator' }).click()
   await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor(patient)
   await page.getByText('No machine reports yet').waitFor(patient)
+
+  // A session that ends elsewhere leads to the sign-in page, and back to where one was.
+  const session = await page.context().cookies()
+  await page.context().clearCookies()
+  await page.getByRole('link', { name: 'Devices' }).first().click()
+  await page.waitForURL(/\/signin\?next=%2Fdevices/, patient)
+  await page.context().addCookies(session)
+  await page.goto(base)
 
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.waitForURL(`${base}/signin`, patient)

@@ -23,6 +23,7 @@ export async function look(base, signIn, places, dir) {
           await page.screenshot({ path: `${dir}/${name}-${width}-${colorScheme}.png`, fullPage: true })
           const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
           if (overflow > 0) wrong.push(`${label}: ${overflow} px wider than the screen`)
+          wrong.push(...(await tooWide(page, label, { width, height })))
           const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze()
           for (const v of violations) {
             const where = v.nodes.slice(0, 3).map((n) => n.target.join(' ')).join(' | ')
@@ -36,6 +37,18 @@ export async function look(base, signIn, places, dir) {
     }
   }
   return wrong
+}
+
+/** The narrowest phone and a wide desktop have no pictures; there nothing may stick out. */
+async function tooWide(page, label, back) {
+  const found = []
+  for (const width of [360, 2560]) {
+    await page.setViewportSize({ width, height: 900 })
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+    if (over > 0) found.push(`${label} at ${width}: ${over} px wider than the screen`)
+  }
+  await page.setViewportSize(back)
+  return found
 }
 
 export async function settled(page) {

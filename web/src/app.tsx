@@ -1,11 +1,11 @@
 // What every page stands in: theme, data, routes.
 import { MantineProvider } from '@mantine/core'
-import { Notifications } from '@mantine/notifications'
 import { QueryClientProvider } from '@tanstack/react-query'
 import { RouterProvider } from '@tanstack/react-router'
 import { queryClient } from './api/client'
 import { router } from './router'
 import { theme } from './theme/theme'
+import { Toasts } from './ui/toasts'
 
 export function App() {
   return (
@@ -13,7 +13,7 @@ export function App() {
     <MantineProvider theme={theme} defaultColorScheme="auto" withCssVariables={false} withGlobalClasses={false}>
       <QueryClientProvider client={queryClient}>
         <RouterProvider router={router} />
-        <Notifications position="bottom-right" />
+        <Toasts />
       </QueryClientProvider>
     </MantineProvider>
   )

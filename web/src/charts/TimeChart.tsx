@@ -189,11 +189,12 @@ function scale(lines: ChartLine[], unit: string, stacked: boolean | undefined, m
   return { min: 0, max: top, interval: top / 2 }
 }
 
-/** A label beside the edge would be cut off. */
+/** A label beside the edge would be cut off; one between two minutes would name the same minute twice. */
 function tick(time: number, from: number, to: number): string {
   const span = to - from
   if (time - from < span * 0.04 || to - time < span * 0.05) return ''
   const d = new Date(time)
+  if (d.getSeconds() !== 0) return ''
   const two = (n: number) => String(n).padStart(2, '0')
   return span > 36 * 3600_000 ? `${d.getDate()}.${d.getMonth() + 1}.` : `${two(d.getHours())}:${two(d.getMinutes())}`
 }

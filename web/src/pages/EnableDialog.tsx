@@ -9,10 +9,10 @@ import { ApiError } from '../api/http'
 import { agents } from '../api/queries'
 import type { EnableRequest, Plugin } from '../api/types'
 import { asObject, fieldsOf, initialValues, keyOf, submit, type Field, type FormProblem } from '../lib/configForm'
-import { useTell } from '../ui/confirm'
 import { ConfigFields } from '../ui/ConfigFields'
 import { Problem } from '../ui/states'
 import { PermissionText } from '../ui/Permissions'
+import { useTell } from '../ui/toasts'
 import css from './plugins.module.css'
 
 interface Props {

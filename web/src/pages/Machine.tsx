@@ -10,12 +10,12 @@ import { useMay } from '../api/useMay'
 import { Filesystems } from '../charts/Filesystems'
 import { HostCharts } from '../charts/HostCharts'
 import { bytes, count, duration } from '../lib/format'
-import { useTell } from '../ui/confirm'
 import { State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Empty, Loaded } from '../ui/states'
 import { Ago, Time } from '../ui/Time'
+import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import { ranges } from './Overview'
 
@@ -62,7 +62,7 @@ function Detail({ agent: a }: { agent: Agent }) {
               {a.address && <Fact name={t('machine.address')}><span className="mono">{a.address}</span></Fact>}
               <Fact name={t('machines.seen')}><Ago at={a.last_seen} /></Fact>
               <Fact name={t('machine.enrolled')}><Time at={a.enrolled_at} /></Fact>
-              {a.queue && <Fact name={t('machine.queue')}>{t('machine.queued', { depth: count(a.queue.depth), size: bytes(a.queue.bytes) })}{a.queue.dropped > 0 && <> · {t('machine.dropped', { dropped: count(a.queue.dropped) })}</>}</Fact>}
+              {a.queue && <Fact name={t('machine.queue')}>{a.queue.depth > 0 ? t('machine.queued', { depth: count(a.queue.depth), size: bytes(a.queue.bytes) }) : t('machine.queueEmpty')}{a.queue.dropped > 0 && <> · {t('machine.dropped', { dropped: count(a.queue.dropped) })}</>}</Fact>}
               {Object.entries(a.labels ?? {}).map(([k, v]) => <Fact key={k} name={k}>{v}</Fact>)}
             </Facts>
           </Panel>

@@ -9,7 +9,7 @@ import { useMay } from '../api/useMay'
 import { HostCharts } from '../charts/HostCharts'
 import { Page, Panel } from '../ui/Page'
 import { SeverityMark } from '../ui/marks'
-import { Empty, Loaded, LoadedList } from '../ui/states'
+import { Empty, Loaded } from '../ui/states'
 import { Ago } from '../ui/Time'
 import css from './overview.module.css'
 import { between } from './words'
@@ -82,31 +82,41 @@ function Figures({ data }: { data: Overview }) {
 
 function OpenAlerts() {
   const { t } = useTranslation()
-  const query = useInfiniteQuery(alerts({ state: 'firing' }))
+  const firing = useInfiniteQuery(alerts({ state: 'firing' }))
+  const acknowledged = useInfiniteQuery(alerts({ state: 'acknowledged' }))
   return (
     <Panel title={t('overview.openAlerts')} hint={<Link to="/alerts">{t('overview.allAlerts')}</Link>} flush>
-      <LoadedList query={query} empty={<Empty title={t('overview.noAlerts')}>{t('overview.noAlertsText')}</Empty>}>
-        {(items) => (
-          <ul className={css.alerts}>
-            {worstFirst(items).slice(0, 8).map((a) => (
-              <li key={a.id}>
-                <span className={css.mark}><SeverityMark severity={a.severity} label={false} /></span>
-                <div>
-                  <Link to="/alerts/$id" params={{ id: a.id }}>{a.title}</Link>
-                  <div className={css.sub}><span className="mono">{between(a.src, a.dst)}</span></div>
-                  <div className={css.sub}>{a.detector} · <Ago at={a.last_seen} /></div>
-                </div>
-              </li>
-            ))}
-          </ul>
-        )}
-      </LoadedList>
+      <Loaded query={firing}>{(items) => <AlertList items={[...items, ...(acknowledged.data ?? [])]} />}</Loaded>
     </Panel>
   )
 }
 
+function AlertList({ items }: { items: Alert[] }) {
+  const { t } = useTranslation()
+  if (items.length === 0) return <Empty title={t('overview.noAlerts')}>{t('overview.noAlertsText')}</Empty>
+  return (
+    <ul className={css.alerts}>
+      {worstFirst(items).slice(0, 8).map((a) => (
+        <li key={a.id}>
+          <span className={css.mark}><SeverityMark severity={a.severity} label={false} /></span>
+          <div>
+            <Link to="/alerts/$id" params={{ id: a.id }}>{a.title}</Link>
+            <div className={css.sub}><span className="mono">{between(a.src, a.dst)}</span></div>
+            <div className={css.sub}>
+              {a.detector} · <Ago at={a.last_seen} />
+              {a.state === 'acknowledged' && <> · {t('state.acknowledged')}</>}
+            </div>
+          </div>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
 function worstFirst(items: Alert[]): Alert[] {
-  return items.toSorted((a, b) => severities.indexOf(b.severity) - severities.indexOf(a.severity) || b.risk - a.risk)
+  // What somebody looks after already comes after what nobody does.
+  const waiting = (a: Alert) => (a.state === 'firing' ? 1 : 0)
+  return items.toSorted((a, b) => waiting(b) - waiting(a) || severities.indexOf(b.severity) - severities.indexOf(a.severity) || b.risk - a.risk)
 }
 
 /** Steps lead to pages of this app, whatever the server writes as their link. */

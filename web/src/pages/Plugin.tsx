@@ -8,7 +8,7 @@ import { plugin } from '../api/queries'
 import type { Plugin, PluginInstance } from '../api/types'
 import { useMay } from '../api/useMay'
 import { bytes, count, duration } from '../lib/format'
-import { Confirm, useTell } from '../ui/confirm'
+import { Confirm } from '../ui/confirm'
 import { SeverityMark, State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Markdown } from '../ui/Markdown'
@@ -17,6 +17,7 @@ import { Permissions } from '../ui/Permissions'
 import { Empty } from '../ui/states'
 import { Techniques } from '../ui/Techniques'
 import { Ago, Time } from '../ui/Time'
+import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import css from './plugins.module.css'
 
@@ -211,7 +212,7 @@ function Rules({ plugin: p }: { plugin: Plugin }) {
               <Techniques ids={r.techniques} long />
             </div>
             <p>{r.purpose}</p>
-            {r.false_positives.length > 0 && <p className="dim">{t('plugin.benign', { list: r.false_positives.join('; ') })}</p>}
+            {r.false_positives.length > 0 && <p className="dim">{t('plugin.benign', { list: r.false_positives.join(' ') })}</p>}
           </li>
         ))}
       </ul>

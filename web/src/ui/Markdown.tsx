@@ -4,12 +4,18 @@ import css from './markdown.module.css'
 
 /** A README, drawn from text alone. */
 export function Markdown({ source }: { source: string }) {
-  const blocks = useMemo(() => markdown(source), [source])
+  const blocks = useMemo(() => withoutTitle(markdown(source)), [source])
   return (
     <div className={css.text}>
       {blocks.map((b, i) => <BlockView key={i} block={b} />)}
     </div>
   )
+}
+
+/** The page has a title already. */
+function withoutTitle(blocks: Block[]): Block[] {
+  const [first, ...rest] = blocks
+  return first?.kind === 'heading' && first.level === 1 ? rest : blocks
 }
 
 function BlockView({ block: b }: { block: Block }) {

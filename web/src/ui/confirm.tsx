@@ -1,8 +1,7 @@
 import { Button, Group, Modal } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useState, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
-import { explain, Problem } from './states'
+import { Problem } from './states'
 
 interface Props {
   opened: boolean
@@ -41,16 +40,4 @@ export function Confirm({ opened, onClose, title, children, confirm, danger, act
       </Group>
     </Modal>
   )
-}
-
-/** Tells how an action went, without taking the focus. */
-export function useTell() {
-  const { t } = useTranslation()
-  return {
-    done: (message: string) => notifications.show({ message, color: 'verdigris' }),
-    failed: (error: unknown) => {
-      const { title, detail, next } = explain(error, t)
-      notifications.show({ title, message: [detail, next].filter(Boolean).join(' '), color: 'red', autoClose: 12_000 })
-    },
-  }
 }
