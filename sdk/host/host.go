@@ -137,7 +137,8 @@ func (p *Process) clientConfig(cfg Config, lines *lineLog) *goplugin.ClientConfi
 			return r, err
 		},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage),
+				grpc.ForceCodecV2(wire.Codec())),
 			grpc.WithMaxHeaderListSize(64 << 10),
 			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
 			grpc.WithReadBufferSize(wire.ConnBuffer), grpc.WithWriteBufferSize(wire.ConnBuffer),

@@ -90,7 +90,7 @@ func serverOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
 		grpc.InitialWindowSize(wire.Window), grpc.InitialConnWindowSize(wire.Window),
 		grpc.ReadBufferSize(wire.ConnBuffer), grpc.WriteBufferSize(wire.ConnBuffer),
-		grpc.ForceServerCodecV2(wire.ServerCodec()),
+		grpc.ForceServerCodecV2(wire.Codec()),
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"math/bits"
 	"sync"
 
+	"github.com/picketwatch/picket/sdk/internal/pb"
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that this one wraps
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // Inspect is a received InspectRequest whose frame lies in memory that is used again: generated code would allocate and
@@ -28,14 +30,29 @@ func (m *Inspect) Free() {
 	m.Frame, m.buf = nil, nil
 }
 
-// ServerCodec is the codec of a plugin's server: protobuf, with a short way for Inspect.
-func ServerCodec() encoding.CodecV2 {
+// Codec is the codec of both ends: protobuf, with a short way for the messages that carry a frame.
+func Codec() encoding.CodecV2 {
 	return codec{CodecV2: encoding.GetCodecV2("proto"), pool: &bufferPool{}}
 }
 
 type codec struct {
 	encoding.CodecV2
 	pool *bufferPool
+}
+
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(*pb.InspectRequest)
+	if !ok {
+		return c.CodecV2.Marshal(v)
+	}
+	buf := c.pool.Get(proto.Size(m))
+	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend((*buf)[:0], m)
+	if err != nil {
+		c.pool.Put(buf)
+		return nil, err
+	}
+	*buf = out
+	return mem.BufferSlice{mem.NewBuffer(buf, c.pool)}, nil
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -18,15 +18,21 @@ func decode(data []byte, piece int) (*Inspect, error) {
 		data = data[n:]
 	}
 	m := &Inspect{}
-	return m, ServerCodec().Unmarshal(parts, m)
+	return m, Codec().Unmarshal(parts, m)
 }
 
 func TestInspectIsTheSameMessage(t *testing.T) {
 	frame := bytes.Repeat([]byte("frame"), 100_000)
-	data, err := proto.Marshal(&pb.InspectRequest{Instance: "i", Capture: "c", Frame: frame})
+	req := &pb.InspectRequest{Instance: "i", Capture: "c", Frame: frame}
+	data, err := proto.Marshal(req)
 	if err != nil {
 		t.Fatal(err)
 	}
+	sent, err := Codec().Marshal(req)
+	if err != nil || !bytes.Equal(sent.Materialize(), data) {
+		t.Errorf("the codec sends other bytes than protobuf, %v", err)
+	}
+	sent.Free()
 	data = append(data, "\x98\x06\x01\xa2\x06\x01x"...) // two fields of a newer host
 	for _, piece := range []int{16 << 10, len(data)} {
 		m, err := decode(data, piece)
@@ -46,7 +52,7 @@ func TestOtherMessagesGoTheLongWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	var m pb.StopRequest
-	if err := ServerCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, &m); err != nil || m.Instance != "i" {
+	if err := Codec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(data)}, &m); err != nil || m.Instance != "i" {
 		t.Errorf("got %v, %v", &m, err)
 	}
 }
