@@ -10,6 +10,10 @@
 //  4. Start, if implemented, gets the Host. An instance that fails to start is stopped.
 //  5. Work: Collect, Discover, Inspect and Flush, or Notify.
 //  6. Stop, if implemented, is called once; it must be safe after a failed or missing Start.
+//
+// An instance gets one call at a time, Health and Snapshot included; Stop comes after the running call was cancelled and
+// has ended. Sinks may be used from several goroutines, until the call returns. What a plugin emits is checked: a value
+// that makes no sense (a NaN, an unknown severity, a sighting outside the scope) is left out and fails the call.
 package sdk
 
 import (
@@ -117,9 +121,10 @@ type Host interface {
 	Log() *slog.Logger
 	// Now is the host's clock. Detectors use the time in the records instead, so that a replay gives the same result.
 	Now() time.Time
-	// Secret returns a secret from the configuration by the name of its field.
+	// Secret returns a secret by the path of its configuration field (permission secret.read). A granted secret also
+	// stands in that field.
 	Secret(name string) (string, error)
-	// State is a small key-value store that survives restarts.
+	// State is a small key-value store that survives restarts; not in a WASM guest.
 	State() State
 	// Dial opens a connection that the grants allow (permission net.dial).
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
@@ -205,7 +210,8 @@ type Subscription struct {
 	Flows bool `json:"flows,omitempty"`
 }
 
-// Batch carries records to a detector. Slices are only valid during the call.
+// Batch carries records to a detector. Slices, those in the records too, are only valid during the call: copy what is
+// kept. How the records are cut into batches differs between runtimes and must not change what is found.
 type Batch struct {
 	Capture string // names the input, for evidence
 	Flows   []Flow
