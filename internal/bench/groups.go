@@ -8,15 +8,15 @@ import (
 func groups() []group {
 	return []group{
 		{
-			title: "Plugin host: one light detector, batch of flow rows, encoding and hand-over included",
+			title: "Plugin host: CPU of host and plugin for each flow, one light detector, encoding and hand-over included",
 			dir:   ".", pkg: "./cmd/picket-wasm", run: "BenchmarkInspect", count: 5,
 			lines: []line{
-				{what: "in process, 1,024 rows", bench: "BenchmarkInspect/in-process/1024", metric: "ns/flow"},
-				{what: "process / in process, 1,024 rows", bench: "BenchmarkInspect/process/1024", floor: "BenchmarkInspect/in-process/1024", metric: "ns/flow"},
-				{what: "process / in process, 256 rows", bench: "BenchmarkInspect/process/256", floor: "BenchmarkInspect/in-process/256", metric: "ns/flow"},
-				{what: "WASM / in process, 1,024 rows", bench: "BenchmarkInspect/wasm/1024", floor: "BenchmarkInspect/in-process/1024", metric: "ns/flow"},
-				{what: "WASM / in process, 256 rows", bench: "BenchmarkInspect/wasm/256", floor: "BenchmarkInspect/in-process/256", metric: "ns/flow"},
-				{what: "WASM / process, 256 rows", bench: "BenchmarkInspect/wasm/256", floor: "BenchmarkInspect/process/256", metric: "ns/flow"},
+				{what: "in process, 1,024 rows", bench: "BenchmarkInspect/in-process/1024", metric: "cpu-ns/flow"},
+				{what: "process / in process, 1,024 rows", bench: "BenchmarkInspect/process/1024", floor: "BenchmarkInspect/in-process/1024", metric: "cpu-ns/flow"},
+				{what: "process / in process, 256 rows", bench: "BenchmarkInspect/process/256", floor: "BenchmarkInspect/in-process/256", metric: "cpu-ns/flow"},
+				{what: "WASM / in process, 1,024 rows", bench: "BenchmarkInspect/wasm/1024", floor: "BenchmarkInspect/in-process/1024", metric: "cpu-ns/flow"},
+				{what: "WASM / in process, 256 rows", bench: "BenchmarkInspect/wasm/256", floor: "BenchmarkInspect/in-process/256", metric: "cpu-ns/flow"},
+				{what: "WASM / process, 256 rows", bench: "BenchmarkInspect/wasm/256", floor: "BenchmarkInspect/process/256", metric: "cpu-ns/flow"},
 			},
 		},
 		{
