@@ -13,6 +13,7 @@ import { ConfigFields } from '../ui/ConfigFields'
 import { Problem } from '../ui/states'
 import { PermissionText } from '../ui/Permissions'
 import { useTell } from '../ui/toasts'
+import ui from '../ui/ui.module.css'
 import css from './plugins.module.css'
 
 interface Props {
@@ -95,8 +96,8 @@ function EnableForm({ plugin: p, onClose }: Props) {
   const wrong = [...Object.keys(problems), ...Object.keys(fromServer)]
   const concerns = (some: Field[]) => wrong.some((key) => some.some((f) => key === f.name || key.startsWith(`${f.name}.`)))
   return (
-    <form onSubmit={send} className={css.form} noValidate>
-      <div className={css.row}>
+    <form onSubmit={send} className={ui.form} noValidate>
+      <div className={ui.fields}>
         {recurring && <NativeSelect label={t('enable.where')} data={nodes} value={node} onChange={(e) => setNode(e.currentTarget.value)} />}
         {p.runtimes?.length > 1 && (
           <NativeSelect label={t('plugins.runtime')} value={runtime ?? ''} onChange={(e) => setRuntime(e.currentTarget.value)}
@@ -111,7 +112,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
           <div><ConfigFields {...inputs} fields={further} /></div>
         </details>
       )}
-      <fieldset className={css.group}>
+      <fieldset className={ui.group}>
         <legend>{t('enable.may')}</legend>
         {asked.length === 0 && <p className="dim">{t('plugin.noPermissions')}</p>}
         {asked.map((perm, i) => (
@@ -121,7 +122,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
               setGranted((g) => g.map((old, n) => (n === i ? on : old)))
             }}
             error={refused && !perm.optional && !granted[i] ? t('enable.needed') : undefined}
-            label={<span className={css.stack}><PermissionText permission={perm} config={draft} />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
+            label={<span className={ui.lines}><PermissionText permission={perm} config={draft} />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
         ))}
         {asked.length > 0 && <p className="dim">{t('enable.ceiling')}</p>}
       </fieldset>

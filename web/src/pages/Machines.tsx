@@ -14,7 +14,6 @@ import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList, Problem } from '../ui/states'
 import { Ago } from '../ui/Time'
 import ui from '../ui/ui.module.css'
-import css from './plugins.module.css'
 
 export function MachinesPage() {
   const { t } = useTranslation()
@@ -89,7 +88,7 @@ function AddForm({ onClose }: { onClose: () => void }) {
   }
   if (make.data) {
     return (
-      <div className={css.form}>
+      <div className={ui.form}>
         <p>{t('machines.run')}</p>
         <Copy text={make.data.command} label={t('machines.command')} />
         <p className="dim">{t('machines.once')} {make.data.expires && <>{t('machines.until')} <time dateTime={make.data.expires}>{new Date(make.data.expires).toLocaleString()}</time>.</>}</p>
@@ -98,7 +97,7 @@ function AddForm({ onClose }: { onClose: () => void }) {
     )
   }
   return (
-    <form className={css.form} onSubmit={send}>
+    <form className={ui.form} onSubmit={send}>
       <p className="dim">{t('machines.addText')}</p>
       <TextInput label={t('machines.nameOptional')} value={name} onChange={(e) => setName(e.currentTarget.value)} data-autofocus />
       {make.isError && <Problem error={make.error} />}

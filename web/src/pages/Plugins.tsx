@@ -98,7 +98,7 @@ function summaryState(running: PluginInstance[], enabled: boolean, t: ReturnType
   if (running.length === 0) return enabled ? <State of="staged" /> : <StateMark tone="off">{t('plugins.off')}</StateMark>
   const worst = running.toSorted((a, b) => worstFirst.indexOf(a.state) - worstFirst.indexOf(b.state))[0]!
   return (
-    <span className={css.stack}>
+    <span className={ui.lines}>
       <State of={worst.state} />
       {running.length > 1 && <span className={ui.sub}>{t('plugins.instances', { count: running.length })}</span>}
     </span>

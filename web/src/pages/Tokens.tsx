@@ -12,7 +12,6 @@ import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList, Problem } from '../ui/states'
 import { Ago, Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
-import css from './plugins.module.css'
 
 const roles: readonly Role[] = ['ADM', 'IT', 'SUP', 'PUB']
 
@@ -46,7 +45,7 @@ function NewToken({ onClose }: { onClose: () => void }) {
   })
   if (make.data) {
     return (
-      <div className={css.form}>
+      <div className={ui.form}>
         <p>{t('tokens.once')}</p>
         <Copy text={make.data.token} label={t('tokens.secret')} />
         <div><Button onClick={onClose}>{t('done')}</Button></div>
@@ -58,7 +57,7 @@ function NewToken({ onClose }: { onClose: () => void }) {
     make.mutate()
   }
   return (
-    <form className={css.form} onSubmit={send}>
+    <form className={ui.form} onSubmit={send}>
       <TextInput label={t('tokens.name')} description={t('tokens.nameText')} required value={name} onChange={(e) => setName(e.currentTarget.value)} data-autofocus />
       <NativeSelect label={t('tokens.role')} value={role} onChange={(e) => setRole(e.currentTarget.value as Role)}
         data={roles.map((r) => ({ value: r, label: `${r} – ${t(`roles.${r}`)}` }))} />

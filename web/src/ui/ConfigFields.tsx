@@ -2,7 +2,7 @@
 import { NativeSelect, NumberInput, PasswordInput, Switch, TagsInput, Textarea, TextInput } from '@mantine/core'
 import { useTranslation } from 'react-i18next'
 import { keyOf, labelOf, type Field, type FormProblem, type Values } from '../lib/configForm'
-import css from '../pages/plugins.module.css'
+import css from './ui.module.css'
 
 interface Props {
   fields: Field[]

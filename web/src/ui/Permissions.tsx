@@ -1,7 +1,7 @@
 import { useTranslation } from 'react-i18next'
 import type { Permission } from '../api/types'
 import { resolved } from '../lib/configForm'
-import css from '../pages/plugins.module.css'
+import css from './ui.module.css'
 
 export function Permissions({ permissions }: { permissions: Permission[] }) {
   const { t } = useTranslation()
