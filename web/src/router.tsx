@@ -120,7 +120,6 @@ const auditRoute = createRoute({
 const setupRoute = createRoute({
   getParentRoute: () => root,
   path: '/setup',
-  validateSearch: (search: Search): { token?: string } => texts(search, 'token'),
   component: lazyRouteComponent(() => import('./pages/Setup'), 'SetupPage'),
 })
 const signinRoute = createRoute({

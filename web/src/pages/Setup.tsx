@@ -1,7 +1,7 @@
 import { Button, PasswordInput, TextInput } from '@mantine/core'
 import { useMutation, useQuery } from '@tanstack/react-query'
-import { Link, useSearch } from '@tanstack/react-router'
-import { useState, type FormEvent } from 'react'
+import { Link } from '@tanstack/react-router'
+import { useEffect, useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { session } from '../api/actions'
 import { setup } from '../api/queries'
@@ -17,7 +17,11 @@ export function SetupPage() {
   const { t } = useTranslation()
   const enter = useEnter()
   const { data } = useQuery(setup)
-  const { token } = useSearch({ from: '/setup' })
+  // It stays in the fragment, which no browser sends to a server, and leaves the address bar at once.
+  const [token] = useState(() => new URLSearchParams(location.hash.slice(1)).get('token'))
+  useEffect(() => {
+    if (token) history.replaceState(null, '', location.pathname)
+  }, [token])
   const [mismatch, setMismatch] = useState(false)
   const [short, setShort] = useState(false)
   const create = useMutation({
