@@ -1,8 +1,11 @@
 // Command picket-wasm runs one WASM guest as a plugin process, or helps with guests:
 //
-//	picket-wasm --guest-fd N [--cache DIR] [--memory MIB]   serves the guest whose bytes lie in descriptor N
-//	picket-wasm describe FILE                              prints what the guest says about itself
-//	picket-wasm compile --cache DIR FILE                   compiles the guest into the cache
+//	picket-wasm --guest-fd N [--cache DIR --cache-key-fd N] [--memory MIB]   serves the guest whose bytes lie in descriptor N
+//	picket-wasm describe FILE                                               prints what the guest says about itself
+//	picket-wasm compile --cache DIR --cache-key-fd N FILE                   compiles the guest into the cache
+//	picket-wasm --version                                                   prints the version
+//
+// The key of the cache, 32 bytes, comes over a descriptor, so that no list of processes shows it.
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the guest trapped, 4 the guest ran past its deadline (on Linux the
 // kernel kills the process instead).
@@ -20,6 +23,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/cmd/picket-wasm/internal/runner"
+	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/sdk/serve"
 )
 
@@ -39,7 +43,7 @@ func main() {
 	switch {
 	case err == nil:
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "picket-wasm: %v\nusage: picket-wasm --guest-fd N [--cache DIR] [--memory MIB] | describe FILE | compile --cache DIR FILE\n", err)
+		fmt.Fprintf(os.Stderr, "picket-wasm: %v\nusage: picket-wasm --guest-fd N [--cache DIR --cache-key-fd N] [--memory MIB] | describe FILE | compile --cache DIR --cache-key-fd N FILE | --version\n", err)
 		os.Exit(exitUsage)
 	default:
 		fmt.Fprintln(os.Stderr, "picket-wasm:", err)
@@ -58,15 +62,31 @@ func run(args []string) error {
 	flags.SetOutput(io.Discard)
 	fd := flags.Int("guest-fd", -1, "descriptor with the bytes of the guest")
 	cache := flags.String("cache", "", "folder of compiled guests")
+	keyFD := flags.Int("cache-key-fd", -1, "descriptor with the key of the cache")
+	version := flags.Bool("version", false, "print the version")
 	memory := flags.Uint64("memory", defaultMemoryMiB, "cap of the guest's memory in MiB")
 	if err := flags.Parse(args); err != nil {
 		return usageError{err}
+	}
+	if *version {
+		fmt.Println(config.Version)
+		return nil
+	}
+	if (*cache == "") != (*keyFD < 3) {
+		return usageError{errors.New("--cache and --cache-key-fd go together")}
 	}
 	if *memory < 4 || *memory > 4096 {
 		return usageError{fmt.Errorf("--memory %d is not between 4 and 4096 MiB", *memory)}
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cfg := runner.Config{Cache: *cache, Memory: *memory << 20, Log: log, Stderr: os.Stderr, Grace: grace, Fatal: fatal(log)}
+	if *cache != "" {
+		key, err := readKey(*keyFD)
+		if err != nil {
+			return err
+		}
+		cfg.CacheKey = key
+	}
 	switch command {
 	case "describe":
 		cfg.Interpret = true
@@ -78,6 +98,16 @@ func run(args []string) error {
 		return usageError{errors.New("--guest-fd must be a descriptor that was handed over")}
 	}
 	return serveGuest(cfg, *fd)
+}
+
+func readKey(fd int) ([]byte, error) {
+	f := os.NewFile(uintptr(fd), "cache key")
+	defer f.Close()
+	key := make([]byte, runner.KeySize)
+	if _, err := io.ReadFull(f, key); err != nil {
+		return nil, fmt.Errorf("read the key of the cache: %w", err)
+	}
+	return key, nil
 }
 
 // fatal ends the process: the supervisor starts a fresh one.

@@ -126,9 +126,11 @@ func start(tb testing.TB, kind string) (*host.Process, *logBuffer) {
 			tb.Fatal(err)
 		}
 		defer f.Close()
-		cmd.Args = append(cmd.Args, "--guest-fd", "3", "--cache", cacheDir(), "--memory", "64")
+		cmd.Args = append(cmd.Args, "--guest-fd", "3", "--cache", cacheDir(), "--cache-key-fd", "4", "--memory", "64")
 		cmd.Env = []string{"PICKET_TEST_ROLE=runner"}
-		cmd.ExtraFiles = []*os.File{f}
+		key := keyPipe(tb)
+		defer key.Close()
+		cmd.ExtraFiles = []*os.File{f, key}
 	}
 	log := &logBuffer{}
 	p, err := host.Start(testContext(tb), host.Config{Name: kind, Cmd: cmd, SocketDir: dir, StartTimeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -427,7 +429,7 @@ func TestGuestsThatCannotRun(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"--guest-fd", "1"}, {"--guest-fd", "x"}, {"describe"}, {"compile", "x.wasm"}, {"--memory", "1", "--guest-fd", "3"}, {"what"}} {
+	for _, args := range [][]string{{}, {"--guest-fd", "1"}, {"--guest-fd", "x"}, {"describe"}, {"compile", "x.wasm"}, {"--guest-fd", "3", "--cache", "/tmp"}, {"--memory", "1", "--guest-fd", "3"}, {"what"}} {
 		if out, code := runRunner(t, args...); code != exitUsage || !strings.Contains(out, "usage:") {
 			t.Errorf("%q: exit code %d\n%s", args, code, out)
 		}
@@ -439,8 +441,13 @@ func TestUsage(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
-	if out, code := runRunner(t, "compile", "--cache", dir, guestFile(t)); code != 0 {
-		t.Fatalf("exit code %d\n%s", code, out)
+	cmd := exec.CommandContext(testContext(t), os.Args[0], "compile", "--cache", dir, "--cache-key-fd", "3", guestFile(t))
+	cmd.Env = []string{"PICKET_TEST_ROLE=runner", "HOME=" + workDir}
+	key := keyPipe(t)
+	defer key.Close()
+	cmd.ExtraFiles = []*os.File{key}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	files := 0
 	err := filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {

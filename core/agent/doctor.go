@@ -8,14 +8,13 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/net/icmp"
 
-	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 )
@@ -84,24 +83,9 @@ func (d *doctor) folder() (string, error) {
 // helpers looks for the helper programs. One of another release would be a half-done upgrade.
 func (d *doctor) helpers() (string, error) {
 	for _, name := range []string{"picket-launch", "picket-wasm"} {
-		path := filepath.Join(d.cfg.Helpers, name)
-		info, err := os.Stat(path)
-		if err != nil {
-			return "", fmt.Errorf("%s is missing: install Picket anew", path)
+		if err := pluginhost.CheckHelper(d.cfg.Helpers, name); err != nil {
+			return "", err
 		}
-		if info.Mode()&0o111 == 0 {
-			return "", fmt.Errorf("%s cannot be executed: install Picket anew", path)
-		}
-	}
-	launch := filepath.Join(d.cfg.Helpers, "picket-launch")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, launch, "--version").Output()
-	if err != nil {
-		return "", fmt.Errorf("%s does not run: %w", launch, err)
-	}
-	if got := strings.TrimSpace(string(out)); got != config.Version {
-		return "", fmt.Errorf("%s is of version %s, this program of %s: install Picket anew", launch, got, config.Version)
 	}
 	return d.cfg.Helpers, nil
 }

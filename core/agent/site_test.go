@@ -25,6 +25,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/core/kernel/agents/token"
+	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/signing"
 	"github.com/picketwatch/picket/registry/registrytest"
@@ -100,7 +101,7 @@ func helpers(tb testing.TB) string {
 			helperErr = fmt.Errorf("build picket-launch: %w: %s", err, out)
 			return
 		}
-		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\nexit 1\n"), 0o755)
+		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo "+config.Version+" && exit\nexit 1\n"), 0o755)
 	})
 	if helperErr != nil {
 		tb.Fatal(helperErr)

@@ -10,7 +10,12 @@ import (
 )
 
 // call makes one call to the running instance, under a deadline that the process pays for with its life.
+// The error holds no secret of the assignment.
 func (s *supervisor) call(ctx context.Context, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
+	return s.log.blankError(s.callOnce(ctx, what, limit, fn))
+}
+
+func (s *supervisor) callOnce(ctx context.Context, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
 	select {
 	case <-s.turn:
 		defer func() { s.turn <- struct{}{} }()

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/event"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
@@ -65,7 +66,7 @@ func helpers(tb testing.TB) string {
 			helperErr = fmt.Errorf("build picket-launch: %w: %s", err, out)
 			return
 		}
-		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\nexit 1\n"), 0o755)
+		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo "+config.Version+" && exit\nexit 1\n"), 0o755)
 	})
 	if helperErr != nil {
 		tb.Fatal(helperErr)

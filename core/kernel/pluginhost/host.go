@@ -100,10 +100,11 @@ func setDefault[T comparable](p *T, v T) {
 
 // Host runs the assigned instances.
 type Host struct {
-	cfg     Config
-	runDir  string
-	tempRun bool          // runDir is ours to remove
-	starts  atomic.Uint64 // numbers the socket folders
+	cfg      Config
+	runDir   string
+	tempRun  bool          // runDir is ours to remove
+	guestKey []byte        // of the compiled guests
+	starts   atomic.Uint64 // numbers the socket folders
 
 	mu      sync.Mutex // guards supers and stopped
 	supers  map[string]*supervisor
@@ -115,25 +116,25 @@ type Host struct {
 // folder of go-plugin and the socket.
 const longestRunDir = 56
 
-// New prepares the folders and checks that the helpers are there. Nothing runs before Apply.
+// New prepares the folders and checks that the helpers are there and of this version. Nothing runs before Apply.
 func New(cfg Config) (*Host, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, runDir: cfg.RunDir, supers: map[string]*supervisor{}}
 	for _, name := range []string{"picket-launch", "picket-wasm"} {
-		info, err := os.Stat(filepath.Join(cfg.Helpers, name))
-		if err != nil {
-			return nil, fmt.Errorf("helper program %s is missing from %s: install Picket anew: %w", name, cfg.Helpers, err)
-		}
-		if info.Mode()&0o111 == 0 {
-			return nil, fmt.Errorf("helper program %s cannot be executed: install Picket anew", filepath.Join(cfg.Helpers, name))
+		if err := CheckHelper(cfg.Helpers, name); err != nil {
+			return nil, err
 		}
 	}
 	for _, dir := range []string{cfg.Dir, h.stateRoot(), h.guestCache()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("plugin folder: %w", err)
 		}
+	}
+	var err error
+	if h.guestKey, err = readGuestKey(filepath.Join(cfg.Dir, "guest-cache.key")); err != nil {
+		return nil, fmt.Errorf("key of the compiled guests: %w", err)
 	}
 	return h, h.makeRunDir()
 }

@@ -25,6 +25,7 @@ import (
 const (
 	bytesFD    = 3 // the verified bytes: the program itself, or the guest for picket-wasm
 	lifelineFD = 4
+	cacheKeyFD = 5 // a pipe with the key of the compiled guests, for picket-wasm alone
 )
 
 // lifelineEnv tells package serve which descriptor to watch.
@@ -147,6 +148,15 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*r
 	}
 	r := &run{lifeline: hold, sockets: sockets, started: s.host.cfg.Now(), cmd: s.command(art)}
 	r.cmd.ExtraFiles = []*os.File{art.File, watch}
+	if art.Runtime == RuntimeWASM {
+		key, err := keyPipe(s.host.guestKey)
+		if err != nil {
+			r.release()
+			return nil, &trouble{err}
+		}
+		defer key.Close()
+		r.cmd.ExtraFiles = append(r.cmd.ExtraFiles, key)
+	}
 	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
 	// because the command asks for that signal, host.Start keeps the thread for as long as the plugin lives.
 	r.proc, err = host.Start(ctx, host.Config{
@@ -176,10 +186,10 @@ func (s *supervisor) command(art *client.Artifact) *exec.Cmd {
 		Program:  fmt.Sprintf("/proc/self/fd/%d", bytesFD),
 	}
 	if art.Runtime == RuntimeWASM {
-		spec.Keep = []int{bytesFD}
+		spec.Keep = []int{bytesFD, cacheKeyFD}
 		spec.Name = "picket-wasm " + s.assignment.Plugin
 		spec.Program = filepath.Join(s.host.cfg.Helpers, "picket-wasm")
-		spec.Args = []string{"--guest-fd", strconv.Itoa(bytesFD), "--cache", s.host.guestCache()}
+		spec.Args = []string{"--guest-fd", strconv.Itoa(bytesFD), "--cache", s.host.guestCache(), "--cache-key-fd", strconv.Itoa(cacheKeyFD)}
 		if n, err := art.Descriptor.Manifest.Limits.MemoryBytes(); err == nil && n > 0 {
 			spec.Args = append(spec.Args, "--memory", strconv.FormatInt(max(n>>20, 1), 10))
 		}

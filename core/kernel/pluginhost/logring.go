@@ -2,10 +2,16 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 const (
@@ -34,17 +40,59 @@ func newLogRing(now func() time.Time, forward *slog.Logger) *logRing {
 	return &logRing{now: now, forward: forward, tokens: logBurst, filled: now()}
 }
 
-// hide blanks these values in every later line. Very short ones are left: blanking "a" would blank the text.
+// shortestSecret is the shortest that is blanked: blanking "a" would blank the text.
+const shortestSecret = 4
+
+// hide blanks these values from now on, the longest first: one may begin with another. A value is also blanked as an
+// error would quote it or an address escape it.
 func (r *logRing) hide(secrets map[string]string) {
-	var pairs []string
+	var values []string
 	for _, v := range secrets {
-		if len(v) >= 4 {
-			pairs = append(pairs, v, "[secret]")
+		if len(v) >= shortestSecret {
+			quoted := strconv.Quote(v)
+			values = append(values, v, quoted[1:len(quoted)-1], url.QueryEscape(v), url.PathEscape(v))
 		}
+	}
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, v := range values {
+		pairs = append(pairs, v, "[secret]")
 	}
 	r.mu.Lock()
 	r.secrets = strings.NewReplacer(pairs...)
 	r.mu.Unlock()
+}
+
+// blank takes the secrets out of a text that leaves the instance.
+func (r *logRing) blank(text string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blankLocked(text)
+}
+
+func (r *logRing) blankLocked(text string) string {
+	if r.secrets == nil {
+		return text
+	}
+	return r.secrets.Replace(text)
+}
+
+// blankError is blank for an error. What had to be blanked keeps its class and its retry, and wraps nothing: what it
+// wrapped would tell.
+func (r *logRing) blankError(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := r.blank(err.Error())
+	if text == err.Error() {
+		return err
+	}
+	clean := &sdk.Error{Class: sdk.ClassOf(err), Message: text}
+	var e *sdk.Error
+	if errors.As(err, &e) {
+		clean.RetryAfter = e.RetryAfter
+	}
+	return clean
 }
 
 func (r *logRing) add(level slog.Level, text string) {
@@ -65,9 +113,7 @@ func (r *logRing) keep(level slog.Level, text string) (string, bool) {
 		return "", false
 	}
 	r.tokens--
-	if r.secrets != nil {
-		text = r.secrets.Replace(text)
-	}
+	text = r.blankLocked(text)
 	if len(text) > logText {
 		text = text[:logText] + "…"
 	}

@@ -55,6 +55,8 @@ func (m *moody) Start(_ context.Context, h sdk.Host) error {
 	case "exit at start":
 		println("cannot find my keys") // to descriptor 2, as a runtime would
 		os.Exit(7)
+	case "leak at start":
+		return sdk.Errorf(sdk.InvalidConfig, "log in at https://x/?key=%s: refused", "hush-hush-hush")
 	case "child":
 		return exec.Command("/bin/sleep", "300").Start()
 	case "talk":
@@ -67,6 +69,9 @@ func (m *moody) Start(_ context.Context, h sdk.Host) error {
 func (m *moody) Health(context.Context) error {
 	if m.cfg.Mode == "sick" {
 		return errors.New("the sensor is unplugged")
+	}
+	if m.cfg.Mode == "leak" {
+		return errors.New("the sensor refuses hush-hush-hush")
 	}
 	if m.cfg.Mode == "deaf" {
 		select {}
@@ -84,6 +89,8 @@ func (m *moody) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.Samp
 		select {}
 	case "slow":
 		time.Sleep(2 * time.Second)
+	case "leak":
+		return &sdk.Error{Class: sdk.Downstream, RetryAfter: time.Minute, Err: errors.New("the sensor refuses hush-hush-hush")}
 	case "downstream":
 		return sdk.Errorf(sdk.Downstream, "the device refused")
 	case "environment":

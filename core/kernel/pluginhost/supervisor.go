@@ -104,7 +104,7 @@ func (s *supervisor) refuse(state State, err error) step {
 		s.state.Refusal = no.Reason
 	}
 	s.mu.Unlock()
-	s.host.cfg.Log.Warn("plugin refused", "instance", s.name, "plugin", s.assignment.Plugin, "reason", err)
+	s.host.cfg.Log.Warn("plugin refused", "instance", s.name, "plugin", s.assignment.Plugin, "reason", s.log.blank(err.Error()))
 	s.set(state, err.Error())
 	return s.hold
 }
@@ -178,6 +178,7 @@ func (s *supervisor) drain(r *run) {
 // crashed decides between another try and quarantine.
 func (s *supervisor) crashed(reason string) step {
 	s.acct.crash()
+	reason = s.log.blank(reason)
 	n := s.crashes.add(s.host.cfg.Now())
 	s.host.cfg.Log.Warn("plugin crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason, "crashes", n)
 	if n >= s.host.cfg.MaxCrashes {
@@ -322,8 +323,9 @@ func (s *supervisor) healthIs(err error) {
 	}
 }
 
-// set moves the state and tells everybody.
+// set moves the state and tells everybody, whatever the plugin wrote into the reason.
 func (s *supervisor) set(state State, reason string) {
+	reason = s.log.blank(reason)
 	s.mu.Lock()
 	if s.state.State != state {
 		s.state.Since = s.host.cfg.Now()

@@ -42,9 +42,10 @@ func (e *TrapError) Error() string { return "the guest trapped: " + e.Reason }
 
 // Config says how to run a guest.
 type Config struct {
-	// Cache keeps compiled guests in this folder; empty compiles each time. Its content is executed: only whoever may
-	// choose what runs on this machine may write there.
-	Cache string
+	// Cache keeps compiled guests in this folder; empty compiles each time. CacheKey, KeySize random bytes that only this
+	// node knows, vouches for them: what was not written with it is compiled anew.
+	Cache    string
+	CacheKey []byte
 	// Interpret runs the guest without compiling it: many times slower, but it starts at once.
 	Interpret bool
 	// Memory caps the guest's memory in bytes.
@@ -134,8 +135,20 @@ func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule
 		config = wazero.NewRuntimeConfigInterpreter()
 	}
 	config = config.WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize))
+	seal := func() error { return nil }
 	if g.cfg.Cache != "" {
-		cache, err := wazero.NewCompilationCacheWithDir(g.cfg.Cache)
+		e, err := newEntry(g.cfg.Cache, g.cfg.CacheKey, wasm)
+		if err != nil {
+			return g.withoutCache(ctx, wasm, err)
+		}
+		kept, err := e.check()
+		if err != nil {
+			return g.withoutCache(ctx, wasm, err)
+		}
+		if !kept {
+			seal = e.seal
+		}
+		cache, err := wazero.NewCompilationCacheWithDir(e.dir)
 		if err != nil {
 			return g.withoutCache(ctx, wasm, err)
 		}
@@ -149,6 +162,9 @@ func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule
 	}
 	if err != nil {
 		return nil, fmt.Errorf("compile the guest: %w", err)
+	}
+	if err := seal(); err != nil {
+		g.cfg.Log.Warn("the compiled guest cannot be kept", "cache", g.cfg.Cache, "error", err)
 	}
 	return compiled, nil
 }
