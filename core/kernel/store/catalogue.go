@@ -53,20 +53,30 @@ type metric struct {
 // catalogue knows every series. It is held in memory; a series is written to its file before its first sample is.
 type catalogue struct {
 	path   string
-	most   int
+	limits catalogueLimits
 	engine *engine
 
 	mu      sync.RWMutex // guards what follows
 	byKey   map[string]*series
 	byName  map[string]*metric // key: tenant NUL metric
 	byID    map[uint32]*series
+	byAgent map[string]int // how many series; key: tenant NUL agent
+	text    int64          // bytes of all names, units and labels
 	blocks  uint32
 	unsaved []*series
 }
 
-func openCatalogue(ctx context.Context, dir string, most int, e *engine) (*catalogue, error) {
-	c := &catalogue{path: filepath.Join(dir, "catalogue"+segmentExt), most: most, engine: e, byKey: map[string]*series{},
-		byName: map[string]*metric{}, byID: map[uint32]*series{}}
+// catalogueLimits bound what is held in memory: a sender that puts a request's number into a label must neither fill
+// it nor take the other senders' share. What is known already stays, whatever the limits are now.
+type catalogueLimits struct {
+	series   int   // of all agents
+	perAgent int   // of one
+	text     int64 // bytes of names, units and labels of all series
+}
+
+func openCatalogue(ctx context.Context, dir string, limits catalogueLimits, e *engine) (*catalogue, error) {
+	c := &catalogue{path: filepath.Join(dir, "catalogue"+segmentExt), limits: limits, engine: e, byKey: map[string]*series{},
+		byName: map[string]*metric{}, byID: map[uint32]*series{}, byAgent: map[string]int{}}
 	if _, err := os.Stat(c.path); errors.Is(err, os.ErrNotExist) {
 		if err := e.create(ctx, c.path, catalogueDDL); err != nil {
 			return nil, err
@@ -118,6 +128,8 @@ func nameKey(tenant, metric string) string { return tenant + "\x00" + metric }
 func (c *catalogue) insert(key string, s *series) {
 	c.byKey[key] = s
 	c.byID[s.id] = s
+	c.byAgent[nameKey(s.tenant, s.agent)]++
+	c.text += s.textBytes()
 	name := nameKey(s.tenant, s.metric)
 	m := c.byName[name]
 	if m == nil {
@@ -134,15 +146,29 @@ func (c *catalogue) find(key []byte) *series {
 	return c.byKey[string(key)]
 }
 
-// add returns the series of a key, giving it an id when it is new; nil when there are too many.
-func (c *catalogue) add(key []byte, s *series) *series {
+// textBytes is what the texts of a series take.
+func (s *series) textBytes() int64 {
+	n := len(s.metric) + len(s.unit)
+	for k, v := range s.labels {
+		n += len(k) + len(v)
+	}
+	return int64(n)
+}
+
+// add returns the series of a key, giving it an id when it is new; nil and the reason when there are too many.
+func (c *catalogue) add(key []byte, s *series) (*series, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.byKey[string(key)]; known != nil {
-		return known
+		return known, ""
 	}
-	if len(c.byKey) >= c.most {
-		return nil
+	switch {
+	case len(c.byKey) >= c.limits.series:
+		return nil, fmt.Sprintf("there are %d series already, as many as this server keeps", len(c.byKey))
+	case c.byAgent[nameKey(s.tenant, s.agent)] >= c.limits.perAgent:
+		return nil, fmt.Sprintf("this agent has %d series already, as many as one agent may have; does a label change with every sample?", c.limits.perAgent)
+	case c.text+s.textBytes() > c.limits.text:
+		return nil, fmt.Sprintf("the names and labels of all series take %d bytes, and no more than %d are kept", c.text, c.limits.text)
 	}
 	m := c.byName[nameKey(s.tenant, s.metric)]
 	if m == nil {
@@ -151,7 +177,7 @@ func (c *catalogue) add(key []byte, s *series) *series {
 	}
 	if m.free == 0 {
 		if c.blocks >= 1<<32/seriesBlock-1 {
-			return nil
+			return nil, "every number of a series is taken"
 		}
 		m.next, m.free = c.blocks*seriesBlock, seriesBlock
 		c.blocks++
@@ -161,7 +187,7 @@ func (c *catalogue) add(key []byte, s *series) *series {
 	s.labels = maps.Clone(s.labels)
 	c.insert(string(key), s)
 	c.unsaved = append(c.unsaved, s)
-	return s
+	return s, ""
 }
 
 // save writes the series that are new to the file. After it their samples may be.

@@ -24,6 +24,8 @@ type TelemetryConfig struct {
 	GroupRows   int           // commit at so many rows; default 10,000
 	GroupWait   time.Duration // or after so long, or a tenth of it without another batch; default 50 ms
 	MaxSeries   int           // default 1,000,000
+	AgentSeries int           // of them for one agent; default 20,000
+	LabelBytes  int64         // names and labels of all series; default 256 MiB
 	Now         func() time.Time
 	Log         *slog.Logger
 }
@@ -41,6 +43,10 @@ func (c TelemetryConfig) withDefaults() TelemetryConfig {
 	or(&c.QueueRows, 200_000)
 	or(&c.GroupRows, 10_000)
 	or(&c.MaxSeries, 1_000_000)
+	or(&c.AgentSeries, 20_000)
+	if c.LabelBytes <= 0 {
+		c.LabelBytes = 256 << 20
+	}
 	orTime := func(v *time.Duration, fallback time.Duration) {
 		if *v <= 0 {
 			*v = fallback
@@ -76,7 +82,8 @@ type Telemetry struct {
 	closing sync.RWMutex // held for reading while a request enters the queue, so that Close finds none in between
 	closed  bool
 
-	stats struct {
+	complained atomic.Int64 // when refused samples were logged last, in seconds
+	stats      struct {
 		rows, duplicates, tooOld, tooNew, invalid, busy, commits, failures atomic.Uint64
 	}
 }
@@ -106,7 +113,7 @@ func OpenTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error)
 }
 
 func (t *Telemetry) load(ctx context.Context) (err error) {
-	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, t.cfg.MaxSeries, t.engine); err != nil {
+	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.LabelBytes}, t.engine); err != nil {
 		return err
 	}
 	if t.segments, err = openSegments(t.cfg.Dir, t.engine, t.cfg.Now); err != nil {
@@ -201,6 +208,7 @@ type AppendResult struct {
 	TooOld        int    // refused: past retention
 	TooNew        int    // refused: too far in the future
 	Invalid       int    // refused: not a number, name or labels out of bounds, too many series
+	InvalidReason string // why the first of the invalid was refused
 	StoredThrough uint64 // highest sequence number of (agent, epoch) that is on disk
 }
 

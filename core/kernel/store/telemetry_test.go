@@ -178,12 +178,45 @@ func TestRefusals(t *testing.T) {
 		gauge(start.Add(11*time.Minute), 1), gauge(start.Add(9*time.Minute), 1),
 		gauge(start, math.NaN()), gauge(start, math.Inf(1)), gauge(time.Time{}, 1), long, typed, nul, unnamed, broken,
 		gauge(start, 1, "n", "1"), gauge(start, 1, "n", "2"), gauge(start, 1, "n", "3")))
-	want := AppendResult{Stored: 5, TooOld: 2, TooNew: 1, Invalid: 9, StoredThrough: 1}
+	want := AppendResult{Stored: 5, TooOld: 2, TooNew: 1, Invalid: 9, InvalidReason: "a value that is no number, or a name, unit or label out of bounds", StoredThrough: 1}
 	if res != want {
 		t.Errorf("got %+v, want %+v", res, want)
 	}
 	st := tel.Stats()
 	if st.TooOld != 2 || st.TooNew != 1 || st.Invalid != 9 || st.Rows != 5 || st.Series != 3 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// One agent's careless label takes neither the others' series nor all memory.
+func TestSeriesLimits(t *testing.T) {
+	now, dir := &clock{t: start}, t.TempDir()
+	limit := func(c *TelemetryConfig) { c.AgentSeries, c.LabelBytes = 3, 1000 }
+	tel := openTelemetry(t, dir, now, limit)
+	send := func(agent string, seq uint64, labels ...string) AppendResult {
+		t.Helper()
+		b := batch(seq)
+		b.Agent = agent
+		for _, l := range labels {
+			b.Samples = append(b.Samples, gauge(start, 1, "n", l))
+		}
+		return appendTo(t, tel, b)
+	}
+	if r := send("one", 1, "1", "2", "3", "4", "5"); r.Stored != 3 || r.Invalid != 2 || !strings.Contains(r.InvalidReason, "this agent has 3 series") {
+		t.Errorf("an agent with too many series: %+v", r)
+	}
+	if r := send("two", 1, "1", "2"); r.Stored != 2 || r.Invalid != 0 || r.InvalidReason != "" {
+		t.Errorf("another agent: %+v", r)
+	}
+	if r := send("three", 1, strings.Repeat("x", 900), "1"); r.Stored != 1 || r.Invalid != 1 || !strings.Contains(r.InvalidReason, "no more than 1000") {
+		t.Errorf("labels over the budget: %+v", r)
+	}
+	must(t, tel.Close())
+	tel = openTelemetry(t, dir, now, limit) // what is known counts after a restart
+	if r := send("one", 2, "1", "2", "3", "4"); r.Stored != 3 || r.Invalid != 1 {
+		t.Errorf("after a restart: %+v", r)
+	}
+	if st := tel.Stats(); st.Series != 6 || st.Invalid != 1 {
 		t.Errorf("stats %+v", st)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -53,6 +54,7 @@ func (t *Telemetry) Append(ctx context.Context, b SampleBatch) (AppendResult, er
 	t.stats.tooOld.Add(uint64(r.result.TooOld))
 	t.stats.tooNew.Add(uint64(r.result.TooNew))
 	t.stats.invalid.Add(uint64(r.result.Invalid))
+	t.complain(b.Agent, r.result)
 	r.result.StoredThrough = b.Seq
 	if r.rows == 0 {
 		return r.result, nil
@@ -102,6 +104,7 @@ func (t *Telemetry) prepare(b SampleBatch) *request {
 		switch {
 		case x.Time.IsZero() || !valid(x):
 			r.result.Invalid++
+			r.result.InvalidReason = cmp.Or(r.result.InvalidReason, "a value that is no number, or a name, unit or label out of bounds")
 			continue
 		case us < oldest:
 			r.result.TooOld++
@@ -113,11 +116,13 @@ func (t *Telemetry) prepare(b SampleBatch) *request {
 		k := key.build(b.Tenant, b.Agent, x.Metric, x.Unit, x.Type, x.Labels)
 		s := t.catalogue.find(k)
 		if s == nil {
-			s = t.catalogue.add(k, &series{tenant: b.Tenant, agent: b.Agent, metric: x.Metric, unit: x.Unit, kind: x.Type, labels: x.Labels})
-		}
-		if s == nil {
-			r.result.Invalid++
-			continue
+			var refused string
+			s, refused = t.catalogue.add(k, &series{tenant: b.Tenant, agent: b.Agent, metric: x.Metric, unit: x.Unit, kind: x.Type, labels: x.Labels})
+			if s == nil {
+				r.result.Invalid++
+				r.result.InvalidReason = cmp.Or(r.result.InvalidReason, refused)
+				continue
+			}
 		}
 		r.parts[dayOf(us)] = append(r.parts[dayOf(us)], sampleRow{us, s, x.Value})
 		r.rows++
@@ -374,6 +379,14 @@ func (t *Telemetry) housekeep(ctx context.Context) {
 	}
 	if _, err := t.segments.drop(ctx, dayOf(t.oldest(now))); err != nil {
 		t.failed(err)
+	}
+}
+
+// complain logs at most once a minute that samples were refused.
+func (t *Telemetry) complain(agent string, r AppendResult) {
+	last, now := t.complained.Load(), time.Now().Unix()
+	if r.Invalid > 0 && now-last >= 60 && t.complained.CompareAndSwap(last, now) {
+		t.cfg.Log.Warn("samples were refused", "agent", agent, "samples", r.Invalid, "reason", r.InvalidReason)
 	}
 }
 
