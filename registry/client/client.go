@@ -43,10 +43,11 @@ type Config struct {
 type Release struct {
 	ID         string
 	Version    string
-	Role       string // who vouches for it
-	Digest     string // of the descriptor
-	Descriptor *registry.Descriptor
+	Role       string               // who vouches for it
+	Digest     string               // of the descriptor
+	Descriptor *registry.Descriptor // nil when Refused is set
 	Revoked    *registry.Revocation // set when it must not run
+	Refused    *registry.Refusal    // set when its descriptor is missing or broken: it cannot be installed
 }
 
 // Verified is a release that passed every check just now.
@@ -180,7 +181,8 @@ func (c *Client) Status() Status {
 }
 
 // List returns what the registry offers, ordered by id and falling version. It refreshes first when nothing was
-// verified yet or what was verified has expired.
+// verified yet or what was verified has expired. A release whose descriptor is missing or broken is in the list with
+// the refusal: what one publisher did wrong must not hide the others. A registry that does not answer is an error.
 func (c *Client) List(ctx context.Context) ([]Release, error) {
 	v, err := c.freshView(ctx)
 	if err != nil {
@@ -188,11 +190,13 @@ func (c *Client) List(ctx context.Context) ([]Release, error) {
 	}
 	out := make([]Release, 0, len(v.entries))
 	for _, e := range v.entries {
-		d, err := c.descriptor(ctx, e)
-		if err != nil {
-			return nil, refuse(err, e.id, e.version)
+		r := Release{ID: e.id, Version: e.version, Role: e.role, Digest: e.digest}
+		if r.Descriptor, err = c.descriptor(ctx, e); err != nil {
+			err = refuse(err, e.id, e.version)
+			if !errors.As(err, &r.Refused) || r.Refused.Reason != registry.DescriptorMismatch && r.Refused.Reason != registry.Oversized {
+				return nil, err
+			}
 		}
-		r := Release{ID: e.id, Version: e.version, Role: e.role, Digest: e.digest, Descriptor: d}
 		if rev, revoked := v.revoked.Find(e.id, e.version); revoked {
 			r.Revoked = &rev
 		}

@@ -44,6 +44,48 @@ func wantRefusal(t *testing.T, err error, reason registry.Reason, plugin string)
 	}
 }
 
+// A release whose descriptor is missing or broken is in the list as refused; the others are as they were.
+func TestListWithABrokenRelease(t *testing.T) {
+	for _, lie := range registrytest.Lies() {
+		if lie.Reason != registry.DescriptorMismatch || strings.Contains(lie.Name, "revocation") {
+			continue
+		}
+		t.Run(lie.Name, func(t *testing.T) {
+			t.Parallel()
+			r := registrytest.New(t)
+			r.Truth(t)
+			c := node(t, r, r.Serve(t))
+			if err := c.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r.Lie(t, lie)
+			if err := c.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			list, err := c.List(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := 0
+			for _, rel := range list {
+				if (rel.Refused == nil) == (rel.Descriptor == nil) {
+					t.Errorf("%s %s: descriptor %v, refused %v", rel.ID, rel.Version, rel.Descriptor, rel.Refused)
+				}
+				if rel.Refused != nil {
+					refused++
+					wantRefusal(t, rel.Refused, registry.DescriptorMismatch, rel.ID)
+				} else if rel.ID == registrytest.Victim && rel.Version != "1.0.0" {
+					t.Errorf("the broken %s is offered", rel.Version)
+				}
+			}
+			everything := strings.HasPrefix(lie.Name, "one byte") // of each descriptor
+			if refused == 0 || refused == len(list) != everything {
+				t.Errorf("%d of %d refused", refused, len(list))
+			}
+		})
+	}
+}
+
 // Every lie is refused at installation, and a plugin that was installed before the lie keeps starting.
 func TestEveryLieIsRefused(t *testing.T) {
 	for _, lie := range registrytest.Lies() {

@@ -73,6 +73,10 @@ func (c *Catalogue) offered(ctx context.Context) map[string]*Plugin {
 		c.AuditRefusal(ctx, "system", "registry.list", err)
 	}
 	for _, r := range releases {
+		if r.Refused != nil {
+			c.cfg.Log.Warn("a release in the registry cannot be used", "error", r.Refused)
+			continue
+		}
 		p := cards[r.ID]
 		if p == nil {
 			p = emptyCard(r.ID)

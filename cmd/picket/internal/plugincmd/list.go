@@ -1,6 +1,7 @@
 package plugincmd
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,11 @@ func listCmd() *cobra.Command {
 					return err
 				}
 				offers = fromRegistry(c, releases, all)
+				for _, r := range releases {
+					if r.Refused != nil {
+						fmt.Fprintln(cmd.ErrOrStderr(), "left out:", r.Refused)
+					}
+				}
 			}
 			if asJSON {
 				return columns.JSON(cmd.OutOrStdout(), offers)
@@ -71,6 +77,9 @@ func fromLock(c *client.Client) []offer {
 func fromRegistry(c *client.Client, releases []client.Release, all bool) []offer {
 	offers := []offer{}
 	for _, r := range releases {
+		if r.Refused != nil {
+			continue // told apart
+		}
 		m := r.Descriptor.Manifest
 		o := offer{ID: r.ID, Version: r.Version, Kind: string(m.Kind), Runtimes: m.Runtimes, Title: m.Title, Role: r.Role}
 		if in, ok := c.Installed(r.ID); ok {
