@@ -46,9 +46,11 @@ type Config struct {
 	Programs  string         // the folder of this program, where the helpers and the built registry lie
 	Pages     fs.FS          // the web app
 	MaxUpload int64          // bytes of one capture; 0 means the default
-	Out       io.Writer
-	Log       *slog.Logger
-	Now       func() time.Time
+	// MaxAnalysis is how long the analysis of one capture may take; 0 means the default, 6 hours.
+	MaxAnalysis time.Duration
+	Out         io.Writer
+	Log         *slog.Logger
+	Now         func() time.Time
 }
 
 // Core is one server.
@@ -223,6 +225,9 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 		host.Registry, cat.Registry = c.source.client, c.source.client
 	}
 	if c.host, err = pluginhost.New(host); err != nil {
+		return err
+	}
+	if err := pluginhost.CheckHelper(c.cfg.Programs, "picket-traffic"); err != nil {
 		return err
 	}
 	cat.Host = c.host

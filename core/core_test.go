@@ -29,14 +29,19 @@ func programs(t *testing.T, scripts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	all := map[string]string{
-		"picket-launch": `while [ "$1" != "--" ]; do shift; done; shift; exec "$@"`,
-		"picket-wasm":   "exit 1",
+		"picket-launch":  `while [ "$1" != "--" ]; do shift; done; shift; exec "$@"`,
+		"picket-wasm":    "exit 1",
+		"picket-traffic": "exit 1",
 	}
 	for name, text := range scripts {
 		all[name] = text
 	}
 	for name, text := range all {
-		check(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+		version := "[ \"$1\" = --version ] && echo " + config.Version + " && exit\n"
+		if strings.HasPrefix(text, "echo ") { // it says another one itself
+			version = ""
+		}
+		check(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+version+text+"\n"), 0o755))
 	}
 	return dir
 }
@@ -204,6 +209,8 @@ func TestWhatKeepsAServerFromStarting(t *testing.T) {
 		{"the port is in use", Config{Settings: taken}, []string{taken.Listen, "in use", "--listen"}},
 		{"the address is not ours", Config{Settings: elsewhere}, []string{elsewhere.Listen, "--listen"}},
 		{"the ceiling is missing", Config{Settings: noPolicy}, []string{noPolicy.Policy}},
+		{"a helper of another version", Config{Settings: settings(filepath.Join(t.TempDir(), "other")), Programs: programs(t, map[string]string{"picket-traffic": "echo 0.0.9"})},
+			[]string{"picket-traffic", "0.0.9", config.Version}},
 		{"a helper is missing", Config{Settings: settings(filepath.Join(t.TempDir(), "other")), Programs: t.TempDir()}, []string{"picket-launch"}},
 	}
 	for _, c := range cases {

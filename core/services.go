@@ -44,7 +44,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		Changed: func(a alert.Alert) { c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)}) },
 	})
 	c.traffic, err = traffic.New(ctx, traffic.Config{
-		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, Store: captureStore{c}, Worker: c.trafficWorker, Analyse: c.analyse,
+		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, MaxTime: c.cfg.MaxAnalysis, Store: captureStore{c}, Worker: c.trafficWorker, Analyse: c.analyse,
 		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
 			return c.alerts.Record(ctx, x.ID, f)
 		},
@@ -145,6 +145,10 @@ func (s captureStore) SaveCapture(ctx context.Context, x traffic.Capture) error 
 	return s.c.control.UpdateCapture(ctx, row)
 }
 
+func (s captureStore) DeleteCapture(ctx context.Context, id string) (bool, error) {
+	return s.c.control.DeleteCapture(ctx, s.c.tenant, id)
+}
+
 func (s captureStore) row(x traffic.Capture) store.Capture {
 	return store.Capture{ID: x.ID, Tenant: s.c.tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State),
 		Progress: x.Progress, Packets: x.Packets, Bytes: x.Bytes, Flows: x.Flows, Undecoded: x.Undecoded, Truncated: x.Truncated,
@@ -175,6 +179,10 @@ func (x captures) Receive(ctx context.Context, name, by string, r io.Reader) (st
 		}
 	}
 	return captureStore(x).row(got), err
+}
+
+func (x captures) Delete(ctx context.Context, row store.Capture) error {
+	return x.c.traffic.Delete(ctx, traffic.Capture{ID: row.ID, Name: row.Name, SHA256: row.SHA256, State: traffic.State(row.State)})
 }
 
 // --- alerts ---

@@ -89,6 +89,8 @@ var access = map[string]rule{
 	"POST /api/v1/captures":    watcher,
 	"GET /api/v1/captures/:id": watcher,
 
+	"DELETE /api/v1/captures/:id": admin,
+
 	"GET /api/v1/alerts":                  watcher,
 	"GET /api/v1/alerts/:id":              watcher,
 	"POST /api/v1/alerts/:id/acknowledge": watcher,

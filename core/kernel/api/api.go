@@ -29,9 +29,11 @@ import (
 
 // The services as the API needs them. The composition root provides them.
 type (
-	// Captures takes uploads in. The error is ErrEmptyUpload, ErrUploadTooBig, ErrBacklog or the disk's.
+	// Captures takes uploads in. The error of Receive is ErrEmptyUpload, ErrUploadTooBig, ErrBacklog or the disk's.
 	Captures interface {
 		Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error)
+		// Delete ends the capture's job and removes its bytes when no other capture has the same.
+		Delete(ctx context.Context, c store.Capture) error
 	}
 	// Alerts moves alerts through their life.
 	Alerts interface {

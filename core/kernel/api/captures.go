@@ -61,6 +61,16 @@ func (s *Server) captureRoutes() {
 			c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
 			return answer(captureOf(c)), err
 		})
+	handle(s, huma.Operation{OperationID: "delete-capture", Method: http.MethodDelete, Path: capturesPath + "/{id}", Tags: tags,
+		DefaultStatus: http.StatusNoContent, Summary: "Delete a capture and end its analysis; what was found stays"},
+		func(ctx context.Context, in *IDPath) (*struct{}, error) {
+			c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
+			if err == nil {
+				err = s.cfg.Captures.Delete(ctx, c)
+			}
+			s.act(ctx, "capture.delete", "capture:"+in.ID, c.Name, err)
+			return nil, err
+		})
 	// The upload goes past huma, which would hold the whole body in memory.
 	s.engine.POST(capturesPath, s.upload)
 	s.documentUpload(tags)

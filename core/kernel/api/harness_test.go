@@ -177,6 +177,11 @@ type uploads struct {
 	fail    error
 }
 
+func (u *uploads) Delete(ctx context.Context, c store.Capture) error {
+	_, err := u.control.DeleteCapture(ctx, c.Tenant, c.ID)
+	return err
+}
+
 func (u *uploads) Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error) {
 	if u.fail != nil {
 		return store.Capture{}, u.fail

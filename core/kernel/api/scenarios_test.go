@@ -221,7 +221,13 @@ func TestCaptures(t *testing.T) {
 	}
 	w.uploads.fail = ErrUploadTooBig
 	w.play([]scenario{{"too large", adm, "POST", "/api/v1/captures", "x", 413, []string{"larger"}, nil}})
-	contains(t, "the audit log", w.audited(), []string{"capture.upload capture:capture-1 ok", "refused"}, nil)
+	w.play([]scenario{
+		{"not for everybody", "IT", "DELETE", "/api/v1/captures/capture-1", "", 403, nil, nil},
+		{"deleted", adm, "DELETE", "/api/v1/captures/capture-1", "", 204, nil, nil},
+		{"it is gone", adm, "GET", "/api/v1/captures/capture-1", "", 404, nil, nil},
+		{"twice", adm, "DELETE", "/api/v1/captures/capture-1", "", 404, nil, nil},
+	})
+	contains(t, "the audit log", w.audited(), []string{"capture.upload capture:capture-1 ok", "refused", "capture.delete capture:capture-1 ok"}, nil)
 }
 
 func TestAlerts(t *testing.T) {

@@ -47,6 +47,19 @@ func (c *Control) ListCaptures(ctx context.Context, tenant string, p Page) ([]Ca
 	return list, next, err
 }
 
+// DeleteCapture forgets a capture. shared says that another one, of whatever tenant, has the same bytes.
+func (c *Control) DeleteCapture(ctx context.Context, tenant, id string) (shared bool, err error) {
+	x, err := c.CaptureByID(ctx, tenant, id)
+	if err != nil {
+		return false, err
+	}
+	if err := c.execOne(ctx, "DELETE FROM captures WHERE tenant = ? AND id = ?", tenant, id); err != nil {
+		return false, err
+	}
+	err = c.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM captures WHERE sha256 = ?)", x.SHA256).Scan(&shared)
+	return shared, explain(err)
+}
+
 // CapturesInState returns captures of all tenants in one of the states, oldest first: what a restarted server goes on
 // with.
 func (c *Control) CapturesInState(ctx context.Context, states ...string) ([]Capture, error) {

@@ -12,9 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +66,8 @@ type Capture struct {
 // Store keeps captures. It is implemented by the composition root.
 type Store interface {
 	SaveCapture(ctx context.Context, c Capture) error
+	// DeleteCapture forgets a capture and says whether another one has the same bytes.
+	DeleteCapture(ctx context.Context, id string) (shared bool, err error)
 	// Unfinished returns captures that are queued, or that were running when the program ended; oldest first.
 	Unfinished(ctx context.Context) ([]Capture, error)
 }
@@ -87,6 +91,7 @@ type Config struct {
 	MaxBytes int64         // bound of one upload, 2 GiB when zero
 	Attempts int           // how often a capture is analysed while detectors are temporarily gone, 3 when zero
 	Stall    time.Duration // how long a worker may be silent, 2 minutes when zero
+	MaxTime  time.Duration // how long a job may take in all, 6 hours when zero
 	Store    Store
 	// Worker returns the command picket-traffic, not started, without files.
 	Worker  func() *exec.Cmd
@@ -103,6 +108,7 @@ const (
 	defaultMaxBytes = 2 << 30
 	defaultAttempts = 3
 	defaultStall    = 2 * time.Minute
+	defaultMaxTime  = 6 * time.Hour
 	exitGrace       = 5 * time.Second
 	retryPause      = 2 * time.Second
 	progressEvery   = 500 * time.Millisecond
@@ -115,9 +121,23 @@ type Service struct {
 	cfg  Config
 	wake chan struct{}
 
-	mu      sync.Mutex // guards waiting
+	mu      sync.Mutex // guards what follows
 	waiting []Capture
+	current *job // the one that runs
+
+	files sync.Mutex // held while a stored file gets or loses its last capture
 }
+
+// job is a capture that is being analysed.
+type job struct {
+	id      string
+	deleted bool
+	cancel  context.CancelCauseFunc // nil before it begins
+	done    chan struct{}
+}
+
+// errDeleted ends a job whose capture was deleted.
+var errDeleted = errors.New("the capture was deleted")
 
 // New prepares the folder and takes over the jobs that an earlier run left unfinished.
 func New(ctx context.Context, cfg Config) (*Service, error) {
@@ -129,6 +149,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if cfg.Stall == 0 {
 		cfg.Stall = defaultStall
+	}
+	if cfg.MaxTime == 0 {
+		cfg.MaxTime = defaultMaxTime
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -177,9 +200,72 @@ func (s *Service) next() (Capture, bool) {
 	if len(s.waiting) == 0 {
 		return Capture{}, false
 	}
-	job := s.waiting[0]
+	next := s.waiting[0]
 	s.waiting = s.waiting[1:]
-	return job, true
+	s.current = &job{id: next.ID, done: make(chan struct{})}
+	return next, true
+}
+
+// begin gives the job that next chose a context of its own, which ends with ctx, when the job takes too long, or when
+// its capture is deleted. end must be called.
+func (s *Service) begin(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	limit := time.AfterFunc(s.cfg.MaxTime, func() {
+		cancel(fmt.Errorf("the analysis was stopped because it took longer than the limit of %s", s.cfg.MaxTime))
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.current
+	if j.deleted {
+		cancel(errDeleted)
+	}
+	j.cancel = cancel
+	return ctx, func() {
+		limit.Stop()
+		cancel(nil)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.current = nil
+		close(j.done)
+	}
+}
+
+// Delete forgets a capture, its job, and its bytes unless another capture has the same. It returns when the job has
+// ended. What was found stays.
+func (s *Service) Delete(ctx context.Context, c Capture) error {
+	s.mu.Lock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(w Capture) bool { return w.ID == c.ID })
+	running := s.current
+	if running != nil && running.id != c.ID {
+		running = nil
+	}
+	if running != nil {
+		running.deleted = true
+		if running.cancel != nil {
+			running.cancel(errDeleted)
+		}
+	}
+	s.mu.Unlock()
+	if running != nil {
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the job of capture %s: %w", c.ID, ctx.Err())
+		}
+	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	shared, err := s.cfg.Store.DeleteCapture(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if !shared {
+		if err := os.Remove(s.path(c.SHA256)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the stored capture: %w", err)
+		}
+	}
+	s.cfg.Changed(c)
+	return nil
 }
 
 // enqueue makes a stored file a job.
@@ -203,8 +289,10 @@ func (s *Service) enqueue(ctx context.Context, name, by, sum string, size int64)
 	return c, nil
 }
 
-// analyse runs one job to its end and records it. Only a cancelled ctx leaves it unfinished.
-func (s *Service) analyse(ctx context.Context, c Capture) {
+// analyse runs the job that next chose to its end and records it. Only a cancelled ctx leaves it unfinished.
+func (s *Service) analyse(stop context.Context, c Capture) {
+	ctx, end := s.begin(stop)
+	defer end()
 	c.State, c.Started = Running, s.cfg.Now().UTC()
 	s.save(ctx, c)
 	var err error
@@ -212,15 +300,18 @@ func (s *Service) analyse(ctx context.Context, c Capture) {
 		var out Outcome
 		c, out, err = s.attempt(ctx, reset(c))
 		// What was found before a worker died is still true.
-		if undelivered := s.deliver(ctx, &c, out); err == nil {
+		if undelivered := s.deliver(unlessDeleted(ctx, stop), &c, out); err == nil {
 			err = undelivered
 		}
 		if err != nil || !out.Retry || attempt >= s.cfg.Attempts || !sleep(ctx, retryPause) {
 			break
 		}
 	}
-	if ctx.Err() != nil {
+	switch {
+	case stop.Err() != nil, errors.Is(context.Cause(ctx), errDeleted):
 		return
+	case ctx.Err() != nil:
+		err = &PacketError{Packet: c.Packets, Err: context.Cause(ctx)}
 	}
 	c.Finished = s.cfg.Now().UTC()
 	c.State, c.Progress = Done, 1
@@ -233,6 +324,14 @@ func (s *Service) analyse(ctx context.Context, c Capture) {
 		s.cfg.Log.Warn("capture failed", "capture", c.ID, "name", c.Name, "error", err)
 	}
 	s.save(ctx, c)
+}
+
+// unlessDeleted is where findings go: those of a job that took too long are still true.
+func unlessDeleted(ctx, stop context.Context) context.Context {
+	if errors.Is(context.Cause(ctx), errDeleted) {
+		return ctx
+	}
+	return stop
 }
 
 // deliver hands over what was found so far. Findings carry deterministic ids, so a second attempt adds only new ones.

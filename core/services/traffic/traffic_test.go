@@ -64,6 +64,11 @@ func playWorker(how string) {
 	case "hangs":
 		sayJSON(msgProgress, progress)
 		time.Sleep(time.Hour)
+	case "endless":
+		for {
+			sayJSON(msgProgress, progress)
+			time.Sleep(10 * time.Millisecond)
+		}
 	case "garbage":
 		say(9, []byte("?"))
 	}
@@ -81,6 +86,17 @@ func (m *memory) SaveCapture(_ context.Context, c Capture) error {
 	defer m.mu.Unlock()
 	m.rows[c.ID] = c
 	return nil
+}
+
+func (m *memory) DeleteCapture(_ context.Context, id string) (shared bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sum := m.rows[id].SHA256
+	delete(m.rows, id)
+	for _, r := range m.rows {
+		shared = shared || r.SHA256 == sum
+	}
+	return shared, nil
 }
 
 func (m *memory) Unfinished(context.Context) ([]Capture, error) { return m.left, nil }
@@ -213,6 +229,65 @@ func TestASilentWorkerIsStopped(t *testing.T) {
 	c := b.finish(t, "x")
 	if c.State != Failed || !strings.Contains(c.Error, "said nothing for 300ms") || c.ErrorAfter != 17 {
 		t.Fatalf("got %+v", c)
+	}
+}
+
+// A worker that talks and talks does not hold the queue for ever.
+func TestAJobThatTakesTooLong(t *testing.T) {
+	b := newBench(t, "endless")
+	b.cfg.MaxTime = 500 * time.Millisecond
+	c := b.finish(t, "x")
+	if c.State != Failed || !strings.Contains(c.Error, "longer than the limit of 500ms") || c.ErrorAfter != 17 {
+		t.Fatalf("got %+v", c)
+	}
+	b.how = "honest"
+	if c := b.finish(t, "y"); c.State != Done {
+		t.Errorf("the next capture: %s %s", c.State, c.Error)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	b := newBench(t, "endless")
+	receive := func(content string) Capture {
+		t.Helper()
+		c, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	running, waiting, twin := receive("first"), receive("second"), receive("first")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { b.Run(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("waited for %s", what)
+			}
+		}
+	}
+	stored := func(c Capture) bool { _, err := os.Stat(b.path(c.SHA256)); return err == nil }
+	until("the first to run", func() bool { return b.store.get(running.ID).State == Running })
+	for _, c := range []Capture{waiting, running} {
+		if err := b.Delete(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stored(waiting) || !stored(running) {
+		t.Errorf("the waiting one is stored: %v; the running one, whose bytes another has: %v", stored(waiting), stored(running))
+	}
+	until("the twin to run", func() bool { return b.store.get(twin.ID).State == Running })
+	if err := b.Delete(t.Context(), twin); err != nil {
+		t.Fatal(err)
+	}
+	if stored(twin) {
+		t.Error("bytes that nobody has any more are stored")
+	}
+	if len(b.store.rows) != 0 || b.Waiting() != 0 {
+		t.Errorf("%d rows, %d waiting", len(b.store.rows), b.Waiting())
 	}
 }
 

@@ -45,6 +45,8 @@ func (s *Service) Receive(ctx context.Context, name, by string, r io.Reader) (Ca
 		return Capture{}, ErrEmpty
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
+	s.files.Lock() // between the file and its row nobody may find it unused
+	defer s.files.Unlock()
 	if err := keep(tmp, s.path(sum)); err != nil {
 		return Capture{}, fmt.Errorf("store the upload: %w", err)
 	}

@@ -86,7 +86,9 @@ type Reader struct {
 }
 
 // Open recognises the format by its first bytes.
-func Open(r io.Reader) (*Reader, error) {
+func Open(r io.Reader) (*Reader, error) { return open(r, ordinary) }
+
+func open(r io.Reader, most limits) (*Reader, error) {
 	w := newWindow(r)
 	start, err := w.peek(4)
 	if len(start) == 0 && errors.Is(err, io.EOF) {
@@ -95,7 +97,7 @@ func Open(r io.Reader) (*Reader, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read capture: %w", err)
 	}
-	if plain, ok, err := decompress(start, w); err != nil {
+	if plain, ok, err := decompress(start, w, most); err != nil {
 		return nil, err
 	} else if ok {
 		return openPlain(newWindow(plain))
