@@ -241,6 +241,7 @@ func (c *Core) openAPI(context.Context) error {
 		Control: c.control, Telemetry: c.telemetry, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Captures: captures{c}, Alerts: alertMoves{c}, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
+		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
 	})
 	return nil
@@ -267,8 +268,12 @@ func (c *Core) ready(ctx context.Context) map[string]error {
 
 // URL is how this machine reaches the server.
 func (c *Core) URL() string {
-	host, port, _ := net.SplitHostPort(c.listener.Addr().String())
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+	return localURL(c.listener.Addr().String())
+}
+
+func localURL(address string) string {
+	host, port, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(host, port)
@@ -361,7 +366,7 @@ func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.
 
 // serveAdmins answers at the socket for the owners of this machine.
 func (c *Core) serveAdmins(ctx context.Context) {
-	err := adminsock.Serve(ctx, c.folder.root, func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
+	err := adminsock.Serve(ctx, c.folder.root, adminsock.Handlers{Reset: c.resetUser, Token: func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
 		actor := fmt.Sprintf("system:uid %d", uid)
 		secret, t, err := c.auth.CreateToken(ctx, r.Name, r.Role, actor, 0)
 		e := audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID, Detail: "name " + r.Name + ", role " + r.Role + ", by admin.sock"}
@@ -370,35 +375,18 @@ func (c *Core) serveAdmins(ctx context.Context) {
 		}
 		c.complain("audit", c.audit.Record(ctx, e))
 		return secret, err
-	})
+	}})
 	c.complain("administrators' socket", err)
 	os.Remove(c.folder.path(adminsock.Name))
 }
 
 // CreateToken makes an API token in the data folder of a server that is not running.
 func CreateToken(ctx context.Context, settings config.Picketd, role, name string) (string, error) {
-	dir := settings.Data
-	if _, err := os.Stat(filepath.Join(dir, "control.db")); err != nil {
-		return "", fmt.Errorf("%s is not the data folder of a server (%w): give it with --data", dir, plain(err))
-	}
-	f, err := claim(dir)
-	var busy *InUseError
-	if errors.As(err, &busy) {
-		return "", fmt.Errorf("picketd is running on %s: use `picket token create --data %s --role %s`", busy.Dir, dir, role)
-	}
+	a, control, done, err := offline(ctx, settings, "picket token create --data "+settings.Data+" --role "+role)
 	if err != nil {
 		return "", err
 	}
-	defer f.release()
-	control, err := openControl(ctx, f, settings, time.Now)
-	if err != nil {
-		return "", err
-	}
-	defer control.Close()
-	a, err := auth.New(auth.Config{Store: control})
-	if err != nil {
-		return "", err
-	}
+	defer done()
 	actor := fmt.Sprintf("system:uid %d", os.Getuid())
 	secret, t, err := a.CreateToken(ctx, name, role, actor, 0)
 	if err != nil {
@@ -406,4 +394,64 @@ func CreateToken(ctx context.Context, settings config.Picketd, role, name string
 	}
 	return secret, audit.New(control, nil).Record(ctx, audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID,
 		Detail: "name " + name + ", role " + role + ", with the server stopped"})
+}
+
+// offline opens the control state of a server that is not running. instead is what to call when it runs.
+func offline(ctx context.Context, settings config.Picketd, instead string) (*auth.Auth, *store.Control, func(), error) {
+	dir := settings.Data
+	if _, err := os.Stat(filepath.Join(dir, "control.db")); err != nil {
+		return nil, nil, nil, fmt.Errorf("%s is not the data folder of a server (%w): give it with --data", dir, plain(err))
+	}
+	f, err := claim(dir)
+	var busy *InUseError
+	if errors.As(err, &busy) {
+		return nil, nil, nil, fmt.Errorf("picketd is running on %s: use `%s`", busy.Dir, instead)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	control, err := openControl(ctx, f, settings, time.Now)
+	if err != nil {
+		f.release()
+		return nil, nil, nil, err
+	}
+	done := func() { control.Close(); f.release() }
+	a, err := auth.New(auth.Config{Store: control})
+	if err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return a, control, done, nil
+}
+
+// ResetUser lets somebody in again whose server is not running: it returns a one-time link.
+func ResetUser(ctx context.Context, settings config.Picketd, name string) (string, error) {
+	a, control, done, err := offline(ctx, settings, "picket user reset --data "+settings.Data)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	return reset(ctx, a, audit.New(control, nil), linkBase(settings), name, os.Getuid(), "with the server stopped")
+}
+
+func (c *Core) resetUser(ctx context.Context, r adminsock.ResetRequest, uid int) (string, error) {
+	return reset(ctx, c.auth, c.audit, c.publicURL(), r.Name, uid, "by admin.sock")
+}
+
+func reset(ctx context.Context, a *auth.Auth, log api.Auditor, base, name string, uid int, how string) (string, error) {
+	u, page, secret, err := a.Reset(ctx, name)
+	e := audit.Entry{Actor: fmt.Sprintf("system:uid %d", uid), Action: "user.reset", Object: "user:" + cmp.Or(u.Username, name), Detail: how}
+	if err != nil {
+		e.Outcome, e.Detail = audit.Refused, err.Error()
+		return "", errors.Join(err, log.Record(ctx, e))
+	}
+	return base + page + "#token=" + secret, log.Record(ctx, e)
+}
+
+// linkBase is how people will reach a server that is not running yet.
+func linkBase(settings config.Picketd) string {
+	if settings.PublicURL != "" {
+		return strings.TrimSuffix(settings.PublicURL, "/")
+	}
+	return localURL(settings.Listen)
 }

@@ -156,11 +156,15 @@ func TestWithoutAPluginTheServerServes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s := start(t, Config{Settings: settings(dir), Programs: programs(t, nil)})
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": `"telemetry":"ok"`, "/": "app", "/api/v1/setup": "true", "/metrics": "picket_build_info"} {
-		if code, body := s.call("GET", path, "", ""); code != 200 || !strings.Contains(body, want) {
+		token := ""
+		if path == "/metrics" {
+			token = s.admin()
+		}
+		if code, body := s.call("GET", path, token, ""); code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
-	link := regexp.MustCompile(`/setup\?token=([\w-]+)`).FindStringSubmatch(s.out.String())
+	link := regexp.MustCompile(`/setup#token=([\w-]+)`).FindStringSubmatch(s.out.String())
 	if link == nil {
 		t.Fatalf("no set-up link in:\n%s", s.out)
 	}
@@ -408,4 +412,50 @@ func TestPlacesOf(t *testing.T) {
 	if p := placesOf("nonsense"); len(p) != 1 || p[0].ip.IsValid() {
 		t.Errorf("%v", p)
 	}
+}
+
+// A folder that was first used with --dev has an admin without a password: without --dev somebody must get in all the
+// same.
+func TestAFolderOfDevIsSetUp(t *testing.T) {
+	bin := programs(t, nil)
+	dir := filepath.Join(t.TempDir(), "data")
+	dev := start(t, Config{Settings: settings(dir), Programs: bin, Dev: true})
+	dev.wait("its link", func() bool { return strings.Contains(dev.out.String(), "/signin#token=") })
+	check(t, dev.stop())
+
+	set := func(s *running, out, name string) {
+		t.Helper()
+		link := regexp.MustCompile(`/setup#token=([\w-]+)`).FindStringSubmatch(out)
+		if link == nil {
+			t.Fatalf("no set-up link in:\n%s", out)
+		}
+		body := `"username":"` + name + `","password":"a good long one"}`
+		if code, text := s.call("POST", "/api/v1/setup", "", `{"token":"`+link[1]+`",`+body); code != 201 {
+			t.Errorf("set-up: %d %s", code, text)
+		}
+		if code, text := s.call("POST", "/api/v1/login", "", "{"+body); code != 200 {
+			t.Errorf("login: %d %s", code, text)
+		}
+	}
+	s := start(t, Config{Settings: settings(dir), Programs: bin})
+	set(s, s.out.String(), "admin")
+
+	// Reset while it runs, and while it does not.
+	s.admin() // the socket is there
+	if _, err := ResetUser(t.Context(), settings(dir), "admin"); err == nil || !strings.Contains(err.Error(), "picket user reset") {
+		t.Errorf("behind a running server's back: %v", err)
+	}
+	link, err := adminsock.ResetUser(t.Context(), s.folder.root, adminsock.ResetRequest{})
+	check(t, err)
+	if code, _ := s.call("POST", "/api/v1/login", "", `{"username":"admin","password":"a good long one"}`); code != 401 {
+		t.Errorf("the old password: %d", code)
+	}
+	set(s, link, "admin")
+	check(t, s.stop())
+	link, err = ResetUser(t.Context(), settings(dir), "admin")
+	check(t, err)
+	if !strings.HasPrefix(link, "http://127.0.0.1:") {
+		t.Errorf("link %s", link)
+	}
+	set(start(t, Config{Settings: settings(dir), Programs: bin}), link, "admin")
 }

@@ -123,19 +123,23 @@ func (c *Core) startAgent(ctx context.Context, jobs *sync.WaitGroup) error {
 }
 
 // agentArguments are those of an enrolled agent, or of one that enrols with a fresh token.
-func (c *Core) agentArguments(ctx context.Context) ([]string, error) {
+// The token goes to its standard input: everybody on a machine can read its command lines.
+func (c *Core) agentArguments(ctx context.Context) (args []string, stdin string, err error) {
 	dir := c.folder.path("agent")
-	args := []string{"--data", dir}
+	args = []string{"--data", dir}
+	if cert := c.cfg.Settings.TLSCert; cert != "" {
+		args = append(args, "--ca", cert)
+	}
 	enrolled, err := c.ownAgent(ctx, dir)
 	if err != nil || enrolled {
-		return args, err
+		return args, "", err
 	}
 	token, _, err := c.agents.CreateToken(ctx, agents.TokenRequest{Tenant: c.tenant, Name: "this machine", CreatedBy: system,
 		Server: c.URL(), RootSHA256: c.rootSHA256()})
 	if err != nil {
-		return nil, fmt.Errorf("let the local agent in: %w", err)
+		return nil, "", fmt.Errorf("let the local agent in: %w", err)
 	}
-	return append(args, "--server", c.URL(), "--token", token), nil
+	return append(args, "--server", c.URL(), "--token-file", "-"), token, nil
 }
 
 // ownAgent reports whether the agent in dir is enrolled here, and leads it to where this server listens now. One that
@@ -192,8 +196,8 @@ func (c *Core) analyseSample(ctx context.Context) error {
 	return c.control.PutSetting(ctx, c.tenant, sampleDone, "1")
 }
 
-// greet prints how to get in: a link that signs in with --dev, a link that sets the server up when nobody can sign in
-// yet, the address otherwise.
+// greet prints how to get in: a link that signs in with --dev, a link that sets the server up when nobody can sign in,
+// also after it was used with --dev alone, the address otherwise.
 func (c *Core) greet(ctx context.Context) error {
 	switch needed, err := c.auth.SetupNeeded(ctx); {
 	case err != nil:
@@ -213,7 +217,7 @@ func (c *Core) greet(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(c.cfg.Out, "Picket %s. Data: %s\nSet it up at  %s/setup?token=%s\n(the link works once, within 24 hours)\n", config.Version, c.folder.root, c.URL(), token)
+		fmt.Fprintf(c.cfg.Out, "Picket %s. Data: %s\nSet it up at  %s/setup#token=%s\n(the link works once, within 24 hours)\n", config.Version, c.folder.root, c.URL(), token)
 	default:
 		fmt.Fprintf(c.cfg.Out, "Picket %s. Data: %s\nListening on  %s\n", config.Version, c.folder.root, c.URL())
 	}

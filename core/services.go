@@ -270,8 +270,12 @@ func (m alertMoves) done(ctx context.Context, id string) func(alert.Alert, error
 
 type noticeQueue struct{ control *store.Control }
 
-func (q noticeQueue) Lease(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]notify.Delivery, error) {
-	rows, err := q.control.LeaseNotices(ctx, now, lease, limit)
+func (q noticeQueue) Due(ctx context.Context, now time.Time) ([]string, error) {
+	return q.control.DueNotifiers(ctx, now)
+}
+
+func (q noticeQueue) Lease(ctx context.Context, now time.Time, lease time.Duration, notifier string, limit int) ([]notify.Delivery, error) {
+	rows, err := q.control.LeaseNotices(ctx, now, lease, notifier, limit)
 	out := make([]notify.Delivery, 0, len(rows))
 	for _, r := range rows {
 		// The store counts an attempt when it hands one out.

@@ -101,7 +101,7 @@ func command(out, errs io.Writer) *cobra.Command {
 	cmd.Flags().StringVar(&dir, "data", preset.Data, "data folder")
 	cmd.Flags().StringVar(&listen, "listen", preset.Listen, "address to listen on")
 	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
-	cmd.AddCommand(tokenCommand())
+	cmd.AddCommand(tokenCommand(), userCommand())
 	return cmd
 }
 
@@ -158,4 +158,31 @@ func tokenCommand() *cobra.Command {
 	create.Flags().StringVar(&name, "name", "made by picketd", "what the token is for")
 	token.AddCommand(create)
 	return token
+}
+
+func userCommand() *cobra.Command {
+	user := &cobra.Command{Use: "user", Short: "Let people in again while the server is stopped"}
+	var dir, name string
+	reset := &cobra.Command{
+		Use:   "reset --data DIR [--name admin]",
+		Short: "Take a user's password and sessions away, and print a one-time link that lets them in again",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := config.Load("")
+			if err != nil {
+				return err
+			}
+			override(cmd, "data", &settings.Data, dir)
+			link, err := core.ResetUser(cmd.Context(), settings, name)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n(start picketd, then open the link; it works once, within 24 hours)\n", link)
+			return err
+		},
+	}
+	reset.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
+	reset.Flags().StringVar(&name, "name", "", "whose; default admin, or the only user there is")
+	user.AddCommand(reset)
+	return user
 }

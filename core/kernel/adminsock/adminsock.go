@@ -1,5 +1,6 @@
 // Package adminsock is the door of a running server for the people who own its machine: a unix socket in the data
-// folder that only the server's own user and root may use. A request for an API token goes in; its secret comes out.
+// folder that only the server's own user and root may use. A request for an API token or for a way back in goes in;
+// a secret comes out.
 // The command line uses the client half, so nothing heavy is linked here.
 package adminsock
 
@@ -29,19 +30,31 @@ type TokenRequest struct {
 	Name string `json:"name"`
 }
 
+// ResetRequest asks for a link that lets somebody in again. Without a name it is the administrator.
+type ResetRequest struct {
+	Name string `json:"name"`
+}
+
+// Handlers answer what is asked; uid is whose process asks.
+type Handlers struct {
+	Token func(ctx context.Context, r TokenRequest, uid int) (secret string, err error)
+	Reset func(ctx context.Context, r ResetRequest, uid int) (link string, err error)
+}
+
 type reply struct {
 	Token string `json:"token,omitempty"`
+	Link  string `json:"link,omitempty"`
 	Error string `json:"error,omitempty"`
 }
 
-// Serve answers requests until ctx ends. create makes a token; uid is whose process asked.
-func Serve(ctx context.Context, dir string, create func(ctx context.Context, r TokenRequest, uid int) (string, error)) error {
+// Serve answers requests until ctx ends.
+func Serve(ctx context.Context, dir string, h Handlers) error {
 	l, err := listen(dir)
 	if err != nil {
 		return err
 	}
 	srv := &http.Server{
-		Handler:           handler(create),
+		Handler:           handler(h),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -58,23 +71,28 @@ func Serve(ctx context.Context, dir string, create func(ctx context.Context, r T
 
 type uidKey struct{}
 
-func handler(create func(context.Context, TokenRequest, int) (string, error)) http.Handler {
+func handler(h Handlers) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /tokens", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /tokens", ask(h.Token, func(s string) reply { return reply{Token: s} }))
+	mux.HandleFunc("POST /reset", ask(h.Reset, func(s string) reply { return reply{Link: s} }))
+	return mux
+}
+
+func ask[R any](do func(context.Context, R, int) (string, error), as func(string) reply) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		uid, _ := r.Context().Value(uidKey{}).(int)
-		var in TokenRequest
+		var in R
 		if err := json.NewDecoder(io.LimitReader(r.Body, maxMessage)).Decode(&in); err != nil {
 			answer(w, reply{Error: "the request is not understood"})
 			return
 		}
-		token, err := create(r.Context(), in, uid)
+		text, err := do(r.Context(), in, uid)
 		if err != nil {
 			answer(w, reply{Error: err.Error()})
 			return
 		}
-		answer(w, reply{Token: token})
-	})
-	return mux
+		answer(w, as(text))
+	}
 }
 
 func answer(w http.ResponseWriter, r reply) {
@@ -127,9 +145,20 @@ var ErrNotRunning = errors.New("no picketd answers there")
 
 // CreateToken asks the server that runs on dir for a token.
 func CreateToken(ctx context.Context, dir string, r TokenRequest) (string, error) {
+	out, err := post(ctx, dir, "/tokens", r)
+	return out.Token, err
+}
+
+// ResetUser asks the server that runs on dir for a link that lets a user in again.
+func ResetUser(ctx context.Context, dir string, r ResetRequest) (string, error) {
+	out, err := post(ctx, dir, "/reset", r)
+	return out.Link, err
+}
+
+func post(ctx context.Context, dir, path string, r any) (out reply, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
-		return "", err
+		return reply{}, err
 	}
 	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
@@ -140,26 +169,25 @@ func CreateToken(ctx context.Context, dir string, r TokenRequest) (string, error
 			return c, err
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://picketd/tokens", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://picketd"+path, bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return reply{}, err
 	}
 	resp, err := client.Do(req)
 	if errors.Is(err, os.ErrPermission) {
-		return "", fmt.Errorf("%s may only be used by the user that picketd runs as: %w", filepath.Join(dir, Name), os.ErrPermission)
+		return reply{}, fmt.Errorf("%s may only be used by the user that picketd runs as: %w", filepath.Join(dir, Name), os.ErrPermission)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w (%s)", ErrNotRunning, filepath.Join(dir, Name))
+		return reply{}, fmt.Errorf("%w (%s)", ErrNotRunning, filepath.Join(dir, Name))
 	}
 	defer resp.Body.Close()
-	var out reply
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxMessage)).Decode(&out); err != nil {
-		return "", fmt.Errorf("the answer of picketd is not understood: %w", err)
+		return reply{}, fmt.Errorf("the answer of picketd is not understood: %w", err)
 	}
 	if out.Error != "" {
-		return "", errors.New(out.Error)
+		return reply{}, errors.New(out.Error)
 	}
-	return out.Token, nil
+	return out, nil
 }
 
 // inFolder calls use with an address of the socket that is short enough: the path of a unix socket has room for about

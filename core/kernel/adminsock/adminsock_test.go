@@ -3,6 +3,7 @@ package adminsock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ func serve(t *testing.T, dir string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- Serve(ctx, dir, func(_ context.Context, r TokenRequest, uid int) (string, error) {
+		done <- Serve(ctx, dir, Handlers{Token: func(_ context.Context, r TokenRequest, uid int) (string, error) {
 			if r.Role != "ADM" {
 				return "", errors.New("role: no such role")
 			}
@@ -23,7 +24,9 @@ func serve(t *testing.T, dir string) {
 				t.Errorf("uid %d, want %d", uid, os.Getuid())
 			}
 			return "picket_" + r.Name, nil
-		})
+		}, Reset: func(_ context.Context, r ResetRequest, uid int) (string, error) {
+			return fmt.Sprintf("http://x/setup#token=%s-%d", r.Name, uid), nil
+		}})
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -55,6 +58,10 @@ func TestATokenThroughTheSocket(t *testing.T) {
 			token, err := CreateToken(t.Context(), dir, TokenRequest{Role: "ADM", Name: "ci"})
 			if err != nil || token != "picket_ci" {
 				t.Errorf("token %q, %v", token, err)
+			}
+			link, err := ResetUser(t.Context(), dir, ResetRequest{Name: "ada"})
+			if err != nil || link != fmt.Sprintf("http://x/setup#token=ada-%d", os.Getuid()) {
+				t.Errorf("link %q, %v", link, err)
 			}
 			if _, err := CreateToken(t.Context(), dir, TokenRequest{Role: "KING"}); err == nil || !strings.Contains(err.Error(), "no such role") {
 				t.Errorf("wrong role: %v", err)

@@ -41,6 +41,26 @@ func (r *Refusal) Error() string {
 // Authenticate says which agent sent the request. body is its whole body. A refusal is audited and returned as a
 // *Refusal; any other error means that this could not be decided.
 func (a *Agents) Authenticate(req *http.Request, body []byte, address string) (store.Agent, error) {
+	claim, err := a.AuthenticateHeaders(req, address)
+	if err != nil {
+		return store.Agent{}, err
+	}
+	return claim.Body(body)
+}
+
+// Claim is a request of a known agent whose body was not read yet.
+type Claim struct {
+	agents  *Agents
+	req     *http.Request
+	headers signing.Headers
+	agent   store.Agent
+	address string
+	now     time.Time
+}
+
+// AuthenticateHeaders is the part of Authenticate that needs no body: bearer token, signature, and whether the agent is
+// let in. Only who passes it may have a body read.
+func (a *Agents) AuthenticateHeaders(req *http.Request, address string) (*Claim, error) {
 	ctx := req.Context()
 	var agent store.Agent
 	lookup := func(id string) (ed25519.PublicKey, error) {
@@ -58,12 +78,21 @@ func (a *Agents) Authenticate(req *http.Request, body []byte, address string) (s
 		return agent.PublicKey, nil
 	}
 	now := a.cfg.Now()
-	_, err := a.verifier.VerifyRequest(req, body, lookup, guard{a.cfg.Store}, now)
+	headers, err := a.verifier.VerifyHeaders(req, lookup, now)
 	if err == nil && agent.Disabled {
 		err = &Refusal{Status: http.StatusForbidden, Reason: "disabled", AgentID: agent.ID}
 	}
 	if err != nil {
-		return store.Agent{}, a.refused(req, agent, address, err)
+		return nil, a.refused(req, agent, address, err)
+	}
+	return &Claim{agents: a, req: req, headers: headers, agent: agent, address: address, now: now}, nil
+}
+
+// Body ends what AuthenticateHeaders began: the body is what was signed, and was not sent before.
+func (c *Claim) Body(body []byte) (store.Agent, error) {
+	a, agent, address, now, ctx := c.agents, c.agent, c.address, c.now, c.req.Context()
+	if err := c.headers.VerifyBody(ctx, body, guard{a.cfg.Store}); err != nil {
+		return store.Agent{}, a.refused(c.req, agent, address, err)
 	}
 	if now.Sub(agent.LastSeen) >= seenEvery || agent.Address != address {
 		if err := a.cfg.Store.TouchAgent(ctx, agent.ID, address, now); err != nil {

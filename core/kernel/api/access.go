@@ -22,7 +22,7 @@ import (
 type rule struct {
 	public bool     // anybody, also without a name
 	agent  bool     // an enrolled agent whose signature fits
-	local  bool     // also anybody on this very machine
+	local  bool     // also anybody on this very machine, where the operator allows that
 	roles  []string // people and tokens with one of these roles
 }
 
@@ -58,6 +58,7 @@ var access = map[string]rule{
 	"POST /api/v1/signin":      anybody, // spends a sign-in token
 	"POST /api/v1/logout":      member,
 	"GET /api/v1/me":           member,
+	"POST /api/v1/me/password": member, // of a session, for itself
 
 	"GET /api/v1/tokens":        admin,
 	"POST /api/v1/tokens":       admin,
@@ -81,6 +82,9 @@ var access = map[string]rule{
 	"POST /api/v1/agents/tokens":       operator,
 	"GET /api/v1/agents/:id/commands":  watcher,
 	"POST /api/v1/agents/:id/commands": operator,
+	"POST /api/v1/agents/:id/disable":  admin,
+	"POST /api/v1/agents/:id/enable":   admin,
+	"DELETE /api/v1/agents/:id":        admin,
 
 	"GET /api/v1/devices":     watcher,
 	"GET /api/v1/devices/:id": watcher,
@@ -143,8 +147,8 @@ func originOf(ctx context.Context) origin {
 func peer(ctx context.Context) string { return originOf(ctx).address }
 
 // situate puts the origin where handlers find it.
-func situate(c *gin.Context) {
-	o := origin{address: address(c.Request), host: c.Request.Host, tls: c.Request.TLS != nil}
+func (s *Server) situate(c *gin.Context) {
+	o := origin{address: s.address(c.Request), host: c.Request.Host, tls: c.Request.TLS != nil}
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), originKey, o))
 	c.Next()
 }
@@ -181,7 +185,7 @@ func (s *Server) sameSite(c *gin.Context) bool {
 }
 
 func (s *Server) guardPerson(c *gin.Context, r rule) {
-	if r.local && fromThisMachine(c.Request) {
+	if r.local && s.cfg.MetricsOpenOnLoopback && fromThisMachine(c.Request) {
 		c.Next()
 		return
 	}
@@ -213,7 +217,7 @@ func (s *Server) guardPerson(c *gin.Context, r rule) {
 // denied answers 403 and leaves a line in the audit log: somebody with a name tried what he may not.
 func (s *Server) denied(c *gin.Context, id auth.Identity, why string) {
 	s.audit(c.Request.Context(), audit.Entry{Tenant: id.Tenant, Actor: id.Actor(), Action: "api.request",
-		Object: c.Request.Method + " " + c.Request.URL.Path, Outcome: audit.Refused, Detail: why, Address: address(c.Request)})
+		Object: c.Request.Method + " " + c.Request.URL.Path, Outcome: audit.Refused, Detail: why, Address: s.address(c.Request)})
 	s.refuse(c, http.StatusForbidden, why)
 }
 
@@ -221,30 +225,45 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// identify reads the bearer token or the session cookie.
+// identify reads the bearer token or the session cookie, and notes that it was used.
 func (s *Server) identify(r *http.Request) (auth.Identity, error) {
+	return s.identifyWith(r, s.cfg.Auth.Token, s.cfg.Auth.Session)
+}
+
+// stillMay says whether whoever opened a channel with r would be let in now. A channel that is merely open is no use of
+// a session, and does not keep it from ending.
+func (s *Server) stillMay(ctx context.Context, r *http.Request, allowed rule) bool {
+	id, err := s.identifyWith(r.WithContext(ctx), s.cfg.Auth.PeekToken, s.cfg.Auth.PeekSession)
+	return err == nil && slices.Contains(allowed.roles, id.Role)
+}
+
+type lookup func(ctx context.Context, secret string) (auth.Identity, error)
+
+func (s *Server) identifyWith(r *http.Request, token, session lookup) (auth.Identity, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
-		scheme, token, _ := strings.Cut(header, " ")
+		scheme, secret, _ := strings.Cut(header, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
 			return auth.Identity{}, auth.ErrDenied
 		}
-		return s.cfg.Auth.Token(r.Context(), strings.TrimSpace(token))
+		return token(r.Context(), strings.TrimSpace(secret))
 	}
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
 		return auth.Identity{}, auth.ErrDenied
 	}
-	return s.cfg.Auth.Session(r.Context(), cookie.Value)
+	return session(r.Context(), cookie.Value)
 }
 
-// guardAgent reads the whole body, because the signature covers it.
+// guardAgent reads the whole body, because the signature covers it, but not before the headers have shown who sends it.
 func (s *Server) guardAgent(c *gin.Context) {
-	body, err := readBody(c.Writer, c.Request, maxAgentBody)
-	if err != nil {
-		s.fail(c, err)
-		return
+	claim, err := s.cfg.Agents.AuthenticateHeaders(c.Request, s.address(c.Request))
+	var a store.Agent
+	if err == nil {
+		var body []byte
+		if body, err = readBody(c.Writer, c.Request, agentBodyLimit(c.FullPath())); err == nil {
+			a, err = claim.Body(body)
+		}
 	}
-	a, err := s.cfg.Agents.Authenticate(c.Request, body, address(c.Request))
 	if err != nil {
 		var r *agents.Refusal
 		if errors.As(err, &r) {
@@ -258,13 +277,34 @@ func (s *Server) guardAgent(c *gin.Context) {
 	c.Next()
 }
 
-// address is the peer's address without its port. It is the connection's and not a header's: a header can be made up.
-func address(r *http.Request) string {
+// address is where a request comes from, without a port. It is the connection's address and not a header's, because a
+// header can be made up; only behind a proxy that the operator named is it the last address in X-Forwarded-For that
+// is no such proxy's: what stands before that one is what the client claimed.
+func (s *Server) address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		return r.RemoteAddr
+		host = r.RemoteAddr
 	}
-	return host
+	hop, err := netip.ParseAddr(host)
+	if err != nil || !s.trusted(hop) {
+		return host
+	}
+	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, text := range slices.Backward(forwarded) {
+		next, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil {
+			break
+		}
+		if hop = next.Unmap().WithZone(""); !s.trusted(hop) {
+			break
+		}
+	}
+	return hop.String()
+}
+
+func (s *Server) trusted(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(s.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // fromThisMachine is true for a direct request over loopback. One that a proxy passed on does not count, nor one whose

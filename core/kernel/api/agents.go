@@ -26,6 +26,7 @@ type agentBody struct {
 	Address  string               `json:"address" doc:"Where it was seen at the last contact."`
 	LastSeen *time.Time           `json:"last_seen,omitempty"`
 	Enrolled time.Time            `json:"enrolled_at"`
+	Disabled bool                 `json:"disabled,omitempty" doc:"Its requests are refused."`
 	Labels   map[string]string    `json:"labels"`
 	Queue    *agentQueue          `json:"queue,omitempty"`
 	Plugins  []catalogue.Instance `json:"plugins" nullable:"false"`
@@ -75,6 +76,38 @@ func (s *Server) agentRoutes() {
 		DefaultStatus: http.StatusAccepted, Summary: "Order something from a machine"}, s.sendCommand)
 	handle(s, huma.Operation{OperationID: "list-commands", Method: http.MethodGet, Path: "/api/v1/agents/{id}/commands", Tags: tags,
 		Summary: "What was ordered from a machine, newest first"}, s.listCommands)
+	handle(s, huma.Operation{OperationID: "disable-agent", Method: http.MethodPost, Path: "/api/v1/agents/{id}/disable", Tags: tags,
+		Summary: "Shut a machine out: its requests are refused until it is enabled again"}, s.setDisabled("agent.disable", true))
+	handle(s, huma.Operation{OperationID: "enable-agent", Method: http.MethodPost, Path: "/api/v1/agents/{id}/enable", Tags: tags,
+		Summary: "Let a machine in again"}, s.setDisabled("agent.enable", false))
+	handle(s, huma.Operation{OperationID: "delete-agent", Method: http.MethodDelete, Path: "/api/v1/agents/{id}", Tags: tags,
+		DefaultStatus: http.StatusNoContent, Summary: "Forget a machine; what it measured stays"}, s.deleteAgent)
+}
+
+// setDisabled shuts an agent out, or lets it in again.
+func (s *Server) setDisabled(action string, disabled bool) func(context.Context, *IDPath) (*body[agentBody], error) {
+	return func(ctx context.Context, in *IDPath) (*body[agentBody], error) {
+		err := s.cfg.Control.SetAgentDisabled(ctx, caller(ctx).Tenant, in.ID, disabled)
+		s.act(ctx, action, "agent:"+in.ID, "", err)
+		if err != nil {
+			return nil, err
+		}
+		s.cfg.Live.Publish("plugins", map[string]string{"agent": in.ID})
+		a, err := s.agent(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return answer(s.agentOf(ctx, a)), nil
+	}
+}
+
+func (s *Server) deleteAgent(ctx context.Context, in *IDPath) (*struct{}, error) {
+	err := s.cfg.Control.DeleteAgent(ctx, caller(ctx).Tenant, in.ID)
+	s.act(ctx, "agent.delete", "agent:"+in.ID, "", err)
+	if err == nil {
+		s.cfg.Live.Publish("plugins", map[string]string{"agent": in.ID})
+	}
+	return nil, err
 }
 
 func (s *Server) listAgents(ctx context.Context, in *PageQuery) (*body[page[agentBody]], error) {
@@ -95,7 +128,7 @@ func (s *Server) agent(ctx context.Context, id string) (store.Agent, error) {
 }
 
 func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
-	b := agentBody{ID: a.ID, Name: a.Name, OS: a.OS, Arch: a.Arch, Version: a.Version, State: s.cfg.Agents.State(a), Address: a.Address,
+	b := agentBody{ID: a.ID, Name: a.Name, OS: a.OS, Arch: a.Arch, Version: a.Version, State: s.cfg.Agents.State(a), Address: a.Address, Disabled: a.Disabled,
 		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Plugins: []catalogue.Instance{}}
 	if b.Labels == nil {
 		b.Labels = map[string]string{}

@@ -288,7 +288,7 @@ func TestBodiesAreBounded(t *testing.T) {
 	big := `{"name":"` + strings.Repeat("x", maxBody) + `"}`
 	w.play([]scenario{{"a person's", adm, "POST", "/api/v1/tokens", big, 413, nil, nil}})
 	r := a.signed("POST", "/api/v1/metrics", "{}")
-	r.Body = bodyOf(strings.Repeat("x", maxAgentBody+1))
+	r.Body = bodyOf(strings.Repeat("x", maxSamples+1))
 	if out := w.send(r); out.Code != 413 {
 		t.Errorf("an agent's: %d %s", out.Code, out.Body)
 	}

@@ -71,7 +71,7 @@ func (s *Server) agentSideRoutes() {
 	handle(s, huma.Operation{OperationID: "agent-command-result", Method: http.MethodPost, Path: "/api/v1/agent/commands/{id}/result", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "What became of an order"}, s.commandResult)
 	handle(s, huma.Operation{OperationID: "agent-status", Method: http.MethodPost, Path: "/api/v1/agent/status", Tags: tags,
-		MaxBodyBytes: maxAgentBody, SkipValidateBody: true, DefaultStatus: http.StatusNoContent, Summary: "How the agent and its plugins are"}, s.agentStatus)
+		MaxBodyBytes: maxStatus, SkipValidateBody: true, DefaultStatus: http.StatusNoContent, Summary: "How the agent and its plugins are"}, s.agentStatus)
 }
 
 func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody], error) {

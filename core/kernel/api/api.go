@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -96,10 +97,15 @@ type Config struct {
 	Version     string
 	Dev         bool
 	BaseURL     string // how agents and people reach this server; "" means: as the request did
-	Ready       func(ctx context.Context) map[string]error
-	Metrics     *prometheus.Registry
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// MetricsOpenOnLoopback lets direct callers on this machine read /metrics without a token.
+	MetricsOpenOnLoopback bool
+	LivePing              time.Duration // how often a live channel is checked; default 25 s
+	Ready                 func(ctx context.Context) map[string]error
+	Metrics               *prometheus.Registry
+	Now                   func() time.Time
+	Log                   *slog.Logger
 }
 
 // Server answers the requests. It is an http.Handler.
@@ -121,6 +127,9 @@ func New(cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.LivePing <= 0 {
+		cfg.LivePing = livePing
+	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
@@ -132,7 +141,7 @@ func New(cfg Config) *Server {
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.RedirectTrailingSlash = false
 	s.engine.ForwardedByClientIP = false
-	s.engine.Use(s.meters.observe, s.recover, situate, secure, bounded, s.guard)
+	s.engine.Use(s.meters.observe, s.recover, s.situate, secure, bounded, s.guard)
 	s.huma = humagin.New(s.engine, humaConfig(cfg.Version))
 	s.routes()
 	return s

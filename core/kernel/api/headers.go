@@ -14,8 +14,27 @@ import (
 // Bounds of what a request may carry. Captures have their own, in the service that stores them.
 const (
 	maxBody      = 1 << 20
-	maxAgentBody = 16 << 20
+	maxSamples   = 8 << 20
+	maxSightings = 1 << 20
+	maxStatus    = 512 << 10
+	maxResult    = 128 << 10 // 16 KiB of output, of which JSON may escape every byte
+	maxAgentBody = 64 << 10  // of all else that agents send
 )
+
+// agentBodyLimit is how much an agent may send to a route.
+func agentBodyLimit(path string) int64 {
+	switch path {
+	case "/api/v1/metrics":
+		return maxSamples
+	case "/api/v1/sightings":
+		return maxSightings
+	case "/api/v1/agent/status":
+		return maxStatus
+	case "/api/v1/agent/commands/:id/result":
+		return maxResult
+	}
+	return maxAgentBody
+}
 
 // contentPolicy lets a page load what this server sent and nothing else; nothing inline, no frames, no other host.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
@@ -47,7 +66,7 @@ func bounded(c *gin.Context) {
 	} else {
 		limit := int64(maxBody)
 		if access[c.Request.Method+" "+c.FullPath()].agent {
-			limit = maxAgentBody
+			limit = agentBodyLimit(c.FullPath())
 		}
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, limit)
 	}

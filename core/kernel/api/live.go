@@ -171,43 +171,53 @@ func (s *Server) live(c *gin.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
-	s.tell(ctx, ws, begin, c.Query("since"), wanted)
+	opened := c.Request
+	may := func(ctx context.Context) bool { return s.stillMay(ctx, opened, access["GET /api/v1/live"]) }
+	if !s.tell(ctx, ws, begin, c.Query("since"), wanted, may) {
+		_ = ws.Close(websocket.StatusPolicyViolation, "the session or token has ended")
+		return
+	}
 	_ = ws.Close(websocket.StatusGoingAway, "") // the other side may be gone already
 }
 
-// tell writes messages, those after number at or after since, until the watcher or the server goes away.
-func (s *Server) tell(ctx context.Context, ws *websocket.Conn, at uint64, since string, wanted map[string]bool) {
+// tell writes messages, those after number at or after since, until the watcher or the server goes away. It returns
+// false when the watcher no longer may listen.
+func (s *Server) tell(ctx context.Context, ws *websocket.Conn, at uint64, since string, wanted map[string]bool,
+	may func(context.Context) bool) bool {
 	if since != "" {
 		n, ok := s.cfg.Live.position(since)
 		if !ok {
 			if write(ctx, ws, resetMessage) != nil {
-				return
+				return true
 			}
 		} else {
 			at = n
 		}
 	}
-	ping := time.NewTicker(livePing)
+	ping := time.NewTicker(s.cfg.LivePing)
 	defer ping.Stop()
 	for {
 		msgs, last, complete, more := s.cfg.Live.after(at)
 		if !complete && write(ctx, ws, resetMessage) != nil {
-			return
+			return true
 		}
 		for _, m := range msgs {
 			if (len(wanted) == 0 || wanted[m.topic]) && write(ctx, ws, m.text) != nil {
-				return
+				return true
 			}
 		}
 		at = last
 		select {
 		case <-more:
 		case <-ping.C:
+			if !may(ctx) {
+				return ctx.Err() != nil
+			}
 			if !s.alive(ctx, ws) {
-				return
+				return true
 			}
 		case <-ctx.Done():
-			return
+			return true
 		}
 	}
 }

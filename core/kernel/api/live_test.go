@@ -152,3 +152,29 @@ func TestNothingIsLostBetweenTwoReads(t *testing.T) {
 		}
 	}
 }
+
+func TestALiveChannelEndsWithTheRightToIt(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.LivePing = 5 * time.Millisecond
+	srv := httptest.NewServer(w)
+	defer srv.Close()
+	secret, token, err := w.cfg.Auth.CreateToken(t.Context(), "short", "SUP", "test", 0)
+	check(t, err)
+	keeps := w.listen(t, srv.URL, "")
+	w.tokens[adm] = secret
+	ends := w.listen(t, srv.URL, "")
+	w.cfg.Live.Publish("alerts", nil)
+	keeps.next()
+	ends.next()
+	check(t, w.cfg.Auth.RevokeToken(t.Context(), token.ID))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	// Reading answers the pings, so nothing but the lost right ends the channel.
+	if _, _, err := ends.conn.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+		t.Errorf("the channel of a deleted token: %v", err)
+	}
+	go func() { time.Sleep(50 * time.Millisecond); w.cfg.Live.Publish("alerts", nil) }()
+	if m := keeps.next(); m.Topic != "alerts" {
+		t.Errorf("the other channel: %+v", m)
+	}
+}

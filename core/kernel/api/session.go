@@ -79,7 +79,7 @@ func (s *Server) sessionRoutes() {
 		Summary: "Whether the server still needs its first administrator"},
 		func(ctx context.Context, _ *struct{}) (*body[setupBody], error) {
 			needed, err := s.cfg.Auth.SetupNeeded(ctx)
-			return answer(setupBody{Needed: needed}), err
+			return answer(setupBody{Needed: needed && !s.cfg.Dev}), err // --dev has its sign-in link
 		})
 	handle(s, huma.Operation{OperationID: "setup", Method: http.MethodPost, Path: "/api/v1/setup", Tags: tags,
 		DefaultStatus: http.StatusCreated, Summary: "Create the first administrator with the set-up link"}, s.setup)
@@ -92,6 +92,29 @@ func (s *Server) sessionRoutes() {
 	handle(s, huma.Operation{OperationID: "me", Method: http.MethodGet, Path: "/api/v1/me", Tags: tags,
 		Summary: "Who is signed in, and where"},
 		func(ctx context.Context, _ *struct{}) (*body[meBody], error) { return answer(s.me(caller(ctx))), nil })
+	handle(s, huma.Operation{OperationID: "set-password", Method: http.MethodPost, Path: "/api/v1/me/password", Tags: tags,
+		Summary: "Choose a new password; every other session of yours ends, this one gets new cookies"}, s.password)
+}
+
+type passwordInput struct {
+	Browser
+	Body struct {
+		Current string `json:"current,omitempty" maxLength:"1024" format:"password" doc:"Not needed by who has no password yet."`
+		New     string `json:"new" maxLength:"1024" format:"password"`
+	}
+}
+
+func (s *Server) password(ctx context.Context, in *passwordInput) (*signedIn, error) {
+	who := caller(ctx)
+	if who.Kind != "session" {
+		return nil, huma.Error422UnprocessableEntity("an API token has no password; sign in to change yours")
+	}
+	secret, id, err := s.cfg.Auth.ChangePassword(ctx, who, in.Body.Current, in.Body.New, in.client(ctx))
+	s.act(ctx, "user.password", who.Actor(), "", err)
+	if err != nil {
+		return nil, err
+	}
+	return &signedIn{Body: s.me(id), SetCookie: cookies(secret, id, in.secure)}, nil
 }
 
 func (s *Server) me(id auth.Identity) meBody {

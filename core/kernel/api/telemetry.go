@@ -89,9 +89,9 @@ func (s *Server) telemetryRoutes() {
 	// The body of an agent is checked by its signature and by the store; checking each of 100,000 samples against a
 	// schema first would cost more than storing them.
 	handle(s, huma.Operation{OperationID: "post-metrics", Method: http.MethodPost, Path: "/api/v1/metrics", Tags: tags,
-		MaxBodyBytes: maxAgentBody, SkipValidateBody: true, Summary: "Samples from an agent; answered after they are on disk"}, s.ingest)
+		MaxBodyBytes: maxSamples, SkipValidateBody: true, Summary: "Samples from an agent; answered after they are on disk"}, s.ingest)
 	handle(s, huma.Operation{OperationID: "post-sightings", Method: http.MethodPost, Path: "/api/v1/sightings", Tags: []string{"devices"},
-		MaxBodyBytes: maxAgentBody, SkipValidateBody: true, Summary: "Sightings from an agent"}, s.sightings)
+		MaxBodyBytes: maxSightings, SkipValidateBody: true, Summary: "Sightings from an agent"}, s.sightings)
 }
 
 func (s *Server) metricNames(ctx context.Context, _ *struct{}) (*body[page[metricBody]], error) {

@@ -57,10 +57,12 @@ func (e *InputError) Error() string { return e.Field + ": " + e.Message }
 // Store keeps users, sessions and tokens.
 type Store interface {
 	CreateUser(ctx context.Context, u store.User) error
-	CreateFirstUser(ctx context.Context, setupHash []byte, u store.User) error
+	CreateFirstUser(ctx context.Context, setupHash []byte, u store.User) (store.User, error)
 	UserByName(ctx context.Context, tenant, username string) (store.User, error)
 	UserByID(ctx context.Context, tenant, id string) (store.User, error)
-	CountUsers(ctx context.Context, tenant string) (int, error)
+	ListUsers(ctx context.Context, tenant string) ([]store.User, error)
+	CountAdministrators(ctx context.Context, tenant string) (int, error)
+	SetUserDisabled(ctx context.Context, tenant, id string, disabled bool) error
 	SetPasswordHash(ctx context.Context, tenant, id, hash string) error
 	CreateSession(ctx context.Context, s store.Session) error
 	SessionByHash(ctx context.Context, hash []byte) (store.Session, error)

@@ -198,7 +198,7 @@ func TestLockoutIsBounded(t *testing.T) {
 	}
 	for i := range 3 * maxTracked {
 		l.begin("ada", fmt.Sprint(i))
-		if i%1000 == 0 && l.begin("ada", "192.0.2.1") == 0 {
+		if i%1000 == 0 && wait(l.begin("ada", "192.0.2.1")) == 0 {
 			t.Fatalf("after %d others the first is free again", i)
 		}
 	}
@@ -367,4 +367,146 @@ func FuzzParsePHC(f *testing.F) {
 			t.Fatalf("%q asks for %d KiB and %d rounds", text, p.memory, p.time)
 		}
 	})
+}
+
+func wait(d time.Duration, _ func()) time.Duration { return d }
+
+// broken fails as a store does whose disk is full.
+type broken struct {
+	Store
+	fail bool
+}
+
+func (b *broken) UserByName(ctx context.Context, tenant, name string) (store.User, error) {
+	if b.fail {
+		return store.User{}, errors.New("disk full")
+	}
+	return b.Store.UserByName(ctx, tenant, name)
+}
+
+func TestOnlyAWrongPasswordCountsAsOne(t *testing.T) {
+	a, _ := open(t)
+	setUp(t, a)
+	b := &broken{Store: a.cfg.Store, fail: true}
+	a.cfg.Store = b
+	for range 3 * freePerAddress {
+		if _, _, err := a.Login(t.Context(), "ada", goodPassword, home); err == nil || errors.As(err, new(*LockedError)) {
+			t.Fatalf("with a broken store: %v", err)
+		}
+	}
+	b.fail = false
+	for range cap(a.hasher.waiting) {
+		a.hasher.waiting <- struct{}{}
+	}
+	for range 3 * freePerAddress {
+		_, _, err := a.Login(t.Context(), "ada", goodPassword, home)
+		wantErr(t, err, ErrBusy)
+	}
+	for range cap(a.hasher.waiting) {
+		<-a.hasher.waiting
+	}
+	_, _, err := a.Login(t.Context(), "ada", goodPassword, home)
+	must(t, err)
+	for range freeFailures {
+		_, _, err = a.Login(t.Context(), "ada", "wrong password", home)
+		wantErr(t, err, ErrDenied)
+	}
+	if _, _, err = a.Login(t.Context(), "ada", "wrong password", home); !errors.As(err, new(*LockedError)) {
+		t.Errorf("wrong passwords no longer count: %v", err)
+	}
+}
+
+func TestAUserWithoutAPasswordCanBeSetUp(t *testing.T) {
+	a, _ := open(t)
+	ctx := t.Context()
+	u, err := a.EnsureUser(ctx, "admin", RoleADM)
+	must(t, err)
+	if needed, err := a.SetupNeeded(ctx); err != nil || !needed {
+		t.Fatalf("nobody can sign in, but needed is %t, %v", needed, err)
+	}
+	link, err := a.NewSetupToken(ctx)
+	must(t, err)
+	_, id, err := a.Setup(ctx, link, "admin", goodPassword, home)
+	must(t, err)
+	if id.UserID != u.ID {
+		t.Error("a second user of the same name")
+	}
+	_, _, err = a.Login(ctx, "admin", goodPassword, home)
+	must(t, err)
+	if needed, _ := a.SetupNeeded(ctx); needed {
+		t.Error("set-up is still offered")
+	}
+}
+
+func TestReset(t *testing.T) {
+	a, _ := open(t)
+	ctx := t.Context()
+	secret, ada := setUp(t, a)
+	must(t, a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, ada.UserID, true))
+	var input *InputError
+	if _, _, _, err := a.Reset(ctx, "eve"); !errors.As(err, &input) || !strings.Contains(err.Error(), "ada") {
+		t.Errorf("an unknown name: %v", err)
+	}
+	u, page, link, err := a.Reset(ctx, "") // the only user there is
+	must(t, err)
+	if u.ID != ada.UserID || page != "/setup" {
+		t.Errorf("%s of %+v", page, u)
+	}
+	_, err = a.Session(ctx, secret)
+	wantErr(t, err, ErrDenied)
+	_, _, err = a.Login(ctx, "ada", goodPassword, home)
+	wantErr(t, err, ErrDenied)
+	_, _, err = a.Setup(ctx, link, "ada", goodPassword+"2", home)
+	must(t, err)
+	_, _, err = a.Setup(ctx, link, "ada", goodPassword+"3", home)
+	wantErr(t, err, ErrSetupDone)
+
+	// With another administrator left, the way back is a sign-in link.
+	_, err = a.CreateUser(ctx, "bob", goodPassword, RoleADM)
+	must(t, err)
+	u, page, link, err = a.Reset(ctx, "bob")
+	must(t, err)
+	if page != "/signin" {
+		t.Errorf("%s", page)
+	}
+	_, bob, err := a.SignIn(ctx, link, home)
+	must(t, err)
+	if bob.UserID != u.ID {
+		t.Errorf("the link signs in %+v", bob)
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	a, _ := open(t)
+	ctx := t.Context()
+	old, ada := setUp(t, a)
+	var input *InputError
+	if _, _, err := a.ChangePassword(ctx, ada, "wrong password", goodPassword+"2", home); !errors.As(err, &input) || input.Field != "current" {
+		t.Errorf("a wrong one: %v", err)
+	}
+	if _, _, err := a.ChangePassword(ctx, ada, goodPassword, "short", home); !errors.As(err, &input) || input.Field != "new" {
+		t.Errorf("a short one: %v", err)
+	}
+	secret, _, err := a.ChangePassword(ctx, ada, goodPassword, goodPassword+"2", home)
+	must(t, err)
+	_, err = a.Session(ctx, old)
+	wantErr(t, err, ErrDenied)
+	_, err = a.Session(ctx, secret)
+	must(t, err)
+	for range freeFailures {
+		_, _, _ = a.ChangePassword(ctx, ada, "guess", goodPassword, home)
+	}
+	if _, _, err := a.ChangePassword(ctx, ada, "guess", goodPassword, home); !errors.As(err, new(*LockedError)) {
+		t.Errorf("guessing with a session: %v", err)
+	}
+	dev, err := a.EnsureUser(ctx, "dev", RoleADM)
+	must(t, err)
+	link, err := a.NewSignInToken(ctx, dev.ID)
+	must(t, err)
+	_, id, err := a.SignIn(ctx, link, home)
+	must(t, err)
+	_, _, err = a.ChangePassword(ctx, id, "", goodPassword, home)
+	must(t, err)
+	_, _, err = a.Login(ctx, "dev", goodPassword, home)
+	must(t, err)
 }

@@ -35,22 +35,28 @@ func newLockout(now func() time.Time) *lockout {
 }
 
 // begin counts an attempt as failed before it is checked, so that many at once gain nothing. It returns how long to
-// wait, 0 when the attempt may go on. The address comes first: one that is locked out makes no further entries.
-func (l *lockout) begin(username, address string) time.Duration {
+// wait, 0 when the attempt may go on; undo takes the count back when the password could not be checked at all. The
+// address comes first: one that is locked out makes no further entries.
+func (l *lockout) begin(username, address string) (wait time.Duration, undo func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
 	host := l.entry(hostKey(address), now)
 	if wait := host.until.Sub(now); wait > 0 {
-		return wait
+		return wait, nil
 	}
 	pair := l.entry(pairKey(username, address), now)
 	if wait := pair.until.Sub(now); wait > 0 {
-		return wait
+		return wait, nil
 	}
-	pair.fail(now, freeFailures)
-	host.fail(now, freePerAddress)
-	return 0
+	forgivePair := pair.fail(now, freeFailures)
+	forgiveHost := host.fail(now, freePerAddress)
+	return 0, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		forgivePair()
+		forgiveHost()
+	}
 }
 
 // success forgets the pair's failures, and the one that begin counted for the address.
@@ -80,7 +86,8 @@ func (l *lockout) entry(key string, now time.Time) *failures {
 	return f
 }
 
-func (f *failures) fail(now time.Time, free int) {
+// fail counts a failure. The function it returns takes it back, and the wait too unless a later failure made that longer.
+func (f *failures) fail(now time.Time, free int) (forgive func()) {
 	f.count++
 	f.last = now
 	if over := f.count - free; over >= 0 {
@@ -89,6 +96,13 @@ func (f *failures) fail(now time.Time, free int) {
 			wait = min(firstWait<<over, longestWait)
 		}
 		f.until = now.Add(wait)
+	}
+	until := f.until
+	return func() {
+		f.count = max(0, f.count-1)
+		if f.until.Equal(until) {
+			f.until = time.Time{}
+		}
 	}
 }
 

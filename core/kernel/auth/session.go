@@ -32,6 +32,15 @@ func (a *Auth) open(ctx context.Context, u store.User, from Client) (string, Ide
 
 // Session returns whose session the secret opens, or ErrDenied.
 func (a *Auth) Session(ctx context.Context, secret string) (Identity, error) {
+	return a.session(ctx, secret, true)
+}
+
+// PeekSession is Session without counting as a use.
+func (a *Auth) PeekSession(ctx context.Context, secret string) (Identity, error) {
+	return a.session(ctx, secret, false)
+}
+
+func (a *Auth) session(ctx context.Context, secret string, use bool) (Identity, error) {
 	s, err := a.cfg.Store.SessionByHash(ctx, hashSecret(secret))
 	if err != nil {
 		return Identity{}, denied(err)
@@ -50,7 +59,7 @@ func (a *Auth) Session(ctx context.Context, secret string) (Identity, error) {
 	if u.Disabled {
 		return Identity{}, ErrDenied
 	}
-	if now.Sub(s.LastSeen) >= touchEvery {
+	if use && now.Sub(s.LastSeen) >= touchEvery {
 		if err := a.cfg.Store.TouchSession(ctx, s.ID, now); err != nil {
 			return Identity{}, err
 		}

@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -15,13 +17,14 @@ const (
 	purposeSignIn = "signin"
 )
 
-// SetupNeeded reports whether nobody can sign in yet.
+// SetupNeeded reports whether no administrator can sign in with a password: on a new server, on one that was used with
+// --dev alone, and after the last one was reset.
 func (a *Auth) SetupNeeded(ctx context.Context) (bool, error) {
-	n, err := a.cfg.Store.CountUsers(ctx, a.cfg.Tenant)
+	n, err := a.cfg.Store.CountAdministrators(ctx, a.cfg.Tenant)
 	return n == 0, err
 }
 
-// NewSetupToken returns the secret of a set-up link; ErrSetupDone when there is a user already.
+// NewSetupToken returns the secret of a set-up link; ErrSetupDone when somebody can sign in.
 func (a *Auth) NewSetupToken(ctx context.Context) (string, error) {
 	needed, err := a.SetupNeeded(ctx)
 	if err != nil {
@@ -33,7 +36,8 @@ func (a *Auth) NewSetupToken(ctx context.Context) (string, error) {
 	return a.oneTime(ctx, purposeSetup, "", a.cfg.SetupTTL)
 }
 
-// Setup spends a set-up token, creates the first administrator and signs them in.
+// Setup spends a set-up token, creates the first administrator and signs them in. A user of that name who could not sign
+// in becomes that administrator.
 func (a *Auth) Setup(ctx context.Context, token, username, password string, from Client) (string, Identity, error) {
 	// Before anything is hashed: once a server is set up, strangers must not be able to keep its hashers busy here.
 	if needed, err := a.SetupNeeded(ctx); err != nil {
@@ -45,7 +49,7 @@ func (a *Auth) Setup(ctx context.Context, token, username, password string, from
 	if err != nil {
 		return "", Identity{}, err
 	}
-	err = a.cfg.Store.CreateFirstUser(ctx, hashSecret(token), u)
+	u, err = a.cfg.Store.CreateFirstUser(ctx, hashSecret(token), u)
 	if errors.Is(err, store.ErrConflict) {
 		return "", Identity{}, ErrSetupDone
 	}
@@ -61,22 +65,35 @@ func (a *Auth) Login(ctx context.Context, username, password string, from Client
 	if len(username) > 256 || len(password) > maxPassword {
 		return "", Identity{}, ErrDenied
 	}
-	if wait := a.lockout.begin(username, from.Address); wait > 0 {
-		return "", Identity{}, &LockedError{RetryAfter: wait}
-	}
-	u, err := a.cfg.Store.UserByName(ctx, a.cfg.Tenant, username)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return "", Identity{}, err
-	}
-	fits, err := a.hasher.verify(ctx, password, u.PasswordHash)
+	u, err := a.check(ctx, username, password, from)
 	if err != nil {
 		return "", Identity{}, err
 	}
+	return a.open(ctx, u, from)
+}
+
+// check returns the user of that name when the password is theirs. Only ErrDenied counts as a wrong password: a busy
+// server or a broken store says nothing about who asked.
+func (a *Auth) check(ctx context.Context, username, password string, from Client) (store.User, error) {
+	wait, undo := a.lockout.begin(username, from.Address)
+	if wait > 0 {
+		return store.User{}, &LockedError{RetryAfter: wait}
+	}
+	u, err := a.cfg.Store.UserByName(ctx, a.cfg.Tenant, username)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		undo()
+		return store.User{}, err
+	}
+	fits, err := a.hasher.verify(ctx, password, u.PasswordHash)
+	if err != nil {
+		undo()
+		return store.User{}, err
+	}
 	if !fits || u.Disabled {
-		return "", Identity{}, ErrDenied
+		return store.User{}, ErrDenied
 	}
 	a.lockout.success(username, from.Address)
-	return a.open(ctx, u, from)
+	return u, nil
 }
 
 // NewSignInToken returns the secret of a link that signs the user in with one click.
@@ -120,6 +137,82 @@ func (a *Auth) CreateUser(ctx context.Context, username, password, role string) 
 		return store.User{}, err
 	}
 	return u, a.cfg.Store.CreateUser(ctx, u)
+}
+
+// ChangePassword gives the user of a session a new password, ends all their sessions and opens a new one. current is
+// the password they had; who has none yet needs none.
+func (a *Auth) ChangePassword(ctx context.Context, who Identity, current, password string, from Client) (string, Identity, error) {
+	u, err := a.cfg.Store.UserByID(ctx, who.Tenant, who.UserID)
+	if err != nil {
+		return "", Identity{}, denied(err)
+	}
+	if u.PasswordHash != "" {
+		// A session that somebody else got hold of must not be a way to guess.
+		switch _, err := a.check(ctx, u.Username, current, from); {
+		case errors.Is(err, ErrDenied):
+			return "", Identity{}, &InputError{"current", "is not your password"}
+		case err != nil:
+			return "", Identity{}, err
+		}
+	}
+	var input *InputError
+	if err := a.SetPassword(ctx, u.ID, password); errors.As(err, &input) {
+		return "", Identity{}, &InputError{"new", input.Message}
+	} else if err != nil {
+		return "", Identity{}, err
+	}
+	return a.open(ctx, u, from)
+}
+
+// Reset takes a user's password away, ends their sessions, lets them in again if they were locked out, and returns the
+// secret of a one-time link and the page that takes it: /setup when nobody else could sign in any more, /signin
+// otherwise. A name of "" means admin, or the only user there is.
+func (a *Auth) Reset(ctx context.Context, username string) (u store.User, page, secret string, err error) {
+	if u, err = a.resettable(ctx, normalUsername(username)); err != nil {
+		return u, "", "", err
+	}
+	if u.ID != "" {
+		// Locked out first: that ends the sessions whatever becomes of the rest.
+		for _, step := range []func() error{
+			func() error { return a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, u.ID, true) },
+			func() error { return a.cfg.Store.SetPasswordHash(ctx, a.cfg.Tenant, u.ID, "") },
+			func() error { return a.cfg.Store.DeleteUserSessions(ctx, a.cfg.Tenant, u.ID) },
+			func() error { return a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, u.ID, false) },
+		} {
+			if err := step(); err != nil {
+				return u, "", "", err
+			}
+		}
+	}
+	needed, err := a.SetupNeeded(ctx)
+	if err != nil {
+		return u, "", "", err
+	}
+	if needed {
+		secret, err = a.NewSetupToken(ctx)
+		return u, "/setup", secret, err
+	}
+	secret, err = a.oneTime(ctx, purposeSignIn, u.ID, a.cfg.SetupTTL)
+	return u, "/signin", secret, err
+}
+
+// resettable finds whom Reset is about; nobody when there is no user at all.
+func (a *Auth) resettable(ctx context.Context, username string) (store.User, error) {
+	users, err := a.cfg.Store.ListUsers(ctx, a.cfg.Tenant)
+	if err != nil || len(users) == 0 {
+		return store.User{}, err
+	}
+	names := make([]string, 0, len(users))
+	for _, u := range users {
+		if u.Username == cmp.Or(username, "admin") {
+			return u, nil
+		}
+		names = append(names, u.Username)
+	}
+	if username == "" && len(users) == 1 {
+		return users[0], nil
+	}
+	return store.User{}, &InputError{"name", "must be one of " + strings.Join(names, ", ")}
 }
 
 // SetPassword changes a user's password and ends all their sessions.

@@ -43,6 +43,15 @@ func (a *Auth) CreateToken(ctx context.Context, name, role, createdBy string, tt
 
 // Token returns whom a bearer token stands for, or ErrDenied.
 func (a *Auth) Token(ctx context.Context, secret string) (Identity, error) {
+	return a.token(ctx, secret, true)
+}
+
+// PeekToken is Token without counting as a use.
+func (a *Auth) PeekToken(ctx context.Context, secret string) (Identity, error) {
+	return a.token(ctx, secret, false)
+}
+
+func (a *Auth) token(ctx context.Context, secret string, use bool) (Identity, error) {
 	if !strings.HasPrefix(secret, tokenPrefix) {
 		return Identity{}, ErrDenied
 	}
@@ -54,7 +63,7 @@ func (a *Auth) Token(ctx context.Context, secret string) (Identity, error) {
 	if !t.Expires.IsZero() && !now.Before(t.Expires) {
 		return Identity{}, ErrDenied
 	}
-	if now.Sub(t.LastUsed) >= touchEvery {
+	if use && now.Sub(t.LastUsed) >= touchEvery {
 		if err := a.cfg.Store.TouchAPIToken(ctx, t.ID, now); err != nil {
 			return Identity{}, err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,11 +21,17 @@ const DefaultFile = "/etc/picket/picketd.yaml"
 
 // Picketd is the server's configuration file. Flags win over it.
 type Picketd struct {
-	Listen    string    `yaml:"listen"`     // host:port; default 127.0.0.1:8080
-	Data      string    `yaml:"data"`       // folder of everything the server keeps; default /var/lib/picket
-	KeyFile   string    `yaml:"key_file"`   // of secrets at rest, outside the data folder; default DATA-keys/secret.key
-	PublicURL string    `yaml:"public_url"` // what agents and links use; default derived from Listen
-	Policy    string    `yaml:"policy"`     // the node's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
+	Listen    string `yaml:"listen"`     // host:port; default 127.0.0.1:8080
+	Data      string `yaml:"data"`       // folder of everything the server keeps; default /var/lib/picket
+	KeyFile   string `yaml:"key_file"`   // of secrets at rest, outside the data folder; default DATA-keys/secret.key
+	PublicURL string `yaml:"public_url"` // what agents and links use; default derived from Listen
+	Policy    string `yaml:"policy"`     // the node's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
+	// TrustedProxies are the networks (CIDR) of the proxies in front of this server: what they say in X-Forwarded-For
+	// about where a request comes from is believed. Default none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// MetricsOpenOnLoopback lets whoever is on this machine read /metrics without a token. Default false.
+	MetricsOpenOnLoopback bool `yaml:"metrics_open_on_loopback"`
+
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
 	Sessions  Sessions  `yaml:"sessions"`
@@ -123,6 +130,11 @@ func (c Picketd) Validate() error {
 			wrong("public_url", "%q is not a web address, for example https://picket.example.org", c.PublicURL)
 		}
 	}
+	for _, text := range c.TrustedProxies {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			wrong("trusted_proxies", "%q is not a network, for example 10.0.0.0/8 or 192.0.2.7/32", text)
+		}
+	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:
@@ -144,6 +156,17 @@ func (c Picketd) Validate() error {
 		wrong("agents", "late_after must be at least 1s, and lost_after at least late_after")
 	}
 	return errors.Join(problems...)
+}
+
+// Proxies are the networks of TrustedProxies.
+func (c Picketd) Proxies() []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range c.TrustedProxies {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
 }
 
 // SecretKeyFile is where the key of secrets at rest lies: beside the data folder and not in it.

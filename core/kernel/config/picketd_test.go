@@ -106,3 +106,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestTrustedProxies(t *testing.T) {
+	c, err := Parse([]byte("trusted_proxies: [10.0.0.0/8, '::1/128']\nmetrics_open_on_loopback: true\n"))
+	if err != nil || len(c.Proxies()) != 2 || !c.MetricsOpenOnLoopback {
+		t.Errorf("%+v, %v", c.Proxies(), err)
+	}
+	if _, err := Parse([]byte("trusted_proxies: [nginx]\n")); err == nil || !strings.Contains(err.Error(), "trusted_proxies") {
+		t.Errorf("a name: %v", err)
+	}
+	if c := Default(); len(c.Proxies()) != 0 || c.MetricsOpenOnLoopback {
+		t.Error("something is trusted by default")
+	}
+}

@@ -73,33 +73,58 @@ type Verifier struct {
 // was found good, so that strangers cannot fill the guard.
 func (v Verifier) VerifyRequest(req *http.Request, body []byte, lookup func(keyID string) (ed25519.PublicKey, error),
 	replay ReplayGuard, now time.Time) (string, error) {
+	h, err := v.VerifyHeaders(req, lookup, now)
+	if err != nil {
+		return h.KeyID(), err
+	}
+	return h.KeyID(), h.VerifyBody(req.Context(), body, replay)
+}
+
+// Headers are a request's headers whose signature was found good; its body has not been looked at.
+type Headers struct {
+	sig     signature
+	header  http.Header
+	expires time.Time
+}
+
+// KeyID is who signed, or claims to have when the headers were refused.
+func (h Headers) KeyID() string { return h.sig.keyID }
+
+// VerifyHeaders is the part of VerifyRequest that needs no body, so that nobody's body is read before it is known who
+// sends it. Nothing is remembered: the request counts only once VerifyBody is content too.
+func (v Verifier) VerifyHeaders(req *http.Request, lookup func(keyID string) (ed25519.PublicKey, error), now time.Time) (Headers, error) {
 	sig, err := parseSignature(req.Header)
 	if err != nil {
-		return "", err
+		return Headers{}, err
 	}
+	h := Headers{sig: sig, header: req.Header}
 	window := v.Window
 	if window <= 0 {
 		window = DefaultWindow
 	}
 	if age := now.Sub(sig.created); age > window {
-		return sig.keyID, refuse(Stale, sig.keyID, "created %s ago; is the agent's clock right?", age.Round(time.Second))
+		return h, refuse(Stale, sig.keyID, "created %s ago; is the agent's clock right?", age.Round(time.Second))
 	} else if age < -window {
-		return sig.keyID, refuse(Future, sig.keyID, "created %s ahead; is the agent's clock right?", -age.Round(time.Second))
+		return h, refuse(Future, sig.keyID, "created %s ahead; is the agent's clock right?", -age.Round(time.Second))
 	}
-	if err := sig.check(req, lookup); err != nil {
-		return sig.keyID, err
+	h.expires = sig.created.Add(window + replaySlack)
+	return h, sig.check(req, lookup)
+}
+
+// VerifyBody checks that body is what was signed, and only then remembers the nonce.
+func (h Headers) VerifyBody(ctx context.Context, body []byte, replay ReplayGuard) error {
+	id := h.sig.keyID
+	if err := checkDigest(h.header, body); err != nil {
+		return refuse(BadDigest, id, "%s", err)
 	}
-	if err := checkDigest(req.Header, body); err != nil {
-		return sig.keyID, refuse(BadDigest, sig.keyID, "%s", err)
-	}
-	fresh, err := replay.Remember(req.Context(), sig.keyID, sig.nonce, sig.created.Add(window+replaySlack))
+	fresh, err := replay.Remember(ctx, id, h.sig.nonce, h.expires)
 	if err != nil {
-		return sig.keyID, fmt.Errorf("remember nonce: %w", err)
+		return fmt.Errorf("remember nonce: %w", err)
 	}
 	if !fresh {
-		return sig.keyID, refuse(Replayed, sig.keyID, "this request was seen before")
+		return refuse(Replayed, id, "this request was seen before")
 	}
-	return sig.keyID, nil
+	return nil
 }
 
 // signature is what the two header fields say.

@@ -87,9 +87,23 @@ func (c *Control) SetAgentDisabled(ctx context.Context, tenant, id string, disab
 	return c.execOne(ctx, "UPDATE agents SET disabled = ? WHERE tenant = ? AND id = ?", disabled, tenant, id)
 }
 
-// DeleteAgent forgets an agent and its commands. Its samples stay.
+// DeleteAgent forgets an agent, its commands and what it alone should run. Its samples stay.
 func (c *Control) DeleteAgent(ctx context.Context, tenant, id string) error {
-	return c.execOne(ctx, "DELETE FROM agents WHERE tenant = ? AND id = ?", tenant, id)
+	err := c.write(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, "DELETE FROM agents WHERE tenant = ? AND id = ?", tenant, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return orNotFound(err)
+		}
+		_, err = tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND node_type = 'agent' AND node_id = ?", tenant, id)
+		return err
+	})
+	if err == nil {
+		c.configChanged()
+	}
+	return err
 }
 
 // TouchAgent notes when and from where an agent was last in contact.

@@ -83,9 +83,12 @@ func TestUsersSessionsTokens(t *testing.T) {
 	ctx := t.Context()
 	u := User{ID: "u1", Tenant: "default", Username: "ada", Role: "ADM", PasswordHash: "h", Created: start}
 	must(t, c.CreateOneTimeToken(ctx, OneTimeToken{Hash: []byte("s"), Tenant: "default", Purpose: "setup", Created: start, Expires: start.Add(time.Hour)}))
-	wantErr(t, c.CreateFirstUser(ctx, []byte("x"), u), ErrNotFound)
-	must(t, c.CreateFirstUser(ctx, []byte("s"), u))
-	wantErr(t, c.CreateFirstUser(ctx, []byte("s"), User{ID: "u2", Tenant: "default", Username: "eve"}), ErrUsed)
+	_, err := c.CreateFirstUser(ctx, []byte("x"), u)
+	wantErr(t, err, ErrNotFound)
+	_, err = c.CreateFirstUser(ctx, []byte("s"), u)
+	must(t, err)
+	_, err = c.CreateFirstUser(ctx, []byte("s"), User{ID: "u2", Tenant: "default", Username: "eve"})
+	wantErr(t, err, ErrUsed)
 	wantErr(t, c.CreateUser(ctx, User{ID: "u3", Tenant: "default", Username: "ada"}), ErrConflict)
 	must(t, c.CreateUser(ctx, User{ID: "u4", Tenant: "other", Username: "ada"}))
 
@@ -402,23 +405,23 @@ func TestFindingsBecomeAlertsAndNotices(t *testing.T) {
 	}
 
 	now.Add(time.Second)
-	leased, err := c.LeaseNotices(ctx, now.Now(), time.Minute, 10)
+	leased, err := c.LeaseNotices(ctx, now.Now(), time.Minute, "", 10)
 	must(t, err)
 	if len(leased) != 3 || leased[0].Attempts != 1 {
 		t.Fatalf("leased %+v", leased)
 	}
-	if more, _ := c.LeaseNotices(ctx, now.Now(), time.Minute, 10); len(more) != 0 {
+	if more, _ := c.LeaseNotices(ctx, now.Now(), time.Minute, "", 10); len(more) != 0 {
 		t.Error("a leased notice was handed out again")
 	}
 	must(t, c.NoticeDelivered(ctx, leased[0].ID, sdk.Receipt{ForeignID: "42"}))
 	must(t, c.NoticeRetry(ctx, leased[1].ID, now.Now().Add(time.Hour), "connection refused"))
 	wantErr(t, c.NoticeDead(ctx, leased[0].ID, "x"), ErrState)
 	now.Add(2 * time.Minute) // the third's lease ends
-	if more, _ := c.LeaseNotices(ctx, now.Now(), time.Minute, 10); len(more) != 1 || more[0].ID != leased[2].ID || more[0].Attempts != 2 {
+	if more, _ := c.LeaseNotices(ctx, now.Now(), time.Minute, "", 10); len(more) != 1 || more[0].ID != leased[2].ID || more[0].Attempts != 2 {
 		t.Errorf("after the lease: %+v", more)
 	}
 	now.Add(2 * time.Hour)
-	if more, _ := c.LeaseNotices(ctx, now.Now(), time.Minute, 10); len(more) != 2 {
+	if more, _ := c.LeaseNotices(ctx, now.Now(), time.Minute, "", 10); len(more) != 2 {
 		t.Errorf("after the delay: %+v", more)
 	}
 	n, err := c.NoticeByID(ctx, "default", leased[0].ID)

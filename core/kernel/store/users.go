@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -25,10 +26,11 @@ func (c *Control) CreateUser(ctx context.Context, u User) error {
 	return insertUser(ctx, c.writer, u)
 }
 
-// CreateFirstUser spends the set-up token and creates the first user in one transaction; ErrConflict when there is a
-// user already.
-func (c *Control) CreateFirstUser(ctx context.Context, setupHash []byte, u User) error {
-	return c.write(ctx, func(tx *sql.Tx) error {
+// CreateFirstUser spends the set-up token and creates the first administrator in one transaction; ErrConflict when there
+// is one already who can sign in. A user of the same name is taken over: it could not sign in as one. It returns the
+// user as stored. Other set-up tokens end with it.
+func (c *Control) CreateFirstUser(ctx context.Context, setupHash []byte, u User) (User, error) {
+	err := c.write(ctx, func(tx *sql.Tx) error {
 		t, err := spend(ctx, tx, setupHash, "setup", c.now())
 		if err != nil {
 			return err
@@ -36,15 +38,31 @@ func (c *Control) CreateFirstUser(ctx context.Context, setupHash []byte, u User)
 		if t.Tenant != u.Tenant {
 			return ErrNotFound
 		}
-		var n int
-		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM users WHERE tenant = ?", u.Tenant).Scan(&n); err != nil {
+		n, err := countAdministrators(ctx, tx, u.Tenant)
+		if err != nil {
 			return err
 		}
 		if n > 0 {
 			return fmt.Errorf("first user: %w", ErrConflict)
 		}
-		return insertUser(ctx, tx, u)
+		if _, err := tx.ExecContext(ctx, "DELETE FROM one_time_tokens WHERE tenant = ? AND purpose = 'setup' AND used = 0", u.Tenant); err != nil {
+			return err
+		}
+		old, err := scanUser(tx.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE tenant = ? AND username = ?", u.Tenant, u.Username))
+		if errors.Is(err, ErrNotFound) {
+			return insertUser(ctx, tx, u)
+		}
+		if err != nil {
+			return err
+		}
+		u.ID, u.Created = old.ID, old.Created
+		if err := endSessions(ctx, tx, u.Tenant, u.ID); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "UPDATE users SET role = ?, password_hash = ?, disabled = 0 WHERE id = ?", u.Role, u.PasswordHash, u.ID)
+		return err
 	})
+	return u, err
 }
 
 // UserByName returns the user of that name, as it was stored.
@@ -59,9 +77,14 @@ func (c *Control) UserByID(ctx context.Context, tenant, id string) (User, error)
 		"SELECT "+userColumns+" FROM users WHERE tenant = ? AND id = ?", tenant, id))
 }
 
-// CountUsers counts the tenant's users.
-func (c *Control) CountUsers(ctx context.Context, tenant string) (n int, err error) {
-	err = c.reader.QueryRowContext(ctx, "SELECT count(*) FROM users WHERE tenant = ?", tenant).Scan(&n)
+// CountAdministrators counts the tenant's administrators who can sign in with a password.
+func (c *Control) CountAdministrators(ctx context.Context, tenant string) (int, error) {
+	return countAdministrators(ctx, c.reader, tenant)
+}
+
+func countAdministrators(ctx context.Context, q querier, tenant string) (n int, err error) {
+	err = q.QueryRowContext(ctx, "SELECT count(*) FROM users WHERE tenant = ? AND role = 'ADM' AND password_hash <> '' AND NOT disabled",
+		tenant).Scan(&n)
 	return n, explain(err)
 }
 
@@ -86,7 +109,7 @@ func (c *Control) SetUserDisabled(ctx context.Context, tenant, id string, disabl
 			return orNotFound(err)
 		}
 		if disabled {
-			_, err = tx.ExecContext(ctx, "DELETE FROM sessions WHERE user_id = ?", id)
+			err = endSessions(ctx, tx, tenant, id)
 		}
 		return err
 	})
@@ -130,9 +153,16 @@ func (c *Control) DeleteSession(ctx context.Context, id string) error {
 	return c.execOne(ctx, "DELETE FROM sessions WHERE id = ?", id)
 }
 
-// DeleteUserSessions ends all sessions of a user.
+// DeleteUserSessions ends all sessions of a user, and the links that would open one.
 func (c *Control) DeleteUserSessions(ctx context.Context, tenant, userID string) error {
-	_, err := c.exec(ctx, "DELETE FROM sessions WHERE tenant = ? AND user_id = ?", tenant, userID)
+	return c.write(ctx, func(tx *sql.Tx) error { return endSessions(ctx, tx, tenant, userID) })
+}
+
+func endSessions(ctx context.Context, tx *sql.Tx, tenant, userID string) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM one_time_tokens WHERE tenant = ? AND user_id = ?", tenant, userID); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM sessions WHERE tenant = ? AND user_id = ?", tenant, userID)
 	return err
 }
 

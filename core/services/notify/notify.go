@@ -35,8 +35,10 @@ type Delivery struct {
 
 // Queue keeps deliveries until they are delivered or dead.
 type Queue interface {
-	// Lease hands out due deliveries; one that is not settled when the lease ends becomes due again.
-	Lease(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Delivery, error)
+	// Due names the notifiers that have due deliveries.
+	Due(ctx context.Context, now time.Time) ([]string, error)
+	// Lease hands out due deliveries of a notifier; one that is not settled when the lease ends becomes due again.
+	Lease(ctx context.Context, now time.Time, lease time.Duration, notifier string, limit int) ([]Delivery, error)
 	Delivered(ctx context.Context, id string, r sdk.Receipt) error
 	Retry(ctx context.Context, id string, due time.Time, cause string) error
 	Dead(ctx context.Context, id, cause string) error
@@ -54,8 +56,8 @@ type Config struct {
 }
 
 const (
-	lease       = 2 * time.Minute
-	batch       = 16
+	callLimit   = time.Minute   // of one delivery, above the plugin host's own deadline
+	lease       = 2 * callLimit // longer than the call, so that nobody else begins what is still being tried
 	poll        = 2 * time.Second
 	maxAttempts = 12
 	firstWait   = 5 * time.Second
@@ -67,6 +69,9 @@ const (
 type Service struct {
 	cfg  Config
 	wake chan struct{}
+
+	mu   sync.Mutex // guards busy
+	busy map[string]bool
 }
 
 // New returns a service; Run starts it.
@@ -77,7 +82,7 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{cfg: cfg, wake: make(chan struct{}, 1)}
+	return &Service{cfg: cfg, wake: make(chan struct{}, 1), busy: map[string]bool{}}
 }
 
 // Wake says that there is something new in the queue.
@@ -92,10 +97,10 @@ func (s *Service) Wake() {
 func (s *Service) Run(ctx context.Context) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	var loops sync.WaitGroup
+	defer loops.Wait()
 	for {
-		if n := s.Once(ctx); n == batch {
-			continue // there may be more
-		}
+		s.begin(ctx, &loops)
 		select {
 		case <-s.wake:
 		case <-tick.C:
@@ -105,31 +110,48 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// Once delivers what is due and returns how many deliveries it tried. Notifiers are tried side by side, the
-// deliveries of one notifier in order.
-func (s *Service) Once(ctx context.Context) int {
+// begin starts a loop for each notifier that has something due and no loop yet: one that is slow, or has much to do,
+// delays nobody but itself.
+func (s *Service) begin(ctx context.Context, loops *sync.WaitGroup) {
 	if ctx.Err() != nil {
-		return 0
+		return
 	}
-	due, err := s.cfg.Queue.Lease(ctx, s.cfg.Now(), lease, batch)
+	due, err := s.cfg.Queue.Due(ctx, s.cfg.Now())
 	if err != nil {
 		s.cfg.Log.Error("read the queue of notices", "error", err)
-		return 0
+		return
 	}
-	byNotifier := map[string][]Delivery{}
-	for _, d := range due {
-		byNotifier[d.Notifier] = append(byNotifier[d.Notifier], d)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, notifier := range due {
+		if s.busy[notifier] {
+			continue
+		}
+		s.busy[notifier] = true
+		loops.Go(func() { s.work(ctx, notifier) })
 	}
-	var wg sync.WaitGroup
-	for _, list := range byNotifier {
-		wg.Go(func() {
-			for _, d := range list {
-				s.deliver(ctx, d)
-			}
-		})
+}
+
+// work delivers what is due to one notifier, in order, and ends when nothing is. Each delivery is leased only when its
+// turn has come.
+func (s *Service) work(ctx context.Context, notifier string) {
+	defer func() {
+		s.mu.Lock()
+		delete(s.busy, notifier)
+		s.mu.Unlock()
+	}()
+	for ctx.Err() == nil {
+		due, err := s.cfg.Queue.Lease(ctx, s.cfg.Now(), lease, notifier, 1)
+		if err != nil {
+			s.cfg.Log.Error("read the queue of notices", "notifier", notifier, "error", err)
+		}
+		if err != nil || len(due) == 0 {
+			return
+		}
+		for _, d := range due {
+			s.deliver(ctx, d)
+		}
 	}
-	wg.Wait()
-	return len(due)
 }
 
 func (s *Service) deliver(ctx context.Context, d Delivery) {
@@ -163,6 +185,8 @@ func (s *Service) try(ctx context.Context, d Delivery) (sdk.Receipt, error) {
 	n, assigned := s.cfg.Notifier(d.Notifier)
 	switch {
 	case n != nil:
+		ctx, cancel := context.WithTimeout(ctx, callLimit)
+		defer cancel()
 		return n.Notify(ctx, d.Notice)
 	case assigned:
 		return sdk.Receipt{}, sdk.Errorf(sdk.Temporary, "notifier %s is not running", d.Notifier)

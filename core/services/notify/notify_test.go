@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,19 +20,50 @@ type queue struct {
 	state map[string]string
 	next  map[string]time.Time
 	cause map[string]string
+	lease time.Duration // of the last delivery handed out
 }
 
 func newQueue(due ...Delivery) *queue {
 	return &queue{due: due, state: map[string]string{}, next: map[string]time.Time{}, cause: map[string]string{}}
 }
 
-func (q *queue) Lease(_ context.Context, _ time.Time, _ time.Duration, limit int) ([]Delivery, error) {
+func (q *queue) Due(context.Context, time.Time) ([]string, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(limit, len(q.due))
-	out := q.due[:n]
-	q.due = q.due[n:]
+	var out []string
+	for _, d := range q.due {
+		if !slices.Contains(out, d.Notifier) {
+			out = append(out, d.Notifier)
+		}
+	}
 	return out, nil
+}
+
+func (q *queue) Lease(_ context.Context, _ time.Time, lease time.Duration, notifier string, limit int) ([]Delivery, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out, left []Delivery
+	for _, d := range q.due {
+		if d.Notifier == notifier && len(out) < limit {
+			out = append(out, d)
+		} else {
+			left = append(left, d)
+		}
+	}
+	q.due, q.lease = left, lease
+	return out, nil
+}
+
+func (q *queue) put(d Delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.due = append(q.due, d)
+}
+
+func (q *queue) stateOf(id string) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state[id]
 }
 
 func (q *queue) set(id, state, cause string) {
@@ -64,6 +96,65 @@ func (n *notifier) Notify(_ context.Context, notice sdk.Notice) (sdk.Receipt, er
 	return sdk.Receipt{ForeignID: "R-" + notice.ID}, n.err
 }
 
+// once delivers what is due.
+func (s *Service) once(ctx context.Context) {
+	var loops sync.WaitGroup
+	s.begin(ctx, &loops)
+	loops.Wait()
+}
+
+// stuck is a notifier that answers only when it is told to stop.
+type stuck struct {
+	name  string
+	began chan time.Duration // until the deadline of the call
+	calls atomic.Int32
+}
+
+func (n *stuck) Instance() string { return n.name }
+func (n *stuck) Notify(ctx context.Context, _ sdk.Notice) (sdk.Receipt, error) {
+	n.calls.Add(1)
+	deadline, _ := ctx.Deadline()
+	n.began <- time.Until(deadline)
+	<-ctx.Done()
+	return sdk.Receipt{}, ctx.Err()
+}
+
+func TestASlowNotifierDelaysNobodyElse(t *testing.T) {
+	slow, hook := &stuck{name: "slow", began: make(chan time.Duration, 1)}, &notifier{name: "hook"}
+	q := newQueue(delivery("s1", "slow", 0), delivery("s2", "slow", 0))
+	s := service(q, hook)
+	find := s.cfg.Notifier
+	s.cfg.Notifier = func(instance string) (Notifier, bool) {
+		if instance == "slow" {
+			return slow, true
+		}
+		return find(instance)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { s.Run(ctx); close(done) }()
+	left := <-slow.began
+	q.mu.Lock()
+	if left <= 0 || q.lease <= left {
+		t.Errorf("the lease of %s is not longer than the call, which may take %s", q.lease, left)
+	}
+	q.mu.Unlock()
+	for _, id := range []string{"1", "2"} { // also a second time, while the slow one still hangs
+		q.put(delivery(id, "hook", 0))
+		s.Wake()
+		for deadline := time.Now().Add(20 * time.Second); q.stateOf(id) == ""; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("notice %s waits for the slow notifier", id)
+			}
+		}
+	}
+	cancel()
+	<-done
+	if n := slow.calls.Load(); n != 1 {
+		t.Errorf("the slow notifier was called %d times at once", n)
+	}
+}
+
 var noon = time.Unix(43200, 0)
 
 func service(q *queue, ns ...*notifier) *Service {
@@ -88,9 +179,7 @@ func TestDeliveredInOrderWithAReceipt(t *testing.T) {
 	hook := &notifier{name: "hook"}
 	q := newQueue(delivery("1", "hook", 0), delivery("2", "hook", 0), delivery("3", "mail", 0))
 	mail := &notifier{name: "mail"}
-	if n := service(q, hook, mail).Once(t.Context()); n != 3 {
-		t.Fatalf("tried %d", n)
-	}
+	service(q, hook, mail).once(t.Context())
 	if !slices.Equal(hook.got, []string{"1", "2"}) || q.state["1"] != "delivered R-1" || q.state["3"] != "delivered R-3" {
 		t.Errorf("hook got %v; %v", hook.got, q.state)
 	}
@@ -119,7 +208,7 @@ func TestTheClassOfTheErrorDecides(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			q := newQueue(delivery("1", "hook", tc.attempts))
-			service(q, &notifier{name: "hook", err: tc.err}).Once(t.Context())
+			service(q, &notifier{name: "hook", err: tc.err}).once(t.Context())
 			if q.state["1"] != tc.state || !strings.Contains(q.cause["1"], tc.err.Error()) {
 				t.Fatalf("%s: %s", q.state["1"], q.cause["1"])
 			}
@@ -132,7 +221,7 @@ func TestTheClassOfTheErrorDecides(t *testing.T) {
 
 func TestANotifierThatIsNotThere(t *testing.T) {
 	q := newQueue(delivery("1", "restarting", 0), delivery("2", "removed", 0))
-	service(q).Once(t.Context())
+	service(q).once(t.Context())
 	if q.state["1"] != "failed" || q.state["2"] != "dead" {
 		t.Errorf("%v", q.state)
 	}
