@@ -16,7 +16,7 @@ import (
 // child is a program that this server keeps running beside itself.
 type child struct {
 	path  string
-	args  func(ctx context.Context) ([]string, error) // asked before every start
+	args  func(ctx context.Context) (args []string, stdin string, err error) // asked before every start
 	log   *slog.Logger
 	ended chan struct{} // closed when it will not be started again
 
@@ -25,7 +25,7 @@ type child struct {
 	done chan struct{}
 }
 
-func newChild(path string, args func(context.Context) ([]string, error), log *slog.Logger) *child {
+func newChild(path string, args func(context.Context) ([]string, string, error), log *slog.Logger) *child {
 	return &child{path: path, args: args, log: log, ended: make(chan struct{})}
 }
 
@@ -61,7 +61,7 @@ func (c *child) run(ctx context.Context) {
 // and from a thread that lives as long as it does: the kernel kills the child when that thread ends, so no agent is
 // left behind however this process dies.
 func (c *child) start(ctx context.Context) (<-chan struct{}, error) {
-	args, err := c.args(ctx)
+	args, stdin, err := c.args(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +72,8 @@ func (c *child) start(ctx context.Context) (<-chan struct{}, error) {
 	}
 	cmd := exec.Command(c.path, append(args, "--lifeline-fd", "3")...)
 	cmd.ExtraFiles = []*os.File{lifeline}
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Env = childEnv() // nothing that this process was told
 	output := &lines{log: c.log}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -106,6 +108,17 @@ func (c *child) start(ctx context.Context) (<-chan struct{}, error) {
 		return nil, err
 	}
 	return done, nil
+}
+
+// childEnv is what a program of ours needs of the environment.
+func childEnv() []string {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	for _, name := range []string{"TZ", "TMPDIR"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
 }
 
 // stop ends the child after run has returned: kindly, and after grace by force.

@@ -90,6 +90,8 @@ func command() *cobra.Command {
 	p.StringVar(&f.Dir, "data", defaultData(), "folder with this agent's identity, queue and plugins")
 	p.StringVar(&f.Helpers, "helpers", "", "folder of picket-launch and picket-wasm (default: beside this program)")
 	p.StringSliceVar(&f.PolicyFiles, "policy", nil, "the owner's ceiling (default: /etc/picket/policy.yaml, else DIR/policy.yaml)")
+	p.StringVar(&f.CAFile, "ca", "", "certificates (PEM) of a private authority that vouches for the server")
+	p.BoolVar(&f.InsecureHTTP, "insecure-http", false, "speak plain http to a server on another machine, for everybody on the way to read")
 	l := root.Flags()
 	l.StringVar(&f.Enrolment.Server, "server", "", "address of the server, for the first start")
 	l.StringVar(&f.Enrolment.Token, "token", "", "one-time enrolment token, for the first start")
@@ -111,7 +113,7 @@ func work(cmd *cobra.Command, f flags) error {
 		return err
 	}
 	if f.Enrolment.Server != "" && f.Enrolment.Token == "" && !enrolled(f.Dir) {
-		return &agent.UsageError{Message: "--server needs --token: the server's page Agents makes one"}
+		return &agent.UsageError{Message: "--server needs --token: the server's page Machines makes one"}
 	}
 	cfg, err := f.config(cmd.OutOrStdout(), cmd.ErrOrStderr())
 	if err != nil {

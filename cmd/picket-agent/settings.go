@@ -25,6 +25,8 @@ type settings struct {
 	Helpers      string       `yaml:"helpers"`       // folder of the helper programs; default beside this program
 	Policy       string       `yaml:"policy"`        // the owner's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
 	StatusListen string       `yaml:"status_listen"` // loopback address of the local page; default 127.0.0.1:0
+	CAFile       string       `yaml:"ca_file"`       // certificates (PEM) of a private authority that vouches for the server
+	InsecureHTTP bool         `yaml:"insecure_http"` // speak plain http to a server on another machine
 	QueueSize    config.Bytes `yaml:"queue_size"`    // bound of the queue on disk; default 512MiB
 }
 
@@ -58,7 +60,7 @@ func parseSettings(raw []byte) (settings, error) {
 	if err := yaml.UnmarshalWithOptions(raw, &s, yaml.Strict()); err != nil {
 		return settings{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, false)))
 	}
-	for key, dir := range map[string]string{"data": s.Data, "helpers": s.Helpers, "policy": s.Policy} {
+	for key, dir := range map[string]string{"data": s.Data, "helpers": s.Helpers, "policy": s.Policy, "ca_file": s.CAFile} {
 		if dir != "" && !filepath.IsAbs(dir) {
 			return settings{}, fmt.Errorf("%s: %q is not an absolute path", key, dir)
 		}
@@ -79,6 +81,10 @@ func (s settings) apply(cmd *cobra.Command, c *agent.Config) {
 	set("data", s.Data, &c.Dir)
 	set("helpers", s.Helpers, &c.Helpers)
 	set("status-listen", s.StatusListen, &c.StatusListen)
+	set("ca", s.CAFile, &c.CAFile)
+	if s.InsecureHTTP && !cmd.Flags().Changed("insecure-http") {
+		c.InsecureHTTP = true
+	}
 	if s.Policy != "" && !cmd.Flags().Changed("policy") {
 		c.PolicyFiles = []string{s.Policy}
 	}

@@ -29,6 +29,8 @@ type Config struct {
 	Enrolment    Enrolment
 	PolicyFiles  []string         // the first that exists limits what may run; default /etc/picket/policy.yaml, DIR/policy.yaml
 	StatusListen string           // of the page on loopback; default 127.0.0.1:0
+	CAFile       string           // certificates that vouch for the server, besides the system's
+	InsecureHTTP bool             // speak plain http to another machine
 	QueueBytes   int64            // bound of the queue; 0 means the default
 	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
@@ -120,7 +122,10 @@ func (c *Config) fill() error {
 }
 
 func (a *Agent) identify(ctx context.Context) error {
-	web := newHTTPClient()
+	web, err := newHTTPClient(a.cfg.CAFile)
+	if err != nil {
+		return err
+	}
 	id, enrolled, err := identify(ctx, a.cfg, web)
 	if err != nil {
 		return err
@@ -133,6 +138,9 @@ func (a *Agent) identify(ctx context.Context) error {
 	}
 	base, err := serverURL(id.Server)
 	if err != nil {
+		return err
+	}
+	if err := secureEnough(base, a.cfg.InsecureHTTP); err != nil {
 		return err
 	}
 	a.id = id
@@ -165,6 +173,15 @@ func openRegistry(c Config, id Identity) (*client.Client, error) {
 	}
 	if id.RootSHA256 == "" {
 		cfg.RootFile = filepath.Join(c.Dir, rootFile)
+	}
+	if c.CAFile != "" {
+		web, err := newHTTPClient(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		transport := web.Transport.(*http.Transport)
+		transport.DisableCompression, transport.ResponseHeaderTimeout = true, 15*time.Second
+		cfg.HTTP = web
 	}
 	return client.Open(cfg)
 }

@@ -293,6 +293,60 @@ func TestNewConfiguration(t *testing.T) {
 	s.until("no plugin", func() bool { return len(s.status.Plugins) == 0 })
 }
 
+// Only the server that enrolled this agent says what it runs, and only this agent, and nothing from before.
+func TestAConfigurationThatIsNotTheServers(t *testing.T) {
+	s := newSite(t)
+	s.publish()
+	s.assign(collector())
+	a := s.start(t.TempDir(), nil)
+	s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
+	s.mu.Lock()
+	first := s.signedConfig()
+	first.Issued = first.Issued.Add(-time.Hour)
+	old, err := signing.SignConfig(first, s.command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Unlock()
+	s.assign()
+	s.until("no plugin", func() bool { return len(s.status.Plugins) == 0 && s.status.ConfigVersion == 2 })
+	s.assign(collector())
+	s.until("the plugin again", func() bool { return s.plugin().State == pluginhost.Ready && s.status.ConfigVersion == 3 })
+
+	for name, c := range map[string]struct {
+		change func(*signing.Config)
+		sign   bool
+		want   signing.Reason
+	}{
+		"unsigned":        {func(c *signing.Config) { c.Signature = nil }, false, signing.Unsigned},
+		"altered":         {func(c *signing.Config) { c.Assignments = json.RawMessage("[]") }, false, signing.BadSignature},
+		"a new number":    {func(c *signing.Config) { c.Version++ }, false, signing.BadSignature},
+		"another agent's": {func(c *signing.Config) { c.Agent = "agent-2" }, true, signing.WrongAgent},
+		"an older one":    {func(c *signing.Config) { *c = old }, false, signing.Older},
+	} {
+		s.mu.Lock()
+		answer := s.signedConfig()
+		c.change(&answer)
+		if c.sign {
+			if answer, err = signing.SignConfig(answer, s.command); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.answer = &answer
+		s.mu.Unlock()
+		if _, err := a.pollConfig(t.Context()); err == nil {
+			t.Errorf("%s: accepted", name)
+		} else if reason, _ := signing.ReasonOf(err); reason != c.want {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+		if a.plugins.version() != 3 {
+			t.Errorf("%s: version %d is in use", name, a.plugins.version())
+		}
+	}
+	s.change(func() { s.answer, s.version, s.assignments, s.skew = nil, 2, nil, time.Second }) // signed later
+	s.until("a restored server's", func() bool { return len(s.status.Plugins) == 0 && s.status.ConfigVersion == 2 })
+}
+
 // What the registry refuses does not run, and the server is told which plugin and why.
 func TestWhatTheRegistryRefuses(t *testing.T) {
 	s := newSite(t)
@@ -401,6 +455,66 @@ func TestAnUpgradeThatHasToWait(t *testing.T) {
 }
 
 // A byte that is flipped in what is installed is found at the next start, and the plugin runs again when it is back.
+// Grants that could not be recorded do not come into force because the agent starts again.
+func TestGrantsThatWereNotRecordedAfterARestart(t *testing.T) {
+	s := newSite(t)
+	more := sdk.Permission{Cap: sdk.CapHostMetrics, Reason: "To see more."}
+	s.publish(more)
+	s.assign(collector())
+	dir := t.TempDir()
+	a := s.start(dir, nil)
+	s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
+	a.stop()
+	grants := func(a *running) []sdk.Permission {
+		t.Helper()
+		for deadline := time.Now().Add(testPatience); ; time.Sleep(5 * time.Millisecond) {
+			if st := a.Status().Plugins; len(st) == 1 && st[0].State == pluginhost.Ready {
+				return st[0].Permissions
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the plugin does not run: %+v", a.Status())
+			}
+		}
+	}
+	s.change(func() { s.noRegistry = true })
+	late := func(c *Config) { c.Now = func() time.Time { return s.registry.Now().Add(100 * 24 * time.Hour) } }
+	s.change(func() { s.skew = 100 * 24 * time.Hour })
+	a = s.start(dir, late) // with signatures that are out of date
+	if g := grants(a); len(g) != 0 {
+		t.Errorf("what is locked starts with %v", g)
+	}
+	wide := collector()
+	wide.Grants = []sdk.Permission{more}
+	s.assign(wide)
+	s.until("a word about it", func() bool { return s.status.ConfigVersion == 2 && len(s.status.Waiting) == 1 })
+	a.stop()
+	s.change(func() { s.away = true })
+	a = s.start(dir, late)
+	if g := grants(a); len(g) != 0 {
+		t.Errorf("after the restart it has the refused grants %v", g)
+	}
+	if st := a.Status(); st.ConfigVersion != 2 || len(st.Waiting) != 1 {
+		t.Errorf("version %d, waiting %v", st.ConfigVersion, st.Waiting)
+	}
+	a.stop()
+
+	// Whoever changes the kept file gets no further.
+	var k kept
+	if err := loadJSON(filepath.Join(dir, "assignments.json"), &k); err != nil {
+		t.Fatal(err)
+	}
+	k.Applied[0].Grants = wide.Grants
+	if err := saveJSON(filepath.Join(dir, "assignments.json"), k); err != nil {
+		t.Fatal(err)
+	}
+	a = s.start(dir, late)
+	for deadline := time.Now().Add(testPatience); len(a.Status().Plugins) == 0 || a.Status().Plugins[0].State != pluginhost.Refused; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not refused: %+v", a.Status())
+		}
+	}
+}
+
 func TestAFlippedByteOnDisk(t *testing.T) {
 	s := newSite(t)
 	s.publish()
@@ -476,6 +590,25 @@ func TestAServerThatIsBusyOrRefuses(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	s.change(func() { s.down = false })
 	s.until("samples after the pause", func() bool { return s.samples("rounds") >= 1 })
+
+	// What a proxy says of a batch, or that it is too large now, costs nothing.
+	for _, c := range []struct {
+		status int
+		proxy  bool
+	}{{http.StatusBadRequest, true}, {http.StatusRequestEntityTooLarge, false}, {http.StatusRequestTimeout, false}} {
+		n := 0
+		s.change(func() { s.refuse, s.proxy, n = c.status, c.proxy, len(s.batches) })
+		for deadline := time.Now().Add(testPatience); !strings.Contains(a.Status().Sending.Problem, itoa(c.status)); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d is no problem: %+v", c.status, a.Status().Sending)
+			}
+		}
+		s.change(func() { s.refuse, s.proxy = 0, false })
+		s.until("the batch again", func() bool { return len(s.batches) > n })
+	}
+	if st := a.Status(); st.Sending.Rejected != 0 || a.spool.Stats().Dropped != 0 {
+		t.Errorf("thrown away: %+v", st.Sending)
+	}
 
 	// A batch that the server will never take must not hold up those behind it.
 	s.change(func() { s.refuse = http.StatusUnprocessableEntity })

@@ -121,9 +121,16 @@ func (d *doctor) server(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := secureEnough(base, d.cfg.InsecureHTTP); err != nil {
+		return "", err
+	}
+	web, err := newHTTPClient(d.cfg.CAFile)
+	if err != nil {
+		return "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	s := &server{base: base, http: newHTTPClient(), id: d.id, now: d.cfg.Now}
+	s := &server{base: base, http: web, id: d.id, now: d.cfg.Now}
 	if err := s.call(ctx, http.MethodGet, "/healthz", nil, nil, nil); err != nil {
 		return "", fmt.Errorf("cannot reach %s: %w", d.id.Server, reach(err))
 	}

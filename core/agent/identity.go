@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -74,6 +75,24 @@ func serverURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// secureEnough refuses to speak in the clear to another machine: the bearer token, what was measured and the secrets of
+// plugins would be there for everybody on the way.
+func secureEnough(u *url.URL, insecure bool) error {
+	if u.Scheme == "https" || insecure || isLoopback(u.Hostname()) {
+		return nil
+	}
+	return &UsageError{fmt.Sprintf("the server %s would be spoken to without encryption: give picketd tls_cert and tls_key and use https "+
+		"(ca_file or --ca names the certificate of a private authority), or accept it with --insecure-http", u)}
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
 // UsageError is a mistake in how the program was called.
 type UsageError struct{ Message string }
 
@@ -101,7 +120,7 @@ func identify(ctx context.Context, cfg Config, client *http.Client) (id Identity
 		return Identity{}, false, fmt.Errorf("read this agent's identity: %w", err)
 	}
 	if cfg.Enrolment.Token == "" {
-		return Identity{}, false, &UsageError{"this machine is not enrolled yet: start it once with --server URL --token TOKEN (the server's page Agents makes a token)"}
+		return Identity{}, false, &UsageError{"this machine is not enrolled yet: start it once with --server URL --token TOKEN (the server's page Machines makes a token)"}
 	}
 	id, err = enrol(ctx, cfg, client)
 	if err != nil {
@@ -135,6 +154,9 @@ func enrol(ctx context.Context, cfg Config, client *http.Client) (Identity, erro
 	base, err := serverURL(id.Server)
 	if err != nil {
 		return Identity{}, &UsageError{err.Error()}
+	}
+	if err := secureEnough(base, cfg.InsecureHTTP); err != nil {
+		return Identity{}, err
 	}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,10 +30,18 @@ type Registry interface {
 	OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error)
 }
 
-// desired is what the server wants this agent to run, as kept in assignments.json. It holds secrets of plugins.
+// desired is what the server wants this agent to run.
 type desired struct {
 	Version     int64                   `json:"version"`
+	Issued      time.Time               `json:"issued,omitzero"` // when the server signed it
 	Assignments []pluginhost.Assignment `json:"assignments"`
+}
+
+// kept is assignments.json: what the server wants, and what of it, or of what it wanted before, was in force. It holds
+// secrets of plugins.
+type kept struct {
+	desired
+	Applied []pluginhost.Assignment `json:"applied"`
 }
 
 // plugins brings what should run and what is installed together. It stands between the plugin host and the registry,
@@ -44,6 +54,7 @@ type plugins struct {
 	wake     chan struct{} // something has to be installed
 
 	working sync.Mutex // held while what is wanted is installed and applied, so that nothing is applied half installed
+	written []byte     // what assignments.json holds, guarded by working
 
 	mu      sync.Mutex // guards all below
 	want    desired
@@ -60,14 +71,18 @@ func (p *plugins) path() string { return filepath.Join(p.dir, "assignments.json"
 
 // resume starts what ran before, without asking anybody.
 func (p *plugins) resume(ctx context.Context) {
-	var d desired
-	err := loadJSON(p.path(), &d)
+	var k kept
+	err := loadJSON(p.path(), &k)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if err == nil {
+		blocked := p.unpinned(k.Assignments)
 		p.mu.Lock()
-		p.want = d
+		p.want, p.blocked, p.applied = k.desired, blocked, map[string]pluginhost.Assignment{}
+		for _, a := range k.Applied {
+			p.applied[a.Instance] = a
+		}
 		p.mu.Unlock()
 		err = p.apply(ctx)
 	}
@@ -79,13 +94,30 @@ func (p *plugins) resume(ctx context.Context) {
 	}
 }
 
+// unpinned returns the plugins that plugins.lock does not pin as they are wanted, with what they wait for: a version or
+// grants that could not be had before the agent stopped must not come into force because it started again.
+func (p *plugins) unpinned(list []pluginhost.Assignment) map[string]error {
+	out := map[string]error{}
+	for id, grants := range grantsByPlugin(list) {
+		if in, ok := p.registry.Installed(id); ok && in.Grants != registry.GrantsDigest(grants) {
+			out[id] = fmt.Errorf("the grants of %s are not recorded on this node yet", id)
+		}
+	}
+	for _, a := range list {
+		if in, ok := p.registry.Installed(a.Plugin); ok && a.Version != "" && in.Version != a.Version {
+			out[a.Plugin] = fmt.Errorf("%s %s is not installed on this node yet", a.Plugin, a.Version)
+		}
+	}
+	return out
+}
+
 // set makes d what should run.
 func (p *plugins) set(ctx context.Context, d desired) error {
-	if err := saveJSON(p.path(), d); err != nil {
-		return err
-	}
 	p.working.Lock()
 	defer p.working.Unlock()
+	if err := p.keep(d); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	p.want = d
 	p.mu.Unlock()
@@ -96,28 +128,64 @@ func (p *plugins) set(ctx context.Context, d desired) error {
 	return err
 }
 
+// keep writes assignments.json, unless it holds this already.
+func (p *plugins) keep(d desired) error {
+	p.mu.Lock()
+	k := kept{desired: d, Applied: []pluginhost.Assignment{}}
+	for _, instance := range slices.Sorted(maps.Keys(p.applied)) {
+		k.Applied = append(k.Applied, p.applied[instance])
+	}
+	p.mu.Unlock()
+	text, err := json.Marshal(k)
+	if err != nil || bytes.Equal(text, p.written) {
+		return err
+	}
+	if err := saveJSON(p.path(), k); err != nil {
+		return err
+	}
+	p.written = text
+	return nil
+}
+
 // reconcile installs what is wanted, applies it, and returns how many plugins could not be had. It runs under working.
 func (p *plugins) reconcile(ctx context.Context) (blocked int, err error) {
 	blocked = p.install(ctx)
-	return blocked, p.apply(ctx)
+	if err := p.apply(ctx); err != nil {
+		return blocked, err
+	}
+	d := p.wanted()
+	if d.Version < 0 {
+		return blocked, nil // there is no configuration yet
+	}
+	return blocked, p.keep(d)
 }
 
 // apply hands the host what should run. An instance whose new settings need something that cannot be had now (a version
 // that is not installed, grants that cannot be recorded) goes on as before instead of stopping.
 func (p *plugins) apply(ctx context.Context) error {
 	p.mu.Lock()
-	list := slices.Clone(p.want.Assignments)
+	list := make([]pluginhost.Assignment, 0, len(p.want.Assignments))
 	held, applied := map[string]string{}, map[string]pluginhost.Assignment{}
-	for i, a := range list {
+	running := map[string]bool{} // plugins that an instance goes on with
+	for _, a := range p.want.Assignments {
+		before, ok := p.applied[a.Instance]
+		running[a.Plugin] = running[a.Plugin] || ok && before.Plugin == a.Plugin
+	}
+	for _, a := range p.want.Assignments {
 		why := p.blocked[a.Plugin]
 		if before, ok := p.applied[a.Instance]; why != nil && ok && before.Plugin == a.Plugin {
-			list[i] = before
-			list[i].Interval = a.Interval
+			before.Interval = a.Interval
+			a = before
 			held[a.Instance] = fmt.Sprintf("%s goes on with its old settings: %s", a.Instance, why)
+		} else if why != nil && running[a.Plugin] {
+			held[a.Instance] = fmt.Sprintf("%s is not started: %s", a.Instance, why)
+			continue // its siblings run on grants that are not its own
 		} else if why != nil {
-			continue // it is refused, so there is nothing that it could go on with
+			list = append(list, a) // OpenVerified refuses it
+			continue
 		}
-		applied[a.Instance] = list[i]
+		list = append(list, a)
+		applied[a.Instance] = a
 	}
 	oldHeld, oldApplied := p.held, p.applied
 	p.held, p.applied = held, applied // before Apply, because the host asks OpenVerified from then on
@@ -144,10 +212,12 @@ func (p *plugins) waiting() []string {
 }
 
 // version is that of the configuration in use, -1 when there is none.
-func (p *plugins) version() int64 {
+func (p *plugins) version() int64 { return p.wanted().Version }
+
+func (p *plugins) wanted() desired {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.want.Version
+	return p.want
 }
 
 func (p *plugins) signal() {
@@ -263,13 +333,30 @@ func (p *plugins) OpenVerified(ctx context.Context, id, runtime string) (*client
 			why = nil
 		}
 	}
+	var inForce []sdk.Permission
+	for _, a := range p.applied {
+		if a.Plugin == id {
+			inForce = append(inForce, a.Grants...)
+		}
+	}
 	p.mu.Unlock()
 	if why == nil {
-		return p.registry.OpenVerified(ctx, id, runtime)
+		return p.openPinned(ctx, id, runtime, inForce)
 	}
 	var no *registry.Refusal
 	if !errors.As(why, &no) {
 		no = &registry.Refusal{Reason: registry.NotInstalled, Err: why}
 	}
 	return nil, no.For(id, "")
+}
+
+// openPinned opens a plugin if plugins.lock records exactly the grants that its instances would run with.
+func (p *plugins) openPinned(ctx context.Context, id, runtime string, grants []sdk.Permission) (*client.Artifact, error) {
+	art, err := p.registry.OpenVerified(ctx, id, runtime)
+	if err != nil || art.Locked.Grants == registry.GrantsDigest(grants) {
+		return art, err
+	}
+	no := &registry.Refusal{Plugin: id, Version: art.Version, Reason: registry.BadLocalState,
+		Err: errors.New("its grants are not those that plugins.lock records")}
+	return nil, errors.Join(no, art.Close())
 }

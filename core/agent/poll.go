@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/picketwatch/picket/core/kernel/signing"
 )
 
 // How long the server may hold a poll, and how much longer to wait for its answer.
@@ -68,13 +70,20 @@ func (a *Agent) pollConfig(ctx context.Context) (news bool, err error) {
 	if v := a.plugins.version(); v >= 0 {
 		query.Set("have", strconv.FormatInt(v, 10))
 	}
-	d := desired{Version: -1}
+	answer := signing.Config{Version: -1}
 	callCtx, cancel := context.WithTimeout(ctx, configWait+pollSlack)
 	defer cancel()
-	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/config", query, nil, &d); err != nil {
+	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/config", query, nil, &answer); err != nil {
 		return false, err
 	}
-	if d.Version < 0 || d.Version == a.plugins.version() {
+	if answer.Version < 0 {
+		return false, nil // nothing new
+	}
+	d, err := a.verified(answer)
+	if err != nil {
+		return false, err
+	}
+	if d.Version == a.plugins.version() {
 		return false, nil
 	}
 	a.log.Info("new configuration", "version", d.Version, "instances", len(d.Assignments))
@@ -83,6 +92,24 @@ func (a *Agent) pollConfig(ctx context.Context) (news bool, err error) {
 	}
 	a.reportSoon()
 	return true, nil
+}
+
+// verified says what a configuration asks for, if it is this server's for this agent and no older than the one in use.
+// A lower number is a server that was restored from a backup if it was signed later, and an answer of long ago if not.
+func (a *Agent) verified(answer signing.Config) (desired, error) {
+	c, err := signing.VerifyConfig(answer, a.id.CommandKey, a.id.AgentID)
+	if err != nil {
+		return desired{}, fmt.Errorf("the configuration is refused: %w", err)
+	}
+	if have := a.plugins.wanted(); c.Version < have.Version && !c.Issued.After(have.Issued) {
+		return desired{}, fmt.Errorf("the configuration is refused: %w", &signing.Refusal{Reason: signing.Older,
+			Detail: fmt.Sprintf("configuration %d was signed before %d, which is in use", c.Version, have.Version)})
+	}
+	d := desired{Version: c.Version, Issued: c.Issued}
+	if err := json.Unmarshal(c.Assignments, &d.Assignments); err != nil {
+		return desired{}, fmt.Errorf("understand the configuration: %w", err)
+	}
+	return d, nil
 }
 
 // pollCommands fetches orders and carries them out.

@@ -3,14 +3,18 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,7 +44,22 @@ type server struct {
 
 // newHTTPClient has deadlines for everything but the answer itself, which a long poll waits for. It follows no
 // redirect: a signature covers the path, and a bearer token is for one server.
-func newHTTPClient() *http.Client {
+//
+// A file names certificates that are trusted besides the system's.
+func newHTTPClient(caFile string) (*http.Client, error) {
+	var roots *x509.CertPool // nil means the system's
+	if caFile != "" {
+		raw, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificates of the authority: %w", err)
+		}
+		if roots, err = x509.SystemCertPool(); err != nil {
+			roots = x509.NewCertPool()
+		}
+		if !roots.AppendCertsFromPEM(raw) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM", caFile)
+		}
+	}
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
@@ -49,18 +68,21 @@ func newHTTPClient() *http.Client {
 			IdleConnTimeout:     90 * time.Second,
 			MaxIdleConnsPerHost: 4,
 			ForceAttemptHTTP2:   true,
+			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	}, nil
 }
 
 // problem is the server's refusal of a request (RFC 9457).
 type problem struct {
 	Status     int    `json:"-"`
+	Said       int    `json:"status"` // in the document
 	Title      string `json:"title"`
 	Detail     string `json:"detail"`
 	Errors     []struct{ Message, Location string }
 	RetryAfter time.Duration `json:"-"`
+	ours       bool          // a problem document, as picketd answers
 }
 
 func (p *problem) text() string {
@@ -81,11 +103,12 @@ func (p *problem) Error() string {
 	return fmt.Sprintf("the server answered %d: %s", p.Status, p.text())
 }
 
-// final reports whether sending the same again cannot help.
+// final reports whether sending the same again cannot help. Only the server itself can say so: what answers with
+// anything but a problem document is a proxy, and goes away.
 func (p *problem) final() bool {
 	switch p.Status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusUnsupportedMediaType:
-		return true
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusUnsupportedMediaType:
+		return p.ours
 	}
 	return false
 }
@@ -145,7 +168,9 @@ func (s *server) once(ctx context.Context, method, path string, query url.Values
 		return nil
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		p := &problem{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, s.now())}
-		_ = json.Unmarshal(data, p) // an answer of a proxy may be anything; the status says enough
+		kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		// An answer of a proxy may be anything; the status says enough. The document repeats it.
+		p.ours = json.Unmarshal(data, p) == nil && kind == "application/problem+json" && p.Said == p.Status
 		return p
 	case out == nil || len(data) == 0:
 		return nil

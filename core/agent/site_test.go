@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,11 +122,13 @@ type site struct {
 	away        bool // breaks every connection
 	noRegistry  bool // breaks connections to the registry alone
 	refuse      int  // status for telemetry
+	proxy       bool // says so, and not the server
 	key         ed25519.PublicKey
 	nonces      map[string]bool
 	forged      []string
 	version     int64
 	assignments []pluginhost.Assignment
+	answer      *signing.Config // instead of the honest one
 	orders      []signing.Command
 	results     map[string]result
 	batches     []batchIn
@@ -254,6 +255,9 @@ func (s *site) signed(h func(*http.Request, []byte) (int, any)) http.HandlerFunc
 			return
 		}
 		status, out := h(r, body)
+		if status >= 400 && out != nil {
+			w.Header().Set("Content-Type", "application/problem+json")
+		}
 		w.WriteHeader(status)
 		if out != nil {
 			_ = json.NewEncoder(w).Encode(out)
@@ -269,7 +273,10 @@ func (s *site) ingest(r *http.Request, body []byte) (int, any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse != 0 {
-		return s.refuse, map[string]string{"detail": "no"}
+		if s.proxy {
+			return s.refuse, nil
+		}
+		return s.refuse, map[string]any{"status": s.refuse, "detail": "no"}
 	}
 	s.batches = append(s.batches, b)
 	return http.StatusOK, map[string]any{"accepted": len(b.Samples), "stored_through": b.Seq}
@@ -308,12 +315,28 @@ func (s *site) wait(r *http.Request, ready func() bool) bool {
 }
 
 func (s *site) config(r *http.Request, _ []byte) (int, any) {
-	if !s.wait(r, func() bool { return fmt.Sprint(s.version) != r.URL.Query().Get("have") }) {
+	if !s.wait(r, func() bool { return s.answer != nil || fmt.Sprint(s.version) != r.URL.Query().Get("have") }) {
 		return http.StatusNotModified, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return http.StatusOK, desired{Version: s.version, Assignments: slices.Clone(s.assignments)}
+	if s.answer != nil {
+		return http.StatusOK, *s.answer
+	}
+	return http.StatusOK, s.signedConfig()
+}
+
+// signedConfig is the answer of an honest server; it runs under s.mu.
+func (s *site) signedConfig() signing.Config {
+	list, err := json.Marshal(s.assignments)
+	if err != nil {
+		s.t.Error(err)
+	}
+	c, err := signing.SignConfig(signing.Config{Agent: "agent-1", Version: s.version, Issued: s.now(), Assignments: list}, s.command)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return c
 }
 
 func (s *site) commands(r *http.Request, _ []byte) (int, any) {

@@ -81,6 +81,7 @@ type InstanceConfig struct {
 	Secrets  map[string]string `json:"secrets,omitempty"` // by the path of their field
 	Grants   []sdk.Permission  `json:"grants,omitempty"`
 	StateDir string            `json:"state_dir,omitempty"` // a folder of the instance's own
+	DenyDial []string          `json:"deny_dial,omitempty"` // CIDRs of addresses that are dialled on no grant, under whatever name
 }
 
 // Request is the JSON of a call; each op uses its part.

@@ -57,7 +57,7 @@ func describe(err error) error {
 		{auth.ErrSetupDone, http.StatusConflict},
 		{agents.ErrEnrolment, http.StatusUnauthorized},
 		{errTooLarge, http.StatusRequestEntityTooLarge},
-		{errBroken, http.StatusBadRequest},
+		{errBroken, http.StatusRequestTimeout},
 		{ErrEmptyUpload, http.StatusUnprocessableEntity},
 		{ErrUploadTooBig, http.StatusRequestEntityTooLarge},
 		{ErrBacklog, http.StatusTooManyRequests},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
 )
@@ -231,12 +232,22 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	}
 	inst, err := r.proc.Configure(ctx, host.InstanceConfig{
 		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants, StateDir: state,
+		DenyDial: denied(s.host.cfg.Ceiling),
 	})
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	r.inst = inst
 	return nil
+}
+
+// denied is what the plugin's side checks after it resolved a name.
+func denied(c *policy.Ceiling) []string {
+	var out []string
+	for _, p := range c.Denied() {
+		out = append(out, p.String())
+	}
+	return out
 }
 
 func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) error {

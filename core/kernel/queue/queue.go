@@ -92,6 +92,15 @@ func New(cfg Config) (*Queue, error) {
 // PublicKey is what agents check commands with.
 func (q *Queue) PublicKey() ed25519.PublicKey { return q.cfg.Key.Public().(ed25519.PublicKey) }
 
+// SignConfig signs what an agent should run with the key that agents check commands with.
+func (q *Queue) SignConfig(agent string, version int64, assignments any) (signing.Config, error) {
+	list, err := json.Marshal(assignments)
+	if err != nil {
+		return signing.Config{}, fmt.Errorf("sign configuration %d: %w", version, err)
+	}
+	return signing.SignConfig(signing.Config{Agent: agent, Version: version, Issued: q.cfg.Now(), Assignments: list}, q.cfg.Key)
+}
+
 // Order is a command to be. A TTL of 0 means five minutes.
 type Order struct {
 	Tenant, AgentID, Type string

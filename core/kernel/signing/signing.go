@@ -1,6 +1,6 @@
 // Package signing signs and verifies what travels between an agent and its server: requests as HTTP Message
-// Signatures (RFC 9421) over a Content-Digest (RFC 9530), and commands as Ed25519 over canonical JSON. A request or a
-// command and a key go in; a signature, or the reason of a refusal, comes out. It links no database and no cgo, because
+// Signatures (RFC 9421) over a Content-Digest (RFC 9530), and commands and configurations as Ed25519 over canonical JSON.
+// One of these and a key go in; a signature, or the reason of a refusal, comes out. It links no database and no cgo, because
 // the agent uses it too.
 //
 // The profile is narrow on purpose. A request carries exactly one signature. It covers, in this order, "@method",
@@ -48,6 +48,7 @@ const (
 	Replayed     Reason = "replayed"      // this very request was seen before
 	WrongAgent   Reason = "wrong_agent"   // a command for somebody else
 	Expired      Reason = "expired"       // a command past its time
+	Older        Reason = "older"         // a configuration from before the one in use
 )
 
 // Refusal is the error for a request or a command that must not be acted on.

@@ -199,7 +199,9 @@ type ConfigureRequest struct {
 	Secrets map[string]string `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Grants  []*Permission     `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`
 	// A folder of the instance's own; empty when there is none.
-	StateDir      string `protobuf:"bytes,6,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
+	StateDir string `protobuf:"bytes,6,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
+	// CIDRs of addresses that must not be dialled, whatever is granted and whatever a name resolves to.
+	DenyDial      []string `protobuf:"bytes,7,rep,name=deny_dial,json=denyDial,proto3" json:"deny_dial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +276,13 @@ func (x *ConfigureRequest) GetStateDir() string {
 		return x.StateDir
 	}
 	return ""
+}
+
+func (x *ConfigureRequest) GetDenyDial() []string {
+	if x != nil {
+		return x.DenyDial
+	}
+	return nil
 }
 
 type ConfigureResponse struct {
@@ -662,14 +671,15 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12,\n" +
 	"\x05rules\x18\x04 \x03(\v2\x16.picket.plugin.v1.RuleR\x05rules\x12B\n" +
 	"\fsubscription\x18\x05 \x01(\v2\x1e.picket.plugin.v1.SubscriptionR\fsubscription\x12#\n" +
-	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\"\xb8\x02\n" +
+	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\"\xd5\x02\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x16\n" +
 	"\x06config\x18\x03 \x01(\fR\x06config\x12I\n" +
 	"\asecrets\x18\x04 \x03(\v2/.picket.plugin.v1.ConfigureRequest.SecretsEntryR\asecrets\x124\n" +
 	"\x06grants\x18\x05 \x03(\v2\x1c.picket.plugin.v1.PermissionR\x06grants\x12\x1b\n" +
-	"\tstate_dir\x18\x06 \x01(\tR\bstateDir\x1a:\n" +
+	"\tstate_dir\x18\x06 \x01(\tR\bstateDir\x12\x1b\n" +
+	"\tdeny_dial\x18\a \x03(\tR\bdenyDial\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +

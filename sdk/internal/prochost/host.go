@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type Host struct {
 	log     *slog.Logger
 	secrets map[string]string
 	grants  sdk.Grants
+	deny    []netip.Prefix
 	state   *state.Dir
 	http    *http.Client
 	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -39,6 +41,7 @@ func New(cfg abi.InstanceConfig, log *slog.Logger) *Host {
 		log:     log.With("instance", cfg.Instance),
 		secrets: cfg.Secrets,
 		grants:  cfg.Grants,
+		deny:    prefixes(cfg.DenyDial),
 		state:   state.Open(cfg.StateDir),
 		lookup:  net.DefaultResolver.LookupNetIP,
 		dialer:  net.Dialer{Timeout: 30 * time.Second},
@@ -98,6 +101,10 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 			errs = append(errs, err)
 			continue
 		}
+		if h.denied(addr) {
+			errs = append(errs, sdk.Errorf(sdk.PermissionDenied, "this machine's policy denies %s", addr))
+			continue
+		}
 		conn, err := h.dialer.DialContext(ctx, network, netip.AddrPortFrom(addr, uint16(port)).String())
 		if err == nil {
 			return conn, nil
@@ -105,6 +112,30 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 		errs = append(errs, err)
 	}
 	return nil, fmt.Errorf("dial %s %s: %w", network, address, errors.Join(errs...))
+}
+
+// prefixes reads CIDRs. One that is none denies everything: nobody knows what it was meant to hold back.
+func prefixes(list []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// denied reports whether the owner of this machine forbids the address. An IPv4 address is the same in its IPv6 form.
+func (h *Host) denied(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return slices.ContainsFunc(h.deny, func(p netip.Prefix) bool {
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		return p.Contains(addr)
+	})
 }
 
 func splitAddress(network, address string) (host string, port int, err error) {

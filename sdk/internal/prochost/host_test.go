@@ -115,6 +115,42 @@ func TestDial(t *testing.T) {
 	}
 }
 
+// The owner of the machine denies addresses; a granted name that points there is of no use.
+func TestDialOfDeniedAddresses(t *testing.T) {
+	l := answering(t)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		deny    []string
+		address string
+		fine    bool
+	}{
+		"nothing denied":      {nil, "inside.example.org", true},
+		"another network":     {[]string{"10.0.0.0/8", "::1/128"}, "inside.example.org", true},
+		"by name":             {[]string{"10.0.0.0/8", "127.0.0.0/8"}, "inside.example.org", false},
+		"by address":          {[]string{"127.0.0.1/32"}, "127.0.0.1", false},
+		"by its IPv6 form":    {[]string{"::ffff:127.0.0.0/104"}, "127.0.0.1", false},
+		"what cannot be read": {[]string{"nonsense"}, "127.0.0.1", false},
+		"the IPv6 form of it": {[]string{"127.0.0.0/8"}, "[::ffff:127.0.0.1]", false},
+		"everything of IPv4":  {[]string{"0.0.0.0/0"}, "127.0.0.1", false},
+		"everything of IPv6":  {[]string{"::/0"}, "127.0.0.1", true},
+	} {
+		h := New(abi.InstanceConfig{Grants: []sdk.Permission{dial("*.example.org", "127.0.0.1", "::ffff:127.0.0.1")}, DenyDial: c.deny}, slog.New(slog.DiscardHandler))
+		h.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		}
+		conn, err := h.Dial(t.Context(), "tcp", c.address+":"+port)
+		if (err == nil) != c.fine || err != nil && sdk.ClassOf(err) != sdk.PermissionDenied {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+}
+
 func TestHTTPFollowsTheGrants(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "other") })) //nolint:errcheck // a test server
 	defer other.Close()

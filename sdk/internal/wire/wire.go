@@ -171,12 +171,14 @@ func PermissionFromPB(p *pb.Permission) sdk.Permission {
 
 func InstanceConfigToPB(c abi.InstanceConfig) *pb.ConfigureRequest {
 	return &pb.ConfigureRequest{Instance: c.Instance, Plugin: c.Plugin, Config: c.Config, Secrets: c.Secrets,
-		Grants: each(c.Grants, PermissionToPB), StateDir: c.StateDir}
+		Grants: each(c.Grants, PermissionToPB), StateDir: c.StateDir,
+		DenyDial: c.DenyDial}
 }
 
 func InstanceConfigFromPB(c *pb.ConfigureRequest) abi.InstanceConfig {
 	return abi.InstanceConfig{Instance: c.GetInstance(), Plugin: c.GetPlugin(), Config: c.GetConfig(), Secrets: c.GetSecrets(),
-		Grants: each(c.GetGrants(), PermissionFromPB), StateDir: c.GetStateDir()}
+		Grants: each(c.GetGrants(), PermissionFromPB), StateDir: c.GetStateDir(),
+		DenyDial: c.GetDenyDial()}
 }
 
 func CollectRequestToPB(instance string, r sdk.CollectRequest) *pb.CollectRequest {
