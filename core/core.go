@@ -6,6 +6,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -137,9 +138,22 @@ func (c *Core) listen(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cannot listen on %s (%s): choose another address with --listen", c.cfg.Settings.Listen, reason(err))
 	}
+	if c.cfg.Settings.TLSCert != "" {
+		if l, err = overTLS(l, c.cfg.Settings); err != nil {
+			return err
+		}
+	}
 	c.listener = l
 	c.closeLater(func() { l.Close() })
 	return nil
+}
+
+func overTLS(l net.Listener, settings config.Picketd) (net.Listener, error) {
+	pair, err := tls.LoadX509KeyPair(settings.TLSCert, settings.TLSKey)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read tls_cert and tls_key: %w", err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}), nil
 }
 
 // reason is the last part of a network error: the rest repeats the address.
@@ -268,13 +282,16 @@ func (c *Core) ready(ctx context.Context) map[string]error {
 
 // URL is how this machine reaches the server.
 func (c *Core) URL() string {
-	return localURL(c.listener.Addr().String())
+	return localURL(c.listener.Addr().String(), c.cfg.Settings.TLSCert != "")
 }
 
-func localURL(address string) string {
+func localURL(address string, overTLS bool) string {
 	host, port, _ := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
+	}
+	if overTLS {
+		return "https://" + net.JoinHostPort(host, port)
 	}
 	return "http://" + net.JoinHostPort(host, port)
 }
@@ -453,5 +470,5 @@ func linkBase(settings config.Picketd) string {
 	if settings.PublicURL != "" {
 		return strings.TrimSuffix(settings.PublicURL, "/")
 	}
-	return localURL(settings.Listen)
+	return localURL(settings.Listen, settings.TLSCert != "")
 }

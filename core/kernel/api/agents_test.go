@@ -181,6 +181,11 @@ func TestConfigAndCommands(t *testing.T) {
 	if out.Code != 200 || len(first.Assignments) != 0 {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
+	var signed signing.Config
+	check(t, json.Unmarshal(out.Body.Bytes(), &signed))
+	if c, err := signing.VerifyConfig(signed, w.cfg.Queue.PublicKey(), a.id); err != nil || c.Version != first.Version {
+		t.Errorf("the first configuration: %+v, %v", c, err)
+	}
 	have := fmt.Sprintf("/api/v1/agent/config?have=%d", first.Version)
 	if out := a.call("GET", have+"&wait=10ms", ""); out.Code != http.StatusNotModified || out.Body.Len() != 0 {
 		t.Fatalf("nothing new: %d %s", out.Code, out.Body)
@@ -191,7 +196,12 @@ func TestConfigAndCommands(t *testing.T) {
 	if out := w.request(adm, "POST", "/api/v1/plugins/test/collect/enable", `{"node":"agents","interval":"7s"}`); out.Code != 200 {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
-	contains(t, "the new configuration", <-changed, []string{`"plugin":"test/collect"`, `"interval_ns":7000000000`, `"runtime":"process"`}, nil)
+	text := <-changed
+	check(t, json.Unmarshal([]byte(text), &signed))
+	if _, err := signing.VerifyConfig(signed, w.cfg.Queue.PublicKey(), a.id); err != nil {
+		t.Error(err)
+	}
+	contains(t, "the new configuration", text, []string{`"plugin":"test/collect"`, `"interval_ns":7000000000`, `"runtime":"process"`}, nil)
 
 	taken := make(chan string, 1)
 	r = a.signed("GET", "/api/v1/agent/commands?wait=50s", "")

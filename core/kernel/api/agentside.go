@@ -42,8 +42,11 @@ type enrolledBody struct {
 }
 
 type agentConfigBody struct {
+	Agent       string                  `json:"agent"`
 	Version     int64                   `json:"version"`
+	Issued      time.Time               `json:"issued"`
 	Assignments []pluginhost.Assignment `json:"assignments" nullable:"false"`
+	Signature   []byte                  `json:"signature" doc:"Ed25519 with the command key over all of this in canonical form."`
 }
 
 type agentConfigOut struct {
@@ -126,7 +129,15 @@ func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOu
 		return &agentConfigOut{Status: http.StatusNotModified}, nil
 	}
 	list, err := assignments(d.Assignments)
-	return &agentConfigOut{Status: http.StatusOK, Body: agentConfigBody{Version: d.Version, Assignments: list}}, err
+	if err != nil {
+		return nil, err
+	}
+	signed, err := s.cfg.Queue.SignConfig(sender(ctx).ID, d.Version, list)
+	if err != nil {
+		return nil, err
+	}
+	return &agentConfigOut{Status: http.StatusOK, Body: agentConfigBody{Agent: signed.Agent, Version: signed.Version, Issued: signed.Issued,
+		Assignments: list, Signature: signed.Signature}}, nil
 }
 
 // assignments turns what is stored into what a plugin host takes.

@@ -24,6 +24,8 @@ type Picketd struct {
 	Listen    string `yaml:"listen"`     // host:port; default 127.0.0.1:8080
 	Data      string `yaml:"data"`       // folder of everything the server keeps; default /var/lib/picket
 	KeyFile   string `yaml:"key_file"`   // of secrets at rest, outside the data folder; default DATA-keys/secret.key
+	TLSCert   string `yaml:"tls_cert"`   // certificate chain (PEM); with tls_key the server speaks https
+	TLSKey    string `yaml:"tls_key"`    // its private key (PEM)
 	PublicURL string `yaml:"public_url"` // what agents and links use; default derived from Listen
 	Policy    string `yaml:"policy"`     // the node's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
 	// TrustedProxies are the networks (CIDR) of the proxies in front of this server: what they say in X-Forwarded-For
@@ -124,6 +126,9 @@ func (c Picketd) Validate() error {
 	}
 	if c.KeyFile != "" && c.Data != "" && inside(c.KeyFile, c.Data) {
 		wrong("key_file", "%s lies inside the data folder %s; a copy of the folder would hold both lock and key", c.KeyFile, c.Data)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		wrong("tls_cert", "tls_cert and tls_key are needed together")
 	}
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
