@@ -2,6 +2,9 @@ module github.com/picketwatch/picket
 
 go 1.26.0
 
+// Some npm packages carry Go files.
+ignore ./web/node_modules
+
 require (
 	github.com/Masterminds/semver/v3 v3.5.0
 	github.com/apache/arrow-go/v18 v18.8.0

@@ -351,7 +351,7 @@ func TestTheLocalAgent(t *testing.T) {
 	var pid int
 	_, err := fmt.Sscan(starts()[0], &pid)
 	check(t, err)
-	for _, want := range []string{"--data " + filepath.Join(dir, "agent"), "--server " + s.URL(), "--token pkt_", "--lifeline-fd 3"} {
+	for _, want := range []string{"--data " + filepath.Join(dir, "agent"), "--server " + s.URL(), "--token-file -", "--lifeline-fd 3"} {
 		if !strings.Contains(starts()[0], want) {
 			t.Errorf("the agent's arguments %q lack %q", starts()[0], want)
 		}

@@ -203,7 +203,7 @@ func TestABodyIsReadOnlyOnceTheSenderIsKnown(t *testing.T) {
 func TestAgentBodiesAreBoundedByRoute(t *testing.T) {
 	w := newWorld(t)
 	a := w.enrol("box")
-	for path, limit := range map[string]int{"/api/v1/metrics": 8 << 20, "/api/v1/sightings": 1 << 20, "/api/v1/agent/status": 512 << 10,
+	for path, limit := range map[string]int{"/api/v1/metrics": 8 << 20, "/api/v1/sightings": 8 << 20, "/api/v1/agent/status": 512 << 10,
 		"/api/v1/agent/commands/x/result": 128 << 10} {
 		if out := a.call("POST", path, strings.Repeat(" ", limit+1)); out.Code != 413 {
 			t.Errorf("%s with a byte too many: %d", path, out.Code)

@@ -15,7 +15,7 @@ import (
 const (
 	maxBody      = 1 << 20
 	maxSamples   = 8 << 20
-	maxSightings = 1 << 20
+	maxSightings = 8 << 20
 	maxStatus    = 512 << 10
 	maxResult    = 128 << 10 // 16 KiB of output, of which JSON may escape every byte
 	maxAgentBody = 64 << 10  // of all else that agents send

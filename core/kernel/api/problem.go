@@ -54,6 +54,7 @@ func describe(err error) error {
 		{store.ErrUsed, http.StatusConflict},
 		{store.ErrExpired, http.StatusConflict},
 		{auth.ErrDenied, http.StatusUnauthorized},
+		{auth.ErrLinkSpent, http.StatusUnauthorized},
 		{auth.ErrSetupDone, http.StatusConflict},
 		{agents.ErrEnrolment, http.StatusUnauthorized},
 		{errTooLarge, http.StatusRequestEntityTooLarge},

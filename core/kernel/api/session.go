@@ -139,6 +139,9 @@ func (s *Server) login(ctx context.Context, in *loginInput) (*signedIn, error) {
 
 func (s *Server) signin(ctx context.Context, in *signinInput) (*signedIn, error) {
 	secret, id, err := s.cfg.Auth.SignIn(ctx, in.Body.Token, in.client(ctx))
+	if errors.Is(err, auth.ErrDenied) {
+		err = auth.ErrLinkSpent
+	}
 	return s.open(ctx, "signin", "", in.secure, secret, id, err)
 }
 

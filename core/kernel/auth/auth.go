@@ -36,6 +36,8 @@ func ValidRole(role string) bool {
 var (
 	// ErrDenied is the one answer to every wrong secret, so that nobody learns which part was wrong.
 	ErrDenied = errors.New("wrong user name or password, or the link or token is no longer valid")
+	// ErrLinkSpent is the answer to every sign-in link that opens nothing.
+	ErrLinkSpent = errors.New("this link was used already or is older than 15 minutes: start picketd again for a new one")
 	// ErrSetupDone says that there is a user already.
 	ErrSetupDone = errors.New("this server has been set up already; sign in instead")
 	// ErrBusy says that too many passwords are being checked at once.

@@ -54,6 +54,9 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 			return err
 		}
 		a.Tenant, a.ConfigVersion = t.Tenant, 1
+		if t.Name != "" {
+			a.Name = t.Name // what the administrator calls the machine says more than its host name
+		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			a.ID, a.Tenant, a.Name, a.OS, a.Arch, a.Version, a.Address, a.PublicKey, a.BearerHash, toJSON(a.Labels), a.Disabled,
 			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, nullJSON(a.Status))
