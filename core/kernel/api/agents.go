@@ -172,7 +172,7 @@ func (s *Server) enrolmentToken(ctx context.Context, in *struct {
 		return nil, err
 	}
 	return answer(enrolmentTokenBody{Token: text, Expires: row.Expires.UTC(),
-		Command: fmt.Sprintf("picket-agent --server %s --token %s", base, text)}), nil
+		Command: fmt.Sprintf("picket-agent --server %s --data ~/.picket-agent --token-file - <<< %s", base, text)}), nil
 }
 
 func (s *Server) rootSHA256() string {

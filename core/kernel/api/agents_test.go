@@ -157,7 +157,7 @@ func TestEnrolment(t *testing.T) {
 	out := w.request(auth.RoleIT, "POST", "/api/v1/agents/tokens", `{"name":"nas","expires_in":"2h"}`)
 	var made enrolmentTokenBody
 	check(t, json.Unmarshal(out.Body.Bytes(), &made))
-	if out.Code != 201 || !strings.HasPrefix(made.Token, "pkt_") || !strings.Contains(made.Command, "picket-agent --server http://example.com --token "+made.Token) {
+	if out.Code != 201 || !strings.HasPrefix(made.Token, "pkt_") || !strings.Contains(made.Command, "picket-agent --server http://example.com --data ~/.picket-agent --token-file - <<< "+made.Token) {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
 	enrol := func(token string) string {
