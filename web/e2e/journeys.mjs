@@ -163,6 +163,18 @@ export async function machines({ page, base }) {
   await page.getByRole('region', { name: 'Commands' }).getByText('Done').first().waitFor(patient)
 }
 
+/** A machine that is shut out says so, and is let in again. */
+export async function access({ page, base }) {
+  await page.goto(`${base}/machines`)
+  await page.getByRole('table').getByRole('link').first().click()
+  await page.getByRole('button', { name: 'Shut out' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Shut out' }).click()
+  await page.getByRole('dialog').waitFor({ state: 'detached', timeout: 30_000 })
+  await page.getByRole('button', { name: 'Let in again' }).click()
+  await page.getByRole('button', { name: 'Shut out' }).waitFor(patient)
+  await page.getByText('Online').first().waitFor({ timeout: 60_000 })
+}
+
 /** A token works until it is ended, and the audit log says so. */
 export async function tokens({ page, base }) {
   await page.goto(`${base}/tokens`)
@@ -248,6 +260,17 @@ export async function setUp({ page, base, link }) {
   await page.getByLabel('Password', { exact: true }).fill('correct horse battery')
   await page.getByRole('button', { name: 'Sign in' }).click()
   await page.waitForURL(`${base}/plugins?kind=detector`, patient)
+  await page.getByRole('link', { name: 'ada' }).click()
+  const change = async (current, wanted) => {
+    await page.getByLabel('Current password').fill(current)
+    await page.getByLabel('New password').fill(wanted)
+    await page.getByLabel('Password again').fill(wanted)
+    await page.getByRole('button', { name: 'Change password' }).click()
+  }
+  await change('not my password', 'battery staple horse')
+  await page.getByRole('alert').waitFor(patient)
+  await change('correct horse battery', 'battery staple horse')
+  await page.getByText('Your password is changed.').waitFor(patient)
   await page.goto(`${base}/setup`)
   await page.getByText('Picket is already set up').waitFor(patient)
 }

@@ -47,7 +47,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'captures', 'plugins', 'machines', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'captures', 'plugins', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -88,6 +88,7 @@ async function places(context, base) {
     machine: `/machines/${await first('/api/v1/agents')}`,
     tokens: '/tokens',
     audit: '/audit',
+    account: '/account',
     missing: '/alerts/nothing-here',
     nowhere: '/no/such/page',
   }

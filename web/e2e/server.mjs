@@ -25,7 +25,7 @@ export async function startServer(...args) {
     const timer = setTimeout(() => reject(new Error(`picketd printed no link within 60 s:\n${said}`)), 60_000)
     const hear = (chunk) => {
       said += chunk
-      const found = /https?:\/\/\S+\/(?:signin#token=|setup\?token=)\S+/.exec(said)
+      const found = /https?:\/\/\S+\/(?:signin|setup)#token=\S+/.exec(said)
       if (found) {
         clearTimeout(timer)
         resolve(found[0])

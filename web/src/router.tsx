@@ -111,6 +111,11 @@ const tokensRoute = createRoute({
   path: '/tokens',
   component: lazyRouteComponent(() => import('./pages/Tokens'), 'TokensPage'),
 })
+const accountRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/account',
+  component: lazyRouteComponent(() => import('./pages/Account'), 'AccountPage'),
+})
 const auditRoute = createRoute({
   getParentRoute: () => inside,
   path: '/audit',
@@ -133,7 +138,7 @@ export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
       overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, devicesRoute, deviceRoute, pluginsRoute,
-      pluginRoute, machinesRoute, machineRoute, tokensRoute, auditRoute,
+      pluginRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,
     signinRoute,

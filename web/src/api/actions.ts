@@ -8,6 +8,8 @@ export const session = {
     answer(api.POST('/api/v1/setup', { body: { token, username, password } })),
   login: (username: string, password: string) => answer(api.POST('/api/v1/login', { body: { username, password } })),
   signin: (token: string) => answer(api.POST('/api/v1/signin', { body: { token } })),
+  password: (current: string, wanted: string) =>
+    answer(api.POST('/api/v1/me/password', { body: { current: current || undefined, new: wanted } })),
   logout: () => answer(api.POST('/api/v1/logout')),
 }
 
@@ -29,6 +31,9 @@ export const plugins = {
 }
 
 export const agents = {
+  disable: (id: string) => answer(api.POST('/api/v1/agents/{id}/disable', { params: { path: { id } } })),
+  enable: (id: string) => answer(api.POST('/api/v1/agents/{id}/enable', { params: { path: { id } } })),
+  forget: (id: string) => answer(api.DELETE('/api/v1/agents/{id}', { params: { path: { id } } })),
   token: (name: string) => answer(api.POST('/api/v1/agents/tokens', { body: name ? { name } : {} })),
   command: (id: string, type: 'collect-now' | 'restart-plugin', args: Record<string, string> = {}) =>
     answer(api.POST('/api/v1/agents/{id}/commands', { params: { path: { id } }, body: { type, args } })),

@@ -100,6 +100,8 @@ function nearest(times: number[], at: number): number {
 /** Draws into the holder with ECharts, which is loaded when the first chart of the session appears. */
 function useChart({ lines, unit, stacked, max, from, to, onPoint }: Props) {
   const holder = useRef<HTMLDivElement>(null)
+  const empty = useRef<EChartsType | null>(null)
+  /** Set once there is something drawn: before that ECharts cannot say where a moment lies. */
   const chart = useRef<EChartsType | null>(null)
   const [ready, setReady] = useState(false)
   const point = useRef(onPoint)
@@ -121,21 +123,23 @@ function useChart({ lines, unit, stacked, max, from, to, onPoint }: Props) {
       made.getZr().on('globalout', () => point.current(null))
       watcher = new ResizeObserver(() => made.resize())
       watcher.observe(holder.current)
-      chart.current = made
+      empty.current = made
       setReady(true)
     })
     return () => {
       gone = true
       watcher?.disconnect()
-      chart.current?.dispose()
+      empty.current?.dispose()
+      empty.current = null
       chart.current = null
     }
   }, [])
 
   const scheme = useComputedColorScheme('light')
   useEffect(() => {
-    if (!ready || !holder.current) return
-    chart.current?.setOption(option(holder.current, { lines, unit, stacked, max, from, to }), { replaceMerge: ['series'] })
+    if (!ready || !holder.current || !empty.current) return
+    empty.current.setOption(option(holder.current, { lines, unit, stacked, max, from, to }), { replaceMerge: ['series'] })
+    chart.current = empty.current
   }, [ready, scheme, lines, unit, stacked, max, from, to])
 
   return { holder, chart }

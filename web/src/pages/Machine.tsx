@@ -1,6 +1,6 @@
 import { Button, SegmentedControl } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { Link, useParams } from '@tanstack/react-router'
+import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { agents as act } from '../api/actions'
@@ -10,7 +10,8 @@ import { useMay } from '../api/useMay'
 import { Filesystems } from '../charts/Filesystems'
 import { HostCharts } from '../charts/HostCharts'
 import { bytes, count, duration } from '../lib/format'
-import { State } from '../ui/marks'
+import { Confirm } from '../ui/confirm'
+import { MachineState, State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Empty, Loaded } from '../ui/states'
@@ -40,8 +41,13 @@ function Detail({ agent: a }: { agent: Agent }) {
     <Page
       title={a.name}
       back={{ to: '/machines', label: t('machines.title') }}
-      lead={<State of={a.state} />}
-      actions={can('operate') && <Button variant="default" loading={order.busy} onClick={() => order.send('collect-now')}>{t('machine.collect')}</Button>}
+      lead={<MachineState agent={a} />}
+      actions={
+        <>
+          {can('administer') && <Access agent={a} />}
+          {can('operate') && <Button variant="default" loading={order.busy} onClick={() => order.send('collect-now')}>{t('machine.collect')}</Button>}
+        </>
+      }
     >
       <Panel title={t('machine.load')} actions={<SegmentedControl aria-label={t('overview.range')} size="xs" value={range} onChange={setRange} data={ranges.map(([name]) => name)} />}>
         <HostCharts agent={a.id} rangeSeconds={seconds} />
@@ -69,6 +75,32 @@ function Detail({ agent: a }: { agent: Agent }) {
         </div>
       </div>
     </Page>
+  )
+}
+
+/** Whether the machine may come in at all. */
+function Access({ agent: a }: { agent: Agent }) {
+  const { t } = useTranslation()
+  const client = useQueryClient()
+  const navigate = useNavigate()
+  const tell = useTell()
+  const [asking, setAsking] = useState<'disable' | 'forget' | null>(null)
+  const refresh = () => client.invalidateQueries({ queryKey: ['agents'] })
+  return (
+    <>
+      <Button variant="default" onClick={() => setAsking('forget')}>{t('machine.forget')}</Button>
+      {a.disabled
+        ? <Button variant="default" onClick={() => void act.enable(a.id).then(refresh, tell.failed)}>{t('machine.enable')}</Button>
+        : <Button variant="default" onClick={() => setAsking('disable')}>{t('machine.disable')}</Button>}
+      <Confirm opened={asking === 'disable'} onClose={() => setAsking(null)} title={t('machine.disableTitle', { name: a.name })} confirm={t('machine.disable')} danger
+        act={() => act.disable(a.id).then(refresh)}>
+        {t('machine.disableText')}
+      </Confirm>
+      <Confirm opened={asking === 'forget'} onClose={() => setAsking(null)} title={t('machine.forgetTitle', { name: a.name })} confirm={t('machine.forget')} danger
+        act={() => act.forget(a.id).then(() => navigate({ to: '/machines' })).then(refresh)}>
+        {t('machine.forgetText')}
+      </Confirm>
+    </>
   )
 }
 

@@ -9,7 +9,7 @@ import type { Agent } from '../api/types'
 import { useMay } from '../api/useMay'
 import { Copy } from '../ui/Copy'
 import { PlusIcon } from '../ui/icons'
-import { State } from '../ui/marks'
+import { MachineState } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList, Problem } from '../ui/states'
 import { Ago } from '../ui/Time'
@@ -57,7 +57,7 @@ function MachineTable({ items }: { items: Agent[] }) {
               <Link to="/machines/$id" params={{ id: a.id }} className={ui.main}>{a.name}</Link>
               {a.address && <div className={`${ui.sub} mono`}>{a.address}</div>}
             </td>
-            <td><State of={a.state} /></td>
+            <td><MachineState agent={a} /></td>
             <td className={ui.medium}>{a.os}/{a.arch}</td>
             <td className={`${ui.wide} num`}>{a.plugins?.length ?? 0}</td>
             <td className={ui.wide}>{a.version}</td>

@@ -1,11 +1,12 @@
 import { Button, PasswordInput, TextInput } from '@mantine/core'
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useRouter, useSearch } from '@tanstack/react-router'
-import { useEffect, useRef, useState, type FormEvent } from 'react'
+import { useEffect, useRef, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { session } from '../api/actions'
 import { me } from '../api/queries'
 import { Loading, Problem } from '../ui/states'
+import { useLinkToken } from '../ui/useLinkToken'
 import { AuthFrame } from './AuthFrame'
 import css from './auth.module.css'
 
@@ -13,18 +14,16 @@ import css from './auth.module.css'
 export function SigninPage() {
   const { t } = useTranslation()
   const enter = useEnter()
-  const [token] = useState(() => new URLSearchParams(location.hash.slice(1)).get('token'))
+  const token = useLinkToken()
   const link = useMutation({ mutationFn: session.signin, onSuccess: enter })
   const password = useMutation({ mutationFn: (w: { username: string; password: string }) => session.login(w.username, w.password), onSuccess: enter })
 
   // The link works once; React's development mode runs effects twice.
-  const used = useRef(false)
+  const used = useRef<string | null>(null)
   const { mutate } = link
   useEffect(() => {
-    if (!token || used.current) return
-    used.current = true
-    // A token in the history or on a screenshot would be one too many.
-    history.replaceState(null, '', location.pathname + location.search)
+    if (!token || used.current === token) return
+    used.current = token
     mutate(token)
   }, [token, mutate])
 

@@ -165,10 +165,10 @@ function Foot() {
     <div className={css.foot}>
       <LiveState />
       <div className={css.footRow}>
-        <span className={css.who} title={who && t('nav.role', { role: who.role })}>
+        <Link to="/account" className={css.who} title={t('account.title')}>
           <UserIcon />
           <span>{who?.username ?? '…'}</span>
-        </span>
+        </Link>
         <SchemeSwitch />
         <ActionIcon variant="subtle" color="gray" aria-label={t('nav.signOut')} title={t('nav.signOut')} onClick={() => void signOut()}>
           <SignOutIcon />

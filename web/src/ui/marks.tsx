@@ -1,6 +1,6 @@
 // Small marks that say more than a word: each carries its meaning in shape, number and text, colour comes last.
 import { useTranslation } from 'react-i18next'
-import { severities, type Severity } from '../api/types'
+import { severities, type Agent, type Severity } from '../api/types'
 import css from './ui.module.css'
 
 /** Five pickets, as many filled as the severity ranks. */
@@ -54,6 +54,12 @@ const tones: Record<string, Tone> = {
 export function State({ of, bad }: { of: string; bad?: boolean }) {
   const { t } = useTranslation()
   return <StateMark tone={bad ? 'bad' : (tones[of] ?? 'off')}>{t(`state.${of}` as 'state.ready', { defaultValue: of })}</StateMark>
+}
+
+/** How a machine stands; one that is shut out may still be trying. */
+export function MachineState({ agent }: { agent: Pick<Agent, 'state' | 'disabled'> }) {
+  const { t } = useTranslation()
+  return agent.disabled ? <StateMark tone="warn">{t('machine.disabled')}</StateMark> : <State of={agent.state} />
 }
 
 /** A number from 0 to `of`, as a bar with the number beside it. */
