@@ -51,7 +51,7 @@ func TestTLSWithoutAProxy(t *testing.T) {
 		t.Errorf("the address is %s", c.URL())
 	}
 	server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Second}
-	go server.Serve(c.listener)
+	go func() { _ = server.Serve(c.listener) }()
 	defer server.Close()
 	web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	resp, err := web.Get(c.URL())

@@ -101,7 +101,7 @@ func (e *entry) mac(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	h := hmac.New(sha256.New, e.key)
-	io.WriteString(h, e.digest+"\x00"+place+"\x00") // a hash takes everything
+	_, _ = io.WriteString(h, e.digest+"\x00"+place+"\x00") // a hash takes everything
 	if _, err := io.Copy(h, f); err != nil {
 		return nil, err
 	}
