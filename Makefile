@@ -32,10 +32,15 @@ doctor:
 	@internal/doctor.sh
 
 web: bin/.web
-bin/.web: $(shell find web/src web/index.html web/package.json web/package-lock.json web/vite.config.ts -type f 2>/dev/null)
-	$(STEP) "page (npm, vite)"
+bin/.web: web/node_modules $(shell find web/src web/index.html web/package.json web/vite.config.ts -type f 2>/dev/null)
+	$(STEP) "page"
 	@mkdir -p $(BIN)
-	@cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@cd web && npm run --silent build
+	@touch $@
+
+web/node_modules: web/package-lock.json
+	$(STEP) "npm packages"
+	@cd web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 binaries: bin/.web
@@ -58,7 +63,7 @@ test: build ## every Go and page test, against what `build` made
 	$(STEP) "page"
 	@cd web && npm test --silent
 
-check: tools ## vet, lint, rules of the house, generated files fresh, modules tidy
+check: tools web/node_modules ## vet, lint, rules of the house, generated files fresh, modules tidy
 	$(STEP) "format and vet"
 	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
 	@go vet work
@@ -73,7 +78,7 @@ check: tools ## vet, lint, rules of the house, generated files fresh, modules ti
 	$(STEP) "page"
 	@cd web && npm run --silent check
 
-gen: tools ## regenerate what is generated and checked in
+gen: tools web/node_modules ## regenerate what is generated and checked in
 	@cd proto && PATH=$(TOOLS):$$PATH buf generate
 	@go run ./internal/gen/records
 	@go run ./internal/gen/openapi
