@@ -32,7 +32,7 @@ doctor:
 	@internal/doctor.sh
 
 web: bin/.web
-bin/.web: web/node_modules $(shell find web/src web/index.html web/package.json web/vite.config.ts -type f 2>/dev/null)
+bin/.web: web/node_modules $(shell find web/src web/public web/scripts web/index.html web/openapi.json web/package.json web/tsconfig.json web/vite.config.ts -type f 2>/dev/null)
 	$(STEP) "page"
 	@mkdir -p $(BIN)
 	@cd web && npm run --silent build

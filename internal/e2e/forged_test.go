@@ -76,8 +76,8 @@ func TestForgedAgentRequests(t *testing.T) {
 	again.Body = io.NopCloser(bytes.NewReader(body))
 
 	altered := signed(batch("forged.altered", 2), key, time.Now())
-	altered.Body = io.NopCloser(bytes.NewReader(batch("forged.altered", 3)))
-	altered.ContentLength = int64(len(batch("forged.altered", 3)))
+	other := batch("forged.altered", 3)
+	altered.Body, altered.ContentLength = io.NopCloser(bytes.NewReader(other)), int64(len(other))
 	moved := signed(batch("forged.moved", 4), key, time.Now())
 	moved.URL.Path = "/api/v1/sightings"
 	noBearer := signed(batch("forged.bearer", 5), key, time.Now())
