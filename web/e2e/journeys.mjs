@@ -155,7 +155,7 @@ export async function machines({ page, base }) {
   await page.getByRole('button', { name: 'Add a machine' }).first().click()
   await page.getByRole('dialog').getByRole('button', { name: 'Make the command' }).click()
   const command = await page.getByRole('dialog').getByText(/^picket-agent --server/).innerText(patient)
-  assert.match(command, /--token \S{20,}/)
+  assert.match(command, /--token-file - <<< pkt_\S{20,}/)
   await page.getByRole('dialog').getByRole('button', { name: 'Done' }).click()
   await page.getByRole('row').filter({ hasText: 'Online' }).getByRole('link').first().click()
   await page.getByRole('button', { name: 'Collect now' }).click()
