@@ -18,6 +18,7 @@ package sdk
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -108,10 +109,25 @@ type (
 	HealthChecker interface {
 		Health(ctx context.Context) error
 	}
-	// Snapshotter carries state over an upgrade or a crash. Restore gets what Snapshot gave.
+	// Snapshotter carries state over an upgrade or a crash. Restore gets what Snapshot gave, perhaps of the version
+	// before: begin the state with a version of its own.
 	Snapshotter interface {
 		Snapshot(ctx context.Context) ([]byte, error)
 		Restore(ctx context.Context, state []byte) error
+	}
+	// Watcher is a collector whose source sends by itself (syslog, traps). Watch runs beside the other calls until ctx
+	// ends; when it returns earlier it is called again after a pause. A sink that waits is back-pressure: the store is slow.
+	// Not in a WASM guest, which only runs during a call.
+	Watcher interface {
+		Watch(ctx context.Context, sink SampleSink) error
+	}
+	// Undoer is a notifier that can take back what it did. It gets the receipt that Notify gave.
+	Undoer interface {
+		Undo(ctx context.Context, receipt Receipt) error
+	}
+	// StatusReporter is a notifier that can say what became of what it delivered: a ticket closed there closes here.
+	StatusReporter interface {
+		Status(ctx context.Context, receipt Receipt) (DeliveryStatus, error)
 	}
 )
 
@@ -124,10 +140,20 @@ type Host interface {
 	// Secret returns a secret by the path of its configuration field (permission secret.read). A granted secret also
 	// stands in that field.
 	Secret(name string) (string, error)
-	// State is a small key-value store that survives restarts; not in a WASM guest.
+	// State is a small key-value store that survives restarts.
 	State() State
-	// Dial opens a connection that the grants allow (permission net.dial).
+	// Dial opens a connection that the grants allow: network "tcp" or "udp" to host:port (permission net.dial), or
+	// "unix" to a path (permission unix.connect). Names are resolved by the host.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// Fetch makes one HTTP request over Dial and reads the whole answer, at most MaxFetch bytes. Redirects are not
+	// followed. Any status is an answer, not an error.
+	Fetch(ctx context.Context, req Request) (Response, error)
+	// Open opens a file for reading (permission fs.read).
+	Open(name string) (io.ReadCloser, error)
+	// Listen accepts connections on "tcp" host:port (permission net.listen). Not in a WASM guest.
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	// ListenPacket receives datagrams on "udp" host:port (permission net.listen). Not in a WASM guest.
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
 	// ListenICMP opens a socket for ICMP echo on "ip4" or "ip6" (permission net.raw, icmp).
 	// Its addresses are *net.IPAddr. Replies to others may come too: compare identifier and sequence.
 	ListenICMP(network string) (net.PacketConn, error)
@@ -135,7 +161,26 @@ type Host interface {
 	processOnly
 }
 
-// State is a small key-value store of one instance. Get returns nil, nil for a missing key.
+// MaxFetch is the largest body in a Request or a Response, in bytes.
+const MaxFetch = 8 << 20
+
+// Request is one HTTP request.
+type Request struct {
+	Method string              `json:"method"` // "" is GET
+	URL    string              `json:"url"`    // http or https
+	Header map[string][]string `json:"header,omitempty"`
+	Body   []byte              `json:"body,omitempty"`
+}
+
+// Response is the answer to a Request.
+type Response struct {
+	Status int                 `json:"status"`
+	Header map[string][]string `json:"header,omitempty"` // canonical names, for example "Content-Type"
+	Body   []byte              `json:"body,omitempty"`
+}
+
+// State is a small key-value store of one instance: keys of at most 128 bytes, values of at most 1 MiB, 16 MiB in all.
+// Get returns nil, nil for a missing key.
 type State interface {
 	Get(key string) ([]byte, error)
 	Put(key string, value []byte) error
@@ -207,7 +252,25 @@ type Sighting struct {
 
 // Subscription names the records that a detector wants.
 type Subscription struct {
-	Flows bool `json:"flows,omitempty"`
+	Flows   bool                `json:"flows,omitempty"`   // permission flows.read
+	Packets *PacketSubscription `json:"packets,omitempty"` // permission packets.read
+}
+
+// PacketSubscription says which packets a detector wants, and how much of each.
+type PacketSubscription struct {
+	// Layers are the layers of which a packet must hold at least one: "arp", "ipv4", "ipv6", "icmp", "tcp", "udp",
+	// "dns", "dhcp"; none means all packets.
+	Layers  []string `json:"layers,omitempty"`
+	SnapLen int      `json:"snaplen,omitempty"` // bytes of each packet; 0 means 256
+}
+
+// Packet is one packet as it was captured.
+type Packet struct {
+	Number uint64    `json:"number"` // in the capture, from 1
+	Time   time.Time `json:"time"`
+	Link   uint16    `json:"link"`   // link type as in pcap, for example 1 for Ethernet
+	Length uint32    `json:"length"` // bytes on the wire
+	Data   []byte    `json:"data"`   // from the link layer on, cut to the snap length
 }
 
 // Batch carries records to a detector. Slices, those in the records too, are only valid during the call: copy what is
@@ -215,6 +278,7 @@ type Subscription struct {
 type Batch struct {
 	Capture string // names the input, for evidence
 	Flows   []Flow
+	Packets []Packet // never together with Flows
 }
 
 // Severity of a finding.
@@ -291,3 +355,19 @@ type Receipt struct {
 	URL       string `json:"url,omitempty"`
 	Undoable  bool   `json:"undoable,omitempty"`
 }
+
+// DeliveryStatus is what became of something delivered.
+type DeliveryStatus struct {
+	State DeliveryState `json:"state"`
+	Text  string        `json:"text,omitempty"` // what the other system calls it
+	Time  time.Time     `json:"time,omitzero"`  // when it changed
+}
+
+// DeliveryState says whether the other side still works on it.
+type DeliveryState string
+
+const (
+	DeliveryOpen   DeliveryState = "open"
+	DeliveryClosed DeliveryState = "closed" // done there: the alert is resolved here
+	DeliveryUndone DeliveryState = "undone" // taken back
+)

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -45,6 +46,17 @@ func (h *host) Dial(context.Context, string, string) (net.Conn, error) {
 }
 
 func (h *host) ListenICMP(string) (net.PacketConn, error) { return nil, notInAGuest("open sockets") }
+
+func (h *host) Fetch(context.Context, sdk.Request) (sdk.Response, error) {
+	return sdk.Response{}, notInAGuest("fetch")
+}
+func (h *host) Open(string) (io.ReadCloser, error) { return nil, notInAGuest("open files") }
+func (h *host) Listen(context.Context, string, string) (net.Listener, error) {
+	return nil, notInAGuest("listen")
+}
+func (h *host) ListenPacket(context.Context, string, string) (net.PacketConn, error) {
+	return nil, notInAGuest("listen")
+}
 
 type noState struct{}
 

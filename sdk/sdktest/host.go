@@ -2,6 +2,7 @@ package sdktest
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -83,6 +84,17 @@ func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 		return nil, err
 	}
 	return h.ICMPFunc(network)
+}
+
+func (h *Host) Fetch(ctx context.Context, req sdk.Request) (sdk.Response, error) {
+	return h.network().Fetch(ctx, req)
+}
+func (h *Host) Open(name string) (io.ReadCloser, error) { return h.network().Open(name) }
+func (h *Host) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	return h.network().Listen(ctx, network, address)
+}
+func (h *Host) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	return h.network().ListenPacket(ctx, network, address)
 }
 
 // memory is a store that lasts as long as the test.

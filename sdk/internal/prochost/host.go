@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -185,3 +186,16 @@ func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 	}
 	return conn, nil
 }
+
+// The rest of the world is reached through the broker.
+func (h *Host) Fetch(context.Context, sdk.Request) (sdk.Response, error) {
+	return sdk.Response{}, notYet("fetch")
+}
+func (h *Host) Open(string) (io.ReadCloser, error) { return nil, notYet("open files") }
+func (h *Host) Listen(context.Context, string, string) (net.Listener, error) {
+	return nil, notYet("listen")
+}
+func (h *Host) ListenPacket(context.Context, string, string) (net.PacketConn, error) {
+	return nil, notYet("listen")
+}
+func notYet(what string) error { return sdk.Errorf(sdk.Unsupported, "this host cannot %s yet", what) }
