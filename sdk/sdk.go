@@ -18,7 +18,7 @@ package sdk
 
 import (
 	"context"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -148,8 +148,8 @@ type Host interface {
 	// Fetch makes one HTTP request over Dial and reads the whole answer, at most MaxFetch bytes. Redirects are not
 	// followed. Any status is an answer, not an error.
 	Fetch(ctx context.Context, req Request) (Response, error)
-	// Open opens a file for reading (permission fs.read).
-	Open(name string) (io.ReadCloser, error)
+	// Open opens a file for reading (permission fs.read). Stat tells its size and when it was changed.
+	Open(name string) (fs.File, error)
 	// Listen accepts connections on "tcp" host:port (permission net.listen). Not in a WASM guest.
 	Listen(ctx context.Context, network, address string) (net.Listener, error)
 	// ListenPacket receives datagrams on "udp" host:port (permission net.listen). Not in a WASM guest.

@@ -2,7 +2,7 @@ package guest
 
 import (
 	"context"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"time"
@@ -50,7 +50,7 @@ func (h *host) ListenICMP(string) (net.PacketConn, error) { return nil, notInAGu
 func (h *host) Fetch(context.Context, sdk.Request) (sdk.Response, error) {
 	return sdk.Response{}, notInAGuest("fetch")
 }
-func (h *host) Open(string) (io.ReadCloser, error) { return nil, notInAGuest("open files") }
+func (h *host) Open(string) (fs.File, error) { return nil, notInAGuest("open files") }
 func (h *host) Listen(context.Context, string, string) (net.Listener, error) {
 	return nil, notInAGuest("listen")
 }

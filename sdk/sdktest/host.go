@@ -2,7 +2,7 @@ package sdktest
 
 import (
 	"context"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -89,7 +89,7 @@ func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 func (h *Host) Fetch(ctx context.Context, req sdk.Request) (sdk.Response, error) {
 	return h.network().Fetch(ctx, req)
 }
-func (h *Host) Open(name string) (io.ReadCloser, error) { return h.network().Open(name) }
+func (h *Host) Open(name string) (fs.File, error) { return h.network().Open(name) }
 func (h *Host) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	return h.network().Listen(ctx, network, address)
 }

@@ -8,7 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -191,7 +191,7 @@ func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 func (h *Host) Fetch(context.Context, sdk.Request) (sdk.Response, error) {
 	return sdk.Response{}, notYet("fetch")
 }
-func (h *Host) Open(string) (io.ReadCloser, error) { return nil, notYet("open files") }
+func (h *Host) Open(string) (fs.File, error) { return nil, notYet("open files") }
 func (h *Host) Listen(context.Context, string, string) (net.Listener, error) {
 	return nil, notYet("listen")
 }
