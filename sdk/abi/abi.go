@@ -7,10 +7,7 @@
 //	picket_free(ptr u32)
 //	picket_call(op u32, ptr u32, len u32) -> u64   ptr<<32 | len of the response, valid until the next call
 //
-// and imports from module "picket"
-//
-//	log(level i32, ptr u32, len u32)          one line; level as in log/slog
-//	now() -> i64                              the host's clock, nanoseconds since 1970
+// and imports from module "picket" what outside.go lists: a log, a clock, connections, files, HTTP, state.
 //
 // A request is JSON (Request), except that OpInspect carries a frame (PackInspect). A response is JSON (Response).
 package abi
