@@ -26,6 +26,8 @@ type Options struct {
 	// Progress, when set, is called every ProgressEvery packets (default 10000).
 	Progress      func(Progress)
 	ProgressEvery uint64
+	// Taps are given the packets that they ask for, before the flows that these belong to are emitted.
+	Taps []*Tap
 }
 
 // Progress says how far an analysis came.
@@ -75,6 +77,13 @@ func Analyze(ctx context.Context, r io.Reader, opts Options, emit func([]sdk.Flo
 		a.opts.ProgressEvery = 10_000
 	}
 	err = a.read()
+	if !a.emitFailed {
+		for _, t := range opts.Taps {
+			if flushing := t.flush(); flushing != nil {
+				a.emitFailed, err = true, flushing
+			}
+		}
+	}
 	// Whatever stopped the reading, what was seen until then is worth its flows, except when nobody takes them or a bug
 	// left the table in a state that nobody knows.
 	var bug *PanicError
@@ -138,6 +147,9 @@ func (a *analysis) count() error {
 	}
 	outcome := decode.Decode(&a.decoded, p.Link, p.Data, p.Length)
 	a.sum.Outcomes[outcome]++
+	if err := a.tap(); err != nil {
+		return err
+	}
 	if outcome != decode.Flow {
 		return nil
 	}
@@ -145,6 +157,19 @@ func (a *analysis) count() error {
 		a.sum.Short++
 	}
 	return a.table.Add(p.Number, p.Time, &a.decoded)
+}
+
+func (a *analysis) tap() error {
+	if len(a.opts.Taps) == 0 {
+		return nil
+	}
+	held := heldLayers(&a.decoded)
+	for _, t := range a.opts.Taps {
+		if err := t.offer(&a.packet, held); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *analysis) span(at int64) {

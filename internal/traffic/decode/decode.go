@@ -51,6 +51,7 @@ type Packet struct {
 	SrcPort  uint16   // ICMP: type
 	DstPort  uint16   // ICMP: code
 	VLAN     uint16   // the outermost tag, 0 without one
+	ARP      bool     // an ARP packet; it has none of the other fields
 	Version  uint8    // 4 or 6
 	Proto    uint8    // the transport protocol, behind all IPv6 extension headers
 	Flags    uint8    // TCP

@@ -6,6 +6,7 @@ import "encoding/binary"
 const (
 	typeIPv4      = 0x0800
 	typeIPv6      = 0x86dd
+	typeARP       = 0x0806
 	typeVLAN      = 0x8100
 	typeQinQ      = 0x88a8
 	typeOldQinQ   = 0x9100
@@ -45,6 +46,9 @@ func byType(p *Packet, kind uint16, data []byte, length uint32) Outcome {
 			return mpls(p, data, length)
 		case typePPPoE:
 			return pppoe(p, data, length)
+		case typeARP:
+			p.ARP = true
+			return NotIP
 		default:
 			return NotIP
 		}

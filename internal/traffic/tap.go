@@ -1,0 +1,146 @@
+package traffic
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/picketwatch/picket/internal/traffic/capture"
+	"github.com/picketwatch/picket/internal/traffic/decode"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// A Tap hands out the packets that hold one of its layers, each cut to its snap length, in batches.
+type Tap struct {
+	layers  layers
+	snapLen int
+	emit    func([]sdk.Packet) error
+	batch   []sdk.Packet
+	data    []byte // of the batch's packets, one after the other
+}
+
+// Bounds of what a tap gives at once and of each packet.
+const (
+	tapBatch       = 512
+	defaultSnapLen = 256
+	MaxSnapLen     = 64 << 10
+)
+
+// layers is a set of layers that a packet holds or a tap wants.
+type layers uint16
+
+const (
+	layerARP layers = 1 << iota
+	layerIPv4
+	layerIPv6
+	layerICMP
+	layerTCP
+	layerUDP
+	layerDNS
+	layerDHCP
+
+	layerAny layers = 0
+)
+
+var layerNames = map[string]layers{
+	"arp": layerARP, "ipv4": layerIPv4, "ipv6": layerIPv6, "icmp": layerICMP,
+	"tcp": layerTCP, "udp": layerUDP, "dns": layerDNS, "dhcp": layerDHCP,
+}
+
+// NewTap makes a tap for a detector's subscription. The slice that emit gets, and the bytes in it, are only valid during
+// the call.
+func NewTap(s sdk.PacketSubscription, emit func([]sdk.Packet) error) (*Tap, error) {
+	t := &Tap{snapLen: s.SnapLen, emit: emit}
+	if t.snapLen == 0 {
+		t.snapLen = defaultSnapLen
+	}
+	if t.snapLen < 0 || t.snapLen > MaxSnapLen {
+		return nil, fmt.Errorf("a snap length of %d bytes is not between 1 and %d", s.SnapLen, MaxSnapLen)
+	}
+	for _, name := range s.Layers {
+		l, ok := layerNames[name]
+		if !ok {
+			return nil, fmt.Errorf("there is no layer %q that packets can be chosen by", name)
+		}
+		t.layers |= l
+	}
+	return t, nil
+}
+
+func (t *Tap) offer(p *capture.Packet, held layers) error {
+	if t.layers != layerAny && t.layers&held == 0 {
+		return nil
+	}
+	data := p.Data[:min(len(p.Data), t.snapLen)]
+	// Growing would move what earlier packets of the batch point into.
+	if len(t.batch) == tapBatch || cap(t.data)-len(t.data) < len(data) {
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if cap(t.data) < len(data) {
+			t.data = make([]byte, 0, max(tapBatch*defaultSnapLen, len(data)))
+		}
+	}
+	at := len(t.data)
+	t.data = append(t.data, data...)
+	t.batch = append(t.batch, sdk.Packet{
+		Number: p.Number, Time: time.Unix(0, p.Time).UTC(), Link: uint16(p.Link), Length: p.Length,
+		Data: t.data[at:len(t.data):len(t.data)],
+	})
+	return nil
+}
+
+func (t *Tap) flush() error {
+	if len(t.batch) == 0 {
+		return nil
+	}
+	err := t.emit(t.batch)
+	t.batch, t.data = t.batch[:0], t.data[:0]
+	return err
+}
+
+// Ports by which a packet counts as one of a layer, whatever its payload is: detectors look closer.
+const (
+	portDNS         = 53
+	portMDNS        = 5353
+	portDHCPServer  = 67
+	portDHCPClient  = 68
+	portDHCP6Client = 546
+	portDHCP6Server = 547
+)
+
+// heldLayers says what a decoded packet holds.
+func heldLayers(d *decode.Packet) layers {
+	var held layers
+	switch {
+	case d.ARP:
+		return layerARP
+	case d.Version == 4:
+		held = layerIPv4
+	case d.Version == 6:
+		held = layerIPv6
+	default:
+		return 0
+	}
+	switch d.Proto {
+	case 1, 58:
+		held |= layerICMP
+	case 6:
+		held |= layerTCP
+	case 17:
+		held |= layerUDP
+	default:
+		return held
+	}
+	if held&layerICMP != 0 {
+		return held // its ports are type and code
+	}
+	for _, port := range [2]uint16{d.SrcPort, d.DstPort} {
+		switch port {
+		case portDNS, portMDNS:
+			held |= layerDNS
+		case portDHCPServer, portDHCPClient, portDHCP6Client, portDHCP6Server:
+			held |= layerDHCP
+		}
+	}
+	return held
+}
