@@ -11,7 +11,7 @@ import (
 
 // A Tap hands out the packets that hold one of its layers, each cut to its snap length, in batches.
 type Tap struct {
-	layers  layers
+	layers  layerSet
 	snapLen int
 	emit    func([]sdk.Packet) error
 	batch   []sdk.Packet
@@ -25,11 +25,11 @@ const (
 	MaxSnapLen     = 64 << 10
 )
 
-// layers is a set of layers that a packet holds or a tap wants.
-type layers uint16
+// layerSet is a set of layers that a packet holds or a tap wants.
+type layerSet uint16
 
 const (
-	layerARP layers = 1 << iota
+	layerARP layerSet = 1 << iota
 	layerIPv4
 	layerIPv6
 	layerICMP
@@ -38,10 +38,10 @@ const (
 	layerDNS
 	layerDHCP
 
-	layerAny layers = 0
+	layerAny layerSet = 0
 )
 
-var layerNames = map[string]layers{
+var layerNames = map[string]layerSet{
 	"arp": layerARP, "ipv4": layerIPv4, "ipv6": layerIPv6, "icmp": layerICMP,
 	"tcp": layerTCP, "udp": layerUDP, "dns": layerDNS, "dhcp": layerDHCP,
 }
@@ -66,7 +66,7 @@ func NewTap(s sdk.PacketSubscription, emit func([]sdk.Packet) error) (*Tap, erro
 	return t, nil
 }
 
-func (t *Tap) offer(p *capture.Packet, held layers) error {
+func (t *Tap) offer(p *capture.Packet, held layerSet) error {
 	if t.layers != layerAny && t.layers&held == 0 {
 		return nil
 	}
@@ -109,8 +109,8 @@ const (
 )
 
 // heldLayers says what a decoded packet holds.
-func heldLayers(d *decode.Packet) layers {
-	var held layers
+func heldLayers(d *decode.Packet) layerSet {
+	var held layerSet
 	switch {
 	case d.ARP:
 		return layerARP
