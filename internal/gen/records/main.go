@@ -51,5 +51,10 @@ func generate(root string) (map[string][]byte, error) {
 		}
 		files[filepath.Join(root, "sdk", "records", s.Schema+"_gen.go")] = source
 	}
+	name, source, err := pythonRows(root, schemas)
+	if err != nil {
+		return nil, err
+	}
+	files[name] = source
 	return files, nil
 }
