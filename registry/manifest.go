@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -39,15 +40,29 @@ type Manifest struct {
 	Protocol    []int            `json:"protocol"` // majors of the contract
 	Runtimes    []string         `json:"runtimes"`
 	Permissions []sdk.Permission `json:"permissions,omitempty"`
-	Limits      Limits           `json:"limits,omitzero"`
-	Techniques  []string         `json:"techniques,omitempty"` // detectors: ATT&CK ids
-	Metrics     []string         `json:"metrics,omitempty"`    // collectors: what they emit
-	Tags        []string         `json:"tags,omitempty"`
+	// Interpreter runs a plugin in a script language: its process artifact is then one archive that this program of the
+	// node executes, named in the node's policy.yaml. Empty for programs.
+	Interpreter string   `json:"interpreter,omitempty"`
+	Limits      Limits   `json:"limits,omitzero"`
+	Techniques  []string `json:"techniques,omitempty"` // detectors: ATT&CK ids
+	Metrics     []string `json:"metrics,omitempty"`    // collectors: what they emit
+	Tags        []string `json:"tags,omitempty"`
 }
 
-// Limits are the resources that a plugin says it stays within. Empty means the host's default.
+// InterpreterPython runs a zip archive of Python modules (.pyz).
+const InterpreterPython = "python3"
+
+// Interpreters are the known values of Manifest.Interpreter.
+var Interpreters = []string{InterpreterPython}
+
+// Limits are the resources that a plugin says it stays within. Zero or empty means the host's default.
 type Limits struct {
-	Memory string `json:"memory,omitempty"` // for example "64Mi"
+	Memory            string  `json:"memory,omitempty"`               // for example "64Mi"
+	CPU               float64 `json:"cpu,omitempty"`                  // cores, for example 0.5
+	Deadline          string  `json:"deadline,omitempty"`             // of one call, for example "30s"
+	RecordsPerSecond  int     `json:"records_per_second,omitempty"`   // that it emits
+	OpenFiles         int     `json:"open_files,omitempty"`           // descriptors
+	LogLinesPerSecond int     `json:"log_lines_per_second,omitempty"` // that it writes
 }
 
 // ParseManifest reads plugin.yaml and reports everything that is wrong with it at once.
@@ -122,6 +137,44 @@ func (l Limits) MemoryBytes() (int64, error) {
 	return parseQuantity(l.Memory)
 }
 
+// DeadlineDuration returns the deadline of one call, 0 when none is stated.
+func (l Limits) DeadlineDuration() (time.Duration, error) {
+	if l.Deadline == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(l.Deadline)
+	if err != nil || d < 10*time.Millisecond || d > time.Hour {
+		return 0, fmt.Errorf("%q is not a time between 10ms and 1h, such as 30s", l.Deadline)
+	}
+	return d, nil
+}
+
+// Check reports every limit that makes no sense.
+func (l Limits) Check() error {
+	var p problems
+	l.check(&p)
+	return p.join()
+}
+
+func (l Limits) check(p *problems) {
+	_, err := l.MemoryBytes()
+	p.err("limits.memory", err)
+	_, err = l.DeadlineDuration()
+	p.err("limits.deadline", err)
+	p.add(l.CPU == 0 || l.CPU >= 0.01 && l.CPU <= 1024, "limits.cpu: %v is not a number of cores between 0.01 and 1024", l.CPU)
+	for _, n := range []struct {
+		name       string
+		value      int
+		least, max int
+	}{
+		{"records_per_second", l.RecordsPerSecond, 1, 100_000_000},
+		{"open_files", l.OpenFiles, 32, 1 << 20}, // with less than 32 a runtime does not start
+		{"log_lines_per_second", l.LogLinesPerSecond, 1, 100_000},
+	} {
+		p.add(n.value == 0 || n.value >= n.least && n.value <= n.max, "limits.%s: %d is not between %d and %d", n.name, n.value, n.least, n.max)
+	}
+}
+
 func parseQuantity(s string) (int64, error) {
 	digits, shift := s, 0
 	for suffix, n := range map[string]int{"Ki": 10, "Mi": 20, "Gi": 30} {
@@ -153,8 +206,7 @@ func (m *Manifest) check() error {
 	}
 	m.checkRuntimes(&p)
 	m.checkPermissions(&p)
-	_, err := m.Limits.MemoryBytes()
-	p.err("limits.memory", err)
+	m.Limits.check(&p)
 	m.checkLists(&p)
 	return p.join()
 }
@@ -164,6 +216,10 @@ func (m *Manifest) checkRuntimes(p *problems) {
 	for i, r := range m.Runtimes {
 		p.add(r == RuntimeProcess || r == RuntimeWASM, "runtimes: unknown runtime %q", r)
 		p.add(!slices.Contains(m.Runtimes[:i], r), "runtimes: %q appears twice", r)
+	}
+	if m.Interpreter != "" {
+		p.add(slices.Contains(Interpreters, m.Interpreter), "interpreter: %q is not one of: %s", m.Interpreter, strings.Join(Interpreters, ", "))
+		p.add(slices.Contains(m.Runtimes, RuntimeProcess), "interpreter: only for the runtime process")
 	}
 }
 

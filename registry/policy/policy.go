@@ -10,6 +10,10 @@
 //	  - cap: net.raw
 //	    args: {proto: [icmp, arp]}
 //	deny_dial: [169.254.0.0/16]       # never, whatever permissions say; absent: the default list
+//	minimum_level: B                  # A, B or C: a plugin that cannot be confined this far does not run; absent: C
+//	unenforced: allow                 # refuse or allow what the level reached cannot enforce; absent: refuse
+//	interpreters:                     # programs that run plugins in a script language; absent: none
+//	  python3: /opt/picket/python/bin/python3
 package policy
 
 import (
@@ -19,6 +23,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -38,6 +43,10 @@ type Ceiling struct {
 	permissions []sdk.Permission
 	denyNets    []netip.Prefix
 	denyHosts   []string
+
+	minimumLevel    string
+	allowUnenforced bool
+	interpreters    map[string]string
 }
 
 type file struct {
@@ -46,6 +55,10 @@ type file struct {
 	Kinds       *[]sdk.Kind       `json:"kinds"`
 	Permissions *[]sdk.Permission `json:"permissions"`
 	DenyDial    *[]string         `json:"deny_dial"`
+
+	MinimumLevel *string           `json:"minimum_level"`
+	Unenforced   *string           `json:"unenforced"`
+	Interpreters map[string]string `json:"interpreters"`
 }
 
 // Find loads the first of the files that exists, and the default when none does.
@@ -144,8 +157,35 @@ func (c *Ceiling) apply(f file) error {
 		}
 	}
 	if f.DenyDial != nil {
-		return c.setDenied(*f.DenyDial)
+		if err := c.setDenied(*f.DenyDial); err != nil {
+			return err
+		}
 	}
+	return c.applyConfinement(f)
+}
+
+func (c *Ceiling) applyConfinement(f file) error {
+	if f.MinimumLevel != nil {
+		if !slices.Contains([]string{"A", "B", "C"}, *f.MinimumLevel) {
+			return fmt.Errorf("minimum_level: %q is not A, B or C", *f.MinimumLevel)
+		}
+		c.minimumLevel = *f.MinimumLevel
+	}
+	if f.Unenforced != nil {
+		if *f.Unenforced != "refuse" && *f.Unenforced != "allow" {
+			return fmt.Errorf("unenforced: %q is not refuse or allow", *f.Unenforced)
+		}
+		c.allowUnenforced = *f.Unenforced == "allow"
+	}
+	for name, program := range f.Interpreters {
+		if !slices.Contains(registry.Interpreters, name) {
+			return fmt.Errorf("interpreters: %q is not one of: %s", name, strings.Join(registry.Interpreters, ", "))
+		}
+		if !path.IsAbs(program) || path.Clean(program) != program {
+			return fmt.Errorf("interpreters: %s: %q is not a clean absolute path", name, program)
+		}
+	}
+	c.interpreters = f.Interpreters
 	return nil
 }
 
@@ -201,7 +241,8 @@ func Default() *Ceiling {
 			{Cap: sdk.CapHostMetrics},
 			{Cap: sdk.CapState},
 		},
-		denyHosts: []string{"metadata.google.internal"},
+		denyHosts:    []string{"metadata.google.internal"},
+		minimumLevel: "C",
 	}
 	for _, s := range []string{
 		"169.254.0.0/16", "fe80::/10", // link-local, which holds most metadata services
@@ -217,6 +258,18 @@ func Default() *Ceiling {
 
 // Source names the file the ceiling came from, for messages.
 func (c *Ceiling) Source() string { return c.source }
+
+// MinimumLevel is the least confinement, A, B or C, with which a plugin runs on this node.
+func (c *Ceiling) MinimumLevel() string { return c.minimumLevel }
+
+// AllowsUnenforced reports whether a plugin may have permissions that its level of confinement cannot hold it to.
+func (c *Ceiling) AllowsUnenforced() bool { return c.allowUnenforced }
+
+// Interpreter returns the program that runs plugins of a script language on this node, and false when there is none.
+func (c *Ceiling) Interpreter(name string) (string, bool) {
+	program, ok := c.interpreters[name]
+	return program, ok
+}
 
 // Denied returns the addresses that no plugin on this node may dial. Whoever resolves a name checks the result too.
 func (c *Ceiling) Denied() []netip.Prefix { return slices.Clone(c.denyNets) }

@@ -1,0 +1,57 @@
+//go:build !linux
+
+package confine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+)
+
+var errElsewhere = errors.New("plugins can only be started on Linux so far")
+
+// Plan is the confinement of one start. There is none on this system.
+type Plan struct{}
+
+// Detect says that only level C is there.
+func Detect() Capabilities {
+	return Capabilities{Level: LevelC, Cgroup: CgroupNone, Reasons: []string{"this system is not Linux: a plugin is a process and no more"}}
+}
+
+// New refuses what level C cannot enforce.
+func New(r Request) (*Plan, error) {
+	if _, _, err := r.level(Detect()); err != nil {
+		return nil, err
+	}
+	return &Plan{}, nil
+}
+
+// Level is C.
+func (*Plan) Level() Level { return LevelC }
+
+// UID is 0: the plugin runs as the host does.
+func (*Plan) UID() int { return 0 }
+
+// Prepare has nothing to do.
+func (*Plan) Prepare() error { return nil }
+
+// Command fails: picket-launch does not start plugins here.
+func (*Plan) Command(string, launch.Spec, []*os.File) (*exec.Cmd, error) { return nil, errElsewhere }
+
+// Report fails, as Command does.
+func (*Plan) Report(context.Context) (Report, error) { return Report{}, errElsewhere }
+
+// Throttle fails: nothing enforces it here.
+func (*Plan) Throttle(float64) error { return errElsewhere }
+
+// Usage fails: it is not known here.
+func (*Plan) Usage() (Usage, error) { return Usage{}, errElsewhere }
+
+// Kill fails: the caller has the process.
+func (*Plan) Kill() error { return errElsewhere }
+
+// Close has nothing to do.
+func (*Plan) Close() error { return nil }
