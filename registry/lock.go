@@ -31,6 +31,39 @@ type Locked struct {
 	KeyIDs     []string   `json:"key_ids"`
 	Artifacts  []Artifact `json:"artifacts"`
 	Grants     string     `json:"grants_sha256,omitempty"` // see GrantsDigest
+	// Kept are other releases of the plugin that may be started here without asking anybody: the one before, for a
+	// rollback, and one that is being tried. At most MaxKept; Grants of the plugin hold for them too.
+	Kept []Locked `json:"kept,omitempty"`
+}
+
+// MaxKept is how many releases of a plugin a node keeps beside the one that it runs.
+const MaxKept = 3
+
+// Release returns the entry of one version: p itself or one that is kept beside it.
+func (p Locked) Release(version string) (Locked, bool) {
+	if p.Version == version {
+		return p, true
+	}
+	for _, k := range p.Kept {
+		if k.Version == version {
+			k.ID, k.Grants = p.ID, p.Grants
+			return k, true
+		}
+	}
+	return Locked{}, false
+}
+
+// Keep returns p with another release kept beside it, the last one first.
+func (p Locked) Keep(other Locked) Locked {
+	other.Kept, other.Grants = nil, ""
+	kept := []Locked{other}
+	for _, k := range p.Kept {
+		if k.Version != other.Version && k.Version != p.Version {
+			kept = append(kept, k)
+		}
+	}
+	p.Kept = kept[:min(len(kept), MaxKept)]
+	return p
 }
 
 // ParseLock reads plugins.lock.
@@ -46,11 +79,26 @@ func ParseLock(data []byte) (*Lock, error) {
 		if !sdk.ValidID(p.ID) || checkVersion(p.Version) != nil || !ValidDigest(p.Descriptor) {
 			return nil, fmt.Errorf("read plugins.lock: entry %d (%q) has no valid id, version and descriptor digest", i, p.ID)
 		}
+		if err := checkKept(p); err != nil {
+			return nil, fmt.Errorf("read plugins.lock: entry %d (%q): %w", i, p.ID, err)
+		}
 		if i > 0 && l.Plugins[i-1].ID >= p.ID {
 			return nil, fmt.Errorf("read plugins.lock: entries are not ordered, or %q appears twice", p.ID)
 		}
 	}
 	return &l, nil
+}
+
+func checkKept(p Locked) error {
+	if len(p.Kept) > MaxKept {
+		return fmt.Errorf("%d releases are kept, at most %d are", len(p.Kept), MaxKept)
+	}
+	for _, k := range p.Kept {
+		if k.ID != p.ID || checkVersion(k.Version) != nil || !ValidDigest(k.Descriptor) || len(k.Kept) > 0 {
+			return fmt.Errorf("the kept release %q has no valid id, version and descriptor digest", k.Version)
+		}
+	}
+	return nil
 }
 
 // Encode returns the file's bytes, indented so that a person can review a change.

@@ -13,6 +13,16 @@ import (
 // registry whose signatures are fresh; when the release is installed already it only checks that. The version may be a
 // range, and "" is the newest. A node that has a plugin locked starts it with OpenVerified alone.
 func (c *Client) Install(ctx context.Context, id, version, runtime string) (*Installed, error) {
+	return c.install(ctx, id, version, runtime, c.pinRelease)
+}
+
+// InstallBeside is Install for a release that is only tried: the node goes on with the one that it runs, and
+// OpenRelease starts this one.
+func (c *Client) InstallBeside(ctx context.Context, id, version, runtime string) (*Installed, error) {
+	return c.install(ctx, id, version, runtime, c.pinBeside)
+}
+
+func (c *Client) install(ctx context.Context, id, version, runtime string, pin func(context.Context, *Verified) error) (*Installed, error) {
 	v, err := c.refresh(ctx)
 	if err != nil {
 		return nil, refuse(err, id, version)
@@ -29,10 +39,10 @@ func (c *Client) Install(ctx context.Context, id, version, runtime string) (*Ins
 	if err := c.download(ctx, artifact); err != nil {
 		return nil, refuse(err, found.ID, found.Version)
 	}
-	if err := c.pinRelease(ctx, found); err != nil {
+	if err := pin(ctx, found); err != nil {
 		return nil, refuse(err, found.ID, found.Version)
 	}
-	installed, ok := c.Installed(found.ID)
+	installed, ok := c.release(found.ID, found.Version)
 	if !ok {
 		return nil, refuse(refusal(registry.BadLocalState, "plugins.lock does not hold what was just written"), found.ID, found.Version)
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/registry"
@@ -15,25 +17,100 @@ import (
 // pinRelease writes the lock entry. Grants survive: they belong to the operator.
 func (c *Client) pinRelease(ctx context.Context, found *Verified) error {
 	return c.changeLock(ctx, func(lock *registry.Lock) error {
-		entry := registry.Locked{
-			ID: found.ID, Version: found.Version, Descriptor: found.Digest, Role: found.Role, KeyIDs: found.KeyIDs,
-			Artifacts: found.Descriptor.Artifacts,
-		}
+		entry := lockedOf(found)
 		if old, ok := lock.Find(found.ID); ok {
-			entry.Grants = old.Grants
-			if old.Version == found.Version && old.Descriptor != found.Digest && !c.development() {
-				return refusal(registry.DescriptorMismatch, "this node pinned descriptor %s for this version, the registry now has %s",
-					old.Descriptor, found.Digest)
+			if err := c.samePinned(old, found); err != nil {
+				return err
+			}
+			entry.Grants, entry.Kept = old.Grants, old.Kept
+			entry = without(entry, found.Version)
+			if old.Version != found.Version {
+				entry = entry.Keep(old)
 			}
 		}
 		lock.Put(entry)
-		pinned := pinnedDigests(lock)
-		c.sealed.keep(pinned)
-		if c.development() {
-			c.sweep(pinned)
+		c.pinnedNow(lock)
+		return nil
+	})
+}
+
+// pinBeside writes a release into the lock without making it the one that the node runs.
+func (c *Client) pinBeside(ctx context.Context, found *Verified) error {
+	return c.changeLock(ctx, func(lock *registry.Lock) error {
+		entry, ok := lock.Find(found.ID)
+		if !ok {
+			return notInstalled(found.ID)
+		}
+		if err := c.samePinned(entry, found); err != nil || entry.Version == found.Version {
+			return err
+		}
+		lock.Put(entry.Keep(lockedOf(found)))
+		c.pinnedNow(lock)
+		return nil
+	})
+}
+
+// Prefer makes a release that is kept on this node the one that it runs, and keeps the other. It asks nobody, so that
+// the way back is always open.
+func (c *Client) Prefer(ctx context.Context, id, version string) error {
+	err := c.changeLock(ctx, func(lock *registry.Lock) error {
+		old, ok := lock.Find(id)
+		if !ok {
+			return notInstalled(id)
+		}
+		entry, ok := old.Release(version)
+		if !ok {
+			return notKept(old, version)
+		}
+		if entry.Version != old.Version {
+			entry.Kept = old.Kept
+			lock.Put(without(entry, version).Keep(old))
 		}
 		return nil
 	})
+	if err != nil {
+		return refuse(err, id, version)
+	}
+	return nil
+}
+
+func notKept(p registry.Locked, version string) *registry.Refusal {
+	have := []string{p.Version}
+	for _, k := range p.Kept {
+		have = append(have, k.Version)
+	}
+	return refusal(registry.NotInstalled, "version %s is wanted, but %s is installed on this node", version, strings.Join(have, ", "))
+}
+
+func lockedOf(found *Verified) registry.Locked {
+	return registry.Locked{
+		ID: found.ID, Version: found.Version, Descriptor: found.Digest, Role: found.Role, KeyIDs: found.KeyIDs,
+		Artifacts: found.Descriptor.Artifacts,
+	}
+}
+
+func without(p registry.Locked, version string) registry.Locked {
+	p.Kept = slices.DeleteFunc(slices.Clone(p.Kept), func(k registry.Locked) bool { return k.Version == version })
+	return p
+}
+
+// samePinned refuses a version that this node knows with another descriptor. Development registries build one version
+// again and again.
+func (c *Client) samePinned(old registry.Locked, found *Verified) error {
+	pinned, ok := old.Release(found.Version)
+	if !ok || pinned.Descriptor == found.Digest || c.development() {
+		return nil
+	}
+	return refusal(registry.DescriptorMismatch, "this node pinned descriptor %s for this version, the registry now has %s",
+		pinned.Descriptor, found.Digest)
+}
+
+func (c *Client) pinnedNow(lock *registry.Lock) {
+	pinned := pinnedDigests(lock)
+	c.sealed.keep(pinned)
+	if c.development() {
+		c.sweep(pinned)
+	}
 }
 
 // sweepAfter keeps bytes that another process fetched and is about to pin.
@@ -57,9 +134,11 @@ func (c *Client) sweep(pinned map[string]bool) {
 func pinnedDigests(lock *registry.Lock) map[string]bool {
 	pinned := map[string]bool{}
 	for _, p := range lock.Plugins {
-		pinned[p.Descriptor] = true
-		for _, a := range p.Artifacts {
-			pinned[a.SHA256] = true
+		for _, release := range append([]registry.Locked{p}, p.Kept...) {
+			pinned[release.Descriptor] = true
+			for _, a := range release.Artifacts {
+				pinned[a.SHA256] = true
+			}
 		}
 	}
 	return pinned

@@ -25,6 +25,20 @@ func (c *Client) Installed(id string) (*Installed, bool) {
 	return in, err == nil
 }
 
+// release is Installed for one version of what plugins.lock pins.
+func (c *Client) release(id, version string) (*Installed, bool) {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil, false
+	}
+	entry, _ := lock.Find(id)
+	if entry, ok := entry.Release(version); ok {
+		in, err := c.installed(entry)
+		return in, err == nil
+	}
+	return nil, false
+}
+
 // AllInstalled returns everything that plugins.lock pins, ordered by id. Entries whose descriptor is damaged are left
 // out; OpenVerified says what is wrong with them.
 func (c *Client) AllInstalled() []*Installed {
@@ -74,6 +88,27 @@ func (c *Client) OpenVerified(ctx context.Context, id, runtime string) (*Artifac
 	a, err := c.openLocked(ctx, entry, runtime)
 	if err != nil {
 		return nil, refuse(err, entry.ID, entry.Version)
+	}
+	return a, nil
+}
+
+// OpenRelease is OpenVerified for one version: the one that the node runs or one that it keeps beside it.
+func (c *Client) OpenRelease(ctx context.Context, id, version, runtime string) (*Artifact, error) {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil, refuse(err, id, version)
+	}
+	current, ok := lock.Find(id)
+	if !ok {
+		return nil, notInstalled(id)
+	}
+	entry, ok := current.Release(version)
+	if !ok {
+		return nil, refuse(notKept(current, version), id, version)
+	}
+	a, err := c.openLocked(ctx, entry, runtime)
+	if err != nil {
+		return nil, refuse(err, id, version)
 	}
 	return a, nil
 }
