@@ -58,6 +58,8 @@ const (
 	OpSnapshot
 	OpRestore
 	OpStop
+	OpUndo
+	OpStatus
 )
 
 // Description is what a plugin says about itself.
@@ -68,6 +70,11 @@ type Description struct {
 	Rules        []sdk.Rule       `json:"rules,omitempty"`
 	Subscription sdk.Subscription `json:"subscription"`
 	ConfigSchema json.RawMessage  `json:"config_schema"`
+	// What the instances implement besides the interface of their kind.
+	Watches       bool `json:"watches,omitempty"`        // sdk.Watcher
+	Undoes        bool `json:"undoes,omitempty"`         // sdk.Undoer
+	ReportsStatus bool `json:"reports_status,omitempty"` // sdk.StatusReporter
+	Snapshots     bool `json:"snapshots,omitempty"`      // sdk.Snapshotter
 }
 
 // InstanceConfig is everything that an instance gets from its host.
@@ -79,6 +86,13 @@ type InstanceConfig struct {
 	Grants   []sdk.Permission  `json:"grants,omitempty"`
 	StateDir string            `json:"state_dir,omitempty"` // a folder of the instance's own
 	DenyDial []string          `json:"deny_dial,omitempty"` // CIDRs of addresses that are dialled on no grant, under whatever name
+	// Channel is the instance on the record plane; 0: there is none. The host package fills it.
+	Channel uint32 `json:"channel,omitempty"`
+	// Generation says how often the host has started the instance, from 1.
+	Generation uint64 `json:"generation,omitempty"`
+	// Deadline is how long a batch on the record plane may take, nanoseconds; 0: not limited. The host ends a process that
+	// takes longer; a guest's runner ends itself.
+	Deadline time.Duration `json:"deadline,omitempty"`
 }
 
 // Request is the JSON of a call; each op uses its part.
@@ -89,7 +103,8 @@ type Request struct {
 	Interval  time.Duration   `json:"interval,omitempty"` // OpCollect, nanoseconds
 	Prefixes  []netip.Prefix  `json:"prefixes,omitempty"` // OpDiscover
 	Notice    *sdk.Notice     `json:"notice,omitempty"`
-	State     []byte          `json:"state,omitempty"` // OpRestore
+	Receipt   *sdk.Receipt    `json:"receipt,omitempty"` // OpUndo, OpStatus
+	State     []byte          `json:"state,omitempty"`   // OpRestore
 }
 
 // Response is the JSON of an answer. Error may come with what was emitted before it.
@@ -100,7 +115,9 @@ type Response struct {
 	Sightings []sdk.Sighting `json:"sightings,omitempty"`
 	Findings  []sdk.Finding  `json:"findings,omitempty"`
 	Receipt   *sdk.Receipt   `json:"receipt,omitempty"`
-	State     []byte         `json:"state,omitempty"`
+	// Status answers OpStatus.
+	Status *sdk.DeliveryStatus `json:"status,omitempty"`
+	State  []byte              `json:"state,omitempty"`
 }
 
 // Error is an sdk.Error on its way.

@@ -19,6 +19,8 @@ const (
 	MaxFrame = 16 << 20
 	// BatchProcess is the number of rows in a frame for a process: larger frames fall out of the cache.
 	BatchProcess = 1024
+	// BatchPackets is the number of packets in a frame.
+	BatchPackets = 512
 	// BatchGuest is the number of rows in a frame for a WASM guest: a running guest holds up its host's garbage
 	// collector, so its calls are kept short.
 	BatchGuest = 256
@@ -49,12 +51,46 @@ type layout struct {
 	baseline int // the shortest row that is read
 }
 
+// Schema is the number of the schema of a frame's rows.
+type Schema uint16
+
+// The schemas of proto/records.
+const (
+	Flows   Schema = 1
+	Samples Schema = 2
+	Packets Schema = 3
+)
+
+// SchemaOf returns what the header of a frame names, 0 for anything that is not a frame.
+func SchemaOf(frame []byte) Schema {
+	h, err := parseHeader(frame)
+	if err != nil {
+		return 0
+	}
+	return Schema(h.schema)
+}
+
 // AppendFlows appends one frame with the flows to dst. Keep a frame within MaxFrame: BatchProcess flows are far below.
 func AppendFlows(dst []byte, flows []sdk.Flow) []byte {
-	w := flowLayout.newWriter(dst, len(flows))
-	for i := range flows {
-		putFlow(w, &flows[i])
-		w.row += flowLayout.rowSize
+	return appendRows(dst, flows, &flowLayout, putFlow)
+}
+
+// AppendPackets appends one frame with the packets to dst. Keep a frame within MaxFrame: BatchPackets of them are, at
+// the largest snap length.
+func AppendPackets(dst []byte, packets []sdk.Packet) []byte {
+	return appendRows(dst, packets, &packetLayout, putPacket)
+}
+
+// AppendSamples appends one frame with the samples to dst. Keep a frame within MaxFrame; see SampleWriter.
+func AppendSamples(dst []byte, samples []sdk.Sample) []byte {
+	return appendRows(dst, samples, &sampleLayout, putSample)
+}
+
+func appendRows[T any](dst []byte, rows []T, l *layout, put func(*writer, *T)) []byte {
+	w := l.newWriter(dst, len(rows))
+	for i := range rows {
+		put(&w, &rows[i])
+		w.row += l.rowSize
 	}
 	return w.finish()
 }
@@ -71,22 +107,52 @@ func DecodeFlows(frame []byte, into []sdk.Flow) ([]sdk.Flow, error) {
 // DecodeVerifiedFlows is DecodeFlows without the checksum, for a frame that its carrier has verified on this machine.
 // Everything else is checked.
 func DecodeVerifiedFlows(frame []byte, into []sdk.Flow) ([]sdk.Flow, error) {
+	return decodeRows(frame, into, &flowLayout, getFlow)
+}
+
+// DecodePackets is DecodeFlows for packets. Their data is a part of the frame.
+func DecodePackets(frame []byte, into []sdk.Packet) ([]sdk.Packet, error) {
+	if err := Verify(frame); err != nil {
+		return nil, err
+	}
+	return DecodeVerifiedPackets(frame, into)
+}
+
+// DecodeVerifiedPackets is DecodePackets without the checksum.
+func DecodeVerifiedPackets(frame []byte, into []sdk.Packet) ([]sdk.Packet, error) {
+	return decodeRows(frame, into, &packetLayout, getPacket)
+}
+
+// DecodeVerifiedSamples decodes a frame of samples without looking at its checksum. Labels are maps of their own.
+func DecodeVerifiedSamples(frame []byte, into []sdk.Sample) ([]sdk.Sample, error) {
+	return decodeRows(frame, into, &sampleLayout, getSample)
+}
+
+// DecodeSamples is DecodeFlows for samples.
+func DecodeSamples(frame []byte, into []sdk.Sample) ([]sdk.Sample, error) {
+	if err := Verify(frame); err != nil {
+		return nil, err
+	}
+	return DecodeVerifiedSamples(frame, into)
+}
+
+func decodeRows[T any](frame []byte, into []T, l *layout, get func(*reader, []byte, *T)) ([]T, error) {
 	h, err := parseHeader(frame)
 	if err != nil {
 		return nil, err
 	}
-	if err := flowLayout.accepts(h); err != nil {
+	if err := l.accepts(h); err != nil {
 		return nil, err
 	}
 	into = into[:cap(into)]
 	if len(into) < h.count {
-		into = append(into, make([]sdk.Flow, h.count-len(into))...)
+		into = append(into, make([]T, h.count-len(into))...)
 	}
 	into = into[:h.count]
-	r := newReader(frame[h.heap:])
+	r := reader{heap: frame[h.heap:]}
 	for i := range into {
 		at := headerSize + i*h.rowSize
-		getFlow(r, frame[at:at+h.rowSize], &into[i])
+		get(&r, frame[at:at+h.rowSize], &into[i])
 	}
 	if r.err != nil {
 		return nil, r.err

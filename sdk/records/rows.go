@@ -16,15 +16,16 @@ type writer struct {
 	heap   int // of its heap
 	row    int // being written
 	count  int
+	keys   []string // of the map being written
 }
 
-func (l layout) newWriter(dst []byte, count int) *writer {
+func (l layout) newWriter(dst []byte, count int) writer {
 	start := len(dst)
 	fixed := headerSize + count*l.rowSize
 	dst = slices.Grow(dst, fixed+count*64) // 64: a community id and a few packet numbers
 	dst = dst[:start+fixed]
 	clear(dst[start:])
-	return &writer{layout: l, buf: dst, start: start, heap: start + fixed, row: start + headerSize, count: count}
+	return writer{layout: l, buf: dst, start: start, heap: start + fixed, row: start + headerSize, count: count}
 }
 
 // finish writes the header and returns the whole buffer.
@@ -66,15 +67,47 @@ func (w *writer) u64s(list []uint64) uint64 {
 	return ref
 }
 
+func (w *writer) bytes(b []byte) uint64 {
+	if len(b) == 0 {
+		return 0
+	}
+	ref := w.ref(len(b))
+	w.buf = append(w.buf, b...)
+	return ref
+}
+
+// textEntry is the size of one entry of a map of texts: the references of key and value.
+const textEntry = 16
+
+// texts writes the entries ordered by key, so that equal maps give equal bytes.
+func (w *writer) texts(m map[string]string) uint64 {
+	if len(m) == 0 {
+		return 0
+	}
+	w.keys = w.keys[:0]
+	for key := range m {
+		w.keys = append(w.keys, key)
+	}
+	slices.Sort(w.keys)
+	ref := w.ref(len(m))
+	at := len(w.buf)
+	w.buf = append(w.buf, make([]byte, len(m)*textEntry)...)
+	for _, key := range w.keys {
+		k, v := w.text(key), w.text(m[key])
+		binary.LittleEndian.PutUint64(w.buf[at:], k)
+		binary.LittleEndian.PutUint64(w.buf[at+8:], v)
+		at += textEntry
+	}
+	return ref
+}
+
 // reader resolves the references of one frame. After its first error it answers with nothing.
 type reader struct {
 	heap   []byte
 	texts  string // the heap as a string, made once: strings outlive the frame
-	listed int    // bytes of the heap that lists have used
+	listed int    // bytes of the heap that lists and maps have used
 	err    error
 }
-
-func newReader(heap []byte) *reader { return &reader{heap: heap} }
 
 // span checks a reference and returns its bounds in the heap.
 func (r *reader) span(ref uint64, size int) (start, length int) {
@@ -99,12 +132,41 @@ func (r *reader) text(ref uint64) string {
 	return r.texts[start : start+n]
 }
 
-func (r *reader) u64s(ref uint64, into []uint64) []uint64 {
-	start, n := r.span(ref, 8)
-	// Rows that share one list could turn a small frame into a huge result.
-	if r.listed += n * 8; r.listed > len(r.heap) && r.err == nil {
+// list is span for what is decoded into memory of its own: rows that share one list could turn a small frame into a huge
+// result.
+func (r *reader) list(ref uint64, size int) (start, length int) {
+	start, n := r.span(ref, size)
+	if r.listed += n * size; r.listed > len(r.heap) && r.err == nil {
 		r.err = frameError("its lists are longer than its heap of %d bytes", len(r.heap))
 	}
+	return start, n
+}
+
+// bytes returns a part of the frame.
+func (r *reader) bytes(ref uint64) []byte {
+	start, n := r.span(ref, 1)
+	if n == 0 || r.err != nil {
+		return nil
+	}
+	return r.heap[start : start+n : start+n]
+}
+
+// textMap returns a map of its own, nil for an empty one: who gets a record may keep its map.
+func (r *reader) textMap(ref uint64, _ map[string]string) map[string]string {
+	at, n := r.list(ref, textEntry)
+	if n == 0 || r.err != nil {
+		return nil
+	}
+	m := make(map[string]string, n)
+	for ; n > 0; at, n = at+textEntry, n-1 {
+		key := r.text(binary.LittleEndian.Uint64(r.heap[at:]))
+		m[key] = r.text(binary.LittleEndian.Uint64(r.heap[at+8:]))
+	}
+	return m
+}
+
+func (r *reader) u64s(ref uint64, into []uint64) []uint64 {
+	start, n := r.list(ref, 8)
 	into = into[:0]
 	if r.err != nil {
 		return into
@@ -160,6 +222,23 @@ func getAddr(row []byte, kind uint8) netip.Addr {
 		return netip.AddrFrom16([16]byte(row))
 	}
 	return netip.Addr{}
+}
+
+// enumByte is the number of a text, 0 for one that the schema does not name.
+func enumByte(texts []string, text string) uint8 {
+	for i, t := range texts {
+		if t == text {
+			return uint8(i)
+		}
+	}
+	return 0
+}
+
+func enumText(texts []string, number uint8) string {
+	if int(number) < len(texts) {
+		return texts[number]
+	}
+	return texts[0]
 }
 
 func boolByte(b bool) uint8 {

@@ -24,11 +24,14 @@ type field struct {
 	At     int    `json:"at"`
 	KindAt int    `json:"kind_at,omitempty"` // addr: where its kind lies
 	Cast   string `json:"cast,omitempty"`    // a named Go type
-	Doc    string `json:"doc"`
+	// Values are the texts of an enum, by their number; the first means "not set".
+	Values []string `json:"values,omitempty"`
+	Doc    string   `json:"doc"`
 }
 
 var sizes = map[string]int{
 	"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "f64": 8, "bool": 1, "time": 8, "addr": 16, "string": 8, "u64list": 8,
+	"bytes": 8, "textmap": 8, "enum": 1,
 }
 
 func (f field) size() int { return sizes[f.Type] }
@@ -68,6 +71,9 @@ func (s *schema) check() error {
 			return fmt.Errorf("field %q needs its own name and a Go name", f.Name)
 		}
 		names[f.Name] = true
+		if (f.Type == "enum") != (len(f.Values) > 1) || len(f.Values) > 255 {
+			return fmt.Errorf("field %s: an enum, and only an enum, has values", f.Name)
+		}
 		if f.At%min(f.size(), 8) != 0 {
 			return fmt.Errorf("field %s: offset %d is not a multiple of %d", f.Name, f.At, min(f.size(), 8))
 		}

@@ -133,6 +133,17 @@ func Receipt(r *sdk.Receipt) {
 	r.ForeignID, r.URL = cut(r.ForeignID, maxName), cut(r.URL, maxSummary)
 }
 
+// Status checks and bounds one delivery status.
+func Status(s *sdk.DeliveryStatus) error {
+	switch s.State {
+	case sdk.DeliveryOpen, sdk.DeliveryClosed, sdk.DeliveryUndone:
+	default:
+		return fmt.Errorf("delivery status %q is not one of open, closed, undone", cut(string(s.State), 80))
+	}
+	s.Text = cut(s.Text, maxText)
+	return nil
+}
+
 // Instance reports whether id can name an instance.
 func Instance(id string) bool {
 	return id != "" && len(id) <= maxName && strings.IndexFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) < 0

@@ -28,6 +28,11 @@ type CollectRequest struct {
 	TimeUnixNanos *int64 `protobuf:"varint,2,opt,name=time_unix_nanos,json=timeUnixNanos,proto3,oneof" json:"time_unix_nanos,omitempty"`
 	// The time until the next one.
 	IntervalNanos int64 `protobuf:"varint,3,opt,name=interval_nanos,json=intervalNanos,proto3" json:"interval_nanos,omitempty"`
+	// Number of the call on the record plane, see proto/records/PLANE.md; 0: the samples go into the stream.
+	Call uint32 `protobuf:"varint,4,opt,name=call,proto3" json:"call,omitempty"`
+	// The first credit of the call on the record plane.
+	CreditFrames  uint32 `protobuf:"varint,5,opt,name=credit_frames,json=creditFrames,proto3" json:"credit_frames,omitempty"`
+	CreditBytes   uint32 `protobuf:"varint,6,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -83,6 +88,27 @@ func (x *CollectRequest) GetIntervalNanos() int64 {
 	return 0
 }
 
+func (x *CollectRequest) GetCall() uint32 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *CollectRequest) GetCreditFrames() uint32 {
+	if x != nil {
+		return x.CreditFrames
+	}
+	return 0
+}
+
+func (x *CollectRequest) GetCreditBytes() uint32 {
+	if x != nil {
+		return x.CreditBytes
+	}
+	return 0
+}
+
 type CollectResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Samples       []*Sample              `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
@@ -127,20 +153,144 @@ func (x *CollectResponse) GetSamples() []*Sample {
 	return nil
 }
 
+type WatchRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Instance string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// As in CollectRequest.
+	Call          uint32 `protobuf:"varint,2,opt,name=call,proto3" json:"call,omitempty"`
+	CreditFrames  uint32 `protobuf:"varint,3,opt,name=credit_frames,json=creditFrames,proto3" json:"credit_frames,omitempty"`
+	CreditBytes   uint32 `protobuf:"varint,4,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_picket_plugin_v1_collector_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_collector_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_collector_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WatchRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetCall() uint32 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *WatchRequest) GetCreditFrames() uint32 {
+	if x != nil {
+		return x.CreditFrames
+	}
+	return 0
+}
+
+func (x *WatchRequest) GetCreditBytes() uint32 {
+	if x != nil {
+		return x.CreditBytes
+	}
+	return 0
+}
+
+type WatchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Samples       []*Sample              `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_picket_plugin_v1_collector_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_collector_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_collector_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchResponse) GetSamples() []*Sample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
 var File_picket_plugin_v1_collector_proto protoreflect.FileDescriptor
 
 const file_picket_plugin_v1_collector_proto_rawDesc = "" +
 	"\n" +
-	" picket/plugin/v1/collector.proto\x12\x10picket.plugin.v1\x1a\x1cpicket/plugin/v1/types.proto\"\x94\x01\n" +
+	" picket/plugin/v1/collector.proto\x12\x10picket.plugin.v1\x1a\x1cpicket/plugin/v1/types.proto\"\xf0\x01\n" +
 	"\x0eCollectRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12+\n" +
 	"\x0ftime_unix_nanos\x18\x02 \x01(\x03H\x00R\rtimeUnixNanos\x88\x01\x01\x12%\n" +
-	"\x0einterval_nanos\x18\x03 \x01(\x03R\rintervalNanosB\x12\n" +
+	"\x0einterval_nanos\x18\x03 \x01(\x03R\rintervalNanos\x12\x12\n" +
+	"\x04call\x18\x04 \x01(\rR\x04call\x12#\n" +
+	"\rcredit_frames\x18\x05 \x01(\rR\fcreditFrames\x12!\n" +
+	"\fcredit_bytes\x18\x06 \x01(\rR\vcreditBytesB\x12\n" +
 	"\x10_time_unix_nanos\"E\n" +
 	"\x0fCollectResponse\x122\n" +
-	"\asamples\x18\x01 \x03(\v2\x18.picket.plugin.v1.SampleR\asamples2d\n" +
+	"\asamples\x18\x01 \x03(\v2\x18.picket.plugin.v1.SampleR\asamples\"\x86\x01\n" +
+	"\fWatchRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
+	"\x04call\x18\x02 \x01(\rR\x04call\x12#\n" +
+	"\rcredit_frames\x18\x03 \x01(\rR\fcreditFrames\x12!\n" +
+	"\fcredit_bytes\x18\x04 \x01(\rR\vcreditBytes\"C\n" +
+	"\rWatchResponse\x122\n" +
+	"\asamples\x18\x01 \x03(\v2\x18.picket.plugin.v1.SampleR\asamples2\xb0\x01\n" +
 	"\x10CollectorService\x12P\n" +
-	"\aCollect\x12 .picket.plugin.v1.CollectRequest\x1a!.picket.plugin.v1.CollectResponse0\x01B\xba\x01\n" +
+	"\aCollect\x12 .picket.plugin.v1.CollectRequest\x1a!.picket.plugin.v1.CollectResponse0\x01\x12J\n" +
+	"\x05Watch\x12\x1e.picket.plugin.v1.WatchRequest\x1a\x1f.picket.plugin.v1.WatchResponse0\x01B\xba\x01\n" +
 	"\x14com.picket.plugin.v1B\x0eCollectorProtoP\x01Z0github.com/picketwatch/picket/sdk/internal/pb;pb\xa2\x02\x03PPX\xaa\x02\x10Picket.Plugin.V1\xca\x02\x10Picket\\Plugin\\V1\xe2\x02\x1cPicket\\Plugin\\V1\\GPBMetadata\xea\x02\x12Picket::Plugin::V1b\x06proto3"
 
 var (
@@ -155,21 +305,26 @@ func file_picket_plugin_v1_collector_proto_rawDescGZIP() []byte {
 	return file_picket_plugin_v1_collector_proto_rawDescData
 }
 
-var file_picket_plugin_v1_collector_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_picket_plugin_v1_collector_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_picket_plugin_v1_collector_proto_goTypes = []any{
 	(*CollectRequest)(nil),  // 0: picket.plugin.v1.CollectRequest
 	(*CollectResponse)(nil), // 1: picket.plugin.v1.CollectResponse
-	(*Sample)(nil),          // 2: picket.plugin.v1.Sample
+	(*WatchRequest)(nil),    // 2: picket.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),   // 3: picket.plugin.v1.WatchResponse
+	(*Sample)(nil),          // 4: picket.plugin.v1.Sample
 }
 var file_picket_plugin_v1_collector_proto_depIdxs = []int32{
-	2, // 0: picket.plugin.v1.CollectResponse.samples:type_name -> picket.plugin.v1.Sample
-	0, // 1: picket.plugin.v1.CollectorService.Collect:input_type -> picket.plugin.v1.CollectRequest
-	1, // 2: picket.plugin.v1.CollectorService.Collect:output_type -> picket.plugin.v1.CollectResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 0: picket.plugin.v1.CollectResponse.samples:type_name -> picket.plugin.v1.Sample
+	4, // 1: picket.plugin.v1.WatchResponse.samples:type_name -> picket.plugin.v1.Sample
+	0, // 2: picket.plugin.v1.CollectorService.Collect:input_type -> picket.plugin.v1.CollectRequest
+	2, // 3: picket.plugin.v1.CollectorService.Watch:input_type -> picket.plugin.v1.WatchRequest
+	1, // 4: picket.plugin.v1.CollectorService.Collect:output_type -> picket.plugin.v1.CollectResponse
+	3, // 5: picket.plugin.v1.CollectorService.Watch:output_type -> picket.plugin.v1.WatchResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_collector_proto_init() }
@@ -185,7 +340,7 @@ func file_picket_plugin_v1_collector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_picket_plugin_v1_collector_proto_rawDesc), len(file_picket_plugin_v1_collector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

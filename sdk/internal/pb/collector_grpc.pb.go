@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	CollectorService_Collect_FullMethodName = "/picket.plugin.v1.CollectorService/Collect"
+	CollectorService_Watch_FullMethodName   = "/picket.plugin.v1.CollectorService/Watch"
 )
 
 // CollectorServiceClient is the client API for CollectorService service.
@@ -30,6 +31,8 @@ const (
 type CollectorServiceClient interface {
 	// Collect measures once, within the deadline of the call.
 	Collect(ctx context.Context, in *CollectRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CollectResponse], error)
+	// Watch sends what the source sends by itself, beside the other calls, until it is cancelled.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
 type collectorServiceClient struct {
@@ -59,6 +62,25 @@ func (c *collectorServiceClient) Collect(ctx context.Context, in *CollectRequest
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CollectorService_CollectClient = grpc.ServerStreamingClient[CollectResponse]
 
+func (c *collectorServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CollectorService_ServiceDesc.Streams[1], CollectorService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CollectorService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
 // CollectorServiceServer is the server API for CollectorService service.
 // All implementations must embed UnimplementedCollectorServiceServer
 // for forward compatibility.
@@ -67,6 +89,8 @@ type CollectorService_CollectClient = grpc.ServerStreamingClient[CollectResponse
 type CollectorServiceServer interface {
 	// Collect measures once, within the deadline of the call.
 	Collect(*CollectRequest, grpc.ServerStreamingServer[CollectResponse]) error
+	// Watch sends what the source sends by itself, beside the other calls, until it is cancelled.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedCollectorServiceServer()
 }
 
@@ -79,6 +103,9 @@ type UnimplementedCollectorServiceServer struct{}
 
 func (UnimplementedCollectorServiceServer) Collect(*CollectRequest, grpc.ServerStreamingServer[CollectResponse]) error {
 	return status.Error(codes.Unimplemented, "method Collect not implemented")
+}
+func (UnimplementedCollectorServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedCollectorServiceServer) mustEmbedUnimplementedCollectorServiceServer() {}
 func (UnimplementedCollectorServiceServer) testEmbeddedByValue()                          {}
@@ -112,6 +139,17 @@ func _CollectorService_Collect_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CollectorService_CollectServer = grpc.ServerStreamingServer[CollectResponse]
 
+func _CollectorService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CollectorServiceServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CollectorService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
 // CollectorService_ServiceDesc is the grpc.ServiceDesc for CollectorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -123,6 +161,11 @@ var CollectorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Collect",
 			Handler:       _CollectorService_Collect_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Watch",
+			Handler:       _CollectorService_Watch_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -112,7 +112,15 @@ type Description struct {
 	Rules        []*Rule       `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
 	Subscription *Subscription `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// JSON Schema 2020-12.
-	ConfigSchema  []byte `protobuf:"bytes,6,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
+	ConfigSchema []byte `protobuf:"bytes,6,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
+	// A collector that has Watch.
+	Watches bool `protobuf:"varint,7,opt,name=watches,proto3" json:"watches,omitempty"`
+	// A notifier that has Undo.
+	Undoes bool `protobuf:"varint,8,opt,name=undoes,proto3" json:"undoes,omitempty"`
+	// A notifier that has Status.
+	ReportsStatus bool `protobuf:"varint,9,opt,name=reports_status,json=reportsStatus,proto3" json:"reports_status,omitempty"`
+	// It has Snapshot and Restore.
+	Snapshots     bool `protobuf:"varint,10,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +197,34 @@ func (x *Description) GetConfigSchema() []byte {
 	return nil
 }
 
+func (x *Description) GetWatches() bool {
+	if x != nil {
+		return x.Watches
+	}
+	return false
+}
+
+func (x *Description) GetUndoes() bool {
+	if x != nil {
+		return x.Undoes
+	}
+	return false
+}
+
+func (x *Description) GetReportsStatus() bool {
+	if x != nil {
+		return x.ReportsStatus
+	}
+	return false
+}
+
+func (x *Description) GetSnapshots() bool {
+	if x != nil {
+		return x.Snapshots
+	}
+	return false
+}
+
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the host; names the instance in all further calls.
@@ -201,7 +237,13 @@ type ConfigureRequest struct {
 	// A folder of the instance's own; empty when there is none.
 	StateDir string `protobuf:"bytes,6,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"`
 	// CIDRs of addresses that must not be dialled, whatever is granted and whatever a name resolves to.
-	DenyDial      []string `protobuf:"bytes,7,rep,name=deny_dial,json=denyDial,proto3" json:"deny_dial,omitempty"`
+	DenyDial []string `protobuf:"bytes,7,rep,name=deny_dial,json=denyDial,proto3" json:"deny_dial,omitempty"`
+	// The instance on the record plane, see proto/records/PLANE.md; 0: there is none.
+	Channel uint32 `protobuf:"varint,8,opt,name=channel,proto3" json:"channel,omitempty"`
+	// How often the host has started the instance, from 1.
+	Generation uint64 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	// How long a batch on the record plane may take; 0: not limited.
+	DeadlineNanos int64 `protobuf:"varint,10,opt,name=deadline_nanos,json=deadlineNanos,proto3" json:"deadline_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +327,27 @@ func (x *ConfigureRequest) GetDenyDial() []string {
 	return nil
 }
 
+func (x *ConfigureRequest) GetChannel() uint32 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
+func (x *ConfigureRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ConfigureRequest) GetDeadlineNanos() int64 {
+	if x != nil {
+		return x.DeadlineNanos
+	}
+	return 0
+}
+
 type ConfigureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -366,7 +429,11 @@ func (x *HealthRequest) GetInstance() string {
 }
 
 type HealthResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Grows with each call and batch that begins or ends, and with what they emit: one that hangs does not grow.
+	Progress uint64 `protobuf:"varint,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	// Calls and batches at work.
+	Busy          uint32 `protobuf:"varint,2,opt,name=busy,proto3" json:"busy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -399,6 +466,20 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
 	return file_picket_plugin_v1_lifecycle_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *HealthResponse) GetProgress() uint64 {
+	if x != nil {
+		return x.Progress
+	}
+	return 0
+}
+
+func (x *HealthResponse) GetBusy() uint32 {
+	if x != nil {
+		return x.Busy
+	}
+	return 0
 }
 
 type SnapshotRequest struct {
@@ -664,14 +745,19 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	" picket/plugin/v1/lifecycle.proto\x12\x10picket.plugin.v1\x1a\x1cpicket/plugin/v1/types.proto\"\x11\n" +
 	"\x0fDescribeRequest\"K\n" +
 	"\x10DescribeResponse\x127\n" +
-	"\aplugins\x18\x01 \x03(\v2\x1d.picket.plugin.v1.DescriptionR\aplugins\"\xe2\x01\n" +
+	"\aplugins\x18\x01 \x03(\v2\x1d.picket.plugin.v1.DescriptionR\aplugins\"\xd9\x02\n" +
 	"\vDescription\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12,\n" +
 	"\x05rules\x18\x04 \x03(\v2\x16.picket.plugin.v1.RuleR\x05rules\x12B\n" +
 	"\fsubscription\x18\x05 \x01(\v2\x1e.picket.plugin.v1.SubscriptionR\fsubscription\x12#\n" +
-	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\"\xd5\x02\n" +
+	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\x12\x18\n" +
+	"\awatches\x18\a \x01(\bR\awatches\x12\x16\n" +
+	"\x06undoes\x18\b \x01(\bR\x06undoes\x12%\n" +
+	"\x0ereports_status\x18\t \x01(\bR\rreportsStatus\x12\x1c\n" +
+	"\tsnapshots\x18\n" +
+	" \x01(\bR\tsnapshots\"\xb6\x03\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x16\n" +
@@ -679,14 +765,22 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	"\asecrets\x18\x04 \x03(\v2/.picket.plugin.v1.ConfigureRequest.SecretsEntryR\asecrets\x124\n" +
 	"\x06grants\x18\x05 \x03(\v2\x1c.picket.plugin.v1.PermissionR\x06grants\x12\x1b\n" +
 	"\tstate_dir\x18\x06 \x01(\tR\bstateDir\x12\x1b\n" +
-	"\tdeny_dial\x18\a \x03(\tR\bdenyDial\x1a:\n" +
+	"\tdeny_dial\x18\a \x03(\tR\bdenyDial\x12\x18\n" +
+	"\achannel\x18\b \x01(\rR\achannel\x12\x1e\n" +
+	"\n" +
+	"generation\x18\t \x01(\x04R\n" +
+	"generation\x12%\n" +
+	"\x0edeadline_nanos\x18\n" +
+	" \x01(\x03R\rdeadlineNanos\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +
 	"\x11ConfigureResponse\"+\n" +
 	"\rHealthRequest\x12\x1a\n" +
-	"\binstance\x18\x01 \x01(\tR\binstance\"\x10\n" +
-	"\x0eHealthResponse\"-\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\"@\n" +
+	"\x0eHealthResponse\x12\x1a\n" +
+	"\bprogress\x18\x01 \x01(\x04R\bprogress\x12\x12\n" +
+	"\x04busy\x18\x02 \x01(\rR\x04busy\"-\n" +
 	"\x0fSnapshotRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"(\n" +
 	"\x10SnapshotResponse\x12\x14\n" +

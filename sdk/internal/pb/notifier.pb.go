@@ -117,6 +117,209 @@ func (x *NotifyResponse) GetReceipt() *Receipt {
 	return nil
 }
 
+type UndoRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Receipt       *Receipt               `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoRequest) Reset() {
+	*x = UndoRequest{}
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoRequest) ProtoMessage() {}
+
+func (x *UndoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
+func (*UndoRequest) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_notifier_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UndoRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *UndoRequest) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+type UndoResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoResponse) Reset() {
+	*x = UndoResponse{}
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoResponse) ProtoMessage() {}
+
+func (x *UndoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
+func (*UndoResponse) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_notifier_proto_rawDescGZIP(), []int{3}
+}
+
+type StatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Receipt       *Receipt               `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusRequest) Reset() {
+	*x = StatusRequest{}
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusRequest) ProtoMessage() {}
+
+func (x *StatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
+func (*StatusRequest) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_notifier_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StatusRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *StatusRequest) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+type StatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// open, closed or undone.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// What the other system calls it.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// When it changed.
+	TimeUnixNanos *int64 `protobuf:"varint,3,opt,name=time_unix_nanos,json=timeUnixNanos,proto3,oneof" json:"time_unix_nanos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusResponse) Reset() {
+	*x = StatusResponse{}
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusResponse) ProtoMessage() {}
+
+func (x *StatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_notifier_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
+func (*StatusResponse) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_notifier_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StatusResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetTimeUnixNanos() int64 {
+	if x != nil && x.TimeUnixNanos != nil {
+		return *x.TimeUnixNanos
+	}
+	return 0
+}
+
 var File_picket_plugin_v1_notifier_proto protoreflect.FileDescriptor
 
 const file_picket_plugin_v1_notifier_proto_rawDesc = "" +
@@ -126,9 +329,23 @@ const file_picket_plugin_v1_notifier_proto_rawDesc = "" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x120\n" +
 	"\x06notice\x18\x02 \x01(\v2\x18.picket.plugin.v1.NoticeR\x06notice\"E\n" +
 	"\x0eNotifyResponse\x123\n" +
-	"\areceipt\x18\x01 \x01(\v2\x19.picket.plugin.v1.ReceiptR\areceipt2^\n" +
+	"\areceipt\x18\x01 \x01(\v2\x19.picket.plugin.v1.ReceiptR\areceipt\"^\n" +
+	"\vUndoRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x123\n" +
+	"\areceipt\x18\x02 \x01(\v2\x19.picket.plugin.v1.ReceiptR\areceipt\"\x0e\n" +
+	"\fUndoResponse\"`\n" +
+	"\rStatusRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x123\n" +
+	"\areceipt\x18\x02 \x01(\v2\x19.picket.plugin.v1.ReceiptR\areceipt\"{\n" +
+	"\x0eStatusResponse\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12+\n" +
+	"\x0ftime_unix_nanos\x18\x03 \x01(\x03H\x00R\rtimeUnixNanos\x88\x01\x01B\x12\n" +
+	"\x10_time_unix_nanos2\xf2\x01\n" +
 	"\x0fNotifierService\x12K\n" +
-	"\x06Notify\x12\x1f.picket.plugin.v1.NotifyRequest\x1a .picket.plugin.v1.NotifyResponseB\xb9\x01\n" +
+	"\x06Notify\x12\x1f.picket.plugin.v1.NotifyRequest\x1a .picket.plugin.v1.NotifyResponse\x12E\n" +
+	"\x04Undo\x12\x1d.picket.plugin.v1.UndoRequest\x1a\x1e.picket.plugin.v1.UndoResponse\x12K\n" +
+	"\x06Status\x12\x1f.picket.plugin.v1.StatusRequest\x1a .picket.plugin.v1.StatusResponseB\xb9\x01\n" +
 	"\x14com.picket.plugin.v1B\rNotifierProtoP\x01Z0github.com/picketwatch/picket/sdk/internal/pb;pb\xa2\x02\x03PPX\xaa\x02\x10Picket.Plugin.V1\xca\x02\x10Picket\\Plugin\\V1\xe2\x02\x1cPicket\\Plugin\\V1\\GPBMetadata\xea\x02\x12Picket::Plugin::V1b\x06proto3"
 
 var (
@@ -143,23 +360,33 @@ func file_picket_plugin_v1_notifier_proto_rawDescGZIP() []byte {
 	return file_picket_plugin_v1_notifier_proto_rawDescData
 }
 
-var file_picket_plugin_v1_notifier_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_picket_plugin_v1_notifier_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_picket_plugin_v1_notifier_proto_goTypes = []any{
 	(*NotifyRequest)(nil),  // 0: picket.plugin.v1.NotifyRequest
 	(*NotifyResponse)(nil), // 1: picket.plugin.v1.NotifyResponse
-	(*Notice)(nil),         // 2: picket.plugin.v1.Notice
-	(*Receipt)(nil),        // 3: picket.plugin.v1.Receipt
+	(*UndoRequest)(nil),    // 2: picket.plugin.v1.UndoRequest
+	(*UndoResponse)(nil),   // 3: picket.plugin.v1.UndoResponse
+	(*StatusRequest)(nil),  // 4: picket.plugin.v1.StatusRequest
+	(*StatusResponse)(nil), // 5: picket.plugin.v1.StatusResponse
+	(*Notice)(nil),         // 6: picket.plugin.v1.Notice
+	(*Receipt)(nil),        // 7: picket.plugin.v1.Receipt
 }
 var file_picket_plugin_v1_notifier_proto_depIdxs = []int32{
-	2, // 0: picket.plugin.v1.NotifyRequest.notice:type_name -> picket.plugin.v1.Notice
-	3, // 1: picket.plugin.v1.NotifyResponse.receipt:type_name -> picket.plugin.v1.Receipt
-	0, // 2: picket.plugin.v1.NotifierService.Notify:input_type -> picket.plugin.v1.NotifyRequest
-	1, // 3: picket.plugin.v1.NotifierService.Notify:output_type -> picket.plugin.v1.NotifyResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: picket.plugin.v1.NotifyRequest.notice:type_name -> picket.plugin.v1.Notice
+	7, // 1: picket.plugin.v1.NotifyResponse.receipt:type_name -> picket.plugin.v1.Receipt
+	7, // 2: picket.plugin.v1.UndoRequest.receipt:type_name -> picket.plugin.v1.Receipt
+	7, // 3: picket.plugin.v1.StatusRequest.receipt:type_name -> picket.plugin.v1.Receipt
+	0, // 4: picket.plugin.v1.NotifierService.Notify:input_type -> picket.plugin.v1.NotifyRequest
+	2, // 5: picket.plugin.v1.NotifierService.Undo:input_type -> picket.plugin.v1.UndoRequest
+	4, // 6: picket.plugin.v1.NotifierService.Status:input_type -> picket.plugin.v1.StatusRequest
+	1, // 7: picket.plugin.v1.NotifierService.Notify:output_type -> picket.plugin.v1.NotifyResponse
+	3, // 8: picket.plugin.v1.NotifierService.Undo:output_type -> picket.plugin.v1.UndoResponse
+	5, // 9: picket.plugin.v1.NotifierService.Status:output_type -> picket.plugin.v1.StatusResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_notifier_proto_init() }
@@ -168,13 +395,14 @@ func file_picket_plugin_v1_notifier_proto_init() {
 		return
 	}
 	file_picket_plugin_v1_types_proto_init()
+	file_picket_plugin_v1_notifier_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_picket_plugin_v1_notifier_proto_rawDesc), len(file_picket_plugin_v1_notifier_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

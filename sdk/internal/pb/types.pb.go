@@ -163,8 +163,10 @@ func (x *Rule) GetFalsePositives() []string {
 
 // Subscription names the records that a detector wants.
 type Subscription struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Flows         bool                   `protobuf:"varint,1,opt,name=flows,proto3" json:"flows,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Flows bool                   `protobuf:"varint,1,opt,name=flows,proto3" json:"flows,omitempty"`
+	// Not set: no packets.
+	Packets       *PacketSubscription `protobuf:"bytes,2,opt,name=packets,proto3" json:"packets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +208,68 @@ func (x *Subscription) GetFlows() bool {
 	return false
 }
 
+func (x *Subscription) GetPackets() *PacketSubscription {
+	if x != nil {
+		return x.Packets
+	}
+	return nil
+}
+
+// PacketSubscription says which packets a detector wants, and how much of each.
+type PacketSubscription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A packet holds at least one of them; none means all packets.
+	Layers []string `protobuf:"bytes,1,rep,name=layers,proto3" json:"layers,omitempty"`
+	// Bytes of each packet; 0 means 256.
+	SnapLen       uint32 `protobuf:"varint,2,opt,name=snap_len,json=snapLen,proto3" json:"snap_len,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PacketSubscription) Reset() {
+	*x = PacketSubscription{}
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PacketSubscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PacketSubscription) ProtoMessage() {}
+
+func (x *PacketSubscription) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PacketSubscription.ProtoReflect.Descriptor instead.
+func (*PacketSubscription) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PacketSubscription) GetLayers() []string {
+	if x != nil {
+		return x.Layers
+	}
+	return nil
+}
+
+func (x *PacketSubscription) GetSnapLen() uint32 {
+	if x != nil {
+		return x.SnapLen
+	}
+	return 0
+}
+
 // Permission is one thing that the operator granted.
 type Permission struct {
 	state         protoimpl.MessageState       `protogen:"open.v1"`
@@ -219,7 +283,7 @@ type Permission struct {
 
 func (x *Permission) Reset() {
 	*x = Permission{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[3]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +295,7 @@ func (x *Permission) String() string {
 func (*Permission) ProtoMessage() {}
 
 func (x *Permission) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[3]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +308,7 @@ func (x *Permission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Permission.ProtoReflect.Descriptor instead.
 func (*Permission) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Permission) GetCap() string {
@@ -285,7 +349,7 @@ type PermissionValues struct {
 
 func (x *PermissionValues) Reset() {
 	*x = PermissionValues{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[4]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +361,7 @@ func (x *PermissionValues) String() string {
 func (*PermissionValues) ProtoMessage() {}
 
 func (x *PermissionValues) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[4]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +374,7 @@ func (x *PermissionValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PermissionValues.ProtoReflect.Descriptor instead.
 func (*PermissionValues) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PermissionValues) GetValues() []string {
@@ -337,7 +401,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[5]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +413,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[5]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +426,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Sample) GetMetric() string {
@@ -425,7 +489,7 @@ type Sighting struct {
 
 func (x *Sighting) Reset() {
 	*x = Sighting{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[6]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +501,7 @@ func (x *Sighting) String() string {
 func (*Sighting) ProtoMessage() {}
 
 func (x *Sighting) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[6]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +514,7 @@ func (x *Sighting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sighting.ProtoReflect.Descriptor instead.
 func (*Sighting) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{6}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Sighting) GetTimeUnixNanos() int64 {
@@ -523,7 +587,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[7]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +599,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[7]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +612,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{7}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Finding) GetId() string {
@@ -670,7 +734,7 @@ type FlowRef struct {
 
 func (x *FlowRef) Reset() {
 	*x = FlowRef{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +746,7 @@ func (x *FlowRef) String() string {
 func (*FlowRef) ProtoMessage() {}
 
 func (x *FlowRef) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +759,7 @@ func (x *FlowRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowRef.ProtoReflect.Descriptor instead.
 func (*FlowRef) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FlowRef) GetId() uint64 {
@@ -752,7 +816,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +828,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +841,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Notice) GetId() string {
@@ -848,7 +912,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +924,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +937,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Receipt) GetForeignId() string {
@@ -913,9 +977,13 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"techniques\x18\x03 \x03(\tR\n" +
 	"techniques\x12\x1a\n" +
 	"\bseverity\x18\x04 \x01(\tR\bseverity\x12'\n" +
-	"\x0ffalse_positives\x18\x05 \x03(\tR\x0efalsePositives\"$\n" +
+	"\x0ffalse_positives\x18\x05 \x03(\tR\x0efalsePositives\"d\n" +
 	"\fSubscription\x12\x14\n" +
-	"\x05flows\x18\x01 \x01(\bR\x05flows\"\xeb\x01\n" +
+	"\x05flows\x18\x01 \x01(\bR\x05flows\x12>\n" +
+	"\apackets\x18\x02 \x01(\v2$.picket.plugin.v1.PacketSubscriptionR\apackets\"G\n" +
+	"\x12PacketSubscription\x12\x16\n" +
+	"\x06layers\x18\x01 \x03(\tR\x06layers\x12\x19\n" +
+	"\bsnap_len\x18\x02 \x01(\rR\asnapLen\"\xeb\x01\n" +
 	"\n" +
 	"Permission\x12\x10\n" +
 	"\x03cap\x18\x01 \x01(\tR\x03cap\x12:\n" +
@@ -1014,37 +1082,39 @@ func file_picket_plugin_v1_types_proto_rawDescGZIP() []byte {
 	return file_picket_plugin_v1_types_proto_rawDescData
 }
 
-var file_picket_plugin_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_picket_plugin_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_picket_plugin_v1_types_proto_goTypes = []any{
-	(*Error)(nil),            // 0: picket.plugin.v1.Error
-	(*Rule)(nil),             // 1: picket.plugin.v1.Rule
-	(*Subscription)(nil),     // 2: picket.plugin.v1.Subscription
-	(*Permission)(nil),       // 3: picket.plugin.v1.Permission
-	(*PermissionValues)(nil), // 4: picket.plugin.v1.PermissionValues
-	(*Sample)(nil),           // 5: picket.plugin.v1.Sample
-	(*Sighting)(nil),         // 6: picket.plugin.v1.Sighting
-	(*Finding)(nil),          // 7: picket.plugin.v1.Finding
-	(*FlowRef)(nil),          // 8: picket.plugin.v1.FlowRef
-	(*Notice)(nil),           // 9: picket.plugin.v1.Notice
-	(*Receipt)(nil),          // 10: picket.plugin.v1.Receipt
-	nil,                      // 11: picket.plugin.v1.Permission.ArgsEntry
-	nil,                      // 12: picket.plugin.v1.Sample.LabelsEntry
-	nil,                      // 13: picket.plugin.v1.Sighting.FactsEntry
-	nil,                      // 14: picket.plugin.v1.Finding.FeaturesEntry
+	(*Error)(nil),              // 0: picket.plugin.v1.Error
+	(*Rule)(nil),               // 1: picket.plugin.v1.Rule
+	(*Subscription)(nil),       // 2: picket.plugin.v1.Subscription
+	(*PacketSubscription)(nil), // 3: picket.plugin.v1.PacketSubscription
+	(*Permission)(nil),         // 4: picket.plugin.v1.Permission
+	(*PermissionValues)(nil),   // 5: picket.plugin.v1.PermissionValues
+	(*Sample)(nil),             // 6: picket.plugin.v1.Sample
+	(*Sighting)(nil),           // 7: picket.plugin.v1.Sighting
+	(*Finding)(nil),            // 8: picket.plugin.v1.Finding
+	(*FlowRef)(nil),            // 9: picket.plugin.v1.FlowRef
+	(*Notice)(nil),             // 10: picket.plugin.v1.Notice
+	(*Receipt)(nil),            // 11: picket.plugin.v1.Receipt
+	nil,                        // 12: picket.plugin.v1.Permission.ArgsEntry
+	nil,                        // 13: picket.plugin.v1.Sample.LabelsEntry
+	nil,                        // 14: picket.plugin.v1.Sighting.FactsEntry
+	nil,                        // 15: picket.plugin.v1.Finding.FeaturesEntry
 }
 var file_picket_plugin_v1_types_proto_depIdxs = []int32{
-	11, // 0: picket.plugin.v1.Permission.args:type_name -> picket.plugin.v1.Permission.ArgsEntry
-	12, // 1: picket.plugin.v1.Sample.labels:type_name -> picket.plugin.v1.Sample.LabelsEntry
-	13, // 2: picket.plugin.v1.Sighting.facts:type_name -> picket.plugin.v1.Sighting.FactsEntry
-	8,  // 3: picket.plugin.v1.Finding.flows:type_name -> picket.plugin.v1.FlowRef
-	14, // 4: picket.plugin.v1.Finding.features:type_name -> picket.plugin.v1.Finding.FeaturesEntry
-	7,  // 5: picket.plugin.v1.Notice.alert:type_name -> picket.plugin.v1.Finding
-	4,  // 6: picket.plugin.v1.Permission.ArgsEntry.value:type_name -> picket.plugin.v1.PermissionValues
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	3,  // 0: picket.plugin.v1.Subscription.packets:type_name -> picket.plugin.v1.PacketSubscription
+	12, // 1: picket.plugin.v1.Permission.args:type_name -> picket.plugin.v1.Permission.ArgsEntry
+	13, // 2: picket.plugin.v1.Sample.labels:type_name -> picket.plugin.v1.Sample.LabelsEntry
+	14, // 3: picket.plugin.v1.Sighting.facts:type_name -> picket.plugin.v1.Sighting.FactsEntry
+	9,  // 4: picket.plugin.v1.Finding.flows:type_name -> picket.plugin.v1.FlowRef
+	15, // 5: picket.plugin.v1.Finding.features:type_name -> picket.plugin.v1.Finding.FeaturesEntry
+	8,  // 6: picket.plugin.v1.Notice.alert:type_name -> picket.plugin.v1.Finding
+	5,  // 7: picket.plugin.v1.Permission.ArgsEntry.value:type_name -> picket.plugin.v1.PermissionValues
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_types_proto_init() }
@@ -1052,17 +1122,17 @@ func file_picket_plugin_v1_types_proto_init() {
 	if File_picket_plugin_v1_types_proto != nil {
 		return
 	}
-	file_picket_plugin_v1_types_proto_msgTypes[5].OneofWrappers = []any{}
 	file_picket_plugin_v1_types_proto_msgTypes[6].OneofWrappers = []any{}
 	file_picket_plugin_v1_types_proto_msgTypes[7].OneofWrappers = []any{}
-	file_picket_plugin_v1_types_proto_msgTypes[9].OneofWrappers = []any{}
+	file_picket_plugin_v1_types_proto_msgTypes[8].OneofWrappers = []any{}
+	file_picket_plugin_v1_types_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_picket_plugin_v1_types_proto_rawDesc), len(file_picket_plugin_v1_types_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -22,6 +22,9 @@ const PluginName = "picket"
 // LifelineEnv names the descriptor whose end of file means that the host is gone.
 const LifelineEnv = "PICKET_LIFELINE_FD"
 
+// RecordsEnv names the descriptor of the record plane.
+const RecordsEnv = "PICKET_RECORDS_FD"
+
 // MaxMessage is the largest gRPC message in either direction, at both ends. gRPC's own default is 4 MiB at the server
 // and go-plugin's is unlimited at the client.
 const MaxMessage = abi.MaxMessage

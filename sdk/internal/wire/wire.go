@@ -130,20 +130,35 @@ func RuleFromPB(r *pb.Rule) sdk.Rule {
 		FalsePositives: r.GetFalsePositives()}
 }
 
-func SubscriptionToPB(s sdk.Subscription) *pb.Subscription { return &pb.Subscription{Flows: s.Flows} }
+func SubscriptionToPB(s sdk.Subscription) *pb.Subscription {
+	out := &pb.Subscription{Flows: s.Flows}
+	if s.Packets != nil {
+		out.Packets = &pb.PacketSubscription{Layers: s.Packets.Layers, SnapLen: uint32(max(s.Packets.SnapLen, 0))}
+	}
+	return out
+}
 
 func SubscriptionFromPB(s *pb.Subscription) sdk.Subscription {
-	return sdk.Subscription{Flows: s.GetFlows()}
+	out := sdk.Subscription{Flows: s.GetFlows()}
+	if p := s.GetPackets(); p != nil {
+		out.Packets = &sdk.PacketSubscription{Layers: p.GetLayers(), SnapLen: int(min(p.GetSnapLen(), maxSnapLen))}
+	}
+	return out
 }
+
+// maxSnapLen is more than any packet has.
+const maxSnapLen = 256 << 10
 
 func DescriptionToPB(d abi.Description) *pb.Description {
 	return &pb.Description{Id: d.ID, Kind: string(d.Kind), Summary: d.Summary, Rules: each(d.Rules, RuleToPB),
-		Subscription: SubscriptionToPB(d.Subscription), ConfigSchema: d.ConfigSchema}
+		Subscription: SubscriptionToPB(d.Subscription), ConfigSchema: d.ConfigSchema,
+		Watches: d.Watches, Undoes: d.Undoes, ReportsStatus: d.ReportsStatus, Snapshots: d.Snapshots}
 }
 
 func DescriptionFromPB(d *pb.Description) abi.Description {
 	return abi.Description{ID: d.GetId(), Kind: sdk.Kind(d.GetKind()), Summary: d.GetSummary(), Rules: each(d.GetRules(), RuleFromPB),
-		Subscription: SubscriptionFromPB(d.GetSubscription()), ConfigSchema: d.GetConfigSchema()}
+		Subscription: SubscriptionFromPB(d.GetSubscription()), ConfigSchema: d.GetConfigSchema(),
+		Watches: d.GetWatches(), Undoes: d.GetUndoes(), ReportsStatus: d.GetReportsStatus(), Snapshots: d.GetSnapshots()}
 }
 
 func PermissionToPB(p sdk.Permission) *pb.Permission {
@@ -172,13 +187,13 @@ func PermissionFromPB(p *pb.Permission) sdk.Permission {
 func InstanceConfigToPB(c abi.InstanceConfig) *pb.ConfigureRequest {
 	return &pb.ConfigureRequest{Instance: c.Instance, Plugin: c.Plugin, Config: c.Config, Secrets: c.Secrets,
 		Grants: each(c.Grants, PermissionToPB), StateDir: c.StateDir,
-		DenyDial: c.DenyDial}
+		DenyDial: c.DenyDial, Channel: c.Channel, Generation: c.Generation, DeadlineNanos: int64(c.Deadline)}
 }
 
 func InstanceConfigFromPB(c *pb.ConfigureRequest) abi.InstanceConfig {
 	return abi.InstanceConfig{Instance: c.GetInstance(), Plugin: c.GetPlugin(), Config: c.GetConfig(), Secrets: c.GetSecrets(),
 		Grants: each(c.GetGrants(), PermissionFromPB), StateDir: c.GetStateDir(),
-		DenyDial: c.GetDenyDial()}
+		DenyDial: c.GetDenyDial(), Channel: c.GetChannel(), Generation: c.GetGeneration(), Deadline: time.Duration(c.GetDeadlineNanos())}
 }
 
 func CollectRequestToPB(instance string, r sdk.CollectRequest) *pb.CollectRequest {
@@ -285,6 +300,14 @@ func ReceiptToPB(r sdk.Receipt) *pb.Receipt {
 
 func ReceiptFromPB(r *pb.Receipt) sdk.Receipt {
 	return sdk.Receipt{ForeignID: r.GetForeignId(), URL: r.GetUrl(), Undoable: r.GetUndoable()}
+}
+
+func StatusToPB(s sdk.DeliveryStatus) *pb.StatusResponse {
+	return &pb.StatusResponse{State: clean(string(s.State)), Text: clean(s.Text), TimeUnixNanos: Nanos(s.Time)}
+}
+
+func StatusFromPB(s *pb.StatusResponse) sdk.DeliveryStatus {
+	return sdk.DeliveryStatus{State: sdk.DeliveryState(s.GetState()), Text: s.GetText(), Time: Time(s.TimeUnixNanos)}
 }
 
 // each converts a list; nil stays nil.
