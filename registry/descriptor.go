@@ -15,6 +15,7 @@ const (
 	MaxDescriptor = 1 << 20
 	MaxArtifact   = 512 << 20
 	MaxReadme     = 1 << 20
+	MaxPage       = 256 << 10
 )
 
 // DescriptorSchema is the version of the descriptor format.
@@ -34,6 +35,8 @@ type Descriptor struct {
 	Rules        json.RawMessage `json:"rules,omitempty"`         // detectors: what they can find, as describe printed it
 	Artifacts    []Artifact      `json:"artifacts"`
 	ReadmeSHA256 string          `json:"readme_sha256,omitempty"`
+	// Page is the HTML that manifest.page names. It is signed with the rest, so a mirror cannot change it.
+	Page string `json:"page,omitempty"`
 }
 
 // Artifact names the bytes for one runtime and platform.
@@ -103,6 +106,8 @@ func (d *Descriptor) check() error {
 	p.add(len(d.ConfigSchema) == 0 || startsWith(d.ConfigSchema, '{'), "config_schema: must be an object")
 	p.add(len(d.Rules) == 0 || startsWith(d.Rules, '['), "rules: must be a list")
 	p.add(d.ReadmeSHA256 == "" || ValidDigest(d.ReadmeSHA256), "readme_sha256: not a SHA-256")
+	p.add(len(d.Page) <= MaxPage, "page: %d bytes, at most %d are allowed", len(d.Page), MaxPage)
+	p.add((d.Page == "") == (d.Manifest.Page == ""), "page: must be there exactly when the manifest names one")
 	p.add(len(d.Artifacts) > 0 && len(d.Artifacts) <= 64, "artifacts: name between 1 and 64")
 	for i, a := range d.Artifacts {
 		p.err(fmt.Sprintf("artifacts[%d]", i), a.check(d.Manifest.Runtimes))

@@ -47,6 +47,8 @@ type Manifest struct {
 	Techniques  []string `json:"techniques,omitempty"` // detectors: ATT&CK ids
 	Metrics     []string `json:"metrics,omitempty"`    // collectors: what they emit
 	Tags        []string `json:"tags,omitempty"`
+	// Page names a self-contained HTML file beside plugin.yaml, which is shown in a sandboxed frame on the plugin's page.
+	Page string `json:"page,omitempty"`
 }
 
 // InterpreterPython runs a zip archive of Python modules (.pyz).
@@ -244,6 +246,7 @@ func (m *Manifest) checkLists(p *problems) {
 	for _, t := range m.Techniques {
 		p.add(validTechnique(t), "techniques: %q is not an ATT&CK id such as T1046 or T1071.001", t)
 	}
+	p.add(m.Page == "" || validPageName(m.Page), "page: %q is not the name of an .html file beside plugin.yaml", m.Page)
 	p.add(len(m.Techniques) == 0 || m.Kind == sdk.KindDetector, "techniques: only for detectors")
 	p.add(len(m.Metrics) == 0 || m.Kind == sdk.KindCollector, "metrics: only for collectors")
 	for name, list := range map[string][]string{"techniques": m.Techniques, "metrics": m.Metrics, "tags": m.Tags} {
@@ -320,4 +323,8 @@ func (p *problems) join() error {
 	default:
 		return fmt.Errorf("%d problems: %s", len(p.list), strings.Join(p.list, "; "))
 	}
+}
+
+func validPageName(name string) bool {
+	return strings.HasSuffix(name, ".html") && len(name) <= 64 && !strings.ContainsAny(name, "/\\") && !strings.HasPrefix(name, ".")
 }

@@ -115,6 +115,7 @@ type plugin struct {
 	dir      string // its folder below out
 	manifest *registry.Manifest
 	readme   []byte
+	page     []byte // HTML, as manifest.page names it
 	targets  []target
 	publish.Submission
 }
@@ -191,6 +192,11 @@ func (b *builder) readOne(dir string) (*plugin, error) {
 	p := &plugin{src: src, manifest: m, dir: filepath.Join(b.out, strings.ReplaceAll(m.ID, "/", "-"))}
 	if p.readme, err = os.ReadFile(filepath.Join(src, "README.md")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if m.Page != "" {
+		if p.page, err = os.ReadFile(filepath.Join(src, m.Page)); err != nil {
+			return nil, fmt.Errorf("read the page that plugin.yaml names: %w", err)
+		}
 	}
 	for _, runtimeName := range m.Runtimes {
 		if runtimeName == registry.RuntimeWASM {
@@ -269,7 +275,7 @@ func hashFile(path string) (digest string, size int64, err error) {
 
 // describe asks the plugin what it is and writes release.json.
 func (p *plugin) describe(ctx context.Context) error {
-	d := &registry.Descriptor{Schema: registry.DescriptorSchema, Manifest: *p.manifest}
+	d := &registry.Descriptor{Schema: registry.DescriptorSchema, Manifest: *p.manifest, Page: string(p.page)}
 	p.Submission = publish.Submission{Descriptor: d, Artifacts: map[string]string{}, Readme: p.readme}
 	for _, t := range p.targets {
 		d.Artifacts = append(d.Artifacts, t.Artifact)
