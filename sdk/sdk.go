@@ -170,6 +170,8 @@ type Request struct {
 	URL    string              `json:"url"`    // http or https
 	Header map[string][]string `json:"header,omitempty"`
 	Body   []byte              `json:"body,omitempty"`
+	// Roots are certificates in PEM form to trust instead of the system's, for a server with a private authority.
+	Roots string `json:"roots,omitempty"`
 }
 
 // Response is the answer to a Request.

@@ -110,6 +110,7 @@ type FetchRequest struct {
 	Method   string              `json:"method,omitempty"`
 	URL      string              `json:"url"`
 	Header   map[string][]string `json:"header,omitempty"`
+	Roots    string              `json:"roots,omitempty"`   // as in sdk.Request
 	Timeout  time.Duration       `json:"timeout,omitempty"` // nanoseconds
 }
 
