@@ -7,9 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/internal/traffic/worker"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // Exit codes that the parent relies on.
@@ -26,6 +29,8 @@ func run(args []string) int {
 	flags := flag.NewFlagSet("picket-traffic", flag.ContinueOnError)
 	captureFD := flags.Uint("capture-fd", 0, "descriptor of the capture")
 	outFD := flags.Uint("out-fd", 0, "descriptor that takes the messages")
+	var packets subscriptions
+	flags.Var(&packets, "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
 	version := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage
@@ -40,9 +45,28 @@ func run(args []string) int {
 		return exitUsage
 	}
 	in, out := os.NewFile(uintptr(*captureFD), "capture"), os.NewFile(uintptr(*outFD), "messages")
-	if err := worker.Run(context.Background(), in, out); err != nil {
+	if err := worker.Run(context.Background(), in, out, packets); err != nil {
 		fmt.Fprintln(os.Stderr, "picket-traffic:", err)
 		return exitFailed
 	}
 	return 0
+}
+
+// subscriptions are what the parent's detectors want to see of the packets, by the order on the command line.
+type subscriptions []sdk.PacketSubscription
+
+func (s *subscriptions) String() string { return fmt.Sprint(len(*s)) }
+
+func (s *subscriptions) Set(text string) error {
+	layers, snapLen, _ := strings.Cut(text, ":")
+	n, err := strconv.Atoi(snapLen)
+	if err != nil {
+		return fmt.Errorf("%q does not end in a snap length", text)
+	}
+	subscription := sdk.PacketSubscription{SnapLen: n}
+	if layers != "" {
+		subscription.Layers = strings.Split(layers, ",")
+	}
+	*s = append(*s, subscription)
+	return nil
 }

@@ -1,8 +1,8 @@
 // Package worker is what picket-traffic does: it reads one capture and tells its parent what it found.
 //
 // In goes a capture, out go messages: a u32 length (little endian) of the body, a u8 kind, the body. Kinds: 1 a frame of
-// flow rows (sdk/records), 2 progress, 3 done, 4 error, the last three as JSON. There is exactly one done or error, at the
-// end. The parent slows the worker down by not reading.
+// flow rows (sdk/records), 2 progress, 3 done, 4 error, the last three as JSON, 5 the u16 number of a subscription and a
+// frame of packet rows. There is exactly one done or error, at the end. The parent slows the worker down by not reading.
 package worker
 
 import (
@@ -28,6 +28,7 @@ const (
 	KindProgress = 2
 	KindDone     = 3
 	KindError    = 4
+	KindPackets  = 5
 )
 
 // Progress is the body of KindProgress.
@@ -61,8 +62,9 @@ type Error struct {
 // progressEvery is often enough for a smooth bar and for naming the place where a worker died without a word.
 const progressEvery = 2000
 
-// Run reads the capture to its end. The error is the one that was also sent, or that sending failed.
-func Run(ctx context.Context, in *os.File, out io.Writer) error {
+// Run reads the capture to its end and hands out the packets that the subscriptions ask for besides the flows. The error
+// is the one that was also sent, or that sending failed.
+func Run(ctx context.Context, in *os.File, out io.Writer, packets []sdk.PacketSubscription) error {
 	m := &messages{out: out}
 	var sent error // what stopped the sending; there is nobody left to tell
 	send := func(kind byte, body any) {
@@ -74,6 +76,18 @@ func Run(ctx context.Context, in *os.File, out io.Writer) error {
 		send(KindProgress, Progress{BytesRead: p.BytesRead, Total: p.Total, Packets: p.Packets, Flows: p.Flows})
 	}
 	opts := traffic.Options{Flow: flow.Config{Batch: records.BatchProcess}, ProgressEvery: progressEvery}
+	for i, subscription := range packets {
+		tap, err := traffic.NewTap(subscription, func(batch []sdk.Packet) error {
+			if sent == nil {
+				sent = m.packets(uint16(i), batch)
+			}
+			return sent
+		})
+		if err != nil {
+			return err
+		}
+		opts.Taps = append(opts.Taps, tap)
+	}
 	sum, err := traffic.AnalyzeOpen(ctx, in, opts, progress, func(flows []sdk.Flow) error {
 		if sent == nil {
 			sent = m.frame(flows)
@@ -127,6 +141,13 @@ const header = 5
 func (m *messages) frame(flows []sdk.Flow) error {
 	m.buf = records.AppendFlows(append(m.buf[:0], make([]byte, header)...), flows)
 	return m.write(KindFrame)
+}
+
+func (m *messages) packets(subscription uint16, batch []sdk.Packet) error {
+	m.buf = append(m.buf[:0], make([]byte, header)...)
+	m.buf = binary.LittleEndian.AppendUint16(m.buf, subscription)
+	m.buf = records.AppendPackets(m.buf, batch)
+	return m.write(KindPackets)
 }
 
 func (m *messages) json(kind byte, body any) error {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -30,7 +31,7 @@ func work(t *testing.T, path string) ([]message, error) {
 	}
 	defer in.Close()
 	var out bytes.Buffer
-	err = Run(context.Background(), in, &out)
+	err = Run(context.Background(), in, &out, []sdk.PacketSubscription{{Layers: []string{"tcp"}, SnapLen: 64}})
 	var list []message
 	for b := out.Bytes(); len(b) > 0; {
 		n := binary.LittleEndian.Uint32(b)
@@ -64,7 +65,7 @@ func last(t *testing.T, list []message, kind byte, into any) {
 	if len(list) == 0 || list[len(list)-1].kind != kind {
 		t.Fatalf("%d messages, the last is not of kind %d", len(list), kind)
 	}
-	if n := len(slices.DeleteFunc(slices.Clone(list), func(m message) bool { return m.kind < KindDone })); n != 1 {
+	if n := len(slices.DeleteFunc(slices.Clone(list), func(m message) bool { return m.kind != KindDone && m.kind != KindError })); n != 1 {
 		t.Errorf("%d final messages", n)
 	}
 	if err := json.Unmarshal(list[len(list)-1].body, into); err != nil {
@@ -79,8 +80,15 @@ func TestCaptureIsDone(t *testing.T) {
 	}
 	var done Done
 	last(t, list, KindDone, &done)
-	flows := 0
+	flows, packets := 0, 0
 	for _, m := range list {
+		if m.kind == KindPackets {
+			rows, err := records.DecodePackets(m.body[2:], nil)
+			if err != nil || binary.LittleEndian.Uint16(m.body) != 0 {
+				t.Fatalf("subscription %x, error %v", m.body[:2], err)
+			}
+			packets += len(rows)
+		}
 		if m.kind == KindFrame {
 			rows, err := records.DecodeFlows(m.body, nil)
 			if err != nil || len(rows) > records.BatchProcess {
@@ -88,6 +96,9 @@ func TestCaptureIsDone(t *testing.T) {
 			}
 			flows += len(rows)
 		}
+	}
+	if packets == 0 || uint64(packets) > done.Packets {
+		t.Errorf("%d packets of %d", packets, done.Packets)
 	}
 	if flows == 0 || uint64(flows) != done.Flows || done.Truncated || done.First == nil || done.Undecoded != 0 || !slices.Equal(done.LinkTypes, []int{1}) {
 		t.Errorf("%d flows: %+v", flows, done)
@@ -174,7 +185,7 @@ func TestParentIsGone(t *testing.T) {
 	}
 	defer in.Close()
 	g := &gone{}
-	if err := Run(context.Background(), in, g); err == nil || g.writes != 1 {
+	if err := Run(context.Background(), in, g, nil); err == nil || g.writes != 1 {
 		t.Errorf("%d writes, error %v", g.writes, err)
 	}
 }
