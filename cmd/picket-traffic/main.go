@@ -7,10 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/worker"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -58,15 +57,7 @@ type subscriptions []sdk.PacketSubscription
 func (s *subscriptions) String() string { return fmt.Sprint(len(*s)) }
 
 func (s *subscriptions) Set(text string) error {
-	layers, snapLen, _ := strings.Cut(text, ":")
-	n, err := strconv.Atoi(snapLen)
-	if err != nil {
-		return fmt.Errorf("%q does not end in a snap length", text)
-	}
-	subscription := sdk.PacketSubscription{SnapLen: n}
-	if layers != "" {
-		subscription.Layers = strings.Split(layers, ",")
-	}
+	subscription, err := traffic.ParseSubscription(text)
 	*s = append(*s, subscription)
-	return nil
+	return err
 }

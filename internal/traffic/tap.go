@@ -2,6 +2,8 @@ package traffic
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/internal/traffic/capture"
@@ -64,6 +66,21 @@ func NewTap(s sdk.PacketSubscription, emit func([]sdk.Packet) error) (*Tap, erro
 		t.layers |= l
 	}
 	return t, nil
+}
+
+// ParseSubscription reads LAYER[,LAYER...]:SNAPLEN, with no layer all packets.
+func ParseSubscription(text string) (sdk.PacketSubscription, error) {
+	layers, snapLen, _ := strings.Cut(text, ":")
+	n, err := strconv.Atoi(snapLen)
+	if err != nil {
+		return sdk.PacketSubscription{}, fmt.Errorf("%q does not end in a colon and a snap length, as in arp,dns:256", text)
+	}
+	s := sdk.PacketSubscription{SnapLen: n}
+	if layers != "" {
+		s.Layers = strings.Split(layers, ",")
+	}
+	_, err = NewTap(s, nil)
+	return s, err
 }
 
 func (t *Tap) offer(p *capture.Packet, held layerSet) error {

@@ -16,11 +16,12 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // New returns the command.
 func New() *cobra.Command {
-	format, output := formatFlag("csv"), ""
+	format, output, packets := formatFlag("csv"), "", ""
 	cmd := &cobra.Command{
 		Use:   "flows [--format csv|json|parquet|frames] FILE...",
 		Short: "Print one row per flow of a capture, with all features",
@@ -32,10 +33,14 @@ Formats: csv with a header line; json, one object per line; parquet; frames, the
 		Example: "  picket flows capture.pcap > flows.csv\n  picket flows --format parquet --output flows.parquet *.pcapng",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if cmd.Flags().Changed("packets") {
+				return printPackets(cmd.Context(), string(format), packets, files, cmd.OutOrStdout())
+			}
 			return run(cmd.Context(), string(format), output, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().Var(&format, "format", "csv, json, parquet or frames")
+	cmd.Flags().StringVar(&packets, "packets", "", "with --format frames: print packets instead of flows, those with any of `LAYERS:SNAPLEN` such as arp,dns:256")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
 	return cmd
 }
@@ -101,6 +106,35 @@ func run(ctx context.Context, format, output string, files []string, stdout, std
 		return failed[0]
 	case len(failed) > 0:
 		return fmt.Errorf("%d of %d captures could not be read to their end", len(failed), len(files))
+	}
+	return nil
+}
+
+// printPackets prints frames of packets, as detectors that subscribe to packets get them.
+func printPackets(ctx context.Context, format, subscription string, files []string, stdout io.Writer) error {
+	if format != "frames" {
+		return errors.New("--packets gives binary rows: add --format frames")
+	}
+	s, err := traffic.ParseSubscription(subscription)
+	if err != nil {
+		return fmt.Errorf("--packets: %w", err)
+	}
+	var frame []byte
+	for _, file := range files {
+		tap, err := traffic.NewTap(s, func(batch []sdk.Packet) error {
+			frame = records.AppendPackets(frame[:0], batch)
+			if _, err := stdout.Write(frame); err != nil {
+				return &outputError{err}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		nothing := func([]sdk.Flow) error { return nil }
+		if _, err := traffic.AnalyzeFile(ctx, file, traffic.Options{Taps: []*traffic.Tap{tap}}, nil, nothing); err != nil {
+			return err
+		}
 	}
 	return nil
 }

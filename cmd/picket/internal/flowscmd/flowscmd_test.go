@@ -291,3 +291,23 @@ func TestWriteError(t *testing.T) {
 		}
 	}
 }
+
+func TestPacketsAsADetectorGetsThem(t *testing.T) {
+	var out bytes.Buffer
+	if err := printPackets(context.Background(), "frames", "tcp:40", []string{scan}, &out); err != nil {
+		t.Fatal(err)
+	}
+	frame, _, err := records.Next(out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := records.DecodePackets(frame, nil)
+	if err != nil || len(got) == 0 || got[0].Number == 0 || len(got[0].Data) > 40 {
+		t.Fatalf("%d packets, error %v", len(got), err)
+	}
+	for _, c := range [][2]string{{"csv", "tcp:40"}, {"frames", "tcp"}, {"frames", "quic:40"}} {
+		if err := printPackets(context.Background(), c[0], c[1], []string{scan}, &out); err == nil {
+			t.Errorf("%v was accepted", c)
+		}
+	}
+}
