@@ -18,7 +18,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries registry tools doctor fuzz
+.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry tools doctor fuzz
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,10 @@ web/node_modules: web/package-lock.json
 	@cd web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-binaries: bin/.web
+sdkbundle: ## the SDK for Go, Python and Rust, packed for picket to carry
+	@go run ./internal/gen/sdkbundle --version $(VERSION) --release=$(RELEASE)
+
+binaries: bin/.web sdkbundle
 	$(STEP) "programs"
 	@mkdir -p $(BIN)
 	@CGO_ENABLED=0 $(GOSRC) -o $(BIN)/ $(addprefix ./cmd/,$(HELPERS))

@@ -15,6 +15,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/flowscmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/plugincmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/registrycmd"
+	"github.com/picketwatch/picket/cmd/picket/internal/sdkcmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/tokencmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/usercmd"
 	"github.com/picketwatch/picket/core/kernel/config"
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string) int {
 		// Flags and arguments are right once this runs: what fails later is a failure, not a wrong usage.
 		PersistentPreRun: func(*cobra.Command, []string) { ran = true },
 	}
-	root.AddCommand(analyzecmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), tokencmd.New(), usercmd.New())
+	root.AddCommand(analyzecmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
