@@ -56,5 +56,9 @@ func generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files[name] = source
+	if name, source, err = rustRows(root, schemas); err != nil {
+		return nil, err
+	}
+	files[name] = source
 	return files, nil
 }
