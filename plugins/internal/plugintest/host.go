@@ -2,6 +2,7 @@ package plugintest
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,37 +11,28 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
-	"github.com/picketwatch/picket/sdk/config"
 )
 
-// Host gives a notifier a fixed time and connections that the manifest allows for its configuration, so that a test
+// Host gives a plugin a fixed time, and connections, files and sockets that the manifest allows for its configuration, so that a test
 // notices when a manifest asks for too little.
 type Host struct {
 	sdk.Host
 	Time   time.Time
 	grants sdk.Grants
+	log    *slog.Logger
+	state  *memory
 
 	mu     sync.Mutex // guards dialed
 	dialed []string
 }
 
+var startOfTests = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 // Start configures and starts the instance of a plugin with the grants of plugin.yaml in the folder of the test.
 func Start(tb testing.TB, inst sdk.Instance, text string) *Host {
 	tb.Helper()
 	Configure(tb, inst, text)
-	schema, err := config.Schema(inst.Config())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	full, err := config.WithDefaults(schema, []byte(text))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	grants, err := sdk.ExpandPermissions(ReadManifest(tb).Permissions, full)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	h := &Host{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), grants: grants}
+	h := NewHost(tb, inst, text)
 	if s, ok := inst.(sdk.Starter); ok {
 		if err := s.Start(context.Background(), h); err != nil {
 			tb.Fatal(err)

@@ -6,20 +6,18 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/picketwatch/picket/plugins/internal/rest"
 	"github.com/picketwatch/picket/sdk"
 )
 
 const (
-	maxResponse   = 64 << 10
-	maxRedirects  = 3
-	maxRetryAfter = 24 * time.Hour
-	maxForeignID  = 256
-	maxQuote      = 200 // characters of an answer that go into an error
+	maxResponse  = 64 << 10
+	maxRedirects = 3
+	maxForeignID = 256
 )
 
 // verdict turns the status of an answer into an error whose class says whether trying again can help; nil means
@@ -33,36 +31,7 @@ func verdict(r *http.Response, body []byte, now time.Time) error {
 		return sdk.Errorf(sdk.Downstream, "%s redirects to %s, which is not followed: set url to where it leads, if that is right",
 			r.Request.URL.Host, redirectHost(r))
 	}
-	err := &sdk.Error{Class: sdk.Downstream, Message: r.Request.URL.Host + " answered " + r.Status + quote(body)}
-	if temporary(code) {
-		err.Class, err.RetryAfter = sdk.Temporary, retryAfter(r.Header.Get("Retry-After"), now)
-	}
-	return err
-}
-
-// temporary lists what passes by itself: the receiver is slow, busy, limiting or broken. Other refusals (400, 401, 403,
-// 404, 410, ...) stay until someone changes something.
-func temporary(code int) bool {
-	switch code {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return true
-	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
-		return false
-	}
-	return code >= 500
-}
-
-// retryAfter reads seconds or a date (RFC 9110, 10.2.3). What cannot be read, and what lies in the past, means that the
-// host decides.
-func retryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(max(0, at.Sub(now)), maxRetryAfter)
-	}
-	return 0
+	return rest.Verdict(r.Request.URL.Host, code, r.Header, body, now)
 }
 
 func redirectHost(r *http.Response) string {
@@ -70,25 +39,6 @@ func redirectHost(r *http.Response) string {
 		return to.Scheme + "://" + to.Host
 	}
 	return "nowhere"
-}
-
-// quote returns the beginning of an answer for an error message, on one line and without control characters.
-func quote(body []byte) string {
-	text := strings.Join(strings.Fields(strings.Map(printable, strings.ToValidUTF8(string(body), ""))), " ")
-	if text == "" {
-		return ""
-	}
-	if runes := []rune(text); len(runes) > maxQuote {
-		text = string(runes[:maxQuote]) + "…"
-	}
-	return ": " + text
-}
-
-func printable(r rune) rune {
-	if unicode.IsPrint(r) {
-		return r
-	}
-	return ' '
 }
 
 // receipt takes the receiver's id from the answer's JSON, and its link from the Location header or the JSON.

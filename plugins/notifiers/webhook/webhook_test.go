@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
+	"github.com/picketwatch/picket/plugins/internal/rest"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/sdktest"
 )
@@ -241,7 +242,7 @@ func TestStatusDecidesTheClass(t *testing.T) {
 		{429, "soon", sdk.Temporary, 0},
 		{429, "-5", sdk.Temporary, 0},
 		{503, "99999999999", sdk.Temporary, 0},
-		{503, "4294967295", sdk.Temporary, maxRetryAfter},
+		{503, "4294967295", sdk.Temporary, rest.MaxRetryAfter},
 		{500, "", sdk.Temporary, 0},
 		{501, "", sdk.Downstream, 0},
 		{502, "1", sdk.Temporary, time.Second},
