@@ -60,12 +60,15 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 
 // trafficWorker is the command that parses a capture: with nothing of our environment, no other descriptor, bounded
 // memory, and no way to write a file.
-func (c *Core) trafficWorker() *exec.Cmd {
+func (c *Core) trafficWorker(packets []sdk.PacketSubscription) *exec.Cmd {
 	spec := launch.Spec{
 		Parent: os.Getpid(), Keep: []int{3, 4}, Name: "picket-traffic",
 		Limits:  []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.AddressSpace, Value: 8 << 30}, {Resource: launch.FileSize, Value: 0}},
 		Program: filepath.Join(c.cfg.Programs, "picket-traffic"),
 		Args:    []string{"--capture-fd", "3", "--out-fd", "4"},
+	}
+	for _, p := range packets {
+		spec.Args = append(spec.Args, "--packets", fmt.Sprintf("%s:%d", strings.Join(p.Layers, ","), p.SnapLen))
 	}
 	cmd := exec.Command(filepath.Join(c.cfg.Programs, "picket-launch"), spec.CommandLine()...)
 	cmd.Env = []string{"GOMEMLIMIT=1GiB"}
@@ -109,6 +112,12 @@ type analysis struct {
 }
 
 func (a *analysis) Frame(ctx context.Context, frame []byte) error { return a.run.Frame(ctx, frame) }
+
+func (a *analysis) Packets(ctx context.Context, subscription int, frame []byte) error {
+	return a.run.Packets(ctx, subscription, frame)
+}
+
+func (a *analysis) PacketSubscriptions() []sdk.PacketSubscription { return a.run.PacketSubscriptions() }
 
 func (a *analysis) Close() traffic.Outcome {
 	res := a.run.Close()

@@ -18,10 +18,12 @@ package sdk
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -264,6 +266,25 @@ type PacketSubscription struct {
 	// "dns", "dhcp"; none means all packets.
 	Layers  []string `json:"layers,omitempty"`
 	SnapLen int      `json:"snaplen,omitempty"` // bytes of each packet; 0 means 256
+}
+
+// PacketLayers are the layers that packets can be chosen by.
+var PacketLayers = []string{"arp", "ipv4", "ipv6", "icmp", "tcp", "udp", "dns", "dhcp"}
+
+// MaxSnapLen is the largest snap length, in bytes.
+const MaxSnapLen = 64 << 10
+
+// Validate reports a layer that does not exist or a snap length out of range.
+func (s PacketSubscription) Validate() error {
+	for _, l := range s.Layers {
+		if !contains(PacketLayers, l) {
+			return fmt.Errorf("there is no layer %q that packets can be chosen by (there are: %s)", l, strings.Join(PacketLayers, ", "))
+		}
+	}
+	if s.SnapLen < 0 || s.SnapLen > MaxSnapLen {
+		return fmt.Errorf("a snap length of %d bytes is not between 0 and %d", s.SnapLen, MaxSnapLen)
+	}
+	return nil
 }
 
 // Packet is one packet as it was captured.

@@ -20,11 +20,10 @@ type Tap struct {
 	data    []byte // of the batch's packets, one after the other
 }
 
-// Bounds of what a tap gives at once and of each packet.
+// What a tap gives at once, and of each packet when the subscription does not say.
 const (
 	tapBatch       = 512
 	defaultSnapLen = 256
-	MaxSnapLen     = 64 << 10
 )
 
 // layerSet is a set of layers that a packet holds or a tap wants.
@@ -55,15 +54,11 @@ func NewTap(s sdk.PacketSubscription, emit func([]sdk.Packet) error) (*Tap, erro
 	if t.snapLen == 0 {
 		t.snapLen = defaultSnapLen
 	}
-	if t.snapLen < 0 || t.snapLen > MaxSnapLen {
-		return nil, fmt.Errorf("a snap length of %d bytes is not between 1 and %d", s.SnapLen, MaxSnapLen)
+	if err := s.Validate(); err != nil {
+		return nil, err
 	}
 	for _, name := range s.Layers {
-		l, ok := layerNames[name]
-		if !ok {
-			return nil, fmt.Errorf("there is no layer %q that packets can be chosen by", name)
-		}
-		t.layers |= l
+		t.layers |= layerNames[name]
 	}
 	return t, nil
 }

@@ -41,7 +41,7 @@ func tapped(t *testing.T, path string, s sdk.PacketSubscription) (got []sdk.Pack
 }
 
 func TestTapGivesEveryPacketAsItIsInTheCapture(t *testing.T) {
-	got, sum := tapped(t, tapSample, sdk.PacketSubscription{SnapLen: MaxSnapLen})
+	got, sum := tapped(t, tapSample, sdk.PacketSubscription{SnapLen: sdk.MaxSnapLen})
 	if uint64(len(got)) != sum.Packets || sum.Packets < 2 {
 		t.Fatalf("%d packets of %d", len(got), sum.Packets)
 	}
@@ -80,9 +80,17 @@ func TestTapChoosesAndCuts(t *testing.T) {
 }
 
 func TestTapRefuses(t *testing.T) {
-	for _, s := range []sdk.PacketSubscription{{Layers: []string{"quic"}}, {SnapLen: -1}, {SnapLen: MaxSnapLen + 1}} {
+	for _, s := range []sdk.PacketSubscription{{Layers: []string{"quic"}}, {SnapLen: -1}, {SnapLen: sdk.MaxSnapLen + 1}} {
 		if _, err := NewTap(s, nil); err == nil {
 			t.Errorf("%+v was accepted", s)
+		}
+	}
+}
+
+func TestEveryLayerOfTheContractIsKnown(t *testing.T) {
+	for _, name := range sdk.PacketLayers {
+		if layerNames[name] == 0 {
+			t.Errorf("no packet ever counts as %s", name)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package detect hands the flows of a capture to every detector and gathers what they find. In go row frames
-// (sdk/records), in the order of the capture; out come findings, each once, each with an id that depends only on the
+// Package detect hands what a capture holds to the detectors and gathers what they find. In go row frames of flows and of
+// packets (sdk/records), in the order of the capture, each to the detectors that subscribed to it; out come findings, each once, each with an id that depends only on the
 // capture's id and on what was found, so that a job that is done again cannot double anything.
 //
 // Each detector has its own goroutine and its own short queue, so a slow one does not hold up the others until its
@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 
@@ -22,6 +23,8 @@ type Detector interface {
 	Plugin() string
 	// Generation rises with every start: a detector that was restarted has forgotten what it was shown.
 	Generation() uint64
+	// Subscription is what it wants to see and was granted.
+	Subscription() sdk.Subscription
 	Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error
 	Flush(ctx context.Context, sink sdk.FindingSink) error
 }
@@ -36,6 +39,7 @@ const maxFindings = 10000
 type Run struct {
 	capture string
 	lanes   []*lane
+	packets []sdk.PacketSubscription
 	wg      sync.WaitGroup
 }
 
@@ -57,6 +61,7 @@ func Start(ctx context.Context, capture string, detectors []Detector, queue int)
 	r := &Run{capture: capture}
 	for _, d := range detectors {
 		l := &lane{detector: d, capture: capture, frames: make(chan []byte, queue), seen: map[string]bool{}}
+		l.flows, l.packets = r.subscribe(d.Subscription())
 		r.lanes = append(r.lanes, l)
 		r.wg.Add(1)
 		go func() {
@@ -67,10 +72,42 @@ func Start(ctx context.Context, capture string, detectors []Detector, queue int)
 	return r
 }
 
-// Frame hands one frame to every detector, waiting for those that are behind. It keeps the slice: the caller must not
-// reuse it.
+// subscribe notes a detector's wishes; detectors that want the same packets share them.
+func (r *Run) subscribe(s sdk.Subscription) (flows bool, packets int) {
+	if s.Packets == nil {
+		return s.Flows, noPackets
+	}
+	same := func(p sdk.PacketSubscription) bool {
+		return p.SnapLen == s.Packets.SnapLen && slices.Equal(p.Layers, s.Packets.Layers)
+	}
+	if i := slices.IndexFunc(r.packets, same); i >= 0 {
+		return s.Flows, i
+	}
+	r.packets = append(r.packets, *s.Packets)
+	return s.Flows, len(r.packets) - 1
+}
+
+const noPackets = -1
+
+// PacketSubscriptions are the distinct wishes for packets. Packets names them by their place in the list.
+func (r *Run) PacketSubscriptions() []sdk.PacketSubscription { return r.packets }
+
+// Frame hands one frame of flows to every detector that wants flows, waiting for those that are behind. It keeps the
+// slice: the caller must not reuse it.
 func (r *Run) Frame(ctx context.Context, frame []byte) error {
+	return r.hand(ctx, frame, func(l *lane) bool { return l.flows })
+}
+
+// Packets is Frame for the packets of one subscription.
+func (r *Run) Packets(ctx context.Context, subscription int, frame []byte) error {
+	return r.hand(ctx, frame, func(l *lane) bool { return l.packets == subscription })
+}
+
+func (r *Run) hand(ctx context.Context, frame []byte, wants func(*lane) bool) error {
 	for _, l := range r.lanes {
+		if !wants(l) {
+			continue
+		}
 		select {
 		case l.frames <- frame:
 		case <-ctx.Done():
@@ -108,6 +145,8 @@ type lane struct {
 	detector Detector
 	capture  string
 	frames   chan []byte
+	flows    bool
+	packets  int // the place of its subscription, or noPackets
 
 	findings []sdk.Finding
 	seen     map[string]bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,12 +20,20 @@ type fake struct {
 	frames  []string
 	flushes int
 	starts  uint64
+	wants   sdk.Subscription // flows when empty
 }
 
 func (f *fake) Instance() string { return f.name }
 func (f *fake) Plugin() string   { return "test/" + f.name }
 
 func (f *fake) Generation() uint64 { return f.starts }
+
+func (f *fake) Subscription() sdk.Subscription {
+	if f.wants == (sdk.Subscription{}) {
+		return sdk.Subscription{Flows: true}
+	}
+	return f.wants
+}
 
 func (f *fake) Inspect(_ context.Context, _ string, frame []byte, sink sdk.FindingSink) error {
 	f.frames = append(f.frames, string(frame))
@@ -68,6 +77,30 @@ func TestEveryDetectorSeesEveryFrameInOrder(t *testing.T) {
 			if f != fmt.Sprintf("frame %d", i) {
 				t.Fatalf("%s: frame %d is %q", d.name, i, f)
 			}
+		}
+	}
+}
+
+func TestPacketsGoToThoseThatWantThem(t *testing.T) {
+	arp := &sdk.PacketSubscription{Layers: []string{"arp"}}
+	flows, one, two := &fake{name: "flows"}, &fake{name: "one", wants: sdk.Subscription{Packets: arp}},
+		&fake{name: "two", wants: sdk.Subscription{Flows: true, Packets: &sdk.PacketSubscription{Layers: []string{"arp"}}}}
+	dns := &fake{name: "dns", wants: sdk.Subscription{Packets: &sdk.PacketSubscription{Layers: []string{"dns"}, SnapLen: 512}}}
+	r := Start(context.Background(), "c", []Detector{flows, one, two, dns}, 4)
+	if n := len(r.PacketSubscriptions()); n != 2 {
+		t.Fatalf("%d subscriptions", n)
+	}
+	ctx := context.Background()
+	if err := errors.Join(r.Frame(ctx, []byte("flow")), r.Packets(ctx, 0, []byte("arp")), r.Packets(ctx, 1, []byte("dns"))); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	for _, c := range []struct {
+		d    *fake
+		want []string
+	}{{flows, []string{"flow"}}, {one, []string{"arp"}}, {two, []string{"flow", "arp"}}, {dns, []string{"dns"}}} {
+		if !slices.Equal(c.d.frames, c.want) {
+			t.Errorf("%s saw %q, want %q", c.d.name, c.d.frames, c.want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -28,11 +29,12 @@ func (s *Service) attempt(ctx context.Context, c Capture) (Capture, Outcome, err
 	// The worker has a context of its own: ending it must not take the detectors' time to finish and forget.
 	life, end := context.WithCancel(ctx)
 	defer end()
-	w, err := startWorker(life, s.cfg.Worker(), file)
+	analysis := s.cfg.Analyse(ctx, c)
+	w, err := startWorker(life, s.cfg.Worker(analysis.PacketSubscriptions()), file)
 	if err != nil {
+		analysis.Close()
 		return c, Outcome{}, fmt.Errorf("start the traffic worker: %w", err)
 	}
-	analysis := s.cfg.Analyse(ctx, c)
 	err = s.follow(ctx, w.out, analysis, &c)
 	if err != nil {
 		end() // a worker that is still talking has nothing more to say
@@ -89,6 +91,10 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 			if err := a.Frame(ctx, m.body); err != nil {
 				return fmt.Errorf("hand flows to the detectors: %w", err)
 			}
+		case msgPackets:
+			if err := packets(ctx, a, m.body); err != nil {
+				return err
+			}
 		case msgProgress:
 			if err := c.progress(m.body); err != nil {
 				return err
@@ -103,6 +109,21 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 			return decodeError(m.body)
 		}
 	}
+}
+
+// packets passes on packets of a subscription that was asked for.
+func packets(ctx context.Context, a Analysis, body []byte) error {
+	if len(body) < 2 {
+		return errors.New("the traffic worker sent packets that are not understood")
+	}
+	subscription := int(binary.LittleEndian.Uint16(body))
+	if subscription >= len(a.PacketSubscriptions()) {
+		return fmt.Errorf("the traffic worker sent packets of subscription %d, which nobody asked for", subscription)
+	}
+	if err := a.Packets(ctx, subscription, body[2:]); err != nil {
+		return fmt.Errorf("hand packets to the detectors: %w", err)
+	}
+	return nil
 }
 
 func (c *Capture) progress(body []byte) error {

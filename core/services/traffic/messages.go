@@ -17,6 +17,7 @@ const (
 	msgProgress = 2
 	msgDone     = 3
 	msgError    = 4
+	msgPackets  = 5 // a u16 with the number of the subscription, then a frame
 
 	maxMessage = 16 << 20
 )
@@ -89,7 +90,7 @@ func (m *messages) next() (message, error) {
 	if size > maxMessage {
 		return message{}, fmt.Errorf("the traffic worker announced a message of %d bytes, more than the %d allowed", size, maxMessage)
 	}
-	if kind < msgFrame || kind > msgError {
+	if kind < msgFrame || kind > msgPackets {
 		return message{}, fmt.Errorf("the traffic worker sent a message of unknown kind %d", kind)
 	}
 	body := make([]byte, size)

@@ -72,9 +72,12 @@ type Store interface {
 	Unfinished(ctx context.Context) ([]Capture, error)
 }
 
-// Analysis receives the flows of one capture. Close must be called exactly once.
+// Analysis receives what one capture holds. Close must be called exactly once.
 type Analysis interface {
+	// PacketSubscriptions are the packets that are wanted besides the flows.
+	PacketSubscriptions() []sdk.PacketSubscription
 	Frame(ctx context.Context, frame []byte) error
+	Packets(ctx context.Context, subscription int, frame []byte) error
 	Close() Outcome
 }
 
@@ -93,8 +96,8 @@ type Config struct {
 	Stall    time.Duration // how long a worker may be silent, 2 minutes when zero
 	MaxTime  time.Duration // how long a job may take in all, 6 hours when zero
 	Store    Store
-	// Worker returns the command picket-traffic, not started, without files.
-	Worker  func() *exec.Cmd
+	// Worker returns the command picket-traffic, not started, without files, that hands out these packets.
+	Worker  func(packets []sdk.PacketSubscription) *exec.Cmd
 	Analyse func(ctx context.Context, c Capture) Analysis
 	// Deliver stores the findings of a capture; the job is done when it has returned.
 	Deliver func(ctx context.Context, c Capture, findings []sdk.Finding) error

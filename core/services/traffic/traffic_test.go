@@ -115,6 +115,9 @@ type analysis struct {
 }
 
 func (a *analysis) Frame(context.Context, []byte) error { a.frames++; return nil }
+
+func (a *analysis) Packets(context.Context, int, []byte) error    { return nil }
+func (a *analysis) PacketSubscriptions() []sdk.PacketSubscription { return nil }
 func (a *analysis) Close() Outcome {
 	if a.ctx.Err() != nil {
 		return Outcome{} // too late for the detectors to finish
@@ -145,7 +148,7 @@ func newBench(t *testing.T, how string) *bench {
 func (b *bench) config(dir string) Config {
 	return Config{
 		Dir: dir, Store: b.store, MaxBytes: 1 << 20, Now: time.Now, Changed: func(Capture) {}, Stall: 20 * time.Second,
-		Worker: func() *exec.Cmd {
+		Worker: func([]sdk.PacketSubscription) *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = []string{"TRAFFIC_TEST_WORKER=" + b.how}
 			return cmd
