@@ -275,6 +275,31 @@ func (g Grants) Secret(name string) error {
 	return Errorf(PermissionDenied, "no grant of %s allows %q", CapSecretRead, name)
 }
 
+// Packets reports whether one grant of packets.read allows all that a subscription asks for.
+func (g Grants) Packets(s PacketSubscription) bool {
+	snapLen := s.SnapLen
+	if snapLen == 0 {
+		snapLen = 256
+	}
+	return g.any(func(p Permission) bool {
+		if p.Cap != CapPacketsRead || len(s.Layers) == 0 && p.Args["layers"] != nil {
+			return false
+		}
+		for _, l := range s.Layers {
+			if !p.allows("layers", l) {
+				return false
+			}
+		}
+		limits, restricted := p.Args["snaplen"]
+		for _, text := range limits {
+			if n, err := strconv.Atoi(text); err == nil && snapLen <= n {
+				return true
+			}
+		}
+		return !restricted
+	})
+}
+
 // Read answers with an error of class PermissionDenied unless one grant allows reading the path.
 func (g Grants) Read(name string) error {
 	if g.any(func(p Permission) bool { return p.AllowsRead(name) }) {
