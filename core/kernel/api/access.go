@@ -102,6 +102,7 @@ var access = map[string]rule{
 
 	"GET /api/v1/plugins":                    watcher,
 	"GET /api/v1/plugins/:ns/:name":          watcher,
+	"GET /api/v1/plugins/:ns/:name/page":     watcher,
 	"POST /api/v1/plugins/:ns/:name/enable":  admin,
 	"POST /api/v1/plugins/:ns/:name/disable": admin,
 	"POST /api/v1/plugins/:ns/:name/restart": operator,

@@ -55,6 +55,7 @@ type (
 	Catalogue interface {
 		List(ctx context.Context) ([]catalogue.Plugin, error)
 		Get(ctx context.Context, id string) (catalogue.Plugin, error)
+		Page(ctx context.Context, id string) (string, error)
 		Enable(ctx context.Context, id string, w catalogue.Wish) (catalogue.Plugin, error)
 		Disable(ctx context.Context, id, node, by string) (catalogue.Plugin, error)
 		Restart(ctx context.Context, id, instance, node, by string) error

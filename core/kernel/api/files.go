@@ -15,6 +15,7 @@ import (
 // fileRoutes serves the pages, the API's own description and the registry.
 func (s *Server) fileRoutes() {
 	s.engine.GET("/api/v1/openapi.json", s.document)
+	s.engine.GET("/api/v1/plugins/:ns/:name/page", s.pluginPage)
 	s.engine.GET("/registry/*path", s.registryFile)
 	s.engine.HEAD("/registry/*path", s.registryFile)
 	s.engine.NoRoute(s.pageOrNothing)

@@ -36,9 +36,10 @@ func agentBodyLimit(path string) int64 {
 	return maxAgentBody
 }
 
-// contentPolicy lets a page load what this server sent and nothing else; nothing inline, no frames, no other host.
+// contentPolicy lets a page load what this server sent and nothing else; nothing inline, no other host. Frames are for the
+// pages of plugins, which come with a stricter policy of their own.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
-	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	"connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // secure sets the headers that every answer carries.
 func secure(c *gin.Context) {

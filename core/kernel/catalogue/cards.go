@@ -118,7 +118,7 @@ func fill(p *Plugin, d *registry.Descriptor) {
 	p.Title, p.Summary, p.Kind, p.License, p.Homepage = m.Title, m.Summary, m.Kind, m.License, m.Homepage
 	p.Runtimes, p.Permissions = notNil(m.Runtimes), notNil(m.Permissions)
 	p.Techniques, p.Metrics, p.Tags = notNil(m.Techniques), notNil(m.Metrics), notNil(m.Tags)
-	p.ConfigSchema = d.ConfigSchema
+	p.ConfigSchema, p.HasPage = d.ConfigSchema, d.Page != ""
 	p.Rules = []Rule{}
 	for _, r := range rulesOf(d) {
 		p.Rules = append(p.Rules, Rule{ID: r.ID, Purpose: r.Purpose, Techniques: notNil(r.Techniques), Severity: r.Severity,

@@ -41,6 +41,7 @@ type Plugin struct {
 	Techniques   []string         `json:"techniques" nullable:"false"`
 	Metrics      []string         `json:"metrics" nullable:"false"`
 	Tags         []string         `json:"tags" nullable:"false"`
+	HasPage      bool             `json:"has_page" doc:"The release carries a page of its own, shown in a frame."`
 	Readme       string           `json:"readme,omitempty" doc:"Markdown; only on the card of one plugin."`
 	Enabled      bool             `json:"enabled"`
 	Instances    []Instance       `json:"instances" nullable:"false"`
