@@ -87,10 +87,14 @@ func ParseDescriptor(data []byte) (*Descriptor, error) {
 	return &d, nil
 }
 
-// Artifact returns what to run for a runtime on a platform. Guests run everywhere.
+// AnyPlatform stands for every os and every arch: an archive of scripts runs wherever its interpreter does.
+const AnyPlatform = "any"
+
+// Artifact returns what to run for a runtime on a platform. Guests and archives of scripts run everywhere.
 func (d *Descriptor) Artifact(runtime, goos, goarch string) (Artifact, bool) {
 	for _, a := range d.Artifacts {
-		if a.Runtime == runtime && (runtime == RuntimeWASM || a.OS == goos && a.Arch == goarch) {
+		anywhere := runtime == RuntimeWASM || a.OS == AnyPlatform && a.Arch == AnyPlatform
+		if a.Runtime == runtime && (anywhere || a.OS == goos && a.Arch == goarch) {
 			return a, true
 		}
 	}

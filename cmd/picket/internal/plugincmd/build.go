@@ -103,9 +103,6 @@ func newBuilder(out string, platforms []string) (*builder, error) {
 	if !slices.Contains(b.platforms, platform{runtime.GOOS, runtime.GOARCH}) {
 		return nil, fmt.Errorf("--platform must include %s/%s: the plugin is asked here what it is", runtime.GOOS, runtime.GOARCH)
 	}
-	if _, err := exec.LookPath("go"); err != nil {
-		return nil, errors.New("building a plugin needs the Go tools (1.26), and there is no go on the PATH")
-	}
 	return b, nil
 }
 
@@ -113,6 +110,7 @@ func newBuilder(out string, platforms []string) (*builder, error) {
 type plugin struct {
 	src      string
 	dir      string // its folder below out
+	lang     language
 	manifest *registry.Manifest
 	readme   []byte
 	page     []byte // HTML, as manifest.page names it
@@ -198,9 +196,16 @@ func (b *builder) readOne(dir string) (*plugin, error) {
 			return nil, fmt.Errorf("read the page that plugin.yaml names: %w", err)
 		}
 	}
+	if p.lang, err = languageOf(src, m); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
 	for _, runtimeName := range m.Runtimes {
 		if runtimeName == registry.RuntimeWASM {
 			p.add("wasm", registry.Artifact{Runtime: runtimeName, OS: "wasip1", Arch: "wasm", ABI: registry.ABIWASM})
+			continue
+		}
+		if m.Interpreter != "" {
+			p.add("process-any.pyz", registry.Artifact{Runtime: runtimeName, OS: registry.AnyPlatform, Arch: registry.AnyPlatform, ABI: registry.ABIProcess})
 			continue
 		}
 		for _, pf := range b.platforms {
@@ -236,21 +241,14 @@ func (b *builder) compileAll(ctx context.Context, targets []*target) error {
 	return context.Cause(ctx)
 }
 
-// compile runs the Go compiler. The output stays where it is from one build to the next, so that the linker is left
-// out when nothing changed.
+// compile makes one artifact. The output stays where it is from one build to the next, so that a linker has nothing to
+// do when nothing changed.
 func (b *builder) compile(ctx context.Context, t *target) error {
 	begin := time.Now()
 	before, _, _ := hashFile(t.path) // "" when there is none yet
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.path}
-	if t.Runtime == registry.RuntimeWASM {
-		args = append(args, "-buildmode=c-shared")
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd")...)
-	cmd.Dir = t.plugin.src
-	cmd.Env = append(os.Environ(), "GOOS="+t.OS, "GOARCH="+t.Arch, "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
+	err := t.plugin.lang.compile(ctx, b, t)
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, bytes.TrimSpace(out))
+		return err
 	}
 	if t.SHA256, t.Size, err = hashFile(t.path); err != nil {
 		return err
@@ -280,16 +278,13 @@ func (p *plugin) describe(ctx context.Context) error {
 	for _, t := range p.targets {
 		d.Artifacts = append(d.Artifacts, t.Artifact)
 		p.Artifacts[t.SHA256] = t.path
-		if t.Runtime != registry.RuntimeProcess || t.OS != runtime.GOOS || t.Arch != runtime.GOARCH {
-			continue
-		}
-		about, err := ask(ctx, t.path, p.manifest.ID)
-		if err != nil {
-			return err
-		}
-		if err := p.take(about); err != nil {
-			return err
-		}
+	}
+	about, err := p.ask(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.take(about); err != nil {
+		return err
 	}
 	if p.readme != nil {
 		d.ReadmeSHA256 = registry.Digest(p.readme)
@@ -299,6 +294,25 @@ func (p *plugin) describe(ctx context.Context) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(p.dir, "release.json"), data, 0o644)
+}
+
+// ask asks the artifact that runs here: the process rather than the guest, which needs picket-wasm.
+func (p *plugin) ask(ctx context.Context) (*abi.Description, error) {
+	for _, kind := range []string{registry.RuntimeProcess, registry.RuntimeWASM} {
+		for i := range p.targets {
+			t := &p.targets[i]
+			native := t.OS == runtime.GOOS && t.Arch == runtime.GOARCH
+			if t.Runtime != kind || kind == registry.RuntimeProcess && !native && t.OS != registry.AnyPlatform {
+				continue
+			}
+			cmd, err := p.lang.command(t)
+			if err != nil {
+				return nil, err
+			}
+			return ask(ctx, append(cmd, "describe"), t, p.manifest.ID)
+		}
+	}
+	return nil, errors.New("no artifact runs on this machine")
 }
 
 // take copies what the code says into the descriptor and compares it with what the manifest says.
@@ -325,16 +339,23 @@ const (
 )
 
 // ask runs `<binary> describe`. The environment stays away from it.
-func ask(ctx context.Context, binary, id string) (*abi.Description, error) {
+func ask(ctx context.Context, command []string, t *target, id string) (*abi.Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "describe")
-	cmd.Env = []string{}
+	if t.Runtime == registry.RuntimeWASM {
+		runner, err := helper("picket-wasm")
+		if err != nil {
+			return nil, err
+		}
+		command = []string{runner, "describe", t.path}
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append([]string{}, t.plugin.lang.environ()...)
 	cmd.WaitDelay = time.Second
 	var out, problem limited
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("ask the plugin what it is (%s describe): %w: %s", filepath.Base(binary), err, bytes.TrimSpace(problem.Bytes()))
+		return nil, fmt.Errorf("ask the plugin what it is (%s): %w: %s", strings.Join(command, " "), err, bytes.TrimSpace(problem.Bytes()))
 	}
 	var all []abi.Description
 	if err := json.Unmarshal(out.Bytes(), &all); err != nil {
