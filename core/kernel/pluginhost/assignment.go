@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -34,6 +35,8 @@ type Assignment struct {
 	Grants []sdk.Permission `json:"grants,omitempty"`
 	// Interval is how often a collector or a discovery works; the schedulers read it.
 	Interval time.Duration `json:"interval_ns,omitempty"`
+	// Limits are what the operator allows, instead of what the plugin's manifest states.
+	Limits registry.Limits `json:"limits,omitzero"`
 }
 
 func (a Assignment) check() error {
@@ -48,6 +51,9 @@ func (a Assignment) check() error {
 		return fmt.Errorf("instance %s: negative interval", a.Instance)
 	case len(a.Config) > 0 && !json.Valid(a.Config):
 		return fmt.Errorf("instance %s: the configuration is not JSON", a.Instance)
+	}
+	if err := a.Limits.Check(); err != nil {
+		return fmt.Errorf("instance %s: %w", a.Instance, err)
 	}
 	return nil
 }
@@ -79,7 +85,7 @@ func validInstance(s string) bool {
 
 // same reports whether b needs no new start. The interval is the schedulers' business alone.
 func (a Assignment) same(b Assignment) bool {
-	return a.Instance == b.Instance && a.Plugin == b.Plugin && a.Version == b.Version && a.Runtime == b.Runtime &&
+	return a.Instance == b.Instance && a.Plugin == b.Plugin && a.Version == b.Version && a.Runtime == b.Runtime && a.Limits == b.Limits &&
 		bytes.Equal(a.Config, b.Config) && maps.Equal(a.Secrets, b.Secrets) &&
 		slices.EqualFunc(a.Grants, b.Grants, equalJSON[sdk.Permission])
 }

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,13 +10,27 @@ import (
 	"github.com/picketwatch/picket/sdk/host"
 )
 
-// call makes one call to the running instance, under a deadline that the process pays for with its life.
-// The error holds no secret of the assignment.
+// call makes one call to the running instance, under a deadline that the process pays for with its life. limit is what
+// the host grants this kind of call; a plugin may have a deadline of its own. The error holds no secret of the
+// assignment.
 func (s *supervisor) call(ctx context.Context, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
-	return s.log.blankError(s.callOnce(ctx, what, limit, fn))
+	return s.log.blankError(s.withTurn(ctx, func(r *run) error { return s.work(ctx, r, what, limit, fn) }))
 }
 
-func (s *supervisor) callOnce(ctx context.Context, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
+// work is a call that the ledger and a probation count.
+func (s *supervisor) work(ctx context.Context, r *run, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
+	took, err := s.guarded(ctx, r, what, r.deadline(limit), fn)
+	gaveUp := ctx.Err() != nil
+	s.acct.call(took, err != nil)
+	if !gaveUp && what != "Flush" { // a flush takes another time than what it ends
+		s.acct.judge(what, took, err != nil)
+		s.onTrial(r, took, err != nil)
+	}
+	return err
+}
+
+// withTurn does something with the running process while nobody else calls it.
+func (s *supervisor) withTurn(ctx context.Context, fn func(r *run) error) error {
 	select {
 	case <-s.turn:
 		defer func() { s.turn <- struct{}{} }()
@@ -26,33 +41,50 @@ func (s *supervisor) callOnce(ctx context.Context, what string, limit time.Durat
 	if err != nil {
 		return err
 	}
+	return fn(r)
+}
+
+// guarded makes one call to a process and decides what its failure means.
+func (s *supervisor) guarded(ctx context.Context, r *run, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) (took time.Duration, err error) {
 	r.calls.Add(1)
 	defer r.calls.Add(-1)
-
 	began := time.Now()
 	callCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err = fn(callCtx, r.inst)
-	took := time.Since(began)
-	s.acct.call(took, err != nil)
+	took = time.Since(began)
 	switch {
 	case err == nil:
-		return nil
+		return took, nil
 	case ctx.Err() != nil: // the caller gave up; should the plugin hang, the next call finds out
-		return ctx.Err()
+		return took, ctx.Err()
 	case late(took, limit):
 		s.let(r)
 		reason := fmt.Sprintf("did not answer %s within %s", what, limit)
 		r.fail(reason)
-		return sdk.Errorf(sdk.Temporary, "%s %s and was stopped", s.name, reason)
+		return took, &lostError{sdk.Errorf(sdk.Temporary, "%s %s and was stopped", s.name, reason)}
 	case sdk.ClassOf(err) != sdk.Internal && sdk.ClassOf(err) != sdk.Temporary: // only a living plugin says such a thing
-		return err
+		return took, err
 	case died(r, deathLag):
 		s.let(r) // the next call must not meet it either, however late the supervisor hears of it
-		return sdk.Errorf(sdk.Temporary, "%s died during %s", s.name, what)
+		return took, &lostError{sdk.Errorf(sdk.Temporary, "%s died during %s", s.name, what)}
 	}
-	return err
+	return took, err
 }
+
+// lostError says that the process went down with the call: what it was given it no longer has.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return e.err.Error() }
+func (e *lostError) Unwrap() error { return e.err }
+
+func lost(err error) bool { return errors.As(err, new(*lostError)) }
+
+// downError says that there was no process to call.
+type downError struct{ err error }
+
+func (e *downError) Error() string { return e.err.Error() }
+func (e *downError) Unwrap() error { return e.err }
 
 // late reports whether a call that failed used up its time. The other side of the connection counts too and may end the
 // call a moment before our own clock does.
@@ -79,10 +111,10 @@ func (s *supervisor) callable() (*run, error) {
 		return s.cur, nil
 	}
 	if s.state.Reason != "" {
-		return nil, sdk.Errorf(sdk.Temporary, "%s is %s: %s", s.name, s.state.State, s.state.Reason)
+		return nil, &downError{sdk.Errorf(sdk.Temporary, "%s is %s: %s", s.name, s.state.State, s.state.Reason)}
 	}
 	if s.state.State == Ready || s.state.State == Degraded {
-		return nil, sdk.Errorf(sdk.Temporary, "%s has just ended", s.name)
+		return nil, &downError{sdk.Errorf(sdk.Temporary, "%s has just ended", s.name)}
 	}
-	return nil, sdk.Errorf(sdk.Temporary, "%s is %s", s.name, s.state.State)
+	return nil, &downError{sdk.Errorf(sdk.Temporary, "%s is %s", s.name, s.state.State)}
 }

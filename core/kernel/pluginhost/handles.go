@@ -86,32 +86,95 @@ func (h Handle) Generation() uint64 {
 // WaitReady is Host.WaitReady for this instance.
 func (h Handle) WaitReady(ctx context.Context) error { return h.s.awaitReady(ctx) }
 
+// Generation rises when the detector has forgotten what it was shown: it was restarted and could not be given back its
+// state. A caller that feeds it in pieces learns from it that its verdict is incomplete.
+func (d Detector) Generation() uint64 { return d.s.epochOf() }
+
 // Collect asks for one collection.
 func (c Collector) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.SampleSink) error {
-	return c.s.call(ctx, "Collect", c.s.host.cfg.Deadlines.Collect, func(ctx context.Context, i *host.Instance) error {
-		return i.Collect(ctx, req, samples{sink, &c.s.acct})
-	})
+	s := c.s
+	return s.log.blankError(s.withTurn(ctx, func(r *run) error {
+		to := samples{sink, s.output(r)}
+		sh := s.shadowOf()
+		if sh == nil {
+			return s.work(ctx, r, "Collect", s.host.cfg.Deadlines.Collect, func(ctx context.Context, i *host.Instance) error {
+				return i.Collect(ctx, req, to)
+			})
+		}
+		seen := names{to: to, seen: map[string]ShadowFinding{}}
+		err := s.work(ctx, r, "Collect", s.host.cfg.Deadlines.Collect, func(ctx context.Context, i *host.Instance) error {
+			return i.Collect(ctx, req, seen)
+		})
+		if err == nil {
+			sh.collected(req, seen.seen)
+		}
+		return err
+	}))
 }
 
 // Discover asks for one round within the scope.
 func (d Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.SightingSink) error {
-	return d.s.call(ctx, "Discover", d.s.host.cfg.Deadlines.Discover, func(ctx context.Context, i *host.Instance) error {
-		return i.Discover(ctx, scope, sightings{scope, sink, &d.s.acct})
-	})
+	s := d.s
+	return s.log.blankError(s.withTurn(ctx, func(r *run) error {
+		return s.work(ctx, r, "Discover", s.host.cfg.Deadlines.Discover, func(ctx context.Context, i *host.Instance) error {
+			return i.Discover(ctx, scope, sightings{scope, sink, s.output(r)})
+		})
+	}))
 }
 
-// Inspect hands the detector one frame of flow rows (package records).
+// Inspect hands the detector one frame of rows (package records). The frame must not be changed afterwards: it is kept
+// until a snapshot of the detector covers it. A detector that gives and takes its state survives the death of its
+// process without a trace: Inspect waits for the next one, which is given everything since the last snapshot.
 func (d Detector) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
-	return d.s.call(ctx, "Inspect", d.s.host.cfg.Deadlines.Inspect, func(ctx context.Context, i *host.Instance) error {
-		d.s.acct.records(records.Count(frame))
-		return i.Inspect(ctx, capture, frame, findings{sink, &d.s.acct})
+	s := d.s
+	return s.persistent(ctx, func() error {
+		return s.withTurn(ctx, func(r *run) error {
+			if err := s.revive(ctx, r); err != nil {
+				return err
+			}
+			sh := s.shadowOf()
+			if sh != nil {
+				sh.before(ctx, r)
+			}
+			s.journal.inside, s.journal.capture = true, capture
+			err := s.work(ctx, r, "Inspect", s.host.cfg.Deadlines.Inspect, func(ctx context.Context, i *host.Instance) error {
+				return i.Inspect(ctx, capture, frame, findings{sink, s.output(r), sh})
+			})
+			if lost(err) || ctx.Err() != nil {
+				return err
+			}
+			s.acct.records(records.Count(frame))
+			s.acct.bytes(len(frame), 0)
+			s.keep(ctx, r, capture, frame)
+			if sh != nil {
+				sh.inspected(capture, frame)
+			}
+			return err
+		})
 	})
 }
 
 // Flush ends a capture.
 func (d Detector) Flush(ctx context.Context, sink sdk.FindingSink) error {
-	return d.s.call(ctx, "Flush", d.s.host.cfg.Deadlines.Flush, func(ctx context.Context, i *host.Instance) error {
-		return i.Flush(ctx, findings{sink, &d.s.acct})
+	s := d.s
+	return s.persistent(ctx, func() error {
+		return s.withTurn(ctx, func(r *run) error {
+			if err := s.revive(ctx, r); err != nil {
+				return err
+			}
+			sh := s.shadowOf()
+			err := s.work(ctx, r, "Flush", s.host.cfg.Deadlines.Flush, func(ctx context.Context, i *host.Instance) error {
+				return i.Flush(ctx, findings{sink, s.output(r), sh})
+			})
+			if lost(err) || ctx.Err() != nil {
+				return err
+			}
+			s.flushed(ctx, r)
+			if sh != nil {
+				sh.flushed(s.journal.capture)
+			}
+			return err
+		})
 	})
 }
 
@@ -129,34 +192,59 @@ func (n Notifier) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, e
 // whatever the plugin thinks of it.
 type (
 	samples struct {
-		to   sdk.SampleSink
-		acct *account
+		to sdk.SampleSink
+		output
 	}
 	sightings struct {
 		scope sdk.Scope
 		to    sdk.SightingSink
-		acct  *account
+		output
 	}
 	findings struct {
-		to   sdk.FindingSink
-		acct *account
+		to sdk.FindingSink
+		output
+		shadow *shadow
 	}
 )
 
 func (s samples) Sample(v sdk.Sample) error {
-	s.acct.records(1)
+	if err := s.pass(sampleSize(&v)); err != nil {
+		return err
+	}
+	s.s.acct.records(1)
 	return s.to.Sample(v)
 }
+
+// sampleSize is about what a sample takes on the wire.
+func sampleSize(v *sdk.Sample) int {
+	n := 24 + len(v.Metric) + len(v.Unit)
+	for name, value := range v.Labels {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
+// Commit makes durable what was passed on so far, if whoever collects it can.
+func (s samples) Commit(ctx context.Context) error { return commit(ctx, s.to) }
 
 func (s sightings) Sighting(v sdk.Sighting) error {
 	if v.IP.IsValid() && len(s.scope.Prefixes) > 0 && !s.scope.Contains(v.IP) {
 		return fmt.Errorf("sighting of %s, which is outside the scope", v.IP)
 	}
-	s.acct.records(1)
+	if err := s.pass(64 + len(v.MAC) + len(v.Hostname)); err != nil {
+		return err
+	}
+	s.s.acct.records(1)
 	return s.to.Sighting(v)
 }
 
 func (s findings) Finding(v sdk.Finding) error {
-	s.acct.finding()
+	if err := s.pass(256 + len(v.Summary) + 8*len(v.Packets)); err != nil {
+		return err
+	}
+	if s.shadow != nil {
+		s.shadow.saw(v)
+	}
+	s.s.acct.finding()
 	return s.to.Finding(v)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/event"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 )
@@ -22,6 +23,12 @@ import (
 // Verifier gives the bytes of an installed plugin after it checked them; registry/client is one.
 type Verifier interface {
 	OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error)
+}
+
+// Releases is a Verifier that keeps several releases of a plugin beside each other. Without it there is no upgrade of a
+// running instance, only a restart.
+type Releases interface {
+	OpenRelease(ctx context.Context, id, version, runtime string) (*client.Artifact, error)
 }
 
 // Config of a Host. Dir, Helpers, Registry and Ceiling are needed; the rest has defaults.
@@ -43,7 +50,11 @@ type Config struct {
 	Backoff     Backoffs
 	Deadlines   Deadlines
 	HealthEvery time.Duration
-	OpenFiles   uint64 // limit of each plugin process
+	OpenFiles   uint64         // limit of each plugin process
+	MaxLimits   confine.Limits // the most that any instance may have on this node; zero is no bound
+
+	Memory    Memory     // what is kept over a restart; default files in Dir
+	Probation Probations // how a new version is watched
 }
 
 // Deadlines bound every conversation with a plugin. A plugin that misses one is killed.
@@ -57,6 +68,9 @@ type Deadlines struct {
 	Flush     time.Duration
 	Notify    time.Duration
 	Health    time.Duration
+	Snapshot  time.Duration // to give or take the state
+	Recover   time.Duration // how long a call waits for the next process of a detector that can be given back its state
+	Switch    time.Duration // how long an upgrade waits for the end of a capture
 	Drain     time.Duration // to finish before the kill
 }
 
@@ -85,8 +99,13 @@ func (c *Config) fill() error {
 		&d.Start: 10 * time.Second, &d.Compile: time.Minute, &d.Configure: 10 * time.Second, &d.Collect: 10 * time.Second,
 		&d.Discover: 10 * time.Minute, &d.Inspect: 10 * time.Second, &d.Flush: 30 * time.Second,
 		&d.Notify: 30 * time.Second, &d.Health: 5 * time.Second, &d.Drain: 5 * time.Second,
+		&d.Snapshot: 30 * time.Second, &d.Recover: defaultRecover, &d.Switch: 5 * time.Minute,
 	} {
 		setDefault(p, v)
+	}
+	c.Probation.fill()
+	if c.Memory == nil {
+		c.Memory = FileMemory{Dir: filepath.Join(c.Dir, "memory")}
 	}
 	return nil
 }
@@ -127,7 +146,11 @@ func New(cfg Config) (*Host, error) {
 			return nil, err
 		}
 	}
-	for _, dir := range []string{cfg.Dir, h.stateRoot(), h.guestCache()} {
+	dirs := []string{cfg.Dir, h.stateRoot(), h.guestCache()}
+	if f, ok := h.cfg.Memory.(FileMemory); ok {
+		dirs = append(dirs, f.Dir)
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("plugin folder: %w", err)
 		}
@@ -193,9 +216,11 @@ func (h *Host) assign(a Assignment) {
 	if !ok {
 		s = newSupervisor(h, a)
 		h.supers[a.Instance] = s
-		h.running.Go(s.run)
 	}
 	s.assign(&a)
+	if !ok {
+		h.running.Go(s.run)
+	}
 }
 
 // farewell takes a supervisor off the list unless it was given work meanwhile.
@@ -206,6 +231,9 @@ func (h *Host) farewell(s *supervisor) bool {
 		return false
 	}
 	delete(h.supers, s.name)
+	if !h.stopped {
+		s.forgetAll() // an operator took it away, and with it what was known about it
+	}
 	return true
 }
 

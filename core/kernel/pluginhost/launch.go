@@ -36,38 +36,58 @@ const lifelineEnv = host.LifelineEnv
 type run struct {
 	proc     *host.Process
 	inst     *host.Instance
+	sees     sdk.Subscription // what it subscribed to and was granted
 	cmd      *exec.Cmd
 	lifeline *os.File // the write end; closing it asks the plugin to leave
 	sockets  string
 	started  time.Time
 	calls    atomic.Int64 // in progress
+	release               // what it was started from
+	role     role
+	revived  bool // it has what the journal holds; guarded by the supervisor's turn
+	output   *bucket
+	used     atomic.Pointer[usage]
+	mine     map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
 
 	mu      sync.Mutex // guards failure
 	failure string     // why the host killed it
 }
 
-// launch verifies, starts and configures the assigned plugin. Everything it opened is closed again when it fails.
+// launch starts the assigned plugin.
 func (s *supervisor) launch() (*run, error) {
-	a := s.assignment
+	ctx, done := s.interruptible()
+	defer done()
+	return s.launchAs(ctx, s.assignment, inCharge)
+}
+
+// launchAs verifies, starts and configures a process for the instance. Everything it opened is closed again when it
+// fails.
+func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (*run, error) {
 	art, err := s.verified(a)
 	if err != nil {
 		return nil, err
 	}
 	defer art.Close() // the process has its own descriptor by then
-	s.learn(art)
-	grants, err := s.allowed(a, art.Descriptor)
-	if err != nil {
+	rel := releaseOf(a, art)
+	if as == inCharge {
+		s.learn(rel)
+	}
+	if rel.grants, err = s.allowed(a, art.Descriptor); err != nil {
 		return nil, err
 	}
-	s.grant(grants)
-
-	ctx, done := s.interruptible()
-	defer done()
+	if as == inCharge {
+		s.grant(rel.grants)
+	}
+	if rel.limits, err = s.host.limitsOf(a, art.Descriptor); err != nil {
+		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", a.Plugin, err)}
+	}
 	r, err := s.startProcess(ctx, art)
 	if err != nil {
 		return nil, s.startError(ctx, err)
 	}
-	if err := s.configure(ctx, r, a, art, grants); err != nil {
+	r.release, r.role, r.output = rel, as, newBucket(rel.limits.RecordsPerSecond, time.Now())
+	s.host.running.Go(func() { s.guard(r) })
+	if err := s.configure(ctx, r, a, art, rel.grants); err != nil {
 		r.proc.Kill()
 		words := s.bury(r)
 		if ctx.Err() == nil && isExited(r) && sdk.ClassOf(err) != sdk.InvalidConfig {
@@ -119,10 +139,10 @@ func (s *supervisor) startError(ctx context.Context, err error) error {
 }
 
 // learn notes what the descriptor says about the plugin.
-func (s *supervisor) learn(art *client.Artifact) {
+func (s *supervisor) learn(rel release) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.Kind, s.state.Version, s.state.Digest = art.Descriptor.Manifest.Kind, art.Version, art.Digest
+	s.state.Kind, s.state.Version, s.state.Digest = rel.kind, rel.version, rel.digest
 }
 
 func (s *supervisor) grant(grants []sdk.Permission) {
@@ -152,7 +172,7 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*r
 	if art.Runtime == RuntimeWASM {
 		key, err := keyPipe(s.host.guestKey)
 		if err != nil {
-			r.release()
+			r.end()
 			return nil, &trouble{err}
 		}
 		defer key.Close()
@@ -168,7 +188,7 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*r
 		Log:          slog.New(ringHandler{ring: s.log}),
 	})
 	if err != nil {
-		r.release()
+		r.end()
 		if words := s.log.lastWords(r.started); words != "" {
 			err = fmt.Errorf("%w (it wrote: %s)", err, words)
 		}
@@ -219,10 +239,14 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	limit := s.host.cfg.Deadlines.Configure
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("did not accept its configuration within %s", limit))
 	defer cancel()
-	if err := checkIdentity(ctx, r, a.Plugin, art.Descriptor.Manifest.Kind); err != nil {
+	about, err := checkIdentity(ctx, r, a.Plugin, art.Descriptor.Manifest.Kind)
+	if err != nil {
 		return causeOf(ctx, err)
 	}
-	state := filepath.Join(s.host.stateRoot(), "i-"+url.PathEscape(s.name))
+	if r.sees, err = granted(about.Subscription, grants); err != nil {
+		return err
+	}
+	state := filepath.Join(s.host.stateRoot(), r.role.folder()+url.PathEscape(s.name))
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return &trouble{fmt.Errorf("state folder: %w", err)}
 	}
@@ -250,17 +274,32 @@ func denied(c *policy.Ceiling) []string {
 	return out
 }
 
-func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) error {
+// granted is the part of a subscription that the grants allow.
+func granted(s sdk.Subscription, grants sdk.Grants) (sdk.Subscription, error) {
+	out := sdk.Subscription{Flows: s.Flows && grants.Has(sdk.CapFlowsRead)}
+	if s.Packets == nil {
+		return out, nil
+	}
+	if err := s.Packets.Validate(); err != nil {
+		return out, sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)
+	}
+	if grants.Packets(*s.Packets) {
+		out.Packets = s.Packets
+	}
+	return out, nil
+}
+
+func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) (host.Description, error) {
 	descriptions, err := r.proc.Describe(ctx)
 	if err != nil {
-		return fmt.Errorf("describe: %w", err)
+		return host.Description{}, fmt.Errorf("describe: %w", err)
 	}
 	for _, d := range descriptions {
 		if d.ID == id && d.Kind == kind {
-			return nil
+			return d, nil
 		}
 	}
-	return sdk.Errorf(sdk.Unsupported, "the program does not serve %s %s, though its release says so", kind, id)
+	return host.Description{}, sdk.Errorf(sdk.Unsupported, "the program does not serve %s %s, though its release says so", kind, id)
 }
 
 // causeOf prefers our own reason for ending ctx over what the call made of it.
@@ -290,8 +329,8 @@ func (r *run) stop(ctx context.Context) {
 	}
 }
 
-// release frees what belongs to the run once its process has ended or was never started.
-func (r *run) release() {
+// end frees what belongs to the run once its process has ended or was never started.
+func (r *run) end() {
 	r.lifeline.Close()
 	if r.proc != nil {
 		killGroup(r.proc.PID()) // whatever the plugin may have started

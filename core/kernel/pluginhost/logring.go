@@ -34,6 +34,14 @@ type logRing struct {
 	filled  time.Time
 	dropped uint64
 	secrets *strings.Replacer
+	perSec  float64 // 0 means logPerSec
+}
+
+// limit sets how many lines a second are kept in the long run.
+func (r *logRing) limit(perSecond int) {
+	r.mu.Lock()
+	r.perSec = float64(perSecond)
+	r.mu.Unlock()
 }
 
 func newLogRing(now func() time.Time, forward *slog.Logger) *logRing {
@@ -106,7 +114,11 @@ func (r *logRing) keep(level slog.Level, text string) (string, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	r.tokens = min(logBurst, r.tokens+logPerSec*now.Sub(r.filled).Seconds())
+	perSec := r.perSec
+	if perSec == 0 {
+		perSec = logPerSec
+	}
+	r.tokens = min(logBurst, r.tokens+perSec*now.Sub(r.filled).Seconds())
 	r.filled = now
 	if r.tokens < 1 {
 		r.dropped++

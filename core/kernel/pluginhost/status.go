@@ -41,22 +41,77 @@ type Status struct {
 	Since       time.Time        `json:"since"` // when the state began
 	Restarts    int              `json:"restarts"`
 	Permissions []sdk.Permission `json:"permissions"` // the grants, references to the configuration resolved
+	Limits      Limits           `json:"limits"`
 	Ledger      Ledger           `json:"ledger"`
 	LogTail     []LogLine        `json:"log_tail"`
+	History     []Transition     `json:"history"`            // the last of it
+	Previous    string           `json:"previous,omitempty"` // the version that a rollback goes to
+	Upgrade     *Upgrade         `json:"upgrade,omitempty"`  // the last change of version and what became of it
+	Shadow      *ShadowReport    `json:"shadow,omitempty"`   // a version that is tried beside the running one
 }
 
-// Ledger is what an instance has cost and brought since the host started. Memory is that of the running process.
+// Limits are what the running process is held to. Zero is no limit.
+type Limits struct {
+	MemoryBytes       uint64  `json:"memory_bytes,omitempty"`
+	CPU               float64 `json:"cpu,omitempty"`              // cores
+	Deadline          float64 `json:"deadline_seconds,omitempty"` // of one call, when the plugin has one of its own
+	RecordsPerSecond  int     `json:"records_per_second,omitempty"`
+	OpenFiles         int     `json:"open_files,omitempty"`
+	LogLinesPerSecond int     `json:"log_lines_per_second,omitempty"`
+}
+
+// UpgradeState is how far a change of version has come.
+type UpgradeState string
+
+const (
+	UpgradeStarting   UpgradeState = "starting"    // the new version starts beside the old one
+	UpgradeWaiting    UpgradeState = "waiting"     // it waits for the end of a capture, because it takes no state over
+	UpgradeProbation  UpgradeState = "probation"   // it works and is watched
+	UpgradeDone       UpgradeState = "done"        // it stays
+	UpgradeFailed     UpgradeState = "failed"      // it did not take over; the old version goes on
+	UpgradeRolledBack UpgradeState = "rolled_back" // it took over and was taken back
+)
+
+// Upgrade is a change of version of a running instance.
+type Upgrade struct {
+	From   string       `json:"from"`
+	To     string       `json:"to"`
+	State  UpgradeState `json:"state"`
+	Reason string       `json:"reason,omitempty"` // why it failed or was taken back
+	Began  time.Time    `json:"began"`
+	Ended  time.Time    `json:"ended,omitzero"`
+}
+
+func (u *Upgrade) copy() *Upgrade {
+	if u == nil {
+		return nil
+	}
+	c := *u
+	return &c
+}
+
+// Ledger is what an instance has cost and brought since the host started. Memory and the calls in flight are those of
+// the running process.
 type Ledger struct {
-	CPUSeconds   float64 `json:"cpu_seconds"`
-	MemoryBytes  uint64  `json:"memory_bytes"`
-	Calls        uint64  `json:"calls"`
-	Errors       uint64  `json:"errors"`
-	Records      uint64  `json:"records"` // samples, sightings or flows that passed
-	Findings     uint64  `json:"findings"`
-	Crashes      uint64  `json:"crashes"`
-	LatencyP50ms float64 `json:"latency_p50_ms"`
-	LatencyP95ms float64 `json:"latency_p95_ms"`
-	LogDropped   uint64  `json:"log_dropped"` // lines over the rate
+	CPUSeconds       float64 `json:"cpu_seconds"`
+	ThrottledSeconds float64 `json:"throttled_seconds"` // it waited so long for its share of the processor
+	MemoryBytes      uint64  `json:"memory_bytes"`
+	PeakMemoryBytes  uint64  `json:"peak_memory_bytes"` // of any of its processes
+	Calls            uint64  `json:"calls"`
+	Errors           uint64  `json:"errors"`
+	InFlight         int     `json:"in_flight"` // calls and batches that it has not answered
+	Records          uint64  `json:"records"`   // samples, sightings or flows that passed
+	Findings         uint64  `json:"findings"`
+	RecordsPerSecond float64 `json:"records_per_second"` // over the last seconds
+	Dropped          uint64  `json:"dropped"`            // records over its limit, refused
+	BytesIn          uint64  `json:"bytes_in"`           // of the records that it was given
+	BytesOut         uint64  `json:"bytes_out"`          // of those that it gave, about
+	Replayed         uint64  `json:"replayed"`           // batches given again after a crash
+	Crashes          uint64  `json:"crashes"`
+	LatencyP50ms     float64 `json:"latency_p50_ms"`
+	LatencyP95ms     float64 `json:"latency_p95_ms"`
+	LatencyP99ms     float64 `json:"latency_p99_ms"`
+	LogDropped       uint64  `json:"log_dropped"` // lines over the rate
 }
 
 // LogLine is one line that a plugin wrote.

@@ -23,20 +23,40 @@ type supervisor struct {
 	kill context.CancelFunc
 	wake chan struct{} // something below changed
 
-	turn chan struct{} // holds a token while nobody calls the plugin
+	turn    chan struct{} // holds a token while nobody calls the plugin
+	journal journal       // of a detector; belongs to whoever has the turn
+	between chan struct{} // a capture has ended
+
+	saving    sync.Mutex // one writes to the memory at a time; guards forgotten
+	forgotten bool
 
 	mu         sync.Mutex // guards all below
 	want       *Assignment
-	changed    bool // want differs from what was taken last
+	lastWanted Assignment // want, when it is not wanted any more
+	changed    bool       // what should run differs from what was taken last
 	orders     order
-	state      Status // what status() builds on; Ledger and LogTail are filled in there
+	state      Status // what status() builds on; Ledger, LogTail and History are filled in there
 	cur        *run   // nil while nothing can be called
 	generation uint64
+	epoch      uint64          // rises when the instance forgot what it was shown
+	keeps      bool            // the detector can be given back what it forgot
 	waiting    []chan struct{} // closed at the next change of state
+	history    []Transition
+	crashes    crashes
+	quarantine string      // why it rests there, also over a restart of the host
+	pin        string      // the version that runs whatever the assignment says, "" when there is none
+	previous   string      // the version to go back to
+	before     *Assignment // what the previous version ran with, as long as this host knows
+	back       string      // why pin leads back to the version before
+	changing   bool        // an exchange is under way
+	probation  *probation
+	trying     *Assignment // what is to run as a shadow
+	shadow     *shadow
+	shadowing  bool // a shadow is being started or ended
+	shadowErr  error
 
 	// Only the supervisor's goroutine touches these.
 	assignment Assignment
-	crashes    crashes
 	troubles   int // starts in a row that failed for no fault of the plugin
 }
 
@@ -49,6 +69,8 @@ const (
 	orderRestart order = 1 << iota
 	orderRelease
 	orderRecheck
+	orderJudge  // a probation may be over
+	orderShadow // a shadow is to start or to end
 )
 
 func newSupervisor(h *Host, a Assignment) *supervisor {
@@ -57,19 +79,30 @@ func newSupervisor(h *Host, a Assignment) *supervisor {
 		log:     newLogRing(h.cfg.Now, h.cfg.Log.With("instance", a.Instance, "plugin", a.Plugin)),
 		wake:    make(chan struct{}, 1),
 		turn:    make(chan struct{}, 1),
+		between: make(chan struct{}, 1),
 		crashes: crashes{window: h.cfg.CrashWindow},
 	}
 	s.turn <- struct{}{}
 	s.ctx, s.kill = context.WithCancel(context.Background())
 	s.state = Status{Instance: a.Instance, Plugin: a.Plugin, Version: a.Version, Runtime: a.Runtime, State: Staged, Since: h.cfg.Now()}
+	s.recall(a)
 	return s
 }
 
 func (s *supervisor) run() {
 	defer s.kill()
-	for next := step(s.start); next != nil; {
+	for next := s.begin(); next != nil; {
 		next = next()
 	}
+}
+
+// begin starts the instance, unless an earlier host put it into quarantine and nobody changed anything since.
+func (s *supervisor) begin() step {
+	if s.quarantine == "" || !s.take() {
+		return s.start
+	}
+	s.set(Quarantined, s.quarantine)
+	return s.hold
 }
 
 // --- steps ---
@@ -79,6 +112,9 @@ func (s *supervisor) start() step {
 	if !s.take() {
 		return s.leave
 	}
+	s.mu.Lock()
+	s.quarantine = ""
+	s.mu.Unlock()
 	s.set(Starting, "")
 	r, err := s.launch()
 	var no *refusal
@@ -113,13 +149,36 @@ func (s *supervisor) refuse(state State, err error) step {
 func (s *supervisor) adopt(r *run) step {
 	s.troubles = 0
 	s.acct.open(r.proc.PID())
-	s.mu.Lock()
-	s.cur = r
-	s.generation++
-	s.state.Restarts = int(s.generation - 1)
-	s.mu.Unlock()
+	<-s.turn // nobody is calling, but somebody may just be done with the process before
+	s.probe(r)
+	if !s.journal.keeps {
+		s.lostSight(s.journal.inside || s.epochOf() == 0)
+		s.journal.forget()
+	}
+	s.takeOver(r)
+	s.turn <- struct{}{}
 	s.set(Ready, "")
 	return func() step { return s.watch(r) }
+}
+
+func (s *supervisor) epochOf() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch
+}
+
+// takeOver makes r the process that gets the calls. It runs under the turn.
+func (s *supervisor) takeOver(r *run) {
+	s.log.limit(r.limits.LogLinesPerSecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cur = r
+	s.generation++
+	s.epoch = max(s.epoch, 1)
+	s.keeps = s.journal.keeps
+	s.state.Restarts = int(s.generation - 1)
+	s.state.Kind, s.state.Version, s.state.Digest = r.kind, r.version, r.digest
+	s.state.Permissions, s.state.Limits = r.grants, limitsShown(r.limits)
 }
 
 // watch stays while the process runs.
@@ -138,6 +197,9 @@ func (s *supervisor) watch(r *run) step {
 			}
 		case <-tick.C:
 			s.measure(r)
+			if _, passed := s.trial(); passed {
+				s.endTrial()
+			}
 			if !asked && r.idle() {
 				asked = true
 				go func() { answers <- s.askHealth(r) }()
@@ -151,8 +213,18 @@ func (s *supervisor) watch(r *run) step {
 
 // awoken returns the next step when the running process must go, else nil.
 func (s *supervisor) awoken(r *run) step {
-	changed, orders := s.pending(orderRecheck | orderRelease)
-	if changed || orders&orderRestart != 0 {
+	changed, orders := s.pending(orderRecheck | orderRelease | orderJudge | orderShadow)
+	switch {
+	case orders&orderRestart != 0:
+		s.drain(r)
+		return s.start
+	case changed:
+		if next, ok := s.otherVersion(r); ok {
+			return func() step { return s.exchange(r, next) }
+		}
+		if s.sameAsRunning(r) { // somebody changed his mind twice
+			return nil
+		}
 		s.drain(r)
 		return s.start
 	}
@@ -161,6 +233,16 @@ func (s *supervisor) awoken(r *run) step {
 			s.drain(r)
 			return s.refuse(Revoked, err)
 		}
+	}
+	if orders&orderJudge != 0 {
+		if verdict, passed := s.trial(); verdict != "" {
+			return s.takeBack(r, verdict)
+		} else if passed {
+			s.endTrial()
+		}
+	}
+	if orders&orderShadow != 0 {
+		s.changeShadow()
 	}
 	return nil
 }
@@ -179,11 +261,21 @@ func (s *supervisor) drain(r *run) {
 func (s *supervisor) crashed(reason string) step {
 	s.acct.crash()
 	reason = s.log.blank(reason)
+	if s.onProbation() {
+		s.host.cfg.Log.Warn("a new version crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason)
+		return s.fallBack(reason)
+	}
+	s.mu.Lock()
 	n := s.crashes.add(s.host.cfg.Now())
+	s.mu.Unlock()
 	s.host.cfg.Log.Warn("plugin crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason, "crashes", n)
 	if n >= s.host.cfg.MaxCrashes {
-		s.set(Quarantined, fmt.Sprintf("crashed %d times within %s; the last time it %s. It stays stopped until it is released or its settings change",
-			n, s.host.cfg.CrashWindow, reason))
+		why := fmt.Sprintf("crashed %d times within %s; the last time it %s. It stays stopped until it is released or its settings change",
+			n, s.host.cfg.CrashWindow, reason)
+		s.mu.Lock()
+		s.quarantine = why
+		s.mu.Unlock()
+		s.set(Quarantined, why)
 		return s.hold
 	}
 	return s.wait(n, reason)
@@ -215,8 +307,12 @@ func (s *supervisor) hold() step {
 		changed, orders := s.pending(orderRecheck)
 		quarantined := s.status().State == Quarantined
 		switch {
+		case s.wanted() == nil: // the quarantine is kept for the next host
+			return s.start
 		case changed, quarantined && orders&orderRelease != 0:
+			s.mu.Lock()
 			s.crashes.forget()
+			s.mu.Unlock()
 			return s.start
 		case !quarantined && orders&(orderRestart|orderRecheck) != 0:
 			return s.start
@@ -227,6 +323,7 @@ func (s *supervisor) hold() step {
 
 // leave ends the supervisor unless the instance was assigned again meanwhile.
 func (s *supervisor) leave() step {
+	s.endShadow()
 	if !s.host.farewell(s) {
 		return s.start
 	}
@@ -245,13 +342,29 @@ func (s *supervisor) take() bool {
 	if s.want == nil {
 		return false
 	}
-	if s.state.Plugin != s.want.Plugin || s.state.Runtime != s.want.Runtime {
+	next := s.target()
+	if s.state.Plugin != next.Plugin || s.state.Runtime != next.Runtime {
 		s.state.Kind, s.state.Digest = "", ""
 	}
-	s.assignment = *s.want
-	s.state.Plugin, s.state.Version, s.state.Runtime = s.want.Plugin, s.want.Version, s.want.Runtime
+	s.assignment = next
+	s.state.Plugin, s.state.Version, s.state.Runtime = next.Plugin, next.Version, next.Runtime
 	s.log.hide(s.assignment.Secrets)
 	return true
+}
+
+// target is what should run: what is wanted, in the version that a rollback or an order pinned. It runs under s.mu.
+func (s *supervisor) target() Assignment {
+	next := *s.want
+	if s.pin == "" || s.pin == next.Version {
+		return next
+	}
+	if b := s.before; b != nil && b.Version == s.pin && b.Plugin == next.Plugin && b.Runtime == next.Runtime {
+		interval := next.Interval
+		next = *b // a version is taken back with the settings that it had
+		next.Interval = interval
+	}
+	next.Version = s.pin
+	return next
 }
 
 // pending tells what woke the supervisor and clears the orders in the mask; a restart outlives a look at it, because
@@ -276,8 +389,8 @@ func (s *supervisor) let(r *run) {
 // bury closes the books of a process that has ended and returns why it did.
 func (s *supervisor) bury(r *run) string {
 	s.let(r)
-	r.release()
-	s.acct.settle(r.cpuTime())
+	r.end()
+	s.acct.settle(r.proc.PID(), r.cpuTime())
 	return r.epitaph(s.log)
 }
 
@@ -320,6 +433,7 @@ func (s *supervisor) healthIs(err error) {
 		s.set(Ready, "")
 	case err != nil && !errors.Is(err, errUnknown) && (state == Ready || state == Degraded):
 		s.set(Degraded, err.Error())
+		s.failTrial("says that it cannot work: " + err.Error())
 	}
 }
 
@@ -332,18 +446,33 @@ func (s *supervisor) set(state State, reason string) {
 	}
 	same := s.state.State == state && s.state.Reason == reason
 	s.state.State, s.state.Reason, s.state.PID = state, reason, 0
+	if !same {
+		s.enter(reason)
+	}
 	if s.cur != nil {
 		s.state.PID = s.cur.proc.PID()
 	}
+	s.notify()
+	s.mu.Unlock()
+	if !same {
+		s.host.cfg.Log.Debug("plugin state", "instance", s.name, "state", state, "reason", reason)
+		s.remember()
+		s.host.cfg.Events.Publish(s.status())
+	}
+}
+
+// notify wakes those who wait for a change. It runs under s.mu.
+func (s *supervisor) notify() {
 	for _, w := range s.waiting {
 		close(w)
 	}
 	s.waiting = nil
+}
+
+func (s *supervisor) wakeWaiting() {
+	s.mu.Lock()
+	s.notify()
 	s.mu.Unlock()
-	if !same {
-		s.host.cfg.Log.Debug("plugin state", "instance", s.name, "state", state, "reason", reason)
-		s.host.cfg.Events.Publish(s.status())
-	}
 }
 
 // --- from other goroutines ---
@@ -353,6 +482,12 @@ func (s *supervisor) assign(a *Assignment) {
 	s.mu.Lock()
 	if a == nil || s.want == nil || !s.want.same(*a) {
 		s.changed = true
+		if a != nil && s.want != nil && (s.want.Version != a.Version || s.want.Plugin != a.Plugin) {
+			s.pin = "" // a new wish about the version ends what was pinned for the old one
+		}
+	}
+	if a == nil && s.want != nil {
+		s.lastWanted = *s.want
 	}
 	s.want = a
 	changed := s.changed
@@ -446,15 +581,28 @@ func (s *supervisor) status() Status {
 	s.mu.Lock()
 	st := s.state
 	r := s.cur
+	sh := s.shadow
+	st.Previous = s.previous
+	st.History = slices.Clone(s.history[max(0, len(s.history)-statusHistory):])
+	st.Upgrade = st.Upgrade.copy()
 	s.mu.Unlock()
 	if r != nil {
 		s.measure(r)
+	}
+	if sh != nil {
+		st.Shadow = sh.summary()
+	}
+	if st.History == nil {
+		st.History = []Transition{}
 	}
 	st.Permissions = slices.Clone(st.Permissions)
 	if st.Permissions == nil {
 		st.Permissions = []sdk.Permission{}
 	}
 	st.Ledger = s.acct.read()
+	if r != nil {
+		st.Ledger.InFlight = int(r.calls.Load())
+	}
 	st.LogTail, st.Ledger.LogDropped = s.log.tail(statusLines)
 	return st
 }

@@ -29,9 +29,17 @@ func (t *trouble) Unwrap() error { return t.err }
 // errInterrupted ends a start that is no longer wanted.
 var errInterrupted = errors.New("the start was interrupted")
 
+// open asks for the bytes of one version, or of the one that is installed when it does not matter.
+func (s *supervisor) open(plugin, version, runtime string) (*client.Artifact, error) {
+	if shelf, ok := s.host.cfg.Registry.(Releases); ok && version != "" {
+		return shelf.OpenRelease(s.ctx, plugin, version, runtime)
+	}
+	return s.host.cfg.Registry.OpenVerified(s.ctx, plugin, runtime)
+}
+
 // verified opens the bytes to run. The caller closes them.
 func (s *supervisor) verified(a Assignment) (*client.Artifact, error) {
-	art, err := s.host.cfg.Registry.OpenVerified(s.ctx, a.Plugin, a.Runtime)
+	art, err := s.open(a.Plugin, a.Version, a.Runtime)
 	var no *registry.Refusal
 	switch {
 	case errors.As(err, &no) && no.Reason == registry.Revoked:
@@ -78,7 +86,7 @@ func (s *supervisor) allowed(a Assignment, d *registry.Descriptor) ([]sdk.Permis
 // stillTrusted asks the registry again about what is running. Only a revocation stops it: an expired signature or a
 // damaged file on disk takes nothing from bytes that were verified.
 func (s *supervisor) stillTrusted() error {
-	art, err := s.host.cfg.Registry.OpenVerified(s.ctx, s.assignment.Plugin, s.assignment.Runtime)
+	art, err := s.open(s.assignment.Plugin, s.assignment.Version, s.assignment.Runtime)
 	if err == nil {
 		return art.Close()
 	}

@@ -38,7 +38,7 @@ func TestAccount(t *testing.T) {
 	if l := a.read(); l.CPUSeconds != 2 || l.MemoryBytes != 100 {
 		t.Errorf("running: %+v", l)
 	}
-	a.settle(3 * time.Second)
+	a.settle(7, 3*time.Second)
 	a.use(7, usage{9 * time.Second, 100}) // a late look at a process that has ended
 	if l := a.read(); l.CPUSeconds != 3 || l.MemoryBytes != 0 {
 		t.Errorf("ended: %+v", l)

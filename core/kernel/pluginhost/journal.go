@@ -1,0 +1,254 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/host"
+)
+
+// Bounds of a journal. When one is reached the detector is asked for a snapshot, and the journal begins anew.
+const (
+	maxJournalBatches = 64
+	maxJournalBytes   = 32 << 20
+)
+
+// journal is what a detector has to be given when its process is replaced: the last snapshot and every batch since.
+// A batch counts as seen for good only when a snapshot covers it. It is used by whoever has the supervisor's turn.
+type journal struct {
+	keeps      bool   // the plugin can give and take its state
+	asked      string // the digest of the bytes that were asked about that
+	snapshot   []byte // nil: the batches begin at a fresh start
+	of         string // the version that gave the snapshot
+	handover   []byte // the snapshot that the version before gave at the upgrade, while that may be taken back
+	handoverOf string
+	batches    []batch
+	bytes      int
+	inside     bool   // a capture has begun and was not flushed
+	capture    string // the last one
+	cut        bool   // since the handover the journal was cut inside a capture
+}
+
+type batch struct {
+	capture string
+	frame   []byte // of the caller, who does not change it; nil is the end of the capture
+}
+
+func (j *journal) add(capture string, frame []byte) {
+	j.batches = append(j.batches, batch{capture, frame})
+	j.bytes += len(frame)
+}
+
+func (j *journal) full() bool {
+	return len(j.batches) >= maxJournalBatches || j.bytes >= maxJournalBytes
+}
+
+// cover begins the journal anew at a snapshot.
+func (j *journal) cover(snapshot []byte, version string) {
+	j.snapshot, j.of, j.batches, j.bytes = snapshot, version, nil, 0
+}
+
+// forget drops everything: the next process begins fresh.
+func (j *journal) forget() {
+	j.cover(nil, "")
+	j.handover, j.handoverOf, j.cut = nil, "", false
+}
+
+// empty reports whether a fresh process lacks nothing.
+func (j *journal) empty() bool { return j.snapshot == nil && len(j.batches) == 0 }
+
+// probe finds out whether a detector keeps state. It asks the fresh process for a snapshot, once for each program.
+func (s *supervisor) probe(r *run) {
+	if r.kind != sdk.KindDetector || s.journal.asked == r.digest {
+		return
+	}
+	_, err := s.takeSnapshot(s.ctx, r)
+	s.journal.asked, s.journal.keeps = r.digest, err == nil
+	if err != nil && sdk.ClassOf(err) != sdk.Unsupported {
+		s.host.cfg.Log.Warn("a detector cannot give its state; a crash will cost what it has seen of a capture", "instance", s.name, "problem", s.log.blank(err.Error()))
+	}
+}
+
+func (s *supervisor) takeSnapshot(ctx context.Context, r *run) (state []byte, err error) {
+	_, err = s.guarded(ctx, r, "Snapshot", s.host.cfg.Deadlines.Snapshot, func(ctx context.Context, i *host.Instance) error {
+		state, err = i.Snapshot(ctx)
+		return err
+	})
+	if err == nil && state == nil {
+		state = []byte{}
+	}
+	return state, err
+}
+
+func (s *supervisor) giveState(ctx context.Context, r *run, state []byte) error {
+	_, err := s.guarded(ctx, r, "Restore", s.host.cfg.Deadlines.Snapshot, func(ctx context.Context, i *host.Instance) error {
+		return i.Restore(ctx, state)
+	})
+	return err
+}
+
+// nobody is told what a batch makes a detector find for the second time: it was passed on the first time.
+type nobody struct{}
+
+func (nobody) Finding(sdk.Finding) error { return nil }
+
+// revive gives a process that has just started what the one before it knew, before it gets anything new.
+func (s *supervisor) revive(ctx context.Context, r *run) error {
+	j := &s.journal
+	if r.revived {
+		return nil
+	}
+	if !j.keeps || j.empty() {
+		r.revived = true
+		return nil
+	}
+	if j.snapshot != nil {
+		if err := s.restoreAny(ctx, r); err != nil {
+			return err
+		}
+	}
+	for _, b := range j.batches {
+		if err := s.replay(ctx, r, b); lost(err) || ctx.Err() != nil {
+			return err // any other error it gave the first time too, and it was passed on then
+		}
+	}
+	s.acct.replay(len(j.batches))
+	r.revived = true
+	return nil
+}
+
+func (s *supervisor) replay(ctx context.Context, r *run, b batch) (err error) {
+	if b.frame == nil {
+		_, err = s.guarded(ctx, r, "Flush", r.deadline(s.host.cfg.Deadlines.Flush), func(ctx context.Context, i *host.Instance) error {
+			return i.Flush(ctx, nobody{})
+		})
+		return err
+	}
+	_, err = s.guarded(ctx, r, "Inspect", r.deadline(s.host.cfg.Deadlines.Inspect), func(ctx context.Context, i *host.Instance) error {
+		return i.Inspect(ctx, b.capture, b.frame, nobody{})
+	})
+	return err
+}
+
+// restoreAny tries the last snapshot and, when this version cannot read it, the one from before the upgrade. What lies
+// between the two is lost then, and the verdict on a capture that has begun says so.
+func (s *supervisor) restoreAny(ctx context.Context, r *run) error {
+	j := &s.journal
+	err := s.giveState(ctx, r, j.snapshot)
+	if err == nil || lost(err) || ctx.Err() != nil {
+		return err
+	}
+	if j.handover != nil && j.handoverOf == r.version {
+		if again := s.giveState(ctx, r, j.handover); again == nil {
+			s.lostSight(j.inside && j.cut)
+			return nil
+		} else if lost(again) || ctx.Err() != nil {
+			return again
+		}
+	}
+	s.note(fmt.Sprintf("%s does not take the state that %s left (%v); it begins without", r.version, j.of, err))
+	s.lostSight(j.inside)
+	j.cover(nil, "")
+	return nil
+}
+
+// lostSight notes that the instance has forgotten a part of the capture that it is shown.
+func (s *supervisor) lostSight(yes bool) {
+	if !yes {
+		return
+	}
+	s.mu.Lock()
+	s.epoch++
+	s.mu.Unlock()
+}
+
+// keep enters a batch that the detector has seen, and asks for a snapshot when enough have gathered.
+func (s *supervisor) keep(ctx context.Context, r *run, capture string, frame []byte) {
+	j := &s.journal
+	if !j.keeps {
+		return
+	}
+	j.add(capture, frame)
+	if j.handover != nil && !s.onProbation() {
+		j.handover, j.handoverOf = nil, ""
+	}
+	if j.full() {
+		j.cut = true
+		s.cover(ctx, r)
+	}
+}
+
+// cover takes a snapshot. A detector that fails to give one is treated from then on as one that keeps nothing; the
+// batches cannot be kept for ever.
+func (s *supervisor) cover(ctx context.Context, r *run) {
+	j := &s.journal
+	state, err := s.takeSnapshot(ctx, r)
+	switch {
+	case err == nil:
+		j.cover(state, r.version)
+	case lost(err), ctx.Err() != nil:
+		// The next process gets everything again, and then the question.
+	default:
+		s.note(fmt.Sprintf("%s cannot give its state (%v); a crash will cost what it has seen of a capture", r.version, err))
+		j.keeps = false
+		j.forget()
+		s.mu.Lock()
+		s.keeps = false
+		s.mu.Unlock()
+	}
+}
+
+// flushed ends a capture in the journal.
+func (s *supervisor) flushed(ctx context.Context, r *run) {
+	j := &s.journal
+	j.inside, j.cut = false, false
+	if j.keeps && len(j.batches) > 0 {
+		j.add("", nil)
+		s.cover(ctx, r)
+	}
+	select {
+	case s.between <- struct{}{}:
+	default:
+	}
+}
+
+// persistent repeats a call to a detector that lost its process, as long as there is hope: its journal makes the new
+// process know what the old one knew, so that nobody notices. A batch that kills every process ends in quarantine.
+func (s *supervisor) persistent(ctx context.Context, once func() error) error {
+	patience, cancel := context.WithTimeout(ctx, s.host.cfg.Deadlines.Recover)
+	defer cancel()
+	for {
+		err := once()
+		if !lost(err) && !errors.As(err, new(*downError)) || ctx.Err() != nil || !s.recoverable() {
+			return s.log.blankError(err)
+		}
+		if s.awaitProcess(patience) != nil {
+			return s.log.blankError(err)
+		}
+	}
+}
+
+func (s *supervisor) recoverable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keeps
+}
+
+// awaitProcess waits until the instance has a process again, or must not have one.
+func (s *supervisor) awaitProcess(ctx context.Context) error {
+	return s.await(ctx, func() (bool, error) {
+		switch s.state.State {
+		case Ready, Degraded:
+			return s.cur != nil, nil
+		case Quarantined, Refused, Revoked, Stopped:
+			return true, s.problem()
+		}
+		return false, nil
+	})
+}
+
+// defaultRecover bounds how long a call waits for a new process.
+const defaultRecover = 5 * time.Minute

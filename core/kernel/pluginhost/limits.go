@@ -1,0 +1,118 @@
+package pluginhost
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// guardEvery is how often the memory of a process is looked at. Where a control group holds it, this finds nothing.
+const guardEvery = 250 * time.Millisecond
+
+// guard watches what a process uses until it ends.
+func (s *supervisor) guard(r *run) {
+	tick := time.NewTicker(guardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.proc.Exited():
+			return
+		case <-tick.C:
+		}
+		u, err := usageOf(r.proc.PID())
+		if err != nil {
+			continue
+		}
+		r.used.Store(&u)
+		s.acct.use(r.proc.PID(), u)
+		if limit := uint64(r.limits.Memory); limit > 0 && u.memory > limit {
+			r.fail(fmt.Sprintf("used %s of memory, its limit is %s", mebibytes(u.memory), mebibytes(limit)))
+			return
+		}
+	}
+}
+
+func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
+
+// bucket lets so many things pass in a second, and as many at once.
+type bucket struct {
+	mu     sync.Mutex
+	rate   float64 // 0 lets everything pass
+	tokens float64
+	filled time.Time
+}
+
+func newBucket(perSecond int, now time.Time) *bucket {
+	return &bucket{rate: float64(perSecond), tokens: float64(perSecond), filled: now}
+}
+
+func (b *bucket) take(now time.Time) bool {
+	if b == nil || b.rate == 0 {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens = min(b.rate, b.tokens+b.rate*now.Sub(b.filled).Seconds())
+	b.filled = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// output stands before every sink: what comes faster than the limit is refused, which ends the call.
+type output struct {
+	s     *supervisor
+	limit *bucket
+}
+
+func (s *supervisor) output(r *run) output { return output{s, r.output} }
+
+func (o output) pass(size int) error {
+	if !o.limit.take(time.Now()) {
+		o.s.acct.drop()
+		return sdk.Errorf(sdk.Unsupported, "%s emits more than %.0f records a second, which is its limit (records_per_second)", o.s.name, o.limit.rate)
+	}
+	o.s.acct.bytes(0, size)
+	return nil
+}
+
+func limitsShown(l confine.Limits) Limits {
+	return Limits{MemoryBytes: uint64(l.Memory), CPU: l.CPU, Deadline: l.Deadline.Seconds(), RecordsPerSecond: l.RecordsPerSecond,
+		OpenFiles: l.OpenFiles, LogLinesPerSecond: l.LogLinesPerSecond}
+}
+
+// --- progress ---
+
+// progressWatch finds a plugin that answers health checks but gets nothing done.
+type progressWatch struct {
+	known bool
+	last  uint64
+	since time.Time
+}
+
+// stuck takes the counter of a health check and reports whether it stood still for too long while there was work.
+func (p *progressWatch) stuck(now time.Time, counter uint64, busy bool, patience time.Duration) bool {
+	if !p.known || counter != p.last || !busy {
+		p.known, p.last, p.since = true, counter, now
+		return false
+	}
+	return now.Sub(p.since) > patience
+}
+
+// committer is a sink that can make durable what it was given.
+type committer interface {
+	Commit(ctx context.Context) error
+}
+
+func commit(ctx context.Context, sink any) error {
+	if c, ok := sink.(committer); ok {
+		return c.Commit(ctx)
+	}
+	return nil
+}

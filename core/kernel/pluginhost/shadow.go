@@ -1,0 +1,514 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/host"
+)
+
+// A shadow is a second process of an instance that sees the same input as the first. What it says reaches nobody; it is
+// compared. It never holds the first one up: what it is too slow for is left out and counted.
+
+// ShadowReport says how a version does beside the running one.
+type ShadowReport struct {
+	Version string    `json:"version"`
+	Against string    `json:"against"` // the version that it is compared with
+	Running bool      `json:"running"`
+	Reason  string    `json:"reason,omitempty"` // why it does not run any more
+	Since   time.Time `json:"since"`
+
+	Compared uint64 `json:"compared"` // captures or collections
+	Skipped  uint64 `json:"skipped"`  // that it was too slow for, or that had begun before it
+	Calls    uint64 `json:"calls"`
+	Errors   uint64 `json:"errors"`
+
+	Same       uint64          `json:"same"`        // findings or metrics that both have
+	Added      uint64          `json:"added"`       // that only the shadow has
+	Lost       uint64          `json:"lost"`        // that only the running version has
+	AddedItems []ShadowFinding `json:"added_items"` // the first of them
+	LostItems  []ShadowFinding `json:"lost_items"`
+
+	LatencyP95ms float64 `json:"latency_p95_ms"`
+	CPUSeconds   float64 `json:"cpu_seconds"`
+	MemoryBytes  uint64  `json:"memory_bytes"`
+}
+
+// ShadowFinding is something that only one of two versions says: a finding, or the name of a metric.
+type ShadowFinding struct {
+	Rule    string `json:"rule,omitempty"`
+	Src     string `json:"src,omitempty"`
+	Dst     string `json:"dst,omitempty"`
+	Summary string `json:"summary,omitempty"`
+	Metric  string `json:"metric,omitempty"`
+	Capture string `json:"capture,omitempty"`
+}
+
+const (
+	maxShadowJobs  = 64
+	maxShadowBytes = 32 << 20
+	maxShadowItems = 100
+	maxShadowFound = 10_000 // findings of one capture that are compared
+)
+
+// Shadow runs another version of an instance, which has to be on this node, beside the running one. It returns when it
+// works. An instance has one shadow at most; notifiers and discoveries have none, because they act on the world.
+func (h *Host) Shadow(ctx context.Context, instance, version string) error {
+	s, err := h.supervisor(instance)
+	if err != nil {
+		return err
+	}
+	if _, ok := h.cfg.Registry.(Releases); !ok {
+		return errors.New("this node keeps one version of a plugin: nothing can run beside it")
+	}
+	s.mu.Lock()
+	switch {
+	case s.want == nil || s.cur == nil:
+		err = fmt.Errorf("%s is %s: a shadow needs an instance that works", instance, s.state.State)
+	case s.state.Kind != sdk.KindDetector && s.state.Kind != sdk.KindCollector:
+		err = fmt.Errorf("%s is a %s, which acts on the world: it has no shadow", instance, s.state.Kind)
+	default:
+		a := s.cur.assignment
+		a.Version = version
+		s.trying = &a
+		s.orders |= orderShadow
+		s.shadowErr = nil
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.signal()
+	return s.await(ctx, func() (bool, error) {
+		if s.orders&orderShadow != 0 || s.shadowing {
+			return false, nil
+		}
+		return true, s.shadowErr
+	})
+}
+
+// DropShadow ends the shadow of an instance.
+func (h *Host) DropShadow(ctx context.Context, instance string) error {
+	s, err := h.supervisor(instance)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.shadow == nil {
+		s.mu.Unlock()
+		return fmt.Errorf("%s has no shadow", instance)
+	}
+	s.trying = nil
+	s.orders |= orderShadow
+	s.mu.Unlock()
+	s.signal()
+	return s.await(ctx, func() (bool, error) { return s.orders&orderShadow == 0 && !s.shadowing && s.shadow == nil, nil })
+}
+
+// Promote makes the shadow's version the one that runs.
+func (h *Host) Promote(ctx context.Context, instance string) error {
+	report, err := h.ShadowReport(instance)
+	if err != nil {
+		return err
+	}
+	if err := h.DropShadow(ctx, instance); err != nil {
+		return err
+	}
+	return h.Upgrade(ctx, instance, report.Version)
+}
+
+// ShadowReport returns the comparison so far.
+func (h *Host) ShadowReport(instance string) (ShadowReport, error) {
+	s, err := h.supervisor(instance)
+	if err != nil {
+		return ShadowReport{}, err
+	}
+	s.mu.Lock()
+	sh := s.shadow
+	s.mu.Unlock()
+	if sh == nil {
+		return ShadowReport{}, fmt.Errorf("%s has no shadow", instance)
+	}
+	return sh.read(), nil
+}
+
+// changeShadow runs on the supervisor's goroutine, while the instance itself goes on.
+func (s *supervisor) changeShadow() {
+	s.mu.Lock()
+	a, old := s.trying, s.shadow
+	s.trying, s.shadow, s.shadowing = nil, nil, true
+	s.mu.Unlock()
+	if old != nil {
+		old.end()
+		s.note(old.report.Version + " is no shadow any more")
+	}
+	var err error
+	if a != nil {
+		err = s.startShadow(*a)
+	}
+	s.mu.Lock()
+	s.shadowing, s.shadowErr = false, err
+	s.mu.Unlock()
+	if err != nil {
+		s.note(fmt.Sprintf("%s does not run as a shadow: %v", a.Version, err))
+	} else if a != nil {
+		s.note(a.Version + " runs as a shadow: it sees the same, and what it says is compared")
+	} else {
+		s.wakeWaiting()
+	}
+}
+
+func (s *supervisor) startShadow(a Assignment) error {
+	s.removeShadowState()
+	r, err := s.launchAs(s.ctx, a, shadowing)
+	if err != nil {
+		return s.log.blankError(err)
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	sh := &shadow{s: s, r: r, ctx: ctx, cancel: cancel, jobs: make(chan shadowJob, maxShadowJobs), ended: make(chan struct{})}
+	sh.report = ShadowReport{Version: r.version, Against: s.status().Version, Running: true, Since: s.host.cfg.Now().UTC(),
+		AddedItems: []ShadowFinding{}, LostItems: []ShadowFinding{}}
+	s.host.running.Go(sh.work)
+	s.mu.Lock()
+	s.shadow = sh
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *supervisor) removeShadowState() {
+	os.RemoveAll(filepath.Join(s.host.stateRoot(), shadowing.folder()+url.PathEscape(s.name)))
+}
+
+// endShadow ends it with its instance.
+func (s *supervisor) endShadow() {
+	s.mu.Lock()
+	sh := s.shadow
+	s.shadow = nil
+	s.mu.Unlock()
+	if sh != nil {
+		sh.end()
+	}
+}
+
+func (s *supervisor) shadowOf() *shadow {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shadow
+}
+
+// shadow feeds one process and compares.
+type shadow struct {
+	s      *supervisor
+	r      *run
+	ctx    context.Context
+	cancel context.CancelFunc
+	jobs   chan shadowJob
+	ended  chan struct{}
+
+	// Under the turn of the instance.
+	active bool // the capture began while the shadow was there
+	broken bool // it missed a part of the capture
+	found  map[string]ShadowFinding
+
+	mu     sync.Mutex // guards all below
+	report ShadowReport
+	queued int // bytes
+	took   []time.Duration
+}
+
+// shadowJob is one thing that the running version did, with what it said.
+type shadowJob struct {
+	size int
+	do   func(ctx context.Context) error
+}
+
+func (sh *shadow) work() {
+	defer close(sh.ended)
+	defer sh.bury()
+	for {
+		select {
+		case j := <-sh.jobs:
+			err := j.do(sh.ctx)
+			sh.mu.Lock()
+			sh.queued -= j.size
+			sh.mu.Unlock()
+			if lost(err) {
+				sh.stopped(err.Error())
+				return
+			}
+		case <-sh.r.proc.Exited():
+			sh.stopped("it " + sh.r.epitaph(sh.s.log))
+			return
+		case <-sh.ctx.Done():
+			return
+		}
+	}
+}
+
+func (sh *shadow) bury() {
+	sh.r.proc.Kill()
+	sh.s.bury(sh.r)
+	sh.s.removeShadowState()
+	sh.mu.Lock()
+	sh.report.CPUSeconds = max(sh.report.CPUSeconds, sh.r.cpuTime().Seconds())
+	sh.report.Running = false
+	sh.mu.Unlock()
+}
+
+func (sh *shadow) stopped(reason string) {
+	reason = sh.s.log.blank(reason)
+	sh.mu.Lock()
+	sh.report.Running, sh.report.Reason = false, reason
+	sh.mu.Unlock()
+	sh.s.note(fmt.Sprintf("the shadow %s has ended: %s", sh.r.version, reason))
+}
+
+func (sh *shadow) end() {
+	sh.cancel()
+	<-sh.ended
+}
+
+// put queues a job, unless the shadow is too far behind.
+func (sh *shadow) put(size int, do func(ctx context.Context) error) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !sh.report.Running || sh.queued+size > maxShadowBytes && sh.queued > 0 {
+		return false
+	}
+	select {
+	case sh.jobs <- shadowJob{size, do}:
+		sh.queued += size
+		return true
+	default:
+		return false
+	}
+}
+
+func (sh *shadow) call(ctx context.Context, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
+	took, err := sh.s.guarded(ctx, sh.r, what, sh.r.deadline(limit), fn)
+	sh.mu.Lock()
+	sh.report.Calls++
+	if err != nil {
+		sh.report.Errors++
+	}
+	if sh.took = append(sh.took, took); len(sh.took) > recentCalls {
+		sh.took = sh.took[1:]
+	}
+	sh.mu.Unlock()
+	return err
+}
+
+func (sh *shadow) read() ShadowReport {
+	r := sh.summary()
+	return *r
+}
+
+func (sh *shadow) summary() *ShadowReport {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.report
+	r.AddedItems, r.LostItems = slices.Clone(r.AddedItems), slices.Clone(r.LostItems)
+	r.LatencyP95ms = float64(p95(sh.took)) / float64(time.Millisecond)
+	if u := sh.r.used.Load(); u != nil && r.Running {
+		r.CPUSeconds, r.MemoryBytes = u.cpu.Seconds(), u.memory
+	}
+	return &r
+}
+
+// --- detectors: what is called under the turn of the instance ---
+
+// before is called before the instance sees a batch.
+func (sh *shadow) before(ctx context.Context, r *run) {
+	j := &sh.s.journal
+	if j.inside || sh.active {
+		return
+	}
+	sh.active, sh.broken, sh.found = true, false, map[string]ShadowFinding{}
+	if sh.synced() || !j.keeps {
+		return
+	}
+	state, err := sh.s.takeSnapshot(ctx, r)
+	if err != nil {
+		return // both begin without what was learned before; the comparison shows the difference
+	}
+	sh.put(len(state), func(ctx context.Context) error {
+		return sh.call(ctx, "Restore", sh.s.host.cfg.Deadlines.Snapshot, func(ctx context.Context, i *host.Instance) error { return i.Restore(ctx, state) })
+	})
+}
+
+// synced reports whether the shadow has worked before: then it has a state of its own.
+func (sh *shadow) synced() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.report.Calls > 0
+}
+
+// saw is told of a finding of the running version.
+func (sh *shadow) saw(v sdk.Finding) {
+	if sh.active && len(sh.found) < maxShadowFound {
+		sh.found[v.ID] = brief(v)
+	}
+}
+
+func brief(v sdk.Finding) ShadowFinding {
+	return ShadowFinding{Rule: v.Rule, Src: v.Src, Dst: v.Dst, Summary: v.Summary}
+}
+
+// inspected passes on a batch that the running version has seen. mine gathers what the shadow says of this capture.
+func (sh *shadow) inspected(capture string, frame []byte) {
+	if !sh.active || sh.broken {
+		return
+	}
+	ok := sh.put(len(frame), func(ctx context.Context) error {
+		return sh.call(ctx, "Inspect", sh.s.host.cfg.Deadlines.Inspect, func(ctx context.Context, i *host.Instance) error {
+			return i.Inspect(ctx, capture, frame, sh.sink())
+		})
+	})
+	sh.broken = sh.broken || !ok
+}
+
+// flushed ends the capture for the shadow and compares.
+func (sh *shadow) flushed(capture string) {
+	if !sh.active {
+		sh.skip()
+		return
+	}
+	theirs, broken := sh.found, sh.broken
+	sh.active, sh.found = false, nil
+	ok := sh.put(0, func(ctx context.Context) error {
+		err := sh.call(ctx, "Flush", sh.s.host.cfg.Deadlines.Flush, func(ctx context.Context, i *host.Instance) error { return i.Flush(ctx, sh.sink()) })
+		mine := sh.takeMine()
+		if broken {
+			sh.skip()
+		} else if !lost(err) {
+			sh.compare(capture, mine, theirs)
+		}
+		return err
+	})
+	if !ok {
+		sh.skip()
+	}
+}
+
+func (sh *shadow) skip() {
+	sh.mu.Lock()
+	sh.report.Skipped++
+	sh.mu.Unlock()
+}
+
+// mine is what the shadow says of a capture. Only its goroutine has it.
+type mineSink struct{ found map[string]ShadowFinding }
+
+func (m mineSink) Finding(v sdk.Finding) error {
+	if len(m.found) < maxShadowFound {
+		m.found[v.ID] = brief(v)
+	}
+	return nil
+}
+
+func (sh *shadow) sink() mineSink {
+	if sh.r.mine == nil {
+		sh.r.mine = map[string]ShadowFinding{}
+	}
+	return mineSink{sh.r.mine}
+}
+
+func (sh *shadow) takeMine() map[string]ShadowFinding {
+	mine := sh.r.mine
+	sh.r.mine = nil
+	return mine
+}
+
+func (sh *shadow) compare(capture string, mine, theirs map[string]ShadowFinding) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := &sh.report
+	r.Compared++
+	for id, f := range mine {
+		if _, both := theirs[id]; both {
+			r.Same++
+			continue
+		}
+		r.Added++
+		r.AddedItems = addItem(r.AddedItems, f, capture)
+	}
+	for id, f := range theirs {
+		if _, both := mine[id]; !both {
+			r.Lost++
+			r.LostItems = addItem(r.LostItems, f, capture)
+		}
+	}
+}
+
+func addItem(list []ShadowFinding, f ShadowFinding, capture string) []ShadowFinding {
+	if len(list) >= maxShadowItems {
+		return list
+	}
+	f.Capture = capture
+	return append(list, f)
+}
+
+// --- collectors ---
+
+// names gathers what a collection measures.
+type names struct {
+	to   sdk.SampleSink
+	seen map[string]ShadowFinding
+}
+
+func (n names) Sample(v sdk.Sample) error {
+	if len(n.seen) < maxShadowFound {
+		n.seen[v.Metric] = ShadowFinding{Metric: v.Metric}
+	}
+	if n.to == nil {
+		return nil
+	}
+	return n.to.Sample(v)
+}
+
+func (n names) Commit(ctx context.Context) error { return commit(ctx, n.to) }
+
+// collected lets the shadow measure the same and compares the names.
+func (sh *shadow) collected(req sdk.CollectRequest, theirs map[string]ShadowFinding) {
+	ok := sh.put(0, func(ctx context.Context) error {
+		mine := names{seen: map[string]ShadowFinding{}}
+		err := sh.call(ctx, "Collect", sh.s.host.cfg.Deadlines.Collect, func(ctx context.Context, i *host.Instance) error { return i.Collect(ctx, req, mine) })
+		if !lost(err) {
+			sh.compareOnce(mine.seen, theirs)
+		}
+		return err
+	})
+	if !ok {
+		sh.skip()
+	}
+}
+
+// compareOnce lists a name once, however often it is measured.
+func (sh *shadow) compareOnce(mine, theirs map[string]ShadowFinding) {
+	sh.mu.Lock()
+	known := map[ShadowFinding]bool{}
+	for _, f := range append(slices.Clone(sh.report.AddedItems), sh.report.LostItems...) {
+		known[ShadowFinding{Metric: f.Metric}] = true
+	}
+	sh.report.Same = 0
+	sh.mu.Unlock()
+	for name, f := range mine {
+		if _, both := theirs[name]; !both && known[f] {
+			delete(mine, name)
+		}
+	}
+	for name, f := range theirs {
+		if _, both := mine[name]; !both && known[f] {
+			delete(theirs, name)
+		}
+	}
+	sh.compare("", mine, theirs)
+}
