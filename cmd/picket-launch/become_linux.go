@@ -6,50 +6,140 @@ import (
 	"math"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
 
-// steps run in this order on the thread that will exec. What confines the process further (namespaces, Landlock,
-// seccomp) is a step too and goes between limits and descriptors; a change of user comes first of all, because it
-// clears the parent-death signal.
+// state is what the steps hand on to each other.
+type state struct {
+	spec    launch.Spec
+	gate    gate
+	wanted  launch.Confinement
+	program int // the descriptor to execute, -1 when the program is a path
+	done    launch.Applied
+}
+
+// steps run in this order on the thread that will exec. Views come before the change of user, because folders on the way
+// may be closed to the plugin's user; what a change of user clears is asked for again after it; filters come last,
+// because they would stand in the way of everything else.
 var steps = []struct {
 	name string
-	do   func(launch.Spec) error
+	do   func(*state) error
 }{
 	{"ask to die with the host", dieWithParent},
 	{"check that the host lives", parentLives},
 	{"give up new privileges", noNewPrivileges},
+	{"pass the gate", hello},
+	{"prepare the program", prepareProgram},
+	{"hand over the folder of the socket", func(s *state) error { return giveSocketDir(s.wanted) }},
+	{"change the view of the files", func(s *state) error { return changeView(s.wanted, &s.done) }},
+	{"drop capabilities and become the plugin's user", dropPrivileges},
+	{"ask again to die with the host", dieWithParent},
+	{"check again that the host lives", parentLives},
 	{"limit resources", limit},
 	{"close descriptors", closeDescriptors},
+	{"restrict files (Landlock)", func(s *state) error { return restrictFiles(s.wanted, &s.done) }},
+	{"filter calls (seccomp)", func(s *state) error {
+		if !s.wanted.Seccomp {
+			return nil
+		}
+		return filterCalls(s.program, s.wanted.Netlink)
+	}},
+	{"wait for the host's consent", consent},
 }
 
 // become runs the steps and execs the program; it returns only when something failed.
 func become(spec launch.Spec) error {
-	for _, s := range steps {
-		if err := s.do(spec); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+	s := &state{spec: spec, gate: gate(spec.Gate), program: -1}
+	for _, step := range steps {
+		if err := step.do(s); err != nil {
+			err = fmt.Errorf("%s: %w", step.name, err)
+			if spec.Gate != 0 {
+				_ = s.gate.send(launch.Applied{Error: err.Error()}) // it goes to stderr in any case
+			}
+			return err
 		}
 	}
 	argv := append([]string{spec.Name}, spec.Args...)
 	if spec.Name == "" {
 		argv[0] = spec.Program
 	}
-	if err := syscall.Exec(spec.Program, argv, os.Environ()); err != nil {
+	if err := execute(s, argv); err != nil {
 		return fmt.Errorf("execute %s: %w", spec.Program, err)
 	}
 	return nil
 }
 
-func dieWithParent(launch.Spec) error {
+func execute(s *state, argv []string) error {
+	if s.program < 0 {
+		return syscall.Exec(s.spec.Program, argv, os.Environ())
+	}
+	args, err := syscall.SlicePtrFromStrings(argv)
+	if err != nil {
+		return err
+	}
+	env, err := syscall.SlicePtrFromStrings(os.Environ())
+	if err != nil {
+		return err
+	}
+	empty := []byte{0}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVEAT, uintptr(s.program), uintptr(unsafe.Pointer(&empty[0])),
+		uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0)
+	return errno
+}
+
+func hello(s *state) (err error) {
+	if s.spec.Gate == 0 {
+		return nil
+	}
+	s.wanted, err = s.gate.hello()
+	return err
+}
+
+func consent(s *state) error {
+	if s.spec.Gate == 0 {
+		return nil
+	}
+	return s.gate.consent(s.done)
+}
+
+func prepareProgram(s *state) (err error) {
+	if s.wanted.Program == 0 {
+		return nil
+	}
+	s.program, err = outOfReach(&s.spec, s.wanted.Program)
+	s.wanted.Program = s.program
+	return err
+}
+
+func dropPrivileges(s *state) error {
+	if !s.wanted.NoCapabilities {
+		return nil
+	}
+	if err := dropBounding(); err != nil {
+		return fmt.Errorf("bounding set: %w", err)
+	}
+	if err := lockSecureBits(); err != nil {
+		return fmt.Errorf("secure bits: %w", err)
+	}
+	if err := becomeUser(s.wanted); err != nil {
+		return err
+	}
+	return dropCapabilities()
+}
+
+func dieWithParent(*state) error {
 	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 }
 
 // parentLives closes the gap before dieWithParent: a host that died in it has sent its signal to nobody.
-func parentLives(spec launch.Spec) error {
-	if spec.Parent != 0 && os.Getppid() != spec.Parent {
+// In a process namespace of its own the helper is process 1 and has no parent to see; there the lifeline says it all.
+func parentLives(s *state) error {
+	spec := s.spec
+	if ppid := os.Getppid(); spec.Parent != 0 && ppid != 0 && ppid != spec.Parent {
 		return errors.New("the host is gone")
 	}
 	if spec.Lifeline == 0 {
@@ -75,22 +165,24 @@ func parentLives(spec launch.Spec) error {
 	return nil
 }
 
-func noNewPrivileges(launch.Spec) error {
+func noNewPrivileges(*state) error {
 	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 }
 
 // limit uses syscall.Setrlimit, not unix.Setrlimit: the former makes the Go runtime forget the limit on open files
 // that it would otherwise put back at exec.
-func limit(spec launch.Spec) error {
+func limit(s *state) error {
 	if err := syscall.Setrlimit(unix.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("core: %w", err)
 	}
 	number := map[launch.Resource]int{
 		launch.OpenFiles:    unix.RLIMIT_NOFILE,
 		launch.AddressSpace: unix.RLIMIT_AS,
+		launch.Data:         unix.RLIMIT_DATA,
 		launch.FileSize:     unix.RLIMIT_FSIZE,
+		launch.Tasks:        unix.RLIMIT_NPROC,
 	}
-	for _, l := range spec.Limits {
+	for _, l := range s.spec.Limits {
 		var now syscall.Rlimit
 		if err := syscall.Getrlimit(number[l.Resource], &now); err != nil {
 			return fmt.Errorf("%s: %w", l.Resource, err)
@@ -105,13 +197,13 @@ func limit(spec launch.Spec) error {
 
 // closeDescriptors lets the kernel close everything at exec but the standard ones and what spec names. The program's
 // own descriptor is among the closed: the kernel has opened the file by then.
-func closeDescriptors(spec launch.Spec) error {
+func closeDescriptors(s *state) error {
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return err
 	}
-	keep := spec.Keep
-	if spec.Lifeline != 0 {
-		keep = append([]int{spec.Lifeline}, keep...)
+	keep := s.spec.Keep
+	if s.spec.Lifeline != 0 {
+		keep = append([]int{s.spec.Lifeline}, keep...)
 	}
 	for _, fd := range keep {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {

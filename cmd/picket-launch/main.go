@@ -1,7 +1,7 @@
 // Command picket-launch prepares itself and then becomes a plugin: the host starts it, it takes away from itself what
 // a plugin must not have, and executes the verified bytes it was handed. It is not meant to be called by hand.
 //
-//	picket-launch [--parent PID] [--lifeline-fd N] [--keep-fd N]... [--rlimit-nofile N] [--name NAME] -- /proc/self/fd/N [ARGUMENT...]
+//	picket-launch [--parent PID] [--lifeline-fd N] [--gate-fd N] [--keep-fd N]... [--rlimit-nofile N] [--name NAME] -- /proc/self/fd/N [ARGUMENT...]
 //
 // The environment is passed on as it is; the host makes sure that there is nothing in it.
 package main

@@ -64,7 +64,6 @@ type Capabilities struct {
 	Cgroup         Cgroup   `json:"cgroup"`
 	LandlockABI    int      `json:"landlock_abi"` // 0 when there is none
 	Seccomp        bool     `json:"seccomp"`
-	ProcMount      bool     `json:"proc_mount"` // a process table of its own can be mounted
 }
 
 // Request asks for the confinement of one process.

@@ -15,6 +15,9 @@ type Spec struct {
 	// Lifeline is the read end of a pipe that only the host can write to; its end of file means that the host is gone.
 	// The plugin inherits it. 0 means that there is none.
 	Lifeline int
+	// Gate is the socket over which the host says the rest and gives its consent; see Confinement. 0 means that there is
+	// none, and no confinement either.
+	Gate int
 	// Keep are further descriptors that the plugin inherits. Everything else from 3 on is closed.
 	Keep []int
 	// Limits are resource limits, soft and hard alike. Core dumps are always off.
@@ -38,10 +41,14 @@ type Resource string
 const (
 	OpenFiles    Resource = "nofile"
 	AddressSpace Resource = "as"
+	Data         Resource = "data" // private memory that can be written
 	FileSize     Resource = "fsize"
+	Tasks        Resource = "nproc" // threads of the plugin's user
 )
 
-func (r Resource) known() bool { return r == OpenFiles || r == AddressSpace || r == FileSize }
+func (r Resource) known() bool {
+	return r == OpenFiles || r == AddressSpace || r == Data || r == FileSize || r == Tasks
+}
 
 // CommandLine is the helper's argument list, without its own name.
 func (s Spec) CommandLine() []string {
@@ -52,6 +59,9 @@ func (s Spec) CommandLine() []string {
 	}
 	if s.Lifeline != 0 {
 		add("--lifeline-fd", strconv.Itoa(s.Lifeline))
+	}
+	if s.Gate != 0 {
+		add("--gate-fd", strconv.Itoa(s.Gate))
 	}
 	for _, fd := range s.Keep {
 		add("--keep-fd", strconv.Itoa(fd))
@@ -91,6 +101,8 @@ func (s *Spec) set(flag, value string) error {
 		s.Parent, err = positive(value)
 	case flag == "--lifeline-fd":
 		s.Lifeline, err = descriptor(value)
+	case flag == "--gate-fd":
+		s.Gate, err = descriptor(value)
 	case flag == "--keep-fd":
 		var fd int
 		fd, err = descriptor(value)

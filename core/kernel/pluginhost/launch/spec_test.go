@@ -9,8 +9,8 @@ import (
 
 func TestCommandLineRoundTrip(t *testing.T) {
 	want := Spec{
-		Parent: 42, Lifeline: 4, Keep: []int{3, 5}, Name: "picket/host",
-		Limits:  []Limit{{OpenFiles, 256}, {FileSize, 1 << 30}},
+		Parent: 42, Lifeline: 4, Gate: 6, Keep: []int{3, 5}, Name: "picket/host",
+		Limits:  []Limit{{OpenFiles, 256}, {FileSize, 1 << 30}, {Data, 1 << 29}, {Tasks, 64}},
 		Program: "/proc/self/fd/3", Args: []string{"--cache", "-- odd --"},
 	}
 	got, err := Parse(want.CommandLine())
@@ -28,6 +28,7 @@ func TestParseRefuses(t *testing.T) {
 		"no program":         {"--lifeline-fd 4 --", "no program"},
 		"value missing":      {"--lifeline-fd", "needs a value"},
 		"standard output":    {"--keep-fd 1 -- /bin/true", "from 3 on"},
+		"gate is no number":  {"--gate-fd x -- /bin/true", "--gate-fd"},
 		"not a number":       {"--lifeline-fd x -- /bin/true", "--lifeline-fd"},
 		"unknown option":     {"--root / -- /bin/true", "unknown option --root"},
 		"unknown limit":      {"--rlimit-stack 1 -- /bin/true", "unknown option --rlimit-stack"},

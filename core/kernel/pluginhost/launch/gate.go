@@ -1,0 +1,69 @@
+package launch
+
+// The gate is a socket of type SOCK_SEQPACKET between the host and picket-launch. Each message is one JSON value of at
+// most MaxGateMessage bytes, in this order:
+//
+//	launch → host  Hello        the kernel adds the sender's process id
+//	host → launch  Confinement  the process is in its control group by now
+//	launch → host  Applied      everything is done but the exec
+//	host → launch  Go           the host has compared; without it nothing is executed
+//
+// Either side that closes the socket instead has refused.
+
+// MaxGateMessage bounds one message.
+const MaxGateMessage = 64 << 10
+
+// The views of the file system that a process may have.
+const (
+	ViewMinimal = "minimal" // a root folder with next to nothing
+	ViewHost    = "host"    // the host's mounts, read-only; Landlock says which files
+)
+
+// Hello opens the conversation.
+type Hello struct {
+	Version string `json:"version"`
+}
+
+// Confinement is what picket-launch takes away from itself, after its Spec and before it executes the program.
+type Confinement struct {
+	// Program is the descriptor that is executed.
+	Program int `json:"program"`
+	// View is one of the views; empty leaves the file system as it is.
+	View string `json:"view,omitempty"`
+	// SocketDir is where the plugin may create its socket, and nothing else.
+	SocketDir string `json:"socket_dir,omitempty"`
+	Binds     []Bind `json:"binds,omitempty"`
+	// Execute are files that the kernel loads together with the program, such as the dynamic linker.
+	Execute []string `json:"execute,omitempty"`
+	// UID and GID are who the process becomes; 0 leaves it who it is.
+	UID int `json:"uid,omitempty"`
+	GID int `json:"gid,omitempty"`
+	// NoCapabilities drops every capability for good.
+	NoCapabilities bool `json:"no_capabilities,omitempty"`
+	// LandlockABI is the version of Landlock to apply; 0 is none.
+	LandlockABI int `json:"landlock_abi,omitempty"`
+	// Seccomp installs the filter; Netlink lets it pass sockets that read routes and interfaces.
+	Seccomp bool `json:"seccomp,omitempty"`
+	Netlink bool `json:"netlink,omitempty"`
+}
+
+// Bind is a file or folder of the host that the process sees at its own path, read-only unless Write.
+type Bind struct {
+	Path     string `json:"path"`
+	Write    bool   `json:"write,omitempty"`
+	Exec     bool   `json:"exec,omitempty"`     // code in it may be mapped; what may be executed Landlock says
+	Optional bool   `json:"optional,omitempty"` // may be missing
+}
+
+// Applied is what picket-launch has done. The host believes only what it cannot see for itself.
+type Applied struct {
+	Error       string   `json:"error,omitempty"` // nothing else counts then
+	View        string   `json:"view,omitempty"`
+	LandlockABI int      `json:"landlock_abi,omitempty"`
+	Missing     []string `json:"missing,omitempty"` // what the machine did not give, though nothing needs it
+}
+
+// Go lets the program run.
+type Go struct {
+	Go bool `json:"go"`
+}
