@@ -3,25 +3,35 @@
 package state
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 
 	"github.com/picketwatch/picket/sdk"
 )
 
 const (
-	// MaxValue is the largest value.
+	// MaxKey is the longest key in bytes.
+	MaxKey = 128
+	// MaxValue is the largest value in bytes.
 	MaxValue = 1 << 20
 	// MaxKeys is the largest number of keys.
-	MaxKeys = 256
-	maxKey  = 100
+	MaxKeys = 1024
+	// MaxTotal is the size of all values in bytes.
+	MaxTotal = 16 << 20
 )
 
-// Dir is a store in a folder.
-type Dir struct{ path string }
+// Dir is a store in a folder. Its methods may be called at the same time.
+type Dir struct {
+	path string
+	put  sync.Mutex // one Put at a time, so that two do not share the same room
+}
 
 // Open returns the store in the folder, which must exist when it is used. An empty path gives a store that refuses.
 func Open(path string) *Dir { return &Dir{path: path} }
@@ -37,16 +47,16 @@ func (d *Dir) Get(key string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read state %s: %w", key, err)
+		return nil, fmt.Errorf("read state %q: %w", key, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || info.Size() > MaxValue {
-		return nil, fmt.Errorf("read state %s: not a file of at most %d bytes", key, MaxValue)
+		return nil, fmt.Errorf("read state %q: not a file of at most %d bytes", key, MaxValue)
 	}
 	value, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read state %s: %w", key, err)
+		return nil, fmt.Errorf("read state %q: %w", key, err)
 	}
 	return value, nil
 }
@@ -57,27 +67,54 @@ func (d *Dir) Put(key string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(value) > MaxValue {
-		return fmt.Errorf("store state %s: %d bytes are more than %d", key, len(value), MaxValue)
-	}
-	if err := d.roomFor(name); err != nil {
-		return fmt.Errorf("store state %s: %w", key, err)
+	d.put.Lock()
+	defer d.put.Unlock()
+	if err := d.roomFor(filepath.Base(name), len(value)); err != nil {
+		return fmt.Errorf("store state %q: %w", key, err)
 	}
 	if err := replace(name, value); err != nil {
-		return fmt.Errorf("store state %s: %w", key, err)
+		return fmt.Errorf("store state %q: %w", key, err)
 	}
 	return nil
 }
 
-func (d *Dir) roomFor(name string) error {
-	if _, err := os.Stat(name); err == nil {
-		return nil
+// roomFor counts what is there instead of remembering it: during an upgrade two processes share the store.
+func (d *Dir) roomFor(name string, size int) error {
+	if err := Fits(0, 0, size); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(d.path)
-	if err == nil && len(entries) >= MaxKeys {
-		err = fmt.Errorf("there are %d keys already", MaxKeys)
+	if err != nil {
+		return err
 	}
-	return err
+	keys, total := 0, 0
+	for _, e := range entries {
+		if e.Name() == name || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		keys, total = keys+1, total+int(info.Size())
+	}
+	return Fits(keys, total, size)
+}
+
+// Fits says why a value has no room beside as many other keys with values of total bytes.
+func Fits(keys, total, size int) error {
+	switch {
+	case size > MaxValue:
+		return sdk.Errorf(sdk.Unsupported, "%d bytes are more than %d", size, MaxValue)
+	case keys >= MaxKeys:
+		return sdk.Errorf(sdk.Unsupported, "there are %d keys already", keys)
+	case total+size > MaxTotal:
+		return sdk.Errorf(sdk.Unsupported, "with %d bytes more the values would have %d, at most %d are allowed", size, total+size, MaxTotal)
+	}
+	return nil
 }
 
 // replace writes a new file beside the old one and renames it, so that a crash leaves one of them whole.
@@ -103,18 +140,31 @@ func replace(name string, value []byte) (err error) {
 	return os.Rename(f.Name(), name)
 }
 
+// file names the file of a key: the key itself where it makes a fine name, else what it hashes to.
 func (d *Dir) file(key string) (string, error) {
 	if d.path == "" {
 		return "", sdk.Errorf(sdk.Unsupported, "this instance has no folder for its state")
 	}
-	if !validKey(key) {
-		return "", fmt.Errorf("state key %q: letters, digits and . _ - within %d bytes, not beginning with a dot", key, maxKey)
+	if err := CheckKey(key); err != nil {
+		return "", err
+	}
+	if !plain(key) {
+		sum := sha256.Sum256([]byte(key))
+		key = "%" + hex.EncodeToString(sum[:])
 	}
 	return filepath.Join(d.path, key), nil
 }
 
-func validKey(key string) bool {
-	if key == "" || len(key) > maxKey || key[0] == '.' {
+// CheckKey refuses an empty key and one that is too long.
+func CheckKey(key string) error {
+	if key == "" || len(key) > MaxKey {
+		return sdk.Errorf(sdk.Unsupported, "state key %.140q: it must have 1 to %d bytes", key, MaxKey)
+	}
+	return nil
+}
+
+func plain(key string) bool {
+	if key[0] == '.' || len(key) > 100 {
 		return false
 	}
 	for i := range len(key) {

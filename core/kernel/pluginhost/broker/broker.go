@@ -10,10 +10,16 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/brokerwire"
+	"github.com/picketwatch/picket/sdk/reach"
 )
+
+// DefaultConns is how many connections an instance may have open at once.
+const DefaultConns = 256
 
 // Config says whose broker it is.
 type Config struct {
@@ -21,45 +27,97 @@ type Config struct {
 	Grants   []sdk.Permission
 	Deny     []netip.Prefix // addresses that are reached on no grant, under whatever name
 	State    string         // folder of the instance's key-value store, which must exist
-	Log      *slog.Logger
-	Now      func() time.Time // time.Now when nil
+	Log      *slog.Logger   // slog.Default() when nil
+	Now      func() time.Time
 	// Lookup resolves names; the system's resolver when nil.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
-	// MaxConns is how many connections may be open at once; 0 means 256.
+	// MaxConns is how many connections may be open at once, of all processes of the instance; 0 means DefaultConns.
 	MaxConns int
 }
 
-// Broker serves one instance, one process of it after the other.
-type Broker struct{ cfg Config }
+// Broker serves one instance: one process of it after the other, or two beside each other during an upgrade.
+type Broker struct {
+	cfg   Config
+	reach *reach.Reach
+	state sdk.State
+	uses  *uses
+	conns chan struct{} // holds one element for each open connection
+
+	mu       sync.Mutex // guards all below
+	closed   bool
+	sessions map[*session]bool
+	running  sync.WaitGroup // sessions
+}
 
 // New returns a broker.
-func New(cfg Config) *Broker { return &Broker{cfg: cfg} }
-
-// Use is what an instance did, or tried, through the broker.
-type Use struct {
-	Cap         string    `json:"cap"`    // for example "net.dial"
-	Detail      string    `json:"detail"` // "tcp db.example.org:5432", a path
-	Count       uint64    `json:"count"`  // times allowed
-	Denied      uint64    `json:"denied"` // times refused
-	BytesIn     uint64    `json:"bytes_in"`
-	BytesOut    uint64    `json:"bytes_out"`
-	First       time.Time `json:"first"`
-	Last        time.Time `json:"last"`
-	LastRefusal string    `json:"last_refusal,omitempty"`
+func New(cfg Config) *Broker {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = DefaultConns
+	}
+	cfg.Log = cfg.Log.With("instance", cfg.Instance)
+	return &Broker{
+		cfg:      cfg,
+		reach:    &reach.Reach{Grants: cfg.Grants, Deny: cfg.Deny, Lookup: cfg.Lookup},
+		state:    reach.State(cfg.State),
+		uses:     newUses(cfg.Now, cfg.Log),
+		conns:    make(chan struct{}, cfg.MaxConns),
+		sessions: map[*session]bool{},
+	}
 }
 
 // Pair returns a socket for Serve and the one that the process inherits, whose number it finds in PICKET_BROKER_FD.
-func Pair() (host, child *os.File, err error) { panic("not yet") }
+func Pair() (host, child *os.File, err error) { return brokerwire.Pair(true) }
 
 // Serve answers one process until its end of conn is closed, and then ends all that it had open. It takes conn over. An
 // error says that the process broke the protocol, and should end it.
-func (b *Broker) Serve(conn *os.File) error { panic("not yet") }
+func (b *Broker) Serve(conn *os.File) error {
+	socket, err := brokerwire.NewConn(conn)
+	if err != nil {
+		return err
+	}
+	s := newSession(b, socket)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		socket.Close()
+		return nil
+	}
+	b.sessions[s] = true
+	b.running.Add(1)
+	b.mu.Unlock()
+	err = s.serve()
+	b.mu.Lock()
+	delete(b.sessions, s)
+	b.mu.Unlock()
+	b.running.Done()
+	return err
+}
 
 // Close ends all that is open and waits until it has ended. Serve returns.
-func (b *Broker) Close() error { panic("not yet") }
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	for s := range b.sessions {
+		s.end()
+	}
+	b.mu.Unlock()
+	b.running.Wait()
+	return nil
+}
 
 // Use returns what the instance did, the most frequent first, and how many further uses found no room in the list.
-func (b *Broker) Use() (uses []Use, more uint64) { panic("not yet") }
+func (b *Broker) Use() (list []Use, more uint64) { return b.uses.list() }
 
 // Unused returns those of the permissions that the broker enforces and that the instance never used.
-func (b *Broker) Unused(permissions []sdk.Permission) []sdk.Permission { panic("not yet") }
+func (b *Broker) Unused(permissions []sdk.Permission) []sdk.Permission {
+	return b.uses.unused(permissions)
+}
+
+// Open returns how many connections are open.
+func (b *Broker) Open() int { return len(b.conns) }

@@ -1,4 +1,4 @@
-package prochost
+package reach
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 //go:build !wasip1
 
-package prochost
+package reach
 
 import (
 	"fmt"

@@ -1,6 +1,6 @@
 //go:build !linux && !wasip1
 
-package prochost
+package reach
 
 import "net"
 
