@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/check"
 	"github.com/picketwatch/picket/sdk/internal/pb"
+	"github.com/picketwatch/picket/sdk/internal/plane"
 	"github.com/picketwatch/picket/sdk/internal/wire"
 	"google.golang.org/grpc"
 )
@@ -38,6 +40,25 @@ type (
 
 // LifelineEnv names the descriptor of the lifeline, for a caller that prepares it itself.
 const LifelineEnv = wire.LifelineEnv
+
+// RecordsEnv names the descriptor of the plugin's end of the record plane.
+const RecordsEnv = wire.RecordsEnv
+
+type (
+	// Ring is memory that the host shares with its plugins, for batches that many of them read.
+	Ring = plane.Ring
+	// Block is a part of a Ring with one frame.
+	Block = plane.Block
+	// RingStats says how a Ring is used.
+	RingStats = plane.RingStats
+)
+
+// NewRing makes a ring of about size bytes, at most 1 GiB. Only on Linux.
+func NewRing(size int) (*Ring, error) { return plane.NewRing(size) }
+
+// RecordsPair returns the two ends of a record plane: one for Config.Records, one for the extra files of the command. The
+// caller closes the second one once the process was started. Only on Linux; elsewhere leave Config.Records nil.
+func RecordsPair() (host, child *os.File, err error) { return plane.Pair() }
 
 // Config says how to start a process.
 type Config struct {
@@ -56,6 +77,11 @@ type Config struct {
 	Log *slog.Logger
 	// Stderr, if not nil, gets the raw bytes that the process writes there.
 	Stderr io.Writer
+	// Records is the host's end of the record plane, see RecordsPair; its other end is one of Cmd's extra files, named by
+	// RecordsEnv. Start closes it, also when it fails. Nil, or a plugin that does not speak the plane: records travel by gRPC.
+	Records *os.File
+	// Ring, if not nil, is shared with the process. Everything in it can be read by all of its readers.
+	Ring *Ring
 }
 
 const (
@@ -73,14 +99,19 @@ type Process struct {
 	runner *process
 	conn   *grpc.ClientConn
 	life   pb.LifecycleServiceClient
+	plane  *plane.Host   // nil when records travel by gRPC
 	ended  chan struct{} // closed when everything that belonged to the process is gone
 
-	mu        sync.Mutex // guards instances
+	mu        sync.Mutex // guards all below, and runner until Start has returned
 	instances map[string]*Instance
+	fault     error // how the process broke the rules
 }
 
 // Start starts the process and waits until it answers. When it fails, or ctx ends first, nothing is left running.
 func Start(ctx context.Context, cfg Config) (*Process, error) {
+	if cfg.Records != nil {
+		defer cfg.Records.Close()
+	}
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, err)
 	}
@@ -89,9 +120,13 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	p.client = goplugin.NewClient(p.clientConfig(cfg, lines))
 	stop := context.AfterFunc(ctx, func() { p.runnerKill() })
 	conn, err := p.connect()
+	if err == nil {
+		err = p.openRecords(cfg)
+	}
 	if !stop() || err != nil {
 		p.runnerKill()
 		p.client.Kill()
+		p.closeRecords()
 		lines.flush()
 		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, errors.Join(err, ctx.Err()))
 	}
@@ -99,6 +134,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	go func() {
 		<-p.runner.exited
 		p.client.Kill() // the process is gone; this closes the connection and removes the socket
+		p.closeRecords()
 		lines.flush()
 		close(p.ended)
 	}()
@@ -267,10 +303,17 @@ func (p *Process) Configure(ctx context.Context, cfg InstanceConfig) (*Instance,
 		return nil, sdk.Errorf(sdk.InvalidConfig, "configure instance %q of plugin %q: these are not valid names", cfg.Instance, cfg.Plugin)
 	}
 	cfg.Secrets = grantedSecrets(cfg)
+	channel, err := p.openChannel(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: configure %s: %w", p.name, cfg.Instance, err)
+	}
 	if _, err := p.life.Configure(ctx, wire.InstanceConfigToPB(cfg)); err != nil {
+		if channel != nil {
+			channel.Close()
+		}
 		return nil, p.callError(ctx, "configure "+cfg.Instance, err)
 	}
-	i := newInstance(p, cfg)
+	i := newInstance(p, cfg, channel)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.instances[cfg.Instance] = i
@@ -298,7 +341,13 @@ func (p *Process) callError(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return sdk.Errorf(sdk.Temporary, "%s: %s: %w", p.name, what, ctx.Err())
 	}
+	if fault := p.Fault(); fault != nil {
+		return sdk.Errorf(sdk.Internal, "%s: %s: the plugin process was ended: %w", p.name, what, fault)
+	}
 	err = wire.ToError(err)
+	if errors.Is(err, plane.ErrClosed) {
+		return sdk.Errorf(sdk.Temporary, "%s: %s: the plugin process has ended: %w", p.name, what, err)
+	}
 	select {
 	case <-p.runner.exited:
 		return sdk.Errorf(sdk.Temporary, "%s: %s: the plugin process has ended: %w", p.name, what, err)

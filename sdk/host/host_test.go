@@ -241,7 +241,7 @@ func TestASinkCanStopTheWork(t *testing.T) {
 	if !errors.Is(err, full) || n != 10 {
 		t.Errorf("after %d samples: %v", n, err)
 	}
-	if err := i.Health(testContext(t)); err != nil {
+	if _, err := i.Health(testContext(t)); err != nil {
 		t.Errorf("the instance is lost: %v", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestErrorsKeepClassAndRetry(t *testing.T) {
 	if !errors.As(err, &e) || e.Class != sdk.Temporary || e.RetryAfter != time.Minute {
 		t.Errorf("got %#v", err)
 	}
-	if err := configureAs(t, p, "bad", "test/clock", `{"mode": "bad"}`).Health(ctx); sdk.ClassOf(err) != sdk.Downstream {
+	if _, err := configureAs(t, p, "bad", "test/clock", `{"mode": "bad"}`).Health(ctx); sdk.ClassOf(err) != sdk.Downstream {
 		t.Errorf("health: %v", err)
 	}
 	for name, c := range map[string]struct {
@@ -499,7 +499,7 @@ func TestHostileProcess(t *testing.T) {
 	if err := configureAs(t, p, "endless", "test/clock", ``).Collect(ctx, sdk.CollectRequest{Time: time.Unix(1, 0)}, &endless); err == nil || len(endless.samples) != 200_000 {
 		t.Errorf("%d samples, %v", len(endless.samples), err)
 	}
-	if err := i.Health(ctx); err != nil {
+	if _, err := i.Health(ctx); err != nil {
 		t.Errorf("the connection is lost: %v", err)
 	}
 	// It does not stop either.
@@ -595,7 +595,7 @@ func TestManyCallsAtOnce(t *testing.T) {
 			if err := i.Inspect(testContext(t), fmt.Sprint(n), frame, &sinks{}); err != nil {
 				t.Error(err)
 			}
-			if err := i.Health(testContext(t)); err != nil {
+			if _, err := i.Health(testContext(t)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/check"
 	"github.com/picketwatch/picket/sdk/internal/pb"
+	"github.com/picketwatch/picket/sdk/internal/plane"
 	"github.com/picketwatch/picket/sdk/internal/wire"
 	"github.com/picketwatch/picket/sdk/records"
 	"google.golang.org/grpc"
@@ -23,34 +25,66 @@ type Instance struct {
 	discovery  pb.DiscoveryServiceClient
 	detector   pb.DetectorServiceClient
 	notifier   pb.NotifierServiceClient
+	channel    *plane.Channel // nil when records travel by gRPC
 }
 
-func newInstance(p *Process, cfg InstanceConfig) *Instance {
+func newInstance(p *Process, cfg InstanceConfig, channel *plane.Channel) *Instance {
 	return &Instance{
-		process: p, id: cfg.Instance, plugin: cfg.Plugin,
+		process: p, id: cfg.Instance, plugin: cfg.Plugin, channel: channel,
 		collector: pb.NewCollectorServiceClient(p.conn), discovery: pb.NewDiscoveryServiceClient(p.conn),
 		detector: pb.NewDetectorServiceClient(p.conn), notifier: pb.NewNotifierServiceClient(p.conn),
 	}
 }
 
-// Collect lets a collector measure once.
+// Collect lets a collector measure once. A sink that also has Commit(ctx) error is asked to make the samples durable
+// before they are acknowledged; on the record plane that happens while the call is running, and what was acknowledged
+// stays so when the call fails later.
 func (i *Instance) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.SampleSink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	gate := check.NewGate(ctx, check.MaxSamples, "samples", check.Sample, sink.Sample)
-	stream, err := i.collector.Collect(ctx, wire.CollectRequestToPB(i.id, req))
-	if err != nil {
-		return i.failed(ctx, "collect", err)
-	}
-	err = receive(stream, func(msg *pb.CollectResponse) error {
-		for _, s := range msg.GetSamples() {
-			if err := gate.Put(wire.SampleFromPB(s)); err != nil {
-				return err
-			}
+	in := newIntake(ctx, check.MaxSamples, sink)
+	msg := wire.CollectRequestToPB(i.id, req)
+	if i.channel == nil {
+		stream, err := i.collector.Collect(ctx, msg)
+		if err == nil {
+			err = receive(stream, func(m *pb.CollectResponse) error { return in.take(m.GetSamples()) })
 		}
-		return nil
+		return in.end(ctx, i.failed(ctx, "collect", err))
+	}
+	err := i.emitting(ctx, cancel, in, func(call *plane.Call) error {
+		msg.Call, msg.CreditFrames, msg.CreditBytes = call.Number(), plane.CallFrames, plane.CallBytes
+		stream, err := i.collector.Collect(ctx, msg)
+		if err != nil {
+			return err
+		}
+		return receive(stream, func(m *pb.CollectResponse) error { return in.take(m.GetSamples()) })
 	})
-	return gate.Result(i.failed(ctx, "collect", err))
+	return in.gate.Result(i.failed(ctx, "collect", err))
+}
+
+// Watch takes what a collector's source sends by itself, beside the other calls, until ctx ends. It returns earlier when
+// the collector does. The sink is as that of Collect; while it waits, the collector does.
+func (i *Instance) Watch(ctx context.Context, sink sdk.SampleSink) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := newIntake(ctx, math.MaxInt, sink)
+	msg := &pb.WatchRequest{Instance: i.id}
+	if i.channel == nil {
+		stream, err := i.collector.Watch(ctx, msg)
+		if err == nil {
+			err = receive(stream, func(m *pb.WatchResponse) error { return errors.Join(in.take(m.GetSamples()), in.commit(ctx)) })
+		}
+		return in.gate.Result(i.failed(ctx, "watch", err))
+	}
+	err := i.emitting(ctx, cancel, in, func(call *plane.Call) error {
+		msg.Call, msg.CreditFrames, msg.CreditBytes = call.Number(), plane.CallFrames, plane.CallBytes
+		stream, err := i.collector.Watch(ctx, msg)
+		if err != nil {
+			return err
+		}
+		return receive(stream, func(m *pb.WatchResponse) error { return in.take(m.GetSamples()) })
+	})
+	return in.gate.Result(i.failed(ctx, "watch", err))
 }
 
 // Discover lets a discovery plugin look for devices. Sightings outside of the scope are refused.
@@ -99,8 +133,33 @@ func receive[M any](stream grpc.ServerStreamingClient[M], put func(*M) error) er
 	}
 }
 
-// Inspect hands one record frame to a detector. The frame may be used again when Inspect has returned.
+// Inspect hands one record frame to a detector and waits for its findings. The frame may be used again when Inspect has
+// returned.
 func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
+	if i.channel == nil {
+		return i.inspectCall(ctx, capture, frame, sink)
+	}
+	p, err := i.send(ctx, capture, frame, nil)
+	if err != nil {
+		return i.failed(ctx, "inspect", err)
+	}
+	return i.answer(ctx, p, sink)
+}
+
+// InspectBlock is Inspect for a frame in the ring. The block still belongs to the caller when it returns.
+func (i *Instance) InspectBlock(ctx context.Context, capture string, block *Block, sink sdk.FindingSink) error {
+	if i.channel == nil {
+		return i.inspectCall(ctx, capture, block.Bytes(), sink)
+	}
+	p, err := i.send(ctx, capture, nil, block)
+	if err != nil {
+		return i.failed(ctx, "inspect", err)
+	}
+	return i.answer(ctx, p, sink)
+}
+
+// inspectCall is Inspect over gRPC.
+func (i *Instance) inspectCall(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
 	if len(frame) > records.MaxFrame {
 		return fmt.Errorf("%s: inspect: a frame of %d bytes is larger than %d", i.id, len(frame), records.MaxFrame)
 	}
@@ -111,8 +170,11 @@ func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, si
 	return i.findings(ctx, "inspect", resp.GetFindings(), resp.GetError(), sink)
 }
 
-// Flush ends a capture for a detector.
+// Flush ends a capture for a detector, once all batches were answered.
 func (i *Instance) Flush(ctx context.Context, sink sdk.FindingSink) error {
+	if err := i.drain(ctx); err != nil {
+		return i.failed(ctx, "flush", err)
+	}
 	resp, err := i.detector.Flush(ctx, &pb.FlushRequest{Instance: i.id})
 	if err != nil {
 		return i.failed(ctx, "flush", err)
@@ -152,14 +214,38 @@ func (i *Instance) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, 
 	return receipt, nil
 }
 
-// Health asks whether the instance can work.
-func (i *Instance) Health(ctx context.Context) error {
-	_, err := i.process.life.Health(ctx, &pb.HealthRequest{Instance: i.id})
-	return i.failed(ctx, "health", err)
+// Undo lets a notifier take back what it delivered; an error of class Unsupported means that it cannot.
+func (i *Instance) Undo(ctx context.Context, receipt sdk.Receipt) error {
+	_, err := i.notifier.Undo(ctx, &pb.UndoRequest{Instance: i.id, Receipt: wire.ReceiptToPB(receipt)})
+	return i.failed(ctx, "undo", err)
 }
 
-// Snapshot returns the state of the instance; an error of class Unsupported means that it keeps none.
+// Status asks a notifier what became of what it delivered; an error of class Unsupported means that it cannot say.
+func (i *Instance) Status(ctx context.Context, receipt sdk.Receipt) (sdk.DeliveryStatus, error) {
+	resp, err := i.notifier.Status(ctx, &pb.StatusRequest{Instance: i.id, Receipt: wire.ReceiptToPB(receipt)})
+	if err != nil {
+		return sdk.DeliveryStatus{}, i.failed(ctx, "status", err)
+	}
+	status := wire.StatusFromPB(resp)
+	if err := check.Status(&status); err != nil {
+		return sdk.DeliveryStatus{}, i.failed(ctx, "status", refusedError{sdk.Errorf(sdk.Internal, "%w", err)})
+	}
+	return status, nil
+}
+
+// Health asks whether the instance can work. progress grows with each call and batch that begins or ends, and with what
+// they emit: while a call is at work and it stands still, the instance hangs.
+func (i *Instance) Health(ctx context.Context) (progress uint64, err error) {
+	resp, err := i.process.life.Health(ctx, &pb.HealthRequest{Instance: i.id})
+	return resp.GetProgress(), i.failed(ctx, "health", err)
+}
+
+// Snapshot returns the state of the instance, once all batches were answered; an error of class Unsupported means that it
+// keeps none.
 func (i *Instance) Snapshot(ctx context.Context) ([]byte, error) {
+	if err := i.drain(ctx); err != nil {
+		return nil, i.failed(ctx, "snapshot", err)
+	}
 	resp, err := i.process.life.Snapshot(ctx, &pb.SnapshotRequest{Instance: i.id})
 	if err != nil {
 		return nil, i.failed(ctx, "snapshot", err)
@@ -178,6 +264,9 @@ func (i *Instance) Restore(ctx context.Context, state []byte) error {
 
 // Stop ends the instance; its process goes on.
 func (i *Instance) Stop(ctx context.Context) error {
+	if i.channel != nil {
+		i.channel.Close()
+	}
 	_, err := i.process.life.Stop(ctx, &pb.StopRequest{Instance: i.id})
 	i.process.mu.Lock()
 	if i.process.instances[i.id] == i {

@@ -330,6 +330,12 @@ func (hostile) Flush(context.Context, string, sdk.FindingSink) error { return ni
 func (hostile) Notify(context.Context, string, sdk.Notice) (sdk.Receipt, error) {
 	return sdk.Receipt{URL: strings.Repeat("x", 1<<20)}, nil
 }
+func (hostile) Watch(context.Context, string, sdk.SampleSink) error { return nil }
+func (hostile) Undo(context.Context, string, sdk.Receipt) error     { return nil }
+func (hostile) Status(context.Context, string, sdk.Receipt) (sdk.DeliveryStatus, error) {
+	return sdk.DeliveryStatus{State: "lost"}, nil
+}
+func (hostile) Progress(string) (uint64, int)                    { return 0, 0 }
 func (hostile) Health(context.Context, string) error             { return nil }
 func (hostile) Snapshot(context.Context, string) ([]byte, error) { return make([]byte, 30<<20), nil }
 func (hostile) Restore(context.Context, string, []byte) error    { return nil }

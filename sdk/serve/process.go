@@ -26,12 +26,19 @@ type Backend interface {
 	Describe(ctx context.Context) ([]abi.Description, error)
 	Configure(ctx context.Context, cfg abi.InstanceConfig) error
 	Collect(ctx context.Context, instance string, req sdk.CollectRequest, sink sdk.SampleSink) error
+	// Watch runs beside the other calls, until ctx ends.
+	Watch(ctx context.Context, instance string, sink sdk.SampleSink) error
 	Discover(ctx context.Context, instance string, scope sdk.Scope, sink sdk.SightingSink) error
-	// Inspect gets a frame whose memory is used again after the call.
+	// Inspect gets a frame whose memory is used again after the call, or is shared with the host. Its checksum means nothing.
 	Inspect(ctx context.Context, instance, capture string, frame []byte, sink sdk.FindingSink) error
 	Flush(ctx context.Context, instance string, sink sdk.FindingSink) error
 	Notify(ctx context.Context, instance string, notice sdk.Notice) (sdk.Receipt, error)
+	Undo(ctx context.Context, instance string, receipt sdk.Receipt) error
+	Status(ctx context.Context, instance string, receipt sdk.Receipt) (sdk.DeliveryStatus, error)
 	Health(ctx context.Context, instance string) error
+	// Progress returns a number that grows with each call that begins or ends and with what calls emit, and how many calls
+	// are at work.
+	Progress(instance string) (progress uint64, busy int)
 	Snapshot(ctx context.Context, instance string) ([]byte, error)
 	Restore(ctx context.Context, instance string, state []byte) error
 	Stop(ctx context.Context, instance string) error
@@ -53,8 +60,9 @@ func Main() {
 	}
 	log := jsonLog()
 	set := instance.New(instance.Config{
-		Plugins: sdk.Registered(),
-		NewHost: func(cfg abi.InstanceConfig) (sdk.Host, error) { return prochost.New(cfg, log), nil },
+		Plugins:  sdk.Registered(),
+		Verified: true, // by the carriers: TLS, or memory of this machine
+		NewHost:  func(cfg abi.InstanceConfig) (sdk.Host, error) { return prochost.New(cfg, log), nil },
 	})
 	Serve(set)
 }
@@ -67,9 +75,14 @@ func Serve(backend Backend) {
 		log.Error("lifeline", "error", err)
 		os.Exit(1)
 	}
+	records, err := openRecords(backend, log)
+	if err != nil {
+		log.Error("record plane", "error", err)
+		os.Exit(1)
+	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: &grpcPlugin{backend: backend}}},
+		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: &grpcPlugin{backend: backend, records: records}}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, serverOptions()...)...)
 		},
@@ -125,10 +138,11 @@ func describe(w io.Writer, plugins []sdk.Plugin) error {
 type grpcPlugin struct {
 	goplugin.NetRPCUnsupportedPlugin
 	backend Backend
+	records *records
 }
 
 func (p *grpcPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	register(s, p.backend)
+	register(s, p.backend, p.records)
 	return nil
 }
 

@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/pb"
+	"github.com/picketwatch/picket/sdk/internal/plane"
 	"github.com/picketwatch/picket/sdk/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -18,13 +21,13 @@ const (
 	// chunkSamples and chunkBytes are how much travels in one message of a stream.
 	chunkSamples = 512
 	chunkBytes   = 1 << 20
-	// maxFindingBytes bounds the findings of one call, which travel in one message.
-	maxFindingBytes = wire.MaxMessage - 1<<20
+	// maxFindingBytes bounds the findings of one call, which travel in one message, on the record plane too.
+	maxFindingBytes = plane.MaxResult - 1<<20
 )
 
-func register(s *grpc.Server, b Backend) {
-	pb.RegisterLifecycleServiceServer(s, &lifecycle{b: b})
-	pb.RegisterCollectorServiceServer(s, &collector{b: b})
+func register(s *grpc.Server, b Backend, r *records) {
+	pb.RegisterLifecycleServiceServer(s, &lifecycle{b: b, records: r})
+	pb.RegisterCollectorServiceServer(s, &collector{b: b, records: r})
 	pb.RegisterDiscoveryServiceServer(s, &discovery{b: b})
 	s.RegisterService(detectorService(), &detector{b: b})
 	pb.RegisterNotifierServiceServer(s, &notifier{b: b})
@@ -32,7 +35,8 @@ func register(s *grpc.Server, b Backend) {
 
 type lifecycle struct {
 	pb.UnimplementedLifecycleServiceServer
-	b Backend
+	b       Backend
+	records *records
 }
 
 func (l *lifecycle) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.DescribeResponse, error) {
@@ -48,11 +52,20 @@ func (l *lifecycle) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.De
 }
 
 func (l *lifecycle) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
-	return &pb.ConfigureResponse{}, wire.FromError(l.b.Configure(ctx, wire.InstanceConfigFromPB(req)))
+	cfg := wire.InstanceConfigFromPB(req)
+	err := l.b.Configure(ctx, cfg)
+	if err == nil {
+		err = l.records.open(cfg)
+	}
+	return &pb.ConfigureResponse{}, wire.FromError(err)
 }
 
 func (l *lifecycle) Health(ctx context.Context, req *pb.HealthRequest) (*pb.HealthResponse, error) {
-	return &pb.HealthResponse{}, wire.FromError(l.b.Health(ctx, req.GetInstance()))
+	if err := l.b.Health(ctx, req.GetInstance()); err != nil {
+		return nil, wire.FromError(err)
+	}
+	progress, busy := l.b.Progress(req.GetInstance())
+	return &pb.HealthResponse{Progress: progress, Busy: uint32(max(busy, 0))}, nil
 }
 
 func (l *lifecycle) Snapshot(ctx context.Context, req *pb.SnapshotRequest) (*pb.SnapshotResponse, error) {
@@ -65,44 +78,99 @@ func (l *lifecycle) Restore(ctx context.Context, req *pb.RestoreRequest) (*pb.Re
 }
 
 func (l *lifecycle) Stop(ctx context.Context, req *pb.StopRequest) (*pb.StopResponse, error) {
-	return &pb.StopResponse{}, wire.FromError(l.b.Stop(ctx, req.GetInstance()))
+	err := l.b.Stop(ctx, req.GetInstance())
+	l.records.close(req.GetInstance())
+	return &pb.StopResponse{}, wire.FromError(err)
 }
 
 type collector struct {
 	pb.UnimplementedCollectorServiceServer
-	b Backend
+	b       Backend
+	records *records
 }
 
 func (c *collector) Collect(req *pb.CollectRequest, stream grpc.ServerStreamingServer[pb.CollectResponse]) error {
-	sink := &sampleStream{stream: stream}
-	err := c.b.Collect(stream.Context(), req.GetInstance(), wire.CollectRequestFromPB(req), sink)
-	return wire.FromError(errors.Join(err, sink.flush()))
+	ctx := stream.Context()
+	sink, err := c.records.sink(ctx, req.GetInstance(), req, func(samples []*pb.Sample) error {
+		return stream.Send(&pb.CollectResponse{Samples: samples})
+	})
+	if err != nil {
+		return wire.FromError(err)
+	}
+	err = c.b.Collect(ctx, req.GetInstance(), wire.CollectRequestFromPB(req), sink)
+	return wire.FromError(errors.Join(err, sink.Close()))
 }
 
-// sampleStream sends samples in chunks.
+func (c *collector) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.WatchResponse]) error {
+	ctx := stream.Context()
+	sink, err := c.records.sink(ctx, req.GetInstance(), req, func(samples []*pb.Sample) error {
+		return stream.Send(&pb.WatchResponse{Samples: samples})
+	})
+	if err != nil {
+		return wire.FromError(err)
+	}
+	err = c.b.Watch(ctx, req.GetInstance(), sink)
+	return wire.FromError(errors.Join(err, sink.Close()))
+}
+
+// sampleStream sends samples over gRPC in chunks, each at most a moment after its first sample.
 type sampleStream struct {
-	stream grpc.ServerStreamingServer[pb.CollectResponse]
+	send func([]*pb.Sample) error
+
+	mu     sync.Mutex // guards all below
 	held   []*pb.Sample
 	size   int
+	timer  *time.Timer
+	failed error
+	closed bool
 }
+
+// chunkDelay is how long a sample may wait for others.
+const chunkDelay = 5 * time.Millisecond
 
 func (s *sampleStream) Sample(v sdk.Sample) error {
 	m := wire.SampleToPB(v)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
 	s.held = append(s.held, m)
 	s.size += proto.Size(m)
-	if len(s.held) < chunkSamples && s.size < chunkBytes {
-		return nil
+	if len(s.held) >= chunkSamples || s.size >= chunkBytes {
+		return s.flush()
 	}
-	return s.flush()
+	if s.timer == nil {
+		s.timer = time.AfterFunc(chunkDelay, s.late)
+	} else if len(s.held) == 1 {
+		s.timer.Reset(chunkDelay)
+	}
+	return nil
+}
+
+func (s *sampleStream) late() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		_ = s.flush() // the next sample gets its error
+	}
 }
 
 func (s *sampleStream) flush() error {
-	if len(s.held) == 0 {
-		return nil
+	if len(s.held) == 0 || s.failed != nil {
+		return s.failed
 	}
-	msg := &pb.CollectResponse{Samples: s.held}
+	s.failed = s.send(s.held)
 	s.held, s.size = nil, 0
-	return s.stream.Send(msg)
+	return s.failed
+}
+
+// Close sends what is held.
+func (s *sampleStream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.flush()
 }
 
 type discovery struct {
@@ -201,4 +269,16 @@ func (n *notifier) Notify(ctx context.Context, req *pb.NotifyRequest) (*pb.Notif
 	}
 	receipt, err := n.b.Notify(ctx, req.GetInstance(), wire.NoticeFromPB(req.GetNotice()))
 	return &pb.NotifyResponse{Receipt: wire.ReceiptToPB(receipt)}, wire.FromError(err)
+}
+
+func (n *notifier) Undo(ctx context.Context, req *pb.UndoRequest) (*pb.UndoResponse, error) {
+	return &pb.UndoResponse{}, wire.FromError(n.b.Undo(ctx, req.GetInstance(), wire.ReceiptFromPB(req.GetReceipt())))
+}
+
+func (n *notifier) Status(ctx context.Context, req *pb.StatusRequest) (*pb.StatusResponse, error) {
+	status, err := n.b.Status(ctx, req.GetInstance(), wire.ReceiptFromPB(req.GetReceipt()))
+	if err != nil {
+		return nil, wire.FromError(err)
+	}
+	return wire.StatusToPB(status), nil
 }

@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/config"
 	"github.com/picketwatch/picket/sdk/internal/check"
-	"github.com/picketwatch/picket/sdk/records"
 )
 
 // maxInstances bounds the instances of one process.
@@ -22,10 +22,9 @@ const maxInstances = 1024
 
 // Set holds the instances of one process.
 type Set struct {
-	// Decode turns a frame into flows; records.DecodeFlows unless the frame was verified before.
-	decode  func([]byte, []sdk.Flow) ([]sdk.Flow, error)
-	plugins map[string]sdk.Plugin
-	newHost func(abi.InstanceConfig) (sdk.Host, error)
+	verified bool // frames need no look at their checksum
+	plugins  map[string]sdk.Plugin
+	newHost  func(abi.InstanceConfig) (sdk.Host, error)
 
 	mu   sync.Mutex // guards byID
 	byID map[string]*running
@@ -36,16 +35,13 @@ type Config struct {
 	Plugins []sdk.Plugin
 	// NewHost makes the view of the outside world of one instance.
 	NewHost func(abi.InstanceConfig) (sdk.Host, error)
-	// Verified says that the carrier of a frame has already compared its checksum.
+	// Verified says that the carrier of every frame has already compared its checksum.
 	Verified bool
 }
 
 // New returns a Set without instances.
 func New(cfg Config) *Set {
-	s := &Set{decode: records.DecodeFlows, plugins: map[string]sdk.Plugin{}, newHost: cfg.NewHost, byID: map[string]*running{}}
-	if cfg.Verified {
-		s.decode = records.DecodeVerifiedFlows
-	}
+	s := &Set{verified: cfg.Verified, plugins: map[string]sdk.Plugin{}, newHost: cfg.NewHost, byID: map[string]*running{}}
 	for _, p := range cfg.Plugins {
 		s.plugins[p.ID] = p
 	}
@@ -58,9 +54,16 @@ type running struct {
 	inst   sdk.Instance
 	rules  map[string]bool
 	busy   chan struct{} // holds one element while a call is at work
+	watch  chan struct{} // holds one element while Watch is at work, or for good once the instance was stopped
 	ctx    context.Context
 	cancel context.CancelFunc
-	flows  []sdk.Flow // memory of the last batch, used again; guarded by busy
+
+	progress atomic.Uint64 // see Progress
+	calls    atomic.Int32  // at work
+
+	// Memory of the last batch, used again; guarded by busy.
+	flows   []sdk.Flow
+	packets []sdk.Packet
 }
 
 // Describe describes all plugins, ordered by id.
@@ -83,7 +86,13 @@ func Describe(p sdk.Plugin) (abi.Description, error) {
 	if err != nil {
 		return abi.Description{}, fmt.Errorf("describe %s: %w", p.ID, err)
 	}
-	return abi.Description{ID: p.ID, Kind: p.Kind, Summary: p.Summary, Rules: p.Rules, Subscription: p.Subscription, ConfigSchema: schema}, nil
+	d := abi.Description{ID: p.ID, Kind: p.Kind, Summary: p.Summary, Rules: p.Rules, Subscription: p.Subscription, ConfigSchema: schema}
+	inst := p.New()
+	_, d.Watches = inst.(sdk.Watcher)
+	_, d.Undoes = inst.(sdk.Undoer)
+	_, d.ReportsStatus = inst.(sdk.StatusReporter)
+	_, d.Snapshots = inst.(sdk.Snapshotter)
+	return d, nil
 }
 
 // Configure makes and starts an instance. When it fails there is none.
@@ -111,7 +120,7 @@ func (s *Set) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
 }
 
 func newRunning(p sdk.Plugin) *running {
-	r := &running{plugin: p, rules: map[string]bool{}, busy: make(chan struct{}, 1)}
+	r := &running{plugin: p, rules: map[string]bool{}, busy: make(chan struct{}, 1), watch: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, rule := range p.Rules {
 		r.rules[rule.ID] = true
@@ -210,10 +219,12 @@ func (s *Set) Stop(ctx context.Context, id string) error {
 		return nil
 	}
 	r.cancel()
-	select {
-	case r.busy <- struct{}{}:
-	case <-ctx.Done():
-		return sdk.Errorf(sdk.Temporary, "instance %s is still at work: %w", id, ctx.Err())
+	for _, turn := range []chan struct{}{r.busy, r.watch} {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return sdk.Errorf(sdk.Temporary, "instance %s is still at work: %w", id, ctx.Err())
+		}
 	}
 	defer func() { <-r.busy }()
 	if stopper, ok := r.inst.(sdk.Stopper); ok && r.inst != nil {
@@ -242,11 +253,9 @@ func (s *Set) StopAll(ctx context.Context) error {
 
 // acquire waits for the instance's turn. The context it returns also ends when the instance is stopped.
 func (s *Set) acquire(ctx context.Context, id string) (*running, context.Context, func(), error) {
-	s.mu.Lock()
-	r := s.byID[id]
-	s.mu.Unlock()
-	if r == nil {
-		return nil, nil, nil, sdk.Errorf(sdk.Internal, "there is no instance %q in this process", id)
+	r, err := s.find(id)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	select {
 	case r.busy <- struct{}{}:
@@ -259,7 +268,39 @@ func (s *Set) acquire(ctx context.Context, id string) (*running, context.Context
 		<-r.busy
 		return nil, nil, nil, sdk.Errorf(sdk.Temporary, "instance %s was stopped", id)
 	}
+	ctx, done := r.begin(ctx)
+	return r, ctx, func() { done(); <-r.busy }, nil
+}
+
+func (s *Set) find(id string) (*running, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.byID[id]; r != nil {
+		return r, nil
+	}
+	return nil, sdk.Errorf(sdk.Internal, "there is no instance %q in this process", id)
+}
+
+// begin counts a call. The context it returns also ends when the instance is stopped.
+func (r *running) begin(ctx context.Context) (context.Context, func()) {
+	r.calls.Add(1)
+	r.progress.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
 	unlink := context.AfterFunc(r.ctx, cancel)
-	return r, ctx, func() { unlink(); cancel(); <-r.busy }, nil
+	return ctx, func() {
+		unlink()
+		cancel()
+		r.progress.Add(1)
+		r.calls.Add(-1)
+	}
+}
+
+// Progress returns a number that grows with each call that begins or ends and with what calls emit, and how many calls
+// are at work. While a call is at work and the number stands still, the instance does nothing that can be seen.
+func (s *Set) Progress(id string) (progress uint64, busy int) {
+	r, err := s.find(id)
+	if err != nil {
+		return 0, 0
+	}
+	return r.progress.Load(), int(r.calls.Load())
 }

@@ -3,9 +3,11 @@ package instance
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/check"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Collect lets a collector measure once.
@@ -19,9 +21,54 @@ func (s *Set) Collect(ctx context.Context, id string, req sdk.CollectRequest, si
 	if !ok {
 		return wrongKind(r, "collect")
 	}
-	gate := check.NewGate(ctx, check.MaxSamples, "samples", check.Sample, sink.Sample)
+	gate := check.NewGate(ctx, check.MaxSamples, "samples", check.Sample, counted(r, sink.Sample))
 	defer gate.Close()
 	return gate.Result(c.Collect(ctx, req, sampleSink{gate}))
+}
+
+// Watch lets a collector send what its source sends by itself, beside its other calls, until ctx ends or the instance is
+// stopped.
+func (s *Set) Watch(ctx context.Context, id string, sink sdk.SampleSink) error {
+	r, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	select {
+	case r.watch <- struct{}{}:
+	case <-r.ctx.Done():
+		return sdk.Errorf(sdk.Temporary, "instance %s was stopped", id)
+	default:
+		return sdk.Errorf(sdk.Temporary, "instance %s watches already", id)
+	}
+	defer func() { <-r.watch }()
+	// The turn is held for a moment: Start has ended then, and what it set can be seen.
+	select {
+	case r.busy <- struct{}{}:
+	case <-ctx.Done():
+		return sdk.Errorf(sdk.Temporary, "instance %s was busy: %w", id, ctx.Err())
+	}
+	w, ok := r.inst.(sdk.Watcher)
+	<-r.busy
+	switch {
+	case r.ctx.Err() != nil:
+		return sdk.Errorf(sdk.Temporary, "instance %s was stopped", id)
+	case !ok:
+		return wrongKind(r, "watch")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	gate := check.NewGate(ctx, math.MaxInt, "samples", check.Sample, counted(r, sink.Sample))
+	defer gate.Close()
+	return gate.Result(w.Watch(ctx, sampleSink{gate}))
+}
+
+// counted counts what an instance emits as progress.
+func counted[T any](r *running, emit func(T) error) func(T) error {
+	return func(v T) error {
+		r.progress.Add(1)
+		return emit(v)
+	}
 }
 
 // Discover lets a discovery plugin look for devices.
@@ -35,21 +82,45 @@ func (s *Set) Discover(ctx context.Context, id string, scope sdk.Scope, sink sdk
 	if !ok {
 		return wrongKind(r, "discover")
 	}
-	gate := check.NewGate(ctx, check.MaxSightings, "sightings", check.InScope(scope), sink.Sighting)
+	gate := check.NewGate(ctx, check.MaxSightings, "sightings", check.InScope(scope), counted(r, sink.Sighting))
 	defer gate.Close()
 	return gate.Result(d.Discover(ctx, scope, sightingSink{gate}))
 }
 
 // Inspect hands one frame to a detector.
 func (s *Set) Inspect(ctx context.Context, id, capture string, frame []byte, sink sdk.FindingSink) error {
+	if !s.verified {
+		if err := records.Verify(frame); err != nil {
+			return err
+		}
+	}
+	return s.InspectLocal(ctx, id, capture, frame, sink)
+}
+
+// InspectLocal is Inspect for a frame that has not left this machine: its checksum is not compared.
+func (s *Set) InspectLocal(ctx context.Context, id, capture string, frame []byte, sink sdk.FindingSink) error {
 	return s.detect(ctx, id, sink, func(ctx context.Context, r *running, d sdk.Detector, sink sdk.FindingSink) error {
-		flows, err := s.decode(frame, r.flows)
+		batch, err := r.batch(capture, frame)
 		if err != nil {
 			return err
 		}
-		r.flows = flows
-		return d.Inspect(ctx, sdk.Batch{Capture: capture, Flows: flows}, sink)
+		return d.Inspect(ctx, batch, sink)
 	})
+}
+
+// batch decodes a frame into the memory of the batch before.
+func (r *running) batch(capture string, frame []byte) (sdk.Batch, error) {
+	var err error
+	if records.SchemaOf(frame) == records.Packets {
+		if r.packets, err = records.DecodeVerifiedPackets(frame, r.packets); err != nil {
+			return sdk.Batch{}, err
+		}
+		return sdk.Batch{Capture: capture, Packets: r.packets}, nil
+	}
+	if r.flows, err = records.DecodeVerifiedFlows(frame, r.flows); err != nil {
+		return sdk.Batch{}, err
+	}
+	return sdk.Batch{Capture: capture, Flows: r.flows}, nil
 }
 
 // Flush ends a capture for a detector.
@@ -78,7 +149,7 @@ func (s *Set) detect(ctx context.Context, id string, sink sdk.FindingSink,
 		f.Detector = r.plugin.ID
 		return check.Finding(f)
 	}
-	gate := check.NewGate(ctx, check.MaxFindings, "findings", declared, sink.Finding)
+	gate := check.NewGate(ctx, check.MaxFindings, "findings", declared, counted(r, sink.Finding))
 	defer gate.Close()
 	return gate.Result(work(ctx, r, d, findingSink{gate}))
 }
@@ -99,13 +170,43 @@ func (s *Set) Notify(ctx context.Context, id string, notice sdk.Notice) (sdk.Rec
 	return receipt, err
 }
 
+// Undo lets a notifier take back what it delivered.
+func (s *Set) Undo(ctx context.Context, id string, receipt sdk.Receipt) error {
+	r, ctx, done, err := s.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	n, ok := r.inst.(sdk.Undoer)
+	if !ok {
+		return wrongKind(r, "undo")
+	}
+	return n.Undo(ctx, receipt)
+}
+
+// Status asks a notifier what became of what it delivered.
+func (s *Set) Status(ctx context.Context, id string, receipt sdk.Receipt) (sdk.DeliveryStatus, error) {
+	r, ctx, done, err := s.acquire(ctx, id)
+	if err != nil {
+		return sdk.DeliveryStatus{}, err
+	}
+	defer done()
+	n, ok := r.inst.(sdk.StatusReporter)
+	if !ok {
+		return sdk.DeliveryStatus{}, wrongKind(r, "report a status")
+	}
+	status, err := n.Status(ctx, receipt)
+	if err == nil {
+		err = check.Status(&status)
+	}
+	return status, err
+}
+
 // Health asks an instance whether it can work. One that is at work can: the deadline of that call watches over it.
 func (s *Set) Health(ctx context.Context, id string) error {
-	s.mu.Lock()
-	r := s.byID[id]
-	s.mu.Unlock()
-	if r == nil {
-		return sdk.Errorf(sdk.Internal, "there is no instance %q in this process", id)
+	r, err := s.find(id)
+	if err != nil {
+		return err
 	}
 	select {
 	case r.busy <- struct{}{}:

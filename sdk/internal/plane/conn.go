@@ -1,0 +1,139 @@
+package plane
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+const (
+	// readBuffer holds the small messages; what does not fit is read straight to where it belongs.
+	readBuffer = 4 << 10
+	// socketBuffer is what the kernel keeps for either direction, as far as it allows.
+	socketBuffer = 1 << 20
+)
+
+// conn is one end of the socket pair.
+type conn struct {
+	sock *net.UnixConn
+	in   *bufio.Reader
+	head [headerSize]byte // of the message that is read
+
+	turn   chan struct{} // holds one element while somebody writes; guards all below
+	out    []byte        // headers and small bodies, used again
+	bufs   net.Buffers
+	vec    [2][]byte
+	broken error // a message was written in part: nothing can follow
+}
+
+func newConn(f *os.File) (*conn, error) {
+	c, err := net.FileConn(f) // a duplicate
+	if err != nil {
+		return nil, fmt.Errorf("open the record plane: %w", err)
+	}
+	sock, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errors.New("open the record plane: the descriptor is not a Unix socket"), c.Close())
+	}
+	enlarge(sock)
+	return &conn{sock: sock, in: bufio.NewReaderSize(sock, readBuffer), turn: make(chan struct{}, 1)}, nil
+}
+
+// next reads the header of the next message.
+func (c *conn) next() (Header, error) {
+	if _, err := io.ReadFull(c.in, c.head[:]); err != nil {
+		return Header{}, err
+	}
+	return parseHeader(c.head[:])
+}
+
+// body reads n bytes into buf, or into larger memory.
+func (c *conn) body(buf []byte, n uint32) ([]byte, error) {
+	if uint32(cap(buf)) < n {
+		buf = make([]byte, n+n/8)
+	}
+	buf = buf[:n]
+	_, err := io.ReadFull(c.in, buf)
+	return buf, err
+}
+
+// skip reads n bytes and forgets them.
+func (c *conn) skip(n uint32) error {
+	_, err := io.CopyN(io.Discard, c.in, int64(n))
+	return err
+}
+
+// send writes what compose appends to the buffer of the connection, followed by rest. When ctx ends before the first
+// byte is written nothing was sent and the connection goes on; after that it is broken.
+func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byte) error {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.turn }()
+	if c.broken != nil {
+		return c.broken
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.out = compose(c.out[:0])
+	c.vec = [2][]byte{c.out, rest}
+	c.bufs = c.vec[:1]
+	if len(rest) > 0 {
+		c.bufs = c.vec[:2]
+	}
+	release := c.bound(ctx)
+	n, err := c.bufs.WriteTo(c.sock)
+	release()
+	c.vec = [2][]byte{}
+	if err == nil {
+		return nil
+	}
+	if n == 0 && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.broken = brokenError{fmt.Errorf("write to the record plane: %w", err)}
+	return c.broken
+}
+
+// bound lets the end of ctx interrupt a write. It returns how to end that.
+func (c *conn) bound(ctx context.Context) func() {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.sock.SetWriteDeadline(time.Unix(1, 0))
+		close(fired)
+	})
+	return func() {
+		if !stop() {
+			<-fired
+			_ = c.sock.SetWriteDeadline(time.Time{})
+		}
+	}
+}
+
+// brokenError says that a message was written in part, or not at all because the connection is gone.
+type brokenError struct{ error }
+
+func (e brokenError) Unwrap() error { return e.error }
+
+func isBroken(err error) bool {
+	var b brokenError
+	return errors.As(err, &b)
+}
+
+func (c *conn) close() { _ = c.sock.Close() }
+
+// ended says whether err is the end of the connection and nothing worse.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || reset(err)
+}
