@@ -407,7 +407,7 @@ func (s *supervisor) askHealth(r *run) error {
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	began := time.Now()
-	err := r.inst.Health(ctx)
+	_, err := r.inst.Health(ctx)
 	switch {
 	case err == nil:
 		return nil
