@@ -133,7 +133,7 @@ func landlockRules(c launch.Confinement) []rule {
 		}
 		return rules
 	}
-	return append(rules, rule{path: "/", rights: landRead}, rule{path: "/tmp", rights: landWrite})
+	return append(rules, rule{path: "/", rights: landRead}, rule{path: scratch(c), rights: landWrite})
 }
 
 // restrictFiles applies Landlock to this thread, which is the one that execs. Nothing is left out silently: a version

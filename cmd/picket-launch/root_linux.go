@@ -80,7 +80,7 @@ func minimalView(c launch.Confinement, socket piece, done *launch.Applied) error
 	if err != nil {
 		return err
 	}
-	pieces := []piece{{path: "/tmp", fd: tmp}} // first: the folder of the socket may lie in it
+	pieces := []piece{{path: scratch(c), fd: tmp}}
 	if proc, err := mountProc(); err != nil {
 		done.Missing = append(done.Missing, "/proc ("+err.Error()+")")
 	} else {
@@ -110,6 +110,21 @@ func minimalView(c launch.Confinement, socket piece, done *launch.Applied) error
 		return fmt.Errorf("make the new root read-only: %w", err)
 	}
 	return enter(root)
+}
+
+// scratch is where the plugin may keep files in memory. It is never above the folder of the socket or what was bound:
+// the right to write would extend to those.
+func scratch(c launch.Confinement) string {
+	paths := []string{c.SocketDir}
+	for _, b := range c.Binds {
+		paths = append(paths, b.Path)
+	}
+	for _, p := range paths {
+		if strings.HasPrefix(p, "/tmp/") {
+			return "/var/tmp"
+		}
+	}
+	return "/tmp"
 }
 
 func enter(root int) error {

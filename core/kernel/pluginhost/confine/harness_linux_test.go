@@ -262,4 +262,6 @@ func only(t *testing.T, p *process, word string) result {
 	return r
 }
 
-func contains(list []string, part string) bool { return strings.Contains(strings.Join(list, "\n"), part) }
+func contains(list []string, part string) bool {
+	return strings.Contains(strings.Join(list, "\n"), part)
+}
