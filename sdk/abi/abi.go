@@ -186,20 +186,35 @@ func AppendInspect(dst []byte, instance, capture string) ([]byte, error) {
 	return append(dst, head...), nil
 }
 
-// ParseInspect splits the request of OpInspect. The frame is a part of data.
+// ParseInspect reads the request of OpInspect. The frame is a part of data.
 func ParseInspect(data []byte) (instance, capture string, frame []byte, err error) {
+	head, frame, err := SplitInspect(data)
+	if err != nil {
+		return "", "", nil, err
+	}
+	instance, capture, err = ParseInspectHead(head)
+	return instance, capture, frame, err
+}
+
+// SplitInspect splits the request of OpInspect into its JSON header and its frame, both parts of data.
+func SplitInspect(data []byte) (head, frame []byte, err error) {
 	if len(data) < 4 {
-		return "", "", nil, fmt.Errorf("inspect request of %d bytes", len(data))
+		return nil, nil, fmt.Errorf("inspect request of %d bytes", len(data))
 	}
 	n := uint64(binary.LittleEndian.Uint32(data))
 	if n > uint64(len(data)-4) {
-		return "", "", nil, fmt.Errorf("inspect request of %d bytes with a header of %d", len(data), n)
+		return nil, nil, fmt.Errorf("inspect request of %d bytes with a header of %d", len(data), n)
 	}
+	return data[4 : 4+n], data[4+n:], nil
+}
+
+// ParseInspectHead reads the JSON header of the request of OpInspect.
+func ParseInspectHead(data []byte) (instance, capture string, err error) {
 	var head inspectHeader
-	if err := json.Unmarshal(data[4:4+n], &head); err != nil {
-		return "", "", nil, fmt.Errorf("inspect request: %w", err)
+	if err := json.Unmarshal(data, &head); err != nil {
+		return "", "", fmt.Errorf("inspect request: %w", err)
 	}
-	return head.Instance, head.Capture, data[4+n:], nil
+	return head.Instance, head.Capture, nil
 }
 
 // Pack joins the address and the length of a response.

@@ -6,6 +6,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,10 @@ import (
 // dispatcher turns calls into work of the instances.
 type dispatcher struct {
 	set *instance.Set
+
+	// The head of the last batch: in a stream it is the same each time, and reading it costs more than a light detector.
+	head              []byte
+	instance, capture string
 }
 
 func newDispatcher(plugins []sdk.Plugin, newHost func(abi.InstanceConfig) (sdk.Host, error)) *dispatcher {
@@ -45,11 +50,18 @@ func (d *dispatcher) call(op abi.Op, request []byte) []byte {
 }
 
 func (d *dispatcher) inspect(request []byte, resp *response) error {
-	instance, capture, frame, err := abi.ParseInspect(request)
+	head, frame, err := abi.SplitInspect(request)
 	if err != nil {
 		return err
 	}
-	return d.set.Inspect(context.Background(), instance, capture, frame, resp)
+	if !bytes.Equal(head, d.head) {
+		if d.instance, d.capture, err = abi.ParseInspectHead(head); err != nil {
+			d.head = nil
+			return err
+		}
+		d.head = append(d.head[:0], head...)
+	}
+	return d.set.Inspect(context.Background(), d.instance, d.capture, frame, resp)
 }
 
 func (d *dispatcher) control(op abi.Op, request []byte, resp *response) (err error) {
@@ -82,6 +94,8 @@ func (d *dispatcher) control(op abi.Op, request []byte, resp *response) (err err
 		receipt, err := d.set.Notify(ctx, id, *req.Notice)
 		resp.Receipt = &receipt
 		return err
+	case abi.OpUndo, abi.OpStatus:
+		return d.receipt(op, req, resp)
 	case abi.OpHealth:
 		return d.set.Health(ctx, id)
 	case abi.OpSnapshot:
@@ -93,6 +107,19 @@ func (d *dispatcher) control(op abi.Op, request []byte, resp *response) (err err
 		return d.set.Stop(ctx, id)
 	}
 	return sdk.Errorf(sdk.Unsupported, "this guest does not know operation %d", op)
+}
+
+// receipt does what concerns something that was delivered.
+func (d *dispatcher) receipt(op abi.Op, req abi.Request, resp *response) error {
+	if req.Receipt == nil {
+		return fmt.Errorf("operation %d without a receipt", op)
+	}
+	if op == abi.OpUndo {
+		return d.set.Undo(context.Background(), req.Instance, *req.Receipt)
+	}
+	status, err := d.set.Status(context.Background(), req.Instance, *req.Receipt)
+	resp.Status = &status
+	return err
 }
 
 // response gathers what a call emits.
@@ -114,6 +141,6 @@ func (r *response) Finding(v sdk.Finding) error {
 }
 
 func (r *response) empty() bool {
-	return r.Error == nil && r.Receipt == nil && r.Plugins == nil && r.State == nil &&
+	return r.Error == nil && r.Receipt == nil && r.Status == nil && r.Plugins == nil && r.State == nil &&
 		len(r.Samples) == 0 && len(r.Sightings) == 0 && len(r.Findings) == 0
 }

@@ -45,7 +45,7 @@ func (f *filler) fill(t *testing.T, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(f.n))
-	case reflect.Uint64:
+	case reflect.Uint32, reflect.Uint64:
 		v.SetUint(uint64(f.n))
 	case reflect.Float64:
 		v.SetFloat(float64(f.n) + 0.5)
@@ -105,6 +105,7 @@ func TestNothingIsForgotten(t *testing.T) {
 	roundTrip(t, PermissionToPB, PermissionFromPB)
 	roundTrip(t, InstanceConfigToPB, InstanceConfigFromPB)
 	roundTrip(t, SampleToPB, SampleFromPB)
+	roundTrip(t, StatusToPB, StatusFromPB)
 	roundTrip(t, FindingToPB, FindingFromPB)
 	roundTrip(t, FlowRefToPB, FlowRefFromPB)
 	roundTrip(t, NoticeToPB, NoticeFromPB)

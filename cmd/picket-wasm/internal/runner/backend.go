@@ -6,22 +6,35 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
-	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Backend is a guest as package serve wants it.
 type Backend struct {
 	guest *Guest
 
-	mu        sync.Mutex // guards instances
-	instances map[string]bool
+	mu        sync.Mutex // guards instances and head
+	instances map[string]*counts
+	head      inspectHead
+}
+
+// inspectHead is the head of the last batch: in a stream it is the same each time.
+type inspectHead struct {
+	instance, capture string
+	data              []byte
+}
+
+// counts is how far an instance has come.
+type counts struct {
+	progress atomic.Uint64
+	busy     atomic.Int32
 }
 
 // NewBackend returns the backend of a guest.
-func NewBackend(g *Guest) *Backend { return &Backend{guest: g, instances: map[string]bool{}} }
+func NewBackend(g *Guest) *Backend { return &Backend{guest: g, instances: map[string]*counts{}} }
 
 // control sends a request as JSON and reads the answer.
 func (b *Backend) control(ctx context.Context, op abi.Op, req abi.Request) (abi.Response, error) {
@@ -54,11 +67,39 @@ func (b *Backend) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.instances[cfg.Instance] = true
+	b.instances[cfg.Instance] = &counts{}
 	return nil
 }
 
+// begin counts a call of an instance. It returns what counts its end.
+func (b *Backend) begin(instance string) func() {
+	b.mu.Lock()
+	c := b.instances[instance]
+	b.mu.Unlock()
+	if c == nil {
+		return func() {}
+	}
+	c.busy.Add(1)
+	c.progress.Add(1)
+	return func() {
+		c.progress.Add(1)
+		c.busy.Add(-1)
+	}
+}
+
+// Progress counts the calls that began and ended. What a call emits comes at its end.
+func (b *Backend) Progress(instance string) (progress uint64, busy int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.instances[instance]
+	if c == nil {
+		return 0, 0
+	}
+	return c.progress.Load(), int(c.busy.Load())
+}
+
 func (b *Backend) Collect(ctx context.Context, instance string, req sdk.CollectRequest, sink sdk.SampleSink) error {
+	defer b.begin(instance)()
 	resp, err := b.control(ctx, abi.OpCollect, abi.Request{Instance: instance, Time: req.Time, Interval: req.Interval})
 	for _, v := range resp.Samples {
 		if err := sink.Sample(v); err != nil {
@@ -69,6 +110,7 @@ func (b *Backend) Collect(ctx context.Context, instance string, req sdk.CollectR
 }
 
 func (b *Backend) Discover(ctx context.Context, instance string, scope sdk.Scope, sink sdk.SightingSink) error {
+	defer b.begin(instance)()
 	resp, err := b.control(ctx, abi.OpDiscover, abi.Request{Instance: instance, Prefixes: scope.Prefixes})
 	for _, v := range resp.Sightings {
 		if err := sink.Sighting(v); err != nil {
@@ -78,12 +120,15 @@ func (b *Backend) Discover(ctx context.Context, instance string, scope sdk.Scope
 	return err
 }
 
-// Inspect copies the frame straight into the guest. Its checksum is compared here, where that is cheap.
+// Watch is not for guests: one runs during a call only.
+func (b *Backend) Watch(context.Context, string, sdk.SampleSink) error {
+	return sdk.Errorf(sdk.Unsupported, "a WASM guest cannot watch; this plugin needs the runtime process")
+}
+
+// Inspect copies the frame into the guest in one write, from the message or straight from the ring.
 func (b *Backend) Inspect(ctx context.Context, instance, capture string, frame []byte, sink sdk.FindingSink) error {
-	if err := records.Verify(frame); err != nil {
-		return err
-	}
-	head, err := abi.AppendInspect(nil, instance, capture)
+	defer b.begin(instance)()
+	head, err := b.inspectHead(instance, capture)
 	if err != nil {
 		return err
 	}
@@ -91,7 +136,22 @@ func (b *Backend) Inspect(ctx context.Context, instance, capture string, frame [
 	return errors.Join(emit(resp.Findings, sink), err)
 }
 
+// inspectHead returns what goes in front of a frame.
+func (b *Backend) inspectHead(instance, capture string) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.head.data != nil && b.head.instance == instance && b.head.capture == capture {
+		return b.head.data, nil
+	}
+	data, err := abi.AppendInspect(nil, instance, capture)
+	if err == nil {
+		b.head = inspectHead{instance, capture, data}
+	}
+	return data, err
+}
+
 func (b *Backend) Flush(ctx context.Context, instance string, sink sdk.FindingSink) error {
+	defer b.begin(instance)()
 	resp, err := b.control(ctx, abi.OpFlush, abi.Request{Instance: instance})
 	return errors.Join(emit(resp.Findings, sink), err)
 }
@@ -106,11 +166,27 @@ func emit(findings []sdk.Finding, sink sdk.FindingSink) error {
 }
 
 func (b *Backend) Notify(ctx context.Context, instance string, notice sdk.Notice) (sdk.Receipt, error) {
+	defer b.begin(instance)()
 	resp, err := b.control(ctx, abi.OpNotify, abi.Request{Instance: instance, Notice: &notice})
 	if resp.Receipt == nil {
 		return sdk.Receipt{}, err
 	}
 	return *resp.Receipt, err
+}
+
+func (b *Backend) Undo(ctx context.Context, instance string, receipt sdk.Receipt) error {
+	defer b.begin(instance)()
+	_, err := b.control(ctx, abi.OpUndo, abi.Request{Instance: instance, Receipt: &receipt})
+	return err
+}
+
+func (b *Backend) Status(ctx context.Context, instance string, receipt sdk.Receipt) (sdk.DeliveryStatus, error) {
+	defer b.begin(instance)()
+	resp, err := b.control(ctx, abi.OpStatus, abi.Request{Instance: instance, Receipt: &receipt})
+	if resp.Status == nil {
+		return sdk.DeliveryStatus{}, err
+	}
+	return *resp.Status, err
 }
 
 // Health asks the guest, unless it is at work: the deadline of that call watches over it.
