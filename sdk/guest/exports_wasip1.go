@@ -3,31 +3,16 @@ package guest
 import (
 	"log/slog"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 )
 
-//go:wasmimport picket log
-func importLog(level int32, text unsafe.Pointer, length uint32)
-
-//go:wasmimport picket now
-func importNow() int64
-
-func sendLog(level slog.Level, line []byte) {
-	if len(line) > 0 {
-		importLog(int32(level), unsafe.Pointer(&line[0]), uint32(len(line)))
-	}
-}
-
-func now() time.Time { return time.Unix(0, importNow()).UTC() }
-
 // plugins is made at the first call: the init functions that register have run by then.
 var plugins = sync.OnceValue(func() *dispatcher {
 	slog.SetDefault(slog.New(newLogHandler(sendLog)))
-	return newDispatcher(sdk.Registered(), func(cfg abi.InstanceConfig) (sdk.Host, error) { return newHost(cfg, sendLog, now), nil })
+	return newDispatcher(sdk.Registered(), func(cfg abi.InstanceConfig) (sdk.Host, error) { return newHost(cfg, runner), nil })
 })
 
 // What the runner holds an address of must stay reachable, or the collector would take it away.

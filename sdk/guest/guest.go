@@ -1,8 +1,9 @@
 // Package guest is the WASM side of the transport: it answers the calls of the runner with the plugins that are
 // registered in this guest. Package serve links it under GOOS=wasip1; authors do not import it.
 //
-// A guest has no network, no files and no goroutine that runs between two calls. It gets records and gives findings;
-// what it would need the outside world for answers with an error of class Unsupported.
+// A guest has no network and no files of its own, and no goroutine that runs between two calls. It asks its runner for
+// connections, files, HTTP and state, under the same grants as a process; that blocks the whole guest. Listening and
+// ICMP answer with an error of class Unsupported.
 package guest
 
 import (

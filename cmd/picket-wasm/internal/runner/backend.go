@@ -62,7 +62,14 @@ func (b *Backend) Describe(ctx context.Context) ([]abi.Description, error) {
 }
 
 func (b *Backend) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
+	b.guest.outside.add(cfg)
 	if _, err := b.control(ctx, abi.OpConfigure, abi.Request{Configure: &cfg}); err != nil {
+		b.mu.Lock()
+		there := b.instances[cfg.Instance] != nil
+		b.mu.Unlock()
+		if !there {
+			b.guest.outside.remove(cfg.Instance)
+		}
 		return err
 	}
 	b.mu.Lock()
@@ -220,6 +227,7 @@ func (b *Backend) Stop(ctx context.Context, instance string) error {
 	delete(b.instances, instance)
 	b.mu.Unlock()
 	_, err := b.control(ctx, abi.OpStop, abi.Request{Instance: instance})
+	b.guest.outside.remove(instance)
 	return err
 }
 

@@ -17,10 +17,10 @@ const maxLogLine = 16 << 10
 
 // hostModule offers what a guest may import besides WASI.
 func (g *Guest) hostModule(ctx context.Context) error {
-	_, err := g.runtime.NewHostModuleBuilder(abi.Module).
+	b := g.runtime.NewHostModuleBuilder(abi.Module).
 		NewFunctionBuilder().WithFunc(g.log).Export(abi.ImportLog).
-		NewFunctionBuilder().WithFunc(func() int64 { return time.Now().UnixNano() }).Export(abi.ImportNow).
-		Instantiate(ctx)
+		NewFunctionBuilder().WithFunc(func() int64 { return time.Now().UnixNano() }).Export(abi.ImportNow)
+	_, err := g.outside.export(b).Instantiate(ctx)
 	return err
 }
 
@@ -44,4 +44,11 @@ func (g *Guest) log(ctx context.Context, m api.Module, level int32, ptr, length 
 		attrs = append(attrs, slog.Any(name, v))
 	}
 	g.cfg.Log.LogAttrs(ctx, slog.Level(level), msg, attrs...)
+}
+
+// imports are the names that hostModule offers.
+var imports = map[string]bool{
+	abi.ImportLog: true, abi.ImportNow: true, abi.ImportTake: true,
+	abi.ImportDial: true, abi.ImportOpen: true, abi.ImportFetch: true, abi.ImportStateGet: true, abi.ImportStatePut: true,
+	abi.ImportRead: true, abi.ImportWrite: true, abi.ImportSeek: true, abi.ImportDeadline: true, abi.ImportClose: true,
 }

@@ -21,7 +21,9 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
+	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
+	"github.com/picketwatch/picket/sdk/serve"
 )
 
 // MaxModule is the largest guest.
@@ -55,6 +57,8 @@ type Config struct {
 	Stderr io.Writer
 	// Grace is how long a call may go on after the deadline of its context.
 	Grace time.Duration
+	// Outside makes the outside world of each instance; serve.NewHost when nil.
+	Outside func(abi.InstanceConfig) sdk.Host
 	// Fatal is called when the guest can no longer be used. It does not return.
 	Fatal func(error)
 }
@@ -70,6 +74,7 @@ type Guest struct {
 	free    api.Function
 	call    api.Function
 	guard   *guard
+	outside *outside
 
 	turn chan struct{} // holds one element while a call is at work; guards all below
 	buf  uint32        // a request's memory in the guest, used again
@@ -86,7 +91,10 @@ func Open(ctx context.Context, wasm []byte, cfg Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{cfg: cfg, guard: guard, turn: make(chan struct{}, 1)}
+	if cfg.Outside == nil {
+		cfg.Outside = func(i abi.InstanceConfig) sdk.Host { return serve.NewHost(i, cfg.Log) }
+	}
+	g := &Guest{cfg: cfg, guard: guard, outside: newOutside(cfg.Outside), turn: make(chan struct{}, 1)}
 	if err := g.open(ctx, wasm); err != nil {
 		return nil, errors.Join(err, g.Close(ctx))
 	}
@@ -180,7 +188,7 @@ func (g *Guest) withoutCache(ctx context.Context, wasm []byte, cause error) (waz
 func checkImports(m wazero.CompiledModule) error {
 	for _, f := range m.ImportedFunctions() {
 		module, name, _ := f.Import()
-		known := module == wasi_snapshot_preview1.ModuleName || module == abi.Module && (name == abi.ImportLog || name == abi.ImportNow)
+		known := module == wasi_snapshot_preview1.ModuleName || module == abi.Module && imports[name]
 		if !known {
 			return fmt.Errorf("the guest imports %s.%s, which this runner does not offer", module, name)
 		}
@@ -221,6 +229,8 @@ func (g *Guest) run(ctx context.Context, op abi.Op, parts [][]byte) ([]byte, err
 		return nil, err
 	}
 	defer watched()
+	g.outside.ctx = ctx
+	g.outside.sweep()
 	length, err := g.write(parts)
 	if err != nil {
 		return nil, err
