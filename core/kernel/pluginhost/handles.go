@@ -90,6 +90,18 @@ func (h Handle) WaitReady(ctx context.Context) error { return h.s.awaitReady(ctx
 // state. A caller that feeds it in pieces learns from it that its verdict is incomplete.
 func (d Detector) Generation() uint64 { return d.s.epochOf() }
 
+// Subscription is what the detector wants to see and was granted, nothing before its first start.
+func (d Detector) Subscription() sdk.Subscription {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	wants, grants := d.s.says.Subscription, sdk.Grants(d.s.state.Permissions)
+	wants.Flows = wants.Flows && grants.Has(sdk.CapFlowsRead)
+	if wants.Packets != nil && !grants.Packets(*wants.Packets) {
+		wants.Packets = nil
+	}
+	return wants
+}
+
 // Collect asks for one collection.
 func (c Collector) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.SampleSink) error {
 	s := c.s

@@ -79,7 +79,34 @@ type shelf struct {
 	mu     sync.Mutex
 	refuse map[string]error
 	perms  []sdk.Permission
+	limits registry.Limits
 	opened int
+	moods  map[string]string // by version: how it behaves; what is not in here is not on the node
+}
+
+// OpenRelease hands out the test binary with its version and mood written behind its end.
+func (s *shelf) OpenRelease(_ context.Context, id, version, rt string) (*client.Artifact, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened++
+	if err := s.refuse[id]; err != nil {
+		return nil, err
+	}
+	mood, ok := s.moods[version]
+	if !ok && version != "1.0.0" {
+		return nil, &registry.Refusal{Plugin: id, Version: version, Reason: registry.NotInstalled, Err: fmt.Errorf("version %s is wanted, but 1.0.0 is installed on this node", version)}
+	}
+	f, digest, err := sealedSelf(version, mood)
+	if err != nil {
+		return nil, err
+	}
+	return s.artifact(id, version, rt, f, digest), nil
+}
+
+func (s *shelf) artifact(id, version, rt string, f *os.File, digest string) *client.Artifact {
+	_, kind, _ := strings.Cut(id, "/")
+	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: version, Kind: sdk.Kind(kind), Permissions: s.perms, Limits: s.limits}}
+	return &client.Artifact{ID: id, Version: version, Runtime: rt, Digest: digest, File: f, Descriptor: d}
 }
 
 func (s *shelf) set(id string, err error) {
@@ -98,46 +125,85 @@ func (s *shelf) OpenVerified(_ context.Context, id, rt string) (*client.Artifact
 	if err := s.refuse[id]; err != nil {
 		return nil, err
 	}
-	f, digest, err := sealedSelf()
+	f, digest, err := sealedSelf("1.0.0", "")
 	if err != nil {
 		return nil, err
 	}
-	_, kind, _ := strings.Cut(id, "/")
-	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: "1.0.0", Kind: sdk.Kind(kind), Permissions: s.perms}}
-	return &client.Artifact{ID: id, Version: "1.0.0", Runtime: rt, Digest: digest, File: f, Descriptor: d}, nil
+	return s.artifact(id, "1.0.0", rt, f, digest), nil
 }
 
 var sealed struct {
 	sync.Mutex
+	files map[string]sealedFile // by trailer
+}
+
+type sealedFile struct {
 	f      *os.File
 	digest string
 }
 
+// trailerSize is how many bytes behind the end of the program say which version it is.
+const trailerSize = 64
+
+func trailerOf(version, mood string) string {
+	t := "picket-test:" + version + ":" + mood + ":"
+	return t + strings.Repeat(".", trailerSize-len(t))
+}
+
+// ownRelease is what the trailer of this program says.
+func ownRelease() (version, mood string) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return "", ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", ""
+	}
+	b := make([]byte, trailerSize)
+	if _, err := f.ReadAt(b, info.Size()-trailerSize); err != nil {
+		return "", ""
+	}
+	parts := strings.Split(string(b), ":")
+	if len(parts) < 4 || parts[0] != "picket-test" {
+		return "", ""
+	}
+	return parts[1], parts[2]
+}
+
 // sealedSelf returns the test binary in a sealed memory file, opened for reading.
-func sealedSelf() (*os.File, string, error) {
+func sealedSelf(version, mood string) (*os.File, string, error) {
 	sealed.Lock()
 	defer sealed.Unlock()
-	if sealed.f == nil {
+	trailer := trailerOf(version, mood)
+	s, ok := sealed.files[trailer]
+	if !ok {
 		data, err := os.ReadFile("/proc/self/exe")
 		if err != nil {
 			return nil, "", err
 		}
+		data = append(data, trailer...)
 		fd, err := unix.MemfdCreate("plugin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 		if err != nil {
 			return nil, "", err
 		}
-		sealed.f = os.NewFile(uintptr(fd), "plugin")
-		if _, err := sealed.f.Write(data); err != nil {
+		s.f = os.NewFile(uintptr(fd), "plugin")
+		if _, err := s.f.Write(data); err != nil {
 			return nil, "", err
 		}
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL); err != nil {
 			return nil, "", err
 		}
 		sum := sha256.Sum256(data)
-		sealed.digest = hex.EncodeToString(sum[:])
+		s.digest = hex.EncodeToString(sum[:])
+		if sealed.files == nil {
+			sealed.files = map[string]sealedFile{}
+		}
+		sealed.files[trailer] = s
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", sealed.f.Fd()))
-	return f, sealed.digest, err
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", s.f.Fd()))
+	return f, s.digest, err
 }
 
 // fixture is a host with quick waits and what its instances told.

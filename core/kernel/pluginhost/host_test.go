@@ -268,7 +268,7 @@ func TestRefusals(t *testing.T) {
 		"unknown key": {change: func(a *Assignment) { a.Config = []byte(`{"mod":""}`) },
 			state: Refused, says: []string{"test/collector", "mod"}},
 		"other version": {change: func(a *Assignment) { a.Version = "2.0.0" },
-			state: Refused, says: []string{"version 2.0.0 is wanted", "1.0.0 is installed"}},
+			state: Refused, code: registry.NotInstalled, says: []string{"version 2.0.0 is wanted", "1.0.0 is installed on this node"}},
 		"flipped byte": {registr: &registry.Refusal{Plugin: "test/collector", Version: "1.0.0", Reason: registry.DigestMismatch},
 			state: Refused, code: registry.DigestMismatch, says: []string{"test/collector", "digest_mismatch"}},
 		"revoked": {registr: &registry.Refusal{Plugin: "test/collector", Version: "1.0.0", Reason: registry.Revoked, Err: errors.New("steals cookies")},

@@ -36,7 +36,6 @@ const lifelineEnv = host.LifelineEnv
 type run struct {
 	proc     *host.Process
 	inst     *host.Instance
-	sees     sdk.Subscription // what it subscribed to and was granted
 	cmd      *exec.Cmd
 	lifeline *os.File // the write end; closing it asks the plugin to leave
 	sockets  string
@@ -47,6 +46,7 @@ type run struct {
 	revived  bool // it has what the journal holds; guarded by the supervisor's turn
 	output   *bucket
 	used     atomic.Pointer[usage]
+	says     host.Description
 	mine     map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
 
 	mu      sync.Mutex // guards failure
@@ -243,8 +243,10 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	if err != nil {
 		return causeOf(ctx, err)
 	}
-	if r.sees, err = granted(about.Subscription, grants); err != nil {
-		return err
+	if packets := about.Subscription.Packets; packets != nil {
+		if err := packets.Validate(); err != nil {
+			return sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)
+		}
 	}
 	state := filepath.Join(s.host.stateRoot(), r.role.folder()+url.PathEscape(s.name))
 	if err := os.MkdirAll(state, 0o700); err != nil {
@@ -272,21 +274,6 @@ func denied(c *policy.Ceiling) []string {
 		out = append(out, p.String())
 	}
 	return out
-}
-
-// granted is the part of a subscription that the grants allow.
-func granted(s sdk.Subscription, grants sdk.Grants) (sdk.Subscription, error) {
-	out := sdk.Subscription{Flows: s.Flows && grants.Has(sdk.CapFlowsRead)}
-	if s.Packets == nil {
-		return out, nil
-	}
-	if err := s.Packets.Validate(); err != nil {
-		return out, sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)
-	}
-	if grants.Packets(*s.Packets) {
-		out.Packets = s.Packets
-	}
-	return out, nil
 }
 
 func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) (host.Description, error) {

@@ -91,15 +91,15 @@ func limitsShown(l confine.Limits) Limits {
 
 // progressWatch finds a plugin that answers health checks but gets nothing done.
 type progressWatch struct {
-	known bool
+	busy  bool // at the last look
 	last  uint64
 	since time.Time
 }
 
 // stuck takes the counter of a health check and reports whether it stood still for too long while there was work.
 func (p *progressWatch) stuck(now time.Time, counter uint64, busy bool, patience time.Duration) bool {
-	if !p.known || counter != p.last || !busy {
-		p.known, p.last, p.since = true, counter, now
+	if !p.busy || !busy || counter != p.last {
+		p.busy, p.last, p.since = busy, counter, now
 		return false
 	}
 	return now.Sub(p.since) > patience

@@ -9,7 +9,7 @@ import (
 // Probations says how long a new version is watched after an upgrade, and what makes the host take it back.
 type Probations struct {
 	For   time.Duration // until then ...
-	Calls int           // ... or for so many calls, whichever comes first
+	Calls int           // ... or for so many calls and a health check, whichever comes first
 	// ErrorRatio and ErrorRate: it fails when it errs more than ErrorRatio times as often as the version before, and in
 	// more than this share of its calls.
 	ErrorRatio, ErrorRate float64
@@ -44,6 +44,7 @@ type probation struct {
 
 	calls, errors int
 	took          []time.Duration
+	healthy       bool   // it answered a health check well
 	verdict       string // why it failed
 }
 
@@ -67,17 +68,17 @@ func (p *probation) see(rules Probations, now time.Time, took time.Duration, fai
 	p.calls++
 	if failed {
 		p.errors++
-	} else {
+	} else if len(p.took) < 10*rules.Calls {
 		p.took = append(p.took, took)
 	}
-	if p.verdict == "" {
+	if p.verdict == "" && p.calls <= 10*rules.Calls { // under load a health check may be long in coming
 		p.verdict = p.judge(rules)
 	}
 	return p.verdict, p.verdict == "" && p.over(rules, now)
 }
 
 func (p *probation) over(rules Probations, now time.Time) bool {
-	return p.calls >= rules.Calls || now.Sub(p.Began) >= rules.For
+	return p.calls >= rules.Calls && p.healthy || now.Sub(p.Began) >= rules.For
 }
 
 func (p *probation) judge(rules Probations) string {
@@ -123,6 +124,15 @@ func (s *supervisor) onTrial(r *run, took time.Duration, failed bool) {
 	s.mu.Unlock()
 	if verdict != "" || passed {
 		s.poke(orderJudge)
+	}
+}
+
+// passHealth counts a health check for the version on probation.
+func (s *supervisor) passHealth() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.probation != nil {
+		s.probation.healthy = true
 	}
 }
 

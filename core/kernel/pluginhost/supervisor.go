@@ -10,6 +10,7 @@ import (
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/host"
 )
 
 // supervisor owns one instance. Its goroutine walks through steps; each step returns the next one, nil ends it.
@@ -38,9 +39,10 @@ type supervisor struct {
 	state      Status // what status() builds on; Ledger, LogTail and History are filled in there
 	cur        *run   // nil while nothing can be called
 	generation uint64
-	epoch      uint64          // rises when the instance forgot what it was shown
-	keeps      bool            // the detector can be given back what it forgot
-	waiting    []chan struct{} // closed at the next change of state
+	epoch      uint64           // rises when the instance forgot what it was shown
+	keeps      bool             // the detector can be given back what it forgot
+	waiting    []chan struct{}  // closed at the next change of state
+	says       host.Description // what the process in charge says of itself
 	history    []Transition
 	crashes    crashes
 	quarantine string      // why it rests there, also over a restart of the host
@@ -179,6 +181,7 @@ func (s *supervisor) takeOver(r *run) {
 	s.state.Restarts = int(s.generation - 1)
 	s.state.Kind, s.state.Version, s.state.Digest = r.kind, r.version, r.digest
 	s.state.Permissions, s.state.Limits = r.grants, limitsShown(r.limits)
+	s.says = r.says
 }
 
 // watch stays while the process runs.
@@ -428,6 +431,9 @@ var errUnknown = errors.New("nothing is known about the health")
 // healthIs moves between ready and degraded.
 func (s *supervisor) healthIs(err error) {
 	state := s.status().State
+	if err == nil {
+		s.passHealth()
+	}
 	switch {
 	case err == nil && state == Degraded:
 		s.set(Ready, "")
