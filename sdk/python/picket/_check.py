@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Generic, TypeVar
 
 from . import errors
-from .context import Context
+from ._context import Context
 from .errors import cut
 from .types import COUNTER, GAUGE, SEVERITIES, DeliveryStatus, Finding, Receipt, Sample, Scope, Sighting, clean, nanos, unmapped
 

@@ -7,8 +7,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
-from . import _check, config, context, errors, records
-from .context import Context
+from . import _check, config, _context, errors, records
+from ._context import Context
 from .plugins import Plugin
 from .types import CollectRequest, DeliveryStatus, Finding, Notice, Receipt, Sample, Scope, Sighting
 
@@ -266,7 +266,7 @@ class Set:
     def collect(self, ctx: Context, name: str, req: CollectRequest, emit: Callable[[Sample], None]) -> None:
         def work(r: Running) -> None:
             _kind(r, "collect")
-            gate = _check.Gate(context.context(), _check.MAX_SAMPLES, "samples", _check.sample, emit)
+            gate = _check.Gate(_context.context(), _check.MAX_SAMPLES, "samples", _check.sample, emit)
             _gated(gate, lambda: r.inst.collect(req, SampleSink(gate.put)))
 
         self._call(ctx, name, work)
@@ -286,7 +286,7 @@ class Set:
     def discover(self, ctx: Context, name: str, scope: Scope, emit: Callable[[Sighting], None]) -> None:
         def work(r: Running) -> None:
             _kind(r, "discover")
-            gate = _check.Gate(context.context(), _check.MAX_SIGHTINGS, "sightings", _check.sighting(scope), emit)
+            gate = _check.Gate(_context.context(), _check.MAX_SIGHTINGS, "sightings", _check.sighting(scope), emit)
             _gated(gate, lambda: r.inst.discover(scope, SightingSink(gate.put)))
 
         self._call(ctx, name, work)
@@ -307,7 +307,7 @@ class Set:
             if not r.plugin.has("inspect"):
                 raise errors.Unsupported(f"{r.plugin.id} is a {r.plugin.kind} and cannot detect")
             check = _check.finding(r.rules, r.plugin.id)
-            gate = _check.Gate(context.context(), _check.MAX_FINDINGS, "findings", check, emit)
+            gate = _check.Gate(_context.context(), _check.MAX_FINDINGS, "findings", check, emit)
             _gated(gate, lambda: work(r, FindingSink(gate.put)))
 
         self._call(ctx, name, call)
@@ -367,11 +367,11 @@ class Set:
 
 def within(ctx: Context, work: Callable[..., R], *args: Any) -> R:
     """Runs work with ctx as the context of this thread."""
-    token = context.enter(ctx)
+    token = _context.enter(ctx)
     try:
         return work(*args)
     finally:
-        context.leave(token)
+        _context.leave(token)
 
 
 def _kind(r: Running, method: str) -> None:

@@ -370,9 +370,10 @@ def _fits(t: _Type, v: Any) -> str:
 def _check(f: _Field, v: Any) -> str:
     """What is wrong with a value that fits its type, "" when nothing is."""
     size, what = _size(f, v)
-    for bound, wrong, word in ((f.min, lambda b: size < b, "least"), (f.max, lambda b: size > b, "most")):
-        if bound is not None and wrong(_limit(f, bound)):
-            return f"{what} must be at {word} {bound}"
+    if f.min is not None and size < _limit(f, f.min):
+        return f"{what} must be at least {f.min}"
+    if f.max is not None and size > _limit(f, f.max):
+        return f"{what} must be at most {f.max}"
     if not isinstance(v, list):
         return _check_one(f, v)
     for i, e in enumerate(v):

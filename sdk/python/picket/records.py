@@ -13,13 +13,14 @@ from typing import Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ._rows import SCHEMAS
+from . import _rows
 from .types import GAUGE, Address, FlowRef, Sample, from_nanos, nanos, unmapped
 
 MAX_FRAME = 16 << 20  # bytes
 HEADER = 32
 
 _MAX_ROW = 64 << 10
+SCHEMAS: dict[str, Any] = _rows.SCHEMAS
 _CRC_AT = 28
 _NO_TIME = -(1 << 63)
 _HEAD = struct.Struct("<4sHHIIIII")  # up to the checksum
@@ -142,7 +143,7 @@ class Flows(Rows):
     def duration(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Seconds from the first to the last packet of each flow, 0 where a time is missing."""
         d = (self["end"] - self["start"]) / np.timedelta64(1, "s")
-        return np.nan_to_num(d)
+        return np.asarray(np.nan_to_num(d), np.float64)
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The columns side by side as float64, for a model. "duration" is one of them."""
@@ -167,7 +168,7 @@ def _endpoint(a: Address | None, port: int) -> str:
 class PacketRows(Rows):
     """The packets of a batch, cut to the snap length."""
 
-    def data(self, i: int) -> memoryview:
+    def payload(self, i: int) -> memoryview:
         """The bytes from the link layer on."""
         return self.raw("data", i)
 
@@ -182,7 +183,7 @@ class Header:
 
 def parse_header(frame: memoryview) -> Header:
     """Reads a header and checks that its sizes agree with one another and with the length of the frame."""
-    if len(frame) < HEADER or frame[:4] != b"PKRW":
+    if len(frame) < HEADER or bytes(frame[:4]) != b"PKRW":
         raise FrameError(f"{len(frame)} bytes without the magic PKRW")
     if len(frame) > MAX_FRAME:
         raise FrameError(f"{len(frame)} bytes are more than {MAX_FRAME}")
