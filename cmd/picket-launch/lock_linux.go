@@ -116,6 +116,9 @@ func landlockRules(c launch.Confinement) []rule {
 	for _, path := range c.Execute {
 		rules = append(rules, rule{path: path, rights: landExecute})
 	}
+	for _, fd := range c.Read {
+		rules = append(rules, rule{fd: fd, rights: ll.AccessFSReadFile})
+	}
 	for _, path := range devices {
 		rules = append(rules, rule{path: path, rights: landDevice})
 	}

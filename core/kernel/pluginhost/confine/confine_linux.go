@@ -30,6 +30,7 @@ type Plan struct {
 	interpreter string // the program, "" when the artifact is one
 	binds       []launch.Bind
 	execute     []string
+	read        []int // descriptors that the interpreter opens anew
 	uid         int
 
 	group *group // nil without control groups
@@ -214,6 +215,7 @@ func (p *Plan) program(spec *launch.Spec, next func(*os.File) int) (int, error) 
 		spec.Args = append([]string{"-I", "-B", spec.Program}, spec.Args...)
 		if n, ok := inherited(spec.Program); ok {
 			spec.Keep = append(spec.Keep, n)
+			p.read = append(p.read, n)
 		}
 		path, spec.Program, spec.Name = p.interpreter, p.interpreter, p.interpreter
 	}
@@ -239,7 +241,7 @@ func (p *Plan) confinement(program int) launch.Confinement {
 	if p.level == LevelC {
 		return c
 	}
-	c.View, c.SocketDir, c.Binds, c.Execute = p.view, p.req.SocketDir, p.binds, p.execute
+	c.View, c.SocketDir, c.Binds, c.Execute, c.Read = p.view, p.req.SocketDir, p.binds, p.execute, p.read
 	c.UID, c.GID = p.uid, p.uid
 	c.NoCapabilities, c.LandlockABI, c.Seccomp = true, p.caps.LandlockABI, true
 	c.Netlink = p.view == launch.ViewHost

@@ -35,6 +35,8 @@ type Confinement struct {
 	Binds     []Bind `json:"binds,omitempty"`
 	// Execute are files that the kernel loads together with the program, such as the dynamic linker.
 	Execute []string `json:"execute,omitempty"`
+	// Read are descriptors of files that may be opened anew through /proc, such as an archive for an interpreter.
+	Read []int `json:"read,omitempty"`
 	// UID and GID are who the process becomes; 0 leaves it who it is.
 	UID int `json:"uid,omitempty"`
 	GID int `json:"gid,omitempty"`
