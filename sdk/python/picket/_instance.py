@@ -105,8 +105,17 @@ class Running:
         self.rules = {r.id for r in plugin.rules}
         self._turn = threading.Condition()
         self._busy = False
-        self.begun = 0  # calls, for the host to see progress
-        self.ended = 0
+        self.progress = 0  # grows with each call that begins or ends, and with what it emits
+        self.at_work = 0  # calls
+
+    def counted(self, emit: Callable[[R], None]) -> Callable[[R], None]:
+        """Counts what is emitted as progress."""
+
+        def put(v: R) -> None:
+            emit(v)
+            self.progress += 1
+
+        return put
 
     def acquire(self, ctx: Context) -> bool:
         """Waits for the instance's turn, False when the context ends first."""
@@ -255,10 +264,12 @@ class Set:
             try:
                 if r.ctx.cancelled or r.inst is None:
                     raise errors.Temporary(f"instance {name} was stopped")
-                r.begun += 1
+                r.progress += 1
+                r.at_work = 1
                 return within(both, work, r)
             finally:
-                r.ended += 1
+                r.progress += 1
+                r.at_work = 0
                 r.release()
         finally:
             both.close()
@@ -266,7 +277,7 @@ class Set:
     def collect(self, ctx: Context, name: str, req: CollectRequest, emit: Callable[[Sample], None]) -> None:
         def work(r: Running) -> None:
             _kind(r, "collect")
-            gate = _check.Gate(_context.context(), _check.MAX_SAMPLES, "samples", _check.sample, emit)
+            gate = _check.Gate(_context.context(), _check.MAX_SAMPLES, "samples", _check.sample, r.counted(emit))
             _gated(gate, lambda: r.inst.collect(req, SampleSink(gate.put)))
 
         self._call(ctx, name, work)
@@ -277,7 +288,7 @@ class Set:
         if not r.plugin.has("watch") or r.inst is None:
             raise errors.Unsupported(f"{r.plugin.id} does not watch")
         both = Context(parents=(ctx, r.ctx))
-        gate = _check.Gate(both, 1 << 62, "samples", _check.sample, emit)
+        gate = _check.Gate(both, 1 << 62, "samples", _check.sample, r.counted(emit))
         try:
             within(both, lambda: _gated(gate, lambda: r.inst.watch(SampleSink(gate.put))))
         finally:
@@ -286,7 +297,7 @@ class Set:
     def discover(self, ctx: Context, name: str, scope: Scope, emit: Callable[[Sighting], None]) -> None:
         def work(r: Running) -> None:
             _kind(r, "discover")
-            gate = _check.Gate(_context.context(), _check.MAX_SIGHTINGS, "sightings", _check.sighting(scope), emit)
+            gate = _check.Gate(_context.context(), _check.MAX_SIGHTINGS, "sightings", _check.sighting(scope), r.counted(emit))
             _gated(gate, lambda: r.inst.discover(scope, SightingSink(gate.put)))
 
         self._call(ctx, name, work)
@@ -307,7 +318,7 @@ class Set:
             if not r.plugin.has("inspect"):
                 raise errors.Unsupported(f"{r.plugin.id} is a {r.plugin.kind} and cannot detect")
             check = _check.finding(r.rules, r.plugin.id)
-            gate = _check.Gate(_context.context(), _check.MAX_FINDINGS, "findings", check, emit)
+            gate = _check.Gate(_context.context(), _check.MAX_FINDINGS, "findings", check, r.counted(emit))
             _gated(gate, lambda: work(r, FindingSink(gate.put)))
 
         self._call(ctx, name, call)
@@ -333,9 +344,9 @@ class Set:
 
         return self._call(ctx, name, work)
 
-    def health(self, ctx: Context, name: str) -> int:
-        """Asks an instance whether it can work, and returns how many calls it has begun and ended. One that is at work
-        can: the deadline of that call watches over it."""
+    def health(self, ctx: Context, name: str) -> tuple[int, int]:
+        """Asks an instance whether it can work, and returns its progress and how many calls are at work. One that is at
+        work can: the deadline of that call watches over it."""
         r = self.get(name)
         if r.try_acquire():
             try:
@@ -343,7 +354,7 @@ class Set:
                     within(ctx, r.inst.health)
             finally:
                 r.release()
-        return r.begun + r.ended
+        return r.progress, r.at_work
 
     def snapshot(self, ctx: Context, name: str) -> bytes:
         def work(r: Running) -> bytes:

@@ -264,13 +264,11 @@ class _Server:
         cfg = self._wire.instance_config_from_pb(r)
         self.set.configure(ctx, cfg)
         if self.plane:
-            deadline = getattr(r, "deadline_nanos", 0)
-            self.plane.open(cfg.channel, cfg.instance, deadline / 1e9 if deadline > 0 else None)
+            self.plane.open(cfg.channel, cfg.instance, r.deadline_nanos / 1e9 if r.deadline_nanos > 0 else None)
 
     def _health(self, ctx: Context, r: Any) -> Any:
-        progress = self.set.health(ctx, r.instance)
-        response = self._wire.message("HealthResponse")
-        return response(progress=progress) if self._wire.has_field("HealthResponse", "progress") else response()
+        progress, busy = self.set.health(ctx, r.instance)
+        return self._wire.message("HealthResponse")(progress=progress, busy=busy)
 
     def _snapshot(self, ctx: Context, r: Any) -> Any:
         return self._wire.message("SnapshotResponse")(state=self.set.snapshot(ctx, r.instance))
@@ -311,8 +309,7 @@ class _Server:
         self.set.undo(ctx, r.instance, self._wire.receipt_from_pb(r.receipt))
 
     def _status(self, ctx: Context, r: Any) -> Any:
-        s = self.set.status(ctx, r.instance, self._wire.receipt_from_pb(r.receipt))
-        return self._wire.message("StatusResponse")(status=self._wire.status_to_pb(s))
+        return self._wire.status_to_pb(self.set.status(ctx, r.instance, self._wire.receipt_from_pb(r.receipt)))
 
     def _collect(self, ctx: Context, r: Any, send: Callable[[Any], None]) -> None:
         request = self._wire.collect_request_from_pb(r)
@@ -324,9 +321,8 @@ class _Server:
     def _samples(self, ctx: Context, r: Any, send: Callable[[Any], None], name: str,
                  work: Callable[[Callable[[Any], None]], None]) -> None:
         """Runs a call whose samples travel over the record plane when the host gave it a number, else in the stream."""
-        number = getattr(r, "call", 0)
-        if number and self.plane:
-            call = self.plane.call(ctx, r.instance, number, r.credit_frames, r.credit_bytes)
+        if r.call and self.plane:
+            call = self.plane.call(ctx, r.instance, r.call, r.credit_frames, r.credit_bytes)
             try:
                 _both(lambda: work(call.put), call.finish)
             finally:

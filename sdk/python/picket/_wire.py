@@ -29,10 +29,6 @@ def message(name: str) -> Any:
     return message_factory.GetMessageClass(_pool.FindMessageTypeByName("picket.plugin.v1." + name))
 
 
-def has_field(name: str, field: str) -> bool:
-    return field in _pool.FindMessageTypeByName("picket.plugin.v1." + name).fields_by_name
-
-
 def service_methods() -> dict[str, tuple[Any, Any, bool]]:
     """Request, response and whether the response is a stream, by the path of each method."""
     out = {}
@@ -83,19 +79,19 @@ def description_to_pb(p: Plugin) -> Any:
     for r in d.get("rules", []):
         out.rules.add(**r)
     out.subscription.flows = p.flows
-    if p.packets is not None and has_field("Subscription", "packets"):
+    if p.packets is not None:
+        out.subscription.packets.SetInParent()
         out.subscription.packets.layers.extend(p.packets.layers)
-        out.subscription.packets.snaplen = p.packets.snaplen
-    for field, method in (("watches", "watch"), ("undoes", "undo"), ("reports_status", "status"), ("snapshots", "snapshot")):
-        if has_field("Description", field):
-            setattr(out, field, p.has(method))
+        out.subscription.packets.snap_len = p.packets.snaplen
+    out.watches, out.undoes = p.has("watch"), p.has("undo")
+    out.reports_status, out.snapshots = p.has("status"), p.has("snapshot")
     return out
 
 
 def instance_config_from_pb(r: Any) -> InstanceConfig:
     grants = [{"cap": g.cap, "args": {k: list(v.values) for k, v in g.args.items()}} for g in r.grants]
     return InstanceConfig(r.instance, r.plugin, r.config, dict(r.secrets), grants, r.state_dir, list(r.deny_dial),
-                          getattr(r, "channel", 0), getattr(r, "generation", 0))
+                          r.channel, r.generation)
 
 
 def _time(m: Any, field: str = "time_unix_nanos") -> Any:
@@ -157,7 +153,7 @@ def receipt_from_pb(r: Any) -> Receipt:
 
 
 def status_to_pb(s: DeliveryStatus) -> Any:
-    out = message("DeliveryStatus")(state=s.state, text=s.text)
+    out = message("StatusResponse")(state=s.state, text=s.text)
     if s.time is not None:
         out.time_unix_nanos = s.time
     return out
