@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,7 +72,43 @@ func testConfig(t *testing.T, kind string) (Config, *logBuffer) {
 	log := &logBuffer{}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{"PICKET_TEST_PLUGIN=" + kind}
-	return Config{Name: kind, Cmd: cmd, SocketDir: dir, StartTimeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))}, log
+	cfg := Config{Name: kind, Cmd: cmd, SocketDir: dir, StartTimeout: patience, Log: slog.New(slog.NewTextHandler(log, nil))}
+	if runtime.GOOS == "linux" && os.Getenv(overGRPC) == "" {
+		giveRecords(t, &cfg)
+	}
+	return cfg, log
+}
+
+// overGRPC in the environment of the tests keeps them from using the record plane.
+const overGRPC = "PICKET_TEST_OVER_GRPC"
+
+// giveRecords gives the process of cfg a record plane and a ring.
+func giveRecords(t *testing.T, cfg *Config) {
+	t.Helper()
+	own, child, err := RecordsPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := NewRing(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { own.Close(); child.Close(); ring.Close() })
+	cfg.Records, cfg.Ring = own, ring
+	cfg.Cmd.ExtraFiles = append(cfg.Cmd.ExtraFiles, child)
+	cfg.Cmd.Env = append(cfg.Cmd.Env, fmt.Sprintf("%s=%d", RecordsEnv, 2+len(cfg.Cmd.ExtraFiles)))
+}
+
+// Everything else here must hold without a record plane too.
+func TestAllOverGRPC(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getenv(overGRPC) != "" {
+		t.Skip("the tests run over gRPC already")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.short="+fmt.Sprint(testing.Short()))
+	cmd.Env = append(os.Environ(), overGRPC+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func start(t *testing.T, kind string) (*Process, *logBuffer) {
