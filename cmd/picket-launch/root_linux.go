@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -43,18 +44,18 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	if c.View == "" {
 		return nil
 	}
+	if c.SocketDir != "" {
+		c.Binds = append(slices.Clone(c.Binds), launch.Bind{Path: c.SocketDir, Write: true})
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts to ourselves: %w", err)
 	}
-	socket, err := clone(launch.Bind{Path: c.SocketDir, Write: true})
-	if err != nil {
-		return err
-	}
+	var err error
 	switch c.View {
 	case launch.ViewHost:
-		err = hostView(socket)
+		err = hostView(c)
 	case launch.ViewMinimal:
-		err = minimalView(c, socket, done)
+		err = minimalView(c, done)
 	default:
 		err = fmt.Errorf("unknown view %q", c.View)
 	}
@@ -62,20 +63,34 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	return err
 }
 
-// hostView leaves every mount where it is and makes it read-only, but for the folder of the socket.
-func hostView(socket piece) error {
+// hostView leaves every mount where it is and makes it read-only, but for what may be written.
+func hostView(c launch.Confinement) error {
+	var writable []piece
+	for _, b := range c.Binds {
+		if !b.Write {
+			continue
+		}
+		p, err := clone(b)
+		if err != nil {
+			return err
+		}
+		writable = append(writable, p)
+	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
 		return fmt.Errorf("make the host's files read-only: %w", err)
 	}
-	if err := unix.MoveMount(socket.fd, "", unix.AT_FDCWD, socket.path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("mount %s: %w", socket.path, err)
+	for _, p := range writable {
+		if err := unix.MoveMount(p.fd, "", unix.AT_FDCWD, p.path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mount %s: %w", p.path, err)
+		}
+		unix.Close(p.fd)
 	}
 	return nil
 }
 
 // minimalView puts a new root together beside the old one and then lets go of the old one.
-func minimalView(c launch.Confinement, socket piece, done *launch.Applied) error {
+func minimalView(c launch.Confinement, done *launch.Applied) error {
 	tmp, err := newMount("tmpfs", still, "mode", "1777", "size", tmpSize, "nr_inodes", tmpInodes)
 	if err != nil {
 		return err
@@ -90,7 +105,7 @@ func minimalView(c launch.Confinement, socket piece, done *launch.Applied) error
 	if err != nil {
 		return err
 	}
-	pieces = append(append(pieces, given...), socket)
+	pieces = append(pieces, given...)
 	root, err := newMount("tmpfs", still, "mode", "0755", "size", rootOptions)
 	if err != nil {
 		return err

@@ -2,7 +2,7 @@
 //
 //	picket-wasm --guest-fd N [--cache DIR --cache-key-fd N] [--memory MIB]   serves the guest whose bytes lie in descriptor N
 //	picket-wasm describe FILE                                               prints what the guest says about itself
-//	picket-wasm compile --cache DIR --cache-key-fd N FILE                   compiles the guest into the cache
+//	picket-wasm compile --cache DIR --cache-key-fd N FILE                   compiles the guest into the cache; --guest-fd N instead of FILE
 //	picket-wasm --version                                                   prints the version
 //
 // The key of the cache, 32 bytes, comes over a descriptor, so that no list of processes shows it.
@@ -92,7 +92,7 @@ func run(args []string) error {
 		cfg.Interpret = true
 		return describe(cfg, flags.Args())
 	case "compile":
-		return compile(cfg, flags.Args())
+		return compile(cfg, *fd, flags.Args())
 	}
 	if *fd < 3 || flags.NArg() > 0 {
 		return usageError{errors.New("--guest-fd must be a descriptor that was handed over")}
@@ -187,13 +187,27 @@ func describe(cfg runner.Config, args []string) error {
 	return errors.Join(enc.Encode(plugins), g.Close(context.Background()))
 }
 
-func compile(cfg runner.Config, args []string) error {
+// compile runs nothing of the guest: this process can write the cache, which no guest may come near.
+func compile(cfg runner.Config, fd int, args []string) error {
 	if cfg.Cache == "" {
 		return usageError{errors.New("compile needs --cache")}
 	}
-	g, err := openFile(cfg, args)
+	var f *os.File
+	switch {
+	case fd >= 3 && len(args) == 0:
+		f = os.NewFile(uintptr(fd), "guest")
+	case fd < 0 && len(args) == 1:
+		var err error
+		if f, err = os.Open(args[0]); err != nil {
+			return fmt.Errorf("open guest: %w", err)
+		}
+	default:
+		return usageError{errors.New("one guest is needed, as a file or as --guest-fd")}
+	}
+	defer f.Close()
+	wasm, err := readGuest(f)
 	if err != nil {
 		return err
 	}
-	return g.Close(context.Background())
+	return runner.Compile(context.Background(), wasm, cfg)
 }

@@ -1,0 +1,31 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Compile puts the machine code of a guest into the cache and runs nothing of it.
+func Compile(ctx context.Context, wasm []byte, cfg Config) error {
+	if len(wasm) > MaxModule {
+		return fmt.Errorf("a guest of %d bytes is larger than %d", len(wasm), MaxModule)
+	}
+	g := &Guest{cfg: cfg}
+	compiled, err := g.compile(ctx, wasm)
+	if err != nil {
+		return err
+	}
+	err = checkImports(compiled)
+	if g.cfg.Cache == "" && cfg.Cache != "" {
+		err = errors.Join(err, errors.New("the guest could not be kept; see above"))
+	}
+	return errors.Join(err, compiled.Close(ctx), g.runtime.Close(ctx), closeCache(ctx, g))
+}
+
+func closeCache(ctx context.Context, g *Guest) error {
+	if g.cache == nil {
+		return nil
+	}
+	return g.cache.Close(ctx)
+}
