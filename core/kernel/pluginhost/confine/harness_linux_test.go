@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 func buildPrograms(dir string) error {
 	for name, pkg := range map[string]string{
 		"picket-launch": "github.com/picketwatch/picket/cmd/picket-launch",
+		"picket-wasm":   "github.com/picketwatch/picket/cmd/picket-wasm",
 		"probe":         "github.com/picketwatch/picket/core/kernel/pluginhost/confine/testdata/probe",
 	} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
