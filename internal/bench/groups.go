@@ -6,7 +6,7 @@ import (
 )
 
 func groups() []group {
-	return []group{
+	return append(planes(), []group{
 		{
 			title: "Plugin host: CPU of host and plugin for each flow, one light detector, encoding and hand-over included",
 			dir:   ".", pkg: "./cmd/picket-wasm", run: "BenchmarkInspect", count: 5,
@@ -41,7 +41,7 @@ func groups() []group {
 				{what: "rows/s, batches of 1,000 / bare appender", bench: "BenchmarkIngest/batch=1000", floor: "BenchmarkBareAppender", metric: "rows/s"},
 			},
 		},
-	}
+	}...)
 }
 
 // benchCapture names the bundled capture unless the caller chose a larger one.

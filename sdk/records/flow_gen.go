@@ -66,6 +66,7 @@ func putFlow(w *writer, v *sdk.Flow) {
 	binary.LittleEndian.PutUint64(row[328:], math.Float64bits(v.AckCount))
 	binary.LittleEndian.PutUint64(row[336:], math.Float64bits(v.UrgCount))
 	binary.LittleEndian.PutUint64(row[344:], math.Float64bits(v.HandshakeRTT))
+	clear(row[70:72])
 }
 
 // getFlow reads the row into v, all fields of it. The row is at least as long as the baseline.

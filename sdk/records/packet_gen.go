@@ -20,6 +20,7 @@ func putPacket(w *writer, v *sdk.Packet) {
 	binary.LittleEndian.PutUint64(row[16:], dataRef)
 	binary.LittleEndian.PutUint32(row[24:], uint32(v.Length))
 	binary.LittleEndian.PutUint16(row[28:], uint16(v.Link))
+	clear(row[30:32])
 }
 
 // getPacket reads the row into v, all fields of it. The row is at least as long as the baseline.

@@ -72,27 +72,60 @@ func SchemaOf(frame []byte) Schema {
 
 // AppendFlows appends one frame with the flows to dst. Keep a frame within MaxFrame: BatchProcess flows are far below.
 func AppendFlows(dst []byte, flows []sdk.Flow) []byte {
-	return appendRows(dst, flows, &flowLayout, putFlow)
+	w := appendRows(dst, flows, &flowLayout, putFlow)
+	return w.finish()
+}
+
+// AppendLocalFlows is AppendFlows without the checksum, for the record plane, where nobody looks at it.
+func AppendLocalFlows(dst []byte, flows []sdk.Flow) []byte {
+	w := appendRows(dst, flows, &flowLayout, putFlow)
+	return w.finishLocal()
 }
 
 // AppendPackets appends one frame with the packets to dst. Keep a frame within MaxFrame: BatchPackets of them are, at
 // the largest snap length.
 func AppendPackets(dst []byte, packets []sdk.Packet) []byte {
-	return appendRows(dst, packets, &packetLayout, putPacket)
+	w := appendRows(dst, packets, &packetLayout, putPacket)
+	return w.finish()
+}
+
+// AppendLocalPackets is AppendPackets without the checksum, for the record plane, where nobody looks at it.
+func AppendLocalPackets(dst []byte, packets []sdk.Packet) []byte {
+	w := appendRows(dst, packets, &packetLayout, putPacket)
+	return w.finishLocal()
 }
 
 // AppendSamples appends one frame with the samples to dst. Keep a frame within MaxFrame; see SampleWriter.
 func AppendSamples(dst []byte, samples []sdk.Sample) []byte {
-	return appendRows(dst, samples, &sampleLayout, putSample)
+	w := appendRows(dst, samples, &sampleLayout, putSample)
+	return w.finish()
 }
 
-func appendRows[T any](dst []byte, rows []T, l *layout, put func(*writer, *T)) []byte {
+// FlowsSize is the length of the frame that AppendFlows makes, in bytes.
+func FlowsSize(flows []sdk.Flow) int {
+	n := headerSize + len(flows)*flowLayout.rowSize
+	for i := range flows {
+		n += len(flows[i].CommunityID) + 8*len(flows[i].Packets)
+	}
+	return n
+}
+
+// PacketsSize is the length of the frame that AppendPackets makes, in bytes.
+func PacketsSize(packets []sdk.Packet) int {
+	n := headerSize + len(packets)*packetLayout.rowSize
+	for i := range packets {
+		n += len(packets[i].Data)
+	}
+	return n
+}
+
+func appendRows[T any](dst []byte, rows []T, l *layout, put func(*writer, *T)) writer {
 	w := l.newWriter(dst, len(rows))
 	for i := range rows {
 		put(&w, &rows[i])
 		w.row += l.rowSize
 	}
-	return w.finish()
+	return w
 }
 
 // DecodeFlows decodes a frame of flows into the memory of into, whose old content is lost, and returns all flows of

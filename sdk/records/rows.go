@@ -22,14 +22,22 @@ type writer struct {
 func (l layout) newWriter(dst []byte, count int) writer {
 	start := len(dst)
 	fixed := headerSize + count*l.rowSize
-	dst = slices.Grow(dst, fixed+count*64) // 64: a community id and a few packet numbers
-	dst = dst[:start+fixed]
-	clear(dst[start:])
+	if cap(dst)-start < fixed {
+		dst = slices.Grow(dst, fixed+count*64) // 64: a community id and a few packet numbers
+	}
+	dst = dst[:start+fixed] // every byte of it is written, by the rows and by finish
 	return writer{layout: l, buf: dst, start: start, heap: start + fixed, row: start + headerSize, count: count}
 }
 
 // finish writes the header and returns the whole buffer.
 func (w *writer) finish() []byte {
+	frame := w.finishLocal()[w.start:]
+	binary.LittleEndian.PutUint32(frame[crcAt:], checksum(frame))
+	return w.buf
+}
+
+// finishLocal is finish without the checksum.
+func (w *writer) finishLocal() []byte {
 	frame := w.buf[w.start:]
 	copy(frame, magic)
 	binary.LittleEndian.PutUint16(frame[4:], w.layout.schema)
@@ -38,7 +46,7 @@ func (w *writer) finish() []byte {
 	binary.LittleEndian.PutUint32(frame[12:], uint32(w.count))
 	binary.LittleEndian.PutUint32(frame[16:], uint32(w.heap-w.start))
 	binary.LittleEndian.PutUint32(frame[20:], uint32(len(frame)))
-	binary.LittleEndian.PutUint32(frame[crcAt:], checksum(frame))
+	clear(frame[24:headerSize]) // reserved, and the checksum
 	return w.buf
 }
 
@@ -91,7 +99,7 @@ func (w *writer) texts(m map[string]string) uint64 {
 	slices.Sort(w.keys)
 	ref := w.ref(len(m))
 	at := len(w.buf)
-	w.buf = append(w.buf, make([]byte, len(m)*textEntry)...)
+	w.buf = append(w.buf, make([]byte, len(m)*textEntry)...) // written below
 	for _, key := range w.keys {
 		k, v := w.text(key), w.text(m[key])
 		binary.LittleEndian.PutUint64(w.buf[at:], k)
@@ -204,6 +212,7 @@ func timeOf(ns int64) time.Time {
 // putAddr writes 16 bytes and returns the kind: 0 none, 4 or 6. A zone is dropped; flows have none.
 func putAddr(row []byte, a netip.Addr) uint8 {
 	if !a.IsValid() {
+		clear(row)
 		return 0
 	}
 	b := a.As16()

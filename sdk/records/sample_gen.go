@@ -26,6 +26,7 @@ func putSample(w *writer, v *sdk.Sample) {
 	binary.LittleEndian.PutUint64(row[24:], unitRef)
 	binary.LittleEndian.PutUint64(row[32:], labelsRef)
 	row[40] = enumByte(typeTexts, string(v.Type))
+	clear(row[41:48])
 }
 
 // getSample reads the row into v, all fields of it. The row is at least as long as the baseline.

@@ -38,11 +38,12 @@ func (s *SampleWriter) Size() int {
 	return headerSize + s.rows*sampleLayout.rowSize + len(s.w.buf) - s.w.heap
 }
 
-// Frame returns the frame with what was added since the last one, and begins the next. It is valid until the next Add.
+// Frame returns the frame with what was added since the last one, without a checksum, and begins the next. It is valid
+// until the next Add.
 func (s *SampleWriter) Frame() []byte {
 	w := &s.w
 	end := headerSize + s.rows*sampleLayout.rowSize
 	n := copy(w.buf[end:], w.buf[w.heap:]) // what is in the heap is counted from its first byte
 	w.buf, w.heap, w.count, s.rows = w.buf[:end+n], end, s.rows, 0
-	return w.finish()
+	return w.finishLocal()
 }

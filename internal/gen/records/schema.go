@@ -101,6 +101,27 @@ func (f field) bytes() []int {
 	return out
 }
 
+// gaps are the bytes of a row that belong to no field. They are written as 0.
+func (s *schema) gaps() [][2]int {
+	owned := map[int]bool{}
+	for _, f := range s.Fields {
+		for _, at := range f.bytes() {
+			owned[at] = true
+		}
+	}
+	var out [][2]int
+	for at := range s.rowSize() {
+		switch n := len(out); {
+		case owned[at]:
+		case n > 0 && out[n-1][1] == at:
+			out[n-1][1]++
+		default:
+			out = append(out, [2]int{at, at + 1})
+		}
+	}
+	return out
+}
+
 // rowSize is the size of the rows that this version writes.
 func (s *schema) rowSize() int {
 	size := s.Baseline

@@ -56,6 +56,9 @@ func (s *schema) writePut(b *bytes.Buffer) {
 	for _, f := range s.Fields {
 		fmt.Fprintf(b, "\t%s\n", f.put())
 	}
+	for _, g := range s.gaps() {
+		fmt.Fprintf(b, "\tclear(row[%d:%d])\n", g[0], g[1])
+	}
 	b.WriteString("}\n\n")
 }
 
