@@ -142,4 +142,6 @@ class Notifier:
         return picket.DeliveryStatus("closed", "Done", 5)
 
 
+import net  # noqa: E402,F401 - declares one more
+
 picket.main()
