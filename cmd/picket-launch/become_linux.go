@@ -34,7 +34,6 @@ var steps = []struct {
 	{"give up new privileges", noNewPrivileges},
 	{"pass the gate", hello},
 	{"prepare the program", prepareProgram},
-	{"hand over the folder of the socket", func(s *state) error { return giveSocketDir(s.wanted) }},
 	{"change the view of the files", func(s *state) error { return changeView(s.wanted, &s.done) }},
 	{"drop capabilities and become the plugin's user", dropPrivileges},
 	{"ask again to die with the host", dieWithParent},

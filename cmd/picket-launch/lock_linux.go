@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -15,23 +13,6 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
-
-// giveSocketDir hands the folder of the socket, and the one that the host made in it, to the plugin's user.
-func giveSocketDir(c launch.Confinement) error {
-	if c.UID == 0 || c.SocketDir == "" {
-		return nil
-	}
-	entries, err := os.ReadDir(c.SocketDir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := os.Lchown(filepath.Join(c.SocketDir, e.Name()), c.UID, c.GID); err != nil {
-			return err
-		}
-	}
-	return os.Lchown(c.SocketDir, c.UID, c.GID)
-}
 
 // becomeUser changes to the plugin's own user and belongs to no group but its own.
 func becomeUser(c launch.Confinement) error {
@@ -92,7 +73,6 @@ const (
 	landRead    = ll.AccessFSReadFile | ll.AccessFSReadDir
 	landExecute = ll.AccessFSExecute | ll.AccessFSReadFile
 	landDevice  = ll.AccessFSReadFile | ll.AccessFSWriteFile
-	landSocket  = ll.AccessFSMakeSock | ll.AccessFSRemoveFile | ll.AccessFSReadDir
 	landWrite   = landRead | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSMakeReg | ll.AccessFSMakeDir |
 		ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
 )
@@ -123,7 +103,7 @@ func landlockRules(c launch.Confinement) []rule {
 		rules = append(rules, rule{path: path, rights: landDevice})
 	}
 	if c.SocketDir != "" {
-		rules = append(rules, rule{path: c.SocketDir, rights: landSocket})
+		rules = append(rules, rule{path: c.SocketDir, rights: landWrite | ll.AccessFSMakeSock})
 	}
 	for _, b := range c.Binds {
 		if b.Write {

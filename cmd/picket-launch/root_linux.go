@@ -25,9 +25,10 @@ var (
 
 // Bounds of what a plugin can keep in memory as files. The control group counts them too.
 const (
-	rootOptions = "64k"
-	tmpSize     = "8m"
-	tmpInodes   = "256"
+	rootSize     = "64k"
+	socketInodes = "32"
+	tmpSize      = "8m"
+	tmpInodes    = "256"
 )
 
 const still = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
@@ -44,18 +45,18 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	if c.View == "" {
 		return nil
 	}
-	if c.SocketDir != "" {
-		c.Binds = append(slices.Clone(c.Binds), launch.Bind{Path: c.SocketDir, Write: true})
+	sockets, err := socketDir(c)
+	if err != nil {
+		return err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts to ourselves: %w", err)
 	}
-	var err error
 	switch c.View {
 	case launch.ViewHost:
-		err = hostView(c)
+		err = hostView(c, sockets)
 	case launch.ViewMinimal:
-		err = minimalView(c, done)
+		err = minimalView(c, sockets, done)
 	default:
 		err = fmt.Errorf("unknown view %q", c.View)
 	}
@@ -63,9 +64,48 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	return err
 }
 
+// socketDir makes the folder of the socket anew, in memory, with the folders that the host made in it. The host comes to
+// it through the process table: nothing that the plugin writes there takes room on its disk.
+func socketDir(c launch.Confinement) ([]piece, error) {
+	if c.SocketDir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(c.SocketDir)
+	if err != nil {
+		return nil, fmt.Errorf("folder of the socket: %w", err)
+	}
+	fd, err := newMount("tmpfs", still, "mode", "0700", "size", rootSize, "nr_inodes", socketInodes)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if err := unix.Mkdirat(fd, e.Name(), 0o700); err != nil {
+			return nil, fmt.Errorf("folder of the socket: %w", err)
+		}
+		if err := give(fd, e.Name(), c, 0); err != nil {
+			return nil, err
+		}
+	}
+	return []piece{{path: c.SocketDir, fd: fd}}, give(fd, "", c, unix.AT_EMPTY_PATH)
+}
+
+// give makes a file the plugin's user's.
+func give(dir int, name string, c launch.Confinement, flags int) error {
+	if c.UID == 0 {
+		return nil
+	}
+	if err := unix.Fchownat(dir, name, c.UID, c.GID, flags); err != nil {
+		return fmt.Errorf("folder of the socket: give it to user %d: %w", c.UID, err)
+	}
+	return nil
+}
+
 // hostView leaves every mount where it is and makes it read-only, but for what may be written.
-func hostView(c launch.Confinement) error {
-	var writable []piece
+func hostView(c launch.Confinement, sockets []piece) error {
+	writable := slices.Clone(sockets)
 	for _, b := range c.Binds {
 		if !b.Write {
 			continue
@@ -90,7 +130,7 @@ func hostView(c launch.Confinement) error {
 }
 
 // minimalView puts a new root together beside the old one and then lets go of the old one.
-func minimalView(c launch.Confinement, done *launch.Applied) error {
+func minimalView(c launch.Confinement, sockets []piece, done *launch.Applied) error {
 	tmp, err := newMount("tmpfs", still, "mode", "1777", "size", tmpSize, "nr_inodes", tmpInodes)
 	if err != nil {
 		return err
@@ -105,8 +145,8 @@ func minimalView(c launch.Confinement, done *launch.Applied) error {
 	if err != nil {
 		return err
 	}
-	pieces = append(pieces, given...)
-	root, err := newMount("tmpfs", still, "mode", "0755", "size", rootOptions)
+	pieces = append(append(pieces, given...), sockets...)
+	root, err := newMount("tmpfs", still, "mode", "0755", "size", rootSize)
 	if err != nil {
 		return err
 	}

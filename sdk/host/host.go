@@ -71,6 +71,9 @@ type Config struct {
 	SocketDir string
 	// UID and GID get the folder of the socket when the plugin runs as another user; 0 leaves it to the caller.
 	UID, GID int
+	// SocketRoot, if not nil, is the folder below which the host finds the files of the process with that id, for one
+	// with a view of its own: "/proc/42/root". The plugin's socket lies in it, at the path that the plugin knows.
+	SocketRoot func(pid int) string
 	// StartTimeout is how long the plugin may take until it answers; 10 s when 0.
 	StartTimeout time.Duration
 	// Log gets the lines of the plugin, at most 50 a second in the long run.

@@ -30,13 +30,14 @@ type process struct {
 	childEnds      []*os.File
 	lifeline       *os.File // nothing is ever written; the plugin exits when it is closed
 	exited         chan struct{}
+	root           func(pid int) string // see Config.SocketRoot; may be nil
 
 	mu     sync.Mutex // guards killed and the start of cmd
 	killed bool
 }
 
 func newProcess(cfg Config, env []string, dir string) (*process, error) {
-	r := &process{cmd: cfg.Cmd, name: cfg.Name, dir: dir, exited: make(chan struct{})}
+	r := &process{cmd: cfg.Cmd, name: cfg.Name, dir: dir, root: cfg.SocketRoot, exited: make(chan struct{})}
 	if cfg.UID != 0 || cfg.GID != 0 {
 		if err := os.Chown(dir, cfg.UID, cfg.GID); err != nil {
 			return nil, fmt.Errorf("give the folder of the socket to the plugin: %w", err)
@@ -188,11 +189,15 @@ func (r *process) PluginToHost(network, address string) (string, string, error) 
 	if network != "unix" || filepath.Dir(address) != filepath.Clean(r.dir) {
 		return "", "", fmt.Errorf("the plugin reports the address %s %q, which is not in its folder", network, address)
 	}
-	info, err := os.Lstat(address)
+	path := address
+	if r.root != nil {
+		path = r.root(r.pid()) + address
+	}
+	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != os.ModeSocket {
 		return "", "", fmt.Errorf("the plugin reports the address %q, which is not a socket", address)
 	}
-	return network, address, nil
+	return network, path, nil
 }
 
 // HostToPlugin is not used: the host serves nothing.

@@ -102,10 +102,19 @@ func (p *Plan) later(fn func()) {
 // Level is what the plan will reach.
 func (p *Plan) Level() Level { return p.level }
 
-// UID is the user that the plugin runs as, 0 when it is the host's own.
+// UID is the user that the plugin runs as, 0 when it is the host's own. Nothing has to be given to it.
 func (p *Plan) UID() int { return p.uid }
 
-// Prepare makes the control groups. The folder of the socket is handed to the plugin's user by picket-launch.
+// SocketRoot is where the host finds the files of the process, for host.Config: what a confined plugin writes into the
+// folder of its socket is not on the host's disk but in memory of its own.
+func (p *Plan) SocketRoot(pid int) string {
+	if p.level == LevelC {
+		return ""
+	}
+	return fmt.Sprintf("/proc/%d/root", pid)
+}
+
+// Prepare makes the control groups.
 func (p *Plan) Prepare() error {
 	if p.caps.Cgroup == CgroupNone {
 		return nil

@@ -35,6 +35,12 @@ func (*Plan) Level() Level { return LevelC }
 // UID is 0: the plugin runs as the host does.
 func (*Plan) UID() int { return 0 }
 
+// SocketRoot is empty: the plugin's files are the host's.
+func (*Plan) SocketRoot(int) string { return "" }
+
+// Env is empty: there are no limits.
+func (*Plan) Env() []string { return nil }
+
 // Prepare has nothing to do.
 func (*Plan) Prepare() error { return nil }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,13 +51,20 @@ func TestMain(m *testing.M) {
 }
 
 func buildPrograms(dir string) error {
+	const example = "github.com/picketwatch/picket/cmd/picket-wasm/internal/tiny/cmd"
 	for name, pkg := range map[string]string{
+		"collector": example, "collector.wasm": example,
 		"picket-launch": "github.com/picketwatch/picket/cmd/picket-launch",
 		"picket-wasm":   "github.com/picketwatch/picket/cmd/picket-wasm",
+		"hostmetrics":   "github.com/picketwatch/picket/plugins/collectors/host/cmd",
 		"probe":         "github.com/picketwatch/picket/core/kernel/pluginhost/confine/testdata/probe",
 	} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if strings.HasSuffix(name, ".wasm") {
+			cmd.Args = slices.Insert(cmd.Args, 2, "-buildmode=c-shared")
+			cmd.Env = append(cmd.Env, "GOOS=wasip1", "GOARCH=wasm")
+		}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}

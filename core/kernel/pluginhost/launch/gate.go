@@ -30,7 +30,7 @@ type Confinement struct {
 	Program int `json:"program"`
 	// View is one of the views; empty leaves the file system as it is.
 	View string `json:"view,omitempty"`
-	// SocketDir is where the plugin may create its socket, and nothing else.
+	// SocketDir is where the plugin finds a small folder in memory for its socket. The folders in the host's are there too.
 	SocketDir string `json:"socket_dir,omitempty"`
 	Binds     []Bind `json:"binds,omitempty"`
 	// Execute are files that the kernel loads together with the program, such as the dynamic linker.
