@@ -30,6 +30,7 @@ func (c slowTransfer) judge(flows []sdk.Flow) findings {
 	var out findings
 	put := func(f sdk.Finding) {
 		f.Detector, f.Techniques = "acme/slow-transfer", []string{"T1030"}
+		f.ID = sdk.FindingID(f)
 		out = append(out, f)
 	}
 	sources := map[string]*source{}

@@ -411,6 +411,10 @@ impl Guest {
     fn control(&mut self, op: Op, request: &[u8], answer: &mut Answer) -> Result<()> {
         let req = match request {
             [] => Json::Null,
+            // The runner made the request; what may be wrong in it is the operator's part.
+            _ if op == Op::Configure => {
+                Json::parse(request).map_err(|e| Error::invalid_config(format!("configuration: {}", e)))?
+            }
             _ => Json::parse(request).map_err(|e| Error::internal(format!("request: {}", e)))?,
         };
         let id = req.text("instance");
