@@ -8,9 +8,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 )
@@ -70,7 +70,7 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		info, err := os.Stat(path)
+		written, err := c.lastWritten(path)
 		if err != nil {
 			failed = append(failed, explain(err))
 			continue
@@ -80,7 +80,7 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 			Metric: "acme.file.age", Unit: "s", Type: sdk.Gauge,
 			Labels: map[string]string{"file.path": path}, // an attribute of the OpenTelemetry conventions
 			Time:   now,
-			Value:  now.Sub(info.ModTime()).Seconds(),
+			Value:  now.Sub(written).Seconds(),
 		})
 		if err != nil {
 			return err
@@ -89,9 +89,27 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	return errors.Join(failed...)
 }
 
-// explain gives an error the class by which the host decides what to do about it.
+// lastWritten asks the host to open the file: a plugin sees no files of the machine itself.
+func (c *Collector) lastWritten(path string) (time.Time, error) {
+	file, err := c.host.Open(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+// explain gives an error the class by which the host decides what to do about it. One of the host has a class already.
 func explain(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	var classed *sdk.Error
+	switch {
+	case errors.As(err, &classed):
+		return err
+	case errors.Is(err, fs.ErrPermission):
 		return sdk.Errorf(sdk.PermissionDenied, "%w", err)
 	}
 	return sdk.Errorf(sdk.Temporary, "%w", err)
