@@ -13,6 +13,7 @@ import (
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/prochost"
+	"github.com/picketwatch/picket/sdk/internal/state"
 )
 
 // Host is an sdk.Host for tests: its log goes to the test, its state to memory, and its network is this machine's,
@@ -86,8 +87,10 @@ func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 	return h.ICMPFunc(network)
 }
 
+// Fetch goes through Dial, like HTTP.
 func (h *Host) Fetch(ctx context.Context, req sdk.Request) (sdk.Response, error) {
-	return h.network().Fetch(ctx, req)
+	client := http.Client{Transport: h.http.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return prochost.Fetch(ctx, &client, req)
 }
 func (h *Host) Open(name string) (fs.File, error) { return h.network().Open(name) }
 func (h *Host) Listen(ctx context.Context, network, address string) (net.Listener, error) {
@@ -97,13 +100,16 @@ func (h *Host) ListenPacket(ctx context.Context, network, address string) (net.P
 	return h.network().ListenPacket(ctx, network, address)
 }
 
-// memory is a store that lasts as long as the test.
+// memory is a store that lasts as long as the test. It has the bounds of a real one.
 type memory struct {
 	mu     sync.Mutex // guards values
 	values map[string][]byte
 }
 
 func (m *memory) Get(key string) ([]byte, error) {
+	if err := state.CheckKey(key); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.values[key]
@@ -114,8 +120,20 @@ func (m *memory) Get(key string) ([]byte, error) {
 }
 
 func (m *memory) Put(key string, value []byte) error {
+	if err := state.CheckKey(key); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	keys, total := 0, 0
+	for k, v := range m.values {
+		if k != key {
+			keys, total = keys+1, total+len(v)
+		}
+	}
+	if err := state.Fits(keys, total, len(value)); err != nil {
+		return err
+	}
 	m.values[key] = append([]byte{}, value...)
 	return nil
 }

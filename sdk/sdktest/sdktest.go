@@ -1,5 +1,5 @@
-// Package sdktest tests plugins the way the host treats them. In goes a plugin and, where needed, a valid
-// configuration; out come failed tests that say which promise of the contract was broken.
+// Package sdktest tests plugins the way the host treats them: it is package kit within `go test`. In goes a plugin and,
+// where needed, a valid configuration; out come failed tests that say which promise of the contract was broken.
 //
 //	func TestConformance(t *testing.T) {
 //		sdktest.Run(t, Plugin(), sdktest.Options{Config: []byte(`{"targets": ["127.0.0.1"]}`)})
@@ -9,15 +9,13 @@
 package sdktest
 
 import (
-	"context"
 	"encoding/json"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
-	"github.com/picketwatch/picket/sdk/internal/instance"
+	"github.com/picketwatch/picket/sdk/kit"
 )
 
 // Options say how a plugin can be tested. Most need only Config.
@@ -30,179 +28,91 @@ type Options struct {
 	Scope sdk.Scope
 	// Notice for a notifier; one with everything set when empty.
 	Notice sdk.Notice
-	// Flows for a detector; a mix of ordinary conversations and scans when nil.
-	Flows []sdk.Flow
-	// NewHost, if not nil, makes the host of each instance.
-	NewHost func(t *testing.T) sdk.Host
+	// Flows and Packets for a detector; a mix of ordinary conversations and attacks when nil.
+	Flows   []sdk.Flow
+	Packets []sdk.Packet
+	// NewHost, if not nil, makes the host of each instance. What it registers with Cleanup runs when the instance has
+	// ended.
+	NewHost func(tb testing.TB) sdk.Host
 	// Timeout bounds one call; 30 s when 0.
 	Timeout time.Duration
+	// StateDir holds what Snapshot gave in earlier versions, as VERSION.bin: each must be understood.
+	StateDir string
 }
 
-func (o Options) withDefaults() Options {
-	if len(o.Config) == 0 {
-		o.Config = json.RawMessage("{}")
+func (o Options) kit() kit.Options {
+	return kit.Options{
+		Config: o.Config, Secrets: o.Secrets, Grants: o.Grants, Scope: o.Scope, Notice: o.Notice, Flows: o.Flows, Packets: o.Packets,
+		Timeout: o.Timeout, StateDir: o.StateDir,
 	}
-	if len(o.Scope.Prefixes) == 0 {
-		o.Scope.Prefixes = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-	}
-	if o.Notice.ID == "" {
-		o.Notice = sampleNotice()
-	}
-	if o.Flows == nil {
-		o.Flows = SampleFlows()
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 30 * time.Second
-	}
-	if o.NewHost == nil {
-		grants := o.Grants
-		o.NewHost = func(t *testing.T) sdk.Host {
-			t.Helper()
-			h := NewHost(t)
-			h.Secrets = o.Secrets
-			if grants != nil {
-				h.Grants = grants
-			}
-			return h
-		}
-	}
-	return o
 }
 
 // Run checks that the plugin keeps the contract of its kind.
 func Run(t *testing.T, p sdk.Plugin, o Options) {
 	t.Helper()
-	s := suite{plugin: p, opt: o.withDefaults()}
-	t.Run("declaration", s.declaration)
-	if t.Failed() {
-		return // the rest needs what failed there
-	}
-	t.Run("configuration", s.configuration)
-	t.Run("life", s.life)
-	t.Run("stop without start", s.stopWithoutStart)
-	t.Run("cancelled", s.cancelled)
-	switch p.Kind {
-	case sdk.KindDetector:
-		t.Run("same input, same findings", s.repeatable)
-		t.Run("size of the batches", s.batches)
-		t.Run("flush forgets", s.flushForgets)
-		t.Run("snapshot", s.snapshot)
-	case sdk.KindNotifier:
-		t.Run("empty notice", s.emptyNotice)
-	}
-}
-
-// suite runs one plugin.
-type suite struct {
-	plugin sdk.Plugin
-	opt    Options
-}
-
-// emitted is what one instance gave.
-type emitted struct {
-	samples   []sdk.Sample
-	sightings []sdk.Sighting
-	findings  []sdk.Finding
-}
-
-func (e *emitted) Sample(v sdk.Sample) error {
-	e.samples = append(e.samples, v)
-	return nil
-}
-
-func (e *emitted) Sighting(v sdk.Sighting) error {
-	e.sightings = append(e.sightings, v)
-	return nil
-}
-
-func (e *emitted) Finding(v sdk.Finding) error {
-	v.ID = sdk.FindingID(v)
-	e.findings = append(e.findings, v)
-	return nil
-}
-
-// set returns the machinery that runs instances in production, with the fake host.
-func (s suite) set(t *testing.T) *instance.Set {
-	t.Helper()
-	return instance.New(instance.Config{
-		Plugins: []sdk.Plugin{s.plugin},
-		NewHost: func(abi.InstanceConfig) (sdk.Host, error) { return s.opt.NewHost(t), nil },
-	})
-}
-
-// start configures an instance named "i" and stops it at the end of the test.
-func (s suite) start(t *testing.T) *instance.Set {
-	t.Helper()
-	set := s.set(t)
-	if err := s.configure(t, set); err != nil {
-		t.Fatalf("configure with %s: %v", s.opt.Config, err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), s.opt.Timeout)
-		defer cancel()
-		if err := set.StopAll(ctx); err != nil {
-			t.Errorf("Stop: %v", err)
+	for _, d := range kit.Checks(p.Kind) {
+		if d.ID == "cases" {
+			continue // Cases
 		}
-	})
-	return set
-}
-
-func (s suite) configure(t *testing.T, set *instance.Set) error {
-	t.Helper()
-	return set.Configure(s.ctx(t), abi.InstanceConfig{
-		Instance: "i", Plugin: s.plugin.ID, Config: s.opt.Config, Secrets: s.opt.Secrets, Grants: s.opt.Grants,
-	})
-}
-
-// ctx bounds one call.
-func (s suite) ctx(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Timeout)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// work lets the instance work once, as its kind does, and fails the test when it does not end with its context.
-func (s suite) work(ctx context.Context, t *testing.T, set *instance.Set) (emitted, error) {
-	t.Helper()
-	type result struct {
-		e   emitted
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		e, err := s.workOnce(ctx, set)
-		done <- result{e, err}
-	}()
-	select {
-	case r := <-done:
-		return r.e, r.err
-	case <-ctx.Done():
-	}
-	select {
-	case r := <-done:
-		return r.e, r.err
-	case <-time.After(s.opt.Timeout):
-		t.Fatalf("still at work %s after its context ended", s.opt.Timeout)
-		return emitted{}, nil
-	}
-}
-
-func (s suite) workOnce(ctx context.Context, set *instance.Set) (emitted, error) {
-	var e emitted
-	var err error
-	switch s.plugin.Kind {
-	case sdk.KindCollector:
-		err = set.Collect(ctx, "i", sdk.CollectRequest{Time: time.Now(), Interval: time.Minute}, &e)
-	case sdk.KindDiscovery:
-		err = set.Discover(ctx, "i", s.opt.Scope, &e)
-	case sdk.KindDetector:
-		err = s.inspect(ctx, set, s.opt.Flows, len(s.opt.Flows), &e)
-		if err == nil {
-			err = set.Flush(ctx, "i", &e)
+		t.Run(d.ID, func(t *testing.T) { show(t, d.Run(t.Context(), o.subject(t, p), o.kit())) })
+		if t.Failed() && d.ID == "declaration" {
+			return // the rest needs what failed there
 		}
-	case sdk.KindNotifier:
-		_, err = set.Notify(ctx, "i", s.opt.Notice)
 	}
-	return e, err
 }
+
+// show makes a check's outcome that of the test.
+func show(t *testing.T, c kit.Check) {
+	t.Helper()
+	switch c.Outcome {
+	case kit.Fail:
+		t.Errorf("%s\n%s", c.Title, c.Detail)
+	case kit.Skip:
+		t.Skip(c.Detail)
+	default:
+		if c.Detail != "" {
+			t.Log(c.Detail)
+		}
+	}
+}
+
+// subject is the plugin in this process, with the fake host.
+func (o Options) subject(t *testing.T, p sdk.Plugin) kit.Subject {
+	t.Helper()
+	return kit.InProcess(p, func(cfg abi.InstanceConfig) (sdk.Host, func(), error) {
+		s := &scope{TB: t}
+		if o.NewHost != nil {
+			return o.NewHost(s), s.end, nil
+		}
+		h := NewHost(s)
+		h.Secrets = cfg.Secrets
+		if o.Grants != nil {
+			h.Grants = o.Grants
+		}
+		return h, s.end, nil
+	})
+}
+
+// scope is a part of a test with an end of its own.
+type scope struct {
+	testing.TB
+	ends []func()
+}
+
+// Cleanup runs f at the end of the scope.
+func (s *scope) Cleanup(f func()) { s.ends = append(s.ends, f) }
+
+func (s *scope) end() {
+	for i := len(s.ends) - 1; i >= 0; i-- {
+		s.ends[i]()
+	}
+	s.ends = nil
+}
+
+// SampleFlows returns flows in order of their end, as the traffic engine gives them: web traffic, a port scan, a sweep,
+// a beacon, and flows with nothing set that a detector must survive.
+func SampleFlows() []sdk.Flow { return kit.SampleFlows() }
+
+// SamplePackets returns packets in order of time: address resolution with a second machine claiming an address, ordinary
+// traffic, and packets that end too early.
+func SamplePackets() []sdk.Packet { return kit.SamplePackets() }

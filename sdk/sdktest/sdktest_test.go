@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -202,29 +201,6 @@ func TestSuiteFindsFlaws(t *testing.T) {
 	}
 }
 
-func TestCompareWant(t *testing.T) {
-	got := []sdk.Finding{{Rule: "scan", Src: "10.0.0.1", Packets: []uint64{1, 2}, Features: map[string]float64{"x": 0.1 + 0.2}, Risk: 5}}
-	cases := []struct{ name, want, diff string }{
-		{"what is left out is not compared", `[{"rule": "scan"}]`, ""},
-		{"numbers are close enough", `[{"features": {"x": 0.3}}]`, ""},
-		{"another rule", `[{"rule": "sweep"}]`, ".rule"},
-		{"other packets", `[{"packets": [1, 3]}]`, ".packets[1]"},
-		{"fewer packets", `[{"packets": [1]}]`, ".packets"},
-		{"another feature", `[{"features": {"y": 1}}]`, ".features.y"},
-		{"more findings", `[{}, {}]`, "1 findings, want 2"},
-		{"none", `[]`, "1 findings, want 0"},
-		{"broken", `{`, "unexpected end"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			diff := compareWant([]byte(c.want), got)
-			if c.diff == "" && diff != "" || !strings.Contains(diff, c.diff) {
-				t.Errorf("got %q, want %q", diff, c.diff)
-			}
-		})
-	}
-}
-
 func TestFakeHost(t *testing.T) {
 	h := NewHost(t)
 	h.Secrets = map[string]string{"token": "hush"}
@@ -250,14 +226,5 @@ func TestFakeHost(t *testing.T) {
 	h.Clock = func() time.Time { return at }
 	if !h.Now().Equal(at) {
 		t.Error("the clock is not the test's")
-	}
-}
-
-func TestSampleFlows(t *testing.T) {
-	flows := SampleFlows()
-	for i := range len(flows) - 3 {
-		if flows[i+1].End.Before(flows[i].End) {
-			t.Fatal(fmt.Sprint("flow ", i+1, " ends before the one in front of it"))
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package sdktest
+package kit
 
 import (
 	"net/netip"
@@ -64,7 +64,8 @@ func (m *flowMaker) add(after time.Duration, src, dst netip.Addr, port uint16, o
 
 func addr(a, b, c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{a, b, c, d}) }
 
-func sampleNotice() sdk.Notice {
+// SampleNotice returns a notice with everything set, and text that must be escaped.
+func SampleNotice() sdk.Notice {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return sdk.Notice{
 		ID: "0198c0de-0000-7000-8000-000000000001", Time: at, Event: "alert.firing", Severity: sdk.SeverityHigh,
@@ -74,4 +75,42 @@ func sampleNotice() sdk.Notice {
 			Techniques: []string{"T1046"}, Src: "10.0.0.66", Dst: "192.0.2.10", Start: at, End: at.Add(4 * time.Second), Packets: []uint64{1, 2},
 			Flows: []sdk.FlowRef{}, Summary: "10.0.0.66 probed 200 ports of 192.0.2.10"},
 	}
+}
+
+// SamplePackets returns packets in order of time: address resolution with a second machine claiming an address, ordinary
+// traffic, and packets that end too early.
+func SamplePackets() []sdk.Packet {
+	var out []sdk.Packet
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	add := func(data []byte) {
+		n := uint64(len(out) + 1)
+		out = append(out, sdk.Packet{Number: n, Time: at.Add(time.Duration(n) * 100 * time.Millisecond), Link: 1, Length: uint32(len(data)), Data: data})
+	}
+	for i := range 200 {
+		who := byte(i%20 + 1)
+		add(arpReply(who, who))
+		if i > 100 {
+			add(arpReply(1, 66)) // somebody else says that it is the first one
+		}
+		add(udpPacket(who, byte(i)))
+	}
+	add(nil)
+	add([]byte{1, 2, 3})
+	add(arpReply(1, 1)[:20])
+	return out
+}
+
+func ethernet(kind uint16, from byte, payload []byte) []byte {
+	head := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, from, byte(kind >> 8), byte(kind)}
+	return append(head, payload...)
+}
+
+// arpReply says that 10.0.0.who has the hardware address that ends in mac.
+func arpReply(who, mac byte) []byte {
+	return ethernet(0x0806, mac, []byte{0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, mac, 10, 0, 0, who, 2, 0, 0, 0, 0, 254, 10, 0, 0, 254})
+}
+
+func udpPacket(from, port byte) []byte {
+	return ethernet(0x0800, from, []byte{0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, from, 192, 0, 2, 1,
+		0x9c, port, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4})
 }
