@@ -44,8 +44,8 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// zipapp packs the SDK and a plugin the way that a released plugin is packed.
-func zipapp(t *testing.T, folder string) string {
+// zipapp packs the SDK and a plugin; more are pairs of a prefix in the archive and a folder.
+func zipapp(t *testing.T, folder string, more ...string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "plugin.pyz")
 	f, err := os.Create(name)
@@ -54,8 +54,8 @@ func zipapp(t *testing.T, folder string) string {
 	}
 	defer f.Close()
 	z := zip.NewWriter(f)
-	for prefix, dir := range map[string]string{"": folder, "picket/": "../../sdk/python/picket"} {
-		addFolder(t, z, prefix, dir)
+	for list := append([]string{"", folder, "picket/", "../../sdk/python/picket"}, more...); len(list) > 0; list = list[2:] {
+		addFolder(t, z, list[0], list[1])
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)

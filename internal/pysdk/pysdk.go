@@ -22,7 +22,8 @@ const Env = "PICKET_PYTHON"
 var ErrNoPython = errors.New("no python3 on this machine; install python3 and python3-venv, or set " + Env)
 
 // requirements are the dependencies of the SDK, what its tests need, and what the example needs.
-var requirements = []string{"cryptography>=42", "grpcio>=1.62", "numpy>=1.26", "protobuf>=4.25", "pytest>=8", "scikit-learn>=1.4"}
+var requirements = []string{"cryptography>=42", "grpcio>=1.62", "numpy>=1.26", "protobuf>=4.25", "pytest>=8", "scikit-learn>=1.4",
+	"skops>=0.11"}
 
 // Interpreter returns a Python that has the SDK's dependencies: that of PICKET_PYTHON, or one of a virtual environment in
 // the user's cache, which is made when it is missing.

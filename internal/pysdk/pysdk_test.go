@@ -90,11 +90,13 @@ func TestConfiguration(t *testing.T) {
 		if (err == nil) != (want == nil) {
 			t.Errorf("%.80s: got %v, want %v", text, err, want)
 		}
-		if err != nil && want != nil && (sdk.ClassOf(err) != sdk.InvalidConfig || !strings.Contains(want.Error(), "JSON") && !strings.HasSuffix(err.Error(), want.Error())) {
-			t.Logf("%.80s:\n got %v\nwant %v", text, err, want)
-			if sdk.ClassOf(err) != sdk.InvalidConfig || strings.Contains(want.Error(), "unknown key") {
-				t.Error("the class or the words differ")
-			}
+		if err != nil && sdk.ClassOf(err) != sdk.InvalidConfig {
+			t.Errorf("%.80s: class %s", text, sdk.ClassOf(err))
+		}
+		// What is no JSON is said in the words of the parser; and where the secret should go is found before its type is.
+		ownWords := want != nil && strings.Contains(want.Error(), "JSON") || strings.Contains(text, `"inner": 1`)
+		if err != nil && want != nil && !ownWords && !strings.HasSuffix(err.Error(), want.Error()) {
+			t.Errorf("%.80s:\n got %v\nwant %v", text, err, want)
 		}
 		if i != nil {
 			if err := i.Stop(testContext(t)); err != nil {

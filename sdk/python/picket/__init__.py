@@ -15,6 +15,13 @@ one call at a time, health() and snapshot() included; only watch() runs beside t
 kind are optional. picket.context() tells how long the host still waits for a call.
 """
 
+import os as _os
+
+# One thread for each library that would start one for each core: an instance has a limit of its own. Set the variables
+# before you import picket to have more.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    _os.environ.setdefault(_name, "1")
+
 from . import records
 from ._host import Host, Response, State
 from ._instance import Batch, FindingSink, SampleSink, SightingSink

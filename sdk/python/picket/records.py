@@ -205,6 +205,19 @@ def parse_header(frame: memoryview) -> Header:
     return Header(name, row_size, count, heap)
 
 
+def split(data: bytes | memoryview) -> Iterator[memoryview]:
+    """The frames of data that holds several, one after the other, as picket flows --format frames writes them."""
+    mem = memoryview(data).toreadonly().cast("B")
+    while mem:
+        if len(mem) < HEADER:
+            raise FrameError(f"{len(mem)} bytes without the magic PKRW")
+        (n,) = struct.unpack_from("<I", mem, 20)
+        if n < HEADER or n > len(mem):
+            raise FrameError(f"{len(mem)} bytes, the header says {n}")
+        yield mem[:n]
+        mem = mem[n:]
+
+
 def decode(frame: bytes | bytearray | memoryview, *, verify: bool = True) -> Rows:
     """The rows of a frame, as views of its memory. Raises FrameError. verify=False leaves out the checksum, for a frame
     that did not leave this machine."""
@@ -459,4 +472,5 @@ def checksum(frame: memoryview) -> int:
 
 
 __all__ = ["Flows", "FrameError", "PacketRows", "Rows", "FLOW", "PACKET", "SAMPLE", "MAX_FRAME", "crc32c", "decode",
-           "encode", "encode_samples", "from_nanos", "rows_of", "unmapped"]
+           "encode", "encode_samples", "from_nanos", "rows_of", "split",
+           "unmapped"]
