@@ -139,7 +139,7 @@ func (h *host) Fetch(ctx context.Context, req sdk.Request) (sdk.Response, error)
 	if len(req.Body) > sdk.MaxFetch {
 		return none, sdk.Errorf(sdk.Unsupported, "fetch: a body of %d bytes is larger than %d", len(req.Body), sdk.MaxFetch)
 	}
-	data, err := abi.AppendFramed(nil, abi.FetchRequest{Instance: h.cfg.Instance, Method: req.Method, URL: req.URL, Header: req.Header, Timeout: within})
+	data, err := abi.AppendFramed(nil, abi.FetchRequest{Instance: h.cfg.Instance, Method: req.Method, URL: req.URL, Header: req.Header, Roots: req.Roots, Timeout: within})
 	if err != nil {
 		return none, err
 	}

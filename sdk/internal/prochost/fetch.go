@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
@@ -40,6 +41,12 @@ func Fetch(ctx context.Context, client *http.Client, req sdk.Request) (sdk.Respo
 	if host := r.Header.Get("Host"); host != "" {
 		r.Host = host
 	}
+	if req.Roots != "" {
+		if client, err = trusting(client, req.Roots); err != nil {
+			return none, err
+		}
+		defer client.CloseIdleConnections()
+	}
 	resp, err := client.Do(r)
 	if err != nil {
 		return none, fetchError(r, err)
@@ -53,6 +60,25 @@ func Fetch(ctx context.Context, client *http.Client, req sdk.Request) (sdk.Respo
 		return none, sdk.Errorf(sdk.Downstream, "fetch from %s: the answer is larger than %d bytes", r.URL.Host, sdk.MaxFetch)
 	}
 	return sdk.Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// trusting returns a client that trusts the authorities in roots instead of the system's.
+func trusting(client *http.Client, roots string) (*http.Client, error) {
+	transport, ok := client.Transport.(*http.Transport)
+	if !ok {
+		return nil, sdk.Errorf(sdk.Unsupported, "fetch: this host trusts the system's authorities only")
+	}
+	transport = transport.Clone()
+	if transport.TLSClientConfig == nil {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(roots)) {
+		return nil, sdk.Errorf(sdk.InvalidConfig, "fetch: roots has no certificate in PEM form")
+	}
+	out := *client
+	out.Transport = transport
+	return &out, nil
 }
 
 // fetchError says who is to blame. The URL stays out of it: its path or query may hold a secret.

@@ -175,7 +175,7 @@ func (o *outside) result(n int64, err error) int64 {
 	return -int64(len(data))
 }
 
-func (o *outside) take(m api.Module, ptr, length uint32) uint32 {
+func (o *outside) take(_ context.Context, m api.Module, ptr, length uint32) uint32 {
 	n := min(length, uint32(len(o.waiting)))
 	if !m.Memory().Write(ptr, o.waiting[:n]) {
 		n = 0
@@ -278,7 +278,7 @@ func (o *outside) fetch(data []byte) ([]byte, error) {
 	ctx, cancel := o.within(req.Timeout)
 	defer cancel()
 	// The connection may hold on to the body for longer than the guest's memory stays as it is.
-	resp, err := host.Fetch(ctx, sdk.Request{Method: req.Method, URL: req.URL, Header: req.Header, Body: bytes.Clone(body)})
+	resp, err := host.Fetch(ctx, sdk.Request{Method: req.Method, URL: req.URL, Header: req.Header, Roots: req.Roots, Body: bytes.Clone(body)})
 	if err != nil {
 		return nil, err
 	}
