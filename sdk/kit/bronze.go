@@ -138,6 +138,9 @@ func (b *bench) badConfigs() []badConfig {
 		{"JSON nested without end", []byte(strings.Repeat(`{"a":`, 20_000))},
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.schema().Properties)) {
+		if b.o.Secrets[name] != "" {
+			continue // the secret takes its place
+		}
 		wrong := any(map[string]any{"of": []any{"another", "type"}})
 		if b.schema().Properties[name].Type == "object" {
 			wrong = "text"

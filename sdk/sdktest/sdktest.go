@@ -31,9 +31,8 @@ type Options struct {
 	// Flows and Packets for a detector; a mix of ordinary conversations and attacks when nil.
 	Flows   []sdk.Flow
 	Packets []sdk.Packet
-	// NewHost, if not nil, makes the host of each instance. What it registers with Cleanup runs when the instance has
-	// ended.
-	NewHost func(tb testing.TB) sdk.Host
+	// NewHost, if not nil, makes the host of each instance.
+	NewHost func(t *testing.T) sdk.Host
 	// Timeout bounds one call; 30 s when 0.
 	Timeout time.Duration
 	// StateDir holds what Snapshot gave in earlier versions, as VERSION.bin: each must be understood.
@@ -80,10 +79,10 @@ func show(t *testing.T, c kit.Check) {
 func (o Options) subject(t *testing.T, p sdk.Plugin) kit.Subject {
 	t.Helper()
 	return kit.InProcess(p, func(cfg abi.InstanceConfig) (sdk.Host, func(), error) {
-		s := &scope{TB: t}
 		if o.NewHost != nil {
-			return o.NewHost(s), s.end, nil
+			return o.NewHost(t), func() {}, nil
 		}
+		s := &scope{TB: t}
 		h := NewHost(s)
 		h.Secrets = cfg.Secrets
 		if o.Grants != nil {
