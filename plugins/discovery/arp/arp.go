@@ -28,7 +28,7 @@ func init() {
 type Discoverer struct {
 	config Config
 	host   sdk.Host
-	table  func() ([]neighbour, error)
+	table  func(sdk.Host) ([]neighbour, error)
 	pause  func(ctx context.Context, d time.Duration)
 }
 
@@ -72,7 +72,7 @@ func (d *Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.Sig
 			return err
 		}
 	}
-	table, err := d.table()
+	table, err := d.table(d.host)
 	if err != nil {
 		return err
 	}

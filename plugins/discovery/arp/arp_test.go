@@ -64,7 +64,7 @@ func discover(t *testing.T, host sdk.Host, table []neighbour, config string, in 
 	t.Helper()
 	d := New()
 	if table != nil {
-		d.table = func() ([]neighbour, error) { return table, nil }
+		d.table = func(sdk.Host) ([]neighbour, error) { return table, nil }
 		d.pause = func(context.Context, time.Duration) {}
 	}
 	plugintest.Configure(t, d, config)
@@ -365,7 +365,7 @@ func farMAC(t *testing.T) string {
 }
 
 func TestThisMachinesTableCanBeRead(t *testing.T) {
-	rows, err := readTable()
+	rows, err := readTable(nil)
 	if runtime.GOOS != "linux" {
 		if sdk.ClassOf(err) != sdk.Unsupported {
 			t.Errorf("error %v", err)

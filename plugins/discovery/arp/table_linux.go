@@ -1,29 +1,27 @@
 package arp
 
 import (
-	"bytes"
 	"errors"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/picketwatch/picket/sdk"
 )
 
 // readTable asks the kernel over netlink, which knows IPv6 and how fresh each entry is. Where netlink is closed (some
-// containers) /proc/net/arp still tells the IPv4 half.
-func readTable() ([]neighbour, error) {
+// containers) /proc/net/arp still tells the IPv4 half; the host opens it, in whose network it is read.
+func readTable(host sdk.Host) ([]neighbour, error) {
 	reply, netlinkErr := syscall.NetlinkRIB(syscall.RTM_GETNEIGH, syscall.AF_UNSPEC)
 	if netlinkErr == nil {
 		rows, err := parseNetlink(reply)
 		return named(rows), err
 	}
-	// thread-self, because the reader's own network namespace is meant, not that of the process's first thread.
-	text, procErr := os.ReadFile("/proc/thread-self/net/arp")
+	table, procErr := host.Open("/proc/net/arp")
 	if procErr != nil {
 		return nil, sdk.Errorf(sdk.Unsupported, "read the neighbour table: %w", errors.Join(netlinkErr, procErr))
 	}
-	return parseProc(bytes.NewReader(text))
+	defer table.Close()
+	return parseProc(table)
 }
 
 // named gives the rows the names of their interfaces. One that vanished meanwhile leaves its rows without.

@@ -8,6 +8,6 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-func readTable() ([]neighbour, error) {
+func readTable(sdk.Host) ([]neighbour, error) {
 	return nil, sdk.Errorf(sdk.Unsupported, "the neighbour table of %s is not read; run picket/arp on Linux", runtime.GOOS)
 }
