@@ -8,4 +8,5 @@ COLUMNS = ["duration", "fwd_packets", "rev_packets", "fwd_bytes", "rev_bytes", "
 
 def features(flows):
     """One row for each flow. Sizes and times span many orders of magnitude, hence the logarithm."""
-    return np.log1p(np.maximum(flows.matrix(COLUMNS), 0))
+    x = np.nan_to_num(flows.matrix(COLUMNS), nan=0, posinf=1e18, neginf=0)
+    return np.log1p(np.maximum(x, 0))

@@ -162,7 +162,10 @@ class Flows(Rows):
 def _endpoint(a: Address | None, port: int) -> str:
     if a is None:
         return "invalid AddrPort"  # as the Go side says
-    return f"[{a}]:{port}" if a.version == 6 else f"{a}:{port}"
+    if isinstance(a, ipaddress.IPv6Address):
+        # Older versions of Python write the IPv4 part in hexadecimal.
+        return f"[::ffff:{a.ipv4_mapped}]:{port}" if a.ipv4_mapped else f"[{a}]:{port}"
+    return f"{a}:{port}"
 
 
 class PacketRows(Rows):
