@@ -23,10 +23,14 @@ func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File) (*worker,
 		return nil, err
 	}
 	w := &worker{out: out, stderr: &tail{}, exit: make(chan error, 1)}
-	cmd.ExtraFiles = []*os.File{capture, in}
+	cmd, release, err := confined(cmd, []*os.File{capture, in})
+	if err != nil {
+		out.Close()
+		in.Close()
+		return nil, err
+	}
 	cmd.Stderr = w.stderr
 	cmd.Dir = "/"
-	confine(cmd)
 	started := make(chan error, 1)
 	go func() {
 		// The parent-death signal goes off when the thread that started the child ends, so this one must not end before.
@@ -35,6 +39,7 @@ func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File) (*worker,
 		err := cmd.Start()
 		in.Close() // the child has its copy; ours would hide its end
 		started <- err
+		defer release()
 		if err != nil {
 			return
 		}

@@ -7,6 +7,10 @@ import (
 	"os/exec"
 )
 
-func confine(*exec.Cmd) {}
+// confined gives the worker its descriptors; more there is not on this system.
+func confined(cmd *exec.Cmd, files []*os.File) (*exec.Cmd, func(), error) {
+	cmd.ExtraFiles = files
+	return cmd, func() {}, nil
+}
 
 func kill(p *os.Process) { _ = p.Kill() }
