@@ -15,6 +15,7 @@ import (
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/config"
 	"github.com/picketwatch/picket/sdk/internal/check"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // maxInstances bounds the instances of one process.
@@ -62,7 +63,7 @@ type running struct {
 	calls    atomic.Int32  // at work
 
 	// Memory of the last batch, used again; guarded by busy.
-	flows   []sdk.Flow
+	flows   records.FlowChunks
 	packets []sdk.Packet
 }
 

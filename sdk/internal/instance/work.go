@@ -100,27 +100,38 @@ func (s *Set) Inspect(ctx context.Context, id, capture string, frame []byte, sin
 // InspectLocal is Inspect for a frame that has not left this machine: its checksum is not compared.
 func (s *Set) InspectLocal(ctx context.Context, id, capture string, frame []byte, sink sdk.FindingSink) error {
 	return s.detect(ctx, id, sink, func(ctx context.Context, r *running, d sdk.Detector, sink sdk.FindingSink) error {
-		batch, err := r.batch(capture, frame)
-		if err != nil {
-			return err
+		if records.SchemaOf(frame) == records.Packets {
+			return r.inspectPackets(ctx, d, capture, frame, sink)
 		}
-		return d.Inspect(ctx, batch, sink)
+		return r.inspectFlows(ctx, d, capture, frame, sink)
 	})
 }
 
-// batch decodes a frame into the memory of the batch before.
-func (r *running) batch(capture string, frame []byte) (sdk.Batch, error) {
-	var err error
-	if records.SchemaOf(frame) == records.Packets {
-		if r.packets, err = records.DecodeVerifiedPackets(frame, r.packets); err != nil {
-			return sdk.Batch{}, err
+func (r *running) inspectPackets(ctx context.Context, d sdk.Detector, capture string, frame []byte, sink sdk.FindingSink) error {
+	packets, err := records.DecodeVerifiedPackets(frame, r.packets)
+	if err != nil {
+		return err
+	}
+	r.packets = packets
+	return d.Inspect(ctx, sdk.Batch{Capture: capture, Packets: packets}, sink)
+}
+
+// inspectFlows hands the flows over in pieces: how they are cut into batches makes no difference to a detector.
+func (r *running) inspectFlows(ctx context.Context, d sdk.Detector, capture string, frame []byte, sink sdk.FindingSink) error {
+	if err := r.flows.Reset(frame); err != nil {
+		return err
+	}
+	defer r.flows.Release()
+	for {
+		flows, err := r.flows.Next()
+		if err != nil || len(flows) == 0 {
+			return err
 		}
-		return sdk.Batch{Capture: capture, Packets: r.packets}, nil
+		if err := d.Inspect(ctx, sdk.Batch{Capture: capture, Flows: flows}, sink); err != nil {
+			return err
+		}
+		r.progress.Add(1)
 	}
-	if r.flows, err = records.DecodeVerifiedFlows(frame, r.flows); err != nil {
-		return sdk.Batch{}, err
-	}
-	return sdk.Batch{Capture: capture, Flows: r.flows}, nil
 }
 
 // Flush ends a capture for a detector.

@@ -1,0 +1,50 @@
+package records
+
+import "github.com/picketwatch/picket/sdk"
+
+// Chunk is the number of rows that FlowChunks decodes at once: what it decodes stays in the processor's cache until the
+// detector has read it, which a whole batch does not.
+const Chunk = 128
+
+// FlowChunks decodes a frame of flows piece by piece into the same memory. The zero value is ready for Reset.
+type FlowChunks struct {
+	frame []byte
+	h     header
+	next  int // row
+	r     reader
+	flows []sdk.Flow
+}
+
+// Reset begins with a frame. Its checksum is not looked at, everything else is.
+func (c *FlowChunks) Reset(frame []byte) error {
+	h, err := parseHeader(frame)
+	if err != nil {
+		return err
+	}
+	if err := flowLayout.accepts(h); err != nil {
+		return err
+	}
+	c.frame, c.h, c.next, c.r = frame, h, 0, reader{heap: frame[h.heap:]}
+	return nil
+}
+
+// Next returns the next flows of the frame, none at its end. They are valid until the next call.
+func (c *FlowChunks) Next() ([]sdk.Flow, error) {
+	n := min(Chunk, c.h.count-c.next)
+	if cap(c.flows) < n {
+		c.flows = make([]sdk.Flow, Chunk)
+	}
+	flows := c.flows[:n]
+	for i := range flows {
+		at := headerSize + (c.next+i)*c.h.rowSize
+		getFlow(&c.r, c.frame[at:at+c.h.rowSize], &flows[i])
+	}
+	c.next += n
+	if c.r.err != nil {
+		return nil, c.r.err
+	}
+	return flows, nil
+}
+
+// Release forgets the frame, whose memory is not the reader's.
+func (c *FlowChunks) Release() { c.frame, c.r = nil, reader{} }
