@@ -231,7 +231,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	c.changes = c.events.Subscribe("server", 0) // before anything starts, so that nothing is missed
 	c.closeLater(c.changes.Close)
 	host := pluginhost.Config{Dir: c.folder.path("plugins"), RunDir: c.folder.path("run"), Helpers: c.cfg.Programs, Registry: noRegistry{},
-		Ceiling: ceiling, Events: c.events, Log: c.cfg.Log, Now: c.cfg.Now}
+		Ceiling: ceiling, Events: c.events, Memory: c.control, Log: c.cfg.Log, Now: c.cfg.Now}
 	cat := catalogue.Config{Tenant: c.tenant, Store: c.control, Ceiling: ceiling, Order: c.queue.Enqueue, Notify: c.testNotice,
 		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Now: c.cfg.Now, Log: c.cfg.Log}
 	if c.source.client != nil {

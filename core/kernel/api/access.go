@@ -109,6 +109,16 @@ var access = map[string]rule{
 	"POST /api/v1/plugins/:ns/:name/release": operator,
 	"POST /api/v1/plugins/:ns/:name/test":    operator,
 
+	"POST /api/v1/plugins/:ns/:name/upgrade":     admin,
+	"POST /api/v1/plugins/:ns/:name/rollback":    operator,
+	"POST /api/v1/plugins/:ns/:name/shadow":      admin,
+	"POST /api/v1/plugins/:ns/:name/promote":     admin,
+	"POST /api/v1/plugins/:ns/:name/drop-shadow": operator,
+	"GET /api/v1/plugins/:ns/:name/shadow":       watcher,
+	"GET /api/v1/plugins/:ns/:name/history":      watcher,
+	"GET /api/v1/plugins/:ns/:name/ledger":       watcher,
+	"GET /api/v1/plugins/:ns/:name/explain":      watcher,
+
 	"GET /api/v1/audit": auditor,
 }
 

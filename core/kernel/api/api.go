@@ -53,6 +53,7 @@ type (
 	}
 	// Catalogue knows the plugins: what is offered, what is enabled where, how it runs.
 	Catalogue interface {
+		Instances
 		List(ctx context.Context) ([]catalogue.Plugin, error)
 		Get(ctx context.Context, id string) (catalogue.Plugin, error)
 		Page(ctx context.Context, id string) (string, error)

@@ -116,6 +116,7 @@ func (s *Server) pluginRoutes() {
 	}))
 	handle(s, huma.Operation{OperationID: "test-plugin", Method: http.MethodPost, Path: at("/test"), Tags: tags,
 		Summary: "Send a test notice through a notifier"}, s.testPlugin)
+	s.versionRoutes()
 }
 
 func (s *Server) enable(ctx context.Context, in *enableInput) (*body[catalogue.Plugin], error) {

@@ -304,6 +304,7 @@ func (i *Instance) run(s pluginhost.Status) {
 		i.Grants = s.Permissions
 	}
 	i.LogTail = notNil(s.LogTail)
+	i.Limits, i.Previous, i.Upgrade, i.Shadow, i.history = s.Limits, s.Previous, s.Upgrade, s.Shadow, s.History
 }
 
 func secretNames(secrets map[string]string) []string {

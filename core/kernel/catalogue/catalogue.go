@@ -65,24 +65,31 @@ type Node struct {
 
 // Instance is one configured use of a plugin on one node.
 type Instance struct {
-	Instance   string               `json:"instance"`
-	Plugin     string               `json:"plugin"`
-	Node       Node                 `json:"node"`
-	State      pluginhost.State     `json:"state" enum:"staged,starting,ready,degraded,backoff,quarantined,revoked,refused,draining,stopped"`
-	Reason     string               `json:"reason,omitempty"`
-	Runtime    string               `json:"runtime"`
-	Version    string               `json:"version"`
-	Digest     string               `json:"digest,omitempty" doc:"Of the bytes that run."`
-	PID        int                  `json:"pid,omitempty"`
-	Restarts   int                  `json:"restarts"`
-	Since      *time.Time           `json:"since,omitempty"`
-	Ledger     pluginhost.Ledger    `json:"ledger"`
-	LogTail    []pluginhost.LogLine `json:"log_tail" nullable:"false"`
-	Config     json.RawMessage      `json:"config,omitempty" doc:"Without its secrets."`
-	SecretsSet []string             `json:"secrets_set" nullable:"false" doc:"Names of the secrets that are stored."`
-	Grants     []sdk.Permission     `json:"grants" nullable:"false"`
-	Interval   string               `json:"interval,omitempty"`
-	By         string               `json:"by,omitempty" doc:"Who enabled it."`
+	Instance   string                   `json:"instance"`
+	Plugin     string                   `json:"plugin"`
+	Node       Node                     `json:"node"`
+	State      pluginhost.State         `json:"state" enum:"staged,starting,ready,degraded,backoff,quarantined,revoked,refused,draining,stopped"`
+	Reason     string                   `json:"reason,omitempty"`
+	Runtime    string                   `json:"runtime"`
+	Version    string                   `json:"version"`
+	Digest     string                   `json:"digest,omitempty" doc:"Of the bytes that run."`
+	PID        int                      `json:"pid,omitempty"`
+	Restarts   int                      `json:"restarts"`
+	Since      *time.Time               `json:"since,omitempty"`
+	Ledger     pluginhost.Ledger        `json:"ledger"`
+	LogTail    []pluginhost.LogLine     `json:"log_tail" nullable:"false"`
+	Config     json.RawMessage          `json:"config,omitempty" doc:"Without its secrets."`
+	SecretsSet []string                 `json:"secrets_set" nullable:"false" doc:"Names of the secrets that are stored."`
+	Grants     []sdk.Permission         `json:"grants" nullable:"false"`
+	Interval   string                   `json:"interval,omitempty"`
+	By         string                   `json:"by,omitempty" doc:"Who enabled it."`
+	Limits     pluginhost.ProcessLimits `json:"limits"`
+	Previous   string                   `json:"previous,omitempty" doc:"The version that a rollback goes to."`
+
+	Upgrade *pluginhost.Upgrade      `json:"upgrade,omitempty" doc:"The last change of version and what became of it."`
+	Shadow  *pluginhost.ShadowReport `json:"shadow,omitempty" doc:"A version that is tried beside the running one."`
+
+	history []pluginhost.Transition
 }
 
 // Store keeps what was enabled.

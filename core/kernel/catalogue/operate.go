@@ -141,6 +141,7 @@ func (c *Catalogue) refusedByAgent(ctx context.Context, a store.Agent, text stri
 
 // Ran notes the state of an instance; a refusal or a revocation goes into the audit log when it is new.
 func (c *Catalogue) Ran(ctx context.Context, n Node, s pluginhost.Status) {
+	c.tookBack(ctx, n, s)
 	key := "state " + n.ID + " " + s.Instance
 	switch s.State {
 	case pluginhost.Refused, pluginhost.Revoked, pluginhost.Quarantined:

@@ -82,8 +82,8 @@ func (o output) pass(size int) error {
 	return nil
 }
 
-func limitsShown(l confine.Limits) Limits {
-	return Limits{MemoryBytes: uint64(l.Memory), CPU: l.CPU, Deadline: l.Deadline.Seconds(), RecordsPerSecond: l.RecordsPerSecond,
+func limitsShown(l confine.Limits) ProcessLimits {
+	return ProcessLimits{MemoryBytes: uint64(l.Memory), CPU: l.CPU, Deadline: l.Deadline.Seconds(), RecordsPerSecond: l.RecordsPerSecond,
 		OpenFiles: l.OpenFiles, LogLinesPerSecond: l.LogLinesPerSecond}
 }
 

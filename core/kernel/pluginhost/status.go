@@ -41,7 +41,7 @@ type Status struct {
 	Since       time.Time        `json:"since"` // when the state began
 	Restarts    int              `json:"restarts"`
 	Permissions []sdk.Permission `json:"permissions"` // the grants, references to the configuration resolved
-	Limits      Limits           `json:"limits"`
+	Limits      ProcessLimits    `json:"limits"`
 	Ledger      Ledger           `json:"ledger"`
 	LogTail     []LogLine        `json:"log_tail"`
 	History     []Transition     `json:"history"`            // the last of it
@@ -50,8 +50,8 @@ type Status struct {
 	Shadow      *ShadowReport    `json:"shadow,omitempty"`   // a version that is tried beside the running one
 }
 
-// Limits are what the running process is held to. Zero is no limit.
-type Limits struct {
+// ProcessLimits are what the running process is held to. Zero is no limit.
+type ProcessLimits struct {
 	MemoryBytes       uint64  `json:"memory_bytes,omitempty"`
 	CPU               float64 `json:"cpu,omitempty"`              // cores
 	Deadline          float64 `json:"deadline_seconds,omitempty"` // of one call, when the plugin has one of its own

@@ -365,16 +365,19 @@ func (s *supervisor) fallBack(reason string) step {
 	s.acct.otherVersion()
 	s.mu.Lock()
 	p := s.probation
+	s.mu.Unlock()
+	why := fmt.Sprintf("%s %s", p.To, reason)
+	s.set(Starting, fmt.Sprintf("rollback from %s to %s: %s", p.To, p.From, why))
+	s.mu.Lock()
 	s.probation, s.previous = nil, ""
 	s.pin = p.From
 	if s.want != nil && s.want.Version == p.From {
 		s.pin = ""
 	}
-	why := fmt.Sprintf("%s %s", p.To, reason)
 	if u := s.state.Upgrade; u != nil {
 		u.State, u.Reason, u.Ended = UpgradeRolledBack, why, s.host.cfg.Now().UTC()
 	}
 	s.mu.Unlock()
-	s.note(fmt.Sprintf("rollback from %s to %s: %s", p.To, p.From, why))
+	s.host.cfg.Events.Publish(s.status())
 	return s.start
 }

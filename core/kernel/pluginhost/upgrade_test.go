@@ -292,24 +292,28 @@ func TestKillsAtAnyMomentLoseNothing(t *testing.T) {
 	})
 	f.apply(versionedAssignment("d", "stateful/detector", "1.0.0"))
 	f.untilState("d", Ready)
+	// The next kill comes at a random moment after some batches have passed since the last one: a machine that is slow
+	// makes the test no harder.
 	stop := make(chan struct{})
-	var kills atomic.Int64
+	var passed, kills atomic.Int64
 	var killer sync.WaitGroup
 	killer.Go(func() {
-		for {
+		for next := int64(0); ; {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Duration(20+rand.IntN(60)) * time.Millisecond):
+			case <-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond):
 			}
-			if st, _ := f.Instance("d"); st.PID != 0 && st.State == Ready {
+			if st, _ := f.Instance("d"); passed.Load() >= next && st.PID != 0 && st.State == Ready {
 				_ = syscall.Kill(st.PID, syscall.SIGKILL)
 				kills.Add(1)
+				next = passed.Load() + rand.Int64N(20)
 			}
 		}
 	})
 	for i := range 5 {
-		if summary := f.analyse(f.Detectors()[0], 150, nil); !strings.HasSuffix(summary, fmt.Sprintf("captures=%d", i+1)) {
+		summary := f.analyse(f.Detectors()[0], 150, func(int) { passed.Add(1) })
+		if !strings.HasSuffix(summary, fmt.Sprintf("captures=%d", i+1)) {
 			t.Errorf("after capture %d: %s", i+1, summary)
 		}
 	}
