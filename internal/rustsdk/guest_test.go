@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 // toolchain skips the test when this machine has no Rust for guests.
-func toolchain(t *testing.T) {
+func toolchain(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds whole programs")
@@ -136,6 +136,11 @@ func start(t *testing.T, log io.Writer) *host.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startGuest(t, guest, log)
+}
+
+func startGuest(t testing.TB, guest string, log io.Writer) *host.Process {
+	t.Helper()
 	runner, err := buildRunner()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,226 @@
+//! The detectors of internal/bench/refdetector/detectors in Rust, for the benchmarks of the guest: the same thresholds,
+//! entropy and trees, so that the time can be compared and the findings are the same.
+
+use picket_sdk::prelude::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts allocations: the benchmark divides them by the records.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        System.alloc(layout)
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        System.dealloc(ptr, layout)
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        System.realloc(ptr, layout, size)
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const TREES: usize = 50;
+const DEPTH: usize = 6;
+const FEATURES: usize = 32;
+const NODES: usize = (1 << (DEPTH + 1)) - 1;
+const MARKER_PORT: u16 = 6666;
+
+/// Node of a tree: to 2i+1 when the feature is at most the limit, else to 2i+2.
+#[derive(Clone, Copy, Default)]
+struct Node {
+    feature: u32,
+    limit: f64,
+    vote: f64,
+}
+
+type Tree = [Node; NODES];
+
+/// The generator of Go's math/rand/v2, PCG-DXSM, so that the forest is the same.
+struct Pcg(u128);
+
+impl Pcg {
+    fn next(&mut self) -> u64 {
+        const MUL: u128 = 2549297995355413924 << 64 | 4865540595714422341;
+        const INC: u128 = 6364136223846793005 << 64 | 1442695040888963407;
+        self.0 = self.0.wrapping_mul(MUL).wrapping_add(INC);
+        const CHEAP: u64 = 0xda942042e4dd58b5;
+        let (mut hi, lo) = ((self.0 >> 64) as u64, self.0 as u64);
+        hi ^= hi >> 32;
+        hi = hi.wrapping_mul(CHEAP);
+        hi ^= hi >> 48;
+        hi.wrapping_mul(lo | 1)
+    }
+
+    fn float(&mut self) -> f64 {
+        (self.next() << 11 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn forest() -> Vec<Tree> {
+    let mut r = Pcg(1 << 64 | 2);
+    let mut out = vec![[Node::default(); NODES]; TREES];
+    for node in out.iter_mut().flatten() {
+        let feature = r.next() as u32 & (FEATURES as u32 - 1);
+        *node = Node { feature, limit: r.float() * 1000.0, vote: r.float() - 0.5 };
+    }
+    out
+}
+
+fn vote(tree: &Tree, row: &[f64; FEATURES]) -> f64 {
+    let mut i = 0;
+    for _ in 0..DEPTH {
+        let node = &tree[i];
+        i = 2 * i + 1 + usize::from(row[node.feature as usize & (FEATURES - 1)] > node.limit);
+    }
+    tree[i].vote
+}
+
+fn thresholds(f: &Flow<'_>) -> f64 {
+    let odd = [
+        f.fwd_packets() > 500,
+        f.rev_bytes() > 100_000,
+        f.fwd_len_mean() > 900.0,
+        f.iat_max() > 10.0,
+        f.syn_count() > 3.0,
+        f.dst_port() < 1024,
+    ];
+    let score = odd.iter().map(|o| f64::from(u8::from(*o))).sum::<f64>();
+    if f.dst_port() == MARKER_PORT {
+        score + 1000.0
+    } else {
+        score
+    }
+}
+
+fn entropy(s: &str) -> f64 {
+    let mut seen = [0u32; 256];
+    for b in s.bytes() {
+        seen[b as usize] += 1;
+    }
+    let mut sum = 0.0;
+    for n in seen.iter().filter(|n| **n > 0) {
+        let p = f64::from(*n) / s.len() as f64;
+        sum -= p * p.log2();
+    }
+    sum
+}
+
+fn features(f: &Flow<'_>) -> [f64; FEATURES] {
+    [
+        f.fwd_packets() as f64, f.rev_packets() as f64, f.fwd_bytes() as f64, f.rev_bytes() as f64,
+        f.fwd_payload() as f64, f.rev_payload() as f64,
+        f.fwd_len_min(), f.fwd_len_max(), f.fwd_len_mean(), f.fwd_len_std(),
+        f.rev_len_min(), f.rev_len_max(), f.rev_len_mean(), f.rev_len_std(),
+        f.iat_min(), f.iat_max(), f.iat_mean(), f.iat_std(),
+        f.fwd_iat_min(), f.fwd_iat_max(), f.fwd_iat_mean(), f.fwd_iat_std(),
+        f.rev_iat_min(), f.rev_iat_max(), f.rev_iat_mean(), f.rev_iat_std(),
+        f.syn_count(), f.fin_count(), f.psh_count(), f.ack_count(),
+        f64::from(f.src_port()), f64::from(f.dst_port()),
+    ]
+}
+
+fn finding(src: String, dst: String) -> Finding {
+    Finding::new("odd", Severity::Low, "Odd.").risk(10, 0.5).technique("T1046").between(src, dst)
+}
+
+fn allocations() -> Result<Vec<u8>> {
+    Ok(ALLOCATIONS.load(Ordering::Relaxed).to_string().into_bytes())
+}
+
+/// The detector of usual weight, and the light one without trees.
+struct Flows<const HEAVY: bool>(Vec<Tree>);
+
+impl<const HEAVY: bool> Instance for Flows<HEAVY> {
+    type Config = ();
+    const SNAPSHOTS: bool = true;
+    fn start(_: (), _: Host) -> Result<Self> {
+        Ok(Flows(if HEAVY { forest() } else { Vec::new() }))
+    }
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        allocations()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<const HEAVY: bool> Detector for Flows<HEAVY> {
+    fn inspect(&mut self, batch: &Batch<'_>, sink: &mut Sink<Finding>) -> Result<()> {
+        for f in batch.flows {
+            let mut score = thresholds(&f);
+            if HEAVY {
+                score += entropy(f.community_id()) / 100.0;
+                let row = features(&f);
+                score += self.0.iter().map(|t| vote(t, &row)).sum::<f64>();
+            }
+            if score > 1000.0 {
+                sink.put(finding(addr_text(f.src()), addr_text(f.dst())));
+            }
+        }
+        Ok(())
+    }
+    fn flush(&mut self, _: &mut Sink<Finding>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Walks the headers of packets.
+struct Packets(u64);
+
+impl Instance for Packets {
+    type Config = ();
+    const SNAPSHOTS: bool = true;
+    fn start(_: (), _: Host) -> Result<Self> {
+        Ok(Packets(0))
+    }
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        allocations()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Detector for Packets {
+    fn inspect(&mut self, batch: &Batch<'_>, sink: &mut Sink<Finding>) -> Result<()> {
+        for p in batch.packets {
+            self.0 = self.0.wrapping_add(walk(p.data()));
+        }
+        if self.0 == 0 {
+            sink.put(finding(String::new(), String::new()));
+        }
+        Ok(())
+    }
+    fn flush(&mut self, _: &mut Sink<Finding>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn walk(p: &[u8]) -> u64 {
+    if p.len() < 34 || p[12..14] != [8, 0] {
+        return 0;
+    }
+    let at = 14 + usize::from(p[14] & 15) * 4;
+    match p.get(at..at + 4) {
+        Some(b) => u64::from(u32::from_be_bytes([b[0], b[1], b[2], b[3]])) + u64::from(p[23]),
+        None => 0,
+    }
+}
+
+fn odd() -> Rule {
+    Rule::new("odd", "A flow that looks odd.", Severity::Low).technique("T1046")
+}
+
+picket_sdk::register![
+    detector::<Flows<true>>("bench/reference", "Measures hand-over.").flows().rule(odd()),
+    detector::<Flows<false>>("bench/light", "Measures hand-over.").flows().rule(odd()),
+    detector::<Packets>("bench/packets", "Measures hand-over.").packets(&[], 1600).rule(odd()),
+];
