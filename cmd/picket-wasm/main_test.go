@@ -356,7 +356,7 @@ func TestEndlessLoopWithoutAHost(t *testing.T) {
 func TestGuestSeesOnlyItsHost(t *testing.T) {
 	p, log := start(t, "wasm")
 	dial := configure(t, p, `{"mode": "dial"}`, sdk.Permission{Cap: sdk.CapNetDial})
-	if err := dial.Inspect(testContext(t), "c", oneFlow(), &findings{}); sdk.ClassOf(err) != sdk.Unsupported {
+	if err := dial.Inspect(testContext(t), "c", oneFlow(), &findings{}); sdk.ClassOf(err) != sdk.PermissionDenied {
 		t.Errorf("dial: %v", err)
 	}
 	if err := dial.Stop(testContext(t)); err != nil {
