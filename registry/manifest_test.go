@@ -29,7 +29,7 @@ permissions:
     reason: It asks the devices that you list.
   - cap: flows.read
     reason: It judges flows.
-limits: {memory: 64Mi}
+limits: {memory: 64Mi, cpu: 0.5, deadline: 5s, records_per_second: 100, open_files: 64, log_lines_per_second: 5}
 techniques: [T1046, T1071.001]
 tags: [network]
 `
@@ -48,7 +48,8 @@ func TestParseManifest(t *testing.T) {
 				Args: map[string][]string{"proto": {"udp"}, "to": {"${config.targets}"}, "port": {"161"}}},
 			{Cap: "flows.read", Reason: "It judges flows."},
 		},
-		Limits: Limits{Memory: "64Mi"}, Techniques: []string{"T1046", "T1071.001"}, Tags: []string{"network"},
+		Limits:     Limits{Memory: "64Mi", CPU: 0.5, Deadline: "5s", RecordsPerSecond: 100, OpenFiles: 64, LogLinesPerSecond: 5},
+		Techniques: []string{"T1046", "T1071.001"}, Tags: []string{"network"},
 	}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Error(diff)
@@ -66,7 +67,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		"key twice":              {"tags: [network]", "tags: [network]\ntags: [x]", "already defined"},
 		"anchor":                 {"tags: [network]", "tags: &a [network]", "anchors"},
 		"alias bomb":             {"tags: [network]", "x: &a [y]\ntags: *a", "anchors"},
-		"merge key":              {"limits: {memory: 64Mi}", "limits:\n  <<: {memory: 64Mi}", "merge keys"},
+		"merge key":              {"limits: {memory: 64Mi, ", "limits:\n  <<: {memory: 64Mi}\nx: {", "merge keys"},
 		"tag":                    {"version: 0.1.0", "version: !!str 0.1.0", "tags such as"},
 		"two documents":          {"tags: [network]", "tags: [network]\n---\na: b", "more than one document"},
 		"version as a number":    {"version: 0.1.0", "version: 0.1", "version: expected string"},
@@ -86,6 +87,15 @@ func TestParseManifestRefuses(t *testing.T) {
 		"argument of a map":      {"port: 161", "port: {a: 1}", "permissions[0].args.port"},
 		"permission, no reason":  {"reason: It judges flows.", "", "reason: is missing"},
 		"memory nonsense":        {"64Mi", "lots", "limits.memory"},
+		"no processor":           {"cpu: 0.5", "cpu: -1", "limits.cpu"},
+		"too many processors":    {"cpu: 0.5", "cpu: 5000", "limits.cpu"},
+		"deadline nonsense":      {"deadline: 5s", "deadline: soon", "limits.deadline"},
+		"deadline too long":      {"deadline: 5s", "deadline: 2h", "limits.deadline"},
+		"no records":             {"records_per_second: 100", "records_per_second: -1", "limits.records_per_second"},
+		"too few files":          {"open_files: 64", "open_files: 3", "limits.open_files"},
+		"too many lines":         {"log_lines_per_second: 5", "log_lines_per_second: 1000000", "limits.log_lines_per_second"},
+		"unknown interpreter":    {"tags: [network]", "interpreter: perl", "interpreter:"},
+		"guest and interpreter":  {"runtimes: [process, wasm]", "interpreter: python3\nruntimes: [wasm]", "only for the runtime process"},
 		"memory negative":        {"64Mi", "-1Mi", "limits.memory"},
 		"technique nonsense":     {"T1071.001", "T10", "techniques"},
 		"homepage not on a web":  {"https://github.com/picketwatch/picket", "javascript:alert(1)", "homepage"},

@@ -215,3 +215,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestConfinementKeys(t *testing.T) {
+	const head = "apiVersion: picket/v1\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"all":                   {"minimum_level: B\nunenforced: allow\ninterpreters: {python3: /opt/p/bin/python3}\n", ""},
+		"a level that is none":  {"minimum_level: D\n", "minimum_level"},
+		"unenforced maybe":      {"unenforced: maybe\n", "unenforced"},
+		"unknown interpreter":   {"interpreters: {perl: /usr/bin/perl}\n", "interpreters"},
+		"interpreter, relative": {"interpreters: {python3: bin/python3}\n", "clean absolute path"},
+		"interpreter, unclean":  {"interpreters: {python3: /usr/../bin/python3}\n", "clean absolute path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := Parse([]byte(head + c.text))
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Fatalf("got %v, want %q", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			program, ok := p.Interpreter("python3")
+			if p.MinimumLevel() != "B" || !p.AllowsUnenforced() || !ok || program != "/opt/p/bin/python3" {
+				t.Errorf("%+v", p)
+			}
+		})
+	}
+	d := Default()
+	if _, ok := d.Interpreter("python3"); ok || d.MinimumLevel() != "C" || d.AllowsUnenforced() {
+		t.Errorf("the default: %+v", d)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -123,10 +124,10 @@ func (g *gate) receive(message any) (pid int, err error) {
 	buf, oob := make([]byte, launch.MaxGateMessage+1), make([]byte, 256)
 	n, oobn, _, _, err := g.conn.ReadMsgUnix(buf, oob)
 	switch {
+	case errors.Is(err, io.EOF), err == nil && n == 0:
+		return 0, errors.New("picket-launch ended before the plugin began")
 	case err != nil:
 		return 0, fmt.Errorf("picket-launch: %w", err)
-	case n == 0:
-		return 0, errors.New("picket-launch ended before the plugin began")
 	case n > launch.MaxGateMessage:
 		return 0, fmt.Errorf("picket-launch: a message of more than %d bytes", launch.MaxGateMessage)
 	}

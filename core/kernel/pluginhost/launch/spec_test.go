@@ -44,3 +44,25 @@ func TestParseRefuses(t *testing.T) {
 		})
 	}
 }
+
+// FuzzParse: what is taken means the same when it is written and read again.
+func FuzzParse(f *testing.F) {
+	f.Add("--parent\n1\n--gate-fd\n7\n--rlimit-data\n4096\n--\n/bin/true\nx")
+	f.Add("--keep-fd\n3\n--name\n\n--\n/x")
+	f.Fuzz(func(t *testing.T, line string) {
+		s, err := Parse(strings.Split(line, "\n"))
+		if err != nil {
+			return
+		}
+		again, err := Parse(s.CommandLine())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Args) == 0 {
+			s.Args, again.Args = nil, nil
+		}
+		if diff := cmp.Diff(s, again); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
