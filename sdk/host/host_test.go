@@ -173,7 +173,7 @@ func TestDescribe(t *testing.T) {
 	for _, d := range got {
 		ids = append(ids, d.ID)
 	}
-	if !reflect.DeepEqual(ids, []string{"test/clock", "test/fanout", "test/seeker", "test/teller"}) {
+	if !reflect.DeepEqual(ids, []string{"test/clock", "test/fanout", "test/lengths", "test/seeker", "test/teller"}) {
 		t.Errorf("got %v", ids)
 	}
 	d := got[1]

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		serve.Main()
 	case "hostile":
 		serve.Serve(hostile{})
+	case "pusher":
+		serve.Serve(newPusher())
+	case "forger":
+		serve.Serve(newForger())
 	case "silent":
 		select {}
 	case "elsewhere":
@@ -59,6 +63,9 @@ func testPlugins() []sdk.Plugin {
 		{ID: "test/fanout", Kind: sdk.KindDetector, Summary: "Counts destinations.", Subscription: sdk.Subscription{Flows: true},
 			Rules: []sdk.Rule{{ID: "many", Purpose: "Many destinations.", Techniques: []string{"T1046"}, Severity: sdk.SeverityMedium}},
 			New:   func() sdk.Instance { return &fanout{} }},
+		{ID: "test/lengths", Kind: sdk.KindDetector, Summary: "Adds up packets.", Subscription: sdk.Subscription{Packets: &sdk.PacketSubscription{Layers: []string{"dns"}, SnapLen: 128}},
+			Rules: []sdk.Rule{{ID: "sum", Purpose: "Packets.", Techniques: []string{"T1046"}, Severity: sdk.SeverityInfo}},
+			New:   func() sdk.Instance { return &lengths{} }},
 		{ID: "test/clock", Kind: sdk.KindCollector, Summary: "Measures.", New: func() sdk.Instance { return &clock{} }},
 		{ID: "test/seeker", Kind: sdk.KindDiscovery, Summary: "Sees.", New: func() sdk.Instance { return &seeker{} }},
 		{ID: "test/teller", Kind: sdk.KindNotifier, Summary: "Tells.", New: func() sdk.Instance { return &teller{} }},
@@ -222,6 +229,37 @@ func (c *clock) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.Sa
 	return sample("test.interval", req.Interval.Seconds(), "due", req.Time.Format(time.RFC3339Nano))
 }
 
+// Watch emits numbered samples until it is told to end.
+func (c *clock) Watch(ctx context.Context, sink sdk.SampleSink) error {
+	for n := 0; ; n++ {
+		if err := sink.Sample(sdk.Sample{Metric: "test.watched", Type: sdk.Counter, Time: time.Unix(1, 0), Value: float64(n)}); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// lengths says what packets it got.
+type lengths struct{}
+
+func (*lengths) Config() any { return nil }
+
+func (*lengths) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingSink) error {
+	bytes, text := uint32(0), ""
+	for _, p := range b.Packets {
+		bytes += p.Length
+		text += string(p.Data)
+	}
+	return sink.Finding(sdk.Finding{Rule: "sum", Severity: sdk.SeverityInfo, Confidence: 1, Techniques: []string{},
+		Summary: fmt.Sprintf("%d packets, %d bytes, %s", len(b.Packets), bytes, text)})
+}
+
+func (*lengths) Flush(context.Context, sdk.FindingSink) error { return nil }
+
 // seeker sees what its configuration names.
 type seeker struct {
 	cfg struct {
@@ -252,6 +290,17 @@ func (*teller) Notify(_ context.Context, n sdk.Notice) (sdk.Receipt, error) {
 		return sdk.Receipt{}, sdk.Errorf(sdk.Downstream, "nobody listens")
 	}
 	return sdk.Receipt{ForeignID: n.ID, URL: n.Alert.Summary, Undoable: true}, nil
+}
+
+func (*teller) Undo(_ context.Context, r sdk.Receipt) error {
+	if r.ForeignID != "T-1" {
+		return sdk.Errorf(sdk.Downstream, "there is no %s", r.ForeignID)
+	}
+	return nil
+}
+
+func (*teller) Status(_ context.Context, r sdk.Receipt) (sdk.DeliveryStatus, error) {
+	return sdk.DeliveryStatus{State: sdk.DeliveryClosed, Text: r.ForeignID + " done", Time: time.Unix(5, 0)}, nil
 }
 
 // hostile is a process that keeps none of the rules which the sdk keeps for honest plugins.

@@ -229,6 +229,9 @@ func (in *intake) end(ctx context.Context, err error) error {
 // frames passes on the samples of SAMPLES messages and commits them.
 func (in *intake) frames(ctx context.Context, messages []plane.Message) error {
 	for _, m := range messages {
+		if n := records.Count(m.Frame()); n > plane.MaxSampleRows {
+			return badFrameError{fmt.Errorf("%d rows are more than %d", n, plane.MaxSampleRows)}
+		}
 		samples, err := records.DecodeVerifiedSamples(m.Frame(), in.samples)
 		if err != nil {
 			return badFrameError{err}
