@@ -131,7 +131,7 @@ func TestOpenOfAPathThatChanged(t *testing.T) {
 }
 
 func TestDialUnix(t *testing.T) {
-	dir, err := os.MkdirTemp("/tmp", "reach") // the path of a socket has a bound
+	dir, err := os.MkdirTemp("/tmp", "reach") //nolint:usetesting // the path of a socket has a bound
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package prochost
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -188,6 +189,9 @@ func (b *broker) Dial(ctx context.Context, network, address string) (net.Conn, e
 
 func (b *broker) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	answer, f, err := b.ask(ctx, brokerwire.Request{Op: brokerwire.OpListen, Network: network, Address: address})
+	if err == nil && f == nil {
+		err = errors.New("the broker answers listen without a descriptor")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +221,7 @@ func (b *broker) ListenICMP(network string) (net.PacketConn, error) {
 func (b *broker) Open(name string) (*os.File, error) {
 	_, f, err := b.ask(context.Background(), brokerwire.Request{Op: brokerwire.OpOpen, Name: name})
 	if err == nil && f == nil {
-		err = fmt.Errorf("the broker answers without a file")
+		err = errors.New("the broker answers open without a file")
 	}
 	if err != nil {
 		return nil, err

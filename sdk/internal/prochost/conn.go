@@ -60,11 +60,12 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, &net.OpError{Op: "accept", Net: l.network, Addr: l.local, Err: err}
 	}
 	var from brokerwire.Accepted
-	if err := json.Unmarshal(data, &from); err != nil || f == nil {
-		if f != nil {
-			f.Close()
-		}
-		return nil, fmt.Errorf("accept: the broker sends no connection (%v)", err)
+	if f == nil {
+		return nil, errors.New("accept: the broker sends no connection")
+	}
+	if err := json.Unmarshal(data, &from); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("accept: what the broker sends: %w", err)
 	}
 	conn, err := brokerwire.Socket(f)
 	if err != nil {

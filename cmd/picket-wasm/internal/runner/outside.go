@@ -78,7 +78,7 @@ func (o *outside) remove(instance string) {
 func (o *outside) sweep() {
 	for id, h := range o.handles {
 		if _, err := o.host(h.instance); err != nil {
-			h.close() //nolint:errcheck // nobody is left to hear of it
+			h.close() // nobody is left to hear of an error
 			delete(o.handles, id)
 		}
 	}

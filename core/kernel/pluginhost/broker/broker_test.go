@@ -83,7 +83,7 @@ func start(t *testing.T, cfg Config) *rig {
 	}
 	t.Cleanup(func() {
 		r.stop()
-		if err := r.Broker.Close(); err != nil {
+		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 		if n := r.Broker.Open(); n != 0 {
@@ -141,6 +141,7 @@ func echo(t *testing.T) net.Listener {
 }
 
 func serveEcho(t *testing.T, l net.Listener) {
+	t.Helper()
 	var work sync.WaitGroup
 	work.Go(func() {
 		for {
@@ -414,7 +415,7 @@ func TestListenPacket(t *testing.T) {
 }
 
 func TestUnix(t *testing.T) {
-	dir, err := os.MkdirTemp("/tmp", "broker") // the path of a socket has a bound
+	dir, err := os.MkdirTemp("/tmp", "broker") //nolint:usetesting // the path of a socket has a bound
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -588,7 +589,10 @@ func TestHTTPOverTheBroker(t *testing.T) {
 	if resp, err = r.Fetch(t.Context(), sdk.Request{URL: server.URL + "/away"}); err != nil || resp.Status != http.StatusFound {
 		t.Errorf("a redirect is not the answer: %d, %v", resp.Status, err)
 	}
-	if _, err := r.HTTP().Get(server.URL + "/away"); sdk.ClassOf(err) != sdk.PermissionDenied {
+	if away, err := r.HTTP().Get(server.URL + "/away"); sdk.ClassOf(err) != sdk.PermissionDenied {
+		if err == nil {
+			away.Body.Close()
+		}
 		t.Errorf("a redirect to a link-local address: %v", err)
 	}
 	if _, err = r.Fetch(t.Context(), sdk.Request{URL: server.URL + "/large"}); sdk.ClassOf(err) != sdk.Downstream {
