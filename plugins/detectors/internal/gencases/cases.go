@@ -32,6 +32,9 @@ func captures() map[string][]byte {
 		"beacon/testdata/interrupted":    interruptedBeacon,
 		"beacon/testdata/quiet":          quietForBeacon,
 		"beacon/testdata/ignored-server": exactBeacon,
+		"anomaly/testdata/dns-tunnel":    dnsTunnel,
+		"anomaly/testdata/icmp-tunnel":   icmpTunnel,
+		"anomaly/testdata/quiet":         quietForAnomaly,
 	} {
 		sc := scenario.New(day)
 		play(sc, rand.New(rand.NewPCG(1, 2)))
@@ -248,5 +251,34 @@ func quietForBeacon(sc *scenario.Scenario, r *rand.Rand) {
 	for range 14 {
 		t += 5*s + time.Duration(r.ExpFloat64()*float64(40*s))
 		sc.Talk(t, scenario.Conversation{Client: host(12), Server: outside(5), Port: 443, Sent: 400 + r.IntN(100), Got: 20000})
+	}
+}
+
+// dnsTunnel carries a shell in long names, from a single port as such programs do, while others ask for names.
+func dnsTunnel(sc *scenario.Scenario, r *rand.Rand) {
+	quietForAnomaly(sc, r)
+	for i := range 400 {
+		sc.Ask(time.Duration(i)*150*ms, at(host(66), 45000), at(outside(77), 53), 200+r.IntN(50), 600+r.IntN(600))
+	}
+}
+
+// icmpTunnel carries a file in pings.
+func icmpTunnel(sc *scenario.Scenario, r *rand.Rand) {
+	quietForAnomaly(sc, r)
+	for i := range 1500 {
+		sc.ICMP(time.Duration(i)*10*ms, host(66), outside(77), 8, 0, 1052)
+		sc.ICMP(time.Duration(i)*10*ms+ms, outside(77), host(66), 0, 0, 28)
+	}
+}
+
+// quietForAnomaly is ordinary pings and questions.
+func quietForAnomaly(sc *scenario.Scenario, r *rand.Rand) {
+	for i := range 60 {
+		sc.Ask(time.Duration(i)*s, at(host(7), 50000+i), at(host(1), 53), 28+r.IntN(40), 60+r.IntN(300))
+	}
+	for i := range 20 {
+		sc.ICMP(time.Duration(i)*s, host(8), host(20), 8, 0, 56)
+		sc.ICMP(time.Duration(i)*s+ms, host(20), host(8), 0, 0, 56)
+		sc.ICMP(time.Duration(i)*s, host(1), host(8), 3, 3, 60)
 	}
 }
