@@ -9,6 +9,7 @@ has a certificate of its own that never leaves the memory: nobody else can conne
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import socket
 import ssl
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_log = logging.getLogger("picket")
 _CHUNK = 128 << 10
 _HELD = 1 << 20  # bytes that wait in one direction
 
@@ -107,8 +109,8 @@ class Relay:
                 raw.connect(self._inner)
                 with self._inner_tls.wrap_socket(raw) as inner:
                     _pump(outer, inner)
-        except OSError:
-            pass  # a connection that breaks concerns its other end
+        except OSError as e:
+            _log.debug("a connection of the host ended: %s", e)
         finally:
             conn.close()
             self._slots.release()
