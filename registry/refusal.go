@@ -23,6 +23,7 @@ const (
 	NotInstalled       Reason = "not_installed"       // not in plugins.lock
 	Unreachable        Reason = "unreachable"         // the registry did not answer, or not fast enough
 	BeyondCeiling      Reason = "beyond_ceiling"      // the node's policy.yaml does not allow it
+	NotEnforced        Reason = "not_enforced"        // this machine could not hold the plugin to it
 	BadLocalState      Reason = "bad_local_state"     // this node's own files were damaged or changed
 	Busy               Reason = "busy"                // another process of this node holds the lock for too long
 )

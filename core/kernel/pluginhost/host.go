@@ -51,6 +51,7 @@ type Config struct {
 	Deadlines   Deadlines
 	HealthEvery time.Duration
 	OpenFiles   uint64         // limit of each plugin process
+	MostLevel   confine.Level  // the highest level of confinement to use; empty is all that this machine offers
 	MaxLimits   confine.Limits // the most that any instance may have on this node; zero is no bound
 
 	Memory    Memory     // what is kept over a restart; default files in Dir
@@ -131,9 +132,9 @@ type Host struct {
 	running sync.WaitGroup // supervisors
 }
 
-// longestRunDir leaves room below the 108 bytes of a socket's path for what comes after it: the folder of a start, a
+// longestRunDir leaves room below the 108 bytes of a socket's path for /proc/PID/root before it and, after it, the folder of a start, a
 // folder of go-plugin and the socket.
-const longestRunDir = 56
+const longestRunDir = 40
 
 // New prepares the folders and checks that the helpers are there and of this version. Nothing runs before Apply.
 func New(cfg Config) (*Host, error) {

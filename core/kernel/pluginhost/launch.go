@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,18 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/registry/client"
-	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
-)
-
-// Descriptors that a plugin process inherits, in the order of exec.Cmd.ExtraFiles.
-const (
-	bytesFD    = 3 // the verified bytes: the program itself, or the guest for picket-wasm
-	lifelineFD = 4
-	cacheKeyFD = 5 // a pipe with the key of the compiled guests, for picket-wasm alone
 )
 
 // lifelineEnv tells package serve which descriptor to watch.
@@ -37,6 +28,9 @@ type run struct {
 	proc     *host.Process
 	inst     *host.Instance
 	cmd      *exec.Cmd
+	plan     *confine.Plan
+	reached  confine.Report // how far it is confined
+	broker   *broker.Broker
 	lifeline *os.File // the write end; closing it asks the plugin to leave
 	sockets  string
 	started  time.Time
@@ -81,11 +75,11 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (*run,
 	if rel.limits, err = s.host.limitsOf(a, art.Descriptor); err != nil {
 		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", a.Plugin, err)}
 	}
-	r, err := s.startProcess(ctx, art)
+	r, err := s.startProcess(ctx, art, rel, as)
 	if err != nil {
 		return nil, s.startError(ctx, err)
 	}
-	r.release, r.role, r.output = rel, as, newBucket(rel.limits.RecordsPerSecond, time.Now())
+	r.output = newBucket(rel.limits.RecordsPerSecond, time.Now())
 	s.host.running.Go(func() { s.guard(r) })
 	if err := s.configure(ctx, r, a, art, rel.grants); err != nil {
 		r.proc.Kill()
@@ -151,77 +145,6 @@ func (s *supervisor) grant(grants []sdk.Permission) {
 	s.state.Permissions = grants
 }
 
-// startProcess hands the verified bytes to picket-launch.
-func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact) (*run, error) {
-	watch, hold, err := os.Pipe() // both ends close at exec; ExtraFiles makes the copy that the plugin keeps
-	if err != nil {
-		return nil, &trouble{fmt.Errorf("lifeline: %w", err)}
-	}
-	defer watch.Close()
-	sockets, err := s.socketDir()
-	if err != nil {
-		hold.Close()
-		return nil, &trouble{err}
-	}
-	startWithin := s.host.cfg.Deadlines.Start
-	if art.Runtime == RuntimeWASM {
-		startWithin = max(startWithin, s.host.cfg.Deadlines.Compile)
-	}
-	r := &run{lifeline: hold, sockets: sockets, started: s.host.cfg.Now(), cmd: s.command(art)}
-	r.cmd.ExtraFiles = []*os.File{art.File, watch}
-	if art.Runtime == RuntimeWASM {
-		key, err := keyPipe(s.host.guestKey)
-		if err != nil {
-			r.end()
-			return nil, &trouble{err}
-		}
-		defer key.Close()
-		r.cmd.ExtraFiles = append(r.cmd.ExtraFiles, key)
-	}
-	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
-	// because the command asks for that signal, host.Start keeps the thread for as long as the plugin lives.
-	r.proc, err = host.Start(ctx, host.Config{
-		Name:         s.name,
-		Cmd:          r.cmd,
-		SocketDir:    sockets,
-		StartTimeout: startWithin,
-		Log:          slog.New(ringHandler{ring: s.log}),
-	})
-	if err != nil {
-		r.end()
-		if words := s.log.lastWords(r.started); words != "" {
-			err = fmt.Errorf("%w (it wrote: %s)", err, words)
-		}
-		return nil, err
-	}
-	return r, nil
-}
-
-// command prepares picket-launch. The environment holds nothing of ours but the number of the lifeline.
-func (s *supervisor) command(art *client.Artifact) *exec.Cmd {
-	spec := launch.Spec{
-		Parent:   os.Getpid(),
-		Lifeline: lifelineFD,
-		Name:     s.assignment.Plugin,
-		Limits:   []launch.Limit{{Resource: launch.OpenFiles, Value: s.host.cfg.OpenFiles}},
-		Program:  fmt.Sprintf("/proc/self/fd/%d", bytesFD),
-	}
-	if art.Runtime == RuntimeWASM {
-		spec.Keep = []int{bytesFD, cacheKeyFD}
-		spec.Name = "picket-wasm " + s.assignment.Plugin
-		spec.Program = filepath.Join(s.host.cfg.Helpers, "picket-wasm")
-		spec.Args = []string{"--guest-fd", strconv.Itoa(bytesFD), "--cache", s.host.guestCache(), "--cache-key-fd", strconv.Itoa(cacheKeyFD)}
-		if n, err := art.Descriptor.Manifest.Limits.MemoryBytes(); err == nil && n > 0 {
-			spec.Args = append(spec.Args, "--memory", strconv.FormatInt(max(n>>20, 1), 10))
-		}
-	}
-	cmd := exec.Command(filepath.Join(s.host.cfg.Helpers, "picket-launch"), spec.CommandLine()...)
-	cmd.Env = []string{lifelineEnv + "=" + strconv.Itoa(lifelineFD)}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = ownGroup()
-	return cmd
-}
-
 // socketDir makes the folder for this start's socket, with a name as short as can be: the path of a socket has a bound.
 func (s *supervisor) socketDir() (string, error) {
 	dir := filepath.Join(s.host.runDir, "p"+strconv.FormatUint(s.host.starts.Add(1), 36))
@@ -248,32 +171,19 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 			return sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)
 		}
 	}
-	state := filepath.Join(s.host.stateRoot(), r.role.folder()+url.PathEscape(s.name))
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		return &trouble{fmt.Errorf("state folder: %w", err)}
-	}
 	cfg := a.Config
 	if len(cfg) == 0 {
 		cfg = []byte("{}")
 	}
 	inst, err := r.proc.Configure(ctx, host.InstanceConfig{
-		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants, StateDir: state,
-		DenyDial: denied(s.host.cfg.Ceiling),
+		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants,
+		Deadline: r.deadline(s.host.cfg.Deadlines.Inspect), Generation: s.host.starts.Load(),
 	})
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	r.inst = inst
 	return nil
-}
-
-// denied is what the plugin's side checks after it resolved a name.
-func denied(c *policy.Ceiling) []string {
-	var out []string
-	for _, p := range c.Denied() {
-		out = append(out, p.String())
-	}
-	return out
 }
 
 func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) (host.Description, error) {
@@ -306,7 +216,13 @@ func (r *run) fail(reason string) {
 		r.failure = reason
 	}
 	r.mu.Unlock()
+	r.kill()
+}
+
+// kill ends the process and all that came of it.
+func (r *run) kill() {
 	killGroup(r.proc.PID())
+	_ = r.plan.Kill() // whoever is left in its control group
 }
 
 // stop lets the process finish, or kills it when ctx ends.
@@ -320,8 +236,11 @@ func (r *run) stop(ctx context.Context) {
 func (r *run) end() {
 	r.lifeline.Close()
 	if r.proc != nil {
-		killGroup(r.proc.PID()) // whatever the plugin may have started
-		r.proc.Kill()           // waits until it is gone and its last lines are read
+		r.kill()      // whatever the plugin may have started
+		r.proc.Kill() // waits until it is gone and its last lines are read
+	}
+	if r.plan != nil {
+		_ = r.plan.Close() // removes control groups; one that is not empty yet goes with the next start
 	}
 	os.RemoveAll(r.sockets)
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
@@ -56,6 +57,8 @@ type supervisor struct {
 	shadow     *shadow
 	shadowing  bool // a shadow is being started or ended
 	shadowErr  error
+	broker     *broker.Broker
+	brokered   []sdk.Permission // the grants that broker knows
 
 	// Only the supervisor's goroutine touches these.
 	assignment Assignment

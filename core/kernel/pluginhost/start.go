@@ -1,0 +1,231 @@
+package pluginhost
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/brokerwire"
+	"github.com/picketwatch/picket/sdk/host"
+)
+
+// Descriptors that a plugin process inherits.
+const (
+	bytesFD    = 3 // the verified bytes: the program itself, or the guest for picket-wasm
+	lifelineFD = 4
+	recordsFD  = 5
+	brokerFD   = 6
+	cacheKeyFD = 7 // a pipe with the key of the compiled guests, for picket-wasm alone
+)
+
+// startProcess hands the verified bytes to picket-launch, which confines itself and becomes them.
+func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact, rel release, as role) (*run, error) {
+	r := &run{release: rel, role: as, started: s.host.cfg.Now()}
+	ends := &inherited{}
+	defer ends.close() // the process has its own by then
+	conf, err := s.prepare(ctx, r, art, ends)
+	if err != nil {
+		r.end()
+		return nil, err
+	}
+	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
+	// because the command asks for that signal, host.Start keeps the thread for as long as the plugin lives.
+	if r.proc, err = host.Start(ctx, conf); err != nil {
+		return nil, s.notStarted(ctx, r, err)
+	}
+	if r.reached, err = r.plan.Report(ctx); err != nil { // cannot be: it speaks, so it passed the gate
+		r.end()
+		return nil, &trouble{err}
+	}
+	s.serveBroker(r, ends)
+	return r, nil
+}
+
+// notStarted leaves nothing of a failed start, and says whose fault it was: what could not be confined was never executed.
+func (s *supervisor) notStarted(ctx context.Context, r *run, err error) error {
+	r.end()
+	if _, unconfined := r.plan.Report(ctx); unconfined != nil && ctx.Err() == nil {
+		return &trouble{unconfined}
+	}
+	if words := s.log.lastWords(r.started); words != "" {
+		err = fmt.Errorf("%w (it wrote: %s)", err, words)
+	}
+	return err
+}
+
+// prepare makes all that a process needs. What it made before it failed is in r and ends.
+func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (host.Config, error) {
+	watch, hold, err := os.Pipe() // both ends close at exec; the process gets a copy of one
+	if err != nil {
+		return host.Config{}, &trouble{fmt.Errorf("lifeline: %w", err)}
+	}
+	r.lifeline = hold
+	ends.add(watch)
+	if r.sockets, err = s.socketDir(); err != nil {
+		return host.Config{}, &trouble{err}
+	}
+	records, err := ends.pairs()
+	if err != nil {
+		return host.Config{}, &trouble{err}
+	}
+	if err := os.MkdirAll(s.stateDir(r.role), 0o700); err != nil {
+		records.Close()
+		return host.Config{}, &trouble{fmt.Errorf("state folder: %w", err)}
+	}
+	if err := s.confine(ctx, r, art, ends); err != nil {
+		records.Close()
+		return host.Config{}, err
+	}
+	startWithin := s.host.cfg.Deadlines.Start
+	if art.Runtime == RuntimeWASM {
+		startWithin = max(startWithin, s.host.cfg.Deadlines.Compile)
+	}
+	return host.Config{
+		Name: s.name, Cmd: r.cmd, SocketDir: r.sockets, SocketRoot: r.plan.SocketRoot, StartTimeout: startWithin,
+		Log: slog.New(ringHandler{ring: s.log}), Records: records,
+	}, nil
+}
+
+// confine decides how the process is confined and prepares picket-launch. The environment of the plugin holds nothing of
+// ours but the numbers of its descriptors and what it may use.
+func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (err error) {
+	ask := confine.Request{
+		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
+		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.cfg.MostLevel,
+	}
+	spec := launch.Spec{
+		Parent: os.Getpid(), Lifeline: lifelineFD, Keep: []int{recordsFD, brokerFD}, Name: r.assignment.Plugin,
+		Program: fmt.Sprintf("/proc/self/fd/%d", bytesFD),
+	}
+	files := append([]*os.File{art.File}, ends.files...)
+	if art.Runtime == RuntimeWASM {
+		guest := confine.Guest{File: art.File, Digest: art.Digest, Cache: s.host.guestCache(), Key: s.host.guestKey,
+			Helpers: s.host.cfg.Helpers, Ceiling: s.host.cfg.Ceiling, Most: s.host.cfg.MostLevel}
+		key, err := s.guest(ctx, guest, &spec, r.limits)
+		if err != nil {
+			return err
+		}
+		defer key.Close()
+		ask.Binds = []confine.Bind{{Path: guest.Entry()}}
+		files = append(files, key)
+	}
+	if r.plan, err = confine.New(ask); err != nil {
+		return s.notConfined(r, err)
+	}
+	if err := r.plan.Prepare(); err != nil {
+		return &trouble{err}
+	}
+	if r.cmd, err = r.plan.Command(filepath.Join(s.host.cfg.Helpers, "picket-launch"), spec, files); err != nil {
+		return &trouble{err}
+	}
+	r.cmd.Env = append([]string{
+		lifelineEnv + "=" + strconv.Itoa(lifelineFD), host.RecordsEnv + "=" + strconv.Itoa(recordsFD),
+		brokerwire.Env + "=" + strconv.Itoa(brokerFD),
+	}, r.plan.Env()...)
+	return nil
+}
+
+// notConfined tells what this machine cannot hold a plugin to from what went wrong.
+func (s *supervisor) notConfined(r *run, err error) error {
+	if !confine.IsRefusal(err) {
+		return &trouble{err}
+	}
+	return &refusal{Refused, &registry.Refusal{Plugin: r.assignment.Plugin, Version: r.version, Reason: registry.NotEnforced, Err: err}}
+}
+
+// guest makes sure that the guest is compiled and lets the process become its runner.
+func (s *supervisor) guest(ctx context.Context, g confine.Guest, spec *launch.Spec, limits confine.Limits) (key *os.File, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.host.cfg.Deadlines.Compile)
+	defer cancel()
+	if err := g.Compile(ctx); err != nil {
+		return nil, err
+	}
+	spec.Keep = append(spec.Keep, bytesFD, cacheKeyFD)
+	spec.Name = "picket-wasm " + spec.Name
+	spec.Program = filepath.Join(s.host.cfg.Helpers, "picket-wasm")
+	spec.Args = []string{"--guest-fd", strconv.Itoa(bytesFD), "--cache", g.CacheDir(), "--cache-key-fd", strconv.Itoa(cacheKeyFD)}
+	if limits.Memory > 0 {
+		spec.Args = append(spec.Args, "--memory", strconv.FormatInt(min(max(limits.Memory>>20, 4), 4096), 10))
+	}
+	if key, err = keyPipe(s.host.guestKey); err != nil {
+		return nil, &trouble{err}
+	}
+	return key, nil
+}
+
+// inherited are the ends that a process inherits, ours closed once it has them, and our end of its broker.
+type inherited struct {
+	files  []*os.File
+	broker *os.File
+}
+
+func (i *inherited) add(f *os.File) { i.files = append(i.files, f) }
+
+// pairs adds the record plane and the broker, in this order, and returns our end of the first.
+func (i *inherited) pairs() (*os.File, error) {
+	records, child, err := host.RecordsPair()
+	if err != nil {
+		return nil, fmt.Errorf("record plane: %w", err)
+	}
+	i.add(child)
+	if i.broker, child, err = broker.Pair(); err != nil {
+		records.Close()
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	i.add(child)
+	return records, nil
+}
+
+func (i *inherited) close() {
+	for _, f := range i.files {
+		f.Close()
+	}
+	if i.broker != nil {
+		i.broker.Close()
+	}
+}
+
+// serveBroker answers what the process asks of the world outside, until it ends.
+func (s *supervisor) serveBroker(r *run, ends *inherited) {
+	r.broker = s.brokerFor(r)
+	conn := ends.broker
+	ends.broker = nil // Serve closes it
+	s.host.running.Go(func() {
+		if err := r.broker.Serve(conn); err != nil {
+			r.fail("broke the protocol of the broker: " + err.Error())
+		}
+	})
+}
+
+// brokerFor is the broker of the instance. It outlives processes, so that what was used stays known, and changes with the
+// grants. A shadow has its own: what it stores must not reach the state of the one in charge.
+func (s *supervisor) brokerFor(r *run) *broker.Broker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.role != shadowing && s.broker != nil && slices.EqualFunc(s.brokered, r.grants, equalJSON[sdk.Permission]) {
+		return s.broker
+	}
+	b := broker.New(broker.Config{
+		Instance: s.name, Grants: r.grants, Deny: s.host.cfg.Ceiling.Denied(),
+		State: s.stateDir(r.role), Log: s.host.cfg.Log, Now: s.host.cfg.Now,
+	})
+	if r.role != shadowing {
+		s.broker, s.brokered = b, r.grants
+	}
+	return b
+}
+
+func (s *supervisor) stateDir(as role) string {
+	return filepath.Join(s.host.stateRoot(), as.folder()+url.PathEscape(s.name))
+}
