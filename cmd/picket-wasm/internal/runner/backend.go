@@ -62,6 +62,9 @@ func (b *Backend) Describe(ctx context.Context) ([]abi.Description, error) {
 }
 
 func (b *Backend) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
+	if len(cfg.Config) > 0 && !json.Valid(cfg.Config) {
+		return sdk.Errorf(sdk.InvalidConfig, "read the configuration: it is not JSON")
+	}
 	b.guest.outside.add(cfg)
 	if _, err := b.control(ctx, abi.OpConfigure, abi.Request{Configure: &cfg}); err != nil {
 		b.mu.Lock()

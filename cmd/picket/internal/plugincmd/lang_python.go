@@ -85,11 +85,15 @@ func pythonFiles(src string) ([]string, error) {
 		err = errors.New("there is no Python package here: a folder with __init__.py, or a .py file, beside pyproject.toml")
 	}
 	slices.Sort(names)
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, "/__init__.py") }) {
+		// With a package, modules beside it are tools of the author, such as one that trains a model.
+		names = slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(n, "/") && n != "__main__.py" })
+	}
 	return names, err
 }
 
 func testModule(name string) bool {
-	return strings.HasPrefix(name, "test_") || strings.HasSuffix(name, "_test.py") || name == "conftest.py" || name == "train.py"
+	return strings.HasPrefix(name, "test_") || strings.HasSuffix(name, "_test.py") || name == "conftest.py"
 }
 
 // pythonMain imports what declares the plugin and serves it.

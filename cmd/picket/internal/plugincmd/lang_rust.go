@@ -38,7 +38,11 @@ func (rustLang) compile(ctx context.Context, b *builder, t *target) error {
 	cmd.Env = append(os.Environ(), "CARGO_TARGET_DIR="+filepath.Join(b.out, ".cargo", filepath.Base(t.plugin.dir)), "CARGO_INCREMENTAL=0")
 	if home, err := cargoHome(); err == nil {
 		// Paths of this machine stay out of the messages of crates.
-		cmd.Env = append(cmd.Env, "CARGO_ENCODED_RUSTFLAGS=--remap-path-prefix="+home+"=/cargo")
+		flags := []string{"--remap-path-prefix=" + t.plugin.src + "=/plugin", "--remap-path-prefix=" + home + "=/cargo"}
+		if root, err := exec.Command("rustc", "--print", "sysroot").Output(); err == nil {
+			flags = append(flags, "--remap-path-prefix="+strings.TrimSpace(string(root))+"=/rust")
+		}
+		cmd.Env = append(cmd.Env, "CARGO_ENCODED_RUSTFLAGS="+strings.Join(flags, "\x1f"))
 	}
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem

@@ -3,6 +3,7 @@ package plugincmd
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -291,7 +292,7 @@ func (t *tester) subjects(ctx context.Context, p *plugin, dir string) ([]kit.Sub
 			if err != nil {
 				return nil, nil, err
 			}
-			start.Command = guestCommand(runner, target.path)
+			start.Command = guestCommand(runner, target.path, filepath.Join(dir, "compiled"))
 		case target.OS == runtime.GOOS && target.Arch == runtime.GOARCH, target.OS == registry.AnyPlatform:
 			command, err := p.lang.command(target)
 			if err != nil {
@@ -320,18 +321,35 @@ func processCommand(command, env []string) func() (*exec.Cmd, func(), error) {
 	}
 }
 
-// guestCommand hands the guest over as an open file, as the host does.
-func guestCommand(runner, path string) func() (*exec.Cmd, func(), error) {
+// guestCommand hands the guest over as an open file, as the host does. It is compiled once, into cache.
+func guestCommand(runner, path, cache string) func() (*exec.Cmd, func(), error) {
+	key := make([]byte, guestKeySize)
+	_, _ = rand.Read(key) // it never fails
 	return func() (*exec.Cmd, func(), error) {
-		f, err := os.Open(path)
+		guest, err := os.Open(path)
 		if err != nil {
 			return nil, nil, err
 		}
-		cmd := exec.Command(runner, "--guest-fd", "3")
-		cmd.Env, cmd.ExtraFiles = []string{}, []*os.File{f}
-		return cmd, func() { f.Close() }, nil
+		read, write, err := os.Pipe()
+		if err != nil {
+			guest.Close()
+			return nil, nil, err
+		}
+		_, err = write.Write(key)
+		write.Close()
+		done := func() { guest.Close(); read.Close() }
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		cmd := exec.Command(runner, "--guest-fd", "3", "--cache", cache, "--cache-key-fd", "4")
+		cmd.Env, cmd.ExtraFiles = []string{}, []*os.File{guest, read}
+		return cmd, done, nil
 	}
 }
+
+// guestKeySize is the size of the key under which picket-wasm keeps compiled guests.
+const guestKeySize = 32
 
 // printReport prints a line for each check, and what is worth more than a line below it.
 func printReport(p *columns.Printer, r kit.Report) {
