@@ -169,7 +169,7 @@ func (r rule) add(set int, handled uint64) error {
 		rights &= ll.AccessFSExecute | ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSTruncate
 	}
 	err := ll.LandlockAddPathBeneathRule(set, &ll.PathBeneathAttr{AllowedAccess: rights & handled, ParentFd: fd}, 0)
-	if err == unix.EBADFD {
+	if errors.Is(err, unix.EBADFD) {
 		return nil // a memory file: it has no place that a rule could name, and Landlock lets it pass
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ func confined(cmd *exec.Cmd, files []*os.File) (_ *exec.Cmd, release func(), err
 	if err != nil {
 		return nil, nil, err
 	}
-	release = func() { plan.Close() } //nolint:errcheck // there is nothing that could be done about it
+	release = func() { plan.Close() }
 	if err := plan.Prepare(); err != nil {
 		release()
 		return nil, nil, err

@@ -36,9 +36,8 @@ type Plan struct {
 	group *group // nil without control groups
 	gate  *gate  // nil before Command
 
-	mu     sync.Mutex // guards closers
-	closed bool
-	close  []func()
+	mu    sync.Mutex // guards close
+	close []func()   // what Close does, last first
 }
 
 // New picks the level for a process and refuses what it cannot enforce, with a *Refusal.

@@ -182,7 +182,7 @@ func (p *Plan) verify(pid int, applied launch.Applied) (Report, error) {
 		return Report{}, fmt.Errorf("the process has the view %q of the files, not %q", applied.View, p.view)
 	}
 	if applied.LandlockABI != p.caps.LandlockABI {
-		return Report{}, fmt.Errorf("Landlock is in force in version %d, not %d", applied.LandlockABI, p.caps.LandlockABI)
+		return Report{}, fmt.Errorf("version %d of Landlock is in force, not %d", applied.LandlockABI, p.caps.LandlockABI)
 	}
 	r.View, r.LandlockABI = applied.View, applied.LandlockABI
 	if r.LandlockABI == 0 {

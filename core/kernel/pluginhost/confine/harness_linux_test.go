@@ -85,7 +85,7 @@ func TestAsNobody(t *testing.T) {
 	if err := os.WriteFile(program, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tmp, err := os.MkdirTemp("", "confine-nobody-")
+	tmp, err := os.MkdirTemp("", "confine-nobody-") //nolint:usetesting // another user must come to it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ type result struct {
 
 func request(t *testing.T, level Level) Request {
 	t.Helper()
-	sockets, err := os.MkdirTemp("", "s")
+	sockets, err := os.MkdirTemp("", "s") //nolint:usetesting // the path of a socket has a bound
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +232,11 @@ func (p *process) kill() {
 	}
 	_ = p.plan.Kill()
 	_ = p.cmd.Process.Kill()
-	<-p.exited
+	_ = p.end()
 }
+
+// end waits for the end of the process, once or again.
+func (p *process) end() error { return <-p.exited }
 
 // results waits for the end of the probe.
 func (p *process) results() map[string]result {
@@ -254,11 +257,6 @@ func (p *process) results() map[string]result {
 	return all
 }
 
-func attempt(t *testing.T, level Level, word string) result {
-	t.Helper()
-	return only(t, start(t, request(t, level), word), word)
-}
-
 func only(t *testing.T, p *process, word string) result {
 	t.Helper()
 	all := p.results()
@@ -269,8 +267,4 @@ func only(t *testing.T, p *process, word string) result {
 		}
 	}
 	return r
-}
-
-func contains(list []string, part string) bool {
-	return strings.Contains(strings.Join(list, "\n"), part)
 }

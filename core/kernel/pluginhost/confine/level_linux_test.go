@@ -210,7 +210,7 @@ func must(t *testing.T, err error) {
 func TestLevelAllowed(t *testing.T) {
 	best(t)
 	r := request(t, "")
-	short, err := os.MkdirTemp("/var/tmp", "s")
+	short, err := os.MkdirTemp("/var/tmp", "s") //nolint:usetesting // this place is what is tested
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(short) })
 	elsewhere := request(t, "")
@@ -241,6 +241,7 @@ func TestLevelAllowed(t *testing.T) {
 func TestLevelLimits(t *testing.T) {
 	level := best(t)
 	small := func(t *testing.T) Request {
+		t.Helper()
 		r := request(t, "")
 		r.Limits.Memory, r.Limits.OpenFiles, r.Limits.Tasks = 96<<20, 64, 24
 		return r
@@ -324,7 +325,9 @@ func TestLevelUsage(t *testing.T) {
 		t.Fatal("throttled without a control group")
 	}
 	must(t, p.plan.Kill())
-	<-p.exited
+	if p.end() == nil {
+		t.Error("ended well")
+	}
 	must(t, p.plan.Kill())
 }
 

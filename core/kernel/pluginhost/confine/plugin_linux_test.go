@@ -16,24 +16,24 @@ import (
 )
 
 // startPlugin starts a plugin as the plugin host does: with go-plugin, mutual TLS and a lifeline.
-func startPlugin(t testing.TB, r Request, spec launch.Spec, program *os.File, more ...*os.File) (*host.Process, Report) {
-	t.Helper()
+func startPlugin(tb testing.TB, r Request, spec launch.Spec, program *os.File, more ...*os.File) (*host.Process, Report) {
+	tb.Helper()
 	watch, hold, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer watch.Close()
 	plan, err := New(r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := plan.Prepare(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	spec.Parent, spec.Lifeline = os.Getpid(), 4
 	cmd, err := plan.Command(filepath.Join(programs, "picket-launch"), spec, append([]*os.File{program, watch}, more...))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cmd.Env = append(plan.Env(), host.LifelineEnv+"=4")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -44,28 +44,29 @@ func startPlugin(t testing.TB, r Request, spec launch.Spec, program *os.File, mo
 	})
 	if err != nil {
 		_, why := plan.Report(ctx)
-		t.Fatal(err, why)
+		tb.Fatal(err, why)
 	}
 	report, err := plan.Report(ctx)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		hold.Close()
 		p.Kill()
 		if err := plan.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return p, report
 }
 
-func shortDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("", "s")
+func shortDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "s") //nolint:usetesting // the path of a socket has a bound
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	tb.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
 
