@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -503,7 +504,7 @@ func TestLog(t *testing.T) {
 }
 
 func TestTheWholeGroupDies(t *testing.T) {
-	f := newFixture(t, nil)
+	f := newFixture(t, func(c *Config) { c.MostLevel = confine.LevelC }) // elsewhere it can start nothing
 	f.apply(moodyAssignment("a", "child"))
 	st := f.untilState("a", Ready)
 	children := groupOf(st.PID)
