@@ -18,6 +18,7 @@ func planes() []group {
 			ratio("hand-over by socket, light detector", "light/socket/1024", "extra-ns/record"),
 			ratio("hand-over by ring, light detector", "light/ring/1024", "extra-ns/record"),
 			ratio("hand-over by gRPC, light detector", "light/grpc/1024", "extra-ns/record"),
+			ratio("hand-over to a Go guest, decoded there, light detector", "light/guest/256", "extra-ns/record"),
 			ratio("packets of 700 bytes by ring, batches of 512", "packets/ring/512", "cpu-ns/record"),
 			ratio("packets of 700 bytes by socket, batches of 512", "packets/socket/512", "cpu-ns/record"),
 			ratio("allocations by socket, host", "reference/socket/1024", "host-allocs/record"),

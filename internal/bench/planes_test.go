@@ -224,6 +224,7 @@ func BenchmarkPlanes(b *testing.B) {
 		{"reference", flowInput(detectors.Reference, records.BatchProcess), []string{"socket", "ring", "grpc"}},
 		{"reference", flowInput(detectors.Reference, records.BatchGuest), []string{"guest"}},
 		{"light", flowInput(detectors.Light, records.BatchProcess), []string{"socket", "ring", "grpc"}},
+		{"light", flowInput(detectors.Light, records.BatchGuest), []string{"guest"}},
 		{"packets", packetInput(records.BatchPackets), []string{"socket", "ring"}},
 	} {
 		for _, way := range in.ways {
