@@ -538,6 +538,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/plugins/{ns}/{name}/drop-shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End the shadow of an instance */
+        post: operations["drop-plugin-shadow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/plugins/{ns}/{name}/enable": {
         parameters: {
             query?: never;
@@ -549,6 +566,74 @@ export interface paths {
         put?: never;
         /** Run a plugin, or change how it runs */
         post: operations["enable-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an instance rests on, from its bytes to its confinement */
+        get: operations["explain-plugin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to an instance */
+        get: operations["plugin-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an instance has cost and brought */
+        get: operations["plugin-ledger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make the shadow's version the one that runs */
+        post: operations["promote-plugin"];
         delete?: never;
         options?: never;
         head?: never;
@@ -589,6 +674,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/plugins/{ns}/{name}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go back to the version before the last upgrade */
+        post: operations["rollback-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the shadow of an instance compares */
+        get: operations["plugin-shadow"];
+        put?: never;
+        /** Let another version of an instance see the same, and compare */
+        post: operations["shadow-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/plugins/{ns}/{name}/test": {
         parameters: {
             query?: never;
@@ -600,6 +720,23 @@ export interface paths {
         put?: never;
         /** Send a test notice through a notifier */
         post: operations["test-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/upgrade": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run another version of an instance, which takes over while it works */
+        post: operations["upgrade-plugin"];
         delete?: never;
         options?: never;
         head?: never;
@@ -854,6 +991,7 @@ export interface components {
             instance: string;
             /** Format: int64 */
             interval_ns?: number;
+            limits?: components["schemas"]["Limits"];
             plugin: string;
             runtime: string;
             secrets?: {
@@ -1057,6 +1195,36 @@ export interface components {
             /** @description Numbers in the capture, from 1. */
             packets: number[];
         };
+        ExplainedRegistry: {
+            base: string;
+            /** Format: date-time */
+            refreshed?: string;
+            root_sha256: string;
+            trust: string;
+        };
+        Explanation: {
+            /** @description What the plugin's manifest asks for. */
+            asked: components["schemas"]["Permission"][];
+            /** @description The file that says what this node allows at most. */
+            ceiling?: string;
+            /** @description What was granted, with the configuration filled in. */
+            granted: components["schemas"]["Permission"][];
+            /** Format: date-time */
+            granted_at: string;
+            /** @description Who enabled it last. */
+            granted_by: string;
+            history: components["schemas"]["Transition"][];
+            /** @description What is not known here. */
+            incomplete?: string;
+            instance: string;
+            limits: components["schemas"]["ProcessLimits"];
+            node: components["schemas"]["Node"];
+            plugin: string;
+            reason?: string;
+            registry: components["schemas"]["ExplainedRegistry"];
+            release: components["schemas"]["ProcessExplanation"];
+            state: string;
+        };
         Fact: {
             /** Format: double */
             confidence: number;
@@ -1100,6 +1268,10 @@ export interface components {
             /** @enum {string} */
             status: "ok";
         };
+        History: {
+            /** @description The oldest first, at most a hundred. */
+            items: components["schemas"]["Transition"][];
+        };
         Instance: {
             /** @description Who enabled it. */
             by?: string;
@@ -1111,21 +1283,28 @@ export interface components {
             instance: string;
             interval?: string;
             ledger: components["schemas"]["Ledger"];
+            limits: components["schemas"]["ProcessLimits"];
             log_tail: components["schemas"]["LogLine"][];
             node: components["schemas"]["Node"];
             /** Format: int64 */
             pid?: number;
             plugin: string;
+            /** @description The version that a rollback goes to. */
+            previous?: string;
             reason?: string;
             /** Format: int64 */
             restarts: number;
             runtime: string;
             /** @description Names of the secrets that are stored. */
             secrets_set: string[];
+            /** @description A version that is tried beside the running one. */
+            shadow?: components["schemas"]["ShadowReport"];
             /** Format: date-time */
             since?: string;
             /** @enum {string} */
             state: "staged" | "starting" | "ready" | "degraded" | "backoff" | "quarantined" | "revoked" | "refused" | "draining" | "stopped";
+            /** @description The last change of version and what became of it. */
+            upgrade?: components["schemas"]["Upgrade"];
             version: string;
         };
         InstanceInput: {
@@ -1135,25 +1314,55 @@ export interface components {
         };
         Ledger: {
             /** Format: int64 */
+            bytes_in: number;
+            /** Format: int64 */
+            bytes_out: number;
+            /** Format: int64 */
             calls: number;
             /** Format: double */
             cpu_seconds: number;
             /** Format: int64 */
             crashes: number;
             /** Format: int64 */
+            dropped: number;
+            /** Format: int64 */
             errors: number;
             /** Format: int64 */
             findings: number;
+            /** Format: int64 */
+            in_flight: number;
             /** Format: double */
             latency_p50_ms: number;
             /** Format: double */
             latency_p95_ms: number;
+            /** Format: double */
+            latency_p99_ms: number;
             /** Format: int64 */
             log_dropped: number;
             /** Format: int64 */
             memory_bytes: number;
             /** Format: int64 */
+            peak_memory_bytes: number;
+            /** Format: int64 */
             records: number;
+            /** Format: double */
+            records_per_second: number;
+            /** Format: int64 */
+            replayed: number;
+            /** Format: double */
+            throttled_seconds: number;
+        };
+        Limits: {
+            /** Format: double */
+            cpu?: number;
+            deadline?: string;
+            /** Format: int64 */
+            log_lines_per_second?: number;
+            memory?: string;
+            /** Format: int64 */
+            open_files?: number;
+            /** Format: int64 */
+            records_per_second?: number;
         };
         Line: {
             /** @description The id of the agent that sent it. */
@@ -1309,6 +1518,8 @@ export interface components {
             /** @description Of the signed descriptor. */
             digest?: string;
             enabled: boolean;
+            /** @description The release carries a page of its own, shown in a frame. */
+            has_page: boolean;
             homepage?: string;
             id: string;
             instances: components["schemas"]["Instance"][];
@@ -1337,6 +1548,46 @@ export interface components {
             /** @description The role of the registry that signed it. */
             vouched_by?: string;
         };
+        ProcessExplanation: {
+            /** @description How far the process is confined. */
+            confinement?: components["schemas"]["Report"];
+            /** @description SHA-256 of the signed descriptor. */
+            descriptor?: string;
+            /** @description SHA-256 of the bytes that run. */
+            digest: string;
+            /** @description What plugins.lock pins of the grants. */
+            grants_sha256?: string;
+            /** @description The keys of that role. */
+            key_ids?: string[] | null;
+            /** @description The grants, with the configuration filled in. */
+            permissions?: components["schemas"]["Permission"][] | null;
+            /** @description The role of the registry that vouches for it. */
+            role?: string;
+            /** @description Grants of network and files that it never used. */
+            unused?: components["schemas"]["Permission"][] | null;
+            /** @description What it used of its permissions, and what it was refused. */
+            used?: components["schemas"]["Use"][] | null;
+            /**
+             * Format: int64
+             * @description Uses that found no room in the list.
+             */
+            used_more?: number;
+            version: string;
+        };
+        ProcessLimits: {
+            /** Format: double */
+            cpu?: number;
+            /** Format: double */
+            deadline_seconds?: number;
+            /** Format: int64 */
+            log_lines_per_second?: number;
+            /** Format: int64 */
+            memory_bytes?: number;
+            /** Format: int64 */
+            open_files?: number;
+            /** Format: int64 */
+            records_per_second?: number;
+        };
         Readiness: {
             /** @description Each part of the server: ok, or what is wrong. */
             parts: {
@@ -1361,6 +1612,24 @@ export interface components {
             foreign_id?: string;
             undoable?: boolean;
             url?: string;
+        };
+        Report: {
+            cgroup: string;
+            /** Format: int64 */
+            landlock_abi?: number;
+            level: string;
+            limits?: string[] | null;
+            missing?: string[] | null;
+            namespaces?: string[] | null;
+            /** Format: int64 */
+            pid: number;
+            reasons?: string[] | null;
+            /** Format: int64 */
+            seccomp_filters?: number;
+            /** Format: int64 */
+            uid: number;
+            unenforced?: string[] | null;
+            view: string;
         };
         Rule: {
             false_positives: string[];
@@ -1435,6 +1704,44 @@ export interface components {
             token: string;
             username: string;
         };
+        ShadowFinding: {
+            capture?: string;
+            dst?: string;
+            metric?: string;
+            rule?: string;
+            src?: string;
+            summary?: string;
+        };
+        ShadowReport: {
+            /** Format: int64 */
+            added: number;
+            added_items: components["schemas"]["ShadowFinding"][] | null;
+            against: string;
+            /** Format: int64 */
+            calls: number;
+            /** Format: int64 */
+            compared: number;
+            /** Format: double */
+            cpu_seconds: number;
+            /** Format: int64 */
+            errors: number;
+            /** Format: double */
+            latency_p95_ms: number;
+            /** Format: int64 */
+            lost: number;
+            lost_items: components["schemas"]["ShadowFinding"][] | null;
+            /** Format: int64 */
+            memory_bytes: number;
+            reason?: string;
+            running: boolean;
+            /** Format: int64 */
+            same: number;
+            /** Format: date-time */
+            since: string;
+            /** Format: int64 */
+            skipped: number;
+            version: string;
+        };
         Sighting: {
             /** Format: double */
             confidence: number;
@@ -1487,6 +1794,45 @@ export interface components {
             last_used?: string;
             name: string;
             role: string;
+        };
+        Transition: {
+            reason?: string;
+            state: string;
+            /** Format: date-time */
+            time: string;
+            version?: string;
+        };
+        Upgrade: {
+            /** Format: date-time */
+            began: string;
+            /** Format: date-time */
+            ended?: string;
+            from: string;
+            reason?: string;
+            state: string;
+            to: string;
+        };
+        Use: {
+            /** Format: int64 */
+            bytes_in: number;
+            /** Format: int64 */
+            bytes_out: number;
+            cap: string;
+            /** Format: int64 */
+            count: number;
+            /** Format: int64 */
+            denied: number;
+            detail: string;
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            last_refusal?: string;
+        };
+        VersionInput: {
+            instance: string;
+            /** @description A version, or a range such as ^1.2. */
+            version: string;
         };
     };
     responses: never;
@@ -3459,6 +3805,67 @@ export interface operations {
             };
         };
     };
+    "drop-plugin-shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InstanceInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "enable-plugin": {
         parameters: {
             query?: never;
@@ -3483,6 +3890,256 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Plugin"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "explain-plugin": {
+        parameters: {
+            query: {
+                instance: string;
+                /** @description The agent, when several run this instance. */
+                node?: string;
+            };
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "plugin-history": {
+        parameters: {
+            query: {
+                instance: string;
+                /** @description The agent, when several run this instance. */
+                node?: string;
+            };
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "plugin-ledger": {
+        parameters: {
+            query: {
+                instance: string;
+                /** @description The agent, when several run this instance. */
+                node?: string;
+            };
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledger"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "promote-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InstanceInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -3644,6 +4301,191 @@ export interface operations {
             };
         };
     };
+    "rollback-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InstanceInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "plugin-shadow": {
+        parameters: {
+            query: {
+                instance: string;
+                /** @description The agent, when several run this instance. */
+                node?: string;
+            };
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowReport"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "shadow-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VersionInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "test-plugin": {
         parameters: {
             query?: never;
@@ -3664,6 +4506,67 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Test"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "upgrade-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VersionInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
