@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
 )
