@@ -39,7 +39,9 @@ func run(root string) error {
 	return nil
 }
 
-func target(root string) string { return filepath.Join(root, "sdk", "python", "picket", "_messages.py") }
+func target(root string) string {
+	return filepath.Join(root, "sdk", "python", "picket", "_messages.py")
+}
 
 func generate() ([]byte, error) {
 	var b bytes.Buffer
