@@ -40,6 +40,7 @@ type run struct {
 	revived  bool // it has what the journal holds; guarded by the supervisor's turn
 	output   *bucket
 	used     atomic.Pointer[usage]
+	progress progressWatch // of the one health check that is under way
 	says     host.Description
 	mine     map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
 
@@ -240,9 +241,19 @@ func (r *run) end() {
 		r.proc.Kill() // waits until it is gone and its last lines are read
 	}
 	if r.plan != nil {
+		r.starved()
 		_ = r.plan.Close() // removes control groups; one that is not empty yet goes with the next start
 	}
 	os.RemoveAll(r.sockets)
+}
+
+// starved finds out from the control group whether the kernel ended the process for its memory.
+func (r *run) starved() {
+	if u, _ := r.plan.Usage(); u.OOMKills > 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.failure = "used all of its memory, its limit is " + mebibytes(uint64(r.limits.Memory))
+	}
 }
 
 // idle reports whether nobody waits for an answer of the plugin.

@@ -791,9 +791,6 @@ func TestLimits(t *testing.T) {
 			return strings.HasPrefix(x.Reason, "used ") && strings.Contains(x.Reason, "its limit is 100 MiB")
 		})
 	})
-	if st, _ := f.Instance("hungry"); st.Ledger.PeakMemoryBytes < 100<<20 {
-		t.Errorf("peak memory %d", st.Ledger.PeakMemoryBytes)
-	}
 	if _, err := f.collect("late"); err == nil || !strings.Contains(err.Error(), "within 150ms") {
 		t.Errorf("got %v", err)
 	}
