@@ -324,6 +324,13 @@ func (p *Plan) Throttle(cores float64) error {
 	return p.group.limitCPU(cores)
 }
 
+// OutOfMemory reports whether the kernel ended something of the plugin because the control group was full. It knows that
+// until Close, also when the process is gone.
+func (p *Plan) OutOfMemory() bool {
+	var u Usage
+	return p.group != nil && p.group.usage(&u) == nil && u.OOMKills > 0
+}
+
 // Usage says what the process has used, since its start.
 func (p *Plan) Usage() (Usage, error) {
 	pid := p.pid()

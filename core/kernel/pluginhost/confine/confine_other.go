@@ -53,6 +53,9 @@ func (*Plan) Report(context.Context) (Report, error) { return Report{}, errElsew
 // Throttle fails: nothing enforces it here.
 func (*Plan) Throttle(float64) error { return errElsewhere }
 
+// OutOfMemory is not known here.
+func (*Plan) OutOfMemory() bool { return false }
+
 // Usage fails: it is not known here.
 func (*Plan) Usage() (Usage, error) { return Usage{}, errElsewhere }
 

@@ -65,6 +65,9 @@ func (g Guest) Compile(ctx context.Context) error {
 		return fmt.Errorf("compile the guest: %w", err)
 	}
 	made := filepath.Join(work, g.Digest)
+	if _, err := os.Stat(made); err != nil {
+		return fmt.Errorf("compile the guest: its bytes do not have the digest %s", g.Digest)
+	}
 	if err := adopt(made); err != nil {
 		return fmt.Errorf("keep the compiled guest: %w", err)
 	}

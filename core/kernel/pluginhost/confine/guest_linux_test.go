@@ -97,6 +97,11 @@ func TestLevelGuestThatIsNone(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+	other := guest(t, emptyGuest)
+	other.Digest = strings.Repeat("0", 64)
+	if err := other.Compile(t.Context()); err == nil || !strings.Contains(err.Error(), "do not have the digest") {
+		t.Errorf("another digest: %v", err)
+	}
 	g.Digest = "../../etc"
 	if err := g.Compile(t.Context()); err == nil {
 		t.Error("a digest that is a path was taken")

@@ -256,6 +256,9 @@ func TestLevelLimits(t *testing.T) {
 		} else {
 			t.Log(first(got.Error + got.Value))
 		}
+		if out := p.plan.OutOfMemory(); out != (p.report.Cgroup != CgroupNone) {
+			t.Errorf("out of memory: %v, control groups: %s", out, p.report.Cgroup)
+		}
 	})
 	t.Run("shared memory", func(t *testing.T) {
 		if p := start(t, small(t), "shared:300"); p.report.Cgroup != CgroupNone {
