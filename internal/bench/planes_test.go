@@ -86,7 +86,7 @@ func start(b *testing.B, way string, ring *host.Ring) *host.Process {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sockets, err := os.MkdirTemp("", "pk")
+	sockets, err := os.MkdirTemp("", "pk") //nolint:usetesting // b.TempDir is too long for a socket
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -235,6 +235,7 @@ func BenchmarkPlanes(b *testing.B) {
 
 // measure takes samples of one way and reports their medians.
 func measure(b *testing.B, in input, way string, ring *host.Ring) {
+	b.Helper()
 	p := start(b, way, ring)
 	defer p.Kill()
 	i := configure(b, p, in.plugin)

@@ -8,6 +8,7 @@ package host
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,7 +121,11 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	}
 	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}}
 	lines := newLineLog(cfg.Log, cfg.Stderr)
-	p.client = goplugin.NewClient(p.clientConfig(cfg, lines))
+	tlsConfig, cert, err := newIdentity()
+	if err != nil {
+		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, err)
+	}
+	p.client = goplugin.NewClient(p.clientConfig(cfg, lines, tlsConfig, cert))
 	stop := context.AfterFunc(ctx, func() { p.runnerKill() })
 	conn, err := p.connect()
 	if err == nil {
@@ -159,17 +164,17 @@ func (c *Config) check() error {
 	return nil
 }
 
-func (p *Process) clientConfig(cfg Config, lines *lineLog) *goplugin.ClientConfig {
+func (p *Process) clientConfig(cfg Config, lines *lineLog, tlsConfig *tls.Config, cert string) *goplugin.ClientConfig {
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: connPlugin{}}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        tlsConfig,
 		SkipHostEnv:      true,
 		StartTimeout:     cfg.StartTimeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: cfg.SocketDir},
 		RunnerFunc: func(_ hclog.Logger, env *exec.Cmd, dir string) (runner.Runner, error) {
-			r, err := newProcess(cfg, env.Env, dir)
+			r, err := newProcess(cfg, append(env.Env, clientCertEnv+"="+cert), dir)
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.runner = r

@@ -4,14 +4,18 @@ package host
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -390,3 +394,50 @@ func (hostile) Snapshot(context.Context, string) ([]byte, error) { return make([
 func (hostile) Restore(context.Context, string, []byte) error    { return nil }
 func (hostile) Stop(context.Context, string) error               { select {} }
 func (hostile) StopAll(context.Context) error                    { select {} }
+
+// pusher collects numbered samples and writes down those that the host has acknowledged.
+type pusher struct {
+	hostile
+	next  uint64
+	acked *os.File
+}
+
+func newPusher() *pusher {
+	fd, _ := strconv.Atoi(os.Getenv("PICKET_TEST_ACKED"))
+	first, _ := strconv.ParseUint(os.Getenv("PICKET_TEST_FIRST"), 10, 64)
+	return &pusher{next: first, acked: os.NewFile(uintptr(fd), "acked")}
+}
+
+func (p *pusher) Collect(_ context.Context, _ string, _ sdk.CollectRequest, sink sdk.SampleSink) error {
+	var written []byte
+	for range 700 {
+		p.next++
+		if err := sink.Sample(sdk.Sample{Metric: "test.n", Type: sdk.Counter, Time: time.Unix(1, 0), Value: float64(p.next)}); err != nil {
+			return err
+		}
+		written = binary.LittleEndian.AppendUint64(written, p.next)
+	}
+	if err := sink.(io.Closer).Close(); err != nil { // waits for the acknowledgement
+		return err
+	}
+	_, err := p.acked.Write(written)
+	return err
+}
+
+// forger answers a batch that it never got.
+type forger struct {
+	hostile
+	records *os.File
+}
+
+func newForger() *forger {
+	fd, _ := strconv.Atoi(os.Getenv(RecordsEnv))
+	own, _ := syscall.Dup(fd)
+	return &forger{records: os.NewFile(uintptr(own), "records")}
+}
+
+func (f *forger) Inspect(context.Context, string, string, []byte, sdk.FindingSink) error {
+	_, err := f.records.Write([]byte("PKPL\x00\x00\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00"))
+	time.Sleep(patience)
+	return err
+}

@@ -258,13 +258,17 @@ func (i *Instance) emitting(ctx context.Context, cancel func(), in *intake, run 
 		return err
 	}
 	defer call.End()
-	done := make(chan error, 1)
-	go func() { done <- run(call) }()
+	var result error
+	done := make(chan struct{})
+	go func() {
+		result = run(call)
+		close(done)
+	}()
 	batch := make([]plane.Message, 0, plane.CallFrames)
 	for {
 		select {
-		case err := <-done:
-			return err
+		case <-done:
+			return result
 		case m := <-call.Arrived():
 			batch = more(append(batch[:0], m), call)
 			if err := i.acknowledge(ctx, call, in, batch); err != nil {

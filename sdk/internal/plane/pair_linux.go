@@ -43,7 +43,7 @@ func peek(sock *net.UnixConn, b []byte) (int, error) {
 		n, _, failure = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT|unix.MSG_PEEK)
 		return true
 	})
-	if failure == unix.EAGAIN { //nolint:errorlint // an errno as it comes
+	if failure == unix.EAGAIN {
 		return 0, err
 	}
 	return max(n, 0), errors.Join(err, failure)
