@@ -116,9 +116,9 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 		if err != nil {
 			return err
 		}
-		defer key.Close()
 		ask.Binds = []confine.Bind{{Path: guest.Entry()}}
 		files = append(files, key)
+		ends.add(key) // closed once the process has it
 	}
 	if r.plan, err = confine.New(ask); err != nil {
 		return s.notConfined(r, err)

@@ -4,7 +4,9 @@ package pluginhost
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,12 +24,16 @@ import (
 type guestShelf struct{ path string }
 
 func (s guestShelf) OpenVerified(_ context.Context, id, _ string) (*client.Artifact, error) {
+	module, err := os.ReadFile(s.path)
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.Open(s.path)
 	if err != nil {
 		return nil, err
 	}
 	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: "1.0.0", Kind: sdk.KindDetector, Limits: registry.Limits{Memory: "32Mi"}}}
-	return &client.Artifact{ID: id, Version: "1.0.0", Runtime: RuntimeWASM, Digest: strings.Repeat("0", 64), File: f, Descriptor: d}, nil
+	return &client.Artifact{ID: id, Version: "1.0.0", Runtime: RuntimeWASM, Digest: fmt.Sprintf("%x", sha256.Sum256(module)), File: f, Descriptor: d}, nil
 }
 
 // newGuestFixture builds the real runner and the guest of testdata.
