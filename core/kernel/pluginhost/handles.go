@@ -124,6 +124,32 @@ func (c Collector) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk
 	}))
 }
 
+// Watches reports whether the collector's source sends by itself.
+func (c Collector) Watches() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.says.Watches
+}
+
+// Watch takes what the collector's source sends by itself, beside the other calls, until ctx or the process ends.
+func (c Collector) Watch(ctx context.Context, sink sdk.SampleSink) error {
+	s := c.s
+	r, err := s.callable()
+	if err != nil {
+		return s.log.blankError(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // an upgrade puts another process in charge, which has to be watched then
+		select {
+		case <-r.proc.Exited():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return s.log.blankError(r.inst.Watch(ctx, samples{sink, s.output(r)}))
+}
+
 // Discover asks for one round within the scope.
 func (d Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.SightingSink) error {
 	s := d.s

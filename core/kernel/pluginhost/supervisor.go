@@ -206,7 +206,7 @@ func (s *supervisor) watch(r *run) step {
 			if _, passed := s.trial(); passed {
 				s.endTrial()
 			}
-			if !asked && r.idle() {
+			if !asked {
 				asked = true
 				go func() { answers <- s.askHealth(r) }()
 			}
@@ -413,7 +413,12 @@ func (s *supervisor) askHealth(r *run) error {
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	began := time.Now()
-	_, err := r.inst.Health(ctx)
+	busy := !r.idle()
+	progress, err := r.inst.Health(ctx)
+	if (err == nil || progress > 0) && r.progress.stuck(time.Now(), progress, busy && !r.idle(), s.patience(r)) {
+		r.fail(fmt.Sprintf("answers health checks but does no work: a call has stood still for %s", s.patience(r)))
+		return errUnknown
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -427,6 +432,15 @@ func (s *supervisor) askHealth(r *run) error {
 		return errUnknown
 	}
 	return err
+}
+
+// patience is how long calls may be at work without any progress. A single call ends at its own deadline; this finds
+// what hangs from one call to the next.
+func (s *supervisor) patience(r *run) time.Duration {
+	d := s.host.cfg.Deadlines
+	return 2 * r.deadline(map[sdk.Kind]time.Duration{
+		sdk.KindCollector: d.Collect, sdk.KindDiscovery: d.Discover, sdk.KindDetector: max(d.Inspect, d.Flush), sdk.KindNotifier: d.Notify,
+	}[r.kind])
 }
 
 var errUnknown = errors.New("nothing is known about the health")

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"context"
 	"maps"
 	"math"
 	"strings"
@@ -22,9 +23,23 @@ const (
 
 // batch gathers the samples of one collection. It is the sink of its collector.
 type batch struct {
-	now  time.Time
-	kept []sdk.Sample
-	bad  map[string]uint64
+	now   time.Time
+	kept  []sdk.Sample
+	count int // kept ones, also those that are stored already
+	bad   map[string]uint64
+	store func(ctx context.Context, samples []sdk.Sample) error
+}
+
+// Commit stores what has come so far. The collector is told then that it may forget it.
+func (b *batch) Commit(ctx context.Context) error {
+	if len(b.kept) == 0 {
+		return nil
+	}
+	if err := b.store(ctx, b.kept); err != nil {
+		return err
+	}
+	b.kept = nil
+	return nil
 }
 
 // Sample keeps a sample that is fit to store.
@@ -36,6 +51,7 @@ func (b *batch) Sample(s sdk.Sample) error {
 	}
 	s.Labels = maps.Clone(s.Labels)
 	b.kept = append(b.kept, s)
+	b.count++
 	return nil
 }
 
@@ -45,7 +61,7 @@ func (b *batch) check(s *sdk.Sample) string {
 		s.Time = b.now
 	}
 	switch {
-	case len(b.kept) >= MaxSamples:
+	case b.count >= MaxSamples:
 		return "too many samples"
 	case !validName(s.Metric):
 		return "metric name"

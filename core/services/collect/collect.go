@@ -71,7 +71,12 @@ func New(cfg Config) *Service {
 }
 
 // Run collects until ctx ends.
-func (s *Service) Run(ctx context.Context) { s.set.Run(ctx) }
+func (s *Service) Run(ctx context.Context) {
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watchAll(ctx) })
+	s.set.Run(ctx)
+	watching.Wait()
+}
 
 // CollectNow collects at once: from one instance, or from all when it is empty.
 func (s *Service) CollectNow(ctx context.Context, instance string) error {
@@ -123,21 +128,31 @@ func (s *Service) interval(c Collector) time.Duration {
 // and each sample stands for itself.
 func (s *Service) collect(ctx context.Context, c Collector, req sdk.CollectRequest) error {
 	began := s.cfg.Now()
-	b := &batch{now: began, bad: map[string]uint64{}}
+	b := s.batch(c, began, req.Time)
 	err := c.Collect(ctx, req, b)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	s.count(c.Instance(), b.bad)
 	b.own(c, s.cfg.Now().Sub(began), err)
-	kept := Batch{Instance: c.Instance(), Plugin: c.Plugin(), Time: req.Time, Samples: b.kept}
-	if storeErr := s.cfg.Store(ctx, kept); storeErr != nil {
-		return fmt.Errorf("store samples of %s: %w", c.Instance(), storeErr)
+	if storeErr := b.Commit(ctx); storeErr != nil {
+		return storeErr
 	}
 	if err != nil {
 		s.cfg.Log.Debug("collection failed", "instance", c.Instance(), "problem", err)
 	}
 	return err
+}
+
+// batch is an empty one for a collector, due at a time.
+func (s *Service) batch(c Collector, now, due time.Time) *batch {
+	return &batch{now: now, bad: map[string]uint64{}, store: func(ctx context.Context, samples []sdk.Sample) error {
+		err := s.cfg.Store(ctx, Batch{Instance: c.Instance(), Plugin: c.Plugin(), Time: due, Samples: samples})
+		if err != nil {
+			return fmt.Errorf("store samples of %s: %w", c.Instance(), err)
+		}
+		return nil
+	}}
 }
 
 func (s *Service) count(instance string, bad map[string]uint64) {

@@ -209,3 +209,73 @@ func TestCollectNow(t *testing.T) {
 		<-done
 	})
 }
+
+// pushing is a collector whose source sends by itself.
+type pushing struct {
+	fakeCollector
+	to      *shelf
+	stored  int // batches on the shelf when Commit had returned
+	watched chan struct{}
+}
+
+func (*pushing) Watches() bool { return true }
+
+func (p *pushing) Watch(ctx context.Context, sink sdk.SampleSink) error {
+	for i := range 3 {
+		if err := sink.Sample(sdk.Sample{Metric: "pushed", Type: sdk.Gauge, Value: float64(i)}); err != nil {
+			return err
+		}
+	}
+	if err := sink.(interface{ Commit(context.Context) error }).Commit(ctx); err != nil {
+		return err
+	}
+	p.stored = len(p.to.all())
+	close(p.watched)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A watch runs beside the collections, and what it commits is stored before it hears of it.
+func TestAWatchIsStoredBeforeItIsAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &shelf{}
+		p := &pushing{fakeCollector: fakeCollector{interval: time.Hour}, to: to, watched: make(chan struct{})}
+		s := New(Config{Collectors: func() []Collector { return []Collector{p} }, Store: to.store})
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { s.Run(ctx) })
+		<-p.watched
+		cancel()
+		run.Wait()
+		pushed := 0
+		for _, b := range to.all() {
+			for _, v := range b.Samples {
+				if v.Metric == "pushed" {
+					pushed++
+				}
+			}
+		}
+		if pushed != 3 || p.stored == 0 {
+			t.Errorf("%d samples pushed, %d batches stored at the commit", pushed, p.stored)
+		}
+	})
+}
+
+func TestACollectionIsStoredBeforeItIsAcknowledged(t *testing.T) {
+	to := &shelf{}
+	s := New(Config{Collectors: func() []Collector { return nil }, Store: to.store})
+	b := s.batch(&fakeCollector{}, time.Now(), time.Now())
+	if err := b.Sample(sdk.Sample{Metric: "m", Type: sdk.Gauge}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Commit(t.Context()); err != nil || len(to.all()) != 1 || len(b.kept) != 0 {
+		t.Errorf("%v, %d batches stored, %d samples left", err, len(to.all()), len(b.kept))
+	}
+	to.err = errors.New("the disk is full")
+	if err := b.Sample(sdk.Sample{Metric: "m", Type: sdk.Gauge}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Commit(t.Context()); err == nil || len(b.kept) != 1 {
+		t.Errorf("a store that fails: %v, %d samples kept", err, len(b.kept))
+	}
+}
