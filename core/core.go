@@ -345,7 +345,7 @@ func (c *Core) Run(ctx context.Context) error {
 // start sets everything going that works by itself.
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
-		c.watchInstances, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins,
+		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

@@ -69,7 +69,7 @@ type figure struct {
 }
 
 func pluginFigure(name, help string, kind prometheus.ValueType, of func(pluginhost.Status) float64) figure {
-	return figure{prometheus.NewDesc("picket_plugin_"+name, help, []string{"instance", "plugin", "runtime"}, nil), kind, of}
+	return figure{prometheus.NewDesc("picket_plugin_"+name, help, []string{"instance", "plugin", "runtime", "version"}, nil), kind, of}
 }
 
 var ledger = []figure{
@@ -81,6 +81,16 @@ var ledger = []figure{
 	}),
 	pluginFigure("cpu_seconds_total", "CPU time.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return s.Ledger.CPUSeconds }),
 	pluginFigure("memory_bytes", "Resident memory.", prometheus.GaugeValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.MemoryBytes) }),
+	pluginFigure("throttled_seconds_total", "Time that it waited for its share of the processor.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return s.Ledger.ThrottledSeconds }),
+	pluginFigure("memory_peak_bytes", "The most resident memory of any of its processes.", prometheus.GaugeValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.PeakMemoryBytes) }),
+	pluginFigure("calls_active", "Calls and batches that are not answered yet.", prometheus.GaugeValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.InFlight) }),
+	pluginFigure("records_dropped_total", "Records over its limit.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.Dropped) }),
+	pluginFigure("in_bytes_total", "Bytes of the records that it was given.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.BytesIn) }),
+	pluginFigure("out_bytes_total", "Bytes of the records that it gave, about.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.BytesOut) }),
+	pluginFigure("replayed_total", "Batches that were given again after a crash.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.Replayed) }),
+	pluginFigure("log_dropped_total", "Log lines over the rate.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.LogDropped) }),
+	pluginFigure("latency_p95_seconds", "95th percentile of the last calls.", prometheus.GaugeValue, func(s pluginhost.Status) float64 { return s.Ledger.LatencyP95ms / 1000 }),
+	pluginFigure("latency_p99_seconds", "99th percentile of the last calls.", prometheus.GaugeValue, func(s pluginhost.Status) float64 { return s.Ledger.LatencyP99ms / 1000 }),
 	pluginFigure("calls_total", "Calls.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.Calls) }),
 	pluginFigure("errors_total", "Calls that failed.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.Errors) }),
 	pluginFigure("records_total", "Records that passed.", prometheus.CounterValue, func(s pluginhost.Status) float64 { return float64(s.Ledger.Records) }),
@@ -98,7 +108,7 @@ func (f pluginFigures) Describe(ch chan<- *prometheus.Desc) {
 func (f pluginFigures) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range f.host.Instances() {
 		for _, l := range ledger {
-			ch <- prometheus.MustNewConstMetric(l.desc, l.kind, l.of(s), s.Instance, s.Plugin, s.Runtime)
+			ch <- prometheus.MustNewConstMetric(l.desc, l.kind, l.of(s), s.Instance, s.Plugin, s.Runtime, s.Version)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -332,6 +333,24 @@ func (c *Core) watchInstances(ctx context.Context) {
 			c.live.Publish("plugins", map[string]string{"plugin": s.Plugin, "instance": s.Instance, "state": string(s.State)})
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// keepLedgers stores what the server's own instances cost, beside what the agents measure.
+func (c *Core) keepLedgers(ctx context.Context) {
+	epoch := strconv.FormatInt(c.cfg.Now().UnixNano(), 36) // the numbers of the batches begin anew with each start
+	tick := time.NewTicker(pluginhost.LedgerEvery)
+	defer tick.Stop()
+	for seq := uint64(1); ; seq++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		_, err := c.telemetry.Append(ctx, store.SampleBatch{Tenant: c.tenant, Agent: store.NodeServer, Epoch: epoch, Seq: seq, Samples: c.host.LedgerSamples()})
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("the ledgers of the plugins could not be stored", "error", err)
 		}
 	}
 }

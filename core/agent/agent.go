@@ -211,6 +211,15 @@ func (a *Agent) wireServices() {
 	})
 }
 
+// keepLedgers sends what the instances cost, as samples like those that they measure.
+func (a *Agent) keepLedgers(ctx context.Context) {
+	for sleep(ctx, pluginhost.LedgerEvery) {
+		if err := a.outbox.samples(ctx, collect.Batch{Samples: a.host.LedgerSamples()}); err != nil {
+			a.log.Warn("the ledgers of the plugins could not be queued", "problem", err)
+		}
+	}
+}
+
 // started returns the instances that were ready at least once, as the interface that a service declares: the first
 // round of a new one then comes when it can answer.
 func started[I any, T interface{ Generation() uint64 }](list []T) []I {
@@ -246,6 +255,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.collect.Run,
 		a.discover.Run,
 		a.plugins.run,
+		a.keepLedgers,
 		a.report,
 		func(ctx context.Context) { poll(ctx, a.log, "the configuration", a.pollConfig) },
 		func(ctx context.Context) { poll(ctx, a.log, "orders", a.pollCommands) },

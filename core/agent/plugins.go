@@ -326,6 +326,26 @@ func grantsByPlugin(list []pluginhost.Assignment) map[string][]sdk.Permission {
 // OpenVerified implements pluginhost.Verifier: the registry's answer, except that a plugin that is not here as wanted
 // is refused with the reason of that, unless it goes on as before.
 func (p *plugins) OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error) {
+	return p.openAs(id, func(grants []sdk.Permission) (*client.Artifact, error) {
+		art, err := p.registry.OpenVerified(ctx, id, runtime)
+		return pinnedTo(art, err, grants)
+	})
+}
+
+// OpenRelease implements pluginhost.Releases: it is OpenVerified for one of the releases that this node keeps, so that
+// another version can start beside the running one, and the one before it is never far.
+func (p *plugins) OpenRelease(ctx context.Context, id, version, runtime string) (*client.Artifact, error) {
+	kept, ok := p.registry.(pluginhost.Releases)
+	if !ok {
+		return p.OpenVerified(ctx, id, runtime)
+	}
+	return p.openAs(id, func(grants []sdk.Permission) (*client.Artifact, error) {
+		art, err := kept.OpenRelease(ctx, id, version, runtime)
+		return pinnedTo(art, err, grants)
+	})
+}
+
+func (p *plugins) openAs(id string, open func(grants []sdk.Permission) (*client.Artifact, error)) (*client.Artifact, error) {
 	p.mu.Lock()
 	why := p.blocked[id]
 	for instance := range p.held {
@@ -341,7 +361,7 @@ func (p *plugins) OpenVerified(ctx context.Context, id, runtime string) (*client
 	}
 	p.mu.Unlock()
 	if why == nil {
-		return p.openPinned(ctx, id, runtime, inForce)
+		return open(inForce)
 	}
 	var no *registry.Refusal
 	if !errors.As(why, &no) {
@@ -350,13 +370,12 @@ func (p *plugins) OpenVerified(ctx context.Context, id, runtime string) (*client
 	return nil, no.For(id, "")
 }
 
-// openPinned opens a plugin if plugins.lock records exactly the grants that its instances would run with.
-func (p *plugins) openPinned(ctx context.Context, id, runtime string, grants []sdk.Permission) (*client.Artifact, error) {
-	art, err := p.registry.OpenVerified(ctx, id, runtime)
+// pinnedTo hands a plugin out if plugins.lock records exactly the grants that its instances would run with.
+func pinnedTo(art *client.Artifact, err error, grants []sdk.Permission) (*client.Artifact, error) {
 	if err != nil || art.Locked.Grants == registry.GrantsDigest(grants) {
 		return art, err
 	}
-	no := &registry.Refusal{Plugin: id, Version: art.Version, Reason: registry.BadLocalState,
+	no := &registry.Refusal{Plugin: art.ID, Version: art.Version, Reason: registry.BadLocalState,
 		Err: errors.New("its grants are not those that plugins.lock records")}
 	return nil, errors.Join(no, art.Close())
 }
