@@ -25,6 +25,8 @@ func TestPage(t *testing.T) { plugintest.Page(t, "picket/arpspoof") }
 
 func TestConformance(t *testing.T) { sdktest.Run(t, Plugin(), sdktest.Options{}) }
 
+func TestCases(t *testing.T) { sdktest.Cases(t, Plugin(), "testdata") }
+
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // Cards and addresses of the tests: host n has card n and address 10.0.0.n. mallory is card 66 at 10.0.0.66.

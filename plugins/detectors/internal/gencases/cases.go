@@ -35,6 +35,8 @@ func captures() map[string][]byte {
 		"anomaly/testdata/dns-tunnel":    dnsTunnel,
 		"anomaly/testdata/icmp-tunnel":   icmpTunnel,
 		"anomaly/testdata/quiet":         quietForAnomaly,
+		"arpspoof/testdata/in-between":   inBetween,
+		"arpspoof/testdata/quiet":        quietForARP,
 	} {
 		sc := scenario.New(day)
 		play(sc, rand.New(rand.NewPCG(1, 2)))
@@ -280,5 +282,39 @@ func quietForAnomaly(sc *scenario.Scenario, r *rand.Rand) {
 		sc.ICMP(time.Duration(i)*s, host(8), host(20), 8, 0, 56)
 		sc.ICMP(time.Duration(i)*s+ms, host(20), host(8), 0, 0, 56)
 		sc.ICMP(time.Duration(i)*s, host(1), host(8), 3, 3, 60)
+	}
+}
+
+// lookUp lets a host ask where another is, and hear it.
+func lookUp(sc *scenario.Scenario, at time.Duration, from, to int) {
+	sc.ARP(at, false, byte(from), host(from), host(to), 0)
+	sc.ARP(at+ms, true, byte(to), host(to), host(from), byte(from))
+}
+
+// inBetween lets a host tell victim and router, every two seconds, that it is the other one.
+func inBetween(sc *scenario.Scenario, r *rand.Rand) {
+	quietForARP(sc, r)
+	for i := range 15 {
+		t := 3*m + time.Duration(i)*2*s
+		sc.ARP(t, true, 66, host(1), host(7), 7)
+		sc.ARP(t+ms, true, 66, host(7), host(1), 1)
+	}
+}
+
+// quietForARP is hosts that look for one another, a router that answers for others, and a failover.
+func quietForARP(sc *scenario.Scenario, r *rand.Rand) {
+	for i := range 100 {
+		lookUp(sc, time.Duration(i)*2*s, 5+r.IntN(10), 1+r.IntN(3))
+	}
+	lookUp(sc, 3*m, 66, 7)
+	for i := range 10 {
+		t := time.Duration(i)*10*s + 500*ms
+		sc.ARP(t, false, 7, host(7), host(20), 0)
+		sc.ARP(t+ms, true, 20, host(20), host(7), 7)
+		sc.ARP(t+5*ms, true, 1, host(20), host(7), 7)
+	}
+	lookUp(sc, 1*s, 9, 30)
+	for i := range 5 {
+		sc.ARP(20*s+time.Duration(i)*s, false, 31, host(30), host(30), 0)
 	}
 }

@@ -63,6 +63,20 @@ func (s *Scenario) UDP(at time.Duration, from, to netip.AddrPort, payload int) {
 	s.ip(at, from.Addr(), to.Addr(), 17, datagram)
 }
 
+// ARP adds one packet in which card says where sender is: a question for target, or an answer to it. The last byte of a
+// card tells it apart. Questions go to everybody, answers to the card to.
+func (s *Scenario) ARP(at time.Duration, reply bool, card byte, sender, target netip.Addr, to byte) {
+	b := []byte{255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, card, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1}
+	if reply {
+		copy(b, []byte{2, 0, 0, 0, 0, to})
+		b[21] = 2
+	}
+	from, want := sender.As4(), target.As4()
+	b = append(append(append(b, 2, 0, 0, 0, 0, card), from[:]...), 0, 0, 0, 0, 0, 0)
+	b = append(append(b, want[:]...), make([]byte, 18)...) // filled up to the shortest frame
+	s.packets = append(s.packets, packet{at, b})
+}
+
 // ICMP adds one message.
 func (s *Scenario) ICMP(at time.Duration, from, to netip.Addr, kind, code uint8, payload int) {
 	message := make([]byte, 8+payload)
