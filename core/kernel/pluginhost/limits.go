@@ -13,6 +13,10 @@ import (
 // guardEvery is how often the memory of a process is looked at. Where a control group holds it, this finds nothing.
 const guardEvery = 250 * time.Millisecond
 
+// runnerMemory is what picket-wasm may need beside the memory of its guest, which it holds to the limit itself: the
+// runtime, and the compiler at the first start.
+const runnerMemory = 256 << 20
+
 // guard watches what a process uses until it ends.
 func (s *supervisor) guard(r *run) {
 	tick := time.NewTicker(guardEvery)
@@ -29,7 +33,11 @@ func (s *supervisor) guard(r *run) {
 		}
 		r.used.Store(&u)
 		s.acct.use(r.proc.PID(), u)
-		if limit := uint64(r.limits.Memory); limit > 0 && u.memory > limit {
+		limit := uint64(r.limits.Memory)
+		if limit > 0 && r.assignment.Runtime == RuntimeWASM {
+			limit += runnerMemory
+		}
+		if limit > 0 && u.memory > limit {
 			r.fail(fmt.Sprintf("used %s of memory, its limit is %s", mebibytes(u.memory), mebibytes(limit)))
 			return
 		}
