@@ -267,7 +267,7 @@ type bench struct {
 
 // describe asks a fresh session what the plugin is.
 func (b *bench) describe(ctx context.Context) (abi.Description, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	s, err := b.subject.Start(ctx)
 	if err != nil {

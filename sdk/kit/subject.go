@@ -61,6 +61,9 @@ type Use struct {
 // stopGrace is how long a session may take to end.
 const stopGrace = 2 * time.Second
 
+// startPatience is how long a start may take: a guest is compiled at its first.
+const startPatience = 2 * time.Minute
+
 // maxLog bounds what is kept of a plugin's log.
 const maxLog = 1 << 20
 
@@ -278,7 +281,7 @@ func (p program) Start(ctx context.Context) (Session, error) {
 		}
 	}
 	s.process, err = host.Start(ctx, host.Config{
-		Name: p.Program.Runtime, Cmd: cmd, SocketDir: dir, Log: slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Name: p.Program.Runtime, Cmd: cmd, SocketDir: dir, StartTimeout: startPatience, Log: slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		if words := s.log.String(); words != "" {

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
 )
 
 // pythonLang packs plugins as one archive of modules. Libraries, the SDK too, are those of the node's interpreter.
@@ -160,4 +159,3 @@ func (l pythonLang) ownTests(p *plugin) (*exec.Cmd, error) {
 	cmd.Dir, cmd.Env = p.src, append(os.Environ(), l.environ()...)
 	return cmd, nil
 }
-

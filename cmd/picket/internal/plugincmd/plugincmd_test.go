@@ -229,18 +229,11 @@ func TestNewPluginWorks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sums, err := os.ReadFile(filepath.Join(sdk, "go.sum"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Setenv("GOFLAGS", "-mod=mod")
 	for _, kind := range []string{"collector", "discovery", "detector", "notifier"} {
 		t.Run(kind, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "plugin")
-			must(t, "plugin", "new", "--kind", kind, "--sdk", sdk, "acme/door-sensor", dir)
-			if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			must(t, "plugin", "new", "--kind", kind, "--runtime", "process", "--sdk", sdk, "acme/door-sensor", dir)
 			if out, err := run(t, "plugin", "test", dir); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -249,7 +242,8 @@ func TestNewPluginWorks(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range [][]string{{"--kind", "dog", "acme/x"}, {"--kind", "collector", "x"}, {"--kind", "collector", "acme/../x"}} {
+	for _, args := range [][]string{{"--kind", "dog", "acme/x"}, {"--kind", "collector", "--lang", "cobol", "acme/x"},
+		{"--kind", "collector", "--lang", "python", "--runtime", "wasm", "acme/x"}, {"--kind", "collector", "x"}, {"--kind", "collector", "acme/../x"}} {
 		if _, err := run(t, append([]string{"plugin", "new"}, args...)...); err == nil {
 			t.Errorf("accepted %v", args)
 		}

@@ -1,0 +1,100 @@
+package plugincmd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// An author's own code for one metric is at most 30 lines, in every language.
+func TestHelloMetricIsShort(t *testing.T) {
+	for lang, files := range map[string][]string{
+		"go": {"go/collector.go.tmpl", "go/main.go.tmpl"}, "python": {"python/collector.py.tmpl"}, "rust": {"rust/collector.rs.tmpl"},
+	} {
+		n := 0
+		for _, name := range files {
+			text, err := templates.ReadFile("template/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+					n++
+				}
+			}
+		}
+		if n > 30 {
+			t.Errorf("%s: %d lines", lang, n)
+		}
+	}
+}
+
+// The same Python source in two folders gives the same archive, whatever lies beside it.
+func TestPythonArchiveIsReproducible(t *testing.T) {
+	digest := func(extra string) string {
+		src := t.TempDir()
+		for name, text := range map[string]string{
+			"hello/__init__.py": "import picket\n", "hello/model.json": "{}", "hello/__pycache__/x.pyc": extra, "tests/test_a.py": extra, "train.py": extra,
+		} {
+			path := filepath.Join(src, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out := filepath.Join(t.TempDir(), "x.pyz")
+		if err := (pythonLang{src}).compile(t.Context(), nil, &target{plugin: &plugin{src: src}, path: out}); err != nil {
+			t.Fatal(err)
+		}
+		sum, _, err := hashFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	if a, b := digest("one"), digest("two"); a != b {
+		t.Errorf("%s and %s", a, b)
+	}
+}
+
+// The same Rust source in two folders gives the same guest.
+func TestRustGuestIsReproducible(t *testing.T) {
+	if _, err := exec.LookPath("cargo"); err != nil || testing.Short() {
+		t.Skip("needs cargo")
+	}
+	digest := func() string {
+		src := filepath.Join(t.TempDir(), "p")
+		for name, text := range map[string]string{
+			"Cargo.toml": "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[lib]\ncrate-type = [\"cdylib\"]\n[profile.release]\ncodegen-units = 1\nstrip = true\n",
+			"src/lib.rs": "#[no_mangle]\npub extern \"C\" fn f(x: u32) -> u32 { assert!(x > 1, \"too small\"); x }\n",
+		} {
+			path := filepath.Join(src, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := &builder{out: t.TempDir()}
+		to := &target{plugin: &plugin{src: src, dir: filepath.Join(b.out, "p")}, path: filepath.Join(b.out, "guest")}
+		if err := (rustLang{}).compile(t.Context(), b, to); err != nil {
+			if strings.Contains(err.Error(), "is missing. With rustup") {
+				t.Skip(err)
+			}
+			t.Fatal(err)
+		}
+		sum, _, err := hashFile(to.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	if a, b := digest(), digest(); a != b {
+		t.Errorf("%s and %s", a, b)
+	}
+}
