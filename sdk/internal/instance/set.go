@@ -53,6 +53,7 @@ func New(cfg Config) *Set {
 type running struct {
 	plugin sdk.Plugin
 	inst   sdk.Instance
+	host   sdk.Host // nil when it has no Start
 	rules  map[string]bool
 	busy   chan struct{} // holds one element while a call is at work
 	watch  chan struct{} // holds one element while Watch is at work, or for good once the instance was stopped
@@ -165,6 +166,7 @@ func (s *Set) start(ctx context.Context, r *running, cfg abi.InstanceConfig) err
 	if err != nil {
 		return fmt.Errorf("prepare the host for %s: %w", cfg.Instance, err)
 	}
+	r.host = host
 	if err := starter.Start(ctx, host); err != nil {
 		r.inst = nil
 		if stopper, ok := inst.(sdk.Stopper); ok {
@@ -228,6 +230,9 @@ func (s *Set) Stop(ctx context.Context, id string) error {
 		}
 	}
 	defer func() { <-r.busy }()
+	if c, ok := r.host.(interface{ Close() }); ok {
+		defer c.Close() // idle connections, which nobody will use again
+	}
 	if stopper, ok := r.inst.(sdk.Stopper); ok && r.inst != nil {
 		return stopper.Stop(ctx)
 	}
