@@ -136,7 +136,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		p.client.Kill()
 		p.closeRecords()
 		lines.flush()
-		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, errors.Join(err, ctx.Err()))
+		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, errors.Join(explain(err, p.ownExit()), ctx.Err()))
 	}
 	p.conn, p.life = conn, pb.NewLifecycleServiceClient(conn)
 	go func() {
@@ -154,7 +154,7 @@ func (c *Config) check() error {
 	case c.Cmd == nil:
 		return errors.New("no command")
 	case c.SocketDir == "" || len(c.SocketDir) > maxSocketDir:
-		return fmt.Errorf("the folder for sockets %q must be a path of at most %d bytes", c.SocketDir, maxSocketDir)
+		return fmt.Errorf("the folder for sockets %q must be a path of at most %d bytes, since the path of a socket has a bound: choose a shorter one", c.SocketDir, maxSocketDir)
 	case c.Log == nil:
 		return errors.New("no log")
 	}
