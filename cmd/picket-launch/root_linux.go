@@ -120,11 +120,51 @@ func hostView(c launch.Confinement, sockets []piece) error {
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
 		return fmt.Errorf("make the host's files read-only: %w", err)
 	}
+	if err := reach(c); err != nil {
+		return err
+	}
 	for _, p := range writable {
 		if err := unix.MoveMount(p.fd, "", unix.AT_FDCWD, p.path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 			return fmt.Errorf("mount %s: %w", p.path, err)
 		}
 		unix.Close(p.fd)
+	}
+	return nil
+}
+
+// reach makes the way to the folder of the socket passable for a user of its own: over the first folder that others may not
+// enter comes an empty one, which also hides what the host keeps there.
+func reach(c launch.Confinement) error {
+	if c.UID == 0 || c.SocketDir == "" {
+		return nil
+	}
+	for i, r := range c.SocketDir {
+		if r != '/' || i == 0 {
+			continue
+		}
+		info, err := os.Stat(c.SocketDir[:i])
+		if err != nil {
+			return fmt.Errorf("folder of the socket: %w", err)
+		}
+		if info.Mode()&0o001 != 0 {
+			continue
+		}
+		cover, err := newMount("tmpfs", still, "mode", "0755", "size", rootSize)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(cover)
+		if err := mkdirs(cover, c.SocketDir[i+1:]); err != nil {
+			return fmt.Errorf("folder of the socket: %w", err)
+		}
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(cover, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			return fmt.Errorf("folder of the socket: %w", err)
+		}
+		if err := unix.MoveMount(cover, "", unix.AT_FDCWD, c.SocketDir[:i], unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("cover %s: %w", c.SocketDir[:i], err)
+		}
+		return nil
 	}
 	return nil
 }
