@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,8 +23,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/core/kernel/agents/token"
-	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/hosttest"
 	"github.com/picketwatch/picket/core/kernel/signing"
 	"github.com/picketwatch/picket/registry/registrytest"
 	"github.com/picketwatch/picket/sdk"
@@ -46,9 +45,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if helperDir != "" {
-		os.RemoveAll(helperDir)
-	}
+	programs.Remove()
 	os.Exit(code)
 }
 
@@ -81,31 +78,11 @@ func (s *seeing) Discover(_ context.Context, scope sdk.Scope, sink sdk.SightingS
 	return sink.Sighting(sdk.Sighting{IP: scope.Prefixes[0].Addr(), Time: time.Now(), Confidence: 1})
 }
 
-var (
-	helperOnce sync.Once
-	helperDir  string
-	helperErr  error
-)
+var programs hosttest.Programs
 
-// helpers builds picket-launch once; the tests run no guests, so a stand-in for picket-wasm does.
 func helpers(tb testing.TB) string {
 	tb.Helper()
-	helperOnce.Do(func() {
-		if helperDir, helperErr = os.MkdirTemp("", "picket-helpers-"); helperErr != nil { //nolint:usetesting // it outlives the test that needs it first
-			return
-		}
-		build := exec.Command("go", "build", "-o", filepath.Join(helperDir, "picket-launch"), "github.com/picketwatch/picket/cmd/picket-launch")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			helperErr = fmt.Errorf("build picket-launch: %w: %s", err, out)
-			return
-		}
-		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo "+config.Version+" && exit\nexit 1\n"), 0o755)
-	})
-	if helperErr != nil {
-		tb.Fatal(helperErr)
-	}
-	return helperDir
+	return programs.Dir(tb)
 }
 
 // site is a server with its registry, as an agent sees them. It verifies every request as the real one does.
@@ -163,7 +140,8 @@ func (s *site) publish(perms ...sdk.Permission) { s.publishAs("1.0.0", perms...)
 
 func (s *site) publishAs(version string, perms ...sdk.Permission) {
 	s.t.Helper()
-	self, err := os.ReadFile("/proc/self/exe")
+	helpers(s.t)
+	self, err := programs.Read()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/event"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/hosttest"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
@@ -41,44 +40,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if helperDir != "" {
-		os.RemoveAll(helperDir)
-	}
+	programs.Remove()
 	os.Exit(code)
 }
 
-var (
-	helperOnce sync.Once
-	helperDir  string
-	helperErr  error
-)
+var programs hosttest.Programs
 
-// helpers builds picket-launch once and puts a stand-in for picket-wasm beside it.
 func helpers(tb testing.TB) string {
 	tb.Helper()
-	helperOnce.Do(func() {
-		if helperDir, helperErr = os.MkdirTemp("", "picket-helpers-"); helperErr != nil { //nolint:usetesting // it outlives the test that needs it first
-			return
-		}
-		build := exec.Command("go", "build", "-o", filepath.Join(helperDir, "picket-launch"), "github.com/picketwatch/picket/cmd/picket-launch")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			helperErr = fmt.Errorf("build picket-launch: %w: %s", err, out)
-			return
-		}
-		// This very test as a static program: a confined plugin finds no libraries.
-		build = exec.Command("go", "test", "-c", "-o", filepath.Join(helperDir, "plugin"), ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			helperErr = fmt.Errorf("build the plugin: %w: %s", err, out)
-			return
-		}
-		helperErr = os.WriteFile(filepath.Join(helperDir, "picket-wasm"), []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo "+config.Version+" && exit\nexit 1\n"), 0o755)
-	})
-	if helperErr != nil {
-		tb.Fatal(helperErr)
-	}
-	return helperDir
+	return programs.Dir(tb)
 }
 
 // shelf is a Verifier that hands out the test binary.
@@ -186,7 +156,7 @@ func sealedSelf(version, mood string) (*os.File, string, error) {
 	trailer := trailerOf(version, mood)
 	s, ok := sealed.files[trailer]
 	if !ok {
-		data, err := os.ReadFile(filepath.Join(helperDir, "plugin"))
+		data, err := programs.Read()
 		if err != nil {
 			return nil, "", err
 		}

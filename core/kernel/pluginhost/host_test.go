@@ -630,8 +630,9 @@ func TestKilledHostLeavesNoOrphan(t *testing.T) {
 
 // playHost runs two plugins, one of them in the middle of a call, prints their process ids and waits to be killed.
 func playHost(dir string) {
-	helperDir = os.Getenv("PLUGINHOST_HELPERS")
-	h, err := New(Config{Dir: dir, Helpers: helperDir, Registry: &shelf{}, Ceiling: policy.Default()})
+	helpers := os.Getenv("PLUGINHOST_HELPERS")
+	programs.Use(helpers)
+	h, err := New(Config{Dir: dir, Helpers: helpers, Registry: &shelf{}, Ceiling: policy.Default()})
 	if err == nil {
 		err = h.Apply(context.Background(), []Assignment{moodyAssignment("a", ""), moodyAssignment("b", "hang")})
 	}
