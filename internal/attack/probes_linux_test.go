@@ -110,7 +110,7 @@ const (
 var (
 	readFile   = probe{attack: "read-file", cap: sdk.CapFSRead}
 	writeFile  = probe{attack: "write-file", then: sceneIsWhole}
-	fillDisk   = probe{attack: "fill-disk", args: map[string]string{"folders": ""}}
+	fillDisk   = probe{attack: "fill-disk"}
 	fillState  = probe{attack: "fill-state", then: nothingEscaped}
 	tcp        = probe{attack: "tcp", hears: true, cap: sdk.CapNetDial}
 	udp        = probe{attack: "udp", hears: true, cap: sdk.CapNetDial}

@@ -37,7 +37,7 @@ func newScene(t *testing.T) *scene {
 		must(t, os.Chmod(path, 0o666)) //nolint:gosec // as above
 	}
 	s.args = map[string]string{
-		"path": filepath.Join(folder, "secret"), "folder": folder, "folders": folder, "host": strconv.Itoa(os.Getpid()),
+		"path": filepath.Join(folder, "secret"), "folder": folder, "host": strconv.Itoa(os.Getpid()),
 		"unix": filepath.Join(folder, "u"), "unixgram": filepath.Join(folder, "g"), "escape": filepath.Base(folder) + "-escape",
 		"abstract": "@" + filepath.Base(folder) + "-u", "abstractgram": "@" + filepath.Base(folder) + "-g", "word": secretWord,
 	}
