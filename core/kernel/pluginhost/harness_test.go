@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/event"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/hosttest"
 	"github.com/picketwatch/picket/registry"
