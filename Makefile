@@ -84,6 +84,7 @@ check: tools web/node_modules ## vet, lint, rules of the house, generated files 
 gen: tools web/node_modules ## regenerate what is generated and checked in
 	@cd proto && PATH=$(TOOLS):$$PATH buf generate
 	@go run ./internal/gen/records
+	@go run ./internal/gen/pyproto
 	@go run ./internal/gen/openapi
 	@cd web && npm run --silent gen
 
