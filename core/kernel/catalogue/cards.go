@@ -19,7 +19,8 @@ var ServerNode = Node{Type: store.NodeServer, ID: store.NodeServer, Name: "this 
 // List returns the card of every plugin that is offered, installed or enabled, ordered by id.
 func (c *Catalogue) List(ctx context.Context) ([]Plugin, error) {
 	cards := c.offered(ctx)
-	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	c.addUnsigned(cards)
+	rows, err := c.rows(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +159,13 @@ func rulesOf(d *registry.Descriptor) []sdk.Rule {
 
 // Rule finds what a detector says of one of its rules.
 func (c *Catalogue) Rule(ctx context.Context, detector, rule string) (sdk.Rule, bool) {
+	if u, ok := c.unsignedOf(detector); ok {
+		for _, r := range rulesOf(u.Descriptor) {
+			if r.ID == rule {
+				return r, true
+			}
+		}
+	}
 	if c.cfg.Registry == nil {
 		return sdk.Rule{}, false
 	}
@@ -172,6 +180,9 @@ func (c *Catalogue) Rule(ctx context.Context, detector, rule string) (sdk.Rule, 
 }
 
 func (c *Catalogue) readme(ctx context.Context, id, version string) string {
+	if u, ok := c.unsignedOf(id); ok {
+		return strings.ToValidUTF8(string(u.Readme), "")
+	}
 	d := c.descriptor(ctx, id, version)
 	if d == nil {
 		return ""
@@ -184,6 +195,9 @@ func (c *Catalogue) readme(ctx context.Context, id, version string) string {
 }
 
 func (c *Catalogue) descriptor(ctx context.Context, id, version string) *registry.Descriptor {
+	if u, ok := c.unsignedOf(id); ok && u.Descriptor.Manifest.Version == version {
+		return u.Descriptor
+	}
 	if c.cfg.Registry == nil {
 		return nil
 	}
@@ -281,6 +295,9 @@ func (c *Catalogue) onNode(n Node, rows []store.Assignment, running []pluginhost
 		}
 		if s, ok := byName[r.Instance]; ok {
 			i.run(s)
+		}
+		if u, ok := c.unsignedOf(r.Plugin); ok && u.Assignment.Instance == r.Instance {
+			i.Unconfined = u.Debug
 		}
 		out = append(out, i)
 	}

@@ -30,7 +30,7 @@ type Plugin struct {
 	Version      string           `json:"version" doc:"The newest that may run."`
 	License      string           `json:"license"`
 	Homepage     string           `json:"homepage,omitempty"`
-	Trust        string           `json:"trust" enum:"development,release"`
+	Trust        string           `json:"trust" enum:"development,release,unsigned" doc:"unsigned: its author tries it on this server."`
 	VouchedBy    string           `json:"vouched_by,omitempty" doc:"The role of the registry that signed it."`
 	Digest       string           `json:"digest,omitempty" doc:"Of the signed descriptor."`
 	Revoked      string           `json:"revoked,omitempty" doc:"Why it must not run."`
@@ -83,6 +83,7 @@ type Instance struct {
 	Grants     []sdk.Permission         `json:"grants" nullable:"false"`
 	Interval   string                   `json:"interval,omitempty"`
 	By         string                   `json:"by,omitempty" doc:"Who enabled it."`
+	Unconfined bool                     `json:"unconfined,omitempty" doc:"It runs without confinement, for a debugger."`
 	Limits     pluginhost.ProcessLimits `json:"limits"`
 	Previous   string                   `json:"previous,omitempty" doc:"The version that a rollback goes to."`
 
@@ -138,7 +139,8 @@ type Config struct {
 	Order    func(ctx context.Context, o queue.Order) (store.Command, error)
 	Notify   func(ctx context.Context, instance string, n sdk.Notice) (sdk.Receipt, error)
 	Audit    Auditor
-	Changed  func(what any) // something about plugins is different
+	Changed  func(what any)    // something about plugins is different
+	Unsigned func() []Unsigned // plugins under development; nil when this server takes none
 	Now      func() time.Time
 	Log      *slog.Logger
 }
@@ -177,8 +179,19 @@ func (c *Catalogue) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	list := make([]pluginhost.Assignment, 0, len(rows))
+	unsigned := c.unsigned()
+	list := make([]pluginhost.Assignment, 0, len(rows)+len(unsigned))
+	for _, u := range unsigned {
+		a, err := u.host()
+		if err != nil {
+			return err
+		}
+		list = append(list, a)
+	}
 	for _, r := range rows {
+		if _, ok := c.unsignedOf(r.Plugin); ok {
+			continue // it rests while its author tries another
+		}
 		a, err := HostAssignment(r)
 		if err != nil {
 			return err
@@ -207,11 +220,14 @@ func grantsOf(r store.Assignment) ([]sdk.Permission, error) {
 // Enabled returns the server's instances of a kind that are meant to run, whether or not they do just now.
 func (c *Catalogue) Enabled(ctx context.Context, kind sdk.Kind) ([]string, error) {
 	rows, err := c.cfg.Store.NodeAssignments(ctx, c.cfg.Tenant, store.NodeServer, "")
+	out := c.unsignedOfKind(kind)
 	if err != nil || c.cfg.Registry == nil {
-		return nil, err
+		return out, err
 	}
-	var out []string
 	for _, r := range rows {
+		if _, ok := c.unsignedOf(r.Plugin); ok {
+			continue
+		}
 		if i, ok := c.cfg.Registry.Installed(r.Plugin); ok && i.Descriptor.Manifest.Kind == kind {
 			out = append(out, r.Instance)
 		}

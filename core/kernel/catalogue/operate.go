@@ -32,7 +32,7 @@ func (c *Catalogue) Release(ctx context.Context, id, instance, node, by string) 
 
 // each does something with an instance on the server, or orders its restart from the agents that run it.
 func (c *Catalogue) each(ctx context.Context, id, instance, node, by string, here func(context.Context, string) error) error {
-	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	rows, err := c.rows(ctx)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (c *Catalogue) versions() (Versions, Keeper, error) {
 
 // row finds the stored assignment of an instance of a plugin.
 func (c *Catalogue) row(ctx context.Context, id, instance string) (store.Assignment, error) {
-	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	rows, err := c.rows(ctx)
 	if err != nil {
 		return store.Assignment{}, err
 	}
@@ -59,6 +59,14 @@ func (c *Catalogue) row(ctx context.Context, id, instance string) (store.Assignm
 		}
 	}
 	return store.Assignment{}, invalid("body.instance", "%s has no instance %q", id, instance)
+}
+
+// storedRow is row for what changes it: of a plugin under development nothing is stored.
+func (c *Catalogue) storedRow(ctx context.Context, id, instance string) (store.Assignment, error) {
+	if c.isUnsigned(instance) {
+		return store.Assignment{}, invalid("body.instance", "%s is a plugin under development: its author changes it by saving its source", instance)
+	}
+	return c.row(ctx, id, instance)
 }
 
 // find returns an instance as it runs; node names the agent when several run it.
@@ -138,7 +146,7 @@ func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by
 		return c.told(err)
 	}
 	c.change.Lock()
-	row, err := c.row(ctx, id, instance)
+	row, err := c.storedRow(ctx, id, instance)
 	if err == nil {
 		err = prepare(row)
 	}
@@ -171,6 +179,9 @@ func (c *Catalogue) Rollback(ctx context.Context, id, instance, node, by string)
 	if err != nil {
 		return c.told(err)
 	}
+	if _, err := c.storedRow(ctx, id, instance); err != nil {
+		return err
+	}
 	i, err := c.find(ctx, id, instance, node)
 	if err != nil {
 		return err
@@ -198,7 +209,7 @@ func (c *Catalogue) Rollback(ctx context.Context, id, instance, node, by string)
 // settleVersion makes the version that runs the one that is stored and installed, so that the next start finds it. The
 // caller holds change.
 func (c *Catalogue) settleVersion(ctx context.Context, keep Keeper, id, instance, version string) error {
-	row, err := c.row(ctx, id, instance)
+	row, err := c.storedRow(ctx, id, instance)
 	if err != nil || row.Version == version {
 		return err
 	}
@@ -220,7 +231,7 @@ func (c *Catalogue) Shadow(ctx context.Context, id, instance, version string) er
 	if err != nil {
 		return c.told(err)
 	}
-	row, err := c.row(ctx, id, instance)
+	row, err := c.storedRow(ctx, id, instance)
 	if err != nil {
 		return err
 	}
@@ -255,7 +266,7 @@ func (c *Catalogue) Promote(ctx context.Context, id, instance, by string) error 
 	if err != nil {
 		return c.told(err)
 	}
-	if _, err := c.row(ctx, id, instance); err != nil {
+	if _, err := c.storedRow(ctx, id, instance); err != nil {
 		return err
 	}
 	report, err := host.ShadowReport(instance)
@@ -411,7 +422,7 @@ func (c *Catalogue) tookBack(ctx context.Context, n Node, s pluginhost.Status) {
 	}
 	c.change.Lock()
 	defer c.change.Unlock()
-	row, err := c.row(ctx, s.Plugin, s.Instance)
+	row, err := c.storedRow(ctx, s.Plugin, s.Instance)
 	if err != nil || row.NodeType == store.NodeAgents || row.Version != u.To {
 		return // one agent does not decide for all
 	}

@@ -37,6 +37,9 @@ type Assignment struct {
 	Interval time.Duration `json:"interval_ns,omitempty"`
 	// Limits are what the operator allows, instead of what the plugin's manifest states.
 	Limits registry.Limits `json:"limits,omitzero"`
+	// Debug runs the instance without confinement and with deadlines that a person at a debugger can meet. Only a server
+	// that was started for development asks for it.
+	Debug bool `json:"-"`
 }
 
 func (a Assignment) check() error {
@@ -85,7 +88,7 @@ func validInstance(s string) bool {
 
 // same reports whether b needs no new start. The interval is the schedulers' business alone.
 func (a Assignment) same(b Assignment) bool {
-	return a.Instance == b.Instance && a.Plugin == b.Plugin && a.Version == b.Version && a.Runtime == b.Runtime && a.Limits == b.Limits &&
+	return a.Instance == b.Instance && a.Plugin == b.Plugin && a.Version == b.Version && a.Runtime == b.Runtime && a.Limits == b.Limits && a.Debug == b.Debug &&
 		bytes.Equal(a.Config, b.Config) && maps.Equal(a.Secrets, b.Secrets) &&
 		slices.EqualFunc(a.Grants, b.Grants, equalJSON[sdk.Permission])
 }

@@ -49,6 +49,7 @@ func (s *supervisor) guarded(ctx context.Context, r *run, what string, limit tim
 	r.calls.Add(1)
 	defer r.calls.Add(-1)
 	began := time.Now()
+	limit = r.assignment.patient(limit)
 	callCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err = fn(callCtx, r.inst)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
 	"github.com/picketwatch/picket/sdk/records"
@@ -106,6 +107,7 @@ func (d Detector) Subscription() sdk.Subscription {
 func (c Collector) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.SampleSink) error {
 	s := c.s
 	return s.log.blankError(s.withTurn(ctx, func(r *run) error {
+		s.last.is(crashlog.Step{Call: "Collect", Collect: &req})
 		to := samples{sink, s.output(r)}
 		sh := s.shadowOf()
 		if sh == nil {
@@ -154,6 +156,7 @@ func (c Collector) Watch(ctx context.Context, sink sdk.SampleSink) error {
 func (d Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.SightingSink) error {
 	s := d.s
 	return s.log.blankError(s.withTurn(ctx, func(r *run) error {
+		s.last.is(crashlog.Step{Call: "Discover", Scope: &scope})
 		return s.work(ctx, r, "Discover", s.host.cfg.Deadlines.Discover, func(ctx context.Context, i *host.Instance) error {
 			return i.Discover(ctx, scope, sightings{scope, sink, s.output(r)})
 		})
@@ -175,6 +178,7 @@ func (d Detector) Inspect(ctx context.Context, capture string, frame []byte, sin
 				sh.before(ctx, r)
 			}
 			s.journal.inside, s.journal.capture = true, capture
+			s.last.is(crashlog.Step{Call: "Inspect", Capture: capture, Frame: frame})
 			err := s.work(ctx, r, "Inspect", s.host.cfg.Deadlines.Inspect, func(ctx context.Context, i *host.Instance) error {
 				return i.Inspect(ctx, capture, frame, findings{sink, s.output(r), sh})
 			})
@@ -201,6 +205,7 @@ func (d Detector) Flush(ctx context.Context, sink sdk.FindingSink) error {
 				return err
 			}
 			sh := s.shadowOf()
+			s.last.is(crashlog.Step{Call: "Flush"})
 			err := s.work(ctx, r, "Flush", s.host.cfg.Deadlines.Flush, func(ctx context.Context, i *host.Instance) error {
 				return i.Flush(ctx, findings{sink, s.output(r), sh})
 			})
@@ -219,6 +224,7 @@ func (d Detector) Flush(ctx context.Context, sink sdk.FindingSink) error {
 // Notify delivers a notice.
 func (n Notifier) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
+	n.s.last.is(crashlog.Step{Call: "Notify", Notice: &notice})
 	err := n.s.call(ctx, "Notify", n.s.host.cfg.Deadlines.Notify, func(ctx context.Context, i *host.Instance) (err error) {
 		receipt, err = i.Notify(ctx, notice)
 		return err

@@ -160,7 +160,7 @@ func (s *supervisor) socketDir() (string, error) {
 
 // configure checks that the process is what the descriptor says and gives it its instance.
 func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *client.Artifact, grants []sdk.Permission) error {
-	limit := s.host.cfg.Deadlines.Configure
+	limit := a.patient(s.host.cfg.Deadlines.Configure)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("did not accept its configuration within %s", limit))
 	defer cancel()
 	about, err := checkIdentity(ctx, r, a.Plugin, art.Descriptor.Manifest.Kind)

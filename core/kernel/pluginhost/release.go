@@ -60,7 +60,7 @@ func (h *Host) limitsOf(a Assignment, d *registry.Descriptor) (confine.Limits, e
 // deadline is how long one call may take: what was stated for the plugin, else what the host grants this kind of call.
 func (r *run) deadline(standard time.Duration) time.Duration {
 	if r.limits.Deadline > 0 {
-		return r.limits.Deadline
+		standard = r.limits.Deadline
 	}
-	return standard
+	return r.assignment.patient(standard)
 }

@@ -102,7 +102,7 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (err error) {
 	ask := confine.Request{
 		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
-		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.cfg.MostLevel,
+		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment),
 	}
 	spec := launch.Spec{
 		Parent: os.Getpid(), Lifeline: lifelineFD, Keep: []int{recordsFD, brokerFD}, Name: r.assignment.Plugin,
@@ -111,7 +111,7 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 	files := append([]*os.File{art.File}, ends.files...)
 	if art.Runtime == RuntimeWASM {
 		guest := confine.Guest{File: art.File, Digest: art.Digest, Cache: s.host.guestCache(), Key: s.host.guestKey,
-			Helpers: s.host.cfg.Helpers, Ceiling: s.host.cfg.Ceiling, Most: s.host.cfg.MostLevel}
+			Helpers: s.host.cfg.Helpers, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment)}
 		key, err := s.guest(ctx, guest, &spec, r.limits)
 		if err != nil {
 			return err

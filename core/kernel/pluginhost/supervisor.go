@@ -20,6 +20,7 @@ type supervisor struct {
 	name string
 	log  *logRing
 	acct account
+	last lastCall
 
 	ctx  context.Context // ends when the host no longer waits
 	kill context.CancelFunc
@@ -267,6 +268,7 @@ func (s *supervisor) drain(r *run) {
 func (s *supervisor) crashed(reason string) step {
 	s.acct.crash()
 	reason = s.log.blank(reason)
+	s.keepCrash(reason)
 	if s.onProbation() {
 		s.host.cfg.Log.Warn("a new version crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason)
 		return s.fallBack(reason)
@@ -409,6 +411,9 @@ func (s *supervisor) measure(r *run) {
 
 // askHealth makes one health check. errUnknown means that it says nothing about the work.
 func (s *supervisor) askHealth(r *run) error {
+	if r.assignment.Debug {
+		return errUnknown // it may stand still on purpose
+	}
 	limit := s.host.cfg.Deadlines.Health
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()

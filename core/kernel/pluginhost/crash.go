@@ -1,0 +1,82 @@
+package pluginhost
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
+)
+
+// crashPause is how long a version may crash again without another record: a plugin in a loop of crashes fills no disk.
+const crashPause = 10 * time.Second
+
+// lastCall remembers what an instance was given last, for the record of a crash.
+type lastCall struct {
+	mu      sync.Mutex // guards all below
+	step    *crashlog.Step
+	saved   time.Time
+	version string
+}
+
+func (l *lastCall) is(step crashlog.Step) {
+	l.mu.Lock()
+	l.step = &step
+	l.mu.Unlock()
+}
+
+// take returns the last call if its record is due.
+func (l *lastCall) take(now time.Time, version string) *crashlog.Step {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.step == nil || l.version == version && now.Sub(l.saved) < crashPause {
+		return nil
+	}
+	l.saved, l.version = now, version
+	return l.step
+}
+
+// keepCrash writes down what the process was given before it crashed: what the journal holds, then the last call. A
+// crash before any call has nothing to replay.
+func (s *supervisor) keepCrash(reason string) {
+	now := s.host.cfg.Now()
+	s.mu.Lock()
+	st := s.state
+	s.mu.Unlock()
+	step := s.last.take(now, st.Version)
+	if step == nil {
+		return
+	}
+	a := s.assignment
+	r := crashlog.Record{ID: crashlog.Name(s.name, now), Time: now, Instance: s.name, Plugin: a.Plugin, Version: st.Version, Runtime: a.Runtime,
+		Kind: st.Kind, Digest: st.Digest, Reason: reason, Config: a.Config, Secrets: slices.Sorted(maps.Keys(a.Secrets)), Grants: st.Permissions}
+	select {
+	case <-s.turn: // the journal belongs to whoever has it
+		r.State = s.journal.snapshot
+		for _, b := range s.journal.batches {
+			if b.frame == nil {
+				r.Steps = append(r.Steps, crashlog.Step{Call: "Flush"})
+			} else {
+				r.Steps = append(r.Steps, crashlog.Step{Call: "Inspect", Capture: b.capture, Frame: b.frame})
+			}
+		}
+		s.turn <- struct{}{}
+	case <-time.After(time.Second):
+		r.Cut = true // somebody still holds it; the last call is worth keeping
+	}
+	if n := len(r.Steps); n == 0 || !sameStep(r.Steps[n-1], *step) {
+		r.Steps = append(r.Steps, *step)
+	}
+	if err := crashlog.Save(filepath.Join(s.host.cfg.Dir, "crashes"), r); err != nil {
+		s.host.cfg.Log.Warn("the input of a crash could not be kept", "instance", s.name, "error", err)
+		return
+	}
+	s.host.cfg.Log.Info("the input of a crash is kept", "instance", s.name, "replay", "picket plugin replay "+r.ID)
+}
+
+// sameStep reports whether the journal has the last call already, because it came back before the crash.
+func sameStep(a, b crashlog.Step) bool {
+	return a.Call == b.Call && a.Capture == b.Capture && len(a.Frame) > 0 && len(a.Frame) == len(b.Frame) && &a.Frame[0] == &b.Frame[0]
+}

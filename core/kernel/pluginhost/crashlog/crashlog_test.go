@@ -1,0 +1,75 @@
+package crashlog
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+func record(at time.Time) Record {
+	return Record{ID: Name("acme/odd@dev", at), Time: at, Instance: "acme/odd@dev", Plugin: "acme/odd", Kind: sdk.KindDetector,
+		Reason: "exited with status 2", State: []byte("state"), Steps: []Step{{Call: "Inspect", Capture: "c", Frame: []byte("one")},
+			{Call: "Flush"}, {Call: "Inspect", Capture: "d", Frame: []byte("two")}}}
+}
+
+func TestARecordComesBackWhole(t *testing.T) {
+	dir := t.TempDir()
+	r := record(time.Unix(1000, 0))
+	if err := Save(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(filepath.Join(dir, r.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != r.ID || string(got.State) != "state" || len(got.Steps) != 3 || string(got.Steps[0].Frame) != "one" ||
+		got.Steps[1].Frame != nil || string(got.Steps[2].Frame) != "two" || got.Cut {
+		t.Errorf("got %+v", got)
+	}
+	if info, err := os.Stat(filepath.Join(dir, r.ID)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("folder: %v, %v", info, err)
+	}
+}
+
+func TestTheOldestGo(t *testing.T) {
+	dir := t.TempDir()
+	for i := range PerInstance + 2 {
+		if err := Save(dir, record(time.Unix(int64(1000+i), 0))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := List(dir)
+	if len(list) != PerInstance || !list[0].Time.Equal(time.Unix(1004, 0)) || !list[2].Time.Equal(time.Unix(1002, 0)) {
+		t.Errorf("kept %+v", list)
+	}
+}
+
+func TestTooMuchIsCutToTheLastCall(t *testing.T) {
+	dir := t.TempDir()
+	r := record(time.Unix(1000, 0))
+	r.Steps[0].Frame = bytes.Repeat([]byte("x"), MaxBytes)
+	if err := Save(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(filepath.Join(dir, r.ID))
+	if err != nil || !got.Cut || len(got.Steps) != 1 || string(got.Steps[0].Frame) != "two" || got.State != nil {
+		t.Errorf("got cut %v, %d steps, %v", got.Cut, len(got.Steps), err)
+	}
+}
+
+func FuzzHead(f *testing.F) {
+	f.Add([]byte(`{"id":"x","steps":[{"call":"Inspect"}],"has_state":true}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "crash.json"), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Load(dir); err == nil && len(r.Steps) > maxSteps {
+			t.Error("more steps than a record has")
+		}
+	})
+}
