@@ -93,6 +93,7 @@ const pluginsRoute = createRoute({
 const pluginRoute = createRoute({
   getParentRoute: () => inside,
   path: '/plugins/$ns/$name',
+  validateSearch: (search: Search): { instance?: string; node?: string } => texts(search, 'instance', 'node'),
   component: lazyRouteComponent(() => import('./pages/Plugin'), 'PluginPage'),
 })
 const machinesRoute = createRoute({

@@ -27,6 +27,13 @@ export const plugins = {
   disable: (id: string) => answer(api.POST('/api/v1/plugins/{ns}/{name}/disable', { ...params(id), body: {} })),
   restart: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/restart', { ...params(id), ...where(i) })),
   release: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/release', { ...params(id), ...where(i) })),
+  upgrade: (id: string, i: PluginInstance, version: string) =>
+    answer(api.POST('/api/v1/plugins/{ns}/{name}/upgrade', { ...params(id), body: { instance: i.instance, version } })),
+  rollback: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/rollback', { ...params(id), ...where(i) })),
+  shadow: (id: string, i: PluginInstance, version: string) =>
+    answer(api.POST('/api/v1/plugins/{ns}/{name}/shadow', { ...params(id), body: { instance: i.instance, version } })),
+  promote: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/promote', { ...params(id), ...where(i) })),
+  dropShadow: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/drop-shadow', { ...params(id), ...where(i) })),
   test: (id: string) => answer(api.POST('/api/v1/plugins/{ns}/{name}/test', params(id))),
 }
 

@@ -1,7 +1,7 @@
 // What the pages ask for, each as a TanStack Query: the first part of a key is the topic that makes it stale.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query'
 import { answer, api } from './http'
-import type { AlertDetail, Alert, Plugin } from './types'
+import type { AlertDetail, Alert, Plugin, PluginInstance } from './types'
 
 export const me = queryOptions({
   queryKey: ['me'],
@@ -90,6 +90,21 @@ export const plugin = (id: string) =>
   queryOptions({
     queryKey: ['plugins', id],
     queryFn: ({ signal }) => answer(api.GET('/api/v1/plugins/{ns}/{name}', { params: { path: pluginPath(id) }, signal })) as Promise<Plugin>,
+  })
+
+/** One instance is named by its own name and its node: the same name runs on every agent. */
+const instanceQuery = (i: PluginInstance) => ({ params: { path: pluginPath(i.plugin), query: { instance: i.instance, node: i.node.id } } })
+
+export const instanceHistory = (i: PluginInstance) =>
+  queryOptions({
+    queryKey: ['plugins', i.plugin, 'history', i.instance, i.node.id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/plugins/{ns}/{name}/history', { ...instanceQuery(i), signal })),
+  })
+
+export const explanation = (i: PluginInstance) =>
+  queryOptions({
+    queryKey: ['plugins', i.plugin, 'explain', i.instance, i.node.id],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/plugins/{ns}/{name}/explain', { ...instanceQuery(i), signal })),
   })
 
 /** The namespace and the name are two segments of the path. */

@@ -1,5 +1,5 @@
 // A series as a live query: the first read takes the whole range, later ones only what may have changed.
-import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
+import { keepPreviousData, queryOptions, useQueries, useQuery, useQueryClient, type QueryClient, type UseQueryResult } from '@tanstack/react-query'
 import { merge, refreshFrom, stepFor } from '../lib/series'
 import { answer, api } from './http'
 import type { SeriesAnswer } from './types'
@@ -8,6 +8,8 @@ export interface SeriesWish {
   metric: string
   /** Only what this machine sent. */
   agent?: string
+  /** Only series with these labels, as k=v,k2=v2. */
+  labels?: string
   /** A counter as its increase per second. */
   rate?: boolean
   agg?: 'avg' | 'min' | 'max' | 'last'
@@ -19,9 +21,21 @@ export interface SeriesData extends SeriesAnswer {
 }
 
 export function useSeries(wish: SeriesWish, rangeSeconds: number) {
+  return useQuery(seriesQuery(useQueryClient(), wish, rangeSeconds))
+}
+
+/** Several at once. */
+export function useManySeries(wishes: readonly SeriesWish[], rangeSeconds: number) {
   const client = useQueryClient()
+  return useQueries({ queries: wishes.map((wish) => seriesQuery(client, wish, rangeSeconds)), combine: dataOf })
+}
+
+/** What has been answered so far; the list is the same one until something in it changes. */
+const dataOf = (results: readonly UseQueryResult<SeriesData>[]): (SeriesData | undefined)[] => results.map((r) => r.data)
+
+function seriesQuery(client: QueryClient, wish: SeriesWish, rangeSeconds: number) {
   const key = ['series', wish, rangeSeconds]
-  return useQuery({
+  return queryOptions({
     queryKey: key,
     queryFn: async ({ signal }): Promise<SeriesData> => {
       const step = stepFor(rangeSeconds)
@@ -32,6 +46,7 @@ export function useSeries(wish: SeriesWish, rangeSeconds: number) {
       const query = {
         metric: wish.metric,
         agent: wish.agent,
+        labels: wish.labels,
         from: new Date(since).toISOString(),
         to: new Date(to).toISOString(),
         step: `${step}s`,

@@ -166,7 +166,7 @@ function option(holder: HTMLElement, p: Pick<Props, 'lines' | 'unit' | 'stacked'
       type: 'value',
       ...scale(p.lines, p.unit, p.stacked, p.max),
       splitLine: { lineStyle: { color: color('grid') } },
-      axisLabel: { ...label, textBorderColor: color('surface'), textBorderWidth: 2, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], formatter: (v: number) => (v === 0 ? '' : p.unit === '1' ? wholePercent(v) : quantity(v, p.unit)) },
+      axisLabel: { ...label, textBorderColor: color('surface'), textBorderWidth: 2, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], formatter: (v: number) => (v === 0 ? '' : p.unit === '1' && v >= 0.1 ? wholePercent(v) : quantity(v, p.unit)) },
       z: 5,
     },
     series: p.lines.map((line) => ({

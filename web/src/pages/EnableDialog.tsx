@@ -43,6 +43,8 @@ function EnableForm({ plugin: p, onClose }: Props) {
   const [problems, setProblems] = useState<Record<string, FormProblem>>({})
   const [node, setNode] = useState<string>(existing?.instance.includes('@') ? existing.node.id : home[p.kind])
   const [runtime, setRuntime] = useState<string | null>(existing?.runtime || p.runtimes?.[0] || null)
+  // A change of settings is no change of version, unless somebody wants both.
+  const [version, setVersion] = useState(existing?.version || p.version || '')
   const [interval, setInterval] = useState(existing?.interval ?? '')
   const asked = p.permissions ?? []
   const [granted, setGranted] = useState<boolean[]>(() => asked.map(() => false))
@@ -68,6 +70,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
     const all = granted.every(Boolean)
     enable.mutate({
       node,
+      version: version || undefined,
       runtime: (runtime ?? undefined) as EnableRequest['runtime'],
       interval: interval.trim() || undefined,
       config: made.config,
@@ -102,6 +105,9 @@ function EnableForm({ plugin: p, onClose }: Props) {
         {p.runtimes?.length > 1 && (
           <NativeSelect label={t('plugins.runtime')} value={runtime ?? ''} onChange={(e) => setRuntime(e.currentTarget.value)}
             data={p.runtimes.map((r) => ({ value: r, label: t(`enable.runtimes.${r}` as 'enable.runtimes.process', { defaultValue: r }) }))} />
+        )}
+        {p.versions.length > 1 && (
+          <NativeSelect label={t('plugins.version')} value={version} onChange={(e) => setVersion(e.currentTarget.value)} data={[...new Set([version, ...p.versions])].filter(Boolean)} />
         )}
         {recurring && <TextInput label={t('enable.interval')} placeholder={t('enable.intervalDefault')} value={interval} onChange={(e) => setInterval(e.currentTarget.value)} />}
       </div>

@@ -1,4 +1,4 @@
-import { Button, SegmentedControl } from '@mantine/core'
+import { Button } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -14,11 +14,11 @@ import { Confirm } from '../ui/confirm'
 import { MachineState, State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
+import { useRange } from '../ui/Range'
 import { Empty, Loaded } from '../ui/states'
 import { Ago, Time } from '../ui/Time'
 import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
-import { ranges } from './Overview'
 
 export function MachinePage() {
   const { t } = useTranslation()
@@ -35,8 +35,7 @@ function Detail({ agent: a }: { agent: Agent }) {
   const { t } = useTranslation()
   const can = useMay()
   const order = useOrder(a.id)
-  const [range, setRange] = useState<string>('1h')
-  const seconds = ranges.find(([name]) => name === range)?.[1] ?? 3600
+  const range = useRange('1h')
   return (
     <Page
       title={a.name}
@@ -49,8 +48,8 @@ function Detail({ agent: a }: { agent: Agent }) {
         </>
       }
     >
-      <Panel title={t('machine.load')} actions={<SegmentedControl aria-label={t('overview.range')} size="xs" value={range} onChange={setRange} data={ranges.map(([name]) => name)} />}>
-        <HostCharts agent={a.id} rangeSeconds={seconds} />
+      <Panel title={t('machine.load')} actions={range.control}>
+        <HostCharts agent={a.id} rangeSeconds={range.seconds} />
       </Panel>
       <div className={ui.columns}>
         <div className={ui.stack}>

@@ -1,4 +1,4 @@
-import { NativeSelect, SegmentedControl } from '@mantine/core'
+import { NativeSelect } from '@mantine/core'
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -8,19 +8,12 @@ import { severities, type Agent, type Alert, type Overview, type Step } from '..
 import { useMay } from '../api/useMay'
 import { HostCharts } from '../charts/HostCharts'
 import { Page, Panel } from '../ui/Page'
+import { useRange } from '../ui/Range'
 import { SeverityMark } from '../ui/marks'
 import { Empty, Loaded } from '../ui/states'
 import { Ago } from '../ui/Time'
 import css from './overview.module.css'
 import { between } from './words'
-
-export const ranges = [
-  ['15m', 900],
-  ['1h', 3600],
-  ['6h', 6 * 3600],
-  ['24h', 86400],
-  ['7d', 7 * 86400],
-] as const
 
 export function OverviewPage() {
   const { t } = useTranslation()
@@ -148,10 +141,9 @@ function Hosts() {
   const { t } = useTranslation()
   const list = useInfiniteQuery(agents)
   const [chosen, setChosen] = useState<string | null>(null)
-  const [range, setRange] = useState<string>('15m')
+  const range = useRange('15m')
   const machines = list.data ?? []
   const machine = machines.find((m) => m.id === chosen) ?? firstOf(machines)
-  const seconds = ranges.find(([name]) => name === range)?.[1] ?? 900
 
   return (
     <Panel
@@ -163,13 +155,13 @@ function Hosts() {
             <NativeSelect aria-label={t('overview.machine')} size="xs" w={170} value={machine?.id} onChange={(e) => setChosen(e.currentTarget.value)}
               data={machines.map((m) => ({ value: m.id, label: m.name }))} />
           )}
-          <SegmentedControl aria-label={t('overview.range')} size="xs" value={range} onChange={setRange} data={ranges.map(([name]) => name)} />
+          {range.control}
         </>
       }
     >
       {list.isSuccess && !machine
         ? <Empty title={t('overview.noMachine')} action={<Link to="/machines" search={{ add: true }}>{t('machines.add')}</Link>}>{t('overview.noMachineText')}</Empty>
-        : machine && <HostCharts agent={machine.id} rangeSeconds={seconds} />}
+        : machine && <HostCharts agent={machine.id} rangeSeconds={range.seconds} />}
     </Panel>
   )
 }

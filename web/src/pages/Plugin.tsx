@@ -1,25 +1,27 @@
-import { Button, Group } from '@mantine/core'
+import { Button } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { useParams } from '@tanstack/react-router'
+import { Link, useParams, useSearch } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { plugins as act } from '../api/actions'
-import { plugin } from '../api/queries'
+import { plugin, pluginPath } from '../api/queries'
 import type { Plugin, PluginInstance } from '../api/types'
 import { useMay } from '../api/useMay'
-import { bytes, count, duration } from '../lib/format'
+import { bytes, duration } from '../lib/format'
 import { Confirm } from '../ui/confirm'
-import { SeverityMark, State } from '../ui/marks'
+import { SeverityMark, State, StateMark } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Markdown } from '../ui/Markdown'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Permissions } from '../ui/Permissions'
 import { Empty } from '../ui/states'
 import { Techniques } from '../ui/Techniques'
-import { Ago, Time } from '../ui/Time'
 import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
+import { Frame } from './plugin/Frame'
+import { InstanceView } from './plugin/InstanceView'
 import css from './plugins.module.css'
+import { worstOf } from './Plugins'
 
 // Its inputs are the largest part of this page, and few visits need them.
 const EnableDialog = lazy(() => import('./EnableDialog'))
@@ -40,11 +42,16 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
   const can = useMay()
   const [form, setForm] = useState(false)
   const running = p.instances
+  const { instance, node } = useSearch({ from: '/inside/plugins/$ns/$name' })
+  // What comes up first stays, also when another one fares worse meanwhile.
+  const [first] = useState(() => worstOf(running))
+  const find = (name: string | undefined, at: string | undefined) => running.find((i) => i.instance === name && (!at || i.node.id === at))
+  const shown = find(instance, node) ?? find(first?.instance, first?.node.id) ?? running[0]
   return (
     <Page
       title={p.title || p.id}
       back={{ to: '/plugins', label: t('plugins.title') }}
-      lead={p.summary}
+      lead={<>{p.summary} <TrustMark plugin={p} /></>}
       actions={
         can('administer') && (
           <>
@@ -64,37 +71,96 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
           <span className="break">{p.revoked}</span>
         </div>
       )}
+      {running.length === 0 && (
+        <Panel title={t('plugin.instances')} flush>
+          <Empty title={t('plugin.notRunning')} action={can('administer') && <Button onClick={() => setForm(true)}>{t('plugin.enable')}</Button>}>
+            {t('plugin.notRunningText')}
+          </Empty>
+        </Panel>
+      )}
+      {running.length > 1 && <Instances plugin={p} shown={shown} />}
+      {shown && p.has_page && <Frame plugin={p} />}
+      {shown && <InstanceView plugin={p} instance={shown} />}
       <div className={ui.columns}>
         <div className={ui.stack}>
-          {running.length === 0 ? (
-            <Panel title={t('plugin.instances')} flush>
-              <Empty title={t('plugin.notRunning')} action={can('administer') && <Button onClick={() => setForm(true)}>{t('plugin.enable')}</Button>}>
-                {t('plugin.notRunningText')}
-              </Empty>
-            </Panel>
-          ) : running.map((i) => <Instance key={`${i.node.id}/${i.instance}`} plugin={p} instance={i} />)}
           {p.rules.length > 0 && <Rules plugin={p} />}
           {p.readme && <Panel title={t('plugin.readme')}><Markdown source={p.readme} /></Panel>}
         </div>
         <div className={ui.stack}>
-          <Panel title={t('plugin.permissions')} hint={t('plugin.permissionsHint')}>
-            <Permissions permissions={p.permissions} />
-          </Panel>
-          <Panel title={t('plugin.release')}>
-            <Facts>
-              <Fact name={t('plugin.id')}><span className="mono">{p.id}</span></Fact>
-              <Fact name={t('plugins.kind')}>{t(`plugins.kinds.${p.kind}`)}</Fact>
-              <Fact name={t('plugins.version')}>{p.version}{p.versions.length > 1 && <span className="dim"> · {t('plugin.ofVersions', { count: p.versions.length })}</span>}</Fact>
-              <Fact name={t('plugin.runtimes')}>{p.runtimes.join(', ')}</Fact>
-              <Fact name={t('plugin.trust')}>{t(`plugin.trusts.${p.trust}`)}</Fact>
-              {p.vouched_by && <Fact name={t('plugin.voucher')}>{p.vouched_by}</Fact>}
-              {p.digest && <Fact name="SHA-256"><span className="mono">{p.digest}</span></Fact>}
-              <Fact name={t('plugin.license')}>{p.license || '–'}</Fact>
-            </Facts>
-          </Panel>
+          {!shown && (
+            <Panel title={t('plugin.permissions')} hint={t('plugin.permissionsHint')}>
+              <Permissions permissions={p.permissions} />
+            </Panel>
+          )}
+          <Release plugin={p} />
         </div>
       </div>
     </Page>
+  )
+}
+
+function Release({ plugin: p }: { plugin: Plugin }) {
+  const { t } = useTranslation()
+  return (
+    <Panel title={t('plugin.release')} hint={<TrustMark plugin={p} />}>
+      <Facts>
+        <Fact name={t('plugin.id')}><span className="mono">{p.id}</span></Fact>
+        <Fact name={t('plugins.kind')}>{t(`plugins.kinds.${p.kind}`)}</Fact>
+        <Fact name={t('plugins.version')}>{p.version}{p.versions.length > 1 && <span className="dim"> · {t('plugin.ofVersions', { count: p.versions.length })}</span>}</Fact>
+        <Fact name={t('plugin.runtimes')}>{p.runtimes.join(', ')}</Fact>
+        <Fact name={t('plugin.trust')}>{t(`plugin.trusts.${p.trust}`)}</Fact>
+        {p.vouched_by && <Fact name={t('plugin.voucher')}>{p.vouched_by}</Fact>}
+        {p.digest && <Fact name="SHA-256"><span className="mono">{p.digest}</span></Fact>}
+        <Fact name={t('plugin.license')}>{p.license || '–'}</Fact>
+      </Facts>
+    </Panel>
+  )
+}
+
+/** Whoever may sign for this server can run anything here: say so where the keys are not those of a release. */
+function TrustMark({ plugin: p }: { plugin: Plugin }) {
+  const { t } = useTranslation()
+  if (!p.digest) return <StateMark tone="bad">{t('plugin.unsigned')}</StateMark>
+  return p.trust === 'development' ? <StateMark tone="warn">{t('plugin.development')}</StateMark> : null
+}
+
+/** Where it runs. One is shown below in full. */
+function Instances({ plugin: p, shown }: { plugin: Plugin; shown: PluginInstance | undefined }) {
+  const { t } = useTranslation()
+  const { ns, name } = pluginPath(p.id)
+  return (
+    <Panel title={t('plugin.instances')} hint={t('plugin.instancesHint')} flush>
+      <table className={`${ui.table} ${css.instances}`}>
+        <caption className="visually-hidden">{t('plugin.instances')}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{t('plugin.node')}</th>
+            <th scope="col">{t('plugins.state')}</th>
+            <th scope="col" className={`${ui.medium} ${ui.right}`}>{t('plugins.cpu')}</th>
+            <th scope="col" className={`${ui.medium} ${ui.right}`}>{t('plugins.memory')}</th>
+            <th scope="col" className={`${ui.wide} ${ui.right}`}>{t('plugins.restarts')}</th>
+            <th scope="col" className={`${ui.medium} ${ui.right}`}>{t('plugins.version')}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {p.instances.map((i) => (
+            <tr key={`${i.node.id}/${i.instance}`} className={ui.row} data-shown={i === shown || undefined}>
+              <td>
+                <Link to="/plugins/$ns/$name" params={{ ns, name }} search={{ instance: i.instance, node: i.node.id }} className={ui.main} replace resetScroll={false}
+                  aria-current={i === shown || undefined}>
+                  {i.node.type === 'server' ? t('plugin.theServer') : i.node.name || i.node.id}
+                </Link>
+              </td>
+              <td><State of={i.state} /></td>
+              <td className={`${ui.medium} ${ui.right} num`}>{duration(i.ledger.cpu_seconds)}</td>
+              <td className={`${ui.medium} ${ui.right} num`}>{i.ledger.memory_bytes ? bytes(i.ledger.memory_bytes) : '–'}</td>
+              <td className={`${ui.wide} ${ui.right} num`}>{i.restarts}</td>
+              <td className={`${ui.medium} ${ui.right} num`}>{i.version}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Panel>
   )
 }
 
@@ -131,71 +197,6 @@ function DisableButton({ plugin: p }: { plugin: Plugin }) {
         {t('plugin.disableText')}
       </Confirm>
     </>
-  )
-}
-
-const bad = ['quarantined', 'revoked', 'refused']
-
-function Instance({ plugin: p, instance: i }: { plugin: Plugin; instance: PluginInstance }) {
-  const { t } = useTranslation()
-  const client = useQueryClient()
-  const tell = useTell()
-  const can = useMay()
-  const [busy, setBusy] = useState(false)
-  const run = async (what: 'restart' | 'release') => {
-    setBusy(true)
-    try {
-      await act[what](p.id, i)
-      tell.done(t(`plugin.${what}Asked`))
-      await client.invalidateQueries({ queryKey: ['plugins'] })
-    } catch (error) {
-      tell.failed(error)
-    } finally {
-      setBusy(false)
-    }
-  }
-  const { ledger } = i
-  return (
-    <Panel
-      title={i.node.type === 'server' ? t('plugin.onServer') : t('plugin.onAgent', { name: i.node.name || i.node.id })}
-      hint={<State of={i.state} />}
-      actions={
-        can('operate') && (
-          <Group gap="xs">
-            {i.state === 'quarantined' && <Button size="xs" loading={busy} onClick={() => void run('release')}>{t('plugin.releaseNow')}</Button>}
-            <Button size="xs" variant="default" loading={busy} onClick={() => void run('restart')}>{t('plugin.restart')}</Button>
-          </Group>
-        )
-      }
-    >
-      {i.reason && i.state !== 'ready' && <p className={css.reason} data-bad={bad.includes(i.state) || undefined}>{i.reason}</p>}
-      <dl className={css.ledger}>
-        <div><dt>{t('plugins.runtime')}</dt><dd>{i.runtime || '–'}</dd></div>
-        <div><dt>{t('plugins.cpu')}</dt><dd>{duration(ledger.cpu_seconds)}</dd></div>
-        <div><dt>{t('plugins.memory')}</dt><dd>{ledger.memory_bytes ? bytes(ledger.memory_bytes) : '–'}</dd></div>
-        <div><dt>{t('plugins.restarts')}</dt><dd>{i.restarts}</dd></div>
-        <div><dt>{t('plugin.calls')}</dt><dd>{count(ledger.calls)}</dd></div>
-        <div><dt>{t('plugin.errors')}</dt><dd>{count(ledger.errors)}</dd></div>
-        <div><dt>{t('plugin.records')}</dt><dd>{count(ledger.records)}</dd></div>
-        {p.kind === 'detector' && <div><dt>{t('captures.findings')}</dt><dd>{count(ledger.findings)}</dd></div>}
-        <div><dt>{t('plugin.latency')}</dt><dd>{ledger.latency_p95_ms ? duration(ledger.latency_p95_ms / 1000) : '–'}</dd></div>
-        <div><dt>{t('plugin.since')}</dt><dd><Ago at={i.since} /></dd></div>
-        <div><dt>PID</dt><dd>{i.pid || '–'}</dd></div>
-      </dl>
-      <h3>{t('plugin.log')}</h3>
-      {i.log_tail.length ? (
-        <ol className={css.log} tabIndex={0} aria-label={t('plugin.log')}>
-          {i.log_tail.map((line, n) => (
-            <li key={n} data-level={line.level}>
-              <Time at={line.time} />
-              <span className={css.level}>{line.level}</span>
-              <span>{line.text}</span>
-            </li>
-          ))}
-        </ol>
-      ) : <p className="dim">{t('plugin.noLog')}</p>}
-      {ledger.log_dropped > 0 && <p className="dim">{t('plugin.dropped', { count: ledger.log_dropped })}</p>}
-    </Panel>
   )
 }
 

@@ -94,9 +94,12 @@ function runtimes(running: PluginInstance[], offered: string[]) {
 /** The worst state leads: one broken instance among ten good ones is what matters. */
 const worstFirst = ['quarantined', 'revoked', 'refused', 'backoff', 'degraded', 'starting', 'staged', 'draining', 'stopped', 'ready']
 
+export const worstOf = (running: readonly PluginInstance[]): PluginInstance | undefined =>
+  running.toSorted((a, b) => worstFirst.indexOf(a.state) - worstFirst.indexOf(b.state))[0]
+
 function summaryState(running: PluginInstance[], enabled: boolean, t: ReturnType<typeof useTranslation>['t']) {
   if (running.length === 0) return enabled ? <State of="staged" /> : <StateMark tone="off">{t('plugins.off')}</StateMark>
-  const worst = running.toSorted((a, b) => worstFirst.indexOf(a.state) - worstFirst.indexOf(b.state))[0]!
+  const worst = worstOf(running)!
   return (
     <span className={ui.lines}>
       <State of={worst.state} />

@@ -16,16 +16,21 @@ export function Permissions({ permissions }: { permissions: Permission[] }) {
 /** With a configuration, its references to settings show what they stand for. */
 export function PermissionText({ permission: p, config = {} }: { permission: Permission; config?: Record<string, unknown> }) {
   const { t } = useTranslation()
-  const args = Object.entries(p.args ?? {})
   return (
     <>
       <span><strong>{t(`caps.${p.cap}` as 'caps.state', { defaultValue: p.cap })}</strong> <code className="dim">{p.cap}</code></span>
-      {args.length > 0 && (
-        <span className={css.args}>
-          {args.map(([name, values]) => <span key={name}>{name} <span className="mono break">{resolved(values ?? [], config).join(', ') || '∅'}</span></span>)}
-        </span>
-      )}
+      <PermissionArgs permission={p} config={config} />
       {p.reason && <span className="dim">{p.reason}</span>}
     </>
+  )
+}
+
+export function PermissionArgs({ permission: p, config = {} }: { permission: Permission; config?: Record<string, unknown> }) {
+  const args = Object.entries(p.args ?? {})
+  if (args.length === 0) return null
+  return (
+    <span className={css.args}>
+      {args.map(([name, values]) => <span key={name}>{name} <span className="mono break">{resolved(values ?? [], config).join(', ') || '∅'}</span></span>)}
+    </span>
   )
 }
