@@ -167,6 +167,7 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	if err != nil {
 		return causeOf(ctx, err)
 	}
+	r.says = about
 	if packets := about.Subscription.Packets; packets != nil {
 		if err := packets.Validate(); err != nil {
 			return sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)
