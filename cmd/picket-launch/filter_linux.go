@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -91,6 +92,9 @@ func conditions(program int, netlink bool) []seccomp.NameWithConditions {
 		deny("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsNotSet, Value: unix.CLONE_THREAD}),
 		deny("execveat", not(0, uint64(program))),
 		deny("execveat", not(4, unix.AT_EMPTY_PATH)),
+		// The plugin must not cancel the signal that ends it with its host. The kernel uses 32 bits of this number.
+		deny("prctl", is(0, unix.PR_SET_PDEATHSIG)),
+		deny("prctl", seccomp.Condition{Argument: 0, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
 		deny("socketpair", not(0, unix.AF_UNIX)),
 		deny("socketpair", set(1, datagram)),
 		deny("socket", is(0, unix.AF_UNIX), set(1, datagram)),

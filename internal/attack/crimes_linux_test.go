@@ -473,8 +473,12 @@ func playHost(text string) {
 	encoded, _ := json.Marshal(args.Args)
 	cfg, _ := json.Marshal(map[string]string{"attack": args.Attack, "args": string(encoded)})
 	var h *pluginhost.Host
+	mood := ""
+	if args.Attack == "linger" {
+		mood = "deaf"
+	}
 	if err == nil {
-		h, err = pluginhost.New(pluginhost.Config{Dir: args.Dir, Helpers: programs, Registry: &shelf{}, Ceiling: policy.Default(), MostLevel: args.Level,
+		h, err = pluginhost.New(pluginhost.Config{Dir: args.Dir, Helpers: programs, Registry: &shelf{mood: mood}, Ceiling: policy.Default(), MostLevel: args.Level,
 			Deadlines: pluginhost.Deadlines{Compile: 2 * time.Minute, Configure: time.Minute}})
 	}
 	if err == nil {
@@ -506,6 +510,9 @@ func playHost(text string) {
 			if err := c.Collect(context.Background(), sdk.CollectRequest{Time: time.Now()}, &sink); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 			}
+		}
+		if args.Attack == "linger" {
+			time.Sleep(500 * time.Millisecond) // it closes its ears
 		}
 		for _, s := range sink.list {
 			fmt.Fprintln(os.Stderr, s.Labels["means"], s.Value, s.Labels["error"])
@@ -541,6 +548,11 @@ func outlive(t *testing.T, attack, runtime string, args map[string]string) {
 		}
 		all := append(family(villain), neighbour)
 		t.Logf("the villain is %d, its processes and threads are %v\n%s", villain, all, &stderr)
+		for _, pid := range all {
+			if !alive(pid) {
+				t.Fatalf("process %d is gone before the host is", pid)
+			}
+		}
 		must(t, host.Process.Kill())
 		killed := time.Now()
 		for _, pid := range all {

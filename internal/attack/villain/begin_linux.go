@@ -28,6 +28,8 @@ func begin() {
 	case "elsewhere":
 		fmt.Println("1|1|tcp|127.0.0.1:1|grpc|")
 		time.Sleep(time.Hour)
+	case "deaf": // it never looks at its lifeline
+		_ = os.Unsetenv("PICKET_LIFELINE_FD")
 	case "silent":
 		time.Sleep(time.Hour)
 	default:

@@ -724,34 +724,52 @@ func namespaces(j *job) {
 func linger(j *job) {
 	ignoreSignals()
 	j.try("a session of its own", func() (string, error) { _, err := unix.Setsid(); return "", err })
-	for range 30 { // the signal is of the process, but let every thread say it
-		go func() {
-			runtime.LockOSThread()
-			_ = unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
-			time.Sleep(time.Hour)
-		}()
-	}
-	j.try("forget the parent-death signal", func() (string, error) {
-		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
-			return "", err
+	mainly := func(do func() error) func() (string, error) {
+		return func() (string, error) {
+			done := make(chan error)
+			onMainThread <- func() { done <- do() }
+			return "", <-done
 		}
-		return "", nil
-	})
-	j.try("forget it, with more bits", func() (string, error) {
-		return "", unix.Prctl(unix.PR_SET_PDEATHSIG|1<<40, 0, 0, 0, 0)
-	})
-	j.try("ask for a harmless one", func() (string, error) { return "", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGURG), 0, 0, 0) })
-	if n, err := strconv.Atoi(lifeline); err == nil {
-		j.try("replace the lifeline", func() (string, error) {
-			p := make([]int, 2)
-			if err := unix.Pipe(p); err != nil {
-				return "", err
-			}
-			return "", unix.Dup3(p[0], n, 0)
-		})
+	}
+	if j.host == nil {
+		mainly = func(do func() error) func() (string, error) { return func() (string, error) { return "", do() } }
+	}
+	j.try("forget the parent-death signal", mainly(func() error { return unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0) }))
+	j.try("forget it, with more bits", mainly(func() error {
+		_, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG|1<<40, 0, 0, 0, 0, 0)
+		return errno(e)
+	}))
+	if j.host != nil {
+		go deafen()
 	}
 	if j.args["fork"] != "" {
 		j.try("fork twice", func() (string, error) { return forkTwice() })
+	}
+}
+
+// deafen puts something harmless in the place of what tells this process that the host is gone: lifeline, record plane and
+// broker.
+func deafen() {
+	time.Sleep(200 * time.Millisecond) // the host gets its answer
+	null, err := unix.Open("/dev/null", unix.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	for fd := range 300 {
+		var st unix.Stat_t
+		if fd == 1 || fd == 2 || unix.Fstat(fd, &st) != nil {
+			continue
+		}
+		pair := false // the sockets of the SDK's server have a name
+		if at, err := unix.Getsockname(fd); err == nil {
+			name, ok := at.(*unix.SockaddrUnix)
+			peer, err := unix.Getpeername(fd)
+			other, okToo := peer.(*unix.SockaddrUnix)
+			pair = ok && name.Name == "" && err == nil && okToo && other.Name == ""
+		}
+		if pair || st.Mode&unix.S_IFMT == unix.S_IFIFO {
+			_ = unix.Dup3(null, fd, 0)
+		}
 	}
 }
 

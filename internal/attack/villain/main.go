@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -92,9 +93,21 @@ func main() {
 		naked(os.Args[2], strings.Join(os.Args[3:], ""))
 		return
 	}
+	if runtime.GOOS == "wasip1" {
+		serve.Main()
+		return
+	}
 	begin()
-	serve.Main()
+	go serve.Main()
+	for do := range onMainThread {
+		do()
+	}
 }
+
+// onMainThread takes what must be done by the first thread of the process: some of what the kernel keeps is of a thread.
+var onMainThread = make(chan func())
+
+func init() { runtime.LockOSThread() }
 
 func naked(name, args string) {
 	j := &job{sink: func(sdk.Sample) error { return nil }}
