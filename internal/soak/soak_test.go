@@ -1,0 +1,76 @@
+//go:build linux
+
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
+)
+
+// A short soak of one plugin of each sort. `make soak` is the long one.
+func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	r, err := soak(t.Context(), options{Plugins: 6, Duration: 6 * time.Second, Measure: 2 * time.Second, KillEvery: 300 * time.Millisecond, Share: 0.6})
+	if r != nil {
+		var text strings.Builder
+		r.print(&text)
+		t.Log(text.String())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.verdict(); err != nil {
+		t.Error(err)
+	}
+	if r.Soak.Replayed == 0 || r.Soak.Lives < 3 {
+		t.Errorf("%d batches were replayed, %d lives of two collectors: no kill met a plugin at work", r.Soak.Replayed, r.Soak.Lives)
+	}
+}
+
+// What the verdict is for: each thing that a soak must not show.
+func TestVerdict(t *testing.T) {
+	good := func() *report {
+		o := outcome{Kills: 9, Acknowledged: 100}
+		c := census{Heap: 1 << 20, Descriptors: 30, Goroutines: 40, Processes: 1}
+		return &report{Options: options{Plugins: 1}, Level: confine.LevelA, Soak: o, Defaults: o, Before: c, After: c, Resting: map[string]int{"a": 3}}
+	}
+	if err := good().verdict(); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*report){
+		"lost":              func(r *report) { r.Soak.Lost = 1 },
+		"doubled":           func(r *report) { r.Defaults.Doubled = 1 },
+		"nothing done":      func(r *report) { r.Soak.Acknowledged = 0 },
+		"nobody was killed": func(r *report) { r.Soak.Kills = 0 },
+		"memory":            func(r *report) { r.After.Heap += slackHeap + 1 },
+		"descriptors":       func(r *report) { r.After.Descriptors += slackHandle + 1 },
+		"goroutines":        func(r *report) { r.After.Goroutines += slackHandle + 1 },
+		"a process too few": func(r *report) { r.After.Processes = 0 },
+		"a zombie":          func(r *report) { r.After.Zombies = 1 },
+		"an orphan":         func(r *report) { r.End.Processes = 1 },
+		"a folder":          func(r *report) { r.End.Folders = 1 },
+		"rests too early":   func(r *report) { r.Resting["a"] = 2 },
+		"one does not rest": func(r *report) { r.Resting = nil },
+	} {
+		r := good()
+		spoil(r)
+		if r.verdict() == nil {
+			t.Errorf("%s: the verdict is good", name)
+		}
+	}
+}
+
+// The far end notices what is missing and what came twice.
+func TestTheFarEndCounts(t *testing.T) {
+	tl := &tally{}
+	d := &detecting{t: tl}
+	d.check(nil)
+	if tl.lost == 0 || len(tl.faults) != 1 {
+		t.Errorf("an empty verdict counts as %+v", tl)
+	}
+}
