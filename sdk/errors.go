@@ -26,6 +26,7 @@ type Error struct {
 	Err        error
 }
 
+// Error is the message, then the cause.
 func (e *Error) Error() string {
 	if e.Err != nil && e.Message != "" {
 		return e.Message + ": " + e.Err.Error()
@@ -36,6 +37,7 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
+// Unwrap returns the cause, nil when there is none.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf returns an error of the class; %w wraps as in fmt.Errorf.

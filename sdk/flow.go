@@ -29,7 +29,7 @@ const (
 type EndReason uint8
 
 const (
-	EndNone    EndReason = iota
+	EndNone    EndReason = iota // not closed
 	EndFIN               // both sides closed
 	EndRST               // a reset was seen
 	EndIdle              // nothing for the idle timeout
@@ -40,6 +40,7 @@ const (
 
 var endReasons = [...]string{"none", "fin", "rst", "idle", "active", "eviction", "end"}
 
+// String is the reason as it is shown, for example "idle".
 func (r EndReason) String() string {
 	if int(r) < len(endReasons) {
 		return endReasons[r]

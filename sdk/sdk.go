@@ -213,7 +213,7 @@ type CollectRequest struct {
 type MetricType string
 
 const (
-	Gauge   MetricType = "gauge"
+	Gauge   MetricType = "gauge"   // a value that goes up and down
 	Counter MetricType = "counter" // monotonic, cumulative
 )
 
@@ -307,6 +307,7 @@ type Batch struct {
 // Severity of a finding.
 type Severity string
 
+// From the least to the most severe.
 const (
 	SeverityInfo     Severity = "info"
 	SeverityLow      Severity = "low"
@@ -390,7 +391,7 @@ type DeliveryStatus struct {
 type DeliveryState string
 
 const (
-	DeliveryOpen   DeliveryState = "open"
+	DeliveryOpen   DeliveryState = "open"   // still being worked on
 	DeliveryClosed DeliveryState = "closed" // done there: the alert is resolved here
 	DeliveryUndone DeliveryState = "undone" // taken back
 )

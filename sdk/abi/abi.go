@@ -46,6 +46,7 @@ const (
 // Op selects what a call does.
 type Op uint32
 
+// The operations. Each stands for the method of the same name of a plugin or of its life.
 const (
 	OpDescribe Op = iota + 1
 	OpConfigure

@@ -242,6 +242,7 @@ func AppendDatagramError(dst []byte, cause Cause) []byte {
 // DatagramError is what ParseDatagram returns for a packet that is an error.
 type DatagramError struct{ Cause Cause }
 
+// Error says that a datagram was lost, and why.
 func (e *DatagramError) Error() string {
 	return "the last datagram was not delivered: " + string(e.Cause)
 }

@@ -28,9 +28,13 @@ import (
 // Duration is a time.Duration that is written as a string such as "1m30s".
 type Duration time.Duration
 
-func (d Duration) String() string               { return time.Duration(d).String() }
+// String is the duration as time.Duration writes it.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText is String; it does not fail.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
+// UnmarshalText reads what time.ParseDuration does, and fails as it does.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	*d = Duration(v)

@@ -60,13 +60,22 @@ func (h *Host) network() *prochost.Host {
 	return h.real
 }
 
-func (h *Host) Log() *slog.Logger  { return h.log }
-func (h *Host) Now() time.Time     { return h.Clock() }
-func (h *Host) State() sdk.State   { return h.state }
+// Log writes to the log of the test.
+func (h *Host) Log() *slog.Logger { return h.log }
+
+// Now is Clock.
+func (h *Host) Now() time.Time { return h.Clock() }
+
+// State lasts as long as the test.
+func (h *Host) State() sdk.State { return h.state }
+
+// HTTP goes through Dial.
 func (h *Host) HTTP() *http.Client { return h.http }
 
+// Secret is one of Secrets that Grants allow.
 func (h *Host) Secret(name string) (string, error) { return h.network().Secret(name) }
 
+// Dial connects as a process does, or by DialFunc.
 func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if h.DialFunc == nil {
 		return h.network().Dial(ctx, network, address)
@@ -77,6 +86,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	return h.DialFunc(ctx, network, address)
 }
 
+// ListenICMP opens a socket for ICMP echo as a process does, or by ICMPFunc.
 func (h *Host) ListenICMP(network string) (net.PacketConn, error) {
 	if h.ICMPFunc == nil {
 		return h.network().ListenICMP(network)
@@ -92,10 +102,16 @@ func (h *Host) Fetch(ctx context.Context, req sdk.Request) (sdk.Response, error)
 	client := http.Client{Transport: h.http.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return prochost.Fetch(ctx, &client, req)
 }
+
+// Open opens a file of this machine.
 func (h *Host) Open(name string) (fs.File, error) { return h.network().Open(name) }
+
+// Listen listens on this machine.
 func (h *Host) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	return h.network().Listen(ctx, network, address)
 }
+
+// ListenPacket listens on this machine.
 func (h *Host) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	return h.network().ListenPacket(ctx, network, address)
 }
