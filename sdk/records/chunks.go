@@ -24,7 +24,7 @@ func (c *FlowChunks) Reset(frame []byte) error {
 	if err := flowLayout.accepts(h); err != nil {
 		return err
 	}
-	c.frame, c.h, c.next, c.r = frame, h, 0, reader{heap: frame[h.heap:]}
+	c.frame, c.h, c.next, c.r = frame, h, 0, reader{heap: frame[h.heap:], arena: c.r.arena}
 	return nil
 }
 
@@ -47,4 +47,4 @@ func (c *FlowChunks) Next() ([]sdk.Flow, error) {
 }
 
 // Release forgets the frame, whose memory is not the reader's.
-func (c *FlowChunks) Release() { c.frame, c.r = nil, reader{} }
+func (c *FlowChunks) Release() { c.frame, c.r = nil, reader{arena: c.r.arena} }

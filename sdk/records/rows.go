@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unsafe"
 )
 
 // writer builds one frame at the end of buf.
@@ -112,10 +113,15 @@ func (w *writer) texts(m map[string]string) uint64 {
 // reader resolves the references of one frame. After its first error it answers with nothing.
 type reader struct {
 	heap   []byte
-	texts  string // the heap as a string, made once: strings outlive the frame
+	arena  []byte // where texts are copied to, as they outlive the frame; what lies there is never written again
+	copied int    // bytes of texts in all arenas of this frame
+	texts  string // the whole heap, once texts turn out to share their bytes
 	listed int    // bytes of the heap that lists and maps have used
 	err    error
 }
+
+// arenaSize is small enough that a text that somebody keeps does not keep much else.
+const arenaSize = 16 << 10
 
 // span checks a reference and returns its bounds in the heap.
 func (r *reader) span(ref uint64, size int) (start, length int) {
@@ -134,10 +140,24 @@ func (r *reader) text(ref uint64) string {
 	if n == 0 || r.err != nil {
 		return ""
 	}
-	if r.texts == "" {
+	if r.texts == "" && r.copied+n <= len(r.heap) {
+		return r.copyText(start, n)
+	}
+	if r.texts == "" { // rows that share a long text could turn a small frame into a huge result
 		r.texts = string(r.heap)
 	}
 	return r.texts[start : start+n]
+}
+
+// copyText copies a text to the arena.
+func (r *reader) copyText(start, n int) string {
+	r.copied += n
+	if cap(r.arena)-len(r.arena) < n {
+		r.arena = make([]byte, 0, max(n, min(arenaSize, len(r.heap))))
+	}
+	at := len(r.arena)
+	r.arena = append(r.arena, r.heap[start:start+n]...)
+	return unsafe.String(&r.arena[at], n)
 }
 
 // list is span for what is decoded into memory of its own: rows that share one list could turn a small frame into a huge

@@ -16,6 +16,9 @@ func (s *schema) source() ([]byte, error) {
 	if slices.ContainsFunc(s.Fields, func(f field) bool { return f.Type == "f64" }) {
 		b.WriteString("\t\"math\"\n")
 	}
+	if len(s.spans()) > 0 {
+		b.WriteString("\t\"unsafe\"\n")
+	}
 	b.WriteString("\n\t\"github.com/picketwatch/picket/sdk\"\n)\n\n")
 	fmt.Fprintf(&b, "// %s is the layout of the rows of sdk.%s.\n", s.layoutName(), s.Go)
 	fmt.Fprintf(&b, "var %s = layout{name: %q, schema: %d, major: %d, rowSize: %d, baseline: %d}\n\n",
@@ -25,6 +28,7 @@ func (s *schema) source() ([]byte, error) {
 			fmt.Fprintf(&b, "var %s = []string{%s}\n\n", enumName(f), quoted(f.Values))
 		}
 	}
+	s.writeAsserts(&b)
 	s.writePut(&b)
 	s.writeGet(&b)
 	out, err := format.Source(b.Bytes())
@@ -53,13 +57,84 @@ func (s *schema) writePut(b *bytes.Buffer) {
 		}
 	}
 	fmt.Fprintf(b, "\trow := w.buf[w.row : w.row+%d]\n", s.rowSize())
-	for _, f := range s.Fields {
-		fmt.Fprintf(b, "\t%s\n", f.put())
+	spans := s.spans()
+	for i, f := range s.Fields {
+		if !inSpan(spans, i) {
+			fmt.Fprintf(b, "\t%s\n", f.put())
+		}
 	}
+	s.writeSpans(b, spans, field.put, func(in, bytes string, size int) string {
+		return fmt.Sprintf("*(*[%d]byte)(%s) = *(*[%d]byte)(%s)", size, bytes, size, in)
+	})
 	for _, g := range s.gaps() {
 		fmt.Fprintf(b, "\tclear(row[%d:%d])\n", g[0], g[1])
 	}
 	b.WriteString("}\n\n")
+}
+
+// span is a sequence of fields that lie in a row as they do in the struct of a little-endian machine: one copy for all.
+type span struct{ first, last int }
+
+// minSpan is how many fields make a span worth it.
+const minSpan = 4
+
+// spans finds them: numbers of eight bytes, of one type, one after the other. The order in the struct is not known here;
+// the generated code does not compile when it differs.
+func (s *schema) spans() []span {
+	var out []span
+	for first := 0; first < len(s.Fields); {
+		last := first
+		for last+1 < len(s.Fields) && s.Fields[first].continues(s.Fields[last], s.Fields[last+1]) && s.Fields[last+1].end() <= s.Baseline {
+			last++
+		}
+		if last-first+1 >= minSpan {
+			out = append(out, span{first, last})
+		}
+		first = last + 1
+	}
+	return out
+}
+
+func (f field) continues(a, b field) bool {
+	plain := f.Type == "u64" || f.Type == "f64"
+	return plain && b.Type == f.Type && f.Cast == "" && b.Cast == "" && b.At == a.At+a.size()
+}
+
+func inSpan(spans []span, i int) bool {
+	return slices.ContainsFunc(spans, func(r span) bool { return r.first <= i && i <= r.last })
+}
+
+// writeSpans writes one copy for each run, and field by field what a big-endian machine does.
+func (s *schema) writeSpans(b *bytes.Buffer, spans []span, one func(field) string, all func(in, bytes string, size int) string) {
+	if len(spans) == 0 {
+		return
+	}
+	b.WriteString("\tif littleEndian {\n")
+	for _, r := range spans {
+		first, last := s.Fields[r.first], s.Fields[r.last]
+		row := fmt.Sprintf("row[%d:%d]", first.At, last.end())
+		fmt.Fprintf(b, "\t\t%s\n", all("unsafe.Pointer(&v."+first.Go+")", row, last.end()-first.At))
+	}
+	b.WriteString("\t} else {\n")
+	for _, r := range spans {
+		for _, f := range s.Fields[r.first : r.last+1] {
+			fmt.Fprintf(b, "\t\t%s\n", one(f))
+		}
+	}
+	b.WriteString("\t}\n")
+}
+
+// writeAsserts writes constants that do not compile when a run lies in the struct in another way.
+func (s *schema) writeAsserts(b *bytes.Buffer) {
+	for _, r := range s.spans() {
+		first := s.Fields[r.first]
+		fmt.Fprintf(b, "// The fields from %s to %s lie in sdk.%s as in a row: this does not compile when they do not.\nconst (\n", first.Go, s.Fields[r.last].Go, s.Go)
+		for _, f := range s.Fields[r.first+1 : r.last+1] {
+			at := fmt.Sprintf("unsafe.Offsetof(sdk.%s{}.%s) - unsafe.Offsetof(sdk.%s{}.%s)", s.Go, f.Go, s.Go, first.Go)
+			fmt.Fprintf(b, "\t_ = uint8(0 - (%s - %d))\n", at, f.At-first.At)
+		}
+		b.WriteString(")\n\n")
+	}
 }
 
 func local(f field) string { return strings.ToLower(f.Go[:1]) + f.Go[1:] + "Ref" }
@@ -105,7 +180,14 @@ func (f field) put() string {
 func (s *schema) writeGet(b *bytes.Buffer) {
 	fmt.Fprintf(b, "// get%s reads the row into v, all fields of it. The row is at least as long as the baseline.\n", s.Go)
 	fmt.Fprintf(b, "func get%s(r *reader, row []byte, v *sdk.%s) {\n\t_ = row[%d]\n", s.Go, s.Go, s.Baseline-1)
-	for _, f := range s.Fields {
+	spans := s.spans()
+	s.writeSpans(b, spans, field.get, func(in, bytes string, size int) string {
+		return fmt.Sprintf("*(*[%d]byte)(%s) = *(*[%d]byte)(%s)", size, in, size, bytes)
+	})
+	for i, f := range s.Fields {
+		if inSpan(spans, i) {
+			continue
+		}
 		if f.At < s.Baseline {
 			fmt.Fprintf(b, "\t%s\n", f.get())
 			continue
