@@ -30,12 +30,12 @@ type EndReason uint8
 
 const (
 	EndNone    EndReason = iota // not closed
-	EndFIN               // both sides closed
-	EndRST               // a reset was seen
-	EndIdle              // nothing for the idle timeout
-	EndActive            // open for longer than the active timeout; the rest is a new flow
-	EndEvicted           // dropped to stay within the memory cap
-	EndCapture           // the capture ended
+	EndFIN                      // both sides closed
+	EndRST                      // a reset was seen
+	EndIdle                     // nothing for the idle timeout
+	EndActive                   // open for longer than the active timeout; the rest is a new flow
+	EndEvicted                  // dropped to stay within the memory cap
+	EndCapture                  // the capture ended
 )
 
 var endReasons = [...]string{"none", "fin", "rst", "idle", "active", "eviction", "end"}

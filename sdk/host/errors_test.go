@@ -81,4 +81,3 @@ func TestMessagesAboutConfigurationAndPermission(t *testing.T) {
 		t.Errorf("%v does not name the permission", err)
 	}
 }
-
