@@ -36,6 +36,8 @@ import (
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
+	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/discover"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/traffic"
 )
@@ -78,6 +80,9 @@ type Core struct {
 	traffic   *traffic.Service
 	api       *api.Server
 	child     *child // the local agent of --dev
+	bench     *bench // plugins under development, with --dev
+	collect   *collect.Service
+	discover  *discover.Service
 
 	closers []func() // undo New, last first
 }
@@ -238,6 +243,10 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 		c.closeLater(func() { c.complain("close the registry", c.source.client.Close()) })
 		host.Registry, cat.Registry = c.source.client, c.source.client
 	}
+	c.bench = newBench(c, host.Registry)
+	if c.takesTrials() {
+		host.Registry, cat.Unsigned = c.bench, c.bench.unsigned
+	}
 	if c.host, err = pluginhost.New(host); err != nil {
 		return err
 	}
@@ -246,6 +255,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	}
 	cat.Host = c.host
 	c.catalogue = catalogue.New(cat)
+	c.wireTrials()
 	return nil
 }
 
@@ -345,7 +355,7 @@ func (c *Core) Run(ctx context.Context) error {
 // start sets everything going that works by itself.
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
-		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins,
+		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}
@@ -362,6 +372,7 @@ func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 // closed last, by Close.
 func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.CancelFunc) {
 	c.api.Close()
+	c.bench.close()
 	ctx, cancel := context.WithTimeout(context.Background(), drainRequests)
 	if err := server.Shutdown(ctx); err != nil {
 		server.Close()
@@ -383,7 +394,7 @@ func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.
 
 // serveAdmins answers at the socket for the owners of this machine.
 func (c *Core) serveAdmins(ctx context.Context) {
-	err := adminsock.Serve(ctx, c.folder.root, adminsock.Handlers{Reset: c.resetUser, Token: func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
+	err := adminsock.Serve(ctx, c.folder.root, adminsock.Handlers{Reset: c.resetUser, Explain: c.explainPlugin, Trace: c.traceAlert, Trials: c.trials(), Token: func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
 		actor := fmt.Sprintf("system:uid %d", uid)
 		secret, t, err := c.auth.CreateToken(ctx, r.Name, r.Role, actor, 0)
 		e := audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID, Detail: "name " + r.Name + ", role " + r.Role + ", by admin.sock"}

@@ -47,6 +47,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 	c.traffic, err = traffic.New(ctx, traffic.Config{
 		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, MaxTime: c.cfg.MaxAnalysis, Store: captureStore{c}, Worker: c.trafficWorker, Analyse: c.analyse,
 		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
+			c.bench.found(f)
 			return c.alerts.Record(ctx, x.ID, f)
 		},
 		Changed: func(x traffic.Capture) {

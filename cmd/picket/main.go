@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string) int {
 		// Flags and arguments are right once this runs: what fails later is a failure, not a wrong usage.
 		PersistentPreRun: func(*cobra.Command, []string) { ran = true },
 	}
-	root.AddCommand(analyzecmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New())
+	root.AddCommand(analyzecmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -24,6 +24,9 @@ const Name = "admin.sock"
 
 const maxMessage = 64 << 10
 
+// maxReply is more: an explanation holds permissions, history and observed use.
+const maxReply = 4 << 20
+
 // TokenRequest asks for an API token.
 type TokenRequest struct {
 	Role string `json:"role"`
@@ -39,11 +42,28 @@ type ResetRequest struct {
 type Handlers struct {
 	Token func(ctx context.Context, r TokenRequest, uid int) (secret string, err error)
 	Reset func(ctx context.Context, r ResetRequest, uid int) (link string, err error)
+	// Explain tells what every instance of a plugin rests on, as JSON.
+	Explain func(ctx context.Context, r ExplainRequest, uid int) (string, error)
+	// Trace tells where the capture of an alert lies and which detector raised it, as JSON.
+	Trace func(ctx context.Context, r TraceRequest, uid int) (string, error)
+	// Trials is nil on a server that runs signed plugins only.
+	Trials *Trials
+}
+
+// ExplainRequest asks about a plugin.
+type ExplainRequest struct {
+	Plugin string `json:"plugin"`
+}
+
+// TraceRequest asks about an alert.
+type TraceRequest struct {
+	Alert string `json:"alert"`
 }
 
 type reply struct {
 	Token string `json:"token,omitempty"`
 	Link  string `json:"link,omitempty"`
+	Text  string `json:"text,omitempty"`
 	Error string `json:"error,omitempty"`
 }
 
@@ -75,12 +95,19 @@ func handler(h Handlers) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /tokens", ask(h.Token, func(s string) reply { return reply{Token: s} }))
 	mux.HandleFunc("POST /reset", ask(h.Reset, func(s string) reply { return reply{Link: s} }))
+	mux.HandleFunc("POST /explain", ask(h.Explain, func(s string) reply { return reply{Text: s} }))
+	mux.HandleFunc("POST /trace", ask(h.Trace, func(s string) reply { return reply{Text: s} }))
+	h.trialRoutes(mux)
 	return mux
 }
 
 func ask[R any](do func(context.Context, R, int) (string, error), as func(string) reply) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		uid, _ := r.Context().Value(uidKey{}).(int)
+		if do == nil {
+			answer(w, reply{Error: "this server does not answer that"})
+			return
+		}
+		uid := peer(r)
 		var in R
 		if err := json.NewDecoder(io.LimitReader(r.Body, maxMessage)).Decode(&in); err != nil {
 			answer(w, reply{Error: "the request is not understood"})
@@ -155,12 +182,34 @@ func ResetUser(ctx context.Context, dir string, r ResetRequest) (string, error) 
 	return out.Link, err
 }
 
+// Explain asks the server that runs on dir what the instances of a plugin rest on. The answer is JSON.
+func Explain(ctx context.Context, dir string, r ExplainRequest) (string, error) {
+	out, err := post(ctx, dir, "/explain", r)
+	return out.Text, err
+}
+
+// Trace asks the server that runs on dir where an alert comes from. The answer is JSON.
+func Trace(ctx context.Context, dir string, r TraceRequest) (string, error) {
+	out, err := post(ctx, dir, "/trace", r)
+	return out.Text, err
+}
+
 func post(ctx context.Context, dir, path string, r any) (out reply, err error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return reply{}, err
 	}
-	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{
+	resp, err := send(ctx, dir, http.MethodPost, path, bytes.NewReader(body), 15*time.Second)
+	if err != nil {
+		return reply{}, err
+	}
+	return readReply(resp)
+}
+
+// send makes one request; timeout 0 is no bound.
+func send(ctx context.Context, dir, method, path string, body io.Reader, timeout time.Duration) (*http.Response, error) {
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
 			err = inFolder(dir, func(short string) (err error) {
 				c, err = (&net.Dialer{}).DialContext(ctx, "unix", short)
@@ -169,19 +218,26 @@ func post(ctx context.Context, dir, path string, r any) (out reply, err error) {
 			return c, err
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://picketd"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://picketd"+path, body)
 	if err != nil {
-		return reply{}, err
+		return nil, err
 	}
 	resp, err := client.Do(req)
 	if errors.Is(err, os.ErrPermission) {
-		return reply{}, fmt.Errorf("%s may only be used by the user that picketd runs as: %w", filepath.Join(dir, Name), os.ErrPermission)
+		return nil, fmt.Errorf("%s may only be used by the user that picketd runs as: %w", filepath.Join(dir, Name), os.ErrPermission)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	if err != nil {
-		return reply{}, fmt.Errorf("%w (%s)", ErrNotRunning, filepath.Join(dir, Name))
+		return nil, fmt.Errorf("%w (%s)", ErrNotRunning, filepath.Join(dir, Name))
 	}
+	return resp, nil
+}
+
+func readReply(resp *http.Response) (out reply, err error) {
 	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxMessage)).Decode(&out); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&out); err != nil {
 		return reply{}, fmt.Errorf("the answer of picketd is not understood: %w", err)
 	}
 	if out.Error != "" {

@@ -82,6 +82,7 @@ func progress(cmd *cobra.Command) func(plugin, what string, size int64, took tim
 type builder struct {
 	out       string
 	platforms []platform
+	debug     bool // not optimised and with all that a debugger reads
 	report    func(plugin, what string, size int64, took time.Duration)
 }
 

@@ -17,8 +17,11 @@ type goLang struct{}
 
 func (goLang) name() string { return "go" }
 
-func (goLang) compile(ctx context.Context, _ *builder, t *target) error {
+func (goLang) compile(ctx context.Context, b *builder, t *target) error {
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.path}
+	if b.debug { // with paths, so that the debugger finds the source
+		args = []string{"build", "-trimpath=false", "-buildvcs=false", "-gcflags=all=-N -l", "-o", t.path}
+	}
 	if t.Runtime == registry.RuntimeWASM {
 		args = append(args, "-buildmode=c-shared")
 	}

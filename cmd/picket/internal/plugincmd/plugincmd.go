@@ -15,7 +15,7 @@ func New() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddGroup(&cobra.Group{ID: "author", Title: "For authors:"}, &cobra.Group{ID: "operator", Title: "For operators:"})
-	for _, c := range []*cobra.Command{newCmd(), buildCmd(), testCmd(), publishCmd()} {
+	for _, c := range []*cobra.Command{newCmd(), buildCmd(), runCmd(), testCmd(), replayCmd(), publishCmd()} {
 		c.GroupID = "author"
 		cmd.AddCommand(c)
 	}
