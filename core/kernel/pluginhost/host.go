@@ -56,6 +56,8 @@ type Config struct {
 
 	Memory    Memory     // what is kept over a restart; default files in Dir
 	Probation Probations // how a new version is watched
+
+	ration bool // hold plugins to their share of the processor here, also where a control group could
 }
 
 // Deadlines bound every conversation with a plugin. A plugin that misses one is killed.

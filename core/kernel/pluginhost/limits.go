@@ -13,19 +13,24 @@ import (
 // guardEvery is how often the memory of a process is looked at. Where a control group holds it, this finds nothing.
 const guardEvery = 250 * time.Millisecond
 
+// guardSoon is when it is looked at again after a rest: it may have more threads than its share lets run.
+const guardSoon = 50 * time.Millisecond
+
 // runnerMemory is what picket-wasm may need beside the memory of its guest, which it holds to the limit itself: the
 // runtime, and the compiler at the first start.
 const runnerMemory = 256 << 20
 
-// guard watches what a process uses until it ends.
+// guard watches what a process uses until it ends, and holds it to its limits where nothing else does.
 func (s *supervisor) guard(r *run) {
-	tick := time.NewTicker(guardEvery)
-	defer tick.Stop()
-	for {
+	next := time.NewTimer(guardEvery)
+	defer next.Stop()
+	share := newShare(r.limits.CPU, time.Now())
+	for looks := 0; ; looks++ {
 		select {
 		case <-r.proc.Exited():
 			return
-		case <-tick.C:
+		case <-next.C:
+			next.Reset(guardEvery)
 		}
 		u, err := usageOf(r.proc.PID())
 		if err != nil {
@@ -33,15 +38,89 @@ func (s *supervisor) guard(r *run) {
 		}
 		r.used.Store(&u)
 		s.acct.use(r.proc.PID(), u)
-		limit := uint64(r.limits.Memory)
-		if limit > 0 && r.assignment.Runtime == RuntimeWASM {
-			limit += runnerMemory
-		}
-		if limit > 0 && u.memory > limit {
-			r.fail(fmt.Sprintf("used %s of memory, its limit is %s", mebibytes(u.memory), mebibytes(limit)))
+		if !s.withinMemory(r, u) {
 			return
 		}
+		switch {
+		case s.host.cfg.ration || !r.plan.HoldsCPU():
+			if s.ration(r, share, u) {
+				next.Reset(guardSoon)
+			}
+		case looks%groupLooks == 0:
+			if of, err := r.plan.Usage(); err == nil {
+				s.acct.throttle(r.proc.PID(), of.Throttled)
+			}
+		}
 	}
+}
+
+// groupLooks is at which of the guard's looks the control group is read, which takes several files.
+const groupLooks = 4
+
+func (s *supervisor) withinMemory(r *run, u usage) bool {
+	limit := uint64(r.limits.Memory)
+	if limit > 0 && r.assignment.Runtime == RuntimeWASM {
+		limit += runnerMemory
+	}
+	if limit == 0 || u.memory <= limit {
+		return true
+	}
+	r.fail(fmt.Sprintf("used %s of memory, its limit is %s", mebibytes(u.memory), mebibytes(limit)))
+	return false
+}
+
+// ration lets a process rest that has used more of the processor than its share, and reports whether it did. Calls that wait meanwhile have their own
+// deadlines, as they have where a control group does this.
+func (s *supervisor) ration(r *run, share *share, u usage) bool {
+	pause := share.owes(time.Now(), u.cpu)
+	if pause == 0 {
+		return false
+	}
+	began := time.Now()
+	pauseGroup(r.proc.PID())
+	defer resumeGroup(r.proc.PID())
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.proc.Exited():
+	}
+	share.rested += time.Since(began)
+	s.acct.throttle(r.proc.PID(), share.rested)
+	return true
+}
+
+// share is what a process may use of the processor, saved up for at most a second.
+type share struct {
+	cores  float64 // 0 is no limit
+	credit time.Duration
+	used   time.Duration // at the last look
+	looked time.Time
+	rested time.Duration // in all
+}
+
+const (
+	shareSaved = time.Second
+	longRest   = 2 * time.Second // what would need a longer one is forgiven: a health check must find the process alive
+)
+
+func newShare(cores float64, now time.Time) *share {
+	return &share{cores: cores, credit: time.Duration(cores * float64(shareSaved)), looked: now}
+}
+
+// owes takes what the process has used since its start and returns how long it must rest, 0 when it kept to its share.
+func (s *share) owes(now time.Time, used time.Duration) time.Duration {
+	if s.cores <= 0 {
+		return 0
+	}
+	of := func(d time.Duration) time.Duration { return time.Duration(s.cores * float64(d)) }
+	s.credit = min(s.credit+of(now.Sub(s.looked)), of(shareSaved)) - (used - s.used)
+	s.used, s.looked = used, now
+	if s.credit >= 0 {
+		return 0
+	}
+	s.credit = max(s.credit, -of(longRest))
+	return time.Duration(float64(-s.credit) / s.cores)
 }
 
 func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }

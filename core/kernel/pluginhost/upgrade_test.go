@@ -158,6 +158,12 @@ func (c *versioned) Collect(_ context.Context, _ sdk.CollectRequest, sink sdk.Sa
 			}
 		}
 	}
+	if mood == "busy" {
+		for used := cpuUsed(); cpuUsed()-used < 200*time.Millisecond; {
+			for range 1_000_000 { //nolint:revive // that is the work
+			}
+		}
+	}
 	if mood == "hungry" {
 		hungry = make([]byte, 200<<20)
 		for i := range hungry {
@@ -175,6 +181,13 @@ func (c *versioned) Collect(_ context.Context, _ sdk.CollectRequest, sink sdk.Sa
 }
 
 var hungry []byte
+
+// cpuUsed is what this process has used of the processor.
+func cpuUsed() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // upgradable is a fixture whose node holds more versions.
 func upgradable(t *testing.T, moods map[string]string, change func(*Config)) *fixture {

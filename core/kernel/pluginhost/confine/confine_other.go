@@ -50,6 +50,9 @@ func (*Plan) Command(string, launch.Spec, []*os.File) (*exec.Cmd, error) { retur
 // Report fails, as Command does.
 func (*Plan) Report(context.Context) (Report, error) { return Report{}, errElsewhere }
 
+// HoldsCPU says no.
+func (*Plan) HoldsCPU() bool { return false }
+
 // Throttle fails: nothing enforces it here.
 func (*Plan) Throttle(float64) error { return errElsewhere }
 
