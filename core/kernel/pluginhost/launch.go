@@ -276,6 +276,11 @@ func (r *run) epitaph(log *logRing) string {
 	if failure != "" {
 		return failure
 	}
+	if r.proc != nil {
+		if err := r.proc.Fault(); err != nil {
+			return "broke the rules of the record plane: " + err.Error()
+		}
+	}
 	end := "ended"
 	if ps := r.cmd.ProcessState; ps != nil {
 		if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
