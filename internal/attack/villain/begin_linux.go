@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/picketwatch/picket/sdk"
 )
@@ -16,7 +19,7 @@ var lifeline, recordsPlane, brokerSocket string
 
 // begin reads the mood that the test wrote behind the end of this program, for what is done before the first call.
 func begin() {
-	lifeline, recordsPlane, brokerSocket = os.Getenv("PICKET_LIFELINE_FD"), os.Getenv("PICKET_RECORDS_FD"), os.Getenv("PICKET_BROKER_FD")
+	lifeline, recordsPlane, brokerSocket = os.Getenv("PICKET_LIFELINE_FD"), own("PICKET_RECORDS_FD"), own("PICKET_BROKER_FD")
 	switch mood := ownMood(); mood {
 	case "":
 	case "version":
@@ -35,6 +38,19 @@ func begin() {
 	default:
 		beginBadly(mood)
 	}
+}
+
+// own keeps a descriptor of its own for what the SDK takes and closes.
+func own(name string) string {
+	fd, err := strconv.Atoi(os.Getenv(name))
+	if err != nil {
+		return ""
+	}
+	again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 100)
+	if err != nil {
+		return ""
+	}
+	return strconv.Itoa(again)
 }
 
 const trailerSize = 64

@@ -49,13 +49,30 @@ var wrongMessages = map[string]func() []byte{
 	"no credit":      func() []byte { return plain(5, 1, 1, append([]byte{99, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 100)...)) },
 }
 
+// writeAll waits where the other side does not read.
+func writeAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		switch {
+		case err == unix.EAGAIN:
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 100)
+		case err == unix.EINTR:
+		case err != nil:
+			return err
+		default:
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
 func init() {
 	attacks["plane"] = func(j *job) {
 		fd, err := strconv.Atoi(recordsPlane)
 		if err != nil {
 			fd = 1 // naked: whoever reads this sees what would have been sent
 		}
-		if _, err := unix.Write(fd, wrongMessages[j.args["message"]]()); err != nil {
+		if err := writeAll(fd, wrongMessages[j.args["message"]]()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
@@ -76,7 +93,7 @@ func init() {
 			fd = 1
 		}
 		for i := range j.number("n") {
-			_, err := unix.Write(fd, fmt.Appendf(nil, `{"id":%d,"op":"dial","network":"tcp","address":"203.0.113.%d:%d"}`+"\n", i+1, i%250, i%60000+1))
+			err := writeAll(fd, fmt.Appendf(nil, `{"id":%d,"op":"dial","network":"tcp","address":"203.0.113.%d:%d"}`+"\n", i+1, i%250, i%60000+1))
 			if err != nil {
 				break
 			}

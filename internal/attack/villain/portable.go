@@ -339,7 +339,7 @@ func floodLogs(j *job) {
 }
 
 func floodRecords(j *job) {
-	const n = 500_000
+	const n = 50_000
 	j.try("emit samples", func() (string, error) {
 		s := sdk.Sample{Metric: "attack.flood", Type: sdk.Gauge, Time: time.Now(), Labels: map[string]string{"x": strings.Repeat("y", 100)}}
 		for range n {
