@@ -149,6 +149,80 @@ export async function plugins({ page, base }) {
   }
 }
 
+/** An instance tells what it may do, what holds it, what it costs and what happened to it. */
+export async function instance({ page, base }) {
+  await page.goto(`${base}/plugins/picket/portscan`)
+  const region = (name) => page.getByRole('region', { name, exact: true })
+  await region('On the server').getByText('Ready').waitFor(patient)
+  const grant = region('Permissions').getByRole('row').filter({ hasText: 'flows.read' })
+  assert.equal(await grant.getByRole('cell').nth(1).innerText(), 'Granted')
+  assert.match(await region('Confinement').innerText(), /Level [ABC]/)
+  const history = region('History').getByRole('listitem')
+  assert.match(await history.last().innerText(), /^(Waiting|Starting)/, 'the oldest is its start')
+  const memory = region('Limits').getByRole('meter', { name: 'Memory' })
+  const [now, most] = await Promise.all(['aria-valuenow', 'aria-valuemax'].map((a) => memory.getAttribute(a)))
+  assert.ok(Number(now) > 0 && Number(now) < Number(most), `memory ${now} of ${most}`)
+  const used = region('Use over time').getByRole('slider', { name: /^Memory/ })
+  await page.waitForFunction((e) => /MiB/.test(e.getAttribute('aria-valuetext')), await used.elementHandle(), patient)
+  await region('Versions').getByText('runs 0.1.0').waitFor()
+
+  await page.getByRole('button', { name: 'Explain' }).click()
+  const chain = page.getByRole('dialog', { name: 'Why it may run' })
+  await chain.getByText('What holds the process to that.').waitFor(patient)
+  const said = await chain.innerText()
+  for (const link of ['Root, SHA-256', 'Keys', 'Descriptor, SHA-256', 'Program, SHA-256', 'Pinned grants, SHA-256']) {
+    assert.match(said, new RegExp(`${link}\\s+[0-9a-f]{64}\\b`), `${link} is missing`)
+  }
+  await page.keyboard.press('Escape')
+  await chain.waitFor({ state: 'detached', timeout: 30_000 })
+}
+
+/** A plugin's own page gets its metrics and nothing else; its log can be narrowed. */
+export async function frame({ page, base }) {
+  await page.goto(`${base}/plugins/picket/probe`)
+  await page.getByRole('button', { name: 'Enable' }).first().click()
+  const dialog = page.getByRole('dialog')
+  const targets = dialog.getByRole('textbox', { name: 'Targets' })
+  for (const target of [`${base}/healthz`, 'tcp://127.0.0.1:1']) {
+    await targets.fill(target)
+    await targets.press('Enter')
+  }
+  for (const box of await dialog.getByRole('checkbox').all()) await box.check()
+  await dialog.getByRole('button', { name: 'Enable' }).click()
+  await dialog.waitFor({ state: 'detached', timeout: 30_000 })
+  await page.getByRole('region', { name: /^On / }).getByText('Ready').waitFor(patient)
+
+  const element = page.locator('iframe')
+  assert.equal(await element.getAttribute('sandbox'), 'allow-scripts')
+  assert.ok(await element.getAttribute('title'))
+  const own = await (await element.elementHandle()).contentFrame()
+  await own.getByText(/the slowest answer took \d/).waitFor({ timeout: 60_000 })
+  const reach = await own.evaluate(() => {
+    try {
+      return parent.document.title
+    } catch (error) {
+      return error.name
+    }
+  })
+  assert.equal(reach, 'SecurityError')
+  assert.equal(await own.evaluate(() => self.origin), 'null')
+  const high = () => element.evaluate((e) => e.clientHeight)
+  await own.evaluate(() => parent.postMessage({ type: 'picket.size', height: 600 }, '*'))
+  for (let i = 0; i < 50 && (await high()) !== 600; i++) await page.waitForTimeout(100)
+  assert.equal(await high(), 600)
+  await own.evaluate(() => {
+    parent.postMessage({ type: 'picket.size', height: 1e6 }, '*')
+    parent.postMessage({ type: 'picket.data', theme: 'dark', series: [] }, '*')
+  })
+  for (let i = 0; i < 50 && (await high()) !== 1200; i++) await page.waitForTimeout(100)
+  assert.equal(await high(), 1200)
+
+  const log = page.getByRole('region', { name: 'Log' })
+  await log.getByText(/no answer/).first().waitFor({ timeout: 60_000 })
+  await log.getByText('Warnings').click()
+  await log.getByText(/less serious than that/).waitFor()
+}
+
 /** A machine is added by one command; this one takes an order. */
 export async function machines({ page, base }) {
   await page.goto(`${base}/machines`)

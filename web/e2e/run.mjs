@@ -47,7 +47,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'captures', 'plugins', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'captures', 'plugins', 'instance', 'frame', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -78,6 +78,12 @@ async function places(context, base) {
     plugins: '/plugins',
     plugin: '/plugins/picket/host',
     detector: '/plugins/picket/portscan',
+    framed: '/plugins/picket/probe',
+    explain: async (p) => {
+      await p.goto(`${base}/plugins/picket/portscan`)
+      await p.getByRole('button', { name: 'Explain' }).click()
+      await p.getByRole('dialog').getByText('What holds the process to that.').waitFor()
+    },
     enable: async (p) => {
       await p.goto(`${base}/plugins/picket/ping`)
       await p.getByRole('button', { name: 'Enable' }).first().click()

@@ -3,7 +3,7 @@ import { useMemo, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { PluginInstance } from '../api/types'
 import { useSeries, type SeriesData, type SeriesWish } from '../api/useSeries'
-import { bytes } from '../lib/format'
+import { bytes, bytesPerSecond, duration } from '../lib/format'
 import { latest, sumBy, windowStart } from '../lib/series'
 import { Problem } from '../ui/states'
 import css from './charts.module.css'
@@ -45,6 +45,8 @@ export function InstanceCharts({ instance: i, rangeSeconds }: { instance: Plugin
   const from = windowStart(queries.flatMap((q) => q.data?.series ?? []), to - rangeSeconds * 1000, to)
   const shared = (q: { data?: SeriesData }) => ({ from, to, stepSeconds: q.data?.step_seconds ?? 10, at, onPoint: setAt })
   const now = memoryLines[0] && latest(memoryLines[0].points)
+  const slow = latencyLines[1] && latest(latencyLines[1].points)
+  const flow = dataLines.flatMap((l) => latest(l.points)?.[1] ?? [])
   const limit = i.limits.memory_bytes
   return (
     <>
@@ -54,10 +56,10 @@ export function InstanceCharts({ instance: i, rangeSeconds }: { instance: Plugin
           <TimeChart title={t('plugin.chart.cpu')} unit="1" lines={cpuLines} {...shared(cpu)} />
           <TimeChart title={t('plugin.chart.memory')} unit="By" lines={memoryLines} {...shared(memory)}
             headline={{ value: now ? bytes(now[1]) : '–', note: limit ? `/ ${bytes(limit)}` : undefined }} />
-          <TimeChart title={t('plugin.chart.latency')} unit="s" lines={latencyLines} {...shared(p95)} />
-          <TimeChart title={t('plugin.chart.calls')} unit="{call}" lines={callLines} {...shared(calls)} />
-          <TimeChart title={t('plugin.chart.records')} unit="{record}" lines={recordLines} {...shared(records)} />
-          <TimeChart title={t('plugin.chart.data')} unit="By/s" lines={dataLines} {...shared(given)} />
+          <TimeChart title={t('plugin.chart.latency')} unit="s" lines={latencyLines} {...shared(p95)} headline={{ value: slow ? duration(slow[1]) : '–', note: slow ? '95 %' : undefined }} />
+          <TimeChart title={t('plugin.chart.calls')} unit="{call}/s" lines={callLines} {...shared(calls)} />
+          <TimeChart title={t('plugin.chart.records')} unit="{record}/s" lines={recordLines} {...shared(records)} />
+          <TimeChart title={t('plugin.chart.data')} unit="By/s" lines={dataLines} {...shared(given)} headline={{ value: flow.length > 0 ? bytesPerSecond(flow.reduce((a, b) => a + b, 0)) : '–' }} />
         </div>
       </div>
     </>

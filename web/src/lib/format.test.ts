@@ -62,6 +62,8 @@ it('quantity follows the unit', () => {
   expect(quantity(0.5, '1')).toBe('50.0\u202f%')
   expect(quantity(1234, '{packet}')).toBe('1,234')
   expect(quantity(3, 'W')).toBe('3 W')
+  expect(quantity(12.19794, '{record}/s')).toBe('12.2')
+  expect(quantity(12345.6, '{record}/s')).toBe('12,346')
 })
 
 it('number has no false precision', () => {

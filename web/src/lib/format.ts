@@ -63,6 +63,8 @@ export function quantity(value: number, unit: string): string {
     case 's':
       return duration(value)
     default:
+      // A rate of things is never exact to the last digit.
+      if (unit.startsWith('{') && unit.endsWith('/s')) return value >= 100 ? count(Math.round(value)) : digits(value)
       return unit === '' || unit.startsWith('{') ? number(value) : `${number(value)} ${unit}`
   }
 }

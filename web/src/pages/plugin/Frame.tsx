@@ -39,7 +39,7 @@ export function Frame({ plugin: p }: { plugin: Plugin }) {
 
 /** How often the frame has asked for data, and how high it would like to be. */
 function useFrameMessages(frame: React.RefObject<HTMLIFrameElement | null>) {
-  const [heard, setHeard] = useState({ asked: 0, height: 380 })
+  const [heard, setHeard] = useState({ asked: 0, height: 440 })
   useEffect(() => {
     let ready = false
     let height: number | null = null

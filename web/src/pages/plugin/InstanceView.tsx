@@ -42,6 +42,7 @@ export function InstanceView({ plugin: p, instance: i }: Props) {
     <div className={ui.columns}>
       <div className={ui.stack}>
         <Standing plugin={p} instance={i} />
+        <Versions key={`${i.node.id}/${i.instance}`} plugin={p} instance={i} />
         <Panel title={t('plugin.use')} actions={range.control}><InstanceCharts instance={i} rangeSeconds={range.seconds} /></Panel>
         {why.data ? <Grants explanation={why.data} config={asObject(i.config)} />
           : <Panel title={t('plugin.permissions')} hint={t('plugin.permissionsHint')}>
@@ -51,7 +52,6 @@ export function InstanceView({ plugin: p, instance: i }: Props) {
         <Log instance={i} />
       </div>
       <div className={ui.stack}>
-        <Versions key={`${i.node.id}/${i.instance}`} plugin={p} instance={i} />
         <Limits instance={i} />
         {why.data && <Confinement explanation={why.data} />}
         <History key={`${i.node.id}/${i.instance}`} instance={i} />

@@ -55,7 +55,7 @@ export function Versions({ plugin: p, instance: i }: Props) {
           <div className={css.pick}>
             <NativeSelect label={t('plugin.otherVersion')} size="xs" value={to} onChange={(e) => setPicked(e.currentTarget.value)} data={others} />
             <Button size="xs" onClick={() => setAsking('upgrade')}>{older ? t('plugin.downgrade') : t('plugin.upgrade')}</Button>
-            {shadows && <Button size="xs" variant="default" onClick={() => setAsking('shadow')}>{t('plugin.try')}</Button>}
+            {shadows && !(i.shadow?.running && i.shadow.version === to) && <Button size="xs" variant="default" onClick={() => setAsking('shadow')}>{t('plugin.try')}</Button>}
           </div>
         )}
         {others.length > 0 && !can('administer') && <p className="dim">{t('plugin.offered', { list: others.join(', ') })}</p>}
@@ -149,7 +149,7 @@ function Differences({ report: r }: { report: ShadowReport }) {
         <tbody>
           {rows.map(({ f, added }, n) => (
             <tr key={n} data-added={added}>
-              <td className="num"><b aria-hidden="true">{added ? '+' : '−'}</b> {added ? t('plugin.onlyNew') : t('plugin.onlyOld')}</td>
+              <td className="num"><b aria-hidden="true">{added ? '+' : '−'}</b> {t('plugin.only', { version: added ? r.version : r.against })}</td>
               <td><What item={f} /></td>
               <td className={`${ui.medium} mono`}>{f.capture ? f.capture.slice(-12) : '–'}</td>
             </tr>
