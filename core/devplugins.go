@@ -41,7 +41,6 @@ const (
 	summedUpEvery = 10 * time.Second
 	collectTrial  = 5 * time.Second
 	discoverTrial = 30 * time.Second
-	unsignedVouch = "nobody: it is not signed"
 	thisMachine   = "127.0.0.1/32"
 )
 
@@ -66,6 +65,7 @@ type trial struct {
 	builds  []build // the newest last
 
 	shown   int // rounds of the newest build
+	inRound int // samples of the round that is going on
 	summed  time.Time
 	dropped uint64
 }
@@ -274,7 +274,7 @@ func (b *bench) receive(r adminsock.Trial, artifacts io.Reader) (x build, err er
 	if err != nil {
 		return x, err
 	}
-	x = build{files: map[string]*os.File{}, locked: registry.Locked{ID: d.Manifest.ID, Descriptor: registry.Digest(r.Descriptor), Role: unsignedVouch, Artifacts: d.Artifacts}}
+	x = build{files: map[string]*os.File{}, locked: registry.Locked{ID: d.Manifest.ID, Descriptor: registry.Digest(r.Descriptor), Role: adminsock.UnsignedRole, Artifacts: d.Artifacts}}
 	defer func() {
 		if err != nil {
 			x.close()
@@ -397,16 +397,23 @@ func (b *bench) tell(id string, events func(t *trial) []adminsock.Event) {
 
 // collected shows the first rounds of a build sample by sample, later ones summed up now and then.
 func (b *bench) collected(id string, samples []sdk.Sample) {
+	all := len(samples)
 	samples = slices.DeleteFunc(slices.Clone(samples), func(s sdk.Sample) bool { return strings.HasPrefix(s.Metric, "picket.collect.") })
+	last := len(samples) < all // what is known about the collection itself comes at its end
 	now := b.c.cfg.Now()
 	b.tell(id, func(t *trial) []adminsock.Event {
-		t.shown++
+		t.inRound += len(samples)
+		n := t.inRound
+		if last {
+			t.shown++
+			t.inRound = 0
+		}
 		if t.shown > shownRounds {
-			if now.Sub(t.summed) < summedUpEvery {
+			if !last || now.Sub(t.summed) < summedUpEvery {
 				return nil
 			}
 			t.summed = now
-			return []adminsock.Event{{Type: "note", Time: now, Text: fmt.Sprintf("%d samples in round %d", len(samples), t.shown)}}
+			return []adminsock.Event{{Type: "note", Time: now, Text: fmt.Sprintf("%d samples in round %d", n, t.shown)}}
 		}
 		t.summed = now
 		var out []adminsock.Event
@@ -417,7 +424,7 @@ func (b *bench) collected(id string, samples []sdk.Sample) {
 			}
 			out = append(out, adminsock.Event{Type: "sample", Time: s.Time, Text: sampleText(s)})
 		}
-		if len(samples) == 0 {
+		if last && n == 0 {
 			out = []adminsock.Event{{Type: "note", Time: now, Text: "a round without samples"}}
 		}
 		return out
@@ -460,6 +467,7 @@ type trialLook struct {
 	instance string
 	line     time.Time // of the last line of the log that was passed on
 	change   string    // the last upgrade that was told
+	pid      int       // of the process that was told to be ready
 }
 
 func newTrialLook(h *pluginhost.Host, instance string) *trialLook {
@@ -480,6 +488,10 @@ func (l *trialLook) logs(s pluginhost.Status) []adminsock.Event {
 }
 
 func (l *trialLook) state(s pluginhost.Status) []adminsock.Event {
+	if s.State == pluginhost.Ready && s.PID == l.pid {
+		return nil // the one that works already: something else about it changed
+	}
+	l.pid = s.PID
 	e := adminsock.Event{Type: "state", State: string(s.State), Version: s.Version, PID: s.PID, Text: s.Reason}
 	if n := len(s.History); n > 0 {
 		e.Time = s.History[n-1].Time
@@ -506,7 +518,7 @@ func (l *trialLook) upgrade(s pluginhost.Status) []adminsock.Event {
 	case pluginhost.UpgradeWaiting:
 		e.Text = u.To + " waits for the end of the capture that is being analysed"
 	case pluginhost.UpgradeProbation:
-		e = l.state(s)[0]
+		return l.state(s)
 	case pluginhost.UpgradeFailed, pluginhost.UpgradeRolledBack:
 		e.Type, e.Level, e.Text = "note", "warn", fmt.Sprintf("%s goes on, %s does not take over: %s", u.From, u.To, u.Reason)
 	default:

@@ -16,8 +16,8 @@ import (
 // Trial is a plugin that its author tries on a server that was started with --dev. On the wire its length as a
 // little-endian uint32 comes first, then this as JSON, then the bytes of the artifacts.
 type Trial struct {
-	Descriptor json.RawMessage   `json:"descriptor"`
-	Artifacts  []string          `json:"artifacts"` // SHA-256 of those that follow, in their order; the descriptor knows their sizes
+	Descriptor []byte            `json:"descriptor"` // release.json, byte for byte
+	Artifacts  []string          `json:"artifacts"`  // SHA-256 of those that follow, in their order; the descriptor knows their sizes
 	Readme     []byte            `json:"readme,omitempty"`
 	Runtime    string            `json:"runtime,omitempty"`
 	Config     json.RawMessage   `json:"config,omitempty"`
@@ -28,6 +28,9 @@ type Trial struct {
 	Scope      string            `json:"scope,omitempty"` // of a discovery
 	Debug      bool              `json:"debug,omitempty"`
 }
+
+// UnsignedRole stands in an explanation where the role of the registry does that vouches for a release.
+const UnsignedRole = "nobody: it is not signed"
 
 // maxTrial bounds the JSON of a Trial: a descriptor with a page, a readme and a configuration.
 const maxTrial = 8 << 20

@@ -288,7 +288,8 @@ func (c *Catalogue) onNode(n Node, rows []store.Assignment, running []pluginhost
 	out := make([]Instance, 0, len(rows))
 	for _, r := range rows {
 		i := Instance{Instance: r.Instance, Plugin: r.Plugin, Node: n, State: pluginhost.Staged, Runtime: r.Runtime, Version: r.Version,
-			Config: r.Config, SecretsSet: secretNames(r.Secrets), By: r.CreatedBy, LogTail: []pluginhost.LogLine{}}
+			Config: r.Config, SecretsSet: secretNames(r.Secrets), By: r.CreatedBy, LogTail: []pluginhost.LogLine{},
+			LimitsSet: r.Limits, Incidents: []pluginhost.Incident{}}
 		i.Grants, _ = grantsOf(r) // it was written by us; a card without it is better than none
 		if r.Interval > 0 {
 			i.Interval = r.Interval.String()
@@ -307,6 +308,7 @@ func (c *Catalogue) onNode(n Node, rows []store.Assignment, running []pluginhost
 // run adds how the instance runs.
 func (i *Instance) run(s pluginhost.Status) {
 	i.State, i.Reason, i.PID, i.Restarts, i.Ledger, i.Digest = s.State, s.Reason, s.PID, s.Restarts, s.Ledger, s.Digest
+	i.Incidents = notNil(s.Incidents)
 	if s.Version != "" {
 		i.Version = s.Version
 	}

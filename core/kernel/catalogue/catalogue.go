@@ -90,6 +90,9 @@ type Instance struct {
 	Upgrade *pluginhost.Upgrade      `json:"upgrade,omitempty" doc:"The last change of version and what became of it."`
 	Shadow  *pluginhost.ShadowReport `json:"shadow,omitempty" doc:"A version that is tried beside the running one."`
 
+	LimitsSet registry.Limits       `json:"limits_set" doc:"What an operator allows instead of what the manifest states."`
+	Incidents []pluginhost.Incident `json:"incidents" nullable:"false" doc:"What it tried and was kept from, the first of each sort."`
+
 	history []pluginhost.Transition
 }
 
@@ -205,7 +208,7 @@ func (c *Catalogue) apply(ctx context.Context) error {
 func HostAssignment(r store.Assignment) (pluginhost.Assignment, error) {
 	grants, err := grantsOf(r)
 	return pluginhost.Assignment{Instance: r.Instance, Plugin: r.Plugin, Version: r.Version, Runtime: r.Runtime,
-		Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval}, err
+		Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval, Limits: r.Limits}, err
 }
 
 func grantsOf(r store.Assignment) ([]sdk.Permission, error) {

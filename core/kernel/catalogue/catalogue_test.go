@@ -3,10 +3,12 @@ package catalogue
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
@@ -151,5 +153,54 @@ func TestPickGrants(t *testing.T) {
 		if got := pickGrants(asked, c.wish, &bad); len(got) != c.granted || len(bad.Fields) != c.bad {
 			t.Errorf("%+v: %v, %v", c.wish, got, bad.Fields)
 		}
+	}
+}
+
+// What a plugin was kept from is written down once, under the name of who keeps it, whatever a node repeats.
+func TestWhatAPluginWasKeptFromIsWrittenDown(t *testing.T) {
+	at := time.Date(2026, 11, 4, 12, 0, 0, 0, time.UTC)
+	st := pluginhost.Status{Instance: "a/b", Plugin: "a/b", State: pluginhost.Ready, Incidents: []pluginhost.Incident{
+		{Time: at, Kind: pluginhost.IncidentPermission, Text: "net.dial 10.0.0.1:22: not granted"},
+		{Time: at, Kind: pluginhost.IncidentKilled, Text: "its process was ended: it used 300 MiB of memory, its limit is 256 MiB"},
+		{Time: at, Kind: pluginhost.IncidentLimit, Text: "records_per_second: it emits more than 10 records a second"},
+		{Time: at, Kind: "joke", Text: "unknown kinds are left out"},
+	}}
+	for name, c := range map[string]struct {
+		node  Node
+		actor string
+	}{"server": {ServerNode, "system"}, "agent": {Node{Type: store.NodeAgent, ID: "7", Name: "box"}, "agent:7"}} {
+		t.Run(name, func(t *testing.T) {
+			var log entries
+			cat := New(Config{Audit: &log, Tenant: "default"})
+			cat.Ran(t.Context(), c.node, st)
+			cat.Ran(t.Context(), c.node, st)
+			var got []string
+			for _, e := range log {
+				if e.Actor != c.actor || e.Object != "plugin:a/b" || e.Outcome != audit.Refused {
+					t.Errorf("%+v", e)
+				}
+				got = append(got, e.Action+" "+e.Detail)
+			}
+			want := []string{
+				"plugin.permission a/b on " + c.node.Name + ": net.dial 10.0.0.1:22: not granted",
+				"plugin.killed a/b on " + c.node.Name + ": its process was ended: it used 300 MiB of memory, its limit is 256 MiB",
+				"plugin.limit a/b on " + c.node.Name + ": records_per_second: it emits more than 10 records a second",
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+func TestAnAgentCannotFloodTheAuditLog(t *testing.T) {
+	var log entries
+	st := pluginhost.Status{Instance: "a/b", Plugin: "a/b", State: pluginhost.Ready}
+	for i := range 1000 {
+		st.Incidents = append(st.Incidents, pluginhost.Incident{Kind: pluginhost.IncidentLimit, Text: fmt.Sprint(i)})
+	}
+	New(Config{Audit: &log}).Ran(t.Context(), Node{Type: store.NodeAgent, ID: "7"}, st)
+	if len(log) != maxIncidents {
+		t.Errorf("%d lines", len(log))
 	}
 }

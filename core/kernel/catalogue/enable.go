@@ -27,6 +27,7 @@ type Wish struct {
 	GrantAll bool
 	Grants   []string // capabilities
 	Interval time.Duration
+	Limits   registry.Limits // what is left out is as the manifest states
 	By       string
 }
 
@@ -127,6 +128,10 @@ func (c *Catalogue) assignment(ctx context.Context, v *client.Verified, w Wish) 
 	var bad InvalidError
 	row.Runtime = pickRuntime(d, w.Runtime, row.NodeType == store.NodeServer, &bad)
 	row.Interval = interval(d.Manifest.Kind, w.Interval, &bad)
+	row.Limits = w.Limits
+	if err := w.Limits.Check(); err != nil {
+		bad.add("body.limits", "%s", err)
+	}
 	row.Config, row.Secrets = checkConfig(d.ConfigSchema, w, old, &bad)
 	grants := pickGrants(d.Manifest.Permissions, w, &bad)
 	if len(bad.Fields) > 0 {

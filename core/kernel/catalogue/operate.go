@@ -139,9 +139,38 @@ func (c *Catalogue) refusedByAgent(ctx context.Context, a store.Agent, text stri
 		Object: "agent:" + a.ID, Detail: text, Address: a.Address})
 }
 
+// kept writes down what an instance tried and was kept from.
+func (c *Catalogue) kept(ctx context.Context, n Node, s pluginhost.Status) {
+	actor := "system"
+	if n.Type == store.NodeAgent {
+		actor = "agent:" + n.ID
+	}
+	for i, in := range s.Incidents {
+		if i == maxIncidents {
+			return // an agent sends what it likes
+		}
+		if !c.news("incident "+n.ID+" "+s.Instance+" "+string(in.Kind)+" "+in.Text, in.Time.String()) {
+			continue
+		}
+		action, ok := incidentActions[in.Kind]
+		if !ok {
+			continue
+		}
+		c.record(ctx, audit.Entry{Tenant: c.cfg.Tenant, Actor: actor, Action: action, Object: "plugin:" + s.Plugin, Outcome: audit.Refused,
+			Detail: fmt.Sprintf("%s on %s: %s", s.Instance, n.Name, in.Text)})
+	}
+}
+
+const maxIncidents = 16
+
+var incidentActions = map[pluginhost.IncidentKind]string{
+	pluginhost.IncidentPermission: "plugin.permission", pluginhost.IncidentLimit: "plugin.limit", pluginhost.IncidentKilled: "plugin.killed",
+}
+
 // Ran notes the state of an instance; a refusal or a revocation goes into the audit log when it is new.
 func (c *Catalogue) Ran(ctx context.Context, n Node, s pluginhost.Status) {
 	c.tookBack(ctx, n, s)
+	c.kept(ctx, n, s)
 	key := "state " + n.ID + " " + s.Instance
 	switch s.State {
 	case pluginhost.Refused, pluginhost.Revoked, pluginhost.Quarantined:

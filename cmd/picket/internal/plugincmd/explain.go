@@ -34,6 +34,8 @@ type explanation struct {
 	Ceiling    string              `json:"ceiling"`
 	Grants     string              `json:"grants_sha256,omitempty"`
 	Verdict    string              `json:"verdict"` // "" when it may start
+	Unsigned   bool                `json:"unsigned,omitempty"`
+	Running    []running           `json:"running,omitempty"` // what the server says of its instances
 }
 
 // asked is one permission of the manifest and what the node's ceiling says to it.
@@ -45,28 +47,34 @@ type asked struct {
 func explainCmd() *cobra.Command {
 	var n node
 	var asJSON bool
+	var live liveServer
 	cmd := &cobra.Command{
 		Use:   "explain PLUGIN",
-		Short: "Show why a plugin may run here: bytes, descriptor, signers, root, permissions, ceiling",
-		Args:  cobra.ExactArgs(1),
+		Short: "Show why a plugin may run here, from its bytes to its confinement",
+		Long: `Show the whole chain on which a plugin rests: its bytes, the descriptor that names them, who signed it, the root of
+trust, who granted what and when, and what the node's ceiling says. When a server runs on the data folder, or with
+--server, also how each instance runs: how far it is confined, its limits, and what it used of its permissions.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := n.open()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			e, err := explain(cmd, &n, c, args[0])
+			e, err := explainAll(cmd, &n, &live, args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				return columns.JSON(cmd.OutOrStdout(), e)
 			}
-			printExplanation(columns.New(cmd.OutOrStdout()), e)
+			p := columns.New(cmd.OutOrStdout())
+			if !e.Unsigned && e.Version != "" {
+				printExplanation(p, e)
+			}
+			for _, r := range e.Running {
+				r.print(p)
+			}
 			return nil
 		},
 	}
 	n.flags(cmd)
+	live.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

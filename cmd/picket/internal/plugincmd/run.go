@@ -1,6 +1,7 @@
 package plugincmd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -143,9 +144,7 @@ func (r *runner) build(ctx context.Context) (t adminsock.Trial, files []string, 
 		return t, nil, err
 	}
 	p := plugins[0]
-	if r.runtime == registry.RuntimeProcess { // the other one need not be waited for
-		p.only(registry.RuntimeProcess)
-	}
+	p.only(cmp.Or(r.runtime, registry.RuntimeProcess)) // what does not run need not be waited for
 	if err := b.build(ctx, plugins); err != nil {
 		return t, nil, err
 	}

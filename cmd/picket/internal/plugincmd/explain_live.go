@@ -1,0 +1,229 @@
+package plugincmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/core/kernel/adminsock"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// running is what a server says of one instance: catalogue.Explanation, whose package would bring the databases along.
+type running struct {
+	Instance string `json:"instance"`
+	Plugin   string `json:"plugin"`
+	Node     struct {
+		Type string `json:"type"`
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	} `json:"node"`
+	State    string `json:"state"`
+	Reason   string `json:"reason,omitempty"`
+	Registry struct {
+		Base       string    `json:"base"`
+		RootSHA256 string    `json:"root_sha256"`
+		Trust      string    `json:"trust"`
+		Refreshed  time.Time `json:"refreshed,omitzero"`
+	} `json:"registry"`
+	Release    pluginhost.ProcessExplanation `json:"release"`
+	Asked      []sdk.Permission              `json:"asked"`
+	Granted    []sdk.Permission              `json:"granted"`
+	GrantedBy  string                        `json:"granted_by"`
+	GrantedAt  time.Time                     `json:"granted_at"`
+	Ceiling    string                        `json:"ceiling,omitempty"`
+	Limits     pluginhost.ProcessLimits      `json:"limits"`
+	History    []pluginhost.Transition       `json:"history"`
+	Incomplete string                        `json:"incomplete,omitempty"`
+}
+
+// liveServer is the server that is asked: the one on the data folder, or one over the network.
+type liveServer struct{ url, tokenFile string }
+
+func (l *liveServer) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&l.url, "server", "", "ask this server, such as https://picket.example, instead of the one on --data")
+	cmd.Flags().StringVar(&l.tokenFile, "token-file", "", "a file with an API token for --server")
+	cmd.MarkFlagsRequiredTogether("server", "token-file")
+}
+
+// explainAll joins what this node has pinned with what its server runs. Either may be missing, not both.
+func explainAll(cmd *cobra.Command, n *node, l *liveServer, arg string) (*explanation, error) {
+	id, _ := splitVersion(arg)
+	list, liveErr := l.ask(cmd.Context(), n.data, id)
+	if liveErr != nil && l.url != "" {
+		return nil, liveErr
+	}
+	for _, r := range list {
+		if r.Release.Role == adminsock.UnsignedRole {
+			return &explanation{ID: id, Unsigned: true, Running: list}, nil
+		}
+	}
+	if l.url != "" {
+		if len(list) == 0 {
+			return nil, fmt.Errorf("%s runs no instance of %s", l.url, id)
+		}
+		return &explanation{ID: id, Running: list}, nil
+	}
+	c, err := n.open()
+	if err == nil {
+		defer c.Close()
+		var e *explanation
+		if e, err = explain(cmd, n, c, arg); err == nil {
+			e.Running = list
+			return e, nil
+		}
+	}
+	if len(list) > 0 {
+		return &explanation{ID: id, Running: list}, nil
+	}
+	return nil, err
+}
+
+// ask returns how each instance runs.
+func (l *liveServer) ask(ctx context.Context, data, id string) ([]running, error) {
+	if l.url != "" {
+		return l.askAPI(ctx, id)
+	}
+	text, err := adminsock.Explain(ctx, data, adminsock.ExplainRequest{Plugin: id})
+	if err != nil {
+		return nil, err
+	}
+	var list []running
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fmt.Errorf("the answer of picketd is not understood: %w", err)
+	}
+	return list, nil
+}
+
+func (l *liveServer) askAPI(ctx context.Context, id string) ([]running, error) {
+	token, err := os.ReadFile(l.tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the API token: %w", err)
+	}
+	get := func(path string, into any) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(l.url, "/")+"/api/v1/plugins/"+id+path, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+		if err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answered %s: %s", l.url, resp.Status, strings.TrimSpace(string(raw[:min(len(raw), 300)])))
+		}
+		return json.Unmarshal(raw, into)
+	}
+	var card struct {
+		Instances []struct {
+			Instance string `json:"instance"`
+			Node     struct {
+				ID string `json:"id"`
+			} `json:"node"`
+		} `json:"instances"`
+	}
+	if err := get("", &card); err != nil {
+		return nil, err
+	}
+	var list []running
+	for _, i := range card.Instances {
+		var r running
+		if err := get("/explain?"+url.Values{"instance": {i.Instance}, "node": {i.Node.ID}}.Encode(), &r); err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+func (r running) print(p *columns.Printer) {
+	state := r.State
+	if r.Reason != "" {
+		state += ": " + r.Reason
+	}
+	p.Line(columns.C(""))
+	p.Line(columns.S(columns.Bold, r.Instance), columns.C("  on "+r.Node.Name+"  "), columns.S(stateStyles[r.State], state))
+	var rows [][]columns.Cell
+	row := func(name, format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); text != "" {
+			rows = append(rows, []columns.Cell{columns.S(columns.Dim, name), columns.C(text)})
+		}
+	}
+	if r.Release.Role == adminsock.UnsignedRole {
+		rows = append(rows, []columns.Cell{columns.S(columns.Dim, "trust"), columns.S(columns.Warn, "unsigned: its author tries it on this server")})
+	} else {
+		row("root", "%s  %s trust", r.Registry.RootSHA256, r.Registry.Trust)
+	}
+	row("bytes", "%s  version %s", r.Release.Digest, r.Release.Version)
+	if r.Release.Descriptor != "" {
+		row("named by", "%s  release.json", r.Release.Descriptor)
+	}
+	if len(r.Release.KeyIDs) > 0 {
+		row("signed by", "%s, key %s", r.Release.Role, shorten(r.Release.KeyIDs))
+	}
+	row("granted", "by %s, %s", r.GrantedBy, stamp(r.GrantedAt))
+	if r.Release.Grants != "" {
+		row("", "%s  pinned in plugins.lock", r.Release.Grants)
+	}
+	for _, a := range r.Asked {
+		row("asked", "%s: %s", a, a.Reason)
+	}
+	for _, g := range r.Granted {
+		row("granted", "%s", g)
+	}
+	for _, u := range r.Release.Used {
+		how := fmt.Sprintf("%d times", u.Count)
+		if u.Denied > 0 {
+			how += fmt.Sprintf(", refused %d times", u.Denied)
+		}
+		row("used", "%s %s, %s", u.Cap, u.Detail, how)
+	}
+	for _, g := range r.Release.Unused {
+		row("not used", "%s", g)
+	}
+	row("ceiling", "%s", r.Ceiling)
+	if c := r.Release.Confinement; c != nil {
+		row("confined", "level %s, %s", c.Level, map[bool]string{true: "complete", false: "without " + strings.Join(c.Missing, ", ")}[len(c.Missing) == 0])
+		row("", "%s", strings.Join(c.Reasons, "; "))
+		if len(c.Unenforced) > 0 {
+			row("not held to", "%s", strings.Join(c.Unenforced, ", "))
+		}
+	}
+	row("limits", "%s", limitsText(r.Limits))
+	p.Table(rows)
+	if r.Incomplete != "" {
+		p.Line(columns.S(columns.Warn, r.Incomplete))
+	}
+}
+
+func limitsText(l pluginhost.ProcessLimits) string {
+	var parts []string
+	add := func(there bool, format string, args ...any) {
+		if there {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	add(l.MemoryBytes > 0, "%s of memory", columns.Bytes(int64(l.MemoryBytes)))
+	add(l.CPU > 0, "%g cores", l.CPU)
+	add(l.Deadline > 0, "%g s a call", l.Deadline)
+	add(l.RecordsPerSecond > 0, "%d records a second", l.RecordsPerSecond)
+	add(l.OpenFiles > 0, "%d open files", l.OpenFiles)
+	add(l.LogLinesPerSecond > 0, "%d log lines a second", l.LogLinesPerSecond)
+	return strings.Join(parts, ", ")
+}
