@@ -45,7 +45,7 @@ func take(runDir string) census {
 			c.Zombies++
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/memory/", "/sys/fs/cgroup/memory/*/", "/sys/fs/cgroup/", "/sys/fs/cgroup/*/*/"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/", "/sys/fs/cgroup/*/*/"} {
 		groups, _ := filepath.Glob(pattern + "picket-" + string(self) + "-*") // the pattern is well formed
 		c.Groups = max(c.Groups, len(groups))
 	}

@@ -151,7 +151,7 @@ func assignments(rows []store.Assignment) ([]pluginhost.Assignment, error) {
 			}
 		}
 		out = append(out, pluginhost.Assignment{Instance: r.Instance, Plugin: r.Plugin, Version: r.Version, Runtime: r.Runtime,
-			Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval})
+			Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval, Limits: r.Limits})
 	}
 	return out, nil
 }

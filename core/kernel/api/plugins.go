@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -65,6 +66,7 @@ type enableInput struct {
 		Secrets  map[string]string `json:"secrets,omitempty" doc:"The secret fields. One that is left out keeps its value."`
 		Grants   grantList         `json:"grants,omitempty"`
 		Interval string            `json:"interval,omitempty" maxLength:"20" doc:"How often a collector or a discovery works, for example 10s."`
+		Limits   registry.Limits   `json:"limits,omitzero" doc:"What it may use at most, instead of what its manifest states."`
 	}
 }
 
@@ -125,7 +127,7 @@ func (s *Server) enable(ctx context.Context, in *enableInput) (*body[catalogue.P
 		return nil, err
 	}
 	w := catalogue.Wish{Node: in.Body.Node, Runtime: in.Body.Runtime, Version: in.Body.Version, Config: in.Body.Config,
-		Secrets: in.Body.Secrets, GrantAll: in.Body.Grants.all, Grants: in.Body.Grants.caps, Interval: interval, By: caller(ctx).Actor()}
+		Secrets: in.Body.Secrets, GrantAll: in.Body.Grants.all, Grants: in.Body.Grants.caps, Interval: interval, Limits: in.Body.Limits, By: caller(ctx).Actor()}
 	p, err := s.cfg.Catalogue.Enable(ctx, in.id(), w)
 	detail := "node " + in.Body.Node + ", grants " + strings.Join(in.Body.Grants.caps, " ")
 	if in.Body.Grants.all {

@@ -268,12 +268,16 @@ func (r *run) cpuTime() time.Duration {
 	return 0
 }
 
+// why is the reason for which the host or the kernel's limit ended the process, "" when it ended otherwise.
+func (r *run) why() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failure
+}
+
 // epitaph says why the process ended, in words that fit after "it".
 func (r *run) epitaph(log *logRing) string {
-	r.mu.Lock()
-	failure := r.failure
-	r.mu.Unlock()
-	if failure != "" {
+	if failure := r.why(); failure != "" {
 		return failure
 	}
 	if r.proc != nil {

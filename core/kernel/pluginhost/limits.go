@@ -41,6 +41,9 @@ func (s *supervisor) guard(r *run) {
 		if !s.withinMemory(r, u) {
 			return
 		}
+		if s.log.flooded() {
+			s.incident(IncidentLimit, "log_lines_per_second: it writes more lines than its limit; those beyond are dropped")
+		}
 		switch {
 		case s.host.cfg.ration || !r.plan.HoldsCPU():
 			if s.ration(r, share, u) {
@@ -86,6 +89,7 @@ func (s *supervisor) ration(r *run, share *share, u usage) bool {
 	case <-r.proc.Exited():
 	}
 	share.rested += time.Since(began)
+	s.incident(IncidentLimit, fmt.Sprintf("cpu: it uses more than %g cores and is held back", share.cores))
 	s.acct.throttle(r.proc.PID(), share.rested)
 	return true
 }
@@ -163,6 +167,7 @@ func (s *supervisor) output(r *run) output { return output{s, r.output} }
 func (o output) pass(size int) error {
 	if !o.limit.take(time.Now()) {
 		o.s.acct.drop()
+		o.s.incident(IncidentLimit, fmt.Sprintf("records_per_second: it emits more than %.0f records a second", o.limit.rate))
 		return sdk.Errorf(sdk.Unsupported, "%s emits more than %.0f records a second, which is its limit (records_per_second)", o.s.name, o.limit.rate)
 	}
 	o.s.acct.bytes(0, size)

@@ -44,6 +44,13 @@ func (r *logRing) limit(perSecond int) {
 	r.mu.Unlock()
 }
 
+// flooded reports whether lines were dropped.
+func (r *logRing) flooded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped > 0
+}
+
 func newLogRing(now func() time.Time, forward *slog.Logger) *logRing {
 	return &logRing{now: now, forward: forward, tokens: logBurst, filled: now()}
 }

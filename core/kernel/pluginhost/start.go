@@ -104,6 +104,9 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
 		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment),
 	}
+	if s.host.cfg.ration {
+		ask.Limits.CPU = 0
+	}
 	spec := launch.Spec{
 		Parent: os.Getpid(), Lifeline: lifelineFD, Keep: []int{recordsFD, brokerFD}, Name: r.assignment.Plugin,
 		Program: fmt.Sprintf("/proc/self/fd/%d", bytesFD),
@@ -219,6 +222,9 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 	b := broker.New(broker.Config{
 		Instance: s.name, Grants: r.grants, Deny: s.host.cfg.Ceiling.Denied(),
 		State: s.stateDir(r.role), Log: s.host.cfg.Log, Now: s.host.cfg.Now,
+		Refused: func(capability, detail string, err error) {
+			s.incident(IncidentPermission, fmt.Sprintf("%s %s: %v", capability, detail, err))
+		},
 	})
 	if r.role != shadowing {
 		s.broker, s.brokered = b, r.grants

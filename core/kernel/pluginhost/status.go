@@ -44,10 +44,11 @@ type Status struct {
 	Limits      ProcessLimits    `json:"limits"`
 	Ledger      Ledger           `json:"ledger"`
 	LogTail     []LogLine        `json:"log_tail"`
-	History     []Transition     `json:"history"`            // the last of it
-	Previous    string           `json:"previous,omitempty"` // the version that a rollback goes to
-	Upgrade     *Upgrade         `json:"upgrade,omitempty"`  // the last change of version and what became of it
-	Shadow      *ShadowReport    `json:"shadow,omitempty"`   // a version that is tried beside the running one
+	History     []Transition     `json:"history"`             // the last of it
+	Previous    string           `json:"previous,omitempty"`  // the version that a rollback goes to
+	Upgrade     *Upgrade         `json:"upgrade,omitempty"`   // the last change of version and what became of it
+	Shadow      *ShadowReport    `json:"shadow,omitempty"`    // a version that is tried beside the running one
+	Incidents   []Incident       `json:"incidents,omitempty"` // what it tried and was kept from, the first of each sort
 }
 
 // ProcessLimits are what the running process is held to. Zero is no limit.

@@ -61,6 +61,8 @@ type supervisor struct {
 	broker     *broker.Broker
 	brokered   []sdk.Permission // the grants that broker knows
 
+	incidentSorts map[string]bool
+
 	// Only the supervisor's goroutine touches these.
 	assignment Assignment
 	troubles   int // starts in a row that failed for no fault of the plugin
@@ -399,6 +401,9 @@ func (s *supervisor) bury(r *run) string {
 	s.let(r)
 	r.end()
 	s.acct.settle(r.proc.PID(), r.cpuTime())
+	if why := r.why(); why != "" {
+		s.incident(IncidentKilled, "its process was ended: it "+why)
+	}
 	return r.epitaph(s.log)
 }
 

@@ -82,7 +82,7 @@ func TestAPluginIsHeldToItsShare(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := upgradable(t, map[string]string{"1.1.0": "busy"}, func(c *Config) { c.ration = here })
 			a := versionedAssignment("busy", "versioned/collector", "1.1.0")
-			a.Limits.CPU = 0.1
+			a.Limits.CPU = 0.25
 			f.apply(a)
 			before := f.untilState("busy", Ready)
 			for range 40 { // each round needs a share of a second, whatever the machine

@@ -7,13 +7,13 @@ import (
 	"fmt"
 )
 
-const assignmentColumns = "tenant, instance, plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, " +
+const assignmentColumns = "tenant, instance, plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, limits, " +
 	"enabled, created_by, created, updated"
 
 func (c *Control) scanAssignment(r row) (a Assignment, err error) {
 	var sealed []byte
 	err = r.Scan(&a.Tenant, &a.Instance, &a.Plugin, &a.Version, &a.Runtime, &a.NodeType, &a.NodeID, fromJSON(&a.Config), &sealed,
-		fromJSON(&a.Grants), &a.Interval, &a.Enabled, &a.CreatedBy, stamp(&a.Created), stamp(&a.Updated))
+		fromJSON(&a.Grants), &a.Interval, fromJSON(&a.Limits), &a.Enabled, &a.CreatedBy, stamp(&a.Created), stamp(&a.Updated))
 	if err != nil {
 		return a, explain(err)
 	}
@@ -37,13 +37,13 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 		if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		_, err := tx.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (tenant, instance) DO UPDATE SET plugin = excluded.plugin, version = excluded.version,
 			runtime = excluded.runtime, node_type = excluded.node_type, node_id = excluded.node_id, config = excluded.config,
-			secrets = excluded.secrets, grants = excluded.grants, interval = excluded.interval, enabled = excluded.enabled,
+			secrets = excluded.secrets, grants = excluded.grants, interval = excluded.interval, limits = excluded.limits, enabled = excluded.enabled,
 			updated = excluded.updated`,
 			a.Tenant, a.Instance, a.Plugin, a.Version, a.Runtime, a.NodeType, a.NodeID, rawJSON(a.Config, "{}"), sealed,
-			rawJSON(a.Grants, "[]"), int64(a.Interval), a.Enabled, a.CreatedBy,
+			rawJSON(a.Grants, "[]"), int64(a.Interval), toJSON(a.Limits), a.Enabled, a.CreatedBy,
 			micros(a.Created), micros(a.Updated))
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -105,6 +106,7 @@ type Assignment struct {
 	Secrets                  map[string]string
 	Grants                   json.RawMessage // []sdk.Permission
 	Interval                 time.Duration
+	Limits                   registry.Limits // what an operator allows instead of what the manifest states
 	Enabled                  bool
 	CreatedBy                string
 	Created, Updated         time.Time

@@ -1107,6 +1107,8 @@ export interface components {
             grants?: string[] | "all";
             /** @description How often a collector or a discovery works, for example 10s. */
             interval?: string;
+            /** @description What it may use at most, instead of what its manifest states. */
+            limits?: components["schemas"]["Limits"];
             /** @description server, the id of an agent, or agents for all of them; without it, where the kind belongs. */
             node?: string;
             /** @enum {string} */
@@ -1272,6 +1274,13 @@ export interface components {
             /** @description The oldest first, at most a hundred. */
             items: components["schemas"]["Transition"][];
         };
+        Incident: {
+            /** @enum {string} */
+            kind: "permission" | "limit" | "killed";
+            text: string;
+            /** Format: date-time */
+            time: string;
+        };
         Instance: {
             /** @description Who enabled it. */
             by?: string;
@@ -1280,10 +1289,14 @@ export interface components {
             /** @description Of the bytes that run. */
             digest?: string;
             grants: components["schemas"]["Permission"][];
+            /** @description What it tried and was kept from, the first of each sort. */
+            incidents: components["schemas"]["Incident"][];
             instance: string;
             interval?: string;
             ledger: components["schemas"]["Ledger"];
             limits: components["schemas"]["ProcessLimits"];
+            /** @description What an operator allows instead of what the manifest states. */
+            limits_set: components["schemas"]["Limits"];
             log_tail: components["schemas"]["LogLine"][];
             node: components["schemas"]["Node"];
             /** Format: int64 */
@@ -1303,6 +1316,8 @@ export interface components {
             since?: string;
             /** @enum {string} */
             state: "staged" | "starting" | "ready" | "degraded" | "backoff" | "quarantined" | "revoked" | "refused" | "draining" | "stopped";
+            /** @description It runs without confinement, for a debugger. */
+            unconfined?: boolean;
             /** @description The last change of version and what became of it. */
             upgrade?: components["schemas"]["Upgrade"];
             version: string;
@@ -1539,8 +1554,11 @@ export interface components {
             tags: string[];
             techniques: string[];
             title: string;
-            /** @enum {string} */
-            trust: "development" | "release";
+            /**
+             * @description unsigned: its author tries it on this server.
+             * @enum {string}
+             */
+            trust: "development" | "release" | "unsigned";
             /** @description The newest that may run. */
             version: string;
             /** @description What the registry offers, newest first. */

@@ -29,6 +29,8 @@ type Config struct {
 	State    string         // folder of the instance's key-value store, which must exist
 	Log      *slog.Logger   // slog.Default() when nil
 	Now      func() time.Time
+	// Refused hears of the first refusal for each target; it may be nil.
+	Refused func(capability, detail string, err error)
 	// Lookup resolves names; the system's resolver when nil.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	// MaxConns is how many connections may be open at once, of all processes of the instance; 0 means DefaultConns.
@@ -65,7 +67,7 @@ func New(cfg Config) *Broker {
 		cfg:      cfg,
 		reach:    &reach.Reach{Grants: cfg.Grants, Deny: cfg.Deny, Lookup: cfg.Lookup},
 		state:    reach.State(cfg.State),
-		uses:     newUses(cfg.Now, cfg.Log),
+		uses:     newUses(cfg.Now, cfg.Log, cfg.Refused),
 		conns:    make(chan struct{}, cfg.MaxConns),
 		sessions: map[*session]bool{},
 	}

@@ -703,7 +703,7 @@ func TestUnused(t *testing.T) {
 }
 
 func TestUsesAreBounded(t *testing.T) {
-	u := newUses(time.Now, slog.New(slog.DiscardHandler))
+	u := newUses(time.Now, slog.New(slog.DiscardHandler), nil)
 	for i := range 3 * maxUses {
 		u.refused(target{cap: sdk.CapNetDial, network: "tcp", host: strings.Repeat("\x1b\n", 300), port: i}, errors.New("no"))
 	}

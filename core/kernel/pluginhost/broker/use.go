@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sort"
@@ -82,6 +83,8 @@ type entry struct {
 type uses struct {
 	now func() time.Time
 	log *slog.Logger
+	// tell hears of the first refusal for each target.
+	tell func(capability, detail string, err error)
 
 	mu     sync.Mutex // guards all below
 	byName map[string]*entry
@@ -89,8 +92,8 @@ type uses struct {
 	caps   map[string]bool // capabilities of uses that found no room
 }
 
-func newUses(now func() time.Time, log *slog.Logger) *uses {
-	return &uses{now: now, log: log, byName: map[string]*entry{}, caps: map[string]bool{}}
+func newUses(now func() time.Time, log *slog.Logger, tell func(capability, detail string, err error)) *uses {
+	return &uses{now: now, log: log, tell: tell, byName: map[string]*entry{}, caps: map[string]bool{}}
 }
 
 // allowed counts a use. The entry, never nil, takes the bytes.
@@ -121,6 +124,9 @@ func (u *uses) refused(t target, err error) {
 	u.mu.Unlock()
 	if first {
 		u.log.Warn("the plugin was refused what it was not granted", "cap", t.cap, "detail", printable(t.detail()), "error", printable(err.Error()))
+		if u.tell != nil {
+			u.tell(t.cap, printable(t.detail()), errors.New(printable(err.Error())))
+		}
 	}
 }
 
