@@ -58,7 +58,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	}{
 		{nil, []string{"-ldflags=-s -w", "-o", filepath.Join(dir, "detector"), "./refdetector"}},
 		{nil, []string{"-o", filepath.Join(dir, "picket-wasm"), "../../cmd/picket-wasm"}},
-		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"-ldflags=-s -w", "-buildmode=c-shared", "-o", filepath.Join(dir, "detector.wasm"), "./refdetector"}},
+		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"-ldflags=-s -w", "-buildmode=c-shared", "-o", filepath.Join(dir, "guest.wasm"), "./refdetector"}},
 	} {
 		cmd := exec.Command("go", append([]string{"build"}, b.args...)...)
 		cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), b.env...)
@@ -79,7 +79,25 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// start starts the detector by one of the ways: socket, ring, grpc or guest.
+func isGuest(way string) bool { return way == "guest" || way == "rust" }
+
+// buildRust builds the guest in Rust, where there is a toolchain for it.
+var buildRust = sync.OnceValue(func() error {
+	dir, err := programs()
+	if err != nil {
+		return err
+	}
+	const triple = "wasm32-unknown-unknown"
+	target := filepath.Join(dir, "rust")
+	cmd := exec.Command("cargo", "build", "--quiet", "--release", "--locked", "--offline", "--target", triple)
+	cmd.Dir, cmd.Env = "refdetector/rust", append(os.Environ(), "CARGO_TARGET_DIR="+target)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cargo build: %w\n%s", err, out)
+	}
+	return os.Rename(filepath.Join(target, triple, "release", "refdetector.wasm"), filepath.Join(dir, "rust.wasm"))
+})
+
+// start starts the detector by one of the ways: socket, ring, grpc, guest (in Go) or rust.
 func start(b *testing.B, way string, ring *host.Ring) *host.Process {
 	b.Helper()
 	dir, err := programs()
@@ -92,9 +110,9 @@ func start(b *testing.B, way string, ring *host.Ring) *host.Process {
 	}
 	b.Cleanup(func() { os.RemoveAll(sockets) })
 	cfg := host.Config{Name: way, Cmd: exec.Command(filepath.Join(dir, "detector")), SocketDir: sockets, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	if way == "guest" {
+	if isGuest(way) {
 		cfg.Cmd = exec.Command(filepath.Join(dir, "picket-wasm"), "--guest-fd", "3", "--cache", dir, "--cache-key-fd", "4", "--memory", "64")
-		for _, name := range []string{"detector.wasm", "key"} {
+		for _, name := range []string{way + ".wasm", "key"} {
 			f, err := os.Open(filepath.Join(dir, name))
 			if err != nil {
 				b.Fatal(err)
@@ -113,7 +131,7 @@ func start(b *testing.B, way string, ring *host.Ring) *host.Process {
 		cfg.Cmd.ExtraFiles = append(cfg.Cmd.ExtraFiles, child)
 		cfg.Cmd.Env = append(cfg.Cmd.Env, fmt.Sprintf("%s=%d", host.RecordsEnv, 2+len(cfg.Cmd.ExtraFiles)))
 	}
-	if way == "ring" || way == "guest" {
+	if way == "ring" || isGuest(way) {
 		cfg.Ring = ring
 	}
 	p, err := host.Start(b.Context(), cfg)
@@ -222,9 +240,9 @@ func BenchmarkPlanes(b *testing.B) {
 		ways  []string
 	}{
 		{"reference", flowInput(detectors.Reference, records.BatchProcess), []string{"socket", "ring", "grpc"}},
-		{"reference", flowInput(detectors.Reference, records.BatchGuest), []string{"guest"}},
+		{"reference", flowInput(detectors.Reference, records.BatchGuest), []string{"guest", "rust"}},
 		{"light", flowInput(detectors.Light, records.BatchProcess), []string{"socket", "ring", "grpc"}},
-		{"light", flowInput(detectors.Light, records.BatchGuest), []string{"guest"}},
+		{"light", flowInput(detectors.Light, records.BatchGuest), []string{"guest", "rust"}},
 		{"packets", packetInput(records.BatchPackets), []string{"socket", "ring"}},
 	} {
 		for _, way := range in.ways {
@@ -236,6 +254,11 @@ func BenchmarkPlanes(b *testing.B) {
 // measure takes samples of one way and reports their medians.
 func measure(b *testing.B, in input, way string, ring *host.Ring) {
 	b.Helper()
+	if way == "rust" {
+		if err := buildRust(); err != nil {
+			b.Skip(err)
+		}
+	}
 	p := start(b, way, ring)
 	defer p.Kill()
 	i := configure(b, p, in.plugin)
@@ -249,7 +272,7 @@ func measure(b *testing.B, in input, way string, ring *host.Ring) {
 	ctx := context.Background()
 	var frame []byte
 	send := func(batch sdk.Batch) error {
-		if way == "ring" || way == "guest" {
+		if way == "ring" || isGuest(way) {
 			block, err := ring.Append(ctx, size(batch), func(dst []byte) []byte { return encode(dst, batch) })
 			if err != nil {
 				return err
@@ -265,6 +288,9 @@ func measure(b *testing.B, in input, way string, ring *host.Ring) {
 		return stream.Send(ctx, batch.Capture, frame)
 	}
 	local := inProcess(b, in.plugin)
+	if way == "rust" && in.plugin == detectors.Reference {
+		local = inProcess(b, detectors.BranchFree) // as Rust compiles it
+	}
 	run := func(d time.Duration, work func(sdk.Batch) error) (cost, rows float64) {
 		cpu := cpuTime(0) + cpuTime(p.PID())
 		n := 0

@@ -291,6 +291,12 @@ func (s *Set) find(id string) (*running, error) {
 func (r *running) begin(ctx context.Context) (context.Context, func()) {
 	r.calls.Add(1)
 	r.progress.Add(1)
+	if ctx.Done() == nil { // in a guest, where nothing goes on after a call: the instance's own will do
+		return r.ctx, func() {
+			r.progress.Add(1)
+			r.calls.Add(-1)
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	unlink := context.AfterFunc(r.ctx, cancel)
 	return ctx, func() {

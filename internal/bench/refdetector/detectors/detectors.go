@@ -15,9 +15,10 @@ import (
 
 // The plugins.
 const (
-	Reference = "bench/reference" // seven thresholds, an entropy, 50 trees of depth 6
-	Light     = "bench/light"     // seven thresholds
-	Packets   = "bench/packets"   // a walk over all headers
+	Reference  = "bench/reference"   // seven thresholds, an entropy, 50 trees of depth 6
+	BranchFree = "bench/branch-free" // the same without branches in the trees, what the guest in Rust is measured against
+	Light      = "bench/light"       // seven thresholds
+	Packets    = "bench/packets"     // a walk over all headers
 )
 
 // Plugins declares them.
@@ -29,6 +30,7 @@ func Plugins() []sdk.Plugin {
 	flows := sdk.Subscription{Flows: true}
 	return []sdk.Plugin{
 		plugin(Reference, flows, func() sdk.Instance { return &flowDetector{trees: forest()} }),
+		plugin(BranchFree, flows, func() sdk.Instance { return &flowDetector{trees: forest(), branchFree: true} }),
 		plugin(Light, flows, func() sdk.Instance { return &flowDetector{} }),
 		plugin(Packets, sdk.Subscription{Packets: &sdk.PacketSubscription{SnapLen: 1600}}, func() sdk.Instance { return &packetDetector{} }),
 	}
@@ -40,22 +42,27 @@ const (
 	features = 32
 )
 
-// node of a tree: to 2i+1 when the feature is at most the limit, else to 2i+2.
+// node i of a tree leads to node 2i when the feature is at most the limit, else to 2i+1; the root is 1.
 type node struct {
-	feature int
+	feature uint32
 	limit   float64
-	vote    float64
 }
 
-type tree [1<<(depth+1) - 1]node
+const leaves = 1 << depth
+
+type tree struct {
+	nodes [leaves]node // the first is not used
+	votes [leaves]float64
+}
 
 // forest is the same in every process.
 func forest() []tree {
 	r := rand.New(rand.NewPCG(1, 2))
 	out := make([]tree, trees)
 	for t := range out {
-		for i := range out[t] {
-			out[t][i] = node{r.IntN(features), r.Float64() * 1000, r.Float64() - 0.5}
+		for i := range leaves {
+			out[t].nodes[i] = node{uint32(r.IntN(features)), r.Float64() * 1000}
+			out[t].votes[i] = r.Float64() - 0.5
 		}
 	}
 	return out
@@ -76,7 +83,8 @@ func (counted) Snapshot(context.Context) ([]byte, error) {
 
 type flowDetector struct {
 	counted
-	trees []tree
+	trees      []tree
+	branchFree bool
 }
 
 func (d *flowDetector) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingSink) error {
@@ -87,9 +95,7 @@ func (d *flowDetector) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingS
 			score += entropy(f.CommunityID) / 100
 			var row [features]float64
 			fill(&row, f)
-			for t := range d.trees {
-				score += d.trees[t].vote(&row)
-			}
+			score += d.votes(&row)
 		}
 		if score > 1000 {
 			if err := sink.Finding(finding(f.Src.String(), f.Dst.String())); err != nil {
@@ -134,31 +140,65 @@ func thresholds(f *sdk.Flow) float64 {
 // MarkerPort marks the flows that are found.
 const MarkerPort = 6666
 
-func (t *tree) vote(row *[features]float64) float64 {
-	i := 0
-	for range depth {
-		if row[t[i].feature] > t[i].limit {
-			i = 2*i + 2
-		} else {
-			i = 2*i + 1
+func (d *flowDetector) votes(row *[features]float64) float64 {
+	var sum float64
+	if d.branchFree {
+		for t := range d.trees {
+			sum += d.trees[t].branchFreeVote(row)
 		}
+		return sum
 	}
-	return t[i].vote
+	for t := range d.trees {
+		sum += d.trees[t].vote(row)
+	}
+	return sum
 }
 
+func (t *tree) vote(row *[features]float64) float64 {
+	i := uint32(1)
+	for i < leaves {
+		n := &t.nodes[i]
+		i *= 2
+		if row[n.feature%features] > n.limit {
+			i++
+		}
+	}
+	return t.votes[i-leaves]
+}
+
+// branchFreeVote is vote with the sign of a difference in the place of the branch.
+func (t *tree) branchFreeVote(row *[features]float64) float64 {
+	i := uint64(1)
+	for range depth {
+		n := &t.nodes[i%leaves]
+		i = 2*i + math.Float64bits(n.limit-row[n.feature%features])>>63
+	}
+	return t.votes[i%leaves]
+}
+
+// logs are the logarithms of the numbers that a byte's occurrences may have.
+var logs = func() (out [256]float64) {
+	for i := range out {
+		out[i] = math.Log2(float64(max(i, 1)))
+	}
+	return out
+}()
+
+// entropy of the bytes of a text, of the first 255 of them.
 func entropy(s string) float64 {
-	var seen [256]int
+	s = s[:min(len(s), len(logs)-1)]
+	if s == "" {
+		return 0
+	}
+	var seen [256]uint8
 	for i := range len(s) {
 		seen[s[i]]++
 	}
 	var sum float64
-	for _, n := range seen {
-		if n > 0 {
-			p := float64(n) / float64(len(s))
-			sum -= p * math.Log2(p)
-		}
+	for i := range len(s) {
+		sum += logs[seen[s[i]]]
 	}
-	return sum
+	return logs[len(s)] - sum/float64(len(s))
 }
 
 func fill(row *[features]float64, f *sdk.Flow) {

@@ -28,20 +28,24 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const TREES: usize = 50;
-const DEPTH: usize = 6;
+const DEPTH: u32 = 6;
 const FEATURES: usize = 32;
-const NODES: usize = (1 << (DEPTH + 1)) - 1;
+const LEAVES: usize = 1 << DEPTH;
 const MARKER_PORT: u16 = 6666;
 
-/// Node of a tree: to 2i+1 when the feature is at most the limit, else to 2i+2.
+/// Node i of a tree leads to node 2i when the feature is at most the limit, else to 2i+1; the root is 1.
 #[derive(Clone, Copy, Default)]
 struct Node {
     feature: u32,
     limit: f64,
-    vote: f64,
 }
 
-type Tree = [Node; NODES];
+/// The first node is not used.
+#[derive(Clone, Copy)]
+struct Tree {
+    nodes: [Node; LEAVES],
+    votes: [f64; LEAVES],
+}
 
 /// The generator of Go's math/rand/v2, PCG-DXSM, so that the forest is the same.
 struct Pcg(u128);
@@ -66,21 +70,27 @@ impl Pcg {
 
 fn forest() -> Vec<Tree> {
     let mut r = Pcg(1 << 64 | 2);
-    let mut out = vec![[Node::default(); NODES]; TREES];
-    for node in out.iter_mut().flatten() {
-        let feature = r.next() as u32 & (FEATURES as u32 - 1);
-        *node = Node { feature, limit: r.float() * 1000.0, vote: r.float() - 0.5 };
+    let mut out = vec![Tree { nodes: [Node::default(); LEAVES], votes: [0.0; LEAVES] }; TREES];
+    for tree in out.iter_mut() {
+        for (node, vote) in tree.nodes.iter_mut().zip(&mut tree.votes) {
+            let feature = r.next() as u32 & (FEATURES as u32 - 1);
+            *node = Node { feature, limit: r.float() * 1000.0 };
+            *vote = r.float() - 0.5;
+        }
     }
     out
 }
 
 fn vote(tree: &Tree, row: &[f64; FEATURES]) -> f64 {
-    let mut i = 0;
-    for _ in 0..DEPTH {
-        let node = &tree[i];
-        i = 2 * i + 1 + usize::from(row[node.feature as usize & (FEATURES - 1)] > node.limit);
-    }
-    tree[i].vote
+    let i = step(tree, step(tree, step(tree, 1, row), row), row);
+    let i = step(tree, step(tree, step(tree, i, row), row), row);
+    tree.votes[i & (LEAVES - 1)]
+}
+
+#[inline(always)]
+fn step(tree: &Tree, i: usize, row: &[f64; FEATURES]) -> usize {
+    let node = &tree.nodes[i & (LEAVES - 1)];
+    2 * i + usize::from(row[node.feature as usize & (FEATURES - 1)] > node.limit)
 }
 
 fn thresholds(f: &Flow<'_>) -> f64 {
@@ -100,17 +110,26 @@ fn thresholds(f: &Flow<'_>) -> f64 {
     }
 }
 
-fn entropy(s: &str) -> f64 {
-    let mut seen = [0u32; 256];
-    for b in s.bytes() {
-        seen[b as usize] += 1;
+/// The entropy of the bytes of a text, of the first 255 of them; `logs` are the logarithms of 0 (as of 1) to 255.
+fn entropy(s: &str, logs: &[f64; 256]) -> f64 {
+    let s = &s.as_bytes()[..s.len().min(255)];
+    if s.is_empty() {
+        return 0.0;
     }
-    let mut sum = 0.0;
-    for n in seen.iter().filter(|n| **n > 0) {
-        let p = f64::from(*n) / s.len() as f64;
-        sum -= p * p.log2();
+    let mut seen = [0u8; 256];
+    for b in s {
+        seen[*b as usize] += 1;
     }
-    sum
+    let sum: f64 = s.iter().map(|b| logs[seen[*b as usize] as usize]).sum();
+    logs[s.len()] - sum / s.len() as f64
+}
+
+fn logs() -> [f64; 256] {
+    let mut out = [0.0; 256];
+    for (i, log) in out.iter_mut().enumerate().skip(1) {
+        *log = (i as f64).log2();
+    }
+    out
 }
 
 fn features(f: &Flow<'_>) -> [f64; FEATURES] {
@@ -136,13 +155,16 @@ fn allocations() -> Result<Vec<u8>> {
 }
 
 /// The detector of usual weight, and the light one without trees.
-struct Flows<const HEAVY: bool>(Vec<Tree>);
+struct Flows<const HEAVY: bool> {
+    trees: Vec<Tree>,
+    logs: [f64; 256],
+}
 
 impl<const HEAVY: bool> Instance for Flows<HEAVY> {
     type Config = ();
     const SNAPSHOTS: bool = true;
     fn start(_: (), _: Host) -> Result<Self> {
-        Ok(Flows(if HEAVY { forest() } else { Vec::new() }))
+        Ok(Flows { trees: if HEAVY { forest() } else { Vec::new() }, logs: logs() })
     }
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         allocations()
@@ -157,9 +179,9 @@ impl<const HEAVY: bool> Detector for Flows<HEAVY> {
         for f in batch.flows {
             let mut score = thresholds(&f);
             if HEAVY {
-                score += entropy(f.community_id()) / 100.0;
+                score += entropy(f.community_id(), &self.logs) / 100.0;
                 let row = features(&f);
-                score += self.0.iter().map(|t| vote(t, &row)).sum::<f64>();
+                score += self.trees.iter().map(|t| vote(t, &row)).sum::<f64>();
             }
             if score > 1000.0 {
                 sink.put(finding(addr_text(f.src()), addr_text(f.dst())));
