@@ -29,7 +29,7 @@ func TestDetectionResults(t *testing.T) {
 	found := map[string][]sdk.Finding{}
 	alarms := 0
 	for _, r := range rows {
-		found[r.file] = inProcess(t, r.path())
+		found[r.file] = inProcess(t, r.path(), beacon.Plugin(), portscan.Plugin())
 		if want := r.expected(); want != "" && !has(found[r.file], want) {
 			t.Errorf("%s: %s is not found (%s)", r.file, want, r.truth)
 		}
@@ -62,12 +62,13 @@ func has(list []sdk.Finding, technique string) bool {
 }
 
 // inProcess runs both detectors with their defaults.
-func inProcess(t *testing.T, file string) []sdk.Finding {
+func inProcess(t *testing.T, file string, plugins ...sdk.Plugin) []sdk.Finding {
 	t.Helper()
 	var out collected
+	var opts traffic.Options
 	ctx := context.Background()
-	var detectors []sdk.Detector
-	for _, p := range []sdk.Plugin{beacon.Plugin(), portscan.Plugin()} {
+	var detectors, all []sdk.Detector
+	for _, p := range plugins {
 		d := p.New().(sdk.Detector)
 		if err := config.Decode([]byte("{}"), d.Config()); err != nil {
 			t.Fatal(err)
@@ -75,9 +76,22 @@ func inProcess(t *testing.T, file string) []sdk.Finding {
 		if err := d.(sdk.Starter).Start(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
-		detectors = append(detectors, d)
+		if p.Subscription.Flows {
+			detectors = append(detectors, d)
+		}
+		all = append(all, d)
+		if p.Subscription.Packets == nil {
+			continue
+		}
+		tap, err := traffic.NewTap(*p.Subscription.Packets, func(packets []sdk.Packet) error {
+			return d.Inspect(ctx, sdk.Batch{Capture: file, Packets: packets}, &out)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.Taps = append(opts.Taps, tap)
 	}
-	_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{}, nil, func(flows []sdk.Flow) error {
+	_, err := traffic.AnalyzeFile(ctx, file, opts, nil, func(flows []sdk.Flow) error {
 		for _, d := range detectors {
 			if err := d.Inspect(ctx, sdk.Batch{Capture: file, Flows: flows}, &out); err != nil {
 				return err
@@ -89,7 +103,7 @@ func inProcess(t *testing.T, file string) []sdk.Finding {
 	if err != nil && !errors.As(err, &damaged) {
 		t.Fatal(err)
 	}
-	for _, d := range detectors {
+	for _, d := range all {
 		if err := d.Flush(ctx, &out); err != nil {
 			t.Fatal(err)
 		}

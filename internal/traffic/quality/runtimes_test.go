@@ -17,6 +17,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/picketwatch/picket/plugins/detectors/anomaly"
+	"github.com/picketwatch/picket/plugins/detectors/arpspoof"
+	"github.com/picketwatch/picket/plugins/detectors/beacon"
+	"github.com/picketwatch/picket/plugins/detectors/portscan"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -29,7 +33,7 @@ func TestRuntimesAgree(t *testing.T) {
 	var files []string
 	for _, r := range rows {
 		files = append(files, r.path())
-		want[r.path()] = inProcess(t, r.path())
+		want[r.path()] = inProcess(t, r.path(), anomaly.Plugin(), arpspoof.Plugin(), beacon.Plugin(), portscan.Plugin())
 	}
 	for _, runtime := range []string{"process", "wasm"} {
 		t.Run(runtime, func(t *testing.T) {

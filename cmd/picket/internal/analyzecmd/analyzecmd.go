@@ -80,6 +80,8 @@ func (c *choice) Set(text string) error {
 
 // detectors is what judges flows. Findings of a capture come with Finish, which also makes them ready for the next one.
 type detectors interface {
+	// Taps makes the detectors ready for a capture and returns what hands them the packets that they want.
+	Taps(ctx context.Context, capture string) ([]*traffic.Tap, error)
 	Inspect(ctx context.Context, capture string, flows []sdk.Flow) error
 	Finish(ctx context.Context) ([]sdk.Finding, error)
 	Close()
@@ -142,6 +144,12 @@ type analysis struct {
 func (a *analysis) file(ctx context.Context, file string) error {
 	opts := traffic.Options{Flow: flow.Config{Batch: batchFor(a.runtime.value)}}
 	var detecting error
+	if readable(file) { // else the reason comes below, and costs no start
+		if opts.Taps, detecting = a.detectors.Taps(ctx, file); detecting != nil {
+			a.fatal = true
+			return detecting
+		}
+	}
 	sum, err := traffic.AnalyzeFile(ctx, file, opts, a.bar.progress(file), func(flows []sdk.Flow) error {
 		detecting = a.detectors.Inspect(ctx, file, flows)
 		return detecting
@@ -167,6 +175,12 @@ func (a *analysis) file(ctx context.Context, file string) error {
 		return fmt.Errorf("%w; the findings rest on what was read", err)
 	}
 	return nil
+}
+
+// readable reports whether there is something to read: standard input, or a file that is no folder.
+func readable(file string) bool {
+	info, err := os.Stat(file)
+	return file == "-" || err == nil && !info.IsDir()
 }
 
 func (a *analysis) count(sum traffic.Summary, findings []sdk.Finding) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -21,6 +22,8 @@ type fake struct {
 	inspect  error
 	finish   error
 }
+
+func (f *fake) Taps(context.Context, string) ([]*traffic.Tap, error) { return nil, nil }
 
 func (f *fake) Inspect(_ context.Context, _ string, flows []sdk.Flow) error {
 	f.flows += len(flows)

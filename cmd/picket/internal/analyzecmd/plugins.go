@@ -18,14 +18,14 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
-// plugins runs detectors of the registry as the server does: verified, launched and supervised. They are started when the
-// first flows come, so that a file that is no capture costs no start.
+// plugins runs detectors of the registry as the server does: verified, launched and supervised.
 type plugins struct {
 	client  *client.Client
 	wanted  []string // ids
@@ -36,12 +36,12 @@ type plugins struct {
 
 	host    *pluginhost.Host
 	running []*running
-	frame   []byte
 }
 
 // running is a started detector and what it said about the current capture.
 type running struct {
 	pluginhost.Detector
+	wants      sdk.Subscription
 	generation uint64
 	findings   sink
 }
@@ -207,7 +207,7 @@ func (p *plugins) start(ctx context.Context) error {
 		}
 	}
 	for _, d := range p.host.Detectors() {
-		p.running = append(p.running, &running{Detector: d, generation: d.Generation()})
+		p.running = append(p.running, &running{Detector: d, wants: d.Subscription(), generation: d.Generation()})
 	}
 	return nil
 }
@@ -221,15 +221,46 @@ func (p *plugins) install(ctx context.Context, id string) (*client.Installed, er
 	return p.client.Install(ctx, id, "", p.runtime)
 }
 
-// Inspect gives the flows to all detectors at the same time and waits for the slowest: offline analysis never drops.
-func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow) error {
+// Taps starts the detectors and returns what hands them the packets that they subscribed to.
+func (p *plugins) Taps(ctx context.Context, capture string) ([]*traffic.Tap, error) {
 	if p.host == nil {
 		if err := p.start(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	p.frame = records.AppendFlows(p.frame[:0], flows)
-	return p.each(func(r *running) error { return r.Inspect(ctx, capture, p.frame, &r.findings) })
+	var taps []*traffic.Tap
+	for _, r := range p.running {
+		if r.wants.Packets == nil {
+			continue
+		}
+		tap, err := traffic.NewTap(*r.wants.Packets, func(packets []sdk.Packet) error {
+			return r.inspect(ctx, capture, records.AppendPackets(nil, packets))
+		})
+		if err != nil {
+			return nil, err
+		}
+		taps = append(taps, tap)
+	}
+	return taps, nil
+}
+
+// Inspect gives the flows to all detectors that want flows at the same time and waits for the slowest: offline analysis
+// never drops. The frame is new each time, because the host keeps it for a detector that has to be told again.
+func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow) error {
+	frame := records.AppendFlows(nil, flows)
+	return p.each(func(r *running) error {
+		if !r.wants.Flows {
+			return nil
+		}
+		return r.Inspect(ctx, capture, frame, &r.findings)
+	})
+}
+
+func (r *running) inspect(ctx context.Context, capture string, frame []byte) error {
+	if err := r.Inspect(ctx, capture, frame, &r.findings); err != nil {
+		return fmt.Errorf("detector %s: %w", r.Plugin(), err)
+	}
+	return nil
 }
 
 // Finish ends a capture and returns its findings, ordered by time.
