@@ -150,6 +150,8 @@ func goesOn(attack string) func(*testing.T, *scene, map[string]string) {
 		if !alive(cmd.Process.Pid) {
 			t.Fatal("with nothing around it the attack ends by itself")
 		}
+		_ = cmd.Process.Kill() // it has shown it, and would slow down what is measured next
+		_ = cmd.Wait()
 	}
 }
 
@@ -215,11 +217,14 @@ func TestAttackIgnoreSIGTERMProcess(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		takeAway(a)
 	}, naked: func(t *testing.T, _ *scene, args map[string]string) {
-		cmd, _ := startNaked(t, "linger", args)
-		cmd2, _ := startNaked(t, "sleep", args)
+		t.Helper()
+		cmd, _ := startNaked(t, "ignore-sigterm", args)
 		time.Sleep(300 * time.Millisecond)
-		_ = cmd2
-		_ = cmd
+		must(t, cmd.Process.Signal(syscall.SIGTERM))
+		time.Sleep(300 * time.Millisecond)
+		if !alive(cmd.Process.Pid) {
+			t.Fatal("with nothing around it, it ends by SIGTERM")
+		}
 	}}.run(t, process)
 }
 

@@ -532,6 +532,13 @@ func (p *pace) check() {
 	p.a.t.Helper()
 	time.Sleep(paceWindow - min(paceWindow, time.Since(p.from)))
 	during := p.rate()
+	for range 5 { // a machine with other things to do gives it little for a moment: look for longer, the villain is still there
+		if during >= p.before/2 {
+			break
+		}
+		time.Sleep(paceWindow)
+		during = p.rate()
+	}
 	st, _ := p.a.Instance("neighbour")
 	p.mu.Lock()
 	failed := len(p.errors)

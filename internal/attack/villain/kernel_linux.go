@@ -31,17 +31,22 @@ var special = map[string]func(*job){
 
 func init() {
 	add(map[string]func(*job){
-		"raw":            raw,
-		"signal":         signals,
-		"ptrace":         ptrace,
-		"memory":         memory,
-		"fork":           fork,
-		"threads":        threads,
-		"descriptors":    descriptors,
-		"namespaces":     namespaces,
-		"linger":         linger,
-		"sleep":          func(*job) { time.Sleep(time.Hour) },
-		"ignore-sigterm": func(*job) { ignoreSignals() },
+		"raw":         raw,
+		"signal":      signals,
+		"ptrace":      ptrace,
+		"memory":      memory,
+		"fork":        fork,
+		"threads":     threads,
+		"descriptors": descriptors,
+		"namespaces":  namespaces,
+		"linger":      linger,
+		"sleep":       func(*job) { time.Sleep(time.Hour) },
+		"ignore-sigterm": func(j *job) {
+			ignoreSignals()
+			if j.host == nil {
+				time.Sleep(time.Minute)
+			}
+		},
 	})
 }
 
