@@ -325,7 +325,31 @@ func (b *bench) swap(ctx context.Context, session string, r adminsock.Trial, art
 	if err != nil {
 		return err
 	}
-	return b.c.catalogue.Reload(ctx, id)
+	b.mu.Lock()
+	row := t.current.Assignment
+	b.mu.Unlock()
+	if err := b.c.catalogue.Reload(ctx, id); err != nil {
+		return err
+	}
+	b.settled(ctx, row)
+	return nil
+}
+
+// settled waits until a build works or is known not to: what its author does next should meet the new one.
+func (b *bench) settled(ctx context.Context, row store.Assignment) {
+	ctx, cancel := context.WithTimeout(ctx, detectorsReady)
+	defer cancel()
+	for sleep(ctx, trialPoll/4) {
+		s, ok := b.c.host.Instance(row.Instance)
+		switch {
+		case !ok:
+			return
+		case s.Version == row.Version && s.State != pluginhost.Staged && s.State != pluginhost.Starting && s.State != pluginhost.Draining:
+			return
+		case s.Upgrade != nil && s.Upgrade.To == row.Version && s.Upgrade.State == pluginhost.UpgradeFailed:
+			return
+		}
+	}
 }
 
 func (b *bench) bySession(session string) *trial {
@@ -468,6 +492,7 @@ type trialLook struct {
 	line     time.Time // of the last line of the log that was passed on
 	change   string    // the last upgrade that was told
 	pid      int       // of the process that was told to be ready
+	last     string    // the last state that was told
 }
 
 func newTrialLook(h *pluginhost.Host, instance string) *trialLook {
@@ -488,10 +513,11 @@ func (l *trialLook) logs(s pluginhost.Status) []adminsock.Event {
 }
 
 func (l *trialLook) state(s pluginhost.Status) []adminsock.Event {
-	if s.State == pluginhost.Ready && s.PID == l.pid {
-		return nil // the one that works already: something else about it changed
+	now := string(s.State) + s.Reason + strconv.Itoa(s.PID)
+	if s.State == pluginhost.Ready && s.PID == l.pid || now == l.last {
+		return nil // something else about it changed
 	}
-	l.pid = s.PID
+	l.pid, l.last = s.PID, now
 	e := adminsock.Event{Type: "state", State: string(s.State), Version: s.Version, PID: s.PID, Text: s.Reason}
 	if n := len(s.History); n > 0 {
 		e.Time = s.History[n-1].Time

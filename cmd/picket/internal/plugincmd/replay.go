@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -285,6 +286,16 @@ func (r *replayer) print(v *replayVerdict, rec crashlog.Record) error {
 
 // stackOf is the part of a log that tells where a program ended, or the end of the log.
 func stackOf(log string) string {
+	lines := strings.Split(log, "\n")
+	for i, line := range lines { // the kit writes them as a structured log
+		if _, text, ok := strings.Cut(line, " msg="); ok {
+			if plain, err := strconv.Unquote(text); err == nil {
+				text = plain
+			}
+			lines[i] = text
+		}
+	}
+	log = strings.Join(lines, "\n")
 	const most = 8 << 10
 	for _, mark := range []string{"panic:", "fatal error:", "Traceback (most recent", "panicked at", "wasm error:"} {
 		if i := strings.LastIndex(log, mark); i >= 0 {
