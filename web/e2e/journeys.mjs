@@ -182,7 +182,7 @@ export async function frame({ page, base }) {
   await page.goto(`${base}/plugins/picket/probe`)
   await page.getByRole('button', { name: 'Enable' }).first().click()
   const dialog = page.getByRole('dialog')
-  const targets = dialog.getByRole('textbox', { name: 'Targets' })
+  const targets = dialog.getByRole('combobox', { name: 'Targets' })
   for (const target of [`${base}/healthz`, 'tcp://127.0.0.1:1']) {
     await targets.fill(target)
     await targets.press('Enter')
