@@ -98,7 +98,7 @@ func (c *Catalogue) Upgrade(ctx context.Context, id, instance, version, by strin
 		return err
 	}
 	return c.changeVersion(ctx, id, instance, v.Version, by, func(row store.Assignment) error {
-		if err := c.fits(row, v.Descriptor); err != nil {
+		if err := c.fits(row, c.descriptor(ctx, id, row.Version), v.Descriptor); err != nil {
 			return err
 		}
 		if row.NodeType != store.NodeServer {
@@ -109,16 +109,19 @@ func (c *Catalogue) Upgrade(ctx context.Context, id, instance, version, by strin
 	})
 }
 
-// fits checks that a version can run with the settings and grants that an instance has.
-func (c *Catalogue) fits(row store.Assignment, d *registry.Descriptor) error {
+// fits checks that a version can run with the settings and grants that an instance has. What it asks for beyond the version
+// before (nil when that is not known) needs the operator's word, even when it is only more of the same.
+func (c *Catalogue) fits(row store.Assignment, before, d *registry.Descriptor) error {
 	grants, err := grantsOf(row)
 	if err != nil {
 		return err
 	}
 	var bad InvalidError
 	for _, p := range d.Manifest.Permissions {
-		covers := func(g sdk.Permission) bool { return p.Covers(g) || g.Cap == p.Cap }
-		if !p.Optional && !slices.ContainsFunc(grants, covers) {
+		covers := func(g sdk.Permission) bool { return g.Covers(p) }
+		asked := before != nil && slices.ContainsFunc(before.Manifest.Permissions, covers) &&
+			slices.ContainsFunc(grants, func(g sdk.Permission) bool { return g.Cap == p.Cap })
+		if !p.Optional && !asked && !slices.ContainsFunc(grants, covers) {
 			bad.add("body.version", "%s asks for the permission %s, which was not granted so far: %s. Enable that version with its grants", d.Manifest.Version, p, p.Reason)
 		}
 	}
@@ -245,7 +248,7 @@ func (c *Catalogue) Shadow(ctx context.Context, id, instance, version string) er
 	if v.Version == row.Version {
 		return invalid("body.version", "%s runs %s already", instance, v.Version)
 	}
-	if err := c.fits(row, v.Descriptor); err != nil {
+	if err := c.fits(row, c.descriptor(ctx, id, row.Version), v.Descriptor); err != nil {
 		return err
 	}
 	if _, err := keep.InstallBeside(ctx, id, v.Version, row.Runtime); err != nil {
