@@ -439,7 +439,7 @@ var oversizedResult = crime{attack: "oversized-result", detect: true, act: func(
 }}
 
 func TestAttackLieAboutVersionProcess(t *testing.T) {
-	for mood, says := range map[string]string{"version": "protocol", "protocol": "protocol", "elsewhere": "", "silent": "", "plane": "plane"} {
+	for mood, says := range map[string]string{"version": "ncompatible", "protocol": "speaks protocol 99", "elsewhere": "not in its folder", "silent": "timeout", "plane": "record plane"} {
 		t.Run(mood, func(t *testing.T) {
 			crime{attack: "nothing", start: true, change: change{shelf: &shelf{mood: mood}, config: func(c *pluginhost.Config) { c.Deadlines.Start = 2 * time.Second }},
 				says: []string{says}, act: func(a *arena) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 )
@@ -84,7 +85,10 @@ func strange(t *testing.T, guests map[string][]byte, says ...string) {
 	t.Helper()
 	for name, module := range guests {
 		t.Run(name, func(t *testing.T) {
-			crime{attack: "nothing", start: true, change: change{shelf: &shelf{guest: module}, config: shortDeadlines}, act: func(a *arena) {
+			crime{attack: "nothing", start: true, change: change{shelf: &shelf{guest: module}, config: func(c *pluginhost.Config) {
+				shortDeadlines(c)
+				c.Deadlines.Configure = 2 * time.Second
+			}}, act: func(a *arena) {
 				a.t.Helper()
 				st := a.until("villain", "not to start", func(s pluginhost.Status) bool {
 					return s.State == pluginhost.Backoff || s.State == pluginhost.Refused || s.State == pluginhost.Quarantined
@@ -125,7 +129,7 @@ func TestAttackBadPointersWASM(t *testing.T) {
 // An endless loop before the first call, which nobody asked for yet.
 func TestAttackLoopAtStartWASM(t *testing.T) {
 	loop := []byte{0x03, 0x40, 0x0c, 0, 0x0b, 0x00} // loop br 0 end unreachable
-	strange(t, map[string][]byte{"in-call": guest(fine, loop), "in-alloc": guest(loop, answer(0, 0))}, "did not", "within", "deadline", "exited with status 4")
+	strange(t, map[string][]byte{"in-call": guest(fine, loop), "in-alloc": guest(loop, answer(0, 0))}, "did not", "within", "deadline", "exited with status 4", "timeout")
 }
 
 // A file that is no guest at all.
