@@ -33,7 +33,8 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control}, Notifier: c.notifier, Now: c.cfg.Now, Log: c.cfg.Log,
 		Changed: func(d notify.Delivery) {
 			c.live.Publish("notices", map[string]string{"id": d.ID, "alert": d.AlertID, "notifier": d.Notifier})
-		}})
+		},
+		Deliveries: deliveries{c}, Closed: c.closedThere})
 	c.alerts = alert.New(alert.Config{
 		Store: alertStore{c}, Now: c.cfg.Now, Queued: c.notify.Wake,
 		Notifiers: func() []string {

@@ -67,9 +67,21 @@ func become(spec launch.Spec) error {
 		argv[0] = spec.Program
 	}
 	if err := execute(s, argv); err != nil {
-		return fmt.Errorf("execute %s: %w", spec.Program, err)
+		return fmt.Errorf("execute %s: %w", spec.Program, unlinked(s, err))
 	}
 	return nil
+}
+
+// unlinked says what "no such file" means of a program that is there: the loader that it names is not.
+func unlinked(s *state, err error) error {
+	var magic [4]byte
+	if s.program < 0 || !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if _, readErr := unix.Pread(s.program, magic[:], 0); readErr != nil || string(magic[:]) != "\x7fELF" {
+		return err
+	}
+	return fmt.Errorf("%w: the program is linked dynamically and finds no libraries in its confinement; build it with CGO_ENABLED=0", err)
 }
 
 func execute(s *state, argv []string) error {

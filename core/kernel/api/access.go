@@ -99,6 +99,7 @@ var access = map[string]rule{
 	"GET /api/v1/alerts/:id":              watcher,
 	"POST /api/v1/alerts/:id/acknowledge": watcher,
 	"POST /api/v1/alerts/:id/resolve":     watcher,
+	"POST /api/v1/alerts/:id/undo":        operator,
 
 	"GET /api/v1/plugins":                    watcher,
 	"GET /api/v1/plugins/:ns/:name":          watcher,

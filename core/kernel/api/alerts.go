@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,6 +53,8 @@ type noticeBody struct {
 	Receipt   *sdk.Receipt `json:"receipt,omitempty"`
 	Time      time.Time    `json:"time"`
 	Due       *time.Time   `json:"due,omitempty" doc:"When it is tried again."`
+	Outcome   string       `json:"outcome,omitempty" enum:"open,closed,undone,none" doc:"What became of it on the other side; none: that is not followed."`
+	Words     string       `json:"outcome_text,omitempty" doc:"What the other side calls it, or why it is not known."`
 }
 
 type alertDetail struct {
@@ -71,7 +74,7 @@ func alertOf(a store.Alert) alertBody {
 
 func noticeOf(n store.Notice) noticeBody {
 	b := noticeBody{ID: n.ID, Notifier: n.Notifier, Event: n.Payload.Event, State: n.State, Attempts: n.Attempts,
-		LastError: n.LastError, Receipt: n.Receipt, Time: n.Updated.UTC()}
+		LastError: n.LastError, Receipt: n.Receipt, Time: n.Updated.UTC(), Outcome: n.Outcome, Words: n.OutcomeText}
 	if n.State == store.NoticeQueued || n.State == store.NoticeFailed {
 		b.Due = when(n.Due)
 	}
@@ -92,6 +95,28 @@ func (s *Server) alertRoutes() {
 		Summary: "End it"}, s.moveAlert("alert.resolve", func(ctx context.Context, id, by string) (store.Alert, error) {
 		return s.cfg.Alerts.Resolve(ctx, id, by)
 	}))
+	handle(s, huma.Operation{OperationID: "undo-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/undo", Tags: tags,
+		Summary: "Take back what notifiers did about it"}, s.undoAlert)
+}
+
+type undoInput struct {
+	IDPath
+	Body struct {
+		Notice string `json:"notice,omitempty" maxLength:"64" doc:"One delivery; without it, all that can be undone."`
+	}
+}
+
+type undoneBody struct {
+	Undone []string `json:"undone" nullable:"false" doc:"The deliveries that were taken back."`
+}
+
+func (s *Server) undoAlert(ctx context.Context, in *undoInput) (*body[undoneBody], error) {
+	undone, err := s.cfg.Alerts.Undo(ctx, in.ID, in.Body.Notice)
+	s.act(ctx, "alert.undo", "alert:"+in.ID, "deliveries "+strings.Join(undone, " "), err)
+	if err != nil {
+		return nil, err
+	}
+	return answer(undoneBody{Undone: list(undone)}), nil
 }
 
 func (s *Server) listAlerts(ctx context.Context, in *struct {

@@ -40,6 +40,8 @@ type (
 	Alerts interface {
 		Acknowledge(ctx context.Context, id, by string) (store.Alert, error)
 		Resolve(ctx context.Context, id, by string) (store.Alert, error)
+		// Undo takes back a delivery of the alert, or all that can be when none is named, and returns which.
+		Undo(ctx context.Context, id, notice string) ([]string, error)
 	}
 	// Auditor writes down who did what; audit.Log is one.
 	Auditor interface {

@@ -209,6 +209,20 @@ func (m moves) Resolve(ctx context.Context, id, by string) (store.Alert, error) 
 	return m.control.SetAlertState(ctx, store.DefaultTenant, id, store.AlertResolved, by, nil)
 }
 
+// Undo takes back what is noted as undoable.
+func (m moves) Undo(ctx context.Context, id, notice string) (undone []string, err error) {
+	told, err := m.control.AlertNotices(ctx, store.DefaultTenant, id)
+	for _, n := range told {
+		if n.Receipt != nil && n.Receipt.Undoable && (notice == "" || notice == n.ID) {
+			if err := m.control.NoticeUndone(ctx, n.ID); err != nil {
+				return undone, err
+			}
+			undone = append(undone, n.ID)
+		}
+	}
+	return undone, err
+}
+
 type sightings struct{ control *store.Control }
 
 func (s sightings) Sightings(ctx context.Context, b store.SightingBatch) error {

@@ -238,9 +238,12 @@ func TestAlerts(t *testing.T) {
 	rec, err := w.control.RecordFinding(t.Context(), f, "fp", func(*store.Alert) (store.Alert, []store.Notice) {
 		return store.Alert{Severity: sdk.SeverityHigh, Risk: 80, Confidence: 0.9, Title: "A scan.", Detector: "test/detect", Rule: "r1", Techniques: []string{"T1046"},
 				Src: "10.0.0.1", Dst: "10.0.0.2", FirstSeen: f.Start, LastSeen: f.End, Count: 1, CaptureID: "cap"},
-			[]store.Notice{{Notifier: "test/hook", Payload: sdk.Notice{Event: "alert.firing"}}}
+			[]store.Notice{{Notifier: "test/hook", Payload: sdk.Notice{Event: "alert.firing"}}, {Notifier: "test/block", Payload: sdk.Notice{Event: "alert.firing"}}}
 	})
 	check(t, err)
+	block := rec.Notices[1].ID
+	check(t, w.control.NoticeDelivered(t.Context(), block, sdk.Receipt{ForeignID: "rule 7", Undoable: true}))
+	check(t, w.control.NoticeChecked(t.Context(), block, "open", "in force", time.Unix(0, 0)))
 	at := "/api/v1/alerts/" + rec.Alert.ID
 	w.play([]scenario{
 		{"listed", adm, "GET", "/api/v1/alerts?state=firing&severity=high&capture=cap", "", 200, []string{`"title":"A scan."`, `"techniques":["T1046"]`, `"first_seen":"1970-01-01T00:01:40Z"`}, nil},
@@ -249,11 +252,17 @@ func TestAlerts(t *testing.T) {
 			`"notifier":"test/hook"`, `"state":"queued"`, `"findings":[{"id":"f1"`}, nil},
 		{"counted", adm, "GET", "/api/v1/overview", "", 200, []string{`"high":1`}, nil},
 		{"acknowledged", auth.RoleSUP, "POST", at + "/acknowledge", "", 200, []string{`"state":"acknowledged"`}, nil},
+		{"what was delivered", adm, "GET", at, "", 200, []string{`"foreign_id":"rule 7"`, `"undoable":true`, `"outcome":"open"`, `"outcome_text":"in force"`}, nil},
+		{"undo is not for everybody", auth.RoleSUP, "POST", at + "/undo", "{}", 403, nil, nil},
+		{"another delivery", adm, "POST", at + "/undo", `{"notice":"none"}`, 200, []string{`"undone":[]`}, nil},
+		{"undone", auth.RoleIT, "POST", at + "/undo", `{"notice":"` + block + `"}`, 200, []string{`"undone":["` + block + `"]`}, nil},
+		{"undone twice", adm, "POST", at + "/undo", "{}", 409, nil, nil},
+		{"it says so", adm, "GET", at, "", 200, []string{`"outcome":"undone"`}, nil},
 		{"resolved", adm, "POST", at + "/resolve", "", 200, []string{`"state":"resolved"`}, nil},
 		{"resolved again", adm, "POST", at + "/resolve", "", 409, nil, nil},
 		{"one that is not there", adm, "POST", "/api/v1/alerts/none/resolve", "", 404, nil, nil},
 	})
-	contains(t, "the audit log", w.audited(), []string{"token:test SUP alert.acknowledge alert:" + rec.Alert.ID + " ok", "alert.resolve"}, nil)
+	contains(t, "the audit log", w.audited(), []string{"token:test SUP alert.acknowledge alert:" + rec.Alert.ID + " ok", "alert.resolve", "token:test IT alert.undo alert:" + rec.Alert.ID + " ok"}, nil)
 }
 
 func TestPlugins(t *testing.T) {
@@ -274,10 +283,11 @@ func TestPlugins(t *testing.T) {
 		{"on an agent that is not there", adm, "POST", "/api/v1/plugins/test/collect/enable", `{"node":"nobody"}`, 422, []string{"no agent"}, nil},
 		{"a runtime that is none", adm, "POST", hook + "/enable", `{"runtime":"lambda","config":{},"grants":"all"}`, 422, []string{"body.runtime"}, nil},
 		{"grants that are none", adm, "POST", hook + "/enable", `{"config":{"url":"http://10.0.0.9/x"},"grants":"some"}`, 422, []string{"body.grants"}, nil},
+		{"limits that are none", adm, "POST", hook + "/enable", `{"config":{"url":"http://10.0.0.9/x"},"grants":"all","limits":{"memory":"lots","cpu":-1}}`, 422, []string{"body.limits", "memory"}, nil},
 		{"by somebody who may not", auth.RoleIT, "POST", hook + "/enable", `{"config":{"url":"http://10.0.0.9/x"},"grants":"all"}`, 403, nil, nil},
 		{"not in the registry", adm, "POST", "/api/v1/plugins/test/none/enable", `{"grants":"all"}`, 422, []string{"test/none", "not_vouched"}, nil},
-		{"enabled", adm, "POST", hook + "/enable", `{"config":{"url":"http://10.0.0.9/x"},"secrets":{"secret":"s3cr3t"},"grants":["net.dial","secret.read"]}`, 200,
-			[]string{`"enabled":true`, `"state":"ready"`, `"pid":4711`, `"secrets_set":["secret"]`, `"text":"hello"`, `"type":"server"`}, []string{"s3cr3t"}},
+		{"enabled", adm, "POST", hook + "/enable", `{"config":{"url":"http://10.0.0.9/x"},"secrets":{"secret":"s3cr3t"},"grants":["net.dial","secret.read"],"limits":{"memory":"64Mi","cpu":0.5,"deadline":"5s","records_per_second":10}}`, 200,
+			[]string{`"enabled":true`, `"state":"ready"`, `"pid":4711`, `"secrets_set":["secret"]`, `"text":"hello"`, `"type":"server"`, `"limits_set":{"memory":"64Mi","cpu":0.5,"deadline":"5s","records_per_second":10}`}, []string{"s3cr3t"}},
 		{"a test notice", auth.RoleIT, "POST", hook + "/test", "", 200, []string{`"foreign_id":"F1"`}, nil},
 		{"restarted", auth.RoleIT, "POST", hook + "/restart", `{"instance":"test/hook"}`, 202, nil, nil},
 		{"an instance that is not there", adm, "POST", hook + "/restart", `{"instance":"other"}`, 422, []string{"body.instance"}, nil},
@@ -285,7 +295,8 @@ func TestPlugins(t *testing.T) {
 	if got := strings.Join(w.registry.installed, "|"); got != "test/hook 0.1.0 process" {
 		t.Errorf("installed %q", got)
 	}
-	if a := w.host.list; len(a) != 1 || a[0].Secrets["secret"] != "s3cr3t" || strings.Contains(string(a[0].Config), "s3cr3t") || len(a[0].Grants) != 2 {
+	if a := w.host.list; len(a) != 1 || a[0].Secrets["secret"] != "s3cr3t" || strings.Contains(string(a[0].Config), "s3cr3t") || len(a[0].Grants) != 2 ||
+		a[0].Limits != (registry.Limits{Memory: "64Mi", CPU: 0.5, Deadline: "5s", RecordsPerSecond: 10}) {
 		t.Fatalf("the plugin host was given %+v", a)
 	}
 	w.play([]scenario{

@@ -232,6 +232,23 @@ func (n Notifier) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, e
 	return receipt, err
 }
 
+// Undo takes back what was delivered.
+func (n Notifier) Undo(ctx context.Context, receipt sdk.Receipt) error {
+	return n.s.call(ctx, "Undo", n.s.host.cfg.Deadlines.Notify, func(ctx context.Context, i *host.Instance) error {
+		return i.Undo(ctx, receipt)
+	})
+}
+
+// Outcome asks what became of a delivery.
+func (n Notifier) Outcome(ctx context.Context, receipt sdk.Receipt) (sdk.DeliveryStatus, error) {
+	var status sdk.DeliveryStatus
+	err := n.s.call(ctx, "Status", n.s.host.cfg.Deadlines.Notify, func(ctx context.Context, i *host.Instance) (err error) {
+		status, err = i.Status(ctx, receipt)
+		return err
+	})
+	return status, err
+}
+
 // The sinks count what passes. A discovery's sighting outside its scope is a broken promise: it is refused here,
 // whatever the plugin thinks of it.
 type (

@@ -143,6 +143,17 @@ func (*teller) Notify(_ context.Context, n sdk.Notice) (sdk.Receipt, error) {
 	return sdk.Receipt{ForeignID: "told-" + n.ID}, nil
 }
 
+func (*teller) Undo(_ context.Context, r sdk.Receipt) error {
+	if !r.Undoable {
+		return sdk.Errorf(sdk.Unsupported, "%s cannot be undone", r.ForeignID)
+	}
+	return nil
+}
+
+func (*teller) Status(_ context.Context, r sdk.Receipt) (sdk.DeliveryStatus, error) {
+	return sdk.DeliveryStatus{State: sdk.DeliveryClosed, Text: r.ForeignID + " is done"}, nil
+}
+
 type seer struct{}
 
 func (*seer) Config() any { return nil }

@@ -311,7 +311,7 @@ func TestSecretsAreSealed(t *testing.T) {
 	a := Assignment{Instance: "mail", Tenant: "default", NodeType: NodeServer, Secrets: map[string]string{"password": "hunter2-swordfish"}}
 	must(t, c.PutAssignment(ctx, a))
 	// A sealed secret moved to another row must not open there.
-	_, err := c.writer.ExecContext(ctx, "INSERT INTO assignments SELECT tenant, 'thief', plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, enabled, created_by, created, updated FROM assignments")
+	_, err := c.writer.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+") SELECT tenant, 'thief', plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, limits, enabled, created_by, created, updated FROM assignments")
 	must(t, err)
 	if _, err := c.AssignmentByInstance(ctx, "default", "thief"); err == nil {
 		t.Error("a secret opened in another row")

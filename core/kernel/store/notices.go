@@ -11,12 +11,14 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-const noticeColumns = "id, tenant, alert_id, notifier, payload, state, attempts, due, lease_until, last_error, receipt, created, updated"
+const noticeColumns = "id, tenant, alert_id, notifier, payload, state, attempts, due, lease_until, last_error, receipt, created, updated, " +
+	"outcome, outcome_text, checks, check_at"
 
 func scanNotice(r row) (n Notice, err error) {
 	var receipt sql.NullString
 	err = r.Scan(&n.ID, &n.Tenant, &n.AlertID, &n.Notifier, fromJSON(&n.Payload), &n.State, &n.Attempts, stamp(&n.Due),
-		stamp(&n.LeaseUntil), &n.LastError, &receipt, stamp(&n.Created), stamp(&n.Updated))
+		stamp(&n.LeaseUntil), &n.LastError, &receipt, stamp(&n.Created), stamp(&n.Updated),
+		&n.Outcome, &n.OutcomeText, &n.Checks, stamp(&n.CheckAt))
 	if err == nil && receipt.Valid {
 		err = json.Unmarshal([]byte(receipt.String), &n.Receipt)
 	}
@@ -58,7 +60,7 @@ func (c *Control) insertNotice(ctx context.Context, q querier, n Notice) (_ Noti
 	if err != nil {
 		return n, fmt.Errorf("queue notice: %w", err)
 	}
-	_, err = q.ExecContext(ctx, "INSERT INTO notices ("+noticeColumns+") VALUES (?, ?, ?, ?, ?, ?, 0, ?, 0, '', NULL, ?, ?)",
+	_, err = q.ExecContext(ctx, "INSERT INTO notices ("+noticeColumns+") VALUES (?, ?, ?, ?, ?, ?, 0, ?, 0, '', NULL, ?, ?, '', '', 0, 0)",
 		n.ID, n.Tenant, n.AlertID, n.Notifier, string(payload), n.State, micros(n.Due), micros(n.Created), micros(n.Updated))
 	return n, err
 }
@@ -137,4 +139,30 @@ func (c *Control) NoticeByID(ctx context.Context, tenant, id string) (Notice, er
 func (c *Control) AlertNotices(ctx context.Context, tenant, alertID string) ([]Notice, error) {
 	return collect(ctx, c.reader, scanNotice, "SELECT "+noticeColumns+` FROM notices
 		WHERE tenant = ? AND alert_id = ? ORDER BY id LIMIT 500`, tenant, alertID)
+}
+
+// OpenNotices returns delivered notices of alerts that fire and are not resolved, whose outcome on the other side is to be
+// asked now.
+func (c *Control) OpenNotices(ctx context.Context, now time.Time, limit int) ([]Notice, error) {
+	return collect(ctx, c.reader, scanNotice, "SELECT "+noticeColumns+` FROM notices AS n
+		WHERE state = 'delivered' AND outcome IN ('', 'open') AND check_at <= ? AND receipt IS NOT NULL
+		AND json_extract(payload, '$.event') = 'alert.firing'
+		AND EXISTS (SELECT 1 FROM alerts a WHERE a.tenant = n.tenant AND a.id = n.alert_id AND a.state != 'resolved')
+		ORDER BY check_at, id LIMIT ?`, micros(now), limit)
+}
+
+// NoticeChecked notes what became of a delivered notice, "" when that is not known, and when it is asked again.
+func (c *Control) NoticeChecked(ctx context.Context, id, outcome, text string, next time.Time) error {
+	_, err := c.exec(ctx, `UPDATE notices SET outcome = CASE WHEN ? = '' THEN outcome ELSE ? END, outcome_text = ?, checks = checks + 1, check_at = ?
+		WHERE id = ? AND outcome IN ('', 'open')`, outcome, outcome, text, micros(next), id)
+	return err
+}
+
+// NoticeUndone notes that a delivery was taken back.
+func (c *Control) NoticeUndone(ctx context.Context, id string) error {
+	n, err := c.exec(ctx, "UPDATE notices SET outcome = 'undone', updated = ? WHERE id = ? AND state = 'delivered' AND outcome != 'undone'", micros(c.now()), id)
+	if err == nil && n == 0 {
+		return ErrState
+	}
+	return err
 }

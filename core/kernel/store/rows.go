@@ -192,6 +192,10 @@ type Notice struct {
 	Due, LeaseUntil     time.Time
 	LastError           string
 	Receipt             *sdk.Receipt
+	Outcome             string // on the other side: "" not known, open, closed, undone, none
+	OutcomeText         string // what the other side calls it, or why it is not known
+	Checks              int    // how often it was asked
+	CheckAt             time.Time
 	Created, Updated    time.Time
 }
 

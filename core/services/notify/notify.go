@@ -50,9 +50,12 @@ type Config struct {
 	// Notifier finds a running instance; assigned tells whether it is meant to run when there is none.
 	Notifier func(instance string) (n Notifier, assigned bool)
 	Changed  func(Delivery) // a delivery has a new state
-	Now      func() time.Time
-	Jitter   func() float64 // between 0 and 1
-	Log      *slog.Logger
+	// Deliveries may be nil: then nothing is followed. Closed resolves the alert of a delivery that the other side closed.
+	Deliveries Deliveries
+	Closed     func(ctx context.Context, d Followed, status sdk.DeliveryStatus) error
+	Now        func() time.Time
+	Jitter     func() float64 // between 0 and 1
+	Log        *slog.Logger
 }
 
 const (
@@ -99,6 +102,9 @@ func (s *Service) Run(ctx context.Context) {
 	defer tick.Stop()
 	var loops sync.WaitGroup
 	defer loops.Wait()
+	if s.cfg.Deliveries != nil {
+		loops.Go(func() { s.follow(ctx) })
+	}
 	for {
 		s.begin(ctx, &loops)
 		select {

@@ -244,6 +244,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take back what notifiers did about it */
+        post: operations["undo-alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -1447,6 +1464,13 @@ export interface components {
             id: string;
             last_error?: string;
             notifier: string;
+            /**
+             * @description What became of it on the other side; none: that is not followed.
+             * @enum {string}
+             */
+            outcome?: "open" | "closed" | "undone" | "none";
+            /** @description What the other side calls it, or why it is not known. */
+            outcome_text?: string;
             receipt?: components["schemas"]["Receipt"];
             /** @enum {string} */
             state: "queued" | "delivered" | "failed" | "dead";
@@ -1819,6 +1843,14 @@ export interface components {
             /** Format: date-time */
             time: string;
             version?: string;
+        };
+        UndoInput: {
+            /** @description One delivery; without it, all that can be undone. */
+            notice?: string;
+        };
+        Undone: {
+            /** @description The deliveries that were taken back. */
+            undone: string[];
         };
         Upgrade: {
             /** Format: date-time */
@@ -2763,6 +2795,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "undo-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UndoInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Undone"];
                 };
             };
             /** @description Unauthorized */

@@ -1,0 +1,76 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/audit"
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/notify"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// deliveries keeps what became of notices on the other side.
+type deliveries struct{ c *Core }
+
+func (d deliveries) Open(ctx context.Context, now time.Time, limit int) ([]notify.Followed, error) {
+	rows, err := d.c.control.OpenNotices(ctx, now, limit)
+	out := make([]notify.Followed, 0, len(rows))
+	for _, n := range rows {
+		out = append(out, followed(n))
+	}
+	return out, err
+}
+
+func followed(n store.Notice) notify.Followed {
+	return notify.Followed{ID: n.ID, AlertID: n.AlertID, Notifier: n.Notifier, Receipt: *n.Receipt, Checks: n.Checks}
+}
+
+func (d deliveries) Checked(ctx context.Context, id, outcome, text string, next time.Time) error {
+	return d.c.control.NoticeChecked(ctx, id, outcome, text, next)
+}
+
+func (d deliveries) Undone(ctx context.Context, id string) error {
+	return d.c.control.NoticeUndone(ctx, id)
+}
+
+// closedThere resolves the alert of a delivery that the other side closed. One that is resolved already is fine.
+func (c *Core) closedThere(ctx context.Context, d notify.Followed, _ sdk.DeliveryStatus) error {
+	_, err := c.alerts.Resolve(ctx, d.AlertID, "plugin:"+d.Notifier)
+	if errors.Is(err, store.ErrState) {
+		return nil
+	}
+	e := audit.Entry{Tenant: c.tenant, Actor: "plugin:" + d.Notifier, Action: "alert.resolve", Object: "alert:" + d.AlertID,
+		Detail: fmt.Sprintf("closed in %s: %s", d.Notifier, d.Receipt.ForeignID)}
+	if err != nil {
+		e.Outcome, e.Detail = audit.Failed, e.Detail+": "+err.Error()
+	}
+	c.complain("audit", c.audit.Record(ctx, e))
+	return err
+}
+
+// Undo takes back one delivery of an alert, or all that can be.
+func (m alertMoves) Undo(ctx context.Context, id, notice string) (undone []string, err error) {
+	if _, err := m.c.control.AlertByID(ctx, m.c.tenant, id); err != nil {
+		return nil, err
+	}
+	told, err := m.c.control.AlertNotices(ctx, m.c.tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range told {
+		if n.Receipt == nil || !n.Receipt.Undoable || n.Outcome == string(sdk.DeliveryUndone) || notice != "" && notice != n.ID {
+			continue
+		}
+		if err := m.c.notify.Undo(ctx, followed(n)); err != nil {
+			return undone, err
+		}
+		undone = append(undone, n.ID)
+	}
+	if len(undone) == 0 {
+		return nil, fmt.Errorf("nothing of this alert can be undone: %w", store.ErrNotFound)
+	}
+	return undone, nil
+}
