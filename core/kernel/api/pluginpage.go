@@ -9,7 +9,7 @@ import (
 // pluginPagePolicy is for HTML that a plugin's author wrote: it runs with an origin of its own, may run its own scripts,
 // and can reach nothing, neither this server nor another.
 const pluginPagePolicy = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; " +
-	"img-src data:; webrtc 'block'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+	"img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 // pluginPage serves the page of a plugin for the frame that shows it.
 func (s *Server) pluginPage(c *gin.Context) {
