@@ -291,6 +291,18 @@ func TestPlugins(t *testing.T) {
 		{"a test notice", auth.RoleIT, "POST", hook + "/test", "", 200, []string{`"foreign_id":"F1"`}, nil},
 		{"restarted", auth.RoleIT, "POST", hook + "/restart", `{"instance":"test/hook"}`, 202, nil, nil},
 		{"an instance that is not there", adm, "POST", hook + "/restart", `{"instance":"other"}`, 422, []string{"body.instance"}, nil},
+		{"what it has cost", adm, "GET", hook + "/ledger?instance=test/hook", "", 200, []string{`"cpu_seconds":0`}, nil},
+		{"what happened to it", adm, "GET", hook + "/history?instance=test/hook", "", 200, []string{`"items":[]`}, nil},
+		{"what it rests on", adm, "GET", hook + "/explain?instance=test/hook", "", 200, []string{`"granted_by":"token:test`, `"asked":[{`}, nil},
+		{"of none", adm, "GET", hook + "/explain?instance=other", "", 422, []string{"body.instance"}, nil},
+		{"of nothing", adm, "GET", hook + "/ledger", "", 422, []string{"instance"}, nil},
+		{"an upgrade on a host that keeps one release", adm, "POST", hook + "/upgrade", `{"instance":"test/hook","version":"0.2.0"}`, 422, []string{"cannot change the version"}, nil},
+		{"a rollback there", adm, "POST", hook + "/rollback", `{"instance":"test/hook"}`, 422, []string{"cannot change the version"}, nil},
+		{"a shadow there", adm, "POST", hook + "/shadow", `{"instance":"test/hook","version":"0.2.0"}`, 422, []string{"cannot change the version"}, nil},
+		{"the shadow's report", adm, "GET", hook + "/shadow?instance=test/hook", "", 422, []string{"cannot change the version"}, nil},
+		{"a promotion", adm, "POST", hook + "/promote", `{"instance":"test/hook"}`, 422, []string{"cannot change the version"}, nil},
+		{"the end of a shadow", adm, "POST", hook + "/drop-shadow", `{"instance":"test/hook"}`, 422, []string{"cannot change the version"}, nil},
+		{"versions are not for everybody", auth.RolePUB, "POST", hook + "/upgrade", `{"instance":"test/hook","version":"0.2.0"}`, 403, nil, nil},
 	})
 	if got := strings.Join(w.registry.installed, "|"); got != "test/hook 0.1.0 process" {
 		t.Errorf("installed %q", got)

@@ -817,3 +817,19 @@ func TestFloodIsBounded(t *testing.T) {
 		t.Errorf("the end of the broker is no fault: %v", err)
 	}
 }
+
+// Whoever answers for the instance hears of each target once, however often it is tried.
+func TestTheFirstRefusalIsTold(t *testing.T) {
+	var told []string
+	u := newUses(time.Now, slog.New(slog.DiscardHandler), func(capability, detail string, err error) {
+		told = append(told, capability+" "+detail+": "+err.Error())
+	})
+	for range 3 {
+		u.refused(target{cap: sdk.CapFSRead, host: "/etc/shadow"}, errors.New("not granted"))
+		u.refused(target{cap: sdk.CapFSRead, host: "/etc/passwd"}, errors.New("not granted"))
+	}
+	u.allowed(target{cap: sdk.CapFSRead, host: "/etc/hosts"})
+	if len(told) != 2 || !strings.Contains(told[0], "/etc/shadow") || !strings.HasSuffix(told[0], ": not granted") {
+		t.Errorf("told %q", told)
+	}
+}
