@@ -16,6 +16,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -199,7 +200,7 @@ func (r running) print(p *columns.Printer) {
 	}
 	row("ceiling", "%s", r.Ceiling)
 	if c := r.Release.Confinement; c != nil {
-		row("confined", "level %s, %s", c.Level, map[bool]string{true: "complete", false: "without " + strings.Join(c.Missing, ", ")}[len(c.Missing) == 0])
+		row("confined", "level %s, %s", c.Level, confinedText(c))
 		row("", "%s", strings.Join(c.Reasons, "; "))
 		if len(c.Unenforced) > 0 {
 			row("not held to", "%s", strings.Join(c.Unenforced, ", "))
@@ -210,6 +211,16 @@ func (r running) print(p *columns.Printer) {
 	if r.Incomplete != "" {
 		p.Line(columns.S(columns.Warn, r.Incomplete))
 	}
+}
+
+func confinedText(c *confine.Report) string {
+	switch {
+	case c.Level == confine.LevelC:
+		return "a process like any other: nothing holds it but its limits"
+	case len(c.Missing) == 0:
+		return "complete"
+	}
+	return "without " + strings.Join(c.Missing, ", ")
 }
 
 func limitsText(l pluginhost.ProcessLimits) string {
