@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,14 +26,18 @@ type group struct {
 	count int
 	env   []string
 	lines []line
+
+	benchtime string // "1s" when empty
+	needs     string // a program without which the group is left out
 }
 
 // line is one printed figure: a benchmark's metric divided by another's, or by itself when floor is empty.
 type line struct {
 	what   string
 	bench  string
-	floor  string // the benchmark that is divided by
-	metric string // "ns/op" when empty
+	floor  string  // the benchmark that is divided by
+	metric string  // "ns/op" when empty
+	target float64 // the figure may not be larger; 0 is no target
 }
 
 func main() {
@@ -55,8 +60,12 @@ func main() {
 }
 
 func (g group) report(ctx context.Context) error {
+	if _, err := exec.LookPath(g.needs); g.needs != "" && err != nil {
+		fmt.Printf("%s: left out, there is no %s here\n\n", g.title, g.needs)
+		return nil
+	}
 	fmt.Printf("%s  (%s, median of %d)\n", g.title, g.pkg, g.count)
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", g.run, "-benchtime", "1s", "-count", strconv.Itoa(g.count), g.pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", g.run, "-benchtime", cmp.Or(g.benchtime, "1s"), "-count", strconv.Itoa(g.count), g.pkg)
 	cmd.Dir = g.dir
 	cmd.Env = append(os.Environ(), g.env...)
 	cmd.Stderr = os.Stderr
@@ -84,7 +93,7 @@ func (l line) print(results map[string]map[string][]float64) error {
 		return fmt.Errorf("%s printed no %s", l.bench, metric)
 	}
 	if l.floor == "" {
-		fmt.Printf("  %-62s %14s\n", l.what, number(value)+" "+metric)
+		fmt.Printf("  %-62s %22s%s\n", l.what, number(value)+" "+metric, l.verdict(value))
 		return nil
 	}
 	floor, ok := median(results[l.floor][metric])
@@ -93,6 +102,17 @@ func (l line) print(results map[string]map[string][]float64) error {
 	}
 	fmt.Printf("  %-62s %9.2f ×    (%s / %s %s)\n", l.what, value/floor, number(value), number(floor), metric)
 	return nil
+}
+
+// verdict says whether the figure keeps to its target.
+func (l line) verdict(value float64) string {
+	switch {
+	case l.target == 0:
+		return ""
+	case value <= l.target:
+		return fmt.Sprintf("   met, target %s", number(l.target))
+	}
+	return fmt.Sprintf("   MISSED by %.0f %%, target %s", 100*(value/l.target-1), number(l.target))
 }
 
 var benchLine = regexp.MustCompile(`^(Benchmark\S+?)(?:-\d+)?\s+\d+\s+(.*)$`)
@@ -134,6 +154,8 @@ func number(v float64) string {
 		return fmt.Sprintf("%.2f M", v/1e6)
 	case v >= 1e4:
 		return fmt.Sprintf("%.1f k", v/1e3)
+	case v < 10:
+		return fmt.Sprintf("%.3g", v)
 	}
 	return fmt.Sprintf("%.1f", v)
 }

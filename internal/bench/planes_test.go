@@ -58,6 +58,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	}{
 		{nil, []string{"-ldflags=-s -w", "-o", filepath.Join(dir, "detector"), "./refdetector"}},
 		{nil, []string{"-o", filepath.Join(dir, "picket-wasm"), "../../cmd/picket-wasm"}},
+		{nil, []string{"-o", filepath.Join(dir, "picket-launch"), "../../cmd/picket-launch"}},
 		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"-ldflags=-s -w", "-buildmode=c-shared", "-o", filepath.Join(dir, "guest.wasm"), "./refdetector"}},
 	} {
 		cmd := exec.Command("go", append([]string{"build"}, b.args...)...)
@@ -68,10 +69,19 @@ var programs = sync.OnceValues(func() (string, error) {
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
+	if err := os.Chmod(dir, 0o755); err != nil { // a confined plugin has an own user
+		return "", err
+	}
 	return dir, os.WriteFile(filepath.Join(dir, "key"), key, 0o600)
 })
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(orphansEnv); dir != "" {
+		if err := playHost(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	code := m.Run()
 	if dir, err := programs(); err == nil && code == 0 {
 		os.RemoveAll(dir)
@@ -357,23 +367,4 @@ func pluginMallocs(b *testing.B, i *host.Instance) float64 {
 		b.Fatal(err)
 	}
 	return n
-}
-
-// BenchmarkStart measures the time from nothing to a configured instance.
-func BenchmarkStart(b *testing.B) {
-	for _, way := range []string{"process", "guest"} {
-		b.Run(way, func(b *testing.B) {
-			start(b, way, nil).Kill() // fills the cache
-			var took []float64
-			for b.Loop() {
-				began := time.Now()
-				p := start(b, way, nil)
-				configure(b, p, detectors.Reference)
-				took = append(took, float64(time.Since(began).Microseconds())/1000)
-				p.Kill()
-			}
-			v, _ := median(took)
-			b.ReportMetric(v, "ms")
-		})
-	}
 }
