@@ -202,15 +202,17 @@ func SwapTrial(ctx context.Context, dir, session string, t Trial, artifacts io.R
 	if err != nil {
 		return err
 	}
-	return done(send(ctx, dir, http.MethodPut, "/trials/"+session, body, 5*time.Minute))
+	return tell(ctx, dir, http.MethodPut, "/trials/"+session, body)
 }
 
 // AnalyseCapture has the server analyse a capture for a session.
 func AnalyseCapture(ctx context.Context, dir, session, name string, capture io.Reader) error {
-	return done(send(ctx, dir, http.MethodPost, "/trials/"+session+"/captures/"+name, capture, 5*time.Minute))
+	return tell(ctx, dir, http.MethodPost, "/trials/"+session+"/captures/"+name, capture)
 }
 
-func done(resp *http.Response, err error) error {
+// tell makes a request that is only answered with whether it went well.
+func tell(ctx context.Context, dir, method, path string, body io.Reader) error {
+	resp, err := send(ctx, dir, method, path, body, 5*time.Minute)
 	if err != nil {
 		return err
 	}

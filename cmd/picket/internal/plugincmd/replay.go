@@ -194,7 +194,7 @@ func (r *replayer) feed(ctx context.Context, s kit.Subject, rec crashlog.Record,
 		v.Crashed, v.Error = true, err.Error()
 		return ctx.Err()
 	}
-	defer session.Close() //nolint:errcheck // it may have crashed, which is what we want to know
+	defer session.Close() // it may have crashed, which is what we want to know
 	calls := []func(ctx context.Context) error{func(ctx context.Context) error { return session.Configure(ctx, cfg) }}
 	if rec.State != nil {
 		calls = append(calls, func(ctx context.Context) error { return session.Restore(ctx, "replay", rec.State) })
@@ -333,7 +333,7 @@ func (r *replayer) capture(ctx context.Context, path, name string) error {
 		return err
 	}
 	if self, err := os.Executable(); err == nil && os.Getenv("PICKET_BIN") == "" {
-		os.Setenv("PICKET_BIN", self) //nolint:errcheck // the name is valid
+		os.Setenv("PICKET_BIN", self)
 	}
 	cases, err := kit.ReadCases(ctx, folder, about)
 	if err != nil {
@@ -390,7 +390,7 @@ func subscriptionOf(ctx context.Context, s kit.Subject, id string) (sdk.Subscrip
 	if err != nil {
 		return sdk.Subscription{}, err
 	}
-	defer session.Close() //nolint:errcheck // it was only asked what it is
+	defer session.Close()
 	all, err := session.Describe(ctx)
 	if err != nil {
 		return sdk.Subscription{}, err
