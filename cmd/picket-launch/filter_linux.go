@@ -18,6 +18,11 @@ var denied = []string{
 	"pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "personality", "modify_ldt",
 	// files that are none, or that come from elsewhere
 	"memfd_create", "memfd_secret", "open_by_handle_at", "name_to_handle_at", "mknod", "mknodat", "fanotify_init", "uselib",
+	// what a file is: at level B a file that the host opened for reading has the plugin's own user as its owner, who could
+	// let himself write it, or change its marks
+	"chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat",
+	"setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat",
+	"utime", "utimes", "futimesat", "utimensat", "utimensat_time64", "file_setattr",
 	// sockets: a plugin accepts the host and connects to nobody
 	"connect",
 	// namespaces and mounts
@@ -42,6 +47,14 @@ const (
 // datagram is the bit that SOCK_DGRAM and SOCK_RAW have and SOCK_STREAM and SOCK_SEQPACKET have not. A Unix socket of
 // theirs can send to any path without connecting.
 const datagram = 2
+
+// Requests of ioctl that change what a file is. They ask for no descriptor that is open for writing.
+const (
+	setFlags         = 0x40086602 // FS_IOC_SETFLAGS
+	setFlags32       = 0x40046602 // FS_IOC32_SETFLAGS
+	setExtendedFlags = 0x401c5820 // FS_IOC_FSSETXATTR
+	enableVerity     = 0x40806685 // FS_IOC_ENABLE_VERITY
+)
 
 // filter assembles the list of calls that the program may make; program is the descriptor that it may execute.
 func filter(program int, netlink bool) ([]bpf.RawInstruction, error) {
@@ -95,6 +108,11 @@ func conditions(program int, netlink bool) []seccomp.NameWithConditions {
 		// The plugin must not cancel the signal that ends it with its host. The kernel uses 32 bits of this number.
 		deny("prctl", is(0, unix.PR_SET_PDEATHSIG)),
 		deny("prctl", seccomp.Condition{Argument: 0, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
+		// The same marks by other ways, and a claim that holds up whoever writes the file.
+		deny("ioctl", is(1, setFlags)), deny("ioctl", is(1, setFlags32)), deny("ioctl", is(1, setExtendedFlags)), deny("ioctl", is(1, enableVerity)),
+		deny("ioctl", seccomp.Condition{Argument: 1, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
+		deny("fcntl", is(1, unix.F_SETLEASE)),
+		deny("fcntl", seccomp.Condition{Argument: 1, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
 		deny("socketpair", not(0, unix.AF_UNIX)),
 		deny("socketpair", set(1, datagram)),
 		deny("socket", is(0, unix.AF_UNIX), set(1, datagram)),

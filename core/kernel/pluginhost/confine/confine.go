@@ -81,6 +81,8 @@ type Request struct {
 	Binds []Bind
 	// Ceiling gives the minimum level, what may be unenforced, and the interpreters.
 	Ceiling *policy.Ceiling
+	// AnyLevel runs it whatever minimum the ceiling demands: a program of ours, or one that its author debugs.
+	AnyLevel bool
 	// Most is the highest level to use, for tests and for a node that cannot do with more; empty is all there is.
 	Most Level
 }
@@ -140,10 +142,13 @@ func (r *Request) level(c Capabilities) (Level, []string, error) {
 	if r.Most != "" && level < r.Most {
 		level = r.Most
 	}
-	if minimum := Level(r.Ceiling.MinimumLevel()); !level.AtLeast(minimum) {
+	if minimum := Level(r.Ceiling.MinimumLevel()); !r.AnyLevel && !level.AtLeast(minimum) {
 		why := fmt.Sprintf("this node demands level %s (key minimum_level in %s) and reaches %s", minimum, r.Ceiling.Source(), level)
 		if len(c.Reasons) > 0 {
 			why += ": " + strings.Join(c.Reasons, "; ")
+		}
+		if level == LevelC {
+			why += ". At level C a plugin can do what this program's user can: accept that with minimum_level: C in the node's policy.yaml"
 		}
 		return level, nil, &Refusal{r.Instance, "level", why}
 	}
@@ -174,6 +179,9 @@ func notEnforced(level Level, c Capabilities, g sdk.Permission) string {
 			return "not enforced at level C, where the plugin could go beyond it: run Picket on Linux with user namespaces or as root, " +
 				"or accept it with unenforced: allow in the node's policy.yaml"
 		}
+	case g.Cap == sdk.CapFSRead && level == LevelB && c.LandlockABI == 0:
+		return "not enforced at level B without Landlock, because the plugin's user owns the files that it is handed and could open " +
+			"them again for writing: boot a kernel with lsm=landlock,… or run Picket as root"
 	case g.Cap == sdk.CapHostMetrics && c.LandlockABI == 0:
 		return "not enforced without Landlock, because the plugin sees the host's files: boot a kernel with lsm=landlock,…"
 	}

@@ -27,7 +27,9 @@ type Guest struct {
 	Key     []byte   // vouches for what lies there
 	Helpers string   // the folder with picket-launch and picket-wasm
 	Ceiling *policy.Ceiling
-	Most    Level // as in Request
+
+	Most     Level // both as in Request
+	AnyLevel bool
 }
 
 // compileLimits bound a compilation: what is compiled comes from elsewhere.
@@ -80,7 +82,7 @@ func (g Guest) Compile(ctx context.Context) error {
 func (g Guest) compileIn(ctx context.Context, work string) error {
 	plan, err := New(Request{
 		Instance: "compile " + g.Digest[:12], Kind: sdk.KindDetector, Runtime: registry.RuntimeProcess, Limits: compileLimits,
-		Binds: []Bind{{Path: work, Write: true}}, Ceiling: g.Ceiling, Most: g.Most,
+		Binds: []Bind{{Path: work, Write: true}}, Ceiling: g.Ceiling, Most: g.Most, AnyLevel: g.AnyLevel,
 	})
 	if err != nil {
 		return err

@@ -17,7 +17,9 @@ type Guest struct {
 	Key     []byte
 	Helpers string
 	Ceiling *policy.Ceiling
-	Most    Level
+
+	Most     Level
+	AnyLevel bool
 }
 
 // CacheDir is the folder to give to picket-wasm as its cache.

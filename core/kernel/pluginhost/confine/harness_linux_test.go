@@ -149,7 +149,7 @@ func request(t *testing.T, level Level) Request {
 	t.Cleanup(func() { os.RemoveAll(sockets) })
 	return Request{
 		Instance: "probe", Kind: sdk.KindCollector, Runtime: "process", Limits: Defaults(sdk.KindCollector), SocketDir: sockets,
-		Ceiling: policy.Default(), Most: level,
+		Ceiling: policy.Default(), Most: level, AnyLevel: level == LevelC,
 	}
 }
 
@@ -175,6 +175,12 @@ func openProgram(t *testing.T, name string) *os.File {
 
 func tryStart(t *testing.T, r Request, spec launch.Spec, program *os.File, attempts ...string) (*process, error) {
 	t.Helper()
+	return tryStartWith(t, r, spec, program, nil, attempts...)
+}
+
+// tryStartWith hands over more files, from descriptor 5 on, which spec keeps.
+func tryStartWith(t *testing.T, r Request, spec launch.Spec, program *os.File, more []*os.File, attempts ...string) (*process, error) {
+	t.Helper()
 	plan, err := New(r)
 	if err != nil {
 		return nil, err
@@ -196,7 +202,7 @@ func tryStart(t *testing.T, r Request, spec launch.Spec, program *os.File, attem
 		return p, err
 	}
 	spec.Parent, spec.Lifeline, spec.Args = os.Getpid(), 4, append(spec.Args, attempts...)
-	p.cmd, err = plan.Command(filepath.Join(programs, "picket-launch"), spec, []*os.File{program, watch})
+	p.cmd, err = plan.Command(filepath.Join(programs, "picket-launch"), spec, append([]*os.File{program, watch}, more...))
 	if err != nil {
 		return p, err
 	}

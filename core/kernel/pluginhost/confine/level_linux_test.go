@@ -499,6 +499,55 @@ func TestLevelVerify(t *testing.T) {
 	}
 }
 
+// TestLevelReopen: a file that was handed over for reading stays as it is, though its owner may be the plugin's user.
+func TestLevelReopen(t *testing.T) {
+	best(t)
+	for _, mode := range []os.FileMode{0o400, 0o600} {
+		path := filepath.Join(t.TempDir(), "handed over")
+		must(t, os.WriteFile(path, []byte("as it was"), mode))
+		f, err := os.Open(path)
+		must(t, err)
+		defer f.Close()
+		attempts := []string{"chmodfd:5", "markfd:5", "reopen:5"}
+		spec := launch.Spec{Name: "probe", Program: "/proc/self/fd/3", Keep: []int{5}}
+		p, err := tryStartWith(t, request(t, ""), spec, openProgram(t, "probe"), []*os.File{f}, attempts...)
+		must(t, err)
+		all := p.results()
+		for _, a := range attempts {
+			if r := all[a]; r.Try == "" || r.OK {
+				t.Errorf("mode %o: %s: %+v", mode, a, r)
+			}
+		}
+		info, err := os.Stat(path)
+		must(t, err)
+		text, err := os.ReadFile(path)
+		must(t, err)
+		if info.Mode() != mode || string(text) != "as it was" {
+			t.Errorf("the file has mode %o, not %o, and says %q", info.Mode(), mode, text)
+		}
+	}
+}
+
+// TestNotEnforced: what cannot be held to on a kernel that this machine does not have.
+func TestNotEnforced(t *testing.T) {
+	read := sdk.Permission{Cap: sdk.CapFSRead}
+	for name, c := range map[string]struct {
+		level Level
+		abi   int
+		want  string
+	}{
+		"with Landlock":                      {LevelB, 1, ""},
+		"the plugin's own user":              {LevelA, 0, ""},
+		"nothing keeps it from opening anew": {LevelB, 0, "without Landlock"},
+		"no confinement":                     {LevelC, 1, "level C"},
+	} {
+		got := notEnforced(c.level, Capabilities{Level: c.level, LandlockABI: c.abi}, read)
+		if !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 func TestLevelRefusals(t *testing.T) {
 	best(t)
 	ceiling := func(text string) *policy.Ceiling {
@@ -515,9 +564,11 @@ func TestLevelRefusals(t *testing.T) {
 		want    string
 	}{
 		"dial":                       {"", policy.Default(), dial, "", ""},
-		"dial at C":                  {LevelC, policy.Default(), dial, "", "not enforced at level C"},
-		"dial at C, accepted":        {LevelC, ceiling("unenforced: allow"), dial, "", ""},
-		"flows at C":                 {LevelC, policy.Default(), sdk.Permission{Cap: sdk.CapFlowsRead}, "", ""},
+		"dial at C":                  {LevelC, ceiling("minimum_level: C"), dial, "", "not enforced at level C"},
+		"dial at C, accepted":        {LevelC, ceiling("minimum_level: C\nunenforced: allow"), dial, "", ""},
+		"nothing at C, no file":      {LevelC, policy.Default(), sdk.Permission{}, "", "minimum_level: C"},
+		"dial at C, not the level":   {LevelC, ceiling("unenforced: allow"), dial, "", "demands level B"},
+		"flows at C":                 {LevelC, ceiling("minimum_level: C"), sdk.Permission{Cap: sdk.CapFlowsRead}, "", ""},
 		"exec":                       {"", policy.Default(), sdk.Permission{Cap: sdk.CapExec}, "", "not enforced at any level"},
 		"exec, accepted":             {"", ceiling("unenforced: allow"), sdk.Permission{Cap: sdk.CapExec}, "", "not enforced at any level"},
 		"write":                      {"", policy.Default(), sdk.Permission{Cap: sdk.CapFSWrite}, "", "not enforced at any level"},
@@ -529,7 +580,10 @@ func TestLevelRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request(t, c.most)
-			r.Ceiling, r.Grants, r.Interpreter = c.ceiling, []sdk.Permission{c.grant}, c.script
+			r.Ceiling, r.Interpreter, r.AnyLevel = c.ceiling, c.script, false
+			if c.grant.Cap != "" {
+				r.Grants = []sdk.Permission{c.grant}
+			}
 			plan, err := New(r)
 			if c.want == "" {
 				if err != nil {

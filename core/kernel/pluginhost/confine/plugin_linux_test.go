@@ -124,7 +124,7 @@ func BenchmarkStart(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(name), func(b *testing.B) {
 			for b.Loop() {
-				r := Request{Instance: "b", Runtime: "process", Limits: Defaults("collector"), Ceiling: benchCeiling, Most: level, SocketDir: shortDir(b)}
+				r := Request{Instance: "b", Runtime: "process", Limits: Defaults("collector"), Ceiling: benchCeiling, Most: level, AnyLevel: true, SocketDir: shortDir(b)}
 				f, err := os.Open(filepath.Join(programs, "collector"))
 				if err != nil {
 					b.Fatal(err)

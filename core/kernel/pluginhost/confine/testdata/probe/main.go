@@ -66,6 +66,9 @@ var attempts = map[string]func(aim string) (string, error){
 	"fds":       descriptors,
 	"sleep":     func(d string) (string, error) { w, err := time.ParseDuration(d); time.Sleep(w); return "", err },
 	"duplicate": duplicate,
+	"chmodfd":   func(fd string) (string, error) { return "", unix.Fchmod(number(fd), 0o666) },
+	"markfd":    func(fd string) (string, error) { return "", unix.Fsetxattr(number(fd), "user.x", []byte("x"), 0) },
+	"reopen":    reopen,
 }
 
 func main() {
@@ -102,6 +105,17 @@ func fill(dir string) (string, error) {
 		}
 	}
 	return "64 MiB", nil
+}
+
+// reopen opens a file that was handed over for reading once more, to write it.
+func reopen(fd string) (string, error) {
+	f, err := os.OpenFile("/proc/self/fd/"+fd, os.O_WRONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = f.WriteString("changed")
+	return "", err
 }
 
 // fork asks the kernel without the care that a real one takes: the child ends at once.
