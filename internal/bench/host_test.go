@@ -101,7 +101,7 @@ func newNode(programs string, most confine.Level) (*node, error) {
 	}
 	ceiling, err := policy.Parse([]byte("apiVersion: picket/v1\nminimum_level: C\n")) // also measured without confinement
 	if err != nil {
-		b.Fatal(err)
+		return nil, err
 	}
 	h, err := pluginhost.New(pluginhost.Config{Dir: dir, RunDir: filepath.Join(dir, "r"), Helpers: programs, Registry: &shelf{dir: programs, held: map[string]sealed{}}, Ceiling: ceiling, MostLevel: most})
 	return &node{h, dir}, err

@@ -109,7 +109,11 @@ func newNode(ctx context.Context, programs string, shelf shelf, o options, chang
 	if err != nil {
 		return nil, err
 	}
-	cfg := pluginhost.Config{Dir: dir, RunDir: filepath.Join(dir, "r"), Helpers: programs, Registry: shelf, Ceiling: policy.Default(), MostLevel: o.Level}
+	ceiling, err := policy.Parse([]byte("apiVersion: picket/v1\nminimum_level: C\n")) // -level may ask for no confinement
+	if err != nil {
+		return nil, err
+	}
+	cfg := pluginhost.Config{Dir: dir, RunDir: filepath.Join(dir, "r"), Helpers: programs, Registry: shelf, Ceiling: ceiling, MostLevel: o.Level}
 	cfg.Deadlines.Start, cfg.Deadlines.Compile = time.Minute, 3*time.Minute // 24 starts share the machine
 	if change != nil {
 		change(&cfg)
@@ -149,7 +153,7 @@ func (n *node) stop() {
 	n.serving.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	n.Host.Stop(ctx)
+	n.Stop(ctx)
 }
 
 // drive lets all drivers work until ctx ends; each finishes what it has begun. It returns what each had acknowledged.

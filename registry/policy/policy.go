@@ -10,7 +10,7 @@
 //	  - cap: net.raw
 //	    args: {proto: [icmp, arp]}
 //	deny_dial: [169.254.0.0/16]       # never, whatever permissions say; absent: the default list
-//	minimum_level: B                  # A, B or C: a plugin that cannot be confined this far does not run; absent: C
+//	minimum_level: B                  # A, B or C: a plugin that cannot be confined this far does not run; absent: B
 //	unenforced: allow                 # refuse or allow what the level reached cannot enforce; absent: refuse
 //	interpreters:                     # programs that run plugins in a script language; absent: none
 //	  python3: /opt/picket/python/bin/python3
@@ -224,7 +224,8 @@ var allKinds = []sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector
 
 // Default is the ceiling of a machine whose owner wrote no file: nothing that runs programs, changes the outside world,
 // sees raw frames beyond ICMP, reads files outside /proc and /sys, or talks to link-local and cloud metadata addresses.
-// Sockets of local daemons stay closed as well, because one of them may run programs for whoever asks.
+// Sockets of local daemons stay closed as well, because one of them may run programs for whoever asks. A plugin that
+// nothing confines (level C) does not run: it could do all that with no permission at all.
 func Default() *Ceiling {
 	c := &Ceiling{
 		source: "the built-in default",
@@ -242,7 +243,7 @@ func Default() *Ceiling {
 			{Cap: sdk.CapState},
 		},
 		denyHosts:    []string{"metadata.google.internal"},
-		minimumLevel: "C",
+		minimumLevel: "B",
 	}
 	for _, s := range []string{
 		"169.254.0.0/16", "fe80::/10", // link-local, which holds most metadata services

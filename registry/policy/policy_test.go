@@ -244,7 +244,7 @@ func TestConfinementKeys(t *testing.T) {
 		})
 	}
 	d := Default()
-	if _, ok := d.Interpreter("python3"); ok || d.MinimumLevel() != "C" || d.AllowsUnenforced() {
+	if _, ok := d.Interpreter("python3"); ok || d.MinimumLevel() != "B" || d.AllowsUnenforced() {
 		t.Errorf("the default: %+v", d)
 	}
 }

@@ -503,8 +503,35 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// unconfined is the policy of a node whose owner lets plugins run with nothing around them.
+func unconfined(t *testing.T) *policy.Ceiling {
+	t.Helper()
+	c, err := policy.Parse([]byte("apiVersion: picket/v1\nminimum_level: C\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A node that can confine nothing runs no plugin, however little it was granted, until its owner says so; what its author
+// debugs runs all the same.
+func TestNothingRunsUnconfinedByItself(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.MostLevel = confine.LevelC })
+	debugged := moodyAssignment("debugged", "")
+	debugged.Debug = true
+	f.apply(moodyAssignment("a", ""), debugged)
+	if st := f.untilState("a", Refused); !strings.Contains(st.Reason, "demands level B") || !strings.Contains(st.Reason, "minimum_level: C") {
+		t.Errorf("reason %q", st.Reason)
+	}
+	f.untilState("debugged", Ready)
+
+	f = newFixture(t, func(c *Config) { c.MostLevel, c.Ceiling = confine.LevelC, unconfined(t) })
+	f.apply(moodyAssignment("a", ""))
+	f.untilState("a", Ready)
+}
+
 func TestTheWholeGroupDies(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.MostLevel = confine.LevelC }) // elsewhere it can start nothing
+	f := newFixture(t, func(c *Config) { c.MostLevel, c.Ceiling = confine.LevelC, unconfined(t) }) // elsewhere it can start nothing
 	f.apply(moodyAssignment("a", "child"))
 	st := f.untilState("a", Ready)
 	children := groupOf(st.PID)

@@ -103,6 +103,7 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 	ask := confine.Request{
 		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
 		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment),
+		AnyLevel: r.assignment.Debug,
 	}
 	if s.host.cfg.ration {
 		ask.Limits.CPU = 0
@@ -114,7 +115,8 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 	files := append([]*os.File{art.File}, ends.files...)
 	if art.Runtime == RuntimeWASM {
 		guest := confine.Guest{File: art.File, Digest: art.Digest, Cache: s.host.guestCache(), Key: s.host.guestKey,
-			Helpers: s.host.cfg.Helpers, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment)}
+			Helpers: s.host.cfg.Helpers, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment),
+			AnyLevel: r.assignment.Debug}
 		key, err := s.guest(ctx, guest, &spec, r.limits)
 		if err != nil {
 			return err
