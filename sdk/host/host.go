@@ -75,7 +75,7 @@ type Config struct {
 	// SocketRoot, if not nil, is the folder below which the host finds the files of the process with that id, for one
 	// with a view of its own: "/proc/42/root". The plugin's socket lies in it, at the path that the plugin knows.
 	SocketRoot func(pid int) string
-	// StartTimeout is how long the plugin may take until it answers; 10 s when 0.
+	// StartTimeout is how long all of the start may take, until the plugin answers; 10 s when 0.
 	StartTimeout time.Duration
 	// Log gets the lines of the plugin, at most 50 a second in the long run.
 	Log *slog.Logger
@@ -119,6 +119,8 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, err)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.StartTimeout, fmt.Errorf("timeout: it was not up within %s", cfg.StartTimeout))
+	defer cancel()
 	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}}
 	lines := newLineLog(cfg.Log, cfg.Stderr)
 	tlsConfig, cert, err := newIdentity()
@@ -129,14 +131,14 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	stop := context.AfterFunc(ctx, func() { p.runnerKill() })
 	conn, err := p.connect()
 	if err == nil {
-		err = p.openRecords(cfg)
+		err = p.openRecords(ctx, cfg)
 	}
 	if !stop() || err != nil {
 		p.runnerKill()
 		p.client.Kill()
 		p.closeRecords()
 		lines.flush()
-		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, errors.Join(explain(err, p.ownExit()), ctx.Err()))
+		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, errors.Join(explain(err, p.ownExit()), context.Cause(ctx)))
 	}
 	p.conn, p.life = conn, pb.NewLifecycleServiceClient(conn)
 	go func() {

@@ -579,6 +579,41 @@ func TestProcessesThatDoNotStart(t *testing.T) {
 	}
 }
 
+// A plugin that begins to speak on the record plane and falls silent takes no more than the time that a start has.
+func TestStartEndsInTheHandshakeOfTheRecords(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no record plane")
+	}
+	cfg, _ := testConfig(t, "honest")
+	cfg.Cmd = exec.Command(os.Args[0])
+	cfg.Cmd.Env = []string{"PICKET_TEST_PLUGIN=honest"}
+	own, child, err := RecordsPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	if _, err := child.Write([]byte("P")); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Records, cfg.StartTimeout = own, 2*time.Second
+	done := make(chan error, 1)
+	go func() {
+		_, err := Start(t.Context(), cfg)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "it was not up within 2s") {
+			t.Errorf("got %v", err)
+		}
+		if err := syscall.Kill(cfg.Cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("process %d is still there: %v", cfg.Cmd.Process.Pid, err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the host waits")
+	}
+}
+
 func TestStartEndsWithItsContext(t *testing.T) {
 	cfg, _ := testConfig(t, "silent")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

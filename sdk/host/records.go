@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// openRecords opens the record plane of a process that has just come up.
-func (p *Process) openRecords(cfg Config) error {
+// openRecords opens the record plane of a process that has just come up, before the deadline that ctx has.
+func (p *Process) openRecords(ctx context.Context, cfg Config) error {
 	if cfg.Records == nil {
 		return nil
 	}
@@ -23,7 +23,8 @@ func (p *Process) openRecords(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	spoken, err := h.Begin()
+	deadline, _ := ctx.Deadline()
+	spoken, err := h.Begin(deadline)
 	if err != nil || !spoken {
 		h.Close()
 		return err

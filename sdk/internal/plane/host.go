@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
+	"time"
 )
 
 // What a host allows.
@@ -49,15 +51,21 @@ func NewHost(f *os.File, ring *Ring, fault func(error)) (*Host, error) {
 	return &Host{conn: c, ring: ring, fault: fault, down: make(chan struct{}), channels: map[uint32]*Channel{}}, nil
 }
 
-// Begin shakes hands and starts to read. A plugin writes its HELLO before it says on stdout that it is up, so what has not
-// arrived by then never will: false means that this plugin does not speak the plane.
-func (h *Host) Begin() (bool, error) {
+// Begin shakes hands until deadline and starts to read. A plugin writes its HELLO before it says on stdout that it is up,
+// so what has not arrived by then never will: false means that this plugin does not speak the plane.
+func (h *Host) Begin(deadline time.Time) (bool, error) {
 	var head [headerSize]byte
 	n, err := peek(h.conn.sock, head[:])
 	if n == 0 || err != nil {
 		return false, err
 	}
+	if err := h.conn.sock.SetDeadline(deadline); err != nil {
+		return false, err
+	}
 	if err := h.hello(); err != nil {
+		return false, fmt.Errorf("handshake of the record plane: %w", err)
+	}
+	if err := h.conn.sock.SetDeadline(time.Time{}); err != nil {
 		return false, err
 	}
 	go h.read()
@@ -333,7 +341,8 @@ type Pending struct {
 	body    []byte
 	err     error
 
-	answered, abandoned bool // there is an answer; nobody waits for it; guarded by the channel's mu
+	// Guarded by the channel's mu: its bytes are on their way; there is an answer; nobody waits for it.
+	begun, answered, abandoned bool
 }
 
 var pendings = sync.Pool{New: func() any { return &Pending{done: make(chan struct{}, 1)} }}
@@ -368,19 +377,25 @@ func (c *Channel) send(ctx context.Context, capture string, frame []byte, block 
 	if p.size > MaxBody {
 		return nil, fmt.Errorf("a batch of %d bytes is longer than %d", p.size, MaxBody)
 	}
+	if block != nil {
+		block.retain() // whoever takes p out of pending releases it
+	}
 	if err := c.enter(ctx, p); err != nil {
+		if block != nil {
+			block.Release()
+		}
 		return nil, err
 	}
 	head := Header{Type: Batch, Length: uint32(p.size), Channel: c.id, Seq: p.seq}
 	if block != nil {
 		head.Type = BatchRef
-		block.retain()
 	}
 	err := c.host.conn.send(ctx, func(b []byte) []byte {
 		b = appendCapture(head.append(b), capture)
 		if block != nil {
 			b = block.ref().append(b)
 		}
+		c.begin(p)
 		return b
 	}, frame)
 	if err != nil {
@@ -426,20 +441,36 @@ func (c *Channel) refuses() error {
 	return c.err
 }
 
+// begin notes that the plugin may see p from now on, and so may answer it.
+func (c *Channel) begin(p *Pending) {
+	c.mu.Lock()
+	p.begun = true
+	c.mu.Unlock()
+}
+
 // leave takes back a batch of which nothing was written. After a write in part the plane is broken, and so is the process.
+// A batch that is not on its way any more has its end already: the plane went down, or the plugin answered what it was
+// never sent.
 func (c *Channel) leave(p *Pending, err error) {
 	if isBroken(err) {
 		c.host.broken(err)
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sent--
-	c.pending = c.pending[:len(c.pending)-1]
-	c.open--
-	c.bytes -= p.size
-	if p.block != nil {
-		p.block.Release()
+	i := slices.Index(c.pending, p)
+	early := i < 0 && c.err == nil
+	if i >= 0 {
+		c.pending = slices.Delete(c.pending, i, i+1)
+		c.sent--
+		c.open--
+		c.bytes -= p.size
+		if p.block != nil {
+			p.block.Release()
+		}
+	}
+	c.mu.Unlock()
+	if early {
+		c.host.broken(protocolError("RESULT of batch %d of channel %d, which was not sent", p.seq, c.id))
 	}
 }
 
@@ -453,6 +484,9 @@ func (c *Channel) oldest(seq uint64) (*Pending, error) {
 	p := c.pending[0]
 	if p.seq != seq {
 		return nil, protocolError("RESULT of batch %d of channel %d, it must be that of %d", seq, c.id, p.seq)
+	}
+	if !p.begun {
+		return nil, protocolError("RESULT of batch %d of channel %d, which was not sent", seq, c.id)
 	}
 	return p, nil
 }

@@ -55,7 +55,7 @@ func connect(t *testing.T, ring *Ring, answer Answerer) ends {
 		t.Fatal(err)
 	}
 	go func() { e.read <- e.plugin.Read() }()
-	if spoken, err := e.host.Begin(); err != nil || !spoken {
+	if spoken, err := e.host.Begin(time.Now().Add(patience)); err != nil || !spoken {
 		t.Fatalf("begin: %v %v", spoken, err)
 	}
 	return e
@@ -504,7 +504,7 @@ func TestHostilePlugins(t *testing.T) {
 			if len(c.hello) == 0 {
 				peer.write(c.then)
 			}
-			if spoken, err := h.Begin(); err != nil {
+			if spoken, err := h.Begin(time.Now().Add(patience)); err != nil {
 				fault <- err
 			} else if !spoken {
 				t.Fatal("no HELLO seen")
@@ -600,7 +600,7 @@ func TestAPluginThatDoesNotRead(t *testing.T) {
 	}
 	defer h.Close()
 	rawPeer(t, child).write(helloMessage(1))
-	if spoken, err := h.Begin(); err != nil || !spoken {
+	if spoken, err := h.Begin(time.Now().Add(patience)); err != nil || !spoken {
 		t.Fatal(spoken, err)
 	}
 	c, err := h.Open()
@@ -633,7 +633,7 @@ func TestAPluginWithoutThePlane(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	if spoken, err := h.Begin(); spoken || err != nil {
+	if spoken, err := h.Begin(time.Now().Add(patience)); spoken || err != nil {
 		t.Errorf("%v %v", spoken, err)
 	}
 }
@@ -652,7 +652,7 @@ func FuzzHost(f *testing.F) {
 		}
 		peer := rawPeer(t, child)
 		peer.write(helloMessage(1))
-		if spoken, err := h.Begin(); err != nil || !spoken {
+		if spoken, err := h.Begin(time.Now().Add(patience)); err != nil || !spoken {
 			t.Fatal(spoken, err)
 		}
 		c, err := h.Open()
@@ -776,4 +776,152 @@ func TestTheRingIsShared(t *testing.T) {
 	if s := r.Stats(); s.Used != 0 || len(r.free) != 1 {
 		t.Errorf("%+v, %d holes", s, len(r.free))
 	}
+}
+
+// A plugin that begins its greeting and falls silent holds the host up no longer than the host is willing to wait.
+func TestHalfAHello(t *testing.T) {
+	own, child, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewHost(own, nil, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	rawPeer(t, child).write(helloMessage(1)[:1])
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.Begin(time.Now().Add(20 * time.Millisecond))
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the host waits")
+	}
+}
+
+// unsentBehind is a plane on which a batch waits behind an obstacle: nothing of it can be written.
+func unsentBehind(t *testing.T, ring *Ring, obstacle func(*Host)) (h *Host, peer raw, giveUp func() error, fault chan error) {
+	t.Helper()
+	own, child, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault = make(chan error, 2)
+	if h, err = NewHost(own, ring, func(err error) { fault <- err }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	peer = rawPeer(t, child)
+	peer.write(helloMessage(1))
+	if spoken, err := h.Begin(time.Now().Add(patience)); err != nil || !spoken {
+		t.Fatal(spoken, err)
+	}
+	c, err := h.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ring.Put(testContext(t), []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	obstacle(h)
+	ctx, cancel := context.WithCancel(testContext(t))
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.SendBlock(ctx, "c", block)
+		block.Release()
+		sent <- err
+	}()
+	waitFor(t, func() bool { n, _ := c.InFlight(); return n == 1 })
+	return h, peer, func() error { cancel(); return <-sent }, fault
+}
+
+// fill writes until nothing more fits: the peer does not read.
+func fill(h *Host) {
+	junk := make([]byte, 64<<10)
+	for size := len(junk); size > 0; size /= 2 {
+		for {
+			_ = h.conn.sock.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+			if _, err := h.conn.sock.Write(junk[:size]); err != nil {
+				break
+			}
+		}
+	}
+	_ = h.conn.sock.SetWriteDeadline(time.Time{})
+}
+
+func waitFor(t *testing.T, what func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !what(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+func wantFault(t *testing.T, fault chan error, want string) {
+	t.Helper()
+	select {
+	case err := <-fault:
+		if !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	case <-time.After(patience):
+		t.Fatal("it was believed")
+	}
+}
+
+func wantEmpty(t *testing.T, ring *Ring) {
+	t.Helper()
+	waitFor(t, func() bool { return ring.Stats().Blocks == 0 })
+	if s := ring.Stats(); s.Used != 0 {
+		t.Errorf("the ring afterwards: %+v", s)
+	}
+}
+
+// A plugin must not answer what it cannot have seen.
+func TestAResultBeforeItsBatch(t *testing.T) {
+	t.Run("the batch waits for its turn", func(t *testing.T) {
+		ring := newRing(t, 1<<20)
+		h, peer, giveUp, fault := unsentBehind(t, ring, func(h *Host) { h.conn.turn <- struct{}{} })
+		peer.write(message(Header{Type: Result, Channel: 1, Seq: 1}, nil))
+		wantFault(t, fault, "batch 1 of channel 1, which was not sent")
+		<-h.down
+		if err := giveUp(); err == nil {
+			t.Error("the batch was sent")
+		}
+		wantEmpty(t, ring)
+	})
+	t.Run("nothing of the batch is written", func(t *testing.T) {
+		ring := newRing(t, 1<<20)
+		h, peer, giveUp, fault := unsentBehind(t, ring, fill)
+		c := h.channels[1]
+		waitFor(t, func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.pending[0].begun
+		})
+		peer.write(message(Header{Type: Result, Channel: 1, Seq: 1}, nil))
+		waitFor(t, func() bool { n, _ := c.InFlight(); return n == 0 })
+		if err := giveUp(); err == nil {
+			t.Error("the batch was sent")
+		}
+		wantFault(t, fault, "batch 1 of channel 1, which was not sent")
+		wantEmpty(t, ring)
+	})
+	t.Run("the plane goes down meanwhile", func(t *testing.T) {
+		ring := newRing(t, 1<<20)
+		h, _, giveUp, _ := unsentBehind(t, ring, func(h *Host) { h.conn.turn <- struct{}{} })
+		h.Close()
+		if err := giveUp(); err == nil {
+			t.Error("the batch was sent")
+		}
+		wantEmpty(t, ring)
+	})
 }
