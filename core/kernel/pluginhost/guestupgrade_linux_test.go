@@ -29,8 +29,8 @@ func (s guestReleases) OpenRelease(ctx context.Context, id, version, runtime str
 	if err != nil {
 		return nil, err
 	}
-	custom := append([]byte{0, byte(1 + len(version)), byte(len(version))}, version...)
-	module = append(module, custom...)
+	section := append([]byte{0, byte(2 + len(version)), byte(len(version))}, version...) // its name, and one byte in it
+	module = append(append(module, section...), 'x')
 	path := filepath.Join(s.dir, version)
 	if err := os.WriteFile(path, module, 0o600); err != nil {
 		return nil, err

@@ -191,6 +191,7 @@ func cpuUsed() time.Duration {
 
 // upgradable is a fixture whose node holds more versions.
 func upgradable(t *testing.T, moods map[string]string, change func(*Config)) *fixture {
+	t.Helper()
 	f := newFixture(t, change)
 	f.shelf.moods = moods
 	return f
@@ -224,15 +225,6 @@ func (v *verdicts) Finding(f sdk.Finding) error {
 	}
 	v.texts[f.ID] = f.Summary
 	return nil
-}
-
-func (v *verdicts) has(text string) bool {
-	for _, t := range v.texts {
-		if t == text {
-			return true
-		}
-	}
-	return false
 }
 
 // analyse shows a detector one capture in so many batches of 50 flows and checks what it says of them in the end.
