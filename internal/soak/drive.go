@@ -61,6 +61,7 @@ type driver interface {
 // the far end.
 type collecting struct {
 	pluginhost.Collector
+	name    string
 	t       *tally
 	service *collect.Service
 	stored  atomic.Int64
@@ -71,7 +72,7 @@ type collecting struct {
 }
 
 func newCollecting(c pluginhost.Collector, t *tally) *collecting {
-	d := &collecting{Collector: c, t: t, last: map[string]uint64{}, acked: map[string]uint64{}}
+	d := &collecting{Collector: c, name: c.Instance(), t: t, last: map[string]uint64{}, acked: map[string]uint64{}}
 	d.service = collect.New(collect.Config{
 		Collectors: func() []collect.Collector { return []collect.Collector{d} },
 		Store:      d.store, Interval: time.Hour, Jitter: func() float64 { return 0.99 }, // rounds come when work asks for them
@@ -79,7 +80,7 @@ func newCollecting(c pluginhost.Collector, t *tally) *collecting {
 	return d
 }
 
-func (d *collecting) instance() string        { return d.Instance() }
+func (d *collecting) instance() string        { return d.name }
 func (d *collecting) Interval() time.Duration { return time.Hour }
 
 // Collect stands between the service and the host, and notes what the host acknowledges to the plugin.
@@ -185,11 +186,12 @@ var soakFrames = sync.OnceValue(func() [][]byte {
 // acknowledged when its verdict is not said to be incomplete.
 type detecting struct {
 	pluginhost.Detector
+	name     string
 	t        *tally
 	captures int
 }
 
-func (d *detecting) instance() string { return d.Instance() }
+func (d *detecting) instance() string { return d.name }
 func (d *detecting) settle()          {}
 
 func (d *detecting) work(ctx context.Context) (int, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
+	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // A short soak of one plugin of each sort. `make soak` is the long one.
@@ -68,9 +70,31 @@ func TestVerdict(t *testing.T) {
 // The far end notices what is missing and what came twice.
 func TestTheFarEndCounts(t *testing.T) {
 	tl := &tally{}
-	d := &detecting{t: tl}
+	d := &detecting{t: tl, name: "d"}
 	d.check(nil)
 	if tl.lost == 0 || len(tl.faults) != 1 {
 		t.Errorf("an empty verdict counts as %+v", tl)
+	}
+
+	tl = &tally{}
+	c := &collecting{t: tl, name: "c", last: map[string]uint64{}, acked: map[string]uint64{"a": 9}}
+	store := func(numbers ...float64) {
+		t.Helper()
+		b := collect.Batch{}
+		for _, n := range numbers {
+			b.Samples = append(b.Samples, sdk.Sample{Metric: "soak.number", Labels: map[string]string{"life": "a"}, Value: n})
+		}
+		if err := c.store(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store(1, 2, 3)
+	if len(tl.faults) != 0 || c.stored.Load() != 3 {
+		t.Fatalf("%+v", tl)
+	}
+	store(2, 6) // 2 again, 4 and 5 never
+	c.settle()  // 7 to 9 were acknowledged
+	if tl.doubled != 1 || tl.lost != 2+3 || tl.lives != 1 {
+		t.Errorf("%+v", tl)
 	}
 }

@@ -158,7 +158,7 @@ func (s *supervisor) adopt(r *run) step {
 	s.troubles = 0
 	s.acct.open(r.proc.PID())
 	<-s.turn // nobody is calling, but somebody may just be done with the process before
-	s.probe(r)
+	s.journal.probed(r, s.probe(r))
 	if !s.journal.keeps {
 		s.lostSight(s.journal.inside || s.epochOf() == 0)
 		s.journal.forget()
@@ -188,6 +188,9 @@ func (s *supervisor) takeOver(r *run) {
 	s.state.Kind, s.state.Version, s.state.Digest = r.kind, r.version, r.digest
 	s.state.Permissions, s.state.Limits = r.grants, limitsShown(r.limits)
 	s.says = r.says
+	if s.state.PID != 0 { // an exchange: the version and its process are shown together
+		s.state.PID = r.proc.PID()
+	}
 }
 
 // watch stays while the process runs.
