@@ -17,7 +17,7 @@ func TestSoak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	r, err := soak(t.Context(), options{Plugins: 6, Duration: 6 * time.Second, Measure: 2 * time.Second, KillEvery: 300 * time.Millisecond, Share: 0.6})
+	r, err := soak(t.Context(), options{Plugins: 6, Duration: 5 * time.Second, Measure: time.Second, KillEvery: 250 * time.Millisecond, Share: 0.6})
 	if r != nil {
 		var text strings.Builder
 		r.print(&text)
