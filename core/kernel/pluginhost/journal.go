@@ -60,15 +60,23 @@ func (j *journal) forget() {
 // empty reports whether a fresh process lacks nothing.
 func (j *journal) empty() bool { return j.snapshot == nil && len(j.batches) == 0 }
 
-// probe finds out whether a detector keeps state. It asks the fresh process for a snapshot, once for each program.
-func (s *supervisor) probe(r *run) {
+// probe finds out whether a detector keeps state. It asks the fresh process for a snapshot, once for each program. The
+// answer counts for the journal only when that process takes over.
+func (s *supervisor) probe(r *run) (keeps bool) {
 	if r.kind != sdk.KindDetector || s.journal.asked == r.digest {
-		return
+		return s.journal.keeps
 	}
 	_, err := s.takeSnapshot(s.ctx, r)
-	s.journal.asked, s.journal.keeps = r.digest, err == nil
 	if err != nil && sdk.ClassOf(err) != sdk.Unsupported {
 		s.host.cfg.Log.Warn("a detector cannot give its state; a crash will cost what it has seen of a capture", "instance", s.name, "problem", s.log.blank(err.Error()))
+	}
+	return err == nil
+}
+
+// probed takes the answer of a probe for the journal.
+func (j *journal) probed(r *run, keeps bool) {
+	if r.kind == sdk.KindDetector {
+		j.asked, j.keeps = r.digest, keeps
 	}
 }
 

@@ -259,7 +259,7 @@ func (s *supervisor) switchTo(ctx context.Context, old, cand *run) error {
 			return fmt.Errorf("%s does not give its state: %w", old.version, err)
 		}
 	}
-	s.probe(cand)
+	keeps := s.probe(cand)
 	if state != nil {
 		if err := s.handState(ctx, old, cand, state); err != nil {
 			return err
@@ -268,6 +268,7 @@ func (s *supervisor) switchTo(ctx context.Context, old, cand *run) error {
 	if died(cand, 0) {
 		return errors.New("it " + cand.epitaph(s.log))
 	}
+	j.probed(cand, keeps) // from here on nothing fails: until then the journal was the old one's
 	switch {
 	case gone && j.keeps: // the journal still has everything for it
 	case gone || !j.keeps:
