@@ -33,8 +33,7 @@ export async function watchedPage(context, base) {
   page.on('pageerror', (e) => faults.push(`script error: ${e.message}`))
   page.on('console', (m) => {
     // A refused request is also written to the console; what the page makes of it is tested where it is expected.
-    // Debian's Chromium does not know every directive of the policy of plugins' pages, and says so.
-    if (m.type() === 'error' && !/Failed to load resource|Unrecognized Content-Security-Policy directive 'webrtc'/.test(m.text())) faults.push(`console: ${m.text()}`)
+    if (m.type() === 'error' && !/Failed to load resource/.test(m.text())) faults.push(`console: ${m.text()}`)
   })
   page.on('request', (r) => {
     const { host, protocol } = new URL(r.url())
