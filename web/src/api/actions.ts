@@ -16,6 +16,8 @@ export const session = {
 export const alerts = {
   acknowledge: (id: string) => answer(api.POST('/api/v1/alerts/{id}/acknowledge', { params: { path: { id } } })),
   resolve: (id: string) => answer(api.POST('/api/v1/alerts/{id}/resolve', { params: { path: { id } } })),
+  /** Takes one delivery back. */
+  undo: (id: string, notice: string) => answer(api.POST('/api/v1/alerts/{id}/undo', { params: { path: { id } }, body: { notice } })),
 }
 
 const params = (id: string) => ({ params: { path: pluginPath(id) } })

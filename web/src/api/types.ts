@@ -50,6 +50,8 @@ export type ShadowFinding = S['ShadowFinding']
 export type Upgrade = S['Upgrade']
 export type Ledger = S['Ledger']
 export type ProcessLimits = S['ProcessLimits']
+/** What an operator allows; what is left out is as the manifest states. */
+export type LimitsSet = S['Limits']
 export type LogLine = S['LogLine']
 
 export type Agent = S['Agent']

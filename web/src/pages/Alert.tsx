@@ -6,14 +6,18 @@ import { useTranslation } from 'react-i18next'
 import { alerts as act } from '../api/actions'
 import { alert, capture } from '../api/queries'
 import type { AlertDetail, Finding, FlowRef, Notice } from '../api/types'
+import { useMay } from '../api/useMay'
+import { canUndo, webLink } from '../lib/delivery'
 import { count, duration, frameFilter, number, ranges, wholePercent } from '../lib/format'
+import { Confirm } from '../ui/confirm'
 import { Copy } from '../ui/Copy'
-import { Meter, SeverityMark, State } from '../ui/marks'
+import { Meter, SeverityMark, State, StateMark, type Tone } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Empty, Problem } from '../ui/states'
 import { Techniques } from '../ui/Techniques'
 import { Ago, Time } from '../ui/Time'
+import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import css from './alert.module.css'
 import { between } from './words'
@@ -101,7 +105,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
               ? <ul className={css.list}>{a.false_positives.map((text) => <li key={text}>{text}</li>)}</ul>
               : <p className="dim">{t('alert.noFalsePositives')}</p>}
           </Panel>
-          <Notices notices={a.notices ?? []} />
+          <Notices alert={a.id} notices={a.notices ?? []} />
         </div>
       </div>
     </Page>
@@ -221,29 +225,67 @@ function Findings({ findings }: { findings: Finding[] }) {
   )
 }
 
-function Notices({ notices }: { notices: Notice[] }) {
+function Notices({ alert: id, notices }: { alert: string; notices: Notice[] }) {
   const { t } = useTranslation()
   return (
     <Panel title={t('alert.notices')} flush>
       {notices.length === 0 ? (
         <Empty title={t('alert.noNotices')} action={<Link to="/plugins" search={{ kind: 'notifier' }}>{t('alert.getTold')}</Link>}>{t('alert.noNoticesText')}</Empty>
-      ) : (
-        <ul>
-          {notices.map((n) => (
-            <li key={n.id} className={css.notice}>
-              <div className={css.noticeHead}>
-                <span>{n.notifier}</span>
-                <State of={n.state} />
-              </div>
-              <span className={css.sub}>
-                {t('alert.attempts', { count: n.attempts })} · <Ago at={n.time} />
-                {n.receipt?.foreign_id && <> · {n.receipt.foreign_id}</>}
-              </span>
-              {n.last_error && n.state !== 'delivered' && <span className={css.sub}>{n.last_error}</span>}
-            </li>
-          ))}
-        </ul>
-      )}
+      ) : <ul>{notices.map((n) => <Delivery key={n.id} alert={id} notice={n} />)}</ul>}
     </Panel>
+  )
+}
+
+const outcomes: Record<string, Tone> = { open: 'busy', closed: 'good', undone: 'off' }
+
+/** One delivery: how far it got, what the other side made of it, and the way back where there is one. */
+function Delivery({ alert, notice: n }: { alert: string; notice: Notice }) {
+  const { t } = useTranslation()
+  const link = webLink(n.receipt?.url)
+  const tone = outcomes[n.outcome ?? '']
+  return (
+    <li className={css.notice}>
+      <div className={css.noticeHead}>
+        <span className="break">{n.notifier}</span>
+        <State of={n.state} />
+      </div>
+      <span className={css.sub}>{t('alert.attempts', { count: n.attempts })} · <Ago at={n.time} /></span>
+      {n.last_error && n.state !== 'delivered' && <span className={css.sub}>{n.last_error}</span>}
+      {(n.receipt?.foreign_id || link) && (
+        <span className={css.receipt}>
+          {n.receipt?.foreign_id && <span className="mono break">{n.receipt.foreign_id}</span>}
+          {link && <a href={link} target="_blank" rel="noopener noreferrer">{t('alert.openThere')}</a>}
+        </span>
+      )}
+      {tone ? (
+        <span className={css.receipt}>
+          <StateMark tone={tone}>{t(`alert.outcome.${n.outcome}` as 'alert.outcome.open')}</StateMark>
+          {n.outcome_text && <span className={css.sub}>{n.outcome_text}</span>}
+        </span>
+      ) : n.outcome_text && <span className={css.sub}>{t('alert.noOutcome', { why: n.outcome_text })}</span>}
+      {canUndo(n) && <UndoButton alert={alert} notice={n} />}
+    </li>
+  )
+}
+
+function UndoButton({ alert, notice: n }: { alert: string; notice: Notice }) {
+  const { t } = useTranslation()
+  const can = useMay()
+  const client = useQueryClient()
+  const tell = useTell()
+  const [asking, setAsking] = useState(false)
+  if (!can('operate')) return null
+  return (
+    <>
+      <Button variant="default" size="xs" className={css.undo} aria-label={t('alert.undoOne', { name: n.notifier })} onClick={() => setAsking(true)}>{t('alert.undo')}</Button>
+      <Confirm opened={asking} onClose={() => setAsking(false)} title={t('alert.undoTitle', { name: n.notifier })} confirm={t('alert.undo')}
+        act={async () => {
+          await act.undo(alert, n.id)
+          tell.done(t('alert.undone', { name: n.notifier }))
+          await client.invalidateQueries({ queryKey: ['alerts'] })
+        }}>
+        <span className="break">{t('alert.undoText', { what: n.receipt?.foreign_id || t('alert.undoWhat') })}</span>
+      </Confirm>
+    </>
   )
 }

@@ -9,7 +9,9 @@ import { ApiError } from '../api/http'
 import { agents } from '../api/queries'
 import type { EnableRequest, Plugin } from '../api/types'
 import { asObject, fieldsOf, initialValues, keyOf, submit, type Field, type FormProblem } from '../lib/configForm'
+import { limitValues, readLimits, standingLimits, type LimitProblem } from '../lib/limits'
 import { ConfigFields } from '../ui/ConfigFields'
+import { LimitFields } from '../ui/LimitFields'
 import { Problem } from '../ui/states'
 import { PermissionText } from '../ui/Permissions'
 import { useTell } from '../ui/toasts'
@@ -46,6 +48,9 @@ function EnableForm({ plugin: p, onClose }: Props) {
   // A change of settings is no change of version, unless somebody wants both.
   const [version, setVersion] = useState(existing?.version || p.version || '')
   const [interval, setInterval] = useState(existing?.interval ?? '')
+  const [limits, setLimits] = useState(() => limitValues(existing?.limits_set))
+  const [limitProblems, setLimitProblems] = useState<LimitProblem[]>([])
+  const standing = useMemo(() => standingLimits(existing?.limits, existing?.limits_set), [existing?.limits, existing?.limits_set])
   const asked = p.permissions ?? []
   const [granted, setGranted] = useState<boolean[]>(() => asked.map(() => false))
   const [refused, setRefused] = useState(false)
@@ -64,9 +69,11 @@ function EnableForm({ plugin: p, onClose }: Props) {
     event.preventDefault()
     const made = submit(fields, values, existing?.secrets_set)
     const missing = asked.some((perm, i) => !perm.optional && !granted[i])
+    const held = readLimits(limits, existing?.limits_set)
     setProblems(made.problems)
+    setLimitProblems(held.problems)
     setRefused(missing)
-    if (missing || Object.keys(made.problems).length > 0) return
+    if (missing || held.problems.length > 0 || Object.keys(made.problems).length > 0) return
     const all = granted.every(Boolean)
     enable.mutate({
       node,
@@ -75,6 +82,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
       interval: interval.trim() || undefined,
       config: made.config,
       secrets: made.secrets,
+      limits: held.limits,
       grants: all ? 'all' : asked.filter((_, i) => granted[i]).map((perm) => perm.cap),
     })
   }
@@ -118,6 +126,10 @@ function EnableForm({ plugin: p, onClose }: Props) {
           <div><ConfigFields {...inputs} fields={further} /></div>
         </details>
       )}
+      <details className={css.further} open={limitProblems.length > 0 || 'limits' in fromServer || undefined}>
+        <summary>{t('enable.limits')}</summary>
+        <div><LimitFields values={limits} standing={standing} problems={limitProblems} onChange={(name, value) => setLimits((l) => ({ ...l, [name]: value }))} /></div>
+      </details>
       <fieldset className={ui.group}>
         <legend>{t('enable.may')}</legend>
         {asked.length === 0 && <p className="dim">{t('plugin.noPermissions')}</p>}

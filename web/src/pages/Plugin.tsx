@@ -9,7 +9,7 @@ import type { Plugin, PluginInstance } from '../api/types'
 import { useMay } from '../api/useMay'
 import { bytes, duration } from '../lib/format'
 import { Confirm } from '../ui/confirm'
-import { SeverityMark, State, StateMark } from '../ui/marks'
+import { SeverityMark, State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Markdown } from '../ui/Markdown'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
@@ -20,6 +20,7 @@ import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import { Frame } from './plugin/Frame'
 import { InstanceView } from './plugin/InstanceView'
+import { isUnsigned, runsUnsigned, TrustMark, UnsignedMark } from './plugin/TrustMark'
 import css from './plugins.module.css'
 import { worstOf } from './Plugins'
 
@@ -56,10 +57,12 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
         can('administer') && (
           <>
             {p.kind === 'notifier' && running.length > 0 && <TestButton plugin={p} />}
-            {running.length > 0 && <DisableButton plugin={p} />}
-            <Button onClick={() => setForm(true)} variant={running.length > 0 ? 'default' : 'filled'}>
-              {running.length > 0 ? t('plugin.change') : t('plugin.enable')}
-            </Button>
+            {running.length > 0 && !isUnsigned(p) && <DisableButton plugin={p} />}
+            {!isUnsigned(p) && (
+              <Button onClick={() => setForm(true)} variant={running.length > 0 ? 'default' : 'filled'}>
+                {running.length > 0 ? t('plugin.change') : t('plugin.enable')}
+              </Button>
+            )}
           </>
         )
       }
@@ -117,13 +120,6 @@ function Release({ plugin: p }: { plugin: Plugin }) {
   )
 }
 
-/** Whoever may sign for this server can run anything here: say so where the keys are not those of a release. */
-function TrustMark({ plugin: p }: { plugin: Plugin }) {
-  const { t } = useTranslation()
-  if (!p.digest) return <StateMark tone="bad">{t('plugin.unsigned')}</StateMark>
-  return p.trust === 'development' ? <StateMark tone="warn">{t('plugin.development')}</StateMark> : null
-}
-
 /** Where it runs. One is shown below in full. */
 function Instances({ plugin: p, shown }: { plugin: Plugin; shown: PluginInstance | undefined }) {
   const { t } = useTranslation()
@@ -151,7 +147,7 @@ function Instances({ plugin: p, shown }: { plugin: Plugin; shown: PluginInstance
                   {i.node.type === 'server' ? t('plugin.theServer') : i.node.name || i.node.id}
                 </Link>
               </td>
-              <td><State of={i.state} /></td>
+              <td><span className={ui.lines}><State of={i.state} />{runsUnsigned(p, i) && <UnsignedMark />}</span></td>
               <td className={`${ui.medium} ${ui.right} num`}>{duration(i.ledger.cpu_seconds)}</td>
               <td className={`${ui.medium} ${ui.right} num`}>{i.ledger.memory_bytes ? bytes(i.ledger.memory_bytes) : '–'}</td>
               <td className={`${ui.wide} ${ui.right} num`}>{i.restarts}</td>

@@ -9,6 +9,7 @@ import { State, StateMark } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList } from '../ui/states'
 import ui from '../ui/ui.module.css'
+import { isUnsigned, UnsignedMark } from './plugin/TrustMark'
 import css from './plugins.module.css'
 
 export const kinds: readonly PluginKind[] = ['collector', 'discovery', 'detector', 'notifier']
@@ -70,7 +71,7 @@ function PluginTable({ items, caption }: { items: Plugin[]; caption: string }) {
                 <Link to="/plugins/$ns/$name" params={{ ns, name }} className={ui.main}>{p.title || p.id}</Link>
                 <div className={ui.sub}>{p.summary}</div>
               </td>
-              <td>{summaryState(running, p.enabled, t)}</td>
+              <td><span className={ui.lines}>{summaryState(running, p.enabled, t)}{isUnsigned(p) && <UnsignedMark />}</span></td>
               <td className={ui.wide}>{runtimes(running, p.runtimes)}</td>
               <td className={`${ui.medium} ${ui.right} num`}>{running.length ? duration(total(running, 'cpu_seconds')) : '–'}</td>
               <td className={`${ui.medium} ${ui.right} num`}>{running.length ? bytes(total(running, 'memory_bytes')) : '–'}</td>

@@ -10,7 +10,7 @@ import { useMay } from '../../api/useMay'
 import { InstanceCharts } from '../../charts/InstanceCharts'
 import { asObject } from '../../lib/configForm'
 import { bytes, count, duration } from '../../lib/format'
-import { State } from '../../ui/marks'
+import { State, StateMark } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
 import { Permissions } from '../../ui/Permissions'
 import { useRange } from '../../ui/Range'
@@ -24,6 +24,7 @@ import { Grants } from './Grants'
 import { History } from './History'
 import { Limits } from './Limits'
 import { Log } from './Log'
+import { runsUnsigned, UnsignedMark } from './TrustMark'
 import { Versions } from './Versions'
 
 // Few visits need the whole chain.
@@ -82,10 +83,11 @@ function Standing({ plugin: p, instance: i }: Props) {
     }
   }
   const { ledger } = i
+  const unsigned = runsUnsigned(p, i)
   return (
     <Panel
       title={i.node.type === 'server' ? t('plugin.onServer') : t('plugin.onAgent', { name: i.node.name || i.node.id })}
-      hint={<State of={i.state} />}
+      hint={<span className={css.marks}><State of={i.state} />{unsigned && <UnsignedMark />}{i.unconfined && <StateMark tone="bad">{t('plugin.unconfined')}</StateMark>}</span>}
       actions={
         <Group gap="xs">
           {can('operate') && i.state === 'quarantined' && <Button size="xs" loading={busy} onClick={() => void run('release')}>{t('plugin.releaseNow')}</Button>}
@@ -95,6 +97,8 @@ function Standing({ plugin: p, instance: i }: Props) {
       }
     >
       {explaining && <Suspense><ExplainDrawer instance={i} onClose={() => setExplaining(false)} /></Suspense>}
+      {unsigned && <p className={css.reason} data-bad>{t('plugin.unsignedText')}</p>}
+      {i.unconfined && <p className={css.reason} data-bad>{t('plugin.unconfinedText')}</p>}
       {i.reason && i.state !== 'ready' && <p className={css.reason} data-bad={bad.includes(i.state) || undefined}>{i.reason}</p>}
       <dl className={css.ledger}>
         <div><dt>{t('plugins.version')}</dt><dd>{i.version || '–'}</dd></div>

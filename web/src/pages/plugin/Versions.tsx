@@ -16,6 +16,7 @@ import { Ago } from '../../ui/Time'
 import { useTell } from '../../ui/toasts'
 import ui from '../../ui/ui.module.css'
 import css from '../plugins.module.css'
+import { runsUnsigned } from './TrustMark'
 
 interface Props {
   plugin: Plugin
@@ -59,7 +60,7 @@ export function Versions({ plugin: p, instance: i }: Props) {
           </div>
         )}
         {others.length > 0 && !can('administer') && <p className="dim">{t('plugin.offered', { list: others.join(', ') })}</p>}
-        {i.previous && (
+        {i.previous && !runsUnsigned(p, i) && (
           <div className={css.pick}>
             <span>{t('plugin.previous', { version: i.previous })}</span>
             {can('operate') && <Button size="xs" variant="default" onClick={() => setAsking('rollback')}>{t('plugin.rollback')}</Button>}
