@@ -161,7 +161,8 @@ func (c *Catalogue) kept(ctx context.Context, n Node, s pluginhost.Status) {
 	}
 }
 
-const maxIncidents = 16
+// maxIncidents is how many an honest agent tells at most: so many of each kind.
+const maxIncidents = 3 * 16
 
 var incidentActions = map[pluginhost.IncidentKind]string{
 	pluginhost.IncidentPermission: "plugin.permission", pluginhost.IncidentLimit: "plugin.limit", pluginhost.IncidentKilled: "plugin.killed",

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,28 +23,53 @@ const (
 	IncidentKilled     IncidentKind = "killed"     // the host ended its process
 )
 
-// maxIncidents is how many sorts are kept of one instance.
-const maxIncidents = 16
+// maxIncidents is how many sorts of each kind are kept of one instance. A kind that is full takes one more every
+// quietTime, in the place of its oldest: what is new is told, and nobody can flood the audit log.
+const (
+	maxIncidents = 16
+	quietTime    = time.Minute
+)
 
 // incident notes the first of a sort and tells whoever listens.
 func (s *supervisor) incident(kind IncidentKind, text string) {
 	text = s.log.blank(text)
-	sort := string(kind) + " " + withoutNumbers(text)
+	in := Incident{Time: s.host.cfg.Now().UTC(), Kind: kind, Text: text}
 	s.mu.Lock()
-	known := s.incidentSorts[sort] || len(s.state.Incidents) >= maxIncidents
-	if !known {
-		if s.incidentSorts == nil {
-			s.incidentSorts = map[string]bool{}
-		}
-		s.incidentSorts[sort] = true
-		// A new slice: those who were given the old one keep it.
-		s.state.Incidents = append(s.state.Incidents[:len(s.state.Incidents):len(s.state.Incidents)], Incident{Time: s.host.cfg.Now().UTC(), Kind: kind, Text: text})
-	}
+	list, ok := withIncident(s.state.Incidents, in)
+	s.state.Incidents = list
 	s.mu.Unlock()
-	if !known {
+	if ok {
 		s.host.cfg.Events.Publish(s.status())
 	}
 }
+
+// withIncident adds one when it is new and there is room. Those who were given the old list keep it.
+func withIncident(list []Incident, in Incident) ([]Incident, bool) {
+	oldest, newest, count := -1, time.Time{}, 0
+	for i, old := range list { // the oldest come first
+		if old.Kind != in.Kind {
+			continue
+		}
+		if old.sort() == in.sort() {
+			return list, false
+		}
+		if oldest < 0 {
+			oldest = i
+		}
+		newest, count = old.Time, count+1
+	}
+	list = slices.Clone(list)
+	if count >= maxIncidents {
+		if in.Time.Sub(newest) < quietTime {
+			return list, false
+		}
+		list = slices.Delete(list, oldest, oldest+1)
+	}
+	return append(list, in), true
+}
+
+// sort is the same for two that differ in a figure.
+func (in Incident) sort() string { return string(in.Kind) + " " + withoutNumbers(in.Text) }
 
 // withoutNumbers makes two texts that differ in a figure the same sort. What an address or a port is, is not a figure: it
 // stands in the detail of a permission, which is kept whole by its caller's words before the first colon.

@@ -1,8 +1,10 @@
 package pluginhost
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What the host keeps a plugin from is told once, with the reason.
@@ -48,7 +50,37 @@ func TestIncidentsAreBounded(t *testing.T) {
 	for i := range 100 {
 		s.incident(IncidentPermission, "fs.read /"+strings.Repeat("x", i)+": not granted")
 	}
-	if n := len(s.status().Incidents); n != maxIncidents {
+	if n := len(s.status().Incidents); n != maxIncidents+1 { // and the one that was killed
 		t.Errorf("%d are kept", n)
+	}
+	s.incident(IncidentLimit, "cpu: it uses more than 1 cores and is held back")
+	if n := len(s.status().Incidents); n != maxIncidents+2 {
+		t.Errorf("one kind takes the room of another: %d are kept", n)
+	}
+}
+
+// A kind that is full still takes what is new, but one at a time.
+func TestAFullListOfIncidents(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	var list []Incident
+	add := func(kind IncidentKind, text string) bool {
+		var ok bool
+		list, ok = withIncident(list, Incident{at, kind, text})
+		return ok
+	}
+	add(IncidentKilled, "killed")
+	for i := range maxIncidents {
+		add(IncidentPermission, fmt.Sprintf("net.dial junk%d: no", i))
+	}
+	const aim = "net.dial 169.254.169.254:80: no"
+	if add(IncidentPermission, aim) {
+		t.Error("a burst went beyond the bound")
+	}
+	at = at.Add(quietTime)
+	if !add(IncidentPermission, aim) || add(IncidentPermission, aim) || add(IncidentPermission, "net.dial more: no") {
+		t.Errorf("after a minute: %+v", list)
+	}
+	if len(list) != maxIncidents+1 || list[0].Text != "killed" || list[1].Text != "net.dial junk1: no" || list[maxIncidents].Text != aim {
+		t.Errorf("the list is %+v", list)
 	}
 }

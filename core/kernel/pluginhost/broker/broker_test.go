@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -725,6 +726,44 @@ func TestUsesAreBounded(t *testing.T) {
 	}
 	if real != 5 {
 		t.Errorf("attempts took the place of %d real uses", 5-real)
+	}
+}
+
+// A plugin cannot try a hundred harmless things so that nobody sees the hundred and first.
+func TestJunkHidesNoRefusal(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	var log bytes.Buffer
+	var told []string
+	u := newUses(func() time.Time { at = at.Add(time.Millisecond); return at }, slog.New(slog.NewTextHandler(&log, nil)),
+		func(_, detail string, _ error) { told = append(told, detail) })
+	try := func(host string) {
+		u.refused(target{cap: sdk.CapNetDial, network: "tcp", host: host, port: 80}, errors.New("not granted"))
+	}
+	for i := range 10 * maxUses {
+		try(fmt.Sprint("junk", i))
+	}
+	if len(told) != maxUses {
+		t.Errorf("%d attempts at once were told, want %d", len(told), maxUses)
+	}
+	const aim = "169.254.169.254"
+	try(aim)
+	if list, _ := u.list(); !slices.ContainsFunc(list, func(x Use) bool { return strings.Contains(x.Detail, aim) }) {
+		t.Error("it is not in the list")
+	}
+	at = at.Add(quietTime)
+	try(aim)
+	try("junk")
+	if len(told) != maxUses+1 || !strings.Contains(told[maxUses], aim) || !strings.Contains(log.String(), aim) {
+		t.Errorf("told after a minute: %q", told[maxUses:])
+	}
+	u = newUses(time.Now, slog.New(slog.NewTextHandler(&log, nil)), nil)
+	for i := range maxUses {
+		u.allowed(target{cap: sdk.CapFSRead, host: fmt.Sprint("/", i)})
+	}
+	log.Reset()
+	try(aim)
+	if !strings.Contains(log.String(), aim) {
+		t.Error("no word about it when all places are real uses")
 	}
 }
 

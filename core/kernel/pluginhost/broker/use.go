@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode"
 
+	"golang.org/x/time/rate"
+
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -18,6 +20,9 @@ import (
 const (
 	maxUses   = 100
 	maxDetail = 256
+	// quietTime is how often one more refusal is told after the first maxUses: a plugin that tries everything fills no log,
+	// and what it tries then is still named.
+	quietTime = time.Minute
 )
 
 // Use is what an instance did, or tried, through the broker.
@@ -77,6 +82,7 @@ type entry struct {
 	denied      uint64
 	first, last time.Time
 	refusal     string
+	told        bool // the refusal was logged
 }
 
 // uses is the list of what an instance did.
@@ -85,6 +91,8 @@ type uses struct {
 	log *slog.Logger
 	// tell hears of the first refusal for each target.
 	tell func(capability, detail string, err error)
+	// words bounds what is logged and told.
+	words *rate.Limiter
 
 	mu     sync.Mutex // guards all below
 	byName map[string]*entry
@@ -93,14 +101,14 @@ type uses struct {
 }
 
 func newUses(now func() time.Time, log *slog.Logger, tell func(capability, detail string, err error)) *uses {
-	return &uses{now: now, log: log, tell: tell, byName: map[string]*entry{}, caps: map[string]bool{}}
+	return &uses{now: now, log: log, tell: tell, words: rate.NewLimiter(rate.Every(quietTime), maxUses), byName: map[string]*entry{}, caps: map[string]bool{}}
 }
 
 // allowed counts a use. The entry, never nil, takes the bytes.
 func (u *uses) allowed(t target) *entry {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	e := u.find(t, true)
+	e := u.find(t)
 	if e == nil {
 		u.caps[t.cap] = true
 		return &entry{}
@@ -112,17 +120,19 @@ func (u *uses) allowed(t target) *entry {
 	return e
 }
 
-// refused counts a refusal, and logs the first of its kind.
+// refused counts a refusal, and logs the first for its target, as far as words allow.
 func (u *uses) refused(t target, err error) {
 	u.mu.Lock()
-	e := u.find(t, false)
-	first := e != nil && e.denied == 0
-	if e != nil {
-		e.denied++
-		e.refusal = printable(err.Error())
+	e := u.find(t)
+	if e == nil {
+		e = &entry{} // every place is a real use: it is told, but not listed
 	}
+	e.denied++
+	e.refusal = printable(err.Error())
+	tell := !e.told && u.words.AllowN(u.now(), 1)
+	e.told = e.told || tell
 	u.mu.Unlock()
-	if first {
+	if tell {
 		u.log.Warn("the plugin was refused what it was not granted", "cap", t.cap, "detail", printable(t.detail()), "error", printable(err.Error()))
 		if u.tell != nil {
 			u.tell(t.cap, printable(t.detail()), errors.New(printable(err.Error())))
@@ -130,12 +140,13 @@ func (u *uses) refused(t target, err error) {
 	}
 }
 
-// find returns the entry of a target, a new one when there is room. A real use takes the place of a mere attempt.
-func (u *uses) find(t target, real bool) *entry {
+// find returns the entry of a target. A new one takes the place of the oldest attempt when there is no room; among real
+// uses only there is none.
+func (u *uses) find(t target) *entry {
 	key := t.cap + " " + t.detail()
 	e := u.byName[key]
 	if e == nil {
-		if len(u.byName) >= maxUses && (!real || !u.forgetAttempt()) {
+		if len(u.byName) >= maxUses && !u.forgetAttempt() {
 			u.more++
 			return nil
 		}
@@ -146,15 +157,20 @@ func (u *uses) find(t target, real bool) *entry {
 	return e
 }
 
+// forgetAttempt makes room by what was only tried, and not for the longest time.
 func (u *uses) forgetAttempt() bool {
+	oldest := ""
 	for key, e := range u.byName {
-		if e.count == 0 {
-			delete(u.byName, key)
-			u.more += e.denied
-			return true
+		if e.count == 0 && (oldest == "" || e.last.Before(u.byName[oldest].last)) {
+			oldest = key
 		}
 	}
-	return false
+	if oldest == "" {
+		return false
+	}
+	u.more += u.byName[oldest].denied
+	delete(u.byName, oldest)
+	return true
 }
 
 func (u *uses) list() ([]Use, uint64) {
