@@ -37,12 +37,14 @@ type run struct {
 	calls    atomic.Int64 // in progress
 	release               // what it was started from
 	role     role
-	revived  bool // it has what the journal holds; guarded by the supervisor's turn
-	output   *bucket
-	used     atomic.Pointer[usage]
-	progress progressWatch // of the one health check that is under way
-	says     host.Description
-	mine     map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
+	// dropSecrets ends the blanking of what it was given; nil while it starts.
+	dropSecrets func()
+	revived     bool // it has what the journal holds; guarded by the supervisor's turn
+	output      *bucket
+	used        atomic.Pointer[usage]
+	progress    progressWatch // of the one health check that is under way
+	says        host.Description
+	mine        map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
 
 	mu      sync.Mutex // guards failure
 	failure string     // why the host killed it
@@ -57,7 +59,13 @@ func (s *supervisor) launch() (*run, error) {
 
 // launchAs verifies, starts and configures a process for the instance. Everything it opened is closed again when it
 // fails.
-func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (*run, error) {
+func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *run, err error) {
+	drop := s.log.hide(a.Secrets) // before anything can be said about them, whoever is in charge
+	defer func() {
+		if err != nil {
+			drop()
+		}
+	}()
 	art, err := s.verified(a)
 	if err != nil {
 		return nil, err
@@ -76,10 +84,10 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (*run,
 	if rel.limits, err = s.host.limitsOf(a, art.Descriptor); err != nil {
 		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", a.Plugin, err)}
 	}
-	r, err := s.startProcess(ctx, art, rel, as)
-	if err != nil {
+	if r, err = s.startProcess(ctx, art, rel, as); err != nil {
 		return nil, s.startError(ctx, err)
 	}
+	r.dropSecrets = drop
 	r.output = newBucket(rel.limits.RecordsPerSecond, time.Now())
 	s.host.running.Go(func() { s.guard(r) })
 	if err := s.configure(ctx, r, a, art, rel.grants); err != nil {

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,6 +35,7 @@ type logRing struct {
 	filled  time.Time
 	dropped uint64
 	secrets *strings.Replacer
+	hidden  []*secretSet // of the processes that live, and of the last that ended
 	perSec  float64 // 0 means logPerSec
 }
 
@@ -58,24 +60,65 @@ func newLogRing(now func() time.Time, forward *slog.Logger) *logRing {
 // shortestSecret is the shortest that is blanked: blanking "a" would blank the text.
 const shortestSecret = 4
 
-// hide blanks these values from now on, the longest first: one may begin with another. A value is also blanked as an
-// error would quote it or an address escape it.
-func (r *logRing) hide(secrets map[string]string) {
-	var values []string
-	for _, v := range secrets {
-		if len(v) >= shortestSecret {
-			quoted := strconv.Quote(v)
-			values = append(values, v, quoted[1:len(quoted)-1], url.QueryEscape(v), url.PathEscape(v))
+// keptSecrets is how many sets are blanked on after their process has ended: its last words are still under way.
+const keptSecrets = 8
+
+// secretSet is what one assignment must keep to itself.
+type secretSet struct {
+	values map[string]string
+	ended  bool
+}
+
+// hide blanks these values from now on, beside those that are blanked already. drop is called once their process has
+// ended.
+func (r *logRing) hide(secrets map[string]string) (drop func()) {
+	set := &secretSet{values: secrets}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hidden = append(r.hidden, set)
+	r.blankAll()
+	return func() { r.drop(set) }
+}
+
+func (r *logRing) drop(set *secretSet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	set.ended = true
+	// Behind those that live, so that the one that ended first goes first.
+	if i := slices.Index(r.hidden, set); i >= 0 {
+		r.hidden = append(slices.Delete(r.hidden, i, i+1), set)
+	}
+	ended := 0
+	for i := len(r.hidden) - 1; i >= 0; i-- {
+		if !r.hidden[i].ended {
+			continue
+		}
+		if ended++; ended > keptSecrets {
+			r.hidden = slices.Delete(r.hidden, i, i+1)
+			break
 		}
 	}
-	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	r.blankAll()
+}
+
+// blankAll makes what replaces the values of all sets, the longest first: one may begin with another. A value is also
+// blanked as an error would quote it or an address escape it. The caller holds mu.
+func (r *logRing) blankAll() {
+	var values []string
+	for _, set := range r.hidden {
+		for _, v := range set.values {
+			if len(v) >= shortestSecret {
+				quoted := strconv.Quote(v)
+				values = append(values, v, quoted[1:len(quoted)-1], url.QueryEscape(v), url.PathEscape(v))
+			}
+		}
+	}
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	var pairs []string
-	for _, v := range values {
+	for _, v := range slices.Compact(values) {
 		pairs = append(pairs, v, "[secret]")
 	}
-	r.mu.Lock()
 	r.secrets = strings.NewReplacer(pairs...)
-	r.mu.Unlock()
 }
 
 // blank takes the secrets out of a text that leaves the instance.

@@ -87,3 +87,22 @@ func TestSecretsAreBlankedLongestFirst(t *testing.T) {
 		}
 	}
 }
+
+// What was given to processes that have ended is blanked a while longer, and what is given to those that live for good.
+func TestSecretsAreBlankedAsLongAsSomebodyHasThem(t *testing.T) {
+	r := newLogRing(time.Now, slog.New(slog.DiscardHandler))
+	r.hide(map[string]string{"a": "of the living"})
+	r.hide(map[string]string{"a": "of the first"})()
+	if got := r.blank("of the living, of the first"); got != "[secret], [secret]" {
+		t.Errorf("got %q", got)
+	}
+	for i := range keptSecrets {
+		r.hide(map[string]string{"a": fmt.Sprint("later", i)})()
+	}
+	if got := r.blank("of the living, of the first, later0"); got != "[secret], of the first, [secret]" {
+		t.Errorf("got %q", got)
+	}
+	if len(r.hidden) != keptSecrets+1 {
+		t.Errorf("%d sets are kept", len(r.hidden))
+	}
+}

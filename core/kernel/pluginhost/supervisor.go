@@ -61,8 +61,6 @@ type supervisor struct {
 	broker     *broker.Broker
 	brokered   []sdk.Permission // the grants that broker knows
 
-	incidentSorts map[string]bool
-
 	// Only the supervisor's goroutine touches these.
 	assignment Assignment
 	troubles   int // starts in a row that failed for no fault of the plugin
@@ -361,7 +359,6 @@ func (s *supervisor) take() bool {
 	}
 	s.assignment = next
 	s.state.Plugin, s.state.Version, s.state.Runtime = next.Plugin, next.Version, next.Runtime
-	s.log.hide(s.assignment.Secrets)
 	return true
 }
 
@@ -407,7 +404,11 @@ func (s *supervisor) bury(r *run) string {
 	if why := r.why(); why != "" {
 		s.incident(IncidentKilled, "its process was ended: it "+why)
 	}
-	return r.epitaph(s.log)
+	epitaph := r.epitaph(s.log)
+	if r.dropSecrets != nil {
+		r.dropSecrets()
+	}
+	return epitaph
 }
 
 func (s *supervisor) measure(r *run) {

@@ -127,7 +127,6 @@ func (s *supervisor) exchange(old *run, next Assignment) step {
 		return func() step { return s.watch(old) }
 	}
 	s.assignment = next
-	s.log.hide(next.Secrets)
 	s.endChange(old, cand, back)
 	s.set(Ready, "")
 	s.endShadow() // it was compared with the version that goes

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -101,10 +103,17 @@ func (d *summer) Flush(_ context.Context, sink sdk.FindingSink) error {
 	return sink.Finding(sdk.Finding{Rule: "sum", Severity: sdk.SeverityLow, Summary: text})
 }
 
-func (d *summer) Snapshot(context.Context) ([]byte, error) { return json.Marshal(d.state) }
+func (d *summer) Snapshot(context.Context) ([]byte, error) {
+	if _, mood := ownRelease(); mood == "no snapshot" {
+		return nil, sdk.Errorf(sdk.Unsupported, "this version keeps no state")
+	}
+	return json.Marshal(d.state)
+}
 
 func (d *summer) Restore(_ context.Context, state []byte) error {
-	if _, mood := ownRelease(); mood == "other state" {
+	if _, mood := ownRelease(); mood == "no snapshot" {
+		return sdk.Errorf(sdk.Unsupported, "this version keeps no state")
+	} else if mood == "other state" {
 		return sdk.Errorf(sdk.InvalidConfig, "state of schema 1; this version reads schema 2")
 	}
 	return json.Unmarshal(state, &d.state)
@@ -557,6 +566,72 @@ func TestAnUpgradeThatCannotTakeOverLeavesTheOldOne(t *testing.T) {
 		t.Errorf("the old ones did not go on: %+v", st.Upgrade)
 	}
 	f.analyse(f.Detectors()[0], 3, nil)
+}
+
+// What a candidate says of its state counts only once it is in charge: the old one goes on with its journal.
+func TestAFailedUpgradeCostsNoState(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.0.0": "no snapshot"}, func(c *Config) { c.Deadlines.Switch = 300 * time.Millisecond })
+	f.apply(versionedAssignment("d", "stateful/detector", "1.0.0"))
+	old := f.untilState("d", Ready)
+	d := f.Detectors()[0]
+	born := d.Generation()
+	var v verdicts
+	inspect := func(from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if err := d.Inspect(t.Context(), "capture", framed(1+50*i, 51+50*i), &v); err != nil {
+				t.Fatalf("batch %d: %v", i, err)
+			}
+		}
+	}
+	inspect(0, 3)
+	if err := f.Upgrade(t.Context(), "d", "2.0.0"); err == nil || !strings.Contains(err.Error(), "in the middle of") {
+		t.Fatalf("got %v", err)
+	}
+	inspect(3, 6)
+	_ = syscall.Kill(old.PID, syscall.SIGKILL)
+	waitGone(t, old.PID)
+	inspect(6, 9)
+	if err := d.Flush(t.Context(), &v); err != nil {
+		t.Fatal(err)
+	}
+	if d.Generation() != born {
+		t.Error("the detector lost sight of the capture")
+	}
+	const want = "count=450 sum=101475 twice=0 captures=1"
+	if !slices.Contains(slices.Collect(maps.Values(v.texts)), want) {
+		t.Errorf("no %q among the verdicts", want)
+	}
+}
+
+// What a candidate says about its secrets reaches nobody, though it was never in charge.
+func TestSecretsOfACandidateAreBlanked(t *testing.T) {
+	log := &lockedBuffer{}
+	f := upgradable(t, map[string]string{"2.0.0": ""}, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	a := moodyAssignment("c", "calm")
+	a.Secrets = map[string]string{"password": "the-first-one"}
+	f.apply(a)
+	f.untilState("c", Ready)
+	b := moodyAssignment("c", "leak at start")
+	b.Version, b.Secrets = "2.0.0", map[string]string{"password": "hush-hush-hush"}
+	f.apply(b)
+	st := f.until("c", "the upgrade to fail", func(s Status) bool { return s.Upgrade != nil && s.Upgrade.State == UpgradeFailed })
+	if !strings.Contains(st.Upgrade.Reason, "?key=[secret]: refused") {
+		t.Errorf("the upgrade failed because %q", st.Upgrade.Reason)
+	}
+	history, _ := f.History("c")
+	if text := fmt.Sprintf("%+v %+v %s", st, history, log.String()); strings.Contains(text, "hush") {
+		t.Errorf("it was told: %s", text)
+	}
+	s, err := f.supervisor("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.log.blank("the-first-one"); got != "[secret]" {
+		t.Errorf("the secret of the one in charge is shown as %q", got)
+	}
 }
 
 // A detector without state is exchanged between two captures.
