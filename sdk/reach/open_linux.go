@@ -17,9 +17,9 @@ import (
 const procMagic = 0x9fa0
 
 // openReal opens a path that has no links left. One that was put there since the path was checked makes it fail.
-// It does not wait for the other end of a pipe.
+// What is not a regular file is never opened: to open a device or a pipe can do something already.
 func openReal(name string) (*os.File, error) {
-	f, err := openNoLinks(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,28 @@ func openReal(name string) (*os.File, error) {
 		}
 	}
 	return f, nil
+}
+
+// openRegular first takes hold of the file, looks what it is, and then opens that very file.
+func openRegular(name string) (*os.File, error) {
+	held, err := openNoLinks(name, unix.O_PATH)
+	if err != nil {
+		return nil, err
+	}
+	defer held.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(held.Fd()), &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, sdk.Errorf(sdk.Unsupported, "%s is not a regular file", name)
+	}
+	link := "/proc/self/fd/" + strconv.Itoa(int(held.Fd()))
+	fd, err := retry(func() (int, error) { return unix.Open(link, unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 func openNoLinks(name string, flags uint64) (*os.File, error) {

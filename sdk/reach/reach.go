@@ -211,6 +211,10 @@ func (r *Reach) Open(name string) (*os.File, error) {
 		return nil, err
 	}
 	f, err := openReal(real)
+	var known *sdk.Error
+	if errors.As(err, &known) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fileError(err)
 	}
