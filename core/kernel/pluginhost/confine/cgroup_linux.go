@@ -151,12 +151,61 @@ func removeStale(dir string) {
 		if err != nil || pid == os.Getpid() || unix.Kill(pid, 0) != unix.ESRCH {
 			continue
 		}
-		_ = os.Remove(path) // one that still has a process stays until that is gone
+		killMembers(path)
+		if err := os.Remove(path); errors.Is(err, unix.EBUSY) { // the kernel needs a moment after the last process
+			leftovers.keep(path)
+		}
+	}
+}
+
+// leftovers are folders of groups that could not be removed. They are tried again with every new group.
+var leftovers folders
+
+type folders struct {
+	mu   sync.Mutex // guards list
+	list []string
+}
+
+func (f *folders) keep(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Contains(f.list, path) {
+		f.list = append(f.list, path)
+	}
+}
+
+func (f *folders) retry() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = slices.DeleteFunc(f.list, func(path string) bool {
+		killMembers(path)
+		return !errors.Is(os.Remove(path), unix.EBUSY)
+	})
+}
+
+// killMembers ends every process of a group. One that makes processes is faster than one look at the list.
+func killMembers(path string) {
+	if writeFile(filepath.Join(path, "cgroup.kill"), "1") == nil { // version 2 from Linux 5.14 on
+		return
+	}
+	for range 20 {
+		data, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err != nil || len(data) == 0 {
+			return
+		}
+		for line := range strings.Lines(string(data)) {
+			// 0 is a process that we cannot see, and to kill 0 or 1 would be to kill ourselves.
+			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 && pid != os.Getpid() {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
 // newGroup makes a group with the limits.
 func newGroup(l Limits) (*group, error) {
+	leftovers.retry()
 	p := groupParents()
 	g := &group{kind: p.kind, dirs: map[string]string{}}
 	name := fmt.Sprintf("%s%d-%d", groupName, os.Getpid(), groupNumber.Add(1))
@@ -322,22 +371,27 @@ func (g *group) stat(controller, file, name string) uint64 {
 	return 0
 }
 
-// kill ends everything in the group, where the kernel can (version 2 from Linux 5.14 on).
+// kill ends everything in the group. The controllers have the same members with version 1, but for a process that is on
+// its way from one to the next.
 func (g *group) kill() {
-	if g.kind == CgroupV2 {
-		_ = writeFile(filepath.Join(g.dirs[""], "cgroup.kill"), "1")
+	for _, dir := range g.folders() {
+		killMembers(dir)
 	}
 }
 
-// remove takes the folders away. The kernel needs a moment after the last process.
+// remove takes the folders away. The kernel needs a moment after the last process; a folder that needs longer goes with a
+// later group.
 func (g *group) remove() {
 	for _, dir := range g.folders() {
+		var err error
 		for range 100 {
-			err := os.Remove(dir)
-			if !errors.Is(err, unix.EBUSY) {
+			if err = os.Remove(dir); !errors.Is(err, unix.EBUSY) {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
+		}
+		if errors.Is(err, unix.EBUSY) {
+			leftovers.keep(dir)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,6 +47,62 @@ func TestFindParents(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sleeper is a process in a group.
+func sleeper(t *testing.T, g *group) <-chan error {
+	t.Helper()
+	cmd := exec.Command("sleep", "5m")
+	must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	must(t, g.add(cmd.Process.Pid))
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return ended
+}
+
+func killed(t *testing.T, ended <-chan error) {
+	t.Helper()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a member of the group lives")
+	}
+}
+
+func TestGroupDies(t *testing.T) {
+	if groupKind() == CgroupNone {
+		t.Skip("no control group may be made here")
+	}
+	g, err := newGroup(Limits{})
+	must(t, err)
+	ended := sleeper(t, g)
+	g.kill()
+	killed(t, ended)
+	g.remove()
+
+	// A host that was killed left a group with a process that lives on: its folders go, if not now then with the next group.
+	gone := exec.Command("true")
+	must(t, gone.Run())
+	stale := &group{kind: groupKind(), dirs: map[string]string{}}
+	for controller, dir := range groupParents().dirs {
+		path := filepath.Join(dir, fmt.Sprintf("%s%d-1", groupName, gone.Process.Pid))
+		if err := os.Mkdir(path, 0o755); err != nil && !os.IsExist(err) {
+			t.Fatal(err)
+		}
+		stale.dirs[controller] = path
+	}
+	ended = sleeper(t, stale)
+	for _, dir := range groupParents().dirs {
+		removeStale(dir)
+	}
+	killed(t, ended)
+	waitFor(t, func() bool {
+		next, err := newGroup(Limits{})
+		must(t, err)
+		next.remove()
+		return !slices.ContainsFunc(stale.folders(), func(path string) bool { _, err := os.Stat(path); return err == nil })
+	})
 }
 
 // TestGroupV2 works on plain files: no control group of version 2 with controllers is to be had on every machine.
