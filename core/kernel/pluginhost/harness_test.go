@@ -68,6 +68,9 @@ func (s *shelf) OpenRelease(_ context.Context, id, version, rt string) (*client.
 	if err := s.refuse[id]; err != nil {
 		return nil, err
 	}
+	if err := s.refuse[id+" "+version]; err != nil {
+		return nil, err
+	}
 	mood, ok := s.moods[version]
 	if !ok && version != "1.0.0" {
 		return nil, &registry.Refusal{Plugin: id, Version: version, Reason: registry.NotInstalled, Err: fmt.Errorf("version %s is wanted, but 1.0.0 is installed on this node", version)}

@@ -52,7 +52,7 @@ type run struct {
 
 // launch starts the assigned plugin.
 func (s *supervisor) launch() (*run, error) {
-	ctx, done := s.interruptible()
+	ctx, done := s.interruptible(orderRestart)
 	defer done()
 	return s.launchAs(ctx, s.assignment, inCharge)
 }
@@ -106,15 +106,16 @@ func isExited(r *run) bool {
 	return ps != nil && !ps.Success() && ps.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL
 }
 
-// interruptible returns a context that ends when the instance is wanted otherwise. done must be called.
-func (s *supervisor) interruptible() (ctx context.Context, done func()) {
+// interruptible returns a context that ends when the instance is wanted otherwise, or when one of the orders comes. done
+// must be called.
+func (s *supervisor) interruptible(by order) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		for {
 			select {
 			case <-s.wake:
-				if changed, orders := s.pending(0); changed || orders&orderRestart != 0 {
+				if changed, orders := s.pending(0); changed || orders&by != 0 {
 					cancel(errInterrupted)
 					return
 				}

@@ -36,7 +36,7 @@ type logRing struct {
 	dropped uint64
 	secrets *strings.Replacer
 	hidden  []*secretSet // of the processes that live, and of the last that ended
-	perSec  float64 // 0 means logPerSec
+	perSec  float64      // 0 means logPerSec
 }
 
 // limit sets how many lines a second are kept in the long run.

@@ -183,6 +183,24 @@ func (s *supervisor) startShadow(a Assignment) error {
 	return nil
 }
 
+// noShadow answers who asks for a shadow, or for its end, while nothing runs that it could be beside.
+func (s *supervisor) noShadow() {
+	s.mu.Lock()
+	asked, a := s.orders&orderShadow != 0, s.trying
+	s.orders &^= orderShadow
+	s.trying = nil
+	if asked && a != nil {
+		s.shadowErr = fmt.Errorf("%s is %s: a shadow needs an instance that works", s.name, s.state.State)
+	}
+	s.mu.Unlock()
+	if asked && a == nil {
+		s.endShadow()
+	}
+	if asked {
+		s.wakeWaiting()
+	}
+}
+
 func (s *supervisor) removeShadowState() {
 	os.RemoveAll(filepath.Join(s.host.stateRoot(), shadowing.folder()+url.PathEscape(s.name)))
 }

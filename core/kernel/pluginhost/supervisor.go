@@ -164,6 +164,7 @@ func (s *supervisor) adopt(r *run) step {
 	s.takeOver(r)
 	s.turn <- struct{}{}
 	s.set(Ready, "")
+	s.signal() // for what was asked for meanwhile
 	return func() step { return s.watch(r) }
 }
 
@@ -223,35 +224,38 @@ func (s *supervisor) watch(r *run) step {
 
 // awoken returns the next step when the running process must go, else nil.
 func (s *supervisor) awoken(r *run) step {
-	changed, orders := s.pending(orderRecheck | orderRelease | orderJudge | orderShadow)
-	switch {
-	case orders&orderRestart != 0:
-		s.drain(r)
-		return s.start
-	case changed:
-		if next, ok := s.otherVersion(r); ok {
-			return func() step { return s.exchange(r, next) }
-		}
-		if s.sameAsRunning(r) { // somebody changed his mind twice
-			return nil
-		}
-		s.drain(r)
-		return s.start
-	}
-	if orders&orderRecheck != 0 {
+	s.ordered(orderRelease) // there is nothing to release
+	if s.ordered(orderRecheck) {
 		if err := s.stillTrusted(); err != nil {
 			s.drain(r)
+			if changed, orders := s.pending(0); changed || orders&orderRestart != 0 {
+				return s.start // what is wanted now is asked about there
+			}
 			return s.refuse(Revoked, err)
 		}
 	}
-	if orders&orderJudge != 0 {
+	changed, orders := s.pending(0)
+	if orders&orderRestart != 0 {
+		s.drain(r)
+		return s.start
+	}
+	if changed {
+		if next, ok := s.otherVersion(r); ok {
+			return func() step { return s.exchange(r, next) }
+		}
+		if !s.sameAsRunning(r) { // else somebody changed his mind twice
+			s.drain(r)
+			return s.start
+		}
+	}
+	if s.ordered(orderJudge) {
 		if verdict, passed := s.trial(); verdict != "" {
 			return s.takeBack(r, verdict)
 		} else if passed {
 			s.endTrial()
 		}
 	}
-	if orders&orderShadow != 0 {
+	if s.ordered(orderShadow) {
 		s.changeShadow()
 	}
 	return nil
@@ -300,6 +304,7 @@ func (s *supervisor) wait(failures int, reason string) step {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		for {
+			s.noShadow()
 			select {
 			case <-timer.C:
 				return s.start
@@ -314,7 +319,9 @@ func (s *supervisor) wait(failures int, reason string) step {
 
 // hold rests in a state that time does not cure.
 func (s *supervisor) hold() step {
+	s.noShadow()
 	for range s.wake {
+		s.noShadow()
 		changed, orders := s.pending(orderRecheck)
 		quarantined := s.status().State == Quarantined
 		switch {
@@ -335,6 +342,7 @@ func (s *supervisor) hold() step {
 // leave ends the supervisor unless the instance was assigned again meanwhile.
 func (s *supervisor) leave() step {
 	s.endShadow()
+	s.noShadow()
 	if !s.host.farewell(s) {
 		return s.start
 	}
@@ -344,12 +352,13 @@ func (s *supervisor) leave() step {
 
 // --- what the steps use ---
 
-// take makes the wanted assignment the current one and forgets what was ordered before. It returns false when the
+// take makes the wanted assignment the current one and forgets what was asked of the process before. It returns false when the
 // instance is no longer wanted.
 func (s *supervisor) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changed, s.orders, s.state.Refusal = false, 0, ""
+	s.changed, s.state.Refusal = false, ""
+	s.orders &= orderShadow // all that was asked of the process; a shadow is one of its own
 	if s.want == nil {
 		return false
 	}
@@ -385,6 +394,12 @@ func (s *supervisor) pending(clear order) (changed bool, orders order) {
 	orders = s.orders
 	s.orders &^= clear
 	return s.changed, orders
+}
+
+// ordered reports whether something was asked for, and takes it.
+func (s *supervisor) ordered(o order) bool {
+	_, orders := s.pending(o)
+	return orders&o != 0
 }
 
 // let ends the calls to a run: it goes, or is gone.

@@ -113,7 +113,7 @@ func (s *supervisor) sameAsRunning(r *run) bool {
 // exchange puts another version in the place of the running one.
 func (s *supervisor) exchange(old *run, next Assignment) step {
 	back := s.beginChange(old, next)
-	ctx, done := s.interruptible()
+	ctx, done := s.interruptible(orderRestart | orderRecheck) // a running version that was revoked does not wait for the next
 	cand, err := s.launchAs(ctx, next, candidate)
 	if err == nil {
 		if err = s.handOver(ctx, old, cand); err != nil {
@@ -157,7 +157,11 @@ func (s *supervisor) abandon(old *run, next Assignment, back string, err error) 
 		reason = "something else was asked for meanwhile"
 	}
 	s.mu.Lock()
-	if !s.changed { // what is wanted now is still what failed
+	switch {
+	case s.changed:
+	case errors.Is(err, errInterrupted) && s.orders&(orderRestart|orderRecheck) == orderRecheck: // it is tried again after that
+		s.changed, s.back = true, back
+	default: // what is wanted now is still what failed
 		s.pin, s.before = old.version, &old.assignment
 	}
 	s.changing = false

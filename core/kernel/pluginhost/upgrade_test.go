@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
@@ -136,9 +137,12 @@ type versioned struct{ calls int }
 func (c *versioned) Config() any { return nil }
 
 func (c *versioned) Start(context.Context, sdk.Host) error {
-	if _, mood := ownRelease(); mood == "exit at start" {
+	switch _, mood := ownRelease(); mood {
+	case "exit at start":
 		println("no such library")
 		os.Exit(5)
+	case "hang at start":
+		select {}
 	}
 	return nil
 }
@@ -601,6 +605,93 @@ func TestAFailedUpgradeCostsNoState(t *testing.T) {
 	const want = "count=450 sum=101475 twice=0 captures=1"
 	if !slices.Contains(slices.Collect(maps.Values(v.texts)), want) {
 		t.Errorf("no %q among the verdicts", want)
+	}
+}
+
+// A version that is revoked while the next one starts beside it does not wait for that.
+func TestARevocationDuringAnUpgrade(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.0.0": "hang at start"}, func(c *Config) { c.Deadlines.Configure = time.Hour })
+	f.apply(versionedAssignment("c", "versioned/collector", "1.0.0"))
+	old := f.untilState("c", Ready)
+	f.apply(versionedAssignment("c", "versioned/collector", "2.0.0"))
+	f.until("c", "the upgrade to begin", func(s Status) bool { return s.Upgrade != nil && s.Upgrade.State == UpgradeStarting })
+	const id = "versioned/collector"
+	f.shelf.set(id+" 1.0.0", &registry.Refusal{Plugin: id, Version: "1.0.0", Reason: registry.Revoked})
+	f.Recheck()
+	waitGone(t, old.PID)
+	f.until("c", "the new version instead", func(s Status) bool { return s.State == Starting && s.Version == "2.0.0" })
+}
+
+// A question to the registry does not call an upgrade off, when nothing came of it.
+func TestARecheckDuringAnUpgrade(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.0.0": ""}, nil)
+	f.apply(versionedAssignment("d", "forgetful/detector", "1.0.0"))
+	f.untilState("d", Ready)
+	d := f.Detectors()[0]
+	var v verdicts
+	if err := d.Inspect(t.Context(), "capture", framed(1, 51), &v); err != nil {
+		t.Fatal(err)
+	}
+	f.apply(versionedAssignment("d", "forgetful/detector", "2.0.0"))
+	f.until("d", "the upgrade to wait", func(s Status) bool { return s.Upgrade != nil && s.Upgrade.State == UpgradeWaiting })
+	s, err := f.supervisor("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Recheck()
+	f.until("d", "the question", func(Status) bool { return !ordered(s, orderRecheck) })
+	if err := d.Flush(t.Context(), &v); err != nil {
+		t.Fatal(err)
+	}
+	f.until("d", "the new version", func(s Status) bool { return s.State == Ready && s.Version == "2.0.0" })
+}
+
+func ordered(s *supervisor, o order) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.orders&o != 0
+}
+
+// What is asked for beside a restart, or beside a change, is not forgotten over it.
+func TestOrdersAreNotSwallowed(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.0.0": ""}, nil)
+	f.apply(versionedAssignment("c", "versioned/collector", "1.0.0"))
+	old := f.untilState("c", Ready)
+	s, err := f.supervisor("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(version string, o order) {
+		s.mu.Lock()
+		a := s.cur.assignment
+		a.Version = version
+		s.trying = &a
+		s.orders |= o | orderShadow
+		s.mu.Unlock()
+		s.signal()
+	}
+	ask("2.0.0", orderRestart)
+	f.until("c", "the restart and the shadow", func(s Status) bool {
+		return s.State == Ready && s.PID != old.PID && s.Shadow != nil && s.Shadow.Running
+	})
+
+	const id = "versioned/collector"
+	f.shelf.set(id+" 1.0.0", &registry.Refusal{Plugin: id, Version: "1.0.0", Reason: registry.Revoked})
+	s.poke(orderRecheck)
+	f.untilState("c", Revoked)
+	if err := f.Shadow(t.Context(), "c", "2.0.0"); err == nil {
+		t.Error("a shadow runs beside nothing")
+	}
+	s.mu.Lock()
+	s.trying = &Assignment{}
+	s.orders |= orderShadow
+	s.mu.Unlock()
+	s.signal()
+	f.until("c", "an answer", func(Status) bool { return !ordered(s, orderShadow) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shadowErr == nil || !strings.Contains(s.shadowErr.Error(), "is revoked: a shadow needs") {
+		t.Errorf("got %v", s.shadowErr)
 	}
 }
 
