@@ -44,6 +44,7 @@ func (c crime) run(t *testing.T, runtime string) {
 	t.Helper()
 	name := nameOf(t)
 	levels(t, name, runtime, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		s := newScene(t)
 		args := s.with(0, c.args)
 		if c.naked != nil {
@@ -538,6 +539,7 @@ func playHost(text string) {
 func outlive(t *testing.T, attack, runtime string, args map[string]string) {
 	t.Helper()
 	levels(t, nameOf(t), runtime, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		nakedOutlives(t)
 		dir, err := os.MkdirTemp("", "h") //nolint:usetesting // the path of a socket has a bound
 		must(t, err)

@@ -34,6 +34,7 @@ func (p probe) run(t *testing.T, runtime string) {
 	t.Helper()
 	name := nameOf(t)
 	levels(t, name, runtime, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		p.naked(t)
 		s := newScene(t)
 		a := newArena(t, level, runtime, p.attack, s.args, change{grants: p.grants, shelf: &shelf{perms: p.grants}})

@@ -20,7 +20,7 @@ func TestAnAuthorWithoutTheRepository(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("hiding the repository and the network needs root")
 	}
-	home, err := os.MkdirTemp("/tmp", "author-")
+	home, err := os.MkdirTemp("/tmp", "author-") //nolint:usetesting // a short path, and one that the namespace can hide
 	if err != nil {
 		t.Fatal(err)
 	}

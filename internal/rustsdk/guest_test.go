@@ -45,19 +45,19 @@ func TestMain(m *testing.M) {
 }
 
 // toolchain skips the test when this machine has no Rust for guests.
-func toolchain(t testing.TB) {
-	t.Helper()
+func toolchain(tb testing.TB) {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("builds whole programs")
+		tb.Skip("builds whole programs")
 	}
 	for _, program := range []string{"cargo", "rustc"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("no Rust here: %v", err)
+			tb.Skipf("no Rust here: %v", err)
 		}
 	}
 	out, err := exec.Command("rustc", "--print", "target-libdir", "--target", "wasm32-unknown-unknown").Output()
 	if _, statErr := os.Stat(strings.TrimSpace(string(out))); err != nil || statErr != nil {
-		t.Skip("this Rust cannot build for wasm32-unknown-unknown; rustup target add wasm32-unknown-unknown")
+		tb.Skip("this Rust cannot build for wasm32-unknown-unknown; rustup target add wasm32-unknown-unknown")
 	}
 }
 
@@ -139,30 +139,30 @@ func start(t *testing.T, log io.Writer) *host.Process {
 	return startGuest(t, guest, log)
 }
 
-func startGuest(t testing.TB, guest string, log io.Writer) *host.Process {
-	t.Helper()
+func startGuest(tb testing.TB, guest string, log io.Writer) *host.Process {
+	tb.Helper()
 	runner, err := buildRunner()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	f, err := os.Open(guest)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
-	dir, err := os.MkdirTemp("", "pk") //nolint:usetesting // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "pk") //nolint:usetesting // tb.TempDir is too long for a socket
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	tb.Cleanup(func() { os.RemoveAll(dir) })
 	cmd := exec.Command(runner, "--guest-fd", "3", "--memory", "32")
 	cmd.ExtraFiles = []*os.File{f}
-	p, err := host.Start(testContext(t), host.Config{Name: "rust", Cmd: cmd, SocketDir: dir, StartTimeout: patience,
+	p, err := host.Start(testContext(tb), host.Config{Name: "rust", Cmd: cmd, SocketDir: dir, StartTimeout: patience,
 		Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(p.Kill)
+	tb.Cleanup(p.Kill)
 	return p
 }
 

@@ -18,15 +18,15 @@ import (
 const reference = "../bench/refdetector/rust"
 
 // buildReference builds the reference detector of the benchmarks in Rust.
-func buildReference(t testing.TB) string {
-	t.Helper()
-	toolchain(t)
+func buildReference(tb testing.TB) string {
+	tb.Helper()
+	toolchain(tb)
 	target := filepath.Join(workDir, "reference")
-	cmd := exec.CommandContext(testContext(t), "cargo", "build", "--quiet", "--release", "--locked", "--offline", "--target", "wasm32-unknown-unknown")
+	cmd := exec.CommandContext(testContext(tb), "cargo", "build", "--quiet", "--release", "--locked", "--offline", "--target", "wasm32-unknown-unknown")
 	cmd.Dir = reference
 	cmd.Env = append(os.Environ(), "CARGO_TARGET_DIR="+target)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the guest: %v\n%s", err, out)
+		tb.Fatalf("build the guest: %v\n%s", err, out)
 	}
 	return filepath.Join(target, "wasm32-unknown-unknown", "release", "refdetector.wasm")
 }

@@ -273,7 +273,7 @@ func (b *bench) describe(ctx context.Context) (abi.Description, error) {
 	if err != nil {
 		return abi.Description{}, err
 	}
-	defer s.Close() //nolint:errcheck // a session that only described itself
+	defer s.Close() // it only described itself
 	return describeOne(ctx, s, b.subject.Plugin())
 }
 

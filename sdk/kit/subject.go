@@ -307,7 +307,7 @@ type remote struct {
 func (s *remote) fail(err error) error {
 	os.RemoveAll(s.dir)
 	if s.watcher != nil {
-		s.watcher.Close() //nolint:errcheck // the start failed, which says more
+		s.watcher.Close() // the failed start says more
 	}
 	return err
 }
@@ -420,7 +420,7 @@ func (s *remote) Close() error {
 	defer cancel()
 	err := s.process.Stop(ctx)
 	if s.watcher != nil {
-		s.watcher.Close() //nolint:errcheck // the process is gone
+		s.watcher.Close()
 	}
 	os.RemoveAll(s.dir)
 	return err

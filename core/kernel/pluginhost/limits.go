@@ -10,8 +10,12 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// guardEvery is how often the memory of a process is looked at. Where a control group holds it, this finds nothing.
-const guardEvery = 250 * time.Millisecond
+// guardEvery is how often it is looked at what a process uses. Where control groups hold it to its limits the look is only
+// for the books.
+const (
+	guardEvery     = 250 * time.Millisecond
+	guardHeldEvery = 5 * time.Second
+)
 
 // guardSoon is when it is looked at again after a rest: it may have more threads than its share lets run.
 const guardSoon = 50 * time.Millisecond
@@ -22,6 +26,10 @@ const runnerMemory = 256 << 20
 
 // guard watches what a process uses until it ends, and holds it to its limits where nothing else does.
 func (s *supervisor) guard(r *run) {
+	every := guardEvery
+	if r.plan.HoldsCPU() && r.plan.HoldsMemory() && !s.host.cfg.ration {
+		every = guardHeldEvery
+	}
 	next := time.NewTimer(guardEvery)
 	defer next.Stop()
 	share := newShare(r.limits.CPU, time.Now())
@@ -30,7 +38,7 @@ func (s *supervisor) guard(r *run) {
 		case <-r.proc.Exited():
 			return
 		case <-next.C:
-			next.Reset(guardEvery)
+			next.Reset(every)
 		}
 		u, err := usageOf(r.proc.PID())
 		if err != nil {
@@ -49,7 +57,7 @@ func (s *supervisor) guard(r *run) {
 			if s.ration(r, share, u) {
 				next.Reset(guardSoon)
 			}
-		case looks%groupLooks == 0:
+		case looks%groupLooks == 0 || every > guardEvery:
 			if of, err := r.plan.Usage(); err == nil {
 				s.acct.throttle(r.proc.PID(), of.Throttled)
 			}

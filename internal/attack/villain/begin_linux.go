@@ -15,11 +15,11 @@ import (
 type hostOf = sdk.Host
 
 // What the host gave, before the SDK takes it out of the environment.
-var lifeline, recordsPlane, brokerSocket string
+var recordsPlane, brokerSocket string
 
 // begin reads the mood that the test wrote behind the end of this program, for what is done before the first call.
 func begin() {
-	lifeline, recordsPlane, brokerSocket = os.Getenv("PICKET_LIFELINE_FD"), own("PICKET_RECORDS_FD"), own("PICKET_BROKER_FD")
+	recordsPlane, brokerSocket = own("PICKET_RECORDS_FD"), own("PICKET_BROKER_FD")
 	switch mood := ownMood(); mood {
 	case "":
 	case "version":

@@ -15,7 +15,7 @@ func rawForks(j *job) {
 				return "", e
 			}
 			if pid == 0 {
-				syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+				_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 			}
 			return "", nil
 		})

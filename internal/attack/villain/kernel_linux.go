@@ -594,7 +594,7 @@ func fork(j *job) {
 			return "", e
 		}
 		if pid == 0 {
-			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 		return "", nil
 	})
@@ -610,7 +610,7 @@ func forks(n int, number, flags uintptr) (string, error) {
 			return strconv.Itoa(i), e
 		}
 		if pid == 0 {
-			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 	}
 	return strconv.Itoa(n), nil
@@ -787,13 +787,13 @@ func forkTwice() (string, error) {
 		syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
 		pid, _, _ = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 		if pid != 0 {
-			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 		for range 20 { // long enough for the test
 			ts := syscall.Timespec{Sec: 1}
 			syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 		}
-		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 	return strconv.Itoa(int(pid)), nil
 }

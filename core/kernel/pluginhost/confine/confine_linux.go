@@ -319,6 +319,9 @@ func (p *Plan) Report(ctx context.Context) (Report, error) {
 // HoldsCPU reports whether a control group holds the process to its share of the processor.
 func (p *Plan) HoldsCPU() bool { return p.group != nil && p.group.dir("cpu") != "" }
 
+// HoldsMemory reports whether a control group holds the process to its memory.
+func (p *Plan) HoldsMemory() bool { return p.group != nil && p.group.dir("memory") != "" }
+
 // Throttle changes the share of the processor, in cores.
 func (p *Plan) Throttle(cores float64) error {
 	if p.group == nil {

@@ -53,6 +53,9 @@ func (*Plan) Report(context.Context) (Report, error) { return Report{}, errElsew
 // HoldsCPU says no.
 func (*Plan) HoldsCPU() bool { return false }
 
+// HoldsMemory says no.
+func (*Plan) HoldsMemory() bool { return false }
+
 // Throttle fails: nothing enforces it here.
 func (*Plan) Throttle(float64) error { return errElsewhere }
 
