@@ -24,6 +24,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
@@ -829,6 +830,55 @@ func TestBrokenProtocol(t *testing.T) {
 	if err != nil || json.Unmarshal(buf[:n], &ans) != nil || ans.ID != 7 || ans.Error == nil || ans.Error.Class != sdk.Unsupported {
 		t.Errorf("an unknown operation: %s, %v", buf[:n], err)
 	}
+}
+
+// The text of an error repeats little of what the plugin said, and who closes the way of answers is not waited for.
+func TestAnswersAreShortOrTheEnd(t *testing.T) {
+	_, conn, served := raw(t, Config{})
+	ask := func(id int) {
+		if _, err := fmt.Fprintf(conn, `{"id": %d, "op": %q}`, id, strings.Repeat("é", 900)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(1)
+	buf := make([]byte, brokerwire.MaxMessage)
+	n, err := conn.Read(buf)
+	var ans brokerwire.Answer
+	if err != nil || json.Unmarshal(buf[:n], &ans) != nil || ans.Error == nil {
+		t.Fatalf("%s, %v", buf[:n], err)
+	}
+	if m := ans.Error.Message; len(m) > maxWords+len("…") || !utf8.ValidString(m) || !strings.HasSuffix(m, "…") {
+		t.Errorf("%d bytes: %q", len(m), m)
+	}
+	if err := conn.CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	ask(2)
+	select {
+	case <-served:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the session goes on though nothing can be answered")
+	}
+}
+
+// A plugin that does not read what became of its datagrams can go on sending.
+func TestUnreadFailuresHoldUpNothing(t *testing.T) {
+	r := start(t, Config{Grants: []sdk.Permission{grant(sdk.CapNetListen, "proto", "udp")}})
+	conn, err := r.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	const many = 5000
+	for i := range many {
+		if _, err := conn.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}); err != nil {
+			t.Fatalf("datagram %d: %v", i, err)
+		}
+	}
+	eventually(t, "all were looked at", func() bool { return find(t, r.Broker, sdk.CapNetDial, "udp 127.0.0.1:9").Denied == many })
 }
 
 // A plugin that asks without end and reads no answer is not read any more, and holds nothing but its own requests.

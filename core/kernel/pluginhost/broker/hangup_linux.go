@@ -20,3 +20,15 @@ func hungUp(conn *net.UnixConn) bool {
 	})
 	return err != nil || hup
 }
+
+// writeNow sends a packet if there is room for it. It does not queue behind a write that waits.
+func writeNow(conn *net.UnixConn, packet []byte) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		_, err = unix.SendmsgN(int(fd), packet, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	})
+	return controlErr == nil && err == nil
+}

@@ -171,7 +171,9 @@ func (s *session) relayPackets(plugin *net.UnixConn, outside net.PacketConn, use
 		defer release()
 		defer finish()
 		defer func() { <-inbound }()
-		s.packetsOut(plugin, outside, use)
+		if lost := s.packetsOut(plugin, outside, use); lost > 0 {
+			s.b.cfg.Log.Warn("the plugin does not read what came of its datagrams", "detail", printable(use.target.detail()), "lost", lost)
+		}
 		outside.Close()
 		plugin.Close()
 	})
@@ -200,41 +202,43 @@ func (s *session) packetsIn(plugin *net.UnixConn, outside net.PacketConn, use *e
 	}
 }
 
-// packetsOut ends when the plugin has closed its end or sends what is no datagram.
-func (s *session) packetsOut(plugin *net.UnixConn, outside net.PacketConn, use *entry) {
+// packetsOut ends when the plugin has closed its end or sends what is no datagram. It returns how many failures it could
+// not tell the plugin.
+func (s *session) packetsOut(plugin *net.UnixConn, outside net.PacketConn, use *entry) (lost uint64) {
 	_, overIP := outside.LocalAddr().(*net.IPAddr)
 	icmp := overIP || use.target.cap == sdk.CapNetRaw
 	buf := make([]byte, brokerwire.MaxDatagram)
 	for {
 		n, err := plugin.Read(buf)
 		if err != nil {
-			return
+			return lost
 		}
 		to, payload, err := brokerwire.ParseDatagram(buf[:n])
 		if err != nil {
-			return
+			return lost
 		}
 		if _, err = outside.WriteTo(payload, netAddr(to, icmp)); err == nil {
 			use.out.Add(uint64(len(payload)))
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, errAddressed) {
-			return
+			return lost
 		}
-		s.undelivered(plugin, use, to, err)
+		if !s.undelivered(plugin, to, err) {
+			lost++
+		}
 	}
 }
 
-// undelivered tells the plugin, unless it does not read, and counts what the grants refused.
-func (s *session) undelivered(plugin *net.UnixConn, use *entry, to netip.AddrPort, err error) {
+// undelivered tells the plugin and counts what the grants refused. It returns false when the plugin does not read: to wait
+// for it would hold up what it sends.
+func (s *session) undelivered(plugin *net.UnixConn, to netip.AddrPort, err error) bool {
 	cause := brokerwire.CauseOf(err)
 	if sdk.ClassOf(err) == sdk.PermissionDenied {
 		cause = brokerwire.CausePermission
 		s.b.uses.refused(target{cap: sdk.CapNetDial, network: "udp", host: to.Addr().String(), port: int(to.Port())}, err)
 	}
-	if cause != "" {
-		plugin.Write(brokerwire.AppendDatagramError(nil, cause)) //nolint:errcheck // the next read sees it
-	}
+	return cause == "" || writeNow(plugin, brokerwire.AppendDatagramError(nil, cause))
 }
 
 func addrPort(addr net.Addr) netip.AddrPort {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 const (
 	requestsPerSecond = 2000 // of one process; beyond that it waits
 	transferTime      = 10 * time.Second
-	maxTransfers      = 4 // values of the state in memory at once
+	maxWords          = 512 // bytes of an error's text: it may repeat what the plugin said, at length
+	maxTransfers      = 4   // values of the state in memory at once
 )
 
 // session is one process and all that it has open.
@@ -105,17 +107,19 @@ func (s *session) read() error {
 func (s *session) answer(req brokerwire.Request) {
 	ans, f, begin, err := s.do(req)
 	ans.ID, ans.Error = req.ID, brokerwire.ErrorOf(err)
+	if ans.Error != nil && len(ans.Error.Message) > maxWords {
+		ans.Error.Message = strings.ToValidUTF8(ans.Error.Message[:maxWords], "") + "…"
+	}
 	sent := s.conn.Send(ans, f)
 	if f != nil {
 		f.Close() // the process has its own by now
 	}
-	if begin == nil {
-		return
-	}
 	if sent != nil {
-		s.end() // begin finds everything closed, and lets go of it
+		s.end() // the process would wait for ever; begin finds everything closed, and lets go of it
 	}
-	begin()
+	if begin != nil {
+		begin()
+	}
 }
 
 // do opens what is asked for: f goes to the process, begin is called once it was sent.
