@@ -435,8 +435,12 @@ func python(program string) (binds []launch.Bind, execute []string, err error) {
 	}
 	prefixes := []string{filepath.Dir(filepath.Dir(actual))}
 	if home := venvHome(program); home != "" {
-		folders = append(folders, filepath.Dir(filepath.Dir(program))) // the virtual environment
-		prefixes = append(prefixes, filepath.Dir(home))
+		venv := filepath.Dir(filepath.Dir(program))
+		folders = append(folders, filepath.Join(venv, "pyvenv.cfg"))
+		prefixes = append(prefixes, venv, filepath.Dir(home))
+	}
+	if !strings.HasPrefix(program, "/usr/") { // there it is found without
+		folders = append(folders, program)
 	}
 	for _, prefix := range prefixes {
 		folders = append(folders, modules(prefix)...)
@@ -469,12 +473,13 @@ func venvHome(program string) string {
 	return ""
 }
 
-// modules are the folders of an installation of Python: all of it when it has a place of its own.
+// modules are what an installation of Python needs of its place. It never is the place itself, which may be somebody's
+// home folder.
 func modules(prefix string) []string {
-	if prefix != "/usr" && prefix != "/usr/local" && prefix != "/" {
-		return []string{prefix}
+	var all []string
+	for _, pattern := range []string{"lib/python3*", "lib64/python3*", "lib/libpython3*"} {
+		found, _ := filepath.Glob(filepath.Join(prefix, pattern)) // the pattern is well formed
+		all = append(all, found...)
 	}
-	found, _ := filepath.Glob(filepath.Join(prefix, "lib", "python3*")) // the pattern is well formed
-	libs, _ := filepath.Glob(filepath.Join(prefix, "lib", "libpython3*"))
-	return append(found, libs...)
+	return all
 }

@@ -271,12 +271,16 @@ func TestUserPool(t *testing.T) {
 
 func TestVenv(t *testing.T) {
 	dir := t.TempDir()
-	real := filepath.Join(dir, "python3.11", "bin", "python3.11")
+	real := filepath.Join(dir, "home", "bin", "python3.11")
 	venv := filepath.Join(dir, "venv", "bin", "python3")
 	for _, p := range []string{real, venv} {
 		must(t, os.MkdirAll(filepath.Dir(p), 0o755))
 	}
 	must(t, os.WriteFile(real, nil, 0o755))
+	for _, p := range []string{"venv/lib/python3.11", "home/lib/python3.11", "home/.ssh"} {
+		must(t, os.MkdirAll(filepath.Join(dir, p), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "home/lib/libpython3.11.so.1.0"), nil, 0o755))
 	must(t, os.Symlink(real, venv))
 	must(t, os.WriteFile(filepath.Join(dir, "venv", "pyvenv.cfg"), []byte("home = "+filepath.Dir(real)+"\nversion = 3\n"), 0o644))
 	binds, _, err := python(venv)
@@ -288,9 +292,17 @@ func TestVenv(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 	}
-	for _, p := range []string{filepath.Join(dir, "venv"), filepath.Join(dir, "python3.11")} {
+	for _, p := range []string{venv, "venv/pyvenv.cfg", "venv/lib/python3.11", "home/lib/python3.11", "home/lib/libpython3.11.so.1.0"} {
+		if p != venv {
+			p = filepath.Join(dir, p)
+		}
 		if seen[p] != 1 {
 			t.Errorf("%s: %d times in %v", p, seen[p], seen)
+		}
+	}
+	for p := range seen { // an interpreter in a home folder opens nothing else there
+		if p == dir || p == filepath.Join(dir, "venv") || p == filepath.Join(dir, "home") || strings.Contains(p, ".ssh") {
+			t.Errorf("too much: %s", p)
 		}
 	}
 	if seen["/usr"] != 0 || seen["/"] != 0 || seen["/root"] != 0 {
