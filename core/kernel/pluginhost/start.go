@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
@@ -39,6 +41,8 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact, rel
 		r.end()
 		return nil, err
 	}
+	up := s.serveBroker(r, ends) // before the start: a plugin may ask while it comes up
+	defer close(up)
 	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
 	// because the command asks for that signal, host.Start keeps the thread for as long as the plugin lives.
 	if r.proc, err = host.Start(ctx, conf); err != nil {
@@ -48,21 +52,27 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact, rel
 		r.end()
 		return nil, &trouble{err}
 	}
-	s.serveBroker(r, ends)
 	return r, nil
 }
 
 // notStarted leaves nothing of a failed start, and says whose fault it was: what could not be confined was never executed.
+// It asks picket-launch before it takes down what that talks to.
 func (s *supervisor) notStarted(ctx context.Context, r *run, err error) error {
+	asking, cancel := context.WithTimeoutCause(ctx, reportGrace, errors.New("it said nothing about the confinement"))
+	_, unconfined := r.plan.Report(asking)
+	cancel()
 	r.end()
-	if _, unconfined := r.plan.Report(ctx); unconfined != nil && ctx.Err() == nil {
-		return &trouble{unconfined}
+	if unconfined != nil && ctx.Err() == nil {
+		return &trouble{errors.Join(unconfined, err)}
 	}
 	if words := s.log.lastWords(r.started); words != "" {
 		err = fmt.Errorf("%w (it wrote: %s)", err, words)
 	}
 	return err
 }
+
+// reportGrace is how long picket-launch may take, once its process has ended, to be heard.
+const reportGrace = time.Second
 
 // prepare makes all that a process needs. What it made before it failed is in r and ends.
 func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (host.Config, error) {
@@ -201,20 +211,27 @@ func (i *inherited) close() {
 	}
 }
 
-// serveBroker answers what the process asks of the world outside, until it ends.
-func (s *supervisor) serveBroker(r *run, ends *inherited) {
+// serveBroker answers what the process asks of the world outside, until it ends. The caller closes up once the process is
+// up or has failed to come up: only then there is somebody to blame.
+func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}) {
 	r.broker = s.brokerFor(r)
 	conn := ends.broker
 	ends.broker = nil // Serve closes it
+	up = make(chan struct{})
 	s.host.running.Go(func() {
 		if err := r.broker.Serve(conn); err != nil {
-			r.fail("broke the protocol of the broker: " + err.Error())
+			<-up
+			if r.proc != nil {
+				r.fail("broke the protocol of the broker: " + err.Error())
+			}
 		}
 	})
+	return up
 }
 
 // brokerFor is the broker of the instance. It outlives processes, so that what was used stays known, and changes with the
-// grants. A shadow has its own: what it stores must not reach the state of the one in charge.
+// grants. A shadow has its own: what it stores must not reach the state of the one in charge. That of a candidate is put
+// in charge with it.
 func (s *supervisor) brokerFor(r *run) *broker.Broker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,7 +245,7 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 			s.incident(IncidentPermission, fmt.Sprintf("%s %s: %v", capability, detail, err))
 		},
 	})
-	if r.role != shadowing {
+	if r.role == inCharge {
 		s.broker, s.brokered = b, r.grants
 	}
 	return b

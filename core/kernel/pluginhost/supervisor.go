@@ -180,6 +180,7 @@ func (s *supervisor) takeOver(r *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cur = r
+	s.broker, s.brokered = r.broker, r.grants
 	s.generation++
 	s.epoch = max(s.epoch, 1)
 	s.keeps = s.journal.keeps
