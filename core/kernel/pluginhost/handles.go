@@ -224,8 +224,8 @@ func (d Detector) Flush(ctx context.Context, sink sdk.FindingSink) error {
 // Notify delivers a notice.
 func (n Notifier) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
-	n.s.last.is(crashlog.Step{Call: "Notify", Notice: &notice})
 	err := n.s.call(ctx, "Notify", n.s.host.cfg.Deadlines.Notify, func(ctx context.Context, i *host.Instance) (err error) {
+		n.s.last.is(crashlog.Step{Call: "Notify", Notice: &notice}) // with the turn: another call may be under way before
 		receipt, err = i.Notify(ctx, notice)
 		return err
 	})
