@@ -20,10 +20,6 @@ const (
 // guardSoon is when it is looked at again after a rest: it may have more threads than its share lets run.
 const guardSoon = 50 * time.Millisecond
 
-// runnerMemory is what picket-wasm may need beside the memory of its guest, which it holds to the limit itself: the
-// runtime, and the compiler at the first start.
-const runnerMemory = 256 << 20
-
 // guard watches what a process uses until it ends, and holds it to its limits where nothing else does.
 func (s *supervisor) guard(r *run) {
 	every := guardEvery
@@ -71,7 +67,7 @@ const groupLooks = 4
 func (s *supervisor) withinMemory(r *run, u usage) bool {
 	limit := uint64(r.limits.Memory)
 	if limit > 0 && r.assignment.Runtime == RuntimeWASM {
-		limit += runnerMemory
+		limit += confine.RunnerMemory
 	}
 	if limit == 0 || u.memory <= limit {
 		return true

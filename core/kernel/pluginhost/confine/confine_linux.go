@@ -127,16 +127,13 @@ func (p *Plan) Prepare() error {
 	return nil
 }
 
-// What a process needs beside its own memory.
-const (
-	guestOverhead = 256 << 20 // the runner of a guest, with the guest's machine code
-	dataOverhead  = 256 << 20 // memory that a runtime maps ahead of its use
-)
+// dataOverhead is memory that a runtime maps ahead of its use.
+const dataOverhead = 256 << 20
 
 func (p *Plan) limits() Limits {
 	l := p.req.Limits
 	if p.req.Runtime == registry.RuntimeWASM && l.Memory > 0 {
-		l.Memory += guestOverhead
+		l.Memory += RunnerMemory
 	}
 	return l
 }
@@ -145,7 +142,7 @@ func (p *Plan) limits() Limits {
 func (p *Plan) fileSize() uint64 {
 	for _, b := range p.req.Binds {
 		if b.Write {
-			return 1 << 30
+			return 512 << 20
 		}
 	}
 	return 16 << 20

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
@@ -114,8 +115,11 @@ func (g Guest) compileIn(ctx context.Context, work string) error {
 		return err
 	}
 	cmd.Env = []string{}
-	var out bytes.Buffer
+	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go watchFolder(ctx, end, work)
 	runtime.LockOSThread() // the process dies with the thread that starts it
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
@@ -124,10 +128,62 @@ func (g Guest) compileIn(ctx context.Context, work string) error {
 	stop := context.AfterFunc(ctx, func() { _ = plan.Kill(); _ = cmd.Process.Kill() })
 	defer stop()
 	if err := cmd.Wait(); err != nil {
-		words := bytes.TrimSpace(out.Bytes())
+		words := bytes.TrimSpace(out.last)
 		return errors.Join(fmt.Errorf("%w: %s", err, words[:min(len(words), 500)]), context.Cause(ctx))
 	}
 	return nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ last []byte }
+
+const tailSize = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.last = append(t.last, p[max(0, len(p)-tailSize):]...)
+	t.last = append(t.last[:0], t.last[max(0, len(t.last)-tailSize):]...)
+	return len(p), nil
+}
+
+// What the compiler may leave in its folder: far more than the code of any guest that is taken.
+const (
+	workBytes = 1 << 30
+	workFiles = 64
+	workLook  = 100 * time.Millisecond
+)
+
+// watchFolder ends the compilation when it writes too much: the folder lies on the host's disk.
+func watchFolder(ctx context.Context, end context.CancelCauseFunc, dir string) {
+	tick := time.NewTicker(workLook)
+	defer tick.Stop()
+	for {
+		if err := checkFolder(dir, workBytes, workFiles); err != nil {
+			end(err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// checkFolder counts until it is too much. What disappears meanwhile counts nothing.
+func checkFolder(dir string, mostBytes int64, mostFiles int) error {
+	size, files := int64(0), 0
+	return filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // it is gone, or closed to us, and then the next look sees it
+		}
+		if info, err := d.Info(); err == nil {
+			size += info.Size()
+		}
+		if files++; files > mostFiles || size > mostBytes {
+			return fmt.Errorf("the compiler wrote more than %d files or %d MiB", mostFiles, mostBytes>>20)
+		}
+		return nil
+	})
 }
 
 // adopt makes what the process left ours: readable by everybody who can come there, writable by nobody else. What is

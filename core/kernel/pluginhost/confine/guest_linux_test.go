@@ -2,8 +2,10 @@ package confine
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -105,6 +107,38 @@ func TestLevelGuestThatIsNone(t *testing.T) {
 	g.Digest = "../../etc"
 	if err := g.Compile(t.Context()); err == nil {
 		t.Error("a digest that is a path was taken")
+	}
+}
+
+func TestCompilerIsBounded(t *testing.T) {
+	var out tail
+	for i := range 5000 {
+		fmt.Fprintf(&out, "line %d\n", i)
+	}
+	if _, err := out.Write(bytes.Repeat([]byte("x"), 3*tailSize)); err != nil || len(out.last) != tailSize || cap(out.last) > 4*tailSize {
+		t.Errorf("%d bytes are kept in %d, %v", len(out.last), cap(out.last), err)
+	}
+	fmt.Fprint(&out, "the end")
+	if !bytes.HasSuffix(out.last, []byte("xthe end")) || len(out.last) != tailSize {
+		t.Errorf("%q", out.last[len(out.last)-20:])
+	}
+
+	few, many, large := t.TempDir(), t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(few, "code"), []byte("x"), 0o600))
+	for i := range workFiles + 1 {
+		must(t, os.WriteFile(filepath.Join(many, fmt.Sprint(i)), nil, 0o600))
+	}
+	must(t, os.WriteFile(filepath.Join(large, "code"), nil, 0o600))
+	must(t, os.Truncate(filepath.Join(large, "code"), workBytes+1))
+	for dir, bad := range map[string]bool{few: false, many: true, large: true} {
+		if err := checkFolder(dir, workBytes, workFiles); (err != nil) != bad {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	ctx, end := context.WithCancelCause(t.Context())
+	watchFolder(ctx, end, many)
+	if err := context.Cause(ctx); err == nil || !strings.Contains(err.Error(), "the compiler wrote more") {
+		t.Errorf("the compilation ends with %v", err)
 	}
 }
 

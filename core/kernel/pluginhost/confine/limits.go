@@ -8,6 +8,10 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
+// RunnerMemory is what picket-wasm may need beside the memory of its guest, which it holds to the limit itself: the
+// runtime, the guest's machine code, and the compiler at the first start.
+const RunnerMemory = 256 << 20
+
 // Limits are the resources of one instance. Zero means "not stated".
 type Limits struct {
 	Memory            int64         // bytes
