@@ -54,6 +54,7 @@ func ceiling(t *testing.T, text string) *policy.Ceiling {
 func TestAttackServerGrantsExecProcess(t *testing.T) {
 	grants := []sdk.Permission{{Cap: sdk.CapExec}}
 	levels(t, nameOf(t), process, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		refusal{grants, "", registry.BeyondCeiling, "exec"}.check(t, level)
 		// Not even the owner can give what nothing holds a plugin to.
 		refusal{grants, "permissions: [{cap: exec}]\nunenforced: allow\n", registry.NotEnforced, "not enforced"}.check(t, level)
@@ -63,6 +64,7 @@ func TestAttackServerGrantsExecProcess(t *testing.T) {
 func TestAttackServerGrantsWritingProcess(t *testing.T) {
 	grants := []sdk.Permission{{Cap: sdk.CapFSWrite, Args: map[string][]string{"paths": {"/tmp"}}}}
 	levels(t, nameOf(t), process, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		refusal{grants, "", registry.BeyondCeiling, "fs.write"}.check(t, level)
 		refusal{grants, "permissions: [{cap: fs.write}]\nunenforced: allow\n", registry.NotEnforced, "not enforced"}.check(t, level)
 	})
@@ -71,6 +73,7 @@ func TestAttackServerGrantsWritingProcess(t *testing.T) {
 // Something like a reader of logs is granted the passwords, or finds a link to them in its folder.
 func TestAttackServerGrantsShadowProcess(t *testing.T) {
 	levels(t, nameOf(t), process, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		grants := func(path string) []sdk.Permission {
 			return []sdk.Permission{{Cap: sdk.CapFSRead, Args: map[string][]string{"paths": {path}}}}
 		}
@@ -118,6 +121,7 @@ func dialTo(to ...string) []sdk.Permission {
 // turns out to lead there.
 func TestAttackServerDialsMetadataProcess(t *testing.T) {
 	levels(t, nameOf(t), process, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		for _, to := range []string{"169.254.169.254", "169.254.0.0/16", "0.0.0.0/0", "fe80::1", "::ffff:169.254.169.254", "metadata.google.internal", "METADATA.google.internal."} {
 			refusal{dialTo(to), "", registry.BeyondCeiling, "net.dial"}.check(t, level)
 		}
@@ -158,6 +162,7 @@ func (s *signed) OpenVerified(ctx context.Context, id, runtime string) (*client.
 
 func TestAttackServerPushesUnsignedProcess(t *testing.T) {
 	levels(t, nameOf(t), process, func(t *testing.T, level confine.Level) {
+		t.Helper()
 		r := registrytest.New(t)
 		c, err := client.Open(client.Config{Dir: filepath.Join(t.TempDir(), "node"), Base: r.Serve(t), RootFile: r.RootFile(), AllowDevelopment: true, Now: r.Now})
 		must(t, err)

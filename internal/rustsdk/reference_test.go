@@ -45,22 +45,22 @@ func referenceFlows() []sdk.Flow {
 	return flows
 }
 
-func inProcess(t testing.TB, id string) sdk.Detector {
-	t.Helper()
+func inProcess(tb testing.TB, id string) sdk.Detector {
+	tb.Helper()
 	for _, p := range detectors.Plugins() {
 		if p.ID == id {
 			return p.New().(sdk.Detector)
 		}
 	}
-	t.Fatalf("there is no %s", id)
+	tb.Fatalf("there is no %s", id)
 	return nil
 }
 
-func configureReference(t testing.TB, p *host.Process, id string) *host.Instance {
-	t.Helper()
-	i, err := p.Configure(testContext(t), host.InstanceConfig{Instance: id, Plugin: id})
+func configureReference(tb testing.TB, p *host.Process, id string) *host.Instance {
+	tb.Helper()
+	i, err := p.Configure(testContext(tb), host.InstanceConfig{Instance: id, Plugin: id})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return i
 }

@@ -784,14 +784,14 @@ func forkTwice() (string, error) {
 		return "", e
 	}
 	if pid == 0 {
-		syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
 		pid, _, _ = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 		if pid != 0 {
 			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 		for range 20 { // long enough for the test
 			ts := syscall.Timespec{Sec: 1}
-			syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+			_, _, _ = syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 		}
 		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}

@@ -64,7 +64,10 @@ func sleeper(t *testing.T, g *group) <-chan error {
 func killed(t *testing.T, ended <-chan error) {
 	t.Helper()
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			t.Error("a member of the group ended by itself")
+		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("a member of the group lives")
 	}
