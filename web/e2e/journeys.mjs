@@ -72,6 +72,65 @@ export async function alert({ page, base }) {
   await page.getByRole('region', { name: 'Judgement' }).getByText('Acknowledged').waitFor(patient)
 }
 
+/** Lets a page read an answer of the API otherwise than it is, for what this server cannot be brought to. Returns the way back. */
+export async function reading(page, path, change) {
+  const at = (url) => url.pathname === path
+  await page.route(at, async (route) => {
+    if (route.request().method() !== 'GET') return route.fallback()
+    const response = await route.fetch()
+    const said = await response.json()
+    change(said)
+    await route.fulfill({ response, json: said })
+  })
+  return () => page.unroute(at)
+}
+
+const delivery = (id, more) => ({ id, notifier: `picket/${id}`, event: 'alert.firing', state: 'delivered', attempts: 1, time: new Date(Date.now() - 9e4).toISOString(), ...more })
+
+/** Deliveries as systems outside answer them, which a test cannot reach. */
+export const told = () => [
+  delivery('block', { receipt: { foreign_id: 'picket_blocked/203.0.113.9', undoable: true }, outcome: 'open' }),
+  delivery('ticket', { receipt: { foreign_id: 'PICKET-7', url: 'https://tickets.example/PICKET-7' }, outcome: 'closed', outcome_text: 'Won\u2019t fix' }),
+  delivery('webhook', { receipt: { foreign_id: '1', url: 'javascript:alert(1)' }, outcome_text: 'the receiver does not answer' }),
+]
+
+/** What a notifier did is taken back once, after a question; a receipt's link leads only to the web. */
+export async function undo({ page, base }) {
+  const id = await firstAlert(page, base)
+  const notices = told()
+  await reading(page, `/api/v1/alerts/${id}`, (said) => (said.notices = notices))
+  const asked = []
+  await page.route(`**/api/v1/alerts/${id}/undo`, (route) => {
+    asked.push(route.request().postDataJSON())
+    notices[0].outcome = 'undone'
+    return route.fulfill({ json: { undone: ['block'] } })
+  })
+  await page.goto(`${base}/alerts/${id}`)
+  const region = page.getByRole('region', { name: 'Notices sent' })
+  await region.getByText('PICKET-7').waitFor(patient)
+  assert.equal(await region.getByRole('link').getAttribute('href'), 'https://tickets.example/PICKET-7')
+  assert.equal(await region.getByRole('button').count(), 1, 'one of them can be undone')
+  await region.getByRole('button', { name: 'Undo what picket/block did' }).click()
+  await page.getByRole('dialog').getByText('picket_blocked/203.0.113.9').waitFor()
+  assert.deepEqual(asked, [], 'nothing happens before the answer')
+  await page.getByRole('dialog').getByRole('button', { name: 'Undo' }).click()
+  await region.getByText('Taken back').waitFor(patient)
+  assert.deepEqual(asked, [{ notice: 'block' }])
+  assert.equal(await region.getByRole('button').count(), 0)
+  await page.unrouteAll()
+  await page.goto(`${base}/alerts/${id}`)
+  // This server has told nobody, and says so when it is asked.
+  const refused = await page.evaluate((path) => fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' }).then((r) => r.status), `/api/v1/alerts/${id}/undo`)
+  assert.ok([403, 404].includes(refused), `undoing nothing answers ${refused}`)
+}
+
+async function firstAlert(page, base) {
+  await page.goto(`${base}/alerts?state=all`)
+  const link = page.getByRole('row').getByRole('link').first()
+  await link.waitFor(patient)
+  return (await link.getAttribute('href')).split('/').at(-1)
+}
+
 /** A dropped capture is analysed, and a file that is none fails with words, not with silence. */
 export async function captures({ page, base }) {
   await page.goto(`${base}/captures`)
@@ -207,20 +266,51 @@ export async function frame({ page, base }) {
   assert.equal(reach, 'SecurityError')
   assert.equal(await own.evaluate(() => self.origin), 'null')
   const high = () => element.evaluate((e) => e.clientHeight)
-  await own.evaluate(() => parent.postMessage({ type: 'picket.size', height: 600 }, '*'))
-  for (let i = 0; i < 50 && (await high()) !== 600; i++) await page.waitForTimeout(100)
+  // The page says its own height whenever that changes, so the test repeats itself.
+  for (let i = 0; i < 50 && (await high()) !== 600; i++) {
+    await own.evaluate(() => parent.postMessage({ type: 'picket.size', height: 600 }, '*'))
+    await page.waitForTimeout(150)
+  }
   assert.equal(await high(), 600)
-  await own.evaluate(() => {
-    parent.postMessage({ type: 'picket.size', height: 1e6 }, '*')
-    parent.postMessage({ type: 'picket.data', theme: 'dark', series: [] }, '*')
-  })
-  for (let i = 0; i < 50 && (await high()) !== 1200; i++) await page.waitForTimeout(100)
+  for (let i = 0; i < 50 && (await high()) !== 1200; i++) {
+    await own.evaluate(() => {
+      parent.postMessage({ type: 'picket.size', height: 1e6 }, '*')
+      parent.postMessage({ type: 'picket.data', theme: 'dark', series: [] }, '*')
+    })
+    await page.waitForTimeout(150)
+  }
   assert.equal(await high(), 1200)
 
   const log = page.getByRole('region', { name: 'Log' })
   await log.getByText(/no answer/).first().waitFor({ timeout: 60_000 })
   await log.getByText('Warnings').click()
   await log.getByText(/less serious than that/).waitFor()
+}
+
+/** An operator sets a limit where the manifest's is not right, and takes it back. */
+export async function limits({ page, base }) {
+  await page.goto(`${base}/plugins/picket/probe`)
+  const dialog = page.getByRole('dialog', { name: 'Enable Probe' })
+  const change = async (memory) => {
+    await page.getByRole('button', { name: 'Change' }).click()
+    await dialog.getByText('Limits, where').click()
+    await dialog.getByRole('textbox', { name: 'Memory' }).fill(memory)
+    for (const box of await dialog.getByRole('checkbox').all()) await box.check()
+    await dialog.getByRole('button', { name: 'Save' }).click()
+  }
+  const shown = (text) => page.getByRole('region', { name: 'Limits' }).getByText(text).waitFor(patient)
+  await change('a lot')
+  const memory = dialog.getByRole('textbox', { name: 'Memory' })
+  const stated = await memory.getAttribute('placeholder')
+  assert.match(stated, /^\d+[KMG]i$/, 'what the manifest states stands in the empty field')
+  await dialog.getByText('A size, for example 64Mi or 1Gi.').waitFor()
+  await memory.fill('100 MiB')
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await dialog.waitFor({ state: 'detached', timeout: 30_000 })
+  await shown('100 MiB')
+  await change('')
+  await dialog.waitFor({ state: 'detached', timeout: 30_000 })
+  await shown(`${parseInt(stated)} ${stated.replace(/\d/g, '')}B`)
 }
 
 /** A machine is added by one command; this one takes an order. */

@@ -47,7 +47,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'captures', 'plugins', 'instance', 'frame', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'undo', 'captures', 'plugins', 'instance', 'frame', 'limits', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -67,10 +67,18 @@ async function places(context, base) {
   const page = await context.newPage()
   await page.goto(base)
   const first = (path) => page.evaluate((p) => fetch(p).then((r) => r.json()).then((l) => l.items?.[0]?.id), path)
+  const anAlert = await first('/api/v1/alerts')
   const found = {
     overview: '/',
     alerts: '/alerts?state=all',
-    alert: `/alerts/${await first('/api/v1/alerts')}`,
+    alert: `/alerts/${anAlert}`,
+    told: async (p) => {
+      const back = await journeys.reading(p, `/api/v1/alerts/${anAlert}`, (said) => (said.notices = journeys.told()))
+      await p.goto(`${base}/alerts/${anAlert}`)
+      await p.getByRole('button', { name: /^Undo/ }).click()
+      await p.getByRole('dialog').waitFor()
+      await back()
+    },
     captures: '/captures',
     capture: `/captures/${await first('/api/v1/captures')}`,
     devices: '/devices',
@@ -87,7 +95,16 @@ async function places(context, base) {
     enable: async (p) => {
       await p.goto(`${base}/plugins/picket/ping`)
       await p.getByRole('button', { name: 'Enable' }).first().click()
-      await p.getByRole('dialog').waitFor()
+      await p.getByRole('dialog').getByText('Limits, where').click()
+    },
+    unsigned: async (p) => {
+      const back = await journeys.reading(p, '/api/v1/plugins/picket/portscan', (said) => {
+        said.trust = 'unsigned'
+        for (const i of said.instances) i.unconfined = true
+      })
+      await p.goto(`${base}/plugins/picket/portscan`)
+      await p.getByText('Unsigned, development').first().waitFor()
+      await back()
     },
     machines: '/machines',
     add: '/machines?add=true',
