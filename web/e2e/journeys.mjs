@@ -292,7 +292,7 @@ export async function limits({ page, base }) {
   await page.goto(`${base}/plugins/picket/probe`)
   const dialog = page.getByRole('dialog', { name: 'Enable Probe' })
   const change = async (memory) => {
-    await page.getByRole('button', { name: 'Change' }).click()
+    await page.getByRole('button', { name: 'Change', exact: true }).click()
     await dialog.getByText('Limits, where').click()
     await dialog.getByRole('textbox', { name: 'Memory' }).fill(memory)
     for (const box of await dialog.getByRole('checkbox').all()) await box.check()
