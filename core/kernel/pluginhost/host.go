@@ -50,7 +50,6 @@ type Config struct {
 	Backoff     Backoffs
 	Deadlines   Deadlines
 	HealthEvery time.Duration
-	OpenFiles   uint64         // limit of each plugin process
 	MostLevel   confine.Level  // the highest level of confinement to use; empty is all that this machine offers
 	MaxLimits   confine.Limits // the most that any instance may have on this node; zero is no bound
 
@@ -96,7 +95,6 @@ func (c *Config) fill() error {
 	setDefault(&c.CrashWindow, 10*time.Minute)
 	setDefault(&c.Backoff, Backoffs{First: 300 * time.Millisecond, Base: time.Second, Max: 2 * time.Minute})
 	setDefault(&c.HealthEvery, 5*time.Second)
-	setDefault(&c.OpenFiles, 1024)
 	d := &c.Deadlines
 	for p, v := range map[*time.Duration]time.Duration{
 		&d.Start: 10 * time.Second, &d.Compile: time.Minute, &d.Configure: 10 * time.Second, &d.Collect: 10 * time.Second,

@@ -16,7 +16,8 @@ import (
 )
 
 // A shadow is a second process of an instance that sees the same input as the first. What it says reaches nobody; it is
-// compared. It never holds the first one up: what it is too slow for is left out and counted.
+// compared. While it works it does not hold the first one up: what it is too slow for is left out and counted. Its start does,
+// though: the supervisor sees to nothing else meanwhile, and the state it begins with is a snapshot of the first one.
 
 // ShadowReport says how a version does beside the running one.
 type ShadowReport struct {

@@ -10,8 +10,8 @@ import (
 )
 
 // An upgrade starts the new version beside the old one, hands the state over while nobody calls, and lets the old one
-// finish. Whatever goes wrong before that moment, the old version goes on and nobody notices; what goes wrong after it,
-// while the new version is on probation, takes it back.
+// finish. Whatever goes wrong before that moment, the old version goes on; what goes wrong after it, while the new version is
+// on probation, takes it back. What a candidate put into its key-value store stays there: both versions share it.
 
 // Upgrade runs another version of an instance, which has to be on this node already, and returns when that version
 // works or the reason why it does not; the old one goes on then. The version stays until the assignment names another.
