@@ -380,6 +380,10 @@ func ptrace(j *job) {
 			if err := unix.PtraceAttach(pid); err != nil {
 				return "", err
 			}
+			// It is stopped a moment later; one that is let go before would stay so, and might be the test.
+			if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != nil {
+				return "", err
+			}
 			return "", unix.PtraceDetach(pid)
 		})
 		onThread(j, "seize "+who, func() (string, error) {
