@@ -125,6 +125,7 @@ def test_ring():
     ("credit", lambda p: p.send(_plane.CREDIT, 1, 1, b"xx"), "CREDIT of 2"),
 ])
 def test_hostile_host(name, hostile, words):
+    hold.clear()
     p = Peer()
     hostile(p)
     assert p.failed.wait(PATIENCE) and words in p.why
