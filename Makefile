@@ -62,7 +62,7 @@ registry: binaries
 
 test: build ## every Go and page test, against what `build` made
 	$(STEP) "Go"
-	@PICKET_BIN=$(CURDIR)/$(BIN)/picket go test -p 2 work
+	@PICKET_BIN=$(CURDIR)/$(BIN)/picket go test -p 2 -timeout 25m work
 	$(STEP) "page"
 	@cd web && npm test --silent
 
