@@ -33,8 +33,9 @@ var defaults = []struct {
 
 // Settings that say what --dev has done already, so that it is not done again against the operator's will.
 const (
-	defaultsDone = "development.defaults"
-	sampleDone   = "development.sample"
+	defaultsDone     = "development.defaults"
+	defaultsVersions = "development.versions" // by plugin, those that --dev chose last
+	sampleDone       = "development.sample"
 )
 
 // startDevelopment makes a first start worth looking at.
@@ -67,9 +68,14 @@ func (c *Core) startDevelopment(ctx context.Context, jobs *sync.WaitGroup) error
 }
 
 // enableDefaults enables the default plugins once. Later starts only bring those that are still enabled, and that
-// nobody has touched, to the newest version.
+// nobody has touched, to the newest version. Whoever chose another version than --dev did, be it an operator or a
+// plugin that took itself back, has touched it.
 func (c *Core) enableDefaults(ctx context.Context) error {
 	done, err := c.control.Setting(ctx, c.tenant, defaultsDone)
+	if err != nil {
+		return err
+	}
+	chosen, err := c.defaultVersions(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,9 +85,14 @@ func (c *Core) enableDefaults(ctx context.Context) error {
 	}
 	untouched := map[string]store.Assignment{}
 	for _, r := range rows {
-		if r.CreatedBy == system {
-			untouched[r.Plugin] = r
+		if r.CreatedBy != system {
+			continue
 		}
+		if v := chosen[r.Plugin]; v != "" && v != r.Version {
+			c.cfg.Log.Info("a default plugin stays at the version that was chosen for it", "plugin", r.Plugin, "version", r.Version, "default", v)
+			continue
+		}
+		untouched[r.Plugin] = r
 	}
 	for _, d := range defaults {
 		row, ours := untouched[d.plugin]
@@ -92,21 +103,47 @@ func (c *Core) enableDefaults(ctx context.Context) error {
 		if ours {
 			wish.Runtime, wish.Config, wish.Interval = row.Runtime, row.Config, row.Interval
 		}
-		c.enableDefault(ctx, d.plugin, wish)
+		if version := c.enableDefault(ctx, d.plugin, wish); version != "" {
+			chosen[d.plugin] = version
+		}
+	}
+	if err := c.keepDefaultVersions(ctx, chosen); err != nil {
+		return err
 	}
 	return c.control.PutSetting(ctx, c.tenant, defaultsDone, "1")
 }
 
-// enableDefault enables one plugin. One that the registry refuses must not keep the server from starting: the refusal
-// is shown, logged and audited.
-func (c *Core) enableDefault(ctx context.Context, id string, w catalogue.Wish) {
-	_, err := c.catalogue.Enable(ctx, id, w)
+func (c *Core) defaultVersions(ctx context.Context) (map[string]string, error) {
+	chosen := map[string]string{}
+	text, err := c.control.Setting(ctx, c.tenant, defaultsVersions)
+	if err != nil || text == "" {
+		return chosen, err
+	}
+	if err := json.Unmarshal([]byte(text), &chosen); err != nil {
+		return nil, fmt.Errorf("read the setting %s: %w", defaultsVersions, err)
+	}
+	return chosen, nil
+}
+
+func (c *Core) keepDefaultVersions(ctx context.Context, chosen map[string]string) error {
+	text, err := json.Marshal(chosen)
+	if err != nil {
+		return err
+	}
+	return c.control.PutSetting(ctx, c.tenant, defaultsVersions, string(text))
+}
+
+// enableDefault enables one plugin and returns the version that it runs with. One that the registry refuses must not
+// keep the server from starting: the refusal is shown, logged and audited.
+func (c *Core) enableDefault(ctx context.Context, id string, w catalogue.Wish) (version string) {
+	p, err := c.catalogue.Enable(ctx, id, w)
 	e := audit.Entry{Actor: system, Action: "plugin.enable", Object: "plugin:" + id, Detail: "default of --dev"}
 	if err != nil {
 		e.Outcome, e.Detail = audit.Refused, err.Error()
 		c.cfg.Log.Warn("a default plugin is not enabled", "plugin", id, "reason", err)
 	}
 	c.complain("audit", c.audit.Record(ctx, e))
+	return p.Version
 }
 
 // startAgent runs an agent on this machine, enrolled with a fresh token unless it is enrolled already.
