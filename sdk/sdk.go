@@ -371,6 +371,9 @@ type Notice struct {
 	Text     string    `json:"text"`
 	URL      string    `json:"url,omitempty"`   // the alert's page
 	Alert    *Finding  `json:"alert,omitempty"` // the finding that the alert rests on
+	// AlertID is the same for every notice of one alert, however many findings the alert has grown to; "" for a notice that
+	// is about none. A notifier that keeps one thing per alert, such as a ticket, finds it by this.
+	AlertID string `json:"alert_id,omitempty"`
 }
 
 // Receipt is what a system that was told answered.

@@ -70,7 +70,7 @@ func SampleNotice() sdk.Notice {
 	return sdk.Notice{
 		ID: "0198c0de-0000-7000-8000-000000000001", Time: at, Event: "alert.firing", Severity: sdk.SeverityHigh,
 		Title: "Port scan by 10.0.0.66", Text: "10.0.0.66 asked 192.0.2.10 for 200 ports.\nWith <markup>, \"quotes\" and ümläute.",
-		URL: "https://picket.example.org/alerts/1",
+		URL: "https://picket.example.org/alerts/1", AlertID: "0198c0de-0000-7000-8000-00000000000a",
 		Alert: &sdk.Finding{ID: "abc", Detector: "picket/portscan", Rule: "vertical", Severity: sdk.SeverityHigh, Risk: 70, Confidence: 0.9,
 			Techniques: []string{"T1046"}, Src: "10.0.0.66", Dst: "192.0.2.10", Start: at, End: at.Add(4 * time.Second), Packets: []uint64{1, 2},
 			Flows: []sdk.FlowRef{}, Summary: "10.0.0.66 probed 200 ports of 192.0.2.10"},

@@ -148,7 +148,7 @@ func (s *Service) notices(a Alert, f sdk.Finding, event string) []Notice {
 	for _, n := range s.cfg.Notifiers() {
 		out = append(out, Notice{AlertID: a.ID, Notifier: n, Payload: sdk.Notice{
 			ID: newID(), Time: s.cfg.Now().UTC(), Event: event, Severity: a.Severity,
-			Title: a.Title, Text: Text(a, f), URL: s.cfg.URL(a.ID), Alert: &f,
+			Title: a.Title, Text: Text(a, f), URL: s.cfg.URL(a.ID), Alert: &f, AlertID: a.ID,
 		}})
 	}
 	return out

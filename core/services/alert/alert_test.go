@@ -153,7 +153,7 @@ func TestTheLifeOfAnAlert(t *testing.T) {
 		t.Errorf("count %d, want 2", a.Count)
 	}
 	n := m.notices[0]
-	if n.Payload.Event != "alert.firing" || n.AlertID != a.ID || !strings.HasSuffix(n.Payload.URL, a.ID) || n.Payload.Alert == nil {
+	if n.Payload.Event != "alert.firing" || n.AlertID != a.ID || n.Payload.AlertID != a.ID || !strings.HasSuffix(n.Payload.URL, a.ID) || n.Payload.Alert == nil {
 		t.Errorf("notice: %+v", n)
 	}
 	if n.Payload.ID == m.notices[1].Payload.ID {
@@ -173,7 +173,7 @@ func TestTheLifeOfAnAlert(t *testing.T) {
 	if _, err := s.Resolve(t.Context(), a.ID, "user:ada"); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.notices) != 4 || m.notices[3].Payload.Event != "alert.resolved" {
+	if len(m.notices) != 4 || m.notices[3].Payload.Event != "alert.resolved" || m.notices[3].Payload.AlertID != a.ID {
 		t.Errorf("after resolving: %d notices", len(m.notices))
 	}
 	if err := s.Record(t.Context(), "cap", []sdk.Finding{finding("new", nil)}); err != nil {

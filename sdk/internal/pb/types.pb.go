@@ -804,12 +804,14 @@ type Notice struct {
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	TimeUnixNanos *int64 `protobuf:"varint,2,opt,name=time_unix_nanos,json=timeUnixNanos,proto3,oneof" json:"time_unix_nanos,omitempty"`
 	// alert.firing, alert.resolved or test.
-	Event         string   `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
-	Severity      string   `protobuf:"bytes,4,opt,name=severity,proto3" json:"severity,omitempty"`
-	Title         string   `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
-	Text          string   `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
-	Url           string   `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
-	Alert         *Finding `protobuf:"bytes,8,opt,name=alert,proto3" json:"alert,omitempty"`
+	Event    string   `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
+	Severity string   `protobuf:"bytes,4,opt,name=severity,proto3" json:"severity,omitempty"`
+	Title    string   `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
+	Text     string   `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	Url      string   `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
+	Alert    *Finding `protobuf:"bytes,8,opt,name=alert,proto3" json:"alert,omitempty"`
+	// The same for every notice of one alert, "" for a notice that is about none.
+	AlertId       string `protobuf:"bytes,9,opt,name=alert_id,json=alertId,proto3" json:"alert_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,6 +900,13 @@ func (x *Notice) GetAlert() *Finding {
 		return x.Alert
 	}
 	return nil
+}
+
+func (x *Notice) GetAlertId() string {
+	if x != nil {
+		return x.AlertId
+	}
+	return ""
 }
 
 // Receipt is what a system that was told answered.
@@ -1051,7 +1060,7 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\fcommunity_id\x18\x02 \x01(\tR\vcommunityId\x12\x14\n" +
 	"\x05proto\x18\x03 \x01(\tR\x05proto\x12\x10\n" +
 	"\x03src\x18\x04 \x01(\tR\x03src\x12\x10\n" +
-	"\x03dst\x18\x05 \x01(\tR\x03dst\"\xf8\x01\n" +
+	"\x03dst\x18\x05 \x01(\tR\x03dst\"\x93\x02\n" +
 	"\x06Notice\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x0ftime_unix_nanos\x18\x02 \x01(\x03H\x00R\rtimeUnixNanos\x88\x01\x01\x12\x14\n" +
@@ -1060,7 +1069,8 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\x05title\x18\x05 \x01(\tR\x05title\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x10\n" +
 	"\x03url\x18\a \x01(\tR\x03url\x12/\n" +
-	"\x05alert\x18\b \x01(\v2\x19.picket.plugin.v1.FindingR\x05alertB\x12\n" +
+	"\x05alert\x18\b \x01(\v2\x19.picket.plugin.v1.FindingR\x05alert\x12\x19\n" +
+	"\balert_id\x18\t \x01(\tR\aalertIdB\x12\n" +
 	"\x10_time_unix_nanos\"V\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +

@@ -141,7 +141,7 @@ def finding_from_pb(f: Any) -> Finding:
 
 def notice_from_pb(n: Any) -> Notice:
     alert = finding_from_pb(n.alert) if n.HasField("alert") else None
-    return Notice(n.id, n.event, n.severity, n.title, n.text, _time(n), n.url, alert)
+    return Notice(n.id, n.event, n.severity, n.title, n.text, _time(n), n.url, alert, n.alert_id)
 
 
 def receipt_to_pb(r: Receipt) -> Any:

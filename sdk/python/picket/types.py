@@ -175,7 +175,7 @@ def finding_id(f: Finding) -> str:
 @dataclass
 class Notice:
     """What a notifier is asked to deliver. id is the same for each retry; event is "alert.firing", "alert.resolved" or
-    "test"; url is the alert's page; alert the finding that it rests on."""
+    "test"; url is the alert's page; alert the finding that it rests on; alert_id the same for every notice of one alert."""
 
     id: str
     event: str
@@ -185,6 +185,7 @@ class Notice:
     time: datetime | None = None
     url: str = ""
     alert: Finding | None = None
+    alert_id: str = ""
 
 
 @dataclass
