@@ -20,6 +20,8 @@ type state struct {
 	wanted  launch.Confinement
 	program int // the descriptor to execute, -1 when the program is a path
 	done    launch.Applied
+	// listener is where refused calls are answered, -1 when the kernel does that.
+	listener int
 }
 
 // steps run in this order on the thread that will exec. Views come before the change of user, because folders on the way
@@ -41,18 +43,13 @@ var steps = []struct {
 	{"limit resources", limit},
 	{"close descriptors", closeDescriptors},
 	{"restrict files (Landlock)", func(s *state) error { return restrictFiles(s.wanted, &s.done) }},
-	{"filter calls (seccomp)", func(s *state) error {
-		if !s.wanted.Seccomp {
-			return nil
-		}
-		return filterCalls(s.program, s.wanted.Netlink)
-	}},
+	{"filter calls (seccomp)", filterCalls},
 	{"wait for the host's consent", consent},
 }
 
 // become runs the steps and execs the program; it returns only when something failed.
 func become(spec launch.Spec) error {
-	s := &state{spec: spec, gate: gate(spec.Gate), program: -1}
+	s := &state{spec: spec, gate: gate(spec.Gate), program: -1, listener: -1}
 	for _, step := range steps {
 		if err := step.do(s); err != nil {
 			err = fmt.Errorf("%s: %w", step.name, err)
@@ -114,7 +111,7 @@ func consent(s *state) error {
 	if s.spec.Gate == 0 {
 		return nil
 	}
-	return s.gate.consent(s.done)
+	return s.gate.consent(s.done, s.listener)
 }
 
 func prepareProgram(s *state) (err error) {

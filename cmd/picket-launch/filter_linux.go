@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"unsafe"
@@ -9,39 +10,24 @@ import (
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
 
-// denied are calls that no plugin has a use for. Names that this processor does not have are left out.
-var denied = []string{
-	// other processes and programs
-	"fork", "vfork", "execve", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease",
-	"pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kcmp", "personality", "modify_ldt",
-	// files that are none, or that come from elsewhere
-	"memfd_create", "memfd_secret", "open_by_handle_at", "name_to_handle_at", "mknod", "mknodat", "fanotify_init", "uselib",
-	// what a file is: at level B a file that the host opened for reading has the plugin's own user as its owner, who could
-	// let himself write it, or change its marks
-	"chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat",
-	"setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat",
-	"utime", "utimes", "futimesat", "utimensat", "utimensat_time64", "file_setattr",
-	// sockets: a plugin accepts the host and connects to nobody
-	"connect",
-	// namespaces and mounts
-	"unshare", "setns", "mount", "umount", "umount2", "move_mount", "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount",
-	"fspick", "mount_setattr", "pivot_root", "chroot", "statmount", "listmount",
-	// wide or young parts of the kernel
-	"io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "bpf", "perf_event_open", "userfaultfd",
-	"keyctl", "add_key", "request_key", "lookup_dcookie", "nfsservctl", "lsm_set_self_attr",
-	// memory shared by name, which outlives the plugin
-	"shmget", "shmat", "msgget", "semget", "mq_open",
-	// the machine
-	"init_module", "finit_module", "delete_module", "create_module", "kexec_load", "kexec_file_load", "reboot", "swapon",
-	"swapoff", "acct", "quotactl", "quotactl_fd", "syslog", "sethostname", "setdomainname", "settimeofday", "stime",
-	"clock_settime", "clock_settime64", "clock_adjtime", "clock_adjtime64", "adjtimex", "iopl", "ioperm", "vhangup",
+// denied are the calls that no plugin has a use for.
+func denied() []string {
+	var out []string
+	for _, d := range launch.Deeds {
+		out = append(out, d.Calls...)
+	}
+	return out
 }
 
 const (
 	errnoPerm  = seccomp.ActionErrno | seccomp.Action(unix.EPERM)
 	errnoNoSys = seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)
+	// tell lets the host answer, with the same errno, so that it hears of the call.
+	tell = seccomp.ActionUserNotify
 )
 
 // datagram is the bit that SOCK_DGRAM and SOCK_RAW have and SOCK_STREAM and SOCK_SEQPACKET have not. A Unix socket of
@@ -56,8 +42,10 @@ const (
 	enableVerity     = 0x40806685 // FS_IOC_ENABLE_VERITY
 )
 
-// filter assembles the list of calls that the program may make; program is the descriptor that it may execute.
-func filter(program int, netlink bool) ([]bpf.RawInstruction, error) {
+// filter assembles the list of calls that the program may make; program is the descriptor that it may execute. Of what
+// refused is done with the others: an errno, or tell. Calls that libraries make to find out what a kernel can do, and that
+// all of them do without, are never told.
+func filter(program int, netlink bool, refused seccomp.Action) ([]bpf.RawInstruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, err
@@ -66,19 +54,23 @@ func filter(program int, netlink bool) ([]bpf.RawInstruction, error) {
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
 			{Action: errnoNoSys, Names: []string{"clone3"}}, // its flags lie in memory, out of a filter's sight; all fall back to clone
-			{Action: errnoPerm, Names: known(info, denied), NamesWithCondtions: conditions(program, netlink)},
+			{Action: refused, Names: known(info, denied()), NamesWithCondtions: conditions(program, netlink)},
 		},
 	}
 	body, err := policy.Assemble()
 	if err != nil {
 		return nil, err
 	}
+	foreign := errnoNoSys
+	if refused == tell {
+		foreign = tell // nothing but an attack makes calls of another architecture
+	}
 	const numberAt, archAt = 0, 4
 	// The library lets calls of other architectures pass (32-bit ones on a 64-bit kernel), and those younger than itself.
 	head := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: archAt, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
-		bpf.RetConstant{Val: uint32(errnoNoSys)},
+		bpf.RetConstant{Val: uint32(foreign)},
 		bpf.LoadAbsolute{Off: numberAt, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: uint32(youngest(info)), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(errnoNoSys)},
@@ -108,6 +100,8 @@ func conditions(program int, netlink bool) []seccomp.NameWithConditions {
 		// The plugin must not cancel the signal that ends it with its host. The kernel uses 32 bits of this number.
 		deny("prctl", is(0, unix.PR_SET_PDEATHSIG)),
 		deny("prctl", seccomp.Condition{Argument: 0, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
+		// Alone in its process namespace it is process 1 and finds nobody to signal; that it looks is worth knowing.
+		deny("kill", not(0, 0), not(0, 1)),
 		// The same marks by other ways, and a claim that holds up whoever writes the file.
 		deny("ioctl", is(1, setFlags)), deny("ioctl", is(1, setFlags32)), deny("ioctl", is(1, setExtendedFlags)), deny("ioctl", is(1, enableVerity)),
 		deny("ioctl", seccomp.Condition{Argument: 1, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
@@ -125,6 +119,7 @@ func conditions(program int, netlink bool) []seccomp.NameWithConditions {
 		deny("socket", is(0, unix.AF_NETLINK), not(2, unix.NETLINK_ROUTE)))
 }
 
+// known leaves out the names that this processor does not have.
 func known(info *arch.Info, names []string) []string {
 	var out []string
 	for _, name := range names {
@@ -143,20 +138,58 @@ func youngest(info *arch.Info) int {
 	return most
 }
 
-// filterCalls installs the filter for this thread, which is the one that execs.
-func filterCalls(program int, netlink bool) error {
-	raw, err := filter(program, netlink)
+// filterCalls installs the filter for this thread, which is the one that execs. Where the kernel can, the host answers what
+// is refused, and so hears of it.
+func filterCalls(s *state) error {
+	c := s.wanted
+	if !c.Seccomp {
+		return nil
+	}
+	if c.Listen {
+		fd, err := install(s.program, c.Netlink, tell)
+		if err == nil {
+			s.listener = fd
+			return nil
+		}
+		if !cannotListen(err) {
+			return err
+		}
+		s.done.Missing = append(s.done.Missing, launch.CallsUncounted+" ("+err.Error()+")")
+	}
+	_, err := install(s.program, c.Netlink, errnoPerm)
+	return err
+}
+
+// cannotListen: the kernel is too old, or somebody above us listens already, as a container's runtime may.
+func cannotListen(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+func install(program int, netlink bool, refused seccomp.Action) (listener int, err error) {
+	raw, err := filter(program, netlink, refused)
 	if err != nil {
-		return fmt.Errorf("assemble: %w", err)
+		return -1, fmt.Errorf("assemble: %w", err)
 	}
 	code := make([]unix.SockFilter, len(raw))
 	for i, in := range raw {
 		code[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
 	}
 	fprog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
-	if errno != 0 {
-		return errno
+	load := func(flags uintptr) (int, error) {
+		fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&fprog)))
+		if errno != 0 {
+			return -1, errno
+		}
+		return int(fd), nil
 	}
-	return nil
+	if refused != tell {
+		_, err = load(0)
+		return -1, err
+	}
+	// A call that the host has in its hands is not begun anew by a signal. Kernels from 5.19 on know that.
+	listener, err = load(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	if errors.Is(err, unix.EINVAL) {
+		listener, err = load(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	}
+	return listener, err
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/binary"
+	"math"
 	"testing"
 
+	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -77,6 +79,11 @@ func TestFilter(t *testing.T) {
 		"audit for host.metrics":     {call: "socket", netlink: true, args: [6]uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, want: forbidden},
 		"Internet for host.metrics":  {call: "socket", netlink: true, args: [6]uint64{unix.AF_INET, unix.SOCK_DGRAM}, want: forbidden},
 		"datagrams for host.metrics": {call: "socket", netlink: true, args: [6]uint64{unix.AF_UNIX, unix.SOCK_DGRAM}, want: forbidden},
+		"signal itself":              {call: "kill", args: [6]uint64{1, 15}, want: allowed},
+		"signal its group":           {call: "kill", args: [6]uint64{0, 15}, want: allowed},
+		"signal another":             {call: "kill", args: [6]uint64{4711, 0}, want: forbidden},
+		"signal everybody":           {call: "kill", args: [6]uint64{math.MaxUint64, 9}, want: forbidden},
+		"signal itself, high bits":   {call: "kill", args: [6]uint64{highBits | 1, 15}, want: forbidden},
 		"a mode":                     {call: "fchmod", want: forbidden},
 		"a mode, younger":            {call: "fchmodat2", want: forbidden},
 		"an owner":                   {call: "fchown", want: forbidden},
@@ -97,18 +104,6 @@ func TestFilter(t *testing.T) {
 		"a call that is not known":   {number: 5000, want: unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			raw, err := filter(testedFD, c.netlink)
-			if err != nil {
-				t.Fatal(err)
-			}
-			code, ok := bpf.Disassemble(raw)
-			if !ok {
-				t.Fatal("not understood")
-			}
-			vm, err := bpf.NewVM(code)
-			if err != nil {
-				t.Fatal(err)
-			}
 			nr, machine := c.number, c.arch
 			if c.call != "" {
 				nr = number(c.call)
@@ -116,12 +111,40 @@ func TestFilter(t *testing.T) {
 			if machine == 0 {
 				machine = native
 			}
-			got, err := vm.Run(seccompData(nr, machine, c.args))
-			if err != nil || uint32(got) != c.want {
-				t.Fatalf("got %#x, %v; want %#x", got, err, c.want)
+			data := seccompData(nr, machine, c.args)
+			if got := runFilter(t, c.netlink, errnoPerm, data); got != c.want {
+				t.Fatalf("got %#x; want %#x", got, c.want)
+			}
+			want := c.want
+			if want == forbidden || machine != native {
+				want = unix.SECCOMP_RET_USER_NOTIF
+			}
+			if got := runFilter(t, c.netlink, tell, data); got != want {
+				t.Fatalf("with a listener: got %#x; want %#x", got, want)
 			}
 		})
 	}
+}
+
+func runFilter(t *testing.T, netlink bool, refused seccomp.Action, data []byte) uint32 {
+	t.Helper()
+	raw, err := filter(testedFD, netlink, refused)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, ok := bpf.Disassemble(raw)
+	if !ok {
+		t.Fatal("not understood")
+	}
+	vm, err := bpf.NewVM(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(got)
 }
 
 // seccompData lies as the kernel lays it on a little-endian machine, each word turned round for the interpreter, which
@@ -190,7 +213,7 @@ func TestGateRefuses(t *testing.T) {
 			g := gate(pair[0])
 			_, err = g.hello()
 			if err == nil {
-				err = g.consent(launch.Applied{})
+				err = g.consent(launch.Applied{}, -1)
 			}
 			if err == nil {
 				t.Fatal("passed")

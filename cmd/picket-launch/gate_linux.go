@@ -14,12 +14,19 @@ import (
 // gate is our end of the conversation with the host.
 type gate int
 
-func (g gate) send(message any) error {
+func (g gate) send(message any) error { return g.sendWith(message, -1) }
+
+// sendWith sends a descriptor along, unless it is -1.
+func (g gate) sendWith(message any, fd int) error {
 	data, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
-	return retry(func() error { return unix.Sendto(int(g), data, unix.MSG_NOSIGNAL, nil) })
+	var rights []byte
+	if fd >= 0 {
+		rights = unix.UnixRights(fd)
+	}
+	return retry(func() error { return unix.Sendmsg(int(g), data, rights, nil, unix.MSG_NOSIGNAL) })
 }
 
 // receive reads one message. An end of file means that the host refused, or is gone.
@@ -50,10 +57,14 @@ func (g gate) hello() (c launch.Confinement, err error) {
 	return c, err
 }
 
-// consent tells the host what was done and waits for its word.
-func (g gate) consent(done launch.Applied) error {
-	if err := g.send(done); err != nil {
+// consent tells the host what was done, hands it the listener, and waits for its word. The program inherits no listener:
+// whoever holds one could answer for the host.
+func (g gate) consent(done launch.Applied, listener int) error {
+	if err := g.sendWith(done, listener); err != nil {
 		return err
+	}
+	if listener >= 0 {
+		unix.Close(listener)
 	}
 	var word launch.Go
 	if err := g.receive(&word); err != nil {

@@ -13,7 +13,7 @@
 //	err = plan.Prepare()                               // folders and control groups
 //	cmd, err := plan.Command(launcher, spec, files)    // host.Start runs it; the gate works beside
 //	report, err := plan.Report(ctx)                    // what was reached; an error kills the start by itself
-//	plan.Usage(), plan.Throttle(cores), plan.Kill()
+//	plan.Usage(), plan.OutOfMemory(), plan.Kill()
 //	plan.Close()                                       // once the process is gone
 //
 // The gate is a socket between host and picket-launch. The kernel tells the host who is at its other end, so the process
@@ -64,6 +64,7 @@ type Capabilities struct {
 	Cgroup         Cgroup   `json:"cgroup"`
 	LandlockABI    int      `json:"landlock_abi"` // 0 when there is none
 	Seccomp        bool     `json:"seccomp"`
+	CountsCalls    bool     `json:"counts_calls"` // refused calls are counted and named
 }
 
 // Request asks for the confinement of one process.
@@ -83,6 +84,9 @@ type Request struct {
 	Ceiling *policy.Ceiling
 	// AnyLevel runs it whatever minimum the ceiling demands: a program of ours, or one that its author debugs.
 	AnyLevel bool
+	// Refused hears of each call of the kernel that was refused, after it was answered; it may be nil. It must not take long:
+	// the next one waits for it.
+	Refused func(RefusedCall)
 	// Most is the highest level to use, for tests and for a node that cannot do with more; empty is all there is.
 	Most Level
 }
@@ -100,6 +104,7 @@ type Report struct {
 	View           string   `json:"view"`                 // minimal, host (host.metrics) or all (level C)
 	LandlockABI    int      `json:"landlock_abi,omitempty"`
 	SeccompFilters int      `json:"seccomp_filters,omitempty"`
+	CallsCounted   bool     `json:"calls_counted,omitempty"` // refused calls are counted and named
 	Cgroup         Cgroup   `json:"cgroup"`
 	UID            int      `json:"uid"`
 	PID            int      `json:"pid"`

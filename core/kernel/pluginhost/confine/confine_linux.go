@@ -98,9 +98,6 @@ func (p *Plan) later(fn func()) {
 	p.close = append(p.close, fn)
 }
 
-// Level is what the plan will reach.
-func (p *Plan) Level() Level { return p.level }
-
 // UID is the user that the plugin runs as, 0 when it is the host's own. Nothing has to be given to it.
 func (p *Plan) UID() int { return p.uid }
 
@@ -249,7 +246,7 @@ func (p *Plan) confinement(program int) launch.Confinement {
 	c.View, c.SocketDir, c.Binds, c.Execute, c.Read = p.view, p.req.SocketDir, p.binds, p.execute, p.read
 	c.UID, c.GID = p.uid, p.uid
 	c.NoCapabilities, c.LandlockABI, c.Seccomp = true, p.caps.LandlockABI, true
-	c.Netlink = p.view == launch.ViewHost
+	c.Netlink, c.Listen = p.view == launch.ViewHost, p.caps.CountsCalls
 	return c
 }
 
@@ -318,14 +315,6 @@ func (p *Plan) HoldsCPU() bool { return p.group != nil && p.group.dir("cpu") != 
 
 // HoldsMemory reports whether a control group holds the process to its memory.
 func (p *Plan) HoldsMemory() bool { return p.group != nil && p.group.dir("memory") != "" }
-
-// Throttle changes the share of the processor, in cores.
-func (p *Plan) Throttle(cores float64) error {
-	if p.group == nil {
-		return errors.New("there is no control group that could limit the processor")
-	}
-	return p.group.limitCPU(cores)
-}
 
 // OutOfMemory reports whether the kernel ended something of the plugin because the control group was full. It knows that
 // until Close, also when the process is gone.

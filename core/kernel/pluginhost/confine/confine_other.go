@@ -29,9 +29,6 @@ func New(r Request) (*Plan, error) {
 	return &Plan{}, nil
 }
 
-// Level is C.
-func (*Plan) Level() Level { return LevelC }
-
 // UID is 0: the plugin runs as the host does.
 func (*Plan) UID() int { return 0 }
 
@@ -55,9 +52,6 @@ func (*Plan) HoldsCPU() bool { return false }
 
 // HoldsMemory says no.
 func (*Plan) HoldsMemory() bool { return false }
-
-// Throttle fails: nothing enforces it here.
-func (*Plan) Throttle(float64) error { return errElsewhere }
 
 // OutOfMemory is not known here.
 func (*Plan) OutOfMemory() bool { return false }

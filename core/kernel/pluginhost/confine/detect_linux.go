@@ -16,6 +16,7 @@ func Detect() Capabilities { return detected() }
 
 var detected = sync.OnceValue(func() Capabilities {
 	c := Capabilities{Level: LevelC, Cgroup: groupKind(), LandlockABI: landlockABI(), Seccomp: hasSeccomp()}
+	c.CountsCalls = c.Seccomp && canListen()
 	namespaces := probe(false)
 	c.OwnUsers = mayChangeUsers() && namespaces == nil
 	userNamespaces := probe(true)

@@ -31,6 +31,7 @@ type gate struct {
 	done   chan struct{} // closed when report and err are set
 	report Report
 	err    error
+	calls  *listener // of refused calls; nil when the kernel answers them
 }
 
 func newGate(p *Plan, wanted launch.Confinement) (*gate, *os.File, error) {
@@ -65,18 +66,21 @@ func (g *gate) serve() {
 	g.report = report
 }
 
-// stop ends serve and waits for it.
+// stop ends serve and waits for it, and for what it began.
 func (g *gate) stop() {
 	g.conn.Close()
 	g.closeChild()
 	<-g.done
+	if g.calls != nil {
+		g.calls.close()
+	}
 }
 
 func (g *gate) closeChild() { g.once.Do(func() { g.child.Close() }) }
 
 func (g *gate) pass() (Report, error) {
 	var hello launch.Hello
-	pid, err := g.receive(&hello)
+	pid, err := g.receive(&hello, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -94,8 +98,17 @@ func (g *gate) pass() (Report, error) {
 		return Report{}, err
 	}
 	var applied launch.Applied
-	if _, err := g.receive(&applied); err != nil {
+	listening := -1
+	if _, err := g.receive(&applied, &listening); err != nil {
+		if listening >= 0 {
+			unix.Close(listening)
+		}
 		return Report{}, err
+	}
+	if listening >= 0 { // from now on: the helper may still make a call that is refused
+		if g.calls, err = listen(listening, g.plan.req.Refused); err != nil {
+			return Report{}, fmt.Errorf("refused calls: %w", err)
+		}
 	}
 	if applied.Error != "" {
 		return Report{}, errors.New(strings.ToValidUTF8(applied.Error, "?"))
@@ -104,6 +117,7 @@ func (g *gate) pass() (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	report.CallsCounted = g.calls != nil
 	return report, g.send(launch.Go{Go: true})
 }
 
@@ -119,10 +133,17 @@ func (g *gate) send(message any) error {
 	return err
 }
 
-// receive reads one message and who sent it.
-func (g *gate) receive(message any) (pid int, err error) {
+// receive reads one message and who sent it, and takes a descriptor that comes along when there is a place for it.
+func (g *gate) receive(message any, fd *int) (pid int, err error) {
 	buf, oob := make([]byte, launch.MaxGateMessage+1), make([]byte, 256)
 	n, oobn, _, _, err := g.conn.ReadMsgUnix(buf, oob)
+	pid, fds, oobErr := attached(oob[:oobn])
+	if fd != nil && len(fds) > 0 {
+		*fd, fds = fds[0], fds[1:]
+	}
+	for _, unwanted := range fds {
+		unix.Close(unwanted)
+	}
 	switch {
 	case errors.Is(err, io.EOF), err == nil && n == 0:
 		return 0, errors.New("picket-launch ended before the plugin began")
@@ -130,23 +151,31 @@ func (g *gate) receive(message any) (pid int, err error) {
 		return 0, fmt.Errorf("picket-launch: %w", err)
 	case n > launch.MaxGateMessage:
 		return 0, fmt.Errorf("picket-launch: a message of more than %d bytes", launch.MaxGateMessage)
-	}
-	controls, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil {
-		return 0, fmt.Errorf("picket-launch: %w", err)
-	}
-	for _, c := range controls {
-		if cred, err := unix.ParseUnixCredentials(&c); err == nil {
-			pid = int(cred.Pid)
-		}
-	}
-	if pid <= 0 {
+	case oobErr != nil:
+		return 0, fmt.Errorf("picket-launch: %w", oobErr)
+	case pid <= 0:
 		return 0, errors.New("picket-launch: nobody knows who it is")
 	}
 	if err := json.Unmarshal(buf[:n], message); err != nil {
 		return 0, fmt.Errorf("picket-launch: %w", err)
 	}
 	return pid, nil
+}
+
+// attached is what comes with a message: who sent it, as the kernel says, and descriptors.
+func attached(oob []byte) (pid int, fds []int, err error) {
+	controls, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, c := range controls {
+		if cred, err := unix.ParseUnixCredentials(&c); err == nil {
+			pid = int(cred.Pid)
+		} else if list, err := unix.ParseUnixRights(&c); err == nil {
+			fds = append(fds, list...)
+		}
+	}
+	return pid, fds, nil
 }
 
 // verify compares what was wanted with what the kernel says about the process that waits at the gate.
@@ -185,6 +214,9 @@ func (p *Plan) verify(pid int, applied launch.Applied) (Report, error) {
 		return Report{}, fmt.Errorf("version %d of Landlock is in force, not %d", applied.LandlockABI, p.caps.LandlockABI)
 	}
 	r.View, r.LandlockABI = applied.View, applied.LandlockABI
+	if !p.caps.CountsCalls {
+		r.Missing = append(r.Missing, launch.CallsUncounted+" (this kernel tells nobody of them: Linux 5.0 and later do)")
+	}
 	if r.LandlockABI == 0 {
 		r.Missing = append(r.Missing, "Landlock (this kernel has none, or does not enable it: lsm=landlock,…)")
 	}

@@ -5,7 +5,7 @@ package launch
 //
 //	launch → host  Hello        the kernel adds the sender's process id
 //	host → launch  Confinement  the process is in its control group by now
-//	launch → host  Applied      everything is done but the exec
+//	launch → host  Applied      everything is done but the exec; with the listener of refused calls
 //	host → launch  Go           the host has compared; without it nothing is executed
 //
 // Either side that closes the socket instead has refused.
@@ -47,7 +47,13 @@ type Confinement struct {
 	// Seccomp installs the filter; Netlink lets it pass sockets that read routes and interfaces.
 	Seccomp bool `json:"seccomp,omitempty"`
 	Netlink bool `json:"netlink,omitempty"`
+	// Listen asks for the descriptor over which the host answers refused calls, which comes with Applied. A kernel that
+	// cannot give one answers them itself; Missing says so.
+	Listen bool `json:"listen,omitempty"`
 }
+
+// CallsUncounted is what Applied.Missing says when refused calls are answered by the kernel and nobody hears of them.
+const CallsUncounted = "refused calls are not counted"
 
 // Bind is a file or folder of the host that the process sees at its own path, read-only unless Write.
 type Bind struct {

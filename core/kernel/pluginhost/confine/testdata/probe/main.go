@@ -69,6 +69,7 @@ var attempts = map[string]func(aim string) (string, error){
 	"chmodfd":   func(fd string) (string, error) { return "", unix.Fchmod(number(fd), 0o666) },
 	"markfd":    func(fd string) (string, error) { return "", unix.Fsetxattr(number(fd), "user.x", []byte("x"), 0) },
 	"reopen":    reopen,
+	"refused":   refused,
 }
 
 func main() {
