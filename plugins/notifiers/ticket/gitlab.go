@@ -27,11 +27,12 @@ func newGitLab(c *Config, client *rest.Client) *gitLab {
 }
 
 type gitLabIssue struct {
-	IID       int64      `json:"iid"`
-	WebURL    string     `json:"web_url"`
-	State     string     `json:"state"` // opened or closed
-	ClosedAt  *time.Time `json:"closed_at"`
-	UpdatedAt *time.Time `json:"updated_at"`
+	IID         int64      `json:"iid"`
+	Description string     `json:"description"`
+	WebURL      string     `json:"web_url"`
+	State       string     `json:"state"` // opened or closed
+	ClosedAt    *time.Time `json:"closed_at"`
+	UpdatedAt   *time.Time `json:"updated_at"`
 }
 
 func (s *gitLab) create(ctx context.Context, d draft) (opened, error) {
@@ -42,11 +43,33 @@ func (s *gitLab) create(ctx context.Context, d draft) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	if made.IID <= 0 {
+	return s.opened(made)
+}
+
+func (s *gitLab) opened(i gitLabIssue) (opened, error) {
+	if i.IID <= 0 {
 		return opened{}, sdk.Errorf(sdk.Downstream, "%s answered without the number of the ticket", s.client.Name())
 	}
-	n := strconv.FormatInt(made.IID, 10)
-	return opened{id: s.project + "#" + n, url: webLink(made.WebURL, s.web+n)}, nil
+	n := strconv.FormatInt(i.IID, 10)
+	return opened{id: s.project + "#" + n, url: webLink(i.WebURL, s.web+n)}, nil
+}
+
+func (s *gitLab) find(ctx context.Context, line string, since time.Time) (opened, bool, error) {
+	q := url.Values{"scope": {"all"}, "created_after": {since.UTC().Format(time.RFC3339)}, "order_by": {"created_at"}, "sort": {"desc"}, "per_page": {"100"}}
+	for page := 1; page <= findPages; page++ {
+		q.Set("page", strconv.Itoa(page))
+		var list []gitLabIssue
+		if _, err := s.client.Do(ctx, http.MethodGet, s.path+"?"+q.Encode(), nil, &list); err != nil || len(list) == 0 {
+			return opened{}, false, err
+		}
+		for _, i := range list {
+			if hasLine(i.Description, line) {
+				made, err := s.opened(i)
+				return made, err == nil, err
+			}
+		}
+	}
+	return opened{}, false, nil
 }
 
 func (s *gitLab) state(ctx context.Context, id string) (sdk.DeliveryStatus, error) {
@@ -61,12 +84,18 @@ func (s *gitLab) state(ctx context.Context, id string) (sdk.DeliveryStatus, erro
 	return plainState(issue.State, issue.ClosedAt, issue.UpdatedAt), nil
 }
 
-func (s *gitLab) close(ctx context.Context, id, comment string) error {
+func (s *gitLab) comment(ctx context.Context, id, text string) error {
 	n, err := number(id, s.project)
 	if err != nil {
 		return err
 	}
-	if _, err := s.client.Do(ctx, http.MethodPost, s.path+"/"+n+"/notes", map[string]string{"body": fence(comment)}, nil); err != nil {
+	_, err = s.client.Do(ctx, http.MethodPost, s.path+"/"+n+"/notes", map[string]string{"body": fence(text)}, nil)
+	return err
+}
+
+func (s *gitLab) close(ctx context.Context, id string) error {
+	n, err := number(id, s.project)
+	if err != nil {
 		return err
 	}
 	_, err = s.client.Do(ctx, http.MethodPut, s.path+"/"+n, map[string]string{"state_event": "close"}, nil)

@@ -3,7 +3,9 @@ package ticket
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -42,6 +44,28 @@ func newDocument(text string) *document {
 	return doc
 }
 
+// hasLine reports whether a paragraph is exactly that line.
+func (d *document) hasLine(line string) bool {
+	if d == nil {
+		return false
+	}
+	for _, p := range d.Content {
+		var b strings.Builder
+		if p == nil {
+			continue
+		}
+		for _, part := range p.Content {
+			if part != nil {
+				b.WriteString(part.Text)
+			}
+		}
+		if strings.TrimSpace(b.String()) == line {
+			return true
+		}
+	}
+	return false
+}
+
 type jiraFields struct {
 	Project struct {
 		Key string `json:"key"`
@@ -63,10 +87,46 @@ func (s *jira) create(ctx context.Context, d draft) (opened, error) {
 	if _, err := s.client.Do(ctx, http.MethodPost, "/rest/api/3/issue", map[string]any{"fields": fields}, &made); err != nil {
 		return opened{}, err
 	}
-	if err := s.check(made.Key); err != nil {
+	return s.opened(made.Key)
+}
+
+func (s *jira) opened(key string) (opened, error) {
+	if err := s.check(key); err != nil {
 		return opened{}, sdk.Errorf(sdk.Downstream, "%s answered without the key of the ticket", s.client.Name())
 	}
-	return opened{id: made.Key, url: s.client.Base + "/browse/" + made.Key}, nil
+	return opened{id: key, url: s.client.Base + "/browse/" + key}, nil
+}
+
+// find asks by time and reads the texts itself: the search by words sees a new ticket only after a while.
+func (s *jira) find(ctx context.Context, line string, since time.Time) (opened, bool, error) {
+	minutes := int64(s.client.Host.Now().Sub(since)/time.Minute) + 1
+	q := url.Values{"fields": {"description"}, "maxResults": {"100"},
+		"jql": {fmt.Sprintf(`project = "%s" AND created >= "-%dm" ORDER BY created DESC`, s.project, minutes)}}
+	for range findPages {
+		var answer struct {
+			Issues []struct {
+				Key    string `json:"key"`
+				Fields struct {
+					Description *document `json:"description"`
+				} `json:"fields"`
+			} `json:"issues"`
+			Next string `json:"nextPageToken"`
+		}
+		if _, err := s.client.Do(ctx, http.MethodGet, "/rest/api/3/search/jql?"+q.Encode(), nil, &answer); err != nil {
+			return opened{}, false, err
+		}
+		for _, i := range answer.Issues {
+			if i.Fields.Description.hasLine(line) {
+				made, err := s.opened(i.Key)
+				return made, err == nil, err
+			}
+		}
+		if answer.Next == "" {
+			break
+		}
+		q.Set("nextPageToken", answer.Next)
+	}
+	return opened{}, false, nil
 }
 
 // check reports an id that is not a key of the project: it would become part of a path.
@@ -111,7 +171,15 @@ func (s *jira) state(ctx context.Context, id string) (sdk.DeliveryStatus, error)
 	return out, nil
 }
 
-func (s *jira) close(ctx context.Context, id, comment string) error {
+func (s *jira) comment(ctx context.Context, id, text string) error {
+	if err := s.check(id); err != nil {
+		return err
+	}
+	_, err := s.client.Do(ctx, http.MethodPost, "/rest/api/3/issue/"+id+"/comment", map[string]any{"body": newDocument(text)}, nil)
+	return err
+}
+
+func (s *jira) close(ctx context.Context, id string) error {
 	if err := s.check(id); err != nil {
 		return err
 	}
@@ -128,9 +196,6 @@ func (s *jira) close(ctx context.Context, id, comment string) error {
 	for _, t := range offered.Transitions {
 		if t.To.StatusCategory.Key != done {
 			continue
-		}
-		if _, err := s.client.Do(ctx, http.MethodPost, path+"/comment", map[string]any{"body": newDocument(comment)}, nil); err != nil {
-			return err
 		}
 		_, err := s.client.Do(ctx, http.MethodPost, path+"/transitions", map[string]any{"transition": map[string]string{"id": t.ID}}, nil)
 		return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // mock is a double of a ticket system, not the real one: it keeps issues, and refuses every request that the published
@@ -22,6 +23,7 @@ type mock struct {
 
 	mu     sync.Mutex // guards the rest
 	issues []*mockIssue
+	cut    int // so many answers to what changes something are lost on their way
 }
 
 type mockIssue struct {
@@ -48,6 +50,10 @@ func newMock(t *testing.T, name string) *mock {
 			c.fail(http.StatusUnsupportedMediaType, "Content-Type")
 		}
 		answer := handle(c)
+		if m.cut > 0 && r.Method != http.MethodGet {
+			m.cut--
+			panic(http.ErrAbortHandler)
+		}
 		w.Header().Set("Content-Type", "application/json")
 		if c.problem != "" {
 			w.WriteHeader(c.status)
@@ -112,6 +118,21 @@ func (m *mock) issue(c *call, number string) *mockIssue {
 	return m.issues[n-1]
 }
 
+// page returns the numbers of one page of issues, newest first. The double knows no time that issues are older than.
+func (m *mock) page(c *call, since, size string) (numbers []int) {
+	q := c.URL.Query()
+	var page, limit int
+	_, err := fmt.Sscan(q.Get("page")+" "+q.Get(size), &page, &limit)
+	if _, timeErr := time.Parse(time.RFC3339, q.Get(since)); err != nil || timeErr != nil || limit > 100 || page < 1 {
+		c.fail(http.StatusBadRequest, c.URL.RawQuery)
+		return nil
+	}
+	for n := len(m.issues) - (page-1)*limit; n > 0 && len(numbers) < limit; n-- {
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
 const mockTime = "2026-03-02T10:00:00Z"
 
 func (i *mockIssue) when() any {
@@ -134,8 +155,15 @@ func (m *mock) gitLab(c *call) any {
 		if i.closed {
 			state = "closed"
 		}
-		return map[string]any{"id": 9000 + n, "iid": n, "title": i.title, "state": state, "web_url": fmt.Sprintf("https://git.example.org/network/ops/incidents/-/issues/%d", n),
+		return map[string]any{"id": 9000 + n, "iid": n, "title": i.title, "description": i.text, "state": state, "web_url": fmt.Sprintf("https://git.example.org/network/ops/incidents/-/issues/%d", n),
 			"closed_at": i.when(), "updated_at": "2026-03-01T09:00:00.000Z", "labels": i.labels}
+	}
+	if len(parts) == 2 && c.Method == http.MethodGet {
+		list := []any{}
+		for _, n := range m.page(c, "created_after", "per_page") {
+			list = append(list, show(m.issues[n-1], n))
+		}
+		return list
 	}
 	if len(parts) == 2 && c.Method == http.MethodPost {
 		var in struct{ Title, Description, Labels string }
@@ -198,6 +226,13 @@ func (m *mock) gitea(c *call) any {
 		_, _ = fmt.Sscan(n, &number)
 		return map[string]any{"id": 9000, "number": number, "title": i.title, "body": i.text, "state": state,
 			"html_url": "https://git.example.org/network/incidents/issues/" + n, "closed_at": i.when(), "updated_at": "2026-03-01T10:00:00+01:00"}
+	}
+	if len(parts) == 3 && c.Method == http.MethodGet {
+		list := []any{}
+		for _, n := range m.page(c, "since", "limit") {
+			list = append(list, show(m.issues[n-1], fmt.Sprint(n)))
+		}
+		return list
 	}
 	if len(parts) == 3 && c.Method == http.MethodPost {
 		var in struct {
@@ -267,10 +302,39 @@ func (a adf) plain(c *call, depth int) string {
 	return out
 }
 
+// jiraSearch gives one issue per page, newest first.
+func (m *mock) jiraSearch(c *call) any {
+	q := c.URL.Query()
+	var minutes int
+	if _, err := fmt.Sscanf(q.Get("jql"), `project = "OPS" AND created >= "-%dm" ORDER BY created DESC`, &minutes); err != nil || q.Get("fields") != "description" {
+		return c.fail(http.StatusBadRequest, q.Get("jql"))
+	}
+	n := len(m.issues)
+	if token := q.Get("nextPageToken"); token != "" {
+		_, _ = fmt.Sscan(token, &n)
+	}
+	out := map[string]any{"issues": []any{}, "isLast": n <= 1}
+	if n > 0 {
+		var lines []any
+		for line := range strings.Lines(m.issues[n-1].text) {
+			lines = append(lines, map[string]any{"type": "paragraph", "content": []any{map[string]any{"type": "text", "text": strings.TrimSpace(line)}}})
+		}
+		out["issues"] = []any{map[string]any{"id": "10000", "key": fmt.Sprintf("OPS-%d", n),
+			"fields": map[string]any{"description": map[string]any{"type": "doc", "version": 1, "content": lines}}}}
+	}
+	if n > 1 {
+		out["nextPageToken"] = fmt.Sprint(n - 1)
+	}
+	return out
+}
+
 func (m *mock) jira(c *call) any {
 	user, token, ok := c.BasicAuth()
 	if !ok || user != "bot@example.org" || token != "a-token" {
 		return c.fail(http.StatusUnauthorized, "Client must be authenticated to access this resource.")
+	}
+	if c.URL.Path == "/rest/api/3/search/jql" && c.Method == http.MethodGet {
+		return m.jiraSearch(c)
 	}
 	parts := c.route("/rest/api/3/issue")
 	if len(parts) == 1 && c.Method == http.MethodPost {

@@ -13,9 +13,15 @@ import (
 // system is one ticket system. Ids are those of receipts: they say everything that is needed to find the ticket again.
 type system interface {
 	create(ctx context.Context, d draft) (opened, error)
+	// find returns the ticket that was opened since then and has a line in its text.
+	find(ctx context.Context, line string, since time.Time) (opened, bool, error)
 	state(ctx context.Context, id string) (sdk.DeliveryStatus, error)
-	close(ctx context.Context, id, comment string) error
+	comment(ctx context.Context, id, text string) error
+	close(ctx context.Context, id string) error
 }
+
+// findPages bounds how many answers are looked through for one ticket, newest first.
+const findPages = 5
 
 // draft is a ticket to be.
 type draft struct {
@@ -75,4 +81,14 @@ func fence(text string) string {
 	}
 	f := strings.Repeat("`", longest+1)
 	return f + "\n" + text + "\n" + f
+}
+
+// hasLine reports whether a text has exactly that line.
+func hasLine(text, line string) bool {
+	for l := range strings.Lines(text) {
+		if strings.TrimSpace(l) == line {
+			return true
+		}
+	}
+	return false
 }

@@ -57,7 +57,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func notice(id, event string) sdk.Notice {
 	return sdk.Notice{ID: id, Time: noon, Event: event, Severity: sdk.SeverityHigh, Title: "Port scan\nfrom 192.0.2.7",
 		Text: "192.0.2.7 tried 1000 ports.\n```\n@everyone [click](https://evil.example)", URL: "https://picket.example.org/alerts/1",
-		Alert: &sdk.Finding{ID: "finding-1", Rule: "vertical"}}
+		Alert: &sdk.Finding{ID: "finding-of-" + id, Rule: "vertical"}, AlertID: "alert-1"}
 }
 
 func TestALifeOfATicket(t *testing.T) {
@@ -103,6 +103,78 @@ func TestALifeOfATicket(t *testing.T) {
 	}
 }
 
+// An alert that became worse is told in its ticket, as long as somebody works on that.
+func TestOneTicketPerAlert(t *testing.T) {
+	for system := range systems {
+		t.Run(system, func(t *testing.T) {
+			n, m := start(t, system, nil)
+			first, err := n.Notify(t.Context(), notice("n-1", firing))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second is a repetition
+				if again, err := n.Notify(t.Context(), notice("n-2", firing)); err != nil || again != first || len(m.issues) != 1 || len(m.issues[0].comments) != 1 {
+					t.Errorf("worse: %+v, %v, %d tickets", again, err, len(m.issues))
+				}
+			}
+			other := notice("n-3", firing)
+			other.AlertID = "alert-2"
+			if got, err := n.Notify(t.Context(), other); err != nil || got == first || len(m.issues) != 2 {
+				t.Errorf("another alert: %+v, %v, %d tickets", got, err, len(m.issues))
+			}
+			m.issues[0].closed = true
+			if got, err := n.Notify(t.Context(), notice("n-4", firing)); err != nil || got == first || len(m.issues) != 3 {
+				t.Errorf("worse after its ticket was closed: %+v, %v, %d tickets", got, err, len(m.issues))
+			}
+			if _, err := n.Notify(t.Context(), notice("n-5", resolved)); err != nil || !m.issues[2].closed || m.issues[1].closed {
+				t.Errorf("resolved: %v", err)
+			}
+		})
+	}
+}
+
+// The answer of the system gets lost after the ticket was opened: it is found again, and there are not two.
+func TestATicketWhoseAnswerWasLost(t *testing.T) {
+	for system := range systems {
+		t.Run(system, func(t *testing.T) {
+			n, m := start(t, system, nil)
+			m.cut = 1
+			if _, err := n.Notify(t.Context(), notice("n-1", firing)); sdk.ClassOf(err) != sdk.Temporary || len(m.issues) != 1 {
+				t.Fatalf("%v, %d tickets", err, len(m.issues))
+			}
+			other := notice("n-2", firing) // opened meanwhile, so the one that is looked for is not the newest
+			other.AlertID = "alert-2"
+			if _, err := n.Notify(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			got, err := n.Notify(t.Context(), notice("n-1", firing))
+			if err != nil || !strings.HasSuffix(got.ForeignID, "1") || got.URL == "" || len(m.issues) != 2 {
+				t.Errorf("%+v, %v, %d tickets", got, err, len(m.issues))
+			}
+			m.refuse = func(w http.ResponseWriter, _ *http.Request) bool {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}
+			third := notice("n-3", firing)
+			third.AlertID = "alert-3"
+			if _, err := n.Notify(t.Context(), third); sdk.ClassOf(err) != sdk.Temporary {
+				t.Fatal(err)
+			}
+			m.refuse = nil
+			if _, err := n.Notify(t.Context(), third); err != nil || len(m.issues) != 3 {
+				t.Errorf("one that was never opened: %v, %d tickets", err, len(m.issues))
+			}
+			m.cut = 1
+			if _, err := n.Notify(t.Context(), notice("n-4", resolved)); sdk.ClassOf(err) != sdk.Temporary {
+				t.Fatal(err)
+			}
+			if _, err := n.Notify(t.Context(), notice("n-4", resolved)); err != nil || !m.issues[0].closed {
+				t.Errorf("resolved after a lost answer: %v", err)
+			}
+		})
+	}
+}
+
 func TestAnAlertWithoutATicketNeedsNone(t *testing.T) {
 	n, m := start(t, "gitlab", nil)
 	if got, err := n.Notify(t.Context(), notice("n-1", resolved)); err != nil || got != (sdk.Receipt{}) || len(m.issues) != 0 {
@@ -134,8 +206,11 @@ func TestIdsOfOtherProjectsAreRefused(t *testing.T) {
 			if _, err := n.Status(t.Context(), sdk.Receipt{ForeignID: id}); sdk.ClassOf(err) != sdk.Downstream {
 				t.Errorf("%s, %q: %v", system, id, err)
 			}
-			if err := n.system.close(t.Context(), id, "x"); sdk.ClassOf(err) != sdk.Downstream {
+			if err := n.system.close(t.Context(), id); sdk.ClassOf(err) != sdk.Downstream {
 				t.Errorf("%s, close %q: %v", system, id, err)
+			}
+			if err := n.system.comment(t.Context(), id, "x"); sdk.ClassOf(err) != sdk.Downstream {
+				t.Errorf("%s, comment on %q: %v", system, id, err)
 			}
 		}
 	}
