@@ -162,10 +162,11 @@ func (c *Catalogue) kept(ctx context.Context, n Node, s pluginhost.Status) {
 }
 
 // maxIncidents is how many an honest agent tells at most: so many of each kind.
-const maxIncidents = 3 * 16
+const maxIncidents = 5 * 16
 
 var incidentActions = map[pluginhost.IncidentKind]string{
 	pluginhost.IncidentPermission: "plugin.permission", pluginhost.IncidentLimit: "plugin.limit", pluginhost.IncidentKilled: "plugin.killed",
+	pluginhost.IncidentCall: "plugin.call", pluginhost.IncidentCrash: "plugin.crash",
 }
 
 // Ran notes the state of an instance; a refusal or a revocation goes into the audit log when it is new.

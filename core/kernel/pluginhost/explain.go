@@ -8,17 +8,18 @@ import (
 
 // ProcessExplanation says what a process of an instance rests on: which bytes, vouched for by whom, held to what.
 type ProcessExplanation struct {
-	Version     string           `json:"version"`
-	Digest      string           `json:"digest" doc:"SHA-256 of the bytes that run."`
-	Descriptor  string           `json:"descriptor,omitempty" doc:"SHA-256 of the signed descriptor."`
-	Role        string           `json:"role,omitempty" doc:"The role of the registry that vouches for it."`
-	KeyIDs      []string         `json:"key_ids,omitempty" doc:"The keys of that role."`
-	Grants      string           `json:"grants_sha256,omitempty" doc:"What plugins.lock pins of the grants."`
-	Permissions []sdk.Permission `json:"permissions,omitempty" doc:"The grants, with the configuration filled in."`
-	Confinement *confine.Report  `json:"confinement,omitempty" doc:"How far the process is confined."`
-	Used        []broker.Use     `json:"used,omitempty" doc:"What it used of its permissions, and what it was refused."`
-	UsedMore    uint64           `json:"used_more,omitempty" doc:"Uses that found no room in the list."`
-	Unused      []sdk.Permission `json:"unused,omitempty" doc:"Grants of network and files that it never used."`
+	Version      string           `json:"version"`
+	Digest       string           `json:"digest" doc:"SHA-256 of the bytes that run."`
+	Descriptor   string           `json:"descriptor,omitempty" doc:"SHA-256 of the signed descriptor."`
+	Role         string           `json:"role,omitempty" doc:"The role of the registry that vouches for it."`
+	KeyIDs       []string         `json:"key_ids,omitempty" doc:"The keys of that role."`
+	Grants       string           `json:"grants_sha256,omitempty" doc:"What plugins.lock pins of the grants."`
+	Permissions  []sdk.Permission `json:"permissions,omitempty" doc:"The grants, with the configuration filled in."`
+	Confinement  *confine.Report  `json:"confinement,omitempty" doc:"How far the process is confined."`
+	Used         []broker.Use     `json:"used,omitempty" doc:"What it used of its permissions, and what it was refused."`
+	UsedMore     uint64           `json:"used_more,omitempty" doc:"Uses that found no room in the list."`
+	RefusedCalls []RefusedCall    `json:"refused_calls,omitempty" doc:"Calls of the kernel that it made and that were refused."`
+	Unused       []sdk.Permission `json:"unused,omitempty" doc:"Grants of network and files that it never used."`
 }
 
 // Explain tells what the running process of an instance rests on. Of one that does not run little is known.
@@ -31,6 +32,7 @@ func (h *Host) Explain(instance string) (ProcessExplanation, error) {
 	r := s.cur
 	e := ProcessExplanation{Version: s.state.Version, Digest: s.state.Digest, Permissions: s.state.Permissions}
 	s.mu.Unlock()
+	e.RefusedCalls = s.calls.list()
 	if r == nil {
 		return e, nil
 	}

@@ -10,7 +10,7 @@ import (
 // a fit fills no log: the ledger has the counts.
 type Incident struct {
 	Time time.Time    `json:"time"`
-	Kind IncidentKind `json:"kind" enum:"permission,limit,killed"`
+	Kind IncidentKind `json:"kind" enum:"permission,limit,killed,call,crash"`
 	Text string       `json:"text"`
 }
 
@@ -21,6 +21,8 @@ const (
 	IncidentPermission IncidentKind = "permission" // the broker refused what was not granted
 	IncidentLimit      IncidentKind = "limit"      // it was held to a limit, and goes on
 	IncidentKilled     IncidentKind = "killed"     // the host ended its process
+	IncidentCall       IncidentKind = "call"       // it made a call of the kernel that no plugin may make
+	IncidentCrash      IncidentKind = "crash"      // its process ended by itself, or did not start
 )
 
 // maxIncidents is how many sorts of each kind are kept of one instance. A kind that is full takes one more every

@@ -113,7 +113,7 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 	ask := confine.Request{
 		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
 		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment),
-		AnyLevel: r.assignment.Debug,
+		AnyLevel: r.assignment.Debug, Refused: s.refusedCall,
 	}
 	if s.host.cfg.ration {
 		ask.Limits.CPU = 0

@@ -109,6 +109,7 @@ type Ledger struct {
 	BytesOut         uint64  `json:"bytes_out"`          // of those that it gave, about
 	Replayed         uint64  `json:"replayed"`           // batches given again after a crash
 	Crashes          uint64  `json:"crashes"`
+	RefusedCalls     uint64  `json:"refused_calls"` // of the kernel, which no plugin may make
 	LatencyP50ms     float64 `json:"latency_p50_ms"`
 	LatencyP95ms     float64 `json:"latency_p95_ms"`
 	LatencyP99ms     float64 `json:"latency_p99_ms"`

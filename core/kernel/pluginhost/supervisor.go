@@ -16,11 +16,12 @@ import (
 
 // supervisor owns one instance. Its goroutine walks through steps; each step returns the next one, nil ends it.
 type supervisor struct {
-	host *Host
-	name string
-	log  *logRing
-	acct account
-	last lastCall
+	host  *Host
+	name  string
+	log   *logRing
+	acct  account
+	calls callBook // refused by the kernel's filter
+	last  lastCall
 
 	ctx  context.Context // ends when the host no longer waits
 	kill context.CancelFunc
@@ -269,6 +270,9 @@ func (s *supervisor) drain(r *run) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.host.cfg.Deadlines.Drain)
 	defer cancel()
 	r.stop(ctx)
+	if ctx.Err() != nil && s.ctx.Err() == nil {
+		r.fail(fmt.Sprintf("did not stop within %s", s.host.cfg.Deadlines.Drain))
+	}
 	s.bury(r)
 }
 
@@ -276,6 +280,7 @@ func (s *supervisor) drain(r *run) {
 func (s *supervisor) crashed(reason string) step {
 	s.acct.crash()
 	reason = s.log.blank(reason)
+	s.crashIncident(reason)
 	s.keepCrash(reason)
 	if s.onProbation() {
 		s.host.cfg.Log.Warn("a new version crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason)
@@ -418,7 +423,7 @@ func (s *supervisor) bury(r *run) string {
 	r.end()
 	s.acct.settle(r.proc.PID(), r.cpuTime())
 	if why := r.why(); why != "" {
-		s.incident(IncidentKilled, "its process was ended: it "+why)
+		s.incident(IncidentKilled, killedText(why))
 	}
 	epitaph := r.epitaph(s.log)
 	if r.dropSecrets != nil {
@@ -653,6 +658,7 @@ func (s *supervisor) status() Status {
 		st.Permissions = []sdk.Permission{}
 	}
 	st.Ledger = s.acct.read()
+	st.Ledger.RefusedCalls = s.calls.count()
 	if r != nil {
 		st.Ledger.InFlight = int(r.calls.Load())
 	}
