@@ -23,7 +23,7 @@ func (s *supervisor) work(ctx context.Context, r *run, what string, limit time.D
 	gaveUp := ctx.Err() != nil
 	s.acct.call(took, err != nil)
 	if !gaveUp && what != "Flush" { // a flush takes another time than what it ends
-		s.acct.judge(what, took, err != nil)
+		s.acct.judge(took, err != nil)
 		s.onTrial(r, took, err != nil)
 	}
 	return err

@@ -175,7 +175,7 @@ func (d Detector) Inspect(ctx context.Context, capture string, frame []byte, sin
 			}
 			sh := s.shadowOf()
 			if sh != nil {
-				sh.before(ctx, r)
+				sh.before()
 			}
 			s.journal.inside, s.journal.capture = true, capture
 			s.last.is(crashlog.Step{Call: "Inspect", Capture: capture, Frame: frame})

@@ -18,6 +18,7 @@ import (
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
+	"github.com/picketwatch/picket/sdk/reach"
 )
 
 // lifelineEnv tells package serve which descriptor to watch.
@@ -31,7 +32,8 @@ type run struct {
 	plan     *confine.Plan
 	reached  confine.Report // how far it is confined
 	broker   *broker.Broker
-	lifeline *os.File // the write end; closing it asks the plugin to leave
+	draft    *reach.Draft // its key-value store, when it is not that of the instance
+	lifeline *os.File     // the write end; closing it asks the plugin to leave
 	sockets  string
 	started  time.Time
 	calls    atomic.Int64 // in progress
@@ -85,7 +87,7 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", a.Plugin, err)}
 	}
 	if r, err = s.startProcess(ctx, art, rel, as); err != nil {
-		return nil, s.startError(ctx, err)
+		return nil, s.startError(ctx, a.Plugin, err)
 	}
 	r.dropSecrets = drop
 	r.output = newBucket(rel.limits.RecordsPerSecond, time.Now())
@@ -96,7 +98,7 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 		if ctx.Err() == nil && isExited(r) && sdk.ClassOf(err) != sdk.InvalidConfig {
 			err = errors.New(words) // the death explains more than the broken call
 		}
-		return nil, s.startError(ctx, err)
+		return nil, s.startError(ctx, a.Plugin, err)
 	}
 	return r, nil
 }
@@ -132,12 +134,12 @@ func (s *supervisor) interruptible(by order) (ctx context.Context, done func()) 
 }
 
 // startError gives a failed start its class.
-func (s *supervisor) startError(ctx context.Context, err error) error {
+func (s *supervisor) startError(ctx context.Context, plugin string, err error) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted), s.ctx.Err() != nil:
 		return errInterrupted
 	case sdk.ClassOf(err) == sdk.InvalidConfig, sdk.ClassOf(err) == sdk.Unsupported, sdk.ClassOf(err) == sdk.PermissionDenied:
-		return &refusal{Refused, fmt.Errorf("plugin %s: %w", s.assignment.Plugin, err)}
+		return &refusal{Refused, fmt.Errorf("plugin %s: %w", plugin, err)}
 	}
 	return err
 }
@@ -254,12 +256,15 @@ func (r *run) end() {
 		r.starved()
 		_ = r.plan.Close() // removes control groups; one that is not empty yet goes with the next start
 	}
+	if r.draft != nil {
+		r.draft.Discard() // unless it was taken over
+	}
 	os.RemoveAll(r.sockets)
 }
 
 // starved finds out from the control group whether the kernel ended the process for its memory.
 func (r *run) starved() {
-	if u, _ := r.plan.Usage(); u.OOMKills > 0 {
+	if r.plan.OutOfMemory() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.failure = "used all of its memory, its limit is " + mebibytes(uint64(r.limits.Memory))

@@ -45,7 +45,7 @@ func (a *account) call(took time.Duration, failed bool) {
 }
 
 // judge notes a call of the kind that versions are compared by.
-func (a *account) judge(_ string, took time.Duration, failed bool) {
+func (a *account) judge(took time.Duration, failed bool) {
 	a.mu.Lock()
 	a.mains[a.judged%recentCalls] = outcome{took, failed}
 	a.judged++

@@ -5,13 +5,10 @@ package pluginhost
 import (
 	"errors"
 	"os"
-	"syscall"
 )
 
 // On other systems a plugin is a process and no more: picket-launch refuses to start it so far, and what it uses is not
 // known.
-
-func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
 
 func killGroup(pid int) {
 	if p, err := os.FindProcess(pid); err == nil && pid > 1 {

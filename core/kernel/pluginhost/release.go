@@ -33,9 +33,12 @@ const (
 	shadowing             // sees the same input, and what it says reaches nobody
 )
 
-// folder begins the name of the folder for the state of such a process: a shadow's must not reach what is real.
+// folder begins the name of the folder for the state of such a process.
 func (r role) folder() string {
-	if r == shadowing {
+	switch r {
+	case candidate:
+		return "c-"
+	case shadowing:
 		return "s-"
 	}
 	return "i-"

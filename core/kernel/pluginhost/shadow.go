@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -16,8 +13,8 @@ import (
 )
 
 // A shadow is a second process of an instance that sees the same input as the first. What it says reaches nobody; it is
-// compared. While it works it does not hold the first one up: what it is too slow for is left out and counted. Its start does,
-// though: the supervisor sees to nothing else meanwhile, and the state it begins with is a snapshot of the first one.
+// compared. It does not hold the first one up: what it is too slow for is left out and counted, it starts on a goroutine of its
+// own, and the state that it begins with is the last snapshot that the first one gave anyway.
 
 // ShadowReport says how a version does beside the running one.
 type ShadowReport struct {
@@ -76,6 +73,8 @@ func (h *Host) Shadow(ctx context.Context, instance, version string) error {
 		err = fmt.Errorf("%s is %s: a shadow needs an instance that works", instance, s.state.State)
 	case s.state.Kind != sdk.KindDetector && s.state.Kind != sdk.KindCollector:
 		err = fmt.Errorf("%s is a %s, which acts on the world: it has no shadow", instance, s.state.Kind)
+	case s.shadowing:
+		err = fmt.Errorf("a shadow of %s is just being started or ended", instance)
 	default:
 		a := s.cur.assignment
 		a.Version = version
@@ -96,34 +95,26 @@ func (h *Host) Shadow(ctx context.Context, instance, version string) error {
 	})
 }
 
-// DropShadow ends the shadow of an instance.
+// DropShadow ends the shadow of an instance, or calls its start off.
 func (h *Host) DropShadow(ctx context.Context, instance string) error {
 	s, err := h.supervisor(instance)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	if s.shadow == nil {
+	switch {
+	case s.callOff != nil:
+		s.callOff(errCalledOff)
+	case s.shadow != nil:
+		s.trying = nil
+		s.orders |= orderShadow
+	default:
 		s.mu.Unlock()
 		return fmt.Errorf("%s has no shadow", instance)
 	}
-	s.trying = nil
-	s.orders |= orderShadow
 	s.mu.Unlock()
 	s.signal()
 	return s.await(ctx, func() (bool, error) { return s.orders&orderShadow == 0 && !s.shadowing && s.shadow == nil, nil })
-}
-
-// Promote makes the shadow's version the one that runs.
-func (h *Host) Promote(ctx context.Context, instance string) error {
-	report, err := h.ShadowReport(instance)
-	if err != nil {
-		return err
-	}
-	if err := h.DropShadow(ctx, instance); err != nil {
-		return err
-	}
-	return h.Upgrade(ctx, instance, report.Version)
 }
 
 // ShadowReport returns the comparison so far.
@@ -141,46 +132,75 @@ func (h *Host) ShadowReport(instance string) (ShadowReport, error) {
 	return sh.read(), nil
 }
 
-// changeShadow runs on the supervisor's goroutine, while the instance itself goes on.
+// changeShadow ends the shadow that there is and starts the one that was asked for. Neither is waited for: the supervisor sees
+// to the instance itself.
 func (s *supervisor) changeShadow() {
+	within := s.host.cfg.Deadlines.shadow()
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	ctx, done := context.WithTimeoutCause(ctx, within, fmt.Errorf("it was not up within %s", within))
 	s.mu.Lock()
 	a, old := s.trying, s.shadow
-	s.trying, s.shadow, s.shadowing = nil, nil, true
+	s.trying, s.shadow, s.shadowing, s.callOff = nil, nil, true, cancel
 	s.mu.Unlock()
-	if old != nil {
-		old.end()
-		s.note(old.report.Version + " is no shadow any more")
-	}
-	var err error
-	if a != nil {
-		err = s.startShadow(*a)
-	}
+	s.host.running.Go(func() {
+		defer cancel(nil)
+		defer done()
+		if old != nil {
+			old.end()
+			s.note(old.report.Version + " is no shadow any more")
+		}
+		var err error
+		if a != nil {
+			err = s.startShadow(ctx, *a)
+		}
+		s.shadowChanged(a, err)
+	})
+}
+
+// shadow is how long the start of a shadow may take in all.
+func (d Deadlines) shadow() time.Duration { return d.Start + d.Compile + d.Configure }
+
+func (s *supervisor) shadowChanged(a *Assignment, err error) {
 	s.mu.Lock()
-	s.shadowing, s.shadowErr = false, err
+	s.shadowing, s.shadowErr, s.callOff = false, err, nil
 	s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		s.note(fmt.Sprintf("%s does not run as a shadow: %v", a.Version, err))
-	} else if a != nil {
+	case a != nil:
 		s.note(a.Version + " runs as a shadow: it sees the same, and what it says is compared")
-	} else {
+	default:
 		s.wakeWaiting()
 	}
 }
 
-func (s *supervisor) startShadow(a Assignment) error {
-	s.removeShadowState()
-	r, err := s.launchAs(s.ctx, a, shadowing)
-	if err != nil {
-		return s.log.blankError(err)
+var errCalledOff = errors.New("its start was called off")
+
+func (s *supervisor) startShadow(ctx context.Context, a Assignment) error {
+	r, err := s.launchAs(ctx, a, shadowing)
+	if err == nil && ctx.Err() != nil {
+		r.proc.Kill()
+		s.bury(r)
+		err = ctx.Err()
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
-	sh := &shadow{s: s, r: r, ctx: ctx, cancel: cancel, jobs: make(chan shadowJob, maxShadowJobs), ended: make(chan struct{})}
+	if err != nil {
+		return s.log.blankError(causeOf(ctx, err))
+	}
+	life, cancel := context.WithCancel(s.ctx)
+	sh := &shadow{s: s, r: r, ctx: life, cancel: cancel, jobs: make(chan shadowJob, maxShadowJobs), ended: make(chan struct{})}
 	sh.report = ShadowReport{Version: r.version, Against: s.status().Version, Running: true, Since: s.host.cfg.Now().UTC(),
 		AddedItems: []ShadowFinding{}, LostItems: []ShadowFinding{}}
 	s.host.running.Go(sh.work)
 	s.mu.Lock()
-	s.shadow = sh
+	off := ctx.Err() != nil // called off at the last moment: whoever did that saw no shadow to end
+	if !off {
+		s.shadow, s.callOff = sh, nil
+	}
 	s.mu.Unlock()
+	if off {
+		sh.end()
+		return context.Cause(ctx)
+	}
 	return nil
 }
 
@@ -202,15 +222,14 @@ func (s *supervisor) noShadow() {
 	}
 }
 
-func (s *supervisor) removeShadowState() {
-	os.RemoveAll(filepath.Join(s.host.stateRoot(), shadowing.folder()+url.PathEscape(s.name)))
-}
-
-// endShadow ends it with its instance.
+// endShadow ends it with its instance, or calls its start off.
 func (s *supervisor) endShadow() {
 	s.mu.Lock()
 	sh := s.shadow
 	s.shadow = nil
+	if s.callOff != nil {
+		s.callOff(errCalledOff)
+	}
 	s.mu.Unlock()
 	if sh != nil {
 		sh.end()
@@ -275,7 +294,6 @@ func (sh *shadow) work() {
 func (sh *shadow) bury() {
 	sh.r.proc.Kill()
 	sh.s.bury(sh.r)
-	sh.s.removeShadowState()
 	sh.mu.Lock()
 	sh.report.CPUSeconds = max(sh.report.CPUSeconds, sh.r.cpuTime().Seconds())
 	sh.report.Running = false
@@ -344,23 +362,24 @@ func (sh *shadow) summary() *ShadowReport {
 
 // --- detectors: what is called under the turn of the instance ---
 
-// before is called before the instance sees a batch.
-func (sh *shadow) before(ctx context.Context, r *run) {
+// before is called before the instance sees a batch. At the beginning of a capture the journal's snapshot holds all that the
+// instance knows, so that it need not be asked for one.
+func (sh *shadow) before() {
 	j := &sh.s.journal
 	if j.inside || sh.active {
 		return
 	}
+	if j.keeps && !sh.synced() {
+		if len(j.batches) > 0 {
+			return // the instance lost its process over its last snapshot: the next capture begins with one
+		}
+		if state := j.snapshot; state != nil {
+			sh.put(len(state), func(ctx context.Context) error {
+				return sh.call(ctx, "Restore", sh.s.host.cfg.Deadlines.Snapshot, func(ctx context.Context, i *host.Instance) error { return i.Restore(ctx, state) })
+			})
+		}
+	}
 	sh.active, sh.broken, sh.found = true, false, map[string]ShadowFinding{}
-	if sh.synced() || !j.keeps {
-		return
-	}
-	state, err := sh.s.takeSnapshot(ctx, r)
-	if err != nil {
-		return // both begin without what was learned before; the comparison shows the difference
-	}
-	sh.put(len(state), func(ctx context.Context) error {
-		return sh.call(ctx, "Restore", sh.s.host.cfg.Deadlines.Snapshot, func(ctx context.Context, i *host.Instance) error { return i.Restore(ctx, state) })
-	})
 }
 
 // synced reports whether the shadow has worked before: then it has a state of its own.

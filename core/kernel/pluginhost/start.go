@@ -20,6 +20,7 @@ import (
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/brokerwire"
 	"github.com/picketwatch/picket/sdk/host"
+	"github.com/picketwatch/picket/sdk/reach"
 )
 
 // Descriptors that a plugin process inherits.
@@ -89,9 +90,9 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 	if err != nil {
 		return host.Config{}, &trouble{err}
 	}
-	if err := os.MkdirAll(s.stateDir(r.role), 0o700); err != nil {
+	if err := s.openState(r); err != nil {
 		records.Close()
-		return host.Config{}, &trouble{fmt.Errorf("state folder: %w", err)}
+		return host.Config{}, &trouble{err}
 	}
 	if err := s.confine(ctx, r, art, ends); err != nil {
 		records.Close()
@@ -112,7 +113,7 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (err error) {
 	ask := confine.Request{
 		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
-		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.cfg.Ceiling, Most: s.host.mostLevel(r.assignment),
+		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.ceiling(r.assignment, art), Most: s.host.mostLevel(r.assignment),
 		AnyLevel: r.assignment.Debug, Refused: s.refusedCall,
 	}
 	if s.host.cfg.ration {
@@ -215,11 +216,15 @@ func (i *inherited) close() {
 // up or has failed to come up: only then there is somebody to blame.
 func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}) {
 	r.broker = s.brokerFor(r)
+	serve := r.broker.Serve
+	if r.draft != nil {
+		serve = func(conn *os.File) error { return r.broker.ServeWith(conn, r.draft) }
+	}
 	conn := ends.broker
 	ends.broker = nil // Serve closes it
 	up = make(chan struct{})
 	s.host.running.Go(func() {
-		if err := r.broker.Serve(conn); err != nil {
+		if err := serve(conn); err != nil {
 			<-up
 			if r.proc != nil {
 				r.fail("broke the protocol of the broker: " + err.Error())
@@ -230,8 +235,7 @@ func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}) {
 }
 
 // brokerFor is the broker of the instance. It outlives processes, so that what was used stays known, and changes with the
-// grants. A shadow has its own: what it stores must not reach the state of the one in charge. That of a candidate is put
-// in charge with it.
+// grants. A shadow has its own: what it does is no use of the instance. That of a candidate is put in charge with it.
 func (s *supervisor) brokerFor(r *run) *broker.Broker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,7 +244,7 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 	}
 	b := broker.New(broker.Config{
 		Instance: s.name, Grants: r.grants, Deny: s.host.cfg.Ceiling.Denied(),
-		State: s.stateDir(r.role), Log: s.host.cfg.Log, Now: s.host.cfg.Now,
+		State: s.stateDir(inCharge), Log: s.host.cfg.Log, Now: s.host.cfg.Now,
 		Refused: func(capability, detail string, err error) {
 			s.incident(IncidentPermission, fmt.Sprintf("%s %s: %v", capability, detail, err))
 		},
@@ -249,6 +253,21 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 		s.broker, s.brokered = b, r.grants
 	}
 	return b
+}
+
+// openState makes the key-value store of a process. That of a candidate and of a shadow is a draft over that of the one in
+// charge: it reads the same and keeps what it stores to itself, until it is put in charge.
+func (s *supervisor) openState(r *run) (err error) {
+	live := s.stateDir(inCharge)
+	if err := os.MkdirAll(live, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if r.role == inCharge {
+		_ = os.RemoveAll(s.stateDir(candidate)) // of a host that was killed over an upgrade
+		return reach.FinishCommit(live)
+	}
+	r.draft, err = reach.NewDraft(live, s.stateDir(r.role))
+	return err
 }
 
 func (s *supervisor) stateDir(as role) string {

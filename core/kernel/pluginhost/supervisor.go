@@ -57,7 +57,8 @@ type supervisor struct {
 	probation  *probation
 	trying     *Assignment // what is to run as a shadow
 	shadow     *shadow
-	shadowing  bool // a shadow is being started or ended
+	shadowing  bool                    // a shadow is being started or ended
+	callOff    context.CancelCauseFunc // ends the start of a shadow; nil when there is none
 	shadowErr  error
 	broker     *broker.Broker
 	brokered   []sdk.Permission // the grants that broker knows

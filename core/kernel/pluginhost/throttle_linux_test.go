@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -50,7 +51,7 @@ func TestShareOfTheProcessor(t *testing.T) {
 
 func TestPauseAndResume(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
-	cmd.SysProcAttr = ownGroup()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

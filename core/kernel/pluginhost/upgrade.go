@@ -11,7 +11,8 @@ import (
 
 // An upgrade starts the new version beside the old one, hands the state over while nobody calls, and lets the old one
 // finish. Whatever goes wrong before that moment, the old version goes on; what goes wrong after it, while the new version is
-// on probation, takes it back. What a candidate put into its key-value store stays there: both versions share it.
+// on probation, takes it back. What a candidate puts into its key-value store becomes the instance's when it takes over, and
+// is thrown away when it does not. What it has stored after that stays, also when it is taken back.
 
 // Upgrade runs another version of an instance, which has to be on this node already, and returns when that version
 // works or the reason why it does not; the old one goes on then. The version stays until the assignment names another.
@@ -270,6 +271,9 @@ func (s *supervisor) switchTo(ctx context.Context, old, cand *run) error {
 	}
 	if died(cand, 0) {
 		return errors.New("it " + cand.epitaph(s.log))
+	}
+	if err := cand.draft.Commit(); err != nil {
+		return err
 	}
 	j.probed(cand, keeps) // from here on nothing fails: until then the journal was the old one's
 	switch {

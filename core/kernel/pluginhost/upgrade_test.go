@@ -136,8 +136,14 @@ type versioned struct{ calls int }
 
 func (c *versioned) Config() any { return nil }
 
-func (c *versioned) Start(context.Context, sdk.Host) error {
-	switch _, mood := ownRelease(); mood {
+func (c *versioned) Start(_ context.Context, h sdk.Host) error {
+	version, mood := ownRelease()
+	if mood == "store" || mood == "exit at start" {
+		if err := h.State().Put("by", []byte(version)); err != nil {
+			return err
+		}
+	}
+	switch mood {
 	case "exit at start":
 		println("no such library")
 		os.Exit(5)
@@ -796,7 +802,7 @@ func TestAShadowIsCompared(t *testing.T) {
 	if r := f.until("d", "a comparison", func(s Status) bool { return s.Shadow != nil && s.Shadow.Compared == 1 }).Shadow; r.Added != 0 || r.Lost != 50 || r.Same != 51 {
 		t.Errorf("report %+v", r)
 	}
-	if err := f.Promote(t.Context(), "d"); err != nil {
+	if err := errors.Join(f.DropShadow(t.Context(), "d"), f.Upgrade(t.Context(), "d", "2.1.0")); err != nil {
 		t.Fatal(err)
 	}
 	if st := f.untilState("d", Ready); st.Version != "2.1.0" || st.Shadow != nil {

@@ -83,13 +83,26 @@ func (d *Dir) roomFor(name string, size int) error {
 	if err := Fits(0, 0, size); err != nil {
 		return err
 	}
+	keys, total := 0, 0
+	err := d.each(func(other string, size int) {
+		if other != name {
+			keys, total = keys+1, total+size
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return Fits(keys, total, size)
+}
+
+// each tells the name and the size of every value's file.
+func (d *Dir) each(tell func(name string, size int)) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
 	}
-	keys, total := 0, 0
 	for _, e := range entries {
-		if e.Name() == name || strings.HasPrefix(e.Name(), ".") {
+		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		info, err := e.Info()
@@ -99,9 +112,9 @@ func (d *Dir) roomFor(name string, size int) error {
 		if err != nil {
 			return err
 		}
-		keys, total = keys+1, total+int(info.Size())
+		tell(e.Name(), int(info.Size()))
 	}
-	return Fits(keys, total, size)
+	return nil
 }
 
 // Fits says why a value has no room beside as many other keys with values of total bytes.

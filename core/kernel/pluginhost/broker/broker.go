@@ -78,12 +78,15 @@ func Pair() (host, child *os.File, err error) { return brokerwire.Pair(true) }
 
 // Serve answers one process until its end of conn is closed, and then ends all that it had open. It takes conn over. An
 // error says that the process broke the protocol, and should end it.
-func (b *Broker) Serve(conn *os.File) error {
+func (b *Broker) Serve(conn *os.File) error { return b.ServeWith(conn, b.state) }
+
+// ServeWith is Serve for a process that has another key-value store than the instance.
+func (b *Broker) ServeWith(conn *os.File, state sdk.State) error {
 	socket, err := brokerwire.NewConn(conn)
 	if err != nil {
 		return err
 	}
-	s := newSession(b, socket)
+	s := newSession(b, socket, state)
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
@@ -120,6 +123,3 @@ func (b *Broker) Use() (list []Use, more uint64) { return b.uses.list() }
 func (b *Broker) Unused(permissions []sdk.Permission) []sdk.Permission {
 	return b.uses.unused(permissions)
 }
-
-// Open returns how many connections are open.
-func (b *Broker) Open() int { return len(b.conns) }

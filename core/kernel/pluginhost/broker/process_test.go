@@ -87,7 +87,7 @@ func TestInheritedBroker(t *testing.T) {
 	if out := run("3"); out != "fine" {
 		t.Errorf("the process says %s", out)
 	}
-	if n := b.Open(); n != 0 {
+	if n := openConns(b); n != 0 {
 		t.Errorf("%d connections outlive the process", n)
 	}
 	_, port, err := net.SplitHostPort(l.Addr().String())

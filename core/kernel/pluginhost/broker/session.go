@@ -32,6 +32,7 @@ const (
 type session struct {
 	b         *Broker
 	conn      *brokerwire.Conn
+	state     sdk.State
 	ctx       context.Context
 	cancel    context.CancelFunc
 	requests  chan struct{} // holds one element for each request at work
@@ -44,9 +45,9 @@ type session struct {
 	open  map[io.Closer]bool
 }
 
-func newSession(b *Broker, conn *brokerwire.Conn) *session {
+func newSession(b *Broker, conn *brokerwire.Conn, state sdk.State) *session {
 	s := &session{
-		b: b, conn: conn, open: map[io.Closer]bool{},
+		b: b, conn: conn, state: state, open: map[io.Closer]bool{},
 		requests:  make(chan struct{}, brokerwire.MaxRequests),
 		transfers: make(chan struct{}, maxTransfers),
 		rate:      rate.NewLimiter(requestsPerSecond, requestsPerSecond),
@@ -354,7 +355,7 @@ func (s *session) stateGet(key string) (ans brokerwire.Answer, f *os.File, begin
 	if err != nil {
 		return ans, nil, nil, err
 	}
-	value, err := s.b.state.Get(key)
+	value, err := s.state.Get(key)
 	ans.Found, ans.Size = value != nil, int64(len(value))
 	if err != nil || len(value) == 0 {
 		done()
@@ -406,7 +407,7 @@ func (s *session) store(plugin *net.UnixConn, key string, size int64) {
 	if err != nil {
 		err = sdk.Errorf(sdk.Internal, "store state %.128q: %w", key, err)
 	} else {
-		err = s.b.state.Put(key, value)
+		err = s.state.Put(key, value)
 	}
 	ans := brokerwire.Answer{Error: brokerwire.ErrorOf(err)}
 	data, err := json.Marshal(ans)
