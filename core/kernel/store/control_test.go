@@ -394,7 +394,7 @@ func TestFindingsBecomeAlertsAndNotices(t *testing.T) {
 	if a.AcknowledgedBy != "user:ada" {
 		t.Errorf("acknowledged by %q", a.AcknowledgedBy)
 	}
-	_, err = c.SetAlertState(ctx, "default", r.Alert.ID, AlertResolved, "user:ada", []Notice{{Notifier: "mail"}})
+	_, err = c.SetAlertState(ctx, "default", r.Alert.ID, AlertResolved, "user:ada", []Notice{{Notifier: "hook"}})
 	must(t, err)
 	_, err = c.SetAlertState(ctx, "default", r.Alert.ID, AlertAcknowledged, "user:ada", nil)
 	wantErr(t, err, ErrState)

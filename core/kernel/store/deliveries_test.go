@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +54,44 @@ func TestOpenNotices(t *testing.T) {
 	_, err = c.SetAlertState(ctx, "default", r.Alert.ID, AlertResolved, "user:ada", nil)
 	must(t, err)
 	open()
+}
+
+// Whoever hears that an alert is over has heard of it before, also when that had to be tried again.
+func TestNoticesOfAnAlertStayInOrder(t *testing.T) {
+	c, now := openControl(t)
+	ctx := t.Context()
+	r, err := c.RecordFinding(ctx, finding("f1", "10.0.0.1"), "fp", func(*Alert) (Alert, []Notice) {
+		return Alert{Severity: sdk.SeverityHigh, Count: 1}, []Notice{{ID: "1", Notifier: "ticket"}, {ID: "2", Notifier: "mail"}}
+	})
+	must(t, err)
+	_, err = c.SetAlertState(ctx, "default", r.Alert.ID, AlertResolved, "user:ada", []Notice{{ID: "3", Notifier: "ticket"}, {ID: "4", Notifier: "mail"}})
+	must(t, err)
+	must(t, c.EnqueueNotices(ctx, Notice{ID: "5", Tenant: "default", AlertID: "another", Notifier: "ticket"}))
+	lease := func(want ...string) {
+		t.Helper()
+		list, err := c.LeaseNotices(ctx, now.Now(), time.Minute, "", 10)
+		must(t, err)
+		var got []string
+		for _, n := range list {
+			got = append(got, n.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("handed out %q, want %q", got, want)
+		}
+	}
+	lease("1", "2", "5")
+	must(t, c.NoticeRetry(ctx, "1", now.Now().Add(time.Hour), "no route to host"))
+	must(t, c.NoticeDelivered(ctx, "2", sdk.Receipt{}))
+	lease("4")
+	must(t, c.NoticeDelivered(ctx, "4", sdk.Receipt{}))
+	must(t, c.NoticeDelivered(ctx, "5", sdk.Receipt{}))
+	if due, err := c.DueNotifiers(ctx, now.Now()); err != nil || len(due) != 0 {
+		t.Errorf("due: %v, %v", due, err)
+	}
+	now.Add(time.Hour)
+	lease("1")
+	must(t, c.NoticeDead(ctx, "1", "given up"))
+	lease("3")
 }
 
 func TestLimitsOfAnAssignmentAreKept(t *testing.T) {

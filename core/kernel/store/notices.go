@@ -77,10 +77,15 @@ func (c *Control) EnqueueNotices(ctx context.Context, notices ...Notice) error {
 	})
 }
 
+// inOrder is true of a notice that no earlier one of the same alert and notifier is still to be delivered before: whoever
+// hears that an alert is over must have heard of it.
+const inOrder = `NOT EXISTS (SELECT 1 FROM notices AS o WHERE o.tenant = notices.tenant AND o.alert_id = notices.alert_id
+	AND o.notifier = notices.notifier AND o.id < notices.id AND o.state IN ('queued', 'failed'))`
+
 // DueNotifiers names the notifiers that have due notices.
 func (c *Control) DueNotifiers(ctx context.Context, now time.Time) ([]string, error) {
 	return collect(ctx, c.reader, func(r row) (name string, err error) { return name, explain(r.Scan(&name)) },
-		`SELECT DISTINCT notifier FROM notices WHERE state IN ('queued', 'failed') AND due <= ? AND lease_until <= ?`, micros(now), micros(now))
+		`SELECT DISTINCT notifier FROM notices WHERE state IN ('queued', 'failed') AND due <= ? AND lease_until <= ? AND `+inOrder, micros(now), micros(now))
 }
 
 // LeaseNotices hands out due notices of a notifier, or of all for "", oldest first, and counts an attempt for each. One that is neither settled nor
@@ -88,14 +93,14 @@ func (c *Control) DueNotifiers(ctx context.Context, now time.Time) ([]string, er
 func (c *Control) LeaseNotices(ctx context.Context, now time.Time, lease time.Duration, notifier string, limit int) (list []Notice, err error) {
 	var due bool
 	err = c.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM notices WHERE state IN ('queued', 'failed') AND due <= ?
-		AND lease_until <= ? AND (? = '' OR notifier = ?))`, micros(now), micros(now), notifier, notifier).Scan(&due)
+		AND lease_until <= ? AND (? = '' OR notifier = ?) AND `+inOrder+`)`, micros(now), micros(now), notifier, notifier).Scan(&due)
 	if err != nil || !due {
 		return nil, explain(err)
 	}
 	err = c.write(ctx, func(tx *sql.Tx) error {
 		list, err = collect(ctx, tx, scanNotice, `UPDATE notices SET lease_until = ?, attempts = attempts + 1, updated = ?
 			WHERE id IN (SELECT id FROM notices WHERE state IN ('queued', 'failed') AND due <= ? AND lease_until <= ?
-			AND (? = '' OR notifier = ?) ORDER BY due, id LIMIT ?) RETURNING `+noticeColumns, micros(now.Add(lease)), micros(now),
+			AND (? = '' OR notifier = ?) AND `+inOrder+` ORDER BY due, id LIMIT ?) RETURNING `+noticeColumns, micros(now.Add(lease)), micros(now),
 			micros(now), micros(now), notifier, notifier, limit)
 		return err
 	})
