@@ -29,12 +29,20 @@ type Locked struct {
 	Descriptor string     `json:"descriptor_sha256"`
 	Role       string     `json:"role"` // who vouched for it when it was installed
 	KeyIDs     []string   `json:"key_ids"`
+	Via        string     `json:"via,omitempty"` // ViaOfficial, ViaClaimed or ViaRecent: who vouched for the namespace
 	Artifacts  []Artifact `json:"artifacts"`
 	Grants     string     `json:"grants_sha256,omitempty"` // see GrantsDigest
 	// Kept are other releases of the plugin that may be started here without asking anybody: the one before, for a
 	// rollback, and one that is being tried. At most MaxKept; Grants of the plugin hold for them too.
 	Kept []Locked `json:"kept,omitempty"`
 }
+
+// Who vouches for a namespace: the project itself, the maintainers' offline keys, or the registry's online key alone.
+const (
+	ViaOfficial = "official"
+	ViaClaimed  = "claimed"
+	ViaRecent   = "recent"
+)
 
 // MaxKept is how many releases of a plugin a node keeps beside the one that it runs.
 const MaxKept = 3

@@ -79,11 +79,11 @@ func TestRevocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	for version, want := range map[string]bool{"1.3.9": true, "1.4.0": false, "1.4.0-rc.1": true, "0.0.1-x": true, "2.0.0": false, "nonsense": true} {
-		if _, got := back.Find("acme/x", version); got != want {
+		if _, got := back.Find(Subject{ID: "acme/x", Version: version}); got != want {
 			t.Errorf("version %s revoked: %v", version, got)
 		}
 	}
-	if _, got := back.Find("acme/y", "1.0.0"); got {
+	if _, got := back.Find(Subject{ID: "acme/y", Version: "1.0.0"}); got {
 		t.Error("another plugin is revoked")
 	}
 	if added := back.Merge(r); added != 0 || len(back.Revoked) != 1 {
@@ -116,7 +116,7 @@ func FuzzParseRevocations(f *testing.F) {
 			return
 		}
 		for _, rev := range r.Revoked {
-			rev.Covers(rev.Plugin, "1.0.0")
+			rev.Covers(Subject{ID: rev.Plugin, Version: "1.0.0"})
 		}
 	})
 }

@@ -19,6 +19,8 @@ const (
 	DigestMismatch     Reason = "digest_mismatch"     // the bytes are not those the descriptor names
 	Oversized          Reason = "oversized"           // more bytes than announced or allowed
 	Revoked            Reason = "revoked"             // withdrawn by the registry's security role
+	Yanked             Reason = "yanked"              // taken off the shelf by its author; what runs keeps running
+	RecentOnly         Reason = "recent_only"         // only the registry's online key vouches for the namespace
 	NoArtifact         Reason = "no_artifact"         // nothing for this runtime and platform
 	NotInstalled       Reason = "not_installed"       // not in plugins.lock
 	Unreachable        Reason = "unreachable"         // the registry did not answer, or not fast enough
@@ -77,6 +79,10 @@ func (r *Refusal) Hint() string {
 		return "the bytes were changed; `picket plugin install` fetches them again if the registry has the right ones"
 	case Revoked:
 		return "install a version that is not revoked"
+	case Yanked:
+		return "choose another version, or name exactly this one by its descriptor: sha256:DIGEST"
+	case RecentOnly:
+		return "wait until the maintainers confirm the namespace, or write `recent: allow` into this machine's policy.yaml"
 	case NoArtifact:
 		return "choose another runtime, or ask the author to build for this platform"
 	case NotInstalled:

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -17,18 +18,39 @@ const RevocationsSchema = 1
 // MaxRevocations bounds revocations.json.
 const MaxRevocations = 8 << 20
 
-// Revocations is security/revocations.json: what must no longer run anywhere.
+// Revocations is security/revocations.json: what must no longer run anywhere. Offline keys sign the list itself; the
+// online key that the security role has can only say that this is the newest one.
 type Revocations struct {
-	Schema  int          `json:"schema"`
-	Revoked []Revocation `json:"revoked"`
+	Schema     int          `json:"schema"`
+	Revoked    []Revocation `json:"revoked"`
+	Signatures []Signature  `json:"signatures,omitempty"` // over Payload, by the revokers
 }
 
-// Revocation withdraws the versions of a plugin that a range names.
+// StatementRevocations is the kind of statement that a list of revocations is.
+const StatementRevocations = "revocations"
+
+// Payload returns the bytes that the revokers sign.
+func (r *Revocations) Payload() ([]byte, error) {
+	return encode(&Revocations{Schema: r.Schema, Revoked: r.Revoked})
+}
+
+// Revocation withdraws releases: all that every one of its conditions covers.
 type Revocation struct {
-	Plugin   string    `json:"plugin"`
+	Plugin   string    `json:"plugin"`   // namespace/name, or namespace/* for every plugin of a namespace
 	Versions string    `json:"versions"` // a range such as "1.2.3" or "<1.4.0"; "*" for all
 	Reason   string    `json:"reason"`   // one sentence for the operator
 	Time     time.Time `json:"time"`
+
+	Descriptors []string `json:"descriptors,omitempty"` // if any: only the releases with these descriptor digests
+	KeyIDs      []string `json:"key_ids,omitempty"`     // if any: only releases that a role with one of these keys vouched for
+	Except      []string `json:"except,omitempty"`      // descriptor digests that stay good
+}
+
+// Subject is a release as a revocation sees it.
+type Subject struct {
+	ID, Version string
+	Descriptor  string   // digest
+	KeyIDs      []string // of the role that vouched for it
 }
 
 // ParseRevocations reads revocations.json.
@@ -54,23 +76,38 @@ func (r *Revocations) Encode() ([]byte, error) { return encode(r) }
 // Check reports what is wrong with a revocation.
 func (r Revocation) Check() error {
 	var p problems
-	p.add(sdk.ValidID(r.Plugin), "plugin: %q is not namespace/name", r.Plugin)
+	ns, whole := strings.CutSuffix(r.Plugin, "/*")
+	p.add(sdk.ValidID(r.Plugin) || whole && sdk.ValidID(ns+"/x"), "plugin: %q is not namespace/name or namespace/*", r.Plugin)
 	_, err := r.constraint()
 	p.err("versions", err)
 	p.err("reason", checkText(r.Reason, 300, true))
+	for name, list := range map[string][]string{"descriptors": r.Descriptors, "key_ids": r.KeyIDs, "except": r.Except} {
+		p.add(len(list) <= maxDigests, "%s: more than %d", name, maxDigests)
+		p.add(!slices.ContainsFunc(list, func(s string) bool { return !ValidDigest(s) }), "%s: not all are SHA-256 digests", name)
+	}
 	return p.join()
 }
 
-// Covers reports whether a version of a plugin is withdrawn.
-func (r Revocation) Covers(id, version string) bool {
-	if r.Plugin != id {
+// maxDigests bounds the lists of one revocation.
+const maxDigests = 10_000
+
+// Covers reports whether a release is withdrawn.
+func (r Revocation) Covers(s Subject) bool {
+	ns, whole := strings.CutSuffix(r.Plugin, "/*")
+	if whole && !strings.HasPrefix(s.ID, ns+"/") || !whole && r.Plugin != s.ID {
+		return false
+	}
+	if len(r.Descriptors) > 0 && !slices.Contains(r.Descriptors, s.Descriptor) || slices.Contains(r.Except, s.Descriptor) {
+		return false
+	}
+	if len(r.KeyIDs) > 0 && !slices.ContainsFunc(s.KeyIDs, func(id string) bool { return slices.Contains(r.KeyIDs, id) }) {
 		return false
 	}
 	c, err := r.constraint()
 	if err != nil {
 		return true // Check refuses such an entry; should one get here, stopping is the safe side
 	}
-	v, err := semver.StrictNewVersion(version)
+	v, err := semver.StrictNewVersion(s.Version)
 	return err != nil || c.Check(v)
 }
 
@@ -87,10 +124,10 @@ func (r Revocation) constraint() (*semver.Constraints, error) {
 	return c, nil
 }
 
-// Find returns the revocation that covers a version of a plugin.
-func (r *Revocations) Find(id, version string) (Revocation, bool) {
+// Find returns the revocation that covers a release.
+func (r *Revocations) Find(s Subject) (Revocation, bool) {
 	for _, rev := range r.Revoked {
-		if rev.Covers(id, version) {
+		if rev.Covers(s) {
 			return rev, true
 		}
 	}
@@ -100,11 +137,16 @@ func (r *Revocations) Find(id, version string) (Revocation, bool) {
 // Merge adds what other lists and keeps what it no longer lists: on a node, revocations only grow.
 func (r *Revocations) Merge(other *Revocations) (added int) {
 	for _, rev := range other.Revoked {
-		same := func(have Revocation) bool { return have.Plugin == rev.Plugin && have.Versions == rev.Versions }
-		if !slices.ContainsFunc(r.Revoked, same) {
+		if !slices.ContainsFunc(r.Revoked, rev.same) {
 			r.Revoked = append(r.Revoked, rev)
 			added++
 		}
 	}
 	return added
+}
+
+// same leaves out reason and time, which a later list may put better.
+func (r Revocation) same(o Revocation) bool {
+	return r.Plugin == o.Plugin && r.Versions == o.Versions && slices.Equal(r.Descriptors, o.Descriptors) &&
+		slices.Equal(r.KeyIDs, o.KeyIDs) && slices.Equal(r.Except, o.Except)
 }

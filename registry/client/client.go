@@ -34,6 +34,9 @@ type Config struct {
 	AllowDevelopment bool // accept a root that is marked as development trust
 	Release          bool // this is a distributed build: refuse a development root whatever AllowDevelopment says
 
+	// AllowRecent accepts plugins of namespaces that only the registry's online key vouches for; see policy.Ceiling.
+	AllowRecent bool
+
 	HTTP    *http.Client     // nil: an own client with short timeouts
 	Timeout time.Duration    // for one metadata file or descriptor; default 30 s
 	Now     func() time.Time // nil: time.Now
@@ -44,6 +47,8 @@ type Release struct {
 	ID         string
 	Version    string
 	Role       string               // who vouches for it
+	Via        string               // who vouches for the role: registry.ViaOfficial, ViaClaimed or ViaRecent
+	Yanked     string               // why it was taken off the shelf; "" when it was not
 	Digest     string               // of the descriptor
 	Descriptor *registry.Descriptor // nil when Refused is set
 	Revoked    *registry.Revocation // set when it must not run
@@ -55,6 +60,7 @@ type Verified struct {
 	ID         string
 	Version    string
 	Role       string
+	Via        string
 	KeyIDs     []string
 	Digest     string
 	Descriptor *registry.Descriptor
@@ -188,16 +194,20 @@ func (c *Client) List(ctx context.Context) ([]Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Release, 0, len(v.entries))
-	for _, e := range v.entries {
-		r := Release{ID: e.id, Version: e.version, Role: e.role, Digest: e.digest}
+	entries, err := c.allEntries(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Release, 0, len(entries))
+	for _, e := range entries {
+		r := Release{ID: e.id, Version: e.version, Role: e.role, Via: e.via, Yanked: e.yanked, Digest: e.digest}
 		if r.Descriptor, err = c.descriptor(ctx, e); err != nil {
 			err = refuse(err, e.id, e.version)
 			if !errors.As(err, &r.Refused) || r.Refused.Reason != registry.DescriptorMismatch && r.Refused.Reason != registry.Oversized {
 				return nil, err
 			}
 		}
-		if rev, revoked := v.revoked.Find(e.id, e.version); revoked {
+		if rev, revoked := v.revoked.Find(e.subject()); revoked {
 			r.Revoked = &rev
 		}
 		out = append(out, r)
@@ -205,7 +215,9 @@ func (c *Client) List(ctx context.Context) ([]Release, error) {
 	return out, nil
 }
 
-// Resolve finds the highest version in a range; "" means the newest that is no prerelease.
+// Resolve finds the highest version in a range; "" means the newest that is no prerelease, and sha256:DIGEST exactly
+// the release with that descriptor. A yanked release is found by its digest alone, or by its version on a node that
+// has it installed.
 func (c *Client) Resolve(ctx context.Context, id, versionRange string) (*Verified, error) {
 	v, err := c.freshView(ctx)
 	if err != nil {
@@ -215,18 +227,51 @@ func (c *Client) Resolve(ctx context.Context, id, versionRange string) (*Verifie
 }
 
 func (c *Client) resolve(ctx context.Context, v *view, id, versionRange string) (*Verified, error) {
-	e, err := v.pick(id, versionRange)
+	space, err := c.namespaceOf(ctx, v, id)
+	if err != nil {
+		return nil, refuse(err, id, versionRange)
+	}
+	e, err := v.pick(space, id, versionRange, c.lockedDigests(id))
 	if err != nil {
 		return nil, refuse(err, id, versionRange)
 	}
 	if c.cfg.Now().After(e.expires) {
 		return nil, refuse(refusal(registry.Expired, "the signature of role %s is out of date", e.role), e.id, e.version)
 	}
+	if err := c.checkVia(e.via); err != nil {
+		return nil, refuse(err, e.id, e.version)
+	}
 	d, err := c.descriptor(ctx, e)
 	if err != nil {
 		return nil, refuse(err, e.id, e.version)
 	}
-	return &Verified{ID: e.id, Version: e.version, Role: e.role, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Descriptor: d}, nil
+	return &Verified{ID: e.id, Version: e.version, Role: e.role, Via: e.via, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Descriptor: d}, nil
+}
+
+// checkVia refuses what only the registry's online key vouches for, unless the node's owner allows that: who breaks
+// into the registry's server has that key.
+func (c *Client) checkVia(via string) error {
+	if via != registry.ViaRecent || c.cfg.AllowRecent {
+		return nil
+	}
+	return refusal(registry.RecentOnly, "its namespace is new: the registry's online key vouches for it, no maintainer has confirmed it yet")
+}
+
+// lockedDigests are the descriptors that this node pins of a plugin.
+func (c *Client) lockedDigests(id string) map[string]bool {
+	lock, err := c.readLock()
+	if err != nil {
+		return nil
+	}
+	entry, ok := lock.Find(id)
+	if !ok {
+		return nil
+	}
+	digests := map[string]bool{entry.Descriptor: true}
+	for _, k := range entry.Kept {
+		digests[k.Descriptor] = true
+	}
+	return digests
 }
 
 func (c *Client) path(rel string) string { return filepath.Join(c.cfg.Dir, rel) }

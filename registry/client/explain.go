@@ -22,7 +22,7 @@ func (c *Client) explain(ctx context.Context, err error, root *trustedRoot, f *t
 	case errors.As(err, &status):
 		return refusal(registry.BadMetadata, "%s is missing", f.last)
 	case reason == registry.BadSignature && c.otherRoot(ctx, root):
-		return refusal(registry.RootMismatch, "it stands on another root of trust than the one this node pinned (SHA-256 %s)", root.anchor)
+		return otherRootRefusal(root)
 	case reason == registry.Expired:
 		return refusal(reason, "%s", text) // names the file itself
 	default:

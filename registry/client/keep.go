@@ -1,9 +1,7 @@
 package client
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,11 +37,8 @@ func copyMetadata(from, to string) error {
 	return nil
 }
 
-// keep makes durable what go-tuf accepted: roots first, because the rest hangs on them.
-func (c *Client) keep(stage string, root *trustedRoot, f *tufFetcher) error {
-	if err := c.keepRoots(stage, root, f.roots); err != nil {
-		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
-	}
+// keep makes durable what go-tuf accepted. The roots are kept already: the rest hangs on them.
+func (c *Client) keep(stage string, root *trustedRoot) error {
 	entries, err := os.ReadDir(stage)
 	if err != nil {
 		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
@@ -53,36 +48,9 @@ func (c *Client) keep(stage string, root *trustedRoot, f *tufFetcher) error {
 			return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 		}
 	}
-	return nil
-}
-
-// keepRoots extends the chain up to the root that go-tuf arrived at.
-func (c *Client) keepRoots(stage string, root *trustedRoot, fetched map[int64][]byte) error {
-	data, err := os.ReadFile(filepath.Join(stage, "root.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // go-tuf did not get as far as its own root
+	if err := c.writeAccepted(root); err != nil {
+		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
-	if err != nil {
-		return err
-	}
-	m, err := tufrules.Root(data)
-	if err != nil {
-		return err
-	}
-	for v := root.meta.Signed.Version + 1; v <= m.Signed.Version; v++ {
-		if err := durable.WriteFile(c.rootPath(v), fetched[v], 0o600); err != nil {
-			return err
-		}
-	}
-	if m.Signed.Version == root.meta.Signed.Version {
-		return nil
-	}
-	next, err := c.checkRoot(data)
-	if err != nil {
-		return err
-	}
-	next.anchor = root.anchor
-	c.trust(next)
 	return nil
 }
 

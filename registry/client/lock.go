@@ -84,7 +84,7 @@ func notKept(p registry.Locked, version string) *registry.Refusal {
 
 func lockedOf(found *Verified) registry.Locked {
 	return registry.Locked{
-		ID: found.ID, Version: found.Version, Descriptor: found.Digest, Role: found.Role, KeyIDs: found.KeyIDs,
+		ID: found.ID, Version: found.Version, Descriptor: found.Digest, Role: found.Role, KeyIDs: found.KeyIDs, Via: found.Via,
 		Artifacts: found.Descriptor.Artifacts,
 	}
 }

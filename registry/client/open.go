@@ -124,8 +124,11 @@ func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime 
 	if err != nil {
 		return nil, err
 	}
-	if rev, is := revoked.Find(entry.ID, entry.Version); is {
+	if rev, is := revoked.Find(registry.Subject{ID: entry.ID, Version: entry.Version, Descriptor: entry.Descriptor, KeyIDs: entry.KeyIDs}); is {
 		return nil, refusal(registry.Revoked, "withdrawn on %s: %s", rev.Time.UTC().Format("2006-01-02 15:04 MST"), rev.Reason)
+	}
+	if err := c.checkVia(entry.Via); err != nil {
+		return nil, err
 	}
 	d, err := c.lockedDescriptor(entry)
 	if err != nil {

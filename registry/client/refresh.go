@@ -44,6 +44,12 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
+	if root, err = c.followRoots(ctx, root); err != nil {
+		return nil, err
+	}
+	if err := c.forget(root); err != nil {
+		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
 	v, err := c.update(ctx, root)
 	if err != nil {
 		return nil, err

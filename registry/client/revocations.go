@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
+	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
 // takeRevocations fetches the list that the security role vouches for and adds it to what this node knows.
@@ -25,6 +27,9 @@ func (c *Client) takeRevocations(ctx context.Context, v *view, up *updater.Updat
 	if err != nil {
 		return &registry.Refusal{Reason: registry.BadMetadata, Err: err}
 	}
+	if err := v.checkRevokers(offered); err != nil {
+		return err
+	}
 	known, err := c.readRevocations()
 	if err != nil {
 		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
@@ -39,6 +44,25 @@ func (c *Client) takeRevocations(ctx context.Context, v *view, up *updater.Updat
 		}
 	}
 	v.revoked = known
+	return nil
+}
+
+// checkRevokers wants the offline keys to have signed the list: the online key that published it may only repeat it.
+func (v *view) checkRevokers(list *registry.Revocations) error {
+	if v.revokers == nil {
+		return nil
+	}
+	keys, err := tufrules.PublicKeys(v.set.Targets[metadata.TARGETS].Signed.Delegations.Keys, v.revokers.KeyIDs)
+	if err != nil {
+		return &registry.Refusal{Reason: registry.BadMetadata, Err: err}
+	}
+	payload, err := list.Payload()
+	if err == nil {
+		err = registry.VerifyStatement(registry.StatementRevocations, payload, list.Signatures, keys, v.revokers.Threshold)
+	}
+	if err != nil {
+		return refusal(registry.BadSignature, "%s: the offline keys of revokers did not sign it: %w", registry.RevocationsPath, err)
+	}
 	return nil
 }
 

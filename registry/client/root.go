@@ -224,6 +224,109 @@ func (c *Client) fetchRoot(ctx context.Context) (*trustedRoot, error) {
 	return nil, mismatch
 }
 
+// maxRotations bounds how many roots one refresh follows. A node that slept longer needs another refresh.
+const maxRotations = 256
+
+// followRoots walks from the newest root that this node knows to the newest of the registry, one version at a time:
+// each must be signed by the one before and by itself. What was verified is kept at once, so that a walk which breaks
+// off goes on where it stopped.
+func (c *Client) followRoots(ctx context.Context, root *trustedRoot) (*trustedRoot, error) {
+	for range maxRotations {
+		version := root.meta.Signed.Version + 1
+		name := fmt.Sprintf("metadata/%d.root.json", version)
+		data, err := c.fetch(ctx, name, tufrules.MaxRoot)
+		if errors.Is(err, errMissing) {
+			return root, nil
+		}
+		if err != nil {
+			return nil, asRefusal(err)
+		}
+		next, err := c.checkRoot(data)
+		if err != nil {
+			return nil, err
+		}
+		if err := verifySuccessor(root.meta, next.meta); err != nil {
+			if c.otherRoot(ctx, root) {
+				return nil, otherRootRefusal(root)
+			}
+			return nil, refusal(registry.BadSignature, "%d.root.json does not follow from the root before it: %w", version, err)
+		}
+		if err := durable.WriteFile(c.rootPath(version), data, 0o600); err != nil {
+			return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		}
+		next.anchor = root.anchor
+		c.trust(next)
+		root = next
+	}
+	return root, nil
+}
+
+func otherRootRefusal(root *trustedRoot) error {
+	return refusal(registry.RootMismatch, "it stands on another root of trust than the one this node pinned (SHA-256 %s)", root.anchor)
+}
+
+// forget drops the timestamp and the snapshot that this node remembers when a later root replaced the keys that signed
+// them (5.3.11 of the specification). A thief of those keys can have signed a version so high that the true ones would
+// look like a rollback for ever. acceptedUnder says which root was in force when the files were kept, so that a crash
+// between the two steps forgets nothing and remembers nothing wrong.
+func (c *Client) forget(root *trustedRoot) error {
+	accepted, err := c.acceptedUnder()
+	if err != nil || accepted == nil || !onlineKeysChanged(accepted, root.meta) {
+		return err
+	}
+	for _, name := range []string{"timestamp.json", "snapshot.json"} {
+		if err := os.Remove(c.path("metadata/" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return durable.SyncDir(c.path("metadata"))
+}
+
+func onlineKeysChanged(before, now *metadata.Metadata[metadata.RootType]) bool {
+	for _, name := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT} {
+		a, b := before.Signed.Roles[name], now.Signed.Roles[name]
+		if a.Threshold != b.Threshold || !slices.Equal(slices.Sorted(slices.Values(a.KeyIDs)), slices.Sorted(slices.Values(b.KeyIDs))) {
+			return true
+		}
+	}
+	return false
+}
+
+// acceptedUnder returns the root under which the kept metadata was accepted: the first of the chain on a node that did
+// not write it down.
+func (c *Client) acceptedUnder() (*metadata.Metadata[metadata.RootType], error) {
+	chain, err := c.readChain()
+	if err != nil || len(chain) == 0 {
+		return nil, err
+	}
+	under := chain[0]
+	data, err := durable.ReadFile(c.path("metadata/"+acceptedFile), 32)
+	if err == nil {
+		version, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("metadata/%s: %w", acceptedFile, err)
+		}
+		for _, data := range chain {
+			if m, err := tufrules.Root(data); err == nil && m.Signed.Version == version {
+				under = data
+			}
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return tufrules.Root(under)
+}
+
+const acceptedFile = "accepted-under-root"
+
+func (c *Client) writeAccepted(root *trustedRoot) error {
+	text := strconv.FormatInt(root.meta.Signed.Version, 10) + "\n"
+	if have, err := os.ReadFile(c.path("metadata/" + acceptedFile)); err == nil && string(have) == text {
+		return nil
+	}
+	return durable.WriteFile(c.path("metadata/"+acceptedFile), []byte(text), 0o600)
+}
+
 func (c *Client) fetch(ctx context.Context, path string, maxBytes int64) ([]byte, error) {
 	return fetch(ctx, c.src, path, maxBytes, c.cfg.Timeout)
 }

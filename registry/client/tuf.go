@@ -29,9 +29,9 @@ func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 	if err := copyMetadata(c.path("metadata"), stage); err != nil {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
-	fetcher := &tufFetcher{ctx: ctx, client: c, roots: map[int64][]byte{}}
+	fetcher := &tufFetcher{ctx: ctx, client: c}
 	v, up, err := c.runUpdater(stage, root, fetcher)
-	if keepErr := c.keep(stage, root, fetcher); keepErr != nil {
+	if keepErr := c.keep(stage, root); keepErr != nil {
 		return nil, keepErr
 	}
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 func (c *Client) runUpdater(stage string, root *trustedRoot, f *tufFetcher) (v *view, up *updater.Updater, err error) {
 	defer recoverTo(&err)
 	up, err = updater.New(&tufconfig.UpdaterConfig{
-		MaxRootRotations:      256,
+		MaxRootRotations:      1,
 		MaxDelegations:        32,
 		RootMaxLength:         tufrules.MaxRoot,
 		TimestampMaxLength:    tufrules.MaxTimestamp,
@@ -80,7 +80,6 @@ const fetcherBase = "registry:/"
 type tufFetcher struct {
 	ctx    context.Context
 	client *Client
-	roots  map[int64][]byte
 	last   string // the file that was asked for last
 }
 
@@ -91,22 +90,19 @@ func (f *tufFetcher) DownloadFile(name string, maxLength int64, _ time.Duration)
 		return nil, refusal(registry.BadMetadata, "file name %q: %w", name, err)
 	}
 	f.last = name
-	data, err := f.client.fetch(f.ctx, "metadata/"+name, maxLength)
+	role, _ := splitName(name)
+	if role == metadata.ROOT { // followRoots has been there
+		return nil, &metadata.ErrDownloadHTTP{StatusCode: 404, URL: name}
+	}
+	data, err := f.client.fetch(f.ctx, "metadata/"+name, min(maxLength, tufrules.MaxSize(role)))
 	if errors.Is(err, errMissing) {
 		return nil, &metadata.ErrDownloadHTTP{StatusCode: 404, URL: name}
 	}
 	if err != nil {
 		return nil, err
 	}
-	role, version := splitName(name)
 	if err := tufrules.Check(role, data); err != nil {
 		return nil, refusal(registry.BadMetadata, "%s: %w", name, err)
-	}
-	if role == metadata.ROOT {
-		f.roots[version] = data
-		if _, err := f.client.checkRoot(data); err != nil {
-			return nil, err
-		}
 	}
 	return data, nil
 }

@@ -45,10 +45,7 @@ func YAML(data []byte, maxBytes int) (map[string]any, error) {
 
 // JSON decodes data into the struct that into points to.
 func JSON(data []byte, maxBytes int, into any) error {
-	if err := checkText(data, maxBytes); err != nil {
-		return err
-	}
-	if err := checkJSONDepth(data); err != nil {
+	if err := CheckJSON(data, Rules{MaxBytes: maxBytes, MaxDepth: maxJSONDepth}); err != nil {
 		return err
 	}
 	return decode(data, into)
@@ -142,27 +139,6 @@ func checkFlowDepth(data []byte) error {
 
 // maxJSONDepth allows for JSON Schemas inside a descriptor.
 const maxJSONDepth = 64
-
-func checkJSONDepth(data []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	for depth := 0; ; {
-		tok, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("the file is not valid JSON: %w", err)
-		}
-		switch tok {
-		case json.Delim('['), json.Delim('{'):
-			if depth++; depth > maxJSONDepth {
-				return errors.New("the file is nested too deeply")
-			}
-		case json.Delim(']'), json.Delim('}'):
-			depth--
-		}
-	}
-}
 
 func firstLine(err error) error {
 	line, _, _ := strings.Cut(err.Error(), "\n")

@@ -4,7 +4,9 @@
 package tufrules
 
 import (
+	"crypto/ed25519"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/strict"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -22,6 +25,7 @@ const (
 	RoleOfficial        = "official" // the project's own plugins
 	RoleClaimed         = "claimed"  // namespaces that the maintainers confirmed
 	RoleRecent          = "recent"   // namespaces that only the online key vouches for yet
+	RoleRevokers        = "revokers" // has no file: its offline keys sign the list that security publishes
 	RoleNamespacePrefix = "ns-"
 )
 
@@ -31,16 +35,37 @@ const (
 	MaxTimestamp = 16 << 10
 	MaxSnapshot  = 2 << 20
 	MaxTargets   = 5 << 20
+	MaxSecurity  = 64 << 10
+	MaxNamespace = 2 << 20 // one author's
 
-	maxSignatures = 64
-	maxKeys       = 4096
+	maxSignatures  = 64
+	maxKeys        = 16 << 10
+	maxDelegations = 10_000
+	maxRoleKeys    = 32
 )
+
+// MaxSize returns how many bytes the file of a role may have.
+func MaxSize(role string) int64 {
+	switch {
+	case role == metadata.ROOT:
+		return MaxRoot
+	case role == metadata.TIMESTAMP:
+		return MaxTimestamp
+	case role == metadata.SNAPSHOT:
+		return MaxSnapshot
+	case role == RoleSecurity:
+		return MaxSecurity
+	case strings.HasPrefix(role, RoleNamespacePrefix):
+		return MaxNamespace
+	}
+	return MaxTargets
+}
 
 // Root parses and checks root metadata.
 func Root(data []byte) (*metadata.Metadata[metadata.RootType], error) {
-	return parse(data, metadata.Root(), func(m *metadata.Metadata[metadata.RootType]) error {
+	return parse(metadata.ROOT, data, metadata.Root(), func(m *metadata.Metadata[metadata.RootType]) error {
 		s := m.Signed
-		if err := checkHeader(s.Version, m.Signatures); err != nil {
+		if err := checkHeader(metadata.ROOT, s.Type, s.SpecVersion, s.Version, m.Signatures); err != nil {
 			return err
 		}
 		if !s.ConsistentSnapshot {
@@ -67,8 +92,8 @@ func Root(data []byte) (*metadata.Metadata[metadata.RootType], error) {
 
 // Timestamp parses and checks timestamp metadata.
 func Timestamp(data []byte) (*metadata.Metadata[metadata.TimestampType], error) {
-	return parse(data, metadata.Timestamp(), func(m *metadata.Metadata[metadata.TimestampType]) error {
-		if err := checkHeader(m.Signed.Version, m.Signatures); err != nil {
+	return parse(metadata.TIMESTAMP, data, metadata.Timestamp(), func(m *metadata.Metadata[metadata.TimestampType]) error {
+		if err := checkHeader(metadata.TIMESTAMP, m.Signed.Type, m.Signed.SpecVersion, m.Signed.Version, m.Signatures); err != nil {
 			return err
 		}
 		if len(m.Signed.Meta) != 1 || m.Signed.Meta["snapshot.json"] == nil {
@@ -80,8 +105,8 @@ func Timestamp(data []byte) (*metadata.Metadata[metadata.TimestampType], error) 
 
 // Snapshot parses and checks snapshot metadata.
 func Snapshot(data []byte) (*metadata.Metadata[metadata.SnapshotType], error) {
-	return parse(data, metadata.Snapshot(), func(m *metadata.Metadata[metadata.SnapshotType]) error {
-		if err := checkHeader(m.Signed.Version, m.Signatures); err != nil {
+	return parse(metadata.SNAPSHOT, data, metadata.Snapshot(), func(m *metadata.Metadata[metadata.SnapshotType]) error {
+		if err := checkHeader(metadata.SNAPSHOT, m.Signed.Type, m.Signed.SpecVersion, m.Signed.Version, m.Signatures); err != nil {
 			return err
 		}
 		for name := range m.Signed.Meta {
@@ -96,8 +121,8 @@ func Snapshot(data []byte) (*metadata.Metadata[metadata.SnapshotType], error) {
 
 // Targets parses and checks the metadata of a targets role, the top-level one or a delegated one.
 func Targets(role string, data []byte) (*metadata.Metadata[metadata.TargetsType], error) {
-	return parse(data, metadata.Targets(), func(m *metadata.Metadata[metadata.TargetsType]) error {
-		if err := checkHeader(m.Signed.Version, m.Signatures); err != nil {
+	return parse(role, data, metadata.Targets(), func(m *metadata.Metadata[metadata.TargetsType]) error {
+		if err := checkHeader(metadata.TARGETS, m.Signed.Type, m.Signed.SpecVersion, m.Signed.Version, m.Signatures); err != nil {
 			return err
 		}
 		if err := checkTargets(role, m.Signed.Targets); err != nil {
@@ -144,12 +169,15 @@ func Allows(d *metadata.DelegatedRole, path string) bool {
 }
 
 // parse also turns a panic of the JSON code, which does not expect null everywhere, into an error.
-func parse[T metadata.Roles](data []byte, into *metadata.Metadata[T], check func(*metadata.Metadata[T]) error) (m *metadata.Metadata[T], err error) {
+func parse[T metadata.Roles](role string, data []byte, into *metadata.Metadata[T], check func(*metadata.Metadata[T]) error) (m *metadata.Metadata[T], err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			m, err = nil, fmt.Errorf("malformed metadata (%v)", r)
 		}
 	}()
+	if err := checkJSON(role, data); err != nil {
+		return nil, err
+	}
 	m, err = into.FromBytes(data)
 	if err != nil {
 		return nil, err
@@ -163,12 +191,47 @@ func parse[T metadata.Roles](data []byte, into *metadata.Metadata[T], check func
 // maxVersion keeps versions exact in readers that know only floating point.
 const maxVersion = 1 << 53
 
-func checkHeader(version int64, sigs []metadata.Signature) error {
+// metadataDepth is twice what TUF's files need.
+const metadataDepth = 16
+
+// checkJSON refuses what readers of JSON could understand differently, before any of them does.
+func checkJSON(role string, data []byte) error {
+	err := strict.CheckJSON(data, strict.Rules{
+		MaxBytes: int(MaxSize(role)), MaxDepth: metadataDepth, NoNull: true, Integers: true, ASCII: true,
+	})
+	if err != nil {
+		return err
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(data, &top); err != nil {
+		return err
+	}
+	if len(top) != 2 || top["signed"] == nil || top["signatures"] == nil {
+		return errors.New("the top level must have signed and signatures and nothing else")
+	}
+	return nil
+}
+
+func checkHeader(wantType, gotType, spec string, version int64, sigs []metadata.Signature) error {
+	if gotType != wantType {
+		return fmt.Errorf("_type is %q, not %q", gotType, wantType)
+	}
+	if !strings.HasPrefix(spec, "1.") {
+		return fmt.Errorf("spec_version %q is not one that this build reads", spec)
+	}
 	if version < 1 || version > maxVersion {
 		return fmt.Errorf("version %d is out of range", version)
 	}
 	if len(sigs) > maxSignatures {
 		return fmt.Errorf("more than %d signatures", maxSignatures)
+	}
+	for i, sig := range sigs {
+		if len(sig.Signature) != ed25519.SignatureSize {
+			return fmt.Errorf("signature %d has %d bytes, not %d", i, len(sig.Signature), ed25519.SignatureSize)
+		}
+		if slices.ContainsFunc(sigs[:i], func(o metadata.Signature) bool { return o.KeyID == sig.KeyID }) {
+			return fmt.Errorf("key %s signed twice", sig.KeyID)
+		}
 	}
 	return nil
 }
@@ -177,6 +240,7 @@ func checkKeys(keys map[string]*metadata.Key) error {
 	if len(keys) > maxKeys {
 		return fmt.Errorf("more than %d keys", maxKeys)
 	}
+	material := make(map[string]string, len(keys))
 	for id, key := range keys {
 		if key == nil {
 			return fmt.Errorf("key %s is null", id)
@@ -190,11 +254,21 @@ func checkKeys(keys map[string]*metadata.Key) error {
 		if own, err := key.ID(); err != nil || own != id {
 			return fmt.Errorf("key %s is filed under a wrong id", id)
 		}
+		if len(key.UnrecognizedFields) > 0 || len(key.Value.UnrecognizedFields) > 0 {
+			return fmt.Errorf("key %s has fields that this build does not know", id)
+		}
+		if other, twice := material[key.Value.PublicKey]; twice { // one key under two ids would count twice
+			return fmt.Errorf("keys %s and %s are the same", other, id)
+		}
+		material[key.Value.PublicKey] = id
 	}
 	return nil
 }
 
 func checkThreshold(ids []string, threshold int, keys map[string]*metadata.Key) error {
+	if len(ids) > maxRoleKeys {
+		return fmt.Errorf("more than %d keys", maxRoleKeys)
+	}
 	for i, id := range ids {
 		if keys[id] == nil {
 			return fmt.Errorf("key %s is not listed", id)
@@ -249,8 +323,49 @@ func checkTargets(role string, targets map[string]*metadata.TargetFiles) error {
 		if err := checkHashes(target.Hashes); err != nil {
 			return fmt.Errorf("target %s: %w", path, err)
 		}
+		if _, err := Yanked(target); err != nil {
+			return fmt.Errorf("target %s: %w", path, err)
+		}
 	}
 	return nil
+}
+
+// custom is all that a target may say beside its length and hash.
+type custom struct {
+	Yanked string `json:"yanked"`
+}
+
+const maxYanked = 300
+
+// Yanked returns why a release was taken off the shelf, "" when it was not.
+func Yanked(target *metadata.TargetFiles) (string, error) {
+	if target.Custom == nil {
+		return "", nil
+	}
+	var c custom
+	if err := strict.JSON(*target.Custom, 4<<10, &c); err != nil {
+		return "", fmt.Errorf("custom: %w", err)
+	}
+	if c.Yanked == "" || len(c.Yanked) > maxYanked || strict.CheckPrintable(c.Yanked, false) != nil {
+		return "", errors.New("custom: yanked must be one sentence")
+	}
+	return c.Yanked, nil
+}
+
+// Yank marks a release as taken off the shelf, "" takes the mark off.
+func Yank(target *metadata.TargetFiles, reason string) error {
+	if reason == "" {
+		target.Custom = nil
+		return nil
+	}
+	data, err := json.Marshal(custom{reason})
+	if err != nil {
+		return err
+	}
+	raw := json.RawMessage(data)
+	target.Custom = &raw
+	_, err = Yanked(target)
+	return err
 }
 
 func checkDelegations(role string, d *metadata.Delegations) error {
@@ -269,13 +384,24 @@ func checkDelegations(role string, d *metadata.Delegations) error {
 	if err := checkKeys(d.Keys); err != nil {
 		return err
 	}
-	for i, r := range d.Roles {
+	if len(d.Roles) > maxDelegations {
+		return fmt.Errorf("more than %d delegations", maxDelegations)
+	}
+	names, last := make(map[string]bool, len(d.Roles)), -1
+	for _, r := range d.Roles {
 		if err := checkDelegation(role, r, d.Keys); err != nil {
 			return fmt.Errorf("delegation %q: %w", r.Name, err)
 		}
-		same := func(o metadata.DelegatedRole) bool { return o.Name == r.Name }
-		if slices.ContainsFunc(d.Roles[:i], same) {
+		if names[r.Name] {
 			return fmt.Errorf("delegation %q appears twice", r.Name)
+		}
+		names[r.Name] = true
+		if role == metadata.TARGETS { // the order is who is asked first, so it is part of the trust
+			if place := slices.Index(delegationOrder, r.Name); place <= last {
+				return fmt.Errorf("delegation %q stands in the wrong place; the order is %s", r.Name, strings.Join(delegationOrder, ", "))
+			} else {
+				last = place
+			}
 		}
 	}
 	if role == metadata.TARGETS && (len(d.Roles) == 0 || d.Roles[0].Name != RoleSecurity) {
@@ -283,6 +409,9 @@ func checkDelegations(role string, d *metadata.Delegations) error {
 	}
 	return nil
 }
+
+// delegationOrder is the order of the delegations of targets. Only security and official must be there.
+var delegationOrder = []string{RoleSecurity, RoleRevokers, RoleOfficial, RoleClaimed, RoleRecent}
 
 // checkDelegation pins who may delegate what. A namespace role lives under claimed or recent and nowhere else, so a
 // role name has one parent; go-tuf keeps roles by name alone.
@@ -299,6 +428,8 @@ func checkDelegation(parent string, r metadata.DelegatedRole, keys map[string]*m
 	switch {
 	case parent != metadata.TARGETS && isNamespace && sdk.ValidID(ns+"/x"):
 		want = []string{NamespacePattern(ns)}
+	case parent == metadata.TARGETS && r.Name == RoleRevokers:
+		want = []string{registry.RevocationsPath}
 	case parent == metadata.TARGETS && r.Name == RoleSecurity:
 		want = []string{"security/*"}
 	case parent == metadata.TARGETS && r.Name == RoleOfficial:
@@ -324,4 +455,21 @@ func validRoleName(s string) bool {
 	}
 	ns, ok := strings.CutPrefix(s, RoleNamespacePrefix)
 	return ok && sdk.ValidID(ns+"/x")
+}
+
+// PublicKeys returns the Ed25519 keys with these ids.
+func PublicKeys(keys map[string]*metadata.Key, ids []string) ([]ed25519.PublicKey, error) {
+	out := make([]ed25519.PublicKey, 0, len(ids))
+	for _, id := range ids {
+		key := keys[id]
+		if key == nil {
+			return nil, fmt.Errorf("key %s is not listed", id)
+		}
+		public, err := registry.ParsePublicKey(key.Value.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", id, err)
+		}
+		out = append(out, public)
+	}
+	return out, nil
 }
