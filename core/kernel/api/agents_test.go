@@ -65,6 +65,42 @@ func TestAMetricOfAnAgent(t *testing.T) {
 	})
 }
 
+// What a plugin may show on its own page is what it names and nobody else does, of where it runs.
+func TestSeriesOfAPluginsOwn(t *testing.T) {
+	w := newWorld(t)
+	a := w.enrol("box")
+	if out := a.call("POST", "/api/v1/metrics", samples(1, 0.5, 0.7)); out.Code != 200 {
+		t.Fatalf("%d %s", out.Code, out.Body)
+	}
+	is := func(when, plugin string, code int, seen bool) {
+		t.Helper()
+		out := w.request(adm, "GET", "/api/v1/series?metric=test.load&plugin="+plugin, "")
+		if out.Code != code || strings.Contains(out.Body.String(), a.id) != seen {
+			t.Errorf("%s: %d %s", when, out.Code, out.Body)
+		}
+	}
+	enable := func(plugin string) {
+		t.Helper()
+		if out := w.request(adm, "POST", "/api/v1/plugins/"+plugin+"/enable", `{"node":"`+a.id+`","config":{},"grants":"all"}`); out.Code != 200 {
+			t.Fatalf("%d %s", out.Code, out.Body)
+		}
+	}
+	is("no such plugin", "test/none", 404, false)
+	is("it names nothing", "test/collect", 200, false)
+	w.registry.metrics = map[string][]string{"test/collect": {"test.load"}, "test/copycat": {"test.load", "picket.plugin.ready"}}
+	is("it runs nowhere", "test/collect", 200, false)
+	enable("test/collect")
+	is("its own", "test/collect", 200, true)
+	is("somebody else's", "test/copycat", 200, false)
+	enable("test/copycat")
+	is("two claim it", "test/copycat", 200, false)
+	is("two claim it", "test/collect", 200, false)
+	nodes, err := w.cfg.Catalogue.PageNodes(t.Context(), "test/copycat", "picket.plugin.ready")
+	if err != nil || len(nodes) > 0 {
+		t.Errorf("what the server measures: %v, %v", nodes, err)
+	}
+}
+
 // A forged, altered, replayed or unsigned request: 401 or 403, a line in the audit log, nothing stored.
 func TestRequestsThatAreNotTheAgents(t *testing.T) {
 	w := newWorld(t)

@@ -59,6 +59,8 @@ type (
 		List(ctx context.Context) ([]catalogue.Plugin, error)
 		Get(ctx context.Context, id string) (catalogue.Plugin, error)
 		Page(ctx context.Context, id string) (string, error)
+		// PageNodes are the nodes whose series of a metric a plugin may show on a page of its own.
+		PageNodes(ctx context.Context, id, metric string) (map[string]bool, error)
 		Enable(ctx context.Context, id string, w catalogue.Wish) (catalogue.Plugin, error)
 		Disable(ctx context.Context, id, node, by string) (catalogue.Plugin, error)
 		Restart(ctx context.Context, id, instance, node, by string) error

@@ -240,6 +240,7 @@ func (s sightings) AgentSeen(context.Context, store.Agent) {}
 
 // offers is a registry that offers a detector, a notifier with a secret, and a collector.
 type offers struct {
+	metrics   map[string][]string // what the manifests name, by plugin
 	refuse    error
 	installed []string
 	granted   []sdk.Permission
@@ -254,12 +255,13 @@ func (o *offers) releases() []client.Release {
 		return client.Release{ID: id, Version: "0.1.0", Role: "official", Digest: "d-" + id, Descriptor: &registry.Descriptor{
 			Schema: 1, Artifacts: []registry.Artifact{{Runtime: "process", OS: runtime.GOOS, Arch: runtime.GOARCH}}, ConfigSchema: json.RawMessage(schema), Rules: json.RawMessage(rules),
 			Manifest: registry.Manifest{APIVersion: registry.APIVersion, ID: id, Version: "0.1.0", Kind: kind, Title: "Title of " + id,
-				Summary: "Does things.", License: "Apache-2.0", Protocol: []int{1}, Runtimes: []string{"process", "wasm"}, Permissions: perms}}}
+				Summary: "Does things.", License: "Apache-2.0", Protocol: []int{1}, Runtimes: []string{"process", "wasm"}, Permissions: perms, Metrics: o.metrics[id]}}}
 	}
 	dial := sdk.Permission{Cap: sdk.CapNetDial, Args: map[string][]string{"to": {"${config.url}"}}, Reason: "It posts there."}
 	secret := sdk.Permission{Cap: sdk.CapSecretRead, Reason: "It signs.", Optional: true}
 	return []client.Release{
 		make("test/collect", sdk.KindCollector, `{"type":"object","additionalProperties":false}`, ""),
+		make("test/copycat", sdk.KindCollector, `{"type":"object","additionalProperties":false}`, ""),
 		make("test/detect", sdk.KindDetector, "", `[{"id":"r1","purpose":"Finds it.","techniques":["T1046"],"severity":"high","false_positives":["a scanner of your own"]}]`,
 			sdk.Permission{Cap: sdk.CapFlowsRead, Reason: "It judges flows."}),
 		make("test/exec", sdk.KindDetector, "", "", sdk.Permission{Cap: sdk.CapExec, Reason: "It runs things."}),

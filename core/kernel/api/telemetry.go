@@ -51,6 +51,7 @@ type seriesInput struct {
 	Metric string    `query:"metric" required:"true" minLength:"1" maxLength:"200" example:"system.cpu.utilization"`
 	Labels string    `query:"labels" maxLength:"2000" doc:"k=v,k2=v2: only series with these labels; agent=ID narrows to an agent."`
 	Agent  string    `query:"agent" maxLength:"64" doc:"Only series of this agent."`
+	Plugin string    `query:"plugin" maxLength:"128" doc:"Only series of this plugin's own: it names the metric, no other enabled plugin does, and it runs where they come from."`
 	From   time.Time `query:"from" doc:"RFC 3339; without it, an hour before to."`
 	To     time.Time `query:"to" doc:"RFC 3339; without it, now."`
 	Step   string    `query:"step" maxLength:"20" doc:"A time span such as 10s; without it, chosen for about 300 points."`
@@ -109,6 +110,13 @@ func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesBody]
 	res, err := s.cfg.Telemetry.Series(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if in.Plugin != "" {
+		nodes, err := s.cfg.Catalogue.PageNodes(ctx, in.Plugin, in.Metric)
+		if err != nil {
+			return nil, err
+		}
+		res.Series = slices.DeleteFunc(res.Series, func(l store.SeriesLine) bool { return !nodes[l.Agent] })
 	}
 	out := seriesBody{Metric: in.Metric, Unit: res.Unit, Type: res.Type, StepSeconds: res.Step.Seconds(), Truncated: res.Truncated}
 	out.Series = convert(res.Series, func(l store.SeriesLine) lineBody {

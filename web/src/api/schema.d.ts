@@ -1293,7 +1293,7 @@ export interface components {
         };
         Incident: {
             /** @enum {string} */
-            kind: "permission" | "limit" | "killed";
+            kind: "permission" | "limit" | "killed" | "call" | "crash";
             text: string;
             /** Format: date-time */
             time: string;
@@ -1379,6 +1379,8 @@ export interface components {
             records: number;
             /** Format: double */
             records_per_second: number;
+            /** Format: int64 */
+            refused_calls: number;
             /** Format: int64 */
             replayed: number;
             /** Format: double */
@@ -1603,6 +1605,8 @@ export interface components {
             key_ids?: string[] | null;
             /** @description The grants, with the configuration filled in. */
             permissions?: components["schemas"]["Permission"][] | null;
+            /** @description Calls of the kernel that it made and that were refused. */
+            refused_calls?: components["schemas"]["RefusedCall"][] | null;
             /** @description The role of the registry that vouches for it. */
             role?: string;
             /** @description Grants of network and files that it never used. */
@@ -1655,7 +1659,20 @@ export interface components {
             undoable?: boolean;
             url?: string;
         };
+        RefusedCall: {
+            /** @description Its name in the kernel, for example ptrace. */
+            call: string;
+            /** Format: int64 */
+            count: number;
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            /** @description What it says about the plugin. */
+            what: string;
+        };
         Report: {
+            calls_counted?: boolean;
             cgroup: string;
             /** Format: int64 */
             landlock_abi?: number;
@@ -4726,6 +4743,8 @@ export interface operations {
                 labels?: string;
                 /** @description Only series of this agent. */
                 agent?: string;
+                /** @description Only series of this plugin's own: it names the metric, no other enabled plugin does, and it runs where they come from. */
+                plugin?: string;
                 /** @description RFC 3339; without it, an hour before to. */
                 from?: string;
                 /** @description RFC 3339; without it, now. */

@@ -8,6 +8,8 @@ export interface SeriesWish {
   metric: string
   /** Only what this machine sent. */
   agent?: string
+  /** Only what is this plugin's own. */
+  plugin?: string
   /** Only series with these labels, as k=v,k2=v2. */
   labels?: string
   /** A counter as its increase per second. */
@@ -46,6 +48,7 @@ function seriesQuery(client: QueryClient, wish: SeriesWish, rangeSeconds: number
       const query = {
         metric: wish.metric,
         agent: wish.agent,
+        plugin: wish.plugin,
         labels: wish.labels,
         from: new Date(since).toISOString(),
         to: new Date(to).toISOString(),
