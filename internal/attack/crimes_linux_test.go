@@ -38,6 +38,7 @@ type crime struct {
 	then   func(a *arena) // what else must hold
 	detect bool           // the villain is a detector
 	start  bool           // it attacks before it is ready
+	audit  []line         // what the audit log says; when nil, one of says
 }
 
 func (c crime) run(t *testing.T, runtime string) {
@@ -87,6 +88,11 @@ func (c crime) run(t *testing.T, runtime string) {
 		}
 		if c.then != nil {
 			c.then(a)
+		}
+		if c.audit != nil {
+			a.audited(c.audit...)
+		} else {
+			a.auditedAny(c.says...)
 		}
 		a.untouched()
 	})

@@ -271,6 +271,7 @@ type arena struct {
 	villain, neighbour pluginhost.Assignment
 
 	pace *pace
+	log  *auditor
 	seen []pluginhost.Status // events of the villain
 }
 
@@ -307,6 +308,7 @@ func newArena(t *testing.T, level confine.Level, runtime, attack string, args ma
 		c.config(&cfg)
 	}
 	a.events = bus.Subscribe("test", 4096)
+	a.log = newAuditor(t, bus)
 	a.Host, err = pluginhost.New(cfg)
 	must(t, err)
 	t.Cleanup(a.stop)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ type cell struct {
 	Attack, Runtime string
 	Level           confine.Level
 	OK, Skipped     bool
+	Audit           []string // what the audit log said of it
 }
 
 func (c cell) file() string {
@@ -32,9 +34,16 @@ func (c cell) file() string {
 func record(t *testing.T, attack, runtime string, level confine.Level) {
 	t.Helper()
 	t.Cleanup(func() {
-		c := cell{attack, runtime, level, !t.Failed() && !t.Skipped(), t.Skipped()}
-		if before, ok := c.read(); ok && !before.OK {
-			return
+		c := cell{attack, runtime, level, !t.Failed() && !t.Skipped(), t.Skipped(), auditsOf(t)}
+		if before, ok := c.read(); ok {
+			if !before.OK {
+				return
+			}
+			for _, text := range before.Audit {
+				if !slices.Contains(c.Audit, text) {
+					c.Audit = append(c.Audit, text)
+				}
+			}
 		}
 		data, err := json.Marshal(c)
 		if err == nil {

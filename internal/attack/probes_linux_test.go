@@ -25,6 +25,9 @@ type probe struct {
 	lets map[string]string
 	// then checks what else must hold, with what the villain told.
 	then func(a *arena, s *scene, told []attempt)
+	// audit is what the log says, unheard why it says nothing, by runtime.
+	audit   map[string][]line
+	unheard map[string]string
 	// aimed is whether the target is a process: a stranger when naked, the neighbour when confined.
 	aimed bool
 }
@@ -60,6 +63,11 @@ func (p probe) run(t *testing.T, runtime string) {
 		}
 		if p.then != nil {
 			p.then(a, s, told)
+		}
+		if why := p.unheard[runtime]; why != "" {
+			a.unheard(why)
+		} else {
+			a.audited(p.audit[runtime]...)
 		}
 		a.untouched()
 	})
@@ -108,19 +116,44 @@ const (
 	wasm    = pluginhost.RuntimeWASM
 )
 
+// both is the same in a process and in a guest.
+func both(lines ...line) map[string][]line { return map[string][]line{process: lines, wasm: lines} }
+
+// inside is why nobody hears what a guest tries.
+var inside = map[string]string{wasm: "it never leaves the guest"}
+
 var (
-	readFile   = probe{attack: "read-file", cap: sdk.CapFSRead}
-	writeFile  = probe{attack: "write-file", then: sceneIsWhole}
-	fillDisk   = probe{attack: "fill-disk"}
-	fillState  = probe{attack: "fill-state", then: nothingEscaped}
-	tcp        = probe{attack: "tcp", hears: true, cap: sdk.CapNetDial}
-	udp        = probe{attack: "udp", hears: true, cap: sdk.CapNetDial}
-	dns        = probe{attack: "dns", hears: true, cap: sdk.CapNetDial}
-	unixSocket = probe{attack: "unix-socket", hears: true, cap: sdk.CapUnixConnect}
-	raw        = probe{attack: "raw", rootful: true}
-	environ    = probe{attack: "environment", aimed: true}
-	execute    = probe{attack: "exec", then: stillRuns}
+	readFile = probe{attack: "read-file", cap: sdk.CapFSRead, audit: map[string][]line{
+		process: {{"plugin.call", "past their folders"}, {"plugin.permission", "fs.read /etc/shadow"}}, wasm: {{"plugin.permission", "fs.read /etc/shadow"}},
+	}}
+	writeFile = probe{attack: "write-file", then: sceneIsWhole, unheard: inside, audit: map[string][]line{
+		process: {{"plugin.call", "the mode, owner, time or marks of a file"}},
+	}}
+	fillDisk  = probe{attack: "fill-disk", unheard: inside, audit: map[string][]line{process: {{"plugin.limit", "its folder in memory is full"}}}}
+	fillState = probe{attack: "fill-state", then: nothingEscaped, audit: both(line{"plugin.limit", "state: "})}
+	tcp       = probe{attack: "tcp", hears: true, cap: sdk.CapNetDial, audit: map[string][]line{
+		process: {{"plugin.permission", "net.dial tcp"}, {"plugin.permission", "net.listen tcp"}, {"plugin.call", "a socket for the network (IPv4)"}, {"plugin.call", "vsock"}},
+		wasm:    {{"plugin.permission", "net.dial tcp"}},
+	}}
+	udp = probe{attack: "udp", hears: true, cap: sdk.CapNetDial, audit: map[string][]line{
+		process: {{"plugin.permission", "net.dial udp"}, {"plugin.call", "a socket for the network (IPv4)"}}, wasm: {{"plugin.permission", "net.dial udp"}},
+	}}
+	dns = probe{attack: "dns", hears: true, cap: sdk.CapNetDial, audit: map[string][]line{
+		process: {{"plugin.permission", "secret.attack.test"}, {"plugin.call", "a socket for the network (IPv4)"}}, wasm: {{"plugin.permission", "secret.attack.test"}},
+	}}
+	unixSocket = probe{attack: "unix-socket", hears: true, cap: sdk.CapUnixConnect, audit: map[string][]line{
+		process: {{"plugin.permission", "unix.connect"}, {"plugin.call", "tried to connect a socket"}, {"plugin.call", "Unix datagrams"}}, wasm: {{"plugin.permission", "unix.connect"}},
+	}}
+	raw = probe{attack: "raw", rootful: true, audit: map[string][]line{process: {
+		{"plugin.call", "a socket for raw packets of the network"}, {"plugin.call", "a socket for packets"}, {"plugin.call", "a socket for netlink"}, {"plugin.permission", "net.raw"},
+	}}}
+	environ = probe{attack: "environment", aimed: true, audit: both(line{"plugin.permission", "/environ"})}
+	execute = probe{attack: "exec", then: stillRuns, unheard: inside, audit: map[string][]line{
+		process: {{"plugin.call", "tried to run a program"}, {"plugin.call", "a file in memory"}},
+	}}
 )
+
+func calls(says string) map[string][]line { return map[string][]line{process: {{"plugin.call", says}}} }
 
 func TestAttackReadFileProcess(t *testing.T) { readFile.run(t, process) }
 func TestAttackReadFileWASM(t *testing.T)    { readFile.run(t, wasm) }
@@ -164,7 +197,7 @@ func TestAttackSignalProcess(t *testing.T) {
 	for _, signal := range []string{"0", "9"} {
 		p := probe{attack: "signal", args: map[string]string{"signal": signal}, then: stillRuns, lets: map[string]string{
 			"everybody": "alone in its process namespace it finds nobody",
-		}}
+		}, audit: calls("tried to signal another process")}
 		if signal == "0" {
 			p.naked(t)
 			continue
@@ -174,21 +207,23 @@ func TestAttackSignalProcess(t *testing.T) {
 }
 
 func TestAttackPtraceProcess(t *testing.T) {
-	probe{attack: "ptrace", then: stillRuns}.run(t, process)
+	probe{attack: "ptrace", then: stillRuns, audit: calls("tried to trace another process")}.run(t, process)
 }
 
 func TestAttackReadMemoryProcess(t *testing.T) {
-	probe{attack: "memory", then: stillRuns}.run(t, process)
+	probe{attack: "memory", then: stillRuns, audit: calls("read its memory")}.run(t, process)
 }
 
-func TestAttackForkProcess(t *testing.T) { probe{attack: "fork", then: stillRuns}.run(t, process) }
+func TestAttackForkProcess(t *testing.T) {
+	probe{attack: "fork", then: stillRuns, audit: calls("make a process")}.run(t, process)
+}
 
 func TestAttackDescriptorsProcess(t *testing.T) {
-	probe{attack: "descriptors", args: map[string]string{"n": "3000"}, then: stillRuns}.run(t, process)
+	probe{attack: "descriptors", args: map[string]string{"n": "3000"}, then: stillRuns, audit: map[string][]line{process: {{"plugin.limit", "open_files"}}}}.run(t, process)
 }
 
 func TestAttackNamespacesProcess(t *testing.T) {
-	probe{attack: "namespaces", rootful: true, then: stillRuns}.run(t, process)
+	probe{attack: "namespaces", rootful: true, then: stillRuns, audit: map[string][]line{process: {{"plugin.call", "namespaces or mounts"}, {"plugin.call", "change the machine"}}}}.run(t, process)
 }
 
 // sceneIsWhole: nothing in the scene was changed, and nothing new is there.
