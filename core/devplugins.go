@@ -204,6 +204,10 @@ func (b *bench) put(t *trial, r adminsock.Trial, artifacts io.Reader, by string)
 	id = x.descriptor.Manifest.ID
 	row, err := b.c.catalogue.Try(x.descriptor, catalogue.Wish{Runtime: r.Runtime, Config: r.Config, Secrets: r.Secrets, GrantAll: r.GrantAll,
 		Grants: r.Grants, Interval: trialInterval(x.descriptor.Manifest.Kind, r.Interval), By: by})
+	var bad *catalogue.InvalidError
+	if errors.As(err, &bad) {
+		err = fmt.Errorf("%s cannot run like this: %w", id, settings(bad))
+	}
 	if err != nil {
 		x.close()
 		return id, err
@@ -229,7 +233,8 @@ func (b *bench) put(t *trial, r adminsock.Trial, artifacts io.Reader, by string)
 		x.close()
 		return id, err
 	}
-	t.current = catalogue.Unsigned{Descriptor: x.descriptor, Readme: r.Readme, Assignment: row, Debug: r.Debug}
+	t.current = catalogue.Unsigned{Descriptor: x.descriptor, Readme: r.Readme, Assignment: row, Debug: r.Debug,
+		Interpreter: r.Interpreter}
 	t.builds = append(t.builds, x)
 	if len(t.builds) > keptBuilds {
 		t.builds[0].close()
@@ -238,6 +243,19 @@ func (b *bench) put(t *trial, r adminsock.Trial, artifacts io.Reader, by string)
 	t.scope, t.shown = scope, 0
 	b.trials[id] = t
 	return id, nil
+}
+
+// settings says of each setting that is wrong how `picket plugin run` gives it.
+func settings(bad *catalogue.InvalidError) error {
+	texts := make([]string, len(bad.Fields))
+	hint := ""
+	for i, f := range bad.Fields {
+		texts[i] = f.Message
+		if strings.HasPrefix(f.Location, "body.config") && hint == "" {
+			hint = " (--config NAME=VALUE gives a setting, --config FILE all of them)"
+		}
+	}
+	return errors.New(strings.Join(texts, "; ") + hint)
 }
 
 func trialInterval(kind sdk.Kind, wanted time.Duration) time.Duration {
@@ -291,6 +309,10 @@ func (b *bench) receive(r adminsock.Trial, artifacts io.Reader) (x build, err er
 			return x, fmt.Errorf("take the %s artifact: %w", a.Runtime, err)
 		}
 		x.files[a.Runtime] = f
+	}
+	// Only a server that has read a request to its end notices that whoever made it has gone.
+	if n, err := io.Copy(io.Discard, io.LimitReader(artifacts, 1)); err != nil || n > 0 {
+		return x, errors.New("after the artifacts comes more than was announced, or the connection broke")
 	}
 	b.mu.Lock()
 	b.serial++
@@ -373,6 +395,53 @@ func (b *bench) capture(ctx context.Context, session, name string, r io.Reader) 
 	return err
 }
 
+// notice sends a test notice through a notifier under development.
+func (b *bench) notice(ctx context.Context, session string) (string, error) {
+	t := b.bySession(session)
+	if t == nil {
+		return "", errors.New("this run has ended")
+	}
+	b.mu.Lock()
+	instance, kind := t.current.Assignment.Instance, t.current.Descriptor.Manifest.Kind
+	b.mu.Unlock()
+	if kind != sdk.KindNotifier {
+		return "", fmt.Errorf("a %s is sent no notices", kind)
+	}
+	if !b.up(ctx, instance) {
+		return "", errors.New("it is not ready, so nothing was sent")
+	}
+	receipt, err := b.c.testNotice(ctx, instance, sdk.Notice{ID: rand.Text(), Time: b.c.cfg.Now().UTC(), Event: "test", Severity: sdk.SeverityInfo,
+		Title: "Test notice from Picket", Text: "Its author tries a notifier.", URL: b.c.publicURL()})
+	if err != nil {
+		return "", err
+	}
+	text := "the test notice was delivered"
+	if receipt.ForeignID != "" {
+		text += " as " + receipt.ForeignID
+	}
+	if receipt.URL != "" {
+		text += " (" + receipt.URL + ")"
+	}
+	return text, nil
+}
+
+// up waits until an instance works, or is known not to.
+func (b *bench) up(ctx context.Context, instance string) bool {
+	ctx, cancel := context.WithTimeout(ctx, detectorsReady)
+	defer cancel()
+	for {
+		switch s, _ := b.c.host.Instance(instance); s.State {
+		case pluginhost.Ready, pluginhost.Degraded:
+			return true
+		case pluginhost.Refused, pluginhost.Quarantined, pluginhost.Revoked:
+			return false
+		}
+		if !sleep(ctx, trialPoll/4) {
+			return false
+		}
+	}
+}
+
 // remove ends a trial. Nothing of it stays.
 func (b *bench) remove(id string, t *trial) {
 	b.mu.Lock()
@@ -437,7 +506,7 @@ func (b *bench) collected(id string, samples []sdk.Sample) {
 				return nil
 			}
 			t.summed = now
-			return []adminsock.Event{{Type: "note", Time: now, Text: fmt.Sprintf("%d samples in round %d", n, t.shown)}}
+			return []adminsock.Event{{Type: "note", Time: now, Text: fmt.Sprintf("round %d: samples: %d", t.shown, n)}}
 		}
 		t.summed = now
 		var out []adminsock.Event
@@ -637,7 +706,7 @@ func (c *Core) trials() *adminsock.Trials {
 	if !c.takesTrials() {
 		return nil
 	}
-	return &adminsock.Trials{Run: c.bench.run, Swap: c.bench.swap, Capture: c.bench.capture}
+	return &adminsock.Trials{Run: c.bench.run, Swap: c.bench.swap, Capture: c.bench.capture, Notice: c.bench.notice}
 }
 
 // --- the other questions at the administrators' socket ---
@@ -670,6 +739,8 @@ type traced struct {
 	Title    string `json:"title"`
 	Capture  string `json:"capture"` // its name
 	File     string `json:"file"`
+	// Config is how the detector is set now, without secrets; an alert does not keep how it was.
+	Config json.RawMessage `json:"config,omitempty"`
 }
 
 func (c *Core) traceAlert(ctx context.Context, r adminsock.TraceRequest, _ int) (string, error) {
@@ -690,6 +761,16 @@ func (c *Core) traceAlert(ctx context.Context, r adminsock.TraceRequest, _ int) 
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(traced{Detector: a.Detector, Rule: a.Rule, Title: a.Title, Capture: x.Name, File: c.folder.path("captures", x.SHA256)})
+	from := traced{Detector: a.Detector, Rule: a.Rule, Title: a.Title, Capture: x.Name, File: c.folder.path("captures", x.SHA256)}
+	card, err := c.catalogue.Get(ctx, a.Detector)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	for _, i := range card.Instances {
+		if i.Node.Type == store.NodeServer {
+			from.Config = i.Config
+		}
+	}
+	text, err := json.Marshal(from)
 	return string(text), err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/registrycmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkcmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/tokencmd"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/cmd/picket/internal/usercmd"
 	"github.com/picketwatch/picket/core/kernel/config"
 )
@@ -42,12 +43,16 @@ func run(ctx context.Context, args []string) int {
 		Version:       config.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		// Flags and arguments are right once this runs: what fails later is a failure, not a wrong usage.
-		PersistentPreRun: func(*cobra.Command, []string) { ran = true },
 	}
 	root.AddCommand(analyzecmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
+	for _, cmd := range root.Commands() {
+		if cmd.HasSubCommands() {
+			usage.Group(cmd)
+		}
+	}
+	noticeRun(root, &ran)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -60,8 +65,22 @@ func run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "picket:", err)
 	if !ran {
-		fmt.Fprintln(os.Stderr, "Run 'picket --help' for usage.")
+		fmt.Fprintf(os.Stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// noticeRun sets ran once a command does its work: flags and arguments are right by then, and what fails later is a
+// failure, not a wrong usage.
+func noticeRun(cmd *cobra.Command, ran *bool) {
+	if do := cmd.RunE; do != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*ran = true
+			return do(cmd, args)
+		}
+	}
+	for _, below := range cmd.Commands() {
+		noticeRun(below, ran)
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"net/url"
 	"os"
@@ -270,6 +271,21 @@ func (c *Ceiling) AllowsUnenforced() bool { return c.allowUnenforced }
 func (c *Ceiling) Interpreter(name string) (string, bool) {
 	program, ok := c.interpreters[name]
 	return program, ok
+}
+
+// WithInterpreter returns a ceiling that differs in that program runs plugins of a script language, where this one names
+// none itself. It is for a plugin that somebody who owns this machine tries on it.
+func (c *Ceiling) WithInterpreter(name, program string) *Ceiling {
+	if _, named := c.Interpreter(name); named || !path.IsAbs(program) || path.Clean(program) != program {
+		return c
+	}
+	with := *c
+	with.interpreters = maps.Clone(c.interpreters)
+	if with.interpreters == nil {
+		with.interpreters = map[string]string{}
+	}
+	with.interpreters[name] = program
+	return &with
 }
 
 // Denied returns the addresses that no plugin on this node may dial. Whoever resolves a name checks the result too.

@@ -27,6 +27,8 @@ type Trial struct {
 	Interval   time.Duration     `json:"interval_ns,omitempty"`
 	Scope      string            `json:"scope,omitempty"` // of a discovery
 	Debug      bool              `json:"debug,omitempty"`
+	// Interpreter is the author's own program for a plugin that needs one. The server takes it where its policy names none.
+	Interpreter string `json:"interpreter,omitempty"`
 }
 
 // UnsignedRole stands in an explanation where the role of the registry does that vouches for a release.
@@ -56,12 +58,31 @@ type Trials struct {
 	Swap func(ctx context.Context, session string, t Trial, artifacts io.Reader, uid int) error
 	// Capture analyses a capture, so that a detector has something to see.
 	Capture func(ctx context.Context, session, name string, capture io.Reader) error
+	// Notice sends a test notice through a notifier and tells what came back.
+	Notice func(ctx context.Context, session string) (string, error)
 }
 
 // errNoTrials is what a server without --dev says.
 var errNoTrials = errors.New("this picketd runs signed plugins only: start it with --dev to try one that is not signed (a release build never does)")
 
 func (h Handlers) trialRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /trials", func(w http.ResponseWriter, _ *http.Request) {
+		var err error
+		if h.Trials == nil {
+			err = errNoTrials
+		}
+		answer(w, replyTo(err))
+	})
+	mux.HandleFunc("POST /trials/{session}/notices", func(w http.ResponseWriter, r *http.Request) {
+		if h.Trials == nil {
+			answer(w, replyTo(errNoTrials))
+			return
+		}
+		text, err := h.Trials.Notice(r.Context(), r.PathValue("session"))
+		out := replyTo(err)
+		out.Text = text
+		answer(w, out)
+	})
 	mux.HandleFunc("POST /trials", func(w http.ResponseWriter, r *http.Request) {
 		t, rest, err := h.readTrial(w, r)
 		if err != nil {
@@ -194,6 +215,26 @@ func RunTrial(ctx context.Context, dir string, t Trial, artifacts io.Reader, eac
 		return fmt.Errorf("picketd went away: %w", err)
 	}
 	return errors.New("picketd went away")
+}
+
+// TakesTrials reports why the server that runs on dir would not try a plugin, before anything is built for it.
+func TakesTrials(ctx context.Context, dir string) error {
+	resp, err := send(ctx, dir, http.MethodGet, "/trials", nil, 15*time.Second)
+	if err != nil {
+		return err
+	}
+	_, err = readReply(resp)
+	return err
+}
+
+// SendNotice has the server send a test notice through the notifier that a session runs, and tells what came back.
+func SendNotice(ctx context.Context, dir, session string) (string, error) {
+	resp, err := send(ctx, dir, http.MethodPost, "/trials/"+session+"/notices", nil, 5*time.Minute)
+	if err != nil {
+		return "", err
+	}
+	out, err := readReply(resp)
+	return out.Text, err
 }
 
 // SwapTrial puts a newer build in the place of the one that a session runs.

@@ -20,11 +20,13 @@ type Unsigned struct {
 	Readme     []byte
 	Assignment store.Assignment
 	Debug      bool // unconfined and with long deadlines, for a debugger
+	// Interpreter is the author's, "" without one. The node's policy comes first.
+	Interpreter string
 }
 
 func (u Unsigned) host() (pluginhost.Assignment, error) {
 	a, err := HostAssignment(u.Assignment)
-	a.Debug = u.Debug
+	a.Debug, a.Interpreter = u.Debug, u.Interpreter
 	return a, err
 }
 

@@ -40,6 +40,9 @@ type Assignment struct {
 	// Debug runs the instance without confinement and with deadlines that a person at a debugger can meet. Only a server
 	// that was started for development asks for it.
 	Debug bool `json:"-"`
+	// Interpreter is what runs a plugin that needs one where the node's policy names none. Only a server that was started
+	// for development passes it on, from an author who owns its machine.
+	Interpreter string `json:"-"`
 }
 
 func (a Assignment) check() error {
@@ -88,7 +91,7 @@ func validInstance(s string) bool {
 
 // same reports whether b needs no new start. The interval is the schedulers' business alone.
 func (a Assignment) same(b Assignment) bool {
-	return a.Instance == b.Instance && a.Plugin == b.Plugin && a.Version == b.Version && a.Runtime == b.Runtime && a.Limits == b.Limits && a.Debug == b.Debug &&
+	return a.Instance == b.Instance && a.Plugin == b.Plugin && a.Version == b.Version && a.Runtime == b.Runtime && a.Limits == b.Limits && a.Debug == b.Debug && a.Interpreter == b.Interpreter &&
 		bytes.Equal(a.Config, b.Config) && maps.Equal(a.Secrets, b.Secrets) &&
 		slices.EqualFunc(a.Grants, b.Grants, equalJSON[sdk.Permission])
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/flow"
@@ -203,8 +204,8 @@ func (a *analysis) summary() string {
 			total += n
 		}
 	}
-	text := fmt.Sprintf("%s, %s, %s, %s", plural(a.analysed, "capture"), plural(int(a.packets), "packet"),
-		plural(int(a.flows), "flow"), plural(total, "finding"))
+	text := fmt.Sprintf("%s, %s, %s, %s", columns.Count(a.analysed, "capture"), columns.Count(int(a.packets), "packet"),
+		columns.Count(int(a.flows), "flow"), columns.Count(total, "finding"))
 	if len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"
 	}
@@ -241,26 +242,11 @@ type foundError struct {
 }
 
 func (e *foundError) Error() string {
-	return fmt.Sprintf("%s of severity %s or above (--fail-on)", plural(e.n, "finding"), e.limit)
+	return fmt.Sprintf("%s of severity %s or above (--fail-on)", columns.Count(e.n, "finding"), e.limit)
 }
 
 // ExitCode makes it a failure.
 func (e *foundError) ExitCode() int { return 1 }
-
-// usageError is a command line that cannot be carried out.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-// ExitCode makes it a wrong usage.
-func (e *usageError) ExitCode() int { return 2 }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
 
 var _ detectors = (*plugins)(nil)
 

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/internal/traffic"
@@ -126,7 +127,7 @@ func (p *plugins) choose(ctx context.Context, names []string) error {
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(available, func(id string) bool { return named(id, []string{name}) }) {
-			return &usageError{fmt.Sprintf("no detector %q in the registry, which has %s", name, strings.Join(available, ", "))}
+			return usage.Errorf("no detector %q in the registry, which has %s", name, strings.Join(available, ", "))
 		}
 	}
 	for _, id := range available {

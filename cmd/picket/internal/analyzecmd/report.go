@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -45,15 +46,15 @@ type textReport struct{ out io.Writer }
 
 func (r textReport) capture(name string, sum traffic.Summary, findings []sdk.Finding) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %s", name, plural(int(sum.Packets), "packet"), plural(int(sum.Flows), "flow"))
+	fmt.Fprintf(&b, "%s: %s, %s", name, columns.Count(int(sum.Packets), "packet"), columns.Count(int(sum.Flows), "flow"))
 	if sum.Packets > 0 {
 		fmt.Fprintf(&b, ", %s, from %s", sum.Last.Sub(sum.First).Round(time.Millisecond), sum.First.Format("2006-01-02 15:04:05 MST"))
 	}
 	if n := sum.Undecoded(); n > 0 {
-		fmt.Fprintf(&b, ", %s not decoded", plural(int(n), "packet"))
+		fmt.Fprintf(&b, ", %s not decoded", columns.Count(int(n), "packet"))
 	}
 	if sum.Evicted > 0 {
-		fmt.Fprintf(&b, ", %s closed early for lack of memory", plural(int(sum.Evicted), "flow"))
+		fmt.Fprintf(&b, ", %s closed early for lack of memory", columns.Count(int(sum.Evicted), "flow"))
 	}
 	b.WriteByte('\n')
 	if len(findings) == 0 {

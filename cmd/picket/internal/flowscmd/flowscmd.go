@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
@@ -113,11 +114,11 @@ func run(ctx context.Context, format, output string, files []string, stdout, std
 // printPackets prints frames of packets, as detectors that subscribe to packets get them.
 func printPackets(ctx context.Context, format, subscription string, files []string, stdout io.Writer) error {
 	if format != "frames" {
-		return errors.New("--packets gives binary rows: add --format frames")
+		return usage.Errorf("--packets gives binary rows: add --format frames")
 	}
 	s, err := traffic.ParseSubscription(subscription)
 	if err != nil {
-		return fmt.Errorf("--packets: %w", err)
+		return usage.Errorf("--packets: %s", err)
 	}
 	var frame []byte
 	for _, file := range files {

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
 	"github.com/picketwatch/picket/sdk/abi"
@@ -97,12 +98,12 @@ func newBuilder(out string, platforms []string) (*builder, error) {
 	for _, s := range platforms {
 		goos, goarch, ok := strings.Cut(s, "/")
 		if !ok || goos == "" || goarch == "" {
-			return nil, fmt.Errorf("--platform %q: want OS/ARCH, for example linux/arm64", s)
+			return nil, usage.Errorf("--platform %q: want OS/ARCH, for example linux/arm64", s)
 		}
 		b.platforms = append(b.platforms, platform{goos, goarch})
 	}
 	if !slices.Contains(b.platforms, platform{runtime.GOOS, runtime.GOARCH}) {
-		return nil, fmt.Errorf("--platform must include %s/%s: the plugin is asked here what it is", runtime.GOOS, runtime.GOARCH)
+		return nil, usage.Errorf("--platform must include %s/%s: the plugin is asked here what it is", runtime.GOOS, runtime.GOARCH)
 	}
 	return b, nil
 }
@@ -175,18 +176,36 @@ func (b *builder) build(ctx context.Context, plugins []*plugin) error {
 	return nil
 }
 
+// manifestOf reads the plugin.yaml of a source folder.
+func manifestOf(dir string) (*registry.Manifest, error) {
+	const makeOne = "`picket plugin new --kind KIND NAMESPACE/NAME`"
+	path := filepath.Join(dir, "plugin.yaml")
+	data, err := os.ReadFile(path)
+	switch info, statErr := os.Stat(dir); {
+	case errors.Is(statErr, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no folder %s; %s makes a plugin", dir, makeOne)
+	case statErr == nil && !info.IsDir():
+		return nil, fmt.Errorf("%s is a file: name the folder in which plugin.yaml lies", dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is not a plugin's folder, it has no plugin.yaml: name the one that has, or make a plugin with %s", dir, makeOne)
+	case err != nil:
+		return nil, fmt.Errorf("read the plugin's manifest: %w", err)
+	}
+	m, err := registry.ParseManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
 func (b *builder) readOne(dir string) (*plugin, error) {
 	src, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(filepath.Join(src, "plugin.yaml"))
+	m, err := manifestOf(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a plugin's folder: %w", dir, err)
-	}
-	m, err := registry.ParseManifest(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, err
 	}
 	p := &plugin{src: src, manifest: m, dir: filepath.Join(b.out, strings.ReplaceAll(m.ID, "/", "-"))}
 	if p.readme, err = os.ReadFile(filepath.Join(src, "README.md")); err != nil && !errors.Is(err, fs.ErrNotExist) {

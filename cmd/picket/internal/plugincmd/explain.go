@@ -2,6 +2,7 @@ package plugincmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,7 +162,16 @@ func printExplanation(p *columns.Printer, e *explanation) {
 		p.Line(columns.S(columns.Good, "It may start: the bytes were hashed just now."))
 		return
 	}
+	if e.elsewhere() {
+		p.Line(columns.S(columns.Dim, "It is not installed in this data folder: what runs is on another machine, whose own folder says the same of it."))
+		return
+	}
 	p.Line(columns.S(columns.Warn, "It may not start: "+e.Verdict))
+}
+
+// elsewhere reports whether the plugin runs, but not on the node that was asked about.
+func (e *explanation) elsewhere() bool {
+	return !e.Installed && len(e.Running) > 0 && !slices.ContainsFunc(e.Running, func(r running) bool { return r.Node.Type == "server" })
 }
 
 func shorten(ids []string) string {

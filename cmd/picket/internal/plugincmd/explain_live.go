@@ -3,6 +3,7 @@ package plugincmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
@@ -54,12 +56,14 @@ type liveServer struct{ url, tokenFile string }
 func (l *liveServer) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&l.url, "server", "", "ask this server, such as https://picket.example, instead of the one on --data")
 	cmd.Flags().StringVar(&l.tokenFile, "token-file", "", "a file with an API token for --server")
-	cmd.MarkFlagsRequiredTogether("server", "token-file")
 }
 
 // explainAll joins what this node has pinned with what its server runs. Either may be missing, not both.
 func explainAll(cmd *cobra.Command, n *node, l *liveServer, arg string) (*explanation, error) {
 	id, _ := splitVersion(arg)
+	if err := usage.Together(cmd, "server", "token-file"); err != nil {
+		return nil, err
+	}
 	list, liveErr := l.ask(cmd.Context(), n.data, id)
 	if liveErr != nil && l.url != "" {
 		return nil, liveErr
@@ -87,7 +91,10 @@ func explainAll(cmd *cobra.Command, n *node, l *liveServer, arg string) (*explan
 	if len(list) > 0 {
 		return &explanation{ID: id, Running: list}, nil
 	}
-	return nil, err
+	if errors.Is(liveErr, adminsock.ErrNotRunning) || liveErr == nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w (and the server: %w)", err, liveErr)
 }
 
 // ask returns how each instance runs.
@@ -106,20 +113,37 @@ func (l *liveServer) ask(ctx context.Context, data, id string) ([]running, error
 	return list, nil
 }
 
-func (l *liveServer) askAPI(ctx context.Context, id string) ([]running, error) {
-	token, err := os.ReadFile(l.tokenFile)
+// readToken reads the one word that a file with a token holds.
+func readToken(path string) (string, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the API token: %w", err)
+		return "", fmt.Errorf("read the API token: %w", err)
+	}
+	words := strings.Fields(string(text))
+	if len(words) != 1 || strings.IndexFunc(words[0], func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+		return "", fmt.Errorf("%s holds no API token: `picket token create` prints one, a single word", path)
+	}
+	return words[0], nil
+}
+
+func (l *liveServer) askAPI(ctx context.Context, id string) ([]running, error) {
+	token, err := readToken(l.tokenFile)
+	if err != nil {
+		return nil, err
 	}
 	get := func(path string, into any) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(l.url, "/")+"/api/v1/plugins/"+id+path, nil)
 		if err != nil {
 			return err
 		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		req.Header.Set("Authorization", "Bearer "+token)
 		resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+		var why *url.Error
+		if errors.As(err, &why) {
+			err = why.Err // without the address of the API, which nobody asked for by name
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("ask %s: %w", l.url, err)
 		}
 		defer resp.Body.Close()
 		raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
@@ -127,9 +151,12 @@ func (l *liveServer) askAPI(ctx context.Context, id string) ([]running, error) {
 			return err
 		}
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answered %s: %s", l.url, resp.Status, strings.TrimSpace(string(raw[:min(len(raw), 300)])))
+			return answered(l, id, resp.StatusCode, raw)
 		}
-		return json.Unmarshal(raw, into)
+		if err := json.Unmarshal(raw, into); err != nil {
+			return fmt.Errorf("%s is no Picket server: its answer is not understood: %w", l.url, err)
+		}
+		return nil
 	}
 	var card struct {
 		Instances []struct {
@@ -151,6 +178,23 @@ func (l *liveServer) askAPI(ctx context.Context, id string) ([]running, error) {
 		list = append(list, r)
 	}
 	return list, nil
+}
+
+// answered says what a refusal of the API means for whoever typed the command.
+func answered(l *liveServer, id string, status int, raw []byte) error {
+	switch status {
+	case http.StatusNotFound:
+		return fmt.Errorf("%s knows no plugin %s", l.url, id)
+	case http.StatusUnauthorized:
+		return fmt.Errorf("%s does not know the token in %s: `picket token create` makes one", l.url, l.tokenFile)
+	case http.StatusForbidden:
+		return fmt.Errorf("%s: the token in %s may not see that: it needs the role ADM or IT", l.url, l.tokenFile)
+	}
+	var problem struct{ Detail string }
+	if json.Unmarshal(raw, &problem) != nil || problem.Detail == "" {
+		problem.Detail = strings.TrimSpace(string(raw[:min(len(raw), 300)]))
+	}
+	return fmt.Errorf("%s answered %d: %s", l.url, status, problem.Detail)
 }
 
 func (r running) print(p *columns.Printer) {
@@ -231,7 +275,8 @@ func limitsText(l pluginhost.ProcessLimits) string {
 		}
 	}
 	add(l.MemoryBytes > 0, "%s of memory", columns.Bytes(int64(l.MemoryBytes)))
-	add(l.CPU > 0, "%g cores", l.CPU)
+	add(l.CPU == 1, "1 core")
+	add(l.CPU > 0 && l.CPU != 1, "%g cores", l.CPU)
 	add(l.Deadline > 0, "%g s a call", l.Deadline)
 	add(l.RecordsPerSecond > 0, "%d records a second", l.RecordsPerSecond)
 	add(l.OpenFiles > 0, "%d open files", l.OpenFiles)

@@ -3,10 +3,12 @@ package plugincmd
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkbundle"
 	"github.com/picketwatch/picket/registry"
@@ -52,6 +54,9 @@ func goCommand(ctx context.Context, dir string, args ...string) (*exec.Cmd, erro
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Env = dir, os.Environ()
+	if outsideWorkspace(ctx, dir) {
+		cmd.Env = append(cmd.Env, "GOWORK=off")
+	}
 	b, err := sdkbundle.Open()
 	if errors.Is(err, sdkbundle.ErrNone) {
 		return cmd, nil // the module may know another way, such as a replace
@@ -65,6 +70,45 @@ func goCommand(ctx context.Context, dir string, args ...string) (*exec.Cmd, erro
 	}
 	cmd.Env = append(cmd.Env, settings...)
 	return cmd, nil
+}
+
+// outsideWorkspace reports whether a go.work further up knows nothing of the module in dir: Go then refuses to build it,
+// although it needs nothing of that workspace.
+func outsideWorkspace(ctx context.Context, dir string) bool {
+	ask := func(args ...string) []byte {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		if err != nil {
+			return nil // what is wrong shows when Go builds
+		}
+		return out
+	}
+	var env struct{ GOWORK, GOMOD string }
+	if json.Unmarshal(ask("env", "-json", "GOWORK", "GOMOD"), &env) != nil ||
+		env.GOWORK == "" || env.GOWORK == "off" || env.GOMOD == "" || env.GOMOD == os.DevNull {
+		return false
+	}
+	var work struct{ Use []struct{ DiskPath string } }
+	if json.Unmarshal(ask("work", "edit", "-json"), &work) != nil {
+		return false
+	}
+	for _, use := range work.Use {
+		path := use.DiskPath
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(env.GOWORK), path)
+		}
+		if sameFolder(path, filepath.Dir(env.GOMOD)) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameFolder(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // goHint says what to do about an SDK that was not found.

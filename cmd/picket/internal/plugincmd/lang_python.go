@@ -137,6 +137,19 @@ func (l pythonLang) command(t *target) ([]string, error) {
 	return []string{python, t.path}, nil
 }
 
+// executable is the program behind the interpreter: what lies on the PATH may be a script that looks for one.
+func (l pythonLang) executable(ctx context.Context) (string, error) {
+	python, err := l.interpreter()
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, python, "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s where it lies: %w", python, err)
+	}
+	return filepath.Abs(strings.TrimSpace(string(out)))
+}
+
 func lastLine(out []byte) []byte {
 	out = bytes.TrimSpace(out)
 	return out[bytes.LastIndexByte(out, '\n')+1:]

@@ -18,6 +18,7 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkbundle"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -89,10 +90,10 @@ nothing else, builds and passes its test as it is.`,
 func (s *scaffold) name(id string, kind sdk.Kind) error {
 	kinds := []sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier}
 	if !slices.Contains(kinds, kind) {
-		return fmt.Errorf("--kind %q: want collector, discovery, detector or notifier", kind)
+		return usage.Errorf("--kind %q: want collector, discovery, detector or notifier", kind)
 	}
 	if !sdk.ValidID(id) {
-		return fmt.Errorf("%q: a plugin is called NAMESPACE/NAME, in lower-case letters, digits and dashes", id)
+		return usage.Errorf("%q: a plugin is called NAMESPACE/NAME, in lower-case letters, digits and dashes", id)
 	}
 	s.ID, s.Kind = id, kind
 	s.Namespace, s.Name, _ = strings.Cut(id, "/")
@@ -128,11 +129,11 @@ var offers = map[string][]string{
 func (s *scaffold) language() error {
 	offered, ok := offers[s.Lang]
 	if !ok {
-		return fmt.Errorf("--lang %q: want go, python or rust", s.Lang)
+		return usage.Errorf("--lang %q: want go, python or rust", s.Lang)
 	}
 	for _, r := range s.Runtimes {
 		if !slices.Contains(offered, r) {
-			return fmt.Errorf("--runtime %s: a plugin in %s runs as %s", r, s.Lang, strings.Join(offered, " or "))
+			return usage.Errorf("--runtime %s: a plugin in %s runs as %s", r, s.Lang, strings.Join(offered, " or "))
 		}
 	}
 	if len(s.Runtimes) == 0 {

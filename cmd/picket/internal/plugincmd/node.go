@@ -1,13 +1,16 @@
 package plugincmd
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
@@ -27,13 +30,15 @@ func (n *node) flags(cmd *cobra.Command) {
 	f.StringVar(&n.root, "root", "", "the root.json to trust; needed once, later the pinned one is used")
 	f.StringVar(&n.rootSHA256, "root-sha256", "", "the SHA-256 of the root.json to trust, instead of --root")
 	f.BoolVar(&n.development, "dev", false, "allow a registry with a development root")
-	cmd.MarkFlagsMutuallyExclusive("root", "root-sha256")
 }
 
 // open opens the node's registry client.
 func (n *node) open() (*client.Client, error) {
+	if n.root != "" && n.rootSHA256 != "" {
+		return nil, usage.Errorf("--root and --root-sha256 both say which root to trust: give one of them")
+	}
 	if _, err := os.Stat(n.data); err != nil {
-		return nil, fmt.Errorf("open the data folder: %w; name it with --data", err)
+		return nil, noDataFolder(n.data, err)
 	}
 	cfg := client.Config{
 		Dir: n.state(), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
@@ -43,6 +48,14 @@ func (n *node) open() (*client.Client, error) {
 		cfg.Base = filepath.Join(n.data, "registry")
 	}
 	return client.Open(cfg)
+}
+
+// noDataFolder says what is wrong with a data folder that cannot be looked at.
+func noDataFolder(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no data folder %s: name the one of your picketd or agent with --data", dir)
+	}
+	return fmt.Errorf("look at the data folder: %w", err)
 }
 
 // state is where a server or an agent keeps what it installed.

@@ -11,8 +11,6 @@ func New() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Make, build, publish, verify and install plugins",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddGroup(&cobra.Group{ID: "author", Title: "For authors:"}, &cobra.Group{ID: "operator", Title: "For operators:"})
 	for _, c := range []*cobra.Command{newCmd(), buildCmd(), runCmd(), testCmd(), replayCmd(), publishCmd()} {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
 	"github.com/picketwatch/picket/registry"
@@ -36,6 +37,7 @@ type replayer struct {
 	secrets []string
 	timeout time.Duration
 	asJSON  bool
+	alerted *traced // what an alert says, when it is one that is replayed
 	cmd     *cobra.Command
 }
 
@@ -104,6 +106,9 @@ func (r *replayer) crashFolders() []string {
 }
 
 func (r *replayer) list() error {
+	if _, err := os.Stat(r.data); err != nil {
+		return noDataFolder(r.data, err)
+	}
 	var all []crashlog.Record
 	for _, dir := range r.crashFolders() {
 		all = append(all, crashlog.List(dir)...)
@@ -138,6 +143,7 @@ type replayVerdict struct {
 	Findings []sdk.Finding `json:"findings,omitempty"`
 	Samples  int           `json:"samples,omitempty"`
 	Note     string        `json:"note,omitempty"`
+	Again    *bool         `json:"found_again,omitempty"` // of an alert: whether its finding is among those
 }
 
 func (v *replayVerdict) Sample(sdk.Sample) error     { v.Samples++; return nil }
@@ -271,7 +277,7 @@ func (r *replayer) print(v *replayVerdict, rec crashlog.Record) error {
 	if v.Note != "" {
 		p.Line(columns.S(columns.Warn, v.Note))
 	}
-	p.Line(columns.C(fmt.Sprintf("%d of %d calls answered, %d findings, %d samples", v.Done, v.Steps, len(v.Findings), v.Samples)))
+	p.Line(columns.C(fmt.Sprintf("%d of %s answered, %s, %s", v.Done, columns.Count(v.Steps, "call"), columns.Count(len(v.Findings), "finding"), columns.Count(v.Samples, "sample"))))
 	if failed != nil {
 		p.Line(columns.S(columns.Bad, "it ended: "), columns.C(v.Error))
 		p.Line(columns.C(stackOf(v.Log)))
@@ -310,7 +316,7 @@ func stackOf(log string) string {
 
 func (r *replayer) capture(ctx context.Context, path, name string) error {
 	if r.dir == "" && r.plugin == "" {
-		return errors.New("say which detector is to see the capture: its folder with --dir, or an installed one with --plugin")
+		return usage.Errorf("say which detector is to see the capture: its folder with --dir, or an installed one with --plugin")
 	}
 	s, done, err := r.subject(ctx, r.plugin, "", "")
 	if err != nil {
@@ -346,6 +352,9 @@ func (r *replayer) capture(ctx context.Context, path, name string) error {
 	if o.Config, err = readConfig(r.configs); err != nil {
 		return err
 	}
+	if o.Config == nil && r.alerted != nil && s.manifest.ID == r.alerted.Detector {
+		o.Config = r.alerted.Config
+	}
 	if o.Secrets, err = readSecrets(r.secrets); err != nil {
 		return err
 	}
@@ -355,14 +364,22 @@ func (r *replayer) capture(ctx context.Context, path, name string) error {
 			return fmt.Errorf("%s over %s: %w", s.manifest.ID, name, err)
 		}
 	}
+	again := r.alerted.among(findings)
 	if r.asJSON {
-		return columns.JSON(r.cmd.OutOrStdout(), replayVerdict{Plugin: s.manifest.ID, Version: s.version, Findings: findings})
+		return columns.JSON(r.cmd.OutOrStdout(), replayVerdict{Plugin: s.manifest.ID, Version: s.version, Findings: findings, Again: again})
 	}
 	p := columns.New(r.cmd.OutOrStdout())
 	for _, f := range findings {
 		p.Line(columns.S(columns.Warn, fmt.Sprintf("%-8s ", f.Severity)), columns.C(f.Rule+": "+f.Summary))
 	}
-	p.Line(columns.S(columns.Dim, fmt.Sprintf("%s %s: %d findings in %s", s.manifest.ID, s.version, len(findings), name)))
+	p.Line(columns.S(columns.Dim, fmt.Sprintf("%s %s: %s in %s", s.manifest.ID, s.version, columns.Count(len(findings), "finding"), name)))
+	switch {
+	case again == nil:
+	case *again:
+		p.Line(columns.S(columns.Good, "The finding of the alert is among them."))
+	default:
+		p.Line(columns.S(columns.Warn, "The finding of the alert is not among them: the code or the configuration has changed since."))
+	}
 	return nil
 }
 
@@ -403,21 +420,40 @@ func subscriptionOf(ctx context.Context, s kit.Subject, id string) (sdk.Subscrip
 	return sdk.Subscription{}, fmt.Errorf("the program does not serve %s", id)
 }
 
+// traced is what the server says of an alert: where it comes from, and how its detector is set now.
+type traced struct {
+	Detector, Rule, Title, Capture, File string
+	Config                               json.RawMessage
+}
+
+// among reports whether the finding of an alert is one of those; nil when there is no alert.
+func (t *traced) among(findings []sdk.Finding) *bool {
+	if t == nil {
+		return nil
+	}
+	again := slices.ContainsFunc(findings, func(f sdk.Finding) bool { return f.Rule == t.Rule && f.Summary == t.Title })
+	return &again
+}
+
 // alert asks the running server where an alert comes from.
 func (r *replayer) alert(ctx context.Context, id string) error {
 	text, err := adminsock.Trace(ctx, r.data, adminsock.TraceRequest{Alert: id})
+	if errors.Is(err, adminsock.ErrNotRunning) {
+		return fmt.Errorf("%w: an alert is looked up in the picketd that raised it; start it, or replay the capture itself", err)
+	}
 	if err != nil {
 		return err
 	}
-	var from struct{ Detector, Rule, Title, Capture, File string }
+	var from traced
 	if err := json.Unmarshal([]byte(text), &from); err != nil {
 		return fmt.Errorf("the answer of picketd is not understood: %w", err)
 	}
+	r.alerted = &from
 	if r.plugin == "" {
 		r.plugin = from.Detector
 	}
 	if !r.asJSON {
-		columns.New(r.cmd.OutOrStdout()).Line(columns.S(columns.Dim, fmt.Sprintf("%s, by %s in %s", from.Title, from.Detector, from.Capture)))
+		columns.New(r.cmd.OutOrStdout()).Line(columns.S(columns.Dim, fmt.Sprintf("%s: %s (%s, %s)", from.Capture, from.Title, from.Detector, from.Rule)))
 	}
 	return r.capture(ctx, from.File, from.Capture)
 }
@@ -437,15 +473,16 @@ func (r *replayer) subject(ctx context.Context, id, version, digest string) (s r
 	if err != nil {
 		return s, nil, err
 	}
-	done = func() { os.RemoveAll(tmp) }
+	clean := func() { os.RemoveAll(tmp) }
 	defer func() {
-		if err != nil {
-			done()
+		if err != nil { // the caller gets nothing to clean up
+			clean()
+			done = nil
 		}
 	}()
 	if r.dir != "" {
 		s, err = r.fromFolder(ctx, id, tmp)
-		return s, done, err
+		return s, clean, err
 	}
 	c, err := r.open()
 	if err != nil {
@@ -456,7 +493,7 @@ func (r *replayer) subject(ctx context.Context, id, version, digest string) (s r
 	if err != nil {
 		return s, nil, err
 	}
-	done = func() { a.Close(); os.RemoveAll(tmp) }
+	clean = func() { a.Close(); os.RemoveAll(tmp) }
 	command, err := r.commandFor(a, tmp)
 	if err != nil {
 		return s, nil, err
@@ -464,7 +501,7 @@ func (r *replayer) subject(ctx context.Context, id, version, digest string) (s r
 	p := kit.Program{ID: id, Runtime: a.Runtime, Command: command, StateDir: filepath.Join(tmp, "state")}
 	p.Watch = watchWith(p.StateDir)
 	s = replayed{Subject: kit.Process(p), manifest: &a.Descriptor.Manifest, version: a.Version}
-	return s, done, os.Mkdir(p.StateDir, 0o700)
+	return s, clean, os.Mkdir(p.StateDir, 0o700)
 }
 
 func (r *replayer) fromFolder(ctx context.Context, id, tmp string) (s replayed, err error) {
@@ -479,7 +516,7 @@ func (r *replayer) fromFolder(ctx context.Context, id, tmp string) (s replayed, 
 		return s, err
 	}
 	if id != "" && p.manifest.ID != id {
-		return s, fmt.Errorf("%s is %s, and it was %s that crashed", r.dir, p.manifest.ID, id)
+		return s, fmt.Errorf("%s holds %s, and the input was given to %s", r.dir, p.manifest.ID, id)
 	}
 	subjects, _, err := t.subjects(ctx, p, tmp)
 	if err != nil {

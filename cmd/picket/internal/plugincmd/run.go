@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,8 +22,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // runner is `picket plugin run`.
@@ -35,10 +38,13 @@ type runner struct {
 	interval       time.Duration
 	scope          string
 	captures       []string
+	notice         bool
 	debug          bool
 
 	cmd    *cobra.Command
 	screen screen
+	kind   sdk.Kind
+	hinted sync.Once
 }
 
 func runCmd() *cobra.Command {
@@ -53,10 +59,16 @@ changes nothing. Ctrl-C ends it, and nothing of it stays.
 
 The plugin is not signed, so only a server that was started with --dev takes it, never a release build; its page says so.
 
-With --debug the plugin is built for a debugger and runs without confinement and with deadlines of an hour; the line to
-attach with is printed.`,
-		Example: "  picketd --dev &\n  picket plugin run .\n  picket plugin run --config targets='[\"192.0.2.7\"]' --capture scan.pcap odd-port",
-		Args:    cobra.MaximumNArgs(1),
+A collector and a discovery work every few seconds. A detector sees the captures that the server analyses: --capture
+gives it one with each build. A notifier gets a test notice with each build when you say --notice.
+
+A plugin in Python runs with the interpreter that the node's policy.yaml names, and without one with that of its .venv.
+
+With --debug the plugin is built for a debugger and runs without confinement and with deadlines of an hour; the line
+to attach with is printed.`,
+		Example: "  picketd --dev &\n  picket plugin run .\n  picket plugin run --config port=23 --capture scan.pcap odd-port\n" +
+			"  picket plugin run --config url=http://127.0.0.1:9000/ --notice tell",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.dir, r.cmd = ".", cmd
 			if len(args) == 1 {
@@ -75,6 +87,7 @@ attach with is printed.`,
 	f.DurationVar(&r.interval, "interval", 0, "how often a collector or a discovery works (default 5s and 30s)")
 	f.StringVar(&r.scope, "scope", "", "where a discovery may look, such as 192.0.2.0/24 (default: at this machine)")
 	f.StringArrayVar(&r.captures, "capture", nil, "a capture to analyse with each build of a detector")
+	f.BoolVar(&r.notice, "notice", false, "send a test notice with each build of a notifier")
 	f.BoolVar(&r.debug, "debug", false, "for a debugger: not optimised, not confined, long deadlines")
 	f.StringVar(&r.out, "out", "", "where the artifacts go (default: a folder for this plugin in your cache)")
 	return cmd
@@ -90,11 +103,8 @@ func (r *runner) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.debug && r.runtime == "" {
-		r.runtime = registry.RuntimeProcess
-	}
-	if r.debug && r.runtime != registry.RuntimeProcess {
-		return errors.New("--debug: a debugger attaches to a process, not to a guest")
+	if err := r.check(ctx); err != nil {
+		return err
 	}
 	seen := fingerprint(src)
 	t, files, err := r.build(ctx)
@@ -109,17 +119,60 @@ func (r *runner) run(ctx context.Context) error {
 		if e.Type == "session" {
 			r.screen.note("running in " + r.data + ": " + e.Page + " (unsigned, development). Save a file to build anew, Ctrl-C ends it")
 			watching.Go(func() { r.watch(ctx, src, e.Session, seen) })
-			watching.Go(func() { r.analyse(ctx, e.Session) })
+			watching.Go(func() { r.show(ctx, e.Session) })
 		}
-		r.screen.show(e, r.debug)
+		r.screen.show(e)
 	})
 	if ctx.Err() != nil {
 		return nil // as asked for
 	}
+	return err
+}
+
+// check finds what would stand in the way before anything is built.
+func (r *runner) check(ctx context.Context) error {
+	m, err := manifestOf(r.dir)
+	if err != nil {
+		return err
+	}
+	if err := r.fits(m); err != nil {
+		return err
+	}
+	r.kind = m.Kind
+	if r.debug {
+		r.runtime = registry.RuntimeProcess
+		r.screen.attach = "dlv attach"
+		if m.Interpreter == registry.InterpreterPython {
+			r.screen.attach = "python3 -m debugpy --listen 127.0.0.1:5678 --pid"
+		}
+	}
+	err = adminsock.TakesTrials(ctx, r.data)
 	if errors.Is(err, adminsock.ErrNotRunning) {
 		return fmt.Errorf("%w: start `picketd --dev --data %s` first, or name another data folder with --data", err, r.data)
 	}
 	return err
+}
+
+// fits refuses flags that mean nothing to this plugin.
+func (r *runner) fits(m *registry.Manifest) error {
+	switch {
+	case r.runtime != "" && !slices.Contains(m.Runtimes, r.runtime):
+		return usage.Errorf("--runtime %s: plugin.yaml of %s says runtimes: [%s]", r.runtime, m.ID, strings.Join(m.Runtimes, ", "))
+	case r.debug && (r.runtime == registry.RuntimeWASM || !slices.Contains(m.Runtimes, registry.RuntimeProcess)):
+		return usage.Errorf("--debug: a debugger attaches to a process, and %s would run as a guest", m.ID)
+	case len(r.captures) > 0 && m.Kind != sdk.KindDetector:
+		return usage.Errorf("--capture: only a detector looks at captures, and %s is a %s", m.ID, m.Kind)
+	case r.notice && m.Kind != sdk.KindNotifier:
+		return usage.Errorf("--notice: only a notifier gets notices, and %s is a %s", m.ID, m.Kind)
+	case r.scope != "" && m.Kind != sdk.KindDiscovery:
+		return usage.Errorf("--scope: only a discovery has one, and %s is a %s", m.ID, m.Kind)
+	}
+	for _, path := range r.captures {
+		if !exists(path) {
+			return usage.Errorf("--capture: there is no file %s", path)
+		}
+	}
+	return nil
 }
 
 // buildCache keeps the builds of a folder apart from the author's own, so that a save does not cause another.
@@ -160,6 +213,11 @@ func (r *runner) build(ctx context.Context) (t adminsock.Trial, files []string, 
 	for _, target := range p.targets {
 		t.Artifacts, files = append(t.Artifacts, target.SHA256), append(files, target.path)
 	}
+	if p.manifest.Interpreter != "" {
+		if t.Interpreter, err = (pythonLang{p.src}).executable(ctx); err != nil {
+			return t, nil, err
+		}
+	}
 	t.Readme, t.Runtime, t.Interval, t.Scope, t.Debug = p.readme, r.runtime, r.interval, r.scope, r.debug
 	if len(r.grants) == 1 && r.grants[0] == "all" {
 		t.GrantAll = true
@@ -196,10 +254,10 @@ func readConfig(list []string) (json.RawMessage, error) {
 		}
 		data, err := os.ReadFile(text)
 		if err != nil {
-			return nil, fmt.Errorf("--config %q is neither NAME=VALUE nor a file: %w", text, err)
+			return nil, usage.Errorf("--config %q is neither NAME=VALUE nor a file: %s", text, err)
 		}
 		if err := json.Unmarshal(data, &all); err != nil {
-			return nil, fmt.Errorf("--config %s: want an object in JSON: %w", text, err)
+			return nil, usage.Errorf("--config %s: want an object in JSON: %s", text, err)
 		}
 	}
 	return json.Marshal(all)
@@ -231,11 +289,11 @@ func readSecrets(list []string) (map[string]string, error) {
 	for _, text := range list {
 		name, file, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("--secret %q: want NAME=FILE; a value on the command line could be read by everybody here", text)
+			return nil, usage.Errorf("--secret %q: want NAME=FILE; a value on the command line could be read by everybody here", text)
 		}
 		value, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("--secret %s: %w", name, err)
+			return nil, usage.Errorf("--secret %s: %s", name, err)
 		}
 		secrets[name] = strings.TrimRight(string(value), "\r\n")
 	}
@@ -310,9 +368,31 @@ func (r *runner) swap(ctx context.Context, session string) error {
 	if err := adminsock.SwapTrial(ctx, r.data, session, t, readers(files)); err != nil {
 		return err
 	}
-	r.analyse(ctx, session)
+	r.show(ctx, session)
 	return nil
 }
+
+// show gives a build something to do, where that does not come by itself.
+func (r *runner) show(ctx context.Context, session string) {
+	switch {
+	case r.kind == sdk.KindDetector && len(r.captures) == 0:
+		r.hint("it waits for a capture: give it one with --capture FILE, or drop one on the page Captures")
+	case r.kind == sdk.KindDetector:
+		r.analyse(ctx, session)
+	case r.kind == sdk.KindNotifier && !r.notice:
+		r.hint("it waits for a notice: --notice sends a test notice with each build, and so does the button on its page")
+	case r.kind == sdk.KindNotifier:
+		text, err := adminsock.SendNotice(ctx, r.data, session)
+		if err == nil {
+			r.screen.line(columns.Good, "notice", text)
+		} else if ctx.Err() == nil {
+			r.screen.problem("send a test notice: " + err.Error())
+		}
+	}
+}
+
+// hint says once what to do next.
+func (r *runner) hint(text string) { r.hinted.Do(func() { r.screen.note(text) }) }
 
 // analyse shows the captures to a detector.
 func (r *runner) analyse(ctx context.Context, session string) {
@@ -365,9 +445,10 @@ func fingerprint(src string) string {
 
 // screen prints what happens, one line each. Two goroutines use it.
 type screen struct {
-	mu  sync.Mutex
-	p   *columns.Printer
-	pid int
+	mu     sync.Mutex
+	p      *columns.Printer
+	pid    int    // of the process that was told of last
+	attach string // the command that a debugger is attached with, "" without one
 }
 
 func (s *screen) note(text string)    { s.line(columns.Dim, "", text) }
@@ -382,7 +463,7 @@ func (s *screen) line(style columns.Style, word, text string) {
 var stateStyles = map[string]columns.Style{"ready": columns.Good, "degraded": columns.Warn, "backoff": columns.Bad,
 	"quarantined": columns.Bad, "refused": columns.Bad, "revoked": columns.Bad}
 
-func (s *screen) show(e adminsock.Event, debug bool) {
+func (s *screen) show(e adminsock.Event) {
 	switch e.Type {
 	case "state":
 		text := e.Version
@@ -397,9 +478,9 @@ func (s *screen) show(e adminsock.Event, debug bool) {
 			style = columns.Dim
 		}
 		s.line(style, e.State, text)
-		if debug && e.State == "ready" && e.PID > 0 && e.PID != s.pid {
+		if s.attach != "" && e.State == "ready" && e.PID > 0 && e.PID != s.pid {
 			s.pid = e.PID
-			s.line(columns.Warn, "debug", fmt.Sprintf("unconfined, calls may take an hour. Attach with: dlv attach %d", e.PID))
+			s.line(columns.Warn, "debug", fmt.Sprintf("unconfined, calls may take an hour. Attach with: %s %d", s.attach, e.PID))
 		}
 	case "log":
 		style := map[string]columns.Style{"error": columns.Bad, "warn": columns.Warn}[e.Level]

@@ -86,8 +86,11 @@ func TestTheLineToAttachADebuggerWith(t *testing.T) {
 	for _, debug := range []bool{true, false} {
 		var out bytes.Buffer
 		s := screen{p: columns.New(&out)}
+		if debug {
+			s.attach = "dlv attach"
+		}
 		for range 2 { // it is printed once for each process
-			s.show(adminsock.Event{Type: "state", State: "ready", PID: 4711, Level: "C"}, debug)
+			s.show(adminsock.Event{Type: "state", State: "ready", PID: 4711, Level: "C"})
 		}
 		want := map[bool]int{true: 1, false: 0}[debug]
 		if got := strings.Count(out.String(), "dlv attach 4711"); got != want {

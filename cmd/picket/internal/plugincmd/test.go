@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
@@ -52,7 +53,7 @@ In it ${kit.http} stands for the URL of a server that takes everything, ${kit.fi
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			t.stdout, t.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if kit.Tier(t.tier).Rank() < 0 {
-				return fmt.Errorf("--tier %q: want bronze, silver or gold", t.tier)
+				return usage.Errorf("--tier %q: want bronze, silver or gold", t.tier)
 			}
 			var errs []error
 			for _, path := range paths {
@@ -70,6 +71,9 @@ In it ${kit.http} stands for the URL of a server that takes everything, ${kit.fi
 // run tests one plugin.
 func (t *tester) run(cmd *cobra.Command, path string) error {
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is nothing at %s: name a plugin's folder, or what `picket plugin build` made of one", path)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +142,7 @@ func (t *tester) build(cmd *cobra.Command, dir, out string) (*plugin, error) {
 func built(dir, only string) (*plugin, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "release.json"))
 	if err != nil {
-		return nil, fmt.Errorf("%s holds neither plugin.yaml nor release.json: name a plugin's folder, or what picket plugin build made", dir)
+		return nil, fmt.Errorf("%s holds neither plugin.yaml nor release.json: name a plugin's folder, what `picket plugin build` made of one, or make one with `picket plugin new --kind KIND NAMESPACE/NAME`", dir)
 	}
 	d, err := registry.ParseDescriptor(data)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
 )
@@ -79,7 +80,7 @@ func roleSpecs(flags []string, development bool) (map[string]publish.RoleSpec, e
 		spec, known := defaults[role]
 		d, err := time.ParseDuration(text)
 		if !ok || !known || err != nil || d < time.Minute {
-			return nil, fmt.Errorf("--expire %q: want ROLE=DURATION, for example timestamp=168h", s)
+			return nil, usage.Errorf("--expire %q: want ROLE=DURATION, for example timestamp=168h", s)
 		}
 		spec.Expiry = d
 		specs[role] = spec

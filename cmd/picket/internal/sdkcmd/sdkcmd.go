@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkbundle"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 )
 
 // New returns the command with its sub-commands.
@@ -46,7 +47,7 @@ func pathCmd() *cobra.Command {
 			case "rust":
 				dir, err = sdkbundle.Crate(dir)
 			default:
-				err = fmt.Errorf("--lang %q: want go, python or rust", lang)
+				err = usage.Errorf("--lang %q: want go, python or rust", lang)
 			}
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), dir)

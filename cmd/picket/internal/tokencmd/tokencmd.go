@@ -11,17 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 )
 
 // roles are those of the server; it has the last word.
 var roles = []string{"ADM", "IT", "SUP", "PUB"}
-
-// usageError is a wrong call: the program ends with code 2.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
-func (e usageError) ExitCode() int { return 2 }
 
 // New returns the command.
 func New() *cobra.Command {
@@ -40,7 +35,7 @@ func create() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if role = strings.ToUpper(role); !slices.Contains(roles, role) {
-				return usageError("--role must be one of " + strings.Join(roles, ", "))
+				return usage.Errorf("--role must be one of %s", strings.Join(roles, ", "))
 			}
 			if name == "" {
 				name = "made by " + whoami()
