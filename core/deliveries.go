@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/audit"
@@ -32,13 +33,22 @@ func (d deliveries) Checked(ctx context.Context, id, outcome, text string, next 
 	return d.c.control.NoticeChecked(ctx, id, outcome, text, next)
 }
 
+// Undone notes that a delivery was taken back. Somebody else may have noted it meanwhile.
 func (d deliveries) Undone(ctx context.Context, id string) error {
-	return d.c.control.NoticeUndone(ctx, id)
+	if err := d.c.control.NoticeUndone(ctx, id); !errors.Is(err, store.ErrState) {
+		return err
+	}
+	return nil
 }
 
-// closedThere resolves the alert of a delivery that the other side closed. One that is resolved already is fine.
+// closedThere resolves the alert of a delivery that the other side closed. One that is resolved already is fine, and one
+// that the same notifier was told again about since, in another ticket, is not over yet.
 func (c *Core) closedThere(ctx context.Context, d notify.Followed, _ sdk.DeliveryStatus) error {
-	_, err := c.alerts.Resolve(ctx, d.AlertID, "plugin:"+d.Notifier)
+	again, err := c.toldAgain(ctx, d)
+	if err != nil || again {
+		return err
+	}
+	_, err = c.alerts.Resolve(ctx, d.AlertID, "plugin:"+d.Notifier)
 	if errors.Is(err, store.ErrState) {
 		return nil
 	}
@@ -49,6 +59,19 @@ func (c *Core) closedThere(ctx context.Context, d notify.Followed, _ sdk.Deliver
 	}
 	c.complain("audit", c.audit.Record(ctx, e))
 	return err
+}
+
+// toldAgain reports whether a notifier has had, or is yet to get, a later notice that the alert fires, and did not put it
+// where the earlier one went.
+func (c *Core) toldAgain(ctx context.Context, d notify.Followed) (bool, error) {
+	told, err := c.control.AlertNotices(ctx, c.tenant, d.AlertID)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(told, func(n store.Notice) bool {
+		return n.Notifier == d.Notifier && n.ID > d.ID && n.Payload.Event == "alert.firing" && n.State != store.NoticeDead &&
+			(n.Receipt == nil || n.Receipt.ForeignID != d.Receipt.ForeignID)
+	}), nil
 }
 
 // Undo takes back one delivery of an alert, or all that can be.
