@@ -84,17 +84,28 @@ func (i *Instance) send(ctx context.Context, capture string, frame []byte, block
 	return i.channel.Send(ctx, capture, frame)
 }
 
+// answer is the body of a RESULT, or why there is none.
+type answer struct {
+	body []byte
+	err  error
+}
+
 // answer waits for the RESULT of a batch and passes its findings on.
 func (i *Instance) answer(ctx context.Context, p *plane.Pending, sink sdk.FindingSink) error {
 	body, err := p.Wait(ctx)
-	if err != nil {
-		return i.failed(ctx, "inspect", err)
+	return i.take(ctx, answer{body, err}, sink)
+}
+
+// take passes the findings of an answer on.
+func (i *Instance) take(ctx context.Context, a answer, sink sdk.FindingSink) error {
+	if a.err != nil {
+		return i.failed(ctx, "inspect", a.err)
 	}
-	if len(body) == 0 {
+	if len(a.body) == 0 {
 		return nil
 	}
 	var resp pb.InspectResponse
-	if err := proto.Unmarshal(body, &resp); err != nil {
+	if err := proto.Unmarshal(a.body, &resp); err != nil {
 		err = fmt.Errorf("a RESULT that does not parse: %w", err)
 		i.process.broke(err)
 		return i.failed(ctx, "inspect", err)
@@ -127,6 +138,7 @@ type Stream struct {
 	sent     uint64
 	answered uint64
 	open     []*plane.Pending // oldest first
+	answers  []answer         // memory of next
 }
 
 // Stream begins a stream. Findings go to sink; result is told how each batch ended, numbered from 1 in the order of
@@ -156,8 +168,8 @@ func (s *Stream) send(ctx context.Context, capture string, frame []byte, block *
 		s.finish(i.inspectCall(ctx, capture, frame, s.sink))
 		return ctx.Err()
 	}
-	for len(s.open) >= i.channel.Window() {
-		s.next(ctx)
+	if window := i.channel.Window(); len(s.open) >= window {
+		s.next(ctx, len(s.open)-window/2)
 	}
 	p, err := i.send(ctx, capture, frame, block)
 	if err != nil {
@@ -168,11 +180,19 @@ func (s *Stream) send(ctx context.Context, capture string, frame []byte, block *
 	return nil
 }
 
-// next takes the answer of the oldest batch.
-func (s *Stream) next(ctx context.Context) {
-	p := s.open[0]
-	s.open = s.open[:copy(s.open, s.open[1:])]
-	s.finish(s.instance.answer(ctx, p, s.sink))
+// next takes the answers of the n oldest batches. It waits for the last of them first: the others are there by then, and a
+// goroutine that is woken once costs less than one that is woken n times.
+func (s *Stream) next(ctx context.Context, n int) {
+	answers := s.answers[:0]
+	for k := n - 1; k >= 0; k-- {
+		body, err := s.open[k].Wait(ctx)
+		answers = append(answers, answer{body, err})
+	}
+	s.open = s.open[:copy(s.open, s.open[n:])]
+	for k := n - 1; k >= 0; k-- {
+		s.finish(s.instance.take(ctx, answers[k], s.sink))
+	}
+	s.answers = answers
 }
 
 func (s *Stream) finish(err error) {
@@ -182,8 +202,8 @@ func (s *Stream) finish(err error) {
 
 // Wait waits for all answers, or until ctx ends.
 func (s *Stream) Wait(ctx context.Context) {
-	for len(s.open) > 0 {
-		s.next(ctx)
+	if len(s.open) > 0 {
+		s.next(ctx, len(s.open))
 	}
 }
 
