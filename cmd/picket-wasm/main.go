@@ -8,7 +8,7 @@
 // The key of the cache, 32 bytes, comes over a descriptor, so that no list of processes shows it.
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the guest trapped, 4 the guest ran past its deadline (on Linux the
-// kernel kills the process instead).
+// kernel kills the process instead), 5 compile was given what is no guest.
 package main
 
 import (
@@ -24,6 +24,7 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket-wasm/internal/runner"
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 	"github.com/picketwatch/picket/sdk/serve"
 )
 
@@ -40,11 +41,15 @@ const defaultMemoryMiB = 256
 func main() {
 	err := run(os.Args[1:])
 	var usage usageError
+	var noGuest noGuestError
 	switch {
 	case err == nil:
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "picket-wasm: %v\nusage: picket-wasm --guest-fd N [--cache DIR --cache-key-fd N] [--memory MIB] | describe FILE | compile --cache DIR --cache-key-fd N FILE | --version\n", err)
 		os.Exit(exitUsage)
+	case errors.As(err, &noGuest):
+		fmt.Fprintln(os.Stderr, "picket-wasm:", err)
+		os.Exit(launch.ExitNoGuest)
 	default:
 		fmt.Fprintln(os.Stderr, "picket-wasm:", err)
 		os.Exit(exitFailed)
@@ -52,6 +57,9 @@ func main() {
 }
 
 type usageError struct{ error }
+
+// noGuestError tells whoever had a guest compiled that its bytes are to blame.
+type noGuestError struct{ error }
 
 func run(args []string) error {
 	command := "serve"
@@ -209,5 +217,9 @@ func compile(cfg runner.Config, fd int, args []string) error {
 	if err != nil {
 		return err
 	}
-	return runner.Compile(context.Background(), wasm, cfg)
+	err = runner.Compile(context.Background(), wasm, cfg)
+	if errors.As(err, new(*runner.GuestError)) {
+		return noGuestError{err}
+	}
+	return err
 }

@@ -164,7 +164,9 @@ func (s *supervisor) notConfined(r *run, err error) error {
 func (s *supervisor) guest(ctx context.Context, g confine.Guest, spec *launch.Spec, limits confine.Limits) (key *os.File, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.host.cfg.Deadlines.Compile)
 	defer cancel()
-	if err := g.Compile(ctx); err != nil {
+	if err := g.Compile(ctx); errors.Is(err, confine.ErrNoGuest) {
+		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", s.assignment.Plugin, err)}
+	} else if err != nil {
 		return nil, err
 	}
 	spec.Keep = append(spec.Keep, bytesFD, cacheKeyFD)
@@ -248,6 +250,7 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 		Refused: func(capability, detail string, err error) {
 			s.incident(IncidentPermission, fmt.Sprintf("%s %s: %v", capability, detail, err))
 		},
+		Limited: func(what string) { s.incident(IncidentLimit, what) },
 	})
 	if r.role == inCharge {
 		s.broker, s.brokered = b, r.grants

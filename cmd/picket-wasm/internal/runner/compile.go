@@ -6,6 +6,11 @@ import (
 	"fmt"
 )
 
+// GuestError says that the bytes are no guest that this runner takes, whoever tries and however often.
+type GuestError struct{ error }
+
+func (e *GuestError) Unwrap() error { return e.error }
+
 // Compile puts the machine code of a guest into the cache and runs nothing of it.
 func Compile(ctx context.Context, wasm []byte, cfg Config) error {
 	if len(wasm) > MaxModule {
@@ -16,7 +21,9 @@ func Compile(ctx context.Context, wasm []byte, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	err = checkImports(compiled)
+	if err = checkImports(compiled); err != nil {
+		err = &GuestError{err}
+	}
 	if g.cfg.Cache == "" && cfg.Cache != "" {
 		err = errors.Join(err, errors.New("the guest could not be kept; see above"))
 	}

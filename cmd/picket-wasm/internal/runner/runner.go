@@ -169,7 +169,7 @@ func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule
 		return g.withoutCache(ctx, wasm, errors.Join(err, g.Close(ctx)))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("compile the guest: %w", err)
+		return nil, &GuestError{fmt.Errorf("compile the guest: %w", err)}
 	}
 	if err := seal(); err != nil {
 		g.cfg.Log.Warn("the compiled guest cannot be kept", "cache", g.cfg.Cache, "error", err)

@@ -31,6 +31,9 @@ type Config struct {
 	Now      func() time.Time
 	// Refused hears of the first refusal for each target; it may be nil.
 	Refused func(capability, detail string, err error)
+	// Limited hears what the instance wants more of than it may have, in words that begin with the name of the limit; it may be
+	// nil, and is told the same again and again.
+	Limited func(what string)
 	// Lookup resolves names; the system's resolver when nil.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	// MaxConns is how many connections may be open at once, of all processes of the instance; 0 means DefaultConns.
@@ -58,6 +61,9 @@ func New(cfg Config) *Broker {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Limited == nil {
+		cfg.Limited = func(string) {}
 	}
 	if cfg.MaxConns <= 0 {
 		cfg.MaxConns = DefaultConns

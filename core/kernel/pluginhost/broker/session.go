@@ -38,6 +38,7 @@ type session struct {
 	requests  chan struct{} // holds one element for each request at work
 	transfers chan struct{} // holds one element for each value on its way
 	rate      *rate.Limiter
+	hasty     bool           // it has had to wait; read's alone
 	work      sync.WaitGroup // requests and relays
 
 	mu    sync.Mutex // guards all below
@@ -88,6 +89,10 @@ func (s *session) read() error {
 		req, err := brokerwire.ParseRequest(data)
 		if err != nil {
 			return err
+		}
+		if s.rate.Tokens() < 1 && !s.hasty {
+			s.hasty = true
+			s.b.cfg.Limited(fmt.Sprintf("broker: it asks more than %d times a second and has to wait", requestsPerSecond))
 		}
 		if err := s.rate.Wait(s.ctx); err != nil {
 			return err
@@ -171,6 +176,7 @@ func (s *session) slot() (release func(), err error) {
 	case s.b.conns <- struct{}{}:
 		return func() { <-s.b.conns }, nil
 	default:
+		s.b.cfg.Limited("connections: it wants more open at once than it may have")
 		return nil, sdk.Errorf(sdk.Temporary, "the instance has %d connections open, which is all that it may have", cap(s.b.conns))
 	}
 }
@@ -376,6 +382,7 @@ func (s *session) stateGet(key string) (ans brokerwire.Answer, f *os.File, begin
 
 func (s *session) statePut(key string, size int64) (ans brokerwire.Answer, f *os.File, begin func(), err error) {
 	if size > reach.MaxStateValue {
+		s.overfull()
 		return ans, nil, nil, sdk.Errorf(sdk.Unsupported, "store state %.128q: %d bytes are more than %d", key, size, reach.MaxStateValue)
 	}
 	done, err := s.transfer()
@@ -394,6 +401,10 @@ func (s *session) statePut(key string, size int64) (ans brokerwire.Answer, f *os
 	}, nil
 }
 
+func (s *session) overfull() {
+	s.b.cfg.Limited("state: it stores more or larger values, or longer keys, than its store takes")
+}
+
 // store reads a value, stores it, and says so.
 func (s *session) store(plugin *net.UnixConn, key string, size int64) {
 	plugin.SetDeadline(time.Now().Add(transferTime)) //nolint:errcheck // only fails on a closed socket
@@ -408,6 +419,9 @@ func (s *session) store(plugin *net.UnixConn, key string, size int64) {
 		err = sdk.Errorf(sdk.Internal, "store state %.128q: %w", key, err)
 	} else {
 		err = s.state.Put(key, value)
+		if sdk.ClassOf(err) == sdk.Unsupported && err != nil {
+			s.overfull()
+		}
 	}
 	ans := brokerwire.Answer{Error: brokerwire.ErrorOf(err)}
 	data, err := json.Marshal(ans)

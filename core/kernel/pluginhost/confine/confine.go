@@ -135,6 +135,9 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("instance %s: %s: %s", r.Instance, r.What, r.Why)
 }
 
+// ErrNoGuest says that bytes are no guest that this version of Picket runs, which trying again does not change.
+var ErrNoGuest = errors.New("it is no guest that this version runs")
+
 // IsRefusal reports whether err is a refusal, which trying again does not change.
 func IsRefusal(err error) bool {
 	var r *Refusal

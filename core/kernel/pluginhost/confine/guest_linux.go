@@ -129,7 +129,11 @@ func (g Guest) compileIn(ctx context.Context, work string) error {
 	defer stop()
 	if err := cmd.Wait(); err != nil {
 		words := bytes.TrimSpace(out.last)
-		return errors.Join(fmt.Errorf("%w: %s", err, words[:min(len(words), 500)]), context.Cause(ctx))
+		words = words[:min(len(words), 500)]
+		if cmd.ProcessState.ExitCode() == launch.ExitNoGuest {
+			return fmt.Errorf("%w: %s", ErrNoGuest, words)
+		}
+		return errors.Join(fmt.Errorf("%w: %s", err, words), context.Cause(ctx))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -91,7 +92,7 @@ func TestLevelGuestThatIsNone(t *testing.T) {
 	best(t)
 	g := guest(t, []byte("this is no module"))
 	err := g.Compile(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "compile the guest") {
+	if !errors.Is(err, ErrNoGuest) || !strings.Contains(err.Error(), "compile the guest") {
 		t.Fatalf("got %v", err)
 	}
 	left, err := os.ReadDir(g.CacheDir())

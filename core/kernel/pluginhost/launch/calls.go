@@ -46,6 +46,9 @@ var Deeds = []Deed{
 	}, nil},
 }
 
+// ExitNoGuest is how picket-wasm ends when it was to compile what is no guest.
+const ExitNoGuest = 5
+
 // ForeignCall is the deed of a program that calls the kernel as another processor's programs do, past a filter of names.
 const ForeignCall = "made calls of another processor's kind"
 
