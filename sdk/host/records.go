@@ -142,7 +142,7 @@ type Stream struct {
 }
 
 // Stream begins a stream. Findings go to sink; result is told how each batch ended, numbered from 1 in the order of
-// sending. Both are called from Send, SendBlock and Wait.
+// sending. Both are called from Send, SendBlock, Next and Wait.
 func (i *Instance) Stream(sink sdk.FindingSink, result func(n uint64, err error)) *Stream {
 	return &Stream{instance: i, sink: sink, result: result}
 }
@@ -198,6 +198,21 @@ func (s *Stream) next(ctx context.Context, n int) {
 func (s *Stream) finish(err error) {
 	s.answered++
 	s.result(s.answered, err)
+}
+
+// Window is how many batches may be without answer. Where records travel by gRPC it is one: Send waits for the answer then.
+func (i *Instance) Window() int {
+	if i.channel == nil {
+		return 1
+	}
+	return i.channel.Window()
+}
+
+// Next waits for the answer of the oldest batch and tells result; it does nothing when every batch is answered.
+func (s *Stream) Next(ctx context.Context) {
+	if len(s.open) > 0 {
+		s.next(ctx, 1)
+	}
 }
 
 // Wait waits for all answers, or until ctx ends.
