@@ -288,12 +288,21 @@ func FuzzDecodeFlows(f *testing.F) {
 }
 
 func BenchmarkAppendFlows(b *testing.B) {
-	flows := benchFlows()
-	var buf []byte
-	for b.Loop() {
-		buf = AppendFlows(buf[:0], flows)
+	for _, version := range []string{"4", "6"} {
+		flows := benchFlows()
+		if version == "6" {
+			for i := range flows {
+				flows[i].Src, flows[i].Dst = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+			}
+		}
+		b.Run("IPv"+version, func(b *testing.B) {
+			var buf []byte
+			for b.Loop() {
+				buf = AppendLocalFlows(buf[:0], flows)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(flows)), "ns/flow")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(flows)), "ns/flow")
 }
 
 func BenchmarkDecodeFlows(b *testing.B) {
@@ -303,6 +312,26 @@ func BenchmarkDecodeFlows(b *testing.B) {
 	for b.Loop() {
 		if into, err = DecodeFlows(frame, into); err != nil {
 			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/BatchProcess, "ns/flow")
+}
+
+func BenchmarkFlowChunks(b *testing.B) {
+	frame := AppendLocalFlows(nil, benchFlows())
+	var chunks FlowChunks
+	for b.Loop() {
+		if err := chunks.Reset(frame); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			flows, err := chunks.Next()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if len(flows) == 0 {
+				break
+			}
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/BatchProcess, "ns/flow")

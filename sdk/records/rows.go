@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 	"unsafe"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // writer builds one frame at the end of buf.
@@ -70,6 +72,10 @@ func (w *writer) u64s(list []uint64) uint64 {
 		return 0
 	}
 	ref := w.ref(len(list))
+	if littleEndian {
+		w.buf = append(w.buf, unsafe.Slice((*byte)(unsafe.Pointer(&list[0])), 8*len(list))...)
+		return ref
+	}
 	for _, v := range list {
 		w.buf = binary.LittleEndian.AppendUint64(w.buf, v)
 	}
@@ -127,12 +133,16 @@ const arenaSize = 16 << 10
 func (r *reader) span(ref uint64, size int) (start, length int) {
 	at, n := uint64(uint32(ref)), ref>>32
 	if at+n*uint64(size) > uint64(len(r.heap)) {
-		if r.err == nil {
-			r.err = frameError("a reference to %d x %d bytes at %d leaves the heap of %d", n, size, at, len(r.heap))
-		}
+		r.outside(ref, size)
 		return 0, 0
 	}
 	return int(at), int(n)
+}
+
+func (r *reader) outside(ref uint64, size int) {
+	if r.err == nil {
+		r.err = frameError("a reference to %d x %d bytes at %d leaves the heap of %d", ref>>32, size, uint32(ref), len(r.heap))
+	}
 }
 
 func (r *reader) text(ref uint64) string {
@@ -140,24 +150,30 @@ func (r *reader) text(ref uint64) string {
 	if n == 0 || r.err != nil {
 		return ""
 	}
-	if r.texts == "" && r.copied+n <= len(r.heap) {
-		return r.copyText(start, n)
+	if r.texts != "" {
+		return r.texts[start : start+n]
 	}
-	if r.texts == "" { // rows that share a long text could turn a small frame into a huge result
+	if r.copied += n; r.copied > len(r.heap) { // rows that share a long text could turn a small frame into a huge result
 		r.texts = string(r.heap)
-	}
-	return r.texts[start : start+n]
-}
-
-// copyText copies a text to the arena.
-func (r *reader) copyText(start, n int) string {
-	r.copied += n
-	if cap(r.arena)-len(r.arena) < n {
-		r.arena = make([]byte, 0, max(n, min(arenaSize, len(r.heap))))
+		return r.texts[start : start+n]
 	}
 	at := len(r.arena)
-	r.arena = append(r.arena, r.heap[start:start+n]...)
+	if n > cap(r.arena)-at {
+		r.arena, at = make([]byte, 0, max(n, min(arenaSize, len(r.heap)))), 0
+	}
+	r.arena = r.arena[:at+n]
+	copyText(r.arena[at:], r.heap[start:start+n])
 	return unsafe.String(&r.arena[at], n)
+}
+
+// copyText copies a text to as much memory. Most texts, and each community id, have 16 to 32 bytes: two moves that may
+// overlap cost less than the call of memmove.
+func copyText(dst, src []byte) {
+	if n := len(src); n-16 <= 16 && n >= 16 && len(dst) == n {
+		*(*[16]byte)(dst), *(*[16]byte)(dst[n-16:]) = *(*[16]byte)(src), *(*[16]byte)(src[n-16:])
+		return
+	}
+	copy(dst, src)
 }
 
 // list is span for what is decoded into memory of its own: rows that share one list could turn a small frame into a huge
@@ -195,12 +211,16 @@ func (r *reader) textMap(ref uint64, _ map[string]string) map[string]string {
 
 func (r *reader) u64s(ref uint64, into []uint64) []uint64 {
 	start, n := r.list(ref, 8)
-	into = into[:0]
 	if r.err != nil {
-		return into
+		return into[:0]
 	}
-	for at := start; n > 0; at, n = at+8, n-1 {
-		into = append(into, binary.LittleEndian.Uint64(r.heap[at:]))
+	if cap(into) < n {
+		into = make([]uint64, max(n, sdk.FlowPackets))
+	}
+	into = into[:n]
+	src := r.heap[start : start+8*n]
+	for i := range into {
+		into[i], src = binary.LittleEndian.Uint64(src), src[8:]
 	}
 	return into
 }
@@ -208,8 +228,19 @@ func (r *reader) u64s(ref uint64, into []uint64) []uint64 {
 // noTime stands for the zero time.Time.
 const noTime = math.MinInt64
 
+// maxSeconds is how far from 1970 a time may lie whose nanoseconds are surely a number of 64 bits.
+const maxSeconds = math.MaxInt64/int64(time.Second) - 1
+
 // nanos returns the nanoseconds since 1970; a time beyond the years 1678 to 2262 becomes the nearest one inside.
 func nanos(t time.Time) int64 {
+	if sec := t.Unix(); -maxSeconds < sec && sec < maxSeconds {
+		return sec*int64(time.Second) + int64(t.Nanosecond())
+	}
+	return farNanos(t)
+}
+
+// farNanos is nanos for a time that may lie outside.
+func farNanos(t time.Time) int64 {
 	if t.IsZero() {
 		return noTime
 	}
@@ -226,20 +257,29 @@ func timeOf(ns int64) time.Time {
 	if ns == noTime {
 		return time.Time{}
 	}
-	return time.Unix(0, ns).UTC()
+	sec := ns / int64(time.Second)
+	if ns -= sec * int64(time.Second); ns < 0 {
+		sec, ns = sec-1, ns+int64(time.Second)
+	}
+	return time.Unix(sec, ns).UTC()
 }
 
-// putAddr writes 16 bytes and returns the kind: 0 none, 4 or 6. A zone is dropped; flows have none.
+// putAddr writes 16 bytes and returns the kind: 0 none, 4 or 6. A zone is dropped; flows have none. Nothing is read back
+// in wider pieces than it was written in, as the copy of what As16 returns would: the processor waits for each of those.
 func putAddr(row []byte, a netip.Addr) uint8 {
-	if !a.IsValid() {
-		clear(row)
-		return 0
-	}
-	b := a.As16()
-	copy(row, b[:])
+	_ = row[15]
 	if a.Is4() {
+		b := a.As4()
+		binary.LittleEndian.PutUint64(row, 0)
+		binary.LittleEndian.PutUint64(row[8:], 0xffff<<16|uint64(binary.LittleEndian.Uint32(b[:]))<<32)
 		return 4
 	}
+	if !a.IsValid() {
+		binary.LittleEndian.PutUint64(row, 0)
+		binary.LittleEndian.PutUint64(row[8:], 0)
+		return 0
+	}
+	_, _ = a.WithZone("").AppendBinary(row[:0:16]) // it never fails
 	return 6
 }
 
