@@ -116,7 +116,7 @@ func landlockRules(c launch.Confinement) []rule {
 		}
 		return rules
 	}
-	return append(rules, rule{path: "/", rights: landRead}, rule{path: scratch(c), rights: landWrite})
+	return append(rules, rule{path: "/", rights: landRead}, rule{path: launch.Scratch(c), rights: landWrite})
 }
 
 // restrictFiles applies Landlock to this thread, which is the one that execs. Nothing is left out silently: a version

@@ -175,7 +175,7 @@ func minimalView(c launch.Confinement, sockets []piece, done *launch.Applied) er
 	if err != nil {
 		return err
 	}
-	pieces := []piece{{path: scratch(c), fd: tmp}}
+	pieces := []piece{{path: launch.Scratch(c), fd: tmp}}
 	if proc, err := mountProc(); err != nil {
 		done.Missing = append(done.Missing, "/proc ("+err.Error()+")")
 	} else {
@@ -205,21 +205,6 @@ func minimalView(c launch.Confinement, sockets []piece, done *launch.Applied) er
 		return fmt.Errorf("make the new root read-only: %w", err)
 	}
 	return enter(root)
-}
-
-// scratch is where the plugin may keep files in memory. It is never above the folder of the socket or what was bound:
-// the right to write would extend to those.
-func scratch(c launch.Confinement) string {
-	paths := []string{c.SocketDir}
-	for _, b := range c.Binds {
-		paths = append(paths, b.Path)
-	}
-	for _, p := range paths {
-		if strings.HasPrefix(p, "/tmp/") {
-			return "/var/tmp"
-		}
-	}
-	return "/tmp"
 }
 
 func enter(root int) error {

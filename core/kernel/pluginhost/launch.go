@@ -92,6 +92,7 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 	r.dropSecrets = drop
 	r.output = newBucket(rel.limits.RecordsPerSecond, time.Now())
 	s.host.running.Go(func() { s.guard(r) })
+	s.host.running.Go(func() { s.watchRoom(r) })
 	if err := s.configure(ctx, r, a, art, rel.grants); err != nil {
 		r.proc.Kill()
 		words := s.bury(r)
@@ -285,19 +286,20 @@ func (r *run) cpuTime() time.Duration {
 // why is the reason for which the host or the kernel's limit ended the process, "" when it ended otherwise.
 func (r *run) why() string {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failure
+	failure := r.failure
+	r.mu.Unlock()
+	if failure == "" && r.proc != nil {
+		if err := r.proc.Fault(); err != nil {
+			return "broke the rules of the record plane: " + err.Error()
+		}
+	}
+	return failure
 }
 
 // epitaph says why the process ended, in words that fit after "it".
 func (r *run) epitaph(log *logRing) string {
 	if failure := r.why(); failure != "" {
 		return failure
-	}
-	if r.proc != nil {
-		if err := r.proc.Fault(); err != nil {
-			return "broke the rules of the record plane: " + err.Error()
-		}
 	}
 	end := "ended"
 	if ps := r.cmd.ProcessState; ps != nil {

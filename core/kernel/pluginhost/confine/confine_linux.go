@@ -110,6 +110,18 @@ func (p *Plan) SocketRoot(pid int) string {
 	return fmt.Sprintf("/proc/%d/root", pid)
 }
 
+// Rooms are the folders in memory that the process may write, at its own paths.
+func (p *Plan) Rooms() []string {
+	var list []string
+	if p.level != LevelC {
+		list = append(list, p.req.SocketDir)
+	}
+	if p.view == launch.ViewMinimal {
+		list = append(list, launch.Scratch(p.confinement(0)))
+	}
+	return list
+}
+
 // Prepare makes the control groups.
 func (p *Plan) Prepare() error {
 	if p.caps.Cgroup == CgroupNone {

@@ -35,6 +35,9 @@ func (*Plan) UID() int { return 0 }
 // SocketRoot is empty: the plugin's files are the host's.
 func (*Plan) SocketRoot(int) string { return "" }
 
+// Rooms are none.
+func (*Plan) Rooms() []string { return nil }
+
 // Env is empty: there are no limits.
 func (*Plan) Env() []string { return nil }
 

@@ -1,5 +1,7 @@
 package launch
 
+import "strings"
+
 // The gate is a socket of type SOCK_SEQPACKET between the host and picket-launch. Each message is one JSON value of at
 // most MaxGateMessage bytes, in this order:
 //
@@ -54,6 +56,21 @@ type Confinement struct {
 
 // CallsUncounted is what Applied.Missing says when refused calls are answered by the kernel and nobody hears of them.
 const CallsUncounted = "refused calls are not counted"
+
+// Scratch is where the plugin may keep files in memory. It is never above the folder of the socket or what was bound:
+// the right to write would extend to those.
+func Scratch(c Confinement) string {
+	paths := []string{c.SocketDir}
+	for _, b := range c.Binds {
+		paths = append(paths, b.Path)
+	}
+	for _, p := range paths {
+		if strings.HasPrefix(p, "/tmp/") {
+			return "/var/tmp"
+		}
+	}
+	return "/tmp"
+}
 
 // Bind is a file or folder of the host that the process sees at its own path, read-only unless Write.
 type Bind struct {
