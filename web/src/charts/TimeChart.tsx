@@ -3,7 +3,7 @@
 import { useComputedColorScheme } from '@mantine/core'
 import { useEffect, useMemo, useRef, useState, type KeyboardEvent } from 'react'
 import { useTranslation } from 'react-i18next'
-import { clock, quantity, wholePercent } from '../lib/format'
+import { axisValue, clock, quantity } from '../lib/format'
 import { breakAtGaps, latest, niceTop, sumBy, valueAt, type Line } from '../lib/series'
 import css from './charts.module.css'
 import type { EChartsType } from './echarts'
@@ -166,7 +166,7 @@ function option(holder: HTMLElement, p: Pick<Props, 'lines' | 'unit' | 'stacked'
       type: 'value',
       ...scale(p.lines, p.unit, p.stacked, p.max),
       splitLine: { lineStyle: { color: color('grid') } },
-      axisLabel: { ...label, textBorderColor: color('surface'), textBorderWidth: 2, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], formatter: (v: number) => (v === 0 ? '' : p.unit === '1' && v >= 0.1 ? wholePercent(v) : quantity(v, p.unit)) },
+      axisLabel: { ...label, textBorderColor: color('surface'), textBorderWidth: 2, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], formatter: (v: number) => (v === 0 ? '' : axisValue(v, p.unit)) },
       z: 5,
     },
     series: p.lines.map((line) => ({

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ago, bytes, clock, duration, frameFilter, number, percent, quantity, ranges } from './format'
+import { ago, axisValue, bytes, clock, duration, frameFilter, number, percent, quantity, ranges } from './format'
+import { niceTop } from './series'
 
 describe('bytes', () => {
   it.each([
@@ -70,4 +71,29 @@ it('number has no false precision', () => {
   expect(number(0.00001234)).toBe('1.23e-5')
   expect(number(1234.567)).toBe('1,234.6')
   expect(number(Number.NaN)).toBe('–')
+})
+
+describe('beside an axis', () => {
+  const units = ['1', '%', 's', 'By', 'By/s', '{record}/s', '{packet}', '', 'W']
+  it.each(units)('no label stands twice, whatever the peak: unit %o', (unit) => {
+    for (let peak = 1e-12; peak < 1e15; peak *= 1.37) {
+      const top = niceTop(peak, unit.startsWith('By') ? 1024 : 1000)
+      const labels = [0, top / 2, top].map((v) => axisValue(v, unit))
+      expect(new Set(labels).size, `${labels.join(', ')} up to ${peak}`).toBe(3)
+    }
+  })
+  it.each([
+    [0.0005, '1', '0.05\u202f%'],
+    [0.001, '1', '0.1\u202f%'],
+    [0.125, '1', '12.5\u202f%'],
+    [0.5, '1', '50\u202f%'],
+    [0.05, '%', '0.05\u202f%'],
+    [0.0025, 's', '2.5 ms'],
+    [0.0000005, 's', '500 ns'],
+    [12.5, 's', '12.5 s'],
+    [3600, 's', '1 h'],
+    [512, 'By', '512 B'],
+    [2.5, '{packet}', '2.5'],
+    [0, 's', '0 s'],
+  ])('%d of %o is %o', (value, unit, want) => expect(axisValue(value, unit)).toBe(want))
 })

@@ -69,6 +69,32 @@ export function quantity(value: number, unit: string): string {
   }
 }
 
+/**
+ * A value beside the axis of a chart, where it must not be rounded: half of 0.1 % is 0.05 %, and never "0.1 %" a second
+ * time. Three significant digits are enough, because the steps of an axis are round.
+ */
+export function axisValue(value: number, unit: string): string {
+  const exact = (n: number) => n.toLocaleString(english, { maximumSignificantDigits: 3 })
+  const size = Math.abs(value)
+  if (value === 0) return quantity(0, unit)
+  switch (unit) {
+    case 'By':
+    case 'By/s':
+      return quantity(value, unit)
+    case '1':
+      return `${exact(value * 100)}\u202f%`
+    case '%':
+      return `${exact(value)}\u202f%`
+    case 's':
+      if (size >= 60) return duration(value)
+      if (size >= 1) return `${exact(value)} s`
+      if (size >= 1e-3) return `${exact(value * 1e3)} ms`
+      return size >= 1e-6 ? `${exact(value * 1e6)} µs` : `${exact(value * 1e9)} ns`
+    default:
+      return unit === '' || unit.startsWith('{') ? exact(value) : `${exact(value)} ${unit}`
+  }
+}
+
 /** A length of time in seconds: "340 ms", "12 s", "4 min 10 s", "3 h 5 min", "2 d 4 h". */
 export function duration(seconds: number): string {
   if (seconds < 0.0005) return '0 s'
