@@ -26,6 +26,7 @@ import (
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/check"
+	"github.com/picketwatch/picket/sdk/internal/identity"
 	"github.com/picketwatch/picket/sdk/internal/pb"
 	"github.com/picketwatch/picket/sdk/internal/plane"
 	"github.com/picketwatch/picket/sdk/internal/wire"
@@ -38,6 +39,12 @@ type (
 	// InstanceConfig is everything that an instance gets.
 	InstanceConfig = abi.InstanceConfig
 )
+
+// pluginName is the name of the one go-plugin plugin of a process: all services share a connection.
+const pluginName = "picket"
+
+// clientCertEnv is where a plugin finds the host's certificate; it answers with its own in the line of the handshake.
+const clientCertEnv = "PLUGIN_CLIENT_CERT"
 
 // LifelineEnv names the descriptor of the lifeline, for a caller that prepares it itself.
 const LifelineEnv = wire.LifelineEnv
@@ -123,11 +130,11 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	defer cancel()
 	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}}
 	lines := newLineLog(cfg.Log, cfg.Stderr)
-	tlsConfig, cert, err := newIdentity()
+	own, err := identity.New()
 	if err != nil {
 		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, err)
 	}
-	p.client = goplugin.NewClient(p.clientConfig(cfg, lines, tlsConfig, cert))
+	p.client = goplugin.NewClient(p.clientConfig(cfg, lines, own))
 	stop := context.AfterFunc(ctx, func() { p.runnerKill() })
 	conn, err := p.connect()
 	if err == nil {
@@ -166,17 +173,17 @@ func (c *Config) check() error {
 	return nil
 }
 
-func (p *Process) clientConfig(cfg Config, lines *lineLog, tlsConfig *tls.Config, cert string) *goplugin.ClientConfig {
+func (p *Process) clientConfig(cfg Config, lines *lineLog, own tls.Certificate) *goplugin.ClientConfig {
 	return &goplugin.ClientConfig{
-		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: connPlugin{}}},
+		HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: sdk.Protocol, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
+		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {pluginName: connPlugin{}}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		TLSConfig:        tlsConfig,
+		TLSConfig:        identity.Client(own), // go-plugin adds the plugin's certificate as the only root
 		SkipHostEnv:      true,
 		StartTimeout:     cfg.StartTimeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: cfg.SocketDir},
 		RunnerFunc: func(_ hclog.Logger, env *exec.Cmd, dir string) (runner.Runner, error) {
-			r, err := newProcess(cfg, append(env.Env, clientCertEnv+"="+cert), dir)
+			r, err := newProcess(cfg, append(env.Env, clientCertEnv+"="+identity.PEM(own)), dir)
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.runner = r
@@ -201,7 +208,7 @@ func (p *Process) connect() (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := protocol.Dispense(wire.PluginName)
+	raw, err := protocol.Dispense(pluginName)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/instance"
@@ -67,10 +65,14 @@ func Main() {
 	Serve(set)
 }
 
-// Serve serves the backend over go-plugin until the host ends the connection or is gone, then exits the process.
+// Serve serves the backend until the host ends the connection or is gone, then exits the process.
 func Serve(backend Backend) {
 	log := jsonLog()
 	slog.SetDefault(log)
+	if os.Getenv(wire.CookieKey) != wire.CookieValue {
+		fmt.Fprintln(os.Stderr, "This program is a plugin of Picket, which starts it. With the argument describe it says what is in it.")
+		os.Exit(1)
+	}
 	if err := watchLifeline(os.Exit); err != nil {
 		log.Error("lifeline", "error", err)
 		os.Exit(1)
@@ -80,14 +82,15 @@ func Serve(backend Backend) {
 		log.Error("record plane", "error", err)
 		os.Exit(1)
 	}
-	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {wire.PluginName: &grpcPlugin{backend: backend, records: records}}},
-		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, serverOptions()...)...)
-		},
-		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, JSONFormat: true}),
-	})
+	c, err := openControl(func(s *grpc.Server) { register(s, backend, records) })
+	if err != nil {
+		log.Error("control connection", "error", err)
+		os.Exit(1)
+	}
+	if err := c.run(); err != nil {
+		log.Error("control connection", "error", err)
+		os.Exit(1)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if err := backend.StopAll(ctx); err != nil {
@@ -132,20 +135,4 @@ func describe(w io.Writer, plugins []sdk.Plugin) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(out)
-}
-
-// grpcPlugin puts all services on go-plugin's server.
-type grpcPlugin struct {
-	goplugin.NetRPCUnsupportedPlugin
-	backend Backend
-	records *records
-}
-
-func (p *grpcPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	register(s, p.backend, p.records)
-	return nil
-}
-
-func (p *grpcPlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, fmt.Errorf("a plugin process is no client")
 }

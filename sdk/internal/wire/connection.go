@@ -4,20 +4,14 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	goplugin "github.com/hashicorp/go-plugin"
-	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 )
 
-// Handshake keeps a plugin from being started by hand and a host from talking to something else.
-var Handshake = goplugin.HandshakeConfig{
-	ProtocolVersion:  sdk.Protocol,
-	MagicCookieKey:   "PICKET_PLUGIN",
-	MagicCookieValue: "1f9c0c2e-picket-plugin",
-}
-
-// PluginName is the name of the one go-plugin plugin of a process: all services share a connection.
-const PluginName = "picket"
+// CookieKey names the variable that keeps a plugin from being started by hand, and a host from talking to something else.
+const (
+	CookieKey   = "PICKET_PLUGIN"
+	CookieValue = "1f9c0c2e-picket-plugin"
+)
 
 // LifelineEnv names the descriptor whose end of file means that the host is gone.
 const LifelineEnv = "PICKET_LIFELINE_FD"
