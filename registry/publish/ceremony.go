@@ -1,11 +1,14 @@
 package publish
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -32,7 +35,10 @@ func DefaultRoles(development bool) map[string]RoleSpec {
 			metadata.ROOT:         {1, 1, 10 * 365 * day},
 			metadata.TARGETS:      {1, 1, 365 * day},
 			tufrules.RoleSecurity: {1, 1, 2 * day},
+			tufrules.RoleRevokers: {1, 1, 365 * day},
 			tufrules.RoleOfficial: {1, 1, 30 * day},
+			tufrules.RoleClaimed:  {1, 1, 90 * day},
+			tufrules.RoleRecent:   {1, 1, 7 * day},
 			metadata.SNAPSHOT:     {1, 1, 7 * day},
 			metadata.TIMESTAMP:    {1, 1, 3 * day},
 		}
@@ -40,18 +46,31 @@ func DefaultRoles(development bool) map[string]RoleSpec {
 	return map[string]RoleSpec{
 		metadata.ROOT:         {3, 2, 365 * day},
 		metadata.TARGETS:      {3, 2, 90 * day},
-		tufrules.RoleSecurity: {1, 1, 2 * day},
+		tufrules.RoleSecurity: {1, 1, 2 * day}, // online: it can only repeat what the revokers signed
+		tufrules.RoleRevokers: {3, 2, 365 * day},
 		tufrules.RoleOfficial: {1, 1, 30 * day},
+		tufrules.RoleClaimed:  {3, 2, 90 * day},
+		tufrules.RoleRecent:   {1, 1, 7 * day},
 		metadata.SNAPSHOT:     {1, 1, 7 * day},
 		metadata.TIMESTAMP:    {1, 1, 3 * day},
 	}
 }
+
+// NamespaceExpiry is how long an author's signature lasts.
+const NamespaceExpiry = 365 * day
 
 // Options of a ceremony.
 type Options struct {
 	Development bool                // mark the root as development trust
 	Roles       map[string]RoleSpec // what differs from DefaultRoles
 	Now         func() time.Time    // nil: time.Now
+
+	// OfflineKeys is the folder for the keys of the roles that are not online; empty: one folder for all, which suits a
+	// development registry and a machine that signs and serves nothing.
+	OfflineKeys string
+	// Public holds keys that their owners made on machines of their own, by role. No key is made for such a role, and
+	// the registry waits in a draft until enough of them have signed.
+	Public map[string][]ed25519.PublicKey
 }
 
 // ceremonyFile keeps the options beside the keys, because later signatures need the expiries.
@@ -63,7 +82,8 @@ const pinnedRoot = "root.json"
 
 // Init creates an empty registry in dir and its keys in keysDir. A key folder that holds a ceremony already is used
 // as it is: the registry then stands on the same root, and its version numbers begin where no earlier registry of that
-// root can have got to, so that nodes which know one of those move on.
+// root can have got to, so that nodes which know one of those move on. When keys are missing that others hold, the
+// error is a *PendingError and the registry appears when they have signed.
 func Init(dir, keysDir string, opt Options) error {
 	roles, err := opt.specs()
 	if err != nil {
@@ -72,21 +92,37 @@ func Init(dir, keysDir string, opt Options) error {
 	if _, err := os.Stat(filepath.Join(dir, "metadata")); err == nil {
 		return fmt.Errorf("%s holds a registry already", dir)
 	}
+	if err := makeFolders(dir, keysDir, opt.OfflineKeys); err != nil {
+		return err
+	}
+	p := newPublisher(dir, keysDir, nil, roles, opt.Now)
+	p.founding = true
+	if _, err := os.Stat(filepath.Join(keysDir, pinnedRoot)); err == nil {
+		err = p.refound(opt.Development)
+		if err != nil {
+			return fmt.Errorf("create registry: %w", err)
+		}
+		return nil
+	}
+	if err := p.foundNew(opt); err != nil {
+		return fmt.Errorf("create registry: %w", err)
+	}
+	return nil
+}
+
+func makeFolders(dir, keysDir, offline string) error {
 	for _, sub := range []string{"metadata", "targets", filepath.FromSlash("store/sha256")} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return fmt.Errorf("create registry: %w", err)
 		}
 	}
-	if err := os.MkdirAll(keysDir, 0o700); err != nil {
-		return fmt.Errorf("create key folder: %w", err)
-	}
-	p := &Publisher{dir: dir, keysDir: keysDir, roles: roles, now: orNow(opt.Now)}
-	found := p.foundNew
-	if _, err := os.Stat(filepath.Join(keysDir, pinnedRoot)); err == nil {
-		found = p.refound
-	}
-	if err := found(opt.Development); err != nil {
-		return fmt.Errorf("create registry: %w", err)
+	for _, folder := range []string{keysDir, offline} {
+		if folder == "" {
+			continue
+		}
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return fmt.Errorf("create key folder: %w", err)
+		}
 	}
 	return nil
 }
@@ -98,32 +134,57 @@ func (opt Options) specs() (map[string]RoleSpec, error) {
 		if _, known := roles[name]; !known {
 			return nil, fmt.Errorf("role %q is not one of this layout", name)
 		}
+		roles[name] = spec
+	}
+	for name, keys := range opt.Public {
+		spec, known := roles[name]
+		if !known {
+			return nil, fmt.Errorf("role %q is not one of this layout", name)
+		}
+		spec.Keys, spec.Threshold = len(keys), min(spec.Threshold, len(keys))
+		if own, set := opt.Roles[name]; set {
+			spec.Threshold = own.Threshold
+		}
+		roles[name] = spec
+	}
+	for name, spec := range roles {
 		if spec.Threshold < 1 || spec.Threshold > spec.Keys || spec.Expiry <= 0 {
 			return nil, fmt.Errorf("role %s: a threshold of %d with %d keys for %s makes no sense", name, spec.Threshold, spec.Keys, spec.Expiry)
 		}
-		roles[name] = spec
 	}
 	return roles, nil
 }
 
 // foundNew makes the keys and a root.
-func (p *Publisher) foundNew(development bool) error {
-	keys, err := makeKeys(p.keysDir, p.roles)
+func (p *Publisher) foundNew(opt Options) error {
+	keys, err := makeKeys(p.keysDir, p.roles, opt)
 	if err != nil {
 		return err
 	}
-	if p.ring, err = loadKeys(p.keysDir); err != nil {
+	places := p.keysDir
+	if opt.OfflineKeys != "" {
+		places += string(os.PathListSeparator) + opt.OfflineKeys
+	}
+	if p.ring, err = loadKeys(places, nil); err != nil {
 		return err
 	}
-	root, err := p.newRoot(keys, development)
+	root, err := p.newRoot(keys, opt.Development)
 	if err != nil {
 		return err
 	}
-	p.state = &state{root: root, roles: map[string]*metadata.Metadata[metadata.TargetsType]{}}
-	if err := p.signRoot(); err != nil {
+	p.state = &state{dir: p.dir, root: root, roles: map[string]*targetsMeta{}}
+	p.change.roles[metadata.ROOT] = true
+	if err := p.signFirst(keys, 0); err != nil {
 		return err
 	}
-	return p.signFirst(keys, 0)
+	if opt.OfflineKeys == "" {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(p.keysDir, pinnedRoot))
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(opt.OfflineKeys, pinnedRoot), data, 0o644)
 }
 
 // refound uses the root and keys of an earlier ceremony.
@@ -136,15 +197,18 @@ func (p *Publisher) refound(development bool) error {
 	if err != nil {
 		return fmt.Errorf("%s of the key folder: %w", pinnedRoot, err)
 	}
-	p.state = &state{root: root, roles: map[string]*metadata.Metadata[metadata.TargetsType]{}}
+	p.state = &state{dir: p.dir, anchor: data, root: root, roles: map[string]*targetsMeta{}}
 	if p.Development() != development {
 		return fmt.Errorf("the root in %s is of the other trust (development or release)", p.keysDir)
 	}
-	if p.ring, err = loadKeys(p.keysDir); err != nil {
+	if p.ring, err = loadKeys(p.keysDir, nil); err != nil {
 		return err
 	}
 	keys := map[string][]*metadata.Key{}
-	for _, role := range []string{tufrules.RoleSecurity, tufrules.RoleOfficial} {
+	for _, role := range delegatedRoles {
+		if _, err := os.Stat(filepath.Join(p.keysDir, keyName(role, 0)+keyExt)); err != nil && !slices.Contains(neededRoles, role) {
+			continue // a ceremony of before this role
+		}
 		for i := range p.roles[role].Keys {
 			key, err := publicKey(filepath.Join(p.keysDir, keyName(role, i)+keyExt))
 			if err != nil {
@@ -156,9 +220,14 @@ func (p *Publisher) refound(development bool) error {
 	if err := writeCeremony(p.keysDir, p.roles); err != nil {
 		return err
 	}
-	if err := p.writeRoot(data); err != nil {
+	name := fmt.Sprintf("%d.root.json", root.Signed.Version)
+	if err := durable.WriteFile(p.metadataPath(name), data, 0o644); err != nil {
 		return err
 	}
+	if err := durable.WriteFile(p.metadataPath("root.json"), data, 0o644); err != nil {
+		return err
+	}
+	p.founding = false
 	return p.signFirst(keys, p.now().Unix())
 }
 
@@ -169,15 +238,40 @@ func orNow(now func() time.Time) func() time.Time {
 	return now
 }
 
-func makeKeys(dir string, roles map[string]RoleSpec) (map[string][]*metadata.Key, error) {
+// delegatedRoles are those that targets delegates to, in this order; a registry has at least the needed ones.
+var (
+	delegatedRoles = []string{tufrules.RoleSecurity, tufrules.RoleRevokers, tufrules.RoleOfficial, tufrules.RoleClaimed, tufrules.RoleRecent}
+	neededRoles    = []string{tufrules.RoleSecurity, tufrules.RoleOfficial}
+)
+
+func makeKeys(dir string, roles map[string]RoleSpec, opt Options) (map[string][]*metadata.Key, error) {
 	keys := map[string][]*metadata.Key{}
 	for role, spec := range roles {
-		for i := range spec.Keys {
-			key, err := newKey(dir, keyName(role, i))
+		for _, public := range opt.Public[role] {
+			key, err := metadata.KeyFromPublicKey(public)
 			if err != nil {
 				return nil, err
 			}
 			keys[role] = append(keys[role], key)
+		}
+		if len(opt.Public[role]) > 0 {
+			continue
+		}
+		folder := dir
+		if opt.OfflineKeys != "" && !IsOnline(role) {
+			folder = opt.OfflineKeys
+		}
+		for i := range spec.Keys {
+			key, err := newKey(folder, keyName(role, i))
+			if err != nil {
+				return nil, err
+			}
+			keys[role] = append(keys[role], key)
+		}
+	}
+	if opt.OfflineKeys != "" {
+		if err := writeCeremony(opt.OfflineKeys, roles); err != nil {
+			return nil, err
 		}
 	}
 	return keys, writeCeremony(dir, roles)
@@ -227,33 +321,54 @@ func (p *Publisher) signFirst(keys map[string][]*metadata.Key, base int64) error
 	targets := metadata.Targets(p.expiry(metadata.TARGETS))
 	targets.Signed.Version = base // commit raises it
 	targets.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-	for _, role := range []string{tufrules.RoleSecurity, tufrules.RoleOfficial} {
+	changed := []string{metadata.TARGETS}
+	for _, role := range delegatedRoles {
+		if len(keys[role]) == 0 {
+			continue
+		}
 		if err := delegate(targets.Signed.Delegations, role, keys[role], p.roles[role].Threshold); err != nil {
 			return err
 		}
+		if role == tufrules.RoleRevokers {
+			continue
+		}
 		m := metadata.Targets(p.expiry(role))
 		m.Signed.Version = base
+		if role == tufrules.RoleClaimed || role == tufrules.RoleRecent {
+			m.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}, Roles: []metadata.DelegatedRole{}}
+		}
 		p.state.roles[role] = m
+		changed = append(changed, role)
 	}
 	p.state.targets = targets
+	p.firstTop(base)
+	p.setList(&registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}})
+	return p.commit(changed...)
+}
+
+// firstTop makes an empty snapshot and timestamp.
+func (p *Publisher) firstTop(base int64) {
 	p.state.snapshot = metadata.Snapshot(p.expiry(metadata.SNAPSHOT))
 	p.state.snapshot.Signed.Version, p.state.snapshot.Signed.Meta = base, map[string]*metadata.MetaFiles{}
 	p.state.timestamp = metadata.Timestamp(p.expiry(metadata.TIMESTAMP))
 	p.state.timestamp.Signed.Version = base
-	if err := p.putRevocations(&registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}}); err != nil {
-		return err
-	}
-	return p.commit(metadata.TARGETS, tufrules.RoleSecurity, tufrules.RoleOfficial)
 }
 
 // delegate appends a delegation of our layout.
 func delegate(d *metadata.Delegations, role string, keys []*metadata.Key, threshold int) error {
 	r := metadata.DelegatedRole{Name: role, Threshold: threshold, Terminating: true}
-	switch role {
-	case tufrules.RoleSecurity:
+	ns, isNamespace := strings.CutPrefix(role, tufrules.RoleNamespacePrefix)
+	switch {
+	case isNamespace:
+		r.Paths = []string{tufrules.NamespacePattern(ns)}
+	case role == tufrules.RoleSecurity:
 		r.Paths = []string{"security/*"}
-	case tufrules.RoleOfficial:
+	case role == tufrules.RoleRevokers:
+		r.Paths = []string{registry.RevocationsPath}
+	case role == tufrules.RoleOfficial:
 		r.Paths = []string{tufrules.NamespacePattern("picket")}
+	case role == tufrules.RoleClaimed || role == tufrules.RoleRecent:
+		r.Paths, r.Terminating = []string{tufrules.NamespacePattern("*")}, false
 	default:
 		return errors.New("no such role: " + role)
 	}
@@ -269,30 +384,12 @@ func delegate(d *metadata.Delegations, role string, keys []*metadata.Key, thresh
 	return nil
 }
 
-// signRoot signs the root with its own keys and writes it, here and beside the keys.
-func (p *Publisher) signRoot() error {
-	root := p.state.root
-	role := root.Signed.Roles[metadata.ROOT]
-	if err := sign(p.ring, metadata.ROOT, root, role.KeyIDs, role.Threshold); err != nil {
-		return err
-	}
-	data, err := root.ToBytes(false)
+// pinFirstRoot keeps the root of a registry that was just founded beside its keys.
+func (p *Publisher) pinFirstRoot() error {
+	data, err := durable.ReadFile(p.metadataPath("1.root.json"), tufrules.MaxRoot)
 	if err != nil {
 		return err
 	}
-	if _, err := tufrules.Root(data); err != nil {
-		return err
-	}
-	if err := durable.WriteFile(filepath.Join(p.keysDir, pinnedRoot), data, 0o644); err != nil {
-		return err
-	}
-	return p.writeRoot(data)
-}
-
-func (p *Publisher) writeRoot(data []byte) error {
-	name := fmt.Sprintf("%d.root.json", p.state.root.Signed.Version)
-	if err := durable.WriteFile(p.metadataPath(name), data, 0o644); err != nil {
-		return err
-	}
-	return durable.WriteFile(p.metadataPath("root.json"), data, 0o644)
+	p.founding, p.state.anchor = false, data
+	return durable.WriteFile(filepath.Join(p.keysDir, pinnedRoot), data, 0o644)
 }

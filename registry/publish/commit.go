@@ -2,83 +2,334 @@ package publish
 
 import (
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
 	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
-// commit signs new versions of the named targets roles, then of snapshot and timestamp, and writes them in that order.
+// change is what has been altered in memory and not been written yet.
+type change struct {
+	roles   map[string]bool // whose version has been raised
+	given   map[string]bool // signed by somebody else: written as they are
+	oldRoot *rootMeta       // set when the root is among them, except when a registry is founded
+	list    *registry.Revocations
+}
+
+func newChange() *change {
+	return &change{roles: map[string]bool{}, given: map[string]bool{}}
+}
+
+// online are the roles whose keys the registry's server has. The others' keys lie elsewhere; what lacks their
+// signatures becomes a draft.
+var online = []string{tufrules.RoleSecurity, tufrules.RoleRecent, metadata.SNAPSHOT, metadata.TIMESTAMP}
+
+// IsOnline reports whether the keys of a role belong on the registry's server.
+func IsOnline(role string) bool { return slices.Contains(online, role) }
+
+// touch makes ready to sign a new version of a role. A version is raised once, however often the role is altered.
+func (p *Publisher) touch(role string) error {
+	if role == metadata.ROOT {
+		return p.touchRoot()
+	}
+	m := p.state.targets
+	if role != metadata.TARGETS {
+		var err error
+		if m, err = p.state.role(role); err != nil {
+			return err
+		}
+	}
+	if !p.change.roles[role] {
+		m.Signed.Version++
+		p.change.roles[role] = true
+	}
+	delete(p.change.given, role)
+	m.Signed.Expires = p.expiry(role)
+	m.ClearSignatures()
+	return nil
+}
+
+func (p *Publisher) touchRoot() error {
+	if !p.change.roles[metadata.ROOT] {
+		old, err := clone(p.state.root)
+		if err != nil {
+			return err
+		}
+		p.change.oldRoot, p.change.roles[metadata.ROOT] = old, true
+		p.state.root.Signed.Version++
+	}
+	p.state.root.Signed.Expires = p.expiry(metadata.ROOT)
+	p.state.root.ClearSignatures()
+	return nil
+}
+
+func clone(m *rootMeta) (*rootMeta, error) {
+	data, err := m.ToBytes(false)
+	if err != nil {
+		return nil, err
+	}
+	return tufrules.Root(data)
+}
+
+// commit signs new versions of the named roles and writes them.
 func (p *Publisher) commit(roles ...string) error {
 	for _, role := range roles {
-		if err := p.commitTargets(role); err != nil {
+		if err := p.touch(role); err != nil {
+			return err
+		}
+	}
+	return p.finish()
+}
+
+// finish signs what has been altered with the keys at hand. When that is enough, everything is written, the timestamp
+// last. When it is not, the rest waits in a draft, the registry stays as it is, and the error is a *PendingError.
+func (p *Publisher) finish() error {
+	if err := p.signOffline(); err != nil {
+		return err
+	}
+	if waiting := p.incomplete(); len(waiting) > 0 {
+		return p.suspend(waiting)
+	}
+	if err := p.signOnline(); err != nil {
+		return p.keepDraft(err)
+	}
+	if err := p.write(); err != nil {
+		return err
+	}
+	p.change = newChange()
+	if p.founding {
+		if err := p.pinFirstRoot(); err != nil {
+			return err
+		}
+	}
+	return p.dropDraft()
+}
+
+// keepDraft writes what offline keys have signed into the draft before an error of the online ones is passed on.
+func (p *Publisher) keepDraft(err error) error {
+	for role := range p.change.roles {
+		if !IsOnline(role) {
+			return errors.Join(err, p.saveDraft())
+		}
+	}
+	return err
+}
+
+// signOffline signs everything but the online roles, with what is at hand.
+func (p *Publisher) signOffline() error {
+	for _, role := range p.changed() {
+		if IsOnline(role) || p.change.given[role] {
+			continue
+		}
+		ids, _, err := p.state.keys(role)
+		if err != nil {
+			return err
+		}
+		if role == metadata.ROOT {
+			if old := p.change.oldRoot; old != nil {
+				ids = slices.Concat(ids, old.Signed.Roles[metadata.ROOT].KeyIDs)
+			}
+			slices.Sort(ids)
+			err = sign(p.ring, role, p.state.root, slices.Compact(ids))
+		} else {
+			err = sign(p.ring, role, p.targetsOf(role), ids)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.signList()
+}
+
+// incomplete names the offline roles that lack signatures, in the order of trust.
+func (p *Publisher) incomplete() []string {
+	var waiting []string
+	for _, role := range p.changed() {
+		if !IsOnline(role) && p.verify(role) != nil {
+			waiting = append(waiting, role)
+		}
+	}
+	if p.change.list != nil && p.verifyList(p.change.list) != nil {
+		waiting = append(waiting, tufrules.RoleRevokers)
+	}
+	return waiting
+}
+
+// verify reports whether nodes will accept the signatures of an altered role.
+func (p *Publisher) verify(role string) error {
+	if role == metadata.ROOT {
+		var old error
+		if p.change.oldRoot != nil {
+			old = p.change.oldRoot.VerifyDelegate(metadata.ROOT, p.state.root)
+		}
+		return errors.Join(old, p.state.root.VerifyDelegate(metadata.ROOT, p.state.root))
+	}
+	m := p.targetsOf(role)
+	if role == metadata.TARGETS {
+		return p.state.root.VerifyDelegate(role, m)
+	}
+	parent, _, err := p.state.delegation(role)
+	if err != nil {
+		return err
+	}
+	return parent.VerifyDelegate(role, m)
+}
+
+// changed lists the altered roles with those first that others hang on.
+func (p *Publisher) changed() []string {
+	order := []string{metadata.ROOT, metadata.TARGETS, tufrules.RoleSecurity, tufrules.RoleOfficial, tufrules.RoleClaimed, tufrules.RoleRecent}
+	place := func(role string) int {
+		if i := slices.Index(order, role); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	return slices.SortedFunc(maps.Keys(p.change.roles), func(a, b string) int {
+		if d := place(a) - place(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+// signOnline signs what the server's keys are for.
+func (p *Publisher) signOnline() error {
+	if p.change.list != nil {
+		data, err := p.change.list.Encode()
+		if err != nil {
+			return err
+		}
+		if err := p.putTarget(tufrules.RoleSecurity, registry.RevocationsPath, data); err != nil {
+			return err
+		}
+		if err := p.touch(tufrules.RoleSecurity); err != nil {
+			return err
+		}
+	}
+	if p.change.roles[tufrules.RoleClaimed] {
+		if err := p.tidyRecent(); err != nil {
+			return err
+		}
+	}
+	for _, role := range p.changed() {
+		if !IsOnline(role) {
+			continue
+		}
+		ids, threshold, err := p.state.keys(role)
+		if err != nil {
+			return err
+		}
+		if !p.ring.has(ids, threshold) {
+			return &MissingKeysError{Role: role, Threshold: threshold, KeyIDs: ids}
+		}
+		if err := sign(p.ring, role, p.targetsOf(role), ids); err != nil {
+			return err
+		}
+	}
+	for _, role := range []string{metadata.SNAPSHOT, metadata.TIMESTAMP} {
+		if r := p.state.root.Signed.Roles[role]; !p.ring.has(r.KeyIDs, r.Threshold) {
+			return &MissingKeysError{Role: role, Threshold: r.Threshold, KeyIDs: r.KeyIDs}
+		}
+	}
+	return nil
+}
+
+// write writes the altered roles under names that nobody asks for yet, then the timestamp that makes them known. A new
+// root is known as soon as it is there, and may bring the key of the timestamp with it: the two are written through a
+// journal.
+func (p *Publisher) write() error {
+	var last []journaled
+	for _, role := range p.changed() {
+		data, version, err := p.encode(role)
+		if err != nil {
+			return err
+		}
+		if role == metadata.ROOT {
+			last = append(last, journaled{fmt.Sprintf("%d.root.json", version), data}, journaled{"root.json", data})
+			continue
+		}
+		p.state.snapshot.Signed.Meta[role+".json"] = metaFile(version, data)
+		if err := p.writeVersioned(role, version, data); err != nil {
 			return err
 		}
 	}
 	snapshot := p.state.snapshot
-	snapshot.Signed.Version++
-	snapshot.Signed.Expires = p.expiry(metadata.SNAPSHOT)
-	rootRole := p.state.root.Signed.Roles[metadata.SNAPSHOT]
-	data, err := seal(p.ring, metadata.SNAPSHOT, snapshot, rootRole.KeyIDs, rootRole.Threshold)
-	if err != nil {
-		return err
-	}
-	if err := p.writeVersioned(metadata.SNAPSHOT, snapshot.Signed.Version, data); err != nil {
-		return err
-	}
-	return p.commitTimestamp(metaFile(snapshot.Signed.Version, data))
-}
-
-func (p *Publisher) commitTargets(role string) error {
-	m, ids, threshold := p.state.targets, []string(nil), 0
-	if role == metadata.TARGETS {
-		r := p.state.root.Signed.Roles[metadata.TARGETS]
-		ids, threshold = r.KeyIDs, r.Threshold
-	} else {
-		d, ok := p.state.delegation(role)
-		if !ok {
-			return fmt.Errorf("sign %s: nobody delegates to it", role)
+	if len(p.changed()) > 0 || p.snapshotDue {
+		snapshot.Signed.Version++
+		snapshot.Signed.Expires = p.expiry(metadata.SNAPSHOT)
+		data, err := p.sealTop(metadata.SNAPSHOT)
+		if err != nil {
+			return err
 		}
-		m, ids, threshold = p.state.roles[role], d.KeyIDs, d.Threshold
+		if err := p.writeVersioned(metadata.SNAPSHOT, snapshot.Signed.Version, data); err != nil {
+			return err
+		}
+		p.state.timestamp.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaFile(snapshot.Signed.Version, data)}
 	}
-	m.Signed.Version++
-	m.Signed.Expires = p.expiry(role)
-	data, err := seal(p.ring, role, m, ids, threshold)
+	p.state.timestamp.Signed.Version++
+	p.state.timestamp.Signed.Expires = p.expiry(metadata.TIMESTAMP)
+	data, err := p.sealTop(metadata.TIMESTAMP)
 	if err != nil {
 		return err
 	}
-	p.state.snapshot.Signed.Meta[role+".json"] = metaFile(m.Signed.Version, data)
-	return p.writeVersioned(role, m.Signed.Version, data)
+	if len(last) == 0 {
+		return durable.WriteFile(p.metadataPath("timestamp.json"), data, 0o644)
+	}
+	return p.journal(append(last, journaled{"timestamp.json", data}))
 }
 
-func (p *Publisher) commitTimestamp(snapshot *metadata.MetaFiles) error {
-	ts := p.state.timestamp
-	ts.Signed.Version++
-	ts.Signed.Expires = p.expiry(metadata.TIMESTAMP)
-	ts.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": snapshot}
-	role := p.state.root.Signed.Roles[metadata.TIMESTAMP]
-	data, err := seal(p.ring, metadata.TIMESTAMP, ts, role.KeyIDs, role.Threshold)
-	if err != nil {
-		return err
+// encode returns the bytes of an altered role, after making sure that a node will take them.
+func (p *Publisher) encode(role string) (data []byte, version int64, err error) {
+	if role == metadata.ROOT {
+		version = p.state.root.Signed.Version
+		data, err = p.state.root.ToBytes(false)
+	} else {
+		m := p.targetsOf(role)
+		version = m.Signed.Version
+		data, err = m.ToBytes(false)
 	}
-	return durable.WriteFile(p.metadataPath("timestamp.json"), data, 0o644)
+	if err == nil {
+		err = tufrules.Check(role, data)
+	}
+	if err == nil {
+		err = p.verify(role)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("sign %s: %w", role, err)
+	}
+	return data, version, nil
 }
 
-// seal signs metadata and makes sure that a client will take it.
-func seal[T metadata.Roles](ring keyring, role string, m *metadata.Metadata[T], ids []string, threshold int) ([]byte, error) {
-	if err := sign(ring, role, m, ids, threshold); err != nil {
-		return nil, err
+// sealTop signs the snapshot or the timestamp.
+func (p *Publisher) sealTop(role string) (data []byte, err error) {
+	r := p.state.root.Signed.Roles[role]
+	if role == metadata.SNAPSHOT {
+		p.state.snapshot.ClearSignatures()
+		if err = sign(p.ring, role, p.state.snapshot, r.KeyIDs); err == nil {
+			data, err = p.state.snapshot.ToBytes(false)
+		}
+	} else {
+		p.state.timestamp.ClearSignatures()
+		if err = sign(p.ring, role, p.state.timestamp, r.KeyIDs); err == nil {
+			data, err = p.state.timestamp.ToBytes(false)
+		}
 	}
-	data, err := m.ToBytes(false)
+	if err == nil {
+		err = tufrules.Check(role, data)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("sign %s: %w", role, err)
-	}
-	if err := tufrules.Check(role, data); err != nil {
 		return nil, fmt.Errorf("sign %s: %w", role, err)
 	}
 	return data, nil
@@ -96,6 +347,10 @@ func (p *Publisher) writeVersioned(role string, version int64, data []byte) erro
 	if err := durable.WriteFile(p.metadataPath(fmt.Sprintf("%d.%s.json", version, role)), data, 0o644); err != nil {
 		return err
 	}
+	if strings.HasPrefix(role, tufrules.RoleNamespacePrefix) { // one of thousands, and written by its owner: look for the one that goes
+		os.Remove(p.metadataPath(fmt.Sprintf("%d.%s.json", version-keepVersions, role)))
+		return nil
+	}
 	entries, err := os.ReadDir(p.path("metadata"))
 	if err != nil {
 		return err
@@ -108,4 +363,51 @@ func (p *Publisher) writeVersioned(role string, version int64, data []byte) erro
 		}
 	}
 	return nil
+}
+
+// journaled is a file of metadata that must appear together with others.
+type journaled struct {
+	Name string          `json:"name"`
+	Data json.RawMessage `json:"data"`
+}
+
+const journalFile = ".journal.json"
+
+// journal writes several files so that a crash between two of them is made good by the next one who opens the registry.
+func (p *Publisher) journal(files []journaled) error {
+	data, err := json.Marshal(files)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(filepath.Join(p.dir, journalFile), data, 0o600); err != nil {
+		return err
+	}
+	return replay(p.dir)
+}
+
+// replay finishes what journal began. The bytes are those that were signed, with the white space that JSON lets go.
+func replay(dir string) error {
+	data, err := durable.ReadFile(filepath.Join(dir, journalFile), 4*tufrules.MaxRoot)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var files []journaled
+	if err := json.Unmarshal(data, &files); err != nil {
+		return fmt.Errorf("read %s: %w", journalFile, err)
+	}
+	for _, f := range files {
+		if f.Name != filepath.Base(f.Name) {
+			return fmt.Errorf("read %s: %q is no file name", journalFile, f.Name)
+		}
+		if err := durable.WriteFile(filepath.Join(dir, "metadata", f.Name), f.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, journalFile)); err != nil {
+		return err
+	}
+	return durable.SyncDir(dir)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
-	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
 // Mirror makes the development registry in dst offer what the one in src offers, and renews its signatures. The first
@@ -140,20 +139,19 @@ func (p *Publisher) take(ctx context.Context, from *Publisher) (Added, error) {
 	if ours.Merge(theirs) == 0 {
 		return done, nil
 	}
-	if err := p.putRevocations(ours); err != nil {
-		return Added{}, err
-	}
-	return done, p.commit(tufrules.RoleSecurity)
+	p.setList(ours)
+	return done, p.finish()
 }
 
 // submissions are all releases of a registry as they were handed in.
 func (p *Publisher) submissions() ([]Submission, error) {
 	var subs []Submission
-	for role, m := range p.state.roles {
+	for _, role := range p.state.releaseRoles() {
+		m, err := p.state.role(role)
+		if err != nil {
+			return nil, err
+		}
 		for path := range m.Signed.Targets {
-			if role == tufrules.RoleSecurity {
-				continue
-			}
 			d, err := p.descriptor(role, path)
 			if err != nil {
 				return nil, err

@@ -5,15 +5,18 @@ package publish
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -26,38 +29,120 @@ import (
 // Publisher changes one registry. It holds the registry's lock until Close.
 type Publisher struct {
 	dir     string
-	keysDir string
+	keysDir string // the first of the places with keys
 	ring    keyring
 	roles   map[string]RoleSpec
 	now     func() time.Time
 	state   *state
+	change  *change
 	unlock  func()
+
+	founding    bool // the registry is a draft yet
+	snapshotDue bool
 }
 
-// Open takes the lock of a registry and checks all of its signatures. now may be nil.
-func Open(ctx context.Context, dir, keysDir string, now func() time.Time) (*Publisher, error) {
-	ring, err := loadKeys(keysDir)
+func newPublisher(dir, keysDir string, ring keyring, roles map[string]RoleSpec, now func() time.Time) *Publisher {
+	return &Publisher{dir: dir, keysDir: keysDir, ring: ring, roles: roles, now: orNow(now), change: newChange()}
+}
+
+// Open takes the lock of a registry and checks all of its signatures. keys is a folder, or a list of folders and key
+// files separated as in PATH; the root that belongs to the keys lies in one of the folders. now may be nil.
+func Open(ctx context.Context, dir, keys string, now func() time.Time) (*Publisher, error) {
+	return OpenConfig(ctx, Config{Dir: dir, Keys: keys, Now: now})
+}
+
+// Config says which registry is changed, and with which keys.
+type Config struct {
+	Dir  string
+	Keys string // folders and key files, separated as in PATH
+	// RootFile is the root that the registry must descend from; empty: root.json beside the keys.
+	RootFile string
+	Unlock   Unlock           // asks for passphrases; nil: keys under one are not at hand
+	Now      func() time.Time // nil: time.Now
+}
+
+// OpenConfig is Open with everything that can be said.
+func OpenConfig(ctx context.Context, cfg Config) (*Publisher, error) {
+	ring, err := loadKeys(cfg.Keys, cfg.Unlock)
 	if err != nil {
 		return nil, err
 	}
-	roles, err := readCeremony(keysDir)
+	home, err := cfg.home()
 	if err != nil {
 		return nil, err
 	}
-	root, err := durable.ReadFile(filepath.Join(keysDir, pinnedRoot), tufrules.MaxRoot)
-	if err != nil {
-		return nil, fmt.Errorf("read the root that belongs to these keys: %w", err)
-	}
-	unlock, err := durable.Lock(ctx, filepath.Join(dir, ".lock"))
+	roles, err := readCeremony(home)
 	if err != nil {
 		return nil, err
 	}
-	state, err := load(dir, root)
+	unlock, err := durable.Lock(ctx, filepath.Join(cfg.Dir, ".lock"))
 	if err != nil {
+		return nil, err
+	}
+	p := newPublisher(cfg.Dir, home, ring, roles, cfg.Now)
+	if err := p.open(cfg.RootFile); err != nil {
 		unlock()
-		return nil, fmt.Errorf("open registry %s: %w; it is not signed on top of this state", dir, err)
+		return nil, err
 	}
-	return &Publisher{dir: dir, keysDir: keysDir, ring: ring, roles: roles, now: orNow(now), state: state, unlock: unlock}, nil
+	p.unlock = unlock
+	return p, nil
+}
+
+// home is the first key folder that has the root in it; without one, the first place of all.
+func (cfg Config) home() (string, error) {
+	places := filepath.SplitList(cfg.Keys)
+	for _, place := range places {
+		if _, err := os.Stat(filepath.Join(place, pinnedRoot)); err == nil {
+			return place, nil
+		}
+	}
+	if len(places) > 0 {
+		return places[0], nil
+	}
+	if cfg.RootFile == "" {
+		return "", errors.New("no folder of keys was named")
+	}
+	return filepath.Dir(cfg.RootFile), nil
+}
+
+// open finishes what a crash interrupted and reads the state.
+func (p *Publisher) open(rootFile string) error {
+	if err := replay(p.dir); err != nil {
+		return fmt.Errorf("open registry %s: %w", p.dir, err)
+	}
+	if rootFile == "" {
+		rootFile = filepath.Join(p.keysDir, pinnedRoot)
+	}
+	root, err := durable.ReadFile(rootFile, tufrules.MaxRoot)
+	if errors.Is(err, fs.ErrNotExist) {
+		if founding, foundErr := p.openFounding(); founding || foundErr != nil {
+			return foundErr
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read the root that belongs to these keys: %w", err)
+	}
+	if p.state, err = load(p.dir, root); err != nil {
+		return fmt.Errorf("open registry %s: %w; it is not signed on top of this state", p.dir, err)
+	}
+	return nil
+}
+
+// openFounding opens a registry that waits for its first signatures.
+func (p *Publisher) openFounding() (bool, error) {
+	d, err := p.Pending()
+	if err != nil || d == nil || !d.Founding {
+		return false, err
+	}
+	p.founding = true
+	p.state = &state{dir: p.dir, roles: map[string]*targetsMeta{}}
+	p.firstTop(0)
+	return true, nil
+}
+
+// UseKey adds a private key to those at hand.
+func (p *Publisher) UseKey(key ed25519.PrivateKey) {
+	p.ring[registry.KeyID(key.Public().(ed25519.PublicKey))] = key
 }
 
 // Close releases the registry's lock.
@@ -67,6 +152,9 @@ func (p *Publisher) Close() {
 		p.unlock = nil
 	}
 }
+
+// RootSHA256 is the digest of the root that this registry is pinned by.
+func (p *Publisher) RootSHA256() string { return registry.Digest(p.state.anchor) }
 
 // Development reports whether the registry stands on a development root.
 func (p *Publisher) Development() bool {
@@ -116,6 +204,9 @@ func (p *Publisher) Add(ctx context.Context, subs []Submission) (Added, error) {
 	if err := p.commit(slices.Sorted(maps.Keys(changed))...); err != nil {
 		return Added{}, err
 	}
+	if err := p.log(subs...); err != nil {
+		return Added{}, err
+	}
 	if len(done.Replaced) > 0 {
 		return done, p.sweep()
 	}
@@ -131,8 +222,8 @@ const (
 )
 
 func (p *Publisher) add(ctx context.Context, sub Submission) (role string, o outcome, err error) {
-	m := sub.Descriptor.Manifest
-	if role, err = p.roleFor(m.Namespace()); err != nil {
+	manifest := sub.Descriptor.Manifest
+	if role, err = p.roleFor(manifest.Namespace()); err != nil {
 		return "", 0, err
 	}
 	if sub.Readme != nil && registry.Digest(sub.Readme) != sub.Descriptor.ReadmeSHA256 {
@@ -142,9 +233,13 @@ func (p *Publisher) add(ctx context.Context, sub Submission) (role string, o out
 	if err != nil {
 		return "", 0, err
 	}
-	path, digest := registry.TargetPath(m.ID, m.Version), registry.Digest(data)
+	path, digest := registry.TargetPath(manifest.ID, manifest.Version), registry.Digest(data)
 	o = fresh
-	if have, ok := p.state.roles[role].Signed.Targets[path]; ok {
+	m, err := p.state.role(role)
+	if err != nil {
+		return "", 0, err
+	}
+	if have, ok := m.Signed.Targets[path]; ok {
 		switch {
 		case hex.EncodeToString(have.Hashes["sha256"]) == digest && p.complete(sub.Descriptor):
 			return role, unchanged, nil
@@ -171,10 +266,16 @@ func (p *Publisher) roleFor(namespace string) (string, error) {
 	if namespace == "picket" {
 		role = tufrules.RoleOfficial
 	}
-	if p.state.roles[role] == nil {
-		return "", fmt.Errorf("this registry has no namespace %q; choose an id under picket/ to try a plugin in a registry of your own", namespace)
+	if _, _, err := p.state.delegation(role); err != nil {
+		return "", fmt.Errorf("this registry has no namespace %q; claim it (`picket registry claim --help`), or choose an id under picket/ to try a plugin in a registry of your own", namespace)
 	}
 	return role, nil
+}
+
+// roleOf returns the role that vouches for a plugin.
+func (p *Publisher) roleOf(id string) (string, error) {
+	ns, _, _ := strings.Cut(id, "/")
+	return p.roleFor(ns)
 }
 
 // complete reports whether the store holds everything that a descriptor names, by name and size.
@@ -247,7 +348,11 @@ func (p *Publisher) putTarget(role, path string, data []byte) error {
 	if err := durable.WriteFile(name, data, 0o644); err != nil {
 		return err
 	}
-	p.state.roles[role].Signed.Targets[path] = t
+	m, err := p.state.role(role)
+	if err != nil {
+		return err
+	}
+	m.Signed.Targets[path] = t
 	return nil
 }
 

@@ -2,11 +2,13 @@ package publish
 
 import (
 	"context"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
 // Renewed says what Renew signed again, and what is about to expire without its keys at hand.
@@ -20,30 +22,62 @@ type Renewed struct {
 func (p *Publisher) Renew() (Renewed, error) {
 	var done Renewed
 	var due []string
-	for _, role := range p.targetsRoles() {
-		m := p.targetsOf(role)
-		if m.Signed.Expires.Sub(p.now()) > p.lifetime(role)/2 {
-			continue
+	for _, role := range p.renewable() {
+		ids, threshold, err := p.state.keys(role)
+		if err != nil {
+			return done, err
 		}
-		ids, threshold := p.keysOf(role)
 		if !p.ring.has(ids, threshold) {
 			done.Waiting = append(done.Waiting, role)
 			continue
 		}
 		due = append(due, role)
 	}
-	snapshotDue := p.state.snapshot.Signed.Expires.Sub(p.now()) <= p.lifetime(metadata.SNAPSHOT)/2
-	if len(due) > 0 || snapshotDue {
-		if err := p.commit(due...); err != nil {
-			return done, err
-		}
-		done.Signed = append(due, metadata.SNAPSHOT)
-	} else if err := p.commitTimestamp(p.state.timestamp.Signed.Meta["snapshot.json"]); err != nil {
+	p.snapshotDue = p.state.snapshot.Signed.Expires.Sub(p.now()) <= p.lifetime(metadata.SNAPSHOT)/2
+	signed := slices.Clone(due)
+	if len(due) > 0 || p.snapshotDue {
+		signed = append(signed, metadata.SNAPSHOT)
+	}
+	if err := p.commit(due...); err != nil {
 		return done, err
 	}
-	done.Signed = append(done.Signed, metadata.TIMESTAMP)
+	p.snapshotDue = false
+	done.Signed = append(signed, metadata.TIMESTAMP)
 	done.Expires = p.expires()
 	return done, nil
+}
+
+// renewable are the roles past half of their life. Authors renew their own.
+func (p *Publisher) renewable() []string {
+	var due []string
+	for _, role := range p.targetsRoles() {
+		if p.targetsOf(role).Signed.Expires.Sub(p.now()) <= p.lifetime(role)/2 {
+			due = append(due, role)
+		}
+	}
+	return due
+}
+
+// RenewOffline prepares new signatures for offline roles: those named, or all past half of their life, the root
+// included. What lacks keys waits in a draft.
+func (p *Publisher) RenewOffline(roles ...string) ([]string, error) {
+	if err := p.resume(); err != nil {
+		return nil, err
+	}
+	if len(roles) == 0 {
+		for _, role := range p.renewable() {
+			if !IsOnline(role) {
+				roles = append(roles, role)
+			}
+		}
+		if p.state.root.Signed.Expires.Sub(p.now()) <= p.lifetime(metadata.ROOT)/2 {
+			roles = append(roles, metadata.ROOT)
+		}
+	}
+	if len(roles) == 0 {
+		return nil, nil
+	}
+	return roles, p.commit(roles...)
 }
 
 // RefreshTimestamp is Renew for callers that do nothing else: the local registry of picketd and the command line.
@@ -56,24 +90,22 @@ func RefreshTimestamp(ctx context.Context, dir, keysDir string, now func() time.
 	return p.Renew()
 }
 
+// targetsRoles are targets and what it delegates to.
 func (p *Publisher) targetsRoles() []string {
-	return append([]string{metadata.TARGETS}, slices.Sorted(maps.Keys(p.state.roles))...)
+	roles := []string{metadata.TARGETS}
+	for _, d := range p.state.targets.Signed.Delegations.Roles {
+		if d.Name != tufrules.RoleRevokers {
+			roles = append(roles, d.Name)
+		}
+	}
+	return roles
 }
 
-func (p *Publisher) targetsOf(role string) *metadata.Metadata[metadata.TargetsType] {
+func (p *Publisher) targetsOf(role string) *targetsMeta {
 	if role == metadata.TARGETS {
 		return p.state.targets
 	}
 	return p.state.roles[role]
-}
-
-func (p *Publisher) keysOf(role string) (ids []string, threshold int) {
-	if role == metadata.TARGETS {
-		r := p.state.root.Signed.Roles[metadata.TARGETS]
-		return r.KeyIDs, r.Threshold
-	}
-	d, _ := p.state.delegation(role)
-	return d.KeyIDs, d.Threshold
 }
 
 func (p *Publisher) expires() time.Time {
@@ -93,6 +125,12 @@ func (p *Publisher) expires() time.Time {
 
 func (p *Publisher) lifetime(role string) time.Duration {
 	if spec, ok := p.roles[role]; ok {
+		return spec.Expiry
+	}
+	if strings.HasPrefix(role, tufrules.RoleNamespacePrefix) {
+		return NamespaceExpiry
+	}
+	if spec, ok := DefaultRoles(false)[role]; ok {
 		return spec.Expiry
 	}
 	return 30 * day

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	"github.com/picketwatch/picket/registry"
-	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
 // sweep removes stored bytes that no release names any more. Only development registries get here: elsewhere a release
@@ -32,11 +31,12 @@ func (p *Publisher) sweep() error {
 
 func (p *Publisher) referenced() (map[string]bool, error) {
 	used := map[string]bool{}
-	for role, m := range p.state.roles {
+	for _, role := range p.state.releaseRoles() {
+		m, err := p.state.role(role)
+		if err != nil {
+			return nil, err
+		}
 		for path := range m.Signed.Targets {
-			if role == tufrules.RoleSecurity {
-				continue
-			}
 			d, err := p.descriptor(role, path)
 			if err != nil {
 				return nil, err

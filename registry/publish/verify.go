@@ -66,7 +66,8 @@ func Verify(dir string, root []byte, now time.Time) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify registry %s: %w", dir, err)
 	}
-	p := &Publisher{dir: dir, state: s}
+	p := newPublisher(dir, "", nil, nil, nil)
+	p.state = s
 	r := &Report{RootSHA256: registry.Digest(root), RootVersion: s.root.Signed.Version, Development: p.Development()}
 	r.roles(s, now)
 	revoked, err := p.revocations()
@@ -74,9 +75,13 @@ func Verify(dir string, root []byte, now time.Time) (*Report, error) {
 		return nil, fmt.Errorf("verify registry %s: %w", dir, err)
 	}
 	r.Revocations = len(revoked.Revoked)
-	for role, m := range s.roles {
-		if role == tufrules.RoleSecurity {
-			continue
+	if err := p.verifyList(revoked); err != nil {
+		return nil, fmt.Errorf("verify registry %s: the list of revocations: %w", dir, err)
+	}
+	for _, role := range s.releaseRoles() {
+		m, err := s.role(role)
+		if err != nil {
+			return nil, fmt.Errorf("verify registry %s: %w", dir, err)
 		}
 		for path, t := range m.Signed.Targets {
 			r.Releases = append(r.Releases, p.verifyRelease(role, path, hex.EncodeToString(t.Hashes["sha256"])))
@@ -95,7 +100,9 @@ func (r *Report) roles(s *state, now time.Time) {
 	add(metadata.ROOT, s.root.Signed.Version, s.root.Signed.Expires)
 	add(metadata.TARGETS, s.targets.Signed.Version, s.targets.Signed.Expires)
 	for _, d := range s.targets.Signed.Delegations.Roles {
-		add(d.Name, s.roles[d.Name].Signed.Version, s.roles[d.Name].Signed.Expires)
+		if m := s.roles[d.Name]; m != nil {
+			add(d.Name, m.Signed.Version, m.Signed.Expires)
+		}
 	}
 	add(metadata.SNAPSHOT, s.snapshot.Signed.Version, s.snapshot.Signed.Expires)
 	add(metadata.TIMESTAMP, s.timestamp.Signed.Version, s.timestamp.Signed.Expires)
@@ -111,7 +118,7 @@ func (p *Publisher) verifyRelease(role, path, digest string) ReleaseReport {
 	if rep.ID, rep.Version, err = registry.ParseTargetPath(path); err != nil {
 		return problem("%v", err)
 	}
-	if d, ok := p.state.delegation(role); !ok || !tufrules.Allows(&d, path) {
+	if _, d, err := p.state.delegation(role); err != nil || !tufrules.Allows(d, path) {
 		return problem("role %s may not vouch for this namespace", role)
 	}
 	d, err := p.descriptor(role, path)

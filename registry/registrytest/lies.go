@@ -436,11 +436,23 @@ func (r *Registry) RotateRoot(tb testing.TB, change func(*metadata.RootType)) {
 	}
 }
 
-// Unrevoke publishes an empty list of revocations, as a thief of the security key might.
+// Unrevoke publishes an empty list of revocations, as a thief of the security key and of the revokers' might.
 func (r *Registry) Unrevoke(tb testing.TB) {
 	tb.Helper()
-	empty := &registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}}
-	data, err := empty.Encode()
+	r.publishList(tb, &registry.Revocations{Schema: registry.RevocationsSchema, Revoked: []registry.Revocation{}}, true)
+}
+
+// publishList has the online key publish a list, with or without the signature of the revokers' first key.
+func (r *Registry) publishList(tb testing.TB, list *registry.Revocations, signed bool) {
+	tb.Helper()
+	if signed {
+		payload, err := list.Payload()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		list.Signatures = []registry.Signature{registry.SignStatement(registry.StatementRevocations, payload, r.key(tb, "revokers-1"))}
+	}
+	data, err := list.Encode()
 	if err != nil {
 		tb.Fatal(err)
 	}
