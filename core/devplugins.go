@@ -206,7 +206,7 @@ func (b *bench) put(t *trial, r adminsock.Trial, artifacts io.Reader, by string)
 		Grants: r.Grants, Interval: trialInterval(x.descriptor.Manifest.Kind, r.Interval), By: by})
 	var bad *catalogue.InvalidError
 	if errors.As(err, &bad) {
-		err = fmt.Errorf("%s cannot run like this: %w", id, settings(bad))
+		err = fmt.Errorf("%s cannot run like this: %w", id, wrongSettings(bad))
 	}
 	if err != nil {
 		x.close()
@@ -245,8 +245,8 @@ func (b *bench) put(t *trial, r adminsock.Trial, artifacts io.Reader, by string)
 	return id, nil
 }
 
-// settings says of each setting that is wrong how `picket plugin run` gives it.
-func settings(bad *catalogue.InvalidError) error {
+// wrongSettings says of each setting that is wrong how `picket plugin run` gives it.
+func wrongSettings(bad *catalogue.InvalidError) error {
 	texts := make([]string, len(bad.Fields))
 	hint := ""
 	for i, f := range bad.Fields {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/picketwatch/picket/core/kernel/adminsock"
+	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
@@ -36,6 +37,29 @@ func TestWhoTakesUnsignedPlugins(t *testing.T) {
 	}
 }
 
+// untilEnd notes that a reader was read to its end.
+type untilEnd struct {
+	*bytes.Reader
+	ended bool
+}
+
+func (u *untilEnd) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	u.ended = u.ended || errors.Is(err, io.EOF)
+	return n, err
+}
+
+func TestWhatIsWrongWithSettings(t *testing.T) {
+	bad := &catalogue.InvalidError{Fields: []catalogue.Field{{Location: "body.config", Message: "missing property 'url'"}, {Location: "body.grants", Message: "unknown"}}}
+	if got := wrongSettings(bad).Error(); got != "missing property 'url'; unknown (--config NAME=VALUE gives a setting, --config FILE all of them)" {
+		t.Errorf("got %s", got)
+	}
+	bad.Fields = bad.Fields[1:]
+	if got := wrongSettings(bad).Error(); got != "unknown" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestABuildIsHashedAndOfferedByItsVersion(t *testing.T) {
 	program := []byte("a program")
 	d := registry.Descriptor{Schema: registry.DescriptorSchema,
@@ -57,11 +81,18 @@ func TestABuildIsHashedAndOfferedByItsVersion(t *testing.T) {
 		t.Error("an artifact that comes twice is taken")
 	}
 	offer.Artifacts = offer.Artifacts[:1]
-	x, err := b.receive(offer, bytes.NewReader(program))
+	if _, err := b.receive(offer, bytes.NewReader(append(program, 'x'))); err == nil {
+		t.Error("more is taken than was announced")
+	}
+	body := &untilEnd{Reader: bytes.NewReader(program)}
+	x, err := b.receive(offer, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.close()
+	if !body.ended {
+		t.Error("the request was not read to its end: the server would not notice that its author has gone")
+	}
 	b.trials["acme/odd"] = &trial{builds: []build{x}}
 	a, err := b.OpenRelease(t.Context(), "acme/odd", x.descriptor.Manifest.Version, registry.RuntimeProcess)
 	if err != nil {

@@ -148,28 +148,53 @@ func (c *Core) readCeiling() (*policy.Ceiling, error) {
 const (
 	refreshFirst = 10 * time.Second
 	refreshEvery = time.Hour
+	// publishedPoll is how soon something new in a registry on this machine is noticed, which costs a look at one file.
+	publishedPoll = 2 * time.Second
 )
 
-// keepFresh learns of new releases and revocations, and keeps the own development registry signed.
+// keepFresh learns of new releases and revocations, and keeps the own development registry signed. Whoever publishes into
+// a folder of this machine sees it on the page at once; a registry on the network is asked now and then.
 func (c *Core) keepFresh(ctx context.Context) {
 	if c.source.client == nil {
 		return
 	}
-	wait := refreshFirst
-	for sleep(ctx, wait) {
-		wait = refreshEvery
+	seen := lastPublished(c.source.dir)
+	for wait := refreshFirst; untilPublished(ctx, c.source.dir, seen, wait); wait = refreshEvery {
 		if c.source.development {
 			if _, err := publish.RefreshTimestamp(ctx, c.source.dir, c.source.keys, c.cfg.Now); err != nil {
 				c.cfg.Log.Error("sign the development registry", "error", err)
 			}
 		}
+		seen = lastPublished(c.source.dir) // before it is read: what comes meanwhile is another change
 		if err := c.source.client.Refresh(ctx); err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("refresh the registry", "error", err)
 			c.catalogue.AuditRefusal(ctx, "system", "registry.refresh", err)
 			continue
 		}
 		c.host.Recheck()
+		c.live.Publish("plugins", map[string]string{})
 	}
+}
+
+// lastPublished tells one state of a registry in a folder from another: each change ends with a new timestamp.json. It is
+// "" for one that is no folder.
+func lastPublished(dir string) string {
+	info, err := os.Stat(filepath.Join(dir, "metadata", "timestamp.json"))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}
+
+// untilPublished waits until a registry is to be read again: after the time, or once something was published. It is false
+// when ctx ends.
+func untilPublished(ctx context.Context, dir, seen string, wait time.Duration) bool {
+	for due := time.Now().Add(wait); time.Now().Before(due) && lastPublished(dir) == seen; {
+		if !sleep(ctx, min(publishedPoll, wait)) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

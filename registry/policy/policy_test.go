@@ -248,3 +248,46 @@ func TestConfinementKeys(t *testing.T) {
 		t.Errorf("the default: %+v", d)
 	}
 }
+
+// An author's interpreter serves where the node names none, and never instead of the node's.
+func TestWithInterpreter(t *testing.T) {
+	named, err := Parse([]byte("apiVersion: picket/v1\ninterpreters: {python3: /opt/node/python3}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		ceiling       *Ceiling
+		program, want string
+	}{
+		"none named":   {Default(), "/home/a/.venv/bin/python3", "/home/a/.venv/bin/python3"},
+		"one named":    {named, "/home/a/.venv/bin/python3", "/opt/node/python3"},
+		"relative":     {Default(), "python3", ""},
+		"not in order": {Default(), "/opt/../bin/python3", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			with := c.ceiling.WithInterpreter("python3", c.program)
+			if got, _ := with.Interpreter("python3"); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+	if _, ok := Default().Interpreter("python3"); ok {
+		t.Error("the default has changed")
+	}
+}
+
+// What only the registry's online key vouches for does not run unless the machine's owner says so.
+func TestRecentNamespaces(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "recent: refuse": false, "recent: allow": true} {
+		c, err := Parse([]byte("apiVersion: picket/v1\n" + text + "\n"))
+		if err != nil || c.AllowsRecent() != want {
+			t.Errorf("%q: %v, %v", text, c.AllowsRecent(), err)
+		}
+	}
+	if Default().AllowsRecent() {
+		t.Error("the default allows recent namespaces")
+	}
+	if _, err := Parse([]byte("apiVersion: picket/v1\nrecent: perhaps\n")); err == nil {
+		t.Error("accepted a word that means nothing")
+	}
+}

@@ -63,7 +63,11 @@ func TestATrialLastsAsLongAsItsAuthor(t *testing.T) {
 			}
 			return nil
 		},
+		Notice: func(_ context.Context, session string) (string, error) { return "delivered for " + session, nil },
 	})
+	if err := TakesTrials(t.Context(), dir); err != nil {
+		t.Errorf("a server that takes trials says %v", err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	err := RunTrial(ctx, dir, Trial{Descriptor: []byte("{ \"x\": \"<&>\" }")}, strings.NewReader("program"), func(e Event) {
 		if err := SwapTrial(t.Context(), dir, e.Session, Trial{}, strings.NewReader("newer")); err == nil || err.Error() != "it does not start" {
@@ -71,6 +75,9 @@ func TestATrialLastsAsLongAsItsAuthor(t *testing.T) {
 		}
 		if err := AnalyseCapture(t.Context(), dir, e.Session, "a.pcap", strings.NewReader("packets")); err != nil {
 			t.Errorf("capture: %v", err)
+		}
+		if text, err := SendNotice(t.Context(), dir, e.Session); text != "delivered for s1" || err != nil {
+			t.Errorf("notice: %q, %v", text, err)
 		}
 		stop()
 	})
@@ -90,6 +97,8 @@ func TestAServerThatTakesNothingUnsigned(t *testing.T) {
 		"run":     RunTrial(t.Context(), dir, Trial{}, strings.NewReader(""), func(Event) {}),
 		"swap":    SwapTrial(t.Context(), dir, "s", Trial{}, strings.NewReader("")),
 		"capture": AnalyseCapture(t.Context(), dir, "s", "n", strings.NewReader("")),
+		"ask":     TakesTrials(t.Context(), dir),
+		"notice":  func() error { _, err := SendNotice(t.Context(), dir, "s"); return err }(),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "start it with --dev") {
 			t.Errorf("%s: %v", what, err)
