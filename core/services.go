@@ -107,7 +107,7 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 			running = append(running, d)
 		}
 	}
-	run.run = detect.Start(ctx, x.ID, running, detect.DefaultQueue)
+	run.run = detect.Start(ctx, x.ID, running, detect.DefaultQueue, c.host.Share)
 	return run
 }
 

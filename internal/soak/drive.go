@@ -186,6 +186,7 @@ var soakFrames = sync.OnceValue(func() [][]byte {
 // acknowledged when its verdict is not said to be incomplete.
 type detecting struct {
 	pluginhost.Detector
+	share    detect.Share
 	name     string
 	t        *tally
 	captures int
@@ -196,7 +197,7 @@ func (d *detecting) settle()          {}
 
 func (d *detecting) work(ctx context.Context) (int, error) {
 	d.captures++
-	run := detect.Start(ctx, fmt.Sprintf("%s-%d", d.instance(), d.captures), []detect.Detector{d.Detector}, 0)
+	run := detect.Start(ctx, fmt.Sprintf("%s-%d", d.instance(), d.captures), []detect.Detector{d.Detector}, 0, d.share)
 	var err error
 	for _, frame := range soakFrames() {
 		if err = run.Frame(ctx, frame); err != nil {

@@ -140,7 +140,7 @@ func newNode(ctx context.Context, programs string, shelf shelf, o options, chang
 		n.serving.Go(func() { d.service.Run(serve) })
 	}
 	for _, d := range h.Detectors() {
-		n.drivers = append(n.drivers, &detecting{Detector: d, name: d.Instance(), t: n.tally})
+		n.drivers = append(n.drivers, &detecting{Detector: d, share: h.Share, name: d.Instance(), t: n.tally})
 	}
 	n.rates = make([]float64, len(n.drivers))
 	return n, nil

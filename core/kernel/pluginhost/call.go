@@ -20,13 +20,21 @@ func (s *supervisor) call(ctx context.Context, what string, limit time.Duration,
 // work is a call that the ledger and a probation count.
 func (s *supervisor) work(ctx context.Context, r *run, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) error {
 	took, err := s.guarded(ctx, r, what, r.deadline(limit), fn)
-	gaveUp := ctx.Err() != nil
+	if ctx.Err() != nil {
+		s.acct.call(took, err != nil) // for or against nobody: the caller gave up
+	} else {
+		s.count(r, what, took, err)
+	}
+	return err
+}
+
+// count enters a call into the ledger, and counts it for or against a version.
+func (s *supervisor) count(r *run, what string, took time.Duration, err error) {
 	s.acct.call(took, err != nil)
-	if !gaveUp && what != "Flush" { // a flush takes another time than what it ends
+	if what != "Flush" { // a flush takes another time than what it ends
 		s.acct.judge(took, err != nil)
 		s.onTrial(r, took, err != nil)
 	}
-	return err
 }
 
 // withTurn does something with the running process while nobody else calls it.

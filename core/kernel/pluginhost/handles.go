@@ -8,7 +8,6 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
-	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Handle names an instance to those who call it. It stays valid over restarts; while the instance is down its calls
@@ -161,39 +160,6 @@ func (d Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.Sigh
 			return i.Discover(ctx, scope, sightings{scope, sink, s.output(r)})
 		})
 	}))
-}
-
-// Inspect hands the detector one frame of rows (package records). The frame must not be changed afterwards: it is kept
-// until a snapshot of the detector covers it. A detector that gives and takes its state survives the death of its
-// process without a trace: Inspect waits for the next one, which is given everything since the last snapshot.
-func (d Detector) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
-	s := d.s
-	return s.persistent(ctx, func() error {
-		return s.withTurn(ctx, func(r *run) error {
-			if err := s.revive(ctx, r); err != nil {
-				return err
-			}
-			sh := s.shadowOf()
-			if sh != nil {
-				sh.before()
-			}
-			s.journal.inside, s.journal.capture = true, capture
-			s.last.is(crashlog.Step{Call: "Inspect", Capture: capture, Frame: frame})
-			err := s.work(ctx, r, "Inspect", s.host.cfg.Deadlines.Inspect, func(ctx context.Context, i *host.Instance) error {
-				return i.Inspect(ctx, capture, frame, findings{sink, s.output(r), sh})
-			})
-			if lost(err) || ctx.Err() != nil {
-				return err
-			}
-			s.acct.records(records.Count(frame))
-			s.acct.bytes(len(frame), 0)
-			s.keep(ctx, r, capture, frame)
-			if sh != nil {
-				sh.inspected(capture, frame)
-			}
-			return err
-		})
-	})
 }
 
 // Flush ends a capture.

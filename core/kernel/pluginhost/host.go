@@ -18,6 +18,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
+	"github.com/picketwatch/picket/sdk/host"
 )
 
 // Verifier gives the bytes of an installed plugin after it checked them; registry/client is one.
@@ -126,9 +127,11 @@ type Host struct {
 	guestKey []byte        // of the compiled guests
 	starts   atomic.Uint64 // numbers the socket folders
 
-	mu      sync.Mutex // guards supers and stopped
+	mu      sync.Mutex // guards all below
 	supers  map[string]*supervisor
 	stopped bool
+	ring    *host.Ring     // nil until a detector starts that may read it
+	noRing  bool           // it cannot be made
 	running sync.WaitGroup // supervisors
 }
 
@@ -342,6 +345,12 @@ func (h *Host) Stop(ctx context.Context) {
 		}
 		<-done
 	}
+	h.mu.Lock()
+	if h.ring != nil {
+		h.ring.Close() // its memory goes with the last batch
+		h.ring, h.noRing = nil, true
+	}
+	h.mu.Unlock()
 	if h.tempRun {
 		os.RemoveAll(h.runDir)
 	}

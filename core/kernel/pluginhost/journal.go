@@ -25,20 +25,21 @@ type journal struct {
 	of         string // the version that gave the snapshot
 	handover   []byte // the snapshot that the version before gave at the upgrade, while that may be taken back
 	handoverOf string
-	batches    []batch
+	batches    []shown
 	bytes      int
 	inside     bool   // a capture has begun and was not flushed
 	capture    string // the last one
 	cut        bool   // since the handover the journal was cut inside a capture
 }
 
-type batch struct {
+// shown is a batch that the detector has seen.
+type shown struct {
 	capture string
 	frame   []byte // of the caller, who does not change it; nil is the end of the capture
 }
 
 func (j *journal) add(capture string, frame []byte) {
-	j.batches = append(j.batches, batch{capture, frame})
+	j.batches = append(j.batches, shown{capture, frame})
 	j.bytes += len(frame)
 }
 
@@ -128,7 +129,7 @@ func (s *supervisor) revive(ctx context.Context, r *run) error {
 	return nil
 }
 
-func (s *supervisor) replay(ctx context.Context, r *run, b batch) (err error) {
+func (s *supervisor) replay(ctx context.Context, r *run, b shown) (err error) {
 	if b.frame == nil {
 		_, err = s.guarded(ctx, r, "Flush", r.deadline(s.host.cfg.Deadlines.Flush), func(ctx context.Context, i *host.Instance) error {
 			return i.Flush(ctx, nobody{})
@@ -173,8 +174,8 @@ func (s *supervisor) lostSight(yes bool) {
 	s.mu.Unlock()
 }
 
-// keep enters a batch that the detector has seen, and asks for a snapshot when enough have gathered.
-func (s *supervisor) keep(ctx context.Context, r *run, capture string, frame []byte) {
+// keep enters a batch that the detector has seen.
+func (s *supervisor) keep(capture string, frame []byte) {
 	j := &s.journal
 	if !j.keeps {
 		return
@@ -183,8 +184,12 @@ func (s *supervisor) keep(ctx context.Context, r *run, capture string, frame []b
 	if j.handover != nil && !s.onProbation() {
 		j.handover, j.handoverOf = nil, ""
 	}
-	if j.full() {
-		j.cut = true
+}
+
+// coverFull asks for a snapshot when enough batches have gathered. All that the detector has seen must be in the journal.
+func (s *supervisor) coverFull(ctx context.Context, r *run) {
+	if s.journal.keeps && s.journal.full() {
+		s.journal.cut = true
 		s.cover(ctx, r)
 	}
 }

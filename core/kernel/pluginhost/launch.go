@@ -190,7 +190,7 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 		cfg = []byte("{}")
 	}
 	inst, err := r.proc.Configure(ctx, host.InstanceConfig{
-		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants,
+		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants, DenyDial: s.host.denied(),
 		Deadline: r.deadline(s.host.cfg.Deadlines.Inspect), Generation: s.host.starts.Load(),
 	})
 	if err != nil {
@@ -198,6 +198,16 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	}
 	r.inst = inst
 	return nil
+}
+
+// denied are the addresses that are reached on no grant. The broker holds plugins to them; the plugin's own side, which knows
+// them too, says so without asking.
+func (h *Host) denied() []string {
+	var out []string
+	for _, p := range h.cfg.Ceiling.Denied() {
+		out = append(out, p.String())
+	}
+	return out
 }
 
 func checkIdentity(ctx context.Context, r *run, id string, kind sdk.Kind) (host.Description, error) {
@@ -273,7 +283,13 @@ func (r *run) starved() {
 }
 
 // idle reports whether nobody waits for an answer of the plugin.
-func (r *run) idle() bool { return r.calls.Load() == 0 }
+func (r *run) idle() bool { return r.inFlight() == 0 }
+
+// inFlight is how many calls and batches it has not answered.
+func (r *run) inFlight() int {
+	batches, _ := r.inst.InFlight() // the oldest of them is one of the calls, while somebody waits for it
+	return max(int(r.calls.Load()), batches)
+}
 
 // cpuTime is the exact total of a process that has ended.
 func (r *run) cpuTime() time.Duration {

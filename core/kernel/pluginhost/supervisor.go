@@ -661,7 +661,7 @@ func (s *supervisor) status() Status {
 	st.Ledger = s.acct.read()
 	st.Ledger.RefusedCalls = s.calls.count()
 	if r != nil {
-		st.Ledger.InFlight = int(r.calls.Load())
+		st.Ledger.InFlight = r.inFlight()
 	}
 	st.LogTail, st.Ledger.LogDropped = s.log.tail(statusLines)
 	return st

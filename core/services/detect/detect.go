@@ -1,9 +1,11 @@
 // Package detect hands what a capture holds to the detectors and gathers what they find. In go row frames of flows and of
-// packets (sdk/records), in the order of the capture, each to the detectors that subscribed to it; out come findings, each once, each with an id that depends only on the
-// capture's id and on what was found, so that a job that is done again cannot double anything.
+// packets (sdk/records), in the order of the capture, each to the detectors that subscribed to it; out come findings, each
+// once, each with an id that depends only on the capture's id and on what was found, so that a job that is done again cannot
+// double anything. A frame is made once, however many detectors see it.
 //
 // Each detector has its own goroutine and its own short queue, so a slow one does not hold up the others until its
-// queue is full. Analysis of a stored capture never drops: a full queue makes Frame wait.
+// queue is full. Analysis of a stored capture never drops: a full queue makes Frame wait, at most until the detector's
+// deadline ends it. From then on its queue is emptied unseen, and its verdict is said to be incomplete.
 package detect
 
 import (
@@ -14,6 +16,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -25,7 +28,9 @@ type Detector interface {
 	Generation() uint64
 	// Subscription is what it wants to see and was granted.
 	Subscription() sdk.Subscription
-	Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error
+	// InspectAll shows it the batches as they come, until the channel is closed. It releases those that it takes; after an
+	// error it takes no more.
+	InspectAll(ctx context.Context, capture string, batches <-chan *batch.Batch, sink sdk.FindingSink) error
 	Flush(ctx context.Context, sink sdk.FindingSink) error
 }
 
@@ -39,9 +44,15 @@ const maxFindings = 10000
 type Run struct {
 	capture string
 	lanes   []*lane
+	share   Share
 	packets []sdk.PacketSubscription
 	wg      sync.WaitGroup
 }
+
+// Share makes a batch of a frame of flows for so many detectors; pluginhost.Host does.
+type Share func(frame []byte, readers int) *batch.Batch
+
+func unshared(frame []byte, readers int) *batch.Batch { return batch.New(frame, readers, nil, nil) }
 
 // Result is what a run found and what it could not see.
 type Result struct {
@@ -53,14 +64,17 @@ type Result struct {
 }
 
 // Start begins the analysis of one capture with these detectors. The ids of the findings derive from the capture's.
-// Every detector's queue holds at most queue frames.
-func Start(ctx context.Context, capture string, detectors []Detector, queue int) *Run {
+// Every detector's queue holds at most queue frames. Without share each detector is sent what it is to see.
+func Start(ctx context.Context, capture string, detectors []Detector, queue int, share Share) *Run {
 	if queue <= 0 {
 		queue = DefaultQueue
 	}
-	r := &Run{capture: capture}
+	if share == nil {
+		share = unshared
+	}
+	r := &Run{capture: capture, share: share}
 	for _, d := range detectors {
-		l := &lane{detector: d, capture: capture, frames: make(chan []byte, queue), seen: map[string]bool{}}
+		l := &lane{detector: d, capture: capture, frames: make(chan *batch.Batch, queue), seen: map[string]bool{}}
 		l.flows, l.packets = r.subscribe(d.Subscription())
 		r.lanes = append(r.lanes, l)
 		r.wg.Add(1)
@@ -95,22 +109,29 @@ func (r *Run) PacketSubscriptions() []sdk.PacketSubscription { return r.packets 
 // Frame hands one frame of flows to every detector that wants flows, waiting for those that are behind. It keeps the
 // slice: the caller must not reuse it.
 func (r *Run) Frame(ctx context.Context, frame []byte) error {
-	return r.hand(ctx, frame, func(l *lane) bool { return l.flows })
+	return r.hand(ctx, frame, r.share, func(l *lane) bool { return l.flows })
 }
 
-// Packets is Frame for the packets of one subscription.
+// Packets is Frame for the packets of one subscription. They are never shared: not everybody who may read flows may read them.
 func (r *Run) Packets(ctx context.Context, subscription int, frame []byte) error {
-	return r.hand(ctx, frame, func(l *lane) bool { return l.packets == subscription })
+	return r.hand(ctx, frame, unshared, func(l *lane) bool { return l.packets == subscription })
 }
 
-func (r *Run) hand(ctx context.Context, frame []byte, wants func(*lane) bool) error {
+func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*lane) bool) error {
+	var to []*lane
 	for _, l := range r.lanes {
-		if !wants(l) {
-			continue
+		if wants(l) {
+			to = append(to, l)
 		}
+	}
+	b := share(frame, len(to))
+	for i, l := range to {
 		select {
-		case l.frames <- frame:
+		case l.frames <- b:
 		case <-ctx.Done():
+			for range to[i:] {
+				b.Release()
+			}
 			return ctx.Err()
 		}
 	}
@@ -144,7 +165,7 @@ func (r *Run) Close() Result {
 type lane struct {
 	detector Detector
 	capture  string
-	frames   chan []byte
+	frames   chan *batch.Batch
 	flows    bool
 	packets  int // the place of its subscription, or noPackets
 
@@ -156,13 +177,11 @@ type lane struct {
 
 func (l *lane) run(ctx context.Context) {
 	born := l.detector.Generation()
-	for frame := range l.frames {
-		if l.err != nil {
-			continue // drain: one failed detector must not block the capture for the others
-		}
-		if err := l.detector.Inspect(ctx, l.capture, frame, l); err != nil {
-			l.err = fmt.Errorf("inspect: %w", err)
-		}
+	if err := l.detector.InspectAll(ctx, l.capture, l.frames, l); err != nil {
+		l.err = fmt.Errorf("inspect: %w", err)
+	}
+	for b := range l.frames { // one failed detector must not block the capture for the others
+		b.Release()
 	}
 	if l.err == nil && l.detector.Generation() != born {
 		l.err = sdk.Errorf(sdk.Temporary, "restarted in the middle of the capture")

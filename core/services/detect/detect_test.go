@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -35,12 +37,18 @@ func (f *fake) Subscription() sdk.Subscription {
 	return f.wants
 }
 
-func (f *fake) Inspect(_ context.Context, _ string, frame []byte, sink sdk.FindingSink) error {
-	f.frames = append(f.frames, string(frame))
-	if f.inspect == nil {
-		return nil
+func (f *fake) InspectAll(_ context.Context, _ string, batches <-chan *batch.Batch, sink sdk.FindingSink) error {
+	for b := range batches {
+		f.frames = append(f.frames, string(b.Frame))
+		b.Release()
+		if f.inspect == nil {
+			continue
+		}
+		if err := f.inspect(len(f.frames), sink); err != nil {
+			return err
+		}
 	}
-	return f.inspect(len(f.frames), sink)
+	return nil
 }
 
 func (f *fake) Flush(_ context.Context, sink sdk.FindingSink) error {
@@ -57,7 +65,7 @@ func scan(src string, at int64) sdk.Finding {
 
 func analyse(t *testing.T, frames int, ds ...Detector) Result {
 	t.Helper()
-	r := Start(context.Background(), "sha256:aa", ds, 2)
+	r := Start(context.Background(), "sha256:aa", ds, 2, nil)
 	for i := range frames {
 		if err := r.Frame(context.Background(), fmt.Appendf(nil, "frame %d", i)); err != nil {
 			t.Fatal(err)
@@ -86,7 +94,7 @@ func TestPacketsGoToThoseThatWantThem(t *testing.T) {
 	flows, one, two := &fake{name: "flows"}, &fake{name: "one", wants: sdk.Subscription{Packets: arp}},
 		&fake{name: "two", wants: sdk.Subscription{Flows: true, Packets: &sdk.PacketSubscription{Layers: []string{"arp"}}}}
 	dns := &fake{name: "dns", wants: sdk.Subscription{Packets: &sdk.PacketSubscription{Layers: []string{"dns"}, SnapLen: 512}}}
-	r := Start(context.Background(), "c", []Detector{flows, one, two, dns}, 4)
+	r := Start(context.Background(), "c", []Detector{flows, one, two, dns}, 4, nil)
 	if n := len(r.PacketSubscriptions()); n != 2 {
 		t.Fatalf("%d subscriptions", n)
 	}
@@ -102,6 +110,42 @@ func TestPacketsGoToThoseThatWantThem(t *testing.T) {
 		if !slices.Equal(c.d.frames, c.want) {
 			t.Errorf("%s saw %q, want %q", c.d.name, c.d.frames, c.want)
 		}
+	}
+}
+
+// A frame is shared once for all who see it, and let go when the last of them is done, also with one that failed.
+func TestAFrameIsSharedOnce(t *testing.T) {
+	broken := &fake{name: "broken", inspect: func(int, sdk.FindingSink) error { return errors.New("no") }}
+	packets := &fake{name: "packets", wants: sdk.Subscription{Packets: &sdk.PacketSubscription{Layers: []string{"arp"}}}}
+	var made, freed atomic.Int32
+	share := func(frame []byte, readers int) *batch.Batch {
+		if made.Add(1); readers != 2 {
+			t.Errorf("%s is for %d readers", frame, readers)
+		}
+		return batch.New(frame, readers, nil, func() { freed.Add(1) })
+	}
+	r := Start(t.Context(), "c", []Detector{&fake{name: "good"}, broken, packets}, 2, share)
+	for range 20 {
+		if err := errors.Join(r.Frame(t.Context(), []byte("flow")), r.Packets(t.Context(), 0, []byte("arp"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	if made.Load() != 20 || freed.Load() != 20 || len(packets.frames) != 20 {
+		t.Errorf("%d batches were made and %d let go; %d frames of packets", made.Load(), freed.Load(), len(packets.frames))
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	stuck := make(chan struct{})
+	r = Start(t.Context(), "c", []Detector{&fake{name: "a"}, &fake{name: "b", inspect: func(int, sdk.FindingSink) error { <-stuck; return nil }}}, 1, share)
+	var err error
+	for err == nil { // one is being inspected, one waits, the next finds no room
+		err = r.Frame(gone, []byte("flow"))
+	}
+	close(stuck)
+	r.Close()
+	if made.Load() != freed.Load() {
+		t.Errorf("%d batches were made, %d let go", made.Load(), freed.Load())
 	}
 }
 
@@ -180,7 +224,7 @@ func TestFrameGivesUpWithItsContext(t *testing.T) {
 	block := make(chan struct{})
 	d := &fake{name: "slow"}
 	d.inspect = func(int, sdk.FindingSink) error { <-block; return nil }
-	r := Start(context.Background(), "c", []Detector{d}, 1)
+	r := Start(context.Background(), "c", []Detector{d}, 1, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var err error
