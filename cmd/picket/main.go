@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,12 +32,12 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
+	code := run(ctx, os.Args[1:], os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string) int {
+func run(ctx context.Context, args []string, stderr io.Writer) int {
 	ran := false
 	root := &cobra.Command{
 		Use:           "picket",
@@ -59,16 +61,25 @@ func run(ctx context.Context, args []string) int {
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
 		if msg := err.Error(); msg != "" {
-			fmt.Fprintln(os.Stderr, "picket:", msg)
+			fmt.Fprintln(stderr, "picket:", msg)
 		}
 		return coded.ExitCode()
 	}
-	fmt.Fprintln(os.Stderr, "picket:", err)
+	fmt.Fprintln(stderr, "picket:", plain(err))
 	if !ran {
-		fmt.Fprintf(os.Stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
+		fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// plain says in words of ours that a flag is missing.
+func plain(err error) string {
+	names, ok := strings.CutPrefix(err.Error(), "required flag(s) ")
+	if names, ok = strings.CutSuffix(names, " not set"); !ok {
+		return err.Error()
+	}
+	return strings.NewReplacer(`", "`, " and --", `"`, "").Replace("--"+names) + " must be given"
 }
 
 // noticeRun sets ran once a command does its work: flags and arguments are right by then, and what fails later is a

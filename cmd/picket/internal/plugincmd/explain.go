@@ -163,7 +163,7 @@ func printExplanation(p *columns.Printer, e *explanation) {
 		return
 	}
 	if e.elsewhere() {
-		p.Line(columns.S(columns.Dim, "It is not installed in this data folder: what runs is on another machine, whose own folder says the same of it."))
+		p.Line(columns.S(columns.Dim, "It is not installed in this data folder: what runs belongs to an agent, whose own data folder (--data) holds its chain."))
 		return
 	}
 	p.Line(columns.S(columns.Warn, "It may not start: "+e.Verdict))

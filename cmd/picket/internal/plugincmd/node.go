@@ -40,8 +40,13 @@ func (n *node) open() (*client.Client, error) {
 	if _, err := os.Stat(n.data); err != nil {
 		return nil, noDataFolder(n.data, err)
 	}
+	ceiling, err := n.ceiling()
+	if err != nil {
+		return nil, err
+	}
 	cfg := client.Config{
-		Dir: n.state(), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
+		AllowRecent: ceiling.AllowsRecent(),
+		Dir:         n.state(), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
 		AllowDevelopment: n.development, Release: config.IsRelease(),
 	}
 	if cfg.Base == "" {

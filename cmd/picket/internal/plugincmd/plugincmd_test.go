@@ -110,6 +110,13 @@ func TestAuthorToOperator(t *testing.T) {
 		t.Errorf("list:\n%s", out)
 	}
 	must(t, append([]string{"plugin", "verify"}, node...)...)
+	capture := filepath.Join(base, "some.pcap")
+	if err := os.WriteFile(capture, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t, append([]string{"plugin", "replay", "--plugin", "picket/absent", capture}, node...)...); err == nil || !strings.Contains(err.Error(), "--dir") {
+		t.Errorf("replay with a plugin that is not installed: %v", err)
+	}
 	out = must(t, append([]string{"plugin", "explain", "picket/sample"}, node...)...)
 	for _, want := range []string{"official", "development trust", "beyond the ceiling", "It may start"} {
 		if !strings.Contains(out, want) {
@@ -247,5 +254,25 @@ func TestNewPluginWorks(t *testing.T) {
 		if _, err := run(t, append([]string{"plugin", "new"}, args...)...); err == nil {
 			t.Errorf("accepted %v", args)
 		}
+	}
+}
+
+// A go.work further up that does not list the plugin is none of its business; one that does is.
+func TestAPluginBelowAWorkspace(t *testing.T) {
+	needGo(t)
+	t.Setenv("GOWORK", "")
+	dir := source(t, "picket/sample", "1.0.0", "One.")
+	work := filepath.Join(filepath.Dir(dir), "go.work")
+	for _, c := range []struct {
+		uses    string
+		outside bool
+	}{{"", true}, {"use ./sample\n", false}} {
+		if err := os.WriteFile(work, []byte("go 1.26.0\n"+c.uses), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := outsideWorkspace(t.Context(), dir); got != c.outside {
+			t.Errorf("with %q: outside %v", c.uses, got)
+		}
+		must(t, "plugin", "build", "--out", t.TempDir(), dir)
 	}
 }

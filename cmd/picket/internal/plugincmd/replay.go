@@ -542,6 +542,10 @@ func (r *replayer) installed(ctx context.Context, c *client.Client, id, version,
 	} else {
 		a, err = c.OpenRelease(ctx, id, version, runtimeName)
 	}
+	var refused *registry.Refusal
+	if errors.As(err, &refused) && refused.Reason == registry.NotInstalled {
+		return nil, fmt.Errorf("%s is not installed in %s: name its source folder with --dir", id, r.data)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; name the plugin's source folder with --dir", err)
 	}

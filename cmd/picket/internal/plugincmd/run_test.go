@@ -2,13 +2,17 @@ package plugincmd
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/core/kernel/adminsock"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/sdk"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -116,5 +120,74 @@ func TestReplayOfWhatIsNotThere(t *testing.T) {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "neither a capture, nor an alert, nor a crash") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What cannot go well is said before anything is built: this source does not even compile.
+func TestRunAsksTheServerFirst(t *testing.T) {
+	dir := source(t, "picket/sample", "1.0.0", "One.")
+	write(t, filepath.Join(dir, "cmd", "main.go"), "no Go at all")
+	if _, err := run(t, "plugin", "run", "--data", t.TempDir(), dir); !errors.Is(err, adminsock.ErrNotRunning) || !strings.Contains(err.Error(), "picketd --dev --data") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFlagsThatMeanNothingToAPlugin(t *testing.T) {
+	guest := registry.Manifest{ID: "acme/x", Kind: sdk.KindDetector, Runtimes: []string{registry.RuntimeWASM}}
+	process := registry.Manifest{ID: "acme/x", Kind: sdk.KindNotifier, Runtimes: []string{registry.RuntimeProcess}}
+	capture := write(t, filepath.Join(t.TempDir(), "a.pcap"), "packets")
+	for name, c := range map[string]struct {
+		r    *runner
+		m    registry.Manifest
+		want string // "" when it fits
+	}{
+		"nothing":                     {&runner{}, process, ""},
+		"a notice":                    {&runner{notice: true}, process, ""},
+		"a notice for a detector":     {&runner{notice: true}, guest, "--notice"},
+		"a capture":                   {&runner{captures: []string{capture}}, guest, ""},
+		"a capture that is not there": {&runner{captures: []string{capture + "x"}}, guest, "there is no file"},
+		"a capture for a notifier":    {&runner{captures: []string{capture}}, process, "--capture"},
+		"a scope":                     {&runner{scope: "192.0.2.0/24"}, process, "--scope"},
+		"a debugger":                  {&runner{debug: true}, process, ""},
+		"a debugger for a guest":      {&runner{debug: true}, guest, "would run as a guest"},
+		"a runtime that it has not":   {&runner{runtime: "process"}, guest, "runtimes: [wasm]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.r.fits(&c.m)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestTheFindingOfAnAlert(t *testing.T) {
+	alert := &traced{Rule: "odd", Title: "a used b"}
+	for name, c := range map[string]struct {
+		alert *traced
+		f     sdk.Finding
+		want  string
+	}{
+		"no alert":       {nil, sdk.Finding{}, "nil"},
+		"the same":       {alert, sdk.Finding{Rule: "odd", Summary: "a used b"}, "true"},
+		"another rule":   {alert, sdk.Finding{Rule: "even", Summary: "a used b"}, "false"},
+		"another matter": {alert, sdk.Finding{Rule: "odd", Summary: "a used c"}, "false"},
+	} {
+		got := "nil"
+		if again := c.alert.among([]sdk.Finding{c.f}); again != nil {
+			got = strconv.FormatBool(*again)
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestATokenFile(t *testing.T) {
+	for text, want := range map[string]string{"picket_abc\n": "picket_abc", "": "", "two words": "", "h\u00e4\n": ""} {
+		got, err := readToken(write(t, filepath.Join(t.TempDir(), "token"), text))
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
 	}
 }

@@ -33,7 +33,7 @@ func Group(cmd *cobra.Command) *cobra.Command {
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
-		return Errorf("%s has no command %q: %s", cmd.CommandPath(), args[0], hint)
+		return Errorf("%q is no command of %s: %s", args[0], cmd.CommandPath(), hint)
 	}
 	return cmd
 }
