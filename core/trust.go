@@ -80,6 +80,11 @@ func (c *Core) developmentRegistry(ctx context.Context, own, beside string) (sou
 }
 
 func (c *Core) openRegistry(s source, cfg client.Config) (source, error) {
+	ceiling, err := c.readCeiling()
+	if err != nil {
+		return source{}, err
+	}
+	cfg.AllowRecent = ceiling.AllowsRecent()
 	cfg.Dir, cfg.Base, cfg.Release, cfg.Now = c.folder.path("plugins", "installed"), s.dir, config.IsRelease(), c.cfg.Now
 	opened, err := client.Open(cfg)
 	if err != nil {

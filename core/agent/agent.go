@@ -153,7 +153,7 @@ func (a *Agent) openTrust() (err error) {
 	if a.ceiling, err = policy.Find(a.cfg.PolicyFiles...); err != nil {
 		return err
 	}
-	reg, err := openRegistry(a.cfg, a.id)
+	reg, err := openRegistry(a.cfg, a.id, a.ceiling.AllowsRecent())
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (a *Agent) openTrust() (err error) {
 	return nil
 }
 
-func openRegistry(c Config, id Identity) (*client.Client, error) {
+func openRegistry(c Config, id Identity, allowRecent bool) (*client.Client, error) {
 	base, err := id.registryURL()
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func openRegistry(c Config, id Identity) (*client.Client, error) {
 	cfg := client.Config{
 		Dir: filepath.Join(c.Dir, "plugins", "registry"), Base: base, RootSHA256: id.RootSHA256,
 		// Whoever enrolled this machine named the root by its hash. A release build accepts no development root even so.
-		AllowDevelopment: true, Release: config.IsRelease(), Now: c.Now,
+		AllowDevelopment: true, Release: config.IsRelease(), AllowRecent: allowRecent, Now: c.Now,
 	}
 	if id.RootSHA256 == "" {
 		cfg.RootFile = filepath.Join(c.Dir, rootFile)

@@ -145,7 +145,11 @@ func (d *doctor) server(ctx context.Context) (string, error) {
 }
 
 func (d *doctor) registry(ctx context.Context) (string, error) {
-	c, err := openRegistry(d.cfg, *d.id)
+	ceiling, err := policy.Find(d.cfg.PolicyFiles...)
+	if err != nil {
+		return "", err
+	}
+	c, err := openRegistry(d.cfg, *d.id, ceiling.AllowsRecent())
 	if err != nil {
 		return "", err
 	}

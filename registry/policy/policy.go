@@ -11,6 +11,7 @@
 //	    args: {proto: [icmp, arp]}
 //	deny_dial: [169.254.0.0/16]       # never, whatever permissions say; absent: the default list
 //	minimum_level: B                  # A, B or C: a plugin that cannot be confined this far does not run; absent: B
+//	recent: allow                     # refuse or allow namespaces that only the registry's online key vouches for; absent: refuse
 //	unenforced: allow                 # refuse or allow what the level reached cannot enforce; absent: refuse
 //	interpreters:                     # programs that run plugins in a script language; absent: none
 //	  python3: /opt/picket/python/bin/python3
@@ -47,6 +48,7 @@ type Ceiling struct {
 
 	minimumLevel    string
 	allowUnenforced bool
+	allowRecent     bool
 	interpreters    map[string]string
 }
 
@@ -59,6 +61,7 @@ type file struct {
 
 	MinimumLevel *string           `json:"minimum_level"`
 	Unenforced   *string           `json:"unenforced"`
+	Recent       *string           `json:"recent"`
 	Interpreters map[string]string `json:"interpreters"`
 }
 
@@ -178,6 +181,12 @@ func (c *Ceiling) applyConfinement(f file) error {
 		}
 		c.allowUnenforced = *f.Unenforced == "allow"
 	}
+	if f.Recent != nil {
+		if *f.Recent != "refuse" && *f.Recent != "allow" {
+			return fmt.Errorf("recent: %q is not refuse or allow", *f.Recent)
+		}
+		c.allowRecent = *f.Recent == "allow"
+	}
 	for name, program := range f.Interpreters {
 		if !slices.Contains(registry.Interpreters, name) {
 			return fmt.Errorf("interpreters: %q is not one of: %s", name, strings.Join(registry.Interpreters, ", "))
@@ -266,6 +275,9 @@ func (c *Ceiling) MinimumLevel() string { return c.minimumLevel }
 
 // AllowsUnenforced reports whether a plugin may have permissions that its level of confinement cannot hold it to.
 func (c *Ceiling) AllowsUnenforced() bool { return c.allowUnenforced }
+
+// AllowsRecent reports whether plugins may run here whose namespace only the registry's online key vouches for yet.
+func (c *Ceiling) AllowsRecent() bool { return c.allowRecent }
 
 // Interpreter returns the program that runs plugins of a script language on this node, and false when there is none.
 func (c *Ceiling) Interpreter(name string) (string, bool) {
