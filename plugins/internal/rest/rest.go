@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/textproto"
 	"net/url"
 	"strconv"
@@ -22,6 +21,8 @@ const (
 	MaxRetryAfter = 24 * time.Hour
 
 	maxQuote = 200 // characters of an answer that go into an error
+
+	httpTime = "Mon, 02 Jan 2006 15:04:05 GMT" // as RFC 9110, 5.6.7 has it
 )
 
 // Client asks one server through the host, which checks every connection against the grants.
@@ -51,7 +52,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, into any) (s
 	}
 	r, err := c.Host.Fetch(ctx, q)
 	if err != nil {
-		return r, c.unreachable(err)
+		return r, Unreachable(c.Name(), err)
 	}
 	if err := Verdict(c.Name(), r.Status, r.Header, r.Body, c.Host.Now()); err != nil {
 		return r, err
@@ -73,7 +74,9 @@ func (c *Client) Name() string {
 	return "the server"
 }
 
-func (c *Client) unreachable(err error) error {
+// Unreachable is what becomes of an error before there was an answer: without the URL, in which some servers keep a
+// secret, and temporary unless it says something else.
+func Unreachable(server string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
@@ -83,7 +86,7 @@ func (c *Client) unreachable(err error) error {
 	if errors.As(err, &classed) {
 		class = classed.Class
 	}
-	return sdk.Errorf(class, "ask %s: %w", c.Name(), err)
+	return sdk.Errorf(class, "ask %s: %w", server, err)
 }
 
 // Base returns the URL without a slash at its end, for Client.Base, or says what is wrong with it.
@@ -109,20 +112,35 @@ func Verdict(server string, status int, header map[string][]string, body []byte,
 	if status >= 200 && status < 300 {
 		return nil
 	}
-	err := &sdk.Error{Class: sdk.Downstream, Message: server + " answered " + strconv.Itoa(status) + " " + http.StatusText(status) + Quote(body)}
+	err := &sdk.Error{Class: sdk.Downstream, Message: server + " answered " + strconv.Itoa(status) + meaning(status) + Quote(body)}
 	if Temporary(status) {
 		err.Class, err.RetryAfter = sdk.Temporary, RetryAfter(textproto.MIMEHeader(header).Get("Retry-After"), now)
 	}
 	return err
 }
 
+// meanings are the names of the statuses that a notifier meets. The package stays without net/http, which would make a
+// guest four times as large.
+var meanings = map[int]string{
+	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout",
+	409: "Conflict", 410: "Gone", 413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content",
+	429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+}
+
+func meaning(status int) string {
+	if text := meanings[status]; text != "" {
+		return " " + text
+	}
+	return ""
+}
+
 // Temporary lists what passes by itself: the server is slow, busy, limiting or broken. Other refusals (400, 401, 403,
 // 404, 410, ...) stay until someone changes something.
 func Temporary(status int) bool {
 	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+	case 408, 425, 429: // Request Timeout, Too Early, Too Many Requests
 		return true
-	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+	case 501, 505: // Not Implemented, HTTP Version Not Supported
 		return false
 	}
 	return status >= 500
@@ -135,7 +153,7 @@ func RetryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
 		return min(time.Duration(seconds)*time.Second, MaxRetryAfter)
 	}
-	if at, err := http.ParseTime(value); err == nil {
+	if at, err := time.Parse(httpTime, value); err == nil {
 		return min(max(0, at.Sub(now)), MaxRetryAfter)
 	}
 	return 0

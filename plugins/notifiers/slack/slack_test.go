@@ -1,0 +1,62 @@
+package slack
+
+import (
+	"testing"
+
+	"github.com/picketwatch/picket/plugins/internal/plugintest"
+	"github.com/picketwatch/picket/plugins/internal/tell"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
+)
+
+func TestPage(t *testing.T) { plugintest.Page(t, "picket/slack") }
+
+func TestConformance(t *testing.T) {
+	s := plugintest.NewService(t, 200, nil, "ok")
+	sdktest.Run(t, Plugin(), sdktest.Options{Config: []byte(plugintest.JSON(t, configure(s.URL)))})
+}
+
+func configure(url string) map[string]any {
+	return map[string]any{"server": url, "webhook": url + "/services/T000/B000/hidden", "timeout": "5s"}
+}
+
+func instance() sdk.Instance { return Plugin().New() }
+
+// What is sent is what the service documents, and what it answers becomes the receipt.
+func TestNotices(t *testing.T) {
+	resolved, bare := plugintest.Notice(), sdk.Notice{ID: "n-2", Event: "test", Severity: sdk.SeverityInfo, Title: "Test"}
+	resolved.Event = tell.Resolved
+	for name, n := range map[string]sdk.Notice{"firing": plugintest.Notice(), "resolved": resolved, "bare": bare} {
+		t.Run(name, func(t *testing.T) {
+			posted, receipt, err := plugintest.Posts(t, instance(), configure, 200, nil, "ok", n)
+			if err != nil || receipt != (sdk.Receipt{}) {
+				t.Fatalf("%+v, %v", receipt, err)
+			}
+			if posted.Method != "POST" || posted.Path != "/services/T000/B000/hidden" || posted.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("%s %s %v", posted.Method, posted.Path, posted.Header)
+			}
+			plugintest.Documented(t, posted.Body)
+			plugintest.Golden(t, name, posted.Body)
+		})
+	}
+}
+
+func TestAnswers(t *testing.T) { plugintest.Answers(t, instance, configure, "hidden") }
+
+// A server that is not the service is noticed, although it answers 200.
+func TestForeignAnswer(t *testing.T) {
+	for _, answer := range []string{"<html>", "<html>"} {
+		if _, _, err := plugintest.Posts(t, instance(), configure, 200, nil, answer, plugintest.Notice()); sdk.ClassOf(err) != sdk.Downstream || err == nil {
+			t.Errorf("%s: %v", answer, err)
+		}
+	}
+}
+
+func TestWebhookElsewhere(t *testing.T) {
+	for _, hook := range []string{"", "https://evil.example.org/services/T0/B0/x", "http://hooks.slack.com/services/x", "https://hooks.slack.com@evil.example.org/x", "%"} {
+		c := Config{Server: "https://hooks.slack.com", Webhook: hook}
+		if _, err := c.Message(plugintest.Notice()); sdk.ClassOf(err) != sdk.InvalidConfig {
+			t.Errorf("%q: %v", hook, err)
+		}
+	}
+}
