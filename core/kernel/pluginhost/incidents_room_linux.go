@@ -4,34 +4,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// roomEvery is how often it is looked whether a process has used up what the kernel gives it without a word: files in
-// memory and descriptors. It goes on after that, so a look now and then is enough to name it.
-const roomEvery = time.Second
-
-// watchRoom notes what a process runs out of, until it ends.
-func (s *supervisor) watchRoom(r *run) {
-	tick := time.NewTicker(roomEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.proc.Exited():
-			return
-		case <-tick.C:
+// lookForRoom notes what a process has used up of what the kernel gives it without a word: files in memory and
+// descriptors. It goes on after that, so a look now and then is enough to name it.
+func (s *supervisor) lookForRoom(r *run) {
+	pid := r.proc.PID()
+	for _, dir := range r.plan.Rooms() {
+		if full(filepath.Join(r.plan.SocketRoot(pid), dir)) {
+			s.incident(IncidentLimit, "files: its folder in memory is full; what it writes there fails")
 		}
-		pid := r.proc.PID()
-		for _, dir := range r.plan.Rooms() {
-			if full(filepath.Join(r.plan.SocketRoot(pid), dir)) {
-				s.incident(IncidentLimit, "files: its folder in memory is full; what it writes there fails")
-			}
-		}
-		if limit := r.limits.OpenFiles; limit > 0 && openFiles(pid) >= limit-limit/10 {
-			s.incident(IncidentLimit, fmt.Sprintf("open_files: it has nearly as many files open as it may, which is %d; more are refused", limit))
-		}
+	}
+	if limit := r.limits.OpenFiles; limit > 0 && openFiles(pid) >= limit-limit/10 {
+		s.incident(IncidentLimit, fmt.Sprintf("open_files: it has nearly as many files open as it may, which is %d; more are refused", limit))
 	}
 }
 

@@ -2,4 +2,4 @@
 
 package pluginhost
 
-func (s *supervisor) watchRoom(*run) {}
+func (s *supervisor) lookForRoom(*run) {}

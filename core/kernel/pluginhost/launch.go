@@ -92,7 +92,6 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 	r.dropSecrets = drop
 	r.output = newBucket(rel.limits.RecordsPerSecond, time.Now())
 	s.host.running.Go(func() { s.guard(r) })
-	s.host.running.Go(func() { s.watchRoom(r) })
 	if err := s.configure(ctx, r, a, art, rel.grants); err != nil {
 		r.proc.Kill()
 		words := s.bury(r)

@@ -10,60 +10,6 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// guardEvery is how often it is looked at what a process uses. Where control groups hold it to its limits the look is only
-// for the books.
-const (
-	guardEvery     = 250 * time.Millisecond
-	guardHeldEvery = 5 * time.Second
-)
-
-// guardSoon is when it is looked at again after a rest: it may have more threads than its share lets run.
-const guardSoon = 50 * time.Millisecond
-
-// guard watches what a process uses until it ends, and holds it to its limits where nothing else does.
-func (s *supervisor) guard(r *run) {
-	every := guardEvery
-	if r.plan.HoldsCPU() && r.plan.HoldsMemory() && !s.host.cfg.ration {
-		every = guardHeldEvery
-	}
-	next := time.NewTimer(guardEvery)
-	defer next.Stop()
-	share := newShare(r.limits.CPU, time.Now())
-	for looks := 0; ; looks++ {
-		select {
-		case <-r.proc.Exited():
-			return
-		case <-next.C:
-			next.Reset(every)
-		}
-		u, err := usageOf(r.proc.PID())
-		if err != nil {
-			continue
-		}
-		r.used.Store(&u)
-		s.acct.use(r.proc.PID(), u)
-		if !s.withinMemory(r, u) {
-			return
-		}
-		if s.log.flooded() {
-			s.incident(IncidentLimit, "log_lines_per_second: it writes more lines than its limit; those beyond are dropped")
-		}
-		switch {
-		case s.host.cfg.ration || !r.plan.HoldsCPU():
-			if s.ration(r, share, u) {
-				next.Reset(guardSoon)
-			}
-		case looks%groupLooks == 0 || every > guardEvery:
-			if of, err := r.plan.Usage(); err == nil {
-				s.acct.throttle(r.proc.PID(), of.Throttled)
-			}
-		}
-	}
-}
-
-// groupLooks is at which of the guard's looks the control group is read, which takes several files.
-const groupLooks = 4
-
 func (s *supervisor) withinMemory(r *run, u usage) bool {
 	limit := uint64(r.limits.Memory)
 	if limit > 0 && r.assignment.Runtime == RuntimeWASM {

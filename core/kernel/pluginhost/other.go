@@ -5,6 +5,7 @@ package pluginhost
 import (
 	"errors"
 	"os"
+	"time"
 )
 
 // On other systems a plugin is a process and no more: picket-launch refuses to start it so far, and what it uses is not
@@ -20,4 +21,9 @@ func killGroup(pid int) {
 func pauseGroup(int)  {}
 func resumeGroup(int) {}
 
-func usageOf(int) (usage, error) { return usage{}, errors.New("not known on this system") }
+// usageOf and spentBy would say what a process has used.
+func usageOf(int) (usage, error) { return usage{}, errUsage }
+
+func spentBy(int) (time.Duration, error) { return 0, errUsage }
+
+var errUsage = errors.New("not known on this system")

@@ -197,8 +197,10 @@ func (s *supervisor) takeOver(r *run) {
 
 // watch stays while the process runs.
 func (s *supervisor) watch(r *run) step {
-	tick := time.NewTicker(s.host.cfg.HealthEvery)
+	every := s.host.cfg.HealthEvery
+	tick := time.NewTimer(s.host.untilBeat(every))
 	defer tick.Stop()
+	var beats pulse
 	answers := make(chan error, 1)
 	asked := false
 	for {
@@ -210,16 +212,17 @@ func (s *supervisor) watch(r *run) step {
 				return next
 			}
 		case <-tick.C:
-			s.measure(r)
+			tick.Reset(s.host.untilBeat(every))
 			if _, passed := s.trial(); passed {
 				s.endTrial()
 			}
-			if !asked {
+			if !asked && beats.due(s, r) {
 				asked = true
 				go func() { answers <- s.askHealth(r) }()
 			}
 		case err := <-answers:
 			asked = false
+			beats.answered(r)
 			s.healthIs(err)
 		}
 	}
@@ -483,7 +486,7 @@ var errUnknown = errors.New("nothing is known about the health")
 
 // healthIs moves between ready and degraded.
 func (s *supervisor) healthIs(err error) {
-	state := s.status().State
+	state := s.stateNow()
 	if err == nil {
 		s.passHealth()
 	}

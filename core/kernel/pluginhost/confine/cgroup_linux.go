@@ -329,7 +329,7 @@ func (g *group) usage(u *Usage) error {
 	if g.dir("cpuacct") != "" {
 		u.CPU = time.Duration(number("cpuacct", "cpuacct.usage"))
 	}
-	u.Throttled = time.Duration(g.stat("cpu", "cpu.stat", "throttled_time"))
+	u.Throttled = g.throttled()
 	if g.dir("pids") != "" {
 		u.Tasks = int(number("pids", "pids.current"))
 	}
@@ -346,7 +346,7 @@ func (g *group) usageV2(u *Usage) error {
 	u.PeakMemory, _ = readNumber(filepath.Join(dir, "memory.peak")) // from Linux 5.19 on
 	u.OOMKills = g.stat("", "memory.events", "oom_kill")
 	u.CPU = time.Duration(g.stat("", "cpu.stat", "usage_usec")) * time.Microsecond
-	u.Throttled = time.Duration(g.stat("", "cpu.stat", "throttled_usec")) * time.Microsecond
+	u.Throttled = g.throttled()
 	tasks, err := readNumber(filepath.Join(dir, "pids.current"))
 	u.Tasks = int(tasks)
 	return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
@@ -58,6 +59,9 @@ func (*Plan) HoldsMemory() bool { return false }
 
 // OutOfMemory is not known here.
 func (*Plan) OutOfMemory() bool { return false }
+
+// Throttled is 0: it is not known here.
+func (*Plan) Throttled() time.Duration { return 0 }
 
 // Usage fails: it is not known here.
 func (*Plan) Usage() (Usage, error) { return Usage{}, errElsewhere }

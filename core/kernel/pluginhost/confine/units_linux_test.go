@@ -322,9 +322,73 @@ func TestUsageOf(t *testing.T) {
 	if _, err := usageOf(1 << 30); err == nil {
 		t.Error("a process that is not there")
 	}
+	if _, err := Spent(1 << 27); err == nil {
+		t.Error("the time of a process that is not there")
+	}
+	if resident, err := Resident(os.Getpid()); err != nil || resident < 1<<20 {
+		t.Errorf("%d bytes, %v", resident, err)
+	}
+	if _, err := Resident(1 << 30); err == nil {
+		t.Error("the memory of a process that is not there")
+	}
 	if strconv.Itoa(int(kilobytes("12 kB"))) != "12288" || kilobytes("") != 0 {
 		t.Error("kilobytes")
 	}
+}
+
+// A process that sleeps uses nothing, one that works uses time: the guard goes by it.
+func TestSpent(t *testing.T) {
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	defer cmd.Wait() //nolint:errcheck // it ends with its input
+	defer in.Close()
+	echo := func() {
+		t.Helper()
+		_, err := in.Write([]byte("x"))
+		must(t, err)
+		_, err = out.Read(make([]byte, 1))
+		must(t, err)
+	}
+	echo()
+	var before, after time.Duration
+	for range 1000 { // until it has gone to sleep again
+		before = after
+		after, err = Spent(cmd.Process.Pid)
+		must(t, err)
+		if after == before {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if before != after {
+		t.Error("a process that sleeps uses the processor")
+	}
+	for range 1000 {
+		echo()
+	}
+	if worked, err := Spent(cmd.Process.Pid); err != nil || worked <= after {
+		t.Errorf("it used %s before and %s after its work, %v", after, worked, err)
+	}
+}
+
+func TestParseStatm(t *testing.T) {
+	if n, err := parseStatm([]byte("2000 300 20 1 0 100 0\n"), 4096); err != nil || n != 300*4096 {
+		t.Errorf("got %d, %v", n, err)
+	}
+	for _, bad := range []string{"", "1", "1 x", "1 -1", "1 99999999999999999999"} {
+		if _, err := parseStatm([]byte(bad), 4096); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func FuzzParseStatm(f *testing.F) {
+	f.Add([]byte("2000 300 20 1 0 100 0\n"))
+	f.Fuzz(func(_ *testing.T, statm []byte) { _, _ = parseStatm(statm, 4096) })
 }
 
 // FuzzFindParents: a kind and its folders are there, or neither is.
