@@ -89,10 +89,13 @@ func (c crime) run(t *testing.T, runtime string) {
 		if c.then != nil {
 			c.then(a)
 		}
-		if c.audit != nil {
+		switch {
+		case c.audit != nil:
 			a.audited(c.audit...)
-		} else {
+		case c.says != nil:
 			a.auditedAny(c.says...)
+		case len(auditsOf(t)) == 0:
+			t.Error("the test does not say what the audit log should")
 		}
 		a.untouched()
 	})
@@ -192,7 +195,7 @@ func TestAttackLoopInStopWASM(t *testing.T)       { loopInStop.run(t, wasm) }
 var (
 	loopInCollect = crime{attack: "loop-collect", naked: goesOn("loop-collect"), change: change{config: shortDeadlines}, says: []string{"did not answer Collect within 1s"}}
 	loopInInspect = crime{attack: "loop-inspect", naked: goesOn("loop-collect"), change: change{config: shortDeadlines}, says: []string{"did not answer Inspect within 1s"}, detect: true}
-	loopInStop    = crime{attack: "loop-stop", naked: goesOn("loop-collect"), change: change{config: shortDeadlines}, act: takeAway}
+	loopInStop    = crime{attack: "loop-stop", naked: goesOn("loop-collect"), change: change{config: shortDeadlines}, act: takeAway, audit: []line{{"plugin.killed", "did not stop within 1s"}}}
 )
 
 // takeAway unassigns the villain, which is asked to stop.
@@ -280,6 +283,7 @@ var floodLogs = crime{attack: "flood-logs", naked: func(t *testing.T, _ *scene, 
 	if size > 1<<20 {
 		a.t.Errorf("the host keeps %d bytes of its lines", size)
 	}
+	a.audited(line{"plugin.limit", "log_lines_per_second"})
 	must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 }}
 
@@ -303,6 +307,7 @@ var floodRecords = crime{attack: "flood-records", naked: succeeds("flood-records
 	if st.Ledger.Dropped == 0 {
 		a.t.Errorf("the ledger counts no dropped record: %+v", st.Ledger)
 	}
+	a.audited(line{"plugin.limit", "more than 1000 records a second"})
 	must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 }}
 
@@ -395,6 +400,7 @@ func TestAttackFloodBrokerProcess(t *testing.T) {
 				a.t.Errorf("the host allowed %s %s", u.Cap, u.Detail)
 			}
 		}
+		a.audited(line{"plugin.limit", "more than 2000 times a second"}, line{"plugin.permission", "net.dial tcp 203.0.113."})
 		must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 	}}.run(t, process)
 }

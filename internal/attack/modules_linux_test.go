@@ -81,7 +81,7 @@ func answer(at, length uint32) []byte { return constant64(int64(uint64(at)<<32 |
 var fine = constant32(1024)
 
 // strange runs a guest that must not come to life. Naked, its bytes are what any runner would take: they are valid.
-func strange(t *testing.T, guests map[string][]byte, says ...string) {
+func strange(t *testing.T, guests map[string][]byte, action string, says ...string) {
 	t.Helper()
 	for name, module := range guests {
 		t.Run(name, func(t *testing.T) {
@@ -97,6 +97,11 @@ func strange(t *testing.T, guests map[string][]byte, says ...string) {
 					a.t.Errorf("the reason is %q, want one of %q", st.Reason, says)
 				}
 				a.t.Log(st.State, st.Reason)
+				if action == "" {
+					a.auditedAny(says...)
+				} else {
+					a.audited(line{action, says[0]})
+				}
 				must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 			}}.run(t, wasm)
 		})
@@ -109,7 +114,7 @@ func TestAttackUnknownImportsWASM(t *testing.T) {
 	for _, name := range []string{"env.system", "env.ptrace", "env.fork", "env.kill", "wasi.thread-spawn", "picket.exec", "picket.listen", "wasi_unstable.path_open", "wasi_snapshot_preview2.tcp", "env.dlopen"} {
 		guests[strings.ReplaceAll(name, ".", "-")] = guest(fine, answer(0, 0), name)
 	}
-	strange(t, guests, "which this runner does not offer")
+	strange(t, guests, "plugin.refused", "which this runner does not offer")
 }
 
 func TestAttackBadPointersWASM(t *testing.T) {
@@ -123,13 +128,13 @@ func TestAttackBadPointersWASM(t *testing.T) {
 		"trap":                 guest(fine, []byte{0x00}),
 		// call itself for ever
 		"endless-recursion": guest(fine, []byte{0x20, 0, 0x20, 1, 0x20, 2, 0x10, 3}),
-	}, "outside of its", "at most", "no memory for a request", "the guest's answer", "trapped", "unreachable", "stack overflow", "exited with status 3")
+	}, "", "outside of its", "at most", "no memory for a request", "the guest's answer", "trapped", "unreachable", "stack overflow", "exited with status 3")
 }
 
 // An endless loop before the first call, which nobody asked for yet.
 func TestAttackLoopAtStartWASM(t *testing.T) {
 	loop := []byte{0x03, 0x40, 0x0c, 0, 0x0b, 0x00} // loop br 0 end unreachable
-	strange(t, map[string][]byte{"in-call": guest(fine, loop), "in-alloc": guest(loop, answer(0, 0))}, "did not", "within", "deadline", "exited with status 4", "timeout")
+	strange(t, map[string][]byte{"in-call": guest(fine, loop), "in-alloc": guest(loop, answer(0, 0))}, "", "did not", "within", "deadline", "exited with status 4", "timeout")
 }
 
 // A file that is no guest at all.
@@ -138,5 +143,5 @@ func TestAttackNoGuestWASM(t *testing.T) {
 	must(t, err)
 	strange(t, map[string][]byte{
 		"an-elf-program": elf[:1<<20], "random": []byte("\x00asm\x01\x00\x00\x00garbage garbage garbage"), "empty": {0},
-	}, "compile", "invalid", "magic")
+	}, "plugin.refused", "it is no guest that this version runs")
 }

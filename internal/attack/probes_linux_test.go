@@ -129,7 +129,7 @@ var (
 	writeFile = probe{attack: "write-file", then: sceneIsWhole, unheard: inside, audit: map[string][]line{
 		process: {{"plugin.call", "the mode, owner, time or marks of a file"}},
 	}}
-	fillDisk  = probe{attack: "fill-disk", unheard: inside, audit: map[string][]line{process: {{"plugin.limit", "its folder in memory is full"}}}}
+	fillDisk  = probe{attack: "fill-disk", unheard: inside, audit: map[string][]line{process: {{"plugin.limit", "files: its folder in memory is full"}}}}
 	fillState = probe{attack: "fill-state", then: nothingEscaped, audit: both(line{"plugin.limit", "state: "})}
 	tcp       = probe{attack: "tcp", hears: true, cap: sdk.CapNetDial, audit: map[string][]line{
 		process: {{"plugin.permission", "net.dial tcp"}, {"plugin.permission", "net.listen tcp"}, {"plugin.call", "a socket for the network (IPv4)"}, {"plugin.call", "vsock"}},

@@ -41,6 +41,7 @@ func (r refusal) check(t *testing.T, level confine.Level) {
 		t.Errorf("%s: %q, want %s with %q", st.Refusal, st.Reason, r.reason, r.says)
 	}
 	t.Log(st.Reason)
+	a.audited(line{"plugin.refused", r.says})
 	a.untouched()
 }
 
@@ -92,6 +93,9 @@ func TestAttackServerGrantsShadowProcess(t *testing.T) {
 			a.ready()
 			told, err := a.collect()
 			must(t, err)
+			if name == "link" {
+				a.audited(line{"plugin.permission", "fs.read " + filepath.Join(logs, name)})
+			}
 			a.untouched()
 			return told
 		}
@@ -135,6 +139,9 @@ func TestAttackServerDialsMetadataProcess(t *testing.T) {
 			a.ready()
 			_, err := a.collect()
 			must(t, err)
+			if strings.Contains(denied, "127.0.0.0") {
+				a.audited(line{"plugin.permission", "net.dial tcp localhost:"})
+			}
 			a.untouched()
 			return s.heard.Load() > 0
 		}
@@ -174,6 +181,7 @@ func TestAttackServerPushesUnsignedProcess(t *testing.T) {
 			t.Errorf("%s: %s", st.Refusal, st.Reason)
 		}
 		t.Log(st.Reason)
+		a.audited(line{"plugin.refused", st.Reason})
 		a.untouched()
 	})
 }
