@@ -20,27 +20,21 @@ const (
 
 // conn is one end of the socket pair.
 type conn struct {
-	sock *net.UnixConn
+	sock *socket
 	in   *bufio.Reader
 	head [headerSize]byte // of the message that is read
 
 	turn   chan struct{} // holds one element while somebody writes; guards all below
 	out    []byte        // headers and small bodies, used again
-	bufs   net.Buffers
 	vec    [2][]byte
 	broken error // a message was written in part: nothing can follow
 }
 
 func newConn(f *os.File) (*conn, error) {
-	c, err := net.FileConn(f) // a duplicate
+	sock, err := openSocket(f)
 	if err != nil {
-		return nil, fmt.Errorf("open the record plane: %w", err)
+		return nil, err
 	}
-	sock, ok := c.(*net.UnixConn)
-	if !ok {
-		return nil, errors.Join(errors.New("open the record plane: the descriptor is not a Unix socket"), c.Close())
-	}
-	enlarge(sock)
 	return &conn{sock: sock, in: bufio.NewReaderSize(sock, readBuffer), turn: make(chan struct{}, 1)}, nil
 }
 
@@ -85,12 +79,12 @@ func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byt
 	}
 	c.out = compose(c.out[:0])
 	c.vec = [2][]byte{c.out, rest}
-	c.bufs = c.vec[:1]
-	if len(rest) > 0 {
-		c.bufs = c.vec[:2]
+	parts := c.vec[:]
+	if len(rest) == 0 {
+		parts = c.vec[:1]
 	}
 	release := c.bound(ctx)
-	n, err := c.bufs.WriteTo(c.sock)
+	n, err := c.sock.write(parts, nil)
 	release()
 	c.vec = [2][]byte{}
 	if err == nil {
@@ -110,13 +104,13 @@ func (c *conn) bound(ctx context.Context) func() {
 	}
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		_ = c.sock.SetWriteDeadline(time.Unix(1, 0))
+		_ = c.sock.setWriteDeadline(time.Unix(1, 0))
 		close(fired)
 	})
 	return func() {
 		if !stop() {
 			<-fired
-			_ = c.sock.SetWriteDeadline(time.Time{})
+			_ = c.sock.setWriteDeadline(time.Time{})
 		}
 	}
 }
@@ -129,6 +123,11 @@ func (e brokenError) Unwrap() error { return e.error }
 func isBroken(err error) bool {
 	var b brokenError
 	return errors.As(err, &b)
+}
+
+// deadline bounds all reads and writes.
+func (c *conn) deadline(t time.Time) error {
+	return errors.Join(c.sock.setReadDeadline(t), c.sock.setWriteDeadline(t))
 }
 
 func (c *conn) close() { _ = c.sock.Close() }

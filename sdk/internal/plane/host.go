@@ -55,17 +55,17 @@ func NewHost(f *os.File, ring *Ring, fault func(error)) (*Host, error) {
 // so what has not arrived by then never will: false means that this plugin does not speak the plane.
 func (h *Host) Begin(deadline time.Time) (bool, error) {
 	var head [headerSize]byte
-	n, err := peek(h.conn.sock, head[:])
+	n, err := h.conn.sock.peek(head[:])
 	if n == 0 || err != nil {
 		return false, err
 	}
-	if err := h.conn.sock.SetDeadline(deadline); err != nil {
+	if err := h.conn.deadline(deadline); err != nil {
 		return false, err
 	}
 	if err := h.hello(); err != nil {
 		return false, fmt.Errorf("handshake of the record plane: %w", err)
 	}
-	if err := h.conn.sock.SetDeadline(time.Time{}); err != nil {
+	if err := h.conn.deadline(time.Time{}); err != nil {
 		return false, err
 	}
 	go h.read()
@@ -100,7 +100,7 @@ func (h *Host) hello() error {
 	}
 	b := Header{Type: RingMemory, Length: ringSize}.append(nil)
 	b = ref{offset: uint64(len(h.ring.data))}.append(b)[:headerSize+ringSize]
-	return sendFD(h.conn.sock, b, int(h.ring.file.Fd()))
+	return h.conn.sock.sendFD(b, int(h.ring.file.Fd()))
 }
 
 // Close ends the plane. Everything that waits gets an error.

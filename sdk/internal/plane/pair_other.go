@@ -4,7 +4,6 @@ package plane
 
 import (
 	"errors"
-	"net"
 	"os"
 )
 
@@ -14,8 +13,4 @@ var errNotHere = errors.New("the record plane works on Linux only")
 // Pair returns the two ends of a record plane.
 func Pair() (host, plugin *os.File, err error) { return nil, nil, errNotHere }
 
-func enlarge(*net.UnixConn)                     {}
-func peek(*net.UnixConn, []byte) (int, error)   { return 0, errNotHere }
-func recvFD(*net.UnixConn, []byte) (int, error) { return -1, errNotHere }
-func sendFD(*net.UnixConn, []byte, int) error   { return errNotHere }
-func reset(error) bool                          { return false }
+func reset(error) bool { return false }

@@ -348,10 +348,10 @@ func TestSamplesWaitForCredit(t *testing.T) {
 	for range 2 {
 		<-call.Arrived()
 	}
-	for emitted.Load() < 3*sampleRows-1 { // two messages are out, the third is full and waits
-		time.Sleep(time.Millisecond)
+	// Two messages are out and a third waits; each is full unless the machine was too slow for that.
+	for last := int64(-1); emitted.Load() != last && last <= 3*sampleRows; time.Sleep(20 * time.Millisecond) {
+		last = emitted.Load()
 	}
-	time.Sleep(20 * time.Millisecond)
 	if n := emitted.Load(); n > 3*sampleRows {
 		t.Errorf("%d samples without credit", n)
 	}
@@ -847,13 +847,13 @@ func fill(h *Host) {
 	junk := make([]byte, 64<<10)
 	for size := len(junk); size > 0; size /= 2 {
 		for {
-			_ = h.conn.sock.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-			if _, err := h.conn.sock.Write(junk[:size]); err != nil {
+			_ = h.conn.sock.setWriteDeadline(time.Now().Add(20 * time.Millisecond))
+			if _, err := h.conn.sock.write([][]byte{junk[:size]}, nil); err != nil {
 				break
 			}
 		}
 	}
-	_ = h.conn.sock.SetWriteDeadline(time.Time{})
+	_ = h.conn.sock.setWriteDeadline(time.Time{})
 }
 
 func waitFor(t *testing.T, what func() bool) {

@@ -141,7 +141,7 @@ func (p *Plugin) hello() error {
 // exactly reads one message and the descriptor that may come with it.
 func (p *Plugin) exactly(want Type) (Header, []byte, int, error) {
 	b := make([]byte, headerSize)
-	fd, err := recvFD(p.conn.sock, b)
+	fd, err := p.conn.sock.recvFD(b)
 	if err != nil {
 		return Header{}, nil, -1, err
 	}
@@ -153,7 +153,7 @@ func (p *Plugin) exactly(want Type) (Header, []byte, int, error) {
 		return Header{}, nil, -1, protocolError("%s instead of %s", head.Type, want)
 	}
 	body := make([]byte, head.Length)
-	if _, err := recvFD(p.conn.sock, body); err != nil {
+	if _, err := p.conn.sock.recvFD(body); err != nil {
 		return Header{}, nil, -1, err
 	}
 	return head, body, fd, nil
