@@ -21,6 +21,8 @@ import os as _os
 # before you import picket to have more.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     _os.environ.setdefault(_name, "1")
+# A confined plugin starts no processes. joblib, which scikit-learn uses, would find out by a warning at each start.
+_os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
 from . import records
 from ._host import Host, Response, State
