@@ -86,6 +86,11 @@ type Config struct {
 	StartTimeout time.Duration
 	// Log gets the lines of the plugin, at most 50 a second in the long run.
 	Log *slog.Logger
+	// LogDropped, if not nil, hears of each line that was dropped because the plugin writes too many.
+	LogDropped func(lines int)
+	// Misnamed, if not nil, hears the name that a finding carried when it was not that of its plugin. The finding gets the
+	// right one.
+	Misnamed func(name string)
 	// Stderr, if not nil, gets the raw bytes that the process writes there.
 	Stderr io.Writer
 	// Records is the host's end of the record plane, see RecordsPair; its other end is one of Cmd's extra files, named by
@@ -113,6 +118,8 @@ type Process struct {
 	plane  *plane.Host   // nil when records travel by gRPC
 	ended  chan struct{} // closed when everything that belonged to the process is gone
 
+	misnamed func(name string)
+
 	mu        sync.Mutex // guards all below, and runner until Start has returned
 	instances map[string]*Instance
 	fault     error // how the process broke the rules
@@ -128,8 +135,9 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.StartTimeout, fmt.Errorf("timeout: it was not up within %s", cfg.StartTimeout))
 	defer cancel()
-	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}}
+	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}, misnamed: cfg.Misnamed}
 	lines := newLineLog(cfg.Log, cfg.Stderr)
+	lines.told = cfg.LogDropped
 	own, err := identity.New()
 	if err != nil {
 		return nil, fmt.Errorf("start plugin %s: %w", cfg.Name, err)

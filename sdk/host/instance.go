@@ -191,6 +191,9 @@ func (i *Instance) findings(ctx context.Context, what string, found []*pb.Findin
 	var errs []error
 	for _, m := range found {
 		f := wire.FindingFromPB(m)
+		if f.Detector != "" && f.Detector != i.plugin && i.process.misnamed != nil {
+			i.process.misnamed(f.Detector)
+		}
 		f.Detector = i.plugin
 		if err := gate.Put(f); err != nil {
 			errs = append(errs, refusedError{err})

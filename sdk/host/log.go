@@ -32,6 +32,7 @@ type lineLog struct {
 	tokens  float64
 	last    time.Time
 	dropped int
+	told    func(lines int) // of what was dropped; may be nil
 	writers []*lineWriter
 }
 
@@ -111,6 +112,9 @@ func (l *lineLog) allow() bool {
 	l.last = now
 	if l.tokens < 1 {
 		l.dropped++
+		if l.told != nil {
+			l.told(1)
+		}
 		return false
 	}
 	l.tokens--

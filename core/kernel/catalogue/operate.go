@@ -156,7 +156,11 @@ func (c *Catalogue) kept(ctx context.Context, n Node, s pluginhost.Status) {
 		if !ok {
 			continue
 		}
-		c.record(ctx, audit.Entry{Tenant: c.cfg.Tenant, Actor: actor, Action: action, Object: "plugin:" + s.Plugin, Outcome: audit.Refused,
+		outcome := audit.Refused
+		if in.Kind == pluginhost.IncidentCrash {
+			outcome = audit.Failed
+		}
+		c.record(ctx, audit.Entry{Tenant: c.cfg.Tenant, Actor: actor, Action: action, Object: "plugin:" + s.Plugin, Outcome: outcome,
 			Detail: fmt.Sprintf("%s on %s: %s", s.Instance, n.Name, in.Text)})
 	}
 }

@@ -179,6 +179,9 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 		return causeOf(ctx, err)
 	}
 	r.says = about
+	if err := checkSchema(about, art.Descriptor); err != nil {
+		return err
+	}
 	if packets := about.Subscription.Packets; packets != nil {
 		if err := packets.Validate(); err != nil {
 			return sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)

@@ -46,6 +46,13 @@ func (r *logRing) limit(perSecond int) {
 	r.mu.Unlock()
 }
 
+// lost counts lines that were dropped before they came here.
+func (r *logRing) lost(lines int) {
+	r.mu.Lock()
+	r.dropped += uint64(lines)
+	r.mu.Unlock()
+}
+
 // flooded reports whether lines were dropped.
 func (r *logRing) flooded() bool {
 	r.mu.Lock()

@@ -49,6 +49,7 @@ func (st *Status) samples(now time.Time) []sdk.Sample {
 		{"crashes", "{crash}", sdk.Counter, float64(l.Crashes)},
 		{"restarts", "{restart}", sdk.Counter, float64(st.Restarts)},
 		{"log.dropped", "{line}", sdk.Counter, float64(l.LogDropped)},
+		{"calls.refused", "{call}", sdk.Counter, float64(l.RefusedCalls)},
 		{"latency.p50", "s", sdk.Gauge, l.LatencyP50ms / 1000},
 		{"latency.p95", "s", sdk.Gauge, l.LatencyP95ms / 1000},
 		{"latency.p99", "s", sdk.Gauge, l.LatencyP99ms / 1000},

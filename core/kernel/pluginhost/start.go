@@ -104,7 +104,7 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 	}
 	return host.Config{
 		Name: s.name, Cmd: r.cmd, SocketDir: r.sockets, SocketRoot: r.plan.SocketRoot, StartTimeout: startWithin,
-		Log: slog.New(ringHandler{ring: s.log}), Records: records,
+		Log: slog.New(ringHandler{ring: s.log}), Records: records, LogDropped: s.log.lost, Misnamed: s.misnamed,
 		Ring: s.host.ringFor(r.kind, r.grants),
 	}, nil
 }

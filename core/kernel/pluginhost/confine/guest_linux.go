@@ -131,7 +131,7 @@ func (g Guest) compileIn(ctx context.Context, work string) error {
 		words := bytes.TrimSpace(out.last)
 		words = words[:min(len(words), 500)]
 		if cmd.ProcessState.ExitCode() == launch.ExitNoGuest {
-			return fmt.Errorf("%w: %s", ErrNoGuest, words)
+			return fmt.Errorf("%w: %s", ErrNoGuest, words[bytes.LastIndexByte(words, '\n')+1:])
 		}
 		return errors.Join(fmt.Errorf("%w: %s", err, words), context.Cause(ctx))
 	}
