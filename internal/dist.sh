@@ -20,7 +20,7 @@ if [ ! -d "$keys" ]; then
   echo "    no PICKET_RELEASE_KEYS: a trial ceremony makes $keys"
 fi
 # A package is as fresh as its release: nobody signs again on the machine that unpacks it, so its signatures last a year.
-bin/picket registry init --dir "$stage/registry" --keys "$keys" \
+bin/picket registry init --dir "$stage/registry" --keys "$keys" --one-folder \
   --expire timestamp=8760h --expire snapshot=8760h --expire security=8760h --expire official=8760h --expire targets=8760h
 bin/picket plugin publish --registry "$stage/registry" --keys "$keys" $(dirname plugins/*/*/plugin.yaml)
 cp "$stage/registry/metadata/1.root.json" "$stage/root.json"

@@ -111,6 +111,21 @@ func (r Revocation) Covers(s Subject) bool {
 	return err != nil || c.Check(v)
 }
 
+// String says what is withdrawn.
+func (r Revocation) String() string {
+	text := r.Plugin + " " + r.Versions
+	if len(r.Descriptors) > 0 {
+		text += fmt.Sprintf(", %d descriptors of it", len(r.Descriptors))
+	}
+	if len(r.KeyIDs) > 0 {
+		text += ", as far as the key " + strings.Join(r.KeyIDs, " or ") + " vouched for it"
+	}
+	if len(r.Except) > 0 {
+		text += fmt.Sprintf(", except %d older releases", len(r.Except))
+	}
+	return text
+}
+
 // constraint includes prereleases: a range that withdraws everything below 1.4.0 means 1.4.0-rc.1 too.
 func (r Revocation) constraint() (*semver.Constraints, error) {
 	if len(r.Versions) == 0 || len(r.Versions) > 200 {
@@ -137,7 +152,7 @@ func (r *Revocations) Find(s Subject) (Revocation, bool) {
 // Merge adds what other lists and keeps what it no longer lists: on a node, revocations only grow.
 func (r *Revocations) Merge(other *Revocations) (added int) {
 	for _, rev := range other.Revoked {
-		if !slices.ContainsFunc(r.Revoked, rev.same) {
+		if !slices.ContainsFunc(r.Revoked, rev.Same) {
 			r.Revoked = append(r.Revoked, rev)
 			added++
 		}
@@ -145,8 +160,8 @@ func (r *Revocations) Merge(other *Revocations) (added int) {
 	return added
 }
 
-// same leaves out reason and time, which a later list may put better.
-func (r Revocation) same(o Revocation) bool {
+// Same leaves out reason and time, which a later list may put better.
+func (r Revocation) Same(o Revocation) bool {
 	return r.Plugin == o.Plugin && r.Versions == o.Versions && slices.Equal(r.Descriptors, o.Descriptors) &&
 		slices.Equal(r.KeyIDs, o.KeyIDs) && slices.Equal(r.Except, o.Except)
 }

@@ -68,7 +68,8 @@ func (p *Publisher) suspend(waiting []string) error {
 	return &PendingError{Roles: waiting, Path: p.draftPath()}
 }
 
-func (p *Publisher) saveDraft() error {
+// draft returns the change as a draft.
+func (p *Publisher) draft() (*Draft, error) {
 	d := &Draft{Schema: DraftSchema, Founding: p.founding, Made: p.now().UTC().Truncate(time.Second)}
 	for _, role := range p.changed() {
 		if IsOnline(role) && !p.founding {
@@ -76,16 +77,24 @@ func (p *Publisher) saveDraft() error {
 		}
 		data, err := p.rawRole(role)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		d.Files = append(d.Files, DraftFile{role, data})
 	}
 	if p.change.list != nil {
 		data, err := p.change.list.Encode()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		d.List = data
+	}
+	return d, nil
+}
+
+func (p *Publisher) saveDraft() error {
+	d, err := p.draft()
+	if err != nil {
+		return err
 	}
 	if err := p.writeDraft(d); err != nil {
 		return err

@@ -142,11 +142,17 @@ func openKey(block *pem.Block, path string, unlock Unlock) ([]byte, error) {
 // loadKeys reads every private key of a list of folders and files, separated as in PATH. Keys under a passphrase are
 // left out when nobody can unlock them.
 func loadKeys(list string, unlock Unlock) (keyring, error) {
-	ring := keyring{}
+	ring, _, err := loadKeyFiles(list, unlock)
+	return ring, err
+}
+
+// loadKeyFiles also says which file each key came from.
+func loadKeyFiles(list string, unlock Unlock) (keyring, map[string]string, error) {
+	ring, files := keyring{}, map[string]string{}
 	for _, place := range filepath.SplitList(list) {
 		names, err := keyFiles(place)
 		if err != nil {
-			return nil, fmt.Errorf("read keys: %w", err)
+			return nil, nil, fmt.Errorf("read keys: %w", err)
 		}
 		for _, name := range names {
 			private, err := LoadKey(name, unlock)
@@ -154,12 +160,13 @@ func loadKeys(list string, unlock Unlock) (keyring, error) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			ring[registry.KeyID(private.Public().(ed25519.PublicKey))] = private
+			id := registry.KeyID(private.Public().(ed25519.PublicKey))
+			ring[id], files[id] = private, name
 		}
 	}
-	return ring, nil
+	return ring, files, nil
 }
 
 func keyFiles(place string) ([]string, error) {

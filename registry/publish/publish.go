@@ -31,6 +31,7 @@ type Publisher struct {
 	dir     string
 	keysDir string // the first of the places with keys
 	ring    keyring
+	files   map[string]string // where each key came from
 	roles   map[string]RoleSpec
 	now     func() time.Time
 	state   *state
@@ -63,7 +64,7 @@ type Config struct {
 
 // OpenConfig is Open with everything that can be said.
 func OpenConfig(ctx context.Context, cfg Config) (*Publisher, error) {
-	ring, err := loadKeys(cfg.Keys, cfg.Unlock)
+	ring, files, err := loadKeyFiles(cfg.Keys, cfg.Unlock)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func OpenConfig(ctx context.Context, cfg Config) (*Publisher, error) {
 		return nil, err
 	}
 	roles, err := readCeremony(home)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // offline media may hold keys and nothing else
 		return nil, err
 	}
 	unlock, err := durable.Lock(ctx, filepath.Join(cfg.Dir, ".lock"))
@@ -80,6 +81,7 @@ func OpenConfig(ctx context.Context, cfg Config) (*Publisher, error) {
 		return nil, err
 	}
 	p := newPublisher(cfg.Dir, home, ring, roles, cfg.Now)
+	p.files = files
 	if err := p.open(cfg.RootFile); err != nil {
 		unlock()
 		return nil, err

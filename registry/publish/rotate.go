@@ -5,7 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -187,4 +190,59 @@ func (p *Publisher) StolenKey(ns string, keyIDs []string, after time.Time, reaso
 		}
 	}
 	return rev, good, bad, nil
+}
+
+// ReplaceKeys makes a new key beside each key of a role that is at hand, and returns the change that puts them in its
+// place.
+func (p *Publisher) ReplaceKeys(role string) (KeyChange, error) {
+	ids, _, err := p.state.keys(role)
+	if err != nil {
+		return KeyChange{}, err
+	}
+	var c KeyChange
+	for _, id := range ids {
+		file := p.files[id]
+		if file == "" {
+			continue
+		}
+		name, err := nextKeyFile(filepath.Dir(file), role)
+		if err != nil {
+			return c, err
+		}
+		if _, err := NewKey(name, nil); err != nil {
+			return c, err
+		}
+		private, err := LoadKey(name, nil)
+		if err != nil {
+			return c, err
+		}
+		p.UseKey(private)
+		c.Add, c.Remove = append(c.Add, private.Public().(ed25519.PublicKey)), append(c.Remove, id)
+	}
+	if len(c.Add) == 0 {
+		return c, fmt.Errorf("rotate %s: none of its keys is at hand; make new ones with `picket registry key new` and name them with --add and --remove", role)
+	}
+	return c, nil
+}
+
+func nextKeyFile(dir, role string) (string, error) {
+	for i := range 1000 {
+		name := filepath.Join(dir, keyName(role, i)+keyExt)
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%s holds a thousand keys of %s", dir, role)
+}
+
+// ReadNamespace reads the newest file of a namespace in a registry's folder, checked from a root on, and the ids of its
+// keys. It takes no lock and needs no keys: an author does it.
+func ReadNamespace(dir string, root []byte, ns string) (data []byte, keyIDs []string, err error) {
+	s, err := load(dir, root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read registry %s: %w", dir, err)
+	}
+	p := newPublisher(dir, "", nil, nil, nil)
+	p.state = s
+	return p.NamespaceFile(ns)
 }

@@ -3,6 +3,7 @@
 package registrycmd
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
-	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
 )
 
@@ -26,53 +26,104 @@ func New() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(initCmd(), timestampCmd(), revokeCmd(), verifyCmd())
+	cmd.AddCommand(initCmd(), keyCmd(), statusCmd(), signCmd(), rotateCmd(), renewCmd(), timestampCmd(), claimCmd(), admitCmd(),
+		confirmCmd(), dropCmd(), yankCmd(), revokeCmd(), verifyCmd())
 	return cmd
 }
 
 // folders are the flags that every signing command has.
-type folders struct{ dir, keys string }
+type folders struct {
+	dir, keys, root, passphrase string
+	yes, asJSON                 bool
+}
 
 func (f *folders) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dir, "dir", "", "the registry's folder")
-	cmd.Flags().StringVar(&f.keys, "keys", "", "the folder of its private keys")
+	cmd.Flags().StringVar(&f.keys, "keys", "", "where the private keys lie: folders and files, separated by "+string(os.PathListSeparator))
+	cmd.Flags().StringVar(&f.root, "root", "", "the root.json that the registry must descend from (default: the one beside the keys)")
+	cmd.Flags().StringVar(&f.passphrase, "passphrase-file", "", "a file with the passphrase of the keys (default: ask on a terminal)")
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask before signing")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	require(cmd, "dir", "keys")
+}
+
+func (f *folders) open(cmd *cobra.Command) (*publish.Publisher, error) {
+	return publish.OpenConfig(cmd.Context(), publish.Config{Dir: f.dir, Keys: f.keys, RootFile: f.root, Unlock: unlock(cmd, f.passphrase)})
 }
 
 func initCmd() *cobra.Command {
 	var f folders
-	var development bool
-	var roles []string
+	var development, oneFolder bool
+	var roles, public, thresholds []string
+	var offline string
 	cmd := &cobra.Command{
-		Use:   "init --dir DIR --keys DIR [--development]",
+		Use:   "init --dir DIR --keys DIR --offline-keys DIR",
 		Short: "Make an empty registry and its keys",
 		Long: `Make an empty registry and its keys.
 
-Without --development the root has three keys of which two must sign. Move the root and targets keys to a safe place
-afterwards; publishing needs the official, snapshot and timestamp keys. Hand root.json, or the digest that is printed,
-to the machines that shall trust this registry.`,
-		Example: "  picket registry init --dir registry --keys registry-keys --expire timestamp=168h",
+The keys of snapshot, timestamp, recent and security go into --keys and belong on the machine that serves the registry.
+Those of root, targets, official, claimed and revokers go into --offline-keys: a folder on removable media, say. Keys that
+people made on their own machines (picket registry key new) are named with --key ROLE=FILE.pub; the registry then
+appears once enough of them have signed (picket registry sign). Hand root.json, or the digest that is printed, to the
+machines that shall trust this registry. docs/registry-keys.md has the whole ceremony.`,
+		Example: "  picket registry init --dir registry --keys online --offline-keys /media/keys --threshold root=2",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opt := publish.Options{Development: development}
+			if offline == "" && !development && !oneFolder {
+				return usage.Errorf("name another folder for the keys that must not lie on the server: --offline-keys DIR " +
+					"(or --one-folder on a machine that signs and serves nothing)")
+			}
+			opt := publish.Options{Development: development, OfflineKeys: offline}
 			var err error
-			if opt.Roles, err = roleSpecs(roles, development); err != nil {
+			if opt.Roles, err = roleSpecs(roles, thresholds, development); err != nil {
 				return err
 			}
-			if err := publish.Init(f.dir, f.keys, opt); err != nil {
+			if opt.Public, err = publicKeys(public); err != nil {
+				return err
+			}
+			err = publish.Init(f.dir, f.keys, opt)
+			if pending(err) {
+				return printPending(cmd, f, err)
+			}
+			if err != nil {
 				return err
 			}
 			return printRoot(cmd, f, development)
 		},
 	}
-	f.flags(cmd)
+	cmd.Flags().StringVar(&f.dir, "dir", "", "the registry's folder")
+	cmd.Flags().StringVar(&f.keys, "keys", "", "the folder of the keys that the server needs")
+	cmd.Flags().StringVar(&offline, "offline-keys", "", "the folder of all other keys")
+	cmd.Flags().BoolVar(&oneFolder, "one-folder", false, "keep all keys in --keys")
 	cmd.Flags().BoolVar(&development, "development", false, "mark the root as development trust: one key per role, refused by release builds")
 	cmd.Flags().StringArrayVar(&roles, "expire", nil, "how long a role's signature lasts, as ROLE=DURATION (168h); repeatable")
+	cmd.Flags().StringArrayVar(&thresholds, "threshold", nil, "how many of a role's keys must sign, as ROLE=N; repeatable")
+	cmd.Flags().StringArrayVar(&public, "key", nil, "a key that somebody else holds, as ROLE=FILE.pub; repeatable")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.MarkFlagsMutuallyExclusive("offline-keys", "one-folder")
+	require(cmd, "dir", "keys")
 	return cmd
 }
 
-// roleSpecs reads --expire.
-func roleSpecs(flags []string, development bool) (map[string]publish.RoleSpec, error) {
+// publicKeys reads --key.
+func publicKeys(flags []string) (map[string][]ed25519.PublicKey, error) {
+	keys := map[string][]ed25519.PublicKey{}
+	for _, s := range flags {
+		role, file, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, usage.Errorf("--key %q: want ROLE=FILE.pub", s)
+		}
+		key, err := publish.LoadPublicKey(file)
+		if err != nil {
+			return nil, err
+		}
+		keys[role] = append(keys[role], key)
+	}
+	return keys, nil
+}
+
+// roleSpecs reads --expire and --threshold.
+func roleSpecs(flags, thresholds []string, development bool) (map[string]publish.RoleSpec, error) {
 	defaults := publish.DefaultRoles(development)
 	specs := map[string]publish.RoleSpec{}
 	for _, s := range flags {
@@ -83,6 +134,19 @@ func roleSpecs(flags []string, development bool) (map[string]publish.RoleSpec, e
 			return nil, usage.Errorf("--expire %q: want ROLE=DURATION, for example timestamp=168h", s)
 		}
 		spec.Expiry = d
+		specs[role] = spec
+	}
+	for _, s := range thresholds {
+		role, text, ok := strings.Cut(s, "=")
+		spec, known := specs[role]
+		if !known {
+			spec, known = defaults[role]
+		}
+		n, err := strconv.Atoi(text)
+		if !ok || !known || err != nil || n < 1 {
+			return nil, usage.Errorf("--threshold %q: want ROLE=N, for example root=2", s)
+		}
+		spec.Threshold, spec.Keys = n, max(spec.Keys, n)
 		specs[role] = spec
 	}
 	return specs, nil
@@ -97,6 +161,9 @@ func printRoot(cmd *cobra.Command, f folders, development bool) error {
 	if development {
 		trust = columns.S(columns.Warn, "development (release builds refuse it)")
 	}
+	if f.asJSON {
+		return columns.JSON(cmd.OutOrStdout(), map[string]any{"root_sha256": report.RootSHA256, "development": development})
+	}
 	columns.New(cmd.OutOrStdout()).Table([][]columns.Cell{
 		{columns.S(columns.Dim, "registry"), columns.C(f.dir)},
 		{columns.S(columns.Dim, "keys"), columns.C(f.keys)},
@@ -104,57 +171,6 @@ func printRoot(cmd *cobra.Command, f folders, development bool) error {
 		{columns.S(columns.Dim, "trust"), trust},
 	})
 	return nil
-}
-
-func timestampCmd() *cobra.Command {
-	var f folders
-	cmd := &cobra.Command{
-		Use:   "timestamp --dir DIR --keys DIR",
-		Short: "Sign the timestamp again, and what else is past half of its life",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			done, err := publish.RefreshTimestamp(cmd.Context(), f.dir, f.keys, nil)
-			if err != nil {
-				return err
-			}
-			p := columns.New(cmd.OutOrStdout())
-			p.Line(columns.C("signed " + strings.Join(done.Signed, ", ") + "; fresh until " + done.Expires.UTC().Format(time.RFC3339)))
-			if len(done.Waiting) > 0 {
-				p.Line(columns.S(columns.Warn, "due, but their keys are elsewhere: "+strings.Join(done.Waiting, ", ")))
-			}
-			return nil
-		},
-	}
-	f.flags(cmd)
-	return cmd
-}
-
-func revokeCmd() *cobra.Command {
-	var f folders
-	var reason string
-	cmd := &cobra.Command{
-		Use:     "revoke --dir DIR --keys DIR --reason TEXT PLUGIN VERSIONS",
-		Short:   "Withdraw versions of a plugin from every node",
-		Example: `  picket registry revoke --dir registry --keys registry-keys --reason "Leaks its token." acme/snmp "<1.4.2"`,
-		Args:    cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := publish.Open(cmd.Context(), f.dir, f.keys, nil)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			rev := registry.Revocation{Plugin: args[0], Versions: args[1], Reason: reason, Time: time.Now().UTC().Truncate(time.Second)}
-			if err := p.Revoke(rev); err != nil {
-				return err
-			}
-			columns.New(cmd.OutOrStdout()).Line(columns.C("revoked " + args[0] + " " + args[1] + "; nodes stop it at their next refresh"))
-			return nil
-		},
-	}
-	f.flags(cmd)
-	cmd.Flags().StringVar(&reason, "reason", "", "one sentence that operators will read")
-	require(cmd, "reason")
-	return cmd
 }
 
 func verifyCmd() *cobra.Command {

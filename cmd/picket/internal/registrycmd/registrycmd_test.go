@@ -26,11 +26,11 @@ func run(t *testing.T, args ...string) (string, error) {
 func TestCeremonyToVerification(t *testing.T) {
 	dir, keys := filepath.Join(t.TempDir(), "registry"), filepath.Join(t.TempDir(), "keys")
 	where := []string{"--dir", dir, "--keys", keys}
-	out, err := run(t, append([]string{"init", "--expire", "timestamp=720h", "--expire", "security=720h"}, where...)...)
+	out, err := run(t, append([]string{"init", "--one-folder", "--expire", "timestamp=720h", "--expire", "security=720h"}, where...)...)
 	if err != nil || !strings.Contains(out, "release") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if _, err := run(t, append([]string{"init"}, where...)...); err == nil {
+	if _, err := run(t, append([]string{"init", "--one-folder"}, where...)...); err == nil {
 		t.Error("made a registry over another")
 	}
 	if out, err = run(t, append([]string{"timestamp"}, where...)...); err != nil || !strings.Contains(out, "signed timestamp") {
