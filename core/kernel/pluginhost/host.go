@@ -126,7 +126,7 @@ type Host struct {
 	tempRun  bool          // runDir is ours to remove
 	guestKey []byte        // of the compiled guests
 	starts   atomic.Uint64 // numbers the socket folders
-	began    time.Time     // see untilBeat
+	lookout  lookout
 
 	mu      sync.Mutex // guards all below
 	supers  map[string]*supervisor
@@ -145,7 +145,7 @@ func New(cfg Config) (*Host, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, runDir: cfg.RunDir, began: time.Now(), supers: map[string]*supervisor{}}
+	h := &Host{cfg: cfg, runDir: cfg.RunDir, lookout: lookout{began: time.Now()}, supers: map[string]*supervisor{}}
 	for _, name := range []string{"picket-launch", "picket-wasm"} {
 		if err := CheckHelper(cfg.Helpers, name); err != nil {
 			return nil, err

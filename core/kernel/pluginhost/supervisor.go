@@ -198,7 +198,7 @@ func (s *supervisor) takeOver(r *run) {
 // watch stays while the process runs.
 func (s *supervisor) watch(r *run) step {
 	every := s.host.cfg.HealthEvery
-	tick := time.NewTimer(s.host.untilBeat(every))
+	tick := time.NewTimer(s.host.lookout.untilBeat(every))
 	defer tick.Stop()
 	var beats pulse
 	answers := make(chan error, 1)
@@ -212,7 +212,8 @@ func (s *supervisor) watch(r *run) step {
 				return next
 			}
 		case <-tick.C:
-			tick.Reset(s.host.untilBeat(every))
+			tick.Reset(s.host.lookout.untilBeat(every))
+			s.tellFlood()
 			if _, passed := s.trial(); passed {
 				s.endTrial()
 			}

@@ -1,0 +1,187 @@
+package pluginhost
+
+import (
+	"io"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// echo is a process that does nothing until it is asked to.
+func echo(t *testing.T) (pid int, work func()) {
+	t.Helper()
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Wait() // it ends with its input
+	})
+	work = func() {
+		t.Helper()
+		for range 1000 {
+			if _, err := in.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	work()
+	untilAsleep(t, cmd.Process.Pid)
+	return cmd.Process.Pid, work
+}
+
+// untilAsleep waits until a process has not run for a while.
+func untilAsleep(t *testing.T, pid int) {
+	t.Helper()
+	last := time.Duration(-1)
+	for still, end := 0, time.Now().Add(patience); still < 20; time.Sleep(time.Millisecond) {
+		spent, err := spentBy(pid)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case time.Now().After(end):
+			t.Fatalf("process %d never sleeps", pid)
+		case spent == last:
+			still++
+		default:
+			still, last = 0, spent
+		}
+	}
+}
+
+func TestLookoutSeesWhoHasRun(t *testing.T) {
+	pid, work := echo(t)
+	const busy, idle = time.Second, 5 * time.Second
+	s := &sight{pid: pid, busy: busy, idle: idle, ran: make(chan struct{}, 1), spent: -1}
+	seen := func() bool {
+		select {
+		case <-s.ran:
+			return true
+		default:
+			return false
+		}
+	}
+	if next := s.look(); next != busy || !seen() {
+		t.Errorf("the first look: next after %s", next)
+	}
+	if next := s.look(); next != idle || seen() {
+		t.Errorf("a process that sleeps: next after %s", next)
+	}
+	work()
+	if next := s.look(); next != busy || !seen() {
+		t.Errorf("a process that works: next after %s", next)
+	}
+	work()
+	s.look()
+	work()
+	if s.look(); !seen() || seen() {
+		t.Error("a guard that is busy is told once")
+	}
+}
+
+func TestLookoutLooksUntilItHasNobody(t *testing.T) {
+	pid, work := echo(t)
+	l := lookout{began: time.Now()}
+	for range 2 { // it begins again after its end
+		far := l.watch(pid, time.Hour, time.Hour)
+		near := l.watch(pid, 5*time.Millisecond, 5*time.Millisecond)
+		for range 3 {
+			select {
+			case <-near.ran:
+			case <-time.After(patience):
+				t.Fatal("it does not look")
+			}
+			work()
+		}
+		l.leave(near)
+		l.leave(far)
+		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			l.mu.Lock()
+			gone := l.nearer == nil
+			l.mu.Unlock()
+			if gone {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("it looks on at nobody")
+			}
+		}
+	}
+}
+
+func TestBeatsAreTheSameForAll(t *testing.T) {
+	l := lookout{began: time.Now().Add(-7 * time.Second)}
+	for _, every := range []time.Duration{time.Second, 5 * time.Second} {
+		wait := l.untilBeat(every)
+		if at := (time.Since(l.began) + wait).Round(10 * time.Millisecond); wait <= 0 || wait > every || at%every > time.Second/2 {
+			t.Errorf("every %s: in %s, %s after its begin", every, wait, at)
+		}
+	}
+}
+
+// An idle instance is asked for its health now and then, any other at every beat.
+func TestWhenHealthIsAskedFor(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.HealthEvery = time.Hour })
+	f.apply(moodyAssignment("m", ""))
+	f.untilState("m", Ready)
+	s, err := f.supervisor("m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.callable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilAsleep(t, r.proc.PID())
+	var p pulse
+	idle := func() {
+		t.Helper()
+		p.answered(r)
+		for range quietBeats - 1 {
+			if p.due(s, r) {
+				t.Fatal("an idle instance was asked at once")
+			}
+		}
+	}
+	asked := func(what string) {
+		t.Helper()
+		if !p.due(s, r) {
+			t.Errorf("%s: not asked", what)
+		}
+	}
+	asked("the first time")
+	idle()
+	asked("idle for so many beats")
+	p.answered(r)
+	r.calls.Add(1)
+	asked("a call is under way")
+	r.calls.Add(-1)
+	idle()
+	asked("after that")
+	s.mu.Lock()
+	s.state.State = Degraded
+	s.mu.Unlock()
+	asked("it said that it is not well")
+	s.mu.Lock()
+	s.state.State, s.probation = Ready, &probation{}
+	s.mu.Unlock()
+	asked("it is on probation")
+	s.mu.Lock()
+	s.probation = nil
+	s.mu.Unlock()
+	p.answered(r)
+	p.spent -= 2 * quietWork
+	asked("it worked by itself")
+}
