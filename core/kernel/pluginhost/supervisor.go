@@ -283,9 +283,9 @@ func (s *supervisor) drain(r *run) {
 
 // crashed decides between another try and quarantine.
 func (s *supervisor) crashed(reason string) step {
-	s.acct.crash()
 	reason = s.log.blank(reason)
-	s.crashIncident(reason)
+	s.crashIncident(reason) // takes a moment, in which the ledger must not be ahead of the state
+	s.acct.crash()
 	s.keepCrash(reason)
 	if s.onProbation() {
 		s.host.cfg.Log.Warn("a new version crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason)
