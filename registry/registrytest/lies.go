@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -316,21 +317,21 @@ func (r *Registry) resign(tb testing.TB, role string, change func(*metadata.Targ
 	m.Signed.Version++
 	change(&m.Signed)
 	m.ClearSignatures()
-	signWith(tb, m, r.key(tb, role+"-1"))
+	signWith(tb, m, r.KeyOf(tb, role))
 	file := write(tb, m, r.metadata(fmt.Sprintf("%d.%s.json", m.Signed.Version, role)))
 
 	snapshot := read(tb, metadata.Snapshot(), r.newest(tb, "snapshot"))
 	snapshot.Signed.Version++
 	snapshot.Signed.Meta[role+".json"] = metaFile(m.Signed.Version, file)
 	snapshot.ClearSignatures()
-	signWith(tb, snapshot, r.key(tb, "snapshot-1"))
+	signWith(tb, snapshot, r.KeyOf(tb, "snapshot"))
 	file = write(tb, snapshot, r.metadata(fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version)))
 
 	ts := read(tb, metadata.Timestamp(), r.metadata("timestamp.json"))
 	ts.Signed.Version++
 	ts.Signed.Meta["snapshot.json"] = metaFile(snapshot.Signed.Version, file)
 	ts.ClearSignatures()
-	signWith(tb, ts, r.key(tb, "timestamp-1"))
+	signWith(tb, ts, r.KeyOf(tb, "timestamp"))
 	write(tb, ts, r.metadata("timestamp.json"))
 }
 
@@ -344,11 +345,18 @@ func (r *Registry) metadata(name string) string { return filepath.Join(r.Dir, "m
 // newest returns the file of a role's highest version.
 func (r *Registry) newest(tb testing.TB, role string) string {
 	tb.Helper()
-	for v := 1; ; v++ {
-		if _, err := os.Stat(r.metadata(fmt.Sprintf("%d.%s.json", v+1, role))); err != nil {
-			return r.metadata(fmt.Sprintf("%d.%s.json", v, role))
+	names, err := filepath.Glob(r.metadata("*." + role + ".json"))
+	if err != nil || len(names) == 0 {
+		tb.Fatalf("no file of %s: %v", role, err)
+	}
+	best, highest := "", int64(0)
+	for _, name := range names {
+		number, _, _ := strings.Cut(filepath.Base(name), ".")
+		if v, err := strconv.ParseInt(number, 10, 64); err == nil && v > highest {
+			best, highest = name, v
 		}
 	}
+	return best
 }
 
 func (r *Registry) key(tb testing.TB, name string) ed25519.PrivateKey {
@@ -450,7 +458,7 @@ func (r *Registry) publishList(tb testing.TB, list *registry.Revocations, signed
 		if err != nil {
 			tb.Fatal(err)
 		}
-		list.Signatures = []registry.Signature{registry.SignStatement(registry.StatementRevocations, payload, r.key(tb, "revokers-1"))}
+		list.Signatures = []registry.Signature{registry.SignStatement(registry.StatementRevocations, payload, r.KeyOf(tb, "revokers"))}
 	}
 	data, err := list.Encode()
 	if err != nil {
