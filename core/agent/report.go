@@ -15,23 +15,25 @@ import (
 
 // Status is what the agent knows about itself. It goes to the server and to the page on loopback.
 type Status struct {
-	Version         string              `json:"version"`
-	AgentID         string              `json:"agent_id"`
-	Name            string              `json:"name"`
-	Server          string              `json:"server"`
-	Started         time.Time           `json:"started"`
-	LastContact     time.Time           `json:"last_contact,omitzero"` // when the server last answered
-	ClockOffset     float64             `json:"clock_offset_seconds"`  // the server's clock is ahead by; 0 while that is tolerable
-	ConfigVersion   int64               `json:"config_version"`        // -1: none yet
-	Plugins         []pluginhost.Status `json:"plugins"`
-	Queue           spool.Stats         `json:"queue"`
-	Sending         SendState           `json:"sending"`
-	Registry        RegistryState       `json:"registry"`
-	Ceiling         string              `json:"ceiling"` // the file that limits what may run here
-	CeilingRefusals []string            `json:"ceiling_refusals"`
-	Waiting         []string            `json:"waiting"` // settings that cannot be applied yet, and why
-	Collections     []collect.Stat      `json:"collections"`
-	Discoveries     []schedule.Stat     `json:"discoveries"`
+	Version       string              `json:"version"`
+	AgentID       string              `json:"agent_id"`
+	Name          string              `json:"name"`
+	Server        string              `json:"server"`
+	Started       time.Time           `json:"started"`
+	LastContact   time.Time           `json:"last_contact,omitzero"` // when the server last answered
+	ClockOffset   float64             `json:"clock_offset_seconds"`  // the server's clock is ahead by; 0 while that is tolerable
+	ConfigVersion int64               `json:"config_version"`        // -1: none yet
+	Plugins       []pluginhost.Status `json:"plugins"`
+	Queue         spool.Stats         `json:"queue"`
+	// Processes is what the running instances rest on: their bytes, their confinement, what they used.
+	Processes       map[string]pluginhost.ProcessExplanation `json:"processes"`
+	Sending         SendState                                `json:"sending"`
+	Registry        RegistryState                            `json:"registry"`
+	Ceiling         string                                   `json:"ceiling"` // the file that limits what may run here
+	CeilingRefusals []string                                 `json:"ceiling_refusals"`
+	Waiting         []string                                 `json:"waiting"` // settings that cannot be applied yet, and why
+	Collections     []collect.Stat                           `json:"collections"`
+	Discoveries     []schedule.Stat                          `json:"discoveries"`
 }
 
 // RegistryState says what this agent trusts and how fresh that is.
@@ -51,6 +53,7 @@ func (a *Agent) Status() Status {
 		ClockOffset:   time.Duration(a.server.offset.Load()).Seconds(),
 		ConfigVersion: a.plugins.version(),
 		Plugins:       a.host.Instances(),
+		Processes:     a.host.Report(),
 		Queue:         a.spool.Stats(),
 		Sending:       a.outbox.status(),
 		Registry:      RegistryState{Trust: reg.Trust, RootSHA256: reg.RootSHA256, Refreshed: reg.Refreshed, Expires: reg.Expires},

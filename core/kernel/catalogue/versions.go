@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -385,10 +386,13 @@ func (c *Catalogue) Explain(ctx context.Context, id, instance, node string) (Exp
 	if e.History, err = c.History(ctx, id, instance, i.Node.ID); err != nil {
 		return e, err
 	}
+	if i.Node.Type == store.NodeAgent {
+		return e, c.explainByAgent(ctx, i, &e)
+	}
 	host, ok := c.cfg.Host.(Versions)
-	if i.Node.Type != store.NodeServer || !ok {
+	if !ok {
 		e.Release = pluginhost.ProcessExplanation{Version: i.Version, Digest: i.Digest}
-		e.Incomplete = "it runs on an agent: its keys, its confinement and what it used are on that machine's own page"
+		e.Incomplete = "this server keeps no account of its processes"
 		return e, nil
 	}
 	if c.cfg.Ceiling != nil {
@@ -398,6 +402,31 @@ func (c *Catalogue) Explain(ctx context.Context, id, instance, node string) (Exp
 		return e, c.told(err)
 	}
 	return e, nil
+}
+
+// explainByAgent fills in what the agent said last of an instance, of what it trusts, and of its ceiling.
+func (c *Catalogue) explainByAgent(ctx context.Context, i Instance, e *Explanation) error {
+	a, err := c.cfg.Store.AgentByID(ctx, i.Node.ID)
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Registry  ExplainedRegistry                        `json:"registry"`
+		Ceiling   string                                   `json:"ceiling"`
+		Processes map[string]pluginhost.ProcessExplanation `json:"processes"`
+	}
+	known := len(a.Status) > 0 && json.Unmarshal(a.Status, &said) == nil
+	if known {
+		said.Registry.Base = e.Registry.Base // it is offered its plugins here
+		e.Registry, e.Ceiling = said.Registry, said.Ceiling
+	}
+	if p, ok := said.Processes[i.Instance]; known && ok {
+		e.Release = p
+		return nil
+	}
+	e.Release = pluginhost.ProcessExplanation{Version: i.Version, Digest: i.Digest}
+	e.Incomplete = "it runs on an agent, which has not told of a running process: its confinement and what it used are not known"
+	return nil
 }
 
 // tookBack notes when a node stayed at a version or went back to one by itself: it goes into the audit log, and what

@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 type rack struct {
 	Store
 	rows []store.Assignment
+	said string // by the agent
 }
 
 func (r *rack) ListAssignments(context.Context, string) ([]store.Assignment, error) {
@@ -45,7 +47,11 @@ func (r *rack) PutAssignment(_ context.Context, a store.Assignment) error {
 }
 
 func (r *rack) ListAgents(context.Context, string, store.Page) ([]store.Agent, string, error) {
-	return []store.Agent{{ID: "7", Name: "box"}}, "", nil
+	return []store.Agent{{ID: "7", Name: "box", Status: json.RawMessage(r.said)}}, "", nil
+}
+
+func (r *rack) AgentByID(context.Context, string) (store.Agent, error) {
+	return store.Agent{ID: "7", Name: "box", Status: json.RawMessage(r.said)}, nil
 }
 
 // releases offers versions of one detector: 1.1.0 asks for more than 1.0.0, 2.0.0 has no program.
@@ -215,6 +221,17 @@ func TestWhatAnInstanceRestsOn(t *testing.T) {
 	}
 	if e, err = s.Explain(t.Context(), "a/b", "a/far", "7"); err != nil || e.Incomplete == "" || e.Node.Name != "box" {
 		t.Errorf("of an agent: %+v, %v", e, err)
+	}
+	s.rack.said = `{"plugins":[],"ceiling":"/etc/picket/policy.yaml","registry":{"trust":"release","root_sha256":"r"},
+		"processes":{"a/far":{"version":"1.0.0","digest":"d2","confinement":{"level":"B"},"used":[{"cap":"net.dial","detail":"tcp a:1","count":3}]}}}`
+	e, err = s.Explain(t.Context(), "a/b", "a/far", "7")
+	if err != nil || e.Release.Digest != "d2" || e.Release.Confinement == nil || e.Release.Confinement.Level != "B" || len(e.Release.Used) != 1 ||
+		e.Registry.RootSHA256 != "r" || e.Registry.Base != "https://registry" || e.Ceiling != "/etc/picket/policy.yaml" || e.Incomplete != "" {
+		t.Errorf("of an agent that told: %+v, %v", e, err)
+	}
+	s.rack.said = `{"processes":"nonsense"}`
+	if e, err = s.Explain(t.Context(), "a/b", "a/far", "7"); err != nil || e.Release.Confinement != nil {
+		t.Errorf("of an agent that tells nonsense: %+v, %v", e, err)
 	}
 	if _, err := s.Explain(t.Context(), "a/b", "nobody", ""); err == nil {
 		t.Error("an instance that does not exist was explained")

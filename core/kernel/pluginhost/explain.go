@@ -22,6 +22,25 @@ type ProcessExplanation struct {
 	Unused       []sdk.Permission `json:"unused,omitempty" doc:"Grants of network and files that it never used."`
 }
 
+// reportedUses is how many uses of an instance stand in a report: the most frequent.
+const reportedUses = 20
+
+// Report tells what the running processes rest on, by instance, short enough to be sent now and then.
+func (h *Host) Report() map[string]ProcessExplanation {
+	out := map[string]ProcessExplanation{}
+	for _, s := range h.all() {
+		e, err := h.Explain(s.name)
+		if err != nil || e.Confinement == nil {
+			continue // it went meanwhile, or does not run
+		}
+		if more := len(e.Used) - reportedUses; more > 0 {
+			e.Used, e.UsedMore = e.Used[:reportedUses], e.UsedMore+uint64(more)
+		}
+		out[s.name] = e
+	}
+	return out
+}
+
 // Explain tells what the running process of an instance rests on. Of one that does not run little is known.
 func (h *Host) Explain(instance string) (ProcessExplanation, error) {
 	s, err := h.supervisor(instance)

@@ -12,7 +12,7 @@ import (
 )
 
 // ringSize is the memory that all detectors of a host share. What finds no room in it is sent instead.
-const ringSize = 16 << 20
+const ringSize = 8 << 20
 
 // longestTurn is how long a detector is fed before others get their turn with it: an upgrade, a flush.
 const longestTurn = 50 * time.Millisecond

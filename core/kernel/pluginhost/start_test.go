@@ -51,6 +51,9 @@ func TestTheBrokerAnswersDuringTheStart(t *testing.T) {
 	if len(e.Used) != 1 || !strings.Contains(e.Used[0].Detail, "/asked/early") || e.Used[0].Denied == 0 {
 		t.Errorf("used: %+v", e.Used)
 	}
+	if r := f.Report(); len(r) != 1 || len(r["c"].Used) != 1 || r["c"].Confinement == nil || r["c"].Digest != e.Digest {
+		t.Errorf("reported: %+v", r)
+	}
 }
 
 // The broker of a candidate with other grants is the instance's only once the candidate is in charge.
