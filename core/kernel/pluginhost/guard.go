@@ -6,24 +6,24 @@ const (
 	// guardEvery is how often it is looked at what a process uses when nothing else holds it to its limits.
 	guardEvery = 250 * time.Millisecond
 	// guardHeldEvery is the same where control groups do that, and the look is for the books; guardIdleEvery is for a
-	// process that did nothing at the last look.
+	// process that did nothing at the last look, but perhaps answer a health check.
 	guardHeldEvery = time.Second
 	guardIdleEvery = 5 * time.Second
+	idleWork       = time.Millisecond
 	// guardSoon is when it is looked at again after a rest: it may have more threads than its share lets run.
 	guardSoon = 50 * time.Millisecond
-	// closerEvery is how often it is looked for what the kernel refuses without a word, which takes several calls: not
-	// before a process has used closerWork of the processor since then, and a moment less than a beat.
+	// closerEvery is how often it is looked for what the kernel refuses without a word, which takes several calls; a moment
+	// less than a beat.
 	closerEvery = 900 * time.Millisecond
-	closerWork  = time.Millisecond
 )
 
 // guard watches what a process uses until it ends, and holds it to its limits where nothing else does.
 func (s *supervisor) guard(r *run) {
-	busy, idle := guardEvery, guardEvery
+	busy, idle, least := guardEvery, guardEvery, time.Duration(0)
 	if r.plan.HoldsCPU() && r.plan.HoldsMemory() && !s.host.cfg.ration {
-		busy, idle = guardHeldEvery, guardIdleEvery
+		busy, idle, least = guardHeldEvery, guardIdleEvery, idleWork
 	}
-	sight := s.host.lookout.watch(r.proc.PID(), busy, idle)
+	sight := s.host.lookout.watch(r.proc.PID(), busy, idle, least)
 	defer s.host.lookout.leave(sight)
 	g := guard{s: s, r: r, share: newShare(r.limits.CPU, time.Now())}
 	later := time.NewTimer(time.Hour) // for what is not to be looked at with every look
@@ -32,7 +32,7 @@ func (s *supervisor) guard(r *run) {
 		select {
 		case <-r.proc.Exited():
 			return
-		case <-sight.ran:
+		case <-sight.worked:
 		case <-later.C:
 		}
 		next, ok := g.look(time.Now())
@@ -48,11 +48,10 @@ type guard struct {
 	s      *supervisor
 	r      *run
 	share  *share
-	closer time.Time     // when it was looked closer
-	worked time.Duration // what it had used by then
+	closer time.Time // when it was looked closer
 }
 
-// look looks at a process that has run, and returns when to look again if it does not run until then, or false when the
+// look looks at a process that has worked, and returns when to look again if it does not until then, or false when the
 // process had to go.
 func (g *guard) look(now time.Time) (next time.Duration, ok bool) {
 	s, r := g.s, g.r
@@ -65,12 +64,9 @@ func (g *guard) look(now time.Time) (next time.Duration, ok bool) {
 	if !s.withinMemory(r, u) {
 		return 0, false
 	}
-	next = time.Hour
-	if u.cpu-g.worked >= closerWork {
-		if next = closerEvery - now.Sub(g.closer); next <= 0 {
-			s.lookCloser(r)
-			g.closer, g.worked, next = now, u.cpu, time.Hour
-		}
+	if next = closerEvery - now.Sub(g.closer); next <= 0 {
+		s.lookCloser(r)
+		g.closer, next = now, time.Hour
 	}
 	if (s.host.cfg.ration || !r.plan.HoldsCPU()) && s.ration(r, g.share, u) {
 		next = guardSoon

@@ -64,10 +64,10 @@ func untilAsleep(t *testing.T, pid int) {
 func TestLookoutSeesWhoHasRun(t *testing.T) {
 	pid, work := echo(t)
 	const busy, idle = time.Second, 5 * time.Second
-	s := &sight{pid: pid, busy: busy, idle: idle, ran: make(chan struct{}, 1), spent: -1}
+	s := &sight{pid: pid, busy: busy, idle: idle, worked: make(chan struct{}, 1)}
 	seen := func() bool {
 		select {
-		case <-s.ran:
+		case <-s.worked:
 			return true
 		default:
 			return false
@@ -89,17 +89,26 @@ func TestLookoutSeesWhoHasRun(t *testing.T) {
 	if s.look(); !seen() || seen() {
 		t.Error("a guard that is busy is told once")
 	}
+	s.least = time.Hour
+	work()
+	if next := s.look(); next != idle || seen() {
+		t.Error("little work is told")
+	}
+	s.pid = 1 << 27
+	if s.look(); !seen() {
+		t.Error("the guard of a process that nobody knows is not told")
+	}
 }
 
 func TestLookoutLooksUntilItHasNobody(t *testing.T) {
 	pid, work := echo(t)
 	l := lookout{began: time.Now()}
 	for range 2 { // it begins again after its end
-		far := l.watch(pid, time.Hour, time.Hour)
-		near := l.watch(pid, 5*time.Millisecond, 5*time.Millisecond)
+		far := l.watch(pid, time.Hour, time.Hour, 0)
+		near := l.watch(pid, 5*time.Millisecond, 5*time.Millisecond, 0)
 		for range 3 {
 			select {
-			case <-near.ran:
+			case <-near.worked:
 			case <-time.After(patience):
 				t.Fatal("it does not look")
 			}

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// lookout sees for all guards of a host which processes have run: one goroutine with one timer, that takes one call of the
-// kernel for each process. A process that has not run since the last look has neither a page nor an open file more than
-// then, and nobody looks closer.
+// lookout sees for all guards of a host which processes have worked: one goroutine with one timer, that takes one call of
+// the kernel for each process. A process that has not run since the last look has neither a page nor an open file more
+// than then, and nobody looks closer.
 type lookout struct {
 	began time.Time
 
@@ -20,11 +20,12 @@ type lookout struct {
 // sight is one process that is looked at.
 type sight struct {
 	pid        int
-	busy, idle time.Duration // how often, after it was seen running and after it was not
-	ran        chan struct{} // gets an element when it has run
+	busy, idle time.Duration // how often, after it was seen at work and after it was not
+	least      time.Duration // what it must have used of the processor to count as having worked
+	worked     chan struct{} // gets an element when it has
 
 	// Only the lookout's goroutine touches these, once it knows the sight.
-	spent time.Duration
+	spent time.Duration // when it was seen at work last
 	due   time.Time
 }
 
@@ -35,9 +36,9 @@ func (l *lookout) untilBeat(every time.Duration) time.Duration {
 }
 
 // watch begins to look at a process.
-func (l *lookout) watch(pid int, busy, idle time.Duration) *sight {
+func (l *lookout) watch(pid int, busy, idle, least time.Duration) *sight {
 	now := time.Now()
-	s := &sight{pid: pid, busy: busy, idle: idle, ran: make(chan struct{}, 1), spent: -1, due: now.Add(l.untilBeat(busy))}
+	s := &sight{pid: pid, busy: busy, idle: idle, least: least, worked: make(chan struct{}, 1), due: now.Add(l.untilBeat(busy))}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.seen == nil {
@@ -109,15 +110,15 @@ func (l *lookout) round(now time.Time) (time.Duration, bool) {
 	return l.at.Sub(now), true
 }
 
-// look tells the guard of a process that has run, and returns how soon to look again.
+// look tells the guard of a process that has worked, and returns how soon to look again.
 func (s *sight) look() time.Duration {
 	spent, err := spentBy(s.pid)
-	if err == nil && spent == s.spent {
+	if err == nil && spent-s.spent <= s.least {
 		return s.idle
 	}
 	s.spent = spent
 	select {
-	case s.ran <- struct{}{}:
+	case s.worked <- struct{}{}:
 	default: // the guard has not come to it yet
 	}
 	return s.busy
