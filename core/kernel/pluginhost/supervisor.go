@@ -284,9 +284,9 @@ func (s *supervisor) drain(r *run) {
 // crashed decides between another try and quarantine.
 func (s *supervisor) crashed(reason string) step {
 	reason = s.log.blank(reason)
-	s.crashIncident(reason) // takes a moment, in which the ledger must not be ahead of the state
-	s.acct.crash()
+	s.crashIncident(reason)
 	s.keepCrash(reason)
+	s.acct.crash() // last: the ledger must not be long ahead of the state
 	if s.onProbation() {
 		s.host.cfg.Log.Warn("a new version crashed", "instance", s.name, "plugin", s.assignment.Plugin, "reason", reason)
 		return s.fallBack(reason)
