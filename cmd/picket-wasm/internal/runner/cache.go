@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // KeySize is the size of Config.CacheKey.
@@ -36,20 +38,110 @@ func newEntry(cache string, key, wasm []byte) (*entry, error) {
 	return &entry{dir: filepath.Join(cache, digest), digest: digest, key: key}, nil
 }
 
-// check removes what this node did not compile itself and reports whether anything is left.
-func (e *entry) check() (kept bool, err error) {
-	err = e.walk(func(path string) error {
+// What lies in the folder. Another way to make it needs other names.
+const (
+	// codeDir is wazero's folder, with the machine code.
+	codeDir = "code-1"
+	// hollowFile is the guest without the code of its functions: whoever has their machine code need not check them again.
+	hollowFile = "guest-1.wasm"
+	// fillDirs are folders of those who compile.
+	fillDirs = "fill-*.tmp"
+	fillTime = time.Hour // after this one was left behind
+)
+
+func (e *entry) code() string { return filepath.Join(e.dir, codeDir) }
+
+// open removes what this node did not compile itself. It returns the hollow guest, nil when something is missing.
+func (e *entry) open() ([]byte, error) {
+	err := e.walk(func(path string) error {
 		want, err := e.mac(path)
 		if err != nil {
 			return err
 		}
-		if have, err := os.ReadFile(path + macExt); err == nil && hmac.Equal(have, want) {
-			kept = true
+		have, err := os.ReadFile(path + macExt)
+		if err == nil && hmac.Equal(have, want) && (path == filepath.Join(e.dir, hollowFile) || filepath.Dir(filepath.Dir(path)) == e.code()) {
 			return nil
 		}
 		return os.Remove(path)
 	})
-	return kept, err
+	if err != nil {
+		return nil, err
+	}
+	hollow, err := os.ReadFile(filepath.Join(e.dir, hollowFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return hollow, err
+}
+
+// compiled lists the machine code.
+func (e *entry) compiled(dir string) (map[string]fs.FileInfo, error) {
+	files := map[string]fs.FileInfo{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) || err == nil && (!d.Type().IsRegular() || strings.HasSuffix(path, macExt)) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		place, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		files[place], err = d.Info()
+		return err
+	})
+	return files, err
+}
+
+// fillDir makes a folder to compile in.
+func (e *entry) fillDir() (string, error) {
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return "", err
+	}
+	left, err := filepath.Glob(filepath.Join(e.dir, fillDirs))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > fillTime {
+			if err := os.RemoveAll(dir); err != nil {
+				return "", err
+			}
+		}
+	}
+	return os.MkdirTemp(e.dir, fillDirs)
+}
+
+// keep takes the machine code of the guest from one folder to the place that it has in the other, where that of the
+// hollow guest lies, and the hollow guest too.
+func (e *entry) keep(full, hollow, file string) error {
+	from, err := e.compiled(full)
+	if err != nil {
+		return err
+	}
+	to, err := e.compiled(hollow)
+	if err != nil {
+		return err
+	}
+	if len(from) != 1 || len(to) != 1 {
+		return fmt.Errorf("there are %d files of machine code, and %d", len(from), len(to))
+	}
+	for src := range from {
+		for dst := range to {
+			place := filepath.Join(e.code(), dst)
+			if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
+				return err
+			}
+			if err := os.Rename(filepath.Join(full, src), place); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Rename(file, filepath.Join(e.dir, hollowFile)); err != nil {
+		return err
+	}
+	return e.seal()
 }
 
 // seal writes the MACs of what was just compiled.
@@ -81,6 +173,8 @@ func (e *entry) walk(fn func(path string) error) error {
 			return nil
 		case err != nil:
 			return err
+		case d.IsDir() && strings.HasSuffix(path, ".tmp"):
+			return fs.SkipDir
 		case d.IsDir(), strings.HasSuffix(path, ".tmp"), strings.HasSuffix(path, macExt) && d.Type().IsRegular():
 			return nil
 		case !d.Type().IsRegular():
