@@ -65,6 +65,9 @@ describe('breakAtGaps', () => {
       [0, 1], [10, 2], [20, 3], [30, null], [60, 4], [70, 5],
     ])
   })
+  it('takes the shorter of two distances for the usual one', () => {
+    expect(breakAtGaps([[0, 1], [10, 2], [500, 3]])).toEqual([[0, 1], [10, 2], [20, null], [500, 3]])
+  })
   it('is calm about one point and none', () => {
     expect(breakAtGaps([])).toEqual([])
     expect(breakAtGaps([[5, 1]])).toEqual([[5, 1]])

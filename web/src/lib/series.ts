@@ -88,7 +88,7 @@ export function breakAtGaps(points: readonly Point[]): Point[] {
 
 function median(values: number[]): number | null {
   if (values.length === 0) return null
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)]! // the lower of two: a gap is no rhythm
 }
 
 /** The last known value, and when. */

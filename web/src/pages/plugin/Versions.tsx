@@ -51,7 +51,7 @@ export function Versions({ plugin: p, instance: i }: Props) {
     <Panel title={t('plugin.versions')} hint={i.version && t('plugin.runs', { version: i.version })}>
       <div className={css.versions}>
         {i.upgrade && <LastChange upgrade={i.upgrade} />}
-        {others.length === 0 && !i.previous && !i.upgrade && <p className="dim">{t('plugin.onlyVersion')}</p>}
+        {others.length === 0 && !i.previous && !i.upgrade && <p className="dim">{t(runsUnsigned(p, i) ? 'plugin.ownVersions' : 'plugin.onlyVersion')}</p>}
         {others.length > 0 && can('administer') && (
           <div className={css.pick}>
             <NativeSelect label={t('plugin.otherVersion')} size="xs" value={to} onChange={(e) => setPicked(e.currentTarget.value)} data={others} />
