@@ -182,11 +182,12 @@ func (c *Config) check() error {
 }
 
 func (p *Process) clientConfig(cfg Config, lines *lineLog, own tls.Certificate) *goplugin.ClientConfig {
+	tlsConfig := identity.Client(own) // go-plugin adds the plugin's certificate as the only root
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: sdk.Protocol, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
 		VersionedPlugins: map[int]goplugin.PluginSet{sdk.Protocol: {pluginName: connPlugin{}}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		TLSConfig:        identity.Client(own), // go-plugin adds the plugin's certificate as the only root
+		TLSConfig:        tlsConfig,
 		SkipHostEnv:      true,
 		StartTimeout:     cfg.StartTimeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: cfg.SocketDir},
@@ -200,9 +201,9 @@ func (p *Process) clientConfig(cfg Config, lines *lineLog, own tls.Certificate) 
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage),
 				grpc.ForceCodecV2(wire.Codec())),
-			grpc.WithMaxHeaderListSize(64 << 10),
+			grpc.WithTransportCredentials(wire.Credentials(tlsConfig)), grpc.WithMaxHeaderListSize(64 << 10),
 			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
-			grpc.WithReadBufferSize(wire.ConnBuffer), grpc.WithWriteBufferSize(wire.ConnBuffer),
+			grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(wire.ConnBuffer), // TLS has a buffer for what is read
 		},
 		Stderr:     lines.writer(slog.LevelInfo),
 		SyncStdout: lines.writer(slog.LevelInfo),

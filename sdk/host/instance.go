@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/check"
@@ -163,11 +164,27 @@ func (i *Instance) inspectCall(ctx context.Context, capture string, frame []byte
 	if len(frame) > records.MaxFrame {
 		return fmt.Errorf("%s: inspect: a frame of %d bytes is larger than %d", i.id, len(frame), records.MaxFrame)
 	}
-	resp, err := i.detector.Inspect(ctx, &pb.InspectRequest{Instance: i.id, Capture: capture, Frame: frame})
-	if err != nil {
+	var resp pb.InspectResponse
+	req := wire.NewSent(i.id, capture, frame)
+	if err := i.process.conn.Invoke(ctx, pb.DetectorService_Inspect_FullMethodName, req, &resp); err != nil {
+		i.process.unread(req)
 		return i.failed(ctx, "inspect", err)
 	}
 	return i.findings(ctx, "inspect", resp.GetFindings(), resp.GetError(), sink)
+}
+
+// unreadTime is how long a frame may still be read after its call has failed. It takes microseconds.
+const unreadTime = time.Second
+
+// unread waits until a frame is read no longer after its call has failed: its memory is the caller's again.
+func (p *Process) unread(req *wire.Sent) {
+	late := time.NewTimer(unreadTime)
+	defer late.Stop()
+	select {
+	case <-req.Done():
+	case <-p.runner.exited:
+	case <-late.C:
+	}
 }
 
 // Flush ends a capture for a detector, once all batches were answered.

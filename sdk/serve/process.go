@@ -17,6 +17,7 @@ import (
 	"github.com/picketwatch/picket/sdk/internal/prochost"
 	"github.com/picketwatch/picket/sdk/internal/wire"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 )
 
 // Backend is what a process serves: the registered plugins of this program, or a guest that it runs.
@@ -105,8 +106,8 @@ func serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
 		grpc.InitialWindowSize(wire.Window), grpc.InitialConnWindowSize(wire.Window),
-		grpc.ReadBufferSize(wire.ConnBuffer), grpc.WriteBufferSize(wire.ConnBuffer),
-		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.ReadBufferSize(0), grpc.WriteBufferSize(wire.ConnBuffer), // TLS has a buffer for what is read
+		grpc.ForceServerCodecV2(wire.Codec()), experimental.BufferPool(wire.Buffers()),
 	}
 }
 

@@ -26,7 +26,7 @@ const MaxMessage = abi.MaxMessage
 const (
 	// Window is how much may be on its way before the other side has read it.
 	Window = 4 << 20
-	// ConnBuffer is read and written at once.
+	// ConnBuffer is written at once.
 	ConnBuffer = 128 << 10
 )
 

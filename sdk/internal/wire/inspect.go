@@ -5,12 +5,10 @@ import (
 	"math/bits"
 	"sync"
 
-	"github.com/picketwatch/picket/sdk/internal/pb"
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that this one wraps
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 )
 
 // Inspect is a received InspectRequest whose frame lies in memory that is used again: generated code would allocate and
@@ -30,10 +28,58 @@ func (m *Inspect) Free() {
 	m.Frame, m.buf = nil, nil
 }
 
+// Sent is an InspectRequest that is sent without a copy of its frame.
+type Sent struct {
+	instance, capture string
+	frame             []byte
+	done              chan struct{} // closed when gRPC needs the frame no longer; nil while it does not have it
+}
+
+// NewSent makes the message.
+func NewSent(instance, capture string, frame []byte) *Sent {
+	return &Sent{instance: instance, capture: capture, frame: frame}
+}
+
+// Done is closed when gRPC needs the frame no longer. After a call that succeeded it does not.
+func (m *Sent) Done() <-chan struct{} {
+	if m.done != nil {
+		return m.done
+	}
+	none := make(chan struct{})
+	close(none)
+	return none
+}
+
+func (m *Sent) marshal() mem.BufferSlice {
+	var b []byte
+	for number, text := range []string{1: clean(m.instance), 2: clean(m.capture)} {
+		if text != "" {
+			b = protowire.AppendString(protowire.AppendTag(b, protowire.Number(number), protowire.BytesType), text)
+		}
+	}
+	b = protowire.AppendVarint(protowire.AppendTag(b, 3, protowire.BytesType), uint64(len(m.frame)))
+	if mem.IsBelowBufferPoolingThreshold(len(m.frame)) {
+		return mem.BufferSlice{mem.SliceBuffer(append(b, m.frame...))}
+	}
+	m.done = make(chan struct{})
+	return mem.BufferSlice{mem.SliceBuffer(b), mem.NewBuffer(&m.frame, (*sentPool)(m))}
+}
+
+// sentPool gets the frame of a message back.
+type sentPool Sent
+
+func (*sentPool) Get(n int) *[]byte { b := make([]byte, n); return &b }
+func (p *sentPool) Put(*[]byte)     { close(p.done) }
+
 // Codec is the codec of both ends: protobuf, with a short way for the messages that carry a frame.
 func Codec() encoding.CodecV2 {
-	return codec{CodecV2: encoding.GetCodecV2("proto"), pool: &bufferPool{}}
+	return codec{CodecV2: encoding.GetCodecV2("proto"), pool: buffers}
 }
+
+// Buffers is the memory of received frames. gRPC's own pool clears what it hands out.
+func Buffers() mem.BufferPool { return buffers }
+
+var buffers = &bufferPool{}
 
 type codec struct {
 	encoding.CodecV2
@@ -41,18 +87,11 @@ type codec struct {
 }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	m, ok := v.(*pb.InspectRequest)
+	m, ok := v.(*Sent)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	buf := c.pool.Get(proto.Size(m))
-	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend((*buf)[:0], m)
-	if err != nil {
-		c.pool.Put(buf)
-		return nil, err
-	}
-	*buf = out
-	return mem.BufferSlice{mem.NewBuffer(buf, c.pool)}, nil
+	return m.marshal(), nil
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -100,7 +139,7 @@ func (m *Inspect) parse(b []byte) error {
 	return nil
 }
 
-// bufferPool keeps buffers by the power of two of their size. gRPC's own pool clears what it hands out.
+// bufferPool keeps buffers by the power of two of their size.
 type bufferPool struct{ sizes [32]sync.Pool }
 
 func (p *bufferPool) Get(length int) *[]byte {
