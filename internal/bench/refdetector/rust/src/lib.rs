@@ -81,16 +81,31 @@ fn forest() -> Vec<Tree> {
     out
 }
 
-fn vote(tree: &Tree, row: &[f64; FEATURES]) -> f64 {
-    let i = step(tree, step(tree, step(tree, 1, row), row), row);
-    let i = step(tree, step(tree, step(tree, i, row), row), row);
-    tree.votes[i & (LEAVES - 1)]
+/// So many trees go down side by side: each step waits for the one before, and has work beside it this way.
+const GROUP: usize = 5;
+
+/// What interleavedVotes is in Go: without branches, several trees at a time.
+fn votes(trees: &[Tree], row: &[f64; FEATURES]) -> f64 {
+    let mut sum = 0.0;
+    for group in trees.chunks_exact(GROUP) {
+        let mut at = [1; GROUP];
+        for _ in 0..DEPTH {
+            for (tree, i) in group.iter().zip(&mut at) {
+                *i = step(tree, *i, row);
+            }
+        }
+        for (tree, i) in group.iter().zip(at) {
+            sum += tree.votes[i as usize & (LEAVES - 1)];
+        }
+    }
+    sum
 }
 
+/// The sign of a difference in the place of a branch.
 #[inline(always)]
-fn step(tree: &Tree, i: usize, row: &[f64; FEATURES]) -> usize {
-    let node = &tree.nodes[i & (LEAVES - 1)];
-    2 * i + usize::from(row[node.feature as usize & (FEATURES - 1)] > node.limit)
+fn step(tree: &Tree, i: u64, row: &[f64; FEATURES]) -> u64 {
+    let node = &tree.nodes[i as usize & (LEAVES - 1)];
+    2 * i + ((node.limit - row[node.feature as usize & (FEATURES - 1)]).to_bits() >> 63)
 }
 
 fn thresholds(f: &Flow<'_>) -> f64 {
@@ -181,7 +196,7 @@ impl<const HEAVY: bool> Detector for Flows<HEAVY> {
             if HEAVY {
                 score += entropy(f.community_id(), &self.logs) / 100.0;
                 let row = features(&f);
-                score += self.trees.iter().map(|t| vote(t, &row)).sum::<f64>();
+                score += votes(&self.trees, &row);
             }
             if score > 1000.0 {
                 sink.put(finding(addr_text(f.src()), addr_text(f.dst())));
