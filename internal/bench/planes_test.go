@@ -298,8 +298,9 @@ func measure(b *testing.B, in input, way string, ring *host.Ring) {
 		return stream.Send(ctx, batch.Capture, frame)
 	}
 	local := inProcess(b, in.plugin)
+	var same func(sdk.Batch) error // what does it in the same way as the guest in Rust
 	if way == "rust" && in.plugin == detectors.Reference {
-		local = inProcess(b, detectors.BranchFree) // as Rust compiles it
+		local, same = inProcess(b, detectors.BranchFree), inProcess(b, detectors.Interleaved)
 	}
 	run := func(d time.Duration, work func(sdk.Batch) error) (cost, rows float64) {
 		cpu := cpuTime(0) + cpuTime(p.PID())
@@ -314,7 +315,7 @@ func measure(b *testing.B, in input, way string, ring *host.Ring) {
 		return float64(cpuTime(0)+cpuTime(p.PID())-cpu) / rows, rows
 	}
 	run(aroundTime, send) // warm
-	var ratios, costs, floors, extras, hostAllocs, pluginAllocs []float64
+	var ratios, costs, floors, extras, hostAllocs, pluginAllocs, sameRatios []float64
 	for b.Loop() {
 		before, _ := run(aroundTime, local)
 		theirs, own := pluginMallocs(b, i), mallocs()
@@ -325,9 +326,17 @@ func measure(b *testing.B, in input, way string, ring *host.Ring) {
 		floor := (before + after) / 2
 		ratios, costs = append(ratios, cost/floor), append(costs, cost)
 		floors, extras = append(floors, floor), append(extras, cost-floor)
+		if same != nil {
+			floor, _ := run(aroundTime, same)
+			sameRatios = append(sameRatios, cost/floor)
+		}
 	}
 	if failed != nil || in.plugin != detectors.Packets && sink.n == 0 {
 		b.Fatalf("%d findings, %v", sink.n, failed)
+	}
+	if same != nil {
+		v, _ := median(sameRatios)
+		b.ReportMetric(v, "×-interleaved")
 	}
 	for metric, values := range map[string][]float64{"×": ratios, "cpu-ns/record": costs, "inproc-ns/record": floors, "extra-ns/record": extras,
 		"host-allocs/record": hostAllocs, "plugin-allocs/record": pluginAllocs} {
