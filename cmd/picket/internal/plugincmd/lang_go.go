@@ -120,6 +120,11 @@ func goHint(out []byte) string {
 	if err != nil {
 		return "\n" + err.Error()
 	}
-	return "\nThis picket carries the SDK " + b.GoVersion + ". To use it: eval \"$(picket sdk env)\" && go get " +
-		sdkbundle.GoModule + "@" + b.GoVersion + " && go mod tidy"
+	drop := ""
+	if bytes.Contains(out, []byte("replacement directory")) { // a copy of something that had the SDK beside it
+		drop = " -dropreplace=" + sdkbundle.GoModule
+	}
+	// Not `go get`: that looks up the version first which stands there now, and which nobody may have.
+	return "\nThis picket carries the SDK " + b.GoVersion + ". To use it: eval \"$(picket sdk env)\" && go mod edit" + drop +
+		" -require=" + sdkbundle.GoModule + "@" + b.GoVersion + " && go mod tidy"
 }
