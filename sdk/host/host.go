@@ -77,8 +77,6 @@ type Config struct {
 	Cmd *exec.Cmd
 	// SocketDir is a short path of a folder that only its owner may enter.
 	SocketDir string
-	// UID and GID get the folder of the socket when the plugin runs as another user; 0 leaves it to the caller.
-	UID, GID int
 	// SocketRoot, if not nil, is the folder below which the host finds the files of the process with that id, for one
 	// with a view of its own: "/proc/42/root". The plugin's socket lies in it, at the path that the plugin knows.
 	SocketRoot func(pid int) string
@@ -205,6 +203,8 @@ func (p *Process) clientConfig(cfg Config, lines *lineLog, own tls.Certificate) 
 			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
 			grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(wire.ConnBuffer), // TLS has a buffer for what is read
 		},
+		PluginLogBufferSize: maxLine, // a longer line comes in pieces, and is cut there anyway
+
 		Stderr:     lines.writer(slog.LevelInfo),
 		SyncStdout: lines.writer(slog.LevelInfo),
 		SyncStderr: lines.writer(slog.LevelInfo),

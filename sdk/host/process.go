@@ -38,11 +38,6 @@ type process struct {
 
 func newProcess(cfg Config, env []string, dir string) (*process, error) {
 	r := &process{cmd: cfg.Cmd, name: cfg.Name, dir: dir, root: cfg.SocketRoot, exited: make(chan struct{})}
-	if cfg.UID != 0 || cfg.GID != 0 {
-		if err := os.Chown(dir, cfg.UID, cfg.GID); err != nil {
-			return nil, fmt.Errorf("give the folder of the socket to the plugin: %w", err)
-		}
-	}
 	r.cmd.Stdin = nil
 	r.cmd.Env = append(slices.Clone(r.cmd.Env), env...)
 	if err := r.pipes(); err != nil {
