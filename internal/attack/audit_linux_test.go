@@ -49,9 +49,18 @@ type auditor struct {
 // newAuditor listens to what becomes of the instances until the test ends.
 func newAuditor(t *testing.T, bus *event.Bus[pluginhost.Status]) *auditor {
 	t.Helper()
-	s, err := control()
+	a, stop, err := startAuditor(bus)
 	must(t, err)
-	a := &auditor{store: s, tenant: fmt.Sprintf("arena-%d", tenants.Add(1))}
+	t.Cleanup(stop)
+	return a
+}
+
+func startAuditor(bus *event.Bus[pluginhost.Status]) (a *auditor, stop func(), err error) {
+	s, err := control()
+	if err != nil {
+		return nil, nil, err
+	}
+	a = &auditor{store: s, tenant: fmt.Sprintf("arena-%d", tenants.Add(1))}
 	cat := catalogue.New(catalogue.Config{Tenant: a.tenant, Audit: audit.New(s, nil)})
 	changes := bus.Subscribe("server", 0)
 	done := make(chan struct{})
@@ -66,21 +75,25 @@ func newAuditor(t *testing.T, bus *event.Bus[pluginhost.Status]) *auditor {
 			}
 		}
 	})
-	t.Cleanup(func() {
+	return a, func() {
 		close(done)
 		work.Wait()
 		changes.Close()
-	})
-	return a
+	}, nil
 }
 
 // about lists what the log holds about a plugin, oldest first.
 func (a *auditor) about(t *testing.T, plugin string) []store.AuditEntry {
 	t.Helper()
-	list, _, err := a.store.ListAudit(t.Context(), a.tenant, store.AuditFilter{Object: "plugin:" + plugin}, store.Page{Limit: 200})
+	list, err := a.entries(plugin)
 	must(t, err)
-	slices.Reverse(list)
 	return list
+}
+
+func (a *auditor) entries(plugin string) ([]store.AuditEntry, error) {
+	list, _, err := a.store.ListAudit(context.Background(), a.tenant, store.AuditFilter{Object: "plugin:" + plugin}, store.Page{Limit: 200})
+	slices.Reverse(list)
+	return list, err
 }
 
 // audited waits until the log names the villain with the reason, for each of the lines, and notes them for the page.

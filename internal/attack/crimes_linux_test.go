@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/picketwatch/picket/core/kernel/event"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/registry"
@@ -38,7 +39,7 @@ type crime struct {
 	then   func(a *arena) // what else must hold
 	detect bool           // the villain is a detector
 	start  bool           // it attacks before it is ready
-	audit  []line         // what the audit log says; when nil, one of says
+	audit  []line         // what the audit log says; when nil, one of says, and when empty, nothing
 }
 
 func (c crime) run(t *testing.T, runtime string) {
@@ -90,8 +91,9 @@ func (c crime) run(t *testing.T, runtime string) {
 			c.then(a)
 		}
 		switch {
-		case c.audit != nil:
+		case len(c.audit) > 0:
 			a.audited(c.audit...)
+		case c.audit != nil: // nothing was refused
 		case c.says != nil:
 			a.auditedAny(c.says...)
 		case len(auditsOf(t)) == 0:
@@ -218,7 +220,7 @@ func takeAway(a *arena) {
 }
 
 func TestAttackIgnoreSIGTERMProcess(t *testing.T) {
-	crime{attack: "ignore-sigterm", change: change{config: shortDeadlines}, act: func(a *arena) {
+	crime{attack: "ignore-sigterm", change: change{config: shortDeadlines}, audit: []line{{"plugin.killed", "did not stop within 1s"}}, act: func(a *arena) {
 		a.t.Helper()
 		_, err := a.collect()
 		must(a.t, err)
@@ -423,7 +425,7 @@ func TestAttackLieAboutIdentityWASM(t *testing.T) {
 func TestAttackSpeakForAnotherProcess(t *testing.T) { speakForAnother.run(t, process) }
 func TestAttackSpeakForAnotherWASM(t *testing.T)    { speakForAnother.run(t, wasm) }
 
-var speakForAnother = crime{attack: "nothing", detect: true, act: func(a *arena) {
+var speakForAnother = crime{attack: "nothing", detect: true, audit: []line{{"plugin.permission", "in the name of \"picket/trusted\""}}, act: func(a *arena) {
 	a.t.Helper()
 	var sink findings
 	must(a.t, a.inspect(&sink))
@@ -433,10 +435,22 @@ var speakForAnother = crime{attack: "nothing", detect: true, act: func(a *arena)
 	must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 }}
 
-func TestAttackOversizedResultProcess(t *testing.T) { oversizedResult.run(t, process) }
-func TestAttackOversizedResultWASM(t *testing.T)    { oversizedResult.run(t, wasm) }
+// The library cuts what a detector answers; who writes past the library is ended for the length that he announces.
+func TestAttackOversizedResultProcess(t *testing.T) {
+	t.Run("cut", func(t *testing.T) { oversizedResult.run(t, process) })
+	t.Run("by-hand", func(t *testing.T) {
+		crime{attack: "oversized-answer", detect: true, says: []string{"RESULT with a body of 209715200 bytes"}}.run(t, process)
+	})
+}
 
-var oversizedResult = crime{attack: "oversized-result", detect: true, act: func(a *arena) {
+func TestAttackOversizedResultWASM(t *testing.T) {
+	t.Run("cut", func(t *testing.T) { oversizedResult.run(t, wasm) })
+	t.Run("by-hand", func(t *testing.T) {
+		strange(t, map[string][]byte{"200-MiB": bigGuest(fine, answer(0, 200<<20))}, "plugin.crash", "the guest answers with 209715200 bytes, at most")
+	})
+}
+
+var oversizedResult = crime{attack: "oversized-result", detect: true, audit: []line{}, act: func(a *arena) {
 	a.t.Helper()
 	var sink findings
 	err := a.inspect(&sink)
@@ -465,7 +479,7 @@ func TestAttackLieAboutVersionProcess(t *testing.T) {
 	}
 }
 
-// What a plugin may do follows from the schema that was signed, not from the one that the program shows.
+// What a plugin may do follows from the schema that was signed. A program that shows another does not run.
 func TestAttackLieAboutSchemaProcess(t *testing.T) { lieAboutSchema(t, process) }
 func TestAttackLieAboutSchemaWASM(t *testing.T)    { lieAboutSchema(t, wasm) }
 
@@ -481,6 +495,8 @@ func lieAboutSchema(t *testing.T, runtime string) {
 			return len(s.Permissions) == 1 && s.Permissions[0].Args["to"][0] == "192.0.2.1"
 		})
 		a.t.Log(st.Permissions)
+		a.until("villain", "refused", func(s pluginhost.Status) bool { return s.State == pluginhost.Refused && s.PID == 0 })
+		a.audited(line{"plugin.refused", "the program shows another schema of its configuration than the one that was signed"})
 		must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 	}}.run(t, runtime)
 }
@@ -498,12 +514,17 @@ func playHost(text string) {
 	encoded, _ := json.Marshal(args.Args)
 	cfg, _ := json.Marshal(map[string]string{"attack": args.Attack, "args": string(encoded)})
 	var h *pluginhost.Host
+	var log *auditor
+	bus := event.New[pluginhost.Status]()
+	if err == nil {
+		log, _, err = startAuditor(bus)
+	}
 	mood := ""
 	if args.Attack == "linger" {
 		mood = "deaf"
 	}
 	if err == nil {
-		h, err = pluginhost.New(pluginhost.Config{Dir: args.Dir, Helpers: programs, Registry: &shelf{mood: mood}, Ceiling: policy.Default(), MostLevel: args.Level,
+		h, err = pluginhost.New(pluginhost.Config{Dir: args.Dir, Helpers: programs, Registry: &shelf{mood: mood}, Ceiling: policy.Default(), MostLevel: args.Level, Events: bus,
 			Deadlines: pluginhost.Deadlines{Compile: 2 * time.Minute, Configure: time.Minute}})
 	}
 	if err == nil {
@@ -544,6 +565,17 @@ func playHost(text string) {
 		}
 	}
 	fmt.Println(v.PID, n.PID)
+	for range 500 { // what it tried before is on the disk by the time that the host dies
+		list, err := log.entries("attack/villain")
+		if err != nil || len(list) > 0 || args.Attack != "linger" {
+			for _, e := range list {
+				fmt.Println(e.Action, e.Detail)
+			}
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	fmt.Println(".")
 	select {}
 }
 
@@ -569,8 +601,24 @@ func outlive(t *testing.T, attack, runtime string, args map[string]string) {
 		must(t, host.Start())
 		defer func() { _ = host.Process.Kill(); _ = host.Wait() }()
 		var villain, neighbour int
-		if _, err := fmt.Fscan(bufio.NewReader(out), &villain, &neighbour); err != nil {
+		said := bufio.NewReader(out)
+		if _, err := fmt.Fscanln(said, &villain, &neighbour); err != nil {
 			t.Fatalf("the host did not start: %v\n%s", err, &stderr)
+		}
+		log := ""
+		for line, err := "", error(nil); line != ".\n"; log += line {
+			if line, err = said.ReadString('\n'); err != nil {
+				t.Fatalf("the host did not go on: %v\n%s", err, &stderr)
+			}
+		}
+		t.Logf("audit log: %s", log)
+		switch {
+		case attack != "linger":
+			noteAudit(t, "– (the host is gone)")
+		case !strings.Contains(log, "plugin.call villain on this server: it tried to outlive its host (prctl)"):
+			t.Errorf("the audit log says %q", log)
+		default:
+			noteAudit(t, "plugin.call")
 		}
 		all := append(family(villain), neighbour)
 		t.Logf("the villain is %d, its processes and threads are %v\n%s", villain, all, &stderr)

@@ -121,8 +121,21 @@ func levels(t *testing.T, attack, runtime string, test func(t *testing.T, level 
 		t.Run("levelB", func(t *testing.T) { record(t, attack, runtime, confine.LevelB); test(t, confine.LevelB) })
 		return
 	}
-	t.Run("levelA", func(t *testing.T) { record(t, attack, runtime, confine.LevelA); test(t, confine.LevelA) })
-	t.Run("levelB", func(t *testing.T) { asNobody(t) })
+	t.Run("levelA", func(t *testing.T) { beside(t, runtime); record(t, attack, runtime, confine.LevelA); test(t, confine.LevelA) })
+	t.Run("levelB", func(t *testing.T) { beside(t, runtime); asNobody(t) })
+}
+
+// alone are attacks that would spoil what a test beside them measures: they use all the processor or memory that they are
+// given, or the test counts what this process has open.
+var alone = []string{"Allocate", "Threads", "Loop", "Flood", "Descriptors", "OutliveHost", "SendDescriptors", "Fork", "FillDisk"}
+
+// beside lets the two levels of an attack, and the variants of one, run at the same time.
+func beside(t *testing.T, runtime string) {
+	t.Helper()
+	name := strings.TrimPrefix(t.Name(), "TestAttack")
+	if runtime == process && !slices.ContainsFunc(alone, func(a string) bool { return strings.HasPrefix(name, a) }) {
+		t.Parallel()
+	}
 }
 
 func asNobody(t *testing.T) {

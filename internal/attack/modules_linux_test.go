@@ -45,6 +45,15 @@ func section(id byte, body []byte) []byte {
 
 // guest has the exports of a plugin. alloc and call are what these functions do, imports are module.name of functions.
 func guest(alloc, call []byte, imports ...string) []byte {
+	return guestOf([]byte{0, 2}, alloc, call, imports...)
+}
+
+// bigGuest has 208 MiB of memory.
+func bigGuest(alloc, call []byte) []byte {
+	return guestOf(append([]byte{0}, uleb(208<<20/65536)...), alloc, call)
+}
+
+func guestOf(memory, alloc, call []byte, imports ...string) []byte {
 	const i32, i64 = 0x7f, 0x7e
 	types := vector(
 		[]byte{0x60, 0, 0},                     // nothing
@@ -67,7 +76,7 @@ func guest(alloc, call []byte, imports ...string) []byte {
 	}
 	return slices.Concat([]byte("\x00asm\x01\x00\x00\x00"),
 		section(1, types), section(2, vector(imported...)), section(3, vector([]byte{0}, []byte{1}, []byte{2}, []byte{3})),
-		section(5, vector([]byte{0, 2})),
+		section(5, vector(memory)),
 		section(7, vector(export("memory", 2, 0), export("_initialize", 0, first), export("picket_alloc", 0, first+1), export("picket_free", 0, first+2), export("picket_call", 0, first+3))),
 		section(10, vector(body(nil), body(alloc), body(nil), body(call))))
 }

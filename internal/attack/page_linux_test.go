@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 )
 
@@ -35,6 +37,7 @@ func record(t *testing.T, attack, runtime string, level confine.Level) {
 	t.Helper()
 	t.Cleanup(func() {
 		c := cell{attack, runtime, level, !t.Failed() && !t.Skipped(), t.Skipped(), auditsOf(t)}
+		defer lockResults(t)()
 		if before, ok := c.read(); ok {
 			if !before.OK {
 				return
@@ -53,6 +56,20 @@ func record(t *testing.T, attack, runtime string, level confine.Level) {
 			t.Error(err)
 		}
 	})
+}
+
+// lockResults keeps two tests of one attack, which may be two processes, from writing at the same time.
+func lockResults(t *testing.T) (unlock func()) {
+	t.Helper()
+	dir, err := os.Open(filepath.Join(programs, "results"))
+	if err != nil {
+		t.Error(err)
+		return func() {}
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		t.Error(err)
+	}
+	return func() { dir.Close() }
 }
 
 func (c cell) read() (cell, bool) {
@@ -74,11 +91,12 @@ var rows = []struct {
 	{"ReadFileWithHostView", "the same with `host.metrics`", true, false, "Landlock; broker, which notes it"},
 	{"WriteFile", "write, link, rename, remove outside its state", true, true, "view, Landlock"},
 	{"WriteFileWithHostView", "the same with `host.metrics`", true, false, "read-only view, Landlock"},
-	{"FillDisk", "fill the disk", true, true, "folders in memory of 8 MiB"},
+	{"FillDisk", "fill the disk", true, true, "folders in memory of 8 MiB, watched"},
 	{"FillState", "fill its state, keys as paths", true, true, "quota of the broker"},
 	{"TCP", "TCP, also by hand, listening", true, true, "no network, filter; broker, which notes it"},
 	{"UDP", "UDP", true, true, "no network, filter; broker, which notes it"},
 	{"DNS", "carry data out by names", true, true, "broker: a name without grant is never looked up"},
+	{"Reaim", "turn a granted connection to another address", true, false, "filter; the host holds the connection, the plugin a pair"},
 	{"RawSocket", "raw, packet, netlink sockets", true, false, "filter"},
 	{"UnixSocket", "Unix and abstract sockets", true, true, "filter; broker, which notes it"},
 	{"Signal", "signal the host or a sibling", true, false, "own process namespace, filter"},
@@ -88,7 +106,7 @@ var rows = []struct {
 	{"Exec", "execute a program, itself, a memory file", true, true, "filter, nothing that can be executed"},
 	{"Fork", "fork without end", true, false, "filter"},
 	{"Threads", "threads without end", true, false, "limit of tasks; it crashes"},
-	{"Descriptors", "open files without end", true, false, "limit of open files"},
+	{"Descriptors", "open files without end", true, false, "limit of open files, watched"},
 	{"Namespaces", "new namespaces, mounts, user 0, modules", true, false, "no capabilities, filter"},
 	{"Allocate", "allocate without end", true, true, "control group or limit; it is ended"},
 	{"LoopInCollect", "loop without end", true, true, "deadline; it is ended"},
@@ -104,21 +122,42 @@ var rows = []struct {
 	{"BrokerNonsense", "nonsense to the broker", true, false, "it is ended"},
 	{"FloodBroker", "flood the broker", true, false, "requests a second"},
 	{"SendDescriptors", "send descriptors to the host", true, false, "it is ended"},
-	{"UnknownImports", "import a call of the system", false, true, "it does not start"},
+	{"UnknownImports", "import a call of the system", false, true, "refused before it runs"},
 	{"BadPointers", "bad addresses, lengths, recursion", false, true, "it is ended"},
-	{"NoGuest", "be no guest at all", false, true, "it does not start"},
+	{"NoGuest", "be no guest at all", false, true, "refused before it runs"},
 	{"OutliveHost", "outlive the host: cancel the signal, ignore the lifeline, new session, fork", true, false, "parent-death signal, kept by the filter"},
 	{"OutliveHostInALoop", "outlive the host in a loop", true, true, "parent-death signal"},
-	{"IgnoreSIGTERM", "ignore SIGTERM", true, false, "deadline; it is ended"},
+	{"IgnoreSIGTERM", "ignore SIGTERM, and the request to stop", true, false, "deadline; it is ended"},
 	{"LieAboutIdentity", "be another plugin than the signed one", true, true, "refused"},
 	{"SpeakForAnother", "findings in another's name", true, true, "the host writes the name"},
 	{"LieAboutVersion", "another protocol, another address, silence", true, false, "refused or ended"},
-	{"LieAboutSchema", "another schema than the signed one", true, true, "the signed one counts"},
+	{"LieAboutSchema", "another schema than the signed one", true, true, "refused; the signed one counts"},
 	{"ServerGrantsExec", "hostile server: `exec`", true, false, "ceiling; not enforced, so never given"},
 	{"ServerGrantsWriting", "hostile server: `fs.write`", true, false, "ceiling; not enforced, so never given"},
 	{"ServerGrantsShadow", "hostile server: /etc/shadow, a link to it", true, false, "ceiling; broker"},
 	{"ServerDialsMetadata", "hostile server: 169.254.169.254, by name too", true, false, "ceiling; broker"},
 	{"ServerPushesUnsigned", "hostile server: unsigned bytes", true, false, "registry"},
+}
+
+// auditColumn is what the log calls an attack; what it calls that of a guest stands behind, where that is something else.
+func auditColumn(said map[string][]string) string {
+	text := func(runtime string) string {
+		list := slices.Sorted(slices.Values(said[runtime]))
+		for i, a := range list {
+			if strings.HasPrefix(a, "plugin.") {
+				list[i] = "`" + a + "`"
+			}
+		}
+		return strings.Join(list, ", ")
+	}
+	p, w := text(process), text(wasm)
+	switch {
+	case p == "" || p == w:
+		return w
+	case w == "":
+		return p
+	}
+	return p + "; WASM: " + w
 }
 
 var between = regexp.MustCompile(`(?s)(<!-- attacks begin -->\n).*(<!-- attacks end -->)`)
@@ -130,9 +169,10 @@ func checkPage() int {
 	}
 	bad := 0
 	var b strings.Builder
-	b.WriteString("| The plugin tries to | process A | process B | WASM A | WASM B | Who says no |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| The plugin tries to | process A | process B | WASM A | WASM B | Who says no | Audit log |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s |", r.what)
+		said := map[string][]string{}
 		for _, column := range []struct {
 			runtime string
 			there   bool
@@ -143,8 +183,13 @@ func checkPage() int {
 					if r.wasm {
 						text = "–"
 					}
-				} else if c, ok := (cell{Attack: r.attack, Runtime: column.runtime, Level: level}).read(); ok && c.OK {
+				} else if c, ok := (cell{Attack: r.attack, Runtime: column.runtime, Level: level}).read(); ok && c.OK && len(c.Audit) > 0 {
 					text = "stopped"
+					for _, a := range c.Audit {
+						if !slices.Contains(said[column.runtime], a) {
+							said[column.runtime] = append(said[column.runtime], a)
+						}
+					}
 				} else {
 					text = "NOT SHOWN"
 					bad = 1
@@ -153,7 +198,7 @@ func checkPage() int {
 				fmt.Fprintf(&b, " %s |", text)
 			}
 		}
-		fmt.Fprintf(&b, " %s |\n", r.by)
+		fmt.Fprintf(&b, " %s | %s |\n", r.by, auditColumn(said))
 	}
 	old, err := os.ReadFile(page)
 	if err != nil {

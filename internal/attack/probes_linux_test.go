@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -212,6 +213,47 @@ func TestAttackPtraceProcess(t *testing.T) {
 
 func TestAttackReadMemoryProcess(t *testing.T) {
 	probe{attack: "memory", then: stillRuns, audit: calls("read its memory")}.run(t, process)
+}
+
+// A connection that was granted is the host's: the plugin holds one end of a pair that leads nowhere else.
+func TestAttackReaimProcess(t *testing.T) {
+	levels(t, nameOf(t), process, func(t *testing.T, level confine.Level) {
+		t.Helper()
+		reached, err := net.ListenPacket("udp", "127.0.0.1:0")
+		must(t, err)
+		defer reached.Close()
+		allowed := map[string]string{"allowed": reached.LocalAddr().String()}
+		s := newScene(t)
+		if naked(t, "reaim", s.with(0, allowed)); s.heard.Load() == 0 {
+			t.Fatal("with nothing around it the attack fails too, so the test shows nothing")
+		}
+		s = newScene(t)
+		_, port, _ := net.SplitHostPort(allowed["allowed"])
+		grants := []sdk.Permission{{Cap: sdk.CapNetDial, Args: map[string][]string{"to": {"127.0.0.1:" + port}, "proto": {"udp"}}}}
+		a := newArena(t, level, process, "reaim", s.with(0, allowed), change{grants: grants, shelf: &shelf{perms: grants}, config: func(c *pluginhost.Config) {
+			c.Ceiling = ceiling(t, "permissions: [{cap: net.dial}]\n")
+		}})
+		a.ready()
+		told, err := a.collect()
+		must(t, err)
+		dialled := false
+		for _, x := range told {
+			t.Logf("%s: %v %s %s", x.Means, x.OK, x.Value, x.Error)
+			if x.Means == "host: dial what is allowed" {
+				dialled = x.OK
+			} else if x.OK && !strings.HasPrefix(x.Means, "send elsewhere") { // a pair takes no address: what counts is who hears
+				t.Errorf("level %s does not stop %q: %s", level, x.Means, x.Value)
+			}
+		}
+		if !dialled {
+			t.Error("it cannot dial what it may, so the rest shows nothing")
+		}
+		if n := s.heard.Load(); n > 0 {
+			t.Errorf("%d datagrams came", n)
+		}
+		a.audited(line{"plugin.call", "tried to connect a socket (connect)"})
+		a.untouched()
+	})
 }
 
 func TestAttackForkProcess(t *testing.T) {

@@ -6,3 +6,5 @@ package main
 var special = map[string]func(*job){}
 
 func begin() {}
+
+func answerByHand() {}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ func init() {
 		"descriptors": descriptors,
 		"namespaces":  namespaces,
 		"linger":      linger,
+		"reaim":       turnAround,
 		"sleep":       func(*job) { time.Sleep(time.Hour) },
 		"ignore-sigterm": func(j *job) {
 			ignoreSignals()
@@ -226,6 +228,57 @@ func reaim(j *job, to, size uintptr) {
 			}
 		}
 	}
+}
+
+// turnAround asks for a connection that it may have and turns it to where it may not.
+func turnAround(j *job) {
+	there, err := sockaddr4(j.args["udp"])
+	if err != nil {
+		return
+	}
+	to, size := uintptr(unsafe.Pointer(&there)), unsafe.Sizeof(there)
+	j.try("turn a socket of its own", func() (string, error) {
+		if j.host != nil {
+			return "", errors.New("it has none")
+		}
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			return "", err
+		}
+		defer unix.Close(fd)
+		for _, address := range []string{j.args["allowed"], j.args["udp"]} {
+			at, err := sockaddr4(address)
+			if err != nil {
+				return "", err
+			}
+			if _, _, e := syscall.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&at)), unsafe.Sizeof(at)); e != 0 {
+				return "", e
+			}
+		}
+		_, err = unix.Write(fd, []byte("x"))
+		return "", err
+	})
+	j.asHost("dial what is allowed", func(h hostOf) (string, error) {
+		c, err := h.Dial(context.Background(), "udp", j.args["allowed"])
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("x")); err != nil {
+			return "", err
+		}
+		reaim(j, to, size)
+		b := []byte("x")
+		for fd := range 300 {
+			if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil {
+				j.try("send elsewhere from an inherited socket", func() (string, error) {
+					_, _, e := syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), 1, unix.MSG_DONTWAIT, to, size)
+					return strconv.Itoa(fd), errno(e)
+				})
+			}
+		}
+		return "", nil
+	})
 }
 
 func rawSend(j *job, arg string) {

@@ -171,6 +171,9 @@ func (v *villain) Stop(context.Context) error {
 	if v.cfg.Attack == "loop-stop" {
 		loop()
 	}
+	if v.cfg.Attack == "ignore-sigterm" {
+		select {}
+	}
 	return nil
 }
 
@@ -218,6 +221,9 @@ func (d *detector) Config() any { return &d.cfg }
 func (d *detector) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingSink) error {
 	if d.cfg.Attack == "loop-inspect" {
 		loop()
+	}
+	if d.cfg.Attack == "oversized-answer" {
+		answerByHand()
 	}
 	d.kept += len(b.Flows)
 	f := sdk.Finding{Rule: "any", Detector: "picket/trusted", Severity: sdk.SeverityInfo, Summary: "I am somebody else."}
