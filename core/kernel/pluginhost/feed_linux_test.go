@@ -126,20 +126,20 @@ func TestAStreamLosesAndDoublesNothing(t *testing.T) {
 		f.untilState(n, Ready)
 	}
 	var upgrades sync.WaitGroup
-	const batches = 600 // the journal is full several times
+	const batches = 400 // the journal is full several times
 	found := f.stream(f.Detectors(), batches, func(i int) {
 		switch {
 		case i%70 == 20:
 			if st, _ := f.Instance("d1"); st.PID > 0 {
 				_ = syscall.Kill(st.PID, syscall.SIGKILL)
 			}
-		case i == 200:
+		case i == 150:
 			upgrades.Go(func() {
 				if err := f.Upgrade(t.Context(), "d2", "2.0.0"); err != nil {
 					t.Error(err)
 				}
 			})
-		case i == 400:
+		case i == 300:
 			upgrades.Wait()
 			if err := f.Rollback(t.Context(), "d2", "somebody wants it back"); err != nil {
 				t.Error(err)
