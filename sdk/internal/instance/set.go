@@ -84,12 +84,12 @@ func (s *Set) Describe(context.Context) ([]abi.Description, error) {
 
 // Describe describes one plugin.
 func Describe(p sdk.Plugin) (abi.Description, error) {
-	schema, err := config.Schema(p.New().Config())
+	inst := p.New() // once: it may make much, and nothing of it is used
+	schema, err := config.Schema(inst.Config())
 	if err != nil {
 		return abi.Description{}, fmt.Errorf("describe %s: %w", p.ID, err)
 	}
 	d := abi.Description{ID: p.ID, Kind: p.Kind, Summary: p.Summary, Rules: p.Rules, Subscription: p.Subscription, ConfigSchema: schema}
-	inst := p.New()
 	_, d.Watches = inst.(sdk.Watcher)
 	_, d.Undoes = inst.(sdk.Undoer)
 	_, d.ReportsStatus = inst.(sdk.StatusReporter)
