@@ -113,14 +113,14 @@ func (e *entry) fillDir() (string, error) {
 	return os.MkdirTemp(e.dir, fillDirs)
 }
 
-// keep takes the machine code of the guest from one folder to the place that it has in the other, where that of the
-// hollow guest lies, and the hollow guest too.
-func (e *entry) keep(full, hollow, file string) error {
+// keep copies the machine code of the guest from one folder to the place that it has in the other, where that of the
+// hollow guest lies, and writes the hollow guest too. A confined compiler cannot move files from folder to folder.
+func (e *entry) keep(full, hollowDir string, hollow []byte) error {
 	from, err := e.compiled(full)
 	if err != nil {
 		return err
 	}
-	to, err := e.compiled(hollow)
+	to, err := e.compiled(hollowDir)
 	if err != nil {
 		return err
 	}
@@ -128,20 +128,37 @@ func (e *entry) keep(full, hollow, file string) error {
 		return fmt.Errorf("there are %d files of machine code, and %d", len(from), len(to))
 	}
 	for src := range from {
+		code, err := os.ReadFile(filepath.Join(full, src))
+		if err != nil {
+			return err
+		}
 		for dst := range to {
-			place := filepath.Join(e.code(), dst)
-			if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
-				return err
-			}
-			if err := os.Rename(filepath.Join(full, src), place); err != nil {
+			if err := replace(filepath.Join(e.code(), dst), code); err != nil {
 				return err
 			}
 		}
 	}
-	if err := os.Rename(file, filepath.Join(e.dir, hollowFile)); err != nil {
+	if err := replace(filepath.Join(e.dir, hollowFile), hollow); err != nil {
 		return err
 	}
 	return e.seal()
+}
+
+// replace writes a file at once.
+func replace(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), "*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // fails once it has been renamed, as it should
+	_, err = tmp.Write(content)
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
 }
 
 // seal writes the MACs of what was just compiled.
@@ -151,16 +168,7 @@ func (e *entry) seal() error {
 		if err != nil {
 			return err
 		}
-		tmp, err := os.CreateTemp(filepath.Dir(path), "*"+macExt)
-		if err != nil {
-			return err
-		}
-		defer os.Remove(tmp.Name()) // fails once it has been renamed, as it should
-		_, err = tmp.Write(sum)
-		if err := errors.Join(err, tmp.Close()); err != nil {
-			return err
-		}
-		return os.Rename(tmp.Name(), path+macExt)
+		return replace(path+macExt, sum)
 	})
 }
 

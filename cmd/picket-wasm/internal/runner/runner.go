@@ -1,7 +1,8 @@
 // Package runner compiles a WASM guest and makes it a backend that package serve can serve. In goes the module, already
 // verified by whoever hands it over; out come the answers of its exports (see package abi).
 //
-// The guest has no files, no arguments, no environment and no network. It cannot be interrupted: a running guest even
+// The guest has no files, no arguments, no network, and no environment but the size of its
+// memory. It cannot be interrupted: a running guest even
 // holds up this process's garbage collector, so that a long call freezes the whole process, health checks included. So
 // the deadline of a call is the end of the process: the host kills it, and as a second line a timer of the kernel does.
 // After a trap the instance cannot be trusted: Fatal ends the process too.
@@ -18,6 +19,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -124,6 +126,7 @@ func (g *Guest) open(ctx context.Context, wasm []byte) error {
 		WithName("").
 		WithStartFunctions("_initialize").
 		WithStdout(g.cfg.Stderr).WithStderr(g.cfg.Stderr).
+		WithEnv("GOMEMLIMIT", strconv.FormatUint(g.cfg.Memory/10*9, 10)). // else Go lets its garbage grow beyond the cap
 		WithSysWalltime().WithSysNanotime().WithSysNanosleep().
 		WithRandSource(rand.Reader)) // seeds the guest's maps against colliding keys
 	if err != nil {
@@ -181,7 +184,9 @@ func (g *Guest) compileModule(ctx context.Context, wasm []byte, dir string) (waz
 	if g.cfg.Interpret {
 		config = wazero.NewRuntimeConfigInterpreter()
 	}
-	config = config.WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize))
+	// All of the memory is reserved at once, and costs only what is touched: memory that grows step by step is copied at each
+	// step, and the copies stay until the runner's own garbage is collected, which made three of one.
+	config = config.WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize)).WithMemoryCapacityFromMax(true)
 	g.cache = nil
 	if dir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(dir)
@@ -230,7 +235,7 @@ func (g *Guest) fill(ctx context.Context, e *entry, wasm []byte) (wazero.Compile
 		return g.withoutCache(ctx, wasm, err)
 	}
 	defer os.RemoveAll(dir)
-	full, hollowDir, file := filepath.Join(dir, "full"), filepath.Join(dir, "hollow"), filepath.Join(dir, "guest")
+	full, hollowDir := filepath.Join(dir, "full"), filepath.Join(dir, "hollow")
 	compiled, err := g.compileModule(ctx, wasm, full)
 	if err != nil {
 		return g.withoutCache(ctx, wasm, errors.Join(err, g.Close(ctx)))
@@ -239,14 +244,10 @@ func (g *Guest) fill(ctx context.Context, e *entry, wasm []byte) (wazero.Compile
 	if !ok {
 		return compiled, nil
 	}
-	err = os.WriteFile(file, hollow, 0o600)
-	if err == nil {
-		other := &Guest{cfg: g.cfg}
-		_, err = other.compileModule(ctx, hollow, hollowDir)
-		err = errors.Join(err, other.Close(ctx))
-	}
-	if err == nil {
-		err = e.keep(full, hollowDir, file)
+	other := &Guest{cfg: g.cfg}
+	_, err = other.compileModule(ctx, hollow, hollowDir)
+	if err = errors.Join(err, other.Close(ctx)); err == nil {
+		err = e.keep(full, hollowDir, hollow)
 	}
 	if err != nil {
 		g.cfg.Log.Warn("the compiled guest cannot be kept", "cache", g.cfg.Cache, "error", err)
