@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -321,6 +323,40 @@ func TestLogTail(t *testing.T) {
 	}{{0, 5, 0.3, 1}, {5, 5, 0.5, 0.03125}, {3, 6, 0.1, 0.01585}, {1, 10, 1e-6, 9.999955000120e-06}} {
 		if got := math.Exp(logTail(test.k, test.n, test.p)); math.Abs(got/test.want-1) > 1e-9 {
 			t.Errorf("%d or more of %d at %g: %g, want %g", test.k, test.n, test.p, got, test.want)
+		}
+	}
+}
+
+// A state that the first form of snapshots left is taken over in the middle of a beacon, and so is today's.
+func TestAnEarlierStateIsRestored(t *testing.T) {
+	calls := every(60, 12, 0)
+	earlier, err := os.ReadFile("testdata/state/schema-1.bin") // after the first six
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := detector(t, "{}")
+	if err := first.Inspect(t.Context(), sdk.Batch{Flows: calls[:6]}, &sink{}); err != nil {
+		t.Fatal(err)
+	}
+	today, err := first.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := find(t, first, calls[6:]...)
+	if len(want) != 1 {
+		t.Fatalf("the beacon itself is found as %v", want)
+	}
+	for name, state := range map[string][]byte{"version 1": earlier, "today": today} {
+		d := detector(t, "{}")
+		if err := d.Restore(t.Context(), state); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := find(t, d, calls[6:]...); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)
+		}
+		if rest := detector(t, "{}"); name == "today" && rest.Restore(t.Context(), state[:len(state)-1]) == nil {
+			t.Error("a state that was cut is taken")
 		}
 	}
 }

@@ -3,6 +3,8 @@ package portscan
 import (
 	"context"
 	"net/netip"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -339,6 +341,38 @@ func TestForgottenScannerIsReported(t *testing.T) {
 	}
 	if got := inspect(t, d, crowd...).rules(); !slices.Equal(got, []string{"vertical"}) {
 		t.Errorf("%v", got)
+	}
+}
+
+// A state that the first form of snapshots left is taken over in the middle of a scan, and so is today's.
+func TestAnEarlierStateIsRestored(t *testing.T) {
+	scan := ports(tcp(syn, syn, rst|ack, 0), 1, 10)
+	earlier, err := os.ReadFile("testdata/state/schema-1.bin") // after the first five
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := detector(t, "{}")
+	inspect(t, d, scan[:5]...)
+	today, err := d.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := flush(t, d, inspect(t, d, scan[5:]...)).findings
+	if len(want) != 1 {
+		t.Fatalf("the scan itself is found as %v", want)
+	}
+	for name, state := range map[string][]byte{"version 1": earlier, "today": today} {
+		d := detector(t, "{}")
+		if err := d.Restore(t.Context(), state); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := flush(t, d, inspect(t, d, scan[5:]...)).findings; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)
+		}
+		if rest := detector(t, "{}"); name == "today" && rest.Restore(t.Context(), state[:len(state)-1]) == nil {
+			t.Error("a state that was cut is taken")
+		}
 	}
 }
 

@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/sdk"
 )
 
-// snapshotVersion changes when the meaning of the fields below does; another version is refused.
-const snapshotVersion = 1
+// A snapshot is a list: its head, then one record per source. Version 1 was the same as one object, which needed room for
+// itself three times over; it is still read. Another version is refused.
+const (
+	snapshotVersion = 2
+	firstVersion    = 1
+)
 
 type snapshot struct {
 	Version   int            `json:"version"`
@@ -18,7 +23,8 @@ type snapshot struct {
 	Swept     int64          `json:"swept"`
 	Next      uint64         `json:"next"`
 	Forgotten uint64         `json:"forgotten"`
-	Sources   []sourceRecord `json:"sources"` // the one touched longest ago first
+	Count     int            `json:"count"`             // of the sources that follow, the one touched longest ago first
+	Sources   []sourceRecord `json:"sources,omitempty"` // version 1 alone
 }
 
 type sourceRecord struct {
@@ -49,7 +55,11 @@ type targetRecord struct {
 
 // Snapshot writes down everything that the next findings depend on.
 func (d *Detector) Snapshot(context.Context) ([]byte, error) {
-	out := snapshot{Version: snapshotVersion, Clock: d.clock, Swept: d.swept, Next: d.sources.next, Forgotten: d.sources.forgotten}
+	w := saved.NewWriter()
+	head := snapshot{Version: snapshotVersion, Clock: d.clock, Swept: d.swept, Next: d.sources.next, Forgotten: d.sources.forgotten, Count: d.sources.quiet.Len()}
+	if err := w.Put(head); err != nil {
+		return nil, err
+	}
 	for e := d.sources.quiet.Front(); e != nil; e = e.Next() {
 		s := e.Value.(*source)
 		r := sourceRecord{Addr: s.addr, Number: s.number, First: s.first, Last: s.last,
@@ -58,32 +68,69 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 		for _, t := range s.targets {
 			r.Targets = append(r.Targets, targetRecord{t.target.host, t.target.port, t.target.proto, t.verdict, t.probe, t.small, t.at, t.packet, t.ref})
 		}
-		out.Sources = append(out.Sources, r)
+		if err := w.Put(r); err != nil {
+			return nil, err
+		}
 	}
-	return json.Marshal(out)
+	return w.Bytes()
 }
 
 // Restore takes what Snapshot wrote. Limits that were lowered since then apply to what comes next.
 func (d *Detector) Restore(_ context.Context, state []byte) error {
-	var in snapshot
-	if err := json.Unmarshal(state, &in); err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
-	}
-	if in.Version != snapshotVersion {
-		return fmt.Errorf("read snapshot: version %d, expected %d", in.Version, snapshotVersion)
-	}
 	restored := newSources(d.cfg.MaxSources, d.cfg.MaxTargets, d.cfg.MaxContacts)
-	restored.next, restored.forgotten = in.Next, in.Forgotten
-	for _, r := range in.Sources {
+	head, err := readSnapshot(state, func(r *sourceRecord) error {
 		s, err := r.source()
 		if err != nil {
-			return fmt.Errorf("read snapshot: source %s: %w", r.Addr, err)
+			return fmt.Errorf("source %s: %w", r.Addr, err)
 		}
 		restored.insert(s)
 		restored.contacts += len(s.targets)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
 	}
-	d.sources, d.clock, d.swept = restored, in.Clock, in.Swept
+	restored.next, restored.forgotten = head.Next, head.Forgotten
+	d.sources, d.clock, d.swept = restored, head.Clock, head.Swept
 	return nil
+}
+
+// readSnapshot gives each source of a snapshot to take.
+func readSnapshot(state []byte, take func(*sourceRecord) error) (head snapshot, err error) {
+	if !saved.Is(state) {
+		if err := json.Unmarshal(state, &head); err != nil {
+			return head, err
+		}
+		if head.Version != firstVersion {
+			return head, fmt.Errorf("version %d, expected %d or %d", head.Version, firstVersion, snapshotVersion)
+		}
+		for i := range head.Sources {
+			if err := take(&head.Sources[i]); err != nil {
+				return head, err
+			}
+		}
+		return head, nil
+	}
+	list, err := saved.NewReader(state)
+	if err != nil {
+		return head, err
+	}
+	if err := list.Next(&head); err != nil {
+		return head, err
+	}
+	if head.Version != snapshotVersion {
+		return head, fmt.Errorf("version %d, expected %d or %d", head.Version, firstVersion, snapshotVersion)
+	}
+	for range head.Count {
+		var r sourceRecord
+		if err := list.Next(&r); err != nil {
+			return head, err
+		}
+		if err := take(&r); err != nil {
+			return head, err
+		}
+	}
+	return head, list.End()
 }
 
 func (r *sourceRecord) source() (*source, error) {

@@ -1,10 +1,10 @@
 // Package runner compiles a WASM guest and makes it a backend that package serve can serve. In goes the module, already
 // verified by whoever hands it over; out come the answers of its exports (see package abi).
 //
-// The guest has no files, no arguments, no network, and no environment but the size of its
-// memory. It cannot be interrupted: a running guest even
-// holds up this process's garbage collector, so that a long call freezes the whole process, health checks included. So
-// the deadline of a call is the end of the process: the host kills it, and as a second line a timer of the kernel does.
+// The guest has no files, no arguments, no network, and no environment but the size of its memory. It cannot be
+// interrupted: a running guest even holds up this process's garbage collector, so that a long call freezes the whole
+// process, health checks included. So the deadline of a call is the end of the process: the host kills it, and as a
+// second line a timer of the kernel does.
 // After a trap the instance cannot be trusted: Fatal ends the process too.
 package runner
 
