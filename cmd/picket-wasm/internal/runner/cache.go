@@ -10,7 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -192,6 +195,10 @@ func (e *entry) walk(fn func(path string) error) error {
 	})
 }
 
+// macChunk is what one hash goes over: a processor each takes the next, and they are many.
+const macChunk = 1 << 20
+
+// mac is over the hashes of the file's chunks, and with them over its length.
 func (e *entry) mac(path string) ([]byte, error) {
 	place, err := filepath.Rel(e.dir, path)
 	if err != nil {
@@ -202,10 +209,31 @@ func (e *entry) mac(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	h := hmac.New(sha256.New, e.key)
-	_, _ = io.WriteString(h, e.digest+"\x00"+place+"\x00") // a hash takes everything
-	if _, err := io.Copy(h, f); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, err
 	}
-	return h.Sum(nil), nil
+	sums := make([][sha256.Size]byte, (info.Size()+macChunk-1)/macChunk)
+	errs := make([]error, min(len(sums), runtime.GOMAXPROCS(0)))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for worker := range errs {
+		wg.Go(func() {
+			chunk := make([]byte, macChunk)
+			for i := next.Add(1) - 1; i < int64(len(sums)); i = next.Add(1) - 1 {
+				n, err := io.ReadFull(io.NewSectionReader(f, i*macChunk, macChunk), chunk)
+				if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+					errs[worker] = err
+				}
+				sums[i] = sha256.Sum256(chunk[:n])
+			}
+		})
+	}
+	wg.Wait()
+	h := hmac.New(sha256.New, e.key)
+	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d\x00", e.digest, place, info.Size()) // a hash takes everything
+	for _, sum := range sums {
+		_, _ = h.Write(sum[:])
+	}
+	return h.Sum(nil), errors.Join(errs...)
 }

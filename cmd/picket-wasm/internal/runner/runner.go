@@ -198,10 +198,14 @@ func (g *Guest) compileModule(ctx context.Context, wasm []byte, dir string) (waz
 	}
 	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
 	compiled, err := g.runtime.CompileModule(ctx, wasm)
-	if err != nil {
-		return nil, fmt.Errorf("compile the guest: %w", err)
+	if err == nil {
+		return compiled, nil
 	}
-	return compiled, nil
+	err = fmt.Errorf("compile the guest: %w", err)
+	if dir == "" { // else the cache may be to blame
+		err = &GuestError{err}
+	}
+	return nil, err
 }
 
 // load takes the machine code of the guest from the cache; there is none when it returns nothing. wazero compiles what
