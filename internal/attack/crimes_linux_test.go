@@ -425,8 +425,9 @@ func TestAttackLieAboutIdentityWASM(t *testing.T) {
 func TestAttackSpeakForAnotherProcess(t *testing.T) { speakForAnother.run(t, process) }
 func TestAttackSpeakForAnotherWASM(t *testing.T)    { speakForAnother.run(t, wasm) }
 
-var speakForAnother = crime{attack: "nothing", detect: true, audit: []line{{"plugin.permission", "in the name of \"picket/trusted\""}}, act: func(a *arena) {
+var speakForAnother = crime{attack: "nothing", detect: true, audit: []line{}, act: func(a *arena) {
 	a.t.Helper()
+	noteAudit(a.t, "– (the name never leaves the plugin)")
 	var sink findings
 	must(a.t, a.inspect(&sink))
 	if len(sink.list) == 0 || sink.list[0].Detector != "attack/villain-detector" {

@@ -121,7 +121,11 @@ func levels(t *testing.T, attack, runtime string, test func(t *testing.T, level 
 		t.Run("levelB", func(t *testing.T) { record(t, attack, runtime, confine.LevelB); test(t, confine.LevelB) })
 		return
 	}
-	t.Run("levelA", func(t *testing.T) { beside(t, runtime); record(t, attack, runtime, confine.LevelA); test(t, confine.LevelA) })
+	t.Run("levelA", func(t *testing.T) {
+		beside(t, runtime)
+		record(t, attack, runtime, confine.LevelA)
+		test(t, confine.LevelA)
+	})
 	t.Run("levelB", func(t *testing.T) { beside(t, runtime); asNobody(t) })
 }
 
@@ -228,10 +232,11 @@ func (s *shelf) OpenVerified(_ context.Context, id, runtime string) (*client.Art
 		return nil, err
 	}
 	m := registry.Manifest{ID: id, Version: "1.0.0", Kind: kind}
+	var schema json.RawMessage
 	if id != "attack/neighbour" {
-		m.Permissions, m.Limits = s.perms, s.limits
+		m.Permissions, m.Limits, schema = s.perms, s.limits, s.schema
 	}
-	return &client.Artifact{ID: id, Version: "1.0.0", Runtime: runtime, Digest: digest, File: f, Descriptor: &registry.Descriptor{Manifest: m, ConfigSchema: s.schema}}, nil
+	return &client.Artifact{ID: id, Version: "1.0.0", Runtime: runtime, Digest: digest, File: f, Descriptor: &registry.Descriptor{Manifest: m, ConfigSchema: schema}}, nil
 }
 
 var sealed struct {

@@ -258,6 +258,7 @@ func turnAround(j *job) {
 		_, err = unix.Write(fd, []byte("x"))
 		return "", err
 	})
+	before := sockets()
 	j.asHost("dial what is allowed", func(h hostOf) (string, error) {
 		c, err := h.Dial(context.Background(), "udp", j.args["allowed"])
 		if err != nil {
@@ -269,16 +270,28 @@ func turnAround(j *job) {
 		}
 		reaim(j, to, size)
 		b := []byte("x")
-		for fd := range 300 {
-			if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil {
-				j.try("send elsewhere from an inherited socket", func() (string, error) {
-					_, _, e := syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), 1, unix.MSG_DONTWAIT, to, size)
-					return strconv.Itoa(fd), errno(e)
-				})
+		for fd := range sockets() {
+			if before[fd] {
+				continue // what it sends to the planes would end it
 			}
+			j.try("send elsewhere from the connection", func() (string, error) {
+				_, _, e := syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), 1, unix.MSG_DONTWAIT, to, size)
+				return strconv.Itoa(fd), errno(e)
+			})
 		}
 		return "", nil
 	})
+}
+
+// sockets are the descriptors that are one.
+func sockets() map[int]bool {
+	list := map[int]bool{}
+	for fd := range 300 {
+		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil {
+			list[fd] = true
+		}
+	}
+	return list
 }
 
 func rawSend(j *job, arg string) {
