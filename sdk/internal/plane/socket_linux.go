@@ -132,9 +132,10 @@ func (s *socket) Read(b []byte) (int, error) {
 func (s *socket) tryRead(uintptr) bool {
 	r := &s.reading
 	for {
-		r.n, r.err = unix.Read(s.fd, r.buf)
-		if r.err != unix.EINTR {
-			return r.err != unix.EAGAIN
+		n, err := unix.Read(s.fd, r.buf)
+		if err != unix.EINTR {
+			r.n, r.err = n, err
+			return err != unix.EAGAIN
 		}
 	}
 }
