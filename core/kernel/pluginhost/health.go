@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// quietBeats is at which of the beats an instance is asked for its health that nobody asked anything and that did nothing.
-	quietBeats = 3
+	quietBeats = 4
 	// quietWork is what a process may use of the processor and count as doing nothing: the end of an answer.
 	quietWork = time.Millisecond
 )
