@@ -5,17 +5,17 @@ import (
 	"testing"
 )
 
-func list(t testing.TB, values ...string) []byte {
-	t.Helper()
+func list(tb testing.TB, values ...string) []byte {
+	tb.Helper()
 	w := NewWriter()
 	for _, v := range values {
 		if err := w.Put(v); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	out, err := w.Bytes()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
