@@ -235,7 +235,7 @@ func (c *Client) resolve(ctx context.Context, v *view, id, versionRange string) 
 	if err != nil {
 		return nil, refuse(err, id, versionRange)
 	}
-	if c.cfg.Now().After(e.expires) {
+	if c.now().After(e.expires) {
 		return nil, refuse(refusal(registry.Expired, "the signature of role %s is out of date", e.role), e.id, e.version)
 	}
 	if err := c.checkVia(e.via); err != nil {

@@ -20,7 +20,7 @@ func (c *Client) freshView(ctx context.Context) (*view, error) {
 	c.mu.Lock()
 	v := c.view
 	c.mu.Unlock()
-	if v != nil && c.cfg.Now().Before(v.expires) {
+	if v != nil && c.now().Before(v.expires) {
 		return v, nil
 	}
 	return c.refresh(ctx)
@@ -54,7 +54,7 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.writeSeen(seen{Refreshed: c.cfg.Now().UTC(), Expires: v.expires}); err != nil {
+	if err := c.writeSeen(seen{Refreshed: c.now(), Expires: v.expires}); err != nil {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
 	c.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
-// seen is when the registry last passed every check, for people; nothing is decided by it.
+// seen is when the registry last passed every check.
 type seen struct {
 	Refreshed time.Time `json:"refreshed"`
 	Expires   time.Time `json:"expires"`
@@ -28,4 +28,15 @@ func (c *Client) writeSeen(s seen) error {
 		return err
 	}
 	return durable.WriteFile(c.path("seen.json"), data, 0o600)
+}
+
+// now is the time that signatures are held against: this machine's clock, but never before the last refresh that passed.
+// A clock that somebody set back does not make old signatures fresh again. One that ran ahead does no lasting harm: with
+// it signatures would have been out of date, and no refresh would have passed.
+func (c *Client) now() time.Time {
+	now := c.cfg.Now().UTC()
+	if s, err := c.readSeen(); err == nil && s.Refreshed.After(now) {
+		return s.Refreshed.UTC()
+	}
+	return now
 }

@@ -45,6 +45,9 @@ func newSource(base string, client *http.Client) (source, error) {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		if client == nil {
 			client = newHTTPClient()
+		} else if client.CheckRedirect == nil {
+			own := *client
+			own.CheckRedirect, client = checkRedirect, &own
 		}
 		return &httpSource{base: u, client: client}, nil
 	}
@@ -153,14 +156,17 @@ func newHTTPClient() *http.Client {
 			DisableCompression:     true, // lengths are checked against what was signed
 			ForceAttemptHTTP2:      true,
 		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) > maxRedirects {
-				return fmt.Errorf("more than %d redirects", maxRedirects)
-			}
-			if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-				return errors.New("redirected from https to http")
-			}
-			return nil
-		},
+		CheckRedirect: checkRedirect,
 	}
+}
+
+// checkRedirect follows a few redirects, and none from https to http.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errors.New("redirected from https to http")
+	}
+	return nil
 }

@@ -64,7 +64,7 @@ func (c *Client) runUpdater(stage string, root *trustedRoot, f *tufFetcher) (v *
 	if err != nil {
 		return nil, nil, err
 	}
-	up.UnsafeSetRefTime(c.cfg.Now().UTC()) // the injected clock; in production it is the same clock
+	up.UnsafeSetRefTime(c.now())
 	if err := up.Refresh(); err != nil {
 		return nil, nil, err
 	}

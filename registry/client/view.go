@@ -188,7 +188,7 @@ func (c *Client) loadNamespace(ctx context.Context, v *view, d metadata.Delegate
 	if info == nil {
 		return nil, refusal(registry.BadMetadata, "the snapshot does not list %s", d.Name)
 	}
-	v.set.RefTime = c.cfg.Now().UTC()
+	v.set.RefTime = c.now()
 	take := func(data []byte) (*metadata.Metadata[metadata.TargetsType], error) {
 		if err := tufrules.Check(d.Name, data); err != nil {
 			return nil, refusal(registry.BadMetadata, "%s.json: %w", d.Name, err)

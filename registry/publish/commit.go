@@ -26,6 +26,7 @@ type change struct {
 	given   map[string]bool // signed by somebody else: written as they are
 	oldRoot *rootMeta       // set when the root is among them, except when a registry is founded
 	list    *registry.Revocations
+	resumed bool // it goes on from the draft
 }
 
 func newChange() *change {
@@ -108,11 +109,15 @@ func (p *Publisher) finish() error {
 	if err := p.write(); err != nil {
 		return err
 	}
+	resumed := p.change.resumed
 	p.change = newChange()
 	if p.founding {
 		if err := p.pinFirstRoot(); err != nil {
 			return err
 		}
+	}
+	if !resumed {
+		return nil
 	}
 	return p.dropDraft()
 }

@@ -92,6 +92,9 @@ func (p *Publisher) draft() (*Draft, error) {
 }
 
 func (p *Publisher) saveDraft() error {
+	if _, err := os.Stat(p.draftPath()); err == nil && !p.change.resumed {
+		return errors.New("another change waits for signatures; sign it first (`picket registry sign`), or drop it with --discard")
+	}
 	d, err := p.draft()
 	if err != nil {
 		return err
@@ -165,6 +168,7 @@ func (p *Publisher) resume() error {
 	if err := p.overlay(d); err != nil {
 		return fmt.Errorf("the change that waits for signatures: %w", err)
 	}
+	p.change.resumed = true
 	return nil
 }
 

@@ -341,3 +341,26 @@ func (t *Thief) FastForward(tb testing.TB) {
 	signWith(tb, now, t.Online[metadata.TIMESTAMP])
 	write(tb, now, f.metadata("timestamp.json"))
 }
+
+// OldSnapshot signs a newer timestamp that names the snapshot of an older one.
+func (r *Registry) OldSnapshot(tb testing.TB, older []byte) {
+	tb.Helper()
+	old, err := metadata.Timestamp().FromBytes(older)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ts := read(tb, metadata.Timestamp(), r.metadata("timestamp.json"))
+	key := r.KeyOf(tb, metadata.TIMESTAMP)
+	ts.Signed.Version++
+	ts.Signed.Meta = old.Signed.Meta
+	ts.ClearSignatures()
+	signWith(tb, ts, key)
+	write(tb, ts, r.metadata("timestamp.json"))
+}
+
+// SetNow sets the clock of a registry that no constructor made.
+func (r *Registry) SetNow(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = now
+}
