@@ -75,8 +75,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 
 // plain says in words of ours that a flag is missing.
 func plain(err error) string {
-	names, ok := strings.CutPrefix(err.Error(), "required flag(s) ")
-	if names, ok = strings.CutSuffix(names, " not set"); !ok {
+	names, prefixed := strings.CutPrefix(err.Error(), "required flag(s) ")
+	names, suffixed := strings.CutSuffix(names, " not set")
+	if !prefixed || !suffixed {
 		return err.Error()
 	}
 	return strings.NewReplacer(`", "`, " and --", `"`, "").Replace("--"+names) + " must be given"
