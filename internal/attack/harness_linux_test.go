@@ -31,7 +31,7 @@ import (
 )
 
 // patience bounds how long a test waits for what should happen soon; it is no budget.
-const patience = 15 * time.Second
+const patience = 45 * time.Second
 
 // The tests run as root, and each starts itself once more as nobody for level B. All processes share the programs and a
 // folder for what happened.
