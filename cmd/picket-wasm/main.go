@@ -51,9 +51,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "picket-wasm:", err)
 		os.Exit(launch.ExitNoGuest)
 	default:
-		fmt.Fprintln(os.Stderr, "picket-wasm:", err)
-		os.Exit(exitFailed)
+		fail(err)
 	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "picket-wasm:", err)
+	os.Exit(exitFailed)
 }
 
 type usageError struct{ error }
@@ -137,11 +141,30 @@ func serveGuest(cfg runner.Config, fd int) error {
 		return err
 	}
 	f.Close() // a guest has no business with it, and nothing else has either
-	g, err := runner.Open(context.Background(), wasm, cfg)
-	if err != nil {
-		return err
+	// What is in the cache is started while the host is greeted; what has to be compiled first takes longer than the host
+	// waits for an answer.
+	backend, cached, opened := runner.NewPending(), make(chan struct{}), make(chan error, 1)
+	cfg.Cached = func() { close(cached) }
+	go func() {
+		g, err := runner.Open(context.Background(), wasm, cfg)
+		if err == nil {
+			backend.Opened(g)
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if err != nil {
+			return err
+		}
+	case <-cached:
+		go func() {
+			if err := <-opened; err != nil {
+				fail(err)
+			}
+		}()
 	}
-	serve.Serve(runner.NewBackend(g)) // exits the process
+	serve.Serve(backend) // exits the process
 	return nil
 }
 

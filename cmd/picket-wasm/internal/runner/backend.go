@@ -14,7 +14,8 @@ import (
 
 // Backend is a guest as package serve wants it.
 type Backend struct {
-	guest *Guest
+	opened chan struct{} // closed once there is a guest
+	guest  *Guest
 
 	mu        sync.Mutex // guards instances and head
 	instances map[string]*counts
@@ -34,13 +35,41 @@ type counts struct {
 }
 
 // NewBackend returns the backend of a guest.
-func NewBackend(g *Guest) *Backend { return &Backend{guest: g, instances: map[string]*counts{}} }
+func NewBackend(g *Guest) *Backend {
+	b := NewPending()
+	b.Opened(g)
+	return b
+}
+
+// NewPending returns the backend of a guest that is still being opened: calls wait for Opened.
+func NewPending() *Backend {
+	return &Backend{opened: make(chan struct{}), instances: map[string]*counts{}}
+}
+
+// Opened gives the backend its guest, once.
+func (b *Backend) Opened(g *Guest) {
+	b.guest = g
+	close(b.opened)
+}
+
+// wait waits for the guest.
+func (b *Backend) wait(ctx context.Context) error {
+	select {
+	case <-b.opened:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // control sends a request as JSON and reads the answer.
 func (b *Backend) control(ctx context.Context, op abi.Op, req abi.Request) (abi.Response, error) {
 	data, err := json.Marshal(req)
 	if err != nil {
 		return abi.Response{}, fmt.Errorf("pack a request for the guest: %w", err)
+	}
+	if err := b.wait(ctx); err != nil {
+		return abi.Response{}, err
 	}
 	return parse(b.guest.do(ctx, op, data))
 }
@@ -64,6 +93,9 @@ func (b *Backend) Describe(ctx context.Context) ([]abi.Description, error) {
 func (b *Backend) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
 	if len(cfg.Config) > 0 && !json.Valid(cfg.Config) {
 		return sdk.Errorf(sdk.InvalidConfig, "read the configuration: it is not JSON")
+	}
+	if err := b.wait(ctx); err != nil {
+		return err
 	}
 	b.guest.outside.add(cfg)
 	if _, err := b.control(ctx, abi.OpConfigure, abi.Request{Configure: &cfg}); err != nil {
@@ -138,6 +170,9 @@ func (b *Backend) Watch(context.Context, string, sdk.SampleSink) error {
 // Inspect copies the frame into the guest in one write, from the message or straight from the ring.
 func (b *Backend) Inspect(ctx context.Context, instance, capture string, frame []byte, sink sdk.FindingSink) error {
 	defer b.begin(instance)()
+	if err := b.wait(ctx); err != nil {
+		return err
+	}
 	head, err := b.inspectHead(instance, capture)
 	if err != nil {
 		return err
@@ -205,6 +240,9 @@ func (b *Backend) Health(ctx context.Context, instance string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.wait(ctx); err != nil {
+		return err
+	}
 	select {
 	case b.guest.turn <- struct{}{}:
 	default:
@@ -230,7 +268,9 @@ func (b *Backend) Stop(ctx context.Context, instance string) error {
 	delete(b.instances, instance)
 	b.mu.Unlock()
 	_, err := b.control(ctx, abi.OpStop, abi.Request{Instance: instance})
-	b.guest.outside.remove(instance)
+	if b.wait(ctx) == nil {
+		b.guest.outside.remove(instance)
+	}
 	return err
 }
 

@@ -66,6 +66,8 @@ type Config struct {
 	Grace time.Duration
 	// Outside makes the outside world of each instance; serve.NewHost when nil.
 	Outside func(abi.InstanceConfig) sdk.Host
+	// Cached, if set, is called once the guest turns out to be in the cache: the rest takes little time.
+	Cached func()
 	// Fatal is called when the guest can no longer be used. It does not return.
 	Fatal func(error)
 }
@@ -158,6 +160,9 @@ func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule
 		return g.withoutCache(ctx, wasm, err)
 	}
 	if hollow != nil {
+		if g.cfg.Cached != nil {
+			g.cfg.Cached()
+		}
 		compiled, err := g.load(ctx, e, hollow)
 		if err != nil {
 			return g.withoutCache(ctx, wasm, errors.Join(err, g.Close(ctx)))
