@@ -174,12 +174,13 @@ type Thief struct {
 	Dir    string // the registry that the thief serves, a copy of the true one
 	Stolen ed25519.PrivateKey
 	Online map[string]ed25519.PrivateKey // the server's present keys, by role
+	Victim string                        // the plugin of the project that the thief would like to replace
 }
 
 // Thief makes a copy of the registry for a thief.
 func (r *Registry) Thief(tb testing.TB, stolen ed25519.PrivateKey) *Thief {
 	tb.Helper()
-	t := &Thief{Dir: filepath.Join(tb.TempDir(), "stolen"), Stolen: stolen, Online: map[string]ed25519.PrivateKey{}}
+	t := &Thief{Dir: filepath.Join(tb.TempDir(), "stolen"), Stolen: stolen, Online: map[string]ed25519.PrivateKey{}, Victim: Victim}
 	if err := os.CopyFS(t.Dir, os.DirFS(r.Dir)); err != nil {
 		tb.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func (t *Thief) Strike(tb testing.TB, role string) {
 	m.Signed.Version++
 	switch ns, isNamespace := strings.CutPrefix(role, tufrules.RoleNamespacePrefix); {
 	case role == tufrules.RoleOfficial:
-		t.release(tb, f, m, Victim)
+		t.release(tb, f, m, t.Victim)
 	case isNamespace:
 		t.release(tb, f, m, ns+"/agent")
 	case m.Signed.Delegations != nil:

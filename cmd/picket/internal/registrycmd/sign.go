@@ -298,7 +298,7 @@ func rotateCmd() *cobra.Command {
 		Short: "Change the keys of a role",
 		Long: `Change the keys of a role: root, targets, security, revokers, official, claimed, recent, snapshot or timestamp.
 
---remove takes a key away (its id, or the first eight digits of it), --add gives one that was made with picket registry
+--remove takes a key away (its public half, its id, or the first eight digits of that), --add gives one that was made with picket registry
 key new, --threshold says how many must sign. Without --add and --remove every key of the role that is at hand is
 replaced by a new one beside it. Old and new root keys sign a change of root; nodes that slept follow it step by step.
 What needs keys that are elsewhere waits for picket registry sign. Authors change their keys with picket registry claim.`,
@@ -310,7 +310,17 @@ What needs keys that are elsewhere waits for picket registry sign. Authors chang
 				return err
 			}
 			defer p.Close()
-			change := publish.KeyChange{Remove: remove, Threshold: threshold}
+			change := publish.KeyChange{Threshold: threshold}
+			for _, gone := range remove {
+				if strings.HasSuffix(gone, ".pub") {
+					key, err := publish.LoadPublicKey(gone)
+					if err != nil {
+						return err
+					}
+					gone = registry.KeyID(key)
+				}
+				change.Remove = append(change.Remove, gone)
+			}
 			for _, file := range add {
 				key, err := publish.LoadPublicKey(file)
 				if err != nil {
@@ -333,7 +343,7 @@ What needs keys that are elsewhere waits for picket registry sign. Authors chang
 	}
 	f.flags(cmd)
 	cmd.Flags().StringArrayVar(&add, "add", nil, "the public half of a key to add; repeatable")
-	cmd.Flags().StringArrayVar(&remove, "remove", nil, "the id of a key to remove; repeatable")
+	cmd.Flags().StringArrayVar(&remove, "remove", nil, "the id or the public half of a key to remove; repeatable")
 	cmd.Flags().IntVar(&threshold, "threshold", 0, "how many keys must sign (default: as many as before)")
 	return cmd
 }
