@@ -126,6 +126,15 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// Each call that is refused for some arguments has words for it.
+func TestConditionsAreDeeds(t *testing.T) {
+	for _, c := range conditions(testedFD, true) {
+		if launch.DeedOf(c.Name) == "" {
+			t.Errorf("%s stands for nothing", c.Name)
+		}
+	}
+}
+
 func runFilter(t *testing.T, netlink bool, refused seccomp.Action, data []byte) uint32 {
 	t.Helper()
 	raw, err := filter(testedFD, netlink, refused)

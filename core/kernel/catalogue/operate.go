@@ -166,7 +166,7 @@ func (c *Catalogue) kept(ctx context.Context, n Node, s pluginhost.Status) {
 }
 
 // maxIncidents is how many an honest agent tells at most: so many of each kind.
-const maxIncidents = 5 * 16
+const maxIncidents = 4*16 + 32
 
 var incidentActions = map[pluginhost.IncidentKind]string{
 	pluginhost.IncidentPermission: "plugin.permission", pluginhost.IncidentLimit: "plugin.limit", pluginhost.IncidentKilled: "plugin.killed",

@@ -32,6 +32,16 @@ const (
 	quietTime    = time.Minute
 )
 
+// maxCalls is the same for refused calls. It is more than there are sorts of them, so none is ever without room.
+const maxCalls = 32
+
+func (k IncidentKind) room() int {
+	if k == IncidentCall {
+		return maxCalls
+	}
+	return maxIncidents
+}
+
 // incident notes the first of a sort and tells whoever listens.
 func (s *supervisor) incident(kind IncidentKind, text string) {
 	text = s.log.blank(text)
@@ -61,7 +71,7 @@ func withIncident(list []Incident, in Incident) ([]Incident, bool) {
 		newest, count = old.Time, count+1
 	}
 	list = slices.Clone(list)
-	if count >= maxIncidents {
+	if count >= in.Kind.room() {
 		if in.Time.Sub(newest) < quietTime {
 			return list, false
 		}
