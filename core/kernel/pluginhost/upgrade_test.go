@@ -392,7 +392,7 @@ func TestADetectorWithoutStateSaysWhatItMissed(t *testing.T) {
 // --- upgrades ---
 
 func TestAnUpgradeUnderLoadLosesNothing(t *testing.T) {
-	f := upgradable(t, map[string]string{"2.0.0": ""}, nil)
+	f := upgradable(t, map[string]string{"2.0.0": ""}, func(c *Config) { c.Probation.LatencyFloor = time.Hour }) // how fast this machine is decides nothing here
 	f.apply(versionedAssignment("d", "stateful/detector", "1.0.0"), versionedAssignment("c", "versioned/collector", "1.0.0"))
 	old := f.untilState("d", Ready)
 	f.untilState("c", Ready)
