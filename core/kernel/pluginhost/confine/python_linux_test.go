@@ -89,12 +89,18 @@ func TestLevelPython(t *testing.T) {
 	for _, most := range []Level{LevelC, level} {
 		r := request(t, most)
 		r.Ceiling, r.Interpreter = ceiling, "python3"
+		var h heard
+		r.Refused = h.tell
 		p, err := tryStart(t, r, launch.Spec{Program: "/proc/self/fd/3"}, archive(t, secret), imports...)
 		must(t, err)
 		if err := <-p.exited; err != nil {
 			t.Fatalf("level %s: %v: %s%s", most, err, p.out, p.stderr)
 		}
 		t.Logf("level %s:\n%s%s", p.report.Level, p.out, p.stderr)
+		// What the interpreter looks for by itself is told of nobody.
+		if got := h.names(); most != LevelC && (len(got) == 0 || got["connect"] != "") {
+			t.Errorf("told of %v", got)
+		}
 		for line := range strings.Lines(p.out.String()) {
 			f := strings.Fields(line)
 			good := f[1] == "ok"
