@@ -178,6 +178,9 @@ func (p *Publisher) overlay(d *Draft) error {
 			return err
 		}
 	}
+	if p.state.root == nil || p.state.targets == nil {
+		return errors.New("it does not hold root and targets")
+	}
 	if len(d.List) > 0 {
 		list, err := registry.ParseRevocations(d.List)
 		if err != nil {
@@ -192,6 +195,9 @@ func (p *Publisher) overlay(d *Draft) error {
 var errStale = errors.New("the registry has changed since it was made; drop it with `picket registry sign --discard` and make the change again")
 
 func (p *Publisher) overlayFile(f DraftFile) error {
+	if f.Role == metadata.SNAPSHOT || f.Role == metadata.TIMESTAMP {
+		return fmt.Errorf("%s does not belong into a draft", f.Role)
+	}
 	if f.Role == metadata.ROOT {
 		next, err := tufrules.Root(f.Metadata)
 		if err != nil {

@@ -43,13 +43,18 @@ type Wait struct {
 // OpenDraft checks a draft from its own pinned root on and works out what it changes. trusted is the root that the
 // reader knows from elsewhere; nil: whatever the draft brings, which the reader then compares by RootSHA256. keys is a
 // list of folders and key files, empty to read only.
-func OpenDraft(d *Draft, trusted []byte, keys string, unlock Unlock) (*Review, error) {
+func OpenDraft(d *Draft, trusted []byte, keys string, unlock Unlock) (r *Review, err error) {
+	defer func() { // what is read here was written by somebody else, and go-tuf does not expect everything
+		if caught := recover(); caught != nil {
+			r, err = nil, fmt.Errorf("read draft: malformed metadata (%v)", caught)
+		}
+	}()
 	ring, err := loadKeys(keys, unlock)
 	if err != nil {
 		return nil, err
 	}
 	p := newPublisher("", "", ring, nil, nil)
-	r := &Review{p: p, base: d}
+	r = &Review{p: p, base: d}
 	p.founding = d.Founding
 	before := &state{roles: map[string]*targetsMeta{}}
 	if d.Founding {
@@ -213,10 +218,10 @@ func (p *Publisher) explain(before *state, d *Draft) ([]Change, error) {
 	}
 	for _, role := range p.changed() {
 		n := len(e.list)
-		switch {
-		case role == metadata.ROOT:
+		switch role {
+		case metadata.ROOT:
 			e.root(before.root, p.state.root)
-		case role == metadata.TARGETS:
+		case metadata.TARGETS:
 			e.delegations(role, before.targets, p.state.targets)
 		default:
 			e.delegations(role, before.roles[role], p.targetsOf(role))

@@ -460,3 +460,15 @@ func TestRotateRefuses(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 }
+
+// FuzzOpenDraft: a draft from anybody is an error or a review, never a panic.
+func FuzzOpenDraft(f *testing.F) {
+	f.Add([]byte(`{"schema":1,"founding":true,"made":"2026-01-01T00:00:00Z","files":[]}`))
+	f.Add([]byte(`{"schema":1,"made":"2026-01-01T00:00:00Z","files":[{"role":"root","metadata":{}}],"roots":[{}],"base":[{"role":"targets","metadata":{}}]}`))
+	f.Add([]byte(`{"schema":1,"founding":true,"made":"2026-01-01T00:00:00Z","files":[{"role":"../x","metadata":null}],"revocations":{"schema":1,"revoked":[]}}`))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		if d, err := publish.ParseDraft(data); err == nil {
+			_, _ = publish.OpenDraft(d, nil, "", nil)
+		}
+	})
+}
