@@ -59,7 +59,7 @@ type rig struct {
 	sdk.Host
 	stop   func() // the plugin's end goes away
 	served <-chan error
-	log    *bytes.Buffer
+	log    *lockedWriter
 }
 
 // openConns counts the connections of a broker.
@@ -69,8 +69,8 @@ func openConns(b *Broker) int { return len(b.conns) }
 func start(t *testing.T, cfg Config) *rig {
 	t.Helper()
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
-	r := &rig{log: &bytes.Buffer{}}
-	cfg.Instance, cfg.Log = "test", slog.New(slog.NewTextHandler(&lockedWriter{w: r.log}, nil))
+	r := &rig{log: &lockedWriter{w: &bytes.Buffer{}}}
+	cfg.Instance, cfg.Log = "test", slog.New(slog.NewTextHandler(r.log, nil))
 	if cfg.Lookup == nil {
 		cfg.Lookup = lookup
 	}
@@ -925,4 +925,10 @@ func TestTheFirstRefusalIsTold(t *testing.T) {
 	if len(told) != 2 || !strings.Contains(told[0], "/etc/shadow") || !strings.HasSuffix(told[0], ": not granted") {
 		t.Errorf("told %q", told)
 	}
+}
+
+func (l *lockedWriter) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprint(l.w)
 }
