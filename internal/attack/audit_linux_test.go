@@ -166,6 +166,7 @@ var audits struct {
 }
 
 func noteAudit(t *testing.T, text string) {
+	t.Helper()
 	audits.Lock()
 	defer audits.Unlock()
 	if audits.of == nil {
