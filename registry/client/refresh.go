@@ -1,12 +1,14 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
+	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
 // Refresh brings the metadata and the revocations up to date, or says why the registry cannot be trusted now.
@@ -50,7 +52,10 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	if err := c.forget(root); err != nil {
 		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
 	}
-	v, err := c.update(ctx, root)
+	v, err := c.unchanged(ctx, root)
+	if err == nil && v == nil {
+		v, err = c.update(ctx, root)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +66,27 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	c.view = v
 	c.mu.Unlock()
 	return v, nil
+}
+
+// unchanged returns the view of the last refresh when the registry still has the timestamp, byte for byte, from which
+// that was verified, under the same root: everything else hangs on it by hashes. nil means that there is news, or that
+// something failed then.
+func (c *Client) unchanged(ctx context.Context, root *trustedRoot) (*view, error) {
+	c.mu.Lock()
+	v := c.view
+	c.mu.Unlock()
+	if v == nil || v.rootVersion != root.meta.Signed.Version || !c.now().Before(v.expires) || v.broken() {
+		return nil, nil
+	}
+	kept, err := durable.ReadFile(c.path("metadata/timestamp.json"), tufrules.MaxTimestamp)
+	if err != nil || !bytes.Equal(kept, v.timestamp) { // another process may have seen more
+		return nil, nil
+	}
+	data, err := c.fetch(ctx, "metadata/timestamp.json", tufrules.MaxTimestamp)
+	if err != nil || !bytes.Equal(data, v.timestamp) {
+		return nil, nil // the whole way, which says what is wrong
+	}
+	return v, c.mergeRevocations(ctx, v)
 }
 
 // lock takes this node's lock, which all processes on the same folder respect.

@@ -15,11 +15,15 @@ import (
 
 // takeRevocations fetches the list that the security role vouches for and adds it to what this node knows.
 func (c *Client) takeRevocations(ctx context.Context, v *view, up *updater.Updater) error {
-	target, err := revocationsTarget(up)
-	if err != nil {
+	var err error
+	if v.list, err = revocationsTarget(up); err != nil {
 		return refusal(registry.NotVouched, "%s: %w", registry.RevocationsPath, err)
 	}
-	data, err := c.fetchTarget(ctx, registry.RevocationsPath, target.digest, target.length)
+	return c.mergeRevocations(ctx, v)
+}
+
+func (c *Client) mergeRevocations(ctx context.Context, v *view) error {
+	data, err := c.fetchTarget(ctx, registry.RevocationsPath, v.list.digest, v.list.length)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,10 @@ func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 	if err := c.takeRevocations(ctx, v, up); err != nil {
 		return nil, err
 	}
+	v.rootVersion = root.meta.Signed.Version
+	if v.timestamp, err = os.ReadFile(c.path("metadata/timestamp.json")); err != nil {
+		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	}
 	return v, nil
 }
 

@@ -29,6 +29,11 @@ type view struct {
 	first   *space                          // the project's own releases
 	expires time.Time                       // of the first top-level or security signature
 	revoked *registry.Revocations
+	list    vouched // the newest list of revocations
+
+	rootVersion int64
+	timestamp   []byte // the file that all this hangs on
+
 	// revokers signs the list of revocations; nil in registries whose security role does.
 	revokers *metadata.DelegatedRole
 
@@ -104,6 +109,13 @@ func (v *view) load(up *updater.Updater, d metadata.DelegatedRole) error {
 		return v.first.add(d, registry.ViaOfficial, m)
 	}
 	return nil
+}
+
+// broken reports whether a role that targets delegates to could not be verified.
+func (v *view) broken() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.first.failed != nil || v.spaces[""] != nil
 }
 
 // delegated finds who vouches for a namespace. Claimed goes first and ends the search, as its delegations say: what

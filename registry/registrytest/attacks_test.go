@@ -680,32 +680,6 @@ func nodeAttacks() []attack {
 	}
 }
 
-func (b *bench) resignSnapshot(t *testing.T, change func(*metadata.SnapshotType)) {
-	t.Helper()
-	ts := read(t, metadata.Timestamp(), b.metadata("timestamp.json"))
-	snapshot := read(t, metadata.Snapshot(), b.metadata(fmt.Sprintf("%d.snapshot.json", ts.Signed.Meta["snapshot.json"].Version)))
-	root := read(t, metadata.Root(), b.metadata("root.json"))
-	find := func(role string) ed25519.PrivateKey {
-		for _, key := range readKeys(t, b.Keys) {
-			if slices.Contains(root.Signed.Roles[role].KeyIDs, registry.KeyID(key.Public().(ed25519.PublicKey))) {
-				return key
-			}
-		}
-		t.Fatalf("no key of %s", role)
-		return nil
-	}
-	snapshot.Signed.Version++
-	change(&snapshot.Signed)
-	snapshot.ClearSignatures()
-	signWith(t, snapshot, find("snapshot"))
-	file := write(t, snapshot, b.metadata(fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version)))
-	ts.Signed.Version++
-	ts.Signed.Meta["snapshot.json"] = metaFile(snapshot.Signed.Version, file)
-	ts.ClearSignatures()
-	signWith(t, ts, find("timestamp"))
-	write(t, ts, b.metadata("timestamp.json"))
-}
-
 // redirected asks over https for what is redirected to plain http, with the client's own rule about that.
 func (b *bench) redirected(t *testing.T) error {
 	t.Helper()

@@ -365,3 +365,31 @@ func (r *Registry) SetNow(now time.Time) {
 	defer r.mu.Unlock()
 	r.now = now
 }
+
+// resignSnapshot changes the snapshot and signs it and the timestamp, with the real keys and none of the publisher's
+// checks.
+func (r *Registry) resignSnapshot(tb testing.TB, change func(*metadata.SnapshotType)) {
+	tb.Helper()
+	ts := read(tb, metadata.Timestamp(), r.metadata("timestamp.json"))
+	snapshot := read(tb, metadata.Snapshot(), r.metadata(fmt.Sprintf("%d.snapshot.json", ts.Signed.Meta["snapshot.json"].Version)))
+	root := read(tb, metadata.Root(), r.metadata("root.json"))
+	find := func(role string) ed25519.PrivateKey {
+		for _, key := range readKeys(tb, r.Keys) {
+			if slices.Contains(root.Signed.Roles[role].KeyIDs, registry.KeyID(key.Public().(ed25519.PublicKey))) {
+				return key
+			}
+		}
+		tb.Fatalf("no key of %s", role)
+		return nil
+	}
+	snapshot.Signed.Version++
+	change(&snapshot.Signed)
+	snapshot.ClearSignatures()
+	signWith(tb, snapshot, find("snapshot"))
+	file := write(tb, snapshot, r.metadata(fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version)))
+	ts.Signed.Version++
+	ts.Signed.Meta["snapshot.json"] = metaFile(snapshot.Signed.Version, file)
+	ts.ClearSignatures()
+	signWith(tb, ts, find("timestamp"))
+	write(tb, ts, r.metadata("timestamp.json"))
+}
