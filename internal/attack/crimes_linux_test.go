@@ -249,7 +249,7 @@ func TestAttackAllocateProcess(t *testing.T) {
 }
 
 func TestAttackAllocateWASM(t *testing.T) {
-	crime{attack: "allocate", naked: succeeds("allocate"), change: small(registry.Limits{Memory: "96Mi"}), says: []string{"memory"}}.run(t, wasm)
+	crime{attack: "allocate", naked: succeeds("allocate"), change: small(registry.Limits{Memory: "96Mi"}), says: []string{"out of memory", "memory"}}.run(t, wasm)
 }
 
 func TestAttackThreadsProcess(t *testing.T) {
