@@ -508,7 +508,7 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := start(t, Config{Grants: []sdk.Permission{grant(sdk.CapFSRead, "paths", logs)}})
-	f, err := r.Host.Open(logs + "/a.log")
+	f, err := r.Open(logs + "/a.log")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,10 +520,10 @@ func TestOpen(t *testing.T) {
 	if got, err := io.ReadAll(f); err != nil || string(got) != "line" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if _, err := r.Host.Open(logs + "/escape"); sdk.ClassOf(err) != sdk.PermissionDenied {
+	if _, err := r.Open(logs + "/escape"); sdk.ClassOf(err) != sdk.PermissionDenied {
 		t.Errorf("a link that leads outside: %v", err)
 	}
-	if _, err := r.Host.Open(logs + "/none"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Open(logs + "/none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 	if u := find(t, r.Broker, sdk.CapFSRead, logs+"/escape"); u.Denied != 1 {
