@@ -202,8 +202,8 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	return nil
 }
 
-// denied are the addresses that are reached on no grant. The broker holds plugins to them; the plugin's own side, which knows
-// them too, says so without asking.
+// denied are the addresses that are reached on no grant. The broker holds plugins to them by the same list; a process without
+// a broker, which runs unconfined, has only this.
 func (h *Host) denied() []string {
 	var out []string
 	for _, p := range h.cfg.Ceiling.Denied() {
