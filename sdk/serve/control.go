@@ -5,7 +5,6 @@ package serve
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -37,31 +36,30 @@ type control struct {
 	line     string // for the host
 }
 
-// openControl makes the socket and the server; register adds the services.
+// openControl makes the socket and the server, which talks to the host alone; register adds the services.
 func openControl(register func(*grpc.Server)) (*control, error) {
+	host := os.Getenv(clientCertEnv)
+	if host == "" { // a server without TLS would serve anybody
+		return nil, fmt.Errorf("%s is not set: the host puts the certificate there that this plugin talks to, and no other", clientCertEnv)
+	}
+	own, err := identity.New()
+	if err != nil {
+		return nil, err
+	}
+	config, err := identity.Server(own, host)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", clientCertEnv, err)
+	}
 	lis, err := listenControl()
 	if err != nil {
 		return nil, err
 	}
-	options := serverOptions()
-	cert := ""
-	if host := os.Getenv(clientCertEnv); host != "" {
-		own, err := identity.New()
-		if err != nil {
-			return nil, errors.Join(err, lis.Close())
-		}
-		config, err := identity.Server(own, host)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", clientCertEnv, err), lis.Close())
-		}
-		options = append(options, grpc.Creds(credentials.NewTLS(config)))
-		cert = base64.RawStdEncoding.EncodeToString(own.Certificate[0])
-	}
+	options := append(serverOptions(), grpc.Creds(credentials.NewTLS(config)))
 	c := &control{listener: lis, server: grpc.NewServer(options...)}
 	c.server.RegisterService(&controllerService, c)
 	register(c.server)
 	const core = 1 // of go-plugin's protocol
-	c.line = fmt.Sprintf("%d|%d|%s|%s|grpc|%s", core, sdk.Protocol, lis.Addr().Network(), lis.Addr(), cert)
+	c.line = fmt.Sprintf("%d|%d|%s|%s|grpc|%s", core, sdk.Protocol, lis.Addr().Network(), lis.Addr(), base64.RawStdEncoding.EncodeToString(own.Certificate[0]))
 	return c, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/wire"
@@ -100,5 +102,23 @@ func TestLifelineThatIsNone(t *testing.T) {
 	os.Unsetenv(wire.LifelineEnv)
 	if err := watchLifeline(func(int) { t.Error("it ended the process") }); err != nil {
 		t.Errorf("without a lifeline: %v", err)
+	}
+}
+
+// Without the certificate of the host there is nobody to talk to, and no socket either.
+func TestNoControlWithoutTheHostsCertificate(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv(socketDirEnv, dir)
+	for _, bad := range []string{"", "no certificate"} {
+		t.Setenv(clientCertEnv, bad)
+		if c, err := openControl(func(*grpc.Server) {}); err == nil {
+			c.listener.Close()
+			t.Errorf("%q: it serves at %s", bad, c.line)
+		} else if !strings.Contains(err.Error(), clientCertEnv) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
