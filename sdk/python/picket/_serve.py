@@ -128,12 +128,9 @@ class _Server:
         if len(os.fsencode(path)) > 100:
             raise ValueError(f"the path of the socket {path!r} is longer than 100 bytes: choose a shorter folder")
         cert = os.environ.get("PLUGIN_CLIENT_CERT", "").encode()
-        text = ""
-        if not cert:
-            server.add_insecure_port("unix:" + path)
-            server.start()
-        else:
-            text = self._listen_tls(server, folder, path, cert)
+        if not cert:  # a server without TLS would serve anybody
+            raise ValueError("PLUGIN_CLIENT_CERT is not set")
+        text = self._listen_tls(server, folder, path, cert)
         return f"1|1|unix|{path}|grpc|{text}"
 
     def _listen_tls(self, server: Any, folder: str, path: str, client_cert: bytes) -> str:
