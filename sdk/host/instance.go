@@ -150,7 +150,7 @@ func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, si
 // InspectBlock is Inspect for a frame in the ring. The block still belongs to the caller when it returns.
 func (i *Instance) InspectBlock(ctx context.Context, capture string, block *Block, sink sdk.FindingSink) error {
 	if i.channel == nil {
-		return i.inspectCall(ctx, capture, block.Bytes(), sink)
+		return i.inspectCall(ctx, capture, private(block), sink)
 	}
 	p, err := i.send(ctx, capture, nil, block)
 	if err != nil {

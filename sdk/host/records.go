@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -158,11 +159,22 @@ func (s *Stream) SendBlock(ctx context.Context, capture string, block *Block) er
 	return s.send(ctx, capture, nil, block)
 }
 
+// Fits says whether the window has room for a batch, of the block if there is one and else of the frame: Send and SendBlock
+// do not wait for an answer then, where records travel by the record plane.
+func (s *Stream) Fits(capture string, frame []byte, block *Block) bool {
+	c := s.instance.channel
+	return c == nil || len(s.open) < c.Window() && c.Fits(capture, frame, block)
+}
+
+// private is a copy of a block for gRPC, which may read a frame for a while after its call has failed: the block and the
+// ring may be gone then.
+func private(block *Block) []byte { return bytes.Clone(block.Bytes()) }
+
 func (s *Stream) send(ctx context.Context, capture string, frame []byte, block *Block) error {
 	i := s.instance
 	if i.channel == nil {
 		if block != nil {
-			frame = block.Bytes()
+			frame = private(block)
 		}
 		s.sent++
 		s.finish(i.inspectCall(ctx, capture, frame, s.sink))

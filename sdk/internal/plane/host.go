@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -90,17 +91,26 @@ func (h *Host) hello() error {
 	}
 	own := hello{Major, Window, WindowBytes}
 	h.limit = own.agree(theirs)
-	mine := Header{Type: Hello, Length: helloSize}
-	if h.ring != nil {
-		mine.Flags = ringFollows
+	if h.ring != nil && h.ring.lend(func(fd int) { err = h.greet(own, fd) }) {
+		return err
 	}
-	err = h.conn.send(context.Background(), func(b []byte) []byte { return own.append(mine.append(b)) }, nil)
-	if err != nil || h.ring == nil {
+	h.ring = nil // it was closed in the meantime: then frames are sent
+	return h.greet(own, -1)
+}
+
+// greet says HELLO, and after it where the memory of the ring is when there is a descriptor of it.
+func (h *Host) greet(own hello, ring int) error {
+	head := Header{Type: Hello, Length: helloSize}
+	if ring >= 0 {
+		head.Flags = ringFollows
+	}
+	err := h.conn.send(context.Background(), func(b []byte) []byte { return own.append(head.append(b)) }, nil)
+	if err != nil || ring < 0 {
 		return err
 	}
 	b := Header{Type: RingMemory, Length: ringSize}.append(nil)
-	b = ref{offset: uint64(len(h.ring.data))}.append(b)[:headerSize+ringSize]
-	return h.conn.sock.sendFD(b, int(h.ring.file.Fd()))
+	b = ref{offset: uint64(h.ring.size)}.append(b)[:headerSize+ringSize]
+	return h.conn.sock.sendFD(b, ring)
 }
 
 // Close ends the plane. Everything that waits gets an error.
@@ -370,10 +380,7 @@ func (c *Channel) send(ctx context.Context, capture string, frame []byte, block 
 	}
 	defer func() { <-c.turn }()
 	p := pendings.Get().(*Pending)
-	*p = Pending{channel: c, size: 2 + len(capture) + len(frame), block: block, done: p.done}
-	if block != nil {
-		p.size += refSize
-	}
+	*p = Pending{channel: c, size: c.sizeOf(capture, frame, block), block: block, done: p.done}
 	if p.size > MaxBody {
 		return nil, fmt.Errorf("a batch of %d bytes is longer than %d", p.size, MaxBody)
 	}
@@ -413,7 +420,7 @@ func (c *Channel) enter(ctx context.Context, p *Pending) error {
 			c.mu.Unlock()
 			return err
 		}
-		if c.open == 0 || c.open < int(c.host.limit.window) && c.bytes+p.size <= int(c.host.limit.windowBytes) {
+		if c.open < int(c.host.limit.window) && c.fits(p.size) {
 			c.open++
 			c.bytes += p.size
 			c.sent++
@@ -431,6 +438,32 @@ func (c *Channel) enter(ctx context.Context, p *Pending) error {
 			return c.host.Err()
 		}
 	}
+}
+
+// fits says whether a batch of that size may be sent beside those without answer; it always may when there are none. The
+// caller holds mu.
+func (c *Channel) fits(size int) bool {
+	return len(c.pending) == 0 || c.bytes+size <= int(c.host.limit.windowBytes)
+}
+
+// Fits says whether the bytes of the window have room for a batch, of a block if there is one and else of the frame: then
+// sending it does not wait for an answer, as long as fewer than Window are not fetched.
+func (c *Channel) Fits(capture string, frame []byte, block *Block) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fits(c.sizeOf(capture, frame, block))
+}
+
+// sizeOf is the length of the body of a batch.
+func (c *Channel) sizeOf(capture string, frame []byte, block *Block) int {
+	size := 2 + min(len(capture), math.MaxUint16)
+	switch {
+	case block == nil:
+		return size + len(frame)
+	case block.ring != c.host.ring:
+		return size + block.length
+	}
+	return size + refSize
 }
 
 // refuses says why no batch can be sent. The caller holds mu.

@@ -168,6 +168,63 @@ func TestTheWindowHoldsTheSenderBack(t *testing.T) {
 	}
 }
 
+// narrow is the host's end of a plane with a channel, and a peer whose window has room for no byte.
+func narrow(t *testing.T, ring *Ring) (*Channel, raw) {
+	t.Helper()
+	own, child, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewHost(own, ring, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	peer := rawPeer(t, child)
+	peer.write(message(Header{Type: Hello}, hello{Major, 4, 0}.append(nil)))
+	if spoken, err := h.Begin(time.Now().Add(patience)); err != nil || !spoken {
+		t.Fatal(spoken, err)
+	}
+	c, err := h.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, peer
+}
+
+// One batch alone may always be sent, also while nobody has fetched the answers before it.
+func TestASmallWindowOfBytes(t *testing.T) {
+	c, peer := narrow(t, nil)
+	var sent []*Pending
+	for seq := range uint64(3) {
+		if !c.Fits("c", []byte("x"), nil) {
+			t.Errorf("no room for batch %d", seq+1)
+		}
+		p, err := c.Send(testContext(t), "c", []byte("x"))
+		if err != nil {
+			t.Fatalf("batch %d: %v", seq+1, err)
+		}
+		sent = append(sent, p)
+		if c.Fits("c", nil, nil) {
+			t.Error("a second one beside it")
+		}
+		if seq == 0 {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			if _, err := c.Send(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a second one beside it was sent: %v", err)
+			}
+			cancel()
+		}
+		peer.write(message(Header{Type: Result, Channel: 1, Seq: seq + 1}, []byte{byte(seq)}))
+		waitFor(t, func() bool { n, _ := c.InFlight(); return n == 0 })
+	}
+	for seq, p := range sent {
+		if got, err := p.Wait(testContext(t)); err != nil || !bytes.Equal(got, []byte{byte(seq)}) {
+			t.Errorf("answer %d: %v %v", seq+1, got, err)
+		}
+	}
+}
+
 func TestWhoDoesNotWaitKeepsNoPlace(t *testing.T) {
 	release := make(chan struct{})
 	e := connect(t, nil, func(context.Context, string, string, []byte) []byte { <-release; return []byte("late") })
@@ -776,6 +833,46 @@ func TestTheRingIsShared(t *testing.T) {
 	if s := r.Stats(); s.Used != 0 || len(r.free) != 1 {
 		t.Errorf("%+v, %d holes", s, len(r.free))
 	}
+}
+
+// A ring that was closed while a process came up is not offered to it, and its blocks are sent.
+func TestAClosedRingIsNotLent(t *testing.T) {
+	ring := newRing(t, 64<<10)
+	block, err := ring.Put(testContext(t), []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring.Close()
+	e := connect(t, ring, echo)
+	p, err := e.open(t).SendBlock(testContext(t), "c", block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.Wait(testContext(t)); err != nil || string(got) != "i1 c x" {
+		t.Errorf("%q %v", got, err)
+	}
+	block.Release()
+}
+
+// A ring may be closed while somebody asks it for room. The race detector watches.
+func TestARingIsClosedUnderItsUsers(t *testing.T) {
+	ring := newRing(t, 64<<10)
+	var users sync.WaitGroup
+	for range 4 {
+		users.Go(func() {
+			for {
+				b, err := ring.Put(testContext(t), []byte("x"))
+				if err != nil {
+					return
+				}
+				b.Release()
+			}
+		})
+	}
+	time.Sleep(5 * time.Millisecond)
+	ring.Close()
+	users.Wait()
+	wantEmpty(t, ring)
 }
 
 // A plugin that begins its greeting and falls silent holds the host up no longer than the host is willing to wait.

@@ -21,7 +21,8 @@ const (
 // memory: a plugin can do no more than not answer, and then the deadline of the batch ends it.
 type Ring struct {
 	file *os.File
-	data []byte
+	size int
+	data []byte // stays while there is a block
 
 	mu     sync.Mutex
 	free   []span        // ordered by offset, never adjacent
@@ -53,7 +54,7 @@ func NewRing(size int) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ring{file: file, data: data, free: []span{{0, size}}, room: make(chan struct{}), stats: RingStats{Size: size}}, nil
+	return &Ring{file: file, size: size, data: data, free: []span{{0, size}}, room: make(chan struct{}), stats: RingStats{Size: size}}, nil
 }
 
 // Block is a part of the ring with one frame. Who made it holds one reference, and so does each batch that is on its way.
@@ -110,8 +111,8 @@ func (r *Ring) Append(ctx context.Context, size int, encode func(dst []byte) []b
 
 func (r *Ring) alloc(ctx context.Context, n int) (*Block, error) {
 	size := max((n+grain-1)/grain*grain, grain)
-	if n < 0 || size > len(r.data) {
-		return nil, fmt.Errorf("a frame of %d bytes does not fit into a ring of %d", n, len(r.data))
+	if n < 0 || size > r.size {
+		return nil, fmt.Errorf("a frame of %d bytes does not fit into a ring of %d", n, r.size)
 	}
 	var began time.Time
 	for {
@@ -194,6 +195,12 @@ func (r *Ring) Stats() RingStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stats
+}
+
+// lend calls fn with the descriptor of the memory, which stays open until fn returns; false when the ring is closed.
+func (r *Ring) lend(fn func(fd int)) bool {
+	file, err := r.file.SyscallConn()
+	return err == nil && file.Control(func(fd uintptr) { fn(int(fd)) }) == nil
 }
 
 // Close refuses new blocks; the memory goes with the last block.
