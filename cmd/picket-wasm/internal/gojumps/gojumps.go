@@ -16,6 +16,11 @@
 // memory across each jump and finds its target by a table. Here a jump forward becomes a br to the end of its block, and
 // segments that form a loop which is entered at one place only become a loop of their own. What a function does is the
 // same: each jump ends where the dispatch would have led it. A function that looks any other way stays as it is.
+//
+// All of this leans on a promise that only Go's compiler gives: a function is entered at its start, with pc 0, or where it
+// goes on after a call. So a module that does not carry Go's build ID stays as it is too.
+//
+// What is made here is kept in the cache of compiled guests. Whoever changes it raises launch.GuestCode.
 package gojumps
 
 import (
@@ -37,17 +42,34 @@ const (
 	opReturn      = 0x0f
 	opLocalGet    = 0x20
 	opLocalSet    = 0x21
+	opLocalTee    = 0x22
 	opI32Const    = 0x41
 
-	voidType    = 0x40
-	sectionCode = 10
+	voidType     = 0x40
+	functionType = 0x60
+	i32Type      = 0x7f
+
+	sectionCustom   = 0
+	sectionType     = 1
+	sectionFunction = 3
+	sectionCode     = 10
 )
+
+// buildID names the section by which a module is known to be Go's.
+const buildID = "go:buildid"
+
+// maxFunction is the largest function that is rewritten: what is noted of one is many times its size.
+const maxFunction = 1 << 20
 
 // Rewrite returns the module with direct jumps and how many there are. What it cannot read it returns as it is: the
 // compiler says better what is wrong with it.
 func Rewrite(module []byte) (out []byte, jumps int) {
-	out, ok := eachSection(&reader{b: module}, func(section []byte) (code []byte, ok bool) {
-		code, n, ok := rewriteCode(section)
+	takesPC, ok := goFunctions(module)
+	if !ok {
+		return module, 0
+	}
+	out, ok = eachSection(&reader{b: module}, func(section []byte) (code []byte, ok bool) {
+		code, n, ok := rewriteCode(section, takesPC)
 		jumps += n
 		return code, ok
 	})
@@ -57,12 +79,47 @@ func Rewrite(module []byte) (out []byte, jumps int) {
 	return out, jumps
 }
 
+// goFunctions says of each function whether local 0 can be the pc, which Go's functions take as their first argument. It
+// says no when the module is not Go's.
+func goFunctions(module []byte) (takesPC []bool, ok bool) {
+	r := &reader{b: module}
+	r.skip(8) // magic and version
+	var types []bool
+	isGo := false
+	for r.at < len(module) && !r.bad {
+		id := r.byte()
+		size := r.u32()
+		at := r.at
+		r.skip(int(size))
+		if r.bad {
+			break
+		}
+		section := &reader{b: module[at:r.at]}
+		switch id {
+		case sectionCustom:
+			isGo = isGo || section.name() == buildID
+		case sectionType:
+			types = section.types()
+		case sectionFunction:
+			for n := section.u32(); n > 0 && !section.bad; n-- {
+				t := int(section.u32())
+				takesPC = append(takesPC, t < len(types) && types[t])
+			}
+		}
+		r.bad = r.bad || section.bad
+	}
+	return takesPC, isGo && !r.bad
+}
+
 // rewriteCode rewrites the code section.
-func rewriteCode(b []byte) (out []byte, jumps int, ok bool) {
+func rewriteCode(b []byte, takesPC []bool) (out []byte, jumps int, ok bool) {
 	r := &reader{b: b}
 	count := r.u32()
+	if int(count) != len(takesPC) {
+		return nil, 0, false
+	}
 	out = appendU32(make([]byte, 0, len(b)+len(b)/8), count)
-	for ; count > 0 && !r.bad; count-- {
+	for i := 0; i < len(takesPC) && !r.bad; i++ {
 		size := r.u32()
 		at := r.at
 		r.skip(int(size))
@@ -70,9 +127,11 @@ func rewriteCode(b []byte) (out []byte, jumps int, ok bool) {
 			break
 		}
 		body := b[at:r.at]
-		if f := parse(body); f != nil {
-			if better, n := f.emit(); n > 0 {
-				body, jumps = better, jumps+n
+		if takesPC[i] && len(body) <= maxFunction {
+			if f := parse(body); f != nil {
+				if better, n := f.emit(); n > 0 {
+					body, jumps = better, jumps+n
+				}
 			}
 		}
 		out = appendU32(out, uint32(len(body)))
@@ -90,6 +149,7 @@ type function struct {
 	fallback uint32 // of the table
 	segments []segment
 	end      int // where the last segment ends
+	branches int // of all segments
 	work     int // what may still be done to find loops, so that no guest takes longer than its size allows
 }
 
@@ -114,7 +174,8 @@ type branch struct {
 	pc       []byte // what sets the pc
 }
 
-// parse returns nil for a function without a dispatch or with anything that is not known.
+// parse returns nil for a function without a dispatch or with anything that is not known. Local 0 of the function is an
+// argument, the pc where it is entered.
 func parse(b []byte) *function {
 	r := &reader{b: b}
 	for n := r.u32(); n > 0 && !r.bad; n-- {
@@ -135,15 +196,18 @@ func parse(b []byte) *function {
 		case op == opBlock:
 			f.outside++
 			r.operands(op)
+		case op == opLocalSet || op == opLocalTee:
+			if r.u32() == 0 {
+				return nil // then it is entered elsewhere
+			}
 		case op == opEnd:
 			return nil
 		default:
 			r.operands(op)
 		}
 	}
+	f.segments[f.table[0]].entered = true
 	for i := range f.segments {
-		s := &f.segments[i]
-		s.entered = s.entered || i == 0
 		if !f.segment(r, i) {
 			return nil
 		}
@@ -199,8 +263,12 @@ func (f *function) segment(r *reader, number int) bool {
 			}
 			nest--
 		case opI32Const:
-			pc = r.u32() // never negative where it matters
+			pc = r.u32()
+			negative := r.b[r.at-1]&0x40 != 0
 			if r.at+1 < len(r.b) && r.b[r.at] == opLocalSet && r.b[r.at+1] == 0 {
+				if negative {
+					return false // Go has no such pc
+				}
 				r.at += 2
 				setFrom, setTo = at, r.at
 			}
@@ -252,6 +320,7 @@ func (f *function) leave(number int, b branch, depth int, pc uint32, setFrom, se
 		b.from, b.jump, b.target, b.pc = setFrom, true, int(f.table[pc]), f.b[setFrom:setTo]
 	}
 	s.branches = append(s.branches, b)
+	f.branches++
 	return true
 }
 
@@ -302,6 +371,9 @@ func (f *function) units() []unit {
 // loop makes these units a loop, if only one of them is entered from outside or jumped back to.
 func (f *function) loop(units []unit) (unit, bool) {
 	first, last := units[0].first, units[len(units)-1].last
+	if f.work -= len(f.segments) + f.branches; f.work < 0 {
+		return unit{}, false
+	}
 	head := f.entry(first, last)
 	at := slices.IndexFunc(units, func(u unit) bool { return u.head == head })
 	if at < 0 || units[at].loop != nil || last == len(f.segments)-1 && f.segments[last].falls {

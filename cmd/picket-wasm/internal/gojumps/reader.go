@@ -47,6 +47,29 @@ func (r *reader) number() {
 	r.bad = true
 }
 
+// name reads one.
+func (r *reader) name() string {
+	n := int(r.u32())
+	at := r.at
+	r.skip(n)
+	if r.bad {
+		return ""
+	}
+	return string(r.b[at:r.at])
+}
+
+// types reads the types of functions and says of each whether its first argument is an i32.
+func (r *reader) types() (out []bool) {
+	for n := r.u32(); n > 0 && !r.bad; n-- {
+		r.bad = r.byte() != functionType || r.bad
+		arguments := int(r.u32())
+		out = append(out, arguments > 0 && r.at < len(r.b) && r.b[r.at] == i32Type)
+		r.skip(arguments)
+		r.skip(int(r.u32()))
+	}
+	return out
+}
+
 func appendU32(b []byte, v uint32) []byte {
 	for v >= 0x80 {
 		b = append(b, byte(v)|0x80)
