@@ -72,6 +72,25 @@ func TestRefusedCalls(t *testing.T) {
 	}
 }
 
+// Findings in false names are one incident, whatever the names are, and leave room for others.
+func TestMisnamedFindings(t *testing.T) {
+	f := newFixture(t, nil)
+	f.apply(moodyAssignment("m", ""))
+	f.untilState("m", Ready)
+	s, err := f.supervisor("m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * maxIncidents {
+		s.misnamed("detector/" + strings.Repeat("x", i))
+	}
+	s.incident(IncidentPermission, "net.dial 169.254.169.254:80: not granted")
+	list := s.status().Incidents
+	if len(list) != 2 || !strings.Contains(list[0].Text, "in another's name") || !strings.HasPrefix(list[1].Text, "net.dial") {
+		t.Errorf("%+v", list)
+	}
+}
+
 // A crash is named once: not again when the host has said why it ended the process.
 func TestCrashIncidents(t *testing.T) {
 	f := newFixture(t, nil)

@@ -2,7 +2,6 @@ package pluginhost
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 
 	"github.com/picketwatch/picket/registry"
@@ -10,9 +9,10 @@ import (
 	"github.com/picketwatch/picket/sdk/host"
 )
 
-// misnamed notes that a detector wrote a finding in another's name. The finding carries the right one.
-func (s *supervisor) misnamed(name string) {
-	s.incident(IncidentPermission, fmt.Sprintf("findings: it wrote one in the name of %.100q, which was replaced by its own", name))
+// misnamed notes that a detector wrote a finding in another's name. The finding carries the right one. The name is not told:
+// each would be an incident of its own, and names without end would leave no room for what the broker refused.
+func (s *supervisor) misnamed(string) {
+	s.incident(IncidentPermission, "findings: it wrote one in another's name, which was replaced by its own")
 }
 
 // checkSchema compares the schema that a program shows of its configuration with the one that was signed. What a plugin may
