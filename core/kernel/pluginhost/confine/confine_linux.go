@@ -308,12 +308,14 @@ func (p *Plan) namespaces() []string {
 	return list
 }
 
-// Report waits until the process has passed the gate, and says what was reached. An error means that nothing was
+// Report waits until the process has passed the gate, and says what was reached. It is called when the start of the command
+// has come back, well or not. An error means that nothing was
 // executed: picket-launch ends by itself and says the same on stderr.
 func (p *Plan) Report(ctx context.Context) (Report, error) {
 	if p.gate == nil {
 		return Report{}, errors.New("nothing was started")
 	}
+	p.gate.closeChild()
 	select {
 	case <-p.gate.done:
 		return p.gate.report, p.gate.err

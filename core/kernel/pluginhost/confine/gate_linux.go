@@ -24,7 +24,7 @@ type gate struct {
 	plan   *Plan
 	wanted launch.Confinement
 	conn   *net.UnixConn
-	child  *os.File // our copy of the other end, closed once the child has its own
+	child  *os.File // our copy of the other end, closed when the start is over: until then the command reads it
 	once   sync.Once
 
 	pid    atomic.Int64  // of the process, once it has spoken
@@ -84,7 +84,6 @@ func (g *gate) pass() (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	g.closeChild()
 	if hello.Version != config.Version {
 		return Report{}, fmt.Errorf("picket-launch has version %.40q, this program has %q: install Picket anew", hello.Version, config.Version)
 	}
@@ -113,6 +112,10 @@ func (g *gate) pass() (Report, error) {
 	if applied.Error != "" {
 		return Report{}, errors.New(strings.ToValidUTF8(applied.Error, "?"))
 	}
+	uncounted := slices.ContainsFunc(applied.Missing, func(m string) bool { return strings.HasPrefix(m, launch.CallsUncounted) })
+	if g.wanted.Listen && g.calls == nil && !uncounted {
+		return Report{}, errors.New("the listener of refused calls did not come, and without it nobody knows who answers them")
+	}
 	report, err := g.plan.verify(pid, applied)
 	if err != nil {
 		return Report{}, err
@@ -136,7 +139,7 @@ func (g *gate) send(message any) error {
 // receive reads one message and who sent it, and takes a descriptor that comes along when there is a place for it.
 func (g *gate) receive(message any, fd *int) (pid int, err error) {
 	buf, oob := make([]byte, launch.MaxGateMessage+1), make([]byte, 256)
-	n, oobn, _, _, err := g.conn.ReadMsgUnix(buf, oob)
+	n, oobn, flags, _, err := g.conn.ReadMsgUnix(buf, oob)
 	pid, fds, oobErr := attached(oob[:oobn])
 	if fd != nil && len(fds) > 0 {
 		*fd, fds = fds[0], fds[1:]
@@ -151,6 +154,8 @@ func (g *gate) receive(message any, fd *int) (pid int, err error) {
 		return 0, fmt.Errorf("picket-launch: %w", err)
 	case n > launch.MaxGateMessage:
 		return 0, fmt.Errorf("picket-launch: a message of more than %d bytes", launch.MaxGateMessage)
+	case flags&unix.MSG_CTRUNC != 0: // the kernel threw it away: this program has too many files open, or too much was sent
+		return 0, errors.New("picket-launch: what came with its message was lost: has this program too many files open?")
 	case oobErr != nil:
 		return 0, fmt.Errorf("picket-launch: %w", oobErr)
 	case pid <= 0:
