@@ -99,6 +99,8 @@ func conditions(program int, netlink bool) []seccomp.NameWithConditions {
 		deny("execveat", not(4, unix.AT_EMPTY_PATH)),
 		// The plugin must not cancel the signal that ends it with its host. The kernel uses 32 bits of this number.
 		deny("prctl", is(0, unix.PR_SET_PDEATHSIG)),
+		// No filter of its own comes over this one, by this way or by seccomp: it would take precedence where this one tells.
+		deny("prctl", is(0, unix.PR_SET_SECCOMP)),
 		deny("prctl", seccomp.Condition{Argument: 0, Operation: seccomp.GreaterThan, Value: math.MaxUint32}),
 		// Alone in its process namespace it is process 1 and finds nobody to signal; that it looks is worth knowing.
 		deny("kill", not(0, 0), not(0, 1)),

@@ -20,6 +20,9 @@ const (
 	callsBurst     = 1000
 )
 
+// allCalls is the same for all processes together: each answer wakes the host, and that is on nobody's account.
+var allCalls = rate.NewLimiter(2*callsPerSecond, 2*callsBurst)
+
 // notification and response are what the kernel and a listener tell each other: struct seccomp_notif and seccomp_notif_resp.
 type notification struct {
 	id    uint64
@@ -66,6 +69,7 @@ type listener struct {
 	file  *os.File
 	tell  func(RefusedCall) // may be nil
 	pace  *rate.Limiter
+	all   *rate.Limiter // what it shares with the others
 	info  *arch.Info
 	in    []uint64 // a notification, and what a younger kernel adds
 	out   []uint64
@@ -103,7 +107,7 @@ func listen(fd int, tell func(RefusedCall)) (*listener, error) {
 	}
 	words := func(size uint16) []uint64 { return make([]uint64, (int(size)+7)/8) }
 	l := &listener{
-		file: os.NewFile(uintptr(fd), "refused calls"), tell: tell, pace: rate.NewLimiter(callsPerSecond, callsBurst), info: info,
+		file: os.NewFile(uintptr(fd), "refused calls"), tell: tell, pace: rate.NewLimiter(callsPerSecond, callsBurst), all: allCalls, info: info,
 		in: words(sizes[0]), out: words(sizes[1]), ended: make(chan struct{}),
 	}
 	go l.serve()
@@ -137,7 +141,7 @@ func (l *listener) serve() {
 		if l.tell != nil && !l.lookup {
 			l.tell(c)
 		}
-		if wait := l.pace.Reserve().Delay(); wait > 0 {
+		if wait := max(l.pace.Reserve().Delay(), l.all.Reserve().Delay()); wait > 0 {
 			time.Sleep(wait)
 		}
 	}

@@ -1,12 +1,18 @@
 package confine
 
 import (
+	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
 
@@ -89,20 +95,106 @@ func TestLevelRefusedCallsWithoutEnd(t *testing.T) {
 	r.Refused = h.tell
 	const calls = 2 * callsBurst
 	began := time.Now()
-	if got := only(t, start(t, r, "refused:2000"), "refused:2000"); !got.OK {
+	p := start(t, r, "refused:2000")
+	if got := only(t, p, "refused:2000"); !got.OK {
 		t.Fatalf("%+v", got)
 	} else {
 		t.Logf("%d refused calls in %s, the longest %s", calls, time.Since(began).Round(time.Millisecond), got.Value)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for c, n := range h.count {
-		if c.Call != "ptrace" || n != calls {
-			t.Errorf("%s was told %d times", c.Call, n)
-		}
+	must(t, p.plan.Close()) // nothing more is told from here on
+	want := RefusedCall{"ptrace", launch.DeedOf("ptrace")}
+	if len(h.count) != 1 || h.count[want] != calls {
+		t.Errorf("%d calls were made, told is %v", calls, h.count)
 	}
 	if took := time.Since(began); took < 900*time.Millisecond {
 		t.Errorf("%d calls were answered in %s: the host does whatever it is asked", calls, took)
+	}
+}
+
+// Several processes that make refused calls without end share what the host does for them.
+func TestLevelRefusedCallsOfMany(t *testing.T) {
+	best(t)
+	was := allCalls
+	defer func() { allCalls = was }()
+	allCalls = rate.NewLimiter(1000, 1)
+	began := time.Now()
+	var all []*process
+	for range 2 { // each within what one may do at once
+		all = append(all, start(t, request(t, ""), "refused:1000"))
+	}
+	for _, p := range all {
+		if got := only(t, p, "refused:1000"); !got.OK {
+			t.Errorf("%+v", got)
+		}
+	}
+	if took := time.Since(began); took < 1900*time.Millisecond {
+		t.Errorf("2000 calls were answered in %s: the host does whatever it is asked by several", took)
+	}
+}
+
+// A filter of the plugin's own would take the host's place: it could let refused calls pass, or refuse them in silence.
+func TestLevelOwnFilter(t *testing.T) {
+	best(t)
+	ways := []string{"filter:seccomp", "filter:listener", "filter:prctl"}
+	for way, got := range start(t, request(t, LevelC), ways...).results() {
+		if !got.OK {
+			t.Errorf("unconfined it fails too, so the test shows nothing: %s: %+v", way, got)
+		}
+	}
+	var h heard
+	r := request(t, "")
+	r.Refused = h.tell
+	p := start(t, r, ways...)
+	all := p.results()
+	must(t, p.plan.Close())
+	for _, way := range ways {
+		if got := all[way]; got.OK || !strings.Contains(got.Error, "not permitted") {
+			t.Errorf("%s: %+v", way, got)
+		}
+	}
+	want := map[RefusedCall]int{{"seccomp", launch.OwnFilter}: 2, {"prctl", launch.OwnFilter}: 1}
+	if !maps.Equal(h.count, want) {
+		t.Errorf("told is %v, want %v", h.count, want)
+	}
+}
+
+// TestLevelLostListener: a program whose listener did not arrive is not let through, for somebody else could listen then.
+func TestLevelLostListener(t *testing.T) {
+	best(t)
+	for name, c := range map[string]struct {
+		missing []string
+		files   int // that come along
+		want    string
+	}{
+		"none":            {nil, 0, "the listener of refused calls did not come"},
+		"another excuse":  {[]string{"something else"}, 0, "the listener of refused calls did not come"},
+		"thrown away":     {nil, 100, "was lost"},
+		"the kernel's no": {[]string{launch.CallsUncounted + " (why)"}, 0, "new privileges"}, // as far as this process gets
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, child, err := newGate(&Plan{}, launch.Confinement{Listen: true})
+			must(t, err)
+			go g.serve()
+			defer g.stop()
+			say := func(message any, files int) {
+				t.Helper()
+				data, err := json.Marshal(message)
+				must(t, err)
+				var rights []byte
+				if files > 0 {
+					rights = unix.UnixRights(slices.Repeat([]int{0}, files)...)
+				}
+				must(t, unix.Sendmsg(int(child.Fd()), data, rights, nil, 0))
+			}
+			say(launch.Hello{Version: config.Version}, 0)
+			_, err = unix.Read(int(child.Fd()), make([]byte, launch.MaxGateMessage))
+			must(t, err)
+			say(launch.Applied{Missing: c.missing}, c.files)
+			<-g.done
+			if g.err == nil || !strings.Contains(g.err.Error(), c.want) {
+				t.Errorf("got %v, want %q", g.err, c.want)
+			}
+		})
 	}
 }
 

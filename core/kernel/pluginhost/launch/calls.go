@@ -18,6 +18,9 @@ var Deeds = []Deed{
 	}, nil},
 	{"tried to signal another process", []string{"pidfd_open", "pidfd_send_signal"}, []string{"kill"}},
 	{"tried to outlive its host", nil, []string{"prctl"}},
+	// The youngest of several filters that tell somebody decides, so one of the plugin's own could let pass what ours refuses,
+	// or refuse it in silence.
+	{OwnFilter, []string{"seccomp"}, nil},
 	{"tried to open a socket", nil, []string{"socket", "socketpair"}},
 	{"tried to connect a socket", []string{"connect"}, nil}, // a plugin accepts the host and connects to nobody
 	{"tried to make a file in memory", []string{"memfd_create", "memfd_secret"}, nil},
@@ -45,6 +48,9 @@ var Deeds = []Deed{
 		"clock_settime", "clock_settime64", "clock_adjtime", "clock_adjtime64", "adjtimex", "iopl", "ioperm", "vhangup",
 	}, nil},
 }
+
+// OwnFilter is the deed of a program that puts a filter of calls over ours: by seccomp, or the old way by prctl.
+const OwnFilter = "tried to put a filter of its own over its calls"
 
 // ExitNoGuest is how picket-wasm ends when it was to compile what is no guest.
 const ExitNoGuest = 5
