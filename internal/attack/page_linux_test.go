@@ -108,6 +108,7 @@ var rows = []struct {
 	{"Threads", "threads without end", true, false, "limit of tasks; it crashes"},
 	{"Descriptors", "open files without end", true, false, "limit of open files, watched"},
 	{"Namespaces", "new namespaces, mounts, user 0, modules", true, false, "no capabilities, filter"},
+	{"OwnFilter", "put a filter of its own over its calls", true, false, "filter"},
 	{"Allocate", "allocate without end", true, true, "control group or limit; it is ended"},
 	{"LoopInCollect", "loop without end", true, true, "deadline; it is ended"},
 	{"LoopInInspect", "loop without end in a batch", true, true, "deadline; it is ended"},

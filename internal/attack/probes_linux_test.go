@@ -268,6 +268,14 @@ func TestAttackNamespacesProcess(t *testing.T) {
 	probe{attack: "namespaces", rootful: true, then: stillRuns, audit: map[string][]line{process: {{"plugin.call", "namespaces or mounts"}, {"plugin.call", "change the machine"}}}}.run(t, process)
 }
 
+// The youngest of several filters that tell somebody decides what becomes of a call: one of the plugin's own would take the
+// host's place.
+func TestAttackOwnFilterProcess(t *testing.T) {
+	probe{attack: "own-filter", then: stillRuns, audit: map[string][]line{process: {
+		{"plugin.call", "tried to put a filter of its own over its calls"},
+	}}}.run(t, process)
+}
+
 // sceneIsWhole: nothing in the scene was changed, and nothing new is there.
 func sceneIsWhole(a *arena, s *scene, _ []attempt) {
 	a.t.Helper()

@@ -41,6 +41,7 @@ func init() {
 		"descriptors": descriptors,
 		"namespaces":  namespaces,
 		"linger":      linger,
+		"own-filter":  ownFilters,
 		"reaim":       turnAround,
 		"sleep":       func(*job) { time.Sleep(time.Hour) },
 		"ignore-sigterm": func(j *job) {
@@ -810,6 +811,78 @@ func namespaces(j *job) {
 		now := unix.NsecToTimeval(time.Now().UnixNano())
 		return "", unix.Settimeofday(&now)
 	})
+}
+
+// ownFilters puts filters of its own over its calls: one lets pass what another filter would have refused, one refuses in
+// silence what somebody would have been told of.
+func ownFilters(j *job) {
+	onThread(j, "let calls pass", func() (string, error) {
+		fd, err := filterCall(unix.SYS_MEMFD_CREATE, unix.SECCOMP_RET_USER_NOTIF, false, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+		if err != nil {
+			return "", err
+		}
+		go letPass(fd)
+		made, err := unix.MemfdCreate("villain", 0)
+		return fmt.Sprintf("descriptor %d", made), err
+	})
+	for name, old := range map[string]bool{"seccomp": false, "prctl": true} {
+		onThread(j, "refuse in silence, by "+name, func() (string, error) {
+			_, err := filterCall(unix.SYS_MEMFD_CREATE, unix.SECCOMP_RET_ERRNO|uint32(unix.EDOM), old, 0)
+			if err == nil {
+				if _, err = unix.MemfdCreate("villain", 0); err == unix.EDOM {
+					return "nobody hears of its calls", nil
+				}
+			}
+			return "", err
+		})
+	}
+	onThread(j, "a filter for all threads", func() (string, error) {
+		_, err := filterCall(unix.SYS_KCMP, unix.SECCOMP_RET_ERRNO, false, unix.SECCOMP_FILTER_FLAG_TSYNC)
+		return "", err
+	})
+}
+
+// filterCall installs a filter that answers one call, for this thread or as flags say.
+func filterCall(call, answer uint32, old bool, flags uintptr) (fd int, err error) {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return -1, err
+	}
+	code := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: call},
+		{Code: unix.BPF_RET | unix.BPF_K, K: answer},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	if old {
+		return -1, unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
+	}
+	n, _, e := syscall.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	if e == 0 && flags&unix.SECCOMP_FILTER_FLAG_TSYNC != 0 && n != 0 {
+		return -1, fmt.Errorf("thread %d has another filter", n)
+	}
+	return int(n), errno(e)
+}
+
+// letPass answers what a listener is asked: go on.
+func letPass(listener int) {
+	const goOn = 1 // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+	for {
+		var in [80]byte // struct seccomp_notif; its number comes first
+		_, _, e := syscall.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&in[0])))
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
+			return
+		}
+		out := struct {
+			id           uint64
+			value        int64
+			errno, flags uint32
+		}{id: binary.NativeEndian.Uint64(in[:8]), flags: goOn}
+		_, _, _ = syscall.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&out)))
+	}
 }
 
 // linger does what it can to stay when the host is gone: no signal with the parent's death, no lifeline, a session of
