@@ -374,9 +374,12 @@ func (sh *shadow) before() {
 			return // the instance lost its process over its last snapshot: the next capture begins with one
 		}
 		if state := j.snapshot; state != nil {
-			sh.put(len(state), func(ctx context.Context) error {
+			ok := sh.put(len(state), func(ctx context.Context) error {
 				return sh.call(ctx, "Restore", sh.s.host.cfg.Deadlines.Snapshot, func(ctx context.Context, i *host.Instance) error { return i.Restore(ctx, state) })
 			})
+			if !ok {
+				return // without it the comparison would be of two that know different things
+			}
 		}
 	}
 	sh.active, sh.broken, sh.found = true, false, map[string]ShadowFinding{}
