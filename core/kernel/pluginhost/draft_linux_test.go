@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +60,45 @@ func TestWhatACandidateStores(t *testing.T) {
 	}
 	is("after the upgrade", "2.1.0")
 	gone(candidate)
+}
+
+// What the old version stores while the new one starts is not lost, and it stores nothing once the new one is in charge.
+func TestACandidateThatWasOvertaken(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.1.0": "store"}, nil)
+	f.apply(versionedAssignment("c", "versioned/collector", "1.0.0"))
+	f.untilState("c", Ready)
+	s, err := f.supervisor("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	old := s.cur
+	s.mu.Unlock()
+	done := make(chan error, 1)
+	<-s.turn // the new version starts, and waits for this
+	go func() { done <- f.Upgrade(t.Context(), "c", "2.1.0") }()
+	own := reach.State(s.stateDir(candidate))
+	f.until("c", "what the candidate stores", func(Status) bool {
+		by, err := own.Get("by")
+		return err == nil && string(by) == "2.1.0"
+	})
+	if err := old.state.Put("by", []byte("the old one, later")); err != nil {
+		t.Fatal(err)
+	}
+	s.turn <- struct{}{}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	again := func(l Transition) bool { return strings.Contains(l.Reason, "2.1.0 starts again") }
+	if st := f.untilState("c", Ready); !slices.ContainsFunc(st.History, again) {
+		t.Errorf("it took over with what was older: %+v", st.History)
+	}
+	if err := old.state.Put("by", []byte("too late")); err == nil {
+		t.Error("the old version stores")
+	}
+	if got, err := s.store.Get("by"); err != nil || string(got) != "2.1.0" {
+		t.Errorf("the state is by %q, %v", got, err)
+	}
 }
 
 // The start of a shadow holds up nothing: the instance crashes and comes back, restarts, and the start can be called off.

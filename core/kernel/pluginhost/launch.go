@@ -32,7 +32,8 @@ type run struct {
 	plan     *confine.Plan
 	reached  confine.Report // how far it is confined
 	broker   *broker.Broker
-	draft    *reach.Draft // its key-value store, when it is not that of the instance
+	state    sdk.State    // its key-value store
+	draft    *reach.Draft // the same, when it was not in charge at its start
 	lifeline *os.File     // the write end; closing it asks the plugin to leave
 	sockets  string
 	started  time.Time

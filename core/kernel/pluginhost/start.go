@@ -219,15 +219,11 @@ func (i *inherited) close() {
 // up or has failed to come up: only then there is somebody to blame.
 func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}) {
 	r.broker = s.brokerFor(r)
-	serve := r.broker.Serve
-	if r.draft != nil {
-		serve = func(conn *os.File) error { return r.broker.ServeWith(conn, r.draft) }
-	}
 	conn := ends.broker
 	ends.broker = nil // Serve closes it
 	up = make(chan struct{})
 	s.host.running.Go(func() {
-		if err := serve(conn); err != nil {
+		if err := r.broker.ServeWith(conn, r.state); err != nil {
 			<-up
 			if r.proc != nil {
 				r.fail("broke the protocol of the broker: " + err.Error())
@@ -247,7 +243,7 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 	}
 	b := broker.New(broker.Config{
 		Instance: s.name, Grants: r.grants, Deny: s.host.cfg.Ceiling.Denied(),
-		State: s.stateDir(inCharge), Log: s.host.cfg.Log, Now: s.host.cfg.Now,
+		Log: s.host.cfg.Log, Now: s.host.cfg.Now,
 		Refused: func(capability, detail string, err error) {
 			s.incident(IncidentPermission, fmt.Sprintf("%s %s: %v", capability, detail, err))
 		},
@@ -260,18 +256,22 @@ func (s *supervisor) brokerFor(r *run) *broker.Broker {
 }
 
 // openState makes the key-value store of a process. That of a candidate and of a shadow is a draft over that of the one in
-// charge: it reads the same and keeps what it stores to itself, until it is put in charge.
+// charge: it reads the same and keeps what it stores to itself, until it is put in charge. Who was before it stores nothing
+// then.
 func (s *supervisor) openState(r *run) (err error) {
-	live := s.stateDir(inCharge)
-	if err := os.MkdirAll(live, 0o700); err != nil {
+	if err := os.MkdirAll(s.stateDir(inCharge), 0o700); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	if r.role == inCharge {
 		_ = os.RemoveAll(s.stateDir(candidate)) // of a host that was killed over an upgrade
-		return reach.FinishCommit(live)
+		r.state, err = s.store.TakeCharge()
+		return err
 	}
-	r.draft, err = reach.NewDraft(live, s.stateDir(r.role))
-	return err
+	if r.draft, err = reach.NewDraft(s.store, s.stateDir(r.role)); err != nil {
+		return err
+	}
+	r.state = r.draft
+	return nil
 }
 
 func (s *supervisor) stateDir(as role) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
+	"github.com/picketwatch/picket/sdk/reach"
 )
 
 // supervisor owns one instance. Its goroutine walks through steps; each step returns the next one, nil ends it.
@@ -19,6 +20,7 @@ type supervisor struct {
 	host  *Host
 	name  string
 	log   *logRing
+	store *reach.Store // the instance's key-value store, for one process after the other
 	acct  account
 	calls callBook // refused by the kernel's filter
 	last  lastCall
@@ -90,6 +92,7 @@ func newSupervisor(h *Host, a Assignment) *supervisor {
 		between: make(chan struct{}, 1),
 		crashes: crashes{window: h.cfg.CrashWindow},
 	}
+	s.store = reach.OpenStore(s.stateDir(inCharge))
 	s.turn <- struct{}{}
 	s.ctx, s.kill = context.WithCancel(context.Background())
 	s.state = Status{Instance: a.Instance, Plugin: a.Plugin, Version: a.Version, Runtime: a.Runtime, State: Staged, Since: h.cfg.Now()}

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/reach"
 )
 
 // An upgrade starts the new version beside the old one, hands the state over while nobody calls, and lets the old one
 // finish. Whatever goes wrong before that moment, the old version goes on; what goes wrong after it, while the new version is
 // on probation, takes it back. What a candidate puts into its key-value store becomes the instance's when it takes over, and
-// is thrown away when it does not. What it has stored after that stays, also when it is taken back.
+// is thrown away when it does not. What it stores after that stays, also when it is taken back. The old version stores nothing
+// any more then; what it stored newer than what the candidate had begun with makes the candidate begin again.
 
 // Upgrade runs another version of an instance, which has to be on this node already, and returns when that version
 // works or the reason why it does not; the old one goes on then. The version stays until the assignment names another.
@@ -115,12 +117,13 @@ func (s *supervisor) sameAsRunning(r *run) bool {
 func (s *supervisor) exchange(old *run, next Assignment) step {
 	back := s.beginChange(old, next)
 	ctx, done := s.interruptible(orderRestart | orderRecheck) // a running version that was revoked does not wait for the next
-	cand, err := s.launchAs(ctx, next, candidate)
-	if err == nil {
-		if err = s.handOver(ctx, old, cand); err != nil {
-			cand.proc.Kill()
-			s.bury(cand)
+	cand, err := s.succeed(ctx, old, next)
+	for range maxOvertaken {
+		if !errors.Is(err, reach.ErrOvertaken) {
+			break
 		}
+		s.note(fmt.Sprintf("%s starts again: %v", next.Version, err))
+		cand, err = s.succeed(ctx, old, next)
 	}
 	done()
 	if err != nil {
@@ -133,6 +136,24 @@ func (s *supervisor) exchange(old *run, next Assignment) step {
 	s.endShadow() // it was compared with the version that goes
 	s.retire(old)
 	return func() step { return s.watch(cand) }
+}
+
+// maxOvertaken is how often a candidate is started again because the old version stored something newer than what the
+// candidate had begun with.
+const maxOvertaken = 2
+
+// succeed starts another version and puts it in charge.
+func (s *supervisor) succeed(ctx context.Context, old *run, next Assignment) (*run, error) {
+	cand, err := s.launchAs(ctx, next, candidate)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.handOver(ctx, old, cand); err != nil {
+		cand.proc.Kill()
+		s.bury(cand)
+		return nil, err
+	}
+	return cand, nil
 }
 
 // beginChange notes what is under way and returns why it is a way back, if it is one.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -30,8 +31,33 @@ const (
 // Dir is a store in a folder. Its methods may be called at the same time.
 type Dir struct {
 	path string
-	put  sync.Mutex // one Put at a time, so that two do not share the same room
+
+	put    sync.Mutex // one Put at a time, so that two do not share the same room; guards what follows
+	holder *Seat      // the only one that may store; the folder itself can always be stored into
 }
+
+// Seat is the store as the process has it that is in charge: it stores until another takes its place. It may read on then.
+type Seat struct{ dir *Dir }
+
+var errNotInCharge = errors.New("this process is not in charge any more")
+
+// TakeCharge finishes what an earlier take-over had decided, and returns the store for a process that is in charge from now
+// on. Whoever was before can store nothing more.
+func (d *Dir) TakeCharge() (*Seat, error) {
+	d.put.Lock()
+	defer d.put.Unlock()
+	if err := merge(d.path); err != nil {
+		return nil, err
+	}
+	d.holder = &Seat{d}
+	return d.holder, nil
+}
+
+// Get returns the value of a key, nil when there is none.
+func (s *Seat) Get(key string) ([]byte, error) { return s.dir.Get(key) }
+
+// Put stores a value. It is on disk when Put returns.
+func (s *Seat) Put(key string, value []byte) error { return s.dir.putAs(s, key, value) }
 
 // Open returns the store in the folder, which must exist when it is used. An empty path gives a store that refuses.
 func Open(path string) *Dir { return &Dir{path: path} }
@@ -61,14 +87,19 @@ func (d *Dir) Get(key string) ([]byte, error) {
 	return value, nil
 }
 
-// Put stores a value. It is on disk when Put returns.
-func (d *Dir) Put(key string, value []byte) error {
+// Put stores a value, whoever is in charge. It is on disk when Put returns.
+func (d *Dir) Put(key string, value []byte) error { return d.putAs(nil, key, value) }
+
+func (d *Dir) putAs(s *Seat, key string, value []byte) error {
 	name, err := d.file(key)
 	if err != nil {
 		return err
 	}
 	d.put.Lock()
 	defer d.put.Unlock()
+	if s != nil && s != d.holder {
+		return fmt.Errorf("store state %q: %w", key, errNotInCharge)
+	}
 	if err := d.roomFor(filepath.Base(name), len(value)); err != nil {
 		return fmt.Errorf("store state %q: %w", key, err)
 	}
@@ -150,7 +181,23 @@ func replace(name string, value []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	if err = os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(name))
+}
+
+// syncFolder puts the names in a folder on disk. Tests exchange it.
+var syncFolder = func(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // there is no such call
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // file names the file of a key: the key itself where it makes a fine name, else what it hashes to.
