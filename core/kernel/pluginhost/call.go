@@ -54,11 +54,16 @@ func (s *supervisor) withTurn(ctx context.Context, fn func(r *run) error) error 
 
 // guarded makes one call to a process and decides what its failure means.
 func (s *supervisor) guarded(ctx context.Context, r *run, what string, limit time.Duration, fn func(context.Context, *host.Instance) error) (took time.Duration, err error) {
+	return s.guardedSince(ctx, r, what, limit, time.Now(), fn)
+}
+
+// guardedSince is guarded for a part of what has to be done within limit of since.
+func (s *supervisor) guardedSince(ctx context.Context, r *run, what string, limit time.Duration, since time.Time, fn func(context.Context, *host.Instance) error) (took time.Duration, err error) {
 	r.calls.Add(1)
 	defer r.calls.Add(-1)
 	began := time.Now()
 	limit = r.assignment.patient(limit)
-	callCtx, cancel := context.WithTimeout(ctx, limit)
+	callCtx, cancel := context.WithDeadline(ctx, since.Add(limit))
 	defer cancel()
 	err = fn(callCtx, r.inst)
 	took = time.Since(began)
@@ -67,7 +72,7 @@ func (s *supervisor) guarded(ctx context.Context, r *run, what string, limit tim
 		return took, nil
 	case ctx.Err() != nil: // the caller gave up; should the plugin hang, the next call finds out
 		return took, ctx.Err()
-	case late(took, limit):
+	case late(time.Since(since), limit):
 		s.let(r)
 		reason := fmt.Sprintf("did not answer %s within %s", what, limit)
 		r.fail(reason)

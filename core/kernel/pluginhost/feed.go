@@ -153,6 +153,7 @@ func (f *feed) turn(ctx context.Context, r *run) error {
 	t.stream = r.inst.Stream(t, func(_ uint64, err error) { t.answers = append(t.answers, err) })
 	t.to = findings{f.sink, s.output(r), t.shadow}
 	defer t.stream.Wait(ended) // gives up what is still on its way
+	t.since = time.Now()
 	for {
 		if err := t.fill(ctx); err != nil {
 			return err
@@ -176,6 +177,7 @@ type feedTurn struct {
 	stream  *host.Stream
 	to      findings
 	until   time.Time
+	since   time.Time // when its time for the next answer began
 	window  int
 	sent    int     // batches on their way
 	bytes   int     // in them
@@ -236,11 +238,26 @@ func (t *feedTurn) more() bool {
 	case t.sent > 0 && j.keeps && (len(j.batches)+t.sent >= maxJournalBatches || j.bytes+t.bytes >= maxJournalBytes):
 		return false
 	}
-	return t.sent < len(t.todo) || t.take()
+	return (t.sent < len(t.todo) || t.take()) && t.fits(t.todo[t.sent])
+}
+
+// fits reports whether a batch can be sent before an answer comes: what is sent waits for none, it is here that answers are
+// looked at. One batch alone always can.
+func (t *feedTurn) fits(b *batch.Batch) bool {
+	return t.sent == 0 || t.stream.Fits(t.capture, b.Frame, t.block(b))
+}
+
+// block is where the process can read a batch itself, nil when it has to be sent. By gRPC it has: the frame stays, also when
+// the call is given up and gRPC is not done with it.
+func (t *feedTurn) block(b *batch.Batch) *host.Block {
+	if block, ok := b.Shared.(*host.Block); ok && t.r.proc.Records() {
+		return block
+	}
+	return nil
 }
 
 func (t *feedTurn) send(ctx context.Context, b *batch.Batch) error {
-	if block, ok := b.Shared.(*host.Block); ok {
+	if block := t.block(b); block != nil {
 		return t.stream.SendBlock(ctx, t.capture, block)
 	}
 	return t.stream.Send(ctx, t.capture, b.Frame)
@@ -264,8 +281,10 @@ func (t *feedTurn) next(ctx context.Context) (time.Duration, error) {
 	})
 }
 
+// call is a part of the work that ends with the next answer, all of which has one deadline.
 func (t *feedTurn) call(ctx context.Context, fn func(context.Context) error) (time.Duration, error) {
-	return t.s.guarded(ctx, t.r, "Inspect", t.r.deadline(t.s.host.cfg.Deadlines.Inspect), func(ctx context.Context, _ *host.Instance) error { return fn(ctx) })
+	limit := t.r.deadline(t.s.host.cfg.Deadlines.Inspect)
+	return t.s.guardedSince(ctx, t.r, "Inspect", limit, t.since, func(ctx context.Context, _ *host.Instance) error { return fn(ctx) })
 }
 
 // answered takes the oldest batch off the list: the detector has seen it, and said err of it.
@@ -291,6 +310,7 @@ func (t *feedTurn) answered(ctx context.Context, took time.Duration, err error) 
 	} else {
 		s.coverFull(ctx, t.r)
 	}
+	t.since = time.Now()
 }
 
 // isLast notes what the detector is at, for the record of a crash.

@@ -1,16 +1,23 @@
 package pluginhost
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/host"
 )
 
 // counted gathers findings and counts those that come twice.
@@ -252,5 +259,153 @@ func TestWhoSharesMemory(t *testing.T) {
 	f.nothingShared()
 	if b := f.Share(frame, 0); b.Shared != nil {
 		t.Error("shared with nobody")
+	}
+}
+
+// narrow puts itself between this plugin and the record plane: what it says in HELLO leaves no room for two batches. A slow one
+// leaves room, but takes what the host sends a little at a time, and nothing of it arrives.
+func narrow(slow bool) {
+	fd, err := strconv.Atoi(os.Getenv(host.RecordsEnv))
+	if err != nil {
+		panic(err)
+	}
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		panic(err)
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err = errors.Join(err, unix.Dup3(ends[1], fd, unix.O_CLOEXEC)); err != nil {
+		panic(err)
+	}
+	outer, inner := os.NewFile(uintptr(own), "host"), os.NewFile(uintptr(ends[0]), "plugin")
+	const helloSize = 24 + 12
+	room := "\x00\x00\x00\x00"
+	if slow {
+		room = "\x00\x00\x80\x00"
+	}
+	_, err = outer.WriteString("PKPL\x0c\x00\x00\x00\x01" + strings.Repeat("\x00", 15) + "\x01\x00\x00\x00\x04\x00\x00\x00" + room)
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		_, _ = io.CopyN(io.Discard, inner, helloSize)
+		_, _ = io.Copy(outer, inner)
+	}()
+	go func() {
+		_, _ = io.CopyN(inner, outer, helloSize)
+		for slow {
+			if _, err := io.CopyN(io.Discard, outer, 64<<10); err != nil {
+				os.Exit(0)
+			}
+			time.Sleep(30 * time.Millisecond)
+		}
+		_, _ = io.Copy(inner, outer)
+		os.Exit(0)
+	}()
+}
+
+// A plugin may leave room for one batch alone, and is then given one after the other.
+func TestAStreamThroughASmallWindow(t *testing.T) {
+	f := upgradable(t, map[string]string{"1.0.0": "narrow"}, func(c *Config) {
+		c.Deadlines.Inspect, c.MaxCrashes = 2*time.Second, 1
+	})
+	f.apply(versionedAssignment("d", "stateful/detector", "1.0.0"))
+	f.untilState("d", Ready)
+	f.exact(f.stream(f.Detectors(), 20, nil), 20)
+	if st, _ := f.Instance("d"); st.Ledger.Crashes > 0 || st.Ledger.Calls != 21 {
+		t.Errorf("the ledger: %+v", st.Ledger)
+	}
+}
+
+// A plugin that takes what it is sent only slowly has no more time for its answer by that.
+func TestAStreamThatIsTakenSlowly(t *testing.T) {
+	const deadline = 2 * time.Second
+	f := upgradable(t, map[string]string{"1.0.0": "narrow and slow"}, func(c *Config) {
+		c.Deadlines.Inspect, c.MaxCrashes = deadline, 1
+	})
+	f.apply(versionedAssignment("d", "forgetful/detector", "1.0.0"))
+	f.untilState("d", Ready)
+	frame := framed(1, 5_400)
+	if len(frame) < 3<<19 || len(frame) > 2<<20-1000 {
+		t.Fatalf("a frame of %d bytes, four of which are to fill the window", len(frame))
+	}
+	in := make(chan *batch.Batch, 8)
+	for range 8 {
+		in <- f.Share(frame, 1)
+	}
+	close(in)
+	began := time.Now()
+	err := f.Detectors()[0].InspectAll(t.Context(), "capture", in, &counted{})
+	if took := time.Since(began); err == nil || took > 3*deadline/2 {
+		t.Errorf("after %s: %v", took, err)
+	}
+	for b := range in {
+		b.Release()
+	}
+	if st := f.untilState("d", Quarantined); !strings.Contains(st.Reason, "did not answer Inspect within 2s") {
+		t.Error(st.Reason)
+	}
+}
+
+// What a detector gets by gRPC is not read from the shared memory, which may be used again before gRPC is done with it.
+func TestAStreamByGRPC(t *testing.T) {
+	f := upgradable(t, map[string]string{"1.0.0": "grpc"}, nil)
+	f.apply(f.reading("d", "stateful/detector", "1.0.0"))
+	f.untilState("d", Ready)
+	d := f.Detectors()[0]
+	in := make(chan *batch.Batch, 8)
+	for n := range 8 {
+		b := f.Share(framed(1+50*n, 51+50*n), 1)
+		clear(b.Shared.(*host.Block).Bytes())
+		in <- b
+	}
+	close(in)
+	found := make([]counted, 1)
+	if err := errors.Join(d.InspectAll(t.Context(), "capture", in, &found[0]), d.Flush(t.Context(), &found[0])); err != nil {
+		t.Fatal(err)
+	}
+	f.exact(found, 8)
+	f.nothingShared()
+}
+
+// waiting is a sink that ends the call with the first finding, once everything is answered.
+type waiting struct {
+	counted
+	cancel   func()
+	answered func() bool
+}
+
+func (w *waiting) Finding(f sdk.Finding) error {
+	for deadline := time.Now().Add(patience); !w.answered() && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	err := w.counted.Finding(f)
+	w.cancel()
+	return err
+}
+
+// What is answered after the caller gave up is nobody's: it would come again with the batch.
+func TestAStreamThatIsGivenUp(t *testing.T) {
+	f := upgradable(t, nil, nil)
+	f.apply(f.reading("d", "stateful/detector", "1.0.0"))
+	f.untilState("d", Ready)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d := f.Detectors()[0]
+	sink := &waiting{cancel: cancel, answered: func() bool {
+		d.s.mu.Lock()
+		defer d.s.mu.Unlock()
+		n, _ := d.s.cur.inst.InFlight()
+		return n == 0
+	}}
+	in := make(chan *batch.Batch, 8)
+	for n := range 4 {
+		in <- f.Share(framed(1+50*n, 51+50*n), 1)
+	}
+	if err := d.InspectAll(ctx, "capture", in, sink); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if len(sink.texts) != 1 {
+		t.Errorf("%d findings", len(sink.texts))
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/host"
 	"github.com/picketwatch/picket/sdk/serve"
 )
 
@@ -31,8 +32,15 @@ const patience = 30 * time.Second
 // TestMain lets the test binary be a plugin, and a host that is about to be killed.
 func TestMain(m *testing.M) {
 	if os.Getenv(lifelineEnv) != "" {
-		if _, mood := ownRelease(); mood == "ask early" {
+		switch _, mood := ownRelease(); mood {
+		case "ask early":
 			askEarly()
+		case "grpc":
+			os.Unsetenv(host.RecordsEnv)
+		case "narrow":
+			narrow(false)
+		case "narrow and slow":
+			narrow(true)
 		}
 		serve.Main()
 		return
