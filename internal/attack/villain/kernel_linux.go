@@ -829,7 +829,7 @@ func ownFilters(j *job) {
 		onThread(j, "refuse in silence, by "+name, func() (string, error) {
 			_, err := filterCall(unix.SYS_MEMFD_CREATE, unix.SECCOMP_RET_ERRNO|uint32(unix.EDOM), old, 0)
 			if err == nil {
-				if _, err = unix.MemfdCreate("villain", 0); err == unix.EDOM {
+				if _, err = unix.MemfdCreate("villain", 0); errors.Is(err, unix.EDOM) {
 					return "nobody hears of its calls", nil
 				}
 			}

@@ -231,7 +231,8 @@ func TestGateOfAnImpostor(t *testing.T) {
 		"too much":           {[]string{strings.Repeat(" ", launch.MaxGateMessage+1)}, "more than"},
 		"leaves in between":  {[]string{hello}, "ended before"},
 		"says what failed":   {[]string{hello, `{"error":"no such thing"}`}, "no such thing"},
-		"claims to be bound": {[]string{hello, `{"view":"minimal","landlock_abi":7}`}, "the process"},
+		"brings no listener": {[]string{hello, `{"view":"minimal","landlock_abi":7}`}, "the listener"},
+		"claims to be bound": {[]string{hello, `{"view":"minimal","landlock_abi":7,"missing":["refused calls are not counted"]}`}, "the process"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := New(request(t, ""))
