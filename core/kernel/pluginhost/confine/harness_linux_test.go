@@ -227,6 +227,10 @@ func tryStartWith(t *testing.T, r Request, spec launch.Spec, program *os.File, m
 	defer cancel()
 	p.report, err = plan.Report(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			p.kill()
+		}
+		_ = p.end() // it may still be writing
 		err = fmt.Errorf("%w; stderr: %s", err, p.stderr)
 	}
 	return p, err
