@@ -856,23 +856,26 @@ func TestAClosedRingIsNotLent(t *testing.T) {
 
 // A ring may be closed while somebody asks it for room. The race detector watches.
 func TestARingIsClosedUnderItsUsers(t *testing.T) {
-	ring := newRing(t, 64<<10)
-	var users sync.WaitGroup
-	for range 4 {
-		users.Go(func() {
-			for {
-				b, err := ring.Put(testContext(t), []byte("x"))
-				if err != nil {
-					return
+	ctx := testContext(t)
+	for range 50 {
+		ring := newRing(t, 64<<10)
+		var users sync.WaitGroup
+		for range 2 {
+			users.Go(func() {
+				for {
+					b, err := ring.Put(ctx, []byte("x"))
+					if err != nil {
+						return
+					}
+					b.Release()
 				}
-				b.Release()
-			}
-		})
+			})
+		}
+		time.Sleep(time.Millisecond)
+		ring.Close()
+		users.Wait()
+		wantEmpty(t, ring)
 	}
-	time.Sleep(5 * time.Millisecond)
-	ring.Close()
-	users.Wait()
-	wantEmpty(t, ring)
 }
 
 // A plugin that begins its greeting and falls silent holds the host up no longer than the host is willing to wait.
