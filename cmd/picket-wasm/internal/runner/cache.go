@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
 
 // KeySize is the size of Config.CacheKey.
@@ -41,12 +44,12 @@ func newEntry(cache string, key, wasm []byte) (*entry, error) {
 	return &entry{dir: filepath.Join(cache, digest), digest: digest, key: key}, nil
 }
 
-// What lies in the folder. Another way to make it needs other names.
+// What lies in the folder. Another way to make it has other names.
 const (
 	// codeDir is wazero's folder, with the machine code.
-	codeDir = "code-1"
+	codeDir = "code-" + launch.GuestCode
 	// hollowFile is the guest without the code of its functions: whoever has their machine code need not check them again.
-	hollowFile = "guest-1.wasm"
+	hollowFile = "guest-" + launch.GuestCode + ".wasm"
 	// fillDirs are folders of those who compile.
 	fillDirs = "fill-*.tmp"
 	fillTime = time.Hour // after this one was left behind
@@ -56,24 +59,33 @@ func (e *entry) code() string { return filepath.Join(e.dir, codeDir) }
 
 // open removes what this node did not compile itself. It returns the hollow guest, nil when something is missing.
 func (e *entry) open() ([]byte, error) {
+	var hollow []byte
 	err := e.walk(func(path string) error {
-		want, err := e.mac(path)
+		isHollow := path == filepath.Join(e.dir, hollowFile)
+		if !isHollow && filepath.Dir(filepath.Dir(path)) != e.code() {
+			return os.Remove(path)
+		}
+		var want, content []byte
+		var err error
+		if isHollow { // what is used is what was checked
+			if content, err = os.ReadFile(path); err == nil {
+				want, err = e.mac(path, bytes.NewReader(content), int64(len(content)))
+			}
+		} else {
+			want, err = e.fileMAC(path)
+		}
 		if err != nil {
 			return err
 		}
 		have, err := os.ReadFile(path + macExt)
-		if err == nil && hmac.Equal(have, want) && (path == filepath.Join(e.dir, hollowFile) || filepath.Dir(filepath.Dir(path)) == e.code()) {
-			return nil
+		if err != nil || !hmac.Equal(have, want) {
+			return os.Remove(path)
 		}
-		return os.Remove(path)
+		if isHollow {
+			hollow = content
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	hollow, err := os.ReadFile(filepath.Join(e.dir, hollowFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	return hollow, err
 }
 
@@ -136,15 +148,21 @@ func (e *entry) keep(full, hollowDir string, hollow []byte) error {
 			return err
 		}
 		for dst := range to {
-			if err := replace(filepath.Join(e.code(), dst), code); err != nil {
+			if err := e.write(filepath.Join(e.code(), dst), code); err != nil {
 				return err
 			}
 		}
 	}
-	if err := replace(filepath.Join(e.dir, hollowFile), hollow); err != nil {
+	return e.write(filepath.Join(e.dir, hollowFile), hollow)
+}
+
+// write writes a file and the MAC of what it wrote, whatever else may lie there.
+func (e *entry) write(path string, content []byte) error {
+	sum, err := e.mac(path, bytes.NewReader(content), int64(len(content)))
+	if err != nil {
 		return err
 	}
-	return e.seal()
+	return errors.Join(replace(path, content), replace(path+macExt, sum))
 }
 
 // replace writes a file at once.
@@ -162,17 +180,6 @@ func replace(path string, content []byte) error {
 		return err
 	}
 	return os.Rename(tmp.Name(), path)
-}
-
-// seal writes the MACs of what was just compiled.
-func (e *entry) seal() error {
-	return e.walk(func(path string) error {
-		sum, err := e.mac(path)
-		if err != nil {
-			return err
-		}
-		return replace(path+macExt, sum)
-	})
 }
 
 // walk calls fn with each compiled file and removes what is neither file nor folder: a link leads to what may change.
@@ -198,12 +205,7 @@ func (e *entry) walk(fn func(path string) error) error {
 // macChunk is what one hash goes over: a processor each takes the next, and they are many.
 const macChunk = 1 << 20
 
-// mac is over the hashes of the file's chunks, and with them over its length.
-func (e *entry) mac(path string) ([]byte, error) {
-	place, err := filepath.Rel(e.dir, path)
-	if err != nil {
-		return nil, err
-	}
+func (e *entry) fileMAC(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -213,7 +215,16 @@ func (e *entry) mac(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums := make([][sha256.Size]byte, (info.Size()+macChunk-1)/macChunk)
+	return e.mac(path, f, info.Size())
+}
+
+// mac is over the hashes of a file's chunks, and with them over its length.
+func (e *entry) mac(path string, f io.ReaderAt, size int64) ([]byte, error) {
+	place, err := filepath.Rel(e.dir, path)
+	if err != nil {
+		return nil, err
+	}
+	sums := make([][sha256.Size]byte, (size+macChunk-1)/macChunk)
 	errs := make([]error, min(len(sums), runtime.GOMAXPROCS(0)))
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -231,7 +242,7 @@ func (e *entry) mac(path string) ([]byte, error) {
 	}
 	wg.Wait()
 	h := hmac.New(sha256.New, e.key)
-	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d\x00", e.digest, place, info.Size()) // a hash takes everything
+	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d\x00", e.digest, place, size) // a hash takes everything
 	for _, sum := range sums {
 		_, _ = h.Write(sum[:])
 	}

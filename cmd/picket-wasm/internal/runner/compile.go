@@ -11,11 +11,15 @@ type GuestError struct{ error }
 
 func (e *GuestError) Unwrap() error { return e.error }
 
+// maxMemory is what a guest can have at most.
+const maxMemory = 4 << 30
+
 // Compile puts the machine code of a guest into the cache and runs nothing of it.
 func Compile(ctx context.Context, wasm []byte, cfg Config) error {
 	if len(wasm) > MaxModule {
 		return fmt.Errorf("a guest of %d bytes is larger than %d", len(wasm), MaxModule)
 	}
+	cfg.Memory = maxMemory // how much the guest gets is up to whoever runs it
 	g := &Guest{cfg: cfg}
 	compiled, err := g.compile(ctx, wasm)
 	if err != nil {

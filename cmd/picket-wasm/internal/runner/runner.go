@@ -25,6 +25,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/picketwatch/picket/cmd/picket-wasm/internal/gojumps"
@@ -124,7 +125,10 @@ func (g *Guest) open(ctx context.Context, wasm []byte) error {
 	if err := g.hostModule(ctx); err != nil {
 		return fmt.Errorf("prepare the host functions: %w", err)
 	}
-	g.module, err = g.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().
+	// All of the memory is reserved at once, and costs only what is touched: memory that grows step by step is copied at each
+	// step, and the copies stay until the runner's own garbage is collected, which made three of one.
+	reserving := experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(reserve))
+	g.module, err = g.runtime.InstantiateModule(reserving, compiled, wazero.NewModuleConfig().
 		WithName("").
 		WithStartFunctions("_initialize").
 		WithStdout(g.cfg.Stderr).WithStderr(g.cfg.Stderr).
@@ -146,10 +150,25 @@ func (g *Guest) open(ctx context.Context, wasm []byte) error {
 	return nil
 }
 
+// reserved is a guest's memory, which never moves.
+type reserved []byte
+
+func reserve(_, most uint64) experimental.LinearMemory { return reserved(make([]byte, most)) }
+
+func (r reserved) Reallocate(size uint64) []byte {
+	if size > uint64(len(r)) {
+		return nil
+	}
+	return r[:size]
+}
+
+func (reserved) Free() {} // by the garbage collector
+
 // compile makes the runtime and compiles the module in it. A cache that cannot be written only costs time.
 func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
 	if g.cfg.Interpret || g.cfg.Cache == "" {
-		return g.compileModule(ctx, g.rewrite(wasm), "")
+		compiled, _, err := g.compileBest(ctx, wasm, "")
+		return compiled, err
 	}
 	e, err := newEntry(g.cfg.Cache, g.cfg.CacheKey, wasm)
 	if err != nil {
@@ -160,39 +179,46 @@ func (g *Guest) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule
 		return g.withoutCache(ctx, wasm, err)
 	}
 	if hollow != nil {
-		if g.cfg.Cached != nil {
-			g.cfg.Cached()
-		}
 		compiled, err := g.load(ctx, e, hollow)
 		if err != nil {
 			return g.withoutCache(ctx, wasm, errors.Join(err, g.Close(ctx)))
 		}
 		if compiled != nil {
+			if g.cfg.Cached != nil {
+				g.cfg.Cached()
+			}
 			return compiled, nil
 		}
 	}
-	return g.fill(ctx, e, g.rewrite(wasm))
+	return g.fill(ctx, e, wasm)
 }
 
 // rewrite gives a guest in Go direct jumps, which the compiler makes faster code of.
-func (g *Guest) rewrite(wasm []byte) []byte {
-	if g.cfg.Interpret {
-		return wasm
+var rewrite = gojumps.Rewrite
+
+// compileBest compiles the guest with direct jumps, and as it came if that fails. It returns what it compiled too.
+func (g *Guest) compileBest(ctx context.Context, wasm []byte, dir string) (wazero.CompiledModule, []byte, error) {
+	if !g.cfg.Interpret {
+		if better, jumps := rewrite(wasm); jumps > 0 {
+			compiled, err := g.compileModule(ctx, better, dir)
+			if err == nil {
+				return compiled, better, nil
+			}
+			g.cfg.Log.Warn("compile the guest as it came", "error", errors.Join(err, g.Close(ctx)))
+		}
 	}
-	better, _ := gojumps.Rewrite(wasm)
-	return better
+	compiled, err := g.compileModule(ctx, wasm, dir)
+	return compiled, wasm, err
 }
 
 // compileModule compiles with wazero's cache in a folder, without when there is none.
-func (g *Guest) compileModule(ctx context.Context, wasm []byte, dir string) (wazero.CompiledModule, error) {
+func (g *Guest) compileModule(ctx context.Context, wasm []byte, dir string) (compiled wazero.CompiledModule, err error) {
 	config := wazero.NewRuntimeConfig()
 	if g.cfg.Interpret {
 		config = wazero.NewRuntimeConfigInterpreter()
 	}
-	// All of the memory is reserved at once, and costs only what is touched: memory that grows step by step is copied at each
-	// step, and the copies stay until the runner's own garbage is collected, which made three of one.
-	config = config.WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize)).WithMemoryCapacityFromMax(true)
-	g.cache = nil
+	config = config.WithMemoryLimitPages(uint32(g.cfg.Memory / pageSize))
+	g.cache, g.runtime = nil, nil
 	if dir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(dir)
 		if err != nil {
@@ -202,7 +228,14 @@ func (g *Guest) compileModule(ctx context.Context, wasm []byte, dir string) (waz
 		config = config.WithCompilationCache(cache)
 	}
 	g.runtime = wazero.NewRuntimeWithConfig(ctx, config)
-	compiled, err := g.runtime.CompileModule(ctx, wasm)
+	func() {
+		defer func() { // wazero has panics for some modules that are none
+			if what := recover(); what != nil {
+				err = fmt.Errorf("panic: %v", what)
+			}
+		}()
+		compiled, err = g.runtime.CompileModule(ctx, wasm)
+	}()
 	if err == nil {
 		return compiled, nil
 	}
@@ -245,11 +278,11 @@ func (g *Guest) fill(ctx context.Context, e *entry, wasm []byte) (wazero.Compile
 	}
 	defer os.RemoveAll(dir)
 	full, hollowDir := filepath.Join(dir, "full"), filepath.Join(dir, "hollow")
-	compiled, err := g.compileModule(ctx, wasm, full)
+	compiled, made, err := g.compileBest(ctx, wasm, full)
 	if err != nil {
 		return g.withoutCache(ctx, wasm, errors.Join(err, g.Close(ctx)))
 	}
-	hollow, ok := gojumps.Hollow(wasm)
+	hollow, ok := gojumps.Hollow(made)
 	if !ok {
 		return compiled, nil
 	}

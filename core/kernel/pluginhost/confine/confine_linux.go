@@ -147,6 +147,16 @@ func (p *Plan) limits() Limits {
 	return l
 }
 
+// garbageLimit is how much memory a Go program takes before it looks for garbage all the time. A guest's memory is none of
+// it, however much there is, and must not use up what the runner may leave lying.
+func (p *Plan) garbageLimit() int64 {
+	own := p.limits().Memory - p.req.Limits.Memory // of the runner
+	if own == 0 {
+		return p.req.Limits.Memory / 10 * 9
+	}
+	return p.req.Limits.Memory + own/10*9
+}
+
 // fileSize bounds a file that the plugin writes: in its small /tmp, unless it was given a folder.
 func (p *Plan) fileSize() uint64 {
 	for _, b := range p.req.Binds {
@@ -184,7 +194,7 @@ func (p *Plan) Env() []string {
 		env = append(env, "GOMAXPROCS="+strconv.Itoa(max(1, int(math.Ceil(l.CPU)))))
 	}
 	if l.Memory > 0 {
-		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(p.limits().Memory/10*9, 10))
+		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(p.garbageLimit(), 10))
 	}
 	return env
 }

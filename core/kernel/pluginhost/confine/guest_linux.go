@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/config"
@@ -36,11 +38,33 @@ type Guest struct {
 // compileLimits bound a compilation: what is compiled comes from elsewhere.
 var compileLimits = Limits{Memory: 2 << 30, CPU: 2, OpenFiles: 64, Tasks: 64}
 
-// CacheDir is the folder to give to picket-wasm as its cache. Code of another version, or that another key vouches for,
-// lies elsewhere: it would be of no use.
+// CacheDir is the folder to give to picket-wasm as its cache. Code of another version, made another way or for another
+// processor, or that another key vouches for, lies elsewhere: it would be of no use.
 func (g Guest) CacheDir() string {
-	sum := sha256.Sum256(g.Key)
-	return filepath.Join(g.Cache, config.Version+"-"+hex.EncodeToString(sum[:4]))
+	key := sha256.Sum256(g.Key)
+	return filepath.Join(g.Cache, config.Version+"-"+launch.GuestCode+"-"+hex.EncodeToString(key[:4])+"-"+processor())
+}
+
+// processor stands for what this machine's processor can do: code for one that can do more is not run, and would have to
+// be made anew at each start.
+var processor = sync.OnceValue(func() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "any"
+	}
+	return features(string(text))
+})
+
+// features reads the first processor's.
+func features(cpuinfo string) string {
+	for line := range strings.Lines(cpuinfo) {
+		name, list, _ := strings.Cut(line, ":")
+		if name = strings.TrimSpace(name); name == "flags" || name == "Features" { // as x86 and ARM call them
+			sum := sha256.Sum256([]byte(strings.Join(strings.Fields(list), " ")))
+			return hex.EncodeToString(sum[:4])
+		}
+	}
+	return "any"
 }
 
 // Entry is the folder with the guest's machine code: what a process that runs it sees, and cannot write.

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/policy"
 )
 
@@ -165,5 +167,32 @@ func TestLevelAdopt(t *testing.T) {
 	}
 	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("what a link led to was changed: %v %v", info.Mode(), err)
+	}
+}
+
+// TestProcessor: code for a processor that can do something else lies elsewhere.
+func TestProcessor(t *testing.T) {
+	old := features("processor\t: 0\nflags\t\t: fpu sse\nbugs\t: x\n\nprocessor\t: 1\nflags\t\t: fpu sse\n")
+	all := []string{old, features("flags : fpu sse avx2\n"), features("Features\t: fp asimd\n"), features("")}
+	slices.Sort(all)
+	if len(slices.Compact(all)) != 4 || features("flags: fpu  sse\n") != old {
+		t.Errorf("got %q", all)
+	}
+	if g := (Guest{Cache: "/c", Key: []byte("k")}); !strings.HasSuffix(g.CacheDir(), "-"+processor()) || !strings.Contains(g.CacheDir(), "-"+launch.GuestCode+"-") {
+		t.Error(g.CacheDir())
+	}
+}
+
+// TestGarbageLimit: a guest's memory, all of which counts as used, leaves its runner room below the limit.
+func TestGarbageLimit(t *testing.T) {
+	for _, mib := range []int64{4, 256, 2304, 4096} {
+		p := &Plan{req: Request{Runtime: registry.RuntimeWASM, Limits: Limits{Memory: mib << 20}}}
+		if got := p.garbageLimit(); got < mib<<20+RunnerMemory/2 || got >= p.limits().Memory {
+			t.Errorf("%d MiB: %d", mib, got>>20)
+		}
+		p.req.Runtime = registry.RuntimeProcess
+		if got := p.garbageLimit(); got != mib<<20/10*9 {
+			t.Errorf("%d MiB for a process: %d", mib, got>>20)
+		}
 	}
 }

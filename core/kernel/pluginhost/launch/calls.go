@@ -55,6 +55,10 @@ const OwnFilter = "tried to put a filter of its own over its calls"
 // ExitNoGuest is how picket-wasm ends when it was to compile what is no guest.
 const ExitNoGuest = 5
 
+// GuestCode is how picket-wasm makes machine code of a guest. What was made another way is not used: whoever changes what
+// is made, as by package gojumps, raises it.
+const GuestCode = "2"
+
 // ForeignCall is the deed of a program that calls the kernel as another processor's programs do, past a filter of names.
 const ForeignCall = "made calls of another processor's kind"
 
