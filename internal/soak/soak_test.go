@@ -29,8 +29,10 @@ func TestSoak(t *testing.T) {
 	if err := r.verdict(); err != nil {
 		t.Error(err)
 	}
-	if r.Soak.Replayed == 0 || r.Soak.Lives < 3 {
-		t.Errorf("%d batches were replayed, %d lives of two collectors: no kill met a plugin at work", r.Soak.Replayed, r.Soak.Lives)
+	// Whether a kill falls between a batch and its snapshot, so that batches are replayed, is luck; the
+	// tests of the plugin host see to that one.
+	if r.Soak.Refused == 0 || r.Soak.Lives < 3 {
+		t.Errorf("%d rounds and captures were done again, %d lives of two collectors: no kill met a plugin at work", r.Soak.Refused, r.Soak.Lives)
 	}
 }
 
