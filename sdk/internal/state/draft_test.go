@@ -207,15 +207,21 @@ func TestWhoIsNotInChargeStoresNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, old, "kept", "by the old one")
-	stored := make(chan error)
+	stored, over := make(chan error, 1), make(chan struct{})
 	go func() {
-		var err error
-		for err == nil {
-			err = old.Put("kept", []byte("and again"))
+		for done := false; !done; {
+			select {
+			case <-over:
+				done = true
+			default:
+				done = old.Put("kept", []byte("and again")) != nil
+			}
 		}
 		stored <- old.Put("changed", []byte("late"))
 	}()
-	if err := draft.Commit(); err != nil {
+	err = draft.Commit()
+	close(over)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := <-stored; !errors.Is(err, errNotInCharge) {
