@@ -33,6 +33,9 @@ type File struct {
 
 // Create starts a file that will replace path.
 func Create(path string, mode fs.FileMode) (*File, error) {
+	if err := Step(OpCreate, path); err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
@@ -40,21 +43,49 @@ func Create(path string, mode fs.FileMode) (*File, error) {
 	return &File{tmp: tmp, path: path, mode: mode}, nil
 }
 
-func (f *File) Write(p []byte) (int, error) { return f.tmp.Write(p) }
+func (f *File) Write(p []byte) (int, error) {
+	if err := Step(OpWrite, f.path); err != nil {
+		return 0, err
+	}
+	return f.tmp.Write(p)
+}
 
 // Commit makes the content durable and puts it in place.
 func (f *File) Commit() error {
-	err := errors.Join(f.tmp.Chmod(f.mode), f.tmp.Sync(), f.tmp.Close())
+	err := errors.Join(f.tmp.Chmod(f.mode), f.sync(), f.tmp.Close())
 	name := f.tmp.Name()
 	f.tmp = nil
 	if err == nil {
-		err = os.Rename(name, f.path)
+		err = Rename(name, f.path)
 	}
 	if err != nil {
 		os.Remove(name)
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
 	return SyncDir(filepath.Dir(f.path))
+}
+
+func (f *File) sync() error {
+	if err := Step(OpSync, f.path); err != nil {
+		return err
+	}
+	return f.tmp.Sync()
+}
+
+// Rename is os.Rename as a step of its own. It is durable after SyncDir.
+func Rename(from, to string) error {
+	if err := Step(OpRename, to); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// Remove is os.Remove as a step of its own. It is durable after SyncDir.
+func Remove(path string) error {
+	if err := Step(OpRemove, path); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // Abort removes an uncommitted file.

@@ -19,6 +19,9 @@ func tryLock(f *os.File) error {
 
 // SyncDir makes a rename or a new name in a folder durable.
 func SyncDir(path string) error {
+	if err := Step(OpSyncDir, path); err != nil {
+		return err
+	}
 	d, err := os.Open(path)
 	if err != nil {
 		return err

@@ -17,4 +17,4 @@ func tryLock(f *os.File) error {
 }
 
 // SyncDir does nothing: NTFS journals names, and a folder cannot be flushed.
-func SyncDir(string) error { return nil }
+func SyncDir(path string) error { return Step(OpSyncDir, path) }
