@@ -140,9 +140,17 @@ func (s *scanner) text() error {
 	return nil
 }
 
-// fold makes names equal that encoding/json takes for the same field. Two letters outside of ASCII fold into it.
+// intoASCII are the two letters outside of ASCII that fold into it.
+var intoASCII = strings.NewReplacer("ſ", "s", "\u212a", "k")
+
+// fold makes names equal that encoding/json takes for the same field. Nearly all names are lower-case ASCII already.
 func fold(name string) string {
-	return strings.NewReplacer("ſ", "s", "\u212a", "k").Replace(strings.ToLower(name))
+	for i := range len(name) {
+		if c := name[i]; c >= utf8.RuneSelf || c >= 'A' && c <= 'Z' {
+			return intoASCII.Replace(strings.ToLower(name))
+		}
+	}
+	return name
 }
 
 func (s *scanner) number() error {
