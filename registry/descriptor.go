@@ -15,6 +15,7 @@ const (
 	MaxDescriptor = 1 << 20
 	MaxArtifact   = 512 << 20
 	MaxReadme     = 1 << 20
+	MaxChangelog  = 1 << 20
 	MaxPage       = 256 << 10
 )
 
@@ -25,16 +26,19 @@ const DescriptorSchema = 1
 const (
 	ABIProcess = "picket-process/1" // go-plugin handshake, gRPC control
 	ABIWASM    = "picket-guest/1"   // wasip1 reactor with picket_alloc, picket_free, picket_call
+	ABIFile    = "picket-file/1"    // a file that plugins read
 )
 
 // Descriptor is release.json, the only thing about a release that TUF signs. Everything else is named by digest.
 type Descriptor struct {
-	Schema       int             `json:"schema"`
-	Manifest     Manifest        `json:"manifest"`
-	ConfigSchema json.RawMessage `json:"config_schema,omitempty"` // JSON Schema of the configuration
-	Rules        json.RawMessage `json:"rules,omitempty"`         // detectors: what they can find, as describe printed it
-	Artifacts    []Artifact      `json:"artifacts"`
-	ReadmeSHA256 string          `json:"readme_sha256,omitempty"`
+	Schema          int             `json:"schema"`
+	Manifest        Manifest        `json:"manifest"`
+	ConfigSchema    json.RawMessage `json:"config_schema,omitempty"` // JSON Schema of the configuration
+	Rules           json.RawMessage `json:"rules,omitempty"`         // detectors: what they can find, as describe printed it
+	Artifacts       []Artifact      `json:"artifacts"`
+	ReadmeSHA256    string          `json:"readme_sha256,omitempty"`
+	ChangelogSHA256 string          `json:"changelog_sha256,omitempty"`
+	Screenshots     []Screenshot    `json:"screenshots,omitempty"` // in the order of the manifest
 	// Page is the HTML that manifest.page names. It is signed with the rest, so a mirror cannot change it.
 	Page string `json:"page,omitempty"`
 }
@@ -90,7 +94,7 @@ func ParseDescriptor(data []byte) (*Descriptor, error) {
 // AnyPlatform stands for every os and every arch: an archive of scripts runs wherever its interpreter does.
 const AnyPlatform = "any"
 
-// Artifact returns what to run for a runtime on a platform. Guests and archives of scripts run everywhere.
+// Artifact returns what a release has for a runtime on a platform. Guests, archives of scripts and files are for all.
 func (d *Descriptor) Artifact(runtime, goos, goarch string) (Artifact, bool) {
 	for _, a := range d.Artifacts {
 		anywhere := runtime == RuntimeWASM || a.OS == AnyPlatform && a.Arch == AnyPlatform
@@ -110,6 +114,9 @@ func (d *Descriptor) check() error {
 	p.add(len(d.ConfigSchema) == 0 || startsWith(d.ConfigSchema, '{'), "config_schema: must be an object")
 	p.add(len(d.Rules) == 0 || startsWith(d.Rules, '['), "rules: must be a list")
 	p.add(d.ReadmeSHA256 == "" || ValidDigest(d.ReadmeSHA256), "readme_sha256: not a SHA-256")
+	p.add(d.ChangelogSHA256 == "" || ValidDigest(d.ChangelogSHA256), "changelog_sha256: not a SHA-256")
+	d.checkScreenshots(&p)
+	p.add(!d.Manifest.IsFile() || len(d.Artifacts) == 1, "artifacts: a %s has one", d.Manifest.Kind)
 	p.add(len(d.Page) <= MaxPage, "page: %d bytes, at most %d are allowed", len(d.Page), MaxPage)
 	p.add((d.Page == "") == (d.Manifest.Page == ""), "page: must be there exactly when the manifest names one")
 	p.add(len(d.Artifacts) > 0 && len(d.Artifacts) <= 64, "artifacts: name between 1 and 64")
@@ -121,11 +128,48 @@ func (d *Descriptor) check() error {
 	return p.join()
 }
 
+func (d *Descriptor) checkScreenshots(p *problems) {
+	p.add(len(d.Screenshots) == len(d.Manifest.Screenshots), "screenshots: %d for the %d that the manifest names", len(d.Screenshots), len(d.Manifest.Screenshots))
+	for i, s := range d.Screenshots {
+		where := fmt.Sprintf("screenshots[%d]", i)
+		p.err(where, s.check())
+		p.add(i < len(d.Manifest.Screenshots) && s.File == d.Manifest.Screenshots[i].File, "%s.file: not the one that the manifest names there", where)
+	}
+}
+
+// Stored is a file of a release in the store.
+type Stored struct {
+	Name   string // for people
+	SHA256 string
+	Size   int64 // 0: any up to Max
+	Max    int64
+}
+
+// Stored lists every file that a release has in the store.
+func (d *Descriptor) Stored() []Stored {
+	var files []Stored
+	for _, a := range d.Artifacts {
+		files = append(files, Stored{a.Runtime + " for " + a.OS + "/" + a.Arch, a.SHA256, a.Size, a.Size})
+	}
+	if d.ReadmeSHA256 != "" {
+		files = append(files, Stored{"README", d.ReadmeSHA256, 0, MaxReadme})
+	}
+	if d.ChangelogSHA256 != "" {
+		files = append(files, Stored{"CHANGELOG", d.ChangelogSHA256, 0, MaxChangelog})
+	}
+	for _, s := range d.Screenshots {
+		files = append(files, Stored{s.File, s.SHA256, s.Size, s.Size})
+	}
+	return files
+}
+
 func (a Artifact) check(runtimes []string) error {
 	var p problems
 	p.add(slices.Contains(runtimes, a.Runtime), "runtime: the manifest does not list %q", a.Runtime)
 	p.add(platformWord(a.OS) && platformWord(a.Arch), "os, arch: not a platform")
 	p.add((a.Runtime == RuntimeWASM) == (a.OS == "wasip1" && a.Arch == "wasm"), "os, arch: %s/%s does not fit runtime %s", a.OS, a.Arch, a.Runtime)
+	file := a.OS == AnyPlatform && a.Arch == AnyPlatform && a.ABI == ABIFile
+	p.add((a.Runtime == RuntimeFile) == (a.ABI == ABIFile) && (a.Runtime != RuntimeFile || file), "abi, os, arch: a file is %s for %s/%s", ABIFile, AnyPlatform, AnyPlatform)
 	p.err("abi", checkText(a.ABI, 40, true))
 	p.add(ValidDigest(a.SHA256), "sha256: not a SHA-256")
 	p.add(a.Size > 0 && a.Size <= MaxArtifact, "size: must be between 1 and %d", MaxArtifact)

@@ -25,6 +25,7 @@ const MaxManifest = 64 << 10
 const (
 	RuntimeProcess = "process"
 	RuntimeWASM    = "wasm"
+	RuntimeFile    = "file" // of models and data packs: nothing runs
 )
 
 // Manifest is what plugin.yaml says: what the plugin is and what it asks for.
@@ -37,7 +38,7 @@ type Manifest struct {
 	Summary     string           `json:"summary"`
 	License     string           `json:"license"` // SPDX
 	Homepage    string           `json:"homepage,omitempty"`
-	Protocol    []int            `json:"protocol"` // majors of the contract
+	Protocol    []int            `json:"protocol,omitempty"` // majors of the contract
 	Runtimes    []string         `json:"runtimes"`
 	Permissions []sdk.Permission `json:"permissions,omitempty"`
 	// Interpreter runs a plugin in a script language: its process artifact is then one archive that this program of the
@@ -49,6 +50,13 @@ type Manifest struct {
 	Tags        []string `json:"tags,omitempty"`
 	// Page names a self-contained HTML file beside plugin.yaml, which is shown in a sandboxed frame on the plugin's page.
 	Page string `json:"page,omitempty"`
+	// File names the file beside plugin.yaml that a model or a data pack consists of.
+	File        string           `json:"file,omitempty"`
+	Model       *Model           `json:"model,omitempty"`
+	Data        *Data            `json:"data,omitempty"`
+	Requires    []Requirement    `json:"requires,omitempty"`
+	Screenshots []ScreenshotFile `json:"screenshots,omitempty"`
+	Source      *Source          `json:"source,omitempty"`
 }
 
 // InterpreterPython runs a zip archive of Python modules (.pyz).
@@ -197,12 +205,12 @@ func (m *Manifest) check() error {
 	p.add(m.APIVersion == APIVersion, "apiVersion: must be %q", APIVersion)
 	p.add(sdk.ValidID(m.ID), "id: must be namespace/name in lower-case letters, digits and dashes")
 	p.err("version", checkVersion(m.Version))
-	p.add(validKind(m.Kind), "kind: must be collector, discovery, detector or notifier")
+	p.add(validKind(m.Kind), "kind: must be collector, discovery, detector, notifier, model or data")
 	p.err("title", checkText(m.Title, 80, true))
 	p.err("summary", checkText(m.Summary, 200, true))
 	p.err("license", checkText(m.License, 100, true))
 	p.err("homepage", checkHomepage(m.Homepage))
-	p.add(len(m.Protocol) > 0, "protocol: name at least one major version, for example [%d]", sdk.Protocol)
+	m.checkKind(&p)
 	for _, v := range m.Protocol {
 		p.add(v >= 1 && v <= 1000, "protocol: %d is not a major version", v)
 	}
@@ -210,13 +218,14 @@ func (m *Manifest) check() error {
 	m.checkPermissions(&p)
 	m.Limits.check(&p)
 	m.checkLists(&p)
+	m.checkExtras(&p)
 	return p.join()
 }
 
 func (m *Manifest) checkRuntimes(p *problems) {
 	p.add(len(m.Runtimes) > 0, "runtimes: name process, wasm or both")
 	for i, r := range m.Runtimes {
-		p.add(r == RuntimeProcess || r == RuntimeWASM, "runtimes: unknown runtime %q", r)
+		p.add(r == RuntimeProcess || r == RuntimeWASM || r == RuntimeFile, "runtimes: unknown runtime %q", r)
 		p.add(!slices.Contains(m.Runtimes[:i], r), "runtimes: %q appears twice", r)
 	}
 	if m.Interpreter != "" {
@@ -258,7 +267,7 @@ func (m *Manifest) checkLists(p *problems) {
 }
 
 func validKind(k sdk.Kind) bool {
-	return slices.Contains([]sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier}, k)
+	return slices.Contains([]sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier, sdk.KindModel, sdk.KindData}, k)
 }
 
 func validTechnique(s string) bool {

@@ -38,6 +38,8 @@ const (
 	KindDiscovery Kind = "discovery" // finds devices, services and links
 	KindDetector  Kind = "detector"  // judges traffic or events
 	KindNotifier  Kind = "notifier"  // tells people or systems
+	KindModel     Kind = "model"     // never runs: a trained model that plugins read
+	KindData      Kind = "data"      // never runs: a table, fingerprints, a feed or rules that plugins read
 )
 
 // Plugin declares one plugin. Packages register theirs from init, because main does not run in a WASM guest.
