@@ -28,11 +28,11 @@ func (c *Control) ListEnrolmentTokens(ctx context.Context, tenant string) ([]Enr
 }
 
 const agentColumns = "id, tenant, name, os, arch, version, address, public_key, bearer_hash, labels, disabled, enrolled, " +
-	"last_seen, config_version, status"
+	"last_seen, config_version, status, grp"
 
 func scanAgent(r row) (a Agent, err error) {
 	err = r.Scan(&a.ID, &a.Tenant, &a.Name, &a.OS, &a.Arch, &a.Version, &a.Address, &a.PublicKey, &a.BearerHash,
-		fromJSON(&a.Labels), &a.Disabled, stamp(&a.Enrolled), stamp(&a.LastSeen), &a.ConfigVersion, fromJSON(&a.Status))
+		fromJSON(&a.Labels), &a.Disabled, stamp(&a.Enrolled), stamp(&a.LastSeen), &a.ConfigVersion, fromJSON(&a.Status), &a.Group)
 	return a, explain(err)
 }
 
@@ -54,12 +54,15 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 			return err
 		}
 		a.Tenant, a.ConfigVersion = t.Tenant, 1
+		if a.Group == "" {
+			a.Group = GroupAll
+		}
 		if t.Name != "" {
 			a.Name = t.Name // what the administrator calls the machine says more than its host name
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			a.ID, a.Tenant, a.Name, a.OS, a.Arch, a.Version, a.Address, a.PublicKey, a.BearerHash, toJSON(a.Labels), a.Disabled,
-			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, nullJSON(a.Status))
+			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, nullJSON(a.Status), a.Group)
 		return err
 	})
 	return a, err
@@ -88,6 +91,15 @@ func (c *Control) ListAgents(ctx context.Context, tenant string, p Page) ([]Agen
 // SetAgentDisabled shuts an agent out or lets it in again.
 func (c *Control) SetAgentDisabled(ctx context.Context, tenant, id string, disabled bool) error {
 	return c.execOne(ctx, "UPDATE agents SET disabled = ? WHERE tenant = ? AND id = ?", disabled, tenant, id)
+}
+
+// SetAgentGroup puts an agent into a group, and tells it that what it should run may be different now.
+func (c *Control) SetAgentGroup(ctx context.Context, tenant, id, group string) error {
+	err := c.execOne(ctx, "UPDATE agents SET grp = ?, config_version = config_version + 1 WHERE tenant = ? AND id = ?", group, tenant, id)
+	if err == nil {
+		c.configChanged()
+	}
+	return err
 }
 
 // DeleteAgent forgets an agent, its commands and what it alone should run. Its samples stay.

@@ -10,10 +10,14 @@ import (
 const assignmentColumns = "tenant, instance, plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, limits, " +
 	"enabled, created_by, created, updated"
 
+// assignmentRead are the columns with the versions of single agents.
+const assignmentRead = assignmentColumns + `, (SELECT nullif(json_group_object(v.agent_id, json_object('version', v.version, 'grants', json(v.grants))), '{}')
+	FROM agent_versions v WHERE v.tenant = assignments.tenant AND v.instance = assignments.instance)`
+
 func (c *Control) scanAssignment(r row) (a Assignment, err error) {
 	var sealed []byte
 	err = r.Scan(&a.Tenant, &a.Instance, &a.Plugin, &a.Version, &a.Runtime, &a.NodeType, &a.NodeID, fromJSON(&a.Config), &sealed,
-		fromJSON(&a.Grants), &a.Interval, fromJSON(&a.Limits), &a.Enabled, &a.CreatedBy, stamp(&a.Created), stamp(&a.Updated))
+		fromJSON(&a.Grants), &a.Interval, fromJSON(&a.Limits), &a.Enabled, &a.CreatedBy, stamp(&a.Created), stamp(&a.Updated), fromJSON(&a.Versions))
 	if err != nil {
 		return a, explain(err)
 	}
@@ -35,6 +39,9 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 	}
 	err = c.write(ctx, func(tx *sql.Tx) error {
 		if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
+			return err
+		}
+		if err := dropAgentVersions(ctx, tx, a); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -60,7 +67,14 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 func raiseConfigVersion(ctx context.Context, tx *sql.Tx, tenant, instance string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE agents SET config_version = config_version + 1 WHERE tenant = ? AND EXISTS (
 		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ?
-		AND (x.node_type = 'agents' OR (x.node_type = 'agent' AND x.node_id = agents.id)))`, tenant, tenant, instance)
+		AND (x.node_type = 'agents' AND x.node_id IN ('', agents.grp) OR (x.node_type = 'agent' AND x.node_id = agents.id)))`, tenant, tenant, instance)
+	return err
+}
+
+// dropAgentVersions forgets the versions of single agents when somebody changes that of all.
+func dropAgentVersions(ctx context.Context, tx *sql.Tx, a Assignment) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM agent_versions WHERE tenant = ? AND instance = ? AND NOT EXISTS (
+		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ? AND x.version = ?)`, a.Tenant, a.Instance, a.Tenant, a.Instance, a.Version)
 	return err
 }
 
@@ -88,26 +102,70 @@ func (c *Control) DeleteAssignment(ctx context.Context, tenant, instance string)
 // AssignmentByInstance returns an assignment.
 func (c *Control) AssignmentByInstance(ctx context.Context, tenant, instance string) (Assignment, error) {
 	return c.scanAssignment(c.reader.QueryRowContext(ctx,
-		"SELECT "+assignmentColumns+" FROM assignments WHERE tenant = ? AND instance = ?", tenant, instance))
+		"SELECT "+assignmentRead+" FROM assignments WHERE tenant = ? AND instance = ?", tenant, instance))
 }
 
 // ListAssignments lists the tenant's assignments by instance, the disabled ones too.
 func (c *Control) ListAssignments(ctx context.Context, tenant string) ([]Assignment, error) {
 	return collect(ctx, c.reader, c.scanAssignment,
-		"SELECT "+assignmentColumns+" FROM assignments WHERE tenant = ? ORDER BY instance", tenant)
+		"SELECT "+assignmentRead+" FROM assignments WHERE tenant = ? ORDER BY instance", tenant)
 }
 
-// NodeAssignments returns the enabled assignments of a node; for NodeAgent also those for all agents.
+// NodeAssignments returns the enabled assignments of a node; for NodeAgent what that agent should run, see ForAgent.
 func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]Assignment, error) {
 	switch nodeType {
 	case NodeServer:
-		return collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentColumns+` FROM assignments
+		return collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentRead+` FROM assignments
 			WHERE tenant = ? AND enabled AND node_type = 'server' ORDER BY instance`, tenant)
 	case NodeAgent:
-		return collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentColumns+` FROM assignments WHERE tenant = ? AND enabled
-			AND (node_type = 'agents' OR (node_type = 'agent' AND node_id = ?)) ORDER BY instance`, tenant, nodeID)
+		a, err := c.AgentByID(ctx, nodeID)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentRead+` FROM assignments WHERE tenant = ? AND enabled
+			AND (node_type = 'agents' AND node_id IN ('', ?) OR (node_type = 'agent' AND node_id = ?)) ORDER BY instance`, tenant, a.Group, nodeID)
+		return ForAgent(rows, a), err
 	}
 	return nil, errors.New("node type must be server or agent")
+}
+
+// ForAgent picks what an agent should run: for each plugin what is said for it alone, else for its group, else for all;
+// and of that the version that a rollout has set for it.
+func ForAgent(rows []Assignment, a Agent) []Assignment {
+	best := map[string]int{}
+	for _, r := range rows {
+		best[r.Plugin] = max(best[r.Plugin], r.nearness(a))
+	}
+	out := []Assignment{}
+	for _, r := range rows {
+		if n := r.nearness(a); n == 0 || n < best[r.Plugin] {
+			continue
+		}
+		if v, ok := r.Versions[a.ID]; ok {
+			r.Version = v.Version
+			if len(v.Grants) > 0 && string(v.Grants) != "null" {
+				r.Grants = v.Grants
+			}
+		}
+		r.Versions = nil
+		out = append(out, r)
+	}
+	return out
+}
+
+// nearness is how closely an assignment is meant for an agent, 0 when it is not.
+func (x Assignment) nearness(a Agent) int {
+	switch {
+	case !x.Enabled:
+		return 0
+	case x.NodeType == NodeAgent && x.NodeID == a.ID:
+		return 3
+	case x.NodeType == NodeAgents && x.NodeID != "" && x.NodeID == a.Group:
+		return 2
+	case x.NodeType == NodeAgents && x.NodeID == "":
+		return 1
+	}
+	return 0
 }
 
 // WatchConfig returns a channel that is closed at the next change of any assignment.

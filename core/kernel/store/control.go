@@ -95,7 +95,8 @@ func (c *Control) checkKey(ctx context.Context) error {
 		return nil
 	}
 	var sealed int
-	if err := c.reader.QueryRowContext(ctx, "SELECT count(*) FROM assignments WHERE secrets IS NOT NULL").Scan(&sealed); err != nil {
+	if err := c.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM assignments WHERE secrets IS NOT NULL) +
+		(SELECT count(*) FROM installs WHERE undo IS NOT NULL)`).Scan(&sealed); err != nil {
 		return err
 	}
 	if sealed > 0 {

@@ -55,7 +55,11 @@ type Agent struct {
 	Enrolled, LastSeen                  time.Time
 	ConfigVersion                       int64
 	Status                              json.RawMessage // what the agent last reported of itself; nil when never
+	Group                               string          // GroupAll unless somebody put it into another
 }
+
+// GroupAll is the group of an agent that nobody put into another, and the name of all agents together.
+const GroupAll = "all"
 
 // EnrolmentToken lets one agent in once.
 type EnrolmentToken struct {
@@ -94,7 +98,7 @@ type Command struct {
 const (
 	NodeServer = "server"
 	NodeAgent  = "agent"  // the agent NodeID
-	NodeAgents = "agents" // every agent of the tenant
+	NodeAgents = "agents" // every agent of the tenant, or of the group NodeID when that is not ""
 )
 
 // Assignment enables a plugin: one configured instance on a node. Secrets are encrypted at rest.
@@ -110,6 +114,15 @@ type Assignment struct {
 	Enabled                  bool
 	CreatedBy                string
 	Created, Updated         time.Time
+	// Versions are those of single agents while they differ: a rollout sets them. They are read and not written with
+	// the rest.
+	Versions map[string]AgentVersion
+}
+
+// AgentVersion is what one agent runs instead of the version that the assignment names.
+type AgentVersion struct {
+	Version string          `json:"version"`
+	Grants  json.RawMessage `json:"grants,omitempty"` // nil: those of the assignment
 }
 
 // States of a capture.
