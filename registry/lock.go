@@ -24,14 +24,16 @@ type Lock struct {
 
 // Locked pins one plugin. Artifacts lists those of all platforms, so that the file can be shared between machines.
 type Locked struct {
-	ID         string     `json:"id"`
-	Version    string     `json:"version"`
-	Descriptor string     `json:"descriptor_sha256"`
-	Role       string     `json:"role"` // who vouched for it when it was installed
-	KeyIDs     []string   `json:"key_ids"`
-	Via        string     `json:"via,omitempty"` // ViaOfficial, ViaClaimed or ViaRecent: who vouched for the namespace
-	Artifacts  []Artifact `json:"artifacts"`
-	Grants     string     `json:"grants_sha256,omitempty"` // see GrantsDigest
+	ID         string   `json:"id"`
+	Version    string   `json:"version"`
+	Descriptor string   `json:"descriptor_sha256"`
+	Role       string   `json:"role"` // who vouched for it when it was installed
+	KeyIDs     []string `json:"key_ids"`
+	Via        string   `json:"via,omitempty"` // ViaOfficial, ViaClaimed or ViaRecent: who vouched for the namespace
+	// Registry is the name of the one that it came from, on nodes with several; "" is the first one.
+	Registry  string     `json:"registry,omitempty"`
+	Artifacts []Artifact `json:"artifacts"`
+	Grants    string     `json:"grants_sha256,omitempty"` // see GrantsDigest
 	// Kept are other releases of the plugin that may be started here without asking anybody: the one before, for a
 	// rollback, and one that is being tried. At most MaxKept; Grants of the plugin hold for them too.
 	Kept []Locked `json:"kept,omitempty"`
@@ -135,6 +137,15 @@ func (l *Lock) Put(p Locked) {
 		return
 	}
 	l.Plugins = slices.Insert(l.Plugins, i, p)
+}
+
+// Remove takes an entry out, with all that is kept of the plugin, and reports whether there was one.
+func (l *Lock) Remove(id string) bool {
+	i, ok := l.search(id)
+	if ok {
+		l.Plugins = slices.Delete(l.Plugins, i, i+1)
+	}
+	return ok
 }
 
 func (l *Lock) search(id string) (int, bool) {

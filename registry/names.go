@@ -89,6 +89,9 @@ func checkNamespaceSpelling(name string) error {
 	return nil
 }
 
+// LookAlike reports whether one of two different names could be taken for the other.
+func LookAlike(a, b string) bool { return a != b && lookAlike(a, b) }
+
 // lookAlike reports whether two names look the same or are one slip of a finger apart.
 func lookAlike(a, b string) bool {
 	return skeleton(a) == skeleton(b) || slip(a, b) || slip(skeleton(a), skeleton(b))

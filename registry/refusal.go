@@ -6,28 +6,32 @@ import "strings"
 type Reason string
 
 const (
-	RootMismatch       Reason = "root_mismatch"       // another root of trust than the pinned one
-	DevelopmentRoot    Reason = "development_root"    // a development root where none is allowed
-	BadSignature       Reason = "bad_signature"       // too few valid signatures
-	BadMetadata        Reason = "bad_metadata"        // metadata that does not parse or breaks our rules
-	Rollback           Reason = "rollback"            // an older state than the node has seen
-	Expired            Reason = "expired"             // a role's signature is out of date
-	MixAndMatch        Reason = "mix_and_match"       // metadata files that do not belong together
-	WrongNamespace     Reason = "wrong_namespace"     // vouched for by a role that may not speak for this namespace
-	NotVouched         Reason = "not_vouched"         // no role vouches for it
-	DescriptorMismatch Reason = "descriptor_mismatch" // the descriptor is not the one that was signed or locked
-	DigestMismatch     Reason = "digest_mismatch"     // the bytes are not those the descriptor names
-	Oversized          Reason = "oversized"           // more bytes than announced or allowed
-	Revoked            Reason = "revoked"             // withdrawn by the registry's security role
-	Yanked             Reason = "yanked"              // taken off the shelf by its author; what runs keeps running
-	RecentOnly         Reason = "recent_only"         // only the registry's online key vouches for the namespace
-	NoArtifact         Reason = "no_artifact"         // nothing for this runtime and platform
-	NotInstalled       Reason = "not_installed"       // not in plugins.lock
-	Unreachable        Reason = "unreachable"         // the registry did not answer, or not fast enough
-	BeyondCeiling      Reason = "beyond_ceiling"      // the node's policy.yaml does not allow it
-	NotEnforced        Reason = "not_enforced"        // this machine could not hold the plugin to it
-	BadLocalState      Reason = "bad_local_state"     // this node's own files were damaged or changed
-	Busy               Reason = "busy"                // another process of this node holds the lock for too long
+	RootMismatch       Reason = "root_mismatch"        // another root of trust than the pinned one
+	DevelopmentRoot    Reason = "development_root"     // a development root where none is allowed
+	BadSignature       Reason = "bad_signature"        // too few valid signatures
+	BadMetadata        Reason = "bad_metadata"         // metadata that does not parse or breaks our rules
+	Rollback           Reason = "rollback"             // an older state than the node has seen
+	Expired            Reason = "expired"              // a role's signature is out of date
+	MixAndMatch        Reason = "mix_and_match"        // metadata files that do not belong together
+	WrongNamespace     Reason = "wrong_namespace"      // vouched for by a role that may not speak for this namespace
+	NotVouched         Reason = "not_vouched"          // no role vouches for it
+	DescriptorMismatch Reason = "descriptor_mismatch"  // the descriptor is not the one that was signed or locked
+	DigestMismatch     Reason = "digest_mismatch"      // the bytes are not those the descriptor names
+	Oversized          Reason = "oversized"            // more bytes than announced or allowed
+	Revoked            Reason = "revoked"              // withdrawn by the registry's security role
+	Yanked             Reason = "yanked"               // taken off the shelf by its author; what runs keeps running
+	RecentOnly         Reason = "recent_only"          // only the registry's online key vouches for the namespace
+	NoArtifact         Reason = "no_artifact"          // nothing for this runtime and platform
+	NotInstalled       Reason = "not_installed"        // not in plugins.lock
+	Unreachable        Reason = "unreachable"          // the registry did not answer, or not fast enough
+	BeyondCeiling      Reason = "beyond_ceiling"       // the node's policy.yaml does not allow it
+	NotEnforced        Reason = "not_enforced"         // this machine could not hold the plugin to it
+	BadLocalState      Reason = "bad_local_state"      // this node's own files were damaged or changed
+	DiskFull           Reason = "disk_full"            // no room on this machine; nothing was changed
+	Unsolvable         Reason = "unsolvable"           // no versions of the plugins fit together
+	Confusion          Reason = "dependency_confusion" // another registry than the owner of a namespace offers it
+	Stale              Reason = "stale"                // this node has not heard of the registry for longer than its policy allows
+	Busy               Reason = "busy"                 // another process of this node holds the lock for too long
 )
 
 // Refusal is the error of everything in the registry that says no. Plugin is empty when the registry as a whole was
@@ -93,6 +97,14 @@ func (r *Refusal) Hint() string {
 		return "the owner of this machine can widen its policy.yaml"
 	case Busy:
 		return "try again; if it stays so, see which process uses this folder"
+	case DiskFull:
+		return "free some space and try again; what is installed keeps starting"
+	case Unsolvable:
+		return "name other versions, or install without one of them"
+	case Confusion:
+		return "if the namespace really moved, the owner of this machine pins it to one registry in policy.yaml (key registries)"
+	case Stale:
+		return "bring this node news of the registry: let it reach one, or import a newer bundle; what is installed keeps starting"
 	case BadLocalState:
 		return "restore this folder from a backup, or remove it and enrol the node anew"
 	}
