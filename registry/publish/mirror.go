@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -160,10 +161,11 @@ func (p *Publisher) submissions() ([]Submission, error) {
 			for _, a := range d.Artifacts {
 				sub.Artifacts[a.SHA256] = p.path(registry.StorePath(a.SHA256))
 			}
-			if d.ReadmeSHA256 != "" {
-				if sub.Readme, err = durable.ReadFile(p.path(registry.StorePath(d.ReadmeSHA256)), registry.MaxReadme); err != nil {
-					return nil, err
-				}
+			if err := p.addPages(&sub); err != nil {
+				return nil, err
+			}
+			if err := p.addCard(&sub, hex.EncodeToString(m.Signed.Targets[path].Hashes["sha256"])); err != nil {
+				return nil, err
 			}
 			subs = append(subs, sub)
 		}

@@ -6,11 +6,9 @@ package publish
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -164,13 +162,6 @@ func (p *Publisher) Development() bool {
 	return err == nil && development
 }
 
-// Submission is a release on its way into the registry.
-type Submission struct {
-	Descriptor *registry.Descriptor
-	Artifacts  map[string]string // digest → file that holds those bytes
-	Readme     []byte
-}
-
 // Added says what Add did, by plugin and version.
 type Added struct {
 	New       []string `json:"new"`
@@ -193,6 +184,8 @@ func (p *Publisher) Add(ctx context.Context, subs []Submission) (Added, error) {
 		case unchanged:
 			done.Unchanged = append(done.Unchanged, label)
 			continue
+		case recarded:
+			done.Unchanged = append(done.Unchanged, label)
 		case replaced:
 			done.Replaced = append(done.Replaced, label)
 		case fresh:
@@ -221,15 +214,13 @@ const (
 	fresh outcome = iota
 	replaced
 	unchanged
+	recarded // unchanged, but the gates have found something else
 )
 
 func (p *Publisher) add(ctx context.Context, sub Submission) (role string, o outcome, err error) {
 	manifest := sub.Descriptor.Manifest
 	if role, err = p.roleFor(manifest.Namespace()); err != nil {
 		return "", 0, err
-	}
-	if sub.Readme != nil && registry.Digest(sub.Readme) != sub.Descriptor.ReadmeSHA256 {
-		return "", 0, errors.New("the README is not the one that the descriptor names")
 	}
 	data, err := sub.Descriptor.Encode()
 	if err != nil {
@@ -244,7 +235,11 @@ func (p *Publisher) add(ctx context.Context, sub Submission) (role string, o out
 	if have, ok := m.Signed.Targets[path]; ok {
 		switch {
 		case hex.EncodeToString(have.Hashes["sha256"]) == digest && p.complete(sub.Descriptor):
-			return role, unchanged, nil
+			fresh, err := p.storeNewCard(sub, digest)
+			if fresh {
+				return role, recarded, err
+			}
+			return role, unchanged, err
 		case p.Development():
 			o = replaced
 		default:
@@ -252,6 +247,9 @@ func (p *Publisher) add(ctx context.Context, sub Submission) (role string, o out
 		}
 	}
 	if err := p.store(ctx, sub); err != nil {
+		return "", 0, err
+	}
+	if err := p.storeCard(sub, digest); err != nil {
 		return "", 0, err
 	}
 	return role, o, p.putTarget(role, path, data)
@@ -278,63 +276,6 @@ func (p *Publisher) roleFor(namespace string) (string, error) {
 func (p *Publisher) roleOf(id string) (string, error) {
 	ns, _, _ := strings.Cut(id, "/")
 	return p.roleFor(ns)
-}
-
-// complete reports whether the store holds everything that a descriptor names, by name and size.
-func (p *Publisher) complete(d *registry.Descriptor) bool {
-	for _, a := range d.Artifacts {
-		info, err := os.Stat(p.path(registry.StorePath(a.SHA256)))
-		if err != nil || info.Size() != a.Size {
-			return false
-		}
-	}
-	if d.ReadmeSHA256 != "" {
-		_, err := os.Stat(p.path(registry.StorePath(d.ReadmeSHA256)))
-		return err == nil
-	}
-	return true
-}
-
-func (p *Publisher) store(ctx context.Context, sub Submission) error {
-	for _, a := range sub.Descriptor.Artifacts {
-		src, ok := sub.Artifacts[a.SHA256]
-		if !ok {
-			return fmt.Errorf("the artifact %s for %s/%s is missing", a.Runtime, a.OS, a.Arch)
-		}
-		if err := p.storeFile(ctx, src, a); err != nil {
-			return err
-		}
-	}
-	if sub.Readme == nil {
-		return nil
-	}
-	return durable.WriteFile(p.path(registry.StorePath(sub.Descriptor.ReadmeSHA256)), sub.Readme, 0o644)
-}
-
-// storeFile copies an artifact and checks on the way that it is the one that was described.
-func (p *Publisher) storeFile(ctx context.Context, src string, a registry.Artifact) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return fmt.Errorf("store artifact: %w", err)
-	}
-	defer in.Close()
-	out, err := durable.Create(p.path(registry.StorePath(a.SHA256)), 0o644)
-	if err != nil {
-		return err
-	}
-	defer out.Abort()
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, sum), io.LimitReader(in, a.Size+1))
-	if err != nil {
-		return fmt.Errorf("store artifact %s: %w", src, err)
-	}
-	if n != a.Size || hex.EncodeToString(sum.Sum(nil)) != a.SHA256 {
-		return fmt.Errorf("store artifact %s: its bytes are not those that were described; build again", src)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return out.Commit()
 }
 
 // putTarget writes a target's bytes and lists it in a role; commit signs.

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
 
@@ -41,13 +42,32 @@ func (p *Publisher) referenced() (map[string]bool, error) {
 			if err != nil {
 				return nil, err
 			}
-			used[d.ReadmeSHA256] = true
-			for _, a := range d.Artifacts {
-				used[a.SHA256] = true
+			for _, f := range d.Stored() {
+				used[f.SHA256] = true
+			}
+			if err := p.useCard(used, hex.EncodeToString(m.Signed.Targets[path].Hashes["sha256"])); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return used, nil
+}
+
+// useCard marks the card of a release and what it refers to.
+func (p *Publisher) useCard(used map[string]bool, descriptor string) error {
+	digest, _, err := p.cardOf(descriptor)
+	if err != nil {
+		return err
+	}
+	card, err := p.readCard(descriptor)
+	if err != nil || card == nil {
+		return err
+	}
+	used[digest] = true
+	for _, e := range evidence(&card.Card) {
+		used[e] = true
+	}
+	return nil
 }
 
 func (p *Publisher) descriptor(role, path string) (*registry.Descriptor, error) {

@@ -131,26 +131,28 @@ func (p *Publisher) verifyRelease(role, path, digest string) ReleaseReport {
 	platforms := make([]string, 0, len(d.Artifacts))
 	for _, a := range d.Artifacts {
 		platforms = append(platforms, a.Runtime+":"+a.OS+"/"+a.Arch)
-		if err := p.verifyArtifact(a); err != nil {
-			return problem("%s for %s/%s: %v", a.Runtime, a.OS, a.Arch, err)
+	}
+	for _, f := range d.Stored() {
+		if err := p.verifyStored(f); err != nil {
+			return problem("%s: %v", f.Name, err)
 		}
 	}
 	rep.Platform = strings.Join(platforms, " ")
 	return rep
 }
 
-func (p *Publisher) verifyArtifact(a registry.Artifact) error {
-	f, err := os.Open(p.path(registry.StorePath(a.SHA256)))
+func (p *Publisher) verifyStored(s registry.Stored) error {
+	f, err := os.Open(p.path(registry.StorePath(s.SHA256)))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(f, a.Size+1)); err != nil {
+	if _, err := io.Copy(sum, io.LimitReader(f, s.Max+1)); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != a.SHA256 {
-		return fmt.Errorf("the stored bytes have SHA-256 %s, the descriptor states %s", got, a.SHA256)
+	if got := hex.EncodeToString(sum.Sum(nil)); got != s.SHA256 {
+		return fmt.Errorf("the stored bytes have SHA-256 %s, the descriptor states %s", got, s.SHA256)
 	}
 	return nil
 }

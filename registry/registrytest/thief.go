@@ -393,3 +393,17 @@ func (r *Registry) resignSnapshot(tb testing.TB, change func(*metadata.SnapshotT
 	signWith(tb, ts, find("timestamp"))
 	write(tb, ts, r.metadata("timestamp.json"))
 }
+
+// SignTargets signs a file of targets anew and returns its bytes, whatever it says.
+func SignTargets(tb testing.TB, m *metadata.Metadata[metadata.TargetsType], keys ...ed25519.PrivateKey) []byte {
+	tb.Helper()
+	m.ClearSignatures()
+	for _, key := range keys {
+		signWith(tb, m, key)
+	}
+	data, err := m.ToBytes(false)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return data
+}
