@@ -26,6 +26,7 @@ import (
 type Config struct {
 	Dir  string // this node's own state, created with mode 0700
 	Base string // http(s)://host/path, file:///path, or a folder
+	Name string // of a registry beside the first one, which has none; see OpenMulti
 
 	RootSHA256 string // of the root.json to fetch and pin, as an enrolment token carries it
 	RootFile   string // a root.json on this machine
@@ -116,7 +117,7 @@ type Client struct {
 	root *trustedRoot
 	view *view // what the last refresh of this process verified; nil before it
 
-	sealed sealedFiles
+	sealed *sealedFiles // shared by the registries of a node
 }
 
 // Open prepares the client; it does not use the network. It refuses a root of trust other than the pinned one.
@@ -134,7 +135,7 @@ func Open(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open registry client: %w", err)
 	}
-	c := &Client{cfg: cfg, src: src}
+	c := &Client{cfg: cfg, src: src, sealed: &sealedFiles{}}
 	if err := c.prepareDir(); err != nil {
 		return nil, fmt.Errorf("open registry client: %w", err)
 	}
@@ -150,8 +151,8 @@ func Open(cfg Config) (*Client, error) {
 // prepareDir makes the folders of the node's state. Others must not be able to write there: what lies in it decides
 // what is trusted.
 func (c *Client) prepareDir() error {
-	for _, dir := range []string{"", "metadata", "roots", filepath.Join("store", "sha256")} {
-		if err := os.MkdirAll(c.path(dir), 0o700); err != nil {
+	for _, dir := range []string{c.path("store/sha256"), c.home("metadata"), c.home("roots")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
@@ -235,17 +236,26 @@ func (c *Client) resolve(ctx context.Context, v *view, id, versionRange string) 
 	if err != nil {
 		return nil, refuse(err, id, versionRange)
 	}
-	if c.now().After(e.expires) {
-		return nil, refuse(refusal(registry.Expired, "the signature of role %s is out of date", e.role), e.id, e.version)
-	}
-	if err := c.checkVia(e.via); err != nil {
+	if err := c.usable(e); err != nil {
 		return nil, refuse(err, e.id, e.version)
 	}
 	d, err := c.descriptor(ctx, e)
 	if err != nil {
 		return nil, refuse(err, e.id, e.version)
 	}
-	return &Verified{ID: e.id, Version: e.version, Role: e.role, Via: e.via, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Descriptor: d}, nil
+	return c.verified(e, d), nil
+}
+
+func (c *Client) verified(e entry, d *registry.Descriptor) *Verified {
+	return &Verified{ID: e.id, Version: e.version, Role: e.role, Via: e.via, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Descriptor: d}
+}
+
+// usable wants fresh signatures by somebody whom this node accepts.
+func (c *Client) usable(e entry) error {
+	if c.now().After(e.expires) {
+		return refusal(registry.Expired, "the signature of role %s is out of date", e.role)
+	}
+	return c.checkVia(e.via)
 }
 
 // checkVia refuses what only the registry's online key vouches for, unless the node's owner allows that: who breaks
@@ -274,15 +284,24 @@ func (c *Client) lockedDigests(id string) map[string]bool {
 	return digests
 }
 
-func (c *Client) path(rel string) string { return filepath.Join(c.cfg.Dir, rel) }
+// path is a file of this node: plugins.lock, the store.
+func (c *Client) path(rel string) string { return filepath.Join(c.cfg.Dir, filepath.FromSlash(rel)) }
+
+// home is a file of what this node knows about this registry.
+func (c *Client) home(rel string) string {
+	if c.cfg.Name == "" {
+		return c.path(rel)
+	}
+	return filepath.Join(c.cfg.Dir, "registries", c.cfg.Name, filepath.FromSlash(rel))
+}
 
 // refuse names the plugin in a refusal. Everything that is no refusal yet is trouble with this node's own files.
 func refuse(err error, id, version string) error {
 	var r *registry.Refusal
-	if errors.As(err, &r) {
-		return r.For(id, version)
+	if !errors.As(err, &r) {
+		r = local(err)
 	}
-	return &registry.Refusal{Plugin: id, Version: version, Reason: registry.BadLocalState, Err: err}
+	return r.For(id, version)
 }
 
 func refusal(reason registry.Reason, format string, args ...any) *registry.Refusal {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
@@ -23,7 +22,7 @@ func (c *Client) descriptor(ctx context.Context, e entry) (*registry.Descriptor,
 			return nil, err
 		}
 		if err := durable.WriteFile(c.storePath(e.digest), data, 0o444); err != nil {
-			return nil, err
+			return nil, local(err)
 		}
 	}
 	return parseDescriptor(data, e.id, e.version)
@@ -70,40 +69,6 @@ func (c *Client) fromStore(digest string, maxBytes int64) ([]byte, error) {
 
 func (c *Client) storePath(digest string) string {
 	return c.path(filepath.FromSlash(registry.StorePath(digest)))
-}
-
-// minRate is the slowest that an artifact may come in, in bytes per second, on top of the ordinary timeout.
-const minRate = 32 << 10
-
-// download brings an artifact into the node's store, hashing as it comes in. What is there already is hashed too.
-func (c *Client) download(ctx context.Context, a registry.Artifact) error {
-	if hashFile(c.storePath(a.SHA256), a) == nil {
-		return nil
-	}
-	path := registry.StorePath(a.SHA256)
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout+time.Duration(a.Size/minRate)*time.Second)
-	defer cancel()
-	r, err := c.src.open(ctx, path)
-	if errors.Is(err, errMissing) {
-		return refusal(registry.DigestMismatch, "the registry does not have the artifact %s", a.SHA256)
-	}
-	if err != nil {
-		return unreachable(ctx, c.src, path, err)
-	}
-	defer r.Close()
-	out, err := durable.Create(c.storePath(a.SHA256), 0o555)
-	if err != nil {
-		return err
-	}
-	defer out.Abort()
-	if err := copyVerified(out, r, a); err != nil {
-		var r *registry.Refusal
-		if errors.As(err, &r) {
-			return r
-		}
-		return unreachable(ctx, c.src, path, err)
-	}
-	return out.Commit()
 }
 
 // copyVerified copies exactly the artifact's bytes and refuses any others.

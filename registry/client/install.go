@@ -36,7 +36,7 @@ func (c *Client) install(ctx context.Context, id, version, runtime string, pin f
 		return nil, refuse(refusal(registry.NoArtifact, "it has no %s artifact for %s/%s", runtime, goruntime.GOOS, goruntime.GOARCH),
 			found.ID, found.Version)
 	}
-	if err := c.download(ctx, artifact); err != nil {
+	if err := c.download(ctx, artifact, func(int64) {}); err != nil {
 		return nil, refuse(err, found.ID, found.Version)
 	}
 	if err := pin(ctx, found); err != nil {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
 	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
@@ -41,15 +40,15 @@ func copyMetadata(from, to string) error {
 func (c *Client) keep(stage string, root *trustedRoot) error {
 	entries, err := os.ReadDir(stage)
 	if err != nil {
-		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return local(err)
 	}
 	for _, name := range inTrustOrder(entries) {
-		if err := keepFile(filepath.Join(stage, name), filepath.Join(c.path("metadata"), name)); err != nil {
-			return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		if err := keepFile(filepath.Join(stage, name), filepath.Join(c.home("metadata"), name)); err != nil {
+			return local(err)
 		}
 	}
 	if err := c.writeAccepted(root); err != nil {
-		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return local(err)
 	}
 	return nil
 }

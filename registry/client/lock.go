@@ -14,24 +14,39 @@ import (
 	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
-// pinRelease writes the lock entry. Grants survive: they belong to the operator.
 func (c *Client) pinRelease(ctx context.Context, found *Verified) error {
-	return c.changeLock(ctx, func(lock *registry.Lock) error {
-		entry := lockedOf(found)
-		if old, ok := lock.Find(found.ID); ok {
-			if err := c.samePinned(old, found); err != nil {
-				return err
-			}
-			entry.Grants, entry.Kept = old.Grants, old.Kept
-			entry = without(entry, found.Version)
-			if old.Version != found.Version {
-				entry = entry.Keep(old)
-			}
+	return c.changeLock(ctx, func(lock *registry.Lock) error { return c.pinIn(lock, found) })
+}
+
+// pinIn writes a release into the lock. Grants survive: they belong to the operator.
+func (c *Client) pinIn(lock *registry.Lock, found *Verified) error {
+	entry := c.lockedOf(found)
+	if old, ok := lock.Find(found.ID); ok {
+		if err := c.samePinned(old, found); err != nil {
+			return err
 		}
-		lock.Put(entry)
-		c.pinnedNow(lock)
+		entry.Grants, entry.Kept = old.Grants, old.Kept
+		entry = without(entry, found.Version)
+		if old.Version != found.Version {
+			entry = entry.Keep(old)
+		}
+	}
+	lock.Put(entry)
+	return nil
+}
+
+// Remove takes plugins out of plugins.lock, in one step. What is not there is no error.
+func (c *Client) Remove(ctx context.Context, ids ...string) error {
+	err := c.changeLock(ctx, func(lock *registry.Lock) error {
+		for _, id := range ids {
+			lock.Remove(id)
+		}
 		return nil
 	})
+	if err != nil {
+		return refuse(err, strings.Join(ids, ", "), "")
+	}
+	return nil
 }
 
 // pinBeside writes a release into the lock without making it the one that the node runs.
@@ -44,8 +59,7 @@ func (c *Client) pinBeside(ctx context.Context, found *Verified) error {
 		if err := c.samePinned(entry, found); err != nil || entry.Version == found.Version {
 			return err
 		}
-		lock.Put(entry.Keep(lockedOf(found)))
-		c.pinnedNow(lock)
+		lock.Put(entry.Keep(c.lockedOf(found)))
 		return nil
 	})
 }
@@ -82,10 +96,10 @@ func notKept(p registry.Locked, version string) *registry.Refusal {
 	return refusal(registry.NotInstalled, "version %s is wanted, but %s is installed on this node", version, strings.Join(have, ", "))
 }
 
-func lockedOf(found *Verified) registry.Locked {
+func (c *Client) lockedOf(found *Verified) registry.Locked {
 	return registry.Locked{
 		ID: found.ID, Version: found.Version, Descriptor: found.Digest, Role: found.Role, KeyIDs: found.KeyIDs, Via: found.Via,
-		Artifacts: found.Descriptor.Artifacts,
+		Registry: c.cfg.Name, Artifacts: found.Descriptor.Artifacts,
 	}
 }
 
@@ -105,28 +119,36 @@ func (c *Client) samePinned(old registry.Locked, found *Verified) error {
 		pinned.Descriptor, found.Digest)
 }
 
+// pinnedNow gives back what a change of plugins.lock let go.
 func (c *Client) pinnedNow(lock *registry.Lock) {
 	pinned := pinnedDigests(lock)
 	c.sealed.keep(pinned)
+	after := sweepAfter
 	if c.development() {
-		c.sweep(pinned)
+		after = sweepBuilds
+	}
+	c.sweep(c.path("store/sha256"), after, func(name string) bool { return !pinned[name] })
+	for _, dir := range []string{c.path(""), c.home("metadata"), c.home("metadata/ns"), c.home("roots")} {
+		c.sweep(dir, sweepBuilds, func(name string) bool { return strings.HasPrefix(name, ".new-") }) // of a process that died
 	}
 }
 
-// sweepAfter keeps bytes that another process fetched and is about to pin.
-const sweepAfter = time.Hour
+// How long bytes stay that nothing pins: another process may have fetched them and be about to pin them, or somebody
+// comes back to a version. Development nodes get new bytes with each build.
+const (
+	sweepBuilds = time.Hour
+	sweepAfter  = 30 * 24 * time.Hour
+)
 
-// sweep removes bytes that nothing pins. Only development nodes do, where each build brings new ones; elsewhere the old
-// version stays for a rollback.
-func (c *Client) sweep(pinned map[string]bool) {
-	entries, err := os.ReadDir(c.path(filepath.Join("store", "sha256")))
+func (c *Client) sweep(dir string, after time.Duration, unwanted func(name string) bool) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return // it is housekeeping; the next installation tries again
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err == nil && !pinned[e.Name()] && c.cfg.Now().Sub(info.ModTime()) > sweepAfter {
-			os.Remove(c.storePath(e.Name()))
+		if err == nil && info.Mode().IsRegular() && unwanted(e.Name()) && c.cfg.Now().Sub(info.ModTime()) > after {
+			os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }
@@ -151,7 +173,7 @@ func (c *Client) development() bool {
 
 // changeLock rewrites plugins.lock under the node's lock.
 func (c *Client) changeLock(ctx context.Context, change func(*registry.Lock) error) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.lock(ctx, c.path("lock"))
 	if err != nil {
 		return err
 	}
@@ -167,7 +189,11 @@ func (c *Client) changeLock(ctx context.Context, change func(*registry.Lock) err
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(c.path("plugins.lock"), data, 0o600)
+	if err := durable.WriteFile(c.path("plugins.lock"), data, 0o600); err != nil {
+		return err
+	}
+	c.pinnedNow(lock) // after the change is on disk: until then the old lock counts
+	return nil
 }
 
 // readLock reads plugins.lock each time, since another process may change it.

@@ -117,6 +117,9 @@ func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime 
 	if err := ctx.Err(); err != nil {
 		return nil, &registry.Refusal{Reason: registry.Unreachable, Err: err}
 	}
+	if entry.Registry != c.cfg.Name {
+		return nil, refusal(registry.Confusion, "it was installed from the registry %q, which this node no longer has", entry.Registry)
+	}
 	if err := c.checkTrust(); err != nil {
 		return nil, err
 	}
@@ -206,7 +209,7 @@ func (a *Artifact) String() string {
 func (c *Client) Lock() (*registry.Lock, error) {
 	lock, err := c.readLock()
 	if err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	return lock, nil
 }

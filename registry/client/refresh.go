@@ -36,7 +36,7 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	defer c.refreshing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, maxRefresh*c.cfg.Timeout)
 	defer cancel()
-	unlock, err := c.lock(ctx)
+	unlock, err := c.lock(ctx, c.home("lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 		return nil, err
 	}
 	if err := c.forget(root); err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	v, err := c.unchanged(ctx, root)
 	if err == nil && v == nil {
@@ -60,7 +60,7 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 		return nil, err
 	}
 	if err := c.writeSeen(seen{Refreshed: c.now(), Expires: v.expires}); err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	c.mu.Lock()
 	c.view = v
@@ -78,7 +78,7 @@ func (c *Client) unchanged(ctx context.Context, root *trustedRoot) (*view, error
 	if v == nil || v.rootVersion != root.meta.Signed.Version || !c.now().Before(v.expires) || v.broken() {
 		return nil, nil
 	}
-	kept, err := durable.ReadFile(c.path("metadata/timestamp.json"), tufrules.MaxTimestamp)
+	kept, err := durable.ReadFile(c.home("metadata/timestamp.json"), tufrules.MaxTimestamp)
 	if err != nil || !bytes.Equal(kept, v.timestamp) { // another process may have seen more
 		return nil, nil
 	}
@@ -89,21 +89,22 @@ func (c *Client) unchanged(ctx context.Context, root *trustedRoot) (*view, error
 	return v, c.mergeRevocations(ctx, v)
 }
 
-// lock takes this node's lock, which all processes on the same folder respect.
-func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
-	unlock, err = durable.Lock(ctx, c.path("lock"))
+// lock takes a lock that all processes on the same folder respect: the one of this registry's metadata, or the node's
+// for plugins.lock. They are the same file where there is one registry.
+func (c *Client) lock(ctx context.Context, path string) (unlock func(), err error) {
+	unlock, err = durable.Lock(ctx, path)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, &registry.Refusal{Reason: registry.Busy, Err: err}
 	case err != nil:
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	return unlock, nil
 }
 
 // removeStages clears what a process left that died during a refresh. Under the node's lock there is no other one.
 func (c *Client) removeStages() {
-	stale, _ := filepath.Glob(c.path("stage-*"))
+	stale, _ := filepath.Glob(c.home("stage-*"))
 	for _, dir := range stale {
 		os.RemoveAll(dir)
 	}

@@ -36,15 +36,15 @@ func (c *Client) mergeRevocations(ctx context.Context, v *view) error {
 	}
 	known, err := c.readRevocations()
 	if err != nil {
-		return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return local(err)
 	}
 	if known.Merge(offered) > 0 {
 		data, err := known.Encode()
 		if err == nil {
-			err = durable.WriteFile(c.path("revocations.json"), data, 0o600)
+			err = durable.WriteFile(c.home("revocations.json"), data, 0o600)
 		}
 		if err != nil {
-			return &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+			return local(err)
 		}
 	}
 	v.revoked = known
@@ -72,7 +72,7 @@ func (v *view) checkRevokers(list *registry.Revocations) error {
 
 // readRevocations returns what this node knows to be withdrawn.
 func (c *Client) readRevocations() (*registry.Revocations, error) {
-	data, err := durable.ReadFile(c.path("revocations.json"), 2*registry.MaxRevocations)
+	data, err := durable.ReadFile(c.home("revocations.json"), 2*registry.MaxRevocations)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &registry.Revocations{Schema: registry.RevocationsSchema}, nil
 	}

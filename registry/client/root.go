@@ -66,7 +66,7 @@ type trustedRoot struct {
 func (c *Client) openRoot() (*trustedRoot, error) {
 	chain, err := c.readChain()
 	if err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	if len(chain) == 0 {
 		switch {
@@ -115,7 +115,7 @@ func verifySuccessor(old, next *metadata.Metadata[metadata.RootType]) (err error
 
 // readChain returns the roots in roots/, oldest first, after checking that each vouches for the next.
 func (c *Client) readChain() ([][]byte, error) {
-	entries, err := os.ReadDir(c.path("roots"))
+	entries, err := os.ReadDir(c.home("roots"))
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (c *Client) readChain() ([][]byte, error) {
 }
 
 func (c *Client) rootPath(version int64) string {
-	return c.path(fmt.Sprintf("roots/%d.json", version))
+	return c.home(fmt.Sprintf("roots/%d.json", version))
 }
 
 // startChain pins a root for good.
@@ -162,7 +162,7 @@ func (c *Client) startChain(data []byte) (*trustedRoot, error) {
 	}
 	root.anchor = registry.Digest(data)
 	if err := durable.WriteFile(c.rootPath(root.meta.Signed.Version), data, 0o600); err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	return root, nil
 }
@@ -252,7 +252,7 @@ func (c *Client) followRoots(ctx context.Context, root *trustedRoot) (*trustedRo
 			return nil, refusal(registry.BadSignature, "%d.root.json does not follow from the root before it: %w", version, err)
 		}
 		if err := durable.WriteFile(c.rootPath(version), data, 0o600); err != nil {
-			return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+			return nil, local(err)
 		}
 		next.anchor = root.anchor
 		c.trust(next)
@@ -275,11 +275,11 @@ func (c *Client) forget(root *trustedRoot) error {
 		return err
 	}
 	for _, name := range []string{"timestamp.json", "snapshot.json"} {
-		if err := os.Remove(c.path("metadata/" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(c.home("metadata/" + name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return durable.SyncDir(c.path("metadata"))
+	return durable.SyncDir(c.home("metadata"))
 }
 
 func onlineKeysChanged(before, now *metadata.Metadata[metadata.RootType]) bool {
@@ -300,7 +300,7 @@ func (c *Client) acceptedUnder() (*metadata.Metadata[metadata.RootType], error) 
 		return nil, err
 	}
 	under := chain[0]
-	data, err := durable.ReadFile(c.path("metadata/"+acceptedFile), 32)
+	data, err := durable.ReadFile(c.home("metadata/"+acceptedFile), 32)
 	if err == nil {
 		version, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 		if err != nil {
@@ -321,10 +321,10 @@ const acceptedFile = "accepted-under-root"
 
 func (c *Client) writeAccepted(root *trustedRoot) error {
 	text := strconv.FormatInt(root.meta.Signed.Version, 10) + "\n"
-	if have, err := os.ReadFile(c.path("metadata/" + acceptedFile)); err == nil && string(have) == text {
+	if have, err := os.ReadFile(c.home("metadata/" + acceptedFile)); err == nil && string(have) == text {
 		return nil
 	}
-	return durable.WriteFile(c.path("metadata/"+acceptedFile), []byte(text), 0o600)
+	return durable.WriteFile(c.home("metadata/"+acceptedFile), []byte(text), 0o600)
 }
 
 func (c *Client) fetch(ctx context.Context, path string, maxBytes int64) ([]byte, error) {

@@ -15,7 +15,7 @@ type seen struct {
 
 func (c *Client) readSeen() (seen, error) {
 	var s seen
-	data, err := durable.ReadFile(c.path("seen.json"), 4<<10)
+	data, err := durable.ReadFile(c.home("seen.json"), 4<<10)
 	if err != nil {
 		return s, err
 	}
@@ -27,7 +27,7 @@ func (c *Client) writeSeen(s seen) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(c.path("seen.json"), data, 0o600)
+	return durable.WriteFile(c.home("seen.json"), data, 0o600)
 }
 
 // now is the time that signatures are held against: this machine's clock, but never before the last refresh that passed.

@@ -23,7 +23,8 @@ var errMissing = errors.New("no such file in the registry")
 // source reads the files of a registry by their path below its base. The bytes are hostile until somebody compared
 // their digest.
 type source interface {
-	open(ctx context.Context, path string) (io.ReadCloser, error)
+	// open reads from an offset on, or from the beginning when the source cannot do that: at says where the bytes start.
+	open(ctx context.Context, path string, offset int64) (r io.ReadCloser, at int64, err error)
 	String() string
 }
 
@@ -58,7 +59,7 @@ func newSource(base string, client *http.Client) (source, error) {
 func fetch(ctx context.Context, src source, path string, maxBytes int64, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := src.open(ctx, path)
+	r, _, err := src.open(ctx, path, 0)
 	if err != nil {
 		return nil, unreachable(ctx, src, path, err)
 	}
@@ -90,24 +91,32 @@ type dirSource struct{ dir string }
 func (s dirSource) String() string { return s.dir }
 
 // open does not follow links out of the folder, and does not wait on a FIFO that lies where a file should.
-func (s dirSource) open(_ context.Context, path string) (io.ReadCloser, error) {
+func (s dirSource) open(_ context.Context, path string, offset int64) (io.ReadCloser, int64, error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer root.Close()
 	name := filepath.FromSlash(path)
 	info, err := root.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errMissing
+		return nil, 0, errMissing
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+		return nil, 0, errors.New("not a regular file")
 	}
-	return root.Open(name)
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, offset, nil
 }
 
 // httpSource is a registry behind any static web server.
@@ -118,25 +127,33 @@ type httpSource struct {
 
 func (s *httpSource) String() string { return s.base.Redacted() }
 
-func (s *httpSource) open(ctx context.Context, path string) (io.ReadCloser, error) {
+func (s *httpSource) open(ctx context.Context, path string, offset int64) (io.ReadCloser, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base.JoinPath(path).String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	switch {
+	case res.StatusCode == http.StatusOK:
+		return res.Body, 0, nil
+	case res.StatusCode == http.StatusPartialContent && offset > 0 &&
+		strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset)):
+		return res.Body, offset, nil
+	}
+	res.Body.Close()
 	switch res.StatusCode {
-	case http.StatusOK:
-		return res.Body, nil
 	case http.StatusNotFound, http.StatusGone:
-		res.Body.Close()
-		return nil, errMissing
-	default:
-		res.Body.Close()
-		return nil, fmt.Errorf("the server answered %s", res.Status)
+		return nil, 0, errMissing
+	case http.StatusRequestedRangeNotSatisfiable:
+		return s.open(ctx, path, 0)
 	}
+	return nil, 0, fmt.Errorf("the server answered %s", res.Status)
 }
 
 // maxRedirects is generous for a mirror behind a load balancer.

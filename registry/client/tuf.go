@@ -21,13 +21,13 @@ import (
 // update lets go-tuf work on a copy of the node's metadata and then takes over, durably, what it accepted: also when
 // the refresh failed later on, since a newer timestamp that was seen must not be forgotten.
 func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
-	stage, err := os.MkdirTemp(c.cfg.Dir, "stage-")
+	stage, err := os.MkdirTemp(c.home(""), "stage-")
 	if err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+		return nil, local(err)
 	}
 	defer os.RemoveAll(stage)
-	if err := copyMetadata(c.path("metadata"), stage); err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	if err := copyMetadata(c.home("metadata"), stage); err != nil {
+		return nil, local(err)
 	}
 	fetcher := &tufFetcher{ctx: ctx, client: c}
 	v, up, err := c.runUpdater(stage, root, fetcher)
@@ -41,8 +41,8 @@ func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 		return nil, err
 	}
 	v.rootVersion = root.meta.Signed.Version
-	if v.timestamp, err = os.ReadFile(c.path("metadata/timestamp.json")); err != nil {
-		return nil, &registry.Refusal{Reason: registry.BadLocalState, Err: err}
+	if v.timestamp, err = os.ReadFile(c.home("metadata/timestamp.json")); err != nil {
+		return nil, local(err)
 	}
 	return v, nil
 }

@@ -207,7 +207,7 @@ func (c *Client) loadNamespace(ctx context.Context, v *view, d metadata.Delegate
 		}
 		return v.set.UpdateDelegatedTargets(data, d.Name, parent)
 	}
-	kept := c.path(filepath.Join("metadata", "ns", d.Name+".json"))
+	kept := c.home(filepath.Join("metadata", "ns", d.Name+".json"))
 	if data, err := durable.ReadFile(kept, tufrules.MaxNamespace); err == nil && info.VerifyLengthHashes(data) == nil {
 		return take(data)
 	}

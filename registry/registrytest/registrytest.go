@@ -115,6 +115,7 @@ type Plugin struct {
 	Schema      json.RawMessage
 	Rules       json.RawMessage
 	Readme      []byte
+	Requires    []registry.Requirement
 }
 
 // Publish signs releases into the registry.
@@ -181,6 +182,7 @@ func (p Plugin) Submission(tb testing.TB) publish.Submission {
 		Manifest: registry.Manifest{
 			APIVersion: registry.APIVersion, ID: p.ID, Version: p.Version, Kind: p.Kind, Title: "Test plugin",
 			Summary: "It stands in for a plugin.", License: "Apache-2.0", Protocol: []int{sdk.Protocol}, Permissions: p.Permissions,
+			Requires: p.Requires,
 		},
 		ConfigSchema: p.Schema, Rules: p.Rules,
 	}
