@@ -96,6 +96,8 @@ type Config struct {
 	Records *os.File
 	// Ring, if not nil, is shared with the process. Everything in it can be read by all of its readers.
 	Ring *Ring
+
+	oneByOne bool // batches by gRPC travel as to a plugin that has no InspectStream
 }
 
 const (
@@ -117,6 +119,7 @@ type Process struct {
 	ended  chan struct{} // closed when everything that belonged to the process is gone
 
 	misnamed func(name string)
+	oneByOne bool
 
 	mu        sync.Mutex // guards all below, and runner until Start has returned
 	instances map[string]*Instance
@@ -133,7 +136,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.StartTimeout, fmt.Errorf("timeout: it was not up within %s", cfg.StartTimeout))
 	defer cancel()
-	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}, misnamed: cfg.Misnamed}
+	p := &Process{name: cfg.Name, ended: make(chan struct{}), instances: map[string]*Instance{}, misnamed: cfg.Misnamed, oneByOne: cfg.oneByOne}
 	lines := newLineLog(cfg.Log, cfg.Stderr)
 	lines.told = cfg.LogDropped
 	own, err := identity.New()
@@ -333,13 +336,14 @@ func (p *Process) Configure(ctx context.Context, cfg InstanceConfig) (*Instance,
 	if err != nil {
 		return nil, fmt.Errorf("%s: configure %s: %w", p.name, cfg.Instance, err)
 	}
-	if _, err := p.life.Configure(ctx, wire.InstanceConfigToPB(cfg)); err != nil {
+	resp, err := p.life.Configure(ctx, wire.InstanceConfigToPB(cfg))
+	if err != nil {
 		if channel != nil {
 			channel.Close()
 		}
 		return nil, p.callError(ctx, "configure "+cfg.Instance, err)
 	}
-	i := newInstance(p, cfg, channel)
+	i := newInstance(p, cfg, channel, p.carrierFor(cfg.Instance, channel, resp))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.instances[cfg.Instance] = i

@@ -27,11 +27,12 @@ type Instance struct {
 	detector   pb.DetectorServiceClient
 	notifier   pb.NotifierServiceClient
 	channel    *plane.Channel // nil when records travel by gRPC
+	carrier    carrier        // nil when batches travel by gRPC, one by one
 }
 
-func newInstance(p *Process, cfg InstanceConfig, channel *plane.Channel) *Instance {
+func newInstance(p *Process, cfg InstanceConfig, channel *plane.Channel, carrier carrier) *Instance {
 	return &Instance{
-		process: p, id: cfg.Instance, plugin: cfg.Plugin, channel: channel,
+		process: p, id: cfg.Instance, plugin: cfg.Plugin, channel: channel, carrier: carrier,
 		collector: pb.NewCollectorServiceClient(p.conn), discovery: pb.NewDiscoveryServiceClient(p.conn),
 		detector: pb.NewDetectorServiceClient(p.conn), notifier: pb.NewNotifierServiceClient(p.conn),
 	}
@@ -137,7 +138,7 @@ func receive[M any](stream grpc.ServerStreamingClient[M], put func(*M) error) er
 // Inspect hands one record frame to a detector and waits for its findings. The frame may be used again when Inspect has
 // returned.
 func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
-	if i.channel == nil {
+	if i.carrier == nil {
 		return i.inspectCall(ctx, capture, frame, sink)
 	}
 	p, err := i.send(ctx, capture, frame, nil)
@@ -149,7 +150,7 @@ func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, si
 
 // InspectBlock is Inspect for a frame in the ring. The block still belongs to the caller when it returns.
 func (i *Instance) InspectBlock(ctx context.Context, capture string, block *Block, sink sdk.FindingSink) error {
-	if i.channel == nil {
+	if i.carrier == nil {
 		return i.inspectCall(ctx, capture, private(block), sink)
 	}
 	p, err := i.send(ctx, capture, nil, block)
@@ -159,7 +160,7 @@ func (i *Instance) InspectBlock(ctx context.Context, capture string, block *Bloc
 	return i.answer(ctx, p, sink)
 }
 
-// inspectCall is Inspect over gRPC.
+// inspectCall is Inspect over gRPC for a plugin that takes one batch at a time.
 func (i *Instance) inspectCall(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
 	if len(frame) > records.MaxFrame {
 		return fmt.Errorf("%s: inspect: a frame of %d bytes is larger than %d", i.id, len(frame), records.MaxFrame)
@@ -284,8 +285,8 @@ func (i *Instance) Restore(ctx context.Context, state []byte) error {
 
 // Stop ends the instance; its process goes on.
 func (i *Instance) Stop(ctx context.Context) error {
-	if i.channel != nil {
-		i.channel.Close()
+	if i.carrier != nil {
+		i.carrier.Close()
 	}
 	_, err := i.process.life.Stop(ctx, &pb.StopRequest{Instance: i.id})
 	i.process.mu.Lock()

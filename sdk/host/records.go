@@ -74,25 +74,38 @@ func (p *Process) openChannel(cfg *InstanceConfig) (*plane.Channel, error) {
 	return c, nil
 }
 
+// carrierFor is how batches travel to an instance whose plugin answered Configure: by its channel if it has one, else by gRPC,
+// several at a time where the plugin takes that. It is nil where it does not.
+func (p *Process) carrierFor(instance string, channel *plane.Channel, resp *pb.ConfigureResponse) carrier {
+	window := min(resp.GetInspectWindow(), plane.Window)
+	switch {
+	case channel != nil:
+		return onPlane{channel}
+	case window == 0 || p.oneByOne:
+		return nil
+	}
+	return newLane(p, instance, int(window))
+}
+
 // send hands a batch over, once the window has room.
-func (i *Instance) send(ctx context.Context, capture string, frame []byte, block *Block) (*plane.Pending, error) {
+func (i *Instance) send(ctx context.Context, capture string, frame []byte, block *Block) (pending, error) {
 	if block != nil {
-		return i.channel.SendBlock(ctx, capture, block)
+		return i.carrier.SendBlock(ctx, capture, block)
 	}
 	if len(frame) > records.MaxFrame {
 		return nil, refusedError{fmt.Errorf("a frame of %d bytes is larger than %d", len(frame), records.MaxFrame)}
 	}
-	return i.channel.Send(ctx, capture, frame)
+	return i.carrier.Send(ctx, capture, frame)
 }
 
-// answer is the body of a RESULT, or why there is none.
+// answer is what a plugin says of a batch, or why it says nothing.
 type answer struct {
 	body []byte
 	err  error
 }
 
-// answer waits for the RESULT of a batch and passes its findings on.
-func (i *Instance) answer(ctx context.Context, p *plane.Pending, sink sdk.FindingSink) error {
+// answer waits for the answer to a batch and passes its findings on.
+func (i *Instance) answer(ctx context.Context, p pending, sink sdk.FindingSink) error {
 	body, err := p.Wait(ctx)
 	return i.take(ctx, answer{body, err}, sink)
 }
@@ -107,7 +120,7 @@ func (i *Instance) take(ctx context.Context, a answer, sink sdk.FindingSink) err
 	}
 	var resp pb.InspectResponse
 	if err := proto.Unmarshal(a.body, &resp); err != nil {
-		err = fmt.Errorf("a RESULT that does not parse: %w", err)
+		err = fmt.Errorf("an answer to a batch that does not parse: %w", err)
 		i.process.broke(err)
 		return i.failed(ctx, "inspect", err)
 	}
@@ -116,18 +129,18 @@ func (i *Instance) take(ctx context.Context, a answer, sink sdk.FindingSink) err
 
 // drain waits until every batch is answered.
 func (i *Instance) drain(ctx context.Context) error {
-	if i.channel == nil {
+	if i.carrier == nil {
 		return nil
 	}
-	return i.channel.Drain(ctx)
+	return i.carrier.Drain(ctx)
 }
 
 // InFlight is how many batches wait for their answer, and how many bytes they have together.
 func (i *Instance) InFlight() (batches, size int) {
-	if i.channel == nil {
+	if i.carrier == nil {
 		return 0, 0
 	}
-	return i.channel.InFlight()
+	return i.carrier.InFlight()
 }
 
 // Stream hands batches to a detector without waiting for each answer: while the detector works on one, the next are on
@@ -138,8 +151,8 @@ type Stream struct {
 	result   func(n uint64, err error)
 	sent     uint64
 	answered uint64
-	open     []*plane.Pending // oldest first
-	answers  []answer         // memory of next
+	open     []pending // oldest first
+	answers  []answer  // memory of next
 }
 
 // Stream begins a stream. Findings go to sink; result is told how each batch ended, numbered from 1 in the order of
@@ -160,9 +173,9 @@ func (s *Stream) SendBlock(ctx context.Context, capture string, block *Block) er
 }
 
 // Fits says whether the window has room for a batch, of the block if there is one and else of the frame: Send and SendBlock
-// do not wait for an answer then, where records travel by the record plane.
+// do not wait for an answer then.
 func (s *Stream) Fits(capture string, frame []byte, block *Block) bool {
-	c := s.instance.channel
+	c := s.instance.carrier
 	return c == nil || len(s.open) < c.Window() && c.Fits(capture, frame, block)
 }
 
@@ -172,7 +185,7 @@ func private(block *Block) []byte { return bytes.Clone(block.Bytes()) }
 
 func (s *Stream) send(ctx context.Context, capture string, frame []byte, block *Block) error {
 	i := s.instance
-	if i.channel == nil {
+	if i.carrier == nil {
 		if block != nil {
 			frame = private(block)
 		}
@@ -180,7 +193,7 @@ func (s *Stream) send(ctx context.Context, capture string, frame []byte, block *
 		s.finish(i.inspectCall(ctx, capture, frame, s.sink))
 		return ctx.Err()
 	}
-	if window := i.channel.Window(); len(s.open) >= window {
+	if window := i.carrier.Window(); len(s.open) >= window {
 		s.next(ctx, len(s.open)-window/2)
 	}
 	p, err := i.send(ctx, capture, frame, block)
@@ -212,12 +225,13 @@ func (s *Stream) finish(err error) {
 	s.result(s.answered, err)
 }
 
-// Window is how many batches may be without answer. Where records travel by gRPC it is one: Send waits for the answer then.
+// Window is how many batches may be without answer. It is one for a plugin that takes them by gRPC alone, one by one: Send waits
+// for the answer then.
 func (i *Instance) Window() int {
-	if i.channel == nil {
+	if i.carrier == nil {
 		return 1
 	}
-	return i.channel.Window()
+	return i.carrier.Window()
 }
 
 // Next waits for the answer of the oldest batch and tells result; it does nothing when every batch is answered.

@@ -4,13 +4,13 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
@@ -27,22 +27,20 @@ const exitBadHost = 6
 type records struct {
 	plane *plane.Plugin
 
-	mu       sync.Mutex // guards channels
-	channels map[string]uint32
+	mu        sync.Mutex // guards all below
+	channels  map[string]uint32
+	deadlines map[string]time.Duration // of a batch that comes by gRPC
 }
 
 // openRecords opens the record plane if the host gave one.
 func openRecords(b Backend, log *slog.Logger) (*records, error) {
-	r := &records{channels: map[string]uint32{}}
+	r := &records{channels: map[string]uint32{}, deadlines: map[string]time.Duration{}}
 	fd, ok, err := inherited(wire.RecordsEnv)
 	if err != nil || !ok {
 		return r, err
 	}
 	answer := func(ctx context.Context, instance, capture string, frame []byte) []byte {
-		headroom()
-		var found findings
-		err := errors.Join(b.Inspect(ctx, instance, capture, frame, &found), found.full)
-		return result(found.list, err)
+		return result(inspect(ctx, b, instance, capture, frame))
 	}
 	refuse := func(err error) []byte { return result(nil, err) }
 	if r.plane, err = plane.OpenPlugin(os.NewFile(fd, "records"), answer, refuse); err != nil {
@@ -102,6 +100,9 @@ func result(found []*pb.Finding, err error) []byte {
 // open opens the channel of an instance that was configured with one.
 func (r *records) open(cfg abi.InstanceConfig) error {
 	if cfg.Channel == 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.deadlines[cfg.Instance] = cfg.Deadline
 		return nil
 	}
 	if r.plane == nil {
@@ -116,10 +117,18 @@ func (r *records) open(cfg abi.InstanceConfig) error {
 func (r *records) close(instance string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.deadlines, instance)
 	if channel, ok := r.channels[instance]; ok {
 		delete(r.channels, instance)
 		r.plane.Close(channel)
 	}
+}
+
+// deadline is how long a batch that comes by gRPC may take; 0 leaves it to the host.
+func (r *records) deadline(instance string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deadlines[instance]
 }
 
 // sampleSink takes the samples of one call and says at its end what became of them.

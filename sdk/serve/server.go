@@ -5,7 +5,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,7 +28,7 @@ func register(s *grpc.Server, b Backend, r *records) {
 	pb.RegisterLifecycleServiceServer(s, &lifecycle{b: b, records: r})
 	pb.RegisterCollectorServiceServer(s, &collector{b: b, records: r})
 	pb.RegisterDiscoveryServiceServer(s, &discovery{b: b})
-	s.RegisterService(detectorService(), &detector{b: b})
+	s.RegisterService(detectorService(), &detector{b: b, records: r})
 	pb.RegisterNotifierServiceServer(s, &notifier{b: b})
 }
 
@@ -57,7 +56,7 @@ func (l *lifecycle) Configure(ctx context.Context, req *pb.ConfigureRequest) (*p
 	if err == nil {
 		err = l.records.open(cfg)
 	}
-	return &pb.ConfigureResponse{}, wire.FromError(err)
+	return &pb.ConfigureResponse{InspectWindow: plane.Window}, wire.FromError(err)
 }
 
 func (l *lifecycle) Health(ctx context.Context, req *pb.HealthRequest) (*pb.HealthResponse, error) {
@@ -193,69 +192,6 @@ type sightingStream struct {
 
 func (s sightingStream) Sighting(v sdk.Sighting) error {
 	return s.stream.Send(&pb.DiscoverResponse{Sightings: []*pb.Sighting{wire.SightingToPB(v)}})
-}
-
-type detector struct {
-	pb.UnimplementedDetectorServiceServer
-	b Backend
-}
-
-// detectorService is the generated service with a handler for Inspect that does not copy the frame.
-func detectorService() *grpc.ServiceDesc {
-	desc := pb.DetectorService_ServiceDesc
-	desc.Methods = slices.Clone(desc.Methods)
-	for i := range desc.Methods {
-		if desc.Methods[i].MethodName == "Inspect" {
-			desc.Methods[i].Handler = inspectHandler
-		}
-	}
-	return &desc
-}
-
-func inspectHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	var req wire.Inspect
-	defer req.Free()
-	if err := decode(&req); err != nil {
-		return nil, err
-	}
-	return srv.(*detector).inspect(ctx, &req)
-}
-
-func (d *detector) inspect(ctx context.Context, req *wire.Inspect) (*pb.InspectResponse, error) {
-	var found findings
-	err := errors.Join(d.b.Inspect(ctx, req.Instance, req.Capture, req.Frame, &found), found.full)
-	if err != nil && len(found.list) == 0 {
-		return nil, wire.FromError(err)
-	}
-	return &pb.InspectResponse{Findings: found.list, Error: wire.ErrorToPB(err)}, nil
-}
-
-func (d *detector) Flush(ctx context.Context, req *pb.FlushRequest) (*pb.FlushResponse, error) {
-	var found findings
-	err := errors.Join(d.b.Flush(ctx, req.GetInstance(), &found), found.full)
-	if err != nil && len(found.list) == 0 {
-		return nil, wire.FromError(err)
-	}
-	return &pb.FlushResponse{Findings: found.list, Error: wire.ErrorToPB(err)}, nil
-}
-
-// findings gathers what one call found. The instance bounds their number, and this their size.
-type findings struct {
-	list []*pb.Finding
-	size int
-	full error
-}
-
-func (f *findings) Finding(v sdk.Finding) error {
-	m := wire.FindingToPB(v)
-	size := proto.Size(m)
-	if f.size+size > maxFindingBytes {
-		f.full = sdk.Errorf(sdk.Internal, "the findings of one call are larger than %d bytes", maxFindingBytes)
-		return f.full
-	}
-	f.size += size
-	f.list = append(f.list, m)
-	return nil
 }
 
 type notifier struct {

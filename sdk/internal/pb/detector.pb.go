@@ -136,6 +136,122 @@ func (x *InspectResponse) GetError() *Error {
 	return nil
 }
 
+type InspectStreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The same in every message of a stream.
+	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// Names the input, for evidence.
+	Capture string `protobuf:"bytes,2,opt,name=capture,proto3" json:"capture,omitempty"`
+	// One record frame, see proto/records.
+	Frame         []byte `protobuf:"bytes,3,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectStreamRequest) Reset() {
+	*x = InspectStreamRequest{}
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectStreamRequest) ProtoMessage() {}
+
+func (x *InspectStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectStreamRequest.ProtoReflect.Descriptor instead.
+func (*InspectStreamRequest) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_detector_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *InspectStreamRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *InspectStreamRequest) GetCapture() string {
+	if x != nil {
+		return x.Capture
+	}
+	return ""
+}
+
+func (x *InspectStreamRequest) GetFrame() []byte {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+type InspectStreamResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Findings []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Set when this batch failed, after these findings. The stream goes on.
+	Error         *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectStreamResponse) Reset() {
+	*x = InspectStreamResponse{}
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectStreamResponse) ProtoMessage() {}
+
+func (x *InspectStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectStreamResponse.ProtoReflect.Descriptor instead.
+func (*InspectStreamResponse) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_detector_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *InspectStreamResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *InspectStreamResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type FlushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
@@ -145,7 +261,7 @@ type FlushRequest struct {
 
 func (x *FlushRequest) Reset() {
 	*x = FlushRequest{}
-	mi := &file_picket_plugin_v1_detector_proto_msgTypes[2]
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +273,7 @@ func (x *FlushRequest) String() string {
 func (*FlushRequest) ProtoMessage() {}
 
 func (x *FlushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_detector_proto_msgTypes[2]
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +286,7 @@ func (x *FlushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRequest.ProtoReflect.Descriptor instead.
 func (*FlushRequest) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_detector_proto_rawDescGZIP(), []int{2}
+	return file_picket_plugin_v1_detector_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FlushRequest) GetInstance() string {
@@ -191,7 +307,7 @@ type FlushResponse struct {
 
 func (x *FlushResponse) Reset() {
 	*x = FlushResponse{}
-	mi := &file_picket_plugin_v1_detector_proto_msgTypes[3]
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +319,7 @@ func (x *FlushResponse) String() string {
 func (*FlushResponse) ProtoMessage() {}
 
 func (x *FlushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_detector_proto_msgTypes[3]
+	mi := &file_picket_plugin_v1_detector_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +332,7 @@ func (x *FlushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushResponse.ProtoReflect.Descriptor instead.
 func (*FlushResponse) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_detector_proto_rawDescGZIP(), []int{3}
+	return file_picket_plugin_v1_detector_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FlushResponse) GetFindings() []*Finding {
@@ -244,14 +360,22 @@ const file_picket_plugin_v1_detector_proto_rawDesc = "" +
 	"\x05frame\x18\x03 \x01(\fR\x05frame\"w\n" +
 	"\x0fInspectResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.picket.plugin.v1.FindingR\bfindings\x12-\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\"b\n" +
+	"\x14InspectStreamRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
+	"\acapture\x18\x02 \x01(\tR\acapture\x12\x14\n" +
+	"\x05frame\x18\x03 \x01(\fR\x05frame\"}\n" +
+	"\x15InspectStreamResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.picket.plugin.v1.FindingR\bfindings\x12-\n" +
 	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\"*\n" +
 	"\fFlushRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"u\n" +
 	"\rFlushResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.picket.plugin.v1.FindingR\bfindings\x12-\n" +
-	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error2\xab\x01\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error2\x91\x02\n" +
 	"\x0fDetectorService\x12N\n" +
-	"\aInspect\x12 .picket.plugin.v1.InspectRequest\x1a!.picket.plugin.v1.InspectResponse\x12H\n" +
+	"\aInspect\x12 .picket.plugin.v1.InspectRequest\x1a!.picket.plugin.v1.InspectResponse\x12d\n" +
+	"\rInspectStream\x12&.picket.plugin.v1.InspectStreamRequest\x1a'.picket.plugin.v1.InspectStreamResponse(\x010\x01\x12H\n" +
 	"\x05Flush\x12\x1e.picket.plugin.v1.FlushRequest\x1a\x1f.picket.plugin.v1.FlushResponseB\xb9\x01\n" +
 	"\x14com.picket.plugin.v1B\rDetectorProtoP\x01Z0github.com/picketwatch/picket/sdk/internal/pb;pb\xa2\x02\x03PPX\xaa\x02\x10Picket.Plugin.V1\xca\x02\x10Picket\\Plugin\\V1\xe2\x02\x1cPicket\\Plugin\\V1\\GPBMetadata\xea\x02\x12Picket::Plugin::V1b\x06proto3"
 
@@ -267,29 +391,35 @@ func file_picket_plugin_v1_detector_proto_rawDescGZIP() []byte {
 	return file_picket_plugin_v1_detector_proto_rawDescData
 }
 
-var file_picket_plugin_v1_detector_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_picket_plugin_v1_detector_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_picket_plugin_v1_detector_proto_goTypes = []any{
-	(*InspectRequest)(nil),  // 0: picket.plugin.v1.InspectRequest
-	(*InspectResponse)(nil), // 1: picket.plugin.v1.InspectResponse
-	(*FlushRequest)(nil),    // 2: picket.plugin.v1.FlushRequest
-	(*FlushResponse)(nil),   // 3: picket.plugin.v1.FlushResponse
-	(*Finding)(nil),         // 4: picket.plugin.v1.Finding
-	(*Error)(nil),           // 5: picket.plugin.v1.Error
+	(*InspectRequest)(nil),        // 0: picket.plugin.v1.InspectRequest
+	(*InspectResponse)(nil),       // 1: picket.plugin.v1.InspectResponse
+	(*InspectStreamRequest)(nil),  // 2: picket.plugin.v1.InspectStreamRequest
+	(*InspectStreamResponse)(nil), // 3: picket.plugin.v1.InspectStreamResponse
+	(*FlushRequest)(nil),          // 4: picket.plugin.v1.FlushRequest
+	(*FlushResponse)(nil),         // 5: picket.plugin.v1.FlushResponse
+	(*Finding)(nil),               // 6: picket.plugin.v1.Finding
+	(*Error)(nil),                 // 7: picket.plugin.v1.Error
 }
 var file_picket_plugin_v1_detector_proto_depIdxs = []int32{
-	4, // 0: picket.plugin.v1.InspectResponse.findings:type_name -> picket.plugin.v1.Finding
-	5, // 1: picket.plugin.v1.InspectResponse.error:type_name -> picket.plugin.v1.Error
-	4, // 2: picket.plugin.v1.FlushResponse.findings:type_name -> picket.plugin.v1.Finding
-	5, // 3: picket.plugin.v1.FlushResponse.error:type_name -> picket.plugin.v1.Error
-	0, // 4: picket.plugin.v1.DetectorService.Inspect:input_type -> picket.plugin.v1.InspectRequest
-	2, // 5: picket.plugin.v1.DetectorService.Flush:input_type -> picket.plugin.v1.FlushRequest
-	1, // 6: picket.plugin.v1.DetectorService.Inspect:output_type -> picket.plugin.v1.InspectResponse
-	3, // 7: picket.plugin.v1.DetectorService.Flush:output_type -> picket.plugin.v1.FlushResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 0: picket.plugin.v1.InspectResponse.findings:type_name -> picket.plugin.v1.Finding
+	7, // 1: picket.plugin.v1.InspectResponse.error:type_name -> picket.plugin.v1.Error
+	6, // 2: picket.plugin.v1.InspectStreamResponse.findings:type_name -> picket.plugin.v1.Finding
+	7, // 3: picket.plugin.v1.InspectStreamResponse.error:type_name -> picket.plugin.v1.Error
+	6, // 4: picket.plugin.v1.FlushResponse.findings:type_name -> picket.plugin.v1.Finding
+	7, // 5: picket.plugin.v1.FlushResponse.error:type_name -> picket.plugin.v1.Error
+	0, // 6: picket.plugin.v1.DetectorService.Inspect:input_type -> picket.plugin.v1.InspectRequest
+	2, // 7: picket.plugin.v1.DetectorService.InspectStream:input_type -> picket.plugin.v1.InspectStreamRequest
+	4, // 8: picket.plugin.v1.DetectorService.Flush:input_type -> picket.plugin.v1.FlushRequest
+	1, // 9: picket.plugin.v1.DetectorService.Inspect:output_type -> picket.plugin.v1.InspectResponse
+	3, // 10: picket.plugin.v1.DetectorService.InspectStream:output_type -> picket.plugin.v1.InspectStreamResponse
+	5, // 11: picket.plugin.v1.DetectorService.Flush:output_type -> picket.plugin.v1.FlushResponse
+	9, // [9:12] is the sub-list for method output_type
+	6, // [6:9] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_detector_proto_init() }
@@ -304,7 +434,7 @@ func file_picket_plugin_v1_detector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_picket_plugin_v1_detector_proto_rawDesc), len(file_picket_plugin_v1_detector_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

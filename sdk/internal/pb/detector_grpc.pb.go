@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DetectorService_Inspect_FullMethodName = "/picket.plugin.v1.DetectorService/Inspect"
-	DetectorService_Flush_FullMethodName   = "/picket.plugin.v1.DetectorService/Flush"
+	DetectorService_Inspect_FullMethodName       = "/picket.plugin.v1.DetectorService/Inspect"
+	DetectorService_InspectStream_FullMethodName = "/picket.plugin.v1.DetectorService/InspectStream"
+	DetectorService_Flush_FullMethodName         = "/picket.plugin.v1.DetectorService/Flush"
 )
 
 // DetectorServiceClient is the client API for DetectorService service.
@@ -31,6 +32,10 @@ const (
 type DetectorServiceClient interface {
 	// Inspect hands over one batch of records.
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
+	// InspectStream hands over batches of one instance, the next ones while the detector is at work on the first. It inspects
+	// them in their order, one at a time, and answers each with one message, in that order. The host opens it only where
+	// ConfigureResponse.inspect_window says that it is there, one at a time for an instance, and ends it after the last batch.
+	InspectStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[InspectStreamRequest, InspectStreamResponse], error)
 	// Flush is called at the end of a capture: the detector reports what is pending and forgets what it saw.
 	Flush(ctx context.Context, in *FlushRequest, opts ...grpc.CallOption) (*FlushResponse, error)
 }
@@ -53,6 +58,19 @@ func (c *detectorServiceClient) Inspect(ctx context.Context, in *InspectRequest,
 	return out, nil
 }
 
+func (c *detectorServiceClient) InspectStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[InspectStreamRequest, InspectStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DetectorService_ServiceDesc.Streams[0], DetectorService_InspectStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[InspectStreamRequest, InspectStreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DetectorService_InspectStreamClient = grpc.BidiStreamingClient[InspectStreamRequest, InspectStreamResponse]
+
 func (c *detectorServiceClient) Flush(ctx context.Context, in *FlushRequest, opts ...grpc.CallOption) (*FlushResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FlushResponse)
@@ -71,6 +89,10 @@ func (c *detectorServiceClient) Flush(ctx context.Context, in *FlushRequest, opt
 type DetectorServiceServer interface {
 	// Inspect hands over one batch of records.
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
+	// InspectStream hands over batches of one instance, the next ones while the detector is at work on the first. It inspects
+	// them in their order, one at a time, and answers each with one message, in that order. The host opens it only where
+	// ConfigureResponse.inspect_window says that it is there, one at a time for an instance, and ends it after the last batch.
+	InspectStream(grpc.BidiStreamingServer[InspectStreamRequest, InspectStreamResponse]) error
 	// Flush is called at the end of a capture: the detector reports what is pending and forgets what it saw.
 	Flush(context.Context, *FlushRequest) (*FlushResponse, error)
 	mustEmbedUnimplementedDetectorServiceServer()
@@ -85,6 +107,9 @@ type UnimplementedDetectorServiceServer struct{}
 
 func (UnimplementedDetectorServiceServer) Inspect(context.Context, *InspectRequest) (*InspectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Inspect not implemented")
+}
+func (UnimplementedDetectorServiceServer) InspectStream(grpc.BidiStreamingServer[InspectStreamRequest, InspectStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method InspectStream not implemented")
 }
 func (UnimplementedDetectorServiceServer) Flush(context.Context, *FlushRequest) (*FlushResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Flush not implemented")
@@ -128,6 +153,13 @@ func _DetectorService_Inspect_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DetectorService_InspectStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(DetectorServiceServer).InspectStream(&grpc.GenericServerStream[InspectStreamRequest, InspectStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DetectorService_InspectStreamServer = grpc.BidiStreamingServer[InspectStreamRequest, InspectStreamResponse]
+
 func _DetectorService_Flush_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(FlushRequest)
 	if err := dec(in); err != nil {
@@ -162,6 +194,13 @@ var DetectorService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _DetectorService_Flush_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "InspectStream",
+			Handler:       _DetectorService_InspectStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "picket/plugin/v1/detector.proto",
 }

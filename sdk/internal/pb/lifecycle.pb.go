@@ -242,7 +242,7 @@ type ConfigureRequest struct {
 	Channel uint32 `protobuf:"varint,8,opt,name=channel,proto3" json:"channel,omitempty"`
 	// How often the host has started the instance, from 1.
 	Generation uint64 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
-	// How long a batch on the record plane may take; 0: not limited.
+	// How long a batch on the record plane or in a stream may take; 0: not limited.
 	DeadlineNanos int64 `protobuf:"varint,10,opt,name=deadline_nanos,json=deadlineNanos,proto3" json:"deadline_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -349,7 +349,10 @@ func (x *ConfigureRequest) GetDeadlineNanos() int64 {
 }
 
 type ConfigureResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many batches DetectorService.InspectStream takes before their answers; 0: it is not there, and batches come by
+	// Inspect, one at a time. On the record plane it says nothing.
+	InspectWindow uint32 `protobuf:"varint,1,opt,name=inspect_window,json=inspectWindow,proto3" json:"inspect_window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +385,13 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
 	return file_picket_plugin_v1_lifecycle_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ConfigureResponse) GetInspectWindow() uint32 {
+	if x != nil {
+		return x.InspectWindow
+	}
+	return 0
 }
 
 type HealthRequest struct {
@@ -774,8 +784,9 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	" \x01(\x03R\rdeadlineNanos\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +
-	"\x11ConfigureResponse\"+\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
+	"\x11ConfigureResponse\x12%\n" +
+	"\x0einspect_window\x18\x01 \x01(\rR\rinspectWindow\"+\n" +
 	"\rHealthRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"@\n" +
 	"\x0eHealthResponse\x12\x1a\n" +

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Inspect is a received InspectRequest whose frame lies in memory that is used again: generated code would allocate and
+// Inspect is a received InspectRequest, or InspectStreamRequest, whose frame lies in memory that is used again: generated code would allocate and
 // copy every frame, which costs more than many a detector. On the wire it is the same message.
 type Inspect struct {
 	Instance string
@@ -28,7 +28,7 @@ func (m *Inspect) Free() {
 	m.Frame, m.buf = nil, nil
 }
 
-// Sent is an InspectRequest that is sent without a copy of its frame.
+// Sent is an InspectRequest, or InspectStreamRequest, that is sent without a copy of its frame.
 type Sent struct {
 	instance, capture string
 	frame             []byte
@@ -71,6 +71,9 @@ type sentPool Sent
 func (*sentPool) Get(n int) *[]byte { b := make([]byte, n); return &b }
 func (p *sentPool) Put(*[]byte)     { close(p.done) }
 
+// Body is a message as it is on the wire.
+type Body []byte
+
 // Codec is the codec of both ends: protobuf, with a short way for the messages that carry a frame.
 func Codec() encoding.CodecV2 {
 	return codec{CodecV2: encoding.GetCodecV2("proto"), pool: buffers}
@@ -87,14 +90,20 @@ type codec struct {
 }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	m, ok := v.(*Sent)
-	if !ok {
-		return c.CodecV2.Marshal(v)
+	switch m := v.(type) {
+	case *Sent:
+		return m.marshal(), nil
+	case *Body:
+		return mem.BufferSlice{mem.SliceBuffer(*m)}, nil
 	}
-	return m.marshal(), nil
+	return c.CodecV2.Marshal(v)
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if body, ok := v.(*Body); ok {
+		*body = data.Materialize()
+		return nil
+	}
 	m, ok := v.(*Inspect)
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
@@ -107,7 +116,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// parse reads the three fields of InspectRequest; others belong to a newer host.
+// parse reads the three fields of the request; others belong to a newer host.
 func (m *Inspect) parse(b []byte) error {
 	for len(b) > 0 {
 		number, typ, n := protowire.ConsumeTag(b)
