@@ -3,7 +3,6 @@ package registry
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -118,10 +117,13 @@ func (x *Index) Find(id string) (*IndexPlugin, bool) {
 	return &x.Plugins[i], true
 }
 
-type indexEnvelope struct {
-	Index      json.RawMessage `json:"index"`
-	Signatures []Signature     `json:"signatures"`
-}
+// The file is the signed bytes in an envelope that is always spelled the same, so that nobody has to parse what no key
+// has signed.
+const (
+	indexOpening       = `{"index":`
+	indexClosing       = `,"signatures":`
+	maxIndexSignatures = 64 << 10 // bytes
+)
 
 // EncodeIndex returns the bytes of an index, each plugin on its own line, without signatures yet; see SealIndex.
 func EncodeIndex(x *Index) ([]byte, error) {
@@ -199,28 +201,57 @@ func SealIndex(index []byte, keys ...ed25519.PrivateKey) ([]byte, error) {
 		return nil, err
 	}
 	out := make([]byte, 0, len(index)+len(tail)+64)
-	out = append(append(out, `{"index":`...), index...)
-	out = append(append(out, `,"signatures":`...), bytes.TrimSuffix(tail, []byte("\n"))...)
+	out = append(append(out, indexOpening...), index...)
+	out = append(append(out, indexClosing...), bytes.TrimSuffix(tail, []byte("\n"))...)
 	return append(out, "}\n"...), nil
 }
 
-// ParseIndex reads catalogue.json and wants a threshold of keys, those of the role snapshot, to have signed it.
-func ParseIndex(data []byte, keys []ed25519.PublicKey, threshold int) (*Index, error) {
-	var env indexEnvelope
-	if err := strict.JSON(data, MaxIndex, &env); err != nil {
+// OpenIndex returns the signed bytes in catalogue.json and wants a threshold of keys, those of the role snapshot, to
+// have signed them.
+func OpenIndex(data []byte, keys []ed25519.PublicKey, threshold int) ([]byte, error) {
+	if len(data) > MaxIndex {
+		return nil, fmt.Errorf("read %s: more than %d bytes", IndexPath, MaxIndex)
+	}
+	index, ok := bytes.CutPrefix(data, []byte(indexOpening))
+	end := bytes.LastIndex(index, []byte(indexClosing))
+	if !ok || end < 0 {
+		return nil, fmt.Errorf("read %s: not an index with its signatures", IndexPath)
+	}
+	var sigs []Signature
+	tail := bytes.TrimSuffix(index[end+len(indexClosing):], []byte("}\n"))
+	if err := strict.JSON(tail, maxIndexSignatures, &sigs); err != nil {
+		return nil, fmt.Errorf("read %s: signatures: %w", IndexPath, err)
+	}
+	if err := VerifyStatement(StatementIndex, index[:end], sigs, keys, threshold); err != nil {
 		return nil, fmt.Errorf("read %s: %w", IndexPath, err)
 	}
-	if err := VerifyStatement(StatementIndex, env.Index, env.Signatures, keys, threshold); err != nil {
-		return nil, fmt.Errorf("read %s: %w", IndexPath, err)
+	return index[:end], nil
+}
+
+// ParseIndex reads catalogue.json; see OpenIndex.
+func ParseIndex(data []byte, keys []ed25519.PublicKey, threshold int) (*Index, error) {
+	index, err := OpenIndex(data, keys, threshold)
+	if err != nil {
+		return nil, err
 	}
 	var x Index
-	if err := strict.JSON(env.Index, MaxIndex, &x); err != nil {
+	if err := strict.JSON(index, MaxIndex, &x); err != nil {
 		return nil, fmt.Errorf("read %s: %w", IndexPath, err)
 	}
 	if err := x.check(); err != nil {
 		return nil, fmt.Errorf("read %s: %w", IndexPath, err)
 	}
 	return &x, nil
+}
+
+// IndexLineID returns the id of the plugin that a line of SplitIndex is about.
+func IndexLineID(line []byte) (string, error) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"id":"`))
+	id, _, end := bytes.Cut(rest, []byte(`"`))
+	if !ok || !end || !sdk.ValidID(string(id)) {
+		return "", errors.New("read index: a line does not begin with the id of a plugin")
+	}
+	return string(id), nil
 }
 
 func (x *Index) check() error {

@@ -31,15 +31,15 @@ func testIndex() *Index {
 	}}
 }
 
-func sealed(t testing.TB, x *Index, keys ...ed25519.PrivateKey) []byte {
-	t.Helper()
+func sealed(tb testing.TB, x *Index, keys ...ed25519.PrivateKey) []byte {
+	tb.Helper()
 	data, err := EncodeIndex(x)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	file, err := SealIndex(data, keys...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return file
 }

@@ -270,18 +270,8 @@ func (p *Publisher) write() error {
 			return err
 		}
 	}
-	snapshot := p.state.snapshot
-	if len(p.changed()) > 0 || p.snapshotDue {
-		snapshot.Signed.Version++
-		snapshot.Signed.Expires = p.expiry(metadata.SNAPSHOT)
-		data, err := p.sealTop(metadata.SNAPSHOT)
-		if err != nil {
-			return err
-		}
-		if err := p.writeVersioned(metadata.SNAPSHOT, snapshot.Signed.Version, data); err != nil {
-			return err
-		}
-		p.state.timestamp.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaFile(snapshot.Signed.Version, data)}
+	if err := p.writeSnapshot(); err != nil {
+		return err
 	}
 	p.state.timestamp.Signed.Version++
 	p.state.timestamp.Signed.Expires = p.expiry(metadata.TIMESTAMP)
@@ -290,9 +280,34 @@ func (p *Publisher) write() error {
 		return err
 	}
 	if len(last) == 0 {
-		return durable.WriteFile(p.metadataPath("timestamp.json"), data, 0o644)
+		err = durable.WriteFile(p.metadataPath("timestamp.json"), data, 0o644)
+	} else {
+		err = p.journal(append(last, journaled{"timestamp.json", data}))
 	}
-	return p.journal(append(last, journaled{"timestamp.json", data}))
+	if err != nil {
+		return err
+	}
+	return installIndex(p.dir, p.state.snapshot.Signed.Version)
+}
+
+// writeSnapshot writes the snapshot if anything below it has changed, and beside it the index that goes with it.
+func (p *Publisher) writeSnapshot() error {
+	signed := &p.state.snapshot.Signed
+	before := signed.Version
+	if len(p.changed()) == 0 && !p.snapshotDue {
+		return p.prepareIndex(before, before)
+	}
+	signed.Version++
+	signed.Expires = p.expiry(metadata.SNAPSHOT)
+	version := signed.Version
+	indexed := make(chan error, 1)
+	go func() { indexed <- p.prepareIndex(before, version) }() // each reads what the other does not change
+	data, err := p.sealTop(metadata.SNAPSHOT)
+	if err = errors.Join(err, <-indexed); err != nil {
+		return err
+	}
+	p.state.timestamp.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaFile(version, data)}
+	return p.writeVersioned(metadata.SNAPSHOT, version, data)
 }
 
 // encode returns the bytes of an altered role, after making sure that a node will take them.

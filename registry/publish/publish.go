@@ -125,7 +125,7 @@ func (p *Publisher) open(rootFile string) error {
 	if p.state, err = load(p.dir, root); err != nil {
 		return fmt.Errorf("open registry %s: %w; it is not signed on top of this state", p.dir, err)
 	}
-	return nil
+	return installIndex(p.dir, p.state.snapshot.Signed.Version)
 }
 
 // openFounding opens a registry that waits for its first signatures.

@@ -26,6 +26,7 @@ type Report struct {
 	Roles       []RoleReport    `json:"roles"`
 	Releases    []ReleaseReport `json:"releases"`
 	Revocations int             `json:"revocations"`
+	Index       string          `json:"index_problem,omitempty"` // why nodes walk instead of using the index, "" if they use it
 }
 
 // RoleReport is the state of one role.
@@ -77,6 +78,9 @@ func Verify(dir string, root []byte, now time.Time) (*Report, error) {
 	r.Revocations = len(revoked.Revoked)
 	if err := p.verifyList(revoked); err != nil {
 		return nil, fmt.Errorf("verify registry %s: the list of revocations: %w", dir, err)
+	}
+	if err := p.verifyIndex(); err != nil {
+		r.Index = err.Error()
 	}
 	for _, role := range s.releaseRoles() {
 		m, err := s.role(role)

@@ -13,7 +13,7 @@ import (
 
 // Crowd gives the registry as many confirmed authors, each with as many releases of one plugin, all signed with one
 // key: NAME is crowd-00001/agent and so on. It writes the metadata in one go, as one by one takes minutes; only the
-// first author's descriptors are really there.
+// first author's descriptors are really there. The index lists the crowd and nothing that was there before.
 func (r *Registry) Crowd(tb testing.TB, authors, releases int) *Author {
 	tb.Helper()
 	key := NewKey(tb)
@@ -23,6 +23,8 @@ func (r *Registry) Crowd(tb testing.TB, authors, releases int) *Author {
 	}
 	id := registry.KeyID(key.Public().(ed25519.PublicKey))
 	files := map[string]*metadata.MetaFiles{}
+	namespaces := make([]string, 0, authors)
+	targets := map[string]map[string]*metadata.TargetFiles{}
 	var delegations []metadata.DelegatedRole
 	for n := range authors {
 		ns := fmt.Sprintf("crowd-%05d", n+1)
@@ -41,6 +43,7 @@ func (r *Registry) Crowd(tb testing.TB, authors, releases int) *Author {
 			}
 			m.Signed.Targets[path] = t
 		}
+		namespaces, targets[ns] = append(namespaces, ns), m.Signed.Targets
 		signWith(tb, m, key)
 		files[role+".json"] = metaFile(1, write(tb, m, r.metadata("1."+role+".json")))
 		delegations = append(delegations, metadata.DelegatedRole{Name: role, KeyIDs: []string{id}, Threshold: 1,
@@ -55,5 +58,6 @@ func (r *Registry) Crowd(tb testing.TB, authors, releases int) *Author {
 			s.Meta[name] = info
 		}
 	})
+	r.crowdIndex(tb, namespaces, id, targets)
 	return &Author{Namespace: "crowd-00001", Key: key}
 }

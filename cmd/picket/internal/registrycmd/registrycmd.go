@@ -239,6 +239,9 @@ func printReport(p *columns.Printer, r *publish.Report, pinned bool) {
 		rows = append(rows, []columns.Cell{columns.C(rel.ID), columns.C(rel.Version), columns.C(rel.Role), state, columns.C(detail)})
 	}
 	p.Table(rows)
+	if r.Index != "" {
+		p.Line(columns.S(columns.Bad, "index: "), columns.C(r.Index))
+	}
 	p.Line(columns.S(columns.Dim, fmt.Sprintf("%d releases, %d revocations", len(r.Releases), r.Revocations)))
 }
 

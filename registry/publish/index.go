@@ -1,0 +1,412 @@
+package publish
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/durable"
+	"github.com/picketwatch/picket/registry/internal/tufrules"
+)
+
+// nextIndex is the index of a change that has not happened yet: it is written in full before the timestamp, which makes
+// the change, and only renamed after it. A crash or a full disk in between leaves an index that fits.
+const nextIndex = ".catalogue.next"
+
+// indexer makes the index of a change out of the one before it. Among thousands of namespaces it looks again at those
+// only that the change is about; the lines of the others stay as they are.
+type indexer struct {
+	p       *Publisher
+	revoked *registry.Revocations
+	seen    map[string]time.Time // when releases came in; nil: those that the old index does not have come in now
+	lines   map[string][]byte    // of the old index, by plugin
+	dirty   map[string]bool      // namespaces to look at
+}
+
+// prepareIndex writes the index of the change that is about to be committed and leads from one version of the snapshot
+// to another, or to the same.
+func (p *Publisher) prepareIndex(from, to int64) error {
+	if from == to {
+		head, err := indexHead(p.path(registry.IndexPath))
+		if err == nil && p.fits(head, to) == nil {
+			return nil
+		}
+	}
+	x, err := p.newIndexer(from)
+	if err != nil {
+		return fmt.Errorf("write the index: %w", err)
+	}
+	for ns := range x.dirty {
+		if err := x.renew(ns); err != nil {
+			return fmt.Errorf("write the index: %s: %w", ns, err)
+		}
+	}
+	data, err := x.seal(to)
+	if err != nil {
+		return fmt.Errorf("write the index: %w", err)
+	}
+	return durable.WriteFile(filepath.Join(p.dir, nextIndex), data, 0o644)
+}
+
+// installIndex puts the index in place that was written before a commit, or removes it when that did not happen.
+func installIndex(dir string, snapshot int64) error {
+	next := filepath.Join(dir, nextIndex)
+	head, err := indexHead(next)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || head.Snapshot != snapshot {
+		return os.Remove(next)
+	}
+	if err := durable.Rename(next, filepath.Join(dir, registry.IndexPath)); err != nil {
+		return err
+	}
+	return durable.SyncDir(dir)
+}
+
+// newIndexer starts from the present index if that is ours and describes the present state, else from nothing.
+func (p *Publisher) newIndexer(from int64) (*indexer, error) {
+	list := p.change.list
+	if list == nil {
+		var err error
+		if list, err = p.revocations(); err != nil {
+			return nil, err
+		}
+	}
+	x := &indexer{p: p, revoked: list, dirty: map[string]bool{}}
+	var err error
+	if x.lines, err = p.oldIndex(from); err != nil {
+		return x, x.startAnew()
+	}
+	for role := range p.change.roles {
+		x.concerns(role)
+	}
+	if p.change.list != nil {
+		for _, rev := range list.Revoked {
+			x.dirty[namespaceOf(rev.Plugin)] = true
+		}
+	}
+	return x, nil
+}
+
+func (x *indexer) startAnew() (err error) {
+	x.lines = map[string][]byte{}
+	for _, role := range x.p.state.releaseRoles() {
+		x.dirty[namespaceOfRole(role)] = true
+	}
+	x.seen, err = x.p.firstSeen()
+	return err
+}
+
+// concerns marks the namespaces for which an altered role may change something.
+func (x *indexer) concerns(role string) {
+	switch {
+	case role == tufrules.RoleOfficial || strings.HasPrefix(role, tufrules.RoleNamespacePrefix):
+		x.dirty[namespaceOfRole(role)] = true
+	case role == tufrules.RoleClaimed || role == tufrules.RoleRecent || role == metadata.TARGETS:
+		for id, line := range x.lines {
+			if !x.stillVouched(namespaceOf(id), line) {
+				x.dirty[namespaceOf(id)] = true
+			}
+		}
+	}
+}
+
+// stillVouched reports whether the same keys vouch for a plugin as its line says.
+func (x *indexer) stillVouched(ns string, line []byte) bool {
+	var says struct {
+		Via      string
+		Releases []struct {
+			KeyIDs []string `json:"key_ids"`
+		}
+	}
+	via, keyIDs, err := x.p.vouching(ns)
+	return err == nil && json.Unmarshal(line, &says) == nil && says.Via == via && len(says.Releases) > 0 &&
+		slices.Equal(says.Releases[0].KeyIDs, keyIDs)
+}
+
+// vouching says who vouches for a namespace.
+func (p *Publisher) vouching(ns string) (via string, keyIDs []string, err error) {
+	role, err := p.roleFor(ns)
+	if err != nil {
+		return "", nil, err
+	}
+	parent, d, err := p.state.delegation(role)
+	if err != nil {
+		return "", nil, err
+	}
+	switch parent {
+	case p.state.targets:
+		via = registry.ViaOfficial
+	case p.state.roles[tufrules.RoleClaimed]:
+		via = registry.ViaClaimed
+	default:
+		via = registry.ViaRecent
+	}
+	return via, d.KeyIDs, nil
+}
+
+// renew writes the lines of a namespace anew.
+func (x *indexer) renew(ns string) error {
+	old := map[string]*registry.IndexPlugin{}
+	for id, line := range x.lines {
+		if namespaceOf(id) != ns {
+			continue
+		}
+		var p registry.IndexPlugin
+		if json.Unmarshal(line, &p) == nil {
+			old[id] = &p
+		}
+		delete(x.lines, id)
+	}
+	via, keyIDs, err := x.p.vouching(ns)
+	if err != nil { // nobody does any more
+		return nil
+	}
+	role, err := x.p.roleFor(ns)
+	if err != nil {
+		return err
+	}
+	m, err := x.p.state.role(role)
+	if err != nil {
+		return err
+	}
+	plugins := map[string]*registry.IndexPlugin{}
+	for path, t := range m.Signed.Targets {
+		id, r, err := x.release(path, t, role, keyIDs, old)
+		if err != nil {
+			return err
+		}
+		if plugins[id] == nil {
+			plugins[id] = &registry.IndexPlugin{ID: id, Via: via}
+		}
+		plugins[id].Releases = append(plugins[id].Releases, r)
+	}
+	for id, plugin := range plugins {
+		if err := x.describe(plugin, role); err != nil {
+			return err
+		}
+		if plugin.Kind == "" { // no descriptor can be read: `picket registry verify` names the damage
+			continue
+		}
+		if x.lines[id], err = registry.EncodeIndexPlugin(plugin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *indexer) release(path string, t *metadata.TargetFiles, role string, keyIDs []string, old map[string]*registry.IndexPlugin) (id string, r registry.IndexRelease, err error) {
+	id, version, err := registry.ParseTargetPath(path)
+	if err != nil {
+		return "", r, err
+	}
+	r = registry.IndexRelease{
+		Version: version, Descriptor: hex.EncodeToString(t.Hashes["sha256"]), Length: t.Length, Role: role, KeyIDs: keyIDs,
+		Published: x.published(id, version, hex.EncodeToString(t.Hashes["sha256"]), old), Channel: registry.ChannelOf(version),
+	}
+	if r.Yanked, err = tufrules.Yanked(t); err != nil {
+		return "", r, err
+	}
+	if rev, is := x.revoked.Find(registry.Subject{ID: id, Version: version, Descriptor: r.Descriptor, KeyIDs: keyIDs}); is {
+		r.Revoked = rev.Reason
+	}
+	r.Card, r.Tier, err = x.p.cardOf(r.Descriptor)
+	return id, r, err
+}
+
+func (x *indexer) published(id, version, digest string, old map[string]*registry.IndexPlugin) time.Time {
+	if p := old[id]; p != nil {
+		if r, ok := p.Release(version); ok && r.Descriptor == digest {
+			return r.Published
+		}
+	}
+	if at, ok := x.seen[digest]; ok {
+		return at
+	}
+	return x.p.now().UTC().Truncate(time.Second)
+}
+
+// describe fills in what the manifest of the newest release says, or of the next one that can be read.
+func (x *indexer) describe(plugin *registry.IndexPlugin, role string) error {
+	slices.SortFunc(plugin.Releases, func(a, b registry.IndexRelease) int {
+		v, errV := semver.StrictNewVersion(a.Version)
+		w, errW := semver.StrictNewVersion(b.Version)
+		if errV != nil || errW != nil { // ParseTargetPath let neither pass
+			return strings.Compare(b.Version, a.Version)
+		}
+		return w.Compare(v)
+	})
+	for _, r := range append([]registry.IndexRelease{plugin.Newest()}, plugin.Releases...) {
+		d, err := x.p.descriptor(role, registry.TargetPath(plugin.ID, r.Version))
+		if err != nil {
+			continue
+		}
+		m := d.Manifest
+		plugin.Kind, plugin.Title, plugin.Summary, plugin.License, plugin.Homepage = string(m.Kind), m.Title, m.Summary, m.License, m.Homepage
+		plugin.Tags, plugin.Techniques, plugin.Metrics, plugin.Runtimes = m.Tags, m.Techniques, m.Metrics, m.Runtimes
+		break
+	}
+	claim, err := x.p.ClaimOf(namespaceOf(plugin.ID))
+	if err == nil && claim != nil {
+		plugin.Contact = claim.Statement.Contact
+	}
+	return err
+}
+
+func (x *indexer) seal(snapshot int64) ([]byte, error) {
+	head := &registry.Index{Schema: registry.IndexSchema, Snapshot: snapshot, Time: x.p.now().UTC().Truncate(time.Second)}
+	var err error
+	if head.RootSHA256, err = x.p.anchorSHA256(); err != nil {
+		return nil, err
+	}
+	lines := make([][]byte, 0, len(x.lines))
+	for _, id := range slices.Sorted(maps.Keys(x.lines)) {
+		lines = append(lines, x.lines[id])
+	}
+	data, err := registry.JoinIndex(head, lines)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := x.p.snapshotKeys()
+	if err != nil {
+		return nil, err
+	}
+	file, err := registry.SealIndex(data, keys...)
+	if err == nil && len(file) > registry.MaxIndex {
+		err = fmt.Errorf("%d bytes, at most %d are allowed", len(file), registry.MaxIndex)
+	}
+	return file, err
+}
+
+// anchorSHA256 is RootSHA256, also while a registry is being founded.
+func (p *Publisher) anchorSHA256() (string, error) {
+	if p.state.anchor != nil {
+		return p.RootSHA256(), nil
+	}
+	data, err := p.state.root.ToBytes(false)
+	return registry.Digest(data), err
+}
+
+// oldIndex returns the lines of the present index, by plugin, if it is ours and describes the present state.
+func (p *Publisher) oldIndex(snapshot int64) (map[string][]byte, error) {
+	data, err := durable.ReadFile(p.path(registry.IndexPath), registry.MaxIndex)
+	if err != nil {
+		return nil, err
+	}
+	keys, threshold, err := p.state.indexKeys()
+	if err != nil {
+		return nil, err
+	}
+	index, err := registry.OpenIndex(data, keys, threshold)
+	if err != nil {
+		return nil, err
+	}
+	head, err := parseIndexHead(index)
+	if err == nil {
+		err = p.fits(head, snapshot)
+	}
+	if err != nil {
+		return nil, err
+	}
+	lines, err := registry.SplitIndex(index)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string][]byte, len(lines))
+	for _, line := range lines {
+		id, err := registry.IndexLineID(line)
+		if err != nil {
+			return nil, err
+		}
+		byID[id] = line
+	}
+	return byID, nil
+}
+
+// verifyIndex reports why nodes will not use the index. A registry need not have one.
+func (p *Publisher) verifyIndex() error {
+	data, err := durable.ReadFile(p.path(registry.IndexPath), registry.MaxIndex)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	keys, threshold, err := p.state.indexKeys()
+	if err != nil {
+		return err
+	}
+	x, err := registry.ParseIndex(data, keys, threshold)
+	if err != nil {
+		return err
+	}
+	return p.fits(*x, p.state.snapshot.Signed.Version)
+}
+
+// indexKeys are the keys that sign the index: those of the snapshot.
+func (s *state) indexKeys() ([]ed25519.PublicKey, int, error) {
+	r := s.root.Signed.Roles[metadata.SNAPSHOT]
+	keys, err := tufrules.PublicKeys(s.root.Signed.Keys, r.KeyIDs)
+	return keys, r.Threshold, err
+}
+
+// fits reports why an index does not describe a state of this registry.
+func (p *Publisher) fits(head registry.Index, snapshot int64) error {
+	root, err := p.anchorSHA256()
+	if err == nil && (head.RootSHA256 != root || head.Snapshot != snapshot) {
+		err = fmt.Errorf("it describes snapshot %d of the registry %s", head.Snapshot, ShortIDs([]string{head.RootSHA256})[0])
+	}
+	return err
+}
+
+// maxIndexHead is more than the first line of an index has.
+const maxIndexHead = 1 << 10
+
+// indexHead reads what an index says before its first plugin.
+func indexHead(file string) (registry.Index, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return registry.Index{}, err
+	}
+	defer f.Close()
+	start := make([]byte, maxIndexHead)
+	n, err := io.ReadFull(f, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return registry.Index{}, err
+	}
+	return parseIndexHead(bytes.TrimPrefix(start[:n], []byte(`{"index":`)))
+}
+
+func parseIndexHead(index []byte) (head registry.Index, err error) {
+	line, _, _ := bytes.Cut(index, []byte("\n"))
+	err = json.Unmarshal(slices.Concat(line, []byte("]}")), &head)
+	return head, err
+}
+
+func namespaceOf(id string) string {
+	ns, _, _ := strings.Cut(id, "/")
+	return ns
+}
+
+func namespaceOfRole(role string) string {
+	if role == tufrules.RoleOfficial {
+		return "picket"
+	}
+	return strings.TrimPrefix(role, tufrules.RoleNamespacePrefix)
+}
