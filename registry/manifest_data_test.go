@@ -112,11 +112,11 @@ func modelDescriptor(t *testing.T) *Descriptor {
 	}
 }
 
-func picture(t testing.TB, w, h int) []byte {
-	t.Helper()
+func picture(tb testing.TB, w, h int) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, w, h))); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
