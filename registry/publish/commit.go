@@ -275,7 +275,7 @@ func (p *Publisher) write() error {
 	}
 	p.state.timestamp.Signed.Version++
 	p.state.timestamp.Signed.Expires = p.expiry(metadata.TIMESTAMP)
-	data, err := p.sealTop(metadata.TIMESTAMP)
+	data, err := p.sealTimestamp()
 	if err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (p *Publisher) writeSnapshot() error {
 	version := signed.Version
 	indexed := make(chan error, 1)
 	go func() { indexed <- p.prepareIndex(before, version) }() // each reads what the other does not change
-	data, err := p.sealTop(metadata.SNAPSHOT)
+	data, err := p.sealSnapshot()
 	if err = errors.Join(err, <-indexed); err != nil {
 		return err
 	}
@@ -332,25 +332,36 @@ func (p *Publisher) encode(role string) (data []byte, version int64, err error) 
 	return data, version, nil
 }
 
-// sealTop signs the snapshot or the timestamp.
-func (p *Publisher) sealTop(role string) (data []byte, err error) {
-	r := p.state.root.Signed.Roles[role]
-	if role == metadata.SNAPSHOT {
-		p.state.snapshot.ClearSignatures()
-		if err = sign(p.ring, role, p.state.snapshot, r.KeyIDs); err == nil {
-			data, err = p.state.snapshot.ToBytes(false)
-		}
-	} else {
-		p.state.timestamp.ClearSignatures()
-		if err = sign(p.ring, role, p.state.timestamp, r.KeyIDs); err == nil {
-			data, err = p.state.timestamp.ToBytes(false)
-		}
+// sealSnapshot signs the snapshot.
+func (p *Publisher) sealSnapshot() ([]byte, error) {
+	m := p.state.snapshot
+	m.ClearSignatures()
+	if err := sign(p.ring, metadata.SNAPSHOT, m, p.state.root.Signed.Roles[metadata.SNAPSHOT].KeyIDs); err != nil {
+		return nil, err
 	}
+	data, err := m.ToBytes(false)
 	if err == nil {
-		err = tufrules.Check(role, data)
+		err = tufrules.OwnSnapshot(m, data)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("sign %s: %w", role, err)
+		return nil, fmt.Errorf("sign snapshot: %w", err)
+	}
+	return data, nil
+}
+
+// sealTimestamp signs the timestamp.
+func (p *Publisher) sealTimestamp() ([]byte, error) {
+	m := p.state.timestamp
+	m.ClearSignatures()
+	if err := sign(p.ring, metadata.TIMESTAMP, m, p.state.root.Signed.Roles[metadata.TIMESTAMP].KeyIDs); err != nil {
+		return nil, err
+	}
+	data, err := m.ToBytes(false)
+	if err == nil {
+		err = tufrules.Check(metadata.TIMESTAMP, data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign timestamp: %w", err)
 	}
 	return data, nil
 }

@@ -56,24 +56,37 @@ func load(dir string, trustedRoot []byte) (*state, error) {
 	if s.snapshot, err = tufrules.Snapshot(data); err != nil {
 		return nil, fmt.Errorf("snapshot.json: %w", err)
 	}
-	if err := s.root.VerifyDelegate(metadata.SNAPSHOT, s.snapshot); err != nil {
-		return nil, fmt.Errorf("snapshot.json: %w", err)
+	// With thousands of namespaces this signature takes a while; what the snapshot names is checked meanwhile and no
+	// sooner believed.
+	signed := make(chan error, 1)
+	go func() { signed <- s.root.VerifyDelegate(metadata.SNAPSHOT, s.snapshot) }()
+	err = s.loadRoles()
+	if signedErr := <-signed; signedErr != nil {
+		return nil, fmt.Errorf("snapshot.json: %w", signedErr)
 	}
-	if s.targets, err = s.loadTargets(metadata.TARGETS); err != nil {
+	if err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// loadRoles loads targets and the roles that it delegates to.
+func (s *state) loadRoles() (err error) {
+	if s.targets, err = s.loadTargets(metadata.TARGETS); err != nil {
+		return err
+	}
 	if err := s.root.VerifyDelegate(metadata.TARGETS, s.targets); err != nil {
-		return nil, fmt.Errorf("targets.json: %w", err)
+		return fmt.Errorf("targets.json: %w", err)
 	}
 	for _, d := range s.targets.Signed.Delegations.Roles {
 		if d.Name == tufrules.RoleRevokers { // has no file
 			continue
 		}
 		if _, err := s.role(d.Name); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // loadRoot follows the chain of roots from the trusted one to the newest.

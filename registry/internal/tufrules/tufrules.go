@@ -105,18 +105,29 @@ func Timestamp(data []byte) (*metadata.Metadata[metadata.TimestampType], error) 
 
 // Snapshot parses and checks snapshot metadata.
 func Snapshot(data []byte) (*metadata.Metadata[metadata.SnapshotType], error) {
-	return parse(metadata.SNAPSHOT, data, metadata.Snapshot(), func(m *metadata.Metadata[metadata.SnapshotType]) error {
-		if err := checkHeader(metadata.SNAPSHOT, m.Signed.Type, m.Signed.SpecVersion, m.Signed.Version, m.Signatures); err != nil {
-			return err
+	return parse(metadata.SNAPSHOT, data, metadata.Snapshot(), checkSnapshot)
+}
+
+func checkSnapshot(m *metadata.Metadata[metadata.SnapshotType]) error {
+	if err := checkHeader(metadata.SNAPSHOT, m.Signed.Type, m.Signed.SpecVersion, m.Signed.Version, m.Signatures); err != nil {
+		return err
+	}
+	for name := range m.Signed.Meta {
+		role, ok := strings.CutSuffix(name, ".json")
+		if !ok || role != metadata.TARGETS && !validRoleName(role) {
+			return fmt.Errorf("meta: %q is not the file of a targets role", name)
 		}
-		for name := range m.Signed.Meta {
-			role, ok := strings.CutSuffix(name, ".json")
-			if !ok || role != metadata.TARGETS && !validRoleName(role) {
-				return fmt.Errorf("meta: %q is not the file of a targets role", name)
-			}
-		}
-		return checkMeta(m.Signed.Meta)
-	})
+	}
+	return checkMeta(m.Signed.Meta)
+}
+
+// OwnSnapshot checks a snapshot that Snapshot once read, and that has been changed and written since, before it is
+// published. Reading it back would find the same and costs as much as signing it.
+func OwnSnapshot(m *metadata.Metadata[metadata.SnapshotType], data []byte) error {
+	if len(data) > MaxSnapshot {
+		return fmt.Errorf("%d bytes, at most %d are allowed", len(data), MaxSnapshot)
+	}
+	return checkSnapshot(m)
 }
 
 // Targets parses and checks the metadata of a targets role, the top-level one or a delegated one.
