@@ -12,9 +12,13 @@
 //	deny_dial: [169.254.0.0/16]       # never, whatever permissions say; absent: the default list
 //	minimum_level: B                  # A, B or C: a plugin that cannot be confined this far does not run; absent: B
 //	recent: allow                     # refuse or allow namespaces that only the registry's online key vouches for; absent: refuse
+//	override: allow                   # refuse or allow that a named administrator lets a revoked release run here; absent: refuse
 //	unenforced: allow                 # refuse or allow what the level reached cannot enforce; absent: refuse
 //	interpreters:                     # programs that run plugins in a script language; absent: none
 //	  python3: /opt/picket/python/bin/python3
+//	registries:                       # beside the first one; what namespaces covers is theirs alone
+//	  - {name: corp, url: https://plugins.corp.example, root: /etc/picket/corp-root.json, namespaces: [corp, corp-*], priority: 10}
+//	staleness: {warn: 7d, refuse: 30d} # how old the node's knowledge of a registry may become; absent: warn after 7 days, refuse after 30
 package policy
 
 import (
@@ -23,11 +27,11 @@ import (
 	"io/fs"
 	"maps"
 	"net/netip"
-	"net/url"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/strict"
@@ -49,7 +53,10 @@ type Ceiling struct {
 	minimumLevel    string
 	allowUnenforced bool
 	allowRecent     bool
+	allowOverride   bool
 	interpreters    map[string]string
+	registries      []Registry
+	staleness       Staleness
 }
 
 type file struct {
@@ -62,7 +69,10 @@ type file struct {
 	MinimumLevel *string           `json:"minimum_level"`
 	Unenforced   *string           `json:"unenforced"`
 	Recent       *string           `json:"recent"`
+	Override     *string           `json:"override"`
 	Interpreters map[string]string `json:"interpreters"`
+	Registries   []Registry        `json:"registries"`
+	Staleness    *staleness        `json:"staleness"`
 }
 
 // Find loads the first of the files that exists, and the default when none does.
@@ -175,17 +185,20 @@ func (c *Ceiling) applyConfinement(f file) error {
 		}
 		c.minimumLevel = *f.MinimumLevel
 	}
-	if f.Unenforced != nil {
-		if *f.Unenforced != "refuse" && *f.Unenforced != "allow" {
-			return fmt.Errorf("unenforced: %q is not refuse or allow", *f.Unenforced)
+	for _, key := range []struct {
+		name string
+		text *string
+		into *bool
+	}{
+		{"unenforced", f.Unenforced, &c.allowUnenforced}, {"recent", f.Recent, &c.allowRecent}, {"override", f.Override, &c.allowOverride},
+	} {
+		if key.text == nil {
+			continue
 		}
-		c.allowUnenforced = *f.Unenforced == "allow"
-	}
-	if f.Recent != nil {
-		if *f.Recent != "refuse" && *f.Recent != "allow" {
-			return fmt.Errorf("recent: %q is not refuse or allow", *f.Recent)
+		if *key.text != "refuse" && *key.text != "allow" {
+			return fmt.Errorf("%s: %q is not refuse or allow", key.name, *key.text)
 		}
-		c.allowRecent = *f.Recent == "allow"
+		*key.into = *key.text == "allow"
 	}
 	for name, program := range f.Interpreters {
 		if !slices.Contains(registry.Interpreters, name) {
@@ -196,7 +209,20 @@ func (c *Ceiling) applyConfinement(f file) error {
 		}
 	}
 	c.interpreters = f.Interpreters
-	return nil
+	return c.applyRegistries(f)
+}
+
+func (c *Ceiling) applyRegistries(f file) error {
+	if err := checkRegistries(f.Registries); err != nil {
+		return err
+	}
+	c.registries = f.Registries
+	if f.Staleness == nil {
+		return nil
+	}
+	var err error
+	c.staleness, err = f.Staleness.parse()
+	return err
 }
 
 // checkEntry refuses what only a plugin's manifest can say.
@@ -209,25 +235,6 @@ func checkEntry(p sdk.Permission) error {
 		}
 	}
 	return p.Validate()
-}
-
-func (c *Ceiling) setDenied(list []string) error {
-	c.denyNets, c.denyHosts = nil, nil
-	for _, s := range list {
-		if prefix, err := netip.ParsePrefix(s); err == nil {
-			c.denyNets = append(c.denyNets, prefix.Masked())
-			continue
-		}
-		if addr, err := netip.ParseAddr(s); err == nil {
-			c.denyNets = append(c.denyNets, netip.PrefixFrom(addr, addr.BitLen()))
-			continue
-		}
-		if strings.ContainsAny(s, "/:* ") || !strings.Contains(s, ".") {
-			return fmt.Errorf("deny_dial: %q is not an address, a CIDR or a host name", s)
-		}
-		c.denyHosts = append(c.denyHosts, strings.ToLower(strings.TrimSuffix(s, ".")))
-	}
-	return nil
 }
 
 var allKinds = []sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier}
@@ -254,6 +261,7 @@ func Default() *Ceiling {
 		},
 		denyHosts:    []string{"metadata.google.internal"},
 		minimumLevel: "B",
+		staleness:    Staleness{Warn: 7 * 24 * time.Hour, Refuse: 30 * 24 * time.Hour},
 	}
 	for _, s := range []string{
 		"169.254.0.0/16", "fe80::/10", // link-local, which holds most metadata services
@@ -278,6 +286,9 @@ func (c *Ceiling) AllowsUnenforced() bool { return c.allowUnenforced }
 
 // AllowsRecent reports whether plugins may run here whose namespace only the registry's online key vouches for yet.
 func (c *Ceiling) AllowsRecent() bool { return c.allowRecent }
+
+// AllowsOverride reports whether a named administrator may let a revoked release run on this node.
+func (c *Ceiling) AllowsOverride() bool { return c.allowOverride }
 
 // Interpreter returns the program that runs plugins of a script language on this node, and false when there is none.
 func (c *Ceiling) Interpreter(name string) (string, bool) {
@@ -351,62 +362,4 @@ func (c *Ceiling) checkGrant(g sdk.Permission) error {
 		}
 	}
 	return nil
-}
-
-// deniedDestination reports whether a value of "to" can reach a denied address. A range counts when any part of it does.
-func (c *Ceiling) deniedDestination(to string) (what string, denied bool) {
-	prefix, host, ok := destination(to)
-	if !ok {
-		return "", false
-	}
-	for _, d := range c.denyNets {
-		if prefix.IsValid() && d.Overlaps(prefix) {
-			return d.String(), true
-		}
-	}
-	for _, d := range c.denyHosts {
-		suffix, wild := strings.CutPrefix(host, "*")
-		if host != "" && (host == d || wild && strings.HasSuffix(d, suffix)) {
-			return d, true
-		}
-	}
-	return "", false
-}
-
-// destination splits a valid value of "to" into the address range or the host that it names.
-func destination(to string) (netip.Prefix, string, bool) {
-	if strings.Contains(to, "://") {
-		u, err := url.Parse(to)
-		if err != nil {
-			return netip.Prefix{}, "", false
-		}
-		to = u.Hostname()
-	}
-	if p, err := netip.ParsePrefix(to); err == nil {
-		return unmap(p), "", true
-	}
-	if a, err := netip.ParseAddr(to); err == nil {
-		a = a.Unmap().WithZone("")
-		return netip.PrefixFrom(a, a.BitLen()), "", true
-	}
-	if ap, err := netip.ParseAddrPort(to); err == nil {
-		a := ap.Addr().Unmap().WithZone("")
-		return netip.PrefixFrom(a, a.BitLen()), "", true
-	}
-	host := to
-	if i := strings.LastIndexByte(to, ':'); i >= 0 {
-		host = strings.Trim(to[:i], "[]")
-		if p, err := netip.ParsePrefix(host); err == nil {
-			return unmap(p), "", true
-		}
-	}
-	return netip.Prefix{}, strings.ToLower(strings.TrimSuffix(host, ".")), host != ""
-}
-
-// unmap lets ::ffff:169.254.0.0/112 be seen for what it is.
-func unmap(p netip.Prefix) netip.Prefix {
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked()
-	}
-	return p.Masked()
 }
