@@ -23,7 +23,8 @@ func (s *supervisor) guard(r *run) {
 	if r.plan.HoldsCPU() && r.plan.HoldsMemory() && !s.host.cfg.ration {
 		busy, idle, least = guardHeldEvery, guardIdleEvery, idleWork
 	}
-	sight := s.host.lookout.watch(r.proc.PID(), busy, idle, least)
+	at := activity{pid: r.proc.PID(), busy: busy, idle: idle, least: least, worked: make(chan struct{}, 1)}
+	sight := s.host.lookout.watch(busy, at.look)
 	defer s.host.lookout.leave(sight)
 	g := guard{s: s, r: r, share: newShare(r.limits.CPU, time.Now())}
 	later := time.NewTimer(time.Hour) // for what is not to be looked at with every look
@@ -32,7 +33,7 @@ func (s *supervisor) guard(r *run) {
 		select {
 		case <-r.proc.Exited():
 			return
-		case <-sight.worked:
+		case <-at.worked:
 		case <-later.C:
 		}
 		next, ok := g.look(time.Now())
@@ -40,6 +41,34 @@ func (s *supervisor) guard(r *run) {
 			return
 		}
 		later.Reset(next)
+	}
+}
+
+// activity tells a guard when its process has worked. That takes one call of the kernel. A process that has not run since the
+// last look has neither a page nor an open file more than then, and nobody looks closer.
+type activity struct {
+	pid        int
+	busy, idle time.Duration // how soon to look again, after it was seen at work and after it was not
+	least      time.Duration // what it must have used of the processor to count as having worked
+	worked     chan struct{} // gets an element when it has
+	spent      time.Duration // when it was seen at work last
+}
+
+func (a *activity) look() time.Duration {
+	spent, err := spentBy(a.pid)
+	if err == nil && spent-a.spent <= a.least {
+		return a.idle
+	}
+	a.spent = spent
+	poke(a.worked)
+	return a.busy
+}
+
+// poke wakes whoever listens to c, who may not have come to the last time yet.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

@@ -61,10 +61,10 @@ func untilAsleep(t *testing.T, pid int) {
 	}
 }
 
-func TestLookoutSeesWhoHasRun(t *testing.T) {
+func TestAGuardIsToldWhoHasRun(t *testing.T) {
 	pid, work := echo(t)
 	const busy, idle = time.Second, 5 * time.Second
-	s := &sight{pid: pid, busy: busy, idle: idle, worked: make(chan struct{}, 1)}
+	s := &activity{pid: pid, busy: busy, idle: idle, worked: make(chan struct{}, 1)}
 	seen := func() bool {
 		select {
 		case <-s.worked:
@@ -101,18 +101,20 @@ func TestLookoutSeesWhoHasRun(t *testing.T) {
 }
 
 func TestLookoutLooksUntilItHasNobody(t *testing.T) {
-	pid, work := echo(t)
 	l := lookout{began: time.Now()}
 	for range 2 { // it begins again after its end
-		far := l.watch(pid, time.Hour, time.Hour, 0)
-		near := l.watch(pid, 5*time.Millisecond, 5*time.Millisecond, 0)
+		looks := make(chan struct{})
+		far := l.watch(time.Hour, func() time.Duration { return time.Hour })
+		near := l.watch(time.Millisecond, func() time.Duration {
+			poke(looks)
+			return time.Millisecond
+		})
 		for range 3 {
 			select {
-			case <-near.worked:
+			case <-looks:
 			case <-time.After(patience):
 				t.Fatal("it does not look")
 			}
-			work()
 		}
 		l.leave(near)
 		l.leave(far)
@@ -130,12 +132,33 @@ func TestLookoutLooksUntilItHasNobody(t *testing.T) {
 	}
 }
 
+// However long the looks of one round take, the next round is one for all of them, and not before its beat.
 func TestBeatsAreTheSameForAll(t *testing.T) {
-	l := lookout{began: time.Now().Add(-7 * time.Second)}
+	began := time.Now()
+	l := lookout{began: began, nearer: make(chan struct{}, 1)} // the rounds are made here
+	looks := 0
 	for _, every := range []time.Duration{time.Second, 5 * time.Second} {
-		wait := l.untilBeat(every)
-		if at := (time.Since(l.began) + wait).Round(10 * time.Millisecond); wait <= 0 || wait > every || at%every > time.Second/2 {
-			t.Errorf("every %s: in %s, %s after its begin", every, wait, at)
+		for range 3 {
+			l.watch(time.Hour, func() time.Duration {
+				looks++
+				time.Sleep(time.Millisecond)
+				return every
+			})
+		}
+	}
+	for s := range l.seen {
+		if at := s.due.Sub(began); at != time.Hour {
+			t.Errorf("the first look is at %s", at)
+		}
+	}
+	first := began.Add(time.Hour + time.Microsecond)
+	wait, ok := l.round(first)
+	if next := first.Add(wait).Sub(began); !ok || looks != 6 || next != time.Hour+time.Second {
+		t.Errorf("%d looks, the next at %s", looks, next)
+	}
+	for s := range l.seen {
+		if at := s.due.Sub(began); at != time.Hour+time.Second && at != time.Hour+5*time.Second {
+			t.Errorf("one is due at %s", at)
 		}
 	}
 }
@@ -154,30 +177,36 @@ func TestWhenHealthIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	untilAsleep(t, r.proc.PID())
-	var p pulse
-	idle := func() {
-		t.Helper()
-		p.answered(r)
-		for range quietBeats - 1 {
-			if p.due(s, r) {
-				t.Fatal("an idle instance was asked at once")
-			}
-		}
-	}
+	p := &pulse{s: s, r: r}
 	asked := func(what string) {
 		t.Helper()
-		if !p.due(s, r) {
+		if !p.due() {
 			t.Errorf("%s: not asked", what)
 		}
 	}
+	rests := func(beats int) {
+		t.Helper()
+		for i := range beats - 1 {
+			if p.due() {
+				t.Fatalf("an idle instance was asked at beat %d", i+1)
+			}
+		}
+	}
 	asked("the first time")
-	idle()
+	p.answered()
+	rests(stillBeats)
+	asked("asleep for so many beats")
+	p.answered()
+	rests(2)
+	p.seen -= quietWork / 2 // it ran, and did next to nothing
+	rests(quietBeats - 1)
 	asked("idle for so many beats")
-	p.answered(r)
+	p.answered()
 	r.calls.Add(1)
 	asked("a call is under way")
 	r.calls.Add(-1)
-	idle()
+	p.answered()
+	rests(stillBeats)
 	asked("after that")
 	s.mu.Lock()
 	s.state.State = Degraded
@@ -190,7 +219,7 @@ func TestWhenHealthIsAskedFor(t *testing.T) {
 	s.mu.Lock()
 	s.probation = nil
 	s.mu.Unlock()
-	p.answered(r)
+	p.answered()
 	p.spent -= 2 * quietWork
 	asked("it worked by itself")
 }

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// lookout sees for all guards of a host which processes have worked: one goroutine with one timer, that takes one call of
-// the kernel for each process. A process that has not run since the last look has neither a page nor an open file more
-// than then, and nobody looks closer.
+// lookout looks at all instances of a host now and then: one goroutine with one timer, that wakes those who have something
+// to do. While nobody works, nothing else of the host runs.
 type lookout struct {
 	began time.Time
 
@@ -17,28 +16,22 @@ type lookout struct {
 	nearer chan struct{} // the next look is earlier than the goroutine thinks, or it must go; nil while there is none
 }
 
-// sight is one process that is looked at.
+// sight is what is looked at again and again. look runs on the lookout's goroutine, so it waits for nothing, and returns how
+// soon to look again.
 type sight struct {
-	pid        int
-	busy, idle time.Duration // how often, after it was seen at work and after it was not
-	least      time.Duration // what it must have used of the processor to count as having worked
-	worked     chan struct{} // gets an element when it has
-
-	// Only the lookout's goroutine touches these, once it knows the sight.
-	spent time.Duration // when it was seen at work last
-	due   time.Time
+	look func() time.Duration
+	due  time.Time
 }
 
-// untilBeat is the time to the next multiple of every since the host began. What is done now and then for each instance is
-// done at such moments: the host wakes once for all of them, and rests in between.
-func (l *lookout) untilBeat(every time.Duration) time.Duration {
-	return every - time.Since(l.began)%every
+// beatAfter is the next multiple of every since the host began. What is done now and then for each instance is done at such
+// moments: the host wakes once for all of them, and rests in between.
+func (l *lookout) beatAfter(now time.Time, every time.Duration) time.Time {
+	return now.Add(every - now.Sub(l.began)%every)
 }
 
-// watch begins to look at a process.
-func (l *lookout) watch(pid int, busy, idle, least time.Duration) *sight {
-	now := time.Now()
-	s := &sight{pid: pid, busy: busy, idle: idle, least: least, worked: make(chan struct{}, 1), due: now.Add(l.untilBeat(busy))}
+// watch begins to look, at the next beat of that length.
+func (l *lookout) watch(beat time.Duration, look func() time.Duration) *sight {
+	s := &sight{look: look, due: l.beatAfter(time.Now(), beat)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.seen == nil {
@@ -48,33 +41,25 @@ func (l *lookout) watch(pid int, busy, idle, least time.Duration) *sight {
 	switch {
 	case l.nearer == nil:
 		l.nearer = make(chan struct{}, 1)
-		go l.look(l.nearer)
+		go l.keep(l.nearer)
 	case s.due.Before(l.at):
-		l.poke()
+		poke(l.nearer)
 	}
 	return s
 }
 
-// leave ends the looks at a process.
+// leave ends the looks. None is under way when it returns.
 func (l *lookout) leave(s *sight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.seen, s)
 	if len(l.seen) == 0 {
-		l.poke()
+		poke(l.nearer)
 	}
 }
 
-// poke runs under l.mu.
-func (l *lookout) poke() {
-	select {
-	case l.nearer <- struct{}{}:
-	default:
-	}
-}
-
-// look is the goroutine. It ends with the last process.
-func (l *lookout) look(nearer chan struct{}) {
+// keep is the goroutine. It ends with the last sight.
+func (l *lookout) keep(nearer chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -101,25 +86,11 @@ func (l *lookout) round(now time.Time) (time.Duration, bool) {
 	l.at = now.Add(time.Hour)
 	for s := range l.seen {
 		if !s.due.After(now) {
-			s.due = now.Add(l.untilBeat(s.look()))
+			s.due = l.beatAfter(now, s.look())
 		}
 		if s.due.Before(l.at) {
 			l.at = s.due
 		}
 	}
 	return l.at.Sub(now), true
-}
-
-// look tells the guard of a process that has worked, and returns how soon to look again.
-func (s *sight) look() time.Duration {
-	spent, err := spentBy(s.pid)
-	if err == nil && spent-s.spent <= s.least {
-		return s.idle
-	}
-	s.spent = spent
-	select {
-	case s.worked <- struct{}{}:
-	default: // the guard has not come to it yet
-	}
-	return s.busy
 }

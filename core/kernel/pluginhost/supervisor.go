@@ -200,10 +200,9 @@ func (s *supervisor) takeOver(r *run) {
 
 // watch stays while the process runs.
 func (s *supervisor) watch(r *run) step {
-	every := s.host.cfg.HealthEvery
-	tick := time.NewTimer(s.host.lookout.untilBeat(every))
-	defer tick.Stop()
-	var beats pulse
+	beats := &pulse{s: s, r: r, every: s.host.cfg.HealthEvery, beat: make(chan struct{}, 1)}
+	sight := s.host.lookout.watch(beats.every, beats.look)
+	defer s.host.lookout.leave(sight)
 	answers := make(chan error, 1)
 	asked := false
 	for {
@@ -214,19 +213,18 @@ func (s *supervisor) watch(r *run) step {
 			if next := s.awoken(r); next != nil {
 				return next
 			}
-		case <-tick.C:
-			tick.Reset(s.host.lookout.untilBeat(every))
+		case <-beats.beat:
 			s.tellFlood()
 			if _, passed := s.trial(); passed {
 				s.endTrial()
 			}
-			if !asked && beats.due(s, r) {
+			if !asked {
 				asked = true
 				go func() { answers <- s.askHealth(r) }()
 			}
 		case err := <-answers:
 			asked = false
-			beats.answered(r)
+			beats.answered()
 			s.healthIs(err)
 		}
 	}
