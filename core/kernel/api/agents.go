@@ -28,6 +28,7 @@ type agentBody struct {
 	Enrolled time.Time            `json:"enrolled_at"`
 	Disabled bool                 `json:"disabled,omitempty" doc:"Its requests are refused."`
 	Labels   map[string]string    `json:"labels"`
+	Group    string               `json:"group" doc:"all, unless somebody put it into another."`
 	Queue    *agentQueue          `json:"queue,omitempty"`
 	Plugins  []catalogue.Instance `json:"plugins" nullable:"false"`
 }
@@ -129,7 +130,7 @@ func (s *Server) agent(ctx context.Context, id string) (store.Agent, error) {
 
 func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
 	b := agentBody{ID: a.ID, Name: a.Name, OS: a.OS, Arch: a.Arch, Version: a.Version, State: s.cfg.Agents.State(a), Address: a.Address, Disabled: a.Disabled,
-		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Plugins: []catalogue.Instance{}}
+		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Group: a.Group, Plugins: []catalogue.Instance{}}
 	if b.Labels == nil {
 		b.Labels = map[string]string{}
 	}

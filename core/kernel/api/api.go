@@ -56,6 +56,8 @@ type (
 	// Catalogue knows the plugins: what is offered, what is enabled where, how it runs.
 	Catalogue interface {
 		Instances
+		Market
+		Fleet
 		List(ctx context.Context) ([]catalogue.Plugin, error)
 		Get(ctx context.Context, id string) (catalogue.Plugin, error)
 		Page(ctx context.Context, id string) (string, error)
@@ -94,7 +96,10 @@ type Config struct {
 	Alerts    Alerts
 	Inventory Inventory
 	Catalogue Catalogue
-	Live      *Live
+	Rollouts  Rollouts
+	// Publishing takes releases into this server's own registry; nil when it holds no keys of one.
+	Publishing Publishing
+	Live       *Live
 
 	Pages       fs.FS         // the built web app, index.html at its root
 	RegistryDir string        // served under /registry/
@@ -196,6 +201,8 @@ func (s *Server) routes() {
 	s.captureRoutes()
 	s.alertRoutes()
 	s.pluginRoutes()
+	s.marketRoutes()
+	s.fleetRoutes()
 	s.auditRoutes()
 	s.overviewRoutes()
 	s.liveRoutes()

@@ -62,9 +62,13 @@ func secure(c *gin.Context) {
 
 // bounded refuses bodies over the limit before anybody reads them. An upload of a capture is bounded by its service.
 func bounded(c *gin.Context) {
-	if c.FullPath() == capturesPath {
+	switch c.FullPath() {
+	case capturesPath:
 		c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
-	} else {
+	case publishPath:
+		archive := http.MaxBytesReader(c.Writer, c.Request.Body, maxArchive)
+		c.Request.Body = &patientBody{ReadCloser: archive, control: http.NewResponseController(c.Writer)}
+	default:
 		limit := int64(maxBody)
 		if access[c.Request.Method+" "+c.FullPath()].agent {
 			limit = agentBodyLimit(c.FullPath())

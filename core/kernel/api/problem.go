@@ -59,6 +59,7 @@ func describe(err error) error {
 		{agents.ErrEnrolment, http.StatusUnauthorized},
 		{errTooLarge, http.StatusRequestEntityTooLarge},
 		{errBroken, http.StatusRequestTimeout},
+		{catalogue.ErrNoShop, http.StatusUnprocessableEntity},
 		{ErrEmptyUpload, http.StatusUnprocessableEntity},
 		{ErrUploadTooBig, http.StatusRequestEntityTooLarge},
 		{ErrBacklog, http.StatusTooManyRequests},

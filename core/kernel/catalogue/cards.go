@@ -233,13 +233,7 @@ func (c *Catalogue) AgentPlugins(ctx context.Context, a store.Agent) ([]Instance
 }
 
 func (c *Catalogue) onAgent(a store.Agent, rows []store.Assignment) []Instance {
-	var mine []store.Assignment
-	for _, r := range rows {
-		if r.Enabled && (r.NodeType == store.NodeAgents || r.NodeType == store.NodeAgent && r.NodeID == a.ID) {
-			mine = append(mine, r)
-		}
-	}
-	return c.onNode(Node{Type: store.NodeAgent, ID: a.ID, Name: a.Name}, mine, reported(a.Status))
+	return c.onNode(Node{Type: store.NodeAgent, ID: a.ID, Name: a.Name}, store.ForAgent(rows, a), reported(a.Status))
 }
 
 func onServer(rows []store.Assignment) []store.Assignment {

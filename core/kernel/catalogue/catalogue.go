@@ -6,6 +6,7 @@ package catalogue
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -104,6 +105,28 @@ type Store interface {
 	NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]store.Assignment, error)
 	AgentByID(ctx context.Context, id string) (store.Agent, error)
 	ListAgents(ctx context.Context, tenant string, p store.Page) ([]store.Agent, string, error)
+	ListDevices(ctx context.Context, tenant string, p store.Page) ([]store.Device, string, error)
+	FleetStore
+	InstallStore
+}
+
+// FleetStore keeps what is said about many nodes at once.
+type FleetStore interface {
+	SetAgentGroup(ctx context.Context, tenant, id, group string) error
+	OpenRollouts(ctx context.Context, tenant string) ([]store.Rollout, error)
+	PutUpdatePolicy(ctx context.Context, p store.UpdatePolicy) error
+	UpdatePolicies(ctx context.Context, tenant string) ([]store.UpdatePolicy, error)
+	PutOverride(ctx context.Context, o store.Override) error
+	DeleteOverrides(ctx context.Context, tenant, plugin, version string) error
+	Overrides(ctx context.Context, tenant string) ([]store.Override, error)
+}
+
+// InstallStore keeps installations.
+type InstallStore interface {
+	PutInstall(ctx context.Context, i store.Install) error
+	InstallByID(ctx context.Context, tenant, id string) (store.Install, error)
+	RunningInstalls(ctx context.Context, tenant string) ([]store.Install, error)
+	PruneInstalls(ctx context.Context, before time.Time) (int, error)
 }
 
 // Registry verifies and installs; registry/client is one.
@@ -144,8 +167,11 @@ type Config struct {
 	Audit    Auditor
 	Changed  func(what any)    // something about plugins is different
 	Unsigned func() []Unsigned // plugins under development; nil when this server takes none
-	Now      func() time.Time
-	Log      *slog.Logger
+	Shop     Shop              // what the registries say of themselves; nil: what Registry lists
+	// Receipt tells the registry that this server installed or removed a release; nil when nobody is told.
+	Receipt func(ctx context.Context, v *client.Verified, installed bool)
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Catalogue is safe for concurrent use.
@@ -154,8 +180,15 @@ type Catalogue struct {
 
 	change sync.Mutex // one change of what is enabled at a time, so that Apply sees them in order
 
-	mu   sync.Mutex        // guards seen
-	seen map[string]string // refusals that were audited: node and instance → reason
+	mu         sync.Mutex        // guards what follows
+	seen       map[string]string // refusals that were audited: node and instance → reason
+	installing map[string]bool   // plugins
+	overridden map[string]bool   // revoked releases that may run on this server: id and version
+
+	life        context.Context // of installations
+	close       context.CancelFunc
+	jobs        sync.WaitGroup
+	readyWithin time.Duration
 }
 
 // New returns a catalogue. Nothing runs before Start.
@@ -166,14 +199,42 @@ func New(cfg Config) *Catalogue {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Catalogue{cfg: cfg, seen: map[string]string{}}
+	c := &Catalogue{cfg: cfg, seen: map[string]string{}, installing: map[string]bool{}, readyWithin: readyWithin}
+	c.life, c.close = context.WithCancel(context.Background())
+	return c
 }
 
-// Start brings up on the server what is enabled there. It needs no registry: what is installed is enough.
+// Close ends the installations that are under way; what they did is taken back.
+func (c *Catalogue) Close() {
+	c.close()
+	c.jobs.Wait()
+}
+
+// Start brings up on the server what is enabled there. It needs no registry: what is installed is enough. What was being
+// installed when the server stopped is taken back first.
 func (c *Catalogue) Start(ctx context.Context) error {
+	if err := c.recoverInstalls(ctx); err != nil {
+		return fmt.Errorf("take back what was being installed: %w", err)
+	}
+	if err := c.loadOverrides(ctx); err != nil {
+		return err
+	}
 	c.change.Lock()
 	defer c.change.Unlock()
 	return c.apply(ctx)
+}
+
+// tellRegistry tells the registry what this server has now.
+func (c *Catalogue) tellRegistry(ctx context.Context, v *client.Verified, installed bool) {
+	if c.cfg.Receipt != nil {
+		c.cfg.Receipt(ctx, v, installed)
+	}
+}
+
+// Grants are what somebody grants: some capabilities, or all that a plugin asks for.
+type Grants struct {
+	All  bool
+	Caps []string
 }
 
 // apply makes the plugin host run what is stored. The caller holds change.

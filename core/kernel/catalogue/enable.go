@@ -150,6 +150,9 @@ func (c *Catalogue) assignment(ctx context.Context, v *client.Verified, w Wish) 
 // and discoveries where the machines are.
 func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (store.Assignment, error) {
 	row := store.Assignment{Tenant: c.cfg.Tenant, Instance: d.Manifest.ID}
+	if d.Manifest.IsFile() {
+		return row, invalid("path", "%s is a %s: plugins read it, nothing runs it; install it from the market", d.Manifest.ID, d.Manifest.Kind)
+	}
 	central := d.Manifest.Kind == sdk.KindDetector || d.Manifest.Kind == sdk.KindNotifier
 	node := w.Node
 	if node == "" && central {
@@ -162,8 +165,14 @@ func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (
 		return row, invalid("body.node", "a %s runs on the server", d.Manifest.Kind)
 	case !central && node == store.NodeServer:
 		return row, invalid("body.node", "a %s runs on agents: give the id of one, or agents for all", d.Manifest.Kind)
-	case node == store.NodeServer || node == store.NodeAgents:
-		row.NodeType = node
+	case node == store.NodeServer || node == store.NodeAgents || node == groupNode+store.GroupAll:
+		row.NodeType = strings.Replace(node, groupNode+store.GroupAll, store.NodeAgents, 1)
+	case strings.HasPrefix(node, groupNode):
+		group := strings.TrimPrefix(node, groupNode)
+		if !validGroup(group) {
+			return row, invalid("body.node", "%q is not the name of a group: use lower-case letters, digits and dashes", group)
+		}
+		row.NodeType, row.NodeID, row.Instance = store.NodeAgents, group, d.Manifest.ID+"@group-"+group
 	default:
 		a, err := c.cfg.Store.AgentByID(ctx, node)
 		if err != nil || a.Tenant != c.cfg.Tenant {
@@ -187,9 +196,9 @@ func (c *Catalogue) existing(ctx context.Context, row store.Assignment) (*store.
 		switch {
 		case r.Instance == row.Instance:
 			old = &r
-		case r.Plugin == plugin && r.NodeType == store.NodeAgents && row.NodeType == store.NodeAgent:
+		case r.Plugin == plugin && nodeName(r) == store.NodeAgents && row.NodeType == store.NodeAgent:
 			return nil, invalid("body.node", "%s is enabled on all agents already; disable it there first", plugin)
-		case r.Plugin == plugin && r.NodeType == store.NodeAgent && row.NodeType == store.NodeAgents:
+		case r.Plugin == plugin && r.NodeType == store.NodeAgent && nodeName(row) == store.NodeAgents:
 			return nil, invalid("body.node", "%s is enabled on agent %s already; disable it there first", plugin, r.NodeID)
 		}
 	}
@@ -286,7 +295,7 @@ func (c *Catalogue) Disable(ctx context.Context, id, node, by string) (Plugin, e
 	}
 	gone := 0
 	for _, r := range rows {
-		if r.Plugin != id || node != "" && node != r.NodeType && node != r.NodeID {
+		if r.Plugin != id || !isOn(r, node) {
 			continue
 		}
 		if err := c.cfg.Store.DeleteAssignment(ctx, c.cfg.Tenant, r.Instance); err != nil {

@@ -176,6 +176,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agents/{id}/group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The group of a machine */
+        get: operations["get-agent-group"];
+        /** Put a machine into a group; what it runs may change with that */
+        put: operations["set-agent-group"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alerts": {
         parameters: {
             query?: never;
@@ -365,6 +383,143 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which version of what runs where */
+        get: operations["fleet"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** plugins.lock of the whole fleet, all platforms in it */
+        get: operations["fleet-lock"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/rollouts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rollouts, newest first */
+        get: operations["list-rollouts"];
+        put?: never;
+        /** Bring another version to agents: to some first, to all once those did well */
+        post: operations["create-rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/rollouts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a rollout goes */
+        get: operations["get-rollout"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/rollouts/{id}/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Do not wait for the canaries any longer */
+        post: operations["finish-rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/rollouts/{id}/halt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop, and bring every agent back to what it had */
+        post: operations["halt-rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/rollouts/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hold a rollout where it is */
+        post: operations["pause-rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet/rollouts/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go on; with grants when it waits for them */
+        post: operations["resume-rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -413,6 +568,210 @@ export interface paths {
         put?: never;
         /** End the session */
         post: operations["logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/front": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the market has, and what fits this network */
+        get: operations["market-front"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/installs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an installation is */
+        get: operations["get-install"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Plugins, models and data packs that can be had */
+        get: operations["search-market"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins/{ns}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One plugin before it is installed */
+        get: operations["market-plugin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins/{ns}/{name}/install": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Install a plugin with all that it needs, whole or not at all */
+        post: operations["install-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins/{ns}/{name}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What an installation would bring and change */
+        post: operations["plan-install"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins/{ns}/{name}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tell the registry that something is wrong with a plugin */
+        post: operations["report-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins/{ns}/{name}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say what this server thinks of a plugin that it has */
+        post: operations["review-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/plugins/{ns}/{name}/reviews": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What nodes that have it say */
+        get: operations["market-reviews"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/publish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Submit a signed archive to this server's registry; its gates run before anybody sees it */
+        post: operations["publish-release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/publish/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far a publication is, and what the gates found */
+        get: operations["get-publish"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/market/publishers/{ns}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who publishes under a namespace */
+        get: operations["market-publisher"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -640,6 +999,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/plugins/{ns}/{name}/override-revocation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a revoked version run on, where the node's own policy allows it */
+        post: operations["override-revocation"];
+        /** Take the overrides of a plugin back */
+        delete: operations["end-override"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/plugins/{ns}/{name}/promote": {
         parameters: {
             query?: never;
@@ -737,6 +1114,24 @@ export interface paths {
         put?: never;
         /** Send a test notice through a notifier */
         post: operations["test-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plugins/{ns}/{name}/updates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a plugin is kept up to date */
+        get: operations["get-update-policy"];
+        /** Say how a plugin is kept up to date; no update asks for more than was granted */
+        put: operations["set-update-policy"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -910,6 +1305,8 @@ export interface components {
             disabled?: boolean;
             /** Format: date-time */
             enrolled_at: string;
+            /** @description all, unless somebody put it into another. */
+            group: string;
             id: string;
             labels: {
                 [key: string]: string;
@@ -1068,6 +1465,21 @@ export interface components {
              */
             undecoded: number;
         };
+        Card: {
+            descriptor_sha256: string;
+            gates: components["schemas"]["Gate"][] | null;
+            id: string;
+            quality?: components["schemas"]["QualityFigure"][] | null;
+            resources?: components["schemas"]["Resources"];
+            root_sha256: string;
+            sbom_sha256?: string;
+            /** Format: int64 */
+            schema: number;
+            tier: string;
+            /** Format: date-time */
+            time: string;
+            version: string;
+        };
         Command: {
             agent: string;
             args: unknown;
@@ -1100,6 +1512,12 @@ export interface components {
             name: string;
             /** @enum {string} */
             role: "ADM" | "IT" | "SUP" | "PUB";
+        };
+        Data: {
+            as_of: string;
+            format: string;
+            license: string;
+            source: string;
         };
         Device: {
             facts: {
@@ -1275,6 +1693,51 @@ export interface components {
             summary: string;
             techniques: string[] | null;
         };
+        Fleet: {
+            /** @description The groups that agents are in; all is every agent. */
+            groups: string[];
+            nodes: components["schemas"]["FleetNode"][];
+            plugins: components["schemas"]["FleetPlugin"][];
+        };
+        FleetNode: {
+            arch?: string;
+            group?: string;
+            id: string;
+            name: string;
+            os?: string;
+            /** Format: date-time */
+            refreshed?: string;
+            root_sha256?: string;
+            /** @description The kind of root that the node says it has pinned. */
+            trust?: string;
+            /** @enum {string} */
+            type: "server" | "agent";
+        };
+        FleetPlugin: {
+            id: string;
+            kind: string;
+            /** @description What the registry offers. */
+            newest?: string;
+            overrides: components["schemas"]["Override"][];
+            policy: components["schemas"]["UpdatePolicy"];
+            /** @description The rollout that is under way. */
+            rollout?: string;
+            title: string;
+            /** @description Those that run somewhere, the newest first. */
+            versions: components["schemas"]["FleetVersion"][];
+            /** @description The version that nodes should run when no rollout says otherwise. */
+            wanted: string;
+        };
+        FleetUser: {
+            id: string;
+            name: string;
+            reason?: string;
+            state: string;
+        };
+        FleetVersion: {
+            nodes: components["schemas"]["FleetUser"][];
+            version: string;
+        };
         FlowRef: {
             community_id: string;
             dst: string;
@@ -1282,6 +1745,17 @@ export interface components {
             id: number;
             proto: string;
             src: string;
+        };
+        Gate: {
+            details?: string[] | null;
+            evidence_sha256?: string;
+            name: string;
+            state: string;
+            summary: string;
+        };
+        Group: {
+            /** @description all, or a name in lower-case letters, digits and dashes. */
+            group: string;
         };
         Health: {
             /** @enum {string} */
@@ -1291,12 +1765,120 @@ export interface components {
             /** @description The oldest first, at most a hundred. */
             items: components["schemas"]["Transition"][];
         };
+        Hit: {
+            contact?: string;
+            homepage?: string;
+            id: string;
+            /** @description Absent when no node has it. */
+            installed?: components["schemas"]["Presence"];
+            /**
+             * Format: int64
+             * @description Nodes that told the registry of it; absent nodes do not count.
+             */
+            installs: number;
+            kind: string;
+            license: string;
+            metrics: string[];
+            /** Format: date-time */
+            published?: string;
+            rating: components["schemas"]["Rating"];
+            /** @description The name of the registry that it comes from. */
+            registry: string;
+            /** @description Why it must not run. */
+            revoked?: string;
+            runtimes: string[];
+            /**
+             * Format: double
+             * @description How well it fits what was searched.
+             */
+            score?: number;
+            summary: string;
+            tags: string[];
+            techniques: string[];
+            /** @description gold, silver, bronze or none, as the registry's gates found; absent when no card was made. */
+            tier?: string;
+            title: string;
+            /** @description The newest that may be installed. */
+            version: string;
+            /** @description Who vouches for its namespace: official, claimed or recent. */
+            via?: string;
+            /** @description Why it was taken off the shelf. */
+            yanked?: string;
+        };
+        Id: {
+            id: string;
+        };
         Incident: {
             /** @enum {string} */
             kind: "permission" | "limit" | "killed" | "call" | "crash";
             text: string;
             /** Format: date-time */
             time: string;
+        };
+        InstallInput: {
+            /** @description As the plugin's config_schema says, without its secrets. */
+            config?: unknown;
+            /** @description The capabilities that you grant, or "all" that the plugin asks for. */
+            grants?: string[] | "all";
+            interval?: string;
+            /** @description server, the id of an agent, group:NAME, or agents for all of them; without it, where the kind belongs. */
+            node?: string;
+            /** @enum {string} */
+            runtime?: "process" | "wasm";
+            /** @description The secret fields. One that is left out keeps its value. */
+            secrets?: {
+                [key: string]: string;
+            };
+            /** @description Without it, the newest. */
+            version?: string;
+        };
+        InstallJob: {
+            by: string;
+            error?: string;
+            /** Format: date-time */
+            finished?: string;
+            id: string;
+            node: string;
+            plugin: string;
+            /** Format: date-time */
+            started: string;
+            /** @enum {string} */
+            state: "running" | "done" | "failed" | "rollback failed";
+            steps: components["schemas"]["InstallStep"][];
+            /** @description What was taken back after a failure. */
+            undone: string[];
+            version: string;
+        };
+        InstallPlan: {
+            /** @description Settings that this version added or dropped. */
+            changes: string[];
+            /** @description As it is now, without its secrets. */
+            config?: unknown;
+            config_schema?: unknown;
+            /** @description Why it cannot be installed; empty when it can. */
+            conflicts: string[];
+            /** @description The version that is there now. */
+            from?: string;
+            /** @description In order; what is there already is not among it. */
+            install: components["schemas"]["PlannedInstall"][];
+            /** @description It asks for more than was granted so far. */
+            needs_human: boolean;
+            /** @description Where it would run: server, agents, group:NAME or the id of an agent. */
+            node: string;
+            permissions: components["schemas"]["PermissionDiff"];
+            secrets_set: string[];
+            version: string;
+        };
+        InstallStep: {
+            /** Format: int64 */
+            done: number;
+            /** @enum {string} */
+            name: "resolve" | "download" | "verify" | "grants" | "start" | "ready";
+            /** @enum {string} */
+            state: "waiting" | "running" | "done" | "failed" | "skipped" | "rolled back";
+            text?: string;
+            /** Format: int64 */
+            total: number;
         };
         Instance: {
             /** @description Who enabled it. */
@@ -1343,6 +1925,11 @@ export interface components {
             instance: string;
             /** @description The agent, when several run this instance. */
             node?: string;
+        };
+        KindCount: {
+            /** Format: int64 */
+            count: number;
+            kind: string;
         };
         Ledger: {
             /** Format: int64 */
@@ -1417,6 +2004,25 @@ export interface components {
             password: string;
             username: string;
         };
+        MarketFront: {
+            kinds: components["schemas"]["KindCount"][];
+            new: components["schemas"]["Hit"][];
+            popular: components["schemas"]["Hit"][];
+            recommended: components["schemas"]["Recommendation"][];
+            updated: components["schemas"]["Hit"][];
+        };
+        MarketPage: {
+            did_you_mean?: string;
+            /** @description How many there are by kind, tag and tier. */
+            facets: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            items: components["schemas"]["Hit"][];
+            /** Format: int64 */
+            total: number;
+        };
         Me: {
             /** @description What X-Picket-CSRF must carry; empty for an API token. */
             csrf: string;
@@ -1439,6 +2045,39 @@ export interface components {
             type: "gauge" | "counter";
             /** @description UCUM, for example s, By, 1. */
             unit: string;
+        };
+        Model: {
+            data: string;
+            features: string;
+            /** Format: int64 */
+            features_version: number;
+            format: string;
+            limits: string;
+            metrics: components["schemas"]["ModelMetric"][] | null;
+        };
+        ModelMetric: {
+            dataset: string;
+            name: string;
+            /** Format: double */
+            value: number;
+        };
+        NewRollout: {
+            /**
+             * Format: int64
+             * @description How many of them go first, at least one; without it, 10.
+             */
+            canary_percent?: number;
+            /** @description The capabilities that you grant, or "all" that the plugin asks for. */
+            grants?: string[] | "all";
+            /** @description Without it, all agents. */
+            group?: string;
+            /** Format: int64 */
+            max_failures?: number;
+            plugin: string;
+            /** @description How long they must do well; without it, 10m. */
+            soak?: string;
+            /** @description A version, or a range such as ^1.2. */
+            version: string;
         };
         NewToken: {
             /** @description The secret. It is shown only here. */
@@ -1478,6 +2117,108 @@ export interface components {
             state: "queued" | "delivered" | "failed" | "dead";
             /** Format: date-time */
             time: string;
+        };
+        Offer: {
+            /** @description What the registry's gates found; absent when none is signed for this version. */
+            card?: components["schemas"]["Card"];
+            /** @description Markdown. */
+            changelog?: string;
+            config_schema?: unknown;
+            contact?: string;
+            /** @description Of a data pack: where its content comes from, and of which day. */
+            data?: components["schemas"]["Data"];
+            homepage?: string;
+            id: string;
+            /** @description Absent when no node has it. */
+            installed?: components["schemas"]["Presence"];
+            /**
+             * Format: int64
+             * @description Nodes that told the registry of it; absent nodes do not count.
+             */
+            installs: number;
+            kind: string;
+            license: string;
+            metrics: string[];
+            /** @description Of a model: what goes in, how good it is, what it is not for. */
+            model?: components["schemas"]["Model"];
+            /** @description Revoked versions that an administrator lets run on. */
+            overrides: components["schemas"]["Override"][];
+            permissions: components["schemas"]["Permission"][];
+            /** Format: date-time */
+            published?: string;
+            rating: components["schemas"]["Rating"];
+            /** @description Markdown. */
+            readme?: string;
+            /** @description The name of the registry that it comes from. */
+            registry: string;
+            /** @description Newest first. */
+            releases: components["schemas"]["OfferedRelease"][];
+            requires: components["schemas"]["Requirement"][];
+            /** @description Why it must not run. */
+            revoked?: string;
+            rules: components["schemas"]["Rule"][];
+            runtimes: string[];
+            /**
+             * Format: double
+             * @description How well it fits what was searched.
+             */
+            score?: number;
+            screenshots: components["schemas"]["Screenshot"][];
+            summary: string;
+            tags: string[];
+            techniques: string[];
+            /** @description gold, silver, bronze or none, as the registry's gates found; absent when no card was made. */
+            tier?: string;
+            title: string;
+            trust: components["schemas"]["OfferTrust"];
+            /** @description Why this server could not verify the release itself; what is shown is the registry's word alone. */
+            unverified?: string;
+            /** @description The newest that may be installed. */
+            version: string;
+            /** @description Who vouches for its namespace: official, claimed or recent. */
+            via?: string;
+            /** @description Why it was taken off the shelf. */
+            yanked?: string;
+        };
+        OfferTrust: {
+            /** @description From the root to the release. */
+            chain: components["schemas"]["TrustLink"][];
+            development: boolean;
+            /** @description Ids of the keys that signed the role. */
+            keys: string[];
+            role: string;
+            /** @description SHA-256 of the pinned root. */
+            root: string;
+            /** @description official, claimed or recent. */
+            via: string;
+        };
+        OfferedRelease: {
+            /** @enum {string} */
+            channel: "stable" | "beta";
+            /** @description SHA-256 of what was signed. */
+            descriptor: string;
+            /** Format: date-time */
+            published?: string;
+            revoked?: string;
+            tier?: string;
+            version: string;
+            yanked?: string;
+        };
+        Override: {
+            by: string;
+            /** @description server, the id of an agent, or empty for every node. */
+            node: string;
+            reason: string;
+            /** Format: date-time */
+            time: string;
+            version: string;
+        };
+        OverrideRevocationRequest: {
+            /** @description server or the id of an agent; without it, every node. */
+            node?: string;
+            /** @description It is recorded and shown. */
+            reason: string;
+            version: string;
         };
         Overview: {
             agents: components["schemas"]["Count"];
@@ -1531,6 +2272,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageRollout: {
+            items: components["schemas"]["Rollout"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageToken: {
             items: components["schemas"]["Token"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -1552,6 +2298,26 @@ export interface components {
             cap: string;
             optional?: boolean;
             reason?: string;
+        };
+        PermissionDiff: {
+            added: components["schemas"]["Permission"][];
+            kept: components["schemas"]["Permission"][];
+            removed: components["schemas"]["Permission"][];
+        };
+        PlanInput: {
+            /** @description server, the id of an agent, group:NAME, or agents for all of them; without it, where the kind belongs. */
+            node?: string;
+            version?: string;
+        };
+        PlannedInstall: {
+            because: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description Bytes to fetch.
+             */
+            size: number;
+            version: string;
         };
         Plugin: {
             /** @description JSON Schema of the configuration. */
@@ -1591,6 +2357,22 @@ export interface components {
             versions: string[];
             /** @description The role of the registry that signed it. */
             vouched_by?: string;
+        };
+        PolicyInput: {
+            /** @enum {string} */
+            auto: "off" | "patch" | "minor";
+            /** Format: int64 */
+            cooldown_days?: number;
+            group?: string;
+        };
+        Presence: {
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description How many nodes run it.
+             */
+            nodes: number;
+            version: string;
         };
         ProcessExplanation: {
             /** @description How far the process is confined. */
@@ -1634,6 +2416,47 @@ export interface components {
             /** Format: int64 */
             records_per_second?: number;
         };
+        PublishJob: {
+            gates: components["schemas"]["Gate"][];
+            id: string;
+            plugin?: string;
+            /** @description Why it was refused, and what to do. */
+            problem?: string;
+            /** @enum {string} */
+            state: "reading" | "checking" | "published" | "refused";
+            version?: string;
+        };
+        Publisher: {
+            contact?: string;
+            keys: components["schemas"]["PublisherKey"][];
+            namespace: string;
+            plugins: components["schemas"]["Hit"][];
+            via: string;
+        };
+        PublisherKey: {
+            id: string;
+            /** Format: date-time */
+            since?: string;
+        };
+        QualityFigure: {
+            /** Format: int64 */
+            captures: number;
+            dataset: string;
+            /** Format: double */
+            false_positives_per_hour: number;
+            family?: string;
+            /** Format: double */
+            precision: number;
+            /** Format: double */
+            recall: number;
+            source: string;
+        };
+        Rating: {
+            /** Format: int64 */
+            count: number;
+            /** Format: double */
+            stars: number;
+        };
         Readiness: {
             /** @description Each part of the server: ok, or what is wrong. */
             parts: {
@@ -1658,6 +2481,10 @@ export interface components {
             foreign_id?: string;
             undoable?: boolean;
             url?: string;
+        };
+        Recommendation: {
+            because: string;
+            plugin: components["schemas"]["Hit"];
         };
         RefusedCall: {
             /** @description Its name in the kernel, for example ptrace. */
@@ -1689,6 +2516,87 @@ export interface components {
             uid: number;
             unenforced?: string[] | null;
             view: string;
+        };
+        ReportInput: {
+            /** @enum {string} */
+            reason: "malicious" | "deceptive" | "broken" | "licence" | "other";
+            text?: string;
+            version?: string;
+        };
+        Requirement: {
+            plugin: string;
+            version: string;
+        };
+        Resources: {
+            /** Format: double */
+            cpu_millis_per_second: number;
+            machine: string;
+            /** Format: double */
+            memory_bytes: number;
+            /** Format: double */
+            nanos_per_record: number;
+            /** Format: double */
+            start_millis: number;
+        };
+        ResumeInput: {
+            /** @description The capabilities that you grant, or "all" that the plugin asks for. */
+            grants?: string[] | "all";
+        };
+        Review: {
+            node: string;
+            /** Format: int64 */
+            stars: number;
+            text: string;
+            /** Format: date-time */
+            time: string;
+            version: string;
+        };
+        ReviewInput: {
+            /** Format: int64 */
+            stars: number;
+            text?: string;
+        };
+        Reviews: {
+            items: components["schemas"]["Review"][];
+        };
+        Rollout: {
+            by: string;
+            /** Format: int64 */
+            canary_percent: number;
+            /** Format: date-time */
+            created: string;
+            group: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description Agents that may fail before all go back.
+             */
+            max_failures: number;
+            nodes: components["schemas"]["RolloutNode"][];
+            plugin: string;
+            reason?: string;
+            /** @description How long the canaries must do well, for example 10m0s. */
+            soak: string;
+            /**
+             * Format: date-time
+             * @description When the rest follows if the canaries go on to do well.
+             */
+            soak_ends?: string;
+            /** @enum {string} */
+            state: "canary" | "waiting" | "paused" | "rolling" | "halted" | "done" | "rolled back";
+            /** Format: date-time */
+            updated: string;
+            version: string;
+        };
+        RolloutNode: {
+            canary: boolean;
+            from: string;
+            id: string;
+            name: string;
+            reason?: string;
+            /** @enum {string} */
+            state: "waiting" | "updating" | "updated" | "failed" | "going back" | "rolled back";
+            to: string;
         };
         Rule: {
             false_positives: string[];
@@ -1735,6 +2643,14 @@ export interface components {
              * @description Rises with every batch of an epoch.
              */
             seq: number;
+        };
+        Screenshot: {
+            alt: string;
+            /** Format: int64 */
+            height?: number;
+            url: string;
+            /** Format: int64 */
+            width?: number;
         };
         SendCommandRequest: {
             /** @description {"instance": "…"}; restart-plugin needs it. */
@@ -1861,6 +2777,16 @@ export interface components {
             time: string;
             version?: string;
         };
+        TrustLink: {
+            /** Format: date-time */
+            expires?: string;
+            /** Format: int64 */
+            keys: number;
+            role: string;
+            /** Format: int64 */
+            threshold: number;
+            who: string;
+        };
         UndoInput: {
             /** @description One delivery; without it, all that can be undone. */
             notice?: string;
@@ -1868,6 +2794,21 @@ export interface components {
         Undone: {
             /** @description The deliveries that were taken back. */
             undone: string[];
+        };
+        UpdatePolicy: {
+            /** @enum {string} */
+            auto: "off" | "patch" | "minor";
+            /** @description Who set it. */
+            by?: string;
+            /**
+             * Format: int64
+             * @description How old a release must be.
+             */
+            cooldown_days: number;
+            /** @description The agents that follow; all is every agent. */
+            group: string;
+            /** @description Why the newest version that fits is not taken. */
+            waiting?: string;
         };
         Upgrade: {
             /** Format: date-time */
@@ -2575,6 +3516,126 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Agent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-agent-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-agent-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Group"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
                 };
             };
             /** @description Unauthorized */
@@ -3382,6 +4443,526 @@ export interface operations {
             };
         };
     };
+    fleet: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "fleet-lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-rollouts": {
+        parameters: {
+            query?: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageRollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "create-rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRollout"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "finish-rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResumeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "halt-rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResumeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "pause-rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResumeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "resume-rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResumeInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     live: {
         parameters: {
             query?: {
@@ -3464,6 +5045,695 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "market-front": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MarketFront"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-install": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstallJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "search-market": {
+        parameters: {
+            query?: {
+                /** @description Words; small slips of the finger are forgiven. */
+                q?: string;
+                kind?: string;
+                /** @description An ATT&CK id. */
+                technique?: string;
+                protocol?: string;
+                tag?: string;
+                /** @description A namespace. */
+                publisher?: string;
+                tier?: string;
+                /** @description Only what is installed somewhere, or only what is not. */
+                installed?: "true" | "false";
+                sort?: "relevance" | "installs" | "rating" | "new" | "name";
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MarketPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "market-plugin": {
+        parameters: {
+            query?: {
+                /** @description Without it, the newest. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Offer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "install-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InstallInput"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Id"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "plan-install": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstallPlan"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "report-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportInput"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "review-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReviewInput"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "market-reviews": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reviews"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "publish-release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+                "application/x-tar": string;
+            };
+        };
+        responses: {
+            /** @description Taken; ask for the job. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        job: string;
+                    };
+                };
+            };
+        };
+    };
+    "get-publish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublishJob"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "market-publisher": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Publisher"];
+                };
             };
             /** @description Unauthorized */
             401: {
@@ -4247,6 +6517,127 @@ export interface operations {
             };
         };
     };
+    "override-revocation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OverrideRevocationRequest"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "end-override": {
+        parameters: {
+            query?: {
+                /** @description Without it, the newest. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "promote-plugin": {
         parameters: {
             query?: never;
@@ -4634,6 +7025,128 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Test"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-update-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpdatePolicy"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-update-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpdatePolicy"];
                 };
             };
             /** @description Unauthorized */
