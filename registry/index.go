@@ -84,6 +84,13 @@ func ChannelOf(version string) string {
 	return ChannelBeta
 }
 
+// Describe fills in what a manifest says about the plugin.
+func (p *IndexPlugin) Describe(d *Descriptor) {
+	m := d.Manifest
+	p.Kind, p.Title, p.Summary, p.License, p.Homepage = string(m.Kind), m.Title, m.Summary, m.License, m.Homepage
+	p.Tags, p.Techniques, p.Metrics, p.Runtimes = m.Tags, m.Techniques, m.Metrics, m.Runtimes
+}
+
 // Newest returns the release that a card shows and that somebody gets who names no version: the highest that is neither
 // withdrawn nor a prerelease, else the highest that is not withdrawn, else the highest.
 func (p *IndexPlugin) Newest() IndexRelease {

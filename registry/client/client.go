@@ -118,6 +118,8 @@ type Client struct {
 	view *view // what the last refresh of this process verified; nil before it
 
 	sealed *sealedFiles // shared by the registries of a node
+
+	listing listing
 }
 
 // Open prepares the client; it does not use the network. It refuses a root of trust other than the pinned one.

@@ -257,9 +257,7 @@ func (x *indexer) describe(plugin *registry.IndexPlugin, role string) error {
 		if err != nil {
 			continue
 		}
-		m := d.Manifest
-		plugin.Kind, plugin.Title, plugin.Summary, plugin.License, plugin.Homepage = string(m.Kind), m.Title, m.Summary, m.License, m.Homepage
-		plugin.Tags, plugin.Techniques, plugin.Metrics, plugin.Runtimes = m.Tags, m.Techniques, m.Metrics, m.Runtimes
+		plugin.Describe(d)
 		break
 	}
 	claim, err := x.p.ClaimOf(namespaceOf(plugin.ID))
