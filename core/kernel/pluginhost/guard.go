@@ -84,11 +84,10 @@ type guard struct {
 // process had to go.
 func (g *guard) look(now time.Time) (next time.Duration, ok bool) {
 	s, r := g.s, g.r
-	u, err := usageOf(r.proc.PID())
+	u, err := r.usage()
 	if err != nil {
 		return time.Hour, true
 	}
-	r.used.Store(&u)
 	s.acct.use(r.proc.PID(), u)
 	if !s.withinMemory(r, u) {
 		return 0, false

@@ -180,6 +180,36 @@ func (a *account) read() Ledger {
 	return l
 }
 
+// books is the ledger as it stands, with what r has used until now; nil is for an instance that does not run.
+func (s *supervisor) books(r *run) Ledger {
+	if r != nil {
+		if u, err := r.usage(); err == nil {
+			s.acct.use(r.proc.PID(), u)
+		}
+	}
+	l := s.acct.read()
+	l.RefusedCalls = s.calls.count()
+	if r != nil {
+		l.InFlight = r.inFlight()
+	}
+	return l
+}
+
+// usage is what the process has used so far. One that has not run since the last look has the memory that it had then.
+func (r *run) usage() (usage, error) {
+	pid := r.proc.PID()
+	if last := r.used.Load(); last != nil {
+		if cpu, err := spentBy(pid); err == nil && cpu == last.cpu {
+			return *last, nil
+		}
+	}
+	u, err := usageOf(pid)
+	if err == nil {
+		r.used.Store(&u)
+	}
+	return u, err
+}
+
 func quantiles(recent []time.Duration) (p50, p95, p99 float64) {
 	if len(recent) == 0 {
 		return 0, 0, 0

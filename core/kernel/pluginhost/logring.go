@@ -53,12 +53,15 @@ func (r *logRing) lost(lines int) {
 	r.mu.Unlock()
 }
 
-// flooded reports whether lines were dropped.
-func (r *logRing) flooded() bool {
+// losses is how many lines were dropped.
+func (r *logRing) losses() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.dropped > 0
+	return r.dropped
 }
+
+// flooded reports whether lines were dropped.
+func (r *logRing) flooded() bool { return r.losses() > 0 }
 
 func newLogRing(now func() time.Time, forward *slog.Logger) *logRing {
 	return &logRing{now: now, forward: forward, tokens: logBurst, filled: now()}

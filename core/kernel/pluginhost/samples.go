@@ -14,10 +14,21 @@ const LedgerEvery = 10 * time.Second
 func (h *Host) LedgerSamples() []sdk.Sample {
 	now := h.cfg.Now().UTC()
 	var out []sdk.Sample
-	for _, st := range h.Instances() {
+	for _, s := range h.all() {
+		st := s.ledgerStatus()
 		out = append(out, st.samples(now)...)
 	}
 	return out
+}
+
+// ledgerStatus is of the status what samples need: the rest is copied for those who show it.
+func (s *supervisor) ledgerStatus() Status {
+	s.mu.Lock()
+	st, r := s.state, s.cur
+	s.mu.Unlock()
+	st.Ledger = s.books(r)
+	st.Ledger.LogDropped = s.log.losses()
+	return st
 }
 
 func (st *Status) samples(now time.Time) []sdk.Sample {

@@ -438,13 +438,6 @@ func (s *supervisor) bury(r *run) string {
 	return epitaph
 }
 
-func (s *supervisor) measure(r *run) {
-	pid := r.proc.PID()
-	if u, err := usageOf(pid); err == nil {
-		s.acct.use(pid, u)
-	}
-}
-
 // askHealth makes one health check. errUnknown means that it says nothing about the work.
 func (s *supervisor) askHealth(r *run) error {
 	if r.assignment.Debug {
@@ -650,9 +643,6 @@ func (s *supervisor) status() Status {
 	st.History = slices.Clone(s.history[max(0, len(s.history)-statusHistory):])
 	st.Upgrade = st.Upgrade.copy()
 	s.mu.Unlock()
-	if r != nil {
-		s.measure(r)
-	}
 	if sh != nil {
 		st.Shadow = sh.summary()
 	}
@@ -663,11 +653,7 @@ func (s *supervisor) status() Status {
 	if st.Permissions == nil {
 		st.Permissions = []sdk.Permission{}
 	}
-	st.Ledger = s.acct.read()
-	st.Ledger.RefusedCalls = s.calls.count()
-	if r != nil {
-		st.Ledger.InFlight = r.inFlight()
-	}
+	st.Ledger = s.books(r)
 	st.LogTail, st.Ledger.LogDropped = s.log.tail(statusLines)
 	return st
 }
