@@ -28,11 +28,10 @@ import (
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
-	"github.com/picketwatch/picket/sdk/records"
 )
 
-// orphansEnv makes this program a host with plugins, which waits to be killed.
-const orphansEnv = "PICKET_BENCH_PROGRAMS"
+// ownHostEnv makes this program a host with plugins, which waits to be killed.
+const ownHostEnv = "PICKET_BENCH_PROGRAMS"
 
 var flowsRead = []sdk.Permission{{Cap: sdk.CapFlowsRead}}
 
@@ -204,41 +203,6 @@ func BenchmarkRestart(b *testing.B) {
 	b.ReportMetric(v, "ms")
 }
 
-// BenchmarkIdle measures what twenty instances of one program cost that have nothing to do: their memory, each page
-// divided by those who share it, and the processor time of the host.
-func BenchmarkIdle(b *testing.B) {
-	n := openNode(b, "")
-	all := n.mustRun(b, 20, detectors.Light, pluginhost.RuntimeProcess)
-	time.Sleep(7 * time.Second) // what the starts left over, and the first look at everybody
-	cpu, began := cpuTime(0), time.Now()
-	for b.Loop() {
-		time.Sleep(20 * time.Second) // whatever is done now and then is done in that time
-	}
-	b.ReportMetric(float64((cpuTime(0)-cpu).Microseconds())/1000/time.Since(began).Seconds(), "cpu-ms/s")
-	var total float64
-	for _, st := range all {
-		total += pss(b, st.PID)
-	}
-	b.ReportMetric(total/float64(len(all)), "PSS-MB")
-}
-
-// pss is the proportional set size of a process in MB.
-func pss(b *testing.B, pid int) float64 {
-	b.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		var kb float64
-		if n, _ := fmt.Sscanf(line, "Pss: %f kB", &kb); n == 1 {
-			return kb / 1024
-		}
-	}
-	b.Fatalf("no Pss of %d", pid)
-	return 0
-}
-
 // BenchmarkOrphans measures the time from the end of a host to that of the last of its twenty plugins. This program takes
 // them in and collects them at once, as the first process of a machine should: not every one does within a second.
 func BenchmarkOrphans(b *testing.B) {
@@ -260,30 +224,10 @@ func BenchmarkOrphans(b *testing.B) {
 
 func orphans(b *testing.B, programs string) float64 {
 	b.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), orphansEnv+"="+programs)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	words := strings.Fields(line)
-	if err != nil || len(words) != 21 {
-		_ = cmd.Process.Kill()
-		b.Fatalf("the host says %q, %v", line, err)
-	}
-	defer os.RemoveAll(words[0])
+	host := startHost(b, programs)
 	killed := time.Now()
-	_ = cmd.Process.Kill()
-	for _, word := range words[1:] {
-		pid, err := strconv.Atoi(word)
-		if err != nil {
-			b.Fatal(err)
-		}
+	_ = host.cmd.Process.Kill()
+	for _, pid := range host.plugins {
 		for syscall.Kill(pid, 0) == nil {
 			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // it is ours once the host is gone
 			if time.Since(killed) > time.Minute {
@@ -293,11 +237,58 @@ func orphans(b *testing.B, programs string) float64 {
 		}
 	}
 	took := float64(time.Since(killed).Microseconds()) / 1000
-	_ = cmd.Wait()
+	host.end()
 	return took
 }
 
-// playHost is the host that orphans kills.
+// ownHost is a host of twenty plugins in a process of its own.
+type ownHost struct {
+	cmd     *exec.Cmd
+	dir     string
+	plugins []int
+}
+
+// startHost returns when all plugins are ready.
+func startHost(b *testing.B, programs string) *ownHost {
+	b.Helper()
+	h := &ownHost{cmd: exec.Command("/proc/self/exe")}
+	h.cmd.Env = append(os.Environ(), ownHostEnv+"="+programs)
+	h.cmd.Stderr = os.Stderr
+	out, err := h.cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := h.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	words := strings.Fields(line)
+	if err != nil || len(words) != 21 {
+		h.end()
+		b.Fatalf("the host says %q, %v", line, err)
+	}
+	h.dir = words[0]
+	for _, word := range words[1:] {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			h.end()
+			b.Fatal(err)
+		}
+		h.plugins = append(h.plugins, pid)
+	}
+	return h
+}
+
+// end leaves nothing of it. Its plugins end by themselves.
+func (h *ownHost) end() {
+	_ = h.cmd.Process.Kill()
+	_ = h.cmd.Wait()
+	if h.dir != "" {
+		os.RemoveAll(h.dir)
+	}
+}
+
+// playHost is what startHost starts. It does what picketd does with a host that has nothing to do.
 func playHost(programs string) error {
 	n, err := newNode(programs, "")
 	if err != nil {
@@ -312,41 +303,8 @@ func playHost(programs string) error {
 		fmt.Print(" ", st.PID)
 	}
 	fmt.Println()
-	select {}
-}
-
-// BenchmarkConfinement compares one detector as far confined as this machine can with the same as a bare process, a
-// sample of the one after a sample of the other.
-func BenchmarkConfinement(b *testing.B) {
-	in := flowInput(detectors.Reference, records.BatchProcess)
-	frames := make([][]byte, len(in.batches))
-	for i := range frames {
-		frames[i] = records.AppendLocalFlows(nil, in.batches[i].Flows)
+	for range time.Tick(pluginhost.LedgerEvery) {
+		n.LedgerSamples()
 	}
-	cost := func(level confine.Level) func() float64 {
-		n := openNode(b, level)
-		pid := n.mustRun(b, 1, detectors.Reference, pluginhost.RuntimeProcess)[0].PID
-		d := n.Detectors()[0]
-		return func() float64 {
-			cpu, sent := cpuTime(0)+cpuTime(pid), 0
-			for began := time.Now(); time.Since(began) < sampleTime; sent++ {
-				if err := d.Inspect(b.Context(), "c", frames[sent%len(frames)], &found{}); err != nil {
-					b.Fatal(err)
-				}
-			}
-			return float64(cpuTime(0)+cpuTime(pid)-cpu) / float64(sent*in.rows)
-		}
-	}
-	bare, confined := cost(confine.LevelC), cost("")
-	bare()
-	confined()
-	var ratios, costs []float64
-	for b.Loop() {
-		before, c, after := bare(), confined(), bare()
-		ratios, costs = append(ratios, 2*c/(before+after)), append(costs, c)
-	}
-	ratio, _ := median(ratios)
-	ns, _ := median(costs)
-	b.ReportMetric(ratio, "×")
-	b.ReportMetric(ns, "cpu-ns/record")
+	return nil
 }

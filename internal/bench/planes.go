@@ -36,7 +36,7 @@ func planes() []group {
 		},
 	}, {
 		title: "Plugin host: confined as far as this machine can, verified, mutual TLS",
-		dir:   ".", pkg: "./internal/bench", run: "Benchmark(HostStart|Restart|Idle|Orphans|Confinement)$", count: 1, benchtime: "5x",
+		dir:   ".", pkg: "./internal/bench", run: "Benchmark(HostStart|Restart|Idle|Orphans)$", count: 1, benchtime: "5x",
 		lines: []line{
 			figure("assigned to ready, process", "HostStart/process", "ms", 60),
 			figure("assigned to ready, guest in Go from the cache", "HostStart/wasm", "ms", 120),
@@ -44,7 +44,14 @@ func planes() []group {
 			figure("twenty plugins of one binary, idle: CPU of the host", "Idle", "cpu-ms/s", 0.5),
 			figure("plugin killed to ready again, first time", "Restart", "ms", 1500),
 			figure("host killed to the last of twenty plugins gone", "Orphans", "ms", 2000),
+		},
+	}, {
+		title: "Confinement: a record in a confined process against one in a bare process, twenty pairs of new processes",
+		dir:   ".", pkg: "./internal/bench", run: "BenchmarkConfinement$", count: 1, benchtime: "20x",
+		lines: []line{
 			figure("confined / bare process, reference by socket", "Confinement", "×", 1.05),
+			figure("standard error of that in per cent", "Confinement", "±%", 1.5),
+			figure("between the lowest and the highest pair, in per cent", "Confinement", "spread-%", 0),
 		},
 	}}
 }

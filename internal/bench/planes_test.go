@@ -76,7 +76,7 @@ var programs = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(orphansEnv); dir != "" {
+	if dir := os.Getenv(ownHostEnv); dir != "" {
 		if err := playHost(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
