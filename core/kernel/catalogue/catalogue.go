@@ -231,12 +231,6 @@ func (c *Catalogue) tellRegistry(ctx context.Context, v *client.Verified, instal
 	}
 }
 
-// Grants are what somebody grants: some capabilities, or all that a plugin asks for.
-type Grants struct {
-	All  bool
-	Caps []string
-}
-
 // apply makes the plugin host run what is stored. The caller holds change.
 func (c *Catalogue) apply(ctx context.Context) error {
 	rows, err := c.cfg.Store.NodeAssignments(ctx, c.cfg.Tenant, store.NodeServer, "")

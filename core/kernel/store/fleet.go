@@ -37,7 +37,6 @@ type Rollout struct {
 	CanaryPercent int
 	Soak          time.Duration // how long canaries must do well
 	MaxFailures   int           // agents that may fail before all go back
-	Grants        json.RawMessage
 	State, Reason string
 	Held          string // the state that a pause interrupted
 	By            string
@@ -54,13 +53,18 @@ func (r Rollout) Open() bool { return r.State != RolloutDone && r.State != Rollo
 type RolloutNode struct {
 	ID, Name, Instance string
 	From, To           string
-	FromGrants         json.RawMessage // grants that this agent alone had; nil: those of the assignment
+	FromGrants         json.RawMessage // what it ran with
+	ToGrants           json.RawMessage // what the version runs with; nil: what the assignment says
 	Canary             bool
 	State, Reason      string
 	Since              time.Time
-	Errors             uint64 // of the instance when it got the version, and its calls, so that only new ones count
-	Calls, Crashes     uint64
-	Restarts           int
+	Before             RolloutBefore
+}
+
+// RolloutBefore is how an instance was when it was told to run the version, so that only what is new counts.
+type RolloutBefore struct {
+	Calls, Errors, Crashes uint64
+	Upgrade                time.Time // when its last change of version began, by the agent's clock
 }
 
 // VersionChange sets what one agent runs of an instance.
@@ -94,13 +98,13 @@ func (c *Control) PutRollout(ctx context.Context, r Rollout, changes []VersionCh
 		if err != nil {
 			return err
 		}
-		for _, v := range changes {
-			if err := setAgentVersion(ctx, tx, r.Tenant, v); err != nil {
+		for _, s := range settled { // first: a change is an exception from what is settled
+			if err := settle(ctx, tx, r.Tenant, s, r.Updated); err != nil {
 				return err
 			}
 		}
-		for _, s := range settled {
-			if err := settle(ctx, tx, r.Tenant, s, r.Updated); err != nil {
+		for _, v := range changes {
+			if err := setAgentVersion(ctx, tx, r.Tenant, v); err != nil {
 				return err
 			}
 		}
@@ -121,7 +125,7 @@ func setAgentVersion(ctx context.Context, tx *sql.Tx, tenant string, v VersionCh
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO agent_versions (tenant, instance, agent_id, version, grants)
 		SELECT ?, ?, g.id, ?, ? FROM agents g WHERE g.id = ? AND g.tenant = ? AND EXISTS (SELECT 1 FROM assignments a
-		WHERE a.tenant = ? AND a.instance = ? AND (a.version <> ? OR ? IS NOT NULL))`,
+		WHERE a.tenant = ? AND a.instance = ? AND (a.version <> ? OR coalesce(? <> a.grants, false)))`,
 		tenant, v.Instance, v.Version, nullJSON(v.Grants), v.Agent, tenant, tenant, v.Instance, v.Version, nullJSON(v.Grants))
 	if err != nil {
 		return err
@@ -172,6 +176,7 @@ type UpdatePolicy struct {
 	By           string    `json:"by"`
 	Updated      time.Time `json:"-"`
 	Waiting      string    `json:"waiting,omitempty"` // why the newest version that fits is not taken
+	Failed       string    `json:"failed,omitempty"`  // a version that did not work and is not tried again
 }
 
 func scanPolicy(r row) (p UpdatePolicy, err error) {
