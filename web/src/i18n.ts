@@ -2,11 +2,17 @@
 import { use as extend } from 'i18next'
 import { initReactI18next } from 'react-i18next'
 import en from './locales/en.json'
+import type market from './locales/market.en.json'
+
+// locales/market.ts adds its part where a page needs it.
+type English = typeof en
+type OfTheMarket = typeof market
+interface Words extends English, OfTheMarket {}
 
 declare module 'i18next' {
   interface CustomTypeOptions {
     defaultNS: 'translation'
-    resources: { translation: typeof en }
+    resources: { translation: Words }
   }
 }
 

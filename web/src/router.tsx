@@ -4,6 +4,7 @@ import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
 import { me, setup } from './api/queries'
 import { alertStates, severities, type AlertState, type Severity } from './api/types'
+import { readAddress, type MarketAddress } from './lib/marketAddress'
 import { NotFound, RouteError } from './pages/Errors'
 import { Shell } from './ui/Shell'
 
@@ -96,6 +97,33 @@ const pluginRoute = createRoute({
   validateSearch: (search: Search): { instance?: string; node?: string } => texts(search, 'instance', 'node'),
   component: lazyRouteComponent(() => import('./pages/Plugin'), 'PluginPage'),
 })
+const marketRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/market',
+  validateSearch: (search: Search): MarketAddress => readAddress(search),
+  component: lazyRouteComponent(() => import('./pages/market/Market'), 'MarketPage'),
+})
+const publishRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/market/publish',
+  component: lazyRouteComponent(() => import('./pages/market/Publish'), 'PublishPage'),
+})
+const marketPluginRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/market/$ns/$name',
+  validateSearch: (search: Search): { version?: string } => texts(search, 'version'),
+  component: lazyRouteComponent(() => import('./pages/market/Card'), 'CardPage'),
+})
+const publisherRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/publishers/$ns',
+  component: lazyRouteComponent(() => import('./pages/market/Publisher'), 'PublisherPage'),
+})
+const fleetRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/fleet',
+  component: lazyRouteComponent(() => import('./pages/fleet/Fleet'), 'FleetPage'),
+})
 const machinesRoute = createRoute({
   getParentRoute: () => inside,
   path: '/machines',
@@ -139,7 +167,7 @@ export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
       overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, devicesRoute, deviceRoute, pluginsRoute,
-      pluginRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
+      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,
     signinRoute,

@@ -29,6 +29,21 @@ export async function answer<T>(call: Promise<{ data?: T }>): Promise<T> {
   return (await call).data as T
 }
 
+interface CallOptions {
+  query?: object
+  body?: unknown
+  signal?: AbortSignal
+}
+
+/** A call by its path, for answers whose shape is written down here and not in the server's description. */
+export async function call<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, { query = {}, body, signal }: CallOptions = {}): Promise<T> {
+  const url = new URL(path, location.origin)
+  for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== '') url.searchParams.set(name, String(value))
+  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }
+  const reply = await guarded(new Request(url, { method, signal, ...sent }))
+  return (reply.status === 204 ? undefined : await reply.json()) as T
+}
+
 async function guarded(request: Request): Promise<Response> {
   request.headers.set('Accept', 'application/json')
   if (request.method !== 'GET') request.headers.set('X-Picket-CSRF', csrfToken())
@@ -114,12 +129,10 @@ export function csrfToken(cookies: string = document.cookie): string {
   return ''
 }
 
-/** fetch cannot report how much it has sent, so captures go by XMLHttpRequest. */
-export function upload<T>(path: string, file: File, onProgress: (fraction: number) => void, signal: AbortSignal): Promise<T> {
+/** fetch cannot report how much it has sent, so captures and releases go by XMLHttpRequest. */
+export function upload<T>(path: string, file: File, onProgress: (fraction: number) => void, signal: AbortSignal, as: 'form' | 'raw' = 'form'): Promise<T> {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest()
-    const form = new FormData()
-    form.append('file', file)
     call.open('POST', path)
     call.setRequestHeader('Accept', 'application/json')
     call.setRequestHeader('X-Picket-CSRF', csrfToken())
@@ -131,6 +144,13 @@ export function upload<T>(path: string, file: File, onProgress: (fraction: numbe
       else reject(problemFrom(call.status, call.statusText, call.responseText))
     }
     signal.addEventListener('abort', () => call.abort())
+    if (as === 'raw') {
+      call.setRequestHeader('Content-Type', 'application/octet-stream')
+      call.send(file)
+      return
+    }
+    const form = new FormData()
+    form.append('file', file)
     call.send(form)
   })
 }

@@ -7,7 +7,7 @@ import type { Plugin, PluginInstance, PluginKind } from '../api/types'
 import { bytes, duration } from '../lib/format'
 import { State, StateMark } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
-import { Empty, LoadedList } from '../ui/states'
+import { Empty, LoadedList, type Translate } from '../ui/states'
 import ui from '../ui/ui.module.css'
 import { isUnsigned, UnsignedMark } from './plugin/TrustMark'
 import css from './plugins.module.css'
@@ -98,7 +98,7 @@ const worstFirst = ['quarantined', 'revoked', 'refused', 'backoff', 'degraded', 
 export const worstOf = (running: readonly PluginInstance[]): PluginInstance | undefined =>
   running.toSorted((a, b) => worstFirst.indexOf(a.state) - worstFirst.indexOf(b.state))[0]
 
-function summaryState(running: PluginInstance[], enabled: boolean, t: ReturnType<typeof useTranslation>['t']) {
+function summaryState(running: PluginInstance[], enabled: boolean, t: Translate) {
   if (running.length === 0) return enabled ? <State of="staged" /> : <StateMark tone="off">{t('plugins.off')}</StateMark>
   const worst = worstOf(running)!
   return (

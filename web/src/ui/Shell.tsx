@@ -11,7 +11,7 @@ import { useMay } from '../api/useMay'
 import { clock } from '../lib/format'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, MachineIcon, Mark, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
+  AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -24,7 +24,9 @@ const places = [
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
   { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon },
+  { to: '/market', label: 'nav.market', Icon: MarketIcon },
   { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
+  { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon },
 ] as const
 
 const admin = [

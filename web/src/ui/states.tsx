@@ -1,6 +1,7 @@
 // What a page shows when there is nothing, not yet, or something went wrong.
 import { Button, Skeleton } from '@mantine/core'
 import type { UseInfiniteQueryResult, UseQueryResult } from '@tanstack/react-query'
+import type { TFunction } from 'i18next'
 import type { ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { ApiError } from '../api/http'
@@ -37,7 +38,7 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => void }
   )
 }
 
-export type Translate = ReturnType<typeof useTranslation>['t']
+export type Translate = TFunction
 
 export function explain(error: unknown, t: Translate) {
   if (!(error instanceof ApiError)) {

@@ -67,7 +67,7 @@ export function Versions({ plugin: p, instance: i }: Props) {
           </div>
         )}
         {i.shadow && (
-          <Shadow report={i.shadow} actions={
+          <ShadowReportView report={i.shadow} actions={
             <Group gap="xs">
               {can('administer') && i.shadow.running && <Button size="xs" onClick={() => setAsking('promote')}>{t('plugin.promote')}</Button>}
               {can('operate') && <Button size="xs" variant="default" onClick={() => setAsking('drop')}>{t('plugin.drop')}</Button>}
@@ -104,7 +104,7 @@ function LastChange({ upgrade: u }: { upgrade: Upgrade }) {
 }
 
 /** A version that sees the same as the running one, and what it says differently. */
-function Shadow({ report: r, actions }: { report: ShadowReport; actions: React.ReactNode }) {
+export function ShadowReportView({ report: r, actions }: { report: ShadowReport; actions?: React.ReactNode }) {
   const { t } = useTranslation()
   return (
     <section className={css.shadow} aria-label={t('plugin.shadow')}>

@@ -1,0 +1,93 @@
+// Plugin by version by machine. A bar shows how the machines are spread over the versions; each version lists them.
+import { Button } from '@mantine/core'
+import { Link } from '@tanstack/react-router'
+import { useState } from 'react'
+import { useTranslation } from 'react-i18next'
+import type { Fleet, FleetPlugin, FleetUser, FleetVersion } from '../../api/market'
+import { pluginPath } from '../../api/queries'
+import { count } from '../../lib/format'
+import { compareVersions } from '../../lib/versions'
+import { KindBadge } from '../../ui/kinds'
+import { State, StateMark } from '../../ui/marks'
+import css from './fleet.module.css'
+
+interface Props {
+  fleet: Fleet
+  onUpdate?: (plugin: FleetPlugin) => void
+  onPolicy?: (plugin: FleetPlugin) => void
+}
+
+export function Matrix({ fleet: f, onUpdate, onPolicy }: Props) {
+  return (
+    <ul className={css.matrix}>
+      {f.plugins.filter((p) => p.versions.length > 0).map((p) => <Row key={p.id} plugin={p} onUpdate={onUpdate} onPolicy={onPolicy} />)}
+    </ul>
+  )
+}
+
+function Row({ plugin: p, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { plugin: FleetPlugin }) {
+  const { t } = useTranslation()
+  const total = p.versions.reduce((sum, v) => sum + v.nodes.length, 0)
+  const newer = !!p.newest && compareVersions(p.newest, p.wanted) > 0
+  return (
+    <li className={css.row}>
+      <div className={css.plugin}>
+        <KindBadge kind={p.kind} />
+        <div>
+          <h3><Link to="/plugins/$ns/$name" params={pluginPath(p.id)} className={css.name}>{p.title || p.id}</Link></h3>
+          <p className={`dim ${css.small}`}>{t('fleet.wanted', { version: p.wanted || '–' })}</p>
+          {newer && <p className={css.small}><StateMark tone="busy">{t('market.updateTo', { version: p.newest })}</StateMark></p>}
+          {p.overrides.length > 0 && <p className={css.small}><StateMark tone="bad">{t('fleet.overridden', { count: p.overrides.length })}</StateMark></p>}
+        </div>
+      </div>
+      <div className={css.versions}>
+        {p.versions.length > 1 && (
+          <div className={css.bar} aria-hidden="true">
+            {p.versions.map((v, n) => <span key={v.version} data-n={n % 4} style={{ flexGrow: v.nodes.length }} />)}
+          </div>
+        )}
+        <ul>{p.versions.map((v, n) => <Version key={v.version} version={v} wanted={v.version === p.wanted} swatch={p.versions.length > 1 ? n % 4 : undefined} total={total} />)}</ul>
+      </div>
+      <div className={css.policy}>
+        <p className={css.small}>{t(`policy.is.${p.policy.auto}`, { count: p.policy.cooldown_days })}</p>
+        {p.policy.waiting && <p className={`dim ${css.small}`}>{p.policy.waiting}</p>}
+        <div className={css.buttons}>
+          {onPolicy && <Button size="compact-xs" variant="default" onClick={() => onPolicy(p)} aria-label={t('policy.change', { name: p.title || p.id })}>{t('policy.title')}</Button>}
+          {onUpdate && !p.rollout && newer && <Button size="compact-xs" onClick={() => onUpdate(p)} aria-label={t('rollout.of', { name: p.title || p.id })}>{t('rollout.start')}</Button>}
+        </div>
+      </div>
+    </li>
+  )
+}
+
+const shownAtFirst = 6
+
+/** Machines that are not well come first, and are always shown. */
+const worstFirst = (nodes: FleetUser[]) => nodes.toSorted((a, b) => Number(a.state === 'ready') - Number(b.state === 'ready') || (a.name < b.name ? -1 : 1))
+
+function Version({ version: v, wanted, swatch, total }: { version: FleetVersion; wanted: boolean; swatch?: number; total: number }) {
+  const { t } = useTranslation()
+  const [all, setAll] = useState(false)
+  const ordered = worstFirst(v.nodes)
+  const shown = all ? ordered : ordered.slice(0, shownAtFirst)
+  return (
+    <li className={css.version}>
+      <p className={css.versionHead}>
+        {swatch !== undefined && <span className={css.swatch} data-n={swatch} aria-hidden="true" />}
+        <strong className="num">{v.version}</strong>
+        <span className="dim num">{t('fleet.ofMachines', { n: count(v.nodes.length), count: total })}</span>
+        {!wanted && <span className="dim">{t('fleet.notWanted')}</span>}
+      </p>
+      <ul className={css.nodes}>
+        {shown.map((n) => (
+          <li key={n.id} title={n.reason}>
+            {n.state === 'ready' ? <span>{n.name || n.id}</span> : <><span>{n.name || n.id}</span> <State of={n.state} /></>}
+          </li>
+        ))}
+        {ordered.length > shownAtFirst && (
+          <li className={css.moreNodes}><button type="button" aria-expanded={all} onClick={() => setAll(!all)}>{all ? t('fleet.fewer') : t('fleet.moreMachines', { count: ordered.length - shownAtFirst })}</button></li>
+        )}
+      </ul>
+    </li>
+  )
+}

@@ -1,0 +1,105 @@
+// The marketplace: a front page to browse, and results as soon as somebody searches. The address holds the whole state.
+import { Button } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { Link, useNavigate, useSearch } from '@tanstack/react-router'
+import { useTranslation } from 'react-i18next'
+import { front, type FrontAnswer, type Hit } from '../../api/market'
+import { useMay } from '../../api/useMay'
+import { count } from '../../lib/format'
+import { isSearch, withFilter, type MarketAddress } from '../../lib/marketAddress'
+import '../../locales/market'
+import { KindGlyph } from '../../ui/kinds'
+import { Page, Panel } from '../../ui/Page'
+import { Empty, Loaded } from '../../ui/states'
+import { HitLine, Tile } from './Hit'
+import css from './market.module.css'
+import { Results } from './Results'
+import { SearchField } from './SearchField'
+
+export function MarketPage() {
+  const { t } = useTranslation()
+  const can = useMay()
+  const address = useSearch({ from: '/inside/market' })
+  const navigate = useNavigate({ from: '/market' })
+  const go = (to: MarketAddress, replace = false) => void navigate({ to: '/market', search: to, replace, resetScroll: !replace })
+  const searching = isSearch(address)
+  return (
+    <Page
+      title={t('market.title')}
+      tab={address.q ? t('market.tabSearch', { q: address.q }) : undefined}
+      lead={t('market.lead')}
+      back={searching ? { to: '/market', label: t('market.front') } : undefined}
+      actions={can('operate') && <Button component={Link} to="/market/publish" variant="default">{t('market.publish')}</Button>}
+    >
+      <SearchField value={address.q ?? ''} onSearch={(q) => go(withFilter(address, { q }), true)} />
+      {searching ? <Results address={address} go={go} /> : <Front />}
+    </Page>
+  )
+}
+
+function Front() {
+  const query = useQuery(front)
+  return <Loaded query={query} rows={8}>{(answer) => <FrontSections front={answer} />}</Loaded>
+}
+
+function FrontSections({ front: f }: { front: FrontAnswer }) {
+  const { t } = useTranslation()
+  const recommended = f.recommended ?? []
+  const total = (f.kinds ?? []).reduce((sum, k) => sum + k.count, 0)
+  if (total === 0) return <Panel title={t('market.title')} flush><Empty title={t('market.nothing')}>{t('market.nothingText')}</Empty></Panel>
+  return (
+    <>
+      <nav aria-label={t('market.byKind')}>
+        <ul className={css.kinds}>
+          {f.kinds.map(({ kind, count: n }) => (
+            <li key={kind}>
+              <Link to="/market" search={{ kind }}>
+                <span className={css.head}><KindGlyph kind={kind} />{t(`plugins.heads.${kind}`, { defaultValue: kind })}</span>
+                <b>{count(n)}</b>
+                <small>{t(`plugins.does.${kind}`, { defaultValue: '' })}</small>
+              </Link>
+            </li>
+          ))}
+        </ul>
+      </nav>
+      {recommended.length > 0 && (
+        <Section title={t('market.recommended')} text={t('market.recommendedText')}>
+          <ul className={css.tiles}>{recommended.slice(0, 6).map((r) => <li key={r.plugin.id}><Tile hit={r.plugin} because={r.because} /></li>)}</ul>
+        </Section>
+      )}
+      {(f.popular ?? []).length > 0 && (
+        <Section title={t('market.popular')} text={t('market.popularText')} more={{ sort: 'installs' }}>
+          <ul className={css.tiles}>{f.popular.slice(0, 6).map((h) => <li key={h.id}><Tile hit={h} /></li>)}</ul>
+        </Section>
+      )}
+      <div className={css.pair}>
+        <Lines title={t('market.new')} items={f.new} more={{ sort: 'new' }} />
+        <Lines title={t('market.updated')} items={f.updated} />
+      </div>
+    </>
+  )
+}
+
+function Section({ title, text, more, children }: { title: string; text?: string; more?: MarketAddress; children: React.ReactNode }) {
+  const { t } = useTranslation()
+  return (
+    <section className={css.section} aria-label={title}>
+      <header>
+        <h2>{title}</h2>
+        {text && <p>{text}</p>}
+        {more && <Link to="/market" search={more} aria-label={t('market.allOf', { title })}>{t('market.all')}</Link>}
+      </header>
+      {children}
+    </section>
+  )
+}
+
+function Lines({ title, items, more }: { title: string; items: Hit[] | null; more?: MarketAddress }) {
+  const { t } = useTranslation()
+  if (!items || items.length === 0) return null
+  return (
+    <Panel title={title} actions={more && <Link to="/market" search={more} aria-label={t('market.allOf', { title })}>{t('market.all')}</Link>} flush>
+      <ul className={css.compact}>{items.slice(0, 6).map((h) => <HitLine key={h.id} hit={h} />)}</ul>
+    </Panel>
+  )
+}
