@@ -81,3 +81,23 @@ func (c *Client) Blob(ctx context.Context, d *registry.Descriptor, digest string
 	}
 	return nil, refuse(refusal(registry.NotVouched, "its descriptor names no file %.16s…", digest), d.Manifest.ID, d.Manifest.Version)
 }
+
+// Chain is Client.Chain of the registry that the release's namespace belongs to.
+func (m *Multi) Chain(ctx context.Context, r *Verified) ([]Link, error) {
+	c, err := m.owner(ctx, r.ID)
+	if err != nil {
+		return nil, refuse(err, r.ID, r.Version)
+	}
+	return c.Chain(ctx, r)
+}
+
+// Blob is Client.Blob from the registry that the plugin is installed from, or else from its owner.
+func (m *Multi) Blob(ctx context.Context, d *registry.Descriptor, digest string) ([]byte, error) {
+	c, err := m.origin(d.Manifest.ID)
+	if err != nil {
+		if c, err = m.owner(ctx, d.Manifest.ID); err != nil {
+			return nil, refuse(err, d.Manifest.ID, d.Manifest.Version)
+		}
+	}
+	return c.Blob(ctx, d, digest)
+}

@@ -38,6 +38,10 @@ type Config struct {
 	// AllowRecent accepts plugins of namespaces that only the registry's online key vouches for; see policy.Ceiling.
 	AllowRecent bool
 
+	// Overridden reports whether a revoked release may start all the same, because a person said so and the node's owner
+	// lets people say so; see policy.Ceiling. Nothing revoked is ever installed. nil: none may.
+	Overridden func(id, version string) bool
+
 	HTTP    *http.Client     // nil: an own client with short timeouts
 	Timeout time.Duration    // for one metadata file or descriptor; default 30 s
 	Now     func() time.Time // nil: time.Now

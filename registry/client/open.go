@@ -127,7 +127,7 @@ func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime 
 	if err != nil {
 		return nil, err
 	}
-	if rev, is := revoked.Find(registry.Subject{ID: entry.ID, Version: entry.Version, Descriptor: entry.Descriptor, KeyIDs: entry.KeyIDs}); is {
+	if rev, is := revoked.Find(registry.Subject{ID: entry.ID, Version: entry.Version, Descriptor: entry.Descriptor, KeyIDs: entry.KeyIDs}); is && !c.overridden(entry) {
 		return nil, refusal(registry.Revoked, "withdrawn on %s: %s", rev.Time.UTC().Format("2006-01-02 15:04 MST"), rev.Reason)
 	}
 	if err := c.checkVia(entry.Via); err != nil {
@@ -155,6 +155,10 @@ func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime 
 		ID: entry.ID, Version: entry.Version, Runtime: runtime, Digest: want.SHA256, Size: want.Size,
 		File: file, Descriptor: d, Locked: entry,
 	}, nil
+}
+
+func (c *Client) overridden(entry registry.Locked) bool {
+	return c.cfg.Overridden != nil && c.cfg.Overridden(entry.ID, entry.Version)
 }
 
 // checkTrust refuses to start anything on a node that has not verified its root: Open refuses a root that may not be
