@@ -177,7 +177,7 @@ func TestWhenHealthIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	untilAsleep(t, r.proc.PID())
-	p := &pulse{s: s, r: r}
+	p := &pulse{s: s, r: r, pid: r.proc.PID()}
 	asked := func(what string) {
 		t.Helper()
 		if !p.due() {

@@ -21,6 +21,7 @@ const (
 type pulse struct {
 	s     *supervisor
 	r     *run
+	pid   int
 	every time.Duration
 	beat  chan struct{} // gets an element when it is to be asked
 
@@ -54,7 +55,7 @@ func (p *pulse) due() bool {
 
 // rest is at which of the beats to ask. It runs under mu.
 func (p *pulse) rest() int {
-	spent, err := spentBy(p.r.proc.PID())
+	spent, err := spentBy(p.pid)
 	if err != nil || spent-p.spent > quietWork {
 		return 0
 	}
@@ -70,7 +71,7 @@ func (p *pulse) rest() int {
 
 // answered notes what the process had used when it had answered.
 func (p *pulse) answered() {
-	if spent, err := spentBy(p.r.proc.PID()); err == nil {
+	if spent, err := spentBy(p.pid); err == nil {
 		p.mu.Lock()
 		p.spent = spent
 		p.mu.Unlock()

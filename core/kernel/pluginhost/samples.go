@@ -13,10 +13,11 @@ const LedgerEvery = 10 * time.Second
 // what the plugins measure. The names follow the OpenTelemetry conventions for processes.
 func (h *Host) LedgerSamples() []sdk.Sample {
 	now := h.cfg.Now().UTC()
-	var out []sdk.Sample
-	for _, s := range h.all() {
+	all := h.all()
+	out := make([]sdk.Sample, 0, len(all)*len(ledgerMetrics))
+	for _, s := range all {
 		st := s.ledgerStatus()
-		out = append(out, st.samples(now)...)
+		out = st.appendSamples(out, now)
 	}
 	return out
 }
@@ -31,41 +32,44 @@ func (s *supervisor) ledgerStatus() Status {
 	return st
 }
 
-func (st *Status) samples(now time.Time) []sdk.Sample {
-	l := &st.Ledger
+func (st *Status) appendSamples(out []sdk.Sample, now time.Time) []sdk.Sample {
 	labels := map[string]string{"instance": st.Instance, "plugin": st.Plugin, "runtime": st.Runtime, "version": st.Version}
-	ready := 0.0
-	if st.State == Ready {
-		ready = 1
-	}
-	var out []sdk.Sample
-	for _, m := range []struct {
-		name, unit string
-		kind       sdk.MetricType
-		value      float64
-	}{
-		{"ready", "1", sdk.Gauge, ready},
-		{"cpu.time", "s", sdk.Counter, l.CPUSeconds},
-		{"cpu.throttled", "s", sdk.Counter, l.ThrottledSeconds},
-		{"memory.usage", "By", sdk.Gauge, float64(l.MemoryBytes)},
-		{"memory.peak", "By", sdk.Gauge, float64(l.PeakMemoryBytes)},
-		{"calls", "{call}", sdk.Counter, float64(l.Calls)},
-		{"errors", "{call}", sdk.Counter, float64(l.Errors)},
-		{"calls.active", "{call}", sdk.Gauge, float64(l.InFlight)},
-		{"records", "{record}", sdk.Counter, float64(l.Records)},
-		{"records.dropped", "{record}", sdk.Counter, float64(l.Dropped)},
-		{"findings", "{finding}", sdk.Counter, float64(l.Findings)},
-		{"io.in", "By", sdk.Counter, float64(l.BytesIn)},
-		{"io.out", "By", sdk.Counter, float64(l.BytesOut)},
-		{"crashes", "{crash}", sdk.Counter, float64(l.Crashes)},
-		{"restarts", "{restart}", sdk.Counter, float64(st.Restarts)},
-		{"log.dropped", "{line}", sdk.Counter, float64(l.LogDropped)},
-		{"calls.refused", "{call}", sdk.Counter, float64(l.RefusedCalls)},
-		{"latency.p50", "s", sdk.Gauge, l.LatencyP50ms / 1000},
-		{"latency.p95", "s", sdk.Gauge, l.LatencyP95ms / 1000},
-		{"latency.p99", "s", sdk.Gauge, l.LatencyP99ms / 1000},
-	} {
-		out = append(out, sdk.Sample{Metric: "picket.plugin." + m.name, Unit: m.unit, Type: m.kind, Labels: labels, Time: now, Value: m.value})
+	for i := range ledgerMetrics {
+		m := &ledgerMetrics[i]
+		out = append(out, sdk.Sample{Metric: m.name, Unit: m.unit, Type: m.kind, Labels: labels, Time: now, Value: m.value(st)})
 	}
 	return out
+}
+
+// ledgerMetrics are what samples are made of.
+var ledgerMetrics = []struct {
+	name, unit string
+	kind       sdk.MetricType
+	value      func(*Status) float64
+}{
+	{"picket.plugin.ready", "1", sdk.Gauge, func(st *Status) float64 {
+		if st.State == Ready {
+			return 1
+		}
+		return 0
+	}},
+	{"picket.plugin.cpu.time", "s", sdk.Counter, func(st *Status) float64 { return st.Ledger.CPUSeconds }},
+	{"picket.plugin.cpu.throttled", "s", sdk.Counter, func(st *Status) float64 { return st.Ledger.ThrottledSeconds }},
+	{"picket.plugin.memory.usage", "By", sdk.Gauge, func(st *Status) float64 { return float64(st.Ledger.MemoryBytes) }},
+	{"picket.plugin.memory.peak", "By", sdk.Gauge, func(st *Status) float64 { return float64(st.Ledger.PeakMemoryBytes) }},
+	{"picket.plugin.calls", "{call}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.Calls) }},
+	{"picket.plugin.errors", "{call}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.Errors) }},
+	{"picket.plugin.calls.active", "{call}", sdk.Gauge, func(st *Status) float64 { return float64(st.Ledger.InFlight) }},
+	{"picket.plugin.records", "{record}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.Records) }},
+	{"picket.plugin.records.dropped", "{record}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.Dropped) }},
+	{"picket.plugin.findings", "{finding}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.Findings) }},
+	{"picket.plugin.io.in", "By", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.BytesIn) }},
+	{"picket.plugin.io.out", "By", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.BytesOut) }},
+	{"picket.plugin.crashes", "{crash}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.Crashes) }},
+	{"picket.plugin.restarts", "{restart}", sdk.Counter, func(st *Status) float64 { return float64(st.Restarts) }},
+	{"picket.plugin.log.dropped", "{line}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.LogDropped) }},
+	{"picket.plugin.calls.refused", "{call}", sdk.Counter, func(st *Status) float64 { return float64(st.Ledger.RefusedCalls) }},
+	{"picket.plugin.latency.p50", "s", sdk.Gauge, func(st *Status) float64 { return st.Ledger.LatencyP50ms / 1000 }},
+	{"picket.plugin.latency.p95", "s", sdk.Gauge, func(st *Status) float64 { return st.Ledger.LatencyP95ms / 1000 }},
+	{"picket.plugin.latency.p99", "s", sdk.Gauge, func(st *Status) float64 { return st.Ledger.LatencyP99ms / 1000 }},
 }

@@ -200,7 +200,7 @@ func (s *supervisor) takeOver(r *run) {
 
 // watch stays while the process runs.
 func (s *supervisor) watch(r *run) step {
-	beats := &pulse{s: s, r: r, every: s.host.cfg.HealthEvery, beat: make(chan struct{}, 1)}
+	beats := &pulse{s: s, r: r, pid: r.proc.PID(), every: s.host.cfg.HealthEvery, beat: make(chan struct{}, 1)}
 	sight := s.host.lookout.watch(beats.every, beats.look)
 	defer s.host.lookout.leave(sight)
 	answers := make(chan error, 1)
