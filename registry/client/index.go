@@ -141,21 +141,15 @@ func broken(err error) bool {
 
 // correct puts in what was verified, and leaves out what nobody vouches for.
 func (v *view) correct(x *registry.Index) {
-	type owner struct {
-		d   metadata.DelegatedRole
-		via string
-	}
-	owners := map[string]owner{}
-	for _, parent := range []string{tufrules.RoleRecent, tufrules.RoleClaimed} { // claimed goes first, so it is put in last
-		if m := v.set.Targets[parent]; m != nil && m.Signed.Delegations != nil {
-			for _, d := range m.Signed.Delegations.Roles {
-				owners[strings.TrimPrefix(d.Name, tufrules.RoleNamespacePrefix)] = owner{d, parent}
-			}
+	owners := map[string]delegation{}
+	for _, ns := range v.namespaces() {
+		if d, via, found := v.delegated(ns); found {
+			owners[ns] = delegation{d, via}
 		}
 	}
 	for _, d := range v.set.Targets[metadata.TARGETS].Signed.Delegations.Roles {
 		if d.Name == tufrules.RoleOfficial {
-			owners["picket"] = owner{d, registry.ViaOfficial}
+			owners["picket"] = delegation{d, registry.ViaOfficial}
 		}
 	}
 	x.Plugins = slices.DeleteFunc(x.Plugins, func(p registry.IndexPlugin) bool {
@@ -169,7 +163,7 @@ func (v *view) correct(x *registry.Index) {
 		p.Via = owners[ns].via
 		for j := range p.Releases {
 			r := &p.Releases[j]
-			r.Role, r.KeyIDs, r.Revoked = owners[ns].d.Name, owners[ns].d.KeyIDs, ""
+			r.Role, r.KeyIDs, r.Revoked = owners[ns].role.Name, owners[ns].role.KeyIDs, ""
 			if rev, is := v.revoked.Find(registry.Subject{ID: p.ID, Version: r.Version, Descriptor: r.Descriptor, KeyIDs: r.KeyIDs}); is {
 				r.Revoked = rev.Reason
 			}

@@ -29,9 +29,10 @@ func requires(list ...string) []registry.Requirement {
 }
 
 // family is a registry whose plugin picket/top needs a library, which needs a table.
-func family(t testing.TB) *registrytest.Registry {
-	r := registrytest.New(t)
-	r.Publish(t,
+func family(tb testing.TB) *registrytest.Registry {
+	tb.Helper()
+	r := registrytest.New(tb)
+	r.Publish(tb,
 		registrytest.Plugin{ID: "picket/table", Version: "1.0.0"},
 		registrytest.Plugin{ID: "picket/lib", Version: "1.0.0", Requires: requires("picket/table ^1")},
 		registrytest.Plugin{ID: "picket/lib", Version: "2.0.0", Requires: requires("picket/table ^1")},

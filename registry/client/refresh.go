@@ -68,13 +68,16 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-// unchanged returns the view of the last refresh when the registry still has the timestamp, byte for byte, from which
+// unchanged returns the view of the last refresh, of this process or of one before it, when the registry still has the timestamp, byte for byte, from which
 // that was verified, under the same root: everything else hangs on it by hashes. nil means that there is news, or that
 // something failed then.
 func (c *Client) unchanged(ctx context.Context, root *trustedRoot) (*view, error) {
 	c.mu.Lock()
 	v := c.view
 	c.mu.Unlock()
+	if v == nil {
+		v = c.keptView(root)
+	}
 	if v == nil || v.rootVersion != root.meta.Signed.Version || !c.now().Before(v.expires) || v.broken() {
 		return nil, nil
 	}

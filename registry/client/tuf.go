@@ -44,6 +44,9 @@ func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 	if v.timestamp, err = os.ReadFile(c.home("metadata/timestamp.json")); err != nil {
 		return nil, local(err)
 	}
+	if err := c.keepView(v, root); err != nil {
+		return nil, local(err)
+	}
 	return v, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,11 @@ type view struct {
 
 	rootVersion int64
 	timestamp   []byte // the file that all this hangs on
+
+	delegations map[string]delegation // by namespace
+	// kept stands for delegations in a view that an earlier process verified: then set knows only the namespaces that
+	// were asked for.
+	kept keptSpaces
 
 	// revokers signs the list of revocations; nil in registries whose security role does.
 	revokers *metadata.DelegatedRole
@@ -85,6 +91,7 @@ func newView(up *updater.Updater) (*view, error) {
 		}
 	}
 	v.set = up.GetTrustedMetadataSet()
+	v.indexDelegations()
 	return v, nil
 }
 
@@ -118,35 +125,43 @@ func (v *view) broken() bool {
 	return v.first.failed != nil || v.spaces[""] != nil
 }
 
-// delegated finds who vouches for a namespace. Claimed goes first and ends the search, as its delegations say: what
+// delegation is who vouches for a namespace.
+type delegation struct {
+	role metadata.DelegatedRole
+	via  string // claimed or recent, whose role it is
+}
+
+// indexDelegations goes through the namespaces once. Claimed goes first and ends the search, as its delegations say: what
 // the online key writes into recent cannot change a namespace that maintainers confirmed.
-func (v *view) delegated(ns string) (d metadata.DelegatedRole, via string, found bool) {
-	for _, parent := range []string{tufrules.RoleClaimed, tufrules.RoleRecent} {
-		m := v.set.Targets[parent]
-		if m == nil || m.Signed.Delegations == nil {
-			continue
-		}
-		for _, d := range m.Signed.Delegations.Roles {
-			if d.Name == tufrules.RoleNamespacePrefix+ns {
-				return d, parent, true
+func (v *view) indexDelegations() {
+	v.delegations = map[string]delegation{}
+	for _, parent := range []string{tufrules.RoleRecent, tufrules.RoleClaimed} { // what is put in last stays
+		if m := v.set.Targets[parent]; m != nil && m.Signed.Delegations != nil {
+			for _, d := range m.Signed.Delegations.Roles {
+				v.delegations[strings.TrimPrefix(d.Name, tufrules.RoleNamespacePrefix)] = delegation{d, parent}
 			}
 		}
 	}
-	return metadata.DelegatedRole{}, "", false
+}
+
+// delegated finds who vouches for a namespace.
+func (v *view) delegated(ns string) (d metadata.DelegatedRole, via string, found bool) {
+	if v.kept != nil {
+		s, found := v.kept.find(ns)
+		return s.role(ns), s.Via, found
+	}
+	o, found := v.delegations[ns]
+	return o.role, o.via, found
 }
 
 // namespaces lists those that somebody vouches for.
 func (v *view) namespaces() []string {
 	var names []string
-	for _, parent := range []string{tufrules.RoleClaimed, tufrules.RoleRecent} {
-		if m := v.set.Targets[parent]; m != nil && m.Signed.Delegations != nil {
-			for _, d := range m.Signed.Delegations.Roles {
-				names = append(names, strings.TrimPrefix(d.Name, tufrules.RoleNamespacePrefix))
-			}
-		}
+	if v.kept != nil {
+		v.kept.each(func(ns string) { names = append(names, ns) })
+		return names
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return slices.Sorted(maps.Keys(v.delegations))
 }
 
 // namespaceOf returns what the role of a plugin's namespace vouches for.
@@ -196,6 +211,9 @@ func (c *Client) namespace(ctx context.Context, v *view, ns string) (*space, err
 // the signatures, the version, the date.
 func (c *Client) loadNamespace(ctx context.Context, v *view, d metadata.DelegatedRole, parent string) (m *metadata.Metadata[metadata.TargetsType], err error) {
 	defer recoverTo(&err)
+	if err := v.fill(strings.TrimPrefix(d.Name, tufrules.RoleNamespacePrefix)); err != nil {
+		return nil, local(err)
+	}
 	info := v.set.Snapshot.Signed.Meta[d.Name+".json"]
 	if info == nil {
 		return nil, refusal(registry.BadMetadata, "the snapshot does not list %s", d.Name)
