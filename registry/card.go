@@ -231,3 +231,17 @@ func (q QualityFigure) check() error {
 	}
 	return errors.Join(checkText(q.Dataset, 200, true), checkText(q.Family, 100, false), checkText(q.Source, 300, false))
 }
+
+// Evidence lists the digests of the files in the store that the card refers to.
+func (c *Card) Evidence() []string {
+	var digests []string
+	if c.SBOM != "" {
+		digests = append(digests, c.SBOM)
+	}
+	for _, g := range c.Gates {
+		if g.Evidence != "" && !slices.Contains(digests, g.Evidence) {
+			digests = append(digests, g.Evidence)
+		}
+	}
+	return digests
+}

@@ -67,15 +67,9 @@ func (c *Client) Blob(ctx context.Context, d *registry.Descriptor, digest string
 		if f.SHA256 != digest {
 			continue
 		}
-		if data, err := c.fromStore(digest, f.Max); err == nil {
-			return data, nil
-		}
-		data, err := c.fetch(ctx, registry.StorePath(digest), f.Max)
+		data, err := c.blob(ctx, digest, f.Max)
 		if err != nil {
-			return nil, refuse(asRefusal(err), d.Manifest.ID, d.Manifest.Version)
-		}
-		if registry.Digest(data) != digest {
-			return nil, refuse(refusal(registry.DigestMismatch, "its %s is not the one that its descriptor names", f.Name), d.Manifest.ID, d.Manifest.Version)
+			return nil, refuse(err, d.Manifest.ID, d.Manifest.Version)
 		}
 		return data, nil
 	}

@@ -121,20 +121,6 @@ func (p *Publisher) readCard(descriptor string) (*registry.SignedCard, error) {
 // MaxEvidence bounds one piece of evidence, an SBOM for example.
 const MaxEvidence = 8 << 20
 
-// evidence lists the digests of what a card refers to.
-func evidence(c *registry.Card) []string {
-	var digests []string
-	if c.SBOM != "" {
-		digests = append(digests, c.SBOM)
-	}
-	for _, g := range c.Gates {
-		if g.Evidence != "" && !slices.Contains(digests, g.Evidence) {
-			digests = append(digests, g.Evidence)
-		}
-	}
-	return digests
-}
-
 // storeNewCard gives a release that is published already another card, when the gates have found something else since.
 func (p *Publisher) storeNewCard(sub Submission, descriptor string) (stored bool, err error) {
 	if sub.Card == nil {

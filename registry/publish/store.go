@@ -139,7 +139,7 @@ func (p *Publisher) addCard(sub *Submission, descriptor string) error {
 		return err
 	}
 	sub.Card = &signed.Card
-	for _, digest := range evidence(sub.Card) {
+	for _, digest := range sub.Card.Evidence() {
 		data, err := durable.ReadFile(p.path(registry.StorePath(digest)), MaxEvidence)
 		if err != nil {
 			return errors.Join(fmt.Errorf("evidence of %s %s", sub.Card.ID, sub.Card.Version), err)

@@ -64,7 +64,7 @@ func (p *Publisher) useCard(used map[string]bool, descriptor string) error {
 		return err
 	}
 	used[digest] = true
-	for _, e := range evidence(&card.Card) {
+	for _, e := range card.Card.Evidence() {
 		used[e] = true
 	}
 	return nil
