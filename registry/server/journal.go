@@ -1,0 +1,131 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/picketwatch/picket/registry/internal/durable"
+)
+
+// record is a line of the journal. Exactly one of its fields is set.
+type record struct {
+	Receipt   json.RawMessage `json:"receipt,omitempty"` // as the node signed it
+	Review    json.RawMessage `json:"review,omitempty"`  // likewise
+	Report    *Report         `json:"report,omitempty"`
+	Withdrawn *withdrawal     `json:"withdrawn,omitempty"`
+}
+
+// journal is a file of records, a line each, that is only added to.
+type journal struct {
+	path string
+	file *os.File
+	size int64 // of what is whole
+}
+
+const (
+	journalFile = "journal.jsonl"
+	maxRecord   = 64 << 10
+)
+
+// openJournal reads the journal in dir, or makes one. A last line that a crash cut off is dropped: nobody was told that
+// it had been taken. Any other line that cannot be read is an error, which somebody has to look at.
+func openJournal(dir string, replay func(record) error) (*journal, error) {
+	j := &journal{path: filepath.Join(dir, journalFile)}
+	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	j.file = f
+	if err := j.read(replay); err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s: %w", j.path, err), f.Close())
+	}
+	if err := f.Truncate(j.size); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	_, err = f.Seek(j.size, io.SeekStart)
+	return j, err
+}
+
+func (j *journal) read(replay func(record) error) error {
+	lines := bufio.NewReaderSize(j.file, maxRecord)
+	for n := 1; ; n++ {
+		line, err := lines.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			return nil // what is left has no end, so nobody got an answer for it
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		var r record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		if err := replay(r); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		j.size += int64(len(line))
+	}
+}
+
+// add puts records at the end and returns when they are on the disk. What fails leaves the journal as it was.
+func (j *journal) add(records ...record) error {
+	lines, err := encodeRecords(records)
+	if err != nil {
+		return err
+	}
+	_, err = j.file.Write(lines)
+	if err == nil {
+		err = durable.Step(durable.OpSync, j.path)
+	}
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		_, seek := j.file.Seek(j.size, io.SeekStart)
+		return errors.Join(fmt.Errorf("write %s: %w", j.path, err), j.file.Truncate(j.size), seek)
+	}
+	j.size += int64(len(lines))
+	return nil
+}
+
+func encodeRecords(records []record) ([]byte, error) {
+	var b bytes.Buffer
+	for _, r := range records {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return nil, err
+		}
+		if len(line) >= maxRecord {
+			return nil, fmt.Errorf("a record of %d bytes is longer than a line of the journal may be", len(line))
+		}
+		b.Write(append(line, '\n'))
+	}
+	return b.Bytes(), nil
+}
+
+// replace writes the journal anew with these records alone.
+func (j *journal) replace(records []record) error {
+	data, err := encodeRecords(records)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(j.path, data, 0o600); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(j.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	old := j.file
+	j.file, j.size = f, int64(len(data))
+	_, err = f.Seek(0, io.SeekEnd)
+	return errors.Join(err, old.Close())
+}
+
+func (j *journal) close() error { return j.file.Close() }

@@ -1,0 +1,132 @@
+// Package server is the part of a registry that helps people to choose: search, plugin pages, who publishes what, how
+// many nodes have it and what they think of it, and a feed of what changed. It reads a registry's folder and serves the
+// same folder to clients as files. Nothing here decides what may run: a node takes nothing from this server without the
+// signatures in those files, so whoever breaks into it can hide and praise plugins, and change none.
+//
+// What nodes tell it, signed receipts and reviews, lies in the folder's .server, in a journal that is only ever added to
+// and that is on the disk before anybody gets an answer.
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config says which registry is served.
+type Config struct {
+	Dir string
+	// Keys is where the online keys lie, for a server that also takes releases; empty: releases come into the folder some
+	// other way.
+	Keys string
+	// Nodes returns the public key of an enrolled node, whose receipts and reviews count; nil: none do.
+	Nodes func(keyID string) (ed25519.PublicKey, bool)
+	// Upstream brings files that the folder does not have from another registry; nil: what is not there is not there.
+	Upstream  Upstream
+	PublicURL string // under which people reach this server, for links in feeds; may be empty
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Upstream is another registry that this one stands in for.
+type Upstream interface {
+	// Sync brings the newest verified metadata into the folder.
+	Sync(ctx context.Context) error
+	// Fetch brings one file into the folder, whose path names its digest or version.
+	Fetch(ctx context.Context, path string) error
+}
+
+// Server serves one registry. It is safe for concurrent use.
+type Server struct {
+	cfg    Config
+	root   *os.Root
+	ledger *ledger
+	posts  *limiter
+
+	loading sync.Mutex
+	shelf   atomic.Pointer[shelf]
+	checked atomic.Int64 // when the folder was last looked at, in Unix nanoseconds
+
+	syncAt atomic.Int64 // when upstream may be asked again, in Unix nanoseconds
+	asking sync.Mutex
+}
+
+// folder is where the server keeps what is its own; it is never served.
+const folder = ".server"
+
+// Open reads a registry. One without an index can be served too, but nothing is found in it.
+func Open(cfg Config) (*Server, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Nodes == nil {
+		cfg.Nodes = func(string) (ed25519.PublicKey, bool) { return nil, false }
+	}
+	root, err := os.OpenRoot(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("serve registry: %w", err)
+	}
+	s := &Server{cfg: cfg, root: root, posts: newLimiter(cfg.Now)}
+	if s.ledger, err = openLedger(filepath.Join(cfg.Dir, folder), cfg.Log); err != nil {
+		return nil, errors.Join(fmt.Errorf("serve registry %s: %w", cfg.Dir, err), root.Close())
+	}
+	s.shelf.Store(emptyShelf())
+	if err := s.Reload(); err != nil {
+		cfg.Log.Warn("the registry has no index that can be used; search finds nothing until its next change", "dir", cfg.Dir, "error", err)
+	}
+	return s, nil
+}
+
+// Close releases the journal and the folder.
+func (s *Server) Close() error { return errors.Join(s.ledger.close(), s.root.Close()) }
+
+// Reload reads the index again. Search does so by itself soon after it has changed.
+func (s *Server) Reload() error {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	return s.load()
+}
+
+func (s *Server) load() error {
+	next, err := readShelf(s.root)
+	if err != nil {
+		return err
+	}
+	if err := s.ledger.note(next, s.cfg.Now()); err != nil {
+		s.cfg.Log.Warn("what was yanked or revoked could not be written down for the feed", "error", err)
+	}
+	s.shelf.Store(next)
+	return nil
+}
+
+// freshness is how old an answer may be.
+const freshness = time.Second
+
+// current returns what the registry offers, at most freshness old. Whoever finds that the index has changed reads it;
+// the others are given the one before meanwhile.
+func (s *Server) current() *shelf {
+	now := s.cfg.Now().UnixNano()
+	last := s.checked.Load()
+	if age := now - last; age >= 0 && age < int64(freshness) || !s.checked.CompareAndSwap(last, now) {
+		return s.shelf.Load()
+	}
+	have := s.shelf.Load()
+	if stamp, err := indexStamp(s.root); err != nil || stamp == have.stamp || !s.loading.TryLock() {
+		return have
+	}
+	defer s.loading.Unlock()
+	if err := s.load(); err != nil {
+		s.cfg.Log.Warn("the index cannot be read; the one before is used", "dir", s.cfg.Dir, "error", err)
+	}
+	return s.shelf.Load()
+}

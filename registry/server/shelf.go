@@ -1,0 +1,197 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/tufrules"
+)
+
+// shelf is what a registry offers at one moment.
+type shelf struct {
+	stamp   stamp
+	index   *registry.Index
+	engine  *engine
+	first   []time.Time // when the first release of each plugin came out, as ordered in index
+	revoked *registry.Revocations
+}
+
+// stamp tells one version of a file from the next.
+type stamp struct {
+	size     int64
+	modified time.Time
+}
+
+func emptyShelf() *shelf {
+	x := &registry.Index{}
+	return &shelf{index: x, engine: newEngine(nil), revoked: &registry.Revocations{}}
+}
+
+func indexStamp(root *os.Root) (stamp, error) {
+	info, err := root.Stat(registry.IndexPath)
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{info.Size(), info.ModTime()}, nil
+}
+
+// readShelf reads the index, which the key of the snapshot must have signed.
+func readShelf(dir *os.Root) (*shelf, error) {
+	at, err := indexStamp(dir)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readFile(dir, registry.IndexPath, registry.MaxIndex)
+	if err != nil {
+		return nil, err
+	}
+	top, err := readFile(dir, "metadata/root.json", tufrules.MaxRoot)
+	if err != nil {
+		return nil, err
+	}
+	root, err := tufrules.Root(top)
+	if err != nil {
+		return nil, fmt.Errorf("root.json: %w", err)
+	}
+	role := root.Signed.Roles[metadata.SNAPSHOT]
+	keys, err := tufrules.PublicKeys(root.Signed.Keys, role.KeyIDs)
+	if err != nil {
+		return nil, err
+	}
+	x, err := registry.ParseIndex(data, keys, role.Threshold)
+	if err != nil {
+		return nil, err
+	}
+	s := &shelf{stamp: at, index: x, engine: newEngine(x.Plugins), revoked: readRevocations(dir), first: make([]time.Time, len(x.Plugins))}
+	for i, p := range x.Plugins {
+		s.first[i] = p.Releases[0].Published
+		for _, r := range p.Releases {
+			if r.Published.Before(s.first[i]) {
+				s.first[i] = r.Published
+			}
+		}
+	}
+	return s, nil
+}
+
+// readRevocations reads the newest list for the times in it, which only the feed shows. Without it the feed shows the
+// time at which a revocation was first seen.
+func readRevocations(dir *os.Root) *registry.Revocations {
+	none := &registry.Revocations{}
+	entries, err := readDir(dir, "targets/security")
+	if err != nil {
+		return none
+	}
+	var newest os.FileInfo
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasSuffix(e.Name(), ".revocations.json") && (newest == nil || info.ModTime().After(newest.ModTime())) {
+			newest = info
+		}
+	}
+	if newest == nil {
+		return none
+	}
+	data, err := readFile(dir, "targets/security/"+newest.Name(), registry.MaxRevocations)
+	if err != nil {
+		return none
+	}
+	list, err := registry.ParseRevocations(data)
+	if err != nil {
+		return none
+	}
+	return list
+}
+
+func readDir(dir *os.Root, name string) ([]os.DirEntry, error) {
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// readFile reads a regular file of the folder, of at most maxBytes.
+func readFile(dir *os.Root, name string, maxBytes int64) ([]byte, error) {
+	info, err := dir.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > maxBytes {
+		return nil, fmt.Errorf("%s has more than %d bytes", name, maxBytes)
+	}
+	return data, nil
+}
+
+// readDigest reads bytes whose digest is known.
+func readDigest(dir *os.Root, name, digest string, maxBytes int64) ([]byte, error) {
+	data, err := readFile(dir, name, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	if registry.Digest(data) != digest {
+		return nil, fmt.Errorf("%s does not have the digest that was signed", name)
+	}
+	return data, nil
+}
+
+// descriptor reads the descriptor of a release.
+func descriptor(dir *os.Root, id string, r registry.IndexRelease) (*registry.Descriptor, error) {
+	data, err := readDigest(dir, "targets/"+registry.HashedPath(registry.TargetPath(id, r.Version), r.Descriptor), r.Descriptor, registry.MaxDescriptor)
+	if err != nil {
+		return nil, err
+	}
+	d, err := registry.ParseDescriptor(data)
+	if err == nil && (d.Manifest.ID != id || d.Manifest.Version != r.Version) {
+		err = errors.New("it speaks of another release")
+	}
+	return d, err
+}
+
+// claimOf reads the contact and the time of a namespace's claim, which only the registry itself has.
+func claimOf(dir *os.Root, ns string) (*registry.Claim, error) {
+	data, err := readFile(dir, ".claims/"+ns+".json", registry.MaxClaim)
+	if err != nil {
+		return nil, err
+	}
+	return registry.ParseClaim(data)
+}
+
+// cardOf reads the card of a release. It is as good as the index that names it.
+func cardOf(dir *os.Root, r registry.IndexRelease) (*registry.Card, error) {
+	if r.Card == "" {
+		return nil, nil
+	}
+	data, err := readDigest(dir, registry.StorePath(r.Card), r.Card, registry.MaxCard)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := registry.ParseCard(data)
+	if err != nil {
+		return nil, err
+	}
+	if signed.Card.Descriptor != r.Descriptor {
+		return nil, errors.New("the card is of another release")
+	}
+	return &signed.Card, nil
+}

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/picketwatch/picket/registry"
+)
+
+// ErrRefused says that a statement of a node, or a report, is not taken. The text says why.
+var ErrRefused = errors.New("not taken")
+
+// maxSkew is how far ahead of ours the clock of a node may be.
+const maxSkew = 5 * time.Minute
+
+// Receive takes a receipt of a node. It counts once for each node and plugin.
+func (s *Server) Receive(ctx context.Context, data []byte) error {
+	r, err := registry.ParseReceipt(data)
+	if err != nil {
+		return refused(err)
+	}
+	if err := s.checkStatement(ctx, r.RootSHA256, r.ID, r.Version, r.Descriptor, r.Time); err != nil {
+		return refused(err)
+	}
+	key, ok := s.cfg.Nodes(r.Node)
+	if !ok {
+		return refused(errUnknownNode)
+	}
+	if err := r.Verify(key); err != nil {
+		return refused(err)
+	}
+	return refuseKnown(s.ledger.receipt(*r))
+}
+
+// Review takes a review of a node that has a receipt for the plugin; its last one counts.
+func (s *Server) Review(ctx context.Context, data []byte) error {
+	r, err := registry.ParseReview(data)
+	if err != nil {
+		return refused(err)
+	}
+	if err := s.checkStatement(ctx, r.RootSHA256, r.ID, r.Version, r.Descriptor, r.Time); err != nil {
+		return refused(err)
+	}
+	key, ok := s.cfg.Nodes(r.Node)
+	if !ok {
+		return refused(errUnknownNode)
+	}
+	if err := r.Verify(key); err != nil {
+		return refused(err)
+	}
+	return refuseKnown(s.ledger.review(*r))
+}
+
+var errUnknownNode = errors.New("this registry does not know the node that signed it")
+
+// checkStatement checks what every statement says, before anything is spent on its signature.
+func (s *Server) checkStatement(ctx context.Context, root, id, version, digest string, at time.Time) error {
+	if own := s.current().index.RootSHA256; root != own {
+		return errors.New("it is for another registry")
+	}
+	_, r, err := s.release(ctx, id, version)
+	if err != nil {
+		return err
+	}
+	if r.Descriptor != digest {
+		return fmt.Errorf("this registry's %s %s is another release", id, version)
+	}
+	if at.After(s.cfg.Now().Add(maxSkew)) {
+		return errors.New("it is from the future; set the node's clock")
+	}
+	return nil
+}
+
+// Reviews returns what nodes say of a plugin, the newest first.
+func (s *Server) Reviews(ctx context.Context, id string) ([]registry.Review, error) {
+	if _, _, err := s.release(ctx, id, ""); err != nil {
+		return nil, err
+	}
+	return list(s.ledger.reviewsOf(id)), nil
+}
+
+// ReportReasons are what a report can be about.
+var ReportReasons = []string{"malware", "impersonation", "copyright", "spam", "broken", "other"}
+
+// Report takes a complaint.
+func (s *Server) Report(ctx context.Context, r Report) error {
+	if _, _, err := s.release(ctx, r.ID, r.Version); err != nil {
+		return refused(err)
+	}
+	switch {
+	case !slices.Contains(ReportReasons, r.Reason):
+		return refused(fmt.Errorf("reason: must be one of %s", strings.Join(ReportReasons, ", ")))
+	case strings.TrimSpace(r.Text) == "" || len(r.Text) > 4000 || len(r.Contact) > 200:
+		return refused(errors.New("text: between 1 and 4000 bytes; contact: at most 200"))
+	}
+	r.Text, r.Contact, r.Time = plain(r.Text), plain(r.Contact), s.cfg.Now().UTC().Truncate(time.Second)
+	return refuseKnown(s.ledger.report(r))
+}
+
+// plain takes out what could deceive whoever reads a report on a terminal.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// Reports returns the complaints, the oldest first.
+func (s *Server) Reports() []Report { return s.ledger.allReports() }
+
+func refused(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }
+
+// refuseKnown tells what is wrong with a statement from trouble of our own.
+func refuseKnown(err error) error {
+	for _, known := range []error{errNotNewer, errNoReceipt, errFull} {
+		if errors.Is(err, known) {
+			return refused(err)
+		}
+	}
+	return err
+}
