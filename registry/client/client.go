@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/policy"
 )
 
 // Config says where the registry is and whom to trust. One of RootSHA256, RootFile and Root names the root of trust;
@@ -41,6 +42,9 @@ type Config struct {
 	// Overridden reports whether a revoked release may start all the same, because a person said so and the node's owner
 	// lets people say so; see policy.Ceiling. Nothing revoked is ever installed. nil: none may.
 	Overridden func(id, version string) bool
+
+	// Staleness is how old the knowledge of the registry may become before nothing new is installed from it.
+	Staleness policy.Staleness
 
 	HTTP    *http.Client     // nil: an own client with short timeouts
 	Timeout time.Duration    // for one metadata file or descriptor; default 30 s
@@ -102,6 +106,7 @@ type Status struct {
 	Refreshed   time.Time // the last successful refresh, zero when never
 	Expires     time.Time // when what is known becomes too old to install from
 	Revocations int
+	Freshness   Freshness
 }
 
 const defaultTimeout = 30 * time.Second
@@ -187,6 +192,7 @@ func (c *Client) Status() Status {
 	if seen, err := c.readSeen(); err == nil {
 		s.Refreshed, s.Expires = seen.Refreshed, seen.Expires
 	}
+	s.Freshness = c.Freshness()
 	if revoked, err := c.readRevocations(); err == nil {
 		s.Revocations = len(revoked.Revoked)
 	}

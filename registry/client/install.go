@@ -27,6 +27,9 @@ func (c *Client) install(ctx context.Context, id, version, runtime string, pin f
 	if err != nil {
 		return nil, refuse(err, id, version)
 	}
+	if err := c.checkFreshness(); err != nil {
+		return nil, refuse(err, id, version)
+	}
 	found, err := c.resolve(ctx, v, id, version)
 	if err != nil {
 		return nil, err

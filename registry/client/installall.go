@@ -74,6 +74,9 @@ func (j *installation) check(ctx context.Context) error {
 			if fresh[c], err = c.refresh(ctx); err != nil {
 				return refuse(err, id, version)
 			}
+			if err := c.checkFreshness(); err != nil {
+				return refuse(err, id, version)
+			}
 		}
 		if err := c.stillThere(ctx, fresh[c], step); err != nil {
 			return refuse(err, id, version)

@@ -59,7 +59,11 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.writeSeen(seen{Refreshed: c.now(), Expires: v.expires}); err != nil {
+	now := seen{Refreshed: c.now(), Expires: v.expires, Upstream: v.upstream}
+	if before, err := c.readSeen(); err == nil && before.Upstream.After(now.Upstream) {
+		now.Upstream = before.Upstream
+	}
+	if err := c.writeSeen(now); err != nil {
 		return nil, local(err)
 	}
 	c.mu.Lock()

@@ -11,6 +11,7 @@ import (
 type seen struct {
 	Refreshed time.Time `json:"refreshed"`
 	Expires   time.Time `json:"expires"`
+	Upstream  time.Time `json:"upstream,omitzero"` // see Freshness
 }
 
 func (c *Client) readSeen() (seen, error) {

@@ -41,6 +41,7 @@ func (c *Client) update(ctx context.Context, root *trustedRoot) (*view, error) {
 		return nil, err
 	}
 	v.rootVersion = root.meta.Signed.Version
+	v.upstream = c.upstream(ctx, v)
 	if v.timestamp, err = os.ReadFile(c.home("metadata/timestamp.json")); err != nil {
 		return nil, local(err)
 	}

@@ -32,6 +32,7 @@ type view struct {
 	revoked *registry.Revocations
 	list    vouched // the newest list of revocations
 
+	upstream    time.Time // see Freshness; zero for most registries
 	rootVersion int64
 	timestamp   []byte // the file that all this hangs on
 
