@@ -412,6 +412,7 @@ func TestLogLines(t *testing.T) {
 	log.waitFor(t, `level=ERROR msg="from the default log"`)
 	log.waitFor(t, `level=INFO msg="plain text"`)
 	log.waitFor(t, `level=INFO msg="on stdout"`)
+	log.waitFor(t, `level=INFO msg="past os.Stdout"`)
 }
 
 func TestCrash(t *testing.T) {
