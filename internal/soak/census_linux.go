@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // census is what the host's process holds.
@@ -20,6 +23,8 @@ type census struct {
 	Threads     int    `json:"threads"`
 	Folders     int    `json:"socket_folders"`
 	Groups      int    `json:"control_groups"`
+
+	stacks map[string]int // goroutines by where they began and where they wait
 }
 
 // take looks at this process. What nobody uses is given back first.
@@ -30,6 +35,7 @@ func take(runDir string) census {
 	c := census{Heap: m.HeapAlloc, Goroutines: runtime.NumGoroutine(), Descriptors: entries("/proc/self/fd") - 1, Threads: entries("/proc/self/task"),
 		Folders: entries(runDir)}
 	c.RSS = residentMemory()
+	c.stacks = goroutines()
 	self := []byte(strconv.Itoa(os.Getpid()))
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
@@ -50,6 +56,44 @@ func take(runDir string) census {
 		c.Groups = max(c.Groups, len(groups))
 	}
 	return c
+}
+
+// goroutines counts them by the function that each began with and the one outside of the runtime where it is.
+func goroutines() map[string]int {
+	all := make([]runtime.StackRecord, 2*runtime.NumGoroutine()+64)
+	n, ok := runtime.GoroutineProfile(all)
+	if !ok {
+		return nil
+	}
+	out := map[string]int{}
+	for i := range all[:n] {
+		frames := runtime.CallersFrames(all[i].Stack())
+		at, began := "", ""
+		for {
+			f, more := frames.Next()
+			if inside := strings.HasPrefix(f.Function, "runtime."); f.Function != "" && !inside {
+				if began = f.Function; at == "" {
+					at = f.Function
+				}
+			}
+			if !more {
+				break
+			}
+		}
+		out[began+" at "+at]++
+	}
+	return out
+}
+
+// more lists what there is more of than before.
+func (c *census) more(before *census) (out []string) {
+	for where, n := range c.stacks {
+		if d := n - before.stacks[where]; d > 0 {
+			out = append(out, fmt.Sprintf("%d more of %s", d, where))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func residentMemory() uint64 {

@@ -400,7 +400,8 @@ func (r *report) verdict() error {
 		bad("the heap grew from %d to %d bytes", r.Before.Heap, r.After.Heap)
 	}
 	if r.After.Descriptors > r.Before.Descriptors+slackHandle || r.After.Goroutines > r.Before.Goroutines+slackHandle {
-		bad("descriptors went from %d to %d, goroutines from %d to %d", r.Before.Descriptors, r.After.Descriptors, r.Before.Goroutines, r.After.Goroutines)
+		bad("descriptors went from %d to %d, goroutines from %d to %d: %s", r.Before.Descriptors, r.After.Descriptors, r.Before.Goroutines, r.After.Goroutines,
+			strings.Join(r.After.more(&r.Before), "; "))
 	}
 	if r.After.Processes != r.Before.Processes || r.After.Zombies != 0 || r.End.Processes != 0 || r.End.Folders != 0 {
 		bad("processes went from %d to %d (%d of them zombies) and %d at the end, with %d socket folders", r.Before.Processes, r.After.Processes, r.After.Zombies,
@@ -453,4 +454,7 @@ func (r *report) print(w io.Writer) {
 	row("socket folders", func(c census) any { return c.Folders })
 	row("control groups", func(c census) any { return c.Groups })
 	p("most resident memory", "%d MiB", r.MostRSS>>20)
+	for _, what := range r.After.more(&r.Before) {
+		p("goroutines after", "%s", what)
+	}
 }
