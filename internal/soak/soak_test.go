@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,27 @@ func TestVerdict(t *testing.T) {
 		if r.verdict() == nil {
 			t.Errorf("%s: the verdict is good", name)
 		}
+	}
+}
+
+// A census says which goroutines there are more of.
+func TestACensusNamesGoroutines(t *testing.T) {
+	before := take(t.TempDir())
+	end, began := make(chan struct{}), make(chan struct{})
+	defer close(end)
+	for range 3 {
+		go func() {
+			began <- struct{}{}
+			<-end
+		}()
+		<-began
+	}
+	after := take(t.TempDir())
+	more := after.more(&before)
+	if after.Goroutines < before.Goroutines+3 || !slices.ContainsFunc(more, func(line string) bool {
+		return strings.HasPrefix(line, "3 more of ") && strings.Contains(line, "TestACensusNamesGoroutines")
+	}) {
+		t.Errorf("%d goroutines, then %d: %q", before.Goroutines, after.Goroutines, more)
 	}
 }
 
