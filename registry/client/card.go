@@ -76,3 +76,15 @@ func (c *Client) blob(ctx context.Context, digest string, maxBytes int64) ([]byt
 	}
 	return data, nil
 }
+
+// Evidence returns a file that a card refers to.
+func (c *Client) Evidence(ctx context.Context, digest string) ([]byte, error) {
+	data, err := c.blob(ctx, digest, maxEvidence)
+	if err != nil {
+		return nil, refuse(err, "", "")
+	}
+	return data, nil
+}
+
+// StoredFile names the file in this node's store that should have a digest. Whoever reads it compares.
+func (c *Client) StoredFile(digest string) string { return c.storePath(digest) }
