@@ -18,6 +18,7 @@ import (
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/identity"
+	"github.com/picketwatch/picket/sdk/internal/wire"
 )
 
 // What go-plugin, which the host runs, tells a plugin by its environment.
@@ -79,17 +80,23 @@ func listenControl() (net.Listener, error) {
 // the log: the host listens on stdout for that one line only.
 func (c *control) run() error {
 	signal.Ignore(os.Interrupt) // it is for the host, when somebody presses Ctrl-C at its terminal
-	if _, err := fmt.Fprintln(stdout, c.line); err != nil {
+	if _, err := fmt.Println(c.line); err != nil {
 		return fmt.Errorf("say the address of the socket: %w", err)
 	}
-	stdoutToStderr()
 	os.Stdout = os.Stderr
-	return c.server.Serve(c.listener)
+	return c.server.Serve(quietListener{c.listener})
 }
 
-// stdout is what os.Stdout was at the start. It is kept because the runtime closes what nobody holds any more: the next file
-// of the plugin would then be descriptor 1, and get what a library prints.
-var stdout = os.Stdout
+// quietListener keeps this process from being woken when the host has read.
+type quietListener struct{ net.Listener }
+
+func (l quietListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return wire.Quiet(conn), nil
+}
 
 // controllerService is go-plugin's, which has one method: the host is done.
 var controllerService = grpc.ServiceDesc{

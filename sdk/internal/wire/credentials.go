@@ -10,14 +10,14 @@ import (
 )
 
 // Credentials are those of gRPC for a client with the configuration, but what gRPC writes at once is written to the socket
-// at once: crypto/tls writes each record of 16 KiB alone, and each of them wakes the plugin. The configuration is read when
-// a connection is made.
+// at once: crypto/tls writes each record of 16 KiB alone, and each of them wakes the plugin. Nor is the host woken when the
+// plugin has read. The configuration is read when a connection is made.
 func Credentials(cfg *tls.Config) credentials.TransportCredentials { return gathering{cfg} }
 
 type gathering struct{ cfg *tls.Config }
 
 func (g gathering) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	gate := &gatherer{Conn: raw}
+	gate := &gatherer{Conn: Quiet(raw)}
 	conn, info, err := credentials.NewTLS(g.cfg).ClientHandshake(ctx, authority, gate)
 	if err != nil {
 		return nil, nil, err
