@@ -80,9 +80,10 @@ func listenControl() (net.Listener, error) {
 // the log: the host listens on stdout for that one line only.
 func (c *control) run() error {
 	signal.Ignore(os.Interrupt) // it is for the host, when somebody presses Ctrl-C at its terminal
-	if _, err := fmt.Println(c.line); err != nil {
+	if _, err := fmt.Fprintln(stdout, c.line); err != nil {
 		return fmt.Errorf("say the address of the socket: %w", err)
 	}
+	stdoutToStderr()
 	os.Stdout = os.Stderr
 	return c.server.Serve(quietListener{c.listener})
 }
@@ -97,6 +98,10 @@ func (l quietListener) Accept() (net.Conn, error) {
 	}
 	return wire.Quiet(conn), nil
 }
+
+// stdout is what os.Stdout was at the start. It is kept because the runtime closes what nobody holds any more: the next file
+// of the plugin would then be descriptor 1, and get what a library prints.
+var stdout = os.Stdout
 
 // controllerService is go-plugin's, which has one method: the host is done.
 var controllerService = grpc.ServiceDesc{

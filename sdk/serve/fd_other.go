@@ -4,3 +4,6 @@ package serve
 
 // keepFromChildren has nothing to do: handles are not inherited unless asked for.
 func keepFromChildren(int) {}
+
+// stdoutToStderr does nothing: the handle leads where it did.
+func stdoutToStderr() {}

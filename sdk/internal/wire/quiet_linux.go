@@ -146,7 +146,7 @@ func (c *quietConn) do(t *transfer, watched syscall.RawConn, b []byte) (int, err
 func (c *quietConn) tryRead(uintptr) bool {
 	t := &c.reads
 	n, err := ignoringEINTR(unix.Read, c.fd, t.buf)
-	if err == unix.EAGAIN {
+	if errors.Is(err, unix.EAGAIN) {
 		return false
 	}
 	t.n = max(n, 0)
@@ -160,19 +160,18 @@ func (c *quietConn) tryWrite(ep uintptr) bool {
 	t := &c.writes
 	for t.n < len(t.buf) {
 		n, err := ignoringEINTR(send, c.fd, t.buf[t.n:])
-		switch err {
-		case nil:
-			t.n += n
-			continue
-		case unix.EAGAIN:
+		if errors.Is(err, unix.EAGAIN) {
 			t.waited = true
 			err = c.hearOfRoom(ep, unix.EPOLLOUT|unix.EPOLLET) // also of room that there has been since
 			if err == nil {
 				return false
 			}
 		}
-		t.err = os.NewSyscallError("send", err)
-		return true
+		if err != nil {
+			t.err = os.NewSyscallError("send", err)
+			return true
+		}
+		t.n += n
 	}
 	return true
 }
@@ -185,7 +184,7 @@ func send(fd int, b []byte) (int, error) {
 func ignoringEINTR(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
 	for {
 		n, err := call(fd, b)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

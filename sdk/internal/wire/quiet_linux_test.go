@@ -59,7 +59,7 @@ func TestAQuietConnectionCarriesMoreThanTheKernelKeeps(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := b.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("read after the end: %d, %v", n, err)
 	}
 	if _, err := b.Write([]byte("x")); err == nil {
