@@ -35,7 +35,7 @@ func (c *Client) Index(ctx context.Context) (*registry.Index, error) {
 	if c.listing.view == v {
 		return c.listing.index, nil
 	}
-	x, err := c.fetchIndex(ctx, v)
+	_, x, err := c.fetchIndex(ctx, v)
 	if err != nil {
 		x, err = c.walkIndex(ctx, v)
 	}
@@ -48,24 +48,35 @@ func (c *Client) Index(ctx context.Context) (*registry.Index, error) {
 }
 
 // fetchIndex reads the registry's index, if it fits what was verified.
-func (c *Client) fetchIndex(ctx context.Context, v *view) (*registry.Index, error) {
+func (c *Client) fetchIndex(ctx context.Context, v *view) ([]byte, *registry.Index, error) {
 	data, err := c.fetch(ctx, registry.IndexPath, registry.MaxIndex)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	role := v.set.Root.Signed.Roles[metadata.SNAPSHOT]
 	keys, err := tufrules.PublicKeys(v.set.Root.Signed.Keys, role.KeyIDs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	x, err := registry.ParseIndex(data, keys, role.Threshold)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if root := c.trusted(); root == nil || x.RootSHA256 != root.anchor || x.Snapshot != v.set.Snapshot.Signed.Version {
-		return nil, fmt.Errorf("%s describes another state than the one that was verified", registry.IndexPath)
+	if !c.foundedOn(x.RootSHA256) || x.Snapshot != v.set.Snapshot.Signed.Version {
+		return nil, nil, fmt.Errorf("%s describes another state than the one that was verified", registry.IndexPath)
 	}
-	return x, nil
+	return data, x, nil
+}
+
+// foundedOn reports whether a root may be the one that the registry began with. A node that pinned a later one cannot
+// know; the signature then says enough.
+func (c *Client) foundedOn(digest string) bool {
+	chain, err := c.readChain()
+	if err != nil || len(chain) == 0 {
+		return false
+	}
+	first, err := tufrules.Root(chain[0])
+	return err == nil && (first.Signed.Version > 1 || registry.Digest(chain[0]) == digest)
 }
 
 // walkIndex makes an index of a registry that has none that fits. Releases whose descriptor is broken are left out:
@@ -169,4 +180,33 @@ func (v *view) correct(x *registry.Index) {
 			}
 		}
 	}
+}
+
+// IndexFile returns the registry's catalogue.json when it fits what was verified.
+func (c *Client) IndexFile(ctx context.Context) ([]byte, error) {
+	v, err := c.freshView(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, _, err := c.fetchIndex(ctx, v)
+	return data, err
+}
+
+// Timestamp refreshes and returns the timestamp.json on which all that was verified hangs, for whoever copies the
+// registry.
+func (c *Client) Timestamp(ctx context.Context) ([]byte, error) {
+	v, err := c.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.timestamp, nil
+}
+
+// RootData returns the newest root.json that was verified, nil before the first refresh.
+func (c *Client) RootData() []byte {
+	root := c.trusted()
+	if root == nil {
+		return nil
+	}
+	return root.data
 }

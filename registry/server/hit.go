@@ -1,10 +1,6 @@
 package server
 
-import (
-	"time"
-
-	"github.com/picketwatch/picket/registry"
-)
+import "time"
 
 // Hit is a plugin in a list.
 type Hit struct {
@@ -34,18 +30,6 @@ type Hit struct {
 type Rating struct {
 	Stars float64 `json:"stars"` // the mean; 0 when there is no review
 	Count int     `json:"count"`
-}
-
-// hit makes the entry of a plugin.
-func (s *Server) hit(p *registry.IndexPlugin) Hit {
-	newest := p.Newest()
-	installs, rating := s.ledger.counts(p.ID)
-	return Hit{
-		ID: p.ID, Kind: p.Kind, Title: p.Title, Summary: p.Summary, License: p.License, Homepage: p.Homepage,
-		Tags: list(p.Tags), Techniques: list(p.Techniques), Metrics: list(p.Metrics), Runtimes: list(p.Runtimes), Via: p.Via, Contact: p.Contact,
-		Version: newest.Version, Published: newest.Published, Tier: newest.Tier, Installs: installs, Rating: rating,
-		Yanked: newest.Yanked, Revoked: newest.Revoked,
-	}
 }
 
 // list is never null in JSON.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -50,6 +51,20 @@ func openJournal(dir string, replay func(record) error) (*journal, error) {
 	}
 	_, err = f.Seek(j.size, io.SeekStart)
 	return j, err
+}
+
+// readJournal reads the journal in dir and leaves it as it is, also while a server writes it.
+func readJournal(dir string, each func(record) error) error {
+	f, err := os.Open(filepath.Join(dir, journalFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	j := &journal{path: f.Name(), file: f}
+	return j.read(each)
 }
 
 func (j *journal) read(replay func(record) error) error {

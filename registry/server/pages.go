@@ -37,35 +37,39 @@ func (s *Server) Front(ctx context.Context) (Front, error) {
 	if err := ctx.Err(); err != nil {
 		return Front{}, err
 	}
-	sh := s.current()
-	counts := map[string]int{}
+	return s.current().Front(s.ledger.counts), nil
+}
+
+// Front returns the first page. counts may be nil.
+func (c *Catalogue) Front(counts Counts) Front {
+	kinds := map[string]int{}
 	var all []found
-	for i := range sh.index.Plugins {
-		p := &sh.index.Plugins[i]
-		counts[p.Kind]++
+	for i := range c.index.Plugins {
+		p := &c.index.Plugins[i]
+		kinds[p.Kind]++
 		if !p.Newest().Withdrawn() {
-			all = append(all, found{plugin: p, first: sh.first[i]})
+			all = append(all, found{plugin: p, first: c.first[i]})
 		}
 	}
 	f := Front{Kinds: []KindCount{}, Popular: []Hit{}, New: []Hit{}, Updated: []Hit{}}
-	for kind, n := range counts {
+	for kind, n := range kinds {
 		f.Kinds = append(f.Kinds, KindCount{kind, n})
 	}
 	slices.SortFunc(f.Kinds, func(a, b KindCount) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Kind, b.Kind)) })
-	s.order(all, SortInstalls)
-	f.Popular = s.hits(all)
-	s.order(all, SortNew)
-	f.New = s.hits(all)
+	order(all, SortInstalls, counts)
+	f.Popular = c.hits(all, counts)
+	order(all, SortNew, counts)
+	f.New = c.hits(all, counts)
 	all = slices.DeleteFunc(all, func(f found) bool { return !f.plugin.Newest().Published.After(f.first) })
 	slices.SortStableFunc(all, func(a, b found) int { return b.plugin.Newest().Published.Compare(a.plugin.Newest().Published) })
-	f.Updated = s.hits(all)
-	return f, nil
+	f.Updated = c.hits(all, counts)
+	return f
 }
 
-func (s *Server) hits(all []found) []Hit {
+func (c *Catalogue) hits(all []found, counts Counts) []Hit {
 	out := make([]Hit, 0, onFront)
 	for _, f := range all[:min(len(all), onFront)] {
-		out = append(out, s.hit(f.plugin))
+		out = append(out, c.Hit(f.plugin, counts))
 	}
 	return out
 }
@@ -100,7 +104,7 @@ func (s *Server) Plugin(ctx context.Context, id, version string) (Plugin, error)
 		return Plugin{}, fmt.Errorf("the descriptor of %s %s is damaged: %w", id, r.Version, err)
 	}
 	out := Plugin{
-		Hit: s.hit(p), Shown: r.Version, Releases: p.Releases, Manifest: d.Manifest,
+		Hit: s.current().Hit(p, s.ledger.counts), Shown: r.Version, Releases: p.Releases, Manifest: d.Manifest,
 		Requires: list(d.Manifest.Requires), Screenshots: list(d.Screenshots),
 		Readme:    s.text(ctx, d.ReadmeSHA256, registry.MaxReadme),
 		Changelog: s.text(ctx, d.ChangelogSHA256, registry.MaxChangelog),
@@ -173,7 +177,7 @@ func (s *Server) Publisher(ctx context.Context, ns string) (Publisher, error) {
 		if since.IsZero() || sh.first[i].Before(since) {
 			since = sh.first[i]
 		}
-		out.Plugins = append(out.Plugins, s.hit(p))
+		out.Plugins = append(out.Plugins, sh.Hit(p, s.ledger.counts))
 	}
 	if len(out.Plugins) == 0 || ctx.Err() != nil {
 		return Publisher{}, cmp.Or(ctx.Err(), fmt.Errorf("namespace %.40s: %w", ns, ErrNotFound))

@@ -128,20 +128,27 @@ type found struct {
 
 // Search finds plugins.
 func (s *Server) Search(ctx context.Context, q Query) (Result, error) {
-	if err := errors.Join(q.check(), ctx.Err()); err != nil {
+	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	sh := s.current()
+	return s.current().Search(q, s.ledger.counts)
+}
+
+// Search finds plugins. counts may be nil.
+func (c *Catalogue) Search(q Query, counts Counts) (Result, error) {
+	if err := q.check(); err != nil {
+		return Result{}, err
+	}
 	r := Result{Items: []Hit{}, Facets: map[string]map[string]int{facetKind: {}, facetTag: {}, facetTier: {}}}
 	var m match
 	if q.Text != "" {
-		m = sh.engine.find(q.Text)
+		m = c.engine.find(q.Text)
 		r.DidYouMean = m.correct
 	}
 	var all []found
-	for i := range sh.index.Plugins {
-		p := &sh.index.Plugins[i]
-		f := found{plugin: p, first: sh.first[i]}
+	for i := range c.index.Plugins {
+		p := &c.index.Plugins[i]
+		f := found{plugin: p, first: c.first[i]}
 		if q.Text != "" {
 			if f.score = m.scores[i]; f.score == 0 {
 				continue
@@ -154,10 +161,10 @@ func (s *Server) Search(ctx context.Context, q Query) (Result, error) {
 			all = append(all, f)
 		}
 	}
-	s.order(all, q.Sort)
+	order(all, q.Sort, counts)
 	r.Total = len(all)
 	for _, f := range all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))] {
-		h := s.hit(f.plugin)
+		h := c.Hit(f.plugin, counts)
 		h.Score = math.Round(f.score*100) / 100
 		r.Items = append(r.Items, h)
 	}
@@ -205,14 +212,14 @@ func hasFold(list []string, s string) bool {
 }
 
 // order sorts what was found; what is equal goes by installs, then by name.
-func (s *Server) order(all []found, by string) {
+func order(all []found, by string, counts Counts) {
 	type rank struct {
 		installs int
 		rating   float64
 	}
 	ranks := make(map[string]rank, len(all))
 	for _, f := range all {
-		n, r := s.ledger.counts(f.plugin.ID)
+		n, r := counts.of(f.plugin.ID)
 		ranks[f.plugin.ID] = rank{n, r.weighed()}
 	}
 	slices.SortFunc(all, func(a, b found) int {

@@ -16,10 +16,8 @@ import (
 
 // shelf is what a registry offers at one moment.
 type shelf struct {
+	*Catalogue
 	stamp   stamp
-	index   *registry.Index
-	engine  *engine
-	first   []time.Time // when the first release of each plugin came out, as ordered in index
 	revoked *registry.Revocations
 }
 
@@ -30,8 +28,7 @@ type stamp struct {
 }
 
 func emptyShelf() *shelf {
-	x := &registry.Index{}
-	return &shelf{index: x, engine: newEngine(nil), revoked: &registry.Revocations{}}
+	return &shelf{Catalogue: NewCatalogue(&registry.Index{}), revoked: &registry.Revocations{}}
 }
 
 func indexStamp(root *os.Root) (stamp, error) {
@@ -69,16 +66,7 @@ func readShelf(dir *os.Root) (*shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shelf{stamp: at, index: x, engine: newEngine(x.Plugins), revoked: readRevocations(dir), first: make([]time.Time, len(x.Plugins))}
-	for i, p := range x.Plugins {
-		s.first[i] = p.Releases[0].Published
-		for _, r := range p.Releases {
-			if r.Published.Before(s.first[i]) {
-				s.first[i] = r.Published
-			}
-		}
-	}
-	return s, nil
+	return &shelf{Catalogue: NewCatalogue(x), stamp: at, revoked: readRevocations(dir)}, nil
 }
 
 // readRevocations reads the newest list for the times in it, which only the feed shows. Without it the feed shows the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -115,6 +116,18 @@ func plain(text string) string {
 
 // Reports returns the complaints, the oldest first.
 func (s *Server) Reports() []Report { return s.ledger.allReports() }
+
+// ReadReports returns the complaints in a registry's folder, whether a server runs on it or not.
+func ReadReports(dir string) ([]Report, error) {
+	var reports []Report
+	err := readJournal(filepath.Join(dir, folder), func(r record) error {
+		if r.Report != nil {
+			reports = append(reports, *r.Report)
+		}
+		return nil
+	})
+	return reports, err
+}
 
 func refused(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }
 

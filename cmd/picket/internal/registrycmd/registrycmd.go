@@ -27,7 +27,8 @@ func New() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(initCmd(), keyCmd(), statusCmd(), signCmd(), rotateCmd(), renewCmd(), timestampCmd(), claimCmd(), admitCmd(),
-		confirmCmd(), dropCmd(), yankCmd(), revokeCmd(), verifyCmd())
+		confirmCmd(), dropCmd(), yankCmd(), revokeCmd(), verifyCmd(), serveCmd(),
+		mirrorCmd(), nodeCmd(), reportsCmd())
 	return cmd
 }
 

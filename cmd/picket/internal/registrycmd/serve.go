@@ -1,0 +1,156 @@
+package registrycmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/registry/mirror"
+	"github.com/picketwatch/picket/registry/publish"
+	"github.com/picketwatch/picket/registry/server"
+)
+
+func serveCmd() *cobra.Command {
+	var s serving
+	cmd := &cobra.Command{
+		Use:   "serve --dir DIR [--listen ADDR]",
+		Short: "Serve a registry: its files, search, plugin pages, receipts and reviews, a feed",
+		Long: `Serve a registry: its files, search, plugin pages, receipts and reviews, a feed.
+
+The folder itself is all that a node needs, and any web server can serve it; this one adds what helps people to choose.
+With --keys, the folder of the online keys, the timestamp is signed again in time. Nodes whose receipts and reviews count
+are named with picket registry node add. With --from and --root-sha256 it stands in for another registry: what is asked
+for is brought from there, verified, kept, and served on when the other one is away.`,
+		Example: "  picket registry serve --dir registry --keys online --listen :8080\n" +
+			"  picket registry serve --dir copy --from https://registry.example/ --root-sha256 3f2a…",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.dir, "dir", "", "the registry's folder")
+	f.StringVar(&s.keys, "keys", "", "the folder of the online keys, to sign the timestamp again")
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "the address to listen on; port 0 takes a free one")
+	f.StringVar(&s.cert, "tls-cert", "", "a certificate (PEM); without one it speaks plain HTTP, for a proxy in front of it")
+	f.StringVar(&s.key, "tls-key", "", "the certificate's key (PEM)")
+	f.StringVar(&s.public, "public-url", "", "under which people reach it, for links in feeds")
+	f.StringVar(&s.from, "from", "", "another registry to stand in for")
+	f.StringVar(&s.root, "root-sha256", "", "with --from: the digest of its root.json (the first time)")
+	f.BoolVar(&s.asJSON, "json", false, "print the address as JSON")
+	require(cmd, "dir")
+	return cmd
+}
+
+type serving struct {
+	dir, keys, listen, cert, key, public, from, root string
+	asJSON                                           bool
+}
+
+func (s serving) run(cmd *cobra.Command) error {
+	if err := usage.Together(cmd, "tls-cert", "tls-key"); err != nil {
+		return err
+	}
+	if s.from != "" && s.keys != "" {
+		return usage.Errorf("--from and --keys exclude each other: what stands in for another registry signs nothing")
+	}
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	cfg := server.Config{Dir: s.dir, Keys: s.keys, Nodes: server.NodesOf(s.dir), PublicURL: s.public, Log: log}
+	if s.from != "" {
+		m, err := mirror.Open(mirror.Config{Dir: s.dir, From: s.from, RootSHA256: s.root})
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		cfg.Upstream = m
+	}
+	srv, err := server.Open(cfg)
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	listener, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", s.listen)
+	if err != nil {
+		return err
+	}
+	if err := s.announce(cmd, listener); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if s.keys != "" {
+		go renewOnTime(cmd.Context(), s.dir, s.keys, log)
+	}
+	return s.serve(cmd.Context(), listener, srv.Handler())
+}
+
+func (s serving) announce(cmd *cobra.Command, l net.Listener) error {
+	scheme := "http"
+	if s.cert != "" {
+		scheme = "https"
+	}
+	url := scheme + "://" + l.Addr().String() + "/"
+	if s.asJSON {
+		return columns.JSON(cmd.OutOrStdout(), map[string]string{"url": url})
+	}
+	columns.New(cmd.OutOrStdout()).Line(columns.C("serving "+s.dir+" on "), columns.S(columns.Good, url))
+	return nil
+}
+
+// How long a peer may take for the head of a request, and a request that runs to end when the server is stopped.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	stopTimeout   = 10 * time.Second
+)
+
+// serve answers until ctx ends, and lets requests that run then finish.
+func (s serving) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	web := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		stopped <- web.Shutdown(grace)
+	}()
+	var err error
+	if s.cert != "" {
+		err = web.ServeTLS(l, s.cert, s.key)
+	} else {
+		err = web.Serve(l)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve registry: %w", err)
+	}
+	return <-stopped
+}
+
+// renewEvery is far below the shortest life of a signature, and not so often that versions run away.
+const renewEvery = 6 * time.Hour
+
+// renewOnTime signs the timestamp again, and whatever else is due and has its keys here.
+func renewOnTime(ctx context.Context, dir, keys string, log *slog.Logger) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		done, err := publish.RefreshTimestamp(ctx, dir, keys, nil)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			log.Error("the registry could not be signed again; nodes refuse it once its signatures are out of date", "error", err)
+		case len(done.Waiting) > 0:
+			log.Warn("signatures of roles whose keys are elsewhere are due", "roles", done.Waiting)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
