@@ -87,11 +87,9 @@ func (m *Multi) Chain(ctx context.Context, r *Verified) ([]Link, error) {
 
 // Blob is Client.Blob from the registry that the plugin is installed from, or else from its owner.
 func (m *Multi) Blob(ctx context.Context, d *registry.Descriptor, digest string) ([]byte, error) {
-	c, err := m.origin(d.Manifest.ID)
+	c, err := m.home(ctx, d.Manifest.ID)
 	if err != nil {
-		if c, err = m.owner(ctx, d.Manifest.ID); err != nil {
-			return nil, refuse(err, d.Manifest.ID, d.Manifest.Version)
-		}
+		return nil, refuse(err, d.Manifest.ID, d.Manifest.Version)
 	}
 	return c.Blob(ctx, d, digest)
 }

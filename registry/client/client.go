@@ -99,6 +99,7 @@ func (a *Artifact) Close() error { return a.File.Close() }
 
 // Status is what the client knows about the registry, for pages and `explain`.
 type Status struct {
+	Name        string // of a registry beside the first one
 	Base        string
 	RootSHA256  string    // the pinned root
 	RootVersion int64     // the newest root in its chain; 0 before the first refresh of a node that pinned by digest
@@ -107,6 +108,7 @@ type Status struct {
 	Expires     time.Time // when what is known becomes too old to install from
 	Revocations int
 	Freshness   Freshness
+	Problem     string // with several registries: why this one could not be asked the last time
 }
 
 const defaultTimeout = 30 * time.Second

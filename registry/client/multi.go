@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/policy"
@@ -23,7 +24,17 @@ type Multi struct {
 // member is a registry with what the node's policy says of it.
 type member struct {
 	*Client
-	policy policy.Registry
+	policy  policy.Registry
+	problem atomic.Pointer[error] // why it could not be asked the last time
+}
+
+// note keeps what became of a question to the registry.
+func (m *member) note(err error) {
+	if err == nil {
+		m.problem.Store(nil)
+		return
+	}
+	m.problem.Store(&err)
 }
 
 // pins reports whether the policy gives a namespace to this registry.
@@ -78,7 +89,9 @@ func (m *Multi) Close() error { return m.first.Close() }
 func (m *Multi) Refresh(ctx context.Context) error {
 	var errs []error
 	for _, r := range m.members {
-		if err := r.Refresh(ctx); err != nil {
+		err := r.Refresh(ctx)
+		r.note(err)
+		if err != nil {
 			errs = append(errs, r.named(err))
 		}
 	}
@@ -96,7 +109,12 @@ func (m *member) named(err error) error {
 func (m *Multi) Statuses() []Status {
 	out := make([]Status, 0, len(m.members))
 	for _, r := range m.members {
-		out = append(out, r.Status())
+		s := r.Status()
+		s.Name = r.policy.Name
+		if err := r.problem.Load(); err != nil {
+			s.Problem = (*err).Error()
+		}
+		out = append(out, s)
 	}
 	return out
 }
@@ -105,9 +123,12 @@ func (m *Multi) Statuses() []Status {
 func (m *Multi) Status() Status { return m.first.Status() }
 
 // List returns what the registries offer, ordered by id and falling version. What a registry offers in a namespace of
-// another one is in the list with the refusal. A registry that does not answer is left out, and named in the error
-// beside the list of the others.
+// another one is in the list with the refusal. A registry that does not answer is left out, as Statuses says; when none
+// does it is an error.
 func (m *Multi) List(ctx context.Context) ([]Release, error) {
+	if len(m.members) == 1 {
+		return m.first.List(ctx)
+	}
 	known, err := m.readOwners()
 	if err != nil {
 		return nil, err
@@ -117,27 +138,24 @@ func (m *Multi) List(ctx context.Context) ([]Release, error) {
 	taken := map[string]*member{}
 	for _, r := range m.members {
 		list, err := r.List(ctx)
+		r.note(err)
 		if err != nil {
 			errs = append(errs, r.named(err))
 			continue
 		}
 		for _, release := range list {
 			ns := namespaceOf(release.ID)
-			owner, err := m.decided(known, ns)
-			if owner == nil && err == nil {
-				if taken[ns] == nil && !r.limited() {
-					taken[ns] = r
-				}
-				owner = taken[ns]
-			}
-			if owner != r {
+			if owner := m.listedBy(known, taken, r, ns); owner != r {
 				release.Refused = r.notOwner(ns, owner).For(release.ID, release.Version)
 			}
 			out = append(out, release)
 		}
 	}
+	if len(errs) == len(m.members) {
+		return nil, errors.Join(errs...)
+	}
 	slices.SortStableFunc(out, func(a, b Release) int { return cmp.Compare(a.ID, b.ID) })
-	return out, errors.Join(errs...)
+	return out, nil
 }
 
 // Resolve is Client.Resolve in the registry that owns the namespace.
@@ -219,17 +237,6 @@ func (m *Multi) OpenRelease(ctx context.Context, id, version, runtime string) (*
 		return nil, refuse(err, id, version)
 	}
 	return c.OpenRelease(ctx, id, version, runtime)
-}
-
-// Readme is Client.Readme from the registry that the plugin is installed from, or else from its owner.
-func (m *Multi) Readme(ctx context.Context, d *registry.Descriptor) ([]byte, error) {
-	c, err := m.origin(d.Manifest.ID)
-	if err != nil {
-		if c, err = m.owner(ctx, d.Manifest.ID); err != nil {
-			return nil, refuse(err, d.Manifest.ID, d.Manifest.Version)
-		}
-	}
-	return c.Readme(ctx, d)
 }
 
 // origin is the registry that an installed plugin came from.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
@@ -279,5 +280,46 @@ func TestPlanAcrossRegistries(t *testing.T) {
 	var no *registry.Refusal
 	if _, err := c.OpenVerified(t.Context(), "corp/agent", registry.RuntimeProcess); !errors.As(err, &no) || no.Reason != registry.Confusion {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A private registry that does not answer hides nothing of the others, and the page can say so.
+func TestListWhileOneRegistryIsSilent(t *testing.T) {
+	p := newPair(t)
+	publishes(t, p.private, "corp", Plugin{ID: "corp/agent"})
+	m := p.node(t, pinned("corp"))
+	x, err := m.Index(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(x.Plugins); n != 3 {
+		t.Errorf("%d plugins instead of 3", n)
+	}
+	if m.From("corp/agent") != "corp" || m.From(Victim) != "" {
+		t.Error("where they are from is wrong")
+	}
+	p.down.Store(true)
+	p.public.Advance(48 * time.Hour) // so that both are asked again
+	p.private.Advance(48 * time.Hour)
+	p.public.Renew(t)
+	x, err = m.Index(t.Context())
+	if err != nil || len(x.Plugins) != 2 {
+		t.Errorf("%+v, %v", x, err)
+	}
+	list, err := m.List(t.Context())
+	if err != nil || len(list) != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	problems := 0
+	for _, s := range m.Statuses() {
+		if s.Problem != "" {
+			problems++
+			if s.Name != "corp" {
+				t.Errorf("the wrong one: %+v", s)
+			}
+		}
+	}
+	if problems != 1 {
+		t.Errorf("%d registries with a problem", problems)
 	}
 }
