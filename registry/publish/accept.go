@@ -29,6 +29,31 @@ func (p *Publisher) NamespaceFile(ns string) (data []byte, keyIDs []string, err 
 	return data, slices.Clone(d.KeyIDs), err
 }
 
+// NamespaceKeys returns the public keys that sign a namespace.
+func (p *Publisher) NamespaceKeys(ns string) ([]ed25519.PublicKey, error) {
+	parent, d, err := p.state.delegation(tufrules.RoleNamespacePrefix + ns)
+	if err != nil {
+		return nil, fmt.Errorf("this registry has no namespace %q: claim it first (`picket registry claim`)", ns)
+	}
+	return tufrules.PublicKeys(parent.Signed.Delegations.Keys, d.KeyIDs)
+}
+
+// Published returns the digest of a release's descriptor, "" when the registry has no such release.
+func (p *Publisher) Published(id, version string) (digest string, err error) {
+	role, err := p.roleOf(id)
+	if err != nil {
+		return "", err
+	}
+	m, err := p.state.role(role)
+	if err != nil {
+		return "", err
+	}
+	if t := m.Signed.Targets[registry.TargetPath(id, version)]; t != nil {
+		return hex.EncodeToString(t.Hashes["sha256"]), nil
+	}
+	return "", nil
+}
+
 // Upload is a release as its author hands it in: the namespace's next file, signed, and what it names that is new.
 type Upload struct {
 	Namespace string

@@ -60,26 +60,26 @@ func TestAcceptRefuses(t *testing.T) {
 	sub := registrytest.Plugin{ID: "acme/agent", Version: "1.1.0"}.Submission(t)
 	const here = "plugins/acme/agent/1.0.0/release.json"
 	for name, c := range map[string]struct {
-		change func(t *testing.T, up *publish.Upload)
+		change func(up *publish.Upload)
 		want   string
 	}{
-		"another's key": {func(t *testing.T, up *publish.Upload) {
+		"another's key": {func(up *publish.Upload) {
 			edit(t, up, []ed25519.PrivateKey{other.Key}, func(*metadata.TargetsType) {})
 		}, "did not sign"},
-		"no signature":                    {func(t *testing.T, up *publish.Upload) { edit(t, up, nil, func(*metadata.TargetsType) {}) }, "signature"},
-		"a namespace that does not exist": {func(_ *testing.T, up *publish.Upload) { up.Namespace = "nobody" }, "claim it first"},
-		"another's namespace":             {func(_ *testing.T, up *publish.Upload) { up.Namespace = "zebra" }, "did not sign"},
-		"the project's namespace":         {func(_ *testing.T, up *publish.Upload) { up.Namespace = "picket" }, "claim it first"},
-		"an older version": {func(t *testing.T, up *publish.Upload) {
+		"no signature":                    {func(up *publish.Upload) { edit(t, up, nil, func(*metadata.TargetsType) {}) }, "signature"},
+		"a namespace that does not exist": {func(up *publish.Upload) { up.Namespace = "nobody" }, "claim it first"},
+		"another's namespace":             {func(up *publish.Upload) { up.Namespace = "zebra" }, "did not sign"},
+		"the project's namespace":         {func(up *publish.Upload) { up.Namespace = "picket" }, "claim it first"},
+		"an older version": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) { s.Version-- })
 		}, "does not follow"},
-		"a version far ahead": {func(t *testing.T, up *publish.Upload) {
+		"a version far ahead": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) { s.Version += 1000 })
 		}, "does not follow"},
-		"a release that is gone": {func(t *testing.T, up *publish.Upload) {
+		"a release that is gone": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) { delete(s.Targets, here) })
 		}, "is gone"},
-		"a release that changed": {func(t *testing.T, up *publish.Upload) {
+		"a release that changed": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) {
 				f, err := metadata.TargetFile().FromBytes(here, []byte("other"), "sha256")
 				if err != nil {
@@ -88,28 +88,28 @@ func TestAcceptRefuses(t *testing.T) {
 				s.Targets[here] = f
 			})
 		}, "other content"},
-		"a path outside": {func(t *testing.T, up *publish.Upload) {
+		"a path outside": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) {
 				s.Targets["plugins/zebra/x/1.0.0/release.json"] = s.Targets[here]
 			})
 		}, "outside of the namespace"},
-		"a release that was not handed in": {func(_ *testing.T, up *publish.Upload) { up.Releases = nil }, "not handed in"},
-		"a release that was not signed": {func(t *testing.T, up *publish.Upload) {
+		"a release that was not handed in": {func(up *publish.Upload) { up.Releases = nil }, "not handed in"},
+		"a release that was not signed": {func(up *publish.Upload) {
 			up.Releases = append(up.Releases, registrytest.Plugin{ID: "acme/agent", Version: "9.0.0"}.Submission(t))
 		}, "not what is signed"},
-		"a delegation": {func(t *testing.T, up *publish.Upload) {
+		"a delegation": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) {
 				s.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}, Roles: []metadata.DelegatedRole{{Name: "x", KeyIDs: []string{}, Paths: []string{"*"}}}}
 			})
 		}, "delegat"},
-		"a signature that has ended": {func(t *testing.T, up *publish.Upload) {
+		"a signature that has ended": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) { s.Expires = r.Now().Add(-time.Hour) })
 		}, "clock"},
-		"a signature for ever": {func(t *testing.T, up *publish.Upload) {
+		"a signature for ever": {func(up *publish.Upload) {
 			edit(t, up, key, func(s *metadata.TargetsType) { s.Expires = r.Now().AddDate(90, 0, 0) })
 		}, "clock"},
-		"an artifact that is missing": {func(_ *testing.T, up *publish.Upload) { clear(up.Releases[0].Artifacts) }, "missing"},
-		"no JSON":                     {func(_ *testing.T, up *publish.Upload) { up.Metadata = []byte("{") }, "JSON"},
+		"an artifact that is missing": {func(up *publish.Upload) { clear(up.Releases[0].Artifacts) }, "missing"},
+		"no JSON":                     {func(up *publish.Upload) { up.Metadata = []byte("{") }, "JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fresh := sub
@@ -118,7 +118,7 @@ func TestAcceptRefuses(t *testing.T) {
 				fresh.Artifacts[digest] = path
 			}
 			up := signUpload(t, r, "acme", author.Key, fresh)
-			c.change(t, &up)
+			c.change(&up)
 			if err := accept(t, r, up); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want something about %q", err, c.want)
 			}

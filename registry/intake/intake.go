@@ -1,0 +1,282 @@
+// Package intake takes releases in over the wire. An author's archive goes in, and is a job from then on: it is read,
+// checked by the gates, and published under the registry's online keys, or refused with a reason. What the author signed
+// is checked before anything else is read, so strangers cost next to nothing.
+package intake
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/gates"
+	"github.com/picketwatch/picket/registry/publish"
+	"github.com/picketwatch/picket/registry/submission"
+)
+
+// Config says what takes releases in.
+type Config struct {
+	// Dir is where jobs and what is not published yet lie; never a folder that is served.
+	Dir string
+	// Open opens the registry with its online keys. It is closed after each use, so that people can work on the registry
+	// in between.
+	Open  func(context.Context) (*publish.Publisher, error)
+	Gates gates.Config
+	// Published hears of each release; nil: nobody does.
+	Published func(id, version string)
+	Now       func() time.Time // nil: time.Now
+	Log       *slog.Logger     // nil: nowhere
+}
+
+// The bounds of what is taken in at one time.
+const (
+	maxUploads = 4  // that are being read
+	maxWaiting = 16 // for the gates
+	jobTimeout = 30 * time.Minute
+)
+
+// ErrBusy says that others come first.
+var ErrBusy = errors.New("the registry is busy with other releases; try again in a few minutes")
+
+// RefusedError says that an archive is not what this registry takes, and why.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Intake takes releases in until Close.
+type Intake struct {
+	cfg     Config
+	jobs    *jobs
+	uploads chan struct{}
+	waiting chan task
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// task is an upload that has been read.
+type task struct {
+	job    Job
+	dir    string // with its artifacts
+	upload publish.Upload
+}
+
+// Open starts to take in. Jobs that a crash interrupted are settled first: published, if that had happened, else refused.
+func Open(ctx context.Context, cfg Config) (*Intake, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	i := &Intake{cfg: cfg, uploads: make(chan struct{}, maxUploads), waiting: make(chan task, maxWaiting)}
+	if err := os.RemoveAll(i.incoming()); err != nil {
+		return nil, fmt.Errorf("take in releases: %w", err)
+	}
+	if err := os.MkdirAll(i.incoming(), 0o700); err != nil {
+		return nil, fmt.Errorf("take in releases: %w", err)
+	}
+	var err error
+	if i.jobs, err = openJobs(filepath.Join(cfg.Dir, "jobs"), cfg.Now); err != nil {
+		return nil, fmt.Errorf("take in releases: %w", err)
+	}
+	if err := i.settle(ctx); err != nil {
+		return nil, fmt.Errorf("take in releases: %w", err)
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	i.stop = stop
+	i.done.Go(func() { i.work(work) })
+	return i, nil
+}
+
+// Close ends the job at hand and waits for it. What had not been published is refused at the next Open.
+func (i *Intake) Close() {
+	i.stop()
+	i.done.Wait()
+}
+
+func (i *Intake) incoming() string { return filepath.Join(i.cfg.Dir, "incoming") }
+
+// Job returns a job by its id.
+func (i *Intake) Job(id string) (Job, bool) { return i.jobs.get(id) }
+
+// Submit reads an archive. The error is a *RefusedError when the archive is at fault, and ErrBusy when nobody is.
+func (i *Intake) Submit(ctx context.Context, archive io.Reader) (Job, error) {
+	select {
+	case i.uploads <- struct{}{}:
+		defer func() { <-i.uploads }()
+	default:
+		return Job{}, ErrBusy
+	}
+	dir, err := os.MkdirTemp(i.incoming(), "release-")
+	if err != nil {
+		return Job{}, fmt.Errorf("take in a release: %w", err)
+	}
+	t, err := i.take(ctx, archive, dir)
+	if err != nil {
+		return Job{}, errors.Join(err, os.RemoveAll(dir))
+	}
+	select {
+	case i.waiting <- t:
+		return t.job, nil
+	default:
+		i.jobs.drop(t.job.ID)
+		return Job{}, errors.Join(ErrBusy, os.RemoveAll(dir))
+	}
+}
+
+func (i *Intake) take(ctx context.Context, archive io.Reader, dir string) (task, error) {
+	up, err := submission.Read(ctx, archive, dir, func(s *submission.SignedIntent) error { return i.trust(ctx, s) })
+	if err == nil {
+		err = i.withRegistry(ctx, func(p *publish.Publisher) error { return p.CheckUpload(up) })
+	}
+	var ours *unavailableError
+	if errors.As(err, &ours) {
+		return task{}, err
+	}
+	if err != nil {
+		return task{}, &RefusedError{err}
+	}
+	d := up.Releases[0].Descriptor
+	data, err := d.Encode()
+	if err != nil {
+		return task{}, &RefusedError{err}
+	}
+	job := Job{ID: newID(), Plugin: d.Manifest.ID, Version: d.Manifest.Version, Descriptor: registry.Digest(data), State: StateChecking}
+	if err := i.jobs.put(job); err != nil {
+		return task{}, err
+	}
+	return task{job, dir, up}, nil
+}
+
+// newID makes a name that nobody guesses: whoever has it may see the job.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}
+
+// trust lets only the owners of a namespace go on.
+func (i *Intake) trust(ctx context.Context, s *submission.SignedIntent) error {
+	return i.withRegistry(ctx, func(p *publish.Publisher) error {
+		keys, err := p.NamespaceKeys(s.Intent.Namespace)
+		if err != nil {
+			return err
+		}
+		return s.Verify(p.RootSHA256(), keys, i.cfg.Now())
+	})
+}
+
+// unavailableError is no fault of the author's, and its text not theirs to read.
+type unavailableError struct{ err error }
+
+func (e *unavailableError) Error() string { return e.err.Error() }
+func (e *unavailableError) Unwrap() error { return e.err }
+
+func (i *Intake) withRegistry(ctx context.Context, do func(*publish.Publisher) error) error {
+	p, err := i.cfg.Open(ctx)
+	if err != nil {
+		return &unavailableError{err}
+	}
+	defer p.Close()
+	return do(p)
+}
+
+// work does one job after another: gates are dear, and publishing is for one at a time anyway.
+func (i *Intake) work(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t := <-i.waiting:
+			i.do(ctx, t)
+		}
+	}
+}
+
+func (i *Intake) do(ctx context.Context, t task) {
+	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
+	defer cancel()
+	job := t.job
+	err := i.publish(ctx, t, &job)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return // the next Open settles it
+	}
+	job.State = StatePublished
+	if err != nil {
+		job.State, job.Problem = StateRefused, err.Error()
+	}
+	var ours *unavailableError
+	if errors.As(err, &ours) {
+		job.Problem = "the registry could not publish it, its log says why; hand it in again later"
+	}
+	i.cfg.Log.Info("a release was handed in", "plugin", job.Plugin, "version", job.Version, "state", job.State, "error", err)
+	if err := i.jobs.put(job); err != nil { // the next Open finds out by itself
+		i.jobs.show(job)
+		i.cfg.Log.Error("the outcome of a release could not be written down", "plugin", job.Plugin, "version", job.Version, "error", err)
+	}
+	if err := os.RemoveAll(t.dir); err != nil {
+		i.cfg.Log.Warn("what a release came in with could not be removed", "dir", t.dir, "error", err)
+	}
+	if job.State == StatePublished && i.cfg.Published != nil {
+		i.cfg.Published(job.Plugin, job.Version)
+	}
+}
+
+// publish runs the gates and, if they let it pass, puts the release into the registry.
+func (i *Intake) publish(ctx context.Context, t task, job *Job) error {
+	sub := &t.upload.Releases[0]
+	found, err := gates.Check(ctx, gates.Release{Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog},
+		i.cfg.Gates, func(g registry.Gate) { i.seen(job, g) })
+	if err != nil {
+		return err
+	}
+	if err := found.Refused(); err != nil {
+		return err
+	}
+	sub.Card, sub.Evidence = found.Card, found.Evidence
+	return i.withRegistry(ctx, func(p *publish.Publisher) error {
+		if err := p.CheckUpload(t.upload); err != nil { // the registry went on meanwhile
+			return err
+		}
+		if err := p.Accept(ctx, t.upload); err != nil {
+			return &unavailableError{err}
+		}
+		return nil
+	})
+}
+
+// seen shows the author each gate as it is done. That need not survive a crash.
+func (i *Intake) seen(job *Job, g registry.Gate) {
+	job.Gates = append(job.Gates, g)
+	i.jobs.show(*job)
+}
+
+// settle ends the jobs that were at hand when the last process went away.
+func (i *Intake) settle(ctx context.Context) error {
+	for _, job := range i.jobs.unfinished() {
+		err := i.withRegistry(ctx, func(p *publish.Publisher) error {
+			digest, err := p.Published(job.Plugin, job.Version)
+			job.State = StatePublished
+			if err != nil || digest != job.Descriptor {
+				job.State, job.Problem = StateRefused, "the registry was restarted before it came to this release; hand it in again"
+			}
+			return nil
+		})
+		if err == nil {
+			err = i.jobs.put(job)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
