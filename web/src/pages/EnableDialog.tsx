@@ -140,7 +140,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
               setGranted((g) => g.map((old, n) => (n === i ? on : old)))
             }}
             error={refused && !perm.optional && !granted[i] ? t('enable.needed') : undefined}
-            label={<span className={ui.lines}><PermissionText permission={perm} config={draft} />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
+            label={<span className={ui.lines}><PermissionText permission={perm} config={draft} risk />{perm.optional && <em className="dim">{t('enable.optional')}</em>}</span>} />
         ))}
         {asked.length > 0 && <p className="dim">{t('enable.ceiling')}</p>}
       </fieldset>

@@ -20,7 +20,9 @@ import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import { Frame } from './plugin/Frame'
 import { InstanceView } from './plugin/InstanceView'
+import { Revocation } from './plugin/Override'
 import { isUnsigned, runsUnsigned, TrustMark, UnsignedMark } from './plugin/TrustMark'
+import { Updates } from './plugin/Updates'
 import css from './plugins.module.css'
 import { worstOf } from './Plugins'
 
@@ -68,12 +70,7 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
       }
     >
       {form && <Suspense><EnableDialog plugin={p} onClose={() => setForm(false)} /></Suspense>}
-      {p.revoked && (
-        <div className={ui.error} role="alert">
-          <strong>{t('plugin.revoked')}</strong>
-          <span className="break">{p.revoked}</span>
-        </div>
-      )}
+      <Revocation plugin={p} />
       {running.length === 0 && (
         <Panel title={t('plugin.instances')} flush>
           <Empty title={t('plugin.notRunning')} action={can('administer') && <Button onClick={() => setForm(true)}>{t('plugin.enable')}</Button>}>
@@ -92,9 +89,10 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
         <div className={ui.stack}>
           {!shown && (
             <Panel title={t('plugin.permissions')} hint={t('plugin.permissionsHint')}>
-              <Permissions permissions={p.permissions} />
+              <Permissions permissions={p.permissions} risk />
             </Panel>
           )}
+          {!isUnsigned(p) && running.length > 0 && <Updates plugin={p} />}
           <Release plugin={p} />
         </div>
       </div>

@@ -1,4 +1,4 @@
-import { SegmentedControl } from '@mantine/core'
+import { Button, SegmentedControl } from '@mantine/core'
 import { useInfiniteQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
@@ -24,9 +24,12 @@ export function PluginsPage() {
       title={t('plugins.title')}
       lead={t('plugins.lead')}
       actions={
-        <SegmentedControl size="xs" aria-label={t('plugins.kind')} value={kind ?? 'all'}
-          onChange={(v) => void navigate({ search: { kind: v === 'all' ? undefined : v }, replace: true })}
-          data={[{ value: 'all', label: t('plugins.all') }, ...kinds.map((k) => ({ value: k, label: t(`plugins.kinds.${k}`) }))]} />
+        <>
+          <SegmentedControl size="xs" aria-label={t('plugins.kind')} value={kind ?? 'all'}
+            onChange={(v) => void navigate({ search: { kind: v === 'all' ? undefined : v }, replace: true })}
+            data={[{ value: 'all', label: t('plugins.all') }, ...kinds.map((k) => ({ value: k, label: t(`plugins.kinds.${k}`) }))]} />
+          <Button component={Link} to="/market" size="xs" variant="default">{t('plugins.more')}</Button>
+        </>
       }
     >
       <LoadedList query={query} empty={<Panel title={t('plugins.title')} flush><Empty title={t('plugins.none')}>{t('plugins.noneText')}</Empty></Panel>}>

@@ -46,12 +46,12 @@ function Pickets({ filled: n }: { filled: number }) {
 }
 
 /** The mean of the ratings in stars, with the number in words. */
-export function Stars({ rating, words = true }: { rating: Rating | undefined; words?: boolean }) {
+export function Stars({ rating, words = true, brief }: { rating: Rating | undefined; words?: boolean; /** One star instead of five. */ brief?: boolean }) {
   const { t } = useTranslation()
   if (!rating || rating.count === 0) return words ? <span className="dim">{t('market.unrated')}</span> : null
   return (
     <span className={css.stars}>
-      <StarRow value={rating.stars} />
+      {brief ? <span className={css.one}><Star /></span> : <StarRow value={rating.stars} />}
       <span className="num"><span className="visually-hidden">{t('market.starsOf', { stars: rating.stars.toFixed(1) })}</span><span aria-hidden="true">{rating.stars.toFixed(1)}</span> <span className="dim">({rating.count.toLocaleString('en')})</span></span>
     </span>
   )

@@ -37,7 +37,7 @@ function Sections({ fleet: f }: { fleet: Fleet }) {
       {updating && <RolloutDialog plugin={updating} onClose={() => setUpdating(null)} />}
       {policy && <PolicyDialog plugin={policy} groups={f.groups} onClose={() => setPolicy(null)} />}
       <Rollouts query={list} fleet={f} />
-      <Panel title={t('fleet.versions')} hint={t('fleet.counts', { plugins: t('fleet.plugins', { count: running.length }), machines: t('fleet.machines', { count: f.nodes.length, n: count(f.nodes.length) }) })} flush>
+      <Panel title={t('fleet.versions')} hint={t('fleet.counts', { plugins: t('fleet.plugins', { count: running.length }), nodes: t('fleet.nodes', { count: f.nodes.length, n: count(f.nodes.length) }) })} flush>
         {running.length === 0 ? <Empty title={t('fleet.nothing')}>{t('fleet.nothingText')}</Empty>
           : <Matrix fleet={f} onUpdate={can('administer') ? setUpdating : undefined} onPolicy={can('administer') ? setPolicy : undefined} />}
       </Panel>

@@ -14,7 +14,7 @@ import { useTell } from '../../ui/toasts'
 import ui from '../../ui/ui.module.css'
 import css from './fleet.module.css'
 
-const shownAtFirst = 20
+const shownAtFirst = 10
 
 export function Groups({ fleet: f }: { fleet: Fleet }) {
   const { t } = useTranslation()
@@ -27,7 +27,7 @@ export function Groups({ fleet: f }: { fleet: Fleet }) {
       {machines.length === 0 ? <Empty title={t('groups.none')} action={<Link to="/machines" search={{ add: true }}>{t('machines.add')}</Link>} /> : (
         <table className={`${ui.table} ${css.groups}`}>
           <caption className="visually-hidden">{t('groups.title')}</caption>
-          <thead><tr><th scope="col">{t('machines.name')}</th><th scope="col">{t('rollout.group')}</th><th scope="col" className={ui.medium}>{t('machines.system')}</th><th scope="col" className={ui.medium}>{t('groups.fresh')}</th></tr></thead>
+          <thead><tr><th scope="col">{t('machines.name')}</th><th scope="col">{t('groups.group')}</th><th scope="col" className={ui.medium}>{t('machines.system')}</th><th scope="col" className={ui.medium}>{t('groups.fresh')}</th></tr></thead>
           <tbody>
             {shown.map((n) => (
               <tr key={n.id}>

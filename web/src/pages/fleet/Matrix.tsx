@@ -18,14 +18,16 @@ interface Props {
 }
 
 export function Matrix({ fleet: f, onUpdate, onPolicy }: Props) {
+  const agents = new Set(f.nodes.filter((n) => n.type === 'agent').map((n) => n.id))
   return (
     <ul className={css.matrix}>
-      {f.plugins.filter((p) => p.versions.length > 0).map((p) => <Row key={p.id} plugin={p} onUpdate={onUpdate} onPolicy={onPolicy} />)}
+      {f.plugins.filter((p) => p.versions.length > 0).map((p) => <Row key={p.id} plugin={p} rolls={p.versions.some((v) => v.nodes.some((n) => agents.has(n.id)))} onUpdate={onUpdate} onPolicy={onPolicy} />)}
     </ul>
   )
 }
 
-function Row({ plugin: p, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { plugin: FleetPlugin }) {
+/** What runs on the server alone is updated there; a rollout is for machines. */
+function Row({ plugin: p, rolls, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { plugin: FleetPlugin; rolls: boolean }) {
   const { t } = useTranslation()
   const total = p.versions.reduce((sum, v) => sum + v.nodes.length, 0)
   const newer = !!p.newest && compareVersions(p.newest, p.wanted) > 0
@@ -52,8 +54,10 @@ function Row({ plugin: p, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { plugin:
         <p className={css.small}>{t(`policy.is.${p.policy.auto}`, { count: p.policy.cooldown_days })}</p>
         {p.policy.waiting && <p className={`dim ${css.small}`}>{p.policy.waiting}</p>}
         <div className={css.buttons}>
-          {onPolicy && <Button size="compact-xs" variant="default" onClick={() => onPolicy(p)} aria-label={t('policy.change', { name: p.title || p.id })}>{t('policy.title')}</Button>}
-          {onUpdate && !p.rollout && newer && <Button size="compact-xs" onClick={() => onUpdate(p)} aria-label={t('rollout.of', { name: p.title || p.id })}>{t('rollout.start')}</Button>}
+          {onPolicy && <Button size="compact-xs" variant="default" onClick={() => onPolicy(p)} aria-label={t('policy.change', { name: p.title || p.id })}>{t('policy.button')}</Button>}
+          {onUpdate && !p.rollout && newer && (rolls
+            ? <Button size="compact-xs" onClick={() => onUpdate(p)} aria-label={t('rollout.of', { name: p.title || p.id })}>{t('rollout.start')}</Button>
+            : <Button size="compact-xs" variant="default" component={Link} to={`/market/${p.id}`} aria-label={t('fleet.updateOne', { name: p.title || p.id })}>{t('fleet.update')}</Button>)}
         </div>
       </div>
     </li>

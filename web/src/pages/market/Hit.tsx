@@ -17,12 +17,12 @@ export function HitLink({ hit: h }: { hit: Hit }) {
 }
 
 /** What matters most about its state: withdrawn, here already, or an update. */
-export function HereMark({ hit: h }: { hit: Hit }) {
+export function HereMark({ hit: h, brief }: { hit: Hit; brief?: boolean }) {
   const { t } = useTranslation()
   const update = updateOf(h)
   if (h.revoked) return <StateMark tone="bad">{t('market.revoked')}</StateMark>
   if (h.yanked) return <StateMark tone="warn">{t('market.yanked')}</StateMark>
-  if (update) return <StateMark tone="busy">{t('market.updateTo', { version: update })}</StateMark>
+  if (update) return <StateMark tone="busy">{brief ? t('market.update') : t('market.updateTo', { version: update })}</StateMark>
   if (h.installed) return <StateMark tone="good">{t('market.installed')}</StateMark>
   return null
 }
@@ -42,8 +42,8 @@ export function Tile({ hit: h, because }: { hit: Hit; because?: string }) {
       <p className={css.summary}>{h.summary}</p>
       <p className={css.figures}>
         <TierMark tier={h.tier} />
-        {h.rating?.count > 0 ? <Stars rating={h.rating} /> : <Installs hit={h} />}
-        <span className={css.push}><HereMark hit={h} /></span>
+        {h.rating?.count > 0 ? <Stars rating={h.rating} brief /> : <Installs hit={h} />}
+        <span className={css.push}><HereMark hit={h} brief /></span>
       </p>
     </article>
   )
@@ -54,7 +54,7 @@ function Installs({ hit: h }: { hit: Hit }) {
   return <span className="num dim">{t('market.installs', { count: h.installs, n: count(h.installs) })}</span>
 }
 
-export function HitRow({ hit: h }: { hit: Hit }) {
+export function HitRow({ hit: h, named }: { hit: Hit; /** Says which registry it is from. */ named: boolean }) {
   const { t } = useTranslation()
   return (
     <li className={css.hit}>
@@ -72,7 +72,7 @@ export function HitRow({ hit: h }: { hit: Hit }) {
         <Installs hit={h} />
         <Stars rating={h.rating} words={false} />
         <span className="dim"><Ago at={h.published} /></span>
-        {h.registry && <span className="dim">{t('market.from', { registry: h.registry })}</span>}
+        {named && h.registry && <span className="dim">{t('market.from', { registry: h.registry })}</span>}
       </p>
     </li>
   )

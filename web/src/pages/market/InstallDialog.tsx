@@ -11,7 +11,7 @@ import { Loaded, Problem } from '../../ui/states'
 import ui from '../../ui/ui.module.css'
 import css from './card.module.css'
 import { Progress } from './Progress'
-import { useConsent } from './useConsent'
+import { pointOut, useConsent } from './useConsent'
 import { useSettings } from './useSettings'
 
 interface Props {
@@ -69,8 +69,9 @@ function Form({ plugin: p, plan: ready, node, onClose, onJob }: Props & { plan: 
     onSuccess: ({ id }) => onJob(id),
   })
   const blocked = ready.conflicts.length > 0
-  const send = (event: FormEvent) => {
+  const send = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault()
+    pointOut(event.currentTarget)
     const grants = consent.read()
     const made = settings.read()
     if (!grants || !made) return

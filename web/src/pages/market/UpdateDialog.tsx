@@ -19,7 +19,7 @@ import { CanaryFields, firstCanary } from './CanaryFields'
 import css from './card.module.css'
 import { Brings, Conflicts } from './InstallDialog'
 import { Progress } from './Progress'
-import { useConsent } from './useConsent'
+import { pointOut, useConsent } from './useConsent'
 import { useSettings } from './useSettings'
 
 interface Props {
@@ -70,8 +70,9 @@ function Form({ plugin: p, plan: ready, from, onClose, onJob }: Omit<Props, 'to'
       await Promise.all(['plugins', 'fleet', 'market'].map((key) => client.invalidateQueries({ queryKey: [key] })))
     },
   })
-  const send = (event: FormEvent) => {
+  const send = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault()
+    pointOut(event.currentTarget)
     // A version on trial runs with the grants that there are.
     const grants = way === 'shadow' ? [] : consent.read(ready.permissions.kept)
     const made = settings.read()
@@ -82,8 +83,7 @@ function Form({ plugin: p, plan: ready, from, onClose, onJob }: Omit<Props, 'to'
   return (
     <form onSubmit={send} className={ui.form} noValidate>
       {blocked && <Conflicts conflicts={ready.conflicts} />}
-      <PermissionDiff plan={ready} />
-      {ready.permissions.added.length > 0 && way !== 'shadow' && consent.view(t('update.newlyMay'), settings.draft)}
+      <PermissionDiff plan={ready} asking={way !== 'shadow' && ready.permissions.added.length > 0 ? consent.view(t('update.newlyMay'), settings.draft) : undefined} />
       {notes && <section className={css.notes} aria-label={t('update.notes')}><h3>{t('update.notesBetween', { from, to })}</h3><div tabIndex={0}><Markdown source={notes} /></div></section>}
       {ready.changes.length > 0 && <section><h3>{t('update.settings')}</h3><ul className={css.points}>{ready.changes.map((c) => <li key={c}>{c}</li>)}</ul></section>}
       {settings.view(go.error)}
@@ -119,18 +119,20 @@ function useWays(p: MarketPlugin) {
   }
 }
 
-function PermissionDiff({ plan: { permissions: d } }: { plan: Plan }) {
+/** What is new is asked for, unless nothing is granted by this; what goes and what stays is told. */
+function PermissionDiff({ plan: { permissions: d }, asking }: { plan: Plan; asking?: React.ReactNode }) {
   const { t } = useTranslation()
-  const rows: [string, Permission[]][] = [['added', d.added], ['removed', d.removed], ['kept', d.kept]]
+  const rows: ['added' | 'removed', Permission[]][] = [['added', asking ? [] : d.added], ['removed', d.removed]]
   return (
     <section className={css.permissionDiff} aria-label={t('update.permissions')}>
       <h3>{t('update.permissions')}</h3>
       {d.added.length === 0 && d.removed.length === 0 && <p>{t('update.samePermissions')}</p>}
+      {asking}
       <ul>
-        {rows.flatMap(([how, list]) => (how === 'kept' ? [] : list).map((p, n) => (
+        {rows.flatMap(([how, list]) => list.map((p, n) => (
           <li key={`${how}${n}`} data-how={how}>
             <b aria-hidden="true">{how === 'added' ? '+' : '−'}</b>
-            <div className={ui.lines}><span className={css.how}>{t(`update.${how as 'added'}`)}</span><PermissionText permission={how === 'removed' ? { ...p, reason: undefined } : p} risk={how === 'added'} /></div>
+            <div className={ui.lines}><span className={css.how}>{t(`update.${how}`)}</span><PermissionText permission={how === 'removed' ? { ...p, reason: undefined } : p} risk={how === 'added'} /></div>
           </li>
         )))}
       </ul>

@@ -7,6 +7,17 @@ import type { Permission } from '../../api/types'
 import { PermissionText } from '../../ui/Permissions'
 import ui from '../../ui/ui.module.css'
 
+/** Leads to the first input that is wrong, once the form has said which. */
+export function pointOut(form: HTMLFormElement): void {
+  const inputs = 'input, textarea, select'
+  requestAnimationFrame(() => {
+    // Some inputs are marked themselves, others the box around them.
+    const marked = [...form.querySelectorAll<HTMLElement>('[aria-invalid=true], [data-invalid=true], [data-error=true]')]
+    const first = marked.map((e) => (e.matches(inputs) ? e : e.querySelector<HTMLElement>(inputs))).find((e) => e !== null)
+    first?.focus()
+  })
+}
+
 /** What tells two permissions apart. */
 const keyOf = (p: Permission) => JSON.stringify([p.cap, p.args ?? {}])
 

@@ -103,8 +103,8 @@ function DataCard({ plugin: { data: d } }: { plugin: MarketPlugin }) {
 }
 
 /** An address of the author's. It leads only to the web, whatever it says. */
-export function OutLink({ to }: { to: string }) {
-  return /^https?:\/\//i.test(to) ? <a className="break" href={to} target="_blank" rel="noopener noreferrer">{to.replace(/^https?:\/\//i, '')}</a> : <span className="break">{to}</span>
+export function OutLink({ to, children }: { to: string; children?: React.ReactNode }) {
+  return /^https?:\/\//i.test(to) ? <a className="break" href={to} target="_blank" rel="noopener noreferrer">{children ?? to.replace(/^https?:\/\//i, '')}</a> : <span className="break">{children ?? to}</span>
 }
 
 export function Facts({ plugin: p }: { plugin: MarketPlugin }) {

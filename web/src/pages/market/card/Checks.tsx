@@ -33,30 +33,26 @@ export function Checks({ plugin: p }: { plugin: MarketPlugin }) {
   )
 }
 
-/** Each gate with what it found; with `fix`, what an author can do about it. */
+/** Each gate with what it found; with `fix`, what an author can do about it. What passed is folded. */
 export function GateList({ gates, fix }: { gates: readonly Gate[]; fix?: boolean }) {
   const { t } = useTranslation()
   return (
     <ul className={css.gates}>
       {gatesWorstFirst(gates).map((g) => {
         const state = gateState(g)
-        const more = (g.details?.length ?? 0) > 0 || !!g.evidence_sha256
         const help = fix && state !== 'passed' ? t(`gates.fix.${g.name as 'size'}`, { defaultValue: '' }) : ''
         return (
-          <li key={g.name} data-state={state}>
-            <div className={css.gate}>
-              <strong>{t(`gates.names.${g.name as 'size'}`, { defaultValue: g.name })}</strong>
-              <StateMark tone={tones[state]}>{t(`gates.states.${state}`)}</StateMark>
-            </div>
-            {g.summary && <p className="dim">{g.summary}</p>}
-            {help && <p className={css.fix}>{help}</p>}
-            {more && (
-              <details>
-                <summary>{t('gates.more')}</summary>
-                {g.details && <ul className={css.details}>{g.details.map((d, n) => <li key={n}>{d}</li>)}</ul>}
-                {g.evidence_sha256 && <p className="dim">{t('gates.evidence')} <Evidence digest={g.evidence_sha256} /></p>}
-              </details>
-            )}
+          <li key={g.name}>
+            <details open={state !== 'passed' || undefined}>
+              <summary className={css.gate}>
+                <strong>{t(`gates.names.${g.name as 'size'}`, { defaultValue: g.name })}</strong>
+                <StateMark tone={tones[state]}>{t(`gates.states.${state}`)}</StateMark>
+              </summary>
+              {g.summary && <p className="dim">{g.summary}</p>}
+              {g.details && g.details.length > 0 && <ul className={css.details}>{g.details.map((d, n) => <li key={n}>{d}</li>)}</ul>}
+              {g.evidence_sha256 && <p className="dim">{t('gates.evidence')} <Evidence digest={g.evidence_sha256} /></p>}
+              {help && <p className={css.fix}>{help}</p>}
+            </details>
           </li>
         )
       })}

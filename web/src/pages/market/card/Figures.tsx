@@ -27,13 +27,7 @@ function Costs({ plugin: p }: { plugin: MarketPlugin }) {
     <Panel title={t('card.costs')} hint={r.machine && t('card.measuredOn', { machine: r.machine })}>
       <dl className={css.costs}>
         {!!r.memory_bytes && <div><dt>{t('plugins.memory')}</dt><dd>{bytes(r.memory_bytes)}</dd></div>}
-        {r.cpu_millis_per_second !== undefined && (
-          <div>
-            <dt>{t('card.cpu')}</dt>
-            <dd>{percent(r.cpu_millis_per_second / 1000)}<small> {t('card.ofCore')}</small></dd>
-            <Meter value={Number(r.cpu_millis_per_second.toFixed(2))} of={1000} label={t('card.cpu')} />
-          </div>
-        )}
+        {r.cpu_millis_per_second !== undefined && <div><dt>{t('card.cpu')}</dt><dd>{percent(r.cpu_millis_per_second / 1000)}<small> {t('card.ofCore')}</small></dd></div>}
         {!!r.start_millis && <div><dt>{t('card.start')}</dt><dd>{duration(r.start_millis / 1000)}</dd></div>}
         {!!r.nanos_per_record && <div><dt>{t('card.perRecord')}</dt><dd>{r.nanos_per_record >= 1000 ? `${number(r.nanos_per_record / 1000)} µs` : `${number(r.nanos_per_record)} ns`}</dd></div>}
       </dl>
@@ -45,7 +39,7 @@ function Quality({ figures }: { figures: QualityFigure[] }) {
   const { t } = useTranslation()
   return (
     <Panel title={t('card.quality')} hint={t('card.qualityHint')} flush>
-      <div className={ui.tableWrap} tabIndex={0} role="region" aria-label={t('card.quality')}>
+      <div className={ui.tableWrap} tabIndex={0} role="region" aria-label={t('card.qualityHint')}>
         <table className={`${ui.table} ${css.quality}`}>
           <caption className="visually-hidden">{t('card.quality')}</caption>
           <thead>
@@ -60,9 +54,11 @@ function Quality({ figures }: { figures: QualityFigure[] }) {
             {figures.map((q, n) => (
               <tr key={n}>
                 <td>
-                  {q.family || q.dataset}
-                  <div className={ui.sub}>{[q.family && q.dataset, q.captures > 0 && t('card.captures', { count: q.captures })].filter(Boolean).join(' · ')}</div>
-                  {q.source && <div className={ui.sub}><OutLink to={q.source} /></div>}
+                  {q.family}
+                  <div className={ui.sub}>
+                    {q.source ? <OutLink to={q.source}>{q.dataset}</OutLink> : q.dataset}
+                    {q.captures > 0 && <> · {t('card.captures', { count: q.captures })}</>}
+                  </div>
                 </td>
                 <td><Share value={q.precision} label={t('card.precision')} /></td>
                 <td><Share value={q.recall} label={t('card.recall')} /></td>
