@@ -58,7 +58,7 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if kind == mutable {
-		s.sync(r.Context())
+		s.sync(s.closing) // for whoever comes next too, should this one go away
 	} else {
 		s.ensure(r.Context(), name)
 	}
@@ -110,7 +110,7 @@ const (
 // sync asks upstream for what is new, unless somebody just did or does. Without an answer, what is here goes on being
 // served.
 func (s *Server) sync(ctx context.Context) {
-	if s.cfg.Upstream == nil || s.cfg.Now().UnixNano() < s.syncAt.Load() {
+	if !s.syncDue() {
 		return
 	}
 	if !s.asking.TryLock() {
@@ -120,10 +120,10 @@ func (s *Server) sync(ctx context.Context) {
 		s.asking.Lock() // the very first: there is nothing to serve meanwhile
 	}
 	defer s.asking.Unlock()
-	if s.cfg.Now().UnixNano() < s.syncAt.Load() {
+	if !s.syncDue() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	pause := syncEvery
 	if err := s.cfg.Upstream.Sync(ctx); err != nil {
@@ -131,6 +131,10 @@ func (s *Server) sync(ctx context.Context) {
 		pause = syncAgain
 	}
 	s.syncAt.Store(s.cfg.Now().Add(pause).UnixNano())
+}
+
+func (s *Server) syncDue() bool {
+	return s.cfg.Upstream != nil && s.cfg.Now().UnixNano() >= s.syncAt.Load()
 }
 
 // ensure has upstream bring a file that is not here.

@@ -54,8 +54,11 @@ type Server struct {
 	shelf   atomic.Pointer[shelf]
 	checked atomic.Int64 // when the folder was last looked at, in Unix nanoseconds
 
-	syncAt atomic.Int64 // when upstream may be asked again, in Unix nanoseconds
-	asking sync.Mutex
+	syncAt     atomic.Int64 // when upstream may be asked again, in Unix nanoseconds
+	asking     sync.Mutex
+	background sync.WaitGroup
+	closing    context.Context
+	stop       context.CancelFunc
 }
 
 // folder is where the server keeps what is its own; it is never served.
@@ -77,6 +80,7 @@ func Open(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("serve registry: %w", err)
 	}
 	s := &Server{cfg: cfg, root: root, posts: newLimiter(cfg.Now)}
+	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.ledger, err = openLedger(filepath.Join(cfg.Dir, folder), cfg.Log); err != nil {
 		return nil, errors.Join(fmt.Errorf("serve registry %s: %w", cfg.Dir, err), root.Close())
 	}
@@ -88,7 +92,11 @@ func Open(cfg Config) (*Server, error) {
 }
 
 // Close releases the journal and the folder.
-func (s *Server) Close() error { return errors.Join(s.ledger.close(), s.root.Close()) }
+func (s *Server) Close() error {
+	s.stop()
+	s.background.Wait()
+	return errors.Join(s.ledger.close(), s.root.Close())
+}
 
 // Reload reads the index again. Search does so by itself soon after it has changed.
 func (s *Server) Reload() error {
@@ -115,6 +123,9 @@ const freshness = time.Second
 // current returns what the registry offers, at most freshness old. Whoever finds that the index has changed reads it;
 // the others are given the one before meanwhile.
 func (s *Server) current() *shelf {
+	if s.syncDue() { // whoever searches does not wait for another registry
+		s.background.Go(func() { s.sync(s.closing) })
+	}
 	now := s.cfg.Now().UnixNano()
 	last := s.checked.Load()
 	if age := now - last; age >= 0 && age < int64(freshness) || !s.checked.CompareAndSwap(last, now) {
