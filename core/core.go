@@ -6,6 +6,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -39,7 +40,10 @@ import (
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
 	"github.com/picketwatch/picket/core/services/notify"
+	"github.com/picketwatch/picket/core/services/rollout"
 	"github.com/picketwatch/picket/core/services/traffic"
+	"github.com/picketwatch/picket/registry/policy"
+	"github.com/picketwatch/picket/registry/server"
 )
 
 // Config says how a server runs.
@@ -73,7 +77,11 @@ type Core struct {
 	changes   *event.Subscription[pluginhost.Status]
 	host      *pluginhost.Host
 	source    source
+	ceiling   *policy.Ceiling
+	shop      *server.Server // of the registry in the folder; nil when there is none, or it cannot be written to
+	nodeKey   ed25519.PrivateKey
 	catalogue *catalogue.Catalogue
+	rollouts  *rollout.Service
 	live      *api.Live
 	alerts    *alert.Service
 	notify    *notify.Service
@@ -242,6 +250,10 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	if c.source.client != nil {
 		c.closeLater(func() { c.complain("close the registry", c.source.client.Close()) })
 		host.Registry, cat.Registry = c.source.client, c.source.client
+		c.ceiling = ceiling
+		if err := c.openMarket(&cat); err != nil {
+			return err
+		}
 	}
 	c.bench = newBench(c, host.Registry)
 	if c.takesTrials() {
@@ -255,19 +267,28 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	}
 	cat.Host = c.host
 	c.catalogue = catalogue.New(cat)
+	c.rollouts = rollout.New(rollout.Config{Tenant: c.tenant, Store: c.control, Catalogue: c.catalogue, Audit: c.audit, Now: c.cfg.Now, Log: c.cfg.Log,
+		Changed: func(plugin, id string) {
+			c.live.Publish("plugins", map[string]string{"plugin": plugin, "rollout": id})
+		}})
 	c.wireTrials()
 	return nil
 }
 
 func (c *Core) openAPI(context.Context) error {
 	settings := c.cfg.Settings
-	c.api = api.New(api.Config{
+	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Captures: captures{c}, Alerts: alertMoves{c}, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
-	})
+		Rollouts: c.rollouts,
+	}
+	if c.shop != nil {
+		cfg.Registry, cfg.Receipts = c.shop.Handler(), c.takeReceipt
+	}
+	c.api = api.New(cfg)
 	return nil
 }
 
@@ -356,6 +377,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
+		c.rollouts.Run, c.tellRegistry,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}
@@ -373,6 +395,7 @@ func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.CancelFunc) {
 	c.api.Close()
 	c.bench.close()
+	c.catalogue.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), drainRequests)
 	if err := server.Shutdown(ctx); err != nil {
 		server.Close()

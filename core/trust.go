@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/queue"
+	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
@@ -20,7 +23,7 @@ import (
 type source struct {
 	dir         string // of the registry; "" when there is none
 	keys        string // of the development registry, which this server signs itself
-	client      *client.Client
+	client      *client.Multi
 	development bool
 }
 
@@ -84,9 +87,9 @@ func (c *Core) openRegistry(s source, cfg client.Config) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	cfg.AllowRecent = ceiling.AllowsRecent()
+	cfg.AllowRecent, cfg.Overridden = ceiling.AllowsRecent(), c.overridden
 	cfg.Dir, cfg.Base, cfg.Release, cfg.Now = c.folder.path("plugins", "installed"), s.dir, config.IsRelease(), c.cfg.Now
-	opened, err := client.Open(cfg)
+	opened, err := client.OpenMulti(cfg, ceiling.Registries())
 	if err != nil {
 		return source{}, fmt.Errorf("open registry %s: %w", s.dir, err)
 	}
@@ -150,9 +153,13 @@ func (c *Core) readCeiling() (*policy.Ceiling, error) {
 	return policy.Default(), nil
 }
 
+// overridden reports whether an administrator lets a revoked release run on here.
+func (c *Core) overridden(id, version string) bool {
+	return c.catalogue != nil && c.catalogue.Overridden(id, version)
+}
+
 const (
 	refreshFirst = 10 * time.Second
-	refreshEvery = time.Hour
 	// publishedPoll is how soon something new in a registry on this machine is noticed, which costs a look at one file.
 	publishedPoll = 2 * time.Second
 )
@@ -164,7 +171,9 @@ func (c *Core) keepFresh(ctx context.Context) {
 		return
 	}
 	seen := lastPublished(c.source.dir)
-	for wait := refreshFirst; untilPublished(ctx, c.source.dir, seen, wait); wait = refreshEvery {
+	every := cmp.Or(time.Duration(c.cfg.Settings.Registry.Refresh), time.Hour)
+	known := c.revocations()
+	for wait := min(refreshFirst, every); untilPublished(ctx, c.source.dir, seen, wait); wait = every {
 		if c.source.development {
 			if _, err := publish.RefreshTimestamp(ctx, c.source.dir, c.source.keys, c.cfg.Now); err != nil {
 				c.cfg.Log.Error("sign the development registry", "error", err)
@@ -178,6 +187,46 @@ func (c *Core) keepFresh(ctx context.Context) {
 		}
 		c.host.Recheck()
 		c.live.Publish("plugins", map[string]string{})
+		if n := c.revocations(); n != known {
+			known = n
+			c.passOn(ctx)
+		}
+	}
+}
+
+// revocations counts what this server knows to be withdrawn. It only ever grows.
+func (c *Core) revocations() (n int) {
+	for _, s := range c.source.client.Statuses() {
+		n += s.Revocations
+	}
+	return n
+}
+
+// passOnWithin is how long an agent may be away and still be told when it comes.
+const passOnWithin = time.Hour
+
+// passOn tells every agent to ask the registry now: something was revoked. One that is not reached asks by itself a few
+// minutes later, and verifies the same either way.
+func (c *Core) passOn(ctx context.Context) {
+	for cursor := ""; ; {
+		list, next, err := c.control.ListAgents(ctx, c.tenant, store.Page{Cursor: cursor, Limit: 500})
+		if err != nil {
+			c.complain("tell the agents of a revocation", err)
+			return
+		}
+		for _, a := range list {
+			if a.Disabled {
+				continue
+			}
+			_, err := c.queue.Enqueue(ctx, queue.Order{Tenant: c.tenant, AgentID: a.ID, Type: queue.RefreshRegistry, By: "system", TTL: passOnWithin})
+			if err != nil && ctx.Err() == nil {
+				c.cfg.Log.Warn("tell an agent of a revocation", "agent", a.ID, "error", err)
+			}
+		}
+		if next == "" {
+			return
+		}
+		cursor = next
 	}
 }
 

@@ -15,8 +15,10 @@ import (
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/event"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/receipts"
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
@@ -153,7 +155,7 @@ func (a *Agent) openTrust() (err error) {
 	if a.ceiling, err = policy.Find(a.cfg.PolicyFiles...); err != nil {
 		return err
 	}
-	reg, err := openRegistry(a.cfg, a.id, a.ceiling.AllowsRecent())
+	reg, err := openRegistry(a.cfg, a.id, a.ceiling, a.overridden)
 	if err != nil {
 		return err
 	}
@@ -161,7 +163,13 @@ func (a *Agent) openTrust() (err error) {
 	return nil
 }
 
-func openRegistry(c Config, id Identity, allowRecent bool) (*client.Client, error) {
+// overridden reports whether a revoked release may run on: an administrator says so in what this agent should run, and
+// this machine's owner lets administrators say so.
+func (a *Agent) overridden(id, version string) bool {
+	return a.ceiling.AllowsOverride() && a.plugins != nil && a.plugins.overridden(id, version)
+}
+
+func openRegistry(c Config, id Identity, ceiling *policy.Ceiling, overridden func(id, version string) bool) (*client.Multi, error) {
 	base, err := id.registryURL()
 	if err != nil {
 		return nil, err
@@ -169,7 +177,7 @@ func openRegistry(c Config, id Identity, allowRecent bool) (*client.Client, erro
 	cfg := client.Config{
 		Dir: filepath.Join(c.Dir, "plugins", "registry"), Base: base, RootSHA256: id.RootSHA256,
 		// Whoever enrolled this machine named the root by its hash. A release build accepts no development root even so.
-		AllowDevelopment: true, Release: config.IsRelease(), AllowRecent: allowRecent, Now: c.Now,
+		AllowDevelopment: true, Release: config.IsRelease(), AllowRecent: ceiling.AllowsRecent(), Overridden: overridden, Now: c.Now,
 	}
 	if id.RootSHA256 == "" {
 		cfg.RootFile = filepath.Join(c.Dir, rootFile)
@@ -183,11 +191,17 @@ func openRegistry(c Config, id Identity, allowRecent bool) (*client.Client, erro
 		transport.DisableCompression, transport.ResponseHeaderTimeout = true, 15*time.Second
 		cfg.HTTP = web
 	}
-	return client.Open(cfg)
+	return client.OpenMulti(cfg, ceiling.Registries())
 }
 
 func (a *Agent) openHost() (err error) {
 	a.plugins = newPlugins(a.cfg.Dir, a.registry, a.log)
+	if a.ceiling.SendsReceipts() {
+		a.plugins.teller = &receipts.Teller{File: filepath.Join(a.cfg.Dir, "plugins", "told.json"), Key: a.id.key(), Registry: a.registry, Now: a.server.serverTime,
+			Send: func(ctx context.Context, r *registry.Receipt) error {
+				return a.server.call(ctx, http.MethodPost, "/api/v1/agent/receipts", nil, r, nil)
+			}}
+	}
 	a.host, err = pluginhost.New(pluginhost.Config{
 		Dir: filepath.Join(a.cfg.Dir, "plugins"), RunDir: filepath.Join(a.cfg.Dir, "run"), Helpers: a.cfg.Helpers,
 		Registry: a.plugins, Ceiling: a.ceiling, Log: a.log, Events: a.events,

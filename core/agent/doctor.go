@@ -47,7 +47,7 @@ type doctor struct {
 	out     io.Writer
 	healthy bool
 	id      *Identity
-	client  *client.Client
+	client  *client.Multi
 }
 
 func (d *doctor) check(what string, look func() (string, error)) {
@@ -149,7 +149,7 @@ func (d *doctor) registry(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c, err := openRegistry(d.cfg, *d.id, ceiling.AllowsRecent())
+	c, err := openRegistry(d.cfg, *d.id, ceiling, nil)
 	if err != nil {
 		return "", err
 	}

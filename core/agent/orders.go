@@ -22,6 +22,8 @@ import (
 const (
 	collectNow    = "collect-now"    // args {"instance": "..."}; without one, every collector
 	restartPlugin = "restart-plugin" // args {"instance": "..."}
+	// refreshRegistry: something was published or revoked; args {}
+	refreshRegistry = "refresh-registry"
 )
 
 const (
@@ -141,8 +143,9 @@ func (a *Agent) newOrders() (*orders, error) {
 		now:   a.server.serverTime,
 		log:   a.log,
 		do: map[string]func(context.Context, string) error{
-			collectNow:    a.collectNow,
-			restartPlugin: a.restartPlugin,
+			collectNow:      a.collectNow,
+			restartPlugin:   a.restartPlugin,
+			refreshRegistry: func(ctx context.Context, _ string) error { return a.plugins.refresh(ctx) },
 		},
 		answer: a.answerOrder,
 	}

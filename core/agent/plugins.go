@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/receipts"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/sdk"
@@ -24,8 +25,12 @@ import (
 type Registry interface {
 	Refresh(ctx context.Context) error
 	Status() client.Status
-	Install(ctx context.Context, id, version, runtime string) (*client.Installed, error)
+	Resolve(ctx context.Context, id, versionRange string) (*client.Verified, error)
+	Plan(ctx context.Context, wants []client.Want, opt client.PlanOptions) (*client.Plan, error)
+	InstallAll(ctx context.Context, p *client.Plan, progress func(client.Progress)) ([]*client.Installed, error)
+	Prefer(ctx context.Context, id, version string) error
 	Installed(id string) (*client.Installed, bool)
+	AllInstalled() []*client.Installed
 	RecordGrants(ctx context.Context, id string, grants []sdk.Permission) error
 	OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error)
 }
@@ -51,7 +56,8 @@ type plugins struct {
 	host     *pluginhost.Host
 	dir      string
 	log      *slog.Logger
-	wake     chan struct{} // something has to be installed
+	wake     chan struct{}    // something has to be installed
+	teller   *receipts.Teller // nil when nobody is told what this node has; run's alone
 
 	working sync.Mutex // held while what is wanted is installed and applied, so that nothing is applied half installed
 	written []byte     // what assignments.json holds, guarded by working
@@ -259,6 +265,7 @@ func (p *plugins) run(ctx context.Context) {
 		if applyErr != nil {
 			p.log.Error("the configuration cannot be applied", "problem", applyErr)
 		}
+		p.tell(ctx)
 		if blocked == 0 && err == nil {
 			wait.reset()
 			next = jittered(refreshEvery)
@@ -303,14 +310,64 @@ func (p *plugins) install(ctx context.Context) (blocked int) {
 }
 
 func (p *plugins) installOne(ctx context.Context, a pluginhost.Assignment) error {
-	in, ok := p.registry.Installed(a.Plugin)
-	if ok && (a.Version == "" || in.Version == a.Version) && slices.Contains(in.Runtimes, a.Runtime) {
+	if p.here(a) {
 		return nil
 	}
-	in, err := p.registry.Install(ctx, a.Plugin, a.Version, a.Runtime)
-	if err == nil {
-		p.log.Info("plugin installed", "plugin", in.ID, "version", in.Version, "runtime", a.Runtime)
+	if in, ok := p.registry.Installed(a.Plugin); ok && a.Version != "" {
+		if _, kept := in.Release(a.Version); kept && in.Version != a.Version && p.registry.Prefer(ctx, a.Plugin, a.Version) == nil && p.here(a) {
+			return nil // the way back asks nobody
+		}
 	}
+	stale := p.registry.Refresh(ctx) // of one of several registries, perhaps not of the one that has the plugin
+	if _, err := p.registry.Resolve(ctx, a.Plugin, a.Version); err != nil {
+		var no *registry.Refusal
+		if errors.As(stale, &no) {
+			return no.For(a.Plugin, a.Version)
+		}
+		return err
+	}
+	plan, err := p.registry.Plan(ctx, []client.Want{{ID: a.Plugin, Version: a.Version, Runtime: a.Runtime}}, client.PlanOptions{Keep: true})
+	if err != nil {
+		return err
+	}
+	list, err := p.registry.InstallAll(ctx, plan, nil)
+	for _, in := range list {
+		p.log.Info("plugin installed", "plugin", in.ID, "version", in.Version)
+	}
+	return err
+}
+
+// here reports whether a plugin is installed as an assignment wants it.
+func (p *plugins) here(a pluginhost.Assignment) bool {
+	in, ok := p.registry.Installed(a.Plugin)
+	return ok && (a.Version == "" || in.Version == a.Version) && slices.Contains(in.Runtimes, a.Runtime)
+}
+
+// overridden reports whether the server lets a revoked release run on here.
+func (p *plugins) overridden(id, version string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.want.Assignments, func(a pluginhost.Assignment) bool {
+		return a.Plugin == id && a.Version == version && a.Override != ""
+	})
+}
+
+// tell lets the registry know what is installed here. It is a courtesy: what fails is tried again with the next refresh.
+func (p *plugins) tell(ctx context.Context) {
+	if p.teller == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := p.teller.Tell(ctx); err != nil && ctx.Err() == nil {
+		p.log.Debug("the registry does not know yet what is installed here", "problem", reach(err))
+	}
+}
+
+// refresh asks the registry for what is new now, and stops what is revoked.
+func (p *plugins) refresh(ctx context.Context) error {
+	err := p.registry.Refresh(ctx)
+	p.host.Recheck()
 	return err
 }
 

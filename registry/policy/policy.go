@@ -13,6 +13,7 @@
 //	minimum_level: B                  # A, B or C: a plugin that cannot be confined this far does not run; absent: B
 //	recent: allow                     # refuse or allow namespaces that only the registry's online key vouches for; absent: refuse
 //	override: allow                   # refuse or allow that a named administrator lets a revoked release run here; absent: refuse
+//	receipts: refuse                  # refuse or allow that the registry is told what is installed here; absent: allow
 //	unenforced: allow                 # refuse or allow what the level reached cannot enforce; absent: refuse
 //	interpreters:                     # programs that run plugins in a script language; absent: none
 //	  python3: /opt/picket/python/bin/python3
@@ -54,6 +55,7 @@ type Ceiling struct {
 	allowUnenforced bool
 	allowRecent     bool
 	allowOverride   bool
+	sendReceipts    bool
 	interpreters    map[string]string
 	registries      []Registry
 	staleness       Staleness
@@ -70,6 +72,7 @@ type file struct {
 	Unenforced   *string           `json:"unenforced"`
 	Recent       *string           `json:"recent"`
 	Override     *string           `json:"override"`
+	Receipts     *string           `json:"receipts"`
 	Interpreters map[string]string `json:"interpreters"`
 	Registries   []Registry        `json:"registries"`
 	Staleness    *staleness        `json:"staleness"`
@@ -191,6 +194,7 @@ func (c *Ceiling) applyConfinement(f file) error {
 		into *bool
 	}{
 		{"unenforced", f.Unenforced, &c.allowUnenforced}, {"recent", f.Recent, &c.allowRecent}, {"override", f.Override, &c.allowOverride},
+		{"receipts", f.Receipts, &c.sendReceipts},
 	} {
 		if key.text == nil {
 			continue
@@ -261,6 +265,7 @@ func Default() *Ceiling {
 		},
 		denyHosts:    []string{"metadata.google.internal"},
 		minimumLevel: "B",
+		sendReceipts: true,
 		staleness:    Staleness{Warn: 7 * 24 * time.Hour, Refuse: 30 * 24 * time.Hour},
 	}
 	for _, s := range []string{
@@ -289,6 +294,9 @@ func (c *Ceiling) AllowsRecent() bool { return c.allowRecent }
 
 // AllowsOverride reports whether a named administrator may let a revoked release run on this node.
 func (c *Ceiling) AllowsOverride() bool { return c.allowOverride }
+
+// SendsReceipts reports whether the registry is told what is installed here.
+func (c *Ceiling) SendsReceipts() bool { return c.sendReceipts }
 
 // Interpreter returns the program that runs plugins of a script language on this node, and false when there is none.
 func (c *Ceiling) Interpreter(name string) (string, bool) {

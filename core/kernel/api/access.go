@@ -50,6 +50,7 @@ var access = map[string]rule{
 
 	"GET /registry/*path":  anybody, // signed files; agents fetch them before they trust anything
 	"HEAD /registry/*path": anybody,
+	"POST /registry/*path": anybody, // statements that nodes and authors signed
 
 	"GET /api/v1/openapi.json": anybody,
 	"GET /api/v1/setup":        anybody,
@@ -76,6 +77,7 @@ var access = map[string]rule{
 	"GET /api/v1/agent/commands":             agent,
 	"POST /api/v1/agent/commands/:id/result": agent,
 	"POST /api/v1/agent/status":              agent,
+	"POST /api/v1/agent/receipts":            agent,
 
 	"GET /api/v1/agents":               watcher,
 	"GET /api/v1/agents/:id":           watcher,

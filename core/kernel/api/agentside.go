@@ -15,6 +15,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/signing"
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -75,6 +76,9 @@ func (s *Server) agentSideRoutes() {
 		DefaultStatus: http.StatusNoContent, Summary: "What became of an order"}, s.commandResult)
 	handle(s, huma.Operation{OperationID: "agent-status", Method: http.MethodPost, Path: "/api/v1/agent/status", Tags: tags,
 		MaxBodyBytes: maxStatus, SkipValidateBody: true, DefaultStatus: http.StatusNoContent, Summary: "How the agent and its plugins are"}, s.agentStatus)
+	handle(s, huma.Operation{OperationID: "agent-receipt", Method: http.MethodPost, Path: "/api/v1/agent/receipts", Tags: tags,
+		MaxBodyBytes: registry.MaxReceipt, SkipValidateBody: true, DefaultStatus: http.StatusNoContent,
+		Summary: "What the agent installed or removed, signed, for the registry"}, s.agentReceipt)
 }
 
 func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody], error) {
@@ -132,6 +136,9 @@ func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOu
 	if err != nil {
 		return nil, err
 	}
+	if err := s.addOverrides(ctx, sender(ctx), list); err != nil {
+		return nil, err
+	}
 	signed, err := s.cfg.Queue.SignConfig(sender(ctx).ID, d.Version, list)
 	if err != nil {
 		return nil, err
@@ -154,6 +161,40 @@ func assignments(rows []store.Assignment) ([]pluginhost.Assignment, error) {
 			Config: r.Config, Secrets: r.Secrets, Grants: grants, Interval: r.Interval, Limits: r.Limits})
 	}
 	return out, nil
+}
+
+// addOverrides marks what an administrator lets run on though it is revoked. The agent's own policy decides whether it
+// does.
+func (s *Server) addOverrides(ctx context.Context, a store.Agent, list []pluginhost.Assignment) error {
+	overrides, err := s.cfg.Control.Overrides(ctx, a.Tenant)
+	if err != nil {
+		return err
+	}
+	for _, o := range overrides {
+		for i := range list {
+			if list[i].Plugin == o.Plugin && list[i].Version == o.Version && (o.Node == "" || o.Node == a.ID) {
+				list[i].Override = o.By + ": " + o.Reason
+			}
+		}
+	}
+	return nil
+}
+
+// agentReceipt passes an agent's word on to the registry, which checks it again: an agent can speak for itself alone.
+func (s *Server) agentReceipt(ctx context.Context, in *struct {
+	RawBody []byte
+}) (*struct{}, error) {
+	r, err := registry.ParseReceipt(in.RawBody)
+	if err == nil {
+		err = r.Verify(sender(ctx).PublicKey)
+	}
+	if err != nil {
+		return nil, huma.Error422UnprocessableEntity(err.Error())
+	}
+	if s.cfg.Receipts == nil {
+		return nil, nil // there is nobody to tell, which is no fault of the agent's
+	}
+	return nil, s.cfg.Receipts(ctx, r)
 }
 
 func (s *Server) agentCommands(ctx context.Context, in *pollInput) (*body[commandsBody], error) {

@@ -25,6 +25,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -99,7 +100,11 @@ type Config struct {
 	Rollouts  Rollouts
 	// Publishing takes releases into this server's own registry; nil when it holds no keys of one.
 	Publishing Publishing
-	Live       *Live
+	// Receipts takes what agents say they installed; nil when nobody counts.
+	Receipts func(ctx context.Context, r *registry.Receipt) error
+	// Registry answers below /registry/ what is asked of it; nil: the files in RegistryDir are all there is.
+	Registry http.Handler
+	Live     *Live
 
 	Pages       fs.FS         // the built web app, index.html at its root
 	RegistryDir string        // served under /registry/

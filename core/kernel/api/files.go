@@ -18,6 +18,7 @@ func (s *Server) fileRoutes() {
 	s.engine.GET("/api/v1/plugins/:ns/:name/page", s.pluginPage)
 	s.engine.GET("/registry/*path", s.registryFile)
 	s.engine.HEAD("/registry/*path", s.registryFile)
+	s.engine.POST("/registry/*path", s.registryCall)
 	s.engine.NoRoute(s.pageOrNothing)
 	s.engine.NoMethod(func(c *gin.Context) {
 		s.refuse(c, http.StatusMethodNotAllowed, "this address does not answer "+c.Request.Method)
@@ -37,6 +38,10 @@ func (s *Server) document(c *gin.Context) {
 // registryFile serves the signed files as they lie on disk. Nothing here is secret, and nothing is trusted by anybody
 // before its signature was checked. It lists no folder.
 func (s *Server) registryFile(c *gin.Context) {
+	if s.cfg.Registry != nil {
+		s.registryCall(c)
+		return
+	}
 	name := strings.TrimPrefix(path.Clean(c.Param("path")), "/")
 	if s.cfg.RegistryDir == "" || !fs.ValidPath(name) {
 		s.refuse(c, http.StatusNotFound, "no such file in the registry")
@@ -65,6 +70,17 @@ func (s *Server) registryFile(c *gin.Context) {
 		c.Header("Content-Type", "application/json")
 	}
 	http.ServeContent(c.Writer, c.Request, "", info.ModTime(), f)
+}
+
+// registryCall passes a request on to the registry's own server, which bounds and checks it.
+func (s *Server) registryCall(c *gin.Context) {
+	if s.cfg.Registry == nil {
+		s.refuse(c, http.StatusNotFound, "this server's registry is a folder of files and takes nothing")
+		return
+	}
+	r := c.Request.Clone(c.Request.Context())
+	r.URL.Path, r.URL.RawPath = path.Clean("/"+c.Param("path")), "" // nothing above, and no redirect out of /registry/
+	s.cfg.Registry.ServeHTTP(c.Writer, r)
 }
 
 // pageOrNothing answers what no route knows: a file of the web app, its index for the addresses it routes itself, and

@@ -65,7 +65,7 @@ func bounded(c *gin.Context) {
 	switch c.FullPath() {
 	case capturesPath:
 		c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
-	case publishPath:
+	case publishPath, "/registry/*path": // which publishes too
 		archive := http.MaxBytesReader(c.Writer, c.Request.Body, maxArchive)
 		c.Request.Body = &patientBody{ReadCloser: archive, control: http.NewResponseController(c.Writer)}
 	default:

@@ -22,7 +22,7 @@ type Market interface {
 	Publisher(ctx context.Context, namespace string) (catalogue.Publisher, error)
 	Reviews(ctx context.Context, id string) ([]catalogue.Review, error)
 	Review(ctx context.Context, id string, stars int, text string) error
-	Complain(ctx context.Context, id, version, reason, text string) error
+	Complain(ctx context.Context, id, version, reason, text, contact string) error
 	Plan(ctx context.Context, id, version, node string) (catalogue.InstallPlan, error)
 	Install(ctx context.Context, id string, w catalogue.Wish) (catalogue.InstallJob, error)
 	InstallJob(ctx context.Context, id string) (catalogue.InstallJob, error)
@@ -103,8 +103,9 @@ type reportInput struct {
 	PluginPath
 	Body struct {
 		Version string `json:"version,omitempty" maxLength:"64"`
-		Reason  string `json:"reason" enum:"malicious,deceptive,broken,licence,other"`
-		Text    string `json:"text,omitempty" maxLength:"2000"`
+		Reason  string `json:"reason" enum:"malware,impersonation,copyright,spam,broken,other"`
+		Text    string `json:"text" minLength:"1" maxLength:"4000"`
+		Contact string `json:"contact,omitempty" maxLength:"200" doc:"Where you can be asked."`
 	}
 }
 
@@ -171,7 +172,7 @@ func (s *Server) marketRoutes() {
 		})
 	handle(s, change("report-plugin", plugin+"/report", "Tell the registry that something is wrong with a plugin", http.StatusNoContent),
 		func(ctx context.Context, in *reportInput) (*struct{}, error) {
-			err := s.cfg.Catalogue.Complain(ctx, in.id(), in.Body.Version, in.Body.Reason, in.Body.Text)
+			err := s.cfg.Catalogue.Complain(ctx, in.id(), in.Body.Version, in.Body.Reason, in.Body.Text, in.Body.Contact)
 			s.act(ctx, "market.report", "plugin:"+in.id(), in.Body.Reason, err)
 			return nil, err
 		})

@@ -188,12 +188,12 @@ func (c *Catalogue) Review(ctx context.Context, id string, stars int, text strin
 }
 
 // Complain tells the registry that something is wrong with a plugin.
-func (c *Catalogue) Complain(ctx context.Context, id, version, reason, text string) error {
+func (c *Catalogue) Complain(ctx context.Context, id, version, reason, text, contact string) error {
 	shop, err := c.shop()
 	if err != nil {
 		return err
 	}
-	return shop.Report(ctx, id, version, reason, strings.TrimSpace(text))
+	return shop.Report(ctx, id, version, reason, strings.TrimSpace(text), strings.TrimSpace(contact))
 }
 
 // Offer is all there is to know of a plugin. What decides about installing is what this server verifies itself; where it

@@ -168,8 +168,6 @@ type Config struct {
 	Changed  func(what any)    // something about plugins is different
 	Unsigned func() []Unsigned // plugins under development; nil when this server takes none
 	Shop     Shop              // what the registries say of themselves; nil: what Registry lists
-	// Receipt tells the registry that this server installed or removed a release; nil when nobody is told.
-	Receipt func(ctx context.Context, v *client.Verified, installed bool)
 	Now     func() time.Time
 	Log     *slog.Logger
 }
@@ -222,13 +220,6 @@ func (c *Catalogue) Start(ctx context.Context) error {
 	c.change.Lock()
 	defer c.change.Unlock()
 	return c.apply(ctx)
-}
-
-// tellRegistry tells the registry what this server has now.
-func (c *Catalogue) tellRegistry(ctx context.Context, v *client.Verified, installed bool) {
-	if c.cfg.Receipt != nil {
-		c.cfg.Receipt(ctx, v, installed)
-	}
 }
 
 // apply makes the plugin host run what is stored. The caller holds change.

@@ -153,9 +153,6 @@ func (j *installation) run(ctx context.Context) {
 		e.Outcome, e.Detail = audit.Failed, e.Detail+": "+j.job.Error
 	}
 	j.c.record(ctx, e)
-	if err == nil && j.onServer() {
-		j.c.tellRegistry(ctx, j.from, true)
-	}
 }
 
 func (j *installation) onServer() bool {

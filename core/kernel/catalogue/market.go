@@ -177,7 +177,7 @@ type Shop interface {
 	Reviews(ctx context.Context, id string) ([]Review, error)
 	// Review and Report are signed by this server's own key as a node.
 	Review(ctx context.Context, id, version string, stars int, text string) error
-	Report(ctx context.Context, id, version, reason, text string) error
+	Report(ctx context.Context, id, version, reason, text, contact string) error
 }
 
 // ErrNoShop says that this server has no market to show.

@@ -190,6 +190,6 @@ func (s shelf) Review(context.Context, string, string, int, string) error {
 }
 
 // Report implements Shop.
-func (s shelf) Report(context.Context, string, string, string, string) error {
+func (s shelf) Report(context.Context, string, string, string, string, string) error {
 	return invalid("path", "%s", errNoVoice)
 }

@@ -38,6 +38,17 @@ type Picketd struct {
 	Telemetry Telemetry `yaml:"telemetry"`
 	Sessions  Sessions  `yaml:"sessions"`
 	Agents    Agents    `yaml:"agents"`
+	Registry  Registry  `yaml:"registry"`
+}
+
+// Registry says how this server keeps its registry.
+type Registry struct {
+	// Refresh is how often registries on the network are asked for news, and so how late a revocation reaches this server
+	// at most. One in a folder of this machine is seen to change within seconds. Default 1h.
+	Refresh Duration `yaml:"refresh"`
+	// Keys is the folder with the online keys of the registry in the data folder: with it this server takes releases.
+	// Default none.
+	Keys string `yaml:"keys"`
 }
 
 // Log says what is logged.
@@ -73,6 +84,7 @@ func Default() Picketd {
 		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
+		Registry:  Registry{Refresh: Duration(time.Hour)},
 	}
 }
 
@@ -159,6 +171,9 @@ func (c Picketd) Validate() error {
 	}
 	if c.Agents.LateAfter < Duration(time.Second) || c.Agents.LostAfter < c.Agents.LateAfter {
 		wrong("agents", "late_after must be at least 1s, and lost_after at least late_after")
+	}
+	if c.Registry.Refresh < Duration(10*time.Second) || c.Registry.Refresh > Duration(24*time.Hour) {
+		wrong("registry.refresh", "must be between 10s and 24h: it is how late a revocation may arrive")
 	}
 	return errors.Join(problems...)
 }

@@ -37,6 +37,9 @@ type Assignment struct {
 	Interval time.Duration `json:"interval_ns,omitempty"`
 	// Limits are what the operator allows, instead of what the plugin's manifest states.
 	Limits registry.Limits `json:"limits,omitzero"`
+	// Override says who lets this version run on though it is revoked, and why; "" when nobody does. The node's owner
+	// decides whether anybody may.
+	Override string `json:"override,omitempty"`
 	// Debug runs the instance without confinement and with deadlines that a person at a debugger can meet. Only a server
 	// that was started for development asks for it.
 	Debug bool `json:"-"`

@@ -23,6 +23,8 @@ import (
 const (
 	CollectNow    = "collect-now"    // args {"instance": "..."}; without one, every collector
 	RestartPlugin = "restart-plugin" // args {"instance": "..."}
+	// RefreshRegistry: the registry has something new that cannot wait, a revocation above all.
+	RefreshRegistry = "refresh-registry"
 )
 
 const (
@@ -156,7 +158,7 @@ func checkOrder(o *Order) error {
 		}
 	}
 	switch o.Type {
-	case CollectNow:
+	case CollectNow, RefreshRegistry:
 		return nil
 	case RestartPlugin:
 		if args.Instance == "" {
@@ -164,7 +166,7 @@ func checkOrder(o *Order) error {
 		}
 		return nil
 	}
-	return &InputError{fmt.Sprintf("unknown command type %q; known are %s and %s", o.Type, CollectNow, RestartPlugin)}
+	return &InputError{fmt.Sprintf("unknown command type %q; known are %s, %s and %s", o.Type, CollectNow, RestartPlugin, RefreshRegistry)}
 }
 
 // Take hands the agent its queued commands, waiting up to wait for the first. What it returns is marked as sent before

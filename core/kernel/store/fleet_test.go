@@ -183,7 +183,7 @@ func TestOverridesAndPolicies(t *testing.T) {
 	}
 }
 
-func TestInstallsAndReceipts(t *testing.T) {
+func TestInstalls(t *testing.T) {
 	c := fleet(t)
 	ctx := t.Context()
 	i := Install{ID: "i1", Tenant: DefaultTenant, Plugin: "p/a", State: InstallRunning, Body: json.RawMessage(`{"x":1}`), Undo: map[string]string{"assignment": "secret"}, Created: c.now(), Updated: c.now()}
@@ -198,16 +198,4 @@ func TestInstallsAndReceipts(t *testing.T) {
 	if list, err = c.RunningInstalls(ctx, DefaultTenant); err != nil || len(list) != 0 {
 		t.Errorf("%v %v", list, err)
 	}
-	must(t, c.PutReceipt(ctx, DueReceipt{ID: "x", Tenant: DefaultTenant, Body: json.RawMessage(`{}`), Due: c.now()}))
-	due, err := c.DueReceipts(ctx, c.now().Add(time.Second), 10)
-	must(t, err)
-	if len(due) != 1 {
-		t.Fatalf("%v", due)
-	}
-	due[0].Attempts, due[0].Due = 1, c.now().Add(time.Hour)
-	must(t, c.PutReceipt(ctx, due[0]))
-	if due, err = c.DueReceipts(ctx, c.now().Add(time.Second), 10); err != nil || len(due) != 0 {
-		t.Errorf("it is due before its time: %v %v", due, err)
-	}
-	must(t, c.DeleteReceipt(ctx, "x"))
 }

@@ -60,34 +60,3 @@ func (c *Control) RunningInstalls(ctx context.Context, tenant string) ([]Install
 func (c *Control) PruneInstalls(ctx context.Context, before time.Time) (int, error) {
 	return c.exec(ctx, "DELETE FROM installs WHERE state <> 'running' AND updated < ?", micros(before))
 }
-
-// DueReceipt is a signed statement of a node that its registry has not taken yet.
-type DueReceipt struct {
-	ID, Tenant string
-	Body       json.RawMessage
-	Attempts   int
-	Due        time.Time
-}
-
-func scanReceipt(r row) (x DueReceipt, err error) {
-	err = r.Scan(&x.ID, &x.Tenant, fromJSON(&x.Body), &x.Attempts, stamp(&x.Due))
-	return x, explain(err)
-}
-
-// PutReceipt keeps a receipt until it is delivered. The same one again changes when it is due.
-func (c *Control) PutReceipt(ctx context.Context, r DueReceipt) error {
-	_, err := c.exec(ctx, `INSERT INTO receipts (id, tenant, body, attempts, due) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET attempts = excluded.attempts, due = excluded.due`, r.ID, r.Tenant, rawJSON(r.Body, "{}"), r.Attempts, micros(r.Due))
-	return err
-}
-
-// DueReceipts returns what is to be delivered now, the oldest first.
-func (c *Control) DueReceipts(ctx context.Context, now time.Time, limit int) ([]DueReceipt, error) {
-	return collect(ctx, c.reader, scanReceipt, "SELECT id, tenant, body, attempts, due FROM receipts WHERE due <= ? ORDER BY due LIMIT ?", micros(now), limit)
-}
-
-// DeleteReceipt forgets a receipt that was delivered, or that never will be.
-func (c *Control) DeleteReceipt(ctx context.Context, id string) error {
-	_, err := c.exec(ctx, "DELETE FROM receipts WHERE id = ?", id)
-	return err
-}

@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agent/receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the agent installed or removed, signed, for the registry */
+        post: operations["agent-receipt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/status": {
         parameters: {
             query?: never;
@@ -1406,6 +1423,7 @@ export interface components {
             /** Format: int64 */
             interval_ns?: number;
             limits?: components["schemas"]["Limits"];
+            override?: string;
             plugin: string;
             runtime: string;
             secrets?: {
@@ -2518,9 +2536,11 @@ export interface components {
             view: string;
         };
         ReportInput: {
+            /** @description Where you can be asked. */
+            contact?: string;
             /** @enum {string} */
-            reason: "malicious" | "deceptive" | "broken" | "licence" | "other";
-            text?: string;
+            reason: "malware" | "impersonation" | "copyright" | "spam" | "broken" | "other";
+            text: string;
             version?: string;
         };
         Requirement: {
@@ -3015,6 +3035,55 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "agent-receipt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

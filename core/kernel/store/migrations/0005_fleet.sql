@@ -37,9 +37,3 @@ CREATE TABLE revocation_overrides (
   created_by TEXT NOT NULL, created INTEGER NOT NULL,
   PRIMARY KEY (tenant, plugin, version, node)
 ) WITHOUT ROWID;
-
--- What nodes have to tell their registry, until it has taken it.
-CREATE TABLE receipts (
-  id TEXT PRIMARY KEY, tenant TEXT NOT NULL, body TEXT NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL
-);
-CREATE INDEX receipts_due ON receipts(due);
