@@ -121,6 +121,8 @@ type Options struct {
 	SaveState string
 	// Cases are what a detector must find in captures of its own.
 	Cases []Case
+	// Done hears of each check of Run as soon as it is done. It may be nil.
+	Done func(Check)
 }
 
 func (o Options) withDefaults() Options {
@@ -190,27 +192,41 @@ func definitions() []Definition {
 // Run runs one check over a subject.
 func (d Definition) Run(ctx context.Context, s Subject, o Options) Check {
 	b := &bench{subject: s, o: o.withDefaults()}
+	begin := time.Now()
+	about, err := b.describe(ctx)
+	if err != nil {
+		r := &result{}
+		r.failf("it does not say what it is: %v", err)
+		return r.check(d, s.Runtime(), time.Since(begin))
+	}
+	b.about = about
+	return d.over(ctx, b)
+}
+
+// over runs the check over a subject that has said what it is.
+func (d Definition) over(ctx context.Context, b *bench) Check {
 	r := &result{}
 	begin := time.Now()
-	if about, err := b.describe(ctx); err != nil {
-		r.failf("it does not say what it is: %v", err)
-	} else {
-		b.about = about
-		d.run(ctx, b, r)
-	}
-	return r.check(d, s.Runtime(), time.Since(begin))
+	d.run(ctx, b, r)
+	return r.check(d, b.subject.Runtime(), time.Since(begin))
 }
 
 // Run runs all checks over each subject, which are the same plugin in different runtimes, compares what they did, and
 // measures what they cost.
 func Run(ctx context.Context, subjects []Subject, o Options) Report {
 	var report Report
+	done := func(c Check) {
+		report.Add(c)
+		if o.Done != nil {
+			o.Done(c)
+		}
+	}
 	outputs := map[string]emitted{}
 	for _, s := range subjects {
 		b := &bench{subject: s, o: o.withDefaults()}
 		about, err := b.describe(ctx)
 		if err != nil {
-			report.Add(Check{ID: "start", Title: "it starts", Tier: Bronze, Runtime: s.Runtime(), Outcome: Fail, Detail: err.Error()})
+			done(Check{ID: "start", Title: "it starts", Tier: Bronze, Runtime: s.Runtime(), Outcome: Fail, Detail: err.Error()})
 			continue
 		}
 		b.about, report.Plugin, report.Kind = about, about.ID, about.Kind
@@ -218,14 +234,14 @@ func Run(ctx context.Context, subjects []Subject, o Options) Report {
 			if ctx.Err() != nil {
 				break
 			}
-			report.Add(d.Run(ctx, s, o))
+			done(d.over(ctx, b))
 		}
 		card, e := b.measure(ctx)
 		report.Cards = append(report.Cards, card)
 		outputs[s.Runtime()] = e
 	}
 	if ctx.Err() == nil {
-		report.Add(sameInBoth(report.Kind, outputs, o.OneRuntime))
+		done(sameInBoth(report.Kind, outputs, o.OneRuntime))
 	}
 	return report
 }

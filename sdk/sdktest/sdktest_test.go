@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/kit"
 )
 
 // good is a detector that keeps every promise.
@@ -173,6 +175,17 @@ func TestGoodPlugins(t *testing.T) {
 	Run(t, plugin(sdk.KindCollector, ""), Options{})
 	Run(t, plugin(sdk.KindNotifier, ""), Options{})
 	Run(t, plugin(sdk.KindDiscovery, ""), Options{Scope: sdk.Scope{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}})
+}
+
+// Who waits for a report of the kit hears of each check as it comes.
+func TestARunTellsOfEachCheck(t *testing.T) {
+	var told []kit.Check
+	options := Options{}.kit()
+	options.Done = func(c kit.Check) { told = append(told, c) }
+	report := kit.Run(t.Context(), []kit.Subject{Options{}.subject(t, plugin(sdk.KindCollector, ""))}, options)
+	if len(told) < len(kit.Checks(sdk.KindCollector)) || !slices.Equal(told, report.Checks) {
+		t.Errorf("told of %d checks of %d", len(told), len(report.Checks))
+	}
 }
 
 // TestBroken is run by TestSuiteFindsFlaws in a program of its own, where it fails.

@@ -279,9 +279,19 @@ func (t *tester) conformance(ctx context.Context, p *plugin) (kit.Report, error)
 			o.SaveState = p.manifest.Version
 		}
 	}
+	o.Done = t.done
 	report := kit.Run(ctx, subjects, o)
 	report.Plugin, report.Kind, report.Version = p.manifest.ID, p.manifest.Kind, p.manifest.Version
 	return report, ctx.Err()
+}
+
+// slowCheck is what a check takes that is told of at once: an author should see that something happens.
+const slowCheck = time.Second
+
+func (t *tester) done(c kit.Check) {
+	if c.Took >= slowCheck {
+		columns.New(t.stderr).Line(columns.S(columns.Dim, fmt.Sprintf("    checked %-20s %-20s %6.1f s", c.ID, c.Runtime, c.Took.Seconds())))
+	}
 }
 
 // subjects are the artifacts that run on this machine.
