@@ -40,6 +40,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/receipts", s.post(registry.MaxReceipt, func(r *http.Request, body []byte) error { return s.Receive(r.Context(), body) }))
 	mux.HandleFunc("POST /v1/reviews", s.post(registry.MaxReview, func(r *http.Request, body []byte) error { return s.Review(r.Context(), body) }))
 	mux.HandleFunc("POST /v1/reports", s.post(maxReport, s.postReport))
+	s.handleReleases(mux)
 	mux.HandleFunc("GET /v1/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, r, fmt.Errorf("%s %.100s: %w", r.Method, r.URL.Path, ErrNotFound))
 	})

@@ -18,14 +18,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/picketwatch/picket/registry/intake"
 )
 
 // Config says which registry is served.
 type Config struct {
 	Dir string
-	// Keys is where the online keys lie, for a server that also takes releases; empty: releases come into the folder some
-	// other way.
-	Keys string
+	// Intake takes releases in over the wire; nil: they come into the folder some other way.
+	Intake *intake.Intake
 	// Nodes returns the public key of an enrolled node, whose receipts and reviews count; nil: none do.
 	Nodes func(keyID string) (ed25519.PublicKey, bool)
 	// Upstream brings files that the folder does not have from another registry; nil: what is not there is not there.
