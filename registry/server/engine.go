@@ -221,8 +221,8 @@ func slips(word string) int {
 // maxDistanceWord bounds what editDistance compares; longer words do not fit each other.
 const maxDistanceWord = 32
 
-// editDistance is the number of letters to add, leave out, replace or swap with their neighbour that lead from a to b;
-// more than limit once that is certain. (The libraries there are count a swap as two.)
+// editDistance is the number of letters to add, leave out, replace or swap with their neighbour that lead from a to b,
+// or limit+1 when that is more than limit. (The libraries there are count a swap as two.)
 func editDistance(a, b string, limit int) int {
 	if len(a) > maxDistanceWord || len(b) > maxDistanceWord || len(a)-len(b) > limit || len(b)-len(a) > limit {
 		return limit + 1
@@ -251,5 +251,5 @@ func editDistance(a, b string, limit int) int {
 		}
 		before, last, row = last, row, before
 	}
-	return last[len(b)]
+	return min(last[len(b)], limit+1)
 }
