@@ -81,7 +81,7 @@ trust, who granted what and when, and what the node's ceiling says. When a serve
 }
 
 // explain takes what is installed here, and what the registry offers if it is not.
-func explain(cmd *cobra.Command, n *node, c *client.Client, arg string) (*explanation, error) {
+func explain(cmd *cobra.Command, n *node, c *client.Multi, arg string) (*explanation, error) {
 	id, versionRange := splitVersion(arg)
 	e := &explanation{ID: id}
 	var d *registry.Descriptor

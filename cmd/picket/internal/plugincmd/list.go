@@ -3,6 +3,7 @@ package plugincmd
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ type offer struct {
 	Runtimes  []string `json:"runtimes"`
 	Title     string   `json:"title"`
 	Role      string   `json:"role"`
+	Registry  string   `json:"registry,omitempty"`  // of the node's policy; empty for the first one
 	Installed string   `json:"installed,omitempty"` // the version that this node pins
 	Revoked   string   `json:"revoked,omitempty"`   // why
 }
@@ -53,7 +55,7 @@ func listCmd() *cobra.Command {
 			if asJSON {
 				return columns.JSON(cmd.OutOrStdout(), offers)
 			}
-			printOffers(columns.New(cmd.OutOrStdout()), offers, c.Status())
+			printOffers(columns.New(cmd.OutOrStdout()), offers, c.Statuses())
 			return nil
 		},
 	}
@@ -64,24 +66,24 @@ func listCmd() *cobra.Command {
 	return cmd
 }
 
-func fromLock(c *client.Client) []offer {
+func fromLock(c *client.Multi) []offer {
 	offers := []offer{}
 	for _, in := range c.AllInstalled() {
 		m := in.Descriptor.Manifest
-		offers = append(offers, offer{ID: in.ID, Version: in.Version, Kind: string(m.Kind), Runtimes: in.Runtimes, Title: m.Title, Role: in.Role, Installed: in.Version})
+		offers = append(offers, offer{ID: in.ID, Version: in.Version, Kind: string(m.Kind), Runtimes: in.Runtimes, Title: m.Title, Role: in.Role, Registry: in.Registry, Installed: in.Version})
 	}
 	return offers
 }
 
 // fromRegistry keeps the newest version of each plugin that may run, and revoked ones only if there is no other.
-func fromRegistry(c *client.Client, releases []client.Release, all bool) []offer {
+func fromRegistry(c *client.Multi, releases []client.Release, all bool) []offer {
 	offers := []offer{}
 	for _, r := range releases {
 		if r.Refused != nil {
 			continue // told apart
 		}
 		m := r.Descriptor.Manifest
-		o := offer{ID: r.ID, Version: r.Version, Kind: string(m.Kind), Runtimes: m.Runtimes, Title: m.Title, Role: r.Role}
+		o := offer{ID: r.ID, Version: r.Version, Kind: string(m.Kind), Runtimes: m.Runtimes, Title: m.Title, Role: r.Role, Registry: c.From(r.ID)}
 		if in, ok := c.Installed(r.ID); ok {
 			o.Installed = in.Version
 		}
@@ -99,7 +101,7 @@ func fromRegistry(c *client.Client, releases []client.Release, all bool) []offer
 	return offers
 }
 
-func printOffers(p *columns.Printer, offers []offer, s client.Status) {
+func printOffers(p *columns.Printer, offers []offer, statuses []client.Status) {
 	rows := [][]columns.Cell{header("PLUGIN", "VERSION", "KIND", "RUNTIMES", "HERE", "TITLE")}
 	for _, o := range offers {
 		here := columns.S(columns.Dim, "-")
@@ -115,7 +117,15 @@ func printOffers(p *columns.Printer, offers []offer, s client.Status) {
 			columns.C(strings.Join(o.Runtimes, ", ")), here, columns.C(o.Title)})
 	}
 	p.Table(rows)
-	p.Line(columns.S(columns.Dim, s.Base+", "+trustWord(s)))
+	for _, s := range statuses {
+		p.Line(columns.S(columns.Dim, strings.TrimPrefix(s.Name+": ", ": ")+s.Base+", "+trustWord(s)))
+		switch {
+		case s.Problem != "":
+			p.Line(columns.S(columns.Bad, s.Problem))
+		case s.Freshness.State != client.FreshnessFine:
+			p.Line(columns.S(columns.Warn, fmt.Sprintf("what is known here is of %s: %s", s.Freshness.Known.Format(time.DateOnly), s.Freshness.State)))
+		}
+	}
 }
 
 func header(names ...string) []columns.Cell {

@@ -32,8 +32,8 @@ func (n *node) flags(cmd *cobra.Command) {
 	f.BoolVar(&n.development, "dev", false, "allow a registry with a development root")
 }
 
-// open opens the node's registry client.
-func (n *node) open() (*client.Client, error) {
+// open opens the node's registries: the one that is named here or lies in its data folder, and those of its policy.
+func (n *node) open() (*client.Multi, error) {
 	if n.root != "" && n.rootSHA256 != "" {
 		return nil, usage.Errorf("--root and --root-sha256 both say which root to trust: give one of them")
 	}
@@ -45,14 +45,14 @@ func (n *node) open() (*client.Client, error) {
 		return nil, err
 	}
 	cfg := client.Config{
-		AllowRecent: ceiling.AllowsRecent(),
-		Dir:         n.state(), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
+		AllowRecent: ceiling.AllowsRecent(), Staleness: ceiling.Staleness(),
+		Dir: n.state(), Base: n.registry, RootFile: n.root, RootSHA256: n.rootSHA256,
 		AllowDevelopment: n.development, Release: config.IsRelease(),
 	}
 	if cfg.Base == "" {
 		cfg.Base = filepath.Join(n.data, "registry")
 	}
-	return client.Open(cfg)
+	return client.OpenMulti(cfg, ceiling.Registries())
 }
 
 // noDataFolder says what is wrong with a data folder that cannot be looked at.

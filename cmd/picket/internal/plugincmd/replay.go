@@ -530,7 +530,7 @@ func (r *replayer) fromFolder(ctx context.Context, id, tmp string) (s replayed, 
 }
 
 // installed returns the very bytes that are meant.
-func (r *replayer) installed(ctx context.Context, c *client.Client, id, version, digest string) (*client.Artifact, error) {
+func (r *replayer) installed(ctx context.Context, c *client.Multi, id, version, digest string) (*client.Artifact, error) {
 	runtimeName := r.runtime
 	if in, ok := c.Installed(id); ok && runtimeName == "" && len(in.Runtimes) > 0 {
 		runtimeName = in.Runtimes[0]

@@ -3,10 +3,12 @@ package plugincmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 )
 
@@ -16,23 +18,29 @@ type verdict struct {
 	Version string `json:"version"`
 	Runtime string `json:"runtime"`
 	SHA256  string `json:"sha256,omitempty"`
+	Author  string `json:"author,omitempty"` // with --author-root-sha256: the role that signed it first, and who vouched for that
 	Problem string `json:"problem,omitempty"`
 }
 
 func verifyCmd() *cobra.Command {
 	var n node
 	var asJSON bool
+	var authorRoot string
 	cmd := &cobra.Command{
 		Use:   "verify [PLUGIN...]",
 		Short: "Hash what is installed here again, as every start does",
-		Args:  cobra.ArbitraryArgs,
+		Long: `Hash what is installed here again, as every start does.
+
+On a site whose registry takes releases from bundles, --author-root-sha256 names the root of the registry that they come
+from first. Then the signatures are checked too from that root down to the author's, which the site keeps as evidence.`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			c, err := n.open()
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			verdicts, err := verifyInstalled(cmd, c, ids)
+			verdicts, err := verifyInstalled(cmd, c, ids, authorRoot)
 			if err != nil {
 				return err
 			}
@@ -51,10 +59,11 @@ func verifyCmd() *cobra.Command {
 	}
 	n.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&authorRoot, "author-root-sha256", "", "the root of the registry that the releases come from first")
 	return cmd
 }
 
-func verifyInstalled(cmd *cobra.Command, c *client.Client, ids []string) ([]verdict, error) {
+func verifyInstalled(cmd *cobra.Command, c *client.Multi, ids []string, authorRoot string) ([]verdict, error) {
 	locked, err := c.Lock()
 	if err != nil {
 		return nil, err
@@ -72,15 +81,18 @@ func verifyInstalled(cmd *cobra.Command, c *client.Client, ids []string) ([]verd
 		}
 		for _, r := range runtimes {
 			v := verdict{ID: id, Runtime: r}
-			if p, ok := locked.Find(id); ok {
-				v.Version = p.Version
-			}
+			p, _ := locked.Find(id)
+			v.Version = p.Version
 			a, err := c.OpenVerified(cmd.Context(), id, r)
-			if err != nil {
-				v.Problem = err.Error()
-			} else {
+			if err == nil {
 				v.SHA256 = a.Digest
 				a.Close()
+				if authorRoot != "" {
+					v.Author, err = author(cmd, c, authorRoot, p)
+				}
+			}
+			if err != nil {
+				v.Problem = err.Error()
 			}
 			verdicts = append(verdicts, v)
 		}
@@ -88,8 +100,20 @@ func verifyInstalled(cmd *cobra.Command, c *client.Client, ids []string) ([]verd
 	return verdicts, nil
 }
 
+// author says who signed a release in the registry that it comes from first.
+func author(cmd *cobra.Command, c *client.Multi, root string, p registry.Locked) (string, error) {
+	a, err := c.Author(cmd.Context(), root, p.ID, p.Version, p.Descriptor)
+	if err != nil {
+		return "", err
+	}
+	if a.Via == registry.ViaOfficial {
+		return a.Role, nil
+	}
+	return a.Role + ", " + a.Via, nil
+}
+
 func printVerdicts(p *columns.Printer, verdicts []verdict) {
-	rows := [][]columns.Cell{header("PLUGIN", "VERSION", "RUNTIME", "STATE", "SHA-256")}
+	rows := [][]columns.Cell{header("PLUGIN", "VERSION", "RUNTIME", "STATE", "SHA-256", "AUTHOR")}
 	bad := 0
 	for _, v := range verdicts {
 		state, detail := columns.S(columns.Good, "ok"), v.SHA256
@@ -97,7 +121,12 @@ func printVerdicts(p *columns.Printer, verdicts []verdict) {
 			bad++
 			state, detail = columns.S(columns.Bad, "refused"), v.Problem
 		}
-		rows = append(rows, []columns.Cell{columns.S(columns.Bold, v.ID), columns.C(v.Version), columns.C(v.Runtime), state, columns.C(detail)})
+		rows = append(rows, []columns.Cell{columns.S(columns.Bold, v.ID), columns.C(v.Version), columns.C(v.Runtime), state, columns.C(detail), columns.C(v.Author)})
+	}
+	if !slices.ContainsFunc(verdicts, func(v verdict) bool { return v.Author != "" }) {
+		for i := range rows {
+			rows[i] = rows[i][:5]
+		}
 	}
 	p.Table(rows)
 	p.Line(columns.S(columns.Dim, fmt.Sprintf("%d artifacts, %d refused", len(verdicts), bad)))

@@ -28,7 +28,7 @@ func New() *cobra.Command {
 	}
 	cmd.AddCommand(initCmd(), keyCmd(), statusCmd(), signCmd(), rotateCmd(), renewCmd(), timestampCmd(), claimCmd(), admitCmd(),
 		confirmCmd(), dropCmd(), yankCmd(), revokeCmd(), verifyCmd(), serveCmd(),
-		mirrorCmd(), nodeCmd(), reportsCmd())
+		mirrorCmd(), nodeCmd(), reportsCmd(), bundleCmd())
 	return cmd
 }
 
