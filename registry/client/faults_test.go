@@ -10,9 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/internal/durable"
+	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/registry/registrytest"
 )
 
@@ -203,5 +205,43 @@ func upgradeUntilKilled(t *testing.T) {
 	})
 	if err := upgrade(t, c, "picket/top"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The registry is gone, the clock is 60 days on and the machine was restarted: what is installed starts, each release of
+// it, and only new things are refused.
+func TestSixtyDaysOnWithTheRegistryDown(t *testing.T) {
+	r := family(t)
+	dir := filepath.Join(t.TempDir(), "node")
+	at := func(cfg *client.Config) { cfg.Dir, cfg.Staleness = dir, policy.Default().Staleness() }
+	c := node(t, r, r.Dir, at)
+	if err := upgrade(t, c, "picket/top"); err != nil {
+		t.Fatal(err)
+	}
+	r.Publish(t, registrytest.Plugin{ID: "picket/top", Version: "2.0.0"})
+	if err := upgrade(t, c, "picket/top"); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := os.RemoveAll(r.Dir); err != nil {
+		t.Fatal(err)
+	}
+	r.Advance(60 * 24 * time.Hour)
+	c = node(t, r, r.Dir, at)
+	for _, id := range []string{"picket/top", "picket/lib", "picket/table"} {
+		open(t, c, id, process)
+	}
+	if err := c.Prefer(t.Context(), "picket/top", "1.0.0"); err != nil {
+		t.Fatal("the way back is closed:", err)
+	}
+	open(t, c, "picket/top", process)
+	if f := c.Freshness(); f.State != client.FreshnessRefuse {
+		t.Errorf("freshness: %+v", f)
+	}
+	if _, err := c.Install(t.Context(), "picket/other", "", process); err == nil {
+		t.Error("something new was installed")
+	}
+	if _, err := c.Plan(t.Context(), []client.Want{{ID: "picket/other"}}, client.PlanOptions{}); err == nil {
+		t.Error("something new was planned")
 	}
 }
