@@ -7,12 +7,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/registry/gates"
+	"github.com/picketwatch/picket/registry/intake"
 	"github.com/picketwatch/picket/registry/mirror"
 	"github.com/picketwatch/picket/registry/publish"
 	"github.com/picketwatch/picket/registry/server"
@@ -26,7 +29,8 @@ func serveCmd() *cobra.Command {
 		Long: `Serve a registry: its files, search, plugin pages, receipts and reviews, a feed.
 
 The folder itself is all that a node needs, and any web server can serve it; this one adds what helps people to choose.
-With --keys, the folder of the online keys, the timestamp is signed again in time. Nodes whose receipts and reviews count
+With --keys, the folder of the online keys, it also takes in what authors send with picket plugin publish, and signs the
+timestamp again in time. Nodes whose receipts and reviews count
 are named with picket registry node add. With --from and --root-sha256 it stands in for another registry: what is asked
 for is brought from there, verified, kept, and served on when the other one is away.`,
 		Example: "  picket registry serve --dir registry --keys online --listen :8080\n" +
@@ -36,7 +40,7 @@ for is brought from there, verified, kept, and served on when the other one is a
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.dir, "dir", "", "the registry's folder")
-	f.StringVar(&s.keys, "keys", "", "the folder of the online keys, to sign the timestamp again")
+	f.StringVar(&s.keys, "keys", "", "the folder of the online keys: take releases in, and sign the timestamp again")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "the address to listen on; port 0 takes a free one")
 	f.StringVar(&s.cert, "tls-cert", "", "a certificate (PEM); without one it speaks plain HTTP, for a proxy in front of it")
 	f.StringVar(&s.key, "tls-key", "", "the certificate's key (PEM)")
@@ -61,7 +65,15 @@ func (s serving) run(cmd *cobra.Command) error {
 		return usage.Errorf("--from and --keys exclude each other: what stands in for another registry signs nothing")
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-	cfg := server.Config{Dir: s.dir, Keys: s.keys, Nodes: server.NodesOf(s.dir), PublicURL: s.public, Log: log}
+	cfg := server.Config{Dir: s.dir, Nodes: server.NodesOf(s.dir), PublicURL: s.public, Log: log}
+	if s.keys != "" {
+		in, err := s.intake(cmd.Context(), log)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		cfg.Intake = in
+	}
 	if s.from != "" {
 		m, err := mirror.Open(mirror.Config{Dir: s.dir, From: s.from, RootSHA256: s.root})
 		if err != nil {
@@ -86,6 +98,16 @@ func (s serving) run(cmd *cobra.Command) error {
 		go renewOnTime(cmd.Context(), s.dir, s.keys, log)
 	}
 	return s.serve(cmd.Context(), listener, srv.Handler())
+}
+
+// intake takes in what authors send, with the online keys.
+func (s serving) intake(ctx context.Context, log *slog.Logger) (*intake.Intake, error) {
+	return intake.Open(ctx, intake.Config{
+		Dir:   filepath.Join(s.dir, ".server", "intake"),
+		Open:  func(ctx context.Context) (*publish.Publisher, error) { return publish.Open(ctx, s.dir, s.keys, nil) },
+		Gates: gates.Config{},
+		Log:   log,
+	})
 }
 
 func (s serving) announce(cmd *cobra.Command, l net.Listener) error {
