@@ -25,7 +25,7 @@ func (c *Core) openMarket(cat *catalogue.Config) (err error) {
 		keys = c.cfg.Settings.Registry.Keys
 	}
 	m := &market{key: c.nodeKey, installed: c.source.client.Installed, root: c.rootSHA256, names: c.nodeNames}
-	c.shop, err = server.Open(server.Config{Dir: c.source.dir, Keys: keys, Nodes: c.nodes(), PublicURL: c.publicURL() + "/registry", Now: c.cfg.Now, Log: c.cfg.Log})
+	c.shop, err = server.Open(server.Config{Dir: c.source.dir, Intake: c.openIntake(keys), Nodes: c.nodes(), PublicURL: c.publicURL() + "/registry", Now: c.cfg.Now, Log: c.cfg.Log})
 	if err != nil {
 		c.cfg.Log.Warn("the registry is offered as files alone, without counts and reviews", "reason", err)
 		c.shop = nil

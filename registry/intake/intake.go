@@ -108,6 +108,26 @@ func (i *Intake) incoming() string { return filepath.Join(i.cfg.Dir, "incoming")
 // Job returns a job by its id.
 func (i *Intake) Job(id string) (Job, bool) { return i.jobs.get(id) }
 
+// Wait returns a job once it is published or refused.
+func (i *Intake) Wait(ctx context.Context, id string) (Job, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		job, ok := i.jobs.get(id)
+		if !ok {
+			return Job{}, fmt.Errorf("job %s is not known", id)
+		}
+		if job.State != StateChecking {
+			return job, nil
+		}
+		select {
+		case <-ctx.Done():
+			return Job{}, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 // Submit reads an archive. The error is a *RefusedError when the archive is at fault, and ErrBusy when nobody is.
 func (i *Intake) Submit(ctx context.Context, archive io.Reader) (Job, error) {
 	select {

@@ -26,7 +26,7 @@ func New() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(initCmd(), keyCmd(), statusCmd(), signCmd(), rotateCmd(), renewCmd(), timestampCmd(), claimCmd(), admitCmd(),
+	cmd.AddCommand(initCmd(), keyCmd(), statusCmd(), signCmd(), rotateCmd(), renewCmd(), timestampCmd(), claimCmd(), admitCmd(), acceptCmd(),
 		confirmCmd(), dropCmd(), yankCmd(), revokeCmd(), verifyCmd(), serveCmd(),
 		mirrorCmd(), nodeCmd(), reportsCmd(), bundleCmd())
 	return cmd

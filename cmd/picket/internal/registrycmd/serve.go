@@ -7,15 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/gatecheck"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
-	"github.com/picketwatch/picket/registry/gates"
-	"github.com/picketwatch/picket/registry/intake"
 	"github.com/picketwatch/picket/registry/mirror"
 	"github.com/picketwatch/picket/registry/publish"
 	"github.com/picketwatch/picket/registry/server"
@@ -30,9 +28,9 @@ func serveCmd() *cobra.Command {
 
 The folder itself is all that a node needs, and any web server can serve it; this one adds what helps people to choose.
 With --keys, the folder of the online keys, it also takes in what authors send with picket plugin publish, and signs the
-timestamp again in time. Nodes whose receipts and reviews count
-are named with picket registry node add. With --from and --root-sha256 it stands in for another registry: what is asked
-for is brought from there, verified, kept, and served on when the other one is away.`,
+timestamp again in time. Nodes whose receipts and reviews count are named with picket registry node add. With --from and
+--root-sha256 it stands in for another registry: what is asked for is brought from there, verified, kept, and served on
+when the other one is away.`,
 		Example: "  picket registry serve --dir registry --keys online --listen :8080\n" +
 			"  picket registry serve --dir copy --from https://registry.example/ --root-sha256 3f2a…",
 		Args: cobra.NoArgs,
@@ -41,6 +39,7 @@ for is brought from there, verified, kept, and served on when the other one is a
 	f := cmd.Flags()
 	f.StringVar(&s.dir, "dir", "", "the registry's folder")
 	f.StringVar(&s.keys, "keys", "", "the folder of the online keys: take releases in, and sign the timestamp again")
+	s.gates.Flags(f)
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "the address to listen on; port 0 takes a free one")
 	f.StringVar(&s.cert, "tls-cert", "", "a certificate (PEM); without one it speaks plain HTTP, for a proxy in front of it")
 	f.StringVar(&s.key, "tls-key", "", "the certificate's key (PEM)")
@@ -55,6 +54,7 @@ for is brought from there, verified, kept, and served on when the other one is a
 type serving struct {
 	dir, keys, listen, cert, key, public, from, root string
 	asJSON                                           bool
+	gates                                            gatecheck.Options
 }
 
 func (s serving) run(cmd *cobra.Command) error {
@@ -67,7 +67,7 @@ func (s serving) run(cmd *cobra.Command) error {
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	cfg := server.Config{Dir: s.dir, Nodes: server.NodesOf(s.dir), PublicURL: s.public, Log: log}
 	if s.keys != "" {
-		in, err := s.intake(cmd.Context(), log)
+		in, err := s.intake(cmd, log)
 		if err != nil {
 			return err
 		}
@@ -98,16 +98,6 @@ func (s serving) run(cmd *cobra.Command) error {
 		go renewOnTime(cmd.Context(), s.dir, s.keys, log)
 	}
 	return s.serve(cmd.Context(), listener, srv.Handler())
-}
-
-// intake takes in what authors send, with the online keys.
-func (s serving) intake(ctx context.Context, log *slog.Logger) (*intake.Intake, error) {
-	return intake.Open(ctx, intake.Config{
-		Dir:   filepath.Join(s.dir, ".server", "intake"),
-		Open:  func(ctx context.Context) (*publish.Publisher, error) { return publish.Open(ctx, s.dir, s.keys, nil) },
-		Gates: gates.Config{},
-		Log:   log,
-	})
 }
 
 func (s serving) announce(cmd *cobra.Command, l net.Listener) error {

@@ -1,0 +1,72 @@
+// Package gatecheck is what the commands have in common that publish: the flags that say what the gates may use, and how
+// their findings are shown.
+package gatecheck
+
+import (
+	"context"
+	"encoding/json"
+	"os/exec"
+
+	"github.com/spf13/pflag"
+
+	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/gates"
+)
+
+// Options are what the operator of a registry gives the gates to work with.
+type Options struct {
+	vulnerabilities string
+	modules         string
+}
+
+// Flags declares the options.
+func (o *Options) Flags(f *pflag.FlagSet) {
+	f.StringVar(&o.vulnerabilities, "vulnerabilities", "", "a database of known vulnerabilities: a folder or zip archive of OSV files, such as all.zip of an ecosystem")
+	f.StringVar(&o.modules, "module-cache", "", "a folder of Go modules to look up licences of dependencies in (default: that of the Go tools here, if any)")
+}
+
+// Config returns what the gates work with.
+func (o *Options) Config() (gates.Config, error) {
+	cfg := gates.Config{ModuleCache: o.modules}
+	if cfg.ModuleCache == "" {
+		cfg.ModuleCache = goModules()
+	}
+	if o.vulnerabilities == "" {
+		return cfg, nil
+	}
+	var err error
+	cfg.Vulnerabilities, err = gates.OpenVulnerabilities(o.vulnerabilities)
+	return cfg, err
+}
+
+// goModules is the module cache of the Go tools, "" without them.
+func goModules() string {
+	out, err := exec.CommandContext(context.Background(), "go", "env", "-json", "GOMODCACHE").Output()
+	var env struct{ GOMODCACHE string }
+	if err != nil || json.Unmarshal(out, &env) != nil {
+		return ""
+	}
+	return env.GOMODCACHE
+}
+
+// styles of the states of a gate.
+var styles = map[string]columns.Style{
+	registry.GatePassed: columns.Good, registry.GateWarning: columns.Warn, registry.GateFailed: columns.Bad, registry.GateNotChecked: columns.Warn,
+}
+
+// Print shows gates as a table, with the details of those that did not pass below each.
+func Print(p *columns.Printer, list []registry.Gate) {
+	var rows [][]columns.Cell
+	for _, g := range list {
+		rows = append(rows, []columns.Cell{columns.C("    " + g.Name), columns.S(styles[g.State], g.State), columns.S(columns.Dim, g.Summary)})
+		if g.State == registry.GatePassed {
+			continue
+		}
+		for _, d := range g.Details {
+			rows = append(rows, []columns.Cell{columns.C(""), columns.C(""), columns.S(columns.Dim, "  "+d)})
+		}
+	}
+	p.Table(rows)
+	p.Line(columns.C("    tier: "), columns.S(columns.Good, registry.TierOf(list)))
+}
