@@ -33,9 +33,11 @@ func TestConfinedExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg, log := testConfig(t)
+	refused := make(chan confine.RefusedCall, 100)
 	plan, err := confine.New(confine.Request{
 		Instance: "i", Kind: sdk.KindDetector, Runtime: registry.RuntimeProcess, Limits: confine.Defaults(sdk.KindDetector),
 		Grants: []sdk.Permission{{Cap: sdk.CapFlowsRead}}, SocketDir: cfg.SocketDir, Interpreter: "python3", Ceiling: ceiling,
+		Refused: func(c confine.RefusedCall) { refused <- c },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +79,12 @@ func TestConfinedExample(t *testing.T) {
 		t.Errorf("exit code %d, %v, %v\n%s", p.ExitCode(), err, p.Fault(), log)
 	}
 	t.Log(fmt.Sprint(len(s.findings), " findings"))
+	if err := plan.Close(); err != nil { // nothing more is told from here on
+		t.Fatal(err)
+	}
+	for len(refused) > 0 {
+		t.Errorf("told of %+v", <-refused)
+	}
 }
 
 // confinedFiles are the ends of the record plane, those of the lifeline, and the archive of the example.

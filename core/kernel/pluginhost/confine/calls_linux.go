@@ -74,14 +74,29 @@ type listener struct {
 	in    []uint64 // a notification, and what a younger kernel adds
 	out   []uint64
 	ended chan struct{}
-	// lookup is whether the call was the C library's, which asks a daemon for the names of users before it reads files.
-	lookup bool
+	// harmless is whether the last call was one that a library makes by itself: it is refused, and told nobody.
+	harmless bool
+	probes   int // how many calls of gRPC's may still come
+}
+
+// grpcProbes is how often the core of gRPC asks while a server starts whether the network knows a socket option, twice for
+// each kind of address. A plugin that is served by it makes all of these calls, so one of its own is one too many.
+const grpcProbes = 4
+
+// probe reports whether a call is one of them. Python itself opens sockets with another flag.
+func (l *listener) probe(call *notification) bool {
+	d := &call.data
+	if l.probes == 0 || d.number != unix.SYS_SOCKET || d.args[0] != unix.AF_INET && d.args[0] != unix.AF_INET6 || d.args[1] != unix.SOCK_STREAM || d.args[2] != 0 {
+		return false
+	}
+	l.probes--
+	return true
 }
 
 // nscd is where that daemon would listen.
 const nscd = "/var/run/nscd/socket"
 
-// toNSCD reads where a call to connect leads. It is refused in any case: who changes the address meanwhile hides nothing but
+// toNSCD reads where a call to connect leads: the C library asks a daemon for the names of users before it reads files. It is refused in any case: who changes the address meanwhile hides nothing but
 // that he tried.
 func toNSCD(call *notification) bool {
 	if call.data.number != unix.SYS_CONNECT {
@@ -94,8 +109,8 @@ func toNSCD(call *notification) bool {
 	return err == nil && n == len(buf) && string(buf[2:]) == nscd+"\x00"
 }
 
-// listen takes fd over.
-func listen(fd int, tell func(RefusedCall)) (*listener, error) {
+// listen takes fd over. probes is how many calls of gRPC's are told nobody.
+func listen(fd int, tell func(RefusedCall), probes int) (*listener, error) {
 	sizes, err := notificationSizes()
 	if err == nil {
 		err = unix.SetNonblock(fd, true) // the runtime waits for it together with everything else
@@ -108,7 +123,7 @@ func listen(fd int, tell func(RefusedCall)) (*listener, error) {
 	words := func(size uint16) []uint64 { return make([]uint64, (int(size)+7)/8) }
 	l := &listener{
 		file: os.NewFile(uintptr(fd), "refused calls"), tell: tell, pace: rate.NewLimiter(callsPerSecond, callsBurst), all: allCalls, info: info,
-		in: words(sizes[0]), out: words(sizes[1]), ended: make(chan struct{}),
+		in: words(sizes[0]), out: words(sizes[1]), ended: make(chan struct{}), probes: probes,
 	}
 	go l.serve()
 	return l, nil
@@ -138,7 +153,7 @@ func (l *listener) serve() {
 		}
 		// The process goes on before anybody thinks about what it did.
 		c := describeCall(l.info.SyscallNumbers[int(call.data.number)], call.data.arch == uint32(l.info.ID), call.data.args)
-		if l.tell != nil && !l.lookup {
+		if l.tell != nil && !l.harmless {
 			l.tell(c)
 		}
 		if wait := max(l.pace.Reserve().Delay(), l.all.Reserve().Delay()); wait > 0 {
@@ -161,7 +176,7 @@ func (l *listener) take(fd uintptr) (call *notification, gone bool) {
 		return nil, false // the caller has been ended meanwhile
 	}
 	call = (*notification)(unsafe.Pointer(&l.in[0]))
-	l.lookup = call.data.arch == uint32(l.info.ID) && toNSCD(call)
+	l.harmless = call.data.arch == uint32(l.info.ID) && (toNSCD(call) || l.probe(call))
 	clear(l.out)
 	answer := (*response)(unsafe.Pointer(&l.out[0]))
 	answer.id, answer.errno = call.id, -int32(unix.EPERM)

@@ -75,6 +75,36 @@ func TestLevelRefusedCalls(t *testing.T) {
 	}
 }
 
+// Of an interpreter's process four calls are told nobody, and these must be just those that gRPC makes.
+func TestProbesOfGRPC(t *testing.T) {
+	call := func(number int32, args ...uint64) *notification {
+		n := &notification{}
+		n.data.number = number
+		copy(n.data.args[:], args)
+		return n
+	}
+	l := &listener{probes: grpcProbes}
+	for name, other := range map[string]*notification{
+		"another call":     call(unix.SYS_CONNECT, unix.AF_INET, unix.SOCK_STREAM),
+		"datagrams":        call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM),
+		"Python's own":     call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC),
+		"another protocol": call(unix.SYS_SOCKET, unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_SCTP),
+		"another family":   call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_STREAM),
+	} {
+		if l.probe(other) {
+			t.Errorf("%s is told nobody", name)
+		}
+	}
+	for i := range grpcProbes {
+		if !l.probe(call(unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.AF_INET6}[i%2], unix.SOCK_STREAM)) {
+			t.Errorf("probe %d is told", i)
+		}
+	}
+	if l.probe(call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM)) {
+		t.Error("one more is told nobody")
+	}
+}
+
 // A program that does nothing wrong is told of nothing.
 func TestLevelNothingRefused(t *testing.T) {
 	best(t)

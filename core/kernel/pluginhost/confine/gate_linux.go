@@ -105,7 +105,11 @@ func (g *gate) pass() (Report, error) {
 		return Report{}, err
 	}
 	if listening >= 0 { // from now on: the helper may still make a call that is refused
-		if g.calls, err = listen(listening, g.plan.req.Refused); err != nil {
+		probes := 0
+		if g.plan.req.Interpreter != "" {
+			probes = grpcProbes
+		}
+		if g.calls, err = listen(listening, g.plan.req.Refused, probes); err != nil {
 			return Report{}, fmt.Errorf("refused calls: %w", err)
 		}
 	}
