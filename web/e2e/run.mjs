@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { watchedPage, withBrowser } from './browser.mjs'
 import * as journeys from './journeys.mjs'
 import { look } from './look.mjs'
+import { marketplace } from './market.mjs'
 import { devServer, startServer } from './server.mjs'
 
 const pictures = fileURLToPath(new URL('../../e2e-artifacts/', import.meta.url))
@@ -123,5 +124,6 @@ await rm(pictures, { recursive: true, force: true })
 await mkdir(pictures, { recursive: true })
 await step('first run', firstRun)
 await step('working server', working)
+await step('marketplace on made-up answers', () => marketplace(step, pictures))
 console.log(failures === 0 ? `\nall good; pictures in ${pictures}` : `\n${failures} failed; pictures in ${pictures}`)
 process.exit(failures === 0 ? 0 : 1)

@@ -23,6 +23,9 @@ const pages = {
   alert: 'src/pages/Alert.tsx',
   captures: 'src/pages/Captures.tsx',
   plugin: 'src/pages/Plugin.tsx',
+  marketplace: 'src/pages/market/Market.tsx',
+  card: 'src/pages/market/Card.tsx',
+  fleet: 'src/pages/fleet/Fleet.tsx',
 }
 const kb = (n) => `${(n / 1024).toFixed(1).padStart(6)} KiB`
 let failed = false

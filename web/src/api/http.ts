@@ -29,21 +29,6 @@ export async function answer<T>(call: Promise<{ data?: T }>): Promise<T> {
   return (await call).data as T
 }
 
-interface CallOptions {
-  query?: object
-  body?: unknown
-  signal?: AbortSignal
-}
-
-/** A call by its path, for answers whose shape is written down here and not in the server's description. */
-export async function call<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, { query = {}, body, signal }: CallOptions = {}): Promise<T> {
-  const url = new URL(path, location.origin)
-  for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== '') url.searchParams.set(name, String(value))
-  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }
-  const reply = await guarded(new Request(url, { method, signal, ...sent }))
-  return (reply.status === 204 ? undefined : await reply.json()) as T
-}
-
 async function guarded(request: Request): Promise<Response> {
   request.headers.set('Accept', 'application/json')
   if (request.method !== 'GET') request.headers.set('X-Picket-CSRF', csrfToken())

@@ -3,7 +3,7 @@ import type { Gate, GateState, RolloutNode } from '../api/market'
 import { changesBetween, facetEntries, gateCounts, gatesWorstFirst, rolloutDeeds, rolloutProgress, short, tierOf, updateOf } from './market'
 import { activeFilters, isSearch, readAddress, withFilter } from './marketAddress'
 
-const gate = (name: string, state: string): Gate => ({ name, state: state as GateState })
+const gate = (name: string, state: string): Gate => ({ name, state: state as GateState, summary: '' })
 
 test('an address is read without trusting it', () => {
   expect(readAddress({})).toEqual({})

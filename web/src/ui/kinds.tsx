@@ -30,9 +30,9 @@ export function KindBadge({ kind, large }: { kind: MarketKind; large?: boolean }
 const filled: Record<Tier, number> = { gold: 3, silver: 2, bronze: 1, none: 0 }
 
 /** How far a release was checked: three pickets, as many filled as its tier. */
-export function TierMark({ tier }: { tier: Tier | '' | undefined }) {
+export function TierMark({ tier }: { tier: string | undefined }) {
   const { t } = useTranslation()
-  const known = tier || undefined
+  const known = (tier || undefined) as Tier | undefined
   if (!known) return <span className={css.tier} data-tier="unknown"><Pickets filled={0} />{t('market.tiers.unknown')}</span>
   return <span className={css.tier} data-tier={known} title={t(`market.tierMeans.${known}`)}><Pickets filled={filled[known] ?? 0} />{t(`market.tiers.${known}`, { defaultValue: known })}</span>
 }

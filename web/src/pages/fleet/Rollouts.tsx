@@ -3,7 +3,7 @@ import { useQueryClient, type UseQueryResult } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { isRolloutOver, rollout, type Fleet, type Rollout, type RolloutDeed, type RolloutNode, type RolloutState } from '../../api/market'
+import { isRolloutOver, rollout, type Fleet, type Rollout, type RolloutDeed, type RolloutNode } from '../../api/market'
 import { pluginPath } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { duration } from '../../lib/format'
@@ -17,7 +17,7 @@ import { useTell } from '../../ui/toasts'
 import ui from '../../ui/ui.module.css'
 import css from './fleet.module.css'
 
-const tones: Record<RolloutState, Tone> = { canary: 'busy', rolling: 'busy', waiting: 'warn', paused: 'warn', halted: 'bad', 'rolled back': 'bad', done: 'good' }
+const tones: Record<Rollout['state'], Tone> = { canary: 'busy', rolling: 'busy', waiting: 'warn', paused: 'warn', halted: 'bad', 'rolled back': 'bad', done: 'good' }
 const shownAtFirst = 3
 
 /** What is being rolled out, and how the last ones ended. */
@@ -49,7 +49,7 @@ function Row({ rollout: r, title }: { rollout: Rollout; title?: string }) {
   const from = [...new Set(r.nodes.map((n) => n.from).filter(Boolean))].join(', ')
   const name = title || r.plugin
   const run = async (deed: RolloutDeed) => {
-    await rollout.act(r.id, deed, deed === 'resume' && r.state === 'waiting' ? 'all' : undefined)
+    await (deed === 'resume' ? rollout.resume(r.id, r.state === 'waiting' ? 'all' : undefined) : rollout[deed](r.id))
     tell.done(t(`rollout.did.${deed}`))
     await client.invalidateQueries({ queryKey: ['fleet'] })
   }

@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useTranslation } from 'react-i18next'
 import { fleet } from '../../api/market'
 import '../../locales/market'
-import ui from '../../ui/ui.module.css'
+import css from './card.module.css'
 
 export interface Canary {
   group: string
@@ -24,7 +24,7 @@ export function CanaryFields({ value, onChange }: { value: Canary; onChange: (va
   const first = Math.min(inGroup, Math.max(1, Math.ceil((inGroup * share) / 100)))
   return (
     <>
-      <div className={ui.fields}>
+      <div className={css.two}>
         <NativeSelect label={t('rollout.group')} value={value.group} onChange={(e) => onChange({ ...value, group: e.currentTarget.value })}
           data={groups.map((g) => ({ value: g, label: g === 'all' ? t('enable.agents') : g }))} />
         <NumberInput label={t('rollout.canary')} suffix=" %" min={0} max={100} allowDecimal={false} value={value.canary_percent} onChange={(v) => onChange({ ...value, canary_percent: v })} />

@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link, useParams, useSearch } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { marketPlugin, type MarketPlugin } from '../../api/market'
+import { marketPlugin, runs, type MarketPlugin } from '../../api/market'
 import { pluginPath } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { count } from '../../lib/format'
@@ -45,9 +45,6 @@ export function CardPage() {
 
 type Dialog = 'install' | 'update' | 'report' | null
 
-/** What runs, in contrast to what others read. */
-const runs = (p: MarketPlugin) => p.kind !== 'model' && p.kind !== 'data'
-
 function Card({ plugin: p }: { plugin: MarketPlugin }) {
   const { t } = useTranslation()
   const can = useMay()
@@ -83,13 +80,13 @@ function Card({ plugin: p }: { plugin: MarketPlugin }) {
         </div>
         <div className={css.side}>
           {runs(p) && (
-            <Panel title={t('plugin.permissions')} hint={<RiskMark level={highestRisk(p.permissions ?? [])} />}>
+            <Panel title={t('plugin.permissions')} hint={<RiskMark level={highestRisk(p.permissions)} />}>
               <p className={`dim ${css.intro}`}>{t('card.permissionsText')}</p>
-              <Permissions permissions={p.permissions ?? []} risk />
+              <Permissions permissions={p.permissions} risk />
             </Panel>
           )}
           <Checks plugin={p} />
-          {p.trust && <Trust trust={p.trust} plugin={p} />}
+          <Trust trust={p.trust} plugin={p} />
           <Requires plugin={p} />
           <Facts plugin={p} />
         </div>
@@ -134,7 +131,8 @@ function Banners({ plugin: p }: { plugin: MarketPlugin }) {
         </div>
       )}
       {p.yanked && !p.revoked && <Banner title={t('card.yankedTitle', { version: p.version })} text={p.yanked} next={t('card.yankedText')} />}
-      {p.trust?.development && <Banner title={t('trust.title')} text={t('card.developmentText')} />}
+      {p.unverified && <Banner title={t('card.unverifiedTitle')} text={p.unverified} next={t('card.unverifiedText')} />}
+      {p.trust.development && <Banner title={t('trust.title')} text={t('card.developmentText')} />}
       {p.via === 'recent' && <Banner title={t('card.recentTitle')} text={t('card.recentText')} />}
     </>
   )
@@ -152,7 +150,7 @@ function Banner({ title, text, next }: { title: string; text: string; next?: str
 
 function Requires({ plugin: p }: { plugin: MarketPlugin }) {
   const { t } = useTranslation()
-  if (!p.requires || p.requires.length === 0) return null
+  if (p.requires.length === 0) return null
   return (
     <Panel title={t('card.requires')} hint={t('card.requiresHint')}>
       <ul className={css.requires}>

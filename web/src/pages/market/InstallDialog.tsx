@@ -3,7 +3,7 @@ import { Button, Group, Modal, NativeSelect } from '@mantine/core'
 import { useInfiniteQuery, useMutation, useQuery } from '@tanstack/react-query'
 import { useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
-import { fleet, market, plan, type InstallWish, type MarketPlugin, type Plan } from '../../api/market'
+import { fleet, market, plan, runs, type InstallWish, type MarketPlugin, type Plan } from '../../api/market'
 import { agents } from '../../api/queries'
 import { bytes } from '../../lib/format'
 import '../../locales/market'
@@ -18,8 +18,6 @@ interface Props {
   plugin: MarketPlugin
   onClose: () => void
 }
-
-const runs = (p: MarketPlugin) => p.kind !== 'model' && p.kind !== 'data'
 
 export default function InstallDialog({ plugin: p, onClose }: Props) {
   const { t } = useTranslation()

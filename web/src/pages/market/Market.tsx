@@ -25,11 +25,11 @@ export function MarketPage() {
   const searching = isSearch(address)
   return (
     <Page
-      title={t('market.title')}
+      title={address.kind && !address.q ? t(`plugins.heads.${address.kind}`) : searching ? t('market.searching') : t('market.title')}
       tab={address.q ? t('market.tabSearch', { q: address.q }) : undefined}
-      lead={t('market.lead')}
-      back={searching ? { to: '/market', label: t('market.front') } : undefined}
-      actions={can('operate') && <Button component={Link} to="/market/publish" variant="default">{t('market.publish')}</Button>}
+      lead={address.kind && !address.q ? t(`market.leads.${address.kind}`) : searching ? undefined : t('market.lead')}
+      back={searching ? { to: '/market', label: t('market.title') } : undefined}
+      actions={!searching && can('operate') && <Button component={Link} to="/market/publish" variant="default">{t('market.publish')}</Button>}
     >
       <SearchField value={address.q ?? ''} onSearch={(q) => go(withFilter(address, { q }), true)} />
       {searching ? <Results address={address} go={go} /> : <Front />}

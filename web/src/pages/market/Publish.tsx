@@ -65,9 +65,9 @@ export function PublishPage() {
 }
 
 const commands = {
-  key: 'picket plugin keygen',
-  claim: 'picket plugin claim --namespace NAME',
-  test: 'picket plugin test',
+  key: 'picket registry key new author.pem',
+  claim: 'picket registry claim NAME --root root.json --key author.pem --contact you@example.org --out claim.json',
+  test: 'picket plugin test .',
   pack: 'picket plugin pack --sign',
 }
 

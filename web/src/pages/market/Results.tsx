@@ -60,7 +60,7 @@ function Found({ answer, old, address, page, go }: Props & { answer: SearchAnswe
         <p className={css.hintLine}>{t('market.didYouMean')} <Link to="/market" search={withFilter(address, { q: answer.did_you_mean })}><strong>{answer.did_you_mean}</strong></Link>?</p>
       )}
       {items.length === 0
-        ? <Panel title={t('market.results')} flush><Empty title={t('market.noHits')} action={<Button variant="default" size="xs" onClick={() => go({ q: address.q })}>{t('market.clear')}</Button>}>{t('market.noHitsText')}</Empty></Panel>
+        ? <Panel title={t('market.results')} flush><Empty title={t('market.noHits')} action={activeFilters(address).length > 0 && <Button variant="default" size="xs" onClick={() => go({ q: address.q })}>{t('market.clear')}</Button>}>{t('market.noHitsText')}</Empty></Panel>
         : <ol className={css.rows} aria-label={t('market.results')} data-old={old || undefined} onKeyDown={walkHits}>{items.map((h) => <HitRow key={`${h.registry ?? ''} ${h.id}`} hit={h} named={several} />)}</ol>}
       {pages > 1 && (
         <nav className={css.pager} aria-label={t('market.pages')}>

@@ -1,7 +1,7 @@
 // What a release costs and how well it judges, as the registry measured it. The bars are for the eye; every number is
 // written out beside its bar.
 import { useTranslation } from 'react-i18next'
-import type { MarketPlugin, QualityFigure } from '../../../api/market'
+import { runs, type MarketPlugin, type QualityFigure } from '../../../api/market'
 import { bytes, duration, number, percent } from '../../../lib/format'
 import { Meter } from '../../../ui/marks'
 import { Panel } from '../../../ui/Page'
@@ -9,7 +9,7 @@ import ui from '../../../ui/ui.module.css'
 import { OutLink } from './About'
 import css from '../card.module.css'
 
-export const hasFigures = (p: MarketPlugin): boolean => p.kind !== 'model' && p.kind !== 'data' && (!!p.card?.resources || (p.card?.quality?.length ?? 0) > 0)
+export const hasFigures = (p: MarketPlugin): boolean => runs(p) && (!!p.card?.resources || (p.card?.quality?.length ?? 0) > 0)
 
 export function Figures({ plugin: p }: { plugin: MarketPlugin }) {
   return (
