@@ -22,7 +22,6 @@ const (
 type conn struct {
 	sock *socket
 	in   *bufio.Reader
-	head [headerSize]byte // of the message that is read
 
 	turn   chan struct{} // holds one element while somebody writes; guards all below
 	out    []byte        // headers and small bodies, used again
@@ -30,8 +29,8 @@ type conn struct {
 	broken error // a message was written in part: nothing can follow
 }
 
-func newConn(f *os.File) (*conn, error) {
-	sock, err := openSocket(f)
+func newConn(f *os.File, patient bool) (*conn, error) {
+	sock, err := openSocket(f, patient)
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +39,32 @@ func newConn(f *os.File) (*conn, error) {
 
 // next reads the header of the next message.
 func (c *conn) next() (Header, error) {
-	if _, err := io.ReadFull(c.in, c.head[:]); err != nil {
+	head, err := c.peek()
+	if err != nil {
 		return Header{}, err
 	}
-	return parseHeader(c.head[:])
+	_, err = c.in.Discard(headerSize)
+	return head, err
+}
+
+// peek waits for the header of the next message and leaves it where it is.
+func (c *conn) peek() (Header, error) {
+	b, err := c.in.Peek(headerSize)
+	if err != nil {
+		return Header{}, err
+	}
+	return parseHeader(b)
+}
+
+// await waits until the whole next message has arrived, and says whether the buffer holds one that is so long. When its
+// wait is interrupted nothing is lost.
+func (c *conn) await() (bool, error) {
+	head, err := c.peek()
+	if err != nil || head.Length > readBuffer-headerSize {
+		return false, err
+	}
+	_, err = c.in.Peek(headerSize + int(head.Length))
+	return err == nil, err
 }
 
 // body reads n bytes into buf, or into larger memory.
@@ -83,7 +104,7 @@ func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byt
 	if len(rest) == 0 {
 		parts = c.vec[:1]
 	}
-	release := c.bound(ctx)
+	release := bound(ctx, c.sock.setWriteDeadline)
 	n, err := c.sock.write(parts, nil)
 	release()
 	c.vec = [2][]byte{}
@@ -97,20 +118,20 @@ func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byt
 	return c.broken
 }
 
-// bound lets the end of ctx interrupt a write. It returns how to end that.
-func (c *conn) bound(ctx context.Context) func() {
+// bound lets the end of ctx interrupt a read or write, whose deadline set sets. It returns how to end that.
+func bound(ctx context.Context, set func(time.Time) error) func() {
 	if ctx.Done() == nil {
 		return func() {}
 	}
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		_ = c.sock.setWriteDeadline(time.Unix(1, 0))
+		_ = set(time.Unix(1, 0))
 		close(fired)
 	})
 	return func() {
 		if !stop() {
 			<-fired
-			_ = c.sock.setWriteDeadline(time.Time{})
+			_ = set(time.Time{})
 		}
 	}
 }

@@ -45,13 +45,30 @@ func (p *Plugin) Begin(ctx context.Context, channel, call, frames, bytes uint32,
 	}
 	o := &Outbox{work: w, ctx: ctx, call: call, decode: decode, changed: make(chan struct{}, 1), rows: records.NewSampleWriter(sampleRows),
 		frames: uint64(frames), bytes: uint64(bytes)}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.calls[call] != nil {
+	if !w.begin(o) {
 		return nil, sdk.Errorf(sdk.Internal, "call %d is running already", call)
 	}
-	w.calls[call] = o
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.relay.pass() // acknowledgements will come
 	return o, nil
+}
+
+func (w *work) begin(o *Outbox) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls[o.call] != nil {
+		return false
+	}
+	w.calls[o.call] = o
+	return true
+}
+
+// emits says whether a call is running.
+func (w *work) emits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.calls) > 0
 }
 
 func (o *Outbox) signal() {

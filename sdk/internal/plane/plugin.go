@@ -25,9 +25,11 @@ type Plugin struct {
 	ring   []byte
 
 	strays chan stray // for channels that are not open
+	ended  chan error // gets why nothing more is read
 
-	mu       sync.Mutex // guards channels
+	mu       sync.Mutex // guards all below, and what works say they do
 	channels map[uint32]*work
+	relay    relay
 }
 
 // stray is a batch that nobody inspects.
@@ -36,41 +38,15 @@ type stray struct {
 	seq     uint64
 }
 
-// work is one instance on the plugin's side.
-type work struct {
-	plugin   *Plugin
-	id       uint32
-	instance string
-	deadline time.Duration
-	queue    chan batch
-	closing  chan struct{}
-	buffers  chan []byte
-	received uint64 // of the last batch
-	capture  string // of the last batch
-
-	sending chan struct{} // holds one element while SAMPLES are sent; guards sent
-	sent    uint64
-
-	mu    sync.Mutex // guards calls and those of them
-	calls map[uint32]*Outbox
-	owner map[uint64]*Outbox // of the SAMPLES without answer
-}
-
-type batch struct {
-	seq     uint64
-	capture string
-	frame   []byte
-	buf     []byte // of the message, to be used again
-}
-
 // OpenPlugin takes the plugin's end of a pair, closes f, and says HELLO. Read must be called next.
 func OpenPlugin(f *os.File, answer Answerer, refuse func(error) []byte) (*Plugin, error) {
 	defer f.Close()
-	c, err := newConn(f)
+	c, err := newConn(f, true)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plugin{conn: c, answer: answer, refuse: refuse, channels: map[uint32]*work{}, strays: make(chan stray, Window)}
+	p := &Plugin{conn: c, answer: answer, refuse: refuse, channels: map[uint32]*work{}, strays: make(chan stray, Window), ended: make(chan error, 1)}
+	p.relay.init(p)
 	p.limit = hello{Major, Window, WindowBytes}
 	head := Header{Type: Hello, Length: helloSize}
 	err = c.send(context.Background(), func(b []byte) []byte { return p.limit.append(head.append(b)) }, nil)
@@ -92,25 +68,40 @@ func (p *Plugin) read() error {
 	}
 	go p.refuseStrays()
 	defer close(p.strays)
+	go p.messages()
+	return <-p.ended
+}
+
+// messages reads one message after the other until the connection ends, or somebody else reads in its place.
+func (p *Plugin) messages() {
 	for {
-		head, err := p.conn.next()
+		goOn, err := p.message()
 		if err != nil {
-			return err
+			p.ended <- err
 		}
-		switch head.Type {
-		case Batch, BatchRef:
-			err = p.batch(head)
-		case Ack:
-			err = p.ack(head)
-		case Credit:
-			err = p.credit(head)
-		default:
-			err = protocolError("the host sends %s", head.Type)
-		}
-		if err != nil {
-			return err
+		if !goOn {
+			return
 		}
 	}
+}
+
+// message reads one message. It returns false when somebody else reads the next.
+func (p *Plugin) message() (bool, error) {
+	head, err := p.conn.next()
+	if err != nil {
+		return false, err
+	}
+	switch head.Type {
+	case Batch, BatchRef:
+		return p.batch(head)
+	case Ack:
+		err = p.ack(head)
+	case Credit:
+		err = p.credit(head)
+	default:
+		err = protocolError("the host sends %s", head.Type)
+	}
+	return err == nil, err
 }
 
 // hello reads HELLO and RING without a byte of what follows them, because of the descriptor.
@@ -163,7 +154,7 @@ func (p *Plugin) exactly(want Type) (Header, []byte, int, error) {
 func (p *Plugin) Open(channel uint32, instance string, deadline time.Duration) error {
 	w := &work{
 		plugin: p, id: channel, instance: instance, deadline: deadline,
-		queue: make(chan batch, Window), closing: make(chan struct{}), buffers: make(chan []byte, Window+1),
+		queue: make(chan batch, Window+1), closing: make(chan struct{}), buffers: make(chan []byte, Window+1),
 		sending: make(chan struct{}, 1), calls: map[uint32]*Outbox{}, owner: map[uint64]*Outbox{},
 	}
 	p.mu.Lock()
@@ -172,6 +163,7 @@ func (p *Plugin) Open(channel uint32, instance string, deadline time.Duration) e
 		return fmt.Errorf("instance %s: channel %d of the record plane is taken", instance, channel)
 	}
 	p.channels[channel] = w
+	p.relay.pass()
 	go w.run()
 	return nil
 }
@@ -189,93 +181,51 @@ func (p *Plugin) find(channel uint32) *work {
 	return p.channels[channel]
 }
 
-// run inspects batches one after the other.
-func (w *work) run() {
-	for {
-		select {
-		case b := <-w.queue:
-			w.handle(b)
-		case <-w.closing:
-			if w.leave() {
-				return
-			}
-			w.handle(<-w.queue)
-		}
-	}
-}
-
-// leave removes the channel if its queue is empty.
-func (w *work) leave() bool {
-	w.plugin.mu.Lock()
-	defer w.plugin.mu.Unlock()
-	if len(w.queue) > 0 {
-		return false
-	}
-	delete(w.plugin.channels, w.id)
-	return true
-}
-
-func (w *work) handle(b batch) {
-	w.plugin.result(w.id, b.seq, w.inspect(b))
-	w.keep(b.buf)
-}
-
-func (w *work) inspect(b batch) []byte {
-	ctx := context.Background()
-	if w.deadline > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, w.deadline)
-		defer cancel()
-	}
-	return w.plugin.answer(ctx, w.instance, b.capture, b.frame)
-}
-
 // result sends the answer of a batch. When it cannot be written the host is gone, and the lifeline ends this process.
 func (p *Plugin) result(channel uint32, seq uint64, body []byte) {
 	head := Header{Type: Result, Length: uint32(len(body)), Channel: channel, Seq: seq}
 	_ = p.conn.send(context.Background(), head.append, body)
 }
 
-func (w *work) keep(buf []byte) {
-	select {
-	case w.buffers <- buf:
-	default:
-	}
-}
-
-func (w *work) buffer() []byte {
-	select {
-	case b := <-w.buffers:
-		return b
-	default:
-		return nil
-	}
-}
-
-// batch puts a batch into the queue of its instance.
-func (p *Plugin) batch(head Header) error {
+// batch takes a batch and inspects it, or puts it into the queue of its instance. It returns false when somebody else
+// reads what follows.
+func (p *Plugin) batch(head Header) (bool, error) {
 	w := p.find(head.Channel)
 	if w == nil { // it was stopped in the meantime
 		if err := p.conn.skip(head.Length); err != nil {
-			return err
+			return false, err
 		}
 		p.strays <- stray{head.Channel, head.Seq}
-		return nil
+		return true, nil
 	}
+	b, err := p.receive(w, head)
+	if err != nil {
+		return false, err
+	}
+	if turn, ok := p.relay.begin(w); ok {
+		w.handle(b)
+		return p.relay.end(w, turn), nil
+	}
+	p.enqueue(w, b)
+	return true, nil
+}
+
+// receive reads a batch.
+func (p *Plugin) receive(w *work, head Header) (batch, error) {
 	if head.Seq != w.received+1 {
-		return protocolError("batch %d of channel %d, it must be %d", head.Seq, head.Channel, w.received+1)
+		return batch{}, protocolError("batch %d of channel %d, it must be %d", head.Seq, head.Channel, w.received+1)
 	}
 	w.received++
-	if len(w.queue) == cap(w.queue) {
-		return protocolError("more than %d batches of channel %d", cap(w.queue), head.Channel)
+	if w.waiting() > Window { // one of them may be answered already
+		return batch{}, protocolError("more than %d batches of channel %d", Window, head.Channel)
 	}
 	buf, err := p.conn.body(w.buffer(), head.Length)
 	if err != nil {
-		return err
+		return batch{}, err
 	}
 	capture, frame, err := splitCapture(buf)
 	if err != nil {
-		return err
+		return batch{}, err
 	}
 	if w.capture != string(capture) {
 		w.capture = string(capture)
@@ -284,28 +234,27 @@ func (p *Plugin) batch(head Header) error {
 	if head.Type == BatchRef {
 		ref, err := parseRef(frame)
 		if err != nil {
-			return err
+			return batch{}, err
 		}
 		if b.frame, err = ref.in(p.ring); err != nil {
-			return err
+			return batch{}, err
 		}
 	}
-	return p.enqueue(w, b)
+	return b, nil
 }
 
 // enqueue hands a batch to the worker, unless the channel was closed in the meantime.
-func (p *Plugin) enqueue(w *work, b batch) error {
+func (p *Plugin) enqueue(w *work, b batch) {
 	p.mu.Lock()
 	open := p.channels[w.id] == w
 	if open {
+		w.taken++
 		w.queue <- b // there was room, and only this goroutine puts something in
 	}
 	p.mu.Unlock()
-	if open {
-		return nil
+	if !open {
+		p.strays <- stray{w.id, b.seq}
 	}
-	p.strays <- stray{w.id, b.seq}
-	return nil
 }
 
 // refuseStrays answers what nobody inspects, in order.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -25,8 +26,9 @@ type Ring struct {
 	data []byte // stays while there is a block
 
 	mu     sync.Mutex
-	free   []span        // ordered by offset, never adjacent
-	room   chan struct{} // closed and made anew when something is freed
+	hosts  map[*Host]bool // that have it
+	free   []span         // ordered by offset, never adjacent
+	room   chan struct{}  // closed and made anew when something is freed
 	stats  RingStats
 	closed bool
 }
@@ -54,7 +56,7 @@ func NewRing(size int) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ring{file: file, size: size, data: data, free: []span{{0, size}}, room: make(chan struct{}), stats: RingStats{Size: size}}, nil
+	return &Ring{file: file, size: size, data: data, hosts: map[*Host]bool{}, free: []span{{0, size}}, room: make(chan struct{}), stats: RingStats{Size: size}}, nil
 }
 
 // Block is a part of the ring with one frame. Who made it holds one reference, and so does each batch that is on its way.
@@ -127,12 +129,40 @@ func (r *Ring) alloc(ctx context.Context, n int) (*Block, error) {
 		}
 		if began.IsZero() {
 			began = time.Now()
+			defer r.recall()()
 		}
 		select {
 		case <-room:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for room in the ring: %w", ctx.Err())
 		}
+	}
+}
+
+// recall makes the hosts read the answers that free memory until the function that it returns is called.
+func (r *Ring) recall() func() {
+	r.mu.Lock()
+	hosts := slices.Collect(maps.Keys(r.hosts))
+	r.mu.Unlock()
+	var release []func()
+	for _, h := range hosts {
+		release = append(release, h.loan.recall())
+	}
+	return func() {
+		for _, fn := range release {
+			fn()
+		}
+	}
+}
+
+// has notes that a host has the ring, or has it no more.
+func (r *Ring) has(h *Host, has bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if has {
+		r.hosts[h] = true
+	} else {
+		delete(r.hosts, h)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,11 +17,17 @@ import (
 // socket is one end of the pair. The runtime would watch it for both directions at once, and then each message that the
 // other side takes wakes this one for nothing, because there is room again. Therefore the runtime watches two epoll
 // instances in its place: one hears only of what can be read, the other of room, and only while somebody waits for it.
+//
+// A patient socket is watched for room alone: who reads waits in the kernel, and its thread is woken without any detour.
+// That suits a process that has little else to do than to wait for this socket.
 type socket struct {
-	fd     int
-	in     watch
-	out    watch
-	closed atomic.Bool
+	fd      int
+	patient bool
+	in      watch // of a socket that is not patient
+	out     watch
+	closed  atomic.Bool
+
+	using sync.Mutex // held while a patient read uses fd
 
 	reading reading // of the one goroutine that reads
 	writing writing // of the one that writes
@@ -40,18 +47,19 @@ type writing struct {
 	oob    []byte // travels with the first byte
 	n      int
 	err    error
-	waited bool
-	try    func(uintptr) bool // tryWrite
+	waits  bool                                  // out listens for room
+	try    func(uintptr) bool                    // tryWrite
+	listen func(ep uintptr, events uint32) error // hearOfRoom
 }
 
 // openSocket takes a duplicate of f, which must be a Unix socket.
-func openSocket(f *os.File) (*socket, error) {
+func openSocket(f *os.File, patient bool) (*socket, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the record plane: %w", err)
 	}
-	s := &socket{fd: fd}
-	s.reading.try, s.writing.try = s.tryRead, s.tryWrite
+	s := &socket{fd: fd, patient: patient}
+	s.reading.try, s.writing.try, s.writing.listen = s.tryRead, s.tryWrite, s.hearOfRoom
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the record plane: %w", err), s.Close())
 	}
@@ -66,8 +74,8 @@ func (s *socket) open() error {
 	if domain, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_UNIX {
 		return errors.Join(errors.New("the descriptor is not a Unix socket"), err)
 	}
-	if err := unix.SetNonblock(s.fd, true); err != nil {
-		return err
+	if err := unix.SetNonblock(s.fd, !s.patient); err != nil || s.patient {
+		return errors.Join(err, s.out.open(s.fd, 0))
 	}
 	if err := s.in.open(s.fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
 		return err
@@ -112,11 +120,28 @@ func (s *socket) wait(w *watch, try func(uintptr) bool) error {
 	return nil
 }
 
+// arrived calls try, which reads without waiting unless the socket is patient, until it says that it is done.
+func (s *socket) arrived(try func(uintptr) bool) error {
+	if !s.patient {
+		return s.wait(&s.in, try)
+	}
+	s.using.Lock()
+	defer s.using.Unlock()
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	try(0)
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	return nil
+}
+
 // Read reads what has arrived, or waits for it.
 func (s *socket) Read(b []byte) (int, error) {
 	r := &s.reading
 	r.buf = b
-	err := s.wait(&s.in, r.try)
+	err := s.arrived(r.try)
 	r.buf = nil
 	switch {
 	case err != nil:
@@ -146,9 +171,9 @@ func (s *socket) write(parts [][]byte, oob []byte) (int, error) {
 	w := &s.writing
 	w.parts, w.oob, w.n, w.err = parts, oob, 0, nil
 	err := s.wait(&s.out, w.try)
-	if w.waited {
-		w.waited = false
-		_ = s.out.raw.Control(func(ep uintptr) { _ = s.hearOfRoom(ep, 0) })
+	if w.waits {
+		w.waits = false
+		_ = s.out.raw.Control(func(ep uintptr) { _ = w.listen(ep, 0) })
 	}
 	w.parts, w.oob = nil, nil
 	if err == nil && w.err != nil {
@@ -167,9 +192,14 @@ func (s *socket) tryWrite(ep uintptr) bool {
 			w.parts, w.oob = behind(w.parts, n), nil
 		case unix.EINTR:
 		case unix.EAGAIN:
-			w.waited = true
-			w.err = s.hearOfRoom(ep, unix.EPOLLOUT|unix.EPOLLET) // also of room that there has been since
-			return w.err != nil
+			if w.waits {
+				return false
+			}
+			// Of room that there is by then nobody may hear: therefore it is tried once more.
+			w.waits = true
+			if w.err = w.listen(ep, unix.EPOLLOUT|unix.EPOLLET); w.err != nil {
+				return true
+			}
 		default:
 			w.err = err
 			return true
@@ -199,7 +229,7 @@ func behind(parts [][]byte, n int) [][]byte {
 func (s *socket) peek(b []byte) (int, error) {
 	var n int
 	var failure error
-	err := s.in.raw.Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
+	err := s.out.raw.Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
 	if failure == unix.EAGAIN {
 		return 0, err
 	}
@@ -236,9 +266,9 @@ func (s *socket) recvFD(b []byte) (fd int, err error) {
 
 func (s *socket) recvmsg(b, oob []byte) (n, oobn int, err error) {
 	var failure error
-	err = s.wait(&s.in, func(uintptr) bool {
+	err = s.arrived(func(uintptr) bool {
 		for {
-			n, oobn, _, _, failure = unix.Recvmsg(s.fd, b, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+			n, oobn, _, _, failure = unix.Recvmsg(s.fd, b, oob, unix.MSG_CMSG_CLOEXEC)
 			if failure != unix.EINTR {
 				return failure != unix.EAGAIN
 			}
@@ -267,7 +297,7 @@ func (s *socket) sendFD(b []byte, fd int) error {
 }
 
 // setReadDeadline and setWriteDeadline end what waits then; the zero time is never.
-func (s *socket) setReadDeadline(t time.Time) error  { return s.in.file.SetReadDeadline(t) }
+func (s *socket) setReadDeadline(t time.Time) error  { return s.in.file.SetReadDeadline(t) } // not of a patient one
 func (s *socket) setWriteDeadline(t time.Time) error { return s.out.file.SetReadDeadline(t) }
 
 // Close ends what waits, and waits until nobody uses the descriptor.
@@ -275,5 +305,11 @@ func (s *socket) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	return errors.Join(s.in.close(), s.out.close(), unix.Close(s.fd))
+	err := errors.Join(s.in.close(), s.out.close())
+	if s.patient {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // ends a read that waits
+		s.using.Lock()
+		defer s.using.Unlock()
+	}
+	return errors.Join(err, unix.Close(s.fd))
 }
