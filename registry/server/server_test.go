@@ -417,11 +417,38 @@ func TestFeedTellsOfWithdrawals(t *testing.T) {
 	}
 }
 
-// 1,000 plugins with ten releases each.
+// 1,000 plugins with ten releases each: reading the index, and searching, in the process and over HTTP.
 func BenchmarkSearch(b *testing.B) {
 	r := registrytest.New(b)
 	r.Crowd(b, 1000, 10)
 	s := open(b, r)
+	b.Run("reload", func(b *testing.B) {
+		for range b.N {
+			if err := s.Reload(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	web := httptest.NewServer(s.Handler())
+	defer web.Close()
+	b.Run("http", func(b *testing.B) {
+		var took []time.Duration
+		for n := range b.N {
+			start := time.Now()
+			res, err := http.Get(fmt.Sprintf("%s/v1/search?q=agnet+%d&limit=100", web.URL, n%1000))
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, err = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			if err != nil || res.StatusCode != http.StatusOK {
+				b.Fatal(res.Status, err)
+			}
+			took = append(took, time.Since(start))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+	})
 	for name, q := range map[string]server.Query{
 		"word": {Text: "agent"}, "typo": {Text: "stnads plugin"}, "filter": {Tag: "tag-7", Sort: server.SortNew}, "all": {Limit: 100},
 	} {

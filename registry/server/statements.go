@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -23,17 +24,10 @@ const maxSkew = 5 * time.Minute
 // Receive takes a receipt of a node. It counts once for each node and plugin.
 func (s *Server) Receive(ctx context.Context, data []byte) error {
 	r, err := registry.ParseReceipt(data)
+	if err == nil {
+		err = s.trust(ctx, claim{r.RootSHA256, r.Node, r.ID, r.Version, r.Descriptor, r.Time}, r.Verify)
+	}
 	if err != nil {
-		return refused(err)
-	}
-	if err := s.checkStatement(ctx, r.RootSHA256, r.ID, r.Version, r.Descriptor, r.Time); err != nil {
-		return refused(err)
-	}
-	key, ok := s.cfg.Nodes(r.Node)
-	if !ok {
-		return refused(errUnknownNode)
-	}
-	if err := r.Verify(key); err != nil {
 		return refused(err)
 	}
 	return refuseKnown(s.ledger.receipt(*r))
@@ -42,40 +36,42 @@ func (s *Server) Receive(ctx context.Context, data []byte) error {
 // Review takes a review of a node that has a receipt for the plugin; its last one counts.
 func (s *Server) Review(ctx context.Context, data []byte) error {
 	r, err := registry.ParseReview(data)
+	if err == nil {
+		err = s.trust(ctx, claim{r.RootSHA256, r.Node, r.ID, r.Version, r.Descriptor, r.Time}, r.Verify)
+	}
 	if err != nil {
-		return refused(err)
-	}
-	if err := s.checkStatement(ctx, r.RootSHA256, r.ID, r.Version, r.Descriptor, r.Time); err != nil {
-		return refused(err)
-	}
-	key, ok := s.cfg.Nodes(r.Node)
-	if !ok {
-		return refused(errUnknownNode)
-	}
-	if err := r.Verify(key); err != nil {
 		return refused(err)
 	}
 	return refuseKnown(s.ledger.review(*r))
 }
 
+// claim is what every statement of a node says.
+type claim struct {
+	root, node, id, version, descriptor string
+	at                                  time.Time
+}
+
 var errUnknownNode = errors.New("this registry does not know the node that signed it")
 
-// checkStatement checks what every statement says, before anything is spent on its signature.
-func (s *Server) checkStatement(ctx context.Context, root, id, version, digest string, at time.Time) error {
-	if own := s.current().index.RootSHA256; root != own {
+// trust reports why a statement does not count. Its signature comes last: nothing is spent on what makes no sense.
+func (s *Server) trust(ctx context.Context, c claim, verify func(ed25519.PublicKey) error) error {
+	if c.root != s.current().index.RootSHA256 {
 		return errors.New("it is for another registry")
 	}
-	_, r, err := s.release(ctx, id, version)
-	if err != nil {
+	_, r, err := s.release(ctx, c.id, c.version)
+	switch {
+	case err != nil:
 		return err
-	}
-	if r.Descriptor != digest {
-		return fmt.Errorf("this registry's %s %s is another release", id, version)
-	}
-	if at.After(s.cfg.Now().Add(maxSkew)) {
+	case r.Descriptor != c.descriptor:
+		return fmt.Errorf("this registry's %s %s is another release", c.id, c.version)
+	case c.at.After(s.cfg.Now().Add(maxSkew)):
 		return errors.New("it is from the future; set the node's clock")
 	}
-	return nil
+	key, ok := s.cfg.Nodes(c.node)
+	if !ok {
+		return errUnknownNode
+	}
+	return verify(key)
 }
 
 // Reviews returns what nodes say of a plugin, the newest first.
