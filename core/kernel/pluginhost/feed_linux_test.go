@@ -121,8 +121,10 @@ func (f *fixture) nothingShared() (puts uint64) {
 }
 
 // Several batches are on their way to several detectors, from one memory, while they are killed, upgraded and rolled back.
-func TestAStreamLosesAndDoublesNothing(t *testing.T) {
-	f := upgradable(t, map[string]string{"2.0.0": ""}, func(c *Config) {
+func TestAStreamLosesAndDoublesNothing(t *testing.T) { losesAndDoublesNothing(t, "") }
+
+func losesAndDoublesNothing(t *testing.T, mood string) {
+	f := upgradable(t, map[string]string{"1.0.0": mood, "2.0.0": mood}, func(c *Config) {
 		c.MaxCrashes = 1000
 		c.Probation.LatencyFloor = time.Hour // how fast this machine is decides nothing here
 	})
@@ -169,8 +171,10 @@ func TestAStreamLosesAndDoublesNothing(t *testing.T) {
 }
 
 // After an error nothing more of the detector counts, though it may have been shown more.
-func TestAStreamEndsWithAnError(t *testing.T) {
-	f := upgradable(t, map[string]string{"1.0.0": "error"}, nil)
+func TestAStreamEndsWithAnError(t *testing.T) { endsWithAnError(t, "error") }
+
+func endsWithAnError(t *testing.T, mood string) {
+	f := upgradable(t, map[string]string{"1.0.0": mood}, nil)
 	f.apply(f.reading("d", "stateful/detector", "1.0.0"))
 	f.untilState("d", Ready)
 	in := make(chan *batch.Batch, 8)
@@ -193,8 +197,10 @@ func TestAStreamEndsWithAnError(t *testing.T) {
 }
 
 // A detector that hangs with several batches on their way is found by the deadline of one.
-func TestAStreamThatHangs(t *testing.T) {
-	f := upgradable(t, map[string]string{"1.0.0": "hang"}, func(c *Config) {
+func TestAStreamThatHangs(t *testing.T) { hangs(t, "hang") }
+
+func hangs(t *testing.T, mood string) {
+	f := upgradable(t, map[string]string{"1.0.0": mood}, func(c *Config) {
 		c.Deadlines.Inspect, c.MaxCrashes = 500*time.Millisecond, 1
 	})
 	f.apply(f.reading("d", "stateful/detector", "1.0.0"), f.reading("e", "forgetful/detector", "1.0.0"))
@@ -385,8 +391,10 @@ func (w *waiting) Finding(f sdk.Finding) error {
 }
 
 // What is answered after the caller gave up is nobody's: it would come again with the batch.
-func TestAStreamThatIsGivenUp(t *testing.T) {
-	f := upgradable(t, nil, nil)
+func TestAStreamThatIsGivenUp(t *testing.T) { isGivenUp(t, "") }
+
+func isGivenUp(t *testing.T, mood string) {
+	f := upgradable(t, map[string]string{"1.0.0": mood}, nil)
 	f.apply(f.reading("d", "stateful/detector", "1.0.0"))
 	f.untilState("d", Ready)
 	ctx, cancel := context.WithCancel(t.Context())

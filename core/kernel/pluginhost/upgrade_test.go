@@ -45,9 +45,9 @@ func misbehave(call int) error {
 	switch mood {
 	case "crash":
 		panic("the new version cannot cope")
-	case "hang":
+	case "hang", "grpc hang":
 		select {}
-	case "error":
+	case "error", "grpc error":
 		return errors.New("the new version is confused")
 	case "slow":
 		time.Sleep(60 * time.Millisecond)
