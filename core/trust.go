@@ -87,7 +87,7 @@ func (c *Core) openRegistry(s source, cfg client.Config) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	cfg.AllowRecent, cfg.Overridden = ceiling.AllowsRecent(), c.overridden
+	cfg.AllowRecent, cfg.Staleness, cfg.Overridden = ceiling.AllowsRecent(), ceiling.Staleness(), c.overridden
 	cfg.Dir, cfg.Base, cfg.Release, cfg.Now = c.folder.path("plugins", "installed"), s.dir, config.IsRelease(), c.cfg.Now
 	opened, err := client.OpenMulti(cfg, ceiling.Registries())
 	if err != nil {

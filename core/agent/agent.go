@@ -177,7 +177,7 @@ func openRegistry(c Config, id Identity, ceiling *policy.Ceiling, overridden fun
 	cfg := client.Config{
 		Dir: filepath.Join(c.Dir, "plugins", "registry"), Base: base, RootSHA256: id.RootSHA256,
 		// Whoever enrolled this machine named the root by its hash. A release build accepts no development root even so.
-		AllowDevelopment: true, Release: config.IsRelease(), AllowRecent: ceiling.AllowsRecent(), Overridden: overridden, Now: c.Now,
+		AllowDevelopment: true, Release: config.IsRelease(), AllowRecent: ceiling.AllowsRecent(), Staleness: ceiling.Staleness(), Overridden: overridden, Now: c.Now,
 	}
 	if id.RootSHA256 == "" {
 		cfg.RootFile = filepath.Join(c.Dir, rootFile)
