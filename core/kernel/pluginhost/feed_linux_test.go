@@ -124,6 +124,7 @@ func (f *fixture) nothingShared() (puts uint64) {
 func TestAStreamLosesAndDoublesNothing(t *testing.T) { losesAndDoublesNothing(t, "") }
 
 func losesAndDoublesNothing(t *testing.T, mood string) {
+	t.Helper()
 	f := upgradable(t, map[string]string{"1.0.0": mood, "2.0.0": mood}, func(c *Config) {
 		c.MaxCrashes = 1000
 		c.Probation.LatencyFloor = time.Hour // how fast this machine is decides nothing here
@@ -174,6 +175,7 @@ func losesAndDoublesNothing(t *testing.T, mood string) {
 func TestAStreamEndsWithAnError(t *testing.T) { endsWithAnError(t, "error") }
 
 func endsWithAnError(t *testing.T, mood string) {
+	t.Helper()
 	f := upgradable(t, map[string]string{"1.0.0": mood}, nil)
 	f.apply(f.reading("d", "stateful/detector", "1.0.0"))
 	f.untilState("d", Ready)
@@ -200,6 +202,7 @@ func endsWithAnError(t *testing.T, mood string) {
 func TestAStreamThatHangs(t *testing.T) { hangs(t, "hang") }
 
 func hangs(t *testing.T, mood string) {
+	t.Helper()
 	f := upgradable(t, map[string]string{"1.0.0": mood}, func(c *Config) {
 		c.Deadlines.Inspect, c.MaxCrashes = 500*time.Millisecond, 1
 	})
@@ -394,6 +397,7 @@ func (w *waiting) Finding(f sdk.Finding) error {
 func TestAStreamThatIsGivenUp(t *testing.T) { isGivenUp(t, "") }
 
 func isGivenUp(t *testing.T, mood string) {
+	t.Helper()
 	f := upgradable(t, map[string]string{"1.0.0": mood}, nil)
 	f.apply(f.reading("d", "stateful/detector", "1.0.0"))
 	f.untilState("d", Ready)
