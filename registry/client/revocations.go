@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -80,4 +82,23 @@ func (c *Client) readRevocations() (*registry.Revocations, error) {
 		return nil, err
 	}
 	return registry.ParseRevocations(data)
+}
+
+// vouched is a target that go-tuf found.
+type vouched struct {
+	digest string
+	length int64
+}
+
+// revocationsTarget asks go-tuf itself, so that only the first and terminating role can answer.
+func revocationsTarget(up *updater.Updater) (t vouched, err error) {
+	defer recoverTo(&err)
+	info, err := up.GetTargetInfo(registry.RevocationsPath)
+	if err != nil {
+		return vouched{}, err
+	}
+	if info.Length > registry.MaxRevocations {
+		return vouched{}, fmt.Errorf("%d bytes are more than %d", info.Length, registry.MaxRevocations)
+	}
+	return vouched{digest: hex.EncodeToString(info.Hashes["sha256"]), length: info.Length}, nil
 }

@@ -378,25 +378,6 @@ func parseRange(s string) (*semver.Constraints, error) {
 	return c, nil
 }
 
-// vouched is a target that go-tuf found.
-type vouched struct {
-	digest string
-	length int64
-}
-
-// revocationsTarget asks go-tuf itself, so that only the first and terminating role can answer.
-func revocationsTarget(up *updater.Updater) (t vouched, err error) {
-	defer recoverTo(&err)
-	info, err := up.GetTargetInfo(registry.RevocationsPath)
-	if err != nil {
-		return vouched{}, err
-	}
-	if info.Length > registry.MaxRevocations {
-		return vouched{}, fmt.Errorf("%d bytes are more than %d", info.Length, registry.MaxRevocations)
-	}
-	return vouched{digest: hex.EncodeToString(info.Hashes["sha256"]), length: info.Length}, nil
-}
-
 func earliest(first time.Time, rest ...time.Time) time.Time {
 	for _, t := range rest {
 		if t.Before(first) {
