@@ -195,8 +195,8 @@ func (c *Client) namespace(ctx context.Context, v *view, ns string) (*space, err
 	s := &space{}
 	var no *registry.Refusal
 	switch {
-	case errors.As(err, &no) && no.Reason == registry.Unreachable:
-		return nil, err
+	case errors.As(err, &no) && (no.Reason == registry.Unreachable || no.Reason == registry.BadLocalState || no.Reason == registry.DiskFull):
+		return nil, err // it says nothing about the role
 	case err != nil:
 		s.failed = &failedRole{d, err}
 	default:
@@ -245,9 +245,12 @@ func (c *Client) loadNamespace(ctx context.Context, v *view, d metadata.Delegate
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
-		return nil, err
+		return nil, local(err)
 	}
-	return m, durable.WriteFile(kept, data, 0o600)
+	if err := durable.WriteFile(kept, data, 0o600); err != nil {
+		return nil, local(err)
+	}
+	return m, nil
 }
 
 // allEntries loads every namespace.
