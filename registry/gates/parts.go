@@ -122,7 +122,7 @@ const maxParts = 5000
 var (
 	modulesStart = mustHex("3077af0c9274080241e1c107e6d618e6")
 	modulesEnd   = mustHex("f932433186182072008242104116d8f2")
-	goVersion    = regexp.MustCompile(`\bgo1\.[0-9]{2}\.[0-9]{1,2}\b`)
+	goVersion    = regexp.MustCompile(`^go1\.[0-9]{2}\.[0-9]{1,2}\b`)
 )
 
 func mustHex(s string) []byte {
@@ -144,16 +144,28 @@ func guestParts(data []byte) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	versions := map[string]bool{}
-	for _, v := range goVersion.FindAll(data, 100) {
-		versions[string(v)] = true
-	}
-	if len(versions) == 1 { // the version of the runtime; more of them and it cannot be told which
-		for v := range versions {
-			info.GoVersion = v
-		}
-	}
+	info.GoVersion = guestGoVersion(data)
 	return goParts(info), nil
+}
+
+// guestGoVersion finds the version of the runtime, which stands somewhere among the texts of a guest. With more than one
+// it cannot be told which is meant.
+func guestGoVersion(data []byte) string {
+	found := ""
+	for rest := data; ; {
+		i := bytes.Index(rest, []byte("go1."))
+		if i < 0 {
+			return found
+		}
+		rest = rest[i:]
+		if v := string(goVersion.Find(rest[:min(len(rest), 16)])); v != "" {
+			if found != "" && found != v {
+				return ""
+			}
+			found = v
+		}
+		rest = rest[len("go1."):]
+	}
 }
 
 // pythonParts reads the metadata of packages inside of an archive, and pinned requirements.

@@ -65,6 +65,10 @@ The same source gives the same bytes wherever it is built: paths, version contro
 
 func buildFlags(cmd *cobra.Command, out *string, platforms *[]string, where string) {
 	cmd.Flags().StringVar(out, "out", where, "where the artifacts go; keep it, an unchanged build is then quick")
+	platformFlag(cmd, platforms)
+}
+
+func platformFlag(cmd *cobra.Command, platforms *[]string) {
 	cmd.Flags().StringSliceVar(platforms, "platform", []string{runtime.GOOS + "/" + runtime.GOARCH}, "platforms of the process artifact, as OS/ARCH")
 }
 
@@ -115,7 +119,7 @@ type plugin struct {
 	lang     language
 	manifest *registry.Manifest
 	readme   []byte
-	page     []byte // HTML, as manifest.page names it
+	pages    pages
 	targets  []target
 	publish.Submission
 }
@@ -208,18 +212,20 @@ func (b *builder) readOne(dir string) (*plugin, error) {
 		return nil, err
 	}
 	p := &plugin{src: src, manifest: m, dir: filepath.Join(b.out, strings.ReplaceAll(m.ID, "/", "-"))}
-	if p.readme, err = os.ReadFile(filepath.Join(src, "README.md")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if p.readme, err = readIf(filepath.Join(src, "README.md"), registry.MaxReadme); err != nil {
 		return nil, err
 	}
-	if m.Page != "" {
-		if p.page, err = os.ReadFile(filepath.Join(src, m.Page)); err != nil {
-			return nil, fmt.Errorf("read the page that plugin.yaml names: %w", err)
-		}
+	if p.pages, err = readPages(src, m); err != nil {
+		return nil, err
 	}
 	if p.lang, err = languageOf(src, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, runtimeName := range m.Runtimes {
+		if runtimeName == registry.RuntimeFile {
+			p.add(m.File, registry.Artifact{Runtime: runtimeName, OS: registry.AnyPlatform, Arch: registry.AnyPlatform, ABI: registry.ABIFile})
+			continue
+		}
 		if runtimeName == registry.RuntimeWASM {
 			p.add("wasm", registry.Artifact{Runtime: runtimeName, OS: "wasip1", Arch: "wasm", ABI: registry.ABIWASM})
 			continue
@@ -293,21 +299,26 @@ func hashFile(path string) (digest string, size int64, err error) {
 
 // describe asks the plugin what it is and writes release.json.
 func (p *plugin) describe(ctx context.Context) error {
-	d := &registry.Descriptor{Schema: registry.DescriptorSchema, Manifest: *p.manifest, Page: string(p.page)}
-	p.Submission = publish.Submission{Descriptor: d, Artifacts: map[string]string{}, Readme: p.readme}
+	d := &registry.Descriptor{Schema: registry.DescriptorSchema, Manifest: *p.manifest, Page: string(p.pages.html), Screenshots: p.pages.screenshots}
+	p.Submission = publish.Submission{Descriptor: d, Artifacts: map[string]string{}, Readme: p.readme, Changelog: p.pages.changelog, Screenshots: p.pages.pictures}
 	for _, t := range p.targets {
 		d.Artifacts = append(d.Artifacts, t.Artifact)
 		p.Artifacts[t.SHA256] = t.path
 	}
-	about, err := p.ask(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.take(about); err != nil {
-		return err
+	if !p.manifest.IsFile() {
+		about, err := p.ask(ctx)
+		if err != nil {
+			return err
+		}
+		if err := p.take(about); err != nil {
+			return err
+		}
 	}
 	if p.readme != nil {
 		d.ReadmeSHA256 = registry.Digest(p.readme)
+	}
+	if p.pages.changelog != nil {
+		d.ChangelogSHA256 = registry.Digest(p.pages.changelog)
 	}
 	data, err := d.Encode()
 	if err != nil {

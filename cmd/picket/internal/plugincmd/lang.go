@@ -28,6 +28,8 @@ type language interface {
 // languageOf tells the language by the file that each has at its root.
 func languageOf(src string, m *registry.Manifest) (language, error) {
 	switch {
+	case m.IsFile():
+		return fileLang{}, nil
 	case exists(filepath.Join(src, "Cargo.toml")):
 		if len(m.Runtimes) != 1 || m.Runtimes[0] != registry.RuntimeWASM {
 			return nil, errors.New("plugin.yaml: a plugin in Rust is a guest: say `runtimes: [wasm]`")

@@ -13,7 +13,7 @@ func New() *cobra.Command {
 		Short: "Make, build, publish, verify and install plugins",
 	}
 	cmd.AddGroup(&cobra.Group{ID: "author", Title: "For authors:"}, &cobra.Group{ID: "operator", Title: "For operators:"})
-	for _, c := range []*cobra.Command{newCmd(), buildCmd(), runCmd(), testCmd(), replayCmd(), publishCmd()} {
+	for _, c := range []*cobra.Command{newCmd(), buildCmd(), runCmd(), testCmd(), replayCmd(), packCmd(), publishCmd()} {
 		c.GroupID = "author"
 		cmd.AddCommand(c)
 	}

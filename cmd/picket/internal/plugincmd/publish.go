@@ -3,77 +3,128 @@ package plugincmd
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/gatecheck"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry/publish"
 )
 
 func publishCmd() *cobra.Command {
-	var dir, keys, out string
-	var platforms []string
-	var asJSON bool
+	var p publishing
 	cmd := &cobra.Command{
-		Use:     "publish --registry DIR --keys DIR PLUGINDIR...",
-		Short:   "Build plugins and sign them into a registry, leaving alone what did not change",
-		Example: "  picket plugin publish --registry registry --keys registry-keys plugins/detectors/*",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, dirs []string) error {
-			if out == "" {
-				out = filepath.Clean(dir) + "-build"
-			}
-			b, err := newBuilder(out, platforms)
-			if err != nil {
-				return err
-			}
-			b.report = progress(cmd)
-			p, err := publish.Open(cmd.Context(), dir, keys, nil)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			plugins, err := b.read(dirs)
-			if err != nil {
-				return err
-			}
-			for _, plugin := range plugins {
-				if err := p.Accepts(plugin.manifest.Namespace()); err != nil {
-					return fmt.Errorf("publish %s: %w", plugin.manifest.ID, err)
-				}
-			}
-			if err := b.build(cmd.Context(), plugins); err != nil {
-				return err
-			}
-			subs := make([]publish.Submission, len(plugins))
-			for i := range plugins {
-				subs[i] = plugins[i].Submission
-			}
-			done, err := p.Add(cmd.Context(), subs)
-			if err != nil {
-				return err
-			}
-			if len(done.New)+len(done.Replaced) == 0 {
-				if _, err := p.Renew(); err != nil { // so that what was built last week installs today
-					return err
-				}
-			}
-			if asJSON {
-				return columns.JSON(cmd.OutOrStdout(), done)
-			}
-			printPublished(columns.New(cmd.OutOrStdout()), plugins, done, dir, p.Development())
-			return nil
-		},
+		Use:   "publish --registry URL --key FILE.pem PLUGINDIR... | --registry DIR --keys DIR PLUGINDIR...",
+		Short: "Build plugins and publish them: hand them in to a registry, or sign them into a folder of your own",
+		Long: `Build plugins and publish them: hand them in to a registry, or sign them into a folder of your own.
+
+With an address the release is signed with your namespace's key and sent; the registry checks it and says what its gates
+found. With a folder and its keys it is signed into that folder, leaving alone what did not change. Either way the gates
+look at it, and what they refuse is not published.`,
+		Example: "  picket plugin publish --registry https://registry.example --root root.json --key acme.pem agent\n" +
+			"  picket plugin publish --registry registry --keys registry-keys plugins/detectors/*",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, dirs []string) error { return p.run(cmd, dirs) },
 	}
-	cmd.Flags().StringVar(&dir, "registry", "", "the registry's folder")
-	cmd.Flags().StringVar(&keys, "keys", "", "the folder of its private keys")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	buildFlags(cmd, &out, &platforms, "")
-	cmd.Flags().Lookup("out").Usage = "where the artifacts are built (default: the registry's folder with -build appended)"
-	require(cmd, "registry", "keys")
+	cmd.Flags().StringVar(&p.author.registry, "registry", "", "the registry's address, or its folder")
+	cmd.Flags().StringVar(&p.keys, "keys", "", "with a folder: the folder of its private keys")
+	cmd.Flags().BoolVar(&p.test, "test", false, "with a folder: run the conformance kit too, unconfined, and put its report on the card")
+	cmd.Flags().BoolVar(&p.asJSON, "json", false, "print JSON")
+	p.author.flags(cmd)
+	p.gates.Flags(cmd.Flags())
+	buildFlags(cmd, &p.out, &p.platforms, "")
+	cmd.Flags().Lookup("out").Usage = "where the artifacts are built (default: the registry's folder with -build appended, or build)"
+	require(cmd, "registry")
 	return cmd
+}
+
+// publishing is `picket plugin publish`.
+type publishing struct {
+	author       submitter
+	gates        gatecheck.Options
+	keys, out    string
+	platforms    []string
+	test, asJSON bool
+}
+
+func (p *publishing) run(cmd *cobra.Command, dirs []string) error {
+	across := isAddress(p.author.registry)
+	switch {
+	case across && len(p.author.keys) == 0:
+		return usage.Errorf("name the private key of your namespace: --key FILE.pem")
+	case across && (p.keys != "" || p.test):
+		return usage.Errorf("--keys and --test are for a registry in a folder; %s has keys of its own and tests by itself", p.author.registry)
+	case !across && p.keys == "":
+		return usage.Errorf("name the folder of the registry's private keys with --keys, or the address of a registry that you hand in to")
+	}
+	if p.out == "" {
+		p.out = filepath.Clean(p.author.registry) + "-build"
+		if across {
+			p.out = "build"
+		}
+	}
+	b, err := newBuilder(p.out, p.platforms)
+	if err != nil {
+		return err
+	}
+	b.report = progress(cmd)
+	if across {
+		return p.author.handIn(cmd, b, dirs, p.asJSON)
+	}
+	return p.sign(cmd, b, dirs)
+}
+
+// sign publishes into a folder.
+func (p *publishing) sign(cmd *cobra.Command, b *builder, dirs []string) error {
+	cfg, err := p.gates.Config()
+	if err != nil {
+		return err
+	}
+	pub, err := publish.Open(cmd.Context(), p.author.registry, p.keys, nil)
+	if err != nil {
+		return err
+	}
+	defer pub.Close()
+	plugins, err := b.read(dirs)
+	if err != nil {
+		return err
+	}
+	for _, plugin := range plugins {
+		if err := pub.Accepts(plugin.manifest.Namespace()); err != nil {
+			return fmt.Errorf("publish %s: %w", plugin.manifest.ID, err)
+		}
+	}
+	if err := b.build(cmd.Context(), plugins); err != nil {
+		return err
+	}
+	if p.test {
+		cfg.Test = testOnce(cmd, plugins)
+	}
+	if err := b.check(cmd.Context(), plugins, cfg, runtime.NumCPU()); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	subs := make([]publish.Submission, len(plugins))
+	for i := range plugins {
+		subs[i] = plugins[i].Submission
+	}
+	done, err := pub.Add(cmd.Context(), subs)
+	if err != nil {
+		return err
+	}
+	if len(done.New)+len(done.Replaced) == 0 {
+		if _, err := pub.Renew(); err != nil { // so that what was built last week installs today
+			return err
+		}
+	}
+	if p.asJSON {
+		return columns.JSON(cmd.OutOrStdout(), done)
+	}
+	printPublished(columns.New(cmd.OutOrStdout()), plugins, done, p.author.registry, pub.Development())
+	return nil
 }
 
 func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, dir string, development bool) {
@@ -88,7 +139,11 @@ func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, d
 		for _, t := range plugin.targets {
 			artifacts = append(artifacts, t.Runtime+" "+columns.Bytes(t.Size))
 		}
-		rows = append(rows, []columns.Cell{columns.C("    " + m.ID), columns.C(m.Version), state, columns.S(columns.Dim, strings.Join(artifacts, ", "))})
+		tier := ""
+		if plugin.Card != nil {
+			tier = plugin.Card.Tier
+		}
+		rows = append(rows, []columns.Cell{columns.C("    " + m.ID), columns.C(m.Version), state, columns.C(tier), columns.S(columns.Dim, strings.Join(artifacts, ", "))})
 	}
 	p.Table(rows)
 	trust := ""

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/keyfile"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
@@ -61,10 +62,10 @@ func (c claimFlags) run(cmd *cobra.Command, ns string) error {
 		return fmt.Errorf("read root of trust: %w", err)
 	}
 	r := publish.ClaimRequest{RootSHA256: registry.Digest(root), Namespace: ns, Contact: c.contact, Threshold: c.threshold, Now: time.Now()}
-	if r.Keys, err = loadKeys(cmd, c.keys, c.passphrase); err != nil {
+	if r.Keys, err = keyfile.Load(cmd, c.keys, c.passphrase); err != nil {
 		return err
 	}
-	if r.Old, err = loadKeys(cmd, c.old, c.passphrase); err != nil {
+	if r.Old, err = keyfile.Load(cmd, c.old, c.passphrase); err != nil {
 		return err
 	}
 	if c.change == "" && len(c.old)+len(c.only) > 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/keyfile"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/registry/bundle"
@@ -210,7 +211,7 @@ signed is kept beside the site's own, so that picket plugin verify --author-root
 				return err
 			}
 			r, err := bundle.Import(cmd.Context(), t.config(args[0], maxAge),
-				bundle.Site{Dir: f.dir, Keys: f.keys, Root: f.root, Unlock: unlock(cmd, f.passphrase)})
+				bundle.Site{Dir: f.dir, Keys: f.keys, Root: f.root, Unlock: keyfile.Unlock(cmd, f.passphrase)})
 			if err != nil {
 				return err
 			}

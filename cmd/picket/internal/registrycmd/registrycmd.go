@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/keyfile"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry/publish"
 )
@@ -49,7 +50,7 @@ func (f *folders) flags(cmd *cobra.Command) {
 }
 
 func (f *folders) open(cmd *cobra.Command) (*publish.Publisher, error) {
-	return publish.OpenConfig(cmd.Context(), publish.Config{Dir: f.dir, Keys: f.keys, RootFile: f.root, Unlock: unlock(cmd, f.passphrase)})
+	return publish.OpenConfig(cmd.Context(), publish.Config{Dir: f.dir, Keys: f.keys, RootFile: f.root, Unlock: keyfile.Unlock(cmd, f.passphrase)})
 }
 
 func initCmd() *cobra.Command {

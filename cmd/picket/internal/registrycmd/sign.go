@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/keyfile"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
@@ -28,34 +28,9 @@ type result struct {
 	Waiting []publish.Wait   `json:"waiting,omitempty"`
 }
 
-// unlock asks for the passphrase of a key, once for each file.
-func unlock(cmd *cobra.Command, file string) publish.Unlock {
-	if file != "" {
-		return func(string) ([]byte, error) { return readPassphrase(file) }
-	}
-	if !interactive() {
-		return nil
-	}
-	return func(path string) ([]byte, error) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "passphrase of %s: ", path)
-		defer fmt.Fprintln(cmd.ErrOrStderr())
-		return term.ReadPassword(int(os.Stdin.Fd()))
-	}
-}
-
-func readPassphrase(file string) ([]byte, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read passphrase: %w", err)
-	}
-	return []byte(strings.TrimRight(string(data), "\r\n")), nil
-}
-
-func interactive() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
-
 // confirm asks on a terminal. Scripts said what they want by calling.
 func confirm(cmd *cobra.Command, yes bool, question string) error {
-	if yes || !interactive() {
+	if yes || !keyfile.Interactive() {
 		return nil
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), question+" [y/N] ")
@@ -255,7 +230,7 @@ func signRequest(cmd *cobra.Command, f folders, request, out string) error {
 			return fmt.Errorf("read root of trust: %w", err)
 		}
 	}
-	r, err := publish.OpenDraft(d, root, f.keys, unlock(cmd, f.passphrase))
+	r, err := publish.OpenDraft(d, root, f.keys, keyfile.Unlock(cmd, f.passphrase))
 	if err != nil {
 		return err
 	}
@@ -529,8 +504,8 @@ func newPassphrase(cmd *cobra.Command, file string, plain bool) (secret []byte, 
 	case plain:
 		return nil, nil
 	case file != "":
-		secret, err = readPassphrase(file)
-	case !interactive():
+		secret, err = keyfile.Passphrase(file)
+	case !keyfile.Interactive():
 		return nil, usage.Errorf("name a file with a passphrase (--passphrase-file), or accept a key without one (--plain)")
 	default:
 		fmt.Fprint(cmd.ErrOrStderr(), "new passphrase: ")
@@ -561,20 +536,4 @@ func printKey(cmd *cobra.Command, file string, public ed25519.PublicKey, plain, 
 		p.Line(columns.S(columns.Warn, "This key has no passphrase: whoever reads the file, or a backup of it, can sign as you."))
 	}
 	return nil
-}
-
-// loadKeys reads the private keys that a command names one by one.
-func loadKeys(cmd *cobra.Command, files []string, passphrase string) ([]ed25519.PrivateKey, error) {
-	keys := make([]ed25519.PrivateKey, 0, len(files))
-	for _, file := range files {
-		key, err := publish.LoadKey(file, unlock(cmd, passphrase))
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(keys, func(k ed25519.PrivateKey) bool { return k.Equal(key) }) {
-			return nil, fmt.Errorf("%s holds a key that was named before", file)
-		}
-		keys = append(keys, key)
-	}
-	return keys, nil
 }
