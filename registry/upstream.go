@@ -9,6 +9,14 @@ import (
 	"github.com/picketwatch/picket/registry/internal/strict"
 )
 
+// EvidenceDir is where a site's registry keeps the signed metadata of the registries that its releases are from: a folder
+// for each, named by the digest of its root. Whoever trusts that root can check who signed a release first, whatever the
+// site says.
+const EvidenceDir = "evidence"
+
+// EvidencePath names a file of evidence in a registry.
+func EvidencePath(root, name string) string { return EvidenceDir + "/" + root + "/" + name }
+
 // UpstreamPath is where a site's registry says how old its knowledge is of the registry that it takes releases from.
 const UpstreamPath = "upstream.json"
 

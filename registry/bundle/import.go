@@ -244,7 +244,7 @@ func (i *importer) yank(offered []client.Release) error {
 // evidence keeps the signed metadata that the releases hang on, so that anybody who trusts the other registry's root can
 // check who signed them. Files carry their versions and stay; the last one written says which of them belong together.
 func (i *importer) evidence() error {
-	dir := filepath.Join(i.site.Dir, filepath.FromSlash(client.EvidencePath(i.Root, "")))
+	dir := filepath.Join(i.site.Dir, filepath.FromSlash(registry.EvidencePath(i.Root, "")))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -14,12 +14,7 @@ import (
 	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
-// EvidenceDir is where a site's registry keeps the signed metadata of the registries that its releases are from: a folder
-// for each, named by the digest of its root. Whoever trusts that root can check who signed a release first, whatever the
-// site says.
-const EvidenceDir = "evidence"
-
-// Evidence is ROLE.chain.json in that folder: which versions of the files beside it vouch for a role.
+// Evidence is ROLE.chain.json in a folder of evidence (see registry.EvidenceDir): which versions of the files beside it vouch for a role.
 type Evidence struct {
 	Anchor        int64  `json:"anchor"` // version of the root that the folder is named by
 	Root          int64  `json:"root"`   // newest version of the root
@@ -32,9 +27,6 @@ type Evidence struct {
 
 // MaxEvidence bounds a file of that kind.
 const MaxEvidence = 16 << 10
-
-// EvidencePath names a file of evidence in a registry.
-func EvidencePath(root, name string) string { return EvidenceDir + "/" + root + "/" + name }
 
 // Author is who signed a release in the registry that it came from first.
 type Author struct {
@@ -64,7 +56,7 @@ func (c *Client) author(ctx context.Context, anchor, id, version, descriptor str
 	if ns := namespaceOf(id); ns != firstNamespace {
 		role = tufrules.RoleNamespacePrefix + ns
 	}
-	data, err := c.fetch(ctx, EvidencePath(anchor, role+".chain.json"), MaxEvidence)
+	data, err := c.fetch(ctx, registry.EvidencePath(anchor, role+".chain.json"), MaxEvidence)
 	if errors.Is(err, errMissing) {
 		return nil, refusal(registry.NotVouched, "the registry has no evidence of who signed it under the root %.16s…", anchor)
 	}
@@ -123,7 +115,7 @@ type witness struct {
 
 func (w *witness) read(role string, version int64) ([]byte, error) {
 	name := fmt.Sprintf("%d.%s.json", version, role)
-	data, err := w.c.fetch(w.ctx, EvidencePath(w.anchor, name), tufrules.MaxSize(role))
+	data, err := w.c.fetch(w.ctx, registry.EvidencePath(w.anchor, name), tufrules.MaxSize(role))
 	if errors.Is(err, errMissing) {
 		return nil, refusal(registry.BadMetadata, "the evidence %s is missing", name)
 	}

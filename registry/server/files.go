@@ -29,13 +29,12 @@ func kindOf(name string) fileKind {
 	switch {
 	case name != path.Clean(name) || strings.HasPrefix(base, ".") || strings.Contains(name, "/."):
 		return private
-	case name == registry.IndexPath || name == "metadata/timestamp.json" || name == "metadata/root.json":
+	case name == registry.IndexPath || name == registry.UpstreamPath || name == "metadata/timestamp.json" || name == "metadata/root.json":
 		return mutable
-	case dir == "metadata/":
-		version, role, _ := strings.Cut(base, ".")
-		if _, err := strconv.ParseUint(version, 10, 63); err == nil && strings.HasSuffix(role, ".json") && len(role) > len(".json") {
-			return lasting
-		}
+	case (dir == "metadata/" || isEvidence(dir)) && isVersioned(base):
+		return lasting
+	case isEvidence(dir) && strings.HasSuffix(base, ".chain.json"):
+		return mutable
 	case dir == "store/sha256/" && registry.ValidDigest(base):
 		return lasting
 	case strings.HasPrefix(name, "targets/"):
@@ -44,6 +43,19 @@ func kindOf(name string) fileKind {
 		}
 	}
 	return private
+}
+
+// isVersioned reports whether a file of metadata is called 7.snapshot.json and not snapshot.json.
+func isVersioned(base string) bool {
+	version, role, _ := strings.Cut(base, ".")
+	_, err := strconv.ParseUint(version, 10, 63)
+	return err == nil && strings.HasSuffix(role, ".json") && len(role) > len(".json")
+}
+
+// isEvidence reports whether a folder holds what another registry's authors signed.
+func isEvidence(dir string) bool {
+	root, ok := strings.CutPrefix(dir, registry.EvidenceDir+"/")
+	return ok && registry.ValidDigest(strings.TrimSuffix(root, "/"))
 }
 
 // aYear is as long as caches keep anything.

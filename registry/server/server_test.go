@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -346,7 +347,16 @@ func TestFilesThatAreServed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.Dir, "metadata", "notes.txt"), []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	evidence := "/" + registry.EvidencePath(digest, "")
+	if err := errors.Join(os.MkdirAll(filepath.Join(r.Dir, evidence), 0o755), os.WriteFile(filepath.Join(r.Dir, registry.UpstreamPath), []byte("{}"), 0o644),
+		os.WriteFile(filepath.Join(r.Dir, evidence, "3.targets.json"), []byte("{}"), 0o644),
+		os.WriteFile(filepath.Join(r.Dir, evidence, "official.chain.json"), []byte("{}"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	for path, cache := range map[string]string{
+		"/" + registry.UpstreamPath:      "no-cache",
+		evidence + "3.targets.json":      "immutable",
+		evidence + "official.chain.json": "no-cache",
 		"/metadata/timestamp.json":       "no-cache",
 		"/metadata/1.root.json":          "immutable",
 		"/" + registry.IndexPath:         "no-cache",
@@ -364,7 +374,7 @@ func TestFilesThatAreServed(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/.server/journal.jsonl", "/.claims/acme.json", "/.lock", "/.published.jsonl", "/metadata/notes.txt", "/metadata/", "/store/", "/store/sha256/",
-		"/targets/", "/targets/../.lock", "/store/sha256/../../.lock", "/metadata/.x.root.json", "/%2e%2e/keys/root.json",
+		"/evidence/", "/evidence/3.targets.json", evidence + "notes.txt", "/targets/", "/targets/../.lock", "/store/sha256/../../.lock", "/metadata/.x.root.json", "/%2e%2e/keys/root.json",
 		"/store/sha256/" + strings.ToUpper(digest), "/keys", "/metadata/1.root.json/", "/targets/" + digest,
 	} {
 		if res := get(t, web.URL+path); res.status == http.StatusOK {
