@@ -42,6 +42,7 @@ import (
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/rollout"
 	"github.com/picketwatch/picket/core/services/traffic"
+	"github.com/picketwatch/picket/registry/intake"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/registry/server"
 )
@@ -80,6 +81,7 @@ type Core struct {
 	ceiling   *policy.Ceiling
 	shop      *server.Server // of the registry in the folder; nil when there is none, or it cannot be written to
 	nodeKey   ed25519.PrivateKey
+	intake    *intake.Intake // of releases; nil when no keys are here
 	catalogue *catalogue.Catalogue
 	rollouts  *rollout.Service
 	live      *api.Live
@@ -287,6 +289,9 @@ func (c *Core) openAPI(context.Context) error {
 	}
 	if c.shop != nil {
 		cfg.Registry, cfg.Receipts = c.shop.Handler(), c.takeReceipt
+	}
+	if c.intake != nil {
+		cfg.Publishing = publishing{c.intake}
 	}
 	c.api = api.New(cfg)
 	return nil

@@ -3,14 +3,18 @@ package core
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
+	"io"
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/api"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/receipts"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/intake"
 	"github.com/picketwatch/picket/registry/server"
 )
 
@@ -25,7 +29,8 @@ func (c *Core) openMarket(cat *catalogue.Config) (err error) {
 		keys = c.cfg.Settings.Registry.Keys
 	}
 	m := &market{key: c.nodeKey, installed: c.source.client.Installed, root: c.rootSHA256, names: c.nodeNames}
-	c.shop, err = server.Open(server.Config{Dir: c.source.dir, Intake: c.openIntake(keys), Nodes: c.nodes(), PublicURL: c.publicURL() + "/registry", Now: c.cfg.Now, Log: c.cfg.Log})
+	c.intake = c.openIntake(keys)
+	c.shop, err = server.Open(server.Config{Dir: c.source.dir, Intake: c.intake, Nodes: c.nodes(), PublicURL: c.publicURL() + "/registry", Now: c.cfg.Now, Log: c.cfg.Log})
 	if err != nil {
 		c.cfg.Log.Warn("the registry is offered as files alone, without counts and reviews", "reason", err)
 		c.shop = nil
@@ -120,4 +125,31 @@ func (c *Core) tellRegistry(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// publishing hands releases in for the API.
+type publishing struct{ intake *intake.Intake }
+
+func (p publishing) Submit(ctx context.Context, archive io.Reader) (string, error) {
+	job, err := p.intake.Submit(ctx, archive)
+	var refused *intake.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return "", &catalogue.InvalidError{Fields: []catalogue.Field{{Location: "body", Message: refused.Error()}}}
+	case errors.Is(err, intake.ErrBusy):
+		return "", api.ErrBacklog
+	}
+	return job.ID, err
+}
+
+func (p publishing) Job(_ context.Context, id string) (api.PublishJob, error) {
+	job, ok := p.intake.Job(id)
+	if !ok {
+		return api.PublishJob{}, store.ErrNotFound
+	}
+	gates := job.Gates
+	if gates == nil {
+		gates = []registry.Gate{}
+	}
+	return api.PublishJob{ID: job.ID, State: job.State, Gates: gates, Problem: job.Problem, Plugin: job.Plugin, Version: job.Version}, nil
 }
