@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,7 @@ type scaffold struct {
 	Module              string // Go
 	GoVersion           string
 	Indirect            []string // what the SDK needs, as go.mod says it
+	Today               string   // 2026-11-22
 	SDKPath             string   // a local copy of the sdk, when it is not the one that picket carries
 	goSum               []byte
 }
@@ -53,12 +55,15 @@ func newCmd() *cobra.Command {
 		Long: `Make the skeleton of a plugin: code, manifest, README, test.
 
 It works in any folder: picket carries the SDK of its own version and unpacks it into your cache. The skeleton needs
-nothing else, builds and passes its test as it is.`,
+nothing else, builds and passes its test as it is. Models and data packs are files that plugins read: their skeleton is a
+manifest beside which the file goes.`,
 		Example: "  picket plugin new --kind detector acme/dns-tunnel\n" +
+			"  picket plugin new --kind model acme/dns-names\n" +
 			"  picket plugin new --kind collector --lang python acme/ups\n" +
 			"  picket plugin new --kind detector --lang rust acme/dns-tunnel",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			s.Today = time.Now().UTC().Format(time.DateOnly)
 			if err := s.name(args[0], sdk.Kind(kind)); err != nil {
 				return err
 			}
@@ -74,11 +79,11 @@ nothing else, builds and passes its test as it is.`,
 			}
 			p := columns.New(cmd.OutOrStdout())
 			p.Line(columns.S(columns.Good, "made "), columns.C(dir))
-			p.Line(columns.S(columns.Dim, "next: cd "+dir+s.next()+" && picket plugin test ."))
+			p.Line(columns.S(columns.Dim, "next: "+s.then(dir)))
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", "", "collector, discovery, detector or notifier")
+	cmd.Flags().StringVar(&kind, "kind", "", "collector, discovery, detector, notifier, model or data")
 	cmd.Flags().StringVar(&s.Lang, "lang", "go", "go, python or rust")
 	cmd.Flags().StringSliceVar(&s.Runtimes, "runtime", nil, "process or wasm, or both for Go (default: what the language offers)")
 	cmd.Flags().StringVar(&s.Module, "module", "", "the Go module path (default: example.com/NAMESPACE/NAME)")
@@ -88,9 +93,9 @@ nothing else, builds and passes its test as it is.`,
 }
 
 func (s *scaffold) name(id string, kind sdk.Kind) error {
-	kinds := []sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier}
+	kinds := []sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier, sdk.KindModel, sdk.KindData}
 	if !slices.Contains(kinds, kind) {
-		return usage.Errorf("--kind %q: want collector, discovery, detector or notifier", kind)
+		return usage.Errorf("--kind %q: want collector, discovery, detector, notifier, model or data", kind)
 	}
 	if !sdk.ValidID(id) {
 		return usage.Errorf("%q: a plugin is called NAMESPACE/NAME, in lower-case letters, digits and dashes", id)
@@ -127,6 +132,10 @@ var offers = map[string][]string{
 
 // language checks what was asked for and fills in what depends on it.
 func (s *scaffold) language() error {
+	if s.isFile() {
+		s.Lang = "" // there is no code
+		return nil
+	}
 	offered, ok := offers[s.Lang]
 	if !ok {
 		return usage.Errorf("--lang %q: want go, python or rust", s.Lang)
@@ -193,6 +202,17 @@ func (s *scaffold) takeRequirements(mod []byte) {
 	slices.Sort(s.Indirect)
 }
 
+// isFile reports whether it is a model or a data pack.
+func (s *scaffold) isFile() bool { return s.Kind == sdk.KindModel || s.Kind == sdk.KindData }
+
+// then says how to go on.
+func (s *scaffold) then(dir string) string {
+	if s.isFile() {
+		return "put the file beside " + filepath.Join(dir, "plugin.yaml") + ", say there what it is, then `picket plugin pack` or `picket plugin publish`"
+	}
+	return "cd " + dir + s.next() + " && picket plugin test ."
+}
+
 // next is what comes before the first test, if anything does.
 func (s *scaffold) next() string {
 	if s.Lang == "python" {
@@ -203,6 +223,13 @@ func (s *scaffold) next() string {
 
 // files are the names of what is written, and of the templates.
 func (s *scaffold) files() map[string]string {
+	if s.isFile() {
+		files := map[string]string{"plugin.yaml": "file/" + string(s.Kind) + ".yaml.tmpl", "README.md": "file/README.md.tmpl", "CHANGELOG.md": "file/CHANGELOG.md.tmpl"}
+		if s.Kind == sdk.KindData {
+			files[s.Name+".tsv"] = "file/data.tsv.tmpl"
+		}
+		return files
+	}
 	files := map[string]string{"plugin.yaml": "plugin.yaml.tmpl", "README.md": "README.md.tmpl", "testdata/kit.json": "kit.json.tmpl", ".gitignore": s.Lang + "/gitignore.tmpl"}
 	kind := string(s.Kind)
 	switch s.Lang {
