@@ -81,7 +81,7 @@ func NodesOf(dir string) func(keyID string) (ed25519.PublicKey, bool) {
 		if err != nil {
 			return nil, false
 		}
-		if now := (stamp{info.Size(), info.ModTime()}); now != at {
+		if now := (stamp{info}); !now.same(at) {
 			nodes, err := ReadNodes(dir)
 			if err != nil {
 				return nil, false

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -21,10 +20,12 @@ type shelf struct {
 	revoked *registry.Revocations
 }
 
-// stamp tells one version of a file from the next.
-type stamp struct {
-	size     int64
-	modified time.Time
+// stamp tells one version of a file from the next. Files are replaced, never written over, so that two of the same size
+// and moment are still two files.
+type stamp struct{ info os.FileInfo }
+
+func (s stamp) same(o stamp) bool {
+	return s.info != nil && o.info != nil && os.SameFile(s.info, o.info) && s.info.Size() == o.info.Size() && s.info.ModTime().Equal(o.info.ModTime())
 }
 
 func emptyShelf() *shelf {
@@ -36,7 +37,7 @@ func indexStamp(root *os.Root) (stamp, error) {
 	if err != nil {
 		return stamp{}, err
 	}
-	return stamp{info.Size(), info.ModTime()}, nil
+	return stamp{info}, nil
 }
 
 // readShelf reads the index, which the key of the snapshot must have signed.
