@@ -95,7 +95,7 @@ func keptFiles(set *trustedmetadata.TrustedMetadata) []string {
 	return names
 }
 
-// keepView writes down what a refresh read. It must come after the files themselves; failing costs only time.
+// keepView writes down what a refresh read. It comes after the files themselves; failing costs only time.
 func (c *Client) keepView(v *view, root *trustedRoot) error {
 	if v.broken() {
 		return nil
