@@ -161,11 +161,12 @@ func (c *quietConn) tryWrite(ep uintptr) bool {
 	for t.n < len(t.buf) {
 		n, err := ignoringEINTR(send, c.fd, t.buf[t.n:])
 		if errors.Is(err, unix.EAGAIN) {
-			t.waited = true
-			err = c.hearOfRoom(ep, unix.EPOLLOUT|unix.EPOLLET) // also of room that there has been since
-			if err == nil {
+			if t.waited {
 				return false
 			}
+			// Of room that there is by then nobody may hear: therefore it is tried once more.
+			t.waited, n = true, 0
+			err = c.hearOfRoom(ep, unix.EPOLLOUT|unix.EPOLLET)
 		}
 		if err != nil {
 			t.err = os.NewSyscallError("send", err)
