@@ -5,7 +5,6 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -227,14 +226,6 @@ func (m *Mirror) publish(ctx context.Context, st *state) error {
 	return nil
 }
 
-// replace writes a file unless it is that already.
-func (m *Mirror) replace(path string, data []byte) error {
-	if have, err := durable.ReadFile(m.path(path), int64(len(data))); err == nil && bytes.Equal(have, data) {
-		return nil
-	}
-	return durable.WriteFile(m.path(path), data, 0o644)
-}
-
 // Fetch brings one file whose name says what it holds. What it holds is compared with that before anybody sees it.
 func (m *Mirror) Fetch(ctx context.Context, path string) error {
 	unlock := m.lockFile(path)
@@ -350,6 +341,9 @@ func (m *Mirror) All(ctx context.Context, progress func(Progress)) (Copied, erro
 		}
 		p.Files, p.Bytes = p.Files+1, before+f.Size
 		progress(p)
+	}
+	if err := m.origin(ctx, st); err != nil {
+		return Copied{}, fmt.Errorf("mirror: %w", err)
 	}
 	if err := m.publish(ctx, st); err != nil {
 		return Copied{}, err

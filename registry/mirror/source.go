@@ -89,6 +89,23 @@ func (s source) get(ctx context.Context, path string, offset int64) (body io.Rea
 	return nil, 0, err
 }
 
+// read gets a small file.
+func (s source) read(ctx context.Context, path string, maxBytes int64) ([]byte, error) {
+	body, _, err := s.get(ctx, path, 0)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", path, err)
+	}
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, maxBytes+1))
+	if err == nil && int64(len(data)) > maxBytes {
+		err = fmt.Errorf("more than the %d bytes that it may have", maxBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", path, err)
+	}
+	return data, nil
+}
+
 // How long a small file may take as a whole, and how long a large one may stand still.
 const (
 	smallTimeout = 30 * time.Second
@@ -101,19 +118,9 @@ func (m *Mirror) small(ctx context.Context, path string, maxBytes int64, check f
 	if data, err := durable.ReadFile(m.path(path), maxBytes); err == nil && check(data) == nil {
 		return data, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, smallTimeout)
-	defer cancel()
-	body, _, err := m.source.get(ctx, path, 0)
+	data, err := m.fetchSmall(ctx, path, maxBytes)
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", path, err)
-	}
-	defer body.Close()
-	data, err := io.ReadAll(io.LimitReader(body, maxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", path, err)
-	}
-	if int64(len(data)) > maxBytes {
-		return nil, fmt.Errorf("fetch %s: more than the %d bytes that it may have", path, maxBytes)
+		return nil, err
 	}
 	if err := check(data); err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", path, err)
