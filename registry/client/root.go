@@ -61,6 +61,9 @@ type trustedRoot struct {
 	development bool
 }
 
+// ErrNoRoot is in the chain of the error of Open when nobody said whom to trust, and the folder holds nothing of that either.
+var ErrNoRoot = errors.New("this node has no root of trust yet; name its digest or a root.json")
+
 // openRoot loads the chain of roots that this node has seen, or starts it. It returns nil when only a digest is known
 // and nothing was fetched yet.
 func (c *Client) openRoot() (*trustedRoot, error) {
@@ -71,7 +74,7 @@ func (c *Client) openRoot() (*trustedRoot, error) {
 	if len(chain) == 0 {
 		switch {
 		case c.pin.digest == "":
-			return nil, errors.New("this node has no root of trust yet; name its digest or a root.json")
+			return nil, ErrNoRoot
 		case c.pin.data == nil:
 			return nil, nil
 		}

@@ -52,7 +52,20 @@ func (n *node) open() (*client.Multi, error) {
 	if cfg.Base == "" {
 		cfg.Base = filepath.Join(n.data, "registry")
 	}
-	return client.OpenMulti(cfg, ceiling.Registries())
+	c, err := client.OpenMulti(cfg, ceiling.Registries())
+	return c, n.hint(err)
+}
+
+// hint adds what to type to a refusal that the command's own flags can lift.
+func (n *node) hint(err error) error {
+	var refused *registry.Refusal
+	switch {
+	case errors.As(err, &refused) && refused.Reason == registry.DevelopmentRoot && !n.development && !config.IsRelease():
+		return fmt.Errorf("%w\nIf %s is the data folder of a server that was started with --dev, say --dev here too", err, n.data)
+	case errors.Is(err, client.ErrNoRoot):
+		return fmt.Errorf("%w\nIt is named with --root or --root-sha256, once. A server or an agent pins its own when it starts: is %s its data folder?", err, n.data)
+	}
+	return err
 }
 
 // noDataFolder says what is wrong with a data folder that cannot be looked at.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/registrycmd"
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/publish"
 )
 
@@ -101,8 +102,11 @@ func TestAuthorToOperator(t *testing.T) {
 	node := []string{"--data", data, "--registry", reg}
 	_, err := run(t, append([]string{"plugin", "install", "--root", filepath.Join(keys, "root.json"), "picket/sample"}, node...)...)
 	var refused *registry.Refusal
-	if !errors.As(err, &refused) || refused.Reason != registry.DevelopmentRoot {
+	if !errors.As(err, &refused) || refused.Reason != registry.DevelopmentRoot || !strings.Contains(err.Error(), "say --dev here too") {
 		t.Errorf("installed from a development registry unasked: %v", err)
+	}
+	if _, err := run(t, append([]string{"plugin", "list"}, node...)...); !errors.Is(err, client.ErrNoRoot) || !strings.Contains(err.Error(), "--root-sha256") {
+		t.Errorf("listed without a root of trust: %v", err)
 	}
 	node = append(node, "--dev")
 	must(t, append([]string{"plugin", "install", "--root", filepath.Join(keys, "root.json"), "picket/sample@^1"}, node...)...)
