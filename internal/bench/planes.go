@@ -42,6 +42,7 @@ func planes() []group {
 			figure("assigned to ready, guest in Go from the cache", "HostStart/wasm", "ms", 120),
 			figure("twenty plugins of one binary, idle: memory (PSS) of each", "Idle", "PSS-MB", 4),
 			figure("twenty plugins of one binary, idle: CPU of the host", "Idle", "cpu-ms/s", 0.5),
+			figure("the same, all plugins together", "Idle", "plugins-cpu-ms/s", 0),
 			figure("plugin killed to ready again, first time", "Restart", "ms", 1500),
 			figure("host killed to the last of twenty plugins gone", "Orphans", "ms", 2000),
 		},
