@@ -334,6 +334,9 @@ func (p *plugins) installOne(ctx context.Context, a pluginhost.Assignment) error
 	for _, in := range list {
 		p.log.Info("plugin installed", "plugin", in.ID, "version", in.Version)
 	}
+	if len(list) > 0 && p.teller != nil {
+		p.signal() // run tells the registry
+	}
 	return err
 }
 

@@ -168,8 +168,8 @@ type Config struct {
 	Changed  func(what any)    // something about plugins is different
 	Unsigned func() []Unsigned // plugins under development; nil when this server takes none
 	Shop     Shop              // what the registries say of themselves; nil: what Registry lists
-	Now     func() time.Time
-	Log     *slog.Logger
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Catalogue is safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
@@ -36,7 +37,8 @@ func (j *installation) ready(ctx context.Context) error {
 			if total == 0 {
 				text = "no agent is there to run it; it starts when one comes"
 			}
-			j.step(ctx, stepReady, StepDone, text)
+			s.Text = text
+			j.step(ctx, stepReady, StepDone, "")
 			return nil
 		}
 		if waiting != last {
@@ -68,7 +70,7 @@ func (j *installation) look(ctx context.Context) (done, total int, waiting strin
 		case ok:
 			done++
 		default:
-			waiting = fmt.Sprintf("%s: %s %s", i.Node.Name, i.State, i.Reason)
+			waiting = strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", i.Node.Name, i.State, i.Reason), ": ")
 		}
 	}
 	return done, total, waiting, nil

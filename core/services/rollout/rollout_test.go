@@ -40,6 +40,7 @@ type fleet struct {
 }
 
 func newFleet(t *testing.T, agents int) *fleet {
+	t.Helper()
 	f := &fleet{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), broken: map[string]string{}, rollouts: map[string]store.Rollout{}}
 	for i := range agents {
 		id := fmt.Sprintf("agent-%d", i)

@@ -1,0 +1,132 @@
+package fleetcmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// api answers what a test says and remembers what it was asked.
+type api struct {
+	*httptest.Server
+	answers map[string]string // method and path → body; a leading number is the status
+	asked   []string
+	polls   int
+}
+
+func newAPI(t *testing.T) *api {
+	t.Helper()
+	a := &api{answers: map[string]string{}}
+	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if r.Header.Get("Authorization") != "Bearer secret" {
+			t.Errorf("%s without the token", r.URL)
+		}
+		key := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1")
+		a.asked = append(a.asked, key+" "+string(body))
+		answer, ok := a.answers[key]
+		if !ok {
+			answer = `404 {"detail":"there is nothing at this address"}`
+		}
+		if status, text, found := strings.Cut(answer, " "); found && len(status) == 3 {
+			w.WriteHeader(map[string]int{"404": 404, "422": 422, "202": 202}[status])
+			answer = text
+		}
+		if r.Method == http.MethodGet && strings.Contains(key, "/installs/") && a.polls > 0 {
+			a.polls--
+			answer = `{"state":"running","steps":[{"name":"download","state":"running","done":5,"total":10}]}`
+		}
+		io.WriteString(w, answer) //nolint:errcheck // the client went away
+	}))
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *api) run(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := New()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(append(args, "--server", a.URL, "--token-file", file))
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestList(t *testing.T) {
+	a := newAPI(t)
+	a.answers["GET /fleet"] = `{"plugins":[{"id":"acme/host","extra":1,"versions":[{"version":"1.0.0","nodes":[{"name":"box","state":"ready"}]}]}]}`
+	out, err := a.run(t, "list")
+	if err != nil || !strings.Contains(out, "acme/host") || !strings.Contains(out, "box") {
+		t.Errorf("%q %v", out, err)
+	}
+	out, err = a.run(t, "list", "--json")
+	if err != nil || !json.Valid([]byte(out)) || !strings.Contains(out, `"extra"`) {
+		t.Errorf("JSON holds not all that the server said: %q %v", out, err)
+	}
+}
+
+func TestInstallAsksFirst(t *testing.T) {
+	a := newAPI(t)
+	a.answers["POST /market/plugins/acme/host/plan"] = `{"version":"1.2.0","node":"agents","install":[{"id":"acme/host","version":"1.2.0","size":7,"because":"you asked for it"}],
+		"permissions":{"added":[{"cap":"net.dial","args":{"to":["x"]},"reason":"It calls."}],"kept":[]},"changes":[],"conflicts":[]}`
+	a.answers["POST /market/plugins/acme/host/install"] = `202 {"id":"j1"}`
+	a.answers["GET /market/installs/j1"] = `{"state":"done","version":"1.2.0","node":"agents","steps":[]}`
+	out, err := a.run(t, "install", "acme/host@^1.2")
+	if err != nil || !strings.Contains(out, "net.dial to=x: It calls.") || len(a.asked) != 1 {
+		t.Fatalf("%q %v, asked %q", out, err, a.asked)
+	}
+	a.polls = 1
+	out, err = a.run(t, "install", "acme/host@^1.2", "--grant", "all", "--yes")
+	if err != nil || !strings.Contains(out, "download: 5 of 10") || !strings.Contains(out, "runs on agents") {
+		t.Fatalf("%q %v", out, err)
+	}
+	if sent := a.asked[2]; !strings.Contains(sent, `"grants":"all"`) || !strings.Contains(sent, `"version":"1.2.0"`) {
+		t.Errorf("sent %s", sent)
+	}
+	a.answers["GET /market/installs/j1"] = `{"state":"failed","error":"it crashed","undone":["acme/host was stopped"],"steps":[]}`
+	if _, err = a.run(t, "install", "acme/host@^1.2", "--grant", "all", "--yes"); err == nil || !strings.Contains(err.Error(), "it crashed") || !strings.Contains(err.Error(), "was stopped") {
+		t.Errorf("a failure: %v", err)
+	}
+}
+
+func TestRollout(t *testing.T) {
+	a := newAPI(t)
+	a.answers["POST /fleet/rollouts"] = `{"id":"r1","plugin":"acme/host","version":"1.2.0","group":"all","state":"canary","nodes":[{"name":"box","from":"1.0.0","to":"1.2.0","canary":true,"state":"updating"}]}`
+	out, err := a.run(t, "rollout", "start", "acme/host@1.2.0", "--canary", "20", "--soak", "1m")
+	if err != nil || !strings.Contains(out, "1.0.0 → 1.2.0") || !strings.Contains(a.asked[0], `"canary_percent":20`) {
+		t.Errorf("%q %v %q", out, err, a.asked)
+	}
+	a.answers["POST /fleet/rollouts/r1/halt"] = `422 {"detail":"the rollout has ended","errors":[{"location":"path","message":"the rollout has ended"}]}`
+	if _, err := a.run(t, "rollout", "halt", "r1"); err == nil || err.Error() != "the rollout has ended" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOverrideNeedsAReason(t *testing.T) {
+	a := newAPI(t)
+	if _, err := a.run(t, "override", "acme/host@1.0.0"); err == nil || len(a.asked) != 0 {
+		t.Errorf("%v, asked %q", err, a.asked)
+	}
+	a.answers["POST /plugins/acme/host/override-revocation"] = ""
+	if _, err := a.run(t, "override", "acme/host@1.0.0", "--reason", "the line stands still without it"); err != nil {
+		t.Error(err)
+	}
+	if _, err := a.run(t, "override", "host@1.0.0", "--reason", "x"); err == nil || !strings.Contains(err.Error(), "NAMESPACE/NAME") {
+		t.Errorf("%v", err)
+	}
+}
