@@ -332,3 +332,71 @@ func TestAttackBundleOfAnotherRegistry(t *testing.T) {
 		t.Error("imported into the registry that it is from")
 	}
 }
+
+// Somebody between a site's registry and its machines makes what they know look newer than it is.
+func TestAttackKnowledgeMadeToLookNew(t *testing.T) {
+	g := newGap(t)
+	g.carry(t, g.export(t, "first.tar", nil))
+	c := g.node(t)
+	installs(t, c, "acme/agent")
+	g.inside.Advance(35 * 24 * time.Hour)
+	path := filepath.Join(g.inside.Dir, registry.UpstreamPath)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stranger, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := registry.Upstream{RootSHA256: g.inside.RootSHA256(t), Source: g.outside.RootSHA256(t), Known: g.inside.Now()}
+	forged, err := registry.SignUpstream(now, stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now.RootSHA256 = g.outside.RootSHA256(t)
+	elsewhere, err := registry.SignUpstream(now, g.inside.KeyOf(t, "snapshot")) // as if for another registry
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"gone": nil, "no JSON": []byte("{"), "changed": bytes.Replace(whole, []byte("2026-11"), []byte("2026-12"), 1),
+		"signed by a stranger": forged, "of another registry": elsewhere,
+	} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if data != nil {
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.inside.Renew(t)
+		if err := c.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if f := c.Freshness(); f.State != client.FreshnessRefuse {
+			t.Errorf("%s: %+v", name, f)
+		}
+		g.inside.Advance(time.Hour)
+	}
+	g.later(t, 0)
+	g.carry(t, g.exportLater(t))
+	if err := c.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f := c.Freshness(); f.State != client.FreshnessFine {
+		t.Errorf("with a new bundle: %+v", f)
+	}
+}
+
+// exportLater lets the registry outside catch up with the time inside.
+func (g *gap) exportLater(t *testing.T) string {
+	t.Helper()
+	g.outside.Advance(g.inside.Now().Sub(g.outside.Now()))
+	g.outside.Change(t, func(p *publish.Publisher) error {
+		_, err := p.Renew()
+		return err
+	})
+	return g.export(t, "later.tar", nil)
+}

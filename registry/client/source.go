@@ -150,8 +150,10 @@ func (s *httpSource) open(ctx context.Context, path string, offset int64) (io.Re
 	switch res.StatusCode {
 	case http.StatusNotFound, http.StatusGone:
 		return nil, 0, errMissing
-	case http.StatusRequestedRangeNotSatisfiable:
-		return s.open(ctx, path, 0)
+	case http.StatusRequestedRangeNotSatisfiable, http.StatusPartialContent: // it cannot continue just there
+		if offset > 0 {
+			return s.open(ctx, path, 0)
+		}
 	}
 	return nil, 0, fmt.Errorf("the server answered %s", res.Status)
 }
