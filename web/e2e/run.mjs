@@ -48,7 +48,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'undo', 'captures', 'plugins', 'instance', 'frame', 'limits', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'undo', 'captures', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -107,6 +107,14 @@ async function places(context, base) {
       await p.getByText('Unsigned, development').first().waitFor()
       await back()
     },
+    'real-market': '/market',
+    'real-card': '/market/picket/portscan',
+    'real-install': async (p) => {
+      await p.goto(`${base}/market/picket/ntfy`)
+      await p.getByRole('button', { name: 'Install' }).click()
+      await p.getByRole('dialog').getByText('to fetch').waitFor()
+    },
+    'real-fleet': '/fleet',
     machines: '/machines',
     add: '/machines?add=true',
     machine: `/machines/${await first('/api/v1/agents')}`,

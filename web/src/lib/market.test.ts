@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Gate, GateState, RolloutNode } from '../api/market'
-import { changesBetween, facetEntries, gateCounts, gatesWorstFirst, rolloutDeeds, rolloutProgress, short, tierOf, updateOf } from './market'
+import { changesBetween, facetEntries, gateCounts, gatesWorstFirst, rolloutDeeds, rolloutProgress, short, tierOf, updateOf, whatItDoes } from './market'
 import { activeFilters, isSearch, readAddress, withFilter } from './marketAddress'
 
 const gate = (name: string, state: string): Gate => ({ name, state: state as GateState, summary: '' })
@@ -95,6 +95,13 @@ test('how far a rollout is, and what can be done with it', () => {
   expect(rolloutDeeds('paused')).toContain('resume')
   expect(rolloutDeeds('halted')).toEqual([])
   expect(rolloutDeeds('done')).toEqual([])
+})
+
+test('a README says nothing twice', () => {
+  expect(whatItDoes('# acme/x\n\n## Name\n\n`acme/x`: a thing.\n\n## What it does\n\nMuch.\n', 'What it does')).toBe('\nMuch.\n')
+  expect(whatItDoes('# X\n\nWords.\n\n## What it does\n\nMuch.\n', 'What it does')).toBe('\nWords.\n\n## What it does\n\nMuch.\n')
+  expect(whatItDoes('Words only.', 'What it does')).toBe('Words only.')
+  expect(whatItDoes('## Name\nnothing follows', 'What it does')).toBe('## Name\nnothing follows')
 })
 
 test('a digest to compare by eye', () => {

@@ -82,3 +82,10 @@ export const short = (digest: string): string => (digest.length > 20 ? `${digest
 
 /** The namespace of an id is who publishes it. */
 export const namespaceOf = (id: string): string => id.split('/')[0] ?? ''
+
+/** A README without what its page says already: its title, a section that is only the name, and a heading of its own. */
+export function whatItDoes(readme: string, heading: string): string {
+  const text = readme.replaceAll('\r\n', '\n').replace(/^\s*# .*\n/, '').replace(/^\s*## Name\n[\s\S]*?(?=^## )/m, '')
+  const [, first = '', rest = ''] = /^\s*##? (.*)\n([\s\S]*)$/.exec(text) ?? []
+  return first.trim() === heading ? rest : text
+}

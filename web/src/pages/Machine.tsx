@@ -64,6 +64,7 @@ function Detail({ agent: a }: { agent: Agent }) {
             <Facts>
               <Fact name={t('machines.system')}>{a.os}/{a.arch}</Fact>
               <Fact name={t('machines.version')}>{a.version}</Fact>
+              <Fact name={t('machine.group')}><Link to="/fleet">{a.group}</Link></Fact>
               {a.address && <Fact name={t('machine.address')}><span className="mono">{a.address}</span></Fact>}
               <Fact name={t('machines.seen')}><Ago at={a.last_seen} /></Fact>
               <Fact name={t('machine.enrolled')}><Time at={a.enrolled_at} /></Fact>

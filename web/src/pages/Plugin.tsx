@@ -9,18 +9,18 @@ import type { Plugin, PluginInstance } from '../api/types'
 import { useMay } from '../api/useMay'
 import { bytes, duration } from '../lib/format'
 import { Confirm } from '../ui/confirm'
-import { SeverityMark, State } from '../ui/marks'
+import { State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Markdown } from '../ui/Markdown'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Permissions } from '../ui/Permissions'
 import { Empty } from '../ui/states'
-import { Techniques } from '../ui/Techniques'
 import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import { Frame } from './plugin/Frame'
 import { InstanceView } from './plugin/InstanceView'
 import { Revocation } from './plugin/Override'
+import { Rules } from './plugin/Rules'
 import { isUnsigned, runsUnsigned, TrustMark, UnsignedMark } from './plugin/TrustMark'
 import { Updates } from './plugin/Updates'
 import css from './plugins.module.css'
@@ -83,7 +83,7 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
       {shown && <InstanceView plugin={p} instance={shown} />}
       <div className={ui.columns}>
         <div className={ui.stack}>
-          {p.rules.length > 0 && <Rules plugin={p} />}
+          {p.rules.length > 0 && <Rules rules={p.rules} />}
           {p.readme && <Panel title={t('plugin.readme')}><Markdown source={p.readme} /></Panel>}
         </div>
         <div className={ui.stack}>
@@ -191,26 +191,5 @@ function DisableButton({ plugin: p }: { plugin: Plugin }) {
         {t('plugin.disableText')}
       </Confirm>
     </>
-  )
-}
-
-function Rules({ plugin: p }: { plugin: Plugin }) {
-  const { t } = useTranslation()
-  return (
-    <Panel title={t('plugin.rules')}>
-      <ul className={css.rules}>
-        {p.rules.map((r) => (
-          <li key={r.id}>
-            <div className={css.ruleHead}>
-              <strong className="mono">{r.id}</strong>
-              <SeverityMark severity={r.severity} />
-              <Techniques ids={r.techniques} long />
-            </div>
-            <p>{r.purpose}</p>
-            {r.false_positives.length > 0 && <p className="dim">{t('plugin.benign', { list: r.false_positives.join(' ') })}</p>}
-          </li>
-        ))}
-      </ul>
-    </Panel>
   )
 }

@@ -2,7 +2,7 @@
 import { Autocomplete, Button } from '@mantine/core'
 import { useQueryClient } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
-import { useState } from 'react'
+import { useRef, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { fleetActions, type Fleet, type FleetNode } from '../../api/market'
 import { useMay } from '../../api/useMay'
@@ -55,8 +55,10 @@ function GroupField({ node: n, groups }: { node: FleetNode; groups: string[] }) 
   const [text, setText] = useState(n.group ?? 'all')
   const [busy, setBusy] = useState(false)
   const wrong = text !== '' && !allowed.test(text)
+  const sent = useRef(n.group ?? 'all') // Enter saves, and so does leaving the field after it
   const save = async (group: string) => {
-    if (group === (n.group ?? 'all') || !allowed.test(group)) return
+    if (group === sent.current || !allowed.test(group)) return
+    sent.current = group
     setBusy(true)
     try {
       await fleetActions.group(n.id, group)
@@ -64,7 +66,8 @@ function GroupField({ node: n, groups }: { node: FleetNode; groups: string[] }) 
       await client.invalidateQueries({ queryKey: ['fleet'] })
     } catch (error) {
       tell.failed(error)
-      setText(n.group ?? 'all')
+      sent.current = n.group ?? 'all'
+      setText(sent.current)
     } finally {
       setBusy(false)
     }

@@ -79,7 +79,7 @@ function Version({ version: v, wanted, swatch, total }: { version: FleetVersion;
       <p className={css.versionHead}>
         {swatch !== undefined && <span className={css.swatch} data-n={swatch} aria-hidden="true" />}
         <strong className="num">{v.version}</strong>
-        <span className="dim num">{t('fleet.ofMachines', { n: count(v.nodes.length), count: total })}</span>
+        <span className="dim num">{t('fleet.ofNodes', { n: count(v.nodes.length), count: total })}</span>
         {!wanted && <span className="dim">{t('fleet.notWanted')}</span>}
       </p>
       <ul className={css.nodes}>

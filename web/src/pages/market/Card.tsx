@@ -5,7 +5,7 @@ import { Link, useParams, useSearch } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { marketPlugin, runs, type MarketPlugin } from '../../api/market'
-import { pluginPath } from '../../api/queries'
+import { me, pluginPath } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { count } from '../../lib/format'
 import { namespaceOf, updateOf } from '../../lib/market'
@@ -19,6 +19,7 @@ import { RiskMark, Permissions } from '../../ui/Permissions'
 import { highestRisk } from '../../lib/risk'
 import { Ago } from '../../ui/Time'
 import ui from '../../ui/ui.module.css'
+import { Rules } from '../plugin/Rules'
 import { About, Facts } from './card/About'
 import { Checks } from './card/Checks'
 import { Figures, hasFigures } from './card/Figures'
@@ -91,6 +92,7 @@ function Card({ plugin: p }: { plugin: MarketPlugin }) {
           <Facts plugin={p} />
         </div>
         <div className={css.rest}>
+          {p.rules.length > 0 && <Rules rules={p.rules} />}
           {hasFigures(p) && <Figures plugin={p} />}
           <Releases plugin={p} />
           <Reviews plugin={p} />
@@ -119,8 +121,10 @@ function Strip({ plugin: p }: { plugin: MarketPlugin }) {
   )
 }
 
+/** Where the whole server stands on development trust, every page says so already. */
 function Banners({ plugin: p }: { plugin: MarketPlugin }) {
   const { t } = useTranslation()
+  const { data: who } = useQuery(me)
   return (
     <>
       {p.revoked && (
@@ -132,7 +136,7 @@ function Banners({ plugin: p }: { plugin: MarketPlugin }) {
       )}
       {p.yanked && !p.revoked && <Banner title={t('card.yankedTitle', { version: p.version })} text={p.yanked} next={t('card.yankedText')} />}
       {p.unverified && <Banner title={t('card.unverifiedTitle')} text={p.unverified} next={t('card.unverifiedText')} />}
-      {p.trust.development && <Banner title={t('trust.title')} text={t('card.developmentText')} />}
+      {p.trust.development && who?.trust !== 'development' && <Banner title={t('trust.title')} text={t('card.developmentText')} />}
       {p.via === 'recent' && <Banner title={t('card.recentTitle')} text={t('card.recentText')} />}
     </>
   )

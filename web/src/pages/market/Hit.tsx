@@ -51,6 +51,7 @@ export function Tile({ hit: h, because }: { hit: Hit; because?: string }) {
 
 function Installs({ hit: h }: { hit: Hit }) {
   const { t } = useTranslation()
+  if (h.installs === 0) return null
   return <span className="num dim">{t('market.installs', { count: h.installs, n: count(h.installs) })}</span>
 }
 

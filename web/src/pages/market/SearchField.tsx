@@ -1,5 +1,5 @@
 import { TextInput } from '@mantine/core'
-import { useEffect, useRef, useState, type KeyboardEvent } from 'react'
+import { useCallback, useEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { SearchIcon } from '../../ui/icons'
 import css from './market.module.css'
@@ -25,14 +25,15 @@ export function SearchField({ value, onSearch }: { value: string; onSearch: (q: 
     setText(value)
   }, [value])
 
+  const send = useCallback((words: string) => {
+    if (words.trim() === sent.current) return
+    sent.current = words.trim()
+    search.current(sent.current)
+  }, [])
   useEffect(() => {
-    if (text.trim() === sent.current) return
-    const timer = setTimeout(() => {
-      sent.current = text.trim()
-      search.current(sent.current)
-    }, pause)
+    const timer = setTimeout(() => send(text), pause)
     return () => clearTimeout(timer)
-  }, [text])
+  }, [text, send])
 
   useEffect(() => {
     const slash = (event: globalThis.KeyboardEvent) => {
@@ -55,8 +56,7 @@ export function SearchField({ value, onSearch }: { value: string; onSearch: (q: 
       }
     } else if (event.key === 'Enter') {
       event.preventDefault()
-      sent.current = text.trim()
-      search.current(sent.current)
+      send(text)
     } else if (event.key === 'Escape' && text !== '') {
       event.preventDefault()
       setText('')
@@ -66,7 +66,8 @@ export function SearchField({ value, onSearch }: { value: string; onSearch: (q: 
     <search className={css.search}>
       <TextInput ref={input} type="search" size="md" aria-label={t('market.search')} placeholder={t('market.searchHint')} value={text} spellCheck={false} autoComplete="off"
         leftSection={<SearchIcon />} rightSection={text === '' ? <kbd className={css.key} aria-hidden="true">/</kbd> : null}
-        aria-keyshortcuts="/" onChange={(e) => setText(e.currentTarget.value)} onKeyDown={onKey} />
+        aria-keyshortcuts="/" onChange={(e) => setText(e.currentTarget.value)} onKeyDown={onKey}
+        onBlur={() => send(text) /* a search that began later would lead back from wherever somebody went */} />
     </search>
   )
 }

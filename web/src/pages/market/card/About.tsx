@@ -3,6 +3,7 @@ import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { MarketPlugin } from '../../../api/market'
 import { number } from '../../../lib/format'
+import { whatItDoes } from '../../../lib/market'
 import { Markdown } from '../../../ui/Markdown'
 import { Fact, Facts as FactList, Panel } from '../../../ui/Page'
 import { Link } from '@tanstack/react-router'
@@ -19,7 +20,7 @@ export function About({ plugin: p }: { plugin: MarketPlugin }) {
       {p.model && <ModelCard plugin={p} />}
       {p.data && <DataCard plugin={p} />}
       <Panel title={t('card.does')}>
-        {p.readme ? <Folded><Markdown source={p.readme} /></Folded> : <p className="dim">{t('card.noReadme')}</p>}
+        {p.readme ? <Folded><Markdown source={whatItDoes(p.readme, t('card.does'))} /></Folded> : <p className="dim">{t('card.noReadme')}</p>}
       </Panel>
     </div>
   )
