@@ -27,7 +27,7 @@ const (
 	// Window is how much may be on its way before the other side has read it.
 	Window = 4 << 20
 	// ConnBuffer is written at once.
-	ConnBuffer = 128 << 10
+	ConnBuffer = 64 << 10
 )
 
 // clean makes a text fit for protobuf, which refuses a whole message for one byte that is not UTF-8.
