@@ -400,3 +400,37 @@ func (g *gap) exportLater(t *testing.T) string {
 	})
 	return g.export(t, "later.tar", nil)
 }
+
+// What the gates found outside travels along, with its evidence, and the site's registry repeats it.
+func TestCardsTravel(t *testing.T) {
+	g := newGap(t)
+	sub := registrytest.Plugin{ID: "picket/carded", Version: "1.0.0"}.Submission(t)
+	sbom := []byte(`{"bomFormat": "CycloneDX"}`)
+	sub.Evidence = [][]byte{sbom}
+	sub.Card = &registry.Card{SBOM: registry.Digest(sbom), Gates: []registry.Gate{{Name: "size", State: "passed", Summary: "small"}}}
+	g.outside.Change(t, func(p *publish.Publisher) error {
+		_, err := p.Add(t.Context(), []publish.Submission{sub})
+		return err
+	})
+	g.carry(t, g.export(t, "first.tar", nil, client.Want{ID: "picket/carded"}))
+	c := g.node(t)
+	installs(t, c, "picket/carded")
+	in, _ := c.Installed("picket/carded")
+	digest, err := c.CardDigest(t.Context(), in.ID, in.Version, in.Locked.Descriptor)
+	if err != nil || digest == "" {
+		t.Fatal(digest, err)
+	}
+	card, err := c.Card(t.Context(), in.ID, in.Version, in.Locked.Descriptor, digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if card.RootSHA256 != g.inside.RootSHA256(t) || len(card.Gates) == 0 || card.Gates[0].Summary != "small" {
+		t.Errorf("the card inside: %+v", card)
+	}
+	if data, err := c.Evidence(t.Context(), card.SBOM); err != nil || !bytes.Equal(data, sbom) {
+		t.Errorf("its evidence: %q, %v", data, err)
+	}
+	if _, err := c.Card(t.Context(), "picket/other", in.Version, in.Locked.Descriptor, digest); err == nil {
+		t.Error("a card passed for another plugin")
+	}
+}

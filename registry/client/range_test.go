@@ -31,21 +31,21 @@ func TestAttackRangeLies(t *testing.T) {
 		"the whole as if it were the rest": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", half, len(big)-1, len(big)))
 			w.WriteHeader(http.StatusPartialContent)
-			w.Write(big)
+			_, _ = w.Write(big)
 		}, registry.Oversized},
 		"other bytes of the right number": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", half, len(big)-1, len(big)))
 			w.WriteHeader(http.StatusPartialContent)
-			w.Write(bytes.Repeat([]byte("x"), len(big)-half))
+			_, _ = w.Write(bytes.Repeat([]byte("x"), len(big)-half))
 		}, ""}, // then it is asked for the whole, which this one sends truly
 		"the rest from elsewhere": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", half+1, len(big)-1, len(big)))
 			w.WriteHeader(http.StatusPartialContent)
-			w.Write(big[half+1:])
+			_, _ = w.Write(big[half+1:])
 		}, ""},
 		"the rest without a word": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusPartialContent)
-			w.Write(big[half:])
+			_, _ = w.Write(big[half:])
 		}, ""},
 		"no such part": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
