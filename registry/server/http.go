@@ -6,13 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/picketwatch/picket/registry"
 )
 
-// maxReport bounds the body of a complaint.
-const maxReport = 16 << 10
+// The bounds of what is posted: the body of a complaint, and how long any body may take to come.
+const (
+	maxReport   = 16 << 10
+	postTimeout = 20 * time.Second
+)
 
 // Handler returns the registry's HTTP face: its files, and /v1. Mount it under any prefix with http.StripPrefix.
 func (s *Server) Handler() http.Handler {
@@ -109,6 +114,11 @@ func (s *Server) post(maxBytes int64, take func(*http.Request, []byte) error) ht
 			problem(w, r, errTooOften)
 			return
 		}
+		deadline := time.Now().Add(postTimeout)
+		if err := http.NewResponseController(w).SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			s.fail(w, r, err)
+			return
+		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBytes))
 		if err == nil {
 			err = take(r, body)
@@ -145,6 +155,8 @@ func status(err error) int {
 	switch {
 	case errors.Is(err, ErrQuery):
 		return http.StatusBadRequest
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, errTooOften):
