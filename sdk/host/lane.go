@@ -170,9 +170,9 @@ func (l *lane) write(ctx context.Context, c *laneCall, m *wire.Sent) error {
 		}
 	}
 	c.cancel() // a batch that is on its way in part cannot be taken back
+	<-c.ended  // the next batch begins another call
 	l.process.unread(m)
 	if errors.Is(err, io.EOF) { // the call knows why
-		<-c.ended
 		err = c.err
 	}
 	return err
