@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 
 	"github.com/picketwatch/picket/registry"
@@ -51,6 +52,9 @@ func (m *Multi) readOwners() (map[string]owned, error) {
 	if err != nil {
 		return nil, refusal(registry.BadLocalState, "%s: %w", ownersPath, err)
 	}
+	if f.Namespaces == nil {
+		f.Namespaces = map[string]owned{}
+	}
 	return f.Namespaces, nil
 }
 
@@ -68,9 +72,6 @@ func (m *Multi) remember(ctx context.Context, ns string, owner *member) error {
 	known, err := m.readOwners()
 	if err != nil {
 		return err
-	}
-	if known == nil {
-		known = map[string]owned{}
 	}
 	if _, there := known[ns]; there {
 		decided, err := m.decided(known, ns)
@@ -92,32 +93,52 @@ func (m *Multi) remember(ctx context.Context, ns string, owner *member) error {
 
 // owner finds the registry whose word counts for a plugin, and remembers it.
 func (m *Multi) owner(ctx context.Context, id string) (*Client, error) {
-	if len(m.members) == 1 {
-		return m.first, nil
-	}
 	ns := namespaceOf(id)
 	known, err := m.readOwners()
 	if err != nil {
 		return nil, err
 	}
-	owner, err := m.decided(known, ns)
+	lock, err := m.first.readLock()
 	if err != nil {
-		return nil, err
+		return nil, local(err)
 	}
-	if owner == nil {
+	_, remembered := known[ns]
+	owner, err := m.decided(withInstalled(known, lock, ns), ns)
+	switch {
+	case err != nil:
+		return nil, err
+	case owner == nil && len(m.members) == 1: // nobody else offers anything; a registry that comes later finds what is installed
+		return m.first, nil
+	case owner == nil:
 		if owner, err = m.find(ctx, known, ns); err != nil {
 			return nil, err
 		}
+	}
+	if !remembered && len(m.members) > 1 && !owner.pins(ns) && ns != firstNamespace {
 		if err := m.remember(ctx, ns, owner); err != nil {
 			return nil, err
 		}
 	}
-	if lock, err := m.first.readLock(); err == nil && !owner.pins(ns) {
-		if entry, ok := lock.Find(id); ok && entry.Registry != owner.policy.Name {
-			return nil, refusal(registry.Confusion, "it was installed from the registry %q, and now %s offers it", entry.Registry, owner)
-		}
+	if entry, ok := lock.Find(id); ok && entry.Registry != owner.policy.Name && !owner.pins(ns) {
+		return nil, refusal(registry.Confusion, "it was installed from the registry %q, and now %s offers it", entry.Registry, owner)
 	}
 	return owner.Client, nil
+}
+
+// withInstalled lets a namespace of which something is installed belong to the registry that it came from, on nodes that
+// had one registry until now and remember nothing.
+func withInstalled(known map[string]owned, lock *registry.Lock, ns string) map[string]owned {
+	if _, remembered := known[ns]; remembered {
+		return known
+	}
+	for _, p := range lock.Plugins {
+		if namespaceOf(p.ID) == ns {
+			known = maps.Clone(known)
+			known[ns] = owned{Registry: p.Registry}
+			return known
+		}
+	}
+	return known
 }
 
 // decided is who owns a namespace by the policy or by what the node remembers; nil when nobody does yet.
@@ -138,7 +159,7 @@ func (m *Multi) decided(known map[string]owned, ns string) (*member, error) {
 		if r.policy.Name != o.Registry || r.limited() {
 			continue
 		}
-		if root := r.trusted(); remembered && root != nil && root.anchor != o.Root {
+		if root := r.trusted(); o.Root != "" && root != nil && root.anchor != o.Root {
 			return nil, refusal(registry.Confusion, "its namespace belongs to the registry %q on another root of trust", o.Registry)
 		}
 		return r, nil

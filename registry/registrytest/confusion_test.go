@@ -160,12 +160,32 @@ func TestAttackDependencyConfusionAfterFirstUse(t *testing.T) {
 	refuses(t, m, "acme/extra", registry.NotVouched)
 
 	// The owner of the node takes the registry away: nobody inherits its namespace.
-	alone, err := client.OpenMulti(p.first(), []policy.Registry{{Name: "other", URL: p.privateURL, Root: p.beside.Root, Namespaces: []string{"other"}}})
+	for _, beside := range [][]policy.Registry{nil, {{Name: "other", URL: p.privateURL, Root: p.beside.Root, Namespaces: []string{"other"}}}} {
+		without, err := client.OpenMulti(p.first(), beside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer without.Close()
+		refuses(t, without, "acme/agent", registry.Confusion)
+	}
+}
+
+// A node that had one registry until now gets a second one, which is asked first and offers what is installed.
+func TestAttackDependencyConfusionByANewRegistry(t *testing.T) {
+	p := newPair(t)
+	publishes(t, p.public, "acme", Plugin{ID: "acme/agent", Version: "1.0.0"})
+	publishes(t, p.private, "acme", Plugin{ID: "acme/agent", Version: "99.0.0"}, Plugin{ID: "acme/extra"})
+	one, err := client.Open(p.first())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer alone.Close()
-	refuses(t, alone, "acme/agent", registry.Confusion)
+	if _, err := one.Install(t.Context(), "acme/agent", "", registry.RuntimeProcess); err != nil {
+		t.Fatal(err)
+	}
+	one.Close()
+	m := p.node(t)
+	resolves(t, m, "acme/agent", "1.0.0")
+	refuses(t, m, "acme/extra", registry.NotVouched)
 }
 
 // Another registry is put under the name of one that the node knows.

@@ -24,6 +24,7 @@ var elsewhere = []struct{ name, ends, where string }{
 	{"the private registry's namespace in the public one, with a far higher version", "`dependency_confusion`; the private registry's release is taken", "registry/registrytest TestAttackDependencyConfusionByAHigherVersion"},
 	{"the private registry kept from answering while the public one offers its namespace", "`unreachable`", "registry/registrytest TestAttackDependencyConfusionWhileThePrivateRegistryIsSilent"},
 	{"a namespace that the node took from one registry, offered by another one later", "`dependency_confusion`", "registry/registrytest TestAttackDependencyConfusionAfterFirstUse"},
+	{"a new registry that is asked first offers what is installed from another", "not taken from it", "registry/registrytest TestAttackDependencyConfusionByANewRegistry"},
 	{"another registry under the name of one that the node knows", "`root_mismatch`", "registry/registrytest TestAttackRegistryReplacedUnderItsName"},
 	{"a namespace in one registry that looks like one of another", "`dependency_confusion`", "registry/registrytest TestAttackLookAlikeAcrossRegistries"},
 	{"a private registry that offers more than the node's owner trusts it with", "not taken from it", "registry/registrytest TestAttackPrivateRegistryOffersMoreThanItsNamespaces"},
