@@ -145,7 +145,18 @@ func (r *reader) outside(ref uint64, size int) {
 	}
 }
 
+// text copies a text. Nearly all lie inside the heap, share nothing, and have room; see oddText for the others.
 func (r *reader) text(ref uint64) string {
+	start, n := uint64(uint32(ref)), ref>>32
+	if n == 0 || n > uint64(cap(r.arena)-len(r.arena)) || start+n > uint64(len(r.heap)) || r.copied+int(n) > len(r.heap) || r.texts != "" || r.err != nil {
+		return r.oddText(ref)
+	}
+	r.copied += int(n)
+	return r.copyText(r.heap[start : start+n])
+}
+
+// oddText is text for any reference.
+func (r *reader) oddText(ref uint64) string {
 	start, n := r.span(ref, 1)
 	if n == 0 || r.err != nil {
 		return ""
@@ -157,23 +168,23 @@ func (r *reader) text(ref uint64) string {
 		r.texts = string(r.heap)
 		return r.texts[start : start+n]
 	}
-	at := len(r.arena)
-	if n > cap(r.arena)-at {
-		r.arena, at = make([]byte, 0, max(n, min(arenaSize, len(r.heap)))), 0
+	if n > cap(r.arena)-len(r.arena) {
+		r.arena = make([]byte, 0, max(n, min(arenaSize, len(r.heap))))
 	}
-	r.arena = r.arena[:at+n]
-	copyText(r.arena[at:], r.heap[start:start+n])
-	return unsafe.String(&r.arena[at], n)
+	return r.copyText(r.heap[start : start+n])
 }
 
-// copyText copies a text to as much memory. Most texts, and each community id, have 16 to 32 bytes: two moves that may
-// overlap cost less than the call of memmove.
-func copyText(dst, src []byte) {
-	if n := len(src); n-16 <= 16 && n >= 16 && len(dst) == n {
+// copyText copies a text, which is not empty, to the arena, which has room. Most texts, and each community id, have 16 to 32
+// bytes: two moves that may overlap cost less than the call of memmove.
+func (r *reader) copyText(src []byte) string {
+	at, n := len(r.arena), len(src)
+	r.arena = r.arena[:at+n]
+	if dst := r.arena[at:]; n-16 <= 16 && n >= 16 && len(dst) == n {
 		*(*[16]byte)(dst), *(*[16]byte)(dst[n-16:]) = *(*[16]byte)(src), *(*[16]byte)(src[n-16:])
-		return
+	} else {
+		copy(dst, src)
 	}
-	copy(dst, src)
+	return unsafe.String(&r.arena[at], n)
 }
 
 // list is span for what is decoded into memory of its own: rows that share one list could turn a small frame into a huge
@@ -209,7 +220,18 @@ func (r *reader) textMap(ref uint64, _ map[string]string) map[string]string {
 	return m
 }
 
+// u64s copies a list into the memory of into. Nearly all lie inside the heap and fit; see oddU64s for the others.
 func (r *reader) u64s(ref uint64, into []uint64) []uint64 {
+	start, n := uint64(uint32(ref)), ref>>32
+	if n > uint64(cap(into)) || start+8*n > uint64(len(r.heap)) || r.listed+8*int(n) > len(r.heap) || r.err != nil {
+		return r.oddU64s(ref, into)
+	}
+	r.listed += 8 * int(n)
+	return r.copyU64s(int(start), into[:n])
+}
+
+// oddU64s is u64s for any list.
+func (r *reader) oddU64s(ref uint64, into []uint64) []uint64 {
 	start, n := r.list(ref, 8)
 	if r.err != nil {
 		return into[:0]
@@ -217,8 +239,11 @@ func (r *reader) u64s(ref uint64, into []uint64) []uint64 {
 	if cap(into) < n {
 		into = make([]uint64, max(n, sdk.FlowPackets))
 	}
-	into = into[:n]
-	src := r.heap[start : start+8*n]
+	return r.copyU64s(start, into[:n])
+}
+
+func (r *reader) copyU64s(start int, into []uint64) []uint64 {
+	src := r.heap[start : start+8*len(into)]
 	for i := range into {
 		into[i], src = binary.LittleEndian.Uint64(src), src[8:]
 	}
@@ -254,6 +279,15 @@ func farNanos(t time.Time) int64 {
 }
 
 func timeOf(ns int64) time.Time {
+	if ns >= 0 {
+		sec := uint64(ns) / uint64(time.Second)
+		return time.Unix(int64(sec), int64(uint64(ns)-sec*uint64(time.Second))).UTC()
+	}
+	return earlyTime(ns)
+}
+
+// earlyTime is timeOf for a time before 1970.
+func earlyTime(ns int64) time.Time {
 	if ns == noTime {
 		return time.Time{}
 	}
