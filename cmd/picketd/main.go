@@ -63,7 +63,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 
 func command(out, errs io.Writer) *cobra.Command {
 	var cfg core.Config
-	var dir, listen string
+	var dir, listen, file string
 	cmd := &cobra.Command{
 		Use:           "picketd",
 		Short:         "Picket's server: metrics, devices and traffic on one page",
@@ -72,7 +72,7 @@ func command(out, errs io.Writer) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := config.Load("")
+			settings, err := config.Load(file)
 			if err != nil {
 				return err
 			}
@@ -98,6 +98,7 @@ func command(out, errs io.Writer) *cobra.Command {
 		},
 	}
 	preset := config.Default()
+	cmd.Flags().StringVar(&file, "config", "", "settings file (default: "+config.DefaultFile+", if it is there)")
 	cmd.Flags().StringVar(&dir, "data", preset.Data, "data folder")
 	cmd.Flags().StringVar(&listen, "listen", preset.Listen, "address to listen on")
 	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
