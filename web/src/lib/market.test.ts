@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Gate, GateState, RolloutNode } from '../api/market'
-import { changesBetween, facetEntries, gateCounts, gatesWorstFirst, rolloutDeeds, rolloutProgress, short, tierOf, updateOf, whatItDoes } from './market'
+import { changesBetween, facetEntries, gateCounts, gatesWorstFirst, newestOf, rolloutDeeds, rolloutProgress, short, tierOf, updateOf, whatItDoes } from './market'
 import { activeFilters, isSearch, readAddress, withFilter } from './marketAddress'
 
 const gate = (name: string, state: string): Gate => ({ name, state: state as GateState, summary: '' })
@@ -85,6 +85,12 @@ test('an update is newer and not withdrawn', () => {
   expect(updateOf({ version: '1.3.0' })).toBeNull()
   expect(updateOf({ version: '1.3.0', installed, yanked: 'broken' })).toBeNull()
   expect(updateOf({ version: '1.3.0', installed, revoked: 'stolen key' })).toBeNull()
+})
+
+test('the newest release is stable and not withdrawn', () => {
+  const stable = { channel: 'stable' as const }
+  expect(newestOf([{ version: '2.0.0-rc.1', channel: 'beta' }, { version: '1.9.0', ...stable, yanked: 'x' }, { version: '1.10.0', ...stable }, { version: '1.11.0', ...stable, revoked: 'x' }, { version: '1.2.0', ...stable }])).toBe('1.10.0')
+  expect(newestOf([{ version: '2.0.0-rc.1', channel: 'beta' }])).toBeNull()
 })
 
 test('how far a rollout is, and what can be done with it', () => {

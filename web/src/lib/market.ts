@@ -1,5 +1,5 @@
 // What the marketplace pages work out for themselves: the order of checks, what changed between two versions. Nothing here decides what may run.
-import type { Card, Gate, GateState, Hit, Rollout } from '../api/market'
+import type { Card, Gate, GateState, Hit, Release, Rollout } from '../api/market'
 import { tiers } from './marketAddress'
 import { compareVersions } from './versions'
 
@@ -53,6 +53,12 @@ export function updateOf(hit: Pick<Hit, 'version' | 'installed' | 'yanked' | 're
   const here = hit.installed?.version
   if (!here || hit.yanked || hit.revoked) return null
   return compareVersions(hit.version, here) > 0 ? hit.version : null
+}
+
+/** The newest release that somebody new should get. */
+export function newestOf(releases: readonly Pick<Release, 'version' | 'channel' | 'yanked' | 'revoked'>[]): string | null {
+  const offered = releases.filter((r) => r.channel === 'stable' && !r.yanked && !r.revoked).map((r) => r.version)
+  return offered.toSorted((a, b) => compareVersions(b, a))[0] ?? null
 }
 
 /** How much of a rollout is done: nodes at the new version, of all. */

@@ -8,7 +8,8 @@ import { marketPlugin, runs, type MarketPlugin } from '../../api/market'
 import { me, pluginPath } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { count } from '../../lib/format'
-import { namespaceOf, updateOf } from '../../lib/market'
+import { namespaceOf, newestOf, updateOf } from '../../lib/market'
+import { compareVersions } from '../../lib/versions'
 import '../../locales/market'
 import { FlagIcon } from '../../ui/icons'
 import { KindBadge, Stars, TierMark } from '../../ui/kinds'
@@ -74,6 +75,7 @@ function Card({ plugin: p }: { plugin: MarketPlugin }) {
       </Suspense>
       {open === 'report' && <ReportDialog plugin={p} onClose={close} />}
       <Banners plugin={p} />
+      <OlderNote plugin={p} />
       <Strip plugin={p} />
       <div className={css.layout}>
         <div className={css.about}>
@@ -82,8 +84,12 @@ function Card({ plugin: p }: { plugin: MarketPlugin }) {
         <div className={css.side}>
           {runs(p) && (
             <Panel title={t('plugin.permissions')} hint={<RiskMark level={highestRisk(p.permissions)} />}>
-              <p className={`dim ${css.intro}`}>{t('card.permissionsText')}</p>
-              <Permissions permissions={p.permissions} risk />
+              {p.unverified ? <p className="dim">{t('card.unknownPermissions')}</p> : (
+                <>
+                  <p className={`dim ${css.intro}`}>{t('card.permissionsText')}</p>
+                  <Permissions permissions={p.permissions} risk />
+                </>
+              )}
             </Panel>
           )}
           <Checks plugin={p} />
@@ -113,12 +119,18 @@ function Strip({ plugin: p }: { plugin: MarketPlugin }) {
         <div><dt>{t('card.checked')}</dt><dd><TierMark tier={p.tier} /></dd></div>
         <div><dt>{t('card.rating')}</dt><dd><Stars rating={p.rating} /></dd></div>
         <div><dt>{t('card.installs')}</dt><dd className="num">{count(p.installs)}</dd></div>
-        <div><dt>{t('card.here')}</dt><dd>{p.installed
-          ? <StateMark tone="good">{t('card.hereVersion', { version: p.installed.version, count: p.installed.nodes })}</StateMark>
-          : <span className="dim">{t('card.notHere')}</span>}</dd></div>
+        <div><dt>{t('card.here')}</dt><dd><Here plugin={p} /></dd></div>
       </dl>
     </section>
   )
+}
+
+function Here({ plugin: p }: { plugin: MarketPlugin }) {
+  const { t } = useTranslation()
+  const here = p.installed
+  if (!here) return <span className="dim">{t('card.notHere')}</span>
+  if (p.releases.some((r) => r.version === here.version && r.revoked)) return <StateMark tone="bad">{t('card.hereRevoked', { version: here.version })}</StateMark>
+  return <StateMark tone={here.enabled ? 'good' : 'off'}>{t('card.hereVersion', { version: here.version, count: here.nodes })}</StateMark>
 }
 
 /** Where the whole server stands on development trust, every page says so already. */
@@ -135,11 +147,19 @@ function Banners({ plugin: p }: { plugin: MarketPlugin }) {
         </div>
       )}
       {p.yanked && !p.revoked && <Banner title={t('card.yankedTitle', { version: p.version })} text={p.yanked} next={t('card.yankedText')} />}
-      {p.unverified && <Banner title={t('card.unverifiedTitle')} text={p.unverified} next={t('card.unverifiedText')} />}
+      {p.unverified && !p.revoked && <Banner title={t('card.unverifiedTitle')} text={p.unverified} next={t('card.unverifiedText')} />}
       {p.trust.development && who?.trust !== 'development' && <Banner title={t('trust.title')} text={t('card.developmentText')} />}
       {p.via === 'recent' && <Banner title={t('card.recentTitle')} text={t('card.recentText')} />}
     </>
   )
+}
+
+/** Somebody who looks at an old version should know that there is a newer one. */
+function OlderNote({ plugin: p }: { plugin: MarketPlugin }) {
+  const { t } = useTranslation()
+  const newest = newestOf(p.releases)
+  if (!newest || compareVersions(newest, p.version) <= 0) return null
+  return <p className={css.older}>{t('card.older', { version: p.version })} <Link to="/market/$ns/$name" params={pluginPath(p.id)}>{t('card.seeNewest', { version: newest })}</Link></p>
 }
 
 function Banner({ title, text, next }: { title: string; text: string; next?: string }) {

@@ -32,7 +32,8 @@ export default function UpdateDialog({ plugin: p, to, onClose }: Props) {
   const { t } = useTranslation()
   const [job, setJob] = useState<string | null>(null)
   const query = useQuery(plan(p.id, { version: to }))
-  const from = query.data?.from ?? p.installed?.version ?? ''
+  // Once it is done, what is installed is the new one.
+  const [from] = useState(p.installed?.version ?? '')
   return (
     <Modal opened onClose={onClose} size="xl" title={t('update.title', { name: p.title || p.id, from, to })} closeButtonProps={{ 'aria-label': t('close') }}>
       {job

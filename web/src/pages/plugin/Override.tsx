@@ -15,28 +15,38 @@ import { useTell } from '../../ui/toasts'
 import ui from '../../ui/ui.module.css'
 import css from '../plugins.module.css'
 
+interface Revoked {
+  version: string
+  why: string
+}
+
+/** What is revoked of it: the version that is offered, and those that still stand somewhere. */
+function revokedOf(p: Plugin): Revoked[] {
+  const all = p.instances.filter((i) => i.state === 'revoked').map((i) => ({ version: i.version, why: i.reason ?? '' }))
+  if (p.revoked && !all.some((r) => r.version === p.version)) all.unshift({ version: p.version, why: p.revoked })
+  return all.filter((r, n) => all.findIndex((other) => other.version === r.version) === n)
+}
+
 /** Why it is revoked, who lets it run on all the same, and the way to do either. */
 export function Revocation({ plugin: p }: { plugin: Plugin }) {
   const { t } = useTranslation()
   const can = useMay()
   const { data } = useQuery(fleet)
-  const [asking, setAsking] = useState(false)
+  const [asking, setAsking] = useState<Revoked | null>(null)
   const standing = data?.plugins.find((f) => f.id === p.id)?.overrides ?? []
-  if (!p.revoked && standing.length === 0) return null
-  const version = p.instances.find((i) => i.state === 'revoked')?.version || p.version
   return (
     <>
-      {p.revoked && (
-        <div className={ui.error} role="alert">
-          <strong>{t('plugin.revoked')}</strong>
-          <span className="break">{p.revoked}</span>
-          {can('administer') && !standing.some((o) => o.version === version && !o.node) && (
-            <Button variant="default" size="xs" mt={6} onClick={() => setAsking(true)}>{t('override.do')}</Button>
+      {revokedOf(p).map((r) => (
+        <div key={r.version} className={ui.error} role="alert">
+          <strong>{t('override.revoked', { version: r.version })}</strong>
+          <span className="break">{r.why}</span>
+          {can('administer') && !standing.some((o) => o.version === r.version && !o.node) && (
+            <Button variant="default" size="xs" mt={6} onClick={() => setAsking(r)}>{t('override.do')}</Button>
           )}
         </div>
-      )}
+      ))}
       {standing.map((o) => <Standing key={`${o.version} ${o.node}`} plugin={p} override={o} />)}
-      {asking && <OverrideDialog plugin={p} version={version} onClose={() => setAsking(false)} />}
+      {asking && <OverrideDialog plugin={p} revoked={asking} onClose={() => setAsking(null)} />}
     </>
   )
 }
@@ -72,7 +82,7 @@ function Standing({ plugin: p, override: o }: { plugin: Plugin; override: Overri
 
 const least = 10
 
-function OverrideDialog({ plugin: p, version, onClose }: { plugin: Plugin; version: string; onClose: () => void }) {
+function OverrideDialog({ plugin: p, revoked: { version, why }, onClose }: { plugin: Plugin; revoked: Revoked; onClose: () => void }) {
   const { t } = useTranslation()
   const tell = useTell()
   const client = useQueryClient()
@@ -102,7 +112,7 @@ function OverrideDialog({ plugin: p, version, onClose }: { plugin: Plugin; versi
   return (
     <Modal opened onClose={onClose} title={t('override.title', { version })} closeButtonProps={{ 'aria-label': t('close') }}>
       <form onSubmit={(e) => void send(e)} className={ui.form} noValidate>
-        <p className="break">{t('override.text', { why: p.revoked })}</p>
+        <p className="break">{t('override.text', { why })}</p>
         <NativeSelect label={t('override.where')} value={node} onChange={(e) => setNode(e.currentTarget.value)}
           data={[{ value: '', label: t('override.everywhere') }, { value: 'server', label: t('override.server') }, ...(machines.data ?? []).map((m) => ({ value: m.id, label: m.name }))]} />
         <Textarea label={t('override.reason')} description={t('override.reasonText')} required autosize minRows={2} maxLength={500} value={reason}

@@ -23,11 +23,15 @@ export function Updates({ plugin: p }: { plugin: Plugin }) {
   const [open, setOpen] = useState(false)
   const here = data?.plugins.find((f) => f.id === p.id)
   if (!data || !here) return null
-  const newer = here.newest && here.wanted && compareVersions(here.newest, here.wanted) > 0 ? here.newest : null
+  const ahead = here.newest && here.wanted ? compareVersions(here.newest, here.wanted) : 0
   return (
     <Panel title={t('policy.title')} hint={<Link to="/market/$ns/$name" params={pluginPath(p.id)}>{t('policy.market')}</Link>}>
       <div className={css.versions}>
-        <p>{newer ? <StateMark tone="busy">{t('policy.newer', { version: newer })}</StateMark> : <StateMark tone="good">{t('policy.newest')}</StateMark>}</p>
+        <p>
+          {ahead > 0 ? <StateMark tone="busy">{t('policy.newer', { version: here.newest })}</StateMark>
+            : ahead < 0 ? <StateMark tone="warn">{t('policy.behind', { version: here.newest })}</StateMark> // what runs was withdrawn
+            : <StateMark tone="good">{t('policy.newest')}</StateMark>}
+        </p>
         <p>{t(`policy.is.${here.policy.auto}`, { count: here.policy.cooldown_days })}.{here.policy.waiting && <span className="dim"> {here.policy.waiting}</span>}</p>
         {can('administer') && <p><Button size="xs" variant="default" onClick={() => setOpen(true)}>{t('plugin.change')}</Button></p>}
       </div>

@@ -10,6 +10,9 @@ import css from '../card.module.css'
 export function Trust({ trust: c, plugin: p }: { trust: TrustReport; plugin: MarketPlugin }) {
   const { t } = useTranslation()
   const release = p.releases.find((r) => r.version === p.version)
+  if (p.unverified || c.chain.length === 0) {
+    return <Panel title={t('trustChain.title')} hint={<StateMark tone="bad">{t('card.unverified')}</StateMark>}><p className="dim">{t('card.unknownChain')}</p></Panel>
+  }
   return (
     <Panel title={t('trustChain.title')} hint={c.development ? <StateMark tone="warn">{t('plugin.development')}</StateMark> : <StateMark tone={c.via === 'recent' ? 'warn' : 'good'}>{t(`trustChain.via.${c.via as 'official'}`, { defaultValue: c.via })}</StateMark>}>
       <p className={`dim ${css.intro}`}>{t('trustChain.text')}</p>
