@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +79,25 @@ func TestOverride(t *testing.T) {
 	}
 	if _, err := parseKeys(t, "override: yes\n"); err == nil {
 		t.Error("a word that there is not passed")
+	}
+}
+
+// What the pages tell the owner of a machine to write is understood.
+func TestPagesShowPoliciesThatHold(t *testing.T) {
+	for _, name := range []string{"several-registries.md", "air-gap.md"} {
+		page, err := os.ReadFile("../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(page), "```yaml\n")[1:]
+		if len(blocks) == 0 {
+			t.Errorf("%s shows none", name)
+		}
+		for _, block := range blocks {
+			text, _, _ := strings.Cut(block, "```")
+			if _, err := Parse([]byte(text)); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, text)
+			}
+		}
 	}
 }
