@@ -23,6 +23,7 @@ type Release struct {
 	Files      map[string]string // digest of an artifact → file with its bytes
 	Readme     []byte
 	Changelog  []byte
+	Plan       []byte // how to test it: testdata/kit.json, nil without one
 }
 
 // Config is what the operator of a registry gives the gates to work with. Gates that lack something say so.

@@ -169,7 +169,7 @@ func TestAllPassedIsGold(t *testing.T) {
 	}
 	result := run(t, r, Config{
 		Vulnerabilities: database(t, ""), ModuleCache: cache, Test: tester(goodReport, nil), Now: func() Time { return cardTime },
-		Rebuild: func(context.Context, *registry.Descriptor) ([]string, error) {
+		Rebuild: func(context.Context, Release) ([]string, error) {
 			return []string{registry.Digest(data)}, nil
 		},
 	})
@@ -198,6 +198,7 @@ func TestTestRun(t *testing.T) {
 		"no permission check": {tester(strings.ReplaceAll(goodReport, `"permissions"`, `"other"`), nil), registry.GatePermissions, registry.GateNotChecked, "did not look"},
 		"permissions skipped": {tester(strings.Replace(goodReport, `"outcome":"pass","detail":"2 uses"`, `"outcome":"skip","detail":"no manifest"`, 1), nil), registry.GatePermissions, registry.GateNotChecked, "no manifest"},
 		"nothing measured":    {tester(strings.Split(goodReport, `"cards"`)[0]+`"cards":[]}`, nil), registry.GateResources, registry.GateNotChecked, "measured nothing"},
+		"memory unknown":      {tester(strings.Replace(goodReport, "9000000", "0", 1), nil), registry.GateResources, registry.GateNotChecked, "could not be measured"},
 		"too much memory":     {tester(goodReport, nil), registry.GateResources, registry.GateWarning, "its manifest says"},
 		"an error":            {tester("", errors.New("no sandbox here")), registry.GateConformance, registry.GateNotChecked, "no sandbox here"},
 		"no report":           {tester("hello", nil), registry.GateConformance, registry.GateNotChecked, "no report"},
@@ -221,16 +222,16 @@ func TestRebuild(t *testing.T) {
 		rebuild           Rebuilder
 		wantState, wanted string
 	}{
-		"the same": {func(context.Context, *registry.Descriptor) ([]string, error) {
+		"the same": {func(context.Context, Release) ([]string, error) {
 			return []string{registry.Digest([]byte("x"))}, nil
 		}, registry.GatePassed, "1 artifact"},
-		"others": {func(context.Context, *registry.Descriptor) ([]string, error) {
+		"others": {func(context.Context, Release) ([]string, error) {
 			return []string{registry.Digest([]byte("y"))}, nil
 		}, registry.GateFailed, "other bytes"},
-		"no source": {func(context.Context, *registry.Descriptor) ([]string, error) {
+		"no source": {func(context.Context, Release) ([]string, error) {
 			return nil, errors.New("it names no source")
 		}, registry.GateNotChecked, "names no source"},
-		"nothing": {func(context.Context, *registry.Descriptor) ([]string, error) { return nil, nil }, registry.GateNotChecked, "nothing was built"},
+		"nothing": {func(context.Context, Release) ([]string, error) { return nil, nil }, registry.GateNotChecked, "nothing was built"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wants(t, run(t, r, Config{Rebuild: c.rebuild}), registry.GateRebuild, c.wantState, c.wanted)

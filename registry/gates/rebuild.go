@@ -5,13 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/picketwatch/picket/registry"
 )
 
 // Rebuilder builds the artifacts of a release again from its source and returns their digests. An error says why it
 // could not, which is nobody's fault yet.
-type Rebuilder func(ctx context.Context, d *registry.Descriptor) (digests []string, err error)
+type Rebuilder func(ctx context.Context, r Release) (digests []string, err error)
+
+// GoToolchain returns the version of Go that built a release, such as 1.26.8; "" when it does not say, or names several.
+func GoToolchain(r Release) string {
+	c := &check{Release: r}
+	found := ""
+	for _, p := range c.parts(context.Background()).parts {
+		if p.Name != goToolchain {
+			continue
+		}
+		if found != "" && found != p.Version {
+			return ""
+		}
+		found = p.Version
+	}
+	return found
+}
 
 // rebuild compares what the source gives with what was handed in.
 func (c *check) rebuild(ctx context.Context, f *finding) {
@@ -19,7 +33,7 @@ func (c *check) rebuild(ctx context.Context, f *finding) {
 		f.lackf("this registry does not build releases again")
 		return
 	}
-	digests, err := c.cfg.Rebuild(ctx, c.Descriptor)
+	digests, err := c.cfg.Rebuild(ctx, c.Release)
 	if err == nil && len(digests) == 0 {
 		err = errors.New("nothing was built")
 	}

@@ -144,14 +144,28 @@ func (c *check) resources(ctx context.Context, f *finding) {
 	for _, card := range t.report.Cards { // the dearest runtime counts
 		r.StartMillis, r.MemoryBytes = max(r.StartMillis, card.StartMillis), max(r.MemoryBytes, card.MemoryBytes)
 		r.NanosPerRecord, r.CPUMillisPerSecond = max(r.NanosPerRecord, card.NanosPerRecord), max(r.CPUMillisPerSecond, card.CPUMillis)
-		f.notef("%s: starts in %.0f ms, %s of memory at its peak, %.0f ns per record", card.Runtime, card.StartMillis,
-			mebibytes(int64(card.MemoryBytes)), card.NanosPerRecord)
+		f.notef("%s", strings.Join(costs(card.Runtime, card.StartMillis, card.MemoryBytes, card.NanosPerRecord), ", "))
+		if card.MemoryBytes == 0 { // the kit's word for what it could not measure
+			f.lackf("%s: its memory could not be measured", card.Runtime)
+		}
 	}
 	if limit, err := c.Descriptor.Manifest.Limits.MemoryBytes(); err == nil && limit > 0 && r.MemoryBytes > float64(limit) {
 		f.warnf("it used %s, its manifest says that %s are enough", mebibytes(int64(r.MemoryBytes)), mebibytes(limit))
 	}
-	f.sumf("starts in %.0f ms, %s of memory at its peak", r.StartMillis, mebibytes(int64(r.MemoryBytes)))
+	f.sumf("%s", strings.Join(costs("", r.StartMillis, r.MemoryBytes, r.NanosPerRecord), ", "))
 	c.card.Resources = r
+}
+
+// costs puts what was measured into words, and leaves out what was not.
+func costs(runtimeName string, start, memory, record float64) []string {
+	words := []string{strings.TrimSpace(fmt.Sprintf("%s starts in %.0f ms", runtimeName, start))}
+	if memory > 0 {
+		words = append(words, mebibytes(int64(memory))+" of memory at its peak")
+	}
+	if record > 0 {
+		words = append(words, fmt.Sprintf("%.0f ns per record", record))
+	}
+	return words
 }
 
 // quality measures detectors on public captures. What an author says about a model is on its page, and not ours to say.

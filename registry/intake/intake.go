@@ -254,7 +254,7 @@ func (i *Intake) do(ctx context.Context, t task) {
 // publish runs the gates and, if they let it pass, puts the release into the registry.
 func (i *Intake) publish(ctx context.Context, t task, job *Job) error {
 	sub := &t.upload.Releases[0]
-	found, err := gates.Check(ctx, gates.Release{Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog},
+	found, err := gates.Check(ctx, gates.Release{Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog, Plan: sub.Plan},
 		i.cfg.Gates, func(g registry.Gate) { i.seen(job, g) })
 	if err != nil {
 		return err

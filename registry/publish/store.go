@@ -24,6 +24,9 @@ type Submission struct {
 	// Card is what the gates found: its gates, resources, quality and SBOM. The publisher fills in the rest and signs it.
 	Card     *registry.Card
 	Evidence [][]byte // that the card names by digest
+
+	// Plan is testdata/kit.json, with which the gates test the release. It is not published.
+	Plan []byte
 }
 
 // pages are the small files of a submission with the digests that the descriptor gives them.

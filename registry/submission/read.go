@@ -188,6 +188,10 @@ func (a *archive) upload(namespace string) (up publish.Upload, err error) {
 		}
 		sub.Screenshots = append(sub.Screenshots, data)
 	}
+	if plan, there := a.texts[planName]; there { // for the gates; the descriptor knows nothing of it
+		sub.Plan = plan
+		used++
+	}
 	if used != len(a.texts) {
 		return up, errors.New("there are entries that the descriptor does not name")
 	}

@@ -31,6 +31,7 @@ const (
 	releaseName     = "release.json"
 	readmeName      = "README.md"
 	changelogName   = "CHANGELOG.md"
+	planName        = "kit.json"
 	screenshotsName = "screenshots/"
 	blobsName       = "blobs/"
 )
@@ -38,6 +39,7 @@ const (
 const (
 	maxIntent  = 64 << 10
 	maxEntries = 128
+	maxPlan    = 64 << 10
 	// MaxArchive bounds all entries together.
 	MaxArchive = 2 << 30
 )
@@ -161,6 +163,8 @@ func (e Entry) limit() (maxSize int64, known bool) {
 		return registry.MaxReadme, true
 	case changelogName:
 		return registry.MaxChangelog, true
+	case planName:
+		return maxPlan, true
 	}
 	if digest, ok := strings.CutPrefix(e.Name, blobsName); ok {
 		return registry.MaxArtifact, registry.ValidDigest(digest)

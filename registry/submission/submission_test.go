@@ -36,6 +36,7 @@ func release(tb testing.TB) publish.Submission {
 	tb.Helper()
 	sub := registrytest.Plugin{ID: "acme/agent", Readme: []byte("# Agent\n"), WASM: []byte("guest"), Process: []byte("program")}.Submission(tb)
 	sub.Changelog = []byte("# 1.0.0\n")
+	sub.Plan = []byte(`{"config": {}}`)
 	sub.Descriptor.ChangelogSHA256 = registry.Digest(sub.Changelog)
 	var picture bytes.Buffer
 	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 4, 3))); err != nil {
@@ -88,7 +89,7 @@ func TestArchiveToUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := up.Releases[0]
-	if string(got.Readme) != "# Agent\n" || string(got.Changelog) != "# 1.0.0\n" || len(got.Screenshots) != 1 || len(got.Artifacts) != 2 {
+	if string(got.Readme) != "# Agent\n" || string(got.Changelog) != "# 1.0.0\n" || string(got.Plan) != `{"config": {}}` || len(got.Screenshots) != 1 || len(got.Artifacts) != 2 {
 		t.Errorf("%+v", got)
 	}
 	a.r.Change(t, func(p *publish.Publisher) error { return p.Accept(t.Context(), up) })

@@ -95,6 +95,9 @@ func list(up publish.Upload) ([]file, error) {
 	if d.ChangelogSHA256 != "" {
 		files = append(files, memory(changelogName, sub.Changelog))
 	}
+	if sub.Plan != nil {
+		files = append(files, memory(planName, sub.Plan))
+	}
 	if len(sub.Screenshots) != len(d.Screenshots) {
 		return nil, fmt.Errorf("%d screenshots are at hand, the descriptor names %d", len(sub.Screenshots), len(d.Screenshots))
 	}

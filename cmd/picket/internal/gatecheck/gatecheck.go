@@ -18,11 +18,17 @@ import (
 type Options struct {
 	vulnerabilities string
 	modules         string
+	sources         string
+	clone           bool
+	test            bool
 }
 
 // Flags declares the options.
 func (o *Options) Flags(f *pflag.FlagSet) {
 	f.StringVar(&o.vulnerabilities, "vulnerabilities", "", "a database of known vulnerabilities: a folder or zip archive of OSV files, such as all.zip of an ecosystem")
+	f.BoolVar(&o.test, "run-releases", false, "run the conformance kit over what is handed in, confined; on Linux only")
+	f.StringVar(&o.sources, "sources", "", "a folder with checkouts of releases as NAMESPACE/NAME, to build them again and compare")
+	f.BoolVar(&o.clone, "clone", false, "fetch the source that a release names over HTTPS, to build it again and compare")
 	f.StringVar(&o.modules, "module-cache", "", "a folder of Go modules to look up licences of dependencies in (default: that of the Go tools here, if any)")
 }
 
@@ -31,6 +37,12 @@ func (o *Options) Config() (gates.Config, error) {
 	cfg := gates.Config{ModuleCache: o.modules}
 	if cfg.ModuleCache == "" {
 		cfg.ModuleCache = goModules()
+	}
+	if o.test {
+		cfg.Test = test
+	}
+	if o.sources != "" || o.clone {
+		cfg.Rebuild = o.rebuild
 	}
 	if o.vulnerabilities == "" {
 		return cfg, nil

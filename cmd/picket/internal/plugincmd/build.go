@@ -87,7 +87,8 @@ func progress(cmd *cobra.Command) func(plugin, what string, size int64, took tim
 type builder struct {
 	out       string
 	platforms []platform
-	debug     bool // not optimised and with all that a debugger reads
+	env       []string // of the tools; nil: that of this program
+	debug     bool     // not optimised and with all that a debugger reads
 	report    func(plugin, what string, size int64, took time.Duration)
 }
 
@@ -300,7 +301,7 @@ func hashFile(path string) (digest string, size int64, err error) {
 // describe asks the plugin what it is and writes release.json.
 func (p *plugin) describe(ctx context.Context) error {
 	d := &registry.Descriptor{Schema: registry.DescriptorSchema, Manifest: *p.manifest, Page: string(p.pages.html), Screenshots: p.pages.screenshots}
-	p.Submission = publish.Submission{Descriptor: d, Artifacts: map[string]string{}, Readme: p.readme, Changelog: p.pages.changelog, Screenshots: p.pages.pictures}
+	p.Submission = publish.Submission{Descriptor: d, Artifacts: map[string]string{}, Readme: p.readme, Changelog: p.pages.changelog, Screenshots: p.pages.pictures, Plan: p.pages.plan}
 	for _, t := range p.targets {
 		d.Artifacts = append(d.Artifacts, t.Artifact)
 		p.Artifacts[t.SHA256] = t.path

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkbundle"
 	"github.com/picketwatch/picket/registry"
@@ -27,7 +28,7 @@ func (goLang) compile(ctx context.Context, b *builder, t *target) error {
 	if t.Runtime == registry.RuntimeWASM {
 		args = append(args, "-buildmode=c-shared")
 	}
-	cmd, err := goCommand(ctx, t.plugin.src, append(args, "./cmd")...)
+	cmd, err := goCommand(ctx, b.env, t.plugin.src, append(args, "./cmd")...)
 	if err != nil {
 		return err
 	}
@@ -44,16 +45,20 @@ func (goLang) command(t *target) ([]string, error) { return []string{t.path}, ni
 func (goLang) environ() []string { return nil }
 
 func (goLang) ownTests(p *plugin) (*exec.Cmd, error) {
-	return goCommand(context.Background(), p.src, "test", "./...")
+	return goCommand(context.Background(), nil, p.src, "test", "./...")
 }
 
-// goCommand runs the Go tools so that they find the SDK that this program carries.
-func goCommand(ctx context.Context, dir string, args ...string) (*exec.Cmd, error) {
+// goCommand runs the Go tools so that they find the SDK that this program carries. env is all that they see; nil: what this
+// program does.
+func goCommand(ctx context.Context, env []string, dir string, args ...string) (*exec.Cmd, error) {
 	if err := needs("go", "the Go tools (1.26 or newer)"); err != nil {
 		return nil, err
 	}
+	if env == nil {
+		env = os.Environ()
+	}
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = dir, os.Environ()
+	cmd.Dir, cmd.Env = dir, slices.Clip(env)
 	if outsideWorkspace(ctx, dir) {
 		cmd.Env = append(cmd.Env, "GOWORK=off")
 	}
@@ -64,7 +69,7 @@ func goCommand(ctx context.Context, dir string, args ...string) (*exec.Cmd, erro
 	if err != nil {
 		return nil, err
 	}
-	settings, err := b.GoEnv(os.Environ())
+	settings, err := b.GoEnv(env)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func lookAt(cmd *cobra.Command, options gatecheck.Options, sub publish.Submissio
 }
 
 func releaseOf(sub publish.Submission) gates.Release {
-	return gates.Release{Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog}
+	return gates.Release{Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog, Plan: sub.Plan}
 }
 
 func ownsOne(ids []string, keys []ed25519.PrivateKey) bool {

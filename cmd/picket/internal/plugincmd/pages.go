@@ -17,10 +17,17 @@ type pages struct {
 	changelog   []byte
 	screenshots []registry.Screenshot
 	pictures    [][]byte
+	plan        []byte // testdata/kit.json
 }
+
+// maxPlan bounds what says how to test a plugin.
+const maxPlan = 64 << 10
 
 func readPages(src string, m *registry.Manifest) (p pages, err error) {
 	if p.changelog, err = readIf(filepath.Join(src, "CHANGELOG.md"), registry.MaxChangelog); err != nil {
+		return p, err
+	}
+	if p.plan, err = readIf(filepath.Join(src, "testdata", "kit.json"), maxPlan); err != nil {
 		return p, err
 	}
 	if m.Page != "" {

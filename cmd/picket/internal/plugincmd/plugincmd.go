@@ -21,6 +21,7 @@ func New() *cobra.Command {
 		c.GroupID = "operator"
 		cmd.AddCommand(c)
 	}
+	cmd.AddCommand(rebuildCmd(), testReleaseCmd())
 	return cmd
 }
 

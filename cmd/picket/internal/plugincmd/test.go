@@ -2,6 +2,7 @@ package plugincmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -255,7 +256,7 @@ func (t *tester) conformance(ctx context.Context, p *plugin) (kit.Report, error)
 		fmt.Fprint(w, "{}")
 	}))
 	defer everything.Close()
-	plan, err := readPlan(p.src, strings.NewReplacer("${kit.http}", everything.URL, "${kit.file}", file, "${kit.dir}", dir))
+	plan, err := readPlan(cmp.Or(p.src, p.dir), strings.NewReplacer("${kit.http}", everything.URL, "${kit.file}", file, "${kit.dir}", dir))
 	if err != nil {
 		return kit.Report{}, err
 	}
