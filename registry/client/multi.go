@@ -230,9 +230,9 @@ func (m *Multi) OpenVerified(ctx context.Context, id, runtime string) (*Artifact
 	return c.OpenVerified(ctx, id, runtime)
 }
 
-// OpenRelease is OpenVerified for one version.
+// OpenRelease is OpenVerified for one version, which may be from another registry than the one that runs.
 func (m *Multi) OpenRelease(ctx context.Context, id, version, runtime string) (*Artifact, error) {
-	c, err := m.origin(id)
+	c, err := m.originOf(id, version)
 	if err != nil {
 		return nil, refuse(err, id, version)
 	}
@@ -240,7 +240,10 @@ func (m *Multi) OpenRelease(ctx context.Context, id, version, runtime string) (*
 }
 
 // origin is the registry that an installed plugin came from.
-func (m *Multi) origin(id string) (*Client, error) {
+func (m *Multi) origin(id string) (*Client, error) { return m.originOf(id, "") }
+
+// originOf is origin for one version that the node keeps; "" is the one that runs.
+func (m *Multi) originOf(id, version string) (*Client, error) {
 	lock, err := m.first.readLock()
 	if err != nil {
 		return nil, err
@@ -248,6 +251,9 @@ func (m *Multi) origin(id string) (*Client, error) {
 	entry, ok := lock.Find(id)
 	if !ok {
 		return nil, notInstalled(id)
+	}
+	if kept, ok := entry.Release(version); ok {
+		entry = kept
 	}
 	for _, r := range m.members {
 		if r.policy.Name == entry.Registry {

@@ -343,3 +343,41 @@ func TestListWhileOneRegistryIsSilent(t *testing.T) {
 		t.Errorf("%d registries with a problem", problems)
 	}
 }
+
+// A namespace moves on purpose when the node's owner pins it, and what is installed follows.
+func TestNamespaceMovesWhenPinned(t *testing.T) {
+	p := newPair(t)
+	publishes(t, p.public, "acme", Plugin{ID: "acme/agent", Version: "1.0.0"})
+	publishes(t, p.private, "acme", Plugin{ID: "acme/agent", Version: "2.0.0"})
+	if in, err := p.node(t, last).Install(t.Context(), "acme/agent", "", registry.RuntimeProcess); err != nil || in.Registry != "" {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	m := p.node(t, pinned("acme"))
+	starts := func() {
+		t.Helper()
+		a, err := m.OpenVerified(t.Context(), "acme/agent", registry.RuntimeProcess)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+	}
+	starts() // what is there goes on under the registry that it came from
+	in, err := m.Install(t.Context(), "acme/agent", "", registry.RuntimeProcess)
+	if err != nil || in.Version != "2.0.0" || in.Registry != "corp" {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	p.down.Store(true)
+	m = p.node(t, pinned("acme"))
+	starts() // its registry is silent
+	for _, version := range []string{"1.0.0", "2.0.0"} { // each under the registry that it came from
+		a, err := m.OpenRelease(t.Context(), "acme/agent", version, registry.RuntimeProcess)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+	}
+	if err := m.Prefer(t.Context(), "acme/agent", "1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	starts() // the release of before
+}
