@@ -368,7 +368,7 @@ func TestNamespaceMovesWhenPinned(t *testing.T) {
 	}
 	p.down.Store(true)
 	m = p.node(t, pinned("acme"))
-	starts() // its registry is silent
+	starts()                                             // its registry is silent
 	for _, version := range []string{"1.0.0", "2.0.0"} { // each under the registry that it came from
 		a, err := m.OpenRelease(t.Context(), "acme/agent", version, registry.RuntimeProcess)
 		if err != nil {
