@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -242,4 +243,15 @@ func TestSize(t *testing.T) {
 	big := release(t, asGuest, []byte("x"))
 	big.Descriptor.Artifacts[0].Size = 33 << 20
 	wants(t, run(t, big, Config{}), registry.GateSize, registry.GateWarning, "unusual")
+}
+
+func FuzzVulnerabilities(f *testing.F) {
+	f.Add([]byte(`{"id":"X","affected":[{"package":{"ecosystem":"Go","name":"a"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.0.0"}]}],"versions":["1"]}]}`), "v0.9.0")
+	f.Fuzz(func(_ *testing.T, data []byte, version string) {
+		v := &Vulnerabilities{byPackage: map[string][]advisory{}}
+		if v.add(fstest.MapFS{"x.json": {Data: data}}, "x.json") != nil {
+			return
+		}
+		v.of(part{Ecosystem: ecosystemGo, Name: "a", Version: version})
+	})
 }

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"os/exec"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/registry"
@@ -24,7 +24,8 @@ type Options struct {
 }
 
 // Flags declares the options.
-func (o *Options) Flags(f *pflag.FlagSet) {
+func (o *Options) Flags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&o.vulnerabilities, "vulnerabilities", "", "a database of known vulnerabilities: a folder or zip archive of OSV files, such as all.zip of an ecosystem")
 	f.BoolVar(&o.test, "run-releases", false, "run the conformance kit over what is handed in, confined; on Linux only")
 	f.StringVar(&o.sources, "sources", "", "a folder with checkouts of releases as NAMESPACE/NAME, to build them again and compare")

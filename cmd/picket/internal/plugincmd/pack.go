@@ -65,7 +65,7 @@ folder, says on top of what to sign.`,
 	}
 	cmd.Flags().StringVar(&a.registry, "registry", "", "the registry's address, or a copy of its folder")
 	a.flags(cmd)
-	options.Flags(cmd.Flags())
+	options.Flags(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "the file to write (default: NAMESPACE-NAME-VERSION.tar)")
 	cmd.Flags().StringVar(&work, "build", "build", "where the artifacts are built")
 	platformFlag(cmd, &platforms)

@@ -35,7 +35,7 @@ look at it, and what they refuse is not published.`,
 	cmd.Flags().BoolVar(&p.test, "test", false, "with a folder: run the conformance kit too, unconfined, and put its report on the card")
 	cmd.Flags().BoolVar(&p.asJSON, "json", false, "print JSON")
 	p.author.flags(cmd)
-	p.gates.Flags(cmd.Flags())
+	p.gates.Flags(cmd)
 	buildFlags(cmd, &p.out, &p.platforms, "")
 	cmd.Flags().Lookup("out").Usage = "where the artifacts are built (default: the registry's folder with -build appended, or build)"
 	require(cmd, "registry")

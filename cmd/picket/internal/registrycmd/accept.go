@@ -41,7 +41,7 @@ The author's signatures are checked, the gates look at it, and it is published w
 		RunE: func(cmd *cobra.Command, args []string) error { return accept(cmd, f, options, args[0]) },
 	}
 	f.flags(cmd)
-	options.Flags(cmd.Flags())
+	options.Flags(cmd)
 	return cmd
 }
 

@@ -39,7 +39,7 @@ when the other one is away.`,
 	f := cmd.Flags()
 	f.StringVar(&s.dir, "dir", "", "the registry's folder")
 	f.StringVar(&s.keys, "keys", "", "the folder of the online keys: take releases in, and sign the timestamp again")
-	s.gates.Flags(f)
+	s.gates.Flags(cmd)
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "the address to listen on; port 0 takes a free one")
 	f.StringVar(&s.cert, "tls-cert", "", "a certificate (PEM); without one it speaks plain HTTP, for a proxy in front of it")
 	f.StringVar(&s.key, "tls-key", "", "the certificate's key (PEM)")
