@@ -29,7 +29,7 @@ func newSite(t *testing.T) *site {
 	}
 	s := &site{t: t, dir: t.TempDir(), programs: programs, hub: fmt.Sprintf("pk%d-hub", os.Getpid())}
 	s.must("ip", "netns", "add", s.hub)
-	t.Cleanup(func() { s.try("ip", "netns", "del", s.hub) })
+	t.Cleanup(func() { _, _ = s.try("ip", "netns", "del", s.hub) })
 	s.must("ip", "-n", s.hub, "link", "add", "br0", "type", "bridge")
 	s.must("ip", "-n", s.hub, "link", "set", "br0", "up")
 	return s
@@ -57,7 +57,7 @@ func (s *site) machine(name, address string) *machine {
 		s.t.Fatal(err)
 	}
 	s.must("ip", "netns", "add", m.ns)
-	s.t.Cleanup(func() { s.try("ip", "netns", "del", m.ns) })
+	s.t.Cleanup(func() { _, _ = s.try("ip", "netns", "del", m.ns) })
 	port := fmt.Sprintf("v%s%d", name, os.Getpid()%1000)
 	s.must("ip", "-n", s.hub, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
 	s.must("ip", "-n", s.hub, "link", "set", port, "master", "br0", "up")
@@ -79,7 +79,7 @@ func (m *machine) start(program string, args ...string) *program {
 
 // picket runs the command line on this machine.
 func (m *machine) picket(args ...string) (string, error) {
-	return m.site.try("ip", append([]string{"netns", "exec", m.ns, filepath.Join(m.programs, "picket")}, args...)...)
+	return m.try("ip", append([]string{"netns", "exec", m.ns, filepath.Join(m.programs, "picket")}, args...)...)
 }
 
 func (m *machine) file(name, text string) string {

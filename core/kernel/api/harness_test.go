@@ -64,6 +64,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, control: control, registry: &offers{}, host: &nodes{}, uploads: &uploads{control: control}, tokens: map[string]string{}}
 	cat := catalogue.New(catalogue.Config{Tenant: store.DefaultTenant, Store: control, Registry: w.registry, Host: w.host,
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
+	t.Cleanup(cat.Close)
 	w.Server = New(Config{Control: control, Telemetry: telemetry, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
 		Alerts: moves{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
