@@ -138,7 +138,7 @@ func receive[M any](stream grpc.ServerStreamingClient[M], put func(*M) error) er
 // Inspect hands one record frame to a detector and waits for its findings. The frame may be used again when Inspect has
 // returned.
 func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
-	if i.carrier == nil {
+	if i.channel == nil {
 		return i.inspectCall(ctx, capture, frame, sink)
 	}
 	p, err := i.send(ctx, capture, frame, nil)
@@ -150,7 +150,7 @@ func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, si
 
 // InspectBlock is Inspect for a frame in the ring. The block still belongs to the caller when it returns.
 func (i *Instance) InspectBlock(ctx context.Context, capture string, block *Block, sink sdk.FindingSink) error {
-	if i.carrier == nil {
+	if i.channel == nil {
 		return i.inspectCall(ctx, capture, private(block), sink)
 	}
 	p, err := i.send(ctx, capture, nil, block)
@@ -160,8 +160,12 @@ func (i *Instance) InspectBlock(ctx context.Context, capture string, block *Bloc
 	return i.answer(ctx, p, sink)
 }
 
-// inspectCall is Inspect over gRPC for a plugin that takes one batch at a time.
+// inspectCall is Inspect over gRPC: a call of its own, which takes the deadline and the end of ctx to the plugin. What a Stream
+// has sent comes before it.
 func (i *Instance) inspectCall(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
+	if err := i.drain(ctx); err != nil {
+		return i.failed(ctx, "inspect", err)
+	}
 	if len(frame) > records.MaxFrame {
 		return fmt.Errorf("%s: inspect: a frame of %d bytes is larger than %d", i.id, len(frame), records.MaxFrame)
 	}
