@@ -29,8 +29,8 @@ type conn struct {
 	broken error // a message was written in part: nothing can follow
 }
 
-func newConn(f *os.File, patient bool) (*conn, error) {
-	sock, err := openSocket(f, patient)
+func newConn(f *os.File) (*conn, error) {
+	sock, err := openSocket(f)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ type Host struct {
 // must end the process.
 func NewHost(f *os.File, ring *Ring, fault func(error)) (*Host, error) {
 	defer f.Close()
-	c, err := newConn(f, false)
+	c, err := newConn(f)
 	if err != nil {
 		return nil, err
 	}

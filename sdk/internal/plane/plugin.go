@@ -41,7 +41,7 @@ type stray struct {
 // OpenPlugin takes the plugin's end of a pair, closes f, and says HELLO. Read must be called next.
 func OpenPlugin(f *os.File, answer Answerer, refuse func(error) []byte) (*Plugin, error) {
 	defer f.Close()
-	c, err := newConn(f, true)
+	c, err := newConn(f)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +87,7 @@ func (p *Plugin) messages() {
 
 // message reads one message. It returns false when somebody else reads the next.
 func (p *Plugin) message() (bool, error) {
+	p.conn.sock.setPatient(p.idle())
 	head, err := p.conn.next()
 	if err != nil {
 		return false, err
@@ -102,6 +103,19 @@ func (p *Plugin) message() (bool, error) {
 		err = protocolError("the host sends %s", head.Type)
 	}
 	return err == nil, err
+}
+
+// idle says whether the one instance of this process waits for batches, and for nothing else.
+func (p *Plugin) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.channels) != 1 {
+		return false
+	}
+	for _, w := range p.channels {
+		return w.taken == 0 && !w.emits()
+	}
+	return false
 }
 
 // hello reads HELLO and RING without a byte of what follows them, because of the descriptor.
@@ -207,7 +221,7 @@ func (p *Plugin) batch(head Header) (bool, error) {
 		return p.relay.end(w, turn), nil
 	}
 	p.enqueue(w, b)
-	return true, nil
+	return !p.relay.rest(w), nil
 }
 
 // receive reads a batch.

@@ -11,8 +11,8 @@ const longestAbsence = 10 * time.Millisecond
 // is guarded by the mu of the plugin.
 type relay struct {
 	plugin *Plugin
-	away   bool   // who reads inspects a batch
-	turn   uint64 // counts those batches
+	away   bool   // nobody reads
+	turn   uint64 // counts how often that began
 	seen   uint64 // turn at the last tick of the watch
 	timed  bool   // the watch runs
 	watch  *time.Timer
@@ -29,17 +29,41 @@ func (r *relay) begin(w *work) (uint64, bool) {
 	p := r.plugin
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.channels) != 1 || p.channels[w.id] != w || w.taken > 0 || w.emits() {
+	if !r.alone(w) || w.taken > 0 {
 		return 0, false
 	}
 	w.taken++
+	return r.leave(), true
+}
+
+// rest says whether who has read a batch of w leaves the next to the worker of w, which has to answer others before.
+// Otherwise there would always be some, and each would be handed over.
+func (r *relay) rest(w *work) bool {
+	p := r.plugin
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !r.alone(w) || w.taken == 0 {
+		return false
+	}
+	r.leave()
+	return true
+}
+
+// alone says whether nobody but w waits for what may come. The caller holds the mu of the plugin.
+func (r *relay) alone(w *work) bool {
+	channels := r.plugin.channels
+	return len(channels) == 1 && channels[w.id] == w && !w.emits()
+}
+
+// leave notes that nobody reads, and returns the number of that. The caller holds the mu of the plugin.
+func (r *relay) leave() uint64 {
 	r.away = true
 	r.turn++
 	if !r.timed {
 		r.timed = true
 		r.watch.Reset(longestAbsence)
 	}
-	return r.turn, true
+	return r.turn
 }
 
 // end says whether who has inspected a batch reads on.
@@ -47,11 +71,20 @@ func (r *relay) end(w *work, turn uint64) bool {
 	r.plugin.mu.Lock()
 	defer r.plugin.mu.Unlock()
 	w.taken--
-	mine := r.away && r.turn == turn
-	if mine {
+	if r.away && r.turn == turn {
 		r.away = false
+		return true
 	}
-	return mine
+	r.answered(w)
+	return false
+}
+
+// answered lets somebody read once the worker of w, or who was in its place, has nothing left to do. The caller holds the mu
+// of the plugin.
+func (r *relay) answered(w *work) {
+	if w.taken == 0 {
+		r.pass()
+	}
 }
 
 // pass lets another goroutine read if nobody does. The caller holds the mu of the plugin.

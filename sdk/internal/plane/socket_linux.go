@@ -18,16 +18,16 @@ import (
 // other side takes wakes this one for nothing, because there is room again. Therefore the runtime watches two epoll
 // instances in its place: one hears only of what can be read, the other of room, and only while somebody waits for it.
 //
-// A patient socket is watched for room alone: who reads waits in the kernel, and its thread is woken without any detour.
-// That suits a process that has little else to do than to wait for this socket.
+// A patient socket is watched for room alone: who reads waits in the kernel, and its thread is woken without any detour. That
+// is worth it for a process that has nothing else to do meanwhile: the runtime takes pains over a thread that waits.
 type socket struct {
-	fd      int
-	patient bool
-	in      watch // of a socket that is not patient
-	out     watch
-	closed  atomic.Bool
+	fd     int
+	in     watch
+	out    watch
+	closed atomic.Bool
 
-	using sync.Mutex // held while a patient read uses fd
+	using   sync.Mutex // held while a patient read uses fd, and while patience changes
+	patient atomic.Bool
 
 	reading reading // of the one goroutine that reads
 	writing writing // of the one that writes
@@ -49,17 +49,17 @@ type writing struct {
 	err    error
 	waits  bool                                  // out listens for room
 	try    func(uintptr) bool                    // tryWrite
-	listen func(ep uintptr, events uint32) error // hearOfRoom
+	listen func(ep uintptr, events uint32) error // of the socket
 }
 
 // openSocket takes a duplicate of f, which must be a Unix socket.
-func openSocket(f *os.File, patient bool) (*socket, error) {
+func openSocket(f *os.File) (*socket, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the record plane: %w", err)
 	}
-	s := &socket{fd: fd, patient: patient}
-	s.reading.try, s.writing.try, s.writing.listen = s.tryRead, s.tryWrite, s.hearOfRoom
+	s := &socket{fd: fd}
+	s.reading.try, s.writing.try, s.writing.listen = s.tryRead, s.tryWrite, s.listen
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the record plane: %w", err), s.Close())
 	}
@@ -70,14 +70,17 @@ func openSocket(f *os.File, patient bool) (*socket, error) {
 	return s, nil
 }
 
+// arrivals is what the epoll instance for reading listens to.
+const arrivals = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+
 func (s *socket) open() error {
 	if domain, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_UNIX {
 		return errors.Join(errors.New("the descriptor is not a Unix socket"), err)
 	}
-	if err := unix.SetNonblock(s.fd, !s.patient); err != nil || s.patient {
-		return errors.Join(err, s.out.open(s.fd, 0))
+	if err := unix.SetNonblock(s.fd, true); err != nil {
+		return err
 	}
-	if err := s.in.open(s.fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
+	if err := s.in.open(s.fd, arrivals); err != nil {
 		return err
 	}
 	return s.out.open(s.fd, 0)
@@ -120,17 +123,37 @@ func (s *socket) wait(w *watch, try func(uintptr) bool) error {
 	return nil
 }
 
-// arrived calls try, which reads without waiting unless the socket is patient, until it says that it is done.
-func (s *socket) arrived(try func(uintptr) bool) error {
-	if !s.patient {
-		return s.wait(&s.in, try)
+// setPatient says how the reads that follow wait. Who reads calls it.
+func (s *socket) setPatient(on bool) {
+	if s.patient.Load() == on {
+		return
 	}
 	s.using.Lock()
 	defer s.using.Unlock()
 	if s.closed.Load() {
-		return net.ErrClosed
+		return
 	}
-	try(0)
+	events := uint32(arrivals)
+	if on {
+		events = 0
+	}
+	var failure error
+	err := s.in.raw.Control(func(ep uintptr) { failure = s.listen(ep, events) })
+	if errors.Join(err, failure, unix.SetNonblock(s.fd, !on)) == nil {
+		s.patient.Store(on)
+	}
+}
+
+// arrived calls try, which reads, until it says that it is done.
+func (s *socket) arrived(try func(uintptr) bool) error {
+	if !s.patient.Load() {
+		return s.wait(&s.in, try)
+	}
+	s.using.Lock()
+	defer s.using.Unlock()
+	if !s.closed.Load() {
+		try(0)
+	}
 	if s.closed.Load() {
 		return net.ErrClosed
 	}
@@ -208,8 +231,8 @@ func (s *socket) tryWrite(ep uintptr) bool {
 	return true
 }
 
-// hearOfRoom sets what the epoll instance for writing listens to.
-func (s *socket) hearOfRoom(ep uintptr, events uint32) error {
+// listen sets what an epoll instance listens to.
+func (s *socket) listen(ep uintptr, events uint32) error {
 	return unix.EpollCtl(int(ep), unix.EPOLL_CTL_MOD, s.fd, &unix.EpollEvent{Events: events})
 }
 
@@ -229,7 +252,7 @@ func behind(parts [][]byte, n int) [][]byte {
 func (s *socket) peek(b []byte) (int, error) {
 	var n int
 	var failure error
-	err := s.out.raw.Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
+	err := s.in.raw.Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
 	if failure == unix.EAGAIN {
 		return 0, err
 	}
@@ -266,9 +289,9 @@ func (s *socket) recvFD(b []byte) (fd int, err error) {
 
 func (s *socket) recvmsg(b, oob []byte) (n, oobn int, err error) {
 	var failure error
-	err = s.arrived(func(uintptr) bool {
+	err = s.wait(&s.in, func(uintptr) bool {
 		for {
-			n, oobn, _, _, failure = unix.Recvmsg(s.fd, b, oob, unix.MSG_CMSG_CLOEXEC)
+			n, oobn, _, _, failure = unix.Recvmsg(s.fd, b, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 			if failure != unix.EINTR {
 				return failure != unix.EAGAIN
 			}
@@ -297,7 +320,7 @@ func (s *socket) sendFD(b []byte, fd int) error {
 }
 
 // setReadDeadline and setWriteDeadline end what waits then; the zero time is never.
-func (s *socket) setReadDeadline(t time.Time) error  { return s.in.file.SetReadDeadline(t) } // not of a patient one
+func (s *socket) setReadDeadline(t time.Time) error  { return s.in.file.SetReadDeadline(t) }
 func (s *socket) setWriteDeadline(t time.Time) error { return s.out.file.SetReadDeadline(t) }
 
 // Close ends what waits, and waits until nobody uses the descriptor.
@@ -305,11 +328,11 @@ func (s *socket) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	err := errors.Join(s.in.close(), s.out.close())
-	if s.patient {
+	if s.patient.Load() {
 		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // ends a read that waits
-		s.using.Lock()
-		defer s.using.Unlock()
 	}
+	err := errors.Join(s.in.close(), s.out.close())
+	s.using.Lock()
+	defer s.using.Unlock()
 	return errors.Join(err, unix.Close(s.fd))
 }

@@ -22,7 +22,7 @@ func sockets(t *testing.T) (a, b *socket) {
 	defer fb.Close()
 	out := [2]*socket{}
 	for i, f := range []*os.File{fa, fb} {
-		if out[i], err = openSocket(f, false); err != nil {
+		if out[i], err = openSocket(f); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { out[i].Close() })
@@ -128,7 +128,7 @@ func TestOnlyUnixSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if s, err := openSocket(f, false); err == nil {
+	if s, err := openSocket(f); err == nil {
 		s.Close()
 		t.Error("a file is a socket")
 	}

@@ -3,9 +3,11 @@
 package plane
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -285,33 +287,36 @@ func TestWhoWaitsMeetsAPluginThatBreaksTheRules(t *testing.T) {
 	wantFault(t, fault, fmt.Sprint("it must be that of ", seq+1))
 }
 
-func TestAPatientSocketEndsWhatWaits(t *testing.T) {
-	own, child, err := Pair()
-	if err != nil {
-		t.Fatal(err)
+func TestAPatientSocket(t *testing.T) {
+	a, b := sockets(t)
+	text := []byte("a message")
+	for _, patient := range []bool{false, true, true, false, true} {
+		b.setPatient(patient)
+		if _, err := a.write([][]byte{text}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if ready(t, &b.in) == patient {
+			t.Errorf("patient %v: the runtime hears the opposite", patient)
+		}
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(b, got); err != nil || !bytes.Equal(got, text) {
+			t.Fatalf("got %q, %v", got, err)
+		}
 	}
-	defer own.Close()
-	s, err := openSocket(child, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	child.Close()
 	waiting := make(chan error, 1)
-	began := make(chan struct{})
 	go func() {
-		close(began)
-		_, err := s.Read(make([]byte, 1))
+		_, err := b.Read(make([]byte, 1))
 		waiting <- err
 	}()
-	<-began
-	if err := s.Close(); err != nil {
+	time.Sleep(time.Millisecond) // it waits by now, or reads a closed socket: both end
+	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := <-waiting; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("a read of a closed socket: %v", err)
+	if b.setPatient(false); !b.patient.Load() {
+		t.Error("the descriptor of a closed socket is used")
 	}
 }
 

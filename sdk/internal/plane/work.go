@@ -81,8 +81,9 @@ func (w *work) waiting() int {
 // done notes that a batch from the queue is answered.
 func (w *work) done() {
 	w.plugin.mu.Lock()
+	defer w.plugin.mu.Unlock()
 	w.taken--
-	w.plugin.mu.Unlock()
+	w.plugin.relay.answered(w)
 }
 
 func (w *work) inspect(b batch) []byte {
