@@ -68,7 +68,7 @@ const commands = {
   key: 'picket registry key new author.pem',
   claim: 'picket registry claim NAME --root root.json --key author.pem --contact you@example.org --out claim.json',
   test: 'picket plugin test .',
-  pack: 'picket plugin pack --sign',
+  pack: `picket plugin pack --registry ${location.origin}/registry --root root.json --key author.pem .`,
 }
 
 function Drop({ onFile }: { onFile: (file: File) => void }) {

@@ -10,6 +10,9 @@ import css from '../card.module.css'
 
 const tones: Record<GateState, Tone> = { passed: 'good', warning: 'warn', 'not checked': 'warn', failed: 'bad' }
 
+/** The name of the registry that this server serves itself. */
+const own = 'own'
+
 export function Checks({ plugin: p }: { plugin: MarketPlugin }) {
   const { t } = useTranslation()
   const card = p.card
@@ -27,14 +30,14 @@ export function Checks({ plugin: p }: { plugin: MarketPlugin }) {
         {(['failed', 'warning', 'not checked', 'passed'] as const).filter((s) => counts[s] > 0).map((s) => t(`gates.counts.${s}`, { count: counts[s] })).join(' · ')}
         {' · '}<Time at={card.time} />
       </p>
-      <GateList gates={card.gates} />
-      {card.sbom_sha256 && <p className={`dim ${css.note}`}>{t('card.sbom')} <Evidence digest={card.sbom_sha256} /></p>}
+      <GateList gates={card.gates} kept={p.registry === own} />
+      {card.sbom_sha256 && <p className={`dim ${css.note}`}>{t('card.sbom')} <Evidence digest={card.sbom_sha256} kept={p.registry === own} /></p>}
     </Panel>
   )
 }
 
 /** Each gate with what it found; with `fix`, what an author can do about it. What passed is folded. */
-export function GateList({ gates, fix }: { gates: readonly Gate[]; fix?: boolean }) {
+export function GateList({ gates, fix, kept }: { gates: readonly Gate[]; fix?: boolean; /** This server has the evidence. */ kept?: boolean }) {
   const { t } = useTranslation()
   return (
     <ul className={css.gates}>
@@ -50,7 +53,7 @@ export function GateList({ gates, fix }: { gates: readonly Gate[]; fix?: boolean
               </summary>
               {g.summary && <p className="dim">{g.summary}</p>}
               {g.details && g.details.length > 0 && <ul className={css.details}>{g.details.map((d, n) => <li key={n}>{d}</li>)}</ul>}
-              {g.evidence_sha256 && <p className="dim">{t('gates.evidence')} <Evidence digest={g.evidence_sha256} /></p>}
+              {g.evidence_sha256 && <p className="dim">{t('gates.evidence')} <Evidence digest={g.evidence_sha256} kept={kept} /></p>}
               {help && <p className={css.fix}>{help}</p>}
             </details>
           </li>
@@ -61,6 +64,7 @@ export function GateList({ gates, fix }: { gates: readonly Gate[]; fix?: boolean
 }
 
 /** What a gate saw, kept by the registry under its digest. */
-function Evidence({ digest }: { digest: string }) {
-  return <code title={digest}>{short(digest)}</code>
+function Evidence({ digest, kept }: { digest: string; kept?: boolean }) {
+  const text = <code title={digest}>{short(digest)}</code>
+  return kept ? <a href={`/registry/store/sha256/${digest}`} download={`${digest}.json`}>{text}</a> : text
 }

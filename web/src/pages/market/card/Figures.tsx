@@ -2,7 +2,7 @@
 // written out beside its bar.
 import { useTranslation } from 'react-i18next'
 import { runs, type MarketPlugin, type QualityFigure } from '../../../api/market'
-import { bytes, duration, number, percent } from '../../../lib/format'
+import { axisValue, bytes, duration, number, percent } from '../../../lib/format'
 import { Meter } from '../../../ui/marks'
 import { Panel } from '../../../ui/Page'
 import ui from '../../../ui/ui.module.css'
@@ -27,9 +27,9 @@ function Costs({ plugin: p }: { plugin: MarketPlugin }) {
     <Panel title={t('card.costs')} hint={r.machine && t('card.measuredOn', { machine: r.machine })}>
       <dl className={css.costs}>
         {!!r.memory_bytes && <div><dt>{t('plugins.memory')}</dt><dd>{bytes(r.memory_bytes)}</dd></div>}
-        {r.cpu_millis_per_second !== undefined && <div><dt>{t('card.cpu')}</dt><dd>{percent(r.cpu_millis_per_second / 1000)}<small> {t('card.ofCore')}</small></dd></div>}
+        {!!r.cpu_millis_per_second && <div><dt>{t('card.cpu')}</dt><dd>{percent(r.cpu_millis_per_second / 1000)}<small> {t('card.ofCore')}</small></dd></div>}
         {!!r.start_millis && <div><dt>{t('card.start')}</dt><dd>{duration(r.start_millis / 1000)}</dd></div>}
-        {!!r.nanos_per_record && <div><dt>{t('card.perRecord')}</dt><dd>{r.nanos_per_record >= 1000 ? `${number(r.nanos_per_record / 1000)} µs` : `${number(r.nanos_per_record)} ns`}</dd></div>}
+        {!!r.nanos_per_record && <div><dt>{t('card.perRecord')}</dt><dd>{axisValue(r.nanos_per_record / 1e9, 's')}</dd></div>}
       </dl>
     </Panel>
   )
