@@ -188,6 +188,9 @@ func (c *check) quality(ctx context.Context, f *finding) {
 		return
 	}
 	c.card.Quality = figures
+	for _, q := range figures {
+		f.notef("%s: precision %.2f, recall %.2f, %.1f false alarms an hour, in %s", q.Dataset, q.Precision, q.Recall, q.FalsePositivesPerHour, plural(q.Captures, "capture"))
+	}
 	f.sumf("measured on %s", plural(len(figures), "data set"))
 }
 

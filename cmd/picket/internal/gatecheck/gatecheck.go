@@ -21,6 +21,7 @@ type Options struct {
 	sources         string
 	clone           bool
 	test            bool
+	captures        string
 }
 
 // Flags declares the options.
@@ -28,6 +29,7 @@ func (o *Options) Flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.vulnerabilities, "vulnerabilities", "", "a database of known vulnerabilities: a folder or zip archive of OSV files, such as all.zip of an ecosystem")
 	f.BoolVar(&o.test, "run-releases", false, "run the conformance kit over what is handed in, confined; on Linux only")
+	f.StringVar(&o.captures, "captures", "", "a folder of public captures and labels.tsv, to measure detectors with, confined; on Linux only")
 	f.StringVar(&o.sources, "sources", "", "a folder with checkouts of releases as NAMESPACE/NAME, to build them again and compare")
 	f.BoolVar(&o.clone, "clone", false, "fetch the source that a release names over HTTPS, to build it again and compare")
 	f.StringVar(&o.modules, "module-cache", "", "a folder of Go modules to look up licences of dependencies in (default: that of the Go tools here, if any)")
@@ -41,6 +43,9 @@ func (o *Options) Config() (gates.Config, error) {
 	}
 	if o.test {
 		cfg.Test = test
+	}
+	if o.captures != "" {
+		cfg.Judge = o.judge
 	}
 	if o.sources != "" || o.clone {
 		cfg.Rebuild = o.rebuild

@@ -45,7 +45,7 @@ func test(ctx context.Context, r gates.Release) ([]byte, error) {
 // How long one run may take, and how much it may say.
 const (
 	patience  = 15 * time.Minute
-	maxAnswer = 4 << 20
+	maxAnswer = 32 << 20
 )
 
 // executable is this program. Whoever runs a release must be able to come to it: tests put it where they can.

@@ -1,14 +1,30 @@
 package plugincmd
 
-import "github.com/spf13/cobra"
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
 
 // testReleaseCmd is what the gates run, in namespaces that they make: see package gatecheck.
 func testReleaseCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:    "test-release RELEASE",
-		Short:  "Confine this process and run the conformance kit over a release of somebody else's",
+	var capture string
+	cmd := &cobra.Command{
+		Use:    "test-release [--capture FILE] RELEASE",
+		Short:  "Confine this process and run the conformance kit over a release of somebody else's, or show it a capture",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
-		RunE:   func(_ *cobra.Command, args []string) error { return confineAndTest(args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			release, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			if capture == "" {
+				return confined([]string{release}, "plugin", "test", "--json", release)
+			}
+			return confined([]string{release, capture}, "plugin", "replay", "--json", "--dir", release, capture)
+		},
 	}
+	cmd.Flags().StringVar(&capture, "capture", "", "the capture to show a detector")
+	return cmd
 }

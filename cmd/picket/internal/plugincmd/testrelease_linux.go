@@ -19,18 +19,15 @@ const (
 	runFiles   = 1024
 )
 
-// confineAndTest runs in namespaces of its own. It leaves the release, this program and the system's libraries in sight,
-// read-only, gives away what rights it has in there, and becomes `picket plugin test`.
-func confineAndTest(release string) error {
+// confined runs in namespaces of its own. It leaves what is named, this program and the system's libraries in sight,
+// read-only, gives away what rights it has in there, and becomes this program anew with the arguments.
+func confined(sight []string, args ...string) error {
 	runtime.LockOSThread() // rights and limits belong to the thread that becomes the program
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	if release, err = filepath.Abs(release); err != nil {
-		return err
-	}
-	if err := newRoot(filepath.Dir(self), release); err != nil {
+	if err := newRoot(append(sight, filepath.Dir(self))...); err != nil {
 		return fmt.Errorf("change the view of the files: %w", err)
 	}
 	if err := loopbackUp(); err != nil {
@@ -39,8 +36,7 @@ func confineAndTest(release string) error {
 	if err := giveUp(); err != nil {
 		return fmt.Errorf("give up rights: %w", err)
 	}
-	return unix.Exec(self, []string{"picket", "plugin", "test", "--json", release},
-		[]string{"PATH=/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", asConfined})
+	return unix.Exec(self, append([]string{"picket"}, args...), []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", asConfined})
 }
 
 // asConfined passes on what tests need to run themselves as picket.

@@ -4,6 +4,6 @@ package plugincmd
 
 import "errors"
 
-func confineAndTest(string) error {
+func confined([]string, ...string) error {
 	return errors.New("releases are run on Linux only, where they can be confined")
 }
