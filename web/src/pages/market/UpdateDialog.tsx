@@ -53,7 +53,7 @@ function Form({ plugin: p, plan: ready, from, onClose, onJob }: Omit<Props, 'to'
   const ways = useWays(p)
   const [way, setWay] = useState<Way>('now')
   const [canary, setCanary] = useState(firstCanary)
-  const settings = useSettings({ schema: ready.config_schema, config: ready.config, stored: ready.secrets_set })
+  const settings = useSettings({ schema: ready.config_schema, config: ready.config, stored: ready.secrets_set, kept: true })
   const consent = useConsent(ready.permissions.added)
   const notes = changesBetween(p.changelog ?? '', from, to)
   const go = useMutation({

@@ -12,9 +12,11 @@ interface Settings {
   config?: Record<string, unknown>
   /** Secrets that the server has. */
   stored?: readonly string[]
+  /** It has settings already: only what is missing needs a look. */
+  kept?: boolean
 }
 
-export function useSettings({ schema, config, stored = [] }: Settings) {
+export function useSettings({ schema, config, stored = [], kept }: Settings) {
   const { t } = useTranslation()
   const fields = useMemo(() => fieldsOf(schema), [schema])
   const [typed, setTyped] = useState<Values>({})
@@ -31,7 +33,8 @@ export function useSettings({ schema, config, stored = [] }: Settings) {
     if (fields.length === 0) return null
     const fromServer = error instanceof ApiError ? serverProblems(error) : {}
     const inputs = { values, problems, fromServer, stored, onChange: (path: string[], value: unknown) => setTyped((v) => ({ ...v, [keyOf(path)]: value })) }
-    const first = fields.filter((f) => f.required || f.kind === 'secret')
+    const missing = submit(fields, initialValues(fields, asObject(config)), stored).problems
+    const first = fields.filter((f) => (kept ? Object.keys(missing).some((key) => key === f.name || key.startsWith(`${f.name}.`)) : f.required || f.kind === 'secret'))
     const further = fields.filter((f) => !first.includes(f))
     const wrong = [...Object.keys(problems), ...Object.keys(fromServer)]
     const concerns = (some: Field[]) => wrong.some((key) => some.some((f) => key === f.name || key.startsWith(`${f.name}.`)))
@@ -40,7 +43,7 @@ export function useSettings({ schema, config, stored = [] }: Settings) {
         <ConfigFields {...inputs} fields={first} />
         {further.length > 0 && (
           <details className={plugins.further} open={concerns(further) || undefined}>
-            <summary>{t('enable.further', { count: further.length })}</summary>
+            <summary>{kept ? t('update.settingsKept', { count: further.length }) : t('enable.further', { count: further.length })}</summary>
             <div><ConfigFields {...inputs} fields={further} /></div>
           </details>
         )}
