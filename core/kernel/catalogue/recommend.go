@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/sdk"
 )
 
 const (
@@ -29,8 +30,8 @@ var serviceFacts = []string{"service", "services", "protocol", "protocols", "por
 // recommend names what fits the devices that were discovered and is not installed yet.
 func (c *Catalogue) recommend(ctx context.Context, shop Shop, have map[string]*Presence) ([]Recommendation, error) {
 	out := []Recommendation{}
-	said, err := c.answered(ctx)
-	if err != nil || len(said) == 0 {
+	said, unnamed, err := c.answered(ctx)
+	if err != nil {
 		return out, err
 	}
 	words := make([]string, 0, len(said))
@@ -44,35 +45,39 @@ func (c *Catalogue) recommend(ctx context.Context, shop Shop, have map[string]*P
 		return strings.Compare(a, b)
 	})
 	seen := map[string]bool{}
-	for _, w := range words {
-		p, err := shop.Search(ctx, MarketQuery{Tag: w, Sort: "installs", Limit: 10})
-		if err != nil {
-			return out, err
-		}
+	find := func(q MarketQuery, why string) error {
+		q.Sort, q.Limit = "installs", 10
+		p, err := shop.Search(ctx, q)
 		for _, h := range p.Items {
-			if have[h.ID] != nil || seen[h.ID] || h.Revoked != "" || h.Yanked != "" {
+			if have[h.ID] != nil || seen[h.ID] || h.Revoked != "" || h.Yanked != "" || len(out) == maxRecommended {
 				continue
 			}
 			seen[h.ID] = true
-			out = append(out, Recommendation{Plugin: h, Because: because(said[w], w)})
-			if len(out) == maxRecommended {
-				return out, nil
-			}
+			out = append(out, Recommendation{Plugin: h, Because: why})
 		}
+		return err
+	}
+	for _, w := range words {
+		if err := find(MarketQuery{Tag: w}, devices(said[w], "answers", "answer")+" "+strings.ToUpper(w)); err != nil {
+			return out, err
+		}
+	}
+	if unnamed > 0 {
+		return out, find(MarketQuery{Tag: "dns", Kind: string(sdk.KindDiscovery)}, devices(unnamed, "has", "have")+" no name")
 	}
 	return out, nil
 }
 
-func because(devices int, protocol string) string {
-	if devices == 1 {
-		return fmt.Sprintf("1 device answers %s", strings.ToUpper(protocol))
+func devices(n int, one, many string) string {
+	if n == 1 {
+		return "1 device " + one
 	}
-	return fmt.Sprintf("%d devices answer %s", devices, strings.ToUpper(protocol))
+	return fmt.Sprintf("%d devices %s", n, many)
 }
 
-// answered counts devices by the protocols that they were seen to answer.
-func (c *Catalogue) answered(ctx context.Context) (map[string]int, error) {
-	out := map[string]int{}
+// answered counts devices by the protocols that they were seen to answer, and those that nobody knows a name of.
+func (c *Catalogue) answered(ctx context.Context) (out map[string]int, unnamed int, err error) {
+	out = map[string]int{}
 	known := map[string]bool{}
 	for _, protocol := range knownPorts {
 		known[protocol] = true
@@ -81,10 +86,13 @@ func (c *Catalogue) answered(ctx context.Context) (map[string]int, error) {
 	for cursor := ""; looked < deviceLook; {
 		list, next, err := c.cfg.Store.ListDevices(ctx, c.cfg.Tenant, store.Page{Cursor: cursor, Limit: 500})
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		looked += len(list)
 		for _, d := range list {
+			if len(d.IPs) > 0 && len(d.Hostnames) == 0 {
+				unnamed++
+			}
 			for protocol := range spoken(d, known) {
 				out[protocol]++
 			}
@@ -94,7 +102,7 @@ func (c *Catalogue) answered(ctx context.Context) (map[string]int, error) {
 		}
 		cursor = next
 	}
-	return out, nil
+	return out, unnamed, nil
 }
 
 // spoken are the protocols that the facts of a device name.
