@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,8 +19,8 @@ const (
 
 // ready waits until the plugin works on its node, or on every agent that is there.
 func (j *installation) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, j.c.readyWithin)
-	defer cancel()
+	late := time.NewTimer(j.c.readyWithin)
+	defer late.Stop()
 	j.step(ctx, stepReady, StepRunning, "")
 	pause := 200 * time.Millisecond
 	if !j.onServer() {
@@ -47,11 +48,13 @@ func (j *installation) ready(ctx context.Context) error {
 		}
 		select {
 		case <-time.After(pause):
+		case <-late.C:
+			return fmt.Errorf("it was not ready within %s: %s", j.c.readyWithin, waiting)
 		case <-ctx.Done():
 			if j.c.life.Err() != nil {
-				return fmt.Errorf("%s", interruptedReason)
+				return errors.New(interruptedReason)
 			}
-			return fmt.Errorf("it was not ready within %s: %s", j.c.readyWithin, waiting)
+			return ctx.Err()
 		}
 	}
 }
