@@ -33,7 +33,7 @@ export function Updates({ plugin: p }: { plugin: Plugin }) {
             : <StateMark tone="good">{t('policy.newest')}</StateMark>}
         </p>
         <p>{t(`policy.is.${here.policy.auto}`, { count: here.policy.cooldown_days })}.{here.policy.waiting && <span className="dim"> {here.policy.waiting}</span>}</p>
-        {can('administer') && <p><Button size="xs" variant="default" onClick={() => setOpen(true)}>{t('plugin.change')}</Button></p>}
+        {can('administer') && <p><Button size="xs" variant="default" onClick={() => setOpen(true)}>{t('policy.button')}</Button></p>}
       </div>
       {open && <Suspense><PolicyDialog plugin={here} groups={data.groups} onClose={() => setOpen(false)} /></Suspense>}
     </Panel>
