@@ -22,7 +22,7 @@ func TestExits(t *testing.T) {
 		"a flag that is not there":       {[]string{"plugin", "run", "--bogus"}, exitUsage, "Run 'picket plugin run --help' for usage."},
 		"a flag that is missing":         {[]string{"plugin", "new", "acme/x"}, exitUsage, "--kind must be given"},
 		"two flags that are missing":     {[]string{"registry", "init"}, exitUsage, "--dir and --keys must be given"},
-		"a kind that is not there":       {[]string{"plugin", "new", "--kind", "dog", "acme/x"}, exitUsage, "want collector, discovery, detector or notifier"},
+		"a kind that is not there":       {[]string{"plugin", "new", "--kind", "dog", "acme/x"}, exitUsage, "want collector, discovery, detector, notifier, model or data"},
 		"a name without a namespace":     {[]string{"plugin", "new", "--kind", "detector", "x"}, exitUsage, "NAMESPACE/NAME"},
 		"an argument too few":            {[]string{"plugin", "build"}, exitUsage, "requires at least 1 arg"},
 		"half of a pair of flags":        {[]string{"plugin", "explain", "--server", "http://127.0.0.1:1", "acme/x"}, exitUsage, "--server needs --token-file too"},

@@ -136,6 +136,9 @@ func (s *offers) ask(ctx context.Context, w Want) (versionRange string, err erro
 	if err != nil {
 		return "", err
 	}
+	if err := c.checkVia(e.via); err != nil {
+		return "", err
+	}
 	s.wants[w.ID] = w
 	if strings.HasPrefix(w.Version, byDigest) {
 		s.exact[w.ID] = e.digest
