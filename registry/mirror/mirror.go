@@ -44,7 +44,7 @@ type Mirror struct {
 
 	mu      sync.Mutex
 	current *metadata.Metadata[metadata.SnapshotType] // of the last Sync; nil before it
-	busy    map[string]*sync.Mutex                    // files that somebody fetches
+	busy    map[string]*fetching                      // files that somebody fetches
 }
 
 // stateDir is the mirror's own memory of what it has verified, beside what the server keeps; nobody is served it.
@@ -57,7 +57,7 @@ func Open(cfg Config) (*Mirror, error) {
 			return nil, fmt.Errorf("mirror: %w", err)
 		}
 	}
-	m := &Mirror{cfg: cfg, busy: map[string]*sync.Mutex{}}
+	m := &Mirror{cfg: cfg, busy: map[string]*fetching{}}
 	var err error
 	if m.source, err = newSource(cfg.From, cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("mirror: %w", err)
@@ -267,21 +267,30 @@ func (m *Mirror) fetchRole(ctx context.Context, base string) error {
 	return err
 }
 
-// lockFile makes those who ask for the same file wait for one fetch.
+// fetching is one file that is being fetched.
+type fetching struct {
+	sync.Mutex
+	asked int // who fetches it or waits for that
+}
+
+// lockFile makes those who ask for the same file wait for one fetch: two at a time would write into one file.
 func (m *Mirror) lockFile(path string) (unlock func()) {
 	m.mu.Lock()
 	one := m.busy[path]
 	if one == nil {
-		one = &sync.Mutex{}
+		one = &fetching{}
 		m.busy[path] = one
 	}
+	one.asked++
 	m.mu.Unlock()
 	one.Lock()
 	return func() {
-		m.mu.Lock()
-		delete(m.busy, path)
-		m.mu.Unlock()
 		one.Unlock()
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if one.asked--; one.asked == 0 {
+			delete(m.busy, path)
+		}
 	}
 }
 

@@ -246,3 +246,22 @@ func TestMirrorPullsThrough(t *testing.T) {
 		t.Error("it wrote outside of its folder")
 	}
 }
+
+// Anybody can ask for files that are nowhere. Nothing of that stays in the folder.
+func TestAskingForNothingLeavesNothing(t *testing.T) {
+	r := origin(t)
+	dir := filepath.Join(t.TempDir(), "copy")
+	m := open(t, r, dir, r.Serve(t))
+	for _, path := range []string{
+		registry.StorePath(registry.Digest([]byte("nothing"))), "targets/plugins/acme/x/1.0.0/" + registry.Digest([]byte("nothing")) + ".release.json",
+	} {
+		if err := m.Fetch(t.Context(), path); err == nil {
+			t.Errorf("%s was fetched", path)
+		}
+	}
+	for _, where := range []string{"store/.part-*", "store/sha256/*", "targets/*"} {
+		if left, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(where))); err != nil || len(left) > 0 {
+			t.Errorf("%v are left, %v", left, err)
+		}
+	}
+}

@@ -144,6 +144,9 @@ func (m *Mirror) store(ctx context.Context, digest string, maxBytes int64, progr
 	}
 	defer f.Close()
 	if err := m.receive(ctx, f, digest, maxBytes, progress); err != nil {
+		if info, statErr := f.Stat(); statErr == nil && info.Size() == 0 { // nothing to go on with: anybody can ask for what is not there
+			err = errors.Join(err, os.Remove(part))
+		}
 		return fmt.Errorf("fetch %s: %w", registry.StorePath(digest), err)
 	}
 	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
