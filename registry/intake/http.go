@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/picketwatch/picket/registry/submission"
 )
@@ -29,7 +32,8 @@ func (i *Intake) postRelease(w http.ResponseWriter, r *http.Request) {
 		problem(w, r, http.StatusRequestEntityTooLarge, fmt.Errorf("an archive has at most %d bytes", int64(submission.MaxArchive)))
 		return
 	}
-	job, err := i.Submit(r.Context(), r.Body) // which reads no more than the intent declares
+	body := &brisk{r: r.Body, control: http.NewResponseController(w), end: time.Now().Add(patience)}
+	job, err := i.Submit(r.Context(), body) // which reads no more than the intent declares
 	var refused *RefusedError
 	switch {
 	case errors.As(err, &refused):
@@ -44,6 +48,29 @@ func (i *Intake) postRelease(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", "jobs/"+job.ID)
 		send(w, http.StatusAccepted, "application/json", map[string]string{"job": job.ID})
 	}
+}
+
+// How long an archive may take to come: for its beginning, and for the rest in bytes per second.
+const (
+	patience = 30 * time.Second
+	minRate  = 32 << 10
+)
+
+// brisk is a body that has to keep coming. Who sends a byte now and then would otherwise hold a connection for ever.
+type brisk struct {
+	r       io.Reader
+	control *http.ResponseController
+	end     time.Time
+}
+
+func (b *brisk) Read(p []byte) (int, error) {
+	if time.Now().After(b.end) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	_ = b.control.SetReadDeadline(b.end) // one that has no deadlines is bounded by whoever wrapped it
+	n, err := b.r.Read(p)
+	b.end = b.end.Add(time.Duration(n) * time.Second / minRate)
+	return n, err
 }
 
 func (i *Intake) getJob(w http.ResponseWriter, r *http.Request) {

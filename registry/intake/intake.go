@@ -130,12 +130,6 @@ func (i *Intake) Wait(ctx context.Context, id string) (Job, error) {
 
 // Submit reads an archive. The error is a *RefusedError when the archive is at fault, and ErrBusy when nobody is.
 func (i *Intake) Submit(ctx context.Context, archive io.Reader) (Job, error) {
-	select {
-	case i.uploads <- struct{}{}:
-		defer func() { <-i.uploads }()
-	default:
-		return Job{}, ErrBusy
-	}
 	dir, err := os.MkdirTemp(i.incoming(), "release-")
 	if err != nil {
 		return Job{}, fmt.Errorf("take in a release: %w", err)
@@ -154,7 +148,27 @@ func (i *Intake) Submit(ctx context.Context, archive io.Reader) (Job, error) {
 }
 
 func (i *Intake) take(ctx context.Context, archive io.Reader, dir string) (task, error) {
-	up, err := submission.Read(ctx, archive, dir, func(s *submission.SignedIntent) error { return i.trust(ctx, s) })
+	held := false
+	defer func() {
+		if held {
+			<-i.uploads
+		}
+	}()
+	up, err := submission.Read(ctx, archive, dir, func(s *submission.SignedIntent) error {
+		if err := i.trust(ctx, s); err != nil {
+			return err
+		}
+		select { // only now: strangers take no author's place
+		case i.uploads <- struct{}{}:
+			held = true
+			return nil
+		default:
+			return ErrBusy
+		}
+	})
+	if errors.Is(err, ErrBusy) {
+		return task{}, ErrBusy
+	}
 	if err == nil {
 		err = i.withRegistry(ctx, func(p *publish.Publisher) error { return p.CheckUpload(up) })
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -257,6 +258,29 @@ func TestABusyRegistry(t *testing.T) {
 	}
 	if published != 1 || len(b.releases(t)) != 1 { // all were signed on top of the same state
 		t.Errorf("%d of %d were published", published, len(ids))
+	}
+}
+
+// Who has shown nothing yet cannot keep authors out, however many of them begin to send something.
+func TestStrangersTakeNobodysPlace(t *testing.T) {
+	b := newBench(t)
+	i := b.open(t, nil)
+	var strangers sync.WaitGroup
+	defer strangers.Wait()
+	for range 4 { // as many as may send at a time
+		r, w := io.Pipe()
+		defer w.Close()
+		strangers.Go(func() {
+			if _, err := i.Submit(t.Context(), r); err == nil {
+				t.Error("nothing at all was taken in")
+			}
+		})
+		if _, err := w.Write([]byte("intent.json")); err != nil { // returns once it is being read
+			t.Fatal(err)
+		}
+	}
+	if _, err := i.Submit(t.Context(), bytes.NewReader(b.pack(t, registrytest.Plugin{ID: "acme/agent"}))); err != nil {
+		t.Errorf("an author: %v", err)
 	}
 }
 
