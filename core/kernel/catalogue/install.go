@@ -1,10 +1,13 @@
 package catalogue
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 )
 
@@ -36,6 +40,7 @@ type installation struct {
 type undo struct {
 	Instance string            `json:"instance,omitempty"` // of the assignment that the installation writes
 	Before   *store.Assignment `json:"before,omitempty"`   // what it replaces; nil when it is new
+	Wrote    *store.Assignment `json:"wrote,omitempty"`    // what it writes: what differs from both was somebody else's doing
 	Plugins  []undoPlugin      `json:"plugins,omitempty"`  // what is pinned on the server
 }
 
@@ -230,7 +235,7 @@ func (j *installation) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.undo.Instance, j.undo.Before = j.row.Instance, before
+	j.undo.Instance, j.undo.Before, j.undo.Wrote = j.row.Instance, before, &j.row
 	if err := j.save(ctx); err != nil {
 		return err
 	}
@@ -287,9 +292,9 @@ func (c *Catalogue) takeBack(ctx context.Context, id string, u undo) ([]string, 
 	defer c.change.Unlock()
 	undone := []string{}
 	if u.Instance != "" {
-		said, err := c.restore(ctx, u)
-		if err != nil {
-			return undone, err
+		said, ours, err := c.restore(ctx, u)
+		if err != nil || !ours {
+			return []string{said}, err
 		}
 		undone = append(undone, said)
 	}
@@ -303,6 +308,8 @@ func (c *Catalogue) takeBack(ctx context.Context, id string, u undo) ([]string, 
 		case p.Before != "" && keep != nil:
 			failed = errors.Join(failed, keep.Prefer(ctx, p.ID, p.Before))
 			undone = append(undone, fmt.Sprintf("%s is at %s again", p.ID, p.Before))
+		case p.Before == "" && c.needed(p.ID, u.Plugins):
+			undone = append(undone, fmt.Sprintf("%s %s stays: something else needs it by now", p.ID, in.Version))
 		case p.Before == "" && solver != nil:
 			failed = errors.Join(failed, solver.Remove(ctx, p.ID))
 			undone = append(undone, fmt.Sprintf("%s %s was removed again", p.ID, in.Version))
@@ -319,21 +326,54 @@ func (c *Catalogue) takeBack(ctx context.Context, id string, u undo) ([]string, 
 	return undone, failed
 }
 
-// restore puts the assignment back that an installation replaced, or takes out the one that it wrote.
-func (c *Catalogue) restore(ctx context.Context, u undo) (string, error) {
-	if u.Before != nil {
+// needed reports whether a plugin that an installation did not bring requires one that it did.
+func (c *Catalogue) needed(id string, brought []undoPlugin) bool {
+	return slices.ContainsFunc(c.cfg.Registry.AllInstalled(), func(in *client.Installed) bool {
+		return in.Descriptor != nil && !slices.ContainsFunc(brought, func(p undoPlugin) bool { return p.ID == in.ID }) &&
+			slices.ContainsFunc(in.Descriptor.Manifest.Requires, func(r registry.Requirement) bool { return r.Plugin == id })
+	})
+}
+
+// restore puts the assignment back that an installation replaced, or takes out the one that it wrote. What somebody did
+// to it meanwhile counts more: who switched a plugin off does not find it on again. ours is false when it is to be left
+// as it is, with all that is installed for it.
+func (c *Catalogue) restore(ctx context.Context, u undo) (said string, ours bool, err error) {
+	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	if err != nil {
+		return "", false, err
+	}
+	at := slices.IndexFunc(rows, func(r store.Assignment) bool { return r.Instance == u.Instance })
+	switch {
+	case at < 0 && u.Before != nil:
+		return fmt.Sprintf("%s was disabled meanwhile and stays so", u.Instance), true, nil
+	case at >= 0 && u.Wrote != nil && !sameWish(rows[at], *u.Wrote) && (u.Before == nil || !sameWish(rows[at], *u.Before)):
+		return fmt.Sprintf("%s was changed meanwhile and stays as somebody set it", u.Instance), false, nil
+	case u.Before != nil:
 		before := *u.Before
 		before.Updated = c.cfg.Now()
-		return fmt.Sprintf("%s runs with its old settings", u.Instance), c.cfg.Store.PutAssignment(ctx, before)
+		return fmt.Sprintf("%s runs with its old settings", u.Instance), true, c.cfg.Store.PutAssignment(ctx, before)
 	}
-	err := c.cfg.Store.DeleteAssignment(ctx, c.cfg.Tenant, u.Instance)
+	err = c.cfg.Store.DeleteAssignment(ctx, c.cfg.Tenant, u.Instance)
 	if errors.Is(err, store.ErrNotFound) {
 		err = nil
 	}
 	if err == nil {
 		err = c.apply(ctx) // it stops before its bytes go
 	}
-	return fmt.Sprintf("%s was stopped and is not enabled", u.Instance), err
+	return fmt.Sprintf("%s was stopped and is not enabled", u.Instance), true, err
+}
+
+// sameWish reports whether two assignments ask for the same, whichever version that is: a host that goes back to the
+// version before changes no more than that.
+func sameWish(a, b store.Assignment) bool {
+	return a.Enabled == b.Enabled && a.Runtime == b.Runtime && a.Interval == b.Interval && a.Limits == b.Limits && maps.Equal(a.Secrets, b.Secrets) &&
+		sameJSON(a.Config, b.Config) && sameJSON(a.Grants, b.Grants)
+}
+
+// sameJSON compares what was written with what the store gave back.
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	return bytes.Equal(a, b) || json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // recoverInstalls takes back what was being installed when picketd stopped.

@@ -147,7 +147,6 @@ func (s *stand) wait(id string) InstallJob {
 			s.t.Fatal(err)
 		}
 		if job.State != InstallRunning {
-			s.jobs.Wait()
 			return job
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -325,6 +324,106 @@ func TestAnInstallationIsUndoneWhenTheServerStops(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	s.want("stopped", nil, nil)
+}
+
+// upgradeHangs begins an installation of 1.1.0 over 1.0.0 and returns while it waits for it to be ready.
+func (s *stand) upgradeHangs() InstallJob {
+	s.t.Helper()
+	s.install("1.0.0")
+	s.host.mu.Lock()
+	s.host.bad["1.1.0"] = "hang"
+	s.host.mu.Unlock()
+	job, err := s.Install(s.t.Context(), beacon, Wish{Version: "1.1.0", GrantAll: true, By: "user:ada"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for !slices.Contains(s.host.runs(), beacon+" 1.1.0") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return job
+}
+
+// Who switches a plugin off while it is being upgraded does not find it on again when the upgrade fails.
+func TestWhatIsDisabledMeanwhileStaysDisabled(t *testing.T) {
+	s := newStand(t)
+	job := s.upgradeHangs()
+	if _, err := s.Disable(t.Context(), beacon, "", "user:ben"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.wait(job.ID); got.State != InstallFailed || !strings.Contains(strings.Join(got.Undone, "; "), "stays so") {
+		t.Errorf("%+v", got)
+	}
+	s.want("after it was disabled", []string{beacon + " 1.0.0"}, nil)
+}
+
+// Nor are grants, settings or versions that somebody chose meanwhile put back.
+func TestWhatIsChangedMeanwhileStays(t *testing.T) {
+	s := newStand(t)
+	job := s.upgradeHangs()
+	if _, err := s.Enable(t.Context(), beacon, Wish{Version: "1.1.0", GrantAll: true, Limits: registry.Limits{Memory: "64Mi"}, By: "user:ben"}); err != nil {
+		t.Fatal(err)
+	}
+	s.host.mu.Lock()
+	s.host.bad["1.1.0"] = "quarantine"
+	s.host.mu.Unlock()
+	s.wait(job.ID)
+	rows, err := s.store.ListAssignments(t.Context(), store.DefaultTenant)
+	if err != nil || len(rows) != 1 || rows[0].Limits.Memory != "64Mi" {
+		t.Errorf("%+v %v", rows, err)
+	}
+}
+
+// A version gets what a person granted, not what an earlier version asked for and nobody granted.
+func TestSuitGivesNoMoreThanWasGranted(t *testing.T) {
+	s := newStand(t)
+	dial := func(to string, optional bool) sdk.Permission {
+		return sdk.Permission{Cap: sdk.CapNetDial, Args: map[string][]string{"to": {to}}, Reason: "It asks.", Optional: optional}
+	}
+	asks := []sdk.Permission{dial("10.0.0.1:443", false), dial("192.0.2.1:443", true)}
+	for _, v := range []string{"1.0.0", "1.1.0"} {
+		s.registry.Publish(t, registrytest.Plugin{ID: "picket/dials", Version: v, Kind: sdk.KindNotifier, Permissions: asks})
+	}
+	v, err := s.FindRelease(t.Context(), "picket/dials", "1.1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	had, err := json.Marshal(asks[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := store.Assignment{Instance: "picket/dials", Plugin: "picket/dials", Version: "1.0.0", Runtime: v.Descriptor.Manifest.Runtimes[0], Grants: had}
+	if grants, missing, err := s.Suit(t.Context(), row, v, Grants{}); err != nil || len(missing) != 0 || grants != nil {
+		t.Errorf("it gets %s, misses %v, %v", grants, missing, err)
+	}
+	if grants, _, err := s.Suit(t.Context(), row, v, Grants{Caps: []string{sdk.CapNetDial}}); err != nil || !strings.Contains(string(grants), "192.0.2.1") {
+		t.Errorf("granted, it gets %s, %v", grants, err)
+	}
+}
+
+// What an installation brought and something else has come to need stays when the installation is taken back.
+func TestWhatOthersNeedByNowStays(t *testing.T) {
+	s := newStand(t)
+	s.registry.Publish(t, registrytest.Plugin{ID: "picket/other", Version: "1.0.0", Kind: sdk.KindDetector, Requires: []registry.Requirement{{Plugin: table, Version: "^1.0"}}})
+	s.host.bad["1.1.0"] = "hang"
+	job, err := s.Install(t.Context(), beacon, Wish{Version: "1.1.0", GrantAll: true, By: "user:ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !slices.Contains(s.host.runs(), beacon+" 1.1.0") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	other, err := s.Install(t.Context(), "picket/other", Wish{GrantAll: true, By: "user:ben"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.wait(other.ID); got.State != InstallDone {
+		t.Fatalf("%+v", got)
+	}
+	s.host.mu.Lock()
+	s.host.bad["1.1.0"] = "quarantine"
+	s.host.mu.Unlock()
+	s.wait(job.ID)
+	s.want("after the failure", []string{"picket/other 1.0.0", table + " 1.0.0"}, []string{"picket/other 1.0.0"})
 }
 
 func TestWhatIsWrongWithAnInstallationIsSaidAtOnce(t *testing.T) {

@@ -31,17 +31,16 @@ func (c *Catalogue) FindRelease(ctx context.Context, id, version string) (*clien
 // Suit works out the grants with which an assignment would run a release: what was granted and is still asked for, and
 // what somebody grants now. missing is what the release cannot do without and nobody granted: a version never gets more
 // than a person gave. The error says why it cannot run with the settings at all.
-func (c *Catalogue) Suit(ctx context.Context, row store.Assignment, v *client.Verified, more Grants) (grants json.RawMessage, missing []sdk.Permission, err error) {
+func (c *Catalogue) Suit(_ context.Context, row store.Assignment, v *client.Verified, more Grants) (grants json.RawMessage, missing []sdk.Permission, err error) {
 	d := v.Descriptor
 	had, err := grantsOf(row)
 	if err != nil {
 		return nil, nil, err
 	}
-	before := c.descriptor(ctx, row.Plugin, row.Version)
 	given := []sdk.Permission{}
 	for _, p := range d.Manifest.Permissions {
 		switch {
-		case covered(p, had, before) || more.has(p):
+		case slices.ContainsFunc(had, func(g sdk.Permission) bool { return g.Covers(p) }) || more.has(p):
 			given = append(given, p)
 		case !p.Optional:
 			missing = append(missing, p)
@@ -62,17 +61,6 @@ func (c *Catalogue) Suit(ctx context.Context, row store.Assignment, v *client.Ve
 	}
 	grants, err = json.Marshal(given)
 	return grants, missing, err
-}
-
-// covered reports whether what a version asks for was granted already. before is the version that runs, nil when it is
-// not known.
-func covered(p sdk.Permission, grants []sdk.Permission, before *registry.Descriptor) bool {
-	covers := func(g sdk.Permission) bool { return g.Covers(p) }
-	if slices.ContainsFunc(grants, covers) {
-		return true
-	}
-	return before != nil && slices.ContainsFunc(before.Manifest.Permissions, covers) &&
-		slices.ContainsFunc(grants, func(g sdk.Permission) bool { return g.Cap == p.Cap })
 }
 
 // Observed is what an agent runs of a plugin, as it last said.
