@@ -92,21 +92,22 @@ func (m *market) Search(ctx context.Context, q catalogue.MarketQuery) (catalogue
 	return out, nil
 }
 
-// upTo asks for the first n of what a registry finds.
+// upTo asks for the first n of what a registry finds. One that says it has more and sends nothing has no more.
 func (m *market) upTo(ctx context.Context, s stall, q server.Query, n int) (server.Result, error) {
-	q.Offset = 0
 	var all server.Result
-	for {
-		q.Limit = min(server.MaxLimit, n-len(all.Items))
+	for first := true; ; first = false {
+		q.Offset, q.Limit = len(all.Items), min(server.MaxLimit, n-len(all.Items))
 		r, err := s.Search(ctx, q)
 		if err != nil {
 			return r, err
 		}
-		r.Items, all.Items = nil, append(all.Items, r.Items...)
-		items := all.Items
-		all = r
-		all.Items = items
-		if q.Offset = len(items); q.Offset >= n || q.Offset >= r.Total {
+		r.Items = r.Items[:min(len(r.Items), q.Limit)]
+		if first {
+			all = r
+		} else {
+			all.Items = append(all.Items, r.Items...)
+		}
+		if len(r.Items) == 0 || len(all.Items) >= n || len(all.Items) >= r.Total {
 			return all, nil
 		}
 	}

@@ -133,7 +133,43 @@ func TestARegistryElsewhere(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	answer = func(w http.ResponseWriter) { fmt.Fprint(w, `{}`) }
+	if _, err := r.Reviews(t.Context(), "acme/?x#"); err != nil || asked != "GET /registry/v1/plugins/acme/%3Fx%23/reviews" {
+		t.Errorf("an id that is none: %v, asked %s", err, asked)
+	}
+	s.Close()
+	if _, err := r.Front(t.Context()); err == nil {
+		t.Error("it is gone, and answers")
+	}
+	if _, err := r.Front(t.Context()); err == nil || !strings.Contains(err.Error(), "a moment ago") {
+		t.Errorf("it is asked again at once: %v", err)
+	}
 	if newRemote("/a/folder") != nil {
 		t.Error("a folder has a voice")
+	}
+}
+
+// liar says that it has more than it sends, or sends more than it was asked for.
+type liar struct {
+	voice
+	sends, asked int
+}
+
+func (l *liar) Search(context.Context, server.Query) (server.Result, error) {
+	if l.asked++; l.asked > 100 {
+		return server.Result{}, errors.New("asked without end")
+	}
+	return server.Result{Items: slices.Repeat([]server.Hit{hit("acme/x", 1)}, l.sends), Total: 1 << 40}, nil
+}
+
+func TestARegistryThatLiesAboutItsSize(t *testing.T) {
+	own := &speaker{hits: []server.Hit{hit("picket/a", 1)}}
+	for _, sends := range []int{0, 5000} {
+		l := &liar{sends: sends}
+		m := &market{stalls: []stall{{voice: own, name: ownRegistry}, {voice: l, name: "far", pins: policy.Registry{Name: "far"}}}}
+		p, err := m.Search(t.Context(), catalogue.MarketQuery{Limit: 30})
+		if err != nil || l.asked != 1 || !slices.Contains(names(p.Items), "picket/a own") {
+			t.Errorf("sends %d: asked %d times, found %q, %v", sends, l.asked, names(p.Items), err)
+		}
 	}
 }

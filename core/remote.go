@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/picketwatch/picket/registry"
@@ -20,13 +21,16 @@ import (
 // remote is the voice of a registry elsewhere. Nothing that it says is believed for installing; what a page shows of it
 // is bounded like everything that comes from a network.
 type remote struct {
-	base string
-	http *http.Client
+	base   string
+	http   *http.Client
+	silent atomic.Int64 // until when it is not asked, in Unix nanoseconds: it did not answer
 }
 
 const (
 	maxVoice   = 8 << 20
 	voiceAfter = 10 * time.Second
+	// voiceAgain is how long a registry that did not answer is left alone: a page asks several times, and people wait.
+	voiceAgain = 30 * time.Second
 )
 
 // errNotTaken says that a registry elsewhere refused what it was sent.
@@ -42,6 +46,9 @@ func newRemote(base string) *remote {
 }
 
 func (r *remote) call(ctx context.Context, method, path string, query url.Values, in []byte, out any) error {
+	if time.Now().UnixNano() < r.silent.Load() {
+		return fmt.Errorf("the registry %s did not answer a moment ago", r.base)
+	}
 	where := r.base + path
 	if len(query) > 0 {
 		where += "?" + query.Encode()
@@ -56,6 +63,9 @@ func (r *remote) call(ctx context.Context, method, path string, query url.Values
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
+		if ctx.Err() == nil {
+			r.silent.Store(time.Now().Add(voiceAgain).UnixNano())
+		}
 		return fmt.Errorf("ask the registry %s: %w", r.base, err)
 	}
 	defer resp.Body.Close()
@@ -121,8 +131,14 @@ func (r *remote) Plugin(ctx context.Context, id, version string) (out server.Plu
 	if version != "" {
 		v.Set("version", version)
 	}
-	err = r.call(ctx, http.MethodGet, "/v1/plugins/"+id, v, nil, &out)
+	err = r.call(ctx, http.MethodGet, pluginPath(id), v, nil, &out)
 	return out, err
+}
+
+// pluginPath lets no id lead elsewhere.
+func pluginPath(id string) string {
+	ns, name, _ := strings.Cut(id, "/")
+	return "/v1/plugins/" + url.PathEscape(ns) + "/" + url.PathEscape(name)
 }
 
 // Publisher implements voice.
@@ -136,7 +152,7 @@ func (r *remote) Reviews(ctx context.Context, id string) ([]registry.Review, err
 	var out struct {
 		Reviews []registry.Review `json:"reviews"`
 	}
-	err := r.call(ctx, http.MethodGet, "/v1/plugins/"+id+"/reviews", nil, nil, &out)
+	err := r.call(ctx, http.MethodGet, pluginPath(id)+"/reviews", nil, nil, &out)
 	return out.Reviews, err
 }
 

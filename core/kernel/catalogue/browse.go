@@ -171,6 +171,9 @@ func (c *Catalogue) Reviews(ctx context.Context, id string) ([]Review, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !sdk.ValidID(id) {
+		return nil, store.ErrNotFound
+	}
 	return shop.Reviews(ctx, id)
 }
 
