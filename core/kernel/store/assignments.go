@@ -71,10 +71,12 @@ func raiseConfigVersion(ctx context.Context, tx *sql.Tx, tenant, instance string
 	return err
 }
 
-// dropAgentVersions forgets the versions of single agents when somebody changes that of all.
+// dropAgentVersions forgets the versions of single agents when somebody changes that of all, or what it may do: agents
+// do not keep grants that were taken back.
 func dropAgentVersions(ctx context.Context, tx *sql.Tx, a Assignment) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM agent_versions WHERE tenant = ? AND instance = ? AND NOT EXISTS (
-		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ? AND x.version = ?)`, a.Tenant, a.Instance, a.Tenant, a.Instance, a.Version)
+		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ? AND x.version = ? AND x.grants = ?)`,
+		a.Tenant, a.Instance, a.Tenant, a.Instance, a.Version, rawJSON(a.Grants, "[]"))
 	return err
 }
 

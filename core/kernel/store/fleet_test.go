@@ -199,3 +199,31 @@ func TestInstalls(t *testing.T) {
 		t.Errorf("%v %v", list, err)
 	}
 }
+
+// Whoever grants less while a rollout is under way grants less to the agents that have the new version, too.
+func TestGrantsThatAreTakenBackStayTakenBack(t *testing.T) {
+	c := fleet(t)
+	ctx := t.Context()
+	row, err := c.AssignmentByInstance(ctx, DefaultTenant, "p/a")
+	must(t, err)
+	row.Grants = json.RawMessage(`["a","b"]`)
+	must(t, c.PutAssignment(ctx, row))
+	r := Rollout{ID: "r1", Tenant: DefaultTenant, Plugin: "p/a", Version: "1.1.0", State: RolloutCanary, Created: c.now(), Updated: c.now()}
+	must(t, c.PutRollout(ctx, r, []VersionChange{{"p/a", "a1", AgentVersion{"1.1.0", json.RawMessage(`["a","b","c"]`)}}}, nil))
+	row.Interval = time.Minute // which is no reason to end the rollout
+	must(t, c.PutAssignment(ctx, row))
+	has := func() string {
+		t.Helper()
+		list, err := c.NodeAssignments(ctx, DefaultTenant, NodeAgent, "a1")
+		must(t, err)
+		return list[0].Version + " " + string(list[0].Grants)
+	}
+	if got := has(); got != `1.1.0 ["a","b","c"]` {
+		t.Errorf("the canary has %s", got)
+	}
+	row.Grants = json.RawMessage(`["a"]`)
+	must(t, c.PutAssignment(ctx, row))
+	if got := has(); got != `1.0.0 ["a"]` {
+		t.Errorf("the canary has %s", got)
+	}
+}
