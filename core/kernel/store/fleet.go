@@ -176,7 +176,7 @@ type UpdatePolicy struct {
 	By           string    `json:"by"`
 	Updated      time.Time `json:"-"`
 	Waiting      string    `json:"waiting,omitempty"` // why the newest version that fits is not taken
-	Failed       string    `json:"failed,omitempty"`  // a version that did not work and is not tried again
+	Failed       string    `json:"failed,omitempty"`  // versions that did not work and are not tried again, with spaces between
 }
 
 func scanPolicy(r row) (p UpdatePolicy, err error) {

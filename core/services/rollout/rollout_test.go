@@ -483,6 +483,31 @@ func TestUpdateByPolicy(t *testing.T) {
 	}
 }
 
+// Of two versions that failed neither is tried again: not the one, then the other, then the one.
+func TestWhatFailedBeforeTheLastFailureIsNotTriedAgain(t *testing.T) {
+	f := newFleet(t, 2)
+	f.policies = []store.UpdatePolicy{{Plugin: plugin, Auto: "minor", Group: store.GroupAll}}
+	f.offered = []catalogue.OfferedRelease{{Version: "1.2.0", Published: f.now.Add(-time.Hour)}, {Version: "1.1.0", Published: f.now.Add(-time.Hour)}}
+	f.server = []store.Assignment{{Instance: plugin, Plugin: plugin, Version: "1.0.0"}}
+	f.upgrade = errors.New("it went back")
+	for _, v := range []string{"1.1.0", "1.2.0"} {
+		f.rollouts[v] = store.Rollout{ID: v, Plugin: plugin, Version: v, State: store.RolloutRolledBack}
+	}
+	for range 4 {
+		f.Update(t.Context())
+	}
+	if len(f.rollouts) != 2 || len(f.upgraded) != 0 || !strings.Contains(f.policies[0].Waiting, "not tried again") {
+		t.Errorf("%d rollouts, upgraded %v, %+v", len(f.rollouts), f.upgraded, f.policies)
+	}
+	f.rollouts, f.policies[0].Failed = map[string]store.Rollout{}, ""
+	for range 4 {
+		f.Update(t.Context())
+	}
+	if !slices.Equal(f.upgraded, []string{plugin + " 1.2.0 " + By, plugin + " 1.1.0 " + By}) {
+		t.Errorf("on the server: %v", f.upgraded)
+	}
+}
+
 func TestAPolicyNeverGrowsGrants(t *testing.T) {
 	f := newFleet(t, 2)
 	f.missing = []sdk.Permission{{Cap: sdk.CapExec, Reason: "It runs things."}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -85,7 +86,7 @@ func (s *Service) follow(ctx context.Context, p *store.UpdatePolicy) error {
 	return nil
 }
 
-// learn notes a version that failed, so that it is not tried again and again.
+// learn notes the versions that failed, so that they are not tried again and again.
 func (s *Service) learn(ctx context.Context, p *store.UpdatePolicy) {
 	lister, ok := s.cfg.Store.(interface {
 		ListRollouts(ctx context.Context, tenant string, p store.Page) ([]store.Rollout, string, error)
@@ -97,12 +98,26 @@ func (s *Service) learn(ctx context.Context, p *store.UpdatePolicy) {
 	if err != nil {
 		return // it is tried again the next time
 	}
-	for _, r := range list { // newest first
+	for _, r := range slices.Backward(list) { // newest first
 		if r.Plugin == p.Plugin && (r.State == store.RolloutRolledBack || r.State == store.RolloutHalted) {
-			p.Failed = r.Version
-			return
+			noteFailed(p, r.Version)
 		}
 	}
+}
+
+// maxFailed is how many versions that failed are remembered.
+const maxFailed = 50
+
+func noteFailed(p *store.UpdatePolicy, version string) {
+	if failed(*p, version) {
+		return
+	}
+	list := append(strings.Fields(p.Failed), version)
+	p.Failed = strings.Join(list[max(0, len(list)-maxFailed):], " ")
+}
+
+func failed(p store.UpdatePolicy, version string) bool {
+	return slices.Contains(strings.Fields(p.Failed), version)
 }
 
 // followOnServer upgrades the server's own instances. The plugin host goes back by itself when the version does not work.
@@ -132,7 +147,7 @@ func (s *Service) followOnServer(ctx context.Context, p *store.UpdatePolicy, off
 		if err := s.cfg.Catalogue.Upgrade(ctx, p.Plugin, row.Instance, version, By); err != nil {
 			var no *registry.Refusal
 			if !errors.As(err, &no) {
-				p.Failed = version
+				noteFailed(p, version)
 			}
 			return err
 		}
@@ -176,7 +191,7 @@ func newest(p store.UpdatePolicy, running string, offered []catalogue.OfferedRel
 		}
 		cool := time.Duration(p.CooldownDays) * 24 * time.Hour
 		switch {
-		case r.Version == p.Failed:
+		case failed(p, r.Version):
 			why = firstOf(why, r.Version+" did not work and is not tried again")
 		case cool > 0 && r.Published.IsZero():
 			why = firstOf(why, "nobody says when "+r.Version+" was published")
