@@ -39,7 +39,9 @@ type indexer struct {
 }
 
 // prepareIndex writes the index of the change that is about to be committed and leads from one version of the snapshot
-// to another, or to the same.
+// to another, or to the same. It only helps people to choose: where none can be made, because it would be too large for
+// example, the change goes on without, so that nothing keeps a registry from withdrawing a release. Nodes then walk over
+// the namespaces, and `picket registry verify` says that the index is of an older state.
 func (p *Publisher) prepareIndex(from, to int64) error {
 	if from == to {
 		head, err := indexHead(p.path(registry.IndexPath))
@@ -47,20 +49,28 @@ func (p *Publisher) prepareIndex(from, to int64) error {
 			return nil
 		}
 	}
+	next := filepath.Join(p.dir, nextIndex)
+	data, err := p.makeIndex(from, to)
+	if err != nil {
+		if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	return durable.WriteFile(next, data, 0o644)
+}
+
+func (p *Publisher) makeIndex(from, to int64) ([]byte, error) {
 	x, err := p.newIndexer(from)
 	if err != nil {
-		return fmt.Errorf("write the index: %w", err)
+		return nil, err
 	}
 	for ns := range x.dirty {
 		if err := x.renew(ns); err != nil {
-			return fmt.Errorf("write the index: %s: %w", ns, err)
+			return nil, fmt.Errorf("%s: %w", ns, err)
 		}
 	}
-	data, err := x.seal(to)
-	if err != nil {
-		return fmt.Errorf("write the index: %w", err)
-	}
-	return durable.WriteFile(filepath.Join(p.dir, nextIndex), data, 0o644)
+	return x.seal(to)
 }
 
 // installIndex puts the index in place that was written before a commit, or removes it when that did not happen.
@@ -198,9 +208,7 @@ func (x *indexer) renew(ns string) error {
 		plugins[id].Releases = append(plugins[id].Releases, r)
 	}
 	for id, plugin := range plugins {
-		if err := x.describe(plugin, role); err != nil {
-			return err
-		}
+		x.describe(plugin, role)
 		if plugin.Kind == "" { // no descriptor can be read: `picket registry verify` names the damage
 			continue
 		}
@@ -226,8 +234,10 @@ func (x *indexer) release(path string, t *metadata.TargetFiles, role string, key
 	if rev, is := x.revoked.Find(registry.Subject{ID: id, Version: version, Descriptor: r.Descriptor, KeyIDs: keyIDs}); is {
 		r.Revoked = rev.Reason
 	}
-	r.Card, r.Tier, err = x.p.cardOf(r.Descriptor)
-	return id, r, err
+	if r.Card, r.Tier, err = x.p.cardOf(r.Descriptor); err != nil {
+		r.Card, r.Tier = "", "" // one that cannot be read is as good as none
+	}
+	return id, r, nil
 }
 
 func (x *indexer) published(id, version, digest string, old map[string]*registry.IndexPlugin) time.Time {
@@ -243,7 +253,7 @@ func (x *indexer) published(id, version, digest string, old map[string]*registry
 }
 
 // describe fills in what the manifest of the newest release says, or of the next one that can be read.
-func (x *indexer) describe(plugin *registry.IndexPlugin, role string) error {
+func (x *indexer) describe(plugin *registry.IndexPlugin, role string) {
 	slices.SortFunc(plugin.Releases, func(a, b registry.IndexRelease) int {
 		v, errV := semver.StrictNewVersion(a.Version)
 		w, errW := semver.StrictNewVersion(b.Version)
@@ -264,7 +274,6 @@ func (x *indexer) describe(plugin *registry.IndexPlugin, role string) error {
 	if err == nil && claim != nil {
 		plugin.Contact = claim.Statement.Contact
 	}
-	return err
 }
 
 func (x *indexer) seal(snapshot int64) ([]byte, error) {

@@ -231,3 +231,21 @@ func TestIndexSurvivesEveryStep(t *testing.T) {
 		t.Errorf("the steps that failed led to %v", outcomes)
 	}
 }
+
+// What only helps people to choose must not keep a registry from withdrawing a release or from staying fresh.
+func TestADamagedCardStopsNoRevocation(t *testing.T) {
+	r := registrytest.New(t)
+	r.Publish(t, registrytest.Plugin{ID: "picket/ping"}, registrytest.Plugin{ID: "picket/snmp"})
+	x := r.Index(t)
+	for _, p := range x.Plugins {
+		dir := filepath.Join(r.Dir, ".cards")
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, p.Releases[0].Descriptor), []byte("{"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Revoke(t, "picket/ping", "1.0.0", "It leaks.")
+	p, ok := r.Index(t).Find("picket/ping")
+	if !ok || p.Releases[0].Revoked == "" || p.Releases[0].Card != "" {
+		t.Errorf("%+v", p)
+	}
+}
