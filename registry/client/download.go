@@ -30,6 +30,9 @@ const maxAttempts = 5
 // many bytes are there.
 func (c *Client) download(ctx context.Context, a registry.Artifact, progress func(done int64)) error {
 	if hashFile(c.storePath(a.SHA256), a) == nil {
+		if err := os.Chtimes(c.storePath(a.SHA256), time.Time{}, c.cfg.Now()); err != nil { // nobody sweeps it before it is pinned
+			return local(err)
+		}
 		progress(a.Size)
 		return nil
 	}

@@ -294,3 +294,40 @@ func TestUnfinishedDownloadsAreSwept(t *testing.T) {
 		t.Error("a young one is gone")
 	}
 }
+
+// Bytes that lay about for long, and that an installation is just about to pin, are not swept away by another one.
+func TestOldBytesStayUntilTheyArePinned(t *testing.T) {
+	r := family(t)
+	c := node(t, r, r.Serve(t))
+	install := func(id string, progress func(client.Progress)) {
+		t.Helper()
+		p, err := c.Plan(t.Context(), []client.Want{{ID: id}}, client.PlanOptions{})
+		if err == nil {
+			_, err = c.InstallAll(t.Context(), p, progress)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	install("picket/table", nil)
+	in, _ := c.Installed("picket/table")
+	if err := c.Remove(t.Context(), "picket/table"); err != nil {
+		t.Fatal(err)
+	}
+	old := r.Now().Add(-90 * 24 * time.Hour)
+	if err := os.Chtimes(c.StoredFile(in.Locked.Artifacts[0].SHA256), old, old); err != nil {
+		t.Fatal(err)
+	}
+	install("picket/table", func(p client.Progress) {
+		if p.State == client.StateFetching { // another one changes plugins.lock
+			if err := c.Remove(t.Context(), "picket/other"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	a, err := c.OpenVerified(t.Context(), "picket/table", in.Runtimes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+}
