@@ -98,16 +98,40 @@ func (c *Catalogue) Upgrade(ctx context.Context, id, instance, version, by strin
 	if err != nil {
 		return err
 	}
-	return c.changeVersion(ctx, id, instance, v.Version, by, func(row store.Assignment) error {
-		if err := c.fits(row, c.descriptor(ctx, id, row.Version), v.Descriptor); err != nil {
+	return c.changeVersion(ctx, id, instance, v.Version, by, func(row *store.Assignment) error {
+		if err := c.fits(*row, c.descriptor(ctx, id, row.Version), v.Descriptor); err != nil {
 			return err
 		}
 		if row.NodeType != store.NodeServer {
 			return nil
 		}
 		row.Version = v.Version
-		return c.install(ctx, row)
+		return c.install(ctx, *row)
 	})
+}
+
+// narrow leaves an instance those grants that a version asks for: the way back from a version that was granted more must
+// not end at a version that is refused for having too much. Of a version that nobody knows just now they stay as they are.
+func narrow(row *store.Assignment, version string, d *registry.Descriptor) error {
+	grants, err := grantsOf(*row)
+	if err != nil || d == nil || d.Manifest.Version != version {
+		return err
+	}
+	kept := []sdk.Permission{}
+	for _, asked := range d.Manifest.Permissions {
+		for _, g := range grants {
+			switch {
+			case asked.Covers(g):
+				kept = append(kept, g)
+			case g.Covers(asked):
+				kept = append(kept, asked)
+			}
+		}
+	}
+	if row.Grants, err = json.Marshal(kept); err != nil {
+		return fmt.Errorf("the grants of %s: %w", row.Instance, err)
+	}
+	return nil
 }
 
 // fits checks that a version can run with the settings and grants that an instance has. What it asks for beyond the version
@@ -144,7 +168,7 @@ func (c *Catalogue) fits(row store.Assignment, before, d *registry.Descriptor) e
 }
 
 // changeVersion stores another version for an instance, lets its node run it and waits for the server's own.
-func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by string, prepare func(store.Assignment) error) error {
+func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by string, prepare func(*store.Assignment) error) error {
 	host, _, err := c.versions()
 	if err != nil {
 		return c.told(err)
@@ -152,7 +176,7 @@ func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by
 	c.change.Lock()
 	row, err := c.storedRow(ctx, id, instance)
 	if err == nil {
-		err = prepare(row)
+		err = prepare(&row)
 	}
 	if err == nil {
 		row.Version, row.Updated = version, c.cfg.Now()
@@ -194,7 +218,9 @@ func (c *Catalogue) Rollback(ctx context.Context, id, instance, node, by string)
 		return invalid("body.instance", "%s has no earlier version to go back to", instance)
 	}
 	if i.Node.Type != store.NodeServer {
-		return c.changeVersion(ctx, id, instance, i.Previous, by, func(store.Assignment) error { return nil })
+		return c.changeVersion(ctx, id, instance, i.Previous, by, func(row *store.Assignment) error {
+			return narrow(row, i.Previous, c.descriptor(ctx, id, i.Previous))
+		})
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeWithin)
 	defer cancel()
@@ -221,6 +247,9 @@ func (c *Catalogue) settleVersion(ctx context.Context, keep Keeper, id, instance
 		if err := keep.Prefer(ctx, id, version); err != nil {
 			return err
 		}
+	}
+	if err := narrow(&row, version, c.descriptor(ctx, id, version)); err != nil {
+		return err
 	}
 	row.Version, row.Updated = version, c.cfg.Now()
 	if err := c.cfg.Store.PutAssignment(ctx, row); err != nil {

@@ -252,3 +252,25 @@ func TestWithoutVersions(t *testing.T) {
 		t.Error("an upgrade without a host that can do it")
 	}
 }
+
+// A version that was granted more leaves nothing behind that the one before it would be refused for.
+func TestRollbackTakesGrantsBack(t *testing.T) {
+	for _, instance := range []string{"a/b", "a/far"} {
+		s := newShop()
+		s.host.st.Previous = "1.0.0"
+		for i := range s.rack.rows {
+			s.rack.rows[i].Version, s.rack.rows[i].Grants = "1.1.0", []byte(`[{"cap":"flows.read"},{"cap":"packets.read"}]`)
+		}
+		if instance == "a/far" {
+			s.rack.said = `{"plugins":[{"instance":"a/far","plugin":"a/b","version":"1.1.0","previous":"1.0.0","state":"ready"}]}`
+		}
+		if err := s.Rollback(t.Context(), "a/b", instance, "", "ada"); err != nil {
+			t.Fatalf("%s: %v", instance, err)
+		}
+		for _, r := range s.rack.rows {
+			if r.Instance == instance && (r.Version != "1.0.0" || string(r.Grants) != `[{"cap":"flows.read"}]`) {
+				t.Errorf("%s is stored as %s with %s", instance, r.Version, r.Grants)
+			}
+		}
+	}
+}

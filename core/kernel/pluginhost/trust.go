@@ -71,9 +71,15 @@ func (s *supervisor) allowed(a Assignment, d *registry.Descriptor) ([]sdk.Permis
 	if err != nil {
 		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", a.Plugin, err)}
 	}
-	for _, g := range grants {
+	unasked := func(g sdk.Permission) bool {
 		covers := func(p sdk.Permission) bool { return p.Covers(g) }
-		if g.Cap != sdk.CapState && !slices.ContainsFunc(asked, covers) {
+		return g.Cap != sdk.CapState && !slices.ContainsFunc(asked, covers)
+	}
+	if s.takenBack(a) { // its successor may have been granted more
+		grants = slices.DeleteFunc(grants, unasked)
+	}
+	for _, g := range grants {
+		if unasked(g) {
 			return nil, &refusal{Refused, fmt.Errorf("plugin %s %s: its plugin.yaml does not ask for the granted permission %s", a.Plugin, d.Manifest.Version, g)}
 		}
 	}
@@ -81,6 +87,13 @@ func (s *supervisor) allowed(a Assignment, d *registry.Descriptor) ([]sdk.Permis
 		return nil, &refusal{Refused, err}
 	}
 	return grants, nil
+}
+
+// takenBack reports whether an assignment is the wanted one in another version than the wanted one.
+func (s *supervisor) takenBack(a Assignment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.want != nil && s.pin != "" && a.Version == s.pin && a.Version != s.want.Version
 }
 
 // stillTrusted asks the registry again about what is running. Only a revocation stops it: an expired signature or a
