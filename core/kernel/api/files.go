@@ -12,13 +12,15 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
+const registryPath = "/registry/*path"
+
 // fileRoutes serves the pages, the API's own description and the registry.
 func (s *Server) fileRoutes() {
 	s.engine.GET("/api/v1/openapi.json", s.document)
 	s.engine.GET("/api/v1/plugins/:ns/:name/page", s.pluginPage)
-	s.engine.GET("/registry/*path", s.registryFile)
-	s.engine.HEAD("/registry/*path", s.registryFile)
-	s.engine.POST("/registry/*path", s.registryCall)
+	s.engine.GET(registryPath, s.registryFile)
+	s.engine.HEAD(registryPath, s.registryFile)
+	s.engine.POST(registryPath, s.registryCall)
 	s.engine.NoRoute(s.pageOrNothing)
 	s.engine.NoMethod(func(c *gin.Context) {
 		s.refuse(c, http.StatusMethodNotAllowed, "this address does not answer "+c.Request.Method)

@@ -65,9 +65,11 @@ func bounded(c *gin.Context) {
 	switch c.FullPath() {
 	case capturesPath:
 		c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
-	case publishPath, "/registry/*path": // which publishes too
+	case publishPath:
 		archive := http.MaxBytesReader(c.Writer, c.Request.Body, maxArchive)
 		c.Request.Body = &patientBody{ReadCloser: archive, control: http.NewResponseController(c.Writer)}
+	case registryPath: // which takes archives too, from anybody: the registry's server says how long each may take
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxArchive)
 	default:
 		limit := int64(maxBody)
 		if access[c.Request.Method+" "+c.FullPath()].agent {
