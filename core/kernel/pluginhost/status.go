@@ -69,7 +69,7 @@ const (
 	UpgradeWaiting    UpgradeState = "waiting"     // it waits for the end of a capture, because it takes no state over
 	UpgradeProbation  UpgradeState = "probation"   // it works and is watched
 	UpgradeDone       UpgradeState = "done"        // it stays
-	UpgradeFailed     UpgradeState = "failed"      // it did not take over; the old version goes on
+	UpgradeFailed     UpgradeState = "failed"      // it did not take over and the old version goes on, or it must not run
 	UpgradeRolledBack UpgradeState = "rolled_back" // it took over and was taken back
 )
 

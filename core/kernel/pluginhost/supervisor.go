@@ -150,6 +150,10 @@ func (s *supervisor) refuse(state State, err error) step {
 	if errors.As(err, &no) {
 		s.state.Refusal = no.Reason
 	}
+	if u := s.state.Upgrade; s.probation != nil && u != nil { // what must not run is not tried any more
+		s.probation = nil
+		u.State, u.Reason, u.Ended = UpgradeFailed, s.log.blank(err.Error()), s.host.cfg.Now().UTC()
+	}
 	s.mu.Unlock()
 	s.host.cfg.Log.Warn("plugin refused", "instance", s.name, "plugin", s.assignment.Plugin, "reason", s.log.blank(err.Error()))
 	s.set(state, err.Error())

@@ -628,6 +628,22 @@ func TestARevocationDuringAnUpgrade(t *testing.T) {
 	f.until("c", "the new version instead", func(s Status) bool { return s.State == Starting && s.Version == "2.0.0" })
 }
 
+// A version that is revoked on probation is on probation no more.
+func TestARevocationOnProbation(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.0.0": ""}, nil)
+	f.apply(versionedAssignment("c", "versioned/collector", "1.0.0"))
+	f.untilState("c", Ready)
+	f.apply(versionedAssignment("c", "versioned/collector", "2.0.0"))
+	f.until("c", "the probation", func(s Status) bool { return s.Upgrade != nil && s.Upgrade.State == UpgradeProbation })
+	const id = "versioned/collector"
+	f.shelf.set(id+" 2.0.0", &registry.Refusal{Plugin: id, Version: "2.0.0", Reason: registry.Revoked, Err: errors.New("it mines coins")})
+	f.Recheck()
+	st := f.untilState("c", Revoked)
+	if u := st.Upgrade; u.State != UpgradeFailed || !strings.Contains(u.Reason, "it mines coins") || u.Ended.IsZero() {
+		t.Errorf("the upgrade reads %+v", u)
+	}
+}
+
 // A question to the registry does not call an upgrade off, when nothing came of it.
 func TestARecheckDuringAnUpgrade(t *testing.T) {
 	f := upgradable(t, map[string]string{"2.0.0": ""}, nil)
