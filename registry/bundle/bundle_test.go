@@ -237,6 +237,20 @@ func TestBundleThatContinuesAnEarlierOne(t *testing.T) {
 	reason(t, err, registry.Rollback)
 }
 
+// What is withdrawn comes along each time, also when the earlier bundle brought the same list.
+func TestBundleThatContinuesWithoutNewWithdrawals(t *testing.T) {
+	g := newGap(t)
+	g.outside.Revoke(t, "acme/agent", "0.9.0", "it leaks memory")
+	first := g.export(t, "first.tar", nil)
+	g.carry(t, first)
+	g.later(t, time.Hour)
+	g.outside.Upload(t, g.acme, registrytest.Plugin{ID: "acme/agent", Version: "1.1.0"})
+	r := g.carry(t, g.export(t, "second.tar", []string{first}))
+	if r.Revoked != 0 || !slices.Equal(r.New, []string{"acme/agent 1.1.0"}) {
+		t.Errorf("the second brought %+v", r)
+	}
+}
+
 func size(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)

@@ -7,17 +7,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
-// Export verifies releases in a client's registry and writes them into a bundle at path. Without any wants it takes
+// Export verifies releases in a client's registry and writes them into a bundle at file. Without any wants it takes
 // everything that may be installed. since are the bundles that the site has already: what they brought is left out. The
 // client must know its root of trust.
-func Export(ctx context.Context, c *client.Client, wants []client.Want, since []string, path string, now time.Time) (*Manifest, error) {
+func Export(ctx context.Context, c *client.Client, wants []client.Want, since []string, file string, now time.Time) (*Manifest, error) {
 	known := map[File]bool{}
 	roots := map[string]string{}
 	for _, name := range since {
@@ -49,12 +51,12 @@ func Export(ctx context.Context, c *client.Client, wants []client.Want, since []
 		if err != nil {
 			return nil, err
 		}
-		if !known[entry] || strings.HasPrefix(entry.Path, "metadata/") { // metadata is small, and makes the bundle whole
+		if !known[entry] || alwaysAlong(entry.Path) {
 			m.Files = append(m.Files, entry)
 			local[entry.Path] = f.Local
 		}
 	}
-	out, err := durable.Create(path, 0o644)
+	out, err := durable.Create(file, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +65,12 @@ func Export(ctx context.Context, c *client.Client, wants []client.Want, since []
 		return nil, fmt.Errorf("write bundle: %w", err)
 	}
 	return m, out.Commit()
+}
+
+// alwaysAlong tells what comes in every bundle, known or not: metadata and the list of what is revoked are small, and
+// nothing can be verified without them.
+func alwaysAlong(file string) bool {
+	return strings.HasPrefix(file, "metadata/") || strings.HasPrefix(file, "targets/"+path.Dir(registry.RevocationsPath)+"/")
 }
 
 // describe hashes a file as it will be carried.
