@@ -3,10 +3,14 @@ package core
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/picketwatch/picket/registry/intake"
 	"github.com/picketwatch/picket/registry/publish"
 )
+
+// settleWithin is how long the start waits for somebody who works on the registry, when jobs of before are to be settled.
+const settleWithin = 30 * time.Second
 
 // openIntake lets authors hand releases in when the online keys of the registry lie here; nil otherwise. What they hand
 // in is looked at and never run on this server.
@@ -15,7 +19,9 @@ func (c *Core) openIntake(keys string) *intake.Intake {
 		return nil
 	}
 	dir := c.source.dir
-	in, err := intake.Open(context.Background(), intake.Config{
+	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
+	defer cancel()
+	in, err := intake.Open(ctx, intake.Config{
 		Dir: filepath.Join(dir, ".server", "intake"), Now: c.cfg.Now, Log: c.cfg.Log,
 		Open: func(ctx context.Context) (*publish.Publisher, error) {
 			return publish.OpenConfig(ctx, publish.Config{Dir: dir, Keys: keys, Now: c.cfg.Now})
