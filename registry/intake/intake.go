@@ -5,6 +5,7 @@ package intake
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/gates"
@@ -41,6 +44,8 @@ const (
 	maxUploads = 4  // that are being read
 	maxWaiting = 16 // for the gates
 	jobTimeout = 30 * time.Minute
+
+	strangersAtOnce = 20 // for whom the registry is read; then one a second
 )
 
 // ErrBusy says that others come first.
@@ -60,6 +65,11 @@ type Intake struct {
 	waiting chan task
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+
+	strangers *rate.Limiter
+	mu        sync.Mutex // guards what follows
+	root      string
+	known     map[string][]ed25519.PublicKey // by namespace, of those who were here before
 }
 
 // task is an upload that has been read.
@@ -77,7 +87,8 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	i := &Intake{cfg: cfg, uploads: make(chan struct{}, maxUploads), waiting: make(chan task, maxWaiting)}
+	i := &Intake{cfg: cfg, uploads: make(chan struct{}, maxUploads), waiting: make(chan task, maxWaiting),
+		strangers: rate.NewLimiter(1, strangersAtOnce), known: map[string][]ed25519.PublicKey{}}
 	if err := os.RemoveAll(i.incoming()); err != nil {
 		return nil, fmt.Errorf("take in releases: %w", err)
 	}
@@ -198,14 +209,31 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// trust lets only the owners of a namespace go on.
+// trust lets only the owners of a namespace go on. To read the registry costs much and keeps others from it, so the keys
+// of those who were here before are remembered, and strangers have it read now and then only. Who had a key once gets no
+// further for that: what was handed in is held against the registry as it is.
 func (i *Intake) trust(ctx context.Context, s *submission.SignedIntent) error {
+	i.mu.Lock()
+	before, root := i.known[s.Intent.Namespace], i.root
+	i.mu.Unlock()
+	if before != nil && s.Verify(root, before, i.cfg.Now()) == nil {
+		return nil
+	}
+	if !i.strangers.Allow() {
+		return ErrBusy
+	}
 	return i.withRegistry(ctx, func(p *publish.Publisher) error {
 		keys, err := p.NamespaceKeys(s.Intent.Namespace)
+		if err == nil {
+			err = s.Verify(p.RootSHA256(), keys, i.cfg.Now())
+		}
 		if err != nil {
 			return err
 		}
-		return s.Verify(p.RootSHA256(), keys, i.cfg.Now())
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.known[s.Intent.Namespace], i.root = keys, p.RootSHA256()
+		return nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -280,6 +281,39 @@ func TestStrangersTakeNobodysPlace(t *testing.T) {
 		}
 	}
 	if _, err := i.Submit(t.Context(), bytes.NewReader(b.pack(t, registrytest.Plugin{ID: "acme/agent"}))); err != nil {
+		t.Errorf("an author: %v", err)
+	}
+}
+
+// However many strangers come, the registry is not read for each, and who was here before still gets in.
+func TestStrangersDoNotKeepTheRegistryBusy(t *testing.T) {
+	b := newBench(t)
+	opened := 0
+	i := b.open(t, func(c *intake.Config) {
+		open := c.Open
+		c.Open = func(ctx context.Context) (*publish.Publisher, error) { opened++; return open(ctx) }
+	})
+	job, err := i.Submit(t.Context(), bytes.NewReader(b.pack(t, registrytest.Plugin{ID: "acme/agent"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, i, job.ID)
+	opened = 0
+	next := registrytest.Plugin{ID: "acme/agent", Version: "1.1.0"}
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := b.pack(t, next, stranger)
+	for range 200 {
+		if _, err := i.Submit(t.Context(), bytes.NewReader(forged)); err == nil {
+			t.Fatal("a stranger's release was taken in")
+		}
+	}
+	if opened > 100 { // 20, and one a second
+		t.Errorf("the registry was read %d times for 200 strangers", opened)
+	}
+	if _, err := i.Submit(t.Context(), bytes.NewReader(b.pack(t, next))); err != nil {
 		t.Errorf("an author: %v", err)
 	}
 }
