@@ -41,9 +41,10 @@ type Config struct {
 
 // The bounds of what is taken in at one time.
 const (
-	maxUploads = 4  // that are being read
-	maxWaiting = 16 // for the gates
-	jobTimeout = 30 * time.Minute
+	maxUploads     = 4  // that are being read
+	maxWaiting     = 16 // for the gates
+	maxWaitingEach = 4  // of one namespace, so that others have their turn and a place on the disk
+	jobTimeout     = 30 * time.Minute
 
 	strangersAtOnce = 20 // for whom the registry is read; then one a second
 )
@@ -168,6 +169,9 @@ func (i *Intake) take(ctx context.Context, archive io.Reader, dir string) (task,
 	up, err := submission.Read(ctx, archive, dir, func(s *submission.SignedIntent) error {
 		if err := i.trust(ctx, s); err != nil {
 			return err
+		}
+		if i.jobs.checking(s.Intent.Namespace) >= maxWaitingEach {
+			return ErrBusy
 		}
 		select { // only now: strangers take no author's place
 		case i.uploads <- struct{}{}:

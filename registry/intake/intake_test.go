@@ -69,7 +69,8 @@ func (b *bench) pack(t *testing.T, p registrytest.Plugin, keys ...ed25519.Privat
 	}
 	var out bytes.Buffer
 	b.Change(t, func(pub *publish.Publisher) error {
-		current, _, err := pub.NamespaceFile("acme")
+		ns, _, _ := strings.Cut(p.ID, "/")
+		current, _, err := pub.NamespaceFile(ns)
 		if err != nil {
 			return err
 		}
@@ -250,14 +251,26 @@ func TestABusyRegistry(t *testing.T) {
 		}
 		ids = append(ids, job.ID)
 	}
+	if len(ids) > 8 { // of places for 16
+		t.Errorf("one author has %d jobs", len(ids))
+	}
+	b.author = b.Claim(t, "zebra")
+	other := b.pack(t, registrytest.Plugin{ID: "zebra/agent"})
+	job, err := i.Submit(t.Context(), bytes.NewReader(other))
+	if err != nil {
+		t.Errorf("another author: %v", err)
+	}
 	close(release)
+	if wait(t, i, job.ID).State != intake.StatePublished {
+		t.Error("another author's release was not published")
+	}
 	published := 0
 	for _, id := range ids {
 		if wait(t, i, id).State == intake.StatePublished {
 			published++
 		}
 	}
-	if published != 1 || len(b.releases(t)) != 1 { // all were signed on top of the same state
+	if published != 1 || len(b.releases(t)) != 2 { // all were signed on top of the same state
 		t.Errorf("%d of %d were published", published, len(ids))
 	}
 }

@@ -140,6 +140,16 @@ func (j *jobs) forget() error {
 	return nil
 }
 
+// checking counts the jobs of a namespace that have not ended.
+func (j *jobs) checking(namespace string) (n int) {
+	for _, job := range j.unfinished() {
+		if strings.HasPrefix(job.Plugin, namespace+"/") {
+			n++
+		}
+	}
+	return n
+}
+
 func (j *jobs) unfinished() []Job {
 	j.mu.Lock()
 	defer j.mu.Unlock()
