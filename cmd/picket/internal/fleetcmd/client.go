@@ -32,7 +32,7 @@ type server struct {
 
 func (s *server) flags(cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&s.url, "server", "http://127.0.0.1:8080", "the server's address")
-	cmd.PersistentFlags().StringVar(&s.tokenFile, "token-file", "", "a file with an API token; `picket token create` prints one")
+	cmd.PersistentFlags().StringVar(&s.tokenFile, "token-file", "", "a `FILE` with an API token, as picket token create prints it")
 	cmd.PersistentFlags().BoolVar(&s.asJSON, "json", false, "print JSON")
 }
 

@@ -23,7 +23,7 @@ func New() *cobra.Command {
 			"`picket plugin` works on one node alone, without a server.",
 	}
 	s.flags(cmd)
-	cmd.AddCommand(listCmd(s), lockCmd(s), groupCmd(s), updatesCmd(s), overrideCmd(s), searchCmd(s), installCmd(s), updateCmd(s), rolloutCmd(s))
+	cmd.AddCommand(listCmd(s), lockCmd(s), groupCmd(s), updatesCmd(s), overrideCmd(s), searchCmd(s), installCmd(s), updateCmd(s), rollbackCmd(s), rolloutCmd(s))
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 type api struct {
 	*httptest.Server
 	answers map[string]string // method and path → body; a leading number is the status
+	changed map[string]string // the same, once something was posted
 	asked   []string
 	polls   int
 }
@@ -33,6 +35,9 @@ func newAPI(t *testing.T) *api {
 		}
 		key := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1")
 		a.asked = append(a.asked, key+" "+string(body))
+		if r.Method == http.MethodPost {
+			maps.Copy(a.answers, a.changed)
+		}
 		answer, ok := a.answers[key]
 		if !ok {
 			answer = `404 {"detail":"there is nothing at this address"}`
@@ -114,6 +119,40 @@ func TestRollout(t *testing.T) {
 	a.answers["POST /fleet/rollouts/r1/halt"] = `422 {"detail":"the rollout has ended","errors":[{"location":"path","message":"the rollout has ended"}]}`
 	if _, err := a.run(t, "rollout", "halt", "r1"); err == nil || err.Error() != "the rollout has ended" {
 		t.Errorf("%v", err)
+	}
+}
+
+// A change of version is told to agents, which report: the command waits for that, and its exit code says what became of it.
+func TestUpdateAndRollbackFollowTheNodes(t *testing.T) {
+	const plugin = `{"instances":[{"instance":"acme/host","node":{"id":"7","name":"box"},"version":"%V","previous":"1.0.0",
+		"upgrade":{"to":"%T","state":"%S","reason":"it crashed","began":"%B"}},{"instance":"other","node":{"id":"7","name":"box"},"version":"9.9.9"}]}`
+	say := func(version, to, state, began string) string {
+		return strings.NewReplacer("%V", version, "%T", to, "%S", state, "%B", began).Replace(plugin)
+	}
+	for name, c := range map[string]struct {
+		args       []string
+		asked      string
+		after      string // what the node says once it was asked
+		want, fail string
+	}{
+		"update":          {[]string{"update", "acme/host@1.2.0"}, "upgrade", say("1.2.0", "1.2.0", "probation", "2"), "box runs acme/host 1.2.0", ""},
+		"update fails":    {[]string{"update", "acme/host@1.2.0"}, "upgrade", say("1.1.0", "1.2.0", "failed", "2"), "box runs acme/host 1.1.0", "it crashed"},
+		"rollback":        {[]string{"rollback", "acme/host"}, "rollback", say("1.0.0", "1.0.0", "done", "2"), "box runs acme/host 1.0.0", ""},
+		"rollback failed": {[]string{"rollback", "acme/host"}, "rollback", say("1.1.0", "1.0.0", "rolled_back", "2"), "box runs acme/host 1.1.0", "stays at 1.1.0 on box"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			a.answers["GET /plugins/acme/host"] = say("1.1.0", "1.1.0", "done", "1")
+			a.answers["POST /plugins/acme/host/"+c.asked] = `202 {}`
+			a.changed = map[string]string{"GET /plugins/acme/host": c.after}
+			out, err := a.run(t, c.args...)
+			if !strings.Contains(out, c.want) || strings.Contains(out, "9.9.9") {
+				t.Errorf("printed %q", out)
+			}
+			if (err != nil) != (c.fail != "") || err != nil && !strings.Contains(err.Error(), c.fail) {
+				t.Errorf("error %v, want %q", err, c.fail)
+			}
+		})
 	}
 }
 

@@ -204,25 +204,3 @@ func now(job installJob) string {
 	}
 	return job.State
 }
-
-func updateCmd(s *server) *cobra.Command {
-	var instance string
-	cmd := &cobra.Command{Use: "update PLUGIN@VERSION", Short: "Change the version of the server's own instance while it works; `rollout` does it for agents",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, version := splitVersion(args[0])
-			path, err := pluginPath("/plugins", id, "/upgrade")
-			if err != nil {
-				return err
-			}
-			if version == "" {
-				return usage.Errorf("name the version, PLUGIN@VERSION")
-			}
-			if instance == "" {
-				instance = id
-			}
-			return s.call(cmd.Context(), http.MethodPost, path, nil, map[string]string{"instance": instance, "version": version}, nil)
-		}}
-	cmd.Flags().StringVar(&instance, "instance", "", "the instance (default the one that is called like the plugin)")
-	return cmd
-}

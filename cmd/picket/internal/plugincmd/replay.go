@@ -72,7 +72,7 @@ The plugin runs here, without confinement, with what it was granted.`,
 	}
 	r.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&r.dir, "dir", "", "the plugin's source folder, or what `picket plugin build` made of it, instead of the bytes that are installed")
+	f.StringVar(&r.dir, "dir", "", "the plugin's source folder, or what picket plugin build made of it, instead of the bytes that are installed")
 	f.StringVar(&r.plugin, "plugin", "", "the installed plugin, for a capture without --dir")
 	f.StringVar(&r.runtime, "runtime", "", "process or wasm, when it can be both (default: as it ran, or process)")
 	f.StringArrayVar(&r.configs, "config", nil, "a file with the configuration as JSON, or one setting as NAME=VALUE; instead of the one of the crash")
