@@ -20,6 +20,7 @@ type record struct {
 	Review    json.RawMessage `json:"review,omitempty"`  // likewise
 	Report    *Report         `json:"report,omitempty"`
 	Withdrawn *withdrawal     `json:"withdrawn,omitempty"`
+	Read      bool            `json:"read,omitempty"` // somebody has looked at all reports before it
 }
 
 // journal is a file of records, a line each, that is only added to.

@@ -73,8 +73,12 @@ func (w withdrawal) key() string {
 	return w.ID + " " + w.Version + " yanked"
 }
 
-// maxReports bounds complaints, which anybody can write.
-const maxReports = 10_000
+// The bounds of complaints, which anybody can write: of all, and of those about one plugin, so that a flood of them keeps
+// nobody from warning of another.
+const (
+	maxReports     = 10_000
+	maxReportsEach = 200
+)
 
 func openLedger(dir string, log *slog.Logger) (*ledger, error) {
 	l := &ledger{
@@ -133,6 +137,8 @@ func (l *ledger) replay(r record) error {
 		l.reports = append(l.reports, *r.Report)
 	case r.Withdrawn != nil:
 		l.withdrawn[r.Withdrawn.key()] = *r.Withdrawn
+	case r.Read:
+		l.reports = nil
 	}
 	return nil
 }
@@ -165,7 +171,7 @@ func (l *ledger) takeReview(says registry.Review, raw json.RawMessage) {
 var (
 	errNotNewer  = errors.New("the node has said something later already; an older or repeated statement changes nothing")
 	errNoReceipt = errors.New("the node has no receipt for this plugin; only those that have installed it can review it")
-	errFull      = errors.New("the registry takes no more reports until somebody has read those it has")
+	errFull      = errors.New("the registry takes no more reports about this until its people have read those they have")
 )
 
 // receipt takes a receipt whose signature has been checked.
@@ -213,7 +219,13 @@ func (l *ledger) review(says registry.Review) error {
 func (l *ledger) report(r Report) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.reports) >= maxReports {
+	same := 0
+	for _, have := range l.reports {
+		if have.ID == r.ID {
+			same++
+		}
+	}
+	if len(l.reports) >= maxReports || same >= maxReportsEach {
 		return errFull
 	}
 	if err := l.journal.add(record{Report: &r}); err != nil {
@@ -231,15 +243,20 @@ func (l *ledger) note(sh *shelf, now time.Time) error {
 	var fresh []record
 	for _, w := range sh.withdrawals(now) {
 		if _, known := l.withdrawn[w.key()]; !known {
-			l.withdrawn[w.key()] = w
 			fresh = append(fresh, record{Withdrawn: &w})
 		}
 	}
 	if len(fresh) == 0 {
 		return nil
 	}
+	if err := l.journal.add(fresh...); err != nil {
+		return err
+	}
+	for _, r := range fresh {
+		l.withdrawn[r.Withdrawn.key()] = *r.Withdrawn
+	}
 	l.lines += len(fresh)
-	return l.journal.add(fresh...)
+	return nil
 }
 
 // withdrawals lists the releases that are withdrawn. A revocation says when; a yank is as old as the first sight of it.

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,12 +118,24 @@ func (s *Server) Reports() []Report { return s.ledger.allReports() }
 func ReadReports(dir string) ([]Report, error) {
 	var reports []Report
 	err := readJournal(filepath.Join(dir, folder), func(r record) error {
-		if r.Report != nil {
+		switch {
+		case r.Report != nil:
 			reports = append(reports, *r.Report)
+		case r.Read:
+			reports = nil
 		}
 		return nil
 	})
 	return reports, err
+}
+
+// ClearReports forgets the complaints in a registry's folder, once somebody has read them. No server may run on it.
+func ClearReports(dir string) error {
+	l, err := openLedger(filepath.Join(dir, folder), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.journal.add(record{Read: true}), l.close())
 }
 
 func refused(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }

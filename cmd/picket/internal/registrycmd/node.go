@@ -116,15 +116,22 @@ func nodeRemoveCmd() *cobra.Command {
 
 func reportsCmd() *cobra.Command {
 	var dir string
-	var asJSON bool
+	var asJSON, read bool
 	cmd := &cobra.Command{
 		Use:   "reports --dir DIR",
 		Short: "Show what people complained about",
-		Args:  cobra.NoArgs,
+		Long: `Show what people complained about. A registry keeps 200 reports about one plugin and 10,000 in all, and then takes no
+more until somebody has read them: stop the server and say so with --read, which shows and forgets them.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			reports, err := server.ReadReports(dir)
 			if err != nil {
 				return err
+			}
+			if read {
+				if err := server.ClearReports(dir); err != nil {
+					return err
+				}
 			}
 			if asJSON {
 				return columns.JSON(cmd.OutOrStdout(), reports)
@@ -141,6 +148,7 @@ func reportsCmd() *cobra.Command {
 	}
 	dirFlag(cmd, &dir)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&read, "read", false, "forget them afterwards")
 	return cmd
 }
 
