@@ -305,12 +305,6 @@ func (l *ledger) reviewsOf(plugin string) []registry.Review {
 	return out
 }
 
-func (l *ledger) allReports() []Report {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return slices.Clone(l.reports)
-}
-
 func (l *ledger) allWithdrawn() []withdrawal {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -111,9 +111,6 @@ func plain(text string) string {
 	}, text)
 }
 
-// Reports returns the complaints, the oldest first.
-func (s *Server) Reports() []Report { return s.ledger.allReports() }
-
 // ReadReports returns the complaints in a registry's folder, whether a server runs on it or not.
 func ReadReports(dir string) ([]Report, error) {
 	var reports []Report

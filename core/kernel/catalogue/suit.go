@@ -113,6 +113,3 @@ func (c *Catalogue) Offered(ctx context.Context, id string) ([]OfferedRelease, e
 	o, err := shop.Offer(ctx, id, "")
 	return o.Releases, err
 }
-
-// Told lets watchers know that something about a plugin is different.
-func (c *Catalogue) Told(id string) { c.changed(id) }
