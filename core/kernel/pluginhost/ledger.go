@@ -66,7 +66,7 @@ func (a *account) standing() standing {
 			took = append(took, c.took)
 		}
 	}
-	s := standing{Calls: len(took), P95: p95(took)}
+	s := standing{Calls: len(took), P95: quantile(took, 0.95)}
 	if len(calls) > 0 {
 		s.Rate = float64(failed) / float64(len(calls))
 	}

@@ -14,7 +14,8 @@ type Probations struct {
 	// more than this share of its calls.
 	ErrorRatio, ErrorRate float64
 	// LatencyRatio and LatencyFloor: it fails when the 95th percentile of its calls is at least so many times that of
-	// the version before, and by this much longer, so that noise among microseconds decides nothing.
+	// the version before, and by this much longer, so that noise among microseconds decides nothing. Before Calls are
+	// over every second call must take that long.
 	LatencyRatio float64
 	LatencyFloor time.Duration
 }
@@ -89,8 +90,12 @@ func (p *probation) judge(rules Probations) string {
 	if len(p.took) < leastLatency || p.Before.Calls < leastLatency {
 		return ""
 	}
-	now := p95(p.took)
-	if float64(now) >= rules.LatencyRatio*float64(p.Before.P95) && now-p.Before.P95 >= rules.LatencyFloor {
+	limit := max(time.Duration(rules.LatencyRatio*float64(p.Before.P95)), p.Before.P95+rules.LatencyFloor)
+	now := quantile(p.took, 0.95)
+	if len(p.took) < rules.Calls && quantile(p.took, 0.5) < limit {
+		return "" // of few calls one or two that a busy machine held up make the 95th percentile
+	}
+	if now >= limit {
 		return fmt.Sprintf("its calls take %s at the 95th percentile, those of %s took %s", round(now), p.From, round(p.Before.P95))
 	}
 	return ""
@@ -103,13 +108,13 @@ func round(d time.Duration) time.Duration {
 	return d.Round(10 * time.Microsecond)
 }
 
-func p95(took []time.Duration) time.Duration {
+func quantile(took []time.Duration, q float64) time.Duration {
 	if len(took) == 0 {
 		return 0
 	}
 	sorted := slices.Clone(took)
 	slices.Sort(sorted)
-	return sorted[int(0.95*float64(len(sorted)-1))]
+	return sorted[int(q*float64(len(sorted)-1))]
 }
 
 // onTrial lets a call count for or against a version that is on probation.

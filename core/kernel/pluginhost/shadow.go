@@ -353,7 +353,7 @@ func (sh *shadow) summary() *ShadowReport {
 	defer sh.mu.Unlock()
 	r := sh.report
 	r.AddedItems, r.LostItems = slices.Clone(r.AddedItems), slices.Clone(r.LostItems)
-	r.LatencyP95ms = float64(p95(sh.took)) / float64(time.Millisecond)
+	r.LatencyP95ms = float64(quantile(sh.took, 0.95)) / float64(time.Millisecond)
 	if u := sh.r.used.Load(); u != nil && r.Running {
 		r.CPUSeconds, r.MemoryBytes = u.cpu.Seconds(), u.memory
 	}

@@ -340,6 +340,9 @@ func (s *supervisor) hold() step {
 		s.noShadow()
 		changed, orders := s.pending(orderRecheck)
 		quarantined := s.status().State == Quarantined
+		if changed || orders&orderRestart != 0 {
+			s.unpinRevoked()
+		}
 		switch {
 		case s.wanted() == nil: // the quarantine is kept for the next host
 			return s.start
@@ -353,6 +356,16 @@ func (s *supervisor) hold() step {
 		}
 	}
 	return nil
+}
+
+// unpinRevoked lets go of a version that went on because the wanted one could not take over, and was revoked since: it never
+// runs again, so that whoever now changes the settings of the wanted version, or restarts it, means that one.
+func (s *supervisor) unpinRevoked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.State == Revoked {
+		s.pin = ""
+	}
 }
 
 // leave ends the supervisor unless the instance was assigned again meanwhile.

@@ -495,7 +495,13 @@ func TestBadUpgradesGoBackByThemselves(t *testing.T) {
 	} {
 		t.Run(mood, func(t *testing.T) {
 			t.Parallel()
-			f := upgradable(t, map[string]string{"2.0.0": mood}, func(c *Config) { short(c); c.HealthEvery = 30 * time.Millisecond })
+			f := upgradable(t, map[string]string{"2.0.0": mood}, func(c *Config) {
+				short(c)
+				c.HealthEvery = 30 * time.Millisecond
+				if mood != "slow" {
+					c.Probation.LatencyFloor = time.Hour // how fast this machine is decides nothing there
+				}
+			})
 			f.apply(versionedAssignment("c", "versioned/collector", "1.0.0"))
 			f.untilState("c", Ready)
 			for range 30 {
@@ -626,6 +632,24 @@ func TestARevocationDuringAnUpgrade(t *testing.T) {
 	f.Recheck()
 	waitGone(t, old.PID)
 	f.until("c", "the new version instead", func(s Status) bool { return s.State == Starting && s.Version == "2.0.0" })
+}
+
+// Whoever mends what kept the wanted version from taking over gets it, although the version that went on was revoked.
+func TestAVersionThatWentOnAndWasRevokedIsNoLongerPinned(t *testing.T) {
+	f := upgradable(t, map[string]string{"2.0.0": ""}, nil)
+	f.apply(versionedAssignment("c", "versioned/collector", "1.0.0"))
+	f.untilState("c", Ready)
+	good := versionedAssignment("c", "versioned/collector", "2.0.0")
+	bad := good
+	bad.Grants = append(slices.Clone(good.Grants), sdk.Permission{Cap: sdk.CapFlowsRead}) // which it does not ask for
+	f.apply(bad)
+	f.until("c", "the upgrade to fail", func(s Status) bool { return s.Upgrade != nil && s.Upgrade.State == UpgradeFailed })
+	const id = "versioned/collector"
+	f.shelf.set(id+" 1.0.0", &registry.Refusal{Plugin: id, Version: "1.0.0", Reason: registry.Revoked})
+	f.Recheck()
+	f.untilState("c", Revoked)
+	f.apply(good)
+	f.until("c", "the wanted version", func(s Status) bool { return s.State == Ready && s.Version == "2.0.0" })
 }
 
 // A version that is revoked on probation is on probation no more.
@@ -1059,6 +1083,16 @@ func TestProbationVerdicts(t *testing.T) {
 		verdict, passed := calls(c.n, c.took, c.failed)
 		if passed != c.passed || (c.verdict == "") != (verdict == "") || !strings.Contains(verdict, c.verdict) {
 			t.Errorf("%s: %q, %v", name, verdict, passed)
+		}
+	}
+	p := probation{healthy: true, Before: standing{Calls: 100, P95: 10 * time.Millisecond}}
+	for i := range 100 { // one call in ten takes long: nothing to say of thirty, enough to say of a hundred
+		took := 10 * time.Millisecond
+		if i%10 == 0 {
+			took *= 5
+		}
+		if verdict, _ := p.see(rules, p.Began, took, false); (verdict != "") != (i == 99) {
+			t.Errorf("after %d calls: %q", i+1, verdict)
 		}
 	}
 }
