@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/registry"
@@ -99,6 +100,18 @@ func (p *puppets) runs() (out []string) {
 	return out
 }
 
+// lockedEntries is an audit log into which several installations write.
+type lockedEntries struct {
+	mu sync.Mutex
+	entries
+}
+
+func (l *lockedEntries) Record(ctx context.Context, e audit.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.entries.Record(ctx, e)
+}
+
 func newStand(t *testing.T) *stand {
 	t.Helper()
 	r := registrytest.New(t)
@@ -127,7 +140,7 @@ func newStand(t *testing.T) *stand {
 
 // catalogue is another one over the same store, as after a restart.
 func (s *stand) catalogue() *Catalogue {
-	return New(Config{Tenant: store.DefaultTenant, Store: s.store, Registry: s.client, Host: s.host, Ceiling: policy.Default(), Audit: &entries{}})
+	return New(Config{Tenant: store.DefaultTenant, Store: s.store, Registry: s.client, Host: s.host, Ceiling: policy.Default(), Audit: &lockedEntries{}})
 }
 
 func (s *stand) install(version string) InstallJob {
@@ -146,7 +159,10 @@ func (s *stand) wait(id string) InstallJob {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if job.State != InstallRunning {
+		s.mu.Lock()
+		atWork := s.installing[job.Plugin] // it still writes down how it ended
+		s.mu.Unlock()
+		if job.State != InstallRunning && !atWork {
 			return job
 		}
 		time.Sleep(50 * time.Millisecond)
