@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,6 +82,7 @@ type Core struct {
 	ceiling   *policy.Ceiling
 	shop      *server.Server // of the registry in the folder; nil when there is none, or it cannot be written to
 	nodeKey   ed25519.PrivateKey
+	heeded    atomic.Int64   // how many revocations the host and the agents were told of
 	intake    *intake.Intake // of releases; nil when no keys are here
 	catalogue *catalogue.Catalogue
 	rollouts  *rollout.Service
@@ -248,8 +250,9 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	host := pluginhost.Config{Dir: c.folder.path("plugins"), RunDir: c.folder.path("run"), Helpers: c.cfg.Programs, Registry: noRegistry{},
 		Ceiling: ceiling, Events: c.events, Memory: c.control, Log: c.cfg.Log, Now: c.cfg.Now}
 	cat := catalogue.Config{Tenant: c.tenant, Store: c.control, Ceiling: ceiling, Order: c.queue.Enqueue, Notify: c.testNotice,
-		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Now: c.cfg.Now, Log: c.cfg.Log}
+		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Refreshed: c.heedRevocations, Now: c.cfg.Now, Log: c.cfg.Log}
 	if c.source.client != nil {
+		c.heeded.Store(c.revocations())
 		c.closeLater(func() { c.complain("close the registry", c.source.client.Close()) })
 		host.Registry, cat.Registry = c.source.client, c.source.client
 		c.ceiling = ceiling

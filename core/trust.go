@@ -160,6 +160,7 @@ func (c *Core) overridden(id, version string) bool {
 
 const (
 	refreshFirst = 10 * time.Second
+	refreshEvery = 10 * time.Minute // when the settings say nothing
 	// publishedPoll is how soon something new in a registry on this machine is noticed, which costs a look at one file.
 	publishedPoll = 2 * time.Second
 )
@@ -171,8 +172,7 @@ func (c *Core) keepFresh(ctx context.Context) {
 		return
 	}
 	seen := lastPublished(c.source.dir)
-	every := cmp.Or(time.Duration(c.cfg.Settings.Registry.Refresh), time.Hour)
-	known := c.revocations()
+	every := cmp.Or(time.Duration(c.cfg.Settings.Registry.Refresh), refreshEvery)
 	for wait := min(refreshFirst, every); untilPublished(ctx, c.source.dir, seen, wait); wait = every {
 		if c.source.development {
 			if _, err := publish.RefreshTimestamp(ctx, c.source.dir, c.source.keys, c.cfg.Now); err != nil {
@@ -187,17 +187,25 @@ func (c *Core) keepFresh(ctx context.Context) {
 		}
 		c.host.Recheck()
 		c.live.Publish("plugins", map[string]string{})
-		if n := c.revocations(); n != known {
-			known = n
-			c.passOn(ctx)
-		}
+		c.heedRevocations(ctx)
 	}
 }
 
+// heedRevocations stops what this server has just learned to be withdrawn, here and on the agents. Whatever asked the
+// registry for news calls it: what a plan refuses as revoked must not run on until the next look.
+func (c *Core) heedRevocations(ctx context.Context) {
+	n := c.revocations()
+	if c.heeded.Swap(n) == n {
+		return
+	}
+	c.host.Recheck()
+	c.passOn(ctx)
+}
+
 // revocations counts what this server knows to be withdrawn. It only ever grows.
-func (c *Core) revocations() (n int) {
+func (c *Core) revocations() (n int64) {
 	for _, s := range c.source.client.Statuses() {
-		n += s.Revocations
+		n += int64(s.Revocations)
 	}
 	return n
 }

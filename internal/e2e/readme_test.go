@@ -18,7 +18,7 @@ func TestReadmeCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := strings.TrimPrefix(s.url, "http://")
-	token := ""
+	token, tokenFile := "", filepath.Join(t.TempDir(), "token")
 	ran := 0
 	for line := range strings.Lines(string(raw)) {
 		command, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
@@ -29,6 +29,7 @@ func TestReadmeCommands(t *testing.T) {
 		shown := command
 		for from, to := range map[string]string{
 			"FILE.pcap": "examples/datasets/first-light/first-light.pcap", "--data .picket": "--data " + s.data, "127.0.0.1:8080": address,
+			"~/.picket-token": tokenFile, "picket fleet ": "picket fleet --server " + s.url + " ",
 		} {
 			command = strings.ReplaceAll(command, from, to)
 		}
@@ -41,6 +42,7 @@ func TestReadmeCommands(t *testing.T) {
 			t.Errorf("%s: %v\n%s", shown, err, out)
 		}
 		switch {
+		case strings.Contains(command, tokenFile) && strings.Contains(command, "token create"): // it goes into the file
 		case len(out) == 0:
 			t.Errorf("%s printed nothing", shown)
 		case strings.Contains(command, "token create"):

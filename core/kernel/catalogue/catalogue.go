@@ -165,11 +165,13 @@ type Config struct {
 	Order    func(ctx context.Context, o queue.Order) (store.Command, error)
 	Notify   func(ctx context.Context, instance string, n sdk.Notice) (sdk.Receipt, error)
 	Audit    Auditor
-	Changed  func(what any)    // something about plugins is different
-	Unsigned func() []Unsigned // plugins under development; nil when this server takes none
-	Shop     Shop              // what the registries say of themselves; nil: what Registry lists
-	Now      func() time.Time
-	Log      *slog.Logger
+	Changed  func(what any) // something about plugins is different
+	// Refreshed is called when the registry was asked for news on the way to something else; nil: nobody wants to know.
+	Refreshed func(ctx context.Context)
+	Unsigned  func() []Unsigned // plugins under development; nil when this server takes none
+	Shop      Shop              // what the registries say of themselves; nil: what Registry lists
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Catalogue is safe for concurrent use.

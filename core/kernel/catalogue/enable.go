@@ -94,6 +94,9 @@ func (c *Catalogue) resolve(ctx context.Context, id, version string) (*client.Ve
 		}
 		return nil, err
 	}
+	if c.cfg.Refreshed != nil {
+		c.cfg.Refreshed(ctx)
+	}
 	return c.cfg.Registry.Resolve(ctx, id, version)
 }
 

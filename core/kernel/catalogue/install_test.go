@@ -473,3 +473,16 @@ func TestSchemaChanges(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Whoever asks the registry for news on the way to something else says so: what it learned to be revoked must not run on.
+func TestNewsOfTheRegistryIsPassedOn(t *testing.T) {
+	s := newStand(t)
+	heard := 0
+	s.cfg.Refreshed = func(context.Context) { heard++ }
+	if _, err := s.Install(t.Context(), "picket/nothing", Wish{}); err == nil {
+		t.Error("what nobody offers was installed")
+	}
+	if heard == 0 {
+		t.Error("the registry was asked, and nobody was told")
+	}
+}

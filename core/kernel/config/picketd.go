@@ -44,7 +44,7 @@ type Picketd struct {
 // Registry says how this server keeps its registry.
 type Registry struct {
 	// Refresh is how often registries on the network are asked for news, and so how late a revocation reaches this server
-	// at most. One in a folder of this machine is seen to change within seconds. Default 1h.
+	// at most. One in a folder of this machine is seen to change within seconds. Default 10m.
 	Refresh Duration `yaml:"refresh"`
 	// Keys is the folder with the online keys of the registry in the data folder: with it this server takes releases.
 	// Default none.
@@ -84,7 +84,7 @@ func Default() Picketd {
 		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
-		Registry:  Registry{Refresh: Duration(time.Hour)},
+		Registry:  Registry{Refresh: Duration(10 * time.Minute)},
 	}
 }
 
