@@ -110,7 +110,7 @@ async function places(context, base) {
     'real-market': '/market',
     'real-card': '/market/picket/portscan',
     'real-install': async (p) => {
-      await p.goto(`${base}/market/picket/ntfy`)
+      await p.goto(`${base}/market/picket/discord`) // not what the journeys install
       await p.getByRole('button', { name: 'Install' }).click()
       await p.getByRole('dialog').getByText('to fetch').waitFor()
     },

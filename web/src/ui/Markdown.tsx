@@ -5,9 +5,11 @@ import css from './markdown.module.css'
 /** A README, drawn from text alone. */
 export function Markdown({ source }: { source: string }) {
   const blocks = useMemo(() => withoutTitle(markdown(source)), [source])
+  // The page has the first level and the panel the second; none is left out, wherever the text begins.
+  const below = blocks.findIndex((b) => b.kind === 'heading' && b.level <= 2)
   return (
     <div className={css.text}>
-      {blocks.map((b, i) => <BlockView key={i} block={b} />)}
+      {blocks.map((b, i) => <BlockView key={i} block={b} deep={below >= 0 && i > below} />)}
     </div>
   )
 }
@@ -18,11 +20,10 @@ function withoutTitle(blocks: Block[]): Block[] {
   return first?.kind === 'heading' && first.level === 1 ? rest : blocks
 }
 
-function BlockView({ block: b }: { block: Block }) {
+function BlockView({ block: b, deep }: { block: Block; deep: boolean }) {
   switch (b.kind) {
     case 'heading':
-      // The page has the first level and the panel the second.
-      return b.level <= 2 ? <h3><Text parts={b.text} /></h3> : <h4><Text parts={b.text} /></h4>
+      return b.level <= 2 || !deep ? <h3><Text parts={b.text} /></h3> : <h4><Text parts={b.text} /></h4>
     case 'paragraph':
       return <p><Text parts={b.text} /></p>
     case 'code':
