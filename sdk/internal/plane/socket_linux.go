@@ -8,10 +8,11 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/sdk/internal/epoll"
 )
 
 // socket is one end of the pair. The runtime would watch it for both directions at once, and then each message that the
@@ -22,8 +23,8 @@ import (
 // is worth it for a process that has nothing else to do meanwhile: the runtime takes pains over a thread that waits.
 type socket struct {
 	fd     int
-	in     watch
-	out    watch
+	in     epoll.Watch
+	out    epoll.Watch
 	closed atomic.Bool
 
 	using   sync.Mutex // held while a patient read uses fd, and while patience changes
@@ -80,42 +81,15 @@ func (s *socket) open() error {
 	if err := unix.SetNonblock(s.fd, true); err != nil {
 		return err
 	}
-	if err := s.in.open(s.fd, arrivals); err != nil {
+	if err := s.in.Open(s.fd, arrivals); err != nil {
 		return err
 	}
-	return s.out.open(s.fd, 0)
-}
-
-// watch is an epoll instance with one descriptor in it.
-type watch struct {
-	file *os.File
-	raw  syscall.RawConn
-}
-
-func (w *watch) open(fd int, events uint32) error {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(unix.SetNonblock(ep, true), unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events}))
-	w.file = os.NewFile(uintptr(ep), "epoll")
-	if err != nil {
-		return err
-	}
-	w.raw, err = w.file.SyscallConn()
-	return err
-}
-
-func (w *watch) close() error {
-	if w.file == nil {
-		return nil
-	}
-	return w.file.Close()
+	return s.out.Open(s.fd, 0)
 }
 
 // wait calls try until it says that it is done, first at once and then each time that the watch has heard something.
-func (s *socket) wait(w *watch, try func(uintptr) bool) error {
-	if err := w.raw.Read(try); err != nil && !s.closed.Load() {
+func (s *socket) wait(w *epoll.Watch, try func(uintptr) bool) error {
+	if err := w.Raw().Read(try); err != nil && !s.closed.Load() {
 		return err
 	} else if err != nil {
 		return net.ErrClosed
@@ -138,7 +112,7 @@ func (s *socket) setPatient(on bool) {
 		events = 0
 	}
 	var failure error
-	err := s.in.raw.Control(func(ep uintptr) { failure = s.listen(ep, events) })
+	err := s.in.Raw().Control(func(ep uintptr) { failure = s.listen(ep, events) })
 	if errors.Join(err, failure, unix.SetNonblock(s.fd, !on)) == nil {
 		s.patient.Store(on)
 	}
@@ -196,7 +170,7 @@ func (s *socket) write(parts [][]byte, oob []byte) (int, error) {
 	err := s.wait(&s.out, w.try)
 	if w.waits {
 		w.waits = false
-		_ = s.out.raw.Control(func(ep uintptr) { _ = w.listen(ep, 0) })
+		_ = s.out.Raw().Control(func(ep uintptr) { _ = w.listen(ep, 0) })
 	}
 	w.parts, w.oob = nil, nil
 	if err == nil && w.err != nil {
@@ -252,7 +226,7 @@ func behind(parts [][]byte, n int) [][]byte {
 func (s *socket) peek(b []byte) (int, error) {
 	var n int
 	var failure error
-	err := s.in.raw.Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
+	err := s.in.Raw().Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
 	if failure == unix.EAGAIN {
 		return 0, err
 	}
@@ -320,8 +294,8 @@ func (s *socket) sendFD(b []byte, fd int) error {
 }
 
 // setReadDeadline and setWriteDeadline end what waits then; the zero time is never.
-func (s *socket) setReadDeadline(t time.Time) error  { return s.in.file.SetReadDeadline(t) }
-func (s *socket) setWriteDeadline(t time.Time) error { return s.out.file.SetReadDeadline(t) }
+func (s *socket) setReadDeadline(t time.Time) error  { return s.in.SetDeadline(t) }
+func (s *socket) setWriteDeadline(t time.Time) error { return s.out.SetDeadline(t) }
 
 // Close ends what waits, and waits until nobody uses the descriptor.
 func (s *socket) Close() error {
@@ -331,7 +305,7 @@ func (s *socket) Close() error {
 	if s.patient.Load() {
 		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // ends a read that waits
 	}
-	err := errors.Join(s.in.close(), s.out.close())
+	err := errors.Join(s.in.Close(), s.out.Close())
 	s.using.Lock()
 	defer s.using.Unlock()
 	return errors.Join(err, unix.Close(s.fd))

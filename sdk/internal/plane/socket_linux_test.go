@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/sdk/internal/epoll"
 )
 
 func sockets(t *testing.T) (a, b *socket) {
@@ -31,11 +33,11 @@ func sockets(t *testing.T) (a, b *socket) {
 }
 
 // ready says whether the runtime is woken because of a watch.
-func ready(t *testing.T, w *watch) bool {
+func ready(t *testing.T, w *epoll.Watch) bool {
 	t.Helper()
 	var n int
 	var failure error
-	err := w.raw.Control(func(ep uintptr) { n, failure = unix.Poll([]unix.PollFd{{Fd: int32(ep), Events: unix.POLLIN}}, 0) })
+	err := w.Raw().Control(func(ep uintptr) { n, failure = unix.Poll([]unix.PollFd{{Fd: int32(ep), Events: unix.POLLIN}}, 0) })
 	if err := errors.Join(err, failure); err != nil {
 		t.Fatal(err)
 	}

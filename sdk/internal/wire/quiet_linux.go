@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/sdk/internal/epoll"
 )
 
 // sendBuffer is what the kernel keeps of what was written, as far as it allows: a batch of usual size.
@@ -37,8 +39,8 @@ func Quiet(conn net.Conn) net.Conn {
 type quietConn struct {
 	was    *net.UnixConn
 	fd     int
-	in     watch
-	out    watch
+	in     epoll.Watch
+	out    epoll.Watch
 	closed atomic.Bool
 
 	reads  transfer
@@ -55,12 +57,6 @@ type transfer struct {
 	try    func(uintptr) bool // made once, so that a transfer allocates nothing
 }
 
-// watch is an epoll instance that watches one descriptor.
-type watch struct {
-	file *os.File
-	raw  syscall.RawConn
-}
-
 func newQuietConn(u *net.UnixConn) (*quietConn, error) {
 	fd, err := duplicate(u)
 	if err != nil {
@@ -68,7 +64,7 @@ func newQuietConn(u *net.UnixConn) (*quietConn, error) {
 	}
 	c := &quietConn{was: u, fd: fd}
 	c.reads.try, c.writes.try = c.tryRead, c.tryWrite
-	if err := errors.Join(c.in.open(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET), c.out.open(fd, 0)); err != nil {
+	if err := errors.Join(c.in.Open(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET), c.out.Open(fd, 0)); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer) != nil {
@@ -87,33 +83,12 @@ func duplicate(u *net.UnixConn) (fd int, err error) {
 	return fd, errors.Join(err, failure)
 }
 
-func (w *watch) open(fd int, events uint32) error {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	err = errors.Join(unix.SetNonblock(ep, true), unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events}))
-	w.file = os.NewFile(uintptr(ep), "epoll")
-	if err != nil {
-		return err
-	}
-	w.raw, err = w.file.SyscallConn()
-	return err
-}
-
-func (w *watch) close() error {
-	if w.file == nil {
-		return nil
-	}
-	return w.file.Close()
-}
-
 // Read reads what has arrived, or waits for it.
 func (c *quietConn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	n, err := c.do(&c.reads, c.in.raw, b)
+	n, err := c.do(&c.reads, c.in.Raw(), b)
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
@@ -121,7 +96,7 @@ func (c *quietConn) Read(b []byte) (int, error) {
 }
 
 // Write writes all of b.
-func (c *quietConn) Write(b []byte) (int, error) { return c.do(&c.writes, c.out.raw, b) }
+func (c *quietConn) Write(b []byte) (int, error) { return c.do(&c.writes, c.out.Raw(), b) }
 
 // do calls try until it says that it is done: at once, and then each time that the watch has heard something.
 func (c *quietConn) do(t *transfer, watched syscall.RawConn, b []byte) (int, error) {
@@ -201,13 +176,13 @@ func (c *quietConn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	return errors.Join(c.in.close(), c.out.close(), unix.Close(c.fd))
+	return errors.Join(c.in.Close(), c.out.Close(), unix.Close(c.fd))
 }
 
 func (c *quietConn) LocalAddr() net.Addr                { return c.was.LocalAddr() }
 func (c *quietConn) RemoteAddr() net.Addr               { return c.was.RemoteAddr() }
-func (c *quietConn) SetReadDeadline(t time.Time) error  { return c.in.file.SetReadDeadline(t) }
-func (c *quietConn) SetWriteDeadline(t time.Time) error { return c.out.file.SetReadDeadline(t) }
+func (c *quietConn) SetReadDeadline(t time.Time) error  { return c.in.SetDeadline(t) }
+func (c *quietConn) SetWriteDeadline(t time.Time) error { return c.out.SetDeadline(t) }
 func (c *quietConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
