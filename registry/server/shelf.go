@@ -3,13 +3,13 @@ package server
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/durable"
 	"github.com/picketwatch/picket/registry/internal/tufrules"
 )
 
@@ -46,11 +46,11 @@ func readShelf(dir *os.Root) (*shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := readFile(dir, registry.IndexPath, registry.MaxIndex)
+	data, err := durable.ReadFileIn(dir, registry.IndexPath, registry.MaxIndex)
 	if err != nil {
 		return nil, err
 	}
-	top, err := readFile(dir, "metadata/root.json", tufrules.MaxRoot)
+	top, err := durable.ReadFileIn(dir, "metadata/root.json", tufrules.MaxRoot)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func readRevocations(dir *os.Root) *registry.Revocations {
 	if newest == nil {
 		return none
 	}
-	data, err := readFile(dir, "targets/security/"+newest.Name(), registry.MaxRevocations)
+	data, err := durable.ReadFileIn(dir, "targets/security/"+newest.Name(), registry.MaxRevocations)
 	if err != nil {
 		return none
 	}
@@ -108,33 +108,9 @@ func readDir(dir *os.Root, name string) ([]os.DirEntry, error) {
 	return f.ReadDir(-1)
 }
 
-// readFile reads a regular file of the folder, of at most maxBytes.
-func readFile(dir *os.Root, name string, maxBytes int64) ([]byte, error) {
-	info, err := dir.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	f, err := dir.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > maxBytes {
-		return nil, fmt.Errorf("%s has more than %d bytes", name, maxBytes)
-	}
-	return data, nil
-}
-
 // readDigest reads bytes whose digest is known.
 func readDigest(dir *os.Root, name, digest string, maxBytes int64) ([]byte, error) {
-	data, err := readFile(dir, name, maxBytes)
+	data, err := durable.ReadFileIn(dir, name, maxBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +135,7 @@ func descriptor(dir *os.Root, id string, r registry.IndexRelease) (*registry.Des
 
 // claimOf reads the contact and the time of a namespace's claim, which only the registry itself has.
 func claimOf(dir *os.Root, ns string) (*registry.Claim, error) {
-	data, err := readFile(dir, ".claims/"+ns+".json", registry.MaxClaim)
+	data, err := durable.ReadFileIn(dir, ".claims/"+ns+".json", registry.MaxClaim)
 	if err != nil {
 		return nil, err
 	}

@@ -100,14 +100,23 @@ func (f *File) Abort() {
 
 // ReadFile reads a regular file of at most maxBytes. A FIFO or a device would block or never end.
 func ReadFile(path string, maxBytes int64) ([]byte, error) {
-	info, err := os.Stat(path)
+	return readFile(path, maxBytes, os.Stat, os.Open)
+}
+
+// ReadFileIn is ReadFile for a file of a folder that no link leads out of.
+func ReadFileIn(dir *os.Root, name string, maxBytes int64) ([]byte, error) {
+	return readFile(name, maxBytes, dir.Stat, dir.Open)
+}
+
+func readFile(name string, maxBytes int64, stat func(string) (os.FileInfo, error), open func(string) (*os.File, error)) ([]byte, error) {
+	info, err := stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
-	f, err := os.Open(path)
+	f, err := open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +126,7 @@ func ReadFile(path string, maxBytes int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > maxBytes {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, maxBytes)
+		return nil, fmt.Errorf("%s has more than %d bytes", name, maxBytes)
 	}
 	return data, nil
 }
