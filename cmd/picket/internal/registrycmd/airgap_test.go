@@ -1,6 +1,7 @@
 package registrycmd
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -51,7 +52,7 @@ func (o *outside) movesOn(t *testing.T) {
 // newDrill makes a folder in which `picket` is this program.
 func newDrill(t *testing.T) *drill {
 	t.Helper()
-	d := &drill{dir: t.TempDir()}
+	d := &drill{dir: t.TempDir(), stolen: map[string]ed25519.PrivateKey{}}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +80,45 @@ func (d *drill) printed(t *testing.T, want string) {
 	}
 }
 
+// follow types a page of docs block by block. Each begins with a mark: "run" is typed, what "prints" shows must stand in what
+// was printed last, and other marks are deeds of the test, by their first word. At least so many blocks are typed.
+func (d *drill) follow(t *testing.T, name string, least int, deeds map[string]func(what, script string)) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("../../../../docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed := 0
+	for _, part := range strings.Split(string(page), "<!-- ")[1:] {
+		mark, rest, _ := strings.Cut(part, " -->")
+		verb, what, _ := strings.Cut(mark, " ")
+		block := func(language string) string {
+			text, _, ended := strings.Cut(strings.TrimPrefix(rest, "\n```"+language+"\n"), "\n```\n")
+			if !ended {
+				t.Fatalf("%s: a block has no end:\n%s", name, rest)
+			}
+			return text
+		}
+		switch deed := deeds[verb]; {
+		case verb == "prints":
+			d.printed(t, block("text"))
+		case deed == nil:
+			t.Fatalf("%s says %q, which its test does not know", name, mark)
+		case strings.HasPrefix(rest, "\n```sh\n"):
+			deed(what, block("sh"))
+			typed++
+		default:
+			deed(what, "")
+		}
+		if t.Failed() {
+			t.Fatalf("%s: stopped after block %d (%s)", name, typed, mark)
+		}
+	}
+	if typed < least {
+		t.Errorf("%s: only %d blocks were typed", name, typed)
+	}
+}
+
 // docs/air-gap.md is followed command by command.
 func TestAirGapPage(t *testing.T) {
 	if testing.Short() {
@@ -86,10 +126,6 @@ func TestAirGapPage(t *testing.T) {
 	}
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("the page is written for a shell")
-	}
-	page, err := os.ReadFile("../../../../docs/air-gap.md")
-	if err != nil {
-		t.Fatal(err)
 	}
 	o, d := newOutside(t), newDrill(t)
 	root, err := os.ReadFile(o.RootFile())
@@ -99,27 +135,10 @@ func TestAirGapPage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(d.dir, "outside-root.json"), root, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ran := 0
-	for _, part := range strings.Split(string(page), "<!-- ")[1:] {
-		mark, rest, _ := strings.Cut(part, " -->")
-		switch mark {
-		case "run":
-			script, _, ok := strings.Cut(strings.TrimPrefix(rest, "\n```sh\n"), "\n```\n")
-			if !ok {
-				t.Fatalf("a block has no end:\n%s", rest)
-			}
+	d.follow(t, "air-gap.md", 7, map[string]func(what, script string){
+		"run": func(_, script string) {
 			d.last = d.shell(t, strings.ReplaceAll(script, "https://plugins.example.org", o.url))
-			ran++
-		case "prints":
-			want, _, _ := strings.Cut(strings.TrimPrefix(rest, "\n```text\n"), "\n```\n")
-			d.printed(t, want)
-		case "outside moves on":
-			o.movesOn(t)
-		default:
-			t.Fatalf("the page says %q, which this test does not know", mark)
-		}
-	}
-	if ran < 7 {
-		t.Errorf("only %d blocks ran", ran)
-	}
+		},
+		"outside": func(string, string) { o.movesOn(t) },
+	})
 }

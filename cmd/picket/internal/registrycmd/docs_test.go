@@ -3,7 +3,6 @@ package registrycmd
 import (
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -208,61 +207,17 @@ func TestRegistryKeysPage(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("the page is written for a shell")
 	}
-	page, err := os.ReadFile("../../../../docs/registry-keys.md")
-	if err != nil {
+	d := newDrill(t)
+	if err := os.Mkdir(filepath.Join(d.dir, "node"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	d := &drill{dir: t.TempDir(), stolen: map[string]ed25519.PrivateKey{}}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{".bin", "node"} {
-		if err := os.Mkdir(filepath.Join(d.dir, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shim := fmt.Sprintf("#!/bin/sh\nexec %q \"$@\"\n", self)
-	if err := os.WriteFile(filepath.Join(d.dir, ".bin", "picket"), []byte(shim), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	ran, struck := 0, []string{}
-	for _, part := range strings.Split(string(page), "<!-- ")[1:] {
-		mark, rest, _ := strings.Cut(part, " -->")
-		verb, what, _ := strings.Cut(mark, " ")
-		switch verb {
-		case "run":
-			script, _, ok := strings.Cut(strings.TrimPrefix(rest, "\n```sh\n"), "\n```\n")
-			if !ok {
-				t.Fatalf("a block has no end:\n%s", rest)
-			}
-			d.last = d.run(t, script)
-			ran++
-		case "prints":
-			want, _, _ := strings.Cut(strings.TrimPrefix(rest, "\n```text\n"), "\n```\n")
-			left := d.last
-			for _, line := range strings.Split(want, "\n") {
-				_, after, found := strings.Cut(left, strings.TrimSpace(line))
-				if !found {
-					t.Errorf("printed\n%s\nwhich lacks %q", d.last, line)
-					break
-				}
-				left = after
-			}
-		case "steals":
-			d.steals(t, what)
-		case "thief":
-			d.thief(t, what)
-			struck = append(struck, what)
-		case "node":
-			d.follows(t)
-		default:
-			t.Fatalf("the page says %q, which this test does not know", mark)
-		}
-		if t.Failed() {
-			t.Fatalf("stopped after block %d (%s)", ran, mark)
-		}
-	}
+	var struck []string
+	d.follow(t, "registry-keys.md", 19, map[string]func(what, script string){
+		"run":    func(_, script string) { d.last = d.run(t, script) },
+		"steals": func(role, _ string) { d.steals(t, role) },
+		"thief":  func(role, _ string) { d.thief(t, role); struck = append(struck, role) },
+		"node":   func(string, string) { d.follows(t) },
+	})
 	for _, role := range []string{"root", "targets", "security", "revokers", "official", "claimed", "ns-acme", "snapshot", "timestamp"} {
 		if !slices.Contains(struck, role) {
 			t.Errorf("the page has no drill for a stolen key of %s", role)

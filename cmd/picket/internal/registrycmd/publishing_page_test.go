@@ -1,7 +1,6 @@
 package registrycmd
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -19,10 +18,6 @@ func TestPublishingPage(t *testing.T) {
 			t.Skip("the page is written for a shell with " + program)
 		}
 	}
-	page, err := os.ReadFile("../../../../docs/publishing.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	d := newDrill(t)
 	r := &registrytest.Registry{Dir: filepath.Join(d.dir, "registry"), Keys: filepath.Join(d.dir, "online")}
 	r.SetNow(time.Now())
@@ -30,27 +25,11 @@ func TestPublishingPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)
-	ran := 0
-	for _, part := range strings.Split(string(page), "<!-- ")[1:] {
-		mark, rest, _ := strings.Cut(part, " -->")
-		script, _, _ := strings.Cut(strings.TrimPrefix(rest, "\n```sh\n"), "\n```\n")
-		script = strings.ReplaceAll(script, "127.0.0.1:8080", address)
-		switch mark {
-		case "start server":
-			d.start(t, script, address)
-		case "run":
-			d.last = d.shell(t, script)
-			ran++
-		case "prints":
-			want, _, _ := strings.Cut(strings.TrimPrefix(rest, "\n```text\n"), "\n```\n")
-			d.printed(t, want)
-		default:
-			t.Fatalf("the page says %q, which this test does not know", mark)
-		}
-	}
-	if ran < 8 {
-		t.Errorf("only %d blocks ran", ran)
-	}
+	here := strings.NewReplacer("127.0.0.1:8080", address)
+	d.follow(t, "publishing.md", 8, map[string]func(what, script string){
+		"run":   func(_, script string) { d.last = d.shell(t, here.Replace(script)) },
+		"start": func(_, script string) { d.start(t, here.Replace(script), address) },
+	})
 	report, err := publish.Verify(r.Dir, nil, time.Now())
 	if err != nil || !report.OK() || len(report.Releases) != 3 {
 		t.Errorf("the registry is not in order at the end: %+v, %v", report, err)
