@@ -8,7 +8,7 @@ import { LiveChannel, type LiveSocket, type LiveStatus } from './channel'
 const stale: Record<LiveTopic, string[]> = {
   samples: ['series'],
   alerts: ['alerts', 'overview'],
-  plugins: ['plugins', 'agents', 'overview'],
+  plugins: ['plugins', 'agents', 'overview', 'fleet', 'market'],
   captures: ['captures', 'overview'],
   devices: ['devices', 'overview'],
   notices: ['alerts'],
