@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/picketwatch/picket/registry/submission"
 )
 
 // Bounds of what a request may carry. Captures have their own, in the service that stores them.
@@ -66,10 +68,10 @@ func bounded(c *gin.Context) {
 	case capturesPath:
 		c.Request.Body = &patientBody{ReadCloser: c.Request.Body, control: http.NewResponseController(c.Writer)}
 	case publishPath:
-		archive := http.MaxBytesReader(c.Writer, c.Request.Body, maxArchive)
+		archive := http.MaxBytesReader(c.Writer, c.Request.Body, submission.MaxArchive)
 		c.Request.Body = &patientBody{ReadCloser: archive, control: http.NewResponseController(c.Writer)}
 	case registryPath: // which takes archives too, from anybody: the registry's server says how long each may take
-		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxArchive)
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, submission.MaxArchive)
 	default:
 		limit := int64(maxBody)
 		if access[c.Request.Method+" "+c.FullPath()].agent {

@@ -48,9 +48,6 @@ type PublishJob struct {
 
 const publishPath = "/api/v1/market/publish"
 
-// maxArchive bounds a submission: the largest artifact and what is around it.
-const maxArchive = registry.MaxArtifact + 64<<20
-
 type marketQuery struct {
 	Q         string `query:"q" maxLength:"200" doc:"Words; small slips of the finger are forgiven."`
 	Kind      string `query:"kind" maxLength:"40"`

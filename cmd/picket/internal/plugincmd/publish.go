@@ -150,5 +150,5 @@ func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, d
 	if development {
 		trust = ", development trust"
 	}
-	p.Line(columns.S(columns.Dim, fmt.Sprintf("    %d plugins, %d signed now, in %s%s", len(plugins), len(done.New)+len(done.Replaced), dir, trust)))
+	p.Line(columns.S(columns.Dim, fmt.Sprintf("    %d signed now of %d, in %s%s", len(done.New)+len(done.Replaced), len(plugins), dir, trust)))
 }
