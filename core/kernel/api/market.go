@@ -50,7 +50,7 @@ const publishPath = "/api/v1/market/publish"
 
 type marketQuery struct {
 	Q         string `query:"q" maxLength:"200" doc:"Words; small slips of the finger are forgiven."`
-	Kind      string `query:"kind" maxLength:"40"`
+	Kind      string `query:"kind" enum:"collector,discovery,detector,notifier,model,data"`
 	Technique string `query:"technique" maxLength:"40" doc:"An ATT&CK id."`
 	Protocol  string `query:"protocol" maxLength:"40"`
 	Tag       string `query:"tag" maxLength:"100"`

@@ -5263,7 +5263,7 @@ export interface operations {
             query?: {
                 /** @description Words; small slips of the finger are forgiven. */
                 q?: string;
-                kind?: string;
+                kind?: "collector" | "discovery" | "detector" | "notifier" | "model" | "data";
                 /** @description An ATT&CK id. */
                 technique?: string;
                 protocol?: string;

@@ -77,7 +77,10 @@ func (s *server) call(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", s.url, err)
 	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized:
+		return fmt.Errorf("%s does not know the token in %s: `picket token create` makes one", s.url, s.tokenFile)
+	case resp.StatusCode >= http.StatusMultipleChoices:
 		return refusal(resp, data)
 	}
 	if s.last = data; out == nil || len(data) == 0 {

@@ -43,7 +43,7 @@ func newAPI(t *testing.T) *api {
 			answer = `404 {"detail":"there is nothing at this address"}`
 		}
 		if status, text, found := strings.Cut(answer, " "); found && len(status) == 3 {
-			w.WriteHeader(map[string]int{"404": 404, "422": 422, "202": 202}[status])
+			w.WriteHeader(map[string]int{"401": 401, "404": 404, "422": 422, "202": 202}[status])
 			answer = text
 		}
 		if r.Method == http.MethodGet && strings.Contains(key, "/installs/") && a.polls > 0 {
@@ -82,6 +82,16 @@ func TestList(t *testing.T) {
 	out, err = a.run(t, "list", "--json")
 	if err != nil || !json.Valid([]byte(out)) || !strings.Contains(out, `"extra"`) {
 		t.Errorf("JSON holds not all that the server said: %q %v", out, err)
+	}
+}
+
+// What the server says of headers is of no use to whoever gave a file.
+func TestATokenThatIsNotKnown(t *testing.T) {
+	a := newAPI(t)
+	a.answers["GET /fleet"] = `401 {"detail":"sign in, or send an API token as Authorization: Bearer"}`
+	_, err := a.run(t, "list")
+	if err == nil || !strings.Contains(err.Error(), "does not know the token in ") || !strings.Contains(err.Error(), "picket token create") {
+		t.Errorf("got %v", err)
 	}
 }
 
