@@ -1,5 +1,10 @@
 // The marketplace and the fleet of the real picketd. What one server cannot be brought to is in market.mjs.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { bin } from './server.mjs'
 
 const patient = { timeout: 30_000 }
 
@@ -61,6 +66,71 @@ export async function fleet({ page, base }) {
   await page.getByRole('button', { name: 'Disable' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click()
   await page.getByText('Not enabled').first().waitFor(patient)
+}
+
+/** A new version goes to machines first and comes back by itself when it crashes; a good one stays; a revoked one stops. */
+export async function rollout({ page, base, data }) {
+  const home = join(tmpdir(), `picket-e2e-author-${process.pid}`)
+  const picket = (...args) => execFileSync(join(bin, 'picket'), args, { encoding: 'utf8', stdio: 'pipe' })
+  const keys = [join(data, 'registry'), '--keys', join(data, 'registry-keys')]
+  const edit = (name, ...changes) => {
+    const file = join(home, name)
+    const before = readFileSync(file, 'utf8')
+    const after = changes.reduce((text, [from, to]) => text.replace(from, to), before)
+    assert.notEqual(after, before)
+    writeFileSync(file, after)
+  }
+  const release = (version) => {
+    edit('plugin.yaml', [/version: .*/, `version: ${version}`], [/runtimes: .*/, 'runtimes: [process]'])
+    picket('plugin', 'publish', '--registry', ...keys, home)
+  }
+  try {
+    picket('plugin', 'new', '--kind', 'collector', 'picket/hello', home)
+    edit('plugin.yaml', [/title: .*/, 'title: Hello'])
+    release('0.1.1')
+    await page.goto(`${base}/market/picket/hello`)
+    await page.getByRole('button', { name: 'Install' }).click(patient)
+    await page.getByRole('dialog').getByText('to fetch').waitFor(patient)
+    await page.getByRole('dialog').getByRole('button', { name: 'Install' }).click()
+    await page.getByText('Version 0.1.1 is installed.').waitFor({ timeout: 60_000 })
+
+    await page.goto(`${base}/fleet`)
+    const row = page.getByRole('listitem').filter({ has: page.getByRole('button', { name: 'Updates of Hello' }) })
+    await row.getByText('0.1.1', { exact: true }).waitFor(patient)
+    const roll = async () => {
+      await page.getByRole('button', { name: 'Roll out Hello' }).click(patient) // it comes without a reload
+      await page.getByRole('dialog').getByText('nothing more and nothing less').waitFor(patient)
+      await page.getByRole('dialog').getByRole('button', { name: 'Roll out' }).click()
+    }
+    edit('hello.go', ['return sink.Sample', 'panic("it divides by zero")\n\treturn sink.Sample'])
+    release('0.2.0')
+    await roll()
+    const rollouts = page.getByRole('region', { name: 'Rollouts' })
+    await rollouts.getByText(/it went back by itself: .*it divides by zero/).waitFor({ timeout: 60_000 })
+    await rollouts.getByText('Rolled back').waitFor({ timeout: 60_000 })
+    await row.getByText('should run 0.1.1').waitFor(patient)
+    await row.getByText('0.1.1', { exact: true }).waitFor(patient)
+
+    edit('hello.go', ['panic("it divides by zero")', ''])
+    release('0.3.0')
+    await row.getByText('Update to 0.3.0').waitFor(patient)
+    await roll()
+    await rollouts.getByRole('button', { name: /^Do not wait/ }).click(patient)
+    await page.getByRole('dialog').getByRole('button', { name: 'Do not wait' }).click()
+    await rollouts.getByText('Done').waitFor({ timeout: 60_000 })
+    await row.getByText('should run 0.3.0').waitFor(patient)
+    await row.getByText('0.3.0', { exact: true }).waitFor(patient)
+
+    picket('registry', 'revoke', '--dir', ...keys, '--reason', 'It says hello to strangers.', 'picket/hello', '*')
+    await page.goto(`${base}/plugins/picket/hello`)
+    await page.getByText(/It says hello to strangers/).first().waitFor(patient)
+    await page.getByText('Revoked').first().waitFor(patient)
+    await page.getByRole('button', { name: 'Disable' }).click(patient)
+    await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click()
+    await page.getByText('Not enabled').first().waitFor(patient)
+  } finally {
+    rmSync(home, { recursive: true, force: true })
+  }
 }
 
 /** A file that is no release is refused with words. */

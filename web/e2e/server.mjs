@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const bin = process.env.PICKET_BIN_DIR ?? fileURLToPath(new URL('../../bin/', import.meta.url))
+export const bin = process.env.PICKET_BIN_DIR ?? fileURLToPath(new URL('../../bin/', import.meta.url))
 
-/** Starts picketd and returns the link it prints: {base, link, stop}. */
+/** Starts picketd and returns the link it prints, and the folder of its data: {base, link, data, stop}. */
 export async function startServer(...args) {
   const program = join(bin, 'picketd')
   if (!existsSync(program)) throw new Error(`${program} is missing: run "make build" first, or set PICKET_URL and PICKET_SIGNIN`)
@@ -38,7 +38,7 @@ export async function startServer(...args) {
     await stop()
     throw error
   })
-  return { base: new URL(link).origin, link, stop }
+  return { base: new URL(link).origin, link, data, stop }
 }
 
 export async function devServer() {
