@@ -150,21 +150,36 @@ func (c *Catalogue) fits(row store.Assignment, before, d *registry.Descriptor) e
 			bad.add("body.version", "%s asks for the permission %s, which was not granted so far: %s. Enable that version with its grants", d.Manifest.Version, p, p.Reason)
 		}
 	}
-	for _, g := range grants {
-		if !slices.ContainsFunc(d.Manifest.Permissions, func(p sdk.Permission) bool { return p.Cap == g.Cap }) {
-			bad.add("body.version", "%s does not ask for %s any more. Enable that version with its grants", d.Manifest.Version, g.Cap)
-		}
-	}
 	if !slices.Contains(d.Manifest.Runtimes, row.Runtime) {
 		bad.add("body.version", "%s has no runtime %q", d.Manifest.Version, row.Runtime)
 	}
-	if _, err := config.WithDefaults(d.ConfigSchema, row.Config); err != nil {
+	full, err := config.WithDefaults(d.ConfigSchema, row.Config)
+	if err != nil {
 		bad.add("body.version", "%s does not accept the configuration: %s", d.Manifest.Version, err)
+	}
+	for _, g := range unasked(grants, d.Manifest.Permissions, full) {
+		bad.add("body.version", "%s does not ask for %s any more. Enable that version with its grants", d.Manifest.Version, g)
 	}
 	if len(bad.Fields) > 0 {
 		return &bad
 	}
 	return nil
+}
+
+// unasked returns the grants that a version does not ask for with these settings, of which its node would refuse to start it.
+// Settings that it does not accept are another fault.
+func unasked(grants, asked []sdk.Permission, settings json.RawMessage) []sdk.Permission {
+	granted, err := sdk.ExpandPermissions(grants, settings)
+	if err != nil {
+		return nil
+	}
+	wanted, err := sdk.ExpandPermissions(asked, settings)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(granted, func(g sdk.Permission) bool {
+		return g.Cap == sdk.CapState || slices.ContainsFunc(wanted, func(p sdk.Permission) bool { return p.Covers(g) })
+	})
 }
 
 // changeVersion stores another version for an instance, lets its node run it and waits for the server's own.

@@ -66,6 +66,8 @@ func (r *releases) descriptor(version string) *registry.Descriptor {
 	switch version {
 	case "1.1.0":
 		m.Permissions = append(m.Permissions, sdk.Permission{Cap: sdk.CapPacketsRead, Reason: "It looks closer."})
+	case "1.2.0":
+		m.Permissions[0].Args = map[string][]string{"of": {"here"}}
 	case "2.0.0":
 		m.Runtimes = []string{registry.RuntimeWASM}
 	}
@@ -167,6 +169,7 @@ func TestVersionsOfAnInstance(t *testing.T) {
 		"an upgrade on agents is theirs to do": {func(s *shop) error { return s.Upgrade(t.Context(), "a/b", "a/far", "1.0.1", "ada") }, nil, "", "a/far", "1.0.1", nil},
 		"an upgrade that the host cannot do":   {func(s *shop) error { return s.Upgrade(t.Context(), "a/b", "a/b", "1.0.1", "ada") }, errors.New("it hangs"), "it hangs", "a/b", "1.0.1", []string{"upgrade 1.0.1"}},
 		"it asks for more":                     {func(s *shop) error { return s.Upgrade(t.Context(), "a/b", "a/b", "1.1.0", "ada") }, nil, "packets.read", "a/b", "1.0.0", nil},
+		"it asks for less":                     {func(s *shop) error { return s.Upgrade(t.Context(), "a/b", "a/b", "1.2.0", "ada") }, nil, "does not ask for flows.read any more", "a/b", "1.0.0", nil},
 		"not for this runtime":                 {func(s *shop) error { return s.Upgrade(t.Context(), "a/b", "a/b", "2.0.0", "ada") }, nil, "no runtime", "a/b", "1.0.0", nil},
 		"no such instance":                     {func(s *shop) error { return s.Upgrade(t.Context(), "a/b", "other", "1.0.1", "ada") }, nil, "no instance", "a/b", "1.0.0", nil},
 		"no such plugin":                       {func(s *shop) error { return s.Upgrade(t.Context(), "a/c", "a/b", "1.0.1", "ada") }, nil, "not_vouched", "a/b", "1.0.0", nil},
