@@ -1,5 +1,6 @@
 // Package epoll lets the runtime watch a descriptor for one direction alone. By itself it watches for both, and wakes a
-// process that only reads each time that the other side has made room.
+// process that only reads each time that the other side has made room. What is ready is then read and written without telling
+// the runtime.
 package epoll
 
 import (

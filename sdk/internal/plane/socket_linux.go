@@ -46,6 +46,7 @@ type reading struct {
 type writing struct {
 	parts  [][]byte
 	oob    []byte // travels with the first byte
+	sender epoll.Sender
 	n      int
 	err    error
 	waits  bool                                  // out listens for room
@@ -153,11 +154,15 @@ func (s *socket) Read(b []byte) (int, error) {
 
 func (s *socket) tryRead(uintptr) bool {
 	r := &s.reading
+	read := epoll.ReadNow
+	if s.patient.Load() {
+		read = unix.Read
+	}
 	for {
-		n, err := unix.Read(s.fd, r.buf)
-		if err != unix.EINTR {
+		n, err := read(s.fd, r.buf)
+		if !errors.Is(err, unix.EINTR) {
 			r.n, r.err = n, err
-			return err != unix.EAGAIN
+			return !errors.Is(err, unix.EAGAIN)
 		}
 	}
 }
@@ -182,13 +187,13 @@ func (s *socket) write(parts [][]byte, oob []byte) (int, error) {
 func (s *socket) tryWrite(ep uintptr) bool {
 	w := &s.writing
 	for len(w.parts) > 0 {
-		n, err := unix.SendmsgBuffers(s.fd, w.parts, w.oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		switch err {
-		case nil:
+		n, err := w.sender.Now(s.fd, w.parts, w.oob)
+		switch {
+		case err == nil:
 			w.n += n
 			w.parts, w.oob = behind(w.parts, n), nil
-		case unix.EINTR:
-		case unix.EAGAIN:
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
 			if w.waits {
 				return false
 			}
@@ -226,8 +231,8 @@ func behind(parts [][]byte, n int) [][]byte {
 func (s *socket) peek(b []byte) (int, error) {
 	var n int
 	var failure error
-	err := s.in.Raw().Control(func(uintptr) { n, _, failure = unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT|unix.MSG_PEEK) })
-	if failure == unix.EAGAIN {
+	err := s.in.Raw().Control(func(uintptr) { n, failure = epoll.PeekNow(s.fd, b) })
+	if errors.Is(failure, unix.EAGAIN) {
 		return 0, err
 	}
 	return max(n, 0), errors.Join(err, failure)

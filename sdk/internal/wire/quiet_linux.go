@@ -45,6 +45,8 @@ type quietConn struct {
 
 	reads  transfer
 	writes transfer
+	sender epoll.Sender // of writes
+	part   [1][]byte
 }
 
 // transfer is a read or a write at work, one at a time.
@@ -120,7 +122,7 @@ func (c *quietConn) do(t *transfer, watched syscall.RawConn, b []byte) (int, err
 
 func (c *quietConn) tryRead(uintptr) bool {
 	t := &c.reads
-	n, err := ignoringEINTR(unix.Read, c.fd, t.buf)
+	n, err := ignoringEINTR(epoll.ReadNow, c.fd, t.buf)
 	if errors.Is(err, unix.EAGAIN) {
 		return false
 	}
@@ -134,7 +136,7 @@ func (c *quietConn) tryRead(uintptr) bool {
 func (c *quietConn) tryWrite(ep uintptr) bool {
 	t := &c.writes
 	for t.n < len(t.buf) {
-		n, err := ignoringEINTR(send, c.fd, t.buf[t.n:])
+		n, err := ignoringEINTR(c.send, c.fd, t.buf[t.n:])
 		if errors.Is(err, unix.EAGAIN) {
 			if t.waited {
 				return false
@@ -152,9 +154,11 @@ func (c *quietConn) tryWrite(ep uintptr) bool {
 	return true
 }
 
-// send writes without the signal that a write to what nobody reads any more would bring.
-func send(fd int, b []byte) (int, error) {
-	return unix.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+func (c *quietConn) send(fd int, b []byte) (int, error) {
+	c.part[0] = b
+	n, err := c.sender.Now(fd, c.part[:], nil)
+	c.part[0] = nil
+	return n, err
 }
 
 func ignoringEINTR(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
