@@ -1,7 +1,7 @@
 // Package decode reads the headers of a packet in place: link layer, tags and labels, IPv4 or IPv6, TCP, UDP, ICMP.
 //
-// In goes one captured packet, out comes a Packet of plain numbers; nothing is allocated and nothing points into the
-// input. The house rule for hostile bytes: check the length, then read; keep what was decoded; trust nothing after the
+// In goes one captured packet, out comes a Packet of plain numbers; nothing is allocated and only Packet.Body points into
+// the input. The house rule for hostile bytes: check the length, then read; keep what was decoded; trust nothing after the
 // first thing that is wrong. Every packet ends with exactly one Outcome.
 package decode
 
@@ -47,7 +47,8 @@ type Packet struct {
 	Src, Dst [16]byte // IPv4 in its IPv6-mapped form
 	Length   uint32   // of the IP packet
 	Payload  uint32   // of the transport payload
-	Seq      uint32   // TCP
+	Seq, Ack uint32   // TCP
+	Body     []byte   // what was captured of the transport payload, in the input; nil when Short
 	SrcPort  uint16   // ICMP: type
 	DstPort  uint16   // ICMP: code
 	VLAN     uint16   // the outermost tag, 0 without one

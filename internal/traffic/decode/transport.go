@@ -29,6 +29,7 @@ func tcp(p *Packet, data []byte, length uint32) {
 		return
 	}
 	p.Seq = binary.BigEndian.Uint32(data[4:])
+	p.Ack = binary.BigEndian.Uint32(data[8:])
 	p.Flags = data[13]
 	header := uint32(data[12]>>4) * 4
 	if header < 20 || header > length {
@@ -36,6 +37,9 @@ func tcp(p *Packet, data []byte, length uint32) {
 		return
 	}
 	p.Payload = length - header
+	if int(header) < len(data) {
+		p.Body = data[header:]
+	}
 }
 
 func udp(p *Packet, data []byte, length uint32) {
@@ -44,6 +48,9 @@ func udp(p *Packet, data []byte, length uint32) {
 		return
 	}
 	p.Payload = length - 8
+	if len(data) > 8 {
+		p.Body = data[8:]
+	}
 }
 
 // ports are the first four bytes of TCP and UDP, so they survive the shortest snap length.
