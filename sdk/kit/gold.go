@@ -174,7 +174,8 @@ func cases(ctx context.Context, b *bench, r *result) {
 	r.notef("%d cases", len(b.o.Cases))
 }
 
-// measure lets the plugin work and says what it cost.
+// measure lets the plugin work and says what it cost. What it holds in memory counts whether its work succeeds or not:
+// a notifier that reaches nobody has done all but the last step.
 func (b *bench) measure(ctx context.Context) (Card, emitted) {
 	card, e := Card{Runtime: b.subject.Runtime()}, emitted{}
 	begin := time.Now()
@@ -188,25 +189,30 @@ func (b *bench) measure(ctx context.Context) (Card, emitted) {
 		if b.configure(call, s, theInstance) != nil {
 			return
 		}
-		begin := time.Now()
-		if err, stuck := b.bounded(call, func() error { return b.workOnce(call, s, &e) }); err != nil || stuck {
-			return
-		}
-		took, n := time.Since(begin), 1
-		switch b.about.Kind {
-		case sdk.KindCollector:
-			n = max(1, len(e.Samples))
-		case sdk.KindDetector:
-			if n = len(b.o.Flows); b.about.Subscription.Packets != nil {
-				n = len(b.o.Packets)
-			}
-		}
-		card.NanosPerRecord = float64(took.Nanoseconds()) / float64(max(1, n))
+		card.NanosPerRecord = b.timed(call, s, &e)
 		if s.PID() != 0 {
 			card.MemoryBytes = peakMemory(s.PID())
 		}
 	})
 	return card, e
+}
+
+// timed lets the instance work once and returns what one record took. Work that fails took no time worth telling: it is 0.
+func (b *bench) timed(ctx context.Context, s Session, e *emitted) float64 {
+	begin := time.Now()
+	if err, stuck := b.bounded(ctx, func() error { return b.workOnce(ctx, s, e) }); err != nil || stuck {
+		return 0
+	}
+	took, n := time.Since(begin), 1
+	switch b.about.Kind {
+	case sdk.KindCollector:
+		n = len(e.Samples)
+	case sdk.KindDetector:
+		if n = len(b.o.Flows); b.about.Subscription.Packets != nil {
+			n = len(b.o.Packets)
+		}
+	}
+	return float64(took.Nanoseconds()) / float64(max(1, n))
 }
 
 // sameInBoth compares what a plugin did as a process with what it did as a guest.

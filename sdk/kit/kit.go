@@ -53,11 +53,12 @@ type Check struct {
 	Took    time.Duration `json:"took_nanos"`
 }
 
-// Card is what a plugin costs. A value that could not be measured is 0.
+// Card is what a plugin costs. A value that was not measured is 0: there is no time per record when the work failed, and
+// no memory where the system does not show a process's.
 type Card struct {
 	Runtime        string  `json:"runtime"`
 	StartMillis    float64 `json:"start_millis"`     // from nothing to its description
-	MemoryBytes    int64   `json:"memory_bytes"`     // at its peak, resident; the whole process
+	MemoryBytes    int64   `json:"memory_bytes"`     // resident at its peak: the process; of a guest, with the runtime around it
 	NanosPerRecord float64 `json:"nanos_per_record"` // detectors: a flow; collectors: a sample; otherwise a call
 }
 
@@ -94,6 +95,18 @@ func (r *Report) Failed() []Check {
 		}
 	}
 	return out
+}
+
+// String puts what was measured into words, and says of the rest that it was not.
+func (c Card) String() string {
+	memory, record := "memory not measured", "time per record not measured"
+	if c.MemoryBytes > 0 {
+		memory = fmt.Sprintf("%.1f MiB of memory at its peak", float64(c.MemoryBytes)/(1<<20))
+	}
+	if c.NanosPerRecord > 0 {
+		record = fmt.Sprintf("%.0f ns per record", c.NanosPerRecord)
+	}
+	return fmt.Sprintf("%s: started in %.0f ms, %s, %s", c.Runtime, c.StartMillis, memory, record)
 }
 
 // Options say how a plugin can be tested. Most need only Config.

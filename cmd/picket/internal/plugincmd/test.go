@@ -392,8 +392,7 @@ func printReport(p *columns.Printer, r kit.Report) {
 	}
 	p.Table(rows)
 	for _, c := range r.Cards {
-		p.Line(columns.S(columns.Dim, fmt.Sprintf("    %s: started in %.0f ms, %s of memory at its peak, %.0f ns per record",
-			c.Runtime, c.StartMillis, columns.Bytes(c.MemoryBytes), c.NanosPerRecord)))
+		p.Line(columns.S(columns.Dim, "    "+c.String()))
 	}
 	for _, c := range r.Failed() {
 		p.Line(columns.S(columns.Bad, c.ID+" "+c.Runtime+": "), columns.C(c.Detail))
