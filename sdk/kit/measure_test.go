@@ -30,7 +30,7 @@ func (s stub) Notify(context.Context, string, sdk.Notice) (sdk.Receipt, error) {
 
 // A plugin whose work fails holds memory all the same; what its work took is not measured, and said not to be.
 func TestMeasure(t *testing.T) {
-	for name, err := range map[string]error{"work": nil, "work that fails": sdk.Errorf(sdk.Unavailable, "nobody there")} {
+	for name, err := range map[string]error{"work": nil, "work that fails": sdk.Errorf(sdk.Downstream, "nobody there")} {
 		b := &bench{subject: stub{err: err}, o: Options{}.withDefaults(), about: abi.Description{ID: "acme/stub", Kind: sdk.KindNotifier}}
 		card, _ := b.measure(t.Context())
 		if runtime.GOOS == "linux" && card.MemoryBytes < 1<<20 {
