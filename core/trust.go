@@ -188,6 +188,7 @@ func (c *Core) keepFresh(ctx context.Context) {
 		c.host.Recheck()
 		c.live.Publish("plugins", map[string]string{})
 		c.heedRevocations(ctx)
+		c.rollouts.Consider()
 	}
 }
 

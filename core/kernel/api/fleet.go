@@ -32,6 +32,7 @@ type Rollouts interface {
 	Resume(ctx context.Context, id, by string, grants catalogue.Grants) (store.Rollout, error)
 	Halt(ctx context.Context, id, by string) (store.Rollout, error)
 	Finish(ctx context.Context, id, by string) (store.Rollout, error)
+	Consider()
 }
 
 type rolloutBody struct {
@@ -143,6 +144,9 @@ func (s *Server) updateRoutes(tags []string) {
 			p, err := s.cfg.Catalogue.SetUpdatePolicy(ctx, in.id(), catalogue.UpdatePolicy{Auto: in.Body.Auto, CooldownDays: in.Body.CooldownDays,
 				Group: in.Body.Group, By: caller(ctx).Actor()})
 			s.act(ctx, "plugin.updates", "plugin:"+in.id(), in.Body.Auto, err)
+			if err == nil && s.cfg.Rollouts != nil {
+				s.cfg.Rollouts.Consider()
+			}
 			return answer(p), err
 		})
 	const override = "/api/v1/plugins/{ns}/{name}/override-revocation"

@@ -191,6 +191,12 @@ func (c *Control) PutUpdatePolicy(ctx context.Context, p UpdatePolicy) error {
 	return err
 }
 
+// NoteUpdatePolicy stores what a policy has come to, unless somebody has set it anew meanwhile.
+func (c *Control) NoteUpdatePolicy(ctx context.Context, p UpdatePolicy) error {
+	_, err := c.exec(ctx, "UPDATE update_policies SET body = ? WHERE tenant = ? AND plugin = ? AND updated = ?", toJSON(p), p.Tenant, p.Plugin, micros(p.Updated))
+	return err
+}
+
 // UpdatePolicies lists what was set, by plugin.
 func (c *Control) UpdatePolicies(ctx context.Context, tenant string) ([]UpdatePolicy, error) {
 	return collect(ctx, c.reader, scanPolicy, "SELECT tenant, plugin, body, updated FROM update_policies WHERE tenant = ? ORDER BY plugin", tenant)

@@ -181,6 +181,17 @@ func TestOverridesAndPolicies(t *testing.T) {
 	if len(policies) != 1 || policies[0].Auto != "patch" || policies[0].CooldownDays != 3 || policies[0].Plugin != "p/a" {
 		t.Errorf("%+v", policies)
 	}
+	noted := policies[0]
+	noted.Waiting = "too new"
+	must(t, c.NoteUpdatePolicy(ctx, noted))
+	if policies, err = c.UpdatePolicies(ctx, DefaultTenant); err != nil || policies[0].Waiting != "too new" {
+		t.Errorf("%v: %+v", err, policies)
+	}
+	must(t, c.PutUpdatePolicy(ctx, UpdatePolicy{Tenant: DefaultTenant, Plugin: "p/a", Auto: "off", Group: GroupAll, By: "user:bob", Updated: noted.Updated.Add(time.Second)}))
+	must(t, c.NoteUpdatePolicy(ctx, noted))
+	if policies, err = c.UpdatePolicies(ctx, DefaultTenant); err != nil || policies[0].Auto != "off" || policies[0].Waiting != "" {
+		t.Errorf("what somebody set meanwhile is gone: %v: %+v", err, policies)
+	}
 }
 
 func TestInstalls(t *testing.T) {

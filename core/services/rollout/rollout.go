@@ -30,7 +30,7 @@ type Store interface {
 	RolloutByID(ctx context.Context, tenant, id string) (store.Rollout, error)
 	OpenRollouts(ctx context.Context, tenant string) ([]store.Rollout, error)
 	UpdatePolicies(ctx context.Context, tenant string) ([]store.UpdatePolicy, error)
-	PutUpdatePolicy(ctx context.Context, p store.UpdatePolicy) error
+	NoteUpdatePolicy(ctx context.Context, p store.UpdatePolicy) error
 }
 
 // Catalogue knows plugins and what agents run of them; catalogue.Catalogue is one.
@@ -64,8 +64,9 @@ type Config struct {
 
 // Service is safe for concurrent use.
 type Service struct {
-	cfg  Config
-	soon chan struct{} // something changed: look now
+	cfg   Config
+	soon  chan struct{} // something changed: look now
+	asked chan struct{} // look at the policies as well
 
 	mu sync.Mutex // one change of a rollout at a time
 }
@@ -94,7 +95,7 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{cfg: cfg, soon: make(chan struct{}, 1)}
+	return &Service{cfg: cfg, soon: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 
 // Run moves rollouts along and keeps plugins up to date until ctx ends.
@@ -103,6 +104,11 @@ func (s *Service) Run(ctx context.Context) {
 	for {
 		if err := s.Look(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("look after rollouts", "error", err)
+		}
+		select {
+		case <-s.asked:
+			next = s.cfg.Now()
+		default:
 		}
 		if now := s.cfg.Now(); !now.Before(next) {
 			next = now.Add(s.cfg.PolicyEvery)
@@ -147,6 +153,7 @@ func (s *Service) advance(ctx context.Context, r store.Rollout) error {
 	}
 	if m.r.State != before {
 		s.note(ctx, "system", m.r, before)
+		s.Consider()
 	}
 	return nil
 }
@@ -156,10 +163,14 @@ func (s *Service) put(ctx context.Context, m *move) error {
 	if err := s.cfg.Store.PutRollout(ctx, m.r, m.changes, m.settled); err != nil {
 		return err
 	}
-	if s.cfg.Changed != nil {
-		s.cfg.Changed(m.r.Plugin, m.r.ID)
-	}
+	s.changed(m.r.Plugin, m.r.ID)
 	return nil
+}
+
+func (s *Service) changed(plugin, rollout string) {
+	if s.cfg.Changed != nil {
+		s.cfg.Changed(plugin, rollout)
+	}
 }
 
 // note writes down that a rollout is in another state.
@@ -174,9 +185,18 @@ func (s *Service) note(ctx context.Context, actor string, r store.Rollout, befor
 	}
 }
 
-func (s *Service) wake() {
+func (s *Service) wake() { ring(s.soon) }
+
+// Consider has the policies looked at now rather than at their time: one was set, a registry has news, or a rollout went
+// on, so what a policy waits for may be another thing.
+func (s *Service) Consider() {
+	ring(s.asked)
+	s.wake()
+}
+
+func ring(bell chan<- struct{}) {
 	select {
-	case s.soon <- struct{}{}:
+	case bell <- struct{}{}:
 	default:
 	}
 }
@@ -335,7 +355,7 @@ func (s *Service) change(ctx context.Context, id, by string, do func(*move) erro
 		return r, err
 	}
 	s.note(ctx, by, m.r, before)
-	s.wake()
+	s.Consider()
 	return m.r, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/audit"
@@ -108,7 +109,7 @@ func (f *fleet) UpdatePolicies(context.Context, string) ([]store.UpdatePolicy, e
 	return slices.Clone(f.policies), nil
 }
 
-func (f *fleet) PutUpdatePolicy(_ context.Context, p store.UpdatePolicy) error {
+func (f *fleet) NoteUpdatePolicy(_ context.Context, p store.UpdatePolicy) error {
 	f.policies = []store.UpdatePolicy{p}
 	return nil
 }
@@ -524,8 +525,45 @@ func TestAPolicyNeverGrowsGrants(t *testing.T) {
 	if !strings.Contains(f.policies[0].Waiting, "asks for more") {
 		t.Errorf("%+v", f.policies)
 	}
-	f.Update(t.Context()) // the rollout still waits
-	if len(f.rollouts) != 1 {
-		t.Errorf("%d rollouts", len(f.rollouts))
+	f.Update(t.Context()) // the rollout still waits, and so the policy says the same
+	if len(f.rollouts) != 1 || !strings.Contains(f.policies[0].Waiting, "asks for more") {
+		t.Errorf("%d rollouts, %+v", len(f.rollouts), f.policies)
 	}
+}
+
+// What was done by policy is in the audit log under its own name.
+func TestUpdatesByPolicyAreAudited(t *testing.T) {
+	f := newFleet(t, 1)
+	f.policies = []store.UpdatePolicy{{Plugin: plugin, Auto: "patch", Group: store.GroupAll}}
+	f.offered = []catalogue.OfferedRelease{{Version: "1.0.1", Published: f.now}}
+	f.server = []store.Assignment{{Instance: plugin, Plugin: plugin, Version: "1.0.0"}}
+	f.Update(t.Context())
+	all := strings.Join(f.audited, "\n")
+	for _, want := range []string{By + " plugin.upgrade version 1.0.1", By + " rollout.create version 1.0.1"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the audit log lacks %q:\n%s", want, all)
+		}
+	}
+}
+
+// Who asks for it has the policies looked at now, not in an hour.
+func TestConsider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.policies = []store.UpdatePolicy{{Plugin: plugin, Auto: "patch", Group: store.GroupAll}}
+		go f.Run(t.Context())
+		time.Sleep(2 * every)
+		synctest.Wait()
+		f.offered = []catalogue.OfferedRelease{{Version: "1.0.1", Published: f.now}}
+		time.Sleep(2 * every)
+		synctest.Wait()
+		if len(f.rollouts) != 0 {
+			t.Errorf("taken before anybody asked: %v", f.rollouts)
+		}
+		f.Consider()
+		synctest.Wait()
+		if len(f.rollouts) != 1 {
+			t.Errorf("%d rollouts", len(f.rollouts))
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/registry"
@@ -43,9 +44,11 @@ func (s *Service) Update(ctx context.Context) {
 		if p == before {
 			continue
 		}
-		if err := s.cfg.Store.PutUpdatePolicy(ctx, p); err != nil {
+		if err := s.cfg.Store.NoteUpdatePolicy(ctx, p); err != nil {
 			s.cfg.Log.Error("store an update policy", "plugin", p.Plugin, "error", err)
+			continue
 		}
+		s.changed(p.Plugin, "")
 	}
 }
 
@@ -58,6 +61,12 @@ func (s *Service) follow(ctx context.Context, p *store.UpdatePolicy) error {
 		return err
 	}
 	if err := s.followOnServer(ctx, p, offered); err != nil {
+		return err
+	}
+	if r, err := s.underWay(ctx, p.Plugin); err != nil || r.ID != "" {
+		if r.State == store.RolloutWaiting {
+			p.Waiting = firstOf(p.Waiting, r.Reason)
+		}
 		return err
 	}
 	seen, err := s.cfg.Catalogue.Observe(ctx, p.Plugin)
@@ -77,13 +86,36 @@ func (s *Service) follow(ctx context.Context, p *store.UpdatePolicy) error {
 		return nil
 	}
 	r, err := s.Create(ctx, store.Rollout{Plugin: p.Plugin, Version: version, Group: p.Group, CanaryPercent: autoCanary, Soak: autoSoak, By: By}, catalogue.Grants{})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case r.State == store.RolloutWaiting:
+	}
+	s.took(ctx, "rollout.create", p.Plugin, fmt.Sprintf("version %s, group %s rollout:%s", version, p.Group, r.ID))
+	if r.State == store.RolloutWaiting {
 		p.Waiting = r.Reason
 	}
 	return nil
+}
+
+// took writes down what was done by policy, as it is written down when a person does it.
+func (s *Service) took(ctx context.Context, action, plugin, detail string) {
+	err := s.cfg.Audit.Record(ctx, audit.Entry{Tenant: s.cfg.Tenant, Actor: By, Action: action, Object: "plugin:" + plugin, Detail: detail})
+	if err != nil {
+		s.cfg.Log.Error("audit", "action", action, "error", err)
+	}
+}
+
+// underWay returns the open rollout of a plugin, of which there is one at most; without an ID there is none.
+func (s *Service) underWay(ctx context.Context, plugin string) (store.Rollout, error) {
+	open, err := s.cfg.Store.OpenRollouts(ctx, s.cfg.Tenant)
+	if err != nil {
+		return store.Rollout{}, err
+	}
+	for _, r := range open {
+		if r.Plugin == plugin {
+			return r, nil
+		}
+	}
+	return store.Rollout{}, nil
 }
 
 // learn notes the versions that failed, so that they are not tried again and again.
@@ -151,6 +183,7 @@ func (s *Service) followOnServer(ctx context.Context, p *store.UpdatePolicy, off
 			}
 			return err
 		}
+		s.took(ctx, "plugin.upgrade", p.Plugin, "version "+version+" on the server")
 	}
 	return nil
 }
