@@ -166,10 +166,14 @@ func (s captureStore) DeleteCapture(ctx context.Context, id string) (bool, error
 }
 
 func (s captureStore) row(x traffic.Capture) store.Capture {
+	services := make([]store.ServedPort, 0, len(x.Services))
+	for _, v := range x.Services {
+		services = append(services, store.ServedPort(v))
+	}
 	return store.Capture{ID: x.ID, Tenant: s.c.tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State),
 		Progress: x.Progress, Packets: x.Packets, Bytes: x.Bytes, Flows: x.Flows, Undecoded: x.Undecoded, Truncated: x.Truncated,
 		FirstPacket: x.First, LastPacket: x.Last, Findings: x.Findings, Skipped: strings.Join(x.Notes, "; "), Error: x.Error,
-		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished}
+		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished, Services: services}
 }
 
 func (s captureStore) Unfinished(ctx context.Context) ([]traffic.Capture, error) {

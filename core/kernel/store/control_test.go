@@ -492,6 +492,7 @@ func TestCapturesAuditSettings(t *testing.T) {
 	x := Capture{ID: "c1", Tenant: "default", Name: "a.pcap", SHA256: "ab", Size: 9, State: CaptureQueued, Created: start, CreatedBy: "user:ada"}
 	must(t, c.InsertCapture(ctx, x))
 	x.State, x.Progress, x.Packets, x.Flows, x.Truncated, x.FirstPacket = CaptureRunning, .5, 7, 2, true, start
+	x.Services = []ServedPort{{Proto: 6, Port: 502, Hosts: 3}}
 	must(t, c.UpdateCapture(ctx, x))
 	list, err := c.CapturesInState(ctx, CaptureQueued, CaptureRunning)
 	must(t, err)

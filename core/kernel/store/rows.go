@@ -149,6 +149,14 @@ type Capture struct {
 	CreatedBy                string
 	Created, Started         time.Time
 	Finished                 time.Time
+	Services                 []ServedPort
+}
+
+// ServedPort is a port at which hosts of a capture answered, and how many did.
+type ServedPort struct {
+	Proto uint8  `json:"proto"`
+	Port  uint16 `json:"port"`
+	Hosts int    `json:"hosts"`
 }
 
 // States of an alert.

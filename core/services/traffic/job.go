@@ -147,7 +147,20 @@ func (c *Capture) done(body []byte) error {
 	c.Packets, c.Bytes, c.Flows, c.Undecoded = d.Packets, d.Bytes, d.Flows, d.Undecoded
 	c.First, c.Last = utc(d.First), utc(d.Last)
 	c.Evicted, c.Truncated, c.Damage = d.Evicted, d.Truncated, firstLine(d.Damage)
+	c.Services = served(d.Services)
 	return nil
+}
+
+// served keeps what a worker may say of services.
+func served(said []ServedPort) []ServedPort {
+	out := make([]ServedPort, 0, min(len(said), maxServices))
+	for _, s := range said {
+		if s.Hosts > 0 && len(out) < maxServices {
+			s.Hosts = min(s.Hosts, maxHosts)
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func utc(t time.Time) time.Time {

@@ -47,6 +47,8 @@ type doneMessage struct {
 	Damage    string    `json:"damage"`
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
+
+	Services []ServedPort `json:"services"`
 }
 
 // workerError is the worker's own account of why it stopped.

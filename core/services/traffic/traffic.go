@@ -58,10 +58,24 @@ type Capture struct {
 	Error      string
 	ErrorAfter uint64   // the packet at which the worker gave up or died
 	Notes      []string // what the verdict did not see
+	Services   []ServedPort
 	Created    time.Time
 	Started    time.Time
 	Finished   time.Time
 }
+
+// ServedPort is a port at which hosts of a capture answered, and how many did.
+type ServedPort struct {
+	Proto uint8  `json:"proto"`
+	Port  uint16 `json:"port"`
+	Hosts int    `json:"hosts"`
+}
+
+// Bounds on what the worker says of one capture.
+const (
+	maxServices = 64
+	maxHosts    = 4096 // of one port
+)
 
 // Store keeps captures. It is implemented by the composition root.
 type Store interface {

@@ -45,7 +45,8 @@ func playWorker(how string) {
 	case "honest":
 		say(msgFrame, capture)
 		sayJSON(msgProgress, progress)
-		sayJSON(msgDone, doneMessage{Packets: 40, Bytes: 4000, Flows: 5, First: time.Unix(1, 0), Last: time.Unix(9, 0)})
+		sayJSON(msgDone, doneMessage{Packets: 40, Bytes: 4000, Flows: 5, First: time.Unix(1, 0), Last: time.Unix(9, 0),
+			Services: append([]ServedPort{{17, 161, 3}, {6, 1, -5}, {6, 80, 1 << 40}}, make([]ServedPort, 500)...)})
 	case "killed":
 		say(msgFrame, capture)
 		sayJSON(msgProgress, progress)
@@ -184,6 +185,9 @@ func TestAnHonestWorker(t *testing.T) {
 	}
 	if c.Packets != 40 || c.Bytes != 4000 || c.Flows != 5 || !c.First.Equal(time.Unix(1, 0)) || c.Findings != 1 || b.delivered != 1 {
 		t.Fatalf("got %+v, delivered %d", c, b.delivered)
+	}
+	if want := []ServedPort{{17, 161, 3}, {6, 80, maxHosts}}; !slices.Equal(c.Services, want) {
+		t.Errorf("of what the worker said of services %v was kept, not %v", c.Services, want)
 	}
 	if len(c.SHA256) != 64 || c.Size != 18 {
 		t.Errorf("sha256 %q, size %d", c.SHA256, c.Size)

@@ -51,6 +51,8 @@ type Done struct {
 	First     *time.Time `json:"first,omitempty"`
 	Last      *time.Time `json:"last,omitempty"`
 	LinkTypes []int      `json:"linktypes"`
+	// Services are the ports at which hosts answered.
+	Services []flow.Service `json:"services"`
 }
 
 // Error is the body of KindError.
@@ -88,7 +90,9 @@ func Run(ctx context.Context, in *os.File, out io.Writer, packets []sdk.PacketSu
 		}
 		opts.Taps = append(opts.Taps, tap)
 	}
+	var services flow.Services
 	sum, err := traffic.AnalyzeOpen(ctx, in, opts, progress, func(flows []sdk.Flow) error {
+		services.Add(flows)
 		if sent == nil {
 			sent = m.frame(flows)
 		}
@@ -102,7 +106,9 @@ func Run(ctx context.Context, in *os.File, out io.Writer, packets []sdk.PacketSu
 		send(KindError, errorOf(err, sum))
 		return err
 	}
-	send(KindDone, doneOf(sum, damaged))
+	done := doneOf(sum, damaged)
+	done.Services = services.List()
+	send(KindDone, done)
 	return sent
 }
 

@@ -100,7 +100,7 @@ func TestCaptureIsDone(t *testing.T) {
 	if packets == 0 || uint64(packets) > done.Packets {
 		t.Errorf("%d packets of %d", packets, done.Packets)
 	}
-	if flows == 0 || uint64(flows) != done.Flows || done.Truncated || done.First == nil || done.Undecoded != 0 || !slices.Equal(done.LinkTypes, []int{1}) {
+	if flows == 0 || uint64(flows) != done.Flows || done.Truncated || done.First == nil || done.Undecoded != 0 || !slices.Equal(done.LinkTypes, []int{1}) || len(done.Services) == 0 || done.Services[0].Hosts == 0 {
 		t.Errorf("%d flows: %+v", flows, done)
 	}
 }
