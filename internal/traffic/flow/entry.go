@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/decode"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -23,6 +24,7 @@ type side struct {
 // entry is an open flow. It holds no pointers.
 type entry struct {
 	key          key
+	app          app.Tag
 	id           uint64 // 0 when the entry is free
 	first, last  int64
 	previous     int64 // time of the packet before, in either direction
@@ -60,6 +62,15 @@ func (e *entry) add(number uint64, at int64, p *decode.Packet, fromA bool) {
 	e.previous = at
 	e.first, e.last = min(e.first, at), max(e.last, at)
 	e.side[e.direction(fromA)].add(at, p)
+}
+
+// show gives the packet to the engine that knows protocols.
+func (e *entry) show(apps *app.Engine, number uint64, at int64, p *decode.Packet, fromA bool) {
+	seen := app.Packet{Packet: p, Time: at, Number: number, FlowID: e.id, Dir: app.Dir(e.direction(fromA)), Guessed: e.guessed}
+	if fromA {
+		seen.Side = 1
+	}
+	apps.Packet(&e.app, &seen)
 }
 
 func (s *side) add(at int64, p *decode.Packet) {

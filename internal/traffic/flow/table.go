@@ -19,6 +19,7 @@ package flow
 import (
 	"time"
 
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/decode"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -30,6 +31,8 @@ type Config struct {
 	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
 	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds
 	Batch    int           // flows per call of emit; default 1024
+	// Apps, when set, is shown the packets of each flow until it wants no more, and its end.
+	Apps *app.Engine
 }
 
 func (c Config) withDefaults() Config {
@@ -109,6 +112,9 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	e := t.pool.at(i)
 	e.add(number, at, p, fromA)
 	t.touch(i, e)
+	if t.cfg.Apps != nil && !e.app.Over() {
+		e.show(t.cfg.Apps, number, at, p, fromA)
+	}
 	return t.out.err
 }
 
@@ -186,6 +192,9 @@ func (t *Table) evict() {
 func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	t.counts.Flows++
 	t.counts.ByReason[reason]++
+	if t.cfg.Apps != nil {
+		t.cfg.Apps.End(&e.app)
+	}
 	t.out.append(e, reason)
 	delete(t.index, e.key)
 	t.lists[e.list].remove(&t.pool, e.index)
