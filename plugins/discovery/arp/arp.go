@@ -38,6 +38,8 @@ type neighbour struct {
 	mac   string // lower case, colons
 	iface string
 	state state
+
+	router bool // it said that it is one
 }
 
 // New returns a discoverer that has not been started.
@@ -108,11 +110,15 @@ func (d *Discoverer) targets(scope sdk.Scope) (sdk.Scope, error) {
 }
 
 func (n neighbour) sighting(now time.Time) sdk.Sighting {
+	facts := map[string]string{"interface": n.iface, "neighbour_state": n.state.String()}
+	if n.router {
+		facts["role"] = "router"
+	}
 	return sdk.Sighting{
 		Time:       now,
 		IP:         n.addr.WithZone(""), // the interface is a fact of its own
 		MAC:        n.mac,
-		Facts:      map[string]string{"interface": n.iface, "neighbour_state": n.state.String()},
+		Facts:      facts,
 		Confidence: n.state.confidence(),
 	}
 }

@@ -228,15 +228,31 @@ func attr(kind uint16, value ...byte) []byte {
 	return b
 }
 
+func TestARouterIsSaidToBeOne(t *testing.T) {
+	n := entry("fe80::1", "02:00:00:00:00:0a", "eth0", stateReachable)
+	if got := n.sighting(time.Time{}).Facts["role"]; got != "" {
+		t.Errorf("any neighbour is a %s", got)
+	}
+	n.router = true
+	if got := n.sighting(time.Time{}).Facts["role"]; got != "router" {
+		t.Errorf("role %q", got)
+	}
+}
+
 func TestParseNetlink(t *testing.T) {
 	good := message(rtmNewNeigh, neighbourBody(3, stateReachable, attr(attrDst, 192, 0, 2, 1), attr(attrLLAddr, 2, 0, 0, 0, 0, 0xa), attr(99, 1, 2, 3)))
 	without := message(rtmNewNeigh, neighbourBody(3, stateFailed, attr(attrDst, 192, 0, 2, 2)))
 	noAddress := message(rtmNewNeigh, neighbourBody(3, stateFailed))
+	announced := neighbourBody(3, stateReachable, attr(attrDst, netip.MustParseAddr("fe80::1").AsSlice()...))
+	announced[10] = neighRouter
+	router := entry("fe80::1", "", "", stateReachable)
+	router.router = true
 	want := []row{
+		{router, 3},
 		{entry("192.0.2.1", "02:00:00:00:00:0a", "", stateReachable), 3},
 		{entry("192.0.2.2", "", "", stateFailed), 3},
 	}
-	dump := append(append(append(append([]byte{}, good...), noAddress...), without...), message(nlDone, nil)...)
+	dump := append(append(append(append(message(rtmNewNeigh, announced), good...), noAddress...), without...), message(nlDone, nil)...)
 	got, err := parseNetlink(dump)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)

@@ -14,8 +14,9 @@ const (
 	nlDone       = 3
 	nlError      = 2
 	rtmNewNeigh  = 28
-	neighLen     = 12 // family u8, 3 bytes padding, ifindex s32, state u16, flags u8, type u8
-	attrLen      = 4  // length u16, type u16
+	neighRouter  = 0x80 // of the flags: it announced itself as a router, over IPv6
+	neighLen     = 12   // family u8, 3 bytes padding, ifindex s32, state u16, flags u8, type u8
+	attrLen      = 4    // length u16, type u16
 	attrDst      = 1
 	attrLLAddr   = 2
 	attrTypeMask = 0x3fff // the upper two bits are flags
@@ -59,6 +60,7 @@ func parseNeighbour(b []byte) (row, bool) {
 	}
 	r := row{ifindex: int(int32(binary.NativeEndian.Uint32(b[4:])))}
 	r.state = state(binary.NativeEndian.Uint16(b[8:]))
+	r.router = b[10]&neighRouter != 0
 	for b = b[neighLen:]; len(b) >= attrLen; {
 		length := int(binary.NativeEndian.Uint16(b))
 		if length < attrLen || length > len(b) {
