@@ -28,16 +28,23 @@ type LinkType uint16
 
 // The link types that the decoder knows.
 const (
-	LinkNull     LinkType = 0 // BSD loopback, address family in the byte order of the capturing host
-	LinkEthernet LinkType = 1
-	LinkRawBSD   LinkType = 12 // raw IP as some systems number it
-	LinkRawBSD14 LinkType = 14
-	LinkRaw      LinkType = 101
-	LinkLoop     LinkType = 108 // OpenBSD loopback, address family in network order
-	LinkSLL      LinkType = 113
-	LinkIPv4     LinkType = 228
-	LinkIPv6     LinkType = 229
-	LinkSLL2     LinkType = 276
+	LinkNull      LinkType = 0 // BSD loopback, address family in the byte order of the capturing host
+	LinkEthernet  LinkType = 1
+	LinkPPP       LinkType = 9
+	LinkRawBSD    LinkType = 12 // raw IP as some systems number it
+	LinkRawBSD14  LinkType = 14
+	LinkPPPSerial LinkType = 50 // PPP or Cisco HDLC
+	LinkPPPoE     LinkType = 51
+	LinkRaw       LinkType = 101
+	LinkCHDLC     LinkType = 104
+	Link80211     LinkType = 105
+	LinkLoop      LinkType = 108 // OpenBSD loopback, address family in network order
+	LinkSLL       LinkType = 113
+	LinkRadiotap  LinkType = 127 // 802.11 with the radio's measurements
+	LinkPPI       LinkType = 192 // any link type with measurements, mostly 802.11
+	LinkIPv4      LinkType = 228
+	LinkIPv6      LinkType = 229
+	LinkSLL2      LinkType = 276
 )
 
 // Packet is one captured packet.

@@ -17,7 +17,7 @@ type Outcome uint8
 
 const (
 	Flow        Outcome = iota // an IP packet that belongs to a flow
-	Fragment                   // a later IP fragment: it has no ports, so no flow can be named
+	Fragment                   // a later IP fragment: it has no ports of its own, see Packet.Part
 	NotIP                      // ARP, LLDP, spanning tree and the like
 	Malformed                  // the headers up to IP are cut off or contradict themselves
 	Unsupported                // a link type that is not decoded
@@ -45,6 +45,7 @@ const (
 // Packet is what the headers say. Fields that were cut off stay zero.
 type Packet struct {
 	Src, Dst [16]byte // IPv4 in its IPv6-mapped form
+	Tunnel   uint64   // what the packet was carried in, a number for the flow key; 0 when in nothing
 	Length   uint32   // of the IP packet
 	Payload  uint32   // of the transport payload
 	Seq, Ack uint32   // TCP
@@ -52,11 +53,23 @@ type Packet struct {
 	SrcPort  uint16   // ICMP: type
 	DstPort  uint16   // ICMP: code
 	VLAN     uint16   // the outermost tag, 0 without one
+	Part     Part     // where the fragment is, if the packet is one
 	ARP      bool     // an ARP packet; it has none of the other fields
 	Version  uint8    // 4 or 6
 	Proto    uint8    // the transport protocol, behind all IPv6 extension headers
 	Flags    uint8    // TCP
 	Short    bool     // the transport header is cut off
+	tunnels  uint8    // how many were opened
+}
+
+// Part says where the fragmented IP packet is: the outermost one, since the headers inside a first fragment are read too.
+type Part struct {
+	Tunnel uint64 // that the fragments themselves were carried in
+	Header uint32 // where the IP header begins in the captured bytes
+	At     uint32 // where the fragment's data begin
+	Length uint32 // of these data by the IP header
+	VLAN   uint16 // the outermost tag around the fragments
+	Is     bool
 }
 
 // SrcAddr returns the sender's address.
@@ -76,6 +89,31 @@ func Addr(a [16]byte, version uint8) netip.Addr {
 // Decode fills p from one captured packet; length is the length on the wire.
 func Decode(p *Packet, link capture.LinkType, data []byte, length uint32) Outcome {
 	*p = Packet{}
+	outcome := byLink(p, link, data, length)
+	if p.Part.Is {
+		p.Part.place(data)
+	}
+	return outcome
+}
+
+// Datagram decodes an IP packet that was joined from fragments; part is what one of them said.
+func Datagram(p *Packet, part Part, data []byte) Outcome {
+	*p = Packet{VLAN: part.VLAN, Tunnel: part.Tunnel}
+	outcome := byVersion(p, data, uint32(len(data)))
+	if p.Part.Is {
+		p.Part.place(data)
+	}
+	return outcome
+}
+
+// place turns positions into distances from the start of data. Until now they are capacities: what remains of a slice
+// shrinks by what was cut off its front, and cutting padding off its end leaves the capacity alone.
+func (p *Part) place(data []byte) {
+	p.Header = uint32(cap(data)) - p.Header
+	p.At = uint32(cap(data)) - p.At
+}
+
+func byLink(p *Packet, link capture.LinkType, data []byte, length uint32) Outcome {
 	switch link {
 	case capture.LinkEthernet:
 		return ethernet(p, data, length)
@@ -93,6 +131,18 @@ func Decode(p *Packet, link capture.LinkType, data []byte, length uint32) Outcom
 			return Malformed
 		}
 		return byType(p, binary.BigEndian.Uint16(data), data[20:], length-20)
+	case capture.LinkRadiotap:
+		return radiotap(p, data, length)
+	case capture.Link80211:
+		return wireless(p, data, length, 0)
+	case capture.LinkPPI:
+		return ppi(p, data, length)
+	case capture.LinkPPP, capture.LinkPPPSerial:
+		return serial(p, data, length)
+	case capture.LinkPPPoE:
+		return pppoe(p, data, length)
+	case capture.LinkCHDLC:
+		return ciscoHDLC(p, data, length)
 	}
 	return Unsupported
 }

@@ -24,10 +24,26 @@ func ipv4(p *Packet, data []byte, length uint32) Outcome {
 	copy(p.Dst[:12], mapped[:])
 	copy(p.Dst[12:], data[16:20])
 	p.Length = min(total, length)
-	if binary.BigEndian.Uint16(data[6:])&0x1fff != 0 {
-		return Fragment
+	body := clip(data, p.Length)[header:]
+	if fragment := binary.BigEndian.Uint16(data[6:]) & 0x3fff; fragment != 0 {
+		if !p.part(data, body, p.Length-uint32(header)) {
+			return Malformed
+		}
+		if fragment&0x1fff != 0 {
+			p.Payload = p.Length - uint32(header)
+			return Fragment
+		}
 	}
-	return transport(p, clip(data, p.Length)[header:], p.Length-uint32(header))
+	return transport(p, body, p.Length-uint32(header))
+}
+
+// part notes where a fragment is. There is one per packet: a fragment inside a fragment is refused.
+func (p *Packet) part(header, body []byte, length uint32) bool {
+	if p.Part.Is {
+		return false
+	}
+	p.Part = Part{Tunnel: p.Tunnel, VLAN: p.VLAN, Header: uint32(cap(header)), At: uint32(cap(body)), Length: length, Is: true}
+	return true
 }
 
 // maxExtensions bounds the chain of extension headers; real ones have one or two.
@@ -57,11 +73,11 @@ func ipv6(p *Packet, data []byte, length uint32) Outcome {
 	copy(p.Src[:], data[8:24])
 	copy(p.Dst[:], data[24:40])
 	p.Length = min(total, length)
-	return extensions(p, data[6], clip(data, p.Length)[40:], p.Length-40)
+	return extensions(p, data[6], data, clip(data, p.Length)[40:], p.Length-40)
 }
 
 // extensions walks to the transport header. Where the chain is cut off or too long, the protocol is the last one named.
-func extensions(p *Packet, next uint8, data []byte, length uint32) Outcome {
+func extensions(p *Packet, next uint8, ip, data []byte, length uint32) Outcome {
 	for range maxExtensions {
 		p.Proto = next
 		var size int
@@ -84,8 +100,15 @@ func extensions(p *Packet, next uint8, data []byte, length uint32) Outcome {
 				return Flow
 			}
 			size = 8
-			if binary.BigEndian.Uint16(data[2:])&0xfff8 != 0 {
-				p.Proto = data[0]
+			fragment := binary.BigEndian.Uint16(data[2:])
+			if fragment&0xfff9 == 0 {
+				break // the whole datagram, with a fragment header all the same (RFC 6946)
+			}
+			if !p.part(ip, data[8:], length-8) {
+				return Malformed
+			}
+			if fragment&0xfff8 != 0 {
+				p.Proto, p.Payload = data[0], length-8
 				return Fragment
 			}
 		default:

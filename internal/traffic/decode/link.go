@@ -5,14 +5,21 @@ import "encoding/binary"
 // EtherTypes that lead to IP.
 const (
 	typeIPv4      = 0x0800
-	typeIPv6      = 0x86dd
 	typeARP       = 0x0806
+	typeBridged   = 0x6558 // an Ethernet frame, in GRE and GENEVE
 	typeVLAN      = 0x8100
-	typeQinQ      = 0x88a8
-	typeOldQinQ   = 0x9100
+	typeIPv6      = 0x86dd
+	typePPP       = 0x880b // in GRE
 	typeMPLS      = 0x8847
 	typeMPLSMulti = 0x8848
 	typePPPoE     = 0x8864
+	typeQinQ      = 0x88a8
+	typeERSPAN    = 0x88be // in GRE
+	typeBackbone  = 0x88e7
+	typeOldQinQ   = 0x9100
+	typeERSPAN3   = 0x22eb // in GRE
+
+	minType = 0x600 // what is below is a length
 )
 
 // maxTags bounds how many tags or labels are peeled off before IP.
@@ -25,7 +32,7 @@ func ethernet(p *Packet, data []byte, length uint32) Outcome {
 	return byType(p, binary.BigEndian.Uint16(data[12:]), data[14:], length-14)
 }
 
-// byType follows EtherTypes through tags to IP. A type below 0x600 is a length (IEEE 802.3) and leads to no IP here.
+// byType follows EtherTypes through tags to IP.
 func byType(p *Packet, kind uint16, data []byte, length uint32) Outcome {
 	for range maxTags {
 		switch kind {
@@ -37,26 +44,52 @@ func byType(p *Packet, kind uint16, data []byte, length uint32) Outcome {
 			if len(data) < 4 {
 				return Malformed
 			}
-			if p.VLAN == 0 {
-				p.VLAN = binary.BigEndian.Uint16(data) & 0xfff
-			}
+			p.tag(binary.BigEndian.Uint16(data) & 0xfff)
 			kind = binary.BigEndian.Uint16(data[2:])
 			data, length = data[4:], length-4
 		case typeMPLS, typeMPLSMulti:
 			return mpls(p, data, length)
 		case typePPPoE:
 			return pppoe(p, data, length)
+		case typeBackbone:
+			return backbone(p, data, length)
 		case typeARP:
 			p.ARP = true
 			return NotIP
 		default:
+			if kind < minType {
+				return llc(p, clip(data, uint32(kind)), min(length, uint32(kind)))
+			}
 			return NotIP
 		}
 	}
 	return Malformed
 }
 
-// mpls peels labels off. What follows is not named; IP shows by its version, everything else is not followed.
+// tag notes a VLAN. The outermost is the packet's; those inside it are told apart like tunnels.
+func (p *Packet) tag(vlan uint16) {
+	if p.VLAN == 0 {
+		p.VLAN = vlan
+		return
+	}
+	p.within(carrierTag, uint32(vlan))
+}
+
+// llc reads IEEE 802.2 with a SNAP header, which names an EtherType; everything else leads to no IP.
+func llc(p *Packet, data []byte, length uint32) Outcome {
+	if len(data) < 8 || data[0] != 0xaa || data[1] != 0xaa || data[2] != 3 {
+		return NotIP
+	}
+	vendor := uint32(data[3])<<16 | uint32(data[4])<<8 | uint32(data[5])
+	kind := binary.BigEndian.Uint16(data[6:])
+	if vendor != 0 && vendor != 0xf8 || kind < minType {
+		return NotIP
+	}
+	return byType(p, kind, data[8:], length-8)
+}
+
+// mpls peels labels off. What follows is not named: IP shows by its version, an Ethernet pseudowire by its control word or
+// by leading to IP.
 func mpls(p *Packet, data []byte, length uint32) Outcome {
 	for range maxTags {
 		if len(data) < 4 {
@@ -64,35 +97,50 @@ func mpls(p *Packet, data []byte, length uint32) Outcome {
 		}
 		bottom := data[2]&1 != 0
 		data, length = data[4:], length-4
-		if bottom {
-			if len(data) > 0 && (data[0]>>4 == 4 || data[0]>>4 == 6) {
-				return byVersion(p, data, length)
-			}
+		if !bottom {
+			continue
+		}
+		if len(data) == 0 {
 			return NotIP
 		}
+		switch data[0] >> 4 {
+		case 4, 6:
+			return byVersion(p, data, length)
+		case 1:
+			return NotIP // a channel of the pseudowire's own
+		case 0:
+			if len(data) < 4 {
+				return NotIP
+			}
+			if outcome := pseudowire(p, data[4:], length-4); outcome != NotIP {
+				return outcome
+			}
+		}
+		return pseudowire(p, data, length)
 	}
 	return Malformed
 }
 
-func pppoe(p *Packet, data []byte, length uint32) Outcome {
-	if len(data) < 8 {
+func pseudowire(p *Packet, data []byte, length uint32) Outcome {
+	if p.tunnels == maxTunnels {
 		return Malformed
 	}
-	// Its own length counts the protocol number; what lies beyond is padding of the Ethernet frame.
-	inner := uint32(binary.BigEndian.Uint16(data[4:]))
-	if inner < 2 {
+	if outcome, ok := open(p, carrierPseudowire, 0, ethernet, data, length); ok {
+		return outcome
+	}
+	return NotIP
+}
+
+// backbone reads IEEE 802.1ah: a service tag, then the customer's addresses and type.
+func backbone(p *Packet, data []byte, length uint32) Outcome {
+	if len(data) < 4+14 {
 		return Malformed
 	}
-	kind := binary.BigEndian.Uint16(data[6:])
-	length = min(length-8, inner-2)
-	data = clip(data[8:], length)
-	switch kind {
-	case 0x0021:
-		return ipv4(p, data, length)
-	case 0x0057:
-		return ipv6(p, data, length)
+	service := binary.BigEndian.Uint32(data) & 0xffffff
+	if outcome, ok := open(p, carrierBackbone, service, ethernet, data[4:], length-4); ok {
+		return outcome
 	}
-	return NotIP // link and network control
+	return NotIP
 }
 
 // loopback reads the address family, whose byte order is the capturing host's: the small one of both readings counts.

@@ -57,17 +57,26 @@ func TestAgreesWithGopacket(t *testing.T) {
 
 func compareOne(t *testing.T, p *capture.Packet) bool {
 	t.Helper()
-	want, ok := oracle(p)
+	levels := oracle(p)
 	var have Packet
 	outcome := Decode(&have, p.Link, p.Data, p.Length)
-	if !ok {
+	if len(levels) == 0 {
+		return false
+	}
+	// gopacket does not know every tunnel, and guesses at some; whatever both opened, the innermost packet must be the same.
+	want := levels[min(int(have.tunnels), len(levels)-1)]
+	if int(have.tunnels) < len(levels)-1 && !closed(levels, int(have.tunnels)) {
+		t.Errorf("packet %d: %d tunnels opened, gopacket opens %d", p.Number, have.tunnels, len(levels)-1)
+		return true
+	}
+	if int(have.tunnels) > len(levels)-1 {
 		return false
 	}
 	if outcome != Flow && outcome != Fragment {
 		t.Errorf("packet %d: %s, gopacket decodes %+v", p.Number, outcome, want)
 		return true
 	}
-	got := answer{src: have.SrcAddr(), dst: have.DstAddr(), proto: have.Proto, fragment: outcome == Fragment}
+	got := answer{src: have.SrcAddr(), dst: have.DstAddr(), proto: have.Proto, fragment: outcome == Fragment, sound: want.sound}
 	if want.transport {
 		got.transport, got.srcPort, got.dstPort, got.flags, got.seq = true, have.SrcPort, have.DstPort, have.Flags, have.Seq
 	}
@@ -82,8 +91,15 @@ func compareOne(t *testing.T, p *capture.Packet) bool {
 	return true
 }
 
-// answer is what both decoders say about the first IP header and the transport header behind it.
+// closed reports whether a tunnel is rightly not opened: what is inside has a broken header, or is a fragment in a fragment,
+// or lies too deep.
+func closed(levels []answer, opened int) bool {
+	return opened == maxTunnels || !levels[opened+1].sound
+}
+
+// answer is what both decoders say about an IP header and the transport header behind it.
 type answer struct {
+	sound            bool // the header does not contradict itself
 	src, dst         netip.Addr
 	proto            uint8
 	fragment         bool
@@ -97,40 +113,35 @@ type answer struct {
 var gopacketLinks = map[capture.LinkType]gopacket.Decoder{
 	capture.LinkEthernet: layers.LinkTypeEthernet, capture.LinkSLL: layers.LinkTypeLinuxSLL, capture.LinkNull: layers.LinkTypeNull,
 	capture.LinkRaw: layers.LinkTypeRaw, capture.LinkIPv4: layers.LinkTypeIPv4, capture.LinkIPv6: layers.LinkTypeIPv6,
-	capture.LinkSLL2: layers.LinkTypeLinuxSLL2,
+	capture.LinkSLL2: layers.LinkTypeLinuxSLL2, capture.LinkRadiotap: layers.LinkTypeIEEE80211Radio, capture.Link80211: layers.LinkTypeIEEE802_11,
+	capture.LinkPPP: layers.LinkTypePPP,
 }
 
-func oracle(p *capture.Packet) (answer, bool) {
+// oracle gives an answer for each IP header, the outermost first.
+func oracle(p *capture.Packet) (levels []answer) {
 	link, known := gopacketLinks[p.Link]
 	if !known {
-		return answer{}, false
+		return nil
 	}
-	a := answer{payload: -1}
-	found := false
+	var a *answer
+	level := func(src, dst []byte, proto uint8, fragment, sound bool) {
+		levels = append(levels, answer{proto: proto, fragment: fragment, sound: sound, payload: -1})
+		a = &levels[len(levels)-1]
+		a.src, _ = netip.AddrFromSlice(src)
+		a.dst, _ = netip.AddrFromSlice(dst)
+		a.sound = sound && a.src.IsValid()
+	}
+	transport := func(proto uint8, src, dst uint16) {
+		if a != nil && !a.fragment && a.proto == proto {
+			a.transport, a.srcPort, a.dstPort = true, src, dst
+		}
+	}
 	for _, l := range gopacket.NewPacket(p.Data, link, gopacket.NoCopy).Layers() {
 		switch l := l.(type) {
 		case *layers.IPv4:
-			if found {
-				return a, true // a tunnel: only the outer header counts
-			}
-			found = true
-			a.src, _ = netip.AddrFromSlice(l.SrcIP)
-			a.dst, _ = netip.AddrFromSlice(l.DstIP)
-			a.proto, a.fragment = uint8(l.Protocol), l.FragOffset != 0
-			if l.Version != 4 || !a.src.IsValid() {
-				return a, false // a broken header, which gopacket reads all the same or gives up on halfway
-			}
+			level(l.SrcIP, l.DstIP, uint8(l.Protocol), l.FragOffset != 0, l.Version == 4 && l.IHL >= 5)
 		case *layers.IPv6:
-			if found {
-				return a, true
-			}
-			found = true
-			a.src, _ = netip.AddrFromSlice(l.SrcIP)
-			a.dst, _ = netip.AddrFromSlice(l.DstIP)
-			a.proto = uint8(l.NextHeader)
-			if l.Version != 6 || !a.src.IsValid() {
-				return a, false
-			}
+			level(l.SrcIP, l.DstIP, uint8(l.NextHeader), false, l.Version == 6)
 		case *layers.IPv6HopByHop:
 			a.proto = uint8(l.NextHeader)
 		case *layers.IPv6Routing:
@@ -140,30 +151,23 @@ func oracle(p *capture.Packet) (answer, bool) {
 		case *layers.IPv6Fragment:
 			a.proto, a.fragment = uint8(l.NextHeader), l.FragmentOffset != 0
 		case *layers.TCP:
-			if found && !a.fragment && a.proto == protoTCP {
-				a.transport, a.srcPort, a.dstPort, a.seq = true, uint16(l.SrcPort), uint16(l.DstPort), l.Seq
-				a.flags = l.Contents[13]
+			if transport(protoTCP, uint16(l.SrcPort), uint16(l.DstPort)); a != nil && a.transport {
+				a.seq, a.flags = l.Seq, l.Contents[13]
 				if p.Length == uint32(len(p.Data)) {
 					a.payload = len(l.Payload)
 				}
 			}
-			return a, found
 		case *layers.UDP:
-			if found && !a.fragment && a.proto == protoUDP {
-				a.transport, a.srcPort, a.dstPort = true, uint16(l.SrcPort), uint16(l.DstPort)
-			}
-			return a, found
+			transport(protoUDP, uint16(l.SrcPort), uint16(l.DstPort))
 		case *layers.ICMPv4:
-			if found && !a.fragment && a.proto == protoICMP {
-				a.transport, a.srcPort, a.dstPort = true, uint16(l.TypeCode.Type()), uint16(l.TypeCode.Code())
-			}
-			return a, found
+			transport(protoICMP, uint16(l.TypeCode.Type()), uint16(l.TypeCode.Code()))
 		case *layers.ICMPv6:
-			if found && !a.fragment && a.proto == protoICMPv6 {
-				a.transport, a.srcPort, a.dstPort = true, uint16(l.TypeCode.Type()), uint16(l.TypeCode.Code())
-			}
-			return a, found
+			transport(protoICMPv6, uint16(l.TypeCode.Type()), uint16(l.TypeCode.Code()))
 		}
 	}
-	return a, found
+	// A broken outermost header gopacket reads all the same or gives up on halfway.
+	if len(levels) > 0 && !levels[0].sound {
+		return nil
+	}
+	return levels
 }

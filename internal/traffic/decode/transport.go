@@ -2,25 +2,33 @@ package decode
 
 import "encoding/binary"
 
-// transport reads ports and flags; length is that of the transport header and payload by the IP header.
+// transport reads ports and flags; length is that of the transport header and payload by the IP header. A tunnel is opened.
 func transport(p *Packet, data []byte, length uint32) Outcome {
 	switch p.Proto {
 	case protoTCP:
 		tcp(p, data, length)
 	case protoUDP:
-		udp(p, data, length)
+		return udp(p, data, length)
+	case protoICMP, protoICMPv6:
+		icmp(p, data, length)
 	case protoSCTP:
 		if !ports(p, data) || length < 12 {
 			p.Short = true
 			break
 		}
-		p.Payload = length - 12
-	case protoICMP, protoICMPv6:
-		icmp(p, data, length)
+		p.body(data, 12, length)
 	default:
-		p.Payload = length
+		return ipTunnel(p, data, length)
 	}
 	return Flow
+}
+
+// body notes the payload, which begins after header bytes of data.
+func (p *Packet) body(data []byte, header, length uint32) {
+	p.Payload = length - header
+	if uint32(len(data)) > header {
+		p.Body = data[header:]
+	}
 }
 
 func tcp(p *Packet, data []byte, length uint32) {
@@ -36,21 +44,19 @@ func tcp(p *Packet, data []byte, length uint32) {
 		p.Short = true
 		return
 	}
-	p.Payload = length - header
-	if int(header) < len(data) {
-		p.Body = data[header:]
-	}
+	p.body(data, header, length)
 }
 
-func udp(p *Packet, data []byte, length uint32) {
+func udp(p *Packet, data []byte, length uint32) Outcome {
 	if !ports(p, data) || length < 8 {
 		p.Short = true
-		return
+		return Flow
 	}
-	p.Payload = length - 8
-	if len(data) > 8 {
-		p.Body = data[8:]
+	p.body(data, 8, length)
+	if len(data) < 16 {
+		return Flow
 	}
+	return udpTunnel(p, data[8:], length-8)
 }
 
 // ports are the first four bytes of TCP and UDP, so they survive the shortest snap length.
@@ -70,6 +76,6 @@ func icmp(p *Packet, data []byte, length uint32) {
 	}
 	p.SrcPort, p.DstPort = uint16(data[0]), uint16(data[1])
 	if length > 8 {
-		p.Payload = length - 8
+		p.body(data, 8, length)
 	}
 }

@@ -7,10 +7,13 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// key names both directions of a conversation: endpoint a is the one that sorts first. The outermost VLAN is part of it,
-// because the same private addresses on two VLANs are different machines.
+// key names both directions of a conversation: endpoint a is the one that sorts first. The VLAN is part of it and so is the
+// tunnel (decode.Packet.Tunnel), because the same private addresses on two VLANs or in two VXLANs are different machines,
+// and because a packet that was captured with and without its tunnel must not count twice in one flow. There is no padding
+// in it, so that it is hashed and compared in one go.
 type key struct {
 	aHi, aLo, bHi, bLo uint64
+	tunnel             uint64
 	aPort, bPort, vlan uint16
 	proto, version     uint8
 }
@@ -27,7 +30,7 @@ func keyOf(p *decode.Packet) (k key, fromA bool) {
 	}
 	srcHi, srcLo := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])
 	dstHi, dstLo := binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])
-	k.vlan, k.proto, k.version = p.VLAN, p.Proto, p.Version
+	k.tunnel, k.vlan, k.proto, k.version = p.Tunnel, p.VLAN, p.Proto, p.Version
 	fromA = srcHi < dstHi || srcHi == dstHi && (srcLo < dstLo || srcLo == dstLo && src <= dst)
 	if fromA {
 		k.aHi, k.aLo, k.aPort, k.bHi, k.bLo, k.bPort = srcHi, srcLo, src, dstHi, dstLo, dst

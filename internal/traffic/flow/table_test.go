@@ -194,6 +194,21 @@ func TestVLANsAreApart(t *testing.T) {
 	}
 }
 
+// The same addresses in two VXLANs are two flows with one Community ID.
+func TestTunnelsAreApart(t *testing.T) {
+	var c collected
+	table := New(Config{}, c.emit)
+	for _, tunnel := range []uint64{0, 5<<32 | 100, 5<<32 | 200, 5<<32 | 100} {
+		d := packet{}.tcp()
+		d.Tunnel = tunnel
+		add(t, table, 1, 0, &d)
+	}
+	closed(t, table)
+	if len(c.flows) != 3 || c.flows[1].FwdPackets != 2 || c.flows[0].CommunityID != c.flows[1].CommunityID || c.flows[1].CommunityID != c.flows[2].CommunityID {
+		t.Errorf("%+v", c.flows)
+	}
+}
+
 func TestMemoryCap(t *testing.T) {
 	var c collected
 	table := New(Config{MaxFlows: 10}, c.emit)
