@@ -21,12 +21,11 @@ func (c *Core) openIntake(keys string) *intake.Intake {
 	dir := c.source.dir
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
 	defer cancel()
-	in, err := intake.Open(ctx, intake.Config{
-		Dir: filepath.Join(dir, ".server", "intake"), Now: c.cfg.Now, Log: c.cfg.Log,
-		Open: func(ctx context.Context) (*publish.Publisher, error) {
-			return publish.OpenConfig(ctx, publish.Config{Dir: dir, Keys: keys, Now: c.cfg.Now})
-		},
-	})
+	keeper, err := publish.NewKeeper(publish.Config{Dir: dir, Keys: keys, Now: c.cfg.Now})
+	var in *intake.Intake
+	if err == nil {
+		in, err = intake.Open(ctx, intake.Config{Dir: filepath.Join(dir, ".server", "intake"), Registry: keeper, Now: c.cfg.Now, Log: c.cfg.Log})
+	}
 	if err != nil {
 		c.cfg.Log.Warn("releases cannot be handed in to the registry here", "reason", err)
 		return nil

@@ -89,11 +89,7 @@ func (c *Client) Prefer(ctx context.Context, id, version string) error {
 }
 
 func notKept(p registry.Locked, version string) *registry.Refusal {
-	have := []string{p.Version}
-	for _, k := range p.Kept {
-		have = append(have, k.Version)
-	}
-	return refusal(registry.NotInstalled, "version %s is wanted, but %s is installed on this node", version, strings.Join(have, ", "))
+	return refusal(registry.NotInstalled, "version %s is wanted, but %s is installed on this node", version, strings.Join(versions(p), ", "))
 }
 
 func (c *Client) lockedOf(found *Verified) registry.Locked {

@@ -239,6 +239,24 @@ func (m *Multi) OpenRelease(ctx context.Context, id, version, runtime string) (*
 	return c.OpenRelease(ctx, id, version, runtime)
 }
 
+// Required is Client.Required under the root and the revocations of the registry that the file came from.
+func (m *Multi) Required(ctx context.Context, need registry.Requirement, instead func(version string) string) (*Installed, error) {
+	entry, err := m.first.chosen(need, instead)
+	if err != nil {
+		return nil, refuse(err, need.Plugin, "")
+	}
+	c, err := m.member(entry.Registry)
+	if err != nil {
+		return nil, refuse(err, entry.ID, entry.Version)
+	}
+	return c.requiredFile(ctx, entry)
+}
+
+// InstallRequired is Client.InstallRequired over all registries.
+func (m *Multi) InstallRequired(ctx context.Context, d *registry.Descriptor) error {
+	return installRequired(ctx, m, d)
+}
+
 // origin is the registry that an installed plugin came from.
 func (m *Multi) origin(id string) (*Client, error) { return m.originOf(id, "") }
 
@@ -255,10 +273,15 @@ func (m *Multi) originOf(id, version string) (*Client, error) {
 	if kept, ok := entry.Release(version); ok {
 		entry = kept
 	}
+	return m.member(entry.Registry)
+}
+
+// member is the registry of that name.
+func (m *Multi) member(name string) (*Client, error) {
 	for _, r := range m.members {
-		if r.policy.Name == entry.Registry {
+		if r.policy.Name == name {
 			return r.Client, nil
 		}
 	}
-	return nil, refusal(registry.Confusion, "it was installed from the registry %q, which this node no longer has", entry.Registry)
+	return nil, refusal(registry.Confusion, "it was installed from the registry %q, which this node no longer has", name)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	goruntime "runtime"
-	"slices"
 
 	"github.com/picketwatch/picket/registry"
 )
@@ -114,35 +113,9 @@ func (c *Client) OpenRelease(ctx context.Context, id, version, runtime string) (
 }
 
 func (c *Client) openLocked(ctx context.Context, entry registry.Locked, runtime string) (*Artifact, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &registry.Refusal{Reason: registry.Unreachable, Err: err}
-	}
-	if entry.Registry != c.cfg.Name {
-		return nil, refusal(registry.Confusion, "it was installed from the registry %q, which this node no longer has", entry.Registry)
-	}
-	if err := c.checkTrust(); err != nil {
-		return nil, err
-	}
-	revoked, err := c.readRevocations()
+	d, want, err := c.startable(ctx, entry, runtime)
 	if err != nil {
 		return nil, err
-	}
-	if rev, is := revoked.Find(registry.Subject{ID: entry.ID, Version: entry.Version, Descriptor: entry.Descriptor, KeyIDs: entry.KeyIDs}); is && !c.overridden(entry) {
-		return nil, refusal(registry.Revoked, "withdrawn on %s: %s", rev.Time.UTC().Format("2006-01-02 15:04 MST"), rev.Reason)
-	}
-	if err := c.checkVia(entry.Via); err != nil {
-		return nil, err
-	}
-	d, err := c.lockedDescriptor(entry)
-	if err != nil {
-		return nil, err
-	}
-	want, ok := d.Artifact(runtime, goruntime.GOOS, goruntime.GOARCH)
-	if !ok {
-		return nil, refusal(registry.NoArtifact, "it has no %s artifact for %s/%s", runtime, goruntime.GOOS, goruntime.GOARCH)
-	}
-	if !slices.Contains(entry.Artifacts, want) {
-		return nil, refusal(registry.DescriptorMismatch, "plugins.lock does not pin the %s artifact that the descriptor names", runtime)
 	}
 	file, err := c.sealed.open(c.storePath(want.SHA256), want)
 	if errors.Is(err, fs.ErrNotExist) {

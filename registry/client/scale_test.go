@@ -1,13 +1,23 @@
 package client_test
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/intake"
+	"github.com/picketwatch/picket/registry/publish"
 	"github.com/picketwatch/picket/registry/registrytest"
+	"github.com/picketwatch/picket/registry/submission"
 )
 
 // A registry of 5,000 authors with ten releases each: what a node pays that knows nothing, what one pays that was there
@@ -58,6 +68,77 @@ func BenchmarkCrowd(b *testing.B) {
 			r.Upload(b, author, registrytest.Plugin{ID: "crowd-00001/agent", Version: fmt.Sprintf("2.0.%d", n)})
 		}
 	})
+	b.Run("publish over HTTP", func(b *testing.B) {
+		in := handIn(b, r)
+		for range b.N {
+			b.StopTimer()
+			n++
+			archive := archiveOf(b, r, author, registrytest.Plugin{ID: "crowd-00001/agent", Version: fmt.Sprintf("2.0.%d", n), WASM: []byte("\x00asm\x01\x00\x00\x00")})
+			b.StartTimer()
+			in.publish(b, archive)
+		}
+	})
+}
+
+// desk is where authors hand releases in.
+type desk struct{ url string }
+
+func handIn(b *testing.B, r *registrytest.Registry) desk {
+	b.Helper()
+	keeper, err := publish.NewKeeper(publish.Config{Dir: r.Dir, Keys: r.Keys, Now: r.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	in, err := intake.Open(b.Context(), intake.Config{Dir: b.TempDir(), Now: r.Now, Registry: keeper})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(in.Close)
+	web := httptest.NewServer(in.Handler())
+	b.Cleanup(web.Close)
+	return desk{web.URL}
+}
+
+// archiveOf is what the author hands in.
+func archiveOf(b *testing.B, r *registrytest.Registry, author *registrytest.Author, plugin registrytest.Plugin) []byte {
+	b.Helper()
+	var archive bytes.Buffer
+	r.Change(b, func(p *publish.Publisher) error {
+		current, _, err := p.NamespaceFile(author.Namespace)
+		if err != nil {
+			return err
+		}
+		return submission.Write(&archive, submission.Request{RootSHA256: r.RootSHA256(b), Current: current,
+			Keys: []ed25519.PrivateKey{author.Key}, Now: r.Now(), Release: plugin.Submission(b)})
+	})
+	return archive.Bytes()
+}
+
+// publish hands an archive in and asks for the job until its release is published.
+func (d desk) publish(b *testing.B, archive []byte) {
+	b.Helper()
+	res, err := http.Post(d.url+"/v1/releases", intake.ContentType, bytes.NewReader(archive))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var accepted struct{ Job string }
+	if err := errors.Join(json.NewDecoder(res.Body).Decode(&accepted), res.Body.Close()); err != nil || res.StatusCode != http.StatusAccepted {
+		b.Fatal(res.Status, err)
+	}
+	for {
+		res, err := http.Get(d.url + "/v1/jobs/" + accepted.Job)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var job intake.Job
+		if err := errors.Join(json.NewDecoder(res.Body).Decode(&job), res.Body.Close()); err != nil || job.State == intake.StateRefused {
+			b.Fatal(job.Problem, err)
+		}
+		if job.State == intake.StatePublished {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // A plugin of 12 MB from a mirror on the same machine: verified, fetched, pinned, hashed again and sealed for its start.

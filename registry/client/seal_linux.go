@@ -15,7 +15,8 @@ import (
 // seals make a memfd immutable for good, for us as well.
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
-// sealedFiles keeps one sealed memory file per digest, shared by all processes that run those bytes.
+// sealedFiles keeps one sealed memory file per digest, shared by all processes that run those bytes. Models and data packs
+// are not kept: they may be large, and few plugins share one, so that their memory goes with who has them open.
 type sealedFiles struct {
 	mu    sync.Mutex
 	files map[string]*os.File // by digest; guarded by mu
@@ -29,6 +30,14 @@ func (s *sealedFiles) open(path string, a registry.Artifact) (*os.File, error) {
 		return nil, err
 	}
 	defer src.Close()
+	if a.Runtime == registry.RuntimeFile {
+		once, err := seal(src, a)
+		if err != nil {
+			return nil, err
+		}
+		defer once.Close()
+		return reopen(once)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have := s.files[a.SHA256]; have != nil {
@@ -49,7 +58,7 @@ func (s *sealedFiles) open(path string, a registry.Artifact) (*os.File, error) {
 }
 
 func seal(src io.Reader, a registry.Artifact) (*os.File, error) {
-	f, err := memoryFile(a.SHA256[:16])
+	f, err := memoryFile(a.SHA256[:16], a.Runtime != registry.RuntimeFile)
 	if err != nil {
 		return nil, fmt.Errorf("make a memory file: %w", err)
 	}
@@ -64,10 +73,14 @@ func seal(src io.Reader, a registry.Artifact) (*os.File, error) {
 	return f, nil
 }
 
-// memoryFile asks for an executable one by name where the kernel knows the difference (6.3).
-func memoryFile(name string) (*os.File, error) {
+// memoryFile says whether it may ever be executed where the kernel knows the difference (6.3).
+func memoryFile(name string, executable bool) (*os.File, error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	fd, err := unix.MemfdCreate("picket-"+name, flags|unix.MFD_EXEC)
+	kind := unix.MFD_NOEXEC_SEAL
+	if executable {
+		kind = unix.MFD_EXEC
+	}
+	fd, err := unix.MemfdCreate("picket-"+name, flags|kind)
 	if errors.Is(err, unix.EINVAL) {
 		fd, err = unix.MemfdCreate("picket-"+name, flags)
 	}

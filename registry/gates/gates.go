@@ -46,7 +46,13 @@ type Config struct {
 type Tester func(ctx context.Context, r Release) ([]byte, error)
 
 // Judge measures a detector on public captures. An error says why it could not.
-type Judge func(ctx context.Context, r Release) ([]registry.QualityFigure, error)
+type Judge func(ctx context.Context, r Release) (Judgement, error)
+
+// Judgement is how well a detector did, and capture by capture what the figures were counted from.
+type Judgement struct {
+	Figures  []registry.QualityFigure `json:"figures"`
+	Evidence []byte                   `json:"evidence,omitempty"`
+}
 
 // Result is what the gates found.
 type Result struct {

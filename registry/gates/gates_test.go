@@ -243,12 +243,12 @@ func TestQuality(t *testing.T) {
 	detector := release(t, func(d *registry.Descriptor) { d.Manifest.Kind = sdk.KindDetector }, []byte("x"))
 	figures := []registry.QualityFigure{{Dataset: "ctu-13", Precision: 0.9, Recall: 0.8, Captures: 3, Source: "https://example.org"}}
 	judge := func(f []registry.QualityFigure, err error) Judge {
-		return func(context.Context, Release) ([]registry.QualityFigure, error) { return f, err }
+		return func(context.Context, Release) (Judgement, error) { return Judgement{f, []byte("{}")}, err }
 	}
 	r := run(t, detector, Config{Judge: judge(figures, nil)})
 	wants(t, r, registry.GateQuality, registry.GatePassed, "1 data set")
-	if len(r.Card.Quality) != 1 {
-		t.Error("the figures are not on the card")
+	if len(r.Card.Quality) != 1 || !slices.Contains(r.Card.Evidence(), registry.Digest([]byte("{}"))) {
+		t.Error("the figures or what they were counted from are not on the card")
 	}
 	wants(t, run(t, detector, Config{Judge: judge(nil, errors.New("no captures"))}), registry.GateQuality, registry.GateNotChecked, "no captures")
 	wants(t, run(t, detector, Config{Judge: judge(nil, nil)}), registry.GateQuality, registry.GateNotChecked, "no public capture")

@@ -178,16 +178,20 @@ func (c *check) quality(ctx context.Context, f *finding) {
 		f.lackf("this registry has no public captures to measure detectors with")
 		return
 	}
-	figures, err := c.cfg.Judge(ctx, c.Release)
+	judged, err := c.cfg.Judge(ctx, c.Release)
 	if err != nil {
 		f.lackf("not measured: %v", err)
 		return
 	}
+	figures := judged.Figures
 	if len(figures) == 0 {
 		f.lackf("no public capture has what it looks for")
 		return
 	}
 	c.card.Quality = figures
+	if len(judged.Evidence) > 0 {
+		f.evidence = c.keep(judged.Evidence)
+	}
 	for _, q := range figures {
 		f.notef("%s: precision %.2f, recall %.2f, %.1f false alarms an hour, in %s", q.Dataset, q.Precision, q.Recall, q.FalsePositivesPerHour, plural(q.Captures, "capture"))
 	}

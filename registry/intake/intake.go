@@ -29,14 +29,21 @@ import (
 type Config struct {
 	// Dir is where jobs and what is not published yet lie; never a folder that is served.
 	Dir string
-	// Open opens the registry with its online keys. It is closed after each use, so that people can work on the registry
-	// in between.
-	Open  func(context.Context) (*publish.Publisher, error)
-	Gates gates.Config
+	// Registry is where releases go: a publish.Keeper with the online keys. It is free between two uses, so that people
+	// can work on it.
+	Registry Registry
+	Gates    gates.Config
 	// Published hears of each release; nil: nobody does.
 	Published func(id, version string)
 	Now       func() time.Time // nil: time.Now
 	Log       *slog.Logger     // nil: nowhere
+}
+
+// Registry is a registry that can be looked at and changed, one at a time. An error is that of the function, unless
+// that was not called.
+type Registry interface {
+	Read(ctx context.Context, do func(publish.Reading) error) error
+	Change(ctx context.Context, do func(*publish.Publisher) error) error
 }
 
 // The bounds of what is taken in at one time.
@@ -185,7 +192,7 @@ func (i *Intake) take(ctx context.Context, archive io.Reader, dir string) (task,
 		return task{}, ErrBusy
 	}
 	if err == nil {
-		err = i.withRegistry(ctx, func(p *publish.Publisher) error { return p.CheckUpload(up) })
+		err = i.read(ctx, func(r publish.Reading) error { return r.CheckUpload(up) })
 	}
 	var ours *unavailableError
 	if errors.As(err, &ours) {
@@ -226,17 +233,17 @@ func (i *Intake) trust(ctx context.Context, s *submission.SignedIntent) error {
 	if !i.strangers.Allow() {
 		return ErrBusy
 	}
-	return i.withRegistry(ctx, func(p *publish.Publisher) error {
-		keys, err := p.NamespaceKeys(s.Intent.Namespace)
+	return i.read(ctx, func(r publish.Reading) error {
+		keys, err := r.NamespaceKeys(s.Intent.Namespace)
 		if err == nil {
-			err = s.Verify(p.RootSHA256(), keys, i.cfg.Now())
+			err = s.Verify(r.RootSHA256(), keys, i.cfg.Now())
 		}
 		if err != nil {
 			return err
 		}
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		i.known[s.Intent.Namespace], i.root = keys, p.RootSHA256()
+		i.known[s.Intent.Namespace], i.root = keys, r.RootSHA256()
 		return nil
 	})
 }
@@ -247,13 +254,17 @@ type unavailableError struct{ err error }
 func (e *unavailableError) Error() string { return e.err.Error() }
 func (e *unavailableError) Unwrap() error { return e.err }
 
-func (i *Intake) withRegistry(ctx context.Context, do func(*publish.Publisher) error) error {
-	p, err := i.cfg.Open(ctx)
-	if err != nil {
+// read asks the registry something. That it cannot be asked is an *unavailableError.
+func (i *Intake) read(ctx context.Context, do func(publish.Reading) error) error {
+	asked := false
+	err := i.cfg.Registry.Read(ctx, func(r publish.Reading) error {
+		asked = true
+		return do(r)
+	})
+	if err != nil && !asked {
 		return &unavailableError{err}
 	}
-	defer p.Close()
-	return do(p)
+	return err
 }
 
 // work does one job after another: gates are dear, and publishing is for one at a time anyway.
@@ -309,15 +320,17 @@ func (i *Intake) publish(ctx context.Context, t task, job *Job) error {
 		return err
 	}
 	sub.Card, sub.Evidence = found.Card, found.Evidence
-	return i.withRegistry(ctx, func(p *publish.Publisher) error {
-		if err := p.CheckUpload(t.upload); err != nil { // the registry went on meanwhile
-			return err
+	var unfit error
+	err = i.cfg.Registry.Change(ctx, func(p *publish.Publisher) error {
+		if unfit = p.CheckUpload(t.upload); unfit != nil { // the registry went on meanwhile
+			return unfit
 		}
-		if err := p.Accept(ctx, t.upload); err != nil {
-			return &unavailableError{err}
-		}
-		return nil
+		return p.Accept(ctx, t.upload)
 	})
+	if err != nil && unfit == nil {
+		return &unavailableError{err}
+	}
+	return err
 }
 
 // seen shows the author each gate as it is done. That need not survive a crash.
@@ -329,8 +342,8 @@ func (i *Intake) seen(job *Job, g registry.Gate) {
 // settle ends the jobs that were at hand when the last process went away.
 func (i *Intake) settle(ctx context.Context) error {
 	for _, job := range i.jobs.unfinished() {
-		err := i.withRegistry(ctx, func(p *publish.Publisher) error {
-			digest, err := p.Published(job.Plugin, job.Version)
+		err := i.read(ctx, func(r publish.Reading) error {
+			digest, err := r.Published(job.Plugin, job.Version)
 			job.State = StatePublished
 			if err != nil || digest != job.Descriptor {
 				job.State, job.Problem = StateRefused, "the registry was restarted before it came to this release; hand it in again"

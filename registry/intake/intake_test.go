@@ -43,10 +43,11 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) open(t *testing.T, change func(*intake.Config)) *intake.Intake {
 	t.Helper()
-	cfg := intake.Config{
-		Dir: b.dir, Now: b.Now,
-		Open: func(ctx context.Context) (*publish.Publisher, error) { return publish.Open(ctx, b.Dir, b.Keys, b.Now) },
+	k, err := publish.NewKeeper(publish.Config{Dir: b.Dir, Keys: b.Keys, Now: b.Now})
+	if err != nil {
+		t.Fatal(err)
 	}
+	cfg := intake.Config{Dir: b.dir, Now: b.Now, Registry: k}
 	if change != nil {
 		change(&cfg)
 	}
@@ -210,14 +211,29 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// away is a registry that cannot be opened.
+type away struct{ err error }
+
+func (a away) Read(context.Context, func(publish.Reading) error) error      { return a.err }
+func (a away) Change(context.Context, func(*publish.Publisher) error) error { return a.err }
+
+// counted counts how often the registry is looked at.
+type counted struct {
+	intake.Registry
+	n *int
+}
+
+func (c counted) Read(ctx context.Context, do func(publish.Reading) error) error {
+	*c.n++
+	return c.Registry.Read(ctx, do)
+}
+
 // What is wrong with the registry itself is not for strangers to read.
 func TestTroubleAtHomeStaysThere(t *testing.T) {
 	b := newBench(t)
 	archive := b.pack(t, registrytest.Plugin{ID: "acme/agent"})
 	i := b.open(t, func(c *intake.Config) {
-		c.Open = func(context.Context) (*publish.Publisher, error) {
-			return nil, errors.New("open /secret/place: permission denied")
-		}
+		c.Registry = away{errors.New("open /secret/place: permission denied")}
 	})
 	w := httptest.NewRecorder()
 	i.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/releases", bytes.NewReader(archive)))
@@ -302,10 +318,7 @@ func TestStrangersTakeNobodysPlace(t *testing.T) {
 func TestStrangersDoNotKeepTheRegistryBusy(t *testing.T) {
 	b := newBench(t)
 	opened := 0
-	i := b.open(t, func(c *intake.Config) {
-		open := c.Open
-		c.Open = func(ctx context.Context) (*publish.Publisher, error) { opened++; return open(ctx) }
-	})
+	i := b.open(t, func(c *intake.Config) { c.Registry = counted{c.Registry, &opened} })
 	job, err := i.Submit(t.Context(), bytes.NewReader(b.pack(t, registrytest.Plugin{ID: "acme/agent"})))
 	if err != nil {
 		t.Fatal(err)

@@ -287,6 +287,7 @@ func (p *Publisher) write() error {
 	if err != nil {
 		return err
 	}
+	p.state.signed = data
 	return installIndex(p.dir, p.state.snapshot.Signed.Version)
 }
 
@@ -378,6 +379,7 @@ func (p *Publisher) writeVersioned(role string, version int64, data []byte) erro
 	if err := durable.WriteFile(p.metadataPath(fmt.Sprintf("%d.%s.json", version, role)), data, 0o644); err != nil {
 		return err
 	}
+	p.state.note(role, version)
 	if strings.HasPrefix(role, tufrules.RoleNamespacePrefix) { // one of thousands, and written by its owner: look for the one that goes
 		os.Remove(p.metadataPath(fmt.Sprintf("%d.%s.json", version-keepVersions, role)))
 		return nil

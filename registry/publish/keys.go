@@ -18,7 +18,6 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
 
-	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/internal/durable"
 )
 
@@ -108,8 +107,8 @@ type cipherAEAD interface {
 	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
 }
 
-// errLocked says that a key needs a passphrase that nobody gave.
-var errLocked = errors.New("the key is under a passphrase")
+// ErrLocked says that a key needs a passphrase that nobody gave. An Unlock returns it when nobody is there to ask.
+var ErrLocked = errors.New("the key is under a passphrase")
 
 func openKey(block *pem.Block, path string, unlock Unlock) ([]byte, error) {
 	switch {
@@ -118,7 +117,7 @@ func openKey(block *pem.Block, path string, unlock Unlock) ([]byte, error) {
 	case block.Type != encryptedBlock:
 		return nil, fmt.Errorf("not a PEM block of type %s or %s", keyBlock, encryptedBlock)
 	case unlock == nil:
-		return nil, errLocked
+		return nil, ErrLocked
 	}
 	salt, err := hex.DecodeString(block.Headers["Salt"])
 	if err != nil || len(salt) != saltSize || block.Headers["KDF"] != "argon2id 3 131072 1" || len(block.Bytes) < chacha20poly1305.NonceSizeX {
@@ -139,34 +138,10 @@ func openKey(block *pem.Block, path string, unlock Unlock) ([]byte, error) {
 	return der, nil
 }
 
-// loadKeys reads every private key of a list of folders and files, separated as in PATH. Keys under a passphrase are
-// left out when nobody can unlock them.
+// loadKeys reads every private key of a list of folders and files, separated as in PATH.
 func loadKeys(list string, unlock Unlock) (keyring, error) {
-	ring, _, err := loadKeyFiles(list, unlock)
+	ring, _, err := keyFolder{}.load(list, unlock)
 	return ring, err
-}
-
-// loadKeyFiles also says which file each key came from.
-func loadKeyFiles(list string, unlock Unlock) (keyring, map[string]string, error) {
-	ring, files := keyring{}, map[string]string{}
-	for _, place := range filepath.SplitList(list) {
-		names, err := keyFiles(place)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read keys: %w", err)
-		}
-		for _, name := range names {
-			private, err := LoadKey(name, unlock)
-			if errors.Is(err, errLocked) {
-				continue
-			}
-			if err != nil {
-				return nil, nil, err
-			}
-			id := registry.KeyID(private.Public().(ed25519.PublicKey))
-			ring[id], files[id] = private, name
-		}
-	}
-	return ring, files, nil
 }
 
 func keyFiles(place string) ([]string, error) {

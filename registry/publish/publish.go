@@ -62,10 +62,12 @@ type Config struct {
 
 // OpenConfig is Open with everything that can be said.
 func OpenConfig(ctx context.Context, cfg Config) (*Publisher, error) {
-	ring, files, err := loadKeyFiles(cfg.Keys, cfg.Unlock)
-	if err != nil {
-		return nil, err
-	}
+	k := &Keeper{cfg: cfg, keys: keyFolder{}}
+	return k.open(ctx)
+}
+
+// prepare makes a Publisher that has its keys and no state yet.
+func (cfg Config) prepare(ring keyring, files map[string]string) (*Publisher, error) {
 	home, err := cfg.home()
 	if err != nil {
 		return nil, err
@@ -74,17 +76,8 @@ func OpenConfig(ctx context.Context, cfg Config) (*Publisher, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // offline media may hold keys and nothing else
 		return nil, err
 	}
-	unlock, err := durable.Lock(ctx, filepath.Join(cfg.Dir, ".lock"))
-	if err != nil {
-		return nil, err
-	}
 	p := newPublisher(cfg.Dir, home, ring, roles, cfg.Now)
 	p.files = files
-	if err := p.open(cfg.RootFile); err != nil {
-		unlock()
-		return nil, err
-	}
-	p.unlock = unlock
 	return p, nil
 }
 
@@ -105,7 +98,7 @@ func (cfg Config) home() (string, error) {
 	return filepath.Dir(cfg.RootFile), nil
 }
 
-// open finishes what a crash interrupted and reads the state.
+// open finishes what a crash interrupted and reads the state, unless it is known already.
 func (p *Publisher) open(rootFile string) error {
 	if err := replay(p.dir); err != nil {
 		return fmt.Errorf("open registry %s: %w", p.dir, err)
@@ -122,8 +115,10 @@ func (p *Publisher) open(rootFile string) error {
 	if err != nil {
 		return fmt.Errorf("read the root that belongs to these keys: %w", err)
 	}
-	if p.state, err = load(p.dir, root); err != nil {
-		return fmt.Errorf("open registry %s: %w; it is not signed on top of this state", p.dir, err)
+	if !p.state.stillThere(root) {
+		if p.state, err = load(p.dir, root); err != nil {
+			return fmt.Errorf("open registry %s: %w; it is not signed on top of this state", p.dir, err)
+		}
 	}
 	return installIndex(p.dir, p.state.snapshot.Signed.Version)
 }

@@ -30,6 +30,16 @@ type state struct {
 	snapshot  *metadata.Metadata[metadata.SnapshotType]
 	targets   *targetsMeta
 	roles     map[string]*targetsMeta // delegated ones
+
+	newest string            // digest of the newest root
+	signed []byte            // timestamp.json, on which all the rest hangs by digests
+	files  map[string]fileOf // where the large roles came from, for stillThere
+}
+
+// fileOf is a file of metadata as it was when it was read or written.
+type fileOf struct {
+	name  string
+	stamp durable.Stamp
 }
 
 // load reads a registry's metadata and checks every signature, starting at a root that the caller trusts. Expiry is
@@ -49,7 +59,8 @@ func load(dir string, trustedRoot []byte) (*state, error) {
 	if err := s.root.VerifyDelegate(metadata.TIMESTAMP, s.timestamp); err != nil {
 		return nil, fmt.Errorf("timestamp.json: %w", err)
 	}
-	data, err = readPinned(dir, metadata.SNAPSHOT, s.timestamp.Signed.Meta)
+	s.signed = data
+	data, err = s.read(metadata.SNAPSHOT, s.timestamp.Signed.Meta)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +106,10 @@ func (s *state) loadRoot(dir string, trusted []byte) error {
 	if err != nil {
 		return err
 	}
-	s.root = newest
 	if len(chain) == 0 || registry.Digest(chain[0]) != registry.Digest(trusted) {
 		return fmt.Errorf("%s has another root than the one that is trusted", dir)
 	}
+	s.root, s.newest = newest, registry.Digest(chain[len(chain)-1])
 	return nil
 }
 
@@ -144,7 +155,7 @@ func follows(old, next *rootMeta) error {
 }
 
 func (s *state) loadTargets(role string) (*targetsMeta, error) {
-	data, err := readPinned(s.dir, role, s.snapshot.Signed.Meta)
+	data, err := s.read(role, s.snapshot.Signed.Meta)
 	if err != nil {
 		return nil, err
 	}

@@ -111,6 +111,7 @@ type Plugin struct {
 	Kind        sdk.Kind
 	Process     []byte // the executable for this platform
 	WASM        []byte
+	File        []byte // of a model or a data pack, which Kind says; then it has neither of the two before
 	Permissions []sdk.Permission
 	Schema      json.RawMessage
 	Rules       json.RawMessage
@@ -174,7 +175,7 @@ func (p Plugin) Submission(tb testing.TB) publish.Submission {
 	if p.Kind == "" {
 		p.Kind = sdk.KindCollector
 	}
-	if p.Process == nil && p.WASM == nil {
+	if p.Process == nil && p.WASM == nil && p.File == nil {
 		p.Process = []byte("#!/bin/sh\necho " + p.ID + " " + p.Version + "\n")
 	}
 	d := &registry.Descriptor{
@@ -202,6 +203,16 @@ func (p Plugin) Submission(tb testing.TB) publish.Submission {
 	}
 	if p.Process != nil {
 		add(p.Process, registry.Artifact{Runtime: registry.RuntimeProcess, OS: goruntime.GOOS, Arch: goruntime.GOARCH, ABI: registry.ABIProcess})
+	}
+	if p.File != nil {
+		d.Manifest.Protocol, d.Manifest.File = nil, "file.bin"
+		if p.Kind == sdk.KindModel {
+			d.Manifest.Model = &registry.Model{Format: registry.FormatONNX, Features: "flows", FeaturesVersion: 1, Data: "none", Limits: "none",
+				Metrics: []registry.ModelMetric{{Name: "f1", Value: 1, Dataset: "none"}}}
+		} else {
+			d.Manifest.Data = &registry.Data{Format: "text", Source: "https://example.org/", License: "CC0-1.0", AsOf: "2026-11-21"}
+		}
+		add(p.File, registry.Artifact{Runtime: registry.RuntimeFile, OS: registry.AnyPlatform, Arch: registry.AnyPlatform, ABI: registry.ABIFile})
 	}
 	if p.WASM != nil {
 		add(p.WASM, registry.Artifact{Runtime: registry.RuntimeWASM, OS: "wasip1", Arch: "wasm", ABI: registry.ABIWASM})

@@ -127,21 +127,25 @@ func (r *Registry) Confirm(tb testing.TB, ns string) {
 // Upload has an author publish releases: they sign, the registry takes it.
 func (r *Registry) Upload(tb testing.TB, a *Author, plugins ...Plugin) {
 	tb.Helper()
-	r.Change(tb, func(p *publish.Publisher) error {
-		current, _, err := p.NamespaceFile(a.Namespace)
-		if err != nil {
-			return err
-		}
-		var subs []publish.Submission
-		for _, plugin := range plugins {
-			subs = append(subs, plugin.Submission(tb))
-		}
-		up, err := publish.SignUpload(a.Namespace, current, []ed25519.PrivateKey{a.Key}, r.Now(), subs...)
-		if err != nil {
-			return err
-		}
-		return p.Accept(tb.Context(), up)
-	})
+	r.Change(tb, func(p *publish.Publisher) error { return p.Accept(tb.Context(), a.Sign(tb, r, p, plugins...)) })
+}
+
+// Sign is the author's part of an upload.
+func (a *Author) Sign(tb testing.TB, r *Registry, p *publish.Publisher, plugins ...Plugin) publish.Upload {
+	tb.Helper()
+	current, _, err := p.NamespaceFile(a.Namespace)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	subs := make([]publish.Submission, 0, len(plugins))
+	for _, plugin := range plugins {
+		subs = append(subs, plugin.Submission(tb))
+	}
+	up, err := publish.SignUpload(a.Namespace, current, []ed25519.PrivateKey{a.Key}, r.Now(), subs...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return up
 }
 
 // NewKeys has an author change their key: with the old one's signature, or without when it is lost. Releases that keep

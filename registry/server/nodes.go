@@ -73,15 +73,15 @@ func WriteNodes(dir string, nodes []Node) error {
 func NodesOf(dir string) func(keyID string) (ed25519.PublicKey, bool) {
 	var mu sync.Mutex
 	var known map[string]ed25519.PublicKey
-	var at stamp
+	var at durable.Stamp
 	return func(keyID string) (ed25519.PublicKey, bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		info, err := os.Stat(filepath.Join(dir, folder, nodesFile))
+		now, err := durable.Stat(filepath.Join(dir, folder, nodesFile))
 		if err != nil {
 			return nil, false
 		}
-		if now := (stamp{info}); !now.same(at) {
+		if !now.Same(at) {
 			nodes, err := ReadNodes(dir)
 			if err != nil {
 				return nil, false

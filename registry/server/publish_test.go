@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"net/http"
@@ -32,10 +31,11 @@ func TestReleasesOverTheWire(t *testing.T) {
 		return submission.Write(&archive, submission.Request{RootSHA256: r.RootSHA256(t), Current: current, Keys: []ed25519.PrivateKey{author.Key},
 			Now: r.Now(), Release: registrytest.Plugin{ID: "acme/agent", WASM: []byte("\x00asm\x01\x00\x00\x00")}.Submission(t)})
 	})
-	in, err := intake.Open(t.Context(), intake.Config{
-		Dir: filepath.Join(r.Dir, ".server", "intake"), Now: r.Now,
-		Open: func(ctx context.Context) (*publish.Publisher, error) { return publish.Open(ctx, r.Dir, r.Keys, r.Now) },
-	})
+	keeper, err := publish.NewKeeper(publish.Config{Dir: r.Dir, Keys: r.Keys, Now: r.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := intake.Open(t.Context(), intake.Config{Dir: filepath.Join(r.Dir, ".server", "intake"), Now: r.Now, Registry: keeper})
 	if err != nil {
 		t.Fatal(err)
 	}

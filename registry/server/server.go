@@ -133,7 +133,7 @@ func (s *Server) current() *shelf {
 		return s.shelf.Load()
 	}
 	have := s.shelf.Load()
-	if stamp, err := indexStamp(s.root); err != nil || stamp.same(have.stamp) || !s.loading.TryLock() {
+	if stamp, err := indexStamp(s.root); err != nil || stamp.Same(have.stamp) || !s.loading.TryLock() {
 		return have
 	}
 	defer s.loading.Unlock()

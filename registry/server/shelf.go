@@ -16,28 +16,20 @@ import (
 // shelf is what a registry offers at one moment.
 type shelf struct {
 	*Catalogue
-	stamp   stamp
+	stamp   durable.Stamp
 	revoked *registry.Revocations
-}
-
-// stamp tells one version of a file from the next. Files are replaced, never written over, so that two of the same size
-// and moment are still two files.
-type stamp struct{ info os.FileInfo }
-
-func (s stamp) same(o stamp) bool {
-	return s.info != nil && o.info != nil && os.SameFile(s.info, o.info) && s.info.Size() == o.info.Size() && s.info.ModTime().Equal(o.info.ModTime())
 }
 
 func emptyShelf() *shelf {
 	return &shelf{Catalogue: NewCatalogue(&registry.Index{}), revoked: &registry.Revocations{}}
 }
 
-func indexStamp(root *os.Root) (stamp, error) {
+func indexStamp(root *os.Root) (durable.Stamp, error) {
 	info, err := root.Stat(registry.IndexPath)
 	if err != nil {
-		return stamp{}, err
+		return durable.Stamp{}, err
 	}
-	return stamp{info}, nil
+	return durable.StampOf(info), nil
 }
 
 // readShelf reads the index, which the key of the snapshot must have signed.

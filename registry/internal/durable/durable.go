@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -121,12 +122,13 @@ func readFile(name string, maxBytes int64, stat func(string) (os.FileInfo, error
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
-	if err != nil {
+	var data bytes.Buffer
+	data.Grow(int(min(info.Size(), maxBytes)) + bytes.MinRead) // one piece instead of one for each doubling
+	if _, err := data.ReadFrom(io.LimitReader(f, maxBytes+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > maxBytes {
+	if int64(data.Len()) > maxBytes {
 		return nil, fmt.Errorf("%s has more than %d bytes", name, maxBytes)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }

@@ -1,7 +1,6 @@
 package registrycmd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,14 +16,13 @@ import (
 )
 
 // intake takes releases in while the server runs.
-func (s serving) intake(cmd *cobra.Command, log *slog.Logger) (*intake.Intake, error) {
+func (s serving) intake(cmd *cobra.Command, keeper *publish.Keeper, log *slog.Logger) (*intake.Intake, error) {
 	cfg, err := s.gates.Config()
 	if err != nil {
 		return nil, err
 	}
 	return intake.Open(cmd.Context(), intake.Config{
-		Dir: filepath.Join(s.dir, ".server", "intake"), Gates: cfg, Log: log,
-		Open: func(ctx context.Context) (*publish.Publisher, error) { return publish.Open(ctx, s.dir, s.keys, nil) },
+		Dir: filepath.Join(s.dir, ".server", "intake"), Registry: keeper, Gates: cfg, Log: log,
 	})
 }
 
@@ -50,15 +48,16 @@ func accept(cmd *cobra.Command, f folders, options gatecheck.Options, path strin
 	if err != nil {
 		return err
 	}
+	keeper, err := publish.NewKeeper(f.config(cmd))
+	if err != nil {
+		return err
+	}
 	scratch, err := os.MkdirTemp("", "picket-accept-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	in, err := intake.Open(cmd.Context(), intake.Config{
-		Dir: scratch, Gates: cfg,
-		Open: func(context.Context) (*publish.Publisher, error) { return f.open(cmd) },
-	})
+	in, err := intake.Open(cmd.Context(), intake.Config{Dir: scratch, Registry: keeper, Gates: cfg})
 	if err != nil {
 		return err
 	}

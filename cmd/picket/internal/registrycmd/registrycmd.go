@@ -50,7 +50,11 @@ func (f *folders) flags(cmd *cobra.Command) {
 }
 
 func (f *folders) open(cmd *cobra.Command) (*publish.Publisher, error) {
-	return publish.OpenConfig(cmd.Context(), publish.Config{Dir: f.dir, Keys: f.keys, RootFile: f.root, Unlock: keyfile.Unlock(cmd, f.passphrase)})
+	return publish.OpenConfig(cmd.Context(), f.config(cmd))
+}
+
+func (f *folders) config(cmd *cobra.Command) publish.Config {
+	return publish.Config{Dir: f.dir, Keys: f.keys, RootFile: f.root, Unlock: keyfile.Unlock(cmd, f.passphrase)}
 }
 
 func initCmd() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/gatecheck"
+	"github.com/picketwatch/picket/cmd/picket/internal/keyfile"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/registry/mirror"
 	"github.com/picketwatch/picket/registry/publish"
@@ -39,6 +40,7 @@ when the other one is away.`,
 	f := cmd.Flags()
 	f.StringVar(&s.dir, "dir", "", "the registry's folder")
 	f.StringVar(&s.keys, "keys", "", "the folder of the online keys: take releases in, and sign the timestamp again")
+	f.StringVar(&s.passphrase, "passphrase-file", "", "a file with the passphrase of the keys (default: ask on a terminal, at the start)")
 	s.gates.Flags(cmd)
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8080", "the address to listen on; port 0 takes a free one")
 	f.StringVar(&s.cert, "tls-cert", "", "a certificate (PEM); without one it speaks plain HTTP, for a proxy in front of it")
@@ -52,9 +54,9 @@ when the other one is away.`,
 }
 
 type serving struct {
-	dir, keys, listen, cert, key, public, from, root string
-	asJSON                                           bool
-	gates                                            gatecheck.Options
+	dir, keys, passphrase, listen, cert, key, public, from, root string
+	asJSON                                                       bool
+	gates                                                        gatecheck.Options
 }
 
 func (s serving) run(cmd *cobra.Command) error {
@@ -66,8 +68,13 @@ func (s serving) run(cmd *cobra.Command) error {
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	cfg := server.Config{Dir: s.dir, Nodes: server.NodesOf(s.dir), PublicURL: s.public, Log: log}
+	var keeper *publish.Keeper
 	if s.keys != "" {
-		in, err := s.intake(cmd, log)
+		var err error
+		if keeper, err = s.keeper(cmd); err != nil {
+			return err
+		}
+		in, err := s.intake(cmd, keeper, log)
 		if err != nil {
 			return err
 		}
@@ -95,9 +102,28 @@ func (s serving) run(cmd *cobra.Command) error {
 		return errors.Join(err, listener.Close())
 	}
 	if s.keys != "" {
-		go renewOnTime(cmd.Context(), s.dir, s.keys, log)
+		go renewOnTime(cmd.Context(), keeper, log)
 	}
 	return s.serve(cmd.Context(), listener, srv.Handler())
+}
+
+// keeper unlocks the online keys. Somebody is asked for passphrases at the start and nobody later: a key that comes while
+// the server runs lies there as it is, or under the passphrase of the file.
+func (s serving) keeper(cmd *cobra.Command) (*publish.Keeper, error) {
+	ask := keyfile.Unlock(cmd, s.passphrase)
+	started := false
+	unlock := func(path string) ([]byte, error) {
+		switch {
+		case ask == nil:
+			return nil, errors.New("it is under a passphrase; name the file that has it with --passphrase-file")
+		case started && s.passphrase == "":
+			return nil, publish.ErrLocked
+		}
+		return ask(path)
+	}
+	k, err := publish.NewKeeper(publish.Config{Dir: s.dir, Keys: s.keys, Unlock: unlock})
+	started = true
+	return k, err
 }
 
 func (s serving) announce(cmd *cobra.Command, l net.Listener) error {
@@ -146,11 +172,11 @@ func (s serving) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 const renewEvery = 6 * time.Hour
 
 // renewOnTime signs the timestamp again, and whatever else is due and has its keys here.
-func renewOnTime(ctx context.Context, dir, keys string, log *slog.Logger) {
+func renewOnTime(ctx context.Context, keeper *publish.Keeper, log *slog.Logger) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
-		done, err := publish.RefreshTimestamp(ctx, dir, keys, nil)
+		done, err := keeper.Renew(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
