@@ -250,7 +250,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	host := pluginhost.Config{Dir: c.folder.path("plugins"), RunDir: c.folder.path("run"), Helpers: c.cfg.Programs, Registry: noRegistry{},
 		Ceiling: ceiling, Events: c.events, Memory: c.control, Log: c.cfg.Log, Now: c.cfg.Now}
 	cat := catalogue.Config{Tenant: c.tenant, Store: c.control, Ceiling: ceiling, Order: c.queue.Enqueue, Notify: c.testNotice,
-		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Refreshed: c.heedRevocations, Now: c.cfg.Now, Log: c.cfg.Log}
+		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Refreshed: c.heedRevocations, Needs: (&needs{c: c}).list, Now: c.cfg.Now, Log: c.cfg.Log}
 	if c.source.client != nil {
 		c.heeded.Store(c.revocations())
 		c.closeLater(func() { c.complain("close the registry", c.source.client.Close()) })

@@ -105,7 +105,6 @@ type Store interface {
 	NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]store.Assignment, error)
 	AgentByID(ctx context.Context, id string) (store.Agent, error)
 	ListAgents(ctx context.Context, tenant string, p store.Page) ([]store.Agent, string, error)
-	ListDevices(ctx context.Context, tenant string, p store.Page) ([]store.Device, string, error)
 	FleetStore
 	InstallStore
 }
@@ -170,8 +169,10 @@ type Config struct {
 	Refreshed func(ctx context.Context)
 	Unsigned  func() []Unsigned // plugins under development; nil when this server takes none
 	Shop      Shop              // what the registries say of themselves; nil: what Registry lists
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Needs says what plugins would be of use here, the most pressing first; nil: nobody knows.
+	Needs func(ctx context.Context) ([]Need, error)
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Catalogue is safe for concurrent use.

@@ -2,45 +2,36 @@ package catalogue
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
-
-	"github.com/picketwatch/picket/core/kernel/store"
 )
 
-type network struct {
-	Store
-	devices []store.Device
+// tagged is a shop that has what a test says under each tag, and counts the questions.
+type tagged struct {
+	Shop
+	under map[string][]Hit
+	asked int
 }
 
-func (n network) ListDevices(context.Context, string, store.Page) ([]store.Device, string, error) {
-	return n.devices, "", nil
+func (s *tagged) Search(_ context.Context, q MarketQuery) (MarketPage, error) {
+	s.asked++
+	return MarketPage{Items: s.under[q.Tag]}, nil
 }
 
-// tagged is a shop that has one plugin for each tag, and one for names.
-type tagged struct{ Shop }
-
-func (tagged) Search(_ context.Context, q MarketQuery) (MarketPage, error) {
-	switch {
-	case q.Kind == "discovery":
-		return MarketPage{Items: []Hit{{ID: "acme/names"}}}, nil
-	case q.Tag == "snmp":
-		return MarketPage{Items: []Hit{{ID: "acme/have"}, {ID: "acme/gone", Revoked: "it leaks"}, {ID: "acme/snmp"}}}, nil
-	case q.Tag == "modbus":
-		return MarketPage{Items: []Hit{{ID: "acme/modbus"}, {ID: "acme/snmp"}}}, nil
+func TestRecommendWhatFitsAndIsNotThere(t *testing.T) {
+	shop := &tagged{under: map[string][]Hit{
+		"snmp":   {{ID: "acme/have"}, {ID: "acme/gone", Revoked: "it leaks"}, {ID: "acme/old", Yanked: "broken"}, {ID: "acme/snmp", Kind: "collector"}, {ID: "acme/tell", Kind: "notifier"}},
+		"modbus": {{ID: "acme/snmp", Kind: "collector"}, {ID: "acme/m1"}, {ID: "acme/m2"}, {ID: "acme/m3"}},
+	}}
+	needs := []Need{
+		{Because: "2 devices answer SNMP", Query: MarketQuery{Tag: "snmp"}, Kinds: []string{"collector"}},
+		{Because: "nobody offers anything for that", Query: MarketQuery{Tag: "none"}},
+		{Because: "1 device answers Modbus", Query: MarketQuery{Tag: "modbus"}},
 	}
-	return MarketPage{}, nil
-}
-
-func TestRecommendWhatFitsTheNetwork(t *testing.T) {
-	fact := func(name, value string) map[string]store.Fact { return map[string]store.Fact{name: {Value: value}} }
-	c := New(Config{Tenant: "t", Store: network{devices: []store.Device{
-		{IPs: []string{"10.0.0.1"}, Hostnames: []string{"a"}, Facts: fact("open_ports", "22,161")},
-		{IPs: []string{"10.0.0.2"}, Hostnames: []string{"b"}, Facts: fact("services", "snmp https")},
-		{IPs: []string{"10.0.0.3"}, Facts: fact("port", "502")},
-		{Facts: fact("vendor", "snmp modbus")}, // says nothing of what it answers
-	}}})
-	got, err := c.recommend(t.Context(), tagged{}, map[string]*Presence{"acme/have": {}})
+	c := New(Config{Tenant: "t", Needs: func(context.Context) ([]Need, error) { return needs, nil }})
+	got, err := c.recommend(t.Context(), shop, map[string]*Presence{"acme/have": {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,12 +39,24 @@ func TestRecommendWhatFitsTheNetwork(t *testing.T) {
 	for _, r := range got {
 		said = append(said, r.Plugin.ID+": "+r.Because)
 	}
-	want := []string{"acme/snmp: 2 devices answer SNMP", "acme/modbus: 1 device answers MODBUS", "acme/names: 1 device has no name"}
+	want := []string{"acme/snmp: 2 devices answer SNMP", "acme/m1: 1 device answers Modbus", "acme/m2: 1 device answers Modbus"}
 	if !slices.Equal(said, want) {
 		t.Errorf("%q, want %q", said, want)
 	}
-	c.cfg.Store = network{}
-	if got, err = c.recommend(t.Context(), tagged{}, nil); err != nil || len(got) != 0 {
-		t.Errorf("on an empty network: %v %v", got, err)
+
+	needs = nil
+	if got, err = c.recommend(t.Context(), shop, nil); err != nil || got == nil || len(got) != 0 {
+		t.Errorf("nothing is known: %v %v", got, err)
+	}
+	for n := range 100 {
+		needs = append(needs, Need{Query: MarketQuery{Tag: fmt.Sprint(n)}})
+	}
+	shop.asked = 0
+	if _, err = c.recommend(t.Context(), shop, nil); err != nil || shop.asked != maxNeedsAsked {
+		t.Errorf("asked %d times, %v", shop.asked, err)
+	}
+	c.cfg.Needs = func(context.Context) ([]Need, error) { return nil, errors.New("the store is gone") }
+	if _, err = c.recommend(t.Context(), shop, nil); err == nil {
+		t.Error("the needs could not be read, and nobody says so")
 	}
 }
