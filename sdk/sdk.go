@@ -154,6 +154,9 @@ type Host interface {
 	Fetch(ctx context.Context, req Request) (Response, error)
 	// Open opens a file for reading (permission fs.read). Stat tells its size and when it was changed.
 	Open(name string) (fs.File, error)
+	// Model opens a model or a data pack by its id, namespace/name. The manifest names it, and the versions that will do, under
+	// requires; it was installed with the plugin, so no permission is needed.
+	Model(id string) (*Model, error)
 	// Listen accepts connections on "tcp" host:port (permission net.listen). Not in a WASM guest.
 	Listen(ctx context.Context, network, address string) (net.Listener, error)
 	// ListenPacket receives datagrams on "udp" host:port (permission net.listen). Not in a WASM guest.

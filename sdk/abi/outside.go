@@ -17,7 +17,7 @@ import (
 //	log(level i32, ptr u32, len u32)                          one line; level as in log/slog; at most 16 KiB
 //	now() -> i64                                              the host's clock, nanoseconds since 1970
 //	dial(ptr u32, len u32) -> i64                             JSON DialRequest; answers JSON Opened
-//	open(ptr u32, len u32) -> i64                             JSON OpenRequest; answers JSON Opened
+//	open(ptr u32, len u32) -> i64                             JSON OpenRequest; answers JSON Opened; also of a model
 //	fetch(ptr u32, len u32) -> i64                            framed FetchRequest + body; answers framed FetchAnswer + body
 //	state_get(ptr u32, len u32) -> i64                        JSON StateKey; answers 1 byte (1 there, 0 missing) + value
 //	state_put(ptr u32, len u32) -> i64                        framed StateKey + value; answers 0
@@ -83,7 +83,7 @@ type DialRequest struct {
 // OpenRequest asks for a file to read.
 type OpenRequest struct {
 	Instance string `json:"instance"`
-	Name     string `json:"name"` // an absolute path
+	Name     string `json:"name"` // an absolute path, or the id of a model or data pack that the plugin requires
 }
 
 // Opened is a new connection or file.
@@ -94,6 +94,14 @@ type Opened struct {
 	Remote string `json:"remote,omitempty"`
 	// File is what a file was when it was opened.
 	File *FileInfo `json:"file,omitempty"`
+	// Model is the release that a model is of; nil for other files.
+	Model *ModelInfo `json:"model,omitempty"`
+}
+
+// ModelInfo says which release a model or data pack is of.
+type ModelInfo struct {
+	Version string `json:"version"`
+	Digest  string `json:"digest"` // SHA-256 of the bytes, in hexadecimal
 }
 
 // FileInfo describes a file.

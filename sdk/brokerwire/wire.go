@@ -15,7 +15,8 @@
 //	                                               and brings a SOCK_STREAM
 //	listen_packet network udp, address             SOCK_SEQPACKET, datagrams
 //	icmp          network ip4 or ip6               SOCK_SEQPACKET, datagrams; port is 0
-//	open          name                             the file, open for reading
+//	open          name                             the file, open for reading: an absolute path, or the id of a model or
+//	                                               data pack that the plugin requires; of that the answer has model too
 //	state_get     key                              SOCK_STREAM with size bytes, when found and size is not 0
 //	state_put     key, size                        SOCK_STREAM: send size bytes, shut down writing, read an Answer up to
 //	                                               the end of the stream; the value is stored when that has no error
@@ -90,6 +91,8 @@ type Answer struct {
 	Remote string `json:"remote,omitempty"`
 	Found  bool   `json:"found,omitempty"`
 	Size   int64  `json:"size,omitempty"` // bytes
+	// Model is the release that an opened model is of.
+	Model *abi.ModelInfo `json:"model,omitempty"`
 }
 
 // Accepted is a connection that a listener took.

@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
@@ -165,6 +167,47 @@ func (h *host) Open(name string) (fs.File, error) {
 		f.info = *o.File
 	}
 	return f, nil
+}
+
+// Model reads through the same functions as a file.
+func (h *host) Model(id string) (*sdk.Model, error) {
+	if !sdk.ValidID(id) { // the host would take it for a path
+		return nil, sdk.Errorf(sdk.Internal, "open model %.128q: that is not the id of a release, namespace/name", id)
+	}
+	var o abi.Opened
+	if err := h.host.ask(h.host.open, abi.OpenRequest{Instance: h.cfg.Instance, Name: id}, &o); err != nil {
+		return nil, err
+	}
+	f := &file{handle: handle{h.host, o.Handle, false}}
+	if o.Model == nil || o.File == nil {
+		f.Close() // the answer is of no use
+		return nil, sdk.Errorf(sdk.Internal, "open model %s: the host answers without its release", id)
+	}
+	return &sdk.Model{
+		ID: id, Version: o.Model.Version, Digest: o.Model.Digest, SectionReader: io.NewSectionReader(&readerAt{file: f}, 0, o.File.Size), Closer: f,
+	}, nil
+}
+
+// readerAt reads a file at an offset.
+type readerAt struct {
+	mu   sync.Mutex // makes seeking and reading one
+	file *file
+}
+
+func (r *readerAt) ReadAt(b []byte, offset int64) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file.closed {
+		return 0, fs.ErrClosed
+	}
+	if _, err := r.file.Seek(offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	n, err := io.ReadFull(r.file, b)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func notInAGuest(what string) error {

@@ -196,6 +196,14 @@ func (w *watched) Open(name string) (fs.File, error) {
 	return f, err
 }
 
+func (w *watched) Model(id string) (*sdk.Model, error) {
+	m, err := w.Host.Model(id)
+	if err != nil { // what it requires it may open; that is no permission
+		w.session.used("model", id, err)
+	}
+	return m, err
+}
+
 func (w *watched) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	l, err := w.Host.Listen(ctx, network, address)
 	w.session.used(sdk.CapNetListen, network+" "+address, err)

@@ -2,10 +2,15 @@ package sdktest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +28,8 @@ type Host struct {
 	Grants []sdk.Permission
 	// Secrets by the path of their field.
 	Secrets map[string]string
+	// Models are files, by the id under which the plugin opens them.
+	Models map[string]string
 	// Clock is what Now returns; time.Now at first.
 	Clock func() time.Time
 	// DialFunc and ICMPFunc, if not nil, replace the network. The grants are checked before.
@@ -105,6 +112,24 @@ func (h *Host) Fetch(ctx context.Context, req sdk.Request) (sdk.Response, error)
 
 // Open opens a file of this machine.
 func (h *Host) Open(name string) (fs.File, error) { return h.network().Open(name) }
+
+// Model opens one of Models.
+func (h *Host) Model(id string) (*sdk.Model, error) {
+	path, ok := h.Models[id]
+	if !ok {
+		return nil, sdk.Errorf(sdk.PermissionDenied, "open model %s: it is not among the models of this test", id)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	size, err := io.Copy(sum, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &sdk.Model{ID: id, Version: "0.0.0", Digest: hex.EncodeToString(sum.Sum(nil)), SectionReader: io.NewSectionReader(f, 0, size), Closer: f}, nil
+}
 
 // Listen listens on this machine.
 func (h *Host) Listen(ctx context.Context, network, address string) (net.Listener, error) {

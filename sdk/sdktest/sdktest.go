@@ -22,6 +22,8 @@ import (
 type Options struct {
 	Config  json.RawMessage   // a valid configuration; {} when empty
 	Secrets map[string]string // by the path of their field
+	// Models are files, by the id under which the plugin opens them.
+	Models map[string]string
 	// Grants are enforced as in production. Nil grants the secrets, ICMP and connections to this machine.
 	Grants []sdk.Permission
 	// Scope of a discovery; 127.0.0.1/32 when empty.
@@ -84,7 +86,7 @@ func (o Options) subject(t *testing.T, p sdk.Plugin) kit.Subject {
 		}
 		s := &scope{TB: t}
 		h := NewHost(s)
-		h.Secrets = cfg.Secrets
+		h.Secrets, h.Models = cfg.Secrets, o.Models
 		if o.Grants != nil {
 			h.Grants = o.Grants
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -38,16 +39,17 @@ type Memory interface {
 
 // remembered is that text.
 type remembered struct {
-	Plugin     string       `json:"plugin"`
-	Settings   string       `json:"settings"` // a MAC of what was assigned when this was written
-	History    []Transition `json:"history,omitempty"`
-	Crashes    []time.Time  `json:"crashes,omitempty"`
-	Quarantine string       `json:"quarantine,omitempty"` // why it is quarantined
-	Wanted     string       `json:"wanted,omitempty"`     // the version that was assigned
-	Pin        string       `json:"pin,omitempty"`        // the version that runs in spite of it
-	Previous   string       `json:"previous,omitempty"`   // the version to go back to
-	Upgrade    *Upgrade     `json:"upgrade,omitempty"`
-	Probation  *probation   `json:"probation,omitempty"`
+	Plugin     string               `json:"plugin"`
+	Settings   string               `json:"settings"` // a MAC of what was assigned when this was written
+	History    []Transition         `json:"history,omitempty"`
+	Crashes    []time.Time          `json:"crashes,omitempty"`
+	Quarantine string               `json:"quarantine,omitempty"` // why it is quarantined
+	Wanted     string               `json:"wanted,omitempty"`     // the version that was assigned
+	Pin        string               `json:"pin,omitempty"`        // the version that runs in spite of it
+	Previous   string               `json:"previous,omitempty"`   // the version to go back to
+	Upgrade    *Upgrade             `json:"upgrade,omitempty"`
+	Probation  *probation           `json:"probation,omitempty"`
+	Models     map[string]heldModel `json:"models,omitempty"`
 }
 
 // maxRemembered bounds what is read: a hundred reasons of a kilobyte and some.
@@ -85,7 +87,7 @@ func (s *supervisor) recall(a Assignment) {
 		return
 	}
 	s.history = m.History[max(0, len(m.History)-maxHistory):]
-	s.previous, s.state.Upgrade = m.Previous, m.Upgrade
+	s.previous, s.state.Upgrade, s.held = m.Previous, m.Upgrade, m.Models
 	if m.Wanted == a.Version {
 		s.pin, s.probation = m.Pin, m.Probation
 	} else if m.Upgrade != nil && m.Upgrade.State == UpgradeProbation {
@@ -109,6 +111,7 @@ func (s *supervisor) remember() {
 	m := remembered{
 		Plugin: s.state.Plugin, History: slices.Clone(s.history), Crashes: slices.Clone(s.crashes.times), Quarantine: s.quarantine,
 		Pin: s.pin, Previous: s.previous, Upgrade: s.state.Upgrade.copy(), Probation: s.probation.copy(),
+		Models: maps.Clone(s.held),
 	}
 	want := s.lastWanted
 	if s.want != nil {

@@ -87,6 +87,9 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 	if rel.limits, err = s.host.limitsOf(a, art.Descriptor); err != nil {
 		return nil, &refusal{Refused, fmt.Errorf("plugin %s: %w", a.Plugin, err)}
 	}
+	if rel.models, err = s.openModels(a.Plugin, rel.requires); err != nil {
+		return nil, err
+	}
 	if r, err = s.startProcess(ctx, art, rel, as); err != nil {
 		return nil, s.startError(ctx, a.Plugin, err)
 	}
@@ -273,6 +276,7 @@ func (r *run) end() {
 	if r.draft != nil {
 		r.draft.Discard() // unless it was taken over
 	}
+	closeModels(r.models)
 	os.RemoveAll(r.sockets)
 }
 

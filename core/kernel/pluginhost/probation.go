@@ -42,11 +42,24 @@ type probation struct {
 	To     string    `json:"to"`
 	Began  time.Time `json:"began"`
 	Before standing  `json:"before"` // how the version before did
+	// Models are those that changed, perhaps alone; then From and To are the same.
+	Models []move `json:"models,omitempty"`
 
 	calls, errors int
 	took          []time.Duration
 	healthy       bool   // it answered a health check well
 	verdict       string // why it failed
+}
+
+// modelsOnly reports whether nothing but models is on trial.
+func (p *probation) modelsOnly() bool { return len(p.Models) > 0 && p.From == p.To }
+
+// names says what is on trial, and in the place of what.
+func (p *probation) names() (from, to string) {
+	if p.modelsOnly() {
+		return describe(p.Models)
+	}
+	return p.From, p.To
 }
 
 // standing is how a version does.
@@ -84,8 +97,9 @@ func (p *probation) over(rules Probations, now time.Time) bool {
 
 func (p *probation) judge(rules Probations) string {
 	rate := float64(p.errors) / float64(p.calls)
+	from, _ := p.names()
 	if p.calls >= leastCalls && p.errors >= leastFailures && rate > rules.ErrorRate && rate > rules.ErrorRatio*p.Before.Rate {
-		return fmt.Sprintf("%d of its %d calls failed; of %s it were %.1f per cent", p.errors, p.calls, p.From, 100*p.Before.Rate)
+		return fmt.Sprintf("%d of its %d calls failed; of %s it were %.1f per cent", p.errors, p.calls, from, 100*p.Before.Rate)
 	}
 	if len(p.took) < leastLatency || p.Before.Calls < leastLatency {
 		return ""
@@ -96,7 +110,7 @@ func (p *probation) judge(rules Probations) string {
 		return "" // of few calls one or two that a busy machine held up make the 95th percentile
 	}
 	if now >= limit {
-		return fmt.Sprintf("its calls take %s at the 95th percentile, those of %s took %s", round(now), p.From, round(p.Before.P95))
+		return fmt.Sprintf("its calls take %s at the 95th percentile, those of %s took %s", round(now), from, round(p.Before.P95))
 	}
 	return ""
 }

@@ -18,10 +18,13 @@ type release struct {
 	grants     []sdk.Permission
 	limits     confine.Limits
 	locked     registry.Locked // who vouched for it when it was installed
+	requires   []registry.Requirement
+	models     []model
 }
 
 func releaseOf(a Assignment, art *client.Artifact) release {
-	return release{assignment: a, kind: art.Descriptor.Manifest.Kind, version: art.Version, digest: art.Digest, locked: art.Locked}
+	return release{assignment: a, kind: art.Descriptor.Manifest.Kind, version: art.Version, digest: art.Digest, locked: art.Locked,
+		requires: art.Descriptor.Manifest.Requires}
 }
 
 // role is what a process of an instance is for.

@@ -223,7 +223,7 @@ func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}) {
 	ends.broker = nil // Serve closes it
 	up = make(chan struct{})
 	s.host.running.Go(func() {
-		if err := r.broker.ServeWith(conn, r.state); err != nil {
+		if err := r.broker.ServeWith(conn, broker.Belongings{State: r.state, Models: modelFiles(r.models)}); err != nil {
 			<-up
 			if r.proc != nil {
 				r.fail("broke the protocol of the broker: " + err.Error())

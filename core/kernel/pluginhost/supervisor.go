@@ -50,12 +50,13 @@ type supervisor struct {
 	says       host.Description // what the process in charge says of itself
 	history    []Transition
 	crashes    crashes
-	quarantine string      // why it rests there, also over a restart of the host
-	pin        string      // the version that runs whatever the assignment says, "" when there is none
-	previous   string      // the version to go back to
-	before     *Assignment // what the previous version ran with, as long as this host knows
-	back       string      // why pin leads back to the version before
-	changing   bool        // an exchange is under way
+	held       map[string]heldModel // by the model's id
+	quarantine string               // why it rests there, also over a restart of the host
+	pin        string               // the version that runs whatever the assignment says, "" when there is none
+	previous   string               // the version to go back to
+	before     *Assignment          // what the previous version ran with, as long as this host knows
+	back       string               // why pin leads back to the version before
+	changing   bool                 // an exchange is under way
 	probation  *probation
 	trying     *Assignment // what is to run as a shadow
 	shadow     *shadow
@@ -237,6 +238,7 @@ func (s *supervisor) watch(r *run) step {
 // awoken returns the next step when the running process must go, else nil.
 func (s *supervisor) awoken(r *run) step {
 	s.ordered(orderRelease) // there is nothing to release
+	var moves []move
 	if s.ordered(orderRecheck) {
 		if err := s.stillTrusted(); err != nil {
 			s.drain(r)
@@ -245,6 +247,11 @@ func (s *supervisor) awoken(r *run) step {
 			}
 			return s.refuse(Revoked, err)
 		}
+		if s.modelRevoked(r) {
+			s.drain(r)
+			return s.start // which finds another one, or says why there is none
+		}
+		moves = s.otherModels(r)
 	}
 	changed, orders := s.pending(0)
 	if orders&orderRestart != 0 {
@@ -253,12 +260,15 @@ func (s *supervisor) awoken(r *run) step {
 	}
 	if changed {
 		if next, ok := s.otherVersion(r); ok {
-			return func() step { return s.exchange(r, next) }
+			return func() step { return s.exchange(r, next, nil) }
 		}
 		if !s.sameAsRunning(r) { // else somebody changed his mind twice
 			s.drain(r)
 			return s.start
 		}
+	}
+	if len(moves) > 0 {
+		return func() step { return s.exchange(r, r.assignment, moves) }
 	}
 	if s.ordered(orderJudge) {
 		if verdict, passed := s.trial(); verdict != "" {

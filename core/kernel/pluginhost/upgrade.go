@@ -113,25 +113,25 @@ func (s *supervisor) sameAsRunning(r *run) bool {
 	return true
 }
 
-// exchange puts another version in the place of the running one.
-func (s *supervisor) exchange(old *run, next Assignment) step {
-	back := s.beginChange(old, next)
+// exchange puts another version in the place of the running one, or the same with other models: then moves says which.
+func (s *supervisor) exchange(old *run, next Assignment, moves []move) step {
+	c := s.beginChange(old, next, moves)
 	ctx, done := s.interruptible(orderRestart | orderRecheck) // a running version that was revoked does not wait for the next
 	cand, err := s.succeed(ctx, old, next)
 	for range maxOvertaken {
 		if !errors.Is(err, reach.ErrOvertaken) {
 			break
 		}
-		s.note(fmt.Sprintf("%s starts again: %v", next.Version, err))
+		s.note(fmt.Sprintf("%s starts again: %v", c.to, err))
 		cand, err = s.succeed(ctx, old, next)
 	}
 	done()
 	if err != nil {
-		s.abandon(old, next, back, err)
+		s.abandon(old, c, err)
 		return func() step { return s.watch(old) }
 	}
 	s.assignment = next
-	s.endChange(old, cand, back)
+	s.endChange(old, cand, c)
 	s.set(Ready, "")
 	s.endShadow() // it was compared with the version that goes
 	s.retire(old)
@@ -156,24 +156,35 @@ func (s *supervisor) succeed(ctx context.Context, old *run, next Assignment) (*r
 	return cand, nil
 }
 
-// beginChange notes what is under way and returns why it is a way back, if it is one.
-func (s *supervisor) beginChange(old *run, next Assignment) (back string) {
+// change is an exchange that is under way.
+type change struct {
+	from, to string // what is exchanged for what
+	back     string // why it is a way back; "" when it is none
+	moves    []move // of models, when nothing else changes
+}
+
+// beginChange notes what is under way.
+func (s *supervisor) beginChange(old *run, next Assignment, moves []move) change {
+	c := change{from: old.version, to: next.Version, moves: moves}
+	if len(moves) > 0 {
+		c.from, c.to = describe(moves)
+	}
 	s.mu.Lock()
-	back, s.back = s.back, ""
-	if back == "" {
-		s.state.Upgrade = &Upgrade{From: old.version, To: next.Version, State: UpgradeStarting, Began: s.host.cfg.Now().UTC()}
+	c.back, s.back = s.back, ""
+	if c.back == "" {
+		s.state.Upgrade = &Upgrade{From: c.from, To: c.to, State: UpgradeStarting, Began: s.host.cfg.Now().UTC()}
 	}
 	s.mu.Unlock()
-	if back == "" {
-		s.note(fmt.Sprintf("upgrade from %s to %s: the new version starts beside the old one", old.version, next.Version))
+	if c.back == "" {
+		s.note(fmt.Sprintf("upgrade from %s to %s: the new version starts beside the old one", c.from, c.to))
 	} else {
-		s.note(fmt.Sprintf("rollback from %s to %s: %s", old.version, next.Version, back))
+		s.note(fmt.Sprintf("rollback from %s to %s: %s", c.from, c.to, c.back))
 	}
-	return back
+	return c
 }
 
 // abandon leaves things as they were.
-func (s *supervisor) abandon(old *run, next Assignment, back string, err error) {
+func (s *supervisor) abandon(old *run, c change, err error) {
 	reason := s.log.blank(err.Error())
 	if errors.Is(err, errInterrupted) {
 		reason = "something else was asked for meanwhile"
@@ -182,40 +193,48 @@ func (s *supervisor) abandon(old *run, next Assignment, back string, err error) 
 	switch {
 	case s.changed:
 	case errors.Is(err, errInterrupted) && s.orders&(orderRestart|orderRecheck) == orderRecheck: // it is tried again after that
-		s.changed, s.back = true, back
+		s.changed, s.back = true, c.back
+	case len(c.moves) > 0:
+		if !errors.Is(err, errInterrupted) {
+			s.holdModels(c.moves)
+		}
 	default: // what is wanted now is still what failed
 		s.pin, s.before = old.version, &old.assignment
 	}
 	s.changing = false
-	if u := s.state.Upgrade; u != nil && back == "" {
+	if u := s.state.Upgrade; u != nil && c.back == "" {
 		u.State, u.Reason, u.Ended = UpgradeFailed, reason, s.host.cfg.Now().UTC()
 	}
 	s.probation = nil
 	s.mu.Unlock()
-	s.note(fmt.Sprintf("%s does not take over from %s, which goes on: %s", next.Version, old.version, reason))
+	s.note(fmt.Sprintf("%s does not take over from %s, which goes on: %s", c.to, c.from, reason))
 }
 
 // endChange notes that the new process is in charge.
-func (s *supervisor) endChange(old, cand *run, back string) {
+func (s *supervisor) endChange(old, cand *run, c change) {
 	now := s.host.cfg.Now().UTC()
 	standing := s.acct.standing()
 	s.acct.otherVersion()
 	s.mu.Lock()
 	s.changing = false
-	s.before = &old.assignment
 	u := s.state.Upgrade
-	if back == "" {
-		s.previous = old.version
-		s.probation = &probation{From: old.version, To: cand.version, Began: now, Before: standing}
+	if c.back == "" {
+		s.probation = &probation{From: old.version, To: cand.version, Began: now, Before: standing, Models: movesOf(old.models, cand.models)}
 		u.State = UpgradeProbation
 	} else {
-		s.previous, s.probation = "", nil
+		s.probation = nil
 		if u != nil {
-			u.State, u.Reason, u.Ended = UpgradeRolledBack, back, now
+			u.State, u.Reason, u.Ended = UpgradeRolledBack, c.back, now
+		}
+	}
+	if len(c.moves) == 0 {
+		s.before, s.previous = &old.assignment, ""
+		if c.back == "" {
+			s.previous = old.version
 		}
 	}
 	s.mu.Unlock()
-	s.note(fmt.Sprintf("%s has taken over from %s", cand.version, old.version))
+	s.note(fmt.Sprintf("%s has taken over from %s", c.to, c.from))
 }
 
 // handOver waits for a moment without a call, gives the new process the old one's state and puts it in charge. No call
@@ -370,7 +389,8 @@ func (s *supervisor) endTrial() {
 	}
 	s.mu.Unlock()
 	if p != nil {
-		s.note(fmt.Sprintf("%s stays: %d calls, %d of them failed", p.To, p.calls, p.errors))
+		_, to := p.names()
+		s.note(fmt.Sprintf("%s stays: %d calls, %d of them failed", to, p.calls, p.errors))
 	}
 }
 
@@ -378,14 +398,20 @@ func (s *supervisor) endTrial() {
 func (s *supervisor) takeBack(r *run, verdict string) step {
 	s.mu.Lock()
 	p := s.probation
-	s.probation = nil
-	s.pin, s.back = p.From, verdict
+	s.probation, s.back = nil, verdict
+	s.holdModels(p.Models)
+	if p.modelsOnly() {
+		s.changing = true
+		s.mu.Unlock()
+		return func() step { return s.exchange(r, r.assignment, backwards(p.Models)) }
+	}
+	s.pin = p.From
 	s.mu.Unlock()
 	next, ok := s.otherVersion(r)
 	if !ok {
 		return nil
 	}
-	return func() step { return s.exchange(r, next) }
+	return func() step { return s.exchange(r, next, nil) }
 }
 
 // fallBack starts the version before in the place of one that crashed on probation. What a detector had seen is given
@@ -395,13 +421,17 @@ func (s *supervisor) fallBack(reason string) step {
 	s.mu.Lock()
 	p := s.probation
 	s.mu.Unlock()
-	why := fmt.Sprintf("%s %s", p.To, reason)
-	s.set(Starting, fmt.Sprintf("rollback from %s to %s: %s", p.To, p.From, why))
+	from, to := p.names()
+	why := fmt.Sprintf("%s %s", to, reason)
+	s.set(Starting, fmt.Sprintf("rollback from %s to %s: %s", to, from, why))
 	s.mu.Lock()
-	s.probation, s.previous = nil, ""
-	s.pin = p.From
-	if s.want != nil && s.want.Version == p.From {
-		s.pin = ""
+	s.probation = nil
+	s.holdModels(p.Models)
+	if !p.modelsOnly() {
+		s.previous, s.pin = "", p.From
+		if s.want != nil && s.want.Version == p.From {
+			s.pin = ""
+		}
 	}
 	if u := s.state.Upgrade; u != nil {
 		u.State, u.Reason, u.Ended = UpgradeRolledBack, why, s.host.cfg.Now().UTC()

@@ -219,14 +219,36 @@ func (b *broker) ListenICMP(network string) (net.PacketConn, error) {
 }
 
 func (b *broker) Open(name string) (*os.File, error) {
-	_, f, err := b.ask(context.Background(), brokerwire.Request{Op: brokerwire.OpOpen, Name: name})
+	_, f, err := b.open(name)
+	return f, err
+}
+
+func (b *broker) open(name string) (brokerwire.Answer, *os.File, error) {
+	answer, f, err := b.ask(context.Background(), brokerwire.Request{Op: brokerwire.OpOpen, Name: name})
 	if err == nil && f == nil {
 		err = errors.New("the broker answers open without a file")
 	}
 	if err != nil {
+		return answer, nil, err
+	}
+	f, err = named(f, name)
+	return answer, f, err
+}
+
+func (b *broker) Model(id string) (*sdk.Model, error) {
+	answer, f, err := b.open(id)
+	if err != nil {
 		return nil, err
 	}
-	return named(f, name)
+	info, err := f.Stat()
+	if err == nil && answer.Model == nil {
+		err = fmt.Errorf("the broker answers open of model %q without its release", id)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &sdk.Model{ID: id, Version: answer.Model.Version, Digest: answer.Model.Digest, SectionReader: io.NewSectionReader(f, 0, info.Size()), Closer: f}, nil
 }
 
 // brokerState is a state that the host keeps.

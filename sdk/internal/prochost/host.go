@@ -132,6 +132,18 @@ func (h *Host) Open(name string) (fs.File, error) {
 	return f, nil
 }
 
+// Model opens a model that the host of this process has for it.
+func (h *Host) Model(id string) (*sdk.Model, error) {
+	if !sdk.ValidID(id) { // the broker would take it for a path
+		return nil, sdk.Errorf(sdk.Internal, "open model %.128q: that is not the id of a release, namespace/name", id)
+	}
+	b, ok := h.outside.(*broker)
+	if !ok {
+		return nil, sdk.Errorf(sdk.Unsupported, "open model %s: only a host that started this process has models for it", id)
+	}
+	return b.Model(id)
+}
+
 // Over returns a host that asks the broker at the other end of the socket, which it takes over. stop ends the
 // connection to it.
 func Over(broker *os.File, cfg abi.InstanceConfig, log *slog.Logger) (h *Host, stop func(), err error) {

@@ -251,6 +251,9 @@ func (o *outside) open(data []byte) ([]byte, error) {
 	if err := o.room(); err != nil {
 		return nil, err
 	}
+	if sdk.ValidID(req.Name) { // no path looks like it
+		return o.openModel(host, req)
+	}
 	f, err := host.Open(req.Name)
 	if err != nil {
 		return nil, err
@@ -264,6 +267,22 @@ func (o *outside) open(data []byte) ([]byte, error) {
 		Name: info.Name(), Size: info.Size(), Mode: info.Mode(), Modified: info.ModTime(),
 	}})
 }
+
+func (o *outside) openModel(host sdk.Host, req abi.OpenRequest) ([]byte, error) {
+	m, err := host.Model(req.Name)
+	if err != nil {
+		return nil, err
+	}
+	return o.keep(&opened{instance: req.Instance, file: modelFile{m}}, abi.Opened{
+		File:  &abi.FileInfo{Name: m.ID, Size: m.Size(), Mode: 0o400},
+		Model: &abi.ModelInfo{Version: m.Version, Digest: m.Digest},
+	})
+}
+
+// modelFile is a model where a file is wanted. Nothing asks for its Stat, which the guest has.
+type modelFile struct{ *sdk.Model }
+
+func (modelFile) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
 
 func (o *outside) fetch(data []byte) ([]byte, error) {
 	var req abi.FetchRequest

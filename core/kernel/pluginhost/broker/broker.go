@@ -82,17 +82,29 @@ func New(cfg Config) *Broker {
 // Pair returns a socket for Serve and the one that the process inherits, whose number it finds in PICKET_BROKER_FD.
 func Pair() (host, child *os.File, err error) { return brokerwire.Pair(true) }
 
+// Model is a model or a data pack that a process may open. Its bytes must not change any more.
+type Model struct {
+	ID, Version, Digest string
+	File                *os.File // open for reading; it stays the caller's
+}
+
+// Belongings are what a process has of its own, unlike others of its instance.
+type Belongings struct {
+	State  sdk.State
+	Models []Model
+}
+
 // Serve answers one process until its end of conn is closed, and then ends all that it had open. It takes conn over. An
 // error says that the process broke the protocol, and should end it.
-func (b *Broker) Serve(conn *os.File) error { return b.ServeWith(conn, b.state) }
+func (b *Broker) Serve(conn *os.File) error { return b.ServeWith(conn, Belongings{State: b.state}) }
 
-// ServeWith is Serve for a process that has another key-value store than the instance.
-func (b *Broker) ServeWith(conn *os.File, state sdk.State) error {
+// ServeWith is Serve for a process that has another key-value store than the instance, or models.
+func (b *Broker) ServeWith(conn *os.File, own Belongings) error {
 	socket, err := brokerwire.NewConn(conn)
 	if err != nil {
 		return err
 	}
-	s := newSession(b, socket, state)
+	s := newSession(b, socket, own)
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()

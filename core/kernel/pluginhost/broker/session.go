@@ -33,6 +33,7 @@ type session struct {
 	b         *Broker
 	conn      *brokerwire.Conn
 	state     sdk.State
+	models    []Model
 	ctx       context.Context
 	cancel    context.CancelFunc
 	requests  chan struct{} // holds one element for each request at work
@@ -46,9 +47,9 @@ type session struct {
 	open  map[io.Closer]bool
 }
 
-func newSession(b *Broker, conn *brokerwire.Conn, state sdk.State) *session {
+func newSession(b *Broker, conn *brokerwire.Conn, own Belongings) *session {
 	s := &session{
-		b: b, conn: conn, state: state, open: map[io.Closer]bool{},
+		b: b, conn: conn, state: own.State, models: own.Models, open: map[io.Closer]bool{},
 		requests:  make(chan struct{}, brokerwire.MaxRequests),
 		transfers: make(chan struct{}, maxTransfers),
 		rate:      rate.NewLimiter(requestsPerSecond, requestsPerSecond),
@@ -142,6 +143,9 @@ func (s *session) do(req brokerwire.Request) (ans brokerwire.Answer, f *os.File,
 	case brokerwire.OpICMP:
 		return s.icmp(req)
 	case brokerwire.OpOpen:
+		if sdk.ValidID(req.Name) { // no path looks like it
+			return s.openModel(req.Name)
+		}
 		f, err := s.openFile(req.Name)
 		return ans, f, nil, err
 	case brokerwire.OpStateGet:
