@@ -126,3 +126,9 @@ type Counts struct {
 	GivenUp      uint64 // flows that were not read to their end because too many were open
 	Stream       stream.Counts
 }
+
+// TestFlow returns a flow that belongs to no table, to drive a parser alone in a test.
+func TestFlow(p Protocol, transport uint8, emit func(*Fact)) *Flow {
+	e := New(Config{Facts: map[string]func(*Fact){p.Name: emit}}, []Protocol{p})
+	return &Flow{ID: 1, Transport: transport, engine: e, proto: 1, name: 1}
+}
