@@ -53,8 +53,8 @@ func (r Rollout) Open() bool { return r.State != RolloutDone && r.State != Rollo
 type RolloutNode struct {
 	ID, Name, Instance string
 	From, To           string
-	FromGrants         json.RawMessage // what it ran with
-	ToGrants           json.RawMessage // what the version runs with; nil: what the assignment says
+	FromGrants         json.RawMessage `json:",omitempty"` // what it ran with
+	ToGrants           json.RawMessage `json:",omitempty"` // what the version runs with; nil, never a stored null: what the assignment says
 	Canary             bool
 	State, Reason      string
 	Since              time.Time

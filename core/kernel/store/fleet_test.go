@@ -117,6 +117,33 @@ func TestRolloutChangesOneAgentThenAll(t *testing.T) {
 	must(t, c.PutRollout(ctx, Rollout{ID: "r3", Tenant: DefaultTenant, Plugin: "p/a", State: RolloutCanary}, nil, nil))
 }
 
+// The server reads the rollout again before each of its steps. A version that asks for what was granted leaves the grants alone.
+func TestARolloutLeavesTheGrantsAlone(t *testing.T) {
+	c := fleet(t)
+	ctx := t.Context()
+	grants := func() string {
+		a, err := c.AssignmentByInstance(ctx, DefaultTenant, "p/a")
+		must(t, err)
+		return string(a.Grants)
+	}
+	const before = `[{"cap":"host.metrics"}]`
+	must(t, c.PutAssignment(ctx, Assignment{Tenant: DefaultTenant, Instance: "p/a", Plugin: "p/a", Version: "1.0.0", NodeType: NodeAgents, Enabled: true, Grants: json.RawMessage(before)}))
+	must(t, c.PutRollout(ctx, Rollout{ID: "r1", Tenant: DefaultTenant, Plugin: "p/a", State: RolloutCanary, Nodes: []RolloutNode{{ID: "a1", Instance: "p/a", To: "1.1.0"}}}, nil, nil))
+	r, err := c.RolloutByID(ctx, DefaultTenant, "r1")
+	must(t, err)
+	version := AgentVersion{Version: r.Nodes[0].To, Grants: r.Nodes[0].ToGrants}
+	must(t, c.PutRollout(ctx, r, []VersionChange{{Instance: "p/a", Agent: "a1", AgentVersion: version}}, nil))
+	rows, err := c.NodeAssignments(ctx, DefaultTenant, NodeAgent, "a1")
+	must(t, err)
+	if len(rows) != 1 || rows[0].Version != "1.1.0" || string(rows[0].Grants) != before {
+		t.Errorf("the canary runs %+v", rows)
+	}
+	must(t, c.PutRollout(ctx, r, nil, []Settled{{Instance: "p/a", AgentVersion: version}}))
+	if got := grants(); got != before {
+		t.Errorf("granted was %s, now %s", before, got)
+	}
+}
+
 func TestAChangeForAllEndsTheVersionsOfSingleAgents(t *testing.T) {
 	c := fleet(t)
 	ctx := t.Context()
