@@ -6,7 +6,7 @@ import "encoding/binary"
 func transport(p *Packet, data []byte, length uint32) Outcome {
 	switch p.Proto {
 	case protoTCP:
-		tcp(p, data, length)
+		return tcp(p, data, length)
 	case protoUDP:
 		return udp(p, data, length)
 	case protoICMP, protoICMPv6:
@@ -31,10 +31,10 @@ func (p *Packet) body(data []byte, header, length uint32) {
 	}
 }
 
-func tcp(p *Packet, data []byte, length uint32) {
+func tcp(p *Packet, data []byte, length uint32) Outcome {
 	if !ports(p, data) || len(data) < 14 {
 		p.Short = true
-		return
+		return Flow
 	}
 	p.Seq = binary.BigEndian.Uint32(data[4:])
 	p.Ack = binary.BigEndian.Uint32(data[8:])
@@ -42,9 +42,10 @@ func tcp(p *Packet, data []byte, length uint32) {
 	header := uint32(data[12]>>4) * 4
 	if header < 20 || header > length {
 		p.Short = true
-		return
+		return Flow
 	}
 	p.body(data, header, length)
+	return Flow
 }
 
 func udp(p *Packet, data []byte, length uint32) Outcome {
@@ -53,10 +54,11 @@ func udp(p *Packet, data []byte, length uint32) Outcome {
 		return Flow
 	}
 	p.body(data, 8, length)
-	if len(data) < 16 {
-		return Flow
+	// Most ports are above or below all that tunnels use, so one comparison tells.
+	if len(data) >= 16 && (p.DstPort-portGTP <= portOldVXLAN-portGTP || p.SrcPort == portTeredo || data[8]>>4 == 6) {
+		return udpTunnel(p, data[8:], length-8)
 	}
-	return udpTunnel(p, data[8:], length-8)
+	return Flow
 }
 
 // ports are the first four bytes of TCP and UDP, so they survive the shortest snap length.

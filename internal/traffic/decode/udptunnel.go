@@ -2,7 +2,7 @@ package decode
 
 import "encoding/binary"
 
-// Ports of what carries packets over UDP. The sender's port is arbitrary, except for Teredo.
+// Ports of what carries packets over UDP, in order. The sender's port is arbitrary, except for Teredo.
 const (
 	portGTP      = 2152
 	portTeredo   = 3544
