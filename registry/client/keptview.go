@@ -63,17 +63,24 @@ const (
 // keptSpaces are the lines of the file but the first, each with a line feed before and after it.
 type keptSpaces []byte
 
+// find halves the lines, which are in the order of the namespaces, until it comes to the one it looks for.
 func (k keptSpaces) find(ns string) (keptSpace, bool) {
-	_, rest, found := bytes.Cut(k, []byte("\n"+ns+" "))
-	if !found {
-		return keptSpace{}, false
+	rest := bytes.TrimPrefix(k, []byte("\n"))
+	for len(rest) > 0 {
+		start := bytes.LastIndexByte(rest[:len(rest)/2], '\n') + 1
+		line, after, _ := bytes.Cut(rest[start:], []byte("\n"))
+		name, value, _ := bytes.Cut(line, []byte(" "))
+		switch strings.Compare(ns, string(name)) {
+		case -1:
+			rest = rest[:start]
+		case 1:
+			rest = after
+		default:
+			var s keptSpace
+			return s, json.Unmarshal(value, &s) == nil
+		}
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	var s keptSpace
-	if err := json.Unmarshal(line, &s); err != nil {
-		return keptSpace{}, false
-	}
-	return s, true
+	return keptSpace{}, false
 }
 
 func (k keptSpaces) each(f func(ns string)) {
@@ -169,7 +176,7 @@ func (c *Client) keptView(root *trustedRoot) *view {
 	if err != nil {
 		return nil
 	}
-	v.kept = keptSpaces(data[len(first):])
+	v.head, v.kept = &head, keptSpaces(data[len(first):])
 	return v
 }
 

@@ -141,6 +141,93 @@ func TestKeptViewIsNotBelieved(t *testing.T) {
 	})
 }
 
+// A timestamp that was signed again for the same snapshot costs no look at the rest.
+func TestARenewedTimestampIsAllThatIsRead(t *testing.T) {
+	s := newRestarted(t)
+	const mark = "zzz {\"via\":\"claimed\"}\n" // stays only in what is not made anew
+	s.edit(t, "view.json", func(b []byte) []byte { return append(b, mark...) })
+	marked := func(want bool) {
+		t.Helper()
+		s.edit(t, "view.json", func(b []byte) []byte {
+			if bytes.Contains(b, []byte(mark)) != want {
+				t.Errorf("read anew: %v", want)
+			}
+			return b
+		})
+	}
+	running := s.node(t)
+	for range 3 {
+		s.r.Advance(5 * time.Hour) // too early for anything but the timestamp to be signed again
+		s.r.Renew(t)
+		for _, c := range []*client.Client{s.node(t), running} {
+			if err := c.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			marked(true)
+		}
+	}
+	install(t, running, "acme/agent", "")
+	s.r.Upload(t, s.acme, registrytest.Plugin{ID: "acme/agent", Version: "2.0.0"})
+	if in := install(t, s.node(t), "acme/agent", ""); in.Version != "2.0.0" {
+		t.Errorf("news was not seen: %s", in.Version)
+	}
+	marked(false)
+}
+
+// A node that was there before refuses the same timestamps as one that reads everything.
+func TestARenewedTimestampIsHeldAgainstTheOneBefore(t *testing.T) {
+	t.Run("a stranger's", func(t *testing.T) {
+		s := newRestarted(t)
+		for _, l := range registrytest.Lies() {
+			if l.Name == "a timestamp signed by somebody else" {
+				s.r.Lie(t, l)
+				wantRefusal(t, s.node(t).Refresh(t.Context()), l.Reason, "")
+				return
+			}
+		}
+		t.Fatal("nobody tells this lie any more")
+	})
+	t.Run("an older one", func(t *testing.T) {
+		s := newRestarted(t)
+		path := filepath.Join(s.r.Dir, "metadata", "timestamp.json")
+		old, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.r.Renew(t)
+		if err := s.node(t).Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, old, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		wantRefusal(t, s.node(t).Refresh(t.Context()), registry.Rollback, "")
+	})
+	t.Run("one that is out of date", func(t *testing.T) {
+		s := newRestarted(t)
+		s.r.Renew(t)
+		s.r.Advance(60 * 24 * time.Hour)
+		wantRefusal(t, s.node(t).Refresh(t.Context()), registry.Expired, "")
+	})
+	t.Run("one of a registry that lost its newest state", func(t *testing.T) {
+		s := newRestarted(t)
+		copied := filepath.Join(t.TempDir(), "registry")
+		if err := os.CopyFS(copied, os.DirFS(s.r.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		s.r.Upload(t, s.acme, registrytest.Plugin{ID: "acme/agent", Version: "2.0.0"})
+		if err := s.node(t).Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.r.Dir = copied
+		for range 3 { // its timestamps are newer, its snapshot is not
+			s.r.Renew(t)
+		}
+		s.base = copied
+		wantRefusal(t, s.node(t).Refresh(t.Context()), registry.Rollback, "")
+	})
+}
+
 func (s *restarted) edit(t *testing.T, name string, change func([]byte) []byte) {
 	t.Helper()
 	path := filepath.Join(s.dir, filepath.FromSlash(name))

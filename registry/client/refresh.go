@@ -72,26 +72,32 @@ func (c *Client) refresh(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-// unchanged returns the view of the last refresh, of this process or of one before it, when the registry still has the timestamp, byte for byte, from which
-// that was verified, under the same root: everything else hangs on it by hashes. nil means that there is news, or that
-// something failed then.
+// unchanged returns the view of the last refresh, of this process or of one before it, when the registry still has the
+// timestamp, byte for byte, from which that was verified, or one that names the same snapshot, under the same root:
+// everything else hangs on it by hashes. nil means that there is news, or that something failed then.
 func (c *Client) unchanged(ctx context.Context, root *trustedRoot) (*view, error) {
+	newest, err := durable.ReadFile(c.home("metadata/timestamp.json"), tufrules.MaxTimestamp)
+	if err != nil {
+		return nil, nil
+	}
 	c.mu.Lock()
 	v := c.view
 	c.mu.Unlock()
-	if v == nil {
+	if v == nil || !bytes.Equal(v.timestamp, newest) { // another process may have seen more
 		v = c.keptView(root)
 	}
 	if v == nil || v.rootVersion != root.meta.Signed.Version || !c.now().Before(v.expires) || v.broken() {
 		return nil, nil
 	}
-	kept, err := durable.ReadFile(c.home("metadata/timestamp.json"), tufrules.MaxTimestamp)
-	if err != nil || !bytes.Equal(kept, v.timestamp) { // another process may have seen more
-		return nil, nil
-	}
 	data, err := c.fetch(ctx, "metadata/timestamp.json", tufrules.MaxTimestamp)
-	if err != nil || !bytes.Equal(data, v.timestamp) {
+	if err != nil {
 		return nil, nil // the whole way, which says what is wrong
+	}
+	if !bytes.Equal(data, v.timestamp) {
+		if v, err = c.renewed(root, v.timestamp, data); v == nil {
+			return nil, err
+		}
+		v.rootVersion, v.upstream = root.meta.Signed.Version, c.upstream(ctx, v)
 	}
 	return v, c.mergeRevocations(ctx, v)
 }

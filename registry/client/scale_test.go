@@ -54,6 +54,14 @@ func BenchmarkCrowd(b *testing.B) {
 			resolve(open(dir))
 		}
 	})
+	b.Run("after a restart, the timestamp signed again", func(b *testing.B) {
+		for range b.N {
+			b.StopTimer()
+			r.Renew(b)
+			b.StartTimer()
+			resolve(open(dir))
+		}
+	})
 	c := open(dir)
 	resolve(c)
 	b.Run("warm", func(b *testing.B) {

@@ -40,6 +40,7 @@ type view struct {
 	// kept stands for delegations in a view that an earlier process verified: then set knows only the namespaces that
 	// were asked for.
 	kept keptSpaces
+	head *keptHead // of what was kept
 
 	// revokers signs the list of revocations; nil in registries whose security role does.
 	revokers *metadata.DelegatedRole
