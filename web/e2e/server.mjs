@@ -8,11 +8,13 @@ import { fileURLToPath } from 'node:url'
 
 export const bin = process.env.PICKET_BIN_DIR ?? fileURLToPath(new URL('../../bin/', import.meta.url))
 
-/** Starts picketd and returns the link it prints, and the folder of its data: {base, link, data, stop}. */
-export async function startServer(...args) {
+/** Starts picketd on an empty folder of data, and returns the link it prints: {base, link, data, stop}. */
+export const startServer = async (...args) => startOn(await mkdtemp(join(tmpdir(), 'picket-e2e-data-')), ...args)
+
+/** Starts picketd on a folder of data, which is gone once it has stopped. */
+export async function startOn(data, ...args) {
   const program = join(bin, 'picketd')
   if (!existsSync(program)) throw new Error(`${program} is missing: run "make build" first, or set PICKET_URL and PICKET_SIGNIN`)
-  const data = await mkdtemp(join(tmpdir(), 'picket-e2e-data-'))
   const child = spawn(program, ['--data', data, '--listen', '127.0.0.1:0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const gone = new Promise((resolve) => child.once('exit', resolve))
   let said = ''
