@@ -1,0 +1,289 @@
+package http1
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+
+	"github.com/picketwatch/picket/internal/traffic/app"
+)
+
+type state uint8
+
+const (
+	atStart state = iota // of a head
+	inHead
+	inBody    // left says how much remains
+	inChunk   // the line that says its size
+	afterData // the line end behind a chunk
+	inTrailer
+	untilEnd
+	lost // bytes are missing where they matter: the next head is looked for
+)
+
+// side is the state of one direction.
+type side struct {
+	state   state
+	lines   app.Lines
+	head    head
+	number  int // of the message
+	left    int64
+	chunked bool
+	offset  int64 // in the body
+	chunks  bool  // left counts a chunk
+	missing int
+}
+
+type parser struct {
+	cfg      Config
+	flow     *app.Flow
+	side     [2]side
+	waiting  []request // what was asked and not answered yet
+	request  Request
+	response Response
+	part     BodyPart
+}
+
+// request is what an answer's form depends on.
+type request struct {
+	number        int
+	head, connect bool
+}
+
+func newParser(cfg Config) *parser {
+	p := &parser{cfg: cfg}
+	for d := range p.side {
+		p.side[d].lines.Max = maxLine
+	}
+	return p
+}
+
+// Start readies the parser.
+func (p *parser) Start(f *app.Flow) {
+	p.flow, p.waiting = f, p.waiting[:0]
+	for d := range p.side {
+		s := &p.side[d]
+		s.lines.Reset()
+		s.head.reset()
+		*s = side{lines: s.lines, head: s.head}
+	}
+}
+
+// Close ends the flow.
+func (p *parser) Close() { p.flow = nil }
+
+// Data reads one direction.
+func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
+	s := &p.side[d]
+	if missing > 0 {
+		p.miss(s, missing)
+	}
+	if s.state == lost {
+		if len(b) == 0 || recognise(d, b) != app.Sure {
+			return app.Continue
+		}
+		s.state = atStart
+	}
+	for len(b) > 0 {
+		if s.state == inBody || s.state == untilEnd {
+			b = p.body(d, s, b)
+			continue
+		}
+		line, rest, cut, ok := s.lines.Next(b)
+		if !ok {
+			return app.Continue
+		}
+		b = rest
+		if cut > 0 {
+			p.flow.Cut(cut)
+		}
+		if next := p.line(d, s, line); next != app.Continue {
+			return next
+		}
+	}
+	return app.Continue
+}
+
+// miss steps over lost bytes: within a body they are known to be part of it.
+func (p *parser) miss(s *side, n int) {
+	switch {
+	case s.state == untilEnd, s.state == inBody && int64(n) < s.left:
+		s.missing += n
+		s.offset += int64(n)
+		if s.state == inBody {
+			s.left -= int64(n)
+		}
+	default:
+		s.state = lost
+		s.lines.Reset()
+		p.waiting = p.waiting[:0]
+	}
+}
+
+// body takes what belongs to the body and returns the rest.
+func (p *parser) body(d app.Dir, s *side, b []byte) []byte {
+	n := len(b)
+	if s.state == inBody {
+		n = int(min(int64(n), s.left))
+		s.left -= int64(n)
+	}
+	if most := int64(p.cfg.Carve); s.offset < most {
+		p.part = BodyPart{Number: s.number, Offset: s.offset, Data: b[:min(int64(n), most-s.offset)], Missing: s.missing}
+		p.flow.Emit(d, &p.part)
+		s.missing = 0
+	}
+	s.offset += int64(n)
+	if s.state == inBody && s.left == 0 {
+		s.state = atStart
+		if s.chunks {
+			s.state = afterData
+		}
+	}
+	return b[n:]
+}
+
+func (p *parser) line(d app.Dir, s *side, line []byte) app.Next {
+	switch s.state {
+	case atStart:
+		if len(line) == 0 {
+			return app.Continue // RFC 9112 lets empty lines stand before a request
+		}
+		s.head.reset()
+		if !s.head.add(line) {
+			return app.Done
+		}
+		s.state = inHead
+	case inHead:
+		if len(line) == 0 {
+			return p.headDone(d, s)
+		}
+		if !s.head.add(line) {
+			p.flow.Cut(len(line))
+		}
+	case inChunk:
+		return s.chunk(line)
+	case afterData:
+		s.state = inChunk
+		if len(line) > 0 {
+			s.state = lost
+		}
+	case inTrailer:
+		if len(line) == 0 {
+			s.state = atStart
+		}
+	}
+	return app.Continue
+}
+
+// chunk reads the line before a chunk: the size in hex, and extensions.
+func (s *side) chunk(line []byte) app.Next {
+	size, _, _ := bytes.Cut(line, []byte{';'})
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 63)
+	switch {
+	case err != nil:
+		s.state = lost
+	case n == 0:
+		s.state = inTrailer
+	default:
+		s.state, s.left, s.chunks = inBody, int64(n), true
+	}
+	return app.Continue
+}
+
+func (p *parser) headDone(d app.Dir, s *side) app.Next {
+	s.offset, s.missing, s.chunks = 0, 0, false
+	s.head.resolve()
+	if d == app.Client {
+		return p.requestDone(d, s)
+	}
+	return p.responseDone(d, s)
+}
+
+func (p *parser) requestDone(d app.Dir, s *side) app.Next {
+	h := &s.head
+	r := &p.request
+	*r = Request{Headers: h.headers}
+	var ok bool
+	if r.Method, r.Target, r.Minor, ok = requestLine(h.first); !ok {
+		s.state = lost
+		return app.Continue
+	}
+	s.number++
+	r.Number = s.number
+	r.Host, r.UserAgent = h.value("Host"), h.value("User-Agent")
+	r.Length = h.length()
+	if r.Length == unknown {
+		r.Length = 0 // a request without a length has no body
+	}
+	p.flow.Emit(d, r)
+	if len(p.waiting) < maxWaiting {
+		p.waiting = append(p.waiting, request{number: r.Number, head: r.Method == "HEAD", connect: r.Method == "CONNECT"})
+	}
+	s.expect(r.Length, h.chunked())
+	return app.Continue
+}
+
+func (p *parser) responseDone(d app.Dir, s *side) app.Next {
+	h := &s.head
+	r := &p.response
+	*r = Response{Headers: h.headers}
+	var ok bool
+	if r.Minor, r.Status, r.Reason, ok = statusLine(h.first); !ok {
+		s.state = lost
+		return app.Continue
+	}
+	var asked request
+	if len(p.waiting) > 0 {
+		asked = p.waiting[0]
+	}
+	interim := r.Status < 200 && r.Status != 101
+	if len(p.waiting) > 0 && !interim {
+		p.waiting = append(p.waiting[:0], p.waiting[1:]...)
+	}
+	s.number = asked.number
+	r.Number = asked.number
+	r.Server, r.ContentType = h.value("Server"), h.value("Content-Type")
+	r.Length = h.length()
+	empty := asked.head || r.Status < 200 || r.Status == 204 || r.Status == 304
+	if r.Length == unknown && empty {
+		r.Length = 0
+	}
+	upgrade := h.value("Upgrade")
+	p.flow.Emit(d, r)
+	switch {
+	case r.Status == 101:
+		return p.upgraded(upgrade)
+	case asked.connect && r.Status/100 == 2:
+		return app.Again
+	case empty:
+		s.expect(0, false)
+	default:
+		s.expect(r.Length, h.chunked())
+	}
+	return app.Continue
+}
+
+// upgraded names what the connection is from here on.
+func (p *parser) upgraded(to string) app.Next {
+	switch {
+	case equalFold(to, "websocket"):
+		p.flow.Rename("websocket")
+	case equalFold(to, "h2c"):
+		return app.Again
+	}
+	return app.Done
+}
+
+// expect readies for the body.
+func (s *side) expect(length int64, chunked bool) {
+	switch {
+	case chunked:
+		s.state = inChunk
+	case length == unknown:
+		s.state = untilEnd
+	case length == 0:
+		s.state = atStart
+	default:
+		s.state, s.left = inBody, min(length, math.MaxInt64)
+	}
+}
