@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func bin(t *testing.T, name string) string {
 	if os.Getenv("PICKET_E2E") == "" {
 		t.Skip("whole-system test: run `make e2e`, or set PICKET_E2E=1 after `make build`")
 	}
-	path := filepath.Join(repoRoot(t), "bin", name)
+	path := filepath.Join(cmp.Or(os.Getenv("PICKET_BIN_DIR"), filepath.Join(repoRoot(t), "bin")), name)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("%s is not built: run `make build` first", name)
 	}
