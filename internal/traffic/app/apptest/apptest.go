@@ -56,13 +56,20 @@ func Run(t testing.TB, path string, protocols []app.Protocol, emit func(*app.Fac
 // test where there is no tshark. Several values of one field come as a list.
 func Tshark(t testing.TB, path, filter string, fields ...string) [][][]string {
 	t.Helper()
+	return TsharkWith(t, nil, path, filter, fields...)
+}
+
+// TsharkWith is Tshark with preferences, as name:value.
+func TsharkWith(t testing.TB, options []string, path, filter string, fields ...string) [][][]string {
+	t.Helper()
 	program, err := exec.LookPath("tshark")
 	if err != nil {
 		t.Skip("no tshark here")
 	}
-	// Bodies that the capture cut would hide their heads, and as parts they are malformed images.
-	args := []string{"-n", "-o", "http.desegment_body:FALSE", "--disable-protocol", "png", "--disable-protocol", "image-gif",
-		"--disable-protocol", "image-jfif", "-r", path, "-Y", filter, "-T", "fields", "-E", "separator=/t", "-E", "aggregator=|"}
+	args := []string{"-n", "-r", path, "-Y", filter, "-T", "fields", "-E", "separator=/t", "-E", "aggregator=|"}
+	for _, o := range options {
+		args = append(args, "-o", o)
+	}
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
