@@ -140,6 +140,7 @@ func TestDescriptorOfAModel(t *testing.T) {
 	for name, change := range map[string]func(*Descriptor){
 		"two files":           func(d *Descriptor) { d.Artifacts = append(d.Artifacts, d.Artifacts[0]) },
 		"for one platform":    func(d *Descriptor) { d.Artifacts[0].OS = "linux" },
+		"10 GiB":              func(d *Descriptor) { d.Artifacts[0].Size = 10 << 30 },
 		"another abi":         func(d *Descriptor) { d.Artifacts[0].ABI = ABIProcess },
 		"no picture":          func(d *Descriptor) { d.Screenshots = nil },
 		"another picture":     func(d *Descriptor) { d.Screenshots[0].File = "other.png" },
