@@ -210,6 +210,14 @@ func (c *Catalogue) descriptor(ctx context.Context, id, version string) *registr
 	return nil
 }
 
+// pinnedDescriptor is that of the version that the server has pinned.
+func (c *Catalogue) pinnedDescriptor(ctx context.Context, id, version string) *registry.Descriptor {
+	if in, ok := c.cfg.Registry.Installed(id); ok && in.Version == version && in.Descriptor != nil {
+		return in.Descriptor
+	}
+	return c.descriptor(ctx, id, version)
+}
+
 // instances gathers every instance on every node.
 func (c *Catalogue) instances(ctx context.Context, rows []store.Assignment) ([]Instance, error) {
 	out := c.onNode(ServerNode, onServer(rows), c.cfg.Host.Instances())

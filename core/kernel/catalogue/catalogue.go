@@ -222,6 +222,9 @@ func (c *Catalogue) Start(ctx context.Context) error {
 	}
 	c.change.Lock()
 	defer c.change.Unlock()
+	if err := c.agree(ctx); err != nil { // what is installed starts all the same
+		c.cfg.Log.Error("bring plugins.lock to what is enabled", "error", err)
+	}
 	return c.apply(ctx)
 }
 

@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -65,19 +66,17 @@ func (c *Catalogue) Enable(ctx context.Context, id string, w Wish) (Plugin, erro
 	if err != nil {
 		return Plugin{}, err
 	}
+	if err := c.settleOthers(ctx, id); err != nil {
+		return Plugin{}, err
+	}
 	c.change.Lock()
 	defer c.change.Unlock()
 	row, err := c.assignment(ctx, v, w)
 	if err != nil {
 		return Plugin{}, err
 	}
-	if row.NodeType == store.NodeServer {
-		if err := c.install(ctx, row); err != nil {
-			return Plugin{}, err
-		}
-	}
-	if err := c.cfg.Store.PutAssignment(ctx, row); err != nil {
-		return Plugin{}, fmt.Errorf("store what plugin %s should do: %w", id, err)
+	if err := c.commit(ctx, row, v.Descriptor, w.By); err != nil {
+		return Plugin{}, err
 	}
 	if err := c.apply(ctx); err != nil {
 		return Plugin{}, fmt.Errorf("start plugin %s: %w", id, err)
@@ -98,18 +97,6 @@ func (c *Catalogue) resolve(ctx context.Context, id, version string) (*client.Ve
 		c.cfg.Refreshed(ctx)
 	}
 	return c.cfg.Registry.Resolve(ctx, id, version)
-}
-
-// install brings the verified bytes to this node and pins what was granted.
-func (c *Catalogue) install(ctx context.Context, row store.Assignment) error {
-	if _, err := c.cfg.Registry.Install(ctx, row.Plugin, row.Version, row.Runtime); err != nil {
-		return err
-	}
-	grants, err := grantsOf(row)
-	if err != nil {
-		return err
-	}
-	return c.cfg.Registry.RecordGrants(ctx, row.Plugin, grants)
 }
 
 // assignment turns a wish into what is stored, or says everything that is wrong with it.
@@ -290,30 +277,42 @@ func (e *InvalidError) add(location, format string, args ...any) {
 
 // Disable stops a plugin on a node; "" means everywhere.
 func (c *Catalogue) Disable(ctx context.Context, id, node, by string) (Plugin, error) {
+	if err := c.settleOthers(ctx, id); err != nil {
+		return Plugin{}, err
+	}
 	c.change.Lock()
 	defer c.change.Unlock()
-	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	gone, err := c.stop(ctx, id, node)
 	if err != nil {
 		return Plugin{}, err
 	}
-	gone := 0
+	if len(gone) == 0 {
+		return Plugin{}, invalid("path", "%s is not enabled there", id)
+	}
+	c.changed(id)
+	return c.Get(ctx, id)
+}
+
+// stop takes out what is enabled of a plugin on a node and lets the server's own host know. It returns the instances. The
+// caller holds change.
+func (c *Catalogue) stop(ctx context.Context, id, node string) (gone []string, err error) {
+	rows, err := c.cfg.Store.ListAssignments(ctx, c.cfg.Tenant)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range rows {
 		if r.Plugin != id || !isOn(r, node) {
 			continue
 		}
 		if err := c.cfg.Store.DeleteAssignment(ctx, c.cfg.Tenant, r.Instance); err != nil {
-			return Plugin{}, fmt.Errorf("disable %s: %w", r.Instance, err)
+			return gone, errors.Join(fmt.Errorf("disable %s: %w", r.Instance, err), c.apply(ctx))
 		}
-		gone++
-	}
-	if gone == 0 {
-		return Plugin{}, invalid("path", "%s is not enabled there", id)
+		gone = append(gone, r.Instance)
 	}
 	if err := c.apply(ctx); err != nil {
-		return Plugin{}, fmt.Errorf("stop plugin %s: %w", id, err)
+		return gone, fmt.Errorf("stop plugin %s: %w", id, err)
 	}
-	c.changed(id)
-	return c.Get(ctx, id)
+	return gone, nil
 }
 
 // AuditRefusal writes down when the registry or the node's ceiling said no.

@@ -56,6 +56,7 @@ const (
 	stepStart         = "start"
 	stepReady         = "ready"
 	interruptedReason = "picketd stopped while this was being installed"
+	unwrittenReason   = "how it ended could not be stored: is the disk full? It is taken back when picketd starts again, or when somebody installs the plugin anew"
 )
 
 // InstallJob is an installation and how far it has come.

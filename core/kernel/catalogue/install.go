@@ -49,18 +49,16 @@ func (c *Catalogue) Install(ctx context.Context, id string, w Wish) (InstallJob,
 		}
 		node = nodeName(j.row)
 	}
-	uid, err := uuid.NewV7()
-	if err != nil {
+	if j.job, err = c.newJob(v.ID, v.Version, node, w.By, stepResolve, stepDownload, stepVerify, stepGrants, stepStart, stepReady); err != nil {
 		return InstallJob{}, err
-	}
-	j.job = InstallJob{ID: uid.String(), Plugin: v.ID, Version: v.Version, Node: node, By: w.By, State: InstallRunning, Started: c.cfg.Now().UTC(), Undone: []string{}}
-	for _, name := range []string{stepResolve, stepDownload, stepVerify, stepGrants, stepStart, stepReady} {
-		j.job.Steps = append(j.job.Steps, InstallStep{Name: name, State: StepWaiting})
 	}
 	if err := c.begin(v.ID); err != nil {
 		return InstallJob{}, err
 	}
-	if err := j.save(ctx); err != nil {
+	if err = c.settleInstalls(ctx, v.ID); err == nil {
+		err = j.save(ctx)
+	}
+	if err != nil {
 		c.end(v.ID)
 		return InstallJob{}, err
 	}
@@ -69,6 +67,16 @@ func (c *Catalogue) Install(ctx context.Context, id string, w Wish) (InstallJob,
 		j.run(c.life)
 	})
 	return j.job, nil
+}
+
+func (c *Catalogue) newJob(id, version, node, by string, steps ...string) (InstallJob, error) {
+	uid, err := uuid.NewV7()
+	job := InstallJob{ID: uid.String(), Plugin: id, Version: version, Node: node, By: by, State: InstallRunning, Started: c.cfg.Now().UTC(),
+		Steps: []InstallStep{}, Undone: []string{}}
+	for _, name := range steps {
+		job.Steps = append(job.Steps, InstallStep{Name: name, State: StepWaiting})
+	}
+	return job, err
 }
 
 // begin keeps two installations of one plugin apart.
@@ -95,7 +103,16 @@ func (c *Catalogue) InstallJob(ctx context.Context, id string) (InstallJob, erro
 		return InstallJob{}, err
 	}
 	var job InstallJob
-	return job, json.Unmarshal(row.Body, &job)
+	if err := json.Unmarshal(row.Body, &job); err != nil {
+		return InstallJob{}, err
+	}
+	c.mu.Lock()
+	atWork := c.installing[job.Plugin]
+	c.mu.Unlock()
+	if job.State == InstallRunning && !atWork { // the disk took nothing any more
+		job.State, job.Error = InstallStuck, unwrittenReason
+	}
+	return job, nil
 }
 
 func (j *installation) save(ctx context.Context) error {
@@ -105,12 +122,12 @@ func (j *installation) save(ctx context.Context) error {
 	}
 	row := store.Install{ID: j.job.ID, Tenant: j.c.cfg.Tenant, Plugin: j.job.Plugin, State: j.job.State, Body: body,
 		Created: j.job.Started, Updated: j.c.cfg.Now()}
-	if j.job.State == InstallRunning {
+	if j.job.State == InstallRunning || j.job.State == InstallStuck { // what could not be taken back is tried again
 		plan, err := json.Marshal(j.undo)
 		if err != nil {
 			return err
 		}
-		row.Undo = map[string]string{"undo": string(plan)}
+		row.State, row.Undo = store.InstallRunning, map[string]string{"undo": string(plan)}
 	}
 	j.seen = time.Now()
 	return j.c.cfg.Store.PutInstall(ctx, row)
@@ -123,15 +140,14 @@ func (j *installation) run(ctx context.Context) {
 	err := j.carryOut(ctx)
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), undoWithin)
 	defer done()
+	if err == nil {
+		err = j.end(ctx, InstallDone) // until that is written down a restart takes it back
+	}
 	if err != nil {
 		j.fail(ctx, err)
-	} else {
-		j.job.State = InstallDone
-	}
-	now := j.c.cfg.Now().UTC()
-	j.job.Finished = &now
-	if err := j.save(ctx); err != nil {
-		j.c.cfg.Log.Error("store how an installation ended", "plugin", j.job.Plugin, "error", err)
+		if err := j.end(ctx, j.job.State); err != nil {
+			j.c.cfg.Log.Error("store how an installation ended", "plugin", j.job.Plugin, "error", err)
+		}
 	}
 	j.c.changed(j.job.Plugin)
 	e := audit.Entry{Tenant: j.c.cfg.Tenant, Actor: j.job.By, Action: "plugin.installed", Object: "plugin:" + j.job.Plugin,
@@ -140,6 +156,13 @@ func (j *installation) run(ctx context.Context) {
 		e.Outcome, e.Detail = audit.Failed, e.Detail+": "+j.job.Error
 	}
 	j.c.record(ctx, e)
+}
+
+// end writes down how it ended.
+func (j *installation) end(ctx context.Context, state string) error {
+	now := j.c.cfg.Now().UTC()
+	j.job.State, j.job.Finished = state, &now
+	return j.save(ctx)
 }
 
 func (j *installation) onServer() bool {
@@ -181,11 +204,7 @@ func (j *installation) bring(ctx context.Context) error {
 		return err
 	}
 	for _, s := range plan.Steps {
-		before := undoPlugin{ID: s.Release.ID}
-		if in, ok := j.c.cfg.Registry.Installed(s.Release.ID); ok {
-			before.Before = in.Version
-		}
-		j.undo.Plugins = append(j.undo.Plugins, before)
+		j.undo.Plugins = append(j.undo.Plugins, j.c.pinnedNow(s.Release.ID))
 	}
 	if err := j.save(ctx); err != nil { // before anything changes, so that a restart knows what to take back
 		return err
@@ -247,13 +266,20 @@ func (j *installation) start(ctx context.Context) error {
 
 // fail takes back what was done and says so.
 func (j *installation) fail(ctx context.Context, cause error) {
+	j.c.change.Lock()
+	defer j.c.change.Unlock()
+	j.goBack(ctx, cause)
+}
+
+// goBack is fail for who holds change.
+func (j *installation) goBack(ctx context.Context, cause error) {
 	for i := range j.job.Steps {
 		if s := &j.job.Steps[i]; s.State == StepRunning {
 			s.State = StepFailed
 		}
 	}
 	j.job.State, j.job.Error = InstallFailed, cause.Error()
-	undone, err := j.c.takeBack(ctx, j.job.Plugin, j.undo)
+	undone, err := j.c.takeBack(ctx, j.undo)
 	j.job.Undone = undone
 	if err != nil {
 		j.job.State = InstallStuck
@@ -266,33 +292,6 @@ func (j *installation) fail(ctx context.Context, cause error) {
 			s.State = StepRolledBack
 		}
 	}
-}
-
-// recoverInstalls takes back what was being installed when picketd stopped.
-func (c *Catalogue) recoverInstalls(ctx context.Context) error {
-	rows, err := c.cfg.Store.RunningInstalls(ctx, c.cfg.Tenant)
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		j := &installation{c: c}
-		if err := json.Unmarshal(row.Body, &j.job); err != nil {
-			return fmt.Errorf("read installation %s: %w", row.ID, err)
-		}
-		if err := json.Unmarshal([]byte(row.Undo["undo"]), &j.undo); err != nil {
-			return fmt.Errorf("read installation %s: %w", row.ID, err)
-		}
-		j.fail(ctx, errors.New(interruptedReason))
-		now := c.cfg.Now().UTC()
-		j.job.Finished = &now
-		if err := j.save(ctx); err != nil {
-			return err
-		}
-		c.record(ctx, audit.Entry{Tenant: c.cfg.Tenant, Actor: "system", Action: "plugin.installed", Object: "plugin:" + j.job.Plugin, Outcome: audit.Failed,
-			Detail: j.job.Version + ", job " + j.job.ID + ": " + j.job.Error})
-	}
-	_, err = c.cfg.Store.PruneInstalls(ctx, c.cfg.Now().Add(-keepInstalls))
-	return err
 }
 
 func (j *installation) find(name string) *InstallStep {

@@ -21,6 +21,8 @@ type undo struct {
 	Before   *store.Assignment `json:"before,omitempty"`   // what it replaces; nil when it is new
 	Wrote    *store.Assignment `json:"wrote,omitempty"`    // what it writes: what differs from both was somebody else's doing
 	Plugins  []undoPlugin      `json:"plugins,omitempty"`  // what is pinned on the server
+
+	Uninstall bool `json:"uninstall,omitempty"` // there is no way back: it is carried through
 }
 
 type undoPlugin struct {
@@ -28,10 +30,17 @@ type undoPlugin struct {
 	Before string `json:"before,omitempty"` // the version that was pinned; "" when there was none
 }
 
-// takeBack makes everything as it was before an installation, and says what it took back.
-func (c *Catalogue) takeBack(ctx context.Context, id string, u undo) ([]string, error) {
-	c.change.Lock()
-	defer c.change.Unlock()
+// pinnedNow notes what is pinned of a plugin.
+func (c *Catalogue) pinnedNow(id string) undoPlugin {
+	p := undoPlugin{ID: id}
+	if in, ok := c.cfg.Registry.Installed(id); ok {
+		p.Before = in.Version
+	}
+	return p
+}
+
+// takeBack makes everything as it was before an installation, and says what it took back. The caller holds change.
+func (c *Catalogue) takeBack(ctx context.Context, u undo) ([]string, error) {
 	undone := []string{}
 	if u.Instance != "" {
 		said, ours, err := c.restore(ctx, u)
@@ -58,9 +67,7 @@ func (c *Catalogue) takeBack(ctx context.Context, id string, u undo) ([]string, 
 		}
 	}
 	if u.Before != nil && u.Before.NodeType == store.NodeServer {
-		if grants, err := grantsOf(*u.Before); err == nil {
-			failed = errors.Join(failed, c.cfg.Registry.RecordGrants(ctx, id, grants))
-		}
+		failed = errors.Join(failed, c.recordGrants(ctx, *u.Before))
 	}
 	if err := c.apply(ctx); err != nil {
 		failed = errors.Join(failed, err)

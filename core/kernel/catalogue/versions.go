@@ -98,15 +98,8 @@ func (c *Catalogue) Upgrade(ctx context.Context, id, instance, version, by strin
 	if err != nil {
 		return err
 	}
-	return c.changeVersion(ctx, id, instance, v.Version, by, func(row *store.Assignment) error {
-		if err := c.fits(*row, c.descriptor(ctx, id, row.Version), v.Descriptor); err != nil {
-			return err
-		}
-		if row.NodeType != store.NodeServer {
-			return nil
-		}
-		row.Version = v.Version
-		return c.install(ctx, *row)
+	return c.changeVersion(ctx, id, instance, v.Version, by, v.Descriptor, func(row *store.Assignment) error {
+		return c.fits(*row, c.descriptor(ctx, id, row.Version), v.Descriptor)
 	})
 }
 
@@ -183,10 +176,13 @@ func unasked(grants, asked []sdk.Permission, settings json.RawMessage) []sdk.Per
 }
 
 // changeVersion stores another version for an instance, lets its node run it and waits for the server's own.
-func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by string, prepare func(*store.Assignment) error) error {
+func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by string, d *registry.Descriptor, prepare func(*store.Assignment) error) error {
 	host, _, err := c.versions()
 	if err != nil {
 		return c.told(err)
+	}
+	if err := c.settleOthers(ctx, id); err != nil {
+		return err
 	}
 	c.change.Lock()
 	row, err := c.storedRow(ctx, id, instance)
@@ -195,7 +191,7 @@ func (c *Catalogue) changeVersion(ctx context.Context, id, instance, version, by
 	}
 	if err == nil {
 		row.Version, row.Updated = version, c.cfg.Now()
-		err = c.cfg.Store.PutAssignment(ctx, row)
+		err = c.commit(ctx, row, d, by)
 	}
 	if err == nil {
 		err = c.apply(ctx)
@@ -233,9 +229,8 @@ func (c *Catalogue) Rollback(ctx context.Context, id, instance, node, by string)
 		return invalid("body.instance", "%s has no earlier version to go back to", instance)
 	}
 	if i.Node.Type != store.NodeServer {
-		return c.changeVersion(ctx, id, instance, i.Previous, by, func(row *store.Assignment) error {
-			return narrow(row, i.Previous, c.descriptor(ctx, id, i.Previous))
-		})
+		d := c.descriptor(ctx, id, i.Previous)
+		return c.changeVersion(ctx, id, instance, i.Previous, by, d, func(row *store.Assignment) error { return narrow(row, i.Previous, d) })
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeWithin)
 	defer cancel()
@@ -245,7 +240,7 @@ func (c *Catalogue) Rollback(ctx context.Context, id, instance, node, by string)
 	c.change.Lock()
 	defer c.change.Unlock()
 	if err := c.settleVersion(ctx, keep, id, instance, i.Previous); err != nil {
-		return err
+		return fmt.Errorf("%s runs %s again, but that could not be kept, and a restart would bring the later version back: %w", instance, i.Previous, err)
 	}
 	c.changed(id)
 	return nil
@@ -258,17 +253,23 @@ func (c *Catalogue) settleVersion(ctx context.Context, keep Keeper, id, instance
 	if err != nil || row.Version == version {
 		return err
 	}
-	if row.NodeType == store.NodeServer {
+	d := c.descriptor
+	onServer := row.NodeType == store.NodeServer
+	if onServer {
 		if err := keep.Prefer(ctx, id, version); err != nil {
-			return err
+			return errors.Join(err, c.agree(ctx))
 		}
+		d = c.pinnedDescriptor // the way back asks nobody
 	}
-	if err := narrow(&row, version, c.descriptor(ctx, id, version)); err != nil {
-		return err
+	if err = narrow(&row, version, d(ctx, id, version)); err == nil && onServer {
+		err = c.recordGrants(ctx, row)
 	}
 	row.Version, row.Updated = version, c.cfg.Now()
-	if err := c.cfg.Store.PutAssignment(ctx, row); err != nil {
-		return err
+	if err == nil {
+		err = c.put(ctx, row)
+	}
+	if err != nil {
+		return errors.Join(err, c.agree(ctx))
 	}
 	return c.apply(ctx)
 }

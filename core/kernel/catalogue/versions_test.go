@@ -46,6 +46,10 @@ func (r *rack) PutAssignment(_ context.Context, a store.Assignment) error {
 	return nil
 }
 
+func (r *rack) PutInstall(context.Context, store.Install) error { return nil }
+
+func (r *rack) RunningInstalls(context.Context, string) ([]store.Install, error) { return nil, nil }
+
 func (r *rack) ListAgents(context.Context, string, store.Page) ([]store.Agent, string, error) {
 	return []store.Agent{{ID: "7", Name: "box", Status: json.RawMessage(r.said)}}, "", nil
 }
