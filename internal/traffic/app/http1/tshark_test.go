@@ -48,6 +48,10 @@ func compare(t *testing.T, path string, least int) {
 			want = append(want, fmt.Sprintf("%s %s %q %q", text(1), text(6), text(7), text(8)))
 		}
 	}
+	if strings.Contains(path, "http_espn") {
+		// The head is in packet 611. A packet of its body was not captured, so tshark never comes to show it.
+		want = append(want, `41835 200 "Microsoft-IIS/6.0" "image/jpeg"`)
+	}
 	slices.Sort(have)
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
@@ -59,7 +63,16 @@ func compare(t *testing.T, path string, least int) {
 	t.Log(strconv.Itoa(len(want)), "messages compared")
 }
 
-// only lists what is in a and not in b.
+// only lists what is in a more often than in b.
 func only(a, b []string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) }), "\n")
+	rest := slices.Clone(b)
+	var out []string
+	for _, s := range a {
+		if i := slices.Index(rest, s); i >= 0 {
+			rest = slices.Delete(rest, i, i+1)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, "\n")
 }
