@@ -98,10 +98,10 @@ func lookAlike(a, b string) bool {
 }
 
 // skeleton replaces what looks alike in common typefaces by one of its kind.
-func skeleton(name string) string {
-	return strings.NewReplacer("-", "", "rn", "m", "vv", "w", "cl", "d", "0", "o", "1", "l", "i", "l", "j", "l", "5", "s", "2", "z", "8", "b",
-		"6", "b", "9", "g", "q", "g", "u", "v").Replace(name)
-}
+func skeleton(name string) string { return oneOfAKind.Replace(name) }
+
+var oneOfAKind = strings.NewReplacer("-", "", "rn", "m", "vv", "w", "cl", "d", "0", "o", "1", "l", "i", "l", "j", "l", "5", "s", "2", "z", "8", "b",
+	"6", "b", "9", "g", "q", "g", "u", "v")
 
 // slip reports whether one letter added, left out, replaced or swapped with its neighbour makes a into b.
 func slip(a, b string) bool {

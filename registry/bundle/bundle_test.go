@@ -156,6 +156,48 @@ func TestAcrossTheGap(t *testing.T) {
 	}
 }
 
+// However many authors a bundle has releases of, the site's registry goes from the state before to the state after in one
+// step, with what is off the shelf off it from the beginning.
+func TestOneStepForAllAuthors(t *testing.T) {
+	g := newGap(t)
+	for _, ns := range []string{"globex", "initech"} {
+		author := g.outside.Claim(t, ns)
+		g.outside.Confirm(t, ns)
+		g.outside.Upload(t, author, registrytest.Plugin{ID: ns + "/agent"})
+	}
+	file := g.export(t, "first.tar", nil)
+	version := func() (v int64) {
+		g.inside.Change(t, func(p *publish.Publisher) error {
+			s, err := p.Status()
+			if err == nil {
+				i := slices.IndexFunc(s.Roles, func(r publish.RoleStatus) bool { return r.Name == "timestamp" })
+				v = s.Roles[i].Version
+			}
+			return err
+		})
+		return v
+	}
+	before := version()
+	r := g.carry(t, file)
+	if len(r.New) != 5 || version() != before+1 {
+		t.Errorf("%d new releases in %d steps", len(r.New), version()-before)
+	}
+	again := g.carry(t, file)
+	if len(again.New) != 0 || version() != before+1 {
+		t.Errorf("a second time: %d new releases, %d steps in all", len(again.New), version()-before)
+	}
+	g.outside.Change(t, func(p *publish.Publisher) error { return p.Yank("picket/other", "1.0.0", "It does not work.") })
+	if err := g.exporter.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := g.carry(t, g.export(t, "second.tar", nil)); !slices.Equal(r.Yanked, []string{"picket/other 1.0.0"}) || version() != before+2 {
+		t.Errorf("yanked %v, %d steps in all", r.Yanked, version()-before)
+	}
+	for _, id := range []string{"acme/agent", "globex/agent", "initech/agent"} {
+		installs(t, g.node(t), id)
+	}
+}
+
 // The site cannot put words into an author's mouth.
 func TestAttackSiteForgesAnAuthor(t *testing.T) {
 	g := newGap(t)

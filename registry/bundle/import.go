@@ -87,11 +87,6 @@ func (i *importer) run(ctx context.Context) error {
 	if err := i.revoke(offered); err != nil {
 		return err
 	}
-	for _, ns := range i.namespaces() {
-		if err := i.to.Adopt(ns, key, "imported from the registry "+i.Root[:16]); err != nil {
-			return err
-		}
-	}
 	if err := i.evidence(); err != nil {
 		return err
 	}
@@ -103,12 +98,17 @@ func (i *importer) run(ctx context.Context) error {
 		}
 		subs = append(subs, sub)
 	}
-	if i.report.Added, err = i.to.Add(ctx, subs); err != nil {
+	yanked := map[string]string{}
+	for _, r := range offered {
+		yanked[r.Digest] = r.Yanked
+	}
+	done, err := i.to.Deliver(ctx, publish.Delivery{
+		Namespaces: i.namespaces(), Key: key, Contact: "imported from the registry " + i.Root[:16], Releases: subs, Yanked: yanked,
+	})
+	if err != nil {
 		return err
 	}
-	if err := i.yank(offered); err != nil {
-		return err
-	}
+	i.report.Added, i.report.Yanked = done.Added, done.Yanked
 	return i.to.WriteUpstream(registry.Upstream{Source: i.Root, Known: i.Known})
 }
 
@@ -214,31 +214,6 @@ func (i *importer) revoke(offered []client.Release) error {
 	}
 	i.report.Revoked, err = i.to.RevokeNew(revs...)
 	return err
-}
-
-// yank repeats what was taken off the shelf, and what was put back.
-func (i *importer) yank(offered []client.Release) error {
-	yanked := map[string]string{}
-	for _, r := range offered {
-		yanked[r.Digest] = r.Yanked
-	}
-	for _, ns := range append(i.namespaces(), "picket") {
-		refs, err := i.to.References(ns)
-		if err != nil {
-			return err
-		}
-		for _, ref := range refs {
-			reason, known := yanked[ref.Descriptor]
-			if !known || reason == ref.Yanked {
-				continue
-			}
-			if err := i.to.Yank(ref.ID, ref.Version, reason); err != nil {
-				return err
-			}
-			i.report.Yanked = append(i.report.Yanked, ref.ID+" "+ref.Version)
-		}
-	}
-	return nil
 }
 
 // evidence keeps the signed metadata that the releases hang on, so that anybody who trusts the other registry's root can

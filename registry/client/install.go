@@ -11,18 +11,20 @@ import (
 
 // Install verifies a release, fetches its artifact for this platform and pins it in plugins.lock. It needs a reachable
 // registry whose signatures are fresh; when the release is installed already it only checks that. The version may be a
-// range, and "" is the newest. A node that has a plugin locked starts it with OpenVerified alone.
+// range, and "" is the newest. A node that has a plugin locked starts it with OpenVerified alone. Models and data packs that
+// it requires, and of which the node has no version that will do, come with it.
 func (c *Client) Install(ctx context.Context, id, version, runtime string) (*Installed, error) {
-	return c.install(ctx, id, version, runtime, c.pinRelease)
+	return c.install(ctx, c, id, version, runtime, c.pinRelease)
 }
 
 // InstallBeside is Install for a release that is only tried: the node goes on with the one that it runs, and
 // OpenRelease starts this one.
 func (c *Client) InstallBeside(ctx context.Context, id, version, runtime string) (*Installed, error) {
-	return c.install(ctx, id, version, runtime, c.pinBeside)
+	return c.install(ctx, c, id, version, runtime, c.pinBeside)
 }
 
-func (c *Client) install(ctx context.Context, id, version, runtime string, pin func(context.Context, *Verified) error) (*Installed, error) {
+// install gets what the release requires from n, which may have other registries.
+func (c *Client) install(ctx context.Context, n node, id, version, runtime string, pin func(context.Context, *Verified) error) (*Installed, error) {
 	v, err := c.refresh(ctx)
 	if err != nil {
 		return nil, refuse(err, id, version)
@@ -38,6 +40,9 @@ func (c *Client) install(ctx context.Context, id, version, runtime string, pin f
 	if !ok {
 		return nil, refuse(refusal(registry.NoArtifact, "it has no %s artifact for %s/%s", runtime, goruntime.GOOS, goruntime.GOARCH),
 			found.ID, found.Version)
+	}
+	if err := installRequired(ctx, n, found.Descriptor); err != nil {
+		return nil, err
 	}
 	if err := c.download(ctx, artifact, func(int64) {}); err != nil {
 		return nil, refuse(err, found.ID, found.Version)

@@ -173,7 +173,7 @@ func (m *Multi) Install(ctx context.Context, id, version, runtime string) (*Inst
 	if err != nil {
 		return nil, refuse(err, id, version)
 	}
-	return c.Install(ctx, id, version, runtime)
+	return c.install(ctx, m, id, version, runtime, c.pinRelease)
 }
 
 // InstallBeside is Client.InstallBeside from the registry that owns the namespace.
@@ -182,7 +182,7 @@ func (m *Multi) InstallBeside(ctx context.Context, id, version, runtime string) 
 	if err != nil {
 		return nil, refuse(err, id, version)
 	}
-	return c.InstallBeside(ctx, id, version, runtime)
+	return c.install(ctx, m, id, version, runtime, c.pinBeside)
 }
 
 // Plan is Client.Plan over all registries: what a plugin needs may come from another one.
@@ -250,11 +250,6 @@ func (m *Multi) Required(ctx context.Context, need registry.Requirement, instead
 		return nil, refuse(err, entry.ID, entry.Version)
 	}
 	return c.requiredFile(ctx, entry)
-}
-
-// InstallRequired is Client.InstallRequired over all registries.
-func (m *Multi) InstallRequired(ctx context.Context, d *registry.Descriptor) error {
-	return installRequired(ctx, m, d)
 }
 
 // origin is the registry that an installed plugin came from.

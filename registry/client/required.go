@@ -46,12 +46,6 @@ func (c *Client) chosen(need registry.Requirement, instead func(version string) 
 	return entry, nil
 }
 
-// InstallRequired brings the models and data packs that a release requires and this node lacks, those of the ranges that
-// it uses otherwise beside them. Plan does it as well, for all that is to be installed at once.
-func (c *Client) InstallRequired(ctx context.Context, d *registry.Descriptor) error {
-	return installRequired(ctx, c, d)
-}
-
 // node is a Client or a Multi.
 type node interface {
 	Resolve(ctx context.Context, id, versionRange string) (*Verified, error)
@@ -61,6 +55,8 @@ type node interface {
 	Installed(id string) (*Installed, bool)
 }
 
+// installRequired brings the models and data packs that a release requires and the node lacks. Where it has other versions of
+// one they are used by something else, and go on being.
 func installRequired(ctx context.Context, n node, d *registry.Descriptor) error {
 	for _, need := range d.Manifest.Requires {
 		_, err := n.Required(ctx, need, nil)
@@ -79,11 +75,7 @@ func installRequired(ctx context.Context, n node, d *registry.Descriptor) error 
 		if _, there := n.Installed(need.Plugin); there {
 			bring = n.InstallBeside
 		}
-		in, err := bring(ctx, need.Plugin, found.Version, registry.RuntimeFile)
-		if err != nil {
-			return err
-		}
-		if err := installRequired(ctx, n, in.Descriptor); err != nil { // ends: what is there now is not brought again
+		if _, err := bring(ctx, need.Plugin, found.Version, registry.RuntimeFile); err != nil {
 			return err
 		}
 	}

@@ -129,14 +129,18 @@ func (p *Publisher) admitNew(c *registry.Claim) error {
 	if len(s.Replaces) > 0 {
 		return errors.New("it replaces keys of a namespace that does not exist")
 	}
-	recent := p.state.roles[tufrules.RoleRecent]
-	if recent == nil {
+	if p.state.roles[tufrules.RoleRecent] == nil {
 		return errors.New("this registry takes no namespaces: it was founded without the role recent")
 	}
-	if err := registry.CheckNamespace(s.Namespace, p.state.namespaces(tufrules.RoleClaimed, tufrules.RoleRecent), p.products()); err != nil {
+	if err := p.checkFree(s.Namespace); err != nil {
 		return err
 	}
 	return p.enter(tufrules.RoleRecent, c, 0)
+}
+
+// checkFree wants a new name that could not be taken for another's.
+func (p *Publisher) checkFree(namespace string) error {
+	return registry.CheckNamespace(namespace, p.state.namespaces(tufrules.RoleClaimed, tufrules.RoleRecent), p.products())
 }
 
 // products are the names of the project's own plugins.
@@ -276,16 +280,18 @@ func (p *Publisher) Confirm(namespaces ...string) error {
 
 // Drop removes a namespace that nobody confirmed, and with it all that it offers.
 func (p *Publisher) Drop(ns string) error {
-	if p.state.roles[tufrules.RoleRecent] == nil || !p.removeRecent(tufrules.RoleNamespacePrefix+ns) {
+	dropped := p.state.roles[tufrules.RoleRecent] != nil && p.removeRecent(map[string]bool{tufrules.RoleNamespacePrefix + ns: true})
+	if !dropped {
 		return fmt.Errorf("drop %s: it is not among the recent namespaces", ns)
 	}
 	return p.commit(tufrules.RoleRecent)
 }
 
-func (p *Publisher) removeRecent(role string) bool {
+// removeRecent takes roles out of recent, and the keys that only they had.
+func (p *Publisher) removeRecent(roles map[string]bool) bool {
 	d := p.state.roles[tufrules.RoleRecent].Signed.Delegations
 	before := len(d.Roles)
-	d.Roles = slices.DeleteFunc(d.Roles, func(r metadata.DelegatedRole) bool { return r.Name == role })
+	d.Roles = slices.DeleteFunc(d.Roles, func(r metadata.DelegatedRole) bool { return roles[r.Name] })
 	used := map[string]bool{}
 	for _, r := range d.Roles {
 		for _, id := range r.KeyIDs {
@@ -302,11 +308,11 @@ func (p *Publisher) tidyRecent() error {
 	if p.state.roles[tufrules.RoleRecent] == nil {
 		return nil
 	}
-	changed := false
-	for _, ns := range p.state.namespaces(tufrules.RoleClaimed) {
-		changed = p.removeRecent(tufrules.RoleNamespacePrefix+ns) || changed
+	claimed := map[string]bool{}
+	for _, d := range p.state.roles[tufrules.RoleClaimed].Signed.Delegations.Roles {
+		claimed[d.Name] = true
 	}
-	if !changed {
+	if !p.removeRecent(claimed) {
 		return nil
 	}
 	return p.touch(tufrules.RoleRecent)

@@ -167,8 +167,19 @@ type Added struct {
 // Add publishes releases in one signed step. A release that is there already with the same content is left alone; one
 // with other content is refused, except in a development registry, where work in progress keeps its version.
 func (p *Publisher) Add(ctx context.Context, subs []Submission) (Added, error) {
-	var done Added
 	changed := map[string]bool{}
+	done, err := p.stage(ctx, subs, changed)
+	if err == nil {
+		err = p.publish(changed, done, subs)
+	}
+	if err != nil {
+		return Added{}, err
+	}
+	return done, nil
+}
+
+// stage stores releases and lists them in their roles, which it notes in changed.
+func (p *Publisher) stage(ctx context.Context, subs []Submission, changed map[string]bool) (done Added, err error) {
 	for _, sub := range subs {
 		role, outcome, err := p.add(ctx, sub)
 		if err != nil {
@@ -188,19 +199,24 @@ func (p *Publisher) Add(ctx context.Context, subs []Submission) (Added, error) {
 		}
 		changed[role] = true
 	}
-	if len(changed) == 0 {
-		return done, nil
+	return done, nil
+}
+
+// publish signs what was staged.
+func (p *Publisher) publish(changed map[string]bool, done Added, subs []Submission) error {
+	if len(changed) == 0 && len(p.change.roles) == 0 {
+		return nil
 	}
 	if err := p.commit(slices.Sorted(maps.Keys(changed))...); err != nil {
-		return Added{}, err
+		return err
 	}
 	if err := p.log(subs...); err != nil {
-		return Added{}, err
+		return err
 	}
 	if len(done.Replaced) > 0 {
-		return done, p.sweep()
+		return p.sweep()
 	}
-	return done, nil
+	return nil
 }
 
 type outcome int

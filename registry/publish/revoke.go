@@ -157,21 +157,25 @@ func (p *Publisher) readTarget(role, path string) ([]byte, error) {
 // Yank takes a release off the shelf: nobody is given it any more who does not name its digest, and who has it keeps
 // it. An empty reason puts it back.
 func (p *Publisher) Yank(id, version, reason string) error {
-	role, err := p.roleOf(id)
+	role, err := p.yank(id, version, reason)
 	if err != nil {
-		return err
-	}
-	m, err := p.state.role(role)
-	if err != nil {
-		return err
-	}
-	path := registry.TargetPath(id, version)
-	t, ok := m.Signed.Targets[path]
-	if !ok {
-		return fmt.Errorf("yank: the registry has no %s %s", id, version)
-	}
-	if err := tufrules.Yank(t, reason); err != nil {
 		return fmt.Errorf("yank: %w", err)
 	}
 	return p.commit(role)
+}
+
+// yank alters the role of a release, which it returns; commit signs.
+func (p *Publisher) yank(id, version, reason string) (role string, err error) {
+	if role, err = p.roleOf(id); err != nil {
+		return "", err
+	}
+	m, err := p.state.role(role)
+	if err != nil {
+		return "", err
+	}
+	t, ok := m.Signed.Targets[registry.TargetPath(id, version)]
+	if !ok {
+		return "", fmt.Errorf("the registry has no %s %s", id, version)
+	}
+	return role, tufrules.Yank(t, reason)
 }
