@@ -16,6 +16,7 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/decode"
+	"github.com/picketwatch/picket/internal/traffic/decode/fragments"
 	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -43,7 +44,8 @@ type Summary struct {
 	Flows     uint64
 	Evicted   uint64 // flows closed early to stay within the memory cap
 	Outcomes  [decode.Outcomes]uint64
-	Short     uint64 // packets whose transport header was cut off; they are part of a flow all the same
+	Short     uint64 // packets, fragments aside, whose transport header was cut off; they are part of a flow all the same
+	Fragments fragments.Counts
 	First     time.Time
 	Last      time.Time
 	LinkTypes []capture.LinkType // in order of appearance
@@ -73,6 +75,7 @@ func Analyze(ctx context.Context, r io.Reader, opts Options, emit func([]sdk.Flo
 	}
 	a := analysis{ctx: ctx, opts: opts, reader: reader}
 	a.table = flow.New(opts.Flow, emit)
+	a.fragments = fragments.New(fragments.Config{}, a.flow)
 	if a.opts.ProgressEvery == 0 {
 		a.opts.ProgressEvery = 10_000
 	}
@@ -90,10 +93,18 @@ func Analyze(ctx context.Context, r io.Reader, opts Options, emit func([]sdk.Flo
 	if a.emitFailed || ctx.Err() != nil || errors.As(err, &bug) {
 		return a.finish(), err
 	}
-	if closing := a.table.Close(); closing != nil {
+	if closing := a.close(); closing != nil {
 		err = closing
 	}
 	return a.finish(), err
+}
+
+// close settles what is still open.
+func (a *analysis) close() error {
+	if err := a.fragments.Close(); err != nil {
+		return err
+	}
+	return a.table.Close()
 }
 
 type analysis struct {
@@ -101,6 +112,7 @@ type analysis struct {
 	opts       Options
 	reader     *capture.Reader
 	table      *flow.Table
+	fragments  *fragments.Table
 	sum        Summary
 	first      int64
 	last       int64
@@ -146,17 +158,38 @@ func (a *analysis) count() error {
 		a.sum.LinkTypes = append(a.sum.LinkTypes, p.Link)
 	}
 	outcome := decode.Decode(&a.decoded, p.Link, p.Data, p.Length)
-	a.sum.Outcomes[outcome]++
 	if err := a.tap(); err != nil {
 		return err
 	}
-	if outcome != decode.Flow {
+	switch {
+	case a.decoded.Part.Is:
+		return a.fragment()
+	case outcome != decode.Flow:
+		a.sum.Outcomes[outcome]++
 		return nil
-	}
-	if a.decoded.Short {
+	case a.decoded.Short:
 		a.sum.Short++
 	}
-	return a.table.Add(p.Number, p.Time, &a.decoded)
+	return a.flow(p.Number, p.Time, &a.decoded)
+}
+
+// flow counts a packet that belongs to a flow.
+func (a *analysis) flow(number uint64, at int64, p *decode.Packet) error {
+	a.sum.Outcomes[decode.Flow]++
+	return a.table.Add(number, at, p)
+}
+
+// fragment adds one packet to its datagram, which says which flow it belongs to, and shows the datagram once it is whole.
+func (a *analysis) fragment() error {
+	p := &a.packet
+	whole, err := a.fragments.Add(p.Number, p.Time, &a.decoded, p.Data)
+	if whole == nil || err != nil {
+		return err
+	}
+	if decode.Datagram(&a.decoded, a.decoded.Part, whole) == decode.Flow {
+		a.table.Show(p.Number, p.Time, &a.decoded)
+	}
+	return nil
 }
 
 func (a *analysis) tap() error {
@@ -189,6 +222,8 @@ func (a *analysis) report() {
 func (a *analysis) finish() Summary {
 	counts := a.table.Counts()
 	a.sum.Flows, a.sum.Evicted = counts.Flows, counts.Evicted()
+	a.sum.Fragments = a.fragments.Counts()
+	a.sum.Outcomes[decode.Fragment] = a.sum.Fragments.Lost + a.fragments.Waiting()
 	if a.sum.Packets > 0 {
 		a.sum.First, a.sum.Last = time.Unix(0, a.first).UTC(), time.Unix(0, a.last).UTC()
 	}

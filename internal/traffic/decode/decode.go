@@ -89,7 +89,7 @@ func Addr(a [16]byte, version uint8) netip.Addr {
 // Decode fills p from one captured packet; length is the length on the wire.
 func Decode(p *Packet, link capture.LinkType, data []byte, length uint32) Outcome {
 	*p = Packet{}
-	outcome := Unsupported
+	var outcome Outcome
 	if link == capture.LinkEthernet {
 		outcome = ethernet(p, data, length) // nearly all there is, so it comes first
 	} else {

@@ -92,8 +92,8 @@ func llc(p *Packet, data []byte, length uint32) Outcome {
 	return byType(p, kind, data[8:], length-8)
 }
 
-// mpls peels labels off. What follows is not named: IP shows by its version, an Ethernet pseudowire by its control word or
-// by leading to IP.
+// mpls peels labels off. What follows is not named: IP shows by its version, everything else is taken for an Ethernet
+// pseudowire.
 func mpls(p *Packet, data []byte, length uint32) Outcome {
 	for range maxTags {
 		if len(data) < 4 {
@@ -112,27 +112,28 @@ func mpls(p *Packet, data []byte, length uint32) Outcome {
 			return byVersion(p, data, length)
 		case 1:
 			return NotIP // a channel of the pseudowire's own
-		case 0:
-			if len(data) < 4 {
-				return NotIP
-			}
-			if outcome := pseudowire(p, data[4:], length-4); outcome != NotIP {
-				return outcome
-			}
 		}
 		return pseudowire(p, data, length)
 	}
 	return Malformed
 }
 
+// pseudowire reads an Ethernet frame with or without a control word before it. A zero may begin either; the type tells.
 func pseudowire(p *Packet, data []byte, length uint32) Outcome {
-	if p.tunnels == maxTunnels {
-		return Malformed
+	if len(data) >= 4+14 && data[0]>>4 == 0 && leadsOn(binary.BigEndian.Uint16(data[4+12:])) {
+		data, length = data[4:], length-4
 	}
-	if outcome, ok := open(p, carrierPseudowire, 0, ethernet, data, length); ok {
-		return outcome
+	outcome, _ := open(p, carrierPseudowire, 0, ethernet, data, length)
+	return outcome
+}
+
+// leadsOn reports whether an EtherType is one that is followed.
+func leadsOn(kind uint16) bool {
+	switch kind {
+	case typeIPv4, typeIPv6, typeARP, typeVLAN, typeQinQ, typeOldQinQ, typeMPLS, typeMPLSMulti, typePPPoE, typeBackbone:
+		return true
 	}
-	return NotIP
+	return false
 }
 
 // backbone reads IEEE 802.1ah: a service tag, then the customer's addresses and type.
@@ -141,10 +142,8 @@ func backbone(p *Packet, data []byte, length uint32) Outcome {
 		return Malformed
 	}
 	service := binary.BigEndian.Uint32(data) & 0xffffff
-	if outcome, ok := open(p, carrierBackbone, service, ethernet, data[4:], length-4); ok {
-		return outcome
-	}
-	return NotIP
+	outcome, _ := open(p, carrierBackbone, service, ethernet, data[4:], length-4)
+	return outcome
 }
 
 // loopback reads the address family, whose byte order is the capturing host's: the small one of both readings counts.

@@ -8,6 +8,7 @@ type Piece struct {
 	Offset uint32 // of the data in the datagram
 	Length uint32 // of the data on the wire; Data may hold less
 	More   bool   // it is not the last one
+	Next   uint8  // what the datagram holds
 	Header []byte // the IP header without extensions
 	Data   []byte
 }
@@ -32,11 +33,11 @@ func (p *Packet) Piece(data []byte) Piece {
 		piece.More = offset&0x2000 != 0
 		piece.Offset = uint32(offset&0x1fff) * 8
 		piece.Of.ID = uint32(binary.BigEndian.Uint16(ip[4:]))
-		piece.Of.Proto = ip[9]
+		piece.Of.Proto, piece.Next = ip[9], ip[9]
 		piece.Of.Src, piece.Of.Dst = mappedAddr(ip[12:]), mappedAddr(ip[16:])
 	} else {
 		fragment := data[p.Part.At-8:]
-		piece.Header = ip[:40]
+		piece.Header, piece.Next = ip[:40], fragment[0]
 		offset := binary.BigEndian.Uint16(fragment[2:])
 		piece.More = offset&1 != 0
 		piece.Offset = uint32(offset &^ 7)

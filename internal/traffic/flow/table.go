@@ -98,7 +98,8 @@ func (t *Table) Counts() Counts { return t.counts }
 // Open returns how many flows are open.
 func (t *Table) Open() int { return len(t.index) }
 
-// Add counts a packet whose outcome is decode.Flow. The error is the one that emit returned.
+// Add counts a packet whose outcome is decode.Flow, or a fragment whose flow is known. The error is the one that emit
+// returned.
 func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	t.advance(at)
 	k, fromA := keyOf(p)
@@ -112,10 +113,21 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	e := t.pool.at(i)
 	e.add(number, at, p, fromA)
 	t.touch(i, e)
-	if t.cfg.Apps != nil && !e.app.Over() {
+	if t.cfg.Apps != nil && !e.app.Over() && !p.Part.Is {
 		e.show(t.cfg.Apps, number, at, p, fromA)
 	}
 	return t.out.err
+}
+
+// Show gives a datagram, whose fragments were added one by one, to the engine that knows protocols. It counts nothing.
+func (t *Table) Show(number uint64, at int64, p *decode.Packet) {
+	if t.cfg.Apps == nil {
+		return
+	}
+	k, fromA := keyOf(p)
+	if i, known := t.index[k]; known && !t.pool.at(i).app.Over() {
+		t.pool.at(i).show(t.cfg.Apps, number, at, p, fromA)
+	}
 }
 
 // superseded closes a flow that the packet no longer belongs to.
