@@ -13,18 +13,21 @@ type Frames struct {
 
 	held []byte
 	skip int // bytes of a message that was cut
+	bad  bool
 }
 
+// Bad reports whether no message can begin where one should. It stays so until Reset.
+func (f *Frames) Bad() bool { return f.bad }
+
 // Next returns the next message in b and what follows it. A message longer than Max is cut to Max, and cut says by how
-// much. Without a message, ok is false and the unfinished one is held for the next call; then rest is nil, except when no
-// message can begin here: then rest is what could not be read.
+// much. Without a message ok is false: the unfinished one is held for the next call, unless the bytes are Bad.
 func (f *Frames) Next(b []byte) (msg, rest []byte, cut int, ok bool) {
 	if f.skip > 0 {
 		n := min(f.skip, len(b))
 		f.skip -= n
 		b = b[n:]
 	}
-	for len(b) > 0 {
+	for len(b) > 0 && !f.bad {
 		head := b
 		if len(f.held) > 0 {
 			head = f.held
@@ -32,8 +35,8 @@ func (f *Frames) Next(b []byte) (msg, rest []byte, cut int, ok bool) {
 		size := f.Size(head)
 		switch {
 		case size < 0:
-			f.held = f.held[:0]
-			return nil, b, 0, false
+			f.bad = true
+			return nil, nil, 0, false
 		case len(f.held) == 0 && size > 0 && min(size, f.Max) <= len(b):
 			return f.done(b[:min(size, f.Max)], b[min(size, f.Max):], size)
 		case size > 0 && min(size, f.Max) <= len(f.held):
@@ -44,8 +47,8 @@ func (f *Frames) Next(b []byte) (msg, rest []byte, cut int, ok bool) {
 		want := min(size, f.Max) - len(f.held)
 		if size == 0 {
 			if len(f.held) >= f.Max {
-				f.held = f.held[:0]
-				return nil, b, 0, false
+				f.bad = true
+				return nil, nil, 0, false
 			}
 			want = 1
 			if len(f.held) == 0 {
@@ -56,7 +59,10 @@ func (f *Frames) Next(b []byte) (msg, rest []byte, cut int, ok bool) {
 		f.held = append(f.held, b[:n]...)
 		b = b[n:]
 	}
-	if size := f.sizeHeld(); size > 0 && min(size, f.Max) <= len(f.held) {
+	switch size := f.sizeHeld(); {
+	case size < 0:
+		f.bad = true
+	case size > 0 && min(size, f.Max) <= len(f.held):
 		msg = f.held
 		f.held = f.held[:0]
 		return f.done(msg, nil, size)
@@ -81,7 +87,7 @@ func (f *Frames) done(msg, rest []byte, size int) ([]byte, []byte, int, bool) {
 
 // Reset forgets the unfinished message. It keeps a modest buffer.
 func (f *Frames) Reset() {
-	f.skip, f.held = 0, f.held[:0]
+	f.skip, f.held, f.bad = 0, f.held[:0], false
 	if cap(f.held) > 16<<10 {
 		f.held = nil
 	}

@@ -183,7 +183,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 	for {
 		record, rest, _, ok := p.records[d].Next(b)
 		if !ok {
-			if rest != nil {
+			if p.records[d].Bad() {
 				return app.Done
 			}
 			return app.Continue
@@ -224,7 +224,7 @@ func (p *parser) handshake(d app.Dir, b []byte) app.Next {
 	for {
 		msg, rest, cut, ok := p.message[d].Next(b)
 		if !ok {
-			if rest != nil {
+			if p.message[d].Bad() {
 				return app.Done
 			}
 			return app.Continue
