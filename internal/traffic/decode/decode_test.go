@@ -179,6 +179,18 @@ func FuzzDecode(f *testing.F) {
 	for _, link := range []capture.LinkType{capture.LinkNull, capture.LinkSLL, capture.LinkSLL2, capture.LinkIPv6} {
 		f.Add(uint16(link), uint32(40), make([]byte, 40))
 	}
+	for _, text := range []string{
+		overUDP(f, 50000, 4789, "08000000 00006400"+ethInner+innerIPv4), overUDP(f, 50000, 6081, "0200 0800 00006400 0000000100000000"+innerIPv4),
+		overUDP(f, 2152, 2152, "34ff 0024 00000001 00000085 01000085 01000000"+innerIPv4), overUDP(f, 50000, 3544, "00010000 0000000000000000 00"+innerIPv6),
+		outer(f, 47, "b000 0800 00000000 00000007 00000001"+innerIPv4), outer(f, 47, "1000 22eb 00000001 2001000a 00000000 00000000"+ethInner+innerIPv4),
+		outer(f, 4, outer(f, 41, innerIPv6)),
+	} {
+		f.Add(uint16(capture.LinkRaw), uint32(0), bytesOf(f, text))
+	}
+	f.Add(uint16(capture.LinkEthernet), uint32(0), bytesOf(f, "020000000002 020000000001 8847 00010140 00000000"+ethInner+innerIPv4))
+	f.Add(uint16(capture.Link80211), uint32(0), bytesOf(f, "8802 0000"+addresses80+"8000 0a0000000001 0a0000000002 002c"+snapHeader+innerIPv4))
+	f.Add(uint16(capture.LinkRadiotap), uint32(0), bytesOf(f, "0000 1900 0300 0080 00000000 00000000 0000000000000000 30 0801 0000"+addresses80+snapHeader+innerIPv4))
+	f.Add(uint16(capture.LinkPPPSerial), uint32(0), bytesOf(f, "ff03 0281 00010140"+innerIPv4))
 	f.Fuzz(func(t *testing.T, link uint16, length uint32, data []byte) {
 		length = max(length, uint32(len(data))) // what the reader promises
 		var p, again Packet
@@ -191,6 +203,14 @@ func FuzzDecode(f *testing.F) {
 		}
 		if outcome == Flow && p.Version != 4 && p.Version != 6 {
 			t.Fatalf("a flow of IP version %d", p.Version)
+		}
+		if int(p.tunnels) > maxTunnels || len(p.Body) > int(p.Payload) || outcome == Fragment && !p.Part.Is {
+			t.Fatalf("%+v", p)
+		}
+		if p.Part.Is && outcome <= Fragment {
+			if piece := p.Piece(data); len(piece.Data) > int(piece.Length) || piece.Of.Version != 4 && piece.Of.Version != 6 {
+				t.Fatalf("%+v of %+v", piece, p)
+			}
 		}
 		again.Seq, again.VLAN = 1, 1 // nothing of the packet before may remain
 		if Decode(&again, capture.LinkType(link), data, length); !reflect.DeepEqual(again, p) {

@@ -24,14 +24,14 @@ const (
 )
 
 // outer puts a header from 10.0.0.1 to 10.0.0.2 before a payload.
-func outer(t testing.TB, proto byte, payload string) string {
-	t.Helper()
-	return fmt.Sprintf("4500 %04x 0001 0000 40 %02x 0000 0a000001 0a000002 %s", 20+len(bytesOf(t, payload)), proto, payload)
+func outer(tb testing.TB, proto byte, payload string) string {
+	tb.Helper()
+	return fmt.Sprintf("4500 %04x 0001 0000 40 %02x 0000 0a000001 0a000002 %s", 20+len(bytesOf(tb, payload)), proto, payload)
 }
 
-func overUDP(t testing.TB, src, dst uint16, payload string) string {
-	t.Helper()
-	return outer(t, protoUDP, fmt.Sprintf("%04x %04x %04x 0000 %s", src, dst, 8+len(bytesOf(t, payload)), payload))
+func overUDP(tb testing.TB, src, dst uint16, payload string) string {
+	tb.Helper()
+	return outer(tb, protoUDP, fmt.Sprintf("%04x %04x %04x 0000 %s", src, dst, 8+len(bytesOf(tb, payload)), payload))
 }
 
 func TestTunnels(t *testing.T) {
