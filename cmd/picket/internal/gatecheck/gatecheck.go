@@ -22,6 +22,11 @@ type Options struct {
 	clone           bool
 	test            bool
 	captures        string
+	labels          string
+	buildCache      string
+
+	// Own says that what is looked at is the operator's own work, which may run without confinement.
+	Own bool
 }
 
 // Flags declares the options.
@@ -30,8 +35,10 @@ func (o *Options) Flags(cmd *cobra.Command) {
 	f.StringVar(&o.vulnerabilities, "vulnerabilities", "", "a database of known vulnerabilities: a folder or zip archive of OSV files, such as all.zip of an ecosystem")
 	f.BoolVar(&o.test, "run-releases", false, "run the conformance kit over what is handed in, confined; on Linux only")
 	f.StringVar(&o.captures, "captures", "", "a folder of public captures and labels.tsv, to measure detectors with, confined; on Linux only")
+	f.StringVar(&o.labels, "labels", "", "what the captures hold (default: labels.tsv beside them)")
 	f.StringVar(&o.sources, "sources", "", "a folder with checkouts of releases as NAMESPACE/NAME, to build them again and compare")
 	f.BoolVar(&o.clone, "clone", false, "fetch the source that a release names over HTTPS, to build it again and compare")
+	f.StringVar(&o.buildCache, "build-cache", "", "a folder for what is compiled on the way, kept from one release to the next (default: a new one for each)")
 	f.StringVar(&o.modules, "module-cache", "", "a folder of Go modules to look up licences of dependencies in (default: that of the Go tools here, if any)")
 }
 

@@ -2,17 +2,18 @@ package plugincmd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
-	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/gates"
 )
 
@@ -42,47 +43,44 @@ func (b *builder) check(ctx context.Context, plugins []*plugin, cfg gates.Config
 	return context.Cause(ctx)
 }
 
-// testOnce is a gates.Tester for plugins of one's own: it runs them as `picket plugin test` does, unconfined, and keeps
-// the report beside what was built, so that what has not changed is not tested again.
-func testOnce(cmd *cobra.Command, plugins []*plugin) gates.Tester {
-	var one sync.Mutex // measurements beside one another would be of one another
+// testOwn is a gates.Tester for plugins of one's own: it runs them as `picket plugin test` does, unconfined.
+func testOwn(cmd *cobra.Command, plugins []*plugin) gates.Tester {
 	return func(ctx context.Context, r gates.Release) ([]byte, error) {
-		one.Lock()
-		defer one.Unlock()
-		i := slices.IndexFunc(plugins, func(p *plugin) bool { return p.Descriptor == r.Descriptor })
-		if i < 0 {
+		p := sourceOf(plugins, r)
+		if p == nil {
 			return nil, fmt.Errorf("%s was not built here", r.Descriptor.Manifest.ID)
-		}
-		p := plugins[i]
-		kept := filepath.Join(p.dir, "conformance-"+artifactsDigest(r.Descriptor)[:16]+".json")
-		if data, err := os.ReadFile(kept); err == nil {
-			return data, nil
 		}
 		t := &tester{stdout: cmd.ErrOrStderr(), stderr: cmd.ErrOrStderr(), asJSON: true}
 		report, err := t.conformance(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		data, err := json.Marshal(report)
-		if err != nil {
-			return nil, err
-		}
-		for _, old := range oldReports(p.dir) {
-			os.Remove(old) // of an earlier build
-		}
-		return data, os.WriteFile(kept, data, 0o644)
+		return json.Marshal(report)
 	}
 }
 
-func oldReports(dir string) []string {
-	names, _ := filepath.Glob(filepath.Join(dir, "conformance-*.json")) // the pattern is good
-	return names
+func sourceOf(plugins []*plugin, r gates.Release) *plugin {
+	i := slices.IndexFunc(plugins, func(p *plugin) bool { return p.Descriptor == r.Descriptor })
+	if i < 0 {
+		return nil
+	}
+	return plugins[i]
 }
 
-func artifactsDigest(d *registry.Descriptor) string {
-	var all []string
-	for _, a := range d.Artifacts {
-		all = append(all, a.SHA256)
+// testdataOf is a digest of the captures, states and cases that a test run of one's own plugin takes from its folder.
+func testdataOf(plugins []*plugin) func(gates.Release) string {
+	return func(r gates.Release) string {
+		sum := sha256.New()
+		if p := sourceOf(plugins, r); p != nil {
+			// What cannot be read fails in the test run, which then is not kept.
+			_ = fs.WalkDir(os.DirFS(p.src), "testdata", func(name string, e fs.DirEntry, err error) error {
+				if err == nil && e.Type().IsRegular() {
+					digest, size, _ := hashFile(filepath.Join(p.src, filepath.FromSlash(name)))
+					fmt.Fprintf(sum, "%s %d %s\n", digest, size, name)
+				}
+				return err
+			})
+		}
+		return hex.EncodeToString(sum.Sum(nil))
 	}
-	return registry.Digest([]byte(strings.Join(all, " ")))
 }

@@ -1,6 +1,7 @@
 package plugincmd
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -32,7 +33,8 @@ look at it, and what they refuse is not published.`,
 	}
 	cmd.Flags().StringVar(&p.author.registry, "registry", "", "the registry's address, or its folder")
 	cmd.Flags().StringVar(&p.keys, "keys", "", "with a folder: the folder of its private keys")
-	cmd.Flags().BoolVar(&p.test, "test", false, "with a folder: run the conformance kit too, unconfined, and put its report on the card")
+	cmd.Flags().BoolVar(&p.test, "test", false, "with a folder: these plugins are your own: run the conformance kit, and detectors over captures, unconfined")
+	cmd.Flags().StringVar(&p.evidence, "evidence", "", "with a folder: where to keep what was found out, for the next time that the same bytes are published (default: evidence beside the artifacts)")
 	cmd.Flags().BoolVar(&p.asJSON, "json", false, "print JSON")
 	p.author.flags(cmd)
 	p.gates.Flags(cmd)
@@ -47,6 +49,7 @@ type publishing struct {
 	author       submitter
 	gates        gatecheck.Options
 	keys, out    string
+	evidence     string
 	platforms    []string
 	test, asJSON bool
 }
@@ -56,8 +59,8 @@ func (p *publishing) run(cmd *cobra.Command, dirs []string) error {
 	switch {
 	case across && len(p.author.keys) == 0:
 		return usage.Errorf("name the private key of your namespace: --key FILE.pem")
-	case across && (p.keys != "" || p.test):
-		return usage.Errorf("--keys and --test are for a registry in a folder; %s has keys of its own and tests by itself", p.author.registry)
+	case across && (p.keys != "" || p.test || p.evidence != ""):
+		return usage.Errorf("--keys, --test and --evidence are for a registry in a folder; %s has keys of its own and tests by itself", p.author.registry)
 	case !across && p.keys == "":
 		return usage.Errorf("name the folder of the registry's private keys with --keys, or the address of a registry that you hand in to")
 	}
@@ -80,6 +83,7 @@ func (p *publishing) run(cmd *cobra.Command, dirs []string) error {
 
 // sign publishes into a folder.
 func (p *publishing) sign(cmd *cobra.Command, b *builder, dirs []string) error {
+	p.gates.Own = p.test
 	cfg, err := p.gates.Config()
 	if err != nil {
 		return err
@@ -101,10 +105,13 @@ func (p *publishing) sign(cmd *cobra.Command, b *builder, dirs []string) error {
 	if err := b.build(cmd.Context(), plugins); err != nil {
 		return err
 	}
+	slots := runtime.NumCPU()
 	if p.test {
-		cfg.Test = testOnce(cmd, plugins)
+		cfg.Test = testOwn(cmd, plugins)
+		slots = 1 // measurements beside one another would be of one another
 	}
-	if err := b.check(cmd.Context(), plugins, cfg, runtime.NumCPU()); err != nil {
+	cfg = gatecheck.Kept{Dir: cmp.Or(p.evidence, filepath.Join(b.out, "evidence")), Given: testdataOf(plugins)}.Wrap(cfg, p.gates.Captures())
+	if err := b.check(cmd.Context(), plugins, cfg, slots); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	subs := make([]publish.Submission, len(plugins))

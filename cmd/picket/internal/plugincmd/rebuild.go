@@ -2,6 +2,7 @@ package plugincmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 func rebuildCmd() *cobra.Command {
 	var sources string
 	var clone bool
+	var cache string
 	cmd := &cobra.Command{
 		Use:   "rebuild --sources DIR RELEASE",
 		Short: "Build a release in Go again from its source and print the digests of what comes out",
@@ -48,7 +50,7 @@ no module cache but a scratch one, filled from the modules that this machine has
 			if err != nil {
 				return err
 			}
-			digests, err := buildAgain(cmd.Context(), p, dir, scratch)
+			digests, err := buildAgain(cmd.Context(), p, dir, scratch, cmp.Or(cache, filepath.Join(scratch, "cache")))
 			if err != nil {
 				return err
 			}
@@ -57,12 +59,13 @@ no module cache but a scratch one, filled from the modules that this machine has
 	}
 	cmd.Flags().StringVar(&sources, "sources", "", "a folder of checkouts, as NAMESPACE/NAME")
 	cmd.Flags().BoolVar(&clone, "clone", false, "fetch the source that the manifest names")
+	cmd.Flags().StringVar(&cache, "build-cache", "", "a folder for what is compiled on the way (default: a new one)")
 	return cmd
 }
 
 func checkout(ctx context.Context, sources string, clone bool, m *registry.Manifest, into string) (string, error) {
 	if dir := filepath.Join(sources, filepath.FromSlash(m.ID)); sources != "" && exists(dir) {
-		return dir, nil
+		return filepath.EvalSymlinks(dir) // Go looks for the module above it
 	}
 	switch {
 	case m.Source == nil:
@@ -89,8 +92,8 @@ func checkout(ctx context.Context, sources string, clone bool, m *registry.Manif
 const cloneTimeout = 5 * time.Minute
 
 // buildAgain returns the digests of what the source gives on the platforms of the release.
-func buildAgain(ctx context.Context, r *plugin, dir, scratch string) ([]string, error) {
-	env, err := apart(ctx, scratch)
+func buildAgain(ctx context.Context, r *plugin, dir, scratch, cache string) ([]string, error) {
+	env, err := apart(ctx, scratch, cache)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +135,7 @@ func buildAgain(ctx context.Context, r *plugin, dir, scratch string) ([]string, 
 }
 
 // apart is the environment of a build that sees nothing of the machine but its compiler and its downloaded modules.
-func apart(ctx context.Context, scratch string) ([]string, error) {
+func apart(ctx context.Context, scratch, cache string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMODCACHE").Output()
 	if err != nil {
 		return nil, fmt.Errorf("the Go tools are not here: %w", err)
@@ -140,7 +143,7 @@ func apart(ctx context.Context, scratch string) ([]string, error) {
 	have := filepath.Join(strings.TrimSpace(string(out)), "cache", "download")
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + scratch, "GOPATH=" + filepath.Join(scratch, "go"), "GOMODCACHE=" + filepath.Join(scratch, "modules"),
-		"GOCACHE=" + filepath.Join(scratch, "cache"), "GOPROXY=file://" + filepath.ToSlash(have) + ",off", "GOSUMDB=off", "GOENV=off",
+		"GOCACHE=" + cache, "GOPROXY=file://" + filepath.ToSlash(have) + ",off", "GOSUMDB=off", "GOENV=off",
 		"GOFLAGS=-modcacherw", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
 	}, nil
 }

@@ -1,0 +1,78 @@
+package gatecheck
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const repository = "../../../.."
+
+// The labels of our own captures name files that are there, and each half that a figure needs.
+func TestOwnCaptures(t *testing.T) {
+	labels, err := readLabels(filepath.Join(repository, "examples/datasets/own-captures.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := 0.0
+	for _, l := range labels {
+		if _, err := l.find(repository); err != nil {
+			t.Error(err)
+		}
+		if l.technique == "" {
+			quiet += l.seconds
+		}
+	}
+	if quiet == 0 {
+		t.Error("nowhere is nothing to be found")
+	}
+}
+
+// The labels of public captures say what their index does.
+func TestPublicCaptures(t *testing.T) {
+	labels, err := readLabels(filepath.Join(repository, "examples/datasets/public-captures.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := filepath.Join(repository, "../shared/pcaps")
+	index, err := os.ReadFile(filepath.Join(shared, "INDEX.tsv"))
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the captures are not here")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := map[string]string{}
+	for line := range strings.Lines(string(index)) {
+		if column := strings.Split(line, "\t"); len(column) > 5 {
+			classes[column[0]] = column[5]
+		}
+	}
+	for _, l := range labels {
+		class := classes[l.file]
+		quiet := strings.HasPrefix(class, "benign-") || strings.HasPrefix(class, "neg-")
+		if quiet != (l.technique == "") || class == "" {
+			t.Errorf("%s is %q in the index, and labelled %q", l.file, class, l.technique)
+		}
+		if _, err := l.find(shared); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A capture that is not the one that was labelled is not measured with.
+func TestAnotherCapture(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x.pcap"), []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (label{file: "x.pcap", sha256: strings.Repeat("1", 64)}).find(dir); err == nil || !strings.Contains(err.Error(), "another capture") {
+		t.Error(err)
+	}
+	if _, err := (label{file: "x.pcap"}).find(dir); err != nil {
+		t.Error(err)
+	}
+}
