@@ -10,14 +10,16 @@ import (
 const assignmentColumns = "tenant, instance, plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, limits, " +
 	"enabled, created_by, created, updated"
 
-// assignmentRead are the columns with the versions of single agents.
+// assignmentRead are the columns with the versions of single agents and of groups.
 const assignmentRead = assignmentColumns + `, (SELECT nullif(json_group_object(v.agent_id, json_object('version', v.version, 'grants', json(v.grants))), '{}')
-	FROM agent_versions v WHERE v.tenant = assignments.tenant AND v.instance = assignments.instance)`
+	FROM agent_versions v WHERE v.tenant = assignments.tenant AND v.instance = assignments.instance)
+	, (SELECT nullif(json_group_object(w.grp, json_object('version', w.version, 'grants', json(w.grants))), '{}')
+	FROM group_versions w WHERE w.tenant = assignments.tenant AND w.instance = assignments.instance)`
 
 func (c *Control) scanAssignment(r row) (a Assignment, err error) {
 	var sealed []byte
 	err = r.Scan(&a.Tenant, &a.Instance, &a.Plugin, &a.Version, &a.Runtime, &a.NodeType, &a.NodeID, fromJSON(&a.Config), &sealed,
-		fromJSON(&a.Grants), &a.Interval, fromJSON(&a.Limits), &a.Enabled, &a.CreatedBy, stamp(&a.Created), stamp(&a.Updated), fromJSON(&a.Versions))
+		fromJSON(&a.Grants), &a.Interval, fromJSON(&a.Limits), &a.Enabled, &a.CreatedBy, stamp(&a.Created), stamp(&a.Updated), fromJSON(&a.Versions), fromJSON(&a.Groups))
 	if err != nil {
 		return a, explain(err)
 	}
@@ -41,7 +43,7 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 		if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
 			return err
 		}
-		if err := dropAgentVersions(ctx, tx, a); err != nil {
+		if err := dropVersions(ctx, tx, a); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -71,13 +73,18 @@ func raiseConfigVersion(ctx context.Context, tx *sql.Tx, tenant, instance string
 	return err
 }
 
-// dropAgentVersions forgets the versions of single agents when somebody changes that of all, or what it may do: agents
-// do not keep grants that were taken back.
-func dropAgentVersions(ctx context.Context, tx *sql.Tx, a Assignment) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM agent_versions WHERE tenant = ? AND instance = ? AND NOT EXISTS (
-		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ? AND x.version = ? AND x.grants = ?)`,
-		a.Tenant, a.Instance, a.Tenant, a.Instance, a.Version, rawJSON(a.Grants, "[]"))
-	return err
+// dropVersions forgets the versions of single agents and groups when somebody changes that of all, or what it may do:
+// agents do not keep grants that were taken back.
+func dropVersions(ctx context.Context, tx *sql.Tx, a Assignment) error {
+	for _, table := range []string{"agent_versions", "group_versions"} {
+		_, err := tx.ExecContext(ctx, "DELETE FROM "+table+` WHERE tenant = ? AND instance = ? AND NOT EXISTS (
+			SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ? AND x.version = ? AND x.grants = ?)`,
+			a.Tenant, a.Instance, a.Tenant, a.Instance, a.Version, rawJSON(a.Grants, "[]"))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteAssignment removes an assignment and raises config versions as PutAssignment does.
@@ -132,7 +139,7 @@ func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID 
 }
 
 // ForAgent picks what an agent should run: for each plugin what is said for it alone, else for its group, else for all;
-// and of that the version that a rollout has set for it.
+// and of that the version that a rollout has set for it, else for its group.
 func ForAgent(rows []Assignment, a Agent) []Assignment {
 	best := map[string]int{}
 	for _, r := range rows {
@@ -143,16 +150,28 @@ func ForAgent(rows []Assignment, a Agent) []Assignment {
 		if n := r.nearness(a); n == 0 || n < best[r.Plugin] {
 			continue
 		}
-		if v, ok := r.Versions[a.ID]; ok {
-			r.Version = v.Version
-			if len(v.Grants) > 0 && string(v.Grants) != "null" {
-				r.Grants = v.Grants
-			}
+		if v, ok := r.Groups[a.Group]; ok && r.ForAll() {
+			r = v.of(r)
 		}
-		r.Versions = nil
+		if v, ok := r.Versions[a.ID]; ok {
+			r = v.of(r)
+		}
+		r.Versions, r.Groups = nil, nil
 		out = append(out, r)
 	}
 	return out
+}
+
+// ForAll reports whether an assignment is for every agent, whatever its group.
+func (x Assignment) ForAll() bool { return x.NodeType == NodeAgents && x.NodeID == "" }
+
+// of is the assignment with that version in place of its own.
+func (v AgentVersion) of(a Assignment) Assignment {
+	a.Version = v.Version
+	if len(v.Grants) > 0 && string(v.Grants) != "null" {
+		a.Grants = v.Grants
+	}
+	return a
 }
 
 // nearness is how closely an assignment is meant for an agent, 0 when it is not.
@@ -164,7 +183,7 @@ func (x Assignment) nearness(a Agent) int {
 		return 3
 	case x.NodeType == NodeAgents && x.NodeID != "" && x.NodeID == a.Group:
 		return 2
-	case x.NodeType == NodeAgents && x.NodeID == "":
+	case x.ForAll():
 		return 1
 	}
 	return 0

@@ -67,15 +67,17 @@ type RolloutBefore struct {
 	Upgrade                time.Time // when its last change of version began, by the agent's clock
 }
 
-// VersionChange sets what one agent runs of an instance.
+// VersionChange sets what one agent runs of an instance. Without a version it runs what its group, or everybody, does.
 type VersionChange struct {
 	Instance, Agent string
 	AgentVersion
 }
 
-// Settled makes a version the one that an assignment names, for agents that come later too.
+// Settled makes a version the one that an assignment names, or that a group runs of an assignment for all, for agents that
+// come later too.
 type Settled struct {
 	Instance string
+	Group    string // "": everybody whom the assignment covers
 	AgentVersion
 }
 
@@ -116,17 +118,18 @@ func (c *Control) PutRollout(ctx context.Context, r Rollout, changes []VersionCh
 	return err
 }
 
-// setAgentVersion stores what an agent runs, unless it is what the assignment says anyway. An assignment that is gone
-// meanwhile is nobody's to change.
+// setAgentVersion stores what an agent runs, unless it is what its group or the assignment says anyway. An assignment that
+// is gone meanwhile is nobody's to change.
 func setAgentVersion(ctx context.Context, tx *sql.Tx, tenant string, v VersionChange) error {
 	_, err := tx.ExecContext(ctx, "DELETE FROM agent_versions WHERE tenant = ? AND instance = ? AND agent_id = ?", tenant, v.Instance, v.Agent)
-	if err != nil {
-		return err
+	if err == nil && v.Version != "" {
+		_, err = tx.ExecContext(ctx, `INSERT INTO agent_versions (tenant, instance, agent_id, version, grants)
+			SELECT a.tenant, a.instance, g.id, ?, ? FROM assignments a JOIN agents g ON g.tenant = a.tenant
+			LEFT JOIN group_versions w ON w.tenant = a.tenant AND w.instance = a.instance AND w.grp = g.grp
+			WHERE a.tenant = ? AND a.instance = ? AND g.id = ?
+			AND (coalesce(w.version, a.version) <> ? OR coalesce(? <> coalesce(w.grants, a.grants), false))`,
+			v.Version, nullJSON(v.Grants), tenant, v.Instance, v.Agent, v.Version, nullJSON(v.Grants))
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO agent_versions (tenant, instance, agent_id, version, grants)
-		SELECT ?, ?, g.id, ?, ? FROM agents g WHERE g.id = ? AND g.tenant = ? AND EXISTS (SELECT 1 FROM assignments a
-		WHERE a.tenant = ? AND a.instance = ? AND (a.version <> ? OR coalesce(? <> a.grants, false)))`,
-		tenant, v.Instance, v.Version, nullJSON(v.Grants), v.Agent, tenant, tenant, v.Instance, v.Version, nullJSON(v.Grants))
 	if err != nil {
 		return err
 	}
@@ -134,17 +137,39 @@ func setAgentVersion(ctx context.Context, tx *sql.Tx, tenant string, v VersionCh
 	return err
 }
 
-// settle changes the assignment. No agent needs to hear of it: those that it covers run that already.
+// settle changes the assignment, or what a group runs of it. Agents that it covers run that already, but for those that
+// were away: they get it with their next configuration.
 func settle(ctx context.Context, tx *sql.Tx, tenant string, s Settled, at time.Time) error {
+	if s.Group != "" {
+		return settleGroup(ctx, tx, tenant, s)
+	}
 	_, err := tx.ExecContext(ctx, "UPDATE assignments SET version = ?, grants = coalesce(?, grants), updated = ? WHERE tenant = ? AND instance = ?",
 		s.Version, nullJSON(s.Grants), micros(at), tenant, s.Instance)
 	if err != nil {
 		return err
 	}
-	if err := raiseConfigVersion(ctx, tx, tenant, s.Instance); err != nil {
-		return err // one that was away gets it with its next configuration
+	for _, table := range []string{"agent_versions", "group_versions"} {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE tenant = ? AND instance = ?", tenant, s.Instance); err != nil {
+			return err
+		}
 	}
-	_, err = tx.ExecContext(ctx, "DELETE FROM agent_versions WHERE tenant = ? AND instance = ?", tenant, s.Instance)
+	return raiseConfigVersion(ctx, tx, tenant, s.Instance)
+}
+
+func settleGroup(ctx context.Context, tx *sql.Tx, tenant string, s Settled) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO group_versions (tenant, instance, grp, version, grants)
+		SELECT tenant, instance, ?, ?, ? FROM assignments WHERE tenant = ? AND instance = ?
+		ON CONFLICT DO UPDATE SET version = excluded.version, grants = excluded.grants`,
+		s.Group, s.Version, nullJSON(s.Grants), tenant, s.Instance)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM agent_versions WHERE tenant = ? AND instance = ?
+		AND agent_id IN (SELECT id FROM agents WHERE tenant = ? AND grp = ?)`, tenant, s.Instance, tenant, s.Group)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE agents SET config_version = config_version + 1 WHERE tenant = ? AND grp = ?", tenant, s.Group)
 	return err
 }
 

@@ -184,6 +184,55 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// What a group came to run is what who joins it gets, until somebody says something else for all.
+func TestWhoJoinsAGroupGetsWhatItRuns(t *testing.T) {
+	c := fleet(t)
+	ctx := t.Context()
+	must(t, c.SetAgentGroup(ctx, DefaultTenant, "a1", "prod"))
+	r := Rollout{ID: "r1", Tenant: DefaultTenant, Plugin: "p/a", Version: "1.1.0", Group: "prod", State: RolloutRolling}
+	must(t, c.PutRollout(ctx, r, []VersionChange{{Instance: "p/a", Agent: "a1", AgentVersion: AgentVersion{Version: "1.1.0"}}}, nil))
+	r.State = RolloutDone
+	must(t, c.PutRollout(ctx, r, nil, []Settled{{Instance: "p/a", Group: "prod", AgentVersion: AgentVersion{Version: "1.1.0", Grants: json.RawMessage(`["a"]`)}}}))
+	wants := func(when, a1, a2 string) {
+		t.Helper()
+		if got := versions(t, c); got["a1"] != a1 || got["a2"] != a2 {
+			t.Errorf("%s: %v, want %s and %s", when, got, a1, a2)
+		}
+	}
+	wants("settled", "1.1.0", "1.0.0")
+	before := configVersion(t, c, "a2")
+	must(t, c.SetAgentGroup(ctx, DefaultTenant, "a2", "prod"))
+	wants("joined", "1.1.0", "1.1.0")
+	if configVersion(t, c, "a2") == before {
+		t.Error("who joined is not told")
+	}
+	list, err := c.NodeAssignments(ctx, DefaultTenant, NodeAgent, "a2")
+	must(t, err)
+	if string(list[0].Grants) != `["a"]` {
+		t.Errorf("who joined has the grants %s", list[0].Grants)
+	}
+	must(t, c.SetAgentGroup(ctx, DefaultTenant, "a1", GroupAll))
+	wants("left", "1.0.0", "1.1.0")
+	r2 := Rollout{ID: "r2", Tenant: DefaultTenant, Plugin: "p/a", State: RolloutCanary}
+	back := func(version string) []VersionChange {
+		return []VersionChange{{Instance: "p/a", Agent: "a2", AgentVersion: AgentVersion{Version: version}}}
+	}
+	must(t, c.PutRollout(ctx, r2, back("1.2.0"), nil))
+	wants("one alone", "1.0.0", "1.2.0")
+	must(t, c.PutRollout(ctx, r2, back(""), nil))
+	wants("as its group", "1.0.0", "1.1.0")
+	must(t, c.PutRollout(ctx, r2, back("1.0.0"), nil)) // what all run is an exception in this group
+	wants("as before its group", "1.0.0", "1.0.0")
+	must(t, c.PutRollout(ctx, r2, nil, []Settled{{Instance: "p/a", AgentVersion: AgentVersion{Version: "1.3.0"}}}))
+	wants("settled for all", "1.3.0", "1.3.0")
+	must(t, c.PutRollout(ctx, r2, nil, []Settled{{Instance: "p/a", Group: "prod", AgentVersion: AgentVersion{Version: "1.4.0"}}}))
+	row, err := c.AssignmentByInstance(ctx, DefaultTenant, "p/a")
+	must(t, err)
+	row.Version = "2.0.0"
+	must(t, c.PutAssignment(ctx, row))
+	wants("said for all", "2.0.0", "2.0.0")
+}
+
 func TestOverridesAndPolicies(t *testing.T) {
 	c := fleet(t)
 	ctx := t.Context()

@@ -117,9 +117,11 @@ type Assignment struct {
 	// Versions are those of single agents while they differ: a rollout sets them. They are read and not written with
 	// the rest.
 	Versions map[string]AgentVersion
+	// Groups are those of whole groups, where the assignment is for all agents. They are kept as Versions are.
+	Groups map[string]AgentVersion
 }
 
-// AgentVersion is what one agent runs instead of the version that the assignment names.
+// AgentVersion is what one agent or group runs instead of the version that the assignment names.
 type AgentVersion struct {
 	Version string          `json:"version"`
 	Grants  json.RawMessage `json:"grants,omitempty"` // nil: those of the assignment
