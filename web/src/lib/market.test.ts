@@ -99,6 +99,8 @@ test('how far a rollout is, and what can be done with it', () => {
   expect(rolloutProgress({ nodes: [] })).toEqual({ done: 0, failed: 0, total: 0 })
   expect(rolloutDeeds('canary')).toContain('pause')
   expect(rolloutDeeds('paused')).toContain('resume')
+  expect(rolloutDeeds('rolling')).not.toContain('finish') // there are no canaries to wait for any more
+  expect(rolloutDeeds('waiting')).toEqual(['resume', 'halt'])
   expect(rolloutDeeds('halted')).toEqual([])
   expect(rolloutDeeds('done')).toEqual([])
 })

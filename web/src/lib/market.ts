@@ -73,11 +73,13 @@ export type RolloutDeedName = 'pause' | 'resume' | 'halt' | 'finish'
 export function rolloutDeeds(state: Rollout['state']): RolloutDeedName[] {
   switch (state) {
     case 'canary':
-    case 'rolling':
       return ['pause', 'finish', 'halt']
+    case 'rolling':
+      return ['pause', 'halt']
     case 'paused':
-    case 'waiting':
       return ['resume', 'finish', 'halt']
+    case 'waiting':
+      return ['resume', 'halt']
     default:
       return []
   }

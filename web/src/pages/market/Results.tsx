@@ -61,7 +61,7 @@ function Found({ answer, old, address, page, go }: Props & { answer: SearchAnswe
       )}
       {items.length === 0
         ? <Panel title={t('market.results')} flush><Empty title={t('market.noHits')} action={activeFilters(address).length > 0 && <Button variant="default" size="xs" onClick={() => go({ q: address.q })}>{t('market.clear')}</Button>}>{t('market.noHitsText')}</Empty></Panel>
-        : <ol className={css.rows} aria-label={t('market.results')} data-old={old || undefined} onKeyDown={walkHits}>{items.map((h) => <HitRow key={`${h.registry ?? ''} ${h.id}`} hit={h} named={several} />)}</ol>}
+        : <ol className={css.rows} aria-label={t('market.results')} data-old={old || undefined} onKeyDown={walkHits}>{items.map((h) => <HitRow key={`${h.registry ?? ''} ${h.id}`} hit={h} named={several || h.registry !== 'own'} />)}</ol>}
       {pages > 1 && (
         <nav className={css.pager} aria-label={t('market.pages')}>
           <Button variant="default" size="xs" disabled={page <= 1} onClick={() => go(withFilter(address, { page: page - 1 }))}>{t('market.previous')}</Button>
