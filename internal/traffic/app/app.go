@@ -26,7 +26,7 @@ const (
 	Sure
 )
 
-// Recognise judges the first bytes of a direction, or one datagram.
+// Recognise judges the first bytes of a direction, or one datagram. There is at least one byte.
 type Recognise func(d Dir, b []byte) Verdict
 
 // Protocol is what the engine knows of an application protocol.

@@ -59,8 +59,11 @@ func FuzzStream(f *testing.F, p app.Protocol, seeds ...[]Said) {
 	}
 	f.Fuzz(func(t *testing.T, client, server []byte, step, hole uint16) {
 		said := [2][]byte{client, server}
-		p.Stream(app.Client, append([]byte{0}, client...)[1:])
-		p.Stream(app.Server, append([]byte{0}, server...)[1:])
+		for d, b := range said {
+			if len(b) > 0 {
+				p.Stream(app.Dir(d), b)
+			}
+		}
 		facts := 0
 		parser := p.NewStream()
 		for range 2 { // the second time it is used again
