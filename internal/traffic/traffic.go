@@ -46,6 +46,7 @@ type Summary struct {
 	Outcomes  [decode.Outcomes]uint64
 	Short     uint64 // packets, fragments aside, whose transport header was cut off; they are part of a flow all the same
 	Fragments fragments.Counts
+	Notes     capture.Notes // what the capture says besides its packets
 	First     time.Time
 	Last      time.Time
 	LinkTypes []capture.LinkType // in order of appearance
@@ -223,6 +224,7 @@ func (a *analysis) finish() Summary {
 	counts := a.table.Counts()
 	a.sum.Flows, a.sum.Evicted = counts.Flows, counts.Evicted()
 	a.sum.Fragments = a.fragments.Counts()
+	a.sum.Notes = a.reader.Notes()
 	a.sum.Outcomes[decode.Fragment] = a.sum.Fragments.Lost + a.fragments.Waiting()
 	if a.sum.Packets > 0 {
 		a.sum.First, a.sum.Last = time.Unix(0, a.first).UTC(), time.Unix(0, a.last).UTC()

@@ -1,8 +1,10 @@
 // Package capture reads packets from capture files as a stream.
 //
-// In goes any io.Reader over a pcap file (micro- or nanoseconds, either byte order) or a pcapng file (several
-// sections and interfaces, either byte order), plain or compressed with gzip or zstd. Out come packets one by one, in
-// the order of the file, in bounded memory: a packet's bytes lie in the reader's own buffer until the next call.
+// In goes any io.Reader over a pcap file (micro- or nanoseconds or Kuznetzov's, either byte order) or a pcapng file
+// (several sections, each in its byte order, and interfaces, each with its time unit), plain or compressed with gzip or
+// zstd; it is never sought, so a pipe will do. Out come packets one by one, in the order of the file, in bounded memory: a
+// packet's bytes lie in the reader's own buffer until the next call. Names, keys and drop counters that a pcapng file
+// holds come out as Notes.
 //
 // Every length is checked before it is believed. A file that ends or breaks in the middle gives all packets up to
 // that point and then a *DamagedError that says where.
@@ -83,6 +85,7 @@ func (e *DamagedError) Error() string {
 // format is one file format: it fills in the next packet and returns io.EOF at a clean end.
 type format interface {
 	next(p *Packet) error
+	notes() Notes
 }
 
 // Reader gives the packets of one capture.
@@ -114,6 +117,10 @@ func open(r io.Reader, most limits) (*Reader, error) {
 
 func openPlain(w *window) (*Reader, error) {
 	start, err := w.peek(4)
+	var damaged *DamagedError
+	if errors.As(err, &damaged) {
+		return nil, damaged
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read capture: %w", err)
 	}
@@ -122,7 +129,7 @@ func openPlain(w *window) (*Reader, error) {
 	}
 	var f format
 	switch magic := binary.LittleEndian.Uint32(start); magic {
-	case magicMicros, magicNanos, swapped(magicMicros), swapped(magicNanos):
+	case magicMicros, magicNanos, magicModified, swapped(magicMicros), swapped(magicNanos), swapped(magicModified):
 		f, err = openPcap(w)
 	case blockSection:
 		f = newPcapng(w)
@@ -135,6 +142,9 @@ func openPlain(w *window) (*Reader, error) {
 	}
 	return &Reader{format: f}, nil
 }
+
+// Notes returns what the capture said besides its packets, as far as it was read.
+func (r *Reader) Notes() Notes { return r.format.notes() }
 
 // Next fills in the next packet. It returns io.EOF at the end, a *DamagedError when the file breaks, and any other
 // error when the input cannot be read; after an error it returns the same error again.

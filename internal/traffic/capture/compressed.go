@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -30,8 +31,9 @@ func (e *BombError) Error() string {
 
 // bounded reads what comes out of a decompressor and gives up when it is too much for what went in.
 type bounded struct {
+	name   string
 	plain  io.Reader
-	packed *int64 // bytes that went in
+	packed *windowReader
 	n      int64
 	limits limits
 }
@@ -45,11 +47,24 @@ func (b *bounded) Read(p []byte) (int, error) {
 	b.n += int64(n)
 	switch {
 	case b.n > b.limits.plain:
-		return 0, &BombError{b.n, *b.packed, fmt.Sprintf("the limit of %d bytes", b.limits.plain)}
-	case b.n > b.limits.from && b.n / *b.packed >= b.limits.ratio: // the input has at least its first bytes by now
-		return 0, &BombError{b.n, *b.packed, fmt.Sprintf("the limit of %d bytes for each one of the file", b.limits.ratio)}
+		return 0, &BombError{b.n, b.packed.n, fmt.Sprintf("the limit of %d bytes", b.limits.plain)}
+	case b.n > b.limits.from && b.n/b.packed.n >= b.limits.ratio: // the input has at least its first bytes by now
+		return 0, &BombError{b.n, b.packed.n, fmt.Sprintf("the limit of %d bytes for each one of the file", b.limits.ratio)}
 	}
-	return n, err
+	return n, b.packed.explain(b.name, err)
+}
+
+// explain tells a stream that breaks from an input that cannot be read.
+func (r *windowReader) explain(name string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return err
+	case r.w.err != nil && !errors.Is(r.w.err, io.EOF):
+		return r.w.err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &DamagedError{Truncated: true, Reason: "the " + name + " stream ends in the middle"}
+	}
+	return damagedf("the %s stream breaks: %v", name, err)
 }
 
 // decompress wraps a compressed stream, which w has at its start; ok is false for anything else.
@@ -59,16 +74,16 @@ func decompress(start []byte, w *window, most limits) (plain io.Reader, ok bool,
 	case len(start) >= 2 && start[0] == 0x1f && start[1] == 0x8b:
 		z, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, false, fmt.Errorf("open gzip stream: %w", err)
+			return nil, false, in.explain("gzip", cut(err))
 		}
-		return &bounded{plain: z, packed: &in.n, limits: most}, true, nil
+		return &bounded{name: "gzip", plain: z, packed: in, limits: most}, true, nil
 	case len(start) == 4 && binary.LittleEndian.Uint32(start) == 0xfd2fb528:
 		// One goroutine and a bounded window: a hostile frame must not make us hold gigabytes.
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
 		if err != nil {
-			return nil, false, fmt.Errorf("open zstd stream: %w", err)
+			return nil, false, in.explain("zstd", cut(err))
 		}
-		return &bounded{plain: z, packed: &in.n, limits: most}, true, nil
+		return &bounded{name: "zstd", plain: z, packed: in, limits: most}, true, nil
 	}
 	return nil, false, nil
 }

@@ -7,11 +7,13 @@ import (
 )
 
 const (
-	magicMicros = 0xa1b2c3d4
-	magicNanos  = 0xa1b23c4d
+	magicMicros   = 0xa1b2c3d4
+	magicNanos    = 0xa1b23c4d
+	magicModified = 0xa1b2cd34 // Kuznetzov's: records say more of where they come from
 
-	pcapHeader = 24
-	pcapRecord = 16
+	pcapHeader         = 24
+	pcapRecord         = 16
+	pcapRecordModified = 24
 )
 
 // pcap is the classic format: one header, then records of one link type.
@@ -20,6 +22,7 @@ type pcap struct {
 	link   LinkType
 	order  binary.ByteOrder
 	big    bool
+	header int   // bytes before each packet
 	unitNs int64 // nanoseconds in one unit of the fraction
 }
 
@@ -31,13 +34,17 @@ func openPcap(w *window) (format, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &pcap{w: w, order: binary.LittleEndian, unitNs: 1000}
+	f := &pcap{w: w, order: binary.LittleEndian, unitNs: 1000, header: pcapRecord}
 	magic := binary.LittleEndian.Uint32(h)
-	if magic == swapped(magicMicros) || magic == swapped(magicNanos) {
+	switch magic {
+	case swapped(magicMicros), swapped(magicNanos), swapped(magicModified):
 		f.order, f.big, magic = binary.BigEndian, true, swapped(magic)
 	}
-	if magic == magicNanos {
+	switch magic {
+	case magicNanos:
 		f.unitNs = 1
+	case magicModified:
+		f.header = pcapRecordModified
 	}
 	if major := f.order.Uint16(h[4:]); major != 2 {
 		return nil, damagedf("pcap version %d is not known, expected 2", major)
@@ -48,8 +55,34 @@ func openPcap(w *window) (format, error) {
 	return f, nil
 }
 
+// notes are empty: the format has no room for any.
+func (f *pcap) notes() Notes { return Notes{} }
+
+// isMagic reports whether a pcap file begins here: one of the magic numbers and version 2.4, in either order.
+func isMagic(h []byte) bool {
+	magic, version := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
+	switch magic {
+	case magicMicros, magicNanos, magicModified:
+		return version == 0x00040002
+	case swapped(magicMicros), swapped(magicNanos), swapped(magicModified):
+		return version == swapped(0x00020004)
+	}
+	return false
+}
+
+// isSection reports whether a pcapng file begins here.
+func isSection(h []byte) bool {
+	order := binary.LittleEndian.Uint32(h[8:])
+	return binary.LittleEndian.Uint32(h) == blockSection && (order == byteOrderMagic || order == swapped(byteOrderMagic))
+}
+
+// errJoined is for files that were written one after the other, where packets of the second would pass for the first's.
+func errJoined() error {
+	return damagedf("another capture begins here; give the files one by one, or join them with mergecap")
+}
+
 func (f *pcap) next(p *Packet) error {
-	h, err := f.w.peek(pcapRecord)
+	h, err := f.w.peek(f.header)
 	if err != nil {
 		if errors.Is(err, io.EOF) && len(h) == 0 {
 			return io.EOF
@@ -64,11 +97,14 @@ func (f *pcap) next(p *Packet) error {
 		sec, frac = binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
 		captured, length = binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
 	}
+	if captured == 0 && isMagic(h) || captured > MaxPacket && isSection(h) {
+		return errJoined()
+	}
 	// The snap length of the file header is not a limit: writers are known to exceed it and to put 0 there.
 	if captured > MaxPacket {
 		return damagedf("the next record claims a packet of %d bytes, more than the limit of %d", captured, MaxPacket)
 	}
-	record, err := f.w.peek(pcapRecord + int(captured))
+	record, err := f.w.peek(f.header + int(captured))
 	if err != nil {
 		return cut(err)
 	}
@@ -76,6 +112,6 @@ func (f *pcap) next(p *Packet) error {
 	p.Time = int64(sec)*1e9 + int64(frac)*f.unitNs
 	p.Link = f.link
 	p.Length = max(length, captured)
-	p.Data = record[pcapRecord:]
+	p.Data = record[f.header:]
 	return nil
 }

@@ -8,11 +8,14 @@ import (
 
 // Block types of pcapng.
 const (
-	blockSection   = 0x0a0d0d0a
-	blockInterface = 1
-	blockPacket    = 2 // obsolete, still met
-	blockSimple    = 3
-	blockEnhanced  = 6
+	blockSection    = 0x0a0d0d0a
+	blockInterface  = 1
+	blockPacket     = 2 // obsolete, still met
+	blockSimple     = 3
+	blockNames      = 4
+	blockStatistics = 5
+	blockEnhanced   = 6
+	blockSecrets    = 10
 )
 
 const (
@@ -30,14 +33,26 @@ type netInterface struct {
 	link LinkType
 	snap uint32
 	unit timeUnit
+	// Packets lost: as the last statistics say, which count from the beginning, else as the packets say.
+	lost, lostBetween uint64
+	counted           bool
 }
 
-// pcapng is the block format. Blocks that carry no packets and no interface are skipped without being held.
+// dropped is how many packets the interface lost.
+func (in *netInterface) dropped() uint64 {
+	if in.counted {
+		return in.lost
+	}
+	return in.lostBetween
+}
+
+// pcapng is the block format. Blocks of a kind that is not known are skipped without being held.
 type pcapng struct {
 	w          *window
 	order      binary.ByteOrder
 	interfaces []netInterface
 	lastTime   int64 // for simple packet blocks, which carry no time
+	kept       notes // of all sections; Dropped of those before this one
 }
 
 func newPcapng(w *window) *pcapng { return &pcapng{w: w, order: binary.LittleEndian} }
@@ -57,6 +72,9 @@ func (f *pcapng) next(p *Packet) error {
 				return err
 			}
 			continue
+		}
+		if kind > blockSecrets && isMagic(h) {
+			return errJoined()
 		}
 		length := f.order.Uint32(h[4:])
 		if length < blockEnds || length%4 != 0 {
@@ -80,6 +98,8 @@ func (f *pcapng) block(kind, length uint32, p *Packet) (found bool, err error) {
 		found, err = true, f.simple(length, p)
 	case blockPacket:
 		found, err = true, f.obsolete(length, p)
+	case blockNames, blockSecrets, blockStatistics:
+		err = f.note(kind, length)
 	default:
 		err = f.w.skip(int64(length))
 	}
@@ -107,8 +127,50 @@ func (f *pcapng) section() error {
 	if major := f.order.Uint16(h[12:]); major != 1 {
 		return damagedf("pcapng version %d is not known, expected 1", major)
 	}
+	f.kept.Dropped = f.notes().Dropped
 	f.interfaces = f.interfaces[:0]
 	return f.w.skip(int64(length))
+}
+
+// note keeps what a block says besides packets, as far as it is within the bounds.
+func (f *pcapng) note(kind, length uint32) error {
+	all, err := f.w.peek(int(min(length-4, maxNoteBlock)))
+	if err != nil {
+		return cut(err)
+	}
+	body := all[8:]
+	switch kind {
+	case blockNames:
+		f.kept.readNames(f.order, body)
+	case blockSecrets:
+		f.kept.readSecret(f.order, body)
+	case blockStatistics:
+		f.statistics(body)
+	}
+	return f.w.skip(int64(length))
+}
+
+// statistics are an interface's counters; later ones replace earlier ones.
+func (f *pcapng) statistics(body []byte) {
+	if len(body) < 12 {
+		return
+	}
+	iface := f.order.Uint32(body)
+	if iface >= uint32(len(f.interfaces)) {
+		return
+	}
+	if lost, said := readDrops(f.order, body[12:]); said {
+		in := &f.interfaces[iface]
+		in.lost, in.counted = lost, true
+	}
+}
+
+func (f *pcapng) notes() Notes {
+	all := f.kept.Notes
+	for i := range f.interfaces {
+		all.Dropped += f.interfaces[i].dropped()
+	}
+	return all
 }
 
 func (f *pcapng) readInterface(length uint32) error {
@@ -153,7 +215,11 @@ func (f *pcapng) obsolete(length uint32, p *Packet) error {
 		return cut(err)
 	}
 	ticks := uint64(f.order.Uint32(h[12:]))<<32 | uint64(f.order.Uint32(h[16:]))
-	return f.packet(uint32(f.order.Uint16(h[8:])), ticks, f.order.Uint32(h[20:]), f.order.Uint32(h[24:]), header, length, p)
+	iface, lost := f.order.Uint16(h[8:]), f.order.Uint16(h[10:])
+	if int(iface) < len(f.interfaces) && lost != unknownDropped {
+		f.interfaces[iface].lostBetween += uint64(lost)
+	}
+	return f.packet(uint32(iface), ticks, f.order.Uint32(h[20:]), f.order.Uint32(h[24:]), header, length, p)
 }
 
 // packet fills p from a block whose data begin after header bytes.

@@ -20,28 +20,21 @@ const (
 	optionTSOffset = 14
 )
 
-// readTimeUnit looks for if_tsresol and if_tsoffset. Options that break off are ignored from there on.
+// readTimeUnit looks for if_tsresol and if_tsoffset.
 func readTimeUnit(order binary.ByteOrder, options []byte) timeUnit {
 	unit := decimalUnit(6)
-	for len(options) >= 4 {
-		code, length := order.Uint16(options), int(order.Uint16(options[2:]))
-		padded := (length + 3) &^ 3
-		if code == optionEnd || 4+padded > len(options) {
-			break
-		}
-		value := options[4 : 4+length]
+	eachOption(order, options, func(code uint16, value []byte) {
 		switch {
-		case code == optionTSResol && length == 1:
+		case code == optionTSResol && len(value) == 1:
 			offset := unit.offset
 			if unit = decimalUnit(value[0]); value[0]&0x80 != 0 {
 				unit = timeUnit{binary: true, shift: value[0] & 0x7f}
 			}
 			unit.offset = offset
-		case code == optionTSOffset && length == 8:
+		case code == optionTSOffset && len(value) == 8:
 			unit.offset = int64(order.Uint64(value))
 		}
-		options = options[4+padded:]
-	}
+	})
 	return unit
 }
 
