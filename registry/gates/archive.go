@@ -65,17 +65,6 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// guard runs a reader of hostile bytes that is not ours and may not expect everything.
-func guard(read func()) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("malformed (%v)", r)
-		}
-	}()
-	read()
-	return nil
-}
-
 var errCut = errors.New("it is cut off")
 
 // checkData looks at a data pack: no program, and nothing that runs code when it is read.

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -87,12 +86,15 @@ func Check(ctx context.Context, r Release, cfg Config, progress func(registry.Ga
 		cfg.Now = time.Now
 	}
 	c := &check{Release: r, cfg: cfg, card: &registry.Card{}}
+	defer c.contents.close()
 	for _, g := range c.gates() {
 		if err := ctx.Err(); err != nil {
 			return Result{}, err
 		}
 		f := &finding{}
-		g.run(ctx, f)
+		if err := guard(func() { g.run(ctx, f) }); err != nil {
+			f.lackf("it could not be looked at to the end: %v", err)
+		}
 		gate := f.gate(g.name)
 		c.card.Gates = append(c.card.Gates, gate)
 		if progress != nil {
@@ -110,8 +112,9 @@ type check struct {
 	card     *registry.Card
 	evidence [][]byte
 
-	bom    *bom
-	tested *tested
+	bom      *bom
+	tested   *tested
+	contents contents
 }
 
 type gate struct {
@@ -142,15 +145,6 @@ func (c *check) gates() []gate {
 		without(registry.GateQuality)
 	}
 	return all
-}
-
-// read returns the bytes of an artifact, which were checked against its digest when they came in.
-func (c *check) read(a registry.Artifact) ([]byte, error) {
-	path, ok := c.Files[a.SHA256]
-	if !ok {
-		return nil, fmt.Errorf("the file of %s is not there", label(a))
-	}
-	return os.ReadFile(path) // at most registry.MaxArtifact
 }
 
 // keep adds evidence and returns its digest.

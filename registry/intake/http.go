@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/picketwatch/picket/registry/internal/problem"
 	"github.com/picketwatch/picket/registry/submission"
 )
 
@@ -29,7 +29,7 @@ const maxOverhead = 1 << 20
 
 func (i *Intake) postRelease(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength > submission.MaxArchive+maxOverhead {
-		problem(w, r, http.StatusRequestEntityTooLarge, fmt.Errorf("an archive has at most %d bytes", int64(submission.MaxArchive)))
+		problem.Write(w, r, http.StatusRequestEntityTooLarge, fmt.Errorf("an archive has at most %d bytes", int64(submission.MaxArchive)))
 		return
 	}
 	body := &brisk{r: r.Body, control: http.NewResponseController(w), end: time.Now().Add(patience)}
@@ -37,16 +37,16 @@ func (i *Intake) postRelease(w http.ResponseWriter, r *http.Request) {
 	var refused *RefusedError
 	switch {
 	case errors.As(err, &refused):
-		problem(w, r, http.StatusUnprocessableEntity, err)
+		problem.Write(w, r, http.StatusUnprocessableEntity, err)
 	case errors.Is(err, ErrBusy):
 		w.Header().Set("Retry-After", "120")
-		problem(w, r, http.StatusServiceUnavailable, ErrBusy)
+		problem.Write(w, r, http.StatusServiceUnavailable, ErrBusy)
 	case err != nil:
 		i.cfg.Log.Error("a release could not be taken in", "error", err)
-		problem(w, r, http.StatusInternalServerError, errors.New("the registry cannot take this in now; its log says why"))
+		problem.Write(w, r, http.StatusInternalServerError, errors.New("the registry cannot take this in now; its log says why"))
 	default:
 		w.Header().Set("Location", "jobs/"+job.ID)
-		send(w, http.StatusAccepted, "application/json", map[string]string{"job": job.ID})
+		problem.JSON(w, http.StatusAccepted, map[string]string{"job": job.ID})
 	}
 }
 
@@ -76,29 +76,8 @@ func (b *brisk) Read(p []byte) (int, error) {
 func (i *Intake) getJob(w http.ResponseWriter, r *http.Request) {
 	job, ok := i.Job(r.PathValue("id"))
 	if !ok {
-		problem(w, r, http.StatusNotFound, errors.New("no such job; finished ones are forgotten after a while"))
+		problem.Write(w, r, http.StatusNotFound, errors.New("no such job; finished ones are forgotten after a while"))
 		return
 	}
-	send(w, http.StatusOK, "application/json", job)
-}
-
-// problem answers as RFC 9457 says.
-func problem(w http.ResponseWriter, r *http.Request, code int, err error) {
-	send(w, code, "application/problem+json", map[string]any{
-		"title": http.StatusText(code), "status": code, "detail": err.Error(), "instance": r.URL.Path,
-	})
-}
-
-func send(w http.ResponseWriter, code int, contentType string, v any) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	if _, err := w.Write(data); err != nil {
-		return // the other end went away
-	}
+	problem.JSON(w, http.StatusOK, job)
 }

@@ -36,7 +36,6 @@ type engine struct {
 // word is one word and where it stands.
 type word struct {
 	text  string
-	rare  float64 // how much it tells: a word that every plugin has tells nothing
 	where []posting
 }
 
@@ -69,7 +68,7 @@ func newEngine(plugins []registry.IndexPlugin) *engine {
 	}
 	e := &engine{docs: len(plugins), words: make([]word, 0, len(found))}
 	for text, docs := range found {
-		w := word{text: text, rare: 1 + math.Log(float64(len(plugins))/float64(len(docs)))}
+		w := word{text: text}
 		for doc, weight := range docs {
 			w.where = append(w.where, posting{doc, weight})
 		}
@@ -83,14 +82,21 @@ func newEngine(plugins []registry.IndexPlugin) *engine {
 // beside its parts: T1071.001, if.octets, port-scan.
 func wordsOf(text string) []string {
 	var out []string
-	text = strings.ToLower(text)
-	for _, chunk := range strings.FieldsFunc(text, func(r rune) bool { return !inWord(r) && r != '.' && r != '-' && r != '_' }) {
-		chunk = strings.Trim(chunk, ".-_")
-		parts := strings.FieldsFunc(chunk, func(r rune) bool { return !inWord(r) })
+	for _, piece := range pieces(text) {
+		parts := strings.FieldsFunc(piece, func(r rune) bool { return !inWord(r) })
 		if len(parts) > 1 {
-			out = append(out, chunk)
+			out = append(out, piece)
 		}
 		out = append(out, parts...)
+	}
+	return out
+}
+
+// pieces splits text into words and what is held together by dots and dashes.
+func pieces(text string) []string {
+	out := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !inWord(r) && r != '.' && r != '-' && r != '_' })
+	for i := range out {
+		out[i] = strings.Trim(out[i], ".-_")
 	}
 	return out
 }
@@ -108,10 +114,9 @@ const maxWords = 12
 
 // find scores every plugin. A plugin must have all words; when none does, any of them will do.
 func (e *engine) find(query string) match {
-	asked := strings.Fields(strings.ToLower(query))
 	var words []string
-	for _, a := range asked {
-		words = append(words, e.terms(a)...)
+	for _, piece := range pieces(query) {
+		words = append(words, e.terms(piece)...)
 	}
 	if len(words) > maxWords {
 		words = words[:maxWords]
@@ -128,9 +133,10 @@ func (e *engine) find(query string) match {
 		} else {
 			corrected = append(corrected, w)
 		}
+		rare := rarity(best)
 		for doc, s := range best {
 			if s > 0 {
-				m.scores[doc] += s
+				m.scores[doc] += s * rare
 				hits[doc]++
 			}
 		}
@@ -203,8 +209,20 @@ func (e *engine) score(asked string, best []float64) (nearest string) {
 
 func (w word) add(best []float64, fit float64) {
 	for _, p := range w.where {
-		best[p.doc] = max(best[p.doc], fit*p.weight*w.rare)
+		best[p.doc] = max(best[p.doc], fit*p.weight)
 	}
+}
+
+// rarity is how much a word of a query tells beside the others: one that every plugin has tells nothing. It is the same
+// for all plugins that it finds, so that a rare ending of a metric does not go before a name.
+func rarity(best []float64) float64 {
+	n := 0
+	for _, s := range best {
+		if s > 0 {
+			n++
+		}
+	}
+	return 1 + math.Log(float64(len(best))/float64(max(n, 1)))
 }
 
 // slips is how many slips of the finger a word of this length may have: in a short one each makes another word.

@@ -66,7 +66,7 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	kind := kindOf(name)
 	if kind == private {
-		problem(w, r, fmt.Errorf("%.200s: %w", name, ErrNotFound))
+		s.fail(w, r, fmt.Errorf("%.200s: %w", name, ErrNotFound))
 		return
 	}
 	if kind == mutable {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/internal/problem"
 )
 
 // The bounds of what is posted: the body of a complaint, and how long any body may take to come.
@@ -47,7 +48,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/reports", s.post(maxReport, s.postReport))
 	s.handleReleases(mux)
 	mux.HandleFunc("GET /v1/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, r, fmt.Errorf("%s %.100s: %w", r.Method, r.URL.Path, ErrNotFound))
+		s.fail(w, r, fmt.Errorf("%s %.100s: %w", r.Method, r.URL.Path, ErrNotFound))
 	})
 	mux.HandleFunc("GET /", s.serveFile)
 	return guard(mux)
@@ -111,7 +112,7 @@ func (s *Server) post(maxBytes int64, take func(*http.Request, []byte) error) ht
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.posts.allow(r) {
 			w.Header().Set("Retry-After", "60")
-			problem(w, r, errTooOften)
+			s.fail(w, r, errTooOften)
 			return
 		}
 		deadline := time.Now().Add(postTimeout)
@@ -143,11 +144,12 @@ var errTooOften = errors.New("too many requests from this address; try again in 
 
 // fail answers with a problem, and keeps to itself what is only ours to know.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if status(err) == http.StatusInternalServerError {
+	code := status(err)
+	if code == http.StatusInternalServerError {
 		s.cfg.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		err = errors.New("the registry cannot answer this now; its log says why")
 	}
-	problem(w, r, err)
+	problem.Write(w, r, code, err)
 }
 
 func status(err error) int {
@@ -173,21 +175,4 @@ func status(err error) int {
 		return http.StatusNotFound
 	}
 	return http.StatusInternalServerError
-}
-
-// problem answers as RFC 9457 says.
-func problem(w http.ResponseWriter, r *http.Request, err error) {
-	code := status(err)
-	body, encodeErr := json.Marshal(map[string]any{
-		"title": http.StatusText(code), "status": code, "detail": err.Error(), "instance": r.URL.Path,
-	})
-	if encodeErr != nil {
-		body = []byte(`{}`)
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	if _, err := w.Write(body); err != nil {
-		return // the other end went away
-	}
 }

@@ -26,8 +26,8 @@ type record struct {
 // journal is a file of records, a line each, that is only added to.
 type journal struct {
 	path string
-	file *os.File
-	size int64 // of what is whole
+	file *os.File // nil when it could not be opened again after replace
+	size int64    // of what is whole
 }
 
 const (
@@ -95,6 +95,9 @@ func (j *journal) add(records ...record) error {
 	if err != nil {
 		return err
 	}
+	if err := j.reopen(); err != nil {
+		return err
+	}
 	_, err = j.file.Write(lines)
 	if err == nil {
 		err = durable.Step(durable.OpSync, j.path)
@@ -125,23 +128,38 @@ func encodeRecords(records []record) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// replace writes the journal anew with these records alone.
+// replace writes the journal anew with these records alone. When it fails, the journal has the lines of before or these.
 func (j *journal) replace(records []record) error {
 	data, err := encodeRecords(records)
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(j.path, data, 0o600); err != nil {
-		return err
+	old := j.file
+	j.file = nil // whatever is added from now on must not go into a file that has no name any more
+	err = durable.WriteFile(j.path, data, 0o600)
+	return errors.Join(err, old.Close(), j.reopen())
+}
+
+// reopen opens the file at its end, unless it is open.
+func (j *journal) reopen() error {
+	if j.file != nil {
+		return nil
 	}
 	f, err := os.OpenFile(j.path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	old := j.file
-	j.file, j.size = f, int64(len(data))
-	_, err = f.Seek(0, io.SeekEnd)
-	return errors.Join(err, old.Close())
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	j.file, j.size = f, end
+	return nil
 }
 
-func (j *journal) close() error { return j.file.Close() }
+func (j *journal) close() error {
+	if j.file == nil {
+		return nil
+	}
+	return j.file.Close()
+}

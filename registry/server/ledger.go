@@ -34,6 +34,7 @@ type ledger struct {
 	reports   []Report
 	withdrawn map[string]withdrawal // by release
 	lines     int                   // in the journal
+	patience  int                   // lines that it must have before it is written anew, after that has failed
 }
 
 // seat is one node's place at one plugin. A node counts once there, however often it speaks.
@@ -189,7 +190,7 @@ func (l *ledger) receipt(says registry.Receipt) error {
 		return err
 	}
 	l.takeReceipt(says, raw)
-	l.lines++
+	l.added(1)
 	return nil
 }
 
@@ -212,7 +213,7 @@ func (l *ledger) review(says registry.Review) error {
 		return err
 	}
 	l.takeReview(says, raw)
-	l.lines++
+	l.added(1)
 	return nil
 }
 
@@ -232,7 +233,7 @@ func (l *ledger) report(r Report) error {
 		return err
 	}
 	l.reports = append(l.reports, r)
-	l.lines++
+	l.added(1)
 	return nil
 }
 
@@ -255,7 +256,7 @@ func (l *ledger) note(sh *shelf, now time.Time) error {
 	for _, r := range fresh {
 		l.withdrawn[r.Withdrawn.key()] = *r.Withdrawn
 	}
-	l.lines += len(fresh)
+	l.added(len(fresh))
 	return nil
 }
 
@@ -313,6 +314,18 @@ func (l *ledger) allWithdrawn() []withdrawal {
 
 // compactAt is how many lines of the journal may be out of date before it is written anew.
 const compactAt = 1000
+
+// added counts lines that were added to the journal. That it cannot be written anew is no reason to refuse what is in it.
+func (l *ledger) added(lines int) {
+	l.lines += lines
+	if l.lines < l.patience {
+		return
+	}
+	if err := l.compact(); err != nil {
+		l.patience = l.lines + compactAt
+		l.log.Warn("the journal stays as long as it is", "error", err)
+	}
+}
 
 // compact writes the journal anew when most of it has been overtaken by later lines.
 func (l *ledger) compact() error {

@@ -12,7 +12,7 @@ var errNoIntake = errors.New("this registry takes no releases over the wire; ask
 func (s *Server) handleReleases(mux *http.ServeMux) {
 	if s.cfg.Intake == nil {
 		mux.HandleFunc("POST /v1/releases", func(w http.ResponseWriter, r *http.Request) {
-			problem(w, r, errors.Join(errNoIntake, ErrNotFound))
+			s.fail(w, r, errors.Join(errNoIntake, ErrNotFound))
 		})
 		return
 	}
@@ -20,7 +20,7 @@ func (s *Server) handleReleases(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/releases", func(w http.ResponseWriter, r *http.Request) {
 		if !s.posts.allow(r) {
 			w.Header().Set("Retry-After", "60")
-			problem(w, r, errTooOften)
+			s.fail(w, r, errTooOften)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -101,6 +101,7 @@ func TestSearch(t *testing.T) {
 		"held together by a dash":     {server.Query{Text: "port-scan"}, []string{"corp/port-scan"}, ""},
 		"a dash that is not there":    {server.Query{Text: "dns-data"}, []string{"corp/dns-tunnel"}, ""},
 		"a metric":                    {server.Query{Text: "if.octets"}, []string{"zoo/octets"}, ""},
+		"a whole id":                  {server.Query{Text: "corp/port-scan"}, []string{"corp/port-scan"}, ""},
 		"a technique in the text":     {server.Query{Text: "T1046"}, []string{"corp/port-scan"}, ""},
 		"nothing":                     {server.Query{Text: "quantum"}, []string{}, ""},
 		"signs alone":                 {server.Query{Text: "!!! ---"}, []string{}, ""},
@@ -126,6 +127,26 @@ func TestSearch(t *testing.T) {
 				t.Errorf("found %v (did you mean %q), want %v (%q)", ids(got.Items), got.DidYouMean, c.want, c.mean)
 			}
 		})
+	}
+}
+
+// However rare a metric's word is, and however many plugins have the one that was asked for, a name goes first.
+func TestANameGoesBeforeAMetric(t *testing.T) {
+	release := []registry.IndexRelease{{Version: "1.0.0"}}
+	x := &registry.Index{Plugins: []registry.IndexPlugin{
+		{ID: "acme/uptime", Kind: "collector", Title: "Availability", Releases: release},
+		{ID: "picket/host", Kind: "collector", Title: "Host", Metrics: []string{"uptime.idle", "host.uptime"}, Releases: release},
+	}}
+	for i := range 1000 {
+		x.Plugins = append(x.Plugins, registry.IndexPlugin{ID: fmt.Sprintf("many/p%d", i), Kind: "collector", Title: "One of many",
+			Metrics: []string{fmt.Sprintf("p%d.uptime", i)}, Releases: release})
+	}
+	c := server.NewCatalogue(x)
+	for _, text := range []string{"uptime", "uptim", "upitme", "Uptime!"} {
+		got, err := c.Search(server.Query{Text: text, Limit: 1}, nil)
+		if err != nil || len(got.Items) != 1 || got.Items[0].ID != "acme/uptime" {
+			t.Errorf("%s: %v, %v", text, ids(got.Items), err)
+		}
 	}
 }
 
