@@ -43,6 +43,11 @@ func inGroup(seen []catalogue.Observed, group string) []catalogue.Observed {
 	return slices.DeleteFunc(slices.Clone(seen), func(o catalogue.Observed) bool { return o.Agent.Group != group })
 }
 
+func nodeOf(o catalogue.Observed, r store.Rollout) store.RolloutNode {
+	return store.RolloutNode{ID: o.Agent.ID, Name: o.Agent.Name, Instance: o.Row.Instance, From: o.Row.Version, FromGrants: o.Row.Grants,
+		To: r.Version, State: store.NodeWaiting}
+}
+
 // chosen lists the agents that get the version, the canaries marked. Which agents go first depends on their ids alone, so
 // that the same ones do each time; but one that is away can tell nothing and does not count as one of them.
 func chosen(seen []catalogue.Observed, r store.Rollout) []store.RolloutNode {
@@ -53,8 +58,7 @@ func chosen(seen []catalogue.Observed, r store.Rollout) []store.RolloutNode {
 			continue
 		}
 		online[o.Agent.ID] = o.Online
-		nodes = append(nodes, store.RolloutNode{ID: o.Agent.ID, Name: o.Agent.Name, Instance: o.Row.Instance, From: o.Row.Version,
-			FromGrants: o.Row.Grants, To: r.Version, State: store.NodeWaiting})
+		nodes = append(nodes, nodeOf(o, r))
 	}
 	slices.SortFunc(nodes, func(a, b store.RolloutNode) int {
 		if online[a.ID] != online[b.ID] {
@@ -81,26 +85,81 @@ func (m *move) step() bool {
 	case m.r.State == store.RolloutWaiting:
 		return false
 	case m.r.State == store.RolloutHalted:
+		m.leave()
 		m.comeBack()
-	case m.superseded():
 	default:
+		m.leave()
+		if m.deserted() || m.superseded() {
+			break
+		}
+		m.join()
 		m.watch()
 		m.goOn()
 	}
 	return !reflect.DeepEqual(before, m.r) || len(m.changes)+len(m.settled) > 0
 }
 
-// superseded ends a rollout when somebody has set another version meanwhile: a person's word counts more.
+// leave lets go of agents that are not this rollout's any more: removed ones, those that went into another group, those for
+// which somebody said something else. They run what they are meant to without it.
+func (m *move) leave() {
+	canary := false
+	stay := m.r.Nodes[:0]
+	for _, n := range m.r.Nodes {
+		o, ok := m.seen[n.ID]
+		if ok && o.Row.Instance == n.Instance && (m.r.Group == store.GroupAll || o.Agent.Group == m.r.Group) {
+			stay = append(stay, n)
+			canary = canary || n.Canary
+			continue
+		}
+		m.changes = append(m.changes, store.VersionChange{Instance: n.Instance, Agent: n.ID})
+	}
+	gone := len(stay) < len(m.r.Nodes)
+	m.r.Nodes = stay
+	if gone && !canary && len(stay) > 0 && m.r.CanaryPercent > 0 {
+		m.r.Nodes[0].Canary = true // somebody has to go first
+	}
+}
+
+// deserted ends a rollout that is nobody's any more.
+func (m *move) deserted() bool {
+	if len(m.r.Nodes) > 0 {
+		return false
+	}
+	m.r.State, m.r.Held = store.RolloutRolledBack, ""
+	m.r.Reason = fmt.Sprintf("ended: no agent of the group %s runs %s any more", m.r.Group, m.r.Plugin)
+	return true
+}
+
+// join takes in agents that came into the group meanwhile. They get the grants that the others of the assignment get: a
+// person gave those to all whom it covers.
+func (m *move) join() {
+	for _, o := range inGroup(m.all, m.r.Group) {
+		known := slices.ContainsFunc(m.r.Nodes, func(n store.RolloutNode) bool { return n.ID == o.Agent.ID })
+		like := slices.IndexFunc(m.r.Nodes, func(n store.RolloutNode) bool { return n.Instance == o.Row.Instance })
+		if known || like < 0 || o.Row.Version == m.r.Version {
+			continue
+		}
+		n := nodeOf(o, m.r)
+		n.ToGrants = m.r.Nodes[like].ToGrants
+		m.r.Nodes = append(m.r.Nodes, n)
+	}
+}
+
+// superseded ends a rollout when somebody has set another version meanwhile: a person's word counts more. All agents run
+// what they are meant to without it.
 func (m *move) superseded() bool {
 	for i := range m.r.Nodes {
 		n := &m.r.Nodes[i]
-		o, ok := m.seen[n.ID]
+		o := m.seen[n.ID]
 		told := n.State == store.NodeUpdating || n.State == store.NodeUpdated
-		if !ok || !told || o.Row.Instance == n.Instance && o.Row.Version == n.To {
+		if !told || o.Row.Version == n.To {
 			continue
 		}
-		m.r.State = store.RolloutRolledBack
+		m.r.State, m.r.Held = store.RolloutRolledBack, ""
 		m.r.Reason = fmt.Sprintf("ended: somebody set %s to %s on %s meanwhile", m.r.Plugin, o.Row.Version, n.Name)
+		for _, n := range m.r.Nodes { // nobody wants it any more where this rollout alone had brought it
+			m.changes = append(m.changes, store.VersionChange{Instance: n.Instance, Agent: n.ID})
+		}
 		return true
 	}
 	return false
@@ -117,11 +176,7 @@ func (m *move) watch() {
 		if n.State != store.NodeUpdating && n.State != store.NodeUpdated {
 			continue
 		}
-		o, ok := m.seen[n.ID]
-		if !ok {
-			m.set(n, store.NodeFailed, "it is gone, or runs the plugin no longer")
-			continue // nobody's fault
-		}
+		o := m.seen[n.ID]
 		switch good, bad := judge(*n, o, m.now, m.patience); {
 		case bad != "":
 			m.set(n, store.NodeFailed, bad)
@@ -163,11 +218,7 @@ func (m *move) tell(whose func(store.RolloutNode) bool) {
 		if n.State != store.NodeWaiting || !whose(*n) {
 			continue
 		}
-		o, ok := m.seen[n.ID]
-		if !ok {
-			m.set(n, store.NodeFailed, "it is gone, or runs the plugin no longer")
-			continue
-		}
+		o := m.seen[n.ID]
 		l := o.Instance.Ledger
 		n.Before = store.RolloutBefore{Calls: l.Calls, Errors: l.Errors, Crashes: l.Crashes}
 		if u := o.Instance.Upgrade; u != nil {
@@ -236,33 +287,24 @@ func (m *move) finish() {
 	m.settle()
 }
 
-// settle makes the version that of an assignment when everybody whom it covers got it, but for those where it failed.
+// settle makes the version the one that agents get that come later: for all whom an assignment covers, or for the group alone
+// when the assignment is for more than that. Where it failed the agent keeps what it had.
 func (m *move) settle() {
-	nodes := map[string]store.RolloutNode{}
+	done := map[string]bool{}
 	for _, n := range m.r.Nodes {
-		nodes[n.ID] = n
-	}
-	whole := map[string]bool{} // by instance
-	to := map[string]store.AgentVersion{}
-	for _, o := range m.all {
-		n, in := nodes[o.Agent.ID]
-		has := in || o.Row.Version == m.r.Version
-		if was, known := whole[o.Row.Instance]; !known || was {
-			whole[o.Row.Instance] = has
-		}
-		if in {
-			to[n.Instance] = store.AgentVersion{Version: n.To, Grants: n.ToGrants}
-		}
-	}
-	for _, instance := range slices.Sorted(maps.Keys(to)) {
-		if !whole[instance] {
+		if done[n.Instance] {
 			continue
 		}
-		m.settled = append(m.settled, store.Settled{Instance: instance, AgentVersion: to[instance]})
-		for _, n := range m.r.Nodes {
-			if n.Instance == instance && n.State == store.NodeFailed {
-				m.back(n)
-			}
+		done[n.Instance] = true
+		s := store.Settled{Instance: n.Instance, AgentVersion: store.AgentVersion{Version: n.To, Grants: n.ToGrants}}
+		if m.r.Group != store.GroupAll && m.seen[n.ID].Row.ForAll() {
+			s.Group = m.r.Group
+		}
+		m.settled = append(m.settled, s)
+	}
+	for _, n := range m.r.Nodes {
+		if n.State == store.NodeFailed {
+			m.back(n)
 		}
 	}
 }
@@ -277,10 +319,8 @@ func (m *move) halt(why string) {
 			m.set(n, store.NodeGoingBack, "")
 			m.back(*n)
 		case store.NodeFailed:
-			if _, there := m.seen[n.ID]; there {
-				n.State, n.Since = store.NodeGoingBack, m.now
-				m.back(*n)
-			}
+			n.State, n.Since = store.NodeGoingBack, m.now
+			m.back(*n)
 		}
 	}
 }
@@ -297,10 +337,10 @@ func (m *move) comeBack() {
 		if n.State != store.NodeGoingBack {
 			continue
 		}
-		o, there := m.seen[n.ID]
+		o := m.seen[n.ID]
 		late := m.now.Sub(n.Since) > m.patience
 		switch {
-		case !there || o.Applied && o.Instance.Version == n.From && (o.Instance.State == pluginhost.Ready || o.Instance.State == pluginhost.Degraded):
+		case o.Applied && o.Instance.Version == n.From && (o.Instance.State == pluginhost.Ready || o.Instance.State == pluginhost.Degraded):
 			m.set(n, store.NodeRolledBack, n.Reason)
 		case !o.Online:
 			away = append(away, n.Name)

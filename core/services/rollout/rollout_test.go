@@ -38,11 +38,12 @@ type fleet struct {
 	upgrade  error
 	audited  []string
 	settled  []store.Settled
+	plain    string // what agents run that no rollout says anything about
 }
 
 func newFleet(t *testing.T, agents int) *fleet {
 	t.Helper()
-	f := &fleet{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), broken: map[string]string{}, rollouts: map[string]store.Rollout{}}
+	f := &fleet{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), broken: map[string]string{}, rollouts: map[string]store.Rollout{}, plain: "1.0.0"}
 	for i := range agents {
 		id := fmt.Sprintf("agent-%d", i)
 		f.agents = append(f.agents, catalogue.Observed{Agent: store.Agent{ID: id, Name: id, Group: store.GroupAll}, Online: true, Applied: true,
@@ -76,7 +77,12 @@ func (f *fleet) PutRollout(_ context.Context, r store.Rollout, changes []store.V
 	f.rollouts[r.ID] = kept
 	f.settled = append(f.settled, settled...)
 	for _, c := range changes {
-		f.agent(c.Agent).Row.Version = c.Version
+		if c.Version == "" {
+			c.Version = f.plain
+		}
+		if slices.ContainsFunc(f.agents, func(o catalogue.Observed) bool { return o.Agent.ID == c.Agent }) {
+			f.agent(c.Agent).Row.Version = c.Version
+		}
 	}
 	return nil
 }
@@ -405,7 +411,7 @@ func TestSomebodyElseChangesTheVersion(t *testing.T) {
 	f := newFleet(t, 2)
 	r := f.create(store.Rollout{CanaryPercent: 50, Soak: time.Hour})
 	f.obey()
-	f.agents[0].Row.Version, f.agents[1].Row.Version = "3.0.0", "3.0.0"
+	f.agents[0].Row.Version, f.agents[1].Row.Version, f.plain = "3.0.0", "3.0.0", "3.0.0"
 	f.look()
 	got := f.want(r.ID, store.RolloutRolledBack, "3.0.0 3.0.0")
 	if !strings.Contains(got.Reason, "somebody set") {
