@@ -59,7 +59,7 @@ func Tshark(t testing.TB, path, filter string, fields ...string) [][][]string {
 	return TsharkWith(t, nil, path, filter, fields...)
 }
 
-// TsharkWith is Tshark with preferences, as name:value.
+// TsharkWith is Tshark with more options on its command line.
 func TsharkWith(t testing.TB, options []string, path, filter string, fields ...string) [][][]string {
 	t.Helper()
 	program, err := exec.LookPath("tshark")
@@ -67,9 +67,7 @@ func TsharkWith(t testing.TB, options []string, path, filter string, fields ...s
 		t.Skip("no tshark here")
 	}
 	args := []string{"-n", "-r", path, "-Y", filter, "-T", "fields", "-E", "separator=/t", "-E", "aggregator=|"}
-	for _, o := range options {
-		args = append(args, "-o", o)
-	}
+	args = append(args, options...)
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}

@@ -37,7 +37,7 @@ func compare(t *testing.T, path string, least int) {
 	})
 	var options []string
 	if strings.Contains(path, "emotet") {
-		options = []string{"http.desegment_body:FALSE"} // its bodies are cut, which would hide their heads
+		options = []string{"-o", "http.desegment_body:FALSE"} // its bodies are cut, which would hide their heads
 	}
 	for _, row := range apptest.TsharkWith(t, options, path, "tcp && http && !http2 && (http.request || http.response)", "tcp.srcport", "tcp.dstport",
 		"http.request.method", "http.request.uri", "http.host", "http.user_agent", "http.response.code", "http.server", "http.content_type") {
