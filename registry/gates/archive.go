@@ -79,4 +79,7 @@ func checkData(f *finding, data []byte) {
 	if why := isPickle(data); why != "" {
 		f.failf("it is %s, which runs code when it is read", why)
 	}
+	if with := sealed(data); with != "" {
+		f.failf(notLookedInto, with)
+	}
 }

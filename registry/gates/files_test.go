@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/picketwatch/picket/registry"
@@ -210,6 +211,15 @@ func goodONNX() []byte {
 	return message(modelVersion, 8, modelGraph, message(graphNode, message(4, "Relu"), graphTensor, message(8, "w")), modelOperators, message(2, 17))
 }
 
+func zstded(t *testing.T, text string) []byte {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.EncodeAll([]byte(text), nil)
+}
+
 func TestModel(t *testing.T) {
 	pickle := "\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x8c\x06system\x93."
 	var packed bytes.Buffer
@@ -227,6 +237,11 @@ func TestModel(t *testing.T) {
 		"an old pickle":       {[]byte("cos\nsystem\n(S'true'\ntR."), registry.GateFailed, "Python pickle"},
 		"a torch file":        {zipped(t, zipFile{name: "archive/data.pkl", data: pickle}), registry.GateFailed, "torch"},
 		"a joblib file":       {packed.Bytes(), registry.GateFailed, "joblib"},
+		"joblib with zstd":    {zstded(t, pickle), registry.GateFailed, "joblib"},
+		"joblib with bzip2":   {mustHex("425a6839314159265359b626faa600000951e05d08000102028c2040040a00200031434d300053234069e290d50c1d233a52550874be2ee48a70a1216c4df54c"), registry.GateFailed, "joblib"},
+		"joblib with xz":      {[]byte("\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46"), registry.GateFailed, "packed with xz"},
+		"joblib with lzma":    {[]byte("\x5d\x00\x00\x80\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x40"), registry.GateFailed, "packed with lzma"},
+		"joblib with lz4":     {[]byte("\x04\x22\x4d\x18\x64\x40\xa7"), registry.GateFailed, "packed with lz4"},
 		"NumPy objects":       {[]byte("\x93NUMPY\x01\x00v\x00{'descr': '|O'}"), registry.GateFailed, "NumPy"},
 		"weights elsewhere":   {message(modelVersion, 8, modelGraph, message(graphNode, "", graphTensor, message(tensorExternal, message(pairKey, "location", pairValue, "../../etc/passwd"))), modelOperators, message(2, 17)), registry.GateFailed, "outside of it"},
 		"operators of others": {message(modelVersion, 8, modelGraph, message(graphNode, ""), modelOperators, message(operatorDomain, "com.acme")), registry.GateWarning, "com.acme"},
@@ -256,6 +271,9 @@ func TestDataPack(t *testing.T) {
 		"a program": {"\x7fELF\x02", registry.GateFailed, "never run"},
 		"a script":  {"#!/bin/sh\n", registry.GateFailed, "never run"},
 		"a pickle":  {"\x80\x03]q\x00.", registry.GateFailed, "pickle"},
+		"in xz":     {"\xfd7zXZ\x00\x00\x04", registry.GateFailed, "packed with xz"},
+		"xz inside": {string(zipped(t, zipFile{name: "x", data: "\xfd7zXZ\x00\x00\x04"})), registry.GateWarning, "packed with xz"},
+		"a number":  {"\x5d\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00", registry.GatePassed, ""},
 		"a bomb":    {string(zipped(t, zipFile{name: "x", data: strings.Repeat("a", 8<<20)})), registry.GateFailed, "bomb"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,10 @@ func checkModel(f *finding, data []byte) {
 		f.failf("it is %s, which runs code when it is read; convert the model to ONNX", why)
 		return
 	}
+	if with := sealed(data); with != "" {
+		f.failf(notLookedInto, with)
+		return
+	}
 	m, err := readONNX(data)
 	if err != nil {
 		f.failf("not an ONNX model: %v", err)
@@ -164,7 +168,7 @@ func isPickle(data []byte) string {
 		return "an archive with a Python pickle (torch, joblib)"
 	case bytes.HasPrefix(data, []byte("\x93NUMPY")) && bytes.Contains(data[:min(len(data), 1024)], []byte("|O")):
 		return "a NumPy file with Python objects in it"
-	case bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x78\x9c")) || bytes.HasPrefix(data, []byte("\xfd7zXZ")):
+	case packingOf(data) != nil:
 		return packedPickle(data)
 	case oldPickle(data):
 		return "a Python pickle of protocol 0 or 1"

@@ -74,6 +74,9 @@ func unpack(f *finding, name string, entry *zip.File, budget int64) (int64, erro
 	if why := isPickle(head[:n]); why != "" {
 		f.failf("%s is %s, which runs code when it is read", name, why)
 	}
+	if with := sealed(head[:n]); with != "" {
+		f.warnf("%s is packed with %s, into which this registry does not look", name, with)
+	}
 	rest, err := io.Copy(io.Discard, io.LimitReader(r, budget-int64(n)+1))
 	if err != nil {
 		return 0, err
