@@ -33,10 +33,6 @@ func (p *Publisher) storeCard(sub Submission, descriptor string) error {
 	if sub.Card == nil {
 		return nil
 	}
-	keys, err := p.snapshotKeys()
-	if err != nil {
-		return err
-	}
 	for _, data := range sub.Evidence {
 		if len(data) > MaxEvidence {
 			return fmt.Errorf("evidence of %s: %d bytes, at most %d are allowed", sub.Descriptor.Manifest.ID, len(data), MaxEvidence)
@@ -49,15 +45,27 @@ func (p *Publisher) storeCard(sub Submission, descriptor string) error {
 	card := *sub.Card
 	card.Schema, card.RootSHA256, card.Time = registry.CardSchema, p.RootSHA256(), p.now().UTC().Truncate(time.Second)
 	card.ID, card.Version, card.Descriptor, card.Tier = m.ID, m.Version, descriptor, registry.TierOf(card.Gates)
+	if _, _, err := p.signCard(card); err != nil {
+		return fmt.Errorf("sign the card of %s %s: %w", m.ID, m.Version, err)
+	}
+	return nil
+}
+
+// signCard puts a card into the store and notes that it is that of its release.
+func (p *Publisher) signCard(card registry.Card) (digest, tier string, err error) {
+	keys, err := p.snapshotKeys()
+	if err != nil {
+		return "", "", err
+	}
 	data, err := registry.SignCard(card, keys...)
 	if err != nil {
-		return fmt.Errorf("sign the card of %s %s: %w", m.ID, m.Version, err)
+		return "", "", err
 	}
 	entry := cardEntry{registry.Digest(data), card.Tier}
 	if err := durable.WriteFile(p.path(registry.StorePath(entry.Card)), data, 0o644); err != nil {
-		return err
+		return "", "", err
 	}
-	return p.writeCardEntry(descriptor, entry)
+	return entry.Card, entry.Tier, p.writeCardEntry(card.Descriptor, entry)
 }
 
 func (p *Publisher) writeCardEntry(descriptor string, entry cardEntry) error {

@@ -1,11 +1,15 @@
 package publish_test
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
@@ -90,6 +94,70 @@ func TestCardsArePublished(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(r.Dir, "store", "sha256", card.Card.SBOM)); err != nil {
 		t.Error("evidence was swept away")
+	}
+}
+
+// Nodes look for the key of the snapshot that there is now on a card, so cards are signed again when it changes, and only
+// those that the registry had signed.
+func TestCardsOutliveTheirKey(t *testing.T) {
+	r := registrytest.New(t)
+	r.Change(t, func(p *publish.Publisher) error {
+		_, err := p.Add(t.Context(), []publish.Submission{
+			withCard(registrytest.Plugin{ID: "picket/a"}.Submission(t), registry.GateWarning),
+			withCard(registrytest.Plugin{ID: "picket/b"}.Submission(t), registry.GateWarning),
+		})
+		return err
+	})
+	shown := func(id string) (registry.IndexRelease, *registry.SignedCard) {
+		t.Helper()
+		p, ok := r.Index(t).Find(id)
+		if !ok || len(p.Releases) != 1 {
+			t.Fatalf("the index has %+v", p)
+		}
+		if p.Releases[0].Card == "" {
+			return p.Releases[0], nil
+		}
+		data, err := os.ReadFile(filepath.Join(r.Dir, "store", "sha256", p.Releases[0].Card))
+		if err != nil {
+			t.Fatal(err)
+		}
+		card, err := registry.ParseCard(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := r.KeyOf(t, "snapshot").Public().(ed25519.PublicKey)
+		if err := card.Verify(r.RootSHA256(t), []ed25519.PublicKey{key}); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+		return p.Releases[0], card
+	}
+	before, card := shown("picket/a")
+	other, _ := shown("picket/b")
+
+	// Somebody puts a better card of picket/b into the folder, signed with a key of their own.
+	forged := *card
+	forged.Card.ID, forged.Card.Descriptor = "picket/b", other.Descriptor
+	forged.Card.Gates = []registry.Gate{{Name: registry.GateSBOM, State: registry.GatePassed, Summary: "Fine."}}
+	forged.Card.Tier = registry.TierOf(forged.Card.Gates)
+	data, err := registry.SignCard(forged.Card, registrytest.NewKey(t))
+	if err == nil {
+		err = errors.Join(os.WriteFile(filepath.Join(r.Dir, "store", "sha256", registry.Digest(data)), data, 0o644),
+			os.WriteFile(filepath.Join(r.Dir, ".cards", other.Descriptor), fmt.Appendf(nil, `{"card_sha256":%q,"tier":"gold"}`, registry.Digest(data)), 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for range 2 {
+		r.Advance(time.Hour)
+		r.Rotate(t, "snapshot")
+		after, again := shown("picket/a")
+		if again == nil || after.Card == before.Card || after.Tier != registry.TierSilver || !again.Card.Time.Equal(card.Card.Time) {
+			t.Errorf("after the key changed: %+v, %+v", after, again)
+		}
+		if r, card := shown("picket/b"); card != nil || r.Tier != "" {
+			t.Errorf("a forged card was signed: %+v", card)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ type indexer struct {
 	revoked *registry.Revocations
 	seen    map[string]time.Time // when releases came in; nil: those that the old index does not have come in now
 	lines   map[string][]byte    // of the old index, by plugin
+	signers *cardSigners         // nil until a card is looked at
 	dirty   map[string]bool      // namespaces to look at
 }
 
@@ -231,7 +232,7 @@ func (x *indexer) release(path string, t *metadata.TargetFiles, role string, key
 	if rev, is := x.revoked.Find(registry.Subject{ID: id, Version: version, Descriptor: r.Descriptor, KeyIDs: keyIDs}); is {
 		r.Revoked = rev.Reason
 	}
-	if r.Card, r.Tier, err = x.p.cardOf(r.Descriptor); err != nil {
+	if r.Card, r.Tier, err = x.card(r.Descriptor); err != nil {
 		r.Card, r.Tier = "", "" // one that cannot be read is as good as none
 	}
 	return id, r, nil
