@@ -26,10 +26,22 @@ func (p *plugins) OpenRelease(ctx context.Context, id, version, runtime string) 
 	if !ok {
 		return p.OpenVerified(ctx, id, runtime)
 	}
+	if runtime == registry.RuntimeFile { // nobody assigns a model, nor grants it anything
+		return kept.OpenRelease(ctx, id, version, runtime)
+	}
 	return p.openAs(id, func(grants []sdk.Permission) (*client.Artifact, error) {
 		art, err := kept.OpenRelease(ctx, id, version, runtime)
 		return pinnedTo(art, err, grants)
 	})
+}
+
+// Required implements pluginhost.Requirements.
+func (p *plugins) Required(ctx context.Context, need registry.Requirement, instead func(version string) string) (*client.Installed, error) {
+	shelf, ok := p.registry.(pluginhost.Requirements)
+	if !ok {
+		return nil, &registry.Refusal{Plugin: need.Plugin, Reason: registry.NotInstalled, Err: errors.New("this node has no models")}
+	}
+	return shelf.Required(ctx, need, instead)
 }
 
 func (p *plugins) openAs(id string, open func(grants []sdk.Permission) (*client.Artifact, error)) (*client.Artifact, error) {
