@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/decode"
 	"github.com/picketwatch/picket/internal/traffic/decode/fragments"
@@ -50,6 +51,7 @@ type Summary struct {
 	First     time.Time
 	Last      time.Time
 	LinkTypes []capture.LinkType // in order of appearance
+	Apps      []app.Named        // flows with a payload by application protocol, when Options.Flow.Apps is set
 }
 
 // Undecoded is how many packets carried no readable IP header although they should have.
@@ -223,6 +225,9 @@ func (a *analysis) report() {
 func (a *analysis) finish() Summary {
 	counts := a.table.Counts()
 	a.sum.Flows, a.sum.Evicted = counts.Flows, counts.Evicted()
+	if a.opts.Flow.Apps != nil {
+		a.sum.Apps = a.opts.Flow.Apps.Flows()
+	}
 	a.sum.Fragments = a.fragments.Counts()
 	a.sum.Notes = a.reader.Notes()
 	a.sum.Outcomes[decode.Fragment] = a.sum.Fragments.Lost + a.fragments.Waiting()

@@ -24,6 +24,8 @@ type Config struct {
 	MaxFlows int
 	// Facts, by name of a protocol, gets what its parser learns. Only these parsers run.
 	Facts map[string]func(*Fact)
+	// Ended, when set, is told the protocol of each flow as it closes, "" for an unknown one.
+	Ended func(flow uint64, name string)
 }
 
 // Engine follows all flows. It is not safe for concurrent use.
@@ -43,6 +45,7 @@ type Engine struct {
 	parsers   []idleParsers // to use again, by protocol
 	fact      Fact
 	counts    Counts
+	ended     func(uint64, string)
 }
 
 type idleParsers struct {
@@ -58,7 +61,7 @@ func New(cfg Config, protocols []Protocol) *Engine {
 	e := &Engine{
 		protocols: protocols, sinks: make([]func(*Fact), len(protocols)), names: []string{""},
 		streams: stream.New(cfg.Stream), conns: make([]*conn, 1), maxFlows: cfg.MaxFlows,
-		parsers: make([]idleParsers, len(protocols)),
+		parsers: make([]idleParsers, len(protocols)), ended: cfg.Ended,
 	}
 	for i := range protocols {
 		p := &protocols[i]
@@ -189,8 +192,8 @@ func (e *Engine) datagram(t *Tag, p *Packet) {
 	c.datagram(p)
 }
 
-// End tells that a flow is closed.
-func (e *Engine) End(t *Tag) {
+// End tells that a flow, named by its number, is closed.
+func (e *Engine) End(t *Tag, flow uint64) {
 	if t.handle != 0 {
 		c := e.conns[t.handle]
 		if p := c.flow.Transport; p == protoTCP {
@@ -200,6 +203,9 @@ func (e *Engine) End(t *Tag) {
 	}
 	if t.looked > 0 {
 		e.flows[t.name]++
+	}
+	if e.ended != nil {
+		e.ended(flow, e.names[t.name])
 	}
 }
 

@@ -205,7 +205,7 @@ func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	t.counts.Flows++
 	t.counts.ByReason[reason]++
 	if t.cfg.Apps != nil {
-		t.cfg.Apps.End(&e.app)
+		t.cfg.Apps.End(&e.app, e.id)
 	}
 	t.out.append(e, reason)
 	delete(t.index, e.key)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/all"
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
@@ -143,7 +145,7 @@ type analysis struct {
 
 // file analyses one capture. A damaged one is analysed as far as it can be read, and its error comes last.
 func (a *analysis) file(ctx context.Context, file string) error {
-	opts := traffic.Options{Flow: flow.Config{Batch: batchFor(a.runtime.value)}}
+	opts := traffic.Options{Flow: flow.Config{Batch: batchFor(a.runtime.value), Apps: app.New(app.Config{}, all.Protocols())}}
 	var detecting error
 	if readable(file) { // else the reason comes below, and costs no start
 		if opts.Taps, detecting = a.detectors.Taps(ctx, file); detecting != nil {

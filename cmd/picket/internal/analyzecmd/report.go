@@ -10,6 +10,7 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -57,6 +58,9 @@ func (r textReport) capture(name string, sum traffic.Summary, findings []sdk.Fin
 		fmt.Fprintf(&b, ", %s closed early for lack of memory", columns.Count(int(sum.Evicted), "flow"))
 	}
 	b.WriteByte('\n')
+	if len(sum.Apps) > 0 {
+		fmt.Fprintf(&b, "  protocols: %s\n", protocols(sum.Apps))
+	}
 	if len(findings) == 0 {
 		b.WriteString("  nothing found\n")
 	}
@@ -66,6 +70,19 @@ func (r textReport) capture(name string, sum traffic.Summary, findings []sdk.Fin
 	b.WriteByte('\n')
 	_, err := io.WriteString(r.out, b.String())
 	return err
+}
+
+// protocols lists how many flows spoke what; flows without a payload are in none.
+func protocols(list []app.Named) string {
+	var parts []string
+	for _, p := range list {
+		name := p.Name
+		if name == "" {
+			name = "unknown"
+		}
+		parts = append(parts, name+" "+strconv.FormatUint(p.Flows, 10))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func writeFinding(b *strings.Builder, f *sdk.Finding) {

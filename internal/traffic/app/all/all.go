@@ -1,0 +1,19 @@
+// Package all lists the application protocols that Picket knows.
+package all
+
+import (
+	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/dns"
+	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/http2"
+	"github.com/picketwatch/picket/internal/traffic/app/quic"
+	"github.com/picketwatch/picket/internal/traffic/app/ssh"
+	"github.com/picketwatch/picket/internal/traffic/app/tls"
+)
+
+// Protocols returns the protocols for one engine, the more specific ones first.
+func Protocols() []app.Protocol {
+	return []app.Protocol{
+		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
+	}
+}
