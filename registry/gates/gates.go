@@ -31,6 +31,8 @@ type Config struct {
 	Vulnerabilities *Vulnerabilities
 	// ModuleCache is a folder of Go modules, in which licences of dependencies are looked up.
 	ModuleCache string
+	// CrateCache is the folder in which cargo unpacks crates, for the same.
+	CrateCache string
 	// Test runs the conformance kit over a release. It belongs into a confined process.
 	Test Tester
 	// Rebuild builds a release again from its source.

@@ -63,9 +63,10 @@ func (c *check) parts(ctx context.Context) *bom {
 		}
 		if err != nil {
 			c.bom.unknown = append(c.bom.unknown, label(a)+": "+err.Error())
-			continue
 		}
-		c.bom.read++
+		if err == nil || len(parts) > 0 { // some of it may be known
+			c.bom.read++
+		}
 		c.bom.parts = append(c.bom.parts, parts...)
 	}
 	slices.SortFunc(c.bom.parts, func(a, b part) int {
@@ -74,8 +75,14 @@ func (c *check) parts(ctx context.Context) *bom {
 	c.bom.parts = slices.Compact(c.bom.parts)
 	for i := range c.bom.parts {
 		p := &c.bom.parts[i]
-		if p.License == "" && p.Ecosystem == ecosystemGo {
+		if p.License != "" {
+			continue
+		}
+		switch p.Ecosystem {
+		case ecosystemGo:
 			p.License = c.goLicence(*p)
+		case ecosystemCargo:
+			p.License = c.rustLicence(*p)
 		}
 	}
 	return c.bom
@@ -89,10 +96,13 @@ func partsOf(interpreter string, a registry.Artifact, data []byte) ([]part, erro
 		return guestParts(data)
 	}
 	info, err := buildinfo.Read(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("it does not say what it was built from (no Go build information)")
+	if err == nil {
+		return goParts(info), nil
 	}
-	return goParts(info), nil
+	if list := rustSection(data); list != nil {
+		return rustParts(list)
+	}
+	return nil, errUnstated
 }
 
 func goParts(info *debug.BuildInfo) []part {
@@ -133,12 +143,15 @@ func mustHex(s string) []byte {
 	return b
 }
 
-// guestParts reads what Go wrote into a guest: debug/buildinfo does not know the format.
+// guestParts reads what Go or cargo wrote into a guest: debug/buildinfo does not know the format.
 func guestParts(data []byte) ([]part, error) {
+	if list := wasmCustom(data, RustParts); list != nil {
+		return rustParts(list)
+	}
 	_, rest, ok := bytes.Cut(data, modulesStart)
 	text, _, ok2 := bytes.Cut(rest[:min(len(rest), 1<<20)], modulesEnd)
 	if !ok || !ok2 {
-		return nil, fmt.Errorf("it does not say what it was built from (no Go build information)")
+		return nil, errUnstated
 	}
 	info, err := debug.ParseBuildInfo(string(text))
 	if err != nil {
@@ -175,6 +188,7 @@ func pythonParts(data []byte) ([]part, error) {
 		return nil, err
 	}
 	var parts []part
+	var loose []string
 	listed := false
 	for _, entry := range in.File[:min(len(in.File), maxZipFiles)] {
 		isMetadata := strings.HasSuffix(entry.Name, ".dist-info/METADATA")
@@ -194,7 +208,8 @@ func pythonParts(data []byte) ([]part, error) {
 		if isMetadata {
 			parts = append(parts, pythonPackage(text))
 		} else {
-			parts = append(parts, pythonRequirements(text)...)
+			exact, others := pythonRequirements(text)
+			parts, loose = append(parts, exact...), append(loose, others...)
 		}
 		if len(parts) > maxParts {
 			return nil, fmt.Errorf("more than %d packages", maxParts)
@@ -202,6 +217,9 @@ func pythonParts(data []byte) ([]part, error) {
 	}
 	if !listed {
 		return nil, fmt.Errorf("it lists no packages (no requirements.txt, no dist-info)")
+	}
+	if len(loose) > 0 {
+		return parts, fmt.Errorf("no exact version is named of %s", strings.Join(loose[:min(len(loose), 8)], ", "))
 	}
 	return parts, nil
 }
@@ -223,14 +241,31 @@ func pythonPackage(metadata []byte) part {
 	return p
 }
 
-var pinned = regexp.MustCompile(`^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==\s*([A-Za-z0-9.+!_-]+)`)
+var (
+	pinned      = regexp.MustCompile(`^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*===?\s*([A-Za-z0-9.+!_-]+)\s*(?:[;\\#].*)?$`)
+	requirement = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}`)
+)
 
-func pythonRequirements(text []byte) []part {
-	var parts []part
+// pythonSDK comes with Picket, in the version that the node has.
+const pythonSDK = "picket-sdk"
+
+// pythonRequirements tells what is pinned from what may be of any version.
+func pythonRequirements(text []byte) (exact []part, loose []string) {
 	for line := range strings.Lines(string(text)) {
-		if m := pinned.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
-			parts = append(parts, part{Ecosystem: ecosystemPyPI, Name: strings.ToLower(m[1]), Version: m[2]})
+		line = strings.TrimSpace(line)
+		name := strings.ToLower(requirement.FindString(line))
+		m := pinned.FindStringSubmatch(line)
+		switch {
+		case line == "", strings.HasPrefix(line, "#"), strings.HasPrefix(line, "--hash="):
+		case m != nil:
+			exact = append(exact, part{Ecosystem: ecosystemPyPI, Name: strings.ToLower(m[1]), Version: m[2]})
+		case strings.ReplaceAll(name, "_", "-") == pythonSDK:
+			exact = append(exact, part{Ecosystem: ecosystemPyPI, Name: pythonSDK})
+		case name != "":
+			loose = append(loose, name)
+		default:
+			loose = append(loose, printable(line[:min(len(line), 60)])) // an option, such as another file
 		}
 	}
-	return parts
+	return exact, loose
 }

@@ -14,6 +14,7 @@ type Rebuilder func(ctx context.Context, r Release) (digests []string, err error
 // GoToolchain returns the version of Go that built a release, such as 1.26.8; "" when it does not say, or names several.
 func GoToolchain(r Release) string {
 	c := &check{Release: r}
+	defer c.contents.close()
 	found := ""
 	for _, p := range c.parts(context.Background()).parts {
 		if p.Name != goToolchain {

@@ -16,9 +16,10 @@ import (
 )
 
 // Vulnerabilities are those of a database that the operator downloaded: a folder or a zip archive of files in the format
-// of OSV, such as https://osv-vulnerabilities.storage.googleapis.com/Go/all.zip.
+// of OSV, such as https://vuln.go.dev/vulndb.zip or all.zip of an ecosystem at osv.dev.
 type Vulnerabilities struct {
 	byPackage map[string][]advisory // "Go/golang.org/x/net"
+	known     map[string]bool       // ecosystems that it has entries of
 	count     int
 	newest    time.Time
 }
@@ -57,11 +58,9 @@ type osvRange struct {
 
 // The bounds of a database.
 const (
-	maxAdvisories   = 500_000
-	maxAdvisory     = 4 << 20
-	databaseTooOld  = 30 * 24 * time.Hour
-	ecosystemOSVGo  = "Go"
-	ecosystemOSVPyP = "PyPI"
+	maxAdvisories  = 500_000
+	maxAdvisory    = 4 << 20
+	databaseTooOld = 30 * 24 * time.Hour
 )
 
 // OpenVulnerabilities reads a database.
@@ -71,6 +70,10 @@ func OpenVulnerabilities(path string) (*Vulnerabilities, error) {
 		return nil, fmt.Errorf("read the database of vulnerabilities %s: %w", path, err)
 	}
 	return v, nil
+}
+
+func noVulnerabilities() *Vulnerabilities {
+	return &Vulnerabilities{byPackage: map[string][]advisory{}, known: map[string]bool{}}
 }
 
 func openVulnerabilities(path string) (*Vulnerabilities, error) {
@@ -87,10 +90,16 @@ func openVulnerabilities(path string) (*Vulnerabilities, error) {
 		defer archive.Close()
 		files = archive
 	}
-	v := &Vulnerabilities{byPackage: map[string][]advisory{}}
+	v := noVulnerabilities()
 	err = fs.WalkDir(files, ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || !strings.HasSuffix(name, ".json") {
+		if err != nil {
 			return err
+		}
+		if e.IsDir() && e.Name() == "index" {
+			return fs.SkipDir // of the files, in the layout of vuln.go.dev
+		}
+		if e.IsDir() || !strings.HasSuffix(name, ".json") {
+			return nil
 		}
 		if v.count++; v.count > maxAdvisories {
 			return fmt.Errorf("more than %d files", maxAdvisories)
@@ -124,11 +133,15 @@ func (v *Vulnerabilities) add(files fs.FS, name string) error {
 		return nil
 	}
 	for _, a := range e.Affected {
+		v.known[a.Package.Ecosystem] = true
 		key := a.Package.Ecosystem + "/" + a.Package.Name
 		v.byPackage[key] = append(v.byPackage[key], advisory{e.ID, e.Summary, a.Ranges, a.Versions})
 	}
 	return nil
 }
+
+// ecosystemsOSV are OSV's words for the ecosystems of package URLs.
+var ecosystemsOSV = map[string]string{ecosystemGo: "Go", ecosystemPyPI: "PyPI", ecosystemCargo: "crates.io"}
 
 // hit is a vulnerability that a part has.
 type hit struct {
@@ -138,9 +151,8 @@ type hit struct {
 
 // of returns what is known of a part.
 func (v *Vulnerabilities) of(p part) []hit {
-	ecosystem := map[string]string{ecosystemGo: ecosystemOSVGo, ecosystemPyPI: ecosystemOSVPyP}[p.Ecosystem]
 	var hits []hit
-	for _, a := range v.byPackage[ecosystem+"/"+p.Name] {
+	for _, a := range v.byPackage[ecosystemsOSV[p.Ecosystem]+"/"+p.Name] {
 		if fixed, is := a.affects(p.Version); is {
 			hits = append(hits, hit{a, fixed})
 		}
@@ -204,6 +216,9 @@ func (c *check) vulnerabilities(ctx context.Context, f *finding) {
 			continue
 		}
 		looked++
+		if name := ecosystemsOSV[p.Ecosystem]; !db.known[name] {
+			f.lackf("the database of vulnerabilities has none of %s, where %s is from", name, p.Name)
+		}
 		for _, h := range db.of(p) {
 			if h.fixed == "" {
 				f.warnf("%s in %s %s, which nobody has fixed: %s", h.ID, p.Name, p.Version, h.Summary)

@@ -139,6 +139,25 @@ func wasmImports(data []byte) ([]wasmImport, error) {
 	return list, r.err
 }
 
+// wasmCustom returns the custom section of a name, nil without one or in what is no module.
+func wasmCustom(data []byte, name string) []byte {
+	if !bytes.HasPrefix(data, []byte("\x00asm\x01\x00\x00\x00")) {
+		return nil
+	}
+	r := &wasmReader{data: data[8:]}
+	for len(r.data) > 0 {
+		id := r.byte()
+		section := &wasmReader{data: r.bytes(r.uint())}
+		if r.err != nil {
+			return nil
+		}
+		if id == 0 && section.name() == name && section.err == nil {
+			return section.data
+		}
+	}
+	return nil
+}
+
 // wasmReader reads the encoding of WebAssembly. After an error it gives zeros.
 type wasmReader struct {
 	data []byte

@@ -145,13 +145,15 @@ func TestSBOM(t *testing.T) {
 	modules := "path\tacme\nmod\tacme\t(devel)\t\ndep\texample.org/x\tv1.2.3\th1:abc=\n"
 	wasm := append(guest(), append(append(modulesStart, modules...), append(modulesEnd, " go1.26.8 "...)...)...)
 	wants(t, run(t, release(t, asGuest, wasm), Config{}), registry.GateSBOM, registry.GatePassed, "3 components")
-	python := zipped(t, zipFile{name: "__main__.py"}, zipFile{name: "requirements.txt", data: "numpy==2.1.0\nscipy[x] == 1.14 ; python_version>'3'\nother>=1\n"},
+	python := zipped(t, zipFile{name: "__main__.py"}, zipFile{name: "requirements.txt", data: "numpy==2.1.0\nscipy[x] == 1.14 ; python_version>'3'\n# a word\npicket_sdk>=0.1\n"},
 		zipFile{name: "six-1.17.0.dist-info/METADATA", data: "Metadata-Version: 2.4\nName: Six\nVersion: 1.17.0\nLicense-Expression: MIT\n\nVersion: 9\n"})
 	got := run(t, release(t, asPython, python), Config{})
-	wants(t, got, registry.GateSBOM, registry.GatePassed, "3 components")
+	wants(t, got, registry.GateSBOM, registry.GatePassed, "4 components")
 	if !strings.Contains(string(got.Evidence[0]), "pkg:pypi/six@1.17.0") {
 		t.Errorf("%s", got.Evidence[0])
 	}
+	loose := zipped(t, zipFile{name: "requirements.txt", data: "numpy==2.1.0\nscipy>=1\n-r more.txt\nsix @ https://example.org/six.whl\nodd==1.*\n"})
+	wants(t, run(t, release(t, asPython, loose), Config{}), registry.GateSBOM, registry.GateNotChecked, "no exact version is named of scipy, -r more.txt, six, odd")
 	wants(t, run(t, release(t, asPython, zipped(t, zipFile{name: "__main__.py"})), Config{}), registry.GateSBOM, registry.GateNotChecked, "lists no packages")
 }
 
@@ -248,7 +250,7 @@ func TestSize(t *testing.T) {
 func FuzzVulnerabilities(f *testing.F) {
 	f.Add([]byte(`{"id":"X","affected":[{"package":{"ecosystem":"Go","name":"a"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.0.0"}]}],"versions":["1"]}]}`), "v0.9.0")
 	f.Fuzz(func(_ *testing.T, data []byte, version string) {
-		v := &Vulnerabilities{byPackage: map[string][]advisory{}}
+		v := noVulnerabilities()
 		if v.add(fstest.MapFS{"x.json": {Data: data}}, "x.json") != nil {
 			return
 		}

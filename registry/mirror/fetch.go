@@ -19,6 +19,16 @@ func (m *Mirror) Fetch(ctx context.Context, path string) error {
 	if _, err := os.Stat(m.path(path)); err == nil {
 		return nil // somebody else has just brought it
 	}
+	if err := m.bring(ctx, path); err != nil {
+		return err
+	}
+	if err := m.came(path); err != nil { // it is here all the same
+		m.cfg.Log.Warn("there is no room for more, and none could be made", "dir", m.cfg.Dir, "error", err)
+	}
+	return nil
+}
+
+func (m *Mirror) bring(ctx context.Context, path string) error {
 	dir, base, _ := cutLast(path)
 	switch {
 	case dir == "store/sha256" && registry.ValidDigest(base):

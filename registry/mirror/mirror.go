@@ -8,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -31,6 +33,11 @@ type Config struct {
 	RootSHA256 string // of the root to trust; may be empty once it is pinned in Dir
 	HTTP       *http.Client
 	Now        func() time.Time
+
+	// MaxBytes bounds what Fetch keeps, 0 does not: what was not asked for longest goes then. All copies everything.
+	MaxBytes int64
+	Locks    []string     // plugins.lock files of nodes; what they pin stays
+	Log      *slog.Logger // nil: nowhere
 }
 
 // Mirror is a copy of a registry. It is safe for concurrent use.
@@ -44,6 +51,10 @@ type Mirror struct {
 	mu      sync.Mutex
 	current *metadata.Metadata[metadata.SnapshotType] // of the last Sync; nil before it
 	busy    map[string]*fetching                      // files that somebody fetches
+
+	bytes   atomic.Int64 // in the folder, about
+	tidying sync.Mutex   // guards what follows
+	tidied  time.Time    // when no room could be made; zero when it could
 }
 
 // stateDir is the mirror's own memory of what it has verified, beside what the server keeps; nobody is served it.
@@ -55,6 +66,9 @@ func Open(cfg Config) (*Mirror, error) {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, filepath.FromSlash(dir)), 0o755); err != nil {
 			return nil, fmt.Errorf("mirror: %w", err)
 		}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Mirror{cfg: cfg, busy: map[string]*fetching{}}
 	var err error
@@ -68,6 +82,11 @@ func Open(cfg Config) (*Mirror, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mirror: %w", err)
+	}
+	if cfg.MaxBytes > 0 {
+		if err := m.makeRoom(); err != nil {
+			return nil, errors.Join(fmt.Errorf("mirror: %w", err), m.client.Close())
+		}
 	}
 	return m, nil
 }

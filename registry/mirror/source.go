@@ -137,7 +137,7 @@ func (m *Mirror) store(ctx context.Context, digest string, maxBytes int64, progr
 	if _, err := os.Stat(final); err == nil {
 		return nil // it was compared with its name when it came
 	}
-	part := m.path("store/.part-" + digest)
+	part := m.path("store/" + partPrefix + digest)
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return err

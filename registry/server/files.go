@@ -149,12 +149,19 @@ func (s *Server) syncDue() bool {
 	return s.cfg.Upstream != nil && s.cfg.Now().UnixNano() >= s.syncAt.Load()
 }
 
-// ensure has upstream bring a file that is not here.
+// usedEvery is how exactly the time of a file says when it was last asked for.
+const usedEvery = time.Hour
+
+// ensure has upstream bring a file that is not here, and notes of one that is that somebody asked for it: upstream may
+// make room by what nobody asks for.
 func (s *Server) ensure(ctx context.Context, name string) {
 	if s.cfg.Upstream == nil {
 		return
 	}
-	if _, err := s.root.Stat(name); err == nil {
+	if info, err := s.root.Stat(name); err == nil {
+		if now := time.Now(); now.Sub(info.ModTime()) > usedEvery {
+			_ = s.root.Chtimes(name, now, now) // should it be gone too early, it is fetched again
+		}
 		return
 	}
 	if err := s.cfg.Upstream.Fetch(ctx, name); err != nil {
