@@ -55,7 +55,7 @@ type run struct {
 
 // launch starts the assigned plugin.
 func (s *supervisor) launch() (*run, error) {
-	ctx, done := s.interruptible(orderRestart)
+	ctx, done := s.interruptible(orderRestart, nil)
 	defer done()
 	return s.launchAs(ctx, s.assignment, inCharge)
 }
@@ -112,16 +112,23 @@ func isExited(r *run) bool {
 	return ps != nil && !ps.Success() && ps.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL
 }
 
-// interruptible returns a context that ends when the instance is wanted otherwise, or when one of the orders comes. done
-// must be called.
-func (s *supervisor) interruptible(by order) (ctx context.Context, done func()) {
+// interruptible returns a context that ends when the instance is wanted otherwise, or when one of the orders comes. A question
+// to the registry ends it only when revoked says that there is a reason; else it is asked again after done. done must be called.
+func (s *supervisor) interruptible(by order, revoked func() bool) (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	var watcher sync.WaitGroup
+	asked := false
 	watcher.Go(func() {
 		for {
 			select {
 			case <-s.wake:
-				if changed, orders := s.pending(0); changed || orders&by != 0 {
+				changed, orders := s.pending(0)
+				stop := changed || orders&by != 0
+				if !stop && revoked != nil && s.ordered(orderRecheck) {
+					asked = true
+					stop = revoked()
+				}
+				if stop {
 					cancel(errInterrupted)
 					return
 				}
@@ -133,6 +140,9 @@ func (s *supervisor) interruptible(by order) (ctx context.Context, done func()) 
 	return ctx, func() {
 		cancel(context.Canceled)
 		watcher.Wait()
+		if asked {
+			s.poke(orderRecheck)
+		}
 		s.signal() // it may have swallowed a wake that somebody else has to see
 	}
 }

@@ -116,7 +116,8 @@ func (s *supervisor) sameAsRunning(r *run) bool {
 // exchange puts another version in the place of the running one, or the same with other models: then moves says which.
 func (s *supervisor) exchange(old *run, next Assignment, moves []move) step {
 	c := s.beginChange(old, next, moves)
-	ctx, done := s.interruptible(orderRestart | orderRecheck) // a running version that was revoked does not wait for the next
+	// A running version that was revoked does not wait for the next.
+	ctx, done := s.interruptible(orderRestart, func() bool { return s.stillTrusted() != nil || s.modelRevoked(old) })
 	cand, err := s.succeed(ctx, old, next)
 	for range maxOvertaken {
 		if !errors.Is(err, reach.ErrOvertaken) {

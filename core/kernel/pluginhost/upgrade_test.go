@@ -689,7 +689,16 @@ func TestARecheckDuringAnUpgrade(t *testing.T) {
 	if err := d.Flush(t.Context(), &v); err != nil {
 		t.Fatal(err)
 	}
-	f.until("d", "the new version", func(s Status) bool { return s.State == Ready && s.Version == "2.0.0" })
+	st := f.until("d", "the new version", func(s Status) bool { return s.State == Ready && s.Version == "2.0.0" })
+	begun := 0
+	for _, h := range st.History {
+		if strings.Contains(h.Reason, "starts beside the old one") {
+			begun++
+		}
+	}
+	if begun != 1 {
+		t.Errorf("the new version was started %d times", begun)
+	}
 }
 
 func ordered(s *supervisor, o order) bool {
