@@ -2,9 +2,10 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
 import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
+import { front } from './api/market'
 import { me, setup } from './api/queries'
 import { alertStates, severities, type AlertState, type Severity } from './api/types'
-import { readAddress, type MarketAddress } from './lib/marketAddress'
+import { isSearch, readAddress, type MarketAddress } from './lib/marketAddress'
 import { NotFound, RouteError } from './pages/Errors'
 import { Shell } from './ui/Shell'
 
@@ -44,6 +45,9 @@ function texts<K extends string>(search: Search, ...keys: K[]): Partial<Record<K
   }
   return out
 }
+
+/** Waits a moment for what a page shows, so that it need not be drawn twice. The page itself shows what went wrong. */
+const shortly = (data: Promise<unknown>): Promise<unknown> => Promise.race([data.catch(() => undefined), new Promise((done) => setTimeout(done, 120))])
 
 const overviewRoute = createRoute({
   getParentRoute: () => inside,
@@ -101,6 +105,8 @@ const marketRoute = createRoute({
   getParentRoute: () => inside,
   path: '/market',
   validateSearch: (search: Search): MarketAddress => readAddress(search),
+  loaderDeps: ({ search }) => ({ front: !isSearch(search) }),
+  loader: ({ deps }) => (deps.front ? shortly(queryClient.ensureQueryData(front)) : undefined),
   component: lazyRouteComponent(() => import('./pages/market/Market'), 'MarketPage'),
 })
 const publishRoute = createRoute({

@@ -1,5 +1,6 @@
 // One way to the server: typed by its own description, and every failure as an ApiError that a page can show.
 import createClient from 'openapi-fetch'
+import { dropEarly, takeEarly } from './early'
 import type { paths } from './schema'
 
 /** What went wrong, in the words of the server where it gave any (RFC 9457). */
@@ -34,7 +35,7 @@ async function guarded(request: Request): Promise<Response> {
   if (request.method !== 'GET') request.headers.set('X-Picket-CSRF', csrfToken())
   let reply: Response
   try {
-    reply = await fetch(request)
+    reply = await (takeEarly(request) ?? fetch(request))
   } catch (cause) {
     if (request.signal.aborted) throw cause
     saw(false)
@@ -42,6 +43,7 @@ async function guarded(request: Request): Promise<Response> {
   }
   saw(true)
   if (reply.ok) return reply
+  if (reply.status === 401) dropEarly()
   if (reply.status === 401 && !/\/(login|signin|setup)$/.test(new URL(request.url).pathname)) onSignedOut()
   throw problemFrom(reply.status, reply.statusText, await reply.text())
 }
