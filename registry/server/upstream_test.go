@@ -92,6 +92,14 @@ func TestUpstreamIsAskedSeldom(t *testing.T) {
 	if n := up.fetches.Load(); n != 1 {
 		t.Errorf("brought %d times", n)
 	}
+	day := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(r.Dir, readme), day, day); err != nil {
+		t.Fatal(err)
+	}
+	get(t, web.URL+"/"+readme)
+	if info, err := os.Stat(filepath.Join(r.Dir, readme)); err != nil || time.Since(info.ModTime()) > time.Hour {
+		t.Errorf("it is not noted that somebody asked for a file: %v, %v", info.ModTime(), err)
+	}
 	for _, path := range []string{"/.server/journal.jsonl", "/.claims/other.json", "/metadata/notes.txt"} {
 		if got := get(t, web.URL+path); got.status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, got.status)

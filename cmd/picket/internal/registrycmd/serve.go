@@ -48,6 +48,8 @@ when the other one is away.`,
 	f.StringVar(&s.public, "public-url", "", "under which people reach it, for links in feeds")
 	f.StringVar(&s.from, "from", "", "another registry to stand in for")
 	f.StringVar(&s.root, "root-sha256", "", "with --from: the digest of its root.json (the first time)")
+	f.Int64Var(&s.cacheMB, "cache-mb", 0, "with --from: how much is kept of what was brought; what nobody asks for goes first (default: everything)")
+	f.StringArrayVar(&s.locks, "keep-lock", nil, "with --cache-mb: a plugins.lock whose plugins are kept whatever their age")
 	f.BoolVar(&s.asJSON, "json", false, "print the address as JSON")
 	require(cmd, "dir")
 	return cmd
@@ -56,6 +58,8 @@ when the other one is away.`,
 type serving struct {
 	dir, keys, passphrase, listen, cert, key, public, from, root string
 	asJSON                                                       bool
+	cacheMB                                                      int64
+	locks                                                        []string
 	gates                                                        gatecheck.Options
 }
 
@@ -65,6 +69,14 @@ func (s serving) run(cmd *cobra.Command) error {
 	}
 	if s.from != "" && s.keys != "" {
 		return usage.Errorf("--from and --keys exclude each other: what stands in for another registry signs nothing")
+	}
+	switch {
+	case s.cacheMB < 0:
+		return usage.Errorf("--cache-mb: a number of megabytes")
+	case s.cacheMB > 0 && s.from == "":
+		return usage.Errorf("--cache-mb is for a server that stands in for another one (--from); a registry keeps everything")
+	case len(s.locks) > 0 && s.cacheMB == 0:
+		return usage.Errorf("--keep-lock says what a bound must spare; name one with --cache-mb")
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	cfg := server.Config{Dir: s.dir, Nodes: server.NodesOf(s.dir), PublicURL: s.public, Log: log}
@@ -82,7 +94,7 @@ func (s serving) run(cmd *cobra.Command) error {
 		cfg.Intake = in
 	}
 	if s.from != "" {
-		m, err := mirror.Open(mirror.Config{Dir: s.dir, From: s.from, RootSHA256: s.root})
+		m, err := mirror.Open(mirror.Config{Dir: s.dir, From: s.from, RootSHA256: s.root, MaxBytes: s.cacheMB << 20, Locks: s.locks, Log: log})
 		if err != nil {
 			return err
 		}

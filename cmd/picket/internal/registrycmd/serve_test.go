@@ -2,6 +2,7 @@ package registrycmd
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -116,6 +117,53 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// Keys under a passphrase sign as well; one that nobody can unlock stops the server before it serves.
+func TestServeWithAPassphrase(t *testing.T) {
+	r := today(t)
+	dir := t.TempDir()
+	passphrase := filepath.Join(dir, "passphrase")
+	if err := os.WriteFile(passphrase, []byte("open sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "timestamp.pem")
+	public, err := publish.NewKey(key, []byte("open sesame"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old publish.KeyChange
+	r.Change(t, func(p *publish.Publisher) (err error) {
+		ids, _, err := p.RoleKeys("timestamp")
+		if err != nil {
+			return err
+		}
+		old = publish.KeyChange{Remove: ids}
+		return p.Rotate("timestamp", publish.KeyChange{Add: []ed25519.PublicKey{public}})
+	})
+	private, err := publish.LoadKey(key, func(string) ([]byte, error) { return []byte("open sesame"), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Change(t, func(p *publish.Publisher) error { // from now on only the key under the passphrase counts
+		p.UseKey(private)
+		return p.Rotate("timestamp", old)
+	})
+	before, err := os.ReadFile(filepath.Join(r.Dir, "metadata", "timestamp.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := r.Keys + string(os.PathListSeparator) + key
+	if out, err := run(t, "serve", "--dir", r.Dir, "--keys", keys, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "--passphrase-file") {
+		t.Errorf("without the passphrase: %s %v", out, err)
+	}
+	url, _ := serve(t, "--dir", r.Dir, "--keys", keys, "--passphrase-file", passphrase)
+	for { // signed again at the start
+		if now := fetch(t, http.DefaultClient, url+"metadata/timestamp.json"); now != string(before) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 func TestServeTLS(t *testing.T) {
 	r := today(t)
 	web := httptest.NewUnstartedServer(nil) // has a certificate for 127.0.0.1
@@ -166,8 +214,15 @@ func TestServeFromUpstream(t *testing.T) {
 		t.Errorf("without upstream the README is %q", got)
 	}
 	fetch(t, http.DefaultClient, url+registry.IndexPath)
-	if _, err := run(t, "serve", "--dir", copied, "--from", up.URL, "--keys", r.Keys); err == nil {
-		t.Error("a copy that signs")
+	for _, wrong := range [][]string{
+		{"--dir", copied, "--from", up.URL, "--keys", r.Keys}, // a copy that signs
+		{"--dir", r.Dir, "--cache-mb", "10"}, {"--dir", copied, "--from", up.URL, "--cache-mb", "-1"},
+		{"--dir", copied, "--from", up.URL, "--keep-lock", "plugins.lock"},
+		{"--dir", copied, "--from", up.URL, "--cache-mb", "10", "--keep-lock", "no-such-file"},
+	} {
+		if _, err := run(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, wrong...)...); err == nil {
+			t.Errorf("it serves with %v", wrong)
+		}
 	}
 }
 
