@@ -86,7 +86,7 @@ func (c *Catalogue) offered(ctx context.Context) map[string]*Plugin {
 		}
 		p.Versions = append(p.Versions, r.Version)
 		switch {
-		case r.Revoked != nil && p.Version == "":
+		case r.Revoked != nil && p.Version == "" && p.Revoked == "": // as long as every one is, the newest tells why
 			p.Revoked = r.Version + ": " + r.Revoked.Reason
 		case r.Revoked == nil && p.Version == "": // the list is ordered by falling version
 			p.Version, p.VouchedBy, p.Digest, p.Revoked = r.Version, r.Role, r.Digest, ""

@@ -16,14 +16,15 @@ import ui from '../../ui/ui.module.css'
 import css from '../plugins.module.css'
 
 interface Revoked {
+  /** "" for every version that there is. */
   version: string
   why: string
 }
 
-/** What is revoked of it: the version that is offered, and those that still stand somewhere. */
+/** What is revoked of it: the versions that still stand somewhere, or else all that the registry has. */
 function revokedOf(p: Plugin): Revoked[] {
   const all = p.instances.filter((i) => i.state === 'revoked').map((i) => ({ version: i.version, why: i.reason ?? '' }))
-  if (p.revoked && !all.some((r) => r.version === p.version)) all.unshift({ version: p.version, why: p.revoked })
+  if (p.revoked && all.length === 0) all.unshift({ version: p.version, why: p.revoked })
   return all.filter((r, n) => all.findIndex((other) => other.version === r.version) === n)
 }
 
@@ -38,9 +39,9 @@ export function Revocation({ plugin: p }: { plugin: Plugin }) {
     <>
       {revokedOf(p).map((r) => (
         <div key={r.version} className={ui.error} role="alert">
-          <strong>{t('override.revoked', { version: r.version })}</strong>
+          <strong>{r.version ? t('override.revoked', { version: r.version }) : t('override.allRevoked')}</strong>
           <span className="break">{r.why}</span>
-          {can('administer') && !standing.some((o) => o.version === r.version && !o.node) && (
+          {can('administer') && r.version && !standing.some((o) => o.version === r.version && !o.node) && (
             <Button variant="default" size="xs" mt={6} onClick={() => setAsking(r)}>{t('override.do')}</Button>
           )}
         </div>
