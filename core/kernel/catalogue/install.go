@@ -28,7 +28,8 @@ type installation struct {
 	row  store.Assignment // what is to run; its plugin is "" for a file that nothing runs
 	from *client.Verified
 	undo undo
-	seen time.Time // when its progress was stored last
+	seen time.Time        // when its progress was stored last
+	was  map[string]sight // by node, before it was told to run this
 }
 
 // Install begins to install a plugin with all that it needs, and to run it as wished. What is wrong with the wish is said
@@ -238,6 +239,9 @@ func (j *installation) start(ctx context.Context) error {
 	}
 	j.undo.Instance, j.undo.Before, j.undo.Wrote = j.row.Instance, before, &j.row
 	if err := j.save(ctx); err != nil {
+		return err
+	}
+	if err := j.sights(ctx); err != nil {
 		return err
 	}
 	if j.onServer() {

@@ -67,7 +67,7 @@ func (j *installation) look(ctx context.Context) (done, total int, waiting strin
 	}
 	for _, i := range nodes {
 		total++
-		switch ok, no := works(i, j.row.Version, j.job.Started); {
+		switch ok, no := works(i, j.row.Version, j.was[i.Node.ID]); {
 		case no != "":
 			return 0, 0, "", fmt.Errorf("%s: %s", i.Node.Name, no)
 		case ok:
@@ -130,13 +130,44 @@ func appliedConfig(a store.Agent) int64 {
 	return said.Version
 }
 
-// works reports whether an instance runs a version well, or why it will not. since is when it was told to.
-func works(i Instance, version string, since time.Time) (ok bool, no string) {
-	if u := i.Upgrade; u != nil && u.To == version && u.Began.After(since) &&
+// sight is what an instance looked like before it was told of the version: what looks the same still is of then. Times are
+// the node's own, whose clock may be another.
+type sight struct {
+	since, upgrade time.Time
+	restarts       int
+}
+
+// sights notes how the instance looks on each node before anything is asked of it.
+func (j *installation) sights(ctx context.Context) error {
+	rows, err := j.c.rows(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := j.c.instances(ctx, rows)
+	j.was = map[string]sight{}
+	for _, i := range all {
+		if i.Instance != j.row.Instance {
+			continue
+		}
+		was := sight{restarts: i.Restarts}
+		if i.Since != nil {
+			was.since = *i.Since
+		}
+		if i.Upgrade != nil {
+			was.upgrade = i.Upgrade.Began
+		}
+		j.was[i.Node.ID] = was
+	}
+	return err
+}
+
+// works reports whether an instance runs a version well, or why it will not.
+func works(i Instance, version string, was sight) (ok bool, no string) {
+	if u := i.Upgrade; u != nil && u.To == version && !u.Began.Equal(was.upgrade) &&
 		(u.State == pluginhost.UpgradeRolledBack || u.State == pluginhost.UpgradeFailed) {
 		return false, u.Reason
 	}
-	old := i.Node.Type == store.NodeServer && i.Since != nil && i.Since.Before(since.Truncate(time.Millisecond))
+	old := i.Version != version || i.Since != nil && i.Since.Equal(was.since)
 	switch i.State {
 	case pluginhost.Refused, pluginhost.Revoked, pluginhost.Quarantined:
 		if old {
@@ -144,7 +175,10 @@ func works(i Instance, version string, since time.Time) (ok bool, no string) {
 		}
 		return false, string(i.State) + ": " + i.Reason
 	case pluginhost.Backoff:
-		if i.Restarts >= mostRestarts {
+		if i.Restarts < was.restarts { // the node counts anew
+			was.restarts = 0
+		}
+		if !old && i.Restarts-was.restarts >= mostRestarts {
 			return false, "it stops again and again: " + i.Reason
 		}
 	case pluginhost.Ready, pluginhost.Degraded:
