@@ -5,7 +5,9 @@ package gatecheck
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +46,7 @@ func (o *Options) Flags(cmd *cobra.Command) {
 
 // Config returns what the gates work with.
 func (o *Options) Config() (gates.Config, error) {
-	cfg := gates.Config{ModuleCache: o.modules}
+	cfg := gates.Config{ModuleCache: o.modules, CrateCache: crates()}
 	if cfg.ModuleCache == "" {
 		cfg.ModuleCache = goModules()
 	}
@@ -73,6 +75,19 @@ func goModules() string {
 		return ""
 	}
 	return env.GOMODCACHE
+}
+
+// crates is where cargo unpacks crates, "" when nobody knows.
+func crates() string {
+	home := os.Getenv("CARGO_HOME")
+	if home == "" {
+		user, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		home = filepath.Join(user, ".cargo")
+	}
+	return filepath.Join(home, "registry", "src")
 }
 
 // styles of the states of a gate.

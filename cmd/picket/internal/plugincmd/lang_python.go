@@ -52,6 +52,15 @@ func (pythonLang) compile(_ context.Context, _ *builder, t *target) error {
 			return err
 		}
 	}
+	if !slices.Contains(names, requirements) {
+		needs, err := pythonNeeds(t.plugin.src)
+		if err == nil && needs != nil {
+			err = add(requirements, needs)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := w.Close(); err != nil {
 		return err
 	}

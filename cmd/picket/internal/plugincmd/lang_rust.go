@@ -57,7 +57,11 @@ func (rustLang) compile(ctx context.Context, b *builder, t *target) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(t.path, data, 0o644)
+	origin, err := rustOrigin(ctx, cmd.Env, t.plugin.src)
+	if err != nil {
+		return fmt.Errorf("say what the guest was built from: %w", err)
+	}
+	return os.WriteFile(t.path, append(data, origin...), 0o644)
 }
 
 // rustHint says how to get the target, which is not part of every installation.

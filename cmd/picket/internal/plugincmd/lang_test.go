@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/gates"
 )
 
 // An author's own code for one metric is at most 30 lines, in every language.
@@ -88,13 +91,59 @@ func TestRustGuestIsReproducible(t *testing.T) {
 			}
 			t.Fatal(err)
 		}
-		sum, _, err := hashFile(to.path)
+		sum, size, err := hashFile(to.path)
 		if err != nil {
 			t.Fatal(err)
+		}
+		// It says itself what made it, so that a registry can list its parts and build it again.
+		d := &registry.Descriptor{Artifacts: []registry.Artifact{{Runtime: registry.RuntimeWASM, SHA256: sum, Size: size}}}
+		version, err := exec.Command("rustc", "--version").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stated := gates.RustToolchain(gates.Release{Descriptor: d, Files: map[string]string{sum: to.path}})
+		if !strings.HasPrefix(string(version), "rustc "+stated+" ") {
+			t.Errorf("it says that rustc %q made it, and %s did", stated, version)
 		}
 		return sum
 	}
 	if a, b := digest(), digest(); a != b {
 		t.Errorf("%s and %s", a, b)
+	}
+}
+
+// What a Python plugin needs stands in its archive, as exactly as its folder says it.
+func TestPythonSaysWhatItNeeds(t *testing.T) {
+	const project = "[project]\nname = \"p\"\ndependencies = [\"picket-sdk\", \"numpy>=2\"]\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"nothing":      {nil, ""},
+		"a project":    {map[string]string{"pyproject.toml": project}, "numpy>=2\npicket-sdk\n"},
+		"requirements": {map[string]string{"pyproject.toml": project, "requirements.txt": "numpy==2.1.0\n"}, "numpy==2.1.0\n"},
+		"uv": {map[string]string{"pyproject.toml": project, "uv.lock": "version = 1\n[[package]]\nname = \"p\"\nversion = \"0.1.0\"\nsource = { virtual = \".\" }\n" +
+			"[[package]]\nname = \"numpy\"\nversion = \"2.1.0\"\nsource = { registry = \"https://example.org\" }\n"}, "numpy==2.1.0\n"},
+		"poetry": {map[string]string{"poetry.lock": "[[package]]\nname = \"six\"\nversion = \"1.17.0\"\n"}, "six==1.17.0\n"},
+		"pylock": {map[string]string{"pylock.toml": "lock-version = \"1.0\"\n[[packages]]\nname = \"six\"\nversion = \"1.17.0\"\n"}, "six==1.17.0\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := t.TempDir()
+			for file, text := range c.files {
+				if err := os.WriteFile(filepath.Join(src, file), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := pythonNeeds(src); err != nil || string(got) != c.want {
+				t.Errorf("%q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+	src := t.TempDir()
+	if err := os.WriteFile(filepath.Join(src, "uv.lock"), []byte("[[package"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pythonNeeds(src); err == nil || !strings.Contains(err.Error(), "uv.lock") {
+		t.Errorf("a broken lock: %v", err)
 	}
 }

@@ -499,7 +499,7 @@ func (r *replayer) subject(ctx context.Context, id, version, digest string) (s r
 		return s, nil, err
 	}
 	p := kit.Program{ID: id, Runtime: a.Runtime, Command: command, StateDir: filepath.Join(tmp, "state")}
-	p.Watch = watchWith(p.StateDir)
+	p.Watch = watchWith(p.StateDir, nil)
 	s = replayed{Subject: kit.Process(p), manifest: &a.Descriptor.Manifest, version: a.Version}
 	return s, clean, os.Mkdir(p.StateDir, 0o700)
 }

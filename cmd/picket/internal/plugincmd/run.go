@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,6 +34,7 @@ type runner struct {
 	dir, data, out string
 	configs        []string
 	secrets        []string
+	models         []string
 	grants         []string
 	runtime        string
 	interval       time.Duration
@@ -82,6 +84,7 @@ to attach with is printed.`,
 	f.StringVar(&r.data, "data", ".picket", "the data folder of the running picketd --dev")
 	f.StringArrayVar(&r.configs, "config", nil, "a file with the configuration as JSON, or one setting as NAME=VALUE; several may be given")
 	f.StringArrayVar(&r.secrets, "secret", nil, "a secret as NAME=FILE, the file holds its value")
+	f.StringArrayVar(&r.models, "model", nil, "a model or data pack that it requires, as NAMESPACE/NAME=FILE; others are those that are installed on the server")
 	f.StringSliceVar(&r.grants, "grant", []string{"all"}, "the permissions to grant, or all that it asks for")
 	f.StringVar(&r.runtime, "runtime", "", "process or wasm, when it can be both")
 	f.DurationVar(&r.interval, "interval", 0, "how often a collector or a discovery works (default 5s and 30s)")
@@ -207,6 +210,10 @@ func (r *runner) build(ctx context.Context) (t adminsock.Trial, files []string, 
 	if t.Secrets, err = readSecrets(r.secrets); err != nil {
 		return t, nil, err
 	}
+	var models []string
+	if t.Models, models, err = r.offerModels(p.manifest); err != nil {
+		return t, nil, err
+	}
 	if t.Descriptor, err = p.Descriptor.Encode(); err != nil {
 		return t, nil, err
 	}
@@ -218,6 +225,7 @@ func (r *runner) build(ctx context.Context) (t adminsock.Trial, files []string, 
 			return t, nil, err
 		}
 	}
+	files = append(files, models...)
 	t.Readme, t.Runtime, t.Interval, t.Scope, t.Debug = p.readme, r.runtime, r.interval, r.scope, r.debug
 	if len(r.grants) == 1 && r.grants[0] == "all" {
 		t.GrantAll = true
@@ -225,6 +233,25 @@ func (r *runner) build(ctx context.Context) (t adminsock.Trial, files []string, 
 		t.Grants = r.grants
 	}
 	return t, files, nil
+}
+
+// offerModels says which files come as models, and where they lie. They are read anew with each build.
+func (r *runner) offerModels(m *registry.Manifest) (offer []adminsock.TrialModel, paths []string, err error) {
+	models, err := readModels(r.models)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkModels(m, models); err != nil {
+		return nil, nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(models)) {
+		digest, size, err := hashFile(models[id])
+		if err != nil {
+			return nil, nil, err
+		}
+		offer, paths = append(offer, adminsock.TrialModel{ID: id, SHA256: digest, Size: size}), append(paths, models[id])
+	}
+	return offer, paths, nil
 }
 
 // only leaves out the artifacts for other runtimes.

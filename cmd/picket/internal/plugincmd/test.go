@@ -32,6 +32,8 @@ import (
 // tester is `picket plugin test`.
 type tester struct {
 	asJSON, saveState bool
+	modelFlags        []string
+	models            map[string]string // files by their id
 	tier              string
 	stdout, stderr    io.Writer
 }
@@ -47,7 +49,8 @@ that ` + "`picket plugin build`" + ` made, or one artifact with plugin.yaml or r
 What passes gives a tier: bronze (life cycle and configuration), silver (also robustness, permissions, secrets), gold
 (also determinism, both runtimes, state over versions, own cases). A check that fails fails the command.
 
-testdata/kit.json, if there, says how to test: {"config": {...}, "secrets": {...}, "scope": [...], "one_runtime": "why"}.
+testdata/kit.json, if there, says how to test: {"config": {...}, "secrets": {...}, "scope": [...], "one_runtime": "why",
+"models": {"acme/names": "names.onnx"}}. Files of models lie below testdata; --model gives others in their place.
 In it ${kit.http} stands for the URL of a server that takes everything, ${kit.file} for a file, ${kit.dir} for its folder.`,
 		Example: "  picket plugin test .\n  picket plugin test --json --tier gold build/acme-hello",
 		Args:    cobra.MinimumNArgs(1),
@@ -55,6 +58,9 @@ In it ${kit.http} stands for the URL of a server that takes everything, ${kit.fi
 			t.stdout, t.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if kit.Tier(t.tier).Rank() < 0 {
 				return usage.Errorf("--tier %q: want bronze, silver or gold", t.tier)
+			}
+			if _, err := readModels(t.modelFlags); err != nil {
+				return err
 			}
 			var errs []error
 			for _, path := range paths {
@@ -65,6 +71,7 @@ In it ${kit.http} stands for the URL of a server that takes everything, ${kit.fi
 	}
 	cmd.Flags().BoolVar(&t.asJSON, "json", false, "print the report as JSON")
 	cmd.Flags().StringVar(&t.tier, "tier", "", "fail below this tier: bronze, silver or gold")
+	cmd.Flags().StringArrayVar(&t.modelFlags, "model", nil, "a model or data pack that it requires, as NAMESPACE/NAME=FILE; several may be given")
 	cmd.Flags().BoolVar(&t.saveState, "save-state", false, "save the state of this version to testdata/state, for the tests of later ones")
 	return cmd
 }
@@ -217,6 +224,7 @@ type plan struct {
 	Secrets    map[string]string `json:"secrets"`
 	Scope      []netip.Prefix    `json:"scope"`
 	OneRuntime string            `json:"one_runtime"`
+	Models     map[string]string `json:"models"` // by id: a file below testdata
 }
 
 func readPlan(src string, world *strings.Replacer) (plan, error) {
@@ -260,6 +268,9 @@ func (t *tester) conformance(ctx context.Context, p *plugin) (kit.Report, error)
 	if err != nil {
 		return kit.Report{}, err
 	}
+	if t.models, err = t.modelsFor(p, plan); err != nil {
+		return kit.Report{}, err
+	}
 	o := kit.Options{
 		Config: plan.Config, Secrets: plan.Secrets, Scope: sdk.Scope{Prefixes: plan.Scope}, OneRuntime: plan.OneRuntime,
 		Permissions: p.manifest.Permissions,
@@ -284,6 +295,27 @@ func (t *tester) conformance(ctx context.Context, p *plugin) (kit.Report, error)
 	report := kit.Run(ctx, subjects, o)
 	report.Plugin, report.Kind, report.Version = p.manifest.ID, p.manifest.Kind, p.manifest.Version
 	return report, ctx.Err()
+}
+
+// modelsFor are the files that stand for what the plugin requires.
+func (t *tester) modelsFor(p *plugin, how plan) (map[string]string, error) {
+	models, err := readModels(t.modelFlags)
+	if err != nil {
+		return nil, err
+	}
+	for id, name := range how.Models {
+		if _, given := models[id]; given {
+			continue
+		}
+		if !filepath.IsLocal(name) {
+			return nil, fmt.Errorf("testdata/kit.json: the model %s lies at %q, which is not below testdata", id, name)
+		}
+		path := filepath.Join(cmp.Or(p.src, p.dir), "testdata", name)
+		if exists(path) { // what is built has no testdata: there --model gives them
+			models[id] = path
+		}
+	}
+	return models, checkModels(p.manifest, models)
 }
 
 // slowCheck is what a check takes that is told of at once: an author should see that something happens.
@@ -321,7 +353,7 @@ func (t *tester) subjects(ctx context.Context, p *plugin, dir string) ([]kit.Sub
 		if err := os.Mkdir(start.StateDir, 0o700); err != nil {
 			return nil, nil, err
 		}
-		start.Watch = watchWith(start.StateDir)
+		start.Watch = watchWith(start.StateDir, t.models)
 		subjects = append(subjects, kit.Process(start))
 	}
 	about, err := p.ask(ctx)

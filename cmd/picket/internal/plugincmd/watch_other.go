@@ -9,4 +9,4 @@ import (
 )
 
 // watchWith watches nothing: the broker needs Linux.
-func watchWith(string) func(cmd *exec.Cmd) (kit.Watcher, error) { return nil }
+func watchWith(string, map[string]string) func(cmd *exec.Cmd) (kit.Watcher, error) { return nil }
