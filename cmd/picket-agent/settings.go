@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
@@ -21,12 +20,12 @@ const settingsFile = "/etc/picket/agent.yaml"
 // settings is the file agent.yaml. Flags win over it. Who the server is does not stand here: that is decided once, at
 // enrolment.
 type settings struct {
-	Data         string       `yaml:"data"`          // folder with identity, queue and plugins
-	Helpers      string       `yaml:"helpers"`       // folder of the helper programs; default beside this program
-	Policy       string       `yaml:"policy"`        // the owner's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
+	Data         string       `yaml:"data"`          // folder with identity, queue and plugins; default /var/lib/picket-agent, of other users than root their state folder
+	Helpers      string       `yaml:"helpers"`       // folder of the helper programs; default the one of picket-agent
+	Policy       string       `yaml:"policy"`        // this node's policy.yaml; default /etc/picket/policy.yaml, else DATA/policy.yaml
 	StatusListen string       `yaml:"status_listen"` // loopback address of the local page; default 127.0.0.1:0
-	CAFile       string       `yaml:"ca_file"`       // certificates (PEM) of a private authority that vouches for the server
-	InsecureHTTP bool         `yaml:"insecure_http"` // speak plain http to a server on another machine
+	CAFile       string       `yaml:"ca_file"`       // certificates (PEM) of a private authority that vouches for the server; default none
+	InsecureHTTP bool         `yaml:"insecure_http"` // speak plain http to a server on another machine; default false
 	QueueSize    config.Bytes `yaml:"queue_size"`    // bound of the queue on disk; default 512MiB
 }
 
@@ -58,7 +57,7 @@ func parseSettings(raw []byte) (settings, error) {
 	}
 	var s settings
 	if err := yaml.UnmarshalWithOptions(raw, &s, yaml.Strict()); err != nil {
-		return settings{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, false)))
+		return settings{}, config.Explained(err)
 	}
 	for key, dir := range map[string]string{"data": s.Data, "helpers": s.Helpers, "policy": s.Policy, "ca_file": s.CAFile} {
 		if dir != "" && !filepath.IsAbs(dir) {

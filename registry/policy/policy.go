@@ -61,18 +61,28 @@ type Ceiling struct {
 	staleness       Staleness
 }
 
+// file is policy.yaml as it is written.
 type file struct {
-	APIVersion  string            `json:"apiVersion"`
-	Namespaces  *[]string         `json:"namespaces"`
-	Kinds       *[]sdk.Kind       `json:"kinds"`
-	Permissions *[]sdk.Permission `json:"permissions"`
-	DenyDial    *[]string         `json:"deny_dial"`
+	APIVersion  string            `json:"apiVersion"`  // version of the format, picket/v1; default none, it must be there
+	Namespaces  *[]string         `json:"namespaces"`  // whose plugins may run; default everybody's
+	Kinds       *[]sdk.Kind       `json:"kinds"`       // which kinds may run: collector, discovery, detector, notifier; default all
+	Permissions *[]sdk.Permission `json:"permissions"` // what may be granted at most, each as {cap, args}; default as below
+	// DenyDial are networks and host names that no plugin may dial, whatever permissions say. Default link-local and cloud
+	// metadata addresses.
+	DenyDial *[]string `json:"deny_dial"`
 
-	MinimumLevel *string           `json:"minimum_level"`
-	Unenforced   *string           `json:"unenforced"`
-	Recent       *string           `json:"recent"`
-	Override     *string           `json:"override"`
-	Receipts     *string           `json:"receipts"`
+	// MinimumLevel is the least confinement, A, B or C, with which a plugin runs. Default B.
+	MinimumLevel *string `json:"minimum_level"`
+	// Unenforced says whether a plugin may have permissions that its level cannot hold it to: refuse or allow. Default refuse.
+	Unenforced *string `json:"unenforced"`
+	// Recent says whether namespaces may be used that only the registry's online key vouches for: refuse or allow. Default
+	// refuse.
+	Recent *string `json:"recent"`
+	// Override says whether a named administrator may let a revoked release run: refuse or allow. Default refuse.
+	Override *string `json:"override"`
+	// Receipts says whether the registry is told what is installed: refuse or allow. Default allow.
+	Receipts *string `json:"receipts"`
+	// Interpreters are the programs that run plugins in a script language, such as {python3: /usr/bin/python3}. Default none.
 	Interpreters map[string]string `json:"interpreters"`
 	Registries   []Registry        `json:"registries"`
 	Staleness    *staleness        `json:"staleness"`
@@ -135,6 +145,9 @@ func Parse(data []byte) (*Ceiling, error) {
 	}
 	var f file
 	if err := strict.Decode(tree, &f); err != nil {
+		if strings.HasPrefix(err.Error(), "unknown key ") {
+			err = fmt.Errorf("%w: docs/configuration.md explains every key that there is", err)
+		}
 		return nil, err
 	}
 	if f.APIVersion != registry.APIVersion {

@@ -16,14 +16,14 @@ import (
 
 // Registry is one that the node's owner puts beside the first one, which the server or the build names.
 type Registry struct {
-	Name string `json:"name"` // a short word of the owner's; it stands in plugins.lock
-	URL  string `json:"url"`  // http(s)://host/path, file:///path or a folder
-	// Root is the root of trust: the path of a root.json, or sha256: and its digest.
+	Name string `json:"name"` // a short word of the owner's, which stands in plugins.lock; default none, it must be there
+	URL  string `json:"url"`  // where it is: http(s)://host/path, file:///path or a folder; default none, it must be there
+	// Root is the root of trust: the path of a root.json, or sha256: and its digest. Default none, it must be there.
 	Root string `json:"root"`
 	// Namespaces are patterns such as corp or corp-*: what they cover this registry alone may offer on this node, and it
-	// offers nothing else. Without any it offers whatever nobody before it does.
+	// offers nothing else. Default none: it offers whatever nobody before it does.
 	Namespaces []string `json:"namespaces"`
-	// Priority says who is asked first about a namespace that nobody has yet: the highest. The first registry has 0.
+	// Priority says who is asked first about a namespace that nobody has yet: the highest. The first registry has 0. Default 1.
 	Priority *int `json:"priority"`
 }
 
@@ -111,8 +111,8 @@ func (r Registry) check() error {
 
 // staleness is how the file says it: {warn: 7d, refuse: 30d}.
 type staleness struct {
-	Warn   string `json:"warn"`
-	Refuse string `json:"refuse"`
+	Warn   string `json:"warn"`   // age of what is known of a registry from which on pages and commands say so; default 7d
+	Refuse string `json:"refuse"` // age from which on nothing new is installed; default 30d
 }
 
 func (s staleness) parse() (Staleness, error) {

@@ -21,13 +21,13 @@ const DefaultFile = "/etc/picket/picketd.yaml"
 
 // Picketd is the server's configuration file. Flags win over it.
 type Picketd struct {
-	Listen    string `yaml:"listen"`     // host:port; default 127.0.0.1:8080
+	Listen    string `yaml:"listen"`     // address, as host:port; default 127.0.0.1:8080
 	Data      string `yaml:"data"`       // folder of everything the server keeps; default /var/lib/picket
-	KeyFile   string `yaml:"key_file"`   // of secrets at rest, outside the data folder; default DATA-keys/secret.key
-	TLSCert   string `yaml:"tls_cert"`   // certificate chain (PEM); with tls_key the server speaks https
-	TLSKey    string `yaml:"tls_key"`    // its private key (PEM)
-	PublicURL string `yaml:"public_url"` // what agents and links use; default derived from Listen
-	Policy    string `yaml:"policy"`     // the node's ceiling; default /etc/picket/policy.yaml, else DATA/policy.yaml
+	KeyFile   string `yaml:"key_file"`   // key of secrets at rest, outside the data folder; default DATA-keys/secret.key
+	TLSCert   string `yaml:"tls_cert"`   // certificate chain (PEM); with tls_key the server speaks https; default none
+	TLSKey    string `yaml:"tls_key"`    // private key (PEM) of tls_cert; default none
+	PublicURL string `yaml:"public_url"` // web address that agents and links use; default derived from listen
+	Policy    string `yaml:"policy"`     // this node's policy.yaml; default /etc/picket/policy.yaml, else DATA/policy.yaml
 	// TrustedProxies are the networks (CIDR) of the proxies in front of this server: what they say in X-Forwarded-For
 	// about where a request comes from is believed. Default none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
@@ -53,26 +53,26 @@ type Registry struct {
 
 // Log says what is logged.
 type Log struct {
-	Level string `yaml:"level"` // debug, info, warn or error; default info
+	Level string `yaml:"level"` // what is logged at least: debug, info, warn or error; default info
 }
 
 // Telemetry bounds the store of samples.
 type Telemetry struct {
-	MemoryLimit Bytes    `yaml:"memory_limit"` // default 256MiB
-	Threads     int      `yaml:"threads"`      // default 2
-	Retention   Duration `yaml:"retention"`    // default 30d
+	MemoryLimit Bytes    `yaml:"memory_limit"` // memory of the store of samples; default 256MiB
+	Threads     int      `yaml:"threads"`      // threads of the store of samples; default 2
+	Retention   Duration `yaml:"retention"`    // how long samples are kept; default 30d
 }
 
 // Sessions bounds how long people stay signed in.
 type Sessions struct {
-	Idle     Duration `yaml:"idle"`     // default 12h
-	Absolute Duration `yaml:"absolute"` // default 7d
+	Idle     Duration `yaml:"idle"`     // how long somebody who does nothing stays signed in; default 12h
+	Absolute Duration `yaml:"absolute"` // how long anybody stays signed in; default 7d
 }
 
 // Agents says when an agent counts as late or offline.
 type Agents struct {
-	LateAfter Duration `yaml:"late_after"` // default 90s
-	LostAfter Duration `yaml:"lost_after"` // default 5m
+	LateAfter Duration `yaml:"late_after"` // silence after which an agent counts as late; default 90s
+	LostAfter Duration `yaml:"lost_after"` // silence after which it counts as offline; default 5m
 }
 
 // Default is the configuration of a server without a file.
@@ -117,10 +117,23 @@ func Parse(raw []byte) (Picketd, error) {
 		return c, nil // comments only; decoding nothing into a struct would clear it
 	}
 	if err := yaml.UnmarshalWithOptions(raw, &c, yaml.Strict()); err != nil {
-		return Picketd{}, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return Picketd{}, Explained(err)
 	}
 	return c, c.Validate()
 }
+
+// Explained says what is wrong with a file in the words of its parser, and where the keys stand that there are.
+func Explained(err error) error {
+	text := strings.TrimSpace(yaml.FormatError(err, false, true))
+	var unknown *yaml.UnknownFieldError
+	if errors.As(err, &unknown) {
+		text += "\n" + KeysHint
+	}
+	return errors.New(text)
+}
+
+// KeysHint says where every key of every file is explained.
+const KeysHint = "docs/configuration.md explains every key that there is"
 
 // Validate says all that is wrong, each with the key to change.
 func (c Picketd) Validate() error {

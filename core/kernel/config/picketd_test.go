@@ -53,6 +53,7 @@ agents: {late_after: 30s}
 func TestParseRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"unknown key":         {"listen: 127.0.0.1:1\nlissten: x\n", "lissten"},
+		"where keys stand":    {"lissten: x\n", KeysHint},
 		"unknown key inside":  {"telemetry: {memory: 1GiB}", "memory"},
 		"wrong type":          {"telemetry: {threads: many}", "threads"},
 		"key twice":           {"listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", "listen"},
