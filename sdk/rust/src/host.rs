@@ -143,6 +143,26 @@ impl Host {
         })
     }
 
+    /// Opens a model or a data pack by its id, namespace/name. plugin.yaml names it, and the versions that will do, under
+    /// requires; it was installed with the plugin, so no permission is needed.
+    pub fn model(&self, id: &str) -> Result<Model> {
+        if !valid_id(id) {
+            // the host would take it for a path
+            return Err(Error::internal(format!(
+                "open model {:?}: that is not the id of a release, namespace/name",
+                id
+            )));
+        }
+        let opened = parse(&answer(sys::open(self.request("name", id).to_string().as_bytes()))?)?;
+        let (handle, model) = (handle(&opened)?, opened.member("model"));
+        let size = opened.member("file").member("size").as_u64().unwrap_or(0);
+        let file = File { handle, size, modified: Time::of(opened.member("file").member("modified")) };
+        if model == &Json::Null {
+            return Err(Error::internal(format!("open model {}: the host answers without its release", id)));
+        }
+        Ok(Model { version: model.text("version").into(), digest: model.text("digest").into(), file })
+    }
+
     /// Makes one HTTP request (permission net.dial) and reads the whole answer, at most 8 MiB. Redirects are not
     /// followed. Any status is an answer, not an error.
     pub fn fetch(&self, request: &Request) -> Result<Response> {
@@ -305,6 +325,61 @@ impl Drop for File {
     }
 }
 
+/// A model or a data pack that was installed with the plugin. Nobody can change its bytes: another release of it means
+/// another start. It is closed when it is dropped.
+pub struct Model {
+    version: String,
+    digest: String,
+    file: File,
+}
+
+impl Model {
+    /// The version of its release.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.file.size
+    }
+
+    /// All of it, copied into the guest's memory.
+    pub fn read_all(&mut self) -> Result<Vec<u8>> {
+        let size =
+            usize::try_from(self.size()).map_err(|_| Error::internal("the model is larger than a guest's memory"))?;
+        let mut data = vec![0; size];
+        let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut data));
+        read.map(|_| data).map_err(|e| Error::internal(format!("read the model: {}", e)))
+    }
+}
+
+impl Read for Model {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read(into)
+    }
+}
+
+impl Seek for Model {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// Whether it is namespace/name, which no path looks like.
+fn valid_id(id: &str) -> bool {
+    let part = |p: &str| {
+        p.starts_with(|c: char| c.is_ascii_lowercase())
+            && p.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    id.len() <= 128 && id.split_once('/').map_or(false, |(ns, name)| part(ns) && part(name))
+}
+
 fn read(handle: u32, into: &mut [u8]) -> io::Result<usize> {
     if into.is_empty() {
         return Ok(0);
@@ -396,12 +471,31 @@ mod tests {
     }
 
     #[test]
+    fn a_model_is_read() {
+        sys::put_model("acme/words", b"the words");
+        let host = Host::new("i", BTreeMap::new(), &[]);
+        let mut m = host.model("acme/words").unwrap();
+        assert_eq!((m.version(), m.size()), ("0.0.0", 9));
+        assert_eq!(m.read_all().unwrap(), b"the words");
+        let mut end = String::new();
+        m.seek(SeekFrom::Start(4)).unwrap();
+        m.read_to_string(&mut end).unwrap();
+        assert_eq!(end, "words");
+        assert_eq!(m.read_all().unwrap().len(), 9);
+        for bad in ["/etc/passwd", "words", "acme/words/more", "Acme/words", "../words", ""] {
+            assert_eq!(host.model(bad).err().unwrap().class, Class::Internal, "{}", bad);
+        }
+        assert_eq!(host.model("acme/other").err().unwrap().class, Class::Unsupported);
+    }
+
+    #[test]
     fn without_a_host() {
         let host = Host::new("i", BTreeMap::new(), &[]);
         let errors = [
             host.state_get("k").unwrap_err(),
             host.dial("tcp", "x:1", None).err().unwrap(),
             host.open("/x").err().unwrap(),
+            host.model("acme/words").err().unwrap(),
             host.fetch(&Request::default()).unwrap_err(),
         ];
         for e in errors {

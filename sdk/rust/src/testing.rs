@@ -14,6 +14,11 @@ impl Bench {
         Bench { guest: Guest::new(plugins) }
     }
 
+    /// Has the plugin open these bytes as a model, in this thread.
+    pub fn model(&mut self, id: &str, bytes: &[u8]) {
+        crate::sys::put_model(id, bytes);
+    }
+
     /// Starts the instance with a configuration in JSON.
     pub fn configure(&mut self, plugin: &str, config: &str) -> Result<()> {
         let config = Json::parse(config.as_bytes()).map_err(Error::invalid_config)?;
