@@ -189,7 +189,7 @@ func TestLoad(t *testing.T) {
 	if err := errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, []byte("apiVersion: picket/v1\nextra: 1\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Find(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "extra") {
+	if _, err := Find(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "extra") || !strings.Contains(err.Error(), "docs/configuration.md") {
 		t.Errorf("a file with an unknown key: %v", err)
 	}
 }

@@ -131,6 +131,7 @@ type Server struct {
 	huma        huma.API
 	crossOrigin *http.CrossOriginProtection
 	meters      *meters
+	pages       pages
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
 	cancel      context.CancelFunc
 }
@@ -149,7 +150,7 @@ func New(cfg Config) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection()}
+	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters = newMeters(cfg.Metrics)
 	gin.SetMode(gin.ReleaseMode)

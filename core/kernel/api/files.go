@@ -1,13 +1,14 @@
 package api
 
 import (
-	"errors"
-	"io"
+	"bytes"
 	"io/fs"
 	"net/http"
 	"os"
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -107,24 +108,21 @@ func (s *Server) pageOrNothing(c *gin.Context) {
 }
 
 func (s *Server) servePage(c *gin.Context, name string) bool {
-	f, err := s.cfg.Pages.Open(name)
+	content, kind, packed, err := s.pages.open(name, takesGzip(c.GetHeader("Accept-Encoding")))
 	if err != nil {
 		return false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.IsDir() {
-		return false
-	}
-	content, ok := f.(io.ReadSeeker)
-	if !ok {
-		s.fail(c, errors.New("embedded file "+name+" cannot be read twice"))
-		return true
 	}
 	c.Header("Cache-Control", "no-cache")
 	if strings.HasPrefix(name, "assets/") { // the name carries a hash of the content
 		c.Header("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	http.ServeContent(c.Writer, c.Request, name, info.ModTime(), content)
+	c.Header("Vary", "Accept-Encoding")
+	if !packed {
+		http.ServeContent(c.Writer, c.Request, name, time.Time{}, bytes.NewReader(content))
+		return true
+	}
+	c.Header("Content-Encoding", "gzip")
+	c.Header("Content-Length", strconv.Itoa(len(content)))
+	c.Data(http.StatusOK, kind, content)
 	return true
 }
