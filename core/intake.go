@@ -13,10 +13,10 @@ import (
 const settleWithin = 30 * time.Second
 
 // openIntake lets authors hand releases in when the online keys of the registry lie here; nil otherwise. What they hand
-// in is looked at and never run on this server.
-func (c *Core) openIntake(keys string) *intake.Intake {
+// in is looked at and never run on this server. The keeper signs for the registry's server as well.
+func (c *Core) openIntake(keys string) (*intake.Intake, *publish.Keeper) {
 	if keys == "" {
-		return nil
+		return nil, nil
 	}
 	dir := c.source.dir
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
@@ -28,8 +28,8 @@ func (c *Core) openIntake(keys string) *intake.Intake {
 	}
 	if err != nil {
 		c.cfg.Log.Warn("releases cannot be handed in to the registry here", "reason", err)
-		return nil
+		return nil, nil
 	}
 	c.closeLater(in.Close)
-	return in
+	return in, keeper
 }

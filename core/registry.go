@@ -29,8 +29,13 @@ func (c *Core) openMarket(cat *catalogue.Config) (err error) {
 		keys = c.cfg.Settings.Registry.Keys
 	}
 	m := &market{key: c.nodeKey, installed: c.source.client.Installed, root: c.rootSHA256, names: c.nodeNames}
-	c.intake = c.openIntake(keys)
-	c.shop, err = server.Open(server.Config{Dir: c.source.dir, Intake: c.intake, Nodes: c.nodes(), PublicURL: c.publicURL() + "/registry", Now: c.cfg.Now, Log: c.cfg.Log})
+	cfg := server.Config{Dir: c.source.dir, Nodes: c.nodes(), PublicURL: c.publicURL() + "/registry", Now: c.cfg.Now, Log: c.cfg.Log}
+	in, keeper := c.openIntake(keys)
+	if in != nil {
+		cfg.Intake, cfg.WriteCounts = in, keeper.WriteCounts
+	}
+	c.intake = in
+	c.shop, err = server.Open(cfg)
 	if err != nil {
 		c.cfg.Log.Warn("the registry is offered as files alone, without counts and reviews", "reason", err)
 		c.shop = nil

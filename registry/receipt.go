@@ -21,6 +21,12 @@ const (
 	MaxReview  = 16 << 10
 )
 
+// How many stars a review gives.
+const (
+	minStars = 1
+	maxStars = 5
+)
+
 // NodeStatementSchema is the version of the format of receipts and reviews.
 const NodeStatementSchema = 1
 
@@ -160,7 +166,7 @@ func (r *Receipt) check() error {
 func (r *Review) check() error {
 	var p problems
 	checkNodeStatement(&p, r.Schema, r.RootSHA256, r.Node, r.ID, r.Version, r.Descriptor, r.Signature)
-	p.add(r.Stars >= 1 && r.Stars <= 5, "stars: must be 1 to 5")
+	p.add(r.Stars >= minStars && r.Stars <= maxStars, "stars: must be %d to %d", minStars, maxStars)
 	p.add(len(r.Text) <= maxReviewText, "text: longer than %d bytes", maxReviewText)
 	p.add(r.Text == strings.TrimSpace(r.Text), "text: begins or ends with white space")
 	p.err("text", strict.CheckPrintable(r.Text, true))

@@ -72,6 +72,7 @@ type Verified struct {
 	Via        string
 	KeyIDs     []string
 	Digest     string
+	Registry   string // the name of the registry that vouches for it, "" for the first
 	Descriptor *registry.Descriptor
 }
 
@@ -261,7 +262,8 @@ func (c *Client) resolve(ctx context.Context, v *view, id, versionRange string) 
 }
 
 func (c *Client) verified(e entry, d *registry.Descriptor) *Verified {
-	return &Verified{ID: e.id, Version: e.version, Role: e.role, Via: e.via, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Descriptor: d}
+	return &Verified{ID: e.id, Version: e.version, Role: e.role, Via: e.via, KeyIDs: slices.Clone(e.keyIDs), Digest: e.digest, Registry: c.cfg.Name,
+		Descriptor: d}
 }
 
 // usable wants fresh signatures by somebody whom this node accepts.

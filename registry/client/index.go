@@ -192,6 +192,24 @@ func (c *Client) IndexFile(ctx context.Context) ([]byte, error) {
 	return data, err
 }
 
+// CountsFile returns the registry's counts.json if the key of the snapshot signed it.
+func (c *Client) CountsFile(ctx context.Context) ([]byte, error) {
+	v, err := c.freshView(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.fetch(ctx, registry.CountsPath, registry.MaxCounts)
+	if err != nil {
+		return nil, err
+	}
+	role := v.set.Root.Signed.Roles[metadata.SNAPSHOT]
+	keys, err := tufrules.PublicKeys(v.set.Root.Signed.Keys, role.KeyIDs)
+	if err == nil {
+		_, err = registry.OpenCounts(data, c.trusted().anchor, keys)
+	}
+	return data, err
+}
+
 // Timestamp refreshes and returns the timestamp.json on which all that was verified hangs, for whoever copies the
 // registry.
 func (c *Client) Timestamp(ctx context.Context) ([]byte, error) {

@@ -234,12 +234,17 @@ func (m *Mirror) publish(ctx context.Context, st *state) error {
 	m.mu.Lock()
 	m.current = st.snapshot
 	m.mu.Unlock()
-	index, err := m.client.IndexFile(ctx)
-	if err != nil {
-		return nil // the registry has none that fits; the one that is here describes an older state, and says so
-	}
-	if err := m.replace(registry.IndexPath, index); err != nil {
-		return fmt.Errorf("mirror: %w", err)
+	for _, f := range []struct {
+		name string
+		read func(context.Context) ([]byte, error)
+	}{{registry.IndexPath, m.client.IndexFile}, {registry.CountsPath, m.client.CountsFile}} {
+		data, err := f.read(ctx)
+		if err != nil {
+			continue // the registry has none that fits; the one that is here is of an older state, and says so
+		}
+		if err := m.replace(f.name, data); err != nil {
+			return fmt.Errorf("mirror: %w", err)
+		}
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func kindOf(name string) fileKind {
 	switch {
 	case name != path.Clean(name) || strings.HasPrefix(base, ".") || strings.Contains(name, "/."):
 		return private
-	case name == registry.IndexPath || name == registry.UpstreamPath || name == "metadata/timestamp.json" || name == "metadata/root.json":
+	case name == registry.IndexPath || name == registry.UpstreamPath || name == registry.CountsPath || name == "metadata/timestamp.json" || name == "metadata/root.json":
 		return mutable
 	case (dir == "metadata/" || isEvidence(dir)) && isVersioned(base):
 		return lasting

@@ -23,6 +23,7 @@ import (
 // is in memory as a whole and in the journal line by line.
 type ledger struct {
 	log *slog.Logger
+	id  string // of the journal
 
 	unlock func()
 
@@ -95,7 +96,10 @@ func openLedger(dir string, log *slog.Logger) (*ledger, error) {
 	if l.unlock, err = durable.Lock(ctx, filepath.Join(dir, "lock")); err != nil {
 		return nil, fmt.Errorf("another process serves this registry: %w", err)
 	}
-	if l.journal, err = openJournal(dir, l.replay); err != nil {
+	if l.id, err = readID(dir); err == nil {
+		l.journal, err = openJournal(dir, l.replay)
+	}
+	if err != nil {
 		l.unlock()
 		return nil, err
 	}
@@ -279,17 +283,6 @@ func (sh *shelf) withdrawals(now time.Time) []withdrawal {
 		}
 	}
 	return out
-}
-
-// counts returns what is known of a plugin.
-func (l *ledger) counts(plugin string) (installs int, r Rating) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	t := l.tallies[plugin]
-	if t.reviews > 0 {
-		r = Rating{Stars: float64(t.stars) / float64(t.reviews), Count: t.reviews}
-	}
-	return t.installs, r
 }
 
 // reviewsOf returns the reviews of a plugin, the newest first.

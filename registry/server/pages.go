@@ -37,7 +37,7 @@ func (s *Server) Front(ctx context.Context) (Front, error) {
 	if err := ctx.Err(); err != nil {
 		return Front{}, err
 	}
-	return s.current().Front(s.ledger.counts), nil
+	return s.current().Front(s.counts), nil
 }
 
 // Front returns the first page. counts may be nil.
@@ -104,7 +104,7 @@ func (s *Server) Plugin(ctx context.Context, id, version string) (Plugin, error)
 		return Plugin{}, fmt.Errorf("the descriptor of %s %s is damaged: %w", id, r.Version, err)
 	}
 	out := Plugin{
-		Hit: s.current().Hit(p, s.ledger.counts), Shown: r.Version, Releases: p.Releases, Manifest: d.Manifest,
+		Hit: s.current().Hit(p, s.counts), Shown: r.Version, Releases: p.Releases, Manifest: d.Manifest,
 		Requires: list(d.Manifest.Requires), Screenshots: list(d.Screenshots),
 		Readme:    s.text(ctx, d.ReadmeSHA256, registry.MaxReadme),
 		Changelog: s.text(ctx, d.ChangelogSHA256, registry.MaxChangelog),
@@ -177,7 +177,7 @@ func (s *Server) Publisher(ctx context.Context, ns string) (Publisher, error) {
 		if since.IsZero() || sh.first[i].Before(since) {
 			since = sh.first[i]
 		}
-		out.Plugins = append(out.Plugins, sh.Hit(p, s.ledger.counts))
+		out.Plugins = append(out.Plugins, sh.Hit(p, s.counts))
 	}
 	if len(out.Plugins) == 0 || ctx.Err() != nil {
 		return Publisher{}, cmp.Or(ctx.Err(), fmt.Errorf("namespace %.40s: %w", ns, ErrNotFound))

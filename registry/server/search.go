@@ -131,7 +131,7 @@ func (s *Server) Search(ctx context.Context, q Query) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	return s.current().Search(q, s.ledger.counts)
+	return s.current().Search(q, s.counts)
 }
 
 // Search finds plugins. counts may be nil.

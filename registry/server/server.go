@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/intake"
 )
 
@@ -29,6 +30,9 @@ type Config struct {
 	Intake *intake.Intake
 	// Nodes returns the public key of an enrolled node, whose receipts and reviews count; nil: none do.
 	Nodes func(keyID string) (ed25519.PublicKey, bool)
+	// WriteCounts signs what nodes told the journal called source and puts it into the folder, for copies of the registry;
+	// nil: this server has no keys, and shows what the registry says that its folder is a copy of.
+	WriteCounts func(ctx context.Context, source string, plugins []registry.PluginCounts) error
 	// Upstream brings files that the folder does not have from another registry; nil: what is not there is not there.
 	Upstream  Upstream
 	PublicURL string // under which people reach this server, for links in feeds; may be empty
@@ -54,6 +58,9 @@ type Server struct {
 	loading sync.Mutex
 	shelf   atomic.Pointer[shelf]
 	checked atomic.Int64 // when the folder was last looked at, in Unix nanoseconds
+
+	counting sync.Mutex
+	counted  []registry.PluginCounts // as they were written last
 
 	syncAt     atomic.Int64 // when upstream may be asked again, in Unix nanoseconds
 	asking     sync.Mutex
@@ -89,6 +96,9 @@ func Open(cfg Config) (*Server, error) {
 	if err := s.Reload(); err != nil {
 		cfg.Log.Warn("the registry has no index that can be used; search finds nothing until its next change", "dir", cfg.Dir, "error", err)
 	}
+	if cfg.WriteCounts != nil {
+		s.background.Go(s.countOn)
+	}
 	return s, nil
 }
 
@@ -111,6 +121,7 @@ func (s *Server) load() error {
 	if err != nil {
 		return err
 	}
+	s.readElsewhere(next)
 	if err := s.ledger.note(next, s.cfg.Now()); err != nil {
 		s.cfg.Log.Warn("what was yanked or revoked could not be written down for the feed", "error", err)
 	}
@@ -133,7 +144,7 @@ func (s *Server) current() *shelf {
 		return s.shelf.Load()
 	}
 	have := s.shelf.Load()
-	if stamp, err := indexStamp(s.root); err != nil || stamp.Same(have.stamp) || !s.loading.TryLock() {
+	if stamp, err := indexStamp(s.root); err != nil || stamp.Same(have.stamp) && !s.countsChanged(have) || !s.loading.TryLock() {
 		return have
 	}
 	defer s.loading.Unlock()

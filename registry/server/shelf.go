@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,10 @@ type shelf struct {
 	*Catalogue
 	stamp   durable.Stamp
 	revoked *registry.Revocations
+	keys    []ed25519.PublicKey // of the snapshot
+
+	elsewhere map[string]tally // what nodes told the registry that this is a copy of, by plugin
+	countsAt  durable.Stamp
 }
 
 func emptyShelf() *shelf {
@@ -59,7 +64,7 @@ func readShelf(dir *os.Root) (*shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shelf{Catalogue: NewCatalogue(x), stamp: at, revoked: readRevocations(dir)}, nil
+	return &shelf{Catalogue: NewCatalogue(x), stamp: at, revoked: readRevocations(dir), keys: keys}, nil
 }
 
 // readRevocations reads the newest list for the times in it, which only the feed shows. Without it the feed shows the

@@ -91,7 +91,7 @@ func (s serving) run(cmd *cobra.Command) error {
 			return err
 		}
 		defer in.Close()
-		cfg.Intake = in
+		cfg.Intake, cfg.WriteCounts = in, keeper.WriteCounts
 	}
 	if s.from != "" {
 		m, err := mirror.Open(mirror.Config{Dir: s.dir, From: s.from, RootSHA256: s.root, MaxBytes: s.cacheMB << 20, Locks: s.locks, Log: log})
