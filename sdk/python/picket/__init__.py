@@ -25,7 +25,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 _os.environ.setdefault("JOBLIB_MULTIPROCESSING", "0")
 
 from . import records
-from ._host import Host, Response, State
+from ._host import Host, Model, Response, State
 from ._instance import Batch, FindingSink, SampleSink, SightingSink
 from ._serve import main
 from .config import field
@@ -41,7 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "COUNTER", "GAUGE", "Batch", "Cancelled", "CollectRequest", "Context", "DeadlineExceeded", "DeliveryStatus",
-    "Downstream", "Error", "Finding", "FindingSink", "FlowRef", "Flows", "Host", "Internal", "InvalidConfig", "Notice",
+    "Downstream", "Error", "Finding", "FindingSink", "FlowRef", "Flows", "Host", "Internal", "InvalidConfig", "Model", "Notice",
     "PacketRows", "Packets", "PermissionDenied", "Plugin", "Receipt", "Response", "Rule", "Sample", "SampleSink",
     "Scope", "Sighting", "SightingSink", "State", "Temporary", "Unsupported", "collector", "context", "detector",
     "discovery", "field", "finding_id", "main", "notifier", "records", "registered",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import hashlib
+import mmap
 import os
 import re
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from ._instance import InstanceConfig
 MAX_FETCH = 8 << 20  # bytes of a body, in either direction
 _MAX_VALUE = 1 << 20
 _MAX_KEYS = 256
+_ID = re.compile(r"[a-z][a-z0-9-]*/[a-z][a-z0-9-]*\Z")
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\Z")
 
 
@@ -72,11 +76,53 @@ class State:
         return os.path.join(self._folder, key)
 
 
+class Model:
+    """A model or a data pack that was installed with the plugin. Nobody can change its bytes: another release of it means
+    another start.
+
+        with self.host.model("acme/dns-names") as m:
+            session = onnxruntime.InferenceSession(m.bytes())
+    """
+
+    def __init__(self, id: str, version: str, digest: str, file: IO[bytes]) -> None:
+        self.id, self.version, self.digest, self._file = id, version, digest, file  # digest: SHA-256 in hexadecimal
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def bytes(self) -> builtins.bytes:
+        """All of it, copied into memory."""
+        self._file.seek(0)
+        return self._file.read()
+
+    def map(self) -> memoryview:
+        """All of it where it lies, without a copy; good for as long as it is referred to."""
+        return memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def open(self) -> IO[builtins.bytes]:
+        """It as a file that can be read and sought; closed with the model."""
+        self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        """Gives the file back. What bytes and map returned stays."""
+        self._file.close()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
 class Host:
     """What an instance finds in self.host. What the operator did not grant raises PermissionDenied. Network and files
     come from the broker of the host: a plugin opens nothing by itself."""
 
-    def __init__(self, cfg: InstanceConfig, broker: _broker.Broker | None) -> None:
+    def __init__(self, cfg: InstanceConfig, broker: _broker.Broker | None, models: dict[str, str] | None = None) -> None:
+        self._models = models or {}  # files, in tests
         self.log = _log.of(cfg.instance)
         self.state = State(cfg.state_dir, broker)
         self._secrets, self._grants, self._broker_ = cfg.secrets, cfg.grants, broker
@@ -117,6 +163,23 @@ class Host:
             raise errors.Internal("the broker answers without a file")
         return os.fdopen(fd, "rb")
 
+    def model(self, id: str) -> Model:
+        """Opens a model or a data pack by its id, namespace/name. plugin.yaml names it, and the versions that will do,
+        under requires; it was installed with the plugin, so no permission is needed."""
+        if not _ID.match(id):  # the broker would take it for a path
+            raise errors.Internal(f"open model {id!r}: that is not the id of a release, namespace/name")
+        if id in self._models:
+            with open(self._models[id], "rb") as f:
+                digest = hashlib.sha256(f.read()).hexdigest()
+            return Model(id, "0.0.0", digest, open(self._models[id], "rb"))
+        answer, fd = self._ask("open models").ask("open", name=id)
+        release = answer.get("model")
+        if fd is None or not isinstance(release, dict):
+            if fd is not None:
+                os.close(fd)
+            raise errors.Internal("the broker answers without a model")
+        return Model(id, str(release.get("version", "")), str(release.get("digest", "")), os.fdopen(fd, "rb"))
+
     def listen(self, network: str, address: str) -> _broker.Listener:
         """Accepts connections on "tcp" host:port (permission net.listen)."""
         return _broker.Listener(*self._ask("listen").socket("listen", network=network, address=address))
@@ -135,4 +198,4 @@ class Host:
         return self._broker_
 
 
-__all__ = ["Host", "Response", "State"]
+__all__ = ["Host", "Model", "Response", "State"]

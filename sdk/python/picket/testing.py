@@ -27,11 +27,12 @@ from .types import CollectRequest, Finding, Notice, Receipt, Sample, Scope, Sigh
 
 
 class Instance:
-    """One configured and started instance of a declared plugin. timeout is in seconds, of each call."""
+    """One configured and started instance of a declared plugin. timeout is in seconds, of each call. models are
+    files, by the id under which the plugin opens them."""
 
     def __init__(self, plugin: str, config: dict[str, Any] | None = None, *, secrets: dict[str, str] | None = None,
-                 state_dir: str = "", timeout: float = 30.0) -> None:
-        self._set = Set(registered(), lambda cfg: _host.Host(cfg, None))
+                 state_dir: str = "", timeout: float = 30.0, models: dict[str, str] | None = None) -> None:
+        self._set = Set(registered(), lambda cfg: _host.Host(cfg, None, models))
         self._timeout = timeout
         self._set.configure(self._ctx(), InstanceConfig(
             "test", plugin, json.dumps(config or {}).encode(), secrets or {}, state_dir=state_dir))
