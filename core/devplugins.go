@@ -75,6 +75,12 @@ type build struct {
 	descriptor *registry.Descriptor
 	locked     registry.Locked
 	files      map[string]*os.File // by runtime
+	models     []trialModel
+}
+
+// trialModel is a file in the place of a model that a plugin requires.
+type trialModel struct {
+	client.Artifact // File is sealed; others open it anew
 }
 
 func newBench(c *Core, signed pluginhost.Verifier) *bench {
@@ -94,6 +100,11 @@ func (b *bench) OpenVerified(ctx context.Context, id, runtime string) (*client.A
 
 // OpenRelease is OpenVerified for one version.
 func (b *bench) OpenRelease(ctx context.Context, id, version, runtime string) (*client.Artifact, error) {
+	if runtime == registry.RuntimeFile {
+		if a, ok, err := b.openModel(id, version); ok {
+			return a, err
+		}
+	}
 	if a, ok, err := b.open(id, version, runtime); ok {
 		return a, err
 	}
@@ -310,6 +321,9 @@ func (b *bench) receive(r adminsock.Trial, artifacts io.Reader) (x build, err er
 		}
 		x.files[a.Runtime] = f
 	}
+	if x.models, err = receiveModels(d, r.Models, artifacts); err != nil {
+		return x, err
+	}
 	// Only a server that has read a request to its end notices that whoever made it has gone.
 	if n, err := io.Copy(io.Discard, io.LimitReader(artifacts, 1)); err != nil || n > 0 {
 		return x, errors.New("after the artifacts comes more than was announced, or the connection broke")
@@ -332,6 +346,9 @@ func developmentVersion(version string, n int) string {
 }
 
 func (x *build) close() {
+	for _, m := range x.models {
+		m.Close()
+	}
 	for _, f := range x.files {
 		f.Close()
 	}

@@ -27,8 +27,17 @@ type Trial struct {
 	Interval   time.Duration     `json:"interval_ns,omitempty"`
 	Scope      string            `json:"scope,omitempty"` // of a discovery
 	Debug      bool              `json:"debug,omitempty"`
+	// Models stand for what it requires. Their bytes follow those of the artifacts, in their order.
+	Models []TrialModel `json:"models,omitempty"`
 	// Interpreter is the author's own program for a plugin that needs one. The server takes it where its policy names none.
 	Interpreter string `json:"interpreter,omitempty"`
+}
+
+// TrialModel is a file in the place of a model or a data pack.
+type TrialModel struct {
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
 }
 
 // UnsignedRole stands in an explanation where the role of the registry does that vouches for a release.
