@@ -26,6 +26,9 @@ func (o *Options) rebuild(ctx context.Context, r gates.Release) (digests []strin
 	if o.clone {
 		args = append(args, "--clone")
 	}
+	if o.Own {
+		args = append(args, "--own")
+	}
 	if o.buildCache != "" {
 		args = append(args, "--build-cache", o.buildCache)
 	}

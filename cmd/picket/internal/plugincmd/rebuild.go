@@ -1,7 +1,6 @@
 package plugincmd
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,16 +24,17 @@ import (
 // apart from the keys of a registry.
 func rebuildCmd() *cobra.Command {
 	var sources string
-	var clone bool
+	var clone, own bool
 	var cache string
 	cmd := &cobra.Command{
 		Use:   "rebuild --sources DIR RELEASE",
-		Short: "Build a release in Go again from its source and print the digests of what comes out",
-		Long: `Build a release in Go again from its source and print the digests of what comes out.
+		Short: "Build a release again from its source and print the digests of what comes out",
+		Long: `Build a release again from its source and print the digests of what comes out.
 
 RELEASE is a folder with release.json and artifacts. The source is a checkout in SOURCES/NAMESPACE/NAME, or with --clone
-what the manifest names. Building runs no code of the release: cgo is off, and the tools see no network, no settings and
-no module cache but a scratch one, filled from the modules that this machine has.`,
+what the manifest names. Building one in Go runs no code of the release: cgo is off, and the tools see no network, no
+settings and no module cache but a scratch one, filled from the modules that this machine has. Cargo runs build scripts and
+macros, so one in Rust is built again with --own only.`,
 		Args:   cobra.ExactArgs(1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,7 +51,7 @@ no module cache but a scratch one, filled from the modules that this machine has
 			if err != nil {
 				return err
 			}
-			digests, err := buildAgain(cmd.Context(), p, dir, scratch, cmp.Or(cache, filepath.Join(scratch, "cache")))
+			digests, err := again{scratch, cmp.Or(cache, filepath.Join(scratch, "cache")), own}.build(cmd.Context(), p, dir)
 			if err != nil {
 				return err
 			}
@@ -60,6 +61,7 @@ no module cache but a scratch one, filled from the modules that this machine has
 	cmd.Flags().StringVar(&sources, "sources", "", "a folder of checkouts, as NAMESPACE/NAME")
 	cmd.Flags().BoolVar(&clone, "clone", false, "fetch the source that the manifest names")
 	cmd.Flags().StringVar(&cache, "build-cache", "", "a folder for what is compiled on the way (default: a new one)")
+	cmd.Flags().BoolVar(&own, "own", false, "it is your own, and its build may run code of it")
 	return cmd
 }
 
@@ -73,36 +75,23 @@ func checkout(ctx context.Context, sources string, clone bool, m *registry.Manif
 	case !clone:
 		return "", errors.New("there is no checkout of its source here")
 	}
-	ctx, cancel := context.WithTimeout(ctx, cloneTimeout)
-	defer cancel()
-	for _, args := range [][]string{
-		{"init", "--quiet", into},
-		{"-C", into, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", m.Source.Repo, m.Source.Commit},
-		{"-C", into, "checkout", "--quiet", "--detach", m.Source.Commit},
-	} {
-		git := exec.CommandContext(ctx, "git", append([]string{"-c", "core.hooksPath=" + os.DevNull, "-c", "core.symlinks=false", "-c", "protocol.allow=never", "-c", "protocol.https.allow=always"}, args...)...)
-		git.Env = []string{"PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0", "GIT_LFS_SKIP_SMUDGE=1"}
-		if out, err := git.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("fetch %s at %s: %w: %s", m.Source.Repo, m.Source.Commit, err, firstLine(string(bytes.TrimSpace(out))))
-		}
+	if err := fetcher.fetch(ctx, m.Source.Repo, m.Source.Commit, into); err != nil {
+		return "", fmt.Errorf("fetch %s at %s: %w", m.Source.Repo, m.Source.Commit, err)
 	}
 	return filepath.Join(into, filepath.FromSlash(m.Source.Subdir)), nil
 }
 
-const cloneTimeout = 5 * time.Minute
+// again builds releases again.
+type again struct {
+	scratch, cache string
+	own            bool // its build may run code of it
+}
 
-// buildAgain returns the digests of what the source gives on the platforms of the release.
-func buildAgain(ctx context.Context, r *plugin, dir, scratch, cache string) ([]string, error) {
-	env, err := apart(ctx, scratch, cache)
-	if err != nil {
-		return nil, err
-	}
-	if err := sameToolchain(ctx, r, env); err != nil {
-		return nil, err
-	}
-	b := &builder{out: filepath.Join(scratch, "out"), env: env, report: func(string, string, int64, time.Duration) {}}
-	for _, a := range r.targets {
-		if pf := (platform{a.OS, a.Arch}); a.Runtime == registry.RuntimeProcess && !slices.Contains(b.platforms, pf) {
+// build returns the digests of what the source gives on the platforms of the release.
+func (a again) build(ctx context.Context, r *plugin, dir string) ([]string, error) {
+	b := &builder{out: filepath.Join(a.scratch, "out"), report: func(string, string, int64, time.Duration) {}}
+	for _, t := range r.targets {
+		if pf := (platform{t.OS, t.Arch}); t.Runtime == registry.RuntimeProcess && !slices.Contains(b.platforms, pf) {
 			b.platforms = append(b.platforms, pf)
 		}
 	}
@@ -111,8 +100,8 @@ func buildAgain(ctx context.Context, r *plugin, dir, scratch, cache string) ([]s
 		return nil, err
 	}
 	p, m := plugins[0], r.manifest
-	if _, isGo := p.lang.(goLang); !isGo {
-		return nil, fmt.Errorf("only Go is built again, not %s", p.lang.name())
+	if b.env, err = a.environ(ctx, p.lang, r); err != nil {
+		return nil, err
 	}
 	if p.manifest.ID != m.ID || p.manifest.Version != m.Version {
 		return nil, fmt.Errorf("the source is of %s %s", p.manifest.ID, p.manifest.Version)
@@ -148,26 +137,48 @@ func apart(ctx context.Context, scratch, cache string) ([]string, error) {
 	}, nil
 }
 
-// sameToolchain refuses to compare what other compilers built: it would differ, and nobody is to blame.
-func sameToolchain(ctx context.Context, r *plugin, env []string) error {
+// environ is what the tools see that build a release again, or says why it is not built: what another compiler built
+// would differ, and nobody is to blame.
+func (a again) environ(ctx context.Context, lang language, r *plugin) (env []string, err error) {
 	d := &registry.Descriptor{Manifest: *r.manifest}
 	files := map[string]string{}
 	for _, t := range r.targets {
 		d.Artifacts = append(d.Artifacts, t.Artifact)
 		files[t.SHA256] = t.path
 	}
-	stated := gates.GoToolchain(gates.Release{Descriptor: d, Files: files})
-	if stated == "" {
-		return errors.New("it does not say which Go built it")
+	release := gates.Release{Descriptor: d, Files: files}
+	switch lang.(type) {
+	case goLang:
+		if env, err = apart(ctx, a.scratch, a.cache); err != nil {
+			return nil, err
+		}
+		return env, sameCompiler(ctx, env, gates.GoToolchain(release), "go", "env", "GOVERSION")
+	case pythonLang:
+		return nil, nil // it is packed, not compiled
+	case rustLang:
+		if !a.own {
+			return nil, errors.New("building it would run code of it (cargo's build scripts and macros)")
+		}
+		return nil, sameCompiler(ctx, nil, gates.RustToolchain(release), "rustc", "--version")
 	}
-	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
+	return nil, fmt.Errorf("%s is not built again", lang.name())
+}
+
+// versionWord is the version in what a compiler says about itself.
+var versionWord = regexp.MustCompile(`[0-9]+\.[0-9]+[0-9.]*`)
+
+func sameCompiler(ctx context.Context, env []string, stated, program string, args ...string) error {
+	if stated == "" {
+		return fmt.Errorf("it does not say which %s built it", program)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = env
 	out, err := cmd.Output()
 	if err != nil {
-		return err
+		return fmt.Errorf("ask %s for its version: %w", program, err)
 	}
-	if have := strings.TrimPrefix(strings.TrimSpace(string(out)), "go"); have != stated {
-		return fmt.Errorf("it was built with Go %s, here is %s", stated, have)
+	if have := versionWord.FindString(string(out)); have != stated {
+		return fmt.Errorf("it was built with %s %s, here is %s", program, stated, have)
 	}
 	return nil
 }
