@@ -18,7 +18,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry tools doctor fuzz soak
+.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,11 @@ binaries: bin/.web sdkbundle
 registry: binaries
 	$(STEP) "first-party plugins, signed into $(BIN)/registry"
 	@[ -e $(BIN)/registry/metadata/root.json ] || $(BIN)/picket registry init --dir $(BIN)/registry --keys $(BIN)/registry-keys --development
-	@$(BIN)/picket plugin publish --registry $(BIN)/registry --keys $(BIN)/registry-keys $(PLUGINS)
+	@$(BIN)/picket plugin publish --registry $(BIN)/registry --keys $(BIN)/registry-keys --evidence $(BIN)/evidence \
+	  $(if $(PICKET_VULNERABILITIES),--vulnerabilities $(PICKET_VULNERABILITIES)) $(PLUGINS)
+
+cards: registry ## fill the cards of the first-party plugins as a release does (minutes)
+	@internal/cards.sh $(BIN)/registry $(BIN)/registry-keys
 
 test: build ## every Go and page test, against what `build` made
 	$(STEP) "Go"

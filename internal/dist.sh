@@ -22,7 +22,7 @@ fi
 # A package is as fresh as its release: nobody signs again on the machine that unpacks it, so its signatures last a year.
 bin/picket registry init --dir "$stage/registry" --keys "$keys" --one-folder \
   --expire timestamp=8760h --expire snapshot=8760h --expire security=8760h --expire official=8760h --expire targets=8760h
-bin/picket plugin publish --registry "$stage/registry" --keys "$keys" $(dirname plugins/*/*/plugin.yaml)
+internal/cards.sh "$stage/registry" "$keys"
 cp "$stage/registry/metadata/1.root.json" "$stage/root.json"
 root=$(sha256sum "$stage/root.json" | cut -d' ' -f1)
 

@@ -82,7 +82,8 @@ func TestRebuildPython(t *testing.T) {
 	for name, text := range map[string]string{
 		"plugin.yaml": "apiVersion: picket/v1\nid: acme/agent\nversion: 1.0.0\nkind: collector\ntitle: Agent\nsummary: It stands in for a plugin.\n" +
 			"license: Apache-2.0\nprotocol: [1]\nruntimes: [process]\ninterpreter: python3\n",
-		"agent.py": "import picket\n",
+		"agent.py":       "import picket\n",
+		"pyproject.toml": "[project]\nname = \"agent\"\ndependencies = [\"picket-sdk\"]\n",
 	} {
 		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
