@@ -23,6 +23,7 @@ type Fleet interface {
 	SetGroup(ctx context.Context, agent, group string) error
 	Override(ctx context.Context, id string, o catalogue.Override) error
 	EndOverride(ctx context.Context, id, version string) error
+	Uninstall(ctx context.Context, id, by string) (catalogue.Uninstalled, error)
 }
 
 // Rollouts bring versions to agents; the service rollout does. It is nil where there are no agents to bring them to.
@@ -124,6 +125,13 @@ func (s *Server) fleetRoutes() {
 			}
 			text, err := lock.Encode()
 			return answer(json.RawMessage(text)), err
+		})
+	handle(s, huma.Operation{OperationID: "uninstall-plugin", Method: http.MethodPost, Path: "/api/v1/plugins/{ns}/{name}/uninstall", Tags: tags,
+		Summary: "Stop a plugin everywhere and take it off the server, unless something else needs it"},
+		func(ctx context.Context, in *PluginPath) (*body[catalogue.Uninstalled], error) {
+			out, err := s.cfg.Catalogue.Uninstall(ctx, in.id(), caller(ctx).Actor())
+			s.act(ctx, "plugin.uninstall", "plugin:"+in.id(), strings.Join(out.Stopped, " "), err)
+			return answer(out), err
 		})
 	s.updateRoutes(tags)
 	s.rolloutRoutes(tags)

@@ -301,6 +301,8 @@ func (o *offers) Installed(id string) (*client.Installed, bool) {
 	return nil, false
 }
 
+func (o *offers) Remove(context.Context, ...string) error { return nil }
+
 func (o *offers) AllInstalled() []*client.Installed { return nil }
 func (o *offers) RecordGrants(_ context.Context, _ string, g []sdk.Permission) error {
 	o.granted = g

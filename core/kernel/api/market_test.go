@@ -78,10 +78,16 @@ func TestFleet(t *testing.T) {
 		{"an override without a reason", adm, "POST", "/api/v1/plugins/test/collect/override-revocation", `{"version":"0.1.0","reason":"x"}`, 422, []string{"reason"}, nil},
 		{"who may not override", auth.RoleIT, "POST", "/api/v1/plugins/test/collect/override-revocation", `{"version":"0.1.0","reason":"it must run on"}`, 403, nil, nil},
 		{"no override to end", adm, "DELETE", "/api/v1/plugins/test/collect/override-revocation", "", 404, nil, nil},
+		{"who may not uninstall", auth.RoleIT, "POST", "/api/v1/plugins/test/collect/uninstall", "", 403, nil, nil},
+		{"uninstalling what is not there", adm, "POST", "/api/v1/plugins/test/none/uninstall", "", 422, []string{"is not installed"}, nil},
 		{"not for all, but for the group", adm, "POST", "/api/v1/plugins/test/collect/disable", `{"node":"agents"}`, 422, nil, nil},
 		{"disable for the group", adm, "POST", "/api/v1/plugins/test/collect/disable", `{"node":"group:prod"}`, 200, nil, []string{"group-prod"}},
+		{"enable it again", adm, "POST", "/api/v1/plugins/test/collect/enable", `{"node":"group:prod"}`, 200, nil, nil},
+		{"uninstall it", adm, "POST", "/api/v1/plugins/test/collect/uninstall", "", 200, []string{`"stopped":["test/collect@group-prod"]`, `"left":[]`}, nil},
+		{"nothing runs any more", adm, "GET", "/api/v1/fleet", "", 200, []string{`"plugins":[]`}, nil},
 	})
 	contains(t, "the audit log", w.audited(), []string{"agent.group agent:" + a.id + " ok prod", "plugin.updates plugin:test/collect ok patch",
+		"plugin.uninstall plugin:test/collect ok test/collect@group-prod", "plugin.uninstall plugin:test/none refused",
 		"plugin.override-revocation plugin:test/collect refused"}, nil)
 }
 

@@ -28,6 +28,8 @@ type PlannedInstall struct {
 	Version string `json:"version"`
 	Size    int64  `json:"size" doc:"Bytes to fetch."`
 	Because string `json:"because"`
+
+	Registry string `json:"registry" doc:"The name of the registry that it comes from. Agents that are to run it must name any but own in their policy.yaml."`
 }
 
 // PermissionDiff compares what a version asks for with what was granted.

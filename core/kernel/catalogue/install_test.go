@@ -203,7 +203,7 @@ func TestInstallBringsAllThatIsNeeded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(plan.Install) != 2 || len(plan.Permissions.Added) != 1 || !plan.NeedsHuman || plan.Node != store.NodeServer || len(plan.Conflicts) != 0 {
+	if len(plan.Install) != 2 || plan.Install[0].Registry != "own" || len(plan.Permissions.Added) != 1 || !plan.NeedsHuman || plan.Node != store.NodeServer || len(plan.Conflicts) != 0 {
 		t.Errorf("plan %+v", plan)
 	}
 	s.want("after planning", nil, nil)

@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,10 +101,14 @@ func (c *Catalogue) planInstall(ctx context.Context, p InstallPlan, v *client.Ve
 		return p, err
 	}
 	for _, s := range plan.Steps {
-		p.Install = append(p.Install, PlannedInstall{ID: s.Release.ID, Version: s.Release.Version, Size: s.Fetch, Because: becauseOf(s)})
+		p.Install = append(p.Install, PlannedInstall{ID: s.Release.ID, Version: s.Release.Version, Size: s.Fetch, Because: becauseOf(s),
+			Registry: registryName(s.Registry)})
 	}
 	return p, nil
 }
+
+// registryName is how a registry is called where people read of it: the first has no name in plugins.lock.
+func registryName(name string) string { return cmp.Or(name, defaultRegistry) }
 
 func becauseOf(s client.Step) string {
 	if len(s.Because) == 0 {
@@ -126,7 +131,7 @@ func (c *Catalogue) planRequired(ctx context.Context, p *InstallPlan, v *client.
 	for _, a := range v.Descriptor.Artifacts {
 		size = max(size, a.Size) // the largest of the platforms
 	}
-	p.Install = append(p.Install, PlannedInstall{ID: v.ID, Version: v.Version, Size: size, Because: because})
+	p.Install = append(p.Install, PlannedInstall{ID: v.ID, Version: v.Version, Size: size, Because: because, Registry: registryName(v.Registry)})
 	for _, need := range v.Descriptor.Manifest.Requires {
 		w, err := c.cfg.Registry.Resolve(ctx, need.Plugin, need.Version)
 		if r, is := asRefusal(err); is {

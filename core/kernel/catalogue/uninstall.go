@@ -97,11 +97,13 @@ func (c *Catalogue) uninstall(ctx context.Context, id string) (Uninstalled, erro
 	}
 	in, pinned := c.cfg.Registry.Installed(id)
 	if pinned {
-		solver, ok := c.cfg.Registry.(Solver)
+		remover, ok := c.cfg.Registry.(interface {
+			Remove(ctx context.Context, ids ...string) error
+		})
 		if !ok {
 			return out, errors.New("this server's registry client cannot take anything out of plugins.lock")
 		}
-		if err := solver.Remove(ctx, id); err != nil {
+		if err := remover.Remove(ctx, id); err != nil {
 			return out, fmt.Errorf("take %s out of plugins.lock: %w", id, err)
 		}
 		out.Left, err = c.orphans(ctx, requirementsOf(in))

@@ -1137,6 +1137,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/plugins/{ns}/{name}/uninstall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop a plugin everywhere and take it off the server, unless something else needs it */
+        post: operations["uninstall-plugin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/plugins/{ns}/{name}/updates": {
         parameters: {
             query?: never;
@@ -2073,6 +2090,20 @@ export interface components {
             limits: string;
             metrics: components["schemas"]["ModelMetric"][] | null;
         };
+        ModelExplanation: {
+            /** @description SHA-256 of the signed descriptor. */
+            descriptor: string;
+            /** @description SHA-256 of the bytes that it reads. */
+            digest: string;
+            id: string;
+            /** @description The keys of that role. */
+            key_ids?: string[] | null;
+            /** @description The range of versions that the plugin's manifest names. */
+            requires: string;
+            /** @description The role of the registry that vouches for it. */
+            role?: string;
+            version: string;
+        };
         ModelMetric: {
             dataset: string;
             name: string;
@@ -2330,6 +2361,8 @@ export interface components {
         PlannedInstall: {
             because: string;
             id: string;
+            /** @description The name of the registry that it comes from. Agents that are to run it must name any but own in their policy.yaml. */
+            registry: string;
             /**
              * Format: int64
              * @description Bytes to fetch.
@@ -2403,6 +2436,8 @@ export interface components {
             grants_sha256?: string;
             /** @description The keys of that role. */
             key_ids?: string[] | null;
+            /** @description The models and data packs that it may open. */
+            models?: components["schemas"]["ModelExplanation"][] | null;
             /** @description The grants, with the configuration filled in. */
             permissions?: components["schemas"]["Permission"][] | null;
             /** @description Calls of the kernel that it made and that were refused. */
@@ -2814,6 +2849,12 @@ export interface components {
         Undone: {
             /** @description The deliveries that were taken back. */
             undone: string[];
+        };
+        Uninstalled: {
+            /** @description What it needed and nothing else needs now; uninstall it too, or keep it. */
+            left: string[];
+            /** @description Instances that ran, or were meant to. */
+            stopped: string[];
         };
         UpdatePolicy: {
             /** @enum {string} */
@@ -7094,6 +7135,65 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Test"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "uninstall-plugin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                ns: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Uninstalled"];
                 };
             };
             /** @description Unauthorized */

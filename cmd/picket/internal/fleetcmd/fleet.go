@@ -23,7 +23,8 @@ func New() *cobra.Command {
 			"`picket plugin` works on one node alone, without a server.",
 	}
 	s.flags(cmd)
-	cmd.AddCommand(listCmd(s), lockCmd(s), groupCmd(s), updatesCmd(s), overrideCmd(s), searchCmd(s), installCmd(s), updateCmd(s), rollbackCmd(s), rolloutCmd(s))
+	cmd.AddCommand(listCmd(s), lockCmd(s), groupCmd(s), updatesCmd(s), overrideCmd(s), searchCmd(s), installCmd(s), updateCmd(s), rollbackCmd(s), rolloutCmd(s),
+		disableCmd(s), uninstallCmd(s))
 	return cmd
 }
 

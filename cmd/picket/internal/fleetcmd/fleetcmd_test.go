@@ -119,6 +119,58 @@ func TestInstallAsksFirst(t *testing.T) {
 	}
 }
 
+// What a permission refers to in the configuration is shown as it will be, or as the setting that is still to make.
+func TestAPlanSaysWhatItWillBe(t *testing.T) {
+	a := newAPI(t)
+	a.answers["POST /market/plugins/acme/host/plan"] = `{"version":"1.2.0","node":"agents","config":{"path":"/var/old"},
+		"config_schema":{"type":"object","properties":{"path":{"type":"string"},"port":{"type":"integer","default":443},"host":{"type":"string"}}},
+		"install":[{"id":"acme/host","version":"1.2.0","size":7,"because":"you asked for it","registry":"corp"}],
+		"permissions":{"added":[{"cap":"fs.read","args":{"path":["${config.path}"]},"reason":"It reads."},
+		{"cap":"net.dial","args":{"to":["${config.host}:${config.port}"]},"reason":"It calls."}],"kept":[]},"changes":[],"conflicts":[]}`
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte(`{"path":"/var/log/app","host":"db.example"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"from the registry corp", "fs.read path=/var/old: It reads.", "net.dial to=(what you set as host):(what you set as port): It calls."}},
+		{[]string{"--config", file}, []string{"fs.read path=/var/log/app: It reads.", "net.dial to=db.example:443: It calls."}},
+	} {
+		out, err := a.run(t, append([]string{"install", "acme/host"}, c.args...)...)
+		for _, want := range c.want {
+			if err != nil || !strings.Contains(out, want) || strings.Contains(out, "${") {
+				t.Errorf("%v: no %q in %q, %v", c.args, want, out, err)
+			}
+		}
+	}
+	if _, err := a.run(t, "install", "acme/host", "--config", "/dev/null"); err == nil || !strings.Contains(err.Error(), "is not JSON") {
+		t.Errorf("a configuration that is none: %v", err)
+	}
+}
+
+func TestStopping(t *testing.T) {
+	a := newAPI(t)
+	a.answers["POST /plugins/acme/host/disable"] = `{"instances":[{"instance":"acme/host","node":{"name":"box"},"version":"1.0.0"}]}`
+	a.answers["POST /plugins/acme/host/uninstall"] = `{"stopped":["acme/host"],"left":["acme/table"]}`
+	out, err := a.run(t, "disable", "acme/host", "--node", "group:prod")
+	if err != nil || !strings.Contains(out, "box goes on with acme/host 1.0.0") || !strings.Contains(a.asked[0], `"node":"group:prod"`) {
+		t.Errorf("%q %v %q", out, err, a.asked)
+	}
+	if _, err := a.run(t, "uninstall", "acme/host"); err == nil || len(a.asked) != 1 {
+		t.Errorf("without --yes: %v, asked %q", err, a.asked)
+	}
+	out, err = a.run(t, "uninstall", "acme/host", "--yes")
+	if err != nil || !strings.Contains(out, "uninstalled acme/host") || !strings.Contains(out, "nothing needs acme/table any more") {
+		t.Errorf("%q %v", out, err)
+	}
+	a.answers["POST /plugins/acme/host/uninstall"] = `422 {"detail":"acme/other needs it: uninstall that first"}`
+	if _, err = a.run(t, "uninstall", "acme/host", "--yes"); err == nil || !strings.Contains(err.Error(), "acme/other needs it") {
+		t.Errorf("what is needed: %v", err)
+	}
+}
+
 func TestRollout(t *testing.T) {
 	a := newAPI(t)
 	a.answers["POST /fleet/rollouts"] = `{"id":"r1","plugin":"acme/host","version":"1.2.0","group":"all","state":"canary","nodes":[{"name":"box","from":"1.0.0","to":"1.2.0","canary":true,"state":"updating"}]}`

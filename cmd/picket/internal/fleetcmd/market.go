@@ -17,6 +17,7 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/sdk/config"
 )
 
 func searchCmd(s *server) *cobra.Command {
@@ -81,22 +82,19 @@ func installCmd(s *server) *cobra.Command {
 			if len(plan.Conflicts) > 0 {
 				return errors.New(strings.Join(plan.Conflicts, "; "))
 			}
+			given, err := readConfig(configFile)
+			if err != nil {
+				return err
+			}
 			if !yes {
-				return s.show(cmd, func(p *columns.Printer) { printPlan(p, id, plan) })
+				return s.show(cmd, func(p *columns.Printer) { printPlan(p, id, plan, settings(plan, given)) })
 			}
 			in := map[string]any{"version": plan.Version, "node": node, "grants": grants(grant)}
 			if interval != "" {
 				in["interval"] = interval
 			}
-			if configFile != "" {
-				raw, err := os.ReadFile(configFile)
-				if err != nil {
-					return fmt.Errorf("read the configuration: %w", err)
-				}
-				if !json.Valid(raw) {
-					return usage.Errorf("%s is not JSON", configFile)
-				}
-				in["config"] = json.RawMessage(raw)
+			if given != nil {
+				in["config"] = given
 			}
 			job, err := s.install(cmd.Context(), id, in, cmd.ErrOrStderr())
 			if err != nil {
@@ -112,6 +110,33 @@ func installCmd(s *server) *cobra.Command {
 	cmd.Flags().StringSliceVar(&grant, "grant", nil, "a capability that you grant, or all; may be given several times")
 	cmd.Flags().BoolVar(&yes, "yes", false, "carry it out")
 	return cmd
+}
+
+func readConfig(file string) (json.RawMessage, error) {
+	if file == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	if !json.Valid(raw) {
+		return nil, usage.Errorf("%s is not JSON", file)
+	}
+	return raw, nil
+}
+
+// settings are those that the plugin would run with: those given, else those that it has, and the defaults of the rest. The
+// server says what is wrong with them.
+func settings(plan installPlan, given json.RawMessage) json.RawMessage {
+	if given == nil {
+		given = plan.Config
+	}
+	full, err := config.WithDefaults(plan.Schema, given)
+	if err != nil {
+		return given
+	}
+	return full
 }
 
 func (s *server) plan(ctx context.Context, id, version, node string) (plan installPlan, err error) {
@@ -130,16 +155,16 @@ func (s *server) plan(ctx context.Context, id, version, node string) (plan insta
 	return plan, err
 }
 
-func printPlan(p *columns.Printer, id string, plan installPlan) {
+func printPlan(p *columns.Printer, id string, plan installPlan, settings json.RawMessage) {
 	p.Line(columns.S(columns.Bold, fmt.Sprintf("%s %s on %s", id, plan.Version, plan.Node)))
 	for _, i := range plan.Install {
-		p.Line(columns.C(fmt.Sprintf("  fetch  %s %s, %d bytes: %s", i.ID, i.Version, i.Size, i.Because)))
+		p.Line(columns.C(fmt.Sprintf("  fetch  %s %s from the registry %s, %d bytes: %s", i.ID, i.Version, i.Registry, i.Size, i.Because)))
 	}
 	for _, x := range plan.Permissions.Added {
-		p.Line(columns.S(columns.Warn, fmt.Sprintf("  asks   %s: %s", x, x.Reason)))
+		p.Line(columns.S(columns.Warn, fmt.Sprintf("  asks   %s: %s", x.say(settings), x.Reason)))
 	}
 	for _, x := range plan.Permissions.Kept {
-		p.Line(columns.C(fmt.Sprintf("  keeps  %s", x)))
+		p.Line(columns.C(fmt.Sprintf("  keeps  %s", x.say(settings))))
 	}
 	for _, x := range plan.Changes {
 		p.Line(columns.C("  config " + x))

@@ -1,9 +1,13 @@
 package fleetcmd
 
 import (
+	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // What the API tells, as far as it is printed for people. --json prints all of it.
@@ -30,10 +34,12 @@ type marketPage struct {
 type installPlan struct {
 	Version, Node string
 	Install       []struct {
-		ID, Version, Because string
-		Size                 int64
+		ID, Version, Because, Registry string
+		Size                           int64
 	}
 	Permissions struct{ Added, Kept []permission }
+	Config      json.RawMessage // as it is now
+	Schema      json.RawMessage `json:"config_schema"`
 	Changes     []string
 	Conflicts   []string
 }
@@ -43,12 +49,31 @@ type permission struct {
 	Args        map[string][]string
 }
 
-func (p permission) String() string {
+// say is the permission in words: what it refers to in the configuration is there as it will be, or as the setting that
+// somebody has yet to make.
+func (p permission) say(config json.RawMessage) string {
 	text := p.Cap
 	for _, name := range slices.Sorted(maps.Keys(p.Args)) {
-		text += " " + name + "=" + strings.Join(p.Args[name], ",")
+		values := []string{}
+		for _, v := range p.Args[name] {
+			values = append(values, inWords(name, v, config)...)
+		}
+		text += " " + name + "=" + strings.Join(values, ",")
 	}
 	return text
+}
+
+var reference = regexp.MustCompile(`\$\{config\.([^}]*)\}`)
+
+func inWords(name, value string, config json.RawMessage) []string {
+	if !reference.MatchString(value) {
+		return []string{value}
+	}
+	full, err := sdk.ExpandPermissions([]sdk.Permission{{Args: map[string][]string{name: {value}}}}, config)
+	if err == nil && len(full[0].Args[name]) > 0 {
+		return full[0].Args[name]
+	}
+	return []string{reference.ReplaceAllString(value, "(what you set as $1)")}
 }
 
 type installJob struct {
