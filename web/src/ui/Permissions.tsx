@@ -30,11 +30,14 @@ export function PermissionText({ permission: p, config = {}, risk }: { permissio
 }
 
 export function PermissionArgs({ permission: p, config = {} }: { permission: Permission; config?: Record<string, unknown> }) {
+  const { t } = useTranslation()
   const args = Object.entries(p.args ?? {})
   if (args.length === 0) return null
+  // What is not set yet is said in words.
+  const inWords = (value: string) => value.replace(/\$\{config\.([^}]*)\}/g, (_, name: string) => t('plugin.yourSetting', { name }))
   return (
     <span className={css.args}>
-      {args.map(([name, values]) => <span key={name}>{name} <span className="mono break">{resolved(values ?? [], config).join(', ') || '∅'}</span></span>)}
+      {args.map(([name, values]) => <span key={name}>{name} <span className="mono break">{resolved(values ?? [], config).map(inWords).join(', ') || '∅'}</span></span>)}
     </span>
   )
 }

@@ -104,10 +104,11 @@ export function Conflicts({ conflicts }: { conflicts: string[] }) {
 export function Brings({ plan: ready, id }: { plan: Plan; id: string }) {
   const { t } = useTranslation()
   if (ready.install.length === 0) return null
-  const size = ready.install.reduce((sum, i) => sum + i.size, 0)
+  const size = bytes(ready.install.reduce((sum, i) => sum + i.size, 0))
+  const registry = [...new Set(ready.install.map((i) => i.registry))].join(', ')
   return (
     <section className={css.brings} aria-label={t('install.brings')}>
-      <h3>{ready.install.length === 1 ? t('install.fetches', { size: bytes(size) }) : t('install.fetchesAll', { count: ready.install.length, size: bytes(size) })}</h3>
+      <h3>{ready.install.length === 1 ? t('install.fetches', { size, registry }) : t('install.fetchesAll', { count: ready.install.length, size, registry })}</h3>
       {ready.install.length > 1 && (
         <ul>
           {ready.install.map((i) => (
