@@ -11,8 +11,10 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/receipts"
@@ -324,7 +326,7 @@ func (p *plugins) installOne(ctx context.Context, a pluginhost.Assignment) error
 		if errors.As(stale, &no) {
 			return no.For(a.Plugin, a.Version)
 		}
-		return err
+		return lacks(a, err)
 	}
 	plan, err := p.registry.Plan(ctx, []client.Want{{ID: a.Plugin, Version: a.Version, Runtime: a.Runtime}}, client.PlanOptions{Keep: true})
 	if err != nil {
@@ -340,10 +342,37 @@ func (p *plugins) installOne(ctx context.Context, a pluginhost.Assignment) error
 	return err
 }
 
+// lacks adds to a refusal what the owner of this machine can do about it, where the server has the plugin from a registry
+// that this machine does not know.
+func lacks(a pluginhost.Assignment, err error) error {
+	var no *registry.Refusal
+	if a.From == "" || !errors.As(err, &no) || no.Reason != registry.NotVouched {
+		return err
+	}
+	said := strings.Map(func(r rune) rune { // the server's words
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, a.From)
+	return &registry.Refusal{Plugin: a.Plugin, Version: a.Version, Reason: no.Reason,
+		Err: fmt.Errorf("%w; the server has it from a registry that this machine may not know: if you trust that one, add it under registries in this machine's policy.yaml and start the agent again: %.500s",
+			no.Err, said)}
+}
+
 // here reports whether a plugin is installed as an assignment wants it.
 func (p *plugins) here(a pluginhost.Assignment) bool {
 	in, ok := p.registry.Installed(a.Plugin)
-	return ok && (a.Version == "" || in.Version == a.Version) && slices.Contains(in.Runtimes, a.Runtime)
+	return ok && (a.Version == "" || in.Version == a.Version) && slices.Contains(in.Runtimes, a.Runtime) && p.hasModels(in)
+}
+
+// hasModels reports whether what a plugin requires is here. What must not be used is: the start says why.
+func (p *plugins) hasModels(in *client.Installed) bool {
+	return in.Descriptor == nil || !slices.ContainsFunc(in.Descriptor.Manifest.Requires, func(need registry.Requirement) bool {
+		_, err := p.Required(context.Background(), need, nil)
+		var no *registry.Refusal
+		return errors.As(err, &no) && no.Reason == registry.NotInstalled
+	})
 }
 
 // overridden reports whether the server lets a revoked release run on here.

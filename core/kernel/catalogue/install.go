@@ -150,6 +150,9 @@ func (j *installation) run(ctx context.Context) {
 			j.c.cfg.Log.Error("store how an installation ended", "plugin", j.job.Plugin, "error", err)
 		}
 	}
+	if j.onServer() { // what runs may read a model that it brought another release of
+		j.c.recheck()
+	}
 	j.c.changed(j.job.Plugin)
 	e := audit.Entry{Tenant: j.c.cfg.Tenant, Actor: j.job.By, Action: "plugin.installed", Object: "plugin:" + j.job.Plugin,
 		Detail: fmt.Sprintf("%s on %s, job %s", j.job.Version, j.job.Node, j.job.ID)}

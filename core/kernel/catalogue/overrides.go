@@ -68,9 +68,7 @@ func (c *Catalogue) overridesChanged(ctx context.Context, id string) error {
 	if err := c.loadOverrides(ctx); err != nil {
 		return err
 	}
-	if r, ok := c.cfg.Host.(interface{ Recheck() }); ok {
-		r.Recheck()
-	}
+	c.recheck()
 	c.changed(id)
 	return nil
 }
@@ -115,4 +113,11 @@ func overridesIn(list []store.Override, id string) []Override {
 		}
 	}
 	return out
+}
+
+// recheck has the plugin host of this server ask again what may run, and with which models.
+func (c *Catalogue) recheck() {
+	if r, ok := c.cfg.Host.(interface{ Recheck() }); ok {
+		r.Recheck()
+	}
 }
