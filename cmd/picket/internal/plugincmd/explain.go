@@ -31,6 +31,7 @@ type explanation struct {
 	Trust      string              `json:"trust"`
 	Refreshed  time.Time           `json:"refreshed,omitzero"`
 	FreshUntil time.Time           `json:"fresh_until,omitzero"`
+	Reads      []modelRead         `json:"models,omitempty"` // what it requires, as it is installed
 	Asks       []asked             `json:"permissions"`
 	Ceiling    string              `json:"ceiling"`
 	Grants     string              `json:"grants_sha256,omitempty"`
@@ -52,8 +53,8 @@ func explainCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain PLUGIN",
 		Short: "Show why a plugin may run here, from its bytes to its confinement",
-		Long: `Show the whole chain on which a plugin rests: its bytes, the descriptor that names them, who signed it, the root of
-trust, who granted what and when, and what the node's ceiling says. When a server runs on the data folder, or with
+		Long: `Show the whole chain on which a plugin rests: its bytes, the descriptor that names them, who signed it, the models
+and data packs that it reads, the root of trust, who granted what and when, and what the node's ceiling says. When a server runs on the data folder, or with
 --server, also how each instance runs: how far it is confined, its limits, and what it used of its permissions.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,6 +96,9 @@ func explain(cmd *cobra.Command, n *node, c *client.Multi, arg string) (*explana
 				continue
 			}
 			a.Close()
+		}
+		if err := e.readModels(cmd, c, d); err != nil {
+			e.Verdict = err.Error()
 		}
 	} else {
 		v, err := c.Resolve(cmd.Context(), id, versionRange)
@@ -145,6 +149,9 @@ func printExplanation(p *columns.Printer, e *explanation) {
 	)
 	if !e.Refreshed.IsZero() {
 		rows = append(rows, label("fresh", fmt.Sprintf("checked %s, good until %s", stamp(e.Refreshed), stamp(e.FreshUntil))))
+	}
+	for _, m := range e.Reads {
+		rows = append(rows, label("reads", modelText(m)))
 	}
 	for _, a := range e.Asks {
 		verdict := columns.S(columns.Good, "within the ceiling")

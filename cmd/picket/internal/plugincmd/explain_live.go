@@ -222,6 +222,9 @@ func (r running) print(p *columns.Printer) {
 	if len(r.Release.KeyIDs) > 0 {
 		row("signed by", "%s, key %s", r.Release.Role, shorten(r.Release.KeyIDs))
 	}
+	for _, m := range r.Release.Models {
+		row("reads", "%s", modelText(m))
+	}
 	row("granted", "by %s, %s", r.GrantedBy, stamp(r.GrantedAt))
 	if r.Release.Grants != "" {
 		row("", "%s  pinned in plugins.lock", r.Release.Grants)

@@ -1,13 +1,18 @@
 package plugincmd
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -35,4 +40,36 @@ func checkModels(m *registry.Manifest, models map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// modelRead is a model that a plugin may open, as the server says it of a running one.
+type modelRead = pluginhost.ModelExplanation
+
+// readModels notes what the release requires, and hashes it as a start would.
+func (e *explanation) readModels(cmd *cobra.Command, c *client.Multi, d *registry.Descriptor) error {
+	for _, need := range d.Manifest.Requires {
+		in, err := c.Required(cmd.Context(), need, nil)
+		if err != nil {
+			return err
+		}
+		if in == nil {
+			continue
+		}
+		a, err := c.OpenRelease(cmd.Context(), in.ID, in.Version, registry.RuntimeFile)
+		if err != nil {
+			return err
+		}
+		a.Close()
+		e.Reads = append(e.Reads, modelRead{ID: in.ID, Requires: need.Version, Version: in.Version, Digest: a.Digest,
+			Descriptor: in.Locked.Descriptor, Role: in.Role, KeyIDs: in.KeyIDs})
+	}
+	return nil
+}
+
+func modelText(m modelRead) string {
+	text := fmt.Sprintf("%s  %s %s (requires %s), signed by %s", m.Digest, m.ID, m.Version, m.Requires, m.Role)
+	if len(m.KeyIDs) > 0 {
+		text += ", key " + shorten(m.KeyIDs)
+	}
+	return text
 }
