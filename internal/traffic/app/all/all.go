@@ -3,10 +3,14 @@ package all
 
 import (
 	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/dhcp"
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
 	"github.com/picketwatch/picket/internal/traffic/app/http2"
+	"github.com/picketwatch/picket/internal/traffic/app/modbus"
+	"github.com/picketwatch/picket/internal/traffic/app/ntp"
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
+	"github.com/picketwatch/picket/internal/traffic/app/snmp"
 	"github.com/picketwatch/picket/internal/traffic/app/ssh"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
 )
@@ -15,5 +19,6 @@ import (
 func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
+		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus,
 	}
 }

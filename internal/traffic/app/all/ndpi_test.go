@@ -120,7 +120,7 @@ func report(t *testing.T, table map[string]*agreement, differences map[string]in
 	}
 	slices.Sort(lines)
 	t.Log("differences:\n" + strings.Join(lines, "\n"))
-	if share < 0.95 || total.same < 1600 {
+	if share < 0.95 || total.same < 2500 {
 		t.Errorf("%.2f %% of %d", 100*share, total.same+total.other)
 	}
 }
