@@ -92,12 +92,17 @@ func TestAKeeperForgets(t *testing.T) {
 	died := errors.New("no")
 	for name, happens := range map[string]func(*testing.T, *registrytest.Registry, *publish.Keeper){
 		"a change fails": func(t *testing.T, _ *registrytest.Registry, k *publish.Keeper) {
+			t.Helper()
 			if err := k.Change(t.Context(), func(*publish.Publisher) error { return died }); !errors.Is(err, died) {
 				t.Error(err)
 			}
 		},
-		"the timestamp is signed again": func(t *testing.T, r *registrytest.Registry, _ *publish.Keeper) { r.Renew(t) },
+		"the timestamp is signed again": func(t *testing.T, r *registrytest.Registry, _ *publish.Keeper) {
+			t.Helper()
+			r.Renew(t)
+		},
 		"a file was put back from a copy": func(t *testing.T, r *registrytest.Registry, _ *publish.Keeper) {
+			t.Helper()
 			path := newest(t, r, "claimed")
 			data, err := os.ReadFile(path)
 			if err == nil {
@@ -108,6 +113,7 @@ func TestAKeeperForgets(t *testing.T) {
 			}
 		},
 		"the root is replaced": func(t *testing.T, r *registrytest.Registry, _ *publish.Keeper) {
+			t.Helper()
 			add := publish.KeyChange{Add: []ed25519.PublicKey{registrytest.NewKey(t).Public().(ed25519.PublicKey)}}
 			r.Change(t, func(p *publish.Publisher) error { return p.Rotate("timestamp", add) })
 		},
