@@ -1435,6 +1435,7 @@ export interface components {
         };
         Assignment: {
             config?: unknown;
+            from?: string;
             grants?: components["schemas"]["Permission"][] | null;
             instance: string;
             /** Format: int64 */
