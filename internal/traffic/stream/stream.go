@@ -269,8 +269,8 @@ func max32(a, b uint32) uint32 {
 func (a *Assembler) resync(c *Conn, d Dir, seq uint32) bool {
 	h := &c.half[d]
 	h.far++
-	near := int32(h.acked - seq)
-	if h.far < 8 && !(h.hasAck && near >= 0 && near < farAhead) {
+	behind := int32(h.acked - seq)
+	if acknowledged := h.hasAck && behind >= 0 && behind < farAhead; h.far < 8 && !acknowledged {
 		a.counts.Far++
 		return false
 	}

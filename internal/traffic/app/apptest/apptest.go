@@ -19,25 +19,25 @@ import (
 )
 
 // Shared returns the path of a shared capture, and skips the test where there are none.
-func Shared(t testing.TB, name string) string {
-	t.Helper()
+func Shared(tb testing.TB, name string) string {
+	tb.Helper()
 	for dir := "."; ; dir = filepath.Join(dir, "..") {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			path := filepath.Join(dir, "..", "shared", "pcaps", name)
 			if _, err := os.Stat(path); err != nil {
-				t.Skip("no shared captures at ../shared/pcaps")
+				tb.Skip("no shared captures at ../shared/pcaps")
 			}
 			return path
 		}
 		if abs, err := filepath.Abs(dir); err != nil || abs == "/" {
-			t.Fatal("not inside of a module")
+			tb.Fatal("not inside of a module")
 		}
 	}
 }
 
 // Run reads a capture through the engine, with every protocol's facts going to emit.
-func Run(t testing.TB, path string, protocols []app.Protocol, emit func(*app.Fact)) *app.Engine {
-	t.Helper()
+func Run(tb testing.TB, path string, protocols []app.Protocol, emit func(*app.Fact)) *app.Engine {
+	tb.Helper()
 	facts := map[string]func(*app.Fact){}
 	for i := range protocols {
 		facts[protocols[i].Name] = emit
@@ -47,24 +47,24 @@ func Run(t testing.TB, path string, protocols []app.Protocol, emit func(*app.Fac
 		func([]sdk.Flow) error { return nil })
 	var damaged *capture.DamagedError
 	if err != nil && !errors.As(err, &damaged) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return engine
 }
 
 // Tshark returns the fields that tshark reads from a capture, a row for each packet that the filter passes, and skips the
 // test where there is no tshark. Several values of one field come as a list.
-func Tshark(t testing.TB, path, filter string, fields ...string) [][][]string {
-	t.Helper()
-	return TsharkWith(t, nil, path, filter, fields...)
+func Tshark(tb testing.TB, path, filter string, fields ...string) [][][]string {
+	tb.Helper()
+	return TsharkWith(tb, nil, path, filter, fields...)
 }
 
 // TsharkWith is Tshark with more options on its command line.
-func TsharkWith(t testing.TB, options []string, path, filter string, fields ...string) [][][]string {
-	t.Helper()
+func TsharkWith(tb testing.TB, options []string, path, filter string, fields ...string) [][][]string {
+	tb.Helper()
 	program, err := exec.LookPath("tshark")
 	if err != nil {
-		t.Skip("no tshark here")
+		tb.Skip("no tshark here")
 	}
 	args := []string{"-n", "-r", path, "-Y", filter, "-T", "fields", "-E", "separator=/t", "-E", "aggregator=|"}
 	args = append(args, options...)
@@ -73,7 +73,7 @@ func TsharkWith(t testing.TB, options []string, path, filter string, fields ...s
 	}
 	out, err := exec.CommandContext(context.Background(), program, args...).Output()
 	if err != nil {
-		t.Fatalf("tshark: %v", err)
+		tb.Fatalf("tshark: %v", err)
 	}
 	var rows [][][]string
 	for _, line := range strings.Split(strings.TrimSuffix(string(out), "\n"), "\n") {

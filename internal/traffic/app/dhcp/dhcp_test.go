@@ -37,8 +37,8 @@ func read(b []byte) (out Message, facts int) {
 
 func TestMessage(t *testing.T) {
 	m, _ := read(message(t, options+"ff"))
-	have := fmt.Sprint(m.Reply, m.Type, m.XID, m.Broadcast, m.Hardware, m.Hostname, m.Requested, m.Parameters, m.FQDN, m.DNS, m.Damaged)
-	if want := "false 3 9 true [2 0 0 0 0 7]host192.0.2.5 [1 3 6]host.a[1.1.1.1 8.8.8.8] false"; have != want {
+	have := fmt.Sprintf("%v %d %d %v %x %s %s %x %s %s %v", m.Reply, m.Type, m.XID, m.Broadcast, m.Hardware, m.Hostname, m.Requested, m.Parameters, m.FQDN, m.DNS, m.Damaged)
+	if want := "false 3 9 true 020000000007 host 192.0.2.5 010306 host.a [1.1.1.1 8.8.8.8] false"; have != want {
 		t.Errorf("%s\nwant %s", have, want)
 	}
 }

@@ -28,7 +28,6 @@ type side struct {
 	head    head
 	number  int // of the message
 	left    int64
-	chunked bool
 	offset  int64 // in the body
 	chunks  bool  // left counts a chunk
 	missing int
