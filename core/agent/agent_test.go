@@ -353,6 +353,7 @@ func TestWhatTheRegistryRefuses(t *testing.T) {
 	s.publish()
 	missing := collector()
 	missing.Plugin = "picket/absent"
+	missing.From = "{name: corp,\n url: https://plugins.corp.example}"
 	other := collector()
 	other.Version = "9.9.9"
 	for name, c := range map[string]struct {
@@ -370,8 +371,12 @@ func TestWhatTheRegistryRefuses(t *testing.T) {
 			s.until("the refusal", func() bool { return s.plugin().State == pluginhost.Refused })
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if p := s.plugin(); p.Refusal != c.code || !strings.Contains(p.Reason, c.a.Plugin) {
+			p := s.plugin()
+			if p.Refusal != c.code || !strings.Contains(p.Reason, c.a.Plugin) {
 				t.Errorf("got %s: %s", p.Refusal, p.Reason)
+			}
+			if c.a.From != "" && !strings.Contains(p.Reason, "policy.yaml and start the agent again: {name: corp, url: https://plugins.corp.example}") {
+				t.Errorf("it does not say what to do: %s", p.Reason)
 			}
 		})
 	}

@@ -139,6 +139,9 @@ func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOu
 	if err := s.addOverrides(ctx, sender(ctx), list); err != nil {
 		return nil, err
 	}
+	for i := range list {
+		list[i].From = s.cfg.Catalogue.Origin(ctx, list[i].Plugin, list[i].Version)
+	}
 	signed, err := s.cfg.Queue.SignConfig(sender(ctx).ID, d.Version, list)
 	if err != nil {
 		return nil, err

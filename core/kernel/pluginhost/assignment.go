@@ -40,6 +40,9 @@ type Assignment struct {
 	// Override says who lets this version run on though it is revoked, and why; "" when nobody does. The node's owner
 	// decides whether anybody may.
 	Override string `json:"override,omitempty"`
+	// From is the registry that the server has it from, as a line for the node's policy.yaml: words for an operator, which
+	// the node never goes by. "" when it is the one that the server offers itself.
+	From string `json:"from,omitempty"`
 	// Debug runs the instance without confinement and with deadlines that a person at a debugger can meet. Only a server
 	// that was started for development asks for it.
 	Debug bool `json:"-"`
