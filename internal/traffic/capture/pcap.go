@@ -11,9 +11,8 @@ const (
 	magicNanos    = 0xa1b23c4d
 	magicModified = 0xa1b2cd34 // Kuznetzov's: records say more of where they come from
 
-	pcapHeader         = 24
-	pcapRecord         = 16
-	pcapRecordModified = 24
+	pcapHeader = 24
+	pcapRecord = 16
 )
 
 // pcap is the classic format: one header, then records of one link type.
@@ -22,7 +21,7 @@ type pcap struct {
 	link   LinkType
 	order  binary.ByteOrder
 	big    bool
-	header int   // bytes before each packet
+	more   int   // bytes of a record's header beyond the usual
 	unitNs int64 // nanoseconds in one unit of the fraction
 }
 
@@ -34,7 +33,7 @@ func openPcap(w *window) (format, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &pcap{w: w, order: binary.LittleEndian, unitNs: 1000, header: pcapRecord}
+	f := &pcap{w: w, order: binary.LittleEndian, unitNs: 1000}
 	magic := binary.LittleEndian.Uint32(h)
 	switch magic {
 	case swapped(magicMicros), swapped(magicNanos), swapped(magicModified):
@@ -44,7 +43,7 @@ func openPcap(w *window) (format, error) {
 	case magicNanos:
 		f.unitNs = 1
 	case magicModified:
-		f.header = pcapRecordModified
+		f.more = 8
 	}
 	if major := f.order.Uint16(h[4:]); major != 2 {
 		return nil, damagedf("pcap version %d is not known, expected 2", major)
@@ -57,6 +56,17 @@ func openPcap(w *window) (format, error) {
 
 // notes are empty: the format has no room for any.
 func (f *pcap) notes() Notes { return Notes{} }
+
+// unlikely refuses a record without a packet, or with one beyond the limit, unless it is merely empty.
+func unlikely(h []byte, captured uint32) error {
+	switch {
+	case captured == 0 && isMagic(h), captured > MaxPacket && isSection(h):
+		return errJoined()
+	case captured > MaxPacket:
+		return damagedf("the next record claims a packet of %d bytes, more than the limit of %d", captured, MaxPacket)
+	}
+	return nil
+}
 
 // isMagic reports whether a pcap file begins here: one of the magic numbers and version 2.4, in either order.
 func isMagic(h []byte) bool {
@@ -82,7 +92,7 @@ func errJoined() error {
 }
 
 func (f *pcap) next(p *Packet) error {
-	h, err := f.w.peek(f.header)
+	h, err := f.w.peek(pcapRecord)
 	if err != nil {
 		if errors.Is(err, io.EOF) && len(h) == 0 {
 			return io.EOF
@@ -97,14 +107,13 @@ func (f *pcap) next(p *Packet) error {
 		sec, frac = binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
 		captured, length = binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
 	}
-	if captured == 0 && isMagic(h) || captured > MaxPacket && isSection(h) {
-		return errJoined()
-	}
 	// The snap length of the file header is not a limit: writers are known to exceed it and to put 0 there.
-	if captured > MaxPacket {
-		return damagedf("the next record claims a packet of %d bytes, more than the limit of %d", captured, MaxPacket)
+	if captured-1 >= MaxPacket { // none is looked at too
+		if err := unlikely(h, captured); err != nil {
+			return err
+		}
 	}
-	record, err := f.w.peek(f.header + int(captured))
+	record, err := f.w.peek(pcapRecord + f.more + int(captured))
 	if err != nil {
 		return cut(err)
 	}
@@ -112,6 +121,6 @@ func (f *pcap) next(p *Packet) error {
 	p.Time = int64(sec)*1e9 + int64(frac)*f.unitNs
 	p.Link = f.link
 	p.Length = max(length, captured)
-	p.Data = record[f.header:]
+	p.Data = record[pcapRecord+f.more:]
 	return nil
 }

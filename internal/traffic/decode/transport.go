@@ -32,6 +32,25 @@ func (p *Packet) body(data []byte, header, length uint32) {
 }
 
 func tcp(p *Packet, data []byte, length uint32) Outcome {
+	if len(data) < 20 {
+		return shortTCP(p, data, length)
+	}
+	p.SrcPort = binary.BigEndian.Uint16(data)
+	p.DstPort = binary.BigEndian.Uint16(data[2:])
+	p.Seq = binary.BigEndian.Uint32(data[4:])
+	p.Ack = binary.BigEndian.Uint32(data[8:])
+	p.Flags = data[13]
+	header := uint32(data[12]>>4) * 4
+	if header < 20 || header > length {
+		p.Short = true
+		return Flow
+	}
+	p.body(data, header, length)
+	return Flow
+}
+
+// shortTCP reads what there is of a header that is cut off.
+func shortTCP(p *Packet, data []byte, length uint32) Outcome {
 	if !ports(p, data) || len(data) < 14 {
 		p.Short = true
 		return Flow
@@ -44,7 +63,7 @@ func tcp(p *Packet, data []byte, length uint32) Outcome {
 		p.Short = true
 		return Flow
 	}
-	p.body(data, header, length)
+	p.Payload = length - header
 	return Flow
 }
 
