@@ -16,6 +16,7 @@ type fleetSite struct {
 	*site
 	public, private *shop
 	agents          []*machine
+	browser         *browser // nil until pages was called
 }
 
 func newFleetSite(t *testing.T) *fleetSite {
@@ -71,6 +72,9 @@ func TestFollowARelease(t *testing.T) {
 		work func(t *testing.T)
 	}{
 		{"by the command line", f.byCommandLine},
+		{"through the pages", f.throughThePages},
+		{"with the server killed", f.withTheServerKilled},
+		{"by policy", f.byPolicy},
 	} {
 		f.test(way.name, way.work)
 	}

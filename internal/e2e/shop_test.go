@@ -223,6 +223,14 @@ func (s source) mends() {
 	s.edit(filepath.Base(s.dir)+".go", func(text string) string { return strings.Replace(text, fault, "", 1) })
 }
 
+// asks lets it ask for one permission more from the next release on.
+func (s source) asks() {
+	s.t.Helper()
+	s.edit("plugin.yaml", func(text string) string {
+		return strings.Replace(text, "permissions:\n", "permissions:\n  - cap: fs.read\n    args: {paths: [/proc/loadavg]}\n    reason: That is where Linux keeps the load.\n", 1)
+	})
+}
+
 // publish signs a version into the registry.
 func (s source) publish(version string) {
 	s.t.Helper()
