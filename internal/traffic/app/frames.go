@@ -85,6 +85,16 @@ func (f *Frames) done(msg, rest []byte, size int) ([]byte, []byte, int, bool) {
 	return msg, rest, cut, true
 }
 
+// Miss steps over n bytes that were lost, when they belong to the part of a message that is cut anyway. It says whether
+// that is so; otherwise where the next message begins is not known.
+func (f *Frames) Miss(n int) bool {
+	if n > f.skip {
+		return false
+	}
+	f.skip -= n
+	return true
+}
+
 // Reset forgets the unfinished message. It keeps a modest buffer.
 func (f *Frames) Reset() {
 	f.skip, f.held, f.bad = 0, f.held[:0], false

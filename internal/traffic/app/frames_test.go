@@ -71,6 +71,17 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
+func TestMissing(t *testing.T) {
+	f := sized()
+	f.Next([]byte("\x0aabcdef")) // 3 more are to be skipped
+	if f.Miss(4) || !f.Miss(2) {
+		t.Error("what is missing is not what is skipped")
+	}
+	if msg, _, _, ok := f.Next([]byte("z\x02y")); !ok || string(msg) != "\x02y" {
+		t.Errorf("%q %v", msg, ok)
+	}
+}
+
 func TestLines(t *testing.T) {
 	text := "ab\r\n\nlong line here\nc\r\n"
 	for size := 1; size <= len(text); size++ {

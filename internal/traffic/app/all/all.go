@@ -10,6 +10,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/modbus"
 	"github.com/picketwatch/picket/internal/traffic/app/ntp"
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
+	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/snmp"
 	"github.com/picketwatch/picket/internal/traffic/app/ssh"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
@@ -19,6 +20,6 @@ import (
 func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
-		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus,
+		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
 	}
 }
