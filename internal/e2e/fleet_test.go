@@ -69,7 +69,7 @@ func TestFollowARelease(t *testing.T) {
 	t.Logf("two registries and three agents after %.0f s", time.Since(began).Seconds())
 	for _, way := range []struct {
 		name string
-		work func(t *testing.T)
+		work func()
 	}{
 		{"by the command line", f.byCommandLine},
 		{"through the pages", f.throughThePages},
@@ -82,8 +82,8 @@ func TestFollowARelease(t *testing.T) {
 
 // Publish, find, install with grants, data flows, a canary update, one that fails and goes back, a revocation that stops it
 // everywhere, and an override that one machine's owner allows.
-func (f *fleetSite) byCommandLine(t *testing.T) {
-	public := f.public
+func (f *fleetSite) byCommandLine() {
+	t, public := f.t, f.public
 	steady, pulse := public.source("collector", "picket/steady"), f.private.source("collector", "corp/pulse")
 	steady.publish("1.0.0")
 	pulse.publish("1.0.0")

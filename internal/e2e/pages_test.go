@@ -2,22 +2,21 @@ package e2e
 
 import (
 	"strings"
-	"testing"
 	"time"
 )
 
 var machines = []string{"one", "two", "three"}
 
 // pages opens the pages of both servers. The first to come sets each up by its one-time link.
-func (f *fleetSite) pages(t *testing.T) *browser {
-	t.Helper()
+func (f *fleetSite) pages() *browser {
+	f.t.Helper()
 	if f.browser != nil {
 		return f.browser
 	}
 	b := f.public.browser()
 	for _, x := range []*shop{f.public, f.private} {
 		var setUp string
-		waitFor(t, "the link of "+x.ns, func() bool {
+		waitFor(f.t, "the link of "+x.ns, func() bool {
 			setUp = link.FindString(x.server.output())
 			return setUp != ""
 		})
@@ -29,8 +28,8 @@ func (f *fleetSite) pages(t *testing.T) *browser {
 
 // The same through the pages: an author publishes at one server; at the other somebody finds the release, judges it by
 // its card, installs it with its grants, sees what it brings, rolls a bad version out and a good one, and sees it revoked.
-func (f *fleetSite) throughThePages(t *testing.T) {
-	b, public, private := f.pages(t), f.public.url(), f.private.url()
+func (f *fleetSite) throughThePages() {
+	t, b, public, private := f.t, f.pages(), f.public.url(), f.private.url()
 	tide := f.private.source("collector", "corp/tide")
 	publish := func(version string) {
 		t.Helper()
@@ -75,8 +74,8 @@ func (f *fleetSite) throughThePages(t *testing.T) {
 
 // The server dies in the middle of a rollout. Started again it goes on, or goes back, as it would have; every machine runs
 // the one version once, and what happened can be read.
-func (f *fleetSite) withTheServerKilled(t *testing.T) {
-	b, public := f.pages(t), f.public.url()
+func (f *fleetSite) withTheServerKilled() {
+	t, b, public := f.t, f.pages(), f.public.url()
 	reef := f.private.source("collector", "corp/reef")
 	restart := func() {
 		t.Helper()
@@ -133,8 +132,8 @@ func (f *fleetSite) withTheServerKilled(t *testing.T) {
 
 // Nobody asks: a repair that is out is taken by the server and by the machines, a few of them first. One that asks for
 // more than was granted waits for somebody, and the page says so.
-func (f *fleetSite) byPolicy(t *testing.T) {
-	b, public := f.pages(t), f.public.url()
+func (f *fleetSite) byPolicy() {
+	t, b, public := f.t, f.pages(), f.public.url()
 	swell, odd := f.private.source("collector", "corp/swell"), f.private.source("detector", "corp/odd")
 	release := func(version string) {
 		t.Helper()

@@ -33,11 +33,11 @@ func newSite(t *testing.T) *site {
 }
 
 // test lets a test go on at this site, one after the other.
-func (s *site) test(name string, work func(t *testing.T)) {
+func (s *site) test(name string, work func()) {
 	s.whole.Run(name, func(t *testing.T) {
 		s.t = t
 		defer func() { s.t = s.whole }()
-		work(t)
+		work()
 	})
 }
 
