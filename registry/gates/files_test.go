@@ -162,6 +162,10 @@ func TestGuestImports(t *testing.T) {
 		asGuest(d)
 		d.Manifest.Permissions = []sdk.Permission{{Cap: sdk.CapNetDial, Reason: "x"}}
 	}
+	reads := func(d *registry.Descriptor) {
+		asGuest(d)
+		d.Manifest.Requires = []registry.Requirement{{Plugin: "acme/words", Version: "^1"}}
+	}
 	for name, c := range map[string]struct {
 		data        []byte
 		desc        func(*registry.Descriptor)
@@ -172,6 +176,7 @@ func TestGuestImports(t *testing.T) {
 		"the whole SDK":        {guest(whole...), asGuest, registry.GatePassed, "comes with the SDK"},
 		"a dial of its own":    {guest([2]string{"picket", "dial"}), asGuest, registry.GateFailed, "asks for no permission"},
 		"files besides":        {guest([2]string{"picket", "open"}), dials, registry.GateFailed, "fs.read"},
+		"a model":              {guest([2]string{"picket", "open"}), reads, registry.GatePassed, "1 import"},
 		"an unknown function":  {guest([2]string{"picket", "exec"}), dials, registry.GateFailed, "no host offers"},
 		"an unknown module":    {guest([2]string{"env", "system"}), dials, registry.GateFailed, "no host has"},
 		"something else":       {guestMemory(), asGuest, registry.GateFailed, "no function"},

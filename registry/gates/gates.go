@@ -23,6 +23,8 @@ type Release struct {
 	Readme     []byte
 	Changelog  []byte
 	Plan       []byte // how to test it: testdata/kit.json, nil without one
+	// Models are files of what it requires, by id. Where one is missing the release is not run: it could not start.
+	Models map[string]string
 }
 
 // Config is what the operator of a registry gives the gates to work with. Gates that lack something say so.

@@ -216,6 +216,17 @@ func TestTestRun(t *testing.T) {
 	}
 }
 
+// A release that could not start for want of a model is not run, and shows so; it does not fail for it.
+func TestRunWithoutItsModel(t *testing.T) {
+	rel := release(t, func(d *registry.Descriptor) {
+		d.Manifest.Requires = []registry.Requirement{{Plugin: "acme/words", Version: "^1"}}
+	}, program(t))
+	cfg := Config{Test: tester(goodReport, nil)}
+	wants(t, run(t, rel, cfg), registry.GateConformance, registry.GateNotChecked, "acme/words ^1")
+	rel.Models = map[string]string{"acme/words": "words.txt"}
+	wants(t, run(t, rel, cfg), registry.GateConformance, registry.GatePassed, "")
+}
+
 func TestRebuild(t *testing.T) {
 	r := release(t, nil, []byte("x"))
 	for name, c := range map[string]struct {

@@ -57,6 +57,9 @@ func (c *check) runTest(ctx context.Context) *tested {
 	if c.cfg.Test == nil {
 		return &tested{err: errors.New("this registry does not run what it is sent")}
 	}
+	if err := c.lacksModel(); err != nil {
+		return &tested{err: err}
+	}
 	data, err := c.cfg.Test(ctx, c.Release)
 	if err != nil {
 		return &tested{err: fmt.Errorf("the test run did not come about: %w", err)}
@@ -70,6 +73,16 @@ func (c *check) runTest(ctx context.Context) *tested {
 	}
 	t.digest = c.keep(data)
 	return t
+}
+
+// lacksModel says what a run of the release would lack.
+func (c *check) lacksModel() error {
+	for _, need := range c.Descriptor.Manifest.Requires {
+		if c.Models[need.Plugin] == "" {
+			return fmt.Errorf("it requires %s %s, which is not at hand for a run", need.Plugin, need.Version)
+		}
+	}
+	return nil
 }
 
 // permissions compares what the release did in its test run with what the manifest asks for.
@@ -176,6 +189,10 @@ func (c *check) quality(ctx context.Context, f *finding) {
 	}
 	if c.cfg.Judge == nil {
 		f.lackf("this registry has no public captures to measure detectors with")
+		return
+	}
+	if err := c.lacksModel(); err != nil {
+		f.lackf("%v", err)
 		return
 	}
 	judged, err := c.cfg.Judge(ctx, c.Release)

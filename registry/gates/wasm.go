@@ -75,6 +75,7 @@ func (c *check) compareImports(f *finding, list []wasmImport) {
 		asks := func(p sdk.Permission) bool { return slices.Contains(caps, p.Cap) }
 		switch {
 		case caps == nil || slices.ContainsFunc(c.Descriptor.Manifest.Permissions, asks):
+		case name == abi.ImportOpen && len(c.Descriptor.Manifest.Requires) > 0: // models are opened by it as well
 		case whole:
 			f.notef("%s comes with the SDK; without a permission %s the host refuses it", name, strings.Join(caps, " or "))
 		default:

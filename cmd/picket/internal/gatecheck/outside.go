@@ -15,6 +15,7 @@ import (
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/gates"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // rebuild has this program build a release again, as `picket plugin rebuild` does.
@@ -107,6 +108,18 @@ func unpack(r gates.Release, dir string) error {
 	if r.Plan != nil {
 		testdata := filepath.Join(dir, "testdata")
 		if err := errors.Join(os.Mkdir(testdata, 0o755), os.WriteFile(filepath.Join(testdata, "kit.json"), r.Plan, 0o644)); err != nil {
+			return err
+		}
+	}
+	for id, path := range r.Models {
+		if !sdk.ValidID(id) {
+			return fmt.Errorf("%q is no id", id)
+		}
+		to := filepath.Join(dir, "models", filepath.FromSlash(id))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := copyProgram(to, path); err != nil {
 			return err
 		}
 	}

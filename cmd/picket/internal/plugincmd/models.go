@@ -1,10 +1,15 @@
 package plugincmd
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,6 +69,40 @@ func (e *explanation) readModels(cmd *cobra.Command, c *client.Multi, d *registr
 			Descriptor: in.Locked.Descriptor, Role: in.Role, KeyIDs: in.KeyIDs})
 	}
 	return nil
+}
+
+// installedModels copies what an installed release requires to where a program that is run by hand can be given it.
+func installedModels(ctx context.Context, c *client.Multi, d *registry.Descriptor, dir string) (map[string]string, error) {
+	models := map[string]string{}
+	for _, need := range d.Manifest.Requires {
+		in, err := c.Required(ctx, need, nil)
+		if err != nil {
+			return nil, err
+		}
+		if in == nil {
+			continue
+		}
+		path := filepath.Join(dir, "model-"+strconv.Itoa(len(models)))
+		if err := copyModel(ctx, c, in, path); err != nil {
+			return nil, err
+		}
+		models[need.Plugin] = path
+	}
+	return models, nil
+}
+
+func copyModel(ctx context.Context, c *client.Multi, in *client.Installed, path string) error {
+	a, err := c.OpenRelease(ctx, in.ID, in.Version, registry.RuntimeFile)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, a.File)
+	return errors.Join(err, out.Close())
 }
 
 func modelText(m modelRead) string {

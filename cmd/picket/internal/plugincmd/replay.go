@@ -1,6 +1,7 @@
 package plugincmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -499,7 +500,11 @@ func (r *replayer) subject(ctx context.Context, id, version, digest string) (s r
 		return s, nil, err
 	}
 	p := kit.Program{ID: id, Runtime: a.Runtime, Command: command, StateDir: filepath.Join(tmp, "state")}
-	p.Watch = watchWith(p.StateDir, nil)
+	models, err := installedModels(ctx, c, a.Descriptor, tmp)
+	if err != nil {
+		return s, nil, err
+	}
+	p.Watch = watchWith(p.StateDir, models)
 	s = replayed{Subject: kit.Process(p), manifest: &a.Descriptor.Manifest, version: a.Version}
 	return s, clean, os.Mkdir(p.StateDir, 0o700)
 }
@@ -517,6 +522,13 @@ func (r *replayer) fromFolder(ctx context.Context, id, tmp string) (s replayed, 
 	}
 	if id != "" && p.manifest.ID != id {
 		return s, fmt.Errorf("%s holds %s, and the input was given to %s", r.dir, p.manifest.ID, id)
+	}
+	how, err := readPlan(cmp.Or(p.src, p.dir), strings.NewReplacer())
+	if err != nil {
+		return s, err
+	}
+	if t.models, err = t.modelsFor(p, how); err != nil {
+		return s, err
 	}
 	subjects, _, err := t.subjects(ctx, p, tmp)
 	if err != nil {

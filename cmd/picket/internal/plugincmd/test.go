@@ -303,6 +303,12 @@ func (t *tester) modelsFor(p *plugin, how plan) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, need := range p.manifest.Requires {
+		path := filepath.Join(p.dir, "models", filepath.FromSlash(need.Plugin)) // beside what the gates of a registry run
+		if _, given := models[need.Plugin]; !given && p.src == "" && exists(path) {
+			models[need.Plugin] = path
+		}
+	}
 	for id, name := range how.Models {
 		if _, given := models[id]; given {
 			continue
