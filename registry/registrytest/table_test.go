@@ -17,6 +17,11 @@ var update = flag.Bool("update", false, "write docs/registry-attacks.md anew")
 var elsewhere = []struct{ name, ends, where string }{
 	{"a server that was broken into orders an agent to run what nobody signed", "refused by the agent, with each of the reasons above", "internal/e2e TestWhatIsNotVouchedForDoesNotRun"},
 	{"a byte changed on a node's disk between two starts", "`digest_mismatch`", "internal/e2e TestABytesChangedOnDiskIsFoundAtTheNextStart"},
+	{"a model swapped on a node's disk after it was verified, also for one of 10 GiB", "`digest_mismatch` or `oversized`; what is open stays as it was", "registry/client TestAttackModelSwappedOnDisk"},
+	{"a model swapped between two starts of the plugin that reads it", "`digest_mismatch`; what runs reads what was verified", "core/kernel/pluginhost TestAttackModelSwappedBeforeTheStart"},
+	{"a model that was withdrawn", "the plugin that reads it stops, and says why", "core/kernel/pluginhost TestAttackRevokedModel"},
+	{"a plugin that changes its model, or opens another plugin's", "refused by the kernel's seals, or by the broker, which notes it", "core/kernel/pluginhost TestAttackModelOfOthers"},
+	{"models that would fill the memory", "refused", "core/kernel/pluginhost TestAttackModelsTooLarge"},
 	{"a FIFO, a link or a folder where a file should be", "refused, without waiting on it", "registry/client TestOddFilesInAFolder"},
 	{"a node killed while it installs", "whole or not at all after the restart", "registry/client TestKilledAtAnyMoment"},
 	{"a node killed at each step of an installation of several plugins", "all of them or none after the restart", "registry/client TestAttackKilledAtEveryStep"},

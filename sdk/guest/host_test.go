@@ -130,3 +130,54 @@ func TestBrokenHost(t *testing.T) {
 		t.Error("an error of 2^60 bytes was taken")
 	}
 }
+
+// A model is a file whose answer names its release; without that it is none.
+func TestModelOfAGuest(t *testing.T) {
+	const words = "the words"
+	var at int64
+	var closed []uint32
+	f := &fake{}
+	i := f.imports()
+	i.seek = func(_ uint32, offset int64, _ uint32) int64 { at = offset; return at }
+	i.read = func(_ uint32, b []byte) int64 {
+		n := copy(b[:min(len(b), 4)], words[min(at, int64(len(words))):]) // never all at once
+		at += int64(n)
+		return int64(n)
+	}
+	i.close = func(handle uint32) int64 { closed = append(closed, handle); return 0 }
+	h := newHost(abi.InstanceConfig{Instance: "i"}, i)
+	f.answer(`{"handle": 3, "file": {"name": "acme/words", "size": 9}, "model": {"version": "1.2.0", "digest": "ab"}}`)
+	m, err := h.Model("acme/words")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked abi.OpenRequest
+	if err := json.Unmarshal(f.request, &asked); err != nil || asked.Name != "acme/words" {
+		t.Errorf("it asked for %+v, %v", asked, err)
+	}
+	for range 2 {
+		if data, err := m.Bytes(); err != nil || string(data) != words || m.Version != "1.2.0" || m.Size() != 9 {
+			t.Errorf("%q of %+v, %v", data, m, err)
+		}
+	}
+	part := make([]byte, 8)
+	if n, err := m.ReadAt(part, 4); n != 5 || !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %d, %v", n, err)
+	}
+	if err := m.Close(); err != nil || len(closed) != 1 || closed[0] != 3 {
+		t.Errorf("closed %v, %v", closed, err)
+	}
+	if _, err := m.Bytes(); err == nil {
+		t.Error("it is read after its end")
+	}
+	f.answer(`{"handle": 4, "file": {"size": 9}}`)
+	if _, err := h.Model("acme/words"); err == nil || len(closed) != 2 {
+		t.Errorf("a file is taken for a model: %v, closed %v", err, closed)
+	}
+	f.request = nil
+	for _, bad := range []string{"/etc/passwd", "words", "acme/words/more", ""} {
+		if _, err := h.Model(bad); err == nil || f.request != nil {
+			t.Errorf("%q was asked for: %v", bad, err)
+		}
+	}
+}

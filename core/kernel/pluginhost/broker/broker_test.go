@@ -68,6 +68,12 @@ func openConns(b *Broker) int { return len(b.conns) }
 // start returns a broker and a plugin's view of it, and checks at the end that nothing is left of either.
 func start(t *testing.T, cfg Config) *rig {
 	t.Helper()
+	return startWith(t, cfg)
+}
+
+// startWith is start for a process that has models.
+func startWith(t *testing.T, cfg Config, models ...Model) *rig {
+	t.Helper()
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors(t)
 	r := &rig{log: &lockedWriter{w: &bytes.Buffer{}}}
 	cfg.Instance, cfg.Log = "test", slog.New(slog.NewTextHandler(r.log, nil))
@@ -81,7 +87,7 @@ func start(t *testing.T, cfg Config) *rig {
 	}
 	served := make(chan error, 1)
 	r.served = served
-	go func() { served <- r.Serve(host) }()
+	go func() { served <- r.ServeWith(host, Belongings{State: r.state, Models: models}) }()
 	r.Host, r.stop, err = serve.NewHostOver(child, abi.InstanceConfig{Instance: "test"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
