@@ -44,7 +44,8 @@ function Front() {
 
 function FrontSections({ front: f }: { front: FrontAnswer }) {
   const { t } = useTranslation()
-  const recommended = f.recommended ?? []
+  const recommended = (f.recommended ?? []).slice(0, 6)
+  const popular = (f.popular ?? []).filter((h) => !recommended.some((r) => r.plugin.id === h.id)).slice(0, 6)
   const total = (f.kinds ?? []).reduce((sum, k) => sum + k.count, 0)
   if (total === 0) return <Panel title={t('market.title')} flush><Empty title={t('market.nothing')}>{t('market.nothingText')}</Empty></Panel>
   return (
@@ -64,12 +65,12 @@ function FrontSections({ front: f }: { front: FrontAnswer }) {
       </nav>
       {recommended.length > 0 && (
         <Section title={t('market.recommended')} text={t('market.recommendedText')}>
-          <ul className={css.tiles}>{recommended.slice(0, 6).map((r) => <li key={r.plugin.id}><Tile hit={r.plugin} because={r.because} /></li>)}</ul>
+          <ul className={css.tiles}>{recommended.map((r) => <li key={r.plugin.id}><Tile hit={r.plugin} because={r.because} /></li>)}</ul>
         </Section>
       )}
-      {(f.popular ?? []).length > 0 && (
+      {popular.length > 0 && (
         <Section title={t('market.popular')} text={t('market.popularText')} more={{ sort: 'installs' }}>
-          <ul className={css.tiles}>{f.popular.slice(0, 6).map((h) => <li key={h.id}><Tile hit={h} /></li>)}</ul>
+          <ul className={css.tiles}>{popular.map((h) => <li key={h.id}><Tile hit={h} /></li>)}</ul>
         </Section>
       )}
       <div className={css.pair}>
