@@ -91,6 +91,19 @@ func TestFleet(t *testing.T) {
 		"plugin.override-revocation plugin:test/collect refused"}, nil)
 }
 
+// The fleet says what a group runs to which a rollout brought another version.
+func TestTheFleetKnowsWhatGroupsRun(t *testing.T) {
+	w := newWorld(t)
+	w.enrol("box")
+	if out := w.request(adm, "POST", "/api/v1/plugins/test/collect/enable", `{"node":"agents"}`); out.Code != 200 {
+		t.Fatalf("%d %s", out.Code, out.Body)
+	}
+	r := store.Rollout{ID: "r", Tenant: store.DefaultTenant, Plugin: "test/collect", State: store.RolloutDone}
+	check(t, w.control.PutRollout(t.Context(), r, nil, []store.Settled{{Instance: "test/collect", Group: "prod", AgentVersion: store.AgentVersion{Version: "0.2.0"}}}))
+	out := w.request(adm, "GET", "/api/v1/fleet", "").Body.String()
+	contains(t, "the fleet", out, []string{`"wanted":"0.1.0"`, `"wanted_by_group":{"prod":"0.2.0"}`}, nil)
+}
+
 // An override travels to the agents that it is for, in what is signed for them.
 func TestOverridesReachAgents(t *testing.T) {
 	w := newWorld(t)

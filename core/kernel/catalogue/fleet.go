@@ -49,8 +49,15 @@ func (c *Catalogue) Fleet(ctx context.Context) (Fleet, error) {
 		p := FleetPlugin{ID: card.ID, Title: card.Title, Kind: card.Kind, Newest: card.Version, Versions: fleetVersions(card.Instances),
 			Policy: policyOf(policies, card.ID), Overrides: overridesIn(overrides, card.ID)}
 		for _, r := range rows {
-			if r.Plugin == card.ID && r.Enabled {
-				p.Wanted = r.Version
+			if r.Plugin != card.ID || !r.Enabled {
+				continue
+			}
+			p.Wanted = r.Version
+			for group, v := range r.Groups {
+				if p.ByGroup == nil {
+					p.ByGroup = map[string]string{}
+				}
+				p.ByGroup[group] = v.Version
 			}
 		}
 		for _, r := range open {

@@ -94,15 +94,16 @@ type Fleet struct {
 
 // FleetPlugin is one plugin on all nodes.
 type FleetPlugin struct {
-	ID        string         `json:"id"`
-	Title     string         `json:"title"`
-	Kind      sdk.Kind       `json:"kind"`
-	Versions  []FleetVersion `json:"versions" nullable:"false" doc:"Those that run somewhere, the newest first."`
-	Wanted    string         `json:"wanted" doc:"The version that nodes should run when no rollout says otherwise."`
-	Newest    string         `json:"newest,omitempty" doc:"What the registry offers."`
-	Policy    UpdatePolicy   `json:"policy"`
-	Rollout   string         `json:"rollout,omitempty" doc:"The rollout that is under way."`
-	Overrides []Override     `json:"overrides" nullable:"false"`
+	ID        string            `json:"id"`
+	Title     string            `json:"title"`
+	Kind      sdk.Kind          `json:"kind"`
+	Versions  []FleetVersion    `json:"versions" nullable:"false" doc:"Those that run somewhere, the newest first."`
+	Wanted    string            `json:"wanted" doc:"The version that nodes should run when no rollout says otherwise."`
+	ByGroup   map[string]string `json:"wanted_by_group,omitempty" doc:"The version of groups to which a rollout brought another."`
+	Newest    string            `json:"newest,omitempty" doc:"What the registry offers."`
+	Policy    UpdatePolicy      `json:"policy"`
+	Rollout   string            `json:"rollout,omitempty" doc:"The rollout that is under way."`
+	Overrides []Override        `json:"overrides" nullable:"false"`
 }
 
 // FleetVersion is one version and the nodes that run it.

@@ -1763,6 +1763,10 @@ export interface components {
             versions: components["schemas"]["FleetVersion"][];
             /** @description The version that nodes should run when no rollout says otherwise. */
             wanted: string;
+            /** @description The version of groups to which a rollout brought another. */
+            wanted_by_group?: {
+                [key: string]: string;
+            };
         };
         FleetUser: {
             id: string;
