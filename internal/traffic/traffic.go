@@ -1,7 +1,8 @@
 // Package traffic turns captures into flows: it joins the capture reader, the decoder and the flow table.
 //
 // In goes a capture as a stream, out come batches of sdk.Flow for the detectors and a Summary in which every packet is
-// accounted for. Memory is bounded by the longest packet and by Options.Flow.MaxFlows, whatever the length of the input.
+// accounted for. Memory is bounded by the longest packet, by Options.Flow.MaxFlows, and by what the reader's notes and the
+// fragments may hold (4 and 8 MiB), whatever the length of the input.
 // The package is linked by picket-traffic and picket, never by picketd: the process that holds keys and data parses no
 // packet.
 package traffic

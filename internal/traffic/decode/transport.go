@@ -68,10 +68,16 @@ func shortTCP(p *Packet, data []byte, length uint32) Outcome {
 }
 
 func udp(p *Packet, data []byte, length uint32) Outcome {
-	if !ports(p, data) || length < 8 {
-		p.Short = true
+	if len(data) < 8 {
+		if !ports(p, data) || length < 8 {
+			p.Short = true
+			return Flow
+		}
+		p.Payload = length - 8
 		return Flow
 	}
+	p.SrcPort = binary.BigEndian.Uint16(data)
+	p.DstPort = binary.BigEndian.Uint16(data[2:])
 	p.body(data, 8, length)
 	// Most ports are above or below all that tunnels use, so one comparison tells.
 	if len(data) >= 16 && (p.DstPort-portGTP <= portOldVXLAN-portGTP || p.SrcPort == portTeredo || data[8]>>4 == 6) {
