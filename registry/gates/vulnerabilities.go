@@ -235,4 +235,12 @@ func (c *check) vulnerabilities(ctx context.Context, f *finding) {
 		f.warnf("the database of vulnerabilities ends on %s", day)
 	}
 	f.sumf("none known of %s on %s", plural(looked, "component"), day)
+	f.notef("the database has %s", entries(db.count))
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }

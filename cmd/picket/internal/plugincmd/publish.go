@@ -13,6 +13,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/gatecheck"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/publish"
 )
 
@@ -134,6 +135,26 @@ func (p *publishing) sign(cmd *cobra.Command, b *builder, dirs []string) error {
 	return nil
 }
 
+// short names the gates of a card that did not pass, by their state.
+func short(c *registry.Card) string {
+	if c == nil {
+		return ""
+	}
+	var words []string
+	for _, state := range []string{registry.GateFailed, registry.GateWarning, registry.GateNotChecked} {
+		var names []string
+		for _, g := range c.Gates {
+			if g.State == state {
+				names = append(names, g.Name)
+			}
+		}
+		if len(names) > 0 {
+			words = append(words, state+": "+strings.Join(names, ", "))
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
 func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, dir string, development bool) {
 	rows := make([][]columns.Cell, 0, len(plugins))
 	for _, plugin := range plugins {
@@ -150,7 +171,7 @@ func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, d
 		if plugin.Card != nil {
 			tier = plugin.Card.Tier
 		}
-		rows = append(rows, []columns.Cell{columns.C("    " + m.ID), columns.C(m.Version), state, columns.C(tier), columns.S(columns.Dim, strings.Join(artifacts, ", "))})
+		rows = append(rows, []columns.Cell{columns.C("    " + m.ID), columns.C(m.Version), state, columns.C(tier), columns.S(columns.Dim, strings.Join(artifacts, ", ")), columns.S(columns.Dim, short(plugin.Card))})
 	}
 	p.Table(rows)
 	trust := ""

@@ -51,7 +51,10 @@ macros, so one in Rust is built again with --own only.`,
 			if err != nil {
 				return err
 			}
-			digests, err := again{scratch, cmp.Or(cache, filepath.Join(scratch, "cache")), own}.build(cmd.Context(), p, dir)
+			if cache, err = filepath.Abs(cmp.Or(cache, filepath.Join(scratch, "cache"))); err != nil { // Go wants it whole
+				return err
+			}
+			digests, err := again{scratch, cache, own}.build(cmd.Context(), p, dir)
 			if err != nil {
 				return err
 			}
@@ -114,7 +117,8 @@ func (a again) build(ctx context.Context, r *plugin, dir string) ([]string, erro
 		targets[i] = &p.targets[i]
 	}
 	if err := b.compileAll(ctx, targets); err != nil {
-		return nil, fmt.Errorf("%s", firstLine(err.Error()))
+		what, why, _ := strings.Cut(err.Error(), "\n")
+		return nil, fmt.Errorf("%s: %s", what, firstLine(why))
 	}
 	var digests []string
 	for _, t := range targets {
