@@ -277,9 +277,6 @@ func (e *InvalidError) add(location, format string, args ...any) {
 
 // Disable stops a plugin on a node; "" means everywhere.
 func (c *Catalogue) Disable(ctx context.Context, id, node, by string) (Plugin, error) {
-	if err := c.settleOthers(ctx, id); err != nil {
-		return Plugin{}, err
-	}
 	c.change.Lock()
 	defer c.change.Unlock()
 	gone, err := c.stop(ctx, id, node)

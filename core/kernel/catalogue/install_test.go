@@ -40,26 +40,28 @@ type stand struct {
 
 // puppets are a plugin host whose instances do what a test says.
 type puppets struct {
-	mu      sync.Mutex
-	list    []pluginhost.Assignment
-	bad     map[string]string // version → what becomes of it
-	fail    error             // of Apply, when something is to run
-	applied func()
-	since   time.Time
+	mu   sync.Mutex
+	list []pluginhost.Assignment
+	bad  map[string]string // version → what becomes of it
+	fail error             // of Apply, when something is to run
+	// failEmpty is of Apply when nothing is to run.
+	failEmpty error
+	applied   func()
+	since     time.Time
 }
 
 func (p *puppets) Apply(_ context.Context, list []pluginhost.Assignment) error {
 	p.mu.Lock()
 	applied, fail := p.applied, p.fail
-	if fail == nil || len(list) == 0 {
+	if len(list) == 0 {
+		fail = p.failEmpty
+	}
+	if fail == nil {
 		p.list, p.since = list, time.Now()
 	}
 	p.mu.Unlock()
 	if applied != nil && len(list) > 0 {
 		applied()
-	}
-	if len(list) == 0 {
-		return nil
 	}
 	return fail
 }
@@ -320,6 +322,60 @@ func TestARestartTakesBackWhatWasBegun(t *testing.T) {
 		close(gone)
 		s.Close()
 	}
+}
+
+// What could not be taken back is tried again: when somebody installs the plugin anew, and at the next start. Until then it
+// says so, and uninstalling is always possible.
+func TestWhatCouldNotBeTakenBack(t *testing.T) {
+	s := newStand(t)
+	s.host.bad["1.1.0"] = "quarantine"
+	stick := func() InstallJob {
+		t.Helper()
+		s.host.mu.Lock()
+		s.host.applied = func() { // it starts, and then the host takes nothing any more
+			s.host.mu.Lock()
+			s.host.failEmpty = errors.New("the host is stuck")
+			s.host.mu.Unlock()
+		}
+		s.host.mu.Unlock()
+		job := s.install("1.1.0")
+		s.host.mu.Lock()
+		s.host.applied, s.host.failEmpty = nil, nil
+		s.host.mu.Unlock()
+		if job.State != InstallStuck || !strings.Contains(job.Error, "the host is stuck") {
+			t.Fatalf("%s: %s", job.State, job.Error)
+		}
+		return job
+	}
+	job := stick()
+	if err := s.catalogue().Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.InstallJob(t.Context(), job.ID); err != nil || got.State != InstallFailed {
+		t.Errorf("after a start: %s %v", got.State, err)
+	}
+	s.want("after a start", nil, nil)
+
+	job = stick()
+	delete(s.host.bad, "1.1.0")
+	if next := s.install("1.1.0"); next.State != InstallDone {
+		t.Errorf("anew: %s: %s", next.State, next.Error)
+	}
+	if got, err := s.InstallJob(t.Context(), job.ID); err != nil || got.State != InstallFailed {
+		t.Errorf("after another attempt: %s %v", got.State, err)
+	}
+	if err := s.catalogue().Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.want("a start takes nothing back that went well", []string{beacon + " 1.1.0", table + " 1.0.0"}, []string{beacon + " 1.1.0"})
+	if out, err := s.Uninstall(t.Context(), table, "user:ada"); err == nil || !strings.Contains(err.Error(), beacon+" needs it") {
+		t.Errorf("what is needed: %+v %v", out, err)
+	}
+	out, err := s.Uninstall(t.Context(), beacon, "user:ada")
+	if err != nil || !slices.Equal(out.Stopped, []string{beacon}) || !slices.Equal(out.Left, []string{table}) {
+		t.Errorf("%+v %v", out, err)
+	}
+	s.want("uninstalled", []string{table + " 1.0.0"}, nil)
 }
 
 func TestAnInstallationIsUndoneWhenTheServerStops(t *testing.T) {

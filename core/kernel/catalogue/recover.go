@@ -44,7 +44,7 @@ func (c *Catalogue) settleInstalls(ctx context.Context, id string) error {
 			return err
 		}
 		if job.State == InstallStuck {
-			return fmt.Errorf("an earlier installation has to be taken back first: %s", job.Error)
+			return fmt.Errorf("an earlier installation has to be taken back first, or the plugin uninstalled: %s", job.Error)
 		}
 	}
 	return nil

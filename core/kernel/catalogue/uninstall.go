@@ -27,8 +27,8 @@ func (c *Catalogue) Uninstall(ctx context.Context, id, by string) (Uninstalled, 
 		return Uninstalled{}, err
 	}
 	defer c.end(id)
-	if err := c.settleInstalls(ctx, id); err != nil {
-		return Uninstalled{}, err
+	if err := c.settleInstalls(ctx, id); err != nil { // all of it goes: nothing will be left to take back
+		c.cfg.Log.Warn("uninstall", "plugin", id, "problem", err)
 	}
 	if err := c.mayGo(ctx, id); err != nil {
 		return Uninstalled{}, err
