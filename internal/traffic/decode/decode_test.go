@@ -132,6 +132,7 @@ func TestIPv6ExtensionHeaders(t *testing.T) {
 			Packet{Proto: 17, SrcPort: 49153, DstPort: 53, Payload: 2}},
 		{"first fragment", 44, "11 00 0001 00000009" + udp, Flow, Packet{Proto: 17, SrcPort: 49153, DstPort: 53, Payload: 2}},
 		{"later fragment", 44, "11 00 0009 00000009" + udp, Fragment, Packet{Proto: 17, Payload: 10}},
+		{"two fragment headers", 44, "2c 00 0001 00000009 11 00 0001 00000009" + udp, Malformed, Packet{Proto: 44}},
 		{"header longer than the packet", 0, "11 20 010400000000" + udp, Flow, Packet{Proto: 0, Short: true}},
 		{"header cut off", 60, "11 00", Flow, Packet{Proto: 60, Short: true}},
 		{"chain without end", 60, strings.Repeat("3c 00 010400000000", 40), Flow, Packet{Proto: 60, Short: true}},
@@ -204,7 +205,7 @@ func FuzzDecode(f *testing.F) {
 		if outcome == Flow && p.Version != 4 && p.Version != 6 {
 			t.Fatalf("a flow of IP version %d", p.Version)
 		}
-		if int(p.tunnels) > maxTunnels || len(p.Body) > int(p.Payload) || outcome == Fragment && !p.Part.Is {
+		if int(p.tunnels) > maxTunnels || len(p.Body) > int(p.Payload) || outcome == Fragment && !p.Part.Is || outcome > Fragment && p.Part.Is {
 			t.Fatalf("%+v", p)
 		}
 		if p.Part.Is && outcome <= Fragment {

@@ -37,9 +37,10 @@ func ipv4(p *Packet, data []byte, length uint32) Outcome {
 	return transport(p, body, p.Length-uint32(header))
 }
 
-// part notes where a fragment is. There is one per packet: a fragment inside a fragment is refused.
+// part notes where a fragment is. There is one per packet: a fragment inside a fragment is refused, and then nothing is one.
 func (p *Packet) part(header, body []byte, length uint32) bool {
 	if p.Part.Is {
+		p.Part = Part{}
 		return false
 	}
 	p.Part = Part{Tunnel: p.Tunnel, VLAN: p.VLAN, Header: uint32(cap(header)), At: uint32(cap(body)), Length: length, Is: true}
