@@ -174,13 +174,7 @@ func (s *supervisor) otherModels(r *run) []move {
 	if err != nil {
 		return nil
 	}
-	moves := movesOf(r.models, now)
-	if len(moves) > 0 {
-		s.mu.Lock()
-		s.changing = true
-		s.mu.Unlock()
-	}
-	return moves
+	return movesOf(r.models, now)
 }
 
 // describe says what the models are before and after.

@@ -268,6 +268,9 @@ func (s *supervisor) awoken(r *run) step {
 		}
 	}
 	if len(moves) > 0 {
+		s.mu.Lock()
+		s.changing = true
+		s.mu.Unlock()
 		return func() step { return s.exchange(r, r.assignment, moves) }
 	}
 	if s.ordered(orderJudge) {
