@@ -32,6 +32,7 @@
 //
 //   - Bound before reading: every length is checked against what is there and against a limit of the parser's own. What is
 //     left out is told to Flow.Cut.
+//   - Arithmetic on a byte stays a byte and wraps: b[1:][:b[0]], never b[1:1+b[0]].
 //   - No recursion without a bound, no loop whose end the wire decides alone.
 //   - Nothing is kept per flow beyond a few kilobytes, an unfinished message aside, which has a limit too.
 //   - The bytes that a parser is given are not changed: others read the same packet.

@@ -118,8 +118,8 @@ func (m *Message) options(b []byte) {
 			m.Damaged = true
 			return
 		}
-		m.option(kind, b[2:2+b[1]])
-		b = b[2+int(b[1]):]
+		m.option(kind, b[2:][:b[1]])
+		b = b[2:][b[1]:]
 	}
 	m.Damaged = true // there was no end
 }
@@ -188,8 +188,8 @@ func fqdn(v []byte) string {
 	}
 	var labels []string
 	for len(name) > 0 && name[0] != 0 && int(name[0]) < len(name) {
-		labels = append(labels, text(name[1:1+name[0]]))
-		name = name[1+name[0]:]
+		labels = append(labels, text(name[1:][:name[0]]))
+		name = name[1:][name[0]:]
 	}
 	return strings.Join(labels, ".")
 }

@@ -56,6 +56,20 @@ func TestCutOptions(t *testing.T) {
 	}
 }
 
+// An option may have 255 bytes, and a label in a name, though none is valid that is so long, too.
+func TestLongestOption(t *testing.T) {
+	for _, kind := range []string{"0c", "51"} {
+		m, _ := read(message(t, kind+"ff 04 00 00 fb"+strings.Repeat("61", 251)+"ff"))
+		if m.Damaged || kind == "0c" && len(m.Hostname) < 250 || kind == "51" && len(m.FQDN) != 251 {
+			t.Errorf("%+v", m)
+		}
+	}
+	m, _ := read(message(t, "51 ff 04 00 00 ff"+strings.Repeat("61", 251)+"ff"))
+	if m.FQDN != "" {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestRecognise(t *testing.T) {
 	b := message(t, "ff")
 	if v := recognise(app.Client, b); v != app.Sure {

@@ -144,8 +144,8 @@ func (r *reader) parameter(key uint16, value []byte) {
 			if i > 0 {
 				r.text = append(r.text, ',')
 			}
-			r.text = appendLabel(r.text, value[1:1+value[0]])
-			value = value[1+value[0]:]
+			r.text = appendLabel(r.text, value[1:][:value[0]])
+			value = value[1:][value[0]:]
 		}
 	case key == 3 && len(value) == 2:
 		r.text = append(r.text, " port="...)
@@ -163,7 +163,7 @@ func (r *reader) caa(b []byte) bool {
 		return false
 	}
 	r.number(uint64(b[0]))
-	r.text = appendLabel(r.text, b[2:2+b[1]])
+	r.text = appendLabel(r.text, b[2:][:b[1]])
 	r.text = append(r.text, ' ')
 	r.quoted(b[2+int(b[1]):])
 	return true

@@ -32,8 +32,8 @@ const (
 		"c010 ff00 0001 0000003c 0002 beef" // unknown
 )
 
-func read(t testing.TB, p app.Protocol, b []byte, cut int) *Message {
-	t.Helper()
+func read(tb testing.TB, p app.Protocol, b []byte, cut int) *Message {
+	tb.Helper()
 	var out *Message
 	parser := p.NewDatagram()
 	parser.Start(app.TestFlow(p, 17, func(f *app.Fact) { out = f.Body.(*Message) }))
@@ -73,6 +73,24 @@ func TestEveryCutIsDamaged(t *testing.T) {
 	for n := headerSize; n < len(whole); n++ {
 		if m := read(t, DNS, whole[:n], len(whole)-n); !m.Damaged || m.Length != len(whole) {
 			t.Fatalf("cut at %d: %+v", n, m)
+		}
+	}
+}
+
+// Names of 255 bytes within record data.
+func TestLongestTexts(t *testing.T) {
+	long := strings.Repeat("61", 255)
+	head := "0001 8000 0000 0001 0000 0000 00"
+	for name, text := range map[string]string{
+		"alpn":     head + "0041 0001 00000000 0107 0001 00 0001 0100 ff" + long,
+		"caa":      head + "0101 0001 00000000 0102 00 ff" + long + "62",
+		"txt":      head + "0010 0001 00000000 0100 ff" + long,
+		"caa, cut": head + "0101 0001 00000000 0100 00 ff" + strings.Repeat("61", 254),
+	} {
+		b := unhex(t, text)
+		m := read(t, DNS, b, 0)
+		if len(m.Answers) != 1 || name != "caa, cut" && !strings.Contains(m.Answers[0].Data, strings.Repeat("a", 255)) {
+			t.Errorf("%s: %+v", name, m)
 		}
 	}
 }

@@ -212,7 +212,7 @@ func (m *Message) identification(b []byte) {
 	if !m.Response || len(b) < deviceIDHeaderBytes || b[0] != deviceID {
 		return
 	}
-	for b = b[deviceIDHeaderBytes:]; len(b) >= 2 && int(b[1]) <= len(b)-2 && len(m.Objects) < maxObjects; b = b[2+int(b[1]):] {
-		m.Objects = append(m.Objects, Object{ID: b[0], Value: strings.ToValidUTF8(string(b[2:2+b[1]]), "\ufffd")})
+	for b = b[deviceIDHeaderBytes:]; len(b) >= 2 && int(b[1]) <= len(b)-2 && len(m.Objects) < maxObjects; b = b[2:][b[1]:] {
+		m.Objects = append(m.Objects, Object{ID: b[0], Value: strings.ToValidUTF8(string(b[2:][:b[1]]), "\ufffd")})
 	}
 }
