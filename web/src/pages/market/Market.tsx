@@ -2,6 +2,7 @@
 import { Button } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
+import { useDeferredValue } from 'react'
 import { useTranslation } from 'react-i18next'
 import { front, type FrontAnswer, type Hit } from '../../api/market'
 import { useMay } from '../../api/useMay'
@@ -44,6 +45,7 @@ function Front() {
 
 function FrontSections({ front: f }: { front: FrontAnswer }) {
   const { t } = useTranslation()
+  const below = useDeferredValue(true, false) // drawn once what is above it stands
   const recommended = (f.recommended ?? []).slice(0, 6)
   const popular = (f.popular ?? []).filter((h) => !recommended.some((r) => r.plugin.id === h.id)).slice(0, 6)
   const total = (f.kinds ?? []).reduce((sum, k) => sum + k.count, 0)
@@ -73,10 +75,12 @@ function FrontSections({ front: f }: { front: FrontAnswer }) {
           <ul className={css.tiles}>{popular.map((h) => <li key={h.id}><Tile hit={h} /></li>)}</ul>
         </Section>
       )}
-      <div className={css.pair}>
-        <Lines title={t('market.new')} items={f.new} more={{ sort: 'new' }} />
-        <Lines title={t('market.updated')} items={f.updated} />
-      </div>
+      {below && (
+        <div className={css.pair}>
+          <Lines title={t('market.new')} items={f.new} more={{ sort: 'new' }} />
+          <Lines title={t('market.updated')} items={f.updated} />
+        </div>
+      )}
     </>
   )
 }
