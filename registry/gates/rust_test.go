@@ -33,7 +33,7 @@ const someCrates = `{"packages":[{"name":"plugin","version":"1.0.0","source":"lo
 
 func TestPartsOfRust(t *testing.T) {
 	cache := t.TempDir()
-	dir := filepath.Join(cache, "index.crates.io-1", "memchr-2.7.4")
+	dir := filepath.Join(cache, "some-registry-1", "memchr-2.7.4")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -128,10 +128,10 @@ const buildOnly = "build"
 // kindOf says how a dependency of a crate of some kind is needed, if it is.
 func kindOf(kinds []struct{ Kind string }, of string) (kind string, needed bool) {
 	for _, k := range kinds {
-		switch {
-		case k.Kind == "":
+		switch k.Kind {
+		case "":
 			return of, true
-		case k.Kind == buildOnly:
+		case buildOnly:
 			kind, needed = buildOnly, true
 		}
 	}
@@ -145,7 +145,7 @@ func sourceWord(source string) string {
 		return "local"
 	case strings.HasPrefix(source, "git+"):
 		return "git"
-	case source == "registry+https://github.com/rust-lang/crates.io-index", strings.HasPrefix(source, "sparse+https://index.crates.io"):
+	case source == "registry+https://github.com/rust-lang/crates.io-index":
 		return "crates.io"
 	}
 	return "registry"
