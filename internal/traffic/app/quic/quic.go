@@ -28,6 +28,7 @@ type Hello struct {
 const (
 	maxHello   = 16 << 10 // bytes of CRYPTO frames in each direction
 	maxPackets = 24       // datagrams that are looked into
+	maxKeys    = 8        // times that keys are computed
 	maxFrames  = 1500     // in a packet
 	maxID      = 20       // bytes of a connection id
 )
@@ -101,6 +102,7 @@ func varint(b []byte) (n uint64, rest []byte, ok bool) {
 type parser struct {
 	flow    *app.Flow
 	packets int
+	derived int
 	keys    [2]*keys // of the client's and the server's Initial packets
 	hello   [2]crypto
 	done    [2]bool
@@ -112,7 +114,7 @@ type parser struct {
 
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
-	p.flow, p.packets = f, 0
+	p.flow, p.packets, p.derived = f, 0, 0
 	p.keys, p.done = [2]*keys{}, [2]bool{}
 	for d := range p.hello {
 		p.hello[d].reset()
@@ -183,7 +185,8 @@ func (p *parser) initial(d app.Dir, params *params, h header, in packet) {
 	if p.keys[d] != nil {
 		plain, ok = p.keys[d].open(&p.scratch, in)
 	}
-	if !ok && d == app.Client {
+	if !ok && d == app.Client && p.derived < maxKeys {
+		p.derived++
 		// The first packet, or one after a retry that the capture does not have.
 		fresh := newKeys(params, h.dst)
 		if plain, ok = fresh[d].open(&p.scratch, in); ok {

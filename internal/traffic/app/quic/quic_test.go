@@ -145,6 +145,18 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// Packets that cannot be decrypted do not make the parser compute keys without end.
+func TestKeysAreBounded(t *testing.T) {
+	p := QUIC.NewDatagram().(*parser)
+	p.Start(app.TestFlow(QUIC, 17, func(*app.Fact) {}))
+	bad := seal(1, []byte("12345678"), 0, make([]byte, 30))
+	bad[len(bad)-1] ^= 1
+	p.Datagram(app.Client, slices.Repeat(bad, 100), 0)
+	if p.derived != maxKeys {
+		t.Errorf("keys were computed %d times", p.derived)
+	}
+}
+
 func TestAgreesWithTshark(t *testing.T) {
 	for _, file := range []string{
 		"benign-quic__zeek__curl-8.1.2-dev-http3-www-google-de.pcap", "benign-quic__zeek__quicv2-http3-443.pcap", "benign-quic__ntop__quic-29.pcap", "benign-quic__ntop__doq.pcapng",
