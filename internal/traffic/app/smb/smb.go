@@ -192,14 +192,12 @@ func (p *parser) compound(d app.Dir, b []byte) {
 			return
 		}
 		next := binary.LittleEndian.Uint32(b[20:])
-		one := b
-		if next != 0 && uint64(next) <= uint64(len(b)) {
-			one = b[:next]
-		}
-		p.command(d, one)
-		if next < header2 || uint64(next) > uint64(len(b)) {
+		last := next < header2 || uint64(next) > uint64(len(b))
+		if last {
+			p.command(d, b)
 			return
 		}
+		p.command(d, b[:next])
 		b = b[next:]
 	}
 	p.flow.Cut(1)

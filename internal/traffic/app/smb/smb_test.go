@@ -108,6 +108,15 @@ func TestHostile(t *testing.T) {
 		bad[n] ^= 0xff
 		apptest.Stream(SMB, 1000, func(*app.Fact) {}, apptest.Client(framed(bad)))
 	}
+	for _, next := range []uint32{1, 48, 63, 1 << 31} {
+		short := slices.Clone(good)
+		binary.LittleEndian.PutUint32(short[20:], next)
+		facts := 0
+		apptest.Stream(SMB, 1000, func(*app.Fact) { facts++ }, apptest.Client(framed(short)))
+		if facts != 1 {
+			t.Errorf("the next command is at %d: %d facts", next, facts)
+		}
+	}
 	loop := head(6, false, 1)
 	binary.LittleEndian.PutUint32(loop[20:], header2)
 	facts := 0
