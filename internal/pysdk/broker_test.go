@@ -12,6 +12,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/reach"
 )
 
 // echoes starts servers that send back what they get.
@@ -77,7 +78,17 @@ func TestBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- b.Serve(ours) }()
+	words := filepath.Join(t.TempDir(), "words")
+	if err := os.WriteFile(words, []byte("the words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	model, err := os.OpenFile(words, os.O_RDWR, 0) // the plugin gets a descriptor of its own, for reading
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	own := broker.Belongings{State: reach.State(state), Models: []broker.Model{{ID: "test/words", Version: "1.2.0", Digest: "ab", File: model}}}
+	go func() { served <- b.ServeWith(ours, own) }()
 	cfg, log := testConfig(t, "-I", zipapp(t, "testdata/probe"))
 	cfg.Cmd.ExtraFiles = []*os.File{theirs}
 	cfg.Cmd.Env = append(cfg.Cmd.Env, "PICKET_BROKER_FD=3")
@@ -88,7 +99,7 @@ func TestBroker(t *testing.T) {
 	if err := i.Collect(testContext(t), sdk.CollectRequest{}, &s); err != nil {
 		t.Errorf("%v\n%s", err, log)
 	}
-	want := map[string]float64{"test.stream": 5000, "test.datagram": 5, "test.page": 418 + 10 + 1, "test.read": 777,
+	want := map[string]float64{"test.stream": 5000, "test.datagram": 5, "test.page": 418 + 10 + 1, "test.read": 777, "test.model": 9,
 		"test.keep": 1<<20 + 1, "test.listen": 5, "test.refused": 1}
 	for _, v := range s.samples {
 		if v.Value != want[v.Metric] {

@@ -1,5 +1,6 @@
 """A plugin that reaches out, each thing that it is asked to."""
 
+import os
 from dataclasses import dataclass
 
 import picket
@@ -19,7 +20,7 @@ class Net:
 
     def collect(self, req, sink):
         failed = []
-        for name in ("stream", "datagram", "page", "read", "keep", "listen", "refused"):
+        for name in ("stream", "datagram", "page", "read", "model", "keep", "listen", "refused"):
             try:
                 sink.sample("test." + name, getattr(self, name)())
             except picket.Error as e:
@@ -47,6 +48,17 @@ class Net:
         with self.host.open(self.config.file) as f:
             return len(f.read())
 
+    def model(self):
+        with self.host.model("test/words") as m:
+            view = m.map()
+            if (m.version, bytes(view), m.bytes()) != ("1.2.0", b"the words", b"the words"):
+                return 0
+            try:
+                os.pwrite(m.open().fileno(), b"x", 0)
+            except OSError:
+                return m.size
+            return 0
+
     def keep(self):
         before = self.host.state.get("none")
         self.host.state.put("empty", b"")
@@ -63,7 +75,7 @@ class Net:
     def refused(self):
         for call in (lambda: self.host.dial("tcp", "192.0.2.1:80"), lambda: self.host.open("/etc/shadow"),
                      lambda: self.host.dial("unix", "/run/none"), lambda: self.host.listen_icmp("ip4"),
-                     lambda: self.host.fetch("http://169.254.169.254/")):
+                     lambda: self.host.fetch("http://169.254.169.254/"), lambda: self.host.model("test/other")):
             try:
                 call()
             except picket.PermissionDenied:
