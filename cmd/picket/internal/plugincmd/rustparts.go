@@ -63,7 +63,8 @@ func packCrates(list []gates.Crate) ([]byte, error) {
 		return nil, err
 	}
 	_, err = w.Write(text)
-	return b.Bytes(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	return b.Bytes(), err
 }
 
 func wasmName(s string) []byte { return append(binary.AppendUvarint(nil, uint64(len(s))), s...) }

@@ -1,6 +1,10 @@
 package plugincmd
 
 import (
+	"bytes"
+	"compress/zlib"
+	"encoding/json"
+	"io"
 	"slices"
 	"testing"
 
@@ -38,5 +42,29 @@ func TestCratesOf(t *testing.T) {
 		if list, err := cratesOf([]byte(broken)); err == nil {
 			t.Errorf("%q: %v", broken, slices.Clone(list))
 		}
+	}
+}
+
+// The list is whole in what is put into a guest, and the same each time.
+func TestPackCrates(t *testing.T) {
+	list := []gates.Crate{{Name: "plugin", Version: "1.0.0", Source: "local", Root: true}, {Name: "serde", Version: "1.0.2", Source: "crates.io"}}
+	packed, err := packCrates(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := zlib.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Packages []gates.Crate }
+	text, err := io.ReadAll(r)
+	if err != nil || json.Unmarshal(text, &got) != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if diff := cmp.Diff(list, got.Packages); diff != "" {
+		t.Error(diff)
+	}
+	if again, err := packCrates(list); err != nil || !bytes.Equal(again, packed) {
+		t.Errorf("another time it is another: %v", err)
 	}
 }
