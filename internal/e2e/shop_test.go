@@ -245,7 +245,7 @@ func (s source) pack(version string) string {
 	namespace, name, _ := strings.Cut(s.id, "/")
 	file := filepath.Join(s.machine.dir, name+"-"+version+".tar")
 	s.run("plugin", "pack", "--registry", s.registry, "--root", s.rootFile(), "--key", s.authorKey(namespace),
-		"--state", filepath.Join(s.machine.dir, "author"), "--out", file, s.dir)
+		"--state", filepath.Join(s.machine.dir, "author"), "--build", filepath.Join(s.machine.dir, "build"), "--out", file, s.dir)
 	return file
 }
 
