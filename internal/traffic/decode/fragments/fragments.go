@@ -80,7 +80,8 @@ type Table struct {
 	bytes  int
 	clock  int64
 	counts Counts
-	whole  []byte
+	whole  []byte        // joined last
+	packet decode.Packet // given to emit
 }
 
 // New returns an empty table.
@@ -169,9 +170,9 @@ func (t *Table) release(d *datagram) error {
 
 // follow emits a packet into the flow of the first fragment.
 func (t *Table) follow(d *datagram, number uint64, at int64, length, payload uint32) error {
-	p := d.first
-	p.Length, p.Payload = length, payload
-	if err := t.emit(number, at, &p); err != nil {
+	t.packet = d.first
+	t.packet.Length, t.packet.Payload = length, payload
+	if err := t.emit(number, at, &t.packet); err != nil {
 		return err
 	}
 	d.first.Flags, d.first.Short = 0, true // told once

@@ -284,6 +284,28 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// In the steady state nothing is allocated: datagrams that are over lend their room to the next ones.
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	table := New(Config{Datagrams: 4}, func(uint64, int64, *decode.Packet) error { return nil })
+	data := udp(1200)
+	var packets [][]byte
+	for id := range uint16(64) {
+		packets = append(packets, fragment4(id, 17, 0, true, data[:800]), fragment4(id, 17, 800, false, data[800:]))
+	}
+	var p decode.Packet
+	round := func() {
+		for i, packet := range packets {
+			decode.Decode(&p, capture.LinkRaw, packet, uint32(len(packet)))
+			if whole, err := table.Add(1, 0, &p, packet); err != nil || (whole != nil) != (i%2 == 1) {
+				t.Fatalf("packet %d: joined %v, error %v", i, whole != nil, err)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(5, round); n > 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
 func TestEmitErrorStops(t *testing.T) {
 	full := errors.New("disk full")
 	table := New(Config{}, func(uint64, int64, *decode.Packet) error { return full })
