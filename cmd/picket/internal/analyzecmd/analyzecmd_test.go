@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -113,6 +114,21 @@ func TestReportForPeople(t *testing.T) {
 	}
 	if stdout, _, _ = try(t, options{files: []string{scan}}, &fake{}); !strings.Contains(stdout, "nothing found") {
 		t.Errorf("no finding: %q", stdout)
+	}
+}
+
+func TestReportListsProtocols(t *testing.T) {
+	var out bytes.Buffer
+	sum := traffic.Summary{Packets: 9, Flows: 4, Apps: []app.Named{{Name: "tls", Flows: 3}, {Flows: 1}}}
+	if err := (textReport{&out}).capture("a.pcap", sum, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "\n  protocols: tls 3, unknown 1\n") {
+		t.Errorf("%q", out.String())
+	}
+	out.Reset()
+	if err := (textReport{&out}).capture("a.pcap", traffic.Summary{}, nil); err != nil || strings.Contains(out.String(), "protocols") {
+		t.Errorf("%q %v", out.String(), err)
 	}
 }
 
