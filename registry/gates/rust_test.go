@@ -88,3 +88,24 @@ func TestRustToolchain(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Whatever stands in the list, it gives parts with plain names and versions, or none.
+func FuzzRustParts(f *testing.F) {
+	f.Add([]byte(someCrates))
+	f.Add([]byte(`{"packages":[{"name":"x","version":"1","root":true}]}`))
+	f.Fuzz(func(t *testing.T, list []byte) {
+		for _, section := range [][]byte{list, crates(t, string(list))} {
+			parts, err := rustParts(section)
+			if err != nil && parts != nil || len(parts) > maxParts {
+				t.Fatalf("%d parts, %v", len(parts), err)
+			}
+			for _, p := range parts {
+				if strings.ContainsAny(p.Name+p.Version, "/\\*?[ \n") {
+					t.Fatalf("%+v", p)
+				}
+			}
+		}
+		rustProducer(list)
+		wasmCustom(list, RustParts)
+	})
+}
