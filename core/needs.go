@@ -141,7 +141,7 @@ var sees = []string{string(sdk.KindCollector), string(sdk.KindDiscovery), string
 func (o *outlook) needs() []catalogue.Need {
 	var out []catalogue.Need
 	if o.open > 0 && !o.told {
-		out = append(out, catalogue.Need{Because: count(o.open, "alert is", "alerts are") + " open, and no notifier tells anybody",
+		out = append(out, catalogue.Need{Because: count(o.open, "alert is", "alerts are") + " open, and nobody is told",
 			Query: catalogue.MarketQuery{Kind: string(sdk.KindNotifier)}})
 	}
 	particular := slices.Concat(o.spoken(), o.roles(), o.makers(), o.detected())

@@ -29,7 +29,7 @@ func TestNeedsInWords(t *testing.T) {
 		said = append(said, n.Because)
 	}
 	want := []string{
-		"4 alerts are open, and no notifier tells anybody",
+		"4 alerts are open, and nobody is told",
 		"5 devices are made by Ubiquiti",
 		"4 open alerts show T1046, which this finds too",
 		"3 devices answer SNMP",
@@ -103,7 +103,7 @@ func TestTheMarketRecommendsWhatThisNetworkNeeds(t *testing.T) {
 	check(t, s.alerts.Record(ctx, "", []sdk.Finding{{ID: "f1", Start: now, End: now, Detector: "picket/x", Rule: "r", Summary: "t", Severity: sdk.SeverityHigh, Confidence: 1,
 		Src: "192.0.2.1", Techniques: []string{"T1046"}}}))
 	got := recommended()
-	if want := "picket/chat: 1 alert is open, and no notifier tells anybody"; !slices.Contains(got, want) || !slices.Contains(got, "picket/snmp: 2 devices answer SNMP") {
+	if want := "picket/chat: 1 alert is open, and nobody is told"; !slices.Contains(got, want) || !slices.Contains(got, "picket/snmp: 2 devices answer SNMP") {
 		t.Errorf("%q lacks %q", got, want)
 	}
 	r.Advance(60 * 24 * time.Hour) // the devices are gone; what a capture showed stays
