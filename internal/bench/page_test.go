@@ -46,6 +46,7 @@ func BenchmarkFirstList(b *testing.B) {
 // crowd makes a data folder whose registry holds 1,000 plugins, and a folder of programs that has no registry of its own
 // beside them: picketd would take that one.
 func crowd(b *testing.B) (data, programs string) {
+	b.Helper()
 	r := registrytest.New(b)
 	r.Advance(time.Since(r.Now())) // its clock stands still, the server's does not
 	r.Crowd(b, 1000, 10)
