@@ -40,7 +40,7 @@ var errDied = errors.New("picketd is gone")
 
 func newRealFleet(t *testing.T, broken ...string) *realFleet {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "picket-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "picket-test-") //nolint:usetesting // in memory
 	if err != nil {
 		dir = t.TempDir()
 	}

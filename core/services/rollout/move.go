@@ -81,10 +81,10 @@ func chosen(seen []catalogue.Observed, r store.Rollout) []store.RolloutNode {
 func (m *move) step() bool {
 	before := m.r
 	before.Nodes = slices.Clone(m.r.Nodes)
-	switch {
-	case m.r.State == store.RolloutWaiting:
+	switch m.r.State {
+	case store.RolloutWaiting:
 		return false
-	case m.r.State == store.RolloutHalted:
+	case store.RolloutHalted:
 		m.leave()
 		m.comeBack()
 	default:
