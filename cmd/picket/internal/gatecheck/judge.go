@@ -83,6 +83,17 @@ func (l label) find(dir string) (string, error) {
 	if err != nil || l.sha256 == "" {
 		return path, err
 	}
+	digest, err := fileDigest(path)
+	if err != nil {
+		return "", err
+	}
+	if digest != l.sha256 {
+		return "", fmt.Errorf("%s is another capture than the one that was labelled", l.file)
+	}
+	return path, nil
+}
+
+func fileDigest(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -92,10 +103,7 @@ func (l label) find(dir string) (string, error) {
 	if _, err := io.Copy(sum, f); err != nil {
 		return "", err
 	}
-	if hex.EncodeToString(sum.Sum(nil)) != l.sha256 {
-		return "", fmt.Errorf("%s is another capture than the one that was labelled", l.file)
-	}
-	return path, nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // score is how a detector did on one data set, in captures; alarms and seconds are of those where nothing is to be found.

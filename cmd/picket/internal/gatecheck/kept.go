@@ -37,13 +37,25 @@ type answer struct {
 	Found   json.RawMessage `json:"found"`
 }
 
-// subject names a release by all that its gates look at.
+// subject names a release by all that its gates look at, the models that it is run with too.
 func subject(r gates.Release) (string, error) {
+	models := map[string]string{}
+	for id, path := range r.Models {
+		if path == "" {
+			continue
+		}
+		digest, err := fileDigest(path)
+		if err != nil {
+			return "", err
+		}
+		models[id] = digest
+	}
 	data, err := json.Marshal(struct {
 		Manifest  registry.Manifest
 		Artifacts []registry.Artifact
 		Plan      []byte
-	}{r.Descriptor.Manifest, r.Descriptor.Artifacts, r.Plan})
+		Models    map[string]string
+	}{r.Descriptor.Manifest, r.Descriptor.Artifacts, r.Plan, models})
 	return registry.Digest(data), err
 }
 

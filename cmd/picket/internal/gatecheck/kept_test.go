@@ -64,6 +64,15 @@ func TestKept(t *testing.T) {
 	if err := all(unable, changed); !errors.Is(err, errNotKept) {
 		t.Errorf("another manifest: %v", err)
 	}
+	model := filepath.Join(t.TempDir(), "model")
+	if err := os.WriteFile(model, []byte("onnx"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	modelled := releaseOf(one)
+	modelled.Models = map[string]string{"acme/model": model}
+	if err := all(unable, modelled); !errors.Is(err, errNotKept) {
+		t.Errorf("with another model: %v", err)
+	}
 	given = "more cases"
 	if _, err := able.Test(t.Context(), releaseOf(one)); err != nil || runs != 4 {
 		t.Errorf("other cases: %d runs, %v", runs, err)
