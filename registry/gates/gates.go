@@ -23,7 +23,8 @@ type Release struct {
 	Readme     []byte
 	Changelog  []byte
 	Plan       []byte // how to test it: testdata/kit.json, nil without one
-	// Models are files of what it requires, by id. Where one is missing the release is not run: it could not start.
+	// Models are the files of what it requires, by id, "" for a program. Where one is missing the release is not run: it
+	// could not start.
 	Models map[string]string
 }
 

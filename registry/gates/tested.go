@@ -78,7 +78,7 @@ func (c *check) runTest(ctx context.Context) *tested {
 // lacksModel says what a run of the release would lack.
 func (c *check) lacksModel() error {
 	for _, need := range c.Descriptor.Manifest.Requires {
-		if c.Models[need.Plugin] == "" {
+		if _, known := c.Models[need.Plugin]; !known {
 			return fmt.Errorf("it requires %s %s, which is not at hand for a run", need.Plugin, need.Version)
 		}
 	}

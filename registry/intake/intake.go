@@ -311,8 +311,13 @@ func (i *Intake) do(ctx context.Context, t task) {
 // publish runs the gates and, if they let it pass, puts the release into the registry.
 func (i *Intake) publish(ctx context.Context, t task, job *Job) error {
 	sub := &t.upload.Releases[0]
-	found, err := gates.Check(ctx, gates.Release{Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog, Plan: sub.Plan},
-		i.cfg.Gates, func(g registry.Gate) { i.seen(job, g) })
+	models, err := i.models(ctx, sub.Descriptor.Manifest.Requires)
+	if err != nil {
+		return err
+	}
+	found, err := gates.Check(ctx, gates.Release{
+		Descriptor: sub.Descriptor, Files: sub.Artifacts, Readme: sub.Readme, Changelog: sub.Changelog, Plan: sub.Plan, Models: models,
+	}, i.cfg.Gates, func(g registry.Gate) { i.seen(job, g) })
 	if err != nil {
 		return err
 	}
@@ -331,6 +336,24 @@ func (i *Intake) publish(ctx context.Context, t task, job *Job) error {
 		return &unavailableError{err}
 	}
 	return err
+}
+
+// models finds the files that a release would be given to open. What this registry does not have is left out: the gates say
+// that they lack it.
+func (i *Intake) models(ctx context.Context, needs []registry.Requirement) (map[string]string, error) {
+	if len(needs) == 0 {
+		return nil, nil
+	}
+	files := map[string]string{}
+	err := i.read(ctx, func(r publish.Reading) error {
+		for _, need := range needs {
+			if file, err := r.Required(need); err == nil {
+				files[need.Plugin] = file
+			}
+		}
+		return nil
+	})
+	return files, err
 }
 
 // seen shows the author each gate as it is done. That need not survive a crash.

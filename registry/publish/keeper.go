@@ -43,6 +43,7 @@ type Reading interface {
 	NamespaceKeys(ns string) ([]ed25519.PublicKey, error)
 	Published(id, version string) (digest string, err error)
 	CheckUpload(up Upload) error
+	Required(need registry.Requirement) (file string, err error)
 }
 
 // Read lets do look at the registry, which is locked meanwhile.

@@ -112,6 +112,9 @@ func unpack(r gates.Release, dir string) error {
 		}
 	}
 	for id, path := range r.Models {
+		if path == "" { // a program, which is not opened
+			continue
+		}
 		if !sdk.ValidID(id) {
 			return fmt.Errorf("%q is no id", id)
 		}
