@@ -48,6 +48,8 @@ function FrontSections({ front: f }: { front: FrontAnswer }) {
   const below = useDeferredValue(true, false) // drawn once what is above it stands
   const recommended = (f.recommended ?? []).slice(0, 6)
   const popular = (f.popular ?? []).filter((h) => !recommended.some((r) => r.plugin.id === h.id)).slice(0, 6)
+  // A young registry is new as a whole: what stands above is not said again.
+  const fresh = (f.new ?? []).filter((h) => ![...recommended.map((r) => r.plugin), ...popular].some((o) => o.id === h.id))
   const total = (f.kinds ?? []).reduce((sum, k) => sum + k.count, 0)
   if (total === 0) return <Panel title={t('market.title')} flush><Empty title={t('market.nothing')}>{t('market.nothingText')}</Empty></Panel>
   return (
@@ -77,7 +79,7 @@ function FrontSections({ front: f }: { front: FrontAnswer }) {
       )}
       {below && (
         <div className={css.pair}>
-          <Lines title={t('market.new')} items={f.new} more={{ sort: 'new' }} />
+          <Lines title={t('market.new')} items={fresh} more={{ sort: 'new' }} />
           <Lines title={t('market.updated')} items={f.updated} />
         </div>
       )}
