@@ -20,11 +20,12 @@ type Survey struct {
 	Makerless int // have a hardware address of a maker that nobody looked up
 }
 
-// Roles are what a device can be, each with the word for several.
-var Roles = map[string]string{
-	"access-point": "access points", "camera": "cameras", "firewall": "firewalls", "gateway": "gateways", "hypervisor": "hypervisors",
-	"nas": "network storages", "phone": "telephones", "plc": "controllers", "printer": "printers", "router": "routers", "switch": "switches",
-	"tv": "televisions", "ups": "uninterruptible power supplies",
+// Roles are what a device can be, each with the words for one and for several.
+var Roles = map[string][2]string{
+	"access-point": {"access point", "access points"}, "camera": {"camera", "cameras"}, "firewall": {"firewall", "firewalls"},
+	"gateway": {"gateway", "gateways"}, "hypervisor": {"hypervisor", "hypervisors"}, "nas": {"storage device", "storage devices"},
+	"phone": {"telephone", "telephones"}, "plc": {"controller", "controllers"}, "printer": {"printer", "printers"}, "router": {"router", "routers"},
+	"switch": {"switch", "switches"}, "tv": {"television", "televisions"}, "ups": {"uninterruptible power supply", "uninterruptible power supplies"},
 }
 
 // The facts by which discoveries say what a device is.
