@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -15,12 +16,17 @@ import (
 // recoverInstalls settles what was under way when picketd stopped: an installation is taken back, an uninstallation
 // carried through.
 func (c *Catalogue) recoverInstalls(ctx context.Context) error {
+	c.change.Lock()
+	defer c.change.Unlock()
 	rows, err := c.cfg.Store.RunningInstalls(ctx, c.cfg.Tenant)
 	if err != nil {
 		return err
 	}
 	for _, row := range slices.Backward(rows) { // the newest first: it may rest on what an older one had done
-		if _, err := c.settleInstall(ctx, row); err != nil {
+		_, err := c.settleInstall(ctx, row)
+		if unended := new(unendedError); errors.As(err, &unended) { // what is installed beside it starts all the same
+			c.cfg.Log.Error("go on with what was begun; it is tried again at the next start", "error", err)
+		} else if err != nil {
 			return err
 		}
 	}
@@ -29,16 +35,19 @@ func (c *Catalogue) recoverInstalls(ctx context.Context) error {
 }
 
 // settleInstalls does the same for what a full disk left of one plugin's, before something else is done with it: a later
-// restart would take that back with it. The caller has begun.
+// restart would take that back with it. The caller has begun, so no installation of it is at work, and what is not left but
+// under way in commit ends before change is free.
 func (c *Catalogue) settleInstalls(ctx context.Context, id string) error {
-	rows, err := c.cfg.Store.RunningInstalls(ctx, c.cfg.Tenant)
+	if rows, err := c.unsettled(ctx, id); err != nil || len(rows) == 0 {
+		return err
+	}
+	c.change.Lock()
+	defer c.change.Unlock()
+	rows, err := c.unsettled(ctx, id)
 	if err != nil {
 		return err
 	}
 	for _, row := range slices.Backward(rows) {
-		if row.Plugin != id {
-			continue
-		}
 		job, err := c.settleInstall(ctx, row)
 		if err != nil {
 			return err
@@ -48,6 +57,12 @@ func (c *Catalogue) settleInstalls(ctx context.Context, id string) error {
 		}
 	}
 	return nil
+}
+
+// unsettled lists what has not ended of one plugin, the oldest first.
+func (c *Catalogue) unsettled(ctx context.Context, id string) ([]store.Install, error) {
+	rows, err := c.cfg.Store.RunningInstalls(ctx, c.cfg.Tenant)
+	return slices.DeleteFunc(rows, func(r store.Install) bool { return r.Plugin != id }), err
 }
 
 // settleOthers is settleInstalls for whoever changes a plugin by hand. While an installation is at work that one knows
@@ -60,6 +75,7 @@ func (c *Catalogue) settleOthers(ctx context.Context, id string) error {
 	return c.settleInstalls(ctx, id)
 }
 
+// settleInstall settles one of them. The caller holds change.
 func (c *Catalogue) settleInstall(ctx context.Context, row store.Install) (InstallJob, error) {
 	j := &installation{c: c}
 	if err := json.Unmarshal(row.Body, &j.job); err != nil {
@@ -69,19 +85,34 @@ func (c *Catalogue) settleInstall(ctx context.Context, row store.Install) (Insta
 		return j.job, fmt.Errorf("read installation %s: %w", row.ID, err)
 	}
 	if j.undo.Uninstall {
-		_, err := c.uninstall(ctx, j.job.Plugin)
-		if err != nil {
-			return j.job, fmt.Errorf("uninstall %s: %w", j.job.Plugin, err)
-		}
-		return j.job, j.end(ctx, InstallDone)
+		return j.job, j.carryThrough(ctx)
 	}
-	j.fail(ctx, errors.New(interruptedReason))
+	j.goBack(ctx, errors.New(interruptedReason))
 	if err := j.end(ctx, j.job.State); err != nil {
 		return j.job, err
 	}
 	c.record(ctx, audit.Entry{Tenant: c.cfg.Tenant, Actor: "system", Action: "plugin.installed", Object: "plugin:" + j.job.Plugin, Outcome: audit.Failed,
 		Detail: j.job.Version + ", job " + j.job.ID + ": " + j.job.Error})
 	return j.job, nil
+}
+
+// unendedError says that an uninstallation could not be carried through this time.
+type unendedError struct{ error }
+
+func (e *unendedError) Unwrap() error { return e.error }
+
+// carryThrough ends an uninstallation that was cut off, and writes down what whoever asked for it did.
+func (j *installation) carryThrough(ctx context.Context) error {
+	out, err := j.c.uninstall(ctx, j.job.Plugin)
+	if err == nil {
+		err = j.end(ctx, InstallDone)
+	}
+	if err != nil {
+		return &unendedError{fmt.Errorf("uninstall %s: %w", j.job.Plugin, err)}
+	}
+	j.c.record(ctx, audit.Entry{Tenant: j.c.cfg.Tenant, Actor: "system", Action: "plugin.uninstall", Object: "plugin:" + j.job.Plugin,
+		Detail: strings.TrimSpace(fmt.Sprintf("asked for by %s, carried through later: %s", j.job.By, strings.Join(out.Stopped, " ")))})
+	return nil
 }
 
 // agree brings what is pinned on the server to what is stored: a change of version that was cut off between the two has

@@ -41,6 +41,8 @@ func (c *Catalogue) Uninstall(ctx context.Context, id, by string) (Uninstalled, 
 	if err := j.save(ctx); err != nil { // from here on it is carried through, if need be after a restart
 		return Uninstalled{}, err
 	}
+	c.change.Lock()
+	defer c.change.Unlock()
 	out, err := c.uninstall(ctx, id)
 	if err != nil {
 		return out, err
@@ -85,11 +87,9 @@ func requirementsOf(in *client.Installed) []registry.Requirement {
 	return in.Descriptor.Manifest.Requires
 }
 
-// uninstall is what may be done twice, once before a crash and once after it.
+// uninstall is what may be done twice, once before a crash and once after it. The caller holds change.
 func (c *Catalogue) uninstall(ctx context.Context, id string) (Uninstalled, error) {
 	out := Uninstalled{Stopped: []string{}, Left: []string{}}
-	c.change.Lock()
-	defer c.change.Unlock()
 	stopped, err := c.stop(ctx, id, "")
 	out.Stopped = append(out.Stopped, stopped...)
 	if err != nil {
