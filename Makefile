@@ -90,6 +90,7 @@ gen: tools web/node_modules ## regenerate what is generated and checked in
 	@go run ./internal/gen/records
 	@go run ./internal/gen/pyproto
 	@go run ./internal/gen/openapi
+	@go run ./internal/gen/settings
 	@cd web && npm run --silent gen
 
 e2e: build ## whole-system tests: real programs, real plugins, Chromium

@@ -41,6 +41,47 @@ func groups() []group {
 				{what: "rows/s, batches of 1,000 / bare appender", bench: "BenchmarkIngest/batch=1000", floor: "BenchmarkBareAppender", metric: "rows/s"},
 			},
 		},
+		{
+			title: "Application protocols: CPU for each packet of the same file, against flows without them",
+			dir:   ".", pkg: "./internal/traffic/app/all", run: "Benchmark(Flows|Recognition|Parsers)$", count: 3,
+			env: benchCapture(),
+			lines: []line{
+				{what: "flows with features", bench: "BenchmarkFlows", metric: "cpu-ns/packet"},
+				{what: "and their protocols / flows", bench: "BenchmarkRecognition", floor: "BenchmarkFlows", metric: "cpu-ns/packet"},
+				{what: "and every parser / flows", bench: "BenchmarkParsers", floor: "BenchmarkFlows", metric: "cpu-ns/packet"},
+			},
+		},
+		{
+			title: "Registry: wall time with 5,000 authors of ten releases each, server in the same process",
+			dir:   ".", pkg: "./registry/client", run: "Benchmark(Crowd|InstallMirrored)$", count: 1, benchtime: "5x",
+			lines: []line{
+				{what: "refresh, resolve and fetch, cold", bench: "BenchmarkCrowd/cold", target: 700e6},
+				{what: "the same, warm", bench: "BenchmarkCrowd/warm", target: 50e6},
+				{what: "the same, after a restart", bench: "BenchmarkCrowd/warm,_after_a_restart", target: 50e6},
+				{what: "the same, after a restart, the timestamp signed again", bench: "BenchmarkCrowd/after_a_restart,_the_timestamp_signed_again"},
+				{what: "publish one release, by command", bench: "BenchmarkCrowd/publish", target: 500e6},
+				{what: "publish one release over HTTP, few gates", bench: "BenchmarkCrowd/publish_over_HTTP", target: 500e6},
+				{what: "install 12 MB from a mirror, plan to sealed bytes", bench: "BenchmarkInstallMirrored", target: 300e6},
+			},
+		},
+		{
+			title: "Search: 1,000 plugins of ten releases each",
+			dir:   ".", pkg: "./registry/server", run: "BenchmarkSearch$", count: 1, benchtime: "300x",
+			lines: []line{
+				{what: "p95 over HTTP", bench: "BenchmarkSearch/http", metric: "p95-ms", target: 20},
+				{what: "p95, two words with a typing error", bench: "BenchmarkSearch/typo", metric: "p95-ms", target: 20},
+			},
+		},
+		{
+			title: "Marketplace in Chromium: 1,000 plugins of ten releases each, from the start of the navigation to the first list",
+			dir:   ".", pkg: "./internal/bench", run: "BenchmarkFirstList$", count: 1, benchtime: "1x", needs: "node",
+			lines: []line{
+				{what: "median, nothing in the browser's cache", bench: "BenchmarkFirstList", metric: "cold-p50-ms", target: 300},
+				{what: "p95, nothing in the browser's cache", bench: "BenchmarkFirstList", metric: "cold-p95-ms"},
+				{what: "median, everything in the browser's cache", bench: "BenchmarkFirstList", metric: "warm-p50-ms", target: 300},
+				{what: "p95, everything in the browser's cache", bench: "BenchmarkFirstList", metric: "warm-p95-ms"},
+			},
+		},
 	}...)
 }
 
