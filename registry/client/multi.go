@@ -119,6 +119,27 @@ func (m *Multi) Statuses() []Status {
 	return out
 }
 
+// Source is what the node knows of the registry whose word counts for a plugin: by the policy, or since something was
+// taken from it. Nobody is asked; false says that there is none yet.
+func (m *Multi) Source(id string) (Status, bool) {
+	known, err := m.readOwners()
+	if err != nil {
+		return Status{}, false
+	}
+	lock, err := m.first.readLock()
+	if err != nil {
+		return Status{}, false
+	}
+	ns := namespaceOf(id)
+	owner, err := m.decided(withInstalled(known, lock, ns), ns)
+	if err != nil || owner == nil {
+		return Status{}, false
+	}
+	s := owner.Status()
+	s.Name = owner.policy.Name
+	return s, true
+}
+
 // Status is that of the first registry.
 func (m *Multi) Status() Status { return m.first.Status() }
 

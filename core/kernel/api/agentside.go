@@ -140,7 +140,7 @@ func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOu
 		return nil, err
 	}
 	for i := range list {
-		list[i].From = s.cfg.Catalogue.Origin(ctx, list[i].Plugin, list[i].Version)
+		list[i].From = s.cfg.Catalogue.Origin(list[i].Plugin)
 	}
 	signed, err := s.cfg.Queue.SignConfig(sender(ctx).ID, d.Version, list)
 	if err != nil {

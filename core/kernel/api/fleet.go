@@ -24,7 +24,7 @@ type Fleet interface {
 	Override(ctx context.Context, id string, o catalogue.Override) error
 	EndOverride(ctx context.Context, id, version string) error
 	Uninstall(ctx context.Context, id, by string) (catalogue.Uninstalled, error)
-	Origin(ctx context.Context, id, version string) string
+	Origin(id string) string
 }
 
 // Rollouts bring versions to agents; the service rollout does. It is nil where there are no agents to bring them to.

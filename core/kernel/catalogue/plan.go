@@ -110,24 +110,21 @@ func (c *Catalogue) planInstall(ctx context.Context, p InstallPlan, v *client.Ve
 // registryName is how a registry is called where people read of it: the first has no name in plugins.lock.
 func registryName(name string) string { return cmp.Or(name, defaultRegistry) }
 
-// Origin names the registry that a release comes from as an entry of policy.yaml, for the owners of agents that lack it. It
-// is "" for what this server offers itself.
-func (c *Catalogue) Origin(ctx context.Context, id, version string) string {
-	several, ok := c.cfg.Registry.(interface{ Statuses() []client.Status })
-	if !ok || len(several.Statuses()) < 2 {
+// Origin names the registry that a plugin comes from as an entry of policy.yaml, for the owners of agents that lack it. It
+// is "" for what this server offers itself. No registry is asked: agents wait for it.
+func (c *Catalogue) Origin(id string) string {
+	several, ok := c.cfg.Registry.(interface {
+		Source(id string) (client.Status, bool)
+	})
+	if !ok {
 		return ""
 	}
-	v, err := c.cfg.Registry.Resolve(ctx, id, version)
-	if err != nil || v.Registry == "" {
+	s, known := several.Source(id)
+	if !known || s.Name == "" || s.RootSHA256 == "" {
 		return ""
 	}
 	namespace, _, _ := strings.Cut(id, "/")
-	for _, s := range several.Statuses() {
-		if s.Name == v.Registry {
-			return fmt.Sprintf("{name: %s, url: %q, root: %q, namespaces: [%s]}", s.Name, s.Base, "sha256:"+s.RootSHA256, namespace)
-		}
-	}
-	return ""
+	return fmt.Sprintf("{name: %s, url: %q, root: %q, namespaces: [%s]}", s.Name, s.Base, "sha256:"+s.RootSHA256, namespace)
 }
 
 func becauseOf(s client.Step) string {
