@@ -14,17 +14,24 @@ import (
 // range, and "" is the newest. A node that has a plugin locked starts it with OpenVerified alone. Models and data packs that
 // it requires, and of which the node has no version that will do, come with it.
 func (c *Client) Install(ctx context.Context, id, version, runtime string) (*Installed, error) {
-	return c.install(ctx, c, id, version, runtime, c.pinRelease)
+	return c.install(ctx, c, wish{id, version, runtime, c.pinRelease}, &bringing{})
 }
 
 // InstallBeside is Install for a release that is only tried: the node goes on with the one that it runs, and
 // OpenRelease starts this one.
 func (c *Client) InstallBeside(ctx context.Context, id, version, runtime string) (*Installed, error) {
-	return c.install(ctx, c, id, version, runtime, c.pinBeside)
+	return c.install(ctx, c, wish{id, version, runtime, c.pinBeside}, &bringing{})
+}
+
+// wish is what install is asked for, and how it is pinned.
+type wish struct {
+	id, version, runtime string
+	pin                  func(context.Context, *Verified) error
 }
 
 // install gets what the release requires from n, which may have other registries.
-func (c *Client) install(ctx context.Context, n node, id, version, runtime string, pin func(context.Context, *Verified) error) (*Installed, error) {
+func (c *Client) install(ctx context.Context, n node, w wish, b *bringing) (*Installed, error) {
+	id, version, runtime := w.id, w.version, w.runtime
 	v, err := c.refresh(ctx)
 	if err != nil {
 		return nil, refuse(err, id, version)
@@ -41,13 +48,13 @@ func (c *Client) install(ctx context.Context, n node, id, version, runtime strin
 		return nil, refuse(refusal(registry.NoArtifact, "it has no %s artifact for %s/%s", runtime, goruntime.GOOS, goruntime.GOARCH),
 			found.ID, found.Version)
 	}
-	if err := installRequired(ctx, n, found.Descriptor); err != nil {
+	if err := b.required(ctx, n, found.Descriptor); err != nil {
 		return nil, err
 	}
 	if err := c.download(ctx, artifact, func(int64) {}); err != nil {
 		return nil, refuse(err, found.ID, found.Version)
 	}
-	if err := pin(ctx, found); err != nil {
+	if err := w.pin(ctx, found); err != nil {
 		return nil, refuse(err, found.ID, found.Version)
 	}
 	installed, ok := c.release(found.ID, found.Version)

@@ -194,7 +194,7 @@ func (m *Multi) Install(ctx context.Context, id, version, runtime string) (*Inst
 	if err != nil {
 		return nil, refuse(err, id, version)
 	}
-	return c.install(ctx, m, id, version, runtime, c.pinRelease)
+	return c.install(ctx, m, wish{id, version, runtime, c.pinRelease}, &bringing{})
 }
 
 // InstallBeside is Client.InstallBeside from the registry that owns the namespace.
@@ -203,7 +203,7 @@ func (m *Multi) InstallBeside(ctx context.Context, id, version, runtime string) 
 	if err != nil {
 		return nil, refuse(err, id, version)
 	}
-	return c.install(ctx, m, id, version, runtime, c.pinBeside)
+	return c.install(ctx, m, wish{id, version, runtime, c.pinBeside}, &bringing{})
 }
 
 // Plan is Client.Plan over all registries: what a plugin needs may come from another one.

@@ -48,38 +48,60 @@ func (c *Client) chosen(need registry.Requirement, instead func(version string) 
 
 // node is a Client or a Multi.
 type node interface {
+	owners
 	Resolve(ctx context.Context, id, versionRange string) (*Verified, error)
 	Required(ctx context.Context, need registry.Requirement, instead func(version string) string) (*Installed, error)
-	Install(ctx context.Context, id, version, runtime string) (*Installed, error)
-	InstallBeside(ctx context.Context, id, version, runtime string) (*Installed, error)
 	Installed(id string) (*Installed, bool)
 }
 
-// installRequired brings the models and data packs that a release requires and the node lacks. Where it has other versions of
-// one they are used by something else, and go on being.
-func installRequired(ctx context.Context, n node, d *registry.Descriptor) error {
+// maxBrought bounds the files that come with a release. Files may require files, and publishers say which.
+const maxBrought = 64
+
+// bringing is what one installation brings along.
+type bringing struct {
+	ids   []string // under way: those that this is for
+	files int
+}
+
+// required brings the models and data packs that a release requires and the node lacks. Where it has other versions of one
+// they are used by something else, and go on being. Those that require each other come once.
+func (b *bringing) required(ctx context.Context, n node, d *registry.Descriptor) error {
+	b.ids = append(b.ids, d.Manifest.ID)
+	defer func() { b.ids = b.ids[:len(b.ids)-1] }()
 	for _, need := range d.Manifest.Requires {
+		if slices.Contains(b.ids, need.Plugin) {
+			continue
+		}
 		_, err := n.Required(ctx, need, nil)
 		var no *registry.Refusal
 		if !errors.As(err, &no) || no.Reason != registry.NotInstalled {
 			continue // it is there; whether it may be used the start says
 		}
-		found, err := n.Resolve(ctx, need.Plugin, need.Version)
-		if err != nil {
-			return err
-		}
-		if !found.Descriptor.Manifest.IsFile() {
-			continue
-		}
-		bring := n.Install
-		if _, there := n.Installed(need.Plugin); there {
-			bring = n.InstallBeside
-		}
-		if _, err := bring(ctx, need.Plugin, found.Version, registry.RuntimeFile); err != nil {
+		if err := b.bring(ctx, n, need); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *bringing) bring(ctx context.Context, n node, need registry.Requirement) error {
+	found, err := n.Resolve(ctx, need.Plugin, need.Version)
+	if err != nil || !found.Descriptor.Manifest.IsFile() {
+		return err
+	}
+	if b.files++; b.files > maxBrought {
+		return refuse(refusal(registry.Unsolvable, "it is one of more than %d files that %s would bring along", maxBrought, b.ids[0]), need.Plugin, found.Version)
+	}
+	c, err := n.owner(ctx, need.Plugin)
+	if err != nil {
+		return refuse(err, need.Plugin, found.Version)
+	}
+	w := wish{need.Plugin, found.Version, registry.RuntimeFile, c.pinRelease}
+	if _, there := n.Installed(need.Plugin); there {
+		w.pin = c.pinBeside
+	}
+	_, err = c.install(ctx, n, w, b)
+	return err
 }
 
 func (c *Client) requiredFile(ctx context.Context, entry registry.Locked) (*Installed, error) {

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -97,5 +98,42 @@ func TestRequired(t *testing.T) {
 	wantRefusal(t, err, registry.Revoked, names)
 	if got := required(t, c, "^2", nil); got != "2.0.0" {
 		t.Errorf("another release of it was not revoked: %s", got)
+	}
+}
+
+// Data packs that require each other come once, and not over and over.
+func TestFilesThatRequireEachOther(t *testing.T) {
+	r := registrytest.New(t)
+	loop := func(id, other string) registrytest.Plugin {
+		return registrytest.Plugin{ID: id, Version: "1.0.0", Kind: sdk.KindData, File: []byte(id), Requires: requires(other + " ^1")}
+	}
+	r.Publish(t, loop(names, "picket/vendors"), loop("picket/vendors", names),
+		registrytest.Plugin{ID: reader, Version: "1.0.0", Requires: requires(names + " ^1")})
+	c := node(t, r, r.Dir)
+	install(t, c, reader, "1.0.0")
+	for _, id := range []string{reader, names, "picket/vendors"} {
+		if _, ok := c.Installed(id); !ok {
+			t.Errorf("%s is not there", id)
+		}
+	}
+}
+
+// A release cannot fill a disk with what it brings along.
+func TestMoreFilesThanAReleaseMayBring(t *testing.T) {
+	r := registrytest.New(t)
+	packs := []registrytest.Plugin{{ID: reader, Version: "1.0.0", Requires: requires("picket/pack-0 ^1")}}
+	for i := range 80 {
+		p := registrytest.Plugin{ID: fmt.Sprintf("picket/pack-%d", i), Version: "1.0.0", Kind: sdk.KindData, File: fmt.Append(nil, i)}
+		if i < 79 {
+			p.Requires = requires(fmt.Sprintf("picket/pack-%d ^1", i+1))
+		}
+		packs = append(packs, p)
+	}
+	r.Publish(t, packs...)
+	c := node(t, r, r.Dir)
+	_, err := c.Install(t.Context(), reader, "1.0.0", registry.RuntimeProcess)
+	wantRefusal(t, err, registry.Unsolvable, "picket/pack-64")
+	if list := c.AllInstalled(); len(list) > 0 {
+		t.Errorf("%d are installed", len(list))
 	}
 }
