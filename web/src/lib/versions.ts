@@ -34,3 +34,30 @@ function comparePart(a: string | undefined, b: string | undefined): number {
 export function otherVersions(offered: readonly string[], running: string): string[] {
   return [...new Set(offered)].filter((v) => v !== running).toSorted((a, b) => compareVersions(b, a))
 }
+
+/** Why a version is not offered: nodes refuse what is revoked, and nobody new should start with what its author took back. */
+export interface Withdrawn {
+  how: 'revoked' | 'yanked'
+  why: string
+}
+
+/** What of the releases was withdrawn, by version. */
+export function withdrawnOf(releases: readonly { version: string; revoked?: string; yanked?: string }[]): Map<string, Withdrawn> {
+  const out = new Map<string, Withdrawn>()
+  for (const r of releases) {
+    if (r.revoked) out.set(r.version, { how: 'revoked', why: r.revoked })
+    else if (r.yanked) out.set(r.version, { how: 'yanked', why: r.yanked })
+  }
+  return out
+}
+
+/**
+ * How what nodes should run compares with the newest version that may run. It is 'withdrawn' when some should run more
+ * than that, and 'none' when no version may run at all.
+ */
+export function newness(newest: string | undefined, wanted: readonly string[]): 'none' | 'withdrawn' | 'older' | 'newest' {
+  if (!newest) return 'none'
+  const ahead = wanted.filter((v) => v !== '').map((v) => compareVersions(newest, v))
+  if (ahead.some((d) => d < 0)) return 'withdrawn'
+  return ahead.some((d) => d > 0) ? 'older' : 'newest'
+}

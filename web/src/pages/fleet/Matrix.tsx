@@ -6,7 +6,8 @@ import { useTranslation } from 'react-i18next'
 import type { Fleet, FleetPlugin, FleetUser, FleetVersion } from '../../api/market'
 import { pluginPath } from '../../api/queries'
 import { count } from '../../lib/format'
-import { compareVersions } from '../../lib/versions'
+import { wantedIn } from '../../lib/fleet'
+import { newness } from '../../lib/versions'
 import { KindBadge } from '../../ui/kinds'
 import { State, StateMark } from '../../ui/marks'
 import css from './fleet.module.css'
@@ -19,18 +20,20 @@ interface Props {
 
 export function Matrix({ fleet: f, onUpdate, onPolicy }: Props) {
   const agents = new Set(f.nodes.filter((n) => n.type === 'agent').map((n) => n.id))
+  const groups = new Map(f.nodes.map((n) => [n.id, n.group]))
   return (
     <ul className={css.matrix}>
-      {f.plugins.filter((p) => p.versions.length > 0).map((p) => <Row key={p.id} plugin={p} rolls={p.versions.some((v) => v.nodes.some((n) => agents.has(n.id)))} onUpdate={onUpdate} onPolicy={onPolicy} />)}
+      {f.plugins.filter((p) => p.versions.length > 0).map((p) => <Row key={p.id} plugin={p} groups={groups} rolls={p.versions.some((v) => v.nodes.some((n) => agents.has(n.id)))} onUpdate={onUpdate} onPolicy={onPolicy} />)}
     </ul>
   )
 }
 
 /** What runs on the server alone is updated there; a rollout is for machines. */
-function Row({ plugin: p, rolls, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { plugin: FleetPlugin; rolls: boolean }) {
+function Row({ plugin: p, groups, rolls, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { plugin: FleetPlugin; groups: Map<string, string | undefined>; rolls: boolean }) {
   const { t } = useTranslation()
   const total = p.versions.reduce((sum, v) => sum + v.nodes.length, 0)
-  const newer = !!p.newest && compareVersions(p.newest, p.wanted) > 0
+  const byGroup = Object.entries(p.wanted_by_group ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  const newer = newness(p.newest, [p.wanted, ...byGroup.map(([, v]) => v)]) === 'older'
   return (
     <li className={css.row}>
       <div className={css.plugin}>
@@ -38,6 +41,11 @@ function Row({ plugin: p, rolls, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { 
         <div>
           <h3><Link to="/plugins/$ns/$name" params={pluginPath(p.id)} className={css.name}>{p.title || p.id}</Link></h3>
           <p className={`dim ${css.small}`}>{t('fleet.wanted', { version: p.wanted || '–' })}</p>
+          {byGroup.length > 0 && (
+            <ul className={`dim ${css.small}`} aria-label={t('fleet.byGroup')}>
+              {byGroup.map(([group, version]) => <li key={group} className="break">{t('fleet.wantedIn', { group, version })}</li>)}
+            </ul>
+          )}
           {newer && <p className={css.small}><StateMark tone="busy">{t('market.updateTo', { version: p.newest })}</StateMark></p>}
           {p.overrides.length > 0 && <p className={css.small}><StateMark tone="bad">{t('fleet.overridden', { count: p.overrides.length })}</StateMark></p>}
         </div>
@@ -48,7 +56,7 @@ function Row({ plugin: p, rolls, onUpdate, onPolicy }: Omit<Props, 'fleet'> & { 
             {p.versions.map((v, n) => <span key={v.version} data-n={n % 4} style={{ flexGrow: v.nodes.length }} />)}
           </div>
         )}
-        <ul>{p.versions.map((v, n) => <Version key={v.version} version={v} wanted={v.version === p.wanted} swatch={p.versions.length > 1 ? n % 4 : undefined} total={total} />)}</ul>
+        <ul>{p.versions.map((v, n) => <Version key={v.version} version={v} strays={v.nodes.filter((n) => wantedIn(p, groups.get(n.id)) !== v.version).length} swatch={p.versions.length > 1 ? n % 4 : undefined} total={total} />)}</ul>
       </div>
       <div className={css.policy}>
         <p className={css.small}>{t(`policy.is.${p.policy.auto}`, { count: p.policy.cooldown_days })}</p>
@@ -69,7 +77,8 @@ const shownAtFirst = 6
 /** Machines that are not well come first, and are always shown. */
 const worstFirst = (nodes: FleetUser[]) => nodes.toSorted((a, b) => Number(a.state === 'ready') - Number(b.state === 'ready') || (a.name < b.name ? -1 : 1))
 
-function Version({ version: v, wanted, swatch, total }: { version: FleetVersion; wanted: boolean; swatch?: number; total: number }) {
+/** `strays` are the machines that run it and should run another. */
+function Version({ version: v, strays, swatch, total }: { version: FleetVersion; strays: number; swatch?: number; total: number }) {
   const { t } = useTranslation()
   const [all, setAll] = useState(false)
   const ordered = worstFirst(v.nodes)
@@ -80,7 +89,7 @@ function Version({ version: v, wanted, swatch, total }: { version: FleetVersion;
         {swatch !== undefined && <span className={css.swatch} data-n={swatch} aria-hidden="true" />}
         <strong className="num">{v.version}</strong>
         <span className="dim num">{t('fleet.ofNodes', { n: count(v.nodes.length), count: total })}</span>
-        {!wanted && <span className="dim">{t('fleet.notWanted')}</span>}
+        {strays > 0 && <span className="dim">{strays === v.nodes.length ? t('fleet.notWanted') : t('fleet.strays', { count: strays })}</span>}
       </p>
       <ul className={css.nodes}>
         {shown.map((n) => (
