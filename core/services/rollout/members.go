@@ -14,10 +14,14 @@ func (m *move) leave() {
 	stay := m.r.Nodes[:0]
 	for _, n := range m.r.Nodes {
 		o, ok := m.seen[n.ID]
-		if ok && o.Row.Instance == n.Instance && (m.r.Group == store.GroupAll || o.Agent.Group == m.r.Group) {
+		ours := ok && o.Row.Instance == n.Instance && (m.r.Group == store.GroupAll || o.Agent.Group == m.r.Group)
+		if ours && (n.State != store.NodeWaiting || asItWas(n, o)) {
 			stay = append(stay, n)
 			canary = canary || n.Canary
 			continue
+		}
+		if ours {
+			continue // nothing was said to it; it may join again as it is now
 		}
 		m.changes = append(m.changes, store.VersionChange{Instance: n.Instance, Agent: n.ID})
 	}
@@ -38,12 +42,12 @@ func (m *move) deserted() bool {
 	return true
 }
 
-// join takes in agents that came into the group meanwhile. They get the grants that the others of the assignment get: a
-// person gave those to all whom it covers.
+// join takes in agents that came into the group meanwhile, and that have the grants of one that was there: a person gave
+// those more to all like it. Others get the version when the rollout is settled.
 func (m *move) join() {
 	for _, o := range inGroup(m.all, m.r.Group) {
 		known := slices.ContainsFunc(m.r.Nodes, func(n store.RolloutNode) bool { return n.ID == o.Agent.ID })
-		like := slices.IndexFunc(m.r.Nodes, func(n store.RolloutNode) bool { return n.Instance == o.Row.Instance })
+		like := m.like(o)
 		if known || like < 0 || o.Row.Version == m.r.Version {
 			continue
 		}

@@ -250,16 +250,30 @@ func (m *move) settle() {
 			continue
 		}
 		done[n.Instance] = true
-		s := store.Settled{Instance: n.Instance, AgentVersion: store.AgentVersion{Version: n.To, Grants: n.ToGrants}}
-		if m.r.Group != store.GroupAll && m.seen[n.ID].Row.ForAll() {
-			s.Group = m.r.Group
-		}
-		m.settled = append(m.settled, s)
+		m.settleOne(n)
 	}
 	for _, n := range m.r.Nodes {
 		if n.State == store.NodeFailed {
 			m.back(n)
 		}
+	}
+}
+
+// settleOne does that for the assignment of a node.
+func (m *move) settleOne(n store.RolloutNode) {
+	agents := slices.DeleteFunc(slices.Clone(inGroup(m.all, m.r.Group)), func(o catalogue.Observed) bool { return o.Row.Instance != n.Instance })
+	grants, more := m.settledGrants(agents)
+	s := store.Settled{Instance: n.Instance, AgentVersion: store.AgentVersion{Version: n.To, Grants: grants}}
+	forAll := m.seen[n.ID].Row.ForAll()
+	if forAll && m.r.Group != store.GroupAll {
+		s.Group = m.r.Group
+	}
+	m.settled = append(m.settled, s)
+	if !forAll || s.Group != "" {
+		return
+	}
+	for _, group := range slices.Sorted(maps.Keys(more)) {
+		m.settled = append(m.settled, store.Settled{Instance: n.Instance, Group: group, AgentVersion: store.AgentVersion{Version: n.To, Grants: more[group]}})
 	}
 }
 

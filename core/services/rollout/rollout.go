@@ -295,7 +295,9 @@ func (s *Service) Resume(ctx context.Context, id, by string, more catalogue.Gran
 				return err
 			}
 			m.r.State = store.RolloutCanary
-			if err := s.suit(ctx, &m.r, inGroup(m.all, m.r.Group), v, more); err != nil {
+			seen := inGroup(m.all, m.r.Group)
+			m.r.Nodes = chosen(seen, m.r) // it may have waited for long: what agents have now is what they go back to
+			if err := s.suit(ctx, &m.r, seen, v, more); err != nil {
 				return err
 			}
 			if m.r.State == store.RolloutWaiting {

@@ -33,6 +33,7 @@ type fleet struct {
 	offered  []catalogue.OfferedRelease
 	missing  []sdk.Permission
 	granted  json.RawMessage
+	suits    func(row store.Assignment) json.RawMessage // what the version runs with; nil: what was granted
 	server   []store.Assignment
 	upgraded []string
 	upgrade  error
@@ -124,7 +125,10 @@ func (f *fleet) FindRelease(_ context.Context, id, version string) (*client.Veri
 	return &client.Verified{ID: id, Version: version}, nil
 }
 
-func (f *fleet) Suit(_ context.Context, _ store.Assignment, _ *client.Verified, more catalogue.Grants) (json.RawMessage, []sdk.Permission, error) {
+func (f *fleet) Suit(_ context.Context, row store.Assignment, _ *client.Verified, more catalogue.Grants) (json.RawMessage, []sdk.Permission, error) {
+	if f.suits != nil {
+		return f.suits(row), nil, nil
+	}
 	if more.All {
 		return f.granted, nil, nil
 	}
