@@ -12,6 +12,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/ntp"
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
 	"github.com/picketwatch/picket/internal/traffic/app/smb"
+	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/internal/traffic/app/snmp"
 	"github.com/picketwatch/picket/internal/traffic/app/ssh"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
@@ -22,6 +23,6 @@ func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
-		ftp.FTP,
+		ftp.FTP, smtp.SMTP,
 	}
 }

@@ -4,6 +4,7 @@ package ftp
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/login"
@@ -16,12 +17,9 @@ var FTP = app.Protocol{
 	NewStream: func() app.StreamParser { return newParser() },
 }
 
-// maxGreeting is how much a server may say before it is known to be none.
-const maxGreeting = 2048
-
 func recognise(d app.Dir, b []byte) app.Verdict {
 	if d == app.Server {
-		return greeting(b)
+		return reply.Greeting(b, "FTP", "SMTP")
 	}
 	line, _, whole := bytes.Cut(b[:min(len(b), maxLine)], []byte("\n"))
 	if !whole {
@@ -42,37 +40,13 @@ func recognise(d app.Dir, b []byte) app.Verdict {
 
 // startsCommand reports whether it may become one of the commands that a client begins with.
 func startsCommand(b []byte) bool {
-	word := bytes.ToUpper(b[:min(4, len(b))])
+	word := strings.ToUpper(string(b[:min(4, len(b))]))
 	for _, name := range []string{"USER", "AUTH", "HOST", "FEAT", "SYST", "OPTS", "CLNT"} {
-		if name[:len(word)] == string(word) {
+		if strings.HasPrefix(name, word) {
 			return true
 		}
 	}
 	return false
-}
-
-// greeting judges a server's first lines: mail servers begin in the same way.
-func greeting(b []byte) app.Verdict {
-	if len(b) < 4 {
-		return app.More
-	}
-	code, last := reply.Code(b[:4])
-	if code != 220 && code != 120 && code != 421 {
-		return app.No
-	}
-	text := bytes.ToUpper(b[:min(len(b), maxGreeting)])
-	switch {
-	case bytes.Contains(text, []byte("SMTP")):
-		return app.No
-	case bytes.Contains(text, []byte("FTP")):
-		return app.Sure
-	case !last && len(b) < maxGreeting && !bytes.Contains(text, []byte("\n"+string(text[:3])+" ")), bytes.IndexByte(text, '\n') < 0:
-		if len(b) < maxGreeting {
-			return app.More
-		}
-		return app.No
-	}
-	return app.Likely
 }
 
 // Banner is the fact of what the server says first.

@@ -102,9 +102,9 @@ func TestRecognise(t *testing.T) {
 	}{
 		{app.Server, "220 an FTP server\r\n", app.Sure}, {app.Server, "220 hello\r\n", app.Likely}, {app.Server, "220 x ESMTP\r\n", app.No},
 		{app.Server, "220-a\r\n", app.More}, {app.Server, "220-a\r\n220 b\r\n", app.Likely}, {app.Server, "22", app.More},
-		{app.Server, "200 ok\r\n", app.No}, {app.Server, "220 " + strings.Repeat("x", maxGreeting), app.No},
+		{app.Server, "200 ok\r\n", app.No}, {app.Server, "220 " + strings.Repeat("x", 5000), app.No},
 		{app.Client, "USER bob\r\n", app.Likely}, {app.Client, "US", app.More}, {app.Client, "USER ", app.More}, {app.Client, "AUTH TLS\r\n", app.Sure},
-		{app.Client, "FEAT\r\n", app.Likely}, {app.Client, "HEAD / HTTP/1.0\r\n", app.No}, {app.Client, "EHLO x\r\n", app.No},
+		{app.Client, "FEAT\r\n", app.Likely}, {app.Client, "0\x9d0", app.No}, {app.Client, "HEAD / HTTP/1.0\r\n", app.No}, {app.Client, "EHLO x\r\n", app.No},
 		{app.Client, "USER " + strings.Repeat("x", maxLine), app.No},
 	} {
 		if have := recognise(c.d, []byte(c.text)); have != c.want {

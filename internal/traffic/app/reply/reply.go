@@ -2,6 +2,7 @@
 package reply
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -80,6 +81,33 @@ func (r *Reader) line(b []byte) bool {
 	}
 	r.text = append(r.text, b[:min(len(b), maxText-min(maxText, len(r.text)))]...)
 	return last
+}
+
+// Greeting judges a server's first lines, which begin in the same way in FTP and SMTP: own is a word that tells, in capitals,
+// other one that tells the opposite.
+func Greeting(b []byte, own, other string) app.Verdict {
+	if len(b) < 4 {
+		return app.More
+	}
+	code, _ := Code(b[:4])
+	if code != 220 && code != 120 && code != 421 && code != 554 {
+		return app.No
+	}
+	text := bytes.ToUpper(b[:min(len(b), maxText)])
+	switch {
+	case bytes.Contains(text, []byte(other)):
+		return app.No
+	case bytes.Contains(text, []byte(own)):
+		return app.Sure
+	case len(b) >= maxText:
+		return app.No
+	}
+	for line := range bytes.Lines(text) {
+		if c, last := Code(bytes.TrimRight(line, "\r\n")); last && c == code && line[len(line)-1] == '\n' {
+			return app.Likely
+		}
+	}
+	return app.More
 }
 
 // Code reads the number of a line, 0 when there is none; a line that goes on has a dash behind it.
