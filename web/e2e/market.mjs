@@ -197,7 +197,65 @@ export async function publisher({ page, base }) {
   await page.getByRole('heading', { name: 'acme', level: 1 }).waitFor(patient)
 }
 
-const journeys = { browse, filter, judge, watchOnly, install, installFails, update, policy, publish, publisher }
+/** What was withdrawn is named with its reason and offered nowhere, neither forwards nor backwards. */
+export async function withdrawn({ page, base }) {
+  await page.goto(`${base}/plugins/acme/snmp-traps`)
+  const versions = page.getByRole('region', { name: 'Versions' })
+  await versions.getByRole('list', { name: 'Withdrawn versions' }).getByText('Counts twice after a restart.').waitFor(patient)
+  const offered = await versions.getByRole('combobox', { name: 'Other version' }).locator('option').allInnerTexts()
+  assert.deepEqual(offered.filter((v) => v === '1.4.2' || v === '1.4.0'), [])
+  assert.ok(offered.includes('1.3.0'))
+  assert.equal(await versions.getByRole('button', { name: 'Roll back' }).count(), 0, 'the version before was withdrawn')
+  await page.goto(`${base}/plugins/shady/freebies`)
+  await page.getByRole('region', { name: 'Updates' }).getByText('Every version is revoked').waitFor(patient)
+  await versions.getByRole('list', { name: 'Withdrawn versions' }).waitFor(patient)
+  assert.equal(await versions.getByRole('button', { name: /Upgrade|older|Roll back/ }).count(), 0)
+}
+
+/** Four charts of what a collector measures, and the others when they are wanted. */
+export async function measures({ page, base }) {
+  await page.goto(`${base}/plugins/acme/snmp-traps`)
+  const own = page.getByRole('region', { name: 'What it measures' })
+  await own.getByText('5 of 9 series').waitFor(patient)
+  assert.equal(await own.getByRole('slider').count(), 4)
+  await own.getByRole('button', { name: 'Show 3 more of 3' }).click()
+  assert.equal(await own.getByRole('slider').count(), 7)
+}
+
+/** Nothing goes before somebody has read what goes; what another plugin needs stays. */
+export async function uninstall({ page, base, state }) {
+  await page.goto(`${base}/plugins/shady/freebies`)
+  await page.getByRole('button', { name: 'Uninstall' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('It stops on 1 machine.').waitFor(patient)
+  await dialog.getByRole('button', { name: 'Uninstall' }).click()
+  await dialog.getByRole('alert').getByText('acme/reports needs it').waitFor(patient)
+  await page.goto(`${base}/plugins/acme/snmp-traps`)
+  await page.getByRole('button', { name: 'Uninstall' }).click()
+  await dialog.getByText('It stops on 3 machines.').waitFor(patient)
+  const sent = page.waitForRequest((r) => r.method() === 'POST' && r.url().endsWith('/plugins/acme/snmp-traps/uninstall'), patient)
+  await dialog.getByRole('button', { name: 'Uninstall' }).click()
+  await sent
+  await page.getByRole('status').getByText('Nothing needs acme/mibs now').waitFor(patient)
+  assert.equal(new URL(page.url()).pathname, '/plugins')
+  state.role = 'IT'
+  try {
+    await page.goto(`${base}/plugins/acme/snmp-traps`)
+    await page.getByRole('region', { name: 'Versions' }).waitFor(patient)
+    assert.equal(await page.getByRole('button', { name: 'Uninstall' }).count(), 0)
+  } finally {
+    state.role = 'ADM'
+  }
+}
+
+/** What a group runs for itself stands beside what all run. */
+export async function groups({ page, base }) {
+  await page.goto(`${base}/fleet`)
+  await page.getByRole('list', { name: 'What groups should run instead' }).getByText('lab: 1.5.0').waitFor(patient)
+  await page.getByText('2 should run another').waitFor(patient)
+}
+
+const journeys = { browse, filter, judge, watchOnly, install, installFails, update, policy, publish, publisher, withdrawn, measures, uninstall, groups }
 
 const opened = (path, button, text) => async (page, base) => {
   await page.goto(base + path)
@@ -212,6 +270,7 @@ const places = (base) => {
     'market-model': '/market/picket/dga-trees', 'market-data': '/market/picket/oui', 'market-revoked': '/market/shady/freebies', 'market-yanked': '/market/acme/snmp-traps',
     'market-install': at(opened('/market/picket/snmp', 'Install', 'to fetch')), 'market-conflict': at(opened('/market/acme/modbus', 'Install', 'cannot be installed')),
     'market-update': at(opened('/market/picket/portscan', 'Update to', 'No longer asked for')), 'market-report': at(opened('/market/picket/snmp', 'Report', 'What you saw')),
+    'plugin-collector': '/plugins/acme/snmp-traps', 'plugin-revoked': '/plugins/shady/freebies', 'plugin-uninstall': at(opened('/plugins/acme/snmp-traps', 'Uninstall', 'It stops on')),
     publisher: '/publishers/acme', publish: '/market/publish', fleet: '/fleet', 'fleet-rollout': at(opened('/fleet', 'Roll out Ping sweep', 'Go first')), 'fleet-policy': at(opened('/fleet', 'Updates of SNMP', 'never taken')),
   }
 }

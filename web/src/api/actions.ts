@@ -27,6 +27,8 @@ export const plugins = {
   enable: (id: string, wish: EnableRequest) => answer(api.POST('/api/v1/plugins/{ns}/{name}/enable', { ...params(id), body: wish })),
   /** Everywhere. */
   disable: (id: string) => answer(api.POST('/api/v1/plugins/{ns}/{name}/disable', { ...params(id), body: {} })),
+  /** Everywhere, and off the server. */
+  uninstall: (id: string) => answer(api.POST('/api/v1/plugins/{ns}/{name}/uninstall', params(id))),
   restart: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/restart', { ...params(id), ...where(i) })),
   release: (id: string, i: PluginInstance) => answer(api.POST('/api/v1/plugins/{ns}/{name}/release', { ...params(id), ...where(i) })),
   upgrade: (id: string, i: PluginInstance, version: string) =>

@@ -86,6 +86,13 @@ export const agentCommands = (id: string) =>
     queryFn: ({ signal }) => answer(api.GET('/api/v1/agents/{id}/commands', { params: { path: { id } }, signal })),
   })
 
+/** Which metrics there are, with their units and kinds. */
+export const metricNames = queryOptions({
+  queryKey: ['metrics', 'names'],
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/metrics/names', { signal })),
+  staleTime: 60_000,
+})
+
 export const plugin = (id: string) =>
   queryOptions({
     queryKey: ['plugins', id],

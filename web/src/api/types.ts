@@ -12,6 +12,7 @@ export type Role = Me['role']
 export type Overview = S['Overview']
 export type Step = S['Step']
 
+export type Metric = S['Metric']
 /** [unix milliseconds, value]; a value that is not known is null. */
 export type Point = [time: number, value: number | null]
 export interface Series extends Omit<S['Line'], 'points' | 'agent'> {

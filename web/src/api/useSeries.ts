@@ -29,11 +29,12 @@ export function useSeries(wish: SeriesWish, rangeSeconds: number) {
 /** Several at once. */
 export function useManySeries(wishes: readonly SeriesWish[], rangeSeconds: number) {
   const client = useQueryClient()
-  return useQueries({ queries: wishes.map((wish) => seriesQuery(client, wish, rangeSeconds)), combine: dataOf })
+  return useQueries({ queries: wishes.map((wish) => seriesQuery(client, wish, rangeSeconds)), combine: answersOf })
 }
 
-/** What has been answered so far; the list is the same one until something in it changes. */
-const dataOf = (results: readonly UseQueryResult<SeriesData>[]): (SeriesData | undefined)[] => results.map((r) => r.data)
+/** What has been answered so far, and what went wrong first; both are the same until something in them changes. */
+const answersOf = (results: readonly UseQueryResult<SeriesData>[]): { data: (SeriesData | undefined)[]; error: unknown } =>
+  ({ data: results.map((r) => r.data), error: results.find((r) => r.isError)?.error ?? null })
 
 function seriesQuery(client: QueryClient, wish: SeriesWish, rangeSeconds: number) {
   const key = ['series', wish, rangeSeconds]

@@ -23,6 +23,8 @@ interface Props {
   from: number
   to: number
   stepSeconds: number
+  /** Charts of one group move their pointers together; a page with two kinds of charts has two groups. */
+  group?: 'host' | 'own'
   /** What stands in large figures; the first line's latest when absent. */
   headline?: { value: string; note?: string }
   /** The moment that all charts of the page point at. */
@@ -98,7 +100,7 @@ function nearest(times: number[], at: number): number {
 }
 
 /** Draws into the holder with ECharts, which is loaded when the first chart of the session appears. */
-function useChart({ lines, unit, stacked, max, from, to, onPoint }: Props) {
+function useChart({ lines, unit, stacked, max, from, to, group = 'host', onPoint }: Props) {
   const holder = useRef<HTMLDivElement>(null)
   const empty = useRef<EChartsType | null>(null)
   /** Set once there is something drawn: before that ECharts cannot say where a moment lies. */
@@ -115,7 +117,7 @@ function useChart({ lines, unit, stacked, max, from, to, onPoint }: Props) {
     void import('./echarts').then(({ init }) => {
       if (gone || !holder.current) return
       const made = init(holder.current, null, { renderer: 'canvas' })
-      made.group = 'host'
+      made.group = group
       made.on('updateAxisPointer', (event) => {
         const info = (event as { axesInfo?: { value: number }[] }).axesInfo?.[0]
         if (info) point.current(info.value)
@@ -133,7 +135,7 @@ function useChart({ lines, unit, stacked, max, from, to, onPoint }: Props) {
       empty.current = null
       chart.current = null
     }
-  }, [])
+  }, [group])
 
   const scheme = useComputedColorScheme('light')
   useEffect(() => {
@@ -185,12 +187,13 @@ function option(holder: HTMLElement, p: Pick<Props, 'lines' | 'unit' | 'stacked'
   }
 }
 
-/** Two steps from 0 to a round top. */
+/** Two steps from 0 to a round top; as far below it where values are negative. */
 function scale(lines: ChartLine[], unit: string, stacked: boolean | undefined, max: number | undefined) {
   const all = stacked ? sumBy(lines.map((l) => ({ labels: {}, points: l.points })), () => '') : lines
   const peak = Math.max(0, ...all.flatMap((l) => l.points.map(([, v]) => v ?? 0)))
-  const top = max ?? niceTop(peak, unit.startsWith('By') ? 1024 : 1000)
-  return { min: 0, max: top, interval: top / 2 }
+  const low = Math.min(0, ...all.flatMap((l) => l.points.map(([, v]) => v ?? 0)))
+  const top = max ?? niceTop(Math.max(peak, -low), unit.startsWith('By') ? 1024 : 1000)
+  return low < 0 ? { min: -top, max: top, interval: top } : { min: 0, max: top, interval: top / 2 }
 }
 
 /** A label beside the edge would be cut off; one between two minutes would name the same minute twice. */

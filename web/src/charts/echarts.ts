@@ -7,6 +7,7 @@ import { CanvasRenderer } from 'echarts/renderers'
 
 register([LineChart, GridComponent, AxisPointerComponent, CanvasRenderer])
 connect('host')
+connect('own')
 
 export { init }
 export type { EChartsType } from 'echarts/core'

@@ -22,6 +22,7 @@ import { InstanceView } from './plugin/InstanceView'
 import { Revocation } from './plugin/Override'
 import { Rules } from './plugin/Rules'
 import { isUnsigned, runsUnsigned, TrustMark, UnsignedMark } from './plugin/TrustMark'
+import { UninstallButton } from './plugin/Uninstall'
 import { Updates } from './plugin/Updates'
 import css from './plugins.module.css'
 import { worstOf } from './Plugins'
@@ -60,6 +61,7 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
           <>
             {p.kind === 'notifier' && running.length > 0 && <TestButton plugin={p} />}
             {running.length > 0 && !isUnsigned(p) && <DisableButton plugin={p} />}
+            {!isUnsigned(p) && <UninstallButton plugin={p} />}
             {!isUnsigned(p) && (
               <Button onClick={() => setForm(true)} variant={running.length > 0 ? 'default' : 'filled'}>
                 {running.length > 0 ? t('plugin.change') : t('plugin.enable')}

@@ -21,7 +21,7 @@ export function Frame({ plugin: p }: { plugin: Plugin }) {
   const frame = useRef<HTMLIFrameElement>(null)
   const { asked, height } = useFrameMessages(frame)
   const wishes = useMemo(() => p.metrics.slice(0, maxFrameMetrics).map((metric) => ({ metric, plugin: p.id })), [p.metrics, p.id])
-  const answers = useManySeries(wishes, range.seconds)
+  const { data: answers } = useManySeries(wishes, range.seconds)
   const theme = useComputedColorScheme('light')
   const data = useMemo(() => frameData(theme, answers), [theme, answers])
   useEffect(() => {

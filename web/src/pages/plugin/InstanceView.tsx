@@ -24,6 +24,7 @@ import { Grants } from './Grants'
 import { History } from './History'
 import { Limits } from './Limits'
 import { Log } from './Log'
+import { Measured } from './Measured'
 import { runsUnsigned, UnsignedMark } from './TrustMark'
 import { Versions } from './Versions'
 
@@ -43,6 +44,7 @@ export function InstanceView({ plugin: p, instance: i }: Props) {
     <div className={ui.columns}>
       <div className={ui.stack}>
         <Standing plugin={p} instance={i} />
+        {p.metrics.length > 0 && <Measured plugin={p} instance={i} />}
         <Versions key={`${i.node.id}/${i.instance}`} plugin={p} instance={i} />
         <Panel title={t('plugin.use')} actions={range.control}><InstanceCharts instance={i} rangeSeconds={range.seconds} /></Panel>
         {why.data ? <Grants explanation={why.data} config={asObject(i.config)} />

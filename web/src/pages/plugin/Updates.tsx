@@ -7,7 +7,7 @@ import { fleet } from '../../api/market'
 import { pluginPath } from '../../api/queries'
 import type { Plugin } from '../../api/types'
 import { useMay } from '../../api/useMay'
-import { compareVersions } from '../../lib/versions'
+import { newness } from '../../lib/versions'
 import '../../locales/market'
 import { StateMark } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
@@ -23,13 +23,14 @@ export function Updates({ plugin: p }: { plugin: Plugin }) {
   const [open, setOpen] = useState(false)
   const here = data?.plugins.find((f) => f.id === p.id)
   if (!data || !here) return null
-  const ahead = here.newest && here.wanted ? compareVersions(here.newest, here.wanted) : 0
+  const is = newness(here.newest, [here.wanted, ...Object.values(here.wanted_by_group ?? {})])
   return (
     <Panel title={t('policy.title')} hint={<Link to="/market/$ns/$name" params={pluginPath(p.id)}>{t('policy.market')}</Link>}>
       <div className={css.versions}>
         <p>
-          {ahead > 0 ? <StateMark tone="busy">{t('policy.newer', { version: here.newest })}</StateMark>
-            : ahead < 0 ? <StateMark tone="warn">{t('policy.behind', { version: here.newest })}</StateMark> // what runs was withdrawn
+          {is === 'none' ? <StateMark tone="bad">{p.revoked ? t('override.allRevoked') : t('policy.none')}</StateMark>
+            : is === 'older' ? <StateMark tone="busy">{t('policy.newer', { version: here.newest })}</StateMark>
+            : is === 'withdrawn' ? <StateMark tone="warn">{t('policy.behind', { version: here.newest })}</StateMark>
             : <StateMark tone="good">{t('policy.newest')}</StateMark>}
         </p>
         <p>{t(`policy.is.${here.policy.auto}`, { count: here.policy.cooldown_days })}.{here.policy.waiting && <span className="dim"> {here.policy.waiting}</span>}</p>

@@ -8,7 +8,8 @@ import { plugins as act } from '../../api/actions'
 import type { Plugin, PluginInstance, ShadowFinding, ShadowReport, Upgrade } from '../../api/types'
 import { useMay } from '../../api/useMay'
 import { bytes, count, duration } from '../../lib/format'
-import { compareVersions, otherVersions } from '../../lib/versions'
+import { compareVersions, otherVersions, type Withdrawn } from '../../lib/versions'
+import '../../locales/market'
 import { Confirm } from '../../ui/confirm'
 import { StateMark, type Tone } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
@@ -17,6 +18,7 @@ import { useTell } from '../../ui/toasts'
 import ui from '../../ui/ui.module.css'
 import css from '../plugins.module.css'
 import { runsUnsigned } from './TrustMark'
+import { useWithdrawn } from './useWithdrawn'
 
 interface Props {
   plugin: Plugin
@@ -30,7 +32,10 @@ export function Versions({ plugin: p, instance: i }: Props) {
   const can = useMay()
   const client = useQueryClient()
   const tell = useTell()
-  const others = otherVersions(p.versions, i.version)
+  const withdrawn = useWithdrawn(p)
+  // What was withdrawn is never offered; until that is known, nothing is.
+  const others = withdrawn ? otherVersions(p.versions, i.version).filter((v) => !withdrawn.has(v)) : []
+  const previous = i.previous && !runsUnsigned(p, i) ? i.previous : undefined
   const [picked, setPicked] = useState<string | null>(null)
   const to = picked !== null && others.includes(picked) ? picked : (others[0] ?? '')
   const [asking, setAsking] = useState<Change | null>(null)
@@ -51,7 +56,7 @@ export function Versions({ plugin: p, instance: i }: Props) {
     <Panel title={t('plugin.versions')} hint={i.version && t('plugin.runs', { version: i.version })}>
       <div className={css.versions}>
         {i.upgrade && <LastChange upgrade={i.upgrade} />}
-        {others.length === 0 && !i.previous && !i.upgrade && <p className="dim">{t(runsUnsigned(p, i) ? 'plugin.ownVersions' : 'plugin.onlyVersion')}</p>}
+        {withdrawn && others.length === 0 && !i.previous && !i.upgrade && <p className="dim">{t(runsUnsigned(p, i) ? 'plugin.ownVersions' : 'plugin.onlyVersion')}</p>}
         {others.length > 0 && can('administer') && (
           <div className={css.pick}>
             <NativeSelect label={t('plugin.otherVersion')} size="xs" value={to} onChange={(e) => setPicked(e.currentTarget.value)} data={others} />
@@ -60,16 +65,17 @@ export function Versions({ plugin: p, instance: i }: Props) {
           </div>
         )}
         {others.length > 0 && !can('administer') && <p className="dim">{t('plugin.offered', { list: others.join(', ') })}</p>}
-        {i.previous && !runsUnsigned(p, i) && (
+        {previous && (
           <div className={css.pick}>
-            <span>{t('plugin.previous', { version: i.previous })}</span>
-            {can('operate') && <Button size="xs" variant="default" onClick={() => setAsking('rollback')}>{t('plugin.rollback')}</Button>}
+            <span>{t('plugin.previous', { version: previous })}</span>
+            {can('operate') && withdrawn && !withdrawn.has(previous) && <Button size="xs" variant="default" onClick={() => setAsking('rollback')}>{t('plugin.rollback')}</Button>}
           </div>
         )}
+        {withdrawn && <WithdrawnList versions={[...new Set([i.version, i.previous ?? '', ...p.versions])]} withdrawn={withdrawn} />}
         {i.shadow && (
           <ShadowReportView report={i.shadow} actions={
             <Group gap="xs">
-              {can('administer') && i.shadow.running && <Button size="xs" onClick={() => setAsking('promote')}>{t('plugin.promote')}</Button>}
+              {can('administer') && i.shadow.running && !withdrawn?.has(i.shadow.version) && <Button size="xs" onClick={() => setAsking('promote')}>{t('plugin.promote')}</Button>}
               {can('operate') && <Button size="xs" variant="default" onClick={() => setAsking('drop')}>{t('plugin.drop')}</Button>}
             </Group>
           } />
@@ -80,6 +86,33 @@ export function Versions({ plugin: p, instance: i }: Props) {
         {t(`plugin.ask.${asking ?? 'upgrade'}.text`, words)}
       </Confirm>
     </Panel>
+  )
+}
+
+const shownAtFirst = 4
+
+/** The versions that are not offered, and why, the newest first. */
+function WithdrawnList({ versions, withdrawn }: { versions: string[]; withdrawn: Map<string, Withdrawn> }) {
+  const { t } = useTranslation()
+  const [all, setAll] = useState(false)
+  const list = versions.toSorted((a, b) => compareVersions(b, a)).flatMap((version) => {
+    const w = withdrawn.get(version)
+    return w ? [{ version, ...w }] : []
+  })
+  if (list.length === 0) return null
+  return (
+    <div>
+      <ul className={css.withdrawn} aria-label={t('plugin.withdrawn')}>
+        {list.slice(0, all ? undefined : shownAtFirst).map((w) => (
+          <li key={w.version}>
+            <strong className="num">{w.version}</strong>
+            <StateMark tone={w.how === 'revoked' ? 'bad' : 'warn'}>{t(`market.${w.how}`)}</StateMark>
+            <span className="dim">{w.why}</span>
+          </li>
+        ))}
+      </ul>
+      {list.length > shownAtFirst && <Button size="compact-xs" variant="default" mt={6} aria-expanded={all} onClick={() => setAll(!all)}>{all ? t('plugin.withdrawnLess') : t('plugin.withdrawnAll', { count: list.length })}</Button>}
+    </div>
   )
 }
 
