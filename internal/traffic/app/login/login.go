@@ -30,15 +30,17 @@ type Attempt struct {
 
 const maxText = 256
 
-// Text makes a name of bytes from the wire: bounded, valid, without control characters.
-func Text(b []byte) string {
-	b = b[:min(len(b), maxText)]
+// Text makes a name of bytes from the wire.
+func Text(b []byte) string { return Clean(b, maxText) }
+
+// Clean makes a text of at most limit bytes from the wire: valid, without control characters.
+func Clean(b []byte, limit int) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return utf8.RuneError
 		}
 		return r
-	}, strings.ToValidUTF8(string(b), "\ufffd"))
+	}, strings.ToValidUTF8(string(b[:min(len(b), limit)]), "\ufffd"))
 }
 
 // maxAnswer bounds an answer before it is decoded. Tokens may be longer; the name comes before them.

@@ -3,9 +3,9 @@ package smtp
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/login"
 )
 
 // Limits of what is kept of a mail.
@@ -90,11 +90,4 @@ func (m *message) file(b []byte) {
 	}
 }
 
-func text(b []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return utf8.RuneError
-		}
-		return r
-	}, strings.ToValidUTF8(string(b[:min(len(b), maxField)]), "\ufffd"))
-}
+func text(b []byte) string { return login.Clean(b, maxField) }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/ber"
 )
 
 // SNMP is the protocol.
@@ -41,6 +42,14 @@ type Variable struct {
 	Value string // numbers in decimal, text as it is when it can be read, else in hex
 }
 
+// Tags of SNMP.
+const (
+	tagIP      = 0x40
+	tagCounter = 0x41 // gauge and ticks follow
+	tagCount64 = 0x46
+	tagPDU     = 0xa0
+)
+
 // Limits of one message.
 const (
 	maxVariables = 128
@@ -54,9 +63,9 @@ const (
 )
 
 // begin opens the message and reads its version.
-func begin(b []byte) (body ber, version int64, ok bool) {
-	in := ber(b)
-	ok = in.take(tagSequence, &body) && body.number(&version)
+func begin(b []byte) (body ber.Reader, version int64, ok bool) {
+	in := ber.Reader(b)
+	ok = in.Take(ber.Sequence, &body) && body.Number(&version)
 	return body, version, ok && (version == 0 || version == 1 || version == 3)
 }
 
@@ -66,18 +75,18 @@ func recognise(_ app.Dir, b []byte) app.Verdict {
 		return app.No
 	}
 	if version == 3 {
-		var global ber
+		var global ber.Reader
 		var id, size int64
-		if body.take(tagSequence, &global) && global.number(&id) && global.number(&size) {
+		if body.Take(ber.Sequence, &global) && global.Number(&id) && global.Number(&size) {
 			return app.Sure
 		}
 		return app.No
 	}
-	var community ber
-	if !body.take(tagOctets, &community) {
+	var community ber.Reader
+	if !body.Take(ber.Octets, &community) {
 		return app.No
 	}
-	if tag, _, ok := body.next(); ok && tag >= tagPDU && tag <= tagPDU+lastPDU {
+	if tag, _, ok := body.Next(); ok && tag >= tagPDU && tag <= tagPDU+lastPDU {
 		return app.Sure
 	}
 	return app.No
@@ -109,8 +118,8 @@ func (p *parser) Datagram(d app.Dir, b []byte, _ int) app.Next {
 		m.Version = 3
 		m.Damaged = !m.version3(body, p.flow)
 	} else {
-		var community ber
-		m.Damaged = !body.take(tagOctets, &community)
+		var community ber.Reader
+		m.Damaged = !body.Take(ber.Octets, &community)
 		m.Community = readable(community)
 		m.Damaged = m.Damaged || !m.pdu(body, p.flow)
 	}
@@ -119,12 +128,12 @@ func (p *parser) Datagram(d app.Dir, b []byte, _ int) app.Next {
 }
 
 // version3 reads the header, whose security parameters are a message of their own, and what is not encrypted.
-func (m *Message) version3(body ber, f *app.Flow) bool {
+func (m *Message) version3(body ber.Reader, f *app.Flow) bool {
 	const encrypted, userModel = 2, 3
-	var global, flags, security ber
+	var global, flags, security ber.Reader
 	var size, model int64
-	if !body.take(tagSequence, &global) || !global.number(&m.RequestID) || !global.number(&size) ||
-		!global.take(tagOctets, &flags) || len(flags) != 1 || !global.number(&model) || !body.take(tagOctets, &security) {
+	if !body.Take(ber.Sequence, &global) || !global.Number(&m.RequestID) || !global.Number(&size) ||
+		!global.Take(ber.Octets, &flags) || len(flags) != 1 || !global.Number(&model) || !body.Take(ber.Octets, &security) {
 		return false
 	}
 	m.Encrypted = flags[0]&encrypted != 0
@@ -134,24 +143,24 @@ func (m *Message) version3(body ber, f *app.Flow) bool {
 	if m.Encrypted {
 		return true
 	}
-	var scoped, context, name ber
-	return body.take(tagSequence, &scoped) && scoped.take(tagOctets, &context) && scoped.take(tagOctets, &name) && m.pdu(scoped, f)
+	var scoped, context, name ber.Reader
+	return body.Take(ber.Sequence, &scoped) && scoped.Take(ber.Octets, &context) && scoped.Take(ber.Octets, &name) && m.pdu(scoped, f)
 }
 
 // user reads the parameters of the user-based security model.
-func (m *Message) user(security ber) bool {
-	var params, engine, user ber
+func (m *Message) user(security ber.Reader) bool {
+	var params, engine, user ber.Reader
 	var boots, at int64
-	if !security.take(tagSequence, &params) || !params.take(tagOctets, &engine) || !params.number(&boots) || !params.number(&at) ||
-		!params.take(tagOctets, &user) {
+	if !security.Take(ber.Sequence, &params) || !params.Take(ber.Octets, &engine) || !params.Number(&boots) || !params.Number(&at) ||
+		!params.Take(ber.Octets, &user) {
 		return false
 	}
 	m.EngineID, m.User = engine, readable(user)
 	return true
 }
 
-func (m *Message) pdu(body ber, f *app.Flow) bool {
-	tag, pdu, ok := body.next()
+func (m *Message) pdu(body ber.Reader, f *app.Flow) bool {
+	tag, pdu, ok := body.Next()
 	if !ok || tag < tagPDU || tag > tagPDU+lastPDU {
 		return false
 	}
@@ -159,31 +168,31 @@ func (m *Message) pdu(body ber, f *app.Flow) bool {
 	if m.PDU == trapV1 {
 		return m.trap(pdu, f)
 	}
-	var list ber
-	if !pdu.number(&m.RequestID) || !pdu.number(&m.ErrorStatus) || !pdu.number(&m.ErrorIndex) || !pdu.take(tagSequence, &list) {
+	var list ber.Reader
+	if !pdu.Number(&m.RequestID) || !pdu.Number(&m.ErrorStatus) || !pdu.Number(&m.ErrorIndex) || !pdu.Take(ber.Sequence, &list) {
 		return false
 	}
 	return m.variables(list, f)
 }
 
 // trap reads a trap of version 1: enterprise, agent, two numbers of what happened, the time, the variables.
-func (m *Message) trap(pdu ber, f *app.Flow) bool {
+func (m *Message) trap(pdu ber.Reader, f *app.Flow) bool {
 	for range 5 {
-		if _, _, ok := pdu.next(); !ok {
+		if _, _, ok := pdu.Next(); !ok {
 			return false
 		}
 	}
-	var list ber
-	return pdu.take(tagSequence, &list) && m.variables(list, f)
+	var list ber.Reader
+	return pdu.Take(ber.Sequence, &list) && m.variables(list, f)
 }
 
-func (m *Message) variables(list ber, f *app.Flow) bool {
+func (m *Message) variables(list ber.Reader, f *app.Flow) bool {
 	for len(list) > 0 {
-		var pair, oid ber
-		if !list.take(tagSequence, &pair) || !pair.take(tagOID, &oid) {
+		var pair, oid ber.Reader
+		if !list.Take(ber.Sequence, &pair) || !pair.Take(ber.OID, &oid) {
 			return false
 		}
-		tag, value, ok := pair.next()
+		tag, value, ok := pair.Next()
 		if !ok {
 			return false
 		}
@@ -203,14 +212,14 @@ func (m *Message) variables(list ber, f *app.Flow) bool {
 // text writes a value by its tag.
 func text(tag byte, v []byte) string {
 	switch {
-	case tag == tagInteger:
-		return strconv.FormatInt(integer(v), 10)
-	case tag == tagOID:
+	case tag == ber.Int:
+		return strconv.FormatInt(ber.Integer(v), 10)
+	case tag == ber.OID:
 		return dotted(v)
 	case tag == tagIP && len(v) == 4:
 		return netip.AddrFrom4([4]byte(v)).String()
 	case tag >= tagCounter && tag <= tagCounter+2, tag == tagCount64:
-		return strconv.FormatUint(uint64(integer(v)), 10)
+		return strconv.FormatUint(uint64(ber.Integer(v)), 10)
 	}
 	return readable(v)
 }
