@@ -64,7 +64,7 @@ type Ceiling struct {
 // file is policy.yaml as it is written.
 type file struct {
 	APIVersion  string            `json:"apiVersion"`  // version of the format, picket/v1; default none, it must be there
-	Namespaces  *[]string         `json:"namespaces"`  // whose plugins may run; default everybody's
+	Namespaces  *[]string         `json:"namespaces"`  // whose plugins may run, and whose models and data packs they may read; default everybody's
 	Kinds       *[]sdk.Kind       `json:"kinds"`       // which kinds may run: collector, discovery, detector, notifier; default all
 	Permissions *[]sdk.Permission `json:"permissions"` // what may be granted at most, each as {cap, args}; default as below
 	// DenyDial are networks and host names that no plugin may dial, whatever permissions say. Default link-local and cloud
@@ -345,6 +345,18 @@ func (c *Ceiling) Check(d *registry.Descriptor, kind sdk.Kind, grants []sdk.Perm
 		}
 	}
 	return nil
+}
+
+// CheckFile checks whose model or data pack a plugin reads.
+func (c *Ceiling) CheckFile(id, version string) error {
+	ns, _, _ := strings.Cut(id, "/")
+	if c.namespaces == nil || slices.Contains(c.namespaces, ns) {
+		return nil
+	}
+	return &registry.Refusal{
+		Plugin: id, Version: version, Reason: registry.BeyondCeiling,
+		Err: fmt.Errorf("plugins of this node read nothing of namespace %q (key namespaces); the limit is %s", ns, c.source),
+	}
 }
 
 func (c *Ceiling) check(d *registry.Descriptor, kind sdk.Kind, grants []sdk.Permission) error {

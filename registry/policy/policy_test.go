@@ -156,6 +156,9 @@ func TestEmptyListsAllowNothing(t *testing.T) {
 	if c.Check(descriptor("picket/x"), sdk.KindCollector, nil) == nil {
 		t.Error("an empty list of namespaces allows all")
 	}
+	if c.CheckFile("picket/x", "1.0.0") == nil {
+		t.Error("an empty list of namespaces allows all models")
+	}
 	c, err = Parse([]byte("apiVersion: picket/v1\npermissions: []\n"))
 	if err != nil {
 		t.Fatal(err)

@@ -62,6 +62,9 @@ func (s *supervisor) choose(needs []registry.Requirement) ([]model, error) {
 		if in == nil {
 			continue // a plugin, which is not read
 		}
+		if err := s.host.cfg.Ceiling.CheckFile(in.ID, in.Version); err != nil {
+			return nil, err
+		}
 		for _, a := range in.Artifacts {
 			out = append(out, model{need: need, locked: in.Locked, digest: a.SHA256}) // there is one
 		}

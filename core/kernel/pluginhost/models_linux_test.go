@@ -17,6 +17,7 @@ import (
 
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
+	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/registry/registrytest"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/config"
@@ -401,7 +402,7 @@ func TestAttackModelOfOthers(t *testing.T) {
 
 // Models that would take all memory are not opened; what one release may have the registry bounds.
 func TestAttackModelsTooLarge(t *testing.T) {
-	h := &Host{cfg: Config{Registry: hugeShelf{}}}
+	h := &Host{cfg: Config{Registry: hugeShelf{}, Ceiling: policy.Default()}}
 	s := &supervisor{host: h, ctx: t.Context()}
 	needs := []registry.Requirement{{Plugin: "picket/a"}, {Plugin: "picket/b"}, {Plugin: "picket/c"}}
 	_, err := s.openModels(readerID, needs)
@@ -414,6 +415,20 @@ func TestAttackModelsTooLarge(t *testing.T) {
 		t.Errorf("as much as is allowed: %v", err)
 	}
 	closeModels(models)
+}
+
+// Whose plugins a node's owner does not let run, of those nobody reads a model either.
+func TestAttackModelBeyondTheCeiling(t *testing.T) {
+	ceiling, err := policy.Parse([]byte("apiVersion: picket/v1\nnamespaces: [picket]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &supervisor{host: &Host{cfg: Config{Registry: hugeShelf{}, Ceiling: ceiling}}, ctx: t.Context()}
+	models, err := s.openModels(readerID, []registry.Requirement{{Plugin: "picket/a"}, {Plugin: "acme/a"}})
+	var no *registry.Refusal
+	if !errors.As(err, &no) || no.Reason != registry.BeyondCeiling || no.Plugin != "acme/a" {
+		t.Errorf("%d models, %v", len(models), err)
+	}
 }
 
 // hugeShelf has models of the largest size that a release may have.
