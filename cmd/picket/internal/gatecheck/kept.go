@@ -101,7 +101,11 @@ func (k Kept) save(gate string, r gates.Release, given string, found any) error 
 		return err
 	}
 	aside := k.path(gate, id) + ".new"
-	return errors.Join(os.WriteFile(aside, data, 0o644), os.Rename(aside, k.path(gate, id)))
+	if err := os.WriteFile(aside, data, 0o644); err != nil {
+		os.Remove(aside)
+		return err
+	}
+	return os.Rename(aside, k.path(gate, id))
 }
 
 // Wrap has gates look here first, and keep here what they find out. A gate without means lives on what is kept.
