@@ -190,6 +190,15 @@ func (m *Mirror) needed() (map[string]bool, error) {
 // partPrefix begins the name of what a broken connection left of a file of the store.
 const partPrefix = ".part-"
 
+// leftOf is the file that a broken connection leaves of another one, if it leaves anything.
+func leftOf(rel string) string {
+	digest, ok := strings.CutPrefix(rel, registry.StorePath(""))
+	if !ok {
+		return rel
+	}
+	return "store/" + partPrefix + digest
+}
+
 // fetchedAs is under which path somebody asks for what becomes a file.
 func fetchedAs(rel string) string {
 	if digest, ok := strings.CutPrefix(rel, "store/"+partPrefix); ok {

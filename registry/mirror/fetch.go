@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,13 +20,15 @@ func (m *Mirror) Fetch(ctx context.Context, path string) error {
 	if _, err := os.Stat(m.path(path)); err == nil {
 		return nil // somebody else has just brought it
 	}
-	if err := m.bring(ctx, path); err != nil {
-		return err
+	failed := m.bring(ctx, path)
+	here := path
+	if failed != nil {
+		here = leftOf(path)
 	}
-	if err := m.came(path); err != nil { // it is here all the same
+	if err := m.came(here); err != nil && !(failed != nil && errors.Is(err, fs.ErrNotExist)) { // what is here is here all the same
 		m.cfg.Log.Warn("there is no room for more, and none could be made", "dir", m.cfg.Dir, "error", err)
 	}
-	return nil
+	return failed
 }
 
 func (m *Mirror) bring(ctx context.Context, path string) error {
