@@ -25,7 +25,11 @@ func (m *Mirror) Fetch(ctx context.Context, path string) error {
 	if failed != nil {
 		here = leftOf(path)
 	}
-	if err := m.came(here); err != nil && !(failed != nil && errors.Is(err, fs.ErrNotExist)) { // what is here is here all the same
+	err := m.came(here)
+	if failed != nil && errors.Is(err, fs.ErrNotExist) {
+		return failed // and nothing is left of it
+	}
+	if err != nil { // what is here is here all the same
 		m.cfg.Log.Warn("there is no room for more, and none could be made", "dir", m.cfg.Dir, "error", err)
 	}
 	return failed
