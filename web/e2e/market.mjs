@@ -218,7 +218,7 @@ export async function measures({ page, base }) {
   const own = page.getByRole('region', { name: 'What it measures' })
   await own.getByText('5 of 9 series').waitFor(patient)
   assert.equal(await own.getByRole('slider').count(), 4)
-  await own.getByRole('button', { name: 'Show 3 more of 3' }).click()
+  await own.getByRole('button', { name: 'Show 3 more' }).click()
   assert.equal(await own.getByRole('slider').count(), 7)
 }
 
@@ -251,7 +251,7 @@ export async function uninstall({ page, base, state }) {
 /** What a group runs for itself stands beside what all run. */
 export async function groups({ page, base }) {
   await page.goto(`${base}/fleet`)
-  await page.getByRole('list', { name: 'What groups should run instead' }).getByText('lab: 1.5.0').waitFor(patient)
+  await page.getByRole('list', { name: 'What groups should run instead' }).getByText('group lab: 1.5.0').waitFor(patient)
   await page.getByText('2 should run another').waitFor(patient)
 }
 

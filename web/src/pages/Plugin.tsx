@@ -109,7 +109,7 @@ function Release({ plugin: p }: { plugin: Plugin }) {
       <Facts>
         <Fact name={t('plugin.id')}><span className="mono">{p.id}</span></Fact>
         <Fact name={t('plugins.kind')}>{t(`plugins.kinds.${p.kind}`)}</Fact>
-        <Fact name={t('plugins.version')}>{p.version}{p.versions.length > 1 && <span className="dim"> · {t('plugin.ofVersions', { count: p.versions.length })}</span>}</Fact>
+        <Fact name={t('plugins.version')}>{p.version || '–'}{p.versions.length > 1 && <span className="dim"> · {t('plugin.ofVersions', { count: p.versions.length })}</span>}</Fact>
         <Fact name={t('plugin.runtimes')}>{p.runtimes.join(', ')}</Fact>
         <Fact name={t('plugin.trust')}>{t(`plugin.trusts.${p.trust}`)}</Fact>
         {p.vouched_by && <Fact name={t('plugin.voucher')}>{p.vouched_by}</Fact>}

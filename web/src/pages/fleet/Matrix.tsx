@@ -33,7 +33,8 @@ function Row({ plugin: p, groups, rolls, onUpdate, onPolicy }: Omit<Props, 'flee
   const { t } = useTranslation()
   const total = p.versions.reduce((sum, v) => sum + v.nodes.length, 0)
   const byGroup = Object.entries(p.wanted_by_group ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
-  const newer = newness(p.newest, [p.wanted, ...byGroup.map(([, v]) => v)]) === 'older'
+  const is = newness(p.newest, [p.wanted, ...byGroup.map(([, v]) => v)])
+  const newer = is === 'older'
   return (
     <li className={css.row}>
       <div className={css.plugin}>
@@ -47,6 +48,7 @@ function Row({ plugin: p, groups, rolls, onUpdate, onPolicy }: Omit<Props, 'flee
             </ul>
           )}
           {newer && <p className={css.small}><StateMark tone="busy">{t('market.updateTo', { version: p.newest })}</StateMark></p>}
+          {is === 'none' && <p className={css.small}><StateMark tone="bad">{t('policy.none')}</StateMark></p>}
           {p.overrides.length > 0 && <p className={css.small}><StateMark tone="bad">{t('fleet.overridden', { count: p.overrides.length })}</StateMark></p>}
         </div>
       </div>

@@ -58,7 +58,7 @@ function Charts({ plugin: p, instance: i, metrics }: Props & { metrics: Metric[]
           </div>
         </div>
       )}
-      {rest > 0 && <Button size="compact-xs" variant="default" mt={12} onClick={() => setShown(shown + atOnce)}>{t('plugin.measuresMore', { count: rest, n: Math.min(rest, atOnce) })}</Button>}
+      {rest > 0 && <Button size="compact-xs" variant="default" mt={12} onClick={() => setShown(shown + atOnce)}>{t('plugin.measuresMore', { count: Math.min(rest, atOnce) })}</Button>}
     </>
   )
 }
@@ -74,9 +74,13 @@ interface ChartProps {
 
 function MetricChart({ metric: m, data, ...shared }: ChartProps) {
   const { t } = useTranslation()
-  const lines = useMemo(() => linesOf(data?.series ?? []).map((l, n): ChartLine => ({ ...l, color: `c${n + 1}` })), [data])
+  const lines = useMemo(() => linesOf(data?.series ?? []).map((l, n): ChartLine => ({ ...l, name: l.name || t('plugin.measuresValue'), color: `c${n + 1}` })), [data, t])
   const all = countKnown(data?.series ?? [])
   // Of several lines no single value stands for the metric.
   const headline = all > 1 ? { value: '', note: t('plugin.measuresLines', { n: lines.length, count: all }) } : undefined
-  return <TimeChart group="own" title={m.metric} unit={m.type === 'counter' ? rateUnit(m.unit) : m.unit} lines={lines} headline={headline} stepSeconds={data?.step_seconds ?? 10} {...shared} />
+  const counter = m.type === 'counter'
+  return (
+    <TimeChart group="own" title={counter ? t('plugin.measuresRate', { metric: m.metric }) : m.metric} unit={counter ? rateUnit(m.unit) : m.unit} lines={lines} headline={headline}
+      stepSeconds={data?.step_seconds ?? 10} {...shared} />
+  )
 }
