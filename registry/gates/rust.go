@@ -22,7 +22,7 @@ const ecosystemCargo = "cargo"
 const RustParts = ".dep-v0"
 
 // maxRustParts bounds the list unpacked.
-const maxRustParts = 4 << 20
+const maxRustParts = 1 << 20
 
 // Crate is one entry of the list.
 type Crate struct {
