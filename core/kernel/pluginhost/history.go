@@ -57,7 +57,7 @@ const maxRemembered = 1 << 20
 
 // settingsMAC identifies an assignment without telling its secrets. The interval is the schedulers' business alone.
 func (h *Host) settingsMAC(a Assignment) string {
-	a.Interval = 0
+	a.Interval, a.From = 0, "" // no reason to try again
 	text, err := json.Marshal(a)
 	if err != nil {
 		return "" // an assignment was JSON before
