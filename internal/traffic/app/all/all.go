@@ -8,6 +8,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
 	"github.com/picketwatch/picket/internal/traffic/app/http2"
+	"github.com/picketwatch/picket/internal/traffic/app/kerberos"
 	"github.com/picketwatch/picket/internal/traffic/app/ldap"
 	"github.com/picketwatch/picket/internal/traffic/app/modbus"
 	"github.com/picketwatch/picket/internal/traffic/app/ntp"
@@ -24,6 +25,6 @@ func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
-		ftp.FTP, smtp.SMTP, ldap.LDAP,
+		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos,
 	}
 }
