@@ -14,6 +14,7 @@ import (
 const (
 	MaxDescriptor = 1 << 20
 	MaxArtifact   = 512 << 20
+	MaxModels     = 1 << 30 // of all models and data packs that one process opens
 	MaxReadme     = 1 << 20
 	MaxChangelog  = 1 << 20
 	MaxPage       = 256 << 10

@@ -225,6 +225,16 @@ func TestRunWithoutItsModel(t *testing.T) {
 	wants(t, run(t, rel, cfg), registry.GateConformance, registry.GateNotChecked, "acme/words ^1")
 	rel.Models = map[string]string{"acme/words": "words.txt"}
 	wants(t, run(t, rel, cfg), registry.GateConformance, registry.GatePassed, "")
+
+	huge := filepath.Join(t.TempDir(), "huge")
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, registry.MaxModels+1); err != nil {
+		t.Fatal(err)
+	}
+	rel.Models = map[string]string{"acme/words": huge}
+	wants(t, run(t, rel, cfg), registry.GateConformance, registry.GateNotChecked, "which no node opens")
 }
 
 func TestRebuild(t *testing.T) {

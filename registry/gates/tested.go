@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 
@@ -75,12 +76,21 @@ func (c *check) runTest(ctx context.Context) *tested {
 	return t
 }
 
-// lacksModel says what a run of the release would lack.
+// lacksModel says what a run of the release would lack, or have too much of.
 func (c *check) lacksModel() error {
 	for _, need := range c.Descriptor.Manifest.Requires {
 		if _, known := c.Models[need.Plugin]; !known {
 			return fmt.Errorf("it requires %s %s, which is not at hand for a run", need.Plugin, need.Version)
 		}
+	}
+	var size int64
+	for _, file := range c.Models {
+		if info, err := os.Stat(file); err == nil { // what is gone by now the run misses
+			size += info.Size()
+		}
+	}
+	if size > registry.MaxModels {
+		return fmt.Errorf("what it requires has more than %d MiB in all, which no node opens", registry.MaxModels>>20)
 	}
 	return nil
 }

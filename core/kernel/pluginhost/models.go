@@ -25,9 +25,6 @@ type Requirements interface {
 	Required(ctx context.Context, need registry.Requirement, instead func(version string) string) (*client.Installed, error)
 }
 
-// maxModels bounds what a process has of models, in bytes: they lie in memory for as long as it runs.
-const maxModels = 1 << 30
-
 // model is one that a process may open.
 type model struct {
 	need   registry.Requirement
@@ -89,8 +86,8 @@ func (s *supervisor) openModels(plugin string, needs []registry.Requirement) (_ 
 		for _, a := range m.locked.Artifacts {
 			size += a.Size
 		}
-		if size > maxModels {
-			return nil, &refusal{Refused, fmt.Errorf("plugin %s: the models that it requires are larger than %d MiB in all", plugin, maxModels>>20)}
+		if size > registry.MaxModels { // they lie in memory for as long as it runs
+			return nil, &refusal{Refused, fmt.Errorf("plugin %s: the models that it requires are larger than %d MiB in all", plugin, registry.MaxModels>>20)}
 		}
 		art, err := s.host.cfg.Registry.(Requirements).OpenRelease(s.ctx, m.locked.ID, m.locked.Version, registry.RuntimeFile)
 		if err != nil {
