@@ -13,6 +13,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/modbus"
 	"github.com/picketwatch/picket/internal/traffic/app/ntp"
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
+	"github.com/picketwatch/picket/internal/traffic/app/rdp"
 	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/internal/traffic/app/snmp"
@@ -25,6 +26,6 @@ func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
-		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos,
+		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP,
 	}
 }

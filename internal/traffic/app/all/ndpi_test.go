@@ -30,6 +30,7 @@ var ndpiNames = map[string]string{
 	"HTTP": "http", "HTTP_Connect": "http", "HTTP_Proxy": "http", "SOAP": "http", "Git": "http", "WSD": "http", "WebSocket": "websocket",
 	"HTTP2": "http2", "gRPC": "grpc", "SSH": "ssh", "QUIC": "quic", "DNS": "dns", "MDNS": "mdns", "LLMNR": "llmnr",
 	"NTP": "ntp", "DHCP": "dhcp", "SNMP": "snmp", "Modbus": "modbus", "NetBIOS": sessions,
+	"FTP_CONTROL": "ftp", "SMTP": "smtp", "LDAP": "ldap", "CLDAP": "ldap", "Kerberos": "kerberos", "RDP": "rdp", "Telnet": "telnet", "IMAP": "imap", "SIP": "sip",
 }
 
 // sessions are what nDPI calls NetBIOS, which we name by what is in it, or not.
