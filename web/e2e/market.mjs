@@ -1,4 +1,4 @@
-// The marketplace, the fleet and publishing, as people use them, on the answers of the fixture: what a single real
+// The marketplace, the fleet, the page of a plugin and publishing, as people use them, on the answers of the fixture: what a single real
 // server cannot be brought to. The real thing is in journeys.mjs.
 import assert from 'node:assert/strict'
 import { watchedPage, withBrowser } from './browser.mjs'
