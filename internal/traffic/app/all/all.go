@@ -18,6 +18,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/internal/traffic/app/snmp"
 	"github.com/picketwatch/picket/internal/traffic/app/ssh"
+	"github.com/picketwatch/picket/internal/traffic/app/telnet"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
 )
 
@@ -26,6 +27,6 @@ func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
-		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP,
+		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet,
 	}
 }
