@@ -127,6 +127,7 @@ type Host struct {
 	guestKey []byte        // of the compiled guests
 	starts   atomic.Uint64 // numbers the socket folders
 	lookout  lookout
+	room     modelRoom
 
 	mu      sync.Mutex // guards all below
 	supers  map[string]*supervisor
@@ -146,6 +147,7 @@ func New(cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, runDir: cfg.RunDir, lookout: lookout{began: time.Now()}, supers: map[string]*supervisor{}}
+	h.room.most = machineMemory() / 2
 	for _, name := range []string{"picket-launch", "picket-wasm"} {
 		if err := CheckHelper(cfg.Helpers, name); err != nil {
 			return nil, err

@@ -30,7 +30,9 @@ type model struct {
 	need   registry.Requirement
 	locked registry.Locked
 	digest string
-	file   *os.File // nil while it is only chosen
+	size   int64
+	file   *os.File   // nil while it is only chosen
+	room   *modelRoom // in which the file lies
 }
 
 func (m model) String() string { return m.locked.ID + " " + m.locked.Version }
@@ -63,7 +65,7 @@ func (s *supervisor) choose(needs []registry.Requirement) ([]model, error) {
 			return nil, err
 		}
 		for _, a := range in.Artifacts {
-			out = append(out, model{need: need, locked: in.Locked, digest: a.SHA256}) // there is one
+			out = append(out, model{need: need, locked: in.Locked, digest: a.SHA256, size: a.Size}) // there is one
 		}
 	}
 	return out, nil
@@ -82,20 +84,28 @@ func (s *supervisor) openModels(plugin string, needs []registry.Requirement) (_ 
 	}()
 	var size int64
 	for i := range models {
-		m := &models[i]
-		for _, a := range m.locked.Artifacts {
-			size += a.Size
-		}
-		if size > registry.MaxModels { // they lie in memory for as long as it runs
+		if size += models[i].size; size > registry.MaxModels { // they lie in memory for as long as it runs
 			return nil, &refusal{Refused, fmt.Errorf("plugin %s: the models that it requires are larger than %d MiB in all", plugin, registry.MaxModels>>20)}
 		}
-		art, err := s.host.cfg.Registry.(Requirements).OpenRelease(s.ctx, m.locked.ID, m.locked.Version, registry.RuntimeFile)
-		if err != nil {
+		if err := s.openModel(&models[i]); err != nil {
 			return nil, modelRefusal(plugin, err)
 		}
-		m.file, m.digest = art.File, art.Digest
 	}
 	return models, nil
+}
+
+func (s *supervisor) openModel(m *model) error {
+	room := &s.host.room
+	if err := room.take(m.size); err != nil {
+		return fmt.Errorf("%s: %w", m.locked.ID, err)
+	}
+	art, err := s.host.cfg.Registry.(Requirements).OpenRelease(s.ctx, m.locked.ID, m.locked.Version, registry.RuntimeFile)
+	if err != nil {
+		room.give(m.size)
+		return err
+	}
+	m.file, m.digest, m.room = art.File, art.Digest, room
+	return nil
 }
 
 // modelRefusal gives what is wrong with a model the state that it means for the plugin.
@@ -118,8 +128,8 @@ func isRevoked(err error) bool {
 
 func closeModels(models []model) {
 	for _, m := range models {
-		if m.file != nil {
-			m.file.Close()
+		if m.file != nil && m.file.Close() == nil { // the first time
+			m.room.give(m.size)
 		}
 	}
 }

@@ -417,6 +417,35 @@ func TestAttackModelsTooLarge(t *testing.T) {
 	closeModels(models)
 }
 
+// Nor do the models of many plugins take all memory of a node together. What is closed makes room, once.
+func TestAttackModelsOfManyTooLarge(t *testing.T) {
+	h := &Host{cfg: Config{Registry: hugeShelf{}, Ceiling: policy.Default()}, room: modelRoom{most: 3 * registry.MaxArtifact}}
+	s := &supervisor{host: h, ctx: t.Context()}
+	two := []registry.Requirement{{Plugin: "picket/a"}, {Plugin: "picket/b"}}
+	first, err := s.openModels(readerID, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.openModels(readerID, two)
+	var later *trouble
+	if !errors.As(err, &later) || !strings.Contains(err.Error(), "no room for another 512 MiB") {
+		t.Errorf("got %v", err)
+	}
+	if h.room.used != 2*registry.MaxArtifact {
+		t.Errorf("a start that failed keeps %d bytes", h.room.used-2*registry.MaxArtifact)
+	}
+	closeModels(first)
+	closeModels(first)
+	if h.room.used != 0 {
+		t.Errorf("%d bytes are taken by nobody", h.room.used)
+	}
+	second, err := s.openModels(readerID, two)
+	if err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+	closeModels(second)
+}
+
 // Whose plugins a node's owner does not let run, of those nobody reads a model either.
 func TestAttackModelBeyondTheCeiling(t *testing.T) {
 	ceiling, err := policy.Parse([]byte("apiVersion: picket/v1\nnamespaces: [picket]\n"))
