@@ -155,7 +155,7 @@ func (m *Message) data(f *app.Flow, o Object, b []byte) []byte {
 			m.Damaged = true
 			return nil
 		}
-		m.control(f, o, b[:need], int(bits/8))
+		m.control(f, o, b[:need], bits/8)
 		return b[need:]
 	}
 	for range o.Count { // ends with b, as each object takes a byte at least
