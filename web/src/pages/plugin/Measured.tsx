@@ -77,7 +77,7 @@ function MetricChart({ metric: m, data, ...shared }: ChartProps) {
   const lines = useMemo(() => linesOf(data?.series ?? []).map((l, n): ChartLine => ({ ...l, name: l.name || t('plugin.measuresValue'), color: `c${n + 1}` })), [data, t])
   const all = countKnown(data?.series ?? [])
   // Of several lines no single value stands for the metric.
-  const headline = all > 1 ? { value: '', note: t('plugin.measuresLines', { n: lines.length, count: all }) } : undefined
+  const headline = all > 1 ? { value: '', note: t(data?.truncated ? 'plugin.measuresCut' : 'plugin.measuresLines', { n: lines.length, count: all }) } : undefined
   const counter = m.type === 'counter'
   return (
     <TimeChart group="own" title={counter ? t('plugin.measuresRate', { metric: m.metric }) : m.metric} unit={counter ? rateUnit(m.unit) : m.unit} lines={lines} headline={headline}
