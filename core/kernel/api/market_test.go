@@ -99,7 +99,10 @@ func TestTheFleetKnowsWhatGroupsRun(t *testing.T) {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
 	r := store.Rollout{ID: "r", Tenant: store.DefaultTenant, Plugin: "test/collect", State: store.RolloutDone}
-	check(t, w.control.PutRollout(t.Context(), r, nil, []store.Settled{{Instance: "test/collect", Group: "prod", AgentVersion: store.AgentVersion{Version: "0.2.0"}}}))
+	check(t, w.control.PutRollout(t.Context(), r, nil, []store.Settled{
+		{Instance: "test/collect", Group: "prod", AgentVersion: store.AgentVersion{Version: "0.2.0"}},
+		{Instance: "test/collect", Group: "lab", AgentVersion: store.AgentVersion{Version: "0.1.0", Grants: json.RawMessage("[]")}}, // with other grants
+	}))
 	out := w.request(adm, "GET", "/api/v1/fleet", "").Body.String()
 	contains(t, "the fleet", out, []string{`"wanted":"0.1.0"`, `"wanted_by_group":{"prod":"0.2.0"}`}, nil)
 }

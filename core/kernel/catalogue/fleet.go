@@ -54,6 +54,9 @@ func (c *Catalogue) Fleet(ctx context.Context) (Fleet, error) {
 			}
 			p.Wanted = r.Version
 			for group, v := range r.Groups {
+				if v.Version == r.Version { // with other grants
+					continue
+				}
 				if p.ByGroup == nil {
 					p.ByGroup = map[string]string{}
 				}

@@ -233,6 +233,25 @@ func TestWhoJoinsAGroupGetsWhatItRuns(t *testing.T) {
 	wants("said for all", "2.0.0", "2.0.0")
 }
 
+// A rollout to all may leave a group with more than the others have.
+func TestAGroupKeepsItsGrants(t *testing.T) {
+	c := fleet(t)
+	ctx := t.Context()
+	must(t, c.SetAgentGroup(ctx, DefaultTenant, "a1", "lab"))
+	r := Rollout{ID: "r1", Tenant: DefaultTenant, Plugin: "p/a", Version: "1.1.0", Group: GroupAll, State: RolloutDone}
+	must(t, c.PutRollout(ctx, r, nil, []Settled{
+		{Instance: "p/a", AgentVersion: AgentVersion{Version: "1.1.0", Grants: json.RawMessage(`["a"]`)}},
+		{Instance: "p/a", Group: "lab", AgentVersion: AgentVersion{Version: "1.1.0", Grants: json.RawMessage(`["a","b"]`)}},
+	}))
+	for agent, want := range map[string]string{"a1": `["a","b"]`, "a2": `["a"]`} {
+		list, err := c.NodeAssignments(ctx, DefaultTenant, NodeAgent, agent)
+		must(t, err)
+		if len(list) != 1 || list[0].Version != "1.1.0" || string(list[0].Grants) != want {
+			t.Errorf("%s has %+v, want the grants %s", agent, list, want)
+		}
+	}
+}
+
 func TestOverridesAndPolicies(t *testing.T) {
 	c := fleet(t)
 	ctx := t.Context()
