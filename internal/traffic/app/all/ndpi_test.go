@@ -31,13 +31,14 @@ var ndpiNames = map[string]string{
 	"HTTP2": "http2", "gRPC": "grpc", "SSH": "ssh", "QUIC": "quic", "DNS": "dns", "MDNS": "mdns", "LLMNR": "llmnr",
 	"NTP": "ntp", "DHCP": "dhcp", "SNMP": "snmp", "Modbus": "modbus", "NetBIOS": sessions,
 	"FTP_CONTROL": "ftp", "SMTP": "smtp", "LDAP": "ldap", "CLDAP": "ldap", "Kerberos": "kerberos", "RDP": "rdp", "Telnet": "telnet", "IMAP": "imap", "SIP": "sip",
+	"DNP3": "dnp3", "s7comm": "s7comm", "EthernetIP": "enip", "IEC60870": "iec104", "BACnet": "bacnet", "OPC-UA": "opcua", "MQTT": "mqtt", "SSDP": "ssdp",
 }
 
 // sessions are what nDPI calls NetBIOS, which we name by what is in it, or not.
 const sessions = "netbios"
 
 // inside are our names for what runs in a protocol that nDPI names as the outer one.
-var inside = map[string][]string{sessions: {"smb"}, "http": {"websocket"}, "http2": {"grpc"}, "quic": {"http3"}}
+var inside = map[string][]string{sessions: {"smb", "netbios-ns", "netbios-dgm"}, "s7comm": {"s7comm-plus"}, "http": {"websocket"}, "http2": {"grpc"}, "quic": {"http3"}}
 
 type conversation struct {
 	proto string
