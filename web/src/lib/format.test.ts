@@ -32,6 +32,8 @@ describe('duration', () => {
     [3600, '1 h'],
     [11100, '3 h 5 min'],
     [187200, '2 d 4 h'],
+    [-0.0001, '0 s'],
+    [-0.02, '−20 ms'],
   ])('%d seconds is %s', (value, want) => expect(duration(value)).toBe(want))
 })
 

@@ -97,6 +97,7 @@ export function axisValue(value: number, unit: string): string {
 
 /** A length of time in seconds: "340 ms", "12 s", "4 min 10 s", "3 h 5 min", "2 d 4 h". */
 export function duration(seconds: number): string {
+  if (seconds <= -0.0005) return `−${duration(-seconds)}`
   if (seconds < 0.0005) return '0 s'
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`
   if (seconds < 10) return `${Number(seconds.toFixed(1))} s`
