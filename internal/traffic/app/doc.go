@@ -22,7 +22,8 @@
 //     from one string (see dns).
 //  4. Write the parser, StreamParser or DatagramParser. The engine uses a parser again for the next flow: Start must forget
 //     everything of the flow before, and keep the memory. Messages with a length before them come out of Frames, lines out
-//     of Lines. Again hands what follows to recognition (STARTTLS), Rename names what runs inside (grpc in http2).
+//     of Lines; Framed is a whole parser for those that are alike in both directions. Parsers of machines say what was done
+//     in the words of package ot. Again hands what follows to recognition (STARTTLS), Rename names what runs inside (grpc in http2).
 //  5. Add the value to package all, and write the tests: a conversation in pieces of 1, a few and all bytes (apptest.Stream),
 //     each message cut off at each byte, lengths that lie, bytes that are missing, a fuzz target (apptest.FuzzStream,
 //     apptest.FuzzDatagram), and a comparison with tshark's fields on captures (apptest.Run, apptest.Tshark). A difference

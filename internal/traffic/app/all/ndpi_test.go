@@ -31,7 +31,7 @@ var ndpiNames = map[string]string{
 	"HTTP2": "http2", "gRPC": "grpc", "SSH": "ssh", "QUIC": "quic", "DNS": "dns", "MDNS": "mdns", "LLMNR": "llmnr",
 	"NTP": "ntp", "DHCP": "dhcp", "SNMP": "snmp", "Modbus": "modbus", "NetBIOS": sessions,
 	"FTP_CONTROL": "ftp", "SMTP": "smtp", "LDAP": "ldap", "CLDAP": "ldap", "Kerberos": "kerberos", "RDP": "rdp", "Telnet": "telnet", "IMAP": "imap", "SIP": "sip",
-	"DNP3": "dnp3", "s7comm": "s7comm", "EthernetIP": "enip", "IEC60870": "iec104", "BACnet": "bacnet", "OPC-UA": "opcua", "MQTT": "mqtt", "SSDP": "ssdp",
+	"DNP3": "dnp3", "s7comm": "s7comm", "EthernetIP": "enip", "IEC60870": "iec104", "MQTT": "mqtt", "SSDP": "ssdp",
 }
 
 // sessions are what nDPI calls NetBIOS, which we name by what is in it, or not.
