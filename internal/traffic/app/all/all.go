@@ -23,6 +23,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
 	"github.com/picketwatch/picket/internal/traffic/app/rdp"
 	"github.com/picketwatch/picket/internal/traffic/app/s7comm"
+	"github.com/picketwatch/picket/internal/traffic/app/sip"
 	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/internal/traffic/app/snmp"
@@ -37,7 +38,7 @@ func Protocols() []app.Protocol {
 	return []app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
-		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP,
+		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, sip.SIP,
 		dnp3.DNP3, s7comm.S7, enip.ENIP, enip.IO, iec104.IEC104, bacnet.BACnet, opcua.OPCUA, mqtt.MQTT,
 		netbios.Names, netbios.Datagrams, ssdp.SSDP,
 	}

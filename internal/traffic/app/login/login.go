@@ -1,5 +1,5 @@
 // Package login has the fact that all protocols with accounts share, an attempt to log in, and what mail protocols do for it
-// in the same way (SASL, RFC 4422).
+// in the same way (SASL, RFC 4422; Basic of RFC 7617 fits in).
 package login
 
 import (
@@ -87,6 +87,9 @@ func (s *SASL) read(b []byte) {
 	case s.Method == "PLAIN":
 		_, rest, _ := bytes.Cut(b, []byte{0})
 		user, _, found := bytes.Cut(rest, []byte{0})
+		s.User, s.Clear = Text(user), found
+	case s.Method == "BASIC":
+		user, _, found := bytes.Cut(b, []byte{':'})
 		s.User, s.Clear = Text(user), found
 	case s.Method == "XOAUTH2":
 		user, _, found := bytes.Cut(bytes.TrimPrefix(b, []byte("user=")), []byte{1})

@@ -19,6 +19,7 @@ func TestSASL(t *testing.T) {
 		"plain":        {"plain", "\x00bob\x00secret", nil, "bob", true},
 		"plain for":    {"PLAIN", "", []string{"alice\x00bob\x00s"}, "bob", true},
 		"plain cut":    {"PLAIN", "\x00bob", nil, "bob", false},
+		"basic":        {"Basic", "bob:secret", nil, "bob", true},
 		"login":        {"LOGIN", "", []string{"bob", "secret"}, "bob", true},
 		"login short":  {"LOGIN", "bob", nil, "bob", false},
 		"login abort":  {"LOGIN", "", []string{"bob"}, "bob", false},
