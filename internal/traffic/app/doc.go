@@ -19,7 +19,7 @@
 //  3. Write the facts as plain structs, one per kind (Connect, Publish), with the unit in the comment where there is one.
 //     All in a fact is valid during Emit only, so a parser may use the same struct and the same buffers again. Strings are
 //     the exception: they stay, and cost an allocation each, so that a message's texts are best made in one buffer and cut
-//     from one string (see dns) An attempt to log in is the fact login.Attempt in every protocol; a password is never kept.
+//     from one string (see dns). An attempt to log in is the fact login.Attempt in every protocol; a password is never kept.
 //  4. Write the parser, StreamParser or DatagramParser. The engine uses a parser again for the next flow: Start must forget
 //     everything of the flow before, and keep the memory. Messages with a length before them come out of Frames, lines out
 //     of Lines; Framed is a whole parser for those that are alike in both directions. Parsers of machines say what was done
