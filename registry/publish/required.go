@@ -29,6 +29,10 @@ func (p *Publisher) Required(need registry.Requirement) (file string, err error)
 	if err != nil {
 		return "", err
 	}
+	_, keyIDs, err := p.vouching(namespaceOf(need.Plugin))
+	if err != nil {
+		return "", err
+	}
 	var newest *semver.Version
 	for path, t := range m.Signed.Targets {
 		id, version, err := registry.ParseTargetPath(path)
@@ -42,7 +46,7 @@ func (p *Publisher) Required(need registry.Requirement) (file string, err error)
 		if reason, err := tufrules.Yanked(t); err != nil || reason != "" {
 			continue
 		}
-		if _, is := revoked.Find(registry.Subject{ID: id, Version: version, Descriptor: hex.EncodeToString(t.Hashes["sha256"])}); is {
+		if _, is := revoked.Find(registry.Subject{ID: id, Version: version, Descriptor: hex.EncodeToString(t.Hashes["sha256"]), KeyIDs: keyIDs}); is {
 			continue
 		}
 		newest = v
