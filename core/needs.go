@@ -142,7 +142,7 @@ func (o *outlook) needs() []catalogue.Need {
 	var out []catalogue.Need
 	if o.open > 0 && !o.told {
 		out = append(out, catalogue.Need{Because: count(o.open, "alert is", "alerts are") + " open, and nobody is told",
-			Query: catalogue.MarketQuery{Kind: string(sdk.KindNotifier)}})
+			Query: catalogue.MarketQuery{Kind: string(sdk.KindNotifier)}, Without: "response"}) // which tells nobody and changes the network
 	}
 	particular := slices.Concat(o.spoken(), o.roles(), o.makers(), o.detected())
 	slices.SortStableFunc(particular, func(a, b weighed) int {

@@ -56,7 +56,7 @@ func (c *check) test(ctx context.Context) *tested {
 
 func (c *check) runTest(ctx context.Context) *tested {
 	if c.cfg.Test == nil {
-		return &tested{err: errors.New("this registry does not run what it is sent")}
+		return &tested{err: errors.New("this registry does not run what it is sent; whoever runs it allows that with --run-releases")}
 	}
 	if err := c.lacksModel(); err != nil {
 		return &tested{err: err}

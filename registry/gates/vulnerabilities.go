@@ -206,7 +206,7 @@ func (r osvRange) holds(v *semver.Version) (fixed string, in bool) {
 func (c *check) vulnerabilities(ctx context.Context, f *finding) {
 	db := c.cfg.Vulnerabilities
 	if db == nil {
-		f.lackf("this registry has no database of vulnerabilities")
+		f.lackf("this registry has no database of vulnerabilities; whoever runs it names one with --vulnerabilities")
 		return
 	}
 	b := c.parts(ctx)

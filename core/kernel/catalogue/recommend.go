@@ -10,6 +10,7 @@ type Need struct {
 	Because string
 	Query   MarketQuery
 	Kinds   []string // that help; empty means any
+	Without string   // a tag that no help has
 }
 
 // Bounds of the shelf. Each need is a question to every registry.
@@ -38,7 +39,8 @@ func (c *Catalogue) recommend(ctx context.Context, shop Shop, have map[string]*P
 		}
 		n := 0
 		for _, h := range page.Items {
-			if have[h.ID] != nil || seen[h.ID] || h.Revoked != "" || h.Yanked != "" || len(need.Kinds) > 0 && !slices.Contains(need.Kinds, h.Kind) {
+			if have[h.ID] != nil || seen[h.ID] || h.Revoked != "" || h.Yanked != "" || len(need.Kinds) > 0 && !slices.Contains(need.Kinds, h.Kind) ||
+				need.Without != "" && slices.Contains(h.Tags, need.Without) {
 				continue
 			}
 			seen[h.ID] = true

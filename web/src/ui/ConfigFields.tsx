@@ -63,7 +63,7 @@ function Input({ field: f, values, problems, fromServer, stored, onChange }: Pro
   }
 }
 
-const hints: Record<string, string> = { cidr: '192.0.2.0/24', url: 'https://…', hostport: 'mail.example.org:587', duration: '30s' }
+const hints: Record<string, string> = { cidr: '192.0.2.0/24', url: 'https://…', hostport: 'host:port', duration: '30s' }
 
 function formatHint(f: Field): string | undefined {
   return hints[f.format]

@@ -26,7 +26,7 @@ type Kept struct {
 const maxKept = 8 << 20
 
 // errNotKept says why a gate without means of its own finds nothing here.
-var errNotKept = errors.New("it was not done here, and nothing is kept of these same bytes")
+var errNotKept = errors.New("it was not done here, and nothing is kept of these same bytes; publish with --test runs it")
 
 // answer is a file of the folder.
 type answer struct {

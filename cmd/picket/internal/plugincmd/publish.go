@@ -135,8 +135,8 @@ func (p *publishing) sign(cmd *cobra.Command, b *builder, dirs []string) error {
 	return nil
 }
 
-// short names the gates of a card that did not pass, by their state.
-func short(c *registry.Card) string {
+// short names the gates of a card that did not pass, by their state, without those that are known to lack what they need.
+func short(c *registry.Card, known []string) string {
 	if c == nil {
 		return ""
 	}
@@ -144,7 +144,7 @@ func short(c *registry.Card) string {
 	for _, state := range []string{registry.GateFailed, registry.GateWarning, registry.GateNotChecked} {
 		var names []string
 		for _, g := range c.Gates {
-			if g.State == state {
+			if g.State == state && (state != registry.GateNotChecked || !slices.Contains(known, g.Name)) {
 				names = append(names, g.Name)
 			}
 		}
@@ -155,7 +155,25 @@ func short(c *registry.Card) string {
 	return strings.Join(words, "; ")
 }
 
+// lackedByAll are the gates that checked none of several plugins: then they are named once.
+func lackedByAll(plugins []*plugin) (names []string) {
+	if len(plugins) < 2 || plugins[0].Card == nil {
+		return nil
+	}
+	for _, g := range plugins[0].Card.Gates {
+		if !slices.ContainsFunc(plugins, func(p *plugin) bool { return p.Card == nil || !lacks(p.Card, g.Name) }) {
+			names = append(names, g.Name)
+		}
+	}
+	return names
+}
+
+func lacks(c *registry.Card, gate string) bool {
+	return slices.ContainsFunc(c.Gates, func(g registry.Gate) bool { return g.Name == gate && g.State == registry.GateNotChecked })
+}
+
 func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, dir string, development bool) {
+	common := lackedByAll(plugins)
 	rows := make([][]columns.Cell, 0, len(plugins))
 	for _, plugin := range plugins {
 		m := plugin.manifest
@@ -171,9 +189,12 @@ func printPublished(p *columns.Printer, plugins []*plugin, done publish.Added, d
 		if plugin.Card != nil {
 			tier = plugin.Card.Tier
 		}
-		rows = append(rows, []columns.Cell{columns.C("    " + m.ID), columns.C(m.Version), state, columns.C(tier), columns.S(columns.Dim, strings.Join(artifacts, ", ")), columns.S(columns.Dim, short(plugin.Card))})
+		rows = append(rows, []columns.Cell{columns.C("    " + m.ID), columns.C(m.Version), state, columns.C(tier), columns.S(columns.Dim, strings.Join(artifacts, ", ")), columns.S(columns.Dim, short(plugin.Card, common))})
 	}
 	p.Table(rows)
+	if len(common) > 0 {
+		p.Line(columns.S(columns.Dim, "    of all of them "+registry.GateNotChecked+": "+strings.Join(common, ", ")))
+	}
 	trust := ""
 	if development {
 		trust = ", development trust"
