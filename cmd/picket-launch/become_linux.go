@@ -50,6 +50,7 @@ var steps = []struct {
 // become runs the steps and execs the program; it returns only when something failed.
 func become(spec launch.Spec) error {
 	s := &state{spec: spec, gate: gate(spec.Gate), program: -1, listener: -1}
+	inherited := unix.Umask(0o022) // the plugin's user must be able to see the root that is made for it
 	for _, step := range steps {
 		if err := step.do(s); err != nil {
 			err = fmt.Errorf("%s: %w", step.name, err)
@@ -59,6 +60,7 @@ func become(spec launch.Spec) error {
 			return err
 		}
 	}
+	unix.Umask(inherited)
 	argv := append([]string{spec.Name}, spec.Args...)
 	if spec.Name == "" {
 		argv[0] = spec.Program

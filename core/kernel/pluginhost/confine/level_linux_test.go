@@ -56,6 +56,18 @@ func TestLevelReport(t *testing.T) {
 	}
 }
 
+// A hardened shell has a umask of 077; the plugin's own user must see its root all the same.
+func TestLevelUnderAStrictUmask(t *testing.T) {
+	level := best(t)
+	r := request(t, "")
+	was := unix.Umask(0o077)
+	defer unix.Umask(was)
+	p := start(t, r, "uid", "list:/dev")
+	if got := p.results()["list:/dev"]; p.report.Level != level || !got.OK || got.Value != "full null random urandom zero" {
+		t.Errorf("level %s, /dev %+v", p.report.Level, got)
+	}
+}
+
 // TestLevelForbidden runs each attempt twice: it succeeds in a process and no more, and fails when confined.
 func TestLevelForbidden(t *testing.T) {
 	level := best(t)
