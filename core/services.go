@@ -100,7 +100,7 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 	var running []detect.Detector
 	for _, d := range c.host.Detectors() {
 		if s := d.Status().State; s == pluginhost.Ready || s == pluginhost.Degraded {
-			if d.Subscription() == (sdk.Subscription{}) {
+			if d.Subscription().Empty() {
 				run.notes = append(run.notes, d.Instance()+" did not take part: it was granted nothing of what it wants to see")
 				continue
 			}

@@ -74,6 +74,13 @@ type Flow struct {
 	FwdFlags, RevFlags     uint8  // TCP flags seen, or-ed
 	FwdFirstFlags          uint8  // flags of the initiator's first packet
 
+	// App is the application protocol that the content shows, for example "tls"; "" when it is not known.
+	App string
+	// Tunnel is the kind of the innermost tunnel that the flow was carried in, for example "vxlan", "" for none; TunnelID its
+	// network (VNI, key), 0 where it has none.
+	Tunnel   string
+	TunnelID uint32
+
 	// Packets holds the numbers of the first packets in the capture.
 	Packets []uint64
 
@@ -87,7 +94,13 @@ type Flow struct {
 	SynCount, FinCount, RstCount, PshCount      float64
 	AckCount, UrgCount                          float64
 	HandshakeRTT                                float64 // SYN to SYN-ACK, 0 when not seen
+
+	// Features are further ones, nil unless the Subscription asks for them.
+	Features *Features
 }
+
+// Features are those that few detectors need; the reference lists formula and unit of each.
+type Features struct{}
 
 // Duration is the time from the first to the last packet.
 func (f *Flow) Duration() time.Duration { return f.End.Sub(f.Start) }

@@ -23,6 +23,7 @@ const (
 	CapSecretRead  = "secret.read"  // args keys: names of secret fields of the configuration
 	CapPacketsRead = "packets.read" // args layers, snaplen
 	CapFlowsRead   = "flows.read"
+	CapFactsRead   = "facts.read" // args kinds: of FactKinds
 	CapDevicesRead = "devices.read"
 	CapHostMetrics = "host.metrics" // the host's own load, disks and interfaces
 	CapState       = "state"        // the instance's own key-value store; always granted
@@ -41,6 +42,7 @@ var capArgs = map[string][]string{
 	CapSecretRead:  {"keys"},
 	CapPacketsRead: {"layers", "snaplen"},
 	CapFlowsRead:   nil,
+	CapFactsRead:   {"kinds"},
 	CapDevicesRead: nil,
 	CapHostMetrics: nil,
 	CapState:       nil,
@@ -111,6 +113,10 @@ func checkArg(name, value string) error {
 	case "paths", "path":
 		if !path.IsAbs(value) || path.Clean(value) != value {
 			return fmt.Errorf("%q is not a clean absolute path", value)
+		}
+	case "kinds":
+		if !contains(FactKinds, value) {
+			return fmt.Errorf("%q is not a kind of facts (there are: %s)", value, strings.Join(FactKinds, ", "))
 		}
 	default:
 		if value == "" {
@@ -298,6 +304,11 @@ func (g Grants) Packets(s PacketSubscription) bool {
 		}
 		return !restricted
 	})
+}
+
+// Facts reports whether the grants of facts.read allow this kind of facts.
+func (g Grants) Facts(kind string) bool {
+	return g.any(func(p Permission) bool { return p.Cap == CapFactsRead && p.allows("kinds", kind) })
 }
 
 // Read answers with an error of class PermissionDenied unless one grant allows reading the path.

@@ -49,7 +49,7 @@ type Plugin struct {
 	Summary string // one sentence, ends in a full stop
 	// Rules are the things a detector can find. Other kinds leave it empty.
 	Rules []Rule
-	// Subscription names the records a detector wants. Other kinds leave it zero.
+	// Subscription names the records that a detector or an Observer wants. Others leave it zero.
 	Subscription Subscription
 	// New returns a fresh instance that implements the interface of its kind.
 	New func() Instance
@@ -81,6 +81,15 @@ type Collector interface {
 type Discoverer interface {
 	Instance
 	Discover(ctx context.Context, scope Scope, sink SightingSink) error
+}
+
+// Observer is a discovery plugin that asks nobody: it learns of devices from the records that its Subscription names. It
+// may be a Discoverer too. Calls come as to a Detector.
+type Observer interface {
+	Instance
+	Observe(ctx context.Context, batch Batch, sink SightingSink) error
+	// EndCapture is called at the end of a capture: report what is still pending and forget what was seen.
+	EndCapture(ctx context.Context, sink SightingSink) error
 }
 
 // Detector judges batches of the records that its Subscription names. Calls come one at a time and in order of time.
@@ -255,15 +264,25 @@ type Sighting struct {
 	MAC      string            `json:"mac,omitempty"` // lower case, colons
 	Hostname string            `json:"hostname,omitempty"`
 	Facts    map[string]string `json:"facts,omitempty"` // further facts, for example "rtt_seconds"
+	// Source is the protocol that told it, for example "mdns"; Capture and Packet say where an Observer saw it.
+	Source  string `json:"source,omitempty"`
+	Capture string `json:"capture,omitempty"`
+	Packet  uint64 `json:"packet,omitempty"`
 	// Confidence is between 0 and 1.
 	Confidence float64 `json:"confidence"`
 }
 
-// Subscription names the records that a detector wants.
+// Subscription names the records that a detector or an Observer wants.
 type Subscription struct {
-	Flows   bool                `json:"flows,omitempty"`   // permission flows.read
-	Packets *PacketSubscription `json:"packets,omitempty"` // permission packets.read
+	Flows bool `json:"flows,omitempty"` // permission flows.read
+	// Features, with Flows, fills in Flow.Features.
+	Features bool                `json:"features,omitempty"`
+	Facts    []string            `json:"facts,omitempty"`   // kinds of FactKinds; permission facts.read
+	Packets  *PacketSubscription `json:"packets,omitempty"` // permission packets.read
 }
+
+// Empty reports whether nothing is wanted.
+func (s Subscription) Empty() bool { return !s.Flows && len(s.Facts) == 0 && s.Packets == nil }
 
 // PacketSubscription says which packets a detector wants, and how much of each.
 type PacketSubscription struct {
@@ -303,10 +322,23 @@ type Packet struct {
 
 // Batch carries records to a detector. Slices, those in the records too, are only valid during the call: copy what is
 // kept. How the records are cut into batches differs between runtimes and must not change what is found.
+//
+// A batch holds records of one kind. Between kinds the order is that of the capture, within the size of a batch: a fact
+// comes before its flow.
 type Batch struct {
-	Capture string // names the input, for evidence
-	Flows   []Flow
-	Packets []Packet // never together with Flows
+	Capture  string // names the input, for evidence
+	Flows    []Flow
+	Packets  []Packet
+	DNS      []DNS
+	TLS      []TLS
+	HTTP     []HTTP
+	SMB      []SMB
+	DHCP     []DHCP
+	ARP      []ARP
+	OT       []OT
+	Files    []File
+	Logins   []Login
+	Messages []Message
 }
 
 // Severity of a finding.

@@ -31,7 +31,7 @@ func (f *fake) Plugin() string   { return "test/" + f.name }
 func (f *fake) Generation() uint64 { return f.starts }
 
 func (f *fake) Subscription() sdk.Subscription {
-	if f.wants == (sdk.Subscription{}) {
+	if f.wants.Empty() {
 		return sdk.Subscription{Flows: true}
 	}
 	return f.wants
