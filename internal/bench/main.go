@@ -50,6 +50,10 @@ func main() {
 			failed = true
 		}
 	}
+	if err := reportTraffic(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: traffic: %v\n", err)
+		failed = true
+	}
 	if err := reportAPI(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: API: %v\n", err)
 		failed = true
