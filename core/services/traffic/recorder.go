@@ -1,0 +1,18 @@
+package traffic
+
+import "context"
+
+// A Recorder keeps what one capture holds: frames of rows (sdk/records) in the order in which the worker sent them, a fact
+// before its flow. Its methods are called from one goroutine. The frames belong to the caller again once a call returns, and
+// are not changed while it runs: detectors read the same bytes.
+//
+// An error of Flows or Facts ends the recording and not the analysis: the capture's notes say that its flows are not kept.
+type Recorder interface {
+	// Flows takes a frame of flow rows, with features where the worker was asked for them.
+	Flows(ctx context.Context, frame []byte) error
+	// Facts takes a frame of facts of one kind (sdk.FactKinds).
+	Facts(ctx context.Context, kind string, frame []byte) error
+	// Close ends the recording, once, whatever happened before. Complete says that the capture was read to its end, or to where
+	// it is damaged; otherwise this is as much as was seen before the analysis stopped.
+	Close(ctx context.Context, complete bool) error
+}
