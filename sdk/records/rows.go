@@ -116,6 +116,24 @@ func (w *writer) texts(m map[string]string) uint64 {
 	return ref
 }
 
+// refSize is the size of one entry of a list of texts: its reference.
+const refSize = 8
+
+func (w *writer) textList(list []string) uint64 {
+	if len(list) == 0 {
+		return 0
+	}
+	ref := w.ref(len(list))
+	at := len(w.buf)
+	w.buf = append(w.buf, make([]byte, len(list)*refSize)...) // written below
+	for _, s := range list {
+		text := w.text(s)
+		binary.LittleEndian.PutUint64(w.buf[at:], text)
+		at += refSize
+	}
+	return ref
+}
+
 // reader resolves the references of one frame. After its first error it answers with nothing.
 type reader struct {
 	heap   []byte
@@ -218,6 +236,25 @@ func (r *reader) textMap(ref uint64, _ map[string]string) map[string]string {
 		m[key] = r.text(binary.LittleEndian.Uint64(r.heap[at+8:]))
 	}
 	return m
+}
+
+// textList copies a list of texts into the memory of into.
+func (r *reader) textList(ref uint64, into []string) []string {
+	if ref>>32 == 0 {
+		return into[:0]
+	}
+	at, n := r.list(ref, refSize)
+	if r.err != nil {
+		return into[:0]
+	}
+	if cap(into) < n {
+		into = make([]string, n)
+	}
+	into = into[:n]
+	for i := range into {
+		into[i], at = r.text(binary.LittleEndian.Uint64(r.heap[at:])), at+refSize
+	}
+	return into
 }
 
 // u64s copies a list into the memory of into. Nearly all lie inside the heap and fit; see oddU64s for the others.

@@ -31,26 +31,23 @@ func run(root string) error {
 
 // generate returns the generated sources by file name.
 func generate(root string) (map[string][]byte, error) {
-	schemas, err := filepath.Glob(filepath.Join(root, "proto", "records", "*.json"))
-	if err != nil || len(schemas) == 0 {
-		return nil, fmt.Errorf("no schema in %s/proto/records; run this from the root of the repository", root)
+	schemas, err := readSchemas(filepath.Join(root, "proto", "records"))
+	if err != nil {
+		return nil, err
 	}
 	files := map[string][]byte{}
-	for _, name := range schemas {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("read schema: %w", err)
-		}
-		s, err := parseSchema(data)
-		if err != nil {
-			return nil, fmt.Errorf("schema %s: %w", name, err)
-		}
+	for _, s := range schemas {
 		source, err := s.source()
 		if err != nil {
-			return nil, fmt.Errorf("schema %s: %w", name, err)
+			return nil, fmt.Errorf("schema %s: %w", s.Schema, err)
 		}
 		files[filepath.Join(root, "sdk", "records", s.Schema+"_gen.go")] = source
 	}
+	source, err := factsSource(schemas)
+	if err != nil {
+		return nil, err
+	}
+	files[filepath.Join(root, "sdk", "records", "facts_gen.go")] = source
 	name, source, err := pythonRows(root, schemas)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 )
 
 // schema is one file of proto/records.
@@ -11,8 +14,11 @@ type schema struct {
 	Schema   string   `json:"schema"`
 	ID       uint16   `json:"id"`
 	Major    uint16   `json:"major"`
-	Go       string   `json:"go"`       // the type in package sdk
-	Baseline int      `json:"baseline"` // row size of the first release
+	Go       string   `json:"go"`              // the type in package sdk
+	Head     string   `json:"head,omitempty"`  // the schema whose fields come first
+	Batch    string   `json:"batch,omitempty"` // of facts: their field in sdk.Batch; in lower case it is their kind
+	Baseline int      `json:"baseline"`        // row size of the first release
+	About    string   `json:"about,omitempty"` // what one row is
 	Doc      []string `json:"doc"`
 	Fields   []field  `json:"fields"`
 }
@@ -26,12 +32,13 @@ type field struct {
 	Cast   string `json:"cast,omitempty"`    // a named Go type
 	// Values are the texts of an enum, by their number; the first means "not set".
 	Values []string `json:"values,omitempty"`
+	Unit   string   `json:"unit,omitempty"` // UCUM
 	Doc    string   `json:"doc"`
 }
 
 var sizes = map[string]int{
 	"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "f64": 8, "bool": 1, "time": 8, "addr": 16, "string": 8, "u64list": 8,
-	"bytes": 8, "textmap": 8, "enum": 1,
+	"bytes": 8, "textmap": 8, "textlist": 8, "enum": 1,
 }
 
 func (f field) size() int { return sizes[f.Type] }
@@ -45,15 +52,69 @@ func (f field) end() int {
 	return end
 }
 
+// readSchemas reads all schemas of a folder, ordered by their names. A head is a part of those that name it, not one of them.
+func readSchemas(dir string) ([]*schema, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(names) == 0 {
+		return nil, fmt.Errorf("no schema in %s; run this from the root of the repository", dir)
+	}
+	var out []*schema
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read schema: %w", err)
+		}
+		s, err := readSchema(dir, data)
+		if err != nil {
+			return nil, fmt.Errorf("schema %s: %w", name, err)
+		}
+		if s.ID != 0 {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// readSchema parses a schema and puts its head before its own fields. A schema without an id is a head.
+func readSchema(dir string, data []byte) (*schema, error) {
+	s, err := decodeSchema(data)
+	if err != nil || s.ID == 0 {
+		return s, err
+	}
+	if s.Head != "" {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(s.Head)+".json"))
+		if err != nil {
+			return nil, fmt.Errorf("read its head: %w", err)
+		}
+		head, err := decodeSchema(data)
+		if err != nil {
+			return nil, fmt.Errorf("head %s: %w", s.Head, err)
+		}
+		s.Fields = append(head.Fields, s.Fields...)
+	}
+	return s, s.check()
+}
+
 func parseSchema(data []byte) (*schema, error) {
+	s, err := decodeSchema(data)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.check()
+}
+
+func decodeSchema(data []byte) (*schema, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	var s schema
 	if err := dec.Decode(&s); err != nil {
 		return nil, err
 	}
-	return &s, s.check()
+	return &s, nil
 }
+
+// facts is the kind of facts that the rows are, empty for other records.
+func (s *schema) facts() string { return strings.ToLower(s.Batch) }
 
 // check refuses a layout that a reader could not use: overlapping or misaligned fields, or a field of the first
 // release moved behind the baseline.

@@ -54,6 +54,8 @@ func (s *schema) writePut(b *bytes.Buffer) {
 			fmt.Fprintf(b, "\t%s := w.bytes(v.%s)\n", local(f), f.Go)
 		case "textmap":
 			fmt.Fprintf(b, "\t%s := w.texts(v.%s)\n", local(f), f.Go)
+		case "textlist":
+			fmt.Fprintf(b, "\t%s := w.textList(v.%s)\n", local(f), f.Go)
 		}
 	}
 	fmt.Fprintf(b, "\trow := w.buf[w.row : w.row+%d]\n", s.rowSize())
@@ -171,7 +173,7 @@ func (f field) put() string {
 		return fmt.Sprintf("row[%d] = putAddr(row[%d:%d], %s)", f.KindAt, f.At, f.At+16, value)
 	case "enum":
 		return fmt.Sprintf("row[%d] = enumByte(%s, string(%s))", f.At, enumName(f), value)
-	default: // string, u64list, bytes, textmap
+	default: // string, u64list, bytes, textmap, textlist
 		return fmt.Sprintf("binary.LittleEndian.PutUint64(%s, %s)", at, local(f))
 	}
 }
@@ -227,6 +229,8 @@ func (f field) get() string {
 		value = fmt.Sprintf("r.bytes(binary.LittleEndian.Uint64(%s))", at)
 	case "textmap":
 		value = fmt.Sprintf("r.textMap(binary.LittleEndian.Uint64(%s), v.%s)", at, f.Go)
+	case "textlist":
+		value = fmt.Sprintf("r.textList(binary.LittleEndian.Uint64(%s), v.%s)", at, f.Go)
 	case "enum":
 		value = fmt.Sprintf("enumText(%s, row[%d])", enumName(f), f.At)
 	}

@@ -1,0 +1,89 @@
+package records
+
+import "github.com/picketwatch/picket/sdk"
+
+const (
+	// BatchFacts is the number of facts in a frame.
+	BatchFacts = 256
+	// FactsBytes is the size at which a frame of facts is full, however few they are: one certificate or one listing is larger
+	// than hundreds of queries.
+	FactsBytes = 256 << 10
+)
+
+// codec is how the rows of a schema are written and read.
+type codec[T any] struct {
+	layout *layout
+	put    func(*writer, *T)
+	get    func(*reader, []byte, *T)
+}
+
+// AppendFacts appends one frame with the facts to dst. Keep a frame within MaxFrame; see FactWriter.
+func AppendFacts[T Fact](dst []byte, facts []T) []byte {
+	c := codecOf[T]()
+	w := appendRows(dst, facts, c.layout, c.put)
+	return w.finish()
+}
+
+// AppendLocalFacts is AppendFacts without the checksum, for the record plane, where nobody looks at it.
+func AppendLocalFacts[T Fact](dst []byte, facts []T) []byte {
+	c := codecOf[T]()
+	w := appendRows(dst, facts, c.layout, c.put)
+	return w.finishLocal()
+}
+
+// DecodeFacts is DecodeFlows for facts: what their fields of bytes hold is a part of the frame.
+func DecodeFacts[T Fact](frame []byte, into []T) ([]T, error) {
+	if err := Verify(frame); err != nil {
+		return nil, err
+	}
+	return DecodeVerifiedFacts(frame, into)
+}
+
+// DecodeVerifiedFacts is DecodeFacts without the checksum.
+func DecodeVerifiedFacts[T Fact](frame []byte, into []T) ([]T, error) {
+	c := codecOf[T]()
+	return decodeRows(frame, into, c.layout, c.get)
+}
+
+// FactWriter gathers facts of one kind into one frame at a time, as they come.
+type FactWriter[T Fact] struct{ rowWriter[T] }
+
+// NewFactWriter returns a writer of frames of at most BatchFacts facts and, but for the last fact, FactsBytes.
+func NewFactWriter[T Fact]() *FactWriter[T] {
+	return &FactWriter[T]{rowWriter[T]{codec: codecOf[T](), rowsLimit: BatchFacts, bytesLimit: FactsBytes}}
+}
+
+// BatchDecoder decodes frames of whatever a Subscription can name, each into the memory of the last one of its kind. The
+// zero value is ready.
+type BatchDecoder struct{ memory sdk.Batch }
+
+// Decode returns the records of a frame, in the field of their kind. They are valid until the next call. The frame's checksum
+// is not looked at, everything else is.
+func (d *BatchDecoder) Decode(frame []byte) (sdk.Batch, error) {
+	var batch sdk.Batch
+	var err error
+	switch SchemaOf(frame) {
+	case Flows:
+		if batch.Flows, err = DecodeVerifiedFlows(frame, d.memory.Flows); err == nil {
+			d.memory.Flows = batch.Flows
+		}
+	case Packets:
+		if batch.Packets, err = DecodeVerifiedPackets(frame, d.memory.Packets); err == nil {
+			d.memory.Packets = batch.Packets
+		}
+	default:
+		return decodeFacts(frame, &d.memory)
+	}
+	return batch, err
+}
+
+// AppendLocalBatch appends one frame with the records of a batch, which holds those of one kind; nothing when it has none.
+func AppendLocalBatch(dst []byte, b *sdk.Batch) []byte {
+	switch {
+	case len(b.Flows) > 0:
+		return AppendLocalFlows(dst, b.Flows)
+	case len(b.Packets) > 0:
+		return AppendLocalPackets(dst, b.Packets)
+	}
+	return appendLocalFacts(dst, b)
+}
