@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write the golden frame")
 
 // fill sets every field of the struct to a value that no other field has.
-func fill(t *testing.T, v reflect.Value, seed int) {
+func fill(t testing.TB, v reflect.Value, seed int) {
 	t.Helper()
 	for i := range v.NumField() {
 		f, n := v.Field(i), uint64(seed+i+1)
@@ -32,16 +32,26 @@ func fill(t *testing.T, v reflect.Value, seed int) {
 			*p = fmt.Sprintf("text %d", n)
 		case *[]uint64:
 			*p = []uint64{n, n + 1, n + 2}
+		case *[]string:
+			*p = []string{fmt.Sprintf("first %d", n), "", fmt.Sprintf("last %d", n)}
+		case *[]byte:
+			*p = []byte{byte(n), 0, 255}
+		case *map[string]string:
+			*p = map[string]string{"": fmt.Sprint(n), "ü": "", "c": "d"}
+		case *sdk.Seen:
+			fill(t, f, seed+1000)
 		default:
 			switch {
 			case f.CanUint():
 				f.SetUint(n % 200)
+			case f.CanInt():
+				f.SetInt(-int64(n))
 			case f.CanFloat():
 				f.SetFloat(float64(n) + 0.25)
 			case f.Kind() == reflect.Bool:
 				f.SetBool(true)
 			default:
-				t.Fatalf("sdk.Flow has a field %s of type %s that this test cannot fill", v.Type().Field(i).Name, f.Type())
+				t.Fatalf("%s has a field %s of type %s that this test cannot fill", v.Type(), v.Type().Field(i).Name, f.Type())
 			}
 		}
 	}

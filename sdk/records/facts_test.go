@@ -1,0 +1,268 @@
+package records
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// someFacts are three records of a kind: two that hold something in every field, and an empty one.
+func someFacts[T Fact](t testing.TB) []T {
+	t.Helper()
+	facts := make([]T, 3)
+	for i := range 2 {
+		fill(t, reflect.ValueOf(&facts[i]).Elem(), i*100)
+	}
+	return facts
+}
+
+// eachKind runs a test for every kind of facts.
+func eachKind(t *testing.T, run map[string]func(t *testing.T)) {
+	t.Helper()
+	for _, kind := range sdk.FactKinds {
+		if run[kind] == nil {
+			t.Fatalf("there is no test for %s", kind)
+		}
+		t.Run(kind, run[kind])
+	}
+}
+
+func testFacts[T Fact](schema Schema) func(*testing.T) {
+	return func(t *testing.T) {
+		facts := someFacts[T](t)
+		frame := AppendFacts([]byte("before"), facts)[6:]
+		if got := SchemaOf(frame); got != schema || SchemaOfFacts(got.Facts()) != schema {
+			t.Errorf("schema %d of %q, want %d", got, got.Facts(), schema)
+		}
+		used := someFacts[T](t)
+		for name, into := range map[string][]T{"fresh memory": nil, "used memory": used[:1]} {
+			got, err := DecodeFacts(frame, into)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, name, got, facts)
+		}
+		local := AppendLocalFacts(nil, facts)
+		if _, err := DecodeFacts[T](local, nil); !errors.Is(err, ErrFrame) {
+			t.Errorf("a frame without checksum: %v", err)
+		}
+		var decoder BatchDecoder
+		batch, err := decoder.Decode(local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := AppendLocalBatch(nil, &batch); !bytes.Equal(again, local) {
+			t.Error("a batch gives another frame")
+		}
+		w := NewFactWriter[T]()
+		for i := range facts {
+			w.Add(&facts[i])
+		}
+		if w.Rows() != len(facts) || w.Size() != len(local) || w.Full() {
+			t.Errorf("%d rows of %d bytes, want %d of %d", w.Rows(), w.Size(), len(facts), len(local))
+		}
+		if !bytes.Equal(w.Frame(), local) {
+			t.Error("the writer gives another frame")
+		}
+	}
+}
+
+// same compares field by field. An empty list may come back as one that is not nil.
+func same[T Fact](t *testing.T, name string, got, want []T) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d facts, want %d", name, len(got), len(want))
+	}
+	for i := range want {
+		a, b := reflect.ValueOf(got[i]), reflect.ValueOf(want[i])
+		for f := range a.NumField() {
+			x, y := a.Field(f), b.Field(f)
+			if x.Kind() == reflect.Slice && x.Len() == 0 && y.Len() == 0 {
+				continue
+			}
+			if !reflect.DeepEqual(x.Interface(), y.Interface()) {
+				t.Errorf("%s: fact %d: %s is %v, want %v", name, i, a.Type().Field(f).Name, x, y)
+			}
+		}
+	}
+}
+
+func TestFacts(t *testing.T) {
+	eachKind(t, map[string]func(*testing.T){
+		sdk.FactsDNS: testFacts[sdk.DNS](DNS), sdk.FactsTLS: testFacts[sdk.TLS](TLS), sdk.FactsHTTP: testFacts[sdk.HTTP](HTTP),
+		sdk.FactsSMB: testFacts[sdk.SMB](SMB), sdk.FactsDHCP: testFacts[sdk.DHCP](DHCP), sdk.FactsARP: testFacts[sdk.ARP](ARP),
+		sdk.FactsOT: testFacts[sdk.OT](OT), sdk.FactsFiles: testFacts[sdk.File](Files), sdk.FactsLogins: testFacts[sdk.Login](Logins),
+		sdk.FactsMessages: testFacts[sdk.Message](Messages),
+	})
+	if SchemaOfFacts("flows") != 0 || Flows.Facts() != "" || Packets.Facts() != "" || Samples.Facts() != "" {
+		t.Error("flows, packets and samples are not facts")
+	}
+}
+
+func TestFactsAtTheEdge(t *testing.T) {
+	in := []sdk.HTTP{
+		{RequestLength: math.MinInt64, ResponseLength: -1, ResponseTime: math.Inf(1), RequestHeaders: []string{""}},
+		{Seen: sdk.Seen{Flow: math.MaxUint64, Client: netip.IPv6Unspecified(), Server: netip.MustParseAddr("::ffff:1.2.3.4"), FromServer: true},
+			ResponseHeaders: slices.Repeat([]string{"a", "", "ü"}, 5000), Target: strings.Repeat("x", 1<<17)},
+	}
+	got, err := DecodeFacts(AppendFacts(nil, in), make([]sdk.HTTP, 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "edge", got, in)
+}
+
+// A list of texts is checked as any other reference: its place, its length, and what it refers to.
+func TestHostileTextLists(t *testing.T) {
+	const answers = 88 // where proto/records/dns.json has them
+	good := AppendFacts(nil, []sdk.DNS{{Answers: []string{"one", "two"}}, {Answers: []string{"three"}}})
+	heap := int(binary.LittleEndian.Uint32(good[16:]))
+	change := func(at int, v uint32) []byte {
+		frame := bytes.Clone(good)
+		binary.LittleEndian.PutUint32(frame[at:], v)
+		return reseal(frame)
+	}
+	shared := bytes.Clone(good) // both rows have a list of the whole heap
+	for row := range 2 {
+		at := headerSize + row*dnsLayout.rowSize + answers
+		binary.LittleEndian.PutUint32(shared[at:], 0)
+		binary.LittleEndian.PutUint32(shared[at+4:], uint32((len(good)-heap)/refSize))
+	}
+	for name, frame := range map[string][]byte{
+		"offset":              change(headerSize+answers, math.MaxUint32),
+		"count":               change(headerSize+answers+4, math.MaxUint32),
+		"text":                change(heap, math.MaxUint32),
+		"length of a text":    change(heap+4, math.MaxUint32),
+		"lists that share":    reseal(shared),
+		"a schema of no kind": change(4, 14|1<<16),
+	} {
+		if got, err := DecodeFacts[sdk.DNS](frame, nil); !errors.Is(err, ErrFrame) || got != nil {
+			t.Errorf("%s: %d facts, %v", name, len(got), err)
+		}
+		var d BatchDecoder
+		if got, err := d.Decode(frame); !errors.Is(err, ErrFrame) || got.DNS != nil {
+			t.Errorf("%s: %d facts of a batch, %v", name, len(got.DNS), err)
+		}
+	}
+	if _, err := DecodeFacts[sdk.DNS](AppendFacts(nil, []sdk.TLS{{}}), nil); !errors.Is(err, ErrFrame) {
+		t.Errorf("facts of another kind: %v", err)
+	}
+}
+
+// Texts that share their bytes must not make a small frame large: a list of a thousand times the same text.
+func TestTextsThatShareTheirBytes(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	frame := AppendFacts(nil, []sdk.DNS{{Answers: append(slices.Repeat([]string{"y"}, 1000), long)}})
+	heap := int(binary.LittleEndian.Uint32(frame[16:]))
+	last := binary.LittleEndian.Uint64(frame[heap+1000*refSize:])
+	for i := range 1000 {
+		binary.LittleEndian.PutUint64(frame[heap+i*refSize:], last)
+	}
+	var got []sdk.DNS
+	n := testing.AllocsPerRun(1, func() {
+		var err error
+		if got, err = DecodeFacts[sdk.DNS](reseal(frame), nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(got[0].Answers) != 1001 || got[0].Answers[0] != long || n > 10 {
+		t.Errorf("%d texts with %v allocations", len(got[0].Answers), n)
+	}
+}
+
+func TestFactWriterIsFull(t *testing.T) {
+	w := NewFactWriter[sdk.File]()
+	for range BatchFacts {
+		if w.Full() {
+			t.Fatalf("full with %d small facts", w.Rows())
+		}
+		w.Add(&sdk.File{Name: "a"})
+	}
+	if !w.Full() || Count(w.Frame()) != BatchFacts || w.Rows() != 0 || w.Full() {
+		t.Error("full comes too late, or stays")
+	}
+	w.Add(&sdk.File{Begin: make([]byte, FactsBytes)})
+	if !w.Full() {
+		t.Error("not full with one large fact")
+	}
+	if n := Count(w.Frame()); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	if frame := w.Frame(); Count(frame) != 0 || SchemaOf(frame) != Files {
+		t.Errorf("nothing was added, and the frame has %d rows", Count(frame))
+	}
+}
+
+func FuzzDecodeFacts(f *testing.F) {
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.DNS](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.TLS](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.HTTP](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.SMB](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.DHCP](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.ARP](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.OT](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.File](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.Login](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.Message](f)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var d BatchDecoder
+		batch, err := d.Decode(data)
+		if err != nil {
+			if !errors.Is(err, ErrFrame) {
+				t.Fatalf("unexpected error %v", err)
+			}
+			return
+		}
+		once := AppendLocalBatch(nil, &batch)
+		if len(once) > MaxFrame || len(once) == 0 { // rows may share texts, which are written once for each; or there are none
+			return
+		}
+		again, err := d.Decode(once)
+		if err != nil {
+			t.Fatalf("decode what was encoded: %v", err)
+		}
+		if !bytes.Equal(once, AppendLocalBatch(nil, &again)) {
+			t.Fatal("a second round trip changed the frame")
+		}
+	})
+}
+
+func benchDNS() []sdk.DNS {
+	facts := make([]sdk.DNS, BatchFacts)
+	for i := range facts {
+		facts[i] = sdk.DNS{Seen: sdk.Seen{Flow: uint64(i), Packet: uint64(i), Time: time.Unix(1, 5), Client: netip.MustParseAddr("10.0.0.1"),
+			Server: netip.MustParseAddr("10.0.0.2"), ClientPort: 5000, ServerPort: 53, Proto: sdk.ProtoUDP}, Protocol: "dns", Query: "www.example.com",
+			QType: 1, QClass: 1, Answers: []string{"192.0.2.1", "192.0.2.2"}, AnswerTypes: []uint64{1, 1}, AnswerTTLs: []uint64{60, 60},
+			AnswerNames: []string{"www.example.com", "www.example.com"}, Response: true}
+	}
+	return facts
+}
+
+func BenchmarkAppendDNS(b *testing.B) {
+	facts := benchDNS()
+	var buf []byte
+	for b.Loop() {
+		buf = AppendLocalFacts(buf[:0], facts)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/BatchFacts, "ns/fact")
+}
+
+func BenchmarkDecodeDNS(b *testing.B) {
+	frame := AppendLocalFacts(nil, benchDNS())
+	var d BatchDecoder
+	for b.Loop() {
+		if _, err := d.Decode(frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/BatchFacts, "ns/fact")
+}
