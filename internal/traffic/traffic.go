@@ -20,6 +20,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/decode"
 	"github.com/picketwatch/picket/internal/traffic/decode/fragments"
 	"github.com/picketwatch/picket/internal/traffic/flow"
+	"github.com/picketwatch/picket/internal/traffic/link"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -77,18 +78,32 @@ func Analyze(ctx context.Context, r io.Reader, opts Options, emit func([]sdk.Flo
 	if err != nil {
 		return Summary{}, err
 	}
-	a := analysis{ctx: ctx, opts: opts, reader: reader}
+	return AnalyzeSource(ctx, reader, opts, emit)
+}
+
+// Source gives packets one by one. Next returns io.EOF at the end.
+type Source interface {
+	Next(p *capture.Packet) error
+	Notes() capture.Notes
+}
+
+// ErrTick is what Next of a live source returns now and then, with p.Time set: no packet, but time goes on, and what is
+// finished is wanted now.
+var ErrTick = errors.New("no packet, but time goes on")
+
+// AnalyzeSource is Analyze on packets from wherever they come.
+func AnalyzeSource(ctx context.Context, source Source, opts Options, emit func([]sdk.Flow) error) (Summary, error) {
+	a := analysis{ctx: ctx, opts: opts, reader: source}
 	a.table = flow.New(opts.Flow, emit)
+	a.single = link.New(opts.Flow.Apps)
 	a.fragments = fragments.New(fragments.Config{}, a.flow)
 	if a.opts.ProgressEvery == 0 {
 		a.opts.ProgressEvery = 10_000
 	}
-	err = a.read()
+	err := a.read()
 	if !a.emitFailed {
-		for _, t := range opts.Taps {
-			if flushing := t.flush(); flushing != nil {
-				a.emitFailed, err = true, flushing
-			}
+		if flushing := a.flushTaps(); flushing != nil {
+			a.emitFailed, err = true, flushing
 		}
 	}
 	// Whatever stopped the reading, what was seen until then is worth its flows, except when nobody takes them or a bug
@@ -114,9 +129,10 @@ func (a *analysis) close() error {
 type analysis struct {
 	ctx        context.Context
 	opts       Options
-	reader     *capture.Reader
+	reader     Source
 	table      *flow.Table
 	fragments  *fragments.Table
+	single     *link.Reader // nil when nobody asked for what it reads
 	sum        Summary
 	first      int64
 	last       int64
@@ -136,6 +152,11 @@ func (a *analysis) read() (err error) {
 		switch err := a.reader.Next(&a.packet); {
 		case errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, ErrTick):
+			if err := a.tick(); err != nil {
+				return err
+			}
+			continue
 		case err != nil:
 			return err
 		}
@@ -150,6 +171,35 @@ func (a *analysis) read() (err error) {
 			a.report()
 		}
 	}
+}
+
+// tick closes what was quiet for too long and hands out everything that is finished.
+func (a *analysis) tick() error {
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	err := a.table.Advance(a.packet.Time)
+	if err == nil {
+		err = a.table.Flush()
+	}
+	if err == nil {
+		err = a.flushTaps()
+	}
+	if err != nil {
+		a.emitFailed = true
+		return err
+	}
+	a.report()
+	return nil
+}
+
+func (a *analysis) flushTaps() error {
+	for _, t := range a.opts.Taps {
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count decodes the packet and adds it to its flow.
@@ -170,11 +220,19 @@ func (a *analysis) count() error {
 		return a.fragment()
 	case outcome != decode.Flow:
 		a.sum.Outcomes[outcome]++
+		if a.single != nil && a.single.Wants(outcome, &a.decoded) {
+			a.single.Frame(link.At{Number: p.Number, Time: p.Time}, p.Link, p.Data)
+		}
 		return nil
 	case a.decoded.Short:
 		a.sum.Short++
 	}
-	return a.flow(p.Number, p.Time, &a.decoded)
+	if err := a.flow(p.Number, p.Time, &a.decoded); err != nil || a.single == nil || !a.single.Wants(outcome, &a.decoded) {
+		return err
+	}
+	id, d := a.table.Latest(&a.decoded)
+	a.single.Packet(link.At{Number: p.Number, Time: p.Time, Flow: id, FromServer: d == app.Server}, p.Link, p.Data, &a.decoded)
+	return nil
 }
 
 // flow counts a packet that belongs to a flow.

@@ -48,7 +48,7 @@ type Packet struct {
 	Tunnel   uint64   // what the packet was carried in, a number for the flow key; 0 when in nothing
 	Length   uint32   // of the IP packet
 	Payload  uint32   // of the transport payload
-	Seq, Ack uint32   // TCP
+	Seq, Ack uint32   // TCP; ICMP: Seq holds the four bytes behind the check sum
 	Body     []byte   // what was captured of the transport payload, in the input; nil when Short
 	SrcPort  uint16   // ICMP: type
 	DstPort  uint16   // ICMP: code

@@ -102,6 +102,9 @@ func icmp(p *Packet, data []byte, length uint32) {
 		return
 	}
 	p.SrcPort, p.DstPort = uint16(data[0]), uint16(data[1])
+	if len(data) >= 8 {
+		p.Seq = binary.BigEndian.Uint32(data[4:])
+	}
 	if length > 8 {
 		p.body(data, 8, length)
 	}

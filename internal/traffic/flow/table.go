@@ -75,6 +75,7 @@ type Table struct {
 	nextID uint64
 	out    batch
 	counts Counts
+	latest uint32 // the flow of the last packet that was added
 }
 
 // Counts says how many flows were closed, and why.
@@ -113,10 +114,18 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	e := t.pool.at(i)
 	e.add(number, at, p, fromA)
 	t.touch(i, e)
+	t.latest = i
 	if t.cfg.Apps != nil && !e.app.Over() && !p.Part.Is {
 		e.show(t.cfg.Apps, number, at, p, fromA)
 	}
 	return t.out.err
+}
+
+// Latest names the flow that the last packet was added to, and the direction of the packet p in it.
+func (t *Table) Latest(p *decode.Packet) (id uint64, d app.Dir) {
+	_, fromA := keyOf(p)
+	e := t.pool.at(t.latest)
+	return e.id, app.Dir(e.direction(fromA))
 }
 
 // Show gives a datagram, whose fragments were added one by one, to the engine that knows protocols. It counts nothing.
@@ -211,6 +220,21 @@ func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	delete(t.index, e.key)
 	t.lists[e.list].remove(&t.pool, e.index)
 	t.pool.put(e.index)
+}
+
+// Advance moves time on without a packet, as a live capture needs it: flows that were quiet for too long are closed. Time
+// that has passed already changes nothing.
+func (t *Table) Advance(at int64) error {
+	if at > t.clock {
+		t.advance(at)
+	}
+	return t.out.err
+}
+
+// Flush emits what was closed so far.
+func (t *Table) Flush() error {
+	t.out.flush()
+	return t.out.err
 }
 
 // Close emits what is still open, by id, and the last batch.

@@ -31,15 +31,16 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/ssh"
 	"github.com/picketwatch/picket/internal/traffic/app/telnet"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
+	"github.com/picketwatch/picket/internal/traffic/link"
 )
 
 // Protocols returns the protocols for one engine, the more specific ones first.
 func Protocols() []app.Protocol {
-	return []app.Protocol{
+	return append([]app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
 		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, sip.SIP,
 		dnp3.DNP3, s7comm.S7, enip.ENIP, enip.IO, iec104.IEC104, bacnet.BACnet, opcua.OPCUA, mqtt.MQTT,
 		netbios.Names, netbios.Datagrams, ssdp.SSDP,
-	}
+	}, link.Protocols()...)
 }
