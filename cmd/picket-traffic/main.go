@@ -7,8 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/worker"
 	"github.com/picketwatch/picket/sdk"
@@ -27,6 +30,10 @@ func main() {
 func run(args []string) int {
 	flags := flag.NewFlagSet("picket-traffic", flag.ContinueOnError)
 	captureFD := flags.Uint("capture-fd", 0, "descriptor of the capture")
+	ringFD := flags.Uint("live-fd", 0, "descriptor of a socket with a ring of packets, instead of a capture")
+	wakeFD := flags.Uint("wake-fd", 0, "descriptor that becomes ready when the ring has packets")
+	geometry := flags.String("live-ring", "", "how the ring is laid out")
+	skip := flags.Bool("live-skip", false, "pass over the first packets that are ready: a worker died on them")
 	outFD := flags.Uint("out-fd", 0, "descriptor that takes the messages")
 	var packets subscriptions
 	flags.Var(&packets, "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
@@ -38,6 +45,9 @@ func run(args []string) int {
 		fmt.Println(config.Version)
 		return 0
 	}
+	if *ringFD != 0 {
+		return runLive(*ringFD, *wakeFD, *outFD, *geometry, *skip, packets)
+	}
 	if *captureFD < 3 || *outFD < 3 || *captureFD == *outFD || flags.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "picket-traffic is started by picketd and picket-agent, with --capture-fd N --out-fd M;",
 			"to look into a capture yourself, use: picket analyze FILE")
@@ -45,6 +55,23 @@ func run(args []string) int {
 	}
 	in, out := os.NewFile(uintptr(*captureFD), "capture"), os.NewFile(uintptr(*outFD), "messages")
 	if err := worker.Run(context.Background(), in, out, packets); err != nil {
+		fmt.Fprintln(os.Stderr, "picket-traffic:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// runLive reads packets as they come, until it is told to end.
+func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, packets subscriptions) int {
+	g, err := packetsocket.ParseGeometry(geometry)
+	if err != nil || ringFD < 3 || wakeFD < 3 || outFD < 3 || ringFD == wakeFD || ringFD == outFD || wakeFD == outFD {
+		fmt.Fprintln(os.Stderr, "picket-traffic reads packets as they come for picket-agent, with --live-fd N --wake-fd M --live-ring GEOMETRY --out-fd O")
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	in := worker.Live{Ring: os.NewFile(uintptr(ringFD), "packets"), Wake: os.NewFile(uintptr(wakeFD), "packets to come"), Geometry: g, Skip: skip}
+	if err := worker.RunLive(ctx, in, os.NewFile(uintptr(outFD), "messages"), packets); err != nil {
 		fmt.Fprintln(os.Stderr, "picket-traffic:", err)
 		return exitFailed
 	}

@@ -37,6 +37,7 @@ type Options struct {
 // Progress says how far an analysis came.
 type Progress struct {
 	Packets uint64
+	Bytes   uint64 // on the wire
 	Flows   uint64
 }
 
@@ -277,7 +278,7 @@ func (a *analysis) span(at int64) {
 
 func (a *analysis) report() {
 	if a.opts.Progress != nil {
-		a.opts.Progress(Progress{Packets: a.sum.Packets, Flows: a.table.Counts().Flows + uint64(a.table.Open())})
+		a.opts.Progress(Progress{Packets: a.sum.Packets, Bytes: a.sum.Bytes, Flows: a.table.Counts().Flows + uint64(a.table.Open())})
 	}
 }
 

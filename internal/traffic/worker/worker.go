@@ -36,6 +36,7 @@ type Progress struct {
 	BytesRead int64  `json:"bytes_read"`
 	Total     int64  `json:"total"` // 0 when not known
 	Packets   uint64 `json:"packets"`
+	Bytes     uint64 `json:"bytes"` // of the packets, on the wire
 	Flows     uint64 `json:"flows"`
 }
 
@@ -67,6 +68,15 @@ const progressEvery = 2000
 // Run reads the capture to its end and hands out the packets that the subscriptions ask for besides the flows. The error
 // is the one that was also sent, or that sending failed.
 func Run(ctx context.Context, in *os.File, out io.Writer, packets []sdk.PacketSubscription) error {
+	return run(out, packets, func(opts traffic.Options, progress func(traffic.FileProgress), emit func([]sdk.Flow) error) (traffic.Summary, error) {
+		return traffic.AnalyzeOpen(ctx, in, opts, progress, emit)
+	})
+}
+
+// analysis reads packets to their end.
+type analysis func(traffic.Options, func(traffic.FileProgress), func([]sdk.Flow) error) (traffic.Summary, error)
+
+func run(out io.Writer, packets []sdk.PacketSubscription, analyse analysis) error {
 	m := &messages{out: out}
 	var sent error // what stopped the sending; there is nobody left to tell
 	send := func(kind byte, body any) {
@@ -75,7 +85,7 @@ func Run(ctx context.Context, in *os.File, out io.Writer, packets []sdk.PacketSu
 		}
 	}
 	progress := func(p traffic.FileProgress) {
-		send(KindProgress, Progress{BytesRead: p.BytesRead, Total: p.Total, Packets: p.Packets, Flows: p.Flows})
+		send(KindProgress, Progress{BytesRead: p.BytesRead, Total: p.Total, Packets: p.Packets, Bytes: p.Bytes, Flows: p.Flows})
 	}
 	opts := traffic.Options{Flow: flow.Config{Batch: records.BatchProcess}, ProgressEvery: progressEvery}
 	for i, subscription := range packets {
@@ -91,7 +101,7 @@ func Run(ctx context.Context, in *os.File, out io.Writer, packets []sdk.PacketSu
 		opts.Taps = append(opts.Taps, tap)
 	}
 	var services flow.Services
-	sum, err := traffic.AnalyzeOpen(ctx, in, opts, progress, func(flows []sdk.Flow) error {
+	sum, err := analyse(opts, progress, func(flows []sdk.Flow) error {
 		services.Add(flows)
 		if sent == nil {
 			sent = m.frame(flows)
