@@ -99,9 +99,6 @@ type Flow struct {
 	Features *Features
 }
 
-// Features are those that few detectors need; the reference lists formula and unit of each.
-type Features struct{}
-
 // Duration is the time from the first to the last packet.
 func (f *Flow) Duration() time.Duration { return f.End.Sub(f.Start) }
 

@@ -8,11 +8,14 @@ const Chunk = 64
 
 // FlowChunks decodes a frame of flows piece by piece into the same memory. The zero value is ready for Reset.
 type FlowChunks struct {
+	Features bool // asks for those of the flows, where the frame has them
+
 	frame []byte
 	h     header
 	next  int // row
 	r     reader
 	flows []sdk.Flow
+	long  []sdk.Features // of flows
 }
 
 // Reset begins with a frame. Its checksum is not looked at, everything else is.
@@ -37,13 +40,26 @@ func (c *FlowChunks) Next() ([]sdk.Flow, error) {
 	flows := c.flows[:n]
 	for i := range flows {
 		at := headerSize + (c.next+i)*c.h.rowSize
-		getFlow(&c.r, c.frame[at:at+c.h.rowSize], &flows[i])
+		row := c.frame[at : at+c.h.rowSize]
+		getFlow(&c.r, row, &flows[i])
+		if c.Features && len(row) >= longFlowLayout.rowSize {
+			flows[i].Features = c.features(i)
+			getFeatures(row, flows[i].Features)
+		}
 	}
 	c.next += n
 	if c.r.err != nil {
 		return nil, c.r.err
 	}
 	return flows, nil
+}
+
+// features is the memory for those of a flow.
+func (c *FlowChunks) features(i int) *sdk.Features {
+	if c.long == nil {
+		c.long = make([]sdk.Features, Chunk)
+	}
+	return &c.long[i]
 }
 
 // Release forgets the frame, whose memory is not the reader's.

@@ -55,7 +55,11 @@ func NewFactWriter[T Fact]() *FactWriter[T] {
 
 // BatchDecoder decodes frames of whatever a Subscription can name, each into the memory of the last one of its kind. The
 // zero value is ready.
-type BatchDecoder struct{ memory sdk.Batch }
+type BatchDecoder struct {
+	Features bool // asks for those of flows, where the frame has them
+
+	memory sdk.Batch
+}
 
 // Decode returns the records of a frame, in the field of their kind. They are valid until the next call. The frame's checksum
 // is not looked at, everything else is.
@@ -64,7 +68,11 @@ func (d *BatchDecoder) Decode(frame []byte) (sdk.Batch, error) {
 	var err error
 	switch SchemaOf(frame) {
 	case Flows:
-		if batch.Flows, err = DecodeVerifiedFlows(frame, d.memory.Flows); err == nil {
+		decode := DecodeVerifiedFlows
+		if d.Features {
+			decode = DecodeVerifiedFlowFeatures
+		}
+		if batch.Flows, err = decode(frame, d.memory.Flows); err == nil {
 			d.memory.Flows = batch.Flows
 		}
 	case Packets:

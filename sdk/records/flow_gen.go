@@ -11,7 +11,9 @@ import (
 )
 
 // flowLayout is the layout of the rows of sdk.Flow.
-var flowLayout = layout{name: "flow", schema: 1, major: 1, rowSize: 352, baseline: 352}
+var flowLayout = layout{name: "flow", schema: 1, major: 1, rowSize: 368, baseline: 352}
+
+var tunnelTexts = []string{"", "ip", "gre", "etherip", "mpls", "vxlan", "geneve", "gtp", "teredo", "pptp", "erspan", "pseudowire", "backbone", "tag"}
 
 // The fields from FwdPackets to RevPayload lie in sdk.Flow as in a row: this does not compile when they do not.
 const (
@@ -56,7 +58,8 @@ const (
 func putFlow(w *writer, v *sdk.Flow) {
 	communityIDRef := w.text(v.CommunityID)
 	packetsRef := w.u64s(v.Packets)
-	row := w.buf[w.row : w.row+352]
+	appRef := w.text(v.App)
+	row := w.buf[w.row : w.row+368]
 	binary.LittleEndian.PutUint64(row[0:], uint64(v.ID))
 	binary.LittleEndian.PutUint64(row[8:], uint64(nanos(v.Start)))
 	binary.LittleEndian.PutUint64(row[16:], uint64(nanos(v.End)))
@@ -73,6 +76,9 @@ func putFlow(w *writer, v *sdk.Flow) {
 	row[69] = uint8(v.FwdFirstFlags)
 	binary.LittleEndian.PutUint64(row[72:], communityIDRef)
 	binary.LittleEndian.PutUint64(row[80:], packetsRef)
+	binary.LittleEndian.PutUint64(row[352:], appRef)
+	binary.LittleEndian.PutUint32(row[360:], uint32(v.TunnelID))
+	row[364] = enumByte(tunnelTexts, string(v.Tunnel))
 	if littleEndian {
 		*(*[48]byte)(row[88:136]) = *(*[48]byte)(unsafe.Pointer(&v.FwdPackets))
 		*(*[216]byte)(row[136:352]) = *(*[216]byte)(unsafe.Pointer(&v.FwdLenMin))
@@ -112,6 +118,7 @@ func putFlow(w *writer, v *sdk.Flow) {
 		binary.LittleEndian.PutUint64(row[344:], math.Float64bits(v.HandshakeRTT))
 	}
 	clear(row[70:72])
+	clear(row[365:368])
 }
 
 // getFlow reads the row into v, all fields of it. The row is at least as long as the baseline.
@@ -171,4 +178,59 @@ func getFlow(r *reader, row []byte, v *sdk.Flow) {
 	v.FwdFirstFlags = row[69]
 	v.CommunityID = r.text(binary.LittleEndian.Uint64(row[72:]))
 	v.Packets = r.u64s(binary.LittleEndian.Uint64(row[80:]), v.Packets)
+	if len(row) >= 360 {
+		v.App = r.text(binary.LittleEndian.Uint64(row[352:]))
+	} else {
+		var none sdk.Flow
+		v.App = none.App
+	}
+	if len(row) >= 364 {
+		v.TunnelID = binary.LittleEndian.Uint32(row[360:])
+	} else {
+		var none sdk.Flow
+		v.TunnelID = none.TunnelID
+	}
+	if len(row) >= 365 {
+		v.Tunnel = enumText(tunnelTexts, row[364])
+	} else {
+		var none sdk.Flow
+		v.Tunnel = none.Tunnel
+	}
+	v.Features = nil
+}
+
+// longFlowLayout is the layout of the rows with sdk.Features, which begin at featuresAt.
+var longFlowLayout = layout{name: "flow", schema: 1, major: 1, rowSize: 1160, baseline: 352}
+
+const featuresAt = 368
+
+// This does not compile when sdk.Features is not a row of its own.
+const _ = uint8(0 - (unsafe.Sizeof(sdk.Features{}) - 792))
+
+// putFeatures writes v to the end of a long row, nothing of it when it is nil.
+func putFeatures(row []byte, v *sdk.Features) {
+	row = row[368:1160]
+	if v == nil {
+		clear(row)
+		return
+	}
+	if littleEndian {
+		*(*[792]byte)(row) = *(*[792]byte)(unsafe.Pointer(v))
+		return
+	}
+	for i, x := range (*[99]float64)(unsafe.Pointer(v)) {
+		binary.LittleEndian.PutUint64(row[8*i:], math.Float64bits(x))
+	}
+}
+
+// getFeatures reads v from the end of a long row.
+func getFeatures(row []byte, v *sdk.Features) {
+	row = row[368:1160]
+	if littleEndian {
+		*(*[792]byte)(unsafe.Pointer(v)) = *(*[792]byte)(row)
+		return
+	}
+	for i := range 99 {
+		(*[99]float64)(unsafe.Pointer(v))[i] = math.Float64frombits(binary.LittleEndian.Uint64(row[8*i:]))
+	}
 }

@@ -70,15 +70,16 @@ func SchemaOf(frame []byte) Schema {
 	return Schema(h.schema)
 }
 
-// AppendFlows appends one frame with the flows to dst. Keep a frame within MaxFrame: BatchProcess flows are far below.
+// AppendFlows appends one frame with the flows to dst, with their Features when the first one has them. Keep a frame within
+// MaxFrame: BatchProcess flows are far below.
 func AppendFlows(dst []byte, flows []sdk.Flow) []byte {
-	w := appendRows(dst, flows, &flowLayout, putFlow)
+	w := appendFlows(dst, flows)
 	return w.finish()
 }
 
 // AppendLocalFlows is AppendFlows without the checksum, for the record plane, where nobody looks at it.
 func AppendLocalFlows(dst []byte, flows []sdk.Flow) []byte {
-	w := appendRows(dst, flows, &flowLayout, putFlow)
+	w := appendFlows(dst, flows)
 	return w.finishLocal()
 }
 
@@ -104,8 +105,11 @@ func AppendSamples(dst []byte, samples []sdk.Sample) []byte {
 // FlowsSize is the length of the frame that AppendFlows makes, in bytes.
 func FlowsSize(flows []sdk.Flow) int {
 	n := headerSize + len(flows)*flowLayout.rowSize
+	if withFeatures(flows) {
+		n = headerSize + len(flows)*longFlowLayout.rowSize
+	}
 	for i := range flows {
-		n += len(flows[i].CommunityID) + 8*len(flows[i].Packets)
+		n += len(flows[i].CommunityID) + len(flows[i].App) + 8*len(flows[i].Packets)
 	}
 	return n
 }
@@ -129,7 +133,7 @@ func appendRows[T any](dst []byte, rows []T, l *layout, put func(*writer, *T)) w
 }
 
 // DecodeFlows decodes a frame of flows into the memory of into, whose old content is lost, and returns all flows of
-// the frame. On an error there are none.
+// the frame, without their Features. On an error there are none.
 func DecodeFlows(frame []byte, into []sdk.Flow) ([]sdk.Flow, error) {
 	if err := Verify(frame); err != nil {
 		return nil, err

@@ -42,6 +42,11 @@ func generate(root string) (map[string][]byte, error) {
 			return nil, fmt.Errorf("schema %s: %w", s.Schema, err)
 		}
 		files[filepath.Join(root, "sdk", "records", s.Schema+"_gen.go")] = source
+		if s.Features != nil {
+			if err := s.addFeatures(root, files); err != nil {
+				return nil, fmt.Errorf("schema %s: %w", s.Schema, err)
+			}
+		}
 	}
 	source, err := factsSource(schemas)
 	if err != nil {

@@ -21,9 +21,12 @@ func pythonRows(root string, schemas []*schema) (name string, source []byte, err
 }
 
 func (s *schema) writePython(b *bytes.Buffer) {
-	fmt.Fprintf(b, "    %q: {\n        \"id\": %d,\n        \"major\": %d,\n        \"row_size\": %d,\n        \"baseline\": %d,\n        \"fields\": [\n",
-		s.Schema, s.ID, s.Major, s.rowSize(), s.Baseline)
-	for _, f := range s.Fields {
+	fmt.Fprintf(b, "    %q: {\n        \"id\": %d,\n        \"major\": %d,\n        \"row_size\": %d,\n        \"baseline\": %d,\n", s.Schema, s.ID, s.Major, s.rowSize(), s.Baseline)
+	if s.Features != nil {
+		fmt.Fprintf(b, "        \"long_row\": %d,  # with the features\n        \"features\": %d,  # version of their set\n", s.longRow(), s.Features.Version)
+	}
+	b.WriteString("        \"fields\": [\n")
+	for _, f := range s.all() {
 		kind := -1
 		if f.Type == "addr" {
 			kind = f.KindAt

@@ -31,10 +31,11 @@ var rustTypes = map[string]struct{ result, read string }{
 	"u8": {"u8", "u8_at"}, "u16": {"u16", "u16_at"}, "u32": {"u32", "u32_at"}, "u64": {"u64", "u64_at"}, "i64": {"i64", "i64_at"},
 	"f64": {"f64", "f64_at"}, "bool": {"bool", "bool_at"}, "time": {"Time", "time_at"}, "addr": {"Option<IpAddr>", "addr_at"},
 	"string": {"&'a str", "text_at"}, "u64list": {"Numbers<'a>", "numbers_at"}, "bytes": {"&'a [u8]", "bytes_at"},
+	"enum": {"&'static str", "enum_at"},
 }
 
 // rustNone are the results that a shorter row gives where they are not plainly the default.
-var rustNone = map[string]string{"string": `""`, "u64list": "Numbers::NONE", "bytes": "&[]", "addr": "None", "time": "Time::NONE"}
+var rustNone = map[string]string{"string": `""`, "enum": `""`, "u64list": "Numbers::NONE", "bytes": "&[]", "addr": "None", "time": "Time::NONE"}
 
 func (s *schema) writeRust(b *bytes.Buffer) error {
 	fmt.Fprintf(b, "\n/// One row of the schema `%s`.\n#[derive(Clone, Copy)]\npub struct %s<'a> {\n", s.Schema, s.Go)
@@ -52,12 +53,12 @@ func (s *schema) writeRust(b *bytes.Buffer) error {
 		fmt.Fprintf(b, "        heap.%s(%s);\n", map[bool]string{true: "list", false: "text"}[f.Type == "u64list"], s.rustValue(f, "u64_at", "0"))
 	}
 	fmt.Fprintf(b, "    }\n}\n\nimpl<'a> %s<'a> {", s.Go)
-	for _, f := range s.Fields {
+	for _, f := range s.all() {
 		t, ok := rustTypes[f.Type]
 		if !ok {
 			return fmt.Errorf("field %s: a guest cannot read the type %s", f.Name, f.Type)
 		}
-		fmt.Fprintf(b, "\n    /// %s\n    #[inline]\n    pub fn %s(&self) -> %s {\n        %s\n    }\n", f.Doc, f.Name, t.result, s.rustValue(f, t.read, rustNone[f.Type]))
+		fmt.Fprintf(b, "\n    /// %s\n    #[inline]\n    pub fn %s(&self) -> %s {\n        %s\n    }\n", f.said(), f.Name, t.result, s.rustValue(f, t.read, rustNone[f.Type]))
 	}
 	b.WriteString("}\n")
 	return nil
@@ -78,6 +79,8 @@ func rustRead(f field, read, row string, base int) string {
 	switch read {
 	case "addr_at":
 		return fmt.Sprintf("addr_at(%s, %d, %d)", row, f.At-base, f.KindAt-base)
+	case "enum_at":
+		return fmt.Sprintf("enum_at(%s, %d, &[%s])", row, f.At-base, quoted(f.Values))
 	case "text_at", "numbers_at", "bytes_at":
 		return fmt.Sprintf("%s(%s, %d, self.heap)", read, row, f.At-base)
 	}

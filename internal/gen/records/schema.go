@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ type schema struct {
 	About    string   `json:"about,omitempty"` // what one row is
 	Doc      []string `json:"doc"`
 	Fields   []field  `json:"fields"`
+
+	Derived  []derived `json:"derived,omitempty"`  // columns that follow from the fields
+	Features *features `json:"features,omitempty"` // at the end of the rows of those who asked
 }
 
 type field struct {
@@ -33,7 +37,10 @@ type field struct {
 	// Values are the texts of an enum, by their number; the first means "not set".
 	Values []string `json:"values,omitempty"`
 	Unit   string   `json:"unit,omitempty"` // UCUM
-	Doc    string   `json:"doc"`
+	// Direction of a flow that it is about: "forward", "back" or "both"; Formula is how it is computed.
+	Direction string `json:"direction,omitempty"`
+	Formula   string `json:"formula,omitempty"`
+	Doc       string `json:"doc"`
 }
 
 var sizes = map[string]int{
@@ -92,7 +99,7 @@ func readSchema(dir string, data []byte) (*schema, error) {
 		}
 		s.Fields = append(head.Fields, s.Fields...)
 	}
-	return s, s.check()
+	return s, errors.Join(s.check(), s.place())
 }
 
 func parseSchema(data []byte) (*schema, error) {
@@ -100,7 +107,7 @@ func parseSchema(data []byte) (*schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.check()
+	return s, errors.Join(s.check(), s.place())
 }
 
 func decodeSchema(data []byte) (*schema, error) {

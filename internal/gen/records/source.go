@@ -31,6 +31,7 @@ func (s *schema) source() ([]byte, error) {
 	s.writeAsserts(&b)
 	s.writePut(&b)
 	s.writeGet(&b)
+	s.writeFeatures(&b)
 	out, err := format.Source(b.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("the generated code does not parse: %w", err)
@@ -195,6 +196,9 @@ func (s *schema) writeGet(b *bytes.Buffer) {
 			continue
 		}
 		fmt.Fprintf(b, "\tif len(row) >= %d {\n\t\t%s\n\t} else {\n\t\tvar none sdk.%s\n\t\tv.%s = none.%s\n\t}\n", f.end(), f.get(), s.Go, f.Go, f.Go)
+	}
+	if s.Features != nil {
+		fmt.Fprintf(b, "\tv.%s = nil\n", s.Features.Go)
 	}
 	b.WriteString("}\n")
 }

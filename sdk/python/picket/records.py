@@ -6,6 +6,7 @@ A frame comes from another process, so nothing in it is believed: sizes, offsets
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import struct
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ class FrameError(ValueError):
     """The bytes are not a valid record frame."""
 
 
+@functools.lru_cache(maxsize=64)
 def _dtype(schema: str, row_size: int) -> np.dtype[Any]:
-    """The numpy type of rows of a size. Fields that do not fit belong to newer rows."""
+    """The numpy type of rows of a size. Fields that do not fit belong to longer rows."""
     names: list[str] = []
     formats: list[Any] = []
     offsets: list[int] = []
@@ -125,7 +127,8 @@ class Rows(np.ndarray):
 
 class Flows(Rows):
     """The flows of a batch: bidirectional conversations, src is the initiator. The columns are those of
-    proto/records/flow.json, for example flows["fwd_bytes"]; times are datetime64[ns]."""
+    docs/features.md, for example flows["fwd_bytes"], the further features only with a Subscription that asks for them; times
+    are datetime64[ns]."""
 
     def src(self, i: int) -> Address | None:
         return self.addr("src", i)
@@ -295,12 +298,17 @@ class _Heap:
 
 
 def encode(schema: str, rows: Sequence[dict[str, Any]]) -> bytes:
-    """One frame of rows; each is a dict by the names of the fields. What is missing is zero, a time not set."""
+    """One frame of rows; each is a dict by the names of the fields. What is missing is zero, a time not set. Rows hold the
+    further features when the first one names any."""
     s = SCHEMAS[schema]
-    out = np.zeros(len(rows), _DTYPES[schema])
+    known = _DTYPES[schema].names or ()
+    long = any(f[0] in row and f[0] not in known for row in rows[:1] for f in s["fields"])
+    dtype = _dtype(schema, s["long_row"]) if long else _DTYPES[schema]
+    out = np.zeros(len(rows), dtype)
     heap = _Heap()
+    fields = [f for f in s["fields"] if f[0] in (dtype.names or ())]
     for i, row in enumerate(rows):
-        for name, type_, _, _, values in s["fields"]:
+        for name, type_, _, _, values in fields:
             _put(out, i, name, type_, values, row.get(name), heap)
     return _frame(s, out.tobytes(), len(rows), heap.buf)
 
@@ -335,7 +343,8 @@ def _frame(schema: dict[str, Any], rows: bytes, count: int, heap: bytes | bytear
     total = at + len(heap)
     if total > MAX_FRAME:
         raise FrameError(f"a frame of {total} bytes is larger than {MAX_FRAME}")
-    head = _HEAD.pack(b"PKRW", schema["id"], schema["major"], schema["row_size"], count, at, total, 0)
+    row_size = len(rows) // count if count else schema["row_size"]
+    head = _HEAD.pack(b"PKRW", schema["id"], schema["major"], row_size, count, at, total, 0)
     frame = bytearray(head + bytes(4) + rows)
     frame += heap
     struct.pack_into("<I", frame, _CRC_AT, checksum(memoryview(frame)))
@@ -370,7 +379,8 @@ def encode_samples(samples: Iterable[Sample], *, checked: bool = False) -> bytes
 
 def rows_of(rows: Rows) -> Iterator[dict[str, Any]]:
     """Each row as a dict, everything copied out of the frame."""
-    types = _TYPES[rows.schema]
+    names = rows.dtype.names or ()
+    types = {name: type_ for name, type_ in _TYPES[rows.schema].items() if name in names}
     enums = {f[0]: f[4] for f in SCHEMAS[rows.schema]["fields"] if f[1] == "enum"}
     plain = rows.view(np.ndarray)
     for i in range(len(rows)):

@@ -267,6 +267,12 @@ pub(crate) fn u8_at(row: &[u8], at: usize) -> u8 {
     row[at]
 }
 
+/// The text of an enum; a number beyond its texts is not set, as the first one.
+#[inline]
+pub(crate) fn enum_at(row: &[u8], at: usize, texts: &'static [&'static str]) -> &'static str {
+    texts.get(usize::from(row[at])).unwrap_or(&texts[0])
+}
+
 #[inline(always)]
 pub(crate) fn bool_at(row: &[u8], at: usize) -> bool {
     row[at] != 0
