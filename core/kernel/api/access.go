@@ -97,6 +97,16 @@ var access = map[string]rule{
 
 	"DELETE /api/v1/captures/:id": admin,
 
+	"GET /api/v1/flows":              watcher,
+	"GET /api/v1/flows/summary":      watcher,
+	"GET /api/v1/flows/:capture/:id": watcher,
+	"POST /api/v1/flows/export":      watcher,
+	"GET /api/v1/facts":              watcher,
+
+	"GET /api/v1/views":        watcher,
+	"POST /api/v1/views":       watcher,
+	"DELETE /api/v1/views/:id": watcher,
+
 	"GET /api/v1/alerts":                  watcher,
 	"GET /api/v1/alerts/:id":              watcher,
 	"POST /api/v1/alerts/:id/acknowledge": watcher,

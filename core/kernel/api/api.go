@@ -89,6 +89,7 @@ var (
 type Config struct {
 	Control   *store.Control
 	Telemetry *store.Telemetry
+	Flows     *store.Flows
 	Auth      *auth.Auth
 	Agents    *agents.Agents
 	Queue     *queue.Queue
@@ -184,7 +185,7 @@ func humaConfig(version string) huma.Config {
 // schemaName is a type's name in the document: Alert for alertBody, SendCommandRequest for the body of send-command.
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, "")
-	if name == "" {
+	if name == "" && hint != "" { // lists in parameters have neither, and need none
 		for _, word := range strings.Split(hint, "-") {
 			name += strings.ToUpper(word[:1]) + word[1:]
 		}
@@ -205,6 +206,8 @@ func (s *Server) routes() {
 	s.agentSideRoutes()
 	s.deviceRoutes()
 	s.captureRoutes()
+	s.flowRoutes()
+	s.viewRoutes()
 	s.alertRoutes()
 	s.pluginRoutes()
 	s.marketRoutes()

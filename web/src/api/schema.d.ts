@@ -349,6 +349,142 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/captures/{id}/analyse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Analyse a capture again, with the detectors of now */
+        post: operations["analyse-capture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop the analysis of a capture; what it found stays */
+        post: operations["cancel-capture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/first": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Analyse a waiting capture before all others that wait */
+        post: operations["first-capture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/flows/{flow}/packets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The packets of a flow, decoded, with where each value stands */
+        get: operations["list-flow-packets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/flows/{flow}/pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The packets of a flow as a pcap file */
+        get: operations["get-flow-pcap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/packets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Packets by number, decoded, with where each value stands */
+        get: operations["list-packets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Packets by number as a pcap file */
+        get: operations["get-pcap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/captures/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take up the analysis of a capture that was stopped or failed, from its first packet; nothing is told twice */
+        post: operations["resume-capture"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -394,6 +530,23 @@ export interface paths {
         put?: never;
         /** Let a machine in with a one-time token */
         post: operations["enrol"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/facts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the parsers of application protocols understood, oldest first */
+        get: operations["list-facts"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -531,6 +684,74 @@ export interface paths {
         put?: never;
         /** Go on; with grants when it waits for them */
         post: operations["resume-rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Stored flows of all captures */
+        get: operations["list-flows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Flows as a file */
+        post: operations["export-flows"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What flows add up to */
+        get: operations["summarise-flows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{capture}/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A flow with its features beside those of similar flows, and what it said */
+        get: operations["get-flow"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1293,6 +1514,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The filters that you saved, and those that others share */
+        get: operations["list-views"];
+        put?: never;
+        /** Save filters under a name; your own of the same name is replaced */
+        post: operations["save-view"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a view of yours; an administrator may also delete what others share */
+        delete: operations["delete-view"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -1433,6 +1689,9 @@ export interface components {
             notices: components["schemas"]["Notice"][];
             rule_purpose: string;
         };
+        AppCount: {
+            app: string;
+        };
         Assignment: {
             config?: unknown;
             from?: string;
@@ -1484,6 +1743,11 @@ export interface components {
             name: string;
             /** Format: int64 */
             packets: number;
+            /**
+             * Format: int64
+             * @description In the queue, from 1, while it waits.
+             */
+            place?: number;
             /** Format: double */
             progress: number;
             sha256: string;
@@ -1491,8 +1755,10 @@ export interface components {
             size: number;
             /** @description What the verdict did not see. */
             skipped?: string;
+            /** Format: date-time */
+            started?: string;
             /** @enum {string} */
-            state: "queued" | "running" | "done" | "failed";
+            state: "queued" | "running" | "stopped" | "done" | "failed";
             /** @description The file ends in the middle of a packet. */
             truncated: boolean;
             /**
@@ -1554,6 +1820,70 @@ export interface components {
             format: string;
             license: string;
             source: string;
+        };
+        DecodedField: {
+            /** Format: int64 */
+            length: number;
+            name: string;
+            /**
+             * Format: int64
+             * @description In the packet.
+             */
+            offset: number;
+            value: string;
+        };
+        DecodedLayer: {
+            /** @description Why what is inside was not read. */
+            error?: string;
+            fields: components["schemas"]["DecodedField"][];
+            /** Format: int64 */
+            length: number;
+            name: string;
+            /**
+             * Format: int64
+             * @description Where it begins in the packet.
+             */
+            offset: number;
+        };
+        DecodedPacket: {
+            /**
+             * Format: int32
+             * @description Bytes that the capture holds of it.
+             */
+            captured: number;
+            /**
+             * @description Forward is from the flow's initiator; none when no flow was asked for.
+             * @enum {string}
+             */
+            direction: "forward" | "backward" | "none";
+            dst?: string;
+            /** @description TCP flags that are set, as in SYN ACK. */
+            flags?: string;
+            /** @description The first bytes of the packet, at most 2048, two digits each. */
+            hex: string;
+            /** @description From the outside in. */
+            layers: components["schemas"]["DecodedLayer"][];
+            /**
+             * Format: int32
+             * @description On the wire.
+             */
+            length: number;
+            /**
+             * Format: int64
+             * @description In the capture, from 1.
+             */
+            number: number;
+            /**
+             * Format: int32
+             * @description Bytes behind the transport header.
+             */
+            payload: number;
+            /** @description The innermost layer that was recognised. */
+            protocol: string;
+            /** @description Innermost address and port. */
+            src?: string;
+            /** Format: date-time */
+            time: string;
         };
         Device: {
             facts: {
@@ -1706,6 +2036,24 @@ export interface components {
             time: string;
             value: string;
         };
+        Feature: {
+            doc?: string;
+            /** Format: double */
+            mean: number;
+            name: string;
+            /**
+             * Format: double
+             * @description Of similar flows, as the next three.
+             */
+            p5: number;
+            /** Format: double */
+            p50: number;
+            /** Format: double */
+            p95: number;
+            unit: string;
+            /** Format: double */
+            value: number;
+        };
         Finding: {
             /** Format: double */
             confidence: number;
@@ -1778,6 +2126,159 @@ export interface components {
             nodes: components["schemas"]["FleetUser"][];
             version: string;
         };
+        Flow: {
+            /** @description Application protocol as the content shows it; empty when it is not known. */
+            app: string;
+            /**
+             * Format: int64
+             * @description IP length, of both directions.
+             */
+            bytes: number;
+            capture: string;
+            dst: string;
+            /**
+             * Format: int32
+             * @description ICMP: the code.
+             */
+            dst_port: number;
+            /**
+             * Format: double
+             * @description Seconds.
+             */
+            duration: number;
+            /** @enum {string} */
+            end_reason: "none" | "fin" | "rst" | "idle" | "active" | "eviction" | "end";
+            /** Format: int64 */
+            fwd_bytes: number;
+            /**
+             * Format: int64
+             * @description From src to dst.
+             */
+            fwd_packets: number;
+            /**
+             * Format: int64
+             * @description Within the capture.
+             */
+            id: number;
+            /** @description The first name in what the flow said: a server name, a host, a name that was asked for. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Of both directions.
+             */
+            packets: number;
+            /** @description tcp, udp, icmp, icmpv6 or ip. */
+            proto: string;
+            /**
+             * Format: int32
+             * @description As in the IP header.
+             */
+            proto_id: number;
+            /** @description The side that began. */
+            src: string;
+            /**
+             * Format: int32
+             * @description ICMP: the type.
+             */
+            src_port: number;
+            /** Format: date-time */
+            start: string;
+            /** @description Kind of the innermost tunnel, empty for none. */
+            tunnel: string;
+            /** Format: int32 */
+            tunnel_id: number;
+            /**
+             * Format: int32
+             * @description 0: untagged.
+             */
+            vlan: number;
+        };
+        FlowDetail: {
+            community_id: string;
+            /** Format: date-time */
+            end: string;
+            /** @description Numbers of the first packets in the capture. */
+            evidence_packets: number[];
+            /** @description The first ones; /api/v1/facts has all. */
+            facts: components["schemas"]["FlowFact"][];
+            features: components["schemas"]["Feature"][];
+            /** Format: int32 */
+            fwd_first_flags: number;
+            /**
+             * Format: int32
+             * @description TCP flags seen, or-ed.
+             */
+            fwd_flags: number;
+            /**
+             * Format: int64
+             * @description Bytes above the transport.
+             */
+            fwd_payload: number;
+            /** @description The capture did not show who began. */
+            initiator_guessed: boolean;
+            /**
+             * Format: int64
+             * @description How many stored flows of the same application and port the features are compared with.
+             */
+            like: number;
+            /** Format: int32 */
+            rev_flags: number;
+            /** Format: int64 */
+            rev_payload: number;
+        };
+        FlowFact: {
+            capture: string;
+            client: string;
+            /** Format: int32 */
+            client_port: number;
+            /** @description What this kind of fact says; what is empty is left out. */
+            fields: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: int64
+             * @description The id of its flow, 0 for none.
+             */
+            flow: number;
+            /** @description Where the fact is one message: its direction. */
+            from_server: boolean;
+            /** @enum {string} */
+            kind: "dns" | "tls" | "http" | "smb" | "dhcp" | "arp" | "ot" | "files" | "logins" | "messages";
+            /** @description The name in it, if there is one. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Within the capture, in the order in which facts came.
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description Number in the capture of the packet that completed it.
+             */
+            packet: number;
+            proto: string;
+            server: string;
+            /** Format: int32 */
+            server_port: number;
+            /** Format: date-time */
+            time: string;
+            /** Format: int32 */
+            vlan: number;
+        };
+        FlowFactPage: {
+            /** @description A part of the store could not be read; the server's log says which. */
+            incomplete?: boolean;
+            items: components["schemas"]["FlowFact"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        FlowPage: {
+            /** @description A part of the store could not be read; the server's log says which. */
+            incomplete?: boolean;
+            items: components["schemas"]["Flow"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         FlowRef: {
             community_id: string;
             dst: string;
@@ -1785,6 +2286,45 @@ export interface components {
             id: number;
             proto: string;
             src: string;
+        };
+        FlowSummary: {
+            /** @description By bytes, the largest first. */
+            apps: components["schemas"]["AppCount"][];
+            /**
+             * Format: date-time
+             * @description When the first of the flows began.
+             */
+            first?: string;
+            /** Format: int64 */
+            fwd_bytes: number;
+            /** @description A part of the store could not be read; the server's log says which. */
+            incomplete?: boolean;
+            /**
+             * Format: date-time
+             * @description When the last of the flows began.
+             */
+            last?: string;
+            /** @description Ports of the side that was asked, by bytes. */
+            ports: components["schemas"]["PortCount"][];
+            protos: components["schemas"]["ProtoCount"][];
+            /**
+             * Format: int64
+             * @description Talkers and ports are estimated from an even sample of so many flows; absent when they were counted.
+             */
+            sampled?: number;
+            /** Format: double */
+            step_seconds: number;
+            /** @description Addresses of either side, by bytes. */
+            talkers: components["schemas"]["Talker"][];
+            /** @description Flows by when they began; steps without any are left out. */
+            times: components["schemas"]["FlowTime"][];
+        };
+        FlowTime: {
+            /**
+             * Format: date-time
+             * @description The start of the step.
+             */
+            time: string;
         };
         Gate: {
             details?: string[] | null;
@@ -2286,6 +2826,14 @@ export interface components {
             /** @description What to do next. */
             steps: components["schemas"]["Step"][];
         };
+        PacketPage: {
+            items: components["schemas"]["DecodedPacket"][];
+            /**
+             * Format: int64
+             * @description Send as after to get the next page; absent on the last.
+             */
+            next?: number;
+        };
         PageAgent: {
             items: components["schemas"]["Agent"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -2333,6 +2881,11 @@ export interface components {
         };
         PageToken: {
             items: components["schemas"]["Token"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageView: {
+            items: components["schemas"]["View"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -2421,6 +2974,13 @@ export interface components {
             cooldown_days?: number;
             group?: string;
         };
+        PortCount: {
+            /** Format: int32 */
+            port: number;
+            proto: string;
+            /** Format: int32 */
+            proto_id: number;
+        };
         Presence: {
             enabled: boolean;
             /**
@@ -2473,6 +3033,11 @@ export interface components {
             open_files?: number;
             /** Format: int64 */
             records_per_second?: number;
+        };
+        ProtoCount: {
+            proto: string;
+            /** Format: int32 */
+            proto_id: number;
         };
         PublishJob: {
             gates: components["schemas"]["Gate"][];
@@ -2704,6 +3269,19 @@ export interface components {
              */
             seq: number;
         };
+        SaveViewRequest: {
+            name: string;
+            /**
+             * @description The page that it belongs to.
+             * @default flows
+             * @enum {string}
+             */
+            page: "flows";
+            /** @description As the page's address has it, without the question mark. */
+            query: string;
+            /** @description Let everybody see it. */
+            shared?: boolean;
+        };
         Screenshot: {
             alt: string;
             /** Format: int64 */
@@ -2778,6 +3356,7 @@ export interface components {
             version: string;
         };
         Sighting: {
+            capture?: string;
             /** Format: double */
             confidence: number;
             facts?: {
@@ -2787,7 +3366,10 @@ export interface components {
             /** Format: ip */
             ip?: string;
             mac?: string;
+            /** Format: int64 */
+            packet?: number;
             plugin: string;
+            source?: string;
             /** Format: date-time */
             time: string;
         };
@@ -2808,6 +3390,9 @@ export interface components {
             link: string;
             text: string;
             title: string;
+        };
+        Talker: {
+            address: string;
         };
         Test: {
             receipt: components["schemas"]["Receipt"];
@@ -2907,6 +3492,21 @@ export interface components {
             instance: string;
             /** @description A version, or a range such as ^1.2. */
             version: string;
+        };
+        View: {
+            /** Format: date-time */
+            created: string;
+            id: string;
+            mine: boolean;
+            name: string;
+            /** @description Who saved it. */
+            owner: string;
+            /** @description The page that it belongs to. */
+            page: string;
+            /** @description As the page's address has it. */
+            query: string;
+            /** @description Everybody sees it. */
+            shared: boolean;
         };
     };
     responses: never;
@@ -4263,6 +4863,11 @@ export interface operations {
                         name: string;
                         /** Format: int64 */
                         packets: number;
+                        /**
+                         * Format: int64
+                         * @description In the queue, from 1, while it waits.
+                         */
+                        place?: number;
                         /** Format: double */
                         progress: number;
                         sha256: string;
@@ -4270,8 +4875,10 @@ export interface operations {
                         size: number;
                         /** @description What the verdict did not see. */
                         skipped?: string;
+                        /** Format: date-time */
+                        started?: string;
                         /** @enum {string} */
-                        state: "queued" | "running" | "done" | "failed";
+                        state: "queued" | "running" | "stopped" | "done" | "failed";
                         /** @description The file ends in the middle of a packet. */
                         truncated: boolean;
                         /**
@@ -4359,6 +4966,414 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "analyse-capture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "cancel-capture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "first-capture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Capture"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-flow-packets": {
+        parameters: {
+            query?: {
+                /** @description Only packets with higher numbers. */
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+                /** @description As the capture's flows are numbered. */
+                flow: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PacketPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-flow-pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                flow: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A pcap file, with times in nanoseconds. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.tcpdump.pcap": string;
+                };
+            };
+        };
+    };
+    "list-packets": {
+        parameters: {
+            query: {
+                /** @description As in 3,7,12: what a finding names. */
+                numbers: number[] | null;
+                /** @description Only packets with higher numbers. */
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PacketPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-pcap": {
+        parameters: {
+            query: {
+                /** @description As in 3,7,12. */
+                numbers: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A pcap file, with times in nanoseconds. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.tcpdump.pcap": string;
+                };
+            };
+        };
+    };
+    "resume-capture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Capture"];
+                };
             };
             /** @description Unauthorized */
             401: {
@@ -4536,6 +5551,78 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Enrolled"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-facts": {
+        parameters: {
+            query: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+                kind: "dns" | "tls" | "http" | "smb" | "dhcp" | "arp" | "ot" | "files" | "logins" | "messages";
+                capture?: string[] | null;
+                /** @description The id of a flow; needs one capture. */
+                flow?: number;
+                /** @description An address or a network on either side. */
+                host?: string;
+                /** @description RFC 3339. */
+                from?: string;
+                /** @description RFC 3339; before this. */
+                to?: string;
+                /** @description A part of its name. */
+                text?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowFactPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
             /** @description Unprocessable Entity */
@@ -5038,6 +6125,347 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Rollout"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-flows": {
+        parameters: {
+            query?: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+                /** @description Ids of captures. */
+                capture?: string[] | null;
+                /** @description RFC 3339; flows that began then or later. */
+                from?: string;
+                /** @description RFC 3339; flows that began before. */
+                to?: string;
+                /** @description An address or a network (CIDR) on either side. */
+                host?: string;
+                /** @description An address or a network of the side that began. */
+                src?: string;
+                /** @description An address or a network of the side that was asked. */
+                dst?: string;
+                /** @description On either side. */
+                port?: number;
+                src_port?: number;
+                dst_port?: number;
+                /** @description tcp, udp, icmp, icmpv6, or a number as in the IP header. */
+                proto?: string[] | null;
+                /** @description Application protocols; none is a flow whose protocol is not known. */
+                app?: string[] | null;
+                /** @description Kinds of tunnels; none is a flow outside any. */
+                tunnel?: string[] | null;
+                vlan?: number;
+                /** @description fin, rst, idle, active, eviction or end. */
+                end_reason?: string[] | null;
+                /** @description Of both directions. */
+                min_bytes?: number;
+                max_bytes?: number;
+                min_packets?: number;
+                max_packets?: number;
+                /** @description A time span such as 10s. */
+                min_duration?: string;
+                max_duration?: string;
+                /** @description A part of a name in what the flow said: a server name, a host, a name that was asked for. */
+                text?: string;
+                sort?: "start" | "duration" | "bytes" | "packets";
+                order?: "asc" | "desc";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "export-flows": {
+        parameters: {
+            query?: {
+                /** @description Ids of captures. */
+                capture?: string[] | null;
+                /** @description RFC 3339; flows that began then or later. */
+                from?: string;
+                /** @description RFC 3339; flows that began before. */
+                to?: string;
+                /** @description An address or a network (CIDR) on either side. */
+                host?: string;
+                /** @description An address or a network of the side that began. */
+                src?: string;
+                /** @description An address or a network of the side that was asked. */
+                dst?: string;
+                /** @description On either side. */
+                port?: number;
+                src_port?: number;
+                dst_port?: number;
+                /** @description tcp, udp, icmp, icmpv6, or a number as in the IP header. */
+                proto?: string[] | null;
+                /** @description Application protocols; none is a flow whose protocol is not known. */
+                app?: string[] | null;
+                /** @description Kinds of tunnels; none is a flow outside any. */
+                tunnel?: string[] | null;
+                vlan?: number;
+                /** @description fin, rst, idle, active, eviction or end. */
+                end_reason?: string[] | null;
+                /** @description Of both directions. */
+                min_bytes?: number;
+                max_bytes?: number;
+                min_packets?: number;
+                max_packets?: number;
+                /** @description A time span such as 10s. */
+                min_duration?: string;
+                max_duration?: string;
+                /** @description A part of a name in what the flow said: a server name, a host, a name that was asked for. */
+                text?: string;
+                format?: "parquet" | "csv";
+                /** @description At most so many flows, the newest first. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "summarise-flows": {
+        parameters: {
+            query?: {
+                /** @description Ids of captures. */
+                capture?: string[] | null;
+                /** @description RFC 3339; flows that began then or later. */
+                from?: string;
+                /** @description RFC 3339; flows that began before. */
+                to?: string;
+                /** @description An address or a network (CIDR) on either side. */
+                host?: string;
+                /** @description An address or a network of the side that began. */
+                src?: string;
+                /** @description An address or a network of the side that was asked. */
+                dst?: string;
+                /** @description On either side. */
+                port?: number;
+                src_port?: number;
+                dst_port?: number;
+                /** @description tcp, udp, icmp, icmpv6, or a number as in the IP header. */
+                proto?: string[] | null;
+                /** @description Application protocols; none is a flow whose protocol is not known. */
+                app?: string[] | null;
+                /** @description Kinds of tunnels; none is a flow outside any. */
+                tunnel?: string[] | null;
+                vlan?: number;
+                /** @description fin, rst, idle, active, eviction or end. */
+                end_reason?: string[] | null;
+                /** @description Of both directions. */
+                min_bytes?: number;
+                max_bytes?: number;
+                min_packets?: number;
+                max_packets?: number;
+                /** @description A time span such as 10s. */
+                min_duration?: string;
+                max_duration?: string;
+                /** @description A part of a name in what the flow said: a server name, a host, a name that was asked for. */
+                text?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowSummary"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-flow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                capture: string;
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowDetail"];
                 };
             };
             /** @description Unauthorized */
@@ -7779,6 +9207,169 @@ export interface operations {
         };
     };
     "delete-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "save-view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveViewRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["View"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-view": {
         parameters: {
             query?: never;
             header?: never;
