@@ -95,6 +95,9 @@ type Flow struct {
 	facts  uint32
 }
 
+// Protocol is the name of the protocol whose parser reads the flow.
+func (f *Flow) Protocol() string { return f.engine.protocols[f.proto-1].Name }
+
 // maxFacts bounds what one flow may say; a million DNS answers in one flow are no more useful than the first ones.
 const maxFacts = 100_000
 
@@ -107,7 +110,13 @@ func (f *Flow) Emit(d Dir, body any) {
 	}
 	f.facts++
 	e.counts.Facts++
-	e.fact = Fact{Protocol: e.protocols[f.proto-1].Name, Flow: f, Dir: d, Body: body}
+	f.Part(d, body)
+}
+
+// Part is Emit for the parts of one thing, of which there may be any number: a body that is handed out as it comes.
+func (f *Flow) Part(d Dir, body any) {
+	e := f.engine
+	e.fact = Fact{Protocol: f.Protocol(), Flow: f, Dir: d, Body: body}
 	e.sinks[f.proto-1](&e.fact)
 	e.fact = Fact{}
 }
@@ -124,6 +133,7 @@ type Counts struct {
 	FactsDropped uint64 // beyond what one flow may say
 	Cut          uint64 // bytes and entries that parsers left out for their limits
 	GivenUp      uint64 // flows that were not read to their end because too many were open
+	Panics       uint64 // flows that were not read to their end because a parser broke
 	Stream       stream.Counts
 }
 

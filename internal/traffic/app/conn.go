@@ -49,12 +49,17 @@ func (e *Engine) giveUp() *conn {
 	e.hand = e.hand%(len(e.conns)-1) + 1
 	c := e.conns[e.hand]
 	e.counts.GivenUp++
+	e.shut(c)
+	e.free = e.free[:len(e.free)-1]
+	return c
+}
+
+// shut gives a conn's parser what still waits for bytes that did not come, and releases the conn.
+func (e *Engine) shut(c *conn) {
 	if c.flow.Transport == protoTCP {
 		e.streams.End(&c.stream)
 	}
 	e.release(c)
-	e.free = e.free[:len(e.free)-1]
-	return c
 }
 
 // release closes a conn: its flow keeps the name, all memory is given back.
@@ -68,7 +73,11 @@ func (e *Engine) release(c *conn) {
 }
 
 func (c *conn) closeParser() {
+	defer c.survive()
 	pool := &c.engine.parsers
+	if closed := c.engine.closed; closed != nil && (c.parser != nil || c.messages != nil) {
+		closed(&c.flow)
+	}
 	if c.parser != nil {
 		c.parser.Close()
 		idle := &(*pool)[c.flow.proto-1].stream
@@ -122,9 +131,14 @@ func reuse[P any](idle *[]P, make func() P) P {
 }
 
 func (c *conn) datagram(p *Packet) {
-	if c.messages.Datagram(c.role(p.Side), p.Body, int(p.Payload)-len(p.Body)) != Continue {
+	if !c.message(p) {
 		c.engine.release(c)
 	}
+}
+
+func (c *conn) message(p *Packet) (more bool) {
+	defer c.survive()
+	return c.messages.Datagram(c.role(p.Side), p.Body, int(p.Payload)-len(p.Body)) == Continue
 }
 
 // role is the direction that a side's bytes have.
@@ -136,7 +150,8 @@ func (c *conn) role(d Dir) Dir {
 }
 
 // Data takes the next bytes of a TCP connection.
-func (c *conn) Data(d Dir, b []byte, missing int) bool {
+func (c *conn) Data(d Dir, b []byte, missing int) (more bool) {
+	defer c.survive()
 	if c.parser != nil {
 		return c.feed(d, b, missing)
 	}

@@ -40,7 +40,7 @@
 //   - After missing bytes a parser finds its place again or returns Done; it never guesses.
 //   - A parser that will learn nothing more returns Done at once. Then the flow's bytes are no longer put in order, and its
 //     memory is given back.
-//   - A panic stops the analysis of the capture, in a confined process, and is a bug.
+//   - A panic is a bug. It ends the reading of its flow, and the capture's figures name it.
 //
 // # What it costs
 //

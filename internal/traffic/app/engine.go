@@ -24,6 +24,8 @@ type Config struct {
 	MaxFlows int
 	// Facts, by name of a protocol, gets what its parser learns. Only these parsers run.
 	Facts map[string]func(*Fact)
+	// Closed, when set, is told that a flow's parser will learn nothing more. A flow may have several, one after the other.
+	Closed func(*Flow)
 	// Ended, when set, is told the protocol of each flow as it closes, "" for an unknown one.
 	Ended func(flow uint64, name string)
 }
@@ -45,6 +47,8 @@ type Engine struct {
 	parsers   []idleParsers // to use again, by protocol
 	fact      Fact
 	counts    Counts
+	panics    []Panic
+	closed    func(*Flow)
 	ended     func(uint64, string)
 }
 
@@ -61,7 +65,7 @@ func New(cfg Config, protocols []Protocol) *Engine {
 	e := &Engine{
 		protocols: protocols, sinks: make([]func(*Fact), len(protocols)), names: []string{""},
 		streams: stream.New(cfg.Stream), conns: make([]*conn, 1), maxFlows: cfg.MaxFlows,
-		parsers: make([]idleParsers, len(protocols)), ended: cfg.Ended,
+		parsers: make([]idleParsers, len(protocols)), closed: cfg.Closed, ended: cfg.Ended,
 	}
 	for i := range protocols {
 		p := &protocols[i]
@@ -170,6 +174,7 @@ func (e *Engine) datagram(t *Tag, p *Packet) {
 		c.datagram(p)
 		return
 	}
+	defer e.survive(t, p)
 	t.looked++
 	m := e.udp.match(p.Dir, p.Body, sides{[2]uint16{p.SrcPort, p.DstPort}, p.Guessed})
 	if m.verdict == Likely {
@@ -192,14 +197,10 @@ func (e *Engine) datagram(t *Tag, p *Packet) {
 	c.datagram(p)
 }
 
-// End tells that a flow, named by its number, is closed.
-func (e *Engine) End(t *Tag, flow uint64) {
+// End tells that a flow, named by its number, is closed. It returns the flow's protocol, "" for an unknown one.
+func (e *Engine) End(t *Tag, flow uint64) string {
 	if t.handle != 0 {
-		c := e.conns[t.handle]
-		if p := c.flow.Transport; p == protoTCP {
-			e.streams.End(&c.stream)
-		}
-		e.release(c)
+		e.shut(e.conns[t.handle])
 	}
 	if t.looked > 0 {
 		e.flows[t.name]++
@@ -207,6 +208,7 @@ func (e *Engine) End(t *Tag, flow uint64) {
 	if e.ended != nil {
 		e.ended(flow, e.names[t.name])
 	}
+	return e.names[t.name]
 }
 
 // Name is the protocol of a flow, "" while unknown.

@@ -69,6 +69,7 @@ type wire struct {
 	port    uint16
 	guessed bool
 	number  uint64
+	flow    uint64
 	said    []string
 }
 
@@ -90,7 +91,7 @@ func (w *wire) say(d Dir, text string) {
 	}
 	w.seq[d] += uint32(len(text))
 	if !w.tag.Over() {
-		w.Packet(&w.tag, &Packet{Packet: p, Number: w.number, Dir: d, Side: d, Guessed: w.guessed})
+		w.Packet(&w.tag, &Packet{Packet: p, Number: w.number, FlowID: w.flow, Dir: d, Side: d, Guessed: w.guessed})
 	}
 }
 

@@ -19,11 +19,12 @@ func newBatch(size int, emit func([]sdk.Flow) error) batch {
 	return batch{flows: make([]sdk.Flow, 0, size), packets: make([]uint64, size*sdk.FlowPackets), emit: emit}
 }
 
-func (b *batch) append(e *entry, reason sdk.EndReason) {
+func (b *batch) append(e *entry, reason sdk.EndReason, app string) {
 	n := len(b.flows)
 	numbers := b.packets[n*sdk.FlowPackets : (n+1)*sdk.FlowPackets : (n+1)*sdk.FlowPackets]
 	b.flows = b.flows[:n+1]
 	e.fill(&b.flows[n], numbers, reason)
+	b.flows[n].App = app
 	if n+1 == cap(b.flows) {
 		b.flush()
 	}

@@ -213,10 +213,11 @@ func (t *Table) evict() {
 func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	t.counts.Flows++
 	t.counts.ByReason[reason]++
+	app := ""
 	if t.cfg.Apps != nil {
-		t.cfg.Apps.End(&e.app, e.id)
+		app = t.cfg.Apps.End(&e.app, e.id)
 	}
-	t.out.append(e, reason)
+	t.out.append(e, reason, app)
 	delete(t.index, e.key)
 	t.lists[e.list].remove(&t.pool, e.index)
 	t.pool.put(e.index)

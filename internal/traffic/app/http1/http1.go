@@ -56,6 +56,7 @@ type BodyPart struct {
 	Offset  int64
 	Data    []byte
 	Missing int // bytes lost before Data
+	Last    bool // the body ends here, as its length or its last chunk says
 }
 
 // Limits of one head.

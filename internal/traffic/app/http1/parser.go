@@ -126,11 +126,7 @@ func (p *parser) body(d app.Dir, s *side, b []byte) []byte {
 		n = int(min(int64(n), s.left))
 		s.left -= int64(n)
 	}
-	if most := int64(p.cfg.Carve); s.offset < most {
-		p.part = BodyPart{Number: s.number, Offset: s.offset, Data: b[:min(int64(n), most-s.offset)], Missing: s.missing}
-		p.flow.Emit(d, &p.part)
-		s.missing = 0
-	}
+	p.carve(d, s, b[:n], s.state == inBody && s.left == 0 && !s.chunks)
 	s.offset += int64(n)
 	if s.state == inBody && s.left == 0 {
 		s.state = atStart
@@ -139,6 +135,18 @@ func (p *parser) body(d app.Dir, s *side, b []byte) []byte {
 		}
 	}
 	return b[n:]
+}
+
+// carve hands out a part of a body, and tells of its end.
+func (p *parser) carve(d app.Dir, s *side, b []byte, last bool) {
+	most := int64(p.cfg.Carve)
+	if most == 0 || s.offset >= most && !last {
+		return
+	}
+	b = b[:min(int64(len(b)), max(0, most-s.offset))]
+	p.part = BodyPart{Number: s.number, Offset: s.offset, Data: b, Missing: s.missing, Last: last}
+	p.flow.Part(d, &p.part)
+	s.missing = 0
 }
 
 func (p *parser) line(d app.Dir, s *side, line []byte) app.Next {
@@ -160,7 +168,7 @@ func (p *parser) line(d app.Dir, s *side, line []byte) app.Next {
 			p.flow.Cut(len(line))
 		}
 	case inChunk:
-		return s.chunk(line)
+		p.chunk(d, s, line)
 	case afterData:
 		s.state = inChunk
 		if len(line) > 0 {
@@ -175,7 +183,7 @@ func (p *parser) line(d app.Dir, s *side, line []byte) app.Next {
 }
 
 // chunk reads the line before a chunk: the size in hex, and extensions.
-func (s *side) chunk(line []byte) app.Next {
+func (p *parser) chunk(d app.Dir, s *side, line []byte) {
 	size, _, _ := bytes.Cut(line, []byte{';'})
 	n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 63)
 	switch {
@@ -183,10 +191,10 @@ func (s *side) chunk(line []byte) app.Next {
 		s.state = lost
 	case n == 0:
 		s.state = inTrailer
+		p.carve(d, s, nil, true)
 	default:
 		s.state, s.left, s.chunks = inBody, int64(n), true
 	}
-	return app.Continue
 }
 
 func (p *parser) headDone(d app.Dir, s *side) app.Next {
