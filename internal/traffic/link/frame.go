@@ -26,13 +26,6 @@ func (m MAC) String() string {
 	return string(out)
 }
 
-// macOf is the address in the first bytes of b, none when there are too few.
-func macOf(b []byte) MAC {
-	if len(b) < len(MAC{}) {
-		return MAC{}
-	}
-	return MAC(b)
-}
 
 // What frames carry. The values below 0x10000 are EtherTypes.
 const (

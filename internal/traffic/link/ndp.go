@@ -114,9 +114,9 @@ func (m *NDP) option(to *app.Flow, kind byte, v []byte) {
 	const sender, target, prefix, mtu, dns = 1, 2, 3, 5, 25
 	switch kind {
 	case sender:
-		m.Sender = MAC(v)
+		m.Sender = exactly(v)
 	case target:
-		m.Target = MAC(v)
+		m.Target = exactly(v)
 	case prefix:
 		const addressAt, size = 14, 30
 		if len(v) < size {
@@ -132,6 +132,14 @@ func (m *NDP) option(to *app.Flow, kind byte, v []byte) {
 			m.DNS = bounded(to, m.DNS, netip.AddrFrom16([16]byte(v)))
 		}
 	}
+}
+
+// exactly is a hardware address of six bytes; links with others have longer options.
+func exactly(v []byte) MAC {
+	if len(v) != len(MAC{}) {
+		return MAC{}
+	}
+	return MAC(v)
 }
 
 // bounded appends what is new, up to a limit.
