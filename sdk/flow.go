@@ -74,13 +74,6 @@ type Flow struct {
 	FwdFlags, RevFlags     uint8  // TCP flags seen, or-ed
 	FwdFirstFlags          uint8  // flags of the initiator's first packet
 
-	// App is the application protocol that the content shows, for example "tls"; "" when it is not known.
-	App string
-	// Tunnel is the kind of the innermost tunnel that the flow was carried in, for example "vxlan", "" for none; TunnelID its
-	// network (VNI, key), 0 where it has none.
-	Tunnel   string
-	TunnelID uint32
-
 	// Packets holds the numbers of the first packets in the capture.
 	Packets []uint64
 
@@ -94,6 +87,13 @@ type Flow struct {
 	SynCount, FinCount, RstCount, PshCount      float64
 	AckCount, UrgCount                          float64
 	HandshakeRTT                                float64 // SYN to SYN-ACK, 0 when not seen
+
+	// App is the application protocol that the content shows, for example "tls"; "" when it is not known.
+	App string
+	// Tunnel is the kind of the innermost tunnel that the flow was carried in, for example "vxlan", "" for none; TunnelID its
+	// network (VNI, key), 0 where it has none.
+	Tunnel   string
+	TunnelID uint32
 
 	// Features are further ones, nil unless the Subscription asks for them.
 	Features *Features

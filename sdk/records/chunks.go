@@ -42,7 +42,7 @@ func (c *FlowChunks) Next() ([]sdk.Flow, error) {
 		at := headerSize + (c.next+i)*c.h.rowSize
 		row := c.frame[at : at+c.h.rowSize]
 		getFlow(&c.r, row, &flows[i])
-		if c.Features && len(row) >= longFlowLayout.rowSize {
+		if c.Features && len(row) > featuresAt {
 			flows[i].Features = c.features(i)
 			getFeatures(row, flows[i].Features)
 		}

@@ -20,7 +20,7 @@ func putLongFlow(w *writer, v *sdk.Flow) {
 // HasFeatures reports whether the rows of a frame of flows hold Features.
 func HasFeatures(frame []byte) bool {
 	h, err := parseHeader(frame)
-	return err == nil && flowLayout.accepts(h) == nil && h.rowSize >= longFlowLayout.rowSize
+	return err == nil && flowLayout.accepts(h) == nil && h.rowSize > featuresAt
 }
 
 // DecodeFlowFeatures is DecodeFlows with the Features of the flows, where the frame has them.
@@ -37,7 +37,7 @@ func DecodeVerifiedFlowFeatures(frame []byte, into []sdk.Flow) ([]sdk.Flow, erro
 	return decodeRows(frame, into, &flowLayout, func(r *reader, row []byte, v *sdk.Flow) {
 		have := v.Features
 		getFlow(r, row, v)
-		if len(row) < longFlowLayout.rowSize {
+		if len(row) <= featuresAt {
 			return
 		}
 		if have == nil {

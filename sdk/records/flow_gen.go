@@ -200,16 +200,17 @@ func getFlow(r *reader, row []byte, v *sdk.Flow) {
 }
 
 // longFlowLayout is the layout of the rows with sdk.Features, which begin at featuresAt.
-var longFlowLayout = layout{name: "flow", schema: 1, major: 1, rowSize: 1160, baseline: 352}
+var longFlowLayout = layout{name: "flow", schema: 1, major: 1, rowSize: 1240, baseline: 352}
 
-const featuresAt = 368
+const featuresAt = 448
 
 // This does not compile when sdk.Features is not a row of its own.
 const _ = uint8(0 - (unsafe.Sizeof(sdk.Features{}) - 792))
 
 // putFeatures writes v to the end of a long row, nothing of it when it is nil.
 func putFeatures(row []byte, v *sdk.Features) {
-	row = row[368:1160]
+	clear(row[368:featuresAt])
+	row = row[featuresAt:1240]
 	if v == nil {
 		clear(row)
 		return
@@ -223,14 +224,15 @@ func putFeatures(row []byte, v *sdk.Features) {
 	}
 }
 
-// getFeatures reads v from the end of a long row.
+// getFeatures reads v from a row that is longer than featuresAt. An older set has fewer: the others are 0.
 func getFeatures(row []byte, v *sdk.Features) {
-	row = row[368:1160]
-	if littleEndian {
+	row = row[featuresAt:]
+	if littleEndian && len(row) >= 792 {
 		*(*[792]byte)(unsafe.Pointer(v)) = *(*[792]byte)(row)
 		return
 	}
-	for i := range 99 {
+	*v = sdk.Features{}
+	for i := range min(99, len(row)/8) {
 		(*[99]float64)(unsafe.Pointer(v))[i] = math.Float64frombits(binary.LittleEndian.Uint64(row[8*i:]))
 	}
 }

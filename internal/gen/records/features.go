@@ -33,8 +33,8 @@ func (s *schema) place() error {
 		return nil
 	}
 	f := s.Features
-	if f.Go == "" || f.Version == 0 || len(f.Fields) == 0 || f.At != s.rowSize() {
-		return fmt.Errorf("features need go, version, fields, and to lie behind the other fields at %d", s.rowSize())
+	if f.Go == "" || f.Version == 0 || len(f.Fields) == 0 || f.At < s.rowSize() || f.At%8 != 0 {
+		return fmt.Errorf("features need go, version, fields, and to lie behind the other fields, at a multiple of 8 from %d on", s.rowSize())
 	}
 	taken := map[string]bool{}
 	for _, field := range s.Fields {
@@ -74,12 +74,12 @@ func (s *schema) writeFeatures(b *bytes.Buffer) {
 	fmt.Fprintf(b, "const %sAt = %d\n\n", lower(f.Go), f.At)
 	fmt.Fprintf(b, "// This does not compile when sdk.%s is not a row of its own.\nconst _ = uint8(0 - (unsafe.Sizeof(sdk.%s{}) - %d))\n\n", f.Go, f.Go, size)
 	fmt.Fprintf(b, "// put%s writes v to the end of a long row, nothing of it when it is nil.\nfunc put%s(row []byte, v *sdk.%s) {\n", f.Go, f.Go, f.Go)
-	fmt.Fprintf(b, "\trow = row[%d:%d]\n\tif v == nil {\n\t\tclear(row)\n\t\treturn\n\t}\n", f.At, s.longRow())
+	fmt.Fprintf(b, "\tclear(row[%d:%sAt])\n\trow = row[%sAt:%d]\n\tif v == nil {\n\t\tclear(row)\n\t\treturn\n\t}\n", s.rowSize(), lower(f.Go), lower(f.Go), s.longRow())
 	fmt.Fprintf(b, "\tif littleEndian {\n\t\t*(*[%d]byte)(row) = *(*[%d]byte)(unsafe.Pointer(v))\n\t\treturn\n\t}\n", size, size)
 	fmt.Fprintf(b, "\tfor i, x := range (*[%d]float64)(unsafe.Pointer(v)) {\n\t\tbinary.LittleEndian.PutUint64(row[8*i:], math.Float64bits(x))\n\t}\n}\n\n", len(f.Fields))
-	fmt.Fprintf(b, "// get%s reads v from the end of a long row.\nfunc get%s(row []byte, v *sdk.%s) {\n\trow = row[%d:%d]\n", f.Go, f.Go, f.Go, f.At, s.longRow())
-	fmt.Fprintf(b, "\tif littleEndian {\n\t\t*(*[%d]byte)(unsafe.Pointer(v)) = *(*[%d]byte)(row)\n\t\treturn\n\t}\n", size, size)
-	fmt.Fprintf(b, "\tfor i := range %d {\n\t\t(*[%d]float64)(unsafe.Pointer(v))[i] = math.Float64frombits(binary.LittleEndian.Uint64(row[8*i:]))\n\t}\n}\n", len(f.Fields), len(f.Fields))
+	fmt.Fprintf(b, "// get%s reads v from a row that is longer than %sAt. An older set has fewer: the others are 0.\nfunc get%s(row []byte, v *sdk.%s) {\n\trow = row[%sAt:]\n", f.Go, lower(f.Go), f.Go, f.Go, lower(f.Go))
+	fmt.Fprintf(b, "\tif littleEndian && len(row) >= %d {\n\t\t*(*[%d]byte)(unsafe.Pointer(v)) = *(*[%d]byte)(row)\n\t\treturn\n\t}\n", size, size, size)
+	fmt.Fprintf(b, "\t*v = sdk.%s{}\n\tfor i := range min(%d, len(row)/8) {\n\t\t(*[%d]float64)(unsafe.Pointer(v))[i] = math.Float64frombits(binary.LittleEndian.Uint64(row[8*i:]))\n\t}\n}\n", f.Go, len(f.Fields), len(f.Fields))
 }
 
 func lower(name string) string { return string(name[0]|0x20) + name[1:] }

@@ -60,8 +60,23 @@ func (s *schema) writeRust(b *bytes.Buffer) error {
 		}
 		fmt.Fprintf(b, "\n    /// %s\n    #[inline]\n    pub fn %s(&self) -> %s {\n        %s\n    }\n", f.said(), f.Name, t.result, s.rustValue(f, t.read, rustNone[f.Type]))
 	}
+	s.rustFeatures(b)
 	b.WriteString("}\n")
 	return nil
+}
+
+// rustFeatures writes the list of the features, for a model that takes them all.
+func (s *schema) rustFeatures(b *bytes.Buffer) {
+	if s.Features == nil {
+		return
+	}
+	n := len(s.Features.Fields)
+	fmt.Fprintf(b, "\n    /// The version of the set of features.\n    pub const FEATURE_SET: u32 = %d;\n", s.Features.Version)
+	fmt.Fprintf(b, "\n    /// The further features with their names, all 0 unless the subscription asks for them.\n    pub fn features(&self) -> [(&'static str, f64); %d] {\n        [\n", n)
+	for _, f := range s.Features.Fields {
+		fmt.Fprintf(b, "            (%q, self.%s()),\n", f.Name, f.Name)
+	}
+	b.WriteString("        ]\n    }\n")
 }
 
 // rustValue is the expression that reads a field. Behind the baseline it may be missing in the rows of an older writer.

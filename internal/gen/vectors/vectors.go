@@ -62,20 +62,21 @@ func fieldNames(root string) (map[string]string, error) {
 		return nil, fmt.Errorf("read schema: %w", err)
 	}
 	var schema struct {
-		Fields []struct{ Name, Go string }
+		Fields   []struct{ Name, Go string }
+		Features struct{ Fields []struct{ Name, Go string } }
 	}
 	if err := json.Unmarshal(data, &schema); err != nil {
 		return nil, fmt.Errorf("read schema: %w", err)
 	}
 	names := map[string]string{}
-	for _, f := range schema.Fields {
+	for _, f := range append(schema.Fields, schema.Features.Fields...) {
 		names[f.Go] = f.Name
 	}
 	return names, nil
 }
 
 func frames(names map[string]string) map[string]frame {
-	edge, sample := edgeFlows(), sdktest.SampleFlows()[:40]
+	edge, long, sample := edgeFlows(), longFlows(), sdktest.SampleFlows()[:40]
 	good := func(flows []sdk.Flow, canonical bool, bytes []byte) frame {
 		return frame{vector{Schema: "flow", Canonical: canonical, Rows: rows(flows, names)}, bytes}
 	}
@@ -83,7 +84,8 @@ func frames(names map[string]string) map[string]frame {
 		"flow-none":   good(nil, true, records.AppendFlows(nil, nil)),
 		"flow-edge":   good(edge, true, records.AppendFlows(nil, edge)),
 		"flow-sample": good(sample, true, records.AppendFlows(nil, sample)),
-		"flow-longer": good(edge, false, lengthen(records.AppendFlows(nil, edge), 24)),
+		"flow-long":   good(long, true, records.AppendFlows(nil, long)),
+		"flow-longer": good(long, false, lengthen(records.AppendFlows(nil, long), 24)),
 	}
 	for name, f := range refused(records.AppendFlows(nil, edge)) {
 		out["refused-"+name] = f
@@ -95,7 +97,8 @@ func frames(names map[string]string) map[string]frame {
 func edgeFlows() []sdk.Flow {
 	most := sdk.Flow{Src: netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), Dst: netip.MustParseAddr("255.255.255.255"),
 		Start: time.Unix(0, math.MaxInt64).UTC(), End: time.Unix(0, math.MinInt64+1).UTC(), InitiatorGuessed: true, CommunityID: "1:ümläut €𝄞"}
-	fill(&most, math.MaxUint64, math.MaxFloat64)
+	most.App, most.Tunnel = "tls", "vxlan"
+	fill(reflect.ValueOf(&most).Elem(), math.MaxUint64, math.MaxFloat64)
 	for i := range uint64(20) {
 		most.Packets = append(most.Packets, math.MaxUint64-i)
 	}
@@ -109,9 +112,18 @@ func edgeFlows() []sdk.Flow {
 	}
 }
 
-// fill sets every number of a flow.
-func fill(f *sdk.Flow, whole uint64, broken float64) {
-	v := reflect.ValueOf(f).Elem()
+// longFlows are those with features.
+func longFlows() []sdk.Flow {
+	flows := edgeFlows()
+	for i := range flows {
+		flows[i].Features = &sdk.Features{FwdEntropy: float64(i) / 7, LenMin: math.NaN()}
+	}
+	fill(reflect.ValueOf(flows[1].Features).Elem(), 0, -math.MaxFloat64)
+	return flows
+}
+
+// fill sets every number of a struct.
+func fill(v reflect.Value, whole uint64, broken float64) {
 	for i := range v.NumField() {
 		switch field := v.Field(i); {
 		case field.CanUint():
@@ -126,13 +138,22 @@ func fill(f *sdk.Flow, whole uint64, broken float64) {
 func rows(flows []sdk.Flow, names map[string]string) []map[string]any {
 	out := []map[string]any{}
 	for i := range flows {
-		v, row := reflect.ValueOf(&flows[i]).Elem(), map[string]any{}
-		for k := range v.NumField() {
-			row[names[v.Type().Field(k).Name]] = value(v.Field(k).Interface())
+		row := map[string]any{}
+		describe(row, reflect.ValueOf(flows[i]), names)
+		if flows[i].Features != nil {
+			describe(row, reflect.ValueOf(*flows[i].Features), names)
 		}
 		out = append(out, row)
 	}
 	return out
+}
+
+func describe(row map[string]any, v reflect.Value, names map[string]string) {
+	for k := range v.NumField() {
+		if name := v.Type().Field(k).Name; name != "Features" {
+			row[names[name]] = value(v.Field(k).Interface())
+		}
+	}
 }
 
 func value(v any) any {

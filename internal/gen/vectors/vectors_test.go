@@ -33,7 +33,7 @@ func TestGoReadsTheVectors(t *testing.T) {
 	}
 	refusals := 0
 	for name, f := range frames(names) {
-		flows, err := records.DecodeFlows(f.bytes, nil)
+		flows, err := records.DecodeFlowFeatures(f.bytes, nil)
 		if strings.HasPrefix(name, "refused-") {
 			refusals++
 		}

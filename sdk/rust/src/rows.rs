@@ -349,595 +349,703 @@ impl<'a> Flow<'a> {
     /// least length, By
     #[inline]
     pub fn len_min(&self) -> f64 {
-        if self.more.len() >= 24 { f64_at(self.more, 16) } else { Default::default() }
+        if self.more.len() >= 104 { f64_at(self.more, 96) } else { Default::default() }
     }
 
     /// greatest length, By
     #[inline]
     pub fn len_max(&self) -> f64 {
-        if self.more.len() >= 32 { f64_at(self.more, 24) } else { Default::default() }
+        if self.more.len() >= 112 { f64_at(self.more, 104) } else { Default::default() }
     }
 
     /// Σ length / packets, By
     #[inline]
     pub fn len_mean(&self) -> f64 {
-        if self.more.len() >= 40 { f64_at(self.more, 32) } else { Default::default() }
+        if self.more.len() >= 120 { f64_at(self.more, 112) } else { Default::default() }
     }
 
     /// √(Σ(length − mean)² / packets), By
     #[inline]
     pub fn len_std(&self) -> f64 {
-        if self.more.len() >= 48 { f64_at(self.more, 40) } else { Default::default() }
+        if self.more.len() >= 128 { f64_at(self.more, 120) } else { Default::default() }
     }
 
     /// forward: least payload of a packet, empty ones count, By
     #[inline]
     pub fn fwd_payload_min(&self) -> f64 {
-        if self.more.len() >= 56 { f64_at(self.more, 48) } else { Default::default() }
+        if self.more.len() >= 136 { f64_at(self.more, 128) } else { Default::default() }
     }
 
     /// forward: greatest payload of a packet, By
     #[inline]
     pub fn fwd_payload_max(&self) -> f64 {
-        if self.more.len() >= 64 { f64_at(self.more, 56) } else { Default::default() }
+        if self.more.len() >= 144 { f64_at(self.more, 136) } else { Default::default() }
     }
 
     /// forward: fwd_payload / fwd_packets, By
     #[inline]
     pub fn fwd_payload_mean(&self) -> f64 {
-        if self.more.len() >= 72 { f64_at(self.more, 64) } else { Default::default() }
+        if self.more.len() >= 152 { f64_at(self.more, 144) } else { Default::default() }
     }
 
     /// forward: √(Σ(payload − mean)² / fwd_packets), By
     #[inline]
     pub fn fwd_payload_std(&self) -> f64 {
-        if self.more.len() >= 80 { f64_at(self.more, 72) } else { Default::default() }
+        if self.more.len() >= 160 { f64_at(self.more, 152) } else { Default::default() }
     }
 
     /// back: least payload of a packet, empty ones count, By
     #[inline]
     pub fn rev_payload_min(&self) -> f64 {
-        if self.more.len() >= 88 { f64_at(self.more, 80) } else { Default::default() }
+        if self.more.len() >= 168 { f64_at(self.more, 160) } else { Default::default() }
     }
 
     /// back: greatest payload of a packet, By
     #[inline]
     pub fn rev_payload_max(&self) -> f64 {
-        if self.more.len() >= 96 { f64_at(self.more, 88) } else { Default::default() }
+        if self.more.len() >= 176 { f64_at(self.more, 168) } else { Default::default() }
     }
 
     /// back: rev_payload / rev_packets, By
     #[inline]
     pub fn rev_payload_mean(&self) -> f64 {
-        if self.more.len() >= 104 { f64_at(self.more, 96) } else { Default::default() }
+        if self.more.len() >= 184 { f64_at(self.more, 176) } else { Default::default() }
     }
 
     /// back: √(Σ(payload − mean)² / rev_packets), By
     #[inline]
     pub fn rev_payload_std(&self) -> f64 {
-        if self.more.len() >= 112 { f64_at(self.more, 104) } else { Default::default() }
+        if self.more.len() >= 192 { f64_at(self.more, 184) } else { Default::default() }
     }
 
     /// forward: fwd_bytes − fwd_payload: IP and transport headers, By
     #[inline]
     pub fn fwd_header_bytes(&self) -> f64 {
-        if self.more.len() >= 120 { f64_at(self.more, 112) } else { Default::default() }
+        if self.more.len() >= 200 { f64_at(self.more, 192) } else { Default::default() }
     }
 
     /// back: rev_bytes − rev_payload: IP and transport headers, By
     #[inline]
     pub fn rev_header_bytes(&self) -> f64 {
-        if self.more.len() >= 128 { f64_at(self.more, 120) } else { Default::default() }
+        if self.more.len() >= 208 { f64_at(self.more, 200) } else { Default::default() }
     }
 
     /// forward: packets with a payload, {packet}
     #[inline]
     pub fn fwd_data_packets(&self) -> f64 {
-        if self.more.len() >= 136 { f64_at(self.more, 128) } else { Default::default() }
+        if self.more.len() >= 216 { f64_at(self.more, 208) } else { Default::default() }
     }
 
     /// back: packets with a payload, {packet}
     #[inline]
     pub fn rev_data_packets(&self) -> f64 {
-        if self.more.len() >= 144 { f64_at(self.more, 136) } else { Default::default() }
+        if self.more.len() >= 224 { f64_at(self.more, 216) } else { Default::default() }
     }
 
     /// forward: packets with a payload of 1 to 63 bytes, {packet}
     #[inline]
     pub fn fwd_small_packets(&self) -> f64 {
-        if self.more.len() >= 152 { f64_at(self.more, 144) } else { Default::default() }
+        if self.more.len() >= 232 { f64_at(self.more, 224) } else { Default::default() }
     }
 
     /// back: packets with a payload of 1 to 63 bytes, {packet}
     #[inline]
     pub fn rev_small_packets(&self) -> f64 {
-        if self.more.len() >= 160 { f64_at(self.more, 152) } else { Default::default() }
+        if self.more.len() >= 240 { f64_at(self.more, 232) } else { Default::default() }
     }
 
     /// forward: TCP packets with SYN, {packet}
     #[inline]
     pub fn fwd_syn_count(&self) -> f64 {
-        if self.more.len() >= 168 { f64_at(self.more, 160) } else { Default::default() }
+        if self.more.len() >= 248 { f64_at(self.more, 240) } else { Default::default() }
     }
 
     /// forward: TCP packets with FIN, {packet}
     #[inline]
     pub fn fwd_fin_count(&self) -> f64 {
-        if self.more.len() >= 176 { f64_at(self.more, 168) } else { Default::default() }
+        if self.more.len() >= 256 { f64_at(self.more, 248) } else { Default::default() }
     }
 
     /// forward: TCP packets with RST, {packet}
     #[inline]
     pub fn fwd_rst_count(&self) -> f64 {
-        if self.more.len() >= 184 { f64_at(self.more, 176) } else { Default::default() }
+        if self.more.len() >= 264 { f64_at(self.more, 256) } else { Default::default() }
     }
 
     /// forward: TCP packets with PSH, {packet}
     #[inline]
     pub fn fwd_psh_count(&self) -> f64 {
-        if self.more.len() >= 192 { f64_at(self.more, 184) } else { Default::default() }
+        if self.more.len() >= 272 { f64_at(self.more, 264) } else { Default::default() }
     }
 
     /// forward: TCP packets with ACK, {packet}
     #[inline]
     pub fn fwd_ack_count(&self) -> f64 {
-        if self.more.len() >= 200 { f64_at(self.more, 192) } else { Default::default() }
+        if self.more.len() >= 280 { f64_at(self.more, 272) } else { Default::default() }
     }
 
     /// forward: TCP packets with URG, {packet}
     #[inline]
     pub fn fwd_urg_count(&self) -> f64 {
-        if self.more.len() >= 208 { f64_at(self.more, 200) } else { Default::default() }
+        if self.more.len() >= 288 { f64_at(self.more, 280) } else { Default::default() }
     }
 
     /// forward: TCP packets with ECE, {packet}
     #[inline]
     pub fn fwd_ece_count(&self) -> f64 {
-        if self.more.len() >= 216 { f64_at(self.more, 208) } else { Default::default() }
+        if self.more.len() >= 296 { f64_at(self.more, 288) } else { Default::default() }
     }
 
     /// forward: TCP packets with CWR, {packet}
     #[inline]
     pub fn fwd_cwr_count(&self) -> f64 {
-        if self.more.len() >= 224 { f64_at(self.more, 216) } else { Default::default() }
+        if self.more.len() >= 304 { f64_at(self.more, 296) } else { Default::default() }
     }
 
     /// back: TCP packets with SYN, {packet}
     #[inline]
     pub fn rev_syn_count(&self) -> f64 {
-        if self.more.len() >= 232 { f64_at(self.more, 224) } else { Default::default() }
+        if self.more.len() >= 312 { f64_at(self.more, 304) } else { Default::default() }
     }
 
     /// back: TCP packets with FIN, {packet}
     #[inline]
     pub fn rev_fin_count(&self) -> f64 {
-        if self.more.len() >= 240 { f64_at(self.more, 232) } else { Default::default() }
+        if self.more.len() >= 320 { f64_at(self.more, 312) } else { Default::default() }
     }
 
     /// back: TCP packets with RST, {packet}
     #[inline]
     pub fn rev_rst_count(&self) -> f64 {
-        if self.more.len() >= 248 { f64_at(self.more, 240) } else { Default::default() }
+        if self.more.len() >= 328 { f64_at(self.more, 320) } else { Default::default() }
     }
 
     /// back: TCP packets with PSH, {packet}
     #[inline]
     pub fn rev_psh_count(&self) -> f64 {
-        if self.more.len() >= 256 { f64_at(self.more, 248) } else { Default::default() }
+        if self.more.len() >= 336 { f64_at(self.more, 328) } else { Default::default() }
     }
 
     /// back: TCP packets with ACK, {packet}
     #[inline]
     pub fn rev_ack_count(&self) -> f64 {
-        if self.more.len() >= 264 { f64_at(self.more, 256) } else { Default::default() }
+        if self.more.len() >= 344 { f64_at(self.more, 336) } else { Default::default() }
     }
 
     /// back: TCP packets with URG, {packet}
     #[inline]
     pub fn rev_urg_count(&self) -> f64 {
-        if self.more.len() >= 272 { f64_at(self.more, 264) } else { Default::default() }
+        if self.more.len() >= 352 { f64_at(self.more, 344) } else { Default::default() }
     }
 
     /// back: TCP packets with ECE, {packet}
     #[inline]
     pub fn rev_ece_count(&self) -> f64 {
-        if self.more.len() >= 280 { f64_at(self.more, 272) } else { Default::default() }
+        if self.more.len() >= 360 { f64_at(self.more, 352) } else { Default::default() }
     }
 
     /// back: TCP packets with CWR, {packet}
     #[inline]
     pub fn rev_cwr_count(&self) -> f64 {
-        if self.more.len() >= 288 { f64_at(self.more, 280) } else { Default::default() }
+        if self.more.len() >= 368 { f64_at(self.more, 360) } else { Default::default() }
     }
 
     /// TCP packets with ECE, {packet}
     #[inline]
     pub fn ece_count(&self) -> f64 {
-        if self.more.len() >= 296 { f64_at(self.more, 288) } else { Default::default() }
+        if self.more.len() >= 376 { f64_at(self.more, 368) } else { Default::default() }
     }
 
     /// TCP packets with CWR, {packet}
     #[inline]
     pub fn cwr_count(&self) -> f64 {
-        if self.more.len() >= 304 { f64_at(self.more, 296) } else { Default::default() }
+        if self.more.len() >= 384 { f64_at(self.more, 376) } else { Default::default() }
     }
 
     /// forward: window in the first whole TCP header, as sent (not scaled)
     #[inline]
     pub fn fwd_win_first(&self) -> f64 {
-        if self.more.len() >= 312 { f64_at(self.more, 304) } else { Default::default() }
+        if self.more.len() >= 392 { f64_at(self.more, 384) } else { Default::default() }
     }
 
     /// forward: least window in a whole TCP header
     #[inline]
     pub fn fwd_win_min(&self) -> f64 {
-        if self.more.len() >= 320 { f64_at(self.more, 312) } else { Default::default() }
+        if self.more.len() >= 400 { f64_at(self.more, 392) } else { Default::default() }
     }
 
     /// forward: greatest window in a whole TCP header
     #[inline]
     pub fn fwd_win_max(&self) -> f64 {
-        if self.more.len() >= 328 { f64_at(self.more, 320) } else { Default::default() }
+        if self.more.len() >= 408 { f64_at(self.more, 400) } else { Default::default() }
     }
 
     /// forward: whole TCP headers with window 0 and none of SYN, FIN, RST, {packet}
     #[inline]
     pub fn fwd_zero_windows(&self) -> f64 {
-        if self.more.len() >= 336 { f64_at(self.more, 328) } else { Default::default() }
+        if self.more.len() >= 416 { f64_at(self.more, 408) } else { Default::default() }
     }
 
     /// back: window in the first whole TCP header, as sent (not scaled)
     #[inline]
     pub fn rev_win_first(&self) -> f64 {
-        if self.more.len() >= 344 { f64_at(self.more, 336) } else { Default::default() }
+        if self.more.len() >= 424 { f64_at(self.more, 416) } else { Default::default() }
     }
 
     /// back: least window in a whole TCP header
     #[inline]
     pub fn rev_win_min(&self) -> f64 {
-        if self.more.len() >= 352 { f64_at(self.more, 344) } else { Default::default() }
+        if self.more.len() >= 432 { f64_at(self.more, 424) } else { Default::default() }
     }
 
     /// back: greatest window in a whole TCP header
     #[inline]
     pub fn rev_win_max(&self) -> f64 {
-        if self.more.len() >= 360 { f64_at(self.more, 352) } else { Default::default() }
+        if self.more.len() >= 440 { f64_at(self.more, 432) } else { Default::default() }
     }
 
     /// back: whole TCP headers with window 0 and none of SYN, FIN, RST, {packet}
     #[inline]
     pub fn rev_zero_windows(&self) -> f64 {
-        if self.more.len() >= 368 { f64_at(self.more, 360) } else { Default::default() }
+        if self.more.len() >= 448 { f64_at(self.more, 440) } else { Default::default() }
     }
 
     /// forward: least TTL or hop limit; of a fragment that of the first fragment, {hop}
     #[inline]
     pub fn fwd_ttl_min(&self) -> f64 {
-        if self.more.len() >= 376 { f64_at(self.more, 368) } else { Default::default() }
+        if self.more.len() >= 456 { f64_at(self.more, 448) } else { Default::default() }
     }
 
     /// forward: greatest TTL or hop limit, {hop}
     #[inline]
     pub fn fwd_ttl_max(&self) -> f64 {
-        if self.more.len() >= 384 { f64_at(self.more, 376) } else { Default::default() }
+        if self.more.len() >= 464 { f64_at(self.more, 456) } else { Default::default() }
     }
 
     /// back: least TTL or hop limit; of a fragment that of the first fragment, {hop}
     #[inline]
     pub fn rev_ttl_min(&self) -> f64 {
-        if self.more.len() >= 392 { f64_at(self.more, 384) } else { Default::default() }
+        if self.more.len() >= 472 { f64_at(self.more, 464) } else { Default::default() }
     }
 
     /// back: greatest TTL or hop limit, {hop}
     #[inline]
     pub fn rev_ttl_max(&self) -> f64 {
-        if self.more.len() >= 400 { f64_at(self.more, 392) } else { Default::default() }
+        if self.more.len() >= 480 { f64_at(self.more, 472) } else { Default::default() }
     }
 
     /// forward: segments that begin before the next expected sequence number and outside the latest gap; keep-alives are none, {packet}
     #[inline]
     pub fn fwd_retransmits(&self) -> f64 {
-        if self.more.len() >= 408 { f64_at(self.more, 400) } else { Default::default() }
+        if self.more.len() >= 488 { f64_at(self.more, 480) } else { Default::default() }
     }
 
     /// forward: segments that begin inside the latest gap, {packet}
     #[inline]
     pub fn fwd_out_of_order(&self) -> f64 {
-        if self.more.len() >= 416 { f64_at(self.more, 408) } else { Default::default() }
+        if self.more.len() >= 496 { f64_at(self.more, 488) } else { Default::default() }
     }
 
     /// forward: Σ of the gaps in the sequence numbers, less what segments out of order filled, By
     #[inline]
     pub fn fwd_missed_bytes(&self) -> f64 {
-        if self.more.len() >= 424 { f64_at(self.more, 416) } else { Default::default() }
+        if self.more.len() >= 504 { f64_at(self.more, 496) } else { Default::default() }
     }
 
     /// back: segments that begin before the next expected sequence number and outside the latest gap; keep-alives are none, {packet}
     #[inline]
     pub fn rev_retransmits(&self) -> f64 {
-        if self.more.len() >= 432 { f64_at(self.more, 424) } else { Default::default() }
+        if self.more.len() >= 512 { f64_at(self.more, 504) } else { Default::default() }
     }
 
     /// back: segments that begin inside the latest gap, {packet}
     #[inline]
     pub fn rev_out_of_order(&self) -> f64 {
-        if self.more.len() >= 440 { f64_at(self.more, 432) } else { Default::default() }
+        if self.more.len() >= 520 { f64_at(self.more, 512) } else { Default::default() }
     }
 
     /// back: Σ of the gaps in the sequence numbers, less what segments out of order filled, By
     #[inline]
     pub fn rev_missed_bytes(&self) -> f64 {
-        if self.more.len() >= 448 { f64_at(self.more, 440) } else { Default::default() }
+        if self.more.len() >= 528 { f64_at(self.more, 520) } else { Default::default() }
     }
 
     /// forward: time of the direction's last packet − of its first, in the order of the capture, at least 0, s
     #[inline]
     pub fn fwd_duration(&self) -> f64 {
-        if self.more.len() >= 456 { f64_at(self.more, 448) } else { Default::default() }
+        if self.more.len() >= 536 { f64_at(self.more, 528) } else { Default::default() }
     }
 
     /// back: time of the direction's last packet − of its first, in the order of the capture, at least 0, s
     #[inline]
     pub fn rev_duration(&self) -> f64 {
-        if self.more.len() >= 464 { f64_at(self.more, 456) } else { Default::default() }
+        if self.more.len() >= 544 { f64_at(self.more, 536) } else { Default::default() }
     }
 
     /// packets / duration, 0 when the duration is 0, {packet}/s
     #[inline]
     pub fn packet_rate(&self) -> f64 {
-        if self.more.len() >= 472 { f64_at(self.more, 464) } else { Default::default() }
+        if self.more.len() >= 552 { f64_at(self.more, 544) } else { Default::default() }
     }
 
     /// bytes / duration, 0 when the duration is 0, By/s
     #[inline]
     pub fn byte_rate(&self) -> f64 {
-        if self.more.len() >= 480 { f64_at(self.more, 472) } else { Default::default() }
+        if self.more.len() >= 560 { f64_at(self.more, 552) } else { Default::default() }
     }
 
     /// forward: fwd_packets / duration, 0 when the duration is 0, {packet}/s
     #[inline]
     pub fn fwd_packet_rate(&self) -> f64 {
-        if self.more.len() >= 488 { f64_at(self.more, 480) } else { Default::default() }
+        if self.more.len() >= 568 { f64_at(self.more, 560) } else { Default::default() }
     }
 
     /// forward: fwd_bytes / duration, 0 when the duration is 0, By/s
     #[inline]
     pub fn fwd_byte_rate(&self) -> f64 {
-        if self.more.len() >= 496 { f64_at(self.more, 488) } else { Default::default() }
+        if self.more.len() >= 576 { f64_at(self.more, 568) } else { Default::default() }
     }
 
     /// back: rev_packets / duration, 0 when the duration is 0, {packet}/s
     #[inline]
     pub fn rev_packet_rate(&self) -> f64 {
-        if self.more.len() >= 504 { f64_at(self.more, 496) } else { Default::default() }
+        if self.more.len() >= 584 { f64_at(self.more, 576) } else { Default::default() }
     }
 
     /// back: rev_bytes / duration, 0 when the duration is 0, By/s
     #[inline]
     pub fn rev_byte_rate(&self) -> f64 {
-        if self.more.len() >= 512 { f64_at(self.more, 504) } else { Default::default() }
+        if self.more.len() >= 592 { f64_at(self.more, 584) } else { Default::default() }
     }
 
     /// rev_packets / fwd_packets, 0 without the latter
     #[inline]
     pub fn packet_ratio(&self) -> f64 {
-        if self.more.len() >= 520 { f64_at(self.more, 512) } else { Default::default() }
+        if self.more.len() >= 600 { f64_at(self.more, 592) } else { Default::default() }
     }
 
     /// rev_bytes / fwd_bytes, 0 without the latter
     #[inline]
     pub fn byte_ratio(&self) -> f64 {
-        if self.more.len() >= 528 { f64_at(self.more, 520) } else { Default::default() }
+        if self.more.len() >= 608 { f64_at(self.more, 600) } else { Default::default() }
     }
 
     /// forward: fwd_payload / fwd_bytes, 0 without the latter
     #[inline]
     pub fn fwd_goodput(&self) -> f64 {
-        if self.more.len() >= 536 { f64_at(self.more, 528) } else { Default::default() }
+        if self.more.len() >= 616 { f64_at(self.more, 608) } else { Default::default() }
     }
 
     /// back: rev_payload / rev_bytes, 0 without the latter
     #[inline]
     pub fn rev_goodput(&self) -> f64 {
-        if self.more.len() >= 544 { f64_at(self.more, 536) } else { Default::default() }
+        if self.more.len() >= 624 { f64_at(self.more, 616) } else { Default::default() }
     }
 
     /// 1 + gaps of more than 5 s between consecutive packets, {period}
     #[inline]
     pub fn active_periods(&self) -> f64 {
-        if self.more.len() >= 552 { f64_at(self.more, 544) } else { Default::default() }
+        if self.more.len() >= 632 { f64_at(self.more, 624) } else { Default::default() }
     }
 
     /// shortest active period: Σ of the gaps in a run of packets that are at most 5 s apart, s
     #[inline]
     pub fn active_min(&self) -> f64 {
-        if self.more.len() >= 560 { f64_at(self.more, 552) } else { Default::default() }
+        if self.more.len() >= 640 { f64_at(self.more, 632) } else { Default::default() }
     }
 
     /// longest active period: Σ of the gaps in a run of packets that are at most 5 s apart, s
     #[inline]
     pub fn active_max(&self) -> f64 {
-        if self.more.len() >= 568 { f64_at(self.more, 560) } else { Default::default() }
+        if self.more.len() >= 648 { f64_at(self.more, 640) } else { Default::default() }
     }
 
     /// mean active period: Σ of the gaps in a run of packets that are at most 5 s apart, s
     #[inline]
     pub fn active_mean(&self) -> f64 {
-        if self.more.len() >= 576 { f64_at(self.more, 568) } else { Default::default() }
+        if self.more.len() >= 656 { f64_at(self.more, 648) } else { Default::default() }
     }
 
     /// standard deviation of the active period: Σ of the gaps in a run of packets that are at most 5 s apart, s
     #[inline]
     pub fn active_std(&self) -> f64 {
-        if self.more.len() >= 584 { f64_at(self.more, 576) } else { Default::default() }
+        if self.more.len() >= 664 { f64_at(self.more, 656) } else { Default::default() }
     }
 
     /// shortest gap of more than 5 s, 0 without one, s
     #[inline]
     pub fn idle_min(&self) -> f64 {
-        if self.more.len() >= 592 { f64_at(self.more, 584) } else { Default::default() }
+        if self.more.len() >= 672 { f64_at(self.more, 664) } else { Default::default() }
     }
 
     /// longest gap of more than 5 s, 0 without one, s
     #[inline]
     pub fn idle_max(&self) -> f64 {
-        if self.more.len() >= 600 { f64_at(self.more, 592) } else { Default::default() }
+        if self.more.len() >= 680 { f64_at(self.more, 672) } else { Default::default() }
     }
 
     /// mean gap of more than 5 s, 0 without one, s
     #[inline]
     pub fn idle_mean(&self) -> f64 {
-        if self.more.len() >= 608 { f64_at(self.more, 600) } else { Default::default() }
+        if self.more.len() >= 688 { f64_at(self.more, 680) } else { Default::default() }
     }
 
     /// standard deviation of the gap of more than 5 s, 0 without one, s
     #[inline]
     pub fn idle_std(&self) -> f64 {
-        if self.more.len() >= 616 { f64_at(self.more, 608) } else { Default::default() }
+        if self.more.len() >= 696 { f64_at(self.more, 688) } else { Default::default() }
     }
 
     /// forward: runs of at least 4 packets with a payload, at most 1 s apart, none of the other direction between them, {bulk}
     #[inline]
     pub fn fwd_bulks(&self) -> f64 {
-        if self.more.len() >= 624 { f64_at(self.more, 616) } else { Default::default() }
+        if self.more.len() >= 704 { f64_at(self.more, 696) } else { Default::default() }
     }
 
     /// forward: packets in bulks / bulks, {packet}
     #[inline]
     pub fn fwd_bulk_packets(&self) -> f64 {
-        if self.more.len() >= 632 { f64_at(self.more, 624) } else { Default::default() }
+        if self.more.len() >= 712 { f64_at(self.more, 704) } else { Default::default() }
     }
 
     /// forward: payload in bulks / bulks, By
     #[inline]
     pub fn fwd_bulk_bytes(&self) -> f64 {
-        if self.more.len() >= 640 { f64_at(self.more, 632) } else { Default::default() }
+        if self.more.len() >= 720 { f64_at(self.more, 712) } else { Default::default() }
     }
 
     /// forward: payload in bulks / Σ of the gaps in them, 0 when that is 0, By/s
     #[inline]
     pub fn fwd_bulk_rate(&self) -> f64 {
-        if self.more.len() >= 648 { f64_at(self.more, 640) } else { Default::default() }
+        if self.more.len() >= 728 { f64_at(self.more, 720) } else { Default::default() }
     }
 
     /// back: runs of at least 4 packets with a payload, at most 1 s apart, none of the other direction between them, {bulk}
     #[inline]
     pub fn rev_bulks(&self) -> f64 {
-        if self.more.len() >= 656 { f64_at(self.more, 648) } else { Default::default() }
+        if self.more.len() >= 736 { f64_at(self.more, 728) } else { Default::default() }
     }
 
     /// back: packets in bulks / bulks, {packet}
     #[inline]
     pub fn rev_bulk_packets(&self) -> f64 {
-        if self.more.len() >= 664 { f64_at(self.more, 656) } else { Default::default() }
+        if self.more.len() >= 744 { f64_at(self.more, 736) } else { Default::default() }
     }
 
     /// back: payload in bulks / bulks, By
     #[inline]
     pub fn rev_bulk_bytes(&self) -> f64 {
-        if self.more.len() >= 672 { f64_at(self.more, 664) } else { Default::default() }
+        if self.more.len() >= 752 { f64_at(self.more, 744) } else { Default::default() }
     }
 
     /// back: payload in bulks / Σ of the gaps in them, 0 when that is 0, By/s
     #[inline]
     pub fn rev_bulk_rate(&self) -> f64 {
-        if self.more.len() >= 680 { f64_at(self.more, 672) } else { Default::default() }
+        if self.more.len() >= 760 { f64_at(self.more, 752) } else { Default::default() }
     }
 
     /// packets with a payload whose direction is not that of the one before, {turn}
     #[inline]
     pub fn turns(&self) -> f64 {
-        if self.more.len() >= 688 { f64_at(self.more, 680) } else { Default::default() }
+        if self.more.len() >= 768 { f64_at(self.more, 760) } else { Default::default() }
     }
 
     /// time from the first SYN-ACK to the initiator's first packet behind it with ACK and without SYN and RST, 0 when not seen, s
     #[inline]
     pub fn handshake_ack(&self) -> f64 {
-        if self.more.len() >= 696 { f64_at(self.more, 688) } else { Default::default() }
+        if self.more.len() >= 776 { f64_at(self.more, 768) } else { Default::default() }
     }
 
     /// time from the start to the earliest first packet with a payload of a direction, 0 when there is none, s
     #[inline]
     pub fn first_data(&self) -> f64 {
-        if self.more.len() >= 704 { f64_at(self.more, 696) } else { Default::default() }
+        if self.more.len() >= 784 { f64_at(self.more, 776) } else { Default::default() }
     }
 
     /// time from the first packet with a payload forward to the first one back, 0 when that was earlier or either was not seen, s
     #[inline]
     pub fn response_time(&self) -> f64 {
-        if self.more.len() >= 712 { f64_at(self.more, 704) } else { Default::default() }
+        if self.more.len() >= 792 { f64_at(self.more, 784) } else { Default::default() }
     }
 
     /// payload of packet 1 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_1(&self) -> f64 {
-        if self.more.len() >= 720 { f64_at(self.more, 712) } else { Default::default() }
+        if self.more.len() >= 800 { f64_at(self.more, 792) } else { Default::default() }
     }
 
     /// payload of packet 2 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_2(&self) -> f64 {
-        if self.more.len() >= 728 { f64_at(self.more, 720) } else { Default::default() }
+        if self.more.len() >= 808 { f64_at(self.more, 800) } else { Default::default() }
     }
 
     /// payload of packet 3 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_3(&self) -> f64 {
-        if self.more.len() >= 736 { f64_at(self.more, 728) } else { Default::default() }
+        if self.more.len() >= 816 { f64_at(self.more, 808) } else { Default::default() }
     }
 
     /// payload of packet 4 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_4(&self) -> f64 {
-        if self.more.len() >= 744 { f64_at(self.more, 736) } else { Default::default() }
+        if self.more.len() >= 824 { f64_at(self.more, 816) } else { Default::default() }
     }
 
     /// payload of packet 5 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_5(&self) -> f64 {
-        if self.more.len() >= 752 { f64_at(self.more, 744) } else { Default::default() }
+        if self.more.len() >= 832 { f64_at(self.more, 824) } else { Default::default() }
     }
 
     /// payload of packet 6 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_6(&self) -> f64 {
-        if self.more.len() >= 760 { f64_at(self.more, 752) } else { Default::default() }
+        if self.more.len() >= 840 { f64_at(self.more, 832) } else { Default::default() }
     }
 
     /// payload of packet 7 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_7(&self) -> f64 {
-        if self.more.len() >= 768 { f64_at(self.more, 760) } else { Default::default() }
+        if self.more.len() >= 848 { f64_at(self.more, 840) } else { Default::default() }
     }
 
     /// payload of packet 8 of those with a payload: positive forward, negative back, 0 when there are fewer, By
     #[inline]
     pub fn first_len_8(&self) -> f64 {
-        if self.more.len() >= 776 { f64_at(self.more, 768) } else { Default::default() }
+        if self.more.len() >= 856 { f64_at(self.more, 848) } else { Default::default() }
     }
 
     /// forward: −Σ p log₂ p over the byte values of the captured payload, at most 128 bytes, of the direction's first packet with one; fragments are not looked into, bit/By
     #[inline]
     pub fn fwd_entropy(&self) -> f64 {
-        if self.more.len() >= 784 { f64_at(self.more, 776) } else { Default::default() }
+        if self.more.len() >= 864 { f64_at(self.more, 856) } else { Default::default() }
     }
 
     /// back: −Σ p log₂ p over the byte values of the captured payload, at most 128 bytes, of the direction's first packet with one; fragments are not looked into, bit/By
     #[inline]
     pub fn rev_entropy(&self) -> f64 {
-        if self.more.len() >= 792 { f64_at(self.more, 784) } else { Default::default() }
+        if self.more.len() >= 872 { f64_at(self.more, 864) } else { Default::default() }
     }
 
     /// forward: share of the same bytes that are tab, line feed, carriage return, or 0x20 to 0x7e
     #[inline]
     pub fn fwd_printable(&self) -> f64 {
-        if self.more.len() >= 800 { f64_at(self.more, 792) } else { Default::default() }
+        if self.more.len() >= 880 { f64_at(self.more, 872) } else { Default::default() }
     }
 
     /// back: share of the same bytes that are tab, line feed, carriage return, or 0x20 to 0x7e
     #[inline]
     pub fn rev_printable(&self) -> f64 {
-        if self.more.len() >= 808 { f64_at(self.more, 800) } else { Default::default() }
+        if self.more.len() >= 888 { f64_at(self.more, 880) } else { Default::default() }
+    }
+
+    /// The version of the set of features.
+    pub const FEATURE_SET: u32 = 1;
+
+    /// The further features with their names, all 0 unless the subscription asks for them.
+    pub fn features(&self) -> [(&'static str, f64); 99] {
+        [
+            ("len_min", self.len_min()),
+            ("len_max", self.len_max()),
+            ("len_mean", self.len_mean()),
+            ("len_std", self.len_std()),
+            ("fwd_payload_min", self.fwd_payload_min()),
+            ("fwd_payload_max", self.fwd_payload_max()),
+            ("fwd_payload_mean", self.fwd_payload_mean()),
+            ("fwd_payload_std", self.fwd_payload_std()),
+            ("rev_payload_min", self.rev_payload_min()),
+            ("rev_payload_max", self.rev_payload_max()),
+            ("rev_payload_mean", self.rev_payload_mean()),
+            ("rev_payload_std", self.rev_payload_std()),
+            ("fwd_header_bytes", self.fwd_header_bytes()),
+            ("rev_header_bytes", self.rev_header_bytes()),
+            ("fwd_data_packets", self.fwd_data_packets()),
+            ("rev_data_packets", self.rev_data_packets()),
+            ("fwd_small_packets", self.fwd_small_packets()),
+            ("rev_small_packets", self.rev_small_packets()),
+            ("fwd_syn_count", self.fwd_syn_count()),
+            ("fwd_fin_count", self.fwd_fin_count()),
+            ("fwd_rst_count", self.fwd_rst_count()),
+            ("fwd_psh_count", self.fwd_psh_count()),
+            ("fwd_ack_count", self.fwd_ack_count()),
+            ("fwd_urg_count", self.fwd_urg_count()),
+            ("fwd_ece_count", self.fwd_ece_count()),
+            ("fwd_cwr_count", self.fwd_cwr_count()),
+            ("rev_syn_count", self.rev_syn_count()),
+            ("rev_fin_count", self.rev_fin_count()),
+            ("rev_rst_count", self.rev_rst_count()),
+            ("rev_psh_count", self.rev_psh_count()),
+            ("rev_ack_count", self.rev_ack_count()),
+            ("rev_urg_count", self.rev_urg_count()),
+            ("rev_ece_count", self.rev_ece_count()),
+            ("rev_cwr_count", self.rev_cwr_count()),
+            ("ece_count", self.ece_count()),
+            ("cwr_count", self.cwr_count()),
+            ("fwd_win_first", self.fwd_win_first()),
+            ("fwd_win_min", self.fwd_win_min()),
+            ("fwd_win_max", self.fwd_win_max()),
+            ("fwd_zero_windows", self.fwd_zero_windows()),
+            ("rev_win_first", self.rev_win_first()),
+            ("rev_win_min", self.rev_win_min()),
+            ("rev_win_max", self.rev_win_max()),
+            ("rev_zero_windows", self.rev_zero_windows()),
+            ("fwd_ttl_min", self.fwd_ttl_min()),
+            ("fwd_ttl_max", self.fwd_ttl_max()),
+            ("rev_ttl_min", self.rev_ttl_min()),
+            ("rev_ttl_max", self.rev_ttl_max()),
+            ("fwd_retransmits", self.fwd_retransmits()),
+            ("fwd_out_of_order", self.fwd_out_of_order()),
+            ("fwd_missed_bytes", self.fwd_missed_bytes()),
+            ("rev_retransmits", self.rev_retransmits()),
+            ("rev_out_of_order", self.rev_out_of_order()),
+            ("rev_missed_bytes", self.rev_missed_bytes()),
+            ("fwd_duration", self.fwd_duration()),
+            ("rev_duration", self.rev_duration()),
+            ("packet_rate", self.packet_rate()),
+            ("byte_rate", self.byte_rate()),
+            ("fwd_packet_rate", self.fwd_packet_rate()),
+            ("fwd_byte_rate", self.fwd_byte_rate()),
+            ("rev_packet_rate", self.rev_packet_rate()),
+            ("rev_byte_rate", self.rev_byte_rate()),
+            ("packet_ratio", self.packet_ratio()),
+            ("byte_ratio", self.byte_ratio()),
+            ("fwd_goodput", self.fwd_goodput()),
+            ("rev_goodput", self.rev_goodput()),
+            ("active_periods", self.active_periods()),
+            ("active_min", self.active_min()),
+            ("active_max", self.active_max()),
+            ("active_mean", self.active_mean()),
+            ("active_std", self.active_std()),
+            ("idle_min", self.idle_min()),
+            ("idle_max", self.idle_max()),
+            ("idle_mean", self.idle_mean()),
+            ("idle_std", self.idle_std()),
+            ("fwd_bulks", self.fwd_bulks()),
+            ("fwd_bulk_packets", self.fwd_bulk_packets()),
+            ("fwd_bulk_bytes", self.fwd_bulk_bytes()),
+            ("fwd_bulk_rate", self.fwd_bulk_rate()),
+            ("rev_bulks", self.rev_bulks()),
+            ("rev_bulk_packets", self.rev_bulk_packets()),
+            ("rev_bulk_bytes", self.rev_bulk_bytes()),
+            ("rev_bulk_rate", self.rev_bulk_rate()),
+            ("turns", self.turns()),
+            ("handshake_ack", self.handshake_ack()),
+            ("first_data", self.first_data()),
+            ("response_time", self.response_time()),
+            ("first_len_1", self.first_len_1()),
+            ("first_len_2", self.first_len_2()),
+            ("first_len_3", self.first_len_3()),
+            ("first_len_4", self.first_len_4()),
+            ("first_len_5", self.first_len_5()),
+            ("first_len_6", self.first_len_6()),
+            ("first_len_7", self.first_len_7()),
+            ("first_len_8", self.first_len_8()),
+            ("fwd_entropy", self.fwd_entropy()),
+            ("rev_entropy", self.rev_entropy()),
+            ("fwd_printable", self.fwd_printable()),
+            ("rev_printable", self.rev_printable()),
+        ]
     }
 }
 

@@ -53,9 +53,9 @@ fn float(v: &Json) -> f64 {
 
 /// Compares each field of a row by its method of the same name.
 macro_rules! same {
-    ($name:expr, $row:expr, $want:expr; $($field:ident : $kind:ident),* $(,)?) => {
+    ($name:expr, $row:expr, $want:expr, $more:expr; $($field:ident : $kind:ident),* $(,)?) => {
         $( same!(@$kind $name, $row.$field(), $want.get(stringify!($field)).expect(stringify!($field)), stringify!($field)); )*
-        assert_eq!(Some([$(stringify!($field)),*].len()), $want.len(), "{}: a field is not compared", $name);
+        assert_eq!(Some([$(stringify!($field)),*].len() + $more), $want.len(), "{}: a field is not compared", $name);
     };
     (@num $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!(u64::from($got), $want.as_u64().unwrap(), "{} {}", $name, $field) };
     (@bit $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!(Json::Bool($got), *$want, "{} {}", $name, $field) };
@@ -80,7 +80,12 @@ fn base64(data: &[u8]) -> String {
 }
 
 fn same_flow(name: &str, f: Flow, want: &Json) {
-    same!(name, f, want;
+    let features = if want.get("len_min").is_some() { f.features().to_vec() } else { Vec::new() };
+    for (field, got) in &features {
+        let wanted = float(want.get(field).expect(field));
+        assert!(got.to_bits() == wanted.to_bits() || got.is_nan() && wanted.is_nan(), "{} {}: {}", name, field, got);
+    }
+    same!(name, f, want, features.len();
         id: num, start: time, end: time, src: addr, dst: addr, src_port: num, dst_port: num, vlan: num, proto: num, end_reason: num,
         initiator_guessed: bit, fwd_flags: num, rev_flags: num, fwd_first_flags: num, community_id: text, packets: list,
         fwd_packets: num, rev_packets: num, fwd_bytes: num, rev_bytes: num, fwd_payload: num, rev_payload: num,
@@ -89,11 +94,12 @@ fn same_flow(name: &str, f: Flow, want: &Json) {
         iat_min: float, iat_max: float, iat_mean: float, iat_std: float,
         fwd_iat_min: float, fwd_iat_max: float, fwd_iat_mean: float, fwd_iat_std: float,
         rev_iat_min: float, rev_iat_max: float, rev_iat_mean: float, rev_iat_std: float,
-        syn_count: float, fin_count: float, rst_count: float, psh_count: float, ack_count: float, urg_count: float, handshake_rtt: float);
+        syn_count: float, fin_count: float, rst_count: float, psh_count: float, ack_count: float, urg_count: float, handshake_rtt: float,
+        app: text, tunnel: text, tunnel_id: num);
 }
 
 fn same_packet(name: &str, p: Packet, want: &Json) {
-    same!(name, p, want; number: num, time: time, data: bytes, length: num, link: num);
+    same!(name, p, want, 0; number: num, time: time, data: bytes, length: num, link: num);
 }
 
 #[test]
