@@ -5,19 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/picketwatch/picket/core/kernel/api"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
-	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/detect"
@@ -46,7 +41,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		Changed: func(a alert.Alert) { c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)}) },
 	})
 	c.traffic, err = traffic.New(ctx, traffic.Config{
-		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, MaxTime: c.cfg.MaxAnalysis, Store: captureStore{c}, Worker: c.trafficWorker, Analyse: c.analyse,
+		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, MaxTime: c.cfg.MaxAnalysis, Store: captureStore{c}, Worker: c.trafficWorker, Carver: c.trafficCommand, Analyse: c.analyse,
 		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
 			c.bench.found(f)
 			return c.alerts.Record(ctx, x.ID, f)
@@ -61,22 +56,16 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 
 // --- traffic ---
 
-// trafficWorker is the command that parses a capture: with nothing of our environment, no other descriptor, bounded
-// memory, and no way to write a file.
+// trafficWorker is the command that parses a capture.
 func (c *Core) trafficWorker(packets []sdk.PacketSubscription) *exec.Cmd {
-	spec := launch.Spec{
-		Parent: os.Getpid(), Keep: []int{3, 4}, Name: "picket-traffic",
-		Limits:  []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.AddressSpace, Value: 8 << 30}, {Resource: launch.FileSize, Value: 0}},
-		Program: filepath.Join(c.cfg.Programs, "picket-traffic"),
-		Args:    []string{"--capture-fd", "3", "--out-fd", "4"},
-	}
+	var args []string
 	for _, p := range packets {
-		spec.Args = append(spec.Args, "--packets", fmt.Sprintf("%s:%d", strings.Join(p.Layers, ","), p.SnapLen))
+		args = append(args, "--packets", fmt.Sprintf("%s:%d", strings.Join(p.Layers, ","), p.SnapLen))
 	}
-	cmd := exec.Command(filepath.Join(c.cfg.Programs, "picket-launch"), spec.CommandLine()...)
-	cmd.Env = []string{"GOMEMLIMIT=1GiB"}
-	return cmd
+	return c.trafficCommand(args)
 }
+
+func (c *Core) trafficCommand(args []string) *exec.Cmd { return traffic.Command(c.cfg.Programs, args) }
 
 // detectorsReady is how long an analysis waits for detectors that are being started.
 const detectorsReady = 30 * time.Second
@@ -149,60 +138,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-type captureStore struct{ c *Core }
-
-func (s captureStore) SaveCapture(ctx context.Context, x traffic.Capture) error {
-	row := s.row(x)
-	if x.State == traffic.Queued {
-		return s.c.control.InsertCapture(ctx, row)
-	}
-	return s.c.control.UpdateCapture(ctx, row)
-}
-
-func (s captureStore) DeleteCapture(ctx context.Context, id string) (bool, error) {
-	return s.c.control.DeleteCapture(ctx, s.c.tenant, id)
-}
-
-func (s captureStore) row(x traffic.Capture) store.Capture {
-	services := make([]store.ServedPort, 0, len(x.Services))
-	for _, v := range x.Services {
-		services = append(services, store.ServedPort(v))
-	}
-	return store.Capture{ID: x.ID, Tenant: s.c.tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State),
-		Progress: x.Progress, Packets: x.Packets, Bytes: x.Bytes, Flows: x.Flows, Undecoded: x.Undecoded, Truncated: x.Truncated,
-		FirstPacket: x.First, LastPacket: x.Last, Findings: x.Findings, Skipped: strings.Join(x.Notes, "; "), Error: x.Error,
-		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished, Services: services}
-}
-
-func (s captureStore) Unfinished(ctx context.Context) ([]traffic.Capture, error) {
-	rows, err := s.c.control.CapturesInState(ctx, store.CaptureQueued, store.CaptureRunning)
-	out := make([]traffic.Capture, 0, len(rows))
-	for _, r := range rows {
-		out = append(out, traffic.Capture{ID: r.ID, Name: r.Name, By: r.CreatedBy, SHA256: r.SHA256, Size: r.Size,
-			State: traffic.State(r.State), Created: r.Created})
-	}
-	return out, err
-}
-
-// captures takes uploads in for the API.
-type captures struct{ c *Core }
-
-func (x captures) Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error) {
-	got, err := x.c.traffic.Receive(ctx, name, by, r)
-	for _, k := range []struct{ is, as error }{
-		{traffic.ErrEmpty, api.ErrEmptyUpload}, {traffic.ErrTooBig, api.ErrUploadTooBig}, {traffic.ErrBacklog, api.ErrBacklog},
-	} {
-		if errors.Is(err, k.is) {
-			return store.Capture{}, k.as
-		}
-	}
-	return captureStore(x).row(got), err
-}
-
-func (x captures) Delete(ctx context.Context, row store.Capture) error {
-	return x.c.traffic.Delete(ctx, traffic.Capture{ID: row.ID, Name: row.Name, SHA256: row.SHA256, State: traffic.State(row.State)})
 }
 
 // --- alerts ---

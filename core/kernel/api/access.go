@@ -91,11 +91,18 @@ var access = map[string]rule{
 	"GET /api/v1/devices":     watcher,
 	"GET /api/v1/devices/:id": watcher,
 
-	"GET /api/v1/captures":     watcher,
-	"POST /api/v1/captures":    watcher,
-	"GET /api/v1/captures/:id": watcher,
-
-	"DELETE /api/v1/captures/:id": admin,
+	"GET /api/v1/captures":                         watcher,
+	"POST /api/v1/captures":                        watcher,
+	"GET /api/v1/captures/:id":                     watcher,
+	"POST /api/v1/captures/:id/cancel":             watcher,
+	"POST /api/v1/captures/:id/resume":             watcher,
+	"POST /api/v1/captures/:id/analyse":            watcher,
+	"POST /api/v1/captures/:id/first":              watcher,
+	"GET /api/v1/captures/:id/packets":             watcher,
+	"GET /api/v1/captures/:id/pcap":                watcher,
+	"GET /api/v1/captures/:id/flows/:flow/packets": watcher,
+	"GET /api/v1/captures/:id/flows/:flow/pcap":    watcher,
+	"DELETE /api/v1/captures/:id":                  admin,
 
 	"GET /api/v1/flows":              watcher,
 	"GET /api/v1/flows/summary":      watcher,

@@ -22,6 +22,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/auth"
+	"github.com/picketwatch/picket/core/kernel/carved"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -36,6 +37,18 @@ type (
 		Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error)
 		// Delete ends the capture's job and removes its bytes when no other capture has the same.
 		Delete(ctx context.Context, c store.Capture) error
+		// Cancel, Resume, Analyse and First return the capture as it is then; their error is ErrNotWaiting, ErrNotStopped
+		// or ErrAnalysing when that cannot be done in its state.
+		Cancel(ctx context.Context, c store.Capture) (store.Capture, error)
+		Resume(ctx context.Context, c store.Capture) (store.Capture, error)
+		Analyse(ctx context.Context, c store.Capture) (store.Capture, error)
+		First(ctx context.Context, c store.Capture) (store.Capture, error)
+		// Queue are the ids of the captures that wait, in their order.
+		Queue() []string
+		// Packets decodes some of the packets that are wanted, Carve writes all of them as a pcap file. The error is
+		// ErrNoPackets, ErrCarveBusy, or says why the capture cannot be read.
+		Packets(ctx context.Context, c store.Capture, w carved.Wanted) (carved.PacketPage, error)
+		Carve(ctx context.Context, c store.Capture, w carved.Wanted, to io.Writer) error
 	}
 	// Alerts moves alerts through their life.
 	Alerts interface {
@@ -82,6 +95,11 @@ var (
 	ErrEmptyUpload  = errors.New("the upload is empty")
 	ErrUploadTooBig = errors.New("the upload is larger than this server accepts")
 	ErrBacklog      = errors.New("too many captures are waiting; try again later")
+	ErrNotWaiting   = errors.New("the capture neither waits nor is being analysed")
+	ErrNotStopped   = errors.New("the analysis was neither stopped nor did it fail; to analyse the capture again, post to analyse")
+	ErrAnalysing    = errors.New("the capture waits or is being analysed; cancel that first")
+	ErrNoPackets    = errors.New("the capture has no such packets; its flows are numbered from 1, and so are its packets")
+	ErrCarveBusy    = errors.New("too many people are looking at packets right now; try again in a moment")
 )
 
 // Config is what the API needs. RegistryDir may be empty: then nothing is served there. For the OpenAPI document alone

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,7 +25,8 @@ type captureBody struct {
 	Name      string     `json:"name"`
 	SHA256    string     `json:"sha256"`
 	Size      int64      `json:"size"`
-	State     string     `json:"state" enum:"queued,running,done,failed"`
+	State     string     `json:"state" enum:"queued,running,stopped,done,failed"`
+	Place     int        `json:"place,omitempty" doc:"In the queue, from 1, while it waits."`
 	Progress  float64    `json:"progress" minimum:"0" maximum:"1"`
 	Packets   uint64     `json:"packets"`
 	Bytes     uint64     `json:"bytes" doc:"On the wire."`
@@ -37,6 +39,7 @@ type captureBody struct {
 	Findings  int        `json:"findings"`
 	Skipped   string     `json:"skipped,omitempty" doc:"What the verdict did not see."`
 	Created   time.Time  `json:"created"`
+	Started   *time.Time `json:"started,omitempty"`
 	Finished  *time.Time `json:"finished,omitempty"`
 }
 
@@ -44,7 +47,22 @@ func captureOf(c store.Capture) captureBody {
 	return captureBody{ID: c.ID, Name: c.Name, SHA256: c.SHA256, Size: c.Size, State: c.State, Progress: c.Progress,
 		Packets: c.Packets, Bytes: c.Bytes, Flows: c.Flows, Undecoded: c.Undecoded, Truncated: c.Truncated,
 		First: when(c.FirstPacket), Last: when(c.LastPacket), Error: c.Error, Findings: c.Findings, Skipped: c.Skipped,
-		Created: c.Created.UTC(), Finished: when(c.Finished)}
+		Created: c.Created.UTC(), Started: when(c.Started), Finished: when(c.Finished)}
+}
+
+// placed are captures with their places in the queue.
+func (s *Server) placed(list []store.Capture) []captureBody {
+	queue := s.cfg.Captures.Queue()
+	out := convert(list, captureOf)
+	for i := range out {
+		out[i].Place = slices.Index(queue, out[i].ID) + 1
+	}
+	return out
+}
+
+// queued is answered with one capture.
+func (s *Server) queued(c store.Capture) *body[captureBody] {
+	return answer(s.placed([]store.Capture{c})[0])
 }
 
 func (s *Server) captureRoutes() {
@@ -53,13 +71,13 @@ func (s *Server) captureRoutes() {
 		Summary: "Uploaded captures, newest first"},
 		func(ctx context.Context, in *PageQuery) (*body[page[captureBody]], error) {
 			l, next, err := s.cfg.Control.ListCaptures(ctx, caller(ctx).Tenant, in.page())
-			return answerPage(convert(l, captureOf), next), err
+			return answerPage(s.placed(l), next), err
 		})
 	handle(s, huma.Operation{OperationID: "get-capture", Method: http.MethodGet, Path: capturesPath + "/{id}", Tags: tags,
 		Summary: "A capture and how far its analysis is"},
 		func(ctx context.Context, in *IDPath) (*body[captureBody], error) {
 			c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
-			return answer(captureOf(c)), err
+			return s.queued(c), err
 		})
 	handle(s, huma.Operation{OperationID: "delete-capture", Method: http.MethodDelete, Path: capturesPath + "/{id}", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "Delete a capture and end its analysis; what was found stays"},
@@ -71,9 +89,35 @@ func (s *Server) captureRoutes() {
 			s.act(ctx, "capture.delete", "capture:"+in.ID, c.Name, err)
 			return nil, err
 		})
+	s.captureJobRoutes(tags)
+	s.packetRoutes(tags)
 	// The upload goes past huma, which would hold the whole body in memory.
 	s.engine.POST(capturesPath, s.upload)
 	s.documentUpload(tags)
+}
+
+// captureJobRoutes are what can be done with the analysis of a capture.
+func (s *Server) captureJobRoutes(tags []string) {
+	for _, r := range []struct {
+		word, summary string
+		do            func(Captures, context.Context, store.Capture) (store.Capture, error)
+	}{
+		{"cancel", "Stop the analysis of a capture; what it found stays", Captures.Cancel},
+		{"resume", "Take up the analysis of a capture that was stopped or failed, from its first packet; nothing is told twice", Captures.Resume},
+		{"analyse", "Analyse a capture again, with the detectors of now", Captures.Analyse},
+		{"first", "Analyse a waiting capture before all others that wait", Captures.First},
+	} {
+		handle(s, huma.Operation{OperationID: r.word + "-capture", Method: http.MethodPost, Path: capturesPath + "/{id}/" + r.word, Tags: tags,
+			Summary: r.summary},
+			func(ctx context.Context, in *IDPath) (*body[captureBody], error) {
+				c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
+				if err == nil {
+					c, err = r.do(s.cfg.Captures, ctx, c)
+				}
+				s.act(ctx, "capture."+r.word, "capture:"+in.ID, c.Name, err)
+				return s.queued(c), err
+			})
+	}
 }
 
 func (s *Server) documentUpload(tags []string) {

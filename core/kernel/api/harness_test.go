@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -20,6 +22,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/auth"
+	"github.com/picketwatch/picket/core/kernel/carved"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/queue"
@@ -180,6 +183,59 @@ type uploads struct {
 
 func (u *uploads) Delete(ctx context.Context, c store.Capture) error {
 	_, err := u.control.DeleteCapture(ctx, c.Tenant, c.ID)
+	return err
+}
+
+// to moves a capture to a state, as the traffic service would.
+func (u *uploads) to(ctx context.Context, c store.Capture, state string, refuse error, from ...string) (store.Capture, error) {
+	if !slices.Contains(from, c.State) {
+		return c, refuse
+	}
+	c.State = state
+	return c, u.control.UpdateCapture(ctx, c)
+}
+
+func (u *uploads) Cancel(ctx context.Context, c store.Capture) (store.Capture, error) {
+	return u.to(ctx, c, store.CaptureStopped, ErrNotWaiting, store.CaptureQueued, store.CaptureRunning)
+}
+
+func (u *uploads) Resume(ctx context.Context, c store.Capture) (store.Capture, error) {
+	return u.to(ctx, c, store.CaptureQueued, ErrNotStopped, store.CaptureStopped, store.CaptureFailed)
+}
+
+func (u *uploads) Analyse(ctx context.Context, c store.Capture) (store.Capture, error) {
+	return u.to(ctx, c, store.CaptureQueued, ErrAnalysing, store.CaptureStopped, store.CaptureFailed, store.CaptureDone)
+}
+
+func (u *uploads) First(ctx context.Context, c store.Capture) (store.Capture, error) {
+	return u.to(ctx, c, store.CaptureQueued, ErrNotWaiting, store.CaptureQueued)
+}
+
+func (u *uploads) Queue() []string { return []string{"other", "capture-1"} }
+
+// Packets answers what was asked for in the places of what is there.
+func (u *uploads) Packets(_ context.Context, _ store.Capture, w carved.Wanted) (carved.PacketPage, error) {
+	if w.Flow > 9 {
+		return carved.PacketPage{}, ErrNoPackets
+	}
+	p := carved.DecodedPacket{Number: w.Flow, Direction: "none", Hex: "00", Layers: []carved.DecodedLayer{}}
+	if len(w.Numbers) > 0 {
+		p.Number = w.Numbers[0]
+	}
+	return carved.PacketPage{Items: []carved.DecodedPacket{p}, Next: w.After + uint64(w.Limit)}, nil
+}
+
+func (u *uploads) Carve(_ context.Context, _ store.Capture, w carved.Wanted, to io.Writer) error {
+	if w.Flow == 5 {
+		return &UnreadableError{errors.New("the file is damaged")}
+	}
+	if w.Flow > 9 {
+		return ErrNoPackets
+	}
+	_, err := fmt.Fprintf(to, "pcap %d %v", w.Flow, w.Numbers)
+	if w.Flow == 6 {
+		return errors.New("the worker died")
+	}
 	return err
 }
 

@@ -63,6 +63,11 @@ func describe(err error) error {
 		{ErrEmptyUpload, http.StatusUnprocessableEntity},
 		{ErrUploadTooBig, http.StatusRequestEntityTooLarge},
 		{ErrBacklog, http.StatusTooManyRequests},
+		{ErrNotWaiting, http.StatusConflict},
+		{ErrNotStopped, http.StatusConflict},
+		{ErrAnalysing, http.StatusConflict},
+		{ErrNoPackets, http.StatusNotFound},
+		{ErrCarveBusy, http.StatusTooManyRequests},
 		{syscall.ENOSPC, http.StatusInsufficientStorage},
 	} {
 		if errors.Is(err, k.is) {
@@ -83,6 +88,7 @@ func describeTyped(err error) error {
 		invalid *catalogue.InvalidError
 		refused *registry.Refusal
 		plugin  *sdk.Error
+		capture *UnreadableError
 	)
 	switch {
 	case errors.As(err, &busy):
@@ -107,6 +113,8 @@ func describeTyped(err error) error {
 		return refusal(refused)
 	case errors.As(err, &plugin):
 		return pluginProblem(plugin, err)
+	case errors.As(err, &capture):
+		return huma.Error422UnprocessableEntity(capture.Error())
 	}
 	return nil
 }

@@ -230,6 +230,70 @@ func TestCaptures(t *testing.T) {
 	contains(t, "the audit log", w.audited(), []string{"capture.upload capture:capture-1 ok", "refused", "capture.delete capture:capture-1 ok"}, nil)
 }
 
+func TestCaptureJobs(t *testing.T) {
+	w := newWorld(t)
+	const at = "/api/v1/captures/capture-1"
+	w.play([]scenario{
+		{"uploaded", adm, "POST", "/api/v1/captures?name=a.pcap", "raw bytes", 202, nil, nil},
+		{"its place", adm, "GET", at, "", 200, []string{`"place":2`}, nil},
+		{"its place in the list", adm, "GET", "/api/v1/captures", "", 200, []string{`"place":2`}, nil},
+		{"first", adm, "POST", at + "/first", "", 200, []string{`"state":"queued"`}, nil},
+		{"nothing to resume", adm, "POST", at + "/resume", "", 409, []string{"neither stopped"}, nil},
+		{"not again while it waits", adm, "POST", at + "/analyse", "", 409, []string{"cancel that first"}, nil},
+		{"cancelled", adm, "POST", at + "/cancel", "", 200, []string{`"state":"stopped"`}, nil},
+		{"twice", adm, "POST", at + "/cancel", "", 409, []string{"neither waits"}, nil},
+		{"not first when it does not wait", adm, "POST", at + "/first", "", 409, nil, nil},
+		{"resumed", adm, "POST", at + "/resume", "", 200, []string{`"state":"queued"`}, nil},
+		{"another that is not there", adm, "POST", "/api/v1/captures/none/cancel", "", 404, nil, nil},
+		{"by nobody", "", "POST", at + "/cancel", "", 401, nil, nil},
+	})
+	contains(t, "the audit log", w.audited(), []string{"capture.cancel capture:capture-1 ok", "capture.cancel capture:capture-1 refused",
+		"capture.resume capture:capture-1 ok", "capture.analyse capture:capture-1 refused", "capture.first capture:capture-1 ok"}, nil)
+}
+
+func TestPackets(t *testing.T) {
+	w := newWorld(t)
+	const at = "/api/v1/captures/capture-1"
+	w.play([]scenario{
+		{"uploaded", adm, "POST", "/api/v1/captures?name=some.trace.pcapng", "raw bytes", 202, nil, nil},
+		{"of a flow", adm, "GET", at + "/flows/3/packets?after=7&limit=20", "", 200, []string{`"number":3`, `"next":27`, `"layers":[]`}, nil},
+		{"by number", adm, "GET", at + "/packets?numbers=9,4,9", "", 200, []string{`"number":4`, `"next":50`}, nil},
+		{"without numbers", adm, "GET", at + "/packets", "", 422, []string{"numbers"}, nil},
+		{"too many at once", adm, "GET", at + "/flows/3/packets?limit=201", "", 422, []string{"limit"}, nil},
+		{"no such flow", adm, "GET", at + "/flows/10/packets", "", 404, []string{"numbered from 1"}, nil},
+		{"flow 0", adm, "GET", at + "/flows/0/packets", "", 422, nil, nil},
+		{"of no capture", adm, "GET", "/api/v1/captures/none/flows/3/packets", "", 404, nil, nil},
+		{"by nobody", "", "GET", at + "/flows/3/packets", "", 401, nil, nil},
+		{"no file of no flow", adm, "GET", at + "/flows/10/pcap", "", 404, []string{"numbered from 1"}, nil},
+		{"no file of flow 0", adm, "GET", at + "/flows/0/pcap", "", 404, nil, nil},
+		{"no file of a capture that cannot be read", adm, "GET", at + "/flows/5/pcap", "", 422, []string{"the file is damaged"}, nil},
+		{"no file without numbers", adm, "GET", at + "/pcap?numbers=1,x", "", 422, []string{"as in 3,7,12"}, nil},
+		{"no file of too many", adm, "GET", at + "/pcap?numbers=1" + strings.Repeat(",1", maxNumbers), "", 422, nil, nil},
+		{"no file for nobody", "", "GET", at + "/pcap?numbers=1", "", 401, nil, nil},
+	})
+	get := func(url string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("GET", at+url, nil)
+		r.Header.Set("Authorization", "Bearer "+w.tokens[adm])
+		return w.send(r)
+	}
+	for url, want := range map[string]string{"/flows/3/pcap": "pcap 3 []", "/pcap?numbers=9,4,9": "pcap 0 [4 9]"} {
+		got := get(url)
+		if got.Code != 200 || got.Body.String() != want || got.Header().Get("Content-Type") != "application/vnd.tcpdump.pcap" ||
+			!strings.HasPrefix(got.Header().Get("Content-Disposition"), "attachment; filename=some.trace-") {
+			t.Errorf("%s: %d %v %q", url, got.Code, got.Header(), got.Body)
+		}
+	}
+	func() { // what broke off in the middle must not look whole
+		defer func() {
+			if v := recover(); v != http.ErrAbortHandler {
+				t.Errorf("the answer was ended with %v", v)
+			}
+		}()
+		get("/flows/6/pcap")
+	}()
+	contains(t, "the audit log", w.audited(), []string{"capture.download capture:capture-1 ok", "capture.download capture:capture-1 failed"}, nil)
+}
+
 func TestAlerts(t *testing.T) {
 	w := newWorld(t)
 	f := store.Finding{Tenant: store.DefaultTenant, CaptureID: "cap", Finding: sdk.Finding{ID: "f1", Detector: "test/detect", Rule: "r1",

@@ -131,6 +131,7 @@ type AgentVersion struct {
 const (
 	CaptureQueued  = "queued"
 	CaptureRunning = "running"
+	CaptureStopped = "stopped"
 	CaptureDone    = "done"
 	CaptureFailed  = "failed"
 )
@@ -140,6 +141,7 @@ type Capture struct {
 	ID, Tenant, Name, SHA256 string
 	Size                     int64
 	State                    string
+	Order                    int64   // in the queue, the lowest first
 	Progress                 float64 // 0 to 1
 	Packets, Bytes, Flows    uint64
 	Undecoded                uint64

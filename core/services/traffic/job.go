@@ -19,15 +19,16 @@ type PacketError struct {
 func (e *PacketError) Error() string { return e.Err.Error() }
 func (e *PacketError) Unwrap() error { return e.Err }
 
-// attempt analyses a capture once. Even when the worker dies, the findings up to that point are in the outcome.
-func (s *Service) attempt(ctx context.Context, c Capture) (Capture, Outcome, error) {
+// attempt analyses a capture once. Even when the worker dies, the findings up to that point are in the outcome. The worker
+// ends with life, the work of the detectors with ctx.
+func (s *Service) attempt(ctx, life context.Context, c Capture) (Capture, Outcome, error) {
 	file, err := s.Open(c)
 	if err != nil {
 		return c, Outcome{}, fmt.Errorf("open the stored capture: %w", err)
 	}
 	defer file.Close()
 	// The worker has a context of its own: ending it must not take the detectors' time to finish and forget.
-	life, end := context.WithCancel(ctx)
+	life, end := context.WithCancel(life)
 	defer end()
 	analysis := s.cfg.Analyse(ctx, c)
 	w, err := startWorker(life, s.cfg.Worker(analysis.PacketSubscriptions()), file)
@@ -107,6 +108,8 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 			return c.done(m.body)
 		case msgError:
 			return decodeError(m.body)
+		default:
+			return fmt.Errorf("the traffic worker sent a message of kind %d, which was not asked for", m.kind)
 		}
 	}
 }

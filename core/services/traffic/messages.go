@@ -18,6 +18,7 @@ const (
 	msgDone     = 3
 	msgError    = 4
 	msgPackets  = 5 // a u16 with the number of the subscription, then a frame
+	msgPiece    = 7 // of what a worker takes out of a capture
 
 	maxMessage = 16 << 20
 )
@@ -34,6 +35,7 @@ type progressMessage struct {
 	BytesRead int64  `json:"bytes_read"`
 	Total     int64  `json:"total"`
 	Packets   uint64 `json:"packets"`
+	Bytes     uint64 `json:"bytes"` // of the packets
 	Flows     uint64 `json:"flows"`
 }
 
@@ -92,7 +94,7 @@ func (m *messages) next() (message, error) {
 	if size > maxMessage {
 		return message{}, fmt.Errorf("the traffic worker announced a message of %d bytes, more than the %d allowed", size, maxMessage)
 	}
-	if kind < msgFrame || kind > msgPackets {
+	if kind < msgFrame || kind > msgPiece {
 		return message{}, fmt.Errorf("the traffic worker sent a message of unknown kind %d", kind)
 	}
 	body := make([]byte, size)

@@ -31,6 +31,7 @@ type State string
 const (
 	Queued  State = "queued"
 	Running State = "running"
+	Stopped State = "stopped" // by somebody, who may have it resumed
 	Done    State = "done"
 	Failed  State = "failed"
 )
@@ -43,6 +44,7 @@ type Capture struct {
 	SHA256 string
 	Size   int64
 	State  State
+	Order  int64 // in the queue: the lowest comes first
 
 	Progress   float64 // 0 to 1
 	Packets    uint64
@@ -79,10 +81,12 @@ const (
 
 // Store keeps captures. It is implemented by the composition root.
 type Store interface {
+	AddCapture(ctx context.Context, c Capture) error
 	SaveCapture(ctx context.Context, c Capture) error
 	// DeleteCapture forgets a capture and says whether another one has the same bytes.
 	DeleteCapture(ctx context.Context, id string) (shared bool, err error)
-	// Unfinished returns captures that are queued, or that were running when the program ended; oldest first.
+	// Unfinished returns captures that are queued, or that were running when the program ended; in their
+	// Order, and by age.
 	Unfinished(ctx context.Context) ([]Capture, error)
 }
 
@@ -111,7 +115,9 @@ type Config struct {
 	MaxTime  time.Duration // how long a job may take in all, 6 hours when zero
 	Store    Store
 	// Worker returns the command picket-traffic, not started, without files, that hands out these packets.
-	Worker  func(packets []sdk.PacketSubscription) *exec.Cmd
+	Worker func(packets []sdk.PacketSubscription) *exec.Cmd
+	// Carver returns the same command for a run that takes packets out of a capture, with these arguments.
+	Carver  func(args []string) *exec.Cmd
 	Analyse func(ctx context.Context, c Capture) Analysis
 	// Deliver stores the findings of a capture; the job is done when it has returned.
 	Deliver func(ctx context.Context, c Capture, findings []sdk.Finding) error
@@ -142,6 +148,8 @@ type Service struct {
 	waiting []Capture
 	current *job // the one that runs
 
+	carvers chan struct{} // one for each worker that takes packets out of a capture
+
 	files sync.Mutex // held while a stored file gets or loses its last capture
 }
 
@@ -151,6 +159,9 @@ type job struct {
 	deleted bool
 	cancel  context.CancelCauseFunc // nil before it begins
 	done    chan struct{}
+	// life is the worker's and ends when somebody stops the job. What the worker said until then is still worked on.
+	life context.Context
+	stop context.CancelFunc
 }
 
 // errDeleted ends a job whose capture was deleted.
@@ -181,15 +192,15 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read unfinished captures: %w", err)
 	}
-	return &Service{cfg: cfg, wake: make(chan struct{}, 1), waiting: left}, nil
+	return &Service{cfg: cfg, wake: make(chan struct{}, 1), waiting: left, carvers: make(chan struct{}, maxCarvers)}, nil
 }
 
 // Run works through the jobs until ctx ends. A job that is interrupted stays unfinished and is taken up again by the
 // next New.
 func (s *Service) Run(ctx context.Context) {
 	for {
-		job, ok := s.next()
-		if !ok {
+		next, j := s.next()
+		if j == nil {
 			select {
 			case <-s.wake:
 				continue
@@ -197,7 +208,7 @@ func (s *Service) Run(ctx context.Context) {
 				return
 			}
 		}
-		s.analyse(ctx, job)
+		s.analyse(ctx, next, j)
 		if ctx.Err() != nil {
 			return
 		}
@@ -211,35 +222,39 @@ func (s *Service) Waiting() int {
 	return len(s.waiting)
 }
 
-func (s *Service) next() (Capture, bool) {
+// next takes the first capture out of the queue; the job is nil when nothing waits.
+func (s *Service) next() (Capture, *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) == 0 {
-		return Capture{}, false
+		return Capture{}, nil
 	}
 	next := s.waiting[0]
 	s.waiting = s.waiting[1:]
 	s.current = &job{id: next.ID, done: make(chan struct{})}
-	return next, true
+	s.current.life, s.current.stop = context.WithCancel(context.Background())
+	return next, s.current
 }
 
-// begin gives the job that next chose a context of its own, which ends with ctx, when the job takes too long, or when
-// its capture is deleted. end must be called.
-func (s *Service) begin(ctx context.Context) (_ context.Context, end func()) {
+// begin gives the job a context of its own, which ends with ctx, when the job takes too long, or when its capture is
+// deleted. end must be called.
+func (s *Service) begin(ctx context.Context, j *job) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	limit := time.AfterFunc(s.cfg.MaxTime, func() {
 		cancel(fmt.Errorf("the analysis was stopped because it took longer than the limit of %s", s.cfg.MaxTime))
 	})
+	unhook := context.AfterFunc(ctx, j.stop)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.current
 	if j.deleted {
 		cancel(errDeleted)
 	}
 	j.cancel = cancel
 	return ctx, func() {
 		limit.Stop()
+		unhook()
 		cancel(nil)
+		j.stop()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.current = nil
@@ -272,6 +287,9 @@ func (s *Service) Delete(ctx context.Context, c Capture) error {
 	}
 	s.files.Lock()
 	defer s.files.Unlock()
+	s.mu.Lock() // it may have been put into the queue again meanwhile
+	s.waiting = slices.DeleteFunc(s.waiting, func(w Capture) bool { return w.ID == c.ID })
+	s.mu.Unlock()
 	shared, err := s.cfg.Store.DeleteCapture(ctx, c.ID)
 	if err != nil {
 		return err
@@ -291,46 +309,57 @@ func (s *Service) enqueue(ctx context.Context, name, by, sum string, size int64)
 	if err != nil {
 		return Capture{}, err
 	}
-	c := Capture{ID: id.String(), Name: name, By: by, SHA256: sum, Size: size, State: Queued, Created: s.cfg.Now().UTC()}
-	if err := s.cfg.Store.SaveCapture(ctx, c); err != nil {
+	now := s.cfg.Now().UTC()
+	c := Capture{ID: id.String(), Name: name, By: by, SHA256: sum, Size: size, State: Queued, Order: now.UnixMicro(), Created: now}
+	if err := s.cfg.Store.AddCapture(ctx, c); err != nil {
 		return Capture{}, fmt.Errorf("record capture %s: %w", name, err)
 	}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, c)
 	s.mu.Unlock()
 	s.cfg.Changed(c)
+	s.rouse()
+	return c, nil
+}
+
+// rouse tells Run that something waits.
+func (s *Service) rouse() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return c, nil
 }
 
-// analyse runs the job that next chose to its end and records it. Only a cancelled ctx leaves it unfinished.
-func (s *Service) analyse(stop context.Context, c Capture) {
-	ctx, end := s.begin(stop)
+// analyse runs a job to its end and records it. Only a cancelled ctx leaves it unfinished.
+func (s *Service) analyse(stop context.Context, c Capture, j *job) {
+	ctx, end := s.begin(stop, j)
 	defer end()
 	c.State, c.Started = Running, s.cfg.Now().UTC()
 	s.save(ctx, c)
-	var err error
+	var err, undelivered error
 	for attempt := 1; ; attempt++ {
 		var out Outcome
-		c, out, err = s.attempt(ctx, reset(c))
+		c, out, err = s.attempt(ctx, j.life, reset(c))
 		// What was found before a worker died is still true.
-		if undelivered := s.deliver(unlessDeleted(ctx, stop), &c, out); err == nil {
+		undelivered = s.deliver(unlessDeleted(ctx, stop), &c, out)
+		if err == nil {
 			err = undelivered
 		}
-		if err != nil || !out.Retry || attempt >= s.cfg.Attempts || !sleep(ctx, retryPause) {
+		if err != nil || !out.Retry || attempt >= s.cfg.Attempts || !sleep(j.life, retryPause) {
 			break
 		}
 	}
+	c.Finished = s.cfg.Now().UTC()
 	switch {
 	case stop.Err() != nil, errors.Is(context.Cause(ctx), errDeleted):
 		return
 	case ctx.Err() != nil:
 		err = &PacketError{Packet: c.Packets, Err: context.Cause(ctx)}
+	case err != nil && undelivered == nil && j.life.Err() != nil:
+		c.halted()
+		s.save(ctx, c)
+		return
 	}
-	c.Finished = s.cfg.Now().UTC()
 	c.State, c.Progress = Done, 1
 	if err != nil {
 		c.State, c.Error = Failed, err.Error()
@@ -378,7 +407,7 @@ func (c *Capture) unseen() []string {
 
 // reset forgets the figures of an attempt before.
 func reset(c Capture) Capture {
-	return Capture{ID: c.ID, Name: c.Name, By: c.By, SHA256: c.SHA256, Size: c.Size, State: Running, Created: c.Created, Started: c.Started}
+	return Capture{ID: c.ID, Name: c.Name, By: c.By, SHA256: c.SHA256, Size: c.Size, State: Running, Order: c.Order, Created: c.Created, Started: c.Started}
 }
 
 func (s *Service) save(ctx context.Context, c Capture) {

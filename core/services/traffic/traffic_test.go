@@ -83,6 +83,8 @@ type memory struct {
 	left []Capture
 }
 
+func (m *memory) AddCapture(ctx context.Context, c Capture) error { return m.SaveCapture(ctx, c) }
+
 func (m *memory) SaveCapture(_ context.Context, c Capture) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

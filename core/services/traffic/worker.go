@@ -5,8 +5,11 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 )
 
 // worker is one running picket-traffic: the capture is its descriptor 3, its messages come over descriptor 4.
@@ -14,16 +17,31 @@ type worker struct {
 	out    *os.File
 	stderr *tail
 	exit   chan error
+	cmd    *exec.Cmd // once it runs
 }
 
-// startWorker starts cmd and kills it when ctx ends.
-func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File) (*worker, error) {
+// Command is picket-traffic with the given arguments, from the folder that holds it and picket-launch: with nothing of our
+// environment, no descriptor but its two, bounded memory, and no way to write a file. What starts it confines it too.
+func Command(programs string, args []string) *exec.Cmd {
+	spec := launch.Spec{
+		Parent: os.Getpid(), Keep: []int{3, 4}, Name: "picket-traffic",
+		Limits:  []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.AddressSpace, Value: 8 << 30}, {Resource: launch.FileSize, Value: 0}},
+		Program: filepath.Join(programs, "picket-traffic"),
+		Args:    append([]string{"--capture-fd", "3", "--out-fd", "4"}, args...),
+	}
+	cmd := exec.Command(filepath.Join(programs, "picket-launch"), spec.CommandLine()...)
+	cmd.Env = []string{"GOMEMLIMIT=1GiB"}
+	return cmd
+}
+
+// startWorker starts cmd and kills it when ctx ends. The descriptors of more come behind the two.
+func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File, more ...*os.File) (*worker, error) {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	w := &worker{out: out, stderr: &tail{}, exit: make(chan error, 1)}
-	cmd, release, err := confined(cmd, []*os.File{capture, in})
+	cmd, release, err := confined(cmd, append([]*os.File{capture, in}, more...))
 	if err != nil {
 		out.Close()
 		in.Close()
@@ -51,6 +69,7 @@ func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File) (*worker,
 		out.Close()
 		return nil, err
 	}
+	w.cmd = cmd
 	return w, nil
 }
 
