@@ -1,9 +1,9 @@
 // The flows explorer's state as its address holds it, and the words that people type to filter.
 
 /** Filters that hold text. */
-export const textFields = ['capture', 'ip', 'src', 'dst', 'app', 'proto', 'tunnel', 'end', 'q'] as const
+export const textFields = ['capture', 'host', 'src', 'dst', 'app', 'proto', 'tunnel', 'end_reason', 'text'] as const
 /** Filters that hold a number. */
-export const numberFields = ['port', 'vlan', 'min_bytes', 'min_packets', 'min_duration'] as const
+export const numberFields = ['port', 'dst_port', 'vlan', 'min_bytes', 'min_packets', 'min_duration'] as const
 
 export const protos = ['tcp', 'udp', 'icmp', 'icmpv6'] as const
 export const ends = ['fin', 'rst', 'idle', 'active', 'eviction', 'end'] as const
@@ -23,7 +23,7 @@ export type FlowSort = (typeof sorts)[number]
 export const standardSort: FlowSort = '-start'
 
 /** Columns beside the conversation, which is always there. */
-export const columns = ['start', 'app', 'proto', 'info', 'bytes', 'packets', 'duration', 'end', 'tunnel', 'vlan', 'community'] as const
+export const columns = ['start', 'app', 'proto', 'info', 'bytes', 'packets', 'duration', 'end', 'tunnel', 'vlan', 'capture'] as const
 export type FlowColumn = (typeof columns)[number]
 export const standardColumns: FlowColumn[] = ['start', 'app', 'info', 'bytes', 'packets', 'duration']
 
@@ -35,7 +35,7 @@ export interface FlowAddress extends FlowFilter {
 
 const longest = 200
 /** Ports and VLANs have an end of their own; the others only must be exact. */
-const most: Partial<Record<FlowField, number>> = { port: 65_535, vlan: 4094 }
+const most: Partial<Record<FlowField, number>> = { port: 65_535, dst_port: 65_535, vlan: 4095 }
 
 type Query = Record<string, unknown>
 
@@ -50,7 +50,7 @@ export function readFlowAddress(query: Query): FlowAddress {
   for (const key of numberFields) {
     const value = query[key]
     const n = typeof value === 'number' ? value : typeof value === 'string' && value.trim() !== '' ? Number(value) : NaN
-    if (!Number.isFinite(n) || n < 0 || n > (most[key] ?? Number.MAX_SAFE_INTEGER)) continue
+    if (!Number.isFinite(n) || n <= 0 || n > (most[key] ?? Number.MAX_SAFE_INTEGER)) continue
     if (key !== 'min_duration' && !Number.isInteger(n)) continue
     out[key] = n
   }
@@ -101,8 +101,8 @@ export const withFlow = (a: FlowAddress, change: Partial<FlowAddress>): FlowAddr
 
 /** Other names that people know a field by. */
 const aliases: Record<string, FlowField> = {
-  addr: 'ip', address: 'ip', host: 'ip', client: 'src', server: 'dst', application: 'app', protocol: 'proto', transport: 'proto',
-  bytes: 'min_bytes', packets: 'min_packets', duration: 'min_duration', reason: 'end', text: 'q', name: 'q', sni: 'q',
+  addr: 'host', address: 'host', ip: 'host', client: 'src', server: 'dst', application: 'app', protocol: 'proto', transport: 'proto',
+  bytes: 'min_bytes', packets: 'min_packets', duration: 'min_duration', reason: 'end_reason', end: 'end_reason', q: 'text', name: 'text', sni: 'text',
 }
 
 /**
@@ -116,12 +116,12 @@ export function readWords(text: string): FlowFilter {
     const named = /^([a-z_]+)(?::|>=?|=)(.+)$/i.exec(word)
     const field = named && fieldNamed(named[1]!)
     if (field) out[field] = isSize(field) ? amount(named[2]!) : named[2]
-    else if (isAddress(word)) out.ip = word
+    else if (isAddress(word)) out.host = word
     else if (/^:?\d{1,5}$/.test(word)) out.port = word.replace(':', '')
     else if ((protos as readonly string[]).includes(word.toLowerCase())) out.proto = word.toLowerCase()
     else rest.push(word)
   }
-  if (rest.length > 0) out.q = rest.join(' ')
+  if (rest.length > 0) out.text = rest.join(' ')
   return filterOf(readFlowAddress(out))
 }
 
