@@ -96,6 +96,10 @@ func (s *Socket) prepare(fd int, iface *net.Interface, program []bpf.RawInstruct
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_RESERVE, vlanRoom); err != nil {
 		return fmt.Errorf("room for tags: %w", err)
 	}
+	// Packets are stamped as they arrive, not when this socket's turn comes.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return fmt.Errorf("time stamps: %w", err)
+	}
 	if err := attach(fd, program); err != nil {
 		return fmt.Errorf("attach the filter: %w", err)
 	}
