@@ -26,7 +26,6 @@ func (m MAC) String() string {
 	return string(out)
 }
 
-
 // What frames carry. The values below 0x10000 are EtherTypes.
 const (
 	kindARP      = 0x0806

@@ -9,6 +9,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
 	"github.com/picketwatch/picket/internal/traffic/app/enip"
 	"github.com/picketwatch/picket/internal/traffic/app/ftp"
+	"github.com/picketwatch/picket/internal/traffic/app/hsrp"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
 	"github.com/picketwatch/picket/internal/traffic/app/http2"
 	"github.com/picketwatch/picket/internal/traffic/app/iec104"
@@ -38,9 +39,9 @@ import (
 func Protocols() []app.Protocol {
 	return append([]app.Protocol{
 		tls.TLS(), tls.DTLS, http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
-		dhcp.DHCP, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
+		dhcp.DHCP, dhcp.DHCPv6, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
 		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, sip.SIP,
 		dnp3.DNP3, s7comm.S7, enip.ENIP, enip.IO, iec104.IEC104, bacnet.BACnet, opcua.OPCUA, mqtt.MQTT,
-		netbios.Names, netbios.Datagrams, ssdp.SSDP,
+		netbios.Names, netbios.Datagrams, ssdp.SSDP, hsrp.HSRP,
 	}, link.Protocols()...)
 }

@@ -1,5 +1,5 @@
-// Package dhcp reads DHCP for IPv4 (RFC 2131, RFC 2132), and BOOTP as far as it has options. Options that overflow into the
-// file and server name fields (option 52) are not read.
+// Package dhcp reads DHCP for IPv4 (RFC 2131, RFC 2132), BOOTP as far as it has options, and DHCP for IPv6 (RFC 8415). Options
+// that overflow into the file and server name fields (option 52) are not read.
 package dhcp
 
 import (
@@ -186,10 +186,6 @@ func fqdn(v []byte) string {
 	if v[0]&encoded == 0 {
 		return text(name)
 	}
-	var labels []string
-	for len(name) > 0 && name[0] != 0 && int(name[0]) < len(name) {
-		labels = append(labels, text(name[1:][:name[0]]))
-		name = name[1:][name[0]:]
-	}
-	return strings.Join(labels, ".")
+	full, _ := labels(name)
+	return full
 }
