@@ -32,6 +32,15 @@ type Options struct {
 	ProgressEvery uint64
 	// Taps are given the packets that they ask for, before the flows that these belong to are emitted.
 	Taps []*Tap
+	// Follower, when set, hears of every packet.
+	Follower Follower
+}
+
+// Follower hears of every packet, and then which flow it belongs to, if any. A fragment's flow may be told several packets
+// later. An error ends the analysis.
+type Follower interface {
+	Packet(p *capture.Packet, d *decode.Packet) error
+	Member(number, flow uint64, d app.Dir) error
 }
 
 // Progress says how far an analysis came.
@@ -216,6 +225,11 @@ func (a *analysis) count() error {
 	if err := a.tap(); err != nil {
 		return err
 	}
+	if a.opts.Follower != nil {
+		if err := a.opts.Follower.Packet(p, &a.decoded); err != nil {
+			return err
+		}
+	}
 	switch {
 	case a.decoded.Part.Is:
 		return a.fragment()
@@ -239,7 +253,11 @@ func (a *analysis) count() error {
 // flow counts a packet that belongs to a flow.
 func (a *analysis) flow(number uint64, at int64, p *decode.Packet) error {
 	a.sum.Outcomes[decode.Flow]++
-	return a.table.Add(number, at, p)
+	if err := a.table.Add(number, at, p); err != nil || a.opts.Follower == nil {
+		return err
+	}
+	id, d := a.table.Latest(p)
+	return a.opts.Follower.Member(number, id, d)
 }
 
 // fragment adds one packet to its datagram, which says which flow it belongs to, and shows the datagram once it is whole.

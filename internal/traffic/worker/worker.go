@@ -29,6 +29,7 @@ const (
 	KindDone     = 3
 	KindError    = 4
 	KindPackets  = 5
+	KindPiece    = 7 // of an answer of package carve
 )
 
 // Progress is the body of KindProgress.
