@@ -172,11 +172,11 @@ func (b *bench) finish(t *testing.T, content string) Capture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, ok := b.next()
-	if !ok || job.ID != c.ID {
+	next, job := b.next()
+	if job == nil || next.ID != c.ID {
 		t.Fatalf("no job for the upload")
 	}
-	b.analyse(t.Context(), job)
+	b.analyse(t.Context(), next, job)
 	return b.store.get(c.ID)
 }
 
