@@ -78,6 +78,9 @@ type Fact struct {
 	Body     any // a pointer to one of the protocol's structs
 }
 
+// Field is a name with its value, as heads of messages have them.
+type Field struct{ Name, Value string }
+
 // Flow is the flow that a parser reads.
 type Flow struct {
 	ID             uint64 // as in sdk.Flow

@@ -24,7 +24,7 @@ func HTTP(cfg Config) app.Protocol {
 }
 
 // Header is a field of a head, with the name as sent.
-type Header struct{ Name, Value string }
+type Header = app.Field
 
 // Request is the fact of a request's head.
 type Request struct {

@@ -20,7 +20,7 @@ var HTTP2 = app.Protocol{
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // Header is a field of a head; names are in lower case.
-type Header struct{ Name, Value string }
+type Header = app.Field
 
 // Request is the fact of a request's head.
 type Request struct {
