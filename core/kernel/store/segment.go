@@ -51,6 +51,7 @@ type source struct{ tenant, agent, epoch string }
 // segments are the files of a folder. A file is attached when it is needed and detached when there are too many.
 type segments struct {
 	dir string
+	ddl string // of a new file
 	now func() time.Time
 
 	mu       sync.Mutex // guards what follows and the fields of segment that say so; held during attach and detach
@@ -60,8 +61,8 @@ type segments struct {
 	freed    *sync.Cond // a file was released, or swapping ended
 }
 
-func openSegments(dir string, e *engine, now func() time.Time) (*segments, error) {
-	s := &segments{dir: dir, now: now, engine: e, byDay: map[int64]*segment{}}
+func openSegments(dir string, e *engine, ddl string, now func() time.Time) (*segments, error) {
+	s := &segments{dir: dir, ddl: ddl, now: now, engine: e, byDay: map[int64]*segment{}}
 	s.freed = sync.NewCond(&s.mu)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -100,7 +101,7 @@ func (s *segments) forWrite(ctx context.Context, day int64) (*segment, error) {
 	seg := s.byDay[day]
 	if seg == nil {
 		seg = s.describe(day)
-		if err := s.engine.create(ctx, seg.path, segmentDDL); err != nil {
+		if err := s.engine.create(ctx, seg.path, s.ddl); err != nil {
 			return nil, err
 		}
 		s.byDay[day] = seg

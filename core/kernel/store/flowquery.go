@@ -5,8 +5,6 @@ import (
 	"os"
 )
 
-type Flows struct{}
-
 type FlowExport struct {
 	Tenant string
 	Filter FlowFilter
@@ -32,4 +30,3 @@ func (s *Flows) Facts(ctx context.Context, q FactQuery) (FactPage, error) { retu
 func (s *Flows) Export(ctx context.Context, x FlowExport) (FlowFile, error) {
 	return FlowFile{}, ErrNotFound
 }
-func FactFields(v any) map[string]any { return map[string]any{} }

@@ -1,0 +1,347 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+const (
+	// maxPending bounds the flows whose names are remembered until they are closed, maxKnown the names that are known to have
+	// a number: beyond it a name gets a second one, which costs space and nothing else.
+	maxPending = 1 << 20
+	maxKnown   = 1 << 18
+	maxText    = 255 // bytes of a name that is kept for searching
+)
+
+// FlowRecording takes in what one capture holds. It is used by one goroutine.
+type FlowRecording struct {
+	flows  *Flows
+	seg    *segment
+	conn   *sql.Conn
+	frames *frameWriter
+	run    run
+	err    error // why nothing more can be recorded
+
+	rows, facts, names, called, index *duckdb.Appender
+
+	block   [records.Messages + 1]uint32
+	known   map[string]uint64 // name → its number
+	pending map[uint64]uint64 // open flow → number of its first name
+	words   map[string]uint16
+	nameSeq uint64
+
+	decoder records.BatchDecoder
+	cells   [23]driver.Value
+}
+
+// Record begins the recording of a capture. Close must be called.
+func (f *Flows) Record(ctx context.Context, tenant, capture string) (*FlowRecording, error) {
+	if tenant == "" || capture == "" || !clean(tenant) || !clean(capture) || len(tenant)+len(capture) > 2*maxName {
+		return nil, &QueryError{"a recording needs a tenant and the id of a capture"}
+	}
+	select {
+	case f.slots <- struct{}{}:
+	default:
+		return nil, &BusyError{RetryAfter: time.Minute}
+	}
+	r := &FlowRecording{flows: f, known: map[string]uint64{}, pending: map[uint64]uint64{}, words: map[string]uint16{}}
+	f.mu.Lock()
+	r.run = run{id: f.next, tenant: tenant, capture: capture, day: dayOf(f.cfg.Now().UnixMicro()), first: 1<<63 - 1, last: -1 << 63}
+	f.next++
+	f.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		r.end(ctx)
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *FlowRecording) open(ctx context.Context) (err error) {
+	if r.seg, err = r.flows.segments.forWrite(ctx, r.run.day); err != nil {
+		return err
+	}
+	if r.conn, err = r.flows.engine.db.Conn(ctx); err != nil {
+		return err
+	}
+	if r.frames, err = createFrames(r.flows.framesPath(r.run.id)); err != nil {
+		return err
+	}
+	if _, err := r.conn.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
+		return err
+	}
+	for _, a := range []struct {
+		table string
+		into  **duckdb.Appender
+	}{{"flows", &r.rows}, {"facts", &r.facts}, {"names", &r.names}, {"called", &r.called}, {"frames", &r.index}} {
+		if err := r.conn.Raw(func(dc any) (err error) {
+			*a.into, err = duckdb.NewAppender(dc.(driver.Conn), r.seg.alias, "main", a.table)
+			return err
+		}); err != nil {
+			return explainDuck(r.seg.path, err)
+		}
+	}
+	return nil
+}
+
+// Flows takes a frame of flow rows.
+func (r *FlowRecording) Flows(_ context.Context, frame []byte) error {
+	return r.keep(frame, records.Flows, r.addFlows)
+}
+
+// Facts takes a frame of facts of one kind.
+func (r *FlowRecording) Facts(_ context.Context, kind string, frame []byte) error {
+	schema := records.SchemaOfFacts(kind)
+	if schema == 0 {
+		return r.fail(&QueryError{fmt.Sprintf("there are no facts of the kind %q", kind)})
+	}
+	return r.keep(frame, schema, func(b *sdk.Batch, block uint32) error { return r.addFacts(b, block, uint8(schema)) })
+}
+
+func (r *FlowRecording) keep(frame []byte, schema records.Schema, add func(*sdk.Batch, uint32) error) error {
+	if r.err != nil {
+		return r.err
+	}
+	if got := records.SchemaOf(frame); got != schema {
+		return r.fail(fmt.Errorf("a frame of schema %d where %d is due", got, schema))
+	}
+	batch, err := r.decoder.Decode(frame)
+	if err != nil {
+		return r.fail(err)
+	}
+	place, size, err := r.frames.add(frame)
+	if err != nil {
+		return r.fail(err)
+	}
+	block := r.block[schema]
+	r.block[schema]++
+	if err := r.index.AppendRow(r.run.id, uint8(schema), block, place, size, uint32(records.Count(frame))); err != nil {
+		return r.fail(err)
+	}
+	return r.fail(add(&batch, block))
+}
+
+// fail remembers the first error; nothing of the recording is kept then.
+func (r *FlowRecording) fail(err error) error {
+	if r.err == nil && err != nil {
+		r.err = fmt.Errorf("record flows: %w", explainDuck(r.flows.cfg.Dir, err))
+	}
+	return r.err
+}
+
+func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
+	c := r.cells[:23]
+	for i := range batch.Flows {
+		x := &batch.Flows[i]
+		start := micros(x.Start)
+		duration := max(x.End.Sub(x.Start), 0)
+		packets, bytes := x.FwdPackets+x.RevPackets, x.FwdBytes+x.RevBytes
+		name := r.pending[x.ID]
+		delete(r.pending, x.ID)
+		c[0], c[1], c[2], c[3] = r.run.id, x.ID, time.UnixMicro(start), uint64(duration.Microseconds())
+		c[4], c[5] = halves(x.Src)
+		c[6], c[7] = halves(x.Dst)
+		c[8], c[9], c[10], c[11] = x.SrcPort, x.DstPort, x.Proto, uint8(x.EndReason)
+		c[12], c[13], c[14], c[15] = r.word(x.App), r.word(x.Tunnel), x.TunnelID, x.VLAN
+		c[16], c[17], c[18], c[19] = packets, x.FwdPackets, bytes, x.FwdBytes
+		c[20], c[21], c[22] = name, block, uint16(i)
+		if err := r.rows.AppendRow(c...); err != nil {
+			return err
+		}
+		r.run.flows, r.run.packets, r.run.bytes = r.run.flows+1, r.run.packets+packets, r.run.bytes+bytes
+		r.run.first, r.run.last = min(r.run.first, start), max(r.run.last, start)
+	}
+	return nil
+}
+
+// halves are the two halves of an address in its IPv6 form. One that is not there is all zeros, which is no host's.
+func halves(a netip.Addr) (high, low uint64) {
+	if !a.IsValid() {
+		return 0, 0
+	}
+	b := a.As16()
+	for i := range 8 {
+		high, low = high<<8|uint64(b[i]), low<<8|uint64(b[i+8])
+	}
+	return high, low
+}
+
+// whole undoes halves.
+func whole(high, low uint64) netip.Addr {
+	if high == 0 && low == 0 {
+		return netip.Addr{}
+	}
+	var b [16]byte
+	for i := range 8 {
+		b[i], b[i+8] = byte(high>>(56-8*i)), byte(low>>(56-8*i))
+	}
+	return netip.AddrFrom16(b).Unmap()
+}
+
+// word is the number of the name of a protocol or a tunnel.
+func (r *FlowRecording) word(text string) uint16 {
+	if text == "" {
+		return 0
+	}
+	if id, ok := r.words[text]; ok {
+		return id
+	}
+	if len(text) > 32 || !clean(text) || len(r.words) > maxWords {
+		return 0
+	}
+	text = strings.Clone(text)
+	id := r.flows.word(text)
+	r.words[text] = id
+	return id
+}
+
+// name is the number of a name that may be searched for, 0 for "".
+func (r *FlowRecording) name(text string) (uint64, error) {
+	text = searchable(text)
+	if text == "" {
+		return 0, nil
+	}
+	if id, ok := r.known[text]; ok {
+		return id, nil
+	}
+	if len(r.known) >= maxKnown {
+		clear(r.known)
+	}
+	r.nameSeq++
+	if r.nameSeq >= 1<<32 {
+		return 0, nil // more names than there are numbers; the flows themselves are kept
+	}
+	id := uint64(r.run.id)<<32 | r.nameSeq
+	text = strings.Clone(text)
+	r.known[text] = id
+	return id, r.names.AppendRow(id, text)
+}
+
+// searchable is a name as it is kept: valid text within bounds.
+func searchable(text string) string {
+	if len(text) > maxText {
+		cut := maxText
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut]
+	}
+	if !clean(text) {
+		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	}
+	return text
+}
+
+// Close ends the recording. What was recorded is there when it returns without an error, in the place of what was recorded
+// of the capture before. Complete says that the capture was read to its end: a recording that is not leaves a complete one as
+// it is.
+func (r *FlowRecording) Close(ctx context.Context, complete bool) error {
+	ctx = context.WithoutCancel(ctx)
+	defer r.end(ctx)
+	if r.err != nil {
+		return r.err
+	}
+	r.run.complete = complete
+	old := r.before()
+	if old != nil && old.complete && !complete {
+		return nil
+	}
+	if err := r.fail(r.commit(ctx, old)); err != nil {
+		return err
+	}
+	r.frames = nil // they are the store's now
+	r.flows.mu.Lock()
+	x := r.run
+	superseded := r.flows.put(&x)
+	r.flows.mu.Unlock()
+	if superseded == nil || (superseded.day == r.run.day && superseded == old) {
+		if superseded != nil {
+			return removeFiles(r.flows.framesPath(superseded.id))
+		}
+		return nil
+	}
+	// In another file, and so in another transaction: between the two the newer one counts.
+	return r.flows.remove(ctx, superseded)
+}
+
+func (r *FlowRecording) before() *run {
+	r.flows.mu.Lock()
+	defer r.flows.mu.Unlock()
+	return r.flows.runs[r.flows.latest[[2]string{r.run.tenant, r.run.capture}]]
+}
+
+func (r *FlowRecording) commit(ctx context.Context, old *run) error {
+	for _, a := range []**duckdb.Appender{&r.rows, &r.facts, &r.names, &r.called, &r.index} {
+		err := (*a).Close()
+		*a = nil
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.frames.finish(); err != nil {
+		return err
+	}
+	if err := syncDir(r.flows.cfg.Dir); err != nil {
+		return err
+	}
+	x := r.run
+	if x.flows == 0 {
+		x.first, x.last = 0, 0
+		r.run = x
+	}
+	if _, err := r.conn.ExecContext(ctx, "INSERT INTO "+r.seg.alias+".main.runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, make_timestamp(?), make_timestamp(?))",
+		x.id, x.tenant, x.capture, r.flows.cfg.Now().UTC(), x.complete, x.flows, x.facts, x.packets, x.bytes, x.first, x.last); err != nil {
+		return err
+	}
+	for text, id := range r.words {
+		if _, err := r.conn.ExecContext(ctx, "INSERT INTO "+r.seg.alias+".main.words VALUES (?, ?)", id, text); err != nil {
+			return err
+		}
+	}
+	if old != nil && old.day == x.day {
+		for _, text := range removals(r.seg, old.id) {
+			if _, err := r.conn.ExecContext(ctx, text); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := r.conn.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// end gives everything back. What was not committed is gone.
+func (r *FlowRecording) end(ctx context.Context) {
+	for _, a := range []*duckdb.Appender{r.rows, r.facts, r.names, r.called, r.index} {
+		if a != nil {
+			_ = a.Close()
+		}
+	}
+	r.rows, r.facts, r.names, r.called, r.index = nil, nil, nil, nil, nil
+	if r.conn != nil {
+		// Without a transaction this is an error, which says nothing new.
+		_, _ = r.conn.ExecContext(ctx, "ROLLBACK")
+		_ = r.conn.Close()
+	}
+	if r.frames != nil {
+		r.frames.abandon()
+	}
+	if r.seg != nil {
+		r.flows.segments.release(r.seg)
+	}
+	if r.err == nil {
+		r.err = errors.New("the recording is closed")
+	}
+	r.conn, r.frames, r.seg = nil, nil, nil
+	<-r.flows.slots
+}

@@ -1,0 +1,385 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// FlowsConfig says where flows live and how much they may take. Zero values mean the defaults.
+type FlowsConfig struct {
+	Dir         string        // for example DIR/flows
+	MemoryLimit int64         // bytes; default 256 MB
+	Threads     int           // default 2
+	Retention   time.Duration // since they were recorded; default 30 days
+	Now         func() time.Time
+	Log         *slog.Logger
+}
+
+const (
+	// maxRecordings is how many captures are recorded at the same time.
+	maxRecordings = 4
+	// maxWords is how many names of protocols and tunnels are told apart; those beyond count as unknown.
+	maxWords = 4096
+
+	// Columns have the smallest types that hold their values: that decides how fast they are read. An address is two numbers,
+	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not.
+	flowsDDL = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (1, true);
+		CREATE TABLE $.runs (run UINTEGER, tenant VARCHAR, capture VARCHAR, recorded TIMESTAMP, complete BOOLEAN,
+			flows UBIGINT, facts UBIGINT, packets UBIGINT, bytes UBIGINT, first TIMESTAMP, last TIMESTAMP);
+		CREATE TABLE $.words (id USMALLINT, text VARCHAR);
+		CREATE TABLE $.names (name UBIGINT, text VARCHAR);
+		CREATE TABLE $.called (run UINTEGER, id UBIGINT, name UBIGINT);
+		CREATE TABLE $.flows (run UINTEGER, id UBIGINT, start TIMESTAMP, duration UBIGINT, src_hi UBIGINT, src UBIGINT, dst_hi UBIGINT,
+			dst UBIGINT, src_port USMALLINT, dst_port USMALLINT, proto UTINYINT, reason UTINYINT, app USMALLINT, tunnel USMALLINT,
+			tunnel_id UINTEGER, vlan USMALLINT, packets UBIGINT, fwd_packets UBIGINT, bytes UBIGINT, fwd_bytes UBIGINT, name UBIGINT,
+			block UINTEGER, at USMALLINT);
+		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, seen TIMESTAMP, client_hi UBIGINT, client UBIGINT,
+			server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, at USMALLINT);
+		CREATE TABLE $.frames (run UINTEGER, kind UTINYINT, block UINTEGER, place UBIGINT, size UINTEGER, count UINTEGER)`
+)
+
+// run is one recording of one capture.
+type run struct {
+	id      uint32
+	day     int64 // of its file
+	tenant  string
+	capture string
+
+	complete       bool
+	flows, facts   uint64
+	packets, bytes uint64
+	first, last    int64 // µs
+}
+
+// Flows is the store of flows and of what they said. What is filtered and sorted by lies in the columns of daily DuckDB files,
+// one row for a flow; the rows as they came, with every feature, lie in one file for each recording, so that they can be read
+// back and judged again as they were. It is safe for concurrent use.
+//
+// A recording is one transaction: it is there as a whole or not at all, and takes the place of an earlier one of its capture.
+//
+// Locks, in the order in which they may be taken: mu, segments.mu.
+type Flows struct {
+	cfg      FlowsConfig
+	engine   *engine
+	segments *segments
+
+	slots chan struct{} // one for each recording under way
+
+	mu     sync.Mutex // guards what follows
+	runs   map[uint32]*run
+	latest map[[2]string]uint32 // tenant, capture → its run
+	next   uint32               // the next run's number
+	words  []string             // by number; 0 is ""
+	wordID map[string]uint16
+	closed bool
+}
+
+// OpenFlows opens the folder and removes what a crash left half done.
+func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
+	cfg.Retention = cmp.Or(cfg.Retention, 30*24*time.Hour)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("folder of flows %s cannot be made: %w; choose another with --data", cfg.Dir, err)
+	}
+	if err := writable(cfg.Dir); err != nil {
+		return nil, err
+	}
+	limits := TelemetryConfig{Dir: cfg.Dir, MemoryLimit: cfg.MemoryLimit, Threads: cfg.Threads}.withDefaults()
+	e, err := openEngine(ctx, limits)
+	if err != nil {
+		return nil, err
+	}
+	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
+		next: 1, words: []string{""}, wordID: map[string]uint16{"": 0}}
+	if err := f.load(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open flows: %w", err), e.close())
+	}
+	return f, nil
+}
+
+func (f *Flows) load(ctx context.Context) (err error) {
+	if f.segments, err = openSegments(f.cfg.Dir, f.engine, flowsDDL, f.cfg.Now); err != nil {
+		return err
+	}
+	held, missing := f.segments.forRead(ctx, 0, 1<<62)
+	defer f.segments.release(held...)
+	for _, err := range missing { // one bad file is no reason not to start
+		f.cfg.Log.Error("flows", "error", err)
+	}
+	var superseded []*run
+	for _, seg := range held {
+		if err := f.loadSegment(ctx, seg, &superseded); err != nil {
+			return explainDuck(seg.path, err)
+		}
+	}
+	if err := f.removeOrphans(len(missing) == 0); err != nil {
+		return err
+	}
+	for _, r := range superseded {
+		f.cfg.Log.Info("flows: an earlier recording is removed", "capture", r.capture)
+		if err := f.remove(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Flows) loadSegment(ctx context.Context, seg *segment, superseded *[]*run) error {
+	words, err := collect(ctx, f.engine.db, func(r row) (w struct {
+		id   uint16
+		text string
+	}, err error) {
+		return w, r.Scan(&w.id, &w.text)
+	}, "SELECT DISTINCT id, text FROM "+seg.alias+".main.words ORDER BY id")
+	if err != nil {
+		return err
+	}
+	for _, w := range words {
+		for len(f.words) <= int(w.id) {
+			f.words = append(f.words, "")
+		}
+		f.words[w.id], f.wordID[w.text] = w.text, w.id
+	}
+	runs, err := collect(ctx, f.engine.db, func(row row) (*run, error) {
+		r := &run{day: seg.day}
+		return r, row.Scan(&r.id, &r.tenant, &r.capture, &r.complete, &r.flows, &r.facts, &r.packets, &r.bytes, &r.first, &r.last)
+	}, "SELECT run, tenant, capture, complete, flows, facts, packets, bytes, epoch_us(first), epoch_us(last) FROM "+seg.alias+".main.runs ORDER BY run")
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		f.next = max(f.next, r.id+1)
+		if old := f.put(r); old != nil {
+			*superseded = append(*superseded, old)
+		}
+	}
+	return nil
+}
+
+// put makes a run known and returns the one of the same capture that it takes the place of.
+func (f *Flows) put(r *run) (old *run) {
+	key := [2]string{r.tenant, r.capture}
+	if before, ok := f.latest[key]; ok {
+		if old = f.runs[before]; old.id > r.id {
+			return r
+		}
+		delete(f.runs, before)
+	}
+	f.runs[r.id], f.latest[key] = r, r.id
+	return old
+}
+
+// removeOrphans removes the frames of recordings that never became part of the store. While a segment cannot be read,
+// nobody knows whose they are.
+func (f *Flows) removeOrphans(sure bool) error {
+	entries, err := os.ReadDir(f.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		var id uint32
+		if _, err := fmt.Sscanf(entry.Name(), framesName, &id); err != nil || !strings.HasSuffix(entry.Name(), framesExt) {
+			continue
+		}
+		f.next = max(f.next, id+1)
+		if f.runs[id] == nil && sure {
+			if err := os.Remove(f.framesPath(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Flows) framesPath(id uint32) string {
+	return filepath.Join(f.cfg.Dir, fmt.Sprintf(framesName, id))
+}
+
+// Close closes the files. It is safe to call twice. Recordings must have been closed.
+func (f *Flows) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	return f.engine.close()
+}
+
+// Ping says whether the engine answers.
+func (f *Flows) Ping(ctx context.Context) error {
+	var one int
+	return f.engine.db.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+}
+
+// Delete forgets the flows of a capture, and what they said.
+func (f *Flows) Delete(ctx context.Context, tenant, capture string) error {
+	f.mu.Lock()
+	key := [2]string{tenant, capture}
+	r := f.runs[f.latest[key]]
+	if r != nil {
+		delete(f.runs, r.id)
+		delete(f.latest, key)
+	}
+	f.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	return f.remove(ctx, r)
+}
+
+// remove takes the rows of a run, which nobody finds any more, out of its segment, and then its frames.
+func (f *Flows) remove(ctx context.Context, r *run) error {
+	seg, err := f.segments.forWrite(ctx, r.day)
+	if err != nil {
+		return err
+	}
+	defer f.segments.release(seg)
+	tx, err := f.engine.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, text := range removals(seg, r.id) {
+		if _, err := tx.ExecContext(ctx, text); err != nil {
+			return errors.Join(explainDuck(seg.path, err), tx.Rollback())
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return explainDuck(seg.path, err)
+	}
+	return removeFiles(f.framesPath(r.id))
+}
+
+// removals are the statements that take a run out of a segment.
+func removals(seg *segment, id uint32) []string {
+	var out []string
+	for _, table := range []string{"flows", "facts", "called", "frames", "runs"} {
+		out = append(out, fmt.Sprintf("DELETE FROM %s.main.%s WHERE run = %d::UINTEGER", seg.alias, table, id))
+	}
+	low, high := uint64(id)<<32, uint64(id)<<32|1<<32-1
+	return append(out, fmt.Sprintf("DELETE FROM %s.main.names WHERE name BETWEEN %d::UBIGINT AND %d::UBIGINT", seg.alias, low, high))
+}
+
+// Tidy drops the files of days past retention, and the frames that belong to them. What is being read goes the next time.
+func (f *Flows) Tidy(ctx context.Context) error {
+	before := dayOf(f.cfg.Now().Add(-f.cfg.Retention).UnixMicro())
+	if _, err := f.segments.drop(ctx, before); err != nil {
+		return err
+	}
+	days := map[int64]bool{}
+	for _, seg := range f.segments.list() {
+		days[seg.day] = true
+	}
+	f.mu.Lock()
+	var gone []uint32
+	for id, r := range f.runs {
+		if r.day < before && !days[r.day] {
+			gone = append(gone, id)
+			delete(f.runs, id)
+			delete(f.latest, [2]string{r.tenant, r.capture})
+		}
+	}
+	f.mu.Unlock()
+	for _, id := range gone {
+		if err := removeFiles(f.framesPath(id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run tidies up once an hour until ctx ends.
+func (f *Flows) Run(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := f.Tidy(ctx); err != nil && ctx.Err() == nil {
+			f.cfg.Log.Error("tidy up flows", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// word returns the number of the name of a protocol or a tunnel.
+func (f *Flows) word(text string) uint16 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id, ok := f.wordID[text]; ok {
+		return id
+	}
+	if len(f.words) >= maxWords {
+		return 0
+	}
+	id := uint16(len(f.words))
+	f.words, f.wordID[text] = append(f.words, text), id
+	return id
+}
+
+// vocabulary is the words by number, as they are now.
+func (f *Flows) vocabulary() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.words[:len(f.words):len(f.words)]
+}
+
+// runsOf returns the tenant's runs, of these captures or of all, by number.
+func (f *Flows) runsOf(tenant string, captures []string) []*run {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []*run
+	if len(captures) > 0 {
+		for _, c := range captures {
+			if r := f.runs[f.latest[[2]string{tenant, c}]]; r != nil && !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+		}
+	} else {
+		for r := range maps.Values(f.runs) {
+			if r.tenant == tenant {
+				out = append(out, r)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *run) int { return cmp.Compare(a.id, b.id) })
+	return out
+}
+
+// FlowStats are sizes.
+type FlowStats struct {
+	Captures, Segments int
+	Flows, Facts       uint64
+	Bytes              int64 // on disk
+}
+
+// Stats returns how much there is.
+func (f *Flows) Stats() FlowStats {
+	var s FlowStats
+	s.Segments, s.Bytes = f.segments.size()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.Captures = len(f.runs)
+	for id, r := range f.runs {
+		s.Flows, s.Facts = s.Flows+r.flows, s.Facts+r.facts
+		if info, err := os.Stat(f.framesPath(id)); err == nil {
+			s.Bytes += info.Size()
+		}
+	}
+	return s
+}
