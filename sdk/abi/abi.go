@@ -76,6 +76,9 @@ type Description struct {
 	Undoes        bool `json:"undoes,omitempty"`         // sdk.Undoer
 	ReportsStatus bool `json:"reports_status,omitempty"` // sdk.StatusReporter
 	Snapshots     bool `json:"snapshots,omitempty"`      // sdk.Snapshotter
+	Observes      bool `json:"observes,omitempty"`       // sdk.Observer
+	// Passive says of an observer that it is no sdk.Discoverer.
+	Passive bool `json:"passive,omitempty"`
 }
 
 // InstanceConfig is everything that an instance gets from its host.

@@ -136,7 +136,8 @@ func receive[M any](stream grpc.ServerStreamingClient[M], put func(*M) error) er
 }
 
 // Inspect hands one record frame to a detector and waits for its findings. The frame may be used again when Inspect has
-// returned.
+// returned. What an observer sees goes to the sink too, which must be an sdk.SightingSink then; which capture it was is left to
+// the caller.
 func (i *Instance) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
 	if i.channel == nil {
 		return i.inspectCall(ctx, capture, frame, sink)
@@ -175,7 +176,7 @@ func (i *Instance) inspectCall(ctx context.Context, capture string, frame []byte
 		i.process.unread(req)
 		return i.failed(ctx, "inspect", err)
 	}
-	return i.findings(ctx, "inspect", resp.GetFindings(), resp.GetError(), sink)
+	return i.pass(ctx, "inspect", &resp, sink)
 }
 
 // unreadTime is how long a frame may still be read after its call has failed. It takes microseconds.
@@ -192,7 +193,7 @@ func (p *Process) unread(req *wire.Sent) {
 	}
 }
 
-// Flush ends a capture for a detector, once all batches were answered.
+// Flush ends a capture for a detector or an observer, once all batches were answered.
 func (i *Instance) Flush(ctx context.Context, sink sdk.FindingSink) error {
 	if err := i.drain(ctx); err != nil {
 		return i.failed(ctx, "flush", err)
@@ -201,31 +202,7 @@ func (i *Instance) Flush(ctx context.Context, sink sdk.FindingSink) error {
 	if err != nil {
 		return i.failed(ctx, "flush", err)
 	}
-	return i.findings(ctx, "flush", resp.GetFindings(), resp.GetError(), sink)
-}
-
-// findings passes on what a call found, also when it failed after that.
-func (i *Instance) findings(ctx context.Context, what string, found []*pb.Finding, failure *pb.Error, sink sdk.FindingSink) error {
-	gate := check.NewGate(ctx, check.MaxFindings, "findings", check.Finding, func(f sdk.Finding) error {
-		f.ID = sdk.FindingID(f)
-		return sink.Finding(f)
-	})
-	var errs []error
-	for _, m := range found {
-		f := wire.FindingFromPB(m)
-		if f.Detector != "" && f.Detector != i.plugin && i.process.misnamed != nil {
-			i.process.misnamed(f.Detector)
-		}
-		f.Detector = i.plugin
-		if err := gate.Put(f); err != nil {
-			errs = append(errs, refusedError{err})
-			break
-		}
-	}
-	if failure != nil {
-		errs = append(errs, wire.ErrorFromPB(failure))
-	}
-	return gate.Result(i.failed(ctx, what, errors.Join(errs...)))
+	return i.pass(ctx, "flush", resp, sink)
 }
 
 // Notify lets a notifier deliver a notice.

@@ -124,7 +124,7 @@ func (i *Instance) take(ctx context.Context, a answer, sink sdk.FindingSink) err
 		i.process.broke(err)
 		return i.failed(ctx, "inspect", err)
 	}
-	return i.findings(ctx, "inspect", resp.GetFindings(), resp.GetError(), sink)
+	return i.pass(ctx, "inspect", &resp, sink)
 }
 
 // drain waits until every batch is answered.

@@ -48,11 +48,11 @@ func inspectHandler(srv any, ctx context.Context, decode func(any) error, _ grpc
 }
 
 func (d *detector) inspect(ctx context.Context, req *wire.Inspect) (*pb.InspectResponse, error) {
-	found, err := inspect(ctx, d.b, req.Instance, req.Capture, req.Frame)
-	if err != nil && len(found) == 0 {
+	said, err := inspect(ctx, d.b, req.Instance, req.Capture, req.Frame)
+	if err != nil && said.empty() {
 		return nil, wire.FromError(err)
 	}
-	return &pb.InspectResponse{Findings: found, Error: wire.ErrorToPB(err)}, nil
+	return said.response(err), nil
 }
 
 // stream answers one batch after the other. gRPC takes those that come in the meantime, as far as its window has room.
@@ -82,38 +82,61 @@ func (d *detector) answer(ctx context.Context, req *wire.Inspect) []byte {
 	return result(inspect(ctx, d.b, req.Instance, req.Capture, req.Frame))
 }
 
-// inspect shows a detector one batch, wherever it came from.
-func inspect(ctx context.Context, b Backend, instance, capture string, frame []byte) ([]*pb.Finding, error) {
+// inspect shows a detector or an observer one batch, wherever it came from.
+func inspect(ctx context.Context, b Backend, instance, capture string, frame []byte) (said, error) {
 	headroom()
-	var found findings
-	err := b.Inspect(ctx, instance, capture, frame, &found)
-	return found.list, errors.Join(err, found.full)
+	var s said
+	err := b.Inspect(ctx, instance, capture, frame, &s)
+	return s, errors.Join(err, s.full)
 }
 
 func (d *detector) Flush(ctx context.Context, req *pb.FlushRequest) (*pb.FlushResponse, error) {
-	var found findings
-	err := errors.Join(d.b.Flush(ctx, req.GetInstance(), &found), found.full)
-	if err != nil && len(found.list) == 0 {
+	var s said
+	err := errors.Join(d.b.Flush(ctx, req.GetInstance(), &s), s.full)
+	if err != nil && s.empty() {
 		return nil, wire.FromError(err)
 	}
-	return &pb.FlushResponse{Findings: found.list, Error: wire.ErrorToPB(err)}, nil
+	return &pb.FlushResponse{Findings: s.findings, Sightings: s.sightings, Error: wire.ErrorToPB(err)}, nil
 }
 
-// findings gathers what one call found. The instance bounds their number, and this their size.
-type findings struct {
-	list []*pb.Finding
-	size int
-	full error
+// said gathers what one call emitted. The instance bounds the number, and this the size.
+type said struct {
+	findings  []*pb.Finding
+	sightings []*pb.Sighting
+	size      int
+	full      error
 }
 
-func (f *findings) Finding(v sdk.Finding) error {
+func (s *said) empty() bool { return len(s.findings) == 0 && len(s.sightings) == 0 }
+
+func (s *said) response(err error) *pb.InspectResponse {
+	return &pb.InspectResponse{Findings: s.findings, Sightings: s.sightings, Error: wire.ErrorToPB(err)}
+}
+
+func (s *said) Finding(v sdk.Finding) error {
 	m := wire.FindingToPB(v)
-	size := proto.Size(m)
-	if f.size+size > maxFindingBytes {
-		f.full = sdk.Errorf(sdk.Internal, "the findings of one call are larger than %d bytes", maxFindingBytes)
-		return f.full
+	if err := s.fits(m); err != nil {
+		return err
 	}
-	f.size += size
-	f.list = append(f.list, m)
+	s.findings = append(s.findings, m)
+	return nil
+}
+
+func (s *said) Sighting(v sdk.Sighting) error {
+	m := wire.SightingToPB(v)
+	if err := s.fits(m); err != nil {
+		return err
+	}
+	s.sightings = append(s.sightings, m)
+	return nil
+}
+
+func (s *said) fits(m proto.Message) error {
+	size := proto.Size(m)
+	if s.size+size > maxSaidBytes {
+		s.full = sdk.Errorf(sdk.Internal, "what one call emitted is larger than %d bytes", maxSaidBytes)
+		return s.full
+	}
+	s.size += size
 	return nil
 }

@@ -29,6 +29,7 @@ type Backend interface {
 	Watch(ctx context.Context, instance string, sink sdk.SampleSink) error
 	Discover(ctx context.Context, instance string, scope sdk.Scope, sink sdk.SightingSink) error
 	// Inspect gets a frame whose memory is used again after the call, or is shared with the host. Its checksum means nothing.
+	// The sink, also that of Flush, is an sdk.SightingSink too, for what an observer sees.
 	Inspect(ctx context.Context, instance, capture string, frame []byte, sink sdk.FindingSink) error
 	Flush(ctx context.Context, instance string, sink sdk.FindingSink) error
 	Notify(ctx context.Context, instance string, notice sdk.Notice) (sdk.Receipt, error)

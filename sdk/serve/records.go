@@ -42,7 +42,7 @@ func openRecords(b Backend, log *slog.Logger) (*records, error) {
 	answer := func(ctx context.Context, instance, capture string, frame []byte) []byte {
 		return result(inspect(ctx, b, instance, capture, frame))
 	}
-	refuse := func(err error) []byte { return result(nil, err) }
+	refuse := func(err error) []byte { return result(said{}, err) }
 	if r.plane, err = plane.OpenPlugin(os.NewFile(fd, "records"), answer, refuse); err != nil {
 		return nil, err
 	}
@@ -86,13 +86,13 @@ func inherited(name string) (fd uintptr, ok bool, err error) {
 }
 
 // result is the body of a RESULT; one that says nothing is empty.
-func result(found []*pb.Finding, err error) []byte {
-	if len(found) == 0 && err == nil {
+func result(s said, err error) []byte {
+	if s.empty() && err == nil {
 		return nil
 	}
-	body, merr := proto.Marshal(&pb.InspectResponse{Findings: found, Error: wire.ErrorToPB(err)})
+	body, merr := proto.Marshal(s.response(err))
 	if merr != nil {
-		body, _ = proto.Marshal(&pb.InspectResponse{Error: wire.ErrorToPB(fmt.Errorf("what the plugin found cannot be sent: %w", merr))})
+		body, _ = proto.Marshal(&pb.InspectResponse{Error: wire.ErrorToPB(fmt.Errorf("what the plugin said cannot be sent: %w", merr))})
 	}
 	return body
 }

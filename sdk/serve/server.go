@@ -20,8 +20,8 @@ const (
 	// chunkSamples and chunkBytes are how much travels in one message of a stream.
 	chunkSamples = 512
 	chunkBytes   = 1 << 20
-	// maxFindingBytes bounds the findings of one call, which travel in one message, on the record plane too.
-	maxFindingBytes = plane.MaxResult - 1<<20
+	// maxSaidBytes bounds what one batch makes a plugin say, which travels in one message, on the record plane too.
+	maxSaidBytes = plane.MaxResult - 1<<20
 )
 
 func register(s *grpc.Server, b Backend, r *records) {

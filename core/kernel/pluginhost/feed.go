@@ -20,7 +20,8 @@ const longestTurn = 50 * time.Millisecond
 // ringFor returns the ring of the host to those who may read all that is in it: the flows. Elsewhere than on Linux, and where
 // it cannot be made, there is none, and frames are sent.
 func (h *Host) ringFor(kind sdk.Kind, grants []sdk.Permission) *host.Ring {
-	if kind != sdk.KindDetector || !sdk.Grants(grants).Has(sdk.CapFlowsRead) {
+	shown := kind == sdk.KindDetector || kind == sdk.KindDiscovery // which may observe
+	if !shown || !sdk.Grants(grants).Has(sdk.CapFlowsRead) {
 		return nil
 	}
 	h.mu.Lock()
@@ -58,21 +59,17 @@ var ended = func() context.Context {
 	return ctx
 }()
 
-// InspectAll shows the detector the batches of one capture as they come, several at a time, until the channel is closed. It
-// releases each that it takes; after an error the rest is left to the caller. A batch is done when the detector has answered
-// it. The frames are kept until a snapshot of the detector covers them. A detector that gives and takes its state survives the
-// death of its process without a trace: InspectAll waits for the next one, which is given everything since the last snapshot,
-// and then what was not answered.
-func (d Detector) InspectAll(ctx context.Context, capture string, in <-chan *batch.Batch, sink sdk.FindingSink) error {
-	f := &feed{s: d.s, capture: capture, in: in, sink: sink}
+// feed shows an instance the batches of one capture, as Detector.InspectAll says.
+func (s *supervisor) feed(ctx context.Context, capture string, in <-chan *batch.Batch, to sinks) error {
+	f := &feed{s: s, capture: capture, in: in, sinks: to}
 	defer f.release()
 	for {
 		more, err := f.wait(ctx)
 		if err != nil || !more {
 			return err
 		}
-		err = d.s.persistent(ctx, func() error {
-			return d.s.withTurn(ctx, func(r *run) error { return f.turn(ctx, r) })
+		err = s.persistent(ctx, func() error {
+			return s.withTurn(ctx, func(r *run) error { return f.turn(ctx, r) })
 		})
 		if err != nil {
 			return err
@@ -80,20 +77,12 @@ func (d Detector) InspectAll(ctx context.Context, capture string, in <-chan *bat
 	}
 }
 
-// Inspect hands the detector one frame of rows (package records), as InspectAll does. The frame must not be changed afterwards.
-func (d Detector) Inspect(ctx context.Context, capture string, frame []byte, sink sdk.FindingSink) error {
-	in := make(chan *batch.Batch, 1)
-	in <- batch.New(frame, 1, nil, nil)
-	close(in)
-	return d.InspectAll(ctx, capture, in, sink)
-}
-
-// feed is what a detector is to be shown of one capture.
+// feed is what an instance is to be shown of one capture.
 type feed struct {
 	s       *supervisor
 	capture string
 	in      <-chan *batch.Batch // nil once it was closed
-	sink    sdk.FindingSink
+	sinks   sinks
 	todo    []*batch.Batch // taken and not answered, the oldest first
 	failed  error          // what the detector said of a batch: it is shown no other
 }
@@ -151,7 +140,7 @@ func (f *feed) turn(ctx context.Context, r *run) error {
 	}
 	s.journal.inside, s.journal.capture = true, f.capture
 	t.stream = r.inst.Stream(t, func(_ uint64, err error) { t.answers = append(t.answers, err) })
-	t.to = findings{f.sink, s.output(r), t.shadow}
+	t.to = said{f.sinks, f.capture, s.output(r), t.shadow}
 	defer t.stream.Wait(ended) // gives up what is still on its way
 	t.since = time.Now()
 	for {
@@ -175,7 +164,7 @@ type feedTurn struct {
 	r       *run
 	shadow  *shadow
 	stream  *host.Stream
-	to      findings
+	to      said
 	until   time.Time
 	since   time.Time // when its time for the next answer began
 	window  int
@@ -191,6 +180,14 @@ func (t *feedTurn) Finding(v sdk.Finding) error {
 		return nil
 	}
 	return t.to.Finding(v)
+}
+
+// Sighting is Finding for an observer.
+func (t *feedTurn) Sighting(v sdk.Sighting) error {
+	if t.failed != nil {
+		return nil
+	}
+	return t.to.Sighting(v)
 }
 
 // fill sends what may be sent.

@@ -238,7 +238,8 @@ func TestWhoSharesMemory(t *testing.T) {
 		kind   sdk.Kind
 		grants []sdk.Permission
 		want   bool
-	}{{sdk.KindDetector, nil, false}, {sdk.KindDetector, packets, false}, {sdk.KindCollector, flows, false}, {sdk.KindDetector, flows, true}} {
+	}{{sdk.KindDetector, nil, false}, {sdk.KindDetector, packets, false}, {sdk.KindCollector, flows, false}, {sdk.KindDetector, flows, true},
+		{sdk.KindDiscovery, flows, true}, {sdk.KindDiscovery, nil, false}} {
 		if got := f.ringFor(c.kind, c.grants) != nil; got != c.want {
 			t.Errorf("%s with %v: %v", c.kind, c.grants, got)
 		}

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
@@ -14,10 +15,12 @@ import (
 // answer with an error of class Temporary. Calls to one instance are made one at a time.
 type Handle struct{ s *supervisor }
 
-// Collector, Discoverer, Detector and Notifier are handles of instances of their kind.
+// Collector, Discoverer, Detector and Notifier are handles of instances of their kind. An Observer is a discovery instance that
+// is shown records, and may be a Discoverer besides.
 type (
 	Collector  struct{ Handle }
 	Discoverer struct{ Handle }
+	Observer   struct{ Handle }
 	Detector   struct{ Handle }
 	Notifier   struct{ Handle }
 )
@@ -27,9 +30,16 @@ func (h *Host) Collectors() []Collector {
 	return handles(h, sdk.KindCollector, func(x Handle) Collector { return Collector{x} })
 }
 
-// Discoverers returns the discovery instances.
+// Discoverers returns the discovery instances that look for devices, and those that have not said yet whether they do.
 func (h *Host) Discoverers() []Discoverer {
-	return handles(h, sdk.KindDiscovery, func(x Handle) Discoverer { return Discoverer{x} })
+	return slices.DeleteFunc(handles(h, sdk.KindDiscovery, func(x Handle) Discoverer { return Discoverer{x} }),
+		func(d Discoverer) bool { return d.says().Passive })
+}
+
+// Observers returns the discovery instances that learn of devices from records. An instance says that it does at its first start.
+func (h *Host) Observers() []Observer {
+	return slices.DeleteFunc(handles(h, sdk.KindDiscovery, func(x Handle) Observer { return Observer{x} }),
+		func(o Observer) bool { return !o.says().Observes })
 }
 
 // Detectors returns the detectors.
@@ -83,24 +93,15 @@ func (h Handle) Generation() uint64 {
 	return h.s.generation
 }
 
+// says is what the program said of itself, nothing before its first start.
+func (h Handle) says() host.Description {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	return h.s.says
+}
+
 // WaitReady is Host.WaitReady for this instance.
 func (h Handle) WaitReady(ctx context.Context) error { return h.s.awaitReady(ctx) }
-
-// Generation rises when the detector has forgotten what it was shown: it was restarted and could not be given back its
-// state. A caller that feeds it in pieces learns from it that its verdict is incomplete.
-func (d Detector) Generation() uint64 { return d.s.epochOf() }
-
-// Subscription is what the detector wants to see and was granted, nothing before its first start.
-func (d Detector) Subscription() sdk.Subscription {
-	d.s.mu.Lock()
-	defer d.s.mu.Unlock()
-	wants, grants := d.s.says.Subscription, sdk.Grants(d.s.state.Permissions)
-	wants.Flows = wants.Flows && grants.Has(sdk.CapFlowsRead)
-	if wants.Packets != nil && !grants.Packets(*wants.Packets) {
-		wants.Packets = nil
-	}
-	return wants
-}
 
 // Collect asks for one collection.
 func (c Collector) Collect(ctx context.Context, req sdk.CollectRequest, sink sdk.SampleSink) error {
@@ -162,31 +163,6 @@ func (d Discoverer) Discover(ctx context.Context, scope sdk.Scope, sink sdk.Sigh
 	}))
 }
 
-// Flush ends a capture.
-func (d Detector) Flush(ctx context.Context, sink sdk.FindingSink) error {
-	s := d.s
-	return s.persistent(ctx, func() error {
-		return s.withTurn(ctx, func(r *run) error {
-			if err := s.revive(ctx, r); err != nil {
-				return err
-			}
-			sh := s.shadowOf()
-			s.last.is(crashlog.Step{Call: "Flush"})
-			err := s.work(ctx, r, "Flush", s.host.cfg.Deadlines.Flush, func(ctx context.Context, i *host.Instance) error {
-				return i.Flush(ctx, findings{sink, s.output(r), sh})
-			})
-			if lost(err) || ctx.Err() != nil {
-				return err
-			}
-			s.flushed(ctx, r)
-			if sh != nil {
-				sh.flushed(s.journal.capture)
-			}
-			return err
-		})
-	})
-}
-
 // Notify delivers a notice.
 func (n Notifier) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
@@ -227,11 +203,6 @@ type (
 		to    sdk.SightingSink
 		output
 	}
-	findings struct {
-		to sdk.FindingSink
-		output
-		shadow *shadow
-	}
 )
 
 func (s samples) Sample(v sdk.Sample) error {
@@ -258,20 +229,9 @@ func (s sightings) Sighting(v sdk.Sighting) error {
 	if v.IP.IsValid() && len(s.scope.Prefixes) > 0 && !s.scope.Contains(v.IP) {
 		return fmt.Errorf("sighting of %s, which is outside the scope", v.IP)
 	}
-	if err := s.pass(64 + len(v.MAC) + len(v.Hostname)); err != nil {
+	if err := s.pass(sightingSize(&v)); err != nil {
 		return err
 	}
 	s.s.acct.records(1)
 	return s.to.Sighting(v)
-}
-
-func (s findings) Finding(v sdk.Finding) error {
-	if err := s.pass(256 + len(v.Summary) + 8*len(v.Packets)); err != nil {
-		return err
-	}
-	if s.shadow != nil {
-		s.shadow.saw(v)
-	}
-	s.s.acct.finding()
-	return s.to.Finding(v)
 }

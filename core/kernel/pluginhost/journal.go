@@ -64,7 +64,7 @@ func (j *journal) empty() bool { return j.snapshot == nil && len(j.batches) == 0
 // probe finds out whether a detector keeps state. It asks the fresh process for a snapshot, once for each program. The
 // answer counts for the journal only when that process takes over.
 func (s *supervisor) probe(r *run) (keeps bool) {
-	if r.kind != sdk.KindDetector || s.journal.asked == r.digest {
+	if !r.reads() || s.journal.asked == r.digest {
 		return s.journal.keeps
 	}
 	_, err := s.takeSnapshot(s.ctx, r)
@@ -76,7 +76,7 @@ func (s *supervisor) probe(r *run) (keeps bool) {
 
 // probed takes the answer of a probe for the journal.
 func (j *journal) probed(r *run, keeps bool) {
-	if r.kind == sdk.KindDetector {
+	if r.reads() {
 		j.asked, j.keeps = r.digest, keeps
 	}
 }
@@ -102,7 +102,8 @@ func (s *supervisor) giveState(ctx context.Context, r *run, state []byte) error 
 // nobody is told what a batch makes a detector find for the second time: it was passed on the first time.
 type nobody struct{}
 
-func (nobody) Finding(sdk.Finding) error { return nil }
+func (nobody) Finding(sdk.Finding) error   { return nil }
+func (nobody) Sighting(sdk.Sighting) error { return nil }
 
 // revive gives a process that has just started what the one before it knew, before it gets anything new.
 func (s *supervisor) revive(ctx context.Context, r *run) error {

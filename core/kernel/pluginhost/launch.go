@@ -201,6 +201,7 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 			return sdk.Errorf(sdk.Unsupported, "its subscription: %w", err)
 		}
 	}
+	s.sayWithheld(about.Subscription, grants)
 	cfg := a.Config
 	if len(cfg) == 0 {
 		cfg = []byte("{}")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -68,12 +69,25 @@ func Sighting(s *sdk.Sighting) error {
 		return errors.New("sighting without a time")
 	}
 	s.IP = s.IP.Unmap().WithZone("")
-	s.Hostname = cut(s.Hostname, maxName)
+	s.Hostname, s.Source = cut(s.Hostname, maxName), cut(s.Source, maxName)
 	var err error
 	if s.Facts, err = texts(s.Facts); err != nil {
 		return fmt.Errorf("sighting: facts: %w", err)
 	}
 	return nil
+}
+
+// Observed is Sighting for what an observer saw. A name alone is no device, and nobody has the address of many. Which capture it
+// was is not for the plugin to say.
+func Observed(s *sdk.Sighting) error {
+	s.Capture = ""
+	switch ip := s.IP.Unmap(); {
+	case !ip.IsValid() && s.MAC == "":
+		return errors.New("sighting without address and MAC")
+	case ip.IsValid() && (ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})):
+		return fmt.Errorf("sighting of %s, which is the address of no device", ip)
+	}
+	return Sighting(s)
 }
 
 // InScope returns Sighting together with the check that a sighting lies inside the scope.

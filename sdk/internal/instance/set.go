@@ -65,7 +65,7 @@ type running struct {
 
 	// Memory of the last batch, used again; guarded by busy.
 	flows   records.FlowChunks
-	packets []sdk.Packet
+	batches records.BatchDecoder
 }
 
 // Describe describes all plugins, ordered by id.
@@ -94,6 +94,11 @@ func Describe(p sdk.Plugin) (abi.Description, error) {
 	_, d.Undoes = inst.(sdk.Undoer)
 	_, d.ReportsStatus = inst.(sdk.StatusReporter)
 	_, d.Snapshots = inst.(sdk.Snapshotter)
+	if p.Kind == sdk.KindDiscovery {
+		_, discovers := inst.(sdk.Discoverer)
+		_, d.Observes = inst.(sdk.Observer)
+		d.Passive = d.Observes && !discovers
+	}
 	return d, nil
 }
 

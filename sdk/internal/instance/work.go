@@ -7,7 +7,6 @@ import (
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/check"
-	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Collect lets a collector measure once.
@@ -85,84 +84,6 @@ func (s *Set) Discover(ctx context.Context, id string, scope sdk.Scope, sink sdk
 	gate := check.NewGate(ctx, check.MaxSightings, "sightings", check.InScope(scope), counted(r, sink.Sighting))
 	defer gate.Close()
 	return gate.Result(d.Discover(ctx, scope, sightingSink{gate}))
-}
-
-// Inspect hands one frame to a detector.
-func (s *Set) Inspect(ctx context.Context, id, capture string, frame []byte, sink sdk.FindingSink) error {
-	if !s.verified {
-		if err := records.Verify(frame); err != nil {
-			return err
-		}
-	}
-	return s.InspectLocal(ctx, id, capture, frame, sink)
-}
-
-// InspectLocal is Inspect for a frame that has not left this machine: its checksum is not compared.
-func (s *Set) InspectLocal(ctx context.Context, id, capture string, frame []byte, sink sdk.FindingSink) error {
-	return s.detect(ctx, id, sink, func(ctx context.Context, r *running, d sdk.Detector, sink sdk.FindingSink) error {
-		if records.SchemaOf(frame) == records.Packets {
-			return r.inspectPackets(ctx, d, capture, frame, sink)
-		}
-		return r.inspectFlows(ctx, d, capture, frame, sink)
-	})
-}
-
-func (r *running) inspectPackets(ctx context.Context, d sdk.Detector, capture string, frame []byte, sink sdk.FindingSink) error {
-	packets, err := records.DecodeVerifiedPackets(frame, r.packets)
-	if err != nil {
-		return err
-	}
-	r.packets = packets
-	return d.Inspect(ctx, sdk.Batch{Capture: capture, Packets: packets}, sink)
-}
-
-// inspectFlows hands the flows over in pieces: how they are cut into batches makes no difference to a detector.
-func (r *running) inspectFlows(ctx context.Context, d sdk.Detector, capture string, frame []byte, sink sdk.FindingSink) error {
-	if err := r.flows.Reset(frame); err != nil {
-		return err
-	}
-	defer r.flows.Release()
-	for {
-		flows, err := r.flows.Next()
-		if err != nil || len(flows) == 0 {
-			return err
-		}
-		if err := d.Inspect(ctx, sdk.Batch{Capture: capture, Flows: flows}, sink); err != nil {
-			return err
-		}
-		r.progress.Add(1)
-	}
-}
-
-// Flush ends a capture for a detector.
-func (s *Set) Flush(ctx context.Context, id string, sink sdk.FindingSink) error {
-	return s.detect(ctx, id, sink, func(ctx context.Context, _ *running, d sdk.Detector, sink sdk.FindingSink) error {
-		return d.Flush(ctx, sink)
-	})
-}
-
-func (s *Set) detect(ctx context.Context, id string, sink sdk.FindingSink,
-	work func(context.Context, *running, sdk.Detector, sdk.FindingSink) error,
-) error {
-	r, ctx, done, err := s.acquire(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer done()
-	d, ok := r.inst.(sdk.Detector)
-	if !ok {
-		return wrongKind(r, "detect")
-	}
-	declared := func(f *sdk.Finding) error {
-		if !r.rules[f.Rule] {
-			return fmt.Errorf("finding of rule %q, which %s does not declare", f.Rule, r.plugin.ID)
-		}
-		f.Detector = r.plugin.ID
-		return check.Finding(f)
-	}
-	gate := check.NewGate(ctx, check.MaxFindings, "findings", declared, counted(r, sink.Finding))
-	defer gate.Close()
-	return gate.Result(work(ctx, r, d, findingSink{gate}))
 }
 
 // Notify lets a notifier deliver a notice.

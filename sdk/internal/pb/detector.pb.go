@@ -87,7 +87,9 @@ type InspectResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Findings []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Set when the call failed after these findings.
-	Error         *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Of an observer.
+	Sightings     []*Sighting `protobuf:"bytes,3,rep,name=sightings,proto3" json:"sightings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +134,13 @@ func (x *InspectResponse) GetFindings() []*Finding {
 func (x *InspectResponse) GetError() *Error {
 	if x != nil {
 		return x.Error
+	}
+	return nil
+}
+
+func (x *InspectResponse) GetSightings() []*Sighting {
+	if x != nil {
+		return x.Sightings
 	}
 	return nil
 }
@@ -203,7 +212,9 @@ type InspectStreamResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Findings []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Set when this batch failed, after these findings. The stream goes on.
-	Error         *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Of an observer.
+	Sightings     []*Sighting `protobuf:"bytes,3,rep,name=sightings,proto3" json:"sightings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +259,13 @@ func (x *InspectStreamResponse) GetFindings() []*Finding {
 func (x *InspectStreamResponse) GetError() *Error {
 	if x != nil {
 		return x.Error
+	}
+	return nil
+}
+
+func (x *InspectStreamResponse) GetSightings() []*Sighting {
+	if x != nil {
+		return x.Sightings
 	}
 	return nil
 }
@@ -300,7 +318,9 @@ type FlushResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Findings []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Set when the call failed after these findings.
-	Error         *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Of an observer.
+	Sightings     []*Sighting `protobuf:"bytes,3,rep,name=sightings,proto3" json:"sightings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,6 +369,13 @@ func (x *FlushResponse) GetError() *Error {
 	return nil
 }
 
+func (x *FlushResponse) GetSightings() []*Sighting {
+	if x != nil {
+		return x.Sightings
+	}
+	return nil
+}
+
 var File_picket_plugin_v1_detector_proto protoreflect.FileDescriptor
 
 const file_picket_plugin_v1_detector_proto_rawDesc = "" +
@@ -357,22 +384,25 @@ const file_picket_plugin_v1_detector_proto_rawDesc = "" +
 	"\x0eInspectRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\acapture\x18\x02 \x01(\tR\acapture\x12\x14\n" +
-	"\x05frame\x18\x03 \x01(\fR\x05frame\"w\n" +
+	"\x05frame\x18\x03 \x01(\fR\x05frame\"\xb1\x01\n" +
 	"\x0fInspectResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.picket.plugin.v1.FindingR\bfindings\x12-\n" +
-	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\"b\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\x128\n" +
+	"\tsightings\x18\x03 \x03(\v2\x1a.picket.plugin.v1.SightingR\tsightings\"b\n" +
 	"\x14InspectStreamRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x18\n" +
 	"\acapture\x18\x02 \x01(\tR\acapture\x12\x14\n" +
-	"\x05frame\x18\x03 \x01(\fR\x05frame\"}\n" +
+	"\x05frame\x18\x03 \x01(\fR\x05frame\"\xb7\x01\n" +
 	"\x15InspectStreamResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.picket.plugin.v1.FindingR\bfindings\x12-\n" +
-	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\"*\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\x128\n" +
+	"\tsightings\x18\x03 \x03(\v2\x1a.picket.plugin.v1.SightingR\tsightings\"*\n" +
 	"\fFlushRequest\x12\x1a\n" +
-	"\binstance\x18\x01 \x01(\tR\binstance\"u\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\"\xaf\x01\n" +
 	"\rFlushResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.picket.plugin.v1.FindingR\bfindings\x12-\n" +
-	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error2\x91\x02\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.picket.plugin.v1.ErrorR\x05error\x128\n" +
+	"\tsightings\x18\x03 \x03(\v2\x1a.picket.plugin.v1.SightingR\tsightings2\x91\x02\n" +
 	"\x0fDetectorService\x12N\n" +
 	"\aInspect\x12 .picket.plugin.v1.InspectRequest\x1a!.picket.plugin.v1.InspectResponse\x12d\n" +
 	"\rInspectStream\x12&.picket.plugin.v1.InspectStreamRequest\x1a'.picket.plugin.v1.InspectStreamResponse(\x010\x01\x12H\n" +
@@ -401,25 +431,29 @@ var file_picket_plugin_v1_detector_proto_goTypes = []any{
 	(*FlushResponse)(nil),         // 5: picket.plugin.v1.FlushResponse
 	(*Finding)(nil),               // 6: picket.plugin.v1.Finding
 	(*Error)(nil),                 // 7: picket.plugin.v1.Error
+	(*Sighting)(nil),              // 8: picket.plugin.v1.Sighting
 }
 var file_picket_plugin_v1_detector_proto_depIdxs = []int32{
-	6, // 0: picket.plugin.v1.InspectResponse.findings:type_name -> picket.plugin.v1.Finding
-	7, // 1: picket.plugin.v1.InspectResponse.error:type_name -> picket.plugin.v1.Error
-	6, // 2: picket.plugin.v1.InspectStreamResponse.findings:type_name -> picket.plugin.v1.Finding
-	7, // 3: picket.plugin.v1.InspectStreamResponse.error:type_name -> picket.plugin.v1.Error
-	6, // 4: picket.plugin.v1.FlushResponse.findings:type_name -> picket.plugin.v1.Finding
-	7, // 5: picket.plugin.v1.FlushResponse.error:type_name -> picket.plugin.v1.Error
-	0, // 6: picket.plugin.v1.DetectorService.Inspect:input_type -> picket.plugin.v1.InspectRequest
-	2, // 7: picket.plugin.v1.DetectorService.InspectStream:input_type -> picket.plugin.v1.InspectStreamRequest
-	4, // 8: picket.plugin.v1.DetectorService.Flush:input_type -> picket.plugin.v1.FlushRequest
-	1, // 9: picket.plugin.v1.DetectorService.Inspect:output_type -> picket.plugin.v1.InspectResponse
-	3, // 10: picket.plugin.v1.DetectorService.InspectStream:output_type -> picket.plugin.v1.InspectStreamResponse
-	5, // 11: picket.plugin.v1.DetectorService.Flush:output_type -> picket.plugin.v1.FlushResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6,  // 0: picket.plugin.v1.InspectResponse.findings:type_name -> picket.plugin.v1.Finding
+	7,  // 1: picket.plugin.v1.InspectResponse.error:type_name -> picket.plugin.v1.Error
+	8,  // 2: picket.plugin.v1.InspectResponse.sightings:type_name -> picket.plugin.v1.Sighting
+	6,  // 3: picket.plugin.v1.InspectStreamResponse.findings:type_name -> picket.plugin.v1.Finding
+	7,  // 4: picket.plugin.v1.InspectStreamResponse.error:type_name -> picket.plugin.v1.Error
+	8,  // 5: picket.plugin.v1.InspectStreamResponse.sightings:type_name -> picket.plugin.v1.Sighting
+	6,  // 6: picket.plugin.v1.FlushResponse.findings:type_name -> picket.plugin.v1.Finding
+	7,  // 7: picket.plugin.v1.FlushResponse.error:type_name -> picket.plugin.v1.Error
+	8,  // 8: picket.plugin.v1.FlushResponse.sightings:type_name -> picket.plugin.v1.Sighting
+	0,  // 9: picket.plugin.v1.DetectorService.Inspect:input_type -> picket.plugin.v1.InspectRequest
+	2,  // 10: picket.plugin.v1.DetectorService.InspectStream:input_type -> picket.plugin.v1.InspectStreamRequest
+	4,  // 11: picket.plugin.v1.DetectorService.Flush:input_type -> picket.plugin.v1.FlushRequest
+	1,  // 12: picket.plugin.v1.DetectorService.Inspect:output_type -> picket.plugin.v1.InspectResponse
+	3,  // 13: picket.plugin.v1.DetectorService.InspectStream:output_type -> picket.plugin.v1.InspectStreamResponse
+	5,  // 14: picket.plugin.v1.DetectorService.Flush:output_type -> picket.plugin.v1.FlushResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_detector_proto_init() }

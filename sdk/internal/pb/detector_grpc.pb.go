@@ -28,7 +28,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// DetectorService is served by detectors. Calls for one instance come one at a time and in order of time.
+// DetectorService is served by what is shown records: detectors, which answer with findings, and observers, which answer
+// with sightings. Calls for one instance come one at a time and in order of time.
 type DetectorServiceClient interface {
 	// Inspect hands over one batch of records.
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
@@ -36,7 +37,7 @@ type DetectorServiceClient interface {
 	// them in their order, one at a time, and answers each with one message, in that order. The host opens it only where
 	// ConfigureResponse.inspect_window says that it is there, one at a time for an instance, and ends it after the last batch.
 	InspectStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[InspectStreamRequest, InspectStreamResponse], error)
-	// Flush is called at the end of a capture: the detector reports what is pending and forgets what it saw.
+	// Flush is called at the end of a capture: what is pending is reported and what was seen is forgotten.
 	Flush(ctx context.Context, in *FlushRequest, opts ...grpc.CallOption) (*FlushResponse, error)
 }
 
@@ -85,7 +86,8 @@ func (c *detectorServiceClient) Flush(ctx context.Context, in *FlushRequest, opt
 // All implementations must embed UnimplementedDetectorServiceServer
 // for forward compatibility.
 //
-// DetectorService is served by detectors. Calls for one instance come one at a time and in order of time.
+// DetectorService is served by what is shown records: detectors, which answer with findings, and observers, which answer
+// with sightings. Calls for one instance come one at a time and in order of time.
 type DetectorServiceServer interface {
 	// Inspect hands over one batch of records.
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
@@ -93,7 +95,7 @@ type DetectorServiceServer interface {
 	// them in their order, one at a time, and answers each with one message, in that order. The host opens it only where
 	// ConfigureResponse.inspect_window says that it is there, one at a time for an instance, and ends it after the last batch.
 	InspectStream(grpc.BidiStreamingServer[InspectStreamRequest, InspectStreamResponse]) error
-	// Flush is called at the end of a capture: the detector reports what is pending and forgets what it saw.
+	// Flush is called at the end of a capture: what is pending is reported and what was seen is forgotten.
 	Flush(context.Context, *FlushRequest) (*FlushResponse, error)
 	mustEmbedUnimplementedDetectorServiceServer()
 }

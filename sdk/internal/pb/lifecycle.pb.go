@@ -120,7 +120,11 @@ type Description struct {
 	// A notifier that has Status.
 	ReportsStatus bool `protobuf:"varint,9,opt,name=reports_status,json=reportsStatus,proto3" json:"reports_status,omitempty"`
 	// It has Snapshot and Restore.
-	Snapshots     bool `protobuf:"varint,10,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
+	Snapshots bool `protobuf:"varint,10,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
+	// A discovery that has Observe and EndCapture, which travel as Inspect and Flush.
+	Observes bool `protobuf:"varint,11,opt,name=observes,proto3" json:"observes,omitempty"`
+	// An observer that has no Discover.
+	Passive       bool `protobuf:"varint,12,opt,name=passive,proto3" json:"passive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +225,20 @@ func (x *Description) GetReportsStatus() bool {
 func (x *Description) GetSnapshots() bool {
 	if x != nil {
 		return x.Snapshots
+	}
+	return false
+}
+
+func (x *Description) GetObserves() bool {
+	if x != nil {
+		return x.Observes
+	}
+	return false
+}
+
+func (x *Description) GetPassive() bool {
+	if x != nil {
+		return x.Passive
 	}
 	return false
 }
@@ -755,7 +773,7 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	" picket/plugin/v1/lifecycle.proto\x12\x10picket.plugin.v1\x1a\x1cpicket/plugin/v1/types.proto\"\x11\n" +
 	"\x0fDescribeRequest\"K\n" +
 	"\x10DescribeResponse\x127\n" +
-	"\aplugins\x18\x01 \x03(\v2\x1d.picket.plugin.v1.DescriptionR\aplugins\"\xd9\x02\n" +
+	"\aplugins\x18\x01 \x03(\v2\x1d.picket.plugin.v1.DescriptionR\aplugins\"\x8f\x03\n" +
 	"\vDescription\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -767,7 +785,9 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	"\x06undoes\x18\b \x01(\bR\x06undoes\x12%\n" +
 	"\x0ereports_status\x18\t \x01(\bR\rreportsStatus\x12\x1c\n" +
 	"\tsnapshots\x18\n" +
-	" \x01(\bR\tsnapshots\"\xb6\x03\n" +
+	" \x01(\bR\tsnapshots\x12\x1a\n" +
+	"\bobserves\x18\v \x01(\bR\bobserves\x12\x18\n" +
+	"\apassive\x18\f \x01(\bR\apassive\"\xb6\x03\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x16\n" +

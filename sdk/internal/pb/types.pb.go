@@ -161,12 +161,16 @@ func (x *Rule) GetFalsePositives() []string {
 	return nil
 }
 
-// Subscription names the records that a detector wants.
+// Subscription names the records that a detector or an observer wants.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Flows bool                   `protobuf:"varint,1,opt,name=flows,proto3" json:"flows,omitempty"`
 	// Not set: no packets.
-	Packets       *PacketSubscription `protobuf:"bytes,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	Packets *PacketSubscription `protobuf:"bytes,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	// Flows come with their further features.
+	Features bool `protobuf:"varint,3,opt,name=features,proto3" json:"features,omitempty"`
+	// Kinds of facts: dns, tls, http, smb, dhcp, arp, ot, files, logins, messages.
+	Facts         []string `protobuf:"bytes,4,rep,name=facts,proto3" json:"facts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +215,20 @@ func (x *Subscription) GetFlows() bool {
 func (x *Subscription) GetPackets() *PacketSubscription {
 	if x != nil {
 		return x.Packets
+	}
+	return nil
+}
+
+func (x *Subscription) GetFeatures() bool {
+	if x != nil {
+		return x.Features
+	}
+	return false
+}
+
+func (x *Subscription) GetFacts() []string {
+	if x != nil {
+		return x.Facts
 	}
 	return nil
 }
@@ -482,7 +500,13 @@ type Sighting struct {
 	Hostname string            `protobuf:"bytes,4,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	Facts    map[string]string `protobuf:"bytes,5,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// 0 to 1.
-	Confidence    float64 `protobuf:"fixed64,6,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	Confidence float64 `protobuf:"fixed64,6,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	// The protocol that told it, for example mdns.
+	Source string `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	// Number in the capture of the packet that an observer saw it in.
+	Packet uint64 `protobuf:"varint,8,opt,name=packet,proto3" json:"packet,omitempty"`
+	// Names the capture. The host fills it in: what a plugin says here is not believed.
+	Capture       string `protobuf:"bytes,9,opt,name=capture,proto3" json:"capture,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +581,27 @@ func (x *Sighting) GetConfidence() float64 {
 		return x.Confidence
 	}
 	return 0
+}
+
+func (x *Sighting) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Sighting) GetPacket() uint64 {
+	if x != nil {
+		return x.Packet
+	}
+	return 0
+}
+
+func (x *Sighting) GetCapture() string {
+	if x != nil {
+		return x.Capture
+	}
+	return ""
 }
 
 // Finding is what a detector says once.
@@ -986,10 +1031,12 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"techniques\x18\x03 \x03(\tR\n" +
 	"techniques\x12\x1a\n" +
 	"\bseverity\x18\x04 \x01(\tR\bseverity\x12'\n" +
-	"\x0ffalse_positives\x18\x05 \x03(\tR\x0efalsePositives\"d\n" +
+	"\x0ffalse_positives\x18\x05 \x03(\tR\x0efalsePositives\"\x96\x01\n" +
 	"\fSubscription\x12\x14\n" +
 	"\x05flows\x18\x01 \x01(\bR\x05flows\x12>\n" +
-	"\apackets\x18\x02 \x01(\v2$.picket.plugin.v1.PacketSubscriptionR\apackets\"G\n" +
+	"\apackets\x18\x02 \x01(\v2$.picket.plugin.v1.PacketSubscriptionR\apackets\x12\x1a\n" +
+	"\bfeatures\x18\x03 \x01(\bR\bfeatures\x12\x14\n" +
+	"\x05facts\x18\x04 \x03(\tR\x05facts\"G\n" +
 	"\x12PacketSubscription\x12\x16\n" +
 	"\x06layers\x18\x01 \x03(\tR\x06layers\x12\x19\n" +
 	"\bsnap_len\x18\x02 \x01(\rR\asnapLen\"\xeb\x01\n" +
@@ -1014,7 +1061,7 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
-	"\x10_time_unix_nanos\"\xa0\x02\n" +
+	"\x10_time_unix_nanos\"\xea\x02\n" +
 	"\bSighting\x12+\n" +
 	"\x0ftime_unix_nanos\x18\x01 \x01(\x03H\x00R\rtimeUnixNanos\x88\x01\x01\x12\x0e\n" +
 	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x10\n" +
@@ -1023,7 +1070,10 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\x05facts\x18\x05 \x03(\v2%.picket.plugin.v1.Sighting.FactsEntryR\x05facts\x12\x1e\n" +
 	"\n" +
 	"confidence\x18\x06 \x01(\x01R\n" +
-	"confidence\x1a8\n" +
+	"confidence\x12\x16\n" +
+	"\x06source\x18\a \x01(\tR\x06source\x12\x16\n" +
+	"\x06packet\x18\b \x01(\x04R\x06packet\x12\x18\n" +
+	"\acapture\x18\t \x01(\tR\acapture\x1a8\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

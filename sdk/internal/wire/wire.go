@@ -131,7 +131,7 @@ func RuleFromPB(r *pb.Rule) sdk.Rule {
 }
 
 func SubscriptionToPB(s sdk.Subscription) *pb.Subscription {
-	out := &pb.Subscription{Flows: s.Flows}
+	out := &pb.Subscription{Flows: s.Flows, Features: s.Features, Facts: s.Facts}
 	if s.Packets != nil {
 		out.Packets = &pb.PacketSubscription{Layers: s.Packets.Layers, SnapLen: uint32(max(s.Packets.SnapLen, 0))}
 	}
@@ -139,7 +139,7 @@ func SubscriptionToPB(s sdk.Subscription) *pb.Subscription {
 }
 
 func SubscriptionFromPB(s *pb.Subscription) sdk.Subscription {
-	out := sdk.Subscription{Flows: s.GetFlows()}
+	out := sdk.Subscription{Flows: s.GetFlows(), Features: s.GetFeatures(), Facts: s.GetFacts()}
 	if p := s.GetPackets(); p != nil {
 		out.Packets = &sdk.PacketSubscription{Layers: p.GetLayers(), SnapLen: int(min(p.GetSnapLen(), maxSnapLen))}
 	}
@@ -152,13 +152,15 @@ const maxSnapLen = 256 << 10
 func DescriptionToPB(d abi.Description) *pb.Description {
 	return &pb.Description{Id: d.ID, Kind: string(d.Kind), Summary: d.Summary, Rules: each(d.Rules, RuleToPB),
 		Subscription: SubscriptionToPB(d.Subscription), ConfigSchema: d.ConfigSchema,
-		Watches: d.Watches, Undoes: d.Undoes, ReportsStatus: d.ReportsStatus, Snapshots: d.Snapshots}
+		Watches: d.Watches, Undoes: d.Undoes, ReportsStatus: d.ReportsStatus, Snapshots: d.Snapshots,
+		Observes: d.Observes, Passive: d.Passive}
 }
 
 func DescriptionFromPB(d *pb.Description) abi.Description {
 	return abi.Description{ID: d.GetId(), Kind: sdk.Kind(d.GetKind()), Summary: d.GetSummary(), Rules: each(d.GetRules(), RuleFromPB),
 		Subscription: SubscriptionFromPB(d.GetSubscription()), ConfigSchema: d.GetConfigSchema(),
-		Watches: d.GetWatches(), Undoes: d.GetUndoes(), ReportsStatus: d.GetReportsStatus(), Snapshots: d.GetSnapshots()}
+		Watches: d.GetWatches(), Undoes: d.GetUndoes(), ReportsStatus: d.GetReportsStatus(), Snapshots: d.GetSnapshots(),
+		Observes: d.GetObserves(), Passive: d.GetPassive()}
 }
 
 func PermissionToPB(p sdk.Permission) *pb.Permission {
@@ -231,7 +233,8 @@ func SampleFromPB(s *pb.Sample) sdk.Sample {
 }
 
 func SightingToPB(s sdk.Sighting) *pb.Sighting {
-	out := &pb.Sighting{TimeUnixNanos: Nanos(s.Time), Mac: clean(s.MAC), Hostname: clean(s.Hostname), Facts: s.Facts, Confidence: s.Confidence}
+	out := &pb.Sighting{TimeUnixNanos: Nanos(s.Time), Mac: clean(s.MAC), Hostname: clean(s.Hostname), Facts: s.Facts, Confidence: s.Confidence,
+		Source: clean(s.Source), Capture: clean(s.Capture), Packet: s.Packet}
 	if s.IP.IsValid() {
 		out.Ip = s.IP.String()
 	}
@@ -239,7 +242,8 @@ func SightingToPB(s sdk.Sighting) *pb.Sighting {
 }
 
 func SightingFromPB(s *pb.Sighting) (sdk.Sighting, error) {
-	out := sdk.Sighting{Time: Time(s.TimeUnixNanos), MAC: s.GetMac(), Hostname: s.GetHostname(), Facts: s.GetFacts(), Confidence: s.GetConfidence()}
+	out := sdk.Sighting{Time: Time(s.TimeUnixNanos), MAC: s.GetMac(), Hostname: s.GetHostname(), Facts: s.GetFacts(), Confidence: s.GetConfidence(),
+		Source: s.GetSource(), Capture: s.GetCapture(), Packet: s.GetPacket()}
 	if s.GetIp() == "" {
 		return out, nil
 	}

@@ -178,7 +178,7 @@ func (b *Backend) Inspect(ctx context.Context, instance, capture string, frame [
 		return err
 	}
 	resp, err := parse(b.guest.do(ctx, abi.OpInspect, head, frame))
-	return errors.Join(emit(resp.Findings, sink), err)
+	return errors.Join(emit(resp, sink), err)
 }
 
 // inspectHead returns what goes in front of a frame.
@@ -198,12 +198,22 @@ func (b *Backend) inspectHead(instance, capture string) ([]byte, error) {
 func (b *Backend) Flush(ctx context.Context, instance string, sink sdk.FindingSink) error {
 	defer b.begin(instance)()
 	resp, err := b.control(ctx, abi.OpFlush, abi.Request{Instance: instance})
-	return errors.Join(emit(resp.Findings, sink), err)
+	return errors.Join(emit(resp, sink), err)
 }
 
-func emit(findings []sdk.Finding, sink sdk.FindingSink) error {
-	for _, v := range findings {
+// emit passes on what a guest said of a batch. Whoever serves it takes sightings too.
+func emit(resp abi.Response, sink sdk.FindingSink) error {
+	for _, v := range resp.Findings {
 		if err := sink.Finding(v); err != nil {
+			return err
+		}
+	}
+	seen, _ := sink.(sdk.SightingSink)
+	for _, v := range resp.Sightings {
+		if seen == nil {
+			return sdk.Errorf(sdk.Unsupported, "the guest saw devices, and nobody here takes sightings")
+		}
+		if err := seen.Sighting(v); err != nil {
 			return err
 		}
 	}
