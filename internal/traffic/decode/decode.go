@@ -53,11 +53,16 @@ type Packet struct {
 	SrcPort  uint16   // ICMP: type
 	DstPort  uint16   // ICMP: code
 	VLAN     uint16   // the outermost tag, 0 without one
+	Window   uint16   // TCP
+	Carrier  Carrier  // the innermost tunnel
+	TunnelID uint32   // network of the innermost tunnel, 0 where it has none
 	Part     Part     // where the fragment is, if the packet is one
 	ARP      bool     // an ARP packet; it has none of the other fields
 	Version  uint8    // 4 or 6
 	Proto    uint8    // the transport protocol, behind all IPv6 extension headers
+	TTL      uint8    // or hop limit
 	Flags    uint8    // TCP
+	Whole    bool     // the fixed part of the TCP header was captured and makes sense
 	Short    bool     // the transport header is cut off
 	tunnels  uint8    // how many were opened
 }

@@ -103,7 +103,7 @@ func TestDecode(t *testing.T) {
 }
 
 // carried is Packet.Tunnel for one tunnel.
-func carried(kind carrier, id uint32) uint64 { return uint64(kind)<<32 | uint64(id) }
+func carried(kind Carrier, id uint32) uint64 { return uint64(kind)<<32 | uint64(id) }
 
 // ip6 builds an IPv6 packet from the headers behind the fixed one.
 func ip6(t *testing.T, next byte, headers string) []byte {

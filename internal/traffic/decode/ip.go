@@ -18,6 +18,7 @@ func ipv4(p *Packet, data []byte, length uint32) Outcome {
 		return Malformed
 	}
 	p.Version = 4
+	p.TTL = data[8]
 	p.Proto = data[9]
 	copy(p.Src[:12], mapped[:])
 	copy(p.Src[12:], data[12:16])
@@ -71,6 +72,7 @@ func ipv6(p *Packet, data []byte, length uint32) Outcome {
 		total = length // a jumbogram, or left to the network card
 	}
 	p.Version = 6
+	p.TTL = data[7]
 	copy(p.Src[:], data[8:24])
 	copy(p.Dst[:], data[24:40])
 	p.Length = min(total, length)

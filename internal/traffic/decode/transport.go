@@ -40,11 +40,13 @@ func tcp(p *Packet, data []byte, length uint32) Outcome {
 	p.Seq = binary.BigEndian.Uint32(data[4:])
 	p.Ack = binary.BigEndian.Uint32(data[8:])
 	p.Flags = data[13]
+	p.Window = binary.BigEndian.Uint16(data[14:])
 	header := uint32(data[12]>>4) * 4
 	if header < 20 || header > length {
 		p.Short = true
 		return Flow
 	}
+	p.Whole = true
 	p.body(data, header, length)
 	return Flow
 }

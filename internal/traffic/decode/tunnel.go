@@ -8,11 +8,11 @@ import (
 // maxTunnels bounds how many tunnels are opened, one inside the other.
 const maxTunnels = 8
 
-// carrier is a kind of tunnel, the upper half of what goes into Packet.Tunnel.
-type carrier uint64
+// Carrier is a kind of tunnel, the upper half of what goes into Packet.Tunnel.
+type Carrier uint8
 
 const (
-	carrierIP carrier = iota + 1
+	carrierIP Carrier = iota + 1
 	carrierGRE
 	carrierEtherIP
 	carrierMPLS // over IP; labels alone are no tunnel, since the last router takes them off one direction only
@@ -27,11 +27,20 @@ const (
 	carrierTag // a second VLAN tag
 )
 
+// carrierNames are those that flows carry.
+var carrierNames = [...]string{
+	"", "ip", "gre", "etherip", "mpls", "vxlan", "geneve", "gtp", "teredo", "pptp", "erspan", "pseudowire", "backbone", "tag",
+}
+
+// String is "" for no tunnel.
+func (c Carrier) String() string { return carrierNames[c] }
+
 // within adds a tunnel to the number that tells them apart. For one tunnel the number is exact, for several it is mixed.
 // The network's identifier goes in where both directions have the same one: the VNI of VXLAN and GENEVE, the key of GRE
 // (of NVGRE the virtual subnet), the I-SID of a backbone, the inner VLAN tags. Labels, TEIDs and call ids differ by
 // direction and stay out, and so do the tunnel's end points, which differ where paths do.
-func (p *Packet) within(kind carrier, id uint32) {
+func (p *Packet) within(kind Carrier, id uint32) {
+	p.Carrier, p.TunnelID = kind, id
 	p.Tunnel = bits.RotateLeft64(p.Tunnel*0x9e3779b97f4a7c15, 29) ^ (uint64(kind)<<32 | uint64(id))
 }
 
@@ -39,7 +48,7 @@ func (p *Packet) within(kind carrier, id uint32) {
 type layer func(p *Packet, data []byte, length uint32) Outcome
 
 // open decodes what a tunnel carries. When that is no IP packet, p stays what it was and ok is false.
-func open(p *Packet, kind carrier, id uint32, inner layer, data []byte, length uint32) (outcome Outcome, ok bool) {
+func open(p *Packet, kind Carrier, id uint32, inner layer, data []byte, length uint32) (outcome Outcome, ok bool) {
 	if p.tunnels == maxTunnels {
 		return Malformed, false
 	}
@@ -55,7 +64,7 @@ func open(p *Packet, kind carrier, id uint32, inner layer, data []byte, length u
 }
 
 // openOr is open where the packet around the tunnel counts when nothing better is inside.
-func openOr(p *Packet, kind carrier, id uint32, inner layer, data []byte, length uint32) Outcome {
+func openOr(p *Packet, kind Carrier, id uint32, inner layer, data []byte, length uint32) Outcome {
 	if outcome, ok := open(p, kind, id, inner, data, length); ok {
 		return outcome
 	}

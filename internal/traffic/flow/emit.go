@@ -9,22 +9,32 @@ import (
 
 // batch collects finished flows for the sink. Its memory is used again for each batch.
 type batch struct {
-	flows   []sdk.Flow
-	packets []uint64 // backs Flow.Packets
-	emit    func([]sdk.Flow) error
-	err     error // the first one that emit returned; nothing is emitted after it
+	flows    []sdk.Flow
+	packets  []uint64 // backs Flow.Packets
+	features []sdk.Features
+	emit     func([]sdk.Flow) error
+	err      error // the first one that emit returned; nothing is emitted after it
 }
 
-func newBatch(size int, emit func([]sdk.Flow) error) batch {
-	return batch{flows: make([]sdk.Flow, 0, size), packets: make([]uint64, size*sdk.FlowPackets), emit: emit}
+func newBatch(cfg Config, emit func([]sdk.Flow) error) batch {
+	b := batch{flows: make([]sdk.Flow, 0, cfg.Batch), packets: make([]uint64, cfg.Batch*sdk.FlowPackets), emit: emit}
+	if cfg.Features {
+		b.features = make([]sdk.Features, cfg.Batch)
+	}
+	return b
 }
 
-func (b *batch) append(e *entry, reason sdk.EndReason, app string) {
+// append takes a finished flow; m is what its features need, nil without them.
+func (b *batch) append(e *entry, m *more, reason sdk.EndReason, app string) {
 	n := len(b.flows)
 	numbers := b.packets[n*sdk.FlowPackets : (n+1)*sdk.FlowPackets : (n+1)*sdk.FlowPackets]
 	b.flows = b.flows[:n+1]
 	e.fill(&b.flows[n], numbers, reason)
 	b.flows[n].App = app
+	if m != nil {
+		b.flows[n].Features = &b.features[n]
+		m.fill(&b.features[n], e, &b.flows[n])
+	}
 	if n+1 == cap(b.flows) {
 		b.flush()
 	}
@@ -63,6 +73,8 @@ func (e *entry) fill(f *sdk.Flow, numbers []uint64, reason sdk.EndReason) {
 		Proto:            e.key.proto,
 		EndReason:        reason,
 		InitiatorGuessed: e.guessed,
+		Tunnel:           e.tunnel.String(),
+		TunnelID:         e.tunnelID,
 		FwdPackets:       fs.packets, RevPackets: rs.packets,
 		FwdBytes: fs.bytes, RevBytes: rs.bytes,
 		FwdPayload: fs.payload, RevPayload: rs.payload,

@@ -37,7 +37,9 @@ type entry struct {
 	flagCount    [6]uint32 // packets with FIN, SYN, RST, PSH, ACK, URG
 	isn          uint32    // the initiator's first sequence number, once hasSYN
 	index        uint32    // of the entry itself
-	prev, next   uint32    // in its list
+	tunnelID     uint32
+	prev, next   uint32 // in its list
+	tunnel       decode.Carrier
 	list         uint8
 	reason       sdk.EndReason
 	initiatorIsA bool
@@ -46,13 +48,14 @@ type entry struct {
 	answered     bool // SYN-ACK was seen
 }
 
-// add counts a packet.
-func (e *entry) add(number uint64, at int64, p *decode.Packet, fromA bool) {
+// add counts a packet and returns the time since the one before it, in nanoseconds.
+func (e *entry) add(number uint64, at int64, p *decode.Packet, fromA bool) (gap uint64) {
 	if p.Proto == sdk.ProtoTCP {
 		e.tcp(at, p, fromA)
 	}
 	if n := e.total(); n > 0 {
-		e.gap.add(since(e.previous, at))
+		gap = since(e.previous, at)
+		e.gap.add(gap)
 		if n < sdk.FlowPackets {
 			e.packets[n] = number
 		}
@@ -62,6 +65,7 @@ func (e *entry) add(number uint64, at int64, p *decode.Packet, fromA bool) {
 	e.previous = at
 	e.first, e.last = min(e.first, at), max(e.last, at)
 	e.side[e.direction(fromA)].add(at, p)
+	return gap
 }
 
 // show gives the packet to the engine that knows protocols.

@@ -7,12 +7,17 @@ const chunkSize = 1 << 10
 // pool hands out entries by number, in chunks that never move, so that growing copies nothing and the garbage
 // collector sees no pointers. Number 0 means none.
 type pool struct {
-	chunks [][]entry
-	free   []uint32
-	used   uint32
+	chunks   [][]entry
+	mores    [][]more // beside chunks, with features only
+	free     []uint32
+	used     uint32
+	features bool
 }
 
 func (p *pool) at(i uint32) *entry { return &p.chunks[i/chunkSize][i%chunkSize] }
+
+// more is what the features of an entry need. There is one with features only.
+func (p *pool) more(i uint32) *more { return &p.mores[i/chunkSize][i%chunkSize] }
 
 func (p *pool) get() uint32 {
 	if n := len(p.free); n > 0 {
@@ -23,6 +28,9 @@ func (p *pool) get() uint32 {
 	p.used++
 	if int(p.used/chunkSize) == len(p.chunks) {
 		p.chunks = append(p.chunks, make([]entry, chunkSize))
+		if p.features {
+			p.mores = append(p.mores, make([]more, chunkSize))
+		}
 	}
 	return p.used
 }

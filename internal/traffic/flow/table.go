@@ -31,6 +31,7 @@ type Config struct {
 	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
 	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds
 	Batch    int           // flows per call of emit; default 1024
+	Features bool          // fill in Flow.Features
 	// Apps, when set, is shown the packets of each flow until it wants no more, and its end.
 	Apps *app.Engine
 }
@@ -90,7 +91,7 @@ func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
 // New returns an empty table. The slice given to emit, and the Packets in it, are only valid during the call.
 func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
-	return &Table{cfg: cfg, index: make(map[key]uint32), out: newBatch(cfg.Batch, emit)}
+	return &Table{cfg: cfg, index: make(map[key]uint32), pool: pool{features: cfg.Features}, out: newBatch(cfg, emit)}
 }
 
 // Counts returns the counts so far.
@@ -112,7 +113,10 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 		i = t.open(k, at, p, fromA, i)
 	}
 	e := t.pool.at(i)
-	e.add(number, at, p, fromA)
+	gap := e.add(number, at, p, fromA)
+	if t.cfg.Features {
+		t.pool.more(i).add(e, at, gap, p, fromA)
+	}
 	t.touch(i, e)
 	t.latest = i
 	if t.cfg.Apps != nil && !e.app.Over() && !p.Part.Is {
@@ -160,7 +164,10 @@ func (t *Table) open(k key, at int64, p *decode.Packet, fromA bool, _ uint32) ui
 	i := t.pool.get()
 	t.nextID++
 	e := t.pool.at(i)
-	*e = entry{key: k, id: t.nextID, index: i, first: at, last: at}
+	*e = entry{key: k, id: t.nextID, index: i, first: at, last: at, tunnel: p.Carrier, tunnelID: p.TunnelID}
+	if t.cfg.Features {
+		*t.pool.more(i) = more{}
+	}
 	e.initiatorIsA, e.guessed = initiator(p, fromA)
 	t.index[k] = i
 	t.lists[listOpen].push(&t.pool, i)
@@ -217,7 +224,11 @@ func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	if t.cfg.Apps != nil {
 		app = t.cfg.Apps.End(&e.app, e.id)
 	}
-	t.out.append(e, reason, app)
+	var m *more
+	if t.cfg.Features {
+		m = t.pool.more(e.index)
+	}
+	t.out.append(e, m, reason, app)
 	delete(t.index, e.key)
 	t.lists[e.list].remove(&t.pool, e.index)
 	t.pool.put(e.index)
