@@ -188,10 +188,19 @@ func (s *Socket) Counts() (Counts, error) {
 	return s.counts, nil
 }
 
-// Gone reports that the interface is not the one that was opened any more. One that is merely down comes back by itself.
+// Gone reports that the interface was removed: one of the same name is another. One that is merely down comes back.
 func (s *Socket) Gone() bool {
-	iface, err := net.InterfaceByName(s.name)
-	return err != nil || iface.Index != s.index
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		bound, err := unix.Getsockname(int(fd))
+		where, ok := bound.(*unix.SockaddrLinklayer)
+		gone = err == nil && (!ok || where.Ifindex != s.index)
+	})
+	return gone || err != nil
 }
 
 // Close ends the capture once the last worker has let go of the ring.

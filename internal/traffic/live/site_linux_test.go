@@ -44,7 +44,24 @@ func newLink(t *testing.T) *link {
 		l.must("ip", "-n", ns, "link", "set", "lo", "up")
 		l.must("ip", "-n", ns, "link", "set", "eth0", "up")
 	}
+	l.connected(l.left)
+	l.connected(l.right)
 	return l
+}
+
+// connected waits until the cable carries something.
+func (l *link) connected(ns string) {
+	l.t.Helper()
+	l.in(ns, func() error {
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if iface, err := net.InterfaceByName("eth0"); err != nil {
+				return err
+			} else if iface.Flags&net.FlagRunning != 0 {
+				return nil
+			}
+		}
+		return fmt.Errorf("eth0 of %s has no carrier", ns)
+	})
 }
 
 func (l *link) must(name string, args ...string) {

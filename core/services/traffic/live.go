@@ -1,0 +1,345 @@
+package traffic
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
+	"github.com/picketwatch/picket/internal/packetsocket"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// LiveConfig is what a live capture needs. Programs, Socket and Record are needed.
+type LiveConfig struct {
+	Programs string // the folder with picket-traffic and picket-launch
+	Socket   packetsocket.Config
+	Args     []string // what else the worker is asked for, as of a capture
+	// Record opens what keeps the records of one run; each worker is a run of its own, because its flows are numbered from 1.
+	Record func(ctx context.Context, r Run) (Recorder, error)
+	// Packets takes packets of the subscriptions that Args ask for; nil without any.
+	Packets func(ctx context.Context, subscription int, frame []byte) error
+	Open    func(packetsocket.Config) (*packetsocket.Socket, error) // default packetsocket.Open
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Run is one worker's part of a live capture.
+type Run struct {
+	ID        string // unlike any other's
+	Interface string
+	Filter    string
+	Started   time.Time
+}
+
+// LiveFigures say how a live capture goes. Counts are since it began.
+type LiveFigures struct {
+	Interface string    `json:"interface"`
+	Filter    string    `json:"filter,omitempty"`
+	Run       string    `json:"run,omitempty"` // of the worker that reads now
+	Since     time.Time `json:"since"`
+	Problem   string    `json:"problem,omitempty"` // why nothing is captured now
+	Received  uint64    `json:"received"`          // packets that the filter let through, by the kernel
+	Dropped   uint64    `json:"dropped"`           // of these, for want of room
+	Packets   uint64    `json:"packets"`           // that were read
+	Bytes     uint64    `json:"bytes"`
+	Flows     uint64    `json:"flows"`      // that were recorded
+	Open      uint64    `json:"open"`       // that go on
+	Restarts  int       `json:"restarts"`   // of the worker
+	LostFlows uint64    `json:"lost_flows"` // that were open when a worker died
+	PerSecond float64   `json:"per_second"` // packets read, of late
+}
+
+// Live captures on one interface until its context ends: it opens the socket, has a confined worker read it, and starts
+// another when that one dies. The socket stays open meanwhile, and the next worker finds in it what arrived.
+type Live struct {
+	cfg LiveConfig
+
+	mu      sync.Mutex // guards what follows
+	figures LiveFigures
+	closed  packetsocket.Counts // of sockets before this one
+	before  progressMessage     // of workers before this one
+	now     progressMessage     // of this worker
+	rows    uint64              // flows of this worker that were recorded
+}
+
+// NewLive checks the configuration.
+func NewLive(cfg LiveConfig) (*Live, error) {
+	if err := packetsocket.Check(cfg.Socket); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Open == nil {
+		cfg.Open = packetsocket.Open
+	}
+	return &Live{cfg: cfg, figures: LiveFigures{Interface: cfg.Socket.Interface, Filter: cfg.Socket.Filter, Since: cfg.Now().UTC()}}, nil
+}
+
+// Figures are those of this moment.
+func (l *Live) Figures() LiveFigures {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.figures
+	f.Packets, f.Bytes = l.before.Packets+l.now.Packets, l.before.Bytes+l.now.Bytes
+	f.Open = l.now.Flows - min(l.rows, l.now.Flows)
+	return f
+}
+
+// How long to wait before the next try. A worker that dies is replaced at once: packets are waiting.
+const (
+	liveFirstPause = 50 * time.Millisecond
+	liveLastPause  = 10 * time.Second
+	liveSteady     = time.Minute // a worker that lived as long is not the same problem again
+	liveSoon       = 5 * time.Second
+	liveStall      = 30 * time.Second
+	liveLook       = time.Second // how often the kernel is asked
+)
+
+// Run captures until ctx ends, when all flows are closed and recorded.
+func (l *Live) Run(ctx context.Context) {
+	for pause := liveFirstPause; ctx.Err() == nil; {
+		began := time.Now()
+		socket, err := l.cfg.Open(l.cfg.Socket)
+		if err == nil {
+			err = l.capture(ctx, socket)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		l.trouble(err)
+		if time.Since(began) > liveSteady {
+			pause = liveFirstPause
+		}
+		if !sleep(ctx, pause) {
+			return
+		}
+		pause = min(2*pause, liveLastPause)
+	}
+}
+
+// capture reads a socket until ctx ends or its interface is gone.
+func (l *Live) capture(ctx context.Context, socket *packetsocket.Socket) error {
+	defer l.leave(socket)
+	early := 0 // workers that died soon, one after the other
+	for pause := liveFirstPause; ; {
+		began := time.Now()
+		// What a worker was reading when it died is read again, unless the next one dies there too.
+		err := l.work(ctx, socket, early > 1)
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.died(err)
+		if socket.Gone() {
+			return fmt.Errorf("the interface %s is gone", l.cfg.Socket.Interface)
+		}
+		l.trouble(err)
+		if early++; time.Since(began) > liveSoon {
+			early = 0
+		}
+		if time.Since(began) > liveSteady {
+			pause = liveFirstPause
+		}
+		if !sleep(ctx, pause) {
+			return nil
+		}
+		pause = min(2*pause, liveLastPause)
+	}
+}
+
+// leave closes a socket and keeps its counts.
+func (l *Live) leave(socket *packetsocket.Socket) {
+	l.count(socket)
+	counts, _ := socket.Counts() // those of the last time when the kernel does not answer
+	l.mu.Lock()
+	l.closed.Packets += counts.Packets
+	l.closed.Dropped += counts.Dropped
+	l.mu.Unlock()
+	if err := socket.Close(); err != nil {
+		l.cfg.Log.Warn("close a capture", "interface", l.cfg.Socket.Interface, "problem", err)
+	}
+}
+
+// died accounts for a worker that is gone.
+func (l *Live) died(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.figures.Restarts++
+	l.figures.LostFlows += l.now.Flows - min(l.rows, l.now.Flows)
+	l.before.Packets += l.now.Packets
+	l.before.Bytes += l.now.Bytes
+	l.now, l.rows = progressMessage{}, 0
+	l.cfg.Log.Warn("a traffic worker ended", "interface", l.cfg.Socket.Interface, "problem", err)
+}
+
+func (l *Live) trouble(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	l.mu.Lock()
+	changed := l.figures.Problem != text
+	l.figures.Problem = text
+	l.mu.Unlock()
+	if changed && err != nil {
+		l.cfg.Log.Warn("cannot capture", "interface", l.cfg.Socket.Interface, "problem", text)
+	}
+}
+
+// work lets one worker read until it ends, or ctx does.
+func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	run := Run{ID: id.String(), Interface: l.cfg.Socket.Interface, Filter: l.cfg.Socket.Filter, Started: l.cfg.Now().UTC()}
+	// What was seen is recorded also when the capture is ended: the worker is asked to come to its end.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	recorder, err := l.cfg.Record(life, run)
+	if err != nil {
+		return fmt.Errorf("record flows: %w", err)
+	}
+	ring, wake := socket.Files()
+	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, l.cfg.Args), ring, wake)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start the traffic worker: %w", err), recorder.Close(life, false))
+	}
+	l.mu.Lock()
+	l.figures.Run, l.figures.Problem = run.ID, ""
+	l.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		terminate(w.cmd.Process)
+		time.AfterFunc(exitGrace, end)
+	})
+	defer stop()
+	go l.look(life, socket, w)
+	err = l.follow(life, w.out, recorder)
+	if err != nil {
+		end()
+	}
+	grace := time.AfterFunc(exitGrace, end)
+	defer grace.Stop()
+	exit := w.wait()
+	if closing := recorder.Close(context.WithoutCancel(ctx), err == nil); closing != nil {
+		l.cfg.Log.Warn("close the record of a capture", "interface", run.Interface, "problem", closing)
+	}
+	return verdict(err, exit, Capture{Packets: l.read()}, w.stderr.String())
+}
+
+func (l *Live) read() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now.Packets
+}
+
+// look asks the kernel how the ring is, and ends a worker whose interface is gone.
+func (l *Live) look(ctx context.Context, socket *packetsocket.Socket, w *worker) {
+	for last, at := l.read(), time.Now(); sleep(ctx, liveLook); {
+		l.count(socket)
+		now := l.read()
+		l.mu.Lock()
+		l.figures.PerSecond = float64(now-min(last, now)) / time.Since(at).Seconds()
+		l.mu.Unlock()
+		last, at = now, time.Now()
+		if socket.Gone() {
+			terminate(w.cmd.Process)
+			return
+		}
+	}
+}
+
+func (l *Live) count(socket *packetsocket.Socket) {
+	counts, err := socket.Counts()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.figures.Received, l.figures.Dropped = l.closed.Packets+counts.Packets, l.closed.Dropped+counts.Dropped
+	}
+}
+
+// follow reads what the worker says until it is done.
+func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
+	in := newMessages(out, liveStall)
+	for {
+		m, err := in.next()
+		if err != nil {
+			return err
+		}
+		switch m.kind {
+		case msgFrame:
+			err = l.flows(ctx, m.body, to)
+		case msgPackets:
+			err = l.packets(ctx, m.body)
+		case msgProgress:
+			err = l.progress(m.body)
+		case msgDone:
+			return nil
+		case msgError:
+			return decodeError(m.body)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) error {
+	rows := records.Count(frame)
+	if err := to.Flows(ctx, frame); err != nil {
+		return fmt.Errorf("record flows: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows += uint64(rows)
+	l.figures.Flows += uint64(rows)
+	return nil
+}
+
+func (l *Live) packets(ctx context.Context, body []byte) error {
+	if len(body) < 2 || l.cfg.Packets == nil {
+		return errors.New("the traffic worker sent packets that nobody asked for")
+	}
+	return l.cfg.Packets(ctx, int(binary.LittleEndian.Uint16(body)), body[2:])
+}
+
+func (l *Live) progress(body []byte) error {
+	var p progressMessage
+	if err := decode(body, &p); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = p
+	return nil
+}
+
+// liveCommand is picket-traffic for the two descriptors of a ring, 3 and 5, and its messages, 4.
+func liveCommand(programs string, g packetsocket.Geometry, skip bool, args []string) *exec.Cmd {
+	list := []string{"--live-fd", "3", "--wake-fd", "5", "--out-fd", "4", "--live-ring", g.String()}
+	if skip {
+		list = append(list, "--live-skip")
+	}
+	spec := launch.Spec{
+		Parent: os.Getpid(), Keep: []int{3, 4, 5}, Name: "picket-traffic",
+		Limits:  []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.AddressSpace, Value: 8 << 30}, {Resource: launch.FileSize, Value: 0}},
+		Program: filepath.Join(programs, "picket-traffic"),
+		Args:    append(list, args...),
+	}
+	cmd := exec.Command(filepath.Join(programs, "picket-launch"), spec.CommandLine()...)
+	cmd.Env = []string{"GOMEMLIMIT=1GiB"}
+	return cmd
+}
