@@ -37,6 +37,8 @@ func run(args []string) int {
 	outFD := flags.Uint("out-fd", 0, "descriptor that takes the messages")
 	var packets subscriptions
 	flags.Var(&packets, "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
+	var carve carving
+	carve.declare(flags)
 	version := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage
@@ -54,7 +56,11 @@ func run(args []string) int {
 		return exitUsage
 	}
 	in, out := os.NewFile(uintptr(*captureFD), "capture"), os.NewFile(uintptr(*outFD), "messages")
-	if err := worker.Run(context.Background(), in, out, packets); err != nil {
+	work := func(ctx context.Context) error { return worker.Run(ctx, in, out, packets) }
+	if carve.wanted() {
+		work = func(ctx context.Context) error { return carve.run(ctx, in, out) }
+	}
+	if err := work(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "picket-traffic:", err)
 		return exitFailed
 	}
