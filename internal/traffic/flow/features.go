@@ -31,12 +31,12 @@ func (m *more) fill(out *sdk.Features, e *entry, f *sdk.Flow) {
 		ActivePeriods: float64(m.active.n),
 		FwdBulks:      float64(a.bulk.count), RevBulks: float64(b.bulk.count),
 		FwdBulkPackets: ratio(a.bulk.packets, a.bulk.count), RevBulkPackets: ratio(b.bulk.packets, b.bulk.count),
-		FwdBulkBytes: ratio(a.bulk.bytes, a.bulk.count), RevBulkBytes: ratio(b.bulk.bytes, b.bulk.count),
+		FwdBulkBytes: ratio(a.bulk.bytes, uint64(a.bulk.count)), RevBulkBytes: ratio(b.bulk.bytes, uint64(b.bulk.count)),
 		FwdBulkRate: ratio(a.bulk.bytes, a.bulk.time) * second, RevBulkRate: ratio(b.bulk.bytes, b.bulk.time) * second,
 		Turns:        float64(m.turns),
 		HandshakeAck: float64(m.ack) / second,
-		FwdEntropy:   a.entropy, RevEntropy: b.entropy,
-		FwdPrintable: a.printable, RevPrintable: b.printable,
+		FwdEntropy:   a.content.entropy, RevEntropy: b.content.entropy,
+		FwdPrintable: ratio(a.content.text, a.content.bytes), RevPrintable: ratio(b.content.text, b.content.bytes),
 		PacketRatio: ratio(f.RevPackets, f.FwdPackets), ByteRatio: ratio(f.RevBytes, f.FwdBytes),
 		FwdGoodput: ratio(f.FwdPayload, f.FwdBytes), RevGoodput: ratio(f.RevPayload, f.RevBytes),
 	}
@@ -52,7 +52,7 @@ func (m *more) fill(out *sdk.Features, e *entry, f *sdk.Flow) {
 	m.fillLengths(out, e.initiatorIsA)
 }
 
-func (m *more) fillFlags(out *sdk.Features, a, b *[8]uint64) {
+func (m *more) fillFlags(out *sdk.Features, a, b *[8]uint32) {
 	out.FwdFinCount, out.RevFinCount = float64(a[bitFIN]), float64(b[bitFIN])
 	out.FwdSynCount, out.RevSynCount = float64(a[bitSYN]), float64(b[bitSYN])
 	out.FwdRstCount, out.RevRstCount = float64(a[bitRST]), float64(b[bitRST])
@@ -61,7 +61,7 @@ func (m *more) fillFlags(out *sdk.Features, a, b *[8]uint64) {
 	out.FwdUrgCount, out.RevUrgCount = float64(a[bitURG]), float64(b[bitURG])
 	out.FwdEceCount, out.RevEceCount = float64(a[bitECE]), float64(b[bitECE])
 	out.FwdCwrCount, out.RevCwrCount = float64(a[bitCWR]), float64(b[bitCWR])
-	out.EceCount, out.CwrCount = float64(a[bitECE]+b[bitECE]), float64(a[bitCWR]+b[bitCWR])
+	out.EceCount, out.CwrCount = float64(a[bitECE])+float64(b[bitECE]), float64(a[bitCWR])+float64(b[bitCWR])
 }
 
 func (m *more) fillRates(out *sdk.Features, f *sdk.Flow) {
@@ -88,21 +88,20 @@ func (m *more) fillTimes(out *sdk.Features, e *entry, a, b *moreSide) {
 }
 
 func (m *more) fillLengths(out *sdk.Features, initiatorIsA bool) {
-	sign := 1.0
-	if !initiatorIsA {
-		sign = -1
-	}
 	for i, to := range [firstLengths]*float64{
 		&out.FirstLen1, &out.FirstLen2, &out.FirstLen3, &out.FirstLen4, &out.FirstLen5, &out.FirstLen6, &out.FirstLen7, &out.FirstLen8,
 	} {
-		if n := m.lengths[i]; n != 0 {
-			*to = sign * float64(n)
+		if n := float64(m.lengths[i]); n > 0 {
+			*to = n
+			if fromA := m.dataFromA>>i&1 != 0; fromA != initiatorIsA {
+				*to = -n
+			}
 		}
 	}
 }
 
 // ratio is 0 without a divisor.
-func ratio(a, b uint64) float64 {
+func ratio[T uint8 | uint32 | uint64](a, b T) float64 {
 	if b == 0 {
 		return 0
 	}

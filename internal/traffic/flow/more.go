@@ -21,11 +21,12 @@ type more struct {
 	active, idle spread      // ns
 	activeNow    uint64      // ns of the active period that goes on
 	run          run
-	lengths      [firstLengths]int64 // of the first payloads, negative from endpoint b
-	data         uint64              // packets with a payload
-	turns        uint64
 	synAckAt     int64
-	ack          int64 // SYN-ACK to ACK
+	ack          int64                // SYN-ACK to ACK
+	lengths      [firstLengths]uint32 // of the first payloads
+	turns        uint32
+	data         uint8 // how many lengths there are
+	dataFromA    uint8 // which of them are of endpoint a, as bits
 	answered     bool  // SYN-ACK was seen
 	acked        bool
 }
@@ -37,10 +38,9 @@ type moreSide struct {
 	flags            flagCounts
 	segments         segments
 	bulk             bulk
-	entropy          float64
-	printable        float64
-	data, small      uint64 // packets
-	zeroWindows      uint64
+	content          content
+	data, small      uint32 // packets
+	zeroWindows      uint32
 	winFirst         uint16
 	winMin, winMax   uint16
 	ttlMin, ttlMax   uint8
@@ -52,12 +52,15 @@ type run struct {
 	last    int64
 	time    uint64 // ns between its packets
 	bytes   uint64
-	packets uint64
+	packets uint32
 	fromA   bool
 }
 
 // bulk sums the bulks of a direction.
-type bulk struct{ count, packets, bytes, time uint64 }
+type bulk struct {
+	bytes, time    uint64
+	count, packets uint32
+}
 
 // sideOf is where more keeps an endpoint.
 func sideOf(isA bool) int {
@@ -105,19 +108,17 @@ func (s *moreSide) count(at int64, p *decode.Packet) {
 func (m *more) payload(s *moreSide, at int64, p *decode.Packet, fromA bool) {
 	if s.data == 0 {
 		s.firstData = at
-		s.entropy, s.printable = contentOf(p.Body)
+		s.content = contentOf(p.Body)
 	}
 	s.data++
 	if p.Payload < smallPayload {
 		s.small++
 	}
 	if m.data < firstLengths {
-		m.lengths[m.data] = int64(p.Payload)
-		if !fromA {
-			m.lengths[m.data] = -int64(p.Payload)
-		}
+		m.lengths[m.data] = p.Payload
+		m.dataFromA |= uint8(sideOf(fromA)) << m.data
+		m.data++
 	}
-	m.data++
 	turned := m.run.packets > 0 && m.run.fromA != fromA
 	if turned {
 		m.turns++
@@ -174,7 +175,7 @@ func (s *moreSide) tcp(p *decode.Packet) {
 // one number, eight bits each, so that a packet costs one addition.
 type flagCounts struct {
 	lanes   uint64
-	full    [8]uint64
+	full    [8]uint32
 	pending uint8
 }
 
@@ -197,7 +198,7 @@ func (c *flagCounts) add(flags uint8) {
 
 func (c *flagCounts) settle() {
 	for i := range c.full {
-		c.full[i] += c.lanes >> (8 * i) & 0xff
+		c.full[i] += uint32(c.lanes >> (8 * i) & 0xff)
 	}
 	c.lanes, c.pending = 0, 0
 }

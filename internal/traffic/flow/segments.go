@@ -11,7 +11,7 @@ import (
 // what fills an older one is rare. docs/features.md has the rules.
 type segments struct {
 	missed                  uint64 // bytes
-	retransmits, outOfOrder uint64 // packets
+	retransmits, outOfOrder uint32 // packets
 	next                    uint32 // the sequence number that is expected
 	gapFrom, gapTo          uint32 // the gap; empty when they are equal
 	known                   bool   // next is
@@ -64,36 +64,48 @@ func (s *segments) fill(seq, size uint32) {
 // contentBytes is how much of the first payload of a direction is looked at.
 const contentBytes = 128
 
-// logs holds n log2 n.
-var logs = func() (t [contentBytes + 1]float64) {
-	for n := 2; n < len(t); n++ {
-		t[n] = float64(n) * math.Log2(float64(n))
+// content is what the first bytes of a payload look like.
+type content struct {
+	entropy     float64 // bits per byte
+	text, bytes uint8
+}
+
+// logSteps[n] is (n+1) log2 (n+1) - n log2 n: what one more of a byte value adds.
+var logSteps = func() (t [contentBytes]float64) {
+	before := 0.0
+	for n := range t {
+		after := float64(n+1) * math.Log2(float64(n+1))
+		t[n], before = after-before, after
 	}
 	return t
 }()
 
-// contentOf returns the entropy of a payload's first bytes, in bits per byte, and the share of them that are text.
-func contentOf(b []byte) (entropy, printable float64) {
+// textBytes has a 1 for each byte that is text.
+var textBytes = func() (t [256]uint8) {
+	for c := ' '; c <= '~'; c++ {
+		t[c] = 1
+	}
+	t['\t'], t['\n'], t['\r'] = 1, 1, 1
+	return t
+}()
+
+// contentOf looks at a payload's first bytes. Their entropy is log2 N - Σ n log2 n / N over the counts n of the byte values.
+func contentOf(b []byte) (c content) {
 	if len(b) == 0 {
-		return 0, 0
+		return c
 	}
 	b = b[:min(len(b), contentBytes)]
 	var counts [256]uint8
-	text := 0
-	for _, c := range b {
-		counts[c]++
-		if c-' ' < 0x7f-' ' || c == '\t' || c == '\n' || c == '\r' {
-			text++
-		}
-	}
-	// H = log2 N - Σ n log2 n / N
 	sum := 0.0
-	for _, c := range b {
-		sum += logs[counts[c]]
-		counts[c] = 0
+	for _, v := range b {
+		sum += logSteps[counts[v]&(contentBytes-1)]
+		counts[v]++
+		c.text += textBytes[v]
 	}
 	n := float64(len(b))
-	return max(0, math.Log2(n)-sum/n), float64(text) / n
+	c.bytes = uint8(len(b))
+	c.entropy = max(0, math.Log2(n)-sum/n)
+	return c
 }
 
 // flagNames are those of flagCounts, by bit, for whoever fills the features in.
