@@ -129,6 +129,7 @@ func (s *Set) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
 func newRunning(p sdk.Plugin) *running {
 	r := &running{plugin: p, rules: map[string]bool{}, busy: make(chan struct{}, 1), watch: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.flows.Features = p.Subscription.Features
 	for _, rule := range p.Rules {
 		r.rules[rule.ID] = true
 	}
