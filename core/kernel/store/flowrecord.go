@@ -22,7 +22,8 @@ const (
 	// a number: beyond it a name gets a second one, which costs space and nothing else.
 	maxPending = 1 << 20
 	maxKnown   = 1 << 18
-	maxText    = 255 // bytes of a name that is kept for searching
+	maxText    = 255     // bytes of a name that is kept for searching
+	maxItems   = 1 << 16 // rows of a frame
 )
 
 // FlowRecording takes in what one capture holds. It is used by one goroutine.
@@ -33,6 +34,8 @@ type FlowRecording struct {
 	frames *frameWriter
 	run    run
 	err    error // why nothing more can be recorded
+
+	removed *run // the earlier recording, when it goes in the same transaction
 
 	rows, facts, names, called, index *duckdb.Appender
 
@@ -115,6 +118,9 @@ func (r *FlowRecording) keep(frame []byte, schema records.Schema, add func(*sdk.
 	}
 	if got := records.SchemaOf(frame); got != schema {
 		return r.fail(fmt.Errorf("a frame of schema %d where %d is due", got, schema))
+	}
+	if n := records.Count(frame); n > maxItems {
+		return r.fail(fmt.Errorf("a frame of %d rows, more than %d", n, maxItems))
 	}
 	batch, err := r.decoder.Decode(frame)
 	if err != nil {
@@ -264,11 +270,12 @@ func (r *FlowRecording) Close(ctx context.Context, complete bool) error {
 	r.flows.mu.Lock()
 	x := r.run
 	superseded := r.flows.put(&x)
+	if superseded != nil && r.removed != nil && superseded.id == r.removed.id { // in this very transaction
+		defer removeFiles(r.flows.framesPath(superseded.id)) //nolint:errcheck // what is left is removed at the next start
+		superseded = nil
+	}
 	r.flows.mu.Unlock()
-	if superseded == nil || (superseded.day == r.run.day && superseded == old) {
-		if superseded != nil {
-			return removeFiles(r.flows.framesPath(superseded.id))
-		}
+	if superseded == nil {
 		return nil
 	}
 	// In another file, and so in another transaction: between the two the newer one counts.
@@ -310,6 +317,7 @@ func (r *FlowRecording) commit(ctx context.Context, old *run) error {
 		}
 	}
 	if old != nil && old.day == x.day {
+		r.removed = old
 		for _, text := range removals(r.seg, old.id) {
 			if _, err := r.conn.ExecContext(ctx, text); err != nil {
 				return err

@@ -42,9 +42,9 @@ const (
 		CREATE TABLE $.flows (run UINTEGER, id UBIGINT, start TIMESTAMP, duration UBIGINT, src_hi UBIGINT, src UBIGINT, dst_hi UBIGINT,
 			dst UBIGINT, src_port USMALLINT, dst_port USMALLINT, proto UTINYINT, reason UTINYINT, app USMALLINT, tunnel USMALLINT,
 			tunnel_id UINTEGER, vlan USMALLINT, packets UBIGINT, fwd_packets UBIGINT, bytes UBIGINT, fwd_bytes UBIGINT, name UBIGINT,
-			block UINTEGER, at USMALLINT);
+			block UINTEGER, item USMALLINT);
 		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, seen TIMESTAMP, client_hi UBIGINT, client UBIGINT,
-			server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, at USMALLINT);
+			server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, item USMALLINT);
 		CREATE TABLE $.frames (run UINTEGER, kind UTINYINT, block UINTEGER, place UBIGINT, size UINTEGER, count UINTEGER)`
 )
 
@@ -230,14 +230,13 @@ func (f *Flows) Delete(ctx context.Context, tenant, capture string) error {
 	f.mu.Lock()
 	key := [2]string{tenant, capture}
 	r := f.runs[f.latest[key]]
-	if r != nil {
-		delete(f.runs, r.id)
-		delete(f.latest, key)
-	}
-	f.mu.Unlock()
 	if r == nil {
+		f.mu.Unlock()
 		return nil
 	}
+	delete(f.runs, r.id)
+	delete(f.latest, key)
+	f.mu.Unlock()
 	return f.remove(ctx, r)
 }
 
