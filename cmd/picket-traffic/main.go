@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/picketwatch/picket/core/kernel/config"
@@ -35,10 +37,12 @@ func run(args []string) int {
 	geometry := flags.String("live-ring", "", "how the ring is laid out")
 	skip := flags.Bool("live-skip", false, "pass over the first packets that are ready: a worker died on them")
 	outFD := flags.Uint("out-fd", 0, "descriptor that takes the messages")
-	var packets subscriptions
-	flags.Var(&packets, "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
+	var wanted worker.Options
+	flags.Var((*subscriptions)(&wanted.Packets), "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
 	var carve carving
 	carve.declare(flags)
+	flags.Var((*kinds)(&wanted.Facts), "facts", "hand out facts: KIND[,KIND...]")
+	flags.BoolVar(&wanted.Features, "features", false, "flows carry their further features")
 	version := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage
@@ -48,7 +52,7 @@ func run(args []string) int {
 		return 0
 	}
 	if *ringFD != 0 {
-		return runLive(*ringFD, *wakeFD, *outFD, *geometry, *skip, packets)
+		return runLive(*ringFD, *wakeFD, *outFD, *geometry, *skip, wanted)
 	}
 	if *captureFD < 3 || *outFD < 3 || *captureFD == *outFD || flags.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "picket-traffic is started by picketd and picket-agent, with --capture-fd N --out-fd M;",
@@ -56,7 +60,7 @@ func run(args []string) int {
 		return exitUsage
 	}
 	in, out := os.NewFile(uintptr(*captureFD), "capture"), os.NewFile(uintptr(*outFD), "messages")
-	work := func(ctx context.Context) error { return worker.Run(ctx, in, out, packets) }
+	work := func(ctx context.Context) error { return worker.Run(ctx, in, out, wanted) }
 	if carve.wanted() {
 		work = func(ctx context.Context) error { return carve.run(ctx, in, out) }
 	}
@@ -68,7 +72,7 @@ func run(args []string) int {
 }
 
 // runLive reads packets as they come, until it is told to end.
-func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, packets subscriptions) int {
+func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted worker.Options) int {
 	g, err := packetsocket.ParseGeometry(geometry)
 	if err != nil || ringFD < 3 || wakeFD < 3 || outFD < 3 || ringFD == wakeFD || ringFD == outFD || wakeFD == outFD {
 		fmt.Fprintln(os.Stderr, "picket-traffic reads packets as they come for picket-agent, with --live-fd N --wake-fd M --live-ring GEOMETRY --out-fd O")
@@ -77,7 +81,7 @@ func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, packets sub
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	in := worker.Live{Ring: os.NewFile(uintptr(ringFD), "packets"), Wake: os.NewFile(uintptr(wakeFD), "packets to come"), Geometry: g, Skip: skip}
-	if err := worker.RunLive(ctx, in, os.NewFile(uintptr(outFD), "messages"), packets); err != nil {
+	if err := worker.RunLive(ctx, in, os.NewFile(uintptr(outFD), "messages"), wanted); err != nil {
 		fmt.Fprintln(os.Stderr, "picket-traffic:", err)
 		return exitFailed
 	}
@@ -93,4 +97,19 @@ func (s *subscriptions) Set(text string) error {
 	subscription, err := traffic.ParseSubscription(text)
 	*s = append(*s, subscription)
 	return err
+}
+
+// kinds are the facts that the parent's detectors and its store want.
+type kinds []string
+
+func (k *kinds) String() string { return strings.Join(*k, ",") }
+
+func (k *kinds) Set(text string) error {
+	for kind := range strings.SplitSeq(text, ",") {
+		if !slices.Contains(sdk.FactKinds, kind) {
+			return fmt.Errorf("there are no facts of kind %q (there are: %s)", kind, strings.Join(sdk.FactKinds, ", "))
+		}
+		*k = append(*k, kind)
+	}
+	return nil
 }

@@ -63,7 +63,50 @@ type Summary struct {
 	First     time.Time
 	Last      time.Time
 	LinkTypes []capture.LinkType // in order of appearance
-	Apps      []app.Named        // flows with a payload by application protocol, when Options.Flow.Apps is set
+	Layers    Layers
+	// Of the engine in Options.Flow.Apps, when there is one: flows with a payload by application protocol, what became of their
+	// bytes, and the parsers that broke.
+	Apps    []app.Named
+	Parsing app.Counts
+	Panics  []app.Panic
+}
+
+// Layers counts packets by what they hold. One packet may hold several.
+type Layers struct {
+	ARP, IPv4, IPv6, TCP, UDP, ICMP, Other uint64 // Other are those of further transports
+	VLAN, Tunnel                           uint64 // tagged, carried in a tunnel
+}
+
+func (l *Layers) count(d *decode.Packet) {
+	switch {
+	case d.ARP:
+		l.ARP++
+	case d.Version == 4:
+		l.IPv4++
+		l.transport(d)
+	case d.Version == 6:
+		l.IPv6++
+		l.transport(d)
+	}
+	if d.VLAN != 0 {
+		l.VLAN++
+	}
+	if d.Tunnel != 0 {
+		l.Tunnel++
+	}
+}
+
+func (l *Layers) transport(d *decode.Packet) {
+	switch d.Proto {
+	case sdk.ProtoTCP:
+		l.TCP++
+	case sdk.ProtoUDP:
+		l.UDP++
+	case sdk.ProtoICMP, sdk.ProtoICMPv6:
+		l.ICMP++
+	default:
+		l.Other++
+	}
 }
 
 // Undecoded is how many packets carried no readable IP header although they should have.
@@ -222,6 +265,7 @@ func (a *analysis) count() error {
 		a.sum.LinkTypes = append(a.sum.LinkTypes, p.Link)
 	}
 	outcome := decode.Decode(&a.decoded, p.Link, p.Data, p.Length)
+	a.sum.Layers.count(&a.decoded)
 	if err := a.tap(); err != nil {
 		return err
 	}
@@ -304,7 +348,8 @@ func (a *analysis) finish() Summary {
 	counts := a.table.Counts()
 	a.sum.Flows, a.sum.Evicted = counts.Flows, counts.Evicted()
 	if a.opts.Flow.Apps != nil {
-		a.sum.Apps = a.opts.Flow.Apps.Flows()
+		apps := a.opts.Flow.Apps
+		a.sum.Apps, a.sum.Parsing, a.sum.Panics = apps.Flows(), apps.Counts(), apps.Panics()
 	}
 	a.sum.Fragments = a.fragments.Counts()
 	a.sum.Notes = a.reader.Notes()

@@ -1,6 +1,10 @@
 package records
 
-import "github.com/picketwatch/picket/sdk"
+import (
+	"encoding/binary"
+
+	"github.com/picketwatch/picket/sdk"
+)
 
 const (
 	// BatchFacts is the number of facts in a frame.
@@ -83,6 +87,16 @@ func (d *BatchDecoder) Decode(frame []byte) (sdk.Batch, error) {
 		return decodeFacts(frame, &d.memory)
 	}
 	return batch, err
+}
+
+// AppendBatch is AppendLocalBatch with the checksum, for whoever passes the frame on.
+func AppendBatch(dst []byte, b *sdk.Batch) []byte {
+	start := len(dst)
+	dst = AppendLocalBatch(dst, b)
+	if frame := dst[start:]; len(frame) > 0 {
+		binary.LittleEndian.PutUint32(frame[crcAt:], checksum(frame))
+	}
+	return dst
 }
 
 // AppendLocalBatch appends one frame with the records of a batch, which holds those of one kind; nothing when it has none.

@@ -42,6 +42,13 @@ func (c *conn) survive() {
 	c.engine.panicked(p, v)
 }
 
+// Survive, deferred around the reading of a single packet that no parser of flows sees, leaves that packet alone after a panic.
+func (e *Engine) Survive(flow, packet uint64) {
+	if v := recover(); v != nil {
+		e.panicked(Panic{Flow: flow, Packet: packet}, v)
+	}
+}
+
 // survive, deferred around the recognition of a datagram, gives its flow up after a panic.
 func (e *Engine) survive(t *Tag, p *Packet) {
 	v := recover()

@@ -105,3 +105,15 @@ func TestClosed(t *testing.T) {
 		t.Errorf("%q", closed)
 	}
 }
+
+// Who reads single packets through the engine is spared as well.
+func TestSurvive(t *testing.T) {
+	e := New(Config{}, protocols())
+	func() {
+		defer e.Survive(3, 7)
+		panic("a frame that is none")
+	}()
+	if have := e.Panics(); !slices.Equal(have, []Panic{{"", 3, 7, "a frame that is none"}}) {
+		t.Errorf("%+v", have)
+	}
+}

@@ -50,6 +50,7 @@ type At struct {
 type Reader struct {
 	arp, lldp, cdp, dcp, stp, wireless, ndp, icmp, igmp *app.Flow
 	frames, packets                                     bool // somebody asked for what is below IP, or in it
+	engine                                              *app.Engine
 	fact                                                facts
 }
 
@@ -72,7 +73,8 @@ func New(e *app.Engine) *Reader {
 		return nil
 	}
 	r := &Reader{
-		arp: e.Single(NameARP), lldp: e.Single(NameLLDP), cdp: e.Single(NameCDP), dcp: e.Single(NameDCP), stp: e.Single(NameSTP),
+		engine: e,
+		arp:    e.Single(NameARP), lldp: e.Single(NameLLDP), cdp: e.Single(NameCDP), dcp: e.Single(NameDCP), stp: e.Single(NameSTP),
 		wireless: e.Single(NameWireless), ndp: e.Single(NameNDP), icmp: e.Single(NameICMP), igmp: e.Single(NameIGMP),
 	}
 	r.frames = r.arp != nil || r.lldp != nil || r.cdp != nil || r.dcp != nil || r.stp != nil || r.wireless != nil
@@ -103,6 +105,7 @@ const (
 
 // Frame reads a packet whose outcome is decode.NotIP.
 func (r *Reader) Frame(at At, link capture.LinkType, data []byte) {
+	defer r.engine.Survive(0, at.Number)
 	f, ok := open(link, data)
 	if !ok {
 		return
@@ -145,6 +148,7 @@ func (r *Reader) Packet(at At, link capture.LinkType, data []byte, d *decode.Pac
 	if d.Short {
 		return
 	}
+	defer r.engine.Survive(at.Flow, at.Number)
 	switch {
 	case d.Proto == protoICMPv6 && d.Version == 6 && isNDP(d):
 		if r.ndp != nil && r.fact.ndp.read(ready(r.ndp, at, d), d) {

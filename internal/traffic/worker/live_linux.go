@@ -8,7 +8,6 @@ import (
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/live"
-	"github.com/picketwatch/picket/sdk"
 )
 
 // Live is a ring of packets that the parent opened.
@@ -20,14 +19,19 @@ type Live struct {
 
 // RunLive reads packets until ctx ends, which closes all flows, and sends what Run sends. Progress comes ten times a second,
 // also when no packet does.
-func RunLive(ctx context.Context, in Live, out io.Writer, packets []sdk.PacketSubscription) error {
+func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error {
 	ring, err := live.Open(ctx, in.Ring, in.Wake, in.Geometry, in.Skip)
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	return run(out, packets, func(opts traffic.Options, progress func(traffic.FileProgress), emit func([]sdk.Flow) error) (traffic.Summary, error) {
-		opts.Progress = func(p traffic.Progress) { progress(traffic.FileProgress{Progress: p}) }
-		return traffic.AnalyzeSource(context.WithoutCancel(ctx), ring, opts, emit)
-	})
+	r, err := newRun(out, wanted)
+	if err != nil {
+		return err
+	}
+	r.options.Progress = func(p traffic.Progress) {
+		_ = r.facts.Flush() // those of no flow are not waited for; what stops it is in r.sent
+		r.progress(traffic.FileProgress{Progress: p})
+	}
+	return r.finish(traffic.AnalyzeSource(context.WithoutCancel(ctx), ring, r.options, r.emit))
 }

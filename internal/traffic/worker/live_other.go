@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/picketwatch/picket/internal/packetsocket"
-	"github.com/picketwatch/picket/sdk"
 )
 
 // Live is a ring of packets, which this system does not have.
@@ -19,6 +18,6 @@ type Live struct {
 }
 
 // RunLive returns packetsocket.ErrUnsupported.
-func RunLive(context.Context, Live, io.Writer, []sdk.PacketSubscription) error {
+func RunLive(context.Context, Live, io.Writer, Options) error {
 	return packetsocket.ErrUnsupported
 }

@@ -31,7 +31,7 @@ func work(t *testing.T, path string) ([]message, error) {
 	}
 	defer in.Close()
 	var out bytes.Buffer
-	err = Run(context.Background(), in, &out, []sdk.PacketSubscription{{Layers: []string{"tcp"}, SnapLen: 64}})
+	err = Run(context.Background(), in, &out, Options{Packets: []sdk.PacketSubscription{{Layers: []string{"tcp"}, SnapLen: 64}}})
 	var list []message
 	for b := out.Bytes(); len(b) > 0; {
 		n := binary.LittleEndian.Uint32(b)
@@ -185,7 +185,7 @@ func TestParentIsGone(t *testing.T) {
 	}
 	defer in.Close()
 	g := &gone{}
-	if err := Run(context.Background(), in, g, nil); err == nil || g.writes != 1 {
+	if err := Run(context.Background(), in, g, Options{}); err == nil || g.writes != 1 {
 		t.Errorf("%d writes, error %v", g.writes, err)
 	}
 }

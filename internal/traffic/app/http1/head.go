@@ -45,7 +45,7 @@ func (h *head) resolve() {
 			continue
 		}
 		if name, value, ok := strings.Cut(line, ":"); ok && name != "" && name[0] != ' ' && name[0] != '\t' {
-			h.headers = append(h.headers, Header{strings.TrimRight(name, " \t"), strings.Trim(value, " \t")})
+			h.headers = append(h.headers, Header{Name: strings.TrimRight(name, " \t"), Value: strings.Trim(value, " \t")})
 		}
 	}
 }

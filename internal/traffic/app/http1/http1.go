@@ -55,7 +55,7 @@ type BodyPart struct {
 	Number  int
 	Offset  int64
 	Data    []byte
-	Missing int // bytes lost before Data
+	Missing int  // bytes lost before Data
 	Last    bool // the body ends here, as its length or its last chunk says
 }
 

@@ -167,7 +167,7 @@ func (p *parser) Close() {
 // field keeps a field of the head.
 func (s *side) field(f hpack.HeaderField) {
 	if len(s.headers) < maxHeaders {
-		s.headers = append(s.headers, Header{f.Name, f.Value})
+		s.headers = append(s.headers, Header{Name: f.Name, Value: f.Value})
 	}
 }
 

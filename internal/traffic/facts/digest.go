@@ -1,0 +1,75 @@
+package facts
+
+import (
+	"crypto/md5" //nolint:gosec // names files in old lists; nothing relies on it
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"math"
+
+	"github.com/gabriel-vasile/mimetype"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// What is kept of a file's beginning: to tell its type, and in the record.
+const (
+	typeBytes = 1024
+	beginning = 64
+)
+
+// digest is what is computed of a file as it passes. Reset readies it.
+type digest struct {
+	size   uint64
+	begin  []byte
+	sha256 hash.Hash
+	md5    hash.Hash
+	counts []uint64 // of each byte
+}
+
+func (d *digest) reset() {
+	if d.sha256 == nil {
+		d.sha256, d.md5, d.counts = sha256.New(), md5.New(), make([]uint64, 256) //nolint:gosec // as above
+	}
+	d.sha256.Reset()
+	d.md5.Reset()
+	clear(d.counts)
+	d.size, d.begin = 0, d.begin[:0]
+}
+
+// Write takes the next bytes. It never fails.
+func (d *digest) Write(b []byte) (int, error) {
+	d.write(b)
+	return len(b), nil
+}
+
+func (d *digest) write(b []byte) {
+	d.begin = append(d.begin, b[:min(len(b), typeBytes-len(d.begin))]...)
+	d.sha256.Write(b)
+	d.md5.Write(b)
+	d.size += uint64(len(b))
+	for _, c := range b {
+		d.counts[c]++
+	}
+}
+
+// fill writes what was computed into the record.
+func (d *digest) fill(r *sdk.File) {
+	r.Size = d.size
+	r.Type = mimetype.Detect(d.begin).String()
+	r.SHA256, r.MD5 = hex.EncodeToString(d.sha256.Sum(nil)), hex.EncodeToString(d.md5.Sum(nil))
+	r.Entropy = d.entropy()
+	r.Begin = append(r.Begin, d.begin[:min(len(d.begin), beginning)]...)
+}
+
+// entropy is in bits a byte.
+func (d *digest) entropy() float64 {
+	var e float64
+	for _, n := range d.counts {
+		if n > 0 {
+			p := float64(n) / float64(d.size)
+			e -= p * math.Log2(p)
+		}
+	}
+	return max(e, 0)
+}

@@ -1,0 +1,184 @@
+// Package facts turns what the parsers of application protocols say into the records that plugins subscribe to (sdk.DNS,
+// sdk.TLS and so on), in batches of one kind.
+//
+// In go the app.Facts of the parsers, out come batches. Some records join several facts: a TLS handshake its hellos and
+// certificates, an HTTP exchange its request and answer, a file the parts of a body. They are told as soon as they are complete,
+// else when the flow ends, else when too much is waiting. Only the parsers run that a wanted kind needs.
+//
+// # Order
+//
+// A record comes before the flow that it belongs to: Flows empties all batches before it hands flows on. Between kinds the
+// order is that of the capture within the size of a batch.
+//
+// # Memory
+//
+// What waits to be joined is bounded by number and by bytes over all flows, and the oldest goes out as it is. A batch is
+// bounded by records and bytes. Lists and texts are cut to limits that real traffic stays below.
+package facts
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/all"
+	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/login"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Config of a Maker.
+type Config struct {
+	// Kinds are the wanted kinds of sdk.FactKinds. With none protocols are recognised and no parser runs.
+	Kinds []string
+	// Emit takes a batch of one kind, which is valid during the call. After an error it is not called again.
+	Emit func(kind string, b *sdk.Batch) error
+}
+
+// sources are the protocols whose parsers a kind needs. What is listed nowhere else is needed by messages.
+var sources = map[string][]string{
+	sdk.FactsDNS:    {"dns", "mdns", "llmnr"},
+	sdk.FactsTLS:    {"tls", "dtls", "quic"},
+	sdk.FactsHTTP:   {"http", "http2"},
+	sdk.FactsSMB:    {"smb"},
+	sdk.FactsDHCP:   {"dhcp", "dhcpv6"},
+	sdk.FactsARP:    {"arp", "ndp"},
+	sdk.FactsOT:     {"modbus", "dnp3", "s7comm", "enip", "bacnet", "iec104", "opcua", "profinet-dcp"},
+	sdk.FactsFiles:  {"http"},
+	sdk.FactsLogins: {"http", "http2", "smb", "mqtt", "ftp", "smtp", "ldap", "kerberos", "rdp", "telnet", "imap", "pop3", "sip"},
+}
+
+// ownRecord are the kinds whose protocols have a record of their own, and so say nothing as messages.
+var ownRecord = []string{sdk.FactsDNS, sdk.FactsTLS, sdk.FactsHTTP, sdk.FactsSMB, sdk.FactsDHCP, sdk.FactsARP, sdk.FactsOT}
+
+// needs reports whether a kind needs a protocol's parser.
+func needs(kind, protocol string) bool {
+	if kind != sdk.FactsMessages {
+		return slices.Contains(sources[kind], protocol)
+	}
+	return !slices.ContainsFunc(ownRecord, func(k string) bool { return slices.Contains(sources[k], protocol) })
+}
+
+// Maker makes records of the facts of one capture. It is not safe for concurrent use.
+type Maker struct {
+	emit   func(string, *sdk.Batch) error
+	err    error // the first one that emit returned
+	wanted map[string]bool
+	engine *app.Engine
+
+	dns      queue[sdk.DNS]
+	tls      queue[sdk.TLS]
+	http     queue[sdk.HTTP]
+	smb      queue[sdk.SMB]
+	dhcp     queue[sdk.DHCP]
+	arp      queue[sdk.ARP]
+	ot       queue[sdk.OT]
+	files    queue[sdk.File]
+	logins   queue[sdk.Login]
+	messages queue[sdk.Message]
+
+	handshakes joins[handshake]
+	exchanges  joins[exchanges]
+	bodies     joins[bodies]
+	sessions   joins[session]
+	sasl       login.SASL // to read one answer
+}
+
+// New returns a Maker with an engine of its own for all protocols.
+func New(cfg Config) (*Maker, error) {
+	m := &Maker{emit: cfg.Emit, wanted: map[string]bool{}}
+	for _, kind := range cfg.Kinds {
+		if !slices.Contains(sdk.FactKinds, kind) {
+			return nil, fmt.Errorf("there are no facts of kind %q (there are: %v)", kind, sdk.FactKinds)
+		}
+		m.wanted[kind] = true
+	}
+	m.dns = newQueue(m, sdk.FactsDNS, func(b *sdk.Batch) *[]sdk.DNS { return &b.DNS })
+	m.tls = newQueue(m, sdk.FactsTLS, func(b *sdk.Batch) *[]sdk.TLS { return &b.TLS })
+	m.http = newQueue(m, sdk.FactsHTTP, func(b *sdk.Batch) *[]sdk.HTTP { return &b.HTTP })
+	m.smb = newQueue(m, sdk.FactsSMB, func(b *sdk.Batch) *[]sdk.SMB { return &b.SMB })
+	m.dhcp = newQueue(m, sdk.FactsDHCP, func(b *sdk.Batch) *[]sdk.DHCP { return &b.DHCP })
+	m.arp = newQueue(m, sdk.FactsARP, func(b *sdk.Batch) *[]sdk.ARP { return &b.ARP })
+	m.ot = newQueue(m, sdk.FactsOT, func(b *sdk.Batch) *[]sdk.OT { return &b.OT })
+	m.files = newQueue(m, sdk.FactsFiles, func(b *sdk.Batch) *[]sdk.File { return &b.Files })
+	m.logins = newQueue(m, sdk.FactsLogins, func(b *sdk.Batch) *[]sdk.Login { return &b.Logins })
+	m.messages = newQueue(m, sdk.FactsMessages, func(b *sdk.Batch) *[]sdk.Message { return &b.Messages })
+	m.handshakes = newJoins(m.tellHandshake)
+	m.exchanges = newJoins(m.tellExchanges)
+	m.bodies = newJoins(m.tellBodies)
+	m.sessions = newJoins(func(uint64, *session) {})
+	m.engine = app.New(app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}, protocols(m.wanted[sdk.FactsFiles]))
+	return m, nil
+}
+
+// protocols are all of them; carve is whether HTTP hands out bodies.
+func protocols(carve bool) []app.Protocol {
+	list := all.Protocols()
+	for i := range list {
+		if carve && list[i].Name == "http" {
+			list[i] = http1.HTTP(http1.Config{Carve: maxFile})
+		}
+	}
+	return list
+}
+
+func (m *Maker) sinks() map[string]func(*app.Fact) {
+	out := map[string]func(*app.Fact){}
+	for _, p := range all.Protocols() {
+		for kind := range m.wanted {
+			if needs(kind, p.Name) {
+				out[p.Name] = m.take
+			}
+		}
+	}
+	return out
+}
+
+// Engine recognises protocols and runs the parsers: it goes into flow.Config.Apps.
+func (m *Maker) Engine() *app.Engine { return m.engine }
+
+// Flows wraps what flows are emitted to, so that facts come before their flows.
+func (m *Maker) Flows(emit func([]sdk.Flow) error) func([]sdk.Flow) error {
+	return func(flows []sdk.Flow) error {
+		if err := m.Flush(); err != nil {
+			return err
+		}
+		return emit(flows)
+	}
+}
+
+// Flush emits what is complete. Call it once more at the end, for facts without a flow.
+func (m *Maker) Flush() error {
+	m.dns.flush()
+	m.tls.flush()
+	m.http.flush()
+	m.smb.flush()
+	m.dhcp.flush()
+	m.arp.flush()
+	m.ot.flush()
+	m.files.flush()
+	m.logins.flush()
+	m.messages.flush()
+	return m.err
+}
+
+// closed tells what can no longer be completed, as the parser is through with the flow.
+func (m *Maker) closed(f *app.Flow) {
+	switch f.Protocol() {
+	case "tls", "dtls", "quic":
+		m.handshakes.end(f.ID)
+	case "http", "http2":
+		m.exchanges.end(f.ID)
+		m.bodies.end(f.ID)
+	case "smb", "mqtt":
+		m.sessions.end(f.ID)
+	}
+}
+
+// ended forgets what a parser that broke has left behind.
+func (m *Maker) ended(flow uint64, _ string) {
+	m.handshakes.end(flow)
+	m.exchanges.end(flow)
+	m.bodies.end(flow)
+	m.sessions.end(flow)
+}

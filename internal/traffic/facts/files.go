@@ -1,0 +1,212 @@
+package facts
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
+	"mime"
+	"path"
+	"strings"
+
+	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Limits of files.
+const (
+	maxFile    = 1 << 30  // bytes of a body that are looked at
+	maxEncoded = 1 << 20  // bytes of a body that are kept to undo its coding
+	maxDecoded = 32 << 20 // bytes that come out of it
+	maxName    = 255
+	bodyBytes  = 4 << 10 // about what an open body costs
+)
+
+// bodies are the files of a connection that are being transferred, one in each direction.
+type bodies struct {
+	side [2]body
+	// asked are the names that the latest requests asked for, which their answers do not repeat.
+	asked [16]struct {
+		number int
+		name   string
+	}
+}
+
+// body is a file that is being transferred.
+type body struct {
+	row     sdk.File
+	open    bool
+	holes   bool
+	undo    bool   // its coding is undone once all of it is there
+	coding  string // as the head says
+	encoded []byte // what was sent so far, when undo
+	digest  digest
+}
+
+func (m *Maker) requestBody(f *app.Fact, b *http1.Request) {
+	if !m.files.wanted {
+		return
+	}
+	s := m.bodiesOf(f)
+	name := fileName(b.Target)
+	at := &s.asked[b.Number%len(s.asked)]
+	at.number, at.name = b.Number, name
+	m.announced(f, s, name, b.Length, b.Headers)
+}
+
+func (m *Maker) responseBody(f *app.Fact, b *http1.Response) {
+	if !m.files.wanted {
+		return
+	}
+	s := m.bodiesOf(f)
+	name := ""
+	if at := &s.asked[b.Number%len(s.asked)]; b.Number != 0 && at.number == b.Number {
+		name = at.name
+	}
+	m.announced(f, s, name, b.Length, b.Headers)
+}
+
+func (m *Maker) bodiesOf(f *app.Fact) *bodies {
+	s, fresh := m.bodies.open(f.Flow.ID)
+	if fresh {
+		s.side[0].forget()
+		s.side[1].forget()
+		clear(s.asked[:])
+	}
+	return s
+}
+
+func (b *body) forget() { *b = body{encoded: b.encoded[:0], digest: b.digest} }
+
+// announced opens the file that follows a head.
+func (m *Maker) announced(f *app.Fact, s *bodies, name string, length int64, fields []app.Field) {
+	b := &s.side[f.Dir]
+	m.tellBody(f.Flow.ID, b) // one whose end was not told is over now
+	if length == 0 {
+		return
+	}
+	b.forget()
+	b.open = true
+	b.row = sdk.File{Seen: seen(f), Protocol: f.Protocol, Name: name}
+	if length > 0 {
+		b.row.Expected = uint64(length)
+	}
+	for _, h := range fields {
+		switch {
+		case is(h.Name, "content-encoding"):
+			b.coding = strings.ToLower(cut(h.Value))
+		case is(h.Name, "content-disposition"):
+			if _, params, err := mime.ParseMediaType(h.Value); err == nil && params["filename"] != "" {
+				b.row.Name = fileName(params["filename"])
+			}
+		}
+	}
+	b.undo = decoders[b.coding] != nil
+	b.digest.reset()
+	m.bodies.grew(f.Flow.ID, bodyBytes)
+}
+
+// bodyPart takes the next bytes of the file.
+func (m *Maker) bodyPart(f *app.Fact, p *http1.BodyPart) {
+	if !m.files.wanted {
+		return
+	}
+	s := m.bodies.of(f.Flow.ID)
+	if s == nil || !s.side[f.Dir].open {
+		return
+	}
+	b := &s.side[f.Dir]
+	from := b.row.FromServer
+	b.row.Seen = seen(f)
+	b.row.FromServer = from
+	b.holes = b.holes || p.Missing > 0
+	if b.holes || len(b.encoded)+len(p.Data) > maxEncoded {
+		b.asSent()
+	}
+	if b.undo {
+		b.encoded = append(b.encoded, p.Data...)
+	} else {
+		b.digest.write(p.Data)
+	}
+	if p.Last {
+		b.row.Complete = !b.holes && p.Offset+int64(len(p.Data)) <= maxFile
+		m.tellBody(f.Flow.ID, b)
+		return
+	}
+	if b.undo {
+		m.bodies.grew(f.Flow.ID, len(p.Data))
+	}
+}
+
+// asSent gives up undoing the coding: the file is what was sent.
+func (b *body) asSent() {
+	if b.undo {
+		b.undo = false
+		b.digest.write(b.encoded)
+		b.encoded = b.encoded[:0]
+	}
+}
+
+// tellBody tells of a file as far as it was seen.
+func (m *Maker) tellBody(flow uint64, b *body) {
+	if !b.open {
+		return
+	}
+	b.open = false
+	given := bodyBytes + len(b.encoded)
+	if b.undo {
+		b.decode()
+	}
+	if b.digest.size > 0 {
+		at := m.files.next()
+		begin := at.Begin[:0]
+		*at = b.row
+		at.Begin = begin
+		b.digest.fill(at)
+		m.files.bytes += len(at.Name) + len(at.Begin) + 256
+	}
+	if cap(b.encoded) > maxEncoded/16 {
+		b.encoded = nil
+	}
+	m.bodies.grew(flow, -given)
+}
+
+func (m *Maker) tellBodies(flow uint64, s *bodies) {
+	m.tellBody(flow, &s.side[app.Client])
+	m.tellBody(flow, &s.side[app.Server])
+}
+
+// decoders undo the codings that a body may have.
+var decoders = map[string]func(io.Reader) (io.Reader, error){
+	"gzip":    func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+	"x-gzip":  func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+	"deflate": func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) },
+}
+
+// decode undoes the coding of a body. One that cannot be undone at all stays as it was sent.
+func (b *body) decode() {
+	r, err := decoders[b.coding](bytes.NewReader(b.encoded))
+	if err != nil {
+		b.asSent()
+		return
+	}
+	n, err := io.Copy(&b.digest, io.LimitReader(r, maxDecoded+1))
+	if n == 0 && err != nil {
+		b.asSent()
+		return
+	}
+	b.row.Expected = 0 // what was announced is the length of the coding
+	b.row.Complete = b.row.Complete && err == nil && n <= maxDecoded
+}
+
+// fileName is the last part of a path.
+func fileName(target string) string {
+	target, _, _ = strings.Cut(target, "?")
+	target, _, _ = strings.Cut(target, "#")
+	name := path.Base(strings.ReplaceAll(target, `\`, "/"))
+	if name == "/" || name == "." {
+		return ""
+	}
+	return name[:min(len(name), maxName)]
+}

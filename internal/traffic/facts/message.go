@@ -1,0 +1,202 @@
+package facts
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/ftp"
+	"github.com/picketwatch/picket/internal/traffic/app/imap"
+	"github.com/picketwatch/picket/internal/traffic/app/kerberos"
+	"github.com/picketwatch/picket/internal/traffic/app/ldap"
+	"github.com/picketwatch/picket/internal/traffic/app/mqtt"
+	"github.com/picketwatch/picket/internal/traffic/app/netbios"
+	"github.com/picketwatch/picket/internal/traffic/app/ntp"
+	"github.com/picketwatch/picket/internal/traffic/app/rdp"
+	"github.com/picketwatch/picket/internal/traffic/app/sip"
+	"github.com/picketwatch/picket/internal/traffic/app/smtp"
+	"github.com/picketwatch/picket/internal/traffic/app/snmp"
+	"github.com/picketwatch/picket/internal/traffic/app/ssdp"
+	"github.com/picketwatch/picket/internal/traffic/app/ssh"
+	"github.com/picketwatch/picket/internal/traffic/app/telnet"
+	"github.com/picketwatch/picket/internal/traffic/link"
+	"github.com/picketwatch/picket/sdk"
+)
+
+// takeMessage makes a message of any fact. Without a word of words about it, its name is that of the struct.
+func (m *Maker) takeMessage(f *app.Fact) {
+	r := m.messages.next()
+	fields := r.Fields
+	if fields == nil {
+		fields = map[string]string{}
+	}
+	clear(fields)
+	*r = sdk.Message{Seen: seen(f), Protocol: f.Protocol, Fields: fields}
+	words(r, f.Body)
+	if r.Name == "" {
+		r.Name = strings.ReplaceAll(snake(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
+	}
+	fieldsInto(fields, f.Body, "response")
+	if b, ok := f.Body.(*snmp.Message); ok {
+		variables(fields, b)
+	}
+	r.Text, r.Code = cut(r.Text), cut(r.Code)
+	m.messages.bytes += len(r.Text) + 256
+	for k, v := range fields {
+		m.messages.bytes += len(k) + len(v)
+	}
+}
+
+// words fills in what all messages have in common.
+func words(r *sdk.Message, body any) {
+	switch b := body.(type) {
+	case *ssh.Banner:
+		r.Text = b.Software
+	case *ssh.HostKey:
+		r.Text = b.Fingerprint
+	case *ssh.Offer:
+		r.Text = b.HASSH
+	case *ftp.Banner:
+		r.Text = b.Text
+	case *ftp.Command:
+		r.Text, r.Code = b.Name, strconv.Itoa(b.Code)
+	case *imap.Greeting:
+		r.Text = b.Text
+	case *imap.Command:
+		r.Text, r.Code = b.Name, b.Result
+	case *smtp.Session:
+		r.Text = b.Banner
+	case *smtp.Command:
+		r.Text, r.Code = b.Name, strconv.Itoa(b.Code)
+	case *smtp.Mail:
+		r.Text, r.Code = b.Subject, strconv.Itoa(b.Code)
+	case *ldap.Request:
+		r.Name, r.Text = named(ldapNames[:], int(b.Op)), b.Name
+	case *ldap.Response:
+		r.Name, r.Text, r.Response, r.Code = named(ldapNames[:], int(b.Op)), b.Text, true, strconv.FormatInt(b.Code, 10)
+	case *kerberos.Message:
+		kerberosWords(r, b)
+	case *rdp.Request:
+		r.Text = b.User
+	case *rdp.Answer:
+		r.Response, r.Code = true, strconv.FormatUint(uint64(b.Failure), 10)
+	case *telnet.Environment:
+		r.Text = b.Terminal
+	case *sip.Message:
+		r.Name, r.Text, r.Response = strings.ToLower(b.Method), b.From, b.Code != 0
+		if r.Response {
+			r.Code = strconv.Itoa(b.Code)
+		}
+	case *mqtt.Connect:
+		r.Text = b.Client
+	case *mqtt.Connected:
+		r.Response, r.Code = true, strconv.Itoa(int(b.Code))
+	case *mqtt.Publish:
+		r.Text = b.Topic
+	case *netbios.Message:
+		r.Name, r.Text, r.Response = b.Name, b.Subject.Text, b.Response
+		if r.Response {
+			r.Code = strconv.Itoa(int(b.Code))
+		}
+	case *netbios.Datagram:
+		r.Text = b.Source.Text
+		if b.Announced != nil {
+			r.Name, r.Text = "announcement", b.Announced.Host
+		}
+	case *ntp.Message:
+		r.Name, r.Response = named(ntpModes[:], int(b.Mode)), b.Response || b.Mode == ntp.ModeServer
+	case *snmp.Message:
+		snmpWords(r, b)
+	case *ssdp.Message:
+		ssdpWords(r, b)
+	default:
+		linkWords(r, body)
+	}
+}
+
+func linkWords(r *sdk.Message, body any) {
+	switch b := body.(type) {
+	case *link.LLDP:
+		r.Name, r.Text = "announcement", b.Name
+	case *link.CDP:
+		r.Name, r.Text = "announcement", b.Device
+	case *link.ICMP:
+		r.Name = b.Name
+	case *link.IGMP:
+		r.Name = b.Name
+	case *link.STP:
+		r.Name, r.Text = "bridge", b.Bridge.String()
+	case *link.Wireless:
+		r.Name, r.Text = b.Name, b.SSID
+	}
+}
+
+var ldapNames = [...]string{
+	"bind", "bind", "unbind", "search", "search-entry", "search", "modify", "modify", "add", "add", "delete", "delete", "modify-dn",
+	"modify-dn", "compare", "compare", "abandon", "17", "18", "search-reference", "20", "21", "22", "extended", "extended", "intermediate",
+}
+
+var kerberosNames = map[uint8]string{
+	kerberos.ASRequest: "as-req", kerberos.ASReply: "as-rep", kerberos.TGSRequest: "tgs-req", kerberos.TGSReply: "tgs-rep", kerberos.Error: "error",
+}
+
+func kerberosWords(r *sdk.Message, b *kerberos.Message) {
+	r.Name, r.Text = kerberosNames[b.Type], b.Client
+	if r.Name == "" {
+		r.Name = strconv.Itoa(int(b.Type))
+	}
+	r.Response = b.Type != kerberos.ASRequest && b.Type != kerberos.TGSRequest
+	if b.Type == kerberos.Error {
+		r.Code = strconv.FormatInt(b.Code, 10)
+	}
+}
+
+var ntpModes = [...]string{"reserved", "symmetric-active", "symmetric-passive", "client", "server", "broadcast", "control", "private"}
+
+var snmpNames = [...]string{"get", "get-next", "response", "set", "trap", "get-bulk", "inform", "trap", "report"}
+
+// oidDescription is sysDescr: what a device says it is.
+const oidDescription = "1.3.6.1.2.1.1.1.0"
+
+func snmpWords(r *sdk.Message, b *snmp.Message) {
+	const response, report = 2, 8
+	r.Name, r.Response = named(snmpNames[:], int(b.PDU)), b.PDU == response || b.PDU == report
+	if b.Encrypted {
+		r.Name = "encrypted"
+	}
+	if r.Response {
+		r.Code = strconv.FormatInt(b.ErrorStatus, 10)
+	}
+	for _, v := range b.Variables {
+		if v.OID == oidDescription {
+			r.Text = v.Value
+		}
+	}
+}
+
+// variables writes each variable by its name. A community is a password: only the two that everybody knows are told.
+func variables(fields map[string]string, b *snmp.Message) {
+	delete(fields, "variables")
+	if b.Community != "public" && b.Community != "private" {
+		delete(fields, "community")
+	}
+	for _, v := range b.Variables {
+		if len(fields) >= maxList {
+			return
+		}
+		fields[v.OID] = cut(v.Value)
+	}
+}
+
+var ssdpNames = [...]string{ssdp.Search: "search", ssdp.Notify: "notify", ssdp.Answer: "answer"}
+
+func ssdpWords(r *sdk.Message, b *ssdp.Message) {
+	r.Name, r.Response, r.Text = named(ssdpNames[:], int(b.Kind)), b.Kind == ssdp.Answer, b.Target
+	if b.Server != "" {
+		r.Text = b.Server
+	}
+	if r.Response {
+		r.Code = strconv.Itoa(b.Status)
+	}
+}
