@@ -31,8 +31,10 @@ const (
 // none.
 func (s *Service) Carve(ctx context.Context, c Capture, w carved.Wanted, to io.Writer) error {
 	return s.carve(ctx, c, wantedArgs(w), func(body []byte) error {
-		_, err := to.Write(body)
-		return err
+		if _, err := to.Write(body); err != nil {
+			return fmt.Errorf("%w: %w", errTaker, err)
+		}
+		return nil
 	})
 }
 
@@ -138,7 +140,7 @@ func (s *Service) pieces(r io.Reader, c *Capture, piece func([]byte) error) erro
 		switch m.kind {
 		case msgPiece:
 			if err := piece(m.body); err != nil {
-				return fmt.Errorf("%w: %w", errTaker, err)
+				return err
 			}
 		case msgProgress:
 			if err := c.progress(m.body); err != nil {
@@ -188,5 +190,5 @@ func believable(p *carved.DecodedPacket) error {
 }
 
 func within(offset, length int, all uint32) bool {
-	return offset >= 0 && length >= 0 && int64(offset)+int64(length) <= int64(all)
+	return offset >= 0 && length >= 0 && int64(offset) <= int64(all) && int64(length) <= int64(all)-int64(offset)
 }

@@ -66,13 +66,20 @@ func playWorker(how string) {
 	case "hangs":
 		sayJSON(msgProgress, progress)
 		time.Sleep(time.Hour)
-	case "endless":
+	case "half", "endless":
+		if how == "half" {
+			say(msgFrame, capture)
+		}
 		for {
 			sayJSON(msgProgress, progress)
 			time.Sleep(10 * time.Millisecond)
 		}
 	case "garbage":
 		say(9, []byte("?"))
+	case "unasked":
+		say(msgPiece, []byte("?"))
+	default:
+		playCarver(how, string(capture))
 	}
 }
 
@@ -154,6 +161,11 @@ func (b *bench) config(dir string) Config {
 		Dir: dir, Store: b.store, MaxBytes: 1 << 20, Now: time.Now, Changed: func(Capture) {}, Stall: 20 * time.Second,
 		Worker: func([]sdk.PacketSubscription) *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
+			cmd.Env = []string{"TRAFFIC_TEST_WORKER=" + b.how}
+			return cmd
+		},
+		Carver: func(args []string) *exec.Cmd {
+			cmd := exec.Command(os.Args[0], args...)
 			cmd.Env = []string{"TRAFFIC_TEST_WORKER=" + b.how}
 			return cmd
 		},
