@@ -22,6 +22,8 @@ const pages = {
   'overview with charts': 'src/charts/echarts.ts',
   alert: 'src/pages/Alert.tsx',
   captures: 'src/pages/Captures.tsx',
+  flows: 'src/pages/flows/Flows.tsx',
+  flow: 'src/pages/flows/Flow.tsx',
   plugin: 'src/pages/Plugin.tsx',
   marketplace: 'src/pages/market/Market.tsx',
   card: 'src/pages/market/Card.tsx',

@@ -3,11 +3,13 @@ import { use as extend } from 'i18next'
 import { initReactI18next } from 'react-i18next'
 import en from './locales/en.json'
 import type market from './locales/market.en.json'
+import type traffic from './locales/traffic.en.json'
 
-// locales/market.ts adds its part where a page needs it.
+// locales/market.ts and locales/traffic.ts add their parts where a page needs them.
 type English = typeof en
 type OfTheMarket = typeof market
-interface Words extends English, OfTheMarket {}
+type OfTraffic = typeof traffic
+interface Words extends English, OfTheMarket, OfTraffic {}
 
 declare module 'i18next' {
   interface CustomTypeOptions {

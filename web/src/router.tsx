@@ -5,6 +5,7 @@ import { ApiError, whenSignedOut } from './api/http'
 import { front } from './api/market'
 import { me, setup } from './api/queries'
 import { alertStates, severities, type AlertState, type Severity } from './api/types'
+import { readFlowAddress, type FlowAddress } from './lib/flowFilter'
 import { isSearch, readAddress, type MarketAddress } from './lib/marketAddress'
 import { NotFound, RouteError } from './pages/Errors'
 import { Shell } from './ui/Shell'
@@ -78,6 +79,17 @@ const captureRoute = createRoute({
   getParentRoute: () => inside,
   path: '/captures/$id',
   component: lazyRouteComponent(() => import('./pages/Capture'), 'CapturePage'),
+})
+const flowRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/captures/$id/flows/$flow',
+  component: lazyRouteComponent(() => import('./pages/flows/Flow'), 'FlowPage'),
+})
+const flowsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/flows',
+  validateSearch: (search: Search): FlowAddress => readFlowAddress(search),
+  component: lazyRouteComponent(() => import('./pages/flows/Flows'), 'FlowsPage'),
 })
 const devicesRoute = createRoute({
   getParentRoute: () => inside,
@@ -172,7 +184,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, flowRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,

@@ -77,7 +77,10 @@ export function columnsOf(a: Pick<FlowAddress, 'cols'>): FlowColumn[] {
 }
 
 /** The filter without what only says how it is shown. */
-export function filterOf({ sort: _sort, cols: _cols, ...filter }: FlowAddress): FlowFilter {
+export function filterOf(a: FlowAddress): FlowFilter {
+  const filter = { ...a }
+  delete filter.sort
+  delete filter.cols
   return filter
 }
 

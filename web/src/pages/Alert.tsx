@@ -4,6 +4,7 @@ import { Link, useParams } from '@tanstack/react-router'
 import { useState, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { alerts as act } from '../api/actions'
+import { packetsFile } from '../api/files'
 import { alert, capture } from '../api/queries'
 import type { AlertDetail, Finding, FlowRef, Notice } from '../api/types'
 import { useMay } from '../api/useMay'
@@ -123,6 +124,8 @@ function CaptureName({ id }: { id: string }) {
 }
 
 const flowsShown = 12
+/** The server takes no more packets out of a capture at once. */
+const packetsAtOnce = 1000
 
 function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding }) {
   const { t } = useTranslation()
@@ -138,12 +141,13 @@ function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding
             <p className={css.packets} tabIndex={0} role="region" aria-label={t('alert.packets')}>{ranges(packets)}</p>
             <span className="dim">{t('alert.filter')}</span>
             <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} line />
+            {a.capture_id && <a href={packetsFile(a.capture_id, packets.slice(0, packetsAtOnce))} download>{t('alert.download')}</a>}
           </div>
         )}
       </div>
       {flows.length > 0 && (
         <>
-          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} />
+          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} capture={a.capture_id} />
           {!all && flows.length > flowsShown && (
             <div className={ui.more}>
               <Button variant="default" size="xs" onClick={() => setAll(true)}>{t('alert.allFlows', { count: flows.length })}</Button>
@@ -155,7 +159,8 @@ function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding
   )
 }
 
-function FlowTable({ flows }: { flows: FlowRef[] }) {
+/** Flows of a capture lead to their pages. */
+function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string }) {
   const { t } = useTranslation()
   return (
     <div className={ui.tableWrap} tabIndex={0} role="region" aria-label={t('alert.flows')}>
@@ -173,7 +178,7 @@ function FlowTable({ flows }: { flows: FlowRef[] }) {
         <tbody>
           {flows.map((f) => (
             <tr key={f.id}>
-              <td className={`${ui.right} num`}>{f.id}</td>
+              <td className={`${ui.right} num`}>{id ? <Link to="/captures/$id/flows/$flow" params={{ id, flow: String(f.id) }} aria-label={t('flow.open', { id: f.id })}>{f.id}</Link> : f.id}</td>
               <td>{f.proto}</td>
               <td className="mono">{f.src}</td>
               <td className="mono">{f.dst}</td>

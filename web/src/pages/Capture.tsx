@@ -1,5 +1,6 @@
+import { Button } from '@mantine/core'
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
-import { useParams } from '@tanstack/react-router'
+import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import { alerts, capture } from '../api/queries'
 import type { Capture } from '../api/types'
@@ -10,7 +11,9 @@ import { Empty, LoadedList } from '../ui/states'
 import { Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 import { AlertTable } from './Alerts'
-import { CaptureProgress } from './Captures'
+import { CaptureDeeds, CaptureProgress } from './captures/CaptureTable'
+import { Protocols } from './captures/Protocols'
+import { Quality } from './captures/Quality'
 import css from './captures.module.css'
 
 export function CapturePage() {
@@ -31,8 +34,15 @@ export function CapturePage() {
 function Detail({ capture: c }: { capture: Capture }) {
   const { t } = useTranslation()
   const found = useInfiniteQuery(alerts({ capture: c.id }))
+  const navigate = useNavigate()
   return (
-    <Page title={c.name} back={{ to: '/captures', label: t('captures.title') }} lead={<CaptureProgress capture={c} />}>
+    <Page title={c.name} back={{ to: '/captures', label: t('captures.title') }} lead={<CaptureProgress capture={c} />}
+      actions={
+        <>
+          <CaptureDeeds captures={[c]} onDone={(deed) => deed === 'delete' && void navigate({ to: '/captures' })} />
+          {c.flows > 0 && <Button size="xs" renderRoot={(props) => <Link {...props} to="/flows" search={{ capture: c.id }} />}>{t('traffic.open')}</Button>}
+        </>
+      }>
       {c.error && (
         <div className={ui.error} role="alert">
           <strong>{t('capture.failed')}</strong>
@@ -56,6 +66,10 @@ function Detail({ capture: c }: { capture: Capture }) {
           <div><dt>{t('captures.findings')}</dt><dd>{c.state === 'done' ? count(c.findings) : '–'}</dd></div>
         </dl>
       </Panel>
+      <div className={css.pair}>
+        <Quality capture={c} />
+        {c.state !== 'queued' && <Protocols capture={c} />}
+      </div>
       <Panel title={t('capture.alerts')} flush>
         <LoadedList
           query={found}
@@ -74,7 +88,6 @@ function Detail({ capture: c }: { capture: Capture }) {
           <Fact name="SHA-256"><span className="mono">{c.sha256}</span></Fact>
           <Fact name={t('capture.first')}><Time at={c.first_packet} /></Fact>
           <Fact name={t('capture.last')}><Time at={c.last_packet} /></Fact>
-          {c.undecoded > 0 && <Fact name={t('capture.undecoded')}>{count(c.undecoded)}</Fact>}
           <Fact name={t('captures.added')}><Time at={c.created} /></Fact>
         </Facts>
       </Panel>

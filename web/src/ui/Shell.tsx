@@ -11,7 +11,7 @@ import { useMay } from '../api/useMay'
 import { clock } from '../lib/format'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
+  AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -22,6 +22,7 @@ const places = [
   { to: '/', label: 'nav.overview', Icon: OverviewIcon },
   { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
+  { to: '/flows', label: 'nav.flows', Icon: FlowIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
   { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon },
   { to: '/market', label: 'nav.market', Icon: MarketIcon },

@@ -15,6 +15,7 @@ function icon(children: ReactNode) {
 export const OverviewIcon = icon(<path d="M2.500 11h3l2-6 3.500 10 2.500-7 1.300 3h2.700" />)
 export const AlertIcon = icon(<><path d="M10 3.200 17.500 16.500h-15z" /><path d="M10 8.500v3.500M10 14.300v.1" /></>)
 export const CaptureIcon = icon(<><path d="M3 5.500h14M3 10h14M3 14.500h8" /><circle cx="15" cy="14.500" r="2" /></>)
+export const FlowIcon = icon(<path d="M3 6.500h12M12 3.500l3 3-3 3M17 13.500H5M8 10.500l-3 3 3 3" />)
 export const DeviceIcon = icon(<><rect x="3" y="4" width="14" height="9" rx="1.200" /><path d="M7.500 16.500h5M10 13v3.500" /></>)
 export const PluginIcon = icon(<path d="M7 3.500v3.500M13 3.500v3.500M5 7h10v3.500a5 5 0 0 1-10 0zM10 15.500v2" />)
 export const MarketIcon = icon(<><path d="M3.500 8v8.500h13V8" /><path d="M2.500 8 4.500 3.500h11L17.500 8c0 1.400-1.100 2.300-2.500 2.300S12.500 9.400 12.500 8c0 1.400-1.100 2.300-2.500 2.300S7.500 9.400 7.500 8c0 1.400-1.100 2.300-2.500 2.300S2.500 9.400 2.500 8zM8 16.500v-3.500h4v3.500" /></>)
