@@ -44,6 +44,9 @@ func Check(p Plugin) error {
 		_, ok = inst.(Collector)
 	case KindDiscovery:
 		_, ok = inst.(Discoverer)
+		if _, observes := inst.(Observer); observes {
+			ok = ok || !p.Subscription.Empty() // an observer without records could learn nothing
+		}
 	case KindDetector:
 		_, ok = inst.(Detector)
 	case KindNotifier:
