@@ -1,7 +1,7 @@
-// Package detect hands what a capture holds to the detectors and gathers what they find. In go row frames of flows and of
-// packets (sdk/records), in the order of the capture, each to the detectors that subscribed to it; out come findings, each
-// once, each with an id that depends only on the capture's id and on what was found, so that a job that is done again cannot
-// double anything. A frame is made once, however many detectors see it.
+// Package detect hands what a capture holds to the detectors and observers, and gathers what they find. In go row frames of
+// flows, facts and packets (sdk/records), in the order of the capture, each to those that subscribed to it; out come findings,
+// each once, each with an id that depends only on the capture's id and on what was found, so that a job that is done again
+// cannot double anything. A frame is made once, however many see it. What observers see goes to a sink as it comes.
 //
 // Each detector has its own goroutine and its own short queue, so a slow one does not hold up the others until its
 // queue is full. Analysis of a stored capture never drops: a full queue makes Frame wait, at most until the detector's
@@ -18,6 +18,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Detector is one running detector instance.
@@ -40,13 +41,14 @@ const DefaultQueue = 8
 // maxFindings bounds what one detector may report about one capture; more than that is noise, and it is counted.
 const maxFindings = 10000
 
-// Run is the analysis of one capture. Frame and Close are called from one goroutine.
+// Run is the analysis of one capture. Its methods are called from one goroutine.
 type Run struct {
 	capture string
 	lanes   []*lane
 	share   Share
 	packets []sdk.PacketSubscription
 	wg      sync.WaitGroup
+	queue   int
 }
 
 // Share makes a batch of a frame of flows for so many detectors; pluginhost.Host does.
@@ -72,33 +74,47 @@ func Start(ctx context.Context, capture string, detectors []Detector, queue int,
 	if share == nil {
 		share = unshared
 	}
-	r := &Run{capture: capture, share: share}
+	r := &Run{capture: capture, share: share, queue: queue}
 	for _, d := range detectors {
-		l := &lane{detector: d, capture: capture, frames: make(chan *batch.Batch, queue), seen: map[string]bool{}}
-		l.flows, l.packets = r.subscribe(d.Subscription())
-		r.lanes = append(r.lanes, l)
-		r.wg.Add(1)
-		go func() {
-			defer r.wg.Done()
-			l.run(ctx)
-		}()
+		l := r.lane(d)
+		l.plugin = d.Plugin()
+		l.inspect = func(ctx context.Context) error { return d.InspectAll(ctx, capture, l.frames, l) }
+		l.flush = func(ctx context.Context) error { return d.Flush(ctx, l) }
+		r.begin(ctx, l)
 	}
 	return r
 }
 
-// subscribe notes a detector's wishes; detectors that want the same packets share them.
-func (r *Run) subscribe(s sdk.Subscription) (flows bool, packets int) {
+// lane makes the lane of a reader.
+func (r *Run) lane(who reader) *lane {
+	s := who.Subscription()
+	l := &lane{reader: who, capture: r.capture, frames: make(chan *batch.Batch, r.queue), seen: map[string]bool{}, wants: s}
+	l.packets = r.subscribe(s)
+	r.lanes = append(r.lanes, l)
+	return l
+}
+
+func (r *Run) begin(ctx context.Context, l *lane) {
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		l.run(ctx)
+	}()
+}
+
+// subscribe notes the packets that somebody wants; those who want the same share them.
+func (r *Run) subscribe(s sdk.Subscription) int {
 	if s.Packets == nil {
-		return s.Flows, noPackets
+		return noPackets
 	}
 	same := func(p sdk.PacketSubscription) bool {
 		return p.SnapLen == s.Packets.SnapLen && slices.Equal(p.Layers, s.Packets.Layers)
 	}
 	if i := slices.IndexFunc(r.packets, same); i >= 0 {
-		return s.Flows, i
+		return i
 	}
 	r.packets = append(r.packets, *s.Packets)
-	return s.Flows, len(r.packets) - 1
+	return len(r.packets) - 1
 }
 
 const noPackets = -1
@@ -106,13 +122,42 @@ const noPackets = -1
 // PacketSubscriptions are the distinct wishes for packets. Packets names them by their place in the list.
 func (r *Run) PacketSubscriptions() []sdk.PacketSubscription { return r.packets }
 
-// Frame hands one frame of flows to every detector that wants flows, waiting for those that are behind. It keeps the
-// slice: the caller must not reuse it.
-func (r *Run) Frame(ctx context.Context, frame []byte) error {
-	return r.hand(ctx, frame, r.share, func(l *lane) bool { return l.flows })
+// Wanted are the kinds of facts that somebody wants, and whether somebody wants the further features of flows.
+func (r *Run) Wanted() (facts []string, features bool) {
+	for _, kind := range sdk.FactKinds {
+		if slices.ContainsFunc(r.lanes, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) }) {
+			facts = append(facts, kind)
+		}
+	}
+	return facts, slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.wants.Features })
 }
 
-// Packets is Frame for the packets of one subscription. They are never shared: not everybody who may read flows may read them.
+// Frame hands one frame of flows to everybody who wants flows, waiting for those that are behind. It keeps the slice: the
+// caller must not change it. Those who did not ask for the further features are handed a shorter frame.
+func (r *Run) Frame(ctx context.Context, frame []byte) error {
+	if !records.HasFeatures(frame) {
+		return r.hand(ctx, frame, r.share, func(l *lane) bool { return l.wants.Flows })
+	}
+	if err := r.hand(ctx, frame, r.share, func(l *lane) bool { return l.wants.Flows && l.wants.Features }); err != nil {
+		return err
+	}
+	plain := func(l *lane) bool { return l.wants.Flows && !l.wants.Features }
+	if !slices.ContainsFunc(r.lanes, plain) {
+		return nil
+	}
+	short, err := records.AppendWithoutFeatures(nil, frame)
+	if err != nil {
+		return err
+	}
+	return r.hand(ctx, short, r.share, plain)
+}
+
+// Facts is Frame for facts of one kind. They are never shared: not everybody who may read flows may read them.
+func (r *Run) Facts(ctx context.Context, kind string, frame []byte) error {
+	return r.hand(ctx, frame, unshared, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
+}
+
+// Packets is Facts for the packets of one subscription.
 func (r *Run) Packets(ctx context.Context, subscription int, frame []byte) error {
 	return r.hand(ctx, frame, unshared, func(l *lane) bool { return l.packets == subscription })
 }
@@ -123,6 +168,9 @@ func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*l
 		if wants(l) {
 			to = append(to, l)
 		}
+	}
+	if len(to) == 0 {
+		return nil
 	}
 	b := share(frame, len(to))
 	for i, l := range to {
@@ -149,10 +197,10 @@ func (r *Run) Close() Result {
 	for _, l := range r.lanes {
 		res.Findings = append(res.Findings, l.findings...)
 		if l.err != nil {
-			res.Failed[l.detector.Instance()] = l.err
+			res.Failed[l.reader.Instance()] = l.err
 		}
 		if l.dropped > 0 {
-			res.Dropped[l.detector.Instance()] = l.dropped
+			res.Dropped[l.reader.Instance()] = l.dropped
 		}
 	}
 	sort.SliceStable(res.Findings, func(i, j int) bool {
@@ -161,13 +209,25 @@ func (r *Run) Close() Result {
 	return res
 }
 
-// lane is one detector's part of a run. Only its goroutine touches it until the run is closed.
+// reader is what detectors and observers have in common.
+type reader interface {
+	Instance() string
+	Plugin() string
+	Generation() uint64
+	Subscription() sdk.Subscription
+}
+
+// lane is one reader's part of a run. Only its goroutine touches it until the run is closed.
 type lane struct {
-	detector Detector
-	capture  string
-	frames   chan *batch.Batch
-	flows    bool
-	packets  int // the place of its subscription, or noPackets
+	reader  reader
+	plugin  string
+	capture string
+	frames  chan *batch.Batch
+	wants   sdk.Subscription
+	packets int // the place of its subscription, or noPackets
+
+	inspect func(context.Context) error
+	flush   func(context.Context) error
 
 	findings []sdk.Finding
 	seen     map[string]bool
@@ -176,25 +236,25 @@ type lane struct {
 }
 
 func (l *lane) run(ctx context.Context) {
-	born := l.detector.Generation()
-	if err := l.detector.InspectAll(ctx, l.capture, l.frames, l); err != nil {
+	born := l.reader.Generation()
+	if err := l.inspect(ctx); err != nil {
 		l.err = fmt.Errorf("inspect: %w", err)
 	}
-	for b := range l.frames { // one failed detector must not block the capture for the others
+	for b := range l.frames { // one failed reader must not block the capture for the others
 		b.Release()
 	}
-	if l.err == nil && l.detector.Generation() != born {
+	if l.err == nil && l.reader.Generation() != born {
 		l.err = sdk.Errorf(sdk.Temporary, "restarted in the middle of the capture")
 	}
 	// Also after a failure: what the instance still holds of this capture must not leak into the next one.
-	if err := l.detector.Flush(ctx, l); err != nil {
+	if err := l.flush(ctx); err != nil {
 		l.err = errors.Join(l.err, fmt.Errorf("flush: %w", err))
 	}
 }
 
 // Finding takes one finding; the lane is the sink of its detector.
 func (l *lane) Finding(f sdk.Finding) error {
-	f.Detector = l.detector.Plugin() // a detector speaks only for itself
+	f.Detector = l.plugin // a detector speaks only for itself
 	if f.Severity.Rank() == 0 {
 		f.Severity = sdk.SeverityInfo
 	}
