@@ -1,0 +1,243 @@
+package passive
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Confidence in what was heard: of a device about itself, by a message that it cannot help sending; of a device about itself,
+// by what it announces; and what follows from the one or the other.
+const (
+	certain = 0.95
+	claimed = 0.85
+	likely  = 0.6
+	guessed = 0.4
+)
+
+// sender is the address that a message came from, and whether it went to everybody on the link.
+func sender(s *sdk.Seen) (ip netip.Addr, onLink bool) {
+	from, to := s.Client, s.Server
+	if s.FromServer {
+		from, to = to, from
+	}
+	to = to.Unmap()
+	return from, to.IsMulticast() || to == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// of starts what a record says of a device.
+func of(s *sdk.Seen, source string, ip netip.Addr, onLink bool, confidence float64) *said {
+	return &said{time: s.Time, packet: s.Packet, source: source, ip: ip, onLink: onLink, confidence: confidence}
+}
+
+// arp: who says that it has an address says its hardware address, too.
+func (l listener) arp(r *sdk.ARP) error {
+	if r.Probe || r.Operation == "redirect" {
+		return nil
+	}
+	ip, mac := r.SenderIP, r.SenderMAC
+	if r.Protocol == "ndp" && r.Operation == "reply" {
+		ip, mac = r.TargetIP, r.TargetMAC // the address that was asked for
+	}
+	if !ip.IsValid() || ip.IsUnspecified() {
+		return nil
+	}
+	s := of(&r.Seen, r.Protocol, ip, true, certain)
+	if s.mac = mac; mac == "" {
+		s.mac = r.SourceMAC
+	} else if r.SourceMAC != "" && r.SourceMAC != mac {
+		s.confidence = guessed // somebody speaks for another one
+	}
+	if r.Router {
+		s.facts = map[string]string{"role": "router"}
+	}
+	return l.tell(s)
+}
+
+// dhcp: the client says its name and kind, the server gives it an address.
+func (l listener) dhcp(r *sdk.DHCP) error {
+	source := "dhcp"
+	if r.Version == 6 {
+		source = "dhcpv6"
+	}
+	client := of(&r.Seen, source, r.ClientAddr, true, claimed)
+	client.mac = r.MAC
+	if r.Reply {
+		if r.YourAddr.IsValid() && !r.YourAddr.IsUnspecified() {
+			client.ip = r.YourAddr
+		}
+		return join(l.dhcpServer(r, source), l.tell(client))
+	}
+	if r.ClientAddr.IsUnspecified() {
+		client.ip = netip.Addr{}
+	}
+	if from, _ := sender(&r.Seen); r.Version == 6 && !r.Relay.IsValid() {
+		client.ip = from
+	}
+	client.hostname = r.Hostname
+	if r.FQDN != "" {
+		client.hostname = r.FQDN
+	}
+	client.facts = more(meaning(r.VendorClass), map[string]string{"dhcp_vendor_class": r.VendorClass})
+	if r.Version == 4 {
+		client.facts["dhcp_fingerprint"] = numbers(r.Parameters)
+	}
+	return l.tell(client)
+}
+
+func (l listener) dhcpServer(r *sdk.DHCP, source string) error {
+	ip := r.ServerAddr
+	if !ip.IsValid() {
+		ip, _ = sender(&r.Seen)
+	}
+	server := of(&r.Seen, source, ip, true, claimed)
+	server.lists = map[string]string{"services": source}
+	err := l.tell(server)
+	for _, addr := range r.Routers {
+		if ip, bad := netip.ParseAddr(addr); bad == nil && err == nil {
+			router := of(&r.Seen, source, ip, true, likely) // as the server says
+			router.facts = map[string]string{"role": "router"}
+			err = l.tell(router)
+		}
+	}
+	return err
+}
+
+// join returns the first error.
+func join(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func numbers(b []byte) string {
+	out := make([]byte, 0, 4*len(b))
+	for i, n := range b {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendUint(out, uint64(n), 10)
+	}
+	return string(out)
+}
+
+// announcement is what LLDP and CDP have in common: a device's words about itself, in a frame that no router passes on.
+func (l listener) announcement(m *sdk.Message, name, addrs string, facts map[string]string) error {
+	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, claimed)
+	s.mac, s.hostname, s.facts = m.Fields["source"], name, facts
+	for _, one := range strings.Split(addrs, ", ") {
+		if ip, err := netip.ParseAddr(one); err == nil && !ip.IsUnspecified() {
+			s.ip = ip
+			break
+		}
+	}
+	return l.tell(s)
+}
+
+// Bits of LLDP's capabilities, and what has them.
+const (
+	lldpBridge = 1 << 2
+	lldpAccess = 1 << 3
+	lldpRouter = 1 << 4
+	lldpPhone  = 1 << 5
+)
+
+func (l listener) lldp(m *sdk.Message) error {
+	f := m.Fields
+	facts := more(meaning(f["description"]), map[string]string{
+		"description": f["description"], "vendor": f["vendor"], "model": f["model"], "serial": f["serial"], "lldp_port": f["port"], "lldp_chassis": f["chassis"],
+		"firmware": first(f["firmware"], f["software"]), "role": role(number(first(f["enabled"], f["capabilities"])), lldpRoles[:]),
+	})
+	return l.announcement(m, f["name"], f["addrs"], facts)
+}
+
+// bit is a capability and the role of who has it.
+type bit struct {
+	mask uint64
+	role string
+}
+
+// The roles, the most telling first: a telephone has a switch in it, too, and a switch may route.
+var (
+	lldpRoles = [...]bit{{lldpPhone, "phone"}, {lldpAccess, "access-point"}, {lldpBridge, "switch"}, {lldpRouter, "router"}}
+	cdpRoles  = [...]bit{{1 << 7, "phone"}, {1 << 3, "switch"}, {1 << 0, "router"}, {1<<1 | 1<<2, "switch"}}
+)
+
+func role(bits uint64, roles []bit) string {
+	for _, r := range roles {
+		if bits&r.mask != 0 {
+			return r.role
+		}
+	}
+	return ""
+}
+
+func number(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
+}
+
+// first returns the first text that is not empty.
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+func (l listener) cdp(m *sdk.Message) error {
+	f := m.Fields
+	model, vendor := f["platform"], ""
+	if rest, found := strings.CutPrefix(strings.ToLower(model), "cisco "); found {
+		model, vendor = model[len(model)-len(rest):], "Cisco"
+	}
+	facts := more(meaning(f["software"]), map[string]string{
+		"description": f["software"], "vendor": vendor, "model": model, "cdp_port": f["port"], "firmware": after(f["software"], "Version "),
+		"role": role(number(f["capabilities"]), cdpRoles[:]),
+	})
+	addrs := f["addrs"]
+	if f["management"] != "" {
+		addrs = f["management"] + ", " + addrs
+	}
+	return l.announcement(m, first(f["name"], f["device"]), addrs, facts)
+}
+
+// after is the word behind a mark, without the comma at its end.
+func after(s, mark string) string {
+	_, rest, _ := strings.Cut(s, mark)
+	word, _, _ := strings.Cut(rest, " ")
+	return strings.TrimRight(word, ",;")
+}
+
+// stp: who sends a spanning tree is a switch.
+func (l listener) stp(m *sdk.Message) error {
+	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
+	s.mac = first(m.Fields["bridge"], m.Fields["source"])
+	s.facts = map[string]string{"role": "switch", "stp_root": m.Fields["root"]}
+	return l.tell(s)
+}
+
+// hsrp: who stands in for another router is one.
+func (l listener) hsrp(m *sdk.Message) error {
+	ip, _ := sender(&m.Seen)
+	s := of(&m.Seen, m.Protocol, ip, true, certain)
+	s.facts = map[string]string{"role": "router", "vendor": "Cisco", "hsrp_address": m.Fields["address"], "hsrp_group": m.Fields["group"], "hsrp_state": m.Fields["state"]}
+	return l.tell(s)
+}
+
+// wireless: who sends beacons is an access point.
+func (l listener) wireless(m *sdk.Message) error {
+	if m.Name != "beacon" {
+		return nil
+	}
+	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
+	s.mac, s.facts = m.Fields["source"], map[string]string{"role": "access-point", "wifi_network": m.Fields["ssid"]}
+	return l.tell(s)
+}

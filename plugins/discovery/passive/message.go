@@ -1,0 +1,182 @@
+package passive
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// message is for protocols without a record of their own.
+func (l listener) message(m *sdk.Message) error {
+	switch m.Protocol {
+	case "lldp":
+		return l.lldp(m)
+	case "cdp":
+		return l.cdp(m)
+	case "stp":
+		return l.stp(m)
+	case "hsrp":
+		return l.hsrp(m)
+	case "802.11":
+		return l.wireless(m)
+	case "ssdp":
+		return l.ssdp(m)
+	case "netbios-ns":
+		return l.netbios(m)
+	case "netbios-dgm":
+		return l.neighbourhood(m)
+	case "snmp":
+		return l.snmp(m)
+	case "ssh":
+		return l.ssh(m)
+	case "sip":
+		return l.sip(m)
+	case "mqtt":
+		return l.mqtt(m)
+	case "ftp", "smtp", "imap", "pop3", "telnet", "ldap", "kerberos", "rdp", "ntp":
+		if m.FromServer || m.Response {
+			return l.serves(&m.Seen, m.Protocol, nil)
+		}
+	}
+	return nil
+}
+
+// upnpRoles are the kinds of UPnP device that tell what it is.
+var upnpRoles = map[string]string{"InternetGatewayDevice": "gateway", "Printer": "printer", "DigitalSecurityCamera": "camera", "WLANAccessPointDevice": "access-point"}
+
+func (l listener) ssdp(m *sdk.Message) error {
+	ip, onLink := sender(&m.Seen)
+	if m.Name == "search" { // a datagram to 1900 without a word in it may be anybody's
+		s := of(&m.Seen, m.Protocol, ip, onLink, likely)
+		s.facts = map[string]string{"software": m.Fields["agent"], "os": system(m.Fields["agent"])}
+		return l.tell(s)
+	}
+	s := of(&m.Seen, m.Protocol, ip, onLink, claimed)
+	s.facts = more(meaning(m.Fields["server"]), map[string]string{"software": m.Fields["server"], "upnp_location": m.Fields["location"]})
+	s.lists = map[string]string{"services": "ssdp"}
+	if _, rest, found := strings.Cut(m.Fields["target"], ":device:"); found {
+		kind, _, _ := strings.Cut(rest, ":")
+		s.facts["upnp_device"] = kind
+		s.facts["role"] = first(upnpRoles[kind], s.facts["role"])
+	}
+	return l.tell(s)
+}
+
+// Suffixes of NetBIOS names that name a host.
+const (
+	suffixHost   = "" // 0, which is left out
+	suffixServer = "32"
+)
+
+// netbios: a host takes its name, keeps it, and answers for it.
+func (l listener) netbios(m *sdk.Message) error {
+	ip, _ := sender(&m.Seen)
+	f := m.Fields
+	s := of(&m.Seen, m.Protocol, ip, f["broadcast"] == "true", likely)
+	own := f["group"] == "" && (f["subject_suffix"] == suffixHost || f["subject_suffix"] == suffixServer)
+	switch m.Name {
+	case "registration", "refresh", "release":
+		if own && !m.Response {
+			s.hostname, s.confidence = f["subject"], claimed
+		}
+	case "query":
+		addr, _, _ := strings.Cut(f["addrs"], ", ")
+		if a, err := netip.ParseAddr(addr); own && m.Response && err == nil && a == ip.Unmap() {
+			s.hostname, s.confidence = f["subject"], claimed
+		}
+	case "status":
+		if m.Response {
+			s.hostname, s.mac, s.confidence = held(f["held"]), f["mac"], claimed
+		}
+	}
+	return l.tell(s)
+}
+
+// held is the host's own name in a list of those that it has: a name, its suffix, and whether it is a group's.
+func held(list string) string {
+	for entry := range strings.SplitSeq(list, ", ") {
+		if name, found := strings.CutSuffix(entry, " 0 false"); found {
+			return name
+		}
+	}
+	return ""
+}
+
+// neighbourhood: hosts say who they are to those that list them.
+func (l listener) neighbourhood(m *sdk.Message) error {
+	const hostAnnouncement, masterAnnouncement = "1", "15"
+	ip, _ := sender(&m.Seen)
+	f := m.Fields
+	s := of(&m.Seen, m.Protocol, ip, true, claimed)
+	if f["source_suffix"] == suffixHost || f["source_suffix"] == suffixServer {
+		s.hostname = f["source"]
+	}
+	if c := f["announced_command"]; c == hostAnnouncement || c == masterAnnouncement {
+		s.hostname, s.facts = f["announced_host"], map[string]string{"description": f["announced_comment"]}
+		s.lists = map[string]string{"services": "netbios"}
+	}
+	if from := f["addr"]; from != "" {
+		if a, err := netip.ParseAddr(from); err == nil && a != ip.Unmap() {
+			s.hostname = "" // passed on for another host
+		}
+	}
+	return l.tell(s)
+}
+
+// Objects of SNMP by which a device says what it is.
+const (
+	oidDescription = "1.3.6.1.2.1.1.1.0"
+	oidObject      = "1.3.6.1.2.1.1.2.0"
+	oidName        = "1.3.6.1.2.1.1.5.0"
+	oidLocation    = "1.3.6.1.2.1.1.6.0"
+)
+
+func (l listener) snmp(m *sdk.Message) error {
+	if m.Name == "trap" {
+		ip, onLink := sender(&m.Seen)
+		return l.tell(of(&m.Seen, m.Protocol, ip, onLink, likely))
+	}
+	if !m.Response || !m.FromServer {
+		return nil
+	}
+	f := m.Fields
+	facts := more(meaning(f[oidDescription]), map[string]string{"description": f[oidDescription], "snmp_object": f[oidObject], "location": f[oidLocation]})
+	if name := f[oidName]; name != "" {
+		s := of(&m.Seen, m.Protocol, m.Server, false, claimed)
+		s.hostname = name
+		if err := l.tell(s); err != nil {
+			return err
+		}
+	}
+	return l.serves(&m.Seen, m.Protocol, facts)
+}
+
+func (l listener) ssh(m *sdk.Message) error {
+	if m.Name != "banner" {
+		return nil
+	}
+	words := m.Fields["software"] + " " + m.Fields["comment"]
+	if !m.FromServer {
+		return l.uses(&m.Seen, m.Protocol, "", map[string]string{"ssh_client": words, "os": system(words)})
+	}
+	return l.serves(&m.Seen, m.Protocol, more(meaning(words), map[string]string{"ssh_server": words}))
+}
+
+func (l listener) sip(m *sdk.Message) error {
+	agent := m.Fields["user_agent"]
+	if m.FromServer {
+		return l.serves(&m.Seen, m.Protocol, map[string]string{"sip_server": agent})
+	}
+	return l.uses(&m.Seen, m.Protocol, "", more(meaning(agent), map[string]string{"sip_client": agent}))
+}
+
+func (l listener) mqtt(m *sdk.Message) error {
+	if m.FromServer {
+		return l.serves(&m.Seen, m.Protocol, nil)
+	}
+	if m.Name != "connect" {
+		return nil
+	}
+	return l.uses(&m.Seen, m.Protocol, "", map[string]string{"mqtt_client": m.Fields["client"]})
+}

@@ -1,0 +1,118 @@
+package passive
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// serves tells of a server that answered: the protocol that it speaks, and at which port.
+func (l listener) serves(at *sdk.Seen, protocol string, facts map[string]string) error {
+	s := of(at, protocol, at.Server, false, certain)
+	s.facts = facts
+	s.lists = map[string]string{"services": protocol}
+	if transport := transports[at.Proto]; transport != "" && at.ServerPort > 0 {
+		s.lists["ports"] = strconv.Itoa(int(at.ServerPort)) + "/" + transport
+	}
+	return l.tell(s)
+}
+
+var transports = map[uint8]string{sdk.ProtoTCP: "tcp", sdk.ProtoUDP: "udp"}
+
+// uses tells of a client by what it says of itself.
+func (l listener) uses(at *sdk.Seen, protocol, name string, facts map[string]string) error {
+	s := of(at, protocol, at.Client, false, likely)
+	s.hostname, s.facts = name, facts
+	return l.tell(s)
+}
+
+func (l listener) tls(r *sdk.TLS) error {
+	if r.Version == 0 {
+		return nil // nobody answered
+	}
+	facts := map[string]string{"tls_subject": r.Subject}
+	if len(r.Names) > 0 {
+		facts["tls_names"] = strings.Join(r.Names[:min(len(r.Names), 8)], " ")
+	}
+	return l.serves(&r.Seen, r.Protocol, facts)
+}
+
+func (l listener) http(r *sdk.HTTP) error {
+	if r.UserAgent != "" {
+		facts := map[string]string{"http_user_agent": r.UserAgent, "os": system(r.UserAgent)}
+		if err := l.uses(&r.Seen, "http", "", facts); err != nil {
+			return err
+		}
+	}
+	if r.Status == 0 {
+		return nil
+	}
+	return l.serves(&r.Seen, "http", more(meaning(r.Software), map[string]string{"http_server": r.Software}))
+}
+
+// smb: who logs on says the name of the machine.
+func (l listener) smb(r *sdk.SMB) error {
+	if !r.Response {
+		if r.Host == "" {
+			return nil
+		}
+		return l.uses(&r.Seen, "smb", r.Host, map[string]string{"domain": r.Domain})
+	}
+	if r.Host != "" {
+		s := of(&r.Seen, "smb", r.Server, false, claimed)
+		s.hostname, s.facts = r.Host, map[string]string{"domain": r.Domain}
+		if err := l.tell(s); err != nil {
+			return err
+		}
+	}
+	return l.serves(&r.Seen, "smb", nil)
+}
+
+// otFacts are the details by which controllers say what they are, in the words of each protocol.
+var otFacts = map[string]string{
+	"vendor": "vendor", "vendor_name": "vendor", "model": "model", "product_name": "model", "product_code": "product", "product": "product", "order": "product",
+	"firmware": "firmware", "revision": "firmware", "software": "software", "serial": "serial", "location": "location", "description": "description",
+	"station": "ot_station", "object_name": "ot_station", "device_id": "ot_device_id", "vendor_id": "ot_vendor_id",
+}
+
+func (l listener) ot(r *sdk.OT) error {
+	facts := map[string]string{}
+	for key, value := range r.Details {
+		if name := otFacts[key]; name != "" {
+			facts[name] = value
+		}
+	}
+	if r.Protocol == "profinet-dcp" {
+		return l.dcp(r, facts)
+	}
+	if !r.Response || r.Failed {
+		return nil
+	}
+	if r.Protocol != "bacnet" { // which buildings' devices of all kinds speak
+		facts["role"] = "plc"
+	}
+	from, onLink := sender(&r.Seen)
+	if onLink || from != r.Server {
+		s := of(&r.Seen, r.Protocol, from, onLink, claimed)
+		s.facts, s.lists = facts, map[string]string{"services": r.Protocol}
+		return l.tell(s)
+	}
+	return l.serves(&r.Seen, r.Protocol, facts)
+}
+
+// dcp: a station of PROFINET says its name in a frame without IP.
+func (l listener) dcp(r *sdk.OT, facts map[string]string) error {
+	s := of(&r.Seen, r.Protocol, netip.Addr{}, true, claimed)
+	s.mac = r.Details["source"]
+	if r.Response {
+		s.facts, s.hostname = facts, r.Details["station"]
+		s.lists = map[string]string{"services": "profinet"}
+		s.ip, _ = netip.ParseAddr(r.Details["ip"])
+		if isController := number(r.Details["role"])&2 != 0; isController {
+			s.facts["role"] = "plc"
+		}
+	}
+	return l.tell(s)
+}
