@@ -12,6 +12,13 @@ var etherTypes = map[uint16]string{
 	0x8863: "PPPoE discovery", 0x8864: "PPPoE", 0x6558: "Ethernet", 0x88cc: "LLDP", 0x880b: "PPP", 0x8892: "PROFINET", 0x88b8: "GOOSE", 0x888e: "EAPOL",
 }
 
+func etherType(kind uint16) string {
+	if name, ok := etherTypes[kind]; ok {
+		return fmt.Sprintf("%s (0x%04x)", name, kind)
+	}
+	return fmt.Sprintf("0x%04x", kind)
+}
+
 // first reads the link layer.
 func first(link capture.LinkType) step {
 	switch link {
@@ -72,7 +79,7 @@ func ethernet(d *dissector) step {
 		d.clip(int(kind))
 		return llc
 	}
-	d.field("Type", 12, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Type", 12, 2, "%s", etherType(kind))
 	d.close(14)
 	return byType(kind)
 }
@@ -91,7 +98,7 @@ func llc(d *dissector) step {
 	}
 	d.field("Organisation", 3, 3, "%02x:%02x:%02x", b[3], b[4], b[5])
 	kind := u16(b[6:])
-	d.field("Type", 6, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Type", 6, 2, "%s", etherType(kind))
 	d.close(8)
 	return byType(kind)
 }
@@ -104,7 +111,7 @@ func vlan(d *dissector) step {
 	tag, kind := u16(b), u16(b[2:])
 	d.field("Priority", 0, 2, "%d", tag>>13)
 	d.field("VLAN", 0, 2, "%d", tag&0xfff)
-	d.field("Type", 2, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Type", 2, 2, "%s", etherType(kind))
 	d.close(4)
 	return byType(kind)
 }
@@ -186,7 +193,7 @@ func linuxCooked(d *dissector) step {
 	d.field("Device type", 2, 2, "%d", u16(b[2:]))
 	d.cookedAddress(4, 6, int(u16(b[4:])))
 	kind := u16(b[14:])
-	d.field("Protocol", 14, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Protocol", 14, 2, "%s", etherType(kind))
 	d.close(16)
 	return byType(kind)
 }
@@ -197,7 +204,7 @@ func linuxCooked2(d *dissector) step {
 		return nil
 	}
 	kind := u16(b)
-	d.field("Protocol", 0, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Protocol", 0, 2, "%s", etherType(kind))
 	d.field("Interface", 4, 4, "%d", u32(b[4:]))
 	d.field("Device type", 8, 2, "%d", u16(b[8:]))
 	d.field("Packet type", 10, 1, "%s", named(uint16(b[10]), cookedTypes))
@@ -270,7 +277,7 @@ func arp(d *dissector) step {
 	}
 	hardware, protocol := int(b[4]), int(b[5])
 	d.field("Hardware type", 0, 2, "%d", u16(b))
-	d.field("Protocol type", 2, 2, "%s, 0x%04x", etherTypes[u16(b[2:])], u16(b[2:]))
+	d.field("Protocol type", 2, 2, "%s", etherType(u16(b[2:])))
 	d.field("Operation", 6, 2, "%s", named(u16(b[6:]), arpKinds))
 	size := 8 + 2*hardware + 2*protocol
 	if !d.fits(size) {

@@ -160,7 +160,7 @@ func gre(d *dissector) step {
 	}
 	flags, kind := u16(b), u16(b[2:])
 	d.field("Flags", 0, 2, "0x%04x", flags)
-	d.field("Protocol", 2, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Protocol", 2, 2, "%s", etherType(kind))
 	size := 4
 	for _, part := range []struct {
 		flag uint16
@@ -175,7 +175,7 @@ func gre(d *dissector) step {
 		d.field(part.name, size, 4, "0x%08x", u32(b[size:]))
 		size += 4
 	}
-	if flags&0x4000 != 0 || !d.close(size) {
+	if !d.close(size) || flags&0x4000 != 0 {
 		return nil
 	}
 	if kind == 0x880b {
@@ -350,7 +350,7 @@ func geneve(d *dissector) step {
 	}
 	kind := u16(b[2:])
 	d.field("Options length", 0, 1, "%d", int(b[0]&0x3f)*4)
-	d.field("Protocol", 2, 2, "%s, 0x%04x", etherTypes[kind], kind)
+	d.field("Protocol", 2, 2, "%s", etherType(kind))
 	d.field("Network identifier", 4, 3, "%d", u32(b[4:])>>8)
 	if !d.close(8 + int(b[0]&0x3f)*4) {
 		return nil
