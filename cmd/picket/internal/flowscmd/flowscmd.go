@@ -1,4 +1,4 @@
-// Package flowscmd is the command `picket flows`: captures in, one row per flow with all features out.
+// Package flowscmd is the command `picket flows`: captures in, one row per flow with its features out.
 package flowscmd
 
 import (
@@ -16,34 +16,52 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/columns"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
 // New returns the command.
 func New() *cobra.Command {
-	format, output, packets := formatFlag("csv"), "", ""
+	o := options{format: "csv"}
+	packets := ""
 	cmd := &cobra.Command{
-		Use:   "flows [--format csv|json|parquet|frames] FILE...",
-		Short: "Print one row per flow of a capture, with all features",
-		Long: `Print one row per flow of each capture, with all features. Captures are pcap or pcapng, plain or compressed
-with gzip or zstd; "-" is standard input. A capture that breaks off gives its flows up to that point, a line on
+		Use:   "flows [--features] [--format csv|json|parquet|frames] FILE...",
+		Short: "Print one row per flow of a capture, with its features",
+		Long: `Print one row per flow of each capture, with the features that every flow has, or with --features all that there
+are: docs/features.md has their formulas and units. Captures are pcap or pcapng, plain or compressed with gzip or zstd; "-" is standard input. A capture that breaks off gives its flows up to that point, a line on
 stderr and exit code 1.
 
-Formats: csv with a header line; json, one object per line; parquet; frames, the binary rows that detectors get.`,
-		Example: "  picket flows capture.pcap > flows.csv\n  picket flows --format parquet --output flows.parquet *.pcapng",
+Formats: csv with a header line; json, one object per line; parquet, with units in its metadata; frames, the binary rows that detectors get.`,
+		Example: "  picket flows capture.pcap > flows.csv\n  picket flows --features --format parquet --output flows.parquet *.pcapng",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if cmd.Flags().Changed("packets") {
-				return printPackets(cmd.Context(), string(format), packets, files, cmd.OutOrStdout())
+				return printPackets(cmd.Context(), string(o.format), packets, files, cmd.OutOrStdout())
 			}
-			return run(cmd.Context(), string(format), output, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return run(cmd.Context(), o, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().Var(&format, "format", "csv, json, parquet or frames")
+	cmd.Flags().BoolVar(&o.features, "features", false, "all features, not only those that every flow has")
+	cmd.Flags().Var(&o.format, "format", "csv, json, parquet or frames")
 	cmd.Flags().StringVar(&packets, "packets", "", "with --format frames: print packets instead of flows, those with any of `LAYERS:SNAPLEN` such as arp,dns:256")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to this file instead of standard output")
 	return cmd
+}
+
+// options say what is printed, and where: "" is standard output.
+type options struct {
+	features bool
+	format   formatFlag
+	output   string
+}
+
+func (o options) columns() []columns.Column {
+	if o.features {
+		return columns.All()
+	}
+	return columns.Flow()
 }
 
 // formatFlag refuses unknown formats while the command line is read, so that they count as wrong usage.
@@ -66,9 +84,9 @@ func (f *formatFlag) Set(text string) error {
 }
 
 // run goes on to the next file when one fails, and fails at the end.
-func run(ctx context.Context, format, output string, files []string, stdout, stderr io.Writer) (err error) {
-	if output != "" {
-		f, err := os.Create(output)
+func run(ctx context.Context, o options, files []string, stdout, stderr io.Writer) (err error) {
+	if o.output != "" {
+		f, err := os.Create(o.output)
 		if err != nil {
 			return fmt.Errorf("create output: %w", err)
 		}
@@ -76,13 +94,13 @@ func run(ctx context.Context, format, output string, files []string, stdout, std
 		stdout = f
 	}
 	buffered := bufio.NewWriterSize(stdout, 64<<10)
-	w, err := formats[format](buffered)
+	w, err := formats[string(o.format)](buffered, o.columns())
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, file := range files {
-		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{}, nil, func(flows []sdk.Flow) error {
+		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{Flow: flow.Config{Features: o.features}}, nil, func(flows []sdk.Flow) error {
 			if err := w.write(file, flows); err != nil {
 				return &outputError{err}
 			}

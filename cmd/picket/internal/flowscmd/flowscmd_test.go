@@ -18,7 +18,9 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/columns"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -27,9 +29,11 @@ const scan = "../../../../plugins/detectors/portscan/testdata/syn-scan/input.pca
 // flowsOf is what the engine gives.
 func flowsOf(t *testing.T, path string) (out []sdk.Flow) {
 	t.Helper()
-	_, err := traffic.AnalyzeFile(context.Background(), path, traffic.Options{}, nil, func(flows []sdk.Flow) error {
+	_, err := traffic.AnalyzeFile(context.Background(), path, traffic.Options{Flow: flow.Config{Features: true}}, nil, func(flows []sdk.Flow) error {
 		for _, f := range flows {
 			f.Packets = append([]uint64(nil), f.Packets...)
+			features := *f.Features
+			f.Features = &features
 			out = append(out, f)
 		}
 		return nil
@@ -42,8 +46,13 @@ func flowsOf(t *testing.T, path string) (out []sdk.Flow) {
 
 func print(t *testing.T, format string, files ...string) []byte {
 	t.Helper()
+	return printed(t, options{format: formatFlag(format), features: true}, files...)
+}
+
+func printed(t *testing.T, o options, files ...string) []byte {
+	t.Helper()
 	var out, errOut bytes.Buffer
-	if err := run(context.Background(), format, "", files, &out, &errOut); err != nil {
+	if err := run(context.Background(), o, files, &out, &errOut); err != nil {
 		t.Fatalf("%v\n%s", err, errOut.String())
 	}
 	return out.Bytes()
@@ -52,7 +61,7 @@ func print(t *testing.T, format string, files ...string) []byte {
 func TestCSV(t *testing.T) {
 	rows, err := csv.NewReader(bytes.NewReader(print(t, "csv", scan, scan))).ReadAll()
 	want := flowsOf(t, scan)
-	if err != nil || len(rows) != 1+2*len(want) || len(rows[0]) != 1+len(columns) {
+	if err != nil || len(rows) != 1+2*len(want) || len(rows[0]) != 1+len(columns.All()) {
 		t.Fatalf("%d rows, error %v", len(rows), err)
 	}
 	at := map[string]int{}
@@ -91,7 +100,7 @@ func TestJSON(t *testing.T) {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if row["capture"] != odd || row["community_id"] != want[i].CommunityID || row["initiator_guessed"] != want[i].InitiatorGuessed ||
-			row["rev_len_std"] != want[i].RevLenStd || len(row) != 1+len(columns) {
+			row["rev_len_std"] != want[i].RevLenStd || len(row) != 1+len(columns.All()) {
 			t.Errorf("line %d: %s", i, line)
 		}
 	}
@@ -104,21 +113,21 @@ func TestParquet(t *testing.T) {
 	}
 	defer r.Close()
 	want := flowsOf(t, scan)
-	if r.NumRows() != int64(len(want)) || r.MetaData().Schema.NumColumns() != 1+len(columns) {
+	if r.NumRows() != int64(len(want)) || r.MetaData().Schema.NumColumns() != 1+len(columns.All()) {
 		t.Fatalf("%d rows of %d columns", r.NumRows(), r.MetaData().Schema.NumColumns())
 	}
 	group := r.RowGroup(0)
-	for k, c := range columns {
-		if name := r.MetaData().Schema.Column(1 + k).Name(); name != c.name {
-			t.Errorf("column %d is %s, want %s", k, name, c.name)
+	for k, c := range columns.All() {
+		if name := r.MetaData().Schema.Column(1 + k).Name(); name != c.Name {
+			t.Errorf("column %d is %s, want %s", k, name, c.Name)
 		}
 		col, err := group.Column(1 + k)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i, got := range readColumn(t, col, len(want)) {
-			if cell := string(c.appendText(nil, &want[i])); got != cell {
-				t.Errorf("%s of row %d: %s, want %s", c.name, i, got, cell)
+			if cell := string(c.AppendText(nil, &want[i])); got != cell {
+				t.Errorf("%s of row %d: %s, want %s", c.Name, i, got, cell)
 			}
 		}
 	}
@@ -171,7 +180,7 @@ func TestFrames(t *testing.T) {
 	if err != nil || len(rest) != 0 {
 		t.Fatalf("%d bytes left, error %v", len(rest), err)
 	}
-	got, err := records.DecodeFlows(frame, nil)
+	got, err := records.DecodeFlowFeatures(frame, nil)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%d flows, error %v", len(got), err)
 	}
@@ -180,7 +189,7 @@ func TestFrames(t *testing.T) {
 // A row group ends in the middle of a batch as well.
 func TestParquetRowGroups(t *testing.T) {
 	var out bytes.Buffer
-	w, err := newParquet(&out)
+	w, err := newParquet(&out, columns.Flow())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,45 +212,33 @@ func TestParquetRowGroups(t *testing.T) {
 	}
 }
 
-// Every field of a flow has its column.
-func TestEveryFieldHasAColumn(t *testing.T) {
-	flow := reflect.TypeFor[sdk.Flow]()
-	for i := range flow.NumField() {
-		f, g := sdk.Flow{}, sdk.Flow{}
-		set(t, reflect.ValueOf(&g).Elem().Field(i), flow.Field(i).Name)
-		seen := 0
-		for k := range columns {
-			if string(columns[k].appendText(nil, &f)) != string(columns[k].appendText(nil, &g)) {
-				seen++
-			}
-		}
-		if seen == 0 {
-			t.Errorf("no column shows sdk.Flow.%s", flow.Field(i).Name)
-		}
+// Without --features there are the columns that every flow has.
+func TestPlainColumns(t *testing.T) {
+	rows, err := csv.NewReader(bytes.NewReader(printed(t, options{format: "csv"}, scan))).ReadAll()
+	if err != nil || len(rows) < 2 || len(rows[0]) != 1+len(columns.Flow()) {
+		t.Errorf("%d rows, error %v", len(rows), err)
+	}
+	frame, _, err := records.Next(printed(t, options{format: "frames"}, scan))
+	if err != nil || records.HasFeatures(frame) {
+		t.Errorf("a frame with features, error %v", err)
 	}
 }
 
-func set(t *testing.T, v reflect.Value, name string) {
-	t.Helper()
-	switch v.Interface().(type) {
-	case time.Time:
-		v.Set(reflect.ValueOf(time.Unix(1, 0)))
-	case netip.Addr:
-		v.Set(reflect.ValueOf(netip.MustParseAddr("10.0.0.1")))
-	case []uint64:
-		v.Set(reflect.ValueOf([]uint64{7}))
-	default:
-		switch {
-		case v.CanUint():
-			v.SetUint(1)
-		case v.CanFloat():
-			v.SetFloat(1)
-		case v.Kind() == reflect.Bool:
-			v.SetBool(true)
-		case v.Kind() == reflect.String:
-			v.SetString("x")
-		default:
-			t.Fatalf("sdk.Flow.%s has a type that this test does not know", name)
+func TestParquetSaysWhatItsColumnsAre(t *testing.T) {
+	r, err := file.NewParquetReader(bytes.NewReader(print(t, "parquet", scan)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for key, want := range map[string]string{
+		"picket.feature_set":                  strconv.Itoa(sdk.FeatureSet),
+		"picket.column.fwd_bytes.unit":        "By",
+		"picket.column.rev_entropy.unit":      "bit/By",
+		"picket.column.rev_entropy.direction": "back",
+		"picket.column.duration.formula":      "end − start",
+	} {
+		if got := r.MetaData().KeyValueMetadata().FindValue(key); got == nil || *got != want {
+			t.Errorf("%s: %v, want %s", key, got, want)
 		}
 	}
 }
@@ -256,7 +253,7 @@ func TestBadFilesDoNotStopTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errOut bytes.Buffer
-	err = run(context.Background(), "csv", "", []string{"none.pcap", cut, scan}, &out, &errOut)
+	err = run(context.Background(), options{format: "csv"}, []string{"none.pcap", cut, scan}, &out, &errOut)
 	if err == nil || !strings.Contains(err.Error(), "2 of 3 captures") {
 		t.Errorf("error %v", err)
 	}
@@ -286,7 +283,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, os.ErrInvalid }
 func TestWriteError(t *testing.T) {
 	for format := range formats {
 		var errOut bytes.Buffer
-		if err := run(context.Background(), format, "", []string{scan}, fullDisk{}, &errOut); err == nil || !strings.Contains(err.Error(), "write flows") {
+		if err := run(context.Background(), options{format: formatFlag(format)}, []string{scan}, fullDisk{}, &errOut); err == nil || !strings.Contains(err.Error(), "write flows") {
 			t.Errorf("%s: error %v", format, err)
 		}
 	}

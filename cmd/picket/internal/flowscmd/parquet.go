@@ -3,13 +3,16 @@ package flowscmd
 import (
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/columns"
 )
 
 // rowGroup is how many flows are held before they are written: large enough to compress, small enough to hold.
@@ -20,6 +23,7 @@ type parquetWriter struct {
 	out     *file.Writer
 	rows    int
 	capture []parquet.ByteArray
+	cols    []columns.Column
 	cells   []cells
 }
 
@@ -31,10 +35,17 @@ type cells struct {
 	yes   []bool
 }
 
-func newParquet(out io.Writer) (writer, error) {
+func newParquet(out io.Writer, cols []columns.Column) (writer, error) {
 	fields := schema.FieldList{text("capture")}
-	for _, c := range columns {
-		fields = append(fields, c.parquetNode())
+	about := metadata.NewKeyValueMetadata()
+	_ = about.Append("picket.feature_set", strconv.Itoa(sdk.FeatureSet)) // fails for text that is not UTF-8
+	for i := range cols {
+		fields = append(fields, parquetNode(&cols[i]))
+		for key, value := range map[string]string{"unit": cols[i].Unit, "direction": cols[i].Direction, "formula": cols[i].Formula} {
+			if value != "" {
+				_ = about.Append("picket.column."+cols[i].Name+"."+key, value)
+			}
+		}
 	}
 	root, err := schema.NewGroupNode("flows", parquet.Repetitions.Required, fields, -1)
 	if err != nil {
@@ -42,8 +53,9 @@ func newParquet(out io.Writer) (writer, error) {
 	}
 	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCreatedBy("picket"))
 	return &parquetWriter{
-		out:   file.NewParquetWriter(out, root, file.WithWriterProps(props)),
-		cells: make([]cells, len(columns)),
+		out:   file.NewParquetWriter(out, root, file.WithWriterProps(props), file.WithWriteMetadata(about)),
+		cols:  cols,
+		cells: make([]cells, len(cols)),
 	}, nil
 }
 
@@ -53,27 +65,27 @@ func text(name string) schema.Node {
 }
 
 // parquetNode declares the column: times are nanoseconds UTC.
-func (c *column) parquetNode() schema.Node {
+func parquetNode(c *columns.Column) schema.Node {
 	switch {
-	case c.text != nil:
-		return text(c.name)
-	case c.real != nil:
-		return schema.NewFloat64Node(c.name, parquet.Repetitions.Required, -1)
-	case c.yes != nil:
-		return schema.NewBooleanNode(c.name, parquet.Repetitions.Required, -1)
-	case c.at != nil:
-		return schema.MustPrimitive(schema.NewPrimitiveNodeLogical(c.name, parquet.Repetitions.Required,
+	case c.Text != nil:
+		return text(c.Name)
+	case c.Real != nil:
+		return schema.NewFloat64Node(c.Name, parquet.Repetitions.Required, -1)
+	case c.Bool != nil:
+		return schema.NewBooleanNode(c.Name, parquet.Repetitions.Required, -1)
+	case c.Time != nil:
+		return schema.MustPrimitive(schema.NewPrimitiveNodeLogical(c.Name, parquet.Repetitions.Required,
 			schema.NewTimestampLogicalType(true, schema.TimeUnitNanos), parquet.Types.Int64, 0, -1))
 	}
-	return schema.NewInt64Node(c.name, parquet.Repetitions.Required, -1)
+	return schema.NewInt64Node(c.Name, parquet.Repetitions.Required, -1)
 }
 
 func (w *parquetWriter) write(capture string, flows []sdk.Flow) error {
 	name := parquet.ByteArray(capture)
 	for i := range flows {
 		w.capture = append(w.capture, name)
-		for k := range columns {
-			w.cells[k].add(&columns[k], &flows[i])
+		for k := range w.cols {
+			w.cells[k].add(&w.cols[k], &flows[i])
 		}
 		if w.rows++; w.rows == rowGroup {
 			if err := w.flush(); err != nil {
@@ -84,18 +96,18 @@ func (w *parquetWriter) write(capture string, flows []sdk.Flow) error {
 	return nil
 }
 
-func (v *cells) add(c *column, f *sdk.Flow) {
+func (v *cells) add(c *columns.Column, f *sdk.Flow) {
 	switch {
-	case c.text != nil:
-		v.text = append(v.text, parquet.ByteArray(c.text(f)))
-	case c.real != nil:
-		v.real = append(v.real, c.real(f))
-	case c.yes != nil:
-		v.yes = append(v.yes, c.yes(f))
-	case c.at != nil:
-		v.whole = append(v.whole, c.at(f).UnixNano())
+	case c.Text != nil:
+		v.text = append(v.text, parquet.ByteArray(c.Text(f)))
+	case c.Real != nil:
+		v.real = append(v.real, c.Real(f))
+	case c.Bool != nil:
+		v.yes = append(v.yes, c.Bool(f))
+	case c.Time != nil:
+		v.whole = append(v.whole, c.Time(f).UnixNano())
 	default:
-		v.whole = append(v.whole, int64(c.whole(f)))
+		v.whole = append(v.whole, int64(c.Whole(f)))
 	}
 }
 
@@ -111,9 +123,9 @@ func (w *parquetWriter) flush() error {
 	if err := writeColumn(group, cells{text: w.capture}); err != nil {
 		return err
 	}
-	for k := range columns {
+	for k := range w.cols {
 		if err := writeColumn(group, w.cells[k]); err != nil {
-			return fmt.Errorf("parquet column %s: %w", columns[k].name, err)
+			return fmt.Errorf("parquet column %s: %w", w.cols[k].Name, err)
 		}
 		v := &w.cells[k]
 		v.text, v.whole, v.real, v.yes = v.text[:0], v.whole[:0], v.real[:0], v.yes[:0]

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/columns"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -15,7 +16,7 @@ type writer interface {
 	close() error
 }
 
-var formats = map[string]func(io.Writer) (writer, error){
+var formats = map[string]func(io.Writer, []columns.Column) (writer, error){
 	"csv":     newCSV,
 	"json":    newJSON,
 	"parquet": newParquet,
@@ -24,15 +25,16 @@ var formats = map[string]func(io.Writer) (writer, error){
 
 type csvWriter struct {
 	w    *csv.Writer
+	cols []columns.Column
 	row  []string
 	cell []byte
 }
 
-func newCSV(out io.Writer) (writer, error) {
-	w := &csvWriter{w: csv.NewWriter(out), row: make([]string, 0, len(columns)+1)}
+func newCSV(out io.Writer, cols []columns.Column) (writer, error) {
+	w := &csvWriter{w: csv.NewWriter(out), cols: cols, row: make([]string, 0, len(cols)+1)}
 	w.row = append(w.row, "capture")
-	for _, c := range columns {
-		w.row = append(w.row, c.name)
+	for _, c := range cols {
+		w.row = append(w.row, c.Name)
 	}
 	return w, w.w.Write(w.row)
 }
@@ -40,8 +42,8 @@ func newCSV(out io.Writer) (writer, error) {
 func (w *csvWriter) write(capture string, flows []sdk.Flow) error {
 	for i := range flows {
 		w.row = append(w.row[:0], capture)
-		for k := range columns {
-			w.cell = columns[k].appendText(w.cell[:0], &flows[i])
+		for k := range w.cols {
+			w.cell = w.cols[k].AppendText(w.cell[:0], &flows[i])
 			w.row = append(w.row, string(w.cell))
 		}
 		if err := w.w.Write(w.row); err != nil {
@@ -59,20 +61,23 @@ func (w *csvWriter) close() error {
 // jsonWriter writes one object per line.
 type jsonWriter struct {
 	out  io.Writer
+	cols []columns.Column
 	line []byte
 }
 
-func newJSON(out io.Writer) (writer, error) { return &jsonWriter{out: out}, nil }
+func newJSON(out io.Writer, cols []columns.Column) (writer, error) {
+	return &jsonWriter{out: out, cols: cols}, nil
+}
 
 func (w *jsonWriter) write(capture string, flows []sdk.Flow) error {
 	for i := range flows {
 		w.line = append(w.line[:0], `{"capture":`...)
 		w.line = append(w.line, quote(capture)...)
-		for k := range columns {
+		for k := range w.cols {
 			w.line = append(w.line, ',', '"')
-			w.line = append(w.line, columns[k].name...)
+			w.line = append(w.line, w.cols[k].Name...)
 			w.line = append(w.line, '"', ':')
-			w.line = columns[k].appendJSON(w.line, &flows[i])
+			w.line = appendJSON(w.line, &w.cols[k], &flows[i])
 		}
 		w.line = append(w.line, '}', '\n')
 		if _, err := w.out.Write(w.line); err != nil {
@@ -84,13 +89,25 @@ func (w *jsonWriter) write(capture string, flows []sdk.Flow) error {
 
 func (w *jsonWriter) close() error { return nil }
 
+// appendJSON writes the cell as a JSON value.
+func appendJSON(b []byte, c *columns.Column, f *sdk.Flow) []byte {
+	if c.Text == nil && c.Time == nil {
+		return c.AppendText(b, f)
+	}
+	b = append(b, '"') // no text of a flow needs escaping: addresses, ids, names of ours
+	b = c.AppendText(b, f)
+	return append(b, '"')
+}
+
 // frameWriter writes record frames one after the other, as detectors get them.
 type frameWriter struct {
 	out   io.Writer
 	frame []byte
 }
 
-func newFrames(out io.Writer) (writer, error) { return &frameWriter{out: out}, nil }
+func newFrames(out io.Writer, _ []columns.Column) (writer, error) {
+	return &frameWriter{out: out}, nil
+}
 
 func (w *frameWriter) write(_ string, flows []sdk.Flow) error {
 	w.frame = records.AppendFlows(w.frame[:0], flows)
