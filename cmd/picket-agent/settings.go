@@ -12,6 +12,7 @@ import (
 
 	"github.com/picketwatch/picket/core/agent"
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/internal/packetsocket"
 )
 
 // settingsFile is where the agent looks for its settings when it is told no other place.
@@ -27,6 +28,21 @@ type settings struct {
 	CAFile       string       `yaml:"ca_file"`       // certificates (PEM) of a private authority that vouches for the server; default none
 	InsecureHTTP bool         `yaml:"insecure_http"` // speak plain http to a server on another machine; default false
 	QueueSize    config.Bytes `yaml:"queue_size"`    // bound of the queue on disk; default 512MiB
+	Capture      []capture    `yaml:"capture"`       // interfaces whose traffic is watched; default none
+}
+
+// capture is one interface. The agent needs the capability CAP_NET_RAW for it.
+type capture struct {
+	Interface   string       `yaml:"interface"`   // its name, as ip link shows it; default none, it must be there
+	Filter      string       `yaml:"filter"`      // only these packets, written as for tcpdump; default all
+	SnapLen     config.Bytes `yaml:"snaplen"`     // bytes of each packet that are looked at; default 256KiB, all of it
+	Ring        config.Bytes `yaml:"ring"`        // memory for packets that wait; default 32MiB
+	Promiscuous *bool        `yaml:"promiscuous"` // packets for other machines too; default true
+}
+
+func (c capture) config() agent.Capture {
+	return agent.Capture{Interface: c.Interface, Filter: c.Filter, SnapLen: uint32(min(c.SnapLen, 1<<31)), RingBytes: int(c.Ring),
+		Promiscuous: c.Promiscuous == nil || *c.Promiscuous}
 }
 
 // readSettings reads a settings file. A path of "" means the usual one, which may be absent.
@@ -67,6 +83,11 @@ func parseSettings(raw []byte) (settings, error) {
 	if s.QueueSize != 0 && s.QueueSize < 1<<20 {
 		return settings{}, fmt.Errorf("queue_size: at least 1MiB is needed")
 	}
+	for i, c := range s.Capture {
+		if err := packetsocket.Check(c.config()); err != nil {
+			return settings{}, fmt.Errorf("capture %d: %w", i+1, err)
+		}
+	}
 	return s, nil
 }
 
@@ -86,6 +107,9 @@ func (s settings) apply(cmd *cobra.Command, c *agent.Config) {
 	}
 	if s.Policy != "" && !cmd.Flags().Changed("policy") {
 		c.PolicyFiles = []string{s.Policy}
+	}
+	for _, one := range s.Capture {
+		c.Captures = append(c.Captures, one.config())
 	}
 	if s.QueueSize != 0 && !cmd.Flags().Changed("queue-bytes") {
 		c.QueueBytes = int64(s.QueueSize)

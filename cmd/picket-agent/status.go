@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core/agent"
+	"github.com/picketwatch/picket/core/services/traffic"
 )
 
 // maxStatus bounds what is read from the local page.
@@ -84,8 +85,22 @@ func printStatus(out io.Writer, st agent.Status) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	for _, c := range st.Captures {
+		printCapture(out, c)
+	}
 	for _, text := range st.Waiting {
 		fmt.Fprintln(out, text)
 	}
 	return nil
+}
+
+func printCapture(out io.Writer, c traffic.LiveFigures) {
+	fmt.Fprintf(out, "capture  %s: %d packets (%.0f/s), %d dropped, %d flows, %d open", c.Interface, c.Packets, c.PerSecond, c.Dropped, c.Flows, c.Open)
+	if c.Restarts > 0 {
+		fmt.Fprintf(out, ", %d restarts, %d flows lost", c.Restarts, c.LostFlows)
+	}
+	if c.Problem != "" {
+		fmt.Fprintf(out, "\n         cannot capture: %s", c.Problem)
+	}
+	fmt.Fprintln(out)
 }

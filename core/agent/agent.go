@@ -18,6 +18,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/receipts"
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
+	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
@@ -33,6 +34,7 @@ type Config struct {
 	StatusListen string           // of the page on loopback; default 127.0.0.1:0
 	CAFile       string           // certificates that vouch for the server, besides the system's
 	InsecureHTTP bool             // speak plain http to another machine
+	Captures     []Capture        // interfaces whose traffic is watched
 	QueueBytes   int64            // bound of the queue; 0 means the default
 	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
@@ -58,6 +60,7 @@ type Agent struct {
 	orders        *orders
 	collect       *collect.Service
 	discover      *discover.Service
+	captures      []*traffic.Live
 	page          net.Listener
 	soon          chan struct{} // a report is wanted
 }
@@ -89,6 +92,9 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.wireServices()
+	if err := a.newCaptures(); err != nil {
+		return nil, err
+	}
 	if a.orders, err = a.newOrders(); err != nil {
 		return nil, err
 	}
@@ -268,6 +274,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, work := range []func(context.Context){
 		a.collect.Run,
 		a.discover.Run,
+		a.capture,
 		a.plugins.run,
 		a.keepLedgers,
 		a.report,

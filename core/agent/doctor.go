@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/icmp"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 )
@@ -39,6 +40,9 @@ func Doctor(ctx context.Context, cfg Config, out io.Writer) (healthy bool, err e
 		d.check("installed plugins", func() (string, error) { return d.installed(ctx) })
 	}
 	d.check("ICMP", d.icmp)
+	for _, c := range cfg.Captures {
+		d.check("capture on "+c.Interface, func() (string, error) { return d.capture(c) })
+	}
 	return d.healthy, nil
 }
 
@@ -192,4 +196,16 @@ func (d *doctor) icmp() (string, error) {
 		}
 	}
 	return "", fmt.Errorf("not allowed, so ping finds nothing: give the program CAP_NET_RAW or widen net.ipv4.ping_group_range%w", errOptional)
+}
+
+// capture opens the socket that the agent would, for a moment.
+func (d *doctor) capture(c Capture) (string, error) {
+	if err := pluginhost.CheckHelper(d.cfg.Helpers, "picket-traffic"); err != nil {
+		return "", err
+	}
+	socket, err := packetsocket.Open(c)
+	if err != nil {
+		return "", err
+	}
+	return "packets can be read", socket.Close()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/schedule"
 	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
 )
 
@@ -34,6 +35,7 @@ type Status struct {
 	Waiting         []string                                 `json:"waiting"` // settings that cannot be applied yet, and why
 	Collections     []collect.Stat                           `json:"collections"`
 	Discoveries     []schedule.Stat                          `json:"discoveries"`
+	Captures        []traffic.LiveFigures                    `json:"captures"`
 }
 
 // RegistryState says what this agent trusts and how fresh that is.
@@ -60,6 +62,7 @@ func (a *Agent) Status() Status {
 		Ceiling:       a.ceiling.Source(),
 		Collections:   a.collect.Stats(),
 		Discoveries:   a.discover.Stats(),
+		Captures:      a.captureFigures(),
 	}
 	st.CeilingRefusals, st.Waiting = []string{}, a.plugins.waiting()
 	for _, p := range st.Plugins {

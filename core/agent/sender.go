@@ -21,6 +21,7 @@ import (
 const (
 	kindSamples   = 1
 	kindSightings = 2
+	kindFlows     = 3
 )
 
 // batchRows is how many samples go into one batch at most; it keeps a batch well below what the queue and the server
@@ -145,6 +146,8 @@ func destination(kind uint8) (path, field string, ok bool) {
 		return "/api/v1/metrics", "samples", true
 	case kindSightings:
 		return "/api/v1/sightings", "sightings", true
+	case kindFlows:
+		return "/api/v1/flows", "flows", true
 	}
 	return "", "", false
 }

@@ -55,7 +55,7 @@ type LiveFigures struct {
 	Flows     uint64    `json:"flows"`      // that were recorded
 	Open      uint64    `json:"open"`       // that go on
 	Restarts  int       `json:"restarts"`   // of the worker
-	LostFlows uint64    `json:"lost_flows"` // that were open when a worker died
+	LostFlows uint64    `json:"lost_flows"` // that were open when a worker died, or could not be recorded
 	PerSecond float64   `json:"per_second"` // packets read, of late
 }
 
@@ -281,7 +281,7 @@ func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
 		}
 		switch m.kind {
 		case msgFrame:
-			err = l.flows(ctx, m.body, to)
+			l.flows(ctx, m.body, to)
 		case msgPackets:
 			err = l.packets(ctx, m.body)
 		case msgProgress:
@@ -297,16 +297,21 @@ func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
 	}
 }
 
-func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) error {
-	rows := records.Count(frame)
-	if err := to.Flows(ctx, frame); err != nil {
-		return fmt.Errorf("record flows: %w", err)
+// flows records a frame. One that cannot be recorded is lost, and the capture goes on.
+func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) {
+	rows := uint64(records.Count(frame))
+	err := to.Flows(ctx, frame)
+	if err != nil {
+		l.cfg.Log.Error("flows could not be recorded", "interface", l.cfg.Socket.Interface, "flows", rows, "problem", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rows += uint64(rows)
-	l.figures.Flows += uint64(rows)
-	return nil
+	l.rows += rows
+	if err != nil {
+		l.figures.LostFlows += rows
+	} else {
+		l.figures.Flows += rows
+	}
 }
 
 func (l *Live) packets(ctx context.Context, body []byte) error {

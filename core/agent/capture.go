@@ -1,0 +1,174 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/traffic"
+	"github.com/picketwatch/picket/internal/packetsocket"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// Capture is an interface whose traffic the agent watches. The agent opens the socket, a confined worker reads the packets,
+// and only flows leave the machine.
+type Capture = packetsocket.Config
+
+// maxCaptures bounds the interfaces: each has a ring and a worker of its own.
+const maxCaptures = 16
+
+// newCaptures checks what is to be captured. Whether it can be shows when it begins, and stands in the status.
+func (a *Agent) newCaptures() error {
+	if len(a.cfg.Captures) > maxCaptures {
+		return &UsageError{fmt.Sprintf("%d captures: at most %d interfaces can be watched", len(a.cfg.Captures), maxCaptures)}
+	}
+	if len(a.cfg.Captures) > 0 {
+		if err := pluginhost.CheckHelper(a.cfg.Helpers, "picket-traffic"); err != nil {
+			return err
+		}
+	}
+	for _, c := range a.cfg.Captures {
+		live, err := traffic.NewLive(traffic.LiveConfig{
+			Programs: a.cfg.Helpers, Socket: c, Record: a.recordFlows, Log: a.log, Now: a.server.serverTime,
+		})
+		if err != nil {
+			return &UsageError{"capture: " + err.Error()}
+		}
+		a.captures = append(a.captures, live)
+	}
+	return nil
+}
+
+// capture runs all captures until ctx ends, which closes their flows.
+func (a *Agent) capture(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, live := range a.captures {
+		running.Go(func() { live.Run(ctx) })
+	}
+	if len(a.captures) > 0 {
+		a.measureCaptures(ctx)
+	}
+	running.Wait()
+}
+
+const captureSampleEvery = 15 * time.Second
+
+// measureCaptures sends how the captures go, as samples like those of a collector.
+func (a *Agent) measureCaptures(ctx context.Context) {
+	for sleep(ctx, captureSampleEvery) {
+		var list []sdk.Sample
+		for _, live := range a.captures {
+			list = append(list, captureSamples(live.Figures(), a.server.serverTime().UTC())...)
+		}
+		if err := a.outbox.samples(ctx, collect.Batch{Samples: list}); err != nil {
+			a.log.Warn("how the captures go could not be queued", "problem", err)
+		}
+	}
+}
+
+func captureSamples(f traffic.LiveFigures, now time.Time) []sdk.Sample {
+	labels := map[string]string{"interface": f.Interface}
+	counter := func(name, unit string, v uint64) sdk.Sample {
+		return sdk.Sample{Metric: "picket.capture." + name, Unit: unit, Type: sdk.Counter, Labels: labels, Time: now, Value: float64(v)}
+	}
+	running := sdk.Sample{Metric: "picket.capture.running", Unit: "1", Type: sdk.Gauge, Labels: labels, Time: now}
+	if f.Problem == "" {
+		running.Value = 1
+	}
+	return []sdk.Sample{
+		running,
+		counter("received", "{packet}", f.Received), counter("dropped", "{packet}", f.Dropped), counter("packets", "{packet}", f.Packets),
+		counter("bytes", "By", f.Bytes), counter("flows", "{flow}", f.Flows), counter("restarts", "1", uint64(f.Restarts)),
+		counter("lost_flows", "{flow}", f.LostFlows),
+	}
+}
+
+// captureFigures are those of all captures, for the status.
+func (a *Agent) captureFigures() []traffic.LiveFigures {
+	out := make([]traffic.LiveFigures, len(a.captures))
+	for i, live := range a.captures {
+		out[i] = live.Figures()
+	}
+	return out
+}
+
+// How long flows wait for others that travel with them.
+const flowsWait = 10 * time.Second
+
+// flowQueue gathers the frames of one run and puts them into the agent's queue.
+type flowQueue struct {
+	put   func(kind uint8, rows int, v any) error
+	batch flowbatch.Batch
+
+	mu     sync.Mutex // guards what follows
+	frames []byte
+	rows   int
+	late   *time.Timer // runs while frames wait
+	err    error       // of a batch that the timer could not queue
+	closed bool
+}
+
+func (a *Agent) recordFlows(_ context.Context, r traffic.Run) (traffic.Recorder, error) {
+	return &flowQueue{put: a.outbox.put, batch: flowbatch.Batch{Run: r.ID, Interface: r.Interface, Filter: r.Filter, Started: r.Started}}, nil
+}
+
+// Flows implements traffic.Recorder.
+func (q *flowQueue) Flows(_ context.Context, frame []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.err
+	}
+	if len(q.frames) > 0 && len(q.frames)+len(frame) > flowbatch.MaxBytes {
+		if err := q.flush(); err != nil {
+			return err
+		}
+	}
+	q.frames = append(q.frames, frame...)
+	q.rows += records.Count(frame)
+	if q.late == nil {
+		q.late = time.AfterFunc(flowsWait, q.flushLate)
+	}
+	return nil
+}
+
+// Facts implements traffic.Recorder. Nobody asks a worker here for any.
+func (q *flowQueue) Facts(context.Context, string, []byte) error { return nil }
+
+// Close implements traffic.Recorder.
+func (q *flowQueue) Close(context.Context, bool) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	return q.flush()
+}
+
+func (q *flowQueue) flushLate() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.err = q.flush()
+	}
+}
+
+func (q *flowQueue) flush() error {
+	if q.late != nil {
+		q.late.Stop()
+		q.late = nil
+	}
+	if len(q.frames) == 0 {
+		return nil
+	}
+	b := q.batch
+	if err := b.Pack(q.frames); err != nil {
+		return err
+	}
+	rows := q.rows
+	q.frames, q.rows = q.frames[:0], 0
+	return q.put(kindFlows, rows, b)
+}
