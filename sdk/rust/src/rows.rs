@@ -564,19 +564,19 @@ impl<'a> Flow<'a> {
 
     /// forward: window in the first whole TCP header, as sent (not scaled)
     #[inline]
-    pub fn fwd_win_first(&self) -> f64 {
+    pub fn fwd_window_first(&self) -> f64 {
         if self.more.len() >= 392 { f64_at(self.more, 384) } else { Default::default() }
     }
 
     /// forward: least window in a whole TCP header
     #[inline]
-    pub fn fwd_win_min(&self) -> f64 {
+    pub fn fwd_window_min(&self) -> f64 {
         if self.more.len() >= 400 { f64_at(self.more, 392) } else { Default::default() }
     }
 
     /// forward: greatest window in a whole TCP header
     #[inline]
-    pub fn fwd_win_max(&self) -> f64 {
+    pub fn fwd_window_max(&self) -> f64 {
         if self.more.len() >= 408 { f64_at(self.more, 400) } else { Default::default() }
     }
 
@@ -588,19 +588,19 @@ impl<'a> Flow<'a> {
 
     /// back: window in the first whole TCP header, as sent (not scaled)
     #[inline]
-    pub fn rev_win_first(&self) -> f64 {
+    pub fn rev_window_first(&self) -> f64 {
         if self.more.len() >= 424 { f64_at(self.more, 416) } else { Default::default() }
     }
 
     /// back: least window in a whole TCP header
     #[inline]
-    pub fn rev_win_min(&self) -> f64 {
+    pub fn rev_window_min(&self) -> f64 {
         if self.more.len() >= 432 { f64_at(self.more, 424) } else { Default::default() }
     }
 
     /// back: greatest window in a whole TCP header
     #[inline]
-    pub fn rev_win_max(&self) -> f64 {
+    pub fn rev_window_max(&self) -> f64 {
         if self.more.len() >= 440 { f64_at(self.more, 432) } else { Default::default() }
     }
 
@@ -982,13 +982,13 @@ impl<'a> Flow<'a> {
             ("rev_cwr_count", self.rev_cwr_count()),
             ("ece_count", self.ece_count()),
             ("cwr_count", self.cwr_count()),
-            ("fwd_win_first", self.fwd_win_first()),
-            ("fwd_win_min", self.fwd_win_min()),
-            ("fwd_win_max", self.fwd_win_max()),
+            ("fwd_window_first", self.fwd_window_first()),
+            ("fwd_window_min", self.fwd_window_min()),
+            ("fwd_window_max", self.fwd_window_max()),
             ("fwd_zero_windows", self.fwd_zero_windows()),
-            ("rev_win_first", self.rev_win_first()),
-            ("rev_win_min", self.rev_win_min()),
-            ("rev_win_max", self.rev_win_max()),
+            ("rev_window_first", self.rev_window_first()),
+            ("rev_window_min", self.rev_window_min()),
+            ("rev_window_max", self.rev_window_max()),
             ("rev_zero_windows", self.rev_zero_windows()),
             ("fwd_ttl_min", self.fwd_ttl_min()),
             ("fwd_ttl_max", self.fwd_ttl_max()),
