@@ -50,8 +50,8 @@ type DNS struct {
 	Query    string // name of the first question without the last dot; "." is the root
 	QType    uint16
 	QClass   uint16
-	// Answers are the records of the answer section in presentation format; AnswerTypes, AnswerTTLs (seconds) and AnswerNames
-	// belong to them, one by one.
+	// Answers are the records of the answer section in presentation format, of mDNS and LLMNR those of the additional section
+	// behind them; AnswerTypes, AnswerTTLs (seconds) and AnswerNames belong to them, one by one.
 	Answers     []string
 	AnswerTypes []uint64
 	AnswerTTLs  []uint64

@@ -30,8 +30,16 @@ func (m *Maker) takeDNS(f *app.Fact, b *dns.Message) {
 		r.EDNSSize = b.EDNS.UDPSize
 	}
 	m.dns.bytes += len(r.Query)
-	for i := range b.Answers[:min(len(b.Answers), maxList)] {
-		a := &b.Answers[i]
+	m.records(r, b.Answers)
+	if f.Protocol != "dns" && b.Response {
+		m.records(r, b.Additionals) // who answers on a link tells what belongs to it here: addresses, ports, descriptions
+	}
+}
+
+// records appends what was answered.
+func (m *Maker) records(r *sdk.DNS, list []dns.Record) {
+	for i := range list[:min(len(list), maxList-len(r.Answers))] {
+		a := &list[i]
 		r.Answers = append(r.Answers, cut(a.Data))
 		r.AnswerTypes = append(r.AnswerTypes, uint64(a.Type))
 		r.AnswerTTLs = append(r.AnswerTTLs, uint64(a.TTL))

@@ -90,7 +90,25 @@ func (l listener) service(s *said, name string) error {
 	}
 	one := *s
 	one.hostname, one.facts, one.lists = "", map[string]string{"role": serviceRoles[kind]}, map[string]string{"services": kind}
+	switch instance, _, _ := strings.Cut(name, "._"); {
+	case strings.HasPrefix(instance, "_"): // all instances of the kind
+	case kind == "_device-info._tcp":
+		one.facts["name"] = instance
+	case kind == "_workstation._tcp":
+		one.hostname, one.mac = station(instance)
+	case kind == "_raop._tcp":
+		_, one.facts["name"], _ = strings.Cut(instance, "@")
+	}
 	return l.tell(&one)
+}
+
+// station reads the name that Avahi gives a machine: its own, and a hardware address in brackets.
+func station(instance string) (name, mac string) {
+	name, rest, found := strings.Cut(instance, " [")
+	if mac = strings.TrimSuffix(rest, "]"); !found || !isUnicast(mac) {
+		return instance, ""
+	}
+	return name, mac
 }
 
 // serviceOf finds the kind of service in a name, as _ipp._tcp in "Printer._ipp._tcp.local".

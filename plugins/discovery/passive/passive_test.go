@@ -11,9 +11,14 @@ import (
 
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
 func TestPage(t *testing.T) { plugintest.Page(t, "picket/passive") }
+
+func TestConformance(t *testing.T) {
+	sdktest.Run(t, plugintest.Registered(t, "picket/passive"), sdktest.Options{Config: []byte(`{}`)})
+}
 
 // observed is an observer, and what it reported as lines.
 type observed struct {
@@ -122,6 +127,16 @@ func TestWhatIsLearned(t *testing.T) {
 				"mdns|192.168.1.5|||0.85|role=printer|services=_ipp._tcp",
 				"mdns|192.168.1.5||desk|0.85",
 				"mdns|192.168.1.5||desk|0.85|model=Laser 9|vendor=HP",
+			},
+		},
+		"mdns name": {
+			answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, `Bob's\032Mac._device-info._tcp.local`, "TXT", `"model=Mac7"`, "box [02:00:00:00:00:01]._workstation._tcp.local", "SRV", "0 0 9 box.local",
+				"0200@Den._raop._tcp.local", "SRV", "0 0 5000 box.local"),
+			[]string{
+				"mdns|192.168.1.5|||0.85|name=Bob's Mac|services=_device-info._tcp",
+				"mdns|192.168.1.5|02:00:00:00:00:01|box|0.85|services=_device-info._tcp _workstation._tcp",
+				"mdns|192.168.1.5|||0.85|services=_device-info._tcp _raop._tcp _workstation._tcp",
+				"mdns|192.168.1.5||box|0.85|model=Mac7",
 			},
 		},
 		"mdns probe": {
