@@ -110,7 +110,8 @@ const conventions = "**Conventions.** Units are those of UCUM: `By` bytes, `s` s
 	"count, bytes that were not captured do, at most what was on the wire. *payload* is that of the transport, by the IP header. Times\n" +
 	"between packets are 0 where packets come out of order. Standard deviations are of the population. A feature of an empty direction is\n" +
 	"0, and so is one of TCP for another protocol. Sums and squares are exact whole numbers; only the last step is floating point. A\n" +
-	"*whole TCP header* is one of which at least 20 bytes were captured and which does not contradict the IP header.\n\n" +
+	"*whole TCP header* is one of which at least 20 bytes were captured, which does not contradict the IP header, and which is in no\n" +
+	"fragment: of fragments only length, payload, TTL and TCP flags count.\n\n" +
 	"**Segments.** Of a whole TCP header without RST, payload + SYN + FIN is what it takes of the sequence numbers; one that takes none is\n" +
 	"not looked at. The first one says which number is expected next. One that begins there moves it on. One that begins later leaves a\n" +
 	"gap, which takes the place of an earlier gap. One that begins earlier is out of order when it begins inside the gap: it fills the gap\n" +

@@ -86,7 +86,7 @@ func (m *more) add(e *entry, at int64, gap uint64, p *decode.Packet, fromA bool)
 		if !m.acked {
 			m.handshake(at, p.Flags, e.direction(fromA))
 		}
-		if p.Whole && !p.Short {
+		if p.Whole && !p.Part.Is {
 			s.tcp(p)
 		}
 	}
