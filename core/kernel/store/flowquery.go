@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/base64"
@@ -57,35 +58,38 @@ func (f *Flows) where(ctx context.Context, p part, q FlowFilter) (*conditions, b
 	return c, true, f.called(ctx, p, c, q.Text)
 }
 
-// called narrows to flows that a text is found in a name of. Names are few beside flows, so they are looked through first.
+// called narrows to flows that a text is found in a name of.
 func (f *Flows) called(ctx context.Context, p part, c *conditions, text string) error {
-	names := "SELECT name FROM " + p.seg.alias + ".main.names WHERE contains(lower(text), lower(?))"
-	ids, err := f.numbers(ctx, names+fmt.Sprintf(" ORDER BY name LIMIT %d", literalNames+1), text)
+	named, args, err := f.named(ctx, p, text)
 	if err != nil {
-		return explainDuck(p.seg.path, err)
-	}
-	if len(ids) == 0 {
-		c.add("false")
-		return nil
-	}
-	named := "name IN (" + names + ")"
-	if len(ids) <= literalNames {
-		named = idList("name", "UBIGINT", ids, func(id uint64) uint64 { return id })
-	} else {
-		c.args = append(c.args, text)
+		return err
 	}
 	others := "FROM " + p.seg.alias + ".main.called WHERE " + named
-	also, err := f.numbers(ctx, "SELECT DISTINCT id "+others+" LIMIT 1", c.args...)
+	also, err := f.numbers(ctx, "SELECT id "+others+" LIMIT 1", args...)
 	if err != nil {
 		return explainDuck(p.seg.path, err)
 	}
 	if len(also) == 0 {
+		c.args = args
 		c.add("%s", named)
 		return nil
 	}
-	c.args = append(c.args, c.args...)
+	c.args = append(slices.Clone(args), args...)
 	c.add("(%s OR (run, id) IN (SELECT run, id %s))", named, others)
 	return nil
+}
+
+// named is a condition that a text is found in a name. Names are few beside flows, so they are looked through first.
+func (f *Flows) named(ctx context.Context, p part, text string) (condition string, args []any, err error) {
+	names := "SELECT name FROM " + p.seg.alias + ".main.names WHERE contains(lower(text), lower(?))"
+	ids, err := f.numbers(ctx, names+fmt.Sprintf(" ORDER BY name LIMIT %d", literalNames+1), text)
+	switch {
+	case err != nil:
+		return "", nil, explainDuck(p.seg.path, err)
+	case len(ids) > literalNames:
+		return "name IN (" + names + ")", []any{text}, nil
+	}
+	return idList("name", "UBIGINT", ids, func(id uint64) uint64 { return id }), nil, nil
 }
 
 func (f *Flows) numbers(ctx context.Context, query string, args ...any) ([]uint64, error) {
@@ -99,10 +103,7 @@ type flowCursor struct {
 	ID    uint64 `json:"i"`
 }
 
-func (c flowCursor) String() string {
-	raw, _ := json.Marshal(c)
-	return base64.RawURLEncoding.EncodeToString(raw)
-}
+func cursorText(c any) string { return base64.RawURLEncoding.EncodeToString([]byte(toJSON(c))) }
 
 func parseCursor(text string, into any) error {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
@@ -158,7 +159,7 @@ func (f *Flows) List(ctx context.Context, q FlowQuery) (FlowPage, error) {
 	page := FlowPage{Flows: []FlowRow{}, Incomplete: incomplete}
 	if limit := q.Page.limit(); len(rows) > limit {
 		rows = rows[:limit]
-		page.Next = rows[limit-1].at.String()
+		page.Next = cursorText(rows[limit-1].at)
 	}
 	if err := f.nameRows(ctx, list, rows); err != nil {
 		return FlowPage{}, fmt.Errorf("list flows: %w", err)
@@ -170,21 +171,7 @@ func (f *Flows) List(ctx context.Context, q FlowQuery) (FlowPage, error) {
 }
 
 func (c flowCursor) compare(d flowCursor) int {
-	for _, pair := range [][2]int64{{c.Value, d.Value}, {int64(c.Run), int64(d.Run)}} {
-		if pair[0] != pair[1] {
-			if pair[0] < pair[1] {
-				return -1
-			}
-			return 1
-		}
-	}
-	switch {
-	case c.ID < d.ID:
-		return -1
-	case c.ID > d.ID:
-		return 1
-	}
-	return 0
+	return cmp.Or(cmp.Compare(c.Value, d.Value), cmp.Compare(c.Run, d.Run), cmp.Compare(c.ID, d.ID))
 }
 
 func (f *Flows) listIn(ctx context.Context, p part, q FlowQuery, after *flowCursor) ([]listed, error) {
@@ -198,8 +185,11 @@ func (f *Flows) listIn(ctx context.Context, p part, q FlowQuery, after *flowCurs
 		order, less = "ASC", ">"
 	}
 	if after != nil {
-		value := fmt.Sprintf("%d::UBIGINT", uint64(max(after.Value, 0)))
-		if q.Sort == FlowsByStart {
+		value := fmt.Sprintf("%d::UBIGINT", max(after.Value, 0))
+		switch q.Sort {
+		case FlowsByBytes, FlowsByPackets:
+			value = fmt.Sprintf("%d::BIGINT", max(after.Value, 0))
+		case FlowsByStart:
 			value = timestamp(min(max(after.Value, minMicros), maxMicros))
 		}
 		c.add("%[1]s %[2]s= %[3]s AND (%[1]s %[2]s %[3]s OR run %[2]s %[4]d::UINTEGER OR (run = %[4]d::UINTEGER AND id %[2]s %[5]d::UBIGINT))",
@@ -231,9 +221,9 @@ func scanFlow(r row, captures map[uint32]string, words []string, sort FlowSort) 
 	case FlowsByDuration:
 		x.at.Value = int64(duration) //nolint:gosec // a time.Duration in µs
 	case FlowsByBytes:
-		x.at.Value = int64(min(x.Bytes, 1<<63-1)) //nolint:gosec // bounded
+		x.at.Value = int64(x.Bytes) //nolint:gosec // of a BIGINT
 	case FlowsByPackets:
-		x.at.Value = int64(min(x.Packets, 1<<63-1)) //nolint:gosec // bounded
+		x.at.Value = int64(x.Packets) //nolint:gosec // of a BIGINT
 	default:
 		x.at.Value = x.Start.UnixMicro()
 	}

@@ -24,6 +24,7 @@ const (
 	maxKnown   = 1 << 18
 	maxText    = 255     // bytes of a name that is kept for searching
 	maxItems   = 1 << 16 // rows of a frame
+	maxCount   = 1 << 62 // packets and bytes of a flow; more are no capture's
 )
 
 // FlowRecording takes in what one capture holds. It is used by one goroutine.
@@ -152,7 +153,8 @@ func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
 		x := &batch.Flows[i]
 		start := micros(x.Start)
 		duration := max(x.End.Sub(x.Start), 0)
-		packets, bytes := x.FwdPackets+x.RevPackets, x.FwdBytes+x.RevBytes
+		fwdPackets, packets := counts(x.FwdPackets, x.RevPackets)
+		fwdBytes, bytes := counts(x.FwdBytes, x.RevBytes)
 		name := r.pending[x.ID]
 		delete(r.pending, x.ID)
 		c[0], c[1], c[2], c[3] = r.run.id, x.ID, time.UnixMicro(start), uint64(duration.Microseconds())
@@ -160,15 +162,21 @@ func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
 		c[6], c[7] = halves(x.Dst)
 		c[8], c[9], c[10], c[11] = x.SrcPort, x.DstPort, x.Proto, uint8(x.EndReason)
 		c[12], c[13], c[14], c[15] = r.word(x.App), r.word(x.Tunnel), x.TunnelID, x.VLAN
-		c[16], c[17], c[18], c[19] = packets, x.FwdPackets, bytes, x.FwdBytes
+		c[16], c[17], c[18], c[19] = packets, fwdPackets, bytes, fwdBytes
 		c[20], c[21], c[22] = name, block, uint16(i)
 		if err := r.rows.AppendRow(c...); err != nil {
 			return err
 		}
-		r.run.flows, r.run.packets, r.run.bytes = r.run.flows+1, r.run.packets+packets, r.run.bytes+bytes
+		r.run.flows, r.run.packets, r.run.bytes = r.run.flows+1, r.run.packets+uint64(packets), r.run.bytes+uint64(bytes)
 		r.run.first, r.run.last = min(r.run.first, start), max(r.run.last, start)
 	}
 	return nil
+}
+
+// counts are those of one direction and of both.
+func counts(fwd, rev uint64) (one, both int64) {
+	one = int64(min(fwd, maxCount/2))             //nolint:gosec // bounded
+	return one, one + int64(min(rev, maxCount/2)) //nolint:gosec // bounded
 }
 
 // halves are the two halves of an address in its IPv6 form. One that is not there is all zeros, which is no host's.

@@ -32,7 +32,8 @@ const (
 	maxWords = 4096
 
 	// Columns have the smallest types that hold their values: that decides how fast they are read. An address is two numbers,
-	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not.
+	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not. What is added
+	// up is signed, because DuckDB adds that up in 64 bits where it knows that they are enough.
 	flowsDDL = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (1, true);
 		CREATE TABLE $.runs (run UINTEGER, tenant VARCHAR, capture VARCHAR, recorded TIMESTAMP, complete BOOLEAN,
 			flows UBIGINT, facts UBIGINT, packets UBIGINT, bytes UBIGINT, first TIMESTAMP, last TIMESTAMP);
@@ -41,7 +42,7 @@ const (
 		CREATE TABLE $.called (run UINTEGER, id UBIGINT, name UBIGINT);
 		CREATE TABLE $.flows (run UINTEGER, id UBIGINT, start TIMESTAMP, duration UBIGINT, src_hi UBIGINT, src UBIGINT, dst_hi UBIGINT,
 			dst UBIGINT, src_port USMALLINT, dst_port USMALLINT, proto UTINYINT, reason UTINYINT, app USMALLINT, tunnel USMALLINT,
-			tunnel_id UINTEGER, vlan USMALLINT, packets UBIGINT, fwd_packets UBIGINT, bytes UBIGINT, fwd_bytes UBIGINT, name UBIGINT,
+			tunnel_id UINTEGER, vlan USMALLINT, packets BIGINT, fwd_packets BIGINT, bytes BIGINT, fwd_bytes BIGINT, name UBIGINT,
 			block UINTEGER, item USMALLINT);
 		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, seen TIMESTAMP, client_hi UBIGINT, client UBIGINT,
 			server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, item USMALLINT);

@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -133,15 +132,13 @@ func (c *conditions) anyOf(column, kind string, list []uint64) {
 	c.add("%s IN (%s)", column, strings.Join(parts, ", "))
 }
 
-func (c *conditions) atLeast(column string, v uint64) {
-	if v > 0 {
-		c.add("%s >= %d::UBIGINT", column, v)
+// within narrows a column to numbers between two, either of which may be 0 for none.
+func (c *conditions) within(column, kind string, least, most uint64) {
+	if least > 0 {
+		c.add("%s >= %d::%s", column, min(least, maxCount), kind)
 	}
-}
-
-func (c *conditions) atMost(column string, v uint64) {
-	if v > 0 {
-		c.add("%s <= %d::UBIGINT", column, v)
+	if most > 0 {
+		c.add("%s <= %d::%s", column, min(most, maxCount), kind)
 	}
 }
 
@@ -170,17 +167,15 @@ func (c *conditions) narrow(q FlowFilter, words []string) bool {
 	}
 	c.anyOf("proto", "UTINYINT", numbers(q.Protos))
 	c.anyOf("reason", "UTINYINT", numbers(q.Reasons))
-	c.atLeast("bytes", q.MinBytes)
-	c.atMost("bytes", q.MaxBytes)
-	c.atLeast("packets", q.MinPackets)
-	c.atMost("packets", q.MaxPackets)
-	c.atLeast("duration", uint64(ceilDuration(q.MinDuration)))
-	c.atMost("duration", uint64(max(q.MaxDuration, 0).Microseconds()))
+	c.within("bytes", "BIGINT", q.MinBytes, q.MaxBytes)
+	c.within("packets", "BIGINT", q.MinPackets, q.MaxPackets)
+	c.within("duration", "UBIGINT", ceilDuration(q.MinDuration), uint64(max(q.MaxDuration, 0).Microseconds()))
 	return c.spoken("app", q.Apps, words) && c.spoken("tunnel", q.Tunnels, words)
 }
 
-func ceilDuration(d time.Duration) int64 {
-	return int64(math.Ceil(float64(max(d, 0)) / float64(time.Microsecond)))
+// ceilDuration is in µs, rounded up as ceilMicros does.
+func ceilDuration(d time.Duration) uint64 {
+	return uint64((max(d, 0) + time.Microsecond - 1) / time.Microsecond)
 }
 
 // spoken narrows a column of words. It reports false when none of them was ever seen.

@@ -1,0 +1,31 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// Replay hands out the frames of a capture as they came: flows, and facts before their flows. kind is one of sdk.FactKinds,
+// "" for flows. The frame is only valid during the call.
+func (f *Flows) Replay(ctx context.Context, tenant, capture string, see func(kind string, frame []byte) error) error {
+	parts, _, release := f.parts(ctx, f.runsOf(tenant, []string{capture}))
+	defer release()
+	if len(parts) == 0 {
+		return ErrNotFound
+	}
+	r := parts[0].runs[0]
+	from, err := f.openFrames(r.id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	return f.frames(ctx, parts[0], r, 0, nil, from, func(at framePlace, frame []byte) error {
+		return see(records.Schema(at.kind).Facts(), frame)
+	})
+}
