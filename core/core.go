@@ -95,6 +95,7 @@ type Core struct {
 	bench     *bench // plugins under development, with --dev
 	collect   *collect.Service
 	discover  *discover.Service
+	record    func(ctx context.Context, capture string) (traffic.Recorder, error) // keeps the flows of a capture; nil keeps none
 
 	closers []func() // undo New, last first
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
-	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
@@ -57,77 +55,9 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 // --- traffic ---
 
 // trafficWorker is the command that parses a capture.
-func (c *Core) trafficWorker(packets []sdk.PacketSubscription) *exec.Cmd {
-	var args []string
-	for _, p := range packets {
-		args = append(args, "--packets", fmt.Sprintf("%s:%d", strings.Join(p.Layers, ","), p.SnapLen))
-	}
-	return c.trafficCommand(args)
-}
+func (c *Core) trafficWorker(wanted traffic.Wanted) *exec.Cmd { return c.trafficCommand(wanted.Args()) }
 
 func (c *Core) trafficCommand(args []string) *exec.Cmd { return traffic.Command(c.cfg.Programs, args) }
-
-// detectorsReady is how long an analysis waits for detectors that are being started.
-const detectorsReady = 30 * time.Second
-
-// analyse begins the analysis of one capture with the detectors that run.
-func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis {
-	wanted, err := c.catalogue.Enabled(ctx, sdk.KindDetector)
-	c.complain("find the detectors", err)
-	run := &analysis{}
-	if len(wanted) == 0 {
-		run.notes = append(run.notes, "no detector is enabled")
-	}
-	waiting, cancel := context.WithTimeout(ctx, detectorsReady)
-	defer cancel()
-	for _, instance := range wanted {
-		if err := c.host.WaitReady(waiting, instance); err != nil {
-			run.notes = append(run.notes, fmt.Sprintf("%s did not take part: %s", instance, oneLine(err)))
-			run.retry = run.retry || sdk.ClassOf(err) == sdk.Temporary
-		}
-	}
-	var running []detect.Detector
-	for _, d := range c.host.Detectors() {
-		if s := d.Status().State; s == pluginhost.Ready || s == pluginhost.Degraded {
-			if d.Subscription().Empty() {
-				run.notes = append(run.notes, d.Instance()+" did not take part: it was granted nothing of what it wants to see")
-				continue
-			}
-			running = append(running, d)
-		}
-	}
-	run.run = detect.Start(ctx, x.ID, running, detect.DefaultQueue, c.host.Share)
-	return run
-}
-
-// analysis is a detect.Run as traffic sees it.
-type analysis struct {
-	run   *detect.Run
-	notes []string
-	retry bool
-}
-
-func (a *analysis) Frame(ctx context.Context, frame []byte) error { return a.run.Frame(ctx, frame) }
-
-func (a *analysis) Packets(ctx context.Context, subscription int, frame []byte) error {
-	return a.run.Packets(ctx, subscription, frame)
-}
-
-func (a *analysis) PacketSubscriptions() []sdk.PacketSubscription { return a.run.PacketSubscriptions() }
-
-func (a *analysis) Close() traffic.Outcome {
-	res := a.run.Close()
-	out := traffic.Outcome{Findings: res.Findings, Notes: a.notes, Retry: a.retry}
-	for _, instance := range sortedKeys(res.Failed) {
-		err := res.Failed[instance]
-		out.Notes = append(out.Notes, fmt.Sprintf("the verdict of %s is incomplete: %s", instance, oneLine(err)))
-		out.Retry = out.Retry || sdk.ClassOf(err) == sdk.Temporary
-	}
-	for _, instance := range sortedKeys(res.Dropped) {
-		out.Notes = append(out.Notes, fmt.Sprintf("%d further findings of %s were left out", res.Dropped[instance], instance))
-	}
-	return out
-}
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 

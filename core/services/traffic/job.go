@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // PacketError says at which packet the analysis of a capture ended.
@@ -31,9 +34,9 @@ func (s *Service) attempt(ctx, life context.Context, c Capture) (Capture, Outcom
 	life, end := context.WithCancel(life)
 	defer end()
 	analysis := s.cfg.Analyse(ctx, c)
-	w, err := startWorker(life, s.cfg.Worker(analysis.PacketSubscriptions()), file)
+	w, err := startWorker(life, s.cfg.Worker(analysis.Wanted()), file)
 	if err != nil {
-		analysis.Close()
+		analysis.Close(ctx, false)
 		return c, Outcome{}, fmt.Errorf("start the traffic worker: %w", err)
 	}
 	err = s.follow(ctx, w.out, analysis, &c)
@@ -43,7 +46,7 @@ func (s *Service) attempt(ctx, life context.Context, c Capture) (Capture, Outcom
 	grace := time.AfterFunc(exitGrace, end)
 	defer grace.Stop()
 	exit := w.wait()
-	out := analysis.Close()
+	out := analysis.Close(context.WithoutCancel(ctx), err == nil)
 	return c, out, verdict(err, exit, c, w.stderr.String())
 }
 
@@ -92,6 +95,10 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 			if err := a.Frame(ctx, m.body); err != nil {
 				return fmt.Errorf("hand flows to the detectors: %w", err)
 			}
+		case msgFacts:
+			if err := facts(ctx, a, m.body); err != nil {
+				return err
+			}
 		case msgPackets:
 			if err := packets(ctx, a, m.body); err != nil {
 				return err
@@ -114,13 +121,25 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 	}
 }
 
+// facts passes on facts of a kind that was asked for.
+func facts(ctx context.Context, a Analysis, body []byte) error {
+	kind := records.SchemaOf(body).Facts()
+	if !slices.Contains(a.Wanted().Facts, kind) {
+		return fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
+	}
+	if err := a.Facts(ctx, kind, body); err != nil {
+		return fmt.Errorf("hand facts to the detectors: %w", err)
+	}
+	return nil
+}
+
 // packets passes on packets of a subscription that was asked for.
 func packets(ctx context.Context, a Analysis, body []byte) error {
 	if len(body) < 2 {
 		return errors.New("the traffic worker sent packets that are not understood")
 	}
 	subscription := int(binary.LittleEndian.Uint16(body))
-	if subscription >= len(a.PacketSubscriptions()) {
+	if subscription >= len(a.Wanted().Packets) {
 		return fmt.Errorf("the traffic worker sent packets of subscription %d, which nobody asked for", subscription)
 	}
 	if err := a.Packets(ctx, subscription, body[2:]); err != nil {
@@ -151,6 +170,10 @@ func (c *Capture) done(body []byte) error {
 	c.First, c.Last = utc(d.First), utc(d.Last)
 	c.Evicted, c.Truncated, c.Damage = d.Evicted, d.Truncated, firstLine(d.Damage)
 	c.Services = served(d.Services)
+	quality := d.Quality
+	quality.LinkTypes = d.LinkTypes
+	quality = quality.bounded()
+	c.Quality = &quality
 	return nil
 }
 

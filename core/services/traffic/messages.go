@@ -18,6 +18,7 @@ const (
 	msgDone     = 3
 	msgError    = 4
 	msgPackets  = 5 // a u16 with the number of the subscription, then a frame
+	msgFacts    = 6 // a frame, whose schema says of which kind
 	msgPiece    = 7 // of what a worker takes out of a capture
 
 	maxMessage = 16 << 20
@@ -50,7 +51,9 @@ type doneMessage struct {
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
 
-	Services []ServedPort `json:"services"`
+	LinkTypes []int        `json:"linktypes"`
+	Services  []ServedPort `json:"services"`
+	Quality   Quality      `json:"quality"`
 }
 
 // workerError is the worker's own account of why it stopped.

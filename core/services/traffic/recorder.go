@@ -1,6 +1,16 @@
 package traffic
 
-import "context"
+import (
+	"context"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// RecordedFacts are the kinds of facts that a Recorder is given whoever else wants them. Files cost a digest of every byte, so
+// they are recorded when a detector asks for them.
+var RecordedFacts = []string{
+	sdk.FactsDNS, sdk.FactsTLS, sdk.FactsHTTP, sdk.FactsSMB, sdk.FactsDHCP, sdk.FactsARP, sdk.FactsOT, sdk.FactsLogins, sdk.FactsMessages,
+}
 
 // A Recorder keeps what one capture holds: frames of rows (sdk/records) in the order in which the worker sent them, a fact
 // before its flow. Its methods are called from one goroutine. The frames belong to the caller again once a call returns, and

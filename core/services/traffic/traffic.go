@@ -61,6 +61,7 @@ type Capture struct {
 	ErrorAfter uint64   // the packet at which the worker gave up or died
 	Notes      []string // what the verdict did not see
 	Services   []ServedPort
+	Quality    *Quality // nil before it is done
 	Created    time.Time
 	Started    time.Time
 	Finished   time.Time
@@ -92,11 +93,12 @@ type Store interface {
 
 // Analysis receives what one capture holds. Close must be called exactly once.
 type Analysis interface {
-	// PacketSubscriptions are the packets that are wanted besides the flows.
-	PacketSubscriptions() []sdk.PacketSubscription
+	Wanted() Wanted
 	Frame(ctx context.Context, frame []byte) error
+	Facts(ctx context.Context, kind string, frame []byte) error
 	Packets(ctx context.Context, subscription int, frame []byte) error
-	Close() Outcome
+	// Close ends it; complete says that the capture was read to its end, or to where it is damaged.
+	Close(ctx context.Context, complete bool) Outcome
 }
 
 // Outcome is what an analysis found.
@@ -114,8 +116,8 @@ type Config struct {
 	Stall    time.Duration // how long a worker may be silent, 2 minutes when zero
 	MaxTime  time.Duration // how long a job may take in all, 6 hours when zero
 	Store    Store
-	// Worker returns the command picket-traffic, not started, without files, that hands out these packets.
-	Worker func(packets []sdk.PacketSubscription) *exec.Cmd
+	// Worker returns the command picket-traffic, not started, without files, that hands out what is wanted.
+	Worker func(Wanted) *exec.Cmd
 	// Carver returns the same command for a run that takes packets out of a capture, with these arguments.
 	Carver  func(args []string) *exec.Cmd
 	Analyse func(ctx context.Context, c Capture) Analysis

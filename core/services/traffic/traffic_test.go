@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // TestMain lets this test binary play the worker: real processes, real pipes, and every way to misbehave.
@@ -76,6 +77,21 @@ func playWorker(how string) {
 		}
 	case "garbage":
 		say(9, []byte("?"))
+	case "facts":
+		say(msgFacts, records.AppendFacts(nil, []sdk.DNS{{Query: "example.com"}}))
+		say(msgFrame, capture)
+		say(msgFacts, records.AppendFacts(nil, []sdk.DNS{{Query: "example.org"}}))
+		sayJSON(msgDone, doneMessage{Packets: 40, LinkTypes: make([]int, 500), Quality: Quality{
+			Outcomes: map[string]uint64{"flow": 39, "not-ip": 1, strings.Repeat("x", 100): 1}, Panics: 2,
+			Protocols: append([]ProtocolFlows{{"dns", 5}}, make([]ProtocolFlows, 500)...), Names: make([]NamedAddress, 5000),
+			Notes: append([]string{"a parser broke\nand said " + strings.Repeat("much", 100)}, make([]string, 100)...),
+		}})
+	case "unasked-facts":
+		say(msgFacts, records.AppendFacts(nil, []sdk.ARP{{Operation: "request"}}))
+		sayJSON(msgDone, doneMessage{})
+	case "no-facts":
+		say(msgFacts, []byte("PKRW but not quite"))
+		sayJSON(msgDone, doneMessage{})
 	case "unasked":
 		say(msgPiece, []byte("?"))
 	default:
@@ -120,16 +136,20 @@ func (m *memory) get(id string) Capture {
 
 // analysis records the frames it gets and answers with one finding per frame.
 type analysis struct {
-	ctx    context.Context
-	frames int
-	retry  bool
+	ctx      context.Context
+	frames   int
+	facts    int
+	complete bool
+	retry    bool
 }
 
 func (a *analysis) Frame(context.Context, []byte) error { a.frames++; return nil }
 
-func (a *analysis) Packets(context.Context, int, []byte) error    { return nil }
-func (a *analysis) PacketSubscriptions() []sdk.PacketSubscription { return nil }
-func (a *analysis) Close() Outcome {
+func (a *analysis) Facts(context.Context, string, []byte) error { a.facts++; return nil }
+func (a *analysis) Packets(context.Context, int, []byte) error  { return nil }
+func (a *analysis) Wanted() Wanted                              { return Wanted{Facts: []string{sdk.FactsDNS}} }
+func (a *analysis) Close(_ context.Context, complete bool) Outcome {
+	a.complete = complete
 	if a.ctx.Err() != nil {
 		return Outcome{} // too late for the detectors to finish
 	}
@@ -140,6 +160,7 @@ type bench struct {
 	*Service
 	store     *memory
 	how       string
+	last      *analysis
 	retries   int // analyses that say a detector was gone
 	analyses  int
 	delivered int
@@ -159,7 +180,7 @@ func newBench(t *testing.T, how string) *bench {
 func (b *bench) config(dir string) Config {
 	return Config{
 		Dir: dir, Store: b.store, MaxBytes: 1 << 20, Now: time.Now, Changed: func(Capture) {}, Stall: 20 * time.Second,
-		Worker: func([]sdk.PacketSubscription) *exec.Cmd {
+		Worker: func(Wanted) *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = []string{"TRAFFIC_TEST_WORKER=" + b.how}
 			return cmd
@@ -171,7 +192,8 @@ func (b *bench) config(dir string) Config {
 		},
 		Analyse: func(ctx context.Context, _ Capture) Analysis {
 			b.analyses++
-			return &analysis{ctx: ctx, retry: b.analyses <= b.retries}
+			b.last = &analysis{ctx: ctx, retry: b.analyses <= b.retries}
+			return b.last
 		},
 		Deliver: func(_ context.Context, _ Capture, f []sdk.Finding) error { b.delivered += len(f); return nil },
 	}

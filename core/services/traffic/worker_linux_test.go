@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
-	"github.com/picketwatch/picket/sdk"
 )
 
 // TestAConfinedWorker lets picket-launch confine picket-traffic, which reads a capture that it could not open itself.
@@ -22,7 +21,7 @@ func TestAConfinedWorker(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	command := func([]sdk.PacketSubscription) *exec.Cmd {
+	command := func(Wanted) *exec.Cmd {
 		spec := launch.Spec{
 			Parent: os.Getpid(), Keep: []int{3, 4}, Name: "picket-traffic", Program: filepath.Join(dir, "picket-traffic"),
 			Limits: []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.FileSize, Value: 0}},
@@ -32,7 +31,7 @@ func TestAConfinedWorker(t *testing.T) {
 		cmd.Env = []string{}
 		return cmd
 	}
-	confinedCmd, release, err := confined(command(nil), nil)
+	confinedCmd, release, err := confined(command(Wanted{}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
