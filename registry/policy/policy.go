@@ -272,6 +272,7 @@ func Default() *Ceiling {
 			{Cap: sdk.CapSecretRead},
 			{Cap: sdk.CapPacketsRead},
 			{Cap: sdk.CapFlowsRead},
+			{Cap: sdk.CapFactsRead},
 			{Cap: sdk.CapDevicesRead},
 			{Cap: sdk.CapHostMetrics},
 			{Cap: sdk.CapState},

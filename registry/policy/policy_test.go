@@ -55,6 +55,7 @@ func TestCheck(t *testing.T) {
 		"nothing granted":           {builtIn, "acme/x", "", nil, ""},
 		"state is always free":      {file, "picket/x", "", perm("state"), ""},
 		"read flows":                {builtIn, "acme/x", "", perm("flows.read"), ""},
+		"read facts":                {builtIn, "acme/x", "", perm("facts.read", "kinds", "dns"), ""},
 		"ping":                      {builtIn, "acme/x", "", perm("net.raw", "proto", "icmp"), ""},
 		"raw frames":                {builtIn, "acme/x", "", perm("net.raw", "proto", "arp"), "net.raw(proto=arp)"},
 		"all raw sockets":           {builtIn, "acme/x", "", perm("net.raw"), "net.raw"},

@@ -173,13 +173,66 @@ func TestDescribe(t *testing.T) {
 	for _, d := range got {
 		ids = append(ids, d.ID)
 	}
-	if !reflect.DeepEqual(ids, []string{"test/clock", "test/fanout", "test/lengths", "test/seeker", "test/teller"}) {
+	if !reflect.DeepEqual(ids, []string{"test/clock", "test/fanout", "test/lengths", "test/seeker", "test/teller", "test/watchful"}) {
 		t.Errorf("got %v", ids)
 	}
 	d := got[1]
 	if d.Kind != sdk.KindDetector || !d.Subscription.Flows || len(d.Rules) != 1 || d.Rules[0].Techniques[0] != "T1046" ||
 		!strings.Contains(string(d.ConfigSchema), `"limit"`) {
 		t.Errorf("got %+v", d)
+	}
+	want := sdk.Subscription{Flows: true, Features: true, Facts: []string{sdk.FactsDNS, sdk.FactsMessages}}
+	if d := got[5]; !d.Observes || !d.Passive || !reflect.DeepEqual(d.Subscription, want) || got[3].Observes {
+		t.Errorf("got %+v", d)
+	}
+}
+
+func TestObserver(t *testing.T) {
+	p, _ := start(t, "honest")
+	i := configure(t, p, "test/watchful", `{}`)
+	ctx := testContext(t)
+	dns := []sdk.DNS{{Seen: sdk.Seen{Time: time.Unix(3, 0).UTC(), Client: netip.MustParseAddr("fe80::1"), Packet: 7}, Protocol: "mdns", Query: "printer.local",
+		Answers: []string{"one", "two"}}}
+	messages := make([]sdk.Message, 5)
+	messages[4].Fields = map[string]string{"a": "b"}
+	var got sinks
+	for _, frame := range [][]byte{records.AppendFacts(nil, dns), records.AppendFacts(nil, messages), records.AppendFlows(nil, testFlows(3))} {
+		if err := i.Inspect(ctx, "c", frame, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := i.Flush(ctx, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := []sdk.Sighting{
+		{Time: time.Unix(3, 0).UTC(), IP: netip.MustParseAddr("fe80::1"), Hostname: "printer.local", Facts: map[string]string{"answers": "one two"},
+			Source: "mdns", Packet: 7, Confidence: 0.5},
+		{Time: time.Unix(9, 0).UTC(), MAC: "00:11:22:33:44:55", Facts: map[string]string{"messages": "5"}, Confidence: 1},
+	}
+	if !reflect.DeepEqual(got.sightings, want) {
+		t.Errorf("got  %+v\nwant %+v", got.sightings, want)
+	}
+	broken := records.AppendFacts(nil, dns)
+	broken[len(broken)-1] ^= 1
+	broken[32+88+4] = 0xff // more answers than there are bytes
+	if err := i.Inspect(ctx, "c", broken, &got); err == nil || !strings.Contains(err.Error(), "not a valid record frame") {
+		t.Errorf("a broken frame: %v", err)
+	}
+}
+
+// findingsAlone is a sink that takes no sightings.
+type findingsAlone struct{}
+
+func (findingsAlone) Finding(sdk.Finding) error { return nil }
+
+func TestSightingsNobodyTakes(t *testing.T) {
+	p, _ := start(t, "honest")
+	i := configure(t, p, "test/watchful", `{}`)
+	if err := i.Flush(testContext(t), findingsAlone{}); sdk.ClassOf(err) != sdk.Unsupported {
+		t.Errorf("got %v", err)
+	}
+	if err := i.Flush(testContext(t), &sinks{}); err != nil { // the process is none the worse for it
+		t.Error(err)
 	}
 }
 

@@ -73,8 +73,33 @@ func testPlugins() []sdk.Plugin {
 			New:   func() sdk.Instance { return &lengths{} }},
 		{ID: "test/clock", Kind: sdk.KindCollector, Summary: "Measures.", New: func() sdk.Instance { return &clock{} }},
 		{ID: "test/seeker", Kind: sdk.KindDiscovery, Summary: "Sees.", New: func() sdk.Instance { return &seeker{} }},
+		{ID: "test/watchful", Kind: sdk.KindDiscovery, Summary: "Watches.", New: func() sdk.Instance { return &watchful{} },
+			Subscription: sdk.Subscription{Flows: true, Features: true, Facts: []string{sdk.FactsDNS, sdk.FactsMessages}}},
 		{ID: "test/teller", Kind: sdk.KindNotifier, Summary: "Tells.", New: func() sdk.Instance { return &teller{} }},
 	}
+}
+
+// watchful is an observer of the clients of DNS. It remembers how many messages it was shown.
+type watchful struct{ messages int }
+
+func (w *watchful) Config() any { return nil }
+
+func (w *watchful) Observe(_ context.Context, b sdk.Batch, sink sdk.SightingSink) error {
+	w.messages += len(b.Messages)
+	for i := range b.DNS {
+		d := &b.DNS[i]
+		facts := map[string]string{"answers": strings.Join(d.Answers, " ")}
+		if err := sink.Sighting(sdk.Sighting{Time: d.Time, IP: d.Client, Hostname: d.Query, Facts: facts, Source: d.Protocol, Capture: "not it", Packet: d.Packet, Confidence: 0.5}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *watchful) EndCapture(_ context.Context, sink sdk.SightingSink) error {
+	facts := map[string]string{"messages": strconv.Itoa(w.messages)}
+	w.messages = 0
+	return sink.Sighting(sdk.Sighting{Time: time.Unix(9, 0), MAC: "00:11:22:33:44:55", Facts: facts, Confidence: 1})
 }
 
 // fanout is a detector with state.

@@ -26,8 +26,9 @@ func init() {
 		New:          func() sdk.Instance { return &finder{} }})
 	sdk.Register(sdk.Plugin{ID: "test/notifier", Kind: sdk.KindNotifier, Summary: "Remembers nothing.",
 		New: func() sdk.Instance { return &teller{} }})
-	sdk.Register(sdk.Plugin{ID: "test/discovery", Kind: sdk.KindDiscovery, Summary: "Sees two devices, one out of scope.",
-		New: func() sdk.Instance { return &seer{} }})
+	sdk.Register(sdk.Plugin{ID: "test/discovery", Kind: sdk.KindDiscovery, Summary: "Sees two devices, one out of scope, and who asks for names.",
+		Subscription: sdk.Subscription{Flows: true, Facts: []string{sdk.FactsDNS, sdk.FactsTLS, "of tomorrow"}},
+		New:          func() sdk.Instance { return &seer{} }})
 }
 
 // moody collects, or fails in the way that its mode names.
@@ -165,6 +166,23 @@ func (*seer) Discover(_ context.Context, scope sdk.Scope, sink sdk.SightingSink)
 	}
 	outside := scope.Prefixes[0].Addr().Prev()
 	return sink.Sighting(sdk.Sighting{Time: time.Now(), IP: outside, Confidence: 1})
+}
+
+func (*seer) Observe(_ context.Context, b sdk.Batch, sink sdk.SightingSink) error {
+	for i := range b.DNS {
+		if b.DNS[i].Query == "crash.example" {
+			os.Exit(3)
+		}
+		err := sink.Sighting(sdk.Sighting{Time: b.DNS[i].Time, IP: b.DNS[i].Client, Capture: "not it", Packet: b.DNS[i].Packet, Confidence: 1})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*seer) EndCapture(_ context.Context, sink sdk.SightingSink) error {
+	return sink.Sighting(sdk.Sighting{Time: time.Unix(1, 0), MAC: "00:11:22:33:44:55", Confidence: 1})
 }
 
 // flowFrame is one frame with n flows.

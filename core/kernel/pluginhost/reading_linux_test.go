@@ -1,0 +1,113 @@
+package pluginhost
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+func asking(names ...string) []byte {
+	var facts []sdk.DNS
+	for i, name := range names {
+		facts = append(facts, sdk.DNS{Seen: sdk.Seen{Time: time.Unix(int64(i+1), 0).UTC(), Packet: uint64(i + 1), Client: netip.MustParseAddr("192.0.2.7")}, Query: name})
+	}
+	return records.AppendFacts(nil, facts)
+}
+
+func TestObserver(t *testing.T) {
+	f := newFixture(t, nil)
+	f.shelf.perms = []sdk.Permission{{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"dns"}}}}
+	f.apply(Assignment{Instance: "eyes", Plugin: "test/discovery", Runtime: RuntimeProcess, Grants: f.shelf.perms},
+		Assignment{Instance: "detector", Plugin: "test/detector", Runtime: RuntimeProcess})
+	f.untilState("eyes", Ready)
+	f.untilState("detector", Ready)
+	observers := f.Observers()
+	if len(observers) != 1 || observers[0].Instance() != "eyes" || len(f.Discoverers()) != 1 {
+		t.Fatalf("%d observers, %d discoverers", len(observers), len(f.Discoverers()))
+	}
+	o := observers[0]
+	if got := o.Subscription(); !reflect.DeepEqual(got, sdk.Subscription{Facts: []string{sdk.FactsDNS}}) {
+		t.Errorf("it is shown %+v", got)
+	}
+	if got := o.Withheld(); !slices.Equal(got, []string{"flows.read", "facts.read(kinds=tls,of tomorrow)"}) {
+		t.Errorf("it is not shown %q", got)
+	}
+	said := func(e Transition) bool {
+		return strings.Contains(e.Reason, "not granted facts.read(kinds=tls,of tomorrow)")
+	}
+	if !slices.ContainsFunc(o.Status().History, said) {
+		t.Errorf("nobody says so: %+v", o.Status().History)
+	}
+	var seen gathered[sdk.Sighting]
+	if err := o.Inspect(t.Context(), "a.pcap", asking("one.example", "two.example"), &seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Flush(t.Context(), &seen); err != nil {
+		t.Fatal(err)
+	}
+	want := []sdk.Sighting{
+		{Time: time.Unix(1, 0).UTC(), IP: netip.MustParseAddr("192.0.2.7"), Capture: "a.pcap", Packet: 1, Confidence: 1},
+		{Time: time.Unix(2, 0).UTC(), IP: netip.MustParseAddr("192.0.2.7"), Capture: "a.pcap", Packet: 2, Confidence: 1},
+		{Time: time.Unix(1, 0).UTC(), MAC: "00:11:22:33:44:55", Capture: "a.pcap", Confidence: 1},
+	}
+	if !reflect.DeepEqual(seen.list, want) {
+		t.Errorf("got %+v", seen.list)
+	}
+	if l := o.Status().Ledger; l.Records != 5 || l.Calls != 2 || l.Errors != 0 {
+		t.Errorf("ledger %+v", l)
+	}
+}
+
+// An observer that keeps no state has forgotten the capture when its process dies, and its caller learns that.
+func TestAnObserverThatCrashes(t *testing.T) {
+	f := newFixture(t, nil)
+	f.apply(Assignment{Instance: "eyes", Plugin: "test/discovery", Runtime: RuntimeProcess})
+	f.untilState("eyes", Ready)
+	o := f.Observers()[0]
+	before := o.Generation()
+	var seen gathered[sdk.Sighting]
+	if err := o.Inspect(t.Context(), "c", asking("one.example"), &seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Inspect(t.Context(), "c", asking("crash.example"), &seen); sdk.ClassOf(err) != sdk.Temporary {
+		t.Errorf("got %v", err)
+	}
+	f.until("eyes", "ready again", func(s Status) bool { return s.State == Ready && s.Restarts > 0 })
+	if o.Generation() == before {
+		t.Error("nobody can tell that it forgot the capture")
+	}
+	if err := o.Inspect(t.Context(), "c", asking("two.example"), &seen); err != nil || len(seen.list) != 2 {
+		t.Errorf("%v, %d sightings", err, len(seen.list))
+	}
+}
+
+func TestWhatIsGrantedOfASubscription(t *testing.T) {
+	snapped := &sdk.PacketSubscription{SnapLen: 128}
+	wants := sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls", "dns", "later"}, Packets: snapped}
+	for name, c := range map[string]struct {
+		grants   []sdk.Permission
+		want     sdk.Subscription
+		withheld []string
+	}{
+		"nothing": {nil, sdk.Subscription{}, []string{"flows.read", "facts.read(kinds=dns,tls,dns,later)", "packets.read"}},
+		"flows":   {[]sdk.Permission{{Cap: sdk.CapFlowsRead}}, sdk.Subscription{Flows: true, Features: true}, []string{"facts.read(kinds=dns,tls,dns,later)", "packets.read"}},
+		"all facts": {[]sdk.Permission{{Cap: sdk.CapFactsRead}}, sdk.Subscription{Facts: []string{"dns", "tls"}},
+			[]string{"flows.read", "packets.read"}},
+		"short packets": {[]sdk.Permission{{Cap: sdk.CapPacketsRead, Args: map[string][]string{"snaplen": {"64"}}}, {Cap: sdk.CapFlowsRead}, {Cap: sdk.CapFactsRead}},
+			sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls"}}, []string{"packets.read"}},
+		"all": {[]sdk.Permission{{Cap: sdk.CapPacketsRead}, {Cap: sdk.CapFlowsRead}, {Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"tls"}}},
+			{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"dns"}}}},
+			sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls"}, Packets: snapped}, []string{"facts.read(kinds=later)"}},
+	} {
+		got, withheld := split(wants, c.grants)
+		if !reflect.DeepEqual(got, c.want) || !slices.Equal(withheld, c.withheld) {
+			t.Errorf("%s: shown %+v, withheld %q", name, got, withheld)
+		}
+	}
+}
