@@ -25,5 +25,6 @@ test('the worst permission is the risk of all', () => {
   expect(highestRisk([])).toBeNull()
   expect(highestRisk([{ cap: 'state' }, { cap: 'flows.read' }])).toBe('low')
   expect(highestRisk([{ cap: 'state' }, { cap: 'packets.read' }, { cap: 'flows.read' }])).toBe('medium')
+  expect(highestRisk([{ cap: 'facts.read', args: { kinds: ['dns'] } }, { cap: 'flows.read' }])).toBe('medium')
   expect(highestRisk([{ cap: 'act' }, { cap: 'state' }])).toBe('high')
 })

@@ -6,7 +6,7 @@ export type RiskLevel = 'low' | 'medium' | 'high'
 /** The reasons, as keys of the catalogue. */
 export type RiskReason =
   | 'dialAnywhere' | 'dialChosen' | 'dialYours' | 'listen' | 'raw' | 'unix' | 'readAll' | 'read' | 'write' | 'exec'
-  | 'secret' | 'packets' | 'flows' | 'devices' | 'load' | 'state' | 'act' | 'unknown'
+  | 'secret' | 'packets' | 'flows' | 'facts' | 'devices' | 'load' | 'state' | 'act' | 'unknown'
 
 export interface Risk {
   level: RiskLevel
@@ -22,6 +22,7 @@ const fixed: Record<string, Risk> = {
   'secret.read': { level: 'low', reason: 'secret' },
   'packets.read': { level: 'medium', reason: 'packets' },
   'flows.read': { level: 'low', reason: 'flows' },
+  'facts.read': { level: 'medium', reason: 'facts' },
   'devices.read': { level: 'low', reason: 'devices' },
   'host.metrics': { level: 'low', reason: 'load' },
   state: { level: 'low', reason: 'state' },
