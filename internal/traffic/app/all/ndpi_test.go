@@ -29,7 +29,7 @@ var ndpiNames = map[string]string{
 	"TLS": "tls", "DoH_DoT": "tls", "SMTPS": "tls", "IMAPS": "tls", "POPS": "tls", "LDAPS": "tls", "FTPS": "tls", "DTLS": "dtls",
 	"HTTP": "http", "HTTP_Connect": "http", "HTTP_Proxy": "http", "SOAP": "http", "Git": "http", "WSD": "http", "WebSocket": "websocket",
 	"HTTP2": "http2", "gRPC": "grpc", "SSH": "ssh", "QUIC": "quic", "DNS": "dns", "MDNS": "mdns", "LLMNR": "llmnr",
-	"NTP": "ntp", "DHCP": "dhcp", "SNMP": "snmp", "Modbus": "modbus", "NetBIOS": sessions,
+	"NTP": "ntp", "DHCP": "dhcp", "DHCPV6": "dhcpv6", "HSRP": "hsrp", "SNMP": "snmp", "Modbus": "modbus", "NetBIOS": sessions,
 	"FTP_CONTROL": "ftp", "SMTP": "smtp", "LDAP": "ldap", "CLDAP": "ldap", "Kerberos": "kerberos", "RDP": "rdp", "Telnet": "telnet", "IMAP": "imap", "POP3": "pop3", "SIP": "sip",
 	"DNP3": "dnp3", "s7comm": "s7comm", "EthernetIP": "enip", "IEC60870": "iec104", "MQTT": "mqtt", "SSDP": "ssdp",
 }
