@@ -101,6 +101,8 @@ func (x captures) after(ctx context.Context, row store.Capture, err error) (stor
 	return x.c.control.CaptureByID(ctx, row.Tenant, row.ID)
 }
 
+func (x captures) MaxUpload() int64 { return x.c.traffic.MaxUpload() }
+
 func (x captures) Queue() []string { return x.c.traffic.Queue() }
 
 func (x captures) Packets(ctx context.Context, row store.Capture, w carved.Wanted) (carved.PacketPage, error) {

@@ -50,16 +50,13 @@ import (
 
 // Config says how a server runs.
 type Config struct {
-	Settings  config.Picketd // data folder, address and bounds
-	Dev       bool           // local registry, default plugins, a local agent, a sample capture
-	Programs  string         // the folder of this program, where the helpers and the built registry lie
-	Pages     fs.FS          // the web app
-	MaxUpload int64          // bytes of one capture; 0 means the default
-	// MaxAnalysis is how long the analysis of one capture may take; 0 means the default, 6 hours.
-	MaxAnalysis time.Duration
-	Out         io.Writer
-	Log         *slog.Logger
-	Now         func() time.Time
+	Settings config.Picketd // data folder, address and bounds
+	Dev      bool           // local registry, default plugins, a local agent, a sample capture
+	Programs string         // the folder of this program, where the helpers and the built registry lie
+	Pages    fs.FS          // the web app
+	Out      io.Writer
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Core is one server.

@@ -39,7 +39,8 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		Changed: func(a alert.Alert) { c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)}) },
 	})
 	c.traffic, err = traffic.New(ctx, traffic.Config{
-		Dir: c.folder.path("captures"), MaxBytes: c.cfg.MaxUpload, MaxTime: c.cfg.MaxAnalysis, Store: captureStore{c}, Worker: c.trafficWorker, Carver: c.trafficCommand, Analyse: c.analyse,
+		Dir: c.folder.path("captures"), MaxBytes: int64(c.cfg.Settings.Captures.MaxUpload), MaxTime: time.Duration(c.cfg.Settings.Captures.MaxAnalysis),
+		Store: captureStore{c}, Worker: c.trafficWorker, Carver: c.trafficCommand, Analyse: c.analyse,
 		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
 			c.bench.found(f)
 			return c.alerts.Record(ctx, x.ID, f)

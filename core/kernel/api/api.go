@@ -35,6 +35,8 @@ type (
 	// Captures takes uploads in. The error of Receive is ErrEmptyUpload, ErrUploadTooBig, ErrBacklog or the disk's.
 	Captures interface {
 		Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error)
+		// MaxUpload is the size of the largest file that Receive takes.
+		MaxUpload() int64
 		// Delete ends the capture's job and removes its bytes when no other capture has the same.
 		Delete(ctx context.Context, c store.Capture) error
 		// Cancel, Resume, Analyse and First return the capture as it is then; their error is ErrNotWaiting, ErrNotStopped
@@ -93,7 +95,7 @@ type (
 // Errors of Captures that mean something to an uploader.
 var (
 	ErrEmptyUpload  = errors.New("the upload is empty")
-	ErrUploadTooBig = errors.New("the upload is larger than this server accepts")
+	ErrUploadTooBig = errors.New("the upload is larger than this server accepts; captures.max_upload in its configuration file says how much that is")
 	ErrBacklog      = errors.New("too many captures are waiting; try again later")
 	ErrNotWaiting   = errors.New("the capture neither waits nor is being analysed")
 	ErrNotStopped   = errors.New("the analysis was neither stopped nor did it fail; to analyse the capture again, post to analyse")

@@ -17,6 +17,9 @@ import (
 
 const capturesPath = "/api/v1/captures"
 
+// maxForm is what a form may add to a file.
+const maxForm = 64 << 10
+
 // uploadSilence is how long an upload may send nothing.
 const uploadSilence = 30 * time.Second
 
@@ -145,6 +148,11 @@ func (s *Server) upload(c *gin.Context) {
 		return
 	}
 	ctx := c.Request.Context()
+	if c.Request.ContentLength > s.cfg.Captures.MaxUpload()+maxForm {
+		s.act(ctx, "capture.upload", "capture:", name, ErrUploadTooBig)
+		s.fail(c, ErrUploadTooBig) // before hours of sending
+		return
+	}
 	stored, err := s.cfg.Captures.Receive(ctx, name, caller(ctx).Actor(), file)
 	s.act(ctx, "capture.upload", "capture:"+stored.ID, name, err)
 	if err != nil {

@@ -211,6 +211,8 @@ func (u *uploads) First(ctx context.Context, c store.Capture) (store.Capture, er
 	return u.to(ctx, c, store.CaptureQueued, ErrNotWaiting, store.CaptureQueued)
 }
 
+func (u *uploads) MaxUpload() int64 { return 1 << 20 }
+
 func (u *uploads) Queue() []string { return []string{"other", "capture-1"} }
 
 // Packets answers what was asked for in the places of what is there.

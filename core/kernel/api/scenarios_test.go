@@ -219,6 +219,11 @@ func TestCaptures(t *testing.T) {
 	if got := strings.Join(w.uploads.got, "|"); got != "a.pcap=raw bytes|b.pcapng=form bytes" {
 		t.Errorf("received %q", got)
 	}
+	before := len(w.uploads.got)
+	w.play([]scenario{{"said to be too large", adm, "POST", "/api/v1/captures", strings.Repeat("x", 1<<20+maxForm+1), 413, []string{"captures.max_upload"}, nil}})
+	if len(w.uploads.got) != before {
+		t.Error("it was received all the same")
+	}
 	w.uploads.fail = ErrUploadTooBig
 	w.play([]scenario{{"too large", adm, "POST", "/api/v1/captures", "x", 413, []string{"larger"}, nil}})
 	w.play([]scenario{

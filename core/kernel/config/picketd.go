@@ -36,6 +36,7 @@ type Picketd struct {
 
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
+	Captures  Captures  `yaml:"captures"`
 	Sessions  Sessions  `yaml:"sessions"`
 	Agents    Agents    `yaml:"agents"`
 	Registry  Registry  `yaml:"registry"`
@@ -63,6 +64,12 @@ type Telemetry struct {
 	Retention   Duration `yaml:"retention"`    // how long samples are kept; default 30d
 }
 
+// Captures bounds what people hand in.
+type Captures struct {
+	MaxUpload   Bytes    `yaml:"max_upload"`   // size of the largest capture file that is taken, compressed or not; default 2GiB
+	MaxAnalysis Duration `yaml:"max_analysis"` // how long the analysis of one capture may take; default 6h
+}
+
 // Sessions bounds how long people stay signed in.
 type Sessions struct {
 	Idle     Duration `yaml:"idle"`     // how long somebody who does nothing stays signed in; default 12h
@@ -82,6 +89,7 @@ func Default() Picketd {
 		Data:      "/var/lib/picket",
 		Log:       Log{Level: "info"},
 		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
+		Captures:  Captures{MaxUpload: 2 << 30, MaxAnalysis: Duration(6 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
 		Registry:  Registry{Refresh: Duration(10 * time.Minute)},
@@ -178,6 +186,12 @@ func (c Picketd) Validate() error {
 	}
 	if c.Telemetry.Retention < Duration(time.Hour) {
 		wrong("telemetry.retention", "must be at least 1h")
+	}
+	if c.Captures.MaxUpload < 1<<20 {
+		wrong("captures.max_upload", "must be at least 1MiB")
+	}
+	if c.Captures.MaxAnalysis < Duration(time.Minute) {
+		wrong("captures.max_analysis", "must be at least 1m")
 	}
 	if c.Sessions.Idle < Duration(time.Minute) || c.Sessions.Absolute < c.Sessions.Idle {
 		wrong("sessions", "idle must be at least 1m, and absolute at least idle")

@@ -64,6 +64,8 @@ func TestParseRefuses(t *testing.T) {
 		"key beside lock":     {"data: /srv/p\nkey_file: /srv/p/x/k", "key_file: /srv/p/x/k lies inside"},
 		"file as public url":  {"public_url: file:///x", "public_url:"},
 		"level":               {"log: {level: loud}", "log.level:"},
+		"tiny captures":       {"captures: {max_upload: 1000}", "captures.max_upload: must be at least 1MiB"},
+		"no time":             {"captures: {max_analysis: 1s}", "captures.max_analysis"},
 		"little memory":       {"telemetry: {memory_limit: 1MB}", "telemetry.memory_limit: must be at least 64MiB"},
 		"no memory":           {"telemetry: {memory_limit: lots}", "not an amount of memory"},
 		"short retention":     {"telemetry: {retention: 10m}", "telemetry.retention"},

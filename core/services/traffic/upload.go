@@ -53,6 +53,9 @@ func (s *Service) Receive(ctx context.Context, name, by string, r io.Reader) (Ca
 	return s.enqueue(ctx, cleanName(name), by, sum, size)
 }
 
+// MaxUpload is the size of the largest upload that is taken.
+func (s *Service) MaxUpload() int64 { return s.cfg.MaxBytes }
+
 // Open returns the stored bytes of a capture.
 func (s *Service) Open(c Capture) (*os.File, error) { return os.Open(s.path(c.SHA256)) }
 
