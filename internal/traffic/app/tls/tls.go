@@ -1,5 +1,5 @@
 // Package tls reads the clear part of TLS connections, SSL 3.0 to TLS 1.3 (RFC 6101 to RFC 8446): hellos with their
-// fingerprints, certificates up to TLS 1.2, alerts. DTLS is recognised only.
+// fingerprints, certificates up to TLS 1.2, alerts. DTLS 1.0 to 1.3 (RFC 4347 to RFC 9147) says the same in datagrams.
 //
 // JA3 and JA3S are computed as salesforce/ja3 does, JA4 (of TLS clients) as FoxIO publishes it under the BSD 3-clause licence.
 // The other members of the JA4+ family (JA4S, JA4H, JA4X, JA4SSH and so on) are under the FoxIO licence, which is no open
@@ -32,9 +32,6 @@ const (
 	maxRecord  = 1<<14 + 2048
 	maxMessage = 64 << 10
 )
-
-// DTLS is TLS over UDP.
-var DTLS = app.Protocol{Name: "dtls", First: "\x14\x15\x16\x17", Datagram: recogniseDTLS}
 
 // TLS returns the protocol. Its parsers share what they know of certificates, so each engine needs a value of its own.
 func TLS() app.Protocol {
@@ -107,13 +104,6 @@ func recogniseV2(d app.Dir, b []byte) app.Verdict {
 	version := binary.BigEndian.Uint16(b[3:])
 	if d != app.Client || b[2] != typeClientHello || version != 2 && version>>8 != 3 || ciphers == 0 || ciphers%3 != 0 ||
 		size != 9+ciphers+session+challenge {
-		return app.No
-	}
-	return app.Sure
-}
-
-func recogniseDTLS(_ app.Dir, b []byte) app.Verdict {
-	if len(b) < 14 || b[1] != 0xfe || b[2] != 0xff && b[2] != 0xfd || int(binary.BigEndian.Uint16(b[11:])) > len(b)-13 {
 		return app.No
 	}
 	return app.Sure
