@@ -79,6 +79,7 @@ func (s *Server) agentSideRoutes() {
 	handle(s, huma.Operation{OperationID: "agent-receipt", Method: http.MethodPost, Path: "/api/v1/agent/receipts", Tags: tags,
 		MaxBodyBytes: registry.MaxReceipt, SkipValidateBody: true, DefaultStatus: http.StatusNoContent,
 		Summary: "What the agent installed or removed, signed, for the registry"}, s.agentReceipt)
+	s.agentFlowRoutes()
 }
 
 func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody], error) {

@@ -18,6 +18,7 @@ const (
 	maxBody      = 1 << 20
 	maxSamples   = 8 << 20
 	maxSightings = 8 << 20
+	maxFlows     = 8 << 20
 	maxStatus    = 512 << 10
 	maxResult    = 128 << 10 // 16 KiB of output, of which JSON may escape every byte
 	maxAgentBody = 64 << 10  // of all else that agents send
@@ -30,6 +31,8 @@ func agentBodyLimit(path string) int64 {
 		return maxSamples
 	case "/api/v1/sightings":
 		return maxSightings
+	case flowsPath:
+		return maxFlows
 	case "/api/v1/agent/status":
 		return maxStatus
 	case "/api/v1/agent/commands/:id/result":

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+type agentFlowsInput struct {
+	Body struct {
+		Epoch string          `json:"epoch" minLength:"1" maxLength:"64" doc:"As with samples."`
+		Seq   uint64          `json:"seq" doc:"As with samples."`
+		Flows flowbatch.Batch `json:"flows"`
+	}
+}
+
+type agentFlowsBody struct {
+	Accepted      uint64 `json:"accepted" doc:"Flows of this batch that are on disk, now or from an earlier try."`
+	StoredThrough uint64 `json:"stored_through" doc:"The sequence number of this batch."`
+}
+
+func (s *Server) agentFlowRoutes() {
+	handle(s, huma.Operation{OperationID: "post-flows", Method: http.MethodPost, Path: flowsPath, Tags: []string{"agent side"},
+		MaxBodyBytes: maxFlows, SkipValidateBody: true, Summary: "Flows that an agent saw; answered after they are on disk"}, s.agentFlows)
+}
+
+// agentFlows keeps each batch as a recording of its own. Its name says which batch it is: one that is sent again takes the
+// place of itself.
+func (s *Server) agentFlows(ctx context.Context, in *agentFlowsInput) (*body[agentFlowsBody], error) {
+	from, b := sender(ctx), &in.Body
+	if b.Epoch == "" || len(b.Epoch) > 64 {
+		return nil, invalidField("body.epoch", "must have 1 to 64 bytes")
+	}
+	frames, err := b.Flows.Unpack()
+	var wrong *flowbatch.Error
+	switch {
+	case errors.As(err, &wrong):
+		return nil, invalidField("body.flows", wrong.Error())
+	case err != nil:
+		return nil, err
+	}
+	out := agentFlowsBody{StoredThrough: b.Seq}
+	if len(frames) == 0 {
+		return answer(out), nil
+	}
+	out.Accepted, err = s.recordFlows(ctx, from.Tenant, fmt.Sprintf("live.%s.%s.%d", from.ID, b.Epoch, b.Seq), frames)
+	return answer(out), err
+}
+
+func (s *Server) recordFlows(ctx context.Context, tenant, name string, frames [][]byte) (rows uint64, err error) {
+	r, err := s.cfg.Flows.Record(ctx, tenant, name)
+	if err != nil {
+		return 0, err
+	}
+	for _, frame := range frames {
+		if err = r.Flows(ctx, frame); err != nil {
+			break
+		}
+		rows += uint64(records.Count(frame))
+	}
+	// A recording that is not complete would take the place of one that is.
+	if closing := r.Close(ctx, err == nil); err == nil {
+		err = closing
+	}
+	return rows, err
+}
