@@ -11,6 +11,8 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
+const exportName = "export-" // folders of exports that are being made
+
 // FlowExport asks for flows as a file.
 type FlowExport struct {
 	Tenant string
@@ -61,7 +63,7 @@ func (f *Flows) Export(ctx context.Context, x FlowExport) (FlowFile, error) {
 
 // write runs a query into a file. It goes by a table, because a statement that writes a file takes no parameters.
 func (f *Flows) write(ctx context.Context, query string, args []any, format string) (out FlowFile, err error) {
-	dir, err := os.MkdirTemp(f.cfg.Dir, "export-")
+	dir, err := os.MkdirTemp(f.cfg.Dir, exportName)
 	if err != nil {
 		return out, explainDuck(f.cfg.Dir, err)
 	}

@@ -244,17 +244,15 @@ func (r *FlowRecording) name(text string) (uint64, error) {
 
 // searchable is a name as it is kept: valid text within bounds.
 func searchable(text string) string {
-	if len(text) > maxText {
-		cut := maxText
-		for cut > 0 && !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut]
-	}
+	text = text[:min(len(text), maxText)]
 	if !clean(text) {
 		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	}
-	return text
+	cut := min(len(text), maxText)
+	for cut > 0 && cut < len(text) && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
 }
 
 // Close ends the recording. What was recorded is there when it returns without an error, in the place of what was recorded

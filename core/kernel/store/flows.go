@@ -191,6 +191,11 @@ func (f *Flows) removeOrphans(sure bool) error {
 		return err
 	}
 	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), exportName) {
+			if err := os.RemoveAll(filepath.Join(f.cfg.Dir, entry.Name())); err != nil {
+				return err
+			}
+		}
 		var id uint32
 		if _, err := fmt.Sscanf(entry.Name(), framesName, &id); err != nil || !strings.HasSuffix(entry.Name(), framesExt) {
 			continue
