@@ -1,5 +1,5 @@
 // Flows in words: addresses with ports, flags, groups of features.
-import { bytes, count, duration, number } from './format'
+import { bytes, bytesPerSecond, duration, number } from './format'
 
 /** "10.0.0.1:443", "[2001:db8::1]:443"; without a port where there is none to speak of. */
 export function hostPort(address: string, port: number, proto: string): string {
@@ -25,13 +25,12 @@ export type FeatureGroup = (typeof featureGroups)[number]
 
 /** Where a feature belongs, by the words of its name. */
 export function groupOf(name: string): FeatureGroup {
-  const words = name.toLowerCase()
-  if (/iat|interval/.test(words)) return 'time'
-  if (/burst|idle|active|period|regular|subflow|autocorr/.test(words)) return 'rhythm'
-  if (/syn|fin_|rst|psh|ack|urg|ece|cwr|flag|window|win_|rtt|retrans|out_of_order|gap|mss|ttl/.test(words)) return 'tcp'
-  if (/entropy|printable|ascii|zero|byte_hist|distinct|magic/.test(words)) return 'content'
-  if (/len|size|header/.test(words)) return 'length'
-  if (/bytes|packets|count|payload|ratio|rate|duration|per_s/.test(words)) return 'volume'
+  if (/iat|response_time|first_data/.test(name)) return 'time'
+  if (/active|idle|bulk|turns|burst|period/.test(name)) return 'rhythm'
+  if (/^(.*_)?(syn|fin|rst|psh|ack|urg|ece|cwr)_count$|window|retransmit|out_of_order|missed|handshake|ttl/.test(name)) return 'tcp'
+  if (/entropy|printable/.test(name)) return 'content'
+  if (/len_|payload_(min|max|mean|std)|header|small/.test(name)) return 'length'
+  if (/bytes|packets|payload|rate|ratio|goodput|duration/.test(name)) return 'volume'
   return 'other'
 }
 
@@ -40,23 +39,21 @@ export function featureName(name: string): string {
   return name.replace(/^fwd_/, 'forward_').replace(/^rev_/, 'backward_').replace(/_std$/, '_deviation').replaceAll('_', ' ')
 }
 
-/** A feature's value with its unit, as its table has it. */
+/** A feature's value with its UCUM unit, as the table of features has it. */
 export function featureValue(value: number, unit: string): string {
   if (!Number.isFinite(value)) return '–'
   switch (unit) {
     case 's':
       return Math.abs(value) > 0 && Math.abs(value) < 0.001 ? `${number(value * 1e6)} µs` : duration(value)
-    case 'B':
     case 'By':
-    case 'bytes':
       return bytes(value)
+    case 'By/s':
+      return bytesPerSecond(value)
     case '':
     case '1':
-    case 'count':
-    case 'packets':
-    case 'flows':
-      return Number.isInteger(value) ? count(value) : number(value)
+      return number(value)
     default:
-      return `${number(value)} ${unit}`
+      // What stands in braces says what is counted, as the name of the feature does.
+      return [number(value), unit.replace(/\{[^}]*\}/, '').replace('By', 'B')].filter(Boolean).join(unit.startsWith('{') ? '' : ' ')
   }
 }

@@ -40,7 +40,7 @@ function Detail({ capture: c }: { capture: Capture }) {
       actions={
         <>
           <CaptureDeeds captures={[c]} onDone={(deed) => deed === 'delete' && void navigate({ to: '/captures' })} />
-          {c.flows > 0 && <Button size="xs" renderRoot={(props) => <Link {...props} to="/flows" search={{ capture: c.id }} />}>{t('traffic.open')}</Button>}
+          {c.flows > 0 && <Button size="xs" variant="default" renderRoot={(props) => <Link {...props} to="/flows" search={{ capture: c.id }} />}>{t('traffic.open')}</Button>}
         </>
       }>
       {c.error && (

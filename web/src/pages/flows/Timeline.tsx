@@ -95,7 +95,7 @@ function Brush({ buckets, whole, step, said, onRange }: BrushProps) {
         <span className={css.mid}>
           {chosen && !drag
             ? <Button size="compact-xs" variant="default" onClick={() => onRange({ from: Math.round(range.from), to: Math.round(range.to) })}>{t('traffic.time.narrow')}</Button>
-            : <>{t('traffic.time.hint')} <span className={css.step}>{t('traffic.time.step', { step: duration(step / 1000) })}</span></>}
+            : <>{t('traffic.time.hint')} {t('traffic.time.step', { step: duration(step / 1000) })}</>}
         </span>
         <span>{label(shown.to, whole)}</span>
       </div>
