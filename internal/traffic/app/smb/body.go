@@ -3,6 +3,7 @@ package smb
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -63,30 +64,57 @@ func part(b []byte, offset uint32, size uint16) []byte {
 	return b[offset:][:size]
 }
 
-// ntlm finds the message of NTLM ([MS-NLMP]) that proves who logs on; it may be wrapped in SPNEGO.
+const ntlmMark = "NTLMSSP\x00"
+
+// ntlm finds the message of NTLM ([MS-NLMP]), which may be wrapped in SPNEGO: the client's that proves who logs on, or the
+// server's challenge, in which it says who it is.
 func (c *Command) ntlm(blob []byte) {
-	const mark, authenticate, size = "NTLMSSP\x00", 3, 64
-	i := bytes.Index(blob, []byte(mark))
+	const challenge, authenticate, challengeSize, authenticateSize = 2, 3, 48, 64
+	i := bytes.Index(blob, []byte(ntlmMark))
 	if i < 0 {
 		return
 	}
 	b := blob[i:]
-	if len(b) < size || binary.LittleEndian.Uint32(b[8:]) != authenticate {
-		return
-	}
-	unicode := b[60]&1 != 0
-	for _, field := range []struct {
-		to *string
-		at int
-	}{{&c.Domain, 28}, {&c.User, 36}, {&c.Host, 44}} {
-		v := part(b, binary.LittleEndian.Uint32(b[field.at+4:]), binary.LittleEndian.Uint16(b[field.at:]))
-		if unicode {
-			*field.to = text(v)
-		} else {
-			*field.to = string(v[:min(len(v), maxText)])
+	switch {
+	case len(b) >= challengeSize && c.Response && binary.LittleEndian.Uint32(b[8:]) == challenge:
+		c.challenge(ntlmField(b, 40))
+	case len(b) >= authenticateSize && !c.Response && binary.LittleEndian.Uint32(b[8:]) == authenticate:
+		read := clean
+		if b[60]&1 != 0 {
+			read = text
 		}
+		c.Domain, c.User, c.Host = read(ntlmField(b, 28)), read(ntlmField(b, 36)), read(ntlmField(b, 44))
 	}
 }
+
+// ntlmField is the part of a message that a length and an offset tell.
+func ntlmField(b []byte, at int) []byte {
+	return part(b, binary.LittleEndian.Uint32(b[at+4:]), binary.LittleEndian.Uint16(b[at:]))
+}
+
+// challenge reads what the server says of itself: pairs of a kind and a value. Names of DNS count before those of NetBIOS.
+func (c *Command) challenge(b []byte) {
+	const end, host, domain, dnsHost, dnsDomain, maxPairs = 0, 1, 2, 3, 4, 16
+	for range maxPairs {
+		if len(b) < 4 {
+			return
+		}
+		kind, size := binary.LittleEndian.Uint16(b), int(binary.LittleEndian.Uint16(b[2:]))
+		if b = b[4:]; size > len(b) || kind == end {
+			return
+		}
+		switch value := text(b[:size]); {
+		case kind == dnsHost && value != "", kind == host && c.Host == "":
+			c.Host = value
+		case kind == dnsDomain && value != "", kind == domain && c.Domain == "":
+			c.Domain = value
+		}
+		b = b[size:]
+	}
+}
+
+// clean reads text in an old character set, of which only ASCII is sure.
+func clean(b []byte) string { return strings.ToValidUTF8(string(b[:min(len(b), maxText)]), "\ufffd") }
 
 // text reads UTF-16, little endian.
 func text(b []byte) string {

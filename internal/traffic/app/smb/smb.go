@@ -1,6 +1,7 @@
-// Package smb reads SMB 2 and 3 ([MS-SMB2]) over TCP, directly or in NetBIOS sessions: the commands with their status, the
-// dialect, who logs on with NTLM, shares and files. Of SMB 1 only the command and its status are read; what is encrypted or
-// compressed is only counted as such. Contents of files are skipped.
+// Package smb reads SMB 1 ([MS-CIFS]), 2 and 3 ([MS-SMB2]) over TCP, directly or in NetBIOS sessions: the commands with their
+// status, the dialect, who logs on with NTLM, shares and files. The dialects of SMB 1, which are texts, are not read, and of its
+// many ways to open a file only the one that Windows uses; what is encrypted or compressed is only counted as such. Contents of
+// files are skipped.
 package smb
 
 import (
@@ -29,7 +30,7 @@ type Command struct {
 	Share    string   // of tree connect
 	File     string   // of create
 	Access   uint32   // that create asks for
-	// Who logs on, from NTLM.
+	// Who logs on, and from which machine. In an answer: the machine that was asked.
 	User, Domain, Host string
 
 	Encrypted  bool // nothing but SessionID is known
@@ -163,15 +164,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 func (p *parser) message(d app.Dir, b []byte) {
 	switch kind(b) {
 	case kindSMB1:
-		if len(b) < header1 {
-			return
-		}
-		p.cmd = Command{
-			Version: 1, Code: uint16(b[4]), Status: binary.LittleEndian.Uint32(b[5:]), Response: b[9]&0x80 != 0,
-			TreeID: uint32(binary.LittleEndian.Uint16(b[24:])), SessionID: uint64(binary.LittleEndian.Uint16(b[28:])),
-			MessageID: uint64(binary.LittleEndian.Uint16(b[30:])),
-		}
-		p.flow.Emit(d, &p.cmd)
+		p.message1(d, b)
 	case kindSMB2:
 		p.compound(d, b)
 	case kindCipher:

@@ -162,10 +162,10 @@ func TestAgreesWithTshark(t *testing.T) {
 				if m.Version == 2 && !m.Encrypted {
 					have = append(have, fmt.Sprint(f.Flow.Client.Port(), " ", m.Code, " ", m.Response, " ", m.MessageID))
 				}
-				if m.Share != "" {
+				if m.Version == 2 && m.Share != "" {
 					haveNames = append(haveNames, m.Share)
 				}
-				if m.User != "" {
+				if m.Version == 2 && m.User != "" {
 					haveNames = append(haveNames, m.Domain+" "+m.User+" "+m.Host)
 				}
 			})
