@@ -34,7 +34,7 @@ func (a *Agent) newCaptures() error {
 	}
 	for _, c := range a.cfg.Captures {
 		live, err := traffic.NewLive(traffic.LiveConfig{
-			Programs: a.cfg.Helpers, Socket: c, Record: a.recordFlows, Log: a.log, Now: a.server.serverTime,
+			Programs: a.cfg.Helpers, Socket: c, Wanted: traffic.Wanted{Facts: sdk.FactKinds, Features: true}, Record: a.recordFlows, Log: a.log, Now: a.server.serverTime,
 		})
 		if err != nil {
 			return &UsageError{"capture: " + err.Error()}
@@ -118,7 +118,12 @@ func (a *Agent) recordFlows(_ context.Context, r traffic.Run) (traffic.Recorder,
 }
 
 // Flows implements traffic.Recorder.
-func (q *flowQueue) Flows(_ context.Context, frame []byte) error {
+func (q *flowQueue) Flows(_ context.Context, frame []byte) error { return q.add(frame) }
+
+// Facts implements traffic.Recorder.
+func (q *flowQueue) Facts(_ context.Context, _ string, frame []byte) error { return q.add(frame) }
+
+func (q *flowQueue) add(frame []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
@@ -136,9 +141,6 @@ func (q *flowQueue) Flows(_ context.Context, frame []byte) error {
 	}
 	return nil
 }
-
-// Facts implements traffic.Recorder. Nobody asks a worker here for any.
-func (q *flowQueue) Facts(context.Context, string, []byte) error { return nil }
 
 // Close implements traffic.Recorder.
 func (q *flowQueue) Close(context.Context, bool) error {

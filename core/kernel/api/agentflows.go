@@ -59,10 +59,15 @@ func (s *Server) recordFlows(ctx context.Context, tenant, name string, frames []
 		return 0, err
 	}
 	for _, frame := range frames {
-		if err = r.Flows(ctx, frame); err != nil {
+		if kind := records.SchemaOf(frame).Facts(); kind != "" {
+			err = r.Facts(ctx, kind, frame)
+		} else {
+			err = r.Flows(ctx, frame)
+			rows += uint64(records.Count(frame))
+		}
+		if err != nil {
 			break
 		}
-		rows += uint64(records.Count(frame))
 	}
 	// A recording that is not complete would take the place of one that is.
 	if closing := r.Close(ctx, err == nil); err == nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,10 +24,10 @@ import (
 type LiveConfig struct {
 	Programs string // the folder with picket-traffic and picket-launch
 	Socket   packetsocket.Config
-	Args     []string // what else the worker is asked for, as of a capture
+	Wanted   Wanted // besides the flows
 	// Record opens what keeps the records of one run; each worker is a run of its own, because its flows are numbered from 1.
 	Record func(ctx context.Context, r Run) (Recorder, error)
-	// Packets takes packets of the subscriptions that Args ask for; nil without any.
+	// Packets takes packets of the subscriptions that are wanted; nil without any.
 	Packets func(ctx context.Context, subscription int, frame []byte) error
 	Open    func(packetsocket.Config) (*packetsocket.Socket, error) // default packetsocket.Open
 	Log     *slog.Logger
@@ -214,7 +215,7 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 		return fmt.Errorf("record flows: %w", err)
 	}
 	ring, wake := socket.Files()
-	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, l.cfg.Args), ring, wake)
+	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, l.cfg.Wanted.Args()), ring, wake)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the traffic worker: %w", err), recorder.Close(life, false))
 	}
@@ -282,6 +283,8 @@ func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
 		switch m.kind {
 		case msgFrame:
 			l.flows(ctx, m.body, to)
+		case msgFacts:
+			err = l.facts(ctx, m.body, to)
 		case msgPackets:
 			err = l.packets(ctx, m.body)
 		case msgProgress:
@@ -290,6 +293,8 @@ func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
 			return nil
 		case msgError:
 			return decodeError(m.body)
+		default:
+			err = fmt.Errorf("the traffic worker sent a message of kind %d, which was not asked for", m.kind)
 		}
 		if err != nil {
 			return err
@@ -314,8 +319,19 @@ func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) {
 	}
 }
 
+func (l *Live) facts(ctx context.Context, frame []byte, to Recorder) error {
+	kind := records.SchemaOf(frame).Facts()
+	if !slices.Contains(l.cfg.Wanted.Facts, kind) {
+		return fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
+	}
+	if err := to.Facts(ctx, kind, frame); err != nil {
+		l.cfg.Log.Error("facts could not be recorded", "interface", l.cfg.Socket.Interface, "problem", err)
+	}
+	return nil
+}
+
 func (l *Live) packets(ctx context.Context, body []byte) error {
-	if len(body) < 2 || l.cfg.Packets == nil {
+	if len(body) < 2 || l.cfg.Packets == nil || int(binary.LittleEndian.Uint16(body)) >= len(l.cfg.Wanted.Packets) {
 		return errors.New("the traffic worker sent packets that nobody asked for")
 	}
 	return l.cfg.Packets(ctx, int(binary.LittleEndian.Uint16(body)), body[2:])

@@ -22,7 +22,7 @@ import (
 
 // island is a network namespace with a loopback interface that packets can be sent over.
 type island struct {
-	t  *testing.T
+	t  testing.TB
 	ns string
 }
 
@@ -125,7 +125,7 @@ func (b *book) Close(_ context.Context, complete bool) error {
 }
 
 // programs builds the worker and what confines it.
-func programs(t *testing.T) string {
+func programs(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"picket-launch", "picket-traffic"} {
@@ -155,7 +155,7 @@ func liveWorker(t *testing.T) int {
 	return 0
 }
 
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -20,6 +20,8 @@ type Live struct {
 // RunLive reads packets until ctx ends, which closes all flows, and sends what Run sends. Progress comes ten times a second,
 // also when no packet does.
 func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ring, err := live.Open(ctx, in.Ring, in.Wake, in.Geometry, in.Skip)
 	if err != nil {
 		return err
@@ -29,6 +31,7 @@ func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error 
 	if err != nil {
 		return err
 	}
+	r.failed = cancel
 	r.options.Progress = func(p traffic.Progress) {
 		_ = r.facts.Flush() // those of no flow are not waited for; what stops it is in r.sent
 		r.progress(traffic.FileProgress{Progress: p})

@@ -28,7 +28,7 @@ type Batch struct {
 	Interface string    `json:"interface"`
 	Filter    string    `json:"filter,omitempty"`
 	Started   time.Time `json:"started"` // of the run
-	Frames    []byte    `json:"frames"`  // of flow rows, compressed with zstd
+	Frames    []byte    `json:"frames"`  // of flows and facts, compressed with zstd
 }
 
 // Both are safe for concurrent use, and cost much to make.
@@ -56,7 +56,7 @@ type Error struct{ text string }
 
 func (e *Error) Error() string { return e.text }
 
-// Unpack checks a batch and returns its frames, each of which holds flows that can be read.
+// Unpack checks a batch and returns its frames, each of which holds flows or facts that can be read.
 func (b *Batch) Unpack() ([][]byte, error) {
 	if b.Run == "" || b.Interface == "" || max(len(b.Run), len(b.Interface)) > maxName {
 		return nil, &Error{"flows need the run and the interface that they are of"}
@@ -73,8 +73,8 @@ func (b *Batch) Unpack() ([][]byte, error) {
 	var rows records.BatchDecoder
 	for len(plain) > 0 {
 		frame, rest, err := records.Next(plain)
-		if err == nil && records.SchemaOf(frame) != records.Flows {
-			err = errors.New("not of flows")
+		if kind := records.SchemaOf(frame); err == nil && kind != records.Flows && kind.Facts() == "" {
+			err = errors.New("neither of flows nor of facts")
 		}
 		if err == nil {
 			err = records.Verify(frame)

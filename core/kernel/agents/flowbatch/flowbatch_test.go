@@ -51,7 +51,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"exceeds":      {Run: "r", Interface: "eth0", Frames: bomb.EncodeAll(make([]byte, 64<<20), nil)},
 		"checksum":     packed(wrong),
 		"frame 2":      packed(append(frame(1), "garbage"...)),
-		"not of flows": packed(records.AppendPackets(nil, nil)),
+		"neither":      packed(records.AppendPackets(nil, nil)),
 	} {
 		_, err := b.Unpack()
 		var is *Error

@@ -1,0 +1,239 @@
+package traffic
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/internal/packetsocket"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// BenchmarkLive finds the highest rate at which no packet is lost on a veth, and how fast the same worker reads the same
+// packets from a file: PICKET_BENCH_PCAP, classic pcap of Ethernet. Both workers are confined, their flows are counted and
+// thrown away.
+func BenchmarkLive(b *testing.B) {
+	file := os.Getenv("PICKET_BENCH_PCAP")
+	if file == "" || os.Geteuid() != 0 {
+		b.Skip("needs root and PICKET_BENCH_PCAP")
+	}
+	frames := load(b, file)
+	dir := programs(b)
+	b.Run("offline", func(b *testing.B) {
+		for b.Loop() {
+			began := time.Now()
+			n := offline(b, dir, file)
+			b.ReportMetric(float64(n)/time.Since(began).Seconds(), "packets/s")
+		}
+	})
+	b.Run("drop-free", func(b *testing.B) {
+		for b.Loop() {
+			rate, bound := dropFree(b, dir, frames)
+			b.ReportMetric(rate, "packets/s")
+			b.ReportMetric(bound, "sender-bound") // 1: the sender could not send more
+		}
+	})
+}
+
+// load reads the frames of a capture, as many as fit into some memory.
+func load(b *testing.B, file string) (out [][]byte) {
+	b.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<20)
+	if _, err := io.ReadFull(r, make([]byte, 24)); err != nil {
+		b.Fatal(err)
+	}
+	for total := 0; total < 256<<20; {
+		var head [16]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return out
+		}
+		frame := make([]byte, binary.LittleEndian.Uint32(head[8:]))
+		if _, err := io.ReadFull(r, frame); err != nil {
+			return out
+		}
+		total += len(frame)
+		out = append(out, frame)
+	}
+	return out
+}
+
+// offline lets a worker read the file and returns how many packets it has.
+func offline(b *testing.B, dir, file string) uint64 {
+	b.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	w, err := startWorker(b.Context(), Command(dir, nil), f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := newMessages(w.out, time.Minute)
+	for {
+		m, err := in.next()
+		if err != nil || m.kind == msgError {
+			b.Fatalf("%v %s", err, m.body)
+		}
+		if m.kind != msgDone {
+			continue
+		}
+		var done doneMessage
+		if err := decode(m.body, &done); err != nil {
+			b.Fatal(err)
+		}
+		_ = w.wait()
+		return done.Packets
+	}
+}
+
+// nowhere counts rows.
+type nowhere struct{ rows int }
+
+func (n *nowhere) Flows(_ context.Context, frame []byte) error {
+	n.rows += records.Count(frame)
+	return nil
+}
+func (*nowhere) Facts(context.Context, string, []byte) error { return nil }
+func (*nowhere) Close(context.Context, bool) error           { return nil }
+
+const stepTime = 2 * time.Second
+
+// dropFree sends faster and faster until packets are lost or it cannot send faster, then looks between the last two rates.
+func dropFree(b *testing.B, dir string, frames [][]byte) (rate, bound float64) {
+	b.Helper()
+	i := newCable(b)
+	live, err := NewLive(LiveConfig{Programs: dir, Open: i.open, Socket: packetsocket.Config{Interface: "eth0", Promiscuous: true},
+		Record: func(context.Context, Run) (Recorder, error) { return &nowhere{}, nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() { live.Run(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	until(b, "a worker", func() bool { return live.Figures().Run != "" })
+
+	good, bad := 0.0, 0.0
+	for step := 0; step < 14 && (bad == 0 || bad > good*1.05); step++ {
+		want := 100_000.0
+		switch {
+		case bad != 0:
+			want = (good + bad) / 2
+		case good != 0:
+			want = good * 1.4
+		}
+		reached, lost := i.step(b, live, frames, want)
+		b.Logf("%.0f packets/s wanted, %.0f sent, %d lost", want, reached, lost)
+		switch {
+		case lost > 0:
+			bad = want
+		case reached < 0.93*want:
+			return max(good, reached), 1
+		default:
+			good = reached
+		}
+	}
+	return good, 0
+}
+
+// cable is a pair of interfaces, packets that go in at peer0 of one come out of eth0.
+type cable struct{ island }
+
+func newCable(b *testing.B) *cable {
+	b.Helper()
+	i := &cable{island{ns: fmt.Sprintf("pkl%d-bench", os.Getpid())}}
+	for _, args := range [][]string{{"netns", "add", i.ns}, {"-n", i.ns, "link", "add", "eth0", "mtu", "65535", "type", "veth", "peer", "name", "peer0", "mtu", "65535"},
+		{"netns", "exec", i.ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"},
+		{"-n", i.ns, "link", "set", "eth0", "up"}, {"-n", i.ns, "link", "set", "peer0", "up"}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			b.Skipf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	b.Cleanup(func() { _ = exec.Command("ip", "netns", "del", i.ns).Run() })
+	time.Sleep(time.Second) // until the carrier is there
+	return i
+}
+
+// step sends at a rate and returns the rate that it reached and the packets that the reader lost.
+func (i *cable) step(b *testing.B, live *Live, frames [][]byte, rate float64) (reached float64, lost uint64) {
+	b.Helper()
+	before := live.Figures()
+	var sent int
+	var took time.Duration
+	err := i.in(func() (err error) {
+		sent, took, err = send(frames, rate, stepTime)
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	until(b, "the packets", func() bool {
+		f := live.Figures()
+		return f.Received-before.Received >= uint64(sent) && f.Packets+f.Dropped >= f.Received
+	})
+	return float64(sent) / took.Seconds(), live.Figures().Dropped - before.Dropped
+}
+
+type message1 struct {
+	head unix.Msghdr
+	sent uint32
+	_    [4]byte
+}
+
+// send puts frames on the wire, past the queues of the sender.
+func send(frames [][]byte, rate float64, during time.Duration) (sent int, took time.Duration, err error) {
+	runtime.LockOSThread()
+	iface, err := net.InterfaceByName("peer0")
+	if err != nil {
+		return 0, 0, err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: iface.Index}); err != nil {
+		return 0, 0, err
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
+	const batch = 64
+	var messages [batch]message1
+	var parts [batch]unix.Iovec
+	began := time.Now()
+	for at := 0; time.Since(began) < during; {
+		for i := range messages {
+			frame := frames[at%len(frames)]
+			at++
+			parts[i].Base = &frame[0]
+			parts[i].SetLen(len(frame))
+			messages[i].head.Iov = &parts[i]
+			messages[i].head.Iovlen = 1
+		}
+		n, _, no := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages[0])), batch, 0, 0, 0)
+		if no != 0 && no != unix.ENOBUFS {
+			return sent, time.Since(began), no
+		}
+		sent += int(n)
+		for float64(sent) > rate*time.Since(began).Seconds() {
+			runtime.Gosched() // nothing shorter than the pause between two batches can be slept
+		}
+	}
+	return sent, time.Since(began), nil
+}
