@@ -3,10 +3,9 @@ package store
 import (
 	"cmp"
 	"reflect"
-	"strings"
 	"time"
-	"unicode"
 
+	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -99,23 +98,7 @@ func FactFields(fact any) map[string]any {
 		if f.Anonymous || v.Field(i).IsZero() {
 			continue
 		}
-		out[snake(f.Name)] = v.Field(i).Interface()
+		out[snake.Case(f.Name)] = v.Field(i).Interface()
 	}
 	return out
 }
-
-// snake writes a Go name as fields of the API are written: ServerName as server_name, EDNSSize as edns_size.
-func snake(name string) string {
-	var b strings.Builder
-	letters := []rune(name)
-	for i, c := range letters {
-		if unicode.IsUpper(c) && i > 0 && (!unicode.IsUpper(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1]) && !plural(letters[i:])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(c))
-	}
-	return b.String()
-}
-
-// plural is true of the last capital of a name such as ALPNs.
-func plural(rest []rune) bool { return len(rest) == 2 && rest[1] == 's' }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/imap"
@@ -35,7 +36,7 @@ func (m *Maker) takeMessage(f *app.Fact) {
 	*r = sdk.Message{Seen: seen(f), Protocol: f.Protocol, Fields: fields}
 	words(r, f.Body)
 	if r.Name == "" {
-		r.Name = strings.ReplaceAll(snake(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
+		r.Name = strings.ReplaceAll(snake.Case(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
 	}
 	fieldsInto(fields, f.Body, "response")
 	if b, ok := f.Body.(*snmp.Message); ok {

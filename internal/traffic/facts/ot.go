@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/bacnet"
 	"github.com/picketwatch/picket/internal/traffic/app/dnp3"
@@ -33,7 +34,7 @@ func (m *Maker) takeOT(f *app.Fact) {
 	*r = sdk.OT{Seen: seen(f), Protocol: f.Protocol, Details: details, Value: value}
 	machine(r, f.Body)
 	if r.Name == "" {
-		r.Name = strings.ReplaceAll(snake(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
+		r.Name = strings.ReplaceAll(snake.Case(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
 	}
 	fieldsInto(details, f.Body, inRecord...)
 	m.ot.bytes += len(r.Value) + len(r.Object) + 128

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
+
+	"github.com/picketwatch/picket/internal/snake"
 )
 
 // What a record has no place for travels as texts by name: the exported fields of the parser's struct, in snake case, without
@@ -58,7 +59,7 @@ func planOf(t reflect.Type) plan {
 		if !f.IsExported() {
 			continue
 		}
-		key := snake(f.Name)
+		key := snake.Case(f.Name)
 		if f.Anonymous {
 			key = ""
 		}
@@ -183,17 +184,4 @@ func element(v reflect.Value) string {
 		}, s.key, f)
 	}
 	return strings.Join(parts, " ")
-}
-
-// snake writes a Go name in snake case: KeepAlive is keep_alive, CallID is call_id, MACToServer is mac_to_server.
-func snake(name string) string {
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		if unicode.IsUpper(r) && i > 0 && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
 }
