@@ -17,9 +17,8 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/internal/traffic"
-	"github.com/picketwatch/picket/internal/traffic/app"
-	"github.com/picketwatch/picket/internal/traffic/app/all"
 	"github.com/picketwatch/picket/internal/traffic/capture"
+	"github.com/picketwatch/picket/internal/traffic/facts"
 	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -81,13 +80,22 @@ func (c *choice) Set(text string) error {
 	return nil
 }
 
-// detectors is what judges flows. Findings of a capture come with Finish, which also makes them ready for the next one.
+// detectors is what judges a capture. Findings come with Finish, which also makes them ready for the next one.
 type detectors interface {
-	// Taps makes the detectors ready for a capture and returns what hands them the packets that they want.
-	Taps(ctx context.Context, capture string) ([]*traffic.Tap, error)
+	// Ready makes the detectors ready for a capture and returns what they want to see of it besides flows.
+	Ready(ctx context.Context, capture string) (wanted, error)
 	Inspect(ctx context.Context, capture string, flows []sdk.Flow) error
+	// Facts is Inspect for facts of one kind.
+	Facts(ctx context.Context, capture, kind string, facts *sdk.Batch) error
 	Finish(ctx context.Context) ([]sdk.Finding, error)
 	Close()
+}
+
+// wanted is what detectors want to see besides flows.
+type wanted struct {
+	taps     []*traffic.Tap // hand packets to those that want them
+	facts    []string
+	features bool // of the flows
 }
 
 // run analyses one file after the other and goes on when one fails.
@@ -145,18 +153,31 @@ type analysis struct {
 
 // file analyses one capture. A damaged one is analysed as far as it can be read, and its error comes last.
 func (a *analysis) file(ctx context.Context, file string) error {
-	opts := traffic.Options{Flow: flow.Config{Batch: batchFor(a.runtime.value), Apps: app.New(app.Config{}, all.Protocols())}}
+	var want wanted
 	var detecting error
 	if readable(file) { // else the reason comes below, and costs no start
-		if opts.Taps, detecting = a.detectors.Taps(ctx, file); detecting != nil {
+		if want, detecting = a.detectors.Ready(ctx, file); detecting != nil {
 			a.fatal = true
 			return detecting
 		}
 	}
-	sum, err := traffic.AnalyzeFile(ctx, file, opts, a.bar.progress(file), func(flows []sdk.Flow) error {
+	maker, err := facts.New(facts.Config{Kinds: want.facts, Emit: func(kind string, b *sdk.Batch) error {
+		detecting = a.detectors.Facts(ctx, file, kind, b)
+		return detecting
+	}})
+	if err != nil {
+		return err
+	}
+	opts := traffic.Options{
+		Flow: flow.Config{Batch: batchFor(a.runtime.value), Features: want.features, Apps: maker.Engine()}, Taps: want.taps,
+	}
+	sum, err := traffic.AnalyzeFile(ctx, file, opts, a.bar.progress(file), maker.Flows(func(flows []sdk.Flow) error {
 		detecting = a.detectors.Inspect(ctx, file, flows)
 		return detecting
-	})
+	}))
+	if detecting == nil {
+		_ = maker.Flush() // facts of no flow; what stops it is in detecting
+	}
 	if detecting != nil {
 		a.fatal = true
 		return fmt.Errorf("capture %s: %w", file, detecting)

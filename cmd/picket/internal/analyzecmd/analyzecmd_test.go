@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +19,26 @@ import (
 
 // fake reports one finding for each capture with flows.
 type fake struct {
-	severity sdk.Severity
-	flows    int
-	inspect  error
-	finish   error
+	severity     sdk.Severity
+	flows        int
+	facts        []string
+	names        int // facts of DNS
+	inspect      error
+	inspectFacts error
+	finish       error
 }
 
-func (f *fake) Taps(context.Context, string) ([]*traffic.Tap, error) { return nil, nil }
+func (f *fake) Ready(context.Context, string) (wanted, error) {
+	return wanted{facts: f.facts, features: true}, nil
+}
+
+func (f *fake) Facts(_ context.Context, _, kind string, b *sdk.Batch) error {
+	if !slices.Contains(f.facts, kind) || len(b.DNS) == 0 {
+		return errors.New("facts that were not asked for: " + kind)
+	}
+	f.names += len(b.DNS)
+	return f.inspectFacts
+}
 
 func (f *fake) Inspect(_ context.Context, _ string, flows []sdk.Flow) error {
 	f.flows += len(flows)
@@ -223,5 +237,18 @@ func TestNamed(t *testing.T) {
 	}
 	if named("picket/portscan", []string{"scan"}) {
 		t.Error("half a name is no name")
+	}
+}
+
+// Detectors are shown the facts that they ask for, and one that fails on them ends the run.
+func TestFacts(t *testing.T) {
+	const names = "../../../../examples/datasets/first-light/first-light.pcap"
+	d := &fake{severity: sdk.SeverityHigh, facts: []string{sdk.FactsDNS}}
+	if _, stderr, code := try(t, options{files: []string{names}}, d); code != 0 || d.names == 0 {
+		t.Errorf("%d facts, exit code %d, %s", d.names, code, stderr)
+	}
+	d = &fake{severity: sdk.SeverityHigh, facts: []string{sdk.FactsDNS}, inspectFacts: errors.New("no more of this")}
+	if _, stderr, code := try(t, options{files: []string{names, names}}, d); code != 1 || !strings.Contains(stderr, "no more of this") || d.names > 256 {
+		t.Errorf("%d facts, exit code %d, %s", d.names, code, stderr)
 	}
 }

@@ -222,15 +222,21 @@ func (p *plugins) install(ctx context.Context, id string) (*client.Installed, er
 	return p.client.Install(ctx, id, "", p.runtime)
 }
 
-// Taps starts the detectors and returns what hands them the packets that they subscribed to.
-func (p *plugins) Taps(ctx context.Context, capture string) ([]*traffic.Tap, error) {
+// Ready starts the detectors and returns what they subscribed to.
+func (p *plugins) Ready(ctx context.Context, capture string) (wanted, error) {
 	if p.host == nil {
 		if err := p.start(ctx); err != nil {
-			return nil, err
+			return wanted{}, err
 		}
 	}
-	var taps []*traffic.Tap
+	var w wanted
 	for _, r := range p.running {
+		w.features = w.features || r.wants.Features
+		for _, kind := range r.wants.Facts {
+			if !slices.Contains(w.facts, kind) {
+				w.facts = append(w.facts, kind)
+			}
+		}
 		if r.wants.Packets == nil {
 			continue
 		}
@@ -238,19 +244,40 @@ func (p *plugins) Taps(ctx context.Context, capture string) ([]*traffic.Tap, err
 			return r.inspect(ctx, capture, records.AppendPackets(nil, packets))
 		})
 		if err != nil {
-			return nil, err
+			return wanted{}, err
 		}
-		taps = append(taps, tap)
+		w.taps = append(w.taps, tap)
 	}
-	return taps, nil
+	return w, nil
 }
 
 // Inspect gives the flows to all detectors that want flows at the same time and waits for the slowest: offline analysis
 // never drops. The frame is new each time, because the host keeps it for a detector that has to be told again.
 func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow) error {
 	frame := records.AppendFlows(nil, flows)
+	plain := frame
+	if records.HasFeatures(frame) {
+		var err error
+		if plain, err = records.AppendWithoutFeatures(nil, frame); err != nil {
+			return err
+		}
+	}
 	return p.each(func(r *running) error {
-		if !r.wants.Flows {
+		switch {
+		case !r.wants.Flows:
+			return nil
+		case r.wants.Features:
+			return r.Inspect(ctx, capture, frame, &r.findings)
+		}
+		return r.Inspect(ctx, capture, plain, &r.findings)
+	})
+}
+
+// Facts is Inspect for facts of one kind.
+func (p *plugins) Facts(ctx context.Context, capture, kind string, facts *sdk.Batch) error {
+	frame := records.AppendBatch(nil, facts)
+	return p.each(func(r *running) error {
+		if !slices.Contains(r.wants.Facts, kind) {
 			return nil
 		}
 		return r.Inspect(ctx, capture, frame, &r.findings)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/all"
 	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/columns"
@@ -100,7 +102,8 @@ func run(ctx context.Context, o options, files []string, stdout, stderr io.Write
 	}
 	var failed []error
 	for _, file := range files {
-		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{Flow: flow.Config{Features: o.features}}, nil, func(flows []sdk.Flow) error {
+		apps := app.New(app.Config{}, all.Protocols())
+		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{Flow: flow.Config{Features: o.features, Apps: apps}}, nil, func(flows []sdk.Flow) error {
 			if err := w.write(file, flows); err != nil {
 				return &outputError{err}
 			}
