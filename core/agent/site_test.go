@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
 	"github.com/picketwatch/picket/core/kernel/agents/token"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/hosttest"
@@ -120,6 +121,7 @@ type batchIn struct {
 	Seq       uint64           `json:"seq"`
 	Samples   []sdk.Sample     `json:"samples"`
 	Sightings []map[string]any `json:"sightings"`
+	Flows     flowbatch.Batch  `json:"flows"`
 }
 
 func newSite(t *testing.T) *site {
@@ -165,6 +167,7 @@ func (s *site) handler() http.Handler {
 	for pattern, h := range map[string]func(*http.Request, []byte) (int, any){
 		"POST /api/v1/metrics":                    s.ingest,
 		"POST /api/v1/sightings":                  s.ingest,
+		"POST /api/v1/flows":                      s.ingest,
 		"POST /api/v1/agent/status":               s.report,
 		"GET /api/v1/agent/config":                s.config,
 		"GET /api/v1/agent/commands":              s.commands,
