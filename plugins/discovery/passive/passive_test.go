@@ -208,7 +208,7 @@ func TestWhatIsLearned(t *testing.T) {
 		},
 		"snmp": {
 			message(at("192.168.1.4", "192.168.1.1", 17, 161, true), "snmp", "response", true, oidDescription, "RouterOS RB5", oidName, "edge"),
-			[]string{"snmp|192.168.1.1||edge|0.85", "snmp|192.168.1.1|||0.95|description=RouterOS RB5|os=routeros|ports=161/udp|role=router|services=snmp|vendor=MikroTik"},
+			[]string{"snmp|192.168.1.1||edge|0.85", "snmp|192.168.1.1|||0.95|description=RouterOS RB5|os=mikrotik|ports=161/udp|role=router|services=snmp|vendor=MikroTik"},
 		},
 		"ssh":  {message(back, "ssh", "banner", false, "software", "OpenSSH_9", "comment", "Debian-2"), []string{"ssh|10.0.0.9|||0.95|os=linux|ports=443/tcp|services=ssh|ssh_server=OpenSSH_9 Debian-2"}},
 		"sip":  {message(web, "sip", "register", false, "user_agent", "Yealink T4"), []string{"sip|192.168.1.5|||0.6|role=phone|sip_client=Yealink T4|vendor=Yealink"}},

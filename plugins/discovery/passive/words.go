@@ -5,14 +5,14 @@ import "strings"
 // word is what a word in a device's description means.
 type word struct{ text, os, role, vendor string }
 
-// words are looked for in order, in lower case: the first one that says something about a fact decides it.
+// words are looked for in order, without regard to case: the first one that says something about a fact decides it.
 var words = []word{
 	{text: "cisco ios", os: "cisco-ios", vendor: "Cisco"},
 	{text: "cisco nx-os", os: "cisco-nxos", role: "switch", vendor: "Cisco"},
 	{text: "cisco adaptive security", role: "firewall", vendor: "Cisco"},
 	{text: "cisco ap", role: "access-point", vendor: "Cisco"},
-	{text: "routeros", os: "routeros", role: "router", vendor: "MikroTik"},
-	{text: "mikrotik", os: "routeros", vendor: "MikroTik"},
+	{text: "RouterOS", os: "mikrotik", role: "router", vendor: "MikroTik"},
+	{text: "mikrotik", os: "mikrotik", vendor: "MikroTik"},
 	{text: "junos", os: "junos", vendor: "Juniper"},
 	{text: "arubaap", role: "access-point", vendor: "Aruba"},
 	{text: "ubnt", vendor: "Ubiquiti"},
@@ -52,6 +52,12 @@ var words = []word{
 	{text: "freebsd", os: "freebsd"},
 	{text: "linux", os: "linux"},
 	{text: "udhcp", os: "linux"},
+}
+
+func init() {
+	for i := range words {
+		words[i].text = strings.ToLower(words[i].text)
+	}
 }
 
 // meaning is what a device's description says of its system, its role and its maker. What no word is known for stays unsaid.
