@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -24,6 +25,9 @@ func (s captureStore) SaveCapture(ctx context.Context, x traffic.Capture) error 
 }
 
 func (s captureStore) DeleteCapture(ctx context.Context, id string) (bool, error) {
+	if err := s.c.flows.Delete(ctx, s.c.tenant, id); err != nil {
+		return false, fmt.Errorf("delete the flows of a capture: %w", err)
+	}
 	return s.c.control.DeleteCapture(ctx, s.c.tenant, id)
 }
 

@@ -68,6 +68,7 @@ type Core struct {
 
 	control   *store.Control
 	telemetry *store.Telemetry
+	flows     *store.Flows
 	auth      *auth.Auth
 	audit     *refusals
 	agents    *agents.Agents
@@ -192,6 +193,13 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	c.closeLater(func() { c.complain("close the telemetry", c.telemetry.Close()) })
+	c.flows, err = store.OpenFlows(ctx, store.FlowsConfig{Dir: c.folder.path("flows"), Now: c.cfg.Now, Log: c.cfg.Log,
+		MemoryLimit: int64(settings.Flows.MemoryLimit), Threads: settings.Flows.Threads, Retention: time.Duration(settings.Flows.Retention)})
+	if err != nil {
+		return err
+	}
+	c.closeLater(func() { c.complain("close the flows", c.flows.Close()) })
+	c.record = c.recordFlows
 	return nil
 }
 
@@ -281,7 +289,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 func (c *Core) openAPI(context.Context) error {
 	settings := c.cfg.Settings
 	cfg := api.Config{
-		Control: c.control, Telemetry: c.telemetry, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
+		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Captures: captures{c}, Alerts: alertMoves{c}, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
@@ -314,7 +322,7 @@ func (c *Core) trust() string {
 
 // ready asks each part whether it can work.
 func (c *Core) ready(ctx context.Context) map[string]error {
-	return map[string]error{"control": c.control.Ping(ctx), "telemetry": c.telemetry.Ping(ctx)}
+	return map[string]error{"control": c.control.Ping(ctx), "telemetry": c.telemetry.Ping(ctx), "flows": c.flows.Ping(ctx)}
 }
 
 // URL is how this machine reaches the server.
@@ -383,7 +391,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

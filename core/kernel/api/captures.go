@@ -83,7 +83,7 @@ func (s *Server) captureRoutes() {
 			return s.queued(c), err
 		})
 	handle(s, huma.Operation{OperationID: "delete-capture", Method: http.MethodDelete, Path: capturesPath + "/{id}", Tags: tags,
-		DefaultStatus: http.StatusNoContent, Summary: "Delete a capture and end its analysis; what was found stays"},
+		DefaultStatus: http.StatusNoContent, Summary: "Delete a capture with its flows and end its analysis; what was found stays"},
 		func(ctx context.Context, in *IDPath) (*struct{}, error) {
 			c, err := s.cfg.Control.CaptureByID(ctx, caller(ctx).Tenant, in.ID)
 			if err == nil {

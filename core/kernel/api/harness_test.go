@@ -55,6 +55,9 @@ func newWorld(t *testing.T) *world {
 	telemetry, err := store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: filepath.Join(dir, "data", "telemetry"), GroupWait: time.Millisecond})
 	check(t, err)
 	t.Cleanup(func() { telemetry.Close() })
+	flows, err := store.OpenFlows(ctx, store.FlowsConfig{Dir: filepath.Join(dir, "data", "flows")})
+	check(t, err)
+	t.Cleanup(func() { flows.Close() })
 	a, err := auth.New(auth.Config{Store: control})
 	check(t, err)
 	log := audit.New(control, nil)
@@ -68,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	cat := catalogue.New(catalogue.Config{Tenant: store.DefaultTenant, Store: control, Registry: w.registry, Host: w.host,
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
-	w.Server = New(Config{Control: control, Telemetry: telemetry, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
+	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
 		Alerts: moves{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})

@@ -36,6 +36,7 @@ type Picketd struct {
 
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
+	Flows     Flows     `yaml:"flows"`
 	Captures  Captures  `yaml:"captures"`
 	Sessions  Sessions  `yaml:"sessions"`
 	Agents    Agents    `yaml:"agents"`
@@ -70,6 +71,13 @@ type Captures struct {
 	MaxAnalysis Duration `yaml:"max_analysis"` // how long the analysis of one capture may take; default 6h
 }
 
+// Flows bounds the store of flows.
+type Flows struct {
+	MemoryLimit Bytes    `yaml:"memory_limit"` // memory of the store of flows; default 256MiB
+	Threads     int      `yaml:"threads"`      // threads of the store of flows; default 2
+	Retention   Duration `yaml:"retention"`    // how long flows are kept after they were recorded, whenever they were; default 30d
+}
+
 // Sessions bounds how long people stay signed in.
 type Sessions struct {
 	Idle     Duration `yaml:"idle"`     // how long somebody who does nothing stays signed in; default 12h
@@ -89,6 +97,7 @@ func Default() Picketd {
 		Data:      "/var/lib/picket",
 		Log:       Log{Level: "info"},
 		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
+		Flows:     Flows{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
 		Captures:  Captures{MaxUpload: 2 << 30, MaxAnalysis: Duration(6 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
@@ -178,20 +187,24 @@ func (c Picketd) Validate() error {
 	default:
 		wrong("log.level", "%q is not debug, info, warn or error", c.Log.Level)
 	}
-	if c.Telemetry.MemoryLimit < 64<<20 {
-		wrong("telemetry.memory_limit", "must be at least 64MiB")
-	}
-	if c.Telemetry.Threads < 1 || c.Telemetry.Threads > 256 {
-		wrong("telemetry.threads", "must be between 1 and 256")
-	}
-	if c.Telemetry.Retention < Duration(time.Hour) {
-		wrong("telemetry.retention", "must be at least 1h")
-	}
-	if c.Captures.MaxUpload < 1<<20 {
-		wrong("captures.max_upload", "must be at least 1MiB")
-	}
-	if c.Captures.MaxAnalysis < Duration(time.Minute) {
-		wrong("captures.max_analysis", "must be at least 1m")
+	for _, x := range []struct {
+		key       string
+		memory    Bytes
+		threads   int
+		retention Duration
+	}{
+		{"telemetry", c.Telemetry.MemoryLimit, c.Telemetry.Threads, c.Telemetry.Retention},
+		{"flows", c.Flows.MemoryLimit, c.Flows.Threads, c.Flows.Retention},
+	} {
+		if x.memory < 64<<20 {
+			wrong(x.key+".memory_limit", "must be at least 64MiB")
+		}
+		if x.threads < 1 || x.threads > 256 {
+			wrong(x.key+".threads", "must be between 1 and 256")
+		}
+		if x.retention < Duration(time.Hour) {
+			wrong(x.key+".retention", "must be at least 1h")
+		}
 	}
 	if c.Sessions.Idle < Duration(time.Minute) || c.Sessions.Absolute < c.Sessions.Idle {
 		wrong("sessions", "idle must be at least 1m, and absolute at least idle")

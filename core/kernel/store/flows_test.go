@@ -156,7 +156,9 @@ func randomFilter(r *rand.Rand) FlowFilter {
 	}
 	nets := []string{"10.0.0.0/8", "10.0.0.0/24", "10.0.0.1/32", "0.0.0.0/0", "2001:db8::/32", "2001:db8::/64", "2001:db8::1/128", "::/0", "192.0.2.7/32", "255.255.255.255/32"}
 	network := func() netip.Prefix { return netip.MustParsePrefix(nets[r.IntN(len(nets))]) }
-	maybe(func() { q.From = start.Add(time.Duration(r.IntN(50)) * time.Minute).Add(time.Duration(r.IntN(2)) * time.Nanosecond) })
+	maybe(func() {
+		q.From = start.Add(time.Duration(r.IntN(50)) * time.Minute).Add(time.Duration(r.IntN(2)) * time.Nanosecond)
+	})
 	maybe(func() { q.To = start.Add(time.Duration(r.IntN(60)) * time.Minute) })
 	maybe(func() { q.Host = network() })
 	maybe(func() { q.Src = network() })
@@ -521,4 +523,3 @@ func TestFlowsLeaveTheStore(t *testing.T) {
 		t.Errorf("damaged rows: %v", err)
 	}
 }
-

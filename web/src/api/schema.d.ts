@@ -342,7 +342,7 @@ export interface paths {
         get: operations["get-capture"];
         put?: never;
         post?: never;
-        /** Delete a capture and end its analysis; what was found stays */
+        /** Delete a capture with its flows and end its analysis; what was found stays */
         delete: operations["delete-capture"];
         options?: never;
         head?: never;
@@ -700,7 +700,8 @@ export interface paths {
         /** Stored flows of all captures */
         get: operations["list-flows"];
         put?: never;
-        post?: never;
+        /** Flows that an agent saw; answered after they are on disk */
+        post: operations["post-flows"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1644,6 +1645,28 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        AgentFlows: {
+            /**
+             * Format: int64
+             * @description Flows of this batch that are on disk, now or from an earlier try.
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @description The sequence number of this batch.
+             */
+            stored_through: number;
+        };
+        AgentFlowsInput: {
+            /** @description As with samples. */
+            epoch: string;
+            flows: components["schemas"]["Batch"];
+            /**
+             * Format: int64
+             * @description As with samples.
+             */
+            seq: number;
+        };
         AgentQueue: {
             /** Format: int64 */
             bytes: number;
@@ -1719,6 +1742,14 @@ export interface components {
             outcome: "ok" | "refused" | "failed";
             /** Format: date-time */
             time: string;
+        };
+        Batch: {
+            filter?: string;
+            frames: string;
+            interface: string;
+            run: string;
+            /** Format: date-time */
+            started: string;
         };
         Capture: {
             /**
@@ -6222,6 +6253,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FlowPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "post-flows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgentFlowsInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentFlows"];
                 };
             };
             /** @description Unauthorized */
