@@ -65,6 +65,7 @@ type Maker struct {
 	err    error // the first one that emit returned
 	wanted map[string]bool
 	engine *app.Engine
+	heard  func(*app.Fact) // in tests
 
 	dns      queue[sdk.DNS]
 	tls      queue[sdk.TLS]

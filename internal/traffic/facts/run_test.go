@@ -4,27 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
 )
 
-// read gives the facts of a capture as one batch, and its flows.
-func read(tb testing.TB, path string, kinds ...string) (sdk.Batch, traffic.Summary) {
+// analyse reads a capture to its end.
+func analyse(tb testing.TB, m *Maker, path string, emit func([]sdk.Flow) error) traffic.Summary {
 	tb.Helper()
-	var all sdk.Batch
-	m, err := New(Config{Kinds: kinds, Emit: func(_ string, b *sdk.Batch) error {
-		return copyInto(&all, b)
-	}})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	sum, err := traffic.AnalyzeFile(context.Background(), path, traffic.Options{Flow: flow.Config{Apps: m.Engine()}}, nil,
-		m.Flows(func(flows []sdk.Flow) error { return copyInto(&all, &sdk.Batch{Flows: flows}) }))
+	sum, err := traffic.AnalyzeFile(context.Background(), path, traffic.Options{Flow: flow.Config{Apps: m.Engine()}}, nil, m.Flows(emit))
 	var damaged *capture.DamagedError
 	if err != nil && !errors.As(err, &damaged) {
 		tb.Fatal(err)
@@ -32,7 +24,26 @@ func read(tb testing.TB, path string, kinds ...string) (sdk.Batch, traffic.Summa
 	if err := m.Flush(); err != nil {
 		tb.Fatal(err)
 	}
-	return all, sum
+	return sum
+}
+
+// gather returns a Maker, and the batch that it adds copies of its records to.
+func gather(tb testing.TB, kinds ...string) (*Maker, *sdk.Batch) {
+	tb.Helper()
+	all := &sdk.Batch{}
+	m, err := New(Config{Kinds: kinds, Emit: func(_ string, b *sdk.Batch) error { return copyInto(all, b) }})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m, all
+}
+
+// read gives the facts of a capture as one batch, and its flows.
+func read(tb testing.TB, path string, kinds ...string) (sdk.Batch, traffic.Summary) {
+	tb.Helper()
+	m, all := gather(tb, kinds...)
+	sum := analyse(tb, m, path, func(flows []sdk.Flow) error { return copyInto(all, &sdk.Batch{Flows: flows}) })
+	return *all, sum
 }
 
 // copyInto appends deep copies of the records, whose memory is used again.
@@ -59,42 +70,29 @@ func copyInto(all, b *sdk.Batch) error {
 	return nil
 }
 
-func TestLook(t *testing.T) {
-	path := os.Getenv("LOOK")
-	if path == "" {
-		t.Skip()
-	}
-	all, _ := read(t, path, sdk.FactKinds...)
-	all.Flows = nil
-	enc := json.NewEncoder(os.Stdout)
-	for i := range all.TLS {
-		enc.Encode(all.TLS[i])
-	}
-	for i := range all.DNS {
-		enc.Encode(all.DNS[i])
-	}
-	for i := range all.HTTP {
-		enc.Encode(all.HTTP[i])
-	}
-	for i := range all.SMB {
-		enc.Encode(all.SMB[i])
-	}
-	for i := range all.Files {
-		enc.Encode(all.Files[i])
-	}
-	for i := range all.Logins {
-		enc.Encode(all.Logins[i])
-	}
-	for i := range all.OT {
-		enc.Encode(all.OT[i])
-	}
-	for i := range all.Messages {
-		enc.Encode(all.Messages[i])
-	}
-	for i := range all.ARP {
-		enc.Encode(all.ARP[i])
-	}
-	for i := range all.DHCP {
-		enc.Encode(all.DHCP[i])
-	}
+// wire makes the facts of one flow, which no parser tells.
+type wire struct {
+	*Maker
+	flow *app.Flow
 }
+
+func newWire(m *Maker, protocol string, flow uint64) wire {
+	var p app.Protocol
+	for _, known := range protocols(true) {
+		if known.Name == protocol {
+			p = known
+		}
+	}
+	f := app.TestFlow(p, 6, m.take)
+	f.ID = flow
+	return wire{m, f}
+}
+
+// say tells a fact a second after the one before.
+func (w wire) say(d app.Dir, body any) {
+	w.flow.Packet++
+	w.flow.Time += 1e9
+	w.flow.Emit(d, body)
+}
+
+func (w wire) end() { w.closed(w.flow) }

@@ -18,6 +18,9 @@ import (
 
 // take gives a fact to the records that it becomes, or becomes a part of.
 func (m *Maker) take(f *app.Fact) {
+	if m.heard != nil {
+		m.heard(f)
+	}
 	switch b := f.Body.(type) {
 	case *dns.Message:
 		m.takeDNS(f, b)
