@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
 	"net/netip"
 	"os"
@@ -26,7 +27,7 @@ type vector struct {
 	// Refused says why a reader must not take the frame; it has no rows then.
 	Refused string `json:"refused,omitempty"`
 	// Rows hold the fields by their names in the schema. A time is nanoseconds since 1970 or null, an address a text,
-	// empty for none; a float that JSON has no number for is "NaN", "Infinity" or "-Infinity".
+	// empty for none; bytes are in base64; a float that JSON has no number for is "NaN", "Infinity" or "-Infinity".
 	Rows []map[string]any `json:"rows"`
 }
 
@@ -44,7 +45,13 @@ func generate(root string) (map[string][]byte, error) {
 	}
 	dir := filepath.Join(root, "sdk", "records", "testdata", "vectors")
 	out := map[string][]byte{}
-	for name, f := range frames(names) {
+	all := frames(names)
+	facts, err := factFrames(root)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(all, facts)
+	for name, f := range all {
 		text, err := json.MarshalIndent(f.vector, "", " ")
 		if err != nil {
 			return nil, fmt.Errorf("vector %s: %w", name, err)
@@ -170,6 +177,14 @@ func value(v any) any {
 		return v.String()
 	case []uint64:
 		return append([]uint64{}, v...)
+	case []string:
+		return append([]string{}, v...)
+	case []byte:
+		return append([]byte{}, v...) // base64
+	case map[string]string:
+		if v == nil {
+			return map[string]string{}
+		}
 	case float64:
 		return float(v)
 	}

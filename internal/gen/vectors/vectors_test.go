@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -47,5 +48,27 @@ func TestGoReadsTheVectors(t *testing.T) {
 	}
 	if refusals < 10 {
 		t.Errorf("only %d frames to refuse", refusals)
+	}
+}
+
+func TestGoReadsTheFacts(t *testing.T) {
+	facts, err := factFrames("../../..")
+	if err != nil || len(facts) != len(sdk.FactKinds) {
+		t.Fatalf("%d kinds of facts, want %d: %v", len(facts), len(sdk.FactKinds), err)
+	}
+	for name, f := range facts {
+		if err := records.Verify(f.bytes); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var d records.BatchDecoder
+		batch, err := d.Decode(f.bytes)
+		if err != nil || !bytes.Equal(records.AppendBatch(nil, &batch), f.bytes) {
+			t.Errorf("%s: written again it has other bytes: %v", name, err)
+		}
+		for i, row := range f.Rows {
+			if row[""] != nil || row["client_port"] == nil {
+				t.Errorf("%s: row %d has fields without a name, or no head", name, i)
+			}
+		}
 	}
 }

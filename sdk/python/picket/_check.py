@@ -71,8 +71,8 @@ def sample(s: Sample) -> None:
     s.labels = _texts(s.labels, f"metric {s.metric}: labels")
 
 
-def sighting(scope: Scope) -> Callable[[Sighting], None]:
-    """Returns the check of a sighting, which must lie inside the scope."""
+def sighting(scope: Scope | None) -> Callable[[Sighting], None]:
+    """Returns the check of a sighting, which must lie inside the scope if there is one."""
 
     def check(s: Sighting) -> None:
         if s.ip in (None, "") and not s.mac and not s.hostname:
@@ -83,7 +83,7 @@ def sighting(scope: Scope) -> Callable[[Sighting], None]:
         if not 0 <= s.confidence <= 1:
             raise Refused(f"sighting: confidence {s.confidence} is not between 0 and 1")
         s.time = _when(s.time)
-        s.hostname = cut(clean(s.hostname), _MAX_NAME)
+        s.hostname, s.source = cut(clean(s.hostname), _MAX_NAME), cut(clean(s.source), _MAX_NAME)
         s.facts = _texts(s.facts, "sighting: facts")
         if s.ip in (None, ""):
             s.ip = None
@@ -92,11 +92,20 @@ def sighting(scope: Scope) -> Callable[[Sighting], None]:
             addr = unmapped(ipaddress.ip_address(str(s.ip).partition("%")[0]))
         except ValueError:
             raise Refused(f"sighting: {cut(str(s.ip), 80)!r} is not an address") from None
-        if addr not in scope:
+        if scope is not None and addr not in scope:
             raise Refused(f"sighting of {addr} lies outside the scope")
         s.ip = addr
 
     return check
+
+
+def observed(s: Sighting) -> None:
+    """Checks a sighting of an observer: a name alone is no device, and nobody has the address of many."""
+    if s.ip in (None, "") and not s.mac:
+        raise Refused("sighting without address and MAC")
+    sighting(None)(s)
+    if s.ip is not None and (s.ip.is_unspecified or s.ip.is_multicast or str(s.ip) == "255.255.255.255"):  # type: ignore[union-attr]
+        raise Refused(f"sighting of {s.ip}, which is the address of no device")
 
 
 def finding(rules: set[str], plugin: str) -> Callable[[Finding], None]:

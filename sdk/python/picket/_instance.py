@@ -33,24 +33,33 @@ class InstanceConfig:
 
 
 class Batch:
-    """Records for a detector. flows and packets are structured arrays whose memory is only valid during the call: copy
-    what is kept. How records are cut into batches must not change what is found."""
+    """Records of one kind, for a detector or an observer. They are structured arrays whose memory is only valid during the
+    call: copy what is kept. How records are cut into batches must not change what is found."""
 
     def __init__(self, capture: str, rows: records.Rows) -> None:
         self.capture = capture
         self._rows = rows
 
     @property
+    def kind(self) -> str:
+        """What the batch holds: flows, packets, or a kind of facts."""
+        schema = self._rows.schema
+        return str(records.SCHEMAS[schema].get("facts", schema + "s"))
+
+    @property
     def flows(self) -> records.Flows:
-        if not isinstance(self._rows, records.Flows):
-            raise errors.Internal("this batch holds packets: the plugin subscribed to packets")
-        return self._rows
+        """The flows, none when the batch holds something else."""
+        return self._rows if isinstance(self._rows, records.Flows) else records.none("flow")  # type: ignore[return-value]
 
     @property
     def packets(self) -> records.PacketRows:
-        if not isinstance(self._rows, records.PacketRows):
-            raise errors.Internal("this batch holds flows: the plugin subscribed to flows")
-        return self._rows
+        """The packets, none when the batch holds something else."""
+        return self._rows if isinstance(self._rows, records.PacketRows) else records.none("packet")  # type: ignore[return-value]
+
+    def facts(self, kind: str) -> records.Rows:
+        """The facts of a kind, for example "dns", none when the batch holds something else. docs/records.md has their columns."""
+        schema = records.FACTS[kind]
+        return self._rows if self._rows.schema == schema else records.none(schema)
 
     def rows(self) -> Any:
         """Each record as a dict, copied out; convenient, and slow: prefer the columns."""
@@ -79,9 +88,9 @@ class SightingSink:
         self.emit = put
 
     def sighting(self, ip: Any = None, *, mac: str = "", hostname: str = "", facts: dict[str, str] | None = None,
-                 confidence: float = 1.0, time: Any = None) -> None:
+                 confidence: float = 1.0, time: Any = None, source: str = "", packet: int = 0) -> None:
         """Emits what was seen of a device; see Sighting."""
-        self.emit(Sighting(ip, mac, hostname, dict(facts or {}), confidence, time))
+        self.emit(Sighting(ip, mac, hostname, dict(facts or {}), confidence, time, source, packet))
 
 
 class FindingSink:
@@ -302,19 +311,26 @@ class Set:
 
         self._call(ctx, name, work)
 
-    def inspect(self, ctx: Context, name: str, capture: str, frame: Any, emit: Callable[[Finding], None],
+    def inspect(self, ctx: Context, name: str, capture: str, frame: Any, emit: Callable[[Any], None],
                 *, verify: bool = True) -> None:
-        def work(r: Running, sink: FindingSink) -> None:
-            r.inst.inspect(Batch(capture, records.decode(frame, verify=verify)), sink)
+        """Shows a frame to a detector, which emits findings, or to an observer, which emits sightings."""
 
-        self._detect(ctx, name, emit, work)
+        def work(r: Running, sink: Any) -> None:
+            batch = Batch(capture, records.decode(frame, verify=verify))
+            (r.inst.observe if r.plugin.observes else r.inst.inspect)(batch, sink)
 
-    def flush(self, ctx: Context, name: str, emit: Callable[[Finding], None]) -> None:
-        self._detect(ctx, name, emit, lambda r, sink: r.inst.flush(sink))
+        self._reading(ctx, name, emit, work)
 
-    def _detect(self, ctx: Context, name: str, emit: Callable[[Finding], None],
-                work: Callable[[Running, FindingSink], None]) -> None:
+    def flush(self, ctx: Context, name: str, emit: Callable[[Any], None]) -> None:
+        """Ends a capture."""
+        self._reading(ctx, name, emit, lambda r, sink: (r.inst.end_capture if r.plugin.observes else r.inst.flush)(sink))
+
+    def _reading(self, ctx: Context, name: str, emit: Callable[[Any], None], work: Callable[[Running, Any], None]) -> None:
         def call(r: Running) -> None:
+            if r.plugin.observes:
+                seen = _check.Gate(_context.context(), _check.MAX_SIGHTINGS, "sightings", _check.observed, r.counted(emit))
+                _gated(seen, lambda: work(r, SightingSink(seen.put)))
+                return
             if not r.plugin.has("inspect"):
                 raise errors.Unsupported(f"{r.plugin.id} is a {r.plugin.kind} and cannot detect")
             check = _check.finding(r.rules, r.plugin.id)

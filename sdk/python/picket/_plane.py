@@ -15,7 +15,7 @@ from typing import Any, Callable
 from . import _wire, errors, records
 from ._instance import Set
 from ._context import Context
-from .types import Finding, Sample
+from .types import Finding, Sample, Sighting
 
 ENV = "PICKET_RECORDS_FD"
 EXIT_BROKEN = 6
@@ -348,29 +348,39 @@ def _uninitialized(n: int) -> memoryview:
 
 
 class Found:
-    """Gathers what one call found. The instance bounds their number, and this their size."""
+    """Gathers what one call emits: findings, or the sightings of an observer. The instance bounds their number, and this their
+    size."""
 
     limit = _wire.MAX_MESSAGE - (1 << 20)
 
     def __init__(self) -> None:
-        self.list: list[Any] = []
+        self.findings: list[Any] = []
+        self.sightings: list[Any] = []
         self._size = 0
         self._full: errors.Error | None = None
 
-    def put(self, f: Finding) -> None:
-        m = _wire.finding_to_pb(f)
+    def put(self, v: Finding | Sighting) -> None:
+        if isinstance(v, Sighting):
+            self._keep(_wire.sighting_to_pb(v), self.sightings)
+        else:
+            self._keep(_wire.finding_to_pb(v), self.findings)
+
+    def empty(self) -> bool:
+        return not self.findings and not self.sightings
+
+    def _keep(self, m: Any, into: list[Any]) -> None:
         size = m.ByteSize()
         if self._size + size > self.limit:
-            self._full = errors.Internal(f"the findings of one call are larger than {self.limit} bytes")
+            self._full = errors.Internal(f"what one call emits is larger than {self.limit} bytes")
             raise self._full
         self._size += size
-        self.list.append(m)
+        into.append(m)
 
     def response(self, name: str, failure: BaseException | None) -> Any:
         if self._full is not None and failure is not self._full:
             failure = errors.join(failure, self._full)
         error = None if failure is None else _wire.error_to_pb(failure)
-        return _wire.message(name)(findings=self.list, error=error)
+        return _wire.message(name)(findings=self.findings, sightings=self.sightings, error=error)
 
 
 class Call:

@@ -292,7 +292,7 @@ class _Server:
             work(found.put)
         except BaseException as e:
             failure = e
-        if failure is not None and not found.list:
+        if failure is not None and found.empty():
             raise failure
         return found.response(name, failure)
 

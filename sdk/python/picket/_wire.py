@@ -78,13 +78,16 @@ def description_to_pb(p: Plugin) -> Any:
     out = _Description(id=d["id"], kind=d["kind"], summary=d["summary"], config_schema=json.dumps(d["config_schema"]).encode())
     for r in d.get("rules", []):
         out.rules.add(**r)
-    out.subscription.flows = p.flows
+    out.subscription.flows, out.subscription.features = p.flows, p.features
+    out.subscription.facts.extend(p.facts)
     if p.packets is not None:
         out.subscription.packets.SetInParent()
         out.subscription.packets.layers.extend(p.packets.layers)
         out.subscription.packets.snap_len = p.packets.snaplen
     out.watches, out.undoes = p.has("watch"), p.has("undo")
     out.reports_status, out.snapshots = p.has("status"), p.has("snapshot")
+    out.observes = p.observes
+    out.passive = p.observes and not p.has("discover")
     return out
 
 
@@ -115,7 +118,7 @@ def sample_to_pb(s: Sample) -> Any:
 
 def sighting_to_pb(s: Sighting) -> Any:
     return _Sighting(time_unix_nanos=s.time, ip="" if s.ip is None else str(s.ip), mac=s.mac, hostname=s.hostname,
-                     facts=s.facts, confidence=s.confidence)
+                     facts=s.facts, confidence=s.confidence, source=s.source, packet=s.packet)
 
 
 def finding_to_pb(f: Finding) -> Any:

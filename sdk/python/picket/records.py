@@ -29,7 +29,7 @@ _HEAD = struct.Struct("<4sHHIIIII")  # up to the checksum
 _SCALARS = {"u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "i64": "<i8", "f64": "<f8", "bool": "?",
             "time": "<M8[ns]", "enum": "u1"}
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "f64": 8, "bool": 1, "time": 8, "enum": 1, "addr": 16,
-          "string": 8, "u64list": 8, "bytes": 8, "textmap": 8}
+          "string": 8, "u64list": 8, "bytes": 8, "textmap": 8, "textlist": 8}
 _REF = np.dtype([("at", "<u4"), ("len", "<u4")])
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
@@ -68,6 +68,9 @@ FLOW = _DTYPES["flow"]
 PACKET = _DTYPES["packet"]
 SAMPLE = _DTYPES["sample"]
 
+# FACTS are the schemas of the kinds of facts, by the names that a subscription has for them.
+FACTS: dict[str, str] = {s["facts"]: name for name, s in SCHEMAS.items() if "facts" in s}
+
 
 class Rows(np.ndarray):
     """A structured array of rows with the heap that their texts and lists lie in. rows["name"] is a plain column, a
@@ -96,6 +99,11 @@ class Rows(np.ndarray):
     def u64s(self, name: str, i: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """A list of row i, without a copy."""
         return np.frombuffer(self._bytes(self._ref(name, i), 8), "<u8")
+
+    def texts(self, name: str, i: int) -> list[str]:
+        """A list of texts of row i."""
+        raw = self._bytes(self._ref(name, i), 8)
+        return [str(self._bytes(ref, 1), "utf-8", "replace") for ref in struct.iter_unpack("<II", raw)]
 
     def map(self, name: str, i: int) -> dict[str, str]:
         """Names and values of row i."""
@@ -179,6 +187,9 @@ class PacketRows(Rows):
         return self.raw("data", i)
 
 
+_CLASSES: dict[str, type[Rows]] = {"flow": Flows, "packet": PacketRows}
+
+
 @dataclass
 class Header:
     schema: str
@@ -209,6 +220,13 @@ def parse_header(frame: memoryview) -> Header:
     if row_size < known["baseline"]:
         raise FrameError(f"rows of {row_size} bytes, schema {name} has at least {known['baseline']}")
     return Header(name, row_size, count, heap)
+
+
+def none(schema: str) -> Rows:
+    """No rows of a schema."""
+    out = np.zeros(0, _DTYPES[schema]).view(_CLASSES.get(schema, Rows))
+    out.heap, out.schema = memoryview(b""), schema
+    return out
 
 
 def split(data: bytes | memoryview) -> Iterator[memoryview]:
@@ -242,8 +260,7 @@ def decode(frame: bytes | bytearray | memoryview, *, verify: bool = True) -> Row
             full[name] = rows[name]
         full.flags.writeable = False
         rows = full
-    cls = {"flow": Flows, "packet": PacketRows}.get(h.schema, Rows)
-    out = rows.view(cls)
+    out = rows.view(_CLASSES.get(h.schema, Rows))
     out.heap, out.schema = mem[h.heap :], h.schema
     _check_refs(out)
     return out
@@ -253,7 +270,7 @@ def _check_refs(rows: Rows) -> None:
     """Checks every reference at once, and that rows do not share lists: a small frame could decode into a huge one."""
     listed = 0
     for name, type_ in _TYPES[rows.schema].items():
-        size = {"string": 1, "bytes": 1, "u64list": 8, "textmap": 16}.get(type_)
+        size = {"string": 1, "bytes": 1, "u64list": 8, "textmap": 16, "textlist": 8}.get(type_)
         if size is None or not len(rows):
             continue
         column = rows[name]
@@ -286,6 +303,15 @@ class _Heap:
     def text(self, s: str) -> tuple[int, int]:
         raw = s.encode("utf-8", "replace")
         return self.put(raw, len(raw))
+
+    def texts(self, texts: Sequence[str]) -> tuple[int, int]:
+        if not texts:
+            return 0, 0
+        at = len(self.buf)
+        self.buf += bytes(8 * len(texts))
+        for k, s in enumerate(texts):
+            struct.pack_into("<II", self.buf, at + 8 * k, *self.text(s))
+        return at, len(texts)
 
     def textmap(self, m: dict[str, str]) -> tuple[int, int]:
         if not m:
@@ -332,6 +358,8 @@ def _put(out: np.ndarray[Any, Any], i: int, name: str, type_: str, values: tuple
         out[name][i] = heap.put(struct.pack(f"<{len(v)}Q", *v), len(v))
     elif type_ == "textmap":
         out[name][i] = heap.textmap(v)
+    elif type_ == "textlist":
+        out[name][i] = heap.texts(v)
     elif type_ == "enum":
         out[name][i] = values.index(v) if v in values else 0
     else:
@@ -395,6 +423,8 @@ def rows_of(rows: Rows) -> Iterator[dict[str, Any]]:
                 out[name] = [int(n) for n in rows.u64s(name, i)]
             elif type_ == "textmap":
                 out[name] = rows.map(name, i)
+            elif type_ == "textlist":
+                out[name] = rows.texts(name, i)
             elif type_ == "addr":
                 out[name] = rows.addr(name, i)
             elif type_ == "time":
@@ -484,6 +514,6 @@ def checksum(frame: memoryview) -> int:
     return crc32c(frame[HEADER:], crc32c(frame[:_CRC_AT]))
 
 
-__all__ = ["Flows", "FrameError", "PacketRows", "Rows", "FLOW", "PACKET", "SAMPLE", "MAX_FRAME", "crc32c", "decode",
+__all__ = ["Flows", "FrameError", "PacketRows", "Rows", "FLOW", "PACKET", "SAMPLE", "MAX_FRAME", "FACTS", "crc32c", "decode",
            "encode", "encode_samples", "from_nanos", "rows_of", "split",
            "unmapped"]

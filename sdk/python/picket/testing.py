@@ -53,16 +53,17 @@ class Instance:
         self._set.discover(self._ctx(), "test", Scope([ipaddress.ip_network(p) for p in prefixes]), out.append)
         return out
 
-    def inspect(self, frames: bytes, capture: str = "test") -> list[Finding]:
-        """Hands over frames, as picket flows --format frames writes them, and returns what was found."""
-        out: list[Finding] = []
+    def inspect(self, frames: bytes, capture: str = "test") -> list[Any]:
+        """Hands over frames, as picket flows --format frames writes them, and returns what was found, or seen by an
+        observer."""
+        out: list[Any] = []
         for frame in records.split(frames):
             self._set.inspect(self._ctx(), "test", capture, frame, out.append)
         return _with_ids(out)
 
-    def flush(self) -> list[Finding]:
+    def flush(self) -> list[Any]:
         """Ends the capture."""
-        out: list[Finding] = []
+        out: list[Any] = []
         self._set.flush(self._ctx(), "test", out.append)
         return _with_ids(out)
 
@@ -93,10 +94,11 @@ class Instance:
         self.stop()
 
 
-def _with_ids(findings: Iterable[Finding]) -> list[Finding]:
-    out = list(findings)
-    for f in out:
-        f.id = finding_id(f)
+def _with_ids(emitted: Iterable[Any]) -> list[Any]:
+    out = list(emitted)
+    for v in out:
+        if isinstance(v, Finding):
+            v.id = finding_id(v)
     return out
 
 

@@ -21,6 +21,9 @@ NOTIFIER = "notifier"
 GAUGE = "gauge"
 COUNTER = "counter"
 
+# Kinds of facts: what the parsers of the traffic engine understood.
+FACT_KINDS = ("dns", "tls", "http", "smb", "dhcp", "arp", "ot", "files", "logins", "messages")
+
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -113,7 +116,7 @@ class Scope:
 @dataclass
 class Sighting:
     """What a discovery plugin saw of a device. mac is lower case with colons; confidence between 0 and 1; time is now
-    when it is None."""
+    when it is None. source is the protocol that told it, packet where in the capture an observer saw it."""
 
     ip: str | Address | None = None
     mac: str = ""
@@ -121,6 +124,8 @@ class Sighting:
     facts: dict[str, str] = field(default_factory=dict)
     confidence: float = 1.0
     time: Time | None = None
+    source: str = ""
+    packet: int = 0
 
 
 @dataclass

@@ -15,7 +15,7 @@ def fresh(monkeypatch):
 @pytest.mark.parametrize("declare,words", [
     (lambda: picket.collector(id="Hello", summary="")(type("A", (), {"collect": print})), "namespace/name"),
     (lambda: picket.collector(id="a/b", summary="")(type("A", (), {})), "needs a method collect"),
-    (lambda: picket.detector(id="a/b", summary="", rules=[])(type("A", (), {})), "subscribes to flows or to packets"),
+    (lambda: picket.detector(id="a/b", summary="", rules=[])(type("A", (), {})), "subscribes to flows, to facts or to packets"),
     (lambda: picket.detector(id="a/b", summary="", rules=[picket.Rule("r", "", "urgent")], flows=True)(
         type("A", (), {"inspect": print, "flush": print})), "severity or techniques"),
     (lambda: picket.collector(id="a/b", summary="")(type("A", (), {"collect": print, "snapshot": print})), "go together"),

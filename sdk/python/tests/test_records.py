@@ -1,3 +1,4 @@
+import base64
 import ipaddress
 import json
 import pathlib
@@ -10,9 +11,16 @@ from picket.types import Sample
 VECTORS = sorted((pathlib.Path(__file__).parents[2] / "records" / "testdata" / "vectors").glob("*.json"))
 
 
-def row_of(vector):
-    """A row of a vector, which has addresses as text and "" for none."""
-    return {k: (ipaddress.ip_address(v) if v else None) if k in ("src", "dst") else v for k, v in vector.items()}
+def row_of(schema, vector):
+    """A row of a vector, which has addresses as text and "" for none, and bytes in base64."""
+    types = {f[0]: f[1] for f in records.SCHEMAS[schema]["fields"]}
+
+    def value(k, v):
+        if types[k] == "addr":
+            return ipaddress.ip_address(v) if v else None
+        return base64.b64decode(v) if types[k] == "bytes" else v
+
+    return {k: value(k, v) for k, v in vector.items()}
 
 
 def comparable(rows):
@@ -33,7 +41,7 @@ def test_vector(path):
             records.decode(frame)
         return
     rows = list(records.rows_of(records.decode(frame)))
-    assert comparable(rows) == [row_of(r) for r in want["rows"]]
+    assert comparable(rows) == [row_of(want["schema"], r) for r in want["rows"]]
     if want["canonical"]:
         assert records.encode(want["schema"], rows) == frame
 

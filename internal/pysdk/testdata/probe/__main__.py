@@ -94,6 +94,22 @@ class Stray:
         sink.sighting(scope.prefixes[0][2])
 
 
+@picket.discovery(id="test/observer", summary="Watches.", facts=["dns", "messages"], flows=True, features=True)
+class Observer:
+    def start(self):
+        self.messages = 0
+
+    def observe(self, batch, sink):
+        self.messages += len(batch.facts("messages"))
+        names = batch.facts("dns")
+        for i in range(len(names)):
+            sink.sighting(names.addr("client", i), hostname=names.text("query", i), source=names.text("protocol", i),
+                          facts={"answers": " ".join(names.texts("answers", i))}, packet=int(names["packet"][i]), time=names["time"][i])
+
+    def end_capture(self, sink):
+        sink.sighting(mac="00:11:22:33:44:55", facts={"messages": str(self.messages)}, time=9_000_000_000)
+
+
 @picket.detector(
     id="test/detector", summary="Finds big flows.", flows=True,
     rules=[picket.Rule("big", "A flow with many bytes.", severity="low", techniques=["T1041"], false_positives=["Backups."])])
