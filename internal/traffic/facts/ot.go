@@ -62,6 +62,7 @@ func machine(r *sdk.OT, body any) {
 		r.Failed, r.Error = b.Status != 0, b.Status
 	case *enip.Identity:
 		r.Action, r.Response = string(ot.Discover), true
+		r.Details["product_name"] = cut(b.Name) // the name in the record is that of the function
 	case *enip.Message:
 		r.Function, r.Name, r.Action, r.Response = uint32(b.Service), b.Name, string(b.Action), b.Response
 		r.Failed, r.Error, r.Object = b.Status != 0, uint32(b.Status), b.Symbol
