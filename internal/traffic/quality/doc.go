@@ -1,4 +1,4 @@
-// Package quality holds the first-party detectors to what the shared captures are known to contain. Its tests run the real
+// Package quality holds the first-party detectors and passive discovery to what the shared captures are known to contain. Its tests run the real
 // engine and the real detectors over every capture of ../shared/pcaps and compare docs/detection-results.md with what comes
 // out; go test -update writes that file. There is nothing in it but tests.
 package quality

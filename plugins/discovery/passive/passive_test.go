@@ -165,6 +165,10 @@ func TestWhatIsLearned(t *testing.T) {
 			sdk.Batch{OT: []sdk.OT{{Seen: back, Protocol: "modbus", Response: true, Details: map[string]string{"vendor": "Acme", "product_name": "P1", "unit_x": "no"}}}},
 			[]string{"modbus|10.0.0.9|||0.95|model=P1|ports=443/tcp|role=plc|services=modbus|vendor=Acme"},
 		},
+		"enip": {
+			sdk.Batch{OT: []sdk.OT{{Seen: back, Protocol: "enip", Response: true, Details: map[string]string{"vendor": "1", "product_name": "1756-L61", "revision": "20.11"}}}},
+			[]string{"enip|10.0.0.9|||0.95|firmware=20.11|model=1756-L61|ot_vendor_id=1|ports=443/tcp|role=plc|services=enip"},
+		},
 		"profinet": {
 			sdk.Batch{OT: []sdk.OT{{Seen: link, Protocol: "profinet-dcp", Response: true, Details: map[string]string{"source": "02:00:00:00:00:01", "station": "press", "ip": "192.168.0.6", "vendor_id": "42"}}}},
 			[]string{"profinet-dcp|192.168.0.6|02:00:00:00:00:01|press|0.85|ot_station=press|ot_vendor_id=42|services=profinet"},

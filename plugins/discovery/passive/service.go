@@ -80,7 +80,11 @@ var otFacts = map[string]string{
 func (l listener) ot(r *sdk.OT) error {
 	facts := map[string]string{}
 	for key, value := range r.Details {
-		if name := otFacts[key]; name != "" {
+		name := otFacts[key]
+		if r.Protocol == "enip" && key == "vendor" {
+			name = "ot_vendor_id" // a number there
+		}
+		if name != "" {
 			facts[name] = value
 		}
 	}
