@@ -206,6 +206,12 @@ func (c Picketd) Validate() error {
 			wrong(x.key+".retention", "must be at least 1h")
 		}
 	}
+	if c.Captures.MaxUpload < 1<<20 {
+		wrong("captures.max_upload", "must be at least 1MiB")
+	}
+	if c.Captures.MaxAnalysis < Duration(time.Minute) {
+		wrong("captures.max_analysis", "must be at least 1m")
+	}
 	if c.Sessions.Idle < Duration(time.Minute) || c.Sessions.Absolute < c.Sessions.Idle {
 		wrong("sessions", "idle must be at least 1m, and absolute at least idle")
 	}

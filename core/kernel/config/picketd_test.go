@@ -68,6 +68,8 @@ func TestParseRefuses(t *testing.T) {
 		"no time":             {"captures: {max_analysis: 1s}", "captures.max_analysis"},
 		"little memory":       {"telemetry: {memory_limit: 1MB}", "telemetry.memory_limit: must be at least 64MiB"},
 		"no memory":           {"telemetry: {memory_limit: lots}", "not an amount of memory"},
+		"few bytes for flows": {"flows: {memory_limit: 1MB}", "flows.memory_limit: must be at least 64MiB"},
+		"flows soon gone":     {"flows: {retention: 10m}", "flows.retention"},
 		"short retention":     {"telemetry: {retention: 10m}", "telemetry.retention"},
 		"no duration":         {"telemetry: {retention: forever}", "not a duration"},
 		"sessions":            {"sessions: {idle: 8d}", "sessions:"},
