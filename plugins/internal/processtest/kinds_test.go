@@ -122,6 +122,34 @@ func TestAnomaly(t *testing.T) {
 	}
 }
 
+// seen takes what an observer emits.
+type seen struct {
+	found
+	sightings []sdk.Sighting
+}
+
+func (s *seen) Sighting(one sdk.Sighting) error {
+	s.sightings = append(s.sightings, one)
+	return nil
+}
+
+// Facts, of which devices are learned.
+func TestPassive(t *testing.T) {
+	inst := start(t, "discovery/passive", `{}`, nil)
+	at := sdk.Seen{Packet: 7, Time: time.Unix(1000, 0).UTC()}
+	frame := records.AppendFacts(nil, []sdk.Message{{Seen: at, Protocol: "lldp", Name: "announcement", Fields: map[string]string{"source": "02:00:00:00:00:01", "name": "sw1", "addrs": "192.0.2.9", "enabled": "4"}}})
+	var got seen
+	if err := inst.Inspect(t.Context(), "capture", frame, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.sightings) != 1 || got.sightings[0].Hostname != "sw1" || got.sightings[0].Source != "lldp" || got.sightings[0].Packet != 7 || got.sightings[0].Facts["role"] != "switch" {
+		t.Errorf("%+v", got.sightings)
+	}
+	if err := inst.Flush(t.Context(), &got); err != nil {
+		t.Error(err)
+	}
+}
+
 // Packets.
 func TestARPSpoof(t *testing.T) {
 	inst := start(t, "detectors/arpspoof", `{}`, nil)

@@ -26,6 +26,7 @@ import (
 	_ "github.com/picketwatch/picket/plugins/detectors/anomaly"
 	_ "github.com/picketwatch/picket/plugins/detectors/arpspoof"
 	_ "github.com/picketwatch/picket/plugins/discovery/arp"
+	_ "github.com/picketwatch/picket/plugins/discovery/passive"
 	_ "github.com/picketwatch/picket/plugins/discovery/ping"
 	_ "github.com/picketwatch/picket/plugins/discovery/rdns"
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
