@@ -37,6 +37,7 @@ type entry struct {
 	flagCount    [6]uint32 // packets with FIN, SYN, RST, PSH, ACK, URG
 	isn          uint32    // the initiator's first sequence number, once hasSYN
 	index        uint32    // of the entry itself
+	hash         uint32    // of the key
 	tunnelID     uint32
 	prev, next   uint32 // in its list
 	tunnel       decode.Carrier

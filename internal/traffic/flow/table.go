@@ -1,7 +1,7 @@
 // Package flow groups decoded packets into bidirectional flows.
 //
 // In goes one decoded packet after the other, with its number and time; out come batches of finished sdk.Flow values.
-// README.md in the folder above documents each feature. All decisions use the time in the packets, never the clock of the
+// docs/features.md documents each feature. All decisions use the time in the packets, never the clock of the
 // machine, so the same capture gives the same flows wherever and however fast it is read.
 //
 // # Order
@@ -69,7 +69,7 @@ const (
 // Table holds the open flows. It is not safe for concurrent use.
 type Table struct {
 	cfg    Config
-	index  map[key]uint32
+	index  index
 	pool   pool
 	lists  [lists]list
 	clock  int64 // the latest packet time
@@ -91,26 +91,24 @@ func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
 // New returns an empty table. The slice given to emit, and the Packets in it, are only valid during the call.
 func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
-	return &Table{cfg: cfg, index: make(map[key]uint32), pool: pool{features: cfg.Features}, out: newBatch(cfg, emit)}
+	return &Table{cfg: cfg, index: newIndex(), pool: pool{features: cfg.Features}, out: newBatch(cfg, emit)}
 }
 
 // Counts returns the counts so far.
 func (t *Table) Counts() Counts { return t.counts }
 
 // Open returns how many flows are open.
-func (t *Table) Open() int { return len(t.index) }
+func (t *Table) Open() int { return t.index.count }
 
 // Add counts a packet whose outcome is decode.Flow, or a fragment whose flow is known. The error is the one that emit
 // returned.
 func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	t.advance(at)
 	k, fromA := keyOf(p)
-	i, known := t.index[k]
-	if known && t.superseded(t.pool.at(i), at, p, fromA) {
-		known = false
-	}
-	if !known {
-		i = t.open(k, at, p, fromA, i)
+	hash := t.index.hash(&k)
+	i := t.index.find(&t.pool, &k, hash)
+	if i == 0 || t.superseded(t.pool.at(i), at, p, fromA) {
+		i = t.open(&k, hash, at, p, fromA)
 	}
 	e := t.pool.at(i)
 	gap := e.add(number, at, p, fromA)
@@ -138,7 +136,7 @@ func (t *Table) Show(number uint64, at int64, p *decode.Packet) {
 		return
 	}
 	k, fromA := keyOf(p)
-	if i, known := t.index[k]; known && !t.pool.at(i).app.Over() {
+	if i := t.index.find(&t.pool, &k, t.index.hash(&k)); i != 0 && !t.pool.at(i).app.Over() {
 		t.pool.at(i).show(t.cfg.Apps, number, at, p, fromA)
 	}
 }
@@ -157,19 +155,19 @@ func (t *Table) superseded(e *entry, at int64, p *decode.Packet, fromA bool) boo
 }
 
 // open starts a flow, making room first.
-func (t *Table) open(k key, at int64, p *decode.Packet, fromA bool, _ uint32) uint32 {
-	if len(t.index) >= t.cfg.MaxFlows {
+func (t *Table) open(k *key, hash uint32, at int64, p *decode.Packet, fromA bool) uint32 {
+	if t.index.count >= t.cfg.MaxFlows {
 		t.evict()
 	}
 	i := t.pool.get()
 	t.nextID++
 	e := t.pool.at(i)
-	*e = entry{key: k, id: t.nextID, index: i, first: at, last: at, tunnel: p.Carrier, tunnelID: p.TunnelID}
+	*e = entry{key: *k, hash: hash, id: t.nextID, index: i, first: at, last: at, tunnel: p.Carrier, tunnelID: p.TunnelID}
 	if t.cfg.Features {
 		*t.pool.more(i) = more{}
 	}
 	e.initiatorIsA, e.guessed = initiator(p, fromA)
-	t.index[k] = i
+	t.index.insert(hash, i)
 	t.lists[listOpen].push(&t.pool, i)
 	return i
 }
@@ -229,7 +227,7 @@ func (t *Table) finish(e *entry, reason sdk.EndReason) {
 		m = t.pool.more(e.index)
 	}
 	t.out.append(e, m, reason, app)
-	delete(t.index, e.key)
+	t.index.remove(e.hash, e.index)
 	t.lists[e.list].remove(&t.pool, e.index)
 	t.pool.put(e.index)
 }
@@ -251,7 +249,7 @@ func (t *Table) Flush() error {
 
 // Close emits what is still open, by id, and the last batch.
 func (t *Table) Close() error {
-	for _, i := range t.pool.inUseByID(len(t.index)) {
+	for _, i := range t.pool.inUseByID(t.index.count) {
 		e := t.pool.at(i)
 		t.finish(e, e.reasonOr(sdk.EndCapture))
 	}
