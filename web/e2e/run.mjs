@@ -2,6 +2,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { watchedPage, withBrowser } from './browser.mjs'
+import { traffic } from './flows.mjs'
 import * as journeys from './journeys.mjs'
 import { look } from './look.mjs'
 import { marketplace } from './market.mjs'
@@ -133,5 +134,6 @@ await mkdir(pictures, { recursive: true })
 await step('first run', firstRun)
 await step('working server', working)
 await step('marketplace on made-up answers', () => marketplace(step, pictures))
+await step('captures and flows on made-up answers', () => traffic(step, pictures))
 console.log(failures === 0 ? `\nall good; pictures in ${pictures}` : `\n${failures} failed; pictures in ${pictures}`)
 process.exit(failures === 0 ? 0 : 1)

@@ -152,7 +152,7 @@ function ColumnsMenu({ shown, onChange }: { shown: FlowColumn[]; onChange: (colu
   const { t } = useTranslation()
   const [open, setOpen] = useState(false)
   return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" trapFocus returnFocus>
+    <Popover opened={open} onChange={setOpen} position="bottom-end" floatingStrategy="fixed" trapFocus returnFocus>
       <Popover.Target><Button variant="default" size="xs" onClick={() => setOpen(!open)}>{t('traffic.flows.columns')}</Button></Popover.Target>
       <Popover.Dropdown aria-label={t('traffic.flows.columns')}>
         <div className={css.menu}>

@@ -42,9 +42,9 @@ function Layers({ packet: p, chosen, onChoose }: { packet: DecodedPacket; chosen
     <div className={css.layers} role="group" aria-label={t('traffic.packets.layers', { n: p.number })} onKeyDown={walk}>
       {p.layers.map((l, i) => (
         <section key={i} className={css.layer}>
-          <h4>
+          <h3>
             <button type="button" aria-pressed={chosen === `${i}`} onClick={() => onChoose(`${i}`)}>{l.name} <span className="dim">{count(l.length)} B</span></button>
-          </h4>
+          </h3>
           {l.error && <p className={css.error}>{l.error}</p>}
           <ul>
             {l.fields.map((f, j) => (

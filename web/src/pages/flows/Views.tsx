@@ -18,7 +18,7 @@ export function ViewsMenu({ address, go }: { address: FlowAddress; go: (to: Flow
   const [open, setOpen] = useState(false)
   const query = useQuery({ ...views, enabled: open })
   return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" width={300} trapFocus returnFocus>
+    <Popover opened={open} onChange={setOpen} position="bottom-end" floatingStrategy="fixed" width={300} trapFocus returnFocus>
       <Popover.Target><Button variant="default" onClick={() => setOpen(!open)}>{t('traffic.views.title')}</Button></Popover.Target>
       <Popover.Dropdown aria-label={t('traffic.views.title')}>
         <div className={css.menu}>
@@ -107,7 +107,7 @@ export function ExportMenu({ filter }: { filter: FlowFilter }) {
     }
   }
   return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" width={240} trapFocus returnFocus>
+    <Popover opened={open} onChange={setOpen} position="bottom-end" floatingStrategy="fixed" width={240} trapFocus returnFocus>
       <Popover.Target><Button variant="default" onClick={() => setOpen(!open)}>{t('traffic.export.title')}</Button></Popover.Target>
       <Popover.Dropdown aria-label={t('traffic.export.title')}>
         <div className={css.menu}>
