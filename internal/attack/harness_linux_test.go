@@ -97,6 +97,9 @@ func buildPrograms(dir string) error {
 			return fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}
 	}
+	if err := buildWorker(dir); err != nil {
+		return err
+	}
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		return err
@@ -112,6 +115,13 @@ func buildPrograms(dir string) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "attack.test"), self, 0o755)
+}
+
+// buildWorker makes a folder of programs in which the villain is picket-traffic.
+func buildWorker(dir string) error {
+	folder := filepath.Join(dir, "worker")
+	return errors.Join(os.Mkdir(folder, 0o755), os.Link(filepath.Join(dir, "villain"), filepath.Join(folder, "picket-traffic")),
+		os.Link(filepath.Join(dir, "picket-launch"), filepath.Join(folder, "picket-launch")))
 }
 
 // levels runs one test at each level: A as root in this process, B in a copy of it that is nobody.

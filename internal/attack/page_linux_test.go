@@ -161,7 +161,51 @@ func auditColumn(said map[string][]string) string {
 	return p + "; WASM: " + w
 }
 
-var between = regexp.MustCompile(`(?s)(<!-- attacks begin -->\n).*(<!-- attacks end -->)`)
+var (
+	between       = regexp.MustCompile(`(?s)(<!-- attacks begin -->\n).*(<!-- attacks end -->)`)
+	betweenWorker = regexp.MustCompile(`(?s)(<!-- worker begin -->\n).*(<!-- worker end -->)`)
+)
+
+// workerRows are the attacks by way of a hole in the traffic worker, in the order of the page.
+var workerRows = []struct{ attack, what, by string }{
+	{"Server", "read the server's keys, data, memory, descriptors; signal it", "view, own process namespace, filter"},
+	{"Inherited", "use what it was started with: write to the capture, open it again, find another descriptor", "capture open for reading, nothing else handed on, Landlock, filter"},
+	{"ReadFile", "read a file, also by handle, by a mount, by io_uring", "view, Landlock, filter"},
+	{"WriteFile", "write, link, rename, remove", "view, Landlock, limit of file size"},
+	{"TCP", "TCP, also by hand, listening", "no network, filter"},
+	{"UDP", "UDP", "no network, filter"},
+	{"UnixSocket", "Unix and abstract sockets", "filter"},
+	{"RawSocket", "raw, packet, netlink, XDP sockets", "filter"},
+	{"Signal", "signal another process, with SIGKILL", "own process namespace, filter"},
+	{"Ptrace", "trace the server or a stranger", "own process namespace, filter"},
+	{"ReadMemory", "read another's memory or descriptors", "own process namespace, filter"},
+	{"Environment", "read another's environment", "own process namespace; empty environment"},
+	{"Exec", "execute a program, itself, a memory file", "filter, nothing that can be executed"},
+	{"Fork", "fork without end", "filter"},
+	{"Threads", "threads without end", "limit of tasks; its job fails"},
+	{"Descriptors", "open files without end", "limit of open files"},
+	{"Namespaces", "new namespaces, mounts, user 0, modules", "no capabilities, filter"},
+	{"OwnFilter", "put a filter of its own over its calls", "filter"},
+}
+
+// workerTable also says whether a row was not shown.
+func workerTable() (text string, bad bool) {
+	var b strings.Builder
+	b.WriteString("| The code in the worker tries to | A | B | Who says no |\n|---|---|---|---|\n")
+	for _, r := range workerRows {
+		fmt.Fprintf(&b, "| %s |", r.what)
+		for _, level := range []confine.Level{confine.LevelA, confine.LevelB} {
+			text := "stopped"
+			if c, ok := (cell{Attack: r.attack, Runtime: holeRuntime, Level: level}).read(); !ok || !c.OK {
+				text, bad = "NOT SHOWN", true
+				fmt.Fprintf(os.Stderr, "TestAttackWorker%s, level %s: not passed\n", r.attack, level)
+			}
+			fmt.Fprintf(&b, " %s |", text)
+		}
+		fmt.Fprintf(&b, " %s |\n", r.by)
+	}
+	return b.String(), bad
+}
 
 // checkPage compares the page with what was seen, or writes it. A run of some of the tests says nothing about it.
 func checkPage() int {
@@ -206,7 +250,12 @@ func checkPage() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	worker, notShown := workerTable()
+	if notShown {
+		bad = 1
+	}
 	want := between.ReplaceAll(old, []byte("${1}"+strings.ReplaceAll(b.String(), "$", "$$")+"${2}"))
+	want = betweenWorker.ReplaceAll(want, []byte("${1}"+strings.ReplaceAll(worker, "$", "$$")+"${2}"))
 	switch {
 	case string(want) == string(old):
 	case *update && bad == 0:

@@ -7,4 +7,6 @@ var special = map[string]func(*job){}
 
 func begin() {}
 
+func beWorker() {}
+
 func answerByHand() {}

@@ -62,9 +62,12 @@ func (j *job) try(means string, do func() (string, error)) {
 	j.attempts = append(j.attempts, a)
 }
 
+// noHost stands for the host that a traffic worker does not have: nothing can be asked of it.
+type noHost struct{ sdk.Host }
+
 // asHost tries something that only a plugin can ask.
 func (j *job) asHost(means string, do func(sdk.Host) (string, error)) {
-	if j.host != nil {
+	if _, none := j.host.(noHost); j.host != nil && !none {
 		j.try("host: "+means, func() (string, error) { return do(j.host) })
 	}
 }
@@ -97,8 +100,12 @@ func main() {
 		serve.Main()
 		return
 	}
-	begin()
-	go serve.Main()
+	if len(os.Args) > 1 && os.Args[1] == "--capture-fd" {
+		go beWorker()
+	} else {
+		begin()
+		go serve.Main()
+	}
 	for do := range onMainThread {
 		do()
 	}
