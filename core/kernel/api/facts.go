@@ -34,8 +34,8 @@ func factOf(f store.FlowFact) flowFactBody {
 
 type flowFactPageBody struct {
 	Items      []flowFactBody `json:"items" nullable:"false"`
-	NextCursor string     `json:"next_cursor,omitempty" doc:"Send as cursor to get the next page; absent on the last."`
-	Incomplete bool       `json:"incomplete,omitempty" doc:"A part of the store could not be read; the server's log says which."`
+	NextCursor string         `json:"next_cursor,omitempty" doc:"Send as cursor to get the next page; absent on the last."`
+	Incomplete bool           `json:"incomplete,omitempty" doc:"A part of the store could not be read; the server's log says which."`
 }
 
 func (s *Server) listFacts(ctx context.Context, in *struct {

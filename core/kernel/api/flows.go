@@ -137,18 +137,18 @@ type featureBody struct {
 
 type flowDetailBody struct {
 	flowBody
-	End              time.Time     `json:"end"`
-	CommunityID      string        `json:"community_id"`
-	InitiatorGuessed bool          `json:"initiator_guessed" doc:"The capture did not show who began."`
-	FwdPayload       uint64        `json:"fwd_payload" doc:"Bytes above the transport."`
-	RevPayload       uint64        `json:"rev_payload"`
-	FwdFlags         uint8         `json:"fwd_flags" doc:"TCP flags seen, or-ed."`
-	RevFlags         uint8         `json:"rev_flags"`
-	FwdFirstFlags    uint8         `json:"fwd_first_flags"`
-	EvidencePackets  []uint64      `json:"evidence_packets" nullable:"false" doc:"Numbers of the first packets in the capture."`
-	Features         []featureBody `json:"features" nullable:"false"`
-	Like             int           `json:"like" doc:"How many stored flows of the same application and port the features are compared with."`
-	Facts            []flowFactBody    `json:"facts" nullable:"false" doc:"The first ones; /api/v1/facts has all."`
+	End              time.Time      `json:"end"`
+	CommunityID      string         `json:"community_id"`
+	InitiatorGuessed bool           `json:"initiator_guessed" doc:"The capture did not show who began."`
+	FwdPayload       uint64         `json:"fwd_payload" doc:"Bytes above the transport."`
+	RevPayload       uint64         `json:"rev_payload"`
+	FwdFlags         uint8          `json:"fwd_flags" doc:"TCP flags seen, or-ed."`
+	RevFlags         uint8          `json:"rev_flags"`
+	FwdFirstFlags    uint8          `json:"fwd_first_flags"`
+	EvidencePackets  []uint64       `json:"evidence_packets" nullable:"false" doc:"Numbers of the first packets in the capture."`
+	Features         []featureBody  `json:"features" nullable:"false"`
+	Like             int            `json:"like" doc:"How many stored flows of the same application and port the features are compared with."`
+	Facts            []flowFactBody `json:"facts" nullable:"false" doc:"The first ones; /api/v1/facts has all."`
 }
 
 func detailOf(d store.FlowDetail) flowDetailBody {
