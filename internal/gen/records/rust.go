@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// rustSchemas are the schemas whose rows a guest reads. It sends samples as JSON.
-var rustSchemas = map[string]bool{"flow": true, "packet": true}
+// rustReads reports whether a guest reads rows of a schema. It sends samples as JSON.
+func rustReads(s *schema) bool { return s.Schema != "sample" }
 
 // rustRows returns the Rust module with a view of the rows of each schema that a guest gets.
 func rustRows(root string, schemas []*schema) (name string, source []byte, err error) {
@@ -16,13 +16,20 @@ func rustRows(root string, schemas []*schema) (name string, source []byte, err e
 		"//! Views of the rows of a frame. They read the frame's own bytes; nothing is copied.\n\n" +
 		"use super::frame::*;\nuse crate::Time;\nuse std::net::IpAddr;\n")
 	for _, s := range schemas {
-		if !rustSchemas[s.Schema] {
+		if !rustReads(s) {
 			continue
 		}
 		if err := s.writeRust(&b); err != nil {
 			return "", nil, fmt.Errorf("schema %s: %w", s.Schema, err)
 		}
 	}
+	b.WriteString("\n/// The schemas of facts.\npub(crate) const FACTS: &[u16] = &[")
+	for i, s := range schemas {
+		if s.Batch != "" {
+			fmt.Fprintf(&b, "%s%s::SCHEMA", map[bool]string{false: ", "}[i == 0], s.Go)
+		}
+	}
+	b.WriteString("];\n")
 	return filepath.Join(root, "sdk", "rust", "src", "rows.rs"), b.Bytes(), nil
 }
 
@@ -31,14 +38,18 @@ var rustTypes = map[string]struct{ result, read string }{
 	"u8": {"u8", "u8_at"}, "u16": {"u16", "u16_at"}, "u32": {"u32", "u32_at"}, "u64": {"u64", "u64_at"}, "i64": {"i64", "i64_at"},
 	"f64": {"f64", "f64_at"}, "bool": {"bool", "bool_at"}, "time": {"Time", "time_at"}, "addr": {"Option<IpAddr>", "addr_at"},
 	"string": {"&'a str", "text_at"}, "u64list": {"Numbers<'a>", "numbers_at"}, "bytes": {"&'a [u8]", "bytes_at"},
-	"enum": {"&'static str", "enum_at"},
+	"enum": {"&'static str", "enum_at"}, "textlist": {"Texts<'a>", "texts_at"}, "textmap": {"TextMap<'a>", "text_map_at"},
 }
 
 // rustNone are the results that a shorter row gives where they are not plainly the default.
-var rustNone = map[string]string{"string": `""`, "enum": `""`, "u64list": "Numbers::NONE", "bytes": "&[]", "addr": "None", "time": "Time::NONE"}
+var rustNone = map[string]string{"string": `""`, "enum": `""`, "u64list": "Numbers::NONE", "bytes": "&[]", "addr": "None",
+	"time": "Time::NONE", "textlist": "Texts::NONE", "textmap": "TextMap::NONE"}
+
+// rustChecks are the functions that check the references of a field.
+var rustChecks = map[string]string{"string": "text", "bytes": "text", "u64list": "list", "textlist": "texts", "textmap": "map"}
 
 func (s *schema) writeRust(b *bytes.Buffer) error {
-	fmt.Fprintf(b, "\n/// One row of the schema `%s`.\n#[derive(Clone, Copy)]\npub struct %s<'a> {\n", s.Schema, s.Go)
+	fmt.Fprintf(b, "\n/// %s\n#[derive(Clone, Copy)]\npub struct %s<'a> {\n", s.rustAbout(), s.Go)
 	fmt.Fprintf(b, "    row: &'a [u8; %d],\n    #[allow(dead_code)]\n    more: &'a [u8],\n    heap: &'a [u8],\n}\n\n", s.Baseline)
 	fmt.Fprintf(b, "impl<'a> Row<'a> for %s<'a> {\n", s.Go)
 	fmt.Fprintf(b, "    const NAME: &'static str = %q;\n    const SCHEMA: u16 = %d;\n    const MAJOR: u16 = %d;\n    const BASELINE: usize = %d;\n\n",
@@ -46,23 +57,38 @@ func (s *schema) writeRust(b *bytes.Buffer) error {
 	fmt.Fprintf(b, "    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {\n        let (row, more) = split::<%d>(row)?;\n        Some(%s { row, more, heap })\n    }\n\n", s.Baseline, s.Go)
 	b.WriteString("    fn check(&self, heap: &mut Heap) {\n")
 	for _, f := range s.Fields {
-		size := map[string]int{"string": 1, "bytes": 1, "u64list": 8}[f.Type]
-		if size == 0 {
+		check := rustChecks[f.Type]
+		switch check {
+		case "":
 			continue
+		case "texts", "map":
+			fmt.Fprintf(b, "        heap.%s(%s, self.heap);\n", check, s.rustValue(f, "u64_at", "0"))
+		default:
+			fmt.Fprintf(b, "        heap.%s(%s);\n", check, s.rustValue(f, "u64_at", "0"))
 		}
-		fmt.Fprintf(b, "        heap.%s(%s);\n", map[bool]string{true: "list", false: "text"}[f.Type == "u64list"], s.rustValue(f, "u64_at", "0"))
 	}
-	fmt.Fprintf(b, "    }\n}\n\nimpl<'a> %s<'a> {", s.Go)
+	b.WriteString("    }\n}\n\n")
+	if s.Batch != "" {
+		fmt.Fprintf(b, "impl<'a> Fact<'a> for %s<'a> {\n    const KIND: &'static str = %q;\n}\n\n", s.Go, s.facts())
+	}
+	fmt.Fprintf(b, "impl<'a> %s<'a> {", s.Go)
 	for _, f := range s.all() {
 		t, ok := rustTypes[f.Type]
 		if !ok {
 			return fmt.Errorf("field %s: a guest cannot read the type %s", f.Name, f.Type)
 		}
-		fmt.Fprintf(b, "\n    /// %s\n    #[inline]\n    pub fn %s(&self) -> %s {\n        %s\n    }\n", f.said(), f.Name, t.result, s.rustValue(f, t.read, rustNone[f.Type]))
+		fmt.Fprintf(b, "\n    /// %s\n    #[inline]\n    pub fn %s(&self) -> %s {\n        %s\n    }\n", f.said(), f.rustName(), t.result, s.rustValue(f, t.read, rustNone[f.Type]))
 	}
 	s.rustFeatures(b)
 	b.WriteString("}\n")
 	return nil
+}
+
+func (s *schema) rustAbout() string {
+	if s.About != "" {
+		return s.About
+	}
+	return fmt.Sprintf("One row of the schema `%s`.", s.Schema)
 }
 
 // rustFeatures writes the list of the features, for a model that takes them all.
@@ -77,6 +103,14 @@ func (s *schema) rustFeatures(b *bytes.Buffer) {
 		fmt.Fprintf(b, "            (%q, self.%s()),\n", f.Name, f.Name)
 	}
 	b.WriteString("        ]\n    }\n")
+}
+
+// rustName is the name of a field's method.
+func (f field) rustName() string {
+	if f.Name == "type" { // a keyword
+		return "type_"
+	}
+	return f.Name
 }
 
 // rustValue is the expression that reads a field. Behind the baseline it may be missing in the rows of an older writer.
@@ -96,7 +130,7 @@ func rustRead(f field, read, row string, base int) string {
 		return fmt.Sprintf("addr_at(%s, %d, %d)", row, f.At-base, f.KindAt-base)
 	case "enum_at":
 		return fmt.Sprintf("enum_at(%s, %d, &[%s])", row, f.At-base, quoted(f.Values))
-	case "text_at", "numbers_at", "bytes_at":
+	case "text_at", "numbers_at", "bytes_at", "texts_at", "text_map_at":
 		return fmt.Sprintf("%s(%s, %d, self.heap)", read, row, f.At-base)
 	}
 	return fmt.Sprintf("%s(%s, %d)", read, row, f.At-base)

@@ -29,6 +29,12 @@ pub trait Row<'a>: Sized + Copy {
     fn check(&self, heap: &mut Heap);
 }
 
+/// A view of a fact: what a parser of the traffic engine understood.
+pub trait Fact<'a>: Row<'a> {
+    /// Its kind, as [`crate::Plugin::facts`] names it.
+    const KIND: &'static str;
+}
+
 /// The rows of one frame.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, R> {
@@ -211,6 +217,82 @@ impl Heap {
     }
 }
 
+impl Heap {
+    /// Each text of a list is looked at once, and only in a list that lies inside the heap.
+    #[inline]
+    pub(crate) fn texts(&mut self, reference: u64, heap: &[u8]) {
+        self.list(reference);
+        span(reference, 8, heap).chunks_exact(8).for_each(|c| self.text(u64_at(c, 0)));
+    }
+
+    #[inline]
+    pub(crate) fn map(&mut self, reference: u64, heap: &[u8]) {
+        self.list(reference.saturating_add(reference >> 32 << 32)); // an entry has the size of two
+        span(reference, 16, heap).chunks_exact(8).for_each(|c| self.text(u64_at(c, 0)));
+    }
+}
+
+/// A list of texts in a frame.
+#[derive(Clone, Copy)]
+pub struct Texts<'a> {
+    refs: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// No texts.
+    pub const NONE: Texts<'a> = Texts { refs: &[], heap: &[] };
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.refs.len() / 8
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.refs.is_empty()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> + 'a {
+        let heap = self.heap;
+        self.refs.chunks_exact(8).map(move |c| text_at(c, 0, heap))
+    }
+}
+
+/// Names and their values in a frame, ordered by name.
+#[derive(Clone, Copy)]
+pub struct TextMap<'a> {
+    refs: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> TextMap<'a> {
+    /// No names.
+    pub const NONE: TextMap<'a> = TextMap { refs: &[], heap: &[] };
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.refs.len() / 16
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.refs.is_empty()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+        let heap = self.heap;
+        self.refs.chunks_exact(16).map(move |c| (text_at(c, 0, heap), text_at(c, 8, heap)))
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
 /// A list of numbers in a frame.
 #[derive(Clone, Copy)]
 pub struct Numbers<'a>(&'a [u8]);
@@ -312,6 +394,16 @@ pub(crate) fn text_at<'a>(row: &[u8], at: usize, heap: &'a [u8]) -> &'a str {
 #[inline]
 pub(crate) fn numbers_at<'a>(row: &[u8], at: usize, heap: &'a [u8]) -> Numbers<'a> {
     Numbers(span(u64_at(row, at), 8, heap))
+}
+
+#[inline]
+pub(crate) fn texts_at<'a>(row: &[u8], at: usize, heap: &'a [u8]) -> Texts<'a> {
+    Texts { refs: span(u64_at(row, at), 8, heap), heap }
+}
+
+#[inline]
+pub(crate) fn text_map_at<'a>(row: &[u8], at: usize, heap: &'a [u8]) -> TextMap<'a> {
+    TextMap { refs: span(u64_at(row, at), 16, heap), heap }
 }
 
 #[inline]

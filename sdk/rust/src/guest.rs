@@ -6,7 +6,7 @@ use crate::frame::{self, Row, Rows};
 use crate::host::{self, Host};
 use crate::json::{from_base64, to_base64, write_text, Json, Object};
 use crate::model::*;
-use crate::rows::{Flow, Packet};
+use crate::rows::{Flow, Packet, FACTS};
 use crate::{Error, Result, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -129,8 +129,8 @@ pub fn discovery<T: Discoverer>(id: &'static str, summary: &'static str) -> Plug
     plugin::<T>(id, "discovery", summary, |c, s, h| Ok(Box::new(Discovering(start::<T>(c, s, h)?))))
 }
 
-/// Declares a detector by its id, namespace/name, and one sentence about it. It also needs [`Plugin::flows`] or
-/// [`Plugin::packets`], and a [`Plugin::rule`] for each thing that it can find.
+/// Declares a detector by its id, namespace/name, and one sentence about it. It also needs [`Plugin::flows`],
+/// [`Plugin::facts`] or [`Plugin::packets`], and a [`Plugin::rule`] for each thing that it can find.
 pub fn detector<T: Detector>(id: &'static str, summary: &'static str) -> Plugin {
     plugin::<T>(id, "detector", summary, |c, s, h| Ok(Box::new(Detecting(start::<T>(c, s, h)?))))
 }
@@ -146,6 +146,19 @@ impl Plugin {
     /// A detector wants flows (permission flows.read).
     pub fn flows(mut self) -> Plugin {
         self.subscription.put("flows", true);
+        self
+    }
+
+    /// With [`Plugin::flows`], a detector wants the further features of the flows.
+    pub fn features(mut self) -> Plugin {
+        self.subscription.put("features", true);
+        self
+    }
+
+    /// A detector wants facts of these kinds (permission facts.read): "dns", "tls", "http", "smb", "dhcp", "arp", "ot",
+    /// "files", "logins", "messages".
+    pub fn facts(mut self, kinds: &[&str]) -> Plugin {
+        self.subscription.put("facts", kinds);
         self
     }
 
@@ -384,11 +397,12 @@ impl Guest {
         let head = Json::parse(head).map_err(|e| Error::internal(format!("inspect request: {}", e)))?;
         let frame = &request[4 + length..];
         let refused = |e: String| Error::internal(format!("not a valid record frame: {}", e));
-        let mut batch = Batch { capture: head.text("capture"), flows: Rows::NONE, packets: Rows::NONE };
-        if frame::schema(frame).map_err(refused)? == Packet::SCHEMA {
-            batch.packets = Rows::<Packet>::parse(frame).map_err(refused)?;
-        } else {
-            batch.flows = Rows::<Flow>::parse(frame).map_err(refused)?;
+        let mut batch = Batch { capture: head.text("capture"), flows: Rows::NONE, packets: Rows::NONE, frame };
+        match frame::schema(frame).map_err(refused)? {
+            Packet::SCHEMA => batch.packets = Rows::<Packet>::parse(frame).map_err(refused)?,
+            Flow::SCHEMA => batch.flows = Rows::<Flow>::parse(frame).map_err(refused)?,
+            schema if FACTS.contains(&schema) => {} // they are parsed when somebody asks for them
+            schema => return Err(refused(format!("no schema has the id {}", schema))),
         }
         self.detect(head.text("instance"), answer, |work, sink| work.inspect(&batch, sink))
     }

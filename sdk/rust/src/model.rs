@@ -1,6 +1,6 @@
 //! What the host and a plugin exchange, and what a plugin may emit.
 
-use crate::frame::Rows;
+use crate::frame::{Fact, Rows};
 use crate::json::{Json, Object};
 use crate::rows::{Flow, Packet};
 use crate::{Error, Result, Time};
@@ -171,7 +171,7 @@ impl Scope {
     }
 }
 
-/// Records for a detector: flows or packets, never both. They are only valid during the call: copy what is kept. How the
+/// Records of one kind for a detector: flows, packets, or facts. They are only valid during the call: copy what is kept. How the
 /// records are cut into batches must not change what is found.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
@@ -181,6 +181,17 @@ pub struct Batch<'a> {
     pub flows: Rows<'a, Flow<'a>>,
     /// Views of the packets.
     pub packets: Rows<'a, Packet<'a>>,
+    pub(crate) frame: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Views of the facts of a kind, none when the batch holds something else: `for m in batch.facts::<DNS>()? {}`.
+    pub fn facts<R: Fact<'a>>(&self) -> Result<Rows<'a, R>> {
+        if crate::frame::schema(self.frame) != Ok(R::SCHEMA) {
+            return Ok(Rows::NONE);
+        }
+        Rows::parse(self.frame).map_err(|e| Error::internal(format!("not a valid record frame: {}", e)))
+    }
 }
 
 impl<'a> Flow<'a> {

@@ -6,6 +6,789 @@ use super::frame::*;
 use crate::Time;
 use std::net::IpAddr;
 
+/// One message of ARP or of IPv6 neighbour discovery.
+#[derive(Clone, Copy)]
+pub struct ARP<'a> {
+    row: &'a [u8; 144],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for ARP<'a> {
+    const NAME: &'static str = "arp";
+    const SCHEMA: u16 = 9;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 144;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<144>(row)?;
+        Some(ARP { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 96));
+        heap.text(u64_at(self.row, 120));
+    }
+}
+
+impl<'a> Fact<'a> for ARP<'a> {
+    const KIND: &'static str = "arp";
+}
+
+impl<'a> ARP<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// arp or ndp.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// request, reply, router-solicit, router-advert, redirect, or a number.
+    #[inline]
+    pub fn operation(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// Of the frame, empty where there is none.
+    #[inline]
+    pub fn source_mac(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// In the message.
+    #[inline]
+    pub fn sender_mac(&self) -> &'a str {
+        text_at(self.row, 96, self.heap)
+    }
+
+    /// In the message.
+    #[inline]
+    pub fn sender_ip(&self) -> Option<IpAddr> {
+        addr_at(self.row, 104, 69)
+    }
+
+    /// In the message.
+    #[inline]
+    pub fn target_mac(&self) -> &'a str {
+        text_at(self.row, 120, self.heap)
+    }
+
+    /// In the message.
+    #[inline]
+    pub fn target_ip(&self) -> Option<IpAddr> {
+        addr_at(self.row, 128, 70)
+    }
+
+    /// Nobody asked for it: gratuitous ARP, an unsolicited advertisement.
+    #[inline]
+    pub fn announce(&self) -> bool {
+        bool_at(self.row, 66)
+    }
+
+    /// It asks whether an address is free.
+    #[inline]
+    pub fn probe(&self) -> bool {
+        bool_at(self.row, 67)
+    }
+
+    /// The sender says that it is a router.
+    #[inline]
+    pub fn router(&self) -> bool {
+        bool_at(self.row, 68)
+    }
+}
+
+/// One message of DHCPv4 or DHCPv6.
+#[derive(Clone, Copy)]
+pub struct DHCP<'a> {
+    row: &'a [u8; 264],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for DHCP<'a> {
+    const NAME: &'static str = "dhcp";
+    const SCHEMA: u16 = 8;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 264;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<264>(row)?;
+        Some(DHCP { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.texts(u64_at(self.row, 184), self.heap);
+        heap.texts(u64_at(self.row, 192), self.heap);
+        heap.text(u64_at(self.row, 200));
+        heap.text(u64_at(self.row, 208));
+        heap.text(u64_at(self.row, 216));
+        heap.text(u64_at(self.row, 224));
+        heap.text(u64_at(self.row, 232));
+        heap.text(u64_at(self.row, 240));
+    }
+}
+
+impl<'a> Fact<'a> for DHCP<'a> {
+    const KIND: &'static str = "dhcp";
+}
+
+impl<'a> DHCP<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// 4 or 6.
+    #[inline]
+    pub fn version(&self) -> u8 {
+        u8_at(self.row, 66)
+    }
+
+    /// As on the wire: of version 4 option 53, 0 for BOOTP.
+    #[inline]
+    pub fn type_(&self) -> u8 {
+        u8_at(self.row, 67)
+    }
+
+    /// It comes from a server.
+    #[inline]
+    pub fn reply(&self) -> bool {
+        bool_at(self.row, 252)
+    }
+
+    /// Of the type: discover, advertise.
+    #[inline]
+    pub fn name(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// Of the exchange.
+    #[inline]
+    pub fn xid(&self) -> u32 {
+        u32_at(self.row, 68)
+    }
+
+    /// Of the client, lower case with colons.
+    #[inline]
+    pub fn mac(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// That the client has.
+    #[inline]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        addr_at(self.row, 88, 254)
+    }
+
+    /// That the client gets.
+    #[inline]
+    pub fn your_addr(&self) -> Option<IpAddr> {
+        addr_at(self.row, 104, 255)
+    }
+
+    /// That identifies the server.
+    #[inline]
+    pub fn server_addr(&self) -> Option<IpAddr> {
+        addr_at(self.row, 120, 256)
+    }
+
+    /// Who passed it on.
+    #[inline]
+    pub fn relay(&self) -> Option<IpAddr> {
+        addr_at(self.row, 136, 257)
+    }
+
+    /// That the client asks for.
+    #[inline]
+    pub fn requested(&self) -> Option<IpAddr> {
+        addr_at(self.row, 152, 258)
+    }
+
+    /// Of the client's network.
+    #[inline]
+    pub fn mask(&self) -> Option<IpAddr> {
+        addr_at(self.row, 168, 259)
+    }
+
+    /// That the client is to use.
+    #[inline]
+    pub fn routers(&self) -> Texts<'a> {
+        texts_at(self.row, 184, self.heap)
+    }
+
+    /// That the client is to use.
+    #[inline]
+    pub fn dns_servers(&self) -> Texts<'a> {
+        texts_at(self.row, 192, self.heap)
+    }
+
+    /// How long the address may be used.
+    #[inline]
+    pub fn lease(&self) -> u32 {
+        u32_at(self.row, 248)
+    }
+
+    /// Option 12.
+    #[inline]
+    pub fn hostname(&self) -> &'a str {
+        text_at(self.row, 200, self.heap)
+    }
+
+    /// Option 15.
+    #[inline]
+    pub fn domain(&self) -> &'a str {
+        text_at(self.row, 208, self.heap)
+    }
+
+    /// Option 81, or 39 of version 6.
+    #[inline]
+    pub fn fqdn(&self) -> &'a str {
+        text_at(self.row, 216, self.heap)
+    }
+
+    /// What the client says that it is.
+    #[inline]
+    pub fn vendor_class(&self) -> &'a str {
+        text_at(self.row, 224, self.heap)
+    }
+
+    /// That the client asks for, in order: a fingerprint.
+    #[inline]
+    pub fn parameters(&self) -> &'a [u8] {
+        bytes_at(self.row, 232, self.heap)
+    }
+
+    /// Of version 6 the DUID.
+    #[inline]
+    pub fn client_id(&self) -> &'a [u8] {
+        bytes_at(self.row, 240, self.heap)
+    }
+
+    /// It ended early or contradicts itself.
+    #[inline]
+    pub fn damaged(&self) -> bool {
+        bool_at(self.row, 253)
+    }
+}
+
+/// One DNS message.
+#[derive(Clone, Copy)]
+pub struct DNS<'a> {
+    row: &'a [u8; 144],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for DNS<'a> {
+    const NAME: &'static str = "dns";
+    const SCHEMA: u16 = 4;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 144;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<144>(row)?;
+        Some(DNS { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.texts(u64_at(self.row, 88), self.heap);
+        heap.list(u64_at(self.row, 96));
+        heap.list(u64_at(self.row, 104));
+        heap.texts(u64_at(self.row, 112), self.heap);
+    }
+}
+
+impl<'a> Fact<'a> for DNS<'a> {
+    const KIND: &'static str = "dns";
+}
+
+impl<'a> DNS<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// dns, mdns or llmnr.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// Of the message.
+    #[inline]
+    pub fn id(&self) -> u16 {
+        u16_at(self.row, 66)
+    }
+
+    /// It is an answer.
+    #[inline]
+    pub fn response(&self) -> bool {
+        bool_at(self.row, 136)
+    }
+
+    /// As on the wire, 0 for a query.
+    #[inline]
+    pub fn opcode(&self) -> u8 {
+        u8_at(self.row, 137)
+    }
+
+    /// Of an answer, with the upper bits of EDNS.
+    #[inline]
+    pub fn rcode(&self) -> u16 {
+        u16_at(self.row, 120)
+    }
+
+    /// Name of the first question without the last dot; the root is a dot.
+    #[inline]
+    pub fn query(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// Of the first question.
+    #[inline]
+    pub fn qtype(&self) -> u16 {
+        u16_at(self.row, 122)
+    }
+
+    /// Of the first question.
+    #[inline]
+    pub fn qclass(&self) -> u16 {
+        u16_at(self.row, 124)
+    }
+
+    /// Records of the answer section in presentation format, of mDNS and LLMNR those of the additional section behind them.
+    #[inline]
+    pub fn answers(&self) -> Texts<'a> {
+        texts_at(self.row, 88, self.heap)
+    }
+
+    /// Type of each answer.
+    #[inline]
+    pub fn answer_types(&self) -> Numbers<'a> {
+        numbers_at(self.row, 96, self.heap)
+    }
+
+    /// Time to live of each answer.
+    #[inline]
+    pub fn answer_ttls(&self) -> Numbers<'a> {
+        numbers_at(self.row, 104, self.heap)
+    }
+
+    /// Owner of each answer.
+    #[inline]
+    pub fn answer_names(&self) -> Texts<'a> {
+        texts_at(self.row, 112, self.heap)
+    }
+
+    /// Entries of the question section.
+    #[inline]
+    pub fn questions(&self) -> u16 {
+        u16_at(self.row, 126)
+    }
+
+    /// Entries of the answer section.
+    #[inline]
+    pub fn answer_count(&self) -> u16 {
+        u16_at(self.row, 128)
+    }
+
+    /// Entries of the authority section.
+    #[inline]
+    pub fn authority_count(&self) -> u16 {
+        u16_at(self.row, 130)
+    }
+
+    /// Entries of the additional section.
+    #[inline]
+    pub fn additional_count(&self) -> u16 {
+        u16_at(self.row, 132)
+    }
+
+    /// AA.
+    #[inline]
+    pub fn authoritative(&self) -> bool {
+        bool_at(self.row, 138)
+    }
+
+    /// TC.
+    #[inline]
+    pub fn truncated(&self) -> bool {
+        bool_at(self.row, 139)
+    }
+
+    /// RD.
+    #[inline]
+    pub fn recursion_desired(&self) -> bool {
+        bool_at(self.row, 140)
+    }
+
+    /// RA.
+    #[inline]
+    pub fn recursion_available(&self) -> bool {
+        bool_at(self.row, 141)
+    }
+
+    /// AD.
+    #[inline]
+    pub fn authentic(&self) -> bool {
+        bool_at(self.row, 142)
+    }
+
+    /// It ended early or contradicts itself.
+    #[inline]
+    pub fn damaged(&self) -> bool {
+        bool_at(self.row, 143)
+    }
+
+    /// Of the message.
+    #[inline]
+    pub fn length(&self) -> u32 {
+        u32_at(self.row, 68)
+    }
+
+    /// UDP size that EDNS offers, 0 without EDNS.
+    #[inline]
+    pub fn edns_size(&self) -> u16 {
+        u16_at(self.row, 134)
+    }
+}
+
+/// A file that was transferred in the clear, or as much as was seen of it.
+#[derive(Clone, Copy)]
+pub struct File<'a> {
+    row: &'a [u8; 144],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for File<'a> {
+    const NAME: &'static str = "file";
+    const SCHEMA: u16 = 11;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 144;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<144>(row)?;
+        Some(File { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 112));
+        heap.text(u64_at(self.row, 120));
+        heap.text(u64_at(self.row, 136));
+    }
+}
+
+impl<'a> Fact<'a> for File<'a> {
+    const KIND: &'static str = "files";
+}
+
+impl<'a> File<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// That it was transferred by.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// As the protocol gives it.
+    #[inline]
+    pub fn name(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// MIME, from its content.
+    #[inline]
+    pub fn type_(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// That were seen.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        u64_at(self.row, 96)
+    }
+
+    /// As announced, 0 when not known.
+    #[inline]
+    pub fn expected(&self) -> u64 {
+        u64_at(self.row, 104)
+    }
+
+    /// All of it was seen.
+    #[inline]
+    pub fn complete(&self) -> bool {
+        bool_at(self.row, 66)
+    }
+
+    /// Of what was seen, hex.
+    #[inline]
+    pub fn sha256(&self) -> &'a str {
+        text_at(self.row, 112, self.heap)
+    }
+
+    /// Of what was seen, hex.
+    #[inline]
+    pub fn md5(&self) -> &'a str {
+        text_at(self.row, 120, self.heap)
+    }
+
+    /// Of what was seen.
+    #[inline]
+    pub fn entropy(&self) -> f64 {
+        f64_at(self.row, 128)
+    }
+
+    /// Its first bytes.
+    #[inline]
+    pub fn begin(&self) -> &'a [u8] {
+        bytes_at(self.row, 136, self.heap)
+    }
+}
+
 /// One row of the schema `flow`.
 #[derive(Clone, Copy)]
 pub struct Flow<'a> {
@@ -1049,6 +1832,667 @@ impl<'a> Flow<'a> {
     }
 }
 
+/// One request with its answer, told when the answer's head was seen or will not come. Values of fields that carry secrets (Authorization, Cookie, and the like) are left out.
+#[derive(Clone, Copy)]
+pub struct HTTP<'a> {
+    row: &'a [u8; 216],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for HTTP<'a> {
+    const NAME: &'static str = "http";
+    const SCHEMA: u16 = 6;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 216;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<216>(row)?;
+        Some(HTTP { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 96));
+        heap.text(u64_at(self.row, 104));
+        heap.text(u64_at(self.row, 112));
+        heap.text(u64_at(self.row, 120));
+        heap.texts(u64_at(self.row, 136), self.heap);
+        heap.text(u64_at(self.row, 144));
+        heap.text(u64_at(self.row, 152));
+        heap.text(u64_at(self.row, 160));
+        heap.text(u64_at(self.row, 176));
+        heap.texts(u64_at(self.row, 184), self.heap);
+        heap.text(u64_at(self.row, 192));
+    }
+}
+
+impl<'a> Fact<'a> for HTTP<'a> {
+    const KIND: &'static str = "http";
+}
+
+impl<'a> HTTP<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// 1.0, 1.1 or 2.
+    #[inline]
+    pub fn version(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// In the connection, from 1; the stream of HTTP/2.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        u32_at(self.row, 68)
+    }
+
+    /// Empty when the request was not seen.
+    #[inline]
+    pub fn method(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// That the request is for.
+    #[inline]
+    pub fn host(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// As it was sent.
+    #[inline]
+    pub fn target(&self) -> &'a str {
+        text_at(self.row, 96, self.heap)
+    }
+
+    /// What the client calls itself.
+    #[inline]
+    pub fn user_agent(&self) -> &'a str {
+        text_at(self.row, 104, self.heap)
+    }
+
+    /// As it was sent.
+    #[inline]
+    pub fn referer(&self) -> &'a str {
+        text_at(self.row, 112, self.heap)
+    }
+
+    /// Content type of the request.
+    #[inline]
+    pub fn request_type(&self) -> &'a str {
+        text_at(self.row, 120, self.heap)
+    }
+
+    /// Of the request's content as announced, -1 when it is not known before.
+    #[inline]
+    pub fn request_length(&self) -> i64 {
+        i64_at(self.row, 128)
+    }
+
+    /// Name: value, in order.
+    #[inline]
+    pub fn request_headers(&self) -> Texts<'a> {
+        texts_at(self.row, 136, self.heap)
+    }
+
+    /// 0 when no answer was seen.
+    #[inline]
+    pub fn status(&self) -> u16 {
+        u16_at(self.row, 66)
+    }
+
+    /// Text behind the status.
+    #[inline]
+    pub fn reason(&self) -> &'a str {
+        text_at(self.row, 144, self.heap)
+    }
+
+    /// What the server calls itself.
+    #[inline]
+    pub fn software(&self) -> &'a str {
+        text_at(self.row, 152, self.heap)
+    }
+
+    /// Of the answer.
+    #[inline]
+    pub fn content_type(&self) -> &'a str {
+        text_at(self.row, 160, self.heap)
+    }
+
+    /// Of the answer's content as announced, -1 when it is not known before.
+    #[inline]
+    pub fn response_length(&self) -> i64 {
+        i64_at(self.row, 168)
+    }
+
+    /// Where the answer sends the client.
+    #[inline]
+    pub fn location(&self) -> &'a str {
+        text_at(self.row, 176, self.heap)
+    }
+
+    /// Name: value, in order.
+    #[inline]
+    pub fn response_headers(&self) -> Texts<'a> {
+        texts_at(self.row, 184, self.heap)
+    }
+
+    /// It is a call of gRPC.
+    #[inline]
+    pub fn grpc(&self) -> bool {
+        bool_at(self.row, 208)
+    }
+
+    /// As it was sent.
+    #[inline]
+    pub fn grpc_status(&self) -> &'a str {
+        text_at(self.row, 192, self.heap)
+    }
+
+    /// From the request to the answer's head, 0 when one was not seen.
+    #[inline]
+    pub fn response_time(&self) -> f64 {
+        f64_at(self.row, 200)
+    }
+}
+
+/// One attempt to log in, in any protocol. Passwords are never kept.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    row: &'a [u8; 112],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for Login<'a> {
+    const NAME: &'static str = "login";
+    const SCHEMA: u16 = 12;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 112;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<112>(row)?;
+        Some(Login { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 96));
+        heap.text(u64_at(self.row, 104));
+    }
+}
+
+impl<'a> Fact<'a> for Login<'a> {
+    const KIND: &'static str = "logins";
+}
+
+impl<'a> Login<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// For example ssh.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// Empty when it was not sent in the clear.
+    #[inline]
+    pub fn user(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// As the protocol calls it, in capitals.
+    #[inline]
+    pub fn method(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// success, failure, empty when it was not seen.
+    #[inline]
+    pub fn result(&self) -> &'a str {
+        text_at(self.row, 96, self.heap)
+    }
+
+    /// A password or a token was sent that everybody on the way could read.
+    #[inline]
+    pub fn clear(&self) -> bool {
+        bool_at(self.row, 66)
+    }
+
+    /// The server's word for the result.
+    #[inline]
+    pub fn code(&self) -> &'a str {
+        text_at(self.row, 104, self.heap)
+    }
+}
+
+/// What a parser says that has no record of its own.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    row: &'a [u8; 112],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for Message<'a> {
+    const NAME: &'static str = "message";
+    const SCHEMA: u16 = 13;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 112;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<112>(row)?;
+        Some(Message { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 96));
+        heap.map(u64_at(self.row, 104), self.heap);
+    }
+}
+
+impl<'a> Fact<'a> for Message<'a> {
+    const KIND: &'static str = "messages";
+}
+
+impl<'a> Message<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// For example ssh.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// Of the message: banner, as-req, announcement.
+    #[inline]
+    pub fn name(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// It is an answer.
+    #[inline]
+    pub fn response(&self) -> bool {
+        bool_at(self.row, 66)
+    }
+
+    /// Of an answer.
+    #[inline]
+    pub fn code(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// The one text that matters most: a banner, a name.
+    #[inline]
+    pub fn text(&self) -> &'a str {
+        text_at(self.row, 96, self.heap)
+    }
+
+    /// All that is known of it.
+    #[inline]
+    pub fn fields(&self) -> TextMap<'a> {
+        text_map_at(self.row, 104, self.heap)
+    }
+}
+
+/// One message to or from a controller, in words that are the same for all protocols.
+#[derive(Clone, Copy)]
+pub struct OT<'a> {
+    row: &'a [u8; 144],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for OT<'a> {
+    const NAME: &'static str = "ot";
+    const SCHEMA: u16 = 10;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 144;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<144>(row)?;
+        Some(OT { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 96));
+        heap.text(u64_at(self.row, 104));
+        heap.text(u64_at(self.row, 120));
+        heap.map(u64_at(self.row, 128), self.heap);
+    }
+}
+
+impl<'a> Fact<'a> for OT<'a> {
+    const KIND: &'static str = "ot";
+}
+
+impl<'a> OT<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// For example modbus.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// As on the wire.
+    #[inline]
+    pub fn function(&self) -> u32 {
+        u32_at(self.row, 68)
+    }
+
+    /// Of the function.
+    #[inline]
+    pub fn name(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// discover, connect, read, write, operate, program, start, stop, restart, empty for others.
+    #[inline]
+    pub fn action(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// It is an answer.
+    #[inline]
+    pub fn response(&self) -> bool {
+        bool_at(self.row, 66)
+    }
+
+    /// The answer is an error.
+    #[inline]
+    pub fn failed(&self) -> bool {
+        bool_at(self.row, 67)
+    }
+
+    /// As on the wire.
+    #[inline]
+    pub fn error(&self) -> u32 {
+        u32_at(self.row, 136)
+    }
+
+    /// Of the station, slave or device behind the address.
+    #[inline]
+    pub fn unit(&self) -> &'a str {
+        text_at(self.row, 96, self.heap)
+    }
+
+    /// What it acts on: an address, a tag, a block.
+    #[inline]
+    pub fn object(&self) -> &'a str {
+        text_at(self.row, 104, self.heap)
+    }
+
+    /// First one, where there are numbers.
+    #[inline]
+    pub fn address(&self) -> u64 {
+        u64_at(self.row, 112)
+    }
+
+    /// How many.
+    #[inline]
+    pub fn quantity(&self) -> u32 {
+        u32_at(self.row, 140)
+    }
+
+    /// That is written or read, its beginning.
+    #[inline]
+    pub fn value(&self) -> &'a [u8] {
+        bytes_at(self.row, 120, self.heap)
+    }
+
+    /// What only this protocol has.
+    #[inline]
+    pub fn details(&self) -> TextMap<'a> {
+        text_map_at(self.row, 128, self.heap)
+    }
+}
+
 /// One row of the schema `packet`.
 #[derive(Clone, Copy)]
 pub struct Packet<'a> {
@@ -1105,3 +2549,491 @@ impl<'a> Packet<'a> {
         u16_at(self.row, 28)
     }
 }
+
+/// One command of SMB, or the answer to one.
+#[derive(Clone, Copy)]
+pub struct SMB<'a> {
+    row: &'a [u8; 168],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for SMB<'a> {
+    const NAME: &'static str = "smb";
+    const SCHEMA: u16 = 7;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 168;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<168>(row)?;
+        Some(SMB { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.list(u64_at(self.row, 104));
+        heap.text(u64_at(self.row, 112));
+        heap.text(u64_at(self.row, 120));
+        heap.text(u64_at(self.row, 128));
+        heap.text(u64_at(self.row, 136));
+        heap.text(u64_at(self.row, 144));
+    }
+}
+
+impl<'a> Fact<'a> for SMB<'a> {
+    const KIND: &'static str = "smb";
+}
+
+impl<'a> SMB<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// 1 or 2, which is also that of SMB 3.
+    #[inline]
+    pub fn version(&self) -> u8 {
+        u8_at(self.row, 158)
+    }
+
+    /// It is an answer.
+    #[inline]
+    pub fn response(&self) -> bool {
+        bool_at(self.row, 159)
+    }
+
+    /// As on the wire.
+    #[inline]
+    pub fn command(&self) -> u16 {
+        u16_at(self.row, 66)
+    }
+
+    /// Of the command: negotiate, create.
+    #[inline]
+    pub fn name(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// NTSTATUS, of answers.
+    #[inline]
+    pub fn status(&self) -> u32 {
+        u32_at(self.row, 68)
+    }
+
+    /// That an answer shares with its command.
+    #[inline]
+    pub fn message_id(&self) -> u64 {
+        u64_at(self.row, 80)
+    }
+
+    /// As on the wire.
+    #[inline]
+    pub fn session(&self) -> u64 {
+        u64_at(self.row, 88)
+    }
+
+    /// As on the wire.
+    #[inline]
+    pub fn tree(&self) -> u64 {
+        u64_at(self.row, 96)
+    }
+
+    /// That the server chose.
+    #[inline]
+    pub fn dialect(&self) -> u16 {
+        u16_at(self.row, 156)
+    }
+
+    /// That the client offers.
+    #[inline]
+    pub fn dialects(&self) -> Numbers<'a> {
+        numbers_at(self.row, 104, self.heap)
+    }
+
+    /// Of tree connect.
+    #[inline]
+    pub fn share(&self) -> &'a str {
+        text_at(self.row, 112, self.heap)
+    }
+
+    /// Of create and what follows on it.
+    #[inline]
+    pub fn file(&self) -> &'a str {
+        text_at(self.row, 120, self.heap)
+    }
+
+    /// That create asks for.
+    #[inline]
+    pub fn access(&self) -> u32 {
+        u32_at(self.row, 152)
+    }
+
+    /// Who logs on, from NTLM.
+    #[inline]
+    pub fn user(&self) -> &'a str {
+        text_at(self.row, 128, self.heap)
+    }
+
+    /// Who logs on, from NTLM.
+    #[inline]
+    pub fn domain(&self) -> &'a str {
+        text_at(self.row, 136, self.heap)
+    }
+
+    /// Who logs on, from NTLM.
+    #[inline]
+    pub fn host(&self) -> &'a str {
+        text_at(self.row, 144, self.heap)
+    }
+
+    /// The message is encrypted.
+    #[inline]
+    pub fn encrypted(&self) -> bool {
+        bool_at(self.row, 160)
+    }
+
+    /// The message is compressed.
+    #[inline]
+    pub fn compressed(&self) -> bool {
+        bool_at(self.row, 161)
+    }
+}
+
+/// One handshake of TLS, DTLS or QUIC, told when no more of it can be read in the clear. What was not seen is empty.
+#[derive(Clone, Copy)]
+pub struct TLS<'a> {
+    row: &'a [u8; 232],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for TLS<'a> {
+    const NAME: &'static str = "tls";
+    const SCHEMA: u16 = 5;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 232;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<232>(row)?;
+        Some(TLS { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.texts(u64_at(self.row, 96), self.heap);
+        heap.list(u64_at(self.row, 104));
+        heap.list(u64_at(self.row, 112));
+        heap.text(u64_at(self.row, 120));
+        heap.text(u64_at(self.row, 128));
+        heap.text(u64_at(self.row, 136));
+        heap.texts(u64_at(self.row, 144), self.heap);
+        heap.text(u64_at(self.row, 152));
+        heap.text(u64_at(self.row, 160));
+        heap.text(u64_at(self.row, 168));
+        heap.texts(u64_at(self.row, 192), self.heap);
+        heap.text(u64_at(self.row, 200));
+        heap.text(u64_at(self.row, 208));
+    }
+}
+
+impl<'a> Fact<'a> for TLS<'a> {
+    const KIND: &'static str = "tls";
+}
+
+impl<'a> TLS<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// tls, dtls or quic.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// That the server chose, as on the wire: 772 is TLS 1.3; 0 when its hello was not seen.
+    #[inline]
+    pub fn version(&self) -> u16 {
+        u16_at(self.row, 66)
+    }
+
+    /// Highest version that the client offers.
+    #[inline]
+    pub fn offered(&self) -> u16 {
+        u16_at(self.row, 216)
+    }
+
+    /// That the server chose.
+    #[inline]
+    pub fn cipher(&self) -> u16 {
+        u16_at(self.row, 218)
+    }
+
+    /// Version of QUIC.
+    #[inline]
+    pub fn quic(&self) -> u32 {
+        u32_at(self.row, 68)
+    }
+
+    /// That the client asks for (SNI).
+    #[inline]
+    pub fn server_name(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// That the server chose, where it is in the clear.
+    #[inline]
+    pub fn alpn(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// That the client offers.
+    #[inline]
+    pub fn alpns(&self) -> Texts<'a> {
+        texts_at(self.row, 96, self.heap)
+    }
+
+    /// That the client offers, as sent.
+    #[inline]
+    pub fn ciphers(&self) -> Numbers<'a> {
+        numbers_at(self.row, 104, self.heap)
+    }
+
+    /// That the client offers, as sent.
+    #[inline]
+    pub fn groups(&self) -> Numbers<'a> {
+        numbers_at(self.row, 112, self.heap)
+    }
+
+    /// MD5 in hex.
+    #[inline]
+    pub fn ja3(&self) -> &'a str {
+        text_at(self.row, 120, self.heap)
+    }
+
+    /// MD5 in hex.
+    #[inline]
+    pub fn ja3s(&self) -> &'a str {
+        text_at(self.row, 128, self.heap)
+    }
+
+    /// Fingerprint of the client's hello.
+    #[inline]
+    pub fn ja4(&self) -> &'a str {
+        text_at(self.row, 136, self.heap)
+    }
+
+    /// The client's hello has another one inside (ECH); the server name is that of the front.
+    #[inline]
+    pub fn encrypted(&self) -> bool {
+        bool_at(self.row, 222)
+    }
+
+    /// The server asked for another hello.
+    #[inline]
+    pub fn retry(&self) -> bool {
+        bool_at(self.row, 223)
+    }
+
+    /// SHA-256 in hex of the certificates that the server sent, its own first.
+    #[inline]
+    pub fn chain(&self) -> Texts<'a> {
+        texts_at(self.row, 144, self.heap)
+    }
+
+    /// Of the server's certificate, RFC 2253.
+    #[inline]
+    pub fn subject(&self) -> &'a str {
+        text_at(self.row, 152, self.heap)
+    }
+
+    /// Of the server's certificate, RFC 2253.
+    #[inline]
+    pub fn issuer(&self) -> &'a str {
+        text_at(self.row, 160, self.heap)
+    }
+
+    /// Of the server's certificate, hex.
+    #[inline]
+    pub fn serial(&self) -> &'a str {
+        text_at(self.row, 168, self.heap)
+    }
+
+    /// From when the server's certificate is valid.
+    #[inline]
+    pub fn not_before(&self) -> Time {
+        time_at(self.row, 176)
+    }
+
+    /// Until when the server's certificate is valid.
+    #[inline]
+    pub fn not_after(&self) -> Time {
+        time_at(self.row, 184)
+    }
+
+    /// DNS names and addresses that the server's certificate is for.
+    #[inline]
+    pub fn names(&self) -> Texts<'a> {
+        texts_at(self.row, 192, self.heap)
+    }
+
+    /// Of the server's certificate: RSA, ECDSA, Ed25519.
+    #[inline]
+    pub fn key_type(&self) -> &'a str {
+        text_at(self.row, 200, self.heap)
+    }
+
+    /// Of the server's certificate.
+    #[inline]
+    pub fn key_bits(&self) -> u16 {
+        u16_at(self.row, 220)
+    }
+
+    /// Algorithm that signed the server's certificate.
+    #[inline]
+    pub fn signature(&self) -> &'a str {
+        text_at(self.row, 208, self.heap)
+    }
+
+    /// The server's certificate is that of an authority.
+    #[inline]
+    pub fn ca(&self) -> bool {
+        bool_at(self.row, 224)
+    }
+
+    /// The server's certificate signs itself.
+    #[inline]
+    pub fn self_signed(&self) -> bool {
+        bool_at(self.row, 225)
+    }
+
+    /// The server's certificate cannot be read.
+    #[inline]
+    pub fn certificate_damaged(&self) -> bool {
+        bool_at(self.row, 226)
+    }
+
+    /// The handshake ended early or contradicts itself.
+    #[inline]
+    pub fn damaged(&self) -> bool {
+        bool_at(self.row, 227)
+    }
+}
+
+/// The schemas of facts.
+pub(crate) const FACTS: &[u16] = &[ARP::SCHEMA, DHCP::SCHEMA, DNS::SCHEMA, File::SCHEMA, HTTP::SCHEMA, Login::SCHEMA, Message::SCHEMA, OT::SCHEMA, SMB::SCHEMA, TLS::SCHEMA];

@@ -1,8 +1,8 @@
 //! Reads the frames that the Go SDK wrote (internal/gen/vectors) and compares every field with what is in them.
 
-use picket_sdk::frame::{self, Rows};
+use picket_sdk::frame::{self, Row, Rows};
 use picket_sdk::json::Json;
-use picket_sdk::{Flow, Packet, Time};
+use picket_sdk::{File, Flow, Login, Message, Packet, Time, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,10 +54,16 @@ fn float(v: &Json) -> f64 {
 /// Compares each field of a row by its method of the same name.
 macro_rules! same {
     ($name:expr, $row:expr, $want:expr, $more:expr; $($field:ident : $kind:ident),* $(,)?) => {
-        $( same!(@$kind $name, $row.$field(), $want.get(stringify!($field)).expect(stringify!($field)), stringify!($field)); )*
+        $( same!(@$kind $name, $row.$field(), $want.get(stringify!($field).trim_end_matches('_')).expect(stringify!($field)), stringify!($field)); )*
         assert_eq!(Some([$(stringify!($field)),*].len() + $more), $want.len(), "{}: a field is not compared", $name);
     };
     (@num $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!(u64::from($got), $want.as_u64().unwrap(), "{} {}", $name, $field) };
+    (@int $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!($got, $want.as_i64().unwrap(), "{} {}", $name, $field) };
+    (@texts $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!(Json::from($got.iter().collect::<Vec<&str>>().as_slice()), *$want, "{} {}", $name, $field) };
+    (@map $name:expr, $got:expr, $want:expr, $field:expr) => {
+        assert_eq!(Some($got.len()), $want.len(), "{} {}", $name, $field);
+        $got.iter().for_each(|(key, value)| assert_eq!($want.get(key).and_then(Json::as_str), Some(value), "{} {} {}", $name, $field, key));
+    };
     (@bit $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!(Json::Bool($got), *$want, "{} {}", $name, $field) };
     (@float $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!($got.to_bits() == float($want).to_bits() || $got.is_nan() && float($want).is_nan(), true, "{} {}: {}", $name, $field, $got) };
     (@time $name:expr, $got:expr, $want:expr, $field:expr) => { assert_eq!($got, time($want), "{} {}", $name, $field) };
@@ -102,6 +108,52 @@ fn same_packet(name: &str, p: Packet, want: &Json) {
     same!(name, p, want, 0; number: num, time: time, data: bytes, length: num, link: num);
 }
 
+fn same_dns(name: &str, f: DNS, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, id: num, response: bit, opcode: num, rcode: num, query: text, qtype: num, qclass: num, answers: texts, answer_types: list, answer_ttls: list, answer_names: texts, questions: num, answer_count: num, authority_count: num, additional_count: num, authoritative: bit, truncated: bit, recursion_desired: bit, recursion_available: bit, authentic: bit, damaged: bit, length: num, edns_size: num);
+}
+
+fn same_tls(name: &str, f: TLS, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, version: num, offered: num, cipher: num, quic: num, server_name: text, alpn: text, alpns: texts, ciphers: list, groups: list, ja3: text, ja3s: text, ja4: text, encrypted: bit, retry: bit, chain: texts, subject: text, issuer: text, serial: text, not_before: time, not_after: time, names: texts, key_type: text, key_bits: num, signature: text, ca: bit, self_signed: bit, certificate_damaged: bit, damaged: bit);
+}
+
+fn same_http(name: &str, f: HTTP, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, version: text, number: num, method: text, host: text, target: text, user_agent: text, referer: text, request_type: text, request_length: int, request_headers: texts, status: num, reason: text, software: text, content_type: text, response_length: int, location: text, response_headers: texts, grpc: bit, grpc_status: text, response_time: float);
+}
+
+fn same_smb(name: &str, f: SMB, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, version: num, response: bit, command: num, name: text, status: num, message_id: num, session: num, tree: num, dialect: num, dialects: list, share: text, file: text, access: num, user: text, domain: text, host: text, encrypted: bit, compressed: bit);
+}
+
+fn same_dhcp(name: &str, f: DHCP, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, version: num, type_: num, reply: bit, name: text, xid: num, mac: text, client_addr: addr, your_addr: addr, server_addr: addr, relay: addr, requested: addr, mask: addr, routers: texts, dns_servers: texts, lease: num, hostname: text, domain: text, fqdn: text, vendor_class: text, parameters: bytes, client_id: bytes, damaged: bit);
+}
+
+fn same_arp(name: &str, f: ARP, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, operation: text, source_mac: text, sender_mac: text, sender_ip: addr, target_mac: text, target_ip: addr, announce: bit, probe: bit, router: bit);
+}
+
+fn same_ot(name: &str, f: OT, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, function: num, name: text, action: text, response: bit, failed: bit, error: num, unit: text, object: text, address: num, quantity: num, value: bytes, details: map);
+}
+
+fn same_file(name: &str, f: File, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, name: text, type_: text, size: num, expected: num, complete: bit, sha256: text, md5: text, entropy: float, begin: bytes);
+}
+
+fn same_login(name: &str, f: Login, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, user: text, method: text, result: text, clear: bit, code: text);
+}
+
+fn same_message(name: &str, f: Message, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, name: text, response: bit, code: text, text: text, fields: map);
+}
+
+fn compare<'a, R: Row<'a>>(name: &str, frame: &'a [u8], want: &[Json], same: fn(&str, R, &Json)) {
+    let got = Rows::<R>::parse(frame).unwrap_or_else(|e| panic!("{}: {}", name, e));
+    assert_eq!(got.len(), want.len(), "{}", name);
+    got.iter().zip(want).for_each(|(row, want)| same(name, row, want));
+}
+
 #[test]
 fn every_field_of_every_row() {
     for (name, frame, about) in vectors() {
@@ -111,16 +163,18 @@ fn every_field_of_every_row() {
         }
         frame::verify(&frame).unwrap_or_else(|e| panic!("{}: {}", name, e));
         match about.get("schema").and_then(Json::as_str) {
-            Some("flow") => {
-                let got = Rows::<Flow>::parse(&frame).unwrap_or_else(|e| panic!("{}: {}", name, e));
-                assert_eq!(got.len(), rows.len(), "{}", name);
-                got.iter().zip(rows).for_each(|(f, want)| same_flow(&name, f, want));
-            }
-            Some("packet") => {
-                let got = Rows::<Packet>::parse(&frame).unwrap_or_else(|e| panic!("{}: {}", name, e));
-                assert_eq!(got.len(), rows.len(), "{}", name);
-                got.iter().zip(rows).for_each(|(p, want)| same_packet(&name, p, want));
-            }
+            Some("flow") => compare::<Flow>(&name, &frame, rows, same_flow),
+            Some("packet") => compare::<Packet>(&name, &frame, rows, same_packet),
+            Some("dns") => compare::<DNS>(&name, &frame, rows, same_dns),
+            Some("tls") => compare::<TLS>(&name, &frame, rows, same_tls),
+            Some("http") => compare::<HTTP>(&name, &frame, rows, same_http),
+            Some("smb") => compare::<SMB>(&name, &frame, rows, same_smb),
+            Some("dhcp") => compare::<DHCP>(&name, &frame, rows, same_dhcp),
+            Some("arp") => compare::<ARP>(&name, &frame, rows, same_arp),
+            Some("ot") => compare::<OT>(&name, &frame, rows, same_ot),
+            Some("file") => compare::<File>(&name, &frame, rows, same_file),
+            Some("login") => compare::<Login>(&name, &frame, rows, same_login),
+            Some("message") => compare::<Message>(&name, &frame, rows, same_message),
             _ => {} // rows that a guest never reads
         }
     }
@@ -152,5 +206,22 @@ fn hostile_frames() {
             }
         }
         assert!(Rows::<Packet>::parse(&frame).is_err(), "{}", name);
+    }
+    for (_, frame, _) in vectors().into_iter().filter(|v| v.0 == "facts-dns" || v.0 == "facts-message") {
+        for at in 0..frame.len() {
+            for bits in [0x01, 0x80, 0xff] {
+                let mut changed = frame.clone();
+                changed[at] ^= bits;
+                if let Ok(rows) = Rows::<DNS>::parse(&changed) {
+                    rows.iter()
+                        .for_each(|d| assert!(d.answers().iter().map(str::len).sum::<usize>() <= changed.len() * 3));
+                }
+                if let Ok(rows) = Rows::<Message>::parse(&changed) {
+                    rows.iter().for_each(|m| {
+                        assert!(m.fields().iter().count() == m.fields().len() && m.fields().get("?").is_none())
+                    });
+                }
+            }
+        }
     }
 }
