@@ -34,7 +34,7 @@ func (a *Agent) newCaptures() error {
 	}
 	for _, c := range a.cfg.Captures {
 		live, err := traffic.NewLive(traffic.LiveConfig{
-			Programs: a.cfg.Helpers, Socket: c, Wanted: traffic.Wanted{Facts: sdk.FactKinds, Features: true}, Record: a.recordFlows, Log: a.log,
+			Programs: a.cfg.Helpers, Socket: c, Wanted: traffic.Wanted{Facts: traffic.RecordedFacts, Features: true}, Record: a.recordFlows, Log: a.log,
 		})
 		if err != nil {
 			return &UsageError{"capture: " + err.Error()}
