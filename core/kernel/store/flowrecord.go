@@ -167,7 +167,8 @@ func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
 		if err := r.rows.AppendRow(c...); err != nil {
 			return err
 		}
-		r.run.flows, r.run.packets, r.run.bytes = r.run.flows+1, r.run.packets+uint64(packets), r.run.bytes+uint64(bytes)
+		r.run.flows++
+		r.run.packets, r.run.bytes = min(r.run.packets+uint64(packets), maxCount), min(r.run.bytes+uint64(bytes), maxCount)
 		r.run.first, r.run.last = min(r.run.first, start), max(r.run.last, start)
 	}
 	return nil

@@ -40,7 +40,11 @@ func fromEnv(name string, fallback int) int {
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killDir); dir != "" {
-		if err := ingestUntilKilled(dir, os.Args[1:]); err != nil {
+		work := func() error { return ingestUntilKilled(dir, os.Args[1:]) }
+		if os.Args[1] == killFlows {
+			work = func() error { return recordUntilKilled(dir) }
+		}
+		if err := work(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
