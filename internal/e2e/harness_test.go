@@ -182,10 +182,11 @@ func startDev(t *testing.T) *server {
 	return startServer(t, filepath.Join(t.TempDir(), "data"), freePort(t))
 }
 
-func startServer(t *testing.T, data string, port int) *server {
+func startServer(t *testing.T, data string, port int, more ...string) *server {
 	t.Helper()
 	s := &server{data: data, url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	s.program = start(t, bin(t, "picketd"), "--dev", "--data", data, "--listen", "127.0.0.1:"+strconv.Itoa(port))
+	args := append([]string{"--dev", "--data", data, "--listen", "127.0.0.1:" + strconv.Itoa(port)}, more...)
+	s.program = start(t, bin(t, "picketd"), args...)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
