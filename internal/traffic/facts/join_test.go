@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
@@ -22,6 +23,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 func flush(t *testing.T, m *Maker) {
@@ -58,6 +60,17 @@ func TestHandshake(t *testing.T) {
 	}
 	if b.ServerName != "b.example" || b.Version != 0 || b.Chain != nil || b.Retry || b.Packet != 6 {
 		t.Errorf("%+v", b)
+	}
+}
+
+// A certificate may be valid for ever, which no row can say.
+func TestTimesFitIntoARow(t *testing.T) {
+	for _, year := range []int{-5000, 1, 1600, 1970, 2024, 2300, 9999} {
+		at := within(time.Date(year, 1, 2, 3, 4, 5, 6, time.UTC))
+		rows, err := records.DecodeFacts[sdk.TLS](records.AppendFacts(nil, []sdk.TLS{{NotAfter: at}}), nil)
+		if err != nil || !rows[0].NotAfter.Equal(at) {
+			t.Errorf("%d: %v became %v, %v", year, at, rows[0].NotAfter, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package facts
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
@@ -76,11 +77,27 @@ func (m *Maker) certificates(f *app.Fact, b *tls.Certificates) {
 	}
 	own := b.Chain[0]
 	r.Subject, r.Issuer, r.Serial = cut(own.Subject), cut(own.Issuer), cut(own.Serial)
-	r.NotBefore, r.NotAfter = own.NotBefore, own.After
+	r.NotBefore, r.NotAfter = within(own.NotBefore), within(own.After)
 	r.Names, _ = appendCut(r.Names[:0], own.Names)
 	r.KeyType, r.KeyBits, r.Signature = own.KeyType, uint16(min(own.KeyBits, math.MaxUint16)), own.Signature
 	r.CA, r.SelfSigned, r.CertificateDamaged = own.CA, own.SelfSigned, own.Error != ""
 	m.handshakes.grew(f.Flow.ID, size(r))
+}
+
+// The times that a row can hold: nanoseconds since 1970 in 64 bits.
+var earliest, latest = time.Unix(0, math.MinInt64+1).UTC(), time.Unix(0, math.MaxInt64).UTC()
+
+// within brings a time into that span, so that a detector sees the same one whether it gets a row or not.
+func within(t time.Time) time.Time {
+	switch {
+	case t.IsZero():
+		return t
+	case t.Before(earliest):
+		return earliest
+	case t.After(latest):
+		return latest
+	}
+	return t
 }
 
 // tellHandshake hands a handshake on, and keeps the memory of the record that was in its place.

@@ -30,7 +30,7 @@ func TestFeaturesAreTheSameInAllRuntimes(t *testing.T) {
 	t.Run("process", func(t *testing.T) {
 		cmd := exec.Command(build(t, dir, "echo", "", "./echo/cmd"))
 		cmd.Env = []string{}
-		sameFeatures(t, start(t, cmd), flows, records.BatchProcess)
+		sameFeatures(t, start(t, cmd, echo.Plugin(), sdk.Permission{Cap: sdk.CapFlowsRead}), flows, records.BatchProcess)
 	})
 	t.Run("wasm", func(t *testing.T) {
 		guest, err := os.Open(build(t, dir, "echo.wasm", "wasip1", "./echo/cmd"))
@@ -41,7 +41,7 @@ func TestFeaturesAreTheSameInAllRuntimes(t *testing.T) {
 		cmd := exec.Command(build(t, dir, "picket-wasm", "", "../../../cmd/picket-wasm"),
 			"--guest-fd", "3", "--cache", filepath.Join(dir, "cache"), "--cache-key-fd", "4", "--memory", "64")
 		cmd.Env, cmd.ExtraFiles = []string{}, []*os.File{guest, key(t)}
-		sameFeatures(t, start(t, cmd), flows, records.BatchGuest)
+		sameFeatures(t, start(t, cmd, echo.Plugin(), sdk.Permission{Cap: sdk.CapFlowsRead}), flows, records.BatchGuest)
 	})
 	t.Run("python", func(t *testing.T) {
 		script, err := filepath.Abs("testdata/echo.py")
@@ -54,7 +54,7 @@ func TestFeaturesAreTheSameInAllRuntimes(t *testing.T) {
 		}
 		cmd := exec.Command(python(t), "-B", script)
 		cmd.Env = []string{"PYTHONPATH=" + sdkFolder}
-		sameFeatures(t, start(t, cmd), flows, records.BatchProcess)
+		sameFeatures(t, start(t, cmd, echo.Plugin(), sdk.Permission{Cap: sdk.CapFlowsRead}), flows, records.BatchProcess)
 	})
 }
 
@@ -93,7 +93,7 @@ func key(t *testing.T) *os.File {
 	return r
 }
 
-func start(t *testing.T, cmd *exec.Cmd) *host.Instance {
+func start(t *testing.T, cmd *exec.Cmd, plugin sdk.Plugin, grants ...sdk.Permission) *host.Instance {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pk") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
@@ -107,8 +107,7 @@ func start(t *testing.T, cmd *exec.Cmd) *host.Instance {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	i, err := p.Configure(t.Context(), host.InstanceConfig{Instance: "i", Plugin: "test/echo", Config: []byte("{}"), StateDir: dir,
-		Grants: []sdk.Permission{{Cap: sdk.CapFlowsRead}}})
+	i, err := p.Configure(t.Context(), host.InstanceConfig{Instance: "i", Plugin: plugin.ID, Config: []byte("{}"), StateDir: dir, Grants: grants})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,9 @@ import (
 	"github.com/picketwatch/picket/sdk/serve"
 )
 
-func init() { sdk.Register(echo.Plugin()) }
+func init() {
+	sdk.Register(echo.Plugin())
+	sdk.Register(echo.Facts())
+}
 
 func main() { serve.Main() }
