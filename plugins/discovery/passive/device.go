@@ -86,9 +86,28 @@ func (d *devices) of(s *said) *device {
 	return one
 }
 
-// learn adds what was said and returns what is to be reported of it, if anything.
-func (d *devices) learn(s *said) (sdk.Sighting, bool) {
+// learn adds what was said and returns what is to be reported of it, if anything. The maker of a card that is new is told apart:
+// that it made the device is a guess.
+func (d *devices) learn(s *said) []sdk.Sighting {
 	one := d.of(s)
+	before := one.mac
+	var out []sdk.Sighting
+	if sighting, news := d.merge(one, s); news {
+		out = append(out, sighting)
+	}
+	if one.mac != before {
+		guess := said{time: s.time, confidence: guessed}
+		if name := maker(one.mac); one.learn("vendor", name, &guess, d.refresh) {
+			out = append(out, sdk.Sighting{
+				Time: s.time, IP: s.ip, MAC: s.mac, Facts: map[string]string{"vendor": name}, Source: s.source, Packet: s.packet, Confidence: guessed,
+			})
+		}
+	}
+	return out
+}
+
+// merge adds what was said of one device.
+func (d *devices) merge(one *device, s *said) (sdk.Sighting, bool) {
 	due := one.reported.IsZero() || s.time.Sub(one.reported) >= d.refresh
 	out := sdk.Sighting{Time: s.time, IP: s.ip, MAC: s.mac, Hostname: s.hostname, Source: s.source, Packet: s.packet, Confidence: s.confidence}
 	news := due

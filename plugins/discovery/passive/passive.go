@@ -108,9 +108,10 @@ func (l listener) tell(s *said) error {
 	if !s.ip.IsValid() && s.mac == "" {
 		return nil
 	}
-	sighting, news := l.devices.learn(s)
-	if !news {
-		return nil
+	for _, sighting := range l.devices.learn(s) {
+		if err := l.sink.Sighting(sighting); err != nil {
+			return err
+		}
 	}
-	return l.sink.Sighting(sighting)
+	return nil
 }

@@ -314,11 +314,11 @@ func TestBounds(t *testing.T) {
 	for i := range 500 {
 		s.facts[fmt.Sprint(i)] = strings.Repeat("é", 500)
 	}
-	out, _ := o.inst.devices.learn(s)
-	if len(out.Facts) != maxFacts {
-		t.Errorf("%d facts", len(out.Facts))
+	out := o.inst.devices.learn(s)
+	if len(out) != 1 || len(out[0].Facts) != maxFacts {
+		t.Fatalf("%+v", out)
 	}
-	for _, v := range out.Facts {
+	for _, v := range out[0].Facts {
 		if len(v) > maxText || v != strings.ToValidUTF8(v, "") {
 			t.Errorf("a fact of %d bytes: %q", len(v), v)
 		}
