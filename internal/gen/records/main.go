@@ -58,6 +58,8 @@ func generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files[name] = source
+	page, text := recordsPage(root, schemas)
+	files[page] = text
 	if name, source, err = rustRows(root, schemas); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type schema struct {
 
 	Derived  []derived `json:"derived,omitempty"`  // columns that follow from the fields
 	Features *features `json:"features,omitempty"` // at the end of the rows of those who asked
+
+	headLength int // how many of the fields are those of the head
 }
 
 type field struct {
@@ -97,7 +99,7 @@ func readSchema(dir string, data []byte) (*schema, error) {
 		if err != nil {
 			return nil, fmt.Errorf("head %s: %w", s.Head, err)
 		}
-		s.Fields = append(head.Fields, s.Fields...)
+		s.Fields, s.headLength = append(head.Fields, s.Fields...), len(head.Fields)
 	}
 	return s, errors.Join(s.check(), s.place())
 }
