@@ -6,12 +6,13 @@ import (
 	"unicode"
 )
 
-// Case writes ServerName as server_name, EDNSSize as edns_size, ALPNs as alpns.
+// Case writes ServerName as server_name, EDNSSize as edns_size, ALPNs as alpns, QType as qtype: a single letter at the front is
+// no word.
 func Case(name string) string {
 	var b strings.Builder
 	letters := []rune(name)
 	for i, c := range letters {
-		if i > 0 && unicode.IsUpper(c) && begins(letters[i-1], letters[i:]) {
+		if unicode.IsUpper(c) && (i > 1 || i == 1 && unicode.IsLower(letters[0])) && begins(letters[i-1], letters[i:]) {
 			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToLower(c))
