@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
 	"github.com/picketwatch/picket/sdk/records"
@@ -49,9 +50,17 @@ func (s *Server) agentFlows(ctx context.Context, in *agentFlowsInput) (*body[age
 	if len(frames) == 0 {
 		return answer(out), nil
 	}
-	out.Accepted, err = s.recordFlows(ctx, from.Tenant, fmt.Sprintf("live.%s.%s.%d", from.ID, b.Epoch, b.Seq), frames)
+	out.Accepted, err = s.recordFlows(ctx, from.Tenant, recordingOf(from.ID, b.Epoch, b.Seq), frames)
 	return answer(out), err
 }
+
+// recordingOf names the recording of a batch: the same for the same batch, and unlike any that another agent can make.
+func recordingOf(agent, epoch string, seq uint64) string {
+	return "live-" + uuid.NewSHA1(liveRecordings, fmt.Appendf(nil, "%q %q %d", agent, epoch, seq)).String()
+}
+
+// liveRecordings is the space of these names.
+var liveRecordings = uuid.MustParse("5b0f6c4e-6f0e-5d0b-9a53-0c3c8d5f7a11")
 
 func (s *Server) recordFlows(ctx context.Context, tenant, name string, frames [][]byte) (rows uint64, err error) {
 	r, err := s.cfg.Flows.Record(ctx, tenant, name)

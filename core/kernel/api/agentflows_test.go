@@ -63,6 +63,11 @@ func TestFlowsOfAnAgent(t *testing.T) {
 	if n := count(); n != 5 {
 		t.Errorf("%d flows, want 5", n)
 	}
+	page, err := flows.List(t.Context(), store.FlowQuery{Tenant: store.DefaultTenant, Page: store.Page{Limit: 1}})
+	check(t, err)
+	if out := w.request(adm, "GET", fmt.Sprintf("/api/v1/flows/%s/%d", page.Flows[0].Capture, page.Flows[0].ID), ""); out.Code != 200 {
+		t.Errorf("one of them: %d %s", out.Code, out.Body)
+	}
 	post(a, 10, `{"run":"r","interface":"eth0","frames":"Z2FyYmFnZQ=="}`, 422)
 	post(a, 10, `{"frames":""}`, 422)
 	if out := a.call("POST", "/api/v1/flows", `{"seq":1,"flows":`+batch(1)+`}`); out.Code != 422 {
