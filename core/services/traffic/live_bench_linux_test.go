@@ -32,18 +32,28 @@ func BenchmarkLive(b *testing.B) {
 	dir := programs(b)
 	b.Run("offline", func(b *testing.B) {
 		for b.Loop() {
-			began := time.Now()
+			began, cpu := time.Now(), childrenCPU()
 			n := offline(b, dir, file)
 			b.ReportMetric(float64(n)/time.Since(began).Seconds(), "packets/s")
+			b.ReportMetric(float64(childrenCPU()-cpu)/float64(n), "cpu-ns/packet")
 		}
 	})
 	b.Run("drop-free", func(b *testing.B) {
 		for b.Loop() {
-			rate, bound := dropFree(b, dir, frames)
+			cpu := childrenCPU()
+			rate, bound, n := dropFree(b, dir, frames)
 			b.ReportMetric(rate, "packets/s")
 			b.ReportMetric(bound, "sender-bound") // 1: the sender could not send more
+			b.ReportMetric(float64(childrenCPU()-cpu)/float64(n), "cpu-ns/packet")
 		}
 	})
+}
+
+// childrenCPU is what the workers used that have ended.
+func childrenCPU() time.Duration {
+	var used unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_CHILDREN, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // load reads the frames of a capture, as many as fit into some memory.
@@ -116,7 +126,7 @@ func (*nowhere) Close(context.Context, bool) error           { return nil }
 const stepTime = 2 * time.Second
 
 // dropFree sends faster and faster until packets are lost or it cannot send faster, then looks between the last two rates.
-func dropFree(b *testing.B, dir string, frames [][]byte) (rate, bound float64) {
+func dropFree(b *testing.B, dir string, frames [][]byte) (rate, bound float64, read uint64) {
 	b.Helper()
 	i := newCable(b)
 	live, err := NewLive(LiveConfig{Programs: dir, Open: i.open, Socket: packetsocket.Config{Interface: "eth0", Promiscuous: true},
@@ -127,7 +137,11 @@ func dropFree(b *testing.B, dir string, frames [][]byte) (rate, bound float64) {
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan struct{})
 	go func() { live.Run(ctx); close(done) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		<-done
+		read = live.Figures().Packets
+	}()
 	until(b, "a worker", func() bool { return live.Figures().Run != "" })
 
 	good, bad := 0.0, 0.0
@@ -145,12 +159,12 @@ func dropFree(b *testing.B, dir string, frames [][]byte) (rate, bound float64) {
 		case lost > 0:
 			bad = want
 		case reached < 0.93*want:
-			return max(good, reached), 1
+			return max(good, reached), 1, 0
 		default:
 			good = reached
 		}
 	}
-	return good, 0
+	return good, 0, 0
 }
 
 // cable is a pair of interfaces, packets that go in at peer0 of one come out of eth0.
@@ -191,9 +205,10 @@ func (i *cable) step(b *testing.B, live *Live, frames [][]byte, rate float64) (r
 	return float64(sent) / took.Seconds(), live.Figures().Dropped - before.Dropped
 }
 
-type message1 struct {
+// outgoing is the kernel's struct mmsghdr.
+type outgoing struct {
 	head unix.Msghdr
-	sent uint32
+	_    uint32 // bytes that were sent
 	_    [4]byte
 }
 
@@ -214,7 +229,7 @@ func send(frames [][]byte, rate float64, during time.Duration) (sent int, took t
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
 	const batch = 64
-	var messages [batch]message1
+	var messages [batch]outgoing
 	var parts [batch]unix.Iovec
 	began := time.Now()
 	for at := 0; time.Since(began) < during; {
