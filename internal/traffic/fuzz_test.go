@@ -23,7 +23,7 @@ func FuzzAnalyze(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var packets, flows uint64
-		sum, err := Analyze(context.Background(), bytes.NewReader(data), Options{Flow: flow.Config{MaxFlows: 16, Batch: 4}}, func(list []sdk.Flow) error {
+		sum, err := Analyze(context.Background(), bytes.NewReader(data), Options{Flow: flow.Config{MaxFlows: 16, Batch: 4, Features: true}}, func(list []sdk.Flow) error {
 			for i := range list {
 				packets += list[i].FwdPackets + list[i].RevPackets
 				if list[i].End.Before(list[i].Start) || list[i].CommunityID == "" || len(list[i].Packets) == 0 {
