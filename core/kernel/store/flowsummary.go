@@ -125,7 +125,7 @@ func (f *Flows) sumUp(ctx context.Context, p part, c *conditions, sum *FlowSumma
 		if at := time.UnixMicro(last).UTC(); sum.Flows == 0 || at.After(sum.Last) {
 			sum.Last = at
 		}
-		sum.FlowCount.add(n)
+		sum.add(n)
 		sum.FwdBytes += fwd
 		addTo(s.apps, words[app], n)
 		addTo(s.protos, proto, n)
