@@ -25,14 +25,22 @@ func declaration(_ context.Context, b *bench, r *result) {
 	if !json.Valid(d.ConfigSchema) {
 		r.failf("the schema of its configuration is not JSON")
 	}
-	subscribed := d.Subscription.Flows || d.Subscription.Packets != nil
-	if d.Kind == sdk.KindDetector {
+	subscribed := !d.Subscription.Empty()
+	switch {
+	case d.Kind == sdk.KindDetector:
 		if len(d.Rules) == 0 || !subscribed {
 			r.failf("a detector needs rules and a subscription")
 		}
 		declaredRules(r, d.Rules)
-	} else if len(d.Rules) > 0 || subscribed {
+	case d.Observes:
+		if len(d.Rules) > 0 || !subscribed {
+			r.failf("an observer needs a subscription, and has no rules")
+		}
+	case len(d.Rules) > 0 || subscribed:
 		r.failf("a %s has neither rules nor a subscription", d.Kind)
+	}
+	if d.Subscription.Features && !d.Subscription.Flows {
+		r.failf("it subscribes to features of flows, and not to flows")
 	}
 	if in, ok := b.subject.(inProcess); ok {
 		declaredType(r, in.plugin)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/picketwatch/picket/sdk"
@@ -113,21 +114,39 @@ func framesOf(ctx context.Context, input string, subscription sdk.Subscription) 
 	if err != nil {
 		return nil, err
 	}
-	args := append(command[1:], "flows", "--format", "frames")
-	if p := subscription.Packets; p != nil {
+	var out, errOut bytes.Buffer
+	for _, args := range printing(subscription) {
+		cmd := exec.CommandContext(ctx, command[0], slices.Concat(command[1:], args, []string{input})...)
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+		if err := cmd.Run(); err != nil {
+			return nil, fmt.Errorf("%s: %w\n%s", cmd, err, errOut.Bytes())
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// printing are the arguments that make the picket command print what a subscription names: the facts first, because a fact
+// comes before its flow.
+func printing(s sdk.Subscription) [][]string {
+	var out [][]string
+	if len(s.Facts) > 0 {
+		out = append(out, []string{"facts", "--kind", strings.Join(s.Facts, ","), "--format", "frames"})
+	}
+	flows := []string{"flows", "--format", "frames"}
+	if p := s.Packets; p != nil {
 		snap := p.SnapLen
 		if snap == 0 {
 			snap = defaultSnapLen
 		}
-		args = append(args, fmt.Sprintf("--packets=%s:%d", strings.Join(p.Layers, ","), snap))
+		out = append(out, append(slices.Clone(flows), fmt.Sprintf("--packets=%s:%d", strings.Join(p.Layers, ","), snap)))
 	}
-	var out, errOut bytes.Buffer
-	cmd := exec.CommandContext(ctx, command[0], append(args, input)...)
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, errOut.Bytes())
+	if s.Features {
+		flows = append(flows, "--features")
 	}
-	return out.Bytes(), nil
+	if s.Flows {
+		out = append(out, flows)
+	}
+	return out
 }
 
 // picket returns how the command is started, nil when there is none.

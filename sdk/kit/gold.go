@@ -208,8 +208,9 @@ func (b *bench) timed(ctx context.Context, s Session, e *emitted) float64 {
 	case sdk.KindCollector:
 		n = len(e.Samples)
 	case sdk.KindDetector:
-		if n = len(b.o.Flows); b.about.Subscription.Packets != nil {
-			n = len(b.o.Packets)
+		n = 0
+		for _, frame := range b.frames(records.BatchGuest) {
+			n += records.Count(frame)
 		}
 	}
 	return float64(took.Nanoseconds()) / float64(max(1, n))

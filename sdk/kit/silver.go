@@ -62,14 +62,21 @@ func (b *bench) hostile() []input {
 				call: collect(sdk.CollectRequest{Time: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Interval: -time.Hour})},
 		}
 	case sdk.KindDiscovery:
-		return []input{{what: "an empty scope", call: func(ctx context.Context, s Session) error {
+		var list []input
+		if b.about.Observes {
+			list = b.hostileFrames()
+		}
+		if b.about.Passive {
+			return list
+		}
+		return append(list, input{what: "an empty scope", call: func(ctx context.Context, s Session) error {
 			var e emitted
 			err := s.Discover(ctx, theInstance, sdk.Scope{}, &e)
 			if len(e.Sightings) > 0 {
 				return fmt.Errorf("saw %d devices in an empty scope", len(e.Sightings))
 			}
 			return err
-		}}}
+		}})
 	case sdk.KindNotifier:
 		notify := func(n sdk.Notice) func(context.Context, Session) error {
 			return func(ctx context.Context, s Session) error {
@@ -227,6 +234,11 @@ func (b *bench) declared(r *result) {
 	} {
 		if why && !has[capability] {
 			r.failf("it needs the permission %s, which plugin.yaml does not ask for", capability)
+		}
+	}
+	for _, kind := range b.about.Subscription.Facts {
+		if !sdk.Grants(b.o.Permissions).Facts(kind) {
+			r.failf("it needs the permission %s of kind %s, which plugin.yaml does not ask for", sdk.CapFactsRead, kind)
 		}
 	}
 }

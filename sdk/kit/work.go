@@ -163,15 +163,14 @@ func (b *bench) workOnce(ctx context.Context, s Session, into sinks) error {
 	case sdk.KindCollector:
 		return s.Collect(ctx, theInstance, sdk.CollectRequest{Time: time.Now(), Interval: time.Minute}, into)
 	case sdk.KindDiscovery:
-		return s.Discover(ctx, theInstance, b.o.Scope, into)
-	case sdk.KindDetector:
-		frames := b.frames(records.BatchGuest)
-		for _, frame := range frames {
-			if err := s.Inspect(ctx, theInstance, "capture", frame, into); err != nil {
+		if !b.about.Passive {
+			if err := s.Discover(ctx, theInstance, b.o.Scope, into); err != nil || !b.about.Observes {
 				return err
 			}
 		}
-		return s.Flush(ctx, theInstance, into)
+		return b.show(ctx, s, into)
+	case sdk.KindDetector:
+		return b.show(ctx, s, into)
 	case sdk.KindNotifier:
 		receipt, err := s.Notify(ctx, theInstance, b.o.Notice)
 		if e, ok := into.(*emitted); ok && err == nil {
@@ -182,12 +181,30 @@ func (b *bench) workOnce(ctx context.Context, s Session, into sinks) error {
 	return fmt.Errorf("there is no kind %q", b.about.Kind)
 }
 
-// frames cuts the records that the detector wants into batches.
-func (b *bench) frames(size int) [][]byte {
-	if b.about.Subscription.Packets != nil {
-		return cut(b.o.Packets, size, records.AppendPackets)
+// show shows the sample records and ends the capture.
+func (b *bench) show(ctx context.Context, s Session, into sinks) error {
+	for _, frame := range b.frames(records.BatchGuest) {
+		if err := s.Inspect(ctx, theInstance, "capture", frame, into); err != nil {
+			return err
+		}
 	}
-	return cut(b.o.Flows, size, records.AppendFlows)
+	return s.Flush(ctx, theInstance, into)
+}
+
+// frames cuts the records that the plugin wants into batches. Facts come before their flows.
+func (b *bench) frames(size int) [][]byte {
+	wants := b.about.Subscription
+	var out [][]byte
+	for _, kind := range wants.Facts {
+		out = append(out, sampleFacts(kind, size)...)
+	}
+	if wants.Packets != nil {
+		out = append(out, cut(b.o.Packets, size, records.AppendPackets)...)
+	}
+	if wants.Flows || len(out) == 0 {
+		out = append(out, cut(b.o.Flows, size, records.AppendFlows)...)
+	}
+	return out
 }
 
 func cut[T any](list []T, size int, pack func([]byte, []T) []byte) [][]byte {
