@@ -382,6 +382,26 @@ type iotestErr struct{}
 
 func (iotestErr) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
+// Many people send at the same time, some of them the same.
+func TestManyUploadsAtOnce(t *testing.T) {
+	b := newBench(t, "honest")
+	const people, files = 24, 6
+	var all sync.WaitGroup
+	for i := range people {
+		all.Go(func() {
+			content := strings.Repeat(string(rune('a'+i%files)), 100_000)
+			if _, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	left, _ := os.ReadDir(b.cfg.Dir)
+	if len(left) != files || b.Waiting() != people || len(b.store.rows) != people {
+		t.Errorf("%d files, %d waiting, %d rows", len(left), b.Waiting(), len(b.store.rows))
+	}
+}
+
 func TestTheSameBytesAreStoredOnce(t *testing.T) {
 	b := newBench(t, "honest")
 	b.finish(t, "same")
