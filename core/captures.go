@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,19 @@ func (s captureStore) row(x traffic.Capture) store.Capture {
 	return store.Capture{ID: x.ID, Tenant: s.c.tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State), Order: x.Order,
 		Progress: x.Progress, Packets: x.Packets, Bytes: x.Bytes, Flows: x.Flows, Undecoded: x.Undecoded, Truncated: x.Truncated,
 		FirstPacket: x.First, LastPacket: x.Last, Findings: x.Findings, Skipped: strings.Join(x.Notes, "; "), Error: x.Error,
-		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished, Services: services}
+		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished, Services: services, Quality: qualityText(x.Quality)}
+}
+
+// qualityText keeps what the worker said of a capture; "" until it has said something.
+func qualityText(q *traffic.Quality) string {
+	if q == nil {
+		return ""
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		return "" // numbers and texts always are
+	}
+	return string(text)
 }
 
 // captureOf is what the row says, for a job that begins again.
@@ -50,6 +63,10 @@ func captureOf(r store.Capture) traffic.Capture {
 		Created: r.Created, Started: r.Started, Finished: r.Finished}
 	if r.Skipped != "" {
 		x.Notes = []string{r.Skipped}
+	}
+	var q traffic.Quality
+	if r.Quality != "" && json.Unmarshal([]byte(r.Quality), &q) == nil {
+		x.Quality = &q
 	}
 	for _, v := range r.Services {
 		x.Services = append(x.Services, traffic.ServedPort(v))

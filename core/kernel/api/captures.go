@@ -24,26 +24,27 @@ const maxForm = 64 << 10
 const uploadSilence = 30 * time.Second
 
 type captureBody struct {
-	ID        string     `json:"id"`
-	Name      string     `json:"name"`
-	SHA256    string     `json:"sha256"`
-	Size      int64      `json:"size"`
-	State     string     `json:"state" enum:"queued,running,stopped,done,failed"`
-	Place     int        `json:"place,omitempty" doc:"In the queue, from 1, while it waits."`
-	Progress  float64    `json:"progress" minimum:"0" maximum:"1"`
-	Packets   uint64     `json:"packets"`
-	Bytes     uint64     `json:"bytes" doc:"On the wire."`
-	Flows     uint64     `json:"flows"`
-	Undecoded uint64     `json:"undecoded" doc:"Packets that no decoder understood."`
-	Truncated bool       `json:"truncated" doc:"The file ends in the middle of a packet."`
-	First     *time.Time `json:"first_packet,omitempty"`
-	Last      *time.Time `json:"last_packet,omitempty"`
-	Error     string     `json:"error,omitempty"`
-	Findings  int        `json:"findings"`
-	Skipped   string     `json:"skipped,omitempty" doc:"What the verdict did not see."`
-	Created   time.Time  `json:"created"`
-	Started   *time.Time `json:"started,omitempty"`
-	Finished  *time.Time `json:"finished,omitempty"`
+	ID        string       `json:"id"`
+	Name      string       `json:"name"`
+	SHA256    string       `json:"sha256"`
+	Size      int64        `json:"size"`
+	State     string       `json:"state" enum:"queued,running,stopped,done,failed"`
+	Place     int          `json:"place,omitempty" doc:"In the queue, from 1, while it waits."`
+	Progress  float64      `json:"progress" minimum:"0" maximum:"1"`
+	Packets   uint64       `json:"packets"`
+	Bytes     uint64       `json:"bytes" doc:"On the wire."`
+	Flows     uint64       `json:"flows"`
+	Undecoded uint64       `json:"undecoded" doc:"Packets that no decoder understood."`
+	Truncated bool         `json:"truncated" doc:"The file ends in the middle of a packet."`
+	First     *time.Time   `json:"first_packet,omitempty"`
+	Last      *time.Time   `json:"last_packet,omitempty"`
+	Error     string       `json:"error,omitempty"`
+	Findings  int          `json:"findings"`
+	Skipped   string       `json:"skipped,omitempty" doc:"What the verdict did not see."`
+	Created   time.Time    `json:"created"`
+	Started   *time.Time   `json:"started,omitempty"`
+	Finished  *time.Time   `json:"finished,omitempty"`
+	Quality   *qualityBody `json:"quality,omitempty" doc:"Of a single capture: how good it is, once it has been read."`
 }
 
 func captureOf(c store.Capture) captureBody {
@@ -65,7 +66,9 @@ func (s *Server) placed(list []store.Capture) []captureBody {
 
 // queued is answered with one capture.
 func (s *Server) queued(c store.Capture) *body[captureBody] {
-	return answer(s.placed([]store.Capture{c})[0])
+	out := s.placed([]store.Capture{c})[0]
+	out.Quality = qualityOf(c)
+	return answer(out)
 }
 
 func (s *Server) captureRoutes() {

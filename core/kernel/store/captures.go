@@ -6,22 +6,22 @@ import (
 )
 
 const captureColumns = "id, tenant, name, sha256, size, state, progress, packets, bytes, flows, undecoded, truncated, " +
-	"first_packet, last_packet, findings, skipped, error, created_by, created, started, finished, services, queue_order"
+	"first_packet, last_packet, findings, skipped, error, created_by, created, started, finished, services, queue_order, quality"
 
 func scanCapture(r row) (x Capture, err error) {
 	err = r.Scan(&x.ID, &x.Tenant, &x.Name, &x.SHA256, &x.Size, &x.State, &x.Progress, &x.Packets, &x.Bytes, &x.Flows,
 		&x.Undecoded, &x.Truncated, stamp(&x.FirstPacket), stamp(&x.LastPacket), &x.Findings, &x.Skipped, &x.Error,
-		&x.CreatedBy, stamp(&x.Created), stamp(&x.Started), stamp(&x.Finished), fromJSON(&x.Services), &x.Order)
+		&x.CreatedBy, stamp(&x.Created), stamp(&x.Started), stamp(&x.Finished), fromJSON(&x.Services), &x.Order, &x.Quality)
 	return x, explain(err)
 }
 
 // InsertCapture keeps a new capture.
 func (c *Control) InsertCapture(ctx context.Context, x Capture) error {
 	_, err := c.exec(ctx, "INSERT INTO captures ("+captureColumns+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		x.ID, x.Tenant, x.Name, x.SHA256, x.Size, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
 		micros(x.FirstPacket), micros(x.LastPacket), x.Findings, x.Skipped, x.Error, x.CreatedBy, micros(x.Created),
-		micros(x.Started), micros(x.Finished), toJSON(x.Services), x.Order)
+		micros(x.Started), micros(x.Finished), toJSON(x.Services), x.Order, x.Quality)
 	return err
 }
 
@@ -29,9 +29,9 @@ func (c *Control) InsertCapture(ctx context.Context, x Capture) error {
 func (c *Control) UpdateCapture(ctx context.Context, x Capture) error {
 	return c.execOne(ctx, `UPDATE captures SET state = ?, progress = ?, packets = ?, bytes = ?, flows = ?, undecoded = ?,
 		truncated = ?, first_packet = ?, last_packet = ?, findings = ?, skipped = ?, error = ?, started = ?, finished = ?,
-		services = ?, queue_order = ? WHERE tenant = ? AND id = ?`, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
+		services = ?, queue_order = ?, quality = ? WHERE tenant = ? AND id = ?`, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
 		micros(x.FirstPacket), micros(x.LastPacket), x.Findings, x.Skipped, x.Error, micros(x.Started), micros(x.Finished),
-		toJSON(x.Services), x.Order, x.Tenant, x.ID)
+		toJSON(x.Services), x.Order, x.Quality, x.Tenant, x.ID)
 }
 
 // CaptureByID returns a capture.

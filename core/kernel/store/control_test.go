@@ -493,6 +493,7 @@ func TestCapturesAuditSettings(t *testing.T) {
 	must(t, c.InsertCapture(ctx, x))
 	x.State, x.Progress, x.Packets, x.Flows, x.Truncated, x.FirstPacket = CaptureRunning, .5, 7, 2, true, start
 	x.Services = []ServedPort{{Proto: 6, Port: 502, Hosts: 3}}
+	x.Quality = `{"outcomes":{"flow":7}}`
 	must(t, c.UpdateCapture(ctx, x))
 	list, err := c.CapturesInState(ctx, CaptureQueued, CaptureRunning)
 	must(t, err)

@@ -154,6 +154,7 @@ type Capture struct {
 	Created, Started         time.Time
 	Finished                 time.Time
 	Services                 []ServedPort
+	Quality                  string // JSON as the worker said it, "" when it has not
 }
 
 // ServedPort is a port at which hosts of a capture answered, and how many did.

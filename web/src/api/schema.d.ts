@@ -1781,6 +1781,8 @@ export interface components {
             place?: number;
             /** Format: double */
             progress: number;
+            /** @description Of a single capture: how good it is, once it has been read. */
+            quality?: components["schemas"]["Quality"];
             sha256: string;
             /** Format: int64 */
             size: number;
@@ -3070,6 +3072,15 @@ export interface components {
             /** Format: int32 */
             proto_id: number;
         };
+        ProtocolFlows: {
+            /**
+             * Format: int64
+             * @description Those with a payload.
+             */
+            flows: number;
+            /** @description Empty when it is not known. */
+            name: string;
+        };
         PublishJob: {
             gates: components["schemas"]["Gate"][];
             id: string;
@@ -3091,6 +3102,80 @@ export interface components {
             id: string;
             /** Format: date-time */
             since?: string;
+        };
+        Quality: {
+            /**
+             * Format: int64
+             * @description Packets that the capturing machine says it lost.
+             */
+            dropped?: number;
+            /**
+             * Format: int64
+             * @description What the parsers of application protocols understood.
+             */
+            facts: number;
+            /** Format: int64 */
+            facts_dropped?: number;
+            /** Format: int64 */
+            fragment_overlaps?: number;
+            /**
+             * Format: int64
+             * @description Datagrams of which something is missing.
+             */
+            fragments_given_up?: number;
+            /**
+             * Format: int64
+             * @description Datagrams that were put together.
+             */
+            fragments_joined?: number;
+            /**
+             * Format: int64
+             * @description Flows that were not read to their end, for want of memory.
+             */
+            given_up?: number;
+            /** @description Packets by what they hold; one may hold several. */
+            layers: {
+                [key: string]: number;
+            };
+            /** @description As pcap numbers them. */
+            linktypes: number[];
+            notes?: string[] | null;
+            /** @description Packets by what became of them; together they are all packets. */
+            outcomes: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Flows that were not read to their end, because a parser broke.
+             */
+            panics?: number;
+            /** @description The most frequent first. */
+            protocols: components["schemas"]["ProtocolFlows"][];
+            /**
+             * Format: int64
+             * @description Keys in the capture that open encrypted connections.
+             */
+            secrets?: number;
+            /**
+             * Format: int64
+             * @description Packets whose transport header was cut off.
+             */
+            short?: number;
+            /**
+             * Format: int64
+             * @description Segments that were sent again, and differ.
+             */
+            stream_conflicts?: number;
+            /**
+             * Format: int64
+             * @description Of TCP connections that were read.
+             */
+            stream_gaps?: number;
+            /**
+             * Format: int64
+             * @description Bytes in those gaps.
+             */
+            stream_missing?: number;
         };
         QualityFigure: {
             /** Format: int64 */
@@ -4901,6 +4986,8 @@ export interface operations {
                         place?: number;
                         /** Format: double */
                         progress: number;
+                        /** @description Of a single capture: how good it is, once it has been read. */
+                        quality?: components["schemas"]["Quality"];
                         sha256: string;
                         /** Format: int64 */
                         size: number;

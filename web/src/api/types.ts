@@ -25,6 +25,7 @@ export interface SeriesAnswer extends Omit<S['Series'], 'series'> {
 
 export type Device = S['Device']
 export type Capture = S['Capture']
+export type CaptureQuality = NonNullable<Capture['quality']>
 
 export type Alert = S['Alert'] & { severity: Severity }
 export type AlertState = Alert['state']
