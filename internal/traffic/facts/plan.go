@@ -3,8 +3,6 @@ package facts
 import (
 	"encoding/hex"
 	"fmt"
-	"net"
-	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -70,10 +68,7 @@ func planOf(t reflect.Type) plan {
 }
 
 var (
-	addrType     = reflect.TypeFor[netip.Addr]()
-	addrPortType = reflect.TypeFor[netip.AddrPort]()
 	timeType     = reflect.TypeFor[time.Time]()
-	macType      = reflect.TypeFor[net.HardwareAddr]()
 	stringerType = reflect.TypeFor[fmt.Stringer]()
 )
 

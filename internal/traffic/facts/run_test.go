@@ -38,14 +38,6 @@ func gather(tb testing.TB, kinds ...string) (*Maker, *sdk.Batch) {
 	return m, all
 }
 
-// read gives the facts of a capture as one batch, and its flows.
-func read(tb testing.TB, path string, kinds ...string) (sdk.Batch, traffic.Summary) {
-	tb.Helper()
-	m, all := gather(tb, kinds...)
-	sum := analyse(tb, m, path, func(flows []sdk.Flow) error { return copyInto(all, &sdk.Batch{Flows: flows}) })
-	return *all, sum
-}
-
 // copyInto appends deep copies of the records, whose memory is used again.
 func copyInto(all, b *sdk.Batch) error {
 	text, err := json.Marshal(b)
