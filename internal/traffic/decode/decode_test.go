@@ -30,7 +30,7 @@ const (
 )
 
 func TestDecode(t *testing.T) {
-	tcp := Packet{Version: 4, Proto: 6, SrcPort: 49152, DstPort: 80, Seq: 7, Flags: 2, Length: 48, Payload: 8}
+	tcp := Packet{Version: 4, Proto: 6, SrcPort: 49152, DstPort: 80, Seq: 7, Flags: 2, Length: 48, Payload: 8, TTL: 64, Window: 0xffff, Whole: true}
 	with := func(change func(*Packet)) Packet {
 		p := tcp
 		change(&p)
@@ -51,25 +51,29 @@ func TestDecode(t *testing.T) {
 		{"linux cooked 2", "0800 0000 00000001 0001 00 06 0200000000010000" + ipv4TCP + tcpSYN + eight, capture.LinkSLL2, Flow, tcp},
 		{"vlan", "020000000002 020000000001 8100 e064 0800" + ipv4TCP + tcpSYN + eight, capture.LinkEthernet, Flow, with(func(p *Packet) { p.VLAN = 100 })},
 		{"qinq: the outer tag is the packet's", "020000000002 020000000001 88a8 0005 8100 0064 0800" + ipv4TCP + tcpSYN + eight, capture.LinkEthernet, Flow,
-			with(func(p *Packet) { p.VLAN, p.Tunnel = 5, carried(carrierTag, 100) })},
+			with(func(p *Packet) {
+				p.VLAN, p.Tunnel, p.Carrier, p.TunnelID = 5, carried(carrierTag, 100), carrierTag, 100
+			})},
 		{"mpls, two labels", "020000000002 020000000001 8847 00010040 00020140" + ipv4TCP + tcpSYN + eight, capture.LinkEthernet, Flow, tcp},
 		{"pppoe", "020000000002 020000000001 8864 1100 0001 0032 0021" + ipv4TCP + tcpSYN + eight, capture.LinkEthernet, Flow, tcp},
 		{"segmentation offload: total length 0", ethIPv4 + strings.Replace(ipv4TCP, "0030", "0000", 1) + tcpSYN + eight, capture.LinkEthernet, Flow, tcp},
 		{"cut off in the TCP header", ethIPv4 + ipv4TCP + "c000 0050 0000", capture.LinkEthernet, Flow,
-			with(func(p *Packet) { p.Seq, p.Flags, p.Payload, p.Short, p.Length = 0, 0, 0, true, 26 })},
+			with(func(p *Packet) {
+				p.Seq, p.Flags, p.Payload, p.Short, p.Length, p.Window, p.Whole = 0, 0, 0, true, 26, 0, false
+			})},
 		{"cut off before the ports", ethIPv4 + ipv4TCP + "c0", capture.LinkEthernet, Flow,
 			with(func(p *Packet) {
-				p.SrcPort, p.DstPort, p.Seq, p.Flags, p.Payload, p.Short, p.Length = 0, 0, 0, 0, 0, true, 21
+				p.SrcPort, p.DstPort, p.Seq, p.Flags, p.Payload, p.Short, p.Length, p.Window, p.Whole = 0, 0, 0, 0, 0, true, 21, 0, false
 			})},
 		{"first fragment has ports", ethIPv4 + strings.Replace(ipv4TCP, "0001 0000", "0001 2000", 1) + tcpSYN + eight, capture.LinkEthernet, Flow, tcp},
 		{"later fragment has none", ethIPv4 + strings.Replace(ipv4TCP, "0001 0000", "0001 2003", 1) + tcpSYN + eight, capture.LinkEthernet, Fragment,
-			Packet{Version: 4, Proto: 6, Length: 48, Payload: 28}},
+			Packet{Version: 4, Proto: 6, Length: 48, Payload: 28, TTL: 64}},
 		{"udp", ethIPv4 + "4500 001e 0001 0000 40 11 0000 0a000001 0a000002 c001 0035 000a 0000 abcd", capture.LinkEthernet, Flow,
-			Packet{Version: 4, Proto: 17, SrcPort: 49153, DstPort: 53, Length: 30, Payload: 2}},
+			Packet{Version: 4, Proto: 17, SrcPort: 49153, DstPort: 53, Length: 30, Payload: 2, TTL: 64}},
 		{"icmp echo", ethIPv4 + "4500 0020 0001 0000 40 01 0000 0a000001 0a000002 0800 0000 0001 0001 aabbccdd", capture.LinkEthernet, Flow,
-			Packet{Version: 4, Proto: 1, SrcPort: 8, Length: 32, Payload: 4}},
+			Packet{Version: 4, Proto: 1, SrcPort: 8, Seq: 1<<16 | 1, Length: 32, Payload: 4, TTL: 64}},
 		{"ip options", ethIPv4 + "4600 0020 0001 0000 40 11 0000 0a000001 0a000002 01010101 c001 0035 0008 0000", capture.LinkEthernet, Flow,
-			Packet{Version: 4, Proto: 17, SrcPort: 49153, DstPort: 53, Length: 32}},
+			Packet{Version: 4, Proto: 17, SrcPort: 49153, DstPort: 53, Length: 32, TTL: 64}},
 		{"arp", "ffffffffffff 020000000001 0806 0001080006040001", capture.LinkEthernet, NotIP, Packet{}},
 		{"802.3 length field", "0180c2000000 020000000001 0026 424203", capture.LinkEthernet, NotIP, Packet{}},
 		{"short ethernet", "020000000002", capture.LinkEthernet, Malformed, Packet{}},

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/netip"
@@ -136,6 +137,11 @@ func oracle(p *capture.Packet) (levels []answer) {
 			a.transport, a.srcPort, a.dstPort = true, src, dst
 		}
 	}
+	rest := func(behindSum []byte) { // of ICMP
+		if a != nil && a.transport && len(behindSum) >= 4 {
+			a.seq = binary.BigEndian.Uint32(behindSum)
+		}
+	}
 	for _, l := range gopacket.NewPacket(p.Data, link, gopacket.NoCopy).Layers() {
 		switch l := l.(type) {
 		case *layers.IPv4:
@@ -161,8 +167,10 @@ func oracle(p *capture.Packet) (levels []answer) {
 			transport(protoUDP, uint16(l.SrcPort), uint16(l.DstPort))
 		case *layers.ICMPv4:
 			transport(protoICMP, uint16(l.TypeCode.Type()), uint16(l.TypeCode.Code()))
+			rest(l.Contents[4:])
 		case *layers.ICMPv6:
 			transport(protoICMPv6, uint16(l.TypeCode.Type()), uint16(l.TypeCode.Code()))
+			rest(l.Payload)
 		}
 	}
 	// A broken outermost header gopacket reads all the same or gives up on halfway.
