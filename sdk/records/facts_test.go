@@ -16,11 +16,11 @@ import (
 )
 
 // someFacts are three records of a kind: two that hold something in every field, and an empty one.
-func someFacts[T Fact](t testing.TB) []T {
-	t.Helper()
+func someFacts[T Fact](tb testing.TB) []T {
+	tb.Helper()
 	facts := make([]T, 3)
 	for i := range 2 {
-		fill(t, reflect.ValueOf(&facts[i]).Elem(), i*100)
+		fill(tb, reflect.ValueOf(&facts[i]).Elem(), i*100)
 	}
 	return facts
 }
@@ -38,6 +38,7 @@ func eachKind(t *testing.T, run map[string]func(t *testing.T)) {
 
 func testFacts[T Fact](schema Schema) func(*testing.T) {
 	return func(t *testing.T) {
+		t.Helper()
 		facts := someFacts[T](t)
 		frame := AppendFacts([]byte("before"), facts)[6:]
 		if got := SchemaOf(frame); got != schema || SchemaOfFacts(got.Facts()) != schema {

@@ -16,8 +16,8 @@ import (
 )
 
 // fill sets every field of the struct to a value that no other field has.
-func fill(t testing.TB, v reflect.Value, seed int) {
-	t.Helper()
+func fill(tb testing.TB, v reflect.Value, seed int) {
+	tb.Helper()
 	for i := range v.NumField() {
 		f, n := v.Field(i), uint64(seed+i+1)
 		if v.Type().Field(i).Name == "Tunnel" {
@@ -41,7 +41,7 @@ func fill(t testing.TB, v reflect.Value, seed int) {
 			*p = map[string]string{"": fmt.Sprint(n), "ü": "", "c": "d"}
 		case **sdk.Features: // see features_test.go
 		case *sdk.Seen:
-			fill(t, f, seed+1000)
+			fill(tb, f, seed+1000)
 		default:
 			switch {
 			case f.CanUint():
@@ -53,7 +53,7 @@ func fill(t testing.TB, v reflect.Value, seed int) {
 			case f.Kind() == reflect.Bool:
 				f.SetBool(true)
 			default:
-				t.Fatalf("%s has a field %s of type %s that this test cannot fill", v.Type(), v.Type().Field(i).Name, f.Type())
+				tb.Fatalf("%s has a field %s of type %s that this test cannot fill", v.Type(), v.Type().Field(i).Name, f.Type())
 			}
 		}
 	}
