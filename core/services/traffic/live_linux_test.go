@@ -125,14 +125,14 @@ func (b *book) Close(_ context.Context, complete bool) error {
 }
 
 // programs builds the worker and what confines it.
-func programs(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
+func programs(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	for _, name := range []string{"picket-launch", "picket-traffic"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/picketwatch/picket/cmd/"+name)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+			tb.Fatalf("%v: %s", err, out)
 		}
 	}
 	return dir
@@ -155,11 +155,11 @@ func liveWorker(t *testing.T) int {
 	return 0
 }
 
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func until(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited for %s", what)
+			tb.Fatalf("waited for %s", what)
 		}
 	}
 }
