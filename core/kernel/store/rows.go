@@ -241,6 +241,9 @@ type Fact struct {
 	Source     string    `json:"source"`
 	Confidence float64   `json:"confidence"`
 	Time       time.Time `json:"time"`
+	Protocol   string    `json:"protocol,omitempty"` // that told it
+	Capture    string    `json:"capture,omitempty"`  // where an observer saw it, and in which packet
+	Packet     uint64    `json:"packet,omitempty"`
 }
 
 // SightingBatch is what a node saw. (Agent, Epoch, Seq) makes it count once; an empty Epoch switches that off.

@@ -33,6 +33,10 @@ type Fact struct {
 	Source     string
 	Confidence float64
 	Time       time.Time
+	// Where it was seen, when an observer saw it: the protocol that told it, the capture, and the packet in it.
+	Protocol string
+	Capture  string
+	Packet   uint64
 }
 
 // Bounds on what one device may gather: a hostile network can invent names without end.
@@ -124,7 +128,10 @@ func apply(d Device, plugin string, s sdk.Sighting) Device {
 		facts = map[string]Fact{}
 	}
 	for name, value := range s.Facts {
-		learn(facts, name, Fact{Value: value, Source: plugin, Confidence: s.Confidence, Time: s.Time})
+		learn(facts, name, Fact{
+			Value: value, Source: plugin, Confidence: s.Confidence, Time: s.Time,
+			Protocol: clip(s.Source), Capture: clip(s.Capture), Packet: s.Packet,
+		})
 	}
 	d.Facts = facts
 	d.Vendor = cmp.Or(facts["vendor"].Value, d.Vendor)

@@ -2062,8 +2062,12 @@ export interface components {
             state: string;
         };
         Fact: {
+            capture?: string;
             /** Format: double */
             confidence: number;
+            /** Format: int64 */
+            packet?: number;
+            protocol?: string;
             source: string;
             /** Format: date-time */
             time: string;
