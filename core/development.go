@@ -29,6 +29,7 @@ var defaults = []struct {
 	{"picket/host", 5 * time.Second},
 	{"picket/portscan", 0},
 	{"picket/beacon", 0},
+	{"picket/passive", 0},
 }
 
 // Settings that say what --dev has done already, so that it is not done again against the operator's will.
