@@ -8,9 +8,9 @@ beforeAll(() => i18next.init({ lng: 'en', resources: { en: { translation: traffi
 const line = (kind: string, fields: Fields, name = '') => say({ kind, fields, name, from_server: false, client: '10.0.0.1' }, i18next.t)
 
 test('each kind has a line that a person can read', () => {
-  expect(line('dns', { query: 'example.com', q_type: 28 }).text).toBe('asked for example.com (AAAA)')
+  expect(line('dns', { query: 'example.com', qtype: 28 }).text).toBe('asked for example.com (AAAA)')
   expect(line('dns', { query: 'example.com', response: true, answers: ['192.0.2.1', '192.0.2.2'] }).text).toBe('answered for example.com: 192.0.2.1, 192.0.2.2')
-  expect(line('dns', { query: 'no.example', response: true, r_code: 3 })).toMatchObject({ text: 'answered for no.example: NXDOMAIN', bad: true })
+  expect(line('dns', { query: 'no.example', response: true, rcode: 3 })).toMatchObject({ text: 'answered for no.example: NXDOMAIN', bad: true })
   expect(line('dns', { query: 'x.local', response: true, protocol: 'mdns' })).toMatchObject({ text: 'answered for x.local: no record', marks: ['mDNS'] })
   expect(line('tls', { version: 0x0304, server_name: 'example.com', alpn: 'h2' })).toMatchObject({ text: 'TLS 1.3 with example.com', marks: ['h2'], bad: false })
   expect(line('tls', { offered: 0x0301 })).toMatchObject({ text: 'TLS 1.0 without a name', bad: true })
@@ -28,7 +28,7 @@ test('each kind has a line that a person can read', () => {
 })
 
 test('what the network says is only text, whatever its type', () => {
-  expect(line('dns', { query: 7, q_type: 'x', answers: 'none', response: true, r_code: {} }).text).toContain('answered for 7')
+  expect(line('dns', { query: 7, qtype: 'x', answers: 'none', response: true, rcode: {} }).text).toContain('answered for 7')
   expect(line('http', {}).text).toContain('no answer was seen')
   expect(line('something', { a: 1, b: 'two' }).text).toBe('b two')
   expect(line('something', {}, 'named').text).toBe('named')

@@ -51,8 +51,8 @@ const lines: Record<string, (fact: FactLike, t: TFunction) => Said> = {
   dns({ fields: f }, t) {
     const name = text(f, 'query') || '.'
     const marks = text(f, 'protocol') && text(f, 'protocol') !== 'dns' ? [protocolName(text(f, 'protocol'))] : []
-    if (!f.response) return { text: t('traffic.facts.dnsAsked', { name, type: dnsType(num(f, 'q_type')) }), marks }
-    const code = num(f, 'r_code')
+    if (!f.response) return { text: t('traffic.facts.dnsAsked', { name, type: dnsType(num(f, 'qtype')) }), marks }
+    const code = num(f, 'rcode')
     if (code !== 0) return { text: t('traffic.facts.dnsFailed', { name, code: rcode(code) }), marks, bad: code === 3 }
     const answers = list(f, 'answers')
     const some = answers.length === 0 ? t('traffic.facts.dnsNothing') : answers.slice(0, 4).join(', ') + (answers.length > 4 ? ' …' : '')
