@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
+	services "github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/facts"
 	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
@@ -30,8 +32,15 @@ const (
 	storedDir      = "PICKET_BENCH_FLOWS_DIR" // where they lie; kept and used again when set
 )
 
-// realFlows are the flows of the capture that PICKET_BENCH_PCAP names.
-func realFlows(b *testing.B) []sdk.Flow {
+// kept is a frame as the worker sends it: of flows, or of facts of a kind.
+type kept struct {
+	kind  string
+	frame []byte
+}
+
+// realFlows are the flows of the capture that PICKET_BENCH_PCAP names, with all features, and the frames of those and of all
+// facts that a server keeps.
+func realFlows(b *testing.B) (flows []sdk.Flow, frames []kept) {
 	b.Helper()
 	path := os.Getenv("PICKET_BENCH_PCAP")
 	if path == "" {
@@ -42,28 +51,25 @@ func realFlows(b *testing.B) []sdk.Flow {
 		b.Skip(err)
 	}
 	defer f.Close()
-	var out []sdk.Flow
-	_, err = traffic.Analyze(context.Background(), f, traffic.Options{Flow: flow.Config{}}, func(list []sdk.Flow) error {
-		for _, x := range list {
-			x.Packets = slices.Clone(x.Packets)
-			x.Features = featuresOf(&x)
-			out = append(out, x)
-		}
+	maker, err := facts.New(facts.Config{Kinds: services.RecordedFacts, Emit: func(kind string, batch *sdk.Batch) error {
+		frames = append(frames, kept{kind, records.AppendLocalBatch(nil, batch)})
 		return nil
-	})
-	if err != nil || len(out) == 0 {
-		b.Fatalf("%d flows of %s: %v", len(out), path, err)
+	}})
+	fatal(b, err)
+	_, err = traffic.Analyze(context.Background(), f, traffic.Options{Flow: flow.Config{Batch: records.BatchProcess, Features: true, Apps: maker.Engine()}},
+		maker.Flows(func(list []sdk.Flow) error {
+			frames = append(frames, kept{"", records.AppendLocalFlows(nil, list)})
+			for _, x := range list {
+				further := *x.Features
+				x.Packets, x.Features = slices.Clone(x.Packets), &further
+				flows = append(flows, x)
+			}
+			return nil
+		}))
+	if err != nil || len(flows) == 0 {
+		b.Fatalf("%d flows of %s: %v", len(flows), path, err)
 	}
-	return out
-}
-
-// featuresOf fills the further features where the reader of captures does not, with numbers that pack no better than real ones.
-func featuresOf(x *sdk.Flow) *sdk.Features {
-	if x.Features != nil {
-		copied := *x.Features
-		return &copied
-	}
-	return &sdk.Features{LenMin: x.FwdLenMin, LenMax: x.FwdLenMax, LenMean: x.FwdLenMean + x.RevLenMean, LenStd: x.FwdLenStd + x.RevLenStd}
+	return flows, frames
 }
 
 // grower makes new flows out of real ones: other hosts in the same networks, later, with other ids.
@@ -107,29 +113,30 @@ func serverName(r *rand.Rand) string {
 // growStore fills a store.
 func growStore(b *testing.B, s *store.Flows, total int) {
 	b.Helper()
-	g := newGrower(realFlows(b))
+	real, _ := realFlows(b)
+	g := newGrower(real)
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not for secrets
 	var frame []byte
 	batch := make([]sdk.Flow, 0, records.BatchProcess)
-	facts := make([]sdk.TLS, 0, records.BatchFacts)
+	hellos := make([]sdk.TLS, 0, records.BatchFacts)
 	each := (total + storedCaptures - 1) / storedCaptures
 	for n := 0; n < total; {
 		rec, err := s.Record(b.Context(), "default", fmt.Sprintf("capture-%02d", n/each))
 		fatal(b, err)
 		for id := uint64(1); id <= uint64(each) && n < total; {
-			batch, facts = batch[:0], facts[:0]
+			batch, hellos = batch[:0], hellos[:0]
 			for len(batch) < cap(batch) && id <= uint64(each) && n < total {
 				x := g.next(n, total)
 				x.ID = id
-				if x.DstPort == 443 && len(facts) < cap(facts) {
-					facts = append(facts, sdk.TLS{Seen: sdk.Seen{Flow: id, Time: x.Start, Client: x.Src, Server: x.Dst, ClientPort: x.SrcPort, ServerPort: x.DstPort, Proto: x.Proto},
+				if x.DstPort == 443 && len(hellos) < cap(hellos) {
+					hellos = append(hellos, sdk.TLS{Seen: sdk.Seen{Flow: id, Time: x.Start, Client: x.Src, Server: x.Dst, ClientPort: x.SrcPort, ServerPort: x.DstPort, Proto: x.Proto},
 						Protocol: "tls", ServerName: serverName(r), Version: 0x304})
 				}
 				batch = append(batch, x)
 				id, n = id+1, n+1
 			}
-			if len(facts) > 0 {
-				frame = records.AppendFacts(frame[:0], facts)
+			if len(hellos) > 0 {
+				frame = records.AppendFacts(frame[:0], hellos)
 				fatal(b, rec.Facts(b.Context(), sdk.FactsTLS, frame))
 			}
 			frame = records.AppendFlows(frame[:0], batch)
@@ -165,13 +172,9 @@ func stored(b *testing.B) *store.Flows {
 	return s
 }
 
-// BenchmarkRecordFlows writes the flows of a capture with their features, to where a page finds them.
+// BenchmarkRecordFlows writes the flows of a capture with their features and facts, to where a page finds them.
 func BenchmarkRecordFlows(b *testing.B) {
-	flows := realFlows(b)
-	var frames [][]byte
-	for i := 0; i < len(flows); i += records.BatchProcess {
-		frames = append(frames, records.AppendFlows(nil, flows[i:min(i+records.BatchProcess, len(flows))]))
-	}
+	flows, frames := realFlows(b)
 	s, err := store.OpenFlows(b.Context(), store.FlowsConfig{Dir: b.TempDir()})
 	fatal(b, err)
 	defer s.Close()
@@ -180,13 +183,18 @@ func BenchmarkRecordFlows(b *testing.B) {
 	for range b.N {
 		rec, err := s.Record(b.Context(), "default", "capture")
 		fatal(b, err)
-		for _, frame := range frames {
-			fatal(b, rec.Flows(b.Context(), frame))
+		for _, x := range frames {
+			if x.kind == "" {
+				fatal(b, rec.Flows(b.Context(), x.frame))
+			} else {
+				fatal(b, rec.Facts(b.Context(), x.kind, x.frame))
+			}
 		}
 		fatal(b, rec.Close(b.Context(), true))
 	}
 	b.ReportMetric(float64(cpuTime(0)-before)/float64(b.N*len(flows)), "cpu-ns/flow")
 	b.ReportMetric(float64(s.Stats().Bytes)/float64(len(flows)), "bytes/flow")
+	b.ReportMetric(float64(s.Stats().Facts)/float64(len(flows)), "facts/flow")
 }
 
 // explorer is what the flows explorer asks for: filters of every kind, alone and together.

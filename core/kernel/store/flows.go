@@ -103,6 +103,10 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A page reads the columns that it shows of the rows that it shows; without this, of all rows as soon as there are more than 50.
+	if _, err := e.db.ExecContext(ctx, "SET GLOBAL late_materialization_max_rows = 1000"); err != nil {
+		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), e.close())
+	}
 	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
 		next: 1, words: []string{""}, wordID: map[string]uint16{"": 0}}
 	if err := f.load(ctx); err != nil {
