@@ -89,8 +89,9 @@ func (e *entry) fill(f *sdk.Flow, numbers []uint64, reason sdk.EndReason) {
 		UrgCount:      float64(e.flagCount[5]),
 		HandshakeRTT:  float64(e.rtt) / second,
 	}
-	f.FwdLenMin, f.FwdLenMax, f.FwdLenMean, f.FwdLenStd = fs.length.stats(1)
-	f.RevLenMin, f.RevLenMax, f.RevLenMean, f.RevLenStd = rs.length.stats(1)
+	fwdLengths, revLengths := fs.lengths(), rs.lengths()
+	f.FwdLenMin, f.FwdLenMax, f.FwdLenMean, f.FwdLenStd = fwdLengths.stats(1)
+	f.RevLenMin, f.RevLenMax, f.RevLenMean, f.RevLenStd = revLengths.stats(1)
 	f.IATMin, f.IATMax, f.IATMean, f.IATStd = e.gap.stats(second)
 	f.FwdIATMin, f.FwdIATMax, f.FwdIATMean, f.FwdIATStd = fs.gap.stats(second)
 	f.RevIATMin, f.RevIATMax, f.RevIATMean, f.RevIATStd = rs.gap.stats(second)

@@ -16,7 +16,7 @@ const (
 type side struct {
 	packets, bytes, payload uint64
 	last                    int64 // time of the latest packet
-	length                  spread
+	length                  sizes
 	gap                     spread // inter-arrival times in nanoseconds
 	flags, firstFlags       uint8
 }
@@ -79,18 +79,22 @@ func (e *entry) show(apps *app.Engine, number uint64, at int64, p *decode.Packet
 }
 
 func (s *side) add(at int64, p *decode.Packet) {
-	if s.packets > 0 {
-		s.gap.add(since(s.last, at))
-	} else {
+	first := s.packets == 0
+	if first {
 		s.firstFlags = p.Flags
+	} else {
+		s.gap.add(since(s.last, at))
 	}
+	s.length.add(p.Length, first)
 	s.last = at
 	s.packets++
 	s.bytes += uint64(p.Length)
 	s.payload += uint64(p.Payload)
-	s.length.add(uint64(p.Length))
 	s.flags |= p.Flags
 }
+
+// lengths is the spread of the lengths.
+func (s *side) lengths() spread { return s.length.of(s.packets, s.bytes) }
 
 // since is 0 when packets come out of order.
 func since(before, at int64) uint64 {

@@ -40,10 +40,12 @@ func (m *more) fill(out *sdk.Features, e *entry, f *sdk.Flow) {
 		PacketRatio: ratio(f.RevPackets, f.FwdPackets), ByteRatio: ratio(f.RevBytes, f.FwdBytes),
 		FwdGoodput: ratio(f.FwdPayload, f.FwdBytes), RevGoodput: ratio(f.RevPayload, f.RevBytes),
 	}
-	both := e.side[fwd].length.with(&e.side[rev].length)
+	fwdLengths, revLengths := e.side[fwd].lengths(), e.side[rev].lengths()
+	both := fwdLengths.with(&revLengths)
 	out.LenMin, out.LenMax, out.LenMean, out.LenStd = both.stats(1)
-	out.FwdPayloadMin, out.FwdPayloadMax, out.FwdPayloadMean, out.FwdPayloadStd = a.payload.stats(1)
-	out.RevPayloadMin, out.RevPayloadMax, out.RevPayloadMean, out.RevPayloadStd = b.payload.stats(1)
+	fwdPayload, revPayload := a.payload.of(f.FwdPackets, f.FwdPayload), b.payload.of(f.RevPackets, f.RevPayload)
+	out.FwdPayloadMin, out.FwdPayloadMax, out.FwdPayloadMean, out.FwdPayloadStd = fwdPayload.stats(1)
+	out.RevPayloadMin, out.RevPayloadMax, out.RevPayloadMean, out.RevPayloadStd = revPayload.stats(1)
 	out.ActiveMin, out.ActiveMax, out.ActiveMean, out.ActiveStd = m.active.stats(second)
 	out.IdleMin, out.IdleMax, out.IdleMean, out.IdleStd = m.idle.stats(second)
 	m.fillFlags(out, &a.flags.full, &b.flags.full)

@@ -34,7 +34,7 @@ type more struct {
 // moreSide is what is counted for what one endpoint sends.
 type moreSide struct {
 	first, firstData int64 // times
-	payload          spread
+	payload          sizes
 	flags            flagCounts
 	segments         segments
 	bulk             bulk
@@ -44,7 +44,8 @@ type moreSide struct {
 	winFirst         uint16
 	winMin, winMax   uint16
 	ttlMin, ttlMax   uint8
-	whole            bool // a whole TCP header was seen
+	seen             bool // a packet was
+	whole            bool // a whole TCP header was
 }
 
 // run is a row of packets with a payload in one direction that may become a bulk.
@@ -96,12 +97,12 @@ func (m *more) add(e *entry, at int64, gap uint64, p *decode.Packet, fromA bool)
 }
 
 func (s *moreSide) count(at int64, p *decode.Packet) {
-	if s.payload.n == 0 {
-		s.first = at
+	s.payload.add(p.Payload, !s.seen)
+	if !s.seen {
+		s.seen, s.first = true, at
 		s.ttlMin, s.ttlMax = p.TTL, p.TTL
 	}
 	s.ttlMin, s.ttlMax = min(s.ttlMin, p.TTL), max(s.ttlMax, p.TTL)
-	s.payload.add(uint64(p.Payload))
 }
 
 // payload counts a packet that has one.

@@ -48,3 +48,26 @@ func (s *spread) variance() float64 {
 	fraction := float64(rest) / float64(s.n)
 	return max(0, around/float64(s.n)-float64(fraction*fraction))
 }
+
+// sizes is spread for values of 32 bits whose number and sum somebody else keeps.
+type sizes struct {
+	sqHi, sqLo uint64
+	min, max   uint32
+}
+
+func (s *sizes) add(v uint32, first bool) {
+	if first || v < s.min {
+		s.min = v
+	}
+	if v > s.max {
+		s.max = v
+	}
+	var carry uint64
+	s.sqLo, carry = bits.Add64(s.sqLo, uint64(v)*uint64(v), 0)
+	s.sqHi += carry
+}
+
+// of returns the spread of n values with that sum.
+func (s *sizes) of(n, sum uint64) spread {
+	return spread{n: n, sum: sum, sqHi: s.sqHi, sqLo: s.sqLo, min: uint64(s.min), max: uint64(s.max)}
+}

@@ -26,7 +26,7 @@ import (
 
 // Config holds the limits of a table; zero values mean the defaults.
 type Config struct {
-	MaxFlows int           // open at once; default 262144, which are 155 MB, and 160 more with features
+	MaxFlows int           // open at once; default 262144, which are 140 MB, and 150 more with features
 	Idle     time.Duration // closes a flow that is quiet for longer; default 2 minutes
 	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
 	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds

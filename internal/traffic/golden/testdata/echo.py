@@ -6,7 +6,7 @@ from picket.records import SCHEMAS
 COLUMNS = [name for name, type_, *_ in SCHEMAS["flow"]["fields"] if type_ == "f64"]
 
 
-@picket.detector(id="test/echo", summary="Says back the features of each flow.", flows=True,
+@picket.detector(id="test/echo", summary="Says back the features of each flow.", flows=True, features=True,
                  rules=[picket.Rule("flow", "There is a flow.", severity="info")])
 class Echo:
     def inspect(self, batch, sink):
