@@ -79,13 +79,13 @@ func TestMachines(t *testing.T) {
 	var have []string
 	for _, r := range got.OT {
 		have = append(have, fmt.Sprint(r.Protocol, " ", r.Function, " ", r.Name, " ", r.Action, " ", r.Response, " ", r.Failed, " ", r.Error, " ", r.Unit, " ", r.Object,
-			" ", r.Address, " ", r.Quantity, " ", r.Value, " ", r.Details["vendor"]))
+			" ", r.Address, " ", r.Quantity, fmt.Sprintf(" %x ", r.Value), r.Details["vendor"]))
 	}
 	want := []string{
-		"modbus 16 write-registers write false false 0 7 register 40 2 [1 2] ",
-		"modbus 99 99  true true 2 7  0 0 [] ",
-		"modbus 43 read-device-identification discover true false 0 0  0 0 [] Acme",
-		"iec104 45 single command operate true true 7 3  11 1 [] ",
+		"modbus 16 write-registers write false false 0 7 register 40 2 0102 ",
+		"modbus 99 99  true true 2 7  0 0  ",
+		"modbus 43 read-device-identification discover true false 0 0  0 0  Acme",
+		"iec104 45 single command operate true true 7 3  11 1  ",
 	}
 	if strings.Join(have, "\n") != strings.Join(want, "\n") {
 		t.Errorf("have\n%s", strings.Join(have, "\n"))
