@@ -7,8 +7,8 @@ import { useTranslation } from 'react-i18next'
 import { capture } from '../../api/queries'
 import { flowFile } from '../../api/files'
 import { deviceNames, flow, type FlowDetail, type Named } from '../../api/traffic'
-import { bytes, count, duration } from '../../lib/format'
-import { flagWords, hostPort, protocolName } from '../../lib/flowWords'
+import { bytes, count } from '../../lib/format'
+import { featureValue, flagWords, hostPort, protocolName } from '../../lib/flowWords'
 import '../../locales/traffic'
 import { LoadedPage } from '../../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../../ui/Page'
@@ -48,7 +48,7 @@ function Detail({ flow: f }: { flow: FlowDetail }) {
           <Facts>
             <Fact name={t('traffic.flow.capture')}><Link to="/captures/$id" params={{ id: f.capture }} className="break">{of.data?.name ?? f.capture}</Link> · <span className="num">{t('traffic.flow.number', { id: f.id })}</span></Fact>
             <Fact name={t('traffic.flow.start')}><Time at={f.start} /></Fact>
-            <Fact name={t('traffic.flow.duration')}>{duration(f.duration)}</Fact>
+            <Fact name={t('traffic.flow.duration')}>{featureValue(f.duration, 's')}</Fact>
             <Fact name={t('traffic.flow.ended')}>{t(`traffic.flow.ends.${f.end_reason}`)}</Fact>
             {(f.fwd_flags > 0 || f.rev_flags > 0) && <Fact name={t('traffic.flow.flags')}><Flags flow={f} /></Fact>}
             {f.vlan > 0 && <Fact name={t('traffic.flow.vlan')}>{f.vlan}</Fact>}

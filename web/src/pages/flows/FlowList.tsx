@@ -5,9 +5,9 @@ import { Link } from '@tanstack/react-router'
 import { useEffect, useMemo, useState, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { deviceNames, flows, type Flow } from '../../api/traffic'
-import { bytes, clock, count, duration } from '../../lib/format'
+import { bytes, clock, count } from '../../lib/format'
 import { columns, columnsOf, filterOf, standardSort, type FlowColumn, type FlowSort } from '../../lib/flowFilter'
-import { protocolName } from '../../lib/flowWords'
+import { featureValue, protocolName } from '../../lib/flowWords'
 import { Panel } from '../../ui/Page'
 import { Loading, Problem } from '../../ui/states'
 import ui from '../../ui/ui.module.css'
@@ -125,7 +125,7 @@ function cell(f: Flow, column: FlowColumn): ReactNode {
     case 'packets':
       return count(f.packets)
     case 'duration':
-      return duration(f.duration)
+      return featureValue(f.duration, 's')
     case 'end':
       return f.end_reason
     case 'tunnel':
