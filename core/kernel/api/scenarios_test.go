@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -290,8 +291,8 @@ func TestPackets(t *testing.T) {
 	}
 	func() { // what broke off in the middle must not look whole
 		defer func() {
-			if v := recover(); v != http.ErrAbortHandler {
-				t.Errorf("the answer was ended with %v", v)
+			if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+				t.Errorf("the answer was ended with %v", err)
 			}
 		}()
 		get("/flows/6/pcap")
