@@ -49,6 +49,7 @@ type Run struct {
 	packets []sdk.PacketSubscription
 	wg      sync.WaitGroup
 	queue   int
+	closing chan struct{} // of a run over live traffic, in which who is behind misses records; else nil
 }
 
 // Share makes a batch of a frame of flows for so many detectors; pluginhost.Host does.
@@ -76,13 +77,19 @@ func Start(ctx context.Context, capture string, detectors []Detector, queue int,
 	}
 	r := &Run{capture: capture, share: share, queue: queue}
 	for _, d := range detectors {
-		l := r.lane(d)
-		l.plugin = d.Plugin()
-		l.inspect = func(ctx context.Context) error { return d.InspectAll(ctx, capture, l.frames, l) }
-		l.flush = func(ctx context.Context) error { return d.Flush(ctx, l) }
-		r.begin(ctx, l)
+		l := r.detector(d)
+		r.begin(func() { l.run(ctx) })
 	}
 	return r
+}
+
+// detector makes the lane of a detector.
+func (r *Run) detector(d Detector) *lane {
+	l := r.lane(d)
+	l.plugin = d.Plugin()
+	l.inspect = func(ctx context.Context) error { return d.InspectAll(ctx, r.capture, l.frames, l) }
+	l.flush = func(ctx context.Context) error { return d.Flush(ctx, l) }
+	return l
 }
 
 // lane makes the lane of a reader.
@@ -94,13 +101,7 @@ func (r *Run) lane(who reader) *lane {
 	return l
 }
 
-func (r *Run) begin(ctx context.Context, l *lane) {
-	r.wg.Add(1)
-	go func() {
-		defer r.wg.Done()
-		l.run(ctx)
-	}()
-}
+func (r *Run) begin(work func()) { r.wg.Go(work) }
 
 // subscribe notes the packets that somebody wants; those who want the same share them.
 func (r *Run) subscribe(s sdk.Subscription) int {
@@ -174,6 +175,10 @@ func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*l
 	}
 	b := share(frame, len(to))
 	for i, l := range to {
+		if r.closing != nil {
+			l.offer(b)
+			continue
+		}
 		select {
 		case l.frames <- b:
 		case <-ctx.Done():
@@ -191,6 +196,9 @@ func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*l
 func (r *Run) Close() Result {
 	for _, l := range r.lanes {
 		close(l.frames)
+	}
+	if r.closing != nil {
+		close(r.closing)
 	}
 	r.wg.Wait()
 	res := Result{Failed: map[string]error{}, Dropped: map[string]int{}}
@@ -233,6 +241,9 @@ type lane struct {
 	seen     map[string]bool
 	dropped  int
 	err      error
+
+	found func(sdk.Finding) error // takes findings as they come; nil when they are gathered
+	live  liveState
 }
 
 func (l *lane) run(ctx context.Context) {
@@ -240,9 +251,7 @@ func (l *lane) run(ctx context.Context) {
 	if err := l.inspect(ctx); err != nil {
 		l.err = fmt.Errorf("inspect: %w", err)
 	}
-	for b := range l.frames { // one failed reader must not block the capture for the others
-		b.Release()
-	}
+	l.release() // one failed reader must not block the capture for the others
 	if l.err == nil && l.reader.Generation() != born {
 		l.err = sdk.Errorf(sdk.Temporary, "restarted in the middle of the capture")
 	}
@@ -255,22 +264,31 @@ func (l *lane) run(ctx context.Context) {
 // Finding takes one finding; the lane is the sink of its detector.
 func (l *lane) Finding(f sdk.Finding) error {
 	f.Detector = l.plugin // a detector speaks only for itself
+	f = Clean(f)
+	f.ID = FindingID(l.capture, f)
+	if l.seen[f.ID] {
+		return nil
+	}
+	if len(l.seen) >= maxFindings {
+		l.dropped++
+		return nil
+	}
+	l.seen[f.ID] = true
+	if l.found != nil {
+		return l.tell(f)
+	}
+	l.findings = append(l.findings, f)
+	return nil
+}
+
+// Clean brings what a finding says of itself within its bounds.
+func Clean(f sdk.Finding) sdk.Finding {
 	if f.Severity.Rank() == 0 {
 		f.Severity = sdk.SeverityInfo
 	}
 	f.Risk = min(max(f.Risk, 0), 100)
 	f.Confidence = clamp01(f.Confidence)
-	f.ID = FindingID(l.capture, f)
-	if l.seen[f.ID] {
-		return nil
-	}
-	if len(l.findings) >= maxFindings {
-		l.dropped++
-		return nil
-	}
-	l.seen[f.ID] = true
-	l.findings = append(l.findings, f)
-	return nil
+	return f
 }
 
 // clamp01 also turns NaN into 0: the comparison is false for it.

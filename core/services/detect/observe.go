@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
@@ -32,11 +34,17 @@ const (
 
 // Observe adds an observer. It must come before the first frame.
 func (r *Run) Observe(ctx context.Context, o Observer, sighted Sighted) {
+	l, _ := r.observer(ctx, o, sighted)
+	r.begin(func() { l.run(ctx) })
+}
+
+// observer makes the lane of an observer.
+func (r *Run) observer(ctx context.Context, o Observer, sighted Sighted) (*lane, *sightings) {
 	l := r.lane(o)
 	s := &sightings{lane: l, to: sighted, plugin: o.Plugin(), ctx: ctx}
 	l.inspect = func(ctx context.Context) error { return o.InspectAll(ctx, r.capture, l.frames, s) }
 	l.flush = func(ctx context.Context) error { return errors.Join(o.Flush(ctx, s), s.hand()) }
-	r.begin(ctx, l)
+	return l, s
 }
 
 // sightings is the sink of one observer.
@@ -45,8 +53,13 @@ type sightings struct {
 	to     Sighted
 	plugin string
 	ctx    context.Context
-	batch  []sdk.Sighting
 	count  int
+	wait   time.Duration // how long some wait for others; 0: for as long as it takes
+
+	mu    sync.Mutex // guards what follows
+	batch []sdk.Sighting
+	late  *time.Timer // runs while some wait
+	err   error       // of those that the timer could not hand on
 }
 
 // Sighting takes one sighting and says where it was made.
@@ -58,14 +71,33 @@ func (s *sightings) Sighting(v sdk.Sighting) error {
 	s.count++
 	v.Capture = s.lane.capture
 	v.Confidence = clamp01(v.Confidence)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.batch = append(s.batch, v)
-	if len(s.batch) < sightingBatch {
-		return nil
+	if len(s.batch) >= sightingBatch {
+		return s.handLocked()
 	}
-	return s.hand()
+	if s.wait > 0 && s.late == nil {
+		s.late = time.AfterFunc(s.wait, s.handLate)
+	}
+	return nil
 }
 
 func (s *sightings) hand() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handLocked()
+}
+
+func (s *sightings) handLocked() error {
+	if s.late != nil {
+		s.late.Stop()
+		s.late = nil
+	}
+	if err := s.err; err != nil {
+		s.err = nil
+		return err
+	}
 	if len(s.batch) == 0 {
 		return nil
 	}
@@ -75,4 +107,11 @@ func (s *sightings) hand() error {
 		return fmt.Errorf("keep what was seen: %w", err)
 	}
 	return nil
+}
+
+// handLate leaves an error to the next call.
+func (s *sightings) handLate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = s.handLocked()
 }
