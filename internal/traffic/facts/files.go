@@ -19,6 +19,8 @@ const (
 	maxFile    = 1 << 30  // bytes of a body that are looked at
 	maxEncoded = 1 << 20  // bytes of a body that are kept to undo its coding
 	maxDecoded = 32 << 20 // bytes that come out of it
+	maxRatio   = 100      // of these to those: a few packets must not cost the digest of megabytes
+	minDecoded = 1 << 20  // bytes that may come out whatever the ratio
 	maxName    = 255
 	bodyBytes  = 4 << 10 // about what an open body costs
 )
@@ -40,6 +42,7 @@ type body struct {
 	holes   bool
 	undo    bool   // its coding is undone once all of it is there
 	coding  string // as the head says
+	held    int    // bytes that the joins were told of
 	encoded []byte // what was sent so far, when undo
 	digest  digest
 }
@@ -83,7 +86,7 @@ func (b *body) forget() { *b = body{encoded: b.encoded[:0], digest: b.digest} }
 func (m *Maker) announced(f *app.Fact, s *bodies, name string, length int64, fields []app.Field) {
 	b := &s.side[f.Dir]
 	m.tellBody(f.Flow.ID, b) // one whose end was not told is over now
-	if length == 0 {
+	if length == 0 || !m.wants(f.Flow, &m.files.share) {
 		return
 	}
 	b.forget()
@@ -104,7 +107,7 @@ func (m *Maker) announced(f *app.Fact, s *bodies, name string, length int64, fie
 	}
 	b.undo = decoders[b.coding] != nil
 	b.digest.reset()
-	m.bodies.grew(f.Flow.ID, bodyBytes)
+	m.holds(f.Flow.ID, b, bodyBytes)
 }
 
 // bodyPart takes the next bytes of the file.
@@ -134,9 +137,14 @@ func (m *Maker) bodyPart(f *app.Fact, p *http1.BodyPart) {
 		m.tellBody(f.Flow.ID, b)
 		return
 	}
-	if b.undo {
-		m.bodies.grew(f.Flow.ID, len(p.Data))
-	}
+	m.holds(f.Flow.ID, b, bodyBytes+len(b.encoded))
+}
+
+// holds notes what a body costs now.
+func (m *Maker) holds(flow uint64, b *body, bytes int) {
+	more := bytes - b.held
+	b.held = bytes
+	m.bodies.grew(flow, more)
 }
 
 // asSent gives up undoing the coding: the file is what was sent.
@@ -154,7 +162,6 @@ func (m *Maker) tellBody(flow uint64, b *body) {
 		return
 	}
 	b.open = false
-	given := bodyBytes + len(b.encoded)
 	if b.undo {
 		b.decode()
 	}
@@ -169,7 +176,7 @@ func (m *Maker) tellBody(flow uint64, b *body) {
 	if cap(b.encoded) > maxEncoded/16 {
 		b.encoded = nil
 	}
-	m.bodies.grew(flow, -given)
+	m.holds(flow, b, 0)
 }
 
 func (m *Maker) tellBodies(flow uint64, s *bodies) {
@@ -191,13 +198,14 @@ func (b *body) decode() {
 		b.asSent()
 		return
 	}
-	n, err := io.Copy(&b.digest, io.LimitReader(r, maxDecoded+1))
+	most := min(maxDecoded, max(minDecoded, maxRatio*int64(len(b.encoded))))
+	n, err := io.Copy(&b.digest, io.LimitReader(r, most+1))
 	if n == 0 && err != nil {
 		b.asSent()
 		return
 	}
 	b.row.Expected = 0 // what was announced is the length of the coding
-	b.row.Complete = b.row.Complete && err == nil && n <= maxDecoded
+	b.row.Complete = b.row.Complete && err == nil && n <= most
 }
 
 // fileName is the last part of a path.

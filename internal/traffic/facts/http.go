@@ -173,6 +173,9 @@ func (m *Maker) answered(f *app.Fact, number uint32, fill func(*exchange)) {
 	}
 	x.row.Time, x.row.Packet = time.Unix(0, f.Flow.Time).UTC(), f.Flow.Packet
 	if x.row.GRPC && x.row.GRPCStatus == "" {
+		more := sum(x.row.ResponseHeaders) + len(x.row.ContentType) + len(x.row.Location) + len(x.row.Software)
+		x.bytes += more
+		m.exchanges.grew(f.Flow.ID, more)
 		return
 	}
 	m.tellExchange(f.Flow.ID, e, i)
@@ -181,7 +184,7 @@ func (m *Maker) answered(f *app.Fact, number uint32, fill func(*exchange)) {
 // response reads the fields of an answer.
 func (x *exchange) response(fields []app.Field) {
 	r := &x.row
-	r.ResponseHeaders = appendFields(r.ResponseHeaders, fields)
+	r.ResponseHeaders = appendFields(r.ResponseHeaders[:0], fields) // a server may answer a call several times
 	for _, h := range fields {
 		switch {
 		case is(h.Name, "server"):
@@ -205,9 +208,21 @@ func (m *Maker) tellExchange(flow uint64, e *exchanges, i int) {
 	}
 	last := len(e.waiting) - 1
 	copy(e.waiting[i:], e.waiting[i+1:])
-	e.waiting[last] = exchange{row: x.row} // its lists are used again
+	e.waiting[last] = exchange{row: sdk.HTTP{RequestHeaders: emptied(x.row.RequestHeaders), ResponseHeaders: emptied(x.row.ResponseHeaders)}}
 	e.waiting = e.waiting[:last]
+	if last == 0 && cap(e.waiting) > fewWaiting {
+		e.waiting = nil
+	}
 	m.exchanges.grew(flow, -x.bytes)
+}
+
+// fewWaiting is how many exchanges a connection keeps the memory of.
+const fewWaiting = 8
+
+// emptied is a list to be used again, without the texts in it: nobody counts what they take.
+func emptied(list []string) []string {
+	clear(list)
+	return list[:0]
 }
 
 // tellExchanges tells what will not be answered any more.

@@ -167,6 +167,34 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// What a call holds until its status comes is counted, and a server that answers it over and over adds nothing.
+func TestCallsAreBounded(t *testing.T) {
+	m, got := gather(t, sdk.FactsHTTP)
+	w := newWire(m, "http2", 3)
+	head := []app.Field{{Name: "X-Field", Value: strings.Repeat("v", maxText)}}
+	for stream := range uint32(maxWaiting) {
+		w.say(app.Client, &http2.Request{Stream: 1 + stream, GRPC: true})
+		for range 100 {
+			w.say(app.Server, &http2.Response{Stream: 1 + stream, Status: "200", Headers: head})
+		}
+	}
+	x := m.exchanges.of(3).waiting[0].row
+	if len(x.ResponseHeaders) != 1 || m.exchanges.bytes < maxWaiting*maxText || m.exchanges.bytes > joinBytes {
+		t.Errorf("%d fields, %d bytes", len(x.ResponseHeaders), m.exchanges.bytes)
+	}
+	for stream := range uint32(maxWaiting) {
+		w.say(app.Server, &http2.Response{Stream: 1 + stream, Trailers: true, GRPCStatus: "0"})
+	}
+	if e := m.exchanges.of(3); cap(e.waiting) != 0 || m.exchanges.bytes != 0 {
+		t.Errorf("room for %d, %d bytes", cap(e.waiting), m.exchanges.bytes)
+	}
+	w.end()
+	flush(t, m)
+	if len(got.HTTP) != maxWaiting {
+		t.Errorf("%d calls", len(got.HTTP))
+	}
+}
+
 func TestLogins(t *testing.T) {
 	m, got := gather(t, sdk.FactsLogins)
 	w := newWire(m, "smb", 1)
@@ -234,7 +262,7 @@ func TestFiles(t *testing.T) {
 		"deflate":           {sent: packed(t, "deflate", plain), coding: "Deflate", size: len(plain), of: plain, complete: true, kind: "text/html; charset=utf-8"},
 		"no gzip at all":    {sent: plain, coding: "gzip", size: len(plain), of: plain, complete: true, expected: uint64(len(plain)), kind: "text/html; charset=utf-8"},
 		"unknown coding":    {sent: plain, coding: "br", size: len(plain), of: plain, complete: true, expected: uint64(len(plain))},
-		"a bomb":            {sent: bomb, coding: "gzip", size: maxDecoded + 1},
+		"a bomb":            {sent: bomb, coding: "gzip", size: maxRatio*len(bomb) + 1},
 		"gzip, beyond room": {sent: large, coding: "gzip", size: len(large), of: large, complete: true, expected: uint64(len(large))},
 		"holes":             {sent: plain, missing: 3, size: len(plain), of: plain, expected: uint64(len(plain))},
 		"cut off":           {sent: plain[:100], cut: true, size: 100, of: plain[:100], expected: 100},
@@ -252,6 +280,9 @@ func TestFiles(t *testing.T) {
 					p.Missing = c.missing
 				}
 				w.flow.Part(app.Server, p)
+			}
+			if held := m.bodies.bytes; (held > 0) != c.cut || held < 0 {
+				t.Errorf("while the connection lasts, %d bytes are held", held)
 			}
 			w.end()
 			flush(t, m)
