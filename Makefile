@@ -18,7 +18,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak
+.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak huge
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ e2e: build ## whole-system tests: real programs, real plugins, Chromium
 
 bench: build ## ratios in one run; the machine is named in the output
 	@internal/bench.sh
+
+huge: build ## one capture of gigabytes (CAPTURE=FILE) through a server: flat memory, stopped and resumed
+	@PICKET_E2E=1 PICKET_HUGE=$(abspath $(CAPTURE)) go test ./internal/e2e -run TestHugeCapture -timeout 60m -v
 
 soak: build ## 24 plugins under load while one after the other is killed, for SOAK (default 10m)
 	@go run ./internal/soak -duration $${SOAK:-10m} -json soak.json
