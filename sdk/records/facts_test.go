@@ -180,6 +180,29 @@ func TestTextsThatShareTheirBytes(t *testing.T) {
 	}
 }
 
+// Nor must it make one long when it is written out: a list of a thousand times a text of 64 KiB, and a thousand rows with the
+// same bytes.
+func TestTextsThatShareTheirBytesAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 64<<10)
+	texts := AppendFacts(nil, []sdk.DNS{{Answers: append(slices.Repeat([]string{"y"}, 1000), long)}})
+	heap := int(binary.LittleEndian.Uint32(texts[16:]))
+	last := texts[heap+1000*refSize:][:refSize]
+	for i := range 1000 {
+		copy(texts[heap+i*refSize:], last)
+	}
+	if got, err := DecodeFacts[sdk.DNS](reseal(texts), nil); !errors.Is(err, ErrFrame) || got != nil {
+		t.Errorf("texts: %d facts, %v", len(got), err)
+	}
+	const begin = 136 // where proto/records/file.json has it
+	files := AppendFacts(nil, append(make([]sdk.File, 1000), sdk.File{Begin: []byte(long)}))
+	for i := range 1000 {
+		copy(files[headerSize+i*fileLayout.rowSize+begin:][:refSize], files[headerSize+1000*fileLayout.rowSize+begin:])
+	}
+	if got, err := DecodeFacts[sdk.File](reseal(files), nil); !errors.Is(err, ErrFrame) || got != nil {
+		t.Errorf("bytes: %d facts, %v", len(got), err)
+	}
+}
+
 func TestFactWriterIsFull(t *testing.T) {
 	w := NewFactWriter[sdk.File]()
 	for range BatchFacts {

@@ -138,7 +138,7 @@ func (w *writer) textList(list []string) uint64 {
 type reader struct {
 	heap   []byte
 	arena  []byte // where texts are copied to, as they outlive the frame; what lies there is never written again
-	copied int    // bytes of texts in all arenas of this frame
+	copied int    // bytes of the texts and byte strings of this frame so far
 	texts  string // the whole heap, once texts turn out to share their bytes
 	listed int    // bytes of the heap that lists and maps have used
 	err    error
@@ -176,13 +176,13 @@ func (r *reader) text(ref uint64) string {
 // oddText is text for any reference.
 func (r *reader) oddText(ref uint64) string {
 	start, n := r.span(ref, 1)
-	if n == 0 || r.err != nil {
+	if n == 0 || r.err != nil || !r.holds(n) {
 		return ""
 	}
 	if r.texts != "" {
 		return r.texts[start : start+n]
 	}
-	if r.copied += n; r.copied > len(r.heap) { // rows that share a long text could turn a small frame into a huge result
+	if r.copied > len(r.heap) { // rows that share a long text could turn a small frame into a huge result
 		r.texts = string(r.heap)
 		return r.texts[start : start+n]
 	}
@@ -190,6 +190,15 @@ func (r *reader) oddText(ref uint64) string {
 		r.arena = make([]byte, 0, max(n, min(arenaSize, len(r.heap))))
 	}
 	return r.copyText(r.heap[start : start+n])
+}
+
+// holds counts the bytes of texts and byte strings. Rows may share them, and cost no memory then; but whoever writes them out,
+// as JSON or into another frame, writes each, so that together they stay below the largest frame.
+func (r *reader) holds(n int) bool {
+	if r.copied += n; r.copied > MaxFrame && r.err == nil {
+		r.err = frameError("its texts together are longer than %d bytes", MaxFrame)
+	}
+	return r.err == nil
 }
 
 // copyText copies a text, which is not empty, to the arena, which has room. Most texts, and each community id, have 16 to 32
@@ -218,7 +227,7 @@ func (r *reader) list(ref uint64, size int) (start, length int) {
 // bytes returns a part of the frame.
 func (r *reader) bytes(ref uint64) []byte {
 	start, n := r.span(ref, 1)
-	if n == 0 || r.err != nil {
+	if n == 0 || r.err != nil || !r.holds(n) {
 		return nil
 	}
 	return r.heap[start : start+n : start+n]
