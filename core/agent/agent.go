@@ -19,6 +19,7 @@ import (
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
 	"github.com/picketwatch/picket/core/services/traffic"
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
@@ -39,6 +40,8 @@ type Config struct {
 	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
 	Out          io.Writer // what a person who started the agent should read
+
+	openSocket func(Capture) (*packetsocket.Socket, error) // of a capture; tests have networks of their own
 }
 
 // Agent is one running agent.
@@ -61,6 +64,7 @@ type Agent struct {
 	collect       *collect.Service
 	discover      *discover.Service
 	captures      []*traffic.Live
+	detection     *detection // of the first capture; nil without any
 	page          net.Listener
 	soon          chan struct{} // a report is wanted
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/sdk"
@@ -32,12 +33,18 @@ func (a *Agent) newCaptures() error {
 			return err
 		}
 	}
-	for _, c := range a.cfg.Captures {
-		live, err := traffic.NewLive(traffic.LiveConfig{
-			Programs: a.cfg.Helpers, Socket: c, Wanted: traffic.Wanted{Facts: traffic.RecordedFacts, Features: true}, Record: a.recordFlows, Log: a.log,
-		})
+	for i, c := range a.cfg.Captures {
+		var judge *detection
+		live, err := traffic.NewLive(traffic.LiveConfig{Programs: a.cfg.Helpers, Socket: c, Open: a.cfg.openSocket, Log: a.log,
+			Record: func(_ context.Context, r traffic.Run) (traffic.LiveRecorder, error) {
+				return a.recordFlows(r, judge), nil
+			}})
 		if err != nil {
 			return &UsageError{"capture: " + err.Error()}
+		}
+		if i == 0 {
+			judge = a.newDetection(live.Renew)
+			a.detection = judge
 		}
 		a.captures = append(a.captures, live)
 	}
@@ -51,9 +58,11 @@ func (a *Agent) capture(ctx context.Context) {
 		running.Go(func() { live.Run(ctx) })
 	}
 	if len(a.captures) > 0 {
+		running.Go(func() { a.detection.watch(ctx) })
 		a.measureCaptures(ctx)
+		running.Wait()
+		a.detection.finish()
 	}
-	running.Wait()
 }
 
 const captureSampleEvery = 15 * time.Second
@@ -64,6 +73,9 @@ func (a *Agent) measureCaptures(ctx context.Context) {
 		var list []sdk.Sample
 		for _, live := range a.captures {
 			list = append(list, captureSamples(live.Figures(), a.server.serverTime().UTC())...)
+		}
+		for _, f := range a.detection.figures() {
+			list = append(list, detectionSamples(f, a.server.serverTime().UTC())...)
 		}
 		if err := a.outbox.samples(ctx, collect.Batch{Samples: list}); err != nil {
 			a.log.Warn("how the captures go could not be queued", "problem", err)
@@ -85,6 +97,17 @@ func captureSamples(f traffic.LiveFigures, now time.Time) []sdk.Sample {
 		counter("received", "{packet}", f.Received), counter("dropped", "{packet}", f.Dropped), counter("packets", "{packet}", f.Packets),
 		counter("bytes", "By", f.Bytes), counter("flows", "{flow}", f.Flows), counter("restarts", "1", uint64(f.Restarts)),
 		counter("lost_flows", "{flow}", f.LostFlows),
+	}
+}
+
+func detectionSamples(f detect.Figures, now time.Time) []sdk.Sample {
+	labels := map[string]string{"instance": f.Instance}
+	counter := func(name, unit string, v uint64) sdk.Sample {
+		return sdk.Sample{Metric: "picket.detection." + name, Unit: unit, Type: sdk.Counter, Labels: labels, Time: now, Value: float64(v)}
+	}
+	return []sdk.Sample{
+		counter("shown", "{record}", f.Shown), counter("missed", "{record}", f.Missed), counter("findings", "{finding}", f.Findings),
+		counter("failures", "1", f.Failures),
 	}
 }
 
@@ -113,8 +136,13 @@ type flowQueue struct {
 	closed bool
 }
 
-func (a *Agent) recordFlows(_ context.Context, r traffic.Run) (traffic.Recorder, error) {
-	return &flowQueue{put: a.outbox.put, batch: flowbatch.Batch{Run: r.ID, Interface: r.Interface, Filter: r.Filter, Started: r.Started}}, nil
+func (a *Agent) recordFlows(r traffic.Run, judge *detection) *liveRecord {
+	q := &flowQueue{put: a.outbox.put, batch: flowbatch.Batch{Run: r.ID, Interface: r.Interface, Filter: r.Filter, Started: r.Started}}
+	to := &liveRecord{flowQueue: q, wanted: recordedWanted(), detection: judge}
+	if judge != nil {
+		to.wanted = judge.begin(r)
+	}
+	return to
 }
 
 // Flows implements traffic.Recorder.

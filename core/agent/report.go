@@ -10,6 +10,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/schedule"
 	"github.com/picketwatch/picket/core/services/collect"
+	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
 )
@@ -36,6 +37,7 @@ type Status struct {
 	Collections     []collect.Stat                           `json:"collections"`
 	Discoveries     []schedule.Stat                          `json:"discoveries"`
 	Captures        []traffic.LiveFigures                    `json:"captures"`
+	Detections      []detect.Figures                         `json:"detections"` // of those that judge the first capture
 }
 
 // RegistryState says what this agent trusts and how fresh that is.
@@ -63,6 +65,10 @@ func (a *Agent) Status() Status {
 		Collections:   a.collect.Stats(),
 		Discoveries:   a.discover.Stats(),
 		Captures:      a.captureFigures(),
+	}
+	st.Detections = []detect.Figures{}
+	if a.detection != nil {
+		st.Detections = a.detection.figures()
 	}
 	st.CeilingRefusals, st.Waiting = []string{}, a.plugins.waiting()
 	for _, p := range st.Plugins {

@@ -22,6 +22,7 @@ const (
 	kindSamples   = 1
 	kindSightings = 2
 	kindFlows     = 3
+	kindFindings  = 4
 )
 
 // batchRows is how many samples go into one batch at most; it keeps a batch well below what the queue and the server
@@ -148,6 +149,8 @@ func destination(kind uint8) (path, field string, ok bool) {
 		return "/api/v1/sightings", "sightings", true
 	case kindFlows:
 		return "/api/v1/flows", "flows", true
+	case kindFindings:
+		return "/api/v1/findings", "found", true
 	}
 	return "", "", false
 }

@@ -190,3 +190,16 @@ func (l *lane) failed(err error) {
 	l.live.problem = err.Error()
 	l.err = err
 }
+
+// Wanted is what the readers want to see together: what a Run of them asks for.
+func (c LiveConfig) Wanted() (packets []sdk.PacketSubscription, facts []string, features bool) {
+	r := &Run{}
+	for _, d := range c.Detectors {
+		r.lane(d)
+	}
+	for _, o := range c.Observers {
+		r.lane(o)
+	}
+	facts, features = r.Wanted()
+	return r.PacketSubscriptions(), facts, features
+}

@@ -24,14 +24,21 @@ import (
 type LiveConfig struct {
 	Programs string // the folder with picket-traffic and picket-launch
 	Socket   packetsocket.Config
-	Wanted   Wanted // besides the flows
 	// Record opens what keeps the records of one run; each worker is a run of its own, because its flows are numbered from 1.
-	Record func(ctx context.Context, r Run) (Recorder, error)
-	// Packets takes packets of the subscriptions that are wanted; nil without any.
-	Packets func(ctx context.Context, subscription int, frame []byte) error
-	Open    func(packetsocket.Config) (*packetsocket.Socket, error) // default packetsocket.Open
-	Log     *slog.Logger
-	Now     func() time.Time
+	Record func(ctx context.Context, r Run) (LiveRecorder, error)
+	Open   func(packetsocket.Config) (*packetsocket.Socket, error) // default packetsocket.Open
+	Log    *slog.Logger
+	Now    func() time.Time
+}
+
+// LiveRecorder keeps what one worker of a live capture sees. It must not wait: packets that come meanwhile are lost.
+type LiveRecorder interface {
+	Recorder
+	// Wanted is what the worker is asked for, besides the flows. It is asked once, and others are wanted from the next
+	// worker on: see Live.Renew.
+	Wanted() Wanted
+	// Packets takes a frame of packets of one of the subscriptions that are wanted.
+	Packets(ctx context.Context, subscription int, frame []byte) error
 }
 
 // Run is one worker's part of a live capture.
@@ -63,7 +70,8 @@ type LiveFigures struct {
 // Live captures on one interface until its context ends: it opens the socket, has a confined worker read it, and starts
 // another when that one dies. The socket stays open meanwhile, and the next worker finds in it what arrived.
 type Live struct {
-	cfg LiveConfig
+	cfg   LiveConfig
+	renew chan struct{} // the worker should end for another
 
 	mu      sync.Mutex // guards what follows
 	figures LiveFigures
@@ -71,6 +79,8 @@ type Live struct {
 	before  progressMessage     // of workers before this one
 	now     progressMessage     // of this worker
 	rows    uint64              // flows of this worker that were recorded
+	heard   bool                // this worker has said something
+	asked   bool                // this worker was asked to end for another
 }
 
 // NewLive checks the configuration.
@@ -87,7 +97,7 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 	if cfg.Open == nil {
 		cfg.Open = packetsocket.Open
 	}
-	return &Live{cfg: cfg, figures: LiveFigures{Interface: cfg.Socket.Interface, Filter: cfg.Socket.Filter, Since: cfg.Now().UTC()}}, nil
+	return &Live{cfg: cfg, renew: make(chan struct{}, 1), figures: LiveFigures{Interface: cfg.Socket.Interface, Filter: cfg.Socket.Filter, Since: cfg.Now().UTC()}}, nil
 }
 
 // Figures are those of this moment.
@@ -98,6 +108,14 @@ func (l *Live) Figures() LiveFigures {
 	f.Packets, f.Bytes = l.before.Packets+l.now.Packets, l.before.Bytes+l.now.Bytes
 	f.Open = l.now.Flows - min(l.rows, l.now.Flows)
 	return f
+}
+
+// Renew lets the next worker take over, which is asked for what is wanted then. Flows that are open are closed and recorded.
+func (l *Live) Renew() {
+	select {
+	case l.renew <- struct{}{}:
+	default:
+	}
 }
 
 // How long to wait before the next try. A worker that dies is replaced at once: packets are waiting.
@@ -143,8 +161,12 @@ func (l *Live) capture(ctx context.Context, socket *packetsocket.Socket) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		gone := socket.Gone()
+		if err == nil && !gone && l.renewed() {
+			continue
+		}
 		l.died(err)
-		if socket.Gone() {
+		if gone {
 			return fmt.Errorf("the interface %s is gone", l.cfg.Socket.Interface)
 		}
 		l.trouble(err)
@@ -180,10 +202,26 @@ func (l *Live) died(err error) {
 	defer l.mu.Unlock()
 	l.figures.Restarts++
 	l.figures.LostFlows += l.now.Flows - min(l.rows, l.now.Flows)
+	l.anew()
+	l.cfg.Log.Warn("a traffic worker ended", "interface", l.cfg.Socket.Interface, "problem", err)
+}
+
+// renewed accounts for a worker that recorded all its flows, if it was asked to end.
+func (l *Live) renewed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	asked := l.asked
+	if asked {
+		l.anew()
+	}
+	return asked
+}
+
+// anew begins the counts of another worker. It runs under mu.
+func (l *Live) anew() {
 	l.before.Packets += l.now.Packets
 	l.before.Bytes += l.now.Bytes
-	l.now, l.rows = progressMessage{}, 0
-	l.cfg.Log.Warn("a traffic worker ended", "interface", l.cfg.Socket.Interface, "problem", err)
+	l.now, l.rows, l.heard, l.asked = progressMessage{}, 0, false, false
 }
 
 func (l *Live) trouble(err error) {
@@ -210,12 +248,17 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 	// What was seen is recorded also when the capture is ended: the worker is asked to come to its end.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	select { // what was asked for until now, Record knows
+	case <-l.renew:
+	default:
+	}
 	recorder, err := l.cfg.Record(life, run)
 	if err != nil {
 		return fmt.Errorf("record flows: %w", err)
 	}
 	ring, wake := socket.Files()
-	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, l.cfg.Wanted.Args()), ring, wake)
+	wanted := recorder.Wanted()
+	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, wanted.Args()), ring, wake)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the traffic worker: %w", err), recorder.Close(life, false))
 	}
@@ -228,7 +271,7 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 	})
 	defer stop()
 	go l.look(life, socket, w)
-	err = l.follow(life, w.out, recorder)
+	err = l.follow(life, w.out, recorder, wanted)
 	if err != nil {
 		end()
 	}
@@ -247,10 +290,13 @@ func (l *Live) read() uint64 {
 	return l.now.Packets
 }
 
-// look asks the kernel how the ring is, and ends a worker whose interface is gone.
+// look asks the kernel how the ring is, and ends a worker whose interface is gone or that is to be renewed.
 func (l *Live) look(ctx context.Context, socket *packetsocket.Socket, w *worker) {
 	for last, at := l.read(), time.Now(); sleep(ctx, liveLook); {
 		l.count(socket)
+		if l.renewNow() {
+			terminate(w.cmd.Process)
+		}
 		now := l.read()
 		l.mu.Lock()
 		l.figures.PerSecond = float64(now-min(last, now)) / time.Since(at).Seconds()
@@ -263,6 +309,20 @@ func (l *Live) look(ctx context.Context, socket *packetsocket.Socket, w *worker)
 	}
 }
 
+// renewNow reports whether the worker is to end for another. It can be told once it has said something: it listens by then.
+func (l *Live) renewNow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.heard {
+		select {
+		case <-l.renew:
+			l.asked = true
+		default:
+		}
+	}
+	return l.asked
+}
+
 func (l *Live) count(socket *packetsocket.Socket) {
 	counts, err := socket.Counts()
 	l.mu.Lock()
@@ -273,7 +333,7 @@ func (l *Live) count(socket *packetsocket.Socket) {
 }
 
 // follow reads what the worker says until it is done.
-func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
+func (l *Live) follow(ctx context.Context, out *os.File, to LiveRecorder, wanted Wanted) error {
 	in := newMessages(out, liveStall)
 	for {
 		m, err := in.next()
@@ -284,9 +344,9 @@ func (l *Live) follow(ctx context.Context, out *os.File, to Recorder) error {
 		case msgFrame:
 			l.flows(ctx, m.body, to)
 		case msgFacts:
-			err = l.facts(ctx, m.body, to)
+			err = l.facts(ctx, m.body, to, wanted)
 		case msgPackets:
-			err = l.packets(ctx, m.body)
+			err = livePackets(ctx, m.body, to, wanted)
 		case msgProgress:
 			err = l.progress(m.body)
 		case msgDone:
@@ -319,9 +379,9 @@ func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) {
 	}
 }
 
-func (l *Live) facts(ctx context.Context, frame []byte, to Recorder) error {
+func (l *Live) facts(ctx context.Context, frame []byte, to Recorder, wanted Wanted) error {
 	kind := records.SchemaOf(frame).Facts()
-	if !slices.Contains(l.cfg.Wanted.Facts, kind) {
+	if !slices.Contains(wanted.Facts, kind) {
 		return fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
 	}
 	if err := to.Facts(ctx, kind, frame); err != nil {
@@ -330,11 +390,11 @@ func (l *Live) facts(ctx context.Context, frame []byte, to Recorder) error {
 	return nil
 }
 
-func (l *Live) packets(ctx context.Context, body []byte) error {
-	if len(body) < 2 || l.cfg.Packets == nil || int(binary.LittleEndian.Uint16(body)) >= len(l.cfg.Wanted.Packets) {
+func livePackets(ctx context.Context, body []byte, to LiveRecorder, wanted Wanted) error {
+	if len(body) < 2 || int(binary.LittleEndian.Uint16(body)) >= len(wanted.Packets) {
 		return errors.New("the traffic worker sent packets that nobody asked for")
 	}
-	return l.cfg.Packets(ctx, int(binary.LittleEndian.Uint16(body)), body[2:])
+	return to.Packets(ctx, int(binary.LittleEndian.Uint16(body)), body[2:])
 }
 
 func (l *Live) progress(body []byte) error {
@@ -344,7 +404,7 @@ func (l *Live) progress(body []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = p
+	l.now, l.heard = p, true
 	return nil
 }
 

@@ -121,6 +121,8 @@ func (n *nowhere) Flows(_ context.Context, frame []byte) error {
 	return nil
 }
 func (*nowhere) Facts(context.Context, string, []byte) error { return nil }
+func (*nowhere) Packets(context.Context, int, []byte) error  { return nil }
+func (*nowhere) Wanted() Wanted                              { return Wanted{} }
 func (*nowhere) Close(context.Context, bool) error           { return nil }
 
 const stepTime = 2 * time.Second
@@ -130,7 +132,7 @@ func dropFree(b *testing.B, dir string, frames [][]byte) (rate, bound float64, r
 	b.Helper()
 	i := newCable(b)
 	live, err := NewLive(LiveConfig{Programs: dir, Open: i.open, Socket: packetsocket.Config{Interface: "eth0", Promiscuous: true},
-		Record: func(context.Context, Run) (Recorder, error) { return &nowhere{}, nil }})
+		Record: func(context.Context, Run) (LiveRecorder, error) { return &nowhere{}, nil }})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picketwatch/picket/internal/packetsocket"
+	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -96,9 +97,12 @@ type book struct {
 	ports  map[uint16]int
 	runs   []string
 	closed []bool // complete or not
+
+	wanted  Wanted
+	packets int
 }
 
-func (b *book) open(_ context.Context, r Run) (Recorder, error) {
+func (b *book) open(_ context.Context, r Run) (LiveRecorder, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.runs = append(b.runs, r.ID)
@@ -116,6 +120,19 @@ func (b *book) Flows(_ context.Context, frame []byte) error {
 }
 
 func (b *book) Facts(context.Context, string, []byte) error { return nil }
+
+func (b *book) Wanted() Wanted {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wanted
+}
+
+func (b *book) Packets(_ context.Context, subscription int, frame []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.packets += records.Count(frame)
+	return nil
+}
 
 func (b *book) Close(_ context.Context, complete bool) error {
 	b.mu.Lock()
@@ -214,6 +231,39 @@ func TestAKilledLiveWorkerIsBack(t *testing.T) {
 	}
 	if len(b.runs) != 2 || b.runs[0] == b.runs[1] || len(b.closed) != 2 || b.closed[0] || !b.closed[1] {
 		t.Errorf("runs %v, complete %v", b.runs, b.closed)
+	}
+}
+
+// TestALiveCaptureIsRenewed asks for packets while a capture goes on: no flow is lost, and the next worker gives them.
+func TestALiveCaptureIsRenewed(t *testing.T) {
+	i, b := newIsland(t), &book{ports: map[uint16]int{}}
+	live, err := NewLive(LiveConfig{Programs: programs(t), Open: i.open, Record: b.open,
+		Socket: packetsocket.Config{Interface: "lo", Filter: "udp and src port 4999"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() { live.Run(ctx); close(done) }()
+	until(t, "a worker", func() bool { return live.Figures().Run != "" })
+	const each = 100
+	i.send(10_000, each)
+	until(t, "the first packets", func() bool { return live.Figures().Packets == each && live.Figures().Open == each })
+	b.mu.Lock()
+	first := len(b.runs)
+	b.wanted = Wanted{Packets: []sdk.PacketSubscription{{Layers: []string{"udp"}, SnapLen: 64}}}
+	b.mu.Unlock()
+	live.Renew()
+	until(t, "the next worker", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.runs) == first+1 })
+	i.send(20_000, each)
+	until(t, "the packets", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.packets == each })
+	until(t, "the flows", func() bool { return live.Figures().Open == each })
+	cancel()
+	<-done
+	f := live.Figures()
+	if f.Restarts != 0 || f.LostFlows != 0 || f.Flows != 2*each || f.Packets != 2*each || len(b.closed) != 2 || !b.closed[0] || !b.closed[1] {
+		t.Errorf("%+v, complete %v", f, b.closed)
 	}
 }
 
