@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -117,11 +118,12 @@ func ProtoName(p uint8) string {
 	return "ip"
 }
 
-// Ref names the flow for the evidence of a finding.
+// Ref names the flow for the evidence of a finding. It may be kept: the texts of a flow lie beside those of others, which
+// would be kept with them.
 func (f *Flow) Ref() FlowRef {
 	return FlowRef{
 		ID:          f.ID,
-		CommunityID: f.CommunityID,
+		CommunityID: strings.Clone(f.CommunityID),
 		Proto:       ProtoName(f.Proto),
 		Src:         netip.AddrPortFrom(f.Src, f.SrcPort).String(),
 		Dst:         netip.AddrPortFrom(f.Dst, f.DstPort).String(),

@@ -25,6 +25,7 @@ type verdict struct {
 	calls []call // all, in order of start
 	rhythm
 	beats []call  // those at the ends of regular intervals
+	count int     // of beats
 	alike float64 // share of the beats that carry about the same amount
 }
 
@@ -32,9 +33,9 @@ type verdict struct {
 // and at the end whatever has grown, with all the evidence. Later findings of a beacon have the id of the first.
 func (d *Detector) judgeAll(final bool, sink sdk.FindingSink) error {
 	var verdicts []verdict
-	for _, p := range d.pairs.ordered() {
+	for _, p := range d.pairs.ordered(d.many) {
 		if v, ok := d.judge(p); ok {
-			verdicts = append(verdicts, v)
+			verdicts = append(verdicts, v.outline())
 		}
 	}
 	for _, v := range verdicts {
@@ -51,23 +52,34 @@ func (d *Detector) report(v verdict, others []verdict, final bool, sink sdk.Find
 	if final {
 		enough = v.pair.reported + 1
 	}
-	if len(v.beats) < enough || polls(v, others) {
+	if v.count < enough || polls(v, others) {
 		return nil
 	}
-	v.pair.reported = len(v.beats)
+	if v.beats == nil {
+		v, _ = d.judge(v.pair)
+	}
+	v.pair.reported = v.count
 	return sink.Finding(v.finding(callers(v, others)))
 }
+
+// outline is the verdict without its calls: at the end all pairs have one at the same time.
+func (v verdict) outline() verdict {
+	v.calls, v.regular, v.beats = nil, nil, nil
+	return v
+}
+
+// many reports whether a pair has enough calls to be judged.
+func (d *Detector) many(p *pair) bool { return len(p.calls) >= d.cfg.MinCalls }
 
 // related are the verdicts on the pairs that share the caller and port, or the service.
 func (d *Detector) related(p *pair) []verdict {
 	var out []verdict
-	for _, other := range d.pairs.ordered() {
+	for _, other := range d.pairs.ordered(func(other *pair) bool {
 		a, b := p.key, other.key
-		if a.service != b.service && (a.src != b.src || a.port != b.port || a.proto != b.proto) {
-			continue
-		}
+		return d.many(other) && (a.service == b.service || a.src == b.src && a.port == b.port && a.proto == b.proto)
+	}) {
 		if v, regular := d.judge(other); regular {
-			out = append(out, v)
+			out = append(out, v.outline())
 		}
 	}
 	return out
@@ -75,7 +87,7 @@ func (d *Detector) related(p *pair) []verdict {
 
 // judge measures one pair.
 func (d *Detector) judge(p *pair) (verdict, bool) {
-	if len(p.calls) < d.cfg.MinCalls {
+	if !d.many(p) {
 		return verdict{}, false
 	}
 	v := verdict{pair: p, calls: p.byStart()}
@@ -89,6 +101,7 @@ func (d *Detector) judge(p *pair) (verdict, bool) {
 		return v, false
 	}
 	v.beats = v.atRegularIntervals()
+	v.count = len(v.beats)
 	v.alike = alike(v.beats)
 	return v, v.alike >= alikeShare
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -21,13 +22,13 @@ type pairKey struct {
 	service
 }
 
-// call is one connection of a pair.
+// call is one connection of a pair. There are max_memory of them: each has 64 bytes, and the collector need not look into
+// them.
 type call struct {
 	start, end int64
 	sent       uint64 // payload of the caller
-	got        uint64 // payload of the service
 	packet     uint64
-	ref        sdk.FlowRef
+	ref        flowref.Ref
 }
 
 // pair is the memory of one caller and service.
@@ -90,7 +91,7 @@ func (m *pairs) add(f *sdk.Flow) {
 	if len(p.calls) >= m.maxCalls {
 		m.dropOldest(p, len(p.calls)/2)
 	}
-	c := call{start: f.Start.UnixNano(), end: f.End.UnixNano(), sent: f.FwdPayload, got: f.RevPayload, ref: f.Ref()}
+	c := call{start: f.Start.UnixNano(), end: f.End.UnixNano(), sent: f.FwdPayload, ref: flowref.Of(f)}
 	if len(f.Packets) > 0 {
 		c.packet = f.Packets[0]
 	}
@@ -124,21 +125,30 @@ func (m *pairs) remove(p *pair) {
 
 // expire drops what ended before a time: old calls, and pairs that have no others.
 func (m *pairs) expire(before int64) {
-	for _, p := range m.ordered() {
+	var next *list.Element
+	for e := m.quiet.Front(); e != nil; e = next {
+		p := e.Value.(*pair)
+		next = e.Next() // before p may be removed
 		n := len(p.calls)
 		p.calls = slices.DeleteFunc(p.calls, func(c call) bool { return c.end < before })
 		m.memory -= n - len(p.calls)
 		if len(p.calls) == 0 {
 			m.remove(p)
+			continue
+		}
+		if cap(p.calls) > 2*len(p.calls) { // what it once held must not stay
+			p.calls = slices.Clip(slices.Clone(p.calls))
 		}
 	}
 }
 
-// ordered lists the pairs by appearance, so that findings come in the same order each time.
-func (m *pairs) ordered() []*pair {
-	out := make([]*pair, 0, len(m.byKey))
+// ordered lists the pairs that are wanted by appearance, so that findings come in the same order each time.
+func (m *pairs) ordered(wanted func(*pair) bool) []*pair {
+	var out []*pair
 	for _, p := range m.byKey {
-		out = append(out, p)
+		if wanted(p) {
+			out = append(out, p)
+		}
 	}
 	slices.SortFunc(out, func(a, b *pair) int { return cmp.Compare(a.number, b.number) })
 	return out

@@ -53,7 +53,7 @@ func (v *verdict) finding(callers int) sdk.Finding {
 			out.Packets = append(out.Packets, c.packet)
 		}
 		if len(out.Flows) < maxFlows {
-			out.Flows = append(out.Flows, c.ref)
+			out.Flows = append(out.Flows, c.ref.Full(key.src, key.dst, key.proto))
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
 	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -41,7 +42,6 @@ type callRecord struct {
 	Start  int64       `json:"s"`
 	End    int64       `json:"e"`
 	Sent   uint64      `json:"o"`
-	Got    uint64      `json:"i"`
 	Packet uint64      `json:"n"`
 	Ref    sdk.FlowRef `json:"f"`
 }
@@ -57,7 +57,7 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 		p := e.Value.(*pair)
 		r := pairRecord{Src: p.key.src, Dst: p.key.dst, Port: p.key.port, Proto: p.key.proto, Number: p.number, Reported: p.reported}
 		for _, c := range p.calls {
-			r.Calls = append(r.Calls, callRecord{c.start, c.end, c.sent, c.got, c.packet, c.ref})
+			r.Calls = append(r.Calls, callRecord{c.start, c.end, c.sent, c.packet, c.ref.Full(p.key.src, p.key.dst, p.key.proto)})
 		}
 		if err := w.Put(r); err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 	head, err := readSnapshot(state, func(r *pairRecord) {
 		p := &pair{key: pairKey{r.Src, service{r.Dst, r.Port, r.Proto}}, number: r.Number, reported: r.Reported}
 		for _, c := range r.Calls {
-			p.calls = append(p.calls, call{c.Start, c.End, c.Sent, c.Got, c.Packet, c.Ref})
+			p.calls = append(p.calls, call{c.Start, c.End, c.Sent, c.Packet, flowref.From(c.Ref)})
 		}
 		restored.insert(p)
 		restored.memory += len(p.calls)
