@@ -2,6 +2,10 @@ package api
 
 import (
 	"context"
+	"maps"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -29,7 +33,7 @@ type flowFactBody struct {
 func factOf(f store.FlowFact) flowFactBody {
 	return flowFactBody{Kind: f.Kind, Capture: f.Capture, Number: f.Number, Flow: f.Seen.Flow, Packet: f.Seen.Packet, Time: f.Seen.Time.UTC(),
 		Client: address(f.Seen.Client), ClientPort: f.Seen.ClientPort, Server: address(f.Seen.Server), ServerPort: f.Seen.ServerPort,
-		Proto: sdk.ProtoName(f.Seen.Proto), VLAN: f.Seen.VLAN, FromServer: f.Seen.FromServer, Name: f.Name, Fields: store.FactFields(f.Value)}
+		Proto: sdk.ProtoName(f.Seen.Proto), VLAN: f.Seen.VLAN, FromServer: f.Seen.FromServer, Name: f.Name, Fields: shown(store.FactFields(f.Value))}
 }
 
 type flowFactPageBody struct {
@@ -58,4 +62,53 @@ func (s *Server) listFacts(ctx context.Context, in *struct {
 	p, err := s.cfg.Flows.Facts(ctx, store.FactQuery{Tenant: caller(ctx).Tenant, Kind: in.Kind, Captures: in.Capture, Flow: in.Flow,
 		Host: host, From: in.From, To: in.To, Text: in.Text, Page: in.page()})
 	return answer(flowFactPageBody{Items: convert(p.Facts, factOf), NextCursor: p.Next, Incomplete: p.Incomplete}), err
+}
+
+// Bounds of what is shown of one fact: it may come from an agent that somebody took over.
+const (
+	shownText  = 2 << 10  // bytes of a text
+	shownItems = 256      // of a list
+	shownBytes = 64 << 10 // of all fields together, about
+)
+
+// shown brings the fields of a fact within the bounds. A number that JSON has no word for is left out.
+func shown(fields map[string]any) map[string]any {
+	left := shownBytes
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		switch v := fields[name].(type) {
+		case string:
+			fields[name] = shortened(v, &left)
+		case []byte:
+			fields[name] = v[:max(0, min(len(v), shownText, left))]
+			left -= len(v)
+		case []string:
+			list := make([]string, 0, min(len(v), shownItems))
+			for _, text := range v[:min(len(v), shownItems)] {
+				list = append(list, shortened(text, &left))
+			}
+			fields[name] = list
+		case []uint64:
+			fields[name] = v[:min(len(v), shownItems)]
+		case map[string]string:
+			words := map[string]string{}
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				if len(words) < shownItems {
+					words[shortened(key, &left)] = shortened(v[key], &left)
+				}
+			}
+			fields[name] = words
+		case float64:
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				delete(fields, name)
+			}
+		}
+	}
+	return fields
+}
+
+// shortened cuts a text to what is shown of one and to what is left for all.
+func shortened(text string, left *int) string {
+	n := max(0, min(len(text), shownText, *left))
+	*left -= n
+	return strings.ToValidUTF8(text[:n], "\ufffd")
 }
