@@ -60,7 +60,8 @@ func (f *Flows) Get(ctx context.Context, tenant, capture string, id uint64) (Flo
 	return d, err
 }
 
-// rows decodes some frames of a recording, all when no blocks are named. What see is given is valid until it returns.
+// rows decodes some frames of a recording, all when no blocks are named. Facts stay as they are given to see, flows are valid
+// until it returns.
 func (f *Flows) rows(ctx context.Context, p part, r *run, kind uint8, blocks []uint32, see func(block uint32, b *sdk.Batch) error) error {
 	frames, err := f.openFrames(r.id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,6 +73,9 @@ func (f *Flows) rows(ctx context.Context, p part, r *run, kind uint8, blocks []u
 	defer frames.close()
 	decoder := records.BatchDecoder{Features: true}
 	return f.frames(ctx, p, r, kind, blocks, frames, func(at framePlace, frame []byte) error {
+		if records.Schema(kind) != records.Flows {
+			decoder, frame = records.BatchDecoder{}, slices.Clone(frame)
+		}
 		b, err := decoder.Decode(frame)
 		if err != nil {
 			return fmt.Errorf("%s: %w", frames.file.Name(), err)

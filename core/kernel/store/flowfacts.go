@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -48,26 +49,84 @@ func each[T any](list []T, yield func(told) error, of func(*T) told) error {
 	return nil
 }
 
-func (r *FlowRecording) addFacts(batch *sdk.Batch, block uint32, kind uint8) error {
-	at := uint16(0)
-	return toldBy(batch, func(t told) error {
-		name, err := r.name(t.name)
+// factKey is what the facts of one group have in common.
+type factKey struct {
+	flow           uint64
+	client, server netip.Addr
+	name           string
+}
+
+func (t told) key() factKey {
+	return factKey{t.seen.Flow, t.seen.Client, t.seen.Server, searchable(t.name)}
+}
+
+// factGroup is facts of one frame that are found by the same things. They share a row of the index: a flow tells the same many
+// times, and a row costs more than the fact.
+type factGroup struct {
+	factKey
+	item         uint16 // the first one, within the frame
+	since, until int64  // µs, of the earliest and the latest
+	named        bool
+}
+
+// grouping puts the facts of a frame into groups.
+type grouping struct {
+	list []factGroup
+	at   map[factKey]int
+	last int
+}
+
+func (g *grouping) group(b *sdk.Batch) []factGroup {
+	if g.at == nil {
+		g.at = map[factKey]int{}
+	}
+	clear(g.at)
+	g.list, g.last = g.list[:0], 0
+	item := uint16(0)
+	_ = toldBy(b, func(t told) error {
+		g.add(t, item)
+		item++
+		return nil
+	})
+	return g.list
+}
+
+func (g *grouping) add(t told, item uint16) {
+	key, at := t.key(), micros(t.seen.Time)
+	if len(g.list) == 0 || g.list[g.last].factKey != key {
+		i, ok := g.at[key]
+		if !ok {
+			i = len(g.list)
+			g.at[key] = i
+			g.list = append(g.list, factGroup{key, item, at, at, t.named})
+		}
+		g.last = i
+	}
+	x := &g.list[g.last]
+	x.since, x.until = min(x.since, at), max(x.until, at)
+}
+
+func (r *FlowRecording) addFacts(batch *sdk.Batch, count int, block uint32, kind uint8) error {
+	for _, x := range r.groups.group(batch) {
+		name, err := r.name(x.name)
 		if err != nil {
 			return err
 		}
-		s := t.seen
-		if err := r.call(s.Flow, name, t.named); err != nil {
+		if err := r.call(x.flow, name, x.named); err != nil {
 			return err
 		}
-		c := r.cells[:12]
-		c[0], c[1], c[2], c[3], c[4] = r.run.id, r.run.facts, kind, s.Flow, time.UnixMicro(micros(s.Time))
-		c[5], c[6] = halves(s.Client)
-		c[7], c[8] = halves(s.Server)
-		c[9], c[10], c[11] = name, block, at
-		r.run.facts++
-		at++
-		return r.facts.AppendRow(c...)
-	})
+		c := r.cells[:13]
+		c[0], c[1], c[2], c[3] = r.run.id, r.run.facts+uint64(x.item), kind, x.flow
+		c[4], c[5] = time.UnixMicro(x.since), time.UnixMicro(x.until)
+		c[6], c[7] = halves(x.client)
+		c[8], c[9] = halves(x.server)
+		c[10], c[11], c[12] = name, block, x.item
+		if err := r.facts.AppendRow(c...); err != nil {
+			return err
+		}
+	}
+	r.run.facts += uint64(count)
+	return nil
 }
 
 // call gives a flow a name. The first that can be shown goes into its row, the others beside it, where only a search looks.

@@ -45,6 +45,7 @@ type FlowRecording struct {
 	pending map[uint64]uint64 // open flow → number of its first name
 	words   map[string]uint16
 	nameSeq uint64
+	groups  grouping
 
 	decoder records.BatchDecoder
 	cells   [23]driver.Value
@@ -110,7 +111,9 @@ func (r *FlowRecording) Facts(_ context.Context, kind string, frame []byte) erro
 	if schema == 0 {
 		return r.fail(&QueryError{fmt.Sprintf("there are no facts of the kind %q", kind)})
 	}
-	return r.keep(frame, schema, func(b *sdk.Batch, block uint32) error { return r.addFacts(b, block, uint8(schema)) })
+	return r.keep(frame, schema, func(b *sdk.Batch, block uint32) error {
+		return r.addFacts(b, records.Count(frame), block, uint8(schema))
+	})
 }
 
 func (r *FlowRecording) keep(frame []byte, schema records.Schema, add func(*sdk.Batch, uint32) error) error {

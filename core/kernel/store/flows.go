@@ -44,8 +44,8 @@ const (
 			dst UBIGINT, src_port USMALLINT, dst_port USMALLINT, proto UTINYINT, reason UTINYINT, app USMALLINT, tunnel USMALLINT,
 			tunnel_id UINTEGER, vlan USMALLINT, packets BIGINT, fwd_packets BIGINT, bytes BIGINT, fwd_bytes BIGINT, name UBIGINT,
 			block UINTEGER, item USMALLINT);
-		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, seen TIMESTAMP, client_hi UBIGINT, client UBIGINT,
-			server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, item USMALLINT);
+		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, since TIMESTAMP, until TIMESTAMP, client_hi UBIGINT,
+			client UBIGINT, server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, item USMALLINT);
 		CREATE TABLE $.frames (run UINTEGER, kind UTINYINT, block UINTEGER, place UBIGINT, size UINTEGER, count UINTEGER)`
 )
 

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
@@ -43,46 +45,37 @@ func (f *Flows) Facts(ctx context.Context, q FactQuery) (FactPage, error) {
 	}
 	parts, incomplete, release := f.parts(ctx, f.runsOf(q.Tenant, q.Captures))
 	defer release()
-	type candidate struct {
-		foundFact
-		part part
-	}
-	var all []candidate
+	limit := q.Page.limit()
+	var all []readFact
 	for _, p := range parts {
 		c, err := f.factConditions(ctx, p, q, schema, after)
 		if err != nil {
 			return FactPage{}, err
 		}
-		found, err := f.findFacts(ctx, p, c.String(), c.args, q.Page.limit()+1)
+		found, err := f.firstFacts(ctx, p, c, limit+1, q.admits(after))
 		if err != nil {
 			return FactPage{}, err
 		}
-		for _, x := range found {
-			all = append(all, candidate{x, p})
-		}
+		all = append(all, found...)
 	}
-	slices.SortFunc(all, func(a, b candidate) int { return a.cursor().compare(b.cursor()) })
+	slices.SortFunc(all, readFact.compare)
 	page := FactPage{Facts: []FlowFact{}, Incomplete: incomplete}
-	if limit := q.Page.limit(); len(all) > limit {
+	if len(all) > limit {
 		all = all[:limit]
-		page.Next = cursorText(all[limit-1].cursor())
+		page.Next = cursorText(all[limit-1].factCursor)
 	}
-	for len(all) > 0 { // those of one segment that stand together are read together
-		n := 1
-		for n < len(all) && all[n].part.seg == all[0].part.seg {
-			n++
-		}
-		var list []foundFact
-		for _, x := range all[:n] {
-			list = append(list, x.foundFact)
-		}
-		facts, err := f.readFacts(ctx, all[0].part, list)
-		if err != nil {
-			return FactPage{}, err
-		}
-		page.Facts, all = append(page.Facts, facts...), all[n:]
+	for _, x := range all {
+		page.Facts = append(page.Facts, x.FlowFact)
 	}
 	return page, nil
+}
+
+// admits judges single facts by their time, which a row of the index has of its group.
+func (q FactQuery) admits(after *factCursor) func(factCursor) bool {
+	return func(at factCursor) bool {
+		return (q.From.IsZero() || at.Seen >= ceilMicros(q.From)) && (q.To.IsZero() || at.Seen < ceilMicros(q.To)) &&
+			(after == nil || at.compare(*after) > 0)
+	}
 }
 
 func (f *Flows) factConditions(ctx context.Context, p part, q FactQuery, kind records.Schema, after *factCursor) (*conditions, error) {
@@ -92,11 +85,13 @@ func (f *Flows) factConditions(ctx context.Context, p part, q FactQuery, kind re
 	if q.Flow != 0 {
 		c.add("flow = %d::UBIGINT", q.Flow)
 	}
-	c.span("seen", q.From, q.To)
+	c.span("until", q.From, time.Time{})
+	c.span("since", time.Time{}, q.To)
 	c.hosts("client", "server", q.Host, netip.Prefix{}, netip.Prefix{})
 	if after != nil {
-		c.add("seen >= %[1]s AND (seen > %[1]s OR run > %[2]d::UINTEGER OR (run = %[2]d::UINTEGER AND number > %[3]d::UBIGINT))",
-			timestamp(min(max(after.Seen, minMicros), maxMicros)), after.Run, after.Number)
+		// The facts of a group are of one frame, and so is what they are numbered by.
+		c.add("until >= %[1]s AND (until > %[1]s OR run > %[2]d::UINTEGER OR (run = %[2]d::UINTEGER AND number >= %[3]d::UBIGINT))",
+			timestamp(min(max(after.Seen, minMicros), maxMicros)), after.Run, after.Number-min(after.Number, maxItems))
 	}
 	if q.Text == "" {
 		return c, nil
@@ -107,52 +102,84 @@ func (f *Flows) factConditions(ctx context.Context, p part, q FactQuery, kind re
 	return c, err
 }
 
-func (x foundFact) cursor() factCursor { return factCursor{Seen: x.seen, Run: x.run, Number: x.number} }
-
 // factsOf are the first facts of a flow.
 func (f *Flows) factsOf(ctx context.Context, p part, r *run, flow uint64) ([]FlowFact, error) {
+	out := []FlowFact{}
 	if flow == 0 {
-		return []FlowFact{}, nil
+		return out, nil
 	}
-	found, err := f.findFacts(ctx, p, fmt.Sprintf("run = %d::UINTEGER AND flow = %d::UBIGINT", r.id, flow), nil, shownFacts)
-	if err != nil {
-		return nil, err
+	c := &conditions{}
+	c.add("run = %d::UINTEGER AND flow = %d::UBIGINT", r.id, flow)
+	found, err := f.firstFacts(ctx, p, c, shownFacts, func(factCursor) bool { return true })
+	for _, x := range found[:min(len(found), shownFacts)] {
+		out = append(out, x.FlowFact)
 	}
-	return f.readFacts(ctx, p, found)
+	return out, err
 }
 
-// foundFact is where a fact lies.
-type foundFact struct {
-	run    uint32
-	number uint64
-	kind   uint8
-	seen   int64
-	name   uint64
-	block  uint32
-	item   uint16
+// readFact is a fact with what it is ordered by.
+type readFact struct {
+	FlowFact
+	factCursor
 }
 
-// findFacts returns facts of one segment, oldest first.
-func (f *Flows) findFacts(ctx context.Context, p part, where string, args []any, limit int) ([]foundFact, error) {
-	list, err := collect(ctx, f.engine.db, func(r row) (x foundFact, err error) {
-		return x, r.Scan(&x.run, &x.number, &x.kind, &x.seen, &x.name, &x.block, &x.item)
-	}, fmt.Sprintf("SELECT run, number, kind, epoch_us(seen), name, block, item FROM %s.main.facts WHERE %s ORDER BY seen, run, number LIMIT %d",
-		p.seg.alias, where, limit), args...)
+func (x readFact) compare(y readFact) int { return x.factCursor.compare(y.factCursor) }
+
+// foundGroup is where a group of facts lies.
+type foundGroup struct {
+	factCursor // no fact of the group comes before
+	kind       uint8
+	name       uint64
+	block      uint32
+	item       uint16
+}
+
+// firstFacts returns the first facts of one segment, oldest first: as many as are wanted, or all there are. Rows of the index
+// are in the order of the earliest fact of each group, so what comes before the last row that was read is known completely.
+func (f *Flows) firstFacts(ctx context.Context, p part, c *conditions, want int, admit func(factCursor) bool) ([]readFact, error) {
+	for rows := want; ; rows *= 4 {
+		groups, err := f.findGroups(ctx, p, c, rows)
+		if err != nil {
+			return nil, err
+		}
+		facts, err := f.readFacts(ctx, p, groups, admit)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(facts, readFact.compare)
+		if len(groups) < rows {
+			return facts, nil
+		}
+		last := groups[len(groups)-1].factCursor
+		known, _ := slices.BinarySearchFunc(facts, last, func(x readFact, at factCursor) int { return x.factCursor.compare(at) })
+		if known >= want {
+			return facts[:known], nil
+		}
+	}
+}
+
+func (f *Flows) findGroups(ctx context.Context, p part, c *conditions, limit int) ([]foundGroup, error) {
+	list, err := collect(ctx, f.engine.db, func(r row) (x foundGroup, err error) {
+		return x, r.Scan(&x.Run, &x.Number, &x.kind, &x.Seen, &x.name, &x.block, &x.item)
+	}, fmt.Sprintf("SELECT run, number, kind, epoch_us(since), name, block, item FROM %s.main.facts WHERE %s ORDER BY since, run, number LIMIT %d",
+		p.seg.alias, c, limit), c.args...)
 	return list, explainDuck(p.seg.path, err)
 }
 
-// readFacts reads the facts themselves, in the given order.
-func (f *Flows) readFacts(ctx context.Context, p part, list []foundFact) ([]FlowFact, error) {
-	type frame struct {
-		run   uint32
-		kind  uint8
-		block uint32
+// readFacts reads the facts of groups that admit admits, in no order.
+func (f *Flows) readFacts(ctx context.Context, p part, list []foundGroup, admit func(factCursor) bool) ([]readFact, error) {
+	type file struct {
+		run  uint32
+		kind uint8
 	}
-	wanted := map[frame][]int{} // positions in list
+	wanted := map[file]map[uint32][]foundGroup{} // by frame
 	var names []uint64
-	for i, x := range list {
-		at := frame{x.run, x.kind, x.block}
-		wanted[at] = append(wanted[at], i)
+	for _, x := range list {
+		at := file{x.Run, x.kind}
+		if wanted[at] == nil {
+			wanted[at] = map[uint32][]foundGroup{}
+		}
+		wanted[at][x.block] = append(wanted[at][x.block], x)
 		if x.name != 0 {
 			names = append(names, x.name)
 		}
@@ -161,29 +188,52 @@ func (f *Flows) readFacts(ctx context.Context, p part, list []foundFact) ([]Flow
 	if err := f.texts(ctx, p.seg, names, texts); err != nil {
 		return nil, err
 	}
-	out := make([]FlowFact, len(list))
-	for at, positions := range wanted {
+	var out []readFact
+	for at, blocks := range wanted {
 		i := slices.IndexFunc(p.runs, func(r *run) bool { return r.id == at.run })
 		if i < 0 {
 			continue
 		}
-		r := p.runs[i]
-		err := f.rows(ctx, p, r, at.kind, []uint32{at.block}, func(_ uint32, b *sdk.Batch) error {
-			n := uint16(0)
-			return toldBy(b, func(t told) error {
-				for _, i := range positions {
-					if list[i].item == n {
-						out[i] = FlowFact{Kind: records.Schema(at.kind).Facts(), Capture: r.capture, Number: list[i].number, Seen: *t.seen,
-							Name: texts[list[i].name], Value: t.value}
-					}
-				}
-				n++
-				return nil
-			})
+		err := f.rows(ctx, p, p.runs[i], at.kind, slices.Collect(maps.Keys(blocks)), func(block uint32, b *sdk.Batch) error {
+			for _, x := range factsOfGroups(b, blocks[block], admit) {
+				x.Kind, x.Capture, x.Name = records.Schema(at.kind).Facts(), p.runs[i].capture, texts[x.name]
+				out = append(out, x.readFact)
+			}
+			return nil
 		})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
 	}
-	return slices.DeleteFunc(out, func(x FlowFact) bool { return x.Kind == "" }), nil
+	return out, nil
+}
+
+type namedFact struct {
+	readFact
+	name uint64
+}
+
+// factsOfGroups are the facts of a frame that belong to groups of it: those that have what the first of one has.
+func factsOfGroups(b *sdk.Batch, groups []foundGroup, admit func(factCursor) bool) (out []namedFact) {
+	first := map[uint16]foundGroup{}
+	for _, x := range groups {
+		first[x.item] = x
+	}
+	member := map[factKey]foundGroup{}
+	item := uint16(0)
+	_ = toldBy(b, func(t told) error {
+		key := t.key()
+		if x, ok := first[item]; ok {
+			member[key] = x
+		}
+		if x, ok := member[key]; ok {
+			at := factCursor{micros(t.seen.Time), x.Run, x.Number - uint64(x.item) + uint64(item)}
+			if admit(at) {
+				out = append(out, namedFact{readFact{FlowFact{Number: at.Number, Seen: *t.seen, Value: t.value}, at}, x.name})
+			}
+		}
+		item++
+		return nil
+	})
+	return out
 }
