@@ -40,6 +40,9 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 		if len(found.members) < 2*before.Size && !update {
 			continue
 		}
+		if s.reported == nil {
+			s.reported = map[string]reported{}
+		}
 		s.reported[found.rule] = reported{Size: len(found.members), Dst: finding.Dst}
 		if err := sink.Finding(finding); err != nil {
 			return err

@@ -134,9 +134,7 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 // before: memory that is too small costs time, not detections.
 func (d *Detector) observe(f *sdk.Flow, sink sdk.FindingSink) error {
 	if from, to, ok := unreachable(f); ok {
-		if s := d.sources.get(to); s != nil {
-			s.refused(from, f.FwdPackets)
-		}
+		d.sources.refused(to, from, f.FwdPackets)
 		return nil
 	}
 	c, ok := contactOf(f)

@@ -98,7 +98,7 @@ func (s *source) evidence(out *sdk.Finding, members []int) {
 			out.Packets = append(out.Packets, t.packet)
 		}
 		if len(out.Flows) < maxFlows && t.ref >= 0 {
-			out.Flows = append(out.Flows, s.refs[t.ref])
+			out.Flows = append(out.Flows, s.refs[t.ref].Full(s.addr, t.target.host, t.target.proto))
 		}
 	}
 	slices.Sort(out.Packets)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
 	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -50,7 +51,7 @@ type targetRecord struct {
 	Small   bool       `json:"s,omitempty"`
 	At      int64      `json:"a"`
 	Packet  uint64     `json:"n"`
-	Ref     int        `json:"r"`
+	Ref     int32      `json:"r"`
 }
 
 // Snapshot writes down everything that the next findings depend on.
@@ -64,8 +65,11 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 		s := e.Value.(*source)
 		r := sourceRecord{Addr: s.addr, Number: s.number, First: s.first, Last: s.last,
 			FailedAt: s.failedAt, Judged: s.judged, JudgedAt: s.judgedAt,
-			Reported: s.reported, Errors: s.errors, Refs: s.refs}
+			Reported: s.reported, Errors: s.errors, Refs: make([]sdk.FlowRef, len(s.refs))}
 		for _, t := range s.targets {
+			if t.ref >= 0 {
+				r.Refs[t.ref] = s.refs[t.ref].Full(s.addr, t.target.host, t.target.proto)
+			}
 			r.Targets = append(r.Targets, targetRecord{t.target.host, t.target.port, t.target.proto, t.verdict, t.probe, t.small, t.at, t.packet, t.ref})
 		}
 		if err := w.Put(r); err != nil {
@@ -85,6 +89,7 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 		}
 		restored.insert(s)
 		restored.contacts += len(s.targets)
+		restored.errorSenders += len(s.errors)
 		return nil
 	})
 	if err != nil {
@@ -136,20 +141,19 @@ func readSnapshot(state []byte, take func(*sourceRecord) error) (head snapshot, 
 func (r *sourceRecord) source() (*source, error) {
 	s := &source{addr: r.Addr, number: r.Number, first: r.First, last: r.Last,
 		failedAt: r.FailedAt, judged: r.Judged, judgedAt: r.JudgedAt, reported: r.Reported,
-		errors: r.Errors, refs: r.Refs, index: map[target]int{}}
-	if s.reported == nil {
-		s.reported = map[string]reported{}
+		errors: r.Errors}
+	for _, ref := range r.Refs {
+		s.refs = append(s.refs, flowref.From(ref))
 	}
 	for i, t := range r.Targets {
-		if t.Ref < -1 || t.Ref >= len(r.Refs) || t.Verdict > used || t.Probe >= probeKinds {
+		if t.Ref < -1 || int(t.Ref) >= len(r.Refs) || t.Verdict > used || t.Probe >= probeKinds {
 			return nil, fmt.Errorf("target %d makes no sense", i)
 		}
 		one := seen{target: target{t.Host, t.Port, t.Proto}, verdict: t.Verdict, probe: t.Probe, small: t.Small, at: t.At, packet: t.Packet, ref: t.Ref}
 		if one.verdict == failed {
 			s.failures++
 		}
-		s.index[one.target] = i
-		s.targets = append(s.targets, one)
+		s.append(one)
 	}
 	return s, nil
 }

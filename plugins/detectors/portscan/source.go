@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -13,6 +14,8 @@ import (
 const maxRefs = 64
 
 // seen is what is remembered of one target of a source.
+//
+// There are max_contacts of them, so they are packed: 56 bytes each.
 type seen struct {
 	target  target
 	verdict verdict
@@ -20,7 +23,7 @@ type seen struct {
 	small   bool
 	at      int64  // start of the first contact
 	packet  uint64 // its first packet
-	ref     int    // into refs, -1 without
+	ref     int32  // into refs, -1 without
 }
 
 // source is the memory of one source.
@@ -29,13 +32,13 @@ type source struct {
 	number      uint64 // order of appearance
 	first, last int64  // of its contacts
 	targets     []seen // in order of appearance
-	index       map[target]int
-	refs        []sdk.FlowRef
+	index       index
+	refs        []flowref.Ref
 	failures    int
 	failedAt    int64               // the detector's clock at the last new failure
 	judged      int                 // failures at the last judgement
 	judgedAt    int64               // the detector's clock then, or at the first contact
-	reported    map[string]reported // by rule
+	reported    map[string]reported // by rule; nil before the first
 	errors      map[netip.Addr]uint64
 	place       *list.Element
 }
@@ -52,6 +55,7 @@ type sources struct {
 	quiet                               *list.List // of *source, the one touched longest ago in front
 	maxSources, maxTargets, maxContacts int
 	contacts                            int
+	errorSenders                        int // of all sources
 	next                                uint64
 	forgotten                           uint64 // contacts that were dropped to stay within bounds
 }
@@ -59,8 +63,6 @@ type sources struct {
 func newSources(maxSources, maxTargets, maxContacts int) sources {
 	return sources{byAddr: map[netip.Addr]*source{}, quiet: list.New(), maxSources: maxSources, maxTargets: maxTargets, maxContacts: maxContacts}
 }
-
-func (m *sources) get(addr netip.Addr) *source { return m.byAddr[addr] }
 
 // crowded returns the source that must go before a contact of addr can be remembered, nil when there is room: the one that
 // was touched longest ago, and the source of the contact itself only when it is the last.
@@ -81,7 +83,7 @@ func (m *sources) add(addr netip.Addr, c contact, f *sdk.Flow, clock int64) {
 	if c.verdict == failed {
 		s.failedAt = clock
 	}
-	if i, known := s.index[c.target]; known {
+	if i, known := s.find(c.target); known {
 		s.update(i, c)
 		return
 	}
@@ -99,7 +101,7 @@ func (m *sources) touch(addr netip.Addr, f *sdk.Flow, clock int64) *source {
 	s := m.byAddr[addr]
 	if s == nil {
 		m.next++
-		s = &source{addr: addr, number: m.next, first: start, judgedAt: clock, index: map[target]int{}, reported: map[string]reported{}}
+		s = &source{addr: addr, number: m.next, first: start, judgedAt: clock}
 		m.insert(s)
 	}
 	m.quiet.MoveToBack(s.place)
@@ -121,11 +123,10 @@ func (s *source) insert(c contact, f *sdk.Flow) {
 		s.failures++
 	}
 	if c.verdict != used && len(s.refs) < maxRefs {
-		t.ref = len(s.refs)
-		s.refs = append(s.refs, f.Ref())
+		t.ref = int32(len(s.refs))
+		s.refs = append(s.refs, flowref.Of(f))
 	}
-	s.index[c.target] = len(s.targets)
-	s.targets = append(s.targets, t)
+	s.append(t)
 }
 
 func (s *source) update(i int, c contact) {
@@ -139,16 +140,29 @@ func (s *source) update(i int, c contact) {
 	t.verdict = c.verdict
 }
 
-// maxErrorSenders bounds the count of hosts that refused datagrams of one source.
-const maxErrorSenders = 256
+// How many hosts that refused datagrams are remembered for one source, and for all: whoever forges refusals fills no memory.
+// Those beyond are missing in a feature of a finding and nowhere else.
+const (
+	maxErrorSenders    = 256
+	maxAllErrorSenders = 16384
+)
 
-func (s *source) refused(by netip.Addr, n uint64) {
+// refused counts datagrams of a source that a host did not take.
+func (m *sources) refused(to, by netip.Addr, n uint64) {
+	s := m.byAddr[to]
+	if s == nil {
+		return
+	}
+	if _, known := s.errors[by]; !known {
+		if len(s.errors) >= maxErrorSenders || m.errorSenders >= maxAllErrorSenders {
+			return
+		}
+		m.errorSenders++
+	}
 	if s.errors == nil {
 		s.errors = map[netip.Addr]uint64{}
 	}
-	if _, known := s.errors[by]; known || len(s.errors) < maxErrorSenders {
-		s.errors[by] += n
-	}
+	s.errors[by] += n
 }
 
 // forget drops a source to stay within bounds.
@@ -159,6 +173,7 @@ func (m *sources) forget(s *source) {
 
 func (m *sources) remove(s *source) {
 	m.contacts -= len(s.targets)
+	m.errorSenders -= len(s.errors)
 	m.quiet.Remove(s.place)
 	delete(m.byAddr, s.addr)
 }
