@@ -12,6 +12,8 @@ const (
 	// FactsBytes is the size at which a frame of facts is full, however few they are: one certificate or one listing is larger
 	// than hundreds of queries.
 	FactsBytes = 256 << 10
+	// MaxFacts is the largest frame of facts that a host takes from its parsers: one full frame and the largest fact.
+	MaxFacts = 2 << 20
 )
 
 // codec is how the rows of a schema are written and read.

@@ -53,6 +53,9 @@ func (s *Service) Packets(ctx context.Context, c Capture, w carved.Wanted) (carv
 		if err := believable(&p); err != nil {
 			return err
 		}
+		if p.Number <= w.After { // a reader would turn pages for ever
+			return fmt.Errorf("the traffic worker sent packet %d of those behind packet %d", p.Number, w.After)
+		}
 		switch n := len(page.Items); {
 		case n < w.Limit:
 			page.Items = append(page.Items, p)

@@ -23,7 +23,7 @@ func playCarver(how, capture string) {
 	after := flags.Uint64("after", 0, "")
 	limit := flags.Int("limit", 0, "")
 	_ = flags.Parse(os.Args[1:])
-	packet := carved.DecodedPacket{Captured: 4, Hex: "00", Layers: []carved.DecodedLayer{{Name: "IPv4", Length: 4}}}
+	packet := carved.DecodedPacket{Number: *after + 1, Captured: 4, Hex: "00", Layers: []carved.DecodedLayer{{Name: "IPv4", Length: 4}}}
 	switch how {
 	case "carves":
 		sayJSON(msgProgress, progressMessage{Packets: 3})
@@ -48,6 +48,9 @@ func playCarver(how, capture string) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "analyses-instead":
 		say(msgFrame, nil)
+	case "repeats":
+		packet.Number = *after
+		sayJSON(msgPiece, packet)
 	case "lies":
 		packet.Layers[0].Length = 5
 		sayJSON(msgPiece, packet)
@@ -109,7 +112,7 @@ func TestACarverThatFails(t *testing.T) {
 	for how, want := range map[string]string{
 		"analyses-instead": "not asked for", "lies": "outside of its packet", "overshoots": "outside of its packet",
 		"boasts-of-fields": "outside of its packet", "talks": "too long", "many-bytes": "more of a packet", "tells": "not a capture file",
-		"garbage": "unknown kind", "boasts": "more than the",
+		"garbage": "unknown kind", "boasts": "more than the", "repeats": "of those behind",
 	} {
 		b.how = how
 		page, err := b.Packets(t.Context(), c, carved.Wanted{Flow: 1})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -127,6 +128,9 @@ func facts(ctx context.Context, a Analysis, body []byte) error {
 	if !slices.Contains(a.Wanted().Facts, kind) {
 		return fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
 	}
+	if len(body) > records.MaxFacts {
+		return fmt.Errorf("the traffic worker sent %d bytes of facts at once, more than the %d allowed", len(body), records.MaxFacts)
+	}
 	if err := a.Facts(ctx, kind, body); err != nil {
 		return fmt.Errorf("hand facts to the detectors: %w", err)
 	}
@@ -153,7 +157,7 @@ func (c *Capture) progress(body []byte) error {
 	if err := decode(body, &p); err != nil {
 		return err
 	}
-	c.Packets, c.Flows = p.Packets, p.Flows
+	c.Packets, c.Flows = figure(p.Packets), figure(p.Flows)
 	if p.Total > 0 {
 		// Not quite 1 before the findings are stored.
 		c.Progress = min(float64(p.BytesRead)/float64(p.Total), 0.99)
@@ -166,7 +170,7 @@ func (c *Capture) done(body []byte) error {
 	if err := decode(body, &d); err != nil {
 		return err
 	}
-	c.Packets, c.Bytes, c.Flows, c.Undecoded = d.Packets, d.Bytes, d.Flows, d.Undecoded
+	c.Packets, c.Bytes, c.Flows, c.Undecoded = figure(d.Packets), figure(d.Bytes), figure(d.Flows), figure(d.Undecoded)
 	c.First, c.Last = utc(d.First), utc(d.Last)
 	c.Evicted, c.Truncated, c.Damage = d.Evicted, d.Truncated, firstLine(d.Damage)
 	c.Services = served(d.Services)
@@ -176,6 +180,9 @@ func (c *Capture) done(body []byte) error {
 	c.Quality = &quality
 	return nil
 }
+
+// figure is a number that a worker may have told: the store's are signed, and would refuse the whole job for a higher one.
+func figure(n uint64) uint64 { return min(n, math.MaxInt64) }
 
 // served keeps what a worker may say of services.
 func served(said []ServedPort) []ServedPort {

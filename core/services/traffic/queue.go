@@ -95,7 +95,10 @@ func (s *Service) requeue(ctx context.Context, c Capture) error {
 		return ErrBacklog
 	}
 	c.State, c.Progress, c.Error, c.ErrorAfter, c.Order = Queued, 0, "", 0, s.cfg.Now().UnixMicro()
-	s.save(ctx, c) // before it can begin, which is saved too
+	if err := s.cfg.Store.SaveCapture(ctx, c); err != nil { // before it can begin, which is saved too
+		return fmt.Errorf("put capture %s into the queue: %w", c.ID, err) // it was deleted, and another one has its bytes
+	}
+	s.cfg.Changed(c)
 	s.mu.Lock()
 	s.waiting = append(s.waiting, c)
 	s.mu.Unlock()

@@ -120,6 +120,22 @@ func TestStopWhatWaits(t *testing.T) {
 	}
 }
 
+// A capture may be deleted after it was looked up, while another one has the same bytes.
+func TestResumeWhatWasDeleted(t *testing.T) {
+	b := newBench(t, "honest")
+	a, _ := b.upload(t, "a"), b.upload(t, "a")
+	if err := b.Cancel(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	stale := b.store.get(a.ID)
+	if err := b.Delete(t.Context(), stale); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Resume(t.Context(), stale); err == nil || slices.Contains(b.Queue(), a.ID) {
+		t.Errorf("%v, the queue is %v", err, b.Queue())
+	}
+}
+
 func TestFirst(t *testing.T) {
 	b := newBench(t, "honest")
 	var ids []string

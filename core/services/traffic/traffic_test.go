@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -85,6 +86,12 @@ func playWorker(how string) {
 			Protocols: append([]ProtocolFlows{{"dns", 5}}, make([]ProtocolFlows, 500)...), Names: make([]NamedAddress, 5000),
 			Notes: append([]string{"a parser broke\nand said " + strings.Repeat("much", 100)}, make([]string, 100)...),
 		}})
+	case "many-facts":
+		say(msgFacts, records.AppendFacts(nil, []sdk.DNS{{Query: strings.Repeat("x", records.MaxFacts)}}))
+		sayJSON(msgDone, doneMessage{})
+	case "counts-high":
+		const most = 1<<64 - 1
+		sayJSON(msgDone, doneMessage{Packets: most, Bytes: most, Flows: most, Undecoded: most})
 	case "unasked-facts":
 		say(msgFacts, records.AppendFacts(nil, []sdk.ARP{{Operation: "request"}}))
 		sayJSON(msgDone, doneMessage{})
@@ -105,13 +112,18 @@ type memory struct {
 	left []Capture
 }
 
-func (m *memory) AddCapture(ctx context.Context, c Capture) error { return m.SaveCapture(ctx, c) }
-
-func (m *memory) SaveCapture(_ context.Context, c Capture) error {
+func (m *memory) AddCapture(_ context.Context, c Capture) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.rows[c.ID] = c
 	return nil
+}
+
+func (m *memory) SaveCapture(ctx context.Context, c Capture) error {
+	if m.get(c.ID).ID == "" && !slices.ContainsFunc(m.left, func(l Capture) bool { return l.ID == c.ID }) {
+		return errors.New("there is no such capture")
+	}
+	return m.AddCapture(ctx, c)
 }
 
 func (m *memory) DeleteCapture(_ context.Context, id string) (shared bool, err error) {

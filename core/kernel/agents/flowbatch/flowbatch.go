@@ -75,6 +75,8 @@ func (b *Batch) Unpack() ([][]byte, error) {
 		frame, rest, err := records.Next(plain)
 		if kind := records.SchemaOf(frame); err == nil && kind != records.Flows && kind.Facts() == "" {
 			err = errors.New("neither of flows nor of facts")
+		} else if err == nil && kind != records.Flows && len(frame) > records.MaxFacts {
+			err = fmt.Errorf("%d bytes of facts are more than %d", len(frame), records.MaxFacts)
 		}
 		if err == nil {
 			err = records.Verify(frame)

@@ -51,6 +51,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"exceeds":      {Run: "r", Interface: "eth0", Frames: bomb.EncodeAll(make([]byte, 64<<20), nil)},
 		"checksum":     packed(wrong),
 		"frame 2":      packed(append(frame(1), "garbage"...)),
+		"of facts":     packed(records.AppendFacts(nil, []sdk.DNS{{Query: strings.Repeat("x", records.MaxFacts)}})),
 		"neither":      packed(records.AppendPackets(nil, nil)),
 	} {
 		_, err := b.Unpack()
