@@ -215,13 +215,20 @@ func (r *FlowRecording) word(text string) uint16 {
 	if id, ok := r.words[text]; ok {
 		return id
 	}
-	if len(text) > 32 || !clean(text) || len(r.words) > maxWords {
+	if !wordly(text) || len(r.words) > maxWords {
 		return 0
 	}
 	text = strings.Clone(text)
 	id := r.flows.word(text)
 	r.words[text] = id
 	return id
+}
+
+// wordly reports whether a text has the form of a protocol's name. What has another comes from an agent or a worker that
+// somebody took over, and would be written into tables as it is.
+func wordly(text string) bool {
+	const longest, allowed = 32, "abcdefghijklmnopqrstuvwxyz0123456789-._"
+	return len(text) <= longest && strings.Trim(text, allowed) == "" && text[0] != '-'
 }
 
 // name is the number of a name that may be searched for, 0 for "".
