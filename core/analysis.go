@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
@@ -27,7 +26,9 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 		}
 	}
 	run.wanted.Packets = run.run.PacketSubscriptions()
-	run.wanted.Facts, run.wanted.Features = run.run.Wanted()
+	facts, first, features := run.run.Wanted()
+	run.wanted.Facts, run.wanted.Features = facts, features
+	run.wanted.WantFirst(first...)
 	if c.record != nil {
 		recorder, err := c.record(ctx, x.ID)
 		if err != nil {
@@ -36,11 +37,7 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 		}
 		run.recorder = recorder
 		run.wanted.Features = true
-		for _, kind := range traffic.RecordedFacts {
-			if !slices.Contains(run.wanted.Facts, kind) {
-				run.wanted.Facts = append(run.wanted.Facts, kind)
-			}
-		}
+		run.wanted.WantFirst(traffic.RecordedFacts...)
 	}
 	return run
 }

@@ -84,7 +84,8 @@ type Discoverer interface {
 }
 
 // Observer is a discovery plugin that asks nobody: it learns of devices from the records that its Subscription names. It
-// may be a Discoverer too. Calls come as to a Detector.
+// may be a Discoverer too. Calls come as to a Detector. Of the facts of a kind it is shown at least the first 64 of each flow,
+// and the rest only when a detector wants all of them; of logins it is shown all.
 type Observer interface {
 	Instance
 	Observe(ctx context.Context, batch Batch, sink SightingSink) error

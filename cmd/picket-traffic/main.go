@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/facts"
 	"github.com/picketwatch/picket/internal/traffic/worker"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -41,7 +41,7 @@ func run(args []string) int {
 	flags.Var((*subscriptions)(&wanted.Packets), "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
 	var carve carving
 	carve.declare(flags)
-	flags.Var((*kinds)(&wanted.Facts), "facts", "hand out facts: KIND[,KIND...]")
+	flags.Func("facts", "hand out facts: KIND[:FIRST][,...], of each flow all or so many", func(text string) error { return wish(&wanted, text) })
 	flags.BoolVar(&wanted.Features, "features", false, "flows carry their further features")
 	version := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
@@ -99,17 +99,16 @@ func (s *subscriptions) Set(text string) error {
 	return err
 }
 
-// kinds are the facts that the parent's detectors and its store want.
-type kinds []string
-
-func (k *kinds) String() string { return strings.Join(*k, ",") }
-
-func (k *kinds) Set(text string) error {
-	for kind := range strings.SplitSeq(text, ",") {
-		if !slices.Contains(sdk.FactKinds, kind) {
-			return fmt.Errorf("there are no facts of kind %q (there are: %s)", kind, strings.Join(sdk.FactKinds, ", "))
+// wish notes which facts the parent's detectors and its store want.
+func wish(wanted *worker.Options, text string) error {
+	wanted.First = map[string]int{}
+	for word := range strings.SplitSeq(text, ",") {
+		kind, first, err := facts.ParseKind(word)
+		if err != nil {
+			return err
 		}
-		*k = append(*k, kind)
+		wanted.Facts = append(wanted.Facts, kind)
+		wanted.First[kind] = first
 	}
 	return nil
 }

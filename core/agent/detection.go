@@ -98,20 +98,18 @@ func appendPlan(text []byte, words ...any) []byte {
 }
 
 func wantedBy(cfg detect.LiveConfig) traffic.Wanted {
-	w := recordedWanted()
-	packets, facts, _ := cfg.Wanted() // features are wanted anyway
-	w.Packets = packets
-	for _, kind := range facts {
-		if !slices.Contains(w.Facts, kind) {
-			w.Facts = append(w.Facts, kind)
-		}
-	}
+	packets, facts, first, _ := cfg.Wanted()
+	w := traffic.Wanted{Packets: packets, Facts: facts, Features: true}
+	w.WantFirst(first...)
+	w.WantFirst(traffic.RecordedFacts...)
 	return w
 }
 
 // recordedWanted is what goes to the server, whoever else wants it.
 func recordedWanted() traffic.Wanted {
-	return traffic.Wanted{Facts: slices.Clone(traffic.RecordedFacts), Features: true}
+	w := traffic.Wanted{Features: true}
+	w.WantFirst(traffic.RecordedFacts...)
+	return w
 }
 
 // begin starts the run of a worker and says what it is to be asked for.
@@ -283,7 +281,7 @@ func (r *liveRecord) Close(ctx context.Context, complete bool) error {
 
 // finding queues one finding at once.
 func (o *outbox) finding(r traffic.Run, f sdk.Finding) error {
-	b := findingbatch.Batch{Run: r.ID, Interface: r.Interface, Findings: []sdk.Finding{f}}
+	b := findingbatch.Found{Run: r.ID, Interface: r.Interface, Findings: []sdk.Finding{f}}
 	if err := b.Check(); err != nil {
 		o.log.Warn("a finding that the server would not take", "detector", f.Detector, "problem", err)
 		return nil

@@ -23,8 +23,11 @@ type qualityBody struct {
 
 	Facts        uint64 `json:"facts" doc:"What the parsers of application protocols understood."`
 	FactsDropped uint64 `json:"facts_dropped,omitempty"`
-	GivenUp      uint64 `json:"given_up,omitempty" doc:"Flows that were not read to their end, for want of memory."`
-	Panics       uint64 `json:"panics,omitempty" doc:"Flows that were not read to their end, because a parser broke."`
+	// ToldNoMore is by kind of facts.
+	ToldNoMore map[string]uint64 `json:"told_no_more,omitempty" doc:"Flows of which only the first facts of a kind were told, which are enough for whoever wanted them, by kind."`
+
+	GivenUp uint64 `json:"given_up,omitempty" doc:"Flows that were not read to their end, for want of memory."`
+	Panics  uint64 `json:"panics,omitempty" doc:"Flows that were not read to their end, because a parser broke."`
 
 	LinkTypes []int           `json:"linktypes" nullable:"false" doc:"As pcap numbers them."`
 	Protocols []protocolFlows `json:"protocols" nullable:"false" doc:"The most frequent first."`

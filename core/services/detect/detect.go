@@ -86,7 +86,7 @@ func Start(ctx context.Context, capture string, detectors []Detector, queue int,
 // detector makes the lane of a detector.
 func (r *Run) detector(d Detector) *lane {
 	l := r.lane(d)
-	l.plugin = d.Plugin()
+	l.plugin, l.judges = d.Plugin(), true
 	l.inspect = func(ctx context.Context) error { return d.InspectAll(ctx, r.capture, l.frames, l) }
 	l.flush = func(ctx context.Context) error { return d.Flush(ctx, l) }
 	return l
@@ -123,14 +123,19 @@ const noPackets = -1
 // PacketSubscriptions are the distinct wishes for packets. Packets names them by their place in the list.
 func (r *Run) PacketSubscriptions() []sdk.PacketSubscription { return r.packets }
 
-// Wanted are the kinds of facts that somebody wants, and whether somebody wants the further features of flows.
-func (r *Run) Wanted() (facts []string, features bool) {
+// Wanted are the kinds of which somebody wants all facts, those of which the first facts of each flow do, for they are wanted
+// by observers alone, and whether somebody wants the further features of flows.
+func (r *Run) Wanted() (facts, first []string, features bool) {
 	for _, kind := range sdk.FactKinds {
-		if slices.ContainsFunc(r.lanes, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) }) {
+		wants := func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) }
+		switch {
+		case slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.judges && wants(l) }):
 			facts = append(facts, kind)
+		case slices.ContainsFunc(r.lanes, wants):
+			first = append(first, kind)
 		}
 	}
-	return facts, slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.wants.Features })
+	return facts, first, slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.wants.Features })
 }
 
 // Frame hands one frame of flows to everybody who wants flows, waiting for those that are behind. It keeps the slice: the
@@ -232,7 +237,8 @@ type lane struct {
 	capture string
 	frames  chan *batch.Batch
 	wants   sdk.Subscription
-	packets int // the place of its subscription, or noPackets
+	packets int  // the place of its subscription, or noPackets
+	judges  bool // it is a detector's
 
 	inspect func(context.Context) error
 	flush   func(context.Context) error

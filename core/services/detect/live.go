@@ -191,15 +191,15 @@ func (l *lane) failed(err error) {
 	l.err = err
 }
 
-// Wanted is what the readers want to see together: what a Run of them asks for.
-func (c LiveConfig) Wanted() (packets []sdk.PacketSubscription, facts []string, features bool) {
+// Wanted is what the readers want to see together, as a Run of them says it.
+func (c LiveConfig) Wanted() (packets []sdk.PacketSubscription, facts, first []string, features bool) {
 	r := &Run{}
 	for _, d := range c.Detectors {
-		r.lane(d)
+		r.lane(d).judges = true
 	}
 	for _, o := range c.Observers {
 		r.lane(o)
 	}
-	facts, features = r.Wanted()
-	return r.PacketSubscriptions(), facts, features
+	facts, first, features = r.Wanted()
+	return r.PacketSubscriptions(), facts, first, features
 }

@@ -51,8 +51,8 @@ func TestFactsGoToThoseThatWantThem(t *testing.T) {
 	r := Start(ctx, "c", []Detector{flows, names, both}, 4, nil)
 	seen := &watcher{fake: fake{name: "seen", wants: sdk.Subscription{Facts: []string{sdk.FactsARP}}}}
 	r.Observe(ctx, seen, func(context.Context, string, []sdk.Sighting) error { return nil })
-	if facts, features := r.Wanted(); !slices.Equal(facts, []string{"dns", "tls", "arp"}) || features {
-		t.Errorf("wanted are %q, features %v", facts, features)
+	if facts, first, features := r.Wanted(); !slices.Equal(facts, []string{"dns", "tls"}) || !slices.Equal(first, []string{"arp"}) || features {
+		t.Errorf("wanted are all of %q, the first of %q, features %v", facts, first, features)
 	}
 	err := errors.Join(r.Facts(ctx, "dns", []byte("dns")), r.Facts(ctx, "tls", []byte("tls")), r.Frame(ctx, []byte("flow")),
 		r.Facts(ctx, "http", []byte("http")), r.Facts(ctx, "arp", []byte("arp")), r.Facts(ctx, "dns", []byte("dns 2")))
@@ -75,7 +75,7 @@ func TestFeaturesGoToThoseThatWantThem(t *testing.T) {
 	ctx := context.Background()
 	plain, rich := &fake{name: "plain"}, &fake{name: "rich", wants: sdk.Subscription{Flows: true, Features: true}}
 	r := Start(ctx, "c", []Detector{plain, rich}, 4, nil)
-	if _, features := r.Wanted(); !features {
+	if _, _, features := r.Wanted(); !features {
 		t.Error("nobody wants features")
 	}
 	long := records.AppendFlows(nil, []sdk.Flow{{ID: 1, Features: &sdk.Features{FwdTTLMin: 64}}, {ID: 2, Features: &sdk.Features{}}})

@@ -47,3 +47,11 @@ func TestWantedAsArguments(t *testing.T) {
 		t.Errorf("%q", have)
 	}
 }
+
+func TestTheFirstFactsDo(t *testing.T) {
+	w := Wanted{Facts: []string{sdk.FactsTLS}}
+	w.WantFirst(sdk.FactsDNS, sdk.FactsTLS, sdk.FactsLogins, sdk.FactsDNS)
+	if want, have := []string{"--facts", "tls,dns:64,logins"}, w.Args(); !slices.Equal(have, want) {
+		t.Errorf("%q, want %q", have, want)
+	}
+}

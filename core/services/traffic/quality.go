@@ -22,8 +22,11 @@ type Quality struct {
 
 	Facts        uint64 `json:"facts"`
 	FactsDropped uint64 `json:"facts_dropped,omitempty"`
-	GivenUp      uint64 `json:"given_up,omitempty"` // flows that were not read to their end, for want of memory
-	Panics       uint64 `json:"panics,omitempty"`   // flows that were not read to their end, because a parser broke
+	// ToldNoMore is, by kind, of how many flows only the first facts were told.
+	ToldNoMore map[string]uint64 `json:"told_no_more,omitempty"`
+
+	GivenUp uint64 `json:"given_up,omitempty"` // flows that were not read to their end, for want of memory
+	Panics  uint64 `json:"panics,omitempty"`   // flows that were not read to their end, because a parser broke
 
 	LinkTypes []int           `json:"linktypes,omitempty"` // as pcap numbers them
 	Protocols []ProtocolFlows `json:"protocols"`           // the most frequent first
@@ -58,6 +61,9 @@ const (
 // bounded is what is kept of a worker's words.
 func (q Quality) bounded() Quality {
 	q.Outcomes, q.Layers = boundedCounts(q.Outcomes), boundedCounts(q.Layers)
+	if q.ToldNoMore != nil {
+		q.ToldNoMore = boundedCounts(q.ToldNoMore)
+	}
 	q.LinkTypes = q.LinkTypes[:min(len(q.LinkTypes), maxLinkTypes)]
 	q.Protocols = slices.Clone(q.Protocols[:min(len(q.Protocols), maxProtocols)])
 	for i := range q.Protocols {

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/picketwatch/picket/sdk"
@@ -11,7 +12,26 @@ import (
 type Wanted struct {
 	Packets  []sdk.PacketSubscription
 	Facts    []string // kinds of sdk.FactKinds
+	First    []string // of these, the kinds of which the first FirstFacts of each flow do
 	Features bool     // the further features of flows
+}
+
+// FirstFacts is how many facts of a kind from one flow do for the store and for observers. A flow that has told all that
+// anybody wants is read no further.
+const FirstFacts = 64
+
+// WantFirst adds kinds of which the first facts of each flow do; of a kind that is wanted already, all are still told.
+// Of logins all are told to everybody: who guesses passwords may do so in one flow.
+func (w *Wanted) WantFirst(kinds ...string) {
+	for _, kind := range kinds {
+		if slices.Contains(w.Facts, kind) {
+			continue
+		}
+		w.Facts = append(w.Facts, kind)
+		if kind != sdk.FactsLogins {
+			w.First = append(w.First, kind)
+		}
+	}
 }
 
 // Args is how picket-traffic is told.
@@ -21,7 +41,13 @@ func (w Wanted) Args() []string {
 		args = append(args, "--packets", fmt.Sprintf("%s:%d", strings.Join(p.Layers, ","), p.SnapLen))
 	}
 	if len(w.Facts) > 0 {
-		args = append(args, "--facts", strings.Join(w.Facts, ","))
+		kinds := slices.Clone(w.Facts)
+		for i, kind := range kinds {
+			if slices.Contains(w.First, kind) {
+				kinds[i] = fmt.Sprintf("%s:%d", kind, FirstFacts)
+			}
+		}
+		args = append(args, "--facts", strings.Join(kinds, ","))
 	}
 	if w.Features {
 		args = append(args, "--features")

@@ -91,12 +91,21 @@ type Flow struct {
 	// Time and Packet are those of the packet that is being read, in nanoseconds since 1970 and by number in the capture.
 	Time   int64
 	Packet uint64
+	// Taken is for whoever takes the facts, to count those of this flow. The engine only sets it to zero for a new one.
+	Taken [maxKinds]uint16
 
 	engine *Engine
 	proto  uint16 // 1 + index of its protocol
 	name   uint16 // in engine.names
 	facts  uint32
+	enough bool
 }
+
+// maxKinds is how many kinds of facts can be counted in a flow.
+const maxKinds = 12
+
+// Enough tells that nobody wants to know more of the flow: after this packet it is read no further.
+func (f *Flow) Enough() { f.enough = true }
 
 // Protocol is the name of the protocol whose parser reads the flow.
 func (f *Flow) Protocol() string { return f.engine.protocols[f.proto-1].Name }

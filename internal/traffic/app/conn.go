@@ -138,7 +138,7 @@ func (c *conn) datagram(p *Packet) {
 
 func (c *conn) message(p *Packet) (more bool) {
 	defer c.survive()
-	return c.messages.Datagram(c.role(p.Side), p.Body, int(p.Payload)-len(p.Body)) == Continue
+	return c.messages.Datagram(c.role(p.Side), p.Body, int(p.Payload)-len(p.Body)) == Continue && !c.flow.enough
 }
 
 // role is the direction that a side's bytes have.
@@ -161,10 +161,10 @@ func (c *conn) Data(d Dir, b []byte, missing int) (more bool) {
 func (c *conn) feed(d Dir, b []byte, missing int) bool {
 	switch c.parser.Data(c.role(d), b, missing) {
 	case Continue:
-		return true
+		return !c.flow.enough
 	case Again:
 		c.again++
-		if c.again < againLimit {
+		if c.again < againLimit && !c.flow.enough {
 			c.closeParser()
 			c.spoken, c.lost, c.judged, c.likely = false, [2]int{}, [2]bool{}, [2]uint16{}
 			return true

@@ -273,3 +273,30 @@ type silent struct{}
 func (silent) Start(*Flow)                {}
 func (silent) Data(Dir, []byte, int) Next { return Continue }
 func (silent) Close()                     {}
+
+// A flow of which nobody wants more is read no further, whatever its parser is still waiting for.
+func TestEnough(t *testing.T) {
+	for _, proto := range []uint8{6, 17} {
+		w := newWire(Config{}, proto, "loud")
+		sink := w.sinks[1]
+		w.sinks[1] = func(f *Fact) {
+			sink(f)
+			if strings.HasSuffix(*f.Body.(*string), "2") {
+				f.Flow.Enough()
+			}
+		}
+		w.say(0, "LOUD")
+		w.say(1, "2")
+		if !w.tag.Over() {
+			t.Errorf("protocol %d: the flow is read on", proto)
+		}
+		w.say(0, "3")
+		w.check(t, "loud", "loud 0:LOUD", "loud 1:2")
+	}
+	w := newWire(Config{}, 6, "loud", "shy")
+	w.sinks[1] = func(f *Fact) { f.Flow.Enough() }
+	w.say(0, "LOUD!") // another protocol would follow
+	w.say(0, "s1")
+	w.say(1, "t1")
+	w.check(t, "loud")
+}

@@ -16,5 +16,5 @@ func (e *Engine) Single(protocol string) *Flow {
 // Single readies a flow of Engine.Single for the next packet; it belongs to no flow of the table until it is given an ID.
 func (f *Flow) Single(number uint64, at int64) {
 	f.ID, f.Client, f.Server, f.VLAN, f.Transport = 0, netip.AddrPort{}, netip.AddrPort{}, 0, 0
-	f.Packet, f.Time, f.facts = number, at, 0
+	f.Packet, f.Time, f.facts, f.Taken = number, at, 0, [maxKinds]uint16{}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func (m *Maker) takeARP(f *app.Fact, b *link.ARP) {
-	if !m.arp.wanted {
+	if !m.wants(f.Flow, &m.arp.share) {
 		return
 	}
 	*m.arp.next() = sdk.ARP{
@@ -31,7 +31,7 @@ func operation(n uint16) string {
 }
 
 func (m *Maker) takeNDP(f *app.Fact, b *link.NDP) {
-	if !m.arp.wanted {
+	if !m.wants(f.Flow, &m.arp.share) {
 		return
 	}
 	*m.arp.next() = sdk.ARP{
@@ -44,7 +44,7 @@ func (m *Maker) takeNDP(f *app.Fact, b *link.NDP) {
 var dhcpNames = [...]string{"bootp", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform"}
 
 func (m *Maker) takeDHCP(f *app.Fact, b *dhcp.Message) {
-	if !m.dhcp.wanted {
+	if !m.wants(f.Flow, &m.dhcp.share) {
 		return
 	}
 	r := m.dhcp.next()
@@ -62,7 +62,7 @@ func (m *Maker) takeDHCP(f *app.Fact, b *dhcp.Message) {
 }
 
 func (m *Maker) takeDHCPv6(f *app.Fact, b *dhcp.Message6) {
-	if !m.dhcp.wanted {
+	if !m.wants(f.Flow, &m.dhcp.share) {
 		return
 	}
 	r := m.dhcp.next()

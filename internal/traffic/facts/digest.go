@@ -1,7 +1,6 @@
 package facts
 
 import (
-	"crypto/md5" //nolint:gosec // names files in old lists; nothing relies on it
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
@@ -23,16 +22,14 @@ type digest struct {
 	size   uint64
 	begin  []byte
 	sha256 hash.Hash
-	md5    hash.Hash
 	counts []uint64 // of each byte
 }
 
 func (d *digest) reset() {
 	if d.sha256 == nil {
-		d.sha256, d.md5, d.counts = sha256.New(), md5.New(), make([]uint64, 256) //nolint:gosec // as above
+		d.sha256, d.counts = sha256.New(), make([]uint64, 256)
 	}
 	d.sha256.Reset()
-	d.md5.Reset()
 	clear(d.counts)
 	d.size, d.begin = 0, d.begin[:0]
 }
@@ -46,7 +43,6 @@ func (d *digest) Write(b []byte) (int, error) {
 func (d *digest) write(b []byte) {
 	d.begin = append(d.begin, b[:min(len(b), typeBytes-len(d.begin))]...)
 	d.sha256.Write(b)
-	d.md5.Write(b)
 	d.size += uint64(len(b))
 	for _, c := range b {
 		d.counts[c]++
@@ -57,7 +53,7 @@ func (d *digest) write(b []byte) {
 func (d *digest) fill(r *sdk.File) {
 	r.Size = d.size
 	r.Type = mimetype.Detect(d.begin).String()
-	r.SHA256, r.MD5 = hex.EncodeToString(d.sha256.Sum(nil)), hex.EncodeToString(d.md5.Sum(nil))
+	r.SHA256 = hex.EncodeToString(d.sha256.Sum(nil))
 	r.Entropy = d.entropy()
 	r.Begin = append(r.Begin, d.begin[:min(len(d.begin), beginning)]...)
 }

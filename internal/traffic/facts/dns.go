@@ -9,7 +9,7 @@ import (
 )
 
 func (m *Maker) takeDNS(f *app.Fact, b *dns.Message) {
-	if !m.dns.wanted {
+	if !m.wants(f.Flow, &m.dns.share) {
 		return
 	}
 	r := m.dns.next()

@@ -17,7 +17,6 @@
 package facts
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
@@ -31,6 +30,8 @@ import (
 type Config struct {
 	// Kinds are the wanted kinds of sdk.FactKinds. With none protocols are recognised and no parser runs.
 	Kinds []string
+	// First, by kind, is how many of its facts from one flow are enough: the flow's first ones. Of other kinds all are told.
+	First map[string]int
 	// Emit takes a batch of one kind, which is valid during the call. After an error it is not called again.
 	Emit func(kind string, b *sdk.Batch) error
 }
@@ -64,6 +65,7 @@ type Maker struct {
 	emit   func(string, *sdk.Batch) error
 	err    error // the first one that emit returned
 	wanted map[string]bool
+	feeds  map[string][]*share // what a protocol feeds, where all of it is bounded
 	engine *app.Engine
 	heard  func(*app.Fact) // in tests
 
@@ -82,33 +84,34 @@ type Maker struct {
 	exchanges  joins[exchanges]
 	bodies     joins[bodies]
 	sessions   joins[session]
-	sasl       login.SASL // to read one answer
+	singles    map[uint64]*counters // of flows that are not TCP or UDP
+	sasl       login.SASL           // to read one answer
 }
 
 // New returns a Maker with an engine of its own for all protocols.
 func New(cfg Config) (*Maker, error) {
-	m := &Maker{emit: cfg.Emit, wanted: map[string]bool{}}
+	m := &Maker{emit: cfg.Emit, wanted: map[string]bool{}, feeds: map[string][]*share{}, singles: map[uint64]*counters{}}
 	for _, kind := range cfg.Kinds {
-		if !slices.Contains(sdk.FactKinds, kind) {
-			return nil, fmt.Errorf("there are no facts of kind %q (there are: %v)", kind, sdk.FactKinds)
+		if err := checkKind(kind, cfg.First[kind]); err != nil {
+			return nil, err
 		}
 		m.wanted[kind] = true
 	}
-	m.dns = newQueue(m, sdk.FactsDNS, func(b *sdk.Batch) *[]sdk.DNS { return &b.DNS })
-	m.tls = newQueue(m, sdk.FactsTLS, func(b *sdk.Batch) *[]sdk.TLS { return &b.TLS })
-	m.http = newQueue(m, sdk.FactsHTTP, func(b *sdk.Batch) *[]sdk.HTTP { return &b.HTTP })
-	m.smb = newQueue(m, sdk.FactsSMB, func(b *sdk.Batch) *[]sdk.SMB { return &b.SMB })
-	m.dhcp = newQueue(m, sdk.FactsDHCP, func(b *sdk.Batch) *[]sdk.DHCP { return &b.DHCP })
-	m.arp = newQueue(m, sdk.FactsARP, func(b *sdk.Batch) *[]sdk.ARP { return &b.ARP })
-	m.ot = newQueue(m, sdk.FactsOT, func(b *sdk.Batch) *[]sdk.OT { return &b.OT })
-	m.files = newQueue(m, sdk.FactsFiles, func(b *sdk.Batch) *[]sdk.File { return &b.Files })
-	m.logins = newQueue(m, sdk.FactsLogins, func(b *sdk.Batch) *[]sdk.Login { return &b.Logins })
-	m.messages = newQueue(m, sdk.FactsMessages, func(b *sdk.Batch) *[]sdk.Message { return &b.Messages })
+	m.dns = newQueue(m, cfg.First, sdk.FactsDNS, func(b *sdk.Batch) *[]sdk.DNS { return &b.DNS })
+	m.tls = newQueue(m, cfg.First, sdk.FactsTLS, func(b *sdk.Batch) *[]sdk.TLS { return &b.TLS })
+	m.http = newQueue(m, cfg.First, sdk.FactsHTTP, func(b *sdk.Batch) *[]sdk.HTTP { return &b.HTTP })
+	m.smb = newQueue(m, cfg.First, sdk.FactsSMB, func(b *sdk.Batch) *[]sdk.SMB { return &b.SMB })
+	m.dhcp = newQueue(m, cfg.First, sdk.FactsDHCP, func(b *sdk.Batch) *[]sdk.DHCP { return &b.DHCP })
+	m.arp = newQueue(m, cfg.First, sdk.FactsARP, func(b *sdk.Batch) *[]sdk.ARP { return &b.ARP })
+	m.ot = newQueue(m, cfg.First, sdk.FactsOT, func(b *sdk.Batch) *[]sdk.OT { return &b.OT })
+	m.files = newQueue(m, cfg.First, sdk.FactsFiles, func(b *sdk.Batch) *[]sdk.File { return &b.Files })
+	m.logins = newQueue(m, cfg.First, sdk.FactsLogins, func(b *sdk.Batch) *[]sdk.Login { return &b.Logins })
+	m.messages = newQueue(m, cfg.First, sdk.FactsMessages, func(b *sdk.Batch) *[]sdk.Message { return &b.Messages })
 	m.handshakes = newJoins(m.tellHandshake)
 	m.exchanges = newJoins(m.tellExchanges)
 	m.bodies = newJoins(m.tellBodies)
 	m.sessions = newJoins(func(uint64, *session) {})
-	m.engine = app.New(app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}, protocols(m.wanted[sdk.FactsFiles]))
+	m.engine = app.New(app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}, protocols(m.files.wanted))
 	return m, nil
 }
 
@@ -130,6 +133,9 @@ func (m *Maker) sinks() map[string]func(*app.Fact) {
 			if needs(kind, p.Name) {
 				out[p.Name] = m.take
 			}
+		}
+		if out[p.Name] != nil {
+			m.feeds[p.Name] = m.bounded(p.Name)
 		}
 	}
 	return out
@@ -182,4 +188,7 @@ func (m *Maker) ended(flow uint64, _ string) {
 	m.exchanges.end(flow)
 	m.bodies.end(flow)
 	m.sessions.end(flow)
+	if len(m.singles) > 0 {
+		delete(m.singles, flow)
+	}
 }

@@ -19,6 +19,7 @@ type exchanges struct{ waiting []exchange }
 type exchange struct {
 	row   sdk.HTTP
 	login login.Attempt // Method is "" when nobody logs in
+	quiet bool          // nothing is told of it but the login
 	asked int64         // when the request was seen, in nanoseconds; 0 when it was not
 	bytes int
 }
@@ -64,14 +65,27 @@ func (e *exchanges) find(number uint32) int {
 	return slices.IndexFunc(e.waiting, func(x exchange) bool { return x.row.Number == number })
 }
 
-func (m *Maker) wantsExchanges() bool { return m.http.wanted || m.logins.wanted }
+// asked opens the exchange of a request, nil when nobody wants it.
+func (m *Maker) asked(f *app.Fact, number uint32, fields []app.Field) *exchange {
+	told := m.wants(f.Flow, &m.http.share)
+	if !told && !(m.logins.wanted && authorizes(fields)) {
+		return nil
+	}
+	x := m.requested(f, number)
+	x.quiet = !told
+	return x
+}
+
+func authorizes(fields []app.Field) bool {
+	return slices.ContainsFunc(fields, func(h app.Field) bool { return is(h.Name, "authorization") })
+}
 
 func (m *Maker) request1(f *app.Fact, b *http1.Request) {
 	m.requestBody(f, b)
-	if !m.wantsExchanges() {
+	x := m.asked(f, uint32(b.Number), b.Headers)
+	if x == nil {
 		return
 	}
-	x := m.requested(f, uint32(b.Number))
 	r := &x.row
 	r.Version, r.Method, r.Host, r.Target, r.UserAgent = version1(b.Minor), b.Method, cut(b.Host), cut(b.Target), cut(b.UserAgent)
 	r.RequestLength = b.Length
@@ -80,10 +94,10 @@ func (m *Maker) request1(f *app.Fact, b *http1.Request) {
 }
 
 func (m *Maker) request2(f *app.Fact, b *http2.Request) {
-	if !m.wantsExchanges() {
+	x := m.asked(f, b.Stream, b.Headers)
+	if x == nil {
 		return
 	}
-	x := m.requested(f, b.Stream)
 	r := &x.row
 	r.Version, r.Method, r.Host, r.Target, r.UserAgent = "2", b.Method, cut(b.Authority), cut(b.Path), cut(b.UserAgent)
 	r.RequestLength, r.GRPC = unknownLength, b.GRPC
@@ -112,7 +126,7 @@ func (m *Maker) requestFields(x *exchange, fields []app.Field) {
 
 func (m *Maker) response1(f *app.Fact, b *http1.Response) {
 	m.responseBody(f, b)
-	if !m.wantsExchanges() || b.Status < 200 && b.Status != 101 {
+	if b.Status < 200 && b.Status != 101 {
 		return // the answer comes later
 	}
 	m.answered(f, uint32(b.Number), func(x *exchange) {
@@ -127,9 +141,6 @@ func (m *Maker) response1(f *app.Fact, b *http1.Response) {
 }
 
 func (m *Maker) response2(f *app.Fact, b *http2.Response) {
-	if !m.wantsExchanges() {
-		return
-	}
 	if b.Trailers {
 		e := m.exchanges.of(f.Flow.ID)
 		if e == nil {
@@ -161,6 +172,9 @@ func (m *Maker) answered(f *app.Fact, number uint32, fill func(*exchange)) {
 		i = e.find(number)
 	}
 	if i < 0 { // what was asked was not seen
+		if !m.wants(f.Flow, &m.http.share) {
+			return
+		}
 		m.requested(f, number)
 		e = m.exchanges.of(f.Flow.ID)
 		i = len(e.waiting) - 1
@@ -201,7 +215,7 @@ func (x *exchange) response(fields []app.Field) {
 func (m *Maker) tellExchange(flow uint64, e *exchanges, i int) {
 	x := e.waiting[i]
 	m.httpLogin(&x)
-	if m.http.wanted {
+	if m.http.wanted && !x.quiet {
 		at := m.http.next()
 		*at, x.row = x.row, *at
 		m.http.bytes += x.bytes + sum(at.ResponseHeaders) + len(at.Location) + len(at.Software)

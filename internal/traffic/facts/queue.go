@@ -1,22 +1,25 @@
 package facts
 
 import (
+	"slices"
+
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
 // queue gathers the records of one kind. Their memory, lists and maps too, is used again after each batch.
 type queue[T any] struct {
-	maker  *Maker
-	kind   string
-	wanted bool
-	field  func(*sdk.Batch) *[]T
-	rows   []T
-	bytes  int // of texts and lists in the rows, about
+	share
+	maker *Maker
+	kind  string
+	field func(*sdk.Batch) *[]T
+	rows  []T
+	bytes int // of texts and lists in the rows, about
 }
 
-func newQueue[T any](m *Maker, kind string, field func(*sdk.Batch) *[]T) queue[T] {
-	q := queue[T]{maker: m, kind: kind, wanted: m.wanted[kind], field: field}
+func newQueue[T any](m *Maker, first map[string]int, kind string, field func(*sdk.Batch) *[]T) queue[T] {
+	s := share{wanted: m.wanted[kind], first: uint16(first[kind]), index: slices.Index(sdk.FactKinds, kind)}
+	q := queue[T]{share: s, maker: m, kind: kind, field: field}
 	if q.wanted {
 		q.rows = make([]T, 0, records.BatchFacts)
 	}

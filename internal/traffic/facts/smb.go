@@ -44,7 +44,7 @@ func smbName(b *smb.Command) string {
 func (m *Maker) takeSMB(f *app.Fact, b *smb.Command) {
 	name := smbName(b)
 	m.smbLogin(f, b, name)
-	if !m.smb.wanted {
+	if !m.wants(f.Flow, &m.smb.share) {
 		return
 	}
 	r := m.smb.next()

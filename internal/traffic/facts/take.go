@@ -68,13 +68,13 @@ func (m *Maker) take(f *app.Fact) {
 // others are the protocols of machines, and those that have no record of their own.
 func (m *Maker) others(f *app.Fact) {
 	if needs(sdk.FactsOT, f.Protocol) {
-		if m.ot.wanted {
+		if m.wants(f.Flow, &m.ot.share) {
 			m.takeOT(f)
 		}
 		return
 	}
 	m.mqttLogin(f)
-	if m.messages.wanted {
+	if m.wants(f.Flow, &m.messages.share) {
 		m.takeMessage(f)
 	}
 }

@@ -19,8 +19,11 @@ type handshake struct {
 // maxChain bounds the certificates of one handshake.
 const maxChain = 16
 
-// opened is the handshake that a message of it belongs to.
+// opened is the handshake that a message of it belongs to, nil when it is one more than is wanted of the flow.
 func (m *Maker) opened(f *app.Fact, version uint32) *handshake {
+	if m.handshakes.of(f.Flow.ID) == nil && !m.wants(f.Flow, &m.tls.share) {
+		return nil
+	}
 	h, fresh := m.handshakes.open(f.Flow.ID)
 	r := &h.row
 	if fresh {
@@ -44,7 +47,11 @@ func (m *Maker) clientHello(f *app.Fact, version uint32, b *tls.ClientHello) {
 	if h := m.handshakes.of(f.Flow.ID); h != nil && h.answered {
 		m.handshakes.end(f.Flow.ID) // this is the next one
 	}
-	r := &m.opened(f, version).row
+	h := m.opened(f, version)
+	if h == nil {
+		return
+	}
+	r := &h.row
 	r.Offered = b.Legacy
 	if len(b.Versions) > 0 {
 		r.Offered = slices.Max(b.Versions)
@@ -60,6 +67,9 @@ func (m *Maker) serverHello(f *app.Fact, version uint32, b *tls.ServerHello) {
 		return
 	}
 	h := m.opened(f, version)
+	if h == nil {
+		return
+	}
 	h.answered = !b.Retry
 	r := &h.row
 	r.Version, r.Cipher, r.JA3S, r.ALPN = b.Version, b.Cipher, b.JA3S, b.ALPN
@@ -70,7 +80,11 @@ func (m *Maker) certificates(f *app.Fact, b *tls.Certificates) {
 	if !m.tls.wanted || f.Dir != app.Server || len(b.Chain) == 0 {
 		return
 	}
-	r := &m.opened(f, 0).row
+	h := m.opened(f, 0)
+	if h == nil {
+		return
+	}
+	r := &h.row
 	r.Chain = r.Chain[:0]
 	for _, c := range b.Chain[:min(len(b.Chain), maxChain)] {
 		r.Chain = append(r.Chain, c.SHA256)

@@ -55,8 +55,11 @@ type Quality struct {
 
 	Facts        uint64 `json:"facts"`
 	FactsDropped uint64 `json:"facts_dropped,omitempty"`
-	GivenUp      uint64 `json:"given_up,omitempty"` // flows that were not read to their end, for want of memory
-	Panics       uint64 `json:"panics,omitempty"`   // flows that were not read to their end, because a parser broke
+	// ToldNoMore is, by kind, of how many flows only the first facts were told, which were enough for whoever asked.
+	ToldNoMore map[string]uint64 `json:"told_no_more,omitempty"`
+
+	GivenUp uint64 `json:"given_up,omitempty"` // flows that were not read to their end, for want of memory
+	Panics  uint64 `json:"panics,omitempty"`   // flows that were not read to their end, because a parser broke
 
 	Protocols []Protocol `json:"protocols"` // of flows with a payload, the most frequent first
 	Names     []Name     `json:"names,omitempty"`

@@ -40,8 +40,9 @@ const progressEvery = 2000
 // Options say what is wanted besides the flows.
 type Options struct {
 	Packets  []sdk.PacketSubscription
-	Facts    []string // kinds of sdk.FactKinds
-	Features bool     // of the flows
+	Facts    []string       // kinds of sdk.FactKinds
+	First    map[string]int // of these kinds so many facts from one flow are enough
+	Features bool           // of the flows
 }
 
 // Run reads the capture to its end and sends what is wanted. The error is the one that was also sent, or that sending
@@ -70,7 +71,7 @@ type run struct {
 
 func newRun(out io.Writer, wanted Options) (*run, error) {
 	r := &run{messages: messages{out: out}}
-	maker, err := facts.New(facts.Config{Kinds: wanted.Facts, Emit: func(_ string, b *sdk.Batch) error {
+	maker, err := facts.New(facts.Config{Kinds: wanted.Facts, First: wanted.First, Emit: func(_ string, b *sdk.Batch) error {
 		return r.try(func() error { return r.batch(b) })
 	}})
 	if err != nil {
@@ -131,6 +132,7 @@ func (r *run) finish(sum traffic.Summary, err error) error {
 	}
 	done := doneOf(sum, damaged)
 	done.Services = r.services.List()
+	done.Quality.ToldNoMore = r.facts.ToldNoMore()
 	return r.try(func() error { return r.json(KindDone, done) })
 }
 
