@@ -2,6 +2,7 @@ package beacon
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -11,10 +12,12 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// A snapshot is a list: its head, then one record per pair. Version 1 was the same as one object, which needed room for
-// itself three times over; it is still read. Another version is refused.
+// A snapshot is a list: its head, then one record per pair. Version 2 was the same with the calls as texts, which took ten
+// times as long; version 1 was one object, which needed room for itself three times over. Both are still read. Another version
+// is refused.
 const (
-	snapshotVersion = 2
+	snapshotVersion = 3
+	textVersion     = 2
 	firstVersion    = 1
 )
 
@@ -35,9 +38,11 @@ type pairRecord struct {
 	Proto    uint8        `json:"proto"`
 	Number   uint64       `json:"number"`
 	Reported int          `json:"reported"`
-	Calls    []callRecord `json:"calls"`
+	Packed   []byte       `json:"b,omitempty"`     // the calls
+	Calls    []callRecord `json:"calls,omitempty"` // the same before version 3
 }
 
+// callRecord is a call as it was written before version 3.
 type callRecord struct {
 	Start  int64       `json:"s"`
 	End    int64       `json:"e"`
@@ -53,12 +58,12 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	if err := w.Put(head); err != nil {
 		return nil, err
 	}
+	var packed []byte
 	for e := d.pairs.quiet.Front(); e != nil; e = e.Next() {
 		p := e.Value.(*pair)
 		r := pairRecord{Src: p.key.src, Dst: p.key.dst, Port: p.key.port, Proto: p.key.proto, Number: p.number, Reported: p.reported}
-		for _, c := range p.calls {
-			r.Calls = append(r.Calls, callRecord{c.start, c.end, c.sent, c.packet, c.ref.Full(p.key.src, p.key.dst, p.key.proto)})
-		}
+		packed = appendCalls(packed[:0], p.calls)
+		r.Packed = packed
 		if err := w.Put(r); err != nil {
 			return nil, err
 		}
@@ -69,13 +74,15 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 // Restore takes what Snapshot wrote. Limits that were lowered since then apply to what comes next.
 func (d *Detector) Restore(_ context.Context, state []byte) error {
 	restored := newPairs(d.cfg.MaxPairs, d.cfg.MaxCalls, d.cfg.MaxMemory)
-	head, err := readSnapshot(state, func(r *pairRecord) {
+	head, err := readSnapshot(state, func(r *pairRecord) error {
 		p := &pair{key: pairKey{r.Src, service{r.Dst, r.Port, r.Proto}}, number: r.Number, reported: r.Reported}
-		for _, c := range r.Calls {
-			p.calls = append(p.calls, call{c.Start, c.End, c.Sent, c.Packet, flowref.From(c.Ref)})
+		var err error
+		if p.calls, err = r.calls(); err != nil {
+			return err
 		}
 		restored.insert(p)
 		restored.memory += len(p.calls)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
@@ -85,17 +92,51 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 	return nil
 }
 
+// appendCalls writes calls behind b, each as what it differs by from the one before.
+func appendCalls(b []byte, calls []call) []byte {
+	var last call
+	for _, c := range calls {
+		b = binary.AppendVarint(b, c.start-last.start)
+		b = binary.AppendVarint(b, c.end-c.start)
+		b = binary.AppendUvarint(b, c.sent)
+		b = binary.AppendVarint(b, int64(c.packet-last.packet))
+		b = c.ref.AppendTo(b)
+		last = c
+	}
+	return b
+}
+
+func (r *pairRecord) calls() (out []call, err error) {
+	var last call
+	for p := saved.NewPacked(r.Packed); p.More(); {
+		c := call{start: last.start + p.Int()}
+		c.end, c.sent = c.start+p.Int(), p.Uint()
+		c.packet = last.packet + uint64(p.Int())
+		c.ref = flowref.Read(p)
+		if err := p.Err(); err != nil {
+			return nil, fmt.Errorf("the calls of %s: %w", r.Src, err)
+		}
+		out, last = append(out, c), c
+	}
+	for _, c := range r.Calls {
+		out = append(out, call{c.Start, c.End, c.Sent, c.Packet, flowref.From(c.Ref)})
+	}
+	return out, nil
+}
+
 // readSnapshot gives each pair of a snapshot to take.
-func readSnapshot(state []byte, take func(*pairRecord)) (head snapshot, err error) {
+func readSnapshot(state []byte, take func(*pairRecord) error) (head snapshot, err error) {
 	if !saved.Is(state) {
 		if err := json.Unmarshal(state, &head); err != nil {
 			return head, err
 		}
 		if head.Version != firstVersion {
-			return head, fmt.Errorf("version %d, expected %d or %d", head.Version, firstVersion, snapshotVersion)
+			return head, fmt.Errorf("version %d, expected one from %d to %d", head.Version, firstVersion, snapshotVersion)
 		}
 		for i := range head.Pairs {
-			take(&head.Pairs[i])
+			if err := take(&head.Pairs[i]); err != nil {
+				return head, err
+			}
 		}
 		return head, nil
 	}
@@ -106,15 +147,17 @@ func readSnapshot(state []byte, take func(*pairRecord)) (head snapshot, err erro
 	if err := list.Next(&head); err != nil {
 		return head, err
 	}
-	if head.Version != snapshotVersion {
-		return head, fmt.Errorf("version %d, expected %d or %d", head.Version, firstVersion, snapshotVersion)
+	if head.Version != snapshotVersion && head.Version != textVersion {
+		return head, fmt.Errorf("version %d, expected one from %d to %d", head.Version, firstVersion, snapshotVersion)
 	}
 	for range head.Count {
 		var r pairRecord
 		if err := list.Next(&r); err != nil {
 			return head, err
 		}
-		take(&r)
+		if err := take(&r); err != nil {
+			return head, err
+		}
 	}
 	return head, list.End()
 }

@@ -2,7 +2,9 @@ package portscan
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -11,10 +13,12 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// A snapshot is a list: its head, then one record per source. Version 1 was the same as one object, which needed room for
-// itself three times over; it is still read. Another version is refused.
+// A snapshot is a list: its head, then one record per source. Version 2 was the same with targets and references as texts,
+// which took ten times as long; version 1 was one object, which needed room for itself three times over. Both are still read.
+// Another version is refused.
 const (
-	snapshotVersion = 2
+	snapshotVersion = 3
+	textVersion     = 2
 	firstVersion    = 1
 )
 
@@ -29,19 +33,24 @@ type snapshot struct {
 }
 
 type sourceRecord struct {
-	Addr     netip.Addr            `json:"addr"`
-	Number   uint64                `json:"number"`
-	First    int64                 `json:"first"`
-	Last     int64                 `json:"last"`
-	FailedAt int64                 `json:"failed_at"`
-	Judged   int                   `json:"judged"`
-	JudgedAt int64                 `json:"judged_at"`
-	Reported map[string]reported   `json:"reported"`
-	Errors   map[netip.Addr]uint64 `json:"errors,omitempty"`
-	Refs     []sdk.FlowRef         `json:"refs,omitempty"`
-	Targets  []targetRecord        `json:"targets"`
+	Addr          netip.Addr            `json:"addr"`
+	Number        uint64                `json:"number"`
+	First         int64                 `json:"first"`
+	Last          int64                 `json:"last"`
+	FailedAt      int64                 `json:"failed_at"`
+	Judged        int                   `json:"judged"`
+	JudgedAt      int64                 `json:"judged_at"`
+	Reported      map[string]reported   `json:"reported,omitempty"`
+	Errors        map[netip.Addr]uint64 `json:"errors,omitempty"`
+	PackedRefs    []byte                `json:"f,omitempty"`
+	PackedTargets []byte                `json:"b,omitempty"`
+
+	// The same before version 3.
+	Refs    []sdk.FlowRef  `json:"refs,omitempty"`
+	Targets []targetRecord `json:"targets,omitempty"`
 }
 
+// targetRecord is a target as it was written before version 3.
 type targetRecord struct {
 	Host    netip.Addr `json:"h"`
 	Port    uint16     `json:"p"`
@@ -61,17 +70,14 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	if err := w.Put(head); err != nil {
 		return nil, err
 	}
+	var refs, targets []byte
 	for e := d.sources.quiet.Front(); e != nil; e = e.Next() {
 		s := e.Value.(*source)
 		r := sourceRecord{Addr: s.addr, Number: s.number, First: s.first, Last: s.last,
 			FailedAt: s.failedAt, Judged: s.judged, JudgedAt: s.judgedAt,
-			Reported: s.reported, Errors: s.errors, Refs: make([]sdk.FlowRef, len(s.refs))}
-		for _, t := range s.targets {
-			if t.ref >= 0 {
-				r.Refs[t.ref] = s.refs[t.ref].Full(s.addr, t.target.host, t.target.proto)
-			}
-			r.Targets = append(r.Targets, targetRecord{t.target.host, t.target.port, t.target.proto, t.verdict, t.probe, t.small, t.at, t.packet, t.ref})
-		}
+			Reported: s.reported, Errors: s.errors}
+		refs, targets = appendRefs(refs[:0], s.refs), appendTargets(targets[:0], s.targets)
+		r.PackedRefs, r.PackedTargets = refs, targets
 		if err := w.Put(r); err != nil {
 			return nil, err
 		}
@@ -107,7 +113,7 @@ func readSnapshot(state []byte, take func(*sourceRecord) error) (head snapshot, 
 			return head, err
 		}
 		if head.Version != firstVersion {
-			return head, fmt.Errorf("version %d, expected %d or %d", head.Version, firstVersion, snapshotVersion)
+			return head, fmt.Errorf("version %d, expected one from %d to %d", head.Version, firstVersion, snapshotVersion)
 		}
 		for i := range head.Sources {
 			if err := take(&head.Sources[i]); err != nil {
@@ -123,8 +129,8 @@ func readSnapshot(state []byte, take func(*sourceRecord) error) (head snapshot, 
 	if err := list.Next(&head); err != nil {
 		return head, err
 	}
-	if head.Version != snapshotVersion {
-		return head, fmt.Errorf("version %d, expected %d or %d", head.Version, firstVersion, snapshotVersion)
+	if head.Version != snapshotVersion && head.Version != textVersion {
+		return head, fmt.Errorf("version %d, expected one from %d to %d", head.Version, firstVersion, snapshotVersion)
 	}
 	for range head.Count {
 		var r sourceRecord
@@ -142,18 +148,83 @@ func (r *sourceRecord) source() (*source, error) {
 	s := &source{addr: r.Addr, number: r.Number, first: r.First, last: r.Last,
 		failedAt: r.FailedAt, judged: r.Judged, judgedAt: r.JudgedAt, reported: r.Reported,
 		errors: r.Errors}
-	for _, ref := range r.Refs {
-		s.refs = append(s.refs, flowref.From(ref))
+	var err error
+	if s.refs, err = r.refs(); err != nil {
+		return nil, err
 	}
-	for i, t := range r.Targets {
-		if t.Ref < -1 || int(t.Ref) >= len(r.Refs) || t.Verdict > used || t.Probe >= probeKinds {
+	targets, err := r.targets()
+	if err != nil {
+		return nil, err
+	}
+	for i, one := range targets {
+		if one.ref < -1 || int(one.ref) >= len(s.refs) || one.verdict > used || one.probe >= probeKinds {
 			return nil, fmt.Errorf("target %d makes no sense", i)
 		}
-		one := seen{target: target{t.Host, t.Port, t.Proto}, verdict: t.Verdict, probe: t.Probe, small: t.Small, at: t.At, packet: t.Packet, ref: t.Ref}
 		if one.verdict == failed {
 			s.failures++
 		}
 		s.append(one)
 	}
 	return s, nil
+}
+
+func appendRefs(b []byte, refs []flowref.Ref) []byte {
+	for i := range refs {
+		b = refs[i].AppendTo(b)
+	}
+	return b
+}
+
+func (r *sourceRecord) refs() (out []flowref.Ref, err error) {
+	p := saved.NewPacked(r.PackedRefs)
+	for p.More() {
+		out = append(out, flowref.Read(p))
+	}
+	for _, ref := range r.Refs {
+		out = append(out, flowref.From(ref))
+	}
+	return out, p.Err()
+}
+
+// appendTargets writes targets behind b, their times and packets as what they differ by from the one before.
+func appendTargets(b []byte, list []seen) []byte {
+	var last seen
+	for _, t := range list {
+		host, _ := t.target.host.MarshalBinary() // it has no error to return
+		b = append(binary.AppendUvarint(b, uint64(len(host))), host...)
+		b = binary.AppendUvarint(b, uint64(t.target.port))
+		small := byte(0)
+		if t.small {
+			small = 1
+		}
+		b = append(b, t.target.proto, byte(t.verdict), byte(t.probe), small)
+		b = binary.AppendVarint(b, t.at-last.at)
+		b = binary.AppendVarint(b, int64(t.packet-last.packet))
+		b = binary.AppendVarint(b, int64(t.ref))
+		last = t
+	}
+	return b
+}
+
+// maxHost is an IPv6 address with its zone, more or less.
+const maxHost = 64
+
+func (r *sourceRecord) targets() (out []seen, err error) {
+	var last seen
+	for p := saved.NewPacked(r.PackedTargets); p.More(); {
+		host := p.Bytes(maxHost)
+		t := seen{target: target{port: uint16(p.Uint())}}
+		var flags [4]byte
+		p.Fill(flags[:])
+		t.target.proto, t.verdict, t.probe, t.small = flags[0], verdict(flags[1]), probe(flags[2]), flags[3] != 0
+		t.at, t.packet, t.ref = last.at+p.Int(), last.packet+uint64(p.Int()), int32(p.Int())
+		if err := errors.Join(p.Err(), t.target.host.UnmarshalBinary(host)); err != nil {
+			return nil, fmt.Errorf("target %d: %w", len(out), err)
+		}
+		out, last = append(out, t), t
+	}
+	for _, t := range r.Targets {
+		out = append(out, seen{target: target{t.Host, t.Port, t.Proto}, verdict: t.Verdict, probe: t.Probe, small: t.Small, at: t.At, packet: t.Packet, ref: t.Ref})
+	}
+	return out, nil
 }

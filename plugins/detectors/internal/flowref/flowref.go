@@ -5,9 +5,11 @@ package flowref
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"net/netip"
 	"strings"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -60,6 +62,21 @@ func parse(text string) (sum [sumSize]byte) {
 		return sum
 	}
 	return [sumSize]byte(room[:])
+}
+
+// AppendTo writes the reference behind b, for Read.
+func (r *Ref) AppendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, r.ID)
+	b = binary.AppendUvarint(b, uint64(r.SrcPort))
+	b = binary.AppendUvarint(b, uint64(r.DstPort))
+	return append(b, r.community[:]...)
+}
+
+// Read reads what AppendTo wrote.
+func Read(p *saved.Packed) Ref {
+	r := Ref{ID: p.Uint(), SrcPort: uint16(p.Uint()), DstPort: uint16(p.Uint())}
+	p.Fill(r.community[:])
+	return r
 }
 
 func portOf(text string) uint16 {
