@@ -160,7 +160,7 @@ func (s *telling) restart(later time.Duration) {
 func (s *telling) fire(id string, severity sdk.Severity) {
 	s.t.Helper()
 	f := sdk.Finding{ID: id, Detector: "picket/beacon", Rule: "regular", Severity: severity, Src: "10.0.0.66", Dst: "198.51.100.77:443", Summary: "It calls home."}
-	check(s.t, s.alerts.Record(s.t.Context(), "", []sdk.Finding{f}))
+	check(s.t, s.alerts.Record(s.t.Context(), alert.Source{}, []sdk.Finding{f}))
 }
 
 func (s *telling) only() store.Alert {

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
+	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
@@ -43,7 +45,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		Store: captureStore{c}, Worker: c.trafficWorker, Carver: c.trafficCommand, Analyse: c.analyse,
 		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
 			c.bench.found(f)
-			return c.alerts.Record(ctx, x.ID, f)
+			return c.alerts.Record(ctx, alert.Source{Capture: x.ID}, f)
 		},
 		Changed: func(x traffic.Capture) {
 			c.live.Publish("captures", map[string]any{"id": x.ID, "state": x.State, "progress": x.Progress})
@@ -78,7 +80,7 @@ type alertStore struct{ c *Core }
 func alertOf(a store.Alert) alert.Alert {
 	return alert.Alert{ID: a.ID, Fingerprint: a.Fingerprint, State: alert.State(a.State), Severity: a.Severity, Risk: a.Risk,
 		Confidence: a.Confidence, Title: a.Title, Detector: a.Detector, Rule: a.Rule, Techniques: a.Techniques, Src: a.Src, Dst: a.Dst,
-		FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, Count: a.Count, CaptureID: a.CaptureID}
+		FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, Count: a.Count, Source: alert.Source{Capture: a.CaptureID, Agent: a.Agent}}
 }
 
 // onto writes what the service decides about an alert over its row; the rest of the row stays.
@@ -86,7 +88,7 @@ func onto(row store.Alert, a alert.Alert) store.Alert {
 	row.ID, row.Fingerprint, row.State, row.Severity, row.Risk = a.ID, a.Fingerprint, string(a.State), a.Severity, a.Risk
 	row.Confidence, row.Title, row.Detector, row.Rule, row.Techniques = a.Confidence, a.Title, a.Detector, a.Rule, a.Techniques
 	row.Src, row.Dst, row.FirstSeen, row.LastSeen = a.Src, a.Dst, a.FirstSeen, a.LastSeen
-	row.Count, row.CaptureID = a.Count, a.CaptureID
+	row.Count, row.CaptureID, row.Agent = a.Count, a.Source.Capture, a.Source.Agent
 	return row
 }
 
@@ -98,8 +100,8 @@ func noticeRows(list []alert.Notice) []store.Notice {
 	return out
 }
 
-func (s alertStore) RecordFinding(ctx context.Context, f sdk.Finding, capture, fingerprint string, merge func(*alert.Alert) (alert.Alert, []alert.Notice)) (alert.Recorded, error) {
-	row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: capture}
+func (s alertStore) RecordFinding(ctx context.Context, f sdk.Finding, from alert.Source, fingerprint string, merge func(*alert.Alert) (alert.Alert, []alert.Notice)) (alert.Recorded, error) {
+	row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent}
 	rec, err := s.c.control.RecordFinding(ctx, row, fingerprint, func(open *store.Alert) (store.Alert, []store.Notice) {
 		var before store.Alert
 		var known *alert.Alert
@@ -141,6 +143,17 @@ func (m alertMoves) Acknowledge(ctx context.Context, id, by string) (store.Alert
 
 func (m alertMoves) Resolve(ctx context.Context, id, by string) (store.Alert, error) {
 	return m.done(ctx, id)(m.c.alerts.Resolve(ctx, id, by))
+}
+
+// Found takes what detectors found on an agent. What the agent says of the ids is not believed: one agent could hide what
+// another finds.
+func (m alertMoves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) error {
+	for i, f := range b.Findings {
+		f = detect.Clean(f)
+		f.ID = detect.FindingID(a.ID+"\x00"+b.Run, f)
+		b.Findings[i] = f
+	}
+	return m.c.alerts.Record(ctx, alert.Source{Agent: a.ID}, b.Findings)
 }
 
 func (m alertMoves) done(ctx context.Context, id string) func(alert.Alert, error) (store.Alert, error) {

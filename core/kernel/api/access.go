@@ -73,6 +73,7 @@ var access = map[string]rule{
 	"POST /api/v1/metrics":                   agent,
 	"POST /api/v1/sightings":                 agent,
 	"POST /api/v1/flows":                     agent,
+	"POST /api/v1/findings":                  agent,
 	"POST /api/v1/enrol":                     anybody, // spends an enrolment token
 	"GET /api/v1/agent/config":               agent,
 	"GET /api/v1/agent/commands":             agent,

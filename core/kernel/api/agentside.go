@@ -80,6 +80,7 @@ func (s *Server) agentSideRoutes() {
 		MaxBodyBytes: registry.MaxReceipt, SkipValidateBody: true, DefaultStatus: http.StatusNoContent,
 		Summary: "What the agent installed or removed, signed, for the registry"}, s.agentReceipt)
 	s.agentFlowRoutes()
+	s.agentFindingRoutes()
 }
 
 func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody], error) {

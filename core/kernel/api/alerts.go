@@ -35,6 +35,7 @@ type alertBody struct {
 	LastSeen   time.Time    `json:"last_seen"`
 	Count      int          `json:"count" doc:"How many findings were merged into it."`
 	CaptureID  string       `json:"capture_id,omitempty"`
+	Agent      string       `json:"agent,omitempty" doc:"The id of the agent in whose live traffic it was seen first."`
 	AckBy      string       `json:"acknowledged_by,omitempty"`
 }
 
@@ -69,7 +70,7 @@ type alertDetail struct {
 func alertOf(a store.Alert) alertBody {
 	return alertBody{ID: a.ID, State: a.State, Severity: a.Severity, Risk: a.Risk, Confidence: a.Confidence, Title: a.Title,
 		Detector: a.Detector, Rule: a.Rule, Techniques: list(a.Techniques), Src: a.Src, Dst: a.Dst, FirstSeen: a.FirstSeen.UTC(),
-		LastSeen: a.LastSeen.UTC(), Count: a.Count, CaptureID: a.CaptureID, AckBy: a.AcknowledgedBy}
+		LastSeen: a.LastSeen.UTC(), Count: a.Count, CaptureID: a.CaptureID, Agent: a.Agent, AckBy: a.AcknowledgedBy}
 }
 
 func noticeOf(n store.Notice) noticeBody {

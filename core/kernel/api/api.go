@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/carved"
@@ -58,6 +59,8 @@ type (
 		Resolve(ctx context.Context, id, by string) (store.Alert, error)
 		// Undo takes back a delivery of the alert, or all that can be when none is named, and returns which.
 		Undo(ctx context.Context, id, notice string) ([]string, error)
+		// Found takes what detectors found on an agent; what is known already changes nothing.
+		Found(ctx context.Context, a store.Agent, b findingbatch.Found) error
 	}
 	// Auditor writes down who did what; audit.Log is one.
 	Auditor interface {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/agents"
+	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/carved"
@@ -269,6 +270,19 @@ func (m moves) Acknowledge(ctx context.Context, id, by string) (store.Alert, err
 
 func (m moves) Resolve(ctx context.Context, id, by string) (store.Alert, error) {
 	return m.control.SetAlertState(ctx, store.DefaultTenant, id, store.AlertResolved, by, nil)
+}
+
+// Found makes an alert of each finding, under the id that the agent gave it.
+func (m moves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) error {
+	for _, f := range b.Findings {
+		_, err := m.control.RecordFinding(ctx, store.Finding{Finding: f, Tenant: a.Tenant, Agent: a.ID}, f.ID, func(*store.Alert) (store.Alert, []store.Notice) {
+			return store.Alert{Severity: f.Severity, Title: f.Summary, Detector: f.Detector, Rule: f.Rule, FirstSeen: f.Start, LastSeen: f.End, Count: 1, Agent: a.ID}, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Undo takes back what is noted as undoable.

@@ -19,6 +19,7 @@ const (
 	maxSamples   = 8 << 20
 	maxSightings = 8 << 20
 	maxFlows     = 8 << 20
+	maxFound     = 8 << 20
 	maxStatus    = 512 << 10
 	maxResult    = 128 << 10 // 16 KiB of output, of which JSON may escape every byte
 	maxAgentBody = 64 << 10  // of all else that agents send
@@ -33,6 +34,8 @@ func agentBodyLimit(path string) int64 {
 		return maxSightings
 	case flowsPath:
 		return maxFlows
+	case findingsPath:
+		return maxFound
 	case "/api/v1/agent/status":
 		return maxStatus
 	case "/api/v1/agent/commands/:id/result":

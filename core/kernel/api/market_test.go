@@ -25,7 +25,7 @@ func TestMarket(t *testing.T) {
 		{"one plugin", adm, "GET", "/api/v1/market/plugins/test/hook", "", 200, []string{`"permissions":[{"cap":"net.dial"`, `"trust":{`, `"development":true`, `"readme":"# Readme"`}, nil},
 		{"one that is not there", adm, "GET", "/api/v1/market/plugins/test/none", "", 404, nil, nil},
 		{"a plan", adm, "POST", "/api/v1/market/plugins/test/hook/plan", "{}", 200, []string{`"needs_human":true`, `"added":[{"cap":"net.dial"`, `"node":"server"`, `"conflicts":[]`}, nil},
-		{"a plan for agents of a detector", adm, "POST", "/api/v1/market/plugins/test/detect/plan", `{"node":"group:prod"}`, 422, []string{"runs on the server"}, nil},
+		{"a plan for agents of a notifier", adm, "POST", "/api/v1/market/plugins/test/hook/plan", `{"node":"group:prod"}`, 422, []string{"runs on the server"}, nil},
 		{"an installation without its grants", adm, "POST", "/api/v1/market/plugins/test/hook/install", `{"config":{"url":"https://x"}}`, 422, []string{"body.grants"}, nil},
 		{"one that is not there either", adm, "GET", "/api/v1/market/installs/none", "", 404, nil, nil},
 		{"a publisher", adm, "GET", "/api/v1/market/publishers/test", "", 200, []string{`"namespace":"test"`, "test/hook"}, nil},

@@ -136,16 +136,16 @@ func (c *Catalogue) assignment(ctx context.Context, v *client.Verified, w Wish) 
 	return row, err
 }
 
-// place says on which node the instance goes. Detectors and notifiers work where captures and alerts are; collectors
-// and discoveries where the machines are.
+// place says on which node the instance goes. Notifiers work where alerts are; collectors and discoveries where the machines
+// are; detectors where captures are, which is the server unless agents are named: there they judge live traffic.
 func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (store.Assignment, error) {
 	row := store.Assignment{Tenant: c.cfg.Tenant, Instance: d.Manifest.ID}
 	if d.Manifest.IsFile() {
 		return row, invalid("path", "%s is a %s: plugins read it, nothing runs it; install it from the market", d.Manifest.ID, d.Manifest.Kind)
 	}
-	central := d.Manifest.Kind == sdk.KindDetector || d.Manifest.Kind == sdk.KindNotifier
+	judges, central := d.Manifest.Kind == sdk.KindDetector, d.Manifest.Kind == sdk.KindNotifier
 	node := w.Node
-	if node == "" && central {
+	if node == "" && (central || judges) {
 		node = store.NodeServer
 	} else if node == "" {
 		node = store.NodeAgents
@@ -153,10 +153,13 @@ func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (
 	switch {
 	case central && node != store.NodeServer:
 		return row, invalid("body.node", "a %s runs on the server", d.Manifest.Kind)
-	case !central && node == store.NodeServer:
+	case !central && !judges && node == store.NodeServer:
 		return row, invalid("body.node", "a %s runs on agents: give the id of one, or agents for all", d.Manifest.Kind)
 	case node == store.NodeServer || node == store.NodeAgents || node == groupNode+store.GroupAll:
 		row.NodeType = strings.Replace(node, groupNode+store.GroupAll, store.NodeAgents, 1)
+		if judges && row.NodeType == store.NodeAgents { // beside the one on the server
+			row.Instance += "@" + store.NodeAgents
+		}
 	case strings.HasPrefix(node, groupNode):
 		group := strings.TrimPrefix(node, groupNode)
 		if !validGroup(group) {

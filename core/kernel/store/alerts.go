@@ -11,24 +11,24 @@ import (
 )
 
 const alertColumns = "id, tenant, fingerprint, state, severity, risk, confidence, title, detector, rule, techniques, src, dst, " +
-	"first_seen, last_seen, count, capture_id, acknowledged_by, created, updated"
+	"first_seen, last_seen, count, capture_id, agent, acknowledged_by, created, updated"
 
 func scanAlert(r row) (a Alert, err error) {
 	err = r.Scan(&a.ID, &a.Tenant, &a.Fingerprint, &a.State, &a.Severity, &a.Risk, &a.Confidence, &a.Title, &a.Detector, &a.Rule,
-		fromJSON(&a.Techniques), &a.Src, &a.Dst, stamp(&a.FirstSeen), stamp(&a.LastSeen), &a.Count, &a.CaptureID,
+		fromJSON(&a.Techniques), &a.Src, &a.Dst, stamp(&a.FirstSeen), stamp(&a.LastSeen), &a.Count, &a.CaptureID, &a.Agent,
 		&a.AcknowledgedBy, stamp(&a.Created), stamp(&a.Updated))
 	return a, explain(err)
 }
 
 func putAlert(ctx context.Context, tx *sql.Tx, a Alert) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO alerts ("+alertColumns+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, severity = excluded.severity, risk = excluded.risk,
 		confidence = excluded.confidence, title = excluded.title, techniques = excluded.techniques, src = excluded.src,
 		dst = excluded.dst, first_seen = excluded.first_seen, last_seen = excluded.last_seen, count = excluded.count,
-		capture_id = excluded.capture_id, acknowledged_by = excluded.acknowledged_by, updated = excluded.updated`,
+		capture_id = excluded.capture_id, agent = excluded.agent, acknowledged_by = excluded.acknowledged_by, updated = excluded.updated`,
 		a.ID, a.Tenant, a.Fingerprint, a.State, a.Severity, a.Risk, a.Confidence, a.Title, a.Detector, a.Rule, toJSON(a.Techniques),
-		a.Src, a.Dst, micros(a.FirstSeen), micros(a.LastSeen), a.Count, a.CaptureID, a.AcknowledgedBy, micros(a.Created), micros(a.Updated))
+		a.Src, a.Dst, micros(a.FirstSeen), micros(a.LastSeen), a.Count, a.CaptureID, a.Agent, a.AcknowledgedBy, micros(a.Created), micros(a.Updated))
 	return err
 }
 
@@ -66,8 +66,8 @@ func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint stri
 		if r, err = c.mergeFinding(ctx, tx, f, fingerprint, merge); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, body, created) VALUES (?, ?, ?, ?, ?, ?)",
-			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, string(body), micros(c.now()))
+		_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, agent, body, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, f.Agent, string(body), micros(c.now()))
 		return err
 	})
 	return r, err
@@ -170,8 +170,8 @@ func (c *Control) CountOpenAlerts(ctx context.Context, tenant string) (map[sdk.S
 // AlertFindings returns the findings that an alert rests on, oldest first.
 func (c *Control) AlertFindings(ctx context.Context, tenant, alertID string, limit int) ([]Finding, error) {
 	return collect(ctx, c.reader, func(r row) (f Finding, err error) {
-		err = r.Scan(&f.Tenant, &f.AlertID, &f.CaptureID, fromJSON(&f.Finding), stamp(&f.Created))
+		err = r.Scan(&f.Tenant, &f.AlertID, &f.CaptureID, &f.Agent, fromJSON(&f.Finding), stamp(&f.Created))
 		return f, explain(err)
-	}, "SELECT tenant, alert_id, capture_id, body, created FROM findings WHERE tenant = ? AND alert_id = ? ORDER BY created, id LIMIT ?",
+	}, "SELECT tenant, alert_id, capture_id, agent, body, created FROM findings WHERE tenant = ? AND alert_id = ? ORDER BY created, id LIMIT ?",
 		tenant, alertID, limit)
 }

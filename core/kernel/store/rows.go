@@ -183,7 +183,7 @@ type Alert struct {
 	Src, Dst                string
 	FirstSeen, LastSeen     time.Time
 	Count                   int
-	CaptureID               string
+	CaptureID, Agent        string // where it was seen first: one of them, or neither
 	AcknowledgedBy          string
 	Created, Updated        time.Time
 }
@@ -196,8 +196,9 @@ type AlertFilter struct {
 // Finding is a stored finding and where it came from.
 type Finding struct {
 	sdk.Finding
-	Tenant, AlertID, CaptureID string
-	Created                    time.Time
+	Tenant, AlertID  string
+	CaptureID, Agent string // one of them, or neither
+	Created          time.Time
 }
 
 // States of a notice.

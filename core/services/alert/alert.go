@@ -38,7 +38,13 @@ type Alert struct {
 	FirstSeen   time.Time
 	LastSeen    time.Time
 	Count       int
-	CaptureID   string // where it was seen first
+	Source      Source // where it was seen first
+}
+
+// Source says where a finding was made: in an uploaded capture, or in the live traffic of an agent.
+type Source struct {
+	Capture string
+	Agent   string
 }
 
 // Notice asks one notifier instance to deliver something about an alert.
@@ -59,7 +65,7 @@ type Recorded struct {
 type Store interface {
 	// RecordFinding stores a finding once. merge gets the open alert of the fingerprint, nil when there is none, and
 	// says what it becomes; alert, finding and notices are stored together or not at all.
-	RecordFinding(ctx context.Context, f sdk.Finding, capture, fingerprint string, merge func(open *Alert) (Alert, []Notice)) (Recorded, error)
+	RecordFinding(ctx context.Context, f sdk.Finding, from Source, fingerprint string, merge func(open *Alert) (Alert, []Notice)) (Recorded, error)
 	Alert(ctx context.Context, id string) (Alert, error)
 	// LastFinding is the newest finding of an alert.
 	LastFinding(ctx context.Context, id string) (sdk.Finding, error)
@@ -82,12 +88,12 @@ type Service struct{ cfg Config }
 // New returns a service.
 func New(cfg Config) *Service { return &Service{cfg: cfg} }
 
-// Record takes the findings of one capture. A finding that is known already changes nothing, so recording again is
+// Record takes the findings of one source. A finding that is known already changes nothing, so recording again is
 // harmless.
-func (s *Service) Record(ctx context.Context, capture string, findings []sdk.Finding) error {
+func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Finding) error {
 	for _, f := range findings {
-		rec, err := s.cfg.Store.RecordFinding(ctx, f, capture, Fingerprint(f), func(open *Alert) (Alert, []Notice) {
-			return s.merge(open, f, capture)
+		rec, err := s.cfg.Store.RecordFinding(ctx, f, from, Fingerprint(f), func(open *Alert) (Alert, []Notice) {
+			return s.merge(open, f, from)
 		})
 		if err != nil {
 			return fmt.Errorf("record the finding %s of %s: %w", f.ID, f.Detector, err)
@@ -135,8 +141,8 @@ func (s *Service) move(ctx context.Context, id string, to State, by string, noti
 }
 
 // merge decides what an alert becomes and whether people are told: when it is new, and when it has become worse.
-func (s *Service) merge(open *Alert, f sdk.Finding, capture string) (Alert, []Notice) {
-	a, tell := Merge(open, f, capture)
+func (s *Service) merge(open *Alert, f sdk.Finding, from Source) (Alert, []Notice) {
+	a, tell := Merge(open, f, from)
 	if !tell {
 		return a, nil
 	}

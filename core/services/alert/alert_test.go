@@ -62,25 +62,25 @@ func TestHost(t *testing.T) {
 }
 
 func TestMerge(t *testing.T) {
-	first, tell := Merge(nil, finding("a", nil), "cap1")
-	if !tell || first.State != Firing || first.Count != 1 || first.CaptureID != "cap1" || first.ID == "" {
+	first, tell := Merge(nil, finding("a", nil), Source{Capture: "cap1"})
+	if !tell || first.State != Firing || first.Count != 1 || first.Source.Capture != "cap1" || first.ID == "" {
 		t.Fatalf("new alert: %+v, tell %v", first, tell)
 	}
 	again, tell := Merge(&first, finding("b", func(f *sdk.Finding) {
 		f.Start, f.End, f.Dst = time.Unix(50, 0), time.Unix(150, 0), "10.0.0.2:80"
 		f.Techniques = []string{"T1595", "T1046"}
-	}), "cap2")
+	}), Source{Capture: "cap2"})
 	if tell {
 		t.Error("the same trouble again was told twice")
 	}
-	if again.Count != 2 || !again.FirstSeen.Equal(time.Unix(50, 0)) || !again.LastSeen.Equal(time.Unix(200, 0)) || again.CaptureID != "cap1" {
+	if again.Count != 2 || !again.FirstSeen.Equal(time.Unix(50, 0)) || !again.LastSeen.Equal(time.Unix(200, 0)) || again.Source.Capture != "cap1" {
 		t.Errorf("merged: %+v", again)
 	}
 	if !slices.Equal(again.Techniques, []string{"T1046", "T1595"}) || again.Dst != "10.0.0.2" {
 		t.Errorf("merged: %+v", again)
 	}
 	again.State = Acknowledged
-	worse, tell := Merge(&again, finding("c", func(f *sdk.Finding) { f.Severity, f.Risk = sdk.SeverityCritical, 90 }), "cap1")
+	worse, tell := Merge(&again, finding("c", func(f *sdk.Finding) { f.Severity, f.Risk = sdk.SeverityCritical, 90 }), Source{Capture: "cap1"})
 	if !tell || worse.State != Firing || worse.Severity != sdk.SeverityCritical || worse.Risk != 90 {
 		t.Errorf("worse: %+v, tell %v", worse, tell)
 	}
@@ -94,7 +94,7 @@ type memory struct {
 	fail     error
 }
 
-func (m *memory) RecordFinding(_ context.Context, f sdk.Finding, _, fp string, merge func(*Alert) (Alert, []Notice)) (Recorded, error) {
+func (m *memory) RecordFinding(_ context.Context, f sdk.Finding, _ Source, fp string, merge func(*Alert) (Alert, []Notice)) (Recorded, error) {
 	if m.fail != nil {
 		return Recorded{}, m.fail
 	}
@@ -137,10 +137,10 @@ func TestTheLifeOfAnAlert(t *testing.T) {
 	m := &memory{alerts: map[string]Alert{}, findings: map[string]sdk.Finding{}}
 	s := newService(m)
 	batch := []sdk.Finding{finding("a", nil), finding("b", nil), finding("a", nil)}
-	if err := s.Record(t.Context(), "cap", batch); err != nil {
+	if err := s.Record(t.Context(), Source{Capture: "cap"}, batch); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Record(t.Context(), "cap", batch); err != nil { // a replay
+	if err := s.Record(t.Context(), Source{Capture: "cap"}, batch); err != nil { // a replay
 		t.Fatal(err)
 	}
 	if len(m.alerts) != 1 || len(m.notices) != 2 {
@@ -176,7 +176,7 @@ func TestTheLifeOfAnAlert(t *testing.T) {
 	if len(m.notices) != 4 || m.notices[3].Payload.Event != "alert.resolved" || m.notices[3].Payload.AlertID != a.ID {
 		t.Errorf("after resolving: %d notices", len(m.notices))
 	}
-	if err := s.Record(t.Context(), "cap", []sdk.Finding{finding("new", nil)}); err != nil {
+	if err := s.Record(t.Context(), Source{Capture: "cap"}, []sdk.Finding{finding("new", nil)}); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.alerts) != 2 {
@@ -186,18 +186,18 @@ func TestTheLifeOfAnAlert(t *testing.T) {
 
 func TestAFailingStoreIsNotHidden(t *testing.T) {
 	m := &memory{fail: errors.New("disk full")}
-	err := newService(m).Record(t.Context(), "cap", []sdk.Finding{finding("a", nil)})
+	err := newService(m).Record(t.Context(), Source{Capture: "cap"}, []sdk.Finding{finding("a", nil)})
 	if err == nil || !strings.Contains(err.Error(), "disk full") {
 		t.Fatalf("got %v", err)
 	}
 }
 
 func TestTitleIsBounded(t *testing.T) {
-	a, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "a\n\tb " + strings.Repeat("x", 900) }), "")
+	a, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "a\n\tb " + strings.Repeat("x", 900) }), Source{})
 	if len([]rune(a.Title)) != 200 || strings.ContainsAny(a.Title, "\n\t") {
 		t.Errorf("title %q", a.Title)
 	}
-	b, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "" }), "")
+	b, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "" }), Source{})
 	if b.Title != fmt.Sprintf("%s %s", b.Detector, b.Rule) {
 		t.Errorf("title %q", b.Title)
 	}

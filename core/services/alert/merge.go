@@ -29,9 +29,9 @@ func Host(s string) string {
 
 // Merge adds a finding to the open alert of its fingerprint, or begins one. tell is true when people should hear of
 // it: the alert is new, or worse than what was told before.
-func Merge(open *Alert, f sdk.Finding, capture string) (a Alert, tell bool) {
+func Merge(open *Alert, f sdk.Finding, from Source) (a Alert, tell bool) {
 	if open == nil {
-		return begin(f, capture), true
+		return begin(f, from), true
 	}
 	a = *open
 	a.Count++
@@ -57,12 +57,12 @@ func Merge(open *Alert, f sdk.Finding, capture string) (a Alert, tell bool) {
 	return a, tell
 }
 
-func begin(f sdk.Finding, capture string) Alert {
+func begin(f sdk.Finding, from Source) Alert {
 	return Alert{
 		ID: newID(), Fingerprint: Fingerprint(f), State: Firing,
 		Severity: f.Severity, Risk: f.Risk, Confidence: f.Confidence, Title: title(f),
 		Detector: f.Detector, Rule: f.Rule, Techniques: union(nil, f.Techniques), Src: f.Src, Dst: f.Dst,
-		FirstSeen: f.Start, LastSeen: f.End, Count: 1, CaptureID: capture,
+		FirstSeen: f.Start, LastSeen: f.End, Count: 1, Source: from,
 	}
 }
 

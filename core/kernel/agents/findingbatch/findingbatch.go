@@ -17,8 +17,8 @@ const (
 	maxFeatures = 256    // and techniques
 )
 
-// Batch is what was found in one run of a live capture.
-type Batch struct {
+// Found is what was found in one run of a live capture.
+type Found struct {
 	Run       string        `json:"run"` // within which packets and flows are numbered
 	Interface string        `json:"interface"`
 	Findings  []sdk.Finding `json:"findings"`
@@ -32,7 +32,7 @@ func (e *Error) Error() string { return e.text }
 func wrong(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
 
 // Check reports the first thing that is wrong.
-func (b *Batch) Check() error {
+func (b *Found) Check() error {
 	switch {
 	case b.Run == "" || len(b.Run) > maxName:
 		return wrong("the run must have 1 to %d bytes", maxName)
