@@ -12,16 +12,21 @@ import (
 	"github.com/picketwatch/picket/sdk/records"
 )
 
+func buildTraffic(tb testing.TB) {
+	tb.Helper()
+	build := exec.Command("go", "build", "-o", filepath.Join(helpers(tb), "picket-traffic"), "github.com/picketwatch/picket/cmd/picket-traffic")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("%v: %s", err, out)
+	}
+}
+
 // TestCapturedFlowsReachTheServer captures on the loopback interface with a confined worker.
 func TestCapturedFlowsReachTheServer(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("to capture needs root")
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(helpers(t), "picket-traffic"), "github.com/picketwatch/picket/cmd/picket-traffic")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	buildTraffic(t)
 	s := newSite(t)
 	to, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {

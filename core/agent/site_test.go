@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
 	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
 	"github.com/picketwatch/picket/core/kernel/agents/token"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
@@ -55,7 +56,29 @@ func init() {
 		New: func() sdk.Instance { return &counting{} }})
 	sdk.Register(sdk.Plugin{ID: "picket/discovery", Kind: sdk.KindDiscovery, Summary: "Sees the first address of its scope.",
 		New: func() sdk.Instance { return &seeing{} }})
+	sdk.Register(sdk.Plugin{ID: "picket/detector", Kind: sdk.KindDetector, Summary: "Finds every flow and every packet.",
+		Rules:        []sdk.Rule{{ID: "flow", Purpose: "There was one."}, {ID: "packet", Purpose: "There was one."}},
+		Subscription: sdk.Subscription{Flows: true, Packets: &sdk.PacketSubscription{Layers: []string{"udp"}, SnapLen: 64}},
+		New:          func() sdk.Instance { return &judging{} }})
 }
+
+type judging struct{ cfg struct{} }
+
+func (j *judging) Config() any { return &j.cfg }
+func (j *judging) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingSink) error {
+	for _, f := range b.Flows {
+		if err := sink.Finding(sdk.Finding{Rule: "flow", Severity: sdk.SeverityLow, Src: f.Src.String(), Start: f.Start, End: f.End}); err != nil {
+			return err
+		}
+	}
+	for _, p := range b.Packets {
+		if err := sink.Finding(sdk.Finding{Rule: "packet", Severity: sdk.SeverityLow, Start: p.Time, End: p.Time, Packets: []uint64{p.Number}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+func (j *judging) Flush(context.Context, sdk.FindingSink) error { return nil }
 
 type counting struct {
 	cfg    struct{}
@@ -117,11 +140,14 @@ type site struct {
 
 type batchIn struct {
 	Path      string
-	Epoch     string           `json:"epoch"`
-	Seq       uint64           `json:"seq"`
-	Samples   []sdk.Sample     `json:"samples"`
-	Sightings []map[string]any `json:"sightings"`
-	Flows     flowbatch.Batch  `json:"flows"`
+	Epoch     string             `json:"epoch"`
+	Seq       uint64             `json:"seq"`
+	Samples   []sdk.Sample       `json:"samples"`
+	Sightings []map[string]any   `json:"sightings"`
+	Flows     flowbatch.Batch    `json:"flows"`
+	Found     findingbatch.Found `json:"found"`
+
+	at time.Time
 }
 
 func newSite(t *testing.T) *site {
@@ -168,6 +194,7 @@ func (s *site) handler() http.Handler {
 		"POST /api/v1/metrics":                    s.ingest,
 		"POST /api/v1/sightings":                  s.ingest,
 		"POST /api/v1/flows":                      s.ingest,
+		"POST /api/v1/findings":                   s.ingest,
 		"POST /api/v1/agent/status":               s.report,
 		"GET /api/v1/agent/config":                s.config,
 		"GET /api/v1/agent/commands":              s.commands,
@@ -247,7 +274,7 @@ func (s *site) signed(h func(*http.Request, []byte) (int, any)) http.HandlerFunc
 }
 
 func (s *site) ingest(r *http.Request, body []byte) (int, any) {
-	b := batchIn{Path: r.URL.Path}
+	b := batchIn{Path: r.URL.Path, at: time.Now()}
 	if err := json.Unmarshal(body, &b); err != nil {
 		return http.StatusBadRequest, nil
 	}
