@@ -51,9 +51,15 @@ type callRecord struct {
 	Ref    sdk.FlowRef `json:"f"`
 }
 
+// What a call and a pair take in a snapshot, about.
+const (
+	callSize = 44
+	pairSize = 40
+)
+
 // Snapshot writes down everything that the next findings depend on.
 func (d *Detector) Snapshot(context.Context) ([]byte, error) {
-	w := saved.NewWriter()
+	w := saved.NewWriter(d.pairs.memory*callSize + len(d.pairs.byKey)*pairSize)
 	head := snapshot{Version: snapshotVersion, Clock: d.clock, Swept: d.swept, Next: d.pairs.next, Forgotten: d.pairs.forgotten, Count: d.pairs.quiet.Len()}
 	if err := w.Put(head); err != nil {
 		return nil, err

@@ -63,9 +63,15 @@ type targetRecord struct {
 	Ref     int32      `json:"r"`
 }
 
+// What a target and a source take in a snapshot, about. Those who scan have targets without a reference.
+const (
+	targetSize = 16
+	sourceSize = 64
+)
+
 // Snapshot writes down everything that the next findings depend on.
 func (d *Detector) Snapshot(context.Context) ([]byte, error) {
-	w := saved.NewWriter()
+	w := saved.NewWriter(d.sources.contacts*targetSize + len(d.sources.byAddr)*sourceSize)
 	head := snapshot{Version: snapshotVersion, Clock: d.clock, Swept: d.swept, Next: d.sources.next, Forgotten: d.sources.forgotten, Count: d.sources.quiet.Len()}
 	if err := w.Put(head); err != nil {
 		return nil, err

@@ -26,9 +26,11 @@ type Writer struct {
 	enc  *json.Encoder
 }
 
-// NewWriter returns an empty list.
-func NewWriter() *Writer {
+// NewWriter returns an empty list that will take about so many bytes. A guess that is far too low costs the memory of the list
+// three times over while it grows.
+func NewWriter(about int) *Writer {
 	w := &Writer{}
+	w.buf.Grow(about)
 	w.pack, _ = gzip.NewWriterLevel(&w.buf, gzip.BestSpeed) // the level is a valid one
 	w.enc = json.NewEncoder(w.pack)
 	return w

@@ -7,7 +7,7 @@ import (
 
 func list(tb testing.TB, values ...string) []byte {
 	tb.Helper()
-	w := NewWriter()
+	w := NewWriter(0)
 	for _, v := range values {
 		if err := w.Put(v); err != nil {
 			tb.Fatal(err)
