@@ -49,24 +49,6 @@ type Run struct {
 	Started   time.Time
 }
 
-// LiveFigures say how a live capture goes. Counts are since it began.
-type LiveFigures struct {
-	Interface string    `json:"interface"`
-	Filter    string    `json:"filter,omitempty"`
-	Run       string    `json:"run,omitempty"` // of the worker that reads now
-	Since     time.Time `json:"since"`
-	Problem   string    `json:"problem,omitempty"` // why nothing is captured now
-	Received  uint64    `json:"received"`          // packets that the filter let through, by the kernel
-	Dropped   uint64    `json:"dropped"`           // of these, for want of room
-	Packets   uint64    `json:"packets"`           // that were read
-	Bytes     uint64    `json:"bytes"`
-	Flows     uint64    `json:"flows"`      // that were recorded
-	Open      uint64    `json:"open"`       // that go on
-	Restarts  int       `json:"restarts"`   // of the worker
-	LostFlows uint64    `json:"lost_flows"` // that were open when a worker died, or could not be recorded
-	PerSecond float64   `json:"per_second"` // packets read, of late
-}
-
 // Live captures on one interface until its context ends: it opens the socket, has a confined worker read it, and starts
 // another when that one dies. The socket stays open meanwhile, and the next worker finds in it what arrived.
 type Live struct {
@@ -98,16 +80,6 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 		cfg.Open = packetsocket.Open
 	}
 	return &Live{cfg: cfg, renew: make(chan struct{}, 1), figures: LiveFigures{Interface: cfg.Socket.Interface, Filter: cfg.Socket.Filter, Since: cfg.Now().UTC()}}, nil
-}
-
-// Figures are those of this moment.
-func (l *Live) Figures() LiveFigures {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := l.figures
-	f.Packets, f.Bytes = l.before.Packets+l.now.Packets, l.before.Bytes+l.now.Bytes
-	f.Open = l.now.Flows - min(l.rows, l.now.Flows)
-	return f
 }
 
 // Renew lets the next worker take over, which is asked for what is wanted then. Flows that are open are closed and recorded.
@@ -196,34 +168,6 @@ func (l *Live) leave(socket *packetsocket.Socket) {
 	}
 }
 
-// died accounts for a worker that is gone.
-func (l *Live) died(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.figures.Restarts++
-	l.figures.LostFlows += l.now.Flows - min(l.rows, l.now.Flows)
-	l.anew()
-	l.cfg.Log.Warn("a traffic worker ended", "interface", l.cfg.Socket.Interface, "problem", err)
-}
-
-// renewed accounts for a worker that recorded all its flows, if it was asked to end.
-func (l *Live) renewed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	asked := l.asked
-	if asked {
-		l.anew()
-	}
-	return asked
-}
-
-// anew begins the counts of another worker. It runs under mu.
-func (l *Live) anew() {
-	l.before.Packets += l.now.Packets
-	l.before.Bytes += l.now.Bytes
-	l.now, l.rows, l.heard, l.asked = progressMessage{}, 0, false, false
-}
-
 func (l *Live) trouble(err error) {
 	text := ""
 	if err != nil {
@@ -284,12 +228,6 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 	return verdict(err, exit, Capture{Packets: l.read()}, w.stderr.String())
 }
 
-func (l *Live) read() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.now.Packets
-}
-
 // look asks the kernel how the ring is, and ends a worker whose interface is gone or that is to be renewed.
 func (l *Live) look(ctx context.Context, socket *packetsocket.Socket, w *worker) {
 	for last, at := l.read(), time.Now(); sleep(ctx, liveLook); {
@@ -321,15 +259,6 @@ func (l *Live) renewNow() bool {
 		}
 	}
 	return l.asked
-}
-
-func (l *Live) count(socket *packetsocket.Socket) {
-	counts, err := socket.Counts()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err == nil {
-		l.figures.Received, l.figures.Dropped = l.closed.Packets+counts.Packets, l.closed.Dropped+counts.Dropped
-	}
 }
 
 // follow reads what the worker says until it is done.
@@ -395,17 +324,6 @@ func livePackets(ctx context.Context, body []byte, to LiveRecorder, wanted Wante
 		return errors.New("the traffic worker sent packets that nobody asked for")
 	}
 	return to.Packets(ctx, int(binary.LittleEndian.Uint16(body)), body[2:])
-}
-
-func (l *Live) progress(body []byte) error {
-	var p progressMessage
-	if err := decode(body, &p); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.now, l.heard = p, true
-	return nil
 }
 
 // liveCommand is picket-traffic for the two descriptors of a ring, 3 and 5, and its messages, 4.
