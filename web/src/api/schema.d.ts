@@ -553,6 +553,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What detectors found on an agent; answered after it is on disk */
+        post: operations["post-findings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/fleet": {
         parameters: {
             query?: never;
@@ -1645,6 +1662,28 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        AgentFindings: {
+            /**
+             * Format: int64
+             * @description Findings of this batch that are on disk, now or from an earlier try.
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @description The sequence number of this batch.
+             */
+            stored_through: number;
+        };
+        AgentFindingsInput: {
+            /** @description As with samples. */
+            epoch: string;
+            found: components["schemas"]["Found"];
+            /**
+             * Format: int64
+             * @description As with samples.
+             */
+            seq: number;
+        };
         AgentFlows: {
             /**
              * Format: int64
@@ -1677,6 +1716,8 @@ export interface components {
         };
         Alert: {
             acknowledged_by?: string;
+            /** @description The id of the agent in whose live traffic it was seen first. */
+            agent?: string;
             capture_id?: string;
             /** Format: double */
             confidence: number;
@@ -2362,6 +2403,11 @@ export interface components {
              * @description The start of the step.
              */
             time: string;
+        };
+        Found: {
+            findings: components["schemas"]["Finding"][] | null;
+            interface: string;
+            run: string;
         };
         Gate: {
             details?: string[] | null;
@@ -3180,6 +3226,10 @@ export interface components {
              * @description Bytes in those gaps.
              */
             stream_missing?: number;
+            /** @description Flows of which only the first facts of a kind were told, which are enough for whoever wanted them, by kind. */
+            told_no_more?: {
+                [key: string]: number;
+            };
         };
         QualityFigure: {
             /** Format: int64 */
@@ -5727,6 +5777,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FlowFactPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "post-findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgentFindingsInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentFindings"];
                 };
             };
             /** @description Unauthorized */
