@@ -18,11 +18,12 @@ const detectorsReady = 30 * time.Second
 // analyse begins the analysis of one capture with the detectors and observers that run. What it holds is recorded when there
 // is a place for it.
 func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis {
-	run := &analysis{}
+	run := &analysis{began: time.Now(), status: map[string]func() pluginhost.Status{}}
 	run.run = detect.Start(ctx, x.ID, c.readyDetectors(ctx, run), detect.DefaultQueue, c.host.Share)
 	for _, o := range c.host.Observers() {
 		if s := o.Status().State; (s == pluginhost.Ready || s == pluginhost.Degraded) && !o.Subscription().Empty() {
 			run.run.Observe(ctx, o, c.sighted)
+			run.status[o.Instance()] = o.Status
 		}
 	}
 	run.wanted.Packets = run.run.PacketSubscriptions()
@@ -65,6 +66,7 @@ func (c *Core) readyDetectors(ctx context.Context, run *analysis) []detect.Detec
 				continue
 			}
 			running = append(running, d)
+			run.status[d.Instance()] = d.Status
 		}
 	}
 	return running
@@ -86,6 +88,8 @@ type analysis struct {
 	recorder traffic.Recorder // nil once nothing is recorded
 	notes    []string
 	retry    bool
+	began    time.Time
+	status   map[string]func() pluginhost.Status // of those that take part, by instance
 }
 
 func (a *analysis) note(text string) { a.notes = append(a.notes, text) }
@@ -130,11 +134,23 @@ func (a *analysis) Close(ctx context.Context, complete bool) traffic.Outcome {
 	out := traffic.Outcome{Findings: res.Findings, Notes: a.notes, Retry: a.retry}
 	for _, instance := range sortedKeys(res.Failed) {
 		err := res.Failed[instance]
-		out.Notes = append(out.Notes, fmt.Sprintf("the verdict of %s is incomplete: %s", instance, oneLine(err)))
-		out.Retry = out.Retry || sdk.ClassOf(err) == sdk.Temporary
+		note := fmt.Sprintf("the verdict of %s is incomplete: %s", instance, oneLine(err))
+		if a.starved(instance) {
+			note += "; it needs more memory than its limit for this capture: raise its memory limit, then analyse the capture again"
+		} else {
+			out.Retry = out.Retry || sdk.ClassOf(err) == sdk.Temporary
+		}
+		out.Notes = append(out.Notes, note)
 	}
 	for _, instance := range sortedKeys(res.Dropped) {
 		out.Notes = append(out.Notes, fmt.Sprintf("%d further findings of %s were left out", res.Dropped[instance], instance))
 	}
 	return out
+}
+
+// starved reports whether an instance died of its memory limit since the analysis began. Then the same capture would kill it
+// again.
+func (a *analysis) starved(instance string) bool {
+	status := a.status[instance]
+	return status != nil && status().Starved(a.began)
 }

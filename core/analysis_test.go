@@ -6,8 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/core/services/detect"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // kept is a recorder that remembers what it was given, and fails from a call on.
@@ -49,6 +53,37 @@ func TestRecordingMayFail(t *testing.T) {
 		noted := slices.ContainsFunc(out.Notes, func(n string) bool { return strings.Contains(n, "not kept: the disk is full") })
 		if have := strings.Join(k.calls, " "); have != want || noted != (failAt != 0) {
 			t.Errorf("failing at %d: %q, notes %q", failAt, have, out.Notes)
+		}
+	}
+}
+
+// dying is a detector whose process goes down with the first call.
+type dying struct{}
+
+func (dying) Instance() string               { return "beacon" }
+func (dying) Plugin() string                 { return "picket/beacon" }
+func (dying) Generation() uint64             { return 1 }
+func (dying) Subscription() sdk.Subscription { return sdk.Subscription{Flows: true} }
+
+func (dying) InspectAll(context.Context, string, <-chan *batch.Batch, sdk.FindingSink) error {
+	return sdk.Errorf(sdk.Temporary, "beacon died during Inspect")
+}
+
+func (dying) Flush(context.Context, sdk.FindingSink) error { return nil }
+
+// A capture is analysed again when a detector died, unless its memory limit was what it died of.
+func TestWhoStarvedIsNotTriedAgain(t *testing.T) {
+	began := time.Now()
+	for reason, starved := range map[string]bool{"it used 130 MiB of memory, its limit is 128 MiB": true, "it was killed by signal 11": false} {
+		a := &analysis{run: detect.Start(t.Context(), "c", []detect.Detector{dying{}}, 0, nil), began: began}
+		a.status = map[string]func() pluginhost.Status{"beacon": func() pluginhost.Status {
+			return pluginhost.Status{History: []pluginhost.Transition{{Time: time.Now(), Reason: reason}}}
+		}}
+		out := a.Close(t.Context(), true)
+		told := len(out.Notes) == 1 && strings.Contains(out.Notes[0], "the verdict of beacon is incomplete") &&
+			strings.Contains(out.Notes[0], "raise its memory limit") == starved
+		if out.Retry == starved || !told {
+			t.Errorf("%s: tried again %v, notes %q", reason, out.Retry, out.Notes)
 		}
 	}
 }

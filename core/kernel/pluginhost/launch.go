@@ -296,7 +296,7 @@ func (r *run) starved() {
 	if r.plan.OutOfMemory() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.failure = "used all of its memory, its limit is " + mebibytes(uint64(r.limits.Memory))
+		r.failure = "used all of its" + beyondMemory + mebibytes(uint64(r.limits.Memory))
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *supervisor) withinMemory(r *run, u usage) bool {
 	if limit == 0 || u.memory <= limit {
 		return true
 	}
-	r.fail(fmt.Sprintf("used %s of memory, its limit is %s", mebibytes(u.memory), mebibytes(limit)))
+	r.fail("used " + mebibytes(u.memory) + " of" + beyondMemory + mebibytes(limit))
 	return false
 }
 
