@@ -31,6 +31,12 @@ const (
 	// maxWords is how many names of protocols and tunnels are told apart; those beyond count as unknown.
 	maxWords = 4096
 
+	// A page reads the columns that it shows of the rows that it shows; without the first, of all rows as soon as there are more
+	// than 50. Memory that DuckDB frees goes back to the system early: its own thresholds are those of a machine of its own, and
+	// beyond what this one may take.
+	flowSettings = `SET GLOBAL late_materialization_max_rows = 1000; SET GLOBAL allocator_flush_threshold = '8MiB';
+		SET GLOBAL allocator_bulk_deallocation_flush_threshold = '8MiB'`
+
 	// Columns have the smallest types that hold their values: that decides how fast they are read. An address is two numbers,
 	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not. What is added
 	// up is signed, because DuckDB adds that up in 64 bits where it knows that they are enough.
@@ -103,8 +109,7 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A page reads the columns that it shows of the rows that it shows; without this, of all rows as soon as there are more than 50.
-	if _, err := e.db.ExecContext(ctx, "SET GLOBAL late_materialization_max_rows = 1000"); err != nil {
+	if _, err := e.db.ExecContext(ctx, flowSettings); err != nil {
 		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), e.close())
 	}
 	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
