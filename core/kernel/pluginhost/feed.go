@@ -194,6 +194,14 @@ func (t *feedTurn) Sighting(v sdk.Sighting) error {
 func (t *feedTurn) fill(ctx context.Context) error {
 	for t.more() {
 		b := t.todo[t.sent]
+		if !t.r.mayRead(b.Frame) {
+			if t.sent > 0 {
+				return nil // once those before it are answered
+			}
+			t.todo = t.todo[:copy(t.todo, t.todo[1:])]
+			b.Release()
+			continue
+		}
 		if t.sent == 0 {
 			t.isLast(b)
 		}

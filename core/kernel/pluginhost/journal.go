@@ -121,6 +121,9 @@ func (s *supervisor) revive(ctx context.Context, r *run) error {
 		}
 	}
 	for _, b := range j.batches {
+		if b.frame != nil && !r.mayRead(b.frame) {
+			continue
+		}
 		if err := s.replay(ctx, r, b); lost(err) || ctx.Err() != nil {
 			return err // any other error it gave the first time too, and it was passed on then
 		}

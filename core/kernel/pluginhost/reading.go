@@ -8,6 +8,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Instances that read are shown the records of a capture: detectors, which say what they find, and observers, which say what
@@ -77,6 +78,20 @@ func split(wants sdk.Subscription, permissions []sdk.Permission) (granted sdk.Su
 		withheld = append(withheld, sdk.CapPacketsRead)
 	}
 	return granted, withheld
+}
+
+// mayRead reports whether a process may be shown a frame of facts or packets. What is being read was chosen for the process that
+// was in charge when the capture began; another version, or a shadow, may have been granted less of them.
+func (r *run) mayRead(frame []byte) bool {
+	schema := records.SchemaOf(frame)
+	if schema != records.Packets && schema.Facts() == "" {
+		return true
+	}
+	shown, _ := split(r.says.Subscription, r.grants)
+	if schema == records.Packets {
+		return shown.Packets != nil
+	}
+	return slices.Contains(shown.Facts, schema.Facts())
 }
 
 // sayWithheld notes once what a process that starts will not be shown.

@@ -59,6 +59,11 @@ func TestObserver(t *testing.T) {
 	if !reflect.DeepEqual(seen.list, want) {
 		t.Errorf("got %+v", seen.list)
 	}
+	// Facts that it was not granted never reach it, whoever hands them on.
+	withheld := records.AppendFacts(nil, []sdk.TLS{{Seen: sdk.Seen{Server: netip.MustParseAddr("192.0.2.9")}, ServerName: "three.example"}})
+	if err := o.Inspect(t.Context(), "a.pcap", withheld, &seen); err != nil || len(seen.list) != len(want) {
+		t.Errorf("%v, %d sightings", err, len(seen.list))
+	}
 	if l := o.Status().Ledger; l.Records != 5 || l.Calls != 2 || l.Errors != 0 {
 		t.Errorf("ledger %+v", l)
 	}
@@ -67,7 +72,8 @@ func TestObserver(t *testing.T) {
 // An observer that keeps no state has forgotten the capture when its process dies, and its caller learns that.
 func TestAnObserverThatCrashes(t *testing.T) {
 	f := newFixture(t, nil)
-	f.apply(Assignment{Instance: "eyes", Plugin: "test/discovery", Runtime: RuntimeProcess})
+	f.shelf.perms = []sdk.Permission{{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"dns"}}}}
+	f.apply(Assignment{Instance: "eyes", Plugin: "test/discovery", Runtime: RuntimeProcess, Grants: f.shelf.perms})
 	f.untilState("eyes", Ready)
 	o := f.Observers()[0]
 	before := o.Generation()

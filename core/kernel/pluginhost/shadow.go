@@ -405,7 +405,7 @@ func brief(v sdk.Finding) ShadowFinding {
 
 // inspected passes on a batch that the running version has seen. mine gathers what the shadow says of this capture.
 func (sh *shadow) inspected(capture string, frame []byte) {
-	if !sh.active || sh.broken {
+	if !sh.active || sh.broken || !sh.r.mayRead(frame) {
 		return
 	}
 	ok := sh.put(len(frame), func(ctx context.Context) error {

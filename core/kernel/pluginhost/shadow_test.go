@@ -1,6 +1,11 @@
 package pluginhost
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
 
 // A shadow that has no room for the state it should begin with leaves the capture out, and begins with the next.
 func TestAShadowIsNotComparedWithoutItsState(t *testing.T) {
@@ -22,5 +27,20 @@ func TestAShadowIsNotComparedWithoutItsState(t *testing.T) {
 	sh.before()
 	if j := <-sh.jobs; !sh.active || j.size != len(s.journal.snapshot) {
 		t.Errorf("with room: active %t, a job of %d bytes", sh.active, j.size)
+	}
+}
+
+// The version in charge may be shown more than its shadow was granted.
+func TestAShadowIsShownWhatItWasGranted(t *testing.T) {
+	r := &run{}
+	r.says.Subscription = sdk.Subscription{Facts: []string{sdk.FactsDNS, sdk.FactsTLS}, Packets: &sdk.PacketSubscription{}}
+	r.grants = []sdk.Permission{{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {sdk.FactsDNS}}}}
+	sh := &shadow{s: &supervisor{}, r: r, jobs: make(chan shadowJob, 9), active: true}
+	sh.report.Running = true
+	for _, frame := range [][]byte{records.AppendFacts(nil, []sdk.TLS{{}}), records.AppendPackets(nil, []sdk.Packet{{}}), records.AppendFacts(nil, []sdk.DNS{{}})} {
+		sh.inspected("a", frame)
+	}
+	if len(sh.jobs) != 1 || sh.broken {
+		t.Errorf("it is shown %d frames, broken %t", len(sh.jobs), sh.broken)
 	}
 }
