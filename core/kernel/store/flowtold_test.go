@@ -1,0 +1,67 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// Pages hold every fact once and in order, however the facts of a group lie among those of others, at the same time or in
+// disorder.
+func TestFactsOfGroupsComeInOrder(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	rnd := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not for secrets
+	var want []sdk.DNS
+	for capture := range 2 {
+		r, err := f.Record(t.Context(), "default", fmt.Sprintf("c%d", capture))
+		must(t, err)
+		for range 4 {
+			var frame []sdk.DNS
+			for range 60 {
+				at := start.Add(time.Duration(rnd.IntN(40)) * time.Second)
+				frame = append(frame, sdk.DNS{Seen: sdk.Seen{Flow: uint64(rnd.IntN(5)), Packet: uint64(len(want)), Time: at}, Protocol: "dns",
+					Query: fmt.Sprintf("host%d.example", rnd.IntN(3))})
+				want = append(want, frame[len(frame)-1])
+			}
+			must(t, r.Facts(t.Context(), sdk.FactsDNS, records.AppendFacts(nil, frame)))
+		}
+		must(t, r.Close(t.Context(), true))
+	}
+	slices.SortStableFunc(want, func(a, b sdk.DNS) int { return a.Time.Compare(b.Time) })
+	from, to := start.Add(7*time.Second), start.Add(31*time.Second)
+	for _, c := range []struct {
+		q     FactQuery
+		admit func(sdk.DNS) bool
+	}{
+		{FactQuery{}, func(sdk.DNS) bool { return true }},
+		{FactQuery{Text: "host1"}, func(x sdk.DNS) bool { return x.Query == "host1.example" }},
+		{FactQuery{From: from, To: to}, func(x sdk.DNS) bool { return !x.Time.Before(from) && x.Time.Before(to) }},
+	} {
+		var left []uint64
+		for _, x := range want {
+			if c.admit(x) {
+				left = append(left, x.Packet)
+			}
+		}
+		c.q.Tenant, c.q.Kind, c.q.Page.Limit = "default", sdk.FactsDNS, 7
+		var got []uint64
+		for {
+			p, err := f.Facts(t.Context(), c.q)
+			must(t, err)
+			for _, x := range p.Facts {
+				got = append(got, x.Seen.Packet)
+			}
+			if c.q.Page.Cursor = p.Next; p.Next == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, left) {
+			t.Errorf("%+v: %v, want %v", c.q, got, left)
+		}
+	}
+}
