@@ -218,8 +218,8 @@ type File struct {
 	Size     uint64 // bytes that were seen
 	Expected uint64 // bytes as announced, 0 when not known
 	Complete bool
-	SHA256   string // of what was seen
-	MD5      string
+	SHA256   string  // of what was seen
+	MD5      string  // of what was seen; left empty by the traffic engine, which computes SHA256 alone
 	Entropy  float64 // bits a byte
 	Begin    []byte  // its first bytes
 }

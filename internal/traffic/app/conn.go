@@ -1,6 +1,10 @@
 package app
 
-import "github.com/picketwatch/picket/internal/traffic/stream"
+import (
+	"slices"
+
+	"github.com/picketwatch/picket/internal/traffic/stream"
+)
 
 // conn is a flow that is being read: a TCP connection from its first payload until a parser is done with it or nobody
 // wants it, or a UDP flow with a parser.
@@ -80,14 +84,12 @@ func (c *conn) closeParser() {
 	}
 	if c.parser != nil {
 		c.parser.Close()
-		idle := &(*pool)[c.flow.proto-1].stream
-		*idle = append(*idle, c.parser)
+		keep(&(*pool)[c.flow.proto-1].stream, c.parser)
 		c.parser = nil
 	}
 	if c.messages != nil {
 		c.messages.Close()
-		idle := &(*pool)[c.flow.proto-1].datagram
-		*idle = append(*idle, c.messages)
+		keep(&(*pool)[c.flow.proto-1].datagram, c.messages)
 		c.messages = nil
 	}
 }
@@ -120,13 +122,20 @@ func (c *conn) accept(m match) bool {
 	return true
 }
 
+// keep puts a parser aside for another flow, unless enough of them wait: what they hold is memory that nobody uses.
+func keep[P any](idle *[]P, parser P) {
+	if len(*idle) < idleLimit {
+		*idle = append(*idle, parser)
+	}
+}
+
 func reuse[P any](idle *[]P, make func() P) P {
 	n := len(*idle)
 	if n == 0 {
 		return make()
 	}
 	p := (*idle)[n-1]
-	*idle = (*idle)[:n-1]
+	*idle = slices.Delete(*idle, n-1, n)
 	return p
 }
 

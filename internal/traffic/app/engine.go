@@ -14,6 +14,7 @@ const (
 	packetLimit = 6       // datagrams of a UDP flow
 	againLimit  = 4       // protocols after one another in a connection
 	headsLimit  = 4096    // buffers of headLimit bytes, in all
+	idleLimit   = 256     // parsers of a protocol that wait for a flow
 )
 
 // Config of an engine; the zero value recognises and runs no parser.

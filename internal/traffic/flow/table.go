@@ -18,6 +18,7 @@ package flow
 
 import (
 	"time"
+	"unsafe"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/decode"
@@ -26,7 +27,7 @@ import (
 
 // Config holds the limits of a table; zero values mean the defaults.
 type Config struct {
-	MaxFlows int           // open at once; default 262144, which are 140 MB, and 150 more with features
+	MaxFlows int           // open at once; default as many as flowBytes hold
 	Idle     time.Duration // closes a flow that is quiet for longer; default 2 minutes
 	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
 	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds
@@ -36,9 +37,15 @@ type Config struct {
 	Apps *app.Engine
 }
 
+// flowBytes is how much memory the open flows take at most by default.
+const flowBytes = 72 << 20
+
 func (c Config) withDefaults() Config {
 	if c.MaxFlows <= 0 {
-		c.MaxFlows = 1 << 18
+		c.MaxFlows = flowBytes / int(unsafe.Sizeof(entry{}))
+		if c.Features {
+			c.MaxFlows = flowBytes / int(unsafe.Sizeof(entry{})+unsafe.Sizeof(more{}))
+		}
 	}
 	if c.Idle <= 0 {
 		c.Idle = 2 * time.Minute
