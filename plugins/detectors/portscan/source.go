@@ -144,7 +144,7 @@ func (s *source) update(i int, c contact) {
 // Those beyond are missing in a feature of a finding and nowhere else.
 const (
 	maxErrorSenders    = 256
-	maxAllErrorSenders = 16384
+	maxAllErrorSenders = 4096
 )
 
 // refused counts datagrams of a source that a host did not take.
