@@ -39,7 +39,6 @@ func Check(t *testing.T, n int, change func(i int, f *sdk.Flow), inspect func(sd
 			t.Fatal(err)
 		}
 	}
-	flows, frame, rows = nil, nil, nil
 	if held := inUse() - before; held > Bound {
 		t.Errorf("%d flows leave %d MiB behind, more than %d MiB", n, held>>20, Bound>>20)
 	} else {
