@@ -118,7 +118,9 @@ export function readWords(text: string): FlowFilter {
   for (const word of text.trim().split(/\s+/).filter(Boolean)) {
     const named = /^([a-z_]+)(?::|>=?|=)(.+)$/i.exec(word)
     const field = named && fieldNamed(named[1]!)
-    if (field) out[field] = isSize(field) ? amount(named[2]!) : named[2]
+    const value = field && isSize(field) ? amount(named[2]!) : named?.[2]
+    // A number that is none, as in "bytes>lots", stays in sight as text; left out, it would seem to have been understood.
+    if (field && !(isNumber(field) && !Number.isFinite(Number(value)))) out[field] = value
     else if (isAddress(word)) out.host = word
     else if (/^:?\d{1,5}$/.test(word)) out.port = word.replace(':', '')
     else if ((protos as readonly string[]).includes(word.toLowerCase())) out.proto = word.toLowerCase()
@@ -133,6 +135,8 @@ function fieldNamed(name: string): FlowField | undefined {
   const known = ([...textFields, ...numberFields] as FlowField[]).find((f) => f === low)
   return known ?? (Object.hasOwn(aliases, low) ? aliases[low] : undefined)
 }
+
+const isNumber = (field: FlowField): boolean => (numberFields as readonly string[]).includes(field)
 
 const isSize = (field: FlowField): boolean => field.startsWith('min_')
 

@@ -15,7 +15,7 @@ export const flagWords = (flags: number): string => flagNames.filter((_, i) => f
 /** Names of protocols as people write them; the others as they came, in capitals when they are short. */
 const known: Record<string, string> = {
   http2: 'HTTP/2', http3: 'HTTP/3', grpc: 'gRPC', mdns: 'mDNS', quic: 'QUIC', mqtt: 'MQTT', modbus: 'Modbus', bacnet: 'BACnet', kerberos: 'Kerberos', telnet: 'Telnet',
-  syslog: 'Syslog', netbios: 'NetBIOS', s7comm: 'S7comm', enip: 'EtherNet/IP', iec104: 'IEC 104', opcua: 'OPC UA', profinet: 'PROFINET', icmpv6: 'ICMPv6', postgres: 'PostgreSQL', mysql: 'MySQL',
+  syslog: 'Syslog', netbios: 'NetBIOS', 'netbios-ns': 'NetBIOS names', 'netbios-dgm': 'NetBIOS datagrams', s7comm: 'S7comm', enip: 'EtherNet/IP', iec104: 'IEC 104', opcua: 'OPC UA', profinet: 'PROFINET', icmpv6: 'ICMPv6', postgres: 'PostgreSQL', mysql: 'MySQL',
   redis: 'Redis', wireguard: 'WireGuard', bittorrent: 'BitTorrent', vxlan: 'VXLAN', geneve: 'GENEVE', gre: 'GRE', teredo: 'Teredo', dhcpv6: 'DHCPv6', ethernetip: 'EtherNet/IP',
 }
 export const protocolName = (name: string): string => known[name] ?? (name.length <= 6 ? name.toUpperCase() : name)

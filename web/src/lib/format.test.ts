@@ -44,6 +44,8 @@ it('ago rounds down, and the future is now', () => {
   expect(ago(before(59.9), now)).toBe('59 s ago')
   expect(ago(before(60), now)).toBe('1 min ago')
   expect(ago(before(3 * 86400 + 5), now)).toBe('3 d ago')
+  expect(ago(before(700 * 86400), now)).toBe('700 d ago')
+  expect(ago(new Date('2009-01-04T04:02:30Z'), now)).toBe('17 y ago')
 })
 
 it('clock shows only what differs from now', () => {

@@ -121,12 +121,14 @@ export function duration(seconds: number): string {
     .parts.join(' ')
 }
 
-/** "12 s ago", "4 min ago"; the future and the last second are "now". */
+const year = 365.25 * 86400
+
+/** "12 s ago", "4 min ago", "17 y ago"; the future and the last second are "now". */
 export function ago(time: Date, now: Date): string {
   const seconds = (now.getTime() - time.getTime()) / 1000
   if (seconds < 2) return 'now'
   const [size, name] =
-    seconds < 60 ? [1, 's'] : seconds < 3600 ? [60, 'min'] : seconds < 86400 ? [3600, 'h'] : [86400, 'd']
+    seconds < 60 ? [1, 's'] : seconds < 3600 ? [60, 'min'] : seconds < 86400 ? [3600, 'h'] : seconds < 2 * year ? [86400, 'd'] : [year, 'y']
   return `${Math.floor(seconds / (size as number))} ${name} ago`
 }
 

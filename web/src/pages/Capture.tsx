@@ -60,7 +60,7 @@ function Detail({ capture: c }: { capture: Capture }) {
       <Panel title={t('capture.counts')}>
         <dl className={css.counts}>
           <div><dt>{t('captures.packets')}</dt><dd>{count(c.packets)}</dd></div>
-          <div><dt>{t('capture.traffic')}</dt><dd>{bytes(c.bytes)}</dd></div>
+          <div><dt>{t('capture.traffic')}</dt><dd>{c.bytes > 0 || c.state === 'done' ? bytes(c.bytes) : '–'}</dd></div>
           <div><dt>{t('captures.flows')}</dt><dd>{count(c.flows)}</dd></div>
           <div><dt>{t('capture.span')}</dt><dd>{span(c)}</dd></div>
           <div><dt>{t('captures.findings')}</dt><dd>{c.state === 'done' ? count(c.findings) : '–'}</dd></div>

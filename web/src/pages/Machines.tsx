@@ -12,7 +12,7 @@ import { PlusIcon } from '../ui/icons'
 import { MachineState } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList, Problem } from '../ui/states'
-import { Ago } from '../ui/Time'
+import { Ago, Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 
 export function MachinesPage() {
@@ -91,7 +91,7 @@ function AddForm({ onClose }: { onClose: () => void }) {
       <div className={ui.form}>
         <p>{t('machines.run')}</p>
         <Copy text={make.data.command} label={t('machines.command')} />
-        <p className="dim">{t('machines.once')} {make.data.expires && <>{t('machines.until')} <time dateTime={make.data.expires}>{new Date(make.data.expires).toLocaleString()}</time>.</>}</p>
+        <p className="dim">{t('machines.once')} {make.data.expires && <>{t('machines.until')} <Time at={make.data.expires} />.</>}</p>
         <div><Button onClick={onClose}>{t('done')}</Button></div>
       </div>
     )

@@ -55,6 +55,7 @@ export function CaptureTable({ items }: { items: Capture[] }) {
                 <Link to="/captures/$id" params={{ id: c.id }} className={ui.main}>{c.name}</Link>
                 <div className={ui.sub}>{bytes(c.size)}</div>
                 {c.state === 'failed' && c.error && <div className={css.why}>{c.error}</div>}
+                {c.state === 'done' && c.truncated && <div className={ui.sub}>{t('capture.truncated')}</div>}
               </td>
               <td><CaptureProgress capture={c} /></td>
               <td className={`${ui.medium} ${ui.right} num`}>{count(c.packets)}</td>

@@ -14,7 +14,7 @@ export function Quality({ capture: c }: { capture: Capture }) {
   return (
     <Panel title={t('traffic.quality.title')} hint={t('traffic.quality.hint')}>
       <div className={css.quality}>
-        {c.packets > 0 && (
+        {c.packets > 0 && (q ?? c.state === 'done') && (
           <div>
             <span className={css.share}>{percent(understood(c))} <span className="dim">{t('traffic.quality.read')}</span></span>
             <Meter value={c.packets - c.undecoded} of={c.packets} label={t('traffic.quality.read')} />
@@ -23,7 +23,7 @@ export function Quality({ capture: c }: { capture: Capture }) {
         {q && isGood(q) && c.undecoded === 0 && !c.truncated && <p>{t('traffic.quality.good')}</p>}
         <Facts>
           {q ? outcomesOf(q).map(([name, n]) => <Fact key={name} name={t(`traffic.quality.outcomes.${name}` as 'traffic.quality.outcomes.flow', { defaultValue: name })}><span className="num">{count(n)}</span></Fact>)
-            : <Fact name={t('traffic.quality.undecoded')}>{count(c.undecoded)}</Fact>}
+            : <Fact name={t('traffic.quality.undecoded')}>{c.state === 'done' ? count(c.undecoded) : '–'}</Fact>}
           {q && <Further of={q} />}
         </Facts>
       </div>

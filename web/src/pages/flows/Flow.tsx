@@ -79,14 +79,14 @@ function Who({ flow: f }: { flow: FlowDetail }) {
     <Panel title={t('traffic.flow.who')} hint={f.initiator_guessed ? t('traffic.flow.guessed') : undefined}>
       <div className={css.who}>
         <Side role={t('traffic.flow.client')} address={f.src} port={f.src_port} proto={f.proto} known={names?.get(f.src)}>
-          {t('traffic.flow.sent', { bytes: bytes(f.fwd_bytes), packets: count(f.fwd_packets) })}
+          {t('traffic.flow.sent', { bytes: bytes(f.fwd_bytes), count: f.fwd_packets, packets: count(f.fwd_packets) })}
         </Side>
         <span className={css.both} aria-hidden="true">
           <span className={css.there} style={{ width: `${Math.max(8, part)}%` }} />
           <span className={css.back} style={{ width: `${Math.max(8, 100 - part)}%` }} />
         </span>
         <Side role={t('traffic.flow.server')} address={f.dst} port={f.dst_port} proto={f.proto} known={names?.get(f.dst)}>
-          {t('traffic.flow.sent', { bytes: bytes(back.bytes), packets: count(back.packets) })}
+          {t('traffic.flow.sent', { bytes: bytes(back.bytes), count: back.packets, packets: count(back.packets) })}
         </Side>
       </div>
     </Panel>
