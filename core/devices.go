@@ -31,6 +31,10 @@ func (v *inventoryOf) Sightings(ctx context.Context, b store.SightingBatch) erro
 	for _, s := range b.Sightings {
 		// What the server knows of its agents' machines no agent can claim for others.
 		if s.Plugin != inventory.AgentSource && inventory.Identifiable(s.Sighting) {
+			// An address belongs to the device that was seen with it last: nobody keeps one by a time to come.
+			if now := v.c.cfg.Now(); s.Time.After(now) {
+				s.Time = now
+			}
 			usable = append(usable, s)
 		}
 	}
