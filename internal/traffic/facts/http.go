@@ -68,7 +68,7 @@ func (e *exchanges) find(number uint32) int {
 // asked opens the exchange of a request, nil when nobody wants it.
 func (m *Maker) asked(f *app.Fact, number uint32, fields []app.Field) *exchange {
 	told := m.wants(f.Flow, &m.http.share)
-	if !told && !(m.logins.wanted && authorizes(fields)) {
+	if !told && (!m.logins.wanted || !authorizes(fields)) {
 		return nil
 	}
 	x := m.requested(f, number)

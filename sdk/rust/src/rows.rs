@@ -770,7 +770,7 @@ impl<'a> File<'a> {
         text_at(self.row, 112, self.heap)
     }
 
-    /// Of what was seen, hex.
+    /// Of what was seen, hex. The traffic engine leaves it empty.
     #[inline]
     pub fn md5(&self) -> &'a str {
         text_at(self.row, 120, self.heap)
