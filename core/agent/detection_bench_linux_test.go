@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/binary"
 	"net"
 	"os"
 	"os/exec"
@@ -87,6 +86,22 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 		send(t, true, rival, byte(i), 200)
 	}
 	s.until("the spoofed addresses", func() bool { list, _ := s.found("takeover"); return len(list) >= len(said) })
+	s.mu.Lock()
+	mu.Lock()
+	var toQueue, toServer []time.Duration
+	for _, b := range s.batches {
+		for _, f := range b.Found.Findings {
+			if at, ok := said[f.Dst]; ok && f.Rule == "takeover" {
+				toQueue, toServer = append(toQueue, queued[f.ID].Sub(at)), append(toServer, b.at.Sub(at))
+			}
+		}
+	}
+	for where, took := range map[string][]time.Duration{"the agent's queue": toQueue, "the server": toServer} {
+		slices.Sort(took)
+		t.Logf("arpspoof: from the packet to %s, %d findings: median %s, p95 %s, most %s", where, len(took), took[len(took)/2], took[len(took)*95/100], took[len(took)-1])
+	}
+	mu.Unlock()
+	s.mu.Unlock()
 	l, err := net.Listen("tcp4", listener+":0")
 	if err != nil {
 		t.Fatal(err)
@@ -101,10 +116,13 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 		s.mu.Lock()
 		list, _ := s.found("vertical")
 		s.mu.Unlock()
+		mu.Lock()
 		if len(list) > 0 {
 			t.Logf("portscan: %s after the last probe in the queue: %s", list[0].Summary, queued[list[0].ID].Sub(scan))
+			mu.Unlock()
 			break
 		}
+		mu.Unlock()
 		if time.Now().After(end) {
 			t.Fatal("the scan was not found")
 		}
@@ -112,22 +130,6 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 		if c, err := d.Dial("tcp", l.Addr().String()); err == nil {
 			c.Close()
 		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	mu.Lock()
-	defer mu.Unlock()
-	var toQueue, toServer []time.Duration
-	for _, b := range s.batches {
-		for _, f := range b.Found.Findings {
-			if at, ok := said[f.Dst]; ok && f.Rule == "takeover" {
-				toQueue, toServer = append(toQueue, queued[f.ID].Sub(at)), append(toServer, b.at.Sub(at))
-			}
-		}
-	}
-	for where, took := range map[string][]time.Duration{"the agent's queue": toQueue, "the server": toServer} {
-		slices.Sort(took)
-		t.Logf("arpspoof: from the packet to %s, %d findings: median %s, p95 %s, most %s", where, len(took), took[len(took)/2], took[len(took)*95/100], took[len(took)-1])
 	}
 }
 
@@ -159,11 +161,15 @@ func send(t *testing.T, reply bool, card, address, target byte) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	operation := uint16(1)
+	operation := 1
 	if reply {
 		operation = 2
 	}
-	frame := append([]byte{255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, card, 8, 6, 0, 1, 8, 0, 6, 4}, binary.BigEndian.AppendUint16(nil, operation)...)
+	to := []byte{255, 255, 255, 255, 255, 255}
+	if reply { // to the one who is told, or it is an announcement
+		to = []byte{2, 0, 0, 0, 0, target}
+	}
+	frame := append(to, []byte{2, 0, 0, 0, 0, card, 8, 6, 0, 1, 8, 0, 6, 4, 0, byte(operation)}...)
 	frame = append(frame, 2, 0, 0, 0, 0, card, 10, 0, 0, address, 0, 0, 0, 0, 0, 0, 10, 0, 0, target)
 	if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: lo.Index}); err != nil {
 		t.Fatal(err)
