@@ -11,6 +11,8 @@ var secrets = map[string]bool{
 	"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true, "x-api-key": true, "api-key": true,
 	"x-auth-token": true, "x-access-token": true, "x-csrf-token": true, "x-xsrf-token": true, "x-amz-security-token": true,
 	"x-vault-token": true, "x-goog-api-key": true, "sec-websocket-key": true, "authentication-info": true,
+	"x-api-token": true, "x-auth-key": true, "x-auth": true, "x-session-token": true, "private-token": true, "x-gitlab-token": true,
+	"x-github-token": true, "apikey": true, "x-apikey": true, "x-functions-key": true, "x-consul-token": true, "x-nomad-token": true,
 }
 
 // secret reports whether a field's value is left out.
