@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,6 +23,7 @@ var signIn = regexp.MustCompile(`(http://[0-9.:]+)/signin#token=([A-Za-z0-9_.-]+
 type server struct {
 	*http.Client
 	base string
+	csrf string // what a changing request must carry
 	cmd  *exec.Cmd
 	data string
 }
@@ -72,7 +74,15 @@ func (s *server) signIn(out io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	defer resp.Body.Close()
+	var me struct {
+		CSRF string `json:"csrf"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&me); err != nil || me.CSRF == "" {
+		return fmt.Errorf("sign in: %s: %w", resp.Status, err)
+	}
+	s.csrf = me.CSRF
+	return nil
 }
 
 func awaitLink(out io.Reader) (base, token string, err error) {

@@ -231,7 +231,7 @@ func (s *server) post(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Origin", s.base)
+	req.Header.Set("X-Picket-CSRF", s.csrf)
 	resp, err := s.Do(req)
 	if err != nil {
 		return err
@@ -255,7 +255,7 @@ func (s *server) upload(ctx context.Context, capture string) (id string, err err
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/octet-stream")
-	req.Header.Set("Origin", s.base)
+	req.Header.Set("X-Picket-CSRF", s.csrf)
 	client := *s.Client
 	client.Timeout = 0
 	resp, err := client.Do(req)
