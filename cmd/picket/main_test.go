@@ -25,6 +25,7 @@ func TestExits(t *testing.T) {
 		"a kind that is not there":       {[]string{"plugin", "new", "--kind", "dog", "acme/x"}, exitUsage, "want collector, discovery, detector, notifier, model or data"},
 		"a name without a namespace":     {[]string{"plugin", "new", "--kind", "detector", "x"}, exitUsage, "NAMESPACE/NAME"},
 		"an argument too few":            {[]string{"plugin", "build"}, exitUsage, "requires at least 1 arg"},
+		"no capture":                     {[]string{"facts"}, exitUsage, "name at least one capture file, or - for standard input"},
 		"half of a pair of flags":        {[]string{"plugin", "explain", "--server", "http://127.0.0.1:1", "acme/x"}, exitUsage, "--server needs --token-file too"},
 		"two roots":                      {[]string{"plugin", "list", "--root", "a", "--root-sha256", "b"}, exitUsage, "give one of them"},
 		"a tier that is not there":       {[]string{"plugin", "test", "--tier", "tin", empty}, exitUsage, "want bronze, silver or gold"},

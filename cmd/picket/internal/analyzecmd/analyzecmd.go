@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/capture"
 	"github.com/picketwatch/picket/internal/traffic/facts"
@@ -48,7 +49,7 @@ standard input. A capture that breaks off is analysed up to that point and makes
 
 The detectors are plugins of the signed registry beside this program, or of the one that --registry names.`,
 		Example: "  picket analyze capture.pcap\n  picket analyze --json --detectors portscan --fail-on medium *.pcapng",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    usage.Captures,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			o.files = files
 			return run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())

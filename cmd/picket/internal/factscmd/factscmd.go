@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/facts"
@@ -35,7 +36,7 @@ that breaks off gives its facts up to that point, a line on stderr and exit code
 
 Formats: json, one object per line, without the fields that are empty; frames, the binary rows that detectors get.`,
 		Example: "  picket facts --kind dns capture.pcap\n  picket facts --kind files,logins *.pcapng | jq .",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    usage.Captures,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			return run(cmd.Context(), o, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -32,12 +32,14 @@ func New() *cobra.Command {
 		Use:   "flows [--features] [--format csv|json|parquet|frames] FILE...",
 		Short: "Print one row per flow of a capture, with its features",
 		Long: `Print one row per flow of each capture, with the features that every flow has, or with --features all that there
-are: docs/features.md has their formulas and units. Captures are pcap or pcapng, plain or compressed with gzip or zstd; "-" is standard input. A capture that breaks off gives its flows up to that point, a line on
-stderr and exit code 1.
+are: docs/features.md has their formulas and units. Captures are pcap or pcapng, plain or compressed with gzip or
+zstd; "-" is standard input. A capture that breaks off gives its flows up to that point, a line on stderr and exit
+code 1.
 
-Formats: csv with a header line; json, one object per line; parquet, with units in its metadata; frames, the binary rows that detectors get.`,
+Formats: csv with a header line; json, one object per line; parquet, with units in its metadata; frames, the binary
+rows that detectors get. The column packets holds the numbers of the first packets, not how many there were.`,
 		Example: "  picket flows capture.pcap > flows.csv\n  picket flows --features --format parquet --output flows.parquet *.pcapng",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    usage.Captures,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if cmd.Flags().Changed("packets") {
 				return printPackets(cmd.Context(), string(o.format), packets, files, cmd.OutOrStdout())

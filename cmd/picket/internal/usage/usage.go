@@ -20,6 +20,14 @@ func (e *Error) Error() string { return e.text }
 // ExitCode is what the program ends with.
 func (e *Error) ExitCode() int { return 2 }
 
+// Captures wants at least one capture file named, and says how to give one by a pipe.
+func Captures(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return Errorf("name at least one capture file, or - for standard input: %s FILE", cmd.CommandPath())
+	}
+	return nil
+}
+
 // Group makes a command that only holds others: alone it prints its help, and of a word that it does not know it says
 // which one may be meant.
 func Group(cmd *cobra.Command) *cobra.Command {
