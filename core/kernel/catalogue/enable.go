@@ -137,13 +137,14 @@ func (c *Catalogue) assignment(ctx context.Context, v *client.Verified, w Wish) 
 }
 
 // place says on which node the instance goes. Notifiers work where alerts are; collectors and discoveries where the machines
-// are; detectors where captures are, which is the server unless agents are named: there they judge live traffic.
+// are; detectors, and discoveries that only watch traffic, where captures are, which is the server unless agents are named:
+// there they see live traffic.
 func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (store.Assignment, error) {
 	row := store.Assignment{Tenant: c.cfg.Tenant, Instance: d.Manifest.ID}
 	if d.Manifest.IsFile() {
 		return row, invalid("path", "%s is a %s: plugins read it, nothing runs it; install it from the market", d.Manifest.ID, d.Manifest.Kind)
 	}
-	judges, central := d.Manifest.Kind == sdk.KindDetector, d.Manifest.Kind == sdk.KindNotifier
+	judges, central := d.Manifest.Kind == sdk.KindDetector || watches(d), d.Manifest.Kind == sdk.KindNotifier
 	node := w.Node
 	if node == "" && (central || judges) {
 		node = store.NodeServer
@@ -174,6 +175,22 @@ func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (
 		row.NodeType, row.NodeID, row.Instance = store.NodeAgent, a.ID, d.Manifest.ID+"@"+a.ID
 	}
 	return row, nil
+}
+
+// watches reports whether it is a discovery that learns of devices from traffic alone: it asks for nothing else.
+func watches(d *registry.Descriptor) bool {
+	reads := []string{sdk.CapFactsRead, sdk.CapFlowsRead, sdk.CapPacketsRead}
+	if d.Manifest.Kind != sdk.KindDiscovery {
+		return false
+	}
+	sees := false
+	for _, p := range d.Manifest.Permissions {
+		if p.Cap != sdk.CapState && !slices.Contains(reads, p.Cap) {
+			return false
+		}
+		sees = sees || p.Cap != sdk.CapState
+	}
+	return sees
 }
 
 // existing finds the assignment that a wish changes. The same plugin for all agents and for one of them would run

@@ -23,6 +23,10 @@ interface Props {
   onClose: () => void
 }
 
+/** A discovery that only watches traffic is where captures are, too; core/kernel/catalogue decides the same. */
+const watches = (p: Props['plugin']): boolean =>
+  p.kind === 'discovery' && !!p.permissions?.some((perm) => perm.cap !== 'state') && p.permissions.every((perm) => ['facts.read', 'flows.read', 'packets.read', 'state'].includes(perm.cap))
+
 /** Detectors judge what the server reads; notifiers tell for the server. Measuring happens on the machines. */
 const home = { collector: 'agents', discovery: 'agents', detector: 'server', notifier: 'server' } as const
 
@@ -43,7 +47,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
   const fields = useMemo(() => fieldsOf(p.config_schema), [p.config_schema])
   const [values, setValues] = useState(() => initialValues(fields, asObject(existing?.config)))
   const [problems, setProblems] = useState<Record<string, FormProblem>>({})
-  const [node, setNode] = useState<string>(existing?.instance.includes('@') ? existing.node.id : home[p.kind])
+  const [node, setNode] = useState<string>(existing?.instance.includes('@') ? existing.node.id : watches(p) ? 'server' : home[p.kind])
   const [runtime, setRuntime] = useState<string | null>(existing?.runtime || p.runtimes?.[0] || null)
   // A change of settings is no change of version, unless somebody wants both.
   const [version, setVersion] = useState(existing?.version || p.version || '')
@@ -88,6 +92,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
   }
 
   const nodes = [
+    ...(watches(p) ? [{ value: 'server', label: t('enable.server') }] : []),
     { value: 'agents', label: t('enable.agents') },
     ...(machines.data ?? []).map((m) => ({ value: m.id, label: m.name })),
   ]
