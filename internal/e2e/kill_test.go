@@ -237,7 +237,7 @@ func TestClearErrors(t *testing.T) {
 		"unknown flag":              {"picketd", []string{"--nonsense"}, 2, "nonsense"},
 		"agent without a server":    {"picket-agent", []string{"--data", t.TempDir()}, 2, "--server"},
 		"agent, server down":        {"picket-agent", []string{"--server", "http://127.0.0.1:1", "--token", deadServer, "--data", t.TempDir()}, 1, "127.0.0.1:1"},
-		"analyze nothing":           {"picket", []string{"analyze"}, 2, "usage"},
+		"analyze nothing":           {"picket", []string{"analyze"}, 2, "name at least one capture file"},
 		"analyze an absent file":    {"picket", []string{"analyze", "/nonexistent.pcap"}, 1, "/nonexistent.pcap"},
 		"analyze an empty file":     {"picket", []string{"analyze", empty}, 1, "empty"},
 		"analyze no capture":        {"picket", []string{"analyze", text}, 1, "not a capture"},
