@@ -44,23 +44,29 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	failed := false
-	for _, g := range groups() {
-		if err := g.report(ctx); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", g.title, err)
+	try := func(title string, report func(context.Context) error) {
+		if !wanted(title, os.Args[1:]) {
+			return
+		}
+		if err := report(ctx); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", title, err)
 			failed = true
 		}
 	}
-	if err := reportTraffic(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: traffic: %v\n", err)
-		failed = true
+	for _, g := range groups() {
+		try(g.title, g.report)
 	}
-	if err := reportAPI(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: API: %v\n", err)
-		failed = true
-	}
+	try("Traffic", reportTraffic)
+	try("API and page", reportAPI)
 	if failed {
 		os.Exit(1)
 	}
+}
+
+// wanted reports whether the title begins with one of the arguments; without arguments all are wanted.
+func wanted(title string, args []string) bool {
+	begins := func(arg string) bool { return strings.HasPrefix(strings.ToLower(title), strings.ToLower(arg)) }
+	return len(args) == 0 || slices.ContainsFunc(args, begins)
 }
 
 func (g group) report(ctx context.Context) error {
