@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // mkbench grows the shared captures into the input: where it is not, the group is left out.
@@ -145,7 +147,7 @@ func contenders(dir string, s *server) ([]contender, func(), error) {
 	}
 	list = append(list,
 		contender{nameFlows, worker("--features")},
-		contender{nameParsers, worker("--features", "--facts", "all")},
+		contender{nameParsers, worker("--features", "--facts", strings.Join(sdk.FactKinds, ","))},
 		contender{nameServer, s.analyse},
 	)
 	return list, func() { _ = sink.Close() }, nil
