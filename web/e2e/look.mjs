@@ -44,6 +44,8 @@ async function tooWide(page, label, back) {
   const found = []
   for (const width of [360, 2560]) {
     await page.setViewportSize({ width, height: 900 })
+    // A chart learns of its new room after the page has it.
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth, null, { timeout: 3000 }).catch(() => {})
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
     if (over > 0) found.push(`${label} at ${width}: ${over} px wider than the screen`)
   }
