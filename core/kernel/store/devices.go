@@ -22,7 +22,8 @@ type Merge func(s Sighting, matches []Device) (Device, []string)
 // RecordSightings merges a batch in one transaction and returns the devices that changed. fresh is false when the batch
 // was recorded before; then nothing changes.
 func (c *Control) RecordSightings(ctx context.Context, b SightingBatch, merge Merge) (changed []Device, fresh bool, err error) {
-	err = c.write(ctx, func(tx *sql.Tx) error {
+	err = c.write(ctx, func(once *sql.Tx) error {
+		tx := repeating(once)
 		if fresh, err = raiseMark(ctx, tx, b); err != nil || !fresh {
 			return err
 		}
@@ -48,7 +49,7 @@ func (c *Control) RecordSightings(ctx context.Context, b SightingBatch, merge Me
 }
 
 // raiseMark reports whether the batch is new for its source, and notes it.
-func raiseMark(ctx context.Context, tx *sql.Tx, b SightingBatch) (bool, error) {
+func raiseMark(ctx context.Context, tx *repeated, b SightingBatch) (bool, error) {
 	if b.Epoch == "" {
 		return true, nil
 	}
@@ -62,7 +63,7 @@ func raiseMark(ctx context.Context, tx *sql.Tx, b SightingBatch) (bool, error) {
 	return n == 1, err
 }
 
-func (c *Control) mergeSighting(ctx context.Context, tx *sql.Tx, b SightingBatch, s Sighting, merge Merge) (Device, error) {
+func (c *Control) mergeSighting(ctx context.Context, tx *repeated, b SightingBatch, s Sighting, merge Merge) (Device, error) {
 	ip := ""
 	if s.IP.IsValid() {
 		ip = s.IP.String()
@@ -80,7 +81,7 @@ func (c *Control) mergeSighting(ctx context.Context, tx *sql.Tx, b SightingBatch
 			return d, err
 		}
 	}
-	if err := putDevice(ctx, tx, d); err != nil {
+	if err := putDevice(ctx, tx, d, matches); err != nil {
 		return d, err
 	}
 	for _, id := range gone {
@@ -97,7 +98,7 @@ func (c *Control) mergeSighting(ctx context.Context, tx *sql.Tx, b SightingBatch
 }
 
 // absorb moves the sightings of a device that went into another one, and removes it.
-func absorb(ctx context.Context, tx *sql.Tx, from, into string) error {
+func absorb(ctx context.Context, tx *repeated, from, into string) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE OR IGNORE sightings SET device_id = ? WHERE device_id = ?", into, from); err != nil {
 		return err
 	}
@@ -105,13 +106,14 @@ func absorb(ctx context.Context, tx *sql.Tx, from, into string) error {
 	return err
 }
 
-func putDevice(ctx context.Context, tx *sql.Tx, d Device) error {
+// putDevice writes a device, and its keys where they are not those that it had among the matches.
+func putDevice(ctx context.Context, tx *repeated, d Device, matches []Device) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO devices ("+deviceColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET ips = excluded.ips, macs = excluded.macs, hostnames = excluded.hostnames,
 		vendor = excluded.vendor, first_seen = excluded.first_seen, last_seen = excluded.last_seen, sources = excluded.sources,
 		facts = excluded.facts`, d.ID, d.Tenant, toJSON(d.IPs), toJSON(d.MACs), toJSON(d.Hostnames), d.Vendor,
 		micros(d.FirstSeen), micros(d.LastSeen), toJSON(d.Sources), toJSON(d.Facts))
-	if err != nil {
+	if err != nil || slices.ContainsFunc(matches, d.sameKeys) {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, "DELETE FROM device_keys WHERE device_id = ?", d.ID); err != nil {
@@ -126,6 +128,16 @@ func putDevice(ctx context.Context, tx *sql.Tx, d Device) error {
 		}
 	}
 	return nil
+}
+
+// sameKeys reports whether the other is this device and is found by the same keys. Their order says which was seen last.
+func (d Device) sameKeys(other Device) bool {
+	return d.ID == other.ID && sameSet(d.IPs, other.IPs) && sameSet(d.MACs, other.MACs) && sameSet(d.Hostnames, other.Hostnames)
+}
+
+// sameSet is for lists without repetitions.
+func sameSet(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(v string) bool { return !slices.Contains(b, v) })
 }
 
 // DeviceByID returns a device.
