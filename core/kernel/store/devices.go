@@ -63,14 +63,18 @@ func raiseMark(ctx context.Context, tx *repeated, b SightingBatch) (bool, error)
 	return n == 1, err
 }
 
+// findDevices finds the devices that share a key. It is no OR, for which SQLite would look at every key of the tenant.
+const findDevices = "SELECT " + deviceColumns + ` FROM devices WHERE id IN (
+	SELECT device_id FROM device_keys WHERE tenant = ?1 AND kind = 'ip' AND key = ?2
+	UNION ALL SELECT device_id FROM device_keys WHERE tenant = ?1 AND kind = 'mac' AND key = ?3
+	UNION ALL SELECT device_id FROM device_keys WHERE tenant = ?1 AND kind = 'name' AND key = ?4) ORDER BY id`
+
 func (c *Control) mergeSighting(ctx context.Context, tx *repeated, b SightingBatch, s Sighting, merge Merge) (Device, error) {
 	ip := ""
 	if s.IP.IsValid() {
 		ip = s.IP.String()
 	}
-	matches, err := collect(ctx, tx, scanDevice, "SELECT "+deviceColumns+` FROM devices WHERE id IN (
-		SELECT device_id FROM device_keys WHERE tenant = ? AND ((kind = 'ip' AND key = ?) OR (kind = 'mac' AND key = ?)
-		OR (kind = 'name' AND key = ?))) ORDER BY id`, b.Tenant, ip, s.MAC, s.Hostname)
+	matches, err := collect(ctx, tx, scanDevice, findDevices, b.Tenant, ip, s.MAC, s.Hostname)
 	if err != nil {
 		return Device{}, err
 	}
