@@ -80,7 +80,7 @@ func (c *conn) closeParser() {
 	defer c.survive()
 	pool := &c.engine.parsers
 	if closed := c.engine.closed; closed != nil && (c.parser != nil || c.messages != nil) {
-		closed(&c.flow)
+		defer closed(&c.flow) // after what the parser still says
 	}
 	if c.parser != nil {
 		c.parser.Close()

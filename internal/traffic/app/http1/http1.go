@@ -1,6 +1,6 @@
 // Package http1 reads HTTP/1.0 and HTTP/1.1 (RFC 9112) in both directions: request and response heads, pipelining, bodies by
 // length, in chunks and until the end of the connection. Bodies are skipped, or handed out up to a limit (Config.Carve).
-// Content codings are not undone. What follows CONNECT is recognised anew; what follows an upgrade is named.
+// A head of which bytes are missing is told as far as it was seen, its first line at least. Content codings are not undone. What follows CONNECT is recognised anew; what follows an upgrade is named.
 package http1
 
 import (

@@ -85,6 +85,11 @@ func TestMissingBytes(t *testing.T) {
 		{"within a head", []apptest.Said{
 			apptest.Client("GET /lost HT"), {Text: "r: x\r\n\r\n", Missing: 9}, apptest.Client(get),
 		}, []string{"1 GET /x 1.1  0 0"}},
+		{"each packet cut short, as by a snap length", []apptest.Said{
+			apptest.Client("GET /a HTTP/1.1\r\nHost: x\r\nUser-"), apptest.Server("HTTP/1.1 200 OK\r\nServer: s\r\nConte"),
+			{Dir: app.Client, Text: "GET /b HTTP/1.1\r\nHo", Missing: 40}, {Dir: app.Server, Text: "HTTP/1.1 404 Not Found\r\nSe", Missing: 900},
+		}, []string{"1 GET /a 1.1 x 1 0", "1 200 OK  -1", "2 GET /b 1.1  0 0", "2 404 Not Found  -1"}},
+		{"a head whose end never comes", []apptest.Said{apptest.Client("GET /a HTTP/1.1\r\nHost: x\r\nUse")}, []string{"1 GET /a 1.1 x 1 0"}},
 	}
 	for _, test := range tests {
 		if have, _ := follow(1000, 100, test.talk...); !slices.Equal(have, test.want) {

@@ -68,20 +68,36 @@ func (p *parser) Start(f *app.Flow) {
 	}
 }
 
-// Close ends the flow.
-func (p *parser) Close() { p.flow = nil }
+// Close ends the flow. A head whose end never came is told as far as it was seen.
+func (p *parser) Close() {
+	for d := range p.side {
+		p.torn(app.Dir(d), &p.side[d])
+	}
+	p.flow = nil
+}
+
+// torn tells what was seen of a head that has no end: its first line, and fields.
+func (p *parser) torn(d app.Dir, s *side) {
+	if s.state == inHead {
+		p.headDone(d, s)
+		s.state = lost
+	}
+}
 
 // Data reads one direction.
 func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 	s := &p.side[d]
 	if missing > 0 {
-		p.miss(s, missing)
+		p.miss(d, s, missing)
 	}
 	if s.state == lost {
 		if len(b) == 0 || recognise(d, b) != app.Sure {
 			return app.Continue
 		}
-		s.state = atStart
+		if s.state = atStart; d == app.Client {
+			p.torn(app.Server, &p.side[app.Server])
+			p.waiting = p.waiting[:0] // there may have been requests between, whose answers come first
+		}
 	}
 	for len(b) > 0 {
 		if s.state == inBody || s.state == untilEnd {
@@ -104,7 +120,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 }
 
 // miss steps over lost bytes: within a body they are known to be part of it.
-func (p *parser) miss(s *side, n int) {
+func (p *parser) miss(d app.Dir, s *side, n int) {
 	switch {
 	case s.state == untilEnd, s.state == inBody && int64(n) < s.left:
 		s.missing += n
@@ -113,9 +129,12 @@ func (p *parser) miss(s *side, n int) {
 			s.left -= int64(n)
 		}
 	default:
+		p.torn(d, s)
 		s.state = lost
 		s.lines.Reset()
-		p.waiting = p.waiting[:0]
+		if d == app.Server {
+			p.waiting = p.waiting[:0]
+		}
 	}
 }
 
@@ -198,10 +217,13 @@ func (p *parser) chunk(d app.Dir, s *side, line []byte) {
 }
 
 func (p *parser) headDone(d app.Dir, s *side) app.Next {
-	s.offset, s.missing, s.chunks = 0, 0, false
+	s.state, s.offset, s.missing, s.chunks = atStart, 0, 0, false
 	s.head.resolve()
 	if d == app.Client {
 		return p.requestDone(d, s)
+	}
+	if len(p.waiting) == 0 {
+		p.torn(app.Client, &p.side[app.Client]) // it is answered: no more of it will come
 	}
 	return p.responseDone(d, s)
 }
