@@ -374,26 +374,3 @@ func (f *Flows) runsOf(tenant string, captures []string) []*run {
 	slices.SortFunc(out, func(a, b *run) int { return cmp.Compare(a.id, b.id) })
 	return out
 }
-
-// FlowStats are sizes.
-type FlowStats struct {
-	Captures, Segments int
-	Flows, Facts       uint64
-	Bytes              int64 // on disk
-}
-
-// Stats returns how much there is.
-func (f *Flows) Stats() FlowStats {
-	var s FlowStats
-	s.Segments, s.Bytes = f.segments.size()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s.Captures = len(f.runs)
-	for id, r := range f.runs {
-		s.Flows, s.Facts = s.Flows+r.flows, s.Facts+r.facts
-		if info, err := os.Stat(f.framesPath(id)); err == nil {
-			s.Bytes += info.Size()
-		}
-	}
-	return s
-}

@@ -31,7 +31,8 @@ export function FlowPage() {
 
 function Detail({ flow: f }: { flow: FlowDetail }) {
   const { t } = useTranslation()
-  const of = useQuery(capture(f.capture))
+  const live = f.capture.startsWith('live-') // its packets were never kept, and it has no page
+  const of = useQuery({ ...capture(f.capture), enabled: !live })
   const what = [f.app && protocolName(f.app), protocolName(f.proto), f.name].filter(Boolean).join(' · ')
   return (
     <Page
@@ -39,14 +40,14 @@ function Detail({ flow: f }: { flow: FlowDetail }) {
       tab={t('traffic.flow.number', { id: f.id })}
       back={{ to: '/flows', label: t('traffic.flows.title') }}
       lead={<span className="break">{what}</span>}
-      actions={<Button component="a" href={flowFile(f.capture, f.id)} download variant="default">{t('traffic.flow.download')}</Button>}
+      actions={!live && <Button component="a" href={flowFile(f.capture, f.id)} download variant="default">{t('traffic.flow.download')}</Button>}
     >
       <Who flow={f} />
       <div className={css.columns}>
         <Spoken flow={f} />
         <Panel title={t('traffic.flow.details')}>
           <Facts>
-            <Fact name={t('traffic.flow.capture')}><Link to="/captures/$id" params={{ id: f.capture }} className="break">{of.data?.name ?? f.capture}</Link> · <span className="num">{t('traffic.flow.number', { id: f.id })}</span></Fact>
+            <Fact name={t('traffic.flow.capture')}>{live ? t('traffic.flow.live') : <Link to="/captures/$id" params={{ id: f.capture }} className="break">{of.data?.name ?? f.capture}</Link>} · <span className="num">{t('traffic.flow.number', { id: f.id })}</span></Fact>
             <Fact name={t('traffic.flow.start')}><Time at={f.start} /></Fact>
             <Fact name={t('traffic.flow.duration')}>{featureValue(f.duration, 's')}</Fact>
             <Fact name={t('traffic.flow.ended')}>{t(`traffic.flow.ends.${f.end_reason}`)}</Fact>
@@ -61,7 +62,7 @@ function Detail({ flow: f }: { flow: FlowDetail }) {
         </Panel>
       </div>
       <Features features={f.features} like={f.like} />
-      <Packets flow={f} />
+      {!live && <Packets flow={f} />}
     </Page>
   )
 }
