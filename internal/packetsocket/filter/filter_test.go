@@ -193,7 +193,7 @@ func TestRefusals(t *testing.T) {
 	for x, says := range map[string]string{
 		"host example.org": "not looked up", "port http": "not looked up", "port 70000": "0 to 65535", "portrange 9-1": "0 to 65535",
 		"port 1-5": "portrange", "net 10.1.0.0/8": "did you mean 10.0.0.0/8", "net 10": "prefix", "host": "ends where",
-		"(tcp": "closing parenthesis", "tcp)": "unexpected", "tcp udp": "unexpected", "icmp port 5": "no ports", "vlan 5000": "4095",
+		"(tcp": "closing parenthesis", "tcp)": "after a condition comes", "tcp udp": "after a condition comes", "icmp port 5": "no ports", "vlan 5000": "4095",
 		"less": "number of bytes", "and tcp": "no address", "ip host ::1": "does not go with", "ether": "after", "ip6 proto banana": "number",
 		strings.Repeat("(", 100): "inside one another", strings.Repeat("x", MaxLength+1): "at most",
 		strings.Repeat("host 10.0.0.1 or ", 240) + "arp": "limit",

@@ -38,7 +38,7 @@ func parse(text string) (node, error) {
 		return nil, fmt.Errorf("filter %q: %w", text, err)
 	}
 	if len(p.words) > 0 {
-		return nil, fmt.Errorf("filter %q: unexpected %q", text, p.words[0])
+		return nil, fmt.Errorf("filter %q: %q is not understood where it stands: after a condition comes and, or, or the end", text, p.words[0])
 	}
 	return tree, nil
 }
