@@ -37,10 +37,11 @@ type Options struct {
 }
 
 // Follower hears of every packet, and then which flow it belongs to, if any. A fragment's flow may be told several packets
-// later. An error ends the analysis.
+// later, or that none was found. An error ends the analysis.
 type Follower interface {
 	Packet(p *capture.Packet, d *decode.Packet) error
 	Member(number, flow uint64, d app.Dir) error
+	Lost(number uint64)
 }
 
 // Progress says how far an analysis came.
@@ -149,7 +150,7 @@ func AnalyzeSource(ctx context.Context, source Source, opts Options, emit func([
 	a := analysis{ctx: ctx, opts: opts, reader: source}
 	a.table = flow.New(opts.Flow, emit)
 	a.single = link.New(opts.Flow.Apps)
-	a.fragments = fragments.New(fragments.Config{}, a.flow)
+	a.fragments = fragments.New(fragments.Config{Lost: a.lost()}, a.flow)
 	if a.opts.ProgressEvery == 0 {
 		a.opts.ProgressEvery = 10_000
 	}
@@ -302,6 +303,14 @@ func (a *analysis) flow(number uint64, at int64, p *decode.Packet) error {
 	}
 	id, d := a.table.Latest(p)
 	return a.opts.Follower.Member(number, id, d)
+}
+
+// lost is who hears of fragments without a flow.
+func (a *analysis) lost() func(uint64) {
+	if a.opts.Follower == nil {
+		return nil
+	}
+	return a.opts.Follower.Lost
 }
 
 // fragment adds one packet to its datagram, which says which flow it belongs to, and shows the datagram once it is whole.

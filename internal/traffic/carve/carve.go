@@ -4,6 +4,7 @@
 // In goes a capture, out go messages as package worker frames them: pieces of the file or packets as JSON (carved), how far
 // the reading is, and one done or error at the end. A flow is found by its number, which follows from all packets before
 // it, so the capture is read from its start with the same flow table that counted it; reading stops with the flow's end.
+// Packets come out in the order of the capture, fragments among them.
 package carve
 
 import (
@@ -19,18 +20,11 @@ import (
 	"strings"
 
 	"github.com/picketwatch/picket/core/kernel/carved"
-	"github.com/picketwatch/picket/internal/traffic"
-	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/capture"
-	"github.com/picketwatch/picket/internal/traffic/decode"
-	"github.com/picketwatch/picket/internal/traffic/flow"
 	"github.com/picketwatch/picket/internal/traffic/worker"
-	"github.com/picketwatch/picket/sdk"
 )
 
 const (
-	// heldBytes bounds the fragments that wait for their flow to be known, as the table of fragments does.
-	heldBytes     = 8 << 20
 	progressEvery = 100_000
 	maxNumbers    = 10_000
 )
@@ -47,11 +41,10 @@ func Run(ctx context.Context, in *os.File, out io.Writer, w carved.Wanted) error
 		f.sink = &reading{out: o}
 	}
 	err := f.find(ctx, in, o)
-	var damaged *capture.DamagedError
 	switch {
 	case o.err != nil:
 		return fmt.Errorf("send to the parent: %w", o.err)
-	case err == nil, errors.Is(err, errEnough), errors.As(err, &damaged):
+	case err == nil:
 		err = f.sink.close()
 	}
 	if err != nil {
@@ -82,100 +75,6 @@ func ParseNumbers(text string) ([]uint64, error) {
 type sink interface {
 	packet(p *capture.Packet, direction string) error
 	close() error
-}
-
-// finder follows the reading of a capture and picks what is wanted.
-type finder struct {
-	want    carved.Wanted
-	sink    sink
-	current capture.Packet // its data belong to the reader
-	held    []capture.Packet
-	bytes   int // held
-	found   int
-}
-
-func (f *finder) find(ctx context.Context, in *os.File, o *output) error {
-	opts := traffic.Options{Flow: flow.Config{Batch: 1}, Follower: f, ProgressEvery: progressEvery}
-	_, err := traffic.AnalyzeOpen(ctx, in, opts, func(p traffic.FileProgress) {
-		o.json(worker.KindProgress, worker.Progress{BytesRead: p.BytesRead, Total: p.Total, Packets: p.Packets, Flows: p.Flows})
-	}, func(flows []sdk.Flow) error {
-		if f.want.Flow > 0 && flows[0].ID == f.want.Flow {
-			return errEnough
-		}
-		return o.err
-	})
-	return err
-}
-
-// Packet sees each packet before it belongs to a flow.
-func (f *finder) Packet(p *capture.Packet, d *decode.Packet) error {
-	f.current = *p
-	switch {
-	case f.want.Flow == 0:
-		return f.numbered(p)
-	case d.Part.Is:
-		f.hold(p)
-	}
-	return nil
-}
-
-// numbered picks a packet by its number.
-func (f *finder) numbered(p *capture.Packet) error {
-	list := f.want.Numbers
-	if len(list) == 0 || p.Number > list[len(list)-1] {
-		return errEnough
-	}
-	if _, wanted := slices.BinarySearch(list, p.Number); !wanted {
-		return nil
-	}
-	return f.take(p, "none")
-}
-
-// hold keeps a fragment: which flow it belongs to may be known only some packets later. The oldest make room.
-func (f *finder) hold(p *capture.Packet) {
-	kept := *p
-	kept.Data = slices.Clone(p.Data)
-	f.held = append(f.held, kept)
-	f.bytes += len(kept.Data)
-	for f.bytes > heldBytes {
-		f.bytes -= len(f.held[0].Data)
-		f.held[0].Data = nil
-		f.held = f.held[1:]
-	}
-}
-
-// Member picks a packet of the wanted flow.
-func (f *finder) Member(number, id uint64, d app.Dir) error {
-	if f.want.Flow == 0 || id != f.want.Flow {
-		return nil
-	}
-	direction := "forward"
-	if d == app.Server {
-		direction = "backward"
-	}
-	if number == f.current.Number {
-		return f.take(&f.current, direction)
-	}
-	i, ok := slices.BinarySearchFunc(f.held, number, func(p capture.Packet, n uint64) int {
-		return int(int64(p.Number) - int64(n)) //nolint:gosec // packets are counted from 1 and come nowhere near
-	})
-	if !ok {
-		return nil // it had to make room
-	}
-	return f.take(&f.held[i], direction)
-}
-
-func (f *finder) take(p *capture.Packet, direction string) error {
-	if p.Number <= f.want.After {
-		return nil
-	}
-	if err := f.sink.packet(p, direction); err != nil {
-		return err
-	}
-	if f.found++; f.found == f.want.Limit {
-		return errEnough
-	}
-	return nil
 }
 
 // reading sends packets decoded, each as one message.

@@ -29,6 +29,8 @@ type Config struct {
 	Datagrams int           // at once; default 4096
 	Bytes     int           // held in all; default 8 MiB
 	Timeout   time.Duration // from the first fragment that came; default 30 seconds
+	// Lost, when set, hears of each packet that no flow could be found for. Of those that wait at the end Close tells.
+	Lost func(number uint64)
 }
 
 const (
@@ -149,7 +151,7 @@ func (t *Table) place(d *datagram, number uint64, at int64, p *decode.Packet, fi
 	case d.known:
 		return t.follow(d, number, at, p.Length, p.Payload)
 	case len(d.waiting) == maxParts:
-		t.counts.Lost++
+		t.lost(number)
 	default:
 		d.waiting = append(d.waiting, waiting{number: number, at: at, length: p.Length, payload: p.Payload})
 	}
@@ -269,7 +271,9 @@ func (t *Table) drop(d *datagram) (err error) {
 	if d.hasFirst && !d.known {
 		err = t.release(d)
 	}
-	t.counts.Lost += uint64(len(d.waiting))
+	for _, w := range d.waiting {
+		t.lost(w.number)
+	}
 	delete(t.index, d.of)
 	if d.previous != nil {
 		d.previous.next = d.next
@@ -289,6 +293,14 @@ func (t *Table) drop(d *datagram) (err error) {
 		t.nFree++
 	}
 	return err
+}
+
+// lost counts a packet that no flow could be found for.
+func (t *Table) lost(number uint64) {
+	t.counts.Lost++
+	if t.cfg.Lost != nil {
+		t.cfg.Lost(number)
+	}
 }
 
 // settle charges a datagram for what it holds now.

@@ -61,6 +61,7 @@ type rig struct {
 	table   *Table
 	fed     uint64
 	flow    []uint64 // numbers of the packets that found their flow
+	lost    []uint64 // and of those that did not
 	packets []decode.Packet
 	whole   [][]byte
 	at      time.Duration
@@ -69,6 +70,7 @@ type rig struct {
 func newRig(t *testing.T, cfg Config) *rig {
 	t.Helper()
 	r := &rig{t: t}
+	cfg.Lost = func(number uint64) { r.lost = append(r.lost, number) }
 	r.table = New(cfg, func(number uint64, _ int64, p *decode.Packet) error {
 		r.flow = append(r.flow, number)
 		r.packets = append(r.packets, *p)
@@ -106,6 +108,11 @@ func (r *rig) close() *rig {
 	}
 	if n := uint64(len(r.flow)) + r.table.counts.Lost; n != r.fed {
 		r.t.Errorf("%d packets in flows and %d lost, of %d", len(r.flow), r.table.counts.Lost, r.fed)
+	}
+	told := slices.Concat(r.flow, r.lost)
+	slices.Sort(told)
+	if len(slices.Compact(told)) != int(r.fed) {
+		r.t.Errorf("of %d packets not each was told of once: flows of %v, lost %v", r.fed, r.flow, r.lost)
 	}
 	return r
 }
