@@ -124,17 +124,26 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 
 // facts passes on facts of a kind that was asked for.
 func facts(ctx context.Context, a Analysis, body []byte) error {
-	kind := records.SchemaOf(body).Facts()
-	if !slices.Contains(a.Wanted().Facts, kind) {
-		return fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
-	}
-	if len(body) > records.MaxFacts {
-		return fmt.Errorf("the traffic worker sent %d bytes of facts at once, more than the %d allowed", len(body), records.MaxFacts)
+	kind, err := a.Wanted().kindOf(body)
+	if err != nil {
+		return err
 	}
 	if err := a.Facts(ctx, kind, body); err != nil {
 		return fmt.Errorf("hand facts to the detectors: %w", err)
 	}
 	return nil
+}
+
+// kindOf is the kind of the facts in a frame that a worker sent, if it was asked for them and they are no more than it may send.
+func (w Wanted) kindOf(frame []byte) (string, error) {
+	kind := records.SchemaOf(frame).Facts()
+	if !slices.Contains(w.Facts, kind) {
+		return "", fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
+	}
+	if len(frame) > records.MaxFacts {
+		return "", fmt.Errorf("the traffic worker sent %d bytes of facts at once, more than the %d allowed", len(frame), records.MaxFacts)
+	}
+	return kind, nil
 }
 
 // packets passes on packets of a subscription that was asked for.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -213,9 +212,10 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 		terminate(w.cmd.Process)
 		time.AfterFunc(exitGrace, end)
 	})
-	defer stop()
-	go l.look(life, socket, w)
+	unwatched := l.watch(life, socket, w)
 	err = l.follow(life, w.out, recorder, wanted)
+	stop() // from here on its number may become another process's
+	unwatched()
 	if err != nil {
 		end()
 	}
@@ -226,6 +226,20 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 		l.cfg.Log.Warn("close the record of a capture", "interface", run.Interface, "problem", closing)
 	}
 	return verdict(err, exit, Capture{Packets: l.read()}, w.stderr.String())
+}
+
+// watch looks after a worker until stop is called, which returns when the socket and the worker are no longer looked at.
+func (l *Live) watch(ctx context.Context, socket *packetsocket.Socket, w *worker) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.look(ctx, socket, w)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // look asks the kernel how the ring is, and ends a worker whose interface is gone or that is to be renewed.
@@ -309,9 +323,9 @@ func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) {
 }
 
 func (l *Live) facts(ctx context.Context, frame []byte, to Recorder, wanted Wanted) error {
-	kind := records.SchemaOf(frame).Facts()
-	if !slices.Contains(wanted.Facts, kind) {
-		return fmt.Errorf("the traffic worker sent facts of kind %q, which nobody asked for", kind)
+	kind, err := wanted.kindOf(frame)
+	if err != nil {
+		return err
 	}
 	if err := to.Facts(ctx, kind, frame); err != nil {
 		l.cfg.Log.Error("facts could not be recorded", "interface", l.cfg.Socket.Interface, "problem", err)

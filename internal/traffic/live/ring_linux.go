@@ -195,7 +195,8 @@ func (r *Ring) packet(p *capture.Packet) error {
 	}
 	h := r.mem[r.at:end]
 	from, captured := int(binary.NativeEndian.Uint16(h[packetMAC:])), int(binary.NativeEndian.Uint32(h[packetCaptured:]))
-	if from < packetHeader || from+captured > len(h) {
+	next := int(binary.NativeEndian.Uint32(h[packetNext:]))
+	if from < packetHeader || from+captured > len(h) || r.left > 1 && next < packetHeader { // 0 stands in the last one only
 		return errRing
 	}
 	r.number++
@@ -208,7 +209,7 @@ func (r *Ring) packet(p *capture.Packet) error {
 		r.putTag(p, h, from, status)
 	}
 	r.left--
-	r.at += int(binary.NativeEndian.Uint32(h[packetNext:]))
+	r.at += next
 	return nil
 }
 
