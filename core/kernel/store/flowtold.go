@@ -46,7 +46,7 @@ func (f *Flows) Facts(ctx context.Context, q FactQuery) (FactPage, error) {
 	parts, incomplete, release := f.parts(ctx, f.runsOf(q.Tenant, q.Captures))
 	defer release()
 	limit := q.Page.limit()
-	var all []readFact
+	all := factWindow{want: limit + 1}
 	for _, p := range parts {
 		c, err := f.factConditions(ctx, p, q, schema, after)
 		if err != nil {
@@ -56,15 +56,14 @@ func (f *Flows) Facts(ctx context.Context, q FactQuery) (FactPage, error) {
 		if err != nil {
 			return FactPage{}, err
 		}
-		all = append(all, found...)
+		all.join(found)
 	}
-	slices.SortFunc(all, readFact.compare)
 	page := FactPage{Facts: []FlowFact{}, Incomplete: incomplete}
-	if len(all) > limit {
-		all = all[:limit]
-		page.Next = cursorText(all[limit-1].factCursor)
+	if facts := all.facts; len(facts) > limit || all.end != nil {
+		all.facts = facts[:min(len(facts), limit)]
+		page.Next = cursorText(all.facts[len(all.facts)-1].factCursor)
 	}
-	for _, x := range all {
+	for _, x := range all.facts {
 		page.Facts = append(page.Facts, x.FlowFact)
 	}
 	return page, nil
@@ -111,7 +110,7 @@ func (f *Flows) factsOf(ctx context.Context, p part, r *run, flow uint64) ([]Flo
 	c := &conditions{}
 	c.add("run = %d::UINTEGER AND flow = %d::UBIGINT", r.id, flow)
 	found, err := f.firstFacts(ctx, p, c, shownFacts, func(factCursor) bool { return true })
-	for _, x := range found[:min(len(found), shownFacts)] {
+	for _, x := range found.facts[:min(len(found.facts), shownFacts)] {
 		out = append(out, x.FlowFact)
 	}
 	return out, err
@@ -121,6 +120,7 @@ func (f *Flows) factsOf(ctx context.Context, p part, r *run, flow uint64) ([]Flo
 type readFact struct {
 	FlowFact
 	factCursor
+	weight int // bytes, about
 }
 
 func (x readFact) compare(y readFact) int { return x.factCursor.compare(y.factCursor) }
@@ -134,26 +134,28 @@ type foundGroup struct {
 	item       uint16
 }
 
-// firstFacts returns the first facts of one segment, oldest first: as many as are wanted, or all there are. Rows of the index
-// are in the order of the earliest fact of each group, so what comes before the last row that was read is known completely.
-func (f *Flows) firstFacts(ctx context.Context, p part, c *conditions, want int, admit func(factCursor) bool) ([]readFact, error) {
+// firstFacts returns the first facts of one segment, oldest first: as many as are wanted and fit, or all there are. Rows of the
+// index are in the order of the earliest fact of each group, so what comes before the last row that was read is known
+// completely.
+func (f *Flows) firstFacts(ctx context.Context, p part, c *conditions, want int, admit func(factCursor) bool) (factWindow, error) {
 	for rows := want; ; rows *= 4 {
 		groups, err := f.findGroups(ctx, p, c, rows)
 		if err != nil {
-			return nil, err
+			return factWindow{}, err
 		}
-		facts, err := f.readFacts(ctx, p, groups, admit)
-		if err != nil {
-			return nil, err
+		found := factWindow{want: want}
+		if err := f.readFacts(ctx, p, groups, admit, &found); err != nil {
+			return factWindow{}, err
 		}
-		slices.SortFunc(facts, readFact.compare)
+		found.trim()
 		if len(groups) < rows {
-			return facts, nil
+			return found, nil
 		}
 		last := groups[len(groups)-1].factCursor
-		known, _ := slices.BinarySearchFunc(facts, last, func(x readFact, at factCursor) int { return x.factCursor.compare(at) })
-		if known >= want {
-			return facts[:known], nil
+		known := found.before(last)
+		if known >= want || (found.end != nil && known > 0 && found.end.compare(last) < 0) {
+			found.facts = found.facts[:known]
+			return found, nil
 		}
 	}
 }
@@ -166,8 +168,8 @@ func (f *Flows) findGroups(ctx context.Context, p part, c *conditions, limit int
 	return list, explainDuck(p.seg.path, err)
 }
 
-// readFacts reads the facts of groups that admit admits, in no order.
-func (f *Flows) readFacts(ctx context.Context, p part, list []foundGroup, admit func(factCursor) bool) ([]readFact, error) {
+// readFacts shows a window the facts of groups that admit admits.
+func (f *Flows) readFacts(ctx context.Context, p part, list []foundGroup, admit func(factCursor) bool, into *factWindow) error {
 	type file struct {
 		run  uint32
 		kind uint8
@@ -186,26 +188,25 @@ func (f *Flows) readFacts(ctx context.Context, p part, list []foundGroup, admit 
 	}
 	texts := map[uint64]string{}
 	if err := f.texts(ctx, p.seg, names, texts); err != nil {
-		return nil, err
+		return err
 	}
-	var out []readFact
 	for at, blocks := range wanted {
 		i := slices.IndexFunc(p.runs, func(r *run) bool { return r.id == at.run })
 		if i < 0 {
 			continue
 		}
 		err := f.rows(ctx, p, p.runs[i], at.kind, slices.Collect(maps.Keys(blocks)), func(block uint32, b *sdk.Batch) error {
-			for _, x := range factsOfGroups(b, blocks[block], admit) {
+			into.add(factsOfGroups(b, blocks[block], admit), func(x namedFact) readFact {
 				x.Kind, x.Capture, x.Name = records.Schema(at.kind).Facts(), p.runs[i].capture, texts[x.name]
-				out = append(out, x.readFact)
-			}
+				return x.readFact
+			})
 			return nil
 		})
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			return nil, err
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 type namedFact struct {
@@ -229,7 +230,7 @@ func factsOfGroups(b *sdk.Batch, groups []foundGroup, admit func(factCursor) boo
 		if x, ok := member[key]; ok {
 			at := factCursor{micros(t.seen.Time), x.Run, x.Number - uint64(x.item) + uint64(item)}
 			if admit(at) {
-				out = append(out, namedFact{readFact{FlowFact{Number: at.Number, Seen: *t.seen, Value: t.value}, at}, x.name})
+				out = append(out, namedFact{readFact{FlowFact: FlowFact{Number: at.Number, Seen: *t.seen, Value: t.value}, factCursor: at}, x.name})
 			}
 		}
 		item++
