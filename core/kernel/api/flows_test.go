@@ -100,7 +100,14 @@ func TestViews(t *testing.T) {
 		{"of no page", auth.RoleIT, "POST", "/api/v1/views", `{"name":"x","page":"else","query":""}`, 422, nil, nil},
 		{"the public", auth.RolePUB, "GET", "/api/v1/views", "", 403, nil, nil},
 	})
-	if log := w.audited(); !strings.Contains(log, "view.share") || strings.Contains(log, "name mine") {
+	if log := w.audited(); !strings.Contains(log, "view.share") || strings.Contains(log, "name mine") || strings.Contains(log, "view.unshare") {
 		t.Errorf("the audit log: %s", log)
+	}
+	save(auth.RoleIT, "ours", true)
+	kept := save(auth.RoleIT, "ours", false)
+	save(auth.RoleIT, "ours", false) // already his alone
+	contains(t, "the audit log", w.audited(), []string{"view.unshare view:" + kept.ID + " ok name ours"}, nil)
+	if n := strings.Count(w.audited(), "view.unshare"); n != 1 {
+		t.Errorf("one view was taken back, the audit log says so %d times", n)
 	}
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -59,10 +60,24 @@ func (s *Server) saveView(ctx context.Context, in *struct {
 	}
 }) (*body[viewBody], error) {
 	id := caller(ctx)
+	shared, err := s.sharesView(ctx, in.Body.Page, in.Body.Name)
+	if err != nil {
+		return nil, err
+	}
 	v, err := s.cfg.Control.SaveView(ctx, store.View{Tenant: id.Tenant, Owner: id.Actor(), Name: in.Body.Name, Page: in.Body.Page,
 		Query: in.Body.Query, Shared: in.Body.Shared})
-	if in.Body.Shared {
+	switch {
+	case in.Body.Shared:
 		s.act(ctx, "view.share", "view:"+v.ID, "name "+in.Body.Name, err)
+	case shared: // what others may work with is taken from them
+		s.act(ctx, "view.unshare", "view:"+v.ID, "name "+in.Body.Name, err)
 	}
 	return answer(viewOf(id.Actor())(v)), err
+}
+
+// sharesView reports whether the caller has a view of this name that everybody sees.
+func (s *Server) sharesView(ctx context.Context, page, name string) (bool, error) {
+	me := caller(ctx).Actor()
+	l, err := s.cfg.Control.ListViews(ctx, caller(ctx).Tenant, me)
+	return slices.ContainsFunc(l, func(v store.View) bool { return v.Owner == me && v.Page == page && v.Name == name && v.Shared }), err
 }
