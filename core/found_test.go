@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,6 +15,10 @@ import (
 func TestFindingsOfAgentsBecomeAlerts(t *testing.T) {
 	s := start(t, Config{Settings: settings(filepath.Join(t.TempDir(), "data")), Programs: programs(t, nil)})
 	at := time.Unix(1_700_000_000, 0)
+	for _, agent := range []string{"a", "b"} {
+		check(t, s.control.PutAssignment(t.Context(), store.Assignment{Tenant: s.tenant, Instance: agent, Plugin: "picket/x",
+			NodeType: store.NodeAgent, NodeID: agent, Enabled: true, Created: at, Updated: at}))
+	}
 	post := func(agent, run string, start time.Time) {
 		t.Helper()
 		b := findingbatch.Found{Run: run, Findings: []sdk.Finding{{ID: "the same", Detector: "picket/x", Rule: "r", Src: "10.0.0.1",
@@ -37,5 +42,12 @@ func TestFindingsOfAgentsBecomeAlerts(t *testing.T) {
 	post("b", "run", at)                  // another agent
 	post("a", "other", at)                // another run
 	post("a", "run", at.Add(time.Second)) // another finding
+	count(4)
+
+	var wrong *findingbatch.Error
+	b := findingbatch.Found{Run: "run", Findings: []sdk.Finding{{Detector: "picket/x", Rule: "r", Start: at, End: at}}}
+	if err := (alertMoves{s.Core}).Found(t.Context(), store.Agent{ID: "c", Tenant: s.tenant}, b); !errors.As(err, &wrong) {
+		t.Errorf("of an agent that was told to run no detector: %v", err)
+	}
 	count(4)
 }

@@ -146,8 +146,15 @@ func (m alertMoves) Resolve(ctx context.Context, id, by string) (store.Alert, er
 }
 
 // Found takes what detectors found on an agent. What the agent says of the ids is not believed: one agent could hide what
-// another finds.
+// another finds. Nor is what detectors found that it was not told to run.
 func (m alertMoves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) error {
+	assigned, err := m.c.control.PluginsOfAgent(ctx, a)
+	if err == nil {
+		err = b.From(assigned)
+	}
+	if err != nil {
+		return err
+	}
 	for i, f := range b.Findings {
 		f = detect.Clean(f)
 		f.ID = detect.FindingID(a.ID+"\x00"+b.Run, f)

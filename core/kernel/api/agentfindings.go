@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
+	"github.com/picketwatch/picket/core/kernel/audit"
 )
 
 const findingsPath = "/api/v1/findings"
@@ -30,7 +32,8 @@ func (s *Server) agentFindingRoutes() {
 }
 
 // agentFindings makes alerts of what an agent found. A finding has an id that follows from what was found and where, so that
-// a batch that is sent again changes nothing.
+// a batch that is sent again changes nothing. What comes from a detector that the agent was not told to run is refused, and
+// written down.
 func (s *Server) agentFindings(ctx context.Context, in *agentFindingsInput) (*body[agentFindingsBody], error) {
 	from, b := sender(ctx), &in.Body
 	if b.Epoch == "" || len(b.Epoch) > 64 {
@@ -39,7 +42,14 @@ func (s *Server) agentFindings(ctx context.Context, in *agentFindingsInput) (*bo
 	if err := b.Found.Check(); err != nil {
 		return nil, invalidField("body.found", err.Error())
 	}
-	if err := s.cfg.Alerts.Found(ctx, from, b.Found); err != nil {
+	err := s.cfg.Alerts.Found(ctx, from, b.Found)
+	var wrong *findingbatch.Error
+	if errors.As(err, &wrong) {
+		s.audit(ctx, audit.Entry{Tenant: from.Tenant, Actor: "agent:" + from.ID, Action: "agent.findings", Object: "agent:" + from.ID,
+			Outcome: audit.Refused, Detail: wrong.Error(), Address: peer(ctx)})
+		return nil, invalidField("body.found", wrong.Error())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return answer(agentFindingsBody{Accepted: len(b.Found.Findings), StoredThrough: b.Seq}), nil

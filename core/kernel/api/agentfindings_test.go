@@ -15,6 +15,8 @@ import (
 func TestFindingsOfAnAgent(t *testing.T) {
 	w := newWorld(t)
 	a := w.enrol("box")
+	check(t, w.control.PutAssignment(t.Context(), store.Assignment{Tenant: store.DefaultTenant, Instance: "scan", Plugin: "picket/portscan",
+		NodeType: store.NodeAgent, NodeID: a.id, Enabled: true, Created: time.Now(), Updated: time.Now()}))
 	batch := func(change func(*findingbatch.Found)) string {
 		now := time.Now()
 		b := findingbatch.Found{Run: "run", Interface: "eth0", Findings: []sdk.Finding{{ID: "f", Detector: "picket/portscan", Rule: "vertical",
@@ -54,6 +56,12 @@ func TestFindingsOfAnAgent(t *testing.T) {
 	post(8, batch(func(b *findingbatch.Found) { b.Run = "" }), 422)
 	post(8, batch(func(b *findingbatch.Found) { b.Findings[0].Summary = strings.Repeat("x", 5000) }), 422)
 	post(8, `"x"`, 422)
+	if said := post(8, batch(func(b *findingbatch.Found) { b.Findings[0].Detector = "picket/other" }), 422); !strings.Contains(said, "not enabled on this agent") {
+		t.Errorf("of a detector that it does not run: %s", said)
+	}
+	if out := w.request(adm, "GET", "/api/v1/audit?action=agent.findings", ""); !strings.Contains(out.Body.String(), "picket/other") || !strings.Contains(out.Body.String(), a.id) {
+		t.Errorf("the audit log: %s", out.Body)
+	}
 	if out := a.call("POST", "/api/v1/findings", `{"seq":1,"found":`+batch(nil)+`}`); out.Code != 422 {
 		t.Errorf("without an epoch: %d", out.Code)
 	}

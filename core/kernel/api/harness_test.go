@@ -274,6 +274,13 @@ func (m moves) Resolve(ctx context.Context, id, by string) (store.Alert, error) 
 
 // Found makes an alert of each finding, under the id that the agent gave it.
 func (m moves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) error {
+	assigned, err := m.control.PluginsOfAgent(ctx, a)
+	if err == nil {
+		err = b.From(assigned)
+	}
+	if err != nil {
+		return err
+	}
 	for _, f := range b.Findings {
 		_, err := m.control.RecordFinding(ctx, store.Finding{Finding: f, Tenant: a.Tenant, Agent: a.ID}, f.ID, func(*store.Alert) (store.Alert, []store.Notice) {
 			return store.Alert{Severity: f.Severity, Title: f.Summary, Detector: f.Detector, Rule: f.Rule, FirstSeen: f.Start, LastSeen: f.End, Count: 1, Agent: a.ID}, nil

@@ -95,7 +95,19 @@ func (c *Control) SetAgentDisabled(ctx context.Context, tenant, id string, disab
 
 // SetAgentGroup puts an agent into a group, and tells it that what it should run may be different now.
 func (c *Control) SetAgentGroup(ctx context.Context, tenant, id, group string) error {
-	err := c.execOne(ctx, "UPDATE agents SET grp = ?, config_version = config_version + 1 WHERE tenant = ? AND id = ?", group, tenant, id)
+	err := c.write(ctx, func(tx *sql.Tx) error {
+		if err := c.rememberGroup(ctx, tx, tenant, id); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, "UPDATE agents SET grp = ?, config_version = config_version + 1 WHERE tenant = ? AND id = ?", group, tenant, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return orNotFound(err)
+		}
+		return nil
+	})
 	if err == nil {
 		c.configChanged()
 	}

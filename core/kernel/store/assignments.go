@@ -43,6 +43,9 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 		if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
 			return err
 		}
+		if err := c.rememberAssignment(ctx, tx, a.Tenant, a.Instance); err != nil {
+			return err
+		}
 		if err := dropVersions(ctx, tx, a); err != nil {
 			return err
 		}
@@ -91,6 +94,9 @@ func dropVersions(ctx context.Context, tx *sql.Tx, a Assignment) error {
 func (c *Control) DeleteAssignment(ctx context.Context, tenant, instance string) error {
 	err := c.write(ctx, func(tx *sql.Tx) error {
 		if err := raiseConfigVersion(ctx, tx, tenant, instance); err != nil {
+			return err
+		}
+		if err := c.rememberAssignment(ctx, tx, tenant, instance); err != nil {
 			return err
 		}
 		res, err := tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND instance = ?", tenant, instance)

@@ -49,6 +49,17 @@ func (b *Found) Check() error {
 	return nil
 }
 
+// From reports the first finding of a detector that the sender was not told to run: whoever has taken over an agent speaks for
+// what runs there, and for nothing else.
+func (b *Found) From(assigned map[string]bool) error {
+	for i := range b.Findings {
+		if d := b.Findings[i].Detector; !assigned[d] {
+			return wrong("finding %d: the detector %q is not enabled on this agent", i, d)
+		}
+	}
+	return nil
+}
+
 func check(f *sdk.Finding) error {
 	for name, text := range map[string]string{"detector": f.Detector, "rule": f.Rule} {
 		if text == "" || len(text) > maxName {

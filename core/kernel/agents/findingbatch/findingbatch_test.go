@@ -47,6 +47,20 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestFrom(t *testing.T) {
+	b := good()
+	if err := b.From(map[string]bool{"picket/x": true}); err != nil {
+		t.Error(err)
+	}
+	var wrong *Error
+	if err := b.From(map[string]bool{"picket/y": true}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), `"picket/x" is not enabled`) {
+		t.Errorf("of another's: %v", err)
+	}
+	if err := b.From(nil); err == nil {
+		t.Error("of nobody's: taken")
+	}
+}
+
 func FuzzCheck(f *testing.F) {
 	text, err := json.Marshal(good())
 	if err != nil {
