@@ -9,6 +9,26 @@ import (
 	"strings"
 )
 
+// aboutSecrets is what facts leave out: internal/traffic/facts/secrets.go has the names.
+const aboutSecrets = `
+## Secrets
+
+Facts are kept and shown to people who need not know what others log in with. The worker that parses a capture leaves out, before
+anything else sees it:
+
+- passwords, tokens and proofs of every login, in every protocol;
+- values of HTTP fields that carry secrets (Authorization, Cookie, and those whose names hold words such as token or secret), whose
+  names stay, as in ` + "`Authorization: `" + `;
+- in the texts of HTTP facts, messages and controllers' facts: values of URL parameters whose names say that they are secret (password,
+  access_token, api_key, sig, jsessionid, ...), in a URL within a URL too, and what stands before the host of a URL. The name and
+  the length stay, as in ` + "`/login?user=ada&password=[redacted:7]`" + ` and ` + "`http://[redacted:11]@example.org/`" + `;
+- of a file that HTTP carried, the rest of ` + "`begin`" + ` behind the first name of a secret, and the digest of what a client sent in a short form that
+  names one: it could be guessed.
+
+What cannot be known by its name stays: a token in the path of a URL, a password in a file. Packets (` + "`packets.read`" + `) and captures are
+as they were on the wire.
+`
+
 // recordsPage returns the reference of what plugins are shown: each kind of facts and packets, field by field. Flows have a page of
 // their own, which says more of each.
 func recordsPage(root string, schemas []*schema) (name string, page []byte) {
@@ -38,6 +58,7 @@ A field has the same meaning in every language: ` + "`server_name` is `ServerNam
 	head := facts[0].headLength
 	b.WriteString("\n## Every fact\n\nWhere in the traffic it was seen. In Go these are the fields of `sdk.Seen`, which every fact embeds.\n\n")
 	writeFields(&b, facts[0].Fields[:head])
+	b.WriteString(aboutSecrets)
 	for _, s := range facts {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", s.facts(), s.About)
 		writeFields(&b, s.Fields[s.headLength:])

@@ -9,8 +9,8 @@ import (
 
 // Every name in the list is found, however it is written, and its value is left out.
 func TestSecretFields(t *testing.T) {
-	for name := range secrets {
-		if !secret(name) {
+	for name := range secretFields {
+		if !secretField(name) {
 			t.Errorf("%s is longer than any that is looked for", name)
 		}
 	}

@@ -171,6 +171,7 @@ func (m *Maker) tellBody(flow uint64, b *body) {
 		*at = b.row
 		at.Begin = begin
 		b.digest.fill(at)
+		withoutSecrets(at, b.digest.begin)
 		m.files.bytes += len(at.Name) + len(at.Begin) + 256
 	}
 	if cap(b.encoded) > maxEncoded/16 {
@@ -208,11 +209,20 @@ func (b *body) decode() {
 	b.row.Complete = b.row.Complete && err == nil && n <= most
 }
 
+// withoutSecrets ends the beginning of a body with the first name of a secret. What somebody sent in a form is short enough to be
+// guessed by its digest, which is left out then.
+func withoutSecrets(r *sdk.File, body []byte) {
+	r.Begin, _ = beforeSecrets(r.Begin)
+	if _, named := beforeSecrets(body); named && !r.FromServer && r.Size <= typeBytes {
+		r.SHA256 = ""
+	}
+}
+
 // fileName is the last part of a path.
 func fileName(target string) string {
 	target, _, _ = strings.Cut(target, "?")
 	target, _, _ = strings.Cut(target, "#")
-	name := path.Base(strings.ReplaceAll(target, `\`, "/"))
+	name := redacted(path.Base(strings.ReplaceAll(target, `\`, "/")))
 	if name == "/" || name == "." {
 		return ""
 	}

@@ -87,7 +87,7 @@ func (m *Maker) request1(f *app.Fact, b *http1.Request) {
 		return
 	}
 	r := &x.row
-	r.Version, r.Method, r.Host, r.Target, r.UserAgent = version1(b.Minor), b.Method, cut(b.Host), cut(b.Target), cut(b.UserAgent)
+	r.Version, r.Method, r.Host, r.Target, r.UserAgent = version1(b.Minor), b.Method, shownHost(b.Host), shown(b.Target), shown(b.UserAgent)
 	r.RequestLength = b.Length
 	m.requestFields(x, b.Headers)
 	m.exchanges.grew(f.Flow.ID, x.bytes)
@@ -99,7 +99,7 @@ func (m *Maker) request2(f *app.Fact, b *http2.Request) {
 		return
 	}
 	r := &x.row
-	r.Version, r.Method, r.Host, r.Target, r.UserAgent = "2", b.Method, cut(b.Authority), cut(b.Path), cut(b.UserAgent)
+	r.Version, r.Method, r.Host, r.Target, r.UserAgent = "2", b.Method, shownHost(b.Authority), shown(b.Path), shown(b.UserAgent)
 	r.RequestLength, r.GRPC = unknownLength, b.GRPC
 	m.requestFields(x, b.Headers)
 	m.exchanges.grew(f.Flow.ID, x.bytes)
@@ -112,7 +112,7 @@ func (m *Maker) requestFields(x *exchange, fields []app.Field) {
 	for _, h := range fields {
 		switch {
 		case is(h.Name, "referer"):
-			r.Referer = cut(h.Value)
+			r.Referer = shown(h.Value)
 		case is(h.Name, "content-type"):
 			r.RequestType = cut(h.Value)
 		case is(h.Name, "content-length"):
@@ -204,7 +204,7 @@ func (x *exchange) response(fields []app.Field) {
 		case is(h.Name, "server"):
 			r.Software = cut(h.Value)
 		case is(h.Name, "location"):
-			r.Location = cut(h.Value)
+			r.Location = shown(h.Value)
 		case is(h.Name, "content-length"):
 			r.ResponseLength = length(h.Value, r.ResponseLength)
 		}

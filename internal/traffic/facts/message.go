@@ -42,7 +42,7 @@ func (m *Maker) takeMessage(f *app.Fact) {
 	if b, ok := f.Body.(*snmp.Message); ok {
 		variables(fields, b)
 	}
-	r.Text, r.Code = cut(r.Text), cut(r.Code)
+	r.Text, r.Code = shown(r.Text), cut(r.Code)
 	m.messages.bytes += len(r.Text) + 256
 	for k, v := range fields {
 		m.messages.bytes += len(k) + len(v)

@@ -78,7 +78,7 @@ func machine(r *sdk.OT, body any) {
 	case *iec104.Message:
 		iecWords(r, b)
 	case *opcua.Hello:
-		r.Name, r.Action, r.Object = b.Kind, string(ot.Connect), b.Endpoint
+		r.Name, r.Action, r.Object = b.Kind, string(ot.Connect), shown(b.Endpoint)
 		r.Failed, r.Error = b.Error != 0, b.Error
 	case *opcua.Open:
 		r.Action, r.Unit = string(ot.Connect), strconv.FormatUint(uint64(b.Channel), 10)

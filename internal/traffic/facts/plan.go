@@ -37,7 +37,7 @@ func fieldsInto(m map[string]string, body any, without ...string) {
 			}
 		}
 		if value != "" && len(m) < maxList {
-			m[key] = cut(value)
+			m[key] = shown(value)
 		}
 	}
 	for _, s := range planOf(v.Type()) {

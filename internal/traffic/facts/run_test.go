@@ -69,15 +69,18 @@ type wire struct {
 }
 
 func newWire(m *Maker, protocol string, flow uint64) wire {
-	var p app.Protocol
+	f := app.TestFlow(protocolNamed(protocol), 6, m.take)
+	f.ID = flow
+	return wire{m, f}
+}
+
+func protocolNamed(name string) (p app.Protocol) {
 	for _, known := range protocols(true) {
-		if known.Name == protocol {
+		if known.Name == name {
 			p = known
 		}
 	}
-	f := app.TestFlow(p, 6, m.take)
-	f.ID = flow
-	return wire{m, f}
+	return p
 }
 
 // say tells a fact a second after the one before.

@@ -1959,7 +1959,7 @@ impl<'a> HTTP<'a> {
         text_at(self.row, 88, self.heap)
     }
 
-    /// As it was sent.
+    /// As it was sent, without secrets.
     #[inline]
     pub fn target(&self) -> &'a str {
         text_at(self.row, 96, self.heap)
@@ -1971,7 +1971,7 @@ impl<'a> HTTP<'a> {
         text_at(self.row, 104, self.heap)
     }
 
-    /// As it was sent.
+    /// As it was sent, without secrets.
     #[inline]
     pub fn referer(&self) -> &'a str {
         text_at(self.row, 112, self.heap)
