@@ -45,6 +45,7 @@ func (s *Service) Packets(ctx context.Context, c Capture, w carved.Wanted) (carv
 	}
 	args := append(wantedArgs(w), "--after", strconv.FormatUint(w.After, 10), "--limit", strconv.Itoa(w.Limit+1))
 	page := carved.PacketPage{Items: make([]carved.DecodedPacket, 0, w.Limit)}
+	last := w.After
 	err := s.carve(ctx, c, args, func(body []byte) error {
 		var p carved.DecodedPacket
 		if err := decode(body, &p); err != nil {
@@ -53,9 +54,10 @@ func (s *Service) Packets(ctx context.Context, c Capture, w carved.Wanted) (carv
 		if err := believable(&p); err != nil {
 			return err
 		}
-		if p.Number <= w.After { // a reader would turn pages for ever
-			return fmt.Errorf("the traffic worker sent packet %d of those behind packet %d", p.Number, w.After)
+		if p.Number <= last { // a reader would turn pages for ever, or miss some
+			return fmt.Errorf("the traffic worker sent packet %d of those behind packet %d", p.Number, last)
 		}
+		last = p.Number
 		switch n := len(page.Items); {
 		case n < w.Limit:
 			page.Items = append(page.Items, p)

@@ -47,10 +47,15 @@ func playCarver(how, capture string) {
 		say(msgPiece, []byte("half of it"))
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "analyses-instead":
-		say(msgFrame, nil)
+		say(msgFrame, []byte{0}) // no rows, packed
 	case "repeats":
 		packet.Number = *after
 		sayJSON(msgPiece, packet)
+	case "goes-back":
+		for _, n := range []uint64{5, 9, 7} {
+			packet.Number = *after + n
+			sayJSON(msgPiece, packet)
+		}
 	case "lies":
 		packet.Layers[0].Length = 5
 		sayJSON(msgPiece, packet)
@@ -112,7 +117,7 @@ func TestACarverThatFails(t *testing.T) {
 	for how, want := range map[string]string{
 		"analyses-instead": "not asked for", "lies": "outside of its packet", "overshoots": "outside of its packet",
 		"boasts-of-fields": "outside of its packet", "talks": "too long", "many-bytes": "more of a packet", "tells": "not a capture file",
-		"garbage": "unknown kind", "boasts": "more than the", "repeats": "of those behind",
+		"garbage": "unknown kind", "boasts": "more than the", "repeats": "of those behind", "goes-back": "packet 7 of those behind packet 9",
 	} {
 		b.how = how
 		page, err := b.Packets(t.Context(), c, carved.Wanted{Flow: 1})
