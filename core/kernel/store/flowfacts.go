@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"reflect"
-	"time"
 
 	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/sdk"
@@ -57,7 +56,7 @@ type factKey struct {
 }
 
 func (t told) key() factKey {
-	return factKey{t.seen.Flow, t.seen.Client, t.seen.Server, searchable(t.name)}
+	return factKey{t.seen.Flow, t.seen.Client, t.seen.Server, t.name}
 }
 
 // factGroup is facts of one frame that are found by the same things. They share a row of the index: a flow tells the same many
@@ -107,42 +106,50 @@ func (g *grouping) add(t told, item uint16) {
 }
 
 func (r *FlowRecording) addFacts(batch *sdk.Batch, count int, block uint32, kind uint8) error {
+	c := &r.facts
 	for _, x := range r.groups.group(batch) {
 		name, err := r.name(x.name)
 		if err != nil {
 			return err
 		}
-		if err := r.call(x.flow, name, x.named); err != nil {
+		n, err := c.next()
+		if err != nil {
 			return err
 		}
-		c := r.cells[:13]
-		c[0], c[1], c[2], c[3] = r.run.id, r.run.facts+uint64(x.item), kind, x.flow
-		c[4], c[5] = time.UnixMicro(x.since), time.UnixMicro(x.until)
-		c[6], c[7] = halves(x.client)
-		c[8], c[9] = halves(x.server)
-		c[10], c[11], c[12] = name, block, x.item
-		if err := r.facts.AppendRow(c...); err != nil {
-			return err
-		}
+		c.run[n], c.number[n], c.kind[n], c.flow[n] = r.run.id, factNumber(block, kind, x.item), kind, x.flow
+		c.since[n], c.until[n] = timeMicros(x.since), timeMicros(x.until)
+		c.clientHi[n], c.client[n] = halves(x.client)
+		c.serverHi[n], c.server[n] = halves(x.server)
+		c.name[n], c.also[n] = name, r.call(x.flow, name, x.named)
 	}
 	r.run.facts += uint64(count)
 	return nil
 }
 
-// call gives a flow a name. The first that can be shown goes into its row, the others beside it, where only a search looks.
-func (r *FlowRecording) call(flow, name uint64, shown bool) error {
+// factNumber is where a fact lies among those of a recording: in which frame of its kind, and where there.
+func factNumber(block uint32, kind uint8, item uint16) uint64 {
+	return uint64(block)<<24 | uint64(kind)<<16 | uint64(item)
+}
+
+func factPlace(number uint64) (block uint32, item uint16) {
+	return uint32(number >> 24), uint16(number) //nolint:gosec // undoes factNumber
+}
+
+// call gives a flow a name. The first that can be shown goes into its row. For the others it returns 1: they are only found with
+// the facts.
+func (r *FlowRecording) call(flow, name uint64, shown bool) uint8 {
 	if flow == 0 || name == 0 {
-		return nil
+		return 0
 	}
 	before, open := r.pending[flow]
 	if before == name {
-		return nil
+		return 0
 	}
 	if shown && !open && len(r.pending) < maxPending {
 		r.pending[flow] = name
-		return nil
+		return 0
 	}
-	return r.called.AppendRow(r.run.id, flow, name)
+	return 1
 }
 
 // FactFields are the fields of a fact by name, without those that all facts have and those that are empty.

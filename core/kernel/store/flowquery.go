@@ -64,8 +64,8 @@ func (f *Flows) called(ctx context.Context, p part, c *conditions, text string) 
 	if err != nil {
 		return err
 	}
-	others := "FROM " + p.seg.alias + ".main.called WHERE " + named
-	also, err := f.numbers(ctx, "SELECT id "+others+" LIMIT 1", args...)
+	others := "FROM " + p.seg.alias + ".main.facts WHERE also = 1::UTINYINT AND " + named
+	also, err := f.numbers(ctx, "SELECT flow "+others+" LIMIT 1", args...)
 	if err != nil {
 		return explainDuck(p.seg.path, err)
 	}
@@ -75,7 +75,7 @@ func (f *Flows) called(ctx context.Context, p part, c *conditions, text string) 
 		return nil
 	}
 	c.args = append(slices.Clone(args), args...)
-	c.add("(%s OR (run, id) IN (SELECT run, id %s))", named, others)
+	c.add("(%s OR (run, id) IN (SELECT run, flow %s))", named, others)
 	return nil
 }
 

@@ -38,7 +38,9 @@ type FlowRecording struct {
 
 	removed *run // the earlier recording, when it goes in the same transaction
 
-	rows, facts, names, called, index *duckdb.Appender
+	rows         flowColumns
+	facts        factColumns
+	names, index *duckdb.Appender
 
 	block   [records.Messages + 1]uint32
 	known   map[string]uint64 // name → its number
@@ -48,7 +50,6 @@ type FlowRecording struct {
 	groups  grouping
 
 	decoder records.BatchDecoder
-	cells   [23]driver.Value
 }
 
 // Record begins the recording of a capture. Close must be called.
@@ -86,18 +87,21 @@ func (r *FlowRecording) open(ctx context.Context) (err error) {
 	if _, err := r.conn.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
 		return err
 	}
-	for _, a := range []struct {
-		table string
-		into  **duckdb.Appender
-	}{{"flows", &r.rows}, {"facts", &r.facts}, {"names", &r.names}, {"called", &r.called}, {"frames", &r.index}} {
-		if err := r.conn.Raw(func(dc any) (err error) {
-			*a.into, err = duckdb.NewAppender(dc.(driver.Conn), r.seg.alias, "main", a.table)
-			return err
-		}); err != nil {
-			return explainDuck(r.seg.path, err)
-		}
+	return explainDuck(r.seg.path, raw(r.conn, r.openTables))
+}
+
+func (r *FlowRecording) openTables(conn driver.Conn) (err error) {
+	if err := r.rows.open(conn, r.seg.alias); err != nil {
+		return err
 	}
-	return nil
+	if err := r.facts.open(conn, r.seg.alias); err != nil {
+		return err
+	}
+	if r.names, err = duckdb.NewAppender(conn, r.seg.alias, "main", "names"); err != nil {
+		return err
+	}
+	r.index, err = duckdb.NewAppender(conn, r.seg.alias, "main", "frames")
+	return err
 }
 
 // Flows takes a frame of flow rows.
@@ -151,27 +155,25 @@ func (r *FlowRecording) fail(err error) error {
 }
 
 func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
-	c := r.cells[:23]
+	c := &r.rows
 	for i := range batch.Flows {
 		x := &batch.Flows[i]
-		start := micros(x.Start)
-		duration := max(x.End.Sub(x.Start), 0)
-		fwdPackets, packets := counts(x.FwdPackets, x.RevPackets)
-		fwdBytes, bytes := counts(x.FwdBytes, x.RevBytes)
-		name := r.pending[x.ID]
-		delete(r.pending, x.ID)
-		c[0], c[1], c[2], c[3] = r.run.id, x.ID, time.UnixMicro(start), uint64(duration.Microseconds())
-		c[4], c[5] = halves(x.Src)
-		c[6], c[7] = halves(x.Dst)
-		c[8], c[9], c[10], c[11] = x.SrcPort, x.DstPort, x.Proto, uint8(x.EndReason)
-		c[12], c[13], c[14], c[15] = r.word(x.App), r.word(x.Tunnel), x.TunnelID, x.VLAN
-		c[16], c[17], c[18], c[19] = packets, fwdPackets, bytes, fwdBytes
-		c[20], c[21], c[22] = name, block, uint16(i)
-		if err := r.rows.AppendRow(c...); err != nil {
+		n, err := c.next()
+		if err != nil {
 			return err
 		}
+		start := micros(x.Start)
+		c.run[n], c.id[n], c.start[n], c.duration[n] = r.run.id, x.ID, timeMicros(start), uint64(max(x.End.Sub(x.Start), 0).Microseconds())
+		c.srcHi[n], c.src[n] = halves(x.Src)
+		c.dstHi[n], c.dst[n] = halves(x.Dst)
+		c.srcPort[n], c.dstPort[n], c.proto[n], c.reason[n] = x.SrcPort, x.DstPort, x.Proto, uint8(x.EndReason)
+		c.app[n], c.tunnel[n], c.tunnelID[n], c.vlan[n] = r.word(x.App), r.word(x.Tunnel), x.TunnelID, x.VLAN
+		c.fwdPackets[n], c.packets[n] = counts(x.FwdPackets, x.RevPackets)
+		c.fwdBytes[n], c.bytes[n] = counts(x.FwdBytes, x.RevBytes)
+		c.name[n], c.block[n], c.item[n] = r.pending[x.ID], block, uint16(i)
+		delete(r.pending, x.ID)
 		r.run.flows++
-		r.run.packets, r.run.bytes = min(r.run.packets+uint64(packets), maxCount), min(r.run.bytes+uint64(bytes), maxCount)
+		r.run.packets, r.run.bytes = min(r.run.packets+uint64(c.packets[n]), maxCount), min(r.run.bytes+uint64(c.bytes[n]), maxCount)
 		r.run.first, r.run.last = min(r.run.first, start), max(r.run.last, start)
 	}
 	return nil
@@ -256,7 +258,7 @@ func (r *FlowRecording) name(text string) (uint64, error) {
 // searchable is a name as it is kept: valid text within bounds.
 func searchable(text string) string {
 	text = text[:min(len(text), maxText)]
-	if !clean(text) {
+	if !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
 		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	}
 	cut := min(len(text), maxText)
@@ -306,12 +308,8 @@ func (r *FlowRecording) before() *run {
 }
 
 func (r *FlowRecording) commit(ctx context.Context, old *run) error {
-	for _, a := range []**duckdb.Appender{&r.rows, &r.facts, &r.names, &r.called, &r.index} {
-		err := (*a).Close()
-		*a = nil
-		if err != nil {
-			return err
-		}
+	if err := r.closeTables(); err != nil {
+		return err
 	}
 	if err := r.frames.finish(); err != nil {
 		return err
@@ -345,14 +343,26 @@ func (r *FlowRecording) commit(ctx context.Context, old *run) error {
 	return err
 }
 
-// end gives everything back. What was not committed is gone.
-func (r *FlowRecording) end(ctx context.Context) {
-	for _, a := range []*duckdb.Appender{r.rows, r.facts, r.names, r.called, r.index} {
-		if a != nil {
-			_ = a.Close()
+// closeTables hands over the last rows of all tables that are open.
+func (r *FlowRecording) closeTables() (err error) {
+	for _, t := range []**table{&r.rows.table, &r.facts.table} {
+		if *t != nil {
+			err = errors.Join(err, (*t).Close())
+			*t = nil
 		}
 	}
-	r.rows, r.facts, r.names, r.called, r.index = nil, nil, nil, nil, nil
+	for _, a := range []**duckdb.Appender{&r.names, &r.index} {
+		if *a != nil {
+			err = errors.Join(err, (*a).Close())
+			*a = nil
+		}
+	}
+	return err
+}
+
+// end gives everything back. What was not committed is gone.
+func (r *FlowRecording) end(ctx context.Context) {
+	_ = r.closeTables() // what it hands over is rolled back
 	if r.conn != nil {
 		// Without a transaction this is an error, which says nothing new.
 		_, _ = r.conn.ExecContext(ctx, "ROLLBACK")

@@ -45,13 +45,12 @@ const (
 			flows UBIGINT, facts UBIGINT, packets UBIGINT, bytes UBIGINT, first TIMESTAMP, last TIMESTAMP);
 		CREATE TABLE $.words (id USMALLINT, text VARCHAR);
 		CREATE TABLE $.names (name UBIGINT, text VARCHAR);
-		CREATE TABLE $.called (run UINTEGER, id UBIGINT, name UBIGINT);
 		CREATE TABLE $.flows (run UINTEGER, id UBIGINT, start TIMESTAMP, duration UBIGINT, src_hi UBIGINT, src UBIGINT, dst_hi UBIGINT,
 			dst UBIGINT, src_port USMALLINT, dst_port USMALLINT, proto UTINYINT, reason UTINYINT, app USMALLINT, tunnel USMALLINT,
 			tunnel_id UINTEGER, vlan USMALLINT, packets BIGINT, fwd_packets BIGINT, bytes BIGINT, fwd_bytes BIGINT, name UBIGINT,
 			block UINTEGER, item USMALLINT);
 		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, since TIMESTAMP, until TIMESTAMP, client_hi UBIGINT,
-			client UBIGINT, server_hi UBIGINT, server UBIGINT, name UBIGINT, block UINTEGER, item USMALLINT);
+			client UBIGINT, server_hi UBIGINT, server UBIGINT, name UBIGINT, also UTINYINT);
 		CREATE TABLE $.frames (run UINTEGER, kind UTINYINT, block UINTEGER, place UBIGINT, size UINTEGER, count UINTEGER)`
 )
 
@@ -280,7 +279,7 @@ func (f *Flows) remove(ctx context.Context, r *run) error {
 // removals are the statements that take a run out of a segment.
 func removals(seg *segment, id uint32) []string {
 	var out []string
-	for _, table := range []string{"flows", "facts", "called", "frames", "runs"} {
+	for _, table := range []string{"flows", "facts", "frames", "runs"} {
 		out = append(out, fmt.Sprintf("DELETE FROM %s.main.%s WHERE run = %d::UINTEGER", seg.alias, table, id))
 	}
 	low, high := uint64(id)<<32, uint64(id)<<32|1<<32-1

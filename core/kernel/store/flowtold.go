@@ -90,7 +90,7 @@ func (f *Flows) factConditions(ctx context.Context, p part, q FactQuery, kind re
 	if after != nil {
 		// The facts of a group are of one frame, and so is what they are numbered by.
 		c.add("until >= %[1]s AND (until > %[1]s OR run > %[2]d::UINTEGER OR (run = %[2]d::UINTEGER AND number >= %[3]d::UBIGINT))",
-			timestamp(min(max(after.Seen, minMicros), maxMicros)), after.Run, after.Number-min(after.Number, maxItems))
+			timestamp(min(max(after.Seen, minMicros), maxMicros)), after.Run, after.Number&^(maxItems-1))
 	}
 	if q.Text == "" {
 		return c, nil
@@ -130,8 +130,6 @@ type foundGroup struct {
 	factCursor // no fact of the group comes before
 	kind       uint8
 	name       uint64
-	block      uint32
-	item       uint16
 }
 
 // firstFacts returns the first facts of one segment, oldest first: as many as are wanted and fit, or all there are. Rows of the
@@ -162,8 +160,8 @@ func (f *Flows) firstFacts(ctx context.Context, p part, c *conditions, want int,
 
 func (f *Flows) findGroups(ctx context.Context, p part, c *conditions, limit int) ([]foundGroup, error) {
 	list, err := collect(ctx, f.engine.db, func(r row) (x foundGroup, err error) {
-		return x, r.Scan(&x.Run, &x.Number, &x.kind, &x.Seen, &x.name, &x.block, &x.item)
-	}, fmt.Sprintf("SELECT run, number, kind, epoch_us(since), name, block, item FROM %s.main.facts WHERE %s ORDER BY since, run, number LIMIT %d",
+		return x, r.Scan(&x.Run, &x.Number, &x.kind, &x.Seen, &x.name)
+	}, fmt.Sprintf("SELECT run, number, kind, epoch_us(since), name FROM %s.main.facts WHERE %s ORDER BY since, run, number LIMIT %d",
 		p.seg.alias, c, limit), c.args...)
 	return list, explainDuck(p.seg.path, err)
 }
@@ -181,7 +179,8 @@ func (f *Flows) readFacts(ctx context.Context, p part, list []foundGroup, admit 
 		if wanted[at] == nil {
 			wanted[at] = map[uint32][]foundGroup{}
 		}
-		wanted[at][x.block] = append(wanted[at][x.block], x)
+		block, _ := factPlace(x.Number)
+		wanted[at][block] = append(wanted[at][block], x)
 		if x.name != 0 {
 			names = append(names, x.name)
 		}
@@ -218,7 +217,8 @@ type namedFact struct {
 func factsOfGroups(b *sdk.Batch, groups []foundGroup, admit func(factCursor) bool) (out []namedFact) {
 	first := map[uint16]foundGroup{}
 	for _, x := range groups {
-		first[x.item] = x
+		_, at := factPlace(x.Number)
+		first[at] = x
 	}
 	member := map[factKey]foundGroup{}
 	item := uint16(0)
@@ -228,7 +228,7 @@ func factsOfGroups(b *sdk.Batch, groups []foundGroup, admit func(factCursor) boo
 			member[key] = x
 		}
 		if x, ok := member[key]; ok {
-			at := factCursor{micros(t.seen.Time), x.Run, x.Number - uint64(x.item) + uint64(item)}
+			at := factCursor{micros(t.seen.Time), x.Run, x.Number&^(maxItems-1) | uint64(item)}
 			if admit(at) {
 				out = append(out, namedFact{readFact{FlowFact: FlowFact{Number: at.Number, Seen: *t.seen, Value: t.value}, factCursor: at}, x.name})
 			}
