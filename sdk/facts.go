@@ -39,6 +39,20 @@ type Seen struct {
 	FromServer bool
 }
 
+// Refs names the flow of a fact for the evidence of a finding, which then leads to it; there is none below IP. The flow is not
+// closed yet, so its community id is not known.
+func (s *Seen) Refs() []FlowRef {
+	if s.Flow == 0 {
+		return nil
+	}
+	return []FlowRef{{
+		ID:    s.Flow,
+		Proto: ProtoName(s.Proto),
+		Src:   netip.AddrPortFrom(s.Client, s.ClientPort).String(),
+		Dst:   netip.AddrPortFrom(s.Server, s.ServerPort).String(),
+	}}
+}
+
 // DNS is one DNS message.
 type DNS struct {
 	Seen

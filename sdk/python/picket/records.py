@@ -122,6 +122,16 @@ class Rows(np.ndarray):
             return ipaddress.IPv4Address(raw[12:])
         return ipaddress.IPv6Address(raw) if kind == 6 else None
 
+    def refs(self, i: int) -> list[FlowRef]:
+        """Names the flow of fact i for the evidence of a finding; empty below IP, where there is none. The flow is not
+        closed yet, so its community id is not known."""
+        row = self.view(np.ndarray)[i]
+        if not row["flow"]:
+            return []
+        return [FlowRef(int(row["flow"]), "", PROTOCOLS.get(int(row["proto"]), "ip"),
+                        _endpoint(self.addr("client", i), int(row["client_port"])),
+                        _endpoint(self.addr("server", i), int(row["server_port"])))]
+
     def _ref(self, name: str, i: int) -> tuple[int, int]:
         at, length = self.view(np.ndarray)[i][name].item()
         return at, length

@@ -23,6 +23,13 @@ def test_columns_and_lists():
     assert rows.addr("server", 0) is None and rows.texts("answer_names", 0) == []
 
 
+def test_a_fact_names_its_flow():
+    rows = records.decode(records.encode("dns", [
+        {"flow": 7, "proto": 17, "client": "10.0.0.1", "client_port": 40000, "server": "2001:db8::53", "server_port": 53}, {"packet": 3}]))
+    assert rows.refs(0) == [picket.FlowRef(7, "", "udp", "10.0.0.1:40000", "[2001:db8::53]:53")]
+    assert rows.refs(1) == []
+
+
 def test_every_kind_has_a_schema():
     assert sorted(records.FACTS) == sorted(picket.types.FACT_KINDS)
 

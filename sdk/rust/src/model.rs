@@ -202,17 +202,10 @@ impl<'a> Flow<'a> {
 
     /// Names the flow for the evidence of a finding.
     pub fn to_ref(&self) -> FlowRef {
-        let proto = match self.proto() {
-            PROTO_ICMP => "icmp",
-            PROTO_TCP => "tcp",
-            PROTO_UDP => "udp",
-            PROTO_ICMPV6 => "icmpv6",
-            _ => "ip",
-        };
         FlowRef {
             id: self.id(),
             community_id: self.community_id().to_string(),
-            proto: proto.to_string(),
+            proto: proto_name(self.proto()).into(),
             src: addr_port(self.src(), self.src_port()),
             dst: addr_port(self.dst(), self.dst_port()),
         }
@@ -256,7 +249,34 @@ pub struct FlowRef {
     pub dst: String,
 }
 
+fn proto_name(proto: u8) -> &'static str {
+    match proto {
+        PROTO_ICMP => "icmp",
+        PROTO_TCP => "tcp",
+        PROTO_UDP => "udp",
+        PROTO_ICMPV6 => "icmpv6",
+        _ => "ip",
+    }
+}
+
 impl FlowRef {
+    /// Names the flow of a fact for the evidence of a finding, from what every fact has; none below IP, where the flow is 0.
+    /// The flow is not closed yet, so its community id is not known.
+    pub fn of_fact(
+        flow: u64,
+        proto: u8,
+        client: (Option<IpAddr>, u16),
+        server: (Option<IpAddr>, u16),
+    ) -> Option<FlowRef> {
+        (flow != 0).then(|| FlowRef {
+            id: flow,
+            community_id: String::new(),
+            proto: proto_name(proto).into(),
+            src: addr_port(client.0, client.1),
+            dst: addr_port(server.0, server.1),
+        })
+    }
+
     fn to_json(&self) -> Json {
         let mut o = Object::new();
         o.put("id", self.id);

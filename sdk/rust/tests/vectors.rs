@@ -2,7 +2,7 @@
 
 use picket_sdk::frame::{self, Row, Rows};
 use picket_sdk::json::Json;
-use picket_sdk::{File, Flow, Login, Message, Packet, Time, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
+use picket_sdk::{File, Flow, FlowRef, Login, Message, Packet, Time, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -224,4 +224,14 @@ fn hostile_frames() {
             }
         }
     }
+}
+
+#[test]
+fn a_fact_names_its_flow() {
+    let client = (Some("10.0.0.1".parse().unwrap()), 40000);
+    let server = (Some("2001:db8::53".parse().unwrap()), 53);
+    let found = FlowRef::of_fact(7, 17, client, server).unwrap();
+    assert_eq!((found.id, found.proto.as_str()), (7, "udp"));
+    assert_eq!((found.src.as_str(), found.dst.as_str()), ("10.0.0.1:40000", "[2001:db8::53]:53"));
+    assert_eq!(FlowRef::of_fact(0, 0, (None, 0), (None, 0)), None);
 }
