@@ -47,8 +47,12 @@ func DecodeFacts[T Fact](frame []byte, into []T) ([]T, error) {
 
 // DecodeVerifiedFacts is DecodeFacts without the checksum.
 func DecodeVerifiedFacts[T Fact](frame []byte, into []T) ([]T, error) {
+	return decodeFactRows(frame, into, false)
+}
+
+func decodeFactRows[T Fact](frame []byte, into []T, brief bool) ([]T, error) {
 	c := codecOf[T]()
-	return decodeRows(frame, into, c.layout, c.get)
+	return readRows(&reader{brief: brief}, frame, into, c.layout, c.get)
 }
 
 // FactWriter gathers facts of one kind into one frame at a time, as they come.
@@ -63,6 +67,9 @@ func NewFactWriter[T Fact]() *FactWriter[T] {
 // zero value is ready.
 type BatchDecoder struct {
 	Features bool // asks for those of flows, where the frame has them
+	// Brief leaves out the maps of facts and lets their texts lie in the frame: they are valid as long as it stays as it is.
+	// Everything is checked all the same.
+	Brief bool
 
 	memory sdk.Batch
 }
@@ -86,7 +93,7 @@ func (d *BatchDecoder) Decode(frame []byte) (sdk.Batch, error) {
 			d.memory.Packets = batch.Packets
 		}
 	default:
-		return decodeFacts(frame, &d.memory)
+		return decodeFacts(frame, &d.memory, d.Brief)
 	}
 	return batch, err
 }

@@ -119,46 +119,46 @@ func codecOf[T Fact]() *codec[T] {
 }
 
 // decodeFacts decodes a frame of facts into the memory of their kind and returns a batch of them.
-func decodeFacts(frame []byte, memory *sdk.Batch) (batch sdk.Batch, err error) {
+func decodeFacts(frame []byte, memory *sdk.Batch, brief bool) (batch sdk.Batch, err error) {
 	switch schema := SchemaOf(frame); schema {
 	case DNS:
-		if batch.DNS, err = DecodeVerifiedFacts(frame, memory.DNS); err == nil {
+		if batch.DNS, err = decodeFactRows(frame, memory.DNS, brief); err == nil {
 			memory.DNS = batch.DNS
 		}
 	case TLS:
-		if batch.TLS, err = DecodeVerifiedFacts(frame, memory.TLS); err == nil {
+		if batch.TLS, err = decodeFactRows(frame, memory.TLS, brief); err == nil {
 			memory.TLS = batch.TLS
 		}
 	case HTTP:
-		if batch.HTTP, err = DecodeVerifiedFacts(frame, memory.HTTP); err == nil {
+		if batch.HTTP, err = decodeFactRows(frame, memory.HTTP, brief); err == nil {
 			memory.HTTP = batch.HTTP
 		}
 	case SMB:
-		if batch.SMB, err = DecodeVerifiedFacts(frame, memory.SMB); err == nil {
+		if batch.SMB, err = decodeFactRows(frame, memory.SMB, brief); err == nil {
 			memory.SMB = batch.SMB
 		}
 	case DHCP:
-		if batch.DHCP, err = DecodeVerifiedFacts(frame, memory.DHCP); err == nil {
+		if batch.DHCP, err = decodeFactRows(frame, memory.DHCP, brief); err == nil {
 			memory.DHCP = batch.DHCP
 		}
 	case ARP:
-		if batch.ARP, err = DecodeVerifiedFacts(frame, memory.ARP); err == nil {
+		if batch.ARP, err = decodeFactRows(frame, memory.ARP, brief); err == nil {
 			memory.ARP = batch.ARP
 		}
 	case OT:
-		if batch.OT, err = DecodeVerifiedFacts(frame, memory.OT); err == nil {
+		if batch.OT, err = decodeFactRows(frame, memory.OT, brief); err == nil {
 			memory.OT = batch.OT
 		}
 	case Files:
-		if batch.Files, err = DecodeVerifiedFacts(frame, memory.Files); err == nil {
+		if batch.Files, err = decodeFactRows(frame, memory.Files, brief); err == nil {
 			memory.Files = batch.Files
 		}
 	case Logins:
-		if batch.Logins, err = DecodeVerifiedFacts(frame, memory.Logins); err == nil {
+		if batch.Logins, err = decodeFactRows(frame, memory.Logins, brief); err == nil {
 			memory.Logins = batch.Logins
 		}
 	case Messages:
-		if batch.Messages, err = DecodeVerifiedFacts(frame, memory.Messages); err == nil {
+		if batch.Messages, err = decodeFactRows(frame, memory.Messages, brief); err == nil {
 			memory.Messages = batch.Messages
 		}
 	default:

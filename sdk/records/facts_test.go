@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"reflect"
@@ -203,6 +204,31 @@ func TestTextsThatShareTheirBytesAreBounded(t *testing.T) {
 	}
 }
 
+// In brief a fact is the same but for its maps, and costs no memory once there is some.
+func TestBriefFacts(t *testing.T) {
+	in := []sdk.OT{{Name: "read", Object: "register 7", Value: []byte{1}, Details: map[string]string{"unit": "1"}}, {Name: "write"}}
+	frame := AppendFacts(nil, in)
+	d := BatchDecoder{Brief: true}
+	var got sdk.Batch
+	n := testing.AllocsPerRun(10, func() {
+		var err error
+		if got, err = d.Decode(frame); err != nil {
+			t.Fatal(err)
+		}
+	})
+	in[0].Details = nil
+	same(t, "brief", got.OT, in)
+	if n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+	short := bytes.Clone(frame)
+	details := headerSize + 128 // where proto/records/ot.json has them
+	binary.LittleEndian.PutUint32(short[details+4:], math.MaxUint32)
+	if got, err := d.Decode(short); !errors.Is(err, ErrFrame) || got.OT != nil {
+		t.Errorf("%d facts with a map that leaves the frame, %v", len(got.OT), err)
+	}
+}
+
 func TestFactWriterIsFull(t *testing.T) {
 	w := NewFactWriter[sdk.File]()
 	for range BatchFacts {
@@ -238,8 +264,11 @@ func FuzzDecodeFacts(f *testing.F) {
 	f.Add(AppendLocalFacts(nil, someFacts[sdk.Login](f)))
 	f.Add(AppendLocalFacts(nil, someFacts[sdk.Message](f)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var d BatchDecoder
+		d, brief := BatchDecoder{}, BatchDecoder{Brief: true}
 		batch, err := d.Decode(data)
+		if _, also := brief.Decode(data); fmt.Sprint(also) != fmt.Sprint(err) {
+			t.Fatalf("in brief %v, else %v", also, err)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrFrame) {
 				t.Fatalf("unexpected error %v", err)

@@ -174,6 +174,10 @@ func DecodeSamples(frame []byte, into []sdk.Sample) ([]sdk.Sample, error) {
 }
 
 func decodeRows[T any](frame []byte, into []T, l *layout, get func(*reader, []byte, *T)) ([]T, error) {
+	return readRows(&reader{}, frame, into, l, get)
+}
+
+func readRows[T any](r *reader, frame []byte, into []T, l *layout, get func(*reader, []byte, *T)) ([]T, error) {
 	h, err := parseHeader(frame)
 	if err != nil {
 		return nil, err
@@ -186,10 +190,10 @@ func decodeRows[T any](frame []byte, into []T, l *layout, get func(*reader, []by
 		into = append(into, make([]T, h.count-len(into))...)
 	}
 	into = into[:h.count]
-	r := reader{heap: frame[h.heap:]}
+	r.open(frame[h.heap:])
 	for i := range into {
 		at := headerSize + i*h.rowSize
-		get(&r, frame[at:at+h.rowSize], &into[i])
+		get(r, frame[at:at+h.rowSize], &into[i])
 	}
 	if r.err != nil {
 		return nil, r.err

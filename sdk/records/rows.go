@@ -141,7 +141,15 @@ type reader struct {
 	copied int    // bytes of the texts and byte strings of this frame so far
 	texts  string // the whole heap, once texts turn out to share their bytes
 	listed int    // bytes of the heap that lists and maps have used
+	brief  bool   // texts are parts of the heap itself, and maps are only looked at
 	err    error
+}
+
+func (r *reader) open(heap []byte) {
+	r.heap = heap
+	if r.brief {
+		r.texts = unsafe.String(unsafe.SliceData(heap), len(heap))
+	}
 }
 
 // arenaSize is small enough that a text that somebody keeps does not keep much else.
@@ -237,6 +245,12 @@ func (r *reader) bytes(ref uint64) []byte {
 func (r *reader) textMap(ref uint64, _ map[string]string) map[string]string {
 	at, n := r.list(ref, textEntry)
 	if n == 0 || r.err != nil {
+		return nil
+	}
+	if r.brief {
+		for end := at + n*textEntry; at < end; at += refSize {
+			r.text(binary.LittleEndian.Uint64(r.heap[at:]))
+		}
 		return nil
 	}
 	m := make(map[string]string, n)
