@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,7 +96,11 @@ func (s *shelf) OpenRelease(_ context.Context, id, version, rt string) (*client.
 
 func (s *shelf) artifact(id, version, rt string, f *os.File, digest string) *client.Artifact {
 	_, kind, _ := strings.Cut(id, "/")
-	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: version, Kind: sdk.Kind(kind), Permissions: s.perms, Limits: s.limits}}
+	perms := s.perms
+	if sdk.Kind(kind) == sdk.KindDetector && !sdk.Grants(perms).Has(sdk.CapFlowsRead) {
+		perms = slices.Concat(perms, readsFlows)
+	}
+	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: version, Kind: sdk.Kind(kind), Permissions: perms, Limits: s.limits}}
 	return &client.Artifact{ID: id, Version: version, Runtime: rt, Digest: digest, File: f, Descriptor: d}
 }
 
@@ -233,8 +238,16 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 	return &fixture{h, t, sh, events}
 }
 
+// readsFlows is what detectors are granted that are granted nothing else.
+var readsFlows = []sdk.Permission{{Cap: sdk.CapFlowsRead}}
+
 func (f *fixture) apply(list ...Assignment) {
 	f.t.Helper()
+	for i, a := range list {
+		if a.Grants == nil && (strings.HasSuffix(a.Plugin, "/detector") || a.Plugin == "test/guest") {
+			list[i].Grants = readsFlows
+		}
+	}
 	if err := f.Apply(f.t.Context(), list); err != nil {
 		f.t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type run struct {
 	used        atomic.Pointer[usage]
 	progress    progressWatch // of the one health check that is under way
 	says        host.Description
+	shown       sdk.Subscription         // what it asks for and was granted
 	mine        map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
 
 	mu      sync.Mutex // guards failure
@@ -193,6 +194,7 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 		return causeOf(ctx, err)
 	}
 	r.says = about
+	r.shown, _ = split(about.Subscription, grants)
 	if err := checkSchema(about, art.Descriptor); err != nil {
 		return err
 	}

@@ -80,18 +80,17 @@ func split(wants sdk.Subscription, permissions []sdk.Permission) (granted sdk.Su
 	return granted, withheld
 }
 
-// mayRead reports whether a process may be shown a frame of facts or packets. What is being read was chosen for the process that
-// was in charge when the capture began; another version, or a shadow, may have been granted less of them.
+// mayRead reports whether a process may be shown a frame of records. What is being read was chosen for the process that was in
+// charge when the capture began; another version, or a shadow, may have been granted less of it.
 func (r *run) mayRead(frame []byte) bool {
-	schema := records.SchemaOf(frame)
-	if schema != records.Packets && schema.Facts() == "" {
-		return true
+	switch schema := records.SchemaOf(frame); schema {
+	case records.Flows:
+		return r.shown.Flows
+	case records.Packets:
+		return r.shown.Packets != nil
+	default:
+		return slices.Contains(r.shown.Facts, schema.Facts())
 	}
-	shown, _ := split(r.says.Subscription, r.grants)
-	if schema == records.Packets {
-		return shown.Packets != nil
-	}
-	return slices.Contains(shown.Facts, schema.Facts())
 }
 
 // sayWithheld notes once what a process that starts will not be shown.

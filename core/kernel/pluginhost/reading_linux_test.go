@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
@@ -66,6 +67,35 @@ func TestObserver(t *testing.T) {
 	}
 	if l := o.Status().Ledger; l.Records != 5 || l.Calls != 2 || l.Errors != 0 {
 		t.Errorf("ledger %+v", l)
+	}
+}
+
+// Flows are shown to those that were granted them, and to nobody else, whoever hands them on.
+func TestFlowsThatWereNotGranted(t *testing.T) {
+	f := newFixture(t, nil)
+	f.apply(Assignment{Instance: "blind", Plugin: "test/detector", Runtime: RuntimeProcess, Grants: []sdk.Permission{}},
+		Assignment{Instance: "seeing", Plugin: "test/detector", Runtime: RuntimeProcess, Grants: readsFlows})
+	f.untilState("blind", Ready)
+	f.untilState("seeing", Ready)
+	for _, d := range f.Detectors() {
+		want := map[string]int{"blind": 0, "seeing": 2 * 7}[d.Instance()]
+		if got := d.Subscription().Flows; got != (want > 0) {
+			t.Errorf("%s: it is shown flows: %t", d.Instance(), got)
+		}
+		var found gathered[sdk.Finding]
+		err := d.Inspect(t.Context(), "one by one", flowFrame(7), &found)
+		if err == nil {
+			in := make(chan *batch.Batch, 1)
+			in <- f.Share(flowFrame(7), 1)
+			close(in)
+			err = d.InspectAll(t.Context(), "one by one", in, &found)
+		}
+		if err != nil || len(found.list) != want {
+			t.Errorf("%s: %d findings, want %d, error %v", d.Instance(), len(found.list), want, err)
+		}
+		if st, _ := f.Instance(d.Instance()); st.Ledger.Records != uint64(want) || st.Ledger.Errors != 0 {
+			t.Errorf("%s: ledger %+v", d.Instance(), st.Ledger)
+		}
 	}
 }
 

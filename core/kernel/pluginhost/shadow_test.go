@@ -32,12 +32,12 @@ func TestAShadowIsNotComparedWithoutItsState(t *testing.T) {
 
 // The version in charge may be shown more than its shadow was granted.
 func TestAShadowIsShownWhatItWasGranted(t *testing.T) {
-	r := &run{}
-	r.says.Subscription = sdk.Subscription{Facts: []string{sdk.FactsDNS, sdk.FactsTLS}, Packets: &sdk.PacketSubscription{}}
-	r.grants = []sdk.Permission{{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {sdk.FactsDNS}}}}
+	r := &run{shown: sdk.Subscription{Facts: []string{sdk.FactsDNS}}}
 	sh := &shadow{s: &supervisor{}, r: r, jobs: make(chan shadowJob, 9), active: true}
 	sh.report.Running = true
-	for _, frame := range [][]byte{records.AppendFacts(nil, []sdk.TLS{{}}), records.AppendPackets(nil, []sdk.Packet{{}}), records.AppendFacts(nil, []sdk.DNS{{}})} {
+	for _, frame := range [][]byte{
+		records.AppendFacts(nil, []sdk.TLS{{}}), records.AppendPackets(nil, []sdk.Packet{{}}), flowFrame(1), records.AppendFacts(nil, []sdk.DNS{{}}),
+	} {
 		sh.inspected("a", frame)
 	}
 	if len(sh.jobs) != 1 || sh.broken {

@@ -33,7 +33,9 @@ func (s guestShelf) OpenVerified(_ context.Context, id, _ string) (*client.Artif
 	if err != nil {
 		return nil, err
 	}
-	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: "1.0.0", Kind: sdk.KindDetector, Limits: registry.Limits{Memory: "32Mi"}}}
+	d := &registry.Descriptor{Manifest: registry.Manifest{
+		ID: id, Version: "1.0.0", Kind: sdk.KindDetector, Permissions: readsFlows, Limits: registry.Limits{Memory: "32Mi"},
+	}}
 	return &client.Artifact{ID: id, Version: "1.0.0", Runtime: RuntimeWASM, Digest: fmt.Sprintf("%x", sha256.Sum256(module)), File: f, Descriptor: d}, nil
 }
 
