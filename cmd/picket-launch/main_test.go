@@ -42,14 +42,14 @@ func helper(args ...string) *exec.Cmd {
 func TestWhatThePluginFinds(t *testing.T) {
 	kept, other := open(t), open(t)
 	cmd := helper("--keep-fd", "3", "--rlimit-nofile", "64", "--name", "picket/demo", "--",
-		"/bin/sh", "-c", `echo "$0 $GIVEN $(ulimit -n) $(ulimit -c)"; grep NoNewPrivs /proc/self/status; for n in 3 4; do test -e /proc/$$/fd/$n && echo $n open || echo $n closed; done`)
+		"/bin/sh", "-c", `echo "$0 $GIVEN $(ulimit -n) $(ulimit -c)"; grep NoNewPrivs /proc/self/status; cat /proc/$$/timerslack_ns; for n in 3 4; do test -e /proc/$$/fd/$n && echo $n open || echo $n closed; done`)
 	cmd.ExtraFiles = []*os.File{kept, other} // 3 and 4
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	want := []string{"picket/demo yes 64 0", "NoNewPrivs:\t1", "3 open", "4 closed"}
+	want := []string{"picket/demo yes 64 0", "NoNewPrivs:\t1", "1000000", "3 open", "4 closed"}
 	if !slices.Equal(lines, want) {
 		t.Fatalf("got %q, want %q", lines, want)
 	}
