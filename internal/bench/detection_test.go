@@ -23,11 +23,18 @@ import (
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
+// ownDetector is a detector of this repository: the folder of its source, and how it runs.
+type ownDetector struct{ source, runtime string }
+
+func (d ownDetector) name() string { return filepath.Base(d.source) }
+
 // The product's own detectors of flows, as the server runs them.
-var ownDetectors = []struct{ name, runtime string }{
-	{"portscan", pluginhost.RuntimeProcess}, {"anomaly", pluginhost.RuntimeProcess}, {"beacon", pluginhost.RuntimeWASM},
+var ownDetectors = []ownDetector{
+	{"plugins/detectors/portscan", pluginhost.RuntimeProcess}, {"plugins/detectors/anomaly", pluginhost.RuntimeProcess},
+	{"plugins/detectors/beacon", pluginhost.RuntimeWASM},
 }
 
 // BenchmarkDetection shows a large capture to the product's own detectors through the plugin host, confined, as the server
@@ -35,7 +42,7 @@ var ownDetectors = []struct{ name, runtime string }{
 // capture. The unit is processor time per flow, of the host and of all plugins together.
 func BenchmarkDetection(b *testing.B) {
 	const captureRows, frameRows = 8 * inputRows, 512
-	h, detectors := detectionHost(b)
+	h, detectors := detectionHost(b, ownDetectors)
 	var frames [][]byte
 	for _, part := range flowInput("", frameRows).batches {
 		frames = append(frames, encode(nil, part))
@@ -87,7 +94,7 @@ func analyse(b *testing.B, detectors []detect.Detector, share detect.Share, fram
 	run := detect.Start(b.Context(), "capture", detectors, 0, share)
 	for range times {
 		for _, f := range frames {
-			if err := run.Frame(b.Context(), f); err != nil {
+			if err := run.Frame(b.Context(), records.Parcel{Frame: f}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -104,7 +111,7 @@ func pluginTime(detectors []pluginhost.Detector) (sum time.Duration) {
 	return sum
 }
 
-func detectionHost(b *testing.B) (*pluginhost.Host, []pluginhost.Detector) {
+func detectionHost(b *testing.B, own []ownDetector) (*pluginhost.Host, []pluginhost.Detector) {
 	b.Helper()
 	dir, err := programs()
 	if err != nil {
@@ -112,9 +119,9 @@ func detectionHost(b *testing.B) (*pluginhost.Host, []pluginhost.Detector) {
 	}
 	shelf := ownShelf{}
 	var list []pluginhost.Assignment
-	for _, p := range ownDetectors {
-		m := shelf.build(b, dir, p.name, p.runtime)
-		list = append(list, pluginhost.Assignment{Instance: p.name, Plugin: m.ID, Version: m.Version, Runtime: p.runtime, Grants: m.Permissions})
+	for _, p := range own {
+		m := shelf.build(b, dir, p)
+		list = append(list, pluginhost.Assignment{Instance: p.name(), Plugin: m.ID, Version: m.Version, Runtime: p.runtime, Grants: m.Permissions})
 	}
 	data, err := os.MkdirTemp("", "pd") //nolint:usetesting // b.TempDir is too long for a socket
 	if err != nil {
@@ -142,10 +149,9 @@ func detectionHost(b *testing.B) (*pluginhost.Host, []pluginhost.Detector) {
 // ownShelf hands out the product's own plugins as they were built here.
 type ownShelf map[string]*client.Artifact
 
-func (s ownShelf) build(b *testing.B, dir, name, runtime string) registry.Manifest {
+func (s ownShelf) build(b *testing.B, dir string, p ownDetector) registry.Manifest {
 	b.Helper()
-	source := filepath.Join("..", "..", "plugins", "detectors", name)
-	text, err := os.ReadFile(filepath.Join(source, "plugin.yaml"))
+	text, err := os.ReadFile(filepath.Join("..", "..", p.source, "plugin.yaml"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -153,14 +159,14 @@ func (s ownShelf) build(b *testing.B, dir, name, runtime string) registry.Manife
 	if err != nil {
 		b.Fatal(err)
 	}
-	out := filepath.Join(dir, name+"."+runtime)
+	out := filepath.Join(dir, p.name()+"."+p.runtime)
 	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", out)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if runtime == pluginhost.RuntimeWASM {
+	if p.runtime == pluginhost.RuntimeWASM {
 		cmd.Args = append(cmd.Args, "-buildmode=c-shared")
 		cmd.Env = append(cmd.Env, "GOOS=wasip1", "GOARCH=wasm")
 	}
-	cmd.Args = append(cmd.Args, "github.com/picketwatch/picket/plugins/detectors/"+name+"/cmd")
+	cmd.Args = append(cmd.Args, "github.com/picketwatch/picket/"+p.source+"/cmd")
 	if words, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, words)
 	}
@@ -180,7 +186,7 @@ func (s ownShelf) build(b *testing.B, dir, name, runtime string) registry.Manife
 		b.Fatal(err)
 	}
 	sum := sha256.Sum256(program)
-	s[m.ID] = &client.Artifact{ID: m.ID, Version: m.Version, Runtime: runtime, Digest: hex.EncodeToString(sum[:]), File: f,
+	s[m.ID] = &client.Artifact{ID: m.ID, Version: m.Version, Runtime: p.runtime, Digest: hex.EncodeToString(sum[:]), File: f,
 		Descriptor: &registry.Descriptor{Manifest: *m}}
 	return *m
 }

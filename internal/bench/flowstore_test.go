@@ -138,10 +138,10 @@ func growStore(b *testing.B, s *store.Flows, total int) {
 			}
 			if len(hellos) > 0 {
 				frame = records.AppendFacts(frame[:0], hellos)
-				fatal(b, rec.Facts(b.Context(), sdk.FactsTLS, frame))
+				fatal(b, rec.Facts(b.Context(), sdk.FactsTLS, records.Parcel{Frame: frame}))
 			}
 			frame = records.AppendFlows(frame[:0], batch)
-			fatal(b, rec.Flows(b.Context(), frame))
+			fatal(b, rec.Flows(b.Context(), records.Parcel{Frame: frame}))
 		}
 		fatal(b, rec.Close(b.Context(), true))
 	}
@@ -189,9 +189,9 @@ func BenchmarkRecordFlows(b *testing.B) {
 		fatal(b, err)
 		for _, x := range frames {
 			if x.kind == "" {
-				fatal(b, rec.Flows(b.Context(), x.frame))
+				fatal(b, rec.Flows(b.Context(), records.Parcel{Frame: x.frame}))
 			} else {
-				fatal(b, rec.Facts(b.Context(), x.kind, x.frame))
+				fatal(b, rec.Facts(b.Context(), x.kind, records.Parcel{Frame: x.frame}))
 			}
 		}
 		fatal(b, rec.Close(b.Context(), true))

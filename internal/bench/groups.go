@@ -101,6 +101,22 @@ func groups() []group {
 	}...)
 }
 
+// replayed are the flows of a capture, read back from the store and shown to all detectors of flows.
+func replayed(capture string) group {
+	return group{
+		title: "Traffic: the stored flows of that capture replayed through the default detectors and the pack, out of process",
+		dir:   ".", pkg: "./internal/bench", run: "BenchmarkStoredFlows$", count: 3, benchtime: "5x",
+		env: []string{"PICKET_BENCH_PCAP=" + capture},
+		lines: []line{
+			{what: "wall time of a flow (424,000 flows/s are 2,358 ns)", bench: "BenchmarkStoredFlows", metric: "ns/flow", target: 2358},
+			{what: "flows each second", bench: "BenchmarkStoredFlows", metric: "flows/s"},
+			{what: "CPU of the host, reading back among it", bench: "BenchmarkStoredFlows", metric: "host-ns/flow"},
+			{what: "CPU of all detectors", bench: "BenchmarkStoredFlows", metric: "plugins-ns/flow"},
+			{what: "findings of one replay", bench: "BenchmarkStoredFlows", metric: "findings"},
+		},
+	}
+}
+
 // benchCapture names the bundled capture unless the caller chose a larger one.
 func benchCapture() []string {
 	if os.Getenv("PICKET_BENCH_PCAP") != "" {

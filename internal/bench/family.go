@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// process is what /proc says of one process and of those of its children that have ended.
+type process struct {
+	parent int
+	cpu    time.Duration
+	rss    int64 // bytes
+}
+
+// family are a process and all below it, by their ids.
+func family(root int) (map[int]process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	all := map[int]process{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue // it has ended
+		}
+		if p, ok := processOf(text); ok {
+			all[pid] = p
+		}
+	}
+	below := map[int]process{}
+	for pid, x := range all {
+		for p := pid; p > 1; p = all[p].parent {
+			if p == root {
+				below[pid] = x
+				break
+			}
+		}
+	}
+	return below, nil
+}
+
+// processOf reads /proc/PID/stat. What follows the name, which may hold anything, begins with the state.
+func processOf(stat []byte) (p process, ok bool) {
+	const parent, utime, cstime, resident, perSecond = 1, 11, 14, 21, 100
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= resident {
+		return p, false
+	}
+	for i := utime; i <= cstime; i++ {
+		ticks, _ := strconv.ParseInt(fields[i], 10, 64)
+		p.cpu += time.Duration(ticks) * time.Second / perSecond
+	}
+	pages, _ := strconv.ParseInt(fields[resident], 10, 64)
+	p.rss = pages * int64(os.Getpagesize())
+	p.parent, _ = strconv.Atoi(fields[parent])
+	return p, true
+}
+
+// cpuOfFamily is the processor time that a process and all below it have used.
+func cpuOfFamily(root int) (sum time.Duration, err error) {
+	all, err := family(root)
+	for _, p := range all {
+		sum += p.cpu
+	}
+	return sum, err
+}
+
+// memoryOfFamily is the memory of a process and all below it: as each sees it, and with shared pages counted once.
+func memoryOfFamily(root int) (rss, pss int64, err error) {
+	all, err := family(root)
+	for pid, p := range all {
+		rss += p.rss
+		if n, err := proportional(pid); err == nil {
+			pss += n
+		} else {
+			pss += p.rss // too much rather than too little
+		}
+	}
+	return rss, pss, err
+}
+
+// proportional is the proportional set size of a process in bytes.
+func proportional(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Pss:" {
+			kB, err := strconv.ParseInt(fields[1], 10, 64)
+			return kB << 10, err
+		}
+	}
+	return 0, fmt.Errorf("the kernel says no proportional set size of process %d", pid)
+}
