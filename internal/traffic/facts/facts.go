@@ -86,6 +86,8 @@ type Maker struct {
 	sessions   joins[session]
 	singles    map[uint64]*counters // of flows that are not TCP or UDP
 	sasl       login.SASL           // to read one answer
+	told, done planner              // of messages, and of what was done to controllers
+	texts      texts
 }
 
 // New returns a Maker with an engine of its own for all protocols.
@@ -107,6 +109,7 @@ func New(cfg Config) (*Maker, error) {
 	m.files = newQueue(m, cfg.First, sdk.FactsFiles, func(b *sdk.Batch) *[]sdk.File { return &b.Files })
 	m.logins = newQueue(m, cfg.First, sdk.FactsLogins, func(b *sdk.Batch) *[]sdk.Login { return &b.Logins })
 	m.messages = newQueue(m, cfg.First, sdk.FactsMessages, func(b *sdk.Batch) *[]sdk.Message { return &b.Messages })
+	m.told, m.done = newPlanner("response"), newPlanner(inRecord...)
 	m.handshakes = newJoins(m.tellHandshake)
 	m.exchanges = newJoins(m.tellExchanges)
 	m.bodies = newJoins(m.tellBodies)

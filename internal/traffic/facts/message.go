@@ -1,11 +1,9 @@
 package facts
 
 import (
-	"reflect"
 	"strconv"
 	"strings"
 
-	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/imap"
@@ -35,18 +33,16 @@ func (m *Maker) takeMessage(f *app.Fact) {
 	clear(fields)
 	*r = sdk.Message{Seen: seen(f), Protocol: f.Protocol, Fields: fields}
 	words(r, f.Body)
+	p := m.told.of(f.Body)
 	if r.Name == "" {
-		r.Name = strings.ReplaceAll(snake.Case(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
+		r.Name = p.name
 	}
-	fieldsInto(fields, f.Body, "response")
+	size := m.texts.fieldsInto(fields, p, f.Body)
 	if b, ok := f.Body.(*snmp.Message); ok {
-		variables(fields, b)
+		size += variables(fields, b)
 	}
 	r.Text, r.Code = shown(r.Text), cut(r.Code)
-	m.messages.bytes += len(r.Text) + 256
-	for k, v := range fields {
-		m.messages.bytes += len(k) + len(v)
-	}
+	m.messages.bytes += len(r.Text) + size + 256
 }
 
 // words fills in what all messages have in common.
@@ -176,18 +172,21 @@ func snmpWords(r *sdk.Message, b *snmp.Message) {
 	}
 }
 
-// variables writes each variable by its name. A community is a password: only the two that everybody knows are told.
-func variables(fields map[string]string, b *snmp.Message) {
+// variables writes each variable by its name, and returns how many bytes it wrote. A community is a password: only the two that
+// everybody knows are told.
+func variables(fields map[string]string, b *snmp.Message) (written int) {
 	delete(fields, "variables")
 	if b.Community != "public" && b.Community != "private" {
 		delete(fields, "community")
 	}
 	for _, v := range b.Variables {
 		if len(fields) >= maxList {
-			return
+			break
 		}
+		written += len(v.OID) + min(len(v.Value), maxText)
 		fields[v.OID] = cut(v.Value)
 	}
+	return written
 }
 
 var ssdpNames = [...]string{ssdp.Search: "search", ssdp.Notify: "notify", ssdp.Answer: "answer"}

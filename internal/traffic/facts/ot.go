@@ -2,11 +2,8 @@ package facts
 
 import (
 	"fmt"
-	"reflect"
 	"strconv"
-	"strings"
 
-	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/bacnet"
 	"github.com/picketwatch/picket/internal/traffic/app/dnp3"
@@ -33,14 +30,16 @@ func (m *Maker) takeOT(f *app.Fact) {
 	clear(details)
 	*r = sdk.OT{Seen: seen(f), Protocol: f.Protocol, Details: details, Value: value}
 	machine(r, f.Body)
+	p := m.done.of(f.Body)
 	if r.Name == "" {
-		r.Name = strings.ReplaceAll(snake.Case(reflect.TypeOf(f.Body).Elem().Name()), "_", "-")
+		r.Name = p.name
 	}
-	fieldsInto(details, f.Body, inRecord...)
-	m.ot.bytes += len(r.Value) + len(r.Object) + 128
-	for k, v := range details {
-		m.ot.bytes += len(k) + len(v)
+	if len(details) > 0 {
+		for k, v := range details {
+			m.ot.bytes += len(k) + len(v)
+		}
 	}
+	m.ot.bytes += len(r.Value) + len(r.Object) + m.texts.fieldsInto(details, p, f.Body) + 128
 }
 
 // machine fills in the common words.

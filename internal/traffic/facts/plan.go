@@ -1,182 +1,203 @@
 package facts
 
 import (
-	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"reflect"
-	"strconv"
+	"slices"
 	"strings"
-	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/picketwatch/picket/internal/snake"
 )
 
 // What a record has no place for travels as texts by name: the exported fields of the parser's struct, in snake case, without
-// those that are zero. How a struct is written is worked out once for its type.
+// those that are zero. A struct within gives its fields the outer one's name before theirs; a field Text has the outer name
+// alone. How a struct is written is worked out once for its type: where each field lies and what is to be made of it, so that
+// nothing is reflected upon for a message.
 
-// plan writes one struct.
-type plan []step
+// plan writes the structs of one type.
+type plan struct {
+	name  string // of the type, with dashes
+	steps []step
+}
 
 // step writes one field.
 type step struct {
-	key   string
-	index int
-	write func(put func(key, value string), key string, v reflect.Value)
+	key  string
+	at   uintptr // of the field in the struct
+	size uintptr // of the field
+	form form
+	kind reflect.Kind
+	kept bool         // written even when it is zero
+	of   reflect.Type // of what writes itself
+	list *elements    // of a list
+	to   *plan        // of what a pointer leads to
 }
 
-var plans sync.Map // reflect.Type to plan
+// form is what is made of a field.
+type form uint8
 
-// fieldsInto writes what body, a pointer to a struct, says into m, but for the keys to leave out.
-func fieldsInto(m map[string]string, body any, without ...string) {
-	v := reflect.ValueOf(body).Elem()
-	put := func(key, value string) {
-		for _, w := range without {
-			if key == w {
-				return
-			}
-		}
-		if value != "" && len(m) < maxList {
-			m[key] = shown(value)
-		}
+const (
+	formText form = iota
+	formBool
+	formNumber // with or without a sign, see kind
+	formHex    // of a slice
+	formHexIn  // of an array
+	formTime
+	formAddr
+	formString // by its own method
+	formList   // of a slice
+	formListIn // of an array
+	formPointer
+)
+
+// elements are what a list has.
+type elements struct {
+	size  uintptr
+	count int // of an array
+	one   *step
+	plan  *plan // of structs
+}
+
+// planner makes plans, and leaves out what has a place in the record.
+type planner struct {
+	without []string
+	plans   map[reflect.Type]*plan
+}
+
+func newPlanner(without ...string) planner {
+	return planner{without: without, plans: map[reflect.Type]*plan{}}
+}
+
+// of is the plan for a body, which points to a struct.
+func (p *planner) of(body any) *plan {
+	t := reflect.TypeOf(body)
+	known := p.plans[t]
+	if known == nil {
+		known = &plan{name: strings.ReplaceAll(snake.Case(t.Elem().Name()), "_", "-")}
+		known.add(t.Elem(), 0, "", false)
+		known.leaveOut(p.without)
+		p.plans[t] = known
 	}
-	for _, s := range planOf(v.Type()) {
-		if f := v.Field(s.index); !f.IsZero() {
-			s.write(put, s.key, f)
+	return known
+}
+
+// leaveOut removes the fields with these names.
+func (p *plan) leaveOut(names []string) {
+	p.steps = slices.DeleteFunc(p.steps, func(s step) bool { return s.to == nil && slices.Contains(names, s.key) })
+	for _, s := range p.steps {
+		if s.to != nil {
+			s.to.leaveOut(names)
 		}
 	}
 }
 
-func planOf(t reflect.Type) plan {
-	if p, ok := plans.Load(t); ok {
-		return p.(plan)
-	}
-	var p plan
+var (
+	timeType     = reflect.TypeFor[time.Time]()
+	addrType     = reflect.TypeFor[netip.Addr]()
+	stringerType = reflect.TypeFor[fmt.Stringer]()
+)
+
+// add appends the steps of a struct's fields; the struct lies at a place in the outer one, whose name for it is key. Fields that
+// are zero are written too when kept says so.
+func (p *plan) add(t reflect.Type, at uintptr, key string, kept bool) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if !f.IsExported() {
 			continue
 		}
-		key := snake.Case(f.Name)
+		name := snake.Case(f.Name)
 		if f.Anonymous {
-			key = ""
+			name = ""
 		}
-		p = append(p, step{key, i, writerOf(f.Type)})
-	}
-	plans.Store(t, p)
-	return p
-}
-
-var (
-	timeType     = reflect.TypeFor[time.Time]()
-	stringerType = reflect.TypeFor[fmt.Stringer]()
-)
-
-type writer = func(put func(key, value string), key string, v reflect.Value)
-
-// writerOf is how a field of the type is written.
-func writerOf(t reflect.Type) writer {
-	switch {
-	case t == timeType:
-		return one(func(v reflect.Value) string { return v.Interface().(time.Time).UTC().Format(time.RFC3339Nano) })
-	case t.Implements(stringerType):
-		return one(func(v reflect.Value) string { return v.Interface().(fmt.Stringer).String() })
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		return nested
-	case reflect.Pointer:
-		if t.Elem().Kind() == reflect.Struct {
-			return func(put func(string, string), key string, v reflect.Value) { nested(put, key, v.Elem()) }
-		}
-	case reflect.Slice, reflect.Array:
-		if t.Elem().Kind() == reflect.Uint8 {
-			return one(func(v reflect.Value) string { return hexOf(v) })
-		}
-		return one(list)
-	}
-	return one(text)
-}
-
-func one(f func(reflect.Value) string) writer {
-	return func(put func(string, string), key string, v reflect.Value) { put(key, f(v)) }
-}
-
-// nested writes a struct within: its fields with the outer one's name before theirs. A field Text has the outer name alone.
-func nested(put func(string, string), key string, v reflect.Value) {
-	for _, s := range planOf(v.Type()) {
-		f := v.Field(s.index)
-		if f.IsZero() {
-			continue
-		}
-		name := key + "_" + s.key
 		switch {
 		case key == "":
-			name = s.key
-		case s.key == "text" || s.key == "":
+		case name == "text" || name == "":
 			name = key
+		default:
+			name = key + "_" + name
 		}
-		s.write(put, name, f)
-	}
-}
-
-// maxBytes bounds how much of bytes is written.
-const maxBytes = 64
-
-func hexOf(v reflect.Value) string {
-	n := min(v.Len(), maxBytes)
-	b := make([]byte, n)
-	for i := range n {
-		b[i] = byte(v.Index(i).Uint())
-	}
-	return hex.EncodeToString(b)
-}
-
-// list writes elements with a comma between them; the fields of an element have a blank between them.
-func list(v reflect.Value) string {
-	var b strings.Builder
-	for i := range min(v.Len(), maxList) {
-		if b.Len() > maxText {
-			break
+		if s := stepOf(f.Type); s != nil {
+			s.key, s.at, s.kept = name, at+f.Offset, kept
+			p.steps = append(p.steps, *s)
+		} else if f.Type.Kind() == reflect.Struct {
+			p.add(f.Type, at+f.Offset, name, false)
+		} else if f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct {
+			to := &plan{}
+			to.add(f.Type.Elem(), 0, name, false)
+			p.steps = append(p.steps, step{key: name, at: at + f.Offset, form: formPointer, to: to})
 		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(text(v.Index(i)))
 	}
-	return b.String()
 }
 
-// text writes one value.
-func text(v reflect.Value) string {
-	if s, ok := v.Interface().(fmt.Stringer); ok {
-		return s.String()
+// stepOf is how one value of the type is written, nil when it is none: a struct, a map.
+func stepOf(t reflect.Type) *step {
+	s := &step{size: t.Size(), kind: t.Kind(), of: t}
+	switch {
+	case t == timeType:
+		s.form = formTime
+	case t == addrType:
+		s.form = formAddr
+	case t.Implements(stringerType):
+		s.form = formString
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		s.form = formHex
+	case t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8:
+		s.form = formHexIn
+	case t.Kind() == reflect.Slice:
+		s.form, s.list = formList, elementsOf(t, 0)
+	case t.Kind() == reflect.Array:
+		s.form, s.list = formListIn, elementsOf(t, t.Len())
+	case t.Kind() == reflect.String:
+		s.form = formText
+	case t.Kind() == reflect.Bool:
+		s.form = formBool
+	case reflect.Int <= t.Kind() && t.Kind() <= reflect.Uint64:
+		s.form = formNumber
+	default:
+		return nil
 	}
-	switch v.Kind() {
-	case reflect.String:
-		return v.String()
-	case reflect.Bool:
-		return strconv.FormatBool(v.Bool())
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return strconv.FormatInt(v.Int(), 10)
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return strconv.FormatUint(v.Uint(), 10)
-	case reflect.Struct:
-		return element(v)
-	}
-	return ""
+	return s
 }
 
-// element writes a struct within a list.
-func element(v reflect.Value) string {
-	var parts []string
-	for _, s := range planOf(v.Type()) {
-		f := v.Field(s.index)
-		s.write(func(_, value string) {
-			if value != "" {
-				parts = append(parts, value)
+// elementsOf is how a list is written: of a struct all fields. Of lists in it nothing is.
+func elementsOf(t reflect.Type, count int) *elements {
+	e := &elements{size: t.Elem().Size(), count: count}
+	s := stepOf(t.Elem())
+	switch {
+	case s != nil && s.form == formTime:
+		s.form = formString // as all that writes itself
+		e.one = s
+	case s != nil && (s.form <= formNumber || s.form == formAddr || s.form == formString):
+		e.one = s
+	case s == nil && t.Elem().Kind() == reflect.Struct:
+		e.plan = &plan{}
+		e.plan.add(t.Elem(), 0, "", true)
+	}
+	return e
+}
+
+// fieldsInto writes what body, a pointer to a struct, says into m, and returns how many bytes it wrote.
+func (w *texts) fieldsInto(m map[string]string, p *plan, body any) int {
+	return w.steps(m, p, reflect.ValueOf(body).UnsafePointer())
+}
+
+func (w *texts) steps(m map[string]string, p *plan, base unsafe.Pointer) (written int) {
+	for i := range p.steps {
+		s := &p.steps[i]
+		at := unsafe.Add(base, s.at)
+		if s.form == formPointer {
+			if to := *(*unsafe.Pointer)(at); to != nil {
+				written += w.steps(m, s.to, to)
 			}
-		}, s.key, f)
+			continue
+		}
+		if value := w.value(s, at); value != "" && len(m) < maxList {
+			m[s.key] = value
+			written += len(s.key) + len(value)
+		}
 	}
-	return strings.Join(parts, " ")
+	return written
 }
