@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/picketwatch/picket/core/kernel/store"
 	services "github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/internal/traffic"
@@ -33,10 +35,19 @@ const (
 	storedDir      = "PICKET_BENCH_FLOWS_DIR" // where they lie; kept and used again when set
 )
 
-// kept is a frame as the worker sends it: of flows, or of facts of a kind.
+// kept is what the host hands over of what the worker sends: flows, or facts of a kind.
 type kept struct {
-	kind  string
-	frame []byte
+	kind string
+	records.Parcel
+}
+
+// asSent makes what the worker does: it sends frames as S2 blocks, which the store keeps as they are.
+func asSent(kind string, frame, features []byte) kept {
+	p := records.Parcel{Frame: frame, Features: features, Packed: s2.Encode(nil, frame)}
+	if features != nil {
+		p.PackedFeatures = s2.Encode(nil, features)
+	}
+	return kept{kind, p}
 }
 
 // realFlows are the flows of the capture that PICKET_BENCH_PCAP names, with all features, and the frames of those and of all
@@ -53,13 +64,13 @@ func realFlows(b *testing.B) (flows []sdk.Flow, frames []kept) {
 	}
 	defer f.Close()
 	maker, err := facts.New(facts.Config{Kinds: services.RecordedFacts, Emit: func(kind string, batch *sdk.Batch) error {
-		frames = append(frames, kept{kind, records.AppendLocalBatch(nil, batch)})
+		frames = append(frames, asSent(kind, records.AppendBatch(nil, batch), nil))
 		return nil
 	}})
 	fatal(b, err)
 	_, err = traffic.Analyze(context.Background(), f, traffic.Options{Flow: flow.Config{Batch: records.BatchProcess, Features: true, Apps: maker.Engine()}},
 		maker.Flows(func(list []sdk.Flow) error {
-			frames = append(frames, kept{"", records.AppendLocalFlows(nil, list)})
+			frames = append(frames, asSent("", records.AppendShortFlows(nil, list), records.PackFeatures(nil, list)))
 			for _, x := range list {
 				further := *x.Features
 				x.Packets, x.Features = slices.Clone(x.Packets), &further
@@ -189,9 +200,9 @@ func BenchmarkRecordFlows(b *testing.B) {
 		fatal(b, err)
 		for _, x := range frames {
 			if x.kind == "" {
-				fatal(b, rec.Flows(b.Context(), records.Parcel{Frame: x.frame}))
+				fatal(b, rec.Flows(b.Context(), x.Parcel))
 			} else {
-				fatal(b, rec.Facts(b.Context(), x.kind, records.Parcel{Frame: x.frame}))
+				fatal(b, rec.Facts(b.Context(), x.kind, x.Parcel))
 			}
 		}
 		fatal(b, rec.Close(b.Context(), true))
@@ -200,7 +211,7 @@ func BenchmarkRecordFlows(b *testing.B) {
 	facts := 0
 	for _, x := range frames {
 		if x.kind != "" {
-			facts += records.Count(x.frame)
+			facts += records.Count(x.Frame)
 		}
 	}
 	b.ReportMetric(float64(sizeOf(b, dir))/float64(len(flows)), "bytes/flow")
@@ -333,7 +344,11 @@ func BenchmarkFlowReplay(b *testing.B) {
 	before := cpuTime(0)
 	b.ResetTimer()
 	for i := range b.N {
-		fatal(b, s.Replay(b.Context(), "default", fmt.Sprintf("capture-%02d", i%storedCaptures), func(_ string, frame []byte) error {
+		fatal(b, s.Replay(b.Context(), "default", fmt.Sprintf("capture-%02d", i%storedCaptures), func(_ string, p records.Parcel) error {
+			frame, err := p.Long()
+			if err != nil {
+				return err
+			}
 			batch, err := decoder.Decode(frame)
 			flows += len(batch.Flows)
 			return err

@@ -9,6 +9,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/detect"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // What a server enables by itself, and the reference pack.
@@ -48,9 +49,9 @@ func recordOnce(b *testing.B, s *store.Flows, frames []kept) {
 	fatal(b, err)
 	for _, x := range frames {
 		if x.kind == "" {
-			fatal(b, rec.Flows(b.Context(), records.Parcel{Frame: x.frame}))
+			fatal(b, rec.Flows(b.Context(), x.Parcel))
 		} else {
-			fatal(b, rec.Facts(b.Context(), x.kind, records.Parcel{Frame: x.frame}))
+			fatal(b, rec.Facts(b.Context(), x.kind, x.Parcel))
 		}
 	}
 	fatal(b, rec.Close(b.Context(), true))
