@@ -39,7 +39,10 @@ func block(packets ...int) []byte {
 func readBlock(mem []byte) (n int, err error) {
 	r := &Ring{mem: mem, size: len(mem), link: capture.LinkEthernet}
 	var p capture.Packet
-	for ok := r.take(); ok && r.left > 0; n++ {
+	if !r.take() {
+		return 0, nil
+	}
+	for ; r.left > 0; n++ {
 		if err = r.packet(&p); err != nil {
 			return n, err
 		}
