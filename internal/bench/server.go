@@ -98,4 +98,5 @@ func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
 	_ = s.cmd.Wait()
 	_ = os.RemoveAll(s.data)
+	_ = os.RemoveAll(s.data + "-keys") // the key of the secrets at rest lies beside the data
 }

@@ -7,7 +7,7 @@ package refpack
 
 import (
 	"context"
-	"hash/maphash"
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -81,8 +81,8 @@ func (p *Pack) Flush(_ context.Context, sink sdk.FindingSink) error {
 	return say.err
 }
 
-// flow is a flow with what several detectors ask of it, worked out once. The hashes are seeded: nobody outside can make two
-// hosts fall together.
+// flow is a flow with what several detectors ask of it, worked out once. The hashes are the same in every process, so that a
+// replay finds the same.
 type flow struct {
 	*sdk.Flow
 	now     int64  // its end, in nanoseconds
@@ -95,8 +95,6 @@ type flow struct {
 	outward bool   // from a private address to one that is not
 }
 
-var seed = maphash.MakeSeed()
-
 func (f *flow) set(x *sdk.Flow) {
 	f.Flow = x
 	f.now = x.End.UnixNano()
@@ -107,7 +105,10 @@ func (f *flow) set(x *sdk.Flow) {
 	f.outward = x.Src.IsPrivate() && outer(x.Dst)
 }
 
-func hash(a netip.Addr) uint64 { return maphash.Comparable(seed, a) }
+func hash(a netip.Addr) uint64 {
+	b := a.As16()
+	return mix(mix(binary.LittleEndian.Uint64(b[:8]), binary.LittleEndian.Uint64(b[8:])), 1)
+}
 
 // mix joins a hash and a number to another hash.
 func mix(a, b uint64) uint64 {
