@@ -33,10 +33,12 @@ type entry struct {
 	rtt          int64 // SYN to SYN-ACK
 	side         [2]side
 	gap          spread // inter-arrival times over both directions
+	glimpse      glimpse
 	packets      [sdk.FlowPackets]uint64
 	flagCount    [6]uint32 // packets with FIN, SYN, RST, PSH, ACK, URG
 	isn          uint32    // the initiator's first sequence number, once hasSYN
 	index        uint32    // of the entry itself
+	more         uint32    // where its more is, 0 without one
 	hash         uint32    // of the key
 	tunnelID     uint32
 	prev, next   uint32 // in its list

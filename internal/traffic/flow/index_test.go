@@ -26,7 +26,7 @@ func TestIndexIsAMap(t *testing.T) {
 				delete(want, k)
 				continue
 			}
-			i = p.get()
+			i = p.entries.get()
 			p.at(i).key = k
 			x.insert(hash(k), i)
 			want[k] = i
@@ -44,7 +44,7 @@ func TestIndexIsAMap(t *testing.T) {
 
 func TestIndexAllocatesNothing(t *testing.T) {
 	x, p, k := newIndex(), pool{}, key{aLo: 1}
-	i := p.get()
+	i := p.entries.get()
 	p.at(i).key = k
 	if n := testing.AllocsPerRun(100, func() {
 		h := x.hash(&k)

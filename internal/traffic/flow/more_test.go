@@ -131,7 +131,7 @@ func TestNoFeaturesWithoutAsking(t *testing.T) {
 	table := New(Config{}, func([]sdk.Flow) error { return nil })
 	d := packet{}.tcp()
 	add(t, table, 1, 0, &d)
-	if table.pool.mores != nil || table.out.features != nil {
+	if table.pool.mores.chunks != nil || table.out.features != nil {
 		t.Error("memory for features that nobody asked for")
 	}
 }

@@ -1,49 +1,65 @@
 package flow
 
-import "slices"
+import (
+	"slices"
+	"unsafe"
+)
 
 const chunkSize = 1 << 10
 
-// pool hands out entries by number, in chunks that never move, so that growing copies nothing and the garbage
-// collector sees no pointers. Number 0 means none.
+// pool hands out entries, and what their features need, by number. Number 0 means none.
 type pool struct {
-	chunks   [][]entry
-	mores    [][]more // beside chunks, with features only
-	free     []uint32
-	used     uint32
-	features bool
+	entries shelf[entry]
+	mores   shelf[more]
 }
 
-func (p *pool) at(i uint32) *entry { return &p.chunks[i/chunkSize][i%chunkSize] }
-
-// more is what the features of an entry need. There is one with features only.
-func (p *pool) more(i uint32) *more { return &p.mores[i/chunkSize][i%chunkSize] }
-
-func (p *pool) get() uint32 {
-	if n := len(p.free); n > 0 {
-		i := p.free[n-1]
-		p.free = p.free[:n-1]
-		return i
-	}
-	p.used++
-	if int(p.used/chunkSize) == len(p.chunks) {
-		p.chunks = append(p.chunks, make([]entry, chunkSize))
-		if p.features {
-			p.mores = append(p.mores, make([]more, chunkSize))
-		}
-	}
-	return p.used
-}
+func (p *pool) at(i uint32) *entry { return p.entries.at(i) }
 
 func (p *pool) put(i uint32) {
-	p.at(i).id = 0
-	p.free = append(p.free, i)
+	e := p.at(i)
+	e.id = 0
+	p.entries.put(i)
+	if e.more != 0 {
+		p.mores.put(e.more)
+	}
 }
+
+// bytes is how much of its memory is in use.
+func (p *pool) bytes() int {
+	return p.entries.taken()*int(unsafe.Sizeof(entry{})) + p.mores.taken()*int(unsafe.Sizeof(more{}))
+}
+
+// shelf holds values in chunks that never move, so that growing copies nothing and the garbage collector sees no pointers.
+type shelf[T any] struct {
+	chunks [][]T
+	free   []uint32
+	used   uint32
+}
+
+func (s *shelf[T]) at(i uint32) *T { return &s.chunks[i/chunkSize][i%chunkSize] }
+
+func (s *shelf[T]) get() uint32 {
+	if n := len(s.free); n > 0 {
+		i := s.free[n-1]
+		s.free = s.free[:n-1]
+		return i
+	}
+	s.used++
+	if int(s.used/chunkSize) == len(s.chunks) {
+		s.chunks = append(s.chunks, make([]T, chunkSize))
+	}
+	return s.used
+}
+
+func (s *shelf[T]) put(i uint32) { s.free = append(s.free, i) }
+
+// taken is how many values are in use.
+func (s *shelf[T]) taken() int { return int(s.used) - len(s.free) }
 
 // inUseByID lists the entries that are in use, ordered by id.
 func (p *pool) inUseByID(count int) []uint32 {
 	out := make([]uint32, 0, count)
-	for i := uint32(1); i <= p.used; i++ {
+	for i := uint32(1); i <= p.entries.used; i++ {
 		if p.at(i).id != 0 {
 			out = append(out, i)
 		}

@@ -1,21 +1,99 @@
 package flow
 
 import (
+	"net/netip"
 	"testing"
 	"unsafe"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
-// The default bound is one of memory: what a flow takes decides how many there may be.
+// The default bound is one of memory: what flows take decides how many there may be, those of one packet less than others.
 func TestOpenFlowsAreBoundedByMemory(t *testing.T) {
-	one, more := unsafe.Sizeof(entry{}), unsafe.Sizeof(more{})
-	for features, size := range map[bool]uintptr{false: one, true: one + more} {
-		n := Config{Features: features}.withDefaults().MaxFlows
-		if bytes := uintptr(n) * size; bytes > flowBytes || bytes+size <= flowBytes {
-			t.Errorf("features %v: %d flows of %d bytes in %d", features, n, size, flowBytes)
-		}
-		t.Logf("features %v: %d flows", features, n)
+	one, more := int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(more{}))
+	for name, c := range map[string]struct {
+		features bool
+		packets  int
+		size     int // of a flow
+	}{
+		"plain":                     {false, 1, one},
+		"plain, two packets":        {false, 2, one},
+		"features of one packet":    {true, 1, one},
+		"features of two packets":   {true, 2, one + more},
+		"features of three packets": {true, 3, one + more},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flows := 0
+			table := New(Config{Features: c.features}, func(list []sdk.Flow) error { flows += len(list); return nil })
+			const count = 100_000
+			for i := range count {
+				for n := range c.packets {
+					d := decoded(17, netip.AddrPortFrom(client.Addr(), uint16(i)), netip.AddrPortFrom(server.Addr(), uint16(i>>16)))
+					add(t, table, uint64(i+1), int64(n), &d)
+				}
+			}
+			if bytes := table.Open() * c.size; bytes > openBytes+one+more || bytes < openBytes-one-more {
+				t.Errorf("%d flows of %d bytes in %d", table.Open(), c.size, openBytes)
+			}
+			if open := table.Open(); table.Counts().Evicted() != uint64(count-open) {
+				t.Errorf("%d evicted, %d open", table.Counts().Evicted(), open)
+			}
+			closed(t, table)
+			if flows != count {
+				t.Errorf("%d flows of %d", flows, count)
+			}
+		})
 	}
-	if n := (Config{MaxFlows: 7}).withDefaults().MaxFlows; n != 7 {
-		t.Errorf("%d flows instead of the 7 that were asked for", n)
+}
+
+// Flows that all get their second packet late make room among themselves, and none loses what it has for itself.
+func TestLateSecondPacketsMakeRoom(t *testing.T) {
+	two := 0
+	table := New(Config{Features: true}, func(list []sdk.Flow) error {
+		for i := range list {
+			if list[i].FwdPackets == 2 {
+				two++
+			}
+		}
+		return nil
+	})
+	const count = 80_000
+	for n := range 2 {
+		for i := range count {
+			if n == 1 {
+				i = count - 1 - i // the latest first, so that those that go are not those that come
+			}
+			d := decoded(17, netip.AddrPortFrom(client.Addr(), uint16(i)), netip.AddrPortFrom(server.Addr(), uint16(i>>16)))
+			add(t, table, uint64(i+1), int64(n), &d)
+			if bytes := table.pool.bytes(); bytes > openBytes+int(unsafe.Sizeof(entry{})+unsafe.Sizeof(more{})) {
+				t.Fatalf("%d bytes in flow %d", bytes, i)
+			}
+		}
+	}
+	open := table.Open()
+	closed(t, table)
+	if least := openBytes / int(unsafe.Sizeof(entry{})+unsafe.Sizeof(more{})) / 2; open < least || two < least {
+		t.Errorf("%d open, %d with two packets", open, two)
+	}
+}
+
+// A flow that gets its second packet when there is no room is not the one that goes, even when it was quiet for longest.
+func TestWhoMakesRoomIsNotTheOneThatNeedsIt(t *testing.T) {
+	table := New(Config{Features: true}, func([]sdk.Flow) error { return nil })
+	table.bytes = 2 * int(unsafe.Sizeof(entry{}))
+	packet := func(port uint16, at int64) {
+		d := decoded(17, netip.AddrPortFrom(client.Addr(), port), server)
+		add(t, table, uint64(at)+1, at, &d)
+	}
+	packet(1, 0)
+	packet(2, 1)
+	packet(3, 2)
+	packet(1, 3)
+	if table.Open() != 2 || table.Counts().Evicted() != 1 {
+		t.Errorf("%d open, %d evicted", table.Open(), table.Counts().Evicted())
+	}
+	d := decoded(17, netip.AddrPortFrom(client.Addr(), 1), server)
+	if id, _ := table.Latest(&d); id != 1 {
+		t.Errorf("flow %d has the packet", id)
 	}
 }

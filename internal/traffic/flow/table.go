@@ -12,13 +12,13 @@
 //
 // # Memory
 //
-// Config.MaxFlows bounds how many flows are open; beyond it, the one that was quiet for longest is closed with reason
-// eviction and counted.
+// Config.MaxFlows bounds how many flows are open, or else what they take in memory is bounded; beyond it, the one that was
+// quiet for longest is closed with reason eviction and counted.
 package flow
 
 import (
+	"math"
 	"time"
-	"unsafe"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/decode"
@@ -27,7 +27,7 @@ import (
 
 // Config holds the limits of a table; zero values mean the defaults.
 type Config struct {
-	MaxFlows int           // open at once; default as many as flowBytes hold
+	MaxFlows int           // open at once; default as many as openBytes hold
 	Idle     time.Duration // closes a flow that is quiet for longer; default 2 minutes
 	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
 	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds
@@ -37,16 +37,10 @@ type Config struct {
 	Apps *app.Engine
 }
 
-// flowBytes is how much memory the open flows take at most by default.
-const flowBytes = 72 << 20
+// openBytes is how much memory the open flows take at most by default.
+const openBytes = 48 << 20
 
 func (c Config) withDefaults() Config {
-	if c.MaxFlows <= 0 {
-		c.MaxFlows = flowBytes / int(unsafe.Sizeof(entry{}))
-		if c.Features {
-			c.MaxFlows = flowBytes / int(unsafe.Sizeof(entry{})+unsafe.Sizeof(more{}))
-		}
-	}
 	if c.Idle <= 0 {
 		c.Idle = 2 * time.Minute
 	}
@@ -84,6 +78,8 @@ type Table struct {
 	out    batch
 	counts Counts
 	latest uint32 // the flow of the last packet that was added
+	bytes  int    // that open flows may take
+	lone   more   // of a flow of one packet, while it is finished
 }
 
 // Counts says how many flows were closed, and why.
@@ -98,7 +94,13 @@ func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
 // New returns an empty table. The slice given to emit, and the Packets in it, are only valid during the call.
 func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
-	return &Table{cfg: cfg, index: newIndex(), pool: pool{features: cfg.Features}, out: newBatch(cfg, emit)}
+	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), bytes: openBytes}
+	if cfg.MaxFlows > 0 {
+		t.bytes = math.MaxInt
+	} else {
+		t.cfg.MaxFlows = math.MaxInt
+	}
+	return t
 }
 
 // Counts returns the counts so far.
@@ -118,9 +120,15 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 		i = t.open(&k, hash, at, p, fromA)
 	}
 	e := t.pool.at(i)
+	if t.cfg.Features && e.more == 0 && e.total() > 0 {
+		t.extend(e)
+	}
 	gap := e.add(number, at, p, fromA)
-	if t.cfg.Features {
-		t.pool.more(i).add(e, at, gap, p, fromA)
+	switch {
+	case e.more != 0:
+		t.pool.mores.at(e.more).add(e, at, gap, p, fromA)
+	case t.cfg.Features:
+		e.glimpse = glimpseOf(p, fromA)
 	}
 	t.touch(i, e)
 	t.latest = i
@@ -163,20 +171,26 @@ func (t *Table) superseded(e *entry, at int64, p *decode.Packet, fromA bool) boo
 
 // open starts a flow, making room first.
 func (t *Table) open(k *key, hash uint32, at int64, p *decode.Packet, fromA bool) uint32 {
-	if t.index.count >= t.cfg.MaxFlows {
-		t.evict()
+	for t.index.count >= t.cfg.MaxFlows || t.pool.bytes() > t.bytes {
+		t.evict(0)
 	}
-	i := t.pool.get()
+	i := t.pool.entries.get()
 	t.nextID++
 	e := t.pool.at(i)
 	*e = entry{key: *k, hash: hash, id: t.nextID, index: i, first: at, last: at, tunnel: p.Carrier, tunnelID: p.TunnelID}
-	if t.cfg.Features {
-		*t.pool.more(i) = more{}
-	}
 	e.initiatorIsA, e.guessed = initiator(p, fromA)
 	t.index.insert(hash, i)
 	t.lists[listOpen].push(&t.pool, i)
 	return i
+}
+
+// extend gives a flow that gets its second packet what the features need, making room first.
+func (t *Table) extend(e *entry) {
+	for t.pool.bytes() > t.bytes && t.index.count > 1 {
+		t.evict(e.index)
+	}
+	e.more = t.pool.mores.get()
+	t.pool.mores.at(e.more).begin(e)
 }
 
 // touch moves a flow to the quiet end of its list, which is the other list once it has ended.
@@ -211,14 +225,20 @@ func (t *Table) expire(which int, limit int64) {
 	}
 }
 
-// evict closes the flow that matters least: one that has ended, else the one that was quiet for longest.
-func (t *Table) evict() {
-	i := t.lists[listEnded].head
-	if i == 0 {
-		i = t.lists[listOpen].head
+// evict closes the flow that matters least, but not the one that is spared: one that has ended, else the one that was quiet
+// for longest.
+func (t *Table) evict(spared uint32) {
+	for _, which := range [...]int{listEnded, listOpen} {
+		i := t.lists[which].head
+		if i != 0 && i == spared {
+			i = t.pool.at(i).next
+		}
+		if i != 0 {
+			e := t.pool.at(i)
+			t.finish(e, e.reasonOr(sdk.EndEvicted))
+			return
+		}
 	}
-	e := t.pool.at(i)
-	t.finish(e, e.reasonOr(sdk.EndEvicted))
 }
 
 // finish emits a flow and forgets it.
@@ -231,7 +251,12 @@ func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	}
 	var m *more
 	if t.cfg.Features {
-		m = t.pool.more(e.index)
+		m = &t.lone
+		if e.more != 0 {
+			m = t.pool.mores.at(e.more)
+		} else {
+			m.begin(e)
+		}
 	}
 	t.out.append(e, m, reason, app)
 	t.index.remove(e.hash, e.index)
