@@ -51,6 +51,7 @@ func generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	maps.Copy(all, facts)
+	maps.Copy(all, sharing())
 	for name, f := range all {
 		text, err := json.MarshalIndent(f.vector, "", " ")
 		if err != nil {

@@ -51,6 +51,22 @@ func TestGoReadsTheVectors(t *testing.T) {
 	}
 }
 
+// What shares its texts is taken as long as they stay within a frame, and then refused for nothing but that.
+func TestGoRefusesWhatShares(t *testing.T) {
+	for name, f := range sharing() {
+		if err := records.Verify(f.bytes); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var d records.BatchDecoder
+		if _, err := d.Decode(f.bytes); err == nil || !strings.Contains(err.Error(), "texts together") {
+			t.Errorf("%s, %d bytes: %v", name, len(f.bytes), err)
+		}
+		if len(f.bytes) > 64<<10 {
+			t.Errorf("%s has %d bytes", name, len(f.bytes))
+		}
+	}
+}
+
 func TestGoReadsTheFacts(t *testing.T) {
 	facts, err := factFrames("../../..")
 	if err != nil || len(facts) != len(sdk.FactKinds) {

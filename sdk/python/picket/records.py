@@ -277,8 +277,9 @@ def decode(frame: bytes | bytearray | memoryview, *, verify: bool = True) -> Row
 
 
 def _check_refs(rows: Rows) -> None:
-    """Checks every reference at once, and that rows do not share lists: a small frame could decode into a huge one."""
-    listed = 0
+    """Checks every reference at once, that rows do not share lists, and that the texts that they share are not longer than a
+    frame when each is written out: a small frame could decode into a huge one."""
+    listed = held = 0
     for name, type_ in _TYPES[rows.schema].items():
         size = {"string": 1, "bytes": 1, "u64list": 8, "textmap": 16, "textlist": 8}.get(type_)
         if size is None or not len(rows):
@@ -290,10 +291,32 @@ def _check_refs(rows: Rows) -> None:
             i = int(end.argmax())
             raise FrameError(f"a reference to {column['len'][i]} x {size} bytes at {column['at'][i]} "
                              f"leaves the heap of {len(rows.heap)}")
-        if type_ != "string":
-            listed += int(length.sum())
-    if listed > len(rows.heap):
-        raise FrameError(f"its lists are longer than its heap of {len(rows.heap)} bytes")
+        if size == 1:
+            held += int(length.sum())
+            continue
+        listed += int(length.sum())
+        if listed > len(rows.heap):
+            raise FrameError(f"its lists are longer than its heap of {len(rows.heap)} bytes")
+        if type_ != "u64list":
+            held += _check_texts(rows.heap, column["at"], length)
+    if held > MAX_FRAME:
+        raise FrameError(f"its texts together are longer than {MAX_FRAME} bytes")
+
+
+def _check_texts(heap: memoryview, at: np.ndarray[Any, Any], length: np.ndarray[Any, Any]) -> int:
+    """Checks the texts in lists and maps, given where these lie and their bytes, and returns how long the texts are together."""
+    count = (length // np.uint64(8)).astype(np.int64)
+    total = int(count.sum())
+    if not total:
+        return 0
+    first = at.astype(np.int64) - 8 * (count.cumsum() - count)
+    places = np.repeat(first, count) + 8 * np.arange(total)
+    refs = np.frombuffer(heap, "u1")[places[:, None] + np.arange(8)].view("<u4").astype(np.int64)
+    end = refs.sum(axis=1)
+    if int(end.max()) > len(heap):
+        i = int(end.argmax())
+        raise FrameError(f"a reference to {refs[i, 1]} x 1 bytes at {refs[i, 0]} leaves the heap of {len(heap)}")
+    return int(refs[:, 1].sum())
 
 
 # --- writing ---

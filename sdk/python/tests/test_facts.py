@@ -44,7 +44,7 @@ def test_a_text_of_a_list_that_leaves_the_heap():
     at = int.from_bytes(frame[32 + 88 : 32 + 92], "little")
     frame[heap + at : heap + at + 4] = b"\xff\xff\xff\xff"
     with pytest.raises(records.FrameError):
-        records.decode(bytes(frame), verify=False).texts("answers", 0)
+        records.decode(bytes(frame), verify=False)
 
 
 @picket.discovery(id="test/watchful", summary="Watches.", facts=["dns"], flows=True)

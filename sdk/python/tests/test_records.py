@@ -46,6 +46,17 @@ def test_vector(path):
         assert records.encode(want["schema"], rows) == frame
 
 
+@pytest.mark.parametrize("name, at, fewer", [("text", 32 + 72, 1), ("texts", 32 + 88, 1400), ("map", 32 + 104, 1400)])
+def test_shared_texts(name, at, fewer):
+    """Rows and lists may share a text as long as all of them written out stay within a frame."""
+    (path,) = [p for p in VECTORS if p.stem == "refused-shared-" + name]
+    frame = bytearray(path.with_suffix(".bin").read_bytes())
+    with pytest.raises(records.FrameError, match="texts together"):
+        records.decode(frame)
+    frame[at + 4 : at + 8] = fewer.to_bytes(4, "little")
+    assert len(records.decode(frame, verify=False)) > 0
+
+
 def test_no_copy_and_read_only():
     frame = records.encode("flow", [{"id": n, "fwd_bytes": n * 10} for n in range(5)])
     rows = records.decode(frame)

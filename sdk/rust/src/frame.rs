@@ -62,12 +62,15 @@ impl<'a, R: Row<'a>> Rows<'a, R> {
         }
         let (rows, heap) = frame[HEADER..].split_at(h.heap - HEADER);
         let all: Rows<R> = Rows { rows, heap, size: h.row_size, kind: PhantomData };
-        let mut refs = Heap { size: heap.len() as u64, listed: 0, bad: false };
+        let mut refs = Heap { size: heap.len() as u64, listed: 0, held: 0, bad: false };
         for row in all.iter() {
             row.check(&mut refs);
         }
         if refs.bad || refs.listed > refs.size {
             return Err(format!("a reference leaves the heap of {} bytes, or its lists are longer", refs.size));
+        }
+        if refs.held > MAX_FRAME as u64 {
+            return Err(format!("its texts together are longer than {} bytes", MAX_FRAME));
         }
         Ok(all)
     }
@@ -199,13 +202,16 @@ static CRC: [u32; 256] = {
 pub struct Heap {
     size: u64,
     listed: u64,
+    held: u64,
     bad: bool,
 }
 
 impl Heap {
+    /// Rows may share a text, which costs no memory; but whoever writes them out writes it each time, so texts are added up.
     #[inline]
     pub(crate) fn text(&mut self, reference: u64) {
         self.bad |= (reference & 0xffff_ffff) + (reference >> 32) > self.size;
+        self.held = self.held.saturating_add(reference >> 32);
     }
 
     /// Rows that share one list could turn a small frame into much work, so lists are added up.

@@ -184,10 +184,43 @@ fn every_field_of_every_row() {
 fn what_must_be_refused() {
     for (name, frame, about) in vectors() {
         if let Some(why) = about.get("refused") {
-            let taken = frame::verify(&frame).is_ok() && Rows::<Flow>::parse(&frame).is_ok();
+            let taken = frame::verify(&frame).is_ok() && read_as(&about, &frame).is_ok();
             assert!(!taken, "{} was taken though {}", name, why);
         }
     }
+}
+
+fn read_as(about: &Json, frame: &[u8]) -> Result<(), String> {
+    match about.get("schema").and_then(Json::as_str) {
+        Some("flow") => Rows::<Flow>::parse(frame).map(drop),
+        Some("dns") => Rows::<DNS>::parse(frame).map(drop),
+        Some("arp") => Rows::<ARP>::parse(frame).map(drop),
+        Some("message") => Rows::<Message>::parse(frame).map(drop),
+        other => panic!("no test reads {:?}", other),
+    }
+}
+
+/// Rows and lists may share a text as long as all of them written out stay within a frame.
+#[test]
+fn shared_texts() {
+    let mut seen = 0;
+    for (name, mut frame, about) in
+        vectors().into_iter().filter(|v| v.0.starts_with("refused-shared-") && v.0 != "refused-shared-list")
+    {
+        seen += 1;
+        assert!(frame::verify(&frame).is_ok(), "{}", name);
+        let why = read_as(&about, &frame).unwrap_err();
+        assert!(why.contains("texts together"), "{}: {}", name, why);
+        // A shorter list, or a shorter text of the first row, is taken.
+        let (at, n) = match name.as_str() {
+            "refused-shared-text" => (32 + 72, 1),
+            "refused-shared-texts" => (32 + 88, 1400),
+            _ => (32 + 104, 1400),
+        };
+        frame[at + 4..at + 8].copy_from_slice(&u32::to_le_bytes(n));
+        read_as(&about, &frame).unwrap_or_else(|e| panic!("{}: {}", name, e));
+    }
+    assert!(seen == 0 || seen == 3, "{} vectors", seen);
 }
 
 /// No change of a byte may make a view read outside of its frame: that would panic here.
