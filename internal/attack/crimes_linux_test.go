@@ -38,6 +38,7 @@ type crime struct {
 	says   []string       // one of these is the reason that the operator reads
 	then   func(a *arena) // what else must hold
 	detect bool           // the villain is a detector
+	blind  bool           // which was granted nothing
 	start  bool           // it attacks before it is ready
 	audit  []line         // what the audit log says; when nil, one of says, and when empty, nothing
 }
@@ -54,7 +55,10 @@ func (c crime) run(t *testing.T, runtime string) {
 		}
 		ch := c.change
 		if c.detect {
-			ch.id, ch.grants = "attack/villain-detector", []sdk.Permission{{Cap: sdk.CapFlowsRead}}
+			ch.id = "attack/villain-detector"
+			if !c.blind {
+				ch.grants = []sdk.Permission{{Cap: sdk.CapFlowsRead}}
+			}
 			if ch.shelf == nil {
 				ch.shelf = &shelf{}
 			}
@@ -432,6 +436,21 @@ var speakForAnother = crime{attack: "nothing", detect: true, audit: []line{}, ac
 	must(a.t, a.inspect(&sink))
 	if len(sink.list) == 0 || sink.list[0].Detector != "attack/villain-detector" {
 		a.t.Errorf("the findings say %+v", sink.list)
+	}
+	must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
+}}
+
+// A detector asks for flows and was not granted them: it is shown none, and says something of each batch that it is shown.
+func TestAttackReadFlowsProcess(t *testing.T) { readFlows.run(t, process) }
+func TestAttackReadFlowsWASM(t *testing.T)    { readFlows.run(t, wasm) }
+
+var readFlows = crime{attack: "nothing", detect: true, blind: true, audit: []line{}, act: func(a *arena) {
+	a.t.Helper()
+	noteAudit(a.t, "– (they are never sent)")
+	var sink findings
+	must(a.t, a.inspect(&sink))
+	if st, _ := a.Instance("villain"); len(sink.list) != 0 || st.Ledger.Records != 0 {
+		a.t.Errorf("it was shown %d records and says %+v", st.Ledger.Records, sink.list)
 	}
 	must(a.t, a.Apply(a.t.Context(), []pluginhost.Assignment{a.neighbour}))
 }}

@@ -131,6 +131,7 @@ var rows = []struct {
 	{"IgnoreSIGTERM", "ignore SIGTERM, and the request to stop", true, false, "deadline; it is ended"},
 	{"LieAboutIdentity", "be another plugin than the signed one", true, true, "refused"},
 	{"SpeakForAnother", "findings in another's name", true, true, "the host writes the name"},
+	{"ReadFlows", "flows that it asks for and was not granted", true, true, "the host sends none"},
 	{"LieAboutVersion", "another protocol, another address, silence", true, false, "refused or ended"},
 	{"LieAboutSchema", "another schema than the signed one", true, true, "refused; the signed one counts"},
 	{"ServerGrantsExec", "hostile server: `exec`", true, false, "ceiling; not enforced, so never given"},
