@@ -2,7 +2,6 @@ package passive
 
 import (
 	"container/list"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,8 +20,8 @@ type said struct {
 	hostname   string
 	onLink     bool // the message cannot have come over a router
 	confidence float64
-	facts      map[string]string // those without a value are left out
-	lists      map[string]string // an entry to add to a fact that lists several
+	facts      facts
+	lists      facts // an entry each to add to a fact that lists several
 }
 
 // Bounds on what is kept of a device, for the wire is hostile.
@@ -34,56 +33,72 @@ const (
 
 // known is a fact as it was reported last.
 type known struct {
-	value      string
+	fact
 	confidence float64
 	since      time.Time
 }
 
 // device is what was reported of one.
 type device struct {
-	key            string
+	ip             netip.Addr // under which it is remembered, or else its hardware address
+	card           string
 	mac, hostname  string
 	macSince, name time.Time
-	facts          map[string]known
+	facts          []known // a few, which one looks through sooner than a map
 	reported       time.Time
 	place          *list.Element // in devices.order
 }
 
 // devices are the ones that are remembered, by address or, without one, by hardware address.
 type devices struct {
-	byKey   map[string]*device
+	byIP    map[netip.Addr]*device
+	byCard  map[string]*device
 	order   *list.List // of *device, the one that spoke last in front
 	most    int
 	refresh time.Duration
 }
 
 func newDevices(most int, refresh time.Duration) devices {
-	return devices{byKey: map[string]*device{}, order: list.New(), most: most, refresh: refresh}
+	d := devices{most: most, refresh: refresh}
+	d.forget()
+	return d
 }
 
+// forget begins anew: the memory that a large capture took is not kept for a small one.
 func (d *devices) forget() {
-	clear(d.byKey)
-	d.order.Init()
+	d.byIP, d.byCard, d.order = map[netip.Addr]*device{}, map[string]*device{}, list.New()
 }
 
 func (d *devices) of(s *said) *device {
-	key := s.mac
-	if s.ip.IsValid() {
-		key = s.ip.String()
+	one := d.byIP[s.ip]
+	if !s.ip.IsValid() {
+		one = d.byCard[s.mac]
 	}
-	if one := d.byKey[key]; one != nil {
+	if one != nil {
 		d.order.MoveToFront(one.place)
 		return one
 	}
-	if len(d.byKey) >= d.most {
-		oldest := d.order.Back()
-		delete(d.byKey, oldest.Value.(*device).key)
-		d.order.Remove(oldest)
+	if d.order.Len() >= d.most {
+		d.drop(d.order.Back())
 	}
-	one := &device{key: key, facts: map[string]known{}}
+	one = &device{ip: s.ip}
+	if s.ip.IsValid() {
+		d.byIP[s.ip] = one
+	} else {
+		one.card = strings.Clone(s.mac)
+		d.byCard[one.card] = one
+	}
 	one.place = d.order.PushFront(one)
-	d.byKey[key] = one
 	return one
+}
+
+func (d *devices) drop(place *list.Element) {
+	one := d.order.Remove(place).(*device)
+	if one.ip.IsValid() {
+		delete(d.byIP, one.ip)
+	} else {
+		delete(d.byCard, one.card)
+	}
 }
 
 // learn adds what was said and returns what is to be reported of it, if anything. The maker of a card that is new is told apart:
@@ -97,9 +112,10 @@ func (d *devices) learn(s *said) []sdk.Sighting {
 	}
 	if one.mac != before {
 		guess := said{time: s.time, confidence: guessed}
-		if name := maker(one.mac); one.learn("vendor", name, &guess, d.refresh) {
+		name := maker(one.mac)
+		if value, news := one.learn("vendor", name, &guess, d.refresh); news {
 			out = append(out, sdk.Sighting{
-				Time: s.time, IP: s.ip, MAC: s.mac, Facts: map[string]string{"vendor": name}, Source: s.source, Packet: s.packet, Confidence: guessed,
+				Time: s.time, IP: s.ip, MAC: s.mac, Facts: map[string]string{"vendor": value}, Source: s.source, Packet: s.packet, Confidence: guessed,
 			})
 		}
 	}
@@ -112,19 +128,19 @@ func (d *devices) merge(one *device, s *said) (sdk.Sighting, bool) {
 	out := sdk.Sighting{Time: s.time, IP: s.ip, MAC: s.mac, Hostname: s.hostname, Source: s.source, Packet: s.packet, Confidence: s.confidence}
 	news := due
 	if replaces(one.mac, s.mac, one.macSince, s.time, d.refresh) {
-		one.mac, one.macSince, news = s.mac, s.time, true
+		one.mac, one.macSince, news = strings.Clone(s.mac), s.time, true
 	}
 	if replaces(one.hostname, s.hostname, one.name, s.time, d.refresh) {
-		one.hostname, one.name, news = s.hostname, s.time, true
+		one.hostname, one.name, news = strings.Clone(s.hostname), s.time, true
 	}
-	for name, value := range s.facts {
-		if one.learn(name, text(value), s, d.refresh) {
-			out.Facts, news = with(out.Facts, name, one.facts[name].value), true
+	for _, f := range s.facts {
+		if value, isNew := one.learn(f.name, f.value, s, d.refresh); isNew {
+			out.Facts, news = with(out.Facts, f.name, value), true
 		}
 	}
-	for name, entry := range s.lists {
-		if one.add(name, text(entry), s) {
-			out.Facts, news = with(out.Facts, name, one.facts[name].value), true
+	for _, f := range s.lists {
+		if value, isNew := one.add(f.name, f.value, s); isNew {
+			out.Facts, news = with(out.Facts, f.name, value), true
 		}
 	}
 	if news {
@@ -139,33 +155,74 @@ func replaces(old, value string, since, now time.Time, refresh time.Duration) bo
 	return value != "" && value != old && (old == "" || now.Sub(since) >= refresh)
 }
 
-// learn keeps a fact that is new, surer than what is known, or other than what was known for a while.
-func (one *device) learn(name, value string, s *said, refresh time.Duration) bool {
-	old, found := one.facts[name]
-	switch {
-	case value == "" || value == old.value:
-		return false
-	case !found && len(one.facts) >= maxFacts, found && s.confidence < old.confidence,
-		found && s.confidence == old.confidence && s.time.Sub(old.since) < refresh:
-		return false
+// find returns a fact that is known, nil when it is not.
+func (one *device) find(name string) *known {
+	for i := range one.facts {
+		if one.facts[i].name == name {
+			return &one.facts[i]
+		}
 	}
-	one.facts[name] = known{value, s.confidence, s.time}
-	return true
+	return nil
+}
+
+// keep notes a fact, whose value may lie in memory that it shares with others. It returns the value to keep.
+func (one *device) keep(old *known, name, value string, s *said) string {
+	news := known{fact{name, strings.Clone(value)}, s.confidence, s.time}
+	if old != nil {
+		*old = news
+	} else {
+		one.facts = append(one.facts, news)
+	}
+	return news.value
+}
+
+// learn keeps a fact that is new, surer than what is known, or other than what was known for a while.
+func (one *device) learn(name, value string, s *said, refresh time.Duration) (string, bool) {
+	old := one.find(name)
+	if old != nil && value == old.value {
+		return "", false
+	}
+	value = text(value)
+	switch {
+	case value == "" || old != nil && value == old.value:
+		return "", false
+	case old == nil && len(one.facts) >= maxFacts, old != nil && s.confidence < old.confidence,
+		old != nil && s.confidence == old.confidence && s.time.Sub(old.since) < refresh:
+		return "", false
+	}
+	return one.keep(old, name, value, s), true
 }
 
 // add puts an entry into a list, which is kept in order.
-func (one *device) add(name, entry string, s *said) bool {
-	old, found := one.facts[name]
-	if entry == "" || !found && len(one.facts) >= maxFacts {
-		return false
+func (one *device) add(name, entry string, s *said) (string, bool) {
+	old := one.find(name)
+	if old != nil && listed(old.value, entry) {
+		return "", false
 	}
-	entries := strings.Fields(old.value)
+	entry = text(entry)
+	if entry == "" || old == nil && len(one.facts) >= maxFacts {
+		return "", false
+	}
+	var list string
+	if old != nil {
+		list = old.value
+	}
+	entries := strings.Fields(list)
 	at, has := slices.BinarySearch(entries, entry)
-	if has || len(entries) >= maxEntries || len(old.value)+1+len(entry) > maxText {
-		return false
+	if has || len(entries) >= maxEntries || len(list)+1+len(entry) > maxText {
+		return "", false
 	}
-	one.facts[name] = known{strings.Join(slices.Insert(entries, at, entry), " "), s.confidence, s.time}
-	return true
+	return one.keep(old, name, strings.Join(slices.Insert(entries, at, entry), " "), s), true
+}
+
+// listed reports whether a list holds an entry.
+func listed(list, entry string) bool {
+	for one := range strings.SplitSeq(list, " ") {
+		if one == entry {
+			return true
+		}
+	}
+	return false
 }
 
 func with(facts map[string]string, name, value string) map[string]string {
@@ -176,17 +233,11 @@ func with(facts map[string]string, name, value string) map[string]string {
 	return facts
 }
 
-// more joins facts; those that are given later win.
-func more(all ...map[string]string) map[string]string {
-	out := map[string]string{}
-	for _, m := range all {
-		maps.Copy(out, m)
-	}
-	return out
-}
-
 // text is a value in one line, cut to what is kept.
 func text(s string) string {
+	if isPlain(s) {
+		return s
+	}
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "")
@@ -194,11 +245,31 @@ func text(s string) string {
 	return s
 }
 
+// isPlain reports whether a text is one line of ASCII already, as nearly all are.
+func isPlain(s string) bool {
+	if len(s) > maxText {
+		return false
+	}
+	space := true // one at the beginning is one too many
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ' ' && space, c < ' ', c >= 0x7f:
+			return false
+		default:
+			space = c == ' '
+		}
+	}
+	return s == "" || !space
+}
+
 // hostname is a name without the domain of multicast DNS; what cannot be one is left out.
 func hostname(s string) string {
+	if s == "" {
+		return ""
+	}
 	s = strings.TrimSuffix(strings.TrimSuffix(text(s), "."), ".local")
 	const longest = 253
-	if len(s) > longest || strings.ContainsAny(s, "\ufffd*") || strings.EqualFold(s, "localhost") {
+	if len(s) > longest || strings.Contains(s, "\ufffd") || strings.Contains(s, "*") || strings.EqualFold(s, "localhost") {
 		return ""
 	}
 	return s

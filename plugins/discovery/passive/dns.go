@@ -36,7 +36,6 @@ func (l listener) dns(r *sdk.DNS) error {
 		return l.tell(s)
 	}
 	s := of(&r.Seen, r.Protocol, ip, true, claimed)
-	s.facts = map[string]string{}
 	var told []error
 	for i, answer := range r.Answers {
 		if i >= len(r.AnswerTypes) || i >= len(r.AnswerNames) {
@@ -60,7 +59,7 @@ func (l listener) dns(r *sdk.DNS) error {
 			told = append(told, l.service(s, name))
 		case typeTXT:
 			told = append(told, l.service(s, name))
-			described(s.facts, strings.ToLower(name), answer)
+			s.facts = described(s.facts, strings.ToLower(name), answer)
 		}
 	}
 	return join(append(told, l.tell(s))...)
@@ -89,15 +88,16 @@ func (l listener) service(s *said, name string) error {
 		return nil
 	}
 	one := *s
-	one.hostname, one.facts, one.lists = "", map[string]string{"role": serviceRoles[kind]}, map[string]string{"services": kind}
+	one.hostname, one.facts, one.lists = "", facts{{"role", serviceRoles[kind]}}, facts{{"services", kind}}
 	switch instance, _, _ := strings.Cut(name, "._"); {
 	case strings.HasPrefix(instance, "_"): // all instances of the kind
 	case kind == "_device-info._tcp":
-		one.facts["name"] = instance
+		one.facts = one.facts.set("name", instance)
 	case kind == "_workstation._tcp":
 		one.hostname, one.mac = station(instance)
 	case kind == "_raop._tcp":
-		_, one.facts["name"], _ = strings.Cut(instance, "@")
+		_, name, _ := strings.Cut(instance, "@")
+		one.facts = one.facts.set("name", name)
 	}
 	return l.tell(&one)
 }
@@ -141,24 +141,25 @@ var txtFacts = map[string]string{
 }
 
 // described reads a description: texts in quotes, each a key and a value.
-func described(facts map[string]string, name, answer string) {
+func described(what facts, name, answer string) facts {
 	for _, entry := range quoted(answer) {
 		key, value, found := strings.Cut(entry, "=")
-		fact := txtFacts[strings.ToLower(key)]
-		if !found || fact == "" || value == "" {
+		about := txtFacts[strings.ToLower(key)]
+		if !found || about == "" || value == "" {
 			continue
 		}
 		// What md means differs: only Google's devices and those of HomeKit name their model by it.
 		if strings.EqualFold(key, "md") && !strings.Contains(name, "_googlecast.") && !strings.Contains(name, "_hap.") {
 			continue
 		}
-		if facts[fact] == "" {
-			facts[fact] = value
+		if what.get(about) == "" {
+			what = what.set(about, value)
 		}
 		if strings.EqualFold(key, "osxvers") {
-			facts["os"] = "darwin"
+			what = what.set("os", "darwin")
 		}
 	}
+	return what
 }
 
 // quoted reads the texts of a TXT record in presentation format.

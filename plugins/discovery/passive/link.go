@@ -51,7 +51,7 @@ func (l listener) arp(r *sdk.ARP) error {
 		s.confidence = guessed // somebody speaks for another one
 	}
 	if r.Router {
-		s.facts = map[string]string{"role": "router"}
+		s.facts = facts{{"role", "router"}}
 	}
 	return l.tell(s)
 }
@@ -80,9 +80,9 @@ func (l listener) dhcp(r *sdk.DHCP) error {
 	if r.FQDN != "" {
 		client.hostname = r.FQDN
 	}
-	client.facts = more(meaning(r.VendorClass), map[string]string{"dhcp_vendor_class": r.VendorClass})
+	client.facts = l.means.of(r.VendorClass).and(fact{"dhcp_vendor_class", r.VendorClass})
 	if r.Version == 4 {
-		client.facts["dhcp_fingerprint"] = numbers(r.Parameters)
+		client.facts = client.facts.set("dhcp_fingerprint", numbers(r.Parameters))
 	}
 	return l.tell(client)
 }
@@ -93,12 +93,12 @@ func (l listener) dhcpServer(r *sdk.DHCP, source string) error {
 		ip, _ = sender(&r.Seen)
 	}
 	server := of(&r.Seen, source, ip, true, claimed)
-	server.lists = map[string]string{"services": source}
+	server.lists = facts{{"services", source}}
 	err := l.tell(server)
 	for _, addr := range r.Routers {
 		if ip, bad := netip.ParseAddr(addr); bad == nil && err == nil {
 			router := of(&r.Seen, source, ip, true, likely) // as the server says
-			router.facts = map[string]string{"role": "router"}
+			router.facts = facts{{"role", "router"}}
 			err = l.tell(router)
 		}
 	}
@@ -127,9 +127,9 @@ func numbers(b []byte) string {
 }
 
 // announcement is what LLDP and CDP have in common: a device's words about itself, in a frame that no router passes on.
-func (l listener) announcement(m *sdk.Message, name, addrs string, facts map[string]string) error {
+func (l listener) announcement(m *sdk.Message, name, addrs string, what facts) error {
 	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, claimed)
-	s.mac, s.hostname, s.facts = m.Fields["source"], name, facts
+	s.mac, s.hostname, s.facts = m.Fields["source"], name, what
 	for _, one := range strings.Split(addrs, ", ") {
 		if ip, err := netip.ParseAddr(one); err == nil && !ip.IsUnspecified() {
 			s.ip = ip
@@ -149,11 +149,12 @@ const (
 
 func (l listener) lldp(m *sdk.Message) error {
 	f := m.Fields
-	facts := more(meaning(f["description"]), map[string]string{
-		"description": f["description"], "vendor": f["vendor"], "model": f["model"], "serial": f["serial"], "lldp_port": f["port"], "lldp_chassis": f["chassis"],
-		"firmware": first(f["firmware"], f["software"]), "role": role(number(first(f["enabled"], f["capabilities"])), lldpRoles[:]),
-	})
-	return l.announcement(m, f["name"], f["addrs"], facts)
+	what := l.means.of(f["description"]).and(
+		fact{"description", f["description"]}, fact{"vendor", f["vendor"]}, fact{"model", f["model"]}, fact{"serial", f["serial"]},
+		fact{"lldp_port", f["port"]}, fact{"lldp_chassis", f["chassis"]}, fact{"firmware", first(f["firmware"], f["software"])},
+		fact{"role", role(number(first(f["enabled"], f["capabilities"])), lldpRoles[:])},
+	)
+	return l.announcement(m, f["name"], f["addrs"], what)
 }
 
 // bit is a capability and the role of who has it.
@@ -198,15 +199,15 @@ func (l listener) cdp(m *sdk.Message) error {
 	if rest, found := strings.CutPrefix(strings.ToLower(model), "cisco "); found {
 		model, vendor = model[len(model)-len(rest):], "Cisco"
 	}
-	facts := more(meaning(f["software"]), map[string]string{
-		"description": f["software"], "vendor": vendor, "model": model, "cdp_port": f["port"], "firmware": after(f["software"], "Version "),
-		"role": role(number(f["capabilities"]), cdpRoles[:]),
-	})
+	what := l.means.of(f["software"]).and(
+		fact{"description", f["software"]}, fact{"vendor", vendor}, fact{"model", model}, fact{"cdp_port", f["port"]},
+		fact{"firmware", after(f["software"], "Version ")}, fact{"role", role(number(f["capabilities"]), cdpRoles[:])},
+	)
 	addrs := f["addrs"]
 	if f["management"] != "" {
 		addrs = f["management"] + ", " + addrs
 	}
-	return l.announcement(m, first(f["name"], f["device"]), addrs, facts)
+	return l.announcement(m, first(f["name"], f["device"]), addrs, what)
 }
 
 // after is the word behind a mark, without the comma at its end.
@@ -220,7 +221,7 @@ func after(s, mark string) string {
 func (l listener) stp(m *sdk.Message) error {
 	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
 	s.mac = first(m.Fields["bridge"], m.Fields["source"])
-	s.facts = map[string]string{"role": "switch", "stp_root": m.Fields["root"]}
+	s.facts = facts{{"role", "switch"}, {"stp_root", m.Fields["root"]}}
 	return l.tell(s)
 }
 
@@ -228,7 +229,7 @@ func (l listener) stp(m *sdk.Message) error {
 func (l listener) hsrp(m *sdk.Message) error {
 	ip, _ := sender(&m.Seen)
 	s := of(&m.Seen, m.Protocol, ip, true, certain)
-	s.facts = map[string]string{"role": "router", "vendor": "Cisco", "hsrp_address": m.Fields["address"], "hsrp_group": m.Fields["group"], "hsrp_state": m.Fields["state"]}
+	s.facts = facts{{"role", "router"}, {"vendor", "Cisco"}, {"hsrp_address", m.Fields["address"]}, {"hsrp_group", m.Fields["group"]}, {"hsrp_state", m.Fields["state"]}}
 	return l.tell(s)
 }
 
@@ -238,6 +239,6 @@ func (l listener) wireless(m *sdk.Message) error {
 		return nil
 	}
 	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
-	s.mac, s.facts = m.Fields["source"], map[string]string{"role": "access-point", "wifi_network": m.Fields["ssid"]}
+	s.mac, s.facts = m.Fields["source"], facts{{"role", "access-point"}, {"wifi_network", m.Fields["ssid"]}}
 	return l.tell(s)
 }

@@ -49,16 +49,15 @@ func (l listener) ssdp(m *sdk.Message) error {
 	ip, onLink := sender(&m.Seen)
 	if m.Name == "search" { // a datagram to 1900 without a word in it may be anybody's
 		s := of(&m.Seen, m.Protocol, ip, onLink, likely)
-		s.facts = map[string]string{"software": m.Fields["agent"], "os": system(m.Fields["agent"])}
+		s.facts = facts{{"software", m.Fields["agent"]}, {"os", l.means.of(m.Fields["agent"]).os}}
 		return l.tell(s)
 	}
 	s := of(&m.Seen, m.Protocol, ip, onLink, claimed)
-	s.facts = more(meaning(m.Fields["server"]), map[string]string{"software": m.Fields["server"], "upnp_location": m.Fields["location"]})
-	s.lists = map[string]string{"services": "ssdp"}
+	s.facts = l.means.of(m.Fields["server"]).and(fact{"software", m.Fields["server"]}, fact{"upnp_location", m.Fields["location"]})
+	s.lists = facts{{"services", "ssdp"}}
 	if _, rest, found := strings.Cut(m.Fields["target"], ":device:"); found {
 		kind, _, _ := strings.Cut(rest, ":")
-		s.facts["upnp_device"] = kind
-		s.facts["role"] = first(upnpRoles[kind], s.facts["role"])
+		s.facts = s.facts.set("upnp_device", kind).set("role", first(upnpRoles[kind], s.facts.get("role")))
 	}
 	return l.tell(s)
 }
@@ -113,8 +112,8 @@ func (l listener) neighbourhood(m *sdk.Message) error {
 		s.hostname = f["source"]
 	}
 	if c := f["announced_command"]; c == hostAnnouncement || c == masterAnnouncement {
-		s.hostname, s.facts = f["announced_host"], map[string]string{"description": f["announced_comment"]}
-		s.lists = map[string]string{"services": "netbios"}
+		s.hostname, s.facts = f["announced_host"], facts{{"description", f["announced_comment"]}}
+		s.lists = facts{{"services", "netbios"}}
 	}
 	if from := f["addr"]; from != "" {
 		if a, err := netip.ParseAddr(from); err == nil && a != ip.Unmap() {
@@ -141,7 +140,7 @@ func (l listener) snmp(m *sdk.Message) error {
 		return nil
 	}
 	f := m.Fields
-	facts := more(meaning(f[oidDescription]), map[string]string{"description": f[oidDescription], "snmp_object": f[oidObject], "location": f[oidLocation]})
+	what := l.means.of(f[oidDescription]).and(fact{"description", f[oidDescription]}, fact{"snmp_object", f[oidObject]}, fact{"location", f[oidLocation]})
 	if name := f[oidName]; name != "" {
 		s := of(&m.Seen, m.Protocol, m.Server, false, claimed)
 		s.hostname = name
@@ -149,7 +148,7 @@ func (l listener) snmp(m *sdk.Message) error {
 			return err
 		}
 	}
-	return l.serves(&m.Seen, m.Protocol, facts)
+	return l.serves(&m.Seen, m.Protocol, what)
 }
 
 func (l listener) ssh(m *sdk.Message) error {
@@ -158,17 +157,17 @@ func (l listener) ssh(m *sdk.Message) error {
 	}
 	words := m.Fields["software"] + " " + m.Fields["comment"]
 	if !m.FromServer {
-		return l.uses(&m.Seen, m.Protocol, "", map[string]string{"ssh_client": words, "os": system(words)})
+		return l.uses(&m.Seen, m.Protocol, "", facts{{"ssh_client", words}, {"os", l.means.of(words).os}})
 	}
-	return l.serves(&m.Seen, m.Protocol, more(meaning(words), map[string]string{"ssh_server": words}))
+	return l.serves(&m.Seen, m.Protocol, l.means.of(words).and(fact{"ssh_server", words}))
 }
 
 func (l listener) sip(m *sdk.Message) error {
 	agent := m.Fields["user_agent"]
 	if m.FromServer {
-		return l.serves(&m.Seen, m.Protocol, map[string]string{"sip_server": agent})
+		return l.serves(&m.Seen, m.Protocol, facts{{"sip_server", agent}})
 	}
-	return l.uses(&m.Seen, m.Protocol, "", more(meaning(agent), map[string]string{"sip_client": agent}))
+	return l.uses(&m.Seen, m.Protocol, "", l.means.of(agent).and(fact{"sip_client", agent}))
 }
 
 func (l listener) mqtt(m *sdk.Message) error {
@@ -178,5 +177,5 @@ func (l listener) mqtt(m *sdk.Message) error {
 	if m.Name != "connect" {
 		return nil
 	}
-	return l.uses(&m.Seen, m.Protocol, "", map[string]string{"mqtt_client": m.Fields["client"]})
+	return l.uses(&m.Seen, m.Protocol, "", facts{{"mqtt_client", m.Fields["client"]}})
 }

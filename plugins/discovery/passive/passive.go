@@ -34,10 +34,12 @@ type Observer struct {
 	config  Config
 	scope   scope
 	devices devices
+	means   meanings
+	ports   ports
 }
 
 // New returns an observer that has seen nothing.
-func New() *Observer { return &Observer{} }
+func New() *Observer { return &Observer{means: meanings{}, ports: ports{}} }
 
 // Config implements sdk.Instance.
 func (o *Observer) Config() any { return &o.config }
@@ -58,7 +60,7 @@ func (o *Observer) Start(context.Context, sdk.Host) error {
 
 // Observe implements sdk.Observer.
 func (o *Observer) Observe(ctx context.Context, b sdk.Batch, sink sdk.SightingSink) error {
-	if o.devices.byKey == nil {
+	if o.devices.order == nil {
 		return sdk.Errorf(sdk.Internal, "Observe was called before Start")
 	}
 	l := listener{o, sink}

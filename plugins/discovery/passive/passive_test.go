@@ -300,19 +300,19 @@ func TestBounds(t *testing.T) {
 		o.batch(sdk.Batch{ARP: []sdk.ARP{{Seen: link, Protocol: "arp", Operation: "reply", SenderMAC: "02:00:00:00:00:01", SenderIP: addr}}})
 		o.batch(answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, fmt.Sprintf("_s%d._tcp.local", i), "PTR", strings.Repeat("x", 3000)))
 	}
-	if n, m := len(o.inst.devices.byKey), o.inst.devices.order.Len(); n != 16 || m != 16 {
+	if n, m := len(o.inst.devices.byIP), o.inst.devices.order.Len(); n != 16 || m != 16 {
 		t.Errorf("%d devices, %d in order", n, m)
 	}
-	one := o.inst.devices.byKey["192.168.1.5"]
+	one := o.inst.devices.byIP[ip("192.168.1.5")]
 	if one == nil {
 		t.Fatal("the device that spoke last is forgotten")
 	}
-	if v := one.facts["services"].value; len(strings.Fields(v)) > maxEntries || len(v) > maxText {
+	if v := one.find("services").value; len(strings.Fields(v)) > maxEntries || len(v) > maxText {
 		t.Errorf("%d bytes of services", len(v))
 	}
-	s := &said{time: start, ip: ip("10.0.0.1"), facts: map[string]string{}}
+	s := &said{time: start, ip: ip("10.0.0.1")}
 	for i := range 500 {
-		s.facts[fmt.Sprint(i)] = strings.Repeat("é", 500)
+		s.facts = s.facts.set(fmt.Sprint(i), strings.Repeat("é", 500))
 	}
 	out := o.inst.devices.learn(s)
 	if len(out) != 1 || len(out[0].Facts) != maxFacts {
@@ -321,6 +321,27 @@ func TestBounds(t *testing.T) {
 	for _, v := range out[0].Facts {
 		if len(v) > maxText || v != strings.ToValidUTF8(v, "") {
 			t.Errorf("a fact of %d bytes: %q", len(v), v)
+		}
+	}
+}
+
+// What is kept lies in memory of its own, and what comes again and again costs none.
+func TestRepetitionCostsNothing(t *testing.T) {
+	o := observe(t, `{}`)
+	answer := sdk.Batch{OT: []sdk.OT{{Seen: back, Protocol: "modbus", Response: true}}}
+	o.batch(answer)
+	if n := testing.AllocsPerRun(100, func() { o.batch(answer) }); n > 2 { // what is said of the device, and the protocol's list
+		t.Errorf("%v allocations", n)
+	}
+	for i := range 2 * maxMeanings {
+		o.inst.means.of(fmt.Sprint("Linux ", i))
+	}
+	if n := len(o.inst.means); n > maxMeanings {
+		t.Errorf("%d meanings are remembered", n)
+	}
+	for _, s := range []string{"", "a", "a b", " a", "a ", "a  b", "a\tb", "é", strings.Repeat("a", maxText+1)} {
+		if want := strings.Join(strings.Fields(s), " "); isPlain(s) && text(s) != want {
+			t.Errorf("%q became %q", s, text(s))
 		}
 	}
 }

@@ -60,22 +60,55 @@ func init() {
 	}
 }
 
-// meaning is what a device's description says of its system, its role and its maker. What no word is known for stays unsaid.
-func meaning(description string) map[string]string {
-	out := map[string]string{}
-	low := strings.ToLower(description[:min(len(description), 1024)])
-	for _, w := range words {
-		if low == "" || !strings.Contains(low, w.text) {
-			continue
-		}
-		for name, value := range map[string]string{"os": w.os, "role": w.role, "vendor": w.vendor} {
-			if value != "" && out[name] == "" {
-				out[name] = value
-			}
-		}
+// meant is what a device's description says of its system, its role and its maker. What no word is known for stays unsaid.
+type meant struct{ os, role, vendor string }
+
+// and are the facts of it and more ones, which win.
+func (m meant) and(more ...fact) facts {
+	out := make(facts, 0, 3+len(more))
+	out = append(out, fact{"os", m.os}, fact{"role", m.role}, fact{"vendor", m.vendor})
+	for _, f := range more {
+		out = out.set(f.name, f.value)
 	}
 	return out
 }
 
-// system is the operating system that a program names in passing.
-func system(agent string) string { return meaning(agent)["os"] }
+// meaning looks for words in a description.
+func meaning(description string) (m meant) {
+	const longest = 1024
+	low := strings.ToLower(description[:min(len(description), longest)])
+	for _, w := range words {
+		if low == "" || !strings.Contains(low, w.text) {
+			continue
+		}
+		m.os, m.role, m.vendor = first(m.os, w.os), first(m.role, w.role), first(m.vendor, w.vendor)
+	}
+	return m
+}
+
+// meanings remembers what descriptions mean: the same few come again and again.
+type meanings map[string]meant
+
+// Bounds on what is remembered.
+const (
+	maxMeanings    = 1024
+	maxDescription = 512
+)
+
+func (known meanings) of(description string) meant {
+	if description == "" {
+		return meant{}
+	}
+	if m, found := known[description]; found {
+		return m
+	}
+	m := meaning(description)
+	if len(description) > maxDescription {
+		return m
+	}
+	if len(known) >= maxMeanings {
+		clear(known)
+	}
+	known[strings.Clone(description)] = m
+	return m
+}

@@ -1,0 +1,28 @@
+package passive
+
+// fact is one thing that is said of a device.
+type fact struct{ name, value string }
+
+// facts are what one record says; those without a value are left out.
+type facts []fact
+
+// set says one thing, in the place of what was said of it before.
+func (f facts) set(name, value string) facts {
+	for i := range f {
+		if f[i].name == name {
+			f[i].value = value
+			return f
+		}
+	}
+	return append(f, fact{name, value})
+}
+
+// get is what was said of a thing, "" for nothing.
+func (f facts) get(name string) string {
+	for i := range f {
+		if f[i].name == name {
+			return f[i].value
+		}
+	}
+	return ""
+}
