@@ -85,6 +85,12 @@ const flowRoute = createRoute({
   path: '/captures/$id/flows/$flow',
   component: lazyRouteComponent(() => import('./pages/flows/Flow'), 'FlowPage'),
 })
+const packetsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/captures/$id/packets',
+  validateSearch: (search: Search): { numbers?: string } => texts(search, 'numbers'),
+  component: lazyRouteComponent(() => import('./pages/flows/NumberedPackets'), 'NumberedPacketsPage'),
+})
 const flowsRoute = createRoute({
   getParentRoute: () => inside,
   path: '/flows',
@@ -184,7 +190,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, flowRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,

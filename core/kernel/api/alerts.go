@@ -39,9 +39,13 @@ type alertBody struct {
 	AckBy      string       `json:"acknowledged_by,omitempty"`
 }
 
+// evidenceBody is what findings of one capture or one agent's live traffic rest on: numbers of packets and ids of flows say
+// nothing without it.
 type evidenceBody struct {
-	Packets []uint64      `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
-	Flows   []sdk.FlowRef `json:"flows" nullable:"false"`
+	CaptureID string        `json:"capture_id,omitempty"`
+	Agent     string        `json:"agent,omitempty" doc:"The id of the agent in whose live traffic it was seen."`
+	Packets   []uint64      `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
+	Flows     []sdk.FlowRef `json:"flows" nullable:"false"`
 }
 
 type noticeBody struct {
@@ -60,11 +64,11 @@ type noticeBody struct {
 
 type alertDetail struct {
 	alertBody
-	Findings       []sdk.Finding `json:"findings" nullable:"false"`
-	Evidence       evidenceBody  `json:"evidence"`
-	Notices        []noticeBody  `json:"notices" nullable:"false"`
-	RulePurpose    string        `json:"rule_purpose"`
-	FalsePositives []string      `json:"false_positives" nullable:"false" doc:"Known benign causes."`
+	Findings       []sdk.Finding  `json:"findings" nullable:"false"`
+	Evidence       []evidenceBody `json:"evidence" nullable:"false" doc:"By where it was seen."`
+	Notices        []noticeBody   `json:"notices" nullable:"false"`
+	RulePurpose    string         `json:"rule_purpose"`
+	FalsePositives []string       `json:"false_positives" nullable:"false" doc:"Known benign causes."`
 }
 
 func alertOf(a store.Alert) alertBody {
@@ -147,7 +151,7 @@ func (s *Server) getAlert(ctx context.Context, in *IDPath) (*body[alertDetail], 
 	}
 	d := alertDetail{alertBody: alertOf(a), Notices: convert(told, noticeOf), FalsePositives: []string{}}
 	d.Findings = convert(found, func(f store.Finding) sdk.Finding { return tidy(f.Finding) })
-	d.Evidence = evidence(d.Findings)
+	d.Evidence = evidence(found)
 	if rule, ok := s.cfg.Catalogue.Rule(ctx, a.Detector, a.Rule); ok {
 		d.RulePurpose, d.FalsePositives = rule.Purpose, list(rule.FalsePositives)
 	}
@@ -162,25 +166,45 @@ func tidy(f sdk.Finding) sdk.Finding {
 }
 
 // evidence gathers what all findings of an alert rest on, each thing once.
-func evidence(findings []sdk.Finding) evidenceBody {
-	e := evidenceBody{Packets: []uint64{}, Flows: []sdk.FlowRef{}}
-	packets, flows := map[uint64]bool{}, map[sdk.FlowRef]bool{}
+func evidence(findings []store.Finding) []evidenceBody {
+	type place struct{ capture, agent string }
+	type thing struct {
+		place
+		packet uint64
+		flow   sdk.FlowRef
+	}
+	out, at, told := []evidenceBody{}, map[place]int{}, map[thing]bool{}
+	fresh := func(t thing) bool {
+		known := told[t]
+		told[t] = true
+		return !known
+	}
+	packets, flows := 0, 0
 	for _, f := range findings {
-		for _, p := range f.Packets {
-			if !packets[p] && len(e.Packets) < maxEvidence {
-				packets[p] = true
-				e.Packets = append(e.Packets, p)
+		p := place{f.CaptureID, f.Agent}
+		i, known := at[p]
+		if !known {
+			i = len(out)
+			at[p] = i
+			out = append(out, evidenceBody{CaptureID: f.CaptureID, Agent: f.Agent, Packets: []uint64{}, Flows: []sdk.FlowRef{}})
+		}
+		for _, n := range f.Packets {
+			if packets < maxEvidence && fresh(thing{place: p, packet: n}) {
+				packets++
+				out[i].Packets = append(out[i].Packets, n)
 			}
 		}
 		for _, r := range f.Flows {
-			if !flows[r] && len(e.Flows) < maxEvidence {
-				flows[r] = true
-				e.Flows = append(e.Flows, r)
+			if flows < maxEvidence && fresh(thing{place: p, flow: r}) {
+				flows++
+				out[i].Flows = append(out[i].Flows, r)
 			}
 		}
 	}
-	slices.Sort(e.Packets)
-	return e
+	for i := range out {
+		slices.Sort(out[i].Packets)
+	}
+	return out
 }
 
 func (s *Server) moveAlert(action string, move func(ctx context.Context, id, by string) (store.Alert, error)) func(context.Context, *IDPath) (*body[alertBody], error) {

@@ -1746,7 +1746,8 @@ export interface components {
             title: string;
         };
         AlertDetail: {
-            evidence: components["schemas"]["Evidence"];
+            /** @description By where it was seen. */
+            evidence: components["schemas"]["Evidence"][];
             /** @description Known benign causes. */
             false_positives: string[];
             findings: components["schemas"]["Finding"][];
@@ -2068,6 +2069,9 @@ export interface components {
             type: string;
         };
         Evidence: {
+            /** @description The id of the agent in whose live traffic it was seen. */
+            agent?: string;
+            capture_id?: string;
             flows: components["schemas"]["FlowRef"][];
             /** @description Numbers in the capture, from 1. */
             packets: number[];

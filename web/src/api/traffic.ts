@@ -103,6 +103,31 @@ export const flowPackets = (capture: string, id: number) =>
     refetchOnWindowFocus: false,
   })
 
+/** The first facts of one kind that a capture has, whether they belong to a flow or not. */
+export const captureFacts = (capture: string, kind: FactKind) =>
+  queryOptions({
+    queryKey: ['captures', capture, 'facts', kind],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/facts', { params: { query: { kind, capture: [capture], limit: 100 } }, signal })),
+    staleTime: 60_000,
+  })
+
+/** Packets of a capture by number. */
+export const numberedPackets = (capture: string, numbers: readonly number[]) =>
+  infiniteQueryOptions({
+    queryKey: ['packets', capture, 'numbers', ...numbers],
+    queryFn: ({ signal, pageParam }) =>
+      answer(api.GET('/api/v1/captures/{id}/packets', {
+        params: { path: { id: capture }, query: { numbers: [...numbers], after: pageParam || undefined, limit: 50 } },
+        querySerializer: { array: { style: 'form', explode: false } },
+        signal,
+      })),
+    initialPageParam: 0,
+    getNextPageParam: (last) => last.next || undefined,
+    select: (data) => data.pages.flatMap((page) => page.items),
+    staleTime: Infinity,
+    refetchOnWindowFocus: false,
+  })
+
 export const views = queryOptions({
   queryKey: ['views'],
   queryFn: ({ signal }) => answer(api.GET('/api/v1/views', { signal })),

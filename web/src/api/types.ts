@@ -31,6 +31,7 @@ export type Alert = S['Alert'] & { severity: Severity }
 export type AlertState = Alert['state']
 export const alertStates = ['firing', 'acknowledged', 'resolved'] as const
 export type AlertDetail = Alert & S['AlertDetail']
+export type AlertEvidence = S['Evidence']
 export type Finding = S['Finding']
 export type FlowRef = S['FlowRef']
 export type Notice = S['Notice']

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { featureName, featureValue, flagWords, groupOf, hostPort, protocolName } from './flowWords'
+import { featureValue, flagWords, groupOf, hostPort, protocolName } from './flowWords'
 
 test('an address with its port can be read in both families', () => {
   expect(hostPort('10.0.0.1', 443, 'tcp')).toBe('10.0.0.1:443')
@@ -15,11 +15,10 @@ test('flags are named in the order of the header', () => {
   expect(flagWords(0xff)).toBe('FIN SYN RST PSH ACK URG ECE CWR')
 })
 
-test('names of protocols and features are words', () => {
+test('protocols have names and features groups', () => {
   expect(protocolName('tls')).toBe('TLS')
   expect(protocolName('http2')).toBe('HTTP/2')
   expect(protocolName('somethinglong')).toBe('somethinglong')
-  expect(featureName('fwd_iat_std')).toBe('forward iat deviation')
   expect(groupOf('fwd_iat_std')).toBe('time')
   expect(groupOf('rev_len_mean')).toBe('length')
   expect(groupOf('syn_count')).toBe('tcp')

@@ -34,11 +34,6 @@ export function groupOf(name: string): FeatureGroup {
   return 'other'
 }
 
-/** "fwd_len_mean" → "forward len mean". */
-export function featureName(name: string): string {
-  return name.replace(/^fwd_/, 'forward_').replace(/^rev_/, 'backward_').replace(/_std$/, '_deviation').replaceAll('_', ' ')
-}
-
 /** A feature's value with its UCUM unit, as the table of features has it. */
 export function featureValue(value: number, unit: string): string {
   if (!Number.isFinite(value)) return '–'

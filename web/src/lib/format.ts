@@ -1,4 +1,5 @@
 // Numbers, sizes and times as people read them. Everything takes what it needs as an argument, so tests need no clock.
+import { runs } from './packetNumbers'
 
 const english = 'en'
 
@@ -156,15 +157,4 @@ export function frameFilter(numbers: readonly number[]): string {
   return `frame.number in {${runs(numbers)
     .map(([from, to]) => (from === to ? `${from}` : `${from}..${to}`))
     .join(', ')}}`
-}
-
-function runs(numbers: readonly number[]): [number, number][] {
-  const sorted = [...new Set(numbers)].toSorted((a, b) => a - b)
-  const found: [number, number][] = []
-  for (const n of sorted) {
-    const last = found.at(-1)
-    if (last && n === last[1] + 1) last[1] = n
-    else found.push([n, n])
-  }
-  return found
 }

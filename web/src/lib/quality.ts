@@ -12,8 +12,11 @@ export function outcomesOf(q: Pick<CaptureQuality, 'outcomes'>): [string, number
   return Object.entries(q.outcomes).filter(([, n]) => n > 0).toSorted(([a], [b]) => place(a) - place(b))
 }
 
-export const layersOf = (q: Pick<CaptureQuality, 'layers'>): [string, number][] =>
-  Object.entries(q.layers).filter(([, n]) => n > 0).toSorted(([, a], [, b]) => b - a)
+/** Counts by name, the largest first; what never happened is left out. */
+export const counted = (counts: Record<string, number> | undefined): [string, number][] =>
+  Object.entries(counts ?? {}).filter(([, n]) => n > 0).toSorted(([, a], [, b]) => b - a)
+
+export const layersOf = (q: Pick<CaptureQuality, 'layers'>): [string, number][] => counted(q.layers)
 
 /** Nothing was lost while recording or could not be put together. */
 export function isGood(q: CaptureQuality): boolean {

@@ -1,15 +1,16 @@
 import { Button } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
-import { useState, type ReactNode } from 'react'
+import { Fragment, useState, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { alerts as act } from '../api/actions'
 import { packetsFile } from '../api/files'
-import { alert, capture } from '../api/queries'
-import type { AlertDetail, Finding, FlowRef, Notice } from '../api/types'
+import { agent, alert, capture } from '../api/queries'
+import type { AlertDetail, AlertEvidence, Finding, FlowRef, Notice } from '../api/types'
 import { useMay } from '../api/useMay'
 import { canUndo, webLink } from '../lib/delivery'
 import { count, duration, frameFilter, number, ranges, wholePercent } from '../lib/format'
+import { packetsAtOnce, packetsText, runs } from '../lib/packetNumbers'
 import { Confirm } from '../ui/confirm'
 import { Copy } from '../ui/Copy'
 import { Meter, SeverityMark, State, StateMark, type Tone } from '../ui/marks'
@@ -74,7 +75,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
               <Techniques ids={a.techniques} long />
             </div>
           </Panel>
-          <Evidence alert={a} finding={latest} />
+          <Evidence places={a.evidence} />
           <Features finding={latest} />
           {findings.length > 1 && <Findings findings={findings} />}
         </div>
@@ -98,6 +99,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
               <Fact name={t('alert.first')}><Time at={a.first_seen} /></Fact>
               <Fact name={t('alert.last')}><Time at={a.last_seen} /></Fact>
               <Fact name={t('alerts.count')}>{t('alert.seen', { count: a.count })}</Fact>
+              <Fact name={t('alert.judgedBy')}>{a.agent ? <><AgentName id={a.agent} />, {t('alert.judgedThere')}</> : t('alert.judgedHere')}</Fact>
               {a.capture_id && <Fact name={t('alert.capture')}><CaptureName id={a.capture_id} /></Fact>}
             </Facts>
           </Panel>
@@ -123,31 +125,41 @@ function CaptureName({ id }: { id: string }) {
   return <Link to="/captures/$id" params={{ id }} className="break">{data?.name ?? id}</Link>
 }
 
-const flowsShown = 12
-/** The server takes no more packets out of a capture at once. */
-const packetsAtOnce = 1000
+/** An agent that is gone from this server has no name any more. */
+function AgentName({ id }: { id: string }) {
+  const { data } = useQuery({ ...agent(id), retry: false })
+  return data ? <Link to="/machines/$id" params={{ id }} className="break">{data.name}</Link> : <span className="mono break">{id}</span>
+}
 
-function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding }) {
+const flowsShown = 12
+
+/** What the findings rest on, by the capture or the agent that it was seen in. */
+function Evidence({ places }: { places: AlertEvidence[] }) {
+  const { t } = useTranslation()
+  const packets = places.reduce((n, p) => n + p.packets.length, 0)
+  const flows = places.reduce((n, p) => n + p.flows.length, 0)
+  return (
+    <Panel title={t('alert.evidence')} hint={t('alert.evidenceHint', { packets: count(packets), flows: count(flows) })} flush>
+      {places.map((p) => <Place key={`${p.capture_id} ${p.agent}`} place={p} named={places.length > 1 || !!p.agent} />)}
+      {places.length === 0 && <div className={ui.panelBody}><p className="dim">{t('alert.noPackets')}</p></div>}
+    </Panel>
+  )
+}
+
+function Place({ place: { capture_id: id, agent: by, packets, flows }, named }: { place: AlertEvidence; named: boolean }) {
   const { t } = useTranslation()
   const [all, setAll] = useState(false)
-  const packets = a.evidence?.packets?.length ? a.evidence.packets : (finding?.packets ?? [])
-  const flows = a.evidence?.flows?.length ? a.evidence.flows : (finding?.flows ?? [])
   return (
-    <Panel title={t('alert.evidence')} hint={t('alert.evidenceHint', { packets: count(packets.length), flows: count(flows.length) })} flush>
+    <>
       <div className={ui.panelBody}>
-        {packets.length === 0 ? <p className="dim">{t('alert.noPackets')}</p> : (
-          <div className={css.block}>
-            <h3>{t('alert.packets')}</h3>
-            <p className={css.packets} tabIndex={0} role="region" aria-label={t('alert.packets')}>{ranges(packets)}</p>
-            <span className="dim">{t('alert.filter')}</span>
-            <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} line />
-            {a.capture_id && <a href={packetsFile(a.capture_id, packets.slice(0, packetsAtOnce))} download>{t('alert.download')}</a>}
-          </div>
-        )}
+        {named && id && <p className={css.place}>{t('alert.evidenceIn')} <CaptureName id={id} /></p>}
+        {by && <p className={css.place}>{t('alert.evidenceLive')} <AgentName id={by} /></p>}
+        {by && <p className="dim">{t('alert.liveNotKept')}</p>}
+        {packets.length === 0 ? !by && <p className="dim">{t('alert.noPackets')}</p> : <Packets capture={id} packets={packets} />}
       </div>
       {flows.length > 0 && (
         <>
-          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} capture={a.capture_id} />
+          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} capture={id} />
           {!all && flows.length > flowsShown && (
             <div className={ui.more}>
               <Button variant="default" size="xs" onClick={() => setAll(true)}>{t('alert.allFlows', { count: flows.length })}</Button>
@@ -155,8 +167,43 @@ function Evidence({ alert: a, finding }: { alert: AlertDetail; finding?: Finding
           )}
         </>
       )}
-    </Panel>
+    </>
   )
+}
+
+/** The numbers of a capture's packets lead to the packets; those of live traffic lead nowhere. */
+function Packets({ capture: id, packets }: { capture?: string; packets: number[] }) {
+  const { t } = useTranslation()
+  const some = packets.slice(0, packetsAtOnce)
+  return (
+    <div className={css.block}>
+      <h3>{t('alert.packets')}</h3>
+      <p className={css.packets} tabIndex={0} role="region" aria-label={t('alert.packets')}>{id ? <PacketLinks capture={id} packets={packets} /> : ranges(packets)}</p>
+      {id && (
+        <>
+          <span className="dim">{t('alert.filter')}</span>
+          <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} line />
+          <span className={css.receipt}>
+            <Link to="/captures/$id/packets" params={{ id }} search={{ numbers: packetsText(some) }}>{t('alert.showPackets')}</Link>
+            <a href={packetsFile(id, some)} download>{t('alert.download')}</a>
+          </span>
+        </>
+      )}
+    </div>
+  )
+}
+
+function PacketLinks({ capture: id, packets }: { capture: string; packets: number[] }) {
+  const { t } = useTranslation()
+  return runs(packets).map(([from, to], i) => {
+    const numbers = from === to ? `${from}` : `${from}-${to}`
+    return (
+      <Fragment key={from}>
+        {i > 0 && ', '}
+        <Link to="/captures/$id/packets" params={{ id }} search={{ numbers }} preload={false} aria-label={t('alert.openPackets', { numbers })}>{from === to ? count(from) : `${count(from)}–${count(to)}`}</Link>
+      </Fragment>
+    )
+  })
 }
 
 /** Flows of a capture lead to their pages. */
@@ -177,8 +224,8 @@ function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string 
         </thead>
         <tbody>
           {flows.map((f) => (
-            <tr key={f.id}>
-              <td className={`${ui.right} num`}>{id ? <Link to="/captures/$id/flows/$flow" params={{ id, flow: String(f.id) }} aria-label={t('flow.open', { id: f.id })}>{f.id}</Link> : f.id}</td>
+            <tr key={`${f.id} ${f.src} ${f.dst}`}>
+              <td className={`${ui.right} num`}>{id && f.id > 0 ? <Link to="/captures/$id/flows/$flow" params={{ id, flow: String(f.id) }} aria-label={t('flow.open', { id: f.id })}>{f.id}</Link> : f.id}</td>
               <td>{f.proto}</td>
               <td className="mono">{f.src}</td>
               <td className="mono">{f.dst}</td>

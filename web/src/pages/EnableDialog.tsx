@@ -10,6 +10,7 @@ import { agents } from '../api/queries'
 import type { EnableRequest, Plugin } from '../api/types'
 import { asObject, fieldsOf, initialValues, keyOf, submit, type Field, type FormProblem } from '../lib/configForm'
 import { limitValues, readLimits, standingLimits, type LimitProblem } from '../lib/limits'
+import { watches } from '../lib/observers'
 import { ConfigFields } from '../ui/ConfigFields'
 import { LimitFields } from '../ui/LimitFields'
 import { Problem } from '../ui/states'
@@ -22,10 +23,6 @@ interface Props {
   plugin: Plugin
   onClose: () => void
 }
-
-/** A discovery that only watches traffic is where captures are, too; core/kernel/catalogue decides the same. */
-const watches = (p: Props['plugin']): boolean =>
-  p.kind === 'discovery' && !!p.permissions?.some((perm) => perm.cap !== 'state') && p.permissions.every((perm) => ['facts.read', 'flows.read', 'packets.read', 'state'].includes(perm.cap))
 
 /** Detectors judge what the server reads; notifiers tell for the server. Measuring happens on the machines. */
 const home = { collector: 'agents', discovery: 'agents', detector: 'server', notifier: 'server' } as const
@@ -59,6 +56,8 @@ function EnableForm({ plugin: p, onClose }: Props) {
   const [granted, setGranted] = useState<boolean[]>(() => asked.map(() => false))
   const [refused, setRefused] = useState(false)
   const machines = useInfiniteQuery(agents)
+  const placed = p.kind === 'collector' || p.kind === 'discovery'
+  const recurring = placed && !watches(p) // who only watches traffic is shown it when it comes
 
   const enable = useMutation({
     mutationFn: (wish: Parameters<typeof act.enable>[1]) => act.enable(p.id, wish),
@@ -83,7 +82,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
       node,
       version: version || undefined,
       runtime: (runtime ?? undefined) as EnableRequest['runtime'],
-      interval: interval.trim() || undefined,
+      interval: (recurring && interval.trim()) || undefined,
       config: made.config,
       secrets: made.secrets,
       limits: held.limits,
@@ -96,7 +95,6 @@ function EnableForm({ plugin: p, onClose }: Props) {
     { value: 'agents', label: t('enable.agents') },
     ...(machines.data ?? []).map((m) => ({ value: m.id, label: m.name })),
   ]
-  const recurring = p.kind === 'collector' || p.kind === 'discovery'
   const fromServer = enable.error instanceof ApiError ? serverProblems(enable.error) : {}
   const inputs = {
     values,
@@ -114,7 +112,7 @@ function EnableForm({ plugin: p, onClose }: Props) {
   return (
     <form onSubmit={send} className={ui.form} noValidate>
       <div className={ui.fields}>
-        {recurring && <NativeSelect label={t('enable.where')} data={nodes} value={node} onChange={(e) => setNode(e.currentTarget.value)} />}
+        {placed && <NativeSelect label={t('enable.where')} data={nodes} value={node} onChange={(e) => setNode(e.currentTarget.value)} />}
         {p.runtimes?.length > 1 && (
           <NativeSelect label={t('plugins.runtime')} value={runtime ?? ''} onChange={(e) => setRuntime(e.currentTarget.value)}
             data={p.runtimes.map((r) => ({ value: r, label: t(`enable.runtimes.${r}` as 'enable.runtimes.process', { defaultValue: r }) }))} />

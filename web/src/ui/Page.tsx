@@ -23,8 +23,8 @@ export function Page({ title, tab, lead, back, actions, children }: PageProps) {
         <div className={css.headText}>
           {back && (
             <nav aria-label="Breadcrumb" className={css.crumb}>
+              <span aria-hidden="true">←</span>
               <Link to={back.to}>{back.label}</Link>
-              <span aria-hidden="true">/</span>
             </nav>
           )}
           <h1 tabIndex={-1}>{title}</h1>

@@ -9,6 +9,7 @@ import { protocolName } from '../../lib/flowWords'
 import { Bars } from '../../ui/Bars'
 import { Panel } from '../../ui/Page'
 import { Loaded } from '../../ui/states'
+import { Heard } from './Heard'
 
 const shown = 10
 
@@ -17,9 +18,9 @@ export function Protocols({ capture: c }: { capture: Capture }) {
   const navigate = useNavigate()
   const query = useQuery(flowSummary({ capture: c.id }))
   return (
-    <Panel title={t('traffic.quality.protocols')} hint={t('traffic.quality.protocolsHint')}>
+    <Panel title={t('traffic.quality.protocols')} hint={query.data?.apps.length ? t('traffic.quality.protocolsHint') : undefined}>
       <Loaded query={query} rows={4}>
-        {(summary) => summary.apps.length === 0 ? <p className="dim">{t('traffic.charts.empty')}</p> : (
+        {(summary) => summary.apps.length === 0 ? <Heard capture={c} /> : (
           <Bars label={t('traffic.quality.protocols')} bars={summary.apps.slice(0, shown).map((g) => {
             const name = g.app ? protocolName(g.app) : t('traffic.flows.unknownApp')
             return { key: g.app, name, value: g.bytes, said: `${bytes(g.bytes)} · ${t('traffic.flows.total', { count: g.flows, n: g.flows.toLocaleString('en') })}`, label: t('traffic.charts.add', { name }),

@@ -1,48 +1,65 @@
-// The features of a flow in groups, each with a small chart of where similar flows lie.
-import { Checkbox } from '@mantine/core'
-import { useState } from 'react'
+// The features of a flow: what stands out beside similar flows, and all of them in groups behind that.
 import { useTranslation } from 'react-i18next'
 import type { Feature } from '../../api/traffic'
 import { boxOf, standing } from '../../lib/baseline'
-import { featureGroups, featureName, featureValue, groupOf } from '../../lib/flowWords'
+import { enoughPeers, partsOf, unusualOf } from '../../lib/features'
+import { featureGroups, featureValue, groupOf } from '../../lib/flowWords'
 import { count } from '../../lib/format'
 import { Panel } from '../../ui/Page'
 import css from './flow.module.css'
 
-/** With fewer similar flows the middle nine tenths say nothing. */
-const enough = 5
-
 export function Features({ features, like }: { features: Feature[]; like: number }) {
   const { t } = useTranslation()
-  const [only, setOnly] = useState(false)
   if (features.length === 0) return null
-  const compared = like >= enough
-  const unusual = compared ? features.filter((f) => standing(f.value, f) !== 'usual') : []
-  const shown = only && unusual.length > 0 ? unusual : features
-  const groups = featureGroups.map((g) => [g, shown.filter((f) => groupOf(f.name) === g)] as const).filter(([, l]) => l.length > 0)
+  const compared = like >= enoughPeers
+  const unusual = compared ? unusualOf(features) : []
+  const groups = featureGroups.map((g) => [g, features.filter((f) => groupOf(f.name) === g)] as const).filter(([, l]) => l.length > 0)
   return (
-    <Panel title={t('traffic.flow.features')} hint={compared ? t('traffic.flow.featuresHint', { count: like, n: count(like) }) : t('traffic.flow.noBaseline')}
-      actions={unusual.length > 0 && <Checkbox size="xs" label={`${t('traffic.flow.onlyUnusual')} (${unusual.length})`} checked={only} onChange={(e) => setOnly(e.currentTarget.checked)} />}>
+    <Panel title={t('traffic.flow.features')} hint={compared ? t('traffic.flow.featuresHint', { n: count(like) }) : undefined}>
+      {!compared && <p>{t('traffic.flow.fewPeers', { n: count(like), enough: count(enoughPeers) })}</p>}
+      {compared && unusual.length === 0 && <p>{t('traffic.flow.unusualNone')}</p>}
+      {unusual.length > 0 && (
+        <section className={css.unusual} aria-label={t('traffic.flow.unusual')}>
+          <h3>{t('traffic.flow.unusual')}</h3>
+          <dl className={css.features}>{unusual.map((f) => <Line key={f.name} feature={f} compared />)}</dl>
+        </section>
+      )}
       {compared && <p className={css.legend}><Sample /> {t('traffic.flow.legend')}</p>}
-      <div className={css.groups}>
-        {groups.map(([group, list]) => (
-          <section key={group} aria-label={t(`traffic.flow.groups.${group}`)}>
-            <h3>{t(`traffic.flow.groups.${group}`)}</h3>
-            <dl className={css.features}>{list.map((f) => <Line key={f.name} feature={f} compared={compared} />)}</dl>
-          </section>
-        ))}
-      </div>
+      <details className={css.every}>
+        <summary>{t('traffic.flow.allFeatures', { n: count(features.length) })}</summary>
+        <div className={css.groups}>
+          {groups.map(([group, list]) => (
+            <section key={group} aria-label={t(`traffic.flow.groups.${group}`)}>
+              <h3>{t(`traffic.flow.groups.${group}`)}</h3>
+              <dl className={css.features}>{list.map((f) => <Line key={f.name} feature={f} compared={compared} />)}</dl>
+            </section>
+          ))}
+        </div>
+      </details>
     </Panel>
   )
 }
 
+/** "Packet length to the server, average"; a feature that is newer than this page keeps its name. */
+function useTitle(): (name: string) => string {
+  const { t } = useTranslation()
+  return (name) => {
+    const p = partsOf(name)
+    const base = t(`traffic.flow.featureWords.base.${p.base}` as 'traffic.flow.featureWords.base.len', { defaultValue: '' })
+    if (!base) return name.replaceAll('_', ' ')
+    const what = [base, p.n, p.way && t(`traffic.flow.featureWords.way.${p.way}`)].filter(Boolean).join(' ')
+    return p.stat ? `${what}, ${t(`traffic.flow.featureWords.stat.${p.stat}`)}` : what
+  }
+}
+
 function Line({ feature: f, compared }: { feature: Feature; compared: boolean }) {
   const { t } = useTranslation()
+  const title = useTitle()
   const is = compared ? standing(f.value, f) : 'usual'
   const say = (value: number) => featureValue(value, f.unit)
   return (
     <div data-standing={is}>
-      <dt title={f.doc}>{featureName(f.name)}</dt>
+      <dt title={f.doc && t('traffic.flow.featureWords.tip', { name: f.name, formula: f.doc })}>{title(f.name)}</dt>
       <dd>
         {compared && <BoxChart feature={f} label={t('traffic.flow.box', { value: say(f.value), low: say(f.p5), high: say(f.p95), middle: say(f.p50) })} />}
         <span className="num">{say(f.value)}</span>

@@ -1,6 +1,7 @@
 // What was said in a flow, grouped by protocol: a line for each fact, all its fields behind it.
 import { Button } from '@mantine/core'
 import { useInfiniteQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { flowFacts, type FactKind, type FlowDetail, type TrafficFact } from '../../api/traffic'
@@ -42,6 +43,12 @@ function Kind({ flow: f, kind, first }: { flow: FlowDetail; kind: FactKind; firs
   )
 }
 
+/** The packet that completed a fact; of live traffic none are kept. */
+function PacketNumber({ fact: { capture, packet } }: { fact: TrafficFact }) {
+  if (capture.startsWith('live-') || packet === 0) return count(packet)
+  return <Link to="/captures/$id/packets" params={{ id: capture }} search={{ numbers: String(packet) }}>{count(packet)}</Link>
+}
+
 function Line({ fact }: { fact: TrafficFact }) {
   const { t } = useTranslation()
   const said = say({ ...fact, fields: fact.fields as Record<string, unknown> }, t)
@@ -54,7 +61,7 @@ function Line({ fact }: { fact: TrafficFact }) {
           {said.marks.map((mark) => <span key={mark} className={css.mark}>{mark}</span>)}
         </summary>
         <dl className={css.fields}>
-          <div><dt>{t('traffic.packets.number')}</dt><dd className="num">{count(fact.packet)}</dd></div>
+          <div><dt>{t('traffic.packets.number')}</dt><dd className="num"><PacketNumber fact={fact} /></dd></div>
           {fields.map(([name, value]) => <div key={name}><dt>{name.replaceAll('_', ' ')}</dt><dd className="mono break">{fieldText(value)}</dd></div>)}
         </dl>
       </details>
