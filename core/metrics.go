@@ -17,6 +17,9 @@ func (c *Core) metrics(r *prometheus.Registry) *prometheus.Registry {
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		telemetryFigures{c.telemetry}, pluginFigures{c.host},
 		gauge("picket_captures_waiting", "Captures that wait to be analysed.", func() float64 { return float64(c.traffic.Waiting()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "picket_flow_names_refused_total",
+			Help: "Flows of agents without the name of their protocol, because the agent brought too many names."},
+			func() float64 { return float64(c.flows.RefusedNames()) }),
 		gauge("picket_live_clients", "Open live channels.", func() float64 { return float64(c.live.Clients()) }),
 	)
 	return r

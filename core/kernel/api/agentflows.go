@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
+	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -50,7 +51,7 @@ func (s *Server) agentFlows(ctx context.Context, in *agentFlowsInput) (*body[age
 	if len(frames) == 0 {
 		return answer(out), nil
 	}
-	out.Accepted, err = s.recordFlows(ctx, from.Tenant, recordingOf(from.ID, b.Epoch, b.Seq), frames)
+	out.Accepted, err = s.recordFlows(ctx, from, recordingOf(from.ID, b.Epoch, b.Seq), frames)
 	return answer(out), err
 }
 
@@ -62,8 +63,8 @@ func recordingOf(agent, epoch string, seq uint64) string {
 // liveRecordings is the space of these names.
 var liveRecordings = uuid.MustParse("5b0f6c4e-6f0e-5d0b-9a53-0c3c8d5f7a11")
 
-func (s *Server) recordFlows(ctx context.Context, tenant, name string, frames [][]byte) (rows uint64, err error) {
-	r, err := s.cfg.Flows.Record(ctx, tenant, name)
+func (s *Server) recordFlows(ctx context.Context, from store.Agent, name string, frames [][]byte) (rows uint64, err error) {
+	r, err := s.cfg.Flows.RecordLive(ctx, from.Tenant, from.ID, name)
 	if err != nil {
 		return 0, err
 	}

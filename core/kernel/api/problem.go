@@ -80,6 +80,7 @@ func describe(err error) error {
 func describeTyped(err error) error {
 	var (
 		busy    *store.BusyError
+		quota   *store.QuotaError
 		query   *store.QueryError
 		locked  *auth.LockedError
 		input   *auth.InputError
@@ -93,6 +94,8 @@ func describeTyped(err error) error {
 	switch {
 	case errors.As(err, &busy):
 		return later(http.StatusServiceUnavailable, busy.Error(), busy.RetryAfter)
+	case errors.As(err, &quota):
+		return later(http.StatusTooManyRequests, quota.Error(), quota.RetryAfter)
 	case errors.As(err, &locked):
 		return later(http.StatusTooManyRequests, locked.Error(), locked.RetryAfter)
 	case errors.Is(err, auth.ErrBusy):

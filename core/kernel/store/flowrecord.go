@@ -34,7 +34,8 @@ type FlowRecording struct {
 	conn   *sql.Conn
 	frames *frameWriter
 	run    run
-	err    error // why nothing more can be recorded
+	agent  string // whose live traffic it is, if an agent's
+	err    error  // why nothing more can be recorded
 
 	removed *run // the earlier recording, when it goes in the same transaction
 
@@ -221,8 +222,10 @@ func (r *FlowRecording) word(text string) uint16 {
 		return 0
 	}
 	text = strings.Clone(text)
-	id := r.flows.word(text)
-	r.words[text] = id
+	id := r.flows.word(text, r.agent)
+	if id != 0 {
+		r.words[text] = id
+	}
 	return id
 }
 

@@ -87,6 +87,7 @@ type Flows struct {
 	next   uint32               // the next run's number
 	words  []string             // by number; 0 is ""
 	wordID map[string]uint16
+	live   liveUse
 	closed bool
 }
 
@@ -157,6 +158,9 @@ func (f *Flows) loadSegment(ctx context.Context, seg *segment, superseded *[]*ru
 		return err
 	}
 	for _, w := range words {
+		if w.id == 0 { // of one that was not kept
+			continue
+		}
 		for len(f.words) <= int(w.id) {
 			f.words = append(f.words, "")
 		}
@@ -330,14 +334,15 @@ func (f *Flows) Run(ctx context.Context) {
 	}
 }
 
-// word returns the number of the name of a protocol or a tunnel.
-func (f *Flows) word(text string) uint16 {
+// word returns the number of the name of a protocol or a tunnel, 0 for one beyond what can be told apart, or beyond what the
+// agent, if it is one's, may bring.
+func (f *Flows) word(text, agent string) uint16 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if id, ok := f.wordID[text]; ok {
 		return id
 	}
-	if len(f.words) >= maxWords {
+	if !f.coin(agent) {
 		return 0
 	}
 	id := uint16(len(f.words))
