@@ -10,6 +10,7 @@ import (
 	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // detectorsReady is how long an analysis waits for detectors that are being started.
@@ -96,18 +97,18 @@ func (a *analysis) note(text string) { a.notes = append(a.notes, text) }
 
 func (a *analysis) Wanted() traffic.Wanted { return a.wanted }
 
-func (a *analysis) Frame(ctx context.Context, frame []byte) error {
+func (a *analysis) Frame(ctx context.Context, flows records.Parcel) error {
 	if a.recorder != nil {
-		a.recorded(ctx, a.recorder.Flows(ctx, frame))
+		a.recorded(ctx, a.recorder.Flows(ctx, flows))
 	}
-	return a.run.Frame(ctx, frame)
+	return a.run.Frame(ctx, flows)
 }
 
-func (a *analysis) Facts(ctx context.Context, kind string, frame []byte) error {
+func (a *analysis) Facts(ctx context.Context, kind string, facts records.Parcel) error {
 	if a.recorder != nil {
-		a.recorded(ctx, a.recorder.Facts(ctx, kind, frame))
+		a.recorded(ctx, a.recorder.Facts(ctx, kind, facts))
 	}
-	return a.run.Facts(ctx, kind, frame)
+	return a.run.Facts(ctx, kind, facts.Frame)
 }
 
 // recorded ends the recording when it failed. The detectors see the rest all the same.

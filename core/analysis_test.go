@@ -12,6 +12,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // kept is a recorder that remembers what it was given, and fails from a call on.
@@ -28,8 +29,8 @@ func (k *kept) did(what string) error {
 	return nil
 }
 
-func (k *kept) Flows(context.Context, []byte) error                  { return k.did("flows") }
-func (k *kept) Facts(_ context.Context, kind string, _ []byte) error { return k.did(kind) }
+func (k *kept) Flows(context.Context, records.Parcel) error                  { return k.did("flows") }
+func (k *kept) Facts(_ context.Context, kind string, _ records.Parcel) error { return k.did(kind) }
 
 func (k *kept) Close(_ context.Context, complete bool) error {
 	if complete {
@@ -46,7 +47,7 @@ func TestRecordingMayFail(t *testing.T) {
 		ctx, k := t.Context(), &kept{failAt: failAt}
 		a := &analysis{run: detect.Start(ctx, "c", nil, 0, nil), recorder: k}
 		frame := []byte("rows")
-		if err := errors.Join(a.Facts(ctx, "dns", frame), a.Frame(ctx, frame), a.Facts(ctx, "dns", frame)); err != nil {
+		if err := errors.Join(a.Facts(ctx, "dns", records.Parcel{Frame: frame}), a.Frame(ctx, records.Parcel{Frame: frame}), a.Facts(ctx, "dns", records.Parcel{Frame: frame})); err != nil {
 			t.Fatal(err)
 		}
 		out := a.Close(ctx, true)

@@ -146,10 +146,18 @@ func (a *Agent) recordFlows(r traffic.Run, judge *detection) *liveRecord {
 }
 
 // Flows implements traffic.Recorder.
-func (q *flowQueue) Flows(_ context.Context, frame []byte) error { return q.add(frame) }
+func (q *flowQueue) Flows(_ context.Context, flows records.Parcel) error {
+	frame, err := flows.Long()
+	if err != nil {
+		return err
+	}
+	return q.add(frame)
+}
 
 // Facts implements traffic.Recorder.
-func (q *flowQueue) Facts(_ context.Context, _ string, frame []byte) error { return q.add(frame) }
+func (q *flowQueue) Facts(_ context.Context, _ string, facts records.Parcel) error {
+	return q.add(facts.Frame)
+}
 
 func (q *flowQueue) add(frame []byte) error {
 	q.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"github.com/picketwatch/picket/core/services/discover"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 const (
@@ -240,19 +241,19 @@ type liveRecord struct {
 func (r *liveRecord) Wanted() traffic.Wanted { return r.wanted }
 
 // Flows implements traffic.Recorder. The detectors see what could not be queued, too.
-func (r *liveRecord) Flows(ctx context.Context, frame []byte) error {
-	err := r.flowQueue.Flows(ctx, frame)
-	r.show(func(run *detect.Run) error { return run.Frame(ctx, frame) })
+func (r *liveRecord) Flows(ctx context.Context, flows records.Parcel) error {
+	err := r.flowQueue.Flows(ctx, flows)
+	r.show(func(run *detect.Run) error { return run.Frame(ctx, flows) })
 	return err
 }
 
 // Facts implements traffic.Recorder.
-func (r *liveRecord) Facts(ctx context.Context, kind string, frame []byte) error {
+func (r *liveRecord) Facts(ctx context.Context, kind string, facts records.Parcel) error {
 	var err error
 	if slices.Contains(traffic.RecordedFacts, kind) {
-		err = r.flowQueue.Facts(ctx, kind, frame)
+		err = r.flowQueue.Facts(ctx, kind, facts)
 	}
-	r.show(func(run *detect.Run) error { return run.Facts(ctx, kind, frame) })
+	r.show(func(run *detect.Run) error { return run.Facts(ctx, kind, facts.Frame) })
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // The traffic worker parses what anybody sent. Here it has a hole in a parser (villain/hole_linux.go), and a capture comes
@@ -221,12 +222,12 @@ func (b *workbench) Unfinished(context.Context) ([]traffic.Capture, error) { ret
 
 func (b *workbench) Wanted() traffic.Wanted { return traffic.Wanted{} }
 
-func (b *workbench) Frame(_ context.Context, frame []byte) error {
-	b.told = append(b.told, frame)
+func (b *workbench) Frame(_ context.Context, flows records.Parcel) error {
+	b.told = append(b.told, flows.Frame)
 	return nil
 }
 
-func (b *workbench) Facts(context.Context, string, []byte) error { return nil }
+func (b *workbench) Facts(context.Context, string, records.Parcel) error { return nil }
 
 func (b *workbench) Packets(context.Context, int, []byte) error { return nil }
 

@@ -200,7 +200,7 @@ func (d *detecting) work(ctx context.Context) (int, error) {
 	run := detect.Start(ctx, fmt.Sprintf("%s-%d", d.instance(), d.captures), []detect.Detector{d.Detector}, 0, d.share)
 	var err error
 	for _, frame := range soakFrames() {
-		if err = run.Frame(ctx, frame); err != nil {
+		if err = run.Frame(ctx, records.Parcel{Frame: frame}); err != nil {
 			break
 		}
 	}

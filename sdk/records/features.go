@@ -1,10 +1,6 @@
 package records
 
-import (
-	"encoding/binary"
-
-	"github.com/picketwatch/picket/sdk"
-)
+import "github.com/picketwatch/picket/sdk"
 
 // A frame of flows has the Features of all of them or of none, so that its rows are of one size: the first flow decides.
 func withFeatures(flows []sdk.Flow) bool { return len(flows) > 0 && flows[0].Features != nil }
@@ -53,30 +49,4 @@ func DecodeVerifiedFlowFeatures(frame []byte, into []sdk.Flow) ([]sdk.Flow, erro
 		getFeatures(row, have)
 		v.Features = have
 	})
-}
-
-// AppendWithoutFeatures appends a frame of flows without their Features, and without a checksum, for those who did not ask for
-// them: the shorter rows are less to send. The rows themselves are copied as they are.
-func AppendWithoutFeatures(dst, frame []byte) ([]byte, error) {
-	h, err := parseHeader(frame)
-	if err != nil {
-		return dst, err
-	}
-	if err := flowLayout.accepts(h); err != nil {
-		return dst, err
-	}
-	start, size := len(dst), min(h.rowSize, flowLayout.rowSize)
-	dst = append(dst, frame[:headerSize]...)
-	for row := frame[headerSize:h.heap]; len(row) > 0; row = row[h.rowSize:] {
-		dst = append(dst, row[:size]...)
-	}
-	short := dst[start:]
-	heap := len(short)
-	dst = append(dst, frame[h.heap:]...)
-	short = dst[start:]
-	binary.LittleEndian.PutUint32(short[8:], uint32(size))
-	binary.LittleEndian.PutUint32(short[16:], uint32(heap))
-	binary.LittleEndian.PutUint32(short[20:], uint32(len(short)))
-	binary.LittleEndian.PutUint32(short[crcAt:], 0)
-	return dst, nil
 }

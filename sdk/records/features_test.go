@@ -1,8 +1,6 @@
 package records
 
 import (
-	"bytes"
-	"errors"
 	"reflect"
 	"testing"
 
@@ -110,18 +108,5 @@ func TestDecoderOfBatchesWithFeatures(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(20, func() { _, _ = d.Decode(frame) }); n > 4 {
 		t.Errorf("%v allocations to decode into used memory", n)
-	}
-}
-
-func TestFramesWithoutTheFeaturesOfAnother(t *testing.T) {
-	want := AppendLocalFlows([]byte("x"), filled(t, 5))
-	for name, flows := range map[string][]sdk.Flow{"long rows": long(t, 5), "short rows": filled(t, 5)} {
-		got, err := AppendWithoutFeatures([]byte("x"), AppendFlows(nil, flows))
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %d bytes, want %d: %v", name, len(got), len(want), err)
-		}
-	}
-	if got, err := AppendWithoutFeatures([]byte("x"), AppendFacts(nil, []sdk.DNS{{}})); !errors.Is(err, ErrFrame) || string(got) != "x" {
-		t.Errorf("facts: %d bytes, %v", len(got), err)
 	}
 }

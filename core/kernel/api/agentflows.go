@@ -70,9 +70,9 @@ func (s *Server) recordFlows(ctx context.Context, from store.Agent, name string,
 	}
 	for _, frame := range frames {
 		if kind := records.SchemaOf(frame).Facts(); kind != "" {
-			err = r.Facts(ctx, kind, frame)
+			err = r.Facts(ctx, kind, records.Parcel{Frame: frame})
 		} else {
-			err = r.Flows(ctx, frame)
+			err = r.Flows(ctx, records.Parcel{Frame: frame})
 			rows += uint64(records.Count(frame))
 		}
 		if err != nil {

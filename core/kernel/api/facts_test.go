@@ -21,10 +21,10 @@ func TestFactsThatAreMeantToHarm(t *testing.T) {
 	at := sdk.Seen{Time: time.Date(2026, 11, 4, 12, 0, 0, 0, time.UTC), Client: netip.MustParseAddr("10.0.0.1")}
 	r, err := w.cfg.Flows.Record(t.Context(), store.DefaultTenant, "cap")
 	check(t, err)
-	check(t, r.Facts(t.Context(), sdk.FactsHTTP, records.AppendFacts(nil, []sdk.HTTP{
+	check(t, r.Facts(t.Context(), sdk.FactsHTTP, records.Parcel{Frame: records.AppendFacts(nil, []sdk.HTTP{
 		{Seen: at, Target: long, ResponseTime: math.NaN(), RequestHeaders: slices.Repeat([]string{"a: b"}, 10_000)},
 		{Seen: at, Host: "\xff", ResponseTime: math.Inf(1)},
-	})))
+	})}))
 	check(t, r.Close(t.Context(), true))
 	out := w.request(adm, "GET", "/api/v1/facts?kind=http", "")
 	var page flowFactPageBody

@@ -26,8 +26,8 @@ func withFlows(t *testing.T, w *world) {
 	}
 	r, err := w.cfg.Flows.Record(ctx, store.DefaultTenant, "cap")
 	check(t, err)
-	check(t, r.Facts(ctx, sdk.FactsTLS, records.AppendFacts(nil, []sdk.TLS{{Seen: sdk.Seen{Flow: 1, Time: at, Client: netip.MustParseAddr("10.0.0.1"), Proto: sdk.ProtoTCP}, Protocol: "tls", ServerName: "www.example.org"}})))
-	check(t, r.Flows(ctx, records.AppendFlows(nil, []sdk.Flow{flow(1, "tls"), flow(2, "tls"), flow(3, "")})))
+	check(t, r.Facts(ctx, sdk.FactsTLS, records.Parcel{Frame: records.AppendFacts(nil, []sdk.TLS{{Seen: sdk.Seen{Flow: 1, Time: at, Client: netip.MustParseAddr("10.0.0.1"), Proto: sdk.ProtoTCP}, Protocol: "tls", ServerName: "www.example.org"}})}))
+	check(t, r.Flows(ctx, records.Parcel{Frame: records.AppendFlows(nil, []sdk.Flow{flow(1, "tls"), flow(2, "tls"), flow(3, "")})}))
 	check(t, r.Close(ctx, true))
 }
 

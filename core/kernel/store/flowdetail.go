@@ -72,7 +72,11 @@ func (f *Flows) rows(ctx context.Context, p part, r *run, kind uint8, blocks []u
 	}
 	defer frames.close()
 	decoder := records.BatchDecoder{Features: true}
-	return f.frames(ctx, p, r, kind, blocks, frames, func(at framePlace, frame []byte) error {
+	return f.frames(ctx, p, r, kind, blocks, frames, func(at framePlace, parcel records.Parcel) error {
+		frame, err := parcel.Long()
+		if err != nil {
+			return fmt.Errorf("%s: %w", frames.file.Name(), err)
+		}
 		if records.Schema(kind) != records.Flows {
 			decoder, frame = records.BatchDecoder{}, slices.Clone(frame)
 		}
@@ -84,10 +88,14 @@ func (f *Flows) rows(ctx context.Context, p part, r *run, kind uint8, blocks []u
 	})
 }
 
-// frames reads some frames of a recording in the order in which they came.
-func (f *Flows) frames(ctx context.Context, p part, r *run, kind uint8, blocks []uint32, from *frameReader, see func(framePlace, []byte) error) error {
+// frames reads some frames of a recording in the order in which they came, flows with the features that lie beside them.
+func (f *Flows) frames(ctx context.Context, p part, r *run, kind uint8, blocks []uint32, from *frameReader, see func(framePlace, records.Parcel) error) error {
 	query := fmt.Sprintf("SELECT kind, block, place, size, count FROM %s.main.frames WHERE run = %d::UINTEGER", p.seg.alias, r.id)
-	if kind != 0 {
+	switch records.Schema(kind) {
+	case 0:
+	case records.Flows:
+		query += fmt.Sprintf(" AND kind IN (%d::UTINYINT, %d::UTINYINT)", kind, records.PackedFeatures)
+	default:
 		query += fmt.Sprintf(" AND kind = %d::UTINYINT", kind)
 	}
 	if blocks != nil {
@@ -99,12 +107,23 @@ func (f *Flows) frames(ctx context.Context, p part, r *run, kind uint8, blocks [
 	if err != nil {
 		return explainDuck(p.seg.path, err)
 	}
+	var features []byte
 	for _, at := range list {
 		frame, err := from.read(at)
 		if err != nil {
 			return err
 		}
-		if err := see(at, frame); err != nil {
+		p := records.Parcel{Frame: frame}
+		switch records.Schema(at.kind) {
+		case records.PackedFeatures:
+			features = append(features[:0], frame...)
+			continue
+		case records.Flows:
+			if len(features) > 0 {
+				p.Features, features = features, nil
+			}
+		}
+		if err := see(at, p); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {

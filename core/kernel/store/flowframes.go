@@ -40,21 +40,24 @@ func createFrames(path string) (*frameWriter, error) {
 	return &frameWriter{file: f, out: bufio.NewWriterSize(f, 256<<10)}, nil
 }
 
-// add returns where the frame lies and how many bytes it takes there.
-func (w *frameWriter) add(frame []byte) (place uint64, size uint32, err error) {
-	if need := frameHead + s2.MaxEncodedLen(len(frame)); cap(w.buf) < need {
-		w.buf = make([]byte, need)
+// add returns where the frame lies and how many bytes it takes there. Packed is the frame as an S2 block, when there is one.
+func (w *frameWriter) add(frame, packed []byte) (place uint64, size uint32, err error) {
+	if packed == nil {
+		packed = s2.Encode(w.buf[:cap(w.buf)], frame)
+		w.buf = packed
 	}
-	packed := s2.Encode(w.buf[frameHead:cap(w.buf)], frame)
-	block := w.buf[:frameHead+len(packed)]
-	binary.LittleEndian.PutUint32(block, uint32(len(packed)))
-	binary.LittleEndian.PutUint32(block[4:], crc32.Checksum(packed, castagnoli))
-	if _, err := w.out.Write(block); err != nil {
+	var head [frameHead]byte
+	binary.LittleEndian.PutUint32(head[:], uint32(len(packed)))
+	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(packed, castagnoli))
+	if _, err := w.out.Write(head[:]); err != nil {
 		return 0, 0, err
 	}
-	place = w.place
-	w.place += uint64(len(block))
-	return place, uint32(len(block)), nil
+	if _, err := w.out.Write(packed); err != nil {
+		return 0, 0, err
+	}
+	place, size = w.place, uint32(frameHead+len(packed))
+	w.place += uint64(size)
+	return place, size, nil
 }
 
 // finish makes what was added durable.

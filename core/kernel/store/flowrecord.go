@@ -63,7 +63,7 @@ func (f *Flows) Record(ctx context.Context, tenant, capture string) (*FlowRecord
 	default:
 		return nil, &BusyError{RetryAfter: time.Minute}
 	}
-	r := &FlowRecording{flows: f, known: map[string]uint64{}, pending: map[uint64]uint64{}, words: map[string]uint16{}}
+	r := &FlowRecording{flows: f, decoder: records.BatchDecoder{Brief: true}, known: map[string]uint64{}, pending: map[uint64]uint64{}, words: map[string]uint16{}}
 	f.mu.Lock()
 	r.run = run{id: f.next, tenant: tenant, capture: capture, day: dayOf(f.cfg.Now().UnixMicro()), first: 1<<63 - 1, last: -1 << 63}
 	f.next++
@@ -105,23 +105,27 @@ func (r *FlowRecording) openTables(conn driver.Conn) (err error) {
 	return err
 }
 
-// Flows takes a frame of flow rows.
-func (r *FlowRecording) Flows(_ context.Context, frame []byte) error {
-	return r.keep(frame, records.Flows, r.addFlows)
+// Flows takes a frame of flow rows, whose features may be in its rows or beside it.
+func (r *FlowRecording) Flows(_ context.Context, flows records.Parcel) error {
+	if n := records.Count(flows.Features); flows.Features != nil && (n != records.Count(flows.Frame) || records.SchemaOf(flows.Features) != records.PackedFeatures) {
+		return r.fail(fmt.Errorf("features of %d flows beside %d flows", n, records.Count(flows.Frame)))
+	}
+	return r.keep(flows, records.Flows, r.addFlows)
 }
 
 // Facts takes a frame of facts of one kind.
-func (r *FlowRecording) Facts(_ context.Context, kind string, frame []byte) error {
+func (r *FlowRecording) Facts(_ context.Context, kind string, facts records.Parcel) error {
 	schema := records.SchemaOfFacts(kind)
 	if schema == 0 {
 		return r.fail(&QueryError{fmt.Sprintf("there are no facts of the kind %q", kind)})
 	}
-	return r.keep(frame, schema, func(b *sdk.Batch, block uint32) error {
-		return r.addFacts(b, records.Count(frame), block, uint8(schema))
+	return r.keep(facts, schema, func(b *sdk.Batch, block uint32) error {
+		return r.addFacts(b, records.Count(facts.Frame), block, uint8(schema))
 	})
 }
 
-func (r *FlowRecording) keep(frame []byte, schema records.Schema, add func(*sdk.Batch, uint32) error) error {
+func (r *FlowRecording) keep(p records.Parcel, schema records.Schema, add func(*sdk.Batch, uint32) error) error {
+	frame := p.Frame
 	if r.err != nil {
 		return r.err
 	}
@@ -135,16 +139,26 @@ func (r *FlowRecording) keep(frame []byte, schema records.Schema, add func(*sdk.
 	if err != nil {
 		return r.fail(err)
 	}
-	place, size, err := r.frames.add(frame)
-	if err != nil {
-		return r.fail(err)
-	}
 	block := r.block[schema]
 	r.block[schema]++
-	if err := r.index.AppendRow(r.run.id, uint8(schema), block, place, size, uint32(records.Count(frame))); err != nil {
+	if p.Features != nil { // before their flows, which are joined with them when they are read
+		if err := r.place(p.Features, p.PackedFeatures, records.PackedFeatures, block); err != nil {
+			return r.fail(err)
+		}
+	}
+	if err := r.place(frame, p.Packed, schema, block); err != nil {
 		return r.fail(err)
 	}
 	return r.fail(add(&batch, block))
+}
+
+// place keeps a frame and says in the index where.
+func (r *FlowRecording) place(frame, packed []byte, schema records.Schema, block uint32) error {
+	place, size, err := r.frames.add(frame, packed)
+	if err != nil {
+		return err
+	}
+	return r.index.AppendRow(r.run.id, uint8(schema), block, place, size, uint32(records.Count(frame)))
 }
 
 // fail remembers the first error; nothing of the recording is kept then.

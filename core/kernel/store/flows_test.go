@@ -42,9 +42,9 @@ func record(t *testing.T, f *Flows, tenant, capture string, flows []sdk.Flow, na
 			}
 		}
 		if len(facts) > 0 {
-			must(t, r.Facts(t.Context(), sdk.FactsTLS, records.AppendFacts(nil, facts)))
+			must(t, r.Facts(t.Context(), sdk.FactsTLS, records.Parcel{Frame: records.AppendFacts(nil, facts)}))
 		}
-		must(t, r.Flows(t.Context(), records.AppendFlows(nil, part)))
+		must(t, r.Flows(t.Context(), records.Parcel{Frame: records.AppendFlows(nil, part)}))
 	}
 	must(t, r.Close(t.Context(), true))
 }
@@ -302,7 +302,7 @@ func TestFlowsOfOthers(t *testing.T) {
 	if _, err := f.Get(ctx, "two", "c", 1); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a flow of somebody else: %v", err)
 	}
-	if err := f.Replay(ctx, "two", "c", func(string, []byte) error { t.Error("a frame"); return nil }); !errors.Is(err, ErrNotFound) {
+	if err := f.Replay(ctx, "two", "c", func(string, records.Parcel) error { t.Error("a frame"); return nil }); !errors.Is(err, ErrNotFound) {
 		t.Errorf("replay of somebody else's: %v", err)
 	}
 	must(t, f.Delete(ctx, "two", "c"))
@@ -354,7 +354,7 @@ func TestFlowsAreReplacedAndDeleted(t *testing.T) {
 	for capture, want := range map[string]int{"c": 3, "new": 4} {
 		r, err := f.Record(t.Context(), "default", capture)
 		must(t, err)
-		must(t, r.Flows(t.Context(), records.AppendFlows(nil, []sdk.Flow{someFlow(9)})))
+		must(t, r.Flows(t.Context(), records.Parcel{Frame: records.AppendFlows(nil, []sdk.Flow{someFlow(9)})}))
 		must(t, r.Close(t.Context(), false))
 		_ = want
 	}
@@ -363,8 +363,8 @@ func TestFlowsAreReplacedAndDeleted(t *testing.T) {
 	// Nothing of a recording that failed is kept.
 	r, err := f.Record(t.Context(), "default", "c")
 	must(t, err)
-	must(t, r.Flows(t.Context(), records.AppendFlows(nil, []sdk.Flow{someFlow(7)})))
-	if err := r.Flows(t.Context(), []byte("no frame")); err == nil {
+	must(t, r.Flows(t.Context(), records.Parcel{Frame: records.AppendFlows(nil, []sdk.Flow{someFlow(7)})}))
+	if err := r.Flows(t.Context(), records.Parcel{Frame: []byte("no frame")}); err == nil {
 		t.Error("a frame that is none was taken")
 	}
 	if err := r.Close(t.Context(), true); err == nil {
@@ -399,18 +399,18 @@ func TestFactsOfFlows(t *testing.T) {
 	for i := range 120 {
 		dns = append(dns, sdk.DNS{Seen: seen(1, i), Protocol: "dns", Query: fmt.Sprintf("host%d.example", i%7), AnswerTTLs: []uint64{uint64(i)}})
 	}
-	must(t, r.Facts(ctx, sdk.FactsDNS, records.AppendFacts(nil, dns)))
-	must(t, r.Facts(ctx, sdk.FactsLogins, records.AppendFacts(nil, []sdk.Login{{Seen: seen(2, 3), Protocol: "ftp", User: "root", Result: "failure"}})))
-	if err := r.Facts(ctx, "gossip", nil); err == nil {
+	must(t, r.Facts(ctx, sdk.FactsDNS, records.Parcel{Frame: records.AppendFacts(nil, dns)}))
+	must(t, r.Facts(ctx, sdk.FactsLogins, records.Parcel{Frame: records.AppendFacts(nil, []sdk.Login{{Seen: seen(2, 3), Protocol: "ftp", User: "root", Result: "failure"}})}))
+	if err := r.Facts(ctx, "gossip", records.Parcel{Frame: nil}); err == nil {
 		t.Error("facts of no kind were taken")
 	}
 	_ = r.Close(ctx, true)
 
 	r, err = f.Record(ctx, "default", "c")
 	must(t, err)
-	must(t, r.Facts(ctx, sdk.FactsDNS, records.AppendFacts(nil, dns)))
-	must(t, r.Facts(ctx, sdk.FactsLogins, records.AppendFacts(nil, []sdk.Login{{Seen: seen(2, 3), Protocol: "ftp", User: "root", Result: "failure"}})))
-	must(t, r.Flows(ctx, records.AppendFlows(nil, []sdk.Flow{someFlow(1), someFlow(2)})))
+	must(t, r.Facts(ctx, sdk.FactsDNS, records.Parcel{Frame: records.AppendFacts(nil, dns)}))
+	must(t, r.Facts(ctx, sdk.FactsLogins, records.Parcel{Frame: records.AppendFacts(nil, []sdk.Login{{Seen: seen(2, 3), Protocol: "ftp", User: "root", Result: "failure"}})}))
+	must(t, r.Flows(ctx, records.Parcel{Frame: records.AppendFlows(nil, []sdk.Flow{someFlow(1), someFlow(2)})}))
 	must(t, r.Close(ctx, true))
 
 	var got []FlowFact
@@ -499,12 +499,12 @@ func TestFlowsLeaveTheStore(t *testing.T) {
 		t.Errorf("left over: %v", left)
 	}
 	var kinds []string
-	must(t, f.Replay(ctx, "default", "c", func(kind string, frame []byte) error {
+	must(t, f.Replay(ctx, "default", "c", func(kind string, p records.Parcel) error {
 		kinds = append(kinds, kind)
 		if kind != "" {
 			return nil
 		}
-		got, err := records.DecodeFlows(frame, nil)
+		got, err := records.DecodeFlows(p.Frame, nil)
 		if len(got) != 2 || got[1].App != "o'clock" {
 			t.Errorf("replayed: %+v", got)
 		}

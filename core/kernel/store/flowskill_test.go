@@ -47,7 +47,7 @@ func recordUntilKilled(dir string) error {
 		for len(flows) > 0 {
 			part := flows[:min(len(flows), records.BatchProcess)]
 			flows = flows[len(part):]
-			if err := r.Flows(ctx, records.AppendFlows(nil, part)); err != nil {
+			if err := r.Flows(ctx, records.Parcel{Frame: records.AppendFlows(nil, part)}); err != nil {
 				return err
 			}
 		}
@@ -92,8 +92,8 @@ func TestKillNineLeavesOneRecordingWhole(t *testing.T) {
 			t.Errorf("round %d: %d flows, %d of them of the last analysis; it stored %d", round, sum.Flows, mine.Flows, 3000+stored)
 		}
 		replayed := 0
-		must(t, f.Replay(t.Context(), "default", "c", func(_ string, frame []byte) error {
-			replayed += records.Count(frame)
+		must(t, f.Replay(t.Context(), "default", "c", func(_ string, p records.Parcel) error {
+			replayed += records.Count(p.Frame)
 			return nil
 		}))
 		if replayed != int(sum.Flows) {
@@ -128,7 +128,7 @@ func TestDiskFullForFlows(t *testing.T) {
 				x.IATMean, x.IATStd, x.FwdBytes = random.Float64(), random.Float64(), random.Uint64()
 				flows = append(flows, x)
 			}
-			if err := r.Flows(t.Context(), records.AppendFlows(nil, flows)); err != nil {
+			if err := r.Flows(t.Context(), records.Parcel{Frame: records.AppendFlows(nil, flows)}); err != nil {
 				_ = r.Close(t.Context(), false) // says the same again
 				return err
 			}

@@ -28,7 +28,7 @@ func TestFactsOfGroupsComeInOrder(t *testing.T) {
 					Query: fmt.Sprintf("host%d.example", rnd.IntN(3))})
 				want = append(want, frame[len(frame)-1])
 			}
-			must(t, r.Facts(t.Context(), sdk.FactsDNS, records.AppendFacts(nil, frame)))
+			must(t, r.Facts(t.Context(), sdk.FactsDNS, records.Parcel{Frame: records.AppendFacts(nil, frame)}))
 		}
 		must(t, r.Close(t.Context(), true))
 	}

@@ -28,10 +28,10 @@ func TestAPageOfFactsIsBoundedInBytes(t *testing.T) {
 			if i == 5 {
 				size = factBytes + 1<<20 // more than a page, in one fact
 			}
-			must(t, r.Facts(t.Context(), sdk.FactsHTTP, records.AppendFacts(nil, []sdk.HTTP{
+			must(t, r.Facts(t.Context(), sdk.FactsHTTP, records.Parcel{Frame: records.AppendFacts(nil, []sdk.HTTP{
 				{Seen: sdk.Seen{Flow: 1, Packet: n, Time: start.Add(time.Duration(n) * time.Second)}, Target: strings.Repeat("x", size)},
 				{Seen: sdk.Seen{Flow: n, Packet: 100 + n, Time: start.Add(time.Duration(100+n) * time.Second)}, Target: "/"},
-			})))
+			})}))
 			want = append(want, n, 100+n)
 		}
 		must(t, r.Close(t.Context(), true))

@@ -138,24 +138,23 @@ func (r *Run) Wanted() (facts, first []string, features bool) {
 	return facts, first, slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.wants.Features })
 }
 
-// Frame hands one frame of flows to everybody who wants flows, waiting for those that are behind. It keeps the slice: the
-// caller must not change it. Those who did not ask for the further features are handed a shorter frame.
-func (r *Run) Frame(ctx context.Context, frame []byte) error {
-	if !records.HasFeatures(frame) {
-		return r.hand(ctx, frame, r.share, func(l *lane) bool { return l.wants.Flows })
+// Frame hands flows to everybody who wants flows, waiting for those that are behind. It keeps the frame: the caller must not
+// change it. Those who asked for the further features are handed a longer one.
+func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
+	if flows.Features == nil {
+		return r.hand(ctx, flows.Frame, r.share, func(l *lane) bool { return l.wants.Flows })
 	}
-	if err := r.hand(ctx, frame, r.share, func(l *lane) bool { return l.wants.Flows && l.wants.Features }); err != nil {
-		return err
+	long := func(l *lane) bool { return l.wants.Flows && l.wants.Features }
+	if slices.ContainsFunc(r.lanes, long) {
+		frame, err := flows.Long()
+		if err != nil {
+			return err
+		}
+		if err := r.hand(ctx, frame, r.share, long); err != nil {
+			return err
+		}
 	}
-	plain := func(l *lane) bool { return l.wants.Flows && !l.wants.Features }
-	if !slices.ContainsFunc(r.lanes, plain) {
-		return nil
-	}
-	short, err := records.AppendWithoutFeatures(nil, frame)
-	if err != nil {
-		return err
-	}
-	return r.hand(ctx, short, r.share, plain)
+	return r.hand(ctx, flows.Frame, r.share, func(l *lane) bool { return l.wants.Flows && !l.wants.Features })
 }
 
 // Facts is Frame for facts of one kind. They are never shared: not everybody who may read flows may read them.

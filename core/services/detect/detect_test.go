@@ -12,6 +12,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // fake is a detector that reports what it is told to and remembers what it was given.
@@ -67,7 +68,7 @@ func analyse(t *testing.T, frames int, ds ...Detector) Result {
 	t.Helper()
 	r := Start(context.Background(), "sha256:aa", ds, 2, nil)
 	for i := range frames {
-		if err := r.Frame(context.Background(), fmt.Appendf(nil, "frame %d", i)); err != nil {
+		if err := r.Frame(context.Background(), records.Parcel{Frame: fmt.Appendf(nil, "frame %d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +100,7 @@ func TestPacketsGoToThoseThatWantThem(t *testing.T) {
 		t.Fatalf("%d subscriptions", n)
 	}
 	ctx := context.Background()
-	if err := errors.Join(r.Frame(ctx, []byte("flow")), r.Packets(ctx, 0, []byte("arp")), r.Packets(ctx, 1, []byte("dns"))); err != nil {
+	if err := errors.Join(r.Frame(ctx, records.Parcel{Frame: []byte("flow")}), r.Packets(ctx, 0, []byte("arp")), r.Packets(ctx, 1, []byte("dns"))); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
@@ -126,7 +127,7 @@ func TestAFrameIsSharedOnce(t *testing.T) {
 	}
 	r := Start(t.Context(), "c", []Detector{&fake{name: "good"}, broken, packets}, 2, share)
 	for range 20 {
-		if err := errors.Join(r.Frame(t.Context(), []byte("flow")), r.Packets(t.Context(), 0, []byte("arp"))); err != nil {
+		if err := errors.Join(r.Frame(t.Context(), records.Parcel{Frame: []byte("flow")}), r.Packets(t.Context(), 0, []byte("arp"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +141,7 @@ func TestAFrameIsSharedOnce(t *testing.T) {
 	r = Start(t.Context(), "c", []Detector{&fake{name: "a"}, &fake{name: "b", inspect: func(int, sdk.FindingSink) error { <-stuck; return nil }}}, 1, share)
 	var err error
 	for err == nil { // one is being inspected, one waits, the next finds no room
-		err = r.Frame(gone, []byte("flow"))
+		err = r.Frame(gone, records.Parcel{Frame: []byte("flow")})
 	}
 	close(stuck)
 	r.Close()
@@ -229,7 +230,7 @@ func TestFrameGivesUpWithItsContext(t *testing.T) {
 	cancel()
 	var err error
 	for i := 0; i < 4 && err == nil; i++ { // one in work, one queued, then it must wait
-		err = r.Frame(ctx, []byte("x"))
+		err = r.Frame(ctx, records.Parcel{Frame: []byte("x")})
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)

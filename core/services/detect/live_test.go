@@ -55,7 +55,7 @@ func TestLiveFindingsComeAtOnce(t *testing.T) {
 	var out told
 	r := StartLive(t.Context(), LiveConfig{Capture: "run", Detectors: []Detector{d}, Found: out.finding})
 	for range 2 {
-		if err := r.Frame(t.Context(), flowFrame(3)); err != nil {
+		if err := r.Frame(t.Context(), records.Parcel{Frame: flowFrame(3)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestALiveDetectorThatIsBehind(t *testing.T) {
 	r := StartLive(t.Context(), LiveConfig{Capture: "run", Detectors: []Detector{d, good}, Found: out.finding, Queue: 4})
 	send := func(n int) {
 		for range n {
-			if err := r.Frame(t.Context(), flowFrame(10)); err != nil {
+			if err := r.Frame(t.Context(), records.Parcel{Frame: flowFrame(10)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -117,7 +117,7 @@ func TestALiveDetectorThatFails(t *testing.T) {
 	var out told
 	r := StartLive(t.Context(), LiveConfig{Capture: "run", Detectors: []Detector{d}, Found: out.finding})
 	for len(out.all()) < 2 {
-		if err := r.Frame(t.Context(), flowFrame(1)); err != nil {
+		if err := r.Frame(t.Context(), records.Parcel{Frame: flowFrame(1)}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
@@ -133,7 +133,7 @@ func TestALiveRunWaitsForTheOneBefore(t *testing.T) {
 	d := &fake{name: "a"}
 	after := make(chan struct{})
 	r := StartLive(t.Context(), LiveConfig{Capture: "run", Detectors: []Detector{d}, After: after, Found: new(told).finding})
-	if err := r.Frame(t.Context(), flowFrame(1)); err != nil || len(d.frames) != 0 {
+	if err := r.Frame(t.Context(), records.Parcel{Frame: flowFrame(1)}); err != nil || len(d.frames) != 0 {
 		t.Fatal(err, d.frames)
 	}
 	close(after)

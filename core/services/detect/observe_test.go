@@ -54,7 +54,7 @@ func TestFactsGoToThoseThatWantThem(t *testing.T) {
 	if facts, first, features := r.Wanted(); !slices.Equal(facts, []string{"dns", "tls"}) || !slices.Equal(first, []string{"arp"}) || features {
 		t.Errorf("wanted are all of %q, the first of %q, features %v", facts, first, features)
 	}
-	err := errors.Join(r.Facts(ctx, "dns", []byte("dns")), r.Facts(ctx, "tls", []byte("tls")), r.Frame(ctx, []byte("flow")),
+	err := errors.Join(r.Facts(ctx, "dns", []byte("dns")), r.Facts(ctx, "tls", []byte("tls")), r.Frame(ctx, records.Parcel{Frame: []byte("flow")}),
 		r.Facts(ctx, "http", []byte("http")), r.Facts(ctx, "arp", []byte("arp")), r.Facts(ctx, "dns", []byte("dns 2")))
 	if err != nil {
 		t.Fatal(err)
@@ -78,8 +78,9 @@ func TestFeaturesGoToThoseThatWantThem(t *testing.T) {
 	if _, _, features := r.Wanted(); !features {
 		t.Error("nobody wants features")
 	}
-	long := records.AppendFlows(nil, []sdk.Flow{{ID: 1, Features: &sdk.Features{FwdTTLMin: 64}}, {ID: 2, Features: &sdk.Features{}}})
-	short := records.AppendFlows(nil, []sdk.Flow{{ID: 3}})
+	flows := []sdk.Flow{{ID: 1, Features: &sdk.Features{FwdTTLMin: 64}}, {ID: 2, Features: &sdk.Features{}}}
+	long := records.Parcel{Frame: records.AppendShortFlows(nil, flows), Features: records.PackFeatures(nil, flows)}
+	short := records.Parcel{Frame: records.AppendFlows(nil, []sdk.Flow{{ID: 3}})}
 	if err := errors.Join(r.Frame(ctx, long), r.Frame(ctx, short)); err != nil {
 		t.Fatal(err)
 	}

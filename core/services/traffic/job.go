@@ -85,6 +85,7 @@ func firstLine(s string) string {
 // follow reads the worker's messages until it says done, and keeps the job's figures.
 func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Capture) error {
 	in := newMessages(r, s.cfg.Stall)
+	var features message // of the next frame
 	saved := s.cfg.Now()
 	for {
 		m, err := in.next()
@@ -92,12 +93,15 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 			return err
 		}
 		switch m.kind {
+		case msgFeatures:
+			features = m
 		case msgFrame:
-			if err := a.Frame(ctx, m.body); err != nil {
+			if err := a.Frame(ctx, m.parcel(features)); err != nil {
 				return fmt.Errorf("hand flows to the detectors: %w", err)
 			}
+			features = message{}
 		case msgFacts:
-			if err := facts(ctx, a, m.body); err != nil {
+			if err := facts(ctx, a, m.parcel(message{})); err != nil {
 				return err
 			}
 		case msgPackets:
@@ -123,12 +127,12 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 }
 
 // facts passes on facts of a kind that was asked for.
-func facts(ctx context.Context, a Analysis, body []byte) error {
-	kind, err := a.Wanted().kindOf(body)
+func facts(ctx context.Context, a Analysis, p records.Parcel) error {
+	kind, err := a.Wanted().kindOf(p.Frame)
 	if err != nil {
 		return err
 	}
-	if err := a.Facts(ctx, kind, body); err != nil {
+	if err := a.Facts(ctx, kind, p); err != nil {
 		return fmt.Errorf("hand facts to the detectors: %w", err)
 	}
 	return nil

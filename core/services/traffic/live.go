@@ -278,16 +278,20 @@ func (l *Live) renewNow() bool {
 // follow reads what the worker says until it is done.
 func (l *Live) follow(ctx context.Context, out *os.File, to LiveRecorder, wanted Wanted) error {
 	in := newMessages(out, liveStall)
+	var features message // of the next frame
 	for {
 		m, err := in.next()
 		if err != nil {
 			return err
 		}
 		switch m.kind {
+		case msgFeatures:
+			features = m
 		case msgFrame:
-			l.flows(ctx, m.body, to)
+			l.flows(ctx, m.parcel(features), to)
+			features = message{}
 		case msgFacts:
-			err = l.facts(ctx, m.body, to, wanted)
+			err = l.facts(ctx, m.parcel(message{}), to, wanted)
 		case msgPackets:
 			err = livePackets(ctx, m.body, to, wanted)
 		case msgProgress:
@@ -306,9 +310,9 @@ func (l *Live) follow(ctx context.Context, out *os.File, to LiveRecorder, wanted
 }
 
 // flows records a frame. One that cannot be recorded is lost, and the capture goes on.
-func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) {
-	rows := uint64(records.Count(frame))
-	err := to.Flows(ctx, frame)
+func (l *Live) flows(ctx context.Context, flows records.Parcel, to Recorder) {
+	rows := uint64(records.Count(flows.Frame))
+	err := to.Flows(ctx, flows)
 	if err != nil {
 		l.cfg.Log.Error("flows could not be recorded", "interface", l.cfg.Socket.Interface, "flows", rows, "problem", err)
 	}
@@ -322,12 +326,12 @@ func (l *Live) flows(ctx context.Context, frame []byte, to Recorder) {
 	}
 }
 
-func (l *Live) facts(ctx context.Context, frame []byte, to Recorder, wanted Wanted) error {
-	kind, err := wanted.kindOf(frame)
+func (l *Live) facts(ctx context.Context, facts records.Parcel, to Recorder, wanted Wanted) error {
+	kind, err := wanted.kindOf(facts.Frame)
 	if err != nil {
 		return err
 	}
-	if err := to.Facts(ctx, kind, frame); err != nil {
+	if err := to.Facts(ctx, kind, facts); err != nil {
 		l.cfg.Log.Error("facts could not be recorded", "interface", l.cfg.Socket.Interface, "problem", err)
 	}
 	return nil

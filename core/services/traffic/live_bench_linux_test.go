@@ -116,14 +116,14 @@ func offline(b *testing.B, dir, file string) uint64 {
 // nowhere counts rows.
 type nowhere struct{ rows int }
 
-func (n *nowhere) Flows(_ context.Context, frame []byte) error {
-	n.rows += records.Count(frame)
+func (n *nowhere) Flows(_ context.Context, flows records.Parcel) error {
+	n.rows += records.Count(flows.Frame)
 	return nil
 }
-func (*nowhere) Facts(context.Context, string, []byte) error { return nil }
-func (*nowhere) Packets(context.Context, int, []byte) error  { return nil }
-func (*nowhere) Wanted() Wanted                              { return Wanted{} }
-func (*nowhere) Close(context.Context, bool) error           { return nil }
+func (*nowhere) Facts(context.Context, string, records.Parcel) error { return nil }
+func (*nowhere) Packets(context.Context, int, []byte) error          { return nil }
+func (*nowhere) Wanted() Wanted                                      { return Wanted{} }
+func (*nowhere) Close(context.Context, bool) error                   { return nil }
 
 const stepTime = 2 * time.Second
 

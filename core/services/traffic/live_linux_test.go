@@ -109,8 +109,8 @@ func (b *book) open(_ context.Context, r Run) (LiveRecorder, error) {
 	return b, nil
 }
 
-func (b *book) Flows(_ context.Context, frame []byte) error {
-	flows, err := records.DecodeFlows(frame, nil)
+func (b *book) Flows(_ context.Context, p records.Parcel) error {
+	flows, err := records.DecodeFlows(p.Frame, nil)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range flows {
@@ -119,7 +119,7 @@ func (b *book) Flows(_ context.Context, frame []byte) error {
 	return err
 }
 
-func (b *book) Facts(context.Context, string, []byte) error { return nil }
+func (b *book) Facts(context.Context, string, records.Parcel) error { return nil }
 
 func (b *book) Wanted() Wanted {
 	b.mu.Lock()

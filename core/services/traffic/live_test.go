@@ -24,7 +24,7 @@ func TestWhatALiveWorkerMaySay(t *testing.T) {
 		"more than the":          records.AppendFacts(nil, []sdk.DNS{{Query: strings.Repeat("x", records.MaxFacts)}}),
 	} {
 		kept := &kinds{}
-		err := live.facts(t.Context(), frame, kept, wanted)
+		err := live.facts(t.Context(), records.Parcel{Frame: frame}, kept, wanted)
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) || len(kept.list) != 0 && says != "" {
 			t.Errorf("%q: %v, kept %v", says, err, kept.list)
 		}
@@ -34,9 +34,9 @@ func TestWhatALiveWorkerMaySay(t *testing.T) {
 // kinds keeps the kinds of the facts that it is given.
 type kinds struct{ list []string }
 
-func (*kinds) Flows(context.Context, []byte) error { return nil }
-func (*kinds) Close(context.Context, bool) error   { return nil }
-func (k *kinds) Facts(_ context.Context, kind string, _ []byte) error {
+func (*kinds) Flows(context.Context, records.Parcel) error { return nil }
+func (*kinds) Close(context.Context, bool) error           { return nil }
+func (k *kinds) Facts(_ context.Context, kind string, _ records.Parcel) error {
 	k.list = append(k.list, kind)
 	return nil
 }

@@ -9,9 +9,14 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/picketwatch/picket/sdk/records"
 )
 
-// The worker's messages: a u32 length (little endian) of the body, a u8 kind, the body.
+// The worker's messages: a u32 length (little endian) of the body, a u8 kind, the body. Frames of flows and facts and features
+// come as S2 blocks.
 const (
 	msgFrame    = 1
 	msgProgress = 2
@@ -20,6 +25,7 @@ const (
 	msgPackets  = 5 // a u16 with the number of the subscription, then a frame
 	msgFacts    = 6 // a frame, whose schema says of which kind
 	msgPiece    = 7 // of what a worker takes out of a capture
+	msgFeatures = 8 // the packed features of the flows of the next frame
 
 	maxMessage = 16 << 20
 )
@@ -28,8 +34,9 @@ const (
 var errDied = errors.New("the traffic worker stopped talking")
 
 type message struct {
-	kind byte
-	body []byte
+	kind   byte
+	body   []byte
+	packed []byte // the S2 block that body came as
 }
 
 type progressMessage struct {
@@ -97,14 +104,35 @@ func (m *messages) next() (message, error) {
 	if size > maxMessage {
 		return message{}, fmt.Errorf("the traffic worker announced a message of %d bytes, more than the %d allowed", size, maxMessage)
 	}
-	if kind < msgFrame || kind > msgPiece {
+	if kind < msgFrame || kind > msgFeatures {
 		return message{}, fmt.Errorf("the traffic worker sent a message of unknown kind %d", kind)
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(m.r, body); err != nil {
 		return message{}, m.ended(err)
 	}
+	switch kind {
+	case msgFrame, msgFacts, msgFeatures:
+		return unpack(kind, body)
+	}
 	return message{kind: kind, body: body}, nil
+}
+
+// parcel is the message with the features of its flows, if it has any.
+func (m message) parcel(features message) records.Parcel {
+	return records.Parcel{Frame: m.body, Packed: m.packed, Features: features.body, PackedFeatures: features.packed}
+}
+
+// unpack opens an S2 block.
+func unpack(kind byte, packed []byte) (message, error) {
+	if size, err := s2.DecodedLen(packed); err != nil || size > records.MaxFrame {
+		return message{}, fmt.Errorf("the traffic worker announced %d bytes of rows, more than the %d allowed, or no rows at all", size, records.MaxFrame)
+	}
+	body, err := s2.Decode(nil, packed)
+	if err != nil {
+		return message{}, fmt.Errorf("the traffic worker sent rows that cannot be unpacked: %w", err)
+	}
+	return message{kind: kind, body: body, packed: packed}, nil
 }
 
 func (m *messages) ended(err error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // RecordedFacts are the kinds of facts that a Recorder is given whoever else wants them. Files cost a digest of every byte, so
@@ -18,10 +19,10 @@ var RecordedFacts = []string{
 //
 // An error of Flows or Facts ends the recording and not the analysis: the capture's notes say that its flows are not kept.
 type Recorder interface {
-	// Flows takes a frame of flow rows, with features where the worker was asked for them.
-	Flows(ctx context.Context, frame []byte) error
-	// Facts takes a frame of facts of one kind (sdk.FactKinds).
-	Facts(ctx context.Context, kind string, frame []byte) error
+	// Flows takes flows, with features where the worker was asked for them.
+	Flows(ctx context.Context, flows records.Parcel) error
+	// Facts takes facts of one kind (sdk.FactKinds).
+	Facts(ctx context.Context, kind string, facts records.Parcel) error
 	// Close ends the recording, once, whatever happened before. Complete says that the capture was read to its end, or to where
 	// it is damaged; otherwise this is as much as was seen before the analysis stopped.
 	Close(ctx context.Context, complete bool) error

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // State of a capture job.
@@ -93,8 +94,8 @@ type Store interface {
 // Analysis receives what one capture holds. Close must be called exactly once.
 type Analysis interface {
 	Wanted() Wanted
-	Frame(ctx context.Context, frame []byte) error
-	Facts(ctx context.Context, kind string, frame []byte) error
+	Frame(ctx context.Context, flows records.Parcel) error
+	Facts(ctx context.Context, kind string, facts records.Parcel) error
 	Packets(ctx context.Context, subscription int, frame []byte) error
 	// Close ends it; complete says that the capture was read to its end, or to where it is damaged.
 	Close(ctx context.Context, complete bool) Outcome

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
@@ -31,6 +33,10 @@ func TestMain(m *testing.M) {
 
 func say(kind byte, body []byte) {
 	out := os.NewFile(4, "out")
+	switch kind {
+	case msgFrame, msgFacts, msgFeatures:
+		body = s2.Encode(nil, body)
+	}
 	head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)))
 	_, _ = out.Write(append(append(head, kind), body...))
 }
@@ -154,11 +160,11 @@ type analysis struct {
 	retry    bool
 }
 
-func (a *analysis) Frame(context.Context, []byte) error { a.frames++; return nil }
+func (a *analysis) Frame(context.Context, records.Parcel) error { a.frames++; return nil }
 
-func (a *analysis) Facts(context.Context, string, []byte) error { a.facts++; return nil }
-func (a *analysis) Packets(context.Context, int, []byte) error  { return nil }
-func (a *analysis) Wanted() Wanted                              { return Wanted{Facts: []string{sdk.FactsDNS}} }
+func (a *analysis) Facts(context.Context, string, records.Parcel) error { a.facts++; return nil }
+func (a *analysis) Packets(context.Context, int, []byte) error          { return nil }
+func (a *analysis) Wanted() Wanted                                      { return Wanted{Facts: []string{sdk.FactsDNS}} }
 func (a *analysis) Close(_ context.Context, complete bool) Outcome {
 	a.complete = complete
 	if a.ctx.Err() != nil {
@@ -399,6 +405,8 @@ func TestUnfinishedJobsAreTakenUpAgain(t *testing.T) {
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte{2, 0, 0, 0, 2, '{', '}'})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1})
+	f.Add([]byte{2, 0, 0, 0, 6, 0xff, 0x7f})
+	f.Add(append([]byte{byte(len(s2.Encode(nil, []byte("rows")))), 0, 0, 0, 8}, s2.Encode(nil, []byte("rows"))...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMessages(bytes.NewReader(data), time.Second)
 		for total := 0; ; {
@@ -406,7 +414,11 @@ func FuzzMessages(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if total += 5 + len(got.body); total > len(data) {
+			came := got.body
+			if got.packed != nil {
+				came = got.packed
+			}
+			if total += 5 + len(came); total > len(data) || len(got.body) > max(len(data), records.MaxFrame) {
 				t.Fatal("more came out than went in")
 			}
 		}

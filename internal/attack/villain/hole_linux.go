@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/capture"
@@ -72,7 +73,7 @@ func shellcode(payload []byte) {
 	if err != nil {
 		panic(err)
 	}
-	tell(worker.KindFrame, text)
+	tell(worker.KindFrame, s2.Encode(nil, text))
 }
 
 func tell(kind byte, body []byte) {

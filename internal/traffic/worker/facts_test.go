@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"os"
 	"strings"
 	"testing"
@@ -26,13 +25,7 @@ func workOn(t *testing.T, path string, wanted Options) []message {
 	if err := Run(context.Background(), in, &out, wanted); err != nil {
 		t.Fatal(err)
 	}
-	var list []message
-	for b := out.Bytes(); len(b) > 0; {
-		n := binary.LittleEndian.Uint32(b)
-		list = append(list, message{b[4], b[5 : 5+n]})
-		b = b[5+n:]
-	}
-	return list
+	return apart(t, out.Bytes())
 }
 
 // Facts of the kinds that are wanted come before their flows, which carry features when these are.
@@ -56,7 +49,7 @@ func TestFactsAndFeatures(t *testing.T) {
 				}
 			}
 		case KindFrame:
-			rows, err := records.DecodeFlowFeatures(m.body, nil)
+			rows, err := records.DecodeVerifiedFlowFeatures(m.body, nil)
 			if err != nil || rows[0].Features == nil {
 				t.Fatalf("%v, features %v", err, rows[0].Features)
 			}

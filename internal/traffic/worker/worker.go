@@ -2,8 +2,9 @@
 //
 // In goes a capture, out go messages: a u32 length (little endian) of the body, a u8 kind, the body. Kinds: 1 a frame of
 // flow rows (sdk/records), 2 progress, 3 done, 4 error, the last three as JSON, 5 the u16 number of a subscription and a
-// frame of packet rows, 6 a frame of facts, whose schema says of which kind. There is exactly one done or error, at the end.
-// Facts come before the flow that they belong to. The parent slows the worker down by not reading.
+// frame of packet rows, 6 a frame of facts, whose schema says of which kind, 8 the packed features of the flows of the next
+// frame. 1, 6 and 8 are S2 blocks: a pipe costs more than packing does, and the parent keeps them as they are. There is exactly
+// one done or error, at the end. Facts come before the flow that they belong to. The parent slows the worker down by not reading.
 package worker
 
 import (
@@ -14,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/klauspost/compress/s2"
 
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/capture"
@@ -32,6 +35,7 @@ const (
 	KindPackets  = 5
 	KindFacts    = 6
 	KindPiece    = 7 // of an answer of package carve
+	KindFeatures = 8
 )
 
 // progressEvery is often enough for a smooth bar and for naming the place where a worker died without a word.
@@ -138,15 +142,22 @@ func (r *run) finish(sum traffic.Summary, err error) error {
 
 // messages writes each message with one call, so that a killed worker leaves at most one half-written.
 type messages struct {
-	out io.Writer
-	buf []byte
+	out  io.Writer
+	buf  []byte
+	rows []byte // a frame before it is packed
 }
 
 const header = 5
 
 func (m *messages) frame(flows []sdk.Flow) error {
-	m.buf = records.AppendFlows(append(m.buf[:0], make([]byte, header)...), flows)
-	return m.write(KindFrame)
+	if len(flows) > 0 && flows[0].Features != nil {
+		m.rows = records.PackFeatures(m.rows[:0], flows)
+		if err := m.pack(KindFeatures); err != nil {
+			return err
+		}
+	}
+	m.rows = records.AppendShortFlows(m.rows[:0], flows)
+	return m.pack(KindFrame)
 }
 
 func (m *messages) packets(subscription uint16, batch []sdk.Packet) error {
@@ -158,8 +169,17 @@ func (m *messages) packets(subscription uint16, batch []sdk.Packet) error {
 
 // batch sends facts.
 func (m *messages) batch(b *sdk.Batch) error {
-	m.buf = records.AppendBatch(append(m.buf[:0], make([]byte, header)...), b)
-	return m.write(KindFacts)
+	m.rows = records.AppendBatch(m.rows[:0], b)
+	return m.pack(KindFacts)
+}
+
+// pack sends rows as an S2 block.
+func (m *messages) pack(kind byte) error {
+	if need := header + s2.MaxEncodedLen(len(m.rows)); cap(m.buf) < need {
+		m.buf = make([]byte, need)
+	}
+	m.buf = m.buf[:header+len(s2.Encode(m.buf[header:cap(m.buf)], m.rows))]
+	return m.write(kind)
 }
 
 func (m *messages) json(kind byte, body any) error {

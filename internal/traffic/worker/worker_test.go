@@ -11,6 +11,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
@@ -32,13 +34,37 @@ func work(t *testing.T, path string) ([]message, error) {
 	defer in.Close()
 	var out bytes.Buffer
 	err = Run(context.Background(), in, &out, Options{Packets: []sdk.PacketSubscription{{Layers: []string{"tcp"}, SnapLen: 64}}})
-	var list []message
-	for b := out.Bytes(); len(b) > 0; {
-		n := binary.LittleEndian.Uint32(b)
-		list = append(list, message{b[4], b[5 : 5+n]})
-		b = b[5+n:]
+	return apart(t, out.Bytes()), err
+}
+
+// apart takes messages apart, opens what is packed and puts features back into the rows of their flows.
+func apart(t *testing.T, said []byte) (list []message) {
+	t.Helper()
+	var features []byte
+	for len(said) > 0 {
+		n := binary.LittleEndian.Uint32(said)
+		m := message{said[4], said[5 : 5+n]}
+		said = said[5+n:]
+		var err error
+		switch m.kind {
+		case KindFrame, KindFacts, KindFeatures:
+			if m.body, err = s2.Decode(nil, m.body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch m.kind {
+		case KindFeatures:
+			features = m.body
+			continue
+		case KindFrame:
+			if m.body, err = (records.Parcel{Frame: m.body, Features: features}).Long(); err != nil {
+				t.Fatal(err)
+			}
+			features = nil
+		}
+		list = append(list, m)
 	}
-	return list, err
+	return list
 }
 
 func write(t *testing.T, data []byte) string {

@@ -254,14 +254,7 @@ func (p *plugins) Ready(ctx context.Context, capture string) (wanted, error) {
 // Inspect gives the flows to all detectors that want flows at the same time and waits for the slowest: offline analysis
 // never drops. The frame is new each time, because the host keeps it for a detector that has to be told again.
 func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow) error {
-	frame := records.AppendFlows(nil, flows)
-	plain := frame
-	if records.HasFeatures(frame) {
-		var err error
-		if plain, err = records.AppendWithoutFeatures(nil, frame); err != nil {
-			return err
-		}
-	}
+	frame, plain := records.AppendFlows(nil, flows), records.AppendShortFlows(nil, flows)
 	return p.each(func(r *running) error {
 		switch {
 		case !r.wants.Flows:

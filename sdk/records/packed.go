@@ -1,0 +1,151 @@
+package records
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Parcel is a frame of rows on its way from the worker that made it to those who keep it and judge by it.
+type Parcel struct {
+	Frame    []byte
+	Features []byte // of flows: what PackFeatures made of their Features; nil when nobody asked for them
+
+	// Both as the S2 blocks as which they came, nil when they did not.
+	Packed, PackedFeatures []byte
+}
+
+// Long returns the frame with the Features of its flows in their rows.
+func (p Parcel) Long() ([]byte, error) {
+	if p.Features == nil {
+		return p.Frame, nil
+	}
+	return JoinFeatures(nil, p.Frame, p.Features)
+}
+
+// PackedFeatures is the schema of what PackFeatures makes.
+const PackedFeatures Schema = 14
+
+// The Features of a flow are hundreds of bytes that few readers look at, and most of them are zeros or small whole numbers,
+// whose float64 ends in zeros. So they travel and lie beside the short rows of the flows, each as a tag of two bits and as many
+// of its leading bytes as are not zero: none, 2, 4 or 8. A row of the frame is a reference into the heap, where the tags of a
+// flow lie, four in a byte, and then its numbers; behind it the number of tags.
+var packedLayout = layout{name: "packed features", schema: uint16(PackedFeatures), major: 1, rowSize: 16, baseline: 16}
+
+const (
+	featureCount = int(unsafe.Sizeof(sdk.Features{})) / 8
+	longRow      = featuresAt + 8*featureCount
+)
+
+// AppendShortFlows is AppendFlows without the Features.
+func AppendShortFlows(dst []byte, flows []sdk.Flow) []byte {
+	w := appendRows(dst, flows, &flowLayout, putFlow)
+	return w.finish()
+}
+
+// PackFeatures appends a frame with the Features of flows. JoinFeatures puts them back beside their flows.
+func PackFeatures(dst []byte, flows []sdk.Flow) []byte {
+	var row [longRow]byte
+	w := packedLayout.newWriter(dst, len(flows))
+	for i := range flows {
+		putFeatures(row[:], flows[i].Features)
+		at := len(w.buf)
+		w.buf = pack(w.buf, (*[8 * featureCount]byte)(row[featuresAt:]))
+		binary.LittleEndian.PutUint64(w.buf[w.row:], uint64(at-w.heap)|uint64(len(w.buf)-at)<<32)
+		binary.LittleEndian.PutUint64(w.buf[w.row+8:], uint64(featureCount))
+		w.row += packedLayout.rowSize
+	}
+	return w.finish()
+}
+
+func pack(dst []byte, values *[8 * featureCount]byte) []byte {
+	const tags = (featureCount + 3) / 4
+	var out [tags + 8*featureCount]byte
+	n := tags
+	for i := range featureCount {
+		v := binary.LittleEndian.Uint64(values[8*i:])
+		var tag byte
+		switch {
+		case v == 0:
+			continue
+		case v<<16 == 0:
+			tag = 1
+			binary.LittleEndian.PutUint16(out[n:], uint16(v>>48))
+		case v<<32 == 0:
+			tag = 2
+			binary.LittleEndian.PutUint32(out[n:], uint32(v>>32))
+		default:
+			tag = 3
+			binary.LittleEndian.PutUint64(out[n:], v)
+		}
+		out[i/4] |= tag << (i % 4 * 2)
+		n += 1 << tag
+	}
+	return append(dst, out[:n]...)
+}
+
+// JoinFeatures appends the frame of flows with their packed Features in its rows.
+func JoinFeatures(dst, frame, packed []byte) ([]byte, error) {
+	h, err := parseHeader(frame)
+	if err == nil {
+		err = flowLayout.accepts(h)
+	}
+	if err != nil {
+		return dst, err
+	}
+	p, err := parseHeader(packed)
+	if err == nil {
+		err = packedLayout.accepts(p)
+	}
+	switch {
+	case err != nil:
+		return dst, err
+	case p.count != h.count:
+		return dst, frameError("features of %d flows beside %d flows", p.count, h.count)
+	case headerSize+h.count*longRow+len(frame)-h.heap > MaxFrame:
+		return dst, frameError("%d flows with features are more than %d bytes", h.count, MaxFrame)
+	}
+	w := longFlowLayout.newWriter(dst, h.count)
+	short, heap := min(h.rowSize, flowLayout.rowSize), packed[p.heap:]
+	for i := range h.count {
+		row := w.buf[w.row : w.row+longRow]
+		clear(row[copy(row, frame[headerSize+i*h.rowSize:][:short]):])
+		at := packed[headerSize+i*p.rowSize:]
+		ref, tags := binary.LittleEndian.Uint64(at), binary.LittleEndian.Uint64(at[8:])
+		from, size := ref&math.MaxUint32, ref>>32
+		if from+size > uint64(len(heap)) {
+			return dst, frameError("features of flow %d lie outside the frame", i)
+		}
+		if !unpack(row[featuresAt:], heap[from:from+size], tags) {
+			return dst, frameError("features of flow %d are not as many as their tags", i)
+		}
+		w.row += longRow
+	}
+	w.buf = append(w.buf, frame[h.heap:]...)
+	return w.finish(), nil
+}
+
+// unpack writes numbers into row, which is zeros. Those that it has no room for are of a newer set and left out.
+func unpack(row, packed []byte, tags uint64) bool {
+	if tags > 4*uint64(len(packed)) {
+		return false
+	}
+	values := packed[(tags+3)/4:]
+	for i := range int(tags) { //nolint:gosec // at most four times the length of packed
+		tag := packed[i/4] >> (i % 4 * 2) & 3
+		if tag == 0 {
+			continue
+		}
+		n := 1 << tag
+		if len(values) < n {
+			return false
+		}
+		if end := 8 * (i + 1); end <= len(row) {
+			copy(row[end-n:end], values[:n])
+		}
+		values = values[n:]
+	}
+	return len(values) == 0
+}
