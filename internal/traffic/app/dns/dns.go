@@ -8,6 +8,7 @@ package dns
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 )
@@ -147,10 +148,7 @@ func recogniseStream(d app.Dir, b []byte) app.Verdict {
 	return v
 }
 
-type datagram struct {
-	flow *app.Flow
-	read reader
-}
+type datagram struct{ flow *app.Flow }
 
 func newDatagram() app.DatagramParser { return new(datagram) }
 
@@ -158,9 +156,19 @@ func (p *datagram) Start(f *app.Flow) { p.flow = f }
 
 func (p *datagram) Datagram(d app.Dir, b []byte, cut int) app.Next {
 	if len(b) >= headerSize {
-		p.flow.Emit(d, p.read.message(p.flow, b, cut))
+		emit(p.flow, d, b, cut)
 	}
 	return app.Continue
+}
+
+// readers are shared by all flows: most of them are quiet, and what a message fills is worth keeping for the next one only.
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// emit reads a message and tells it.
+func emit(f *app.Flow, d app.Dir, b []byte, cut int) {
+	r := readers.Get().(*reader)
+	f.Emit(d, r.message(f, b, cut))
+	readers.Put(r)
 }
 
 func (p *datagram) Close() { p.flow = nil }
@@ -171,7 +179,6 @@ const maxMessage = 1<<16 + 1
 type stream struct {
 	flow   *app.Flow
 	frames [2]app.Frames
-	read   reader
 }
 
 func newStream() app.StreamParser {
@@ -204,7 +211,7 @@ func (p *stream) Data(d app.Dir, b []byte, missing int) app.Next {
 			return app.Continue
 		}
 		if b = rest; len(msg) >= 2+headerSize {
-			p.flow.Emit(d, p.read.message(p.flow, msg[2:], 0))
+			emit(p.flow, d, msg[2:], 0)
 		}
 	}
 }

@@ -192,6 +192,24 @@ func (r *reader) name(at int) (text span, behind int, ok bool) {
 
 // appendLabel escapes as RFC 4343 does, so that a dot inside of a label is not taken for one between labels.
 func appendLabel(to, label []byte) []byte {
+	for i, c := range label {
+		if plain[c] {
+			continue
+		}
+		return appendEscaped(append(to, label[:i]...), label[i:])
+	}
+	return append(to, label...)
+}
+
+// plain are the bytes that stand for themselves.
+var plain = func() (t [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		t[c] = c != '.' && c != '\\'
+	}
+	return t
+}()
+
+func appendEscaped(to, label []byte) []byte {
 	for _, c := range label {
 		switch {
 		case c == '.' || c == '\\':

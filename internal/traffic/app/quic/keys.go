@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+
+	"github.com/picketwatch/picket/internal/traffic/app"
 )
 
 // params are what differs between versions.
@@ -56,30 +58,35 @@ type keys struct {
 	header cipher.Block
 }
 
-// newKeys derives the keys of both directions from the connection id that the client's first packet is sent to.
-func newKeys(p *params, id []byte) [2]*keys {
+// secretOf is what the keys of both directions are derived from: the connection id that the client's first packet is sent to
+// tells it.
+func secretOf(p *params, id []byte) []byte {
 	secret, err := hkdf.Extract(sha256.New, id, p.salt)
 	if err != nil {
-		return [2]*keys{}
+		return nil
 	}
-	var out [2]*keys
-	for i, label := range []string{"client in", "server in"} {
-		side := expand(secret, label, sha256.Size)
-		block, err := aes.NewCipher(expand(side, p.prefix+"key", 16))
-		if err != nil {
-			return [2]*keys{}
-		}
-		aead, err := cipher.NewGCM(block)
-		if err != nil {
-			return [2]*keys{}
-		}
-		header, err := aes.NewCipher(expand(side, p.prefix+"hp", 16))
-		if err != nil {
-			return [2]*keys{}
-		}
-		out[i] = &keys{aead: aead, iv: expand(side, p.prefix+"iv", 12), header: header}
+	return secret
+}
+
+// newKeys derives the keys of one direction, nil without a secret.
+func newKeys(p *params, secret []byte, d app.Dir) *keys {
+	if secret == nil {
+		return nil
 	}
-	return out
+	side := expand(secret, [...]string{app.Client: "client in", app.Server: "server in"}[d], sha256.Size)
+	block, err := aes.NewCipher(expand(side, p.prefix+"key", 16))
+	if err != nil {
+		return nil
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil
+	}
+	header, err := aes.NewCipher(expand(side, p.prefix+"hp", 16))
+	if err != nil {
+		return nil
+	}
+	return &keys{aead: aead, iv: expand(side, p.prefix+"iv", 12), header: header}
 }
 
 // expand is HKDF-Expand-Label of TLS 1.3 without a context.

@@ -6,6 +6,7 @@ package quic
 import (
 	"encoding/binary"
 	"slices"
+	"sync"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
@@ -103,10 +104,11 @@ type parser struct {
 	flow    *app.Flow
 	packets int
 	derived int
-	keys    [2]*keys // of the client's and the server's Initial packets
+	params  *params  // of the version whose keys are known
+	secret  []byte   // that they are derived from, nil while they are not known
+	keys    [2]*keys // of the client's and the server's Initial packets, as far as they were needed
 	hello   [2]crypto
 	done    [2]bool
-	scratch []byte
 	client  tls.ClientHello
 	server  tls.ServerHello
 	fact    Hello
@@ -115,28 +117,35 @@ type parser struct {
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
 	p.flow, p.packets, p.derived = f, 0, 0
-	p.keys, p.done = [2]*keys{}, [2]bool{}
+	p.done = [2]bool{}
+	p.forget()
 	for d := range p.hello {
 		p.hello[d].reset()
 	}
 }
 
+// forget forgets the keys.
+func (p *parser) forget() { p.params, p.secret, p.keys = nil, nil, [2]*keys{} }
+
 // Close ends the flow.
-func (p *parser) Close() { p.flow = nil }
+func (p *parser) Close() {
+	p.flow = nil
+	p.forget()
+}
 
 // Datagram looks for Initial packets.
 func (p *parser) Datagram(d app.Dir, b []byte, _ int) app.Next {
 	if p.packets++; p.packets > maxPackets {
 		return app.Done
 	}
-	for len(b) > 0 && (!p.done[d] || p.keys[d] == nil) {
+	for len(b) > 0 && (!p.done[d] || p.secret == nil) {
 		h, ok := readHeader(b)
 		if !ok {
 			break
 		}
 		params := paramsOf(h.version)
 		if params != nil && d == app.Server && b[0]>>4&3 == params.retryType {
-			p.keys = [2]*keys{} // the client begins again, and its packets have other keys
+			p.forget() // the client begins again, and its packets have other keys
 		}
 		if params == nil || b[0]>>4&3 != params.initialType {
 			break // packets that cannot be read come after those that can
@@ -175,22 +184,31 @@ func split(b []byte, h header) (packet, []byte, bool) {
 	return packet{whole: b[:end], number: at}, b[end:], true
 }
 
+// scratches are where packets are decrypted.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
 // initial decrypts a packet and reads its frames.
 func (p *parser) initial(d app.Dir, params *params, h header, in packet) {
-	if d == app.Server && p.keys[d] == nil {
+	if d == app.Server && p.secret == nil {
 		return // only the client's first packet tells the keys
 	}
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
 	var plain []byte
 	ok := false
+	if p.keys[d] == nil && d == app.Server {
+		p.keys[d] = newKeys(p.params, p.secret, d)
+	}
 	if p.keys[d] != nil {
-		plain, ok = p.keys[d].open(&p.scratch, in)
+		plain, ok = p.keys[d].open(scratch, in)
 	}
 	if !ok && d == app.Client && p.derived < maxKeys {
 		p.derived++
 		// The first packet, or one after a retry that the capture does not have.
-		fresh := newKeys(params, h.dst)
-		if plain, ok = fresh[d].open(&p.scratch, in); ok {
-			p.keys = fresh
+		secret := secretOf(params, h.dst)
+		fresh := newKeys(params, secret, d)
+		if plain, ok = fresh.open(scratch, in); ok {
+			p.params, p.secret, p.keys = params, secret, [2]*keys{app.Client: fresh}
 		}
 	}
 	if !ok || p.done[d] || !p.frames(d, plain) {
@@ -283,7 +301,7 @@ func (p *parser) tell(d app.Dir, version uint32) {
 	if !ok {
 		return
 	}
-	p.done[d] = true
+	p.done[d], p.keys[d] = true, nil
 	p.fact = Hello{Version: version}
 	switch {
 	case d == app.Client && msg[0] == 1:

@@ -25,7 +25,8 @@ func TestKeys(t *testing.T) {
 		{version1, [2]string{"fa044b2f42a3fd3b46fb255c", "0ac1493ca1905853b0bba03e"}, "d1b1c98dd7689fb8ec11d242b123dc9b", "437b9aec36"},
 		{version2, [2]string{"91f73e2351d8fa91660e909f", "684dd5f72d64d28dfa8a13a8"}, "ffe67b6abcdb4298b485dd04de806071", "94a0c95e80"},
 	} {
-		k := newKeys(test.p, id)
+		secret := secretOf(test.p, id)
+		k := [2]*keys{newKeys(test.p, secret, app.Client), newKeys(test.p, secret, app.Server)}
 		for d, want := range test.iv {
 			if have := hex.EncodeToString(k[d].iv); have != want && d == 0 || len(have) != len(want) {
 				t.Errorf("%s direction %d: iv %s, want %s", test.p.prefix, d, have, want)
@@ -43,7 +44,7 @@ func TestKeys(t *testing.T) {
 // seal makes a client's Initial packet with the frames.
 func seal(version uint32, id []byte, number uint32, frames []byte) []byte {
 	p := paramsOf(version)
-	k := newKeys(p, id)[0]
+	k := newKeys(p, secretOf(p, id), app.Client)
 	b := binary.BigEndian.AppendUint32([]byte{0xc3 | p.initialType<<4}, version)
 	b = append(append(b, byte(len(id))), id...)
 	b = append(b, 0, 0) // no source id, no token
