@@ -46,12 +46,16 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// programsDir is where programs are, "" until somebody asked for them.
+var programsDir string
+
 // programs are built once: the detector as a process and as a guest, and the runner of guests.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "picket-planes-")
 	if err != nil {
 		return "", err
 	}
+	programsDir = dir
 	for _, b := range []struct {
 		env  []string
 		args []string
@@ -83,8 +87,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	code := m.Run()
-	if dir, err := programs(); err == nil && code == 0 {
-		os.RemoveAll(dir)
+	if programsDir != "" && code == 0 {
+		os.RemoveAll(programsDir)
 	}
 	os.Exit(code)
 }
