@@ -46,7 +46,7 @@ var all = []Column{
 		Whole: func(f *sdk.Flow) uint64 { return uint64(f.FwdFirstFlags) }},
 	{Name: "community_id", Unit: "", Direction: "both", Formula: "Community ID version 1, seed 0",
 		Text: func(f *sdk.Flow) string { return f.CommunityID }},
-	{Name: "packets", Unit: "", Direction: "both", Formula: "numbers in the capture of the first 8 packets",
+	{Name: "first_packets", Unit: "", Direction: "both", Formula: "numbers in the capture of the first 8 packets; in Python and Rust `packets`",
 		Text: func(f *sdk.Flow) string { return list(f.Packets) }},
 	{Name: "fwd_packets", Unit: "{packet}", Direction: "forward", Formula: "packets",
 		Whole: func(f *sdk.Flow) uint64 { return uint64(f.FwdPackets) }},

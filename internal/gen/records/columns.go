@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -17,7 +18,9 @@ type column struct {
 func (s *schema) columnsOf() []column {
 	var out []column
 	for _, f := range s.Fields {
-		out = append(out, column{field: f, value: "f." + f.Go})
+		c := column{field: f, value: "f." + f.Go}
+		c.Name = cmp.Or(f.Column, f.Name)
+		out = append(out, c)
 		for _, d := range s.Derived {
 			if d.After == f.Name {
 				out = append(out, column{
@@ -87,7 +90,7 @@ func (s *schema) reference() []byte {
 			c.row(&b)
 		}
 	}
-	fmt.Fprintf(&b, "\n## Further features\n\nOnly for who asks: `Subscription.Features` of a plugin, `picket flows --features`, the table of flows.\n\n%s", tableHead)
+	fmt.Fprintf(&b, "\n## Further features\n\nOnly for who asks: `Subscription.Features` of a plugin, `picket flows --features`, the export of flows.\n\n%s", tableHead)
 	for _, c := range columns {
 		if c.long {
 			c.row(&b)

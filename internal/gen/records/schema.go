@@ -31,6 +31,7 @@ type schema struct {
 
 type field struct {
 	Name   string `json:"name"`
+	Column string `json:"column,omitempty"` // its name in tables, where Name could be taken for something else there
 	Go     string `json:"go"`
 	Type   string `json:"type"`
 	At     int    `json:"at"`

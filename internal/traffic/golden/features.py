@@ -217,8 +217,8 @@ def check(capture: str, rows: str, report: dict[str, Any]) -> None:
 
 
 def compare(name: str, row: dict[str, Any], part: list[tuple[Packet, Any]], report: dict[str, Any]) -> None:
-    if [int(n) for n in row["packets"].split()] != [p.number for p, _ in part[:8]]:
-        report["other packets"].append(f"{name} flow {row['id']}: packets {row['packets']}, here {[p.number for p, _ in part[:8]]}")
+    if [int(n) for n in row["first_packets"].split()] != [p.number for p, _ in part[:8]]:
+        report["other packets"].append(f"{name} flow {row['id']}: packets {row['first_packets']}, here {[p.number for p, _ in part[:8]]}")
         return
     report["flows"] += 1
     for column, want in features([(p, a == row["began"]) for p, a in part]).items():

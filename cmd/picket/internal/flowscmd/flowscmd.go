@@ -4,7 +4,6 @@ package flowscmd
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +36,8 @@ zstd; "-" is standard input. A capture that breaks off gives its flows up to tha
 code 1.
 
 Formats: csv with a header line; json, one object per line; parquet, with units in its metadata; frames, the binary
-rows that detectors get. The column packets holds the numbers of the first packets, not how many there were.`,
+rows that detectors get. The column first_packets holds numbers of packets; how many there were say fwd_packets and
+rev_packets.`,
 		Example: "  picket flows capture.pcap > flows.csv\n  picket flows --features --format parquet --output flows.parquet *.pcapng",
 		Args:    usage.Captures,
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -75,13 +75,8 @@ func (f *formatFlag) String() string { return string(*f) }
 func (f *formatFlag) Type() string   { return "format" }
 
 func (f *formatFlag) Set(text string) error {
-	if _, known := formats[text]; !known {
-		names := []string{}
-		for name := range formats {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return fmt.Errorf("unknown format %q, expected one of %s", text, strings.Join(names, ", "))
+	if !slices.Contains(formats, text) {
+		return fmt.Errorf("unknown format %q, expected one of %s", text, strings.Join(slices.Sorted(slices.Values(formats)), ", "))
 	}
 	*f = formatFlag(text)
 	return nil
@@ -98,7 +93,7 @@ func run(ctx context.Context, o options, files []string, stdout, stderr io.Write
 		stdout = f
 	}
 	buffered := bufio.NewWriterSize(stdout, 64<<10)
-	w, err := formats[string(o.format)](buffered, o.columns())
+	w, err := newWriter(string(o.format), buffered, o.columns())
 	if err != nil {
 		return err
 	}
@@ -106,7 +101,7 @@ func run(ctx context.Context, o options, files []string, stdout, stderr io.Write
 	for _, file := range files {
 		apps := app.New(app.Config{}, all.Protocols())
 		_, err := traffic.AnalyzeFile(ctx, file, traffic.Options{Flow: flow.Config{Features: o.features, Apps: apps}}, nil, func(flows []sdk.Flow) error {
-			if err := w.write(file, flows); err != nil {
+			if err := w.Write(file, flows); err != nil {
 				return &outputError{err}
 			}
 			return nil
@@ -122,7 +117,7 @@ func run(ctx context.Context, o options, files []string, stdout, stderr io.Write
 			}
 		}
 	}
-	if err := errors.Join(w.close(), buffered.Flush()); err != nil {
+	if err := errors.Join(w.Close(), buffered.Flush()); err != nil {
 		return &outputError{err}
 	}
 	switch {
@@ -136,7 +131,7 @@ func run(ctx context.Context, o options, files []string, stdout, stderr io.Write
 
 // printPackets prints frames of packets, as detectors that subscribe to packets get them.
 func printPackets(ctx context.Context, format, subscription string, files []string, stdout io.Writer) error {
-	if format != "frames" {
+	if format != frames {
 		return usage.Errorf("--packets gives binary rows: add --format frames")
 	}
 	s, err := traffic.ParseSubscription(subscription)
@@ -168,12 +163,3 @@ type outputError struct{ err error }
 
 func (e *outputError) Error() string { return "write flows: " + e.err.Error() }
 func (e *outputError) Unwrap() error { return e.err }
-
-// quote writes a JSON string.
-func quote(text string) []byte {
-	b, err := json.Marshal(text)
-	if err != nil {
-		return []byte(`""`) // cannot happen: a string always has a JSON form
-	}
-	return b
-}

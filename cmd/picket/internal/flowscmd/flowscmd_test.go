@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -186,32 +185,6 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// A row group ends in the middle of a batch as well.
-func TestParquetRowGroups(t *testing.T) {
-	var out bytes.Buffer
-	w, err := newParquet(&out, columns.Flow())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := sdk.Flow{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2")}
-	batch := make([]sdk.Flow, 1000)
-	for i := range batch {
-		batch[i] = f
-	}
-	for range 70 {
-		if err := w.write("x", batch); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := file.NewParquetReader(bytes.NewReader(out.Bytes()))
-	if err != nil || r.NumRows() != 70_000 || r.NumRowGroups() != 2 {
-		t.Errorf("%d rows in %d groups, error %v", r.NumRows(), r.NumRowGroups(), err)
-	}
-}
-
 // Without --features there are the columns that every flow has.
 func TestPlainColumns(t *testing.T) {
 	rows, err := csv.NewReader(bytes.NewReader(printed(t, options{format: "csv"}, scan))).ReadAll()
@@ -281,7 +254,7 @@ type fullDisk struct{}
 func (fullDisk) Write([]byte) (int, error) { return 0, os.ErrInvalid }
 
 func TestWriteError(t *testing.T) {
-	for format := range formats {
+	for _, format := range formats {
 		var errOut bytes.Buffer
 		if err := run(context.Background(), options{format: formatFlag(format)}, []string{scan}, fullDisk{}, &errOut); err == nil || !strings.Contains(err.Error(), "write flows") {
 			t.Errorf("%s: error %v", format, err)

@@ -1,4 +1,4 @@
-package flowscmd
+package flowtable
 
 import (
 	"fmt"
@@ -15,12 +15,16 @@ import (
 	"github.com/picketwatch/picket/sdk/columns"
 )
 
-// rowGroup is how many flows are held before they are written: large enough to compress, small enough to hold.
-const rowGroup = 64 << 10
+// A row group is held before it is written: large enough to compress, small enough to hold, however many columns there are.
+const (
+	groupRows  = 64 << 10
+	groupCells = 4 << 20
+)
 
 // parquetWriter collects columns and writes a row group at a time.
 type parquetWriter struct {
 	out     *file.Writer
+	group   int // rows of a group
 	rows    int
 	capture []parquet.ByteArray
 	cols    []columns.Column
@@ -35,7 +39,7 @@ type cells struct {
 	yes   []bool
 }
 
-func newParquet(out io.Writer, cols []columns.Column) (writer, error) {
+func newParquet(out io.Writer, cols []columns.Column) (Writer, error) {
 	fields := schema.FieldList{text("capture")}
 	about := metadata.NewKeyValueMetadata()
 	_ = about.Append("picket.feature_set", strconv.Itoa(sdk.FeatureSet)) // fails for text that is not UTF-8
@@ -54,6 +58,7 @@ func newParquet(out io.Writer, cols []columns.Column) (writer, error) {
 	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCreatedBy("picket"))
 	return &parquetWriter{
 		out:   file.NewParquetWriter(out, root, file.WithWriterProps(props), file.WithWriteMetadata(about)),
+		group: min(groupRows, groupCells/(len(cols)+1)),
 		cols:  cols,
 		cells: make([]cells, len(cols)),
 	}, nil
@@ -80,14 +85,14 @@ func parquetNode(c *columns.Column) schema.Node {
 	return schema.NewInt64Node(c.Name, parquet.Repetitions.Required, -1)
 }
 
-func (w *parquetWriter) write(capture string, flows []sdk.Flow) error {
+func (w *parquetWriter) Write(capture string, flows []sdk.Flow) error {
 	name := parquet.ByteArray(capture)
 	for i := range flows {
 		w.capture = append(w.capture, name)
 		for k := range w.cols {
 			w.cells[k].add(&w.cols[k], &flows[i])
 		}
-		if w.rows++; w.rows == rowGroup {
+		if w.rows++; w.rows == w.group {
 			if err := w.flush(); err != nil {
 				return err
 			}
@@ -157,7 +162,7 @@ func writeColumn(group file.SerialRowGroupWriter, v cells) error {
 	return col.Close()
 }
 
-func (w *parquetWriter) close() error {
+func (w *parquetWriter) Close() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
