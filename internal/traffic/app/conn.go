@@ -233,26 +233,32 @@ func (c *conn) replay(d Dir, said, more []byte) bool {
 	return len(more) == 0 || c.Data(d, more, 0)
 }
 
-// keepHead copies the first bytes of a direction.
+// keepHead copies the first bytes of a direction. Most are few; the room for more comes when there are more.
 func (e *Engine) keepHead(c *conn, d Dir, b []byte) bool {
-	if len(e.heads) == 0 {
-		if e.headsUsed >= headsLimit {
-			e.counts.GivenUp++
-			return false
-		}
-		e.heads = append(e.heads, make([]byte, 0, headLimit))
+	if e.headsUsed >= headsLimit {
+		e.counts.GivenUp++
+		return false
 	}
-	n := len(e.heads) - 1
-	c.head[d] = append(e.heads[n], b...)
-	e.heads = e.heads[:n]
 	e.headsUsed++
+	var room []byte
+	switch n := len(e.heads); {
+	case len(b) > headRoom:
+	case n > 0:
+		room, e.heads = e.heads[n-1], e.heads[:n-1]
+	default:
+		room = make([]byte, 0, headRoom)
+	}
+	c.head[d] = append(room, b...)
 	return true
 }
 
 func (e *Engine) dropHead(c *conn, d Dir) {
-	if c.head[d] != nil {
-		e.heads = append(e.heads, c.head[d][:0])
-		c.head[d] = nil
-		e.headsUsed--
+	if c.head[d] == nil {
+		return
 	}
+	if cap(c.head[d]) == headRoom {
+		e.heads = append(e.heads, c.head[d][:0])
+	}
+	c.head[d] = nil
+	e.headsUsed--
 }

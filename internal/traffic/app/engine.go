@@ -13,7 +13,8 @@ const (
 	headLimit   = 4 << 10 // bytes of each direction of a TCP connection
 	packetLimit = 6       // datagrams of a UDP flow
 	againLimit  = 4       // protocols after one another in a connection
-	headsLimit  = 4096    // buffers of headLimit bytes, in all
+	headRoom    = 512     // bytes that the buffer of a direction begins with
+	headsLimit  = 4096    // such buffers, in all
 	idleLimit   = 256     // parsers of a protocol that wait for a flow
 )
 
