@@ -48,6 +48,10 @@ func (a *Agent) newCaptures() error {
 		}
 		a.captures = append(a.captures, live)
 	}
+	if len(a.cfg.Captures) > 1 {
+		a.log.Info("detectors judge the first capture alone, and know one network at a time; flows of all are recorded",
+			"judged", a.cfg.Captures[0].Interface)
+	}
 	return nil
 }
 

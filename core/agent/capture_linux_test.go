@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
@@ -79,6 +80,7 @@ func TestCapturedFlowsReachTheServer(t *testing.T) {
 }
 
 func TestCapturesAreChecked(t *testing.T) {
+	buildTraffic(t)
 	for says, list := range map[string][]Capture{
 		"not looked up": {{Interface: "lo", Filter: "host example.org"}}, "name an interface": {{}}, "at most 16": make([]Capture, 17),
 	} {
@@ -86,5 +88,22 @@ func TestCapturesAreChecked(t *testing.T) {
 		if err := a.newCaptures(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)
 		}
+	}
+}
+
+// TestDoctorSaysWhichCaptureIsJudged asks of two, of which detectors see one.
+func TestDoctorSaysWhichCaptureIsJudged(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to capture needs root")
+	}
+	buildTraffic(t)
+	cfg := newSite(t).cfg(t.TempDir())
+	cfg.Captures = []Capture{{Interface: "lo", Filter: "tcp"}, {Interface: "lo", Filter: "udp"}}
+	var out bytes.Buffer
+	if _, err := Doctor(t.Context(), cfg, &out); err != nil {
+		t.Fatal(err)
+	}
+	if said := out.String(); strings.Count(said, "packets can be read") != 2 || strings.Count(said, "detectors judge lo alone") != 1 {
+		t.Errorf("%s", said)
 	}
 }

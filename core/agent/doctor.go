@@ -40,8 +40,14 @@ func Doctor(ctx context.Context, cfg Config, out io.Writer) (healthy bool, err e
 		d.check("installed plugins", func() (string, error) { return d.installed(ctx) })
 	}
 	d.check("ICMP", d.icmp)
-	for _, c := range cfg.Captures {
-		d.check("capture on "+c.Interface, func() (string, error) { return d.capture(c) })
+	for i, c := range cfg.Captures {
+		d.check("capture on "+c.Interface, func() (string, error) {
+			says, err := d.capture(c)
+			if err == nil && i > 0 {
+				says += "; detectors judge " + cfg.Captures[0].Interface + " alone, the first under capture"
+			}
+			return says, err
+		})
 	}
 	return d.healthy, nil
 }
