@@ -250,7 +250,7 @@ func wordly(text string) bool {
 	return len(text) <= longest && strings.Trim(text, allowed) == "" && text[0] != '-'
 }
 
-// name is the number of a name that may be searched for, 0 for "".
+// name is the number of a name to search for, 0 for "".
 func (r *FlowRecording) name(text string) (uint64, error) {
 	text = searchable(text)
 	if text == "" {
@@ -326,6 +326,9 @@ func (r *FlowRecording) before() *run {
 
 func (r *FlowRecording) commit(ctx context.Context, old *run) error {
 	if err := r.closeTables(); err != nil {
+		return err
+	}
+	if err := r.keepSums(ctx); err != nil {
 		return err
 	}
 	if err := r.frames.finish(); err != nil {

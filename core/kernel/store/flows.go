@@ -40,7 +40,8 @@ const (
 	// Columns have the smallest types that hold their values: that decides how fast they are read. An address is two numbers,
 	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not. What is added
 	// up is signed, because DuckDB adds that up in 64 bits where it knows that they are enough.
-	flowsDDL = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (1, true);
+	flowsVersion = 2 // of a file of this shape
+	flowsDDL     = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (2, true);
 		CREATE TABLE $.runs (run UINTEGER, tenant VARCHAR, capture VARCHAR, recorded TIMESTAMP, complete BOOLEAN,
 			flows UBIGINT, facts UBIGINT, packets UBIGINT, bytes UBIGINT, first TIMESTAMP, last TIMESTAMP);
 		CREATE TABLE $.words (id USMALLINT, text VARCHAR);
@@ -51,6 +52,8 @@ const (
 			block UINTEGER, item USMALLINT);
 		CREATE TABLE $.facts (run UINTEGER, number UBIGINT, kind UTINYINT, flow UBIGINT, since TIMESTAMP, until TIMESTAMP, client_hi UBIGINT,
 			client UBIGINT, server_hi UBIGINT, server UBIGINT, name UBIGINT, also UTINYINT);
+		CREATE TABLE $.sums (run UINTEGER, app USMALLINT, proto UTINYINT, since TIMESTAMP, flows BIGINT, packets BIGINT, bytes BIGINT,
+			fwd_bytes BIGINT, first TIMESTAMP, last TIMESTAMP);
 		CREATE TABLE $.frames (run UINTEGER, kind UTINYINT, block UINTEGER, place UBIGINT, size UINTEGER, count UINTEGER)`
 )
 
@@ -121,11 +124,15 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 }
 
 func (f *Flows) load(ctx context.Context) (err error) {
-	if f.segments, err = openSegments(f.cfg.Dir, f.engine, flowsDDL, f.cfg.Now); err != nil {
+	if f.segments, err = openSegments(f.cfg.Dir, f.engine, flowsDDL, flowsVersion, f.cfg.Now); err != nil {
 		return err
 	}
 	held, missing := f.segments.forRead(ctx, 0, 1<<62)
 	defer f.segments.release(held...)
+	missing, orphans, err := f.setOlderAside(missing)
+	if err != nil {
+		return err
+	}
 	for _, err := range missing { // one bad file is no reason not to start
 		f.cfg.Log.Error("flows", "error", err)
 	}
@@ -135,7 +142,7 @@ func (f *Flows) load(ctx context.Context) (err error) {
 			return explainDuck(seg.path, err)
 		}
 	}
-	if err := f.removeOrphans(len(missing) == 0); err != nil {
+	if err := f.removeOrphans(len(missing) == 0, orphans); err != nil {
 		return err
 	}
 	for _, r := range superseded {
@@ -195,9 +202,9 @@ func (f *Flows) put(r *run) (old *run) {
 	return old
 }
 
-// removeOrphans removes the frames of recordings that never became part of the store. While a segment cannot be read,
-// nobody knows whose they are.
-func (f *Flows) removeOrphans(sure bool) error {
+// removeOrphans removes the frames of recordings that never became part of the store, or puts them into a folder when there is
+// one for them. While a segment cannot be read, nobody knows whose they are.
+func (f *Flows) removeOrphans(sure bool, folder string) error {
 	entries, err := os.ReadDir(f.cfg.Dir)
 	if err != nil {
 		return err
@@ -213,10 +220,16 @@ func (f *Flows) removeOrphans(sure bool) error {
 			continue
 		}
 		f.next = max(f.next, id+1)
-		if f.runs[id] == nil && sure {
-			if err := os.Remove(f.framesPath(id)); err != nil {
-				return err
-			}
+		if f.runs[id] != nil || !sure {
+			continue
+		}
+		if folder != "" {
+			err = os.Rename(f.framesPath(id), filepath.Join(folder, entry.Name()))
+		} else {
+			err = os.Remove(f.framesPath(id))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -283,7 +296,7 @@ func (f *Flows) remove(ctx context.Context, r *run) error {
 // removals are the statements that take a run out of a segment.
 func removals(seg *segment, id uint32) []string {
 	var out []string
-	for _, table := range []string{"flows", "facts", "frames", "runs"} {
+	for _, table := range []string{"flows", "facts", "sums", "frames", "runs"} {
 		out = append(out, fmt.Sprintf("DELETE FROM %s.main.%s WHERE run = %d::UINTEGER", seg.alias, table, id))
 	}
 	low, high := uint64(id)<<32, uint64(id)<<32|1<<32-1

@@ -48,7 +48,7 @@ func (f *Flows) Summary(ctx context.Context, tenant string, q FlowFilter) (FlowS
 	for _, p := range parts {
 		c, some, err := f.where(ctx, p, q)
 		if err == nil && some {
-			err = f.sumUp(ctx, p, c, &sum, &s)
+			err = f.sumUp(ctx, p, c, q, &sum, &s)
 		}
 		if err != nil {
 			return sum, fmt.Errorf("sum up flows: %w", err)
@@ -101,10 +101,15 @@ func summaryStep(runs []*run, q FlowFilter) time.Duration {
 	return (want + 24*time.Hour - 1) / (24 * time.Hour) * 24 * time.Hour
 }
 
-// sumUp makes one pass over the flows of a segment.
-func (f *Flows) sumUp(ctx context.Context, p part, c *conditions, sum *FlowSummary, s *summing) error {
-	rows, err := f.engine.db.QueryContext(ctx, fmt.Sprintf(`SELECT app, proto, epoch_us(start) // %d AS step, count(*), %s, %s, %s, epoch_us(min(start)), epoch_us(max(start))
-		FROM %s.main.flows WHERE %s GROUP BY ALL`, sum.Step.Microseconds(), total("packets"), total("bytes"), total("fwd_bytes"), p.seg.alias, c), c.args...)
+// sumUp makes one pass over the flows of a segment, or over the sums that are kept of them.
+func (f *Flows) sumUp(ctx context.Context, p part, c *conditions, q FlowFilter, sum *FlowSummary, s *summing) error {
+	query := "SELECT app, proto, %s AS step, count(*), %s, %s, %s, epoch_us(min(start)), epoch_us(max(start)) FROM %s.main.flows WHERE %s GROUP BY ALL"
+	at := "start"
+	if summable(q) {
+		query = "SELECT app, proto, %s AS step, sum(flows)::UBIGINT, %s, %s, %s, epoch_us(min(first)), epoch_us(max(last)) FROM %s.main.sums WHERE %s GROUP BY ALL"
+		at = "since"
+	}
+	rows, err := f.engine.db.QueryContext(ctx, fmt.Sprintf(query, stepOf(at, sum.Step.Microseconds()), total("packets"), total("bytes"), total("fwd_bytes"), p.seg.alias, c), c.args...)
 	if err != nil {
 		return explainDuck(p.seg.path, err)
 	}

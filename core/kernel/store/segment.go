@@ -50,9 +50,10 @@ type source struct{ tenant, agent, epoch string }
 
 // segments are the files of a folder. A file is attached when it is needed and detached when there are too many.
 type segments struct {
-	dir string
-	ddl string // of a new file
-	now func() time.Time
+	dir     string
+	ddl     string // of a new file
+	version int    // that it says it has
+	now     func() time.Time
 
 	mu       sync.Mutex // guards what follows and the fields of segment that say so; held during attach and detach
 	engine   *engine
@@ -61,8 +62,8 @@ type segments struct {
 	freed    *sync.Cond // a file was released, or swapping ended
 }
 
-func openSegments(dir string, e *engine, ddl string, now func() time.Time) (*segments, error) {
-	s := &segments{dir: dir, ddl: ddl, now: now, engine: e, byDay: map[int64]*segment{}}
+func openSegments(dir string, e *engine, ddl string, version int, now func() time.Time) (*segments, error) {
+	s := &segments{dir: dir, ddl: ddl, version: version, now: now, engine: e, byDay: map[int64]*segment{}}
 	s.freed = sync.NewCond(&s.mu)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -184,9 +185,35 @@ func (s *segments) checkVersion(ctx context.Context, seg *segment) error {
 	if err != nil {
 		return fmt.Errorf("%s: no segment of ours: %w", seg.path, err)
 	}
-	if version > schemaVersion {
-		return fmt.Errorf("%s: has version %d, this program knows up to %d; it was written by a newer picketd", seg.path, version, schemaVersion)
+	switch {
+	case version > s.version:
+		return fmt.Errorf("%s: has version %d, this program knows up to %d; it was written by a newer picketd", seg.path, version, s.version)
+	case version < s.version:
+		return &olderError{seg, version}
 	}
+	return nil
+}
+
+// olderError says that a segment has a shape that this program no longer reads.
+type olderError struct {
+	seg     *segment
+	version int
+}
+
+func (e *olderError) Error() string {
+	return fmt.Sprintf("%s: has version %d; it was written by an older picketd", e.seg.path, e.version)
+}
+
+// setAside moves the file of a segment that is not attached into another folder and forgets it.
+func (s *segments) setAside(seg *segment, folder string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, path := range []string{seg.path, seg.path + ".wal"} {
+		if err := os.Rename(path, filepath.Join(folder, filepath.Base(path))); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	delete(s.byDay, seg.day)
 	return nil
 }
 

@@ -116,7 +116,7 @@ func (t *Telemetry) load(ctx context.Context) (err error) {
 	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.LabelBytes}, t.engine); err != nil {
 		return err
 	}
-	if t.segments, err = openSegments(t.cfg.Dir, t.engine, segmentDDL, t.cfg.Now); err != nil {
+	if t.segments, err = openSegments(t.cfg.Dir, t.engine, segmentDDL, schemaVersion, t.cfg.Now); err != nil {
 		return err
 	}
 	return t.readLast(ctx)
