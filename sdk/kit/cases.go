@@ -17,7 +17,7 @@ import (
 	"github.com/picketwatch/picket/sdk/records"
 )
 
-// Case is a capture and what a detector must find in it.
+// Case is a capture and what a detector must find in it, or an observer see.
 type Case struct {
 	Name   string
 	Folder string
@@ -64,21 +64,38 @@ func optional(name string) ([]byte, error) {
 	return data, err
 }
 
-// Run returns what a subject finds in the case, sorted.
+// Run returns what a detector finds in the case, sorted.
 func (c Case) Run(ctx context.Context, s Subject, o Options) ([]sdk.Finding, error) {
+	e, err := c.shown(ctx, s, o)
+	return sorted(e.Findings), err
+}
+
+// Observe returns what an observer sees in the case, sorted.
+func (c Case) Observe(ctx context.Context, s Subject, o Options) ([]sdk.Sighting, error) {
+	e, err := c.shown(ctx, s, o)
+	return sortedSightings(e.Sightings), err
+}
+
+// Compare returns where the findings differ from want.json, "" when nowhere.
+func (c Case) Compare(got []sdk.Finding) string { return compareWant(c.Want, "finding", got) }
+
+// CompareSightings is Compare for what an observer saw.
+func (c Case) CompareSightings(got []sdk.Sighting) string {
+	return compareWant(c.Want, "sighting", got)
+}
+
+func (c Case) shown(ctx context.Context, s Subject, o Options) (emitted, error) {
 	b := &bench{subject: s, o: o.withDefaults()}
 	about, err := b.describe(ctx)
 	if err != nil {
-		return nil, err
+		return emitted{}, err
 	}
 	b.about = about
 	return c.run(ctx, b)
 }
 
-// Compare returns where the findings differ from want.json, "" when nowhere.
-func (c Case) Compare(got []sdk.Finding) string { return compareWant(c.Want, got) }
-
-func (c Case) run(ctx context.Context, b *bench) ([]sdk.Finding, error) {
+// run shows the capture to a fresh instance.
+func (c Case) run(ctx context.Context, b *bench) (e emitted, err error) {
 	own := *b
 	if c.Config != nil {
 		own.o.Config = c.Config
@@ -87,18 +104,28 @@ func (c Case) run(ctx context.Context, b *bench) ([]sdk.Finding, error) {
 	for data := c.Frames; len(data) > 0; {
 		frame, rest, err := records.Next(data)
 		if err != nil {
-			return nil, fmt.Errorf("what the picket command printed: %w", err)
+			return e, fmt.Errorf("what the picket command printed: %w", err)
 		}
 		frames, data = append(frames, frame), rest
 	}
-	var e emitted
-	var err error
 	r := &result{}
 	own.configured(ctx, r, func(s Session) { err = own.inspect(ctx, s, frames, true, &e) })
 	if err == nil && len(r.fails) > 0 {
 		err = errors.New(r.fails[0])
 	}
-	return sorted(e.Findings), err
+	return e, err
+}
+
+// differs runs the case and returns where what the subject says differs from want.json.
+func (c Case) differs(ctx context.Context, b *bench) (string, error) {
+	e, err := c.run(ctx, b)
+	switch {
+	case err != nil:
+		return "", err
+	case b.about.Observes:
+		return c.CompareSightings(sortedSightings(e.Sightings)), nil
+	}
+	return c.Compare(sorted(e.Findings)), nil
 }
 
 // defaultSnapLen is what a subscription without one means.
@@ -125,13 +152,10 @@ func framesOf(ctx context.Context, input string, subscription sdk.Subscription) 
 	return out.Bytes(), nil
 }
 
-// printing are the arguments that make the picket command print what a subscription names: the facts first, because a fact
-// comes before its flow.
+// printing are the arguments that make the picket command print what a subscription names. Facts and flows come as in
+// production: a fact before its flow, and both as far as the capture was read.
 func printing(s sdk.Subscription) [][]string {
 	var out [][]string
-	if len(s.Facts) > 0 {
-		out = append(out, []string{"facts", "--kind", strings.Join(s.Facts, ","), "--format", "frames"})
-	}
 	flows := []string{"flows", "--format", "frames"}
 	if p := s.Packets; p != nil {
 		snap := p.SnapLen
@@ -140,13 +164,19 @@ func printing(s sdk.Subscription) [][]string {
 		}
 		out = append(out, append(slices.Clone(flows), fmt.Sprintf("--packets=%s:%d", strings.Join(p.Layers, ","), snap)))
 	}
+	facts := []string{"facts", "--kind", strings.Join(s.Facts, ","), "--format", "frames"}
+	switch {
+	case len(s.Facts) > 0 && s.Flows:
+		flows = append(facts, "--flows")
+	case len(s.Facts) > 0:
+		return append(out, facts)
+	case !s.Flows:
+		return out
+	}
 	if s.Features {
 		flows = append(flows, "--features")
 	}
-	if s.Flows {
-		out = append(out, flows)
-	}
-	return out
+	return append(out, flows)
 }
 
 // picket returns how the command is started, nil when there is none.

@@ -1,9 +1,11 @@
 package kit
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -77,8 +79,16 @@ func sorted(f []sdk.Finding) []sdk.Finding {
 	return f
 }
 
-// compareWant compares each finding with what want.json says about it.
-func compareWant(data []byte, got []sdk.Finding) string {
+// sortedSightings orders what an observer saw: it may tell of several devices in one moment in any order.
+func sortedSightings(list []sdk.Sighting) []sdk.Sighting {
+	slices.SortStableFunc(list, func(a, b sdk.Sighting) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Packet, b.Packet), a.IP.Compare(b.IP), cmp.Compare(a.MAC, b.MAC), cmp.Compare(a.Source, b.Source))
+	})
+	return list
+}
+
+// compareWant compares each finding or sighting with what want.json says about it.
+func compareWant(data []byte, what string, got any) string {
 	var want []map[string]any
 	if err := json.Unmarshal(data, &want); err != nil {
 		return err.Error()
@@ -92,11 +102,11 @@ func compareWant(data []byte, got []sdk.Finding) string {
 		return err.Error()
 	}
 	if len(want) != len(have) {
-		return fmt.Sprintf("%d findings, want %d; found: %s", len(have), len(want), text)
+		return fmt.Sprintf("%d %ss, want %d; found: %s", len(have), what, len(want), text)
 	}
 	for i := range want {
 		if path := differs(want[i], have[i]); path != "" {
-			return fmt.Sprintf("finding %d differs at %s; found: %s", i, path, mustJSON(have[i]))
+			return fmt.Sprintf("%s %d differs at %s; found: %s", what, i, path, mustJSON(have[i]))
 		}
 	}
 	return ""

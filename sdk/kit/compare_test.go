@@ -23,7 +23,7 @@ func TestCompareWant(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			diff := compareWant([]byte(c.want), got)
+			diff := compareWant([]byte(c.want), "finding", got)
 			if c.diff == "" && diff != "" || !strings.Contains(diff, c.diff) {
 				t.Errorf("got %q, want %q", diff, c.diff)
 			}

@@ -33,16 +33,20 @@ func TestThereAreSamplesOfAllFacts(t *testing.T) {
 	}
 }
 
+// Facts and flows come from one reading of the capture, so that a detector is shown them as in production.
 func TestWhatTheCommandPrints(t *testing.T) {
+	packets := &sdk.PacketSubscription{Layers: []string{"arp", "dns"}, SnapLen: 64}
 	for name, c := range map[string]struct {
 		s    sdk.Subscription
 		want [][]string
 	}{
-		"flows":    {sdk.Subscription{Flows: true}, [][]string{{"flows", "--format", "frames"}}},
-		"features": {sdk.Subscription{Flows: true, Features: true}, [][]string{{"flows", "--format", "frames", "--features"}}},
-		"packets":  {sdk.Subscription{Packets: &sdk.PacketSubscription{Layers: []string{"arp", "dns"}}}, [][]string{{"flows", "--format", "frames", "--packets=arp,dns:256"}}},
-		"facts and flows": {sdk.Subscription{Flows: true, Facts: []string{"dns", "tls"}},
-			[][]string{{"facts", "--kind", "dns,tls", "--format", "frames"}, {"flows", "--format", "frames"}}},
+		"flows":    {sdk.Subscription{Flows: true, Features: true}, [][]string{{"flows", "--format", "frames", "--features"}}},
+		"facts":    {sdk.Subscription{Facts: []string{"dns", "tls"}}, [][]string{{"facts", "--kind", "dns,tls", "--format", "frames"}}},
+		"packets":  {sdk.Subscription{Packets: &sdk.PacketSubscription{}}, [][]string{{"flows", "--format", "frames", "--packets=:256"}}},
+		"together": {sdk.Subscription{Flows: true, Facts: []string{"dns"}}, [][]string{{"facts", "--kind", "dns", "--format", "frames", "--flows"}}},
+		"all": {sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns"}, Packets: packets}, [][]string{
+			{"flows", "--format", "frames", "--packets=arp,dns:64"}, {"facts", "--kind", "dns", "--format", "frames", "--flows", "--features"},
+		}},
 	} {
 		if got := printing(c.s); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %q", name, got)

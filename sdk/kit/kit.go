@@ -132,7 +132,7 @@ type Options struct {
 	StateDir string
 	// SaveState is the version as which to save the state to StateDir; "" saves nothing.
 	SaveState string
-	// Cases are what a detector must find in captures of its own.
+	// Cases are what a detector must find in captures of its own, or an observer see.
 	Cases []Case
 	// Done hears of each check of Run as soon as it is done. It may be nil.
 	Done func(Check)
@@ -198,7 +198,7 @@ func definitions() []Definition {
 		{"flush-forgets", "after the end of a capture it begins anew", Gold, detector, flushForgets},
 		{"snapshot", "an instance goes on where another one was", Gold, detector, snapshot},
 		{"state-restore", "state of earlier versions is understood", Gold, nil, stateRestore},
-		{"cases", "its own cases", Gold, detector, cases},
+		{"cases", "its own cases", Gold, []sdk.Kind{sdk.KindDetector, sdk.KindDiscovery}, cases},
 	}
 }
 

@@ -12,17 +12,18 @@ import (
 	"github.com/picketwatch/picket/sdk/kit"
 )
 
-var update = flag.Bool("update", false, "write the want.json of each case from what the detector finds")
+var update = flag.Bool("update", false, "write the want.json of each case from what the plugin finds or sees")
 
-// Cases runs a detector over each folder below dir. A case holds input.pcap (or .pcapng, either with .gz or .zst),
-// want.json with the findings in order of time, and, where the defaults do not do, config.json. What want.json leaves
-// out of a finding is not compared. With -update the files are written.
+// Cases runs a detector or an observer over each folder below dir. A case holds input.pcap (or .pcapng, either with .gz or .zst),
+// want.json with the findings in order of time, of an observer the sightings, and, where the defaults do not do, config.json. What
+// want.json leaves out of a finding is not compared. With -update the files are written.
 //
 // The capture is turned into records by the picket command, the engine of production: see kit.ReadCases.
 func Cases(t *testing.T, p sdk.Plugin, dir string) {
 	t.Helper()
-	if p.Kind != sdk.KindDetector {
-		t.Fatalf("%s is a %s; cases are for detectors", p.ID, p.Kind)
+	_, observes := p.New().(sdk.Observer)
+	if p.Kind != sdk.KindDetector && !observes {
+		t.Fatalf("%s is a %s that is shown no records; cases are for detectors and observers", p.ID, p.Kind)
 	}
 	cases, err := kit.ReadCases(t.Context(), dir, p.Subscription)
 	switch {
@@ -34,13 +35,22 @@ func Cases(t *testing.T, p sdk.Plugin, dir string) {
 		t.Fatalf("no case with an input.* below %s", dir)
 	}
 	for _, c := range cases {
-		t.Run(c.Name, func(t *testing.T) { runCase(t, p, c) })
+		t.Run(c.Name, func(t *testing.T) {
+			s := Options{}.subject(t, p)
+			if observes {
+				got, err := c.Observe(t.Context(), s, kit.Options{})
+				settle(t, c, got, c.CompareSightings, err)
+				return
+			}
+			got, err := c.Run(t.Context(), s, kit.Options{})
+			settle(t, c, got, c.Compare, err)
+		})
 	}
 }
 
-func runCase(t *testing.T, p sdk.Plugin, c kit.Case) {
+// settle compares what the plugin said with want.json, or writes it there.
+func settle[T any](t *testing.T, c kit.Case, got []T, compare func([]T) string, err error) {
 	t.Helper()
-	got, err := c.Run(t.Context(), Options{}.subject(t, p), kit.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,16 +61,16 @@ func runCase(t *testing.T, p sdk.Plugin, c kit.Case) {
 	case c.Want == nil:
 		t.Fatalf("there is no %s (run the test with -update to write it)", name)
 	default:
-		if diff := c.Compare(got); diff != "" {
+		if diff := compare(got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
 }
 
-func writeWant(t *testing.T, name string, got []sdk.Finding) {
+func writeWant[T any](t *testing.T, name string, got []T) {
 	t.Helper()
 	if got == nil {
-		got = []sdk.Finding{}
+		got = []T{}
 	}
 	data, err := json.MarshalIndent(got, "", "  ")
 	if err != nil {

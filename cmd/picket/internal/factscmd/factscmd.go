@@ -38,17 +38,27 @@ Formats: json, one object per line, without the fields that are empty; frames, t
 		Example: "  picket facts --kind dns capture.pcap\n  picket facts --kind files,logins *.pcapng | jq .",
 		Args:    usage.Captures,
 		RunE: func(cmd *cobra.Command, files []string) error {
+			switch {
+			case o.flows && o.format.value != "frames":
+				return usage.Errorf("--flows gives binary rows: add --format frames, or see picket flows")
+			case o.features && !o.flows:
+				return usage.Errorf("--features are those of flows: add --flows")
+			}
 			return run(cmd.Context(), o, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().Var(&o.kinds, "kind", "only these kinds: "+strings.Join(sdk.FactKinds, ", ")+" (default all)")
 	cmd.Flags().Var(&o.format, "format", "json or frames")
+	cmd.Flags().BoolVar(&o.flows, "flows", false, "with --format frames: the flows too, each behind its facts")
+	cmd.Flags().BoolVar(&o.features, "features", false, "with --flows: with their further features")
 	return cmd
 }
 
 type options struct {
-	kinds  choices
-	format choice
+	kinds    choices
+	format   choice
+	flows    bool
+	features bool
 }
 
 // choice is a flag with a few allowed values, refused while the command line is read so that it counts as wrong usage.
@@ -127,18 +137,24 @@ func read(ctx context.Context, o options, file string, out io.Writer) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	m, err := facts.New(facts.Config{Kinds: o.kinds.list, Emit: func(kind string, b *sdk.Batch) error {
+	emit := func(kind string, b *sdk.Batch) error {
 		if err := write(out, file, kind, b); err != nil {
 			stop() // what no other fact can help
 			return &outputError{err}
 		}
 		return nil
-	}})
+	}
+	m, err := facts.New(facts.Config{Kinds: o.kinds.list, Emit: emit})
 	if err != nil {
 		return err
 	}
-	nothing := m.Flows(func([]sdk.Flow) error { return nil })
-	_, err = traffic.AnalyzeFile(ctx, file, traffic.Options{Flow: flow.Config{Apps: m.Engine()}}, nil, nothing)
+	flows := m.Flows(func(list []sdk.Flow) error {
+		if !o.flows {
+			return nil
+		}
+		return emit("", &sdk.Batch{Flows: list})
+	})
+	_, err = traffic.AnalyzeFile(ctx, file, traffic.Options{Flow: flow.Config{Apps: m.Engine(), Features: o.features}}, nil, flows)
 	if flushing := m.Flush(); flushing != nil {
 		return flushing
 	}

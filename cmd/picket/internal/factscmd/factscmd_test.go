@@ -69,6 +69,38 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// With --flows each flow comes behind its facts, all from one reading.
+func TestFlowsBehindTheirFacts(t *testing.T) {
+	stdout, err := try(t, "--kind", "dns,tls", "--format", "frames", "--flows", "--features", names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d records.BatchDecoder
+	closed, facts := map[uint64]bool{}, 0
+	for rest := []byte(stdout); len(rest) > 0; {
+		size := binary.LittleEndian.Uint32(rest[20:])
+		b, err := d.Decode(rest[:size])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range b.Flows {
+			closed[f.ID] = true
+		}
+		if len(b.Flows) > 0 && !records.HasFeatures(rest[:size]) {
+			t.Fatal("flows without features")
+		}
+		for _, f := range b.DNS {
+			if facts++; closed[f.Flow] {
+				t.Errorf("a fact comes behind its flow %d", f.Flow)
+			}
+		}
+		rest = rest[size:]
+	}
+	if facts == 0 || len(closed) == 0 {
+		t.Errorf("%d facts, %d flows", facts, len(closed))
+	}
+}
+
 func TestWhatCannotBeRead(t *testing.T) {
 	data, err := os.ReadFile(names)
 	if err != nil {
@@ -85,7 +117,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	if stdout, err = try(t, filepath.Join(t.TempDir(), "missing"), names); err == nil || !strings.Contains(err.Error(), "1 of 2") || stdout == "" {
 		t.Errorf("%v, %d bytes", err, len(stdout))
 	}
-	for _, args := range [][]string{{"--kind", "gossip", names}, {"--format", "csv", names}, {}} {
+	for _, args := range [][]string{{"--kind", "gossip", names}, {"--format", "csv", names}, {"--flows", names}, {"--format", "frames", "--features", names}, {}} {
 		if _, err := try(t, args...); err == nil {
 			t.Errorf("%q is taken", args)
 		}
