@@ -30,19 +30,27 @@ func (v *inventoryOf) Sightings(ctx context.Context, b store.SightingBatch) erro
 	var usable []store.Sighting
 	for _, s := range b.Sightings {
 		// What the server knows of its agents' machines no agent can claim for others.
-		if s.Plugin != inventory.AgentSource && inventory.Identifiable(s.Sighting) {
-			// An address belongs to the device that was seen with it last: nobody keeps one by a time to come.
-			if now := v.c.cfg.Now(); s.Time.After(now) {
-				s.Time = now
-			}
-			usable = append(usable, s)
+		if s.Plugin == inventory.AgentSource {
+			continue
 		}
+		// An address belongs to the device that was seen with it last: nobody keeps one by a time to come.
+		if now := v.c.cfg.Now(); s.Time.After(now) {
+			s.Time = now
+		}
+		usable = append(usable, s)
 	}
 	b.Sightings = usable
 	return v.record(ctx, b)
 }
 
 func (v *inventoryOf) record(ctx context.Context, b store.SightingBatch) error {
+	var named []store.Sighting
+	for _, s := range b.Sightings {
+		if normal, ok := inventory.Normal(s.Sighting); ok {
+			named = append(named, store.Sighting{Plugin: s.Plugin, Sighting: normal})
+		}
+	}
+	b.Sightings = named
 	changed, _, err := v.c.control.RecordSightings(ctx, b, mergeSighting)
 	if err != nil {
 		return err
@@ -58,30 +66,7 @@ func (v *inventoryOf) record(ctx context.Context, b store.SightingBatch) error {
 }
 
 func mergeSighting(s store.Sighting, matches []store.Device) (store.Device, []string) {
-	known := make([]inventory.Device, 0, len(matches))
-	for _, m := range matches {
-		known = append(known, deviceOf(m))
-	}
-	d, gone := inventory.Merge(s.Plugin, s.Sighting, known)
-	return deviceRow(d), gone
-}
-
-func deviceOf(d store.Device) inventory.Device {
-	out := inventory.Device{ID: d.ID, IPs: d.IPs, MACs: d.MACs, Hostnames: d.Hostnames, Vendor: d.Vendor, FirstSeen: d.FirstSeen,
-		LastSeen: d.LastSeen, Sources: d.Sources, Facts: map[string]inventory.Fact{}}
-	for name, f := range d.Facts {
-		out.Facts[name] = inventory.Fact(f)
-	}
-	return out
-}
-
-func deviceRow(d inventory.Device) store.Device {
-	out := store.Device{ID: d.ID, IPs: d.IPs, MACs: d.MACs, Hostnames: d.Hostnames, Vendor: d.Vendor, FirstSeen: d.FirstSeen,
-		LastSeen: d.LastSeen, Sources: d.Sources, Facts: map[string]store.Fact{}}
-	for name, f := range d.Facts {
-		out.Facts[name] = store.Fact(f)
-	}
-	return out
+	return inventory.Merge(s.Plugin, s.Sighting, matches)
 }
 
 // AgentSeen notes that the machine of an agent is there, under the address that it reports from.

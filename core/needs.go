@@ -64,7 +64,7 @@ func (n *needs) look(ctx context.Context, now time.Time) (*outlook, error) {
 	o := &outlook{survey: inventory.NewSurvey(), captured: map[string]int{}, techniques: map[string]int{}}
 	err := upTo(devicesLooked, func(p store.Page) ([]store.Device, string, error) {
 		return n.c.control.ListDevices(ctx, n.c.tenant, p)
-	}, func(d store.Device) { o.survey.Add(deviceOf(d), now) })
+	}, func(d store.Device) { o.survey.Add(d, now) })
 	if err != nil {
 		return nil, err
 	}

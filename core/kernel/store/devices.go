@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 )
 
@@ -20,27 +22,24 @@ func scanDevice(r row) (d Device, err error) {
 type Merge func(s Sighting, matches []Device) (Device, []string)
 
 // RecordSightings merges a batch in one transaction and returns the devices that changed. fresh is false when the batch
-// was recorded before; then nothing changes.
+// was recorded before; then nothing changes. Each device is read and written once, however many sightings there are of it.
 func (c *Control) RecordSightings(ctx context.Context, b SightingBatch, merge Merge) (changed []Device, fresh bool, err error) {
 	err = c.write(ctx, func(once *sql.Tx) error {
 		tx := repeating(once)
 		if fresh, err = raiseMark(ctx, tx, b); err != nil || !fresh {
 			return err
 		}
-		touched := map[string]int{} // device id → index in changed
+		known, err := gather(ctx, tx, b)
+		if err != nil {
+			return err
+		}
 		for _, s := range b.Sightings {
-			d, err := c.mergeSighting(ctx, tx, b, s, merge)
-			if err != nil {
+			if err := known.merge(s, merge); err != nil {
 				return fmt.Errorf("sighting of %s %s: %w", s.IP, s.MAC, err)
 			}
-			if i, ok := touched[d.ID]; ok {
-				changed[i] = d
-				continue
-			}
-			touched[d.ID] = len(changed)
-			changed = append(changed, d)
 		}
-		return nil
+		changed, err = known.write(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return nil, false, err
@@ -63,75 +62,47 @@ func raiseMark(ctx context.Context, tx *repeated, b SightingBatch) (bool, error)
 	return n == 1, err
 }
 
-// findDevices finds the devices that share a key. It is no OR, for which SQLite would look at every key of the tenant.
-const findDevices = "SELECT " + deviceColumns + ` FROM devices WHERE id IN (
-	SELECT device_id FROM device_keys WHERE tenant = ?1 AND kind = 'ip' AND key = ?2
-	UNION ALL SELECT device_id FROM device_keys WHERE tenant = ?1 AND kind = 'mac' AND key = ?3
-	UNION ALL SELECT device_id FROM device_keys WHERE tenant = ?1 AND kind = 'name' AND key = ?4) ORDER BY id`
-
-func (c *Control) mergeSighting(ctx context.Context, tx *repeated, b SightingBatch, s Sighting, merge Merge) (Device, error) {
-	ip := ""
-	if s.IP.IsValid() {
-		ip = s.IP.String()
-	}
-	matches, err := collect(ctx, tx, scanDevice, findDevices, b.Tenant, ip, s.MAC, s.Hostname)
-	if err != nil {
-		return Device{}, err
-	}
-	d, gone := merge(s, matches)
-	d.Tenant = b.Tenant
-	if d.ID == "" {
-		if d.ID, err = newID(); err != nil {
-			return d, err
-		}
-	}
-	if err := putDevice(ctx, tx, d, matches); err != nil {
-		return d, err
-	}
-	for _, id := range gone {
-		if id == d.ID || !slices.ContainsFunc(matches, func(m Device) bool { return m.ID == id }) {
-			continue
-		}
-		if err := absorb(ctx, tx, id, d.ID); err != nil {
-			return d, err
-		}
-	}
-	_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO sightings (tenant, device_id, agent, plugin, time, body) VALUES (?, ?, ?, ?, ?, ?)",
-		b.Tenant, d.ID, b.Agent, s.Plugin, micros(s.Time), toJSON(s))
-	return d, err
-}
-
-// absorb moves the sightings of a device that went into another one, and removes it.
-func absorb(ctx context.Context, tx *repeated, from, into string) error {
-	if _, err := tx.ExecContext(ctx, "UPDATE OR IGNORE sightings SET device_id = ? WHERE device_id = ?", into, from); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, "DELETE FROM devices WHERE id = ?", from)
-	return err
-}
-
-// putDevice writes a device, and its keys where they are not those that it had among the matches.
-func putDevice(ctx context.Context, tx *repeated, d Device, matches []Device) error {
+// putDevice writes a device, and its keys where they are not those of what is stored of it.
+func putDevice(ctx context.Context, tx *repeated, d Device, stored *Device) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO devices ("+deviceColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET ips = excluded.ips, macs = excluded.macs, hostnames = excluded.hostnames,
 		vendor = excluded.vendor, first_seen = excluded.first_seen, last_seen = excluded.last_seen, sources = excluded.sources,
 		facts = excluded.facts`, d.ID, d.Tenant, toJSON(d.IPs), toJSON(d.MACs), toJSON(d.Hostnames), d.Vendor,
 		micros(d.FirstSeen), micros(d.LastSeen), toJSON(d.Sources), toJSON(d.Facts))
-	if err != nil || slices.ContainsFunc(matches, d.sameKeys) {
+	if err != nil || stored != nil && d.sameKeys(*stored) {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM device_keys WHERE device_id = ?", d.ID); err != nil {
-		return err
+	if stored != nil {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM device_keys WHERE device_id = ?", d.ID); err != nil {
+			return err
+		}
 	}
-	for kind, keys := range map[string][]string{"ip": d.IPs, "mac": d.MACs, "name": d.Hostnames} {
-		for _, key := range keys {
-			if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO device_keys (tenant, kind, key, device_id) VALUES (?, ?, ?, ?)",
-				d.Tenant, kind, key, d.ID); err != nil {
-				return err
-			}
+	for key := range d.keys() {
+		if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO device_keys (tenant, kind, key, device_id) VALUES (?, ?, ?, ?)",
+			d.Tenant, key.kind, key.text, d.ID); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// deviceKey is an address or a name by which a device is found.
+type deviceKey struct{ kind, text string }
+
+// keys are those by which the device is found.
+func (d Device) keys() iter.Seq[deviceKey] {
+	return func(yield func(deviceKey) bool) {
+		for _, of := range [...]struct {
+			kind  string
+			texts []string
+		}{{"ip", d.IPs}, {"mac", d.MACs}, {"name", d.Hostnames}} {
+			for _, text := range of.texts {
+				if !yield(deviceKey{of.kind, text}) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // sameKeys reports whether the other is this device and is found by the same keys. Their order says which was seen last.
@@ -142,6 +113,20 @@ func (d Device) sameKeys(other Device) bool {
 // sameSet is for lists without repetitions.
 func sameSet(a, b []string) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(v string) bool { return !slices.Contains(b, v) })
+}
+
+// same reports whether the other is stored as the same row.
+func (d Device) same(other Device) bool {
+	return d.ID == other.ID && d.Tenant == other.Tenant && d.Vendor == other.Vendor &&
+		micros(d.FirstSeen) == micros(other.FirstSeen) && micros(d.LastSeen) == micros(other.LastSeen) &&
+		slices.Equal(d.IPs, other.IPs) && slices.Equal(d.MACs, other.MACs) && slices.Equal(d.Hostnames, other.Hostnames) &&
+		slices.Equal(d.Sources, other.Sources) && maps.EqualFunc(d.Facts, other.Facts, Fact.same)
+}
+
+func (f Fact) same(other Fact) bool {
+	equal := f.Time.Equal(other.Time)
+	f.Time = other.Time
+	return equal && f == other
 }
 
 // DeviceByID returns a device.

@@ -1,14 +1,23 @@
 package store
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // However many devices there are, a sighting looks only at those that share a key with it.
 func TestDevicesAreFoundByTheirKeys(t *testing.T) {
 	c, _ := openControl(t)
-	rows, err := c.reader.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+findDevices, "default", "10.0.0.1", "", "")
+	rows, err := c.reader.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+findDevices, "default", `["10.0.0.1"]`, "[]", "[]")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,5 +58,97 @@ func TestSameKeys(t *testing.T) {
 		if got := d.sameKeys(test.other); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// byCard joins what has one hardware address, and what has one address where no hardware address says otherwise.
+func byCard(s Sighting, matches []Device) (d Device, gone []string) {
+	for _, m := range matches {
+		if s.MAC != "" && len(m.MACs) > 0 && !slices.Contains(m.MACs, s.MAC) || s.MAC == "" && d.ID != "" {
+			continue
+		}
+		if d.ID == "" {
+			d = m
+			continue
+		}
+		for _, ip := range m.IPs {
+			d.IPs = with(d.IPs, ip)
+		}
+		gone = append(gone, m.ID)
+	}
+	if s.IP.IsValid() {
+		d.IPs = with(d.IPs, s.IP.String())
+	}
+	if s.MAC != "" {
+		d.MACs = with(d.MACs, s.MAC)
+	}
+	d.LastSeen = s.Time
+	d.Facts = map[string]Fact{"last": {Value: fmt.Sprint(s.IP, s.MAC), Time: s.Time}}
+	return d, gone
+}
+
+func with(list []string, v string) []string {
+	if slices.Contains(list, v) {
+		return list
+	}
+	return append(slices.Clone(list), v)
+}
+
+// In one batch or in many, the devices become the same.
+func TestHowSightingsAreCutIntoBatchesMakesNoDifference(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 20 {
+		var all []Sighting
+		for i := range 60 {
+			s := Sighting{Plugin: "p", Sighting: sdk.Sighting{Time: start.Add(time.Duration(i) * time.Second)}}
+			if card := random.IntN(6); card < 4 {
+				s.MAC = fmt.Sprintf("02:00:00:00:00:0%d", card)
+			}
+			if last := random.IntN(8); last > 0 || s.MAC == "" {
+				s.IP = netip.AddrFrom4([4]byte{10, 0, 0, byte(last)})
+			}
+			all = append(all, s)
+		}
+		devices := func(size int) [][3]any {
+			c, _ := openControl(t)
+			for part := range slices.Chunk(all, size) {
+				_, _, err := c.RecordSightings(t.Context(), SightingBatch{Tenant: "default", Agent: "a", Sightings: part}, byCard)
+				must(t, err)
+			}
+			list, _, err := c.ListDevices(t.Context(), "default", Page{})
+			must(t, err)
+			var out [][3]any
+			for _, d := range list {
+				out = append(out, [3]any{d.IPs, d.MACs, d.Facts})
+			}
+			return out
+		}
+		one, several := devices(len(all)), devices(1+round)
+		if diff := cmp.Diff(one, several); diff != "" || len(one) < 4 {
+			t.Fatalf("round %d, %d devices: %s", round, len(one), diff)
+		}
+	}
+}
+
+// A capture that is analysed again tells what is known, and writes nothing.
+func TestWhatIsKnownIsNotWrittenAgain(t *testing.T) {
+	c, _ := openControl(t)
+	see := func(at time.Time) []Device {
+		b := SightingBatch{Tenant: "default", Agent: "a"}
+		for i := range 3 {
+			b.Sightings = append(b.Sightings, Sighting{Plugin: "p", Sighting: sdk.Sighting{Time: at, MAC: fmt.Sprintf("02:00:00:00:00:0%d", i)}})
+		}
+		changed, _, err := c.RecordSightings(t.Context(), b, byCard)
+		must(t, err)
+		return changed
+	}
+	if n := len(see(start.Add(time.Nanosecond))); n != 3 {
+		t.Errorf("%d devices are new", n)
+	}
+	if again := see(start.Add(time.Nanosecond)); len(again) != 0 {
+		t.Errorf("nothing has changed but %+v", again)
+	}
+	if n := len(see(start.Add(time.Second))); n != 3 {
+		t.Errorf("%d devices were seen later", n)
 	}
 }

@@ -56,7 +56,7 @@ func StartLive(ctx context.Context, cfg LiveConfig) *Run {
 	}
 	for _, o := range cfg.Observers {
 		l, s := r.observer(ctx, o, cfg.Sighted)
-		s.wait = sightingWait
+		s.wait, s.most = sightingWait, liveSightingBatch
 		r.begin(func() { l.runLive(ctx, cfg.After, r.closing) })
 	}
 	return r

@@ -152,7 +152,7 @@ func TestALiveRunWaitsForTheOneBefore(t *testing.T) {
 func TestLiveSightings(t *testing.T) {
 	var mu sync.Mutex
 	var got []sdk.Sighting
-	s := &sightings{lane: &lane{}, wait: time.Millisecond, ctx: t.Context(), to: func(_ context.Context, _ string, list []sdk.Sighting) error {
+	s := &sightings{lane: &lane{}, wait: time.Millisecond, most: liveSightingBatch, ctx: t.Context(), to: func(_ context.Context, _ string, list []sdk.Sighting) error {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, list...)

@@ -28,8 +28,10 @@ type Sighted func(ctx context.Context, plugin string, sightings []sdk.Sighting) 
 const (
 	// maxSightings bounds what one observer may report about one capture; more than that is noise, and it is counted.
 	maxSightings = 20_000
-	// sightingBatch is how many are handed on together.
-	sightingBatch = 256
+	// sightingBatch is how many are handed on together. Those of one device are merged in one go, so that of a capture there may
+	// be many; those of live traffic go on as they come.
+	sightingBatch     = 4096
+	liveSightingBatch = 256
 )
 
 // Observe adds an observer. It must come before the first frame.
@@ -41,7 +43,7 @@ func (r *Run) Observe(ctx context.Context, o Observer, sighted Sighted) {
 // observer makes the lane of an observer.
 func (r *Run) observer(ctx context.Context, o Observer, sighted Sighted) (*lane, *sightings) {
 	l := r.lane(o)
-	s := &sightings{lane: l, to: sighted, plugin: o.Plugin(), ctx: ctx}
+	s := &sightings{lane: l, to: sighted, plugin: o.Plugin(), ctx: ctx, most: sightingBatch}
 	l.inspect = func(ctx context.Context) error { return o.InspectAll(ctx, r.capture, l.frames, s) }
 	l.flush = func(ctx context.Context) error { return errors.Join(o.Flush(ctx, s), s.hand()) }
 	return l, s
@@ -54,6 +56,7 @@ type sightings struct {
 	plugin string
 	ctx    context.Context
 	count  int
+	most   int           // how many are handed on together
 	wait   time.Duration // how long some wait for others; 0: for as long as it takes
 
 	mu    sync.Mutex // guards what follows
@@ -74,7 +77,7 @@ func (s *sightings) Sighting(v sdk.Sighting) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batch = append(s.batch, v)
-	if len(s.batch) >= sightingBatch {
+	if len(s.batch) >= s.most {
 		return s.handLocked()
 	}
 	if s.wait > 0 && s.late == nil {

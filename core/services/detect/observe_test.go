@@ -143,7 +143,7 @@ func TestObserversThatFail(t *testing.T) {
 		want  error
 	}{
 		"breaks":                 {fail: boom, want: boom},
-		"cannot be kept":         {many: 300, store: boom, want: boom},
+		"cannot be kept":         {many: sightingBatch, store: boom, want: boom},
 		"sees more than it may":  {many: maxSightings, drops: true},
 		"cannot be kept at last": {store: boom, want: boom},
 	} {

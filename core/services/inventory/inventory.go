@@ -14,30 +14,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/sdk"
 )
 
-// Device is one thing on the network.
-type Device struct {
-	ID                   string // empty for one that is new
-	IPs, MACs, Hostnames []string
-	Vendor               string
-	FirstSeen, LastSeen  time.Time
-	Sources              []string // the plugins that saw it
-	Facts                map[string]Fact
-}
+// Device is one thing on the network. One without an id is new.
+type Device = store.Device
 
 // Fact is one thing that is known of a device.
-type Fact struct {
-	Value      string
-	Source     string
-	Confidence float64
-	Time       time.Time
-	// Where it was seen, when an observer saw it: the protocol that told it, the capture, and the packet in it.
-	Protocol string
-	Capture  string
-	Packet   uint64
-}
+type Fact = store.Fact
 
 // Bounds on what one device may gather: a hostile network can invent names without end.
 const (
@@ -123,19 +108,24 @@ func apply(d Device, plugin string, s sdk.Sighting) Device {
 	if s.Time.After(d.LastSeen) {
 		d.LastSeen = s.Time
 	}
-	facts := maps.Clone(d.Facts)
-	if facts == nil {
-		facts = map[string]Fact{}
+	if len(s.Facts) > 0 || d.Facts == nil {
+		d.Facts = cloneFacts(d.Facts)
 	}
 	for name, value := range s.Facts {
-		learn(facts, name, Fact{
+		learn(d.Facts, name, Fact{
 			Value: value, Source: plugin, Confidence: s.Confidence, Time: s.Time,
 			Protocol: clip(s.Source), Capture: clip(s.Capture), Packet: s.Packet,
 		})
 	}
-	d.Facts = facts
-	d.Vendor = cmp.Or(facts["vendor"].Value, d.Vendor)
+	d.Vendor = cmp.Or(d.Facts["vendor"].Value, d.Vendor)
 	return d
+}
+
+func cloneFacts(facts map[string]Fact) map[string]Fact {
+	if facts == nil {
+		return map[string]Fact{}
+	}
+	return maps.Clone(facts)
 }
 
 // learn keeps the better of two facts: a source corrects itself, a surer source wins, and age wears sureness down.
@@ -172,14 +162,10 @@ func absorb(a, b Device) Device {
 	if b.LastSeen.After(a.LastSeen) {
 		a.LastSeen = b.LastSeen
 	}
-	facts := maps.Clone(a.Facts)
-	if facts == nil {
-		facts = map[string]Fact{}
-	}
+	a.Facts = cloneFacts(a.Facts)
 	for name, f := range b.Facts {
-		learn(facts, name, f)
+		learn(a.Facts, name, f)
 	}
-	a.Facts = facts
 	a.Vendor = cmp.Or(a.Vendor, b.Vendor)
 	return a
 }
@@ -211,15 +197,16 @@ func usable(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// Identifiable reports whether a sighting names a device at all.
-func Identifiable(s sdk.Sighting) bool {
+// Normal is a sighting with its addresses and names in the form in which devices are found by them; false when it names no
+// device at all.
+func Normal(s sdk.Sighting) (sdk.Sighting, bool) {
 	s = normalise(s)
-	return s.IP.IsValid() || s.MAC != "" || s.Hostname != ""
+	return s, s.IP.IsValid() || s.MAC != "" || s.Hostname != ""
 }
 
 // add puts v at the end, newest last; the oldest gives way when the list is full.
 func add(list []string, v string, most int) []string {
-	if v == "" {
+	if v == "" || len(list) > 0 && list[len(list)-1] == v {
 		return list
 	}
 	out := slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == v })

@@ -139,11 +139,12 @@ func TestWhatNamesNoDevice(t *testing.T) {
 		{}, {IP: ip("127.0.0.1")}, {IP: ip("224.0.0.1")}, {IP: ip("0.0.0.0")}, {IP: ip("255.255.255.255")},
 		{MAC: "ff:ff:ff:ff:ff:ff"}, {MAC: "00:00:00:00:00:00"}, {MAC: "nonsense"}, {Hostname: "localhost."},
 	} {
-		if Identifiable(s) {
+		if _, ok := Normal(s); ok {
 			t.Errorf("%+v counts as a device", s)
 		}
 	}
-	if !Identifiable(sdk.Sighting{Hostname: "printer"}) || !Identifiable(sdk.Sighting{IP: ip("::ffff:10.0.0.1")}) {
+	_, named := Normal(sdk.Sighting{Hostname: "printer"})
+	if s, ok := Normal(sdk.Sighting{IP: ip("::ffff:10.0.0.1"), MAC: "02-00-00-00-00-0A", Hostname: "PC."}); !named || !ok || s.IP != ip("10.0.0.1") || s.MAC != macA || s.Hostname != "pc" {
 		t.Error("a device was not recognised")
 	}
 }
@@ -161,7 +162,7 @@ func TestNoHardwareAddressIsInTwoRecords(t *testing.T) {
 				s.MAC = fmt.Sprintf("02:00:00:00:00:0%d", rapid.IntRange(1, 4).Draw(t, "mac"))
 			}
 			s.Hostname = rapid.SampledFrom([]string{"", "alpha", "beta"}).Draw(t, "name")
-			if Identifiable(s) {
+			if _, ok := Normal(s); ok {
 				w.see("p", s)
 			}
 		}
