@@ -1,0 +1,87 @@
+package store
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// Sums that are kept say the same as a look at every flow, for captures that last seconds and days, and for some of them.
+func TestKeptSumsAgreeWithTheFlows(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	for capture, gap := range map[string]time.Duration{"a": 37 * time.Millisecond, "b": 101 * time.Second, "c": 47 * time.Minute} {
+		var flows []sdk.Flow
+		for id := range uint64(400) {
+			x := someFlow(id + 1)
+			x.Start = x.Start.Add(time.Duration(id) * gap)
+			x.End, x.Proto, x.App = x.Start.Add(time.Second), []uint8{6, 17, 1}[id%3], []string{"", "tls", "dns"}[id/3%3]
+			flows = append(flows, x)
+		}
+		record(t, f, "default", capture, flows, nil)
+	}
+	for name, q := range map[string]FlowFilter{"all": {}, "some": {Captures: []string{"a", "c"}}, "one": {Captures: []string{"b"}},
+		"proto": {Protos: []uint8{17}}, "app": {Apps: []string{"tls", ""}}, "both": {Apps: []string{"dns"}, Protos: []uint8{6}, Captures: []string{"b", "c"}}} {
+		kept, err := f.Summary(t.Context(), "default", q)
+		must(t, err)
+		q.MaxPackets = 1 << 40 // admits all, and no sums are kept by it
+		looked, err := f.Summary(t.Context(), "default", q)
+		must(t, err)
+		if kept.Flows == 0 || !reflect.DeepEqual(kept, looked) {
+			t.Errorf("%s: kept\n%+v\nlooked\n%+v", name, kept, looked)
+		}
+	}
+	must(t, f.Delete(t.Context(), "default", "b"))
+	if sum, err := f.Summary(t.Context(), "default", FlowFilter{}); err != nil || sum.Flows != 800 {
+		t.Errorf("%d flows are left, %v", sum.Flows, err)
+	}
+}
+
+// The step of what is kept goes into every step that a summary may have.
+func TestSumsAreOfStepsThatFit(t *testing.T) {
+	for i := range niceSteps {
+		kept := dividesAll(i)
+		for _, step := range niceSteps[i:] {
+			if step%kept != 0 {
+				t.Errorf("%s does not go into %s", kept, step)
+			}
+		}
+	}
+}
+
+// A file of an older shape is out of the way, with its frames, and the store works.
+func TestFlowsOfAnOlderVersionAreSetAside(t *testing.T) {
+	dir, now := t.TempDir(), &clock{t: start}
+	f := openFlows(t, dir, now)
+	record(t, f, "default", "c", version(1)[:10], nil)
+	parts, _, release := f.parts(t.Context(), f.runsOf("default", nil))
+	for _, text := range []string{"UPDATE $.meta SET version = 1", "DROP TABLE $.sums"} {
+		_, err := f.engine.db.ExecContext(t.Context(), strings.ReplaceAll(text, "$", parts[0].seg.alias+".main"))
+		must(t, err)
+	}
+	release()
+	must(t, f.Close())
+
+	var log bytes.Buffer
+	f, err := OpenFlows(t.Context(), FlowsConfig{Dir: dir, Now: now.Now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	must(t, err)
+	defer f.Close()
+	if p, err := f.List(t.Context(), FlowQuery{Tenant: "default"}); err != nil || len(p.Flows) != 0 || p.Incomplete {
+		t.Errorf("%d flows, %v, incomplete %v", len(p.Flows), err, p.Incomplete)
+	}
+	record(t, f, "default", "c", version(1)[:20], nil)
+	if sum, err := f.Summary(t.Context(), "default", FlowFilter{}); err != nil || sum.Flows != 20 {
+		t.Errorf("%d flows, %v", sum.Flows, err)
+	}
+	kept, err := os.ReadDir(filepath.Join(dir, "version-1"))
+	must(t, err)
+	if len(kept) != 2 || !strings.Contains(log.String(), "set aside; analyse their captures again") {
+		t.Errorf("kept %v, log %q", kept, log.String())
+	}
+}
