@@ -72,7 +72,11 @@ func (f *Flows) rows(ctx context.Context, p part, r *run, kind uint8, blocks []u
 	}
 	defer frames.close()
 	decoder := records.BatchDecoder{Features: true}
-	return f.frames(ctx, p, r, kind, blocks, frames, func(at framePlace, parcel records.Parcel) error {
+	kinds := []records.Schema{records.Schema(kind)}
+	if records.Schema(kind) == records.Flows {
+		kinds = append(kinds, records.PackedFeatures)
+	}
+	return f.frames(ctx, p, r, kinds, blocks, frames, func(at framePlace, parcel records.Parcel) error {
 		frame, err := parcel.Long()
 		if err != nil {
 			return fmt.Errorf("%s: %w", frames.file.Name(), err)
@@ -88,15 +92,12 @@ func (f *Flows) rows(ctx context.Context, p part, r *run, kind uint8, blocks []u
 	})
 }
 
-// frames reads some frames of a recording in the order in which they came, flows with the features that lie beside them.
-func (f *Flows) frames(ctx context.Context, p part, r *run, kind uint8, blocks []uint32, from *frameReader, see func(framePlace, records.Parcel) error) error {
+// frames reads some frames of a recording in the order in which they came, flows with the features that lie beside them if both
+// kinds are named. All kinds are, when none is.
+func (f *Flows) frames(ctx context.Context, p part, r *run, kinds []records.Schema, blocks []uint32, from *frameReader, see func(framePlace, records.Parcel) error) error {
 	query := fmt.Sprintf("SELECT kind, block, place, size, count FROM %s.main.frames WHERE run = %d::UINTEGER", p.seg.alias, r.id)
-	switch records.Schema(kind) {
-	case 0:
-	case records.Flows:
-		query += fmt.Sprintf(" AND kind IN (%d::UTINYINT, %d::UTINYINT)", kind, records.PackedFeatures)
-	default:
-		query += fmt.Sprintf(" AND kind = %d::UTINYINT", kind)
+	if len(kinds) > 0 {
+		query += " AND " + idList("kind", "UTINYINT", slices.Sorted(slices.Values(kinds)), func(k records.Schema) uint64 { return uint64(k) })
 	}
 	if blocks != nil {
 		query += " AND " + idList("block", "UINTEGER", slices.Sorted(slices.Values(blocks)), func(b uint32) uint64 { return uint64(b) })

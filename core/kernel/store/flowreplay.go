@@ -9,8 +9,9 @@ import (
 )
 
 // Replay hands out the frames of a capture as they came: flows, and facts before their flows. kind is one of sdk.FactKinds,
-// "" for flows. The parcel is only valid during the call.
-func (f *Flows) Replay(ctx context.Context, tenant, capture string, see func(kind string, p records.Parcel) error) error {
+// "" for flows. The parcel is only valid during the call. Only frames of the wanted kinds are read, records.PackedFeatures for the
+// features beside flows; all frames, when none is named.
+func (f *Flows) Replay(ctx context.Context, tenant, capture string, see func(kind string, p records.Parcel) error, wanted ...records.Schema) error {
 	parts, _, release := f.parts(ctx, f.runsOf(tenant, []string{capture}))
 	defer release()
 	if len(parts) == 0 {
@@ -25,7 +26,7 @@ func (f *Flows) Replay(ctx context.Context, tenant, capture string, see func(kin
 		return err
 	}
 	defer from.close()
-	return f.frames(ctx, parts[0], r, 0, nil, from, func(at framePlace, p records.Parcel) error {
+	return f.frames(ctx, parts[0], r, wanted, nil, from, func(at framePlace, p records.Parcel) error {
 		return see(records.Schema(at.kind).Facts(), p)
 	})
 }

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
+)
+
+// Who wants flows alone pays for no facts and for no features.
+func TestReplayOfSomeKinds(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	rec, err := f.Record(t.Context(), "default", "c")
+	must(t, err)
+	flows := []sdk.Flow{someFlow(1), someFlow(2)}
+	for i := range flows {
+		flows[i].Features = &sdk.Features{}
+	}
+	must(t, rec.Facts(t.Context(), sdk.FactsTLS, records.Parcel{Frame: records.AppendFacts(nil, []sdk.TLS{{Seen: sdk.Seen{Flow: 1, Time: flows[0].Start}}})}))
+	must(t, rec.Flows(t.Context(), records.Parcel{Frame: records.AppendShortFlows(nil, flows), Features: records.PackFeatures(nil, flows)}))
+	must(t, rec.Close(t.Context(), true))
+	for _, c := range []struct {
+		wanted   []records.Schema
+		kinds    []string
+		features bool
+	}{
+		{nil, []string{sdk.FactsTLS, ""}, true},
+		{[]records.Schema{records.Flows}, []string{""}, false},
+		{[]records.Schema{records.PackedFeatures, records.Flows}, []string{""}, true},
+		{[]records.Schema{records.TLS}, []string{sdk.FactsTLS}, false},
+	} {
+		var kinds []string
+		features := false
+		must(t, f.Replay(t.Context(), "default", "c", func(kind string, p records.Parcel) error {
+			kinds = append(kinds, kind)
+			features = features || p.Features != nil
+			return nil
+		}, c.wanted...))
+		if !slices.Equal(kinds, c.kinds) || features != c.features {
+			t.Errorf("of %v: kinds %q, features %v", c.wanted, kinds, features)
+		}
+	}
+}
