@@ -1,6 +1,7 @@
 package portscan
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -32,12 +33,12 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 		g.icmp(d.cfg.SweepHosts*factor, d.cfg.SweepSilent),
 	} {
 		before := s.reported[found.rule]
-		if len(found.members) <= before.Size {
+		doubled := len(found.members) >= 2*before.Size
+		if len(found.members) <= before.Size || !doubled && !final {
 			continue
 		}
 		finding := s.finding(found)
-		update := final && finding.Dst == before.Dst
-		if len(found.members) < 2*before.Size && !update {
+		if !doubled && finding.Dst != before.Dst {
 			continue
 		}
 		if s.reported == nil {
@@ -58,35 +59,56 @@ type scan struct {
 	excess  float64 // how far beyond the threshold, 1 is just there
 }
 
-// tally counts the targets that share a host or a port.
+// tally counts the targets that share a host or a port. Which ones they are is a chain through the links of their tallies: a
+// scanner has as many ports as targets, and a list for each was most of what judging cost.
 type tally struct {
 	failed, used int
-	members      []int
+	first, last  int32
 }
 
 // net is the figure that decides: failures beyond successes.
 func (t *tally) net() int { return t.failed - t.used }
 
-func (t *tally) add(one *seen, i int) {
+// tallies are the tallies by host or by port.
+type tallies[K comparable] struct {
+	place map[K]int32 // in list
+	list  []tally
+	links []int32 // by target: the next one of its tally, -1 behind the last
+}
+
+func newTallies[K comparable](targets int) tallies[K] {
+	return tallies[K]{place: map[K]int32{}, links: make([]int32, targets)}
+}
+
+func (ts *tallies[K]) add(k K, one *seen, i int) {
+	target := int32(i)
+	ts.links[i] = none
+	place, known := ts.place[k]
+	if !known {
+		place = int32(len(ts.list))
+		ts.place[k] = place
+		ts.list = append(ts.list, tally{first: target, last: target})
+	}
+	t := &ts.list[place]
+	if known {
+		ts.links[t.last], t.last = target, target
+	}
 	switch one.verdict {
 	case failed:
 		t.failed++
 	case used:
 		t.used++
 	}
-	t.members = append(t.members, i)
 }
 
-// tallies are the tallies by host or by port.
-type tallies[K comparable] map[K]*tally
+const none = -1
 
-func (ts tallies[K]) add(k K, one *seen, i int) {
-	t := ts[k]
-	if t == nil {
-		t = &tally{}
-		ts[k] = t
+// members are the targets of a tally, in order of appearance.
+func (ts *tallies[K]) members(t *tally) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := t.first; i != none && yield(int(i)); i = ts.links[i] {
+		}
 	}
-	t.add(one, i)
 }
 
 // groups are the targets of one source, by protocol, host and port.
@@ -94,12 +116,13 @@ type groups struct {
 	s                *source
 	tcpHost, udpHost tallies[netip.Addr]
 	tcpPort, udpPort tallies[uint16]
-	pings            tally
+	pings            tallies[struct{}]
 }
 
 func group(s *source) *groups {
-	g := &groups{s: s, tcpHost: tallies[netip.Addr]{}, udpHost: tallies[netip.Addr]{},
-		tcpPort: tallies[uint16]{}, udpPort: tallies[uint16]{}}
+	n := len(s.targets)
+	g := &groups{s: s, tcpHost: newTallies[netip.Addr](n), udpHost: newTallies[netip.Addr](n),
+		tcpPort: newTallies[uint16](n), udpPort: newTallies[uint16](n), pings: newTallies[struct{}](n)}
 	for i := range s.targets {
 		switch one := &s.targets[i]; one.target.proto {
 		case sdk.ProtoTCP:
@@ -111,7 +134,7 @@ func group(s *source) *groups {
 			}
 			g.udpPort.add(one.target.port, one, i)
 		default:
-			g.pings.add(one, i)
+			g.pings.add(struct{}{}, one, i)
 		}
 	}
 	return g
@@ -121,11 +144,11 @@ func group(s *source) *groups {
 func isTraceroute(port uint16) bool { return port >= 33434 && port < 33434+256 }
 
 // pick joins the tallies whose net count reaches the threshold.
-func pick[K comparable](rule string, ts tallies[K], threshold int, also func(*tally) bool) scan {
+func pick[K comparable](rule string, ts *tallies[K], threshold int, also func(*tally) bool) scan {
 	out := scan{rule: rule}
-	for _, t := range ts {
-		if t.net() >= threshold && (also == nil || also(t)) {
-			out.members = append(out.members, t.members...)
+	for i := range ts.list {
+		if t := &ts.list[i]; t.net() >= threshold && (also == nil || also(t)) {
+			out.members = slices.AppendSeq(out.members, ts.members(t))
 			out.excess = max(out.excess, float64(t.net())/float64(threshold))
 		}
 	}
@@ -134,7 +157,7 @@ func pick[K comparable](rule string, ts tallies[K], threshold int, also func(*ta
 }
 
 func (g *groups) vertical(threshold int) scan {
-	return pick(RuleVertical, g.tcpHost, threshold, nil)
+	return pick(RuleVertical, &g.tcpHost, threshold, nil)
 }
 
 // horizontal leaves out ports that only stand out because each of their hosts was scanned vertically.
@@ -143,17 +166,22 @@ func (g *groups) horizontal(threshold int, vertical scan) scan {
 	for _, i := range vertical.members {
 		scanned[g.s.targets[i].target.host] = true
 	}
-	return pick(RuleHorizontal, g.tcpPort, threshold, func(t *tally) bool {
-		return slices.ContainsFunc(t.members, func(i int) bool { return !scanned[g.s.targets[i].target.host] })
+	return pick(RuleHorizontal, &g.tcpPort, threshold, func(t *tally) bool {
+		for i := range g.tcpPort.members(t) {
+			if !scanned[g.s.targets[i].target.host] {
+				return true
+			}
+		}
+		return false
 	})
 }
 
 // udp asks more of a horizontal scan, because silence is ordinary in UDP: the hosts come in a burst or lie side by side.
 func (g *groups) udp(threshold int) scan {
-	if v := pick(RuleUDP, g.udpHost, threshold, nil); len(v.members) > 0 {
+	if v := pick(RuleUDP, &g.udpHost, threshold, nil); len(v.members) > 0 {
 		return v
 	}
-	return pick(RuleUDP, g.udpPort, threshold, func(t *tally) bool {
+	return pick(RuleUDP, &g.udpPort, threshold, func(t *tally) bool {
 		return g.burst(t, threshold) || g.sideBySide(t)
 	})
 }
@@ -165,7 +193,7 @@ const burstWithin = int64(time.Minute)
 // probes are. Larger ones are how QUIC and media streams begin.
 func (g *groups) burst(t *tally, threshold int) bool {
 	var at []int64
-	for _, i := range t.members {
+	for i := range g.udpPort.members(t) {
 		if one := &g.s.targets[i]; one.verdict == failed && one.small {
 			at = append(at, one.at)
 		}
@@ -183,7 +211,7 @@ func (g *groups) burst(t *tally, threshold int) bool {
 // like that, but address ranges that are walked through are.
 func (g *groups) sideBySide(t *tally) bool {
 	hosts := map[netip.Addr]bool{}
-	for _, i := range t.members {
+	for i := range g.udpPort.members(t) {
 		if one := &g.s.targets[i]; one.verdict == failed {
 			hosts[one.target.host] = true
 		}
@@ -199,9 +227,14 @@ func (g *groups) sideBySide(t *tally) bool {
 
 // icmp needs silent addresses among the pinged ones: who pings what is known to exist is no scanner.
 func (g *groups) icmp(threshold int, silent float64) scan {
-	n := len(g.pings.members)
-	if n < threshold || g.pings.failed < 1 || float64(g.pings.failed) < silent*float64(n) {
+	if len(g.pings.list) == 0 {
 		return scan{rule: RuleICMPSweep}
 	}
-	return scan{rule: RuleICMPSweep, members: g.pings.members, excess: float64(n) / float64(threshold)}
+	t := &g.pings.list[0]
+	members := slices.Collect(g.pings.members(t))
+	n := len(members)
+	if n < threshold || t.failed < 1 || float64(t.failed) < silent*float64(n) {
+		return scan{rule: RuleICMPSweep}
+	}
+	return scan{rule: RuleICMPSweep, members: members, excess: float64(n) / float64(threshold)}
 }

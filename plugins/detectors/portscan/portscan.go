@@ -158,11 +158,12 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 		return nil
 	}
 	d.swept = d.clock
-	for _, s := range d.sources.ordered() {
-		over := d.clock-s.first > int64(d.cfg.Window)
-		if !over && d.clock-s.failedAt < calmAfter && d.clock-s.judgedAt < longAfter {
-			continue
-		}
+	over := func(s *source) bool { return d.clock-s.first > int64(d.cfg.Window) }
+	due := func(s *source) bool {
+		return over(s) || s.failures != s.judged && (d.clock-s.failedAt >= calmAfter || d.clock-s.judgedAt >= longAfter)
+	}
+	for _, s := range d.sources.ordered(due) {
+		over := over(s)
 		if err := d.judge(s, over, sink); err != nil {
 			return err
 		}
@@ -175,7 +176,7 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 
 // Flush judges everything and forgets it.
 func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
-	for _, s := range d.sources.ordered() {
+	for _, s := range d.sources.ordered(func(*source) bool { return true }) {
 		if err := d.judge(s, true, sink); err != nil {
 			return err
 		}

@@ -178,11 +178,13 @@ func (m *sources) remove(s *source) {
 	delete(m.byAddr, s.addr)
 }
 
-// ordered lists the sources by appearance, so that findings come in the same order each time.
-func (m *sources) ordered() []*source {
-	out := make([]*source, 0, len(m.byAddr))
+// ordered lists the sources that are wanted by appearance, so that findings come in the same order each time.
+func (m *sources) ordered(wanted func(*source) bool) []*source {
+	var out []*source
 	for _, s := range m.byAddr {
-		out = append(out, s)
+		if wanted(s) {
+			out = append(out, s)
+		}
 	}
 	slices.SortFunc(out, func(a, b *source) int { return cmp.Compare(a.number, b.number) })
 	return out
