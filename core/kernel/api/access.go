@@ -108,6 +108,7 @@ var access = map[string]rule{
 
 	"GET /api/v1/flows":              watcher,
 	"GET /api/v1/flows/summary":      watcher,
+	"GET /api/v1/flows/columns":      watcher,
 	"GET /api/v1/flows/:capture/:id": watcher,
 	"POST /api/v1/flows/export":      watcher,
 	"GET /api/v1/facts":              watcher,

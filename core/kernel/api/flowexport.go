@@ -14,8 +14,31 @@ import (
 
 type exportInput struct {
 	FlowFilterQuery
-	Format string `query:"format" enum:"parquet,csv" default:"csv"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"5000000" default:"1000000" doc:"At most so many flows, the newest first."`
+	Format   string `query:"format" enum:"parquet,csv,json" default:"csv" doc:"json: one object per line."`
+	Features bool   `query:"features" doc:"All features, not only those that every flow has; /api/v1/flows/columns says what each column is."`
+	Limit    int    `query:"limit" minimum:"1" maximum:"5000000" default:"1000000" doc:"At most so many flows, the newest ones, in the order in which they were recorded."`
+}
+
+var exportKinds = map[string]struct{ mime, extension string }{
+	"csv":     {"text/csv; charset=utf-8", "csv"},
+	"json":    {"application/x-ndjson", "jsonl"},
+	"parquet": {"application/vnd.apache.parquet", "parquet"},
+}
+
+type exportColumnBody struct {
+	Name      string `json:"name"`
+	Unit      string `json:"unit" doc:"UCUM: By bytes, s seconds, 1 a ratio; empty for what is not measured."`
+	Direction string `json:"direction" enum:"forward,back,both," doc:"Forward is from src, who began."`
+	Formula   string `json:"formula"`
+	Feature   bool   `json:"feature" doc:"Only in an export with features."`
+}
+
+// exportColumns says what the columns of an export are.
+func exportColumns(context.Context, *struct{}) (*body[page[exportColumnBody]], error) {
+	first := exportColumnBody{Name: "capture", Formula: "the id of the capture"}
+	return answerPage(append([]exportColumnBody{first}, convert(store.ExportColumns(), func(c store.ExportColumn) exportColumnBody {
+		return exportColumnBody{Name: c.Name, Unit: c.Unit, Direction: c.Direction, Formula: c.Formula, Feature: c.Feature}
+	})...), ""), nil
 }
 
 // exportFlows makes the file first, so that a failure is an error and not half a file, and streams it.
@@ -24,19 +47,20 @@ func (s *Server) exportFlows(ctx context.Context, in *exportInput) (*huma.Stream
 	if err != nil {
 		return nil, err
 	}
-	x, err := s.cfg.Flows.Export(ctx, store.FlowExport{Tenant: caller(ctx).Tenant, Filter: f, Format: in.Format, Limit: in.Limit})
-	s.act(ctx, "flows.export", "flows", fmt.Sprintf("%d flows as %s", x.Flows, in.Format), err)
+	x, err := s.cfg.Flows.Export(ctx, store.FlowExport{Tenant: caller(ctx).Tenant, Filter: f, Format: in.Format, Features: in.Features, Limit: in.Limit})
+	what := fmt.Sprintf("%d flows as %s", x.Flows, in.Format)
+	if in.Features {
+		what += " with features"
+	}
+	s.act(ctx, "flows.export", "flows", what, err)
 	if err != nil {
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer x.Close()
-		kind := "text/csv; charset=utf-8"
-		if in.Format == "parquet" {
-			kind = "application/vnd.apache.parquet"
-		}
-		ctx.SetHeader("Content-Type", kind)
-		ctx.SetHeader("Content-Disposition", `attachment; filename="flows.`+in.Format+`"`)
+		as := exportKinds[in.Format]
+		ctx.SetHeader("Content-Type", as.mime)
+		ctx.SetHeader("Content-Disposition", `attachment; filename="flows.`+as.extension+`"`)
 		ctx.SetHeader("X-Picket-Flows", strconv.Itoa(x.Flows))
 		ctx.SetStatus(http.StatusOK)
 		if _, err := io.Copy(ctx.BodyWriter(), x.File); err != nil {

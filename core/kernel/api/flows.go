@@ -174,6 +174,8 @@ func (s *Server) flowRoutes() {
 		Summary: "What the parsers of application protocols understood, oldest first"}, s.listFacts)
 	handle(s, huma.Operation{OperationID: "export-flows", Method: http.MethodPost, Path: flowsPath + "/export", Tags: tags,
 		Summary: "Flows as a file"}, s.exportFlows)
+	handle(s, huma.Operation{OperationID: "list-flow-columns", Method: http.MethodGet, Path: flowsPath + "/columns", Tags: tags,
+		Summary: "The columns of exported flows with their units"}, exportColumns)
 }
 
 func (s *Server) listFlows(ctx context.Context, in *struct {

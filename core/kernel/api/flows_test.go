@@ -67,6 +67,9 @@ func TestFlows(t *testing.T) {
 		{"nobody", "", "GET", "/api/v1/flows/cap/1", "", 401, nil, nil},
 		{"as CSV", adm, "POST", "/api/v1/flows/export?format=csv&app=tls", "", 200, []string{"capture,id,start", "www.example.org"}, nil},
 		{"as Parquet", auth.RoleSUP, "POST", "/api/v1/flows/export?format=parquet", "", 200, []string{"PAR1"}, nil},
+		{"with features", adm, "POST", "/api/v1/flows/export?format=csv&features=true", "", 200, []string{"first_packets,fwd_packets,rev_packets", ",name,len_min"}, nil},
+		{"as JSON", adm, "POST", "/api/v1/flows/export?format=json&app=none", "", 200, []string{`{"capture":"cap","id":3,`, `"fwd_bytes":300`}, []string{`,"len_min"`}},
+		{"what its columns are", auth.RoleSUP, "GET", "/api/v1/flows/columns", "", 200, []string{`{"name":"fwd_packets","unit":"{packet}","direction":"forward","formula":"packets","feature":false}`, `{"name":"len_min","unit":"By"`}, []string{`"name":"packets"`}},
 		{"as something else", adm, "POST", "/api/v1/flows/export?format=exe", "", 422, nil, nil},
 	})
 	contains(t, "the audit log", w.audited(), []string{"flows.export flows ok 2 flows as csv", "flows.export flows ok 3 flows as parquet"}, nil)

@@ -725,6 +725,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/flows/columns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The columns of exported flows with their units */
+        get: operations["list-flow-columns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/flows/export": {
         parameters: {
             query?: never;
@@ -2106,6 +2123,19 @@ export interface components {
             release: components["schemas"]["ProcessExplanation"];
             state: string;
         };
+        ExportColumn: {
+            /**
+             * @description Forward is from src, who began.
+             * @enum {string}
+             */
+            direction: "forward" | "back" | "both" | "";
+            /** @description Only in an export with features. */
+            feature: boolean;
+            formula: string;
+            name: string;
+            /** @description UCUM: By bytes, s seconds, 1 a ratio; empty for what is not measured. */
+            unit: string;
+        };
         Fact: {
             capture?: string;
             /** Format: double */
@@ -2948,6 +2978,11 @@ export interface components {
         };
         PageDevice: {
             items: components["schemas"]["Device"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageExportColumn: {
+            items: components["schemas"]["ExportColumn"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -6558,6 +6593,53 @@ export interface operations {
             };
         };
     };
+    "list-flow-columns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageExportColumn"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "export-flows": {
         parameters: {
             query?: {
@@ -6596,8 +6678,11 @@ export interface operations {
                 max_duration?: string;
                 /** @description A part of a name in what the flow said: a server name, a host, a name that was asked for. */
                 text?: string;
-                format?: "parquet" | "csv";
-                /** @description At most so many flows, the newest first. */
+                /** @description json: one object per line. */
+                format?: "parquet" | "csv" | "json";
+                /** @description All features, not only those that every flow has; /api/v1/flows/columns says what each column is. */
+                features?: boolean;
+                /** @description At most so many flows, the newest ones, in the order in which they were recorded. */
                 limit?: number;
             };
             header?: never;
