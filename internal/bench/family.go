@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +15,7 @@ import (
 
 // process is what /proc says of one process and of those of its children that have ended.
 type process struct {
+	name   string
 	parent int
 	cpu    time.Duration
 	rss    int64 // bytes
@@ -52,10 +56,12 @@ func family(root int) (map[int]process, error) {
 // processOf reads /proc/PID/stat. What follows the name, which may hold anything, begins with the state.
 func processOf(stat []byte) (p process, ok bool) {
 	const parent, utime, cstime, resident, perSecond = 1, 11, 14, 21, 100
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) <= resident {
+	begin, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+	fields := strings.Fields(string(stat[end+1:]))
+	if begin < 0 || end < begin || len(fields) <= resident {
 		return p, false
 	}
+	p.name = string(stat[begin+1 : end])
 	for i := utime; i <= cstime; i++ {
 		ticks, _ := strconv.ParseInt(fields[i], 10, 64)
 		p.cpu += time.Duration(ticks) * time.Second / perSecond
@@ -75,18 +81,34 @@ func cpuOfFamily(root int) (sum time.Duration, err error) {
 	return sum, err
 }
 
-// memoryOfFamily is the memory of a process and all below it: as each sees it, and with shared pages counted once.
-func memoryOfFamily(root int) (rss, pss int64, err error) {
+// held is the memory of a process and all below it: as each sees it, and with shared pages counted once.
+type held struct {
+	rss, pss int64            // bytes
+	by       map[string]int64 // pss by the name of the process
+}
+
+func memoryOfFamily(root int) (held, error) {
 	all, err := family(root)
+	h := held{by: map[string]int64{}}
 	for pid, p := range all {
-		rss += p.rss
-		if n, err := proportional(pid); err == nil {
-			pss += n
-		} else {
-			pss += p.rss // too much rather than too little
+		n, err := proportional(pid)
+		if err != nil {
+			n = p.rss // too much rather than too little
 		}
+		h.rss, h.pss = h.rss+p.rss, h.pss+n
+		h.by[p.name] += n
 	}
-	return rss, pss, err
+	return h, err
+}
+
+// String names those that hold most.
+func (h held) String() string {
+	names := slices.SortedFunc(maps.Keys(h.by), func(a, b string) int { return cmp.Compare(h.by[b], h.by[a]) })
+	var words []string
+	for _, name := range names[:min(len(names), 6)] {
+		words = append(words, fmt.Sprintf("%s %d", name, h.by[name]/megabyte))
+	}
+	return strings.Join(words, ", ")
 }
 
 // proportional is the proportional set size of a process in bytes.

@@ -128,7 +128,7 @@ func growStore(b *testing.B, s *store.Flows, total int) {
 	real, _ := realFlows(b)
 	g := newGrower(real)
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not for secrets
-	var frame []byte
+	var frame, features []byte
 	batch := make([]sdk.Flow, 0, records.BatchProcess)
 	hellos := make([]sdk.TLS, 0, records.BatchFacts)
 	each := (total + storedCaptures - 1) / storedCaptures
@@ -151,8 +151,8 @@ func growStore(b *testing.B, s *store.Flows, total int) {
 				frame = records.AppendFacts(frame[:0], hellos)
 				fatal(b, rec.Facts(b.Context(), sdk.FactsTLS, records.Parcel{Frame: frame}))
 			}
-			frame = records.AppendFlows(frame[:0], batch)
-			fatal(b, rec.Flows(b.Context(), records.Parcel{Frame: frame}))
+			frame, features = records.AppendShortFlows(frame[:0], batch), records.PackFeatures(features[:0], batch)
+			fatal(b, rec.Flows(b.Context(), records.Parcel{Frame: frame, Features: features}))
 		}
 		fatal(b, rec.Close(b.Context(), true))
 	}

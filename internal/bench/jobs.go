@@ -79,11 +79,11 @@ func (s *server) await(ctx context.Context, id string) (j job, c cost, err error
 		}
 		if time.Since(looked) > memoryPoll {
 			looked = time.Now()
-			rss, pss, err := memoryOfFamily(s.cmd.Process.Pid)
+			now, err := memoryOfFamily(s.cmd.Process.Pid)
 			if err != nil {
 				return j, c, err
 			}
-			c.rss, c.pss = max(c.rss, rss), max(c.pss, pss)
+			c = peak([]cost{c, {rss: now.rss, peak: now}})
 		}
 		j = job{}
 		if err := s.get(ctx, "/api/v1/captures/"+id, &j); err != nil {

@@ -19,7 +19,7 @@ import (
 type cost struct {
 	cpu, wall time.Duration
 	rss       int64 // bytes, the peak
-	pss       int64 // the same with each shared page counted once; 0 where it was not measured
+	peak      held  // of several processes, when their pss was largest
 }
 
 // contender reads the capture once.

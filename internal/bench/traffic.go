@@ -105,7 +105,7 @@ func measureTraffic(ctx context.Context, dir, capture string) error {
 	if err := printAccounts(ctx, *j, capture); err != nil {
 		return err
 	}
-	return s.measureMemory(ctx, dir, peak(runs[namePack]).pss)
+	return s.measureMemory(ctx, dir, peak(runs[namePack]).peak)
 }
 
 // contenders are the server with its default detectors, and with the reference pack beside them. The upload is no part of what
@@ -173,16 +173,19 @@ func printTraffic(list []contender, runs map[string][]cost) {
 
 // memory is a peak in words.
 func memory(c cost) string {
-	if c.pss == 0 {
+	if c.peak.pss == 0 {
 		return fmt.Sprintf("%4d MB", c.rss/megabyte)
 	}
-	return fmt.Sprintf("%4d MB (RSS together %d MB)", c.pss/megabyte, c.rss/megabyte)
+	return fmt.Sprintf("%4d MB (RSS together %d MB)", c.peak.pss/megabyte, c.rss/megabyte)
 }
 
 // peak is the largest memory of all runs.
 func peak(all []cost) (most cost) {
 	for _, c := range all {
-		most.rss, most.pss = max(most.rss, c.rss), max(most.pss, c.pss)
+		most.rss = max(most.rss, c.rss)
+		if c.peak.pss > most.peak.pss {
+			most.peak = c.peak
+		}
 	}
 	return most
 }
@@ -232,7 +235,7 @@ func printExact(what string, got, want uint64) {
 }
 
 // measureMemory prints the memory that the capture took, and what a flood takes, and more of the same.
-func (s *server) measureMemory(ctx context.Context, dir string, usual int64) error {
+func (s *server) measureMemory(ctx context.Context, dir string, usual held) error {
 	printMemory("memory of all processes, all and twelve detectors", usual, 300)
 	if err := s.enablePack(ctx); err != nil {
 		return err
@@ -245,7 +248,7 @@ func (s *server) measureMemory(ctx context.Context, dir string, usual int64) err
 	if err != nil {
 		return err
 	}
-	printMemory("memory of all processes, 1 M flows of one packet", c.pss, 600)
+	printMemory("memory of all processes, 1 M flows of one packet", c.peak, 600)
 	printExact("packets of those accounted for", j.accounted(), floodFlows)
 	printExact("flows of those", j.Flows, floodFlows)
 	if benchScale == 1 {
@@ -258,9 +261,9 @@ func (s *server) measureMemory(ctx context.Context, dir string, usual int64) err
 	if _, c, err = s.uploaded(ctx, large); err != nil {
 		return err
 	}
-	figure := float64(c.pss) / float64(usual)
+	figure := float64(c.peak.pss) / float64(usual.pss)
 	fmt.Printf("  %-62s %9.2f ×%s   (%d MB / %d MB)\n", fmt.Sprintf("memory at %d times the input / memory", benchScale), figure,
-		line{target: 1.15}.verdict(figure), c.pss/megabyte, usual/megabyte)
+		line{target: 1.15}.verdict(figure), c.peak.pss/megabyte, usual.pss/megabyte)
 	return nil
 }
 
@@ -272,7 +275,7 @@ func (s *server) uploaded(ctx context.Context, capture string) (job, cost, error
 	return s.await(ctx, id)
 }
 
-func printMemory(what string, bytes int64, target float64) {
-	figure := float64(bytes / megabyte)
-	fmt.Printf("  %-62s %19.0f MB%s\n", what, figure, line{target: target}.verdict(figure))
+func printMemory(what string, h held, target float64) {
+	figure := float64(h.pss / megabyte)
+	fmt.Printf("  %-62s %19.0f MB%s\n    (%s)\n", what, figure, line{target: target}.verdict(figure), h)
 }

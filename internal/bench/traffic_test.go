@@ -48,7 +48,7 @@ func TestAccountOfAProcess(t *testing.T) {
 	// A name may hold a parenthesis and spaces.
 	stat := "77 (a ) b) S 7 0 0 0 0 0 0 0 0 0 100 50 20 30 0 0 0 0 0 0 10 0 0"
 	p, ok := processOf([]byte(stat))
-	if !ok || p.parent != 7 || p.cpu != 2*time.Second || p.rss != 10*int64(os.Getpagesize()) {
+	if !ok || p.name != "a ) b" || p.parent != 7 || p.cpu != 2*time.Second || p.rss != 10*int64(os.Getpagesize()) {
 		t.Errorf("%+v %v", p, ok)
 	}
 	if _, ok := processOf([]byte("77 (a) S 7")); ok {
@@ -57,6 +57,12 @@ func TestAccountOfAProcess(t *testing.T) {
 	all, err := family(os.Getpid())
 	if err != nil || all[os.Getpid()].rss == 0 {
 		t.Errorf("this process is not in its own family: %v %v", all, err)
+	}
+	if h, err := memoryOfFamily(os.Getpid()); err != nil || h.pss == 0 || h.rss == 0 || len(h.by) == 0 {
+		t.Errorf("memory %+v: %v", h, err)
+	}
+	if got := (held{by: map[string]int64{"a": megabyte, "b": 3 * megabyte}}).String(); got != "b 3, a 1" {
+		t.Error(got)
 	}
 	if n, err := proportional(os.Getpid()); err != nil || n == 0 || n > 2*all[os.Getpid()].rss {
 		t.Errorf("proportional set size %d: %v", n, err)
