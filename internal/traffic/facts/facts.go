@@ -23,6 +23,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/all"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
 	"github.com/picketwatch/picket/internal/traffic/app/login"
+	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -45,7 +46,7 @@ var sources = map[string][]string{
 	sdk.FactsDHCP:   {"dhcp", "dhcpv6"},
 	sdk.FactsARP:    {"arp", "ndp"},
 	sdk.FactsOT:     {"modbus", "dnp3", "s7comm", "enip", "bacnet", "iec104", "opcua", "profinet-dcp"},
-	sdk.FactsFiles:  {"http"},
+	sdk.FactsFiles:  {"http", "smtp"},
 	sdk.FactsLogins: {"http", "http2", "smb", "mqtt", "ftp", "smtp", "ldap", "kerberos", "rdp", "telnet", "imap", "pop3", "sip"},
 }
 
@@ -118,12 +119,16 @@ func New(cfg Config) (*Maker, error) {
 	return m, nil
 }
 
-// protocols are all of them; carve is whether HTTP hands out bodies.
+// protocols are all of them; carve is whether they hand out files.
 func protocols(carve bool) []app.Protocol {
 	list := all.Protocols()
 	for i := range list {
-		if carve && list[i].Name == "http" {
+		switch {
+		case !carve:
+		case list[i].Name == "http":
 			list[i] = http1.HTTP(http1.Config{Carve: maxFile})
+		case list[i].Name == "smtp":
+			list[i] = smtp.Carving
 		}
 	}
 	return list
@@ -179,6 +184,8 @@ func (m *Maker) closed(f *app.Flow) {
 		m.handshakes.end(f.ID)
 	case "http", "http2":
 		m.exchanges.end(f.ID)
+		m.bodies.end(f.ID)
+	case "smtp":
 		m.bodies.end(f.ID)
 	case "smb", "mqtt":
 		m.sessions.end(f.ID)

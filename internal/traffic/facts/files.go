@@ -11,6 +11,7 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -89,9 +90,7 @@ func (m *Maker) announced(f *app.Fact, s *bodies, name string, length int64, fie
 	if length == 0 || !m.wants(f.Flow, &m.files.share) {
 		return
 	}
-	b.forget()
-	b.open = true
-	b.row = sdk.File{Seen: seen(f), Protocol: f.Protocol, Name: name}
+	m.open(f, b, name)
 	if length > 0 {
 		b.row.Expected = uint64(length)
 	}
@@ -106,8 +105,6 @@ func (m *Maker) announced(f *app.Fact, s *bodies, name string, length int64, fie
 		}
 	}
 	b.undo = decoders[b.coding] != nil
-	b.digest.reset()
-	m.holds(f.Flow.ID, b, bodyBytes)
 }
 
 // bodyPart takes the next bytes of the file.
@@ -119,25 +116,60 @@ func (m *Maker) bodyPart(f *app.Fact, p *http1.BodyPart) {
 	if s == nil || !s.side[f.Dir].open {
 		return
 	}
-	b := &s.side[f.Dir]
+	m.takeBody(f, &s.side[f.Dir], p.Data, p.Missing > 0, p.Last && p.Offset+int64(len(p.Data)) <= maxFile, p.Last)
+}
+
+// takeBody takes the next bytes of a file. Whole says that it ends with them and that all of it was looked at.
+func (m *Maker) takeBody(f *app.Fact, b *body, data []byte, missing, whole, last bool) {
 	from := b.row.FromServer
 	b.row.Seen = seen(f)
 	b.row.FromServer = from
-	b.holes = b.holes || p.Missing > 0
-	if b.holes || len(b.encoded)+len(p.Data) > maxEncoded {
+	b.holes = b.holes || missing
+	if b.holes || len(b.encoded)+len(data) > maxEncoded {
 		b.asSent()
 	}
 	if b.undo {
-		b.encoded = append(b.encoded, p.Data...)
+		b.encoded = append(b.encoded, data...)
 	} else {
-		b.digest.write(p.Data)
+		b.digest.write(data)
 	}
-	if p.Last {
-		b.row.Complete = !b.holes && p.Offset+int64(len(p.Data)) <= maxFile
+	if last {
+		b.row.Complete = !b.holes && whole
 		m.tellBody(f.Flow.ID, b)
 		return
 	}
 	m.holds(f.Flow.ID, b, bodyBytes+len(b.encoded))
+}
+
+// mailFile takes a piece of an attachment.
+func (m *Maker) mailFile(f *app.Fact, p *smtp.FilePart) {
+	if !m.files.wanted {
+		return
+	}
+	b := &m.bodiesOf(f).side[f.Dir]
+	if p.First {
+		m.tellBody(f.Flow.ID, b) // its end was not seen
+		if !m.wants(f.Flow, &m.files.share) {
+			return
+		}
+		m.open(f, b, fileName(p.Name))
+	}
+	switch {
+	case !b.open:
+	case b.digest.size+uint64(len(p.Data)) > maxFile:
+		b.holes = true
+	default:
+		m.takeBody(f, b, p.Data, p.Missing, p.Last, p.Last)
+	}
+}
+
+// open begins a file.
+func (m *Maker) open(f *app.Fact, b *body, name string) {
+	b.forget()
+	b.open = true
+	b.row = sdk.File{Seen: seen(f), Protocol: f.Protocol, Name: name}
+	b.digest.reset()
+	m.holds(f.Flow.ID, b, bodyBytes)
 }
 
 // holds notes what a body costs now.

@@ -11,6 +11,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/login"
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
 	"github.com/picketwatch/picket/internal/traffic/app/smb"
+	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/internal/traffic/app/tls"
 	"github.com/picketwatch/picket/internal/traffic/link"
 	"github.com/picketwatch/picket/sdk"
@@ -44,6 +45,8 @@ func (m *Maker) take(f *app.Fact) {
 		m.response1(f, b)
 	case *http1.BodyPart:
 		m.bodyPart(f, b)
+	case *smtp.FilePart:
+		m.mailFile(f, b)
 	case *http2.Request:
 		m.request2(f, b)
 	case *http2.Response:

@@ -97,6 +97,7 @@ func (p *parser) mailed(code int) {
 		p.flow.Emit(app.Client, &p.message.mail)
 	}
 	p.message.reset()
+	p.mailEnds()
 	p.chunks.Reset()
 }
 

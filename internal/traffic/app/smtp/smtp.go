@@ -1,6 +1,6 @@
 // Package smtp reads SMTP (RFC 5321): commands with their replies, logins (RFC 4954), and of each mail the envelope, the main
-// fields of the header, its size and the names of attachments. Contents are not kept; after STARTTLS (RFC 3207) recognition
-// starts anew.
+// fields of the header, its size and the names of attachments, which are handed out when somebody wants files. Other contents are
+// not kept; after STARTTLS (RFC 3207) recognition starts anew.
 package smtp
 
 import (
@@ -14,9 +14,20 @@ import (
 )
 
 // SMTP is the protocol. Beside its own facts it gives login.Attempt.
-var SMTP = app.Protocol{
-	Name: "smtp", Ports: []uint16{25, 587, 2525}, First: "1245EHLehl", Stream: recognise,
-	NewStream: func() app.StreamParser { return newParser() },
+var SMTP = protocol(newParser)
+
+// Carving is SMTP that hands out attachments, as FilePart.
+var Carving = protocol(func() *parser {
+	p := newParser()
+	p.files = &attachments{}
+	return p
+})
+
+func protocol(parser func() *parser) app.Protocol {
+	return app.Protocol{
+		Name: "smtp", Ports: []uint16{25, 587, 2525}, First: "1245EHLehl", Stream: recognise,
+		NewStream: func() app.StreamParser { return parser() },
+	}
 }
 
 func recognise(d app.Dir, b []byte) app.Verdict {
@@ -91,6 +102,7 @@ type parser struct {
 	greeted bool
 	sasl    login.SASL
 	message message
+	files   *attachments // nil when nobody wants them
 	session Session
 	command Command
 	attempt login.Attempt
@@ -105,9 +117,27 @@ func (p *parser) Start(f *app.Flow) {
 	p.flow, p.mode, p.left, p.greeted, p.pending = f, commands, 0, false, p.pending[:0]
 	p.session, p.sasl = Session{}, login.SASL{}
 	p.message.reset()
+	if p.files != nil {
+		p.files.reset()
+	}
 	p.lines.Reset()
 	p.chunks.Reset()
 	p.replies.Reset()
+}
+
+// content takes a line of a mail.
+func (p *parser) content(b []byte, cut int) {
+	p.message.line(b)
+	if p.files != nil {
+		p.files.line(p.flow, b, cut > 0)
+	}
+}
+
+// mailEnds tells the rest of what was handed out of a mail.
+func (p *parser) mailEnds() {
+	if p.files != nil {
+		p.files.finish(p.flow)
+	}
 }
 
 // Close ends the flow.
@@ -126,7 +156,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 			b = p.part(b)
 			continue
 		}
-		line, rest, _, ok := p.lines.Next(b)
+		line, rest, cut, ok := p.lines.Next(b)
 		if p.mode == content {
 			p.message.mail.Size += int64(len(b) - len(rest))
 		}
@@ -134,7 +164,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 			break
 		}
 		b = rest
-		if !p.line(line) {
+		if !p.line(line, cut) {
 			return app.Done
 		}
 	}
@@ -153,6 +183,9 @@ func (p *parser) miss(n int) bool {
 		return false
 	}
 	p.message.mail.Size += int64(n)
+	if p.files != nil {
+		p.files.missed()
+	}
 	return true
 }
 
@@ -162,11 +195,11 @@ func (p *parser) part(b []byte) []byte {
 	p.left -= int64(n)
 	p.message.mail.Size += int64(n)
 	for text := b[:n]; ; {
-		line, rest, _, ok := p.chunks.Next(text)
+		line, rest, cut, ok := p.chunks.Next(text)
 		if !ok {
 			break
 		}
-		p.message.line(line)
+		p.content(line, cut)
 		text = rest
 	}
 	if p.left == 0 {
@@ -176,15 +209,16 @@ func (p *parser) part(b []byte) []byte {
 }
 
 // line takes a line of the client and says whether the conversation can be followed.
-func (p *parser) line(b []byte) bool {
+func (p *parser) line(b []byte, cut int) bool {
 	switch p.mode {
 	case content:
 		if len(b) == 1 && b[0] == '.' {
 			p.message.mail.Size -= 3
 			p.mode = commands
+			p.mailEnds()
 			return true
 		}
-		p.message.line(bytes.TrimPrefix(b, []byte(".")))
+		p.content(bytes.TrimPrefix(b, []byte(".")), cut)
 		return true
 	case answers:
 		p.sasl.Answer(b)
