@@ -196,8 +196,9 @@ func (r *sourceRecord) refs() (out []flowref.Ref, err error) {
 func appendTargets(b []byte, list []seen) []byte {
 	var last seen
 	for _, t := range list {
-		host, _ := t.target.host.MarshalBinary() // it has no error to return
-		b = append(binary.AppendUvarint(b, uint64(len(host))), host...)
+		at := len(b)
+		b, _ = t.target.host.AppendBinary(append(b, 0)) // it has no error to return
+		b[at] = byte(len(b) - at - 1)                   // 16: flows have no zones
 		b = binary.AppendUvarint(b, uint64(t.target.port))
 		small := byte(0)
 		if t.small {

@@ -31,7 +31,7 @@ type Writer struct {
 func NewWriter(about int) *Writer {
 	w := &Writer{}
 	w.buf.Grow(about)
-	w.pack, _ = gzip.NewWriterLevel(&w.buf, gzip.BestSpeed) // the level is a valid one
+	w.pack, _ = gzip.NewWriterLevel(&w.buf, gzip.HuffmanOnly) // the level is a valid one, and what is packed repeats little
 	w.enc = json.NewEncoder(w.pack)
 	return w
 }

@@ -1,6 +1,10 @@
 package saved
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -56,7 +60,12 @@ func TestAListComesBackWhole(t *testing.T) {
 }
 
 func TestASmallStateDoesNotFillTheMemory(t *testing.T) {
-	state := list(t, strings.Repeat("x", 16*slack))
+	var bomb bytes.Buffer
+	w := gzip.NewWriter(&bomb) // which packs better than a Writer does
+	if err := errors.Join(json.NewEncoder(w).Encode(strings.Repeat("x", 16*slack)), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	state := bomb.Bytes()
 	if got, err := read(state, 1); err == nil {
 		t.Errorf("%d bytes make a value of %d", len(state), len(got[0]))
 	}
