@@ -47,7 +47,9 @@ func (v *inventoryOf) record(ctx context.Context, b store.SightingBatch) error {
 	var named []store.Sighting
 	for _, s := range b.Sightings {
 		if normal, ok := inventory.Normal(s.Sighting); ok {
-			named = append(named, store.Sighting{Plugin: s.Plugin, Sighting: normal})
+			one := store.Sighting{Plugin: s.Plugin, Sighting: normal}
+			one.KinMAC, one.KinIP = inventory.Kin(normal)
+			named = append(named, one)
 		}
 	}
 	b.Sightings = named

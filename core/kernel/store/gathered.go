@@ -53,12 +53,12 @@ func gather(ctx context.Context, tx *repeated, b SightingBatch) (*gathered, erro
 }
 
 // keysOf are those of a sighting; one without a text finds nothing.
-func keysOf(s Sighting) [3]deviceKey {
+func keysOf(s Sighting) [5]deviceKey {
 	ip := ""
 	if s.IP.IsValid() {
 		ip = s.IP.String()
 	}
-	return [3]deviceKey{{"ip", ip}, {"mac", s.MAC}, {"name", s.Hostname}}
+	return [5]deviceKey{{"ip", ip}, {"mac", s.MAC}, {"name", s.Hostname}, {"mac", s.KinMAC}, {"ip", s.KinIP}}
 }
 
 func (g *gathered) index(one *gatheredDevice) {

@@ -258,6 +258,8 @@ type SightingBatch struct {
 type Sighting struct {
 	Plugin string `json:"plugin"`
 	sdk.Sighting
+	// KinMAC and KinIP are what the device may be known by besides: devices that have it are offered to Merge too.
+	KinMAC, KinIP string `json:"-"`
 }
 
 // AuditEntry is one line of the audit log.

@@ -40,6 +40,13 @@ const factLife = 24 * time.Hour
 func Merge(plugin string, s sdk.Sighting, matches []Device) (Device, []string) {
 	s = normalise(s)
 	same := identify(plugin, s, matches)
+	if why := whySame(s, same); why != "" {
+		s.Facts = maps.Clone(s.Facts)
+		if s.Facts == nil {
+			s.Facts = map[string]string{}
+		}
+		s.Facts[SameFact] = why
+	}
 	var d Device
 	var gone []string
 	if len(same) > 0 {
@@ -73,7 +80,7 @@ func identify(plugin string, s sdk.Sighting, matches []Device) []Device {
 			out = append(out, d)
 		case s.MAC != "":
 			// With a hardware address in hand, an IP counts only on a record that has none yet.
-			if slices.Contains(d.MACs, s.MAC) || len(d.MACs) == 0 && ip != "" && slices.Contains(d.IPs, ip) {
+			if slices.Contains(d.MACs, s.MAC) || len(d.MACs) == 0 && (ip != "" && slices.Contains(d.IPs, ip) || slices.Contains(d.IPs, linkLocal(s.MAC))) {
 				out = append(out, d)
 			}
 		case ip != "":
@@ -86,10 +93,10 @@ func identify(plugin string, s sdk.Sighting, matches []Device) []Device {
 			}
 		}
 	}
-	if s.MAC == "" && plugin != AgentSource && len(out) > 1 {
+	if s.MAC == "" && plugin != AgentSource {
 		// An address that several devices had belongs to the one seen with it last; a weak hint merges nothing.
 		slices.SortStableFunc(out, func(a, b Device) int { return b.LastSeen.Compare(a.LastSeen) })
-		return out[:1]
+		out = withKin(out[:min(len(out), 1)], s, matches)
 	}
 	slices.SortStableFunc(out, func(a, b Device) int { return a.FirstSeen.Compare(b.FirstSeen) })
 	return out

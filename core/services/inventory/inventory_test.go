@@ -28,7 +28,8 @@ func (w *world) see(plugin string, s sdk.Sighting) Device {
 	var matches []Device
 	n := normalise(s)
 	for _, d := range w.devices {
-		if slices.Contains(d.MACs, n.MAC) || n.IP.IsValid() && slices.Contains(d.IPs, n.IP.String()) || slices.Contains(d.Hostnames, n.Hostname) {
+		mac, kin := Kin(n)
+		if mac != "" && slices.Contains(d.MACs, mac) || kin != "" && slices.Contains(d.IPs, kin) || slices.Contains(d.MACs, n.MAC) || n.IP.IsValid() && slices.Contains(d.IPs, n.IP.String()) || slices.Contains(d.Hostnames, n.Hostname) {
 			matches = append(matches, d)
 		}
 	}

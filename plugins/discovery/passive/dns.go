@@ -37,6 +37,7 @@ func (l listener) dns(r *sdk.DNS) error {
 	}
 	s := of(&r.Seen, r.Protocol, ip, true, claimed)
 	var told []error
+	own := ownName(r, ip)
 	for i, answer := range r.Answers {
 		if i >= len(r.AnswerTypes) || i >= len(r.AnswerNames) {
 			break
@@ -46,7 +47,9 @@ func (l listener) dns(r *sdk.DNS) error {
 		case typeA, typeAAAA:
 			if addr, err := netip.ParseAddr(answer); err == nil {
 				other := of(&r.Seen, r.Protocol, addr, true, claimed)
-				other.hostname = owner(name)
+				if other.hostname = owner(name); own != "" && strings.EqualFold(other.hostname, own) {
+					other.facts = facts{{"link_name", hostname(own)}}
+				}
 				if addr.Unmap() == ip.Unmap() {
 					s.hostname = other.hostname
 				}
@@ -63,6 +66,23 @@ func (l listener) dns(r *sdk.DNS) error {
 		}
 	}
 	return join(append(told, l.tell(s))...)
+}
+
+// ownName is the name that a host gives the address from which it speaks. The other addresses that it gives this name are its
+// own, too: on a link a name belongs to one host.
+func ownName(r *sdk.DNS, ip netip.Addr) string {
+	for i, answer := range r.Answers {
+		if i >= len(r.AnswerTypes) || i >= len(r.AnswerNames) || r.Protocol != "mdns" {
+			return ""
+		}
+		if t := r.AnswerTypes[i]; t != typeA && t != typeAAAA {
+			continue
+		}
+		if addr, err := netip.ParseAddr(answer); err == nil && addr.Unmap() == ip.Unmap() {
+			return owner(unescape(r.AnswerNames[i]))
+		}
+	}
+	return ""
 }
 
 // owner is the host's name in the name of a record, "" when that names a service or an address.

@@ -125,7 +125,7 @@ func TestWhatIsLearned(t *testing.T) {
 				`Front\032Desk._ipp._tcp.local`, "TXT", `"txtvers=1" "ty=Laser 9" "usb_MFG=HP"`, "desk.local", "A", "192.168.1.5"),
 			[]string{
 				"mdns|192.168.1.5|||0.85|role=printer|services=_ipp._tcp",
-				"mdns|192.168.1.5||desk|0.85",
+				"mdns|192.168.1.5||desk|0.85|link_name=desk",
 				"mdns|192.168.1.5||desk|0.85|model=Laser 9|vendor=HP",
 			},
 		},
@@ -322,6 +322,26 @@ func TestBounds(t *testing.T) {
 		if len(v) > maxText || v != strings.ToValidUTF8(v, "") {
 			t.Errorf("a fact of %d bytes: %q", len(v), v)
 		}
+	}
+}
+
+// A host that names the address from which it speaks names its others; who speaks for another one says nothing of the kind.
+func TestAllAddressesOfAHost(t *testing.T) {
+	o := observe(t, `{}`)
+	named := func(own string) sdk.Batch {
+		return answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, "desk.local", "A", own, "Desk.local", "AAAA", "fe80::7", "tv.local", "AAAA", "fe80::8")
+	}
+	var got []string
+	for _, line := range o.batch(named("192.168.1.5")) {
+		if strings.Contains(line, "link_name=desk") {
+			got = append(got, strings.Split(line, "|")[1])
+		}
+	}
+	if !slices.Equal(got, []string{"192.168.1.5", "fe80::7"}) {
+		t.Errorf("%q are its addresses", got)
+	}
+	if lines := observe(t, `{}`).batch(named("192.168.1.6")); strings.Contains(fmt.Sprint(lines), "link_name") {
+		t.Errorf("%q", lines)
 	}
 }
 
