@@ -22,6 +22,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/all"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/http2"
 	"github.com/picketwatch/picket/internal/traffic/app/login"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
@@ -46,7 +47,7 @@ var sources = map[string][]string{
 	sdk.FactsDHCP:   {"dhcp", "dhcpv6"},
 	sdk.FactsARP:    {"arp", "ndp"},
 	sdk.FactsOT:     {"modbus", "dnp3", "s7comm", "enip", "bacnet", "iec104", "opcua", "profinet-dcp"},
-	sdk.FactsFiles:  {"http", "smtp"},
+	sdk.FactsFiles:  {"http", "http2", "smtp"},
 	sdk.FactsLogins: {"http", "http2", "smb", "mqtt", "ftp", "smtp", "ldap", "kerberos", "rdp", "telnet", "imap", "pop3", "sip"},
 }
 
@@ -84,6 +85,7 @@ type Maker struct {
 	handshakes joins[handshake]
 	exchanges  joins[exchanges]
 	bodies     joins[bodies]
+	spare      []*stream
 	sessions   joins[session]
 	singles    map[uint64]*counters // of flows that are not TCP or UDP
 	sasl       login.SASL           // to read one answer
@@ -129,6 +131,8 @@ func protocols(carve bool) []app.Protocol {
 			list[i] = http1.HTTP(http1.Config{Carve: maxFile})
 		case list[i].Name == "smtp":
 			list[i] = smtp.Carving
+		case list[i].Name == "http2":
+			list[i] = http2.Carving
 		}
 	}
 	return list

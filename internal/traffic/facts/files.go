@@ -26,9 +26,10 @@ const (
 	bodyBytes  = 4 << 10 // about what an open body costs
 )
 
-// bodies are the files of a connection that are being transferred, one in each direction.
+// bodies are the files of a connection that are being transferred, one in each direction, in HTTP/2 of each stream.
 type bodies struct {
-	side [2]body
+	side    [2]body
+	streams []*stream
 	// asked are the names that the latest requests asked for, which their answers do not repeat.
 	asked [16]struct {
 		number int
@@ -56,7 +57,7 @@ func (m *Maker) requestBody(f *app.Fact, b *http1.Request) {
 	name := fileName(b.Target)
 	at := &s.asked[b.Number%len(s.asked)]
 	at.number, at.name = b.Number, name
-	m.announced(f, s, name, b.Length, b.Headers)
+	m.announced(f, &s.side[f.Dir], name, b.Length, b.Headers)
 }
 
 func (m *Maker) responseBody(f *app.Fact, b *http1.Response) {
@@ -68,7 +69,7 @@ func (m *Maker) responseBody(f *app.Fact, b *http1.Response) {
 	if at := &s.asked[b.Number%len(s.asked)]; b.Number != 0 && at.number == b.Number {
 		name = at.name
 	}
-	m.announced(f, s, name, b.Length, b.Headers)
+	m.announced(f, &s.side[f.Dir], name, b.Length, b.Headers)
 }
 
 func (m *Maker) bodiesOf(f *app.Fact) *bodies {
@@ -76,6 +77,7 @@ func (m *Maker) bodiesOf(f *app.Fact) *bodies {
 	if fresh {
 		s.side[0].forget()
 		s.side[1].forget()
+		s.streams = nil
 		clear(s.asked[:])
 	}
 	return s
@@ -84,8 +86,7 @@ func (m *Maker) bodiesOf(f *app.Fact) *bodies {
 func (b *body) forget() { *b = body{encoded: b.encoded[:0], digest: b.digest} }
 
 // announced opens the file that follows a head.
-func (m *Maker) announced(f *app.Fact, s *bodies, name string, length int64, fields []app.Field) {
-	b := &s.side[f.Dir]
+func (m *Maker) announced(f *app.Fact, b *body, name string, length int64, fields []app.Field) {
 	m.tellBody(f.Flow.ID, b) // one whose end was not told is over now
 	if length == 0 || !m.wants(f.Flow, &m.files.share) {
 		return
@@ -154,13 +155,17 @@ func (m *Maker) mailFile(f *app.Fact, p *smtp.FilePart) {
 		}
 		m.open(f, b, fileName(p.Name))
 	}
-	switch {
-	case !b.open:
-	case b.digest.size+uint64(len(p.Data)) > maxFile:
-		b.holes = true
-	default:
-		m.takeBody(f, b, p.Data, p.Missing, p.Last, p.Last)
+	if b.open {
+		m.takeBounded(f, b, p.Data, p.Missing, p.Last)
 	}
+}
+
+// takeBounded is takeBody for parsers that hand out all of a file.
+func (m *Maker) takeBounded(f *app.Fact, b *body, data []byte, missing, last bool) {
+	if b.digest.size+uint64(len(data)) > maxFile {
+		data, missing = nil, true
+	}
+	m.takeBody(f, b, data, missing, last, last)
 }
 
 // open begins a file.
@@ -215,6 +220,9 @@ func (m *Maker) tellBody(flow uint64, b *body) {
 func (m *Maker) tellBodies(flow uint64, s *bodies) {
 	m.tellBody(flow, &s.side[app.Client])
 	m.tellBody(flow, &s.side[app.Server])
+	for len(s.streams) > 0 {
+		m.endStream(flow, s, 0)
+	}
 }
 
 // decoders undo the codings that a body may have.

@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/apptest"
+	"github.com/picketwatch/picket/internal/traffic/app/http2"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -71,5 +74,86 @@ func TestEnoughAttachments(t *testing.T) {
 	flush(t, m)
 	if told != 2 || m.ToldNoMore()[sdk.FactsFiles] != 1 {
 		t.Errorf("%d files, %v", told, m.ToldNoMore())
+	}
+}
+
+// exchange tells the facts of one exchange of HTTP/2.
+func (w wire) exchange(stream uint32, path string, request, answer []byte, fields ...app.Field) {
+	w.say(app.Client, &http2.Request{Stream: stream, Method: "POST", Path: path, Ends: request == nil})
+	if request != nil {
+		w.say(app.Client, &http2.BodyPart{Stream: stream, Data: request, Last: true})
+	}
+	w.say(app.Server, &http2.Response{Stream: stream, Status: "100"})
+	w.say(app.Server, &http2.Response{Stream: stream, Status: "200", Headers: fields, Ends: answer == nil})
+	if answer != nil {
+		w.say(app.Server, &http2.BodyPart{Stream: stream, Data: answer, Last: true})
+	}
+}
+
+// Bodies of HTTP/2 are files as those of HTTP/1 are, of several streams at the same time.
+func TestStreams(t *testing.T) {
+	m, got := gather(t, sdk.FactsFiles)
+	w := newWire(m, "http2", 3)
+	page := []byte("<html><body>words")
+	w.say(app.Client, &http2.Request{Stream: 9, Path: "/a/slow.bin?token=hunter2", Ends: true})
+	w.say(app.Server, &http2.Response{Stream: 9, Status: "200", Headers: []app.Field{{Name: "content-length", Value: "10"}}})
+	w.say(app.Server, &http2.BodyPart{Stream: 9, Data: []byte("01234")})
+	w.exchange(1, "/x/page.html", nil, packed(t, "gzip", page), app.Field{Name: "content-encoding", Value: "gzip"})
+	w.exchange(3, "/up", page, nil)
+	w.exchange(5, "/call", nil, page, app.Field{Name: "content-disposition", Value: `attachment; filename="y/z.html"`})
+	w.say(app.Client, &http2.Request{Stream: 7, Path: "/svc/Call", GRPC: true})
+	w.say(app.Client, &http2.BodyPart{Stream: 7, Data: page, Last: true})
+	w.say(app.Server, &http2.BodyPart{Stream: 9, Data: []byte("56789"), Last: true})
+	w.say(app.Client, &http2.Request{Stream: 11, Path: "/broken", Ends: true})
+	w.say(app.Server, &http2.Response{Stream: 11, Status: "200"})
+	w.say(app.Server, &http2.BodyPart{Stream: 11, Data: page})
+	w.say(app.Server, &http2.BodyPart{Stream: 11, Broken: true, Last: true})
+	w.say(app.Server, &http2.BodyPart{Stream: 99, Data: page, Last: true})
+	if n := len(m.bodies.of(3).streams); n != 0 {
+		t.Errorf("%d streams are kept", n)
+	}
+	w.end()
+	flush(t, m)
+	var have []string
+	for _, f := range got.Files {
+		if f.Protocol != "http2" || len(f.SHA256) != 64 {
+			t.Errorf("%+v", f)
+		}
+		have = append(have, fmt.Sprintf("%s %d of %d, whole %t, from server %t", f.Name, f.Size, f.Expected, f.Complete, f.FromServer))
+	}
+	want := []string{
+		"page.html 17 of 0, whole true, from server true", "up 17 of 0, whole true, from server false", "z.html 17 of 0, whole true, from server true",
+		"slow.bin 10 of 10, whole true, from server true", "broken 17 of 0, whole false, from server true",
+	}
+	if !slices.Equal(have, want) || got.Files[0].SHA256 != digestOf(page) {
+		t.Errorf("%s", strings.Join(have, "\n"))
+	}
+	if n := len(m.bodies.by) + m.bodies.bytes; n != 0 {
+		t.Errorf("%d bytes wait", n)
+	}
+}
+
+// What open streams hold is bounded, of one connection and of all.
+func TestStreamsAreBounded(t *testing.T) {
+	m, got := gather(t, sdk.FactsFiles)
+	const flows = 400
+	for flow := range uint64(flows) {
+		w := newWire(m, "http2", 1+flow)
+		for stream := range uint32(3 * maxStreams) {
+			w.say(app.Client, &http2.Request{Stream: 1 + stream, Path: "/x"})
+			w.say(app.Client, &http2.BodyPart{Stream: 1 + stream, Data: []byte("x")})
+			w.say(app.Server, &http2.Response{Stream: 1 + stream, Status: "200"})
+			w.say(app.Server, &http2.BodyPart{Stream: 1 + stream, Data: []byte("y")})
+		}
+		if s := m.bodies.of(1 + flow); m.bodies.bytes > joinBytes || s != nil && len(s.streams) > maxStreams {
+			t.Fatalf("%d bytes wait", m.bodies.bytes)
+		}
+	}
+	for flow := range uint64(flows) {
+		m.ended(1+flow, "")
+	}
+	flush(t, m)
+	if n := len(got.Files); n != flows*3*maxStreams*2 || m.bodies.bytes != 0 || len(m.bodies.by) != 0 {
+		t.Errorf("%d files, %d bytes wait", n, m.bodies.bytes)
 	}
 }

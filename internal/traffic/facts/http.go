@@ -94,6 +94,7 @@ func (m *Maker) request1(f *app.Fact, b *http1.Request) {
 }
 
 func (m *Maker) request2(f *app.Fact, b *http2.Request) {
+	m.requestStream(f, b)
 	x := m.asked(f, b.Stream, b.Headers)
 	if x == nil {
 		return
@@ -141,6 +142,7 @@ func (m *Maker) response1(f *app.Fact, b *http1.Response) {
 }
 
 func (m *Maker) response2(f *app.Fact, b *http2.Response) {
+	m.responseStream(f, b)
 	if b.Trailers {
 		e := m.exchanges.of(f.Flow.ID)
 		if e == nil {

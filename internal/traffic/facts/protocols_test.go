@@ -71,7 +71,7 @@ func TestEveryLoginIsFound(t *testing.T) {
 
 // Nobody pays for what nobody asked for.
 func TestOnlyWantedParsersRun(t *testing.T) {
-	for kind, want := range map[string]int{"": 0, sdk.FactsDNS: 3, sdk.FactsSMB: 1, sdk.FactsFiles: 2} {
+	for kind, want := range map[string]int{"": 0, sdk.FactsDNS: 3, sdk.FactsSMB: 1, sdk.FactsFiles: 3} {
 		var kinds []string
 		if kind != "" {
 			kinds = []string{kind}

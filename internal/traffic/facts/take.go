@@ -51,6 +51,8 @@ func (m *Maker) take(f *app.Fact) {
 		m.request2(f, b)
 	case *http2.Response:
 		m.response2(f, b)
+	case *http2.BodyPart:
+		m.streamPart(f, b)
 	case *smb.Command:
 		m.takeSMB(f, b)
 	case *dhcp.Message:

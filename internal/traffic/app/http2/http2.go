@@ -1,5 +1,5 @@
 // Package http2 reads HTTP/2 in the clear (RFC 9113): the heads of requests and responses, trailers, and gRPC in them. Bodies
-// are skipped. A connection whose beginning was not seen is not recognised, as its header compression cannot be undone.
+// are skipped, or handed out when somebody wants files. A connection whose beginning was not seen is not recognised, as its header compression cannot be undone.
 package http2
 
 import (
@@ -12,9 +12,20 @@ import (
 )
 
 // HTTP2 is the protocol. A flow that carries gRPC is named grpc instead.
-var HTTP2 = app.Protocol{
-	Name: "http2", Ports: []uint16{80, 8080, 50051}, First: "P\x00", Stream: recognise,
-	NewStream: func() app.StreamParser { return newParser() },
+var HTTP2 = protocol(false)
+
+// Carving is HTTP2 that hands out bodies, as BodyPart.
+var Carving = protocol(true)
+
+func protocol(carve bool) app.Protocol {
+	return app.Protocol{
+		Name: "http2", Ports: []uint16{80, 8080, 50051}, First: "P\x00", Stream: recognise,
+		NewStream: func() app.StreamParser {
+			p := newParser()
+			p.carve = carve
+			return p
+		},
+	}
 }
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -29,6 +40,7 @@ type Request struct {
 	ContentType, UserAgent          string
 	// GRPC says that it is a call; Path is then /service/method.
 	GRPC    bool
+	Ends    bool     // there is no body
 	Headers []Header // all, in order, within the limits
 }
 
@@ -38,6 +50,7 @@ type Response struct {
 	Status      string // "" in trailers
 	ContentType string
 	Trailers    bool
+	Ends        bool   // there is no body
 	GRPCStatus  string // "" when there is none
 	Headers     []Header
 }
@@ -76,9 +89,11 @@ const (
 	frameData         = 0
 	frameHeaders      = 1
 	frameSettings     = 4
+	frameReset        = 3
 	framePushPromise  = 5
 	frameContinuation = 9
 
+	flagEndStream  = 1
 	flagEndHeaders = 4
 	flagPadded     = 8
 	flagPriority   = 32
@@ -109,13 +124,17 @@ type side struct {
 	block   int    // compressed bytes of the head so far
 	stream  uint32 // of the head that continues, 0 without one
 	pushed  bool
+	ends    bool // no body follows on the head
+	data    dataFrame
 }
 
 type parser struct {
 	flow     *app.Flow
+	carve    bool
 	side     [2]side
 	request  Request
 	response Response
+	part     BodyPart
 }
 
 func newParser() *parser {
@@ -179,6 +198,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 			return app.Done
 		}
 		s.skip -= missing
+		p.lose(d, s, missing)
 	}
 	if d == app.Client && s.greeted < len(preface) {
 		n := min(len(b), len(preface)-s.greeted)
@@ -191,6 +211,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 	for {
 		n := min(s.skip, len(b))
 		s.skip -= n
+		p.skipped(d, s, b[:n])
 		whole, rest, _, ok := s.frames.Next(b[n:])
 		if !ok {
 			if s.frames.Bad() {
@@ -202,6 +223,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 		f := readFrame(whole)
 		if len(whole) == frameHeader {
 			s.skip = f.size
+			p.begin(d, s, f)
 		}
 		if p.frame(d, s, f, whole[frameHeader:]) == app.Done {
 			return app.Done
@@ -223,6 +245,7 @@ func (p *parser) frame(d app.Dir, s *side, f frame, b []byte) app.Next {
 			return app.Done
 		}
 		s.stream, s.block, s.headers, s.pushed = f.stream, 0, s.headers[:0], f.kind == framePushPromise
+		s.ends = f.kind == frameHeaders && f.flags&flagEndStream != 0
 	case frameContinuation:
 		if s.stream == 0 {
 			return app.Done
@@ -286,7 +309,7 @@ func (p *parser) settings(d app.Dir, f frame, b []byte) {
 func (p *parser) head(d app.Dir, s *side) {
 	if d == app.Client || s.pushed {
 		r := &p.request
-		*r = Request{Stream: s.stream, Headers: s.headers}
+		*r = Request{Stream: s.stream, Ends: s.ends || s.pushed, Headers: s.headers}
 		for _, h := range s.headers {
 			switch h.Name {
 			case ":method":
@@ -308,11 +331,13 @@ func (p *parser) head(d app.Dir, s *side) {
 		}
 		if r.Method != "" { // trailers of a request say nothing that is wanted
 			p.flow.Emit(d, r)
+		} else if s.ends {
+			p.end(d, s.stream, true)
 		}
 		return
 	}
 	r := &p.response
-	*r = Response{Stream: s.stream, Headers: s.headers}
+	*r = Response{Stream: s.stream, Ends: s.ends, Headers: s.headers}
 	for _, h := range s.headers {
 		switch h.Name {
 		case ":status":
@@ -325,6 +350,9 @@ func (p *parser) head(d app.Dir, s *side) {
 	}
 	r.Trailers = r.Status == ""
 	p.flow.Emit(d, r)
+	if r.Trailers && s.ends {
+		p.end(d, s.stream, true)
+	}
 }
 
 // isGRPC knows application/grpc with a suffix or parameters, but not grpc-web, which is another protocol.

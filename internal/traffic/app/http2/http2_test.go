@@ -3,6 +3,7 @@ package http2
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -186,3 +187,78 @@ func TestAgreesWithTshark(t *testing.T) {
 }
 
 func FuzzStream(f *testing.F) { apptest.FuzzStream(f, HTTP2, conversation(f, 20)) }
+
+// bodiesOf is what a conversation hands out, by direction and stream.
+func bodiesOf(size int, talk ...apptest.Said) map[string]string {
+	out := map[string]string{}
+	apptest.Stream(Carving, size, func(f *app.Fact) {
+		if p, ok := f.Body.(*BodyPart); ok {
+			key := fmt.Sprint(f.Dir, " ", p.Stream)
+			if out[key] += string(p.Data); p.Missing > 0 {
+				out[key] += fmt.Sprintf("[%d lost]", p.Missing)
+			}
+			if p.Last {
+				out[key] += map[bool]string{false: ".", true: "!"}[p.Broken]
+			}
+		}
+	}, talk...)
+	return out
+}
+
+// exchanges are requests whose bodies come in turns, with and without padding, trailers and an end.
+func exchanges(tb testing.TB) []apptest.Said {
+	tb.Helper()
+	c, s := newWriter(), newWriter()
+	c.WriteString(preface)
+	must(tb, c.framer.WriteSettings())
+	must(tb, s.framer.WriteSettings())
+	for stream := uint32(1); stream <= 9; stream += 2 {
+		c.head(tb, stream, 1000, ":method", "POST", ":path", "/f")
+		s.head(tb, stream, 1000, ":status", "200")
+	}
+	for _, part := range []string{"one ", "two ", "three "} {
+		must(tb, c.framer.WriteDataPadded(1, false, []byte(part), make([]byte, 5)))
+		must(tb, c.framer.WriteData(3, false, []byte(strings.ToUpper(part))))
+	}
+	must(tb, c.framer.WriteData(1, true, nil))
+	must(tb, c.framer.WriteDataPadded(3, true, nil, make([]byte, 200)))
+	must(tb, c.framer.WriteData(5, false, []byte("half")))
+	must(tb, c.framer.WriteRSTStream(5, http2.ErrCodeCancel))
+	must(tb, s.framer.WriteData(7, false, []byte("with trailers")))
+	must(tb, s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 7, EndHeaders: true, EndStream: true}))
+	must(tb, s.framer.WriteDataPadded(9, true, []byte("last"), make([]byte, 255)))
+	return []apptest.Said{apptest.Client(c.String()), apptest.Server(s.String())}
+}
+
+func TestBodies(t *testing.T) {
+	want := map[string]string{
+		fmt.Sprint(app.Client, " 1"): "one two three .", fmt.Sprint(app.Client, " 3"): "ONE TWO THREE .", fmt.Sprint(app.Client, " 5"): "half!",
+		fmt.Sprint(app.Server, " 5"): "!", fmt.Sprint(app.Server, " 7"): "with trailers.", fmt.Sprint(app.Server, " 9"): "last.",
+	}
+	for _, size := range []int{1, 3, 1 << 20} {
+		if have := bodiesOf(size, exchanges(t)...); !maps.Equal(have, want) {
+			t.Errorf("in pieces of %d: %q", size, have)
+		}
+	}
+	apptest.Stream(HTTP2, 1<<20, func(f *app.Fact) {
+		if _, ok := f.Body.(*BodyPart); ok {
+			t.Error("a body that nobody asked for")
+		}
+	}, exchanges(t)...)
+}
+
+// Bytes that are lost in a body are told, and what comes behind them is read.
+func TestBodiesWithHoles(t *testing.T) {
+	talk := exchanges(t)
+	server := talk[1].Text
+	at := strings.Index(server, "trailers")
+	talk = []apptest.Said{talk[0], apptest.Server(server[:at]), {Dir: app.Server, Text: server[at+4:], Missing: 4}}
+	have := bodiesOf(1<<20, talk...)
+	if have[fmt.Sprint(app.Server, " 7")] != "with [4 lost]lers." || have[fmt.Sprint(app.Server, " 9")] != "last." {
+		t.Errorf("%q", have)
+	}
+}
+
+func FuzzCarving(f *testing.F) {
+	apptest.FuzzStream(f, Carving, conversation(f, 20), exchanges(f))
+}
