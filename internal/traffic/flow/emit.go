@@ -25,7 +25,7 @@ func newBatch(cfg Config, emit func([]sdk.Flow) error) batch {
 }
 
 // append takes a finished flow; m is what its features need, nil without them.
-func (b *batch) append(e *entry, m *more, reason sdk.EndReason, app string) {
+func (b *batch) append(e state, m *more, reason sdk.EndReason, app string) {
 	n := len(b.flows)
 	numbers := b.packets[n*sdk.FlowPackets : (n+1)*sdk.FlowPackets : (n+1)*sdk.FlowPackets]
 	b.flows = b.flows[:n+1]
@@ -50,7 +50,7 @@ func (b *batch) flush() {
 const second = float64(time.Second)
 
 // fill writes the finished flow; numbers receives the packet numbers.
-func (e *entry) fill(f *sdk.Flow, numbers []uint64, reason sdk.EndReason) {
+func (e state) fill(f *sdk.Flow, numbers []uint64, reason sdk.EndReason) {
 	a, b := e.key.addresses()
 	src, dst, srcPort, dstPort := a, b, e.key.aPort, e.key.bPort
 	if !e.initiatorIsA {

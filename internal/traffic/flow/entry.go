@@ -21,25 +21,17 @@ type side struct {
 	flags, firstFlags       uint8
 }
 
-// entry is an open flow. It holds no pointers.
+// entry is an open flow. It holds no pointers. Half of all flows have one packet: what only more of them need is in its course.
 type entry struct {
 	key          key
 	app          app.Tag
 	id           uint64 // 0 when the entry is free
 	first, last  int64
-	previous     int64 // time of the packet before, in either direction
 	touched      int64 // the table's clock at the last packet
-	synAt        int64 // the initiator's latest SYN before the answer
-	rtt          int64 // SYN to SYN-ACK
-	side         [2]side
-	gap          spread // inter-arrival times over both directions
 	glimpse      glimpse
-	packets      [sdk.FlowPackets]uint64
-	flagCount    [6]uint32 // packets with FIN, SYN, RST, PSH, ACK, URG
-	isn          uint32    // the initiator's first sequence number, once hasSYN
-	index        uint32    // of the entry itself
-	more         uint32    // where its more is, 0 without one
-	hash         uint32    // of the key
+	index        uint32 // of the entry itself
+	course       uint32 // where its course is, and its more; 0 while there was one packet
+	hash         uint32 // of the key
 	tunnelID     uint32
 	prev, next   uint32 // in its list
 	tunnel       decode.Carrier
@@ -47,12 +39,66 @@ type entry struct {
 	reason       sdk.EndReason
 	initiatorIsA bool
 	guessed      bool
-	hasSYN       bool
-	answered     bool // SYN-ACK was seen
+}
+
+// glimpse is what is needed of a flow's first packet.
+type glimpse struct {
+	content      content // with features only
+	number       uint64
+	length       uint32
+	payload, seq uint32
+	window       uint16
+	ttl, flags   uint8
+	whole, part  bool
+	fromA        bool
+}
+
+// course is what is counted of a flow.
+type course struct {
+	side      [2]side
+	gap       spread // inter-arrival times over both directions
+	previous  int64  // time of the packet before, in either direction
+	synAt     int64  // the initiator's latest SYN before the answer
+	rtt       int64  // SYN to SYN-ACK
+	packets   [sdk.FlowPackets]uint64
+	flagCount [6]uint32 // packets with FIN, SYN, RST, PSH, ACK, URG
+	isn       uint32    // the initiator's first sequence number, once hasSYN
+	hasSYN    bool
+	answered  bool // SYN-ACK was seen
+}
+
+// state is all there is of a flow.
+type state struct {
+	*entry
+	*course
+}
+
+// begin notes the first packet of a new entry.
+func (e *entry) begin(number uint64, p *decode.Packet, fromA bool) {
+	e.glimpse = glimpse{
+		number: number, length: p.Length, payload: p.Payload, seq: p.Seq, window: p.Window, ttl: p.TTL, flags: p.Flags,
+		whole: p.Whole, part: p.Part.Is, fromA: fromA,
+	}
+	if p.Proto == sdk.ProtoTCP && p.Flags&sdk.FlagRST != 0 {
+		e.reason = sdk.EndRST
+	}
+}
+
+// firstPacket writes what is known of the only packet that an entry has into p, which holds nothing but another first one.
+func (e *entry) firstPacket(p *decode.Packet) {
+	g := &e.glimpse
+	p.Length, p.Payload, p.Seq, p.Window, p.TTL, p.Flags = g.length, g.payload, g.seq, g.window, g.ttl, g.flags
+	p.Whole, p.Part.Is, p.Proto = g.whole, g.part, e.key.proto
+}
+
+// begin counts the only packet that an entry has, see firstPacket.
+func (c *course) begin(e *entry, p *decode.Packet) {
+	*c = course{}
+	state{e, c}.add(e.glimpse.number, e.first, p, e.glimpse.fromA)
 }
 
 // add counts a packet and returns the time since the one before it, in nanoseconds.
-func (e *entry) add(number uint64, at int64, p *decode.Packet, fromA bool) (gap uint64) {
+func (e state) add(number uint64, at int64, p *decode.Packet, fromA bool) (gap uint64) {
 	if p.Proto == sdk.ProtoTCP {
 		e.tcp(at, p, fromA)
 	}
@@ -106,7 +152,7 @@ func since(before, at int64) uint64 {
 	return uint64(at - before)
 }
 
-func (e *entry) total() uint64 { return e.side[fwd].packets + e.side[rev].packets }
+func (e state) total() uint64 { return e.side[fwd].packets + e.side[rev].packets }
 
 func (e *entry) direction(fromA bool) int {
 	if fromA == e.initiatorIsA {
@@ -116,7 +162,7 @@ func (e *entry) direction(fromA bool) int {
 }
 
 // tcp follows the state of the connection: who began, the handshake, the end.
-func (e *entry) tcp(at int64, p *decode.Packet, fromA bool) {
+func (e state) tcp(at int64, p *decode.Packet, fromA bool) {
 	e.correctInitiator(p, fromA)
 	d := e.direction(fromA)
 	for i := range e.flagCount {
@@ -142,7 +188,7 @@ func (e *entry) tcp(at int64, p *decode.Packet, fromA bool) {
 }
 
 // end notes why the connection is over: a reset, or a FIN from each side.
-func (e *entry) end(flags uint8, d int) {
+func (e state) end(flags uint8, d int) {
 	if e.reason != sdk.EndNone {
 		return
 	}
@@ -154,7 +200,7 @@ func (e *entry) end(flags uint8, d int) {
 }
 
 // correctInitiator turns a flow round whose first packets came out of order: a guess gives way to a SYN or SYN-ACK.
-func (e *entry) correctInitiator(p *decode.Packet, fromA bool) {
+func (e state) correctInitiator(p *decode.Packet, fromA bool) {
 	if !e.guessed || p.Flags&sdk.FlagSYN == 0 {
 		return
 	}
@@ -165,12 +211,14 @@ func (e *entry) correctInitiator(p *decode.Packet, fromA bool) {
 	}
 }
 
-// reopenedBy reports whether the packet opens a new connection on the same ports: a SYN with another sequence number
+// mayReopen reports whether a packet may be the first of a new connection.
+func mayReopen(p *decode.Packet) bool {
+	return p.Proto == sdk.ProtoTCP && p.Flags&(sdk.FlagSYN|sdk.FlagACK|sdk.FlagRST) == sdk.FlagSYN
+}
+
+// reopenedBy reports whether such a packet opens a new connection on the same ports: a SYN with another sequence number
 // than the first, after the old connection has ended or was at least established. A repeated SYN is no new connection.
-func (e *entry) reopenedBy(p *decode.Packet, fromA bool) bool {
-	if p.Proto != sdk.ProtoTCP || p.Flags&(sdk.FlagSYN|sdk.FlagACK|sdk.FlagRST) != sdk.FlagSYN {
-		return false
-	}
+func (e state) reopenedBy(p *decode.Packet, fromA bool) bool {
 	closing := e.reason != sdk.EndNone || (e.side[fwd].flags|e.side[rev].flags)&sdk.FlagFIN != 0
 	if e.direction(fromA) == rev {
 		return closing && !e.guessed

@@ -7,8 +7,8 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// fill writes the features of the finished flow f, whose entry is e.
-func (m *more) fill(out *sdk.Features, e *entry, f *sdk.Flow) {
+// fill writes the features of the finished flow f, whose state is e.
+func (m *more) fill(out *sdk.Features, e state, f *sdk.Flow) {
 	m.endRun()
 	m.active.add(m.activeNow)
 	a, b := &m.side[sideOf(e.initiatorIsA)], &m.side[sideOf(!e.initiatorIsA)]
@@ -77,7 +77,7 @@ func (m *more) fillRates(out *sdk.Features, f *sdk.Flow) {
 	out.RevPacketRate, out.RevByteRate = float64(f.RevPackets)/s, float64(f.RevBytes)/s
 }
 
-func (m *more) fillTimes(out *sdk.Features, e *entry, a, b *moreSide) {
+func (m *more) fillTimes(out *sdk.Features, e state, a, b *moreSide) {
 	switch {
 	case a.data > 0 && b.data > 0:
 		out.FirstData = float64(min(a.firstData, b.firstData)-e.first) / second

@@ -22,7 +22,7 @@ func TestIndexIsAMap(t *testing.T) {
 			}
 			if i != 0 {
 				x.remove(hash(k), i)
-				p.put(i)
+				p.entries.put(i)
 				delete(want, k)
 				continue
 			}

@@ -14,7 +14,7 @@ const (
 	firstLengths = 8
 )
 
-// more is the state behind sdk.Features of an open flow that has more than one packet: it lies apart from the entry, so that
+// more is the state behind sdk.Features of an open flow that has more than one packet: it lies beside the course, so that
 // nobody pays for it who does not ask. It holds no pointers. Its sides are by endpoint, so that a late turn of the flow leaves them alone.
 type more struct {
 	side         [2]moreSide // see sideOf
@@ -48,33 +48,11 @@ type moreSide struct {
 	whole            bool // a whole TCP header was
 }
 
-// glimpse is what more needs of a flow's first packet. Half of all flows have no second one, and so need no more.
-type glimpse struct {
-	content      content
-	payload, seq uint32
-	window       uint16
-	ttl, flags   uint8
-	whole, part  bool
-	fromA        bool
-}
-
-func glimpseOf(p *decode.Packet, fromA bool) glimpse {
-	return glimpse{
-		content: contentOf(p.Body), payload: p.Payload, seq: p.Seq, window: p.Window, ttl: p.TTL, flags: p.Flags,
-		whole: p.Whole, part: p.Part.Is, fromA: fromA,
-	}
-}
-
-// begin counts the only packet that the entry has counted so far.
-func (m *more) begin(e *entry) {
-	g := &e.glimpse
-	p := decode.Packet{
-		Payload: g.payload, Seq: g.seq, Window: g.window, TTL: g.ttl, Flags: g.flags, Whole: g.whole, Proto: e.key.proto,
-		Part: decode.Part{Is: g.part},
-	}
+// begin counts the only packet that an entry has, see firstPacket.
+func (m *more) begin(e *entry, p *decode.Packet) {
 	*m = more{}
-	m.add(e, e.previous, 0, &p, g.fromA)
-	m.side[sideOf(g.fromA)].content = g.content
+	m.add(e, e.first, 0, p, e.glimpse.fromA)
+	m.side[sideOf(e.glimpse.fromA)].content = e.glimpse.content
 }
 
 // run is a row of packets with a payload in one direction that may become a bulk.

@@ -3,30 +3,48 @@ package flow
 import (
 	"slices"
 	"unsafe"
+
+	"github.com/picketwatch/picket/internal/traffic/decode"
 )
 
 const chunkSize = 1 << 10
 
-// pool hands out entries, and what their features need, by number. Number 0 means none.
+// pool hands out entries, their courses, and what their features need, by number. Number 0 means none. An entry's more has the
+// number of its course: they are taken and given back together.
 type pool struct {
-	entries shelf[entry]
-	mores   shelf[more]
+	entries  shelf[entry]
+	courses  shelf[course]
+	mores    shelf[more]
+	features bool
+	first    decode.Packet // of the entry that is looked at
 }
 
 func (p *pool) at(i uint32) *entry { return p.entries.at(i) }
 
-func (p *pool) put(i uint32) {
-	e := p.at(i)
-	e.id = 0
-	p.entries.put(i)
-	if e.more != 0 {
-		p.mores.put(e.more)
+// extend gives an entry a course.
+func (p *pool) extend(e *entry) {
+	e.firstPacket(&p.first)
+	e.course = p.courses.get()
+	p.courses.at(e.course).begin(e, &p.first)
+	if p.features {
+		p.mores.at(p.mores.get()).begin(e, &p.first)
 	}
+}
+
+func (p *pool) put(e *entry) {
+	if e.course != 0 {
+		p.courses.put(e.course)
+		if p.features {
+			p.mores.put(e.course)
+		}
+	}
+	e.id = 0
+	p.entries.put(e.index)
 }
 
 // bytes is how much of its memory is in use.
 func (p *pool) bytes() int {
-	return p.entries.taken()*int(unsafe.Sizeof(entry{})) + p.mores.taken()*int(unsafe.Sizeof(more{}))
+	return p.entries.bytes() + p.courses.bytes() + p.mores.bytes()
 }
 
 // shelf holds values in chunks that never move, so that growing copies nothing and the garbage collector sees no pointers.
@@ -53,8 +71,11 @@ func (s *shelf[T]) get() uint32 {
 
 func (s *shelf[T]) put(i uint32) { s.free = append(s.free, i) }
 
-// taken is how many values are in use.
-func (s *shelf[T]) taken() int { return int(s.used) - len(s.free) }
+// bytes is how much memory the values take that are in use.
+func (s *shelf[T]) bytes() int {
+	var v T
+	return (int(s.used) - len(s.free)) * int(unsafe.Sizeof(v))
+}
 
 // inUseByID lists the entries that are in use, ordered by id.
 func (p *pool) inUseByID(count int) []uint32 {

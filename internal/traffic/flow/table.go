@@ -38,7 +38,7 @@ type Config struct {
 }
 
 // openBytes is how much memory the open flows take at most by default.
-const openBytes = 48 << 20
+const openBytes = 32 << 20
 
 func (c Config) withDefaults() Config {
 	if c.Idle <= 0 {
@@ -79,7 +79,10 @@ type Table struct {
 	counts Counts
 	latest uint32 // the flow of the last packet that was added
 	bytes  int    // that open flows may take
-	lone   more   // of a flow of one packet, while it is finished
+	lone   struct {
+		course course
+		more   more
+	} // of a flow of one packet, while it is looked at
 }
 
 // Counts says how many flows were closed, and why.
@@ -94,7 +97,7 @@ func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
 // New returns an empty table. The slice given to emit, and the Packets in it, are only valid during the call.
 func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
-	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), bytes: openBytes}
+	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), pool: pool{features: cfg.Features}, bytes: openBytes}
 	if cfg.MaxFlows > 0 {
 		t.bytes = math.MaxInt
 	} else {
@@ -116,19 +119,18 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	k, fromA := keyOf(p)
 	hash := t.index.hash(&k)
 	i := t.index.find(&t.pool, &k, hash)
-	if i == 0 || t.superseded(t.pool.at(i), at, p, fromA) {
+	fresh := i == 0 || t.superseded(t.pool.at(i), at, p, fromA)
+	if fresh {
 		i = t.open(&k, hash, at, p, fromA)
 	}
 	e := t.pool.at(i)
-	if t.cfg.Features && e.more == 0 && e.total() > 0 {
-		t.extend(e)
-	}
-	gap := e.add(number, at, p, fromA)
-	switch {
-	case e.more != 0:
-		t.pool.mores.at(e.more).add(e, at, gap, p, fromA)
-	case t.cfg.Features:
-		e.glimpse = glimpseOf(p, fromA)
+	if fresh {
+		e.begin(number, p, fromA)
+		if t.cfg.Features {
+			e.glimpse.content = contentOf(p.Body)
+		}
+	} else {
+		t.count(e, number, at, p, fromA)
 	}
 	t.touch(i, e)
 	t.latest = i
@@ -162,7 +164,7 @@ func (t *Table) superseded(e *entry, at int64, p *decode.Packet, fromA bool) boo
 		t.finish(e, sdk.EndActive)
 		return true
 	}
-	if e.reopenedBy(p, fromA) {
+	if mayReopen(p) && t.state(e).reopenedBy(p, fromA) {
 		t.finish(e, e.reasonOr(sdk.EndIdle))
 		return true
 	}
@@ -184,13 +186,28 @@ func (t *Table) open(k *key, hash uint32, at int64, p *decode.Packet, fromA bool
 	return i
 }
 
-// extend gives a flow that gets its second packet what the features need, making room first.
-func (t *Table) extend(e *entry) {
-	for t.pool.bytes() > t.bytes && t.index.count > 1 {
-		t.evict(e.index)
+// count adds a packet to a flow that has some. The second one takes memory, for which room is made.
+func (t *Table) count(e *entry, number uint64, at int64, p *decode.Packet, fromA bool) {
+	if e.course == 0 {
+		for t.pool.bytes() > t.bytes && t.index.count > 1 {
+			t.evict(e.index)
+		}
+		t.pool.extend(e)
 	}
-	e.more = t.pool.mores.get()
-	t.pool.mores.at(e.more).begin(e)
+	gap := t.state(e).add(number, at, p, fromA)
+	if t.cfg.Features {
+		t.pool.mores.at(e.course).add(e, at, gap, p, fromA)
+	}
+}
+
+// state is all there is of a flow. That of a flow of one packet is only valid until the next one.
+func (t *Table) state(e *entry) state {
+	if e.course != 0 {
+		return state{e, t.pool.courses.at(e.course)}
+	}
+	e.firstPacket(&t.pool.first)
+	t.lone.course.begin(e, &t.pool.first)
+	return state{e, &t.lone.course}
 }
 
 // touch moves a flow to the quiet end of its list, which is the other list once it has ended.
@@ -249,19 +266,20 @@ func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	if t.cfg.Apps != nil {
 		app = t.cfg.Apps.End(&e.app, e.id)
 	}
+	whole := t.state(e)
 	var m *more
 	if t.cfg.Features {
-		m = &t.lone
-		if e.more != 0 {
-			m = t.pool.mores.at(e.more)
+		m = &t.lone.more
+		if e.course != 0 {
+			m = t.pool.mores.at(e.course)
 		} else {
-			m.begin(e)
+			m.begin(e, &t.pool.first)
 		}
 	}
-	t.out.append(e, m, reason, app)
+	t.out.append(whole, m, reason, app)
 	t.index.remove(e.hash, e.index)
 	t.lists[e.list].remove(&t.pool, e.index)
-	t.pool.put(e.index)
+	t.pool.put(e)
 }
 
 // Advance moves time on without a packet, as a live capture needs it: flows that were quiet for too long are closed. Time
