@@ -22,7 +22,7 @@ anything else sees it:
 - in the texts of HTTP facts, messages and controllers' facts: values of URL parameters whose names say that they are secret (password,
   access_token, api_key, sig, jsessionid, ...), in a URL within a URL too, and what stands before the host of a URL. The name and
   the length stay, as in ` + "`/login?user=ada&password=[redacted:7]`" + ` and ` + "`http://[redacted:11]@example.org/`" + `;
-- of a file that HTTP carried, the rest of ` + "`begin`" + ` behind the first name of a secret, and the digest of what a client sent in a short form that
+- of a file, the rest of ` + "`begin`" + ` behind the first name of a secret, and the digest of what a client sent over HTTP in a short form that
   names one: it could be guessed.
 
 What cannot be known by its name stays: a token in the path of a URL, a password in a file. Packets (` + "`packets.read`" + `) and captures are

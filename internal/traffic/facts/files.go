@@ -249,11 +249,11 @@ func (b *body) decode() {
 	b.row.Complete = b.row.Complete && err == nil && n <= most
 }
 
-// withoutSecrets ends the beginning of a body with the first name of a secret. What somebody sent in a form is short enough to be
-// guessed by its digest, which is left out then.
+// withoutSecrets ends the beginning of a file with the first name of a secret. What somebody sent in a form of HTTP is short enough
+// to be guessed by its digest, which is left out then.
 func withoutSecrets(r *sdk.File, body []byte) {
 	r.Begin, _ = beforeSecrets(r.Begin)
-	if _, named := beforeSecrets(body); named && !r.FromServer && r.Size <= typeBytes {
+	if _, named := beforeSecrets(body); named && !r.FromServer && r.Size <= typeBytes && strings.HasPrefix(r.Protocol, "http") {
 		r.SHA256 = ""
 	}
 }

@@ -56,6 +56,24 @@ func TestAttachments(t *testing.T) {
 	}
 }
 
+// What a form says is short enough to be guessed by its digest; an attachment that says the same is not kept from anybody.
+func TestDigestsOfSecrets(t *testing.T) {
+	for protocol, want := range map[string]int{"http2": 0, "smtp": 64} {
+		m, got := gather(t, sdk.FactsFiles)
+		w, text := newWire(m, protocol, 1), []byte("user=ada&password=hunter2")
+		if protocol == "smtp" {
+			w.say(app.Client, &smtp.FilePart{Name: "x", First: true, Data: text, Last: true})
+		} else {
+			w.exchange(1, "/login", text, nil)
+		}
+		w.end()
+		flush(t, m)
+		if len(got.Files) != 1 || len(got.Files[0].SHA256) != want || string(got.Files[0].Begin) != "user=ada&passw" {
+			t.Errorf("%s: %+v", protocol, got.Files)
+		}
+	}
+}
+
 // Of a mail whose attachments nobody wants more of no more are read.
 func TestEnoughAttachments(t *testing.T) {
 	told := 0
