@@ -183,13 +183,11 @@ func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*l
 			l.offer(b)
 			continue
 		}
-		select {
-		case l.frames <- b:
-		case <-ctx.Done():
-			for range to[i:] {
+		if err := l.pass(ctx, b); err != nil {
+			for range to[i+1:] {
 				b.Release()
 			}
-			return ctx.Err()
+			return err
 		}
 	}
 	return nil
@@ -199,6 +197,7 @@ func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*l
 // findings are returned in order of time.
 func (r *Run) Close() Result {
 	for _, l := range r.lanes {
+		_ = l.passHeld(context.Background()) // until they are closed, a lane takes its frames
 		close(l.frames)
 	}
 	if r.closing != nil {
@@ -238,6 +237,8 @@ type lane struct {
 	wants   sdk.Subscription
 	packets int  // the place of its subscription, or noPackets
 	judges  bool // it is a detector's
+	bunch   int  // how many frames are passed on together, where that is more than one
+	held    []*batch.Batch
 
 	inspect func(context.Context) error
 	flush   func(context.Context) error

@@ -37,7 +37,38 @@ const (
 // Observe adds an observer. It must come before the first frame.
 func (r *Run) Observe(ctx context.Context, o Observer, sighted Sighted) {
 	l, _ := r.observer(ctx, o, sighted)
+	l.bunch = bunchFrames
 	r.begin(func() { l.run(ctx) })
+}
+
+// bunchFrames is how many frames an observer of a capture is shown together. Frames of facts are many and small, and an observer
+// is done with each before the next one comes: to wake it for each cost as much as what it does with them.
+const bunchFrames = 8
+
+// pass puts a batch into the queue, or holds it until there are enough of them.
+func (l *lane) pass(ctx context.Context, b *batch.Batch) error {
+	l.held = append(l.held, b)
+	if len(l.held) < l.bunch {
+		return nil
+	}
+	return l.passHeld(ctx)
+}
+
+// passHeld puts what is held into the queue, and lets it go when ctx ends before.
+func (l *lane) passHeld(ctx context.Context) error {
+	held := l.held
+	l.held = nil
+	for i, b := range held {
+		select {
+		case l.frames <- b:
+		case <-ctx.Done():
+			for _, b := range held[i:] {
+				b.Release()
+			}
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // observer makes the lane of an observer.

@@ -161,3 +161,25 @@ func TestObserversThatFail(t *testing.T) {
 		}
 	}
 }
+
+// Frames are held until there are enough of them, and none is lost or kept when the capture is given up.
+func TestBunches(t *testing.T) {
+	freed := 0
+	one := func() *batch.Batch { return batch.New([]byte("x"), 1, nil, func() { freed++ }) }
+	l := &lane{frames: make(chan *batch.Batch, 3), bunch: 3}
+	for i, want := range []int{0, 0, 3} {
+		if err := l.pass(t.Context(), one()); err != nil || len(l.frames) != want {
+			t.Fatalf("after %d: %d frames, %v", i+1, len(l.frames), err)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for range 2 {
+		if err := l.pass(ended, one()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.pass(ended, one()); !errors.Is(err, context.Canceled) || freed != 3 || len(l.held) != 0 {
+		t.Errorf("%v, %d frames were let go", err, freed)
+	}
+}
