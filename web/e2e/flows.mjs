@@ -114,10 +114,15 @@ export async function views({ page, base, state }) {
   await menu.getByRole('link', { name: 'Shells' }).waitFor({ state: 'detached', timeout: 30_000 })
   await page.keyboard.press('Escape')
   await page.getByRole('button', { name: 'Export' }).click()
+  await page.getByRole('checkbox', { name: 'With all features' }).check()
   const file = page.waitForEvent('download', patient)
   await page.getByRole('button', { name: 'As Parquet' }).click()
   assert.equal((await file).suggestedFilename(), 'flows.parquet')
-  assert.match(state.exported.at(-1), /^format=parquet.*app=none.*min_bytes=1000000|app=none/)
+  const asked = new URLSearchParams(state.exported.at(-1))
+  assert.deepEqual(['format', 'features', 'app', 'min_bytes'].map((name) => asked.get(name)), ['parquet', 'true', 'none', '1000000'])
+  await page.getByRole('button', { name: 'Export' }).click()
+  await page.getByRole('button', { name: 'What the columns mean' }).click()
+  await page.getByRole('dialog', { name: 'Columns of an export' }).getByText('fwd_packets').waitFor(patient)
 }
 
 /** A flow says who spoke to whom, in words; what the network said stays text; features stand beside what is usual. */

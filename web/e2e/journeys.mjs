@@ -8,6 +8,7 @@ const sample = fileURLToPath(new URL('../../examples/datasets/first-light/first-
 const patient = { timeout: 30_000 }
 
 export * from './journeys-market.mjs'
+export * from './journeys-traffic.mjs'
 
 /** The one-click link of --dev signs in, once, and leaves no token in the address. */
 export async function oneClick({ page, base, link }) {

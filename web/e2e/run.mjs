@@ -49,7 +49,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'undo', 'captures', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }

@@ -176,16 +176,27 @@ export const captureDeed = {
   delete: (id: string) => answer(api.DELETE('/api/v1/captures/{id}', path(id))),
 }
 
+/** What the columns of exported flows are. */
+export const flowColumns = queryOptions({
+  queryKey: ['flows', 'columns'],
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/flows/columns', { signal })),
+  staleTime: Infinity,
+})
+
+/** Formats of an export, with the ending of the file. */
+export const exportFormats = { csv: 'csv', json: 'jsonl', parquet: 'parquet' } as const
+export type ExportFormat = keyof typeof exportFormats
+
 /** Has the server write a file of flows and hands it to the browser. */
-export async function exportFlows(filter: FlowFilter, format: 'csv' | 'parquet'): Promise<void> {
-  const query = new URLSearchParams({ format })
+export async function exportFlows(filter: FlowFilter, format: ExportFormat, features: boolean): Promise<void> {
+  const query = new URLSearchParams({ format, ...(features && { features: 'true' }) })
   for (const [key, value] of Object.entries(flowQuery(filter))) if (value !== undefined) query.set(key, String(value))
   const reply = await fetch(`/api/v1/flows/export?${query}`, { method: 'POST', headers: { 'X-Picket-CSRF': csrfToken() } })
   if (!reply.ok) throw problemFrom(reply.status, reply.statusText, await reply.text())
   const url = URL.createObjectURL(await reply.blob())
   const link = document.createElement('a')
   link.href = url
-  link.download = `flows.${format}`
+  link.download = `flows.${exportFormats[format]}`
   link.click()
   // The browser reads it on its own time; a second is not enough for a large file.
   setTimeout(() => URL.revokeObjectURL(url), 60_000)

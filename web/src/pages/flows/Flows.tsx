@@ -8,11 +8,12 @@ import '../../locales/traffic'
 import { Page, Panel } from '../../ui/Page'
 import { Empty, Loaded } from '../../ui/states'
 import { Charts } from './Charts'
+import { ExportMenu } from './Export'
 import { FilterBar } from './FilterBar'
 import { FlowList } from './FlowList'
 import css from './flows.module.css'
 import { Timeline } from './Timeline'
-import { ExportMenu, ViewsMenu } from './Views'
+import { ViewsMenu } from './Views'
 
 export interface Exploring {
   address: FlowAddress

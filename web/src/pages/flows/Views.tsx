@@ -1,12 +1,12 @@
-// Filters that people saved under a name, and the way out of here as a file.
+// Filters that people saved under a name.
 import { ActionIcon, Button, Checkbox, Popover, TextInput } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
-import { exportFlows, removeView, saveView, views, type View } from '../../api/traffic'
+import { removeView, saveView, views, type View } from '../../api/traffic'
 import { useMay } from '../../api/useMay'
-import { readFlowAddress, type FlowAddress, type FlowFilter } from '../../lib/flowFilter'
+import { readFlowAddress, type FlowAddress } from '../../lib/flowFilter'
 import { queryOfView, viewOfQuery } from '../../lib/savedViews'
 import { CloseIcon } from '../../ui/icons'
 import { Loaded, Problem } from '../../ui/states'
@@ -87,36 +87,5 @@ function SaveView({ address }: { address: FlowAddress }) {
       <Button type="submit" size="xs" disabled={name.trim() === ''}>{t('traffic.views.save')}</Button>
       {error !== null && <Problem error={error} />}
     </form>
-  )
-}
-
-export function ExportMenu({ filter }: { filter: FlowFilter }) {
-  const { t } = useTranslation()
-  const tell = useTell()
-  const [open, setOpen] = useState(false)
-  const [busy, setBusy] = useState<'csv' | 'parquet' | null>(null)
-  const run = async (format: 'csv' | 'parquet') => {
-    setBusy(format)
-    try {
-      await exportFlows(filter, format)
-      setOpen(false)
-    } catch (error) {
-      tell.failed(error)
-    } finally {
-      setBusy(null)
-    }
-  }
-  return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" floatingStrategy="fixed" width={240} trapFocus returnFocus>
-      <Popover.Target><Button variant="default" onClick={() => setOpen(!open)}>{t('traffic.export.title')}</Button></Popover.Target>
-      <Popover.Dropdown aria-label={t('traffic.export.title')}>
-        <div className={css.menu}>
-          {(['csv', 'parquet'] as const).map((format) => (
-            <Button key={format} variant="default" size="xs" loading={busy === format} disabled={busy !== null} onClick={() => void run(format)}>{t(`traffic.export.${format}`)}</Button>
-          ))}
-          <p className="dim">{t('traffic.export.hint')}</p>
-        </div>
-      </Popover.Dropdown>
-    </Popover>
   )
 }
