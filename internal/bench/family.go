@@ -96,9 +96,19 @@ func memoryOfFamily(root int) (held, error) {
 			n = p.rss // too much rather than too little
 		}
 		h.rss, h.pss = h.rss+p.rss, h.pss+n
-		h.by[p.name] += n
+		h.by[title(pid, p)] += n
 	}
 	return h, err
+}
+
+// title is what a process calls itself, which of a plugin is its id; else the name that the kernel has for it.
+func title(pid int, p process) string {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	first, _, _ := bytes.Cut(line, []byte{0})
+	if err != nil || len(first) == 0 {
+		return p.name
+	}
+	return filepath.Base(string(first))
 }
 
 // String names those that hold most.

@@ -64,6 +64,12 @@ func TestAccountOfAProcess(t *testing.T) {
 	if got := (held{by: map[string]int64{"a": megabyte, "b": 3 * megabyte}}).String(); got != "b 3, a 1" {
 		t.Error(got)
 	}
+	if got := title(os.Getpid(), process{}); got != filepath.Base(os.Args[0]) {
+		t.Errorf("this process is called %q", got)
+	}
+	if got := title(-1, process{name: "gone"}); got != "gone" {
+		t.Error(got)
+	}
 	if n, err := proportional(os.Getpid()); err != nil || n == 0 || n > 2*all[os.Getpid()].rss {
 		t.Errorf("proportional set size %d: %v", n, err)
 	}
