@@ -237,7 +237,7 @@ const fewWaiting = 8
 
 // emptied is a list to be used again, without the texts in it: nobody counts what they take.
 func emptied(list []string) []string {
-	clear(list)
+	clear(list[:cap(list)])
 	return list[:0]
 }
 

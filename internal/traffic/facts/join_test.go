@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,30 @@ func TestHandshake(t *testing.T) {
 	}
 	if b.ServerName != "b.example" || b.Version != 0 || b.Chain != nil || b.Retry || b.Packet != 6 {
 		t.Errorf("%+v", b)
+	}
+}
+
+// What was told is not held by what waits to be used again.
+func TestToldHandshakesAreForgotten(t *testing.T) {
+	m, _ := gather(t, sdk.FactsTLS)
+	for flow := range uint64(3) {
+		w := newWire(m, "tls", flow+1)
+		w.say(app.Client, &tls.ClientHello{ServerName: "a.example", ALPN: []string{"h2", "h3"}, Ciphers: []uint16{1}, JA3: "j"})
+		w.say(app.Server, &tls.Certificates{Chain: []*tls.Certificate{{SHA256: "own", Subject: "CN=a", Names: []string{"a.example"}}}})
+		w.end()
+		flush(t, m)
+		for n := m.handshakes.free; n != nil; n = n.next {
+			r := n.value.row
+			for _, list := range [][]string{r.ALPNs, r.Chain, r.Names} {
+				if slices.ContainsFunc(list[:cap(list)], func(s string) bool { return s != "" }) {
+					t.Errorf("%q are still held", list[:cap(list)])
+				}
+			}
+			r.ALPNs, r.Chain, r.Names, r.Ciphers, r.Groups = nil, nil, nil, nil, nil
+			if !reflect.ValueOf(r).IsZero() {
+				t.Errorf("%+v is still held", r)
+			}
+		}
 	}
 }
 

@@ -28,9 +28,7 @@ func (m *Maker) opened(f *app.Fact, version uint32) *handshake {
 	r := &h.row
 	if fresh {
 		h.answered = false
-		*r = sdk.TLS{
-			Protocol: f.Protocol, ALPNs: r.ALPNs[:0], Ciphers: r.Ciphers[:0], Groups: r.Groups[:0], Chain: r.Chain[:0], Names: r.Names[:0],
-		}
+		r.Protocol = f.Protocol
 	}
 	r.Seen = seen(f)
 	r.FromServer = false // the record is of both sides
@@ -114,10 +112,14 @@ func within(t time.Time) time.Time {
 	return t
 }
 
-// tellHandshake hands a handshake on, and keeps the memory of the record that was in its place.
+// tellHandshake hands a handshake on, and keeps the room of the record that was in its place, without its texts: it may lie
+// about for long.
 func (m *Maker) tellHandshake(_ uint64, h *handshake) {
 	at := m.tls.next()
-	*at, h.row = h.row, *at
+	old := *at
+	*at, h.row = h.row, sdk.TLS{
+		ALPNs: emptied(old.ALPNs), Ciphers: old.Ciphers[:0], Groups: old.Groups[:0], Chain: emptied(old.Chain), Names: emptied(old.Names),
+	}
 	m.tls.bytes += size(at)
 }
 
