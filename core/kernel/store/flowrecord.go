@@ -224,32 +224,6 @@ func whole(high, low uint64) netip.Addr {
 	return netip.AddrFrom16(b).Unmap()
 }
 
-// word is the number of the name of a protocol or a tunnel.
-func (r *FlowRecording) word(text string) uint16 {
-	if text == "" {
-		return 0
-	}
-	if id, ok := r.words[text]; ok {
-		return id
-	}
-	if !wordly(text) || len(r.words) > maxWords {
-		return 0
-	}
-	text = strings.Clone(text)
-	id := r.flows.word(text, r.agent)
-	if id != 0 {
-		r.words[text] = id
-	}
-	return id
-}
-
-// wordly reports whether a text has the form of a protocol's name. What has another comes from an agent or a worker that
-// somebody took over, and would be written into tables as it is.
-func wordly(text string) bool {
-	const longest, allowed = 32, "abcdefghijklmnopqrstuvwxyz0123456789-._"
-	return len(text) <= longest && strings.Trim(text, allowed) == "" && text[0] != '-'
-}
-
 // name is the number of a name to search for, 0 for "".
 func (r *FlowRecording) name(text string) (uint64, error) {
 	text = searchable(text)
@@ -346,10 +320,8 @@ func (r *FlowRecording) commit(ctx context.Context, old *run) error {
 		x.id, x.tenant, x.capture, r.flows.cfg.Now().UTC(), x.complete, x.flows, x.facts, x.packets, x.bytes, x.first, x.last); err != nil {
 		return err
 	}
-	for text, id := range r.words {
-		if _, err := r.conn.ExecContext(ctx, "INSERT INTO "+r.seg.alias+".main.words VALUES (?, ?)", id, text); err != nil {
-			return err
-		}
+	if err := r.keepWords(ctx); err != nil {
+		return err
 	}
 	if old != nil && old.day == x.day {
 		r.removed = old
