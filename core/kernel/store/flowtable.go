@@ -88,7 +88,7 @@ func handleOf(conn driver.Conn) (mapping.Connection, error) {
 		return mapping.Connection{}, fmt.Errorf("a connection of %T is none of DuckDB's", conn)
 	}
 	field := reflect.ValueOf(c).Elem().FieldByName("conn")
-	if field.Type() != reflect.TypeFor[mapping.Connection]() {
+	if !field.IsValid() || field.Type() != reflect.TypeFor[mapping.Connection]() {
 		return mapping.Connection{}, errors.New("this release of duckdb-go keeps its handle somewhere else")
 	}
 	return mapping.Connection{Ptr: field.FieldByName("Ptr").UnsafePointer()}, nil
