@@ -40,6 +40,7 @@ func startWorker(ctx context.Context, cmd *exec.Cmd, capture *os.File, more ...*
 	if err != nil {
 		return nil, err
 	}
+	widen(out)
 	w := &worker{out: out, stderr: &tail{}, exit: make(chan error, 1)}
 	cmd, release, err := confined(cmd, append([]*os.File{capture, in}, more...))
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/launch"
 	"github.com/picketwatch/picket/registry"
@@ -52,3 +54,14 @@ func confined(cmd *exec.Cmd, files []*os.File) (_ *exec.Cmd, release func(), err
 
 // kill ends the worker and whatever it may have started.
 func kill(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
+
+// pipeSize is how much a worker may be ahead of its parent: a few frames, where the usual pipe holds a part of one. Each time
+// that it is full both processes are put to sleep and woken, which costs more than copying what it holds.
+const pipeSize = 1 << 20
+
+// widen makes room in a pipe. Who may not, because this user's pipes hold much already, goes on with less.
+func widen(pipe *os.File) {
+	if conn, err := pipe.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+}

@@ -13,4 +13,7 @@ func confined(cmd *exec.Cmd, files []*os.File) (*exec.Cmd, func(), error) {
 	return cmd, func() {}, nil
 }
 
+// widen leaves the pipe as it is.
+func widen(*os.File) {}
+
 func kill(p *os.Process) { _ = p.Kill() }
