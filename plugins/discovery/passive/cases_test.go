@@ -7,4 +7,6 @@ import (
 	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
-func TestCases(t *testing.T) { sdktest.Cases(t, plugintest.Registered(t, "picket/passive"), "testdata") }
+func TestCases(t *testing.T) {
+	sdktest.Cases(t, plugintest.Registered(t, "picket/passive"), "testdata")
+}
