@@ -36,5 +36,5 @@ func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error 
 		_ = r.facts.Flush() // those of no flow are not waited for; what stops it is in r.sent
 		r.progress(traffic.FileProgress{Progress: p})
 	}
-	return r.finish(traffic.AnalyzeSource(context.WithoutCancel(ctx), ring, r.options, r.emit))
+	return r.finish(traffic.AnalyzeSource(context.WithoutCancel(ctx), ring, r.options, r.flows))
 }

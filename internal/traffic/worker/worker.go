@@ -38,6 +38,9 @@ const (
 	KindFeatures = 8
 )
 
+// heldBatches is how many batches of flows of a capture wait for the facts before them.
+const heldBatches = 4
+
 // progressEvery is often enough for a smooth bar and for naming the place where a worker died without a word.
 const progressEvery = 2000
 
@@ -58,8 +61,8 @@ func Run(ctx context.Context, in *os.File, out io.Writer, wanted Options) error 
 	if err != nil {
 		return err
 	}
-	r.failed = cancel
-	return r.finish(traffic.AnalyzeOpen(ctx, in, r.options, r.progress, r.emit))
+	r.failed, r.hold = cancel, heldBatches
+	return r.finish(traffic.AnalyzeOpen(ctx, in, r.options, r.progress, r.flows))
 }
 
 // run is the sending of one analysis.
@@ -68,9 +71,10 @@ type run struct {
 	options  traffic.Options
 	facts    *facts.Maker
 	services flow.Services
-	emit     func([]sdk.Flow) error // facts first
-	sent     error                  // what stopped the sending; there is nobody left to tell
-	failed   func()                 // is called then, when set
+	hold     int    // so many batches of flows are held back until the facts before them are sent
+	waiting  int    // are held back
+	sent     error  // what stopped the sending; there is nobody left to tell
+	failed   func() // is called then, when set
 }
 
 func newRun(out io.Writer, wanted Options) (*run, error) {
@@ -82,7 +86,6 @@ func newRun(out io.Writer, wanted Options) (*run, error) {
 		return nil, err
 	}
 	r.facts = maker
-	r.emit = maker.Flows(r.flows)
 	r.options = traffic.Options{
 		Flow:          flow.Config{Batch: records.BatchProcess, Features: wanted.Features, Apps: maker.Engine()},
 		ProgressEvery: progressEvery,
@@ -109,9 +112,26 @@ func (r *run) try(send func() error) error {
 	return r.sent
 }
 
+// flows takes a batch of flows. Facts come before their flows, but a frame of each kind of facts before each batch would be many
+// small ones: so a few batches are held back, packed.
 func (r *run) flows(flows []sdk.Flow) error {
 	r.services.Add(flows)
-	return r.try(func() error { return r.frame(flows) })
+	if err := r.try(func() error { return r.frame(flows) }); err != nil {
+		return err
+	}
+	if r.waiting++; r.waiting < r.hold {
+		return nil
+	}
+	return r.release()
+}
+
+// release sends the facts so far, and the flows that are held back for them.
+func (r *run) release() error {
+	if err := r.facts.Flush(); err != nil {
+		return err
+	}
+	r.waiting = 0
+	return r.try(r.sendHeld)
 }
 
 func (r *run) progress(p traffic.FileProgress) {
@@ -125,7 +145,7 @@ func (r *run) finish(sum traffic.Summary, err error) error {
 	var damaged *capture.DamagedError
 	whole := err == nil || errors.As(err, &damaged)
 	if whole {
-		_ = r.facts.Flush() // facts of no flow; what stopped it is in r.sent
+		_ = r.release() // what stopped it is in r.sent
 	}
 	if r.sent != nil {
 		return fmt.Errorf("send to the parent: %w", r.sent)
@@ -145,19 +165,28 @@ type messages struct {
 	out  io.Writer
 	buf  []byte
 	rows []byte // a frame before it is packed
+	held []byte // messages that wait for others
 }
 
 const header = 5
 
+// frame holds a frame of flows back until sendHeld.
 func (m *messages) frame(flows []sdk.Flow) error {
 	if len(flows) > 0 && flows[0].Features != nil {
 		m.rows = records.PackFeatures(m.rows[:0], flows)
-		if err := m.pack(KindFeatures); err != nil {
-			return err
-		}
+		m.pack(KindFeatures)
+		m.held = append(m.held, m.buf...)
 	}
 	m.rows = records.AppendShortFlows(m.rows[:0], flows)
-	return m.pack(KindFrame)
+	m.pack(KindFrame)
+	m.held = append(m.held, m.buf...)
+	return nil
+}
+
+func (m *messages) sendHeld() error {
+	_, err := m.out.Write(m.held)
+	m.held = m.held[:0]
+	return err
 }
 
 func (m *messages) packets(subscription uint16, batch []sdk.Packet) error {
@@ -170,16 +199,18 @@ func (m *messages) packets(subscription uint16, batch []sdk.Packet) error {
 // batch sends facts.
 func (m *messages) batch(b *sdk.Batch) error {
 	m.rows = records.AppendBatch(m.rows[:0], b)
-	return m.pack(KindFacts)
+	m.pack(KindFacts)
+	_, err := m.out.Write(m.buf)
+	return err
 }
 
-// pack sends rows as an S2 block.
-func (m *messages) pack(kind byte) error {
+// pack makes a message of rows as an S2 block.
+func (m *messages) pack(kind byte) {
 	if need := header + s2.MaxEncodedLen(len(m.rows)); cap(m.buf) < need {
 		m.buf = make([]byte, need)
 	}
 	m.buf = m.buf[:header+len(s2.Encode(m.buf[header:cap(m.buf)], m.rows))]
-	return m.write(kind)
+	m.head(kind)
 }
 
 func (m *messages) json(kind byte, body any) error {
@@ -192,8 +223,12 @@ func (m *messages) json(kind byte, body any) error {
 }
 
 func (m *messages) write(kind byte) error {
-	binary.LittleEndian.PutUint32(m.buf, uint32(len(m.buf)-header))
-	m.buf[4] = kind
+	m.head(kind)
 	_, err := m.out.Write(m.buf)
 	return err
+}
+
+func (m *messages) head(kind byte) {
+	binary.LittleEndian.PutUint32(m.buf, uint32(len(m.buf)-header))
+	m.buf[4] = kind
 }
