@@ -25,7 +25,7 @@ func (r *repeated) prepare(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 func (r *repeated) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := r.prepare(ctx, query)
+	s, err := r.prepare(ctx, query) //nolint:sqlclosecheck // with the transaction
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (r *repeated) QueryContext(ctx context.Context, query string, args ...any) 
 }
 
 func (r *repeated) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := r.prepare(ctx, query)
+	s, err := r.prepare(ctx, query) //nolint:sqlclosecheck // with the transaction
 	if err != nil {
 		return nil, err
 	}
