@@ -114,6 +114,10 @@ type hiding struct {
 	text string
 	out  []byte
 	done int // bytes of text that are in out
+
+	// Of the @ that was looked at last: text is looked through once, however many there are.
+	part, last int // where the part of a URL that it is in ends, and the last @ in it
+	seen, word int // how far text was looked through, and where the word began
 }
 
 func (h *hiding) hide(from, to int) {
@@ -131,7 +135,7 @@ func (h *hiding) String() string {
 
 // value is where the secret value of the parameter lies whose name ends at end, if it is one.
 func (h *hiding) value(end, at int) (from, to int) {
-	name := h.text[h.done:end]
+	name := h.text[max(h.done, end-longestName-len("%26")):end] // more of it is not looked at
 	name = name[strings.LastIndexAny(name, "?&#;/, \t\"'<>({=@")+1:]
 	for i := len(name) - len("%26"); i >= 0; i-- {
 		if ends(name[i:]) {
@@ -173,11 +177,19 @@ func isEscape(s string, high, low byte) bool {
 // userinfo is where the secret before the @ at the place at lies: all of it behind two slashes, where names are often tokens, else
 // what is behind the name in an address of SIP.
 func (h *hiding) userinfo(at int) (from, to int) {
-	to = strings.LastIndexByte(h.text, '@')
-	if end := strings.IndexAny(h.text[at:], "/?# \"<>"); end >= 0 {
-		to = at + strings.LastIndexByte(h.text[at:at+end], '@')
+	if at >= h.part {
+		h.part = len(h.text)
+		if n := strings.IndexAny(h.text[at:], "/?# \"<>"); n >= 0 {
+			h.part = at + n
+		}
+		h.last = at + strings.LastIndexByte(h.text[at:h.part], '@')
 	}
-	from = h.done + strings.LastIndexAny(h.text[h.done:at], "/?&#=;, \t\"<>") + 1
+	for ; h.seen < at; h.seen++ {
+		if strings.IndexByte("/?&#=;, \t\"<>", h.text[h.seen]) >= 0 {
+			h.word = h.seen + 1
+		}
+	}
+	from, to = max(h.word, h.done), h.last
 	if strings.HasSuffix(h.text[:from], "//") {
 		return from, to
 	}
@@ -205,7 +217,7 @@ var beginningWords = []string{"passw", "passphrase", "pwd", "secret", "token", "
 // beforeSecrets is the beginning of a text up to the first name of a secret, and whether there is one. Other bytes than a
 // text's say no such names.
 func beforeSecrets(b []byte) ([]byte, bool) {
-	low := bytes.ToLower(b)
+	low := lower(make([]byte, 0, len(b)), string(b)) // as long as b, which bytes.ToLower is not for other bytes than a text's
 	at := len(b)
 	for _, w := range beginningWords {
 		if i := bytes.Index(low, []byte(w)); i >= 0 {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/apptest"
@@ -43,6 +44,33 @@ func TestRedacted(t *testing.T) {
 		if got := redacted(text); got != want {
 			t.Errorf("%s\nbecame %s\nwant   %s", text, got, want)
 		}
+	}
+}
+
+// TestRedactedIsLinear hides nothing in long texts, in which a look back to the beginning from each place would take seconds.
+func TestRedactedIsLinear(t *testing.T) {
+	begin := time.Now()
+	for _, one := range []string{"@", "a@", "%3d"} {
+		long := strings.Repeat(one, 1<<17)
+		if got := redacted(long); got != long {
+			t.Errorf("%s... became %s...", long[:32], got[:32])
+		}
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// TestBeforeSecrets has bytes before the name that are longer or shorter as small letters.
+func TestBeforeSecrets(t *testing.T) {
+	for _, before := range []string{"", "user=Ada&", strings.Repeat("\xff", 40), strings.Repeat("\u212a", 20), strings.Repeat("\u023a", 20)} {
+		got, named := beforeSecrets([]byte(before + "PASSWord=hunter2"))
+		if string(got) != before+"PASSW" || !named {
+			t.Errorf("behind %q: %q, %v", before, got, named)
+		}
+	}
+	if got, named := beforeSecrets([]byte("nothing\xff")); string(got) != "nothing\xff" || named {
+		t.Errorf("%q, %v", got, named)
 	}
 }
 
