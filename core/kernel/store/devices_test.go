@@ -152,3 +152,20 @@ func TestWhatIsKnownIsNotWrittenAgain(t *testing.T) {
 		t.Errorf("%d devices were seen later", n)
 	}
 }
+
+// Many devices may have the same name, which is looked at once for each sighting and not for each pair of devices.
+func TestDevicesThatShareAName(t *testing.T) {
+	g := &gathered{byID: map[string]*gatheredDevice{}, byKey: map[deviceKey][]*gatheredDevice{}}
+	const most = 20_000
+	for i := range most {
+		one := &gatheredDevice{Device: Device{ID: fmt.Sprintf("%06d", most-i), Hostnames: []string{"printer"}, IPs: []string{"10.0.0.1"}}}
+		for key := range one.keys() {
+			g.byKey[key] = append(g.byKey[key], one)
+		}
+	}
+	begin := time.Now()
+	found := g.matches(Sighting{Sighting: sdk.Sighting{Hostname: "printer", IP: netip.MustParseAddr("10.0.0.1")}})
+	if took := time.Since(begin); len(found) != most || !slices.IsSortedFunc(found, func(a, b Device) int { return strings.Compare(a.ID, b.ID) }) || took > time.Second {
+		t.Errorf("%d devices in %v", len(found), took)
+	}
+}

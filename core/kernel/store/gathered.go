@@ -72,9 +72,11 @@ func (g *gathered) index(one *gatheredDevice) {
 // matches are the devices that have a key of the sighting now, in the order of their ids.
 func (g *gathered) matches(s Sighting) []Device {
 	var out []Device
+	taken := map[*gatheredDevice]bool{} // as many as there are may share a name
 	for _, key := range keysOf(s) {
 		for _, one := range g.byKey[key] {
-			if !one.gone && one.has(key) && !slices.ContainsFunc(out, func(d Device) bool { return d.ID == one.ID }) {
+			if !one.gone && !taken[one] && one.has(key) {
+				taken[one] = true
 				out = append(out, one.Device)
 			}
 		}
