@@ -39,10 +39,12 @@ func (f *Flows) RecordLive(ctx context.Context, tenant, agent, batch string) (*F
 		return nil, err
 	}
 	r, err := f.Record(ctx, tenant, batch)
-	if err == nil {
-		r.agent = agent
+	if err != nil {
+		f.uncountLive(tenant, agent, batch) // it will be sent again
+		return nil, err
 	}
-	return r, err
+	r.agent = agent
+	return r, nil
 }
 
 func (f *Flows) countLive(tenant, agent, batch string) error {
@@ -62,6 +64,14 @@ func (f *Flows) countLive(tenant, agent, batch string) error {
 	}
 	u.recordings[agent]++
 	return nil
+}
+
+func (f *Flows) uncountLive(tenant, agent, batch string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, again := f.latest[[2]string{tenant, batch}]; !again {
+		f.live.recordings[agent] = max(0, f.live.recordings[agent]-1)
+	}
 }
 
 // coin reports whether a name that nobody has used before may be kept, and counts it. Flows.mu is held.

@@ -74,6 +74,27 @@ func TestRecordingsOfAnAgentAreBounded(t *testing.T) {
 	must(t, f.countLive("default", "a", "one more"))
 }
 
+// TestABatchThatFoundNoRoomIsNotCounted has an agent try again while the server is busy.
+func TestABatchThatFoundNoRoomIsNotCounted(t *testing.T) {
+	f := openLive(t, &clock{t: start})
+	for range maxRecordings {
+		f.slots <- struct{}{}
+	}
+	for range 3 {
+		var busy *BusyError
+		if _, err := f.RecordLive(t.Context(), "default", "a", "batch"); !errors.As(err, &busy) {
+			t.Fatalf("no room: %v", err)
+		}
+	}
+	<-f.slots
+	r, err := f.RecordLive(t.Context(), "default", "a", "batch")
+	must(t, err)
+	must(t, r.Close(t.Context(), true))
+	if n := f.live.recordings["a"]; n != 1 {
+		t.Errorf("one batch counts as %d", n)
+	}
+}
+
 // TestARefusedNameIsNoNames opens the store again after a name was refused: what is unknown has no name.
 func TestARefusedNameIsNoNames(t *testing.T) {
 	dir := t.TempDir()
