@@ -328,7 +328,7 @@ func (f *Flows) Tidy(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return f.dropOlder(f.cfg.Now().Add(-f.cfg.Retention))
 }
 
 // Run tidies up once an hour until ctx ends.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -79,9 +80,18 @@ func TestFlowsOfAnOlderVersionAreSetAside(t *testing.T) {
 	if sum, err := f.Summary(t.Context(), "default", FlowFilter{}); err != nil || sum.Flows != 20 {
 		t.Errorf("%d flows, %v", sum.Flows, err)
 	}
-	kept, err := os.ReadDir(filepath.Join(dir, "version-1"))
+	aside := filepath.Join(dir, "version-1")
+	must(t, os.Chtimes(aside, now.Now(), now.Now()))
+	now.Add(30 * 24 * time.Hour)
+	must(t, f.Tidy(t.Context()))
+	kept, err := os.ReadDir(aside)
 	must(t, err)
 	if len(kept) != 2 || !strings.Contains(log.String(), "set aside; analyse their captures again") {
 		t.Errorf("kept %v, log %q", kept, log.String())
+	}
+	now.Add(time.Second)
+	must(t, f.Tidy(t.Context()))
+	if _, err := os.Stat(aside); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was set aside is kept beyond retention: %v", err)
 	}
 }
