@@ -28,7 +28,7 @@ func appendFields(dst []string, fields []app.Field) []string {
 		all.WriteString(": ")
 		switch {
 		case secretField(h.Name):
-		case is(h.Name, "host"):
+		case is(h.Name, "host"), is(h.Name, ":authority"):
 			all.WriteString(shownHost(h.Value))
 		default:
 			all.WriteString(shown(h.Value))
