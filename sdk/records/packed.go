@@ -86,39 +86,76 @@ func pack(dst []byte, values *[8 * featureCount]byte) []byte {
 	return append(dst, out[:n]...)
 }
 
-// JoinFeatures appends the frame of flows with their packed Features in its rows.
-func JoinFeatures(dst, frame, packed []byte) ([]byte, error) {
-	h, err := parseHeader(frame)
-	if err == nil {
+// Check reports why Long would fail, without its work.
+func (p Parcel) Check() error {
+	if p.Features == nil {
+		return nil
+	}
+	h, f, err := beside(p.Frame, p.Features)
+	if err != nil {
+		return err
+	}
+	for i := range h.count {
+		packed, tags, err := f.packedRow(p.Features, i)
+		if err != nil {
+			return err
+		}
+		if !whole(packed, tags) {
+			return frameError("features of flow %d are not as many as their tags", i)
+		}
+	}
+	return nil
+}
+
+// beside checks the headers of a frame of flows and of their packed Features.
+func beside(frame, packed []byte) (h, p header, err error) {
+	if h, err = parseHeader(frame); err == nil {
 		err = flowLayout.accepts(h)
 	}
 	if err != nil {
-		return dst, err
+		return h, p, err
 	}
-	p, err := parseHeader(packed)
-	if err == nil {
+	if p, err = parseHeader(packed); err == nil {
 		err = packedLayout.accepts(p)
 	}
 	switch {
 	case err != nil:
-		return dst, err
+		return h, p, err
 	case p.count != h.count:
-		return dst, frameError("features of %d flows beside %d flows", p.count, h.count)
+		return h, p, frameError("features of %d flows beside %d flows", p.count, h.count)
 	case headerSize+h.count*longRow+len(frame)-h.heap > MaxFrame:
-		return dst, frameError("%d flows with features are more than %d bytes", h.count, MaxFrame)
+		return h, p, frameError("%d flows with features are more than %d bytes", h.count, MaxFrame)
+	}
+	return h, p, nil
+}
+
+// packedRow is where the Features of a flow lie in the frame with this header, and how many tags they have.
+func (p header) packedRow(packed []byte, i int) (features []byte, tags uint64, err error) {
+	at, heap := packed[headerSize+i*p.rowSize:], packed[p.heap:]
+	ref, tags := binary.LittleEndian.Uint64(at), binary.LittleEndian.Uint64(at[8:])
+	from, size := ref&math.MaxUint32, ref>>32
+	if from+size > uint64(len(heap)) {
+		return nil, 0, frameError("features of flow %d lie outside the frame", i)
+	}
+	return heap[from : from+size], tags, nil
+}
+
+// JoinFeatures appends the frame of flows with their packed Features in its rows.
+func JoinFeatures(dst, frame, packed []byte) ([]byte, error) {
+	h, p, err := beside(frame, packed)
+	if err != nil {
+		return dst, err
 	}
 	w := longFlowLayout.newWriter(dst, h.count)
-	short, heap := min(h.rowSize, flowLayout.rowSize), packed[p.heap:]
+	short := min(h.rowSize, flowLayout.rowSize)
 	for i := range h.count {
 		row := w.buf[w.row : w.row+longRow]
 		clear(row[copy(row, frame[headerSize+i*h.rowSize:][:short]):])
-		at := packed[headerSize+i*p.rowSize:]
-		ref, tags := binary.LittleEndian.Uint64(at), binary.LittleEndian.Uint64(at[8:])
-		from, size := ref&math.MaxUint32, ref>>32
-		if from+size > uint64(len(heap)) {
-			return dst, frameError("features of flow %d lie outside the frame", i)
+		features, tags, err := p.packedRow(packed, i)
+		if err != nil {
+			return dst, err
 		}
-		if !unpack(row[featuresAt:], heap[from:from+size], tags) {
+		if !unpack(row[featuresAt:], features, tags) {
 			return dst, frameError("features of flow %d are not as many as their tags", i)
 		}
 		w.row += longRow
@@ -149,3 +186,30 @@ func unpack(row, packed []byte, tags uint64) bool {
 	}
 	return len(values) == 0
 }
+
+// whole reports whether unpack will find each number that there is a tag for, and nothing else.
+func whole(packed []byte, tags uint64) bool {
+	if tags > 4*uint64(len(packed)) {
+		return false
+	}
+	size := (tags + 3) / 4
+	list := packed[:size]
+	for _, b := range list {
+		size += uint64(numberBytes[b])
+	}
+	if last := tags % 4; last != 0 { // what is behind the last tag is none
+		b := list[len(list)-1]
+		size -= uint64(numberBytes[b&^(1<<(2*last)-1)])
+	}
+	return size == uint64(len(packed))
+}
+
+// numberBytes is how many bytes the numbers of four tags take.
+var numberBytes = func() (sum [256]uint8) {
+	for b := range sum {
+		for i := range 4 {
+			sum[b] += [4]uint8{0, 2, 4, 8}[b>>(2*i)&3]
+		}
+	}
+	return sum
+}()

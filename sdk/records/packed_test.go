@@ -33,6 +33,9 @@ func TestPackedFeaturesAreJoinedAgain(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	if err := (Parcel{Frame: frame, Features: packed}).Check(); err != nil {
+		t.Error(err)
+	}
 	if alone, err := (Parcel{Frame: frame}).Long(); err != nil || &alone[0] != &frame[0] {
 		t.Errorf("without features: %v", err)
 	}
@@ -68,6 +71,9 @@ func TestPackedFeaturesOfOtherFlowsAreRefused(t *testing.T) {
 		if _, err := JoinFeatures(nil, frame, p); !errors.Is(err, ErrFrame) {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := (Parcel{Frame: frame, Features: p}).Check(); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s, checked: %v", name, err)
+		}
 	}
 }
 
@@ -93,6 +99,9 @@ func FuzzJoinFeatures(f *testing.F) {
 	f.Add(frame, frame)
 	f.Fuzz(func(t *testing.T, frame, packed []byte) {
 		joined, err := JoinFeatures(nil, frame, packed)
+		if checked := (Parcel{Frame: frame, Features: packed}).Check(); packed != nil && (checked == nil) != (err == nil) {
+			t.Fatalf("checked: %v, joined: %v", checked, err)
+		}
 		if err != nil {
 			return
 		}

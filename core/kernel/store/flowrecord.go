@@ -107,8 +107,8 @@ func (r *FlowRecording) openTables(conn driver.Conn) (err error) {
 
 // Flows takes a frame of flow rows, whose features may be in its rows or beside it.
 func (r *FlowRecording) Flows(_ context.Context, flows records.Parcel) error {
-	if n := records.Count(flows.Features); flows.Features != nil && (n != records.Count(flows.Frame) || records.SchemaOf(flows.Features) != records.PackedFeatures) {
-		return r.fail(fmt.Errorf("features of %d flows beside %d flows", n, records.Count(flows.Frame)))
+	if err := flows.Check(); err != nil { // else they could never be read, and with them no page that they are on
+		return r.fail(err)
 	}
 	return r.keep(flows, records.Flows, r.addFlows)
 }

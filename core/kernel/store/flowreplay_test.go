@@ -42,3 +42,22 @@ func TestReplayOfSomeKinds(t *testing.T) {
 		}
 	}
 }
+
+// Features that could never be joined with their flows are refused while they are recorded, and not each time they are read.
+func TestFeaturesThatCannotBeReadAreNotKept(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	flows := []sdk.Flow{someFlow(1)}
+	flows[0].Features = &sdk.Features{}
+	packed := records.PackFeatures(nil, flows)
+	packed[len(packed)-1]++ // a tag without its number
+	for name, features := range map[string][]byte{"a lie": packed, "of others": records.PackFeatures(nil, slices.Repeat(flows, 2)), "empty": {}} {
+		rec, err := f.Record(t.Context(), "default", "c")
+		must(t, err)
+		if err := rec.Flows(t.Context(), records.Parcel{Frame: records.AppendShortFlows(nil, flows), Features: features}); err == nil {
+			t.Errorf("features that are %s were taken", name)
+		}
+		if err := rec.Close(t.Context(), true); err == nil {
+			t.Errorf("features that are %s were kept", name)
+		}
+	}
+}
