@@ -18,7 +18,11 @@ import (
 	"github.com/picketwatch/picket/sdk/records"
 )
 
-const exportName = "export-" // files of exports that are being made
+const (
+	exportName = "export-" // files of exports that are being made
+	// maxExports is how many are made at the same time; others wait. One holds its columns of up to parquet's largest row group.
+	maxExports = 2
+)
 
 // FlowExport asks for flows as a file.
 type FlowExport struct {
@@ -65,6 +69,12 @@ func (f *Flows) Export(ctx context.Context, x FlowExport) (out FlowFile, err err
 	}
 	if x.Limit <= 0 {
 		x.Limit = 1_000_000
+	}
+	select {
+	case f.exports <- struct{}{}:
+		defer func() { <-f.exports }()
+	case <-ctx.Done():
+		return out, ctx.Err()
 	}
 	parts, incomplete, release := f.parts(ctx, f.runsOf(x.Tenant, x.Filter.Captures))
 	defer release()

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/columns"
@@ -83,5 +86,25 @@ func TestAnExportMakesUpNoFeatures(t *testing.T) {
 	record(t, f, "default", "c", []sdk.Flow{someFlow(1)}, nil)
 	if got := exportedRows(t, f, FlowExport{Features: true})[0]; got["len_min"] != "" || got["fwd_bytes"] == "" {
 		t.Errorf("%v", got)
+	}
+}
+
+// Exports beyond those that are made at the same time wait, and begin when one is done or its caller gives up.
+func TestExportsWaitForOneAnother(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	record(t, f, "default", "c", []sdk.Flow{someFlow(1)}, nil)
+	for range maxExports {
+		f.exports <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := f.Export(ctx, FlowExport{Tenant: "default", Format: "csv"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one too many: %v", err)
+	}
+	time.AfterFunc(10*time.Millisecond, func() { <-f.exports })
+	for range 2 { // each gives its place back
+		if rows := exportedRows(t, f, FlowExport{}); len(rows) != 1 {
+			t.Errorf("%d rows", len(rows))
+		}
 	}
 }

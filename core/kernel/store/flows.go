@@ -82,7 +82,8 @@ type Flows struct {
 	engine   *engine
 	segments *segments
 
-	slots chan struct{} // one for each recording under way
+	slots   chan struct{} // one for each recording under way
+	exports chan struct{} // one for each export that is being made
 
 	mu     sync.Mutex // guards what follows
 	runs   map[uint32]*run
@@ -115,7 +116,7 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 	if _, err := e.db.ExecContext(ctx, flowSettings); err != nil {
 		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), e.close())
 	}
-	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
+	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), exports: make(chan struct{}, maxExports), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
 		next: 1, words: []string{""}, wordID: map[string]uint16{"": 0}}
 	if err := f.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open flows: %w", err), e.close())
