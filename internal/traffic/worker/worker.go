@@ -144,9 +144,7 @@ func (r *run) progress(p traffic.FileProgress) {
 func (r *run) finish(sum traffic.Summary, err error) error {
 	var damaged *capture.DamagedError
 	whole := err == nil || errors.As(err, &damaged)
-	if whole {
-		_ = r.release() // what stopped it is in r.sent
-	}
+	_ = r.release() // what stopped it is in r.sent
 	if r.sent != nil {
 		return fmt.Errorf("send to the parent: %w", r.sent)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
+	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
@@ -213,5 +214,24 @@ func TestParentIsGone(t *testing.T) {
 	g := &gone{}
 	if err := Run(context.Background(), in, g, Options{}); err == nil || g.writes != 1 {
 		t.Errorf("%d writes, error %v", g.writes, err)
+	}
+}
+
+// What was held back comes before the error that ends an analysis: the parent keeps as much as was seen.
+func TestAnErrorComesAfterTheFlowsBeforeIt(t *testing.T) {
+	var out bytes.Buffer
+	r, err := newRun(&out, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.hold = heldBatches
+	if err := r.flows([]sdk.Flow{{ID: 1}}); err != nil || out.Len() > 0 {
+		t.Fatalf("%d bytes were sent at once, %v", out.Len(), err)
+	}
+	if err := r.finish(traffic.Summary{}, os.ErrClosed); !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
+	}
+	if list := apart(t, out.Bytes()); len(list) != 2 || list[0].kind != KindFrame || list[1].kind != KindError {
+		t.Errorf("%d messages: %+v", len(list), list)
 	}
 }
