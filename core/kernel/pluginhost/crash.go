@@ -56,10 +56,14 @@ func (s *supervisor) keepCrash(reason string) {
 	case <-s.turn: // the journal belongs to whoever has it
 		r.State = s.journal.snapshot
 		for _, b := range s.journal.batches {
-			if b.frame == nil {
+			frame, err := b.open()
+			switch {
+			case err != nil:
+				r.Cut = true
+			case frame == nil:
 				r.Steps = append(r.Steps, crashlog.Step{Call: "Flush"})
-			} else {
-				r.Steps = append(r.Steps, crashlog.Step{Call: "Inspect", Capture: b.capture, Frame: b.frame})
+			default:
+				r.Steps = append(r.Steps, crashlog.Step{Call: "Inspect", Capture: b.capture, Frame: frame})
 			}
 		}
 		s.turn <- struct{}{}

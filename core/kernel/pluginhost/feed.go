@@ -305,7 +305,7 @@ func (t *feedTurn) answered(ctx context.Context, took time.Duration, err error) 
 	if t.failed == nil {
 		t.failed = err
 	}
-	s.keep(t.capture, b.Frame)
+	s.keep(shownOf(t.capture, b))
 	if t.shadow != nil {
 		t.shadow.inspected(t.capture, b.Frame)
 	}

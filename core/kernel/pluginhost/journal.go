@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
 )
@@ -36,11 +39,27 @@ type journal struct {
 type shown struct {
 	capture string
 	frame   []byte // of the caller, who does not change it; nil is the end of the capture
+	packed  bool   // frame is an S2 block
 }
 
-func (j *journal) add(capture string, frame []byte) {
-	j.batches = append(j.batches, shown{capture, frame})
-	j.bytes += len(frame)
+func shownOf(capture string, b *batch.Batch) shown {
+	if b.Packed != nil {
+		return shown{capture, b.Packed, true}
+	}
+	return shown{capture, b.Frame, false}
+}
+
+// open returns the frame as the detector saw it.
+func (b shown) open() ([]byte, error) {
+	if !b.packed {
+		return b.frame, nil
+	}
+	return s2.Decode(nil, b.frame) // it was opened before, within bounds
+}
+
+func (j *journal) add(b shown) {
+	j.batches = append(j.batches, b)
+	j.bytes += len(b.frame)
 }
 
 func (j *journal) full() bool {
@@ -121,10 +140,14 @@ func (s *supervisor) revive(ctx context.Context, r *run) error {
 		}
 	}
 	for _, b := range j.batches {
-		if b.frame != nil && !r.mayRead(b.frame) {
+		frame, err := b.open()
+		if err != nil {
+			return fmt.Errorf("a batch of the journal: %w", err)
+		}
+		if frame != nil && !r.mayRead(frame) {
 			continue
 		}
-		if err := s.replay(ctx, r, b); lost(err) || ctx.Err() != nil {
+		if err := s.replay(ctx, r, b.capture, frame); lost(err) || ctx.Err() != nil {
 			return err // any other error it gave the first time too, and it was passed on then
 		}
 	}
@@ -133,15 +156,15 @@ func (s *supervisor) revive(ctx context.Context, r *run) error {
 	return nil
 }
 
-func (s *supervisor) replay(ctx context.Context, r *run, b shown) (err error) {
-	if b.frame == nil {
+func (s *supervisor) replay(ctx context.Context, r *run, capture string, frame []byte) (err error) {
+	if frame == nil {
 		_, err = s.guarded(ctx, r, "Flush", r.deadline(s.host.cfg.Deadlines.Flush), func(ctx context.Context, i *host.Instance) error {
 			return i.Flush(ctx, nobody{})
 		})
 		return err
 	}
 	_, err = s.guarded(ctx, r, "Inspect", r.deadline(s.host.cfg.Deadlines.Inspect), func(ctx context.Context, i *host.Instance) error {
-		return i.Inspect(ctx, b.capture, b.frame, nobody{})
+		return i.Inspect(ctx, capture, frame, nobody{})
 	})
 	return err
 }
@@ -179,12 +202,12 @@ func (s *supervisor) lostSight(yes bool) {
 }
 
 // keep enters a batch that the detector has seen.
-func (s *supervisor) keep(capture string, frame []byte) {
+func (s *supervisor) keep(b shown) {
 	j := &s.journal
 	if !j.keeps {
 		return
 	}
-	j.add(capture, frame)
+	j.add(b)
 	if j.handover != nil && !s.onProbation() {
 		j.handover, j.handoverOf = nil, ""
 	}
@@ -223,7 +246,7 @@ func (s *supervisor) flushed(ctx context.Context, r *run) {
 	j := &s.journal
 	j.inside, j.cut = false, false
 	if j.keeps && len(j.batches) > 0 {
-		j.add("", nil)
+		j.add(shown{})
 		s.cover(ctx, r)
 	}
 	select {

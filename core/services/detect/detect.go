@@ -142,7 +142,7 @@ func (r *Run) Wanted() (facts, first []string, features bool) {
 // change it. Those who asked for the further features are handed a longer one.
 func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
 	if flows.Features == nil {
-		return r.hand(ctx, flows.Frame, r.share, func(l *lane) bool { return l.wants.Flows })
+		return r.hand(ctx, flows, r.share, func(l *lane) bool { return l.wants.Flows })
 	}
 	long := func(l *lane) bool { return l.wants.Flows && l.wants.Features }
 	if slices.ContainsFunc(r.lanes, long) {
@@ -150,24 +150,24 @@ func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
 		if err != nil {
 			return err
 		}
-		if err := r.hand(ctx, frame, r.share, long); err != nil {
+		if err := r.hand(ctx, records.Parcel{Frame: frame}, r.share, long); err != nil {
 			return err
 		}
 	}
-	return r.hand(ctx, flows.Frame, r.share, func(l *lane) bool { return l.wants.Flows && !l.wants.Features })
+	return r.hand(ctx, flows, r.share, func(l *lane) bool { return l.wants.Flows && !l.wants.Features })
 }
 
 // Facts is Frame for facts of one kind. They are never shared: not everybody who may read flows may read them.
 func (r *Run) Facts(ctx context.Context, kind string, frame []byte) error {
-	return r.hand(ctx, frame, unshared, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
+	return r.hand(ctx, records.Parcel{Frame: frame}, unshared, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
 }
 
 // Packets is Facts for the packets of one subscription.
 func (r *Run) Packets(ctx context.Context, subscription int, frame []byte) error {
-	return r.hand(ctx, frame, unshared, func(l *lane) bool { return l.packets == subscription })
+	return r.hand(ctx, records.Parcel{Frame: frame}, unshared, func(l *lane) bool { return l.packets == subscription })
 }
 
-func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*lane) bool) error {
+func (r *Run) hand(ctx context.Context, p records.Parcel, share Share, wants func(*lane) bool) error {
 	var to []*lane
 	for _, l := range r.lanes {
 		if wants(l) {
@@ -177,7 +177,8 @@ func (r *Run) hand(ctx context.Context, frame []byte, share Share, wants func(*l
 	if len(to) == 0 {
 		return nil
 	}
-	b := share(frame, len(to))
+	b := share(p.Frame, len(to))
+	b.Packed = p.Packed
 	for i, l := range to {
 		if r.closing != nil {
 			l.offer(b)

@@ -7,6 +7,8 @@ import "sync/atomic"
 // Batch is one frame. Frame must not be changed, also after the batch was released: who keeps the slice may go on reading it.
 type Batch struct {
 	Frame []byte
+	// Packed is Frame as an S2 block, where it came as one: who keeps the batch for long keeps this.
+	Packed []byte
 	// Shared is the same frame where the plugins can read it themselves; nil when it has to be sent.
 	Shared any
 
