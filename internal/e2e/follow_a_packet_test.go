@@ -54,7 +54,8 @@ func TestFollowAPacket(t *testing.T) {
 	// Each names its evidence, down to packet numbers of the capture.
 	for _, a := range s.alerts(t, "state=firing") {
 		var detail struct {
-			Evidence struct {
+			Evidence []struct {
+				Capture string `json:"capture_id"`
 				Packets []uint64
 				Flows   []struct {
 					CommunityID string `json:"community_id"`
@@ -64,10 +65,11 @@ func TestFollowAPacket(t *testing.T) {
 			Confidence float64
 		}
 		s.get(t, "/api/v1/alerts/"+a.ID, &detail)
-		if len(detail.Evidence.Packets) == 0 || len(detail.Evidence.Flows) == 0 || detail.Evidence.Flows[0].CommunityID == "" {
-			t.Errorf("%s: evidence %+v, want packets and flows", a.Detector, detail.Evidence)
+		if len(detail.Evidence) != 1 || detail.Evidence[0].Capture != c.ID || len(detail.Evidence[0].Packets) == 0 ||
+			len(detail.Evidence[0].Flows) == 0 || detail.Evidence[0].Flows[0].CommunityID == "" {
+			t.Fatalf("%s: evidence %+v, want packets and flows of the capture", a.Detector, detail.Evidence)
 		}
-		for _, p := range detail.Evidence.Packets {
+		for _, p := range detail.Evidence[0].Packets {
 			if p == 0 || p > c.Packets {
 				t.Errorf("%s: packet %d is not in a capture of %d packets", a.Detector, p, c.Packets)
 			}
