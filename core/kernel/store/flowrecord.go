@@ -21,7 +21,7 @@ const (
 	// maxPending bounds the flows whose names are remembered until they are closed, maxKnown the names that are known to have
 	// a number: beyond it a name gets a second one, which costs space and nothing else.
 	maxPending = 1 << 20
-	maxKnown   = 1 << 18
+	maxKnown   = 1 << 16
 	maxText    = 255     // bytes of a name that is kept for searching
 	maxItems   = 1 << 16 // rows of a frame
 	maxCount   = 1 << 62 // packets and bytes of a flow; more are no capture's
