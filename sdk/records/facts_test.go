@@ -319,3 +319,22 @@ func BenchmarkDecodeDNS(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/BatchFacts, "ns/fact")
 }
+
+// A row that a shorter frame leaves as it was would hold on to the frame that it came from.
+func TestShorterFramesLeaveNothingBehind(t *testing.T) {
+	for _, brief := range []bool{false, true} {
+		d := BatchDecoder{Brief: brief}
+		if _, err := d.Decode(AppendFacts(nil, []sdk.DNS{{Query: "a"}, {Query: "b"}, {Query: "c"}})); err != nil {
+			t.Fatal(err)
+		}
+		b, err := d.Decode(AppendFacts(nil, []sdk.DNS{{Query: "d"}}))
+		if err != nil || len(b.DNS) != 1 || b.DNS[0].Query != "d" {
+			t.Fatalf("%+v, %v", b.DNS, err)
+		}
+		for _, left := range b.DNS[1:cap(b.DNS)] {
+			if left.Query != "" {
+				t.Errorf("brief %v: %q is kept", brief, left.Query)
+			}
+		}
+	}
+}

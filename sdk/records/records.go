@@ -185,10 +185,13 @@ func readRows[T any](r *reader, frame []byte, into []T, l *layout, get func(*rea
 	if err := l.accepts(h); err != nil {
 		return nil, err
 	}
+	used := len(into)
 	into = into[:cap(into)]
 	if len(into) < h.count {
 		into = append(into, make([]T, h.count-len(into))...)
 	}
+	// Rows of the last frame that are not written over would keep its texts, and so all of it: each another frame in the end.
+	clear(into[min(h.count, used):used])
 	into = into[:h.count]
 	r.open(frame[h.heap:])
 	for i := range into {
