@@ -15,7 +15,7 @@ const (
 	flowTop   = 12  // addresses and ports
 	// sampleAbove is the number of flows above which addresses and ports are estimated: counting every address of ten million
 	// flows takes half a second, and a page waits for it.
-	sampleAbove = 600_000
+	sampleAbove = 300_000
 )
 
 // summing gathers a summary over segments.
