@@ -158,7 +158,7 @@ func (r *run) finish(sum traffic.Summary, err error) error {
 	return r.try(func() error { return r.json(KindDone, done) })
 }
 
-// messages writes each message with one call, so that a killed worker leaves at most one half-written.
+// messages writes whole messages with each call, so that a killed worker leaves at most one half-written.
 type messages struct {
 	out  io.Writer
 	buf  []byte
