@@ -27,7 +27,7 @@ func TestFacts(t *testing.T) {
 
 // A worker cannot hand out what nobody asked for, nor what is no frame of facts.
 func TestFactsThatNobodyAskedFor(t *testing.T) {
-	for how, want := range map[string]string{"unasked-facts": `facts of kind "arp"`, "no-facts": `facts of kind ""`} {
+	for how, want := range map[string]string{"unasked-facts": `facts of kind "arp"`, "no-facts": `facts of kind ""`, "unasked-features": "features, which nobody asked for"} {
 		b := newBench(t, how)
 		if c := b.finish(t, "capture"); c.State != Failed || !strings.Contains(c.Error, want) || b.last.facts != 0 || b.last.complete {
 			t.Errorf("%s: %+v", how, c)

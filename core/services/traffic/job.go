@@ -94,6 +94,9 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 		}
 		switch m.kind {
 		case msgFeatures:
+			if !a.Wanted().Features {
+				return errors.New("the traffic worker sent features, which nobody asked for")
+			}
 			features = m
 		case msgFrame:
 			if err := a.Frame(ctx, m.parcel(features)); err != nil {

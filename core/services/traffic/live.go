@@ -286,6 +286,9 @@ func (l *Live) follow(ctx context.Context, out *os.File, to LiveRecorder, wanted
 		}
 		switch m.kind {
 		case msgFeatures:
+			if !wanted.Features {
+				return errors.New("the traffic worker sent features, which nobody asked for")
+			}
 			features = m
 		case msgFrame:
 			l.flows(ctx, m.parcel(features), to)

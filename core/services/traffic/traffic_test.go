@@ -101,6 +101,9 @@ func playWorker(how string) {
 	case "unasked-facts":
 		say(msgFacts, records.AppendFacts(nil, []sdk.ARP{{Operation: "request"}}))
 		sayJSON(msgDone, doneMessage{})
+	case "unasked-features":
+		say(msgFeatures, records.PackFeatures(nil, []sdk.Flow{{}}))
+		sayJSON(msgDone, doneMessage{})
 	case "no-facts":
 		say(msgFacts, []byte("PKRW but not quite"))
 		sayJSON(msgDone, doneMessage{})

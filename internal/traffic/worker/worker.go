@@ -116,9 +116,10 @@ func (r *run) try(send func() error) error {
 // small ones: so a few batches are held back, packed.
 func (r *run) flows(flows []sdk.Flow) error {
 	r.services.Add(flows)
-	if err := r.try(func() error { return r.frame(flows) }); err != nil {
-		return err
+	if r.sent != nil {
+		return r.sent
 	}
+	r.frame(flows)
 	if r.waiting++; r.waiting < r.hold {
 		return nil
 	}
@@ -169,7 +170,7 @@ type messages struct {
 const header = 5
 
 // frame holds a frame of flows back until sendHeld.
-func (m *messages) frame(flows []sdk.Flow) error {
+func (m *messages) frame(flows []sdk.Flow) {
 	if len(flows) > 0 && flows[0].Features != nil {
 		m.rows = records.PackFeatures(m.rows[:0], flows)
 		m.pack(KindFeatures)
@@ -178,7 +179,6 @@ func (m *messages) frame(flows []sdk.Flow) error {
 	m.rows = records.AppendShortFlows(m.rows[:0], flows)
 	m.pack(KindFrame)
 	m.held = append(m.held, m.buf...)
-	return nil
 }
 
 func (m *messages) sendHeld() error {
