@@ -68,11 +68,28 @@ func (f *Flows) Record(ctx context.Context, tenant, capture string) (*FlowRecord
 	r.run = run{id: f.next, tenant: tenant, capture: capture, day: dayOf(f.cfg.Now().UnixMicro()), first: 1<<63 - 1, last: -1 << 63}
 	f.next++
 	f.mu.Unlock()
+	f.lean(ctx)
 	if err := r.open(ctx); err != nil {
 		r.end(ctx)
 		return nil, err
 	}
 	return r, nil
+}
+
+// recordingMemory is what the engine may take for each recording under way. With more it keeps what it has written until there
+// is no more room, for pages that nobody looks at yet: a capture of gigabytes would take all of it.
+const recordingMemory = 96 << 20
+
+// lean fits the engine's memory to the recordings under way. Where a page is just using more, the limit stays as it is until the
+// next recording begins or ends.
+func (f *Flows) lean(ctx context.Context) {
+	f.memory.Lock()
+	defer f.memory.Unlock()
+	limit := f.cfg.MemoryLimit
+	if n := int64(len(f.slots)); n > 0 {
+		limit = min(limit, n*recordingMemory)
+	}
+	_, _ = f.engine.db.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("SET GLOBAL memory_limit = '%dMiB'", limit>>20))
 }
 
 func (r *FlowRecording) open(ctx context.Context) (err error) {
@@ -371,4 +388,5 @@ func (r *FlowRecording) end(ctx context.Context) {
 	}
 	r.conn, r.frames, r.seg = nil, nil, nil
 	<-r.flows.slots
+	r.flows.lean(ctx)
 }

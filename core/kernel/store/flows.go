@@ -83,6 +83,7 @@ type Flows struct {
 	segments *segments
 
 	slots   chan struct{} // one for each recording under way
+	memory  sync.Mutex    // held while the engine's limit is changed; not taken with another lock
 	exports chan struct{} // one for each export that is being made
 
 	mu     sync.Mutex // guards what follows
@@ -109,6 +110,7 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 		return nil, err
 	}
 	limits := TelemetryConfig{Dir: cfg.Dir, MemoryLimit: cfg.MemoryLimit, Threads: cfg.Threads}.withDefaults()
+	cfg.MemoryLimit = limits.MemoryLimit
 	e, err := openEngine(ctx, limits)
 	if err != nil {
 		return nil, err

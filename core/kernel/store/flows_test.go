@@ -523,3 +523,28 @@ func TestFlowsLeaveTheStore(t *testing.T) {
 		t.Errorf("damaged rows: %v", err)
 	}
 }
+
+// While something is recorded the engine keeps less, and what it had before when nothing is.
+func TestARecordingTakesLittleMemory(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	limit := func() (text string) {
+		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT current_setting('memory_limit')").Scan(&text))
+		return text
+	}
+	whole := limit()
+	one, err := f.Record(t.Context(), "default", "one")
+	must(t, err)
+	if got := limit(); got != "96.0 MiB" {
+		t.Errorf("one recording: %s", got)
+	}
+	two, err := f.Record(t.Context(), "default", "two")
+	must(t, err)
+	if got := limit(); got != "192.0 MiB" {
+		t.Errorf("two recordings: %s", got)
+	}
+	must(t, one.Close(t.Context(), true))
+	must(t, two.Close(t.Context(), true))
+	if got := limit(); got != whole || whole != "256.0 MiB" {
+		t.Errorf("afterwards %s, before %s", got, whole)
+	}
+}
