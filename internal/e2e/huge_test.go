@@ -182,7 +182,7 @@ func (m *footprint) running(name string) (n int) {
 
 // flat is how much more a program may keep at its end than after a quarter of its time, in MiB: less than a garbage
 // collector's next round.
-const flat = 256
+const flat = 96
 
 // stop reports the largest size of each program, and which of them grew.
 func (m *footprint) stop(t *testing.T) {
