@@ -103,7 +103,7 @@ func (s inProcess) Runtime() string { return "in-process" }
 func (s inProcess) Plugin() string  { return s.plugin.ID }
 
 func (s inProcess) Start(context.Context) (Session, error) {
-	l := &local{}
+	l := &local{borrows: s.plugin.Borrows}
 	l.Set = instance.New(instance.Config{
 		Plugins: []sdk.Plugin{s.plugin},
 		NewHost: func(cfg abi.InstanceConfig) (sdk.Host, error) {
@@ -121,8 +121,9 @@ func (s inProcess) Start(context.Context) (Session, error) {
 // local is a session in this process.
 type local struct {
 	*instance.Set
-	log  transcript
-	ends []func()
+	log     transcript
+	ends    []func()
+	borrows bool
 
 	mu   sync.Mutex // guards uses
 	uses []Use

@@ -55,12 +55,12 @@ func getARP(r *reader, row []byte, v *sdk.ARP) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
-	v.Operation = r.text(binary.LittleEndian.Uint64(row[80:]))
-	v.SourceMAC = r.text(binary.LittleEndian.Uint64(row[88:]))
-	v.SenderMAC = r.text(binary.LittleEndian.Uint64(row[96:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
+	v.Operation = r.word(binary.LittleEndian.Uint64(row[80:]))
+	v.SourceMAC = r.word(binary.LittleEndian.Uint64(row[88:]))
+	v.SenderMAC = r.word(binary.LittleEndian.Uint64(row[96:]))
 	v.SenderIP = getAddr(row[104:120], row[69])
-	v.TargetMAC = r.text(binary.LittleEndian.Uint64(row[120:]))
+	v.TargetMAC = r.word(binary.LittleEndian.Uint64(row[120:]))
 	v.TargetIP = getAddr(row[128:144], row[70])
 	v.Announce = row[66] != 0
 	v.Probe = row[67] != 0

@@ -9,6 +9,7 @@ const Chunk = 64
 // FlowChunks decodes a frame of flows piece by piece into the same memory. The zero value is ready for Reset.
 type FlowChunks struct {
 	Features bool // asks for those of the flows, where the frame has them
+	Borrow   bool // lets texts lie in the frame: they are valid as long as it stays as it is
 
 	frame []byte
 	h     header
@@ -27,7 +28,8 @@ func (c *FlowChunks) Reset(frame []byte) error {
 	if err := flowLayout.accepts(h); err != nil {
 		return err
 	}
-	c.frame, c.h, c.next, c.r = frame, h, 0, reader{heap: frame[h.heap:], arena: c.r.arena}
+	c.frame, c.h, c.next, c.r = frame, h, 0, reader{arena: c.r.arena, inside: c.Borrow}
+	c.r.open(frame[h.heap:])
 	return nil
 }
 

@@ -75,9 +75,9 @@ func getDHCP(r *reader, row []byte, v *sdk.DHCP) {
 	v.Version = row[66]
 	v.Type = row[67]
 	v.Reply = row[252] != 0
-	v.Name = r.text(binary.LittleEndian.Uint64(row[72:]))
+	v.Name = r.word(binary.LittleEndian.Uint64(row[72:]))
 	v.XID = binary.LittleEndian.Uint32(row[68:])
-	v.MAC = r.text(binary.LittleEndian.Uint64(row[80:]))
+	v.MAC = r.word(binary.LittleEndian.Uint64(row[80:]))
 	v.ClientAddr = getAddr(row[88:104], row[254])
 	v.YourAddr = getAddr(row[104:120], row[255])
 	v.ServerAddr = getAddr(row[120:136], row[256])
@@ -87,10 +87,10 @@ func getDHCP(r *reader, row []byte, v *sdk.DHCP) {
 	v.Routers = r.textList(binary.LittleEndian.Uint64(row[184:]), v.Routers)
 	v.DNSServers = r.textList(binary.LittleEndian.Uint64(row[192:]), v.DNSServers)
 	v.Lease = binary.LittleEndian.Uint32(row[248:])
-	v.Hostname = r.text(binary.LittleEndian.Uint64(row[200:]))
-	v.Domain = r.text(binary.LittleEndian.Uint64(row[208:]))
-	v.FQDN = r.text(binary.LittleEndian.Uint64(row[216:]))
-	v.VendorClass = r.text(binary.LittleEndian.Uint64(row[224:]))
+	v.Hostname = r.word(binary.LittleEndian.Uint64(row[200:]))
+	v.Domain = r.word(binary.LittleEndian.Uint64(row[208:]))
+	v.FQDN = r.word(binary.LittleEndian.Uint64(row[216:]))
+	v.VendorClass = r.word(binary.LittleEndian.Uint64(row[224:]))
 	v.Parameters = r.bytes(binary.LittleEndian.Uint64(row[232:]))
 	v.ClientID = r.bytes(binary.LittleEndian.Uint64(row[240:]))
 	v.Damaged = row[253] != 0

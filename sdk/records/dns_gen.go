@@ -69,12 +69,12 @@ func getDNS(r *reader, row []byte, v *sdk.DNS) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
 	v.ID = binary.LittleEndian.Uint16(row[66:])
 	v.Response = row[136] != 0
 	v.Opcode = row[137]
 	v.RCode = binary.LittleEndian.Uint16(row[120:])
-	v.Query = r.text(binary.LittleEndian.Uint64(row[80:]))
+	v.Query = r.word(binary.LittleEndian.Uint64(row[80:]))
 	v.QType = binary.LittleEndian.Uint16(row[122:])
 	v.QClass = binary.LittleEndian.Uint16(row[124:])
 	v.Answers = r.textList(binary.LittleEndian.Uint64(row[88:]), v.Answers)

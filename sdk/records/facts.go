@@ -47,20 +47,30 @@ func DecodeFacts[T Fact](frame []byte, into []T) ([]T, error) {
 
 // DecodeVerifiedFacts is DecodeFacts without the checksum.
 func DecodeVerifiedFacts[T Fact](frame []byte, into []T) ([]T, error) {
-	return decodeFactRows(frame, into, false)
+	return decodeFactRows(&reader{}, frame, into)
 }
 
-func decodeFactRows[T Fact](frame []byte, into []T, brief bool) ([]T, error) {
+func decodeFactRows[T Fact](r *reader, frame []byte, into []T) ([]T, error) {
 	c := codecOf[T]()
-	return readRows(&reader{brief: brief}, frame, into, c.layout, c.get)
+	return readRows(r, frame, into, c.layout, c.get)
 }
 
 // FactWriter gathers facts of one kind into one frame at a time, as they come.
 type FactWriter[T Fact] struct{ rowWriter[T] }
 
+// Text is a text of a map, with its key.
+type Text struct{ Key, Value string }
+
 // NewFactWriter returns a writer of frames of at most BatchFacts facts and, but for the last fact, FactsBytes.
 func NewFactWriter[T Fact]() *FactWriter[T] {
-	return &FactWriter[T]{rowWriter[T]{codec: codecOf[T](), rowsLimit: BatchFacts, bytesLimit: FactsBytes}}
+	return &FactWriter[T]{rowWriter[T]{codec: codecOf[T](), w: writer{words: new(words)}, rowsLimit: BatchFacts, bytesLimit: FactsBytes}}
+}
+
+// AddWith is Add with texts in the place of the fact's map, which is nil. They are in the order of their keys, which differ.
+func (f *FactWriter[T]) AddWith(v *T, texts []Text) {
+	f.w.given = texts
+	f.Add(v)
+	f.w.given = nil
 }
 
 // BatchDecoder decodes frames of whatever a Subscription can name, each into the memory of the last one of its kind. The
@@ -70,8 +80,12 @@ type BatchDecoder struct {
 	// Brief leaves out the maps of facts and lets their texts lie in the frame: they are valid as long as it stays as it is.
 	// Everything is checked all the same.
 	Brief bool
+	// Borrow is Brief with the maps: what they were for the last frame is filled again, so that they are valid until the next
+	// call.
+	Borrow bool
 
 	memory sdk.Batch
+	maps   maps
 }
 
 // Decode returns the records of a frame, in the field of their kind. They are valid until the next call. The frame's checksum
@@ -93,7 +107,11 @@ func (d *BatchDecoder) Decode(frame []byte) (sdk.Batch, error) {
 			d.memory.Packets = batch.Packets
 		}
 	default:
-		return decodeFacts(frame, &d.memory, d.Brief)
+		r := reader{inside: d.Brief || d.Borrow}
+		if d.Borrow {
+			r.maps = &d.maps
+		}
+		return decodeFacts(&r, frame, &d.memory)
 	}
 	return batch, err
 }

@@ -119,46 +119,46 @@ func codecOf[T Fact]() *codec[T] {
 }
 
 // decodeFacts decodes a frame of facts into the memory of their kind and returns a batch of them.
-func decodeFacts(frame []byte, memory *sdk.Batch, brief bool) (batch sdk.Batch, err error) {
+func decodeFacts(r *reader, frame []byte, memory *sdk.Batch) (batch sdk.Batch, err error) {
 	switch schema := SchemaOf(frame); schema {
 	case DNS:
-		if batch.DNS, err = decodeFactRows(frame, memory.DNS, brief); err == nil {
+		if batch.DNS, err = decodeFactRows(r, frame, memory.DNS); err == nil {
 			memory.DNS = batch.DNS
 		}
 	case TLS:
-		if batch.TLS, err = decodeFactRows(frame, memory.TLS, brief); err == nil {
+		if batch.TLS, err = decodeFactRows(r, frame, memory.TLS); err == nil {
 			memory.TLS = batch.TLS
 		}
 	case HTTP:
-		if batch.HTTP, err = decodeFactRows(frame, memory.HTTP, brief); err == nil {
+		if batch.HTTP, err = decodeFactRows(r, frame, memory.HTTP); err == nil {
 			memory.HTTP = batch.HTTP
 		}
 	case SMB:
-		if batch.SMB, err = decodeFactRows(frame, memory.SMB, brief); err == nil {
+		if batch.SMB, err = decodeFactRows(r, frame, memory.SMB); err == nil {
 			memory.SMB = batch.SMB
 		}
 	case DHCP:
-		if batch.DHCP, err = decodeFactRows(frame, memory.DHCP, brief); err == nil {
+		if batch.DHCP, err = decodeFactRows(r, frame, memory.DHCP); err == nil {
 			memory.DHCP = batch.DHCP
 		}
 	case ARP:
-		if batch.ARP, err = decodeFactRows(frame, memory.ARP, brief); err == nil {
+		if batch.ARP, err = decodeFactRows(r, frame, memory.ARP); err == nil {
 			memory.ARP = batch.ARP
 		}
 	case OT:
-		if batch.OT, err = decodeFactRows(frame, memory.OT, brief); err == nil {
+		if batch.OT, err = decodeFactRows(r, frame, memory.OT); err == nil {
 			memory.OT = batch.OT
 		}
 	case Files:
-		if batch.Files, err = decodeFactRows(frame, memory.Files, brief); err == nil {
+		if batch.Files, err = decodeFactRows(r, frame, memory.Files); err == nil {
 			memory.Files = batch.Files
 		}
 	case Logins:
-		if batch.Logins, err = decodeFactRows(frame, memory.Logins, brief); err == nil {
+		if batch.Logins, err = decodeFactRows(r, frame, memory.Logins); err == nil {
 			memory.Logins = batch.Logins
 		}
 	case Messages:
-		if batch.Messages, err = decodeFactRows(frame, memory.Messages, brief); err == nil {
+		if batch.Messages, err = decodeFactRows(r, frame, memory.Messages); err == nil {
 			memory.Messages = batch.Messages
 		}
 	default:

@@ -57,14 +57,14 @@ func getFile(r *reader, row []byte, v *sdk.File) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
-	v.Name = r.text(binary.LittleEndian.Uint64(row[80:]))
-	v.Type = r.text(binary.LittleEndian.Uint64(row[88:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
+	v.Name = r.word(binary.LittleEndian.Uint64(row[80:]))
+	v.Type = r.word(binary.LittleEndian.Uint64(row[88:]))
 	v.Size = binary.LittleEndian.Uint64(row[96:])
 	v.Expected = binary.LittleEndian.Uint64(row[104:])
 	v.Complete = row[66] != 0
-	v.SHA256 = r.text(binary.LittleEndian.Uint64(row[112:]))
-	v.MD5 = r.text(binary.LittleEndian.Uint64(row[120:]))
+	v.SHA256 = r.word(binary.LittleEndian.Uint64(row[112:]))
+	v.MD5 = r.word(binary.LittleEndian.Uint64(row[120:]))
 	v.Entropy = math.Float64frombits(binary.LittleEndian.Uint64(row[128:]))
 	v.Begin = r.bytes(binary.LittleEndian.Uint64(row[136:]))
 }

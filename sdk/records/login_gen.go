@@ -51,10 +51,10 @@ func getLogin(r *reader, row []byte, v *sdk.Login) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
-	v.User = r.text(binary.LittleEndian.Uint64(row[80:]))
-	v.Method = r.text(binary.LittleEndian.Uint64(row[88:]))
-	v.Result = r.text(binary.LittleEndian.Uint64(row[96:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
+	v.User = r.word(binary.LittleEndian.Uint64(row[80:]))
+	v.Method = r.word(binary.LittleEndian.Uint64(row[88:]))
+	v.Result = r.word(binary.LittleEndian.Uint64(row[96:]))
 	v.Clear = row[66] != 0
-	v.Code = r.text(binary.LittleEndian.Uint64(row[104:]))
+	v.Code = r.word(binary.LittleEndian.Uint64(row[104:]))
 }

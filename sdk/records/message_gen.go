@@ -51,10 +51,10 @@ func getMessage(r *reader, row []byte, v *sdk.Message) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
-	v.Name = r.text(binary.LittleEndian.Uint64(row[80:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
+	v.Name = r.word(binary.LittleEndian.Uint64(row[80:]))
 	v.Response = row[66] != 0
-	v.Code = r.text(binary.LittleEndian.Uint64(row[88:]))
-	v.Text = r.text(binary.LittleEndian.Uint64(row[96:]))
+	v.Code = r.word(binary.LittleEndian.Uint64(row[88:]))
+	v.Text = r.word(binary.LittleEndian.Uint64(row[96:]))
 	v.Fields = r.textMap(binary.LittleEndian.Uint64(row[104:]), v.Fields)
 }

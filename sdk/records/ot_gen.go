@@ -59,15 +59,15 @@ func getOT(r *reader, row []byte, v *sdk.OT) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
 	v.Function = binary.LittleEndian.Uint32(row[68:])
-	v.Name = r.text(binary.LittleEndian.Uint64(row[80:]))
-	v.Action = r.text(binary.LittleEndian.Uint64(row[88:]))
+	v.Name = r.word(binary.LittleEndian.Uint64(row[80:]))
+	v.Action = r.word(binary.LittleEndian.Uint64(row[88:]))
 	v.Response = row[66] != 0
 	v.Failed = row[67] != 0
 	v.Error = binary.LittleEndian.Uint32(row[136:])
-	v.Unit = r.text(binary.LittleEndian.Uint64(row[96:]))
-	v.Object = r.text(binary.LittleEndian.Uint64(row[104:]))
+	v.Unit = r.word(binary.LittleEndian.Uint64(row[96:]))
+	v.Object = r.word(binary.LittleEndian.Uint64(row[104:]))
 	v.Address = binary.LittleEndian.Uint64(row[112:])
 	v.Quantity = binary.LittleEndian.Uint32(row[140:])
 	v.Value = r.bytes(binary.LittleEndian.Uint64(row[120:]))

@@ -101,7 +101,13 @@ func TestSampleWriter(t *testing.T) {
 }
 
 func TestFlowChunks(t *testing.T) {
-	var c FlowChunks
+	for _, borrow := range []bool{false, true} {
+		comeBack(t, &FlowChunks{Borrow: borrow})
+	}
+}
+
+func comeBack(t *testing.T, c *FlowChunks) {
+	t.Helper()
 	for _, n := range []int{0, 1, Chunk - 1, Chunk, 3*Chunk + 5} {
 		flows := filled(t, n)
 		if err := c.Reset(AppendLocalFlows(nil, flows)); err != nil {
@@ -128,6 +134,30 @@ func TestFlowChunks(t *testing.T) {
 	}
 	if err := c.Reset([]byte("x")); !errors.Is(err, ErrFrame) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Texts that are borrowed are those of the frame, and cost no memory.
+func TestFlowChunksThatBorrow(t *testing.T) {
+	flows := filled(t, Chunk)
+	flows[0].CommunityID = "theirs"
+	frame := AppendLocalFlows(nil, flows)
+	c := FlowChunks{Borrow: true}
+	var first string
+	n := testing.AllocsPerRun(5, func() {
+		if err := c.Reset(frame); err != nil {
+			t.Fatal(err)
+		}
+		part, err := c.Next()
+		if err != nil || len(part) != Chunk {
+			t.Fatalf("%d flows, %v", len(part), err)
+		}
+		first = part[0].CommunityID
+	})
+	at := bytes.Index(frame, []byte("theirs"))
+	frame[at] = 'T'
+	if n > 0 || first != "Theirs" {
+		t.Errorf("%v allocations, %q", n, first)
 	}
 }
 

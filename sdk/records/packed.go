@@ -3,6 +3,7 @@ package records
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/picketwatch/picket/sdk"
@@ -15,6 +16,10 @@ type Parcel struct {
 
 	// Both as the S2 blocks as which they came, nil when they did not.
 	Packed, PackedFeatures []byte
+
+	// Done, if there is one, is for whoever takes the parcel over to call once nobody reads Frame any more, whose memory is used
+	// for another frame then. The rest of the parcel is not.
+	Done func()
 }
 
 // Long returns the frame with the Features of its flows in their rows.
@@ -47,25 +52,42 @@ func AppendShortFlows(dst []byte, flows []sdk.Flow) []byte {
 
 // PackFeatures appends a frame with the Features of flows. JoinFeatures puts them back beside their flows.
 func PackFeatures(dst []byte, flows []sdk.Flow) []byte {
-	var row [longRow]byte
 	w := packedLayout.newWriter(dst, len(flows))
 	for i := range flows {
-		putFeatures(row[:], flows[i].Features)
 		at := len(w.buf)
-		w.buf = pack(w.buf, (*[8 * featureCount]byte)(row[featuresAt:]))
-		binary.LittleEndian.PutUint64(w.buf[w.row:], uint64(at-w.heap)|uint64(len(w.buf)-at)<<32)
+		w.buf = slices.Grow(w.buf, maxPacked)
+		n := pack((*[maxPacked]byte)(w.buf[at:at+maxPacked]), numbersOf(flows[i].Features))
+		w.buf = w.buf[:at+n]
+		binary.LittleEndian.PutUint64(w.buf[w.row:], uint64(at-w.heap)|uint64(n)<<32)
 		binary.LittleEndian.PutUint64(w.buf[w.row+8:], uint64(featureCount))
 		w.row += packedLayout.rowSize
 	}
 	return w.finish()
 }
 
-func pack(dst []byte, values *[8 * featureCount]byte) []byte {
-	const tags = (featureCount + 3) / 4
-	var out [tags + 8*featureCount]byte
-	n := tags
-	for i := range featureCount {
-		v := binary.LittleEndian.Uint64(values[8*i:])
+// numbers are the bits of the numbers of a flow, in their order.
+type numbers = [featureCount]uint64
+
+var noNumbers numbers
+
+func numbersOf(f *sdk.Features) *numbers {
+	if f == nil {
+		return &noNumbers
+	}
+	return (*numbers)(unsafe.Pointer(f))
+}
+
+const (
+	tagBytes  = (featureCount + 3) / 4
+	maxPacked = tagBytes + 8*featureCount
+)
+
+// pack writes numbers and returns how many bytes they took. Flows are so much alike that the processor guesses the branches: what does
+// without them takes far longer.
+func pack(out *[maxPacked]byte, values *numbers) int {
+	clear(out[:tagBytes])
+	n := tagBytes
+	for i, v := range values {
 		var tag byte
 		switch {
 		case v == 0:
@@ -83,7 +105,7 @@ func pack(dst []byte, values *[8 * featureCount]byte) []byte {
 		out[i/4] |= tag << (i % 4 * 2)
 		n += 1 << tag
 	}
-	return append(dst, out[:n]...)
+	return n
 }
 
 // Check reports why Long would fail, without its work.

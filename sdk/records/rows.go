@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -19,7 +20,10 @@ type writer struct {
 	heap   int // of its heap
 	row    int // being written
 	count  int
-	keys   []string // of the map being written
+	pairs  []Text // of the map being written
+	given  []Text // stand in the place of the row's map
+	words  *words // nil when each text is written where it is needed
+	shared int    // bytes of texts that lie in the frame for another row
 }
 
 func (l layout) newWriter(dst []byte, count int) writer {
@@ -62,6 +66,13 @@ func (w *writer) text(s string) uint64 {
 	if s == "" {
 		return 0
 	}
+	if w.words != nil && len(s) <= maxWord {
+		return w.word(s)
+	}
+	return w.newText(s)
+}
+
+func (w *writer) newText(s string) uint64 {
 	ref := w.ref(len(s))
 	w.buf = append(w.buf, s...)
 	return ref
@@ -96,24 +107,38 @@ const textEntry = 16
 
 // texts writes the entries ordered by key, so that equal maps give equal bytes.
 func (w *writer) texts(m map[string]string) uint64 {
-	if len(m) == 0 {
+	pairs := w.given
+	if len(m) > 0 {
+		pairs = w.ordered(m)
+	}
+	if len(pairs) == 0 {
 		return 0
 	}
-	w.keys = w.keys[:0]
-	for key := range m {
-		w.keys = append(w.keys, key)
-	}
-	slices.Sort(w.keys)
-	ref := w.ref(len(m))
+	ref := w.ref(len(pairs))
 	at := len(w.buf)
-	w.buf = append(w.buf, make([]byte, len(m)*textEntry)...) // written below
-	for _, key := range w.keys {
-		k, v := w.text(key), w.text(m[key])
+	w.extend(len(pairs) * textEntry)
+	for i := range pairs {
+		k, v := w.text(pairs[i].Key), w.text(pairs[i].Value)
 		binary.LittleEndian.PutUint64(w.buf[at:], k)
 		binary.LittleEndian.PutUint64(w.buf[at+8:], v)
 		at += textEntry
 	}
 	return ref
+}
+
+func (w *writer) ordered(m map[string]string) []Text {
+	w.pairs = w.pairs[:0]
+	for key, value := range m {
+		w.pairs = append(w.pairs, Text{key, value})
+	}
+	slices.SortFunc(w.pairs, func(a, b Text) int { return strings.Compare(a.Key, b.Key) })
+	return w.pairs
+}
+
+// extend appends n bytes that are to be written.
+func (w *writer) extend(n int) {
+	w.buf = slices.Grow(w.buf, n)
+	w.buf = w.buf[:len(w.buf)+n]
 }
 
 // refSize is the size of one entry of a list of texts: its reference.
@@ -125,7 +150,7 @@ func (w *writer) textList(list []string) uint64 {
 	}
 	ref := w.ref(len(list))
 	at := len(w.buf)
-	w.buf = append(w.buf, make([]byte, len(list)*refSize)...) // written below
+	w.extend(len(list) * refSize)
 	for _, s := range list {
 		text := w.text(s)
 		binary.LittleEndian.PutUint64(w.buf[at:], text)
@@ -139,15 +164,21 @@ type reader struct {
 	heap   []byte
 	arena  []byte // where texts are copied to, as they outlive the frame; what lies there is never written again
 	copied int    // bytes of the texts and byte strings of this frame so far
+	shared int    // of those that are told again
 	texts  string // the whole heap, once texts turn out to share their bytes
 	listed int    // bytes of the heap that lists and maps have used
-	brief  bool   // texts are parts of the heap itself, and maps are only looked at
+	inside bool   // texts are parts of the heap itself
+	maps   *maps  // are filled again; nil: each is one of its own or, where texts are parts of the heap, is only looked at
 	err    error
+	known  knownWords
 }
 
 func (r *reader) open(heap []byte) {
 	r.heap = heap
-	if r.brief {
+	if r.maps != nil {
+		r.maps.begin()
+	}
+	if r.inside {
 		r.texts = unsafe.String(unsafe.SliceData(heap), len(heap))
 	}
 }
@@ -174,7 +205,14 @@ func (r *reader) outside(ref uint64, size int) {
 // text copies a text. Nearly all lie inside the heap, share nothing, and have room; see oddText for the others.
 func (r *reader) text(ref uint64) string {
 	start, n := uint64(uint32(ref)), ref>>32
-	if n == 0 || n > uint64(cap(r.arena)-len(r.arena)) || start+n > uint64(len(r.heap)) || r.copied+int(n) > len(r.heap) || r.texts != "" || r.err != nil {
+	if ref == 0 {
+		return ""
+	}
+	if end := start + n; r.inside && end <= uint64(len(r.texts)) && r.copied+int(n) <= MaxFrame && r.err == nil {
+		r.copied += int(n)
+		return r.texts[start:end]
+	}
+	if n == 0 || n > uint64(cap(r.arena)-len(r.arena)) || start+n > uint64(len(r.heap)) || r.copied+int(n) > len(r.heap) || r.copied+r.shared+int(n) > MaxFrame || r.texts != "" || r.err != nil {
 		return r.oddText(ref)
 	}
 	r.copied += int(n)
@@ -203,7 +241,7 @@ func (r *reader) oddText(ref uint64) string {
 // holds counts the bytes of texts and byte strings. Rows may share them, and cost no memory then; but whoever writes them out,
 // as JSON or into another frame, writes each, so that together they stay below the largest frame.
 func (r *reader) holds(n int) bool {
-	if r.copied += n; r.copied > MaxFrame && r.err == nil {
+	if r.copied += n; r.copied+r.shared > MaxFrame && r.err == nil {
 		r.err = frameError("its texts together are longer than %d bytes", MaxFrame)
 	}
 	return r.err == nil
@@ -241,22 +279,22 @@ func (r *reader) bytes(ref uint64) []byte {
 	return r.heap[start : start+n : start+n]
 }
 
-// textMap returns a map of its own, nil for an empty one: who gets a record may keep its map.
+// textMap returns a map, nil for an empty one. Unless maps are filled again it is one of its own: who gets a record may keep it.
 func (r *reader) textMap(ref uint64, _ map[string]string) map[string]string {
 	at, n := r.list(ref, textEntry)
 	if n == 0 || r.err != nil {
 		return nil
 	}
-	if r.brief {
+	if r.inside && r.maps == nil {
 		for end := at + n*textEntry; at < end; at += refSize {
 			r.text(binary.LittleEndian.Uint64(r.heap[at:]))
 		}
 		return nil
 	}
-	m := make(map[string]string, n)
+	m := r.maps.next(n)
 	for ; n > 0; at, n = at+textEntry, n-1 {
-		key := r.text(binary.LittleEndian.Uint64(r.heap[at:]))
-		m[key] = r.text(binary.LittleEndian.Uint64(r.heap[at+8:]))
+		key := r.word(binary.LittleEndian.Uint64(r.heap[at:]))
+		m[key] = r.word(binary.LittleEndian.Uint64(r.heap[at+8:]))
 	}
 	return m
 }
@@ -275,7 +313,7 @@ func (r *reader) textList(ref uint64, into []string) []string {
 	}
 	into = into[:n]
 	for i := range into {
-		into[i], at = r.text(binary.LittleEndian.Uint64(r.heap[at:])), at+refSize
+		into[i], at = r.word(binary.LittleEndian.Uint64(r.heap[at:])), at+refSize
 	}
 	return into
 }

@@ -68,19 +68,19 @@ func getSMB(r *reader, row []byte, v *sdk.SMB) {
 	v.Version = row[158]
 	v.Response = row[159] != 0
 	v.Command = binary.LittleEndian.Uint16(row[66:])
-	v.Name = r.text(binary.LittleEndian.Uint64(row[72:]))
+	v.Name = r.word(binary.LittleEndian.Uint64(row[72:]))
 	v.Status = binary.LittleEndian.Uint32(row[68:])
 	v.MessageID = binary.LittleEndian.Uint64(row[80:])
 	v.Session = binary.LittleEndian.Uint64(row[88:])
 	v.Tree = binary.LittleEndian.Uint64(row[96:])
 	v.Dialect = binary.LittleEndian.Uint16(row[156:])
 	v.Dialects = r.u64s(binary.LittleEndian.Uint64(row[104:]), v.Dialects)
-	v.Share = r.text(binary.LittleEndian.Uint64(row[112:]))
-	v.File = r.text(binary.LittleEndian.Uint64(row[120:]))
+	v.Share = r.word(binary.LittleEndian.Uint64(row[112:]))
+	v.File = r.word(binary.LittleEndian.Uint64(row[120:]))
 	v.Access = binary.LittleEndian.Uint32(row[152:])
-	v.User = r.text(binary.LittleEndian.Uint64(row[128:]))
-	v.Domain = r.text(binary.LittleEndian.Uint64(row[136:]))
-	v.Host = r.text(binary.LittleEndian.Uint64(row[144:]))
+	v.User = r.word(binary.LittleEndian.Uint64(row[128:]))
+	v.Domain = r.word(binary.LittleEndian.Uint64(row[136:]))
+	v.Host = r.word(binary.LittleEndian.Uint64(row[144:]))
 	v.Encrypted = row[160] != 0
 	v.Compressed = row[161] != 0
 }

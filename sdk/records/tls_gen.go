@@ -85,31 +85,31 @@ func getTLS(r *reader, row []byte, v *sdk.TLS) {
 	v.VLAN = binary.LittleEndian.Uint16(row[60:])
 	v.Proto = row[62]
 	v.FromServer = row[63] != 0
-	v.Protocol = r.text(binary.LittleEndian.Uint64(row[72:]))
+	v.Protocol = r.word(binary.LittleEndian.Uint64(row[72:]))
 	v.Version = binary.LittleEndian.Uint16(row[66:])
 	v.Offered = binary.LittleEndian.Uint16(row[216:])
 	v.Cipher = binary.LittleEndian.Uint16(row[218:])
 	v.QUIC = binary.LittleEndian.Uint32(row[68:])
-	v.ServerName = r.text(binary.LittleEndian.Uint64(row[80:]))
-	v.ALPN = r.text(binary.LittleEndian.Uint64(row[88:]))
+	v.ServerName = r.word(binary.LittleEndian.Uint64(row[80:]))
+	v.ALPN = r.word(binary.LittleEndian.Uint64(row[88:]))
 	v.ALPNs = r.textList(binary.LittleEndian.Uint64(row[96:]), v.ALPNs)
 	v.Ciphers = r.u64s(binary.LittleEndian.Uint64(row[104:]), v.Ciphers)
 	v.Groups = r.u64s(binary.LittleEndian.Uint64(row[112:]), v.Groups)
-	v.JA3 = r.text(binary.LittleEndian.Uint64(row[120:]))
-	v.JA3S = r.text(binary.LittleEndian.Uint64(row[128:]))
-	v.JA4 = r.text(binary.LittleEndian.Uint64(row[136:]))
+	v.JA3 = r.word(binary.LittleEndian.Uint64(row[120:]))
+	v.JA3S = r.word(binary.LittleEndian.Uint64(row[128:]))
+	v.JA4 = r.word(binary.LittleEndian.Uint64(row[136:]))
 	v.Encrypted = row[222] != 0
 	v.Retry = row[223] != 0
 	v.Chain = r.textList(binary.LittleEndian.Uint64(row[144:]), v.Chain)
-	v.Subject = r.text(binary.LittleEndian.Uint64(row[152:]))
-	v.Issuer = r.text(binary.LittleEndian.Uint64(row[160:]))
-	v.Serial = r.text(binary.LittleEndian.Uint64(row[168:]))
+	v.Subject = r.word(binary.LittleEndian.Uint64(row[152:]))
+	v.Issuer = r.word(binary.LittleEndian.Uint64(row[160:]))
+	v.Serial = r.word(binary.LittleEndian.Uint64(row[168:]))
 	v.NotBefore = timeOf(int64(binary.LittleEndian.Uint64(row[176:])))
 	v.NotAfter = timeOf(int64(binary.LittleEndian.Uint64(row[184:])))
 	v.Names = r.textList(binary.LittleEndian.Uint64(row[192:]), v.Names)
-	v.KeyType = r.text(binary.LittleEndian.Uint64(row[200:]))
+	v.KeyType = r.word(binary.LittleEndian.Uint64(row[200:]))
 	v.KeyBits = binary.LittleEndian.Uint16(row[220:])
-	v.Signature = r.text(binary.LittleEndian.Uint64(row[208:]))
+	v.Signature = r.word(binary.LittleEndian.Uint64(row[208:]))
 	v.CA = row[224] != 0
 	v.SelfSigned = row[225] != 0
 	v.CertificateDamaged = row[226] != 0

@@ -40,19 +40,16 @@ func detectorService() *grpc.ServiceDesc {
 
 func inspectHandler(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	var req wire.Inspect
-	defer req.Free()
 	if err := decode(&req); err != nil {
 		return nil, err
 	}
-	return srv.(*detector).inspect(ctx, &req)
-}
-
-func (d *detector) inspect(ctx context.Context, req *wire.Inspect) (*pb.InspectResponse, error) {
-	said, err := inspect(ctx, d.b, req.Instance, req.Capture, req.Frame)
+	said, err := inspect(ctx, srv.(*detector).b, req.Instance, req.Capture, req.Frame)
 	if err != nil && said.empty() {
-		return nil, wire.FromError(err)
+		return nil, wire.FromError(err) // whose words may lie in the frame, too: its memory is left to the collector
 	}
-	return said.response(err), nil
+	body := wire.Body(result(said, err)) // gRPC would write it down once the memory of the frame is used again
+	req.Free()
+	return &body, nil
 }
 
 // stream answers one batch after the other. gRPC takes those that come in the meantime, as far as its window has room.
@@ -96,47 +93,51 @@ func (d *detector) Flush(ctx context.Context, req *pb.FlushRequest) (*pb.FlushRe
 	if err != nil && s.empty() {
 		return nil, wire.FromError(err)
 	}
-	return &pb.FlushResponse{Findings: s.findings, Sightings: s.sightings, Error: wire.ErrorToPB(err)}, nil
+	resp := &pb.FlushResponse{Findings: s.findings, Error: wire.ErrorToPB(err)}
+	return resp, s.addSightings(resp)
 }
 
 // said gathers what one call emitted. The instance bounds the number, and this the size.
 type said struct {
 	findings  []*pb.Finding
-	sightings []*pb.Sighting
-	size      int
+	sightings []byte // as they stand in the answer
+	size      int    // of the findings
 	full      error
 }
 
 func (s *said) empty() bool { return len(s.findings) == 0 && len(s.sightings) == 0 }
 
-func (s *said) response(err error) *pb.InspectResponse {
-	return &pb.InspectResponse{Findings: s.findings, Sightings: s.sightings, Error: wire.ErrorToPB(err)}
+// addSightings adds the sightings to an answer.
+func (s *said) addSightings(to proto.Message) error {
+	return wire.FromError(proto.UnmarshalOptions{Merge: true}.Unmarshal(s.sightings, to))
 }
 
 func (s *said) Finding(v sdk.Finding) error {
 	m := wire.FindingToPB(v)
-	if err := s.fits(m); err != nil {
+	size := proto.Size(m)
+	if err := s.fits(size); err != nil {
 		return err
 	}
+	s.size += size
 	s.findings = append(s.findings, m)
 	return nil
 }
 
 func (s *said) Sighting(v sdk.Sighting) error {
-	m := wire.SightingToPB(v)
-	if err := s.fits(m); err != nil {
+	before := len(s.sightings)
+	s.sightings = wire.AppendSighting(s.sightings, &v)
+	if err := s.fits(0); err != nil {
+		s.sightings = s.sightings[:before]
 		return err
 	}
-	s.sightings = append(s.sightings, m)
 	return nil
 }
 
-func (s *said) fits(m proto.Message) error {
-	size := proto.Size(m)
-	if s.size+size > maxSaidBytes {
-		s.full = sdk.Errorf(sdk.Internal, "what one call emitted is larger than %d bytes", maxSaidBytes)
-		return s.full
+// fits checks that there is room for so many bytes more.
+func (s *said) fits(more int) error {
+	if s.size+len(s.sightings)+more <= maxSaidBytes {
+		return nil
 	}
-	s.size += size
-	return nil
+	s.full = sdk.Errorf(sdk.Internal, "what one call emitted is larger than %d bytes", maxSaidBytes)
+	return s.full
 }

@@ -4,13 +4,16 @@ package serve
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/pb"
 	"github.com/picketwatch/picket/sdk/internal/wire"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,6 +26,51 @@ func (stuck) Inspect(ctx context.Context, _, _ string, _ []byte, sink sdk.Findin
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// lender emits a finding whose text lies in the frame.
+type lender struct{ Backend }
+
+func (lender) Inspect(_ context.Context, _, _ string, frame []byte, sink sdk.FindingSink) error {
+	return sink.Finding(sdk.Finding{Summary: unsafe.String(&frame[0], len(frame))})
+}
+
+// What a plugin says is written down before the memory of the frame, in which its texts may lie, is used again.
+func TestTextsOfAFrameAreWrittenBeforeItsMemoryIsUsedAgain(t *testing.T) {
+	text := strings.Repeat("printer ", 1<<10) // the memory of short messages is not used again
+	answer, err := inspectHandler(&detector{b: lender{}}, t.Context(), func(req any) error {
+		body, err := proto.Marshal(&pb.InspectRequest{Instance: "i", Frame: []byte(text)})
+		if err != nil {
+			return err
+		}
+		lent := mem.NewBuffer(&body, spoiling{})
+		defer lent.Free()
+		return wire.Codec().Unmarshal(mem.BufferSlice{lent}, req)
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := wire.Codec().Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var resp pb.InspectResponse
+	if err := proto.Unmarshal(said.Materialize(), &resp); err != nil {
+		t.Fatal(err)
+	}
+	if len(resp.GetFindings()) != 1 || resp.GetFindings()[0].GetSummary() != text {
+		t.Errorf("got %v", &resp)
+	}
+}
+
+// spoiling is a pool whose memory is used again at once.
+type spoiling struct{}
+
+func (spoiling) Get(n int) *[]byte { b := make([]byte, n); return &b }
+func (spoiling) Put(b *[]byte) {
+	for i := range *b {
+		(*b)[i] = '!'
+	}
 }
 
 // A batch in a stream has the deadline of its instance; the host says no other.

@@ -90,7 +90,8 @@ func result(s said, err error) []byte {
 	if s.empty() && err == nil {
 		return nil
 	}
-	body, merr := proto.Marshal(s.response(err))
+	rest := &pb.InspectResponse{Findings: s.findings, Error: wire.ErrorToPB(err)}
+	body, merr := proto.MarshalOptions{}.MarshalAppend(s.sightings, rest) // parts of a message one behind the other are one
 	if merr != nil {
 		body, _ = proto.Marshal(&pb.InspectResponse{Error: wire.ErrorToPB(fmt.Errorf("what the plugin said cannot be sent: %w", merr))})
 	}

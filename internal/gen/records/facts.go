@@ -42,8 +42,8 @@ func factsSource(schemas []*schema) ([]byte, error) {
 	b.WriteString(")\n\n// codecOf is the codec of a kind of facts.\nfunc codecOf[T Fact]() *codec[T] {\n\tvar c any\n\tswitch any((*T)(nil)).(type) {\n")
 	each("\tcase *sdk.%s:\n\t\tc = &%sCodec\n", func(s *schema) []any { return []any{s.Go, s.Schema} })
 	b.WriteString("\t}\n\treturn c.(*codec[T])\n}\n\n// decodeFacts decodes a frame of facts into the memory of their kind and returns a batch of them.\n" +
-		"func decodeFacts(frame []byte, memory *sdk.Batch, brief bool) (batch sdk.Batch, err error) {\n\tswitch schema := SchemaOf(frame); schema {\n")
-	each("\tcase %[1]s:\n\t\tif batch.%[1]s, err = decodeFactRows(frame, memory.%[1]s, brief); err == nil {\n\t\t\tmemory.%[1]s = batch.%[1]s\n\t\t}\n",
+		"func decodeFacts(r *reader, frame []byte, memory *sdk.Batch) (batch sdk.Batch, err error) {\n\tswitch schema := SchemaOf(frame); schema {\n")
+	each("\tcase %[1]s:\n\t\tif batch.%[1]s, err = decodeFactRows(r, frame, memory.%[1]s); err == nil {\n\t\t\tmemory.%[1]s = batch.%[1]s\n\t\t}\n",
 		func(s *schema) []any { return []any{s.Batch} })
 	b.WriteString("\tdefault:\n\t\terr = frameError(\"schema %d is not one of a batch\", schema)\n\t}\n\treturn batch, err\n}\n\n" +
 		"// appendLocalFacts appends a frame with the facts of a batch, nothing when it has none.\n" +

@@ -192,15 +192,23 @@ func (s *schema) writeGet(b *bytes.Buffer) {
 			continue
 		}
 		if f.At < s.Baseline {
-			fmt.Fprintf(b, "\t%s\n", f.get())
+			fmt.Fprintf(b, "\t%s\n", s.get(f))
 			continue
 		}
-		fmt.Fprintf(b, "\tif len(row) >= %d {\n\t\t%s\n\t} else {\n\t\tvar none sdk.%s\n\t\tv.%s = none.%s\n\t}\n", f.end(), f.get(), s.Go, f.Go, f.Go)
+		fmt.Fprintf(b, "\tif len(row) >= %d {\n\t\t%s\n\t} else {\n\t\tvar none sdk.%s\n\t\tv.%s = none.%s\n\t}\n", f.end(), s.get(f), s.Go, f.Go, f.Go)
 	}
 	if s.Features != nil {
 		fmt.Fprintf(b, "\tv.%s = nil\n", s.Features.Go)
 	}
 	b.WriteString("}\n")
+}
+
+// get reads a field. Facts share their texts.
+func (s *schema) get(f field) string {
+	if f.Type == "string" && s.Batch != "" {
+		return strings.Replace(f.get(), "r.text(", "r.word(", 1)
+	}
+	return f.get()
 }
 
 func (f field) get() string {

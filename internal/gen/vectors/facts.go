@@ -14,7 +14,8 @@ import (
 	"github.com/picketwatch/picket/sdk/records"
 )
 
-// factFrames are one frame for each kind of facts.
+// factFrames are two frames for each kind of facts: with the texts of each row written out, as plugins write them, and with words
+// that rows share, as Picket does.
 func factFrames(root string) (map[string]frame, error) {
 	out := map[string]frame{}
 	for _, add := range []func(string, map[string]frame) error{
@@ -44,6 +45,13 @@ func addFacts[T records.Fact](root string, out map[string]frame) error {
 		v.Rows = append(v.Rows, row)
 	}
 	out["facts-"+schema] = frame{v, bytes}
+
+	w := records.NewFactWriter[T]()
+	for i := range facts {
+		w.Add(&facts[i])
+	}
+	v.Canonical = false
+	out["words-"+schema] = frame{v, w.Sealed()}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/check"
@@ -94,6 +95,7 @@ func (r *running) declared(f *sdk.Finding) error {
 		return fmt.Errorf("finding of rule %q, which %s does not declare", f.Rule, r.plugin.ID)
 	}
 	f.Detector = r.plugin.ID
+	f.Packets = slices.Clone(f.Packets) // they may be those of a flow, whose memory the next flows of the frame take
 	return check.Finding(f)
 }
 

@@ -204,3 +204,53 @@ func TestFeaturesAreForThoseWhoAsk(t *testing.T) {
 		}
 	}
 }
+
+// pointing finds something in each flow and shows its packets.
+type pointing struct{}
+
+func (pointing) Config() any { return nil }
+
+func (pointing) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingSink) error {
+	for i := range b.Flows {
+		v := sdk.Finding{Rule: "r", Severity: sdk.SeverityLow, Summary: "x", Packets: b.Flows[i].Packets, Start: time.Unix(1, 0), End: time.Unix(1, 0), Confidence: 1}
+		if err := sink.Finding(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (pointing) Flush(context.Context, sdk.FindingSink) error { return nil }
+
+// finding gathers findings, as answers do until the whole frame was shown.
+type finding struct{ list []sdk.Finding }
+
+func (f *finding) Finding(v sdk.Finding) error {
+	f.list = append(f.list, v)
+	return nil
+}
+
+// Flows are shown in pieces that share memory; what was found in one piece stays as it was.
+func TestFindingsMayHoldSlicesOfFlows(t *testing.T) {
+	s := New(Config{Plugins: []sdk.Plugin{{ID: "test/pointing", Kind: sdk.KindDetector, Rules: []sdk.Rule{{ID: "r"}}, Subscription: sdk.Subscription{Flows: true},
+		New: func() sdk.Instance { return pointing{} }}}})
+	if err := s.Configure(t.Context(), abi.InstanceConfig{Instance: "i", Plugin: "test/pointing"}); err != nil {
+		t.Fatal(err)
+	}
+	flows := make([]sdk.Flow, 3*records.Chunk)
+	for i := range flows {
+		flows[i].Packets = []uint64{uint64(i + 1)}
+	}
+	var got finding
+	if err := s.Inspect(t.Context(), "i", "c", records.AppendFlows(nil, flows), &got); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range got.list {
+		if !slices.Equal(f.Packets, flows[i].Packets) {
+			t.Fatalf("the finding in flow %d shows packets %v", i+1, f.Packets)
+		}
+	}
+	if len(got.list) != len(flows) {
+		t.Errorf("%d findings", len(got.list))
+	}
+}

@@ -130,6 +130,7 @@ func newRunning(p sdk.Plugin) *running {
 	r := &running{plugin: p, rules: map[string]bool{}, busy: make(chan struct{}, 1), watch: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.flows.Features = p.Subscription.Features
+	r.flows.Borrow, r.batches.Borrow = p.Borrows, p.Borrows
 	for _, rule := range p.Rules {
 		r.rules[rule.ID] = true
 	}
