@@ -128,9 +128,9 @@ func (f *Flow) Emit(d Dir, body any) {
 // Part is Emit for the parts of one thing, of which there may be any number: a body that is handed out as it comes.
 func (f *Flow) Part(d Dir, body any) {
 	e := f.engine
-	e.fact = Fact{Protocol: f.Protocol(), Flow: f, Dir: d, Body: body}
+	e.fact.Protocol, e.fact.Flow, e.fact.Dir, e.fact.Body = f.Protocol(), f, d, body
 	e.sinks[f.proto-1](&e.fact)
-	e.fact = Fact{}
+	e.fact.Flow, e.fact.Body = nil, nil
 }
 
 // Cut counts bytes or entries that a parser left out for a limit of its own.

@@ -41,9 +41,12 @@ func (e *Engine) take(t *Tag, p *Packet) *conn {
 		c = &conn{engine: e, handle: uint32(len(e.conns))}
 		e.conns = append(e.conns, c)
 	}
-	*c = conn{engine: e, handle: c.handle, tag: t, guessed: p.Guessed, swapped: p.Side != p.Dir}
-	c.flow = Flow{ID: p.FlowID, VLAN: p.VLAN, Transport: p.Proto, Time: p.Time, Packet: p.Number, engine: e, name: t.name}
-	c.flow.Client, c.flow.Server = p.endpoints()
+	handle := c.handle
+	*c = conn{} // then field by field: a whole one is made beside it and copied, for which the processor waits
+	c.engine, c.handle, c.tag, c.guessed, c.swapped = e, handle, t, p.Guessed, p.Side != p.Dir
+	f := &c.flow
+	f.ID, f.VLAN, f.Transport, f.Time, f.Packet, f.engine, f.name = p.FlowID, p.VLAN, p.Proto, p.Time, p.Number, e, t.name
+	f.Client, f.Server = p.endpoints()
 	t.handle = c.handle
 	return c
 }

@@ -49,7 +49,6 @@ func (p *Packet) Piece(data []byte) Piece {
 }
 
 func mappedAddr(v4 []byte) (a [16]byte) {
-	copy(a[:], mapped[:])
-	copy(a[12:], v4[:4])
+	mapAddr(&a, v4)
 	return a
 }

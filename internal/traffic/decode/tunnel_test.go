@@ -246,3 +246,16 @@ func TestRadiotapWithoutEnd(t *testing.T) {
 		t.Errorf("%s", outcome)
 	}
 }
+
+// The outer addresses are longer than the inner ones, and nothing of them is left.
+func TestIPv4InIPv6(t *testing.T) {
+	inner := bytesOf(t, innerIPv4)
+	data := append(bytesOf(t, fmt.Sprintf("60000000 %04x 04 40 20010000000000000000000000000001 20010db8000000000000000000000002", len(inner))), inner...)
+	var have Packet
+	if outcome := Decode(&have, capture.LinkRaw, data, uint32(len(data))); outcome != Flow || have.Version != 4 {
+		t.Fatalf("%s, version %d", outcome, have.Version)
+	}
+	if src, dst := netip.MustParseAddr("10.9.0.1").As16(), netip.MustParseAddr("10.9.0.2").As16(); have.Src != src || have.Dst != dst {
+		t.Errorf("%x to %x", have.Src, have.Dst)
+	}
+}

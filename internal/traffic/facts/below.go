@@ -13,11 +13,13 @@ func (m *Maker) takeARP(f *app.Fact, b *link.ARP) {
 	if !m.wants(f.Flow, &m.arp.share) {
 		return
 	}
-	*m.arp.next() = sdk.ARP{
-		Seen: seen(f), Protocol: f.Protocol, Operation: operation(b.Operation), SourceMAC: b.Source.String(),
-		SenderMAC: b.Sender.String(), SenderIP: b.SenderIP, TargetMAC: b.Target.String(), TargetIP: b.TargetIP,
+	m.texts.reset()
+	m.arp.row = sdk.ARP{
+		Seen: seen(f), Protocol: f.Protocol, Operation: operation(b.Operation), SourceMAC: m.texts.mac(b.Source),
+		SenderMAC: m.texts.mac(b.Sender), SenderIP: b.SenderIP, TargetMAC: m.texts.mac(b.Target), TargetIP: b.TargetIP,
 		Announce: b.Announce, Probe: b.Probe,
 	}
+	m.arp.add(&m.arp.row)
 }
 
 func operation(n uint16) string {
@@ -34,11 +36,13 @@ func (m *Maker) takeNDP(f *app.Fact, b *link.NDP) {
 	if !m.wants(f.Flow, &m.arp.share) {
 		return
 	}
-	*m.arp.next() = sdk.ARP{
-		Seen: seen(f), Protocol: f.Protocol, Operation: b.Name, SourceMAC: b.Source.String(),
-		SenderMAC: b.Sender.String(), SenderIP: b.SenderIP, TargetMAC: b.Target.String(), TargetIP: b.TargetIP,
+	m.texts.reset()
+	m.arp.row = sdk.ARP{
+		Seen: seen(f), Protocol: f.Protocol, Operation: b.Name, SourceMAC: m.texts.mac(b.Source),
+		SenderMAC: m.texts.mac(b.Sender), SenderIP: b.SenderIP, TargetMAC: m.texts.mac(b.Target), TargetIP: b.TargetIP,
 		Announce: b.Announce, Probe: b.Probe, Router: b.Router,
 	}
+	m.arp.add(&m.arp.row)
 }
 
 var dhcpNames = [...]string{"bootp", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform"}
@@ -47,7 +51,7 @@ func (m *Maker) takeDHCP(f *app.Fact, b *dhcp.Message) {
 	if !m.wants(f.Flow, &m.dhcp.share) {
 		return
 	}
-	r := m.dhcp.next()
+	r := &m.dhcp.row
 	*r = sdk.DHCP{
 		Seen: seen(f), Version: 4, Type: b.Type, Name: named(dhcpNames[:], int(b.Type)), Reply: b.Reply, XID: b.XID,
 		ClientAddr: b.Client, YourAddr: b.Your, ServerAddr: b.Server, Relay: b.Relay, Requested: b.Requested, Mask: b.Mask,
@@ -58,14 +62,14 @@ func (m *Maker) takeDHCP(f *app.Fact, b *dhcp.Message) {
 	if b.Hardware != [6]byte{} {
 		r.MAC = mac(b.Hardware[:])
 	}
-	m.grewDHCP(r)
+	m.dhcp.add(r)
 }
 
 func (m *Maker) takeDHCPv6(f *app.Fact, b *dhcp.Message6) {
 	if !m.wants(f.Flow, &m.dhcp.share) {
 		return
 	}
-	r := m.dhcp.next()
+	r := &m.dhcp.row
 	*r = sdk.DHCP{
 		Seen: seen(f), Version: 6, Type: b.Type, Name: b.Name, Reply: b.Reply, XID: b.XID, ClientAddr: b.Peer, Relay: b.Relay,
 		Routers: r.Routers[:0], DNSServers: appendAddrs(r.DNSServers[:0], b.DNS), Lease: b.Lease,
@@ -86,10 +90,5 @@ func (m *Maker) takeDHCPv6(f *app.Fact, b *dhcp.Message6) {
 	if b.Hardware != [6]byte{} {
 		r.MAC = mac(b.Hardware[:])
 	}
-	m.grewDHCP(r)
-}
-
-func (m *Maker) grewDHCP(r *sdk.DHCP) {
-	m.dhcp.bytes += len(r.Hostname) + len(r.Domain) + len(r.FQDN) + len(r.VendorClass) + len(r.Parameters) + len(r.ClientID) +
-		sum(r.Routers) + sum(r.DNSServers)
+	m.dhcp.add(r)
 }

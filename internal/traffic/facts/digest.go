@@ -22,15 +22,15 @@ type digest struct {
 	size   uint64
 	begin  []byte
 	sha256 hash.Hash
-	counts []uint64 // of each byte
+	counts *[256]uint64 // of each byte
 }
 
 func (d *digest) reset() {
 	if d.sha256 == nil {
-		d.sha256, d.counts = sha256.New(), make([]uint64, 256)
+		d.sha256, d.counts = sha256.New(), new([256]uint64)
 	}
 	d.sha256.Reset()
-	clear(d.counts)
+	*d.counts = [256]uint64{}
 	d.size, d.begin = 0, d.begin[:0]
 }
 

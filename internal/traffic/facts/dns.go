@@ -12,16 +12,15 @@ func (m *Maker) takeDNS(f *app.Fact, b *dns.Message) {
 	if !m.wants(f.Flow, &m.dns.share) {
 		return
 	}
-	r := m.dns.next()
-	*r = sdk.DNS{
-		Seen: seen(f), Protocol: f.Protocol, ID: b.ID, Response: b.Response, Opcode: b.Opcode, RCode: b.RCode,
-		Answers: r.Answers[:0], AnswerTypes: r.AnswerTypes[:0], AnswerTTLs: r.AnswerTTLs[:0], AnswerNames: r.AnswerNames[:0],
-		Questions: short(len(b.Questions)), AnswerCount: short(len(b.Answers)),
-		AuthorityCount: short(len(b.Authorities)), AdditionalCount: short(len(b.Additionals)),
-		Authoritative: b.Authoritative, Truncated: b.Truncated,
-		RecursionDesired: b.RecursionDesired, RecursionAvailable: b.RecursionAvailable,
-		Authentic: b.Authentic, Damaged: b.Damaged, Length: uint32(b.Length),
-	}
+	r := &m.dns.row
+	see(&r.Seen, f)
+	r.Protocol, r.ID, r.Response, r.Opcode, r.RCode = f.Protocol, b.ID, b.Response, b.Opcode, b.RCode
+	r.Query, r.QType, r.QClass, r.EDNSSize = "", 0, 0, 0
+	r.Answers, r.AnswerTypes, r.AnswerTTLs, r.AnswerNames = r.Answers[:0], r.AnswerTypes[:0], r.AnswerTTLs[:0], r.AnswerNames[:0]
+	r.Questions, r.AnswerCount = short(len(b.Questions)), short(len(b.Answers))
+	r.AuthorityCount, r.AdditionalCount = short(len(b.Authorities)), short(len(b.Additionals))
+	r.Authoritative, r.Truncated, r.Authentic, r.Damaged = b.Authoritative, b.Truncated, b.Authentic, b.Damaged
+	r.RecursionDesired, r.RecursionAvailable, r.Length = b.RecursionDesired, b.RecursionAvailable, uint32(b.Length)
 	if len(b.Questions) > 0 {
 		q := &b.Questions[0]
 		r.Query, r.QType, r.QClass = q.Name, q.Type, q.Class
@@ -29,22 +28,21 @@ func (m *Maker) takeDNS(f *app.Fact, b *dns.Message) {
 	if b.EDNS != nil {
 		r.EDNSSize = b.EDNS.UDPSize
 	}
-	m.dns.bytes += len(r.Query)
-	m.records(r, b.Answers)
+	appendRecords(r, b.Answers)
 	if f.Protocol != "dns" && b.Response {
-		m.records(r, b.Additionals) // who answers on a link tells what belongs to it here: addresses, ports, descriptions
+		appendRecords(r, b.Additionals) // who answers on a link tells what belongs to it here: addresses, ports, descriptions
 	}
+	m.dns.add(r)
 }
 
-// records appends what was answered.
-func (m *Maker) records(r *sdk.DNS, list []dns.Record) {
+// appendRecords appends what was answered.
+func appendRecords(r *sdk.DNS, list []dns.Record) {
 	for i := range list[:min(len(list), maxList-len(r.Answers))] {
 		a := &list[i]
 		r.Answers = append(r.Answers, cut(a.Data))
 		r.AnswerTypes = append(r.AnswerTypes, uint64(a.Type))
 		r.AnswerTTLs = append(r.AnswerTTLs, uint64(a.TTL))
 		r.AnswerNames = append(r.AnswerNames, a.Name)
-		m.dns.bytes += 16 + len(a.Name) + min(len(a.Data), maxText)
 	}
 }
 

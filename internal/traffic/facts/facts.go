@@ -26,6 +26,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/login"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Config of a Maker.
@@ -34,8 +35,20 @@ type Config struct {
 	Kinds []string
 	// First, by kind, is how many of its facts from one flow are enough: the flow's first ones. Of other kinds all are told.
 	First map[string]int
-	// Emit takes a batch of one kind, which is valid during the call. After an error it is not called again.
-	Emit func(kind string, b *sdk.Batch) error
+	// Emit takes a frame (sdk/records) of facts of one kind, which is valid during the call. After an error it is not called again.
+	Emit func(kind string, frame []byte) error
+}
+
+// Batches makes an Emit of a function that takes the facts themselves, which are valid during the call.
+func Batches(emit func(kind string, b *sdk.Batch) error) func(string, []byte) error {
+	var d records.BatchDecoder
+	return func(kind string, frame []byte) error {
+		b, err := d.Decode(frame)
+		if err != nil {
+			return err
+		}
+		return emit(kind, &b)
+	}
 }
 
 // sources are the protocols whose parsers a kind needs. What is listed nowhere else is needed by messages.
@@ -64,7 +77,7 @@ func needs(kind, protocol string) bool {
 
 // Maker makes records of the facts of one capture. It is not safe for concurrent use.
 type Maker struct {
-	emit   func(string, *sdk.Batch) error
+	emit   func(string, []byte) error
 	err    error // the first one that emit returned
 	wanted map[string]bool
 	feeds  map[string][]*share // what a protocol feeds, where all of it is bounded
@@ -86,10 +99,12 @@ type Maker struct {
 	exchanges  joins[exchanges]
 	bodies     joins[bodies]
 	spare      []*stream
+	unpack     unpacker
 	sessions   joins[session]
 	singles    map[uint64]*counters // of flows that are not TCP or UDP
 	sasl       login.SASL           // to read one answer
 	told, done planner              // of messages, and of what was done to controllers
+	pairs      pairs                // of the record that is being made
 	texts      texts
 }
 
@@ -102,16 +117,16 @@ func New(cfg Config) (*Maker, error) {
 		}
 		m.wanted[kind] = true
 	}
-	m.dns = newQueue(m, cfg.First, sdk.FactsDNS, func(b *sdk.Batch) *[]sdk.DNS { return &b.DNS })
-	m.tls = newQueue(m, cfg.First, sdk.FactsTLS, func(b *sdk.Batch) *[]sdk.TLS { return &b.TLS })
-	m.http = newQueue(m, cfg.First, sdk.FactsHTTP, func(b *sdk.Batch) *[]sdk.HTTP { return &b.HTTP })
-	m.smb = newQueue(m, cfg.First, sdk.FactsSMB, func(b *sdk.Batch) *[]sdk.SMB { return &b.SMB })
-	m.dhcp = newQueue(m, cfg.First, sdk.FactsDHCP, func(b *sdk.Batch) *[]sdk.DHCP { return &b.DHCP })
-	m.arp = newQueue(m, cfg.First, sdk.FactsARP, func(b *sdk.Batch) *[]sdk.ARP { return &b.ARP })
-	m.ot = newQueue(m, cfg.First, sdk.FactsOT, func(b *sdk.Batch) *[]sdk.OT { return &b.OT })
-	m.files = newQueue(m, cfg.First, sdk.FactsFiles, func(b *sdk.Batch) *[]sdk.File { return &b.Files })
-	m.logins = newQueue(m, cfg.First, sdk.FactsLogins, func(b *sdk.Batch) *[]sdk.Login { return &b.Logins })
-	m.messages = newQueue(m, cfg.First, sdk.FactsMessages, func(b *sdk.Batch) *[]sdk.Message { return &b.Messages })
+	m.dns = newQueue[sdk.DNS](m, cfg.First, sdk.FactsDNS)
+	m.tls = newQueue[sdk.TLS](m, cfg.First, sdk.FactsTLS)
+	m.http = newQueue[sdk.HTTP](m, cfg.First, sdk.FactsHTTP)
+	m.smb = newQueue[sdk.SMB](m, cfg.First, sdk.FactsSMB)
+	m.dhcp = newQueue[sdk.DHCP](m, cfg.First, sdk.FactsDHCP)
+	m.arp = newQueue[sdk.ARP](m, cfg.First, sdk.FactsARP)
+	m.ot = newQueue[sdk.OT](m, cfg.First, sdk.FactsOT)
+	m.files = newQueue[sdk.File](m, cfg.First, sdk.FactsFiles)
+	m.logins = newQueue[sdk.Login](m, cfg.First, sdk.FactsLogins)
+	m.messages = newQueue[sdk.Message](m, cfg.First, sdk.FactsMessages)
 	m.told, m.done = newPlanner("response"), newPlanner(inRecord...)
 	m.handshakes = newJoins(m.tellHandshake)
 	m.exchanges = newJoins(m.tellExchanges)
@@ -198,10 +213,12 @@ func (m *Maker) closed(f *app.Flow) {
 
 // ended forgets what a parser that broke has left behind.
 func (m *Maker) ended(flow uint64, _ string) {
-	m.handshakes.end(flow)
-	m.exchanges.end(flow)
-	m.bodies.end(flow)
-	m.sessions.end(flow)
+	if len(m.engine.Panics()) > 0 {
+		m.handshakes.end(flow)
+		m.exchanges.end(flow)
+		m.bodies.end(flow)
+		m.sessions.end(flow)
+	}
 	if len(m.singles) > 0 {
 		delete(m.singles, flow)
 	}

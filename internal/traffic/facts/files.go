@@ -1,10 +1,6 @@
 package facts
 
 import (
-	"bytes"
-	"compress/gzip"
-	"compress/zlib"
-	"io"
 	"mime"
 	"path"
 	"strings"
@@ -54,7 +50,7 @@ func (m *Maker) requestBody(f *app.Fact, b *http1.Request) {
 		return
 	}
 	s := m.bodiesOf(f)
-	name := fileName(b.Target)
+	name := askedName(b.Method, b.Target)
 	at := &s.asked[b.Number%len(s.asked)]
 	at.number, at.name = b.Number, name
 	m.announced(f, &s.side[f.Dir], name, b.Length, b.Headers)
@@ -105,7 +101,7 @@ func (m *Maker) announced(f *app.Fact, b *body, name string, length int64, field
 			}
 		}
 	}
-	b.undo = decoders[b.coding] != nil
+	b.undo = undoes(b.coding)
 }
 
 // bodyPart takes the next bytes of the file.
@@ -200,16 +196,16 @@ func (m *Maker) tellBody(flow uint64, b *body) {
 	}
 	b.open = false
 	if b.undo {
-		b.decode()
+		m.unpack.undo(b)
 	}
 	if b.digest.size > 0 {
-		at := m.files.next()
+		at := &m.files.row
 		begin := at.Begin[:0]
 		*at = b.row
 		at.Begin = begin
 		b.digest.fill(at)
 		withoutSecrets(at, b.digest.begin)
-		m.files.bytes += len(at.Name) + len(at.Begin) + 256
+		m.files.add(at)
 	}
 	if cap(b.encoded) > maxEncoded/16 {
 		b.encoded = nil
@@ -225,30 +221,6 @@ func (m *Maker) tellBodies(flow uint64, s *bodies) {
 	}
 }
 
-// decoders undo the codings that a body may have.
-var decoders = map[string]func(io.Reader) (io.Reader, error){
-	"gzip":    func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
-	"x-gzip":  func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
-	"deflate": func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) },
-}
-
-// decode undoes the coding of a body. One that cannot be undone at all stays as it was sent.
-func (b *body) decode() {
-	r, err := decoders[b.coding](bytes.NewReader(b.encoded))
-	if err != nil {
-		b.asSent()
-		return
-	}
-	most := min(maxDecoded, max(minDecoded, maxRatio*int64(len(b.encoded))))
-	n, err := io.Copy(&b.digest, io.LimitReader(r, most+1))
-	if n == 0 && err != nil {
-		b.asSent()
-		return
-	}
-	b.row.Expected = 0 // what was announced is the length of the coding
-	b.row.Complete = b.row.Complete && err == nil && n <= most
-}
-
 // withoutSecrets ends the beginning of a file with the first name of a secret. What somebody sent in a form of HTTP is short enough
 // to be guessed by its digest, which is left out then.
 func withoutSecrets(r *sdk.File, body []byte) {
@@ -256,6 +228,14 @@ func withoutSecrets(r *sdk.File, body []byte) {
 	if _, named := beforeSecrets(body); named && !r.FromServer && r.Size <= typeBytes && strings.HasPrefix(r.Protocol, "http") {
 		r.SHA256 = ""
 	}
+}
+
+// askedName is the name of the file that a request asks for. CONNECT asks for a host.
+func askedName(method, target string) string {
+	if connects(method) {
+		return ""
+	}
+	return fileName(target)
 }
 
 // fileName is the last part of a path.

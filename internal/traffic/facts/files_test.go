@@ -77,10 +77,10 @@ func TestDigestsOfSecrets(t *testing.T) {
 // Of a mail whose attachments nobody wants more of no more are read.
 func TestEnoughAttachments(t *testing.T) {
 	told := 0
-	m, err := New(Config{Kinds: []string{sdk.FactsFiles}, First: map[string]int{sdk.FactsFiles: 2}, Emit: func(_ string, b *sdk.Batch) error {
+	m, err := New(Config{Kinds: []string{sdk.FactsFiles}, First: map[string]int{sdk.FactsFiles: 2}, Emit: Batches(func(_ string, b *sdk.Batch) error {
 		told += len(b.Files)
 		return nil
-	}})
+	})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 	}
 	for flow := range uint64(flows) {
-		m.ended(1+flow, "")
+		newWire(m, "http2", 1+flow).end()
 	}
 	flush(t, m)
 	if n := len(got.Files); n != flows*3*maxStreams*2 || m.bodies.bytes != 0 || len(m.bodies.by) != 0 {

@@ -87,7 +87,7 @@ func (m *Maker) request1(f *app.Fact, b *http1.Request) {
 		return
 	}
 	r := &x.row
-	r.Version, r.Method, r.Host, r.Target, r.UserAgent = version1(b.Minor), b.Method, shownHost(b.Host), shown(b.Target), shown(b.UserAgent)
+	r.Version, r.Method, r.Host, r.Target, r.UserAgent = version1(b.Minor), b.Method, shownHost(b.Host), shownTarget(b.Method, b.Target), shown(b.UserAgent)
 	r.RequestLength = b.Length
 	m.requestFields(x, b.Headers)
 	m.exchanges.grew(f.Flow.ID, x.bytes)
@@ -100,7 +100,7 @@ func (m *Maker) request2(f *app.Fact, b *http2.Request) {
 		return
 	}
 	r := &x.row
-	r.Version, r.Method, r.Host, r.Target, r.UserAgent = "2", b.Method, shownHost(b.Authority), shown(b.Path), shown(b.UserAgent)
+	r.Version, r.Method, r.Host, r.Target, r.UserAgent = "2", b.Method, shownHost(b.Authority), shownTarget(b.Method, b.Path), shown(b.UserAgent)
 	r.RequestLength, r.GRPC = unknownLength, b.GRPC
 	m.requestFields(x, b.Headers)
 	m.exchanges.grew(f.Flow.ID, x.bytes)
@@ -213,23 +213,22 @@ func (x *exchange) response(fields []app.Field) {
 	}
 }
 
-// tellExchange hands an exchange on, and keeps the memory of the record that was in its place.
+// tellExchange hands an exchange on, and keeps the memory of its record.
 func (m *Maker) tellExchange(flow uint64, e *exchanges, i int) {
-	x := e.waiting[i]
-	m.httpLogin(&x)
+	x := &e.waiting[i]
+	m.httpLogin(x)
 	if m.http.wanted && !x.quiet {
-		at := m.http.next()
-		*at, x.row = x.row, *at
-		m.http.bytes += x.bytes + sum(at.ResponseHeaders) + len(at.Location) + len(at.Software)
+		m.http.add(&x.row)
 	}
-	last := len(e.waiting) - 1
+	spare := exchange{row: sdk.HTTP{RequestHeaders: emptied(x.row.RequestHeaders), ResponseHeaders: emptied(x.row.ResponseHeaders)}}
+	bytes, last := x.bytes, len(e.waiting)-1
 	copy(e.waiting[i:], e.waiting[i+1:])
-	e.waiting[last] = exchange{row: sdk.HTTP{RequestHeaders: emptied(x.row.RequestHeaders), ResponseHeaders: emptied(x.row.ResponseHeaders)}}
+	e.waiting[last] = spare
 	e.waiting = e.waiting[:last]
 	if last == 0 && cap(e.waiting) > fewWaiting {
 		e.waiting = nil
 	}
-	m.exchanges.grew(flow, -x.bytes)
+	m.exchanges.grew(flow, -bytes)
 }
 
 // fewWaiting is how many exchanges a connection keeps the memory of.

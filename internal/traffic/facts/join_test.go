@@ -88,6 +88,23 @@ func TestToldHandshakesAreForgotten(t *testing.T) {
 	}
 }
 
+// What waits in a flow whose parser broke, which ends without a last word of it, is told.
+func TestBrokenFlowsAreTold(t *testing.T) {
+	m, all := gather(t, sdk.FactsTLS, sdk.FactsHTTP)
+	newWire(m, "tls", 1).say(app.Client, &tls.ClientHello{ServerName: "x"})
+	newWire(m, "http", 2).say(app.Client, &http1.Request{Number: 1, Method: "GET"})
+	func() {
+		defer m.engine.Survive(2, 1)
+		panic("a bug")
+	}()
+	m.ended(1, "tls")
+	m.ended(2, "http")
+	flush(t, m)
+	if len(all.TLS) != 1 || len(all.HTTP) != 1 {
+		t.Errorf("%d handshakes, %d exchanges", len(all.TLS), len(all.HTTP))
+	}
+}
+
 // A certificate may be valid for ever, which no row can say.
 func TestTimesFitIntoARow(t *testing.T) {
 	for _, year := range []int{-5000, 1, 1600, 1970, 2024, 2300, 9999} {
@@ -102,7 +119,7 @@ func TestTimesFitIntoARow(t *testing.T) {
 // What waits is bounded in number and size; the oldest goes out as it is, and nothing is told twice or lost.
 func TestWhatWaitsIsBounded(t *testing.T) {
 	told := map[uint64]int{}
-	m, err := New(Config{Kinds: []string{sdk.FactsTLS, sdk.FactsHTTP}, Emit: func(_ string, b *sdk.Batch) error {
+	m, err := New(Config{Kinds: []string{sdk.FactsTLS, sdk.FactsHTTP}, Emit: Batches(func(_ string, b *sdk.Batch) error {
 		for i := range b.TLS {
 			told[b.TLS[i].Flow]++
 		}
@@ -110,7 +127,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 			told[b.HTTP[i].Flow]++
 		}
 		return nil
-	}})
+	})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +146,9 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 			t.Fatalf("%d and %d bytes wait", m.exchanges.bytes, m.handshakes.bytes)
 		}
 	}
-	for i := range uint64(2 * flows) {
-		m.ended(1+i, "")
+	for i := range uint64(flows) {
+		newWire(m, "tls", 1+i).end()
+		newWire(m, "http", flows+1+i).end()
 	}
 	flush(t, m)
 	if len(told) != 2*flows || m.handshakes.bytes != 0 || m.exchanges.bytes != 0 {
@@ -356,7 +374,7 @@ func TestFilesOfSeveralRequests(t *testing.T) {
 // After an error nothing more is emitted.
 func TestWhoDoesNotTakeThem(t *testing.T) {
 	boom, calls := errors.New("boom"), 0
-	m, err := New(Config{Kinds: []string{sdk.FactsDNS}, Emit: func(string, *sdk.Batch) error { calls++; return boom }})
+	m, err := New(Config{Kinds: []string{sdk.FactsDNS}, Emit: func(string, []byte) error { calls++; return boom }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +389,7 @@ func TestWhoDoesNotTakeThem(t *testing.T) {
 
 // Where no text forces it, nothing is allocated for a fact.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	m, err := New(Config{Kinds: sdk.FactKinds, Emit: func(string, *sdk.Batch) error { return nil }})
+	m, err := New(Config{Kinds: sdk.FactKinds, Emit: func(string, []byte) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func limited(t *testing.T, first int, kinds ...string) (*Maker, *sdk.Batch) {
 			most[kind] = first
 		}
 	}
-	m, err := New(Config{Kinds: kinds, First: most, Emit: func(_ string, b *sdk.Batch) error { return copyInto(all, b) }})
+	m, err := New(Config{Kinds: kinds, First: most, Emit: Batches(func(_ string, b *sdk.Batch) error { return copyInto(all, b) })})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,10 +19,10 @@ func (m *Maker) attempt(f *app.Fact, a *login.Attempt) {
 }
 
 func (m *Maker) tellLogin(at sdk.Seen, protocol string, a *login.Attempt) {
-	*m.logins.next() = sdk.Login{
+	m.logins.row = sdk.Login{
 		Seen: at, Protocol: protocol, User: cut(a.User), Method: a.Method, Result: named(results[:], int(a.Result)), Clear: a.Clear, Code: cut(a.Code),
 	}
-	m.logins.bytes += len(a.User) + len(a.Code) + 64
+	m.logins.add(&m.logins.row)
 }
 
 // session is who tries to log in to a server that did not answer yet.

@@ -25,24 +25,23 @@ import (
 
 // takeMessage makes a message of any fact. Without a word of words about it, its name is that of the struct.
 func (m *Maker) takeMessage(f *app.Fact) {
-	r := m.messages.next()
-	fields := r.Fields
-	if fields == nil {
-		fields = map[string]string{}
-	}
-	clear(fields)
-	*r = sdk.Message{Seen: seen(f), Protocol: f.Protocol, Fields: fields}
+	r := &m.messages.row
+	*r = sdk.Message{}
+	see(&r.Seen, f)
+	r.Protocol = f.Protocol
+	m.pairs.reset()
+	m.texts.reset()
 	words(r, f.Body)
 	p := m.told.of(f.Body)
 	if r.Name == "" {
 		r.Name = p.name
 	}
-	size := m.texts.fieldsInto(fields, p, f.Body)
+	m.texts.fieldsInto(&m.pairs, p, f.Body)
 	if b, ok := f.Body.(*snmp.Message); ok {
-		size += variables(fields, b)
+		variables(&m.pairs, b)
 	}
 	r.Text, r.Code = shown(r.Text), cut(r.Code)
-	m.messages.bytes += len(r.Text) + size + 256
+	m.messages.addWith(r, m.pairs.ordered())
 }
 
 // words fills in what all messages have in common.
@@ -172,21 +171,18 @@ func snmpWords(r *sdk.Message, b *snmp.Message) {
 	}
 }
 
-// variables writes each variable by its name, and returns how many bytes it wrote. A community is a password: only the two that
-// everybody knows are told.
-func variables(fields map[string]string, b *snmp.Message) (written int) {
-	delete(fields, "variables")
+// variables writes each variable by its name. A community is a password: only the two that everybody knows are told.
+func variables(fields *pairs, b *snmp.Message) {
+	fields.remove("variables")
 	if b.Community != "public" && b.Community != "private" {
-		delete(fields, "community")
+		fields.remove("community")
 	}
 	for _, v := range b.Variables {
-		if len(fields) >= maxList {
+		if !fields.room() {
 			break
 		}
-		written += len(v.OID) + min(len(v.Value), maxText)
-		fields[v.OID] = cut(v.Value)
+		fields.set(v.OID, cut(v.Value))
 	}
-	return written
 }
 
 var ssdpNames = [...]string{ssdp.Search: "search", ssdp.Notify: "notify", ssdp.Answer: "answer"}

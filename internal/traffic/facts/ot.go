@@ -22,31 +22,27 @@ var inRecord = []string{"name", "action", "response", "function", "service", "va
 
 // takeOT says what was done to a controller in words that are the same for all protocols; the rest goes to the details.
 func (m *Maker) takeOT(f *app.Fact) {
-	r := m.ot.next()
-	details, value := r.Details, r.Value[:0]
-	if details == nil {
-		details = map[string]string{}
-	}
-	clear(details)
-	*r = sdk.OT{Seen: seen(f), Protocol: f.Protocol, Details: details, Value: value}
-	machine(r, f.Body)
+	r := &m.ot.row
+	value := r.Value[:0]
+	*r = sdk.OT{}
+	see(&r.Seen, f)
+	r.Protocol, r.Value = f.Protocol, value
+	m.pairs.reset()
+	m.texts.reset()
+	machine(r, &m.pairs, f.Body)
 	p := m.done.of(f.Body)
 	if r.Name == "" {
 		r.Name = p.name
 	}
-	if len(details) > 0 {
-		for k, v := range details {
-			m.ot.bytes += len(k) + len(v)
-		}
-	}
-	m.ot.bytes += len(r.Value) + len(r.Object) + m.texts.fieldsInto(details, p, f.Body) + 128
+	m.texts.fieldsInto(&m.pairs, p, f.Body)
+	m.ot.addWith(r, m.pairs.ordered())
 }
 
-// machine fills in the common words.
-func machine(r *sdk.OT, body any) {
+// machine fills in the common words, and what they leave for the details.
+func machine(r *sdk.OT, details *pairs, body any) {
 	switch b := body.(type) {
 	case *modbus.Message:
-		modbusWords(r, b)
+		modbusWords(r, details, b)
 	case *dnp3.Message:
 		dnp3Words(r, b)
 	case *s7comm.Connect:
@@ -61,7 +57,7 @@ func machine(r *sdk.OT, body any) {
 		r.Failed, r.Error = b.Status != 0, b.Status
 	case *enip.Identity:
 		r.Action, r.Response = string(ot.Discover), true
-		r.Details["product_name"] = cut(b.Name) // the name in the record is that of the function
+		details.set("product_name", cut(b.Name)) // the name in the record is that of the function
 	case *enip.Message:
 		r.Function, r.Name, r.Action, r.Response = uint32(b.Service), b.Name, string(b.Action), b.Response
 		r.Failed, r.Error, r.Object = b.Status != 0, uint32(b.Status), b.Symbol
@@ -71,7 +67,7 @@ func machine(r *sdk.OT, body any) {
 	case *bacnet.Admin:
 		r.Function, r.Name, r.Action, r.Response = uint32(b.Code), b.Name, string(b.Action), b.Response
 	case *bacnet.Message:
-		bacnetWords(r, b)
+		bacnetWords(r, details, b)
 	case *iec104.Control:
 		r.Name, r.Action, r.Response = b.Name, string(b.Action), b.Confirm
 	case *iec104.Message:
@@ -107,7 +103,7 @@ var modbusFunctions = map[uint8]struct {
 // identityKeys name the objects of a Modbus device's identification.
 var identityKeys = [...]string{"vendor", "product_code", "revision", "vendor_url", "product_name", "model", "application"}
 
-func modbusWords(r *sdk.OT, b *modbus.Message) {
+func modbusWords(r *sdk.OT, details *pairs, b *modbus.Message) {
 	known := modbusFunctions[b.Function]
 	r.Function, r.Name, r.Action, r.Object, r.Response = uint32(b.Function), known.name, string(known.action), known.object, b.Response
 	if r.Name == "" {
@@ -119,7 +115,7 @@ func modbusWords(r *sdk.OT, b *modbus.Message) {
 	r.Value = append(r.Value, b.Data...)
 	for _, o := range b.Objects {
 		if int(o.ID) < len(identityKeys) {
-			r.Details[identityKeys[o.ID]] = cut(o.Value)
+			details.set(identityKeys[o.ID], cut(o.Value))
 		}
 	}
 }
@@ -170,7 +166,7 @@ func s7Words(r *sdk.OT, b *s7comm.Message) {
 	}
 }
 
-func bacnetWords(r *sdk.OT, b *bacnet.Message) {
+func bacnetWords(r *sdk.OT, details *pairs, b *bacnet.Message) {
 	const refused = 5 // and above it: rejected, aborted
 	r.Function, r.Name, r.Action, r.Response = uint32(b.Service), b.Name, string(b.Action), b.Response
 	r.Failed, r.Error = b.Kind >= refused, b.ErrorCode
@@ -187,7 +183,7 @@ func bacnetWords(r *sdk.OT, b *bacnet.Message) {
 			r.Object, r.Address = fmt.Sprintf("%d/%d", p.Type, p.Instance), uint64(p.ID)
 		}
 		if key := bacnetKeys[p.ID]; p.Named && key != "" && p.Value != "" {
-			r.Details[key] = cut(p.Value)
+			details.set(key, cut(p.Value))
 		}
 	}
 }

@@ -79,6 +79,7 @@ func (p *planner) of(body any) *plan {
 		known = &plan{name: strings.ReplaceAll(snake.Case(t.Elem().Name()), "_", "-")}
 		known.add(t.Elem(), 0, "", false)
 		known.leaveOut(p.without)
+		known.order()
 		p.plans[t] = known
 	}
 	return known
@@ -90,6 +91,16 @@ func (p *plan) leaveOut(names []string) {
 	for _, s := range p.steps {
 		if s.to != nil {
 			s.to.leaveOut(names)
+		}
+	}
+}
+
+// order puts the fields in the order of their names, in which records have them.
+func (p *plan) order() {
+	slices.SortStableFunc(p.steps, func(a, b step) int { return strings.Compare(a.key, b.key) })
+	for _, s := range p.steps {
+		if s.to != nil {
+			s.to.order()
 		}
 	}
 }
@@ -179,25 +190,23 @@ func elementsOf(t reflect.Type, count int) *elements {
 	return e
 }
 
-// fieldsInto writes what body, a pointer to a struct, says into m, and returns how many bytes it wrote.
-func (w *texts) fieldsInto(m map[string]string, p *plan, body any) int {
-	return w.steps(m, p, reflect.ValueOf(body).UnsafePointer())
+// fieldsInto sets what body, a pointer to a struct, says.
+func (w *texts) fieldsInto(fields *pairs, p *plan, body any) {
+	w.steps(fields, p, reflect.ValueOf(body).UnsafePointer())
 }
 
-func (w *texts) steps(m map[string]string, p *plan, base unsafe.Pointer) (written int) {
+func (w *texts) steps(fields *pairs, p *plan, base unsafe.Pointer) {
 	for i := range p.steps {
 		s := &p.steps[i]
 		at := unsafe.Add(base, s.at)
 		if s.form == formPointer {
 			if to := *(*unsafe.Pointer)(at); to != nil {
-				written += w.steps(m, s.to, to)
+				w.steps(fields, s.to, to)
 			}
 			continue
 		}
-		if value := w.value(s, at); value != "" && len(m) < maxList {
-			m[s.key] = value
-			written += len(s.key) + len(value)
+		if value := w.value(s, at); value != "" && fields.room() {
+			fields.set(s.key, value)
 		}
 	}
-	return written
 }

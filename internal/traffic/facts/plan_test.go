@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/picketwatch/picket/internal/snake"
+	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/bacnet"
 	"github.com/picketwatch/picket/internal/traffic/app/dnp3"
 	"github.com/picketwatch/picket/internal/traffic/app/enip"
@@ -36,6 +38,8 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/ssh"
 	"github.com/picketwatch/picket/internal/traffic/app/telnet"
 	"github.com/picketwatch/picket/internal/traffic/link"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Embedded stands in odd without a name of its own.
@@ -83,21 +87,24 @@ func TestPlansWriteWhatReflectionSees(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	written, fields := newPlanner(inRecord...), 0
 	var w texts
+	var p pairs
 	for _, body := range said {
 		for range 200 {
 			v := reflect.New(reflect.TypeOf(body).Elem())
 			fill(random, v.Elem(), 0)
 			want, got := map[string]string{}, map[string]string{}
 			reflected(want, v.Interface(), inRecord...)
-			size := w.fieldsInto(got, written.of(v.Interface()), v.Interface())
+			w.reset()
+			p.reset()
+			w.fieldsInto(&p, written.of(v.Interface()), v.Interface())
+			for _, text := range p.ordered() {
+				got[text.Key] = text.Value
+			}
+			if len(got) != len(p.list) {
+				t.Fatalf("%T: %d names are not one each: %v", body, len(got), p.list)
+			}
 			if !maps.Equal(got, want) {
 				t.Fatalf("%+v\ngot  %q\nwant %q", v.Interface(), got, want)
-			}
-			for key, value := range got {
-				size -= len(key) + len(value)
-			}
-			if size != 0 {
-				t.Fatalf("%T: %d bytes miscounted", body, size)
 			}
 			fields += len(got)
 		}
@@ -107,20 +114,68 @@ func TestPlansWriteWhatReflectionSees(t *testing.T) {
 	}
 }
 
-// Texts stay what they are when others are written after them.
+// The texts of a record stay what they are until the next one, however many there are.
 func TestTextsStay(t *testing.T) {
 	var w texts
-	var kept []string
-	for i := range 10_000 {
-		kept = append(kept, w.keep(strconv.AppendInt(nil, int64(i), 10)))
-	}
-	for i, text := range kept {
-		if text != strconv.Itoa(i) {
-			t.Fatalf("%d became %q", i, text)
+	for record := range 3 {
+		w.reset()
+		var kept []string
+		for i := range 10_000 {
+			at := len(w.buf)
+			w.buf = strconv.AppendInt(w.buf, int64(record+i), 10)
+			kept = append(kept, w.since(at))
+		}
+		for i, text := range kept {
+			if text != strconv.Itoa(record+i) {
+				t.Fatalf("%d became %q", record+i, text)
+			}
 		}
 	}
-	if long := strings.Repeat("x", 3*piece); w.keep([]byte(long)) != long {
-		t.Error("a long text")
+}
+
+// Records are told with their own texts, whose memory is that of others.
+func TestTextsOfTold(t *testing.T) {
+	m, all := gather(t, sdk.FactsOT, sdk.FactsMessages, sdk.FactsARP)
+	machine, host, near := newWire(m, "modbus", 1), newWire(m, "snmp", 2), newWire(m, "arp", 0)
+	const rounds = 300
+	for i := range rounds {
+		machine.say(app.Client, &modbus.Message{Transaction: uint16(10_000 + i), Function: 3})
+		host.say(app.Client, &snmp.Message{Community: "public", Variables: []snmp.Variable{{OID: "1.3." + strconv.Itoa(i), Value: "v"}}, RequestID: int64(20_000 + i)})
+		near.say(app.Client, &link.ARP{Sender: link.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}})
+	}
+	flush(t, m)
+	if len(all.OT) != rounds || len(all.Messages) != rounds || len(all.ARP) != rounds {
+		t.Fatalf("%d, %d and %d records", len(all.OT), len(all.Messages), len(all.ARP))
+	}
+	for i := range rounds {
+		got := []string{all.OT[i].Details["transaction"], all.Messages[i].Fields["request_id"], all.Messages[i].Fields["1.3."+strconv.Itoa(i)], all.ARP[i].SenderMAC}
+		if want := []string{strconv.Itoa(10_000 + i), strconv.Itoa(20_000 + i), "v", fmt.Sprintf("02:00:00:00:%02x:%02x", i>>8, i&255)}; !slices.Equal(got, want) {
+			t.Fatalf("record %d: %q, want %q", i, got, want)
+		}
+	}
+}
+
+// Names that are set again count once, and there are no more than fit.
+func TestPairs(t *testing.T) {
+	var p pairs
+	for i := range 3 * maxList {
+		if p.room() {
+			p.set(strconv.Itoa(i/2), strconv.Itoa(i))
+		}
+	}
+	got := p.ordered()
+	if len(got) != maxList || p.room() {
+		t.Fatalf("%d names", len(got))
+	}
+	for i, text := range got {
+		n, _ := strconv.Atoi(text.Key)
+		if i > 0 && got[i-1].Key >= text.Key || text.Value != strconv.Itoa(2*n+1) && n != maxList-1 {
+			t.Errorf("%d: %v", i, text)
+		}
+	}
+	p.remove("7")
+	if p.set("8", "x"); len(p.ordered()) != maxList-1 || !slices.Contains(p.list, records.Text{Key: "8", Value: "x"}) || slices.Contains(p.list, records.Text{Key: "7", Value: "15"}) {
+		t.Errorf("%v", p.list)
 	}
 }
 
@@ -128,8 +183,13 @@ func TestFieldsTakeLittleMemory(t *testing.T) {
 	body := &modbus.Message{Transaction: 4711, Unit: 3, Function: 3, Address: 1000, Quantity: 12}
 	p := newPlanner(inRecord...)
 	var w texts
-	m := map[string]string{}
-	if n := testing.AllocsPerRun(1000, func() { clear(m); w.fieldsInto(m, p.of(body), body) }); n > 0.1 {
+	var all pairs
+	write := func() {
+		w.reset()
+		all.reset()
+		w.fieldsInto(&all, p.of(body), body)
+	}
+	if n := testing.AllocsPerRun(1000, write); n > 0 {
 		t.Errorf("%v allocations for a message", n)
 	}
 }

@@ -114,7 +114,7 @@ func ordered(t *testing.T, path string, said, told map[string]int) {
 	t.Helper()
 	closed := map[uint64]bool{}
 	var m *Maker
-	m, err := New(Config{Kinds: sdk.FactKinds, Emit: func(kind string, b *sdk.Batch) error {
+	m, err := New(Config{Kinds: sdk.FactKinds, Emit: Batches(func(kind string, b *sdk.Batch) error {
 		heads(b, func(s *sdk.Seen, protocol string) {
 			told[protocol]++
 			if s.Flow != 0 && closed[s.Flow] {
@@ -125,7 +125,7 @@ func ordered(t *testing.T, path string, said, told map[string]int) {
 			}
 		})
 		return nil
-	}})
+	})})
 	if err != nil {
 		t.Fatal(err)
 	}

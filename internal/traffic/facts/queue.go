@@ -7,44 +7,48 @@ import (
 	"github.com/picketwatch/picket/sdk/records"
 )
 
-// queue gathers the records of one kind. Their memory, lists and maps too, is used again after each batch.
-type queue[T any] struct {
+// queue gathers the records of one kind into frames.
+type queue[T records.Fact] struct {
 	share
 	maker *Maker
 	kind  string
-	field func(*sdk.Batch) *[]T
-	rows  []T
-	bytes int // of texts and lists in the rows, about
+	row   T // to make a record in: it holds the lists of an earlier one, to be used again
+	frame *records.FactWriter[T]
 }
 
-func newQueue[T any](m *Maker, first map[string]int, kind string, field func(*sdk.Batch) *[]T) queue[T] {
+func newQueue[T records.Fact](m *Maker, first map[string]int, kind string) queue[T] {
 	s := share{wanted: m.wanted[kind], first: uint16(first[kind]), index: slices.Index(sdk.FactKinds, kind)}
-	q := queue[T]{share: s, maker: m, kind: kind, field: field}
+	q := queue[T]{share: s, maker: m, kind: kind}
 	if q.wanted {
-		q.rows = make([]T, 0, records.BatchFacts)
+		q.frame = records.NewFactWriter[T]()
 	}
 	return q
 }
 
-// next is the place of the next record. It holds what an earlier record left there.
-func (q *queue[T]) next() *T {
-	if len(q.rows) == cap(q.rows) || q.bytes >= records.FactsBytes {
+// add tells a record, of which nothing is kept.
+func (q *queue[T]) add(v *T) {
+	q.frame.Add(v)
+	if q.frame.Full() {
 		q.flush()
 	}
-	q.rows = q.rows[:len(q.rows)+1]
-	return &q.rows[len(q.rows)-1]
+}
+
+// addWith is add with texts for the record's map.
+func (q *queue[T]) addWith(v *T, texts []records.Text) {
+	q.frame.AddWith(v, texts)
+	if q.frame.Full() {
+		q.flush()
+	}
 }
 
 func (q *queue[T]) flush() {
-	if len(q.rows) == 0 {
+	if q.frame == nil || q.frame.Rows() == 0 {
 		return
 	}
+	frame := q.frame.Sealed()
 	if q.maker.err == nil {
-		var b sdk.Batch
-		*q.field(&b) = q.rows
-		q.maker.err = q.maker.emit(q.kind, &b)
+		q.maker.err = q.maker.emit(q.kind, frame)
 	}
-	q.rows, q.bytes = q.rows[:0], 0
 }
 
 // Limits of what waits to be joined, of each sort and over all flows.

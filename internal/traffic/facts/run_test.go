@@ -31,7 +31,7 @@ func analyse(tb testing.TB, m *Maker, path string, emit func([]sdk.Flow) error) 
 func gather(tb testing.TB, kinds ...string) (*Maker, *sdk.Batch) {
 	tb.Helper()
 	all := &sdk.Batch{}
-	m, err := New(Config{Kinds: kinds, Emit: func(_ string, b *sdk.Batch) error { return copyInto(all, b) }})
+	m, err := New(Config{Kinds: kinds, Emit: Batches(func(_ string, b *sdk.Batch) error { return copyInto(all, b) })})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -25,14 +25,12 @@ var secretParameters = map[string]bool{
 	"pin": true, "ticket": true,
 }
 
+// longestName is as much of the name of a parameter as is looked at: its end.
 const longestName = 64
 
 // secretField reports whether the value of a head's field is left out.
 func secretField(name string) bool {
-	if len(name) > longestName {
-		name = name[:longestName]
-	}
-	var room [longestName]byte
+	var room [longestName]byte // for nearly all
 	low := lower(room[:0], name)
 	return secretFields[string(low)] || holdsSecretWord(low)
 }
@@ -73,13 +71,23 @@ func holdsSecretWord(name []byte) bool {
 			together = append(together, c)
 		}
 	}
-	for _, w := range secretWords {
-		if bytes.Contains(together, []byte(w)) {
-			return true
+	for i, c := range together {
+		for _, w := range wordsFrom[c] {
+			if rest := together[i:]; len(rest) >= len(w) && string(rest[:len(w)]) == w {
+				return true
+			}
 		}
 	}
 	return false
 }
+
+// wordsFrom are the secretWords by their first letter.
+var wordsFrom = func() (by [256][]string) {
+	for _, w := range secretWords {
+		by[w[0]] = append(by[w[0]], w)
+	}
+	return by
+}()
 
 // shown is a text from the wire as records have it: cut, and without what lets others in (redacted).
 func shown(s string) string { return cut(redacted(cut(s))) }
@@ -210,6 +218,16 @@ func shownHost(s string) string {
 	}
 	return h.String()
 }
+
+// shownTarget is what a request asks for. Of CONNECT that is a host.
+func shownTarget(method, target string) string {
+	if connects(method) {
+		return cut(redacted(shownHost(target)))
+	}
+	return shown(target)
+}
+
+func connects(method string) bool { return strings.EqualFold(method, "connect") }
 
 // beginningWords are what a text says before it says a secret.
 var beginningWords = []string{"passw", "passphrase", "pwd", "secret", "token", "api_key", "api-key", "apikey", "private key", "authorization", "credential"}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/apptest"
+	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/http2"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -184,5 +186,34 @@ func TestPasswordsStayInTheWorker(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What CONNECT asks for is a host, before which a password may stand.
+func TestConnectTellsNoPassword(t *testing.T) {
+	m, all := gather(t, sdk.FactsHTTP, sdk.FactsFiles)
+	one, two := newWire(m, "http", 1), newWire(m, "http2", 2)
+	const target = "ada:hunter2@a.example:443"
+	one.say(app.Client, &http1.Request{Number: 1, Method: "CONNECT", Target: target, Host: target, Headers: []app.Field{{Name: "Host", Value: target}}})
+	one.say(app.Server, &http1.Response{Number: 1, Status: 407, Length: 2})
+	one.say(app.Server, &http1.BodyPart{Data: []byte("no"), Last: true})
+	one.say(app.Client, &http1.Request{Number: 2, Method: "connect", Target: "a.example:443"})
+	two.say(app.Client, &http2.Request{Stream: 1, Method: "CONNECT", Authority: target, Path: target})
+	two.say(app.Server, &http2.Response{Stream: 1, Status: "407"})
+	two.say(app.Server, &http2.BodyPart{Stream: 1, Data: []byte("no"), Last: true})
+	one.end()
+	two.end()
+	flush(t, m)
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all.HTTP) != 3 || len(all.Files) != 2 || strings.Contains(string(text), "hunter2") || strings.Contains(string(text), "ada") {
+		t.Errorf("%d exchanges, %d files: %s", len(all.HTTP), len(all.Files), text)
+	}
+	for _, x := range all.HTTP {
+		if want := map[uint32]string{1: "[redacted:11]@a.example:443", 2: "a.example:443"}[x.Number]; x.Target != want {
+			t.Errorf("%s %s, want %s", x.Method, x.Target, want)
+		}
 	}
 }

@@ -47,12 +47,12 @@ func (m *Maker) takeSMB(f *app.Fact, b *smb.Command) {
 	if !m.wants(f.Flow, &m.smb.share) {
 		return
 	}
-	r := m.smb.next()
+	r := &m.smb.row
 	*r = sdk.SMB{
 		Seen: seen(f), Version: b.Version, Command: b.Code, Name: name, Response: b.Response, Status: b.Status,
 		MessageID: b.MessageID, Session: b.SessionID, Tree: uint64(b.TreeID), Dialect: b.Dialect,
 		Dialects: appendWide(r.Dialects[:0], b.Dialects), Share: cut(b.Share), File: cut(b.File), Access: b.Access,
 		User: cut(b.User), Domain: cut(b.Domain), Host: cut(b.Host), Encrypted: b.Encrypted, Compressed: b.Compressed,
 	}
-	m.smb.bytes += len(r.Share) + len(r.File) + len(r.User) + len(r.Domain) + len(r.Host) + 8*len(r.Dialects)
+	m.smb.add(r)
 }

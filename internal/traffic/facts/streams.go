@@ -45,7 +45,7 @@ func (m *Maker) requestStream(f *app.Fact, r *http2.Request) {
 	if len(s.streams) >= maxStreams {
 		m.endStream(f.Flow.ID, s, 0)
 	}
-	x := m.newStream(r.Stream, fileName(r.Path))
+	x := m.newStream(r.Stream, askedName(r.Method, r.Path))
 	s.streams = append(s.streams, x)
 	m.bodies.grew(f.Flow.ID, streamBytes)
 	if !r.Ends {

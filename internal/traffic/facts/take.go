@@ -85,13 +85,17 @@ func (m *Maker) others(f *app.Fact) {
 }
 
 // seen is the head of a record.
-func seen(f *app.Fact) sdk.Seen {
+func seen(f *app.Fact) (s sdk.Seen) {
+	see(&s, f)
+	return s
+}
+
+// see fills in the head of a record where it lies.
+func see(s *sdk.Seen, f *app.Fact) {
 	w := f.Flow
-	return sdk.Seen{
-		Flow: w.ID, Packet: w.Packet, Time: time.Unix(0, w.Time).UTC(),
-		Client: w.Client.Addr(), Server: w.Server.Addr(), ClientPort: w.Client.Port(), ServerPort: w.Server.Port(),
-		VLAN: w.VLAN, Proto: w.Transport, FromServer: f.Dir == app.Server,
-	}
+	s.Flow, s.Packet, s.Time = w.ID, w.Packet, time.Unix(0, w.Time).UTC()
+	s.Client, s.Server, s.ClientPort, s.ServerPort = w.Client.Addr(), w.Server.Addr(), w.Client.Port(), w.Server.Port()
+	s.VLAN, s.Proto, s.FromServer = w.VLAN, w.Transport, f.Dir == app.Server
 }
 
 // Limits of one text and of one list in a record.

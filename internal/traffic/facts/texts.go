@@ -6,33 +6,29 @@ import (
 	"net/netip"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/picketwatch/picket/internal/traffic/link"
 )
 
-// texts makes the texts of fields. Short ones lie behind one another in one piece of memory, which goes when none of them is
-// needed any longer.
-type texts struct {
-	piece strings.Builder
-	buf   []byte
+// texts makes the texts of a record. They lie in memory that the next record uses again: until then the record is told.
+type texts struct{ buf []byte }
+
+// reset begins the texts of a record.
+func (w *texts) reset() { w.buf = w.buf[:0] }
+
+// since is the text of what was written from a place on.
+func (w *texts) since(at int) string {
+	b := w.buf[at:]
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// piece is how much memory the texts share. What holds on to one text holds on to so much.
-const piece = 2 << 10
-
-// keep makes a text of bytes.
-func (w *texts) keep(b []byte) string {
-	if len(b) > piece/8 {
-		return string(b)
-	}
-	if w.piece.Len()+len(b) > w.piece.Cap() {
-		w.piece = strings.Builder{}
-		w.piece.Grow(piece)
-	}
-	at := w.piece.Len()
-	w.piece.Write(b)
-	return w.piece.String()[at:]
+// mac is the text of a hardware address, "" of none.
+func (w *texts) mac(m link.MAC) string {
+	at := len(w.buf)
+	w.buf = m.AppendTo(w.buf)
+	return w.since(at)
 }
 
 // value is the text of the field that lies at a place, "" when it is zero.
@@ -51,26 +47,22 @@ func (w *texts) value(s *step, at unsafe.Pointer) string {
 	if s.zero(at) {
 		return ""
 	}
-	w.buf = s.append(w.buf[:0], at)
-	return shown(w.keep(w.buf))
+	from := len(w.buf)
+	w.buf = s.append(w.buf, at)
+	if s.form == formString || s.form >= formList {
+		return shown(w.since(from))
+	}
+	return w.since(from) // nothing but digits, which are few
 }
 
-// number is the text of a number. Small ones take no memory.
+// number is the text of a number, "" of 0.
 func (w *texts) number(s *step, at unsafe.Pointer) string {
-	const small = 100 // what package strconv has the texts of
-	if s.kind >= reflect.Uint {
-		n := unsigned(s.size, at)
-		switch {
-		case n == 0:
-			return ""
-		case n < small:
-			return strconv.FormatUint(n, 10)
-		}
-	} else if n := signed(s.size, at); n == 0 {
+	if s.kind >= reflect.Uint && unsigned(s.size, at) == 0 || s.kind < reflect.Uint && signed(s.size, at) == 0 {
 		return ""
 	}
-	w.buf = s.append(w.buf[:0], at)
-	return w.keep(w.buf)
+	from := len(w.buf)
+	w.buf = s.append(w.buf, at)
+	return w.since(from)
 }
 
 // zero reports whether the field that lies at a place has the zero value.

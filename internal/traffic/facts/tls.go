@@ -112,15 +112,13 @@ func within(t time.Time) time.Time {
 	return t
 }
 
-// tellHandshake hands a handshake on, and keeps the room of the record that was in its place, without its texts: it may lie
-// about for long.
+// tellHandshake hands a handshake on, and keeps the room of its record, without its texts: it may lie about for long.
 func (m *Maker) tellHandshake(_ uint64, h *handshake) {
-	at := m.tls.next()
-	old := *at
-	*at, h.row = h.row, sdk.TLS{
-		ALPNs: emptied(old.ALPNs), Ciphers: old.Ciphers[:0], Groups: old.Groups[:0], Chain: emptied(old.Chain), Names: emptied(old.Names),
+	r := &h.row
+	m.tls.add(r)
+	*r = sdk.TLS{
+		ALPNs: emptied(r.ALPNs), Ciphers: r.Ciphers[:0], Groups: r.Groups[:0], Chain: emptied(r.Chain), Names: emptied(r.Names),
 	}
-	m.tls.bytes += size(at)
 }
 
 // size is about how many bytes the lists and texts of a record have.

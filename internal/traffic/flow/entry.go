@@ -22,23 +22,24 @@ type side struct {
 }
 
 // entry is an open flow. It holds no pointers. Half of all flows have one packet: what only more of them need is in its course.
+// What each packet needs comes first here and in a course, so that it lies in few lines of the processor's cache.
 type entry struct {
 	key          key
-	app          app.Tag
-	id           uint64 // 0 when the entry is free
-	first, last  int64
-	touched      int64 // the table's clock at the last packet
-	glimpse      glimpse
-	index        uint32 // of the entry itself
 	course       uint32 // where its course is, and its more; 0 while there was one packet
-	hash         uint32 // of the key
-	tunnelID     uint32
 	prev, next   uint32 // in its list
-	tunnel       decode.Carrier
 	list         uint8
 	reason       sdk.EndReason
 	initiatorIsA bool
 	guessed      bool
+	touched      int64 // the table's clock at the last packet
+	first, last  int64
+	id           uint64 // 0 when the entry is free
+	app          app.Tag
+	index        uint32 // of the entry itself
+	hash         uint32 // of the key
+	tunnelID     uint32
+	glimpse      glimpse
+	tunnel       decode.Carrier
 }
 
 // glimpse is what is needed of a flow's first packet.
@@ -55,16 +56,16 @@ type glimpse struct {
 
 // course is what is counted of a flow.
 type course struct {
-	side      [2]side
-	gap       spread // inter-arrival times over both directions
-	previous  int64  // time of the packet before, in either direction
-	synAt     int64  // the initiator's latest SYN before the answer
-	rtt       int64  // SYN to SYN-ACK
-	packets   [sdk.FlowPackets]uint64
+	gap       spread    // inter-arrival times over both directions
+	previous  int64     // time of the packet before, in either direction
 	flagCount [6]uint32 // packets with FIN, SYN, RST, PSH, ACK, URG
 	isn       uint32    // the initiator's first sequence number, once hasSYN
 	hasSYN    bool
 	answered  bool // SYN-ACK was seen
+	side      [2]side
+	synAt     int64 // the initiator's latest SYN before the answer
+	rtt       int64 // SYN to SYN-ACK
+	packets   [sdk.FlowPackets]uint64
 }
 
 // state is all there is of a flow.
@@ -73,12 +74,11 @@ type state struct {
 	*course
 }
 
-// begin notes the first packet of a new entry.
+// begin notes the first packet of a new entry, whose glimpse is empty.
 func (e *entry) begin(number uint64, p *decode.Packet, fromA bool) {
-	e.glimpse = glimpse{
-		number: number, length: p.Length, payload: p.Payload, seq: p.Seq, window: p.Window, ttl: p.TTL, flags: p.Flags,
-		whole: p.Whole, part: p.Part.Is, fromA: fromA,
-	}
+	g := &e.glimpse
+	g.number, g.length, g.payload, g.seq, g.window, g.ttl, g.flags = number, p.Length, p.Payload, p.Seq, p.Window, p.TTL, p.Flags
+	g.whole, g.part, g.fromA = p.Whole, p.Part.Is, fromA
 	if p.Proto == sdk.ProtoTCP && p.Flags&sdk.FlagRST != 0 {
 		e.reason = sdk.EndRST
 	}
@@ -93,28 +93,30 @@ func (e *entry) firstPacket(p *decode.Packet) {
 
 // begin counts the only packet that an entry has, see firstPacket.
 func (c *course) begin(e *entry, p *decode.Packet) {
-	*c = course{}
-	state{e, c}.add(e.glimpse.number, e.first, p, e.glimpse.fromA)
+	*c = course{previous: e.first}
+	c.packets[0] = e.glimpse.number
+	state{e, c}.count(e.first, p, e.glimpse.fromA)
 }
 
-// add counts a packet and returns the time since the one before it, in nanoseconds.
+// add counts a further packet and returns the time since the one before it, in nanoseconds.
 func (e state) add(number uint64, at int64, p *decode.Packet, fromA bool) (gap uint64) {
+	if n := e.total(); n < sdk.FlowPackets {
+		e.packets[n] = number
+	}
+	gap = since(e.previous, at)
+	e.gap.add(gap)
+	e.previous = at
+	e.first, e.last = min(e.first, at), max(e.last, at)
+	e.count(at, p, fromA)
+	return gap
+}
+
+// count adds a packet to its side.
+func (e state) count(at int64, p *decode.Packet, fromA bool) {
 	if p.Proto == sdk.ProtoTCP {
 		e.tcp(at, p, fromA)
 	}
-	if n := e.total(); n > 0 {
-		gap = since(e.previous, at)
-		e.gap.add(gap)
-		if n < sdk.FlowPackets {
-			e.packets[n] = number
-		}
-	} else {
-		e.packets[0] = number
-	}
-	e.previous = at
-	e.first, e.last = min(e.first, at), max(e.last, at)
 	e.side[e.direction(fromA)].add(at, p)
-	return gap
 }
 
 // show gives the packet to the engine that knows protocols.
@@ -141,9 +143,6 @@ func (s *side) add(at int64, p *decode.Packet) {
 	s.flags |= p.Flags
 }
 
-// lengths is the spread of the lengths.
-func (s *side) lengths() spread { return s.length.of(s.packets, s.bytes) }
-
 // since is 0 when packets come out of order.
 func since(before, at int64) uint64 {
 	if at < before {
@@ -152,7 +151,8 @@ func since(before, at int64) uint64 {
 	return uint64(at - before)
 }
 
-func (e state) total() uint64 { return e.side[fwd].packets + e.side[rev].packets }
+// total is how many packets the flow has: there is a gap before each but the first.
+func (e state) total() uint64 { return e.gap.n + 1 }
 
 func (e *entry) direction(fromA bool) int {
 	if fromA == e.initiatorIsA {

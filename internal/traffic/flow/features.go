@@ -1,60 +1,69 @@
 package flow
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
 )
 
-// fill writes the features of the finished flow f, whose state is e.
+// fill writes the features of the finished flow f, whose state is e. They are set one by one: a value built beside out would be
+// copied.
 func (m *more) fill(out *sdk.Features, e state, f *sdk.Flow) {
 	m.endRun()
 	m.active.add(m.activeNow)
 	a, b := &m.side[sideOf(e.initiatorIsA)], &m.side[sideOf(!e.initiatorIsA)]
-	a.flags.settle()
-	b.flags.settle()
-	*out = sdk.Features{
-		FwdHeaderBytes: float64(f.FwdBytes - f.FwdPayload), RevHeaderBytes: float64(f.RevBytes - f.RevPayload),
-		FwdDataPackets: float64(a.data), RevDataPackets: float64(b.data),
-		FwdSmallPackets: float64(a.small), RevSmallPackets: float64(b.small),
-		FwdWindowFirst: float64(a.winFirst), RevWindowFirst: float64(b.winFirst),
-		FwdWindowMin: float64(a.winMin), RevWindowMin: float64(b.winMin),
-		FwdWindowMax: float64(a.winMax), RevWindowMax: float64(b.winMax),
-		FwdZeroWindows: float64(a.zeroWindows), RevZeroWindows: float64(b.zeroWindows),
-		FwdTTLMin: float64(a.ttlMin), RevTTLMin: float64(b.ttlMin),
-		FwdTTLMax: float64(a.ttlMax), RevTTLMax: float64(b.ttlMax),
-		FwdRetransmits: float64(a.segments.retransmits), RevRetransmits: float64(b.segments.retransmits),
-		FwdOutOfOrder: float64(a.segments.outOfOrder), RevOutOfOrder: float64(b.segments.outOfOrder),
-		FwdMissedBytes: float64(a.segments.missed), RevMissedBytes: float64(b.segments.missed),
-		FwdDuration: float64(since(a.first, e.side[fwd].last)) / second, RevDuration: float64(since(b.first, e.side[rev].last)) / second,
-		ActivePeriods: float64(m.active.n),
-		FwdBulks:      float64(a.bulk.count), RevBulks: float64(b.bulk.count),
-		FwdBulkPackets: ratio(a.bulk.packets, a.bulk.count), RevBulkPackets: ratio(b.bulk.packets, b.bulk.count),
-		FwdBulkBytes: ratio(a.bulk.bytes, uint64(a.bulk.count)), RevBulkBytes: ratio(b.bulk.bytes, uint64(b.bulk.count)),
-		FwdBulkRate: ratio(a.bulk.bytes, a.bulk.time) * second, RevBulkRate: ratio(b.bulk.bytes, b.bulk.time) * second,
-		Turns:        float64(m.turns),
-		HandshakeAck: float64(m.ack) / second,
-		FwdEntropy:   a.content.entropy, RevEntropy: b.content.entropy,
-		FwdPrintable: ratio(a.content.text, a.content.bytes), RevPrintable: ratio(b.content.text, b.content.bytes),
-		PacketRatio: ratio(f.RevPackets, f.FwdPackets), ByteRatio: ratio(f.RevBytes, f.FwdBytes),
-		FwdGoodput: ratio(f.FwdPayload, f.FwdBytes), RevGoodput: ratio(f.RevPayload, f.RevBytes),
-	}
-	fwdLengths, revLengths := e.side[fwd].lengths(), e.side[rev].lengths()
-	both := fwdLengths.with(&revLengths)
-	out.LenMin, out.LenMax, out.LenMean, out.LenStd = both.stats(1)
-	fwdPayload, revPayload := a.payload.of(f.FwdPackets, f.FwdPayload), b.payload.of(f.RevPackets, f.RevPayload)
-	out.FwdPayloadMin, out.FwdPayloadMax, out.FwdPayloadMean, out.FwdPayloadStd = fwdPayload.stats(1)
-	out.RevPayloadMin, out.RevPayloadMax, out.RevPayloadMean, out.RevPayloadStd = revPayload.stats(1)
+	*out = sdk.Features{}
+	out.FwdHeaderBytes, out.RevHeaderBytes = float64(f.FwdBytes-f.FwdPayload), float64(f.RevBytes-f.RevPayload)
+	out.FwdDataPackets, out.RevDataPackets = float64(a.data), float64(b.data)
+	out.FwdSmallPackets, out.RevSmallPackets = float64(a.small), float64(b.small)
+	out.FwdTTLMin, out.RevTTLMin = float64(a.ttlMin), float64(b.ttlMin)
+	out.FwdTTLMax, out.RevTTLMax = float64(a.ttlMax), float64(b.ttlMax)
+	out.FwdDuration, out.RevDuration = float64(since(a.first, e.side[fwd].last))/second, float64(since(b.first, e.side[rev].last))/second
+	out.ActivePeriods = float64(m.active.n)
+	out.Turns = float64(m.turns)
+	out.FwdEntropy, out.RevEntropy = a.content.entropy, b.content.entropy
+	out.FwdPrintable, out.RevPrintable = ratio(a.content.text, a.content.bytes), ratio(b.content.text, b.content.bytes)
+	out.PacketRatio, out.ByteRatio = ratio(f.RevPackets, f.FwdPackets), ratio(f.RevBytes, f.FwdBytes)
+	out.FwdGoodput, out.RevGoodput = ratio(f.FwdPayload, f.FwdBytes), ratio(f.RevPayload, f.RevBytes)
+	out.LenMin, out.LenMax, out.LenMean, out.LenStd = statsOfBoth(&e.side[fwd], &e.side[rev])
+	out.FwdPayloadMin, out.FwdPayloadMax, out.FwdPayloadMean, out.FwdPayloadStd = a.payload.stats(f.FwdPackets, f.FwdPayload)
+	out.RevPayloadMin, out.RevPayloadMax, out.RevPayloadMean, out.RevPayloadStd = b.payload.stats(f.RevPackets, f.RevPayload)
 	out.ActiveMin, out.ActiveMax, out.ActiveMean, out.ActiveStd = m.active.stats(second)
 	out.IdleMin, out.IdleMax, out.IdleMean, out.IdleStd = m.idle.stats(second)
-	m.fillFlags(out, &a.flags.full, &b.flags.full)
+	if e.key.proto == sdk.ProtoTCP {
+		m.fillTCP(out, a, b)
+	}
+	if a.bulk.count|b.bulk.count != 0 {
+		fillBulks(out, &a.bulk, &b.bulk)
+	}
 	m.fillRates(out, f)
 	m.fillTimes(out, e, a, b)
 	m.fillLengths(out, e.initiatorIsA)
 }
 
-func (m *more) fillFlags(out *sdk.Features, a, b *[8]uint32) {
+// fillTCP writes what only TCP has.
+func (m *more) fillTCP(out *sdk.Features, a, b *moreSide) {
+	out.FwdWindowFirst, out.RevWindowFirst = float64(a.winFirst), float64(b.winFirst)
+	out.FwdWindowMin, out.RevWindowMin = float64(a.winMin), float64(b.winMin)
+	out.FwdWindowMax, out.RevWindowMax = float64(a.winMax), float64(b.winMax)
+	out.FwdZeroWindows, out.RevZeroWindows = float64(a.zeroWindows), float64(b.zeroWindows)
+	out.FwdRetransmits, out.RevRetransmits = float64(a.segments.retransmits), float64(b.segments.retransmits)
+	out.FwdOutOfOrder, out.RevOutOfOrder = float64(a.segments.outOfOrder), float64(b.segments.outOfOrder)
+	out.FwdMissedBytes, out.RevMissedBytes = float64(a.segments.missed), float64(b.segments.missed)
+	out.HandshakeAck = float64(m.ack) / second
+	a.flags.settle()
+	b.flags.settle()
+	fillFlags(out, &a.flags.full, &b.flags.full)
+}
+
+func fillBulks(out *sdk.Features, a, b *bulk) {
+	out.FwdBulks, out.RevBulks = float64(a.count), float64(b.count)
+	out.FwdBulkPackets, out.RevBulkPackets = ratio(a.packets, a.count), ratio(b.packets, b.count)
+	out.FwdBulkBytes, out.RevBulkBytes = ratio(a.bytes, uint64(a.count)), ratio(b.bytes, uint64(b.count))
+	out.FwdBulkRate, out.RevBulkRate = ratio(a.bytes, a.time)*second, ratio(b.bytes, b.time)*second
+}
+
+func fillFlags(out *sdk.Features, a, b *[8]uint32) {
 	out.FwdFinCount, out.RevFinCount = float64(a[bitFIN]), float64(b[bitFIN])
 	out.FwdSynCount, out.RevSynCount = float64(a[bitSYN]), float64(b[bitSYN])
 	out.FwdRstCount, out.RevRstCount = float64(a[bitRST]), float64(b[bitRST])
@@ -63,7 +72,7 @@ func (m *more) fillFlags(out *sdk.Features, a, b *[8]uint32) {
 	out.FwdUrgCount, out.RevUrgCount = float64(a[bitURG]), float64(b[bitURG])
 	out.FwdEceCount, out.RevEceCount = float64(a[bitECE]), float64(b[bitECE])
 	out.FwdCwrCount, out.RevCwrCount = float64(a[bitCWR]), float64(b[bitCWR])
-	out.EceCount, out.CwrCount = float64(a[bitECE])+float64(b[bitECE]), float64(a[bitCWR])+float64(b[bitCWR])
+	out.EceCount, out.CwrCount = out.FwdEceCount+out.RevEceCount, out.FwdCwrCount+out.RevCwrCount
 }
 
 func (m *more) fillRates(out *sdk.Features, f *sdk.Flow) {
@@ -108,19 +117,4 @@ func ratio[T uint8 | uint32 | uint64](a, b T) float64 {
 		return 0
 	}
 	return float64(a) / float64(b)
-}
-
-// with returns the spread of the values of both.
-func (s *spread) with(t *spread) spread {
-	if s.n == 0 {
-		return *t
-	}
-	if t.n == 0 {
-		return *s
-	}
-	both := spread{n: s.n + t.n, sum: s.sum + t.sum, min: min(s.min, t.min), max: max(s.max, t.max)}
-	var carry uint64
-	both.sqLo, carry = bits.Add64(s.sqLo, t.sqLo, 0)
-	both.sqHi = s.sqHi + t.sqHi + carry
-	return both
 }

@@ -1,12 +1,16 @@
 package flow
 
-import "hash/maphash"
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+)
 
 // index finds an entry by its key: open addressing, linear probing. A slot holds the entry's number, the key stays in the
 // entry, so the whole index of a quarter of a million flows lies in 4 MB. The seed is random, so nobody can choose keys that
 // meet in one place.
 type index struct {
-	seed  maphash.Seed
+	seed  [6]uint64
 	slots []slot // a power of two
 	count int
 }
@@ -17,10 +21,28 @@ type slot struct{ hash, entry uint32 }
 const minSlots = 1 << 10
 
 func newIndex() index {
-	return index{seed: maphash.MakeSeed(), slots: make([]slot, minSlots)}
+	x := index{slots: make([]slot, minSlots)}
+	var random [8 * len(x.seed)]byte
+	_, _ = rand.Read(random[:]) // it never fails
+	for i := range x.seed {
+		x.seed[i] = binary.LittleEndian.Uint64(random[8*i:])
+	}
+	return x
 }
 
-func (x *index) hash(k *key) uint32 { return uint32(maphash.Comparable(x.seed, *k)) }
+// hash multiplies secret numbers with the key, as the runtime hashes its maps where the processor has no AES. It is hashed number
+// by number, because a processor is slow to read in one piece what was written in several, as a key was just before.
+func (x *index) hash(k *key) uint32 {
+	h := fold(k.aHi^x.seed[0], k.aLo^x.seed[1]) ^ fold(k.bHi^x.seed[2], k.bLo^x.seed[3])
+	h = fold(h^x.seed[4], fold(k.tunnel^x.seed[5], k.rest()^x.seed[0])^x.seed[1])
+	return uint32(h ^ h>>32)
+}
+
+// fold is both halves of a product.
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
 
 // find returns the entry of the key, 0 when there is none.
 func (x *index) find(p *pool, k *key, hash uint32) uint32 {

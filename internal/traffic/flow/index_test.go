@@ -57,3 +57,36 @@ func TestIndexAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Keys that are near to one another, as those of a scan are, spread over the slots like random numbers, which reach 63 of 100.
+func TestHashSpreads(t *testing.T) {
+	for name, of := range map[string]func(i uint64) key{
+		"addresses": func(i uint64) key {
+			return key{aLo: 0xffff_0a00_0000 + i, bLo: 0xffff_c0a8_0001, aPort: 50_000, bPort: 443, proto: 6, version: 4}
+		},
+		"ports": func(i uint64) key {
+			return key{aLo: 0xffff_0a00_0000, bLo: 0xffff_c0a8_0001, aPort: uint16(i), bPort: 443, proto: 6, version: 4}
+		},
+		"both endpoints": func(i uint64) key {
+			return key{aLo: i, bLo: i, aPort: uint16(i), bPort: uint16(i), proto: 17, version: 4}
+		},
+		"IPv6 networks": func(i uint64) key {
+			return key{aHi: 0x2001_0db8<<32 | i, aLo: 1, bHi: 0x2001_0db8<<32 | i, bLo: 1, version: 6}
+		},
+		"tunnels, VLANs":   func(i uint64) key { return key{tunnel: i >> 8, vlan: uint16(i & 0xff), version: 4} },
+		"the highest bits": func(i uint64) key { return key{aHi: i << 48, version: 6} },
+	} {
+		const slots = 1 << 16
+		x, hit, reached := newIndex(), make([]bool, slots), 0
+		for i := range uint64(slots) {
+			k := of(i)
+			if at := x.hash(&k) % slots; !hit[at] {
+				hit[at] = true
+				reached++
+			}
+		}
+		if reached < slots*60/100 {
+			t.Errorf("%s: %d of %d slots", name, reached, slots)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/picketwatch/picket/internal/traffic/decode"
 	"github.com/picketwatch/picket/sdk"
@@ -9,8 +10,7 @@ import (
 
 // key names both directions of a conversation: endpoint a is the one that sorts first. The VLAN is part of it and so is the
 // tunnel (decode.Packet.Tunnel), because the same private addresses on two VLANs or in two VXLANs are different machines,
-// and because a packet that was captured with and without its tunnel must not count twice in one flow. There is no padding
-// in it, so that it is hashed and compared in one go.
+// and because a packet that was captured with and without its tunnel must not count twice in one flow.
 type key struct {
 	aHi, aLo, bHi, bLo uint64
 	tunnel             uint64
@@ -22,10 +22,10 @@ type key struct {
 // (type 3, code 3) stays two flows.
 const oneWay = 0x100
 
-// keyOf also reports whether the packet came from endpoint a.
-func keyOf(p *decode.Packet) (k key, fromA bool) {
+// of fills the key of a packet's flow in, which is empty, and reports whether the packet came from endpoint a.
+func (k *key) of(p *decode.Packet) (fromA bool) {
 	src, dst := p.SrcPort, p.DstPort
-	if p.Proto == sdk.ProtoICMP || p.Proto == sdk.ProtoICMPv6 {
+	if isICMP(p.Proto) {
 		src, dst = icmpPorts(p)
 	}
 	srcHi, srcLo := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])
@@ -37,16 +37,38 @@ func keyOf(p *decode.Packet) (k key, fromA bool) {
 	} else {
 		k.aHi, k.aLo, k.aPort, k.bHi, k.bLo, k.bPort = dstHi, dstLo, dst, srcHi, srcLo, src
 	}
-	return k, fromA
+	return fromA
 }
 
-// addresses returns the endpoints as decode holds them.
-func (k *key) addresses() (a, b [16]byte) {
-	binary.BigEndian.PutUint64(a[:8], k.aHi)
-	binary.BigEndian.PutUint64(a[8:], k.aLo)
-	binary.BigEndian.PutUint64(b[:8], k.bHi)
-	binary.BigEndian.PutUint64(b[8:], k.bLo)
-	return a, b
+// rest is what the key says besides addresses and tunnel.
+func (k *key) rest() uint64 {
+	return uint64(k.aPort)<<48 | uint64(k.bPort)<<32 | uint64(k.vlan)<<16 | uint64(k.proto)<<8 | uint64(k.version)
+}
+
+// endpoint is an address as the key holds it.
+type endpoint struct{ hi, lo uint64 }
+
+func (k *key) a() endpoint { return endpoint{k.aHi, k.aLo} }
+func (k *key) b() endpoint { return endpoint{k.bHi, k.bLo} }
+
+func (a endpoint) addr(version uint8) netip.Addr {
+	if version == 4 {
+		var v4 [4]byte
+		binary.BigEndian.PutUint32(v4[:], uint32(a.lo))
+		return netip.AddrFrom4(v4)
+	}
+	var v6 [16]byte
+	binary.BigEndian.PutUint64(v6[:8], a.hi)
+	binary.BigEndian.PutUint64(v6[8:], a.lo)
+	return netip.AddrFrom16(v6)
+}
+
+// appendTo appends the 4 or 16 bytes of the address.
+func (a endpoint) appendTo(to []byte, version uint8) []byte {
+	if version == 4 {
+		return binary.BigEndian.AppendUint32(to, uint32(a.lo))
+	}
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(to, a.hi), a.lo)
 }
 
 // icmpPorts maps a message to a pair that its answer maps to the other way round.

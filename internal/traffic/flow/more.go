@@ -17,35 +17,35 @@ const (
 // more is the state behind sdk.Features of an open flow that has more than one packet: it lies beside the course, so that
 // nobody pays for it who does not ask. It holds no pointers. Its sides are by endpoint, so that a late turn of the flow leaves them alone.
 type more struct {
-	side         [2]moreSide // see sideOf
-	active, idle spread      // ns
-	activeNow    uint64      // ns of the active period that goes on
+	activeNow    uint64 // ns of the active period that goes on
 	run          run
-	synAckAt     int64
-	ack          int64                // SYN-ACK to ACK
-	lengths      [firstLengths]uint32 // of the first payloads
 	turns        uint32
 	data         uint8 // how many lengths there are
 	dataFromA    uint8 // which of them are of endpoint a, as bits
 	answered     bool  // SYN-ACK was seen
 	acked        bool
+	side         [2]moreSide // see sideOf
+	active, idle spread      // ns
+	synAckAt     int64
+	ack          int64                // SYN-ACK to ACK
+	lengths      [firstLengths]uint32 // of the first payloads
 }
 
-// moreSide is what is counted for what one endpoint sends.
+// moreSide is what is counted for what one endpoint sends; what each packet needs comes first.
 type moreSide struct {
-	first, firstData int64 // times
 	payload          sizes
-	flags            flagCounts
 	segments         segments
-	bulk             bulk
-	content          content
 	data, small      uint32 // packets
-	zeroWindows      uint32
-	winFirst         uint16
-	winMin, winMax   uint16
 	ttlMin, ttlMax   uint8
 	seen             bool // a packet was
 	whole            bool // a whole TCP header was
+	winFirst         uint16
+	winMin, winMax   uint16
+	zeroWindows      uint32
+	flags            flagCounts
+	first, firstData int64 // times
+	bulk             bulk
+	content          content
 }
 
 // begin counts the only packet that an entry has, see firstPacket.
@@ -183,8 +183,8 @@ func (s *moreSide) tcp(p *decode.Packet) {
 // one number, eight bits each, so that a packet costs one addition.
 type flagCounts struct {
 	lanes   uint64
-	full    [8]uint32
 	pending uint8
+	full    [8]uint32
 }
 
 // flagLanes has the number 1 in the lane of each flag.

@@ -19,6 +19,7 @@ package flow
 import (
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/decode"
@@ -69,17 +70,21 @@ const (
 
 // Table holds the open flows. It is not safe for concurrent use.
 type Table struct {
-	cfg    Config
-	index  index
-	pool   pool
-	lists  [lists]list
-	clock  int64 // the latest packet time
-	nextID uint64
-	out    batch
-	counts Counts
-	latest uint32 // the flow of the last packet that was added
-	bytes  int    // that open flows may take
-	lone   struct {
+	cfg      Config
+	index    index
+	pool     pool
+	lists    [lists]list
+	limits   [lists]int64 // how long flows in them may be quiet
+	clock    int64        // the latest packet time
+	wake     int64        // until then no flow is quiet for too long, unless time was turned back
+	turned   bool         // it was: flows may have been touched later than those behind them in their list
+	nextID   uint64
+	out      batch
+	counts   Counts
+	foreseen uint32 // what foresee read, so that it does
+	latest   uint32 // the flow of the last packet that was added
+	bytes    int    // that open flows may take
+	lone     struct {
 		course course
 		more   more
 	} // of a flow of one packet, while it is looked at
@@ -97,7 +102,8 @@ func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
 // New returns an empty table. The slice given to emit, and the Packets in it, are only valid during the call.
 func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
-	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), pool: pool{features: cfg.Features}, bytes: openBytes}
+	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), pool: pool{features: cfg.Features}, bytes: openBytes, wake: math.MaxInt64}
+	t.limits = [lists]int64{listOpen: int64(cfg.Idle), listEnded: int64(cfg.Linger)}
 	if cfg.MaxFlows > 0 {
 		t.bytes = math.MaxInt
 	} else {
@@ -116,7 +122,8 @@ func (t *Table) Open() int { return t.index.count }
 // returned.
 func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 	t.advance(at)
-	k, fromA := keyOf(p)
+	var k key
+	fromA := k.of(p)
 	hash := t.index.hash(&k)
 	i := t.index.find(&t.pool, &k, hash)
 	fresh := i == 0 || t.superseded(t.pool.at(i), at, p, fromA)
@@ -142,7 +149,8 @@ func (t *Table) Add(number uint64, at int64, p *decode.Packet) error {
 
 // Latest names the flow that the last packet was added to, and the direction of the packet p in it.
 func (t *Table) Latest(p *decode.Packet) (id uint64, d app.Dir) {
-	_, fromA := keyOf(p)
+	var k key
+	fromA := k.of(p)
 	e := t.pool.at(t.latest)
 	return e.id, app.Dir(e.direction(fromA))
 }
@@ -152,7 +160,8 @@ func (t *Table) Show(number uint64, at int64, p *decode.Packet) {
 	if t.cfg.Apps == nil {
 		return
 	}
-	k, fromA := keyOf(p)
+	var k key
+	fromA := k.of(p)
 	if i := t.index.find(&t.pool, &k, t.index.hash(&k)); i != 0 && !t.pool.at(i).app.Over() {
 		t.pool.at(i).show(t.cfg.Apps, number, at, p, fromA)
 	}
@@ -179,10 +188,13 @@ func (t *Table) open(k *key, hash uint32, at int64, p *decode.Packet, fromA bool
 	i := t.pool.entries.get()
 	t.nextID++
 	e := t.pool.at(i)
-	*e = entry{key: *k, hash: hash, id: t.nextID, index: i, first: at, last: at, tunnel: p.Carrier, tunnelID: p.TunnelID}
+	*e = entry{} // and then field by field: a value built beside it would be copied
+	e.key, e.hash, e.id, e.index = *k, hash, t.nextID, i
+	e.first, e.last = at, at
+	e.tunnel, e.tunnelID = p.Carrier, p.TunnelID
 	e.initiatorIsA, e.guessed = initiator(p, fromA)
 	t.index.insert(hash, i)
-	t.lists[listOpen].push(&t.pool, i)
+	t.push(i, listOpen)
 	return i
 }
 
@@ -217,29 +229,73 @@ func (t *Table) touch(i uint32, e *entry) {
 	if e.reason != sdk.EndNone {
 		want = listEnded
 	}
+	if e.list == want && t.lists[want].tail == i {
+		return
+	}
 	t.lists[e.list].remove(&t.pool, i)
-	e.list = want
-	t.lists[want].push(&t.pool, i)
+	t.push(i, want)
+}
+
+// push puts a flow that was touched now at the quiet end of a list.
+func (t *Table) push(i uint32, which uint8) {
+	if t.lists[which].head == 0 {
+		t.wake = min(t.wake, t.clock+t.limits[which])
+	}
+	t.pool.at(i).list = which
+	t.lists[which].push(&t.pool, i)
 }
 
 // advance moves packet time on and closes what has been quiet for too long.
 func (t *Table) advance(at int64) {
-	if at > t.clock || t.clock-at > clockStep {
+	if at > t.clock {
 		t.clock = at
+	} else if t.clock-at > clockStep {
+		t.clock, t.turned = at, true
 	}
-	t.expire(listOpen, int64(t.cfg.Idle))
-	t.expire(listEnded, int64(t.cfg.Linger))
+	if t.clock > t.wake || t.turned {
+		t.expire()
+	}
 }
 
-func (t *Table) expire(which int, limit int64) {
-	for i := t.lists[which].head; i != 0; i = t.lists[which].head {
-		e := t.pool.at(i)
-		// Touched in the far future: the timeline was left behind.
-		if quiet := t.clock - e.touched; quiet <= limit && quiet >= -clockStep {
-			return
+// expire closes what has been quiet for too long and notes when to look again. Flows are in the order in which they were
+// touched, so the first one of each list tells.
+func (t *Table) expire() {
+	t.wake = math.MaxInt64
+	for which, limit := range t.limits {
+		for i := t.lists[which].head; i != 0; i = t.lists[which].head {
+			e := t.pool.at(i)
+			// Touched in the far future: the timeline was left behind.
+			if quiet := t.clock - e.touched; quiet <= limit && quiet >= -clockStep {
+				t.wake = min(t.wake, e.touched+limit)
+				break
+			}
+			t.foresee(e.next, t.pool.at(e.next).next)
+			t.finish(e, e.reasonOr(sdk.EndIdle))
 		}
-		t.finish(e, e.reasonOr(sdk.EndIdle))
 	}
+}
+
+// foresee reads a little of what the flow soon has, which is about to end and was not looked at for long, and of the entry of
+// the one after it: memory is slow, and has until then to come. Number 0 is none, and harmless.
+func (t *Table) foresee(soon, later uint32) {
+	e := t.pool.at(soon)
+	sum := t.index.slots[e.hash&uint32(len(t.index.slots)-1)].hash
+	if e.course != 0 {
+		sum += lines(t.pool.courses.at(e.course))
+		if t.cfg.Features {
+			sum += lines(t.pool.mores.at(e.course))
+		}
+	}
+	t.foreseen = sum + lines(t.pool.at(later))
+}
+
+// lines reads something of each line that a value has in the processor's cache.
+func lines[T any](v *T) (sum uint32) {
+	b := unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) //nolint:gosec // a value without pointers, as bytes
+	for i := 0; i < len(b); i += 64 {
+		sum += uint32(b[i])
+	}
+	return sum
 }
 
 // evict closes the flow that matters least, but not the one that is spared: one that has ended, else the one that was quiet
@@ -299,7 +355,10 @@ func (t *Table) Flush() error {
 
 // Close emits what is still open, by id, and the last batch.
 func (t *Table) Close() error {
-	for _, i := range t.pool.inUseByID(t.index.count) {
+	open := t.pool.inUseByID(t.index.count)
+	open = append(open, 0, 0) // so that there are always two more to look at
+	for n, i := range open[:len(open)-2] {
+		t.foresee(open[n+1], open[n+2])
 		e := t.pool.at(i)
 		t.finish(e, e.reasonOr(sdk.EndCapture))
 	}

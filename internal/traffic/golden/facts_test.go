@@ -63,7 +63,7 @@ func factsOf(t *testing.T, file string, kinds map[string]int) []told {
 	var all []told
 	seen := map[string]bool{}
 	detector := echo.Facts().New().(sdk.Detector)
-	m, err := facts.New(facts.Config{Kinds: sdk.FactKinds, Emit: func(kind string, b *sdk.Batch) error {
+	m, err := facts.New(facts.Config{Kinds: sdk.FactKinds, Emit: facts.Batches(func(kind string, b *sdk.Batch) error {
 		if seen[kind] {
 			return nil
 		}
@@ -74,7 +74,7 @@ func factsOf(t *testing.T, file string, kinds map[string]int) []told {
 		kinds[kind] += len(one.want)
 		all = append(all, one)
 		return err
-	}})
+	})})
 	if err != nil {
 		t.Fatal(err)
 	}

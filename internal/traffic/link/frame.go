@@ -16,14 +16,21 @@ func (m MAC) String() string {
 	if m == (MAC{}) {
 		return ""
 	}
-	out := make([]byte, 0, 17)
+	return string(m.AppendTo(make([]byte, 0, 17)))
+}
+
+// AppendTo appends what String returns.
+func (m MAC) AppendTo(dst []byte) []byte {
+	if m == (MAC{}) {
+		return dst
+	}
 	for i, b := range m {
 		if i > 0 {
-			out = append(out, ':')
+			dst = append(dst, ':')
 		}
-		out = append(out, hexDigits[b>>4], hexDigits[b&0xf])
+		dst = append(dst, hexDigits[b>>4], hexDigits[b&0xf])
 	}
-	return string(out)
+	return dst
 }
 
 // What frames carry. The values below 0x10000 are EtherTypes.

@@ -29,7 +29,7 @@ import (
 
 // options are those of a worker that is asked for everything. The facts are thrown away.
 func options() (traffic.Options, *facts.Maker, error) {
-	maker, err := facts.New(facts.Config{Kinds: sdk.FactKinds, Emit: func(string, *sdk.Batch) error { return nil }})
+	maker, err := facts.New(facts.Config{Kinds: sdk.FactKinds, Emit: func(string, []byte) error { return nil }})
 	if err != nil {
 		return traffic.Options{}, nil, err
 	}
@@ -114,7 +114,7 @@ func TestLikeTcpdump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offline, again := fromFile(t, raw), fromFile(t, tee.file)
+	offline, again := fromFile(t, inOrderOf(t, tee.file, raw)), fromFile(t, tee.file)
 	counts, err := socket.Counts()
 	if err != nil || counts.Dropped != 0 || counts.Packets != live.sum.Packets {
 		t.Errorf("the kernel counts %+v (%v), %d packets were read", counts, err, live.sum.Packets)
@@ -188,6 +188,34 @@ func fromFile(t *testing.T, raw []byte) *keep {
 		t.Fatal(k.err)
 	}
 	return k
+}
+
+// inOrderOf gives the packets of one capture file in the order in which another has them. What two processors deliver at once,
+// each socket queues in an order of its own.
+func inOrderOf(t *testing.T, order, raw []byte) []byte {
+	t.Helper()
+	const header, record = 24, 16
+	packets := func(file []byte, each func(data, whole []byte)) {
+		for rest := file[header:]; len(rest) > 0; {
+			end := record + binary.LittleEndian.Uint32(rest[8:])
+			each(rest[record:end], rest[:end])
+			rest = rest[end:]
+		}
+	}
+	same := map[string][][]byte{}
+	packets(raw, func(data, whole []byte) { same[string(data)] = append(same[string(data)], whole) })
+	out := bytes.Clone(raw[:header])
+	packets(order, func(data, _ []byte) {
+		if left := same[string(data)]; len(left) > 0 {
+			out, same[string(data)] = append(out, left[0]...), left[1:]
+			return
+		}
+		t.Errorf("only one of the files has the packet %x", data)
+	})
+	if len(out) != len(raw) {
+		t.Errorf("%d octets of %d are in both files", len(out), len(raw))
+	}
+	return out
 }
 
 // TestTagsAreBack sends tagged frames, whose tag the kernel takes off.

@@ -81,7 +81,7 @@ func discovered(t *testing.T, file string) []*seenDevice {
 		t.Fatal(err)
 	}
 	var out sighted
-	maker, err := facts.New(facts.Config{Kinds: passive.Subscription().Facts, Emit: func(_ string, b *sdk.Batch) error { return o.Observe(ctx, *b, &out) }})
+	maker, err := facts.New(facts.Config{Kinds: passive.Subscription().Facts, Emit: facts.Batches(func(_ string, b *sdk.Batch) error { return o.Observe(ctx, *b, &out) })})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ type heap struct {
 }
 
 func (h *heap) Write(p []byte) (int, error) {
-	if h.writes++; h.writes%8 == 0 {
+	if h.writes++; h.writes%2 == 0 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)

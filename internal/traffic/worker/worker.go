@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -79,8 +80,8 @@ type run struct {
 
 func newRun(out io.Writer, wanted Options) (*run, error) {
 	r := &run{messages: messages{out: out}}
-	maker, err := facts.New(facts.Config{Kinds: wanted.Facts, First: wanted.First, Emit: func(_ string, b *sdk.Batch) error {
-		return r.try(func() error { return r.batch(b) })
+	maker, err := facts.New(facts.Config{Kinds: wanted.Facts, First: wanted.First, Emit: func(_ string, frame []byte) error {
+		return r.try(func() error { return r.told(frame) })
 	}})
 	if err != nil {
 		return nil, err
@@ -173,12 +174,10 @@ const header = 5
 func (m *messages) frame(flows []sdk.Flow) {
 	if len(flows) > 0 && flows[0].Features != nil {
 		m.rows = records.PackFeatures(m.rows[:0], flows)
-		m.pack(KindFeatures)
-		m.held = append(m.held, m.buf...)
+		m.held = appendPacked(m.held, KindFeatures, m.rows)
 	}
 	m.rows = records.AppendShortFlows(m.rows[:0], flows)
-	m.pack(KindFrame)
-	m.held = append(m.held, m.buf...)
+	m.held = appendPacked(m.held, KindFrame, m.rows)
 }
 
 func (m *messages) sendHeld() error {
@@ -194,21 +193,21 @@ func (m *messages) packets(subscription uint16, batch []sdk.Packet) error {
 	return m.write(KindPackets)
 }
 
-// batch sends facts.
-func (m *messages) batch(b *sdk.Batch) error {
-	m.rows = records.AppendBatch(m.rows[:0], b)
-	m.pack(KindFacts)
+// told sends a frame of facts.
+func (m *messages) told(frame []byte) error {
+	m.buf = appendPacked(m.buf[:0], KindFacts, frame)
 	_, err := m.out.Write(m.buf)
 	return err
 }
 
-// pack makes a message of rows as an S2 block.
-func (m *messages) pack(kind byte) {
-	if need := header + s2.MaxEncodedLen(len(m.rows)); cap(m.buf) < need {
-		m.buf = make([]byte, need)
-	}
-	m.buf = m.buf[:header+len(s2.Encode(m.buf[header:cap(m.buf)], m.rows))]
-	m.head(kind)
+// appendPacked appends a message of rows as an S2 block.
+func appendPacked(dst []byte, kind byte, rows []byte) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, header+s2.MaxEncodedLen(len(rows)))
+	block := s2.Encode(dst[at+header:cap(dst)], rows)
+	dst = dst[:at+header+len(block)]
+	head(dst[at:], kind)
+	return dst
 }
 
 func (m *messages) json(kind byte, body any) error {
@@ -221,12 +220,13 @@ func (m *messages) json(kind byte, body any) error {
 }
 
 func (m *messages) write(kind byte) error {
-	m.head(kind)
+	head(m.buf, kind)
 	_, err := m.out.Write(m.buf)
 	return err
 }
 
-func (m *messages) head(kind byte) {
-	binary.LittleEndian.PutUint32(m.buf, uint32(len(m.buf)-header))
-	m.buf[4] = kind
+// head writes the head of a message.
+func head(message []byte, kind byte) {
+	binary.LittleEndian.PutUint32(message, uint32(len(message)-header))
+	message[4] = kind
 }
