@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/mattn/go-sqlite3"
@@ -244,11 +246,29 @@ func (c jsonColumn) Scan(v any) error {
 	case nil:
 		return nil
 	case string:
+		if to, ok := c.v.(*[]string); ok {
+			if list, plain := plainList(text); plain {
+				*to = list
+				return nil
+			}
+		}
 		return json.Unmarshal([]byte(text), c.v)
 	case []byte:
 		return json.Unmarshal(text, c.v)
 	}
 	return fmt.Errorf("JSON column holds %T", v)
+}
+
+// plainList reads a list of texts in which nothing is escaped, as toJSON writes nearly all; false for anything else. A device has
+// four, and a capture may tell of thousands of devices.
+func plainList(text string) (list []string, plain bool) {
+	inner, open := strings.CutPrefix(text, `["`)
+	inner, closed := strings.CutSuffix(inner, `"]`)
+	if !open || !closed || strings.ContainsRune(inner, '\\') || !utf8.ValidString(inner) {
+		return nil, false
+	}
+	list = strings.Split(inner, `","`)
+	return list, strings.Count(inner, `"`) == 2*(len(list)-1)
 }
 
 // toJSON is for our own row types, which always marshal.

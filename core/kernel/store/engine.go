@@ -23,6 +23,8 @@ const schemaVersion = 1 // of a segment file; readers know all up to this one
 type engine struct {
 	db     *sql.DB
 	writer *sql.Conn // used by the writer goroutine only
+
+	threads int // that it was given
 }
 
 func openEngine(ctx context.Context, cfg TelemetryConfig) (*engine, error) {
@@ -35,6 +37,7 @@ func openEngine(ctx context.Context, cfg TelemetryConfig) (*engine, error) {
 		"autoinstall_known_extensions": {"false"}, // a mistyped function must not cost a try to reach the network
 		"autoload_known_extensions":    {"false"},
 		"allow_community_extensions":   {"false"},
+		"scheduler_process_partial":    {"true"}, // a long query gives its thread up in between: a change of their number waits for that
 	}
 	connector, err := duckdb.NewConnector("?"+options.Encode(), nil)
 	if err != nil {
@@ -46,7 +49,7 @@ func openEngine(ctx context.Context, cfg TelemetryConfig) (*engine, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), db.Close())
 	}
-	return &engine{db: db, writer: conn}, nil
+	return &engine{db: db, writer: conn, threads: cfg.Threads}, nil
 }
 
 func (e *engine) close() error {

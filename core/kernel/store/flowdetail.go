@@ -20,6 +20,7 @@ const (
 
 // Get returns a flow of a capture with its features beside those of similar flows.
 func (f *Flows) Get(ctx context.Context, tenant, capture string, id uint64) (FlowDetail, error) {
+	defer f.memory.page(ctx)()
 	d := FlowDetail{Capture: capture, Facts: []FlowFact{}, Features: []FlowFeature{}}
 	parts, _, release := f.parts(ctx, f.runsOf(tenant, []string{capture}))
 	defer release()

@@ -2,11 +2,15 @@ package store
 
 import (
 	"cmp"
+	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
 	"net/netip"
 	"reflect"
 
 	"github.com/picketwatch/picket/internal/snake"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // told is a fact with what every fact has.
@@ -68,19 +72,40 @@ type factGroup struct {
 	named        bool
 }
 
-// grouping puts the facts of a frame into groups.
+// manySlots is how many slots the table of one frame may have for the next one to use their memory again: one frame of a hostile
+// capture would hold it for ever.
+const manySlots = 8 * records.BatchFacts
+
+// grouping puts the facts of a frame into groups. Its table is open: a frame has a few hundred facts, most of which begin a group,
+// and a map of such long keys took longer than all else that is done with a fact here.
 type grouping struct {
-	list []factGroup
-	at   map[factKey]int
-	last int
+	list  []factGroup
+	slots []uint32 // 1 + the place in list, 0 when free
+	last  int
+
+	names maphash.Seed
+	seeds [4]uint64 // what a capture holds must not tell where its facts go
+}
+
+// begin makes room for the groups of so many facts.
+func (g *grouping) begin(facts int) {
+	if g.seeds == [4]uint64{} {
+		g.names = maphash.MakeSeed()
+		for i := range g.seeds {
+			g.seeds[i] = rand.Uint64() //nolint:gosec // of a generator that the process seeded
+		}
+	}
+	want := 1 << bits.Len(uint(2*facts)) //nolint:gosec // of maxItems at most
+	if room := max(want, manySlots); cap(g.slots) < want || cap(g.slots) > room {
+		g.slots, g.list = make([]uint32, room), nil
+	}
+	g.slots = g.slots[:want]
+	clear(g.slots)
+	g.list, g.last = g.list[:0], 0
 }
 
 func (g *grouping) group(b *sdk.Batch) []factGroup {
-	if g.at == nil {
-		g.at = map[factKey]int{}
-	}
-	clear(g.at)
-	g.list, g.last = g.list[:0], 0
+	g.begin(len(b.DNS) + len(b.TLS) + len(b.HTTP) + len(b.SMB) + len(b.DHCP) + len(b.ARP) + len(b.OT) + len(b.Files) + len(b.Logins) + len(b.Messages))
 	item := uint16(0)
 	_ = toldBy(b, func(t told) error {
 		g.add(t, item)
@@ -93,16 +118,42 @@ func (g *grouping) group(b *sdk.Batch) []factGroup {
 func (g *grouping) add(t told, item uint16) {
 	key, at := t.key(), micros(t.seen.Time)
 	if len(g.list) == 0 || g.list[g.last].factKey != key {
-		i, ok := g.at[key]
-		if !ok {
-			i = len(g.list)
-			g.at[key] = i
+		g.last = g.find(&key)
+		if g.last == len(g.list) {
 			g.list = append(g.list, factGroup{key, item, at, at, t.named})
 		}
-		g.last = i
 	}
 	x := &g.list[g.last]
 	x.since, x.until = min(x.since, at), max(x.until, at)
+}
+
+// find is the place of a group in the list, behind its end when it is new.
+func (g *grouping) find(key *factKey) int {
+	mask := uint64(len(g.slots) - 1)
+	for i := g.hash(key); ; i++ {
+		slot := &g.slots[i&mask]
+		if *slot == 0 {
+			*slot = uint32(len(g.list) + 1) //nolint:gosec // of maxItems at most
+			return len(g.list)
+		}
+		if at := int(*slot - 1); g.list[at].factKey == *key {
+			return at
+		}
+	}
+}
+
+func (g *grouping) hash(key *factKey) uint64 {
+	clientHi, client := halves(key.client)
+	serverHi, server := halves(key.server)
+	h := folded(key.flow^g.seeds[0], maphash.String(g.names, key.name)^g.seeds[1])
+	h = folded(h^clientHi, client^g.seeds[2])
+	return folded(h^serverHi, server^g.seeds[3])
+}
+
+// folded mixes two numbers.
+func folded(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
 }
 
 func (r *FlowRecording) addFacts(batch *sdk.Batch, count int, block uint32, kind uint8) error {
@@ -145,7 +196,7 @@ func (r *FlowRecording) call(flow, name uint64, shown bool) uint8 {
 	if before == name {
 		return 0
 	}
-	if shown && !open && len(r.pending) < maxPending {
+	if shown && !open && len(r.pending) < r.most {
 		r.pending[flow] = name
 		return 0
 	}

@@ -17,6 +17,9 @@ import (
 // literalNames is up to how many names that match a text are written into a query one by one.
 const literalNames = 200
 
+// togetherRuns is how many runs are asked with one query for the rows of a page: the time to plan one grows with their square.
+const togetherRuns = 50
+
 // part is a segment with the runs of it that a query may see.
 type part struct {
 	seg  *segment
@@ -89,7 +92,10 @@ func (f *Flows) named(ctx context.Context, p part, text string) (condition strin
 	case len(ids) > literalNames:
 		return "name IN (" + names + ")", []any{text}, nil
 	}
-	return idList("name", "UBIGINT", ids, func(id uint64) uint64 { return id }), nil, nil
+	if len(ids) == 0 {
+		return "false", nil, nil
+	}
+	return oneOf("name", "UBIGINT", ids), nil, nil
 }
 
 func (f *Flows) numbers(ctx context.Context, query string, args ...any) ([]uint64, error) {
@@ -116,7 +122,7 @@ func parseCursor(text string, into any) error {
 	return nil
 }
 
-// listed is a row with what it is sorted by.
+// listed is a row with what it is found by.
 type listed struct {
 	FlowRow
 	at   flowCursor
@@ -125,7 +131,7 @@ type listed struct {
 
 var sortColumns = map[FlowSort]string{FlowsByStart: "start", FlowsByDuration: "duration", FlowsByBytes: "bytes", FlowsByPackets: "packets"}
 
-// List returns a page of flows.
+// List returns a page of flows: first it finds which they are, then it reads those.
 func (f *Flows) List(ctx context.Context, q FlowQuery) (FlowPage, error) {
 	if q.Sort == "" {
 		q.Sort = FlowsByStart
@@ -140,28 +146,33 @@ func (f *Flows) List(ctx context.Context, q FlowQuery) (FlowPage, error) {
 			return FlowPage{}, err
 		}
 	}
+	defer f.memory.page(ctx)()
 	list, incomplete, release := f.parts(ctx, f.runsOf(q.Tenant, q.Filter.Captures))
 	defer release()
-	var rows []listed
+	var places []flowCursor
 	for _, p := range list {
-		more, err := f.listIn(ctx, p, q, after)
+		more, err := f.placesIn(ctx, p, q, after)
 		if err != nil {
 			return FlowPage{}, fmt.Errorf("list flows: %w", err)
 		}
-		rows = append(rows, more...)
+		places = append(places, more...)
 	}
-	slices.SortFunc(rows, func(a, b listed) int {
+	slices.SortFunc(places, func(a, b flowCursor) int {
 		if q.Ascending {
-			return a.at.compare(b.at)
+			return a.compare(b)
 		}
-		return b.at.compare(a.at)
+		return b.compare(a)
 	})
 	page := FlowPage{Flows: []FlowRow{}, Incomplete: incomplete}
-	if limit := q.Page.limit(); len(rows) > limit {
-		rows = rows[:limit]
-		page.Next = cursorText(rows[limit-1].at)
+	if limit := q.Page.limit(); len(places) > limit {
+		places = places[:limit]
+		page.Next = cursorText(places[limit-1])
 	}
-	if err := f.nameRows(ctx, list, rows); err != nil {
+	rows, err := f.listed(ctx, list, places)
+	if err == nil {
+		err = f.nameRows(ctx, list, rows)
+	}
+	if err != nil {
 		return FlowPage{}, fmt.Errorf("list flows: %w", err)
 	}
 	for _, r := range rows {
@@ -174,7 +185,8 @@ func (c flowCursor) compare(d flowCursor) int {
 	return cmp.Or(cmp.Compare(c.Value, d.Value), cmp.Compare(c.Run, d.Run), cmp.Compare(c.ID, d.ID))
 }
 
-func (f *Flows) listIn(ctx context.Context, p part, q FlowQuery, after *flowCursor) ([]listed, error) {
+// placesIn finds which flows of a segment may be on a page.
+func (f *Flows) placesIn(ctx context.Context, p part, q FlowQuery, after *flowCursor) ([]flowCursor, error) {
 	c, some, err := f.where(ctx, p, q.Filter)
 	if err != nil || !some {
 		return nil, err
@@ -195,39 +207,101 @@ func (f *Flows) listIn(ctx context.Context, p part, q FlowQuery, after *flowCurs
 		c.add("%[1]s %[2]s= %[3]s AND (%[1]s %[2]s %[3]s OR run %[2]s %[4]d::UINTEGER OR (run = %[4]d::UINTEGER AND id %[2]s %[5]d::UBIGINT))",
 			column, less, value, after.Run, after.ID)
 	}
-	query := fmt.Sprintf(`SELECT run, id, start, duration, src_hi, src, dst_hi, dst, src_port, dst_port, proto, reason, app, tunnel, tunnel_id, vlan,
-		packets, fwd_packets, bytes, fwd_bytes, name FROM %s.main.flows WHERE %s ORDER BY %s %s, run %s, id %s LIMIT %d`,
-		p.seg.alias, c, column, order, order, order, q.Page.limit()+1)
-	captures := map[uint32]string{}
-	for _, r := range p.runs {
-		captures[r.id] = r.capture
+	value := column
+	if q.Sort == FlowsByStart {
+		value = "epoch_us(start)"
 	}
-	words := f.vocabulary()
-	list, err := collect(ctx, f.engine.db, func(r row) (listed, error) { return scanFlow(r, captures, words, q.Sort) }, query, c.args...)
+	list, err := collect(ctx, f.engine.db, func(r row) (at flowCursor, err error) { return at, r.Scan(&at.Value, &at.Run, &at.ID) },
+		fmt.Sprintf("SELECT %s, run, id FROM %s.main.flows WHERE %s ORDER BY %s %s, run %s, id %s LIMIT %d",
+			value, p.seg.alias, c, column, order, order, order, q.Page.limit()+1), c.args...)
 	return list, explainDuck(p.seg.path, err)
 }
 
-func scanFlow(r row, captures map[uint32]string, words []string, sort FlowSort) (x listed, err error) {
-	var run uint32
+// listed reads the rows at these places and returns them in their order. What was removed meanwhile is missing.
+func (f *Flows) listed(ctx context.Context, list []part, places []flowCursor) ([]listed, error) {
+	rows := make([]listed, len(places))
+	at := make(map[flowKey]int, len(places))
+	ids := map[uint32][]uint64{}
+	for i, place := range places {
+		rows[i].at = place
+		at[flowKey{place.Run, place.ID}] = i
+		ids[place.Run] = append(ids[place.Run], place.ID)
+	}
+	found := make([]bool, len(places))
+	for _, p := range list {
+		err := f.readRows(ctx, p, ids, func(key flowKey, x listed) {
+			if i, ok := at[key]; ok {
+				x.at = places[i]
+				rows[i], found[i] = x, true
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := rows[:0]
+	for i, x := range rows {
+		if found[i] {
+			out = append(out, x)
+		}
+	}
+	return out, nil
+}
+
+// flowKey is what a row of a flow is found by in all of the store.
+type flowKey struct {
+	run uint32
+	id  uint64
+}
+
+// readRows shows the rows of some flows of a segment's runs. Each run is asked by itself: its blocks that hold none are skipped then.
+func (f *Flows) readRows(ctx context.Context, p part, ids map[uint32][]uint64, see func(flowKey, listed)) error {
+	var selects []string
+	captures := map[uint32]string{}
+	for _, r := range p.runs {
+		if len(ids[r.id]) == 0 {
+			continue
+		}
+		captures[r.id] = r.capture
+		selects = append(selects, fmt.Sprintf(`(SELECT run, id, start, duration, src_hi, src, dst_hi, dst, src_port, dst_port, proto, reason, app, tunnel, tunnel_id, vlan,
+			packets, fwd_packets, bytes, fwd_bytes, name FROM %s.main.flows WHERE run = %d::UINTEGER AND %s LIMIT %d)`,
+			p.seg.alias, r.id, oneOf("id", "UBIGINT", ids[r.id]), len(ids[r.id])))
+	}
+	for some := range slices.Chunk(selects, togetherRuns) {
+		if err := f.readSome(ctx, strings.Join(some, " UNION ALL "), captures, see); err != nil {
+			return explainDuck(p.seg.path, err)
+		}
+	}
+	return nil
+}
+
+func (f *Flows) readSome(ctx context.Context, query string, captures map[uint32]string, see func(flowKey, listed)) error {
+	rows, err := f.engine.db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	words := f.vocabulary()
+	for rows.Next() {
+		key, x, err := scanFlow(rows, words)
+		if err != nil {
+			return err
+		}
+		x.Capture = captures[key.run]
+		see(key, x)
+	}
+	return rows.Err()
+}
+
+func scanFlow(r row, words []string) (key flowKey, x listed, err error) {
 	var duration, srcHi, src, dstHi, dst uint64
 	var app, tunnel uint16
 	var reason uint8
-	err = r.Scan(&run, &x.ID, &x.Start, &duration, &srcHi, &src, &dstHi, &dst, &x.SrcPort, &x.DstPort, &x.Proto, &reason, &app, &tunnel,
+	err = r.Scan(&key.run, &key.id, &x.Start, &duration, &srcHi, &src, &dstHi, &dst, &x.SrcPort, &x.DstPort, &x.Proto, &reason, &app, &tunnel,
 		&x.TunnelID, &x.VLAN, &x.Packets, &x.FwdPackets, &x.Bytes, &x.FwdBytes, &x.name)
-	x.Capture, x.Duration, x.EndReason = captures[run], time.Duration(duration)*time.Microsecond, sdk.EndReason(reason)
+	x.ID, x.Duration, x.EndReason = key.id, time.Duration(duration)*time.Microsecond, sdk.EndReason(reason) //nolint:gosec // of a time.Duration in µs
 	x.Src, x.Dst, x.App, x.Tunnel = whole(srcHi, src), whole(dstHi, dst), words[app], words[tunnel]
-	x.at = flowCursor{Run: run, ID: x.ID}
-	switch sort {
-	case FlowsByDuration:
-		x.at.Value = int64(duration) //nolint:gosec // a time.Duration in µs
-	case FlowsByBytes:
-		x.at.Value = int64(x.Bytes) //nolint:gosec // of a BIGINT
-	case FlowsByPackets:
-		x.at.Value = int64(x.Packets) //nolint:gosec // of a BIGINT
-	default:
-		x.at.Value = x.Start.UnixMicro()
-	}
-	return x, err
+	return key, x, err
 }
 
 // nameRows fills in the names of a page.

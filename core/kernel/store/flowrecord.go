@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -35,22 +36,26 @@ type FlowRecording struct {
 	frames *frameWriter
 	run    run
 	agent  string // whose live traffic it is, if an agent's
+	first  uint32 // frame of flows that is new; what was recorded of a live capture before stands in front of it
 	err    error  // why nothing more can be recorded
 
 	removed *run // the earlier recording, when it goes in the same transaction
 
-	rows         flowColumns
-	facts        factColumns
-	names, index *duckdb.Appender
+	rows  flowColumns
+	facts factColumns
+	index frameColumns
+	names *duckdb.Appender
 
 	block   [records.Messages + 1]uint32
 	known   map[string]uint64 // name → its number
 	pending map[uint64]uint64 // open flow → number of its first name
+	most    int               // of pending
 	words   map[string]uint16
 	nameSeq uint64
 	groups  grouping
 
-	decoder records.BatchDecoder
+	chunks  records.FlowChunks
+	decoder records.BatchDecoder // of facts
 }
 
 // Record begins the recording of a capture. Close must be called.
@@ -63,12 +68,12 @@ func (f *Flows) Record(ctx context.Context, tenant, capture string) (*FlowRecord
 	default:
 		return nil, &BusyError{RetryAfter: time.Minute}
 	}
-	r := &FlowRecording{flows: f, decoder: records.BatchDecoder{Brief: true}, known: map[string]uint64{}, pending: map[uint64]uint64{}, words: map[string]uint16{}}
+	r := f.newRecording()
 	f.mu.Lock()
 	r.run = run{id: f.next, tenant: tenant, capture: capture, day: dayOf(f.cfg.Now().UnixMicro()), first: 1<<63 - 1, last: -1 << 63}
 	f.next++
 	f.mu.Unlock()
-	f.lean(ctx)
+	f.memory.fit(ctx)
 	if err := r.open(ctx); err != nil {
 		r.end(ctx)
 		return nil, err
@@ -76,20 +81,9 @@ func (f *Flows) Record(ctx context.Context, tenant, capture string) (*FlowRecord
 	return r, nil
 }
 
-// recordingMemory is what the engine may take for each recording under way. With more it keeps what it has written until there
-// is no more room, for pages that nobody looks at yet: a capture of gigabytes would take all of it.
-const recordingMemory = 96 << 20
-
-// lean fits the engine's memory to the recordings under way. Where a page is just using more, the limit stays as it is until the
-// next recording begins or ends.
-func (f *Flows) lean(ctx context.Context) {
-	f.memory.Lock()
-	defer f.memory.Unlock()
-	limit := f.cfg.MemoryLimit
-	if n := int64(len(f.slots)); n > 0 {
-		limit = min(limit, n*recordingMemory)
-	}
-	_, _ = f.engine.db.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("SET GLOBAL memory_limit = '%dMiB'", limit>>20))
+func (f *Flows) newRecording() *FlowRecording {
+	return &FlowRecording{flows: f, chunks: records.FlowChunks{Borrow: true}, decoder: records.BatchDecoder{Brief: true}, known: map[string]uint64{}, pending: map[uint64]uint64{}, most: maxPending,
+		words: map[string]uint16{}}
 }
 
 func (r *FlowRecording) open(ctx context.Context) (err error) {
@@ -109,16 +103,14 @@ func (r *FlowRecording) open(ctx context.Context) (err error) {
 }
 
 func (r *FlowRecording) openTables(conn driver.Conn) (err error) {
-	if err := r.rows.open(conn, r.seg.alias); err != nil {
-		return err
+	for _, t := range []interface {
+		open(conn driver.Conn, catalog string) error
+	}{&r.rows, &r.facts, &r.index} {
+		if err := t.open(conn, r.seg.alias); err != nil {
+			return err
+		}
 	}
-	if err := r.facts.open(conn, r.seg.alias); err != nil {
-		return err
-	}
-	if r.names, err = duckdb.NewAppender(conn, r.seg.alias, "main", "names"); err != nil {
-		return err
-	}
-	r.index, err = duckdb.NewAppender(conn, r.seg.alias, "main", "frames")
+	r.names, err = duckdb.NewAppender(conn, r.seg.alias, "main", "names")
 	return err
 }
 
@@ -127,7 +119,7 @@ func (r *FlowRecording) Flows(_ context.Context, flows records.Parcel) error {
 	if err := flows.Check(); err != nil { // else they could never be read, and with them no page that they are on
 		return r.fail(err)
 	}
-	return r.keep(flows, records.Flows, r.addFlows)
+	return r.keep(flows, records.Flows, func(block uint32) error { return r.addFrame(flows.Frame, block) })
 }
 
 // Facts takes a frame of facts of one kind.
@@ -136,12 +128,17 @@ func (r *FlowRecording) Facts(_ context.Context, kind string, facts records.Parc
 	if schema == 0 {
 		return r.fail(&QueryError{fmt.Sprintf("there are no facts of the kind %q", kind)})
 	}
-	return r.keep(facts, schema, func(b *sdk.Batch, block uint32) error {
-		return r.addFacts(b, records.Count(facts.Frame), block, uint8(schema))
+	return r.keep(facts, schema, func(block uint32) error {
+		batch, err := r.decoder.Decode(facts.Frame)
+		if err != nil {
+			return err
+		}
+		return r.addFacts(&batch, records.Count(facts.Frame), block, uint8(schema))
 	})
 }
 
-func (r *FlowRecording) keep(p records.Parcel, schema records.Schema, add func(*sdk.Batch, uint32) error) error {
+// keep places the frames of a parcel and adds their rows to the tables. One that cannot be read ends the recording.
+func (r *FlowRecording) keep(p records.Parcel, schema records.Schema, add func(block uint32) error) error {
 	frame := p.Frame
 	if r.err != nil {
 		return r.err
@@ -151,10 +148,6 @@ func (r *FlowRecording) keep(p records.Parcel, schema records.Schema, add func(*
 	}
 	if n := records.Count(frame); n > maxItems {
 		return r.fail(fmt.Errorf("a frame of %d rows, more than %d", n, maxItems))
-	}
-	batch, err := r.decoder.Decode(frame)
-	if err != nil {
-		return r.fail(err)
 	}
 	block := r.block[schema]
 	r.block[schema]++
@@ -166,7 +159,7 @@ func (r *FlowRecording) keep(p records.Parcel, schema records.Schema, add func(*
 	if err := r.place(frame, p.Packed, schema, block); err != nil {
 		return r.fail(err)
 	}
-	return r.fail(add(&batch, block))
+	return r.fail(add(block))
 }
 
 // place keeps a frame and says in the index where.
@@ -175,7 +168,13 @@ func (r *FlowRecording) place(frame, packed []byte, schema records.Schema, block
 	if err != nil {
 		return err
 	}
-	return r.index.AppendRow(r.run.id, uint8(schema), block, place, size, uint32(records.Count(frame)))
+	c := &r.index
+	n, err := c.next()
+	if err != nil {
+		return err
+	}
+	c.run[n], c.kind[n], c.block[n], c.place[n], c.size[n], c.count[n] = r.run.id, uint8(schema), block, place, size, uint32(records.Count(frame))
+	return nil
 }
 
 // fail remembers the first error; nothing of the recording is kept then.
@@ -186,10 +185,29 @@ func (r *FlowRecording) fail(err error) error {
 	return r.err
 }
 
-func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
+// addFrame adds the flows of a frame, a few at a time: they stay in the processor's nearest cache then.
+func (r *FlowRecording) addFrame(frame []byte, block uint32) error {
+	if err := r.chunks.Reset(frame); err != nil {
+		return err
+	}
+	defer r.chunks.Release()
+	for item := uint16(0); ; {
+		flows, err := r.chunks.Next()
+		if err != nil || len(flows) == 0 {
+			return err
+		}
+		if err := r.addFlows(flows, block, item); err != nil {
+			return err
+		}
+		item += uint16(len(flows)) //nolint:gosec // of maxItems at most
+	}
+}
+
+// addFlows adds some flows of a frame, from its item on.
+func (r *FlowRecording) addFlows(flows []sdk.Flow, block uint32, item uint16) error {
 	c := &r.rows
-	for i := range batch.Flows {
-		x := &batch.Flows[i]
+	for i := range flows {
+		x := &flows[i]
 		n, err := c.next()
 		if err != nil {
 			return err
@@ -202,8 +220,11 @@ func (r *FlowRecording) addFlows(batch *sdk.Batch, block uint32) error {
 		c.app[n], c.tunnel[n], c.tunnelID[n], c.vlan[n] = r.word(x.App), r.word(x.Tunnel), x.TunnelID, x.VLAN
 		c.fwdPackets[n], c.packets[n] = counts(x.FwdPackets, x.RevPackets)
 		c.fwdBytes[n], c.bytes[n] = counts(x.FwdBytes, x.RevBytes)
-		c.name[n], c.block[n], c.item[n] = r.pending[x.ID], block, uint16(i)
-		delete(r.pending, x.ID)
+		name, called := r.pending[x.ID]
+		c.name[n], c.block[n], c.item[n] = name, block, item+uint16(i) //nolint:gosec // of maxItems at most
+		if called {
+			delete(r.pending, x.ID)
+		}
 		r.run.flows++
 		r.run.packets, r.run.bytes = min(r.run.packets+uint64(c.packets[n]), maxCount), min(r.run.bytes+uint64(c.bytes[n]), maxCount)
 		r.run.first, r.run.last = min(r.run.first, start), max(r.run.last, start)
@@ -223,10 +244,7 @@ func halves(a netip.Addr) (high, low uint64) {
 		return 0, 0
 	}
 	b := a.As16()
-	for i := range 8 {
-		high, low = high<<8|uint64(b[i]), low<<8|uint64(b[i+8])
-	}
-	return high, low
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
 // whole undoes halves.
@@ -319,7 +337,7 @@ func (r *FlowRecording) commit(ctx context.Context, old *run) error {
 	if err := r.closeTables(); err != nil {
 		return err
 	}
-	if err := r.keepSums(ctx); err != nil {
+	if err := r.keepSums(ctx, sumStep(&r.run)); err != nil {
 		return err
 	}
 	if err := r.frames.finish(); err != nil {
@@ -354,17 +372,15 @@ func (r *FlowRecording) commit(ctx context.Context, old *run) error {
 
 // closeTables hands over the last rows of all tables that are open.
 func (r *FlowRecording) closeTables() (err error) {
-	for _, t := range []**table{&r.rows.table, &r.facts.table} {
+	for _, t := range []**table{&r.rows.table, &r.facts.table, &r.index.table} {
 		if *t != nil {
 			err = errors.Join(err, (*t).Close())
 			*t = nil
 		}
 	}
-	for _, a := range []**duckdb.Appender{&r.names, &r.index} {
-		if *a != nil {
-			err = errors.Join(err, (*a).Close())
-			*a = nil
-		}
+	if r.names != nil {
+		err = errors.Join(err, r.names.Close())
+		r.names = nil
 	}
 	return err
 }
@@ -388,5 +404,5 @@ func (r *FlowRecording) end(ctx context.Context) {
 	}
 	r.conn, r.frames, r.seg = nil, nil, nil
 	<-r.flows.slots
-	r.flows.lean(ctx)
+	r.flows.memory.fit(ctx)
 }

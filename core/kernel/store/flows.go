@@ -33,17 +33,21 @@ const (
 
 	// A page reads the columns that it shows of the rows that it shows; without the first, of all rows as soon as there are more
 	// than 50. Memory that DuckDB frees goes back to the system early: its own thresholds are those of a machine of its own, and
-	// beyond what this one may take.
+	// beyond what this one may take. For the same reason a group of rows is packed and written as soon as it is complete, not with
+	// four others.
 	flowSettings = `SET GLOBAL late_materialization_max_rows = 1000; SET GLOBAL allocator_flush_threshold = '8MiB';
-		SET GLOBAL allocator_bulk_deallocation_flush_threshold = '8MiB'`
+		SET GLOBAL allocator_bulk_deallocation_flush_threshold = '8MiB'; SET GLOBAL write_buffer_row_group_count = 1`
 
 	// Columns have the smallest types that hold their values: that decides how fast they are read. An address is two numbers,
 	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not. What is added
 	// up is signed, because DuckDB adds that up in 64 bits where it knows that they are enough.
-	flowsVersion = 2 // of a file of this shape
-	flowsDDL     = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (2, true);
+	flowsVersion = 3 // of a file of this shape
+	flowsDDL     = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (3, true);
 		CREATE TABLE $.runs (run UINTEGER, tenant VARCHAR, capture VARCHAR, recorded TIMESTAMP, complete BOOLEAN,
 			flows UBIGINT, facts UBIGINT, packets UBIGINT, bytes UBIGINT, first TIMESTAMP, last TIMESTAMP);
+		CREATE TABLE $.live (run UINTEGER, agent VARCHAR, interface VARCHAR, filter VARCHAR, worker VARCHAR);
+		CREATE TABLE $.batches (run UINTEGER, epoch VARCHAR, seq UBIGINT, size UBIGINT, flows UBIGINT, facts UBIGINT, packets UBIGINT,
+			bytes UBIGINT, first TIMESTAMP, last TIMESTAMP);
 		CREATE TABLE $.words (id USMALLINT, text VARCHAR);
 		CREATE TABLE $.names (name UBIGINT, text VARCHAR);
 		CREATE TABLE $.flows (run UINTEGER, id UBIGINT, start TIMESTAMP, duration UBIGINT, src_hi UBIGINT, src UBIGINT, dst_hi UBIGINT,
@@ -75,6 +79,7 @@ type run struct {
 // back and judged again as they were. It is safe for concurrent use.
 //
 // A recording is one transaction: it is there as a whole or not at all, and takes the place of an earlier one of its capture.
+// Live traffic has one recording for each day of each worker, to which each batch of an agent is added as a whole or not at all.
 //
 // Locks, in the order in which they may be taken: mu, segments.mu.
 type Flows struct {
@@ -83,7 +88,7 @@ type Flows struct {
 	segments *segments
 
 	slots   chan struct{} // one for each recording under way
-	memory  sync.Mutex    // held while the engine's limit is changed; not taken with another lock
+	memory  *engineMemory
 	exports chan struct{} // one for each export that is being made
 
 	mu     sync.Mutex // guards what follows
@@ -120,6 +125,7 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 	}
 	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), exports: make(chan struct{}, maxExports), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
 		next: 1, words: []string{""}, wordID: map[string]uint16{"": 0}}
+	f.memory = &engineMemory{engine: e, whole: cfg.MemoryLimit, recordings: func() int { return len(f.slots) }, rest: pageRest, limit: cfg.MemoryLimit}
 	if err := f.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open flows: %w", err), e.close())
 	}
@@ -132,10 +138,7 @@ func (f *Flows) load(ctx context.Context) (err error) {
 	}
 	held, missing := f.segments.forRead(ctx, 0, 1<<62)
 	defer f.segments.release(held...)
-	missing, orphans, err := f.setOlderAside(missing)
-	if err != nil {
-		return err
-	}
+	older, missing := sortOut(missing)
 	for _, err := range missing { // one bad file is no reason not to start
 		f.cfg.Log.Error("flows", "error", err)
 	}
@@ -145,7 +148,12 @@ func (f *Flows) load(ctx context.Context) (err error) {
 			return explainDuck(seg.path, err)
 		}
 	}
-	if err := f.removeOrphans(len(missing) == 0, orphans); err != nil {
+	if len(missing) == 0 { // else nobody knows whose frames those are that no segment knows
+		if err := f.setOlderAside(older); err != nil {
+			return err
+		}
+	}
+	if err := f.sweep(len(missing) == 0, ""); err != nil {
 		return err
 	}
 	for _, r := range superseded {
@@ -183,6 +191,9 @@ func (f *Flows) loadSegment(ctx context.Context, seg *segment, superseded *[]*ru
 	if err != nil {
 		return err
 	}
+	if err := f.loadLive(ctx, seg, runs); err != nil {
+		return err
+	}
 	for _, r := range runs {
 		f.next = max(f.next, r.id+1)
 		if old := f.put(r); old != nil {
@@ -205,9 +216,9 @@ func (f *Flows) put(r *run) (old *run) {
 	return old
 }
 
-// removeOrphans removes the frames of recordings that never became part of the store, or puts them into a folder when there is
-// one for them. While a segment cannot be read, nobody knows whose they are.
-func (f *Flows) removeOrphans(sure bool, folder string) error {
+// sweep removes the frames of recordings that never became part of the store, or puts them into a folder when there is one for
+// them. While a segment cannot be read, nobody is sure whose they are, and they stay.
+func (f *Flows) sweep(sure bool, folder string) error {
 	entries, err := os.ReadDir(f.cfg.Dir)
 	if err != nil {
 		return err
@@ -299,7 +310,7 @@ func (f *Flows) remove(ctx context.Context, r *run) error {
 // removals are the statements that take a run out of a segment.
 func removals(seg *segment, id uint32) []string {
 	var out []string
-	for _, table := range []string{"flows", "facts", "sums", "frames", "runs"} {
+	for _, table := range []string{"flows", "facts", "sums", "frames", "batches", "live", "runs"} {
 		out = append(out, fmt.Sprintf("DELETE FROM %s.main.%s WHERE run = %d::UINTEGER", seg.alias, table, id))
 	}
 	low, high := uint64(id)<<32, uint64(id)<<32|1<<32-1

@@ -524,27 +524,87 @@ func TestFlowsLeaveTheStore(t *testing.T) {
 	}
 }
 
+// limit is what the engine may take, and how many threads work for it.
+func (f *Flows) limit(t *testing.T) (text string) {
+	t.Helper()
+	must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT current_setting('memory_limit') || ' ' || current_setting('threads')").Scan(&text))
+	return text
+}
+
 // While something is recorded the engine keeps less, and what it had before when nothing is.
 func TestARecordingTakesLittleMemory(t *testing.T) {
 	f := openFlows(t, t.TempDir(), &clock{t: start})
-	limit := func() (text string) {
-		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT current_setting('memory_limit')").Scan(&text))
-		return text
-	}
+	limit := func() string { return f.limit(t) }
 	whole := limit()
 	one, err := f.Record(t.Context(), "default", "one")
 	must(t, err)
-	if got := limit(); got != "96.0 MiB" {
+	if got := limit(); got != "96.0 MiB 1" {
 		t.Errorf("one recording: %s", got)
 	}
 	two, err := f.Record(t.Context(), "default", "two")
 	must(t, err)
-	if got := limit(); got != "192.0 MiB" {
+	if got := limit(); got != "192.0 MiB 1" {
 		t.Errorf("two recordings: %s", got)
 	}
 	must(t, one.Close(t.Context(), true))
 	must(t, two.Close(t.Context(), true))
-	if got := limit(); got != whole || whole != "256.0 MiB" {
+	if got := limit(); got != whole || whole != "256.0 MiB 2" {
 		t.Errorf("afterwards %s, before %s", got, whole)
 	}
+}
+
+// Whoever looks at pages while something is recorded has as much memory for them as at other times, and no longer than that.
+func TestPagesDuringARecordingHaveTheirMemory(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	f.memory.rest = time.Millisecond
+	whole := f.limit(t)
+	r, err := f.Record(t.Context(), "default", "one")
+	must(t, err)
+	lean := f.limit(t)
+	one, two := f.memory.page(t.Context()), f.memory.page(t.Context())
+	if got := f.limit(t); got != whole || got == lean {
+		t.Errorf("with a page: %s, without %s, without a recording %s", got, lean, whole)
+	}
+	one()
+	for f.memory.looking() != 1 {
+		time.Sleep(time.Millisecond)
+	}
+	if got := f.limit(t); got != whole {
+		t.Errorf("while another page is read: %s", got)
+	}
+	two()
+	for f.limit(t) != lean { // the test's own time is up when that never comes
+		time.Sleep(time.Millisecond)
+	}
+	must(t, r.Close(t.Context(), true))
+	if got := f.limit(t); got != whole {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// A page may have flows of many recordings.
+func TestAPageOfManyRecordings(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	n := togetherRuns + 3
+	for i := range n {
+		x := someFlow(1)
+		x.FwdBytes = uint64(1000 + i)
+		record(t, f, "default", fmt.Sprintf("c%d", i), []sdk.Flow{x}, nil)
+	}
+	p, err := f.List(t.Context(), FlowQuery{Tenant: "default", Sort: FlowsByBytes, Page: Page{Limit: 2 * n}})
+	must(t, err)
+	if len(p.Flows) != n {
+		t.Fatalf("%d flows, want %d", len(p.Flows), n)
+	}
+	for i, x := range p.Flows {
+		if want := n - 1 - i; x.FwdBytes != uint64(1000+want) || x.Capture != fmt.Sprintf("c%d", want) {
+			t.Errorf("flow %d is of capture %s with %d bytes", i, x.Capture, x.FwdBytes)
+		}
+	}
+}
+
+func (m *engineMemory) looking() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pages
 }

@@ -14,18 +14,36 @@ import (
 // anything else in their place DuckDB would no longer skip blocks; all text is a parameter.
 type conditions struct {
 	parts []string
-	args  []any
+	// either are conditions of one column or another. DuckDB skips nothing by them and looks at every row that is left.
+	either []string
+	args   []any
 }
 
 func (c *conditions) add(format string, args ...any) {
 	c.parts = append(c.parts, fmt.Sprintf(format, args...))
 }
 
+// or adds that one of two conditions holds. DuckDB looks at the second only where the first does not hold, which it does not do
+// for an OR.
+func (c *conditions) or(one, other string) {
+	c.either = append(c.either, "CASE WHEN "+one+" THEN true ELSE "+other+" END")
+}
+
 func (c *conditions) String() string {
-	if len(c.parts) == 0 {
+	return all(append(slices.Clone(c.parts), c.either...))
+}
+
+// only is the clause for the rows that another condition chooses, which is cheap and chooses few: the rest is not looked at for
+// the others.
+func (c *conditions) only(chosen string) string {
+	return all(append(slices.Clone(c.parts), "CASE WHEN "+chosen+" THEN "+all(c.either)+" ELSE false END"))
+}
+
+func all(conditions []string) string {
+	if len(conditions) == 0 {
 		return "true"
 	}
-	return strings.Join(c.parts, " AND ")
+	return strings.Join(conditions, " AND ")
 }
 
 // runs narrows to runs that somebody may see. It costs next to nothing: a block's rows are mostly of one run.
@@ -107,7 +125,7 @@ func between(column string, low, high uint64) string {
 // hosts narrows to networks of either side, of the one and of the other.
 func (c *conditions) hosts(one, other string, either, first, second netip.Prefix) {
 	if either.IsValid() {
-		c.add("(%s OR %s)", side(one, either), side(other, either))
+		c.or(side(one, either), side(other, either))
 	}
 	if first.IsValid() {
 		c.add("%s", side(one, first))
@@ -118,18 +136,21 @@ func (c *conditions) hosts(one, other string, either, first, second netip.Prefix
 }
 
 func (c *conditions) anyOf(column, kind string, list []uint64) {
-	if len(list) == 0 {
-		return
+	if len(list) > 0 {
+		c.add("%s", oneOf(column, kind, list))
+	}
+}
+
+// oneOf is a condition for one or more numbers, in any order. The least and the largest are there for blocks to be skipped by.
+func oneOf(column, kind string, list []uint64) string {
+	if len(list) == 1 {
+		return fmt.Sprintf("%s = %d::%s", column, list[0], kind)
 	}
 	var parts []string
 	for _, v := range list {
 		parts = append(parts, strconv.FormatUint(v, 10)+"::"+kind)
 	}
-	if len(parts) == 1 {
-		c.add("%s = %s", column, parts[0])
-		return
-	}
-	c.add("%s IN (%s)", column, strings.Join(parts, ", "))
+	return fmt.Sprintf("%[1]s BETWEEN %[2]d::%[3]s AND %[4]d::%[3]s AND %[1]s IN (%[5]s)", column, slices.Min(list), kind, slices.Max(list), strings.Join(parts, ", "))
 }
 
 // within narrows a column to numbers between two, either of which may be 0 for none.
@@ -155,7 +176,7 @@ func (c *conditions) narrow(q FlowFilter, words []string) bool {
 	c.span("start", q.From, q.To)
 	c.hosts("src", "dst", q.Host, q.Src, q.Dst)
 	if q.Port != 0 {
-		c.add("(src_port = %[1]d::USMALLINT OR dst_port = %[1]d::USMALLINT)", q.Port)
+		c.or(fmt.Sprintf("src_port = %d::USMALLINT", q.Port), fmt.Sprintf("dst_port = %d::USMALLINT", q.Port))
 	}
 	for _, p := range []struct {
 		column string

@@ -8,11 +8,14 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 const (
 	flowSteps = 100 // about so many steps of time in a summary
 	flowTop   = 12  // addresses and ports
+	closer    = 10  // a step that is so many times as long as it might be is worth another look
 	// sampleAbove is the number of flows above which addresses and ports are estimated: counting every address of ten million
 	// flows takes half a second, and a page waits for it.
 	sampleAbove = 300_000
@@ -39,6 +42,7 @@ func addTo[K comparable](m map[K]FlowCount, key K, d FlowCount) {
 
 // Summary says what the flows that a filter admits add up to.
 func (f *Flows) Summary(ctx context.Context, tenant string, q FlowFilter) (FlowSummary, error) {
+	defer f.memory.page(ctx)()
 	runs := f.runsOf(tenant, q.Captures)
 	parts, incomplete, release := f.parts(ctx, runs)
 	defer release()
@@ -57,6 +61,9 @@ func (f *Flows) Summary(ctx context.Context, tenant string, q FlowFilter) (FlowS
 			c = nil
 		}
 		wheres = append(wheres, c)
+	}
+	if err := f.lookCloser(ctx, parts, wheres, &sum, &s); err != nil {
+		return sum, fmt.Errorf("sum up flows: %w", err)
 	}
 	every := uint64(1)
 	if sum.Flows > sampleAbove {
@@ -92,6 +99,11 @@ func summaryStep(runs []*run, q FlowFilter) time.Duration {
 	if !q.To.IsZero() {
 		last = min(last, q.To.UnixMicro())
 	}
+	return stepFor(first, last)
+}
+
+// stepFor is a nice step for a span of time, given in microseconds.
+func stepFor(first, last int64) time.Duration {
 	want := time.Duration(max(last/flowSteps-first/flowSteps, 1)) * time.Microsecond
 	for _, step := range niceSteps {
 		if step >= want {
@@ -99,6 +111,45 @@ func summaryStep(runs []*run, q FlowFilter) time.Duration {
 		}
 	}
 	return (want + 24*time.Hour - 1) / (24 * time.Hour) * 24 * time.Hour
+}
+
+// lookCloser counts by shorter steps where a filter admits a small part only of the time that its runs span: else a host that
+// spoke for a minute would be one bar, as wide as the years between two captures.
+func (f *Flows) lookCloser(ctx context.Context, parts []part, wheres []*conditions, sum *FlowSummary, s *summing) error {
+	step := stepFor(sum.First.UnixMicro(), sum.Last.UnixMicro())
+	if sum.Flows == 0 || sum.Step < closer*step {
+		return nil
+	}
+	sum.Step = step
+	clear(s.times)
+	for i, p := range parts {
+		if wheres[i] == nil {
+			continue
+		}
+		if err := f.sumTimes(ctx, p, wheres[i], step, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sumTimes counts the flows of a segment by steps of time.
+func (f *Flows) sumTimes(ctx context.Context, p part, c *conditions, step time.Duration, s *summing) error {
+	rows, err := f.engine.db.QueryContext(ctx, fmt.Sprintf("SELECT %s AS step, count(*), %s, %s FROM %s.main.flows WHERE %s GROUP BY ALL",
+		stepOf("start", step.Microseconds()), total("packets"), total("bytes"), p.seg.alias, c), c.args...)
+	if err != nil {
+		return explainDuck(p.seg.path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var at int64
+		var n FlowCount
+		if err := rows.Scan(&at, &n.Flows, &n.Packets, &n.Bytes); err != nil {
+			return err
+		}
+		addTo(s.times, at, n)
+	}
+	return explainDuck(p.seg.path, rows.Err())
 }
 
 // sumUp makes one pass over the flows of a segment, or over the sums that are kept of them.
@@ -144,51 +195,54 @@ func total(column string) string {
 	return fmt.Sprintf("least(sum(%s), 9223372036854775807)::UBIGINT", column)
 }
 
-// sumEnds counts addresses and ports, of every frame or of one in some: then each stands for that many.
+// What a row of the query of sumEnds counts.
+const (
+	countedFlows = iota
+	countedTalker
+	countedPort
+)
+
+// sumEnds counts addresses and ports, of every frame or of one in some: then each stands for that many. It goes over the flows
+// once.
 func (f *Flows) sumEnds(ctx context.Context, p part, c *conditions, every uint64, s *summing) (sampled uint64, err error) {
 	where := c.String()
 	if every > 1 {
-		where += fmt.Sprintf(" AND block %% %d::UINTEGER = 0::UINTEGER", every)
+		// Each recording begins elsewhere: of many short ones, not all are in the sample.
+		where = c.only(fmt.Sprintf("(block::UBIGINT + run::UBIGINT) %% %d::UBIGINT = 0::UBIGINT", every))
 	}
-	from := fmt.Sprintf("FROM %s.main.flows WHERE %s", p.seg.alias, where)
-	columns := "count(*), " + total("packets") + ", " + total("bytes") + " AS size"
-	limit := fmt.Sprintf(" GROUP BY ALL ORDER BY size DESC LIMIT %d", 4*flowTop)
+	counts := "count(*)::UBIGINT, " + total("packets") + ", " + total("bytes") + " AS size"
+	most := fmt.Sprintf("GROUP BY ALL ORDER BY size DESC LIMIT %d", 4*flowTop)
 	// A flow of a host with itself counts once.
-	sides := fmt.Sprintf("SELECT src_hi AS hi, src AS lo, packets, bytes %[1]s UNION ALL SELECT dst_hi, dst, packets, bytes %[1]s AND NOT (src_hi = dst_hi AND src = dst)", from)
-	err = f.eachCount(ctx, p, "SELECT hi, lo, "+columns+" FROM ("+sides+")"+limit, append(slices.Clone(c.args), c.args...), every, func(a, b uint64, n FlowCount) {
-		addTo(s.talkers, whole(a, b), n)
-	})
-	if err != nil {
-		return 0, err
-	}
-	err = f.eachCount(ctx, p, "SELECT proto::UBIGINT AS p, dst_port::UBIGINT AS d, "+columns+" "+from+" AND proto IN (6::UTINYINT, 17::UTINYINT)"+limit, c.args, every, func(a, b uint64, n FlowCount) {
-		addTo(s.ports, [2]uint16{uint16(a), uint16(b)}, n) //nolint:gosec // of such columns
-	})
-	if err != nil || every == 1 {
-		return 0, err
-	}
-	counted, err := f.numbers(ctx, "SELECT count(*)::UBIGINT "+from, c.args...)
+	query := fmt.Sprintf(`WITH few AS MATERIALIZED (SELECT src_hi, src, dst_hi, dst, proto, dst_port, packets, bytes FROM %s.main.flows WHERE %s),
+		sides AS (SELECT src_hi AS hi, src AS lo, packets, bytes FROM few
+			UNION ALL SELECT dst_hi, dst, packets, bytes FROM few WHERE NOT (src_hi = dst_hi AND src = dst))
+		SELECT %d, 0::UBIGINT, 0::UBIGINT, count(*)::UBIGINT, 0::UBIGINT, 0::UBIGINT FROM few
+		UNION ALL (SELECT %d, hi, lo, %s FROM sides %s)
+		UNION ALL (SELECT %d, proto::UBIGINT, dst_port::UBIGINT, %s FROM few WHERE proto IN (%d::UTINYINT, %d::UTINYINT) %s)`,
+		p.seg.alias, where, countedFlows, countedTalker, counts, most, countedPort, counts, sdk.ProtoTCP, sdk.ProtoUDP, most)
+	rows, err := f.engine.db.QueryContext(ctx, query, c.args...)
 	if err != nil {
 		return 0, explainDuck(p.seg.path, err)
 	}
-	return counted[0], nil
-}
-
-func (f *Flows) eachCount(ctx context.Context, p part, query string, args []any, every uint64, see func(a, b uint64, n FlowCount)) error {
-	rows, err := f.engine.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return explainDuck(p.seg.path, err)
-	}
 	defer rows.Close()
 	for rows.Next() {
+		var what int
 		var a, b uint64
 		var n FlowCount
-		if err := rows.Scan(&a, &b, &n.Flows, &n.Packets, &n.Bytes); err != nil {
-			return err
+		if err := rows.Scan(&what, &a, &b, &n.Flows, &n.Packets, &n.Bytes); err != nil {
+			return 0, err
 		}
-		see(a, b, FlowCount{n.Flows * every, n.Packets * every, n.Bytes * every})
+		stands := FlowCount{n.Flows * every, n.Packets * every, n.Bytes * every}
+		switch what {
+		case countedTalker:
+			addTo(s.talkers, whole(a, b), stands)
+		case countedPort:
+			addTo(s.ports, [2]uint16{uint16(a), uint16(b)}, stands) //nolint:gosec // of such columns
+		default:
+			sampled = n.Flows
+		}
 	}
-	return explainDuck(p.seg.path, rows.Err())
+	return sampled, explainDuck(p.seg.path, rows.Err())
 }
 
 // into puts what was gathered into order.

@@ -33,14 +33,14 @@ func dividesAll(last int) time.Duration {
 	return niceSteps[0]
 }
 
-// keepSums adds up the flows of a recording once and for all: those of ten million flows take too long for a page.
-func (r *FlowRecording) keepSums(ctx context.Context) error {
+// keepSums adds up the new flows of a recording once and for all: those of ten million flows take too long for a page.
+func (r *FlowRecording) keepSums(ctx context.Context, every time.Duration) error {
 	if r.run.flows == 0 {
 		return nil
 	}
-	db, step := r.seg.alias+".main.", sumStep(&r.run).Microseconds()
+	db, step := r.seg.alias+".main.", every.Microseconds()
 	_, err := r.conn.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %[1]ssums SELECT run, app, proto, make_timestamp(%[2]s * %[3]d), count(*), %[4]s, %[5]s, %[6]s, min(start), max(start)
-		FROM %[1]sflows WHERE run = %[7]d::UINTEGER GROUP BY ALL`, db, stepOf("start", step), step, total("packets"), total("bytes"), total("fwd_bytes"), r.run.id))
+		FROM %[1]sflows WHERE run = %[7]d::UINTEGER AND block >= %[8]d::UINTEGER GROUP BY ALL`, db, stepOf("start", step), step, total("packets"), total("bytes"), total("fwd_bytes"), r.run.id, r.first))
 	return err
 }
 

@@ -95,3 +95,64 @@ func TestFlowsOfAnOlderVersionAreSetAside(t *testing.T) {
 		t.Errorf("what was set aside is kept beyond retention: %v", err)
 	}
 }
+
+// A crash while files of an older shape are set aside loses none of their frames.
+func TestSettingAsideGoesOnAfterACrash(t *testing.T) {
+	dir, now := t.TempDir(), &clock{t: start}
+	f := openFlows(t, dir, now)
+	record(t, f, "default", "c", version(1)[:10], nil)
+	parts, _, release := f.parts(t.Context(), f.runsOf("default", nil))
+	_, err := f.engine.db.ExecContext(t.Context(), "UPDATE "+parts[0].seg.alias+".main.meta SET version = 1")
+	must(t, err)
+	release()
+	must(t, f.Close())
+
+	// The file cannot be moved, which is as good as a crash right before it is.
+	aside := filepath.Join(dir, "version-1")
+	must(t, os.MkdirAll(filepath.Join(aside, filepath.Base(parts[0].seg.path), "in the way"), 0o700))
+	if f, err := OpenFlows(t.Context(), FlowsConfig{Dir: dir, Now: now.Now}); err == nil {
+		_ = f.Close()
+		t.Fatal("a file was set aside over a folder")
+	}
+	if frames, err := filepath.Glob(filepath.Join(aside, "*"+framesExt)); err != nil || len(frames) != 1 {
+		t.Errorf("%v are aside before their file is, %v: the next start would remove the others", frames, err)
+	}
+	must(t, os.RemoveAll(filepath.Join(aside, filepath.Base(parts[0].seg.path))))
+	f, err = OpenFlows(t.Context(), FlowsConfig{Dir: dir, Now: now.Now})
+	must(t, err)
+	must(t, f.Close())
+	kept, err := os.ReadDir(aside)
+	must(t, err)
+	if len(kept) != 2 {
+		t.Errorf("kept %v, want the file and its frames", kept)
+	}
+}
+
+// One stray capture of another year does not make one bar of what a filter admits, whether sums of that are kept or not.
+func TestASummaryLooksCloserAtWhatIsNear(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	for capture, years := range map[string]int{"now": 0, "stray": 80} {
+		var flows []sdk.Flow
+		for id := range uint64(120) {
+			x := someFlow(id + 1)
+			x.Start = x.Start.AddDate(years, 0, 0).Add(time.Duration(id) * time.Second)
+			x.End, x.Proto, x.App = x.Start.Add(time.Second), 6, map[string]string{"now": "tls", "stray": "dns"}[capture]
+			flows = append(flows, x)
+		}
+		record(t, f, "default", capture, flows, nil)
+	}
+	for _, q := range []FlowFilter{{Apps: []string{"tls"}}, {Apps: []string{"tls"}, MaxPackets: 1 << 40}} {
+		sum, err := f.Summary(t.Context(), "default", q)
+		must(t, err)
+		var flows uint64
+		for _, at := range sum.Times {
+			flows += at.Flows
+		}
+		if sum.Step != 2*time.Second || len(sum.Times) < 60 || flows != 120 || sum.Flows != 120 {
+			t.Errorf("%d bars of %s with %d of %d flows", len(sum.Times), sum.Step, flows, sum.Flows)
+		}
+	}
+	if sum, err := f.Summary(t.Context(), "default", FlowFilter{}); err != nil || len(sum.Times) != 2 || sum.Flows != 240 {
+		t.Errorf("all: %d bars of %d flows, %v", len(sum.Times), sum.Flows, err)
+	}
+}

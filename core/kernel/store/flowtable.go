@@ -196,6 +196,22 @@ func (c *factColumns) open(conn driver.Conn, catalog string) (err error) {
 	return err
 }
 
+// frameColumns are the columns of the table of frames.
+type frameColumns struct {
+	*table
+	run   []uint32
+	kind  []uint8
+	block []uint32
+	place []uint64
+	size  []uint32
+	count []uint32
+}
+
+func (c *frameColumns) open(conn driver.Conn, catalog string) (err error) {
+	c.table, err = openTable(conn, catalog, "frames", &c.run, &c.kind, &c.block, &c.place, &c.size, &c.count)
+	return err
+}
+
 // raw lends the driver's connection of one of database/sql.
 func raw(conn *sql.Conn, use func(driver.Conn) error) error {
 	return conn.Raw(func(c any) error { return use(c.(driver.Conn)) }) //nolint:forcetypeassert // database/sql knows no others

@@ -43,6 +43,7 @@ func (f *Flows) Facts(ctx context.Context, q FactQuery) (FactPage, error) {
 			return FactPage{}, err
 		}
 	}
+	defer f.memory.page(ctx)()
 	parts, incomplete, release := f.parts(ctx, f.runsOf(q.Tenant, q.Captures))
 	defer release()
 	limit := q.Page.limit()

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,52 @@ func TestFactsOfGroupsComeInOrder(t *testing.T) {
 		}
 		if !slices.Equal(got, left) {
 			t.Errorf("%+v: %v, want %v", c.q, got, left)
+		}
+	}
+}
+
+// A frame of very many groups is not what later frames pay for.
+func TestGroupsOfALargeFrameAreLetGo(t *testing.T) {
+	var g grouping
+	large := sdk.Batch{DNS: make([]sdk.DNS, manySlots+1)}
+	for i := range large.DNS {
+		large.DNS[i].Flow = uint64(i + 1)
+	}
+	small := sdk.Batch{DNS: make([]sdk.DNS, 3)}
+	if n := len(g.group(&large)); n != manySlots+1 {
+		t.Fatalf("%d groups", n)
+	}
+	if n := len(g.group(&small)); n != 1 || cap(g.list) > manySlots || cap(g.slots) > manySlots {
+		t.Errorf("%d groups, room for %d and %d slots", n, cap(g.list), cap(g.slots))
+	}
+}
+
+// Facts are in one group that have the same flow, addresses and name, and in no other.
+func TestGroupsAreThoseOfTheirKeys(t *testing.T) {
+	var g grouping
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, size := range []int{1, 3, records.BatchFacts, 0, 4 * manySlots, 70} {
+		batch := sdk.Batch{DNS: make([]sdk.DNS, size)}
+		addr := func() netip.Addr {
+			return []netip.Addr{{}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::ffff:10.0.0.1"), netip.MustParseAddr("fe80::1%a"), netip.MustParseAddr("fe80::1%b")}[random.IntN(5)]
+		}
+		first, order := map[factKey]uint16{}, []factKey{}
+		for i := range batch.DNS {
+			x := &batch.DNS[i]
+			x.Flow, x.Client, x.Server, x.Query = random.Uint64N(20), addr(), addr(), []string{"", "a", "b", "ab"}[random.IntN(4)]
+			key := factKey{x.Flow, x.Client, x.Server, x.Query}
+			if _, ok := first[key]; !ok {
+				first[key], order = uint16(i), append(order, key)
+			}
+		}
+		got := g.group(&batch)
+		if len(got) != len(order) {
+			t.Fatalf("%d groups of %d facts, want %d", len(got), size, len(order))
+		}
+		for i, key := range order {
+			if got[i].factKey != key || got[i].item != first[key] {
+				t.Errorf("group %d of %d facts: %+v from %d, want %+v from %d", i, size, got[i].factKey, got[i].item, key, first[key])
+			}
 		}
 	}
 }

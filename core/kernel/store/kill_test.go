@@ -41,8 +41,11 @@ func fromEnv(name string, fallback int) int {
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killDir); dir != "" {
 		work := func() error { return ingestUntilKilled(dir, os.Args[1:]) }
-		if os.Args[1] == killFlows {
+		switch os.Args[1] {
+		case killFlows:
 			work = func() error { return recordUntilKilled(dir) }
+		case killLive:
+			work = func() error { return addUntilKilled(dir) }
 		}
 		if err := work(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
