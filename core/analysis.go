@@ -108,7 +108,7 @@ func (a *analysis) Facts(ctx context.Context, kind string, facts records.Parcel)
 	if a.recorder != nil {
 		a.recorded(ctx, a.recorder.Facts(ctx, kind, facts))
 	}
-	return a.run.Facts(ctx, kind, facts.Frame)
+	return a.run.Facts(ctx, kind, facts)
 }
 
 // recorded ends the recording when it failed. The detectors see the rest all the same.

@@ -64,7 +64,7 @@ type Agent struct {
 	collect       *collect.Service
 	discover      *discover.Service
 	captures      []*traffic.Live
-	detection     *detection // of the first capture; nil without any
+	detections    []*detection // by capture, of those that are judged
 	page          net.Listener
 	soon          chan struct{} // a report is wanted
 }
@@ -206,6 +206,7 @@ func openRegistry(c Config, id Identity, ceiling *policy.Ceiling, overridden fun
 
 func (a *Agent) openHost() (err error) {
 	a.plugins = newPlugins(a.cfg.Dir, a.registry, a.log)
+	a.plugins.copies = copiesFor(a.cfg.Captures)
 	if a.ceiling.SendsReceipts() {
 		a.plugins.teller = &receipts.Teller{File: filepath.Join(a.cfg.Dir, "plugins", "told.json"), Key: a.id.key(), Registry: a.registry, Now: a.server.serverTime,
 			Send: func(ctx context.Context, r *registry.Receipt) error {
@@ -223,15 +224,19 @@ func (a *Agent) openHost() (err error) {
 func (a *Agent) wireServices() {
 	a.outbox = &outbox{spool: a.spool, server: a.server, log: a.log}
 	a.collect = collect.New(collect.Config{
-		Collectors: func() []collect.Collector { return started[collect.Collector](a.host.Collectors()) },
-		Store:      a.outbox.samples,
-		Log:        a.log,
+		Collectors: func() []collect.Collector {
+			return started[collect.Collector](assigned(a.plugins, a.host.Collectors()))
+		},
+		Store: a.outbox.samples,
+		Log:   a.log,
 	})
 	a.discover = discover.New(discover.Config{
-		Discoverers: func() []discover.Discoverer { return started[discover.Discoverer](a.host.Discoverers()) },
-		Scope:       a.scope,
-		Store:       a.outbox.sightings,
-		Log:         a.log,
+		Discoverers: func() []discover.Discoverer {
+			return started[discover.Discoverer](assigned(a.plugins, a.host.Discoverers()))
+		},
+		Scope: a.scope,
+		Store: a.outbox.sightings,
+		Log:   a.log,
 	})
 }
 

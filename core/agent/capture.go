@@ -42,15 +42,14 @@ func (a *Agent) newCaptures() error {
 		if err != nil {
 			return &UsageError{"capture: " + err.Error()}
 		}
-		if i == 0 {
-			judge = a.newDetection(live.Renew)
-			a.detection = judge
+		if i < maxJudged {
+			judge = a.newDetection(i, live.Renew)
+			a.detections = append(a.detections, judge)
+		} else {
+			a.log.Warn("the traffic of this interface is recorded and not judged; detectors judge the first captures only",
+				"interface", c.Interface, "judged", maxJudged)
 		}
 		a.captures = append(a.captures, live)
-	}
-	if len(a.cfg.Captures) > 1 {
-		a.log.Info("detectors judge the first capture alone, and know one network at a time; flows of all are recorded",
-			"judged", a.cfg.Captures[0].Interface)
 	}
 	return nil
 }
@@ -62,10 +61,16 @@ func (a *Agent) capture(ctx context.Context) {
 		running.Go(func() { live.Run(ctx) })
 	}
 	if len(a.captures) > 0 {
-		running.Go(func() { a.detection.watch(ctx) })
+		for _, d := range a.detections {
+			running.Go(func() { d.watch(ctx) })
+		}
 		a.measureCaptures(ctx)
 		running.Wait()
-		a.detection.finish()
+		var finishing sync.WaitGroup
+		for _, d := range a.detections {
+			finishing.Go(d.finish)
+		}
+		finishing.Wait()
 	}
 }
 
@@ -78,7 +83,7 @@ func (a *Agent) measureCaptures(ctx context.Context) {
 		for _, live := range a.captures {
 			list = append(list, captureSamples(live.Figures(), a.server.serverTime().UTC())...)
 		}
-		for _, f := range a.detection.figures() {
+		for _, f := range a.detectionFigures() {
 			list = append(list, detectionSamples(f, a.server.serverTime().UTC())...)
 		}
 		if err := a.outbox.samples(ctx, collect.Batch{Samples: list}); err != nil {
@@ -113,6 +118,15 @@ func detectionSamples(f detect.Figures, now time.Time) []sdk.Sample {
 		counter("shown", "{record}", f.Shown), counter("missed", "{record}", f.Missed), counter("findings", "{finding}", f.Findings),
 		counter("failures", "1", f.Failures),
 	}
+}
+
+// detectionFigures are those of all that judge, capture by capture.
+func (a *Agent) detectionFigures() []detect.Figures {
+	out := []detect.Figures{}
+	for _, d := range a.detections {
+		out = append(out, d.figures()...)
+	}
+	return out
 }
 
 // captureFigures are those of all captures, for the status.
@@ -151,31 +165,27 @@ func (a *Agent) recordFlows(r traffic.Run, judge *detection) *liveRecord {
 
 // Flows implements traffic.Recorder.
 func (q *flowQueue) Flows(_ context.Context, flows records.Parcel) error {
-	frame, err := flows.Long()
-	if err != nil {
-		return err
-	}
-	return q.add(frame)
+	return q.add(flows)
 }
 
 // Facts implements traffic.Recorder.
 func (q *flowQueue) Facts(_ context.Context, _ string, facts records.Parcel) error {
-	return q.add(facts.Frame)
+	return q.add(facts)
 }
 
-func (q *flowQueue) add(frame []byte) error {
+func (q *flowQueue) add(p records.Parcel) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
 		return q.err
 	}
-	if len(q.frames) > 0 && len(q.frames)+len(frame) > flowbatch.MaxBytes {
+	if len(q.frames) > 0 && len(q.frames)+len(p.Features)+len(p.Frame) > flowbatch.MaxBytes {
 		if err := q.flush(); err != nil {
 			return err
 		}
 	}
-	q.frames = append(q.frames, frame...)
-	q.rows += records.Count(frame)
+	q.frames = append(append(q.frames, p.Features...), p.Frame...)
+	q.rows += records.Count(p.Frame)
 	if q.late == nil {
 		q.late = time.AfterFunc(flowsWait, q.flushLate)
 	}

@@ -36,7 +36,7 @@ func TestCapturedFlowsReachTheServer(t *testing.T) {
 	defer to.Close()
 	_, port, _ := net.SplitHostPort(to.LocalAddr().String())
 	a := s.start(t.TempDir(), func(c *Config) {
-		c.Captures = []Capture{{Interface: "lo", Filter: "udp port " + port, RingBytes: 2 << 20}, {Interface: "nowhere0"}}
+		c.Captures = []Capture{{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20}, {Interface: "nowhere0"}}
 	})
 	s.until("the worker, and why the other capture has none", func() bool {
 		f := a.captureFigures()
@@ -66,11 +66,14 @@ func TestCapturedFlowsReachTheServer(t *testing.T) {
 	if err != nil || b.Interface != "lo" || b.Run == "" || b.Filter != "udp port "+port || b.Started.IsZero() {
 		t.Fatalf("%+v: %v", b, err)
 	}
-	frames = slices.DeleteFunc(frames, func(f []byte) bool { return records.SchemaOf(f) != records.Flows })
+	frames = slices.DeleteFunc(frames, func(p records.Parcel) bool { return records.SchemaOf(p.Frame) != records.Flows })
 	if len(frames) != 1 {
 		t.Fatalf("%d frames of flows", len(frames))
 	}
-	flows, err := records.DecodeFlows(frames[0], nil)
+	if frames[0].Features == nil {
+		t.Error("the flows came without their features")
+	}
+	flows, err := records.DecodeFlows(frames[0].Frame, nil)
 	if err != nil || len(flows) != 1 || flows[0].FwdPackets != 3 || flows[0].FwdPayload != 18 || flows[0].DstPort == 0 {
 		t.Errorf("%+v, %v", flows, err)
 	}
@@ -91,19 +94,19 @@ func TestCapturesAreChecked(t *testing.T) {
 	}
 }
 
-// TestDoctorSaysWhichCaptureIsJudged asks of two, of which detectors see one.
-func TestDoctorSaysWhichCaptureIsJudged(t *testing.T) {
+// TestDoctorSaysWhichCapturesAreJudged asks of five, of which detectors see four.
+func TestDoctorSaysWhichCapturesAreJudged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("to capture needs root")
 	}
 	buildTraffic(t)
 	cfg := newSite(t).cfg(t.TempDir())
-	cfg.Captures = []Capture{{Interface: "lo", Filter: "tcp"}, {Interface: "lo", Filter: "udp"}}
+	cfg.Captures = []Capture{{Interface: "lo", Filter: "tcp"}, {Interface: "lo", Filter: "udp"}, {Interface: "lo"}, {Interface: "lo"}, {Interface: "lo"}}
 	var out bytes.Buffer
 	if _, err := Doctor(t.Context(), cfg, &out); err != nil {
 		t.Fatal(err)
 	}
-	if said := out.String(); strings.Count(said, "packets can be read") != 2 || strings.Count(said, "detectors judge lo alone") != 1 {
+	if said := out.String(); strings.Count(said, "packets can be read") != 5 || strings.Count(said, "detectors judge the first 4") != 1 {
 		t.Errorf("%s", said)
 	}
 }

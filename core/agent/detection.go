@@ -26,8 +26,7 @@ const (
 	detectionTurn = 6 * time.Hour
 )
 
-// detection shows what one interface carries to the detectors and observers of this agent. It is one interface, because an
-// instance knows one network at a time: two with the same addresses would look like one in which hosts take each other's.
+// detection shows what one interface carries to the instances of detectors and observers that are its own.
 type detection struct {
 	readers func() ([]detect.Detector, []detect.Observer)
 	share   detect.Share
@@ -52,10 +51,11 @@ type detection struct {
 }
 
 // newDetection makes the detection of a capture, which renew makes ask for something else.
-func (a *Agent) newDetection(renew func()) *detection {
+func (a *Agent) newDetection(capture int, renew func()) *detection {
 	d := &detection{
 		readers: func() ([]detect.Detector, []detect.Observer) {
-			return granted[detect.Detector](a.host.Detectors()), granted[detect.Observer](a.host.Observers())
+			return granted[detect.Detector](judgesOf(a.plugins, capture, a.host.Detectors())),
+				granted[detect.Observer](judgesOf(a.plugins, capture, a.host.Observers()))
 		},
 		share: a.host.Share, found: a.outbox.finding, renew: renew, log: a.log, before: map[string]detect.Figures{},
 		sighted: func(ctx context.Context, plugin string, list []sdk.Sighting) error {
@@ -253,7 +253,7 @@ func (r *liveRecord) Facts(ctx context.Context, kind string, facts records.Parce
 	if slices.Contains(traffic.RecordedFacts, kind) {
 		err = r.flowQueue.Facts(ctx, kind, facts)
 	}
-	r.show(func(run *detect.Run) error { return run.Facts(ctx, kind, facts.Frame) })
+	r.show(func(run *detect.Run) error { return run.Facts(ctx, kind, facts) })
 	return err
 }
 

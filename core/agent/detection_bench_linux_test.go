@@ -45,8 +45,8 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 	}
 	var mu sync.Mutex
 	queued := map[string]time.Time{}
-	put := a.detection.found
-	a.detection.found = func(r traffic.Run, f sdk.Finding) error {
+	put := a.detections[0].found
+	a.detections[0].found = func(r traffic.Run, f sdk.Finding) error {
 		err := put(r, f)
 		mu.Lock()
 		defer mu.Unlock()
@@ -64,7 +64,7 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 	}()
 	s.assign(pluginhost.Assignment{Instance: "p", Plugin: "picket/portscan", Version: "1.0.0", Runtime: pluginhost.RuntimeProcess, Grants: flows},
 		pluginhost.Assignment{Instance: "a", Plugin: "picket/arpspoof", Version: "1.0.0", Runtime: pluginhost.RuntimeProcess, Grants: arp})
-	s.until("both", func() bool { return len(a.detection.figures()) == 2 })
+	s.until("both", func() bool { return len(a.detections[0].figures()) == 2 })
 	time.Sleep(2 * time.Second) // the worker that gives ARP
 
 	// Scan, spoof meanwhile, and talk until the scan was found.

@@ -43,8 +43,8 @@ func Doctor(ctx context.Context, cfg Config, out io.Writer) (healthy bool, err e
 	for i, c := range cfg.Captures {
 		d.check("capture on "+c.Interface, func() (string, error) {
 			says, err := d.capture(c)
-			if err == nil && i > 0 {
-				says += "; detectors judge " + cfg.Captures[0].Interface + " alone, the first under capture"
+			if err == nil && i >= maxJudged {
+				says += fmt.Sprintf("; detectors judge the first %d captures only, not this one", maxJudged)
 			}
 			return says, err
 		})

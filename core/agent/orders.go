@@ -166,7 +166,7 @@ func (a *Agent) restartPlugin(ctx context.Context, instance string) error {
 	if instance == "" {
 		return errors.New("say which instance: args {\"instance\": \"...\"}")
 	}
-	return a.host.Restart(ctx, instance)
+	return a.plugins.restart(ctx, instance)
 }
 
 func (a *Agent) answerOrder(ctx context.Context, id string, r result) error {

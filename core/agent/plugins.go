@@ -69,6 +69,7 @@ type plugins struct {
 	applied map[string]pluginhost.Assignment // by instance: what the host was given, if its plugin was there
 	blocked map[string]error                 // by plugin: why it is not here as wanted
 	held    map[string]string                // by instance: what it waits for while it runs as before
+	copies  copies
 }
 
 func newPlugins(dir string, r Registry, log *slog.Logger) *plugins {
@@ -196,11 +197,13 @@ func (p *plugins) apply(ctx context.Context) error {
 		applied[a.Instance] = a
 	}
 	oldHeld, oldApplied := p.held, p.applied
+	oldCopies := p.copies
+	list, p.copies = p.copies.spread(list)
 	p.held, p.applied = held, applied // before Apply, because the host asks OpenVerified from then on
 	p.mu.Unlock()
 	if err := p.host.Apply(ctx, list); err != nil {
 		p.mu.Lock()
-		p.held, p.applied = oldHeld, oldApplied
+		p.held, p.applied, p.copies = oldHeld, oldApplied, oldCopies
 		p.mu.Unlock()
 		return err
 	}

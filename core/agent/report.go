@@ -37,7 +37,7 @@ type Status struct {
 	Collections     []collect.Stat                           `json:"collections"`
 	Discoveries     []schedule.Stat                          `json:"discoveries"`
 	Captures        []traffic.LiveFigures                    `json:"captures"`
-	Detections      []detect.Figures                         `json:"detections"` // of those that judge the first capture
+	Detections      []detect.Figures                         `json:"detections"` // of those that judge captures
 }
 
 // RegistryState says what this agent trusts and how fresh that is.
@@ -56,7 +56,7 @@ func (a *Agent) Status() Status {
 		LastContact:   a.server.lastContact(),
 		ClockOffset:   time.Duration(a.server.offset.Load()).Seconds(),
 		ConfigVersion: a.plugins.version(),
-		Plugins:       a.host.Instances(),
+		Plugins:       a.plugins.states(a.host.Instances()),
 		Processes:     a.host.Report(),
 		Queue:         a.spool.Stats(),
 		Sending:       a.outbox.status(),
@@ -66,10 +66,7 @@ func (a *Agent) Status() Status {
 		Discoveries:   a.discover.Stats(),
 		Captures:      a.captureFigures(),
 	}
-	st.Detections = []detect.Figures{}
-	if a.detection != nil {
-		st.Detections = a.detection.figures()
-	}
+	st.Detections = a.detectionFigures()
 	st.CeilingRefusals, st.Waiting = []string{}, a.plugins.waiting()
 	for _, p := range st.Plugins {
 		if p.Refusal == registry.BeyondCeiling {

@@ -3,11 +3,9 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/picketwatch/picket/core/kernel/agents/flowbatch"
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -32,8 +30,7 @@ func (s *Server) agentFlowRoutes() {
 		MaxBodyBytes: maxFlows, SkipValidateBody: true, Summary: "Flows that an agent saw; answered after they are on disk"}, s.agentFlows)
 }
 
-// agentFlows keeps each batch as a recording of its own. Its name says which batch it is: one that is sent again takes the
-// place of itself.
+// agentFlows adds a batch to the recording of its worker and day. One that is sent again is known by its number.
 func (s *Server) agentFlows(ctx context.Context, in *agentFlowsInput) (*body[agentFlowsBody], error) {
 	from, b := sender(ctx), &in.Body
 	if b.Epoch == "" || len(b.Epoch) > 64 {
@@ -51,35 +48,34 @@ func (s *Server) agentFlows(ctx context.Context, in *agentFlowsInput) (*body[age
 	if len(frames) == 0 {
 		return answer(out), nil
 	}
-	out.Accepted, err = s.recordFlows(ctx, from, recordingOf(from.ID, b.Epoch, b.Seq), frames)
+	out.Accepted, err = s.recordFlows(ctx, store.LiveBatch{Tenant: from.Tenant, Agent: from.ID, Interface: b.Flows.Interface, Filter: b.Flows.Filter,
+		Worker: b.Flows.Run, Epoch: b.Epoch, Seq: b.Seq}, frames)
 	return answer(out), err
 }
 
-// recordingOf names the recording of a batch: the same for the same batch, and unlike any that another agent can make.
-func recordingOf(agent, epoch string, seq uint64) string {
-	return "live-" + uuid.NewSHA1(liveRecordings, fmt.Appendf(nil, "%q %q %d", agent, epoch, seq)).String()
-}
-
-// liveRecordings is the space of these names.
-var liveRecordings = uuid.MustParse("5b0f6c4e-6f0e-5d0b-9a53-0c3c8d5f7a11")
-
-func (s *Server) recordFlows(ctx context.Context, from store.Agent, name string, frames [][]byte) (rows uint64, err error) {
-	r, err := s.cfg.Flows.RecordLive(ctx, from.Tenant, from.ID, name)
+func (s *Server) recordFlows(ctx context.Context, b store.LiveBatch, parcels []records.Parcel) (rows uint64, err error) {
+	for _, p := range parcels {
+		if records.SchemaOf(p.Frame) == records.Flows {
+			rows += uint64(records.Count(p.Frame))
+		}
+	}
+	r, err := s.cfg.Flows.RecordLive(ctx, b)
+	if errors.Is(err, store.ErrStored) {
+		return rows, nil
+	}
 	if err != nil {
 		return 0, err
 	}
-	for _, frame := range frames {
-		if kind := records.SchemaOf(frame).Facts(); kind != "" {
-			err = r.Facts(ctx, kind, records.Parcel{Frame: frame})
+	for _, p := range parcels {
+		if kind := records.SchemaOf(p.Frame).Facts(); kind != "" {
+			err = r.Facts(ctx, kind, p)
 		} else {
-			err = r.Flows(ctx, records.Parcel{Frame: frame})
-			rows += uint64(records.Count(frame))
+			err = r.Flows(ctx, p)
 		}
 		if err != nil {
 			break
 		}
 	}
-	// A recording that is not complete would take the place of one that is.
 	if closing := r.Close(ctx, err == nil); err == nil {
 		err = closing
 	}

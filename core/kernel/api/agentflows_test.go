@@ -22,6 +22,7 @@ func TestFlowsOfAnAgent(t *testing.T) {
 	w.cfg.Flows = flows
 	a, b := w.enrol("box"), w.enrol("other")
 
+	run := "first"
 	batch := func(ids ...uint64) string {
 		var list []sdk.Flow
 		now := time.Now()
@@ -29,7 +30,7 @@ func TestFlowsOfAnAgent(t *testing.T) {
 			list = append(list, sdk.Flow{ID: id, Start: now, End: now, Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2"),
 				DstPort: uint16(id), Proto: sdk.ProtoUDP, FwdPackets: 1, FwdBytes: 100})
 		}
-		f := flowbatch.Batch{Run: "run", Interface: "eth0"}
+		f := flowbatch.Batch{Run: run, Interface: "eth0"}
 		check(t, f.Pack(records.AppendFlows(nil, list)))
 		text, err := json.Marshal(f)
 		check(t, err)
@@ -57,7 +58,8 @@ func TestFlowsOfAnAgent(t *testing.T) {
 	if n := count(); n != 3 {
 		t.Errorf("%d flows of one batch of 3", n)
 	}
-	post(a, 8, batch(1), 200) // another batch, the numbers of another run
+	run = "second" // of another worker, which numbers its flows from 1 again
+	post(a, 8, batch(1), 200)
 	post(b, 7, batch(1), 200) // another agent has sequence numbers of its own
 	post(a, 9, `{"run":"r","interface":"eth0","frames":""}`, 200)
 	if n := count(); n != 5 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -63,8 +64,40 @@ func (s *Server) exportFlows(ctx context.Context, in *exportInput) (*huma.Stream
 		ctx.SetHeader("Content-Disposition", `attachment; filename="flows.`+as.extension+`"`)
 		ctx.SetHeader("X-Picket-Flows", strconv.Itoa(x.Flows))
 		ctx.SetStatus(http.StatusOK)
-		if _, err := io.Copy(ctx.BodyWriter(), x.File); err != nil {
+		if _, err := io.Copy(impatient(ctx.BodyWriter()), x.File); err != nil {
 			s.cfg.Log.Debug("an export was not taken to its end", "error", err)
 		}
 	}}, nil
+}
+
+const (
+	exportTime    = 10 * time.Minute // in which an export must be taken
+	exportSilence = time.Minute      // in which a part of it must
+)
+
+// impatientWriter ends a download that stands still, or never ends: its file takes space as long as somebody takes it.
+type impatientWriter struct {
+	io.Writer
+	control *http.ResponseController
+	silence time.Duration
+	end     time.Time
+}
+
+// impatient bounds the time of what is written in an answer.
+func impatient(w io.Writer) io.Writer {
+	answer, ok := w.(http.ResponseWriter)
+	if !ok {
+		return w
+	}
+	return &impatientWriter{w, http.NewResponseController(answer), exportSilence, time.Now().Add(exportTime)}
+}
+
+func (w *impatientWriter) Write(p []byte) (int, error) {
+	by := time.Now().Add(w.silence)
+	if by.After(w.end) {
+		by = w.end
+	}
+	// A writer without deadlines, as in a test, has none that could end the download.
+	_ = w.control.SetWriteDeadline(by)
+	return w.Writer.Write(p)
 }

@@ -137,7 +137,9 @@ func TestLogin(t *testing.T) {
 	must(t, err)
 	_, _, err = a.Login(ctx, "dev", "", home)
 	wantErr(t, err, ErrDenied)
-	_, _, err = a.Login(ctx, "dev", "nobody has this password", home) // the decoy
+	a.hasher.decoy, err = a.hasher.hash(ctx, goodPassword)
+	must(t, err)
+	_, _, err = a.Login(ctx, "dev", goodPassword, home) // who fits the decoy is nobody all the same
 	wantErr(t, err, ErrDenied)
 	again, err := a.EnsureUser(ctx, "dev", RoleADM)
 	must(t, err)

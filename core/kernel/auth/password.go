@@ -41,11 +41,12 @@ type hasher struct {
 
 func newHasher(slots int, random io.Reader, c cost) (*hasher, error) {
 	h := &hasher{slots: make(chan struct{}, slots), waiting: make(chan struct{}, slots+maxWaiting), rand: random, cost: c}
-	decoy, err := h.hash(context.Background(), "nobody has this password")
-	if err != nil {
-		return nil, err
+	// No password has to fit it, so that what takes long to compute can be random: a start needs neither the time nor the memory.
+	noise := make([]byte, argonSalt+argonKey)
+	if _, err := io.ReadFull(random, noise); err != nil {
+		return nil, fmt.Errorf("make salt: %w", err)
 	}
-	h.decoy = decoy
+	h.decoy = h.cost.phc(noise[:argonSalt], noise[argonSalt:])
 	return h, nil
 }
 
@@ -76,9 +77,14 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", fmt.Errorf("make salt: %w", err)
 	}
 	key := argon2.IDKey([]byte(password), salt, h.cost.time, h.cost.memory, argonThreads, argonKey)
+	return h.cost.phc(salt, key), nil
+}
+
+// phc is a hash in PHC format.
+func (c cost) phc(salt, key []byte) string {
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.cost.memory, h.cost.time, argonThreads,
-		enc.EncodeToString(salt), enc.EncodeToString(key)), nil
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, c.memory, c.time, argonThreads,
+		enc.EncodeToString(salt), enc.EncodeToString(key))
 }
 
 // verify reports whether the password fits the hash. An empty hash, of a user without a password, fits nothing but

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"bytes"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -17,13 +18,21 @@ const crashPause = 10 * time.Second
 type lastCall struct {
 	mu      sync.Mutex // guards all below
 	step    *crashlog.Step
+	batch   shown // of the step, where that is of a batch
 	saved   time.Time
 	version string
 }
 
 func (l *lastCall) is(step crashlog.Step) {
 	l.mu.Lock()
-	l.step = &step
+	l.step, l.batch = &step, shown{}
+	l.mu.Unlock()
+}
+
+// shows is for a batch.
+func (l *lastCall) shows(b shown) {
+	l.mu.Lock()
+	l.step, l.batch = &crashlog.Step{Call: "Inspect", Capture: b.capture}, b
 	l.mu.Unlock()
 }
 
@@ -35,7 +44,16 @@ func (l *lastCall) take(now time.Time, version string) *crashlog.Step {
 		return nil
 	}
 	l.saved, l.version = now, version
-	return l.step
+	if l.batch.frame == nil {
+		return l.step
+	}
+	frame, err := l.batch.open()
+	if err != nil {
+		return nil
+	}
+	step := *l.step
+	step.Frame = frame
+	return &step
 }
 
 // keepCrash writes down what the process was given before it crashed: what the journal holds, then the last call. A
@@ -82,5 +100,5 @@ func (s *supervisor) keepCrash(reason string) {
 
 // sameStep reports whether the journal has the last call already, because it came back before the crash.
 func sameStep(a, b crashlog.Step) bool {
-	return a.Call == b.Call && a.Capture == b.Capture && len(a.Frame) > 0 && len(a.Frame) == len(b.Frame) && &a.Frame[0] == &b.Frame[0]
+	return a.Call == b.Call && a.Capture == b.Capture && len(a.Frame) > 0 && bytes.Equal(a.Frame, b.Frame)
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
-	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
 	"github.com/picketwatch/picket/sdk/records"
@@ -240,7 +239,7 @@ func (t *feedTurn) more() bool {
 		return false
 	case (t.done || t.sent > 0) && time.Now().After(t.until):
 		return false
-	case t.sent > 0 && j.keeps && (len(j.batches)+t.sent >= maxJournalBatches || j.bytes+t.bytes >= maxJournalBytes):
+	case t.sent > 0 && j.keeps && j.full(t.sent, t.bytes):
 		return false
 	}
 	return (t.sent < len(t.todo) || t.take()) && t.fits(t.todo[t.sent])
@@ -264,6 +263,9 @@ func (t *feedTurn) block(b *batch.Batch) *host.Block {
 func (t *feedTurn) send(ctx context.Context, b *batch.Batch) error {
 	if block := t.block(b); block != nil {
 		return t.stream.SendBlock(ctx, t.capture, block)
+	}
+	if !t.r.proc.Records() {
+		b.Keep() // gRPC may read it for a while after its call has failed
 	}
 	return t.stream.Send(ctx, t.capture, b.Frame)
 }
@@ -305,9 +307,9 @@ func (t *feedTurn) answered(ctx context.Context, took time.Duration, err error) 
 	if t.failed == nil {
 		t.failed = err
 	}
-	s.keep(shownOf(t.capture, b))
+	s.keep(shownOf(t.capture, b), time.Since(t.since))
 	if t.shadow != nil {
-		t.shadow.inspected(t.capture, b.Frame)
+		t.shadow.inspected(t.capture, b.Keep())
 	}
 	b.Release()
 	if t.sent > 0 {
@@ -320,5 +322,5 @@ func (t *feedTurn) answered(ctx context.Context, took time.Duration, err error) 
 
 // isLast notes what the detector is at, for the record of a crash.
 func (t *feedTurn) isLast(b *batch.Batch) {
-	t.s.last.is(crashlog.Step{Call: "Inspect", Capture: t.capture, Frame: b.Frame})
+	t.s.last.shows(shownOf(t.capture, b))
 }

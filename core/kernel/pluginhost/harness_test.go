@@ -216,6 +216,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 	cfg := Config{
 		Dir: t.TempDir(), Helpers: helpers(t), Registry: sh, Ceiling: policy.Default(), Events: bus,
 		Backoff: Backoffs{First: 10 * time.Millisecond, Base: 20 * time.Millisecond, Max: 100 * time.Millisecond},
+		eager:   true, // how fast this machine is decides nothing
 	}
 	if change != nil {
 		change(&cfg)

@@ -57,6 +57,7 @@ type Config struct {
 	Memory    Memory     // what is kept over a restart; default files in Dir
 	Probation Probations // how a new version is watched
 
+	eager  bool // ask for snapshots as if they cost nothing
 	ration bool // hold plugins to their share of the processor here, also where a control group could
 }
 

@@ -13,10 +13,14 @@ import (
 	"github.com/picketwatch/picket/sdk/host"
 )
 
-// Bounds of a journal. When one is reached the detector is asked for a snapshot, and the journal begins anew.
+// Bounds of a journal. When one of the latter two is reached the detector is asked for a snapshot, and the journal begins anew. It
+// is asked before when the journal has some batches and the last snapshot took at most a part in snapshotPart of the time that
+// these took: to write down all that it knows then costs the detector a few per cent of its time, however much that is.
 const (
-	maxJournalBatches = 64
-	maxJournalBytes   = 32 << 20
+	minJournalBatches = 64
+	snapshotPart      = 25
+	maxJournalBatches = 1024
+	maxJournalBytes   = 16 << 20
 )
 
 // journal is what a detector has to be given when its process is replaced: the last snapshot and every batch since.
@@ -30,15 +34,17 @@ type journal struct {
 	handoverOf string
 	batches    []shown
 	bytes      int
-	inside     bool   // a capture has begun and was not flushed
-	capture    string // the last one
-	cut        bool   // since the handover the journal was cut inside a capture
+	spent      time.Duration // on the batches
+	price      time.Duration // of the last snapshot, 0 before the first
+	inside     bool          // a capture has begun and was not flushed
+	capture    string        // the last one
+	cut        bool          // since the handover the journal was cut inside a capture
 }
 
 // shown is a batch that the detector has seen.
 type shown struct {
 	capture string
-	frame   []byte // of the caller, who does not change it; nil is the end of the capture
+	frame   []byte // nil is the end of the capture
 	packed  bool   // frame is an S2 block
 }
 
@@ -46,7 +52,7 @@ func shownOf(capture string, b *batch.Batch) shown {
 	if b.Packed != nil {
 		return shown{capture, b.Packed, true}
 	}
-	return shown{capture, b.Frame, false}
+	return shown{capture, b.Keep(), false}
 }
 
 // open returns the frame as the detector saw it.
@@ -57,18 +63,23 @@ func (b shown) open() ([]byte, error) {
 	return s2.Decode(nil, b.frame) // it was opened before, within bounds
 }
 
-func (j *journal) add(b shown) {
+// add enters a batch on which the detector has spent so long.
+func (j *journal) add(b shown, spent time.Duration) {
 	j.batches = append(j.batches, b)
 	j.bytes += len(b.frame)
+	j.spent += spent
 }
 
-func (j *journal) full() bool {
-	return len(j.batches) >= maxJournalBatches || j.bytes >= maxJournalBytes
+// full reports whether a snapshot is due once so many batches more are in, of so many bytes together.
+func (j *journal) full(batches, bytes int) bool {
+	batches += len(j.batches)
+	return batches >= maxJournalBatches || j.bytes+bytes >= maxJournalBytes ||
+		batches >= minJournalBatches && j.spent >= snapshotPart*j.price
 }
 
 // cover begins the journal anew at a snapshot.
 func (j *journal) cover(snapshot []byte, version string) {
-	j.snapshot, j.of, j.batches, j.bytes = snapshot, version, nil, 0
+	j.snapshot, j.of, j.batches, j.bytes, j.spent = snapshot, version, nil, 0, 0
 }
 
 // forget drops everything: the next process begins fresh.
@@ -202,12 +213,12 @@ func (s *supervisor) lostSight(yes bool) {
 }
 
 // keep enters a batch that the detector has seen.
-func (s *supervisor) keep(b shown) {
+func (s *supervisor) keep(b shown, spent time.Duration) {
 	j := &s.journal
 	if !j.keeps {
 		return
 	}
-	j.add(b)
+	j.add(b, spent)
 	if j.handover != nil && !s.onProbation() {
 		j.handover, j.handoverOf = nil, ""
 	}
@@ -215,7 +226,7 @@ func (s *supervisor) keep(b shown) {
 
 // coverFull asks for a snapshot when enough batches have gathered. All that the detector has seen must be in the journal.
 func (s *supervisor) coverFull(ctx context.Context, r *run) {
-	if s.journal.keeps && s.journal.full() {
+	if s.journal.keeps && s.journal.full(0, 0) {
 		s.journal.cut = true
 		s.cover(ctx, r)
 	}
@@ -225,10 +236,14 @@ func (s *supervisor) coverFull(ctx context.Context, r *run) {
 // batches cannot be kept for ever.
 func (s *supervisor) cover(ctx context.Context, r *run) {
 	j := &s.journal
+	began := time.Now()
 	state, err := s.takeSnapshot(ctx, r)
 	switch {
 	case err == nil:
 		j.cover(state, r.version)
+		if !s.host.cfg.eager {
+			j.price = time.Since(began)
+		}
 	case lost(err), ctx.Err() != nil:
 		// The next process gets everything again, and then the question.
 	default:
@@ -246,7 +261,7 @@ func (s *supervisor) flushed(ctx context.Context, r *run) {
 	j := &s.journal
 	j.inside, j.cut = false, false
 	if j.keeps && len(j.batches) > 0 {
-		j.add(shown{})
+		j.add(shown{}, 0)
 		s.cover(ctx, r)
 	}
 	select {

@@ -138,8 +138,9 @@ func (r *Run) Wanted() (facts, first []string, features bool) {
 	return facts, first, slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.wants.Features })
 }
 
-// Frame hands flows to everybody who wants flows, waiting for those that are behind. It keeps the frame: the caller must not
-// change it. Those who asked for the further features are handed a longer one.
+// Frame hands flows to everybody who wants flows, waiting for those that are behind. It reads the frame until the parcel is
+// done with, and its packed form for longer: the caller must not change them. Those who asked for the further features are
+// handed a longer frame.
 func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
 	if flows.Features == nil {
 		return r.hand(ctx, flows, r.share, func(l *lane) bool { return l.wants.Flows })
@@ -158,11 +159,11 @@ func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
 }
 
 // Facts is Frame for facts of one kind. They are never shared: not everybody who may read flows may read them.
-func (r *Run) Facts(ctx context.Context, kind string, frame []byte) error {
-	return r.hand(ctx, records.Parcel{Frame: frame}, unshared, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
+func (r *Run) Facts(ctx context.Context, kind string, facts records.Parcel) error {
+	return r.hand(ctx, facts, unshared, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
 }
 
-// Packets is Facts for the packets of one subscription.
+// Packets is Facts for the packets of one subscription. It keeps the frame.
 func (r *Run) Packets(ctx context.Context, subscription int, frame []byte) error {
 	return r.hand(ctx, records.Parcel{Frame: frame}, unshared, func(l *lane) bool { return l.packets == subscription })
 }
@@ -175,10 +176,13 @@ func (r *Run) hand(ctx context.Context, p records.Parcel, share Share, wants fun
 		}
 	}
 	if len(to) == 0 {
+		if p.Done != nil {
+			p.Done()
+		}
 		return nil
 	}
 	b := share(p.Frame, len(to))
-	b.Packed = p.Packed
+	b.Packed, b.Done = p.Packed, p.Done
 	for i, l := range to {
 		if r.closing != nil {
 			l.offer(b)

@@ -27,8 +27,12 @@ type LiveConfig struct {
 	After <-chan struct{}
 }
 
-// LiveQueue is how many frames wait for one reader of live traffic. It bridges the moments in which one is restarted.
-const LiveQueue = 64
+// LiveQueue is how many frames wait for one reader of live traffic, and liveBytes how much they may be together. They bridge the
+// moments in which a reader is restarted, or does not come to run on a busy machine. Most frames of live traffic are small.
+const (
+	LiveQueue = 1024
+	liveBytes = 8 << 20
+)
 
 // How long a reader that failed is left alone, and how long sightings wait for others that travel with them.
 const (
@@ -102,6 +106,7 @@ func (r *Run) Figures() []Figures {
 // liveState is what is told of a lane while it runs.
 type liveState struct {
 	shown, missed, findings atomic.Uint64
+	waiting                 backlog
 
 	mu       sync.Mutex // guards what follows
 	failures uint64
@@ -111,13 +116,47 @@ type liveState struct {
 // offer gives a batch to the reader if it has room for it.
 func (l *lane) offer(b *batch.Batch) {
 	rows := uint64(records.Count(b.Frame))
+	room := l.frames
+	if !l.live.waiting.fits(len(l.frames), len(b.Frame)) {
+		room = nil
+	}
 	select {
-	case l.frames <- b:
+	case room <- b:
 		l.live.shown.Add(rows)
+		l.live.waiting.add(len(b.Frame), cap(l.frames))
 	default:
 		b.Release()
 		l.live.missed.Add(rows)
 	}
+}
+
+// backlog knows how many bytes wait in a queue of which only the length can be asked. One goroutine fills the queue.
+type backlog struct {
+	sums  []uint64 // how much had been put into it after each of the last frames
+	count int
+	total uint64
+}
+
+// fits reports whether so many bytes have room beside the frames that wait, or nothing waits.
+func (b *backlog) fits(waiting, size int) bool {
+	if waiting == 0 {
+		return true
+	}
+	taken := uint64(0) // before the oldest that waits
+	if before := b.count - waiting; before > 0 {
+		taken = b.sums[(before-1)%len(b.sums)]
+	}
+	return b.total-taken+uint64(size) <= liveBytes //nolint:gosec // a length
+}
+
+// add notes a frame that was put into the queue, which has room for so many.
+func (b *backlog) add(size, queue int) {
+	if b.sums == nil {
+		b.sums = make([]uint64, queue+1)
+	}
+	b.total += uint64(size) //nolint:gosec // a length
+	b.sums[b.count%len(b.sums)] = b.total
+	b.count++
 }
 
 // tell hands a finding on. What the detector missed belongs to its verdict.

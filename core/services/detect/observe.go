@@ -30,7 +30,7 @@ const (
 	maxSightings = 20_000
 	// sightingBatch is how many are handed on together. Those of one device are merged in one go, so that of a capture there may
 	// be many; those of live traffic go on as they come.
-	sightingBatch     = 4096
+	sightingBatch     = 8192
 	liveSightingBatch = 256
 )
 

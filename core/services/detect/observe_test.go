@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
@@ -54,8 +55,8 @@ func TestFactsGoToThoseThatWantThem(t *testing.T) {
 	if facts, first, features := r.Wanted(); !slices.Equal(facts, []string{"dns", "tls"}) || !slices.Equal(first, []string{"arp"}) || features {
 		t.Errorf("wanted are all of %q, the first of %q, features %v", facts, first, features)
 	}
-	err := errors.Join(r.Facts(ctx, "dns", []byte("dns")), r.Facts(ctx, "tls", []byte("tls")), r.Frame(ctx, records.Parcel{Frame: []byte("flow")}),
-		r.Facts(ctx, "http", []byte("http")), r.Facts(ctx, "arp", []byte("arp")), r.Facts(ctx, "dns", []byte("dns 2")))
+	err := errors.Join(r.Facts(ctx, "dns", records.Parcel{Frame: []byte("dns")}), r.Facts(ctx, "tls", records.Parcel{Frame: []byte("tls")}), r.Frame(ctx, records.Parcel{Frame: []byte("flow")}),
+		r.Facts(ctx, "http", records.Parcel{Frame: []byte("http")}), r.Facts(ctx, "arp", records.Parcel{Frame: []byte("arp")}), r.Facts(ctx, "dns", records.Parcel{Frame: []byte("dns 2")}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestObserve(t *testing.T) {
 		return nil
 	})
 	for range 7 {
-		if err := r.Facts(ctx, "arp", []byte("x")); err != nil {
+		if err := r.Facts(ctx, "arp", records.Parcel{Frame: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,7 +152,7 @@ func TestObserversThatFail(t *testing.T) {
 		w := &watcher{fake: fake{name: "w", wants: sdk.Subscription{Facts: []string{"arp"}}}, many: c.many, fail: c.fail}
 		r.Observe(ctx, w, func(context.Context, string, []sdk.Sighting) error { return c.store })
 		for range 3 {
-			if err := r.Facts(ctx, "arp", []byte("x")); err != nil {
+			if err := r.Facts(ctx, "arp", records.Parcel{Frame: []byte("x")}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -181,5 +182,32 @@ func TestBunches(t *testing.T) {
 	}
 	if err := l.pass(ended, one()); !errors.Is(err, context.Canceled) || freed != 3 || len(l.held) != 0 {
 		t.Errorf("%v, %d frames were let go", err, freed)
+	}
+}
+
+// TestDone gives a parcel's memory back once nobody reads it, which is at once where nobody wants it.
+func TestDone(t *testing.T) {
+	ctx := t.Context()
+	slow := &watcher{fake: fake{name: "slow", wants: sdk.Subscription{Facts: []string{"arp"}}}}
+	r := Start(ctx, "0198c0de-0000-7000-8000-000000000001", nil, 0, nil)
+	r.Observe(ctx, slow, func(context.Context, string, []sdk.Sighting) error { return nil })
+	done := map[string]int{}
+	var mu sync.Mutex
+	facts := func(kind string) {
+		p := records.Parcel{Frame: []byte(kind), Done: func() { mu.Lock(); defer mu.Unlock(); done[kind]++ }}
+		if err := r.Facts(ctx, kind, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	facts("dns")
+	facts("arp") // waits for others that are passed on with it
+	mu.Lock()
+	if done["dns"] != 1 || done["arp"] != 0 {
+		t.Errorf("before the end of the capture these are done with: %v", done)
+	}
+	mu.Unlock()
+	r.Close()
+	if done["dns"] != 1 || done["arp"] != 1 {
+		t.Errorf("at the end of the capture these are done with: %v", done)
 	}
 }

@@ -84,7 +84,8 @@ func firstLine(s string) string {
 
 // follow reads the worker's messages until it says done, and keeps the job's figures.
 func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Capture) error {
-	in := newMessages(r, s.cfg.Stall)
+	in, memory := newMessages(r, s.cfg.Stall), &buffers{}
+	in.lent = memory
 	var features message // of the next frame
 	saved := s.cfg.Now()
 	for {
@@ -99,12 +100,18 @@ func (s *Service) follow(ctx context.Context, r io.Reader, a Analysis, c *Captur
 			}
 			features = m
 		case msgFrame:
-			if err := a.Frame(ctx, m.parcel(features)); err != nil {
+			p := m.parcel(features)
+			p.Done = func() { memory.give(m.body) }
+			if err := a.Frame(ctx, p); err != nil {
 				return fmt.Errorf("hand flows to the detectors: %w", err)
 			}
+			memory.give(features.body)
+			memory.give(features.packed)
 			features = message{}
 		case msgFacts:
-			if err := facts(ctx, a, m.parcel(message{})); err != nil {
+			p := m.parcel(message{})
+			p.Done = func() { memory.give(m.body) }
+			if err := facts(ctx, a, p); err != nil {
 				return err
 			}
 		case msgPackets:

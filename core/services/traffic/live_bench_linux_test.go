@@ -1,22 +1,17 @@
 package traffic
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/picketwatch/picket/internal/packetsocket"
+	"github.com/picketwatch/picket/internal/packetsocket/paced"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
 )
@@ -29,7 +24,10 @@ func BenchmarkLive(b *testing.B) {
 	if file == "" || os.Geteuid() != 0 {
 		b.Skip("needs root and PICKET_BENCH_PCAP")
 	}
-	frames := load(b, file)
+	frames, err := paced.Load(file, 256<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
 	dir := programs(b)
 	all := Wanted{Facts: sdk.FactKinds, Features: true}
 	for _, c := range []struct {
@@ -61,33 +59,6 @@ func childrenCPU() time.Duration {
 	var used unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_CHILDREN, &used)
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}
-
-// load reads the frames of a capture, as many as fit into some memory.
-func load(b *testing.B, file string) (out [][]byte) {
-	b.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
-	if _, err := io.ReadFull(r, make([]byte, 24)); err != nil {
-		b.Fatal(err)
-	}
-	for total := 0; total < 256<<20; {
-		var head [16]byte
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return out
-		}
-		frame := make([]byte, binary.LittleEndian.Uint32(head[8:]))
-		if _, err := io.ReadFull(r, frame); err != nil {
-			return out
-		}
-		total += len(frame)
-		out = append(out, frame)
-	}
-	return out
 }
 
 // offline lets a worker read the file and returns how many packets it has.
@@ -210,7 +181,7 @@ func (i *cable) step(b *testing.B, live *Live, frames [][]byte, rate float64) (r
 	var sent int
 	var took time.Duration
 	err := i.in(func() (err error) {
-		sent, took, err = send(frames, rate, stepTime)
+		sent, took, err = (&paced.Sender{Interface: "peer0", Frames: frames}).Send(rate, stepTime)
 		return err
 	})
 	if err != nil {
@@ -221,53 +192,4 @@ func (i *cable) step(b *testing.B, live *Live, frames [][]byte, rate float64) (r
 		return f.Received-before.Received >= uint64(sent) && f.Packets+f.Dropped >= f.Received
 	})
 	return float64(sent) / took.Seconds(), live.Figures().Dropped - before.Dropped
-}
-
-// outgoing is the kernel's struct mmsghdr.
-type outgoing struct {
-	head unix.Msghdr
-	_    uint32 // bytes that were sent
-	_    [4]byte
-}
-
-// send puts frames on the wire, past the queues of the sender.
-func send(frames [][]byte, rate float64, during time.Duration) (sent int, took time.Duration, err error) {
-	runtime.LockOSThread()
-	iface, err := net.InterfaceByName("peer0")
-	if err != nil {
-		return 0, 0, err
-	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer unix.Close(fd)
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: iface.Index}); err != nil {
-		return 0, 0, err
-	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
-	const batch = 64
-	var messages [batch]outgoing
-	var parts [batch]unix.Iovec
-	began := time.Now()
-	for at := 0; time.Since(began) < during; {
-		for i := range messages {
-			frame := frames[at%len(frames)]
-			at++
-			parts[i].Base = &frame[0]
-			parts[i].SetLen(len(frame))
-			messages[i].head.Iov = &parts[i]
-			messages[i].head.Iovlen = 1
-		}
-		n, _, no := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages[0])), batch, 0, 0, 0)
-		if no != 0 && no != unix.ENOBUFS {
-			return sent, time.Since(began), no
-		}
-		sent += int(n)
-		for float64(sent) > rate*time.Since(began).Seconds() {
-			// Nothing shorter than the pause between two batches can be slept, and the runtime would change threads.
-			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		}
-	}
-	return sent, time.Since(began), nil
 }

@@ -81,6 +81,8 @@ type messages struct {
 	r     *bufio.Reader
 	timed interface{ SetReadDeadline(time.Time) error } // nil when the source has no deadlines
 	stall time.Duration
+
+	lent *buffers // that bodies lie in, nil when they are new memory
 }
 
 func newMessages(r io.Reader, stall time.Duration) *messages {
@@ -89,7 +91,7 @@ func newMessages(r io.Reader, stall time.Duration) *messages {
 	return m
 }
 
-// next returns one message. Its body belongs to the caller.
+// next returns one message. Its body belongs to the caller, who may give the opened one of rows back, and all of features.
 func (m *messages) next() (message, error) {
 	if m.timed != nil {
 		if err := m.timed.SetReadDeadline(time.Now().Add(m.stall)); err != nil {
@@ -107,15 +109,23 @@ func (m *messages) next() (message, error) {
 	if kind < msgFrame || kind > msgFeatures {
 		return message{}, fmt.Errorf("the traffic worker sent a message of unknown kind %d", kind)
 	}
-	body := make([]byte, size)
+	body := m.room(int(size), kind == msgFeatures)
 	if _, err := io.ReadFull(m.r, body); err != nil {
 		return message{}, m.ended(err)
 	}
 	switch kind {
 	case msgFrame, msgFacts, msgFeatures:
-		return unpack(kind, body)
+		return m.unpack(kind, body)
 	}
 	return message{kind: kind, body: body}, nil
+}
+
+// room is memory for n bytes, which may be lent.
+func (m *messages) room(n int, lent bool) []byte {
+	if lent && m.lent != nil {
+		return m.lent.take(n)
+	}
+	return make([]byte, n)
 }
 
 // parcel is the message with the features of its flows, if it has any.
@@ -124,11 +134,12 @@ func (m message) parcel(features message) records.Parcel {
 }
 
 // unpack opens an S2 block.
-func unpack(kind byte, packed []byte) (message, error) {
-	if size, err := s2.DecodedLen(packed); err != nil || size > records.MaxFrame {
+func (m *messages) unpack(kind byte, packed []byte) (message, error) {
+	size, err := s2.DecodedLen(packed)
+	if err != nil || size > records.MaxFrame {
 		return message{}, fmt.Errorf("the traffic worker announced %d bytes of rows, more than the %d allowed, or no rows at all", size, records.MaxFrame)
 	}
-	body, err := s2.Decode(nil, packed)
+	body, err := s2.Decode(m.room(size, true), packed)
 	if err != nil {
 		return message{}, fmt.Errorf("the traffic worker sent rows that cannot be unpacked: %w", err)
 	}

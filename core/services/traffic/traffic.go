@@ -91,7 +91,7 @@ type Store interface {
 	Unfinished(ctx context.Context) ([]Capture, error)
 }
 
-// Analysis receives what one capture holds. Close must be called exactly once.
+// Analysis receives what one capture holds, and is done with a parcel once it called its Done. Close must be called exactly once.
 type Analysis interface {
 	Wanted() Wanted
 	Frame(ctx context.Context, flows records.Parcel) error

@@ -28,13 +28,13 @@ type Batch struct {
 	Interface string    `json:"interface"`
 	Filter    string    `json:"filter,omitempty"`
 	Started   time.Time `json:"started"` // of the run
-	Frames    []byte    `json:"frames"`  // of flows and facts, compressed with zstd
+	Frames    []byte    `json:"frames"`  // of facts, and of flows, each behind its features, compressed with zstd
 }
 
 // Both are safe for concurrent use, and cost much to make.
 var (
 	encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	})
 	decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
 		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPlain))
@@ -56,8 +56,9 @@ type Error struct{ text string }
 
 func (e *Error) Error() string { return e.text }
 
-// Unpack checks a batch and returns its frames, each of which holds flows or facts that can be read.
-func (b *Batch) Unpack() ([][]byte, error) {
+// Unpack checks a batch and returns its frames, each of which holds flows or facts that can be read. Those of flows come with the
+// features that stand before them.
+func (b *Batch) Unpack() ([]records.Parcel, error) {
 	if b.Run == "" || b.Interface == "" || max(len(b.Run), len(b.Interface)) > maxName {
 		return nil, &Error{"flows need the run and the interface that they are of"}
 	}
@@ -69,25 +70,44 @@ func (b *Batch) Unpack() ([][]byte, error) {
 	if err != nil {
 		return nil, &Error{"the frames of flows cannot be decompressed: " + err.Error()}
 	}
-	var out [][]byte
+	var out []records.Parcel
 	var rows records.BatchDecoder
-	for len(plain) > 0 {
+	var features []byte
+	for n := 1; len(plain) > 0; n++ {
 		frame, rest, err := records.Next(plain)
-		if kind := records.SchemaOf(frame); err == nil && kind != records.Flows && kind.Facts() == "" {
-			err = errors.New("neither of flows nor of facts")
-		} else if err == nil && kind != records.Flows && len(frame) > records.MaxFacts {
-			err = fmt.Errorf("%d bytes of facts are more than %d", len(frame), records.MaxFacts)
-		}
 		if err == nil {
 			err = records.Verify(frame)
 		}
+		p := records.Parcel{Frame: frame, Features: features}
+		if err == nil && features == nil && records.SchemaOf(frame) == records.PackedFeatures {
+			features, plain = frame, rest
+			continue
+		}
 		if err == nil {
-			_, err = rows.Decode(frame)
+			err = check(p, &rows)
 		}
 		if err != nil {
-			return nil, &Error{fmt.Sprintf("frame %d of flows: %v", len(out)+1, err)}
+			return nil, &Error{fmt.Sprintf("frame %d of flows: %v", n, err)}
 		}
-		out, plain = append(out, frame), rest
+		out, plain, features = append(out, p), rest, nil
+	}
+	if features != nil {
+		return nil, &Error{"features of flows without their flows"}
 	}
 	return out, nil
+}
+
+// check reports what is wrong with a frame that is in order as a whole.
+func check(p records.Parcel, rows *records.BatchDecoder) error {
+	kind := records.SchemaOf(p.Frame)
+	switch {
+	case kind != records.Flows && kind.Facts() == "":
+		return errors.New("neither of flows nor of facts")
+	case kind != records.Flows && p.Features != nil:
+		return errors.New("features before what are no flows")
+	case kind != records.Flows && len(p.Frame) > records.MaxFacts:
+		return fmt.Errorf("%d bytes of facts are more than %d", len(p.Frame), records.MaxFacts)
+	}
+	_, err := rows.Decode(p.Frame)
+	return errors.Join(err, p.Check())
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,40 @@ func TestThereAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	frames, err := b.Unpack()
-	if err != nil || len(frames) != 2 || !bytes.Equal(frames[0], first) || !bytes.Equal(frames[1], second) {
+	if err != nil || len(frames) != 2 || !bytes.Equal(frames[0].Frame, first) || !bytes.Equal(frames[1].Frame, second) {
 		t.Fatalf("%d frames, %v", len(frames), err)
+	}
+}
+
+// TestFeaturesTravelBesideTheirFlows packs features before their flows, and what must not be.
+func TestFeaturesTravelBesideTheirFlows(t *testing.T) {
+	flows := []sdk.Flow{{ID: 1, Features: &sdk.Features{LenMean: 1.5}}, {ID: 2, Features: &sdk.Features{}}}
+	short, features := records.AppendShortFlows(nil, flows), records.PackFeatures(nil, flows)
+	b := Batch{Run: "r", Interface: "eth0"}
+	if err := b.Pack(slices.Concat(frame(3), features, short, frame(4))); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.Unpack()
+	if err != nil || len(list) != 3 || list[0].Features != nil || !bytes.Equal(list[1].Features, features) || !bytes.Equal(list[1].Frame, short) || list[2].Features != nil {
+		t.Fatalf("%d parcels, %v", len(list), err)
+	}
+	damaged := bytes.Clone(features)
+	damaged[len(damaged)-1] ^= 1
+	facts := records.AppendFacts(nil, []sdk.DNS{{Query: "example.com"}})
+	for says, plain := range map[string][]byte{
+		"without their flows":     slices.Concat(short, features),
+		"features of 2 flows":     slices.Concat(features, frame(3)),
+		"neither of flows":        slices.Concat(features, features, short),
+		"before what are no flow": slices.Concat(features, facts),
+		"checksum":                slices.Concat(damaged, short),
+	} {
+		if err := b.Pack(plain); err != nil {
+			t.Fatal(err)
+		}
+		var is *Error
+		if _, err := b.Unpack(); !errors.As(err, &is) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", says, err)
+		}
 	}
 }
 

@@ -4,15 +4,19 @@ package batch
 
 import "sync/atomic"
 
-// Batch is one frame. Frame must not be changed, also after the batch was released: who keeps the slice may go on reading it.
+// Batch is one frame, which must not be changed.
 type Batch struct {
+	// Frame is valid until the batch is released, and for good where nothing is to be done with it: see Done and Keep.
 	Frame []byte
-	// Packed is Frame as an S2 block, where it came as one: who keeps the batch for long keeps this.
+	// Packed is Frame as an S2 block, where it came as one. It stays as it is: who keeps the batch for long keeps this.
 	Packed []byte
 	// Shared is the same frame where the plugins can read it themselves; nil when it has to be sent.
 	Shared any
+	// Done, if there is one, is called after the last reader, unless somebody keeps the frame: its memory is used again.
+	Done func()
 
 	readers atomic.Int32
+	kept    atomic.Bool
 	free    func() // ends Shared
 }
 
@@ -28,10 +32,23 @@ func New(frame []byte, readers int, shared any, free func()) *Batch {
 
 // Release gives up one reader's part.
 func (b *Batch) Release() {
-	switch n := b.readers.Add(-1); {
-	case n == 0 && b.free != nil:
-		b.free()
-	case n < 0:
+	n := b.readers.Add(-1)
+	if n < 0 {
 		panic("batch: released more often than it has readers")
 	}
+	if n > 0 {
+		return
+	}
+	if b.free != nil {
+		b.free()
+	}
+	if b.Done != nil && !b.kept.Load() {
+		b.Done()
+	}
+}
+
+// Keep returns the frame for a reader that goes on reading it after its Release. Its memory is not used again.
+func (b *Batch) Keep() []byte {
+	b.kept.Store(true)
+	return b.Frame
 }

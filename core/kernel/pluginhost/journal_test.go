@@ -1,0 +1,44 @@
+package pluginhost
+
+import (
+	"testing"
+	"time"
+)
+
+func TestWhenASnapshotIsDue(t *testing.T) {
+	const price = 10 * time.Millisecond
+	for name, c := range map[string]struct {
+		batches, size int
+		each, price   time.Duration
+		due           bool
+	}{
+		"few batches, however long they took":  {minJournalBatches - 1, 1, time.Hour, price, false},
+		"the first snapshot, of unknown price": {minJournalBatches, 1, 0, 0, true},
+		"batches that took long":               {minJournalBatches, 1, snapshotPart * price / minJournalBatches, price, true},
+		"batches that took a moment":           {minJournalBatches, 1, time.Millisecond, price, false},
+		"many that took a moment":              {maxJournalBatches - 1, 1, time.Microsecond, price, false},
+		"as many as there may be":              {maxJournalBatches, 1, 0, price, true},
+		"as large as they may be":              {2, maxJournalBytes / 2, 0, price, true},
+		"nearly as large":                      {2, maxJournalBytes/2 - 1, 0, price, false},
+	} {
+		j := journal{price: c.price}
+		for n := range c.batches {
+			if j.full(0, 0) {
+				t.Errorf("%s: due after %d batches", name, n)
+				break
+			}
+			if soon := n == c.batches-1 && c.due && c.each == 0; j.full(1, c.size) != soon {
+				t.Errorf("%s: with one batch more than %d, due is %v", name, n, !soon)
+				break
+			}
+			j.add(shown{frame: make([]byte, c.size)}, c.each)
+		}
+		if j.full(0, 0) != c.due {
+			t.Errorf("%s: due is %v", name, !c.due)
+		}
+		j.cover(nil, "")
+		if j.full(0, 0) || j.spent != 0 {
+			t.Errorf("%s: due again at once", name)
+		}
+	}
+}
