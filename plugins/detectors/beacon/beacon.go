@@ -41,6 +41,7 @@ func Plugin() sdk.Plugin {
 			},
 		}},
 		Subscription: sdk.Subscription{Flows: true},
+		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}
 }
@@ -64,8 +65,10 @@ type Detector struct {
 	host   sdk.Host
 	ignore prefixes
 	pairs  pairs
-	clock  int64 // the latest end of a flow
-	swept  int64 // clock of the last look at running pairs
+	scales scales
+	starts []int64 // room for judging
+	clock  int64   // the latest end of a flow
+	swept  int64   // clock of the last look at running pairs
 }
 
 // Config returns where the configuration goes.
@@ -105,25 +108,43 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		if !isCall(f) || d.ignore.contain(f.Dst) {
 			continue
 		}
-		if err := d.makeRoom(keyOf(f), sink); err != nil {
+		if err := d.remember(f, sink); err != nil {
 			return err
 		}
-		d.pairs.add(f)
 	}
 	return ctx.Err()
 }
 
-// makeRoom forgets pairs when memory is full. Each is judged before: memory that is too small costs time, not detections.
-func (d *Detector) makeRoom(key pairKey, sink sdk.FindingSink) error {
-	for p := d.pairs.crowded(key); p != nil; p = d.pairs.crowded(key) {
-		if v, regular := d.judge(p); regular {
-			if err := d.report(v, d.related(p), true, sink); err != nil {
-				return err
+// remember adds a call to those of its pair.
+func (d *Detector) remember(f *sdk.Flow, sink sdk.FindingSink) error {
+	key := keyOf(f)
+	p := d.pairs.byKey[key]
+	p, err := d.makeRoom(p, sink)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		p = d.pairs.appear(key)
+	}
+	d.pairs.add(p, f)
+	return nil
+}
+
+// makeRoom forgets pairs when memory is full, and returns p, or nil when it was one of them. Each is judged before: memory that
+// is too small costs time, not detections.
+func (d *Detector) makeRoom(p *pair, sink sdk.FindingSink) (*pair, error) {
+	for old := d.pairs.crowded(p); old != nil; old = d.pairs.crowded(p) {
+		if v, regular := d.judge(old); regular {
+			if err := d.report(v, d.related(old), true, sink); err != nil {
+				return nil, err
 			}
 		}
-		d.pairs.forget(p)
+		d.pairs.forget(old)
+		if old == p {
+			p = nil
+		}
 	}
-	return nil
+	return p, nil
 }
 
 // sweep judges now and then, so that a live capture reports before it ends, and forgets pairs whose window is over.

@@ -2,11 +2,8 @@ package beacon
 
 import (
 	"context"
-	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -173,26 +170,6 @@ func TestStaysQuiet(t *testing.T) {
 	}
 }
 
-// How often would chance alone raise a finding? The surprise threshold promises one in ten thousand pairs; here are 2,000
-// pairs of a caller more regular than people are.
-func TestChanceRaisesNothing(t *testing.T) {
-	r := rand.New(rand.NewPCG(11, 12))
-	raised := 0
-	for range 2000 {
-		n := 5 + r.IntN(60)
-		intervals := make([]float64, n)
-		for i := range intervals {
-			intervals[i] = 20 * math.Exp(0.7*r.NormFloat64())
-		}
-		if findRhythm(intervals, 1, 0.4).surprise >= 4 {
-			raised++
-		}
-	}
-	if raised > 1 {
-		t.Errorf("%d of 2000 irregular callers look regular", raised)
-	}
-}
-
 func TestCommonServiceIsLowSeverity(t *testing.T) {
 	var flows []sdk.Flow
 	for caller := range 6 {
@@ -300,91 +277,6 @@ func TestForgottenBeaconIsReported(t *testing.T) {
 	if len(s.findings) != 1 || len(d.pairs.byKey) != 16 {
 		t.Errorf("%d findings, %d pairs", len(s.findings), len(d.pairs.byKey))
 	}
-}
-
-func TestRhythm(t *testing.T) {
-	r := findRhythm([]float64{10, 10.01, 74, 9.99, 10, 0.01, 4.2, 10}, 1, 0.4)
-	if math.Abs(r.period-10) > 0.01 || len(r.regular) != 5 || r.jitter > 0.01 || !slices.Equal(r.regular, []int{0, 1, 3, 4, 7}) {
-		t.Errorf("%+v", r)
-	}
-	for _, intervals := range [][]float64{nil, {5}, {0, 0, 0}, {0.1, 0.1, 0.1, 0.1}} {
-		if r := findRhythm(intervals, 1, 0.4); r.surprise != 0 || r.regular != nil {
-			t.Errorf("%v: %+v", intervals, r)
-		}
-	}
-}
-
-// The tail of the binomial distribution, against values computed with Python's fractions.
-func TestLogTail(t *testing.T) {
-	for _, test := range []struct {
-		k, n int
-		p    float64
-		want float64
-	}{{0, 5, 0.3, 1}, {5, 5, 0.5, 0.03125}, {3, 6, 0.1, 0.01585}, {1, 10, 1e-6, 9.999955000120e-06}} {
-		if got := math.Exp(logTail(test.k, test.n, test.p)); math.Abs(got/test.want-1) > 1e-9 {
-			t.Errorf("%d or more of %d at %g: %g, want %g", test.k, test.n, test.p, got, test.want)
-		}
-	}
-}
-
-// A state that the first form of snapshots left is taken over in the middle of a beacon, and so is today's.
-func TestAnEarlierStateIsRestored(t *testing.T) {
-	calls := every(60, 12, 0)
-	earlier, err := os.ReadFile("testdata/state/schema-1.bin") // after the first six
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := detector(t, "{}")
-	if err := first.Inspect(t.Context(), sdk.Batch{Flows: calls[:6]}, &sink{}); err != nil {
-		t.Fatal(err)
-	}
-	today, err := first.Snapshot(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := find(t, first, calls[6:]...)
-	if len(want) != 1 {
-		t.Fatalf("the beacon itself is found as %v", want)
-	}
-	for name, state := range map[string][]byte{"version 1": earlier, "today": today} {
-		d := detector(t, "{}")
-		if err := d.Restore(t.Context(), state); err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if got := find(t, d, calls[6:]...); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)
-		}
-		if rest := detector(t, "{}"); name == "today" && rest.Restore(t.Context(), state[:len(state)-1]) == nil {
-			t.Error("a state that was cut is taken")
-		}
-	}
-}
-
-func TestRestoreRefusesNonsense(t *testing.T) {
-	for _, state := range []string{"", "{", `{"version": 9}`, `{"version": 1, "pairs": [{"src": "x"}]}`} {
-		if err := detector(t, "{}").Restore(context.Background(), []byte(state)); err == nil {
-			t.Errorf("%s was taken", state)
-		}
-	}
-}
-
-func FuzzRestore(f *testing.F) {
-	d := detector(f, "{}")
-	if err := d.Inspect(context.Background(), sdk.Batch{Flows: every(60, 3, 0)}, &sink{}); err != nil {
-		f.Fatal(err)
-	}
-	state, err := d.Snapshot(context.Background())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(state)
-	f.Fuzz(func(t *testing.T, state []byte) {
-		d := detector(t, "{}")
-		if d.Restore(context.Background(), state) == nil {
-			find(t, d, every(60, 6, 0)...)
-		}
-	})
 }
 
 func BenchmarkInspect(b *testing.B) {

@@ -90,20 +90,34 @@ func (d *Detector) judge(p *pair) (verdict, bool) {
 	if !d.many(p) {
 		return verdict{}, false
 	}
-	v := verdict{pair: p, calls: p.byStart()}
-	intervals := make([]float64, len(v.calls)-1)
-	for i := range intervals {
-		intervals[i] = float64(v.calls[i+1].start-v.calls[i].start) / 1e9
-	}
-	v.rhythm = findRhythm(intervals, time.Duration(d.cfg.MinInterval).Seconds(), d.cfg.MaxJitter)
 	// Thresholds compare rounded values: the last digits differ between platforms.
-	if round(v.surprise, 6) < d.cfg.Surprise || len(v.regular) < d.cfg.MinCalls-1 || v.backToBack() {
+	const digits = 6
+	atLeast := d.cfg.Surprise - math.Pow10(-digits)
+	v := verdict{pair: p, rhythm: d.scales.findRhythm(d.intervals(p), time.Duration(d.cfg.MinInterval).Seconds(), d.cfg.MaxJitter, atLeast)}
+	if round(v.surprise, digits) < d.cfg.Surprise || len(v.regular) < d.cfg.MinCalls-1 {
+		return v, false
+	}
+	if v.calls = p.byStart(); v.backToBack() {
 		return v, false
 	}
 	v.beats = v.atRegularIntervals()
 	v.count = len(v.beats)
 	v.alike = alike(v.beats)
 	return v, v.alike >= alikeShare
+}
+
+// intervals are the times between the starts of a pair's calls. They are valid until the next pair is judged.
+func (d *Detector) intervals(p *pair) []int64 {
+	starts := d.starts[:0]
+	for i := range p.calls {
+		starts = append(starts, p.calls[i].start)
+	}
+	d.starts = starts
+	slices.Sort(starts)
+	for i := range starts[1:] {
+		starts[i] = starts[i+1] - starts[i]
+	}
+	return starts[:len(starts)-1]
 }
 
 // backToBack reports whether each call begins when the one before has ended: then work sets the pace, not a timer

@@ -38,11 +38,13 @@ func TestHeapIsBounded(t *testing.T) {
 func TestExpiredCallsGiveTheirMemoryBack(t *testing.T) {
 	m := newPairs(16, 1000, 10000)
 	flows := every(60, 500, 0)
+	key := keyOf(&flows[0])
+	p := m.appear(key)
 	for i := range flows {
-		m.add(&flows[i])
+		m.add(p, &flows[i])
 	}
 	m.expire(flows[498].End.UnixNano())
-	if p := m.byKey[keyOf(&flows[0])]; len(p.calls) != 2 || cap(p.calls) > 4 {
+	if p := m.byKey[key]; len(p.calls) != 2 || cap(p.calls) > 4 {
 		t.Errorf("%d calls in the room of %d", len(p.calls), cap(p.calls))
 	}
 }

@@ -3,22 +3,22 @@ package beacon
 import (
 	"cmp"
 	"container/list"
-	"net/netip"
 	"slices"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
 	"github.com/picketwatch/picket/sdk"
 )
 
 // service is what is called, and caller and service are what a beacon has in common.
 type service struct {
-	dst   netip.Addr
+	dst   bare.Addr
 	port  uint16
 	proto uint8
 }
 
 type pairKey struct {
-	src netip.Addr
+	src bare.Addr
 	service
 }
 
@@ -63,30 +63,36 @@ func newPairs(maxPairs, maxCalls, maxMemory int) pairs {
 	return pairs{byKey: map[pairKey]*pair{}, quiet: list.New(), maxPairs: maxPairs, maxCalls: maxCalls, maxMemory: maxMemory}
 }
 
-func keyOf(f *sdk.Flow) pairKey { return pairKey{f.Src, service{f.Dst, f.DstPort, f.Proto}} }
+func keyOf(f *sdk.Flow) (key pairKey) {
+	key.src.Set(f.Src)
+	key.dst.Set(f.Dst)
+	key.port, key.proto = f.DstPort, f.Proto
+	return key
+}
 
-// crowded returns the pair that must go before a call of another can be remembered, nil when there is room: the one that was
-// touched longest ago.
-func (m *pairs) crowded(key pairKey) *pair {
-	if m.memory < m.maxMemory && (m.byKey[key] != nil || len(m.byKey) < m.maxPairs) {
+// crowded returns the pair that must go before a call of p, nil for one that is not known, can be remembered, nil when there is
+// room: the one that was touched longest ago.
+func (m *pairs) crowded(p *pair) *pair {
+	if m.memory < m.maxMemory && (p != nil || len(m.byKey) < m.maxPairs) {
 		return nil
 	}
 	oldest := m.quiet.Front()
-	if oldest.Value.(*pair).key == key && oldest.Next() != nil {
+	if oldest.Value.(*pair) == p && oldest.Next() != nil {
 		oldest = oldest.Next()
 	}
 	return oldest.Value.(*pair)
 }
 
-// add remembers a call. There must be room.
-func (m *pairs) add(f *sdk.Flow) {
-	key := keyOf(f)
-	p := m.byKey[key]
-	if p == nil {
-		m.next++
-		p = &pair{key: key, number: m.next}
-		m.insert(p)
-	}
+// appear makes the memory of a pair that is not known.
+func (m *pairs) appear(key pairKey) *pair {
+	m.next++
+	p := &pair{key: key, number: m.next}
+	m.insert(p)
+	return p
+}
+
+// add remembers a call of a pair. There must be room.
+func (m *pairs) add(p *pair, f *sdk.Flow) {
 	m.quiet.MoveToBack(p.place)
 	if len(p.calls) >= m.maxCalls {
 		m.dropOldest(p, len(p.calls)/2)

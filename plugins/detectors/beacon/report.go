@@ -18,6 +18,7 @@ const (
 // finding puts a verdict into words, with its evidence.
 func (v *verdict) finding(callers int) sdk.Finding {
 	key := v.pair.key
+	src, dst := key.src.Addr(), key.dst.Addr()
 	confidence := v.confidence()
 	out := sdk.Finding{
 		Detector:   "picket/beacon",
@@ -26,8 +27,8 @@ func (v *verdict) finding(callers int) sdk.Finding {
 		Risk:       int(math.Round(30 + 60*confidence)),
 		Confidence: confidence,
 		Techniques: techniques(key.service),
-		Src:        key.src.String(),
-		Dst:        netip.AddrPortFrom(key.dst, key.port).String(),
+		Src:        src.String(),
+		Dst:        netip.AddrPortFrom(dst, key.port).String(),
 		Start:      time.Unix(0, v.beats[0].start).UTC(),
 		End:        time.Unix(0, v.beats[len(v.beats)-1].end).UTC(),
 		Packets:    []uint64{},
@@ -44,7 +45,7 @@ func (v *verdict) finding(callers int) sdk.Finding {
 	case confidence >= 0.8:
 		out.Severity = sdk.SeverityHigh
 	}
-	if outside(key.dst) {
+	if outside(dst) {
 		out.Risk = min(100, out.Risk+5)
 	}
 	out.Summary = v.summary()
@@ -53,7 +54,7 @@ func (v *verdict) finding(callers int) sdk.Finding {
 			out.Packets = append(out.Packets, c.packet)
 		}
 		if len(out.Flows) < maxFlows {
-			out.Flows = append(out.Flows, c.ref.Full(key.src, key.dst, key.proto))
+			out.Flows = append(out.Flows, c.ref.Full(src, dst, key.proto))
 		}
 	}
 	return out
@@ -68,7 +69,7 @@ func (v *verdict) confidence() float64 {
 func (v *verdict) summary() string {
 	key := v.pair.key
 	return fmt.Sprintf("%s called %s (%s) %d times, %d of them every %s (within %s%%), sending about %d bytes each time",
-		key.src, netip.AddrPortFrom(key.dst, key.port), sdk.ProtoName(key.proto), len(v.calls), len(v.beats),
+		key.src.Addr(), netip.AddrPortFrom(key.dst.Addr(), key.port), sdk.ProtoName(key.proto), len(v.calls), len(v.beats),
 		time.Duration(v.period*float64(time.Second)).Round(10*time.Millisecond), trim(v.jitter*100), v.typical())
 }
 

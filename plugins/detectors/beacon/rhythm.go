@@ -23,23 +23,45 @@ var tolerances = [...]float64{0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5}
 // is the peak of a log-normal distribution with sigma 0.7, which is more regular than people are.
 const density = 0.57
 
-// findRhythm looks for the period that most intervals agree on. intervals are in seconds; those below shortest are counted
-// as irregular.
-func findRhythm(intervals []float64, shortest, maxJitter float64) rhythm {
+// scales is what measuring needs besides the intervals, kept from pair to pair.
+type scales struct {
+	factorials logFactorials
+	gaps       []int64
+	sorted     []float64
+}
+
+// findRhythm looks for the period that most intervals agree on. intervals are in nanoseconds; those below shortest, in seconds,
+// are counted as irregular. A rhythm that surprises less than atLeast is none.
+func (sc *scales) findRhythm(intervals []int64, shortest, maxJitter, atLeast float64) rhythm {
 	out := rhythm{intervals: len(intervals)}
-	sorted := slices.Clone(intervals)
-	slices.Sort(sorted)
-	first, _ := slices.BinarySearch(sorted, shortest)
-	sorted = sorted[first:]
+	sorted := sc.seconds(intervals, shortest)
 	tried := 0
 	for _, tolerance := range tolerances {
 		if tolerance <= maxJitter {
 			tried++
 		}
 	}
-	for _, tolerance := range tolerances[:tried] {
-		lo, hi := densest(sorted, tolerance)
-		if s := surprise(hi-lo, len(intervals), tolerance, tried); s > out.surprise {
+	if tried == 0 {
+		return out
+	}
+	// The widest tolerance has the longest run. Most callers are so irregular that even a run as long as that would surprise
+	// within no tolerance.
+	widestLo, widestHi := densest(sorted, tolerances[tried-1])
+	best := max(0, atLeast)
+	for i, tolerance := range tolerances[:tried] {
+		c := chance{&sc.factorials, len(intervals), tried, tolerance}
+		if c.limit(widestHi-widestLo)+rounding <= best {
+			continue
+		}
+		lo, hi := widestLo, widestHi
+		if i < tried-1 {
+			lo, hi = densest(sorted, tolerance)
+		}
+		if c.limit(hi-lo) <= best {
+			continue
+		}
+		if s := c.surprise(hi - lo); s > best {
+			best = s
 			out.surprise = s
 			out.jitter = tolerance
 			out.period = median(sorted[lo:hi])
@@ -49,6 +71,24 @@ func findRhythm(intervals []float64, shortest, maxJitter float64) rhythm {
 	}
 	return out
 }
+
+// rounding is more than the last digits of a surprise.
+const rounding = 1e-9
+
+// seconds are the intervals that are not too short, in order.
+func (sc *scales) seconds(intervals []int64, shortest float64) []float64 {
+	sc.gaps = append(sc.gaps[:0], intervals...)
+	slices.Sort(sc.gaps) // which is quicker than to sort numbers that may be none
+	sc.sorted = sc.sorted[:0]
+	for _, gap := range sc.gaps {
+		if v := inSeconds(gap); v >= shortest {
+			sc.sorted = append(sc.sorted, v)
+		}
+	}
+	return sc.sorted
+}
+
+func inSeconds(nanoseconds int64) float64 { return float64(nanoseconds) / 1e9 }
 
 // densest finds the longest run lo..hi of sorted values that lie within the tolerance of their middle.
 func densest(sorted []float64, tolerance float64) (lo, hi int) {
@@ -65,43 +105,81 @@ func densest(sorted []float64, tolerance float64) (lo, hi int) {
 	return lo, hi
 }
 
-// surprise is -log10 of the probability that k or more of n intervals agree within the tolerance by chance: one of them
-// sets the period and the others hit it. Every choice that was tried is paid for (Bonferroni).
-func surprise(k, n int, tolerance float64, tried int) float64 {
+// chance is that of random intervals.
+type chance struct {
+	factorials *logFactorials
+	intervals  int
+	tried      int // tolerances
+	tolerance  float64
+}
+
+func (c chance) hit() float64 { return min(1, 2*density*c.tolerance) }
+
+// surprise is -log10 of the probability that k or more intervals agree within the tolerance by chance: one of them sets the
+// period and the others hit it. Every choice that was tried is paid for (Bonferroni).
+func (c chance) surprise(k int) float64 {
 	if k < 2 {
 		return 0
 	}
-	p := min(1, 2*density*tolerance)
-	log := logTail(k-1, n-1, p) + math.Log(float64(n)*float64(tried))
+	return c.pay(c.factorials.logTail(k-1, c.intervals-1, c.hit()))
+}
+
+// limit is what the surprise of k intervals, or fewer, does not exceed, at the price of the first of the many terms that it is
+// the sum of.
+func (c chance) limit(k int) float64 {
+	p := c.hit()
+	if k < 2 || p >= 1 || float64(k) <= p*float64(c.intervals-1) { // what is expected, or less
+		return 0
+	}
+	return c.pay(c.factorials.logTerm(k-1, c.intervals-1, math.Log(p), math.Log1p(-p)))
+}
+
+func (c chance) pay(logProbability float64) float64 {
+	log := logProbability + math.Log(float64(c.intervals)*float64(c.tried))
 	return max(0, -log/math.Ln10)
 }
 
+// logFactorials are the logarithms of the factorials that were asked for, and of those before.
+type logFactorials []float64
+
+func (l *logFactorials) of(n int) float64 {
+	for i := len(*l); i <= n; i++ {
+		log, _ := math.Lgamma(float64(i + 1))
+		*l = append(*l, log)
+	}
+	return (*l)[n]
+}
+
 // logTail is the logarithm of the probability of k or more hits in n tries.
-func logTail(k, n int, p float64) float64 {
+func (l *logFactorials) logTail(k, n int, p float64) float64 {
 	if p >= 1 {
 		return 0
 	}
+	const nothing = 60 // e^-60 changes no number that is not far smaller than all that this one is compared with
+	hit, miss := math.Log(p), math.Log1p(-p)
 	sum := math.Inf(-1)
 	for i := k; i <= n; i++ {
-		term := logChoose(n, i) + float64(i)*math.Log(p) + float64(n-i)*math.Log1p(-p)
+		term := l.logTerm(i, n, hit, miss)
+		if term < sum-nothing && float64(i) > p*float64(n+1) { // and so are those that follow
+			break
+		}
 		hi, lo := max(sum, term), min(sum, term)
 		sum = hi + math.Log1p(math.Exp(lo-hi))
 	}
 	return sum
 }
 
-func logChoose(n, k int) float64 {
-	a, _ := math.Lgamma(float64(n + 1))
-	b, _ := math.Lgamma(float64(k + 1))
-	c, _ := math.Lgamma(float64(n - k + 1))
-	return a - b - c
+// logTerm is the logarithm of the probability of k hits in n tries.
+func (l *logFactorials) logTerm(k, n int, hit, miss float64) float64 {
+	all := l.of(n) // the first, so that it is the only one that may make more of them
+	return all - l.of(k) - l.of(n-k) + float64(k)*hit + float64(n-k)*miss
 }
 
 // within lists the intervals from lo to hi.
-func within(intervals []float64, lo, hi float64) []int {
+func within(intervals []int64, lo, hi float64) []int {
 	var out []int
-	for i, v := range intervals {
-		if v >= lo && v <= hi {
+	for i, gap := range intervals {
+		if v := inSeconds(gap); v >= lo && v <= hi {
 			out = append(out, i)
 		}
 	}

@@ -4,14 +4,35 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/sdk"
 )
 
 // target is what a scanner looks at: a port of a host. For ICMP the port is the type of the request.
 type target struct {
-	host  netip.Addr
-	port  uint16
+	host  bare.Addr
 	proto uint8
+	port  uint16
+}
+
+// class is the protocols whose targets are judged together.
+type class uint8
+
+const (
+	tcpClass class = iota
+	udpClass
+	pingClass
+	classes
+)
+
+func classOf(proto uint8) class {
+	switch proto {
+	case sdk.ProtoTCP:
+		return tcpClass
+	case sdk.ProtoUDP:
+		return udpClass
+	}
+	return pingClass
 }
 
 // verdict says how a contact went. A larger one replaces a smaller one for the same target: an open port stays open
@@ -49,26 +70,28 @@ type contact struct {
 	small   bool // the datagrams are no larger than a scanner's
 }
 
-// contactOf reads a flow; ok is false when it is no attempt of its source to reach something, or when it shows nothing.
-func contactOf(f *sdk.Flow) (c contact, ok bool) {
+// read makes c, which is new, what a flow tells; false when it is no attempt of its source to reach something, or when it shows
+// nothing.
+func (c *contact) read(f *sdk.Flow) bool {
 	// The initiator sent nothing: these are answers to packets that somebody forged in its name (backscatter), or the other
 	// half of an asymmetric route.
 	if f.FwdPackets == 0 {
-		return c, false
+		return false
 	}
-	c.target = target{host: f.Dst, port: f.DstPort, proto: f.Proto}
+	c.target.host.Set(f.Dst)
+	c.target.port, c.target.proto = f.DstPort, f.Proto
 	switch f.Proto {
 	case sdk.ProtoTCP:
-		return tcpContact(c, f)
+		return c.readTCP(f)
 	case sdk.ProtoUDP:
-		return udpContact(c, f)
+		return c.readUDP(f)
 	case sdk.ProtoICMP, sdk.ProtoICMPv6:
-		return icmpContact(c, f)
+		return c.readICMP(f)
 	}
-	return c, false
+	return false
 }
 
-func tcpContact(c contact, f *sdk.Flow) (contact, bool) {
+func (c *contact) readTCP(f *sdk.Flow) bool {
 	const syn, ack, rst, fin = sdk.FlagSYN, sdk.FlagACK, sdk.FlagRST, sdk.FlagFIN
 	const psh, urg = sdk.FlagPSH, sdk.FlagURG
 	first := f.FwdFirstFlags
@@ -78,7 +101,7 @@ func tcpContact(c contact, f *sdk.Flow) (contact, bool) {
 	case first&(syn|ack) == syn:
 		c.verdict, c.probe = afterSYN(f)
 	case first&rst != 0:
-		return c, false // a reset answers something that was not seen
+		return false // a reset answers something that was not seen
 	case first&ack == 0:
 		// No connection has such a packet, whatever came back.
 		switch first & (fin | psh | urg) {
@@ -92,9 +115,9 @@ func tcpContact(c contact, f *sdk.Flow) (contact, bool) {
 	case first&(syn|fin) == 0 && f.FwdPackets <= 2 && f.RevPackets > 0 && f.RevFlags&^ack == rst:
 		c.probe = probeACK
 	default:
-		return c, false // the middle of a connection
+		return false // the middle of a connection
 	}
-	return c, true
+	return true
 }
 
 // afterSYN tells what became of a connection attempt that carried no data of its source.
@@ -117,16 +140,16 @@ const (
 	smallProbe = 512
 )
 
-func udpContact(c contact, f *sdk.Flow) (contact, bool) {
+func (c *contact) readUDP(f *sdk.Flow) bool {
 	c.probe = probeUDP
 	c.small = f.FwdPayload <= smallProbe*f.FwdPackets
 	switch {
 	case f.RevPackets > 0:
 		c.verdict = used
 	case f.FwdPackets > maxProbe || toMany(f.Dst):
-		return c, false
+		return false
 	}
-	return c, true
+	return true
 }
 
 // toMany reports whether an address stands for many hosts, so that silence means nothing. A last byte of 255 is taken for
@@ -138,7 +161,7 @@ func toMany(a netip.Addr) bool {
 	return a.Is4() && a.As4()[3] == 255
 }
 
-func icmpContact(c contact, f *sdk.Flow) (contact, bool) {
+func (c *contact) readICMP(f *sdk.Flow) bool {
 	v4 := f.Proto == sdk.ProtoICMP
 	switch {
 	case v4 && (f.SrcPort == 8 || f.SrcPort == 13 || f.SrcPort == 17), !v4 && f.SrcPort == 128 && !f.Dst.IsMulticast():
@@ -146,9 +169,9 @@ func icmpContact(c contact, f *sdk.Flow) (contact, bool) {
 		if f.RevPackets > 0 {
 			c.verdict = used
 		}
-		return c, true
+		return true
 	}
-	return c, false
+	return false
 }
 
 // unreachable reads an ICMP error that tells the sender of a datagram that nobody takes it.

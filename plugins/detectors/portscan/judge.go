@@ -1,7 +1,6 @@
 package portscan
 
 import (
-	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,17 +18,18 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 	if !final {
 		factor = clearCase
 	}
-	smallest := min(d.cfg.VerticalPorts, d.cfg.HorizontalHosts, d.cfg.UDPTargets, int(float64(d.cfg.SweepHosts)*d.cfg.SweepSilent))
-	if s.failures < smallest*factor || !final && s.failures == s.judged {
+	if s.failures() < d.fewest()*factor || !final && s.failures() == s.judged {
 		return nil
 	}
-	s.judged, s.judgedAt = s.failures, d.clock
-	g := group(s)
-	vertical := g.vertical(d.cfg.VerticalPorts * factor)
+	s.judged, s.judgedAt = s.failures(), d.clock
+	g := &d.groups
+	ports, hosts, udp := d.cfg.VerticalPorts*factor, d.cfg.HorizontalHosts*factor, d.cfg.UDPTargets*factor
+	g.gather(s, ports, hosts, udp)
+	vertical := g.vertical(ports)
 	for _, found := range []scan{
 		vertical,
-		g.horizontal(d.cfg.HorizontalHosts*factor, vertical),
-		g.udp(d.cfg.UDPTargets * factor),
+		g.horizontal(hosts, vertical),
+		g.udp(udp),
 		g.icmp(d.cfg.SweepHosts*factor, d.cfg.SweepSilent),
 	} {
 		before := s.reported[found.rule]
@@ -41,15 +41,17 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 		if !doubled && finding.Dst != before.Dst {
 			continue
 		}
-		if s.reported == nil {
-			s.reported = map[string]reported{}
-		}
-		s.reported[found.rule] = reported{Size: len(found.members), Dst: finding.Dst}
+		s.report(found.rule, reported{Size: len(found.members), Dst: finding.Dst})
 		if err := sink.Finding(finding); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fewest is how many failures a source has at least of which there is something to report.
+func (d *Detector) fewest() int {
+	return min(d.cfg.VerticalPorts, d.cfg.HorizontalHosts, d.cfg.UDPTargets, int(float64(d.cfg.SweepHosts)*d.cfg.SweepSilent))
 }
 
 // scan is one verdict before it is put into words.
@@ -59,116 +61,77 @@ type scan struct {
 	excess  float64 // how far beyond the threshold, 1 is just there
 }
 
-// tally counts the targets that share a host or a port. Which ones they are is a chain through the links of their tallies: a
-// scanner has as many ports as targets, and a list for each was most of what judging cost.
-type tally struct {
-	failed, used int
-	first, last  int32
-}
-
-// net is the figure that decides: failures beyond successes.
-func (t *tally) net() int { return t.failed - t.used }
-
-// tallies are the tallies by host or by port.
-type tallies[K comparable] struct {
-	place map[K]int32 // in list
-	list  []tally
-	links []int32 // by target: the next one of its tally, -1 behind the last
-}
-
-func newTallies[K comparable](targets int) tallies[K] {
-	return tallies[K]{place: map[K]int32{}, links: make([]int32, targets)}
-}
-
-func (ts *tallies[K]) add(k K, one *seen, i int) {
-	target := int32(i)
-	ts.links[i] = none
-	place, known := ts.place[k]
-	if !known {
-		place = int32(len(ts.list))
-		ts.place[k] = place
-		ts.list = append(ts.list, tally{first: target, last: target})
-	}
-	t := &ts.list[place]
-	if known {
-		ts.links[t.last], t.last = target, target
-	}
-	switch one.verdict {
-	case failed:
-		t.failed++
-	case used:
-		t.used++
-	}
-}
-
-const none = -1
-
-// members are the targets of a tally, in order of appearance.
-func (ts *tallies[K]) members(t *tally) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for i := t.first; i != none && yield(int(i)); i = ts.links[i] {
-		}
-	}
-}
-
-// groups are the targets of one source, by protocol, host and port.
+// groups are the targets of one source, by protocol, host and port: of each protocol only what can reach a threshold.
 type groups struct {
 	s                *source
-	tcpHost, udpHost tallies[netip.Addr]
-	tcpPort, udpPort tallies[uint16]
-	pings            tallies[struct{}]
+	tcpHost, udpHost tallies[hostKey]
+	tcpPort, udpPort tallies[portKey]
+	pings            []int // in order of appearance
+	silentPings      int
+	at               []int64 // room for burst
 }
 
-func group(s *source) *groups {
+// gather sorts the targets of a source into groups. A tally has no more failures than its protocol.
+func (g *groups) gather(s *source, vertical, horizontal, udp int) {
+	g.s, g.pings, g.silentPings = s, g.pings[:0], 0
 	n := len(s.targets)
-	g := &groups{s: s, tcpHost: newTallies[netip.Addr](n), udpHost: newTallies[netip.Addr](n),
-		tcpPort: newTallies[uint16](n), udpPort: newTallies[uint16](n), pings: newTallies[struct{}](n)}
+	byTCPHost, byTCPPort, byUDP := int(s.failed[tcpClass]) >= vertical, int(s.failed[tcpClass]) >= horizontal, int(s.failed[udpClass]) >= udp
+	g.tcpHost.reset(sized(byTCPHost, n))
+	g.tcpPort.reset(sized(byTCPPort, n))
+	g.udpHost.reset(sized(byUDP, n))
+	g.udpPort.reset(sized(byUDP, n))
 	for i := range s.targets {
-		switch one := &s.targets[i]; one.target.proto {
-		case sdk.ProtoTCP:
-			g.tcpHost.add(one.target.host, one, i)
-			g.tcpPort.add(one.target.port, one, i)
-		case sdk.ProtoUDP:
-			if !isTraceroute(one.target.port) {
-				g.udpHost.add(one.target.host, one, i)
+		one, i32 := &s.targets[i], int32(i)
+		switch classOf(one.target.proto) {
+		case tcpClass:
+			if byTCPHost {
+				g.tcpHost.add(hostKey(one.target.host), one.verdict, i32)
 			}
-			g.udpPort.add(one.target.port, one, i)
+			if byTCPPort {
+				g.tcpPort.add(portKey(one.target.port), one.verdict, i32)
+			}
+		case udpClass:
+			if byUDP && !isTraceroute(one.target.port) {
+				g.udpHost.add(hostKey(one.target.host), one.verdict, i32)
+			}
+			if byUDP {
+				g.udpPort.add(portKey(one.target.port), one.verdict, i32)
+			}
 		default:
-			g.pings.add(struct{}{}, one, i)
+			if g.pings = append(g.pings, i); one.verdict == failed {
+				g.silentPings++
+			}
 		}
 	}
-	return g
+}
+
+// sized is n, and nothing when it is not wanted.
+func sized(wanted bool, n int) int {
+	if wanted {
+		return n
+	}
+	return 0
 }
 
 // isTraceroute reports whether a UDP port is one of those that traceroute counts up through towards a single host.
 func isTraceroute(port uint16) bool { return port >= 33434 && port < 33434+256 }
 
-// pick joins the tallies whose net count reaches the threshold.
-func pick[K comparable](rule string, ts *tallies[K], threshold int, also func(*tally) bool) scan {
-	out := scan{rule: rule}
-	for i := range ts.list {
-		if t := &ts.list[i]; t.net() >= threshold && (also == nil || also(t)) {
-			out.members = slices.AppendSeq(out.members, ts.members(t))
-			out.excess = max(out.excess, float64(t.net())/float64(threshold))
-		}
-	}
-	slices.Sort(out.members)
-	return out
-}
-
 func (g *groups) vertical(threshold int) scan {
-	return pick(RuleVertical, &g.tcpHost, threshold, nil)
+	return g.tcpHost.pick(RuleVertical, threshold, nil)
 }
 
 // horizontal leaves out ports that only stand out because each of their hosts was scanned vertically.
 func (g *groups) horizontal(threshold int, vertical scan) scan {
-	scanned := map[netip.Addr]bool{}
+	scanned := make([]bool, len(g.tcpHost.list))
 	for _, i := range vertical.members {
-		scanned[g.s.targets[i].target.host] = true
+		scanned[g.tcpHost.of[i]] = true
 	}
-	return pick(RuleHorizontal, &g.tcpPort, threshold, func(t *tally) bool {
+	return g.tcpPort.pick(RuleHorizontal, threshold, func(t *tally[portKey]) bool {
+		if len(vertical.members) == 0 {
+			return true
+		}
 		for i := range g.tcpPort.members(t) {
-			if !scanned[g.s.targets[i].target.host] {
+			if !scanned[g.tcpHost.of[i]] {
 				return true
 			}
 		}
@@ -178,10 +141,10 @@ func (g *groups) horizontal(threshold int, vertical scan) scan {
 
 // udp asks more of a horizontal scan, because silence is ordinary in UDP: the hosts come in a burst or lie side by side.
 func (g *groups) udp(threshold int) scan {
-	if v := pick(RuleUDP, &g.udpHost, threshold, nil); len(v.members) > 0 {
+	if v := g.udpHost.pick(RuleUDP, threshold, nil); len(v.members) > 0 {
 		return v
 	}
-	return pick(RuleUDP, &g.udpPort, threshold, func(t *tally) bool {
+	return g.udpPort.pick(RuleUDP, threshold, func(t *tally[portKey]) bool {
 		return g.burst(t, threshold) || g.sideBySide(t)
 	})
 }
@@ -191,13 +154,14 @@ const burstWithin = int64(time.Minute)
 
 // burst reports whether as many silent targets as the threshold were contacted within a minute, with datagrams as small as
 // probes are. Larger ones are how QUIC and media streams begin.
-func (g *groups) burst(t *tally, threshold int) bool {
-	var at []int64
+func (g *groups) burst(t *tally[portKey], threshold int) bool {
+	at := g.at[:0]
 	for i := range g.udpPort.members(t) {
 		if one := &g.s.targets[i]; one.verdict == failed && one.small {
 			at = append(at, one.at)
 		}
 	}
+	g.at = at
 	slices.Sort(at)
 	for i := threshold - 1; i < len(at); i++ {
 		if at[i]-at[i-threshold+1] <= burstWithin {
@@ -209,11 +173,11 @@ func (g *groups) burst(t *tally, threshold int) bool {
 
 // sideBySide reports whether at least half of the silent hosts have a contacted neighbour: nobody's clients are spread
 // like that, but address ranges that are walked through are.
-func (g *groups) sideBySide(t *tally) bool {
+func (g *groups) sideBySide(t *tally[portKey]) bool {
 	hosts := map[netip.Addr]bool{}
 	for i := range g.udpPort.members(t) {
 		if one := &g.s.targets[i]; one.verdict == failed {
-			hosts[one.target.host] = true
+			hosts[one.target.host.Addr()] = true
 		}
 	}
 	neighbours := 0
@@ -227,14 +191,9 @@ func (g *groups) sideBySide(t *tally) bool {
 
 // icmp needs silent addresses among the pinged ones: who pings what is known to exist is no scanner.
 func (g *groups) icmp(threshold int, silent float64) scan {
-	if len(g.pings.list) == 0 {
+	n := len(g.pings)
+	if n < threshold || g.silentPings < 1 || float64(g.silentPings) < silent*float64(n) {
 		return scan{rule: RuleICMPSweep}
 	}
-	t := &g.pings.list[0]
-	members := slices.Collect(g.pings.members(t))
-	n := len(members)
-	if n < threshold || t.failed < 1 || float64(t.failed) < silent*float64(n) {
-		return scan{rule: RuleICMPSweep}
-	}
-	return scan{rule: RuleICMPSweep, members: members, excess: float64(n) / float64(threshold)}
+	return scan{rule: RuleICMPSweep, members: g.pings, excess: float64(n) / float64(threshold)}
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/config"
 )
@@ -52,6 +53,7 @@ func Plugin() sdk.Plugin {
 				FalsePositives: []string{scanners, "Address management that pings whole ranges."}},
 		},
 		Subscription: sdk.Subscription{Flows: true},
+		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}
 }
@@ -76,8 +78,9 @@ type Detector struct {
 	host    sdk.Host
 	ignore  prefixes
 	sources sources
-	clock   int64 // the latest end of a flow
-	swept   int64 // clock of the last look at quiet sources
+	groups  groups // room for judging
+	clock   int64  // the latest end of a flow
+	swept   int64  // clock of the last look at quiet sources
 }
 
 // Config returns where the configuration goes.
@@ -104,6 +107,7 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 
 func (d *Detector) reset() {
 	d.sources = newSources(d.cfg.MaxSources, d.cfg.MaxTargets, d.cfg.MaxContacts)
+	d.groups = groups{}
 	d.clock, d.swept = 0, 0
 }
 
@@ -137,17 +141,25 @@ func (d *Detector) observe(f *sdk.Flow, sink sdk.FindingSink) error {
 		d.sources.refused(to, from, f.FwdPackets)
 		return nil
 	}
-	c, ok := contactOf(f)
-	if !ok || d.ignore.contain(f.Src) {
+	var c contact
+	if !c.read(f) || d.ignore.contain(f.Src) {
 		return nil
 	}
-	for s := d.sources.crowded(f.Src); s != nil; s = d.sources.crowded(f.Src) {
-		if err := d.judge(s, true, sink); err != nil {
+	addr := bare.Of(f.Src)
+	s := d.sources.find(addr)
+	for old := d.sources.crowded(s); old != nil; old = d.sources.crowded(s) {
+		if err := d.judge(old, true, sink); err != nil {
 			return err
 		}
-		d.sources.forget(s)
+		d.sources.forget(old)
+		if old == s {
+			s = nil
+		}
 	}
-	d.sources.add(f.Src, c, f, d.clock)
+	if s == nil {
+		s = d.sources.appear(addr, f, d.clock)
+	}
+	d.sources.add(s, &c, f, d.clock)
 	return nil
 }
 
@@ -160,7 +172,7 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 	d.swept = d.clock
 	over := func(s *source) bool { return d.clock-s.first > int64(d.cfg.Window) }
 	due := func(s *source) bool {
-		return over(s) || s.failures != s.judged && (d.clock-s.failedAt >= calmAfter || d.clock-s.judgedAt >= longAfter)
+		return over(s) || s.failures() != s.judged && (d.clock-s.failedAt >= calmAfter || d.clock-s.judgedAt >= longAfter)
 	}
 	for _, s := range d.sources.ordered(due) {
 		over := over(s)
@@ -176,7 +188,8 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 
 // Flush judges everything and forgets it.
 func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
-	for _, s := range d.sources.ordered(func(*source) bool { return true }) {
+	fewest := d.fewest()
+	for _, s := range d.sources.ordered(func(s *source) bool { return s.failures() >= fewest }) {
 		if err := d.judge(s, true, sink); err != nil {
 			return err
 		}

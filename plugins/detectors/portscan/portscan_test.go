@@ -3,8 +3,6 @@ package portscan
 import (
 	"context"
 	"net/netip"
-	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -91,7 +89,8 @@ func TestContact(t *testing.T) {
 		{"another protocol", sdk.Flow{Src: src, Dst: dst, Proto: 47, FwdPackets: 1}, false, 0, 0},
 	}
 	for _, test := range tests {
-		c, ok := contactOf(&test.flow)
+		var c contact
+		ok := c.read(&test.flow)
 		if ok != test.ok || ok && (c.verdict != test.want || c.verdict != used && c.probe != test.kind) {
 			t.Errorf("%s: %v, verdict %d, %s", test.name, ok, c.verdict, probeNames[c.probe])
 		}
@@ -344,47 +343,6 @@ func TestForgottenScannerIsReported(t *testing.T) {
 	}
 }
 
-// A state that the first form of snapshots left is taken over in the middle of a scan, and so is today's.
-func TestAnEarlierStateIsRestored(t *testing.T) {
-	scan := ports(tcp(syn, syn, rst|ack, 0), 1, 10)
-	earlier, err := os.ReadFile("testdata/state/schema-1.bin") // after the first five
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := detector(t, "{}")
-	inspect(t, d, scan[:5]...)
-	today, err := d.Snapshot(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := flush(t, d, inspect(t, d, scan[5:]...)).findings
-	if len(want) != 1 {
-		t.Fatalf("the scan itself is found as %v", want)
-	}
-	for name, state := range map[string][]byte{"version 1": earlier, "today": today} {
-		d := detector(t, "{}")
-		if err := d.Restore(t.Context(), state); err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if got := flush(t, d, inspect(t, d, scan[5:]...)).findings; !reflect.DeepEqual(got, want) {
-			t.Errorf("%s:\n%+v\nwant\n%+v", name, got, want)
-		}
-		if rest := detector(t, "{}"); name == "today" && rest.Restore(t.Context(), state[:len(state)-1]) == nil {
-			t.Error("a state that was cut is taken")
-		}
-	}
-}
-
-func TestRestoreRefusesNonsense(t *testing.T) {
-	for _, state := range []string{"", "{", `{"version": 9}`, `{"version": 1, "sources": [{"addr": "x"}]}`,
-		`{"version": 1, "sources": [{"addr": "10.0.0.1", "targets": [{"h": "10.0.0.2", "r": 5}]}]}`} {
-		if err := detector(t, "{}").Restore(context.Background(), []byte(state)); err == nil {
-			t.Errorf("%s was taken", state)
-		}
-	}
-}
-
 func TestConfigIsChecked(t *testing.T) {
 	d := &Detector{}
 	if err := config.Decode([]byte(`{"max_targets": 60000, "max_contacts": 2000}`), d.Config()); err != nil {
@@ -396,23 +354,6 @@ func TestConfigIsChecked(t *testing.T) {
 	if err := config.Decode([]byte(`{"ignore": ["10.0.0.0"]}`), (&Detector{}).Config()); err == nil {
 		t.Error("an address without prefix length was taken")
 	}
-}
-
-func FuzzRestore(f *testing.F) {
-	d := detector(f, "{}")
-	inspect(f, d, ports(tcp(syn, syn, rst|ack, 0), 1, 3)...)
-	state, err := d.Snapshot(context.Background())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(state)
-	f.Fuzz(func(t *testing.T, state []byte) {
-		d := detector(t, "{}")
-		if d.Restore(context.Background(), state) == nil {
-			inspect(t, d, ports(tcp(syn, syn, rst|ack, 0), 1, 3)...)
-			flush(t, d, &sink{})
-		}
-	})
 }
 
 func BenchmarkInspect(b *testing.B) {

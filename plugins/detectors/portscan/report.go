@@ -3,12 +3,14 @@ package portscan
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -29,10 +31,14 @@ type facts struct {
 
 func (s *source) facts(members []int) facts {
 	f := facts{first: math.MaxInt64, last: math.MinInt64}
-	hosts, ports := map[netip.Addr]bool{}, map[uint16]bool{}
-	for _, i := range members {
+	var hosts []bare.Addr
+	var ports portSet
+	for n, i := range members {
 		t := &s.targets[i]
-		hosts[t.target.host], ports[t.target.port] = true, true
+		if n == 0 || t.target.host != hosts[len(hosts)-1] { // one host often comes many times in a row
+			hosts = append(hosts, t.target.host)
+		}
+		ports.add(t.target.port)
 		f.first, f.last = min(f.first, t.at), max(f.last, t.at)
 		f.kinds[t.probe]++
 		if t.verdict == failed {
@@ -41,15 +47,27 @@ func (s *source) facts(members []int) facts {
 			f.open++
 		}
 	}
-	for h := range hosts {
-		f.hosts = append(f.hosts, h)
-	}
-	for p := range ports {
-		f.ports = append(f.ports, p)
+	for i := range hosts {
+		f.hosts = append(f.hosts, hosts[i].Addr())
 	}
 	slices.SortFunc(f.hosts, netip.Addr.Compare)
-	slices.Sort(f.ports)
+	f.hosts, f.ports = slices.Compact(f.hosts), ports.list()
 	return f
+}
+
+// portSet is a bit for each port.
+type portSet [1 << 16 / 64]uint64
+
+func (p *portSet) add(port uint16) { p[port/64] |= 1 << (port % 64) }
+
+// list is the ports of the set, in order.
+func (p *portSet) list() (out []uint16) {
+	for i, word := range p {
+		for ; word != 0; word &= word - 1 {
+			out = append(out, uint16(64*i+bits.TrailingZeros64(word)))
+		}
+	}
+	return out
 }
 
 // finding puts a verdict into words, with its evidence.
@@ -63,7 +81,7 @@ func (s *source) finding(found scan) sdk.Finding {
 		Severity:   sdk.SeverityMedium,
 		Risk:       int(math.Round(25 + 50*confidence)),
 		Confidence: confidence,
-		Src:        s.addr.String(),
+		Src:        s.addr.Addr().String(),
 		Dst:        span(f.hosts),
 		Start:      time.Unix(0, f.first).UTC(),
 		End:        time.Unix(0, f.last).UTC(),
@@ -98,7 +116,7 @@ func (s *source) evidence(out *sdk.Finding, members []int) {
 			out.Packets = append(out.Packets, t.packet)
 		}
 		if len(out.Flows) < maxFlows && t.ref >= 0 {
-			out.Flows = append(out.Flows, s.refs[t.ref].Full(s.addr, t.target.host, t.target.proto))
+			out.Flows = append(out.Flows, s.refs[t.ref].Full(s.addr.Addr(), t.target.host.Addr(), t.target.proto))
 		}
 	}
 	slices.Sort(out.Packets)
@@ -106,7 +124,7 @@ func (s *source) evidence(out *sdk.Finding, members []int) {
 
 func (s *source) errorsFrom(hosts []netip.Addr) (n uint64) {
 	for _, h := range hosts {
-		n += s.errors[h]
+		n += s.errors[bare.Of(h)]
 	}
 	return n
 }
@@ -122,9 +140,9 @@ func (s *source) summary(rule string, f facts) string {
 		}
 	}
 	if rule == RuleICMPSweep {
-		return fmt.Sprintf("%s pinged %s within %s: %d silent, %d answered", s.addr, on, within, f.failed, f.open)
+		return fmt.Sprintf("%s pinged %s within %s: %d silent, %d answered", s.addr.Addr(), on, within, f.failed, f.open)
 	}
-	return fmt.Sprintf("%s tried %s on %s within %s (%s): %s", s.addr, portList(protoOf(rule), f.ports), on, within, kind(f.kinds), results)
+	return fmt.Sprintf("%s tried %s on %s within %s (%s): %s", s.addr.Addr(), portList(protoOf(rule), f.ports), on, within, kind(f.kinds), results)
 }
 
 func protoOf(rule string) string {

@@ -1,83 +1,53 @@
-// Package saved writes down the memory of a detector piece by piece: what goes in are values, what comes out is a compressed
-// list of them. A detector that has seen much is asked for its memory while it works, so writing must not need room for a
-// second and a third copy of it, in a guest above all, whose memory never shrinks.
+// Package saved writes down the memory of a detector: what goes in are numbers and bytes, put behind each other, what comes out
+// is a state that says its version and shows when it was cut or changed.
+//
+// A detector that has seen much is asked for its memory while it works, every few seconds of a busy capture. So nothing is
+// compressed, nothing is text, and writing needs no room for a second copy, in a guest above all, whose memory never shrinks.
 package saved
 
 import (
 	"bytes"
-	"compress/gzip"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"hash/crc32"
 )
 
-// A list unpacks to so many times its size at most, and to a little more: a small state must not fill the memory. What
-// detectors write down shrinks to a twentieth or so.
+// magic begins a packed state; its version and the numbers follow, and at the end the checksum of all that.
+const magic = "\x00pkst"
+
 const (
-	maxRatio = 200
-	slack    = 1 << 20
+	headSize = len(magic) + 1
+	sumSize  = 4
 )
 
-// Writer makes a list.
-type Writer struct {
-	buf  bytes.Buffer
-	pack *gzip.Writer
-	enc  *json.Encoder
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Begin returns the beginning of a state, to which the caller appends. A guess of its size that is too low costs a copy.
+func Begin(version uint8, about int) []byte {
+	b := make([]byte, 0, headSize+about+sumSize)
+	return append(append(b, magic...), version)
 }
 
-// NewWriter returns an empty list that will take about so many bytes. A guess that is far too low costs the memory of the list
-// three times over while it grows.
-func NewWriter(about int) *Writer {
-	w := &Writer{}
-	w.buf.Grow(about)
-	w.pack, _ = gzip.NewWriterLevel(&w.buf, gzip.HuffmanOnly) // the level is a valid one, and what is packed repeats little
-	w.enc = json.NewEncoder(w.pack)
-	return w
+// Seal ends a state.
+func Seal(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// Put adds a value to the end.
-func (w *Writer) Put(v any) error { return w.enc.Encode(v) }
+// Is reports whether a state was made by Seal, of whatever version.
+func Is(state []byte) bool { return bytes.HasPrefix(state, []byte(magic)) }
 
-// Bytes ends the list.
-func (w *Writer) Bytes() ([]byte, error) {
-	if err := w.pack.Close(); err != nil {
-		return nil, err
+// Open reads a state that is whole and of a version.
+func Open(version uint8, state []byte) (*Packed, error) {
+	if !Is(state) || len(state) < headSize+sumSize {
+		return nil, errors.New("this is no state")
 	}
-	return w.buf.Bytes(), nil
-}
-
-// Reader reads a list.
-type Reader struct {
-	unpack *gzip.Reader
-	dec    *json.Decoder
-}
-
-// Is reports whether a state begins like a list. States before there were lists begin with a brace.
-func Is(state []byte) bool { return bytes.HasPrefix(state, []byte{0x1f, 0x8b}) }
-
-// NewReader reads a list from its beginning.
-func NewReader(state []byte) (*Reader, error) {
-	z, err := gzip.NewReader(bytes.NewReader(state))
-	if err != nil {
-		return nil, err
+	body, sum := state[:len(state)-sumSize], state[len(state)-sumSize:]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
+		return nil, errors.New("the state was cut or changed: its checksum differs")
 	}
-	return &Reader{unpack: z, dec: json.NewDecoder(io.LimitReader(z, int64(len(state))*maxRatio+slack))}, nil
-}
-
-// Next reads one value into v, which must be empty.
-func (r *Reader) Next(v any) error {
-	err := r.dec.Decode(v)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+	if got := body[len(magic)]; got != version {
+		return nil, fmt.Errorf("version %d of a state, expected %d", got, version)
 	}
-	return err
-}
-
-// End reports whether the list ends here, as it was written.
-func (r *Reader) End() error {
-	if _, err := r.dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("the list does not end where it should: %w", errors.Join(err, io.ErrUnexpectedEOF))
-	}
-	return r.unpack.Close()
+	return NewPacked(body[headSize:]), nil
 }
