@@ -1,7 +1,8 @@
 package passive
 
 import (
-	"container/list"
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -46,16 +47,25 @@ type device struct {
 	macSince, name time.Time
 	facts          []known // a few, which one looks through sooner than a map
 	reported       time.Time
-	place          *list.Element // in devices.order
+	serves         []service // what was told by a service alone, and is known
+	spoke          uint64    // the later, the larger
+}
+
+// service is one that a device was heard to serve.
+type service struct {
+	protocol string
+	port
 }
 
 // devices are the ones that are remembered, by address or, without one, by hardware address.
 type devices struct {
 	byIP    map[netip.Addr]*device
 	byCard  map[string]*device
-	order   *list.List // of *device, the one that spoke last in front
 	most    int
 	refresh time.Duration
+	clock   uint64 // how often a device spoke
+	silent  silent
+	told    []sdk.Sighting // room for what learn returns
 }
 
 func newDevices(most int, refresh time.Duration) devices {
@@ -66,34 +76,41 @@ func newDevices(most int, refresh time.Duration) devices {
 
 // forget begins anew: the memory that a large capture took is not kept for a small one.
 func (d *devices) forget() {
-	d.byIP, d.byCard, d.order = map[netip.Addr]*device{}, map[string]*device{}, list.New()
+	d.byIP, d.byCard, d.silent = map[netip.Addr]*device{}, map[string]*device{}, silent{}
+}
+
+// find returns a device that is remembered, nil when it is not.
+func (d *devices) find(ip netip.Addr, mac string) *device {
+	if ip.IsValid() {
+		return d.byIP[ip]
+	}
+	return d.byCard[mac]
+}
+
+// heard notes that a device spoke.
+func (d *devices) heard(one *device) {
+	d.clock++
+	one.spoke = d.clock
 }
 
 func (d *devices) of(s *said) *device {
-	one := d.byIP[s.ip]
-	if !s.ip.IsValid() {
-		one = d.byCard[s.mac]
+	one := d.find(s.ip, s.mac)
+	if one == nil {
+		if len(d.byIP)+len(d.byCard) >= d.most {
+			d.drop(d.silent.longest(d))
+		}
+		if one = (&device{ip: s.ip}); s.ip.IsValid() {
+			d.byIP[s.ip] = one
+		} else {
+			one.card = strings.Clone(s.mac)
+			d.byCard[one.card] = one
+		}
 	}
-	if one != nil {
-		d.order.MoveToFront(one.place)
-		return one
-	}
-	if d.order.Len() >= d.most {
-		d.drop(d.order.Back())
-	}
-	one = &device{ip: s.ip}
-	if s.ip.IsValid() {
-		d.byIP[s.ip] = one
-	} else {
-		one.card = strings.Clone(s.mac)
-		d.byCard[one.card] = one
-	}
-	one.place = d.order.PushFront(one)
+	d.heard(one)
 	return one
 }
 
-func (d *devices) drop(place *list.Element) {
-	one := d.order.Remove(place).(*device)
+func (d *devices) drop(one *device) {
 	if one.ip.IsValid() {
 		delete(d.byIP, one.ip)
 	} else {
@@ -101,52 +118,84 @@ func (d *devices) drop(place *list.Element) {
 	}
 }
 
-// learn adds what was said and returns what is to be reported of it, if anything. The maker of a card that is new is told apart:
-// that it made the device is a guess.
+// silent are the devices that were silent for longest, the longest first, as they were at a time: nobody is put in order for
+// each message that comes, but some when there is no more room.
+type silent struct {
+	devices []*device
+	at      uint64 // of devices.clock: who spoke since is none of them
+}
+
+// longest returns the device that was silent for longest, which the caller forgets. There is one.
+func (s *silent) longest(d *devices) *device {
+	for {
+		for len(s.devices) > 0 {
+			one := s.devices[0]
+			if s.devices = s.devices[1:]; one.spoke <= s.at {
+				return one
+			}
+		}
+		s.gather(d)
+	}
+}
+
+// gather finds a sixteenth of all devices.
+func (s *silent) gather(d *devices) {
+	all := slices.AppendSeq(make([]*device, 0, len(d.byIP)+len(d.byCard)), maps.Values(d.byIP))
+	all = slices.AppendSeq(all, maps.Values(d.byCard))
+	slices.SortFunc(all, func(a, b *device) int { return cmp.Compare(a.spoke, b.spoke) })
+	s.devices, s.at = slices.Clone(all[:(len(all)+15)/16]), d.clock
+}
+
+// due reports whether a device that still speaks is to be reported again.
+func (d *devices) due(one *device, now time.Time) bool {
+	return one.reported.IsZero() || now.Sub(one.reported) >= d.refresh
+}
+
+// learn adds what was said and returns what is to be reported of it, if anything; it is valid until the next call. The maker of a
+// card that is new is told apart: that it made the device is a guess.
 func (d *devices) learn(s *said) []sdk.Sighting {
 	one := d.of(s)
 	before := one.mac
-	var out []sdk.Sighting
-	if sighting, news := d.merge(one, s); news {
-		out = append(out, sighting)
-	}
+	d.told = d.told[:0]
+	d.merge(one, s)
 	if one.mac != before {
 		guess := said{time: s.time, confidence: guessed}
 		name := maker(one.mac)
 		if value, news := one.learn("vendor", name, &guess, d.refresh); news {
-			out = append(out, sdk.Sighting{
+			d.told = append(d.told, sdk.Sighting{
 				Time: s.time, IP: s.ip, MAC: s.mac, Facts: map[string]string{"vendor": value}, Source: s.source, Packet: s.packet, Confidence: guessed,
 			})
 		}
 	}
-	return out
+	return d.told
 }
 
-// merge adds what was said of one device.
-func (d *devices) merge(one *device, s *said) (sdk.Sighting, bool) {
-	due := one.reported.IsZero() || s.time.Sub(one.reported) >= d.refresh
-	out := sdk.Sighting{Time: s.time, IP: s.ip, MAC: s.mac, Hostname: s.hostname, Source: s.source, Packet: s.packet, Confidence: s.confidence}
-	news := due
+// merge adds what was said of one device, and what of it is to be told.
+func (d *devices) merge(one *device, s *said) {
+	news := d.due(one, s.time)
 	if replaces(one.mac, s.mac, one.macSince, s.time, d.refresh) {
 		one.mac, one.macSince, news = strings.Clone(s.mac), s.time, true
 	}
 	if replaces(one.hostname, s.hostname, one.name, s.time, d.refresh) {
 		one.hostname, one.name, news = strings.Clone(s.hostname), s.time, true
 	}
+	var told map[string]string
 	for _, f := range s.facts {
 		if value, isNew := one.learn(f.name, f.value, s, d.refresh); isNew {
-			out.Facts, news = with(out.Facts, f.name, value), true
+			told, news = with(told, f.name, value), true
 		}
 	}
 	for _, f := range s.lists {
 		if value, isNew := one.add(f.name, f.value, s); isNew {
-			out.Facts, news = with(out.Facts, f.name, value), true
+			told, news = with(told, f.name, value), true
 		}
 	}
 	if news {
 		one.reported = s.time
+		d.told = append(d.told, sdk.Sighting{
+			Time: s.time, IP: s.ip, MAC: s.mac, Hostname: s.hostname, Facts: told, Source: s.source, Packet: s.packet, Confidence: s.confidence,
+		})
 	}
-	return out, news
 }
 
 // replaces reports whether a value is to be told: it is new, or another one than was told within the last while. Two that

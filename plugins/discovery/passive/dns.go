@@ -25,13 +25,13 @@ func (l listener) dns(r *sdk.DNS) error {
 	case r.Damaged:
 		return nil
 	case r.Protocol == "dns" && r.Response:
-		return l.serves(&r.Seen, "dns", nil)
+		return l.serves(&r.Seen, "dns")
 	case r.Protocol == "dns":
 		return nil
 	case !r.Response:
-		s := of(&r.Seen, r.Protocol, ip, true, likely)
+		s := l.about(&r.Seen, r.Protocol, ip, true, likely)
 		if r.Protocol == "mdns" && r.QType == typeANY && r.AuthorityCount > 0 {
-			s.hostname = owner(r.Query) // it asks whether anybody else has the name that it is about to take
+			s.hostname = owner(unescape(r.Query)) // it asks whether anybody else has the name that it is about to take
 		}
 		return l.tell(s)
 	}
@@ -85,9 +85,9 @@ func ownName(r *sdk.DNS, ip netip.Addr) string {
 	return ""
 }
 
-// owner is the host's name in the name of a record, "" when that names a service or an address.
+// owner is the host's name in the name of a record, which is no more in presentation format; "" when that names a service or an
+// address.
 func owner(name string) string {
-	name = unescape(name)
 	if strings.Contains(name, "._") || strings.HasPrefix(name, "_") || strings.HasSuffix(strings.ToLower(name), ".arpa") {
 		return ""
 	}
@@ -151,7 +151,7 @@ func target(answer string) string {
 	if len(parts) != 4 {
 		return ""
 	}
-	return owner(parts[3])
+	return owner(unescape(parts[3]))
 }
 
 // txtFacts are the keys of service descriptions that say what a device is.

@@ -26,3 +26,12 @@ func (f facts) get(name string) string {
 	}
 	return ""
 }
+
+// means adds what a description means, and more, which wins.
+func (f facts) means(m meant, more ...fact) facts {
+	f = append(f, fact{"os", m.os}, fact{"role", m.role}, fact{"vendor", m.vendor})
+	for _, one := range more {
+		f = f.set(one.name, one.value)
+	}
+	return f
+}

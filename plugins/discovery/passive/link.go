@@ -27,7 +27,21 @@ func sender(s *sdk.Seen) (ip netip.Addr, onLink bool) {
 	return from, to.IsMulticast() || to == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// of starts what a record says of a device.
+// room is memory for what a record says, used again for the next one.
+type room struct {
+	said  said
+	facts [16]fact
+	lists [2]fact
+}
+
+// about starts what a record says of a device, all of it: what was started before is overwritten.
+func (l listener) about(s *sdk.Seen, source string, ip netip.Addr, onLink bool, confidence float64) *said {
+	r := &l.room
+	r.said = said{time: s.Time, packet: s.Packet, source: source, ip: ip, onLink: onLink, confidence: confidence, facts: r.facts[:0], lists: r.lists[:0]}
+	return &r.said
+}
+
+// of starts one of several things that a record says.
 func of(s *sdk.Seen, source string, ip netip.Addr, onLink bool, confidence float64) *said {
 	return &said{time: s.Time, packet: s.Packet, source: source, ip: ip, onLink: onLink, confidence: confidence}
 }
@@ -44,14 +58,14 @@ func (l listener) arp(r *sdk.ARP) error {
 	if !ip.IsValid() || ip.IsUnspecified() {
 		return nil
 	}
-	s := of(&r.Seen, r.Protocol, ip, true, certain)
+	s := l.about(&r.Seen, r.Protocol, ip, true, certain)
 	if s.mac = mac; mac == "" {
 		s.mac = r.SourceMAC
 	} else if r.SourceMAC != "" && r.SourceMAC != mac {
 		s.confidence = guessed // somebody speaks for another one
 	}
 	if r.Router {
-		s.facts = facts{{"role", "router"}}
+		s.facts = append(s.facts, fact{"role", "router"})
 	}
 	return l.tell(s)
 }
@@ -80,7 +94,7 @@ func (l listener) dhcp(r *sdk.DHCP) error {
 	if r.FQDN != "" {
 		client.hostname = r.FQDN
 	}
-	client.facts = l.means.of(r.VendorClass).and(fact{"dhcp_vendor_class", r.VendorClass})
+	client.facts = client.facts.means(l.means.of(r.VendorClass), fact{"dhcp_vendor_class", r.VendorClass})
 	if r.Version == 4 {
 		client.facts = client.facts.set("dhcp_fingerprint", numbers(r.Parameters))
 	}
@@ -127,9 +141,9 @@ func numbers(b []byte) string {
 }
 
 // announcement is what LLDP and CDP have in common: a device's words about itself, in a frame that no router passes on.
-func (l listener) announcement(m *sdk.Message, name, addrs string, what facts) error {
-	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, claimed)
-	s.mac, s.hostname, s.facts = m.Fields["source"], name, what
+func (l listener) announcement(m *sdk.Message, name, addrs string, meant meant, more ...fact) error {
+	s := l.about(&m.Seen, m.Protocol, netip.Addr{}, true, claimed)
+	s.mac, s.hostname, s.facts = m.Fields["source"], name, s.facts.means(meant, more...)
 	for _, one := range strings.Split(addrs, ", ") {
 		if ip, err := netip.ParseAddr(one); err == nil && !ip.IsUnspecified() {
 			s.ip = ip
@@ -149,12 +163,11 @@ const (
 
 func (l listener) lldp(m *sdk.Message) error {
 	f := m.Fields
-	what := l.means.of(f["description"]).and(
+	return l.announcement(m, f["name"], f["addrs"], l.means.of(f["description"]),
 		fact{"description", f["description"]}, fact{"vendor", f["vendor"]}, fact{"model", f["model"]}, fact{"serial", f["serial"]},
 		fact{"lldp_port", f["port"]}, fact{"lldp_chassis", f["chassis"]}, fact{"firmware", first(f["firmware"], f["software"])},
 		fact{"role", role(number(first(f["enabled"], f["capabilities"])), lldpRoles[:])},
 	)
-	return l.announcement(m, f["name"], f["addrs"], what)
 }
 
 // bit is a capability and the role of who has it.
@@ -199,15 +212,14 @@ func (l listener) cdp(m *sdk.Message) error {
 	if rest, found := strings.CutPrefix(strings.ToLower(model), "cisco "); found {
 		model, vendor = model[len(model)-len(rest):], "Cisco"
 	}
-	what := l.means.of(f["software"]).and(
-		fact{"description", f["software"]}, fact{"vendor", vendor}, fact{"model", model}, fact{"cdp_port", f["port"]},
-		fact{"firmware", after(f["software"], "Version ")}, fact{"role", role(number(f["capabilities"]), cdpRoles[:])},
-	)
 	addrs := f["addrs"]
 	if f["management"] != "" {
 		addrs = f["management"] + ", " + addrs
 	}
-	return l.announcement(m, first(f["name"], f["device"]), addrs, what)
+	return l.announcement(m, first(f["name"], f["device"]), addrs, l.means.of(f["software"]),
+		fact{"description", f["software"]}, fact{"vendor", vendor}, fact{"model", model}, fact{"cdp_port", f["port"]},
+		fact{"firmware", after(f["software"], "Version ")}, fact{"role", role(number(f["capabilities"]), cdpRoles[:])},
+	)
 }
 
 // after is the word behind a mark, without the comma at its end.
@@ -219,17 +231,18 @@ func after(s, mark string) string {
 
 // stp: who sends a spanning tree is a switch.
 func (l listener) stp(m *sdk.Message) error {
-	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
+	s := l.about(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
 	s.mac = first(m.Fields["bridge"], m.Fields["source"])
-	s.facts = facts{{"role", "switch"}, {"stp_root", m.Fields["root"]}}
+	s.facts = append(s.facts, fact{"role", "switch"}, fact{"stp_root", m.Fields["root"]})
 	return l.tell(s)
 }
 
 // hsrp: who stands in for another router is one.
 func (l listener) hsrp(m *sdk.Message) error {
 	ip, _ := sender(&m.Seen)
-	s := of(&m.Seen, m.Protocol, ip, true, certain)
-	s.facts = facts{{"role", "router"}, {"vendor", "Cisco"}, {"hsrp_address", m.Fields["address"]}, {"hsrp_group", m.Fields["group"]}, {"hsrp_state", m.Fields["state"]}}
+	s := l.about(&m.Seen, m.Protocol, ip, true, certain)
+	s.facts = append(s.facts, fact{"role", "router"}, fact{"vendor", "Cisco"}, fact{"hsrp_address", m.Fields["address"]},
+		fact{"hsrp_group", m.Fields["group"]}, fact{"hsrp_state", m.Fields["state"]})
 	return l.tell(s)
 }
 
@@ -238,7 +251,7 @@ func (l listener) wireless(m *sdk.Message) error {
 	if m.Name != "beacon" {
 		return nil
 	}
-	s := of(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
-	s.mac, s.facts = m.Fields["source"], facts{{"role", "access-point"}, {"wifi_network", m.Fields["ssid"]}}
+	s := l.about(&m.Seen, m.Protocol, netip.Addr{}, true, certain)
+	s.mac, s.facts = m.Fields["source"], append(s.facts, fact{"role", "access-point"}, fact{"wifi_network", m.Fields["ssid"]})
 	return l.tell(s)
 }

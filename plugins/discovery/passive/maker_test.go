@@ -3,9 +3,13 @@ package passive
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/hex"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 
@@ -21,9 +25,17 @@ func TestMakers(t *testing.T) {
 			writeMakers(t)
 		}
 	}
-	list := makers()
-	if len(list) < 30_000 || !slices.IsSorted(list) {
-		t.Errorf("%d makers, in order: %v", len(list), slices.IsSorted(list))
+	sorted := sort.SliceIsSorted(make([]struct{}, makerCount), func(i, j int) bool {
+		return makerRows[i*makerRow:][:makerNumber] < makerRows[j*makerRow:][:makerNumber]
+	})
+	if makerCount < 30_000 || !sorted || !strings.HasSuffix(makerNames, "\n") {
+		t.Errorf("%d makers, in order: %v, the end %q", makerCount, sorted, makerNames[len(makerNames)-9:])
+	}
+	for i := range makerCount { // all of them have one
+		row := makerRows[i*makerRow:]
+		if name := maker(fmt.Sprintf("%02x:%02x:%02x:00:00:00", row[0], row[1], row[2])); (name == "") != (row[0]&2 != 0) {
+			t.Errorf("%x: %q", row[:makerNumber], name)
+		}
 	}
 	for mac, want := range map[string]string{
 		"00:19:06:ea:b8:80": "Cisco Systems, Inc", "08:00:06:93:cf:32": "SIEMENS AG", "02:00:00:00:00:01": "", "": "", "00": "", "zz:00:00:00:00:00": "", "aa:bb:cc:00:00:00": "",
@@ -48,27 +60,38 @@ func writeMakers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []string
+	makers := map[string]string{}
 	for line := range strings.Lines(string(text)) {
-		if col := strings.Split(strings.TrimSpace(line), "\t"); len(col) == 3 && col[0] == "MA-L" {
-			list = append(list, col[1]+strings.TrimSpace(col[2]))
+		col := strings.Split(strings.TrimSpace(line), "\t")
+		if len(col) != 3 || col[0] != "MA-L" {
+			continue
+		}
+		prefix, err := hex.DecodeString(col[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, known := makers[string(prefix)]
+		if other := strings.TrimSpace(col[2]); !known || other < name { // of two, the same one each time
+			makers[string(prefix)] = other
 		}
 	}
-	slices.Sort(list)
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
+	if err := os.WriteFile("makers.bin", packMakers(makers), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(w, strings.Join(slices.Compact(list), "\n")+"\n"); err != nil {
-		t.Fatal(err)
+}
+
+func packMakers(makers map[string]string) []byte {
+	number := func(n int) []byte { return []byte{byte(n), byte(n >> 8), byte(n >> 16)} }
+	out, names, places := number(len(makers)), []byte{}, map[string]int{}
+	for _, prefix := range slices.Sorted(maps.Keys(makers)) {
+		name := makers[prefix]
+		if _, known := places[name]; !known {
+			places[name] = len(names)
+			names = append(append(names, name...), '\n')
+		}
+		out = append(append(out, prefix...), number(places[name])...)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("makers.gz", b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	return append(out, names...)
 }
 
 // The maker of the card is told apart, with little confidence: a device's own words count more, whichever comes first.

@@ -36,7 +36,7 @@ func (l listener) message(m *sdk.Message) error {
 		return l.mqtt(m)
 	case "ftp", "smtp", "imap", "pop3", "telnet", "ldap", "kerberos", "rdp", "ntp":
 		if m.FromServer || m.Response {
-			return l.serves(&m.Seen, m.Protocol, nil)
+			return l.serves(&m.Seen, m.Protocol)
 		}
 	}
 	return nil
@@ -48,13 +48,15 @@ var upnpRoles = map[string]string{"InternetGatewayDevice": "gateway", "Printer":
 func (l listener) ssdp(m *sdk.Message) error {
 	ip, onLink := sender(&m.Seen)
 	if m.Name == "search" { // a datagram to 1900 without a word in it may be anybody's
-		s := of(&m.Seen, m.Protocol, ip, onLink, likely)
-		s.facts = facts{{"software", m.Fields["agent"]}, {"os", l.means.of(m.Fields["agent"]).os}}
+		s := l.about(&m.Seen, m.Protocol, ip, onLink, likely)
+		agent := m.Fields["agent"]
+		s.facts = append(s.facts, fact{"software", agent}, fact{"os", l.means.of(agent).os})
 		return l.tell(s)
 	}
-	s := of(&m.Seen, m.Protocol, ip, onLink, claimed)
-	s.facts = l.means.of(m.Fields["server"]).and(fact{"software", m.Fields["server"]}, fact{"upnp_location", m.Fields["location"]})
-	s.lists = facts{{"services", "ssdp"}}
+	s := l.about(&m.Seen, m.Protocol, ip, onLink, claimed)
+	server := m.Fields["server"]
+	s.facts = s.facts.means(l.means.of(server), fact{"software", server}, fact{"upnp_location", m.Fields["location"]})
+	s.lists = append(s.lists, fact{"services", "ssdp"})
 	if _, rest, found := strings.Cut(m.Fields["target"], ":device:"); found {
 		kind, _, _ := strings.Cut(rest, ":")
 		s.facts = s.facts.set("upnp_device", kind).set("role", first(upnpRoles[kind], s.facts.get("role")))
@@ -72,7 +74,7 @@ const (
 func (l listener) netbios(m *sdk.Message) error {
 	ip, _ := sender(&m.Seen)
 	f := m.Fields
-	s := of(&m.Seen, m.Protocol, ip, f["broadcast"] == "true", likely)
+	s := l.about(&m.Seen, m.Protocol, ip, f["broadcast"] == "true", likely)
 	own := f["group"] == "" && (f["subject_suffix"] == suffixHost || f["subject_suffix"] == suffixServer)
 	switch m.Name {
 	case "registration", "refresh", "release":
@@ -107,13 +109,13 @@ func (l listener) neighbourhood(m *sdk.Message) error {
 	const hostAnnouncement, masterAnnouncement = "1", "15"
 	ip, _ := sender(&m.Seen)
 	f := m.Fields
-	s := of(&m.Seen, m.Protocol, ip, true, claimed)
+	s := l.about(&m.Seen, m.Protocol, ip, true, claimed)
 	if f["source_suffix"] == suffixHost || f["source_suffix"] == suffixServer {
 		s.hostname = f["source"]
 	}
 	if c := f["announced_command"]; c == hostAnnouncement || c == masterAnnouncement {
-		s.hostname, s.facts = f["announced_host"], facts{{"description", f["announced_comment"]}}
-		s.lists = facts{{"services", "netbios"}}
+		s.hostname, s.facts = f["announced_host"], append(s.facts, fact{"description", f["announced_comment"]})
+		s.lists = append(s.lists, fact{"services", "netbios"})
 	}
 	if from := f["addr"]; from != "" {
 		if a, err := netip.ParseAddr(from); err == nil && a != ip.Unmap() {
@@ -134,21 +136,22 @@ const (
 func (l listener) snmp(m *sdk.Message) error {
 	if m.Name == "trap" {
 		ip, onLink := sender(&m.Seen)
-		return l.tell(of(&m.Seen, m.Protocol, ip, onLink, likely))
+		return l.tell(l.about(&m.Seen, m.Protocol, ip, onLink, likely))
 	}
 	if !m.Response || !m.FromServer {
 		return nil
 	}
 	f := m.Fields
-	what := l.means.of(f[oidDescription]).and(fact{"description", f[oidDescription]}, fact{"snmp_object", f[oidObject]}, fact{"location", f[oidLocation]})
 	if name := f[oidName]; name != "" {
-		s := of(&m.Seen, m.Protocol, m.Server, false, claimed)
+		s := l.about(&m.Seen, m.Protocol, m.Server, false, claimed)
 		s.hostname = name
 		if err := l.tell(s); err != nil {
 			return err
 		}
 	}
-	return l.serves(&m.Seen, m.Protocol, what)
+	s := l.served(&m.Seen, m.Protocol)
+	s.facts = s.facts.means(l.means.of(f[oidDescription]), fact{"description", f[oidDescription]}, fact{"snmp_object", f[oidObject]}, fact{"location", f[oidLocation]})
+	return l.tell(s)
 }
 
 func (l listener) ssh(m *sdk.Message) error {
@@ -157,25 +160,35 @@ func (l listener) ssh(m *sdk.Message) error {
 	}
 	words := m.Fields["software"] + " " + m.Fields["comment"]
 	if !m.FromServer {
-		return l.uses(&m.Seen, m.Protocol, "", facts{{"ssh_client", words}, {"os", l.means.of(words).os}})
+		s := l.used(&m.Seen, m.Protocol)
+		s.facts = append(s.facts, fact{"ssh_client", words}, fact{"os", l.means.of(words).os})
+		return l.tell(s)
 	}
-	return l.serves(&m.Seen, m.Protocol, l.means.of(words).and(fact{"ssh_server", words}))
+	s := l.served(&m.Seen, m.Protocol)
+	s.facts = s.facts.means(l.means.of(words), fact{"ssh_server", words})
+	return l.tell(s)
 }
 
 func (l listener) sip(m *sdk.Message) error {
 	agent := m.Fields["user_agent"]
 	if m.FromServer {
-		return l.serves(&m.Seen, m.Protocol, facts{{"sip_server", agent}})
+		s := l.served(&m.Seen, m.Protocol)
+		s.facts = append(s.facts, fact{"sip_server", agent})
+		return l.tell(s)
 	}
-	return l.uses(&m.Seen, m.Protocol, "", l.means.of(agent).and(fact{"sip_client", agent}))
+	s := l.used(&m.Seen, m.Protocol)
+	s.facts = s.facts.means(l.means.of(agent), fact{"sip_client", agent})
+	return l.tell(s)
 }
 
 func (l listener) mqtt(m *sdk.Message) error {
 	if m.FromServer {
-		return l.serves(&m.Seen, m.Protocol, nil)
+		return l.serves(&m.Seen, m.Protocol)
 	}
 	if m.Name != "connect" {
 		return nil
 	}
-	return l.uses(&m.Seen, m.Protocol, "", facts{{"mqtt_client", m.Fields["client"]}})
+	s := l.used(&m.Seen, m.Protocol)
+	s.facts = append(s.facts, fact{"mqtt_client", m.Fields["client"]})
+	return l.tell(s)
 }

@@ -7,6 +7,7 @@ package passive
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
@@ -18,6 +19,7 @@ func init() {
 		Kind:         sdk.KindDiscovery,
 		Summary:      "Names the devices that traffic tells of, without sending anything.",
 		Subscription: Subscription(),
+		Borrows:      true,
 		New:          func() sdk.Instance { return New() },
 	})
 }
@@ -36,6 +38,7 @@ type Observer struct {
 	devices devices
 	means   meanings
 	ports   ports
+	room    room
 }
 
 // New returns an observer that has seen nothing.
@@ -60,7 +63,7 @@ func (o *Observer) Start(context.Context, sdk.Host) error {
 
 // Observe implements sdk.Observer.
 func (o *Observer) Observe(ctx context.Context, b sdk.Batch, sink sdk.SightingSink) error {
-	if o.devices.order == nil {
+	if o.devices.byIP == nil {
 		return sdk.Errorf(sdk.Internal, "Observe was called before Start")
 	}
 	l := listener{o, sink}
@@ -97,9 +100,12 @@ type listener struct {
 	sink sdk.SightingSink
 }
 
+// plain is an address as devices are remembered by.
+func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
+
 // tell reports what a record says of a device, when that is new and the device is one of those that are reported.
 func (l listener) tell(s *said) error {
-	s.ip = s.ip.Unmap().WithZone("")
+	s.ip = plain(s.ip)
 	s.hostname = hostname(s.hostname)
 	if s.mac != "" && !isUnicast(s.mac) {
 		s.mac = ""

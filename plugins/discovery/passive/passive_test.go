@@ -292,39 +292,6 @@ func TestScope(t *testing.T) {
 	}
 }
 
-// A network that invents devices, names and services without end fills nothing.
-func TestBounds(t *testing.T) {
-	o := observe(t, `{"max_devices": 16}`)
-	for i := range 1000 {
-		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		o.batch(sdk.Batch{ARP: []sdk.ARP{{Seen: link, Protocol: "arp", Operation: "reply", SenderMAC: "02:00:00:00:00:01", SenderIP: addr}}})
-		o.batch(answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, fmt.Sprintf("_s%d._tcp.local", i), "PTR", strings.Repeat("x", 3000)))
-	}
-	if n, m := len(o.inst.devices.byIP), o.inst.devices.order.Len(); n != 16 || m != 16 {
-		t.Errorf("%d devices, %d in order", n, m)
-	}
-	one := o.inst.devices.byIP[ip("192.168.1.5")]
-	if one == nil {
-		t.Fatal("the device that spoke last is forgotten")
-	}
-	if v := one.find("services").value; len(strings.Fields(v)) > maxEntries || len(v) > maxText {
-		t.Errorf("%d bytes of services", len(v))
-	}
-	s := &said{time: start, ip: ip("10.0.0.1")}
-	for i := range 500 {
-		s.facts = s.facts.set(fmt.Sprint(i), strings.Repeat("é", 500))
-	}
-	out := o.inst.devices.learn(s)
-	if len(out) != 1 || len(out[0].Facts) != maxFacts {
-		t.Fatalf("%+v", out)
-	}
-	for _, v := range out[0].Facts {
-		if len(v) > maxText || v != strings.ToValidUTF8(v, "") {
-			t.Errorf("a fact of %d bytes: %q", len(v), v)
-		}
-	}
-}
-
 // A host that names the address from which it speaks names its others; who speaks for another one says nothing of the kind.
 func TestAllAddressesOfAHost(t *testing.T) {
 	o := observe(t, `{}`)
@@ -345,23 +312,16 @@ func TestAllAddressesOfAHost(t *testing.T) {
 	}
 }
 
-// What is kept lies in memory of its own, and what comes again and again costs none.
-func TestRepetitionCostsNothing(t *testing.T) {
-	o := observe(t, `{}`)
-	answer := sdk.Batch{OT: []sdk.OT{{Seen: back, Protocol: "modbus", Response: true}}}
-	o.batch(answer)
-	if n := testing.AllocsPerRun(100, func() { o.batch(answer) }); n > 2 { // what is said of the device, and the protocol's list
-		t.Errorf("%v allocations", n)
-	}
-	for i := range 2 * maxMeanings {
-		o.inst.means.of(fmt.Sprint("Linux ", i))
-	}
-	if n := len(o.inst.means); n > maxMeanings {
-		t.Errorf("%d meanings are remembered", n)
-	}
-	for _, s := range []string{"", "a", "a b", " a", "a ", "a  b", "a\tb", "é", strings.Repeat("a", maxText+1)} {
-		if want := strings.Join(strings.Fields(s), " "); isPlain(s) && text(s) != want {
-			t.Errorf("%q became %q", s, text(s))
+// A name whose letters look like the presentation format is not read as one a second time.
+func TestNamesAreReadOnce(t *testing.T) {
+	const written = `a\\032b.local` // the label a\032b
+	for name, b := range map[string]sdk.Batch{
+		"address": answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, written, "A", "192.168.1.5"),
+		"service": answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, "x._http._tcp.local", "SRV", "0 0 80 "+written),
+		"probe":   {DNS: []sdk.DNS{{Seen: mdns, Protocol: "mdns", Query: written, QType: typeANY, AuthorityCount: 1}}},
+	} {
+		if have := strings.Join(observe(t, "{}").batch(b), " "); !strings.Contains(have, `|a\032b|`) {
+			t.Errorf("%s: %q", name, have)
 		}
 	}
 }

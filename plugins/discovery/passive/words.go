@@ -63,16 +63,6 @@ func init() {
 // meant is what a device's description says of its system, its role and its maker. What no word is known for stays unsaid.
 type meant struct{ os, role, vendor string }
 
-// and are the facts of it and more ones, which win.
-func (m meant) and(more ...fact) facts {
-	out := make(facts, 0, 3+len(more))
-	out = append(out, fact{"os", m.os}, fact{"role", m.role}, fact{"vendor", m.vendor})
-	for _, f := range more {
-		out = out.set(f.name, f.value)
-	}
-	return out
-}
-
 // meaning looks for words in a description.
 func meaning(description string) (m meant) {
 	const longest = 1024
