@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core/agent"
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/internal/footprint"
 )
 
 // Exit codes that scripts rely on.
@@ -26,6 +28,9 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 )
+
+// startTakes is after how long the start is over, with its plugins, and what only it needed is given back.
+const startTakes = 8 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -130,6 +135,7 @@ func work(cmd *cobra.Command, f flags) error {
 	if err != nil {
 		return err
 	}
+	time.AfterFunc(startTakes, footprint.Settle)
 	return a.Run(ctx)
 }
 

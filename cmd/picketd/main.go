@@ -12,12 +12,14 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/internal/footprint"
 	"github.com/picketwatch/picket/web"
 )
 
@@ -26,6 +28,9 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 )
+
+// startTakes is after how long the start is over, with its plugins, and what only it needed is given back.
+const startTakes = 8 * time.Second
 
 func main() {
 	// The first signal stops everything in order; from then on a second one ends the program at once, and the kernel
@@ -94,6 +99,7 @@ func command(out, errs io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			time.AfterFunc(startTakes, footprint.Settle)
 			return c.Run(cmd.Context())
 		},
 	}

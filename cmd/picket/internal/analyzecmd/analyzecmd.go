@@ -32,6 +32,7 @@ type options struct {
 	failOn    choice
 	registry  string
 	files     []string
+	live      liveOptions
 }
 
 // New returns the command.
@@ -41,17 +42,33 @@ func New() *cobra.Command {
 		failOn:  choice{of: []string{"info", "low", "medium", "high", "critical"}},
 	}
 	cmd := &cobra.Command{
-		Use:   "analyze [--json] [--detectors a,b] FILE...",
+		Use:   "analyze [--json] [--detectors a,b] FILE... | --interface INTERFACE [FILTER]",
 		Short: "Look for attacks in captures",
 		Long: `Look for attacks in captures. Findings go to standard output, as a report or with --json as one JSON object per
 line; the summary goes to standard error. Captures are pcap or pcapng, plain or compressed with gzip or zstd; "-" is
 standard input. A capture that breaks off is analysed up to that point and makes the exit code 1.
 
+With --interface it looks at what passes at an interface, until Ctrl-C or for as long as --for says, keeps no packet, and
+tells at the end what it found. To capture needs root or the capability CAP_NET_RAW, see "picket capture".
+
 The detectors are plugins of the signed registry beside this program, or of the one that --registry names.`,
-		Example: "  picket analyze capture.pcap\n  picket analyze --json --detectors portscan --fail-on medium *.pcapng",
-		Args:    usage.Captures,
-		RunE: func(cmd *cobra.Command, files []string) error {
-			o.files = files
+		Example: "  picket analyze capture.pcap\n  picket analyze --json --detectors portscan --fail-on medium *.pcapng\n  sudo picket analyze --interface eth0 --for 10m not port 22",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.live.iface != "" {
+				return noFiles(args) // they are a filter
+			}
+			return usage.Captures(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.live.iface == "" && o.live.during != 0 {
+				return usage.Errorf("--for needs --interface: a file ends by itself")
+			}
+			if o.live.during < 0 {
+				return usage.Errorf("--for %s: it would be over before it begins", o.live.during)
+			}
+			if o.files = args; o.live.iface != "" {
+				o.files, o.live.filter = []string{o.live.iface}, args
+			}
 			return run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -61,6 +78,8 @@ The detectors are plugins of the signed registry beside this program, or of the 
 	f.Var(&o.runtime, "runtime", "run the detectors as process or wasm")
 	f.Var(&o.failOn, "fail-on", "exit with 1 when a finding is of this severity or above: info, low, medium, high, critical")
 	f.StringVar(&o.registry, "registry", "", "folder or URL of the registry (default: registry beside this program)")
+	f.StringVarP(&o.live.iface, "interface", "i", "", "look at an interface instead of files")
+	f.DurationVar(&o.live.during, "for", 0, "how long to look at the interface, for example 10m (default until Ctrl-C)")
 	return cmd
 }
 
@@ -87,7 +106,7 @@ type detectors interface {
 	Ready(ctx context.Context, capture string) (wanted, error)
 	Inspect(ctx context.Context, capture string, flows []sdk.Flow) error
 	// Facts is Inspect for facts of one kind.
-	Facts(ctx context.Context, capture, kind string, facts *sdk.Batch) error
+	Facts(ctx context.Context, capture, kind string, facts []byte) error
 	Finish(ctx context.Context) ([]sdk.Finding, error)
 	Close()
 }
@@ -113,8 +132,13 @@ func analyze(ctx context.Context, o options, d detectors, stdout, stderr io.Writ
 	out := bufio.NewWriter(stdout)
 	defer out.Flush()
 	a := analysis{options: o, detectors: d, out: newReport(o, out), bar: newBar(stderr, o.files), start: time.Now(), findings: map[sdk.Severity]int{}}
+	read := traffic.AnalyzeFile
+	if o.live.iface != "" {
+		read = o.live.reading(ctx, stderr)
+		ctx = context.WithoutCancel(ctx) // the analysis ends when the capture does
+	}
 	for _, file := range o.files {
-		err := a.file(ctx, file)
+		err := a.file(ctx, file, read)
 		a.bar.clear()
 		if err := out.Flush(); err != nil {
 			return fmt.Errorf("write findings: %w", err)
@@ -153,17 +177,17 @@ type analysis struct {
 }
 
 // file analyses one capture. A damaged one is analysed as far as it can be read, and its error comes last.
-func (a *analysis) file(ctx context.Context, file string) error {
+func (a *analysis) file(ctx context.Context, file string, read reading) error {
 	var want wanted
 	var detecting error
-	if readable(file) { // else the reason comes below, and costs no start
+	if a.live.iface != "" || readable(file) { // else the reason comes below, and costs no start
 		if want, detecting = a.detectors.Ready(ctx, file); detecting != nil {
 			a.fatal = true
 			return detecting
 		}
 	}
-	maker, err := facts.New(facts.Config{Kinds: want.facts, Emit: func(kind string, b *sdk.Batch) error {
-		detecting = a.detectors.Facts(ctx, file, kind, b)
+	maker, err := facts.New(facts.Config{Kinds: want.facts, Emit: func(kind string, frame []byte) error {
+		detecting = a.detectors.Facts(ctx, file, kind, frame)
 		return detecting
 	}})
 	if err != nil {
@@ -172,7 +196,7 @@ func (a *analysis) file(ctx context.Context, file string) error {
 	opts := traffic.Options{
 		Flow: flow.Config{Batch: batchFor(a.runtime.value), Features: want.features, Apps: maker.Engine()}, Taps: want.taps,
 	}
-	sum, err := traffic.AnalyzeFile(ctx, file, opts, a.bar.progress(file), maker.Flows(func(flows []sdk.Flow) error {
+	sum, err := read(ctx, file, opts, a.bar.progress(file), maker.Flows(func(flows []sdk.Flow) error {
 		detecting = a.detectors.Inspect(ctx, file, flows)
 		return detecting
 	}))
@@ -201,6 +225,9 @@ func (a *analysis) file(ctx context.Context, file string) error {
 	}
 	return nil
 }
+
+// reading is traffic.AnalyzeFile, or stands in for it.
+type reading func(ctx context.Context, name string, opts traffic.Options, progress func(traffic.FileProgress), emit func([]sdk.Flow) error) (traffic.Summary, error)
 
 // readable reports whether there is something to read: standard input, or a file that is no folder.
 func readable(file string) bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // fake reports one finding for each capture with flows.
@@ -32,11 +33,12 @@ func (f *fake) Ready(context.Context, string) (wanted, error) {
 	return wanted{facts: f.facts, features: true}, nil
 }
 
-func (f *fake) Facts(_ context.Context, _, kind string, b *sdk.Batch) error {
-	if !slices.Contains(f.facts, kind) || len(b.DNS) == 0 {
+func (f *fake) Facts(_ context.Context, _, kind string, frame []byte) error {
+	n := records.Count(frame)
+	if !slices.Contains(f.facts, kind) || records.SchemaOf(frame) != records.DNS || n == 0 {
 		return errors.New("facts that were not asked for: " + kind)
 	}
-	f.names += len(b.DNS)
+	f.names += n
 	return f.inspectFacts
 }
 

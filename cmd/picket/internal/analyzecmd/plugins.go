@@ -1,6 +1,7 @@
 package analyzecmd
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -109,12 +110,12 @@ func openPlugins(ctx context.Context, base, runtime string, names []string) (*pl
 func stateDir(identity string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find a folder for verified plugins: %w", err)
+		return "", fmt.Errorf("find a folder for verified plugins: %w; name one by XDG_CACHE_HOME", err)
 	}
 	sum := sha256.Sum256([]byte(identity))
 	dir := filepath.Join(cache, "picket", "analyze", hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make a folder for verified plugins: %w", err)
+		return "", fmt.Errorf("make a folder for verified plugins: %w; name one that this user may write in by XDG_CACHE_HOME", err)
 	}
 	return dir, nil
 }
@@ -266,9 +267,9 @@ func (p *plugins) Inspect(ctx context.Context, capture string, flows []sdk.Flow)
 	})
 }
 
-// Facts is Inspect for facts of one kind.
-func (p *plugins) Facts(ctx context.Context, capture, kind string, facts *sdk.Batch) error {
-	frame := records.AppendBatch(nil, facts)
+// Facts is Inspect for a frame of facts of one kind, which is the caller's.
+func (p *plugins) Facts(ctx context.Context, capture, kind string, facts []byte) error {
+	frame := bytes.Clone(facts)
 	return p.each(func(r *running) error {
 		if !slices.Contains(r.wants.Facts, kind) {
 			return nil

@@ -61,11 +61,14 @@ func (r textReport) capture(name string, sum traffic.Summary, findings []sdk.Fin
 	if len(sum.Apps) > 0 {
 		fmt.Fprintf(&b, "  protocols: %s\n", protocols(sum.Apps))
 	}
-	if len(findings) == 0 {
+	switch {
+	case sum.Packets == 0:
+		b.WriteString("  no packet in it: nothing to judge\n")
+	case len(findings) == 0:
 		b.WriteString("  nothing found\n")
 	}
 	for i := range findings {
-		writeFinding(&b, &findings[i])
+		writeFinding(&b, &findings[i], sum.First)
 	}
 	b.WriteByte('\n')
 	_, err := io.WriteString(r.out, b.String())
@@ -85,7 +88,7 @@ func protocols(list []app.Named) string {
 	return strings.Join(parts, ", ")
 }
 
-func writeFinding(b *strings.Builder, f *sdk.Finding) {
+func writeFinding(b *strings.Builder, f *sdk.Finding, first time.Time) {
 	fmt.Fprintf(b, "\n  %-8s risk %-3d  %s\n", strings.ToUpper(string(f.Severity)), f.Risk, f.Summary)
 	row := func(name, text string) {
 		if text != "" {
@@ -96,9 +99,18 @@ func writeFinding(b *strings.Builder, f *sdk.Finding) {
 	row("techniques", strings.Join(f.Techniques, ", "))
 	row("from", f.Src)
 	row("to", f.Dst)
-	row("time", f.Start.Format("15:04:05.000")+" to "+f.End.Format("15:04:05.000 MST"))
+	row("time", between(first, f.Start, f.End))
 	row("packets", numbers(f.Packets))
 	row("flows", flows(f.Flows))
+}
+
+// between is a span of time. It has its days unless both are that of the capture's first packet, which stands above it.
+func between(first, start, end time.Time) string {
+	const clock, day = "15:04:05.000", "2006-01-02"
+	if d := first.Format(day); d == start.Format(day) && d == end.Format(day) {
+		return start.Format(clock) + " to " + end.Format(clock+" MST")
+	}
+	return start.Format(day+" "+clock) + " to " + end.Format(day+" "+clock+" MST")
 }
 
 // shown is how much evidence a person sees; --json has all.

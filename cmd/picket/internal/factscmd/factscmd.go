@@ -144,7 +144,7 @@ func read(ctx context.Context, o options, file string, out io.Writer) error {
 		}
 		return nil
 	}
-	m, err := facts.New(facts.Config{Kinds: o.kinds.list, Emit: emit})
+	m, err := facts.New(facts.Config{Kinds: o.kinds.list, Emit: facts.Batches(emit)})
 	if err != nil {
 		return err
 	}

@@ -146,7 +146,7 @@ func readColumn(t *testing.T, col file.ColumnChunkReader, n int) (out []string) 
 	case *file.Int64ColumnChunkReader:
 		v := make([]int64, n)
 		_, _, err = col.ReadBatch(int64(n), v, nil, nil)
-		isTime := col.Descriptor().LogicalType().String() != "None"
+		isTime := strings.HasPrefix(col.Descriptor().LogicalType().String(), "Timestamp")
 		for _, x := range v {
 			if isTime {
 				out = append(out, time.Unix(0, x).UTC().Format(time.RFC3339Nano))

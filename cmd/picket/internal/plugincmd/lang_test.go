@@ -34,6 +34,18 @@ func TestHelloMetricIsShort(t *testing.T) {
 	}
 }
 
+// What a plugin in Go is linked with calls no methods by name, which would make it a fifth larger.
+func TestGoPluginsHoldNoTemplates(t *testing.T) {
+	needGo(t)
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", goTags, "github.com/picketwatch/picket/sdk/serve").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if strings.Contains(string(out), "text/template\n") {
+		t.Error("something brings templates")
+	}
+}
+
 // The same Python source in two folders gives the same archive, whatever lies beside it.
 func TestPythonArchiveIsReproducible(t *testing.T) {
 	digest := func(extra string) string {
