@@ -129,8 +129,10 @@ func (s *server) contenders(ctx context.Context, capture string) (last *job, lis
 			if err := s.enablePack(ctx); err != nil {
 				return cost{}, err
 			}
+			// The pack has seen the capture once too, as the default detectors have: its process has just been started.
+			_, first := analyse(ctx, capture)
 			c, err := analyse(ctx, capture)
-			return c, cmp.Or(err, s.disablePack(ctx))
+			return c, cmp.Or(first, err, s.disablePack(ctx))
 		}},
 	}, nil
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// scanner is the address of the machine that scans.
+const scanner = "10.77.8.3"
+
 // liveSite is a picketd, an agent that captures what passes at its machine and judges it, and a machine that scans that one.
 type liveSite struct {
 	*site
@@ -22,10 +25,10 @@ type liveSite struct {
 	agentID string
 }
 
-func newLiveSite(t *testing.T) *liveSite {
+func newLiveSite(t *testing.T, captures ...string) *liveSite {
 	t.Helper()
 	s := newSite(t)
-	l := &liveSite{site: s, server: &shop{machine: s.machine("srv", "10.77.8.1")}, watch: s.machine("wat", "10.77.8.2"), scan: s.machine("scn", "10.77.8.3")}
+	l := &liveSite{site: s, server: &shop{machine: s.machine("srv", "10.77.8.1")}, watch: s.machine("wat", "10.77.8.2"), scan: s.machine("scn", scanner)}
 	data := filepath.Join(l.server.dir, "data")
 	l.server.server = l.server.start("picketd", "--dev", "--data", data, "--listen", l.server.address+":8080")
 	waitFor(t, "picketd", func() bool {
@@ -39,7 +42,7 @@ func newLiveSite(t *testing.T) *liveSite {
 	})
 	var made struct{ Token string }
 	l.server.ask(&made, "/api/v1/agents/tokens", `{"name":"watch"}`)
-	settings := l.watch.file("agent.yaml", "insecure_http: true\ncapture:\n  - {interface: eth0, filter: tcp and host "+l.scan.address+"}\n")
+	settings := l.watch.file("agent.yaml", "insecure_http: true\ncapture:\n  - "+strings.Join(captures, "\n  - ")+"\n")
 	l.agent = l.watch.start("picket-agent", "--config", settings, "--server", l.server.url(), "--data", filepath.Join(l.watch.dir, "data"),
 		"--token-file", l.watch.file("token", made.Token))
 	waitFor(t, "the agent", func() bool {
@@ -102,6 +105,7 @@ func (l *liveSite) probe(first, n int) {
 // capture is how the agent's capture goes, as the agent says.
 func (l *liveSite) capture() (c struct {
 	Run       string
+	Received  int
 	Packets   int
 	Flows     int
 	Open      int
@@ -137,7 +141,7 @@ func (l *liveSite) worker() (pid int) {
 // A scan over a cable: an agent sees it, a detector that was enabled there finds it, the server has the alert, which names the
 // agent, and the flows and facts, each once. The worker is killed in the middle; what it lost is said, and no more is.
 func TestFollowALiveFlow(t *testing.T) {
-	l := newLiveSite(t)
+	l := newLiveSite(t, "{interface: eth0, filter: tcp and host "+scanner+"}")
 	waitFor(t, "a capture", func() bool { return l.capture().Run != "" })
 	l.server.curl("/api/v1/plugins/picket/portscan/enable", `{"node":"`+l.agentID+`","grants":"all"}`)
 	waitFor(t, "the detector on the agent", func() bool { return strings.HasSuffix(l.server.running("picket/portscan")["watch"], " ready") })

@@ -29,7 +29,7 @@ func Plugin() sdk.Plugin {
 	}
 	return sdk.Plugin{
 		ID: ID, Kind: sdk.KindDetector, Summary: "Twelve flow detectors of usual kinds and weight in one process, to measure with.",
-		Rules: rules, Subscription: sdk.Subscription{Flows: true}, New: func() sdk.Instance { return &Pack{detectors: twelve()} },
+		Rules: rules, Subscription: sdk.Subscription{Flows: true}, Borrows: true, New: func() sdk.Instance { return &Pack{detectors: twelve()} },
 	}
 }
 

@@ -108,19 +108,6 @@ func (d *flowDetector) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingS
 	return nil
 }
 
-// Ensemble is the forest and the entropy of the reference detector for others to use.
-type Ensemble struct{ flowDetector }
-
-// NewEnsemble takes several trees at a time.
-func NewEnsemble() *Ensemble { return &Ensemble{flowDetector{trees: forest(), interleaved: true}} }
-
-// Votes is what all trees say of a flow, with a little for the entropy of its id.
-func (e *Ensemble) Votes(f *sdk.Flow) float64 {
-	var row [features]float64
-	fill(&row, f)
-	return e.votes(&row) + entropy(f.CommunityID)/100
-}
-
 func finding(src, dst string) sdk.Finding {
 	return sdk.Finding{Rule: "odd", Severity: sdk.SeverityLow, Risk: 10, Confidence: 0.5, Techniques: []string{"T1046"}, Src: src, Dst: dst, Summary: "Odd."}
 }
