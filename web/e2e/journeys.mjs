@@ -66,7 +66,7 @@ export async function alert({ page, base }) {
   await page.getByRole('row').filter({ hasText: 'picket/portscan' }).getByRole('link').first().click()
   await page.getByText('Network Service Discovery').waitFor(patient)
   await page.getByText(/frame\.number in \{\d/).waitFor()
-  const flows = page.getByRole('region', { name: 'Flows' }).getByRole('row')
+  const flows = page.getByRole('group', { name: 'Flows' }).getByRole('row')
   assert.equal((await flows.count()) > 3, true)
   assert.match(await flows.nth(1).innerText(), /1:[A-Za-z0-9+/]{27}=/, 'a flow has its community id')
   for (const name of ['Risk', 'Confidence']) assert.ok(Number(await page.getByRole('meter', { name }).getAttribute('aria-valuenow')) > 0)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ago, axisValue, bytes, clock, duration, frameFilter, number, percent, quantity, ranges } from './format'
+import { ago, axisValue, bytes, clock, duration, frameFilter, number, percent, quantity, ranges, second } from './format'
 import { niceTop } from './series'
 
 describe('bytes', () => {
@@ -54,6 +54,14 @@ it('clock shows only what differs from now', () => {
   expect(clock(new Date(2026, 2, 3, 9, 5, 7), now)).toBe('3 Mar 09:05')
   expect(clock(new Date(2025, 2, 3, 9, 5, 7), now)).toBe('2025-03-03 09:05')
   expect(clock(new Date('not a time'), now)).toBe('–')
+})
+
+it('second is exact on every day', () => {
+  const now = new Date(2026, 10, 21, 12, 0, 0)
+  expect(second(new Date(2026, 10, 21, 9, 5, 7), now)).toBe('09:05:07')
+  expect(second(new Date(2026, 2, 3, 9, 5, 7), now)).toBe('3 Mar 09:05:07')
+  expect(second(new Date(2025, 2, 3, 9, 5, 7), now)).toBe('2025-03-03 09:05:07')
+  expect(second(new Date('not a time'), now)).toBe('–')
 })
 
 it('packet numbers fold into runs, whatever their order', () => {

@@ -133,16 +133,23 @@ export function ago(time: Date, now: Date): string {
   return `${Math.floor(seconds / (size as number))} ${name} ago`
 }
 
+const two = (n: number) => String(n).padStart(2, '0')
+
 /** Local time as people compare it: "14:05:09" today, "21 Nov 14:05" this year, "2025-11-21 14:05" before. */
 export function clock(time: Date, now: Date): string {
   if (Number.isNaN(time.getTime())) return '–'
-  const two = (n: number) => String(n).padStart(2, '0')
   const hm = `${two(time.getHours())}:${two(time.getMinutes())}`
   if (time.toDateString() === now.toDateString()) return `${hm}:${two(time.getSeconds())}`
   if (time.getFullYear() === now.getFullYear()) {
     return `${time.getDate()} ${time.toLocaleString(english, { month: 'short' })} ${hm}`
   }
   return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${hm}`
+}
+
+/** As `clock`, but to the second on every day: of packets and flows, of which a minute holds many. */
+export function second(time: Date, now: Date): string {
+  const text = clock(time, now)
+  return text === '–' || time.toDateString() === now.toDateString() ? text : `${text}:${two(time.getSeconds())}`
 }
 
 /** [1,2,3,7,9,10] → "1–3, 7, 9–10". */

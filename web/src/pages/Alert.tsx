@@ -178,7 +178,7 @@ function Packets({ capture: id, packets }: { capture?: string; packets: number[]
   return (
     <div className={css.block}>
       <h3>{t('alert.packets')}</h3>
-      <p className={css.packets} tabIndex={0} role="region" aria-label={t('alert.packets')}>{id ? <PacketLinks capture={id} packets={packets} /> : ranges(packets)}</p>
+      <p className={css.packets} tabIndex={0} role="group" aria-label={t('alert.packets')}>{id ? <PacketLinks capture={id} packets={packets} /> : ranges(packets)}</p>
       {id && (
         <>
           <span className="dim">{t('alert.filter')}</span>
@@ -210,7 +210,7 @@ function PacketLinks({ capture: id, packets }: { capture: string; packets: numbe
 function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string }) {
   const { t } = useTranslation()
   return (
-    <div className={ui.tableWrap} tabIndex={0} role="region" aria-label={t('alert.flows')}>
+    <div className={ui.tableWrap} tabIndex={0} role="group" aria-label={t('alert.flows')}>
       <table className={ui.table}>
         <caption className="visually-hidden">{t('alert.flows')}</caption>
         <thead>
@@ -229,7 +229,7 @@ function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string 
               <td>{f.proto}</td>
               <td className="mono">{f.src}</td>
               <td className="mono">{f.dst}</td>
-              <td className="mono">{f.community_id}</td>
+              <td className={`mono ${css.community}`}>{f.community_id}</td>
             </tr>
           ))}
         </tbody>

@@ -74,7 +74,7 @@ function Detail({ capture: c }: { capture: Capture }) {
         <LoadedList
           query={found}
           empty={
-            c.state === 'done' ? <Empty title={t('capture.clean')}>{t('capture.cleanText')}</Empty>
+            c.state === 'done' ? <Empty title={t('capture.clean')} action={<Link to="/plugins" search={{ kind: 'detector' }}>{t('capture.detectors')}</Link>}>{t('capture.cleanText')}</Empty>
             : c.state === 'failed' ? <Empty title={t('capture.unread')} />
             : <Empty title={t('capture.wait')}>{t('capture.waitText')}</Empty>
           }
@@ -86,8 +86,8 @@ function Detail({ capture: c }: { capture: Capture }) {
         <Facts>
           <Fact name={t('capture.size')}>{bytes(c.size)}</Fact>
           <Fact name="SHA-256"><span className="mono">{c.sha256}</span></Fact>
-          <Fact name={t('capture.first')}><Time at={c.first_packet} /></Fact>
-          <Fact name={t('capture.last')}><Time at={c.last_packet} /></Fact>
+          <Fact name={t('capture.first')}><Time at={c.first_packet} toSecond /></Fact>
+          <Fact name={t('capture.last')}><Time at={c.last_packet} toSecond /></Fact>
           <Fact name={t('captures.added')}><Time at={c.created} /></Fact>
         </Facts>
       </Panel>

@@ -1,15 +1,16 @@
 import { useQuery } from '@tanstack/react-query'
-import { useParams } from '@tanstack/react-router'
+import { Link, useParams } from '@tanstack/react-router'
+import { Fragment } from 'react'
 import { useTranslation } from 'react-i18next'
 import { device } from '../api/queries'
 import type { Device } from '../api/types'
+import { deviceName } from '../lib/devices'
 import { wholePercent } from '../lib/format'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Empty } from '../ui/states'
 import { Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
-import { deviceName } from './Devices'
 
 export function DevicePage() {
   const { t } = useTranslation()
@@ -29,7 +30,7 @@ function Detail({ device: d }: { device: Device }) {
     <Page title={deviceName(d)} back={{ to: '/devices', label: t('devices.title') }} lead={d.vendor}>
       <Panel title={t('device.identity')}>
         <Facts>
-          <Fact name={t('devices.ips')}><span className="mono">{d.ips?.join(', ') || '–'}</span></Fact>
+          <Fact name={t('devices.ips')}><span className="mono">{d.ips?.map((ip, i) => <Fragment key={ip}>{i > 0 && ', '}<Link to="/flows" search={{ host: ip }} aria-label={t('traffic.flow.all', { address: ip })}>{ip}</Link></Fragment>) ?? '–'}</span></Fact>
           <Fact name={t('devices.macs')}><span className="mono">{d.macs?.join(', ') || '–'}</span></Fact>
           <Fact name={t('devices.hostnames')}>{d.hostnames?.join(', ') || '–'}</Fact>
           <Fact name={t('devices.sources')}>{d.sources?.join(', ') || '–'}</Fact>

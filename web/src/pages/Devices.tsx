@@ -3,6 +3,7 @@ import { Link } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import { devices } from '../api/queries'
 import type { Device } from '../api/types'
+import { deviceName } from '../lib/devices'
 import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList } from '../ui/states'
 import { Ago } from '../ui/Time'
@@ -29,11 +30,6 @@ export function DevicesPage() {
   )
 }
 
-/** The name people know a device by: a host name, else an address. */
-export function deviceName(d: Device): string {
-  return d.hostnames?.[0] ?? d.ips?.[0] ?? d.macs?.[0] ?? d.id
-}
-
 function DeviceTable({ items }: { items: Device[] }) {
   const { t } = useTranslation()
   return (
@@ -57,7 +53,7 @@ function DeviceTable({ items }: { items: Device[] }) {
               {d.vendor && <div className={ui.sub}>{d.vendor}</div>}
             </td>
             <td className="mono break">{d.ips?.join(', ') || '–'}</td>
-            <td className={`${ui.medium} mono break`}>{d.macs?.join(', ') || '–'}</td>
+            <td className={`${ui.medium} mono`}>{d.macs?.map((mac) => <div key={mac} className="num">{mac}</div>) ?? '–'}</td>
             <td className={ui.wide}>{d.sources?.join(', ') || '–'}</td>
             <td className={ui.wide}><Ago at={d.first_seen} /></td>
             <td className={ui.medium}><Ago at={d.last_seen} /></td>

@@ -9,6 +9,7 @@ import { contactStore } from '../api/http'
 import { me, overview } from '../api/queries'
 import { useMay } from '../api/useMay'
 import { clock } from '../lib/format'
+import { isFlow } from '../lib/places'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
   AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
@@ -126,13 +127,15 @@ function Places() {
   const { t } = useTranslation()
   const can = useMay()
   const { data } = useQuery(overview)
+  const flow = useRouterState({ select: (s) => isFlow(s.location.pathname) })
   const open = Object.values(data?.alerts ?? {}).reduce((a, b) => a + b, 0)
   return (
     <div className={css.nav}>
       <ul>
         {places.filter(({ to }) => to === '/' || can('watch')).map(({ to, label, Icon }) => (
           <li key={to}>
-            <Link to={to} activeOptions={{ exact: to === '/' }} activeProps={{ 'aria-current': 'page' }} className={css.place}>
+            <Link to={to} activeOptions={{ exact: to === '/' || (to === '/captures' && flow) }} activeProps={{ 'aria-current': 'page' }}
+              aria-current={to === '/flows' && flow ? 'page' : undefined} className={css.place}>
               <Icon />
               <span>{t(label)}</span>
               {to === '/alerts' && open > 0 && <span className={css.count} aria-label={t('nav.open', { count: open })}>{open}</span>}

@@ -1,5 +1,5 @@
 import { useSyncExternalStore } from 'react'
-import { ago, clock } from '../lib/format'
+import { ago, clock, second } from '../lib/format'
 
 // One timer for all times on the page.
 const listeners = new Set<() => void>()
@@ -28,11 +28,11 @@ export function useNow(): Date {
 
 const known = (at: string | undefined): at is string => !!at && !at.startsWith('0001-')
 
-/** A moment as people compare it, with the exact one in the title. */
-export function Time({ at }: { at: string | undefined }) {
+/** A moment as people compare it, `toSecond` for what happened on the network, with the exact one in the title. */
+export function Time({ at, toSecond }: { at: string | undefined; toSecond?: boolean }) {
   const current = useNow()
   if (!known(at)) return <span className="dim">–</span>
-  return <time dateTime={at} title={at} className="num">{clock(new Date(at), current)}</time>
+  return <time dateTime={at} title={at} className="num">{(toSecond ? second : clock)(new Date(at), current)}</time>
 }
 
 /** How long ago. */

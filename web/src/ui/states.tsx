@@ -24,7 +24,7 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => void }
   return (
     <div className={css.error} role="alert">
       <strong>{title}</strong>
-      {detail && <span className="break">{detail}</span>}
+      {detail && !fields.some((f) => f.message === detail) && <span className="break">{detail}</span>}
       {fields.length > 0 && (
         <ul>
           {fields.map((f, i) => (

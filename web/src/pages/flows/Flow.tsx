@@ -48,7 +48,7 @@ function Detail({ flow: f }: { flow: FlowDetail }) {
         <Panel title={t('traffic.flow.details')}>
           <Facts>
             <Fact name={t('traffic.flow.capture')}>{live ? t('traffic.flow.live') : <Link to="/captures/$id" params={{ id: f.capture }} className="break">{of.data?.name ?? f.capture}</Link>} · <span className="num">{t('traffic.flow.number', { id: f.id })}</span></Fact>
-            <Fact name={t('traffic.flow.start')}><Time at={f.start} /></Fact>
+            <Fact name={t('traffic.flow.start')}><Time at={f.start} toSecond /></Fact>
             <Fact name={t('traffic.flow.duration')}>{featureValue(f.duration, 's')}</Fact>
             <Fact name={t('traffic.flow.ended')}>{t(`traffic.flow.ends.${f.end_reason}`)}</Fact>
             {(f.fwd_flags > 0 || f.rev_flags > 0) && <Fact name={t('traffic.flow.flags')}><Flags flow={f} /></Fact>}

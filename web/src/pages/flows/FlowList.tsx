@@ -5,7 +5,7 @@ import { Link } from '@tanstack/react-router'
 import { useEffect, useMemo, useState, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { deviceNames, flows, type Flow } from '../../api/traffic'
-import { bytes, clock, count } from '../../lib/format'
+import { bytes, count, second } from '../../lib/format'
 import { columns, columnsOf, filterOf, standardSort, type FlowColumn, type FlowSort } from '../../lib/flowFilter'
 import { featureValue, protocolName } from '../../lib/flowWords'
 import { Panel } from '../../ui/Page'
@@ -113,7 +113,7 @@ function Row({ flow: f, row, current, onFocus, shown, names }: RowProps) {
 function cell(f: Flow, column: FlowColumn): ReactNode {
   switch (column) {
     case 'start':
-      return <time dateTime={f.start} title={f.start} className="num">{clock(new Date(f.start), new Date())}</time>
+      return <time dateTime={f.start} title={f.start} className="num">{second(new Date(f.start), new Date())}</time>
     case 'app':
       return f.app ? protocolName(f.app) : <span className="dim">–</span>
     case 'proto':

@@ -4,7 +4,7 @@ import { useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from
 import { useTranslation } from 'react-i18next'
 import type { FlowSummary } from '../../api/traffic'
 import { brushed, momentAt, moved, partOf, stepOf, sumIn, type Bucket, type Range } from '../../lib/brush'
-import { bytes, clock, count, duration } from '../../lib/format'
+import { bytes, clock, count, duration, second } from '../../lib/format'
 import { Panel } from '../../ui/Page'
 import type { Exploring } from './Flows'
 import css from './flows.module.css'
@@ -132,6 +132,5 @@ function Handle({ end, range, whole, step, said, onMove, onEnter }: HandleProps)
 /** A moment as exact as the range needs. */
 function label(time: number, { from, to }: Range): string {
   const d = new Date(time)
-  const day = clock(d, new Date(0))
-  return to - from < 3600_000 && Number.isFinite(time) ? `${day}:${String(d.getSeconds()).padStart(2, '0')}` : day
+  return (to - from < 3600_000 ? second : clock)(d, new Date(0))
 }
