@@ -4,7 +4,9 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-export GOFLAGS := -trimpath -buildvcs=false # one build cache for programs and tests
+# One build cache for programs and tests. The tags leave out what nothing here uses: bindings of gin, the trace page of gRPC, whose
+# templates keep the linker from dropping code.
+export GOFLAGS := -trimpath -buildvcs=false -tags=nomsgpack,grpcnotrace
 BIN     := bin
 VERSION := $(shell cat VERSION)
 CONFIG  := github.com/picketwatch/picket/core/kernel/config
