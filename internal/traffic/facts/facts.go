@@ -69,8 +69,11 @@ var ownRecord = []string{sdk.FactsDNS, sdk.FactsTLS, sdk.FactsHTTP, sdk.FactsSMB
 
 // needs reports whether a kind needs a protocol's parser.
 func needs(kind, protocol string) bool {
-	if kind != sdk.FactsMessages {
+	switch {
+	case kind != sdk.FactsMessages:
 		return slices.Contains(sources[kind], protocol)
+	case protocol == "smb":
+		return true // remote procedure calls in its pipes
 	}
 	return !slices.ContainsFunc(ownRecord, func(k string) bool { return slices.Contains(sources[k], protocol) })
 }

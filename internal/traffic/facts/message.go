@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/dcerpc"
 	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/imap"
 	"github.com/picketwatch/picket/internal/traffic/app/kerberos"
@@ -73,6 +74,8 @@ func words(r *sdk.Message, body any) {
 		r.Name, r.Text, r.Response, r.Code = named(ldapNames[:], int(b.Op)), b.Text, true, strconv.FormatInt(b.Code, 10)
 	case *kerberos.Message:
 		kerberosWords(r, b)
+	case *dcerpc.Message:
+		dcerpcWords(r, b)
 	case *rdp.Request:
 		r.Text = b.User
 	case *rdp.Answer:
@@ -145,6 +148,17 @@ func kerberosWords(r *sdk.Message, b *kerberos.Message) {
 	r.Response = b.Type != kerberos.ASRequest && b.Type != kerberos.TGSRequest
 	if b.Type == kerberos.Error {
 		r.Code = strconv.FormatInt(b.Code, 10)
+	}
+}
+
+var dcerpcNames = map[uint8]string{
+	dcerpc.Request: "call", dcerpc.Fault: "fault", dcerpc.Bind: "bind", dcerpc.BindRefused: "bind-refused", dcerpc.AlterContext: "bind",
+}
+
+func dcerpcWords(r *sdk.Message, b *dcerpc.Message) {
+	r.Name, r.Text, r.Response = dcerpcNames[b.Type], b.Interface, b.Type == dcerpc.Fault || b.Type == dcerpc.BindRefused
+	if r.Response {
+		r.Code = "0x" + strconv.FormatUint(uint64(b.Status), 16)
 	}
 }
 

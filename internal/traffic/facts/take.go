@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/dcerpc"
 	"github.com/picketwatch/picket/internal/traffic/app/dhcp"
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
@@ -65,6 +66,9 @@ func (m *Maker) take(f *app.Fact) {
 		m.takeNDP(f, b)
 	case *login.Attempt:
 		m.attempt(f, b)
+	case *dcerpc.Message:
+		f.Protocol = dcerpc.DCERPC.Name // in a pipe of SMB, too
+		m.others(f)
 	default:
 		m.others(f)
 	}

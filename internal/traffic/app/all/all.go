@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/bacnet"
+	"github.com/picketwatch/picket/internal/traffic/app/dcerpc"
 	"github.com/picketwatch/picket/internal/traffic/app/dhcp"
 	"github.com/picketwatch/picket/internal/traffic/app/dnp3"
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
@@ -40,7 +41,7 @@ import (
 func Protocols() []app.Protocol {
 	return append([]app.Protocol{
 		tls.TLS(), tls.DTLS(), http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
-		dhcp.DHCP, dhcp.DHCPv6, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB,
+		dhcp.DHCP, dhcp.DHCPv6, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB, dcerpc.DCERPC,
 		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, pop3.POP3, sip.SIP,
 		dnp3.DNP3, s7comm.S7, enip.ENIP, enip.IO, iec104.IEC104, bacnet.BACnet, opcua.OPCUA, mqtt.MQTT,
 		netbios.Names, netbios.Datagrams, ssdp.SSDP, hsrp.HSRP,

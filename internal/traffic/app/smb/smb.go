@@ -1,7 +1,7 @@
 // Package smb reads SMB 1 ([MS-CIFS]), 2 and 3 ([MS-SMB2]) over TCP, directly or in NetBIOS sessions: the commands with their
 // status, the dialect, who logs on with NTLM, shares and files. The dialects of SMB 1, which are texts, are not read, and of its
 // many ways to open a file only the one that Windows uses; what is encrypted or compressed is only counted as such. Contents of
-// files are skipped.
+// files are skipped; of what goes through named pipes, remote procedure calls are read (package dcerpc).
 package smb
 
 import (
@@ -115,6 +115,7 @@ type parser struct {
 	frames [2]app.Frames
 	lost   [2]bool
 	cmd    Command
+	pipes  pipes
 }
 
 func newParser() *parser {
@@ -128,6 +129,7 @@ func newParser() *parser {
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
 	p.flow, p.lost = f, [2]bool{}
+	p.pipes.reset()
 	for d := range p.frames {
 		p.frames[d].Reset()
 	}
@@ -210,4 +212,5 @@ func (p *parser) command(d app.Dir, b []byte) {
 	}
 	c.body(b)
 	p.flow.Emit(d, c)
+	p.pipes.follow(p.flow, d, c, b)
 }

@@ -49,6 +49,9 @@ func (p *parser) message1(d app.Dir, b []byte) {
 			c.body1(&block)
 		}
 		p.flow.Emit(d, c)
+		if ok {
+			p.pipes.follow1(p.flow, d, c, b, block.parameters)
+		}
 		if !ok || !chains(start.Code) || len(block.parameters) < 4 || block.parameters[0] == lastOfChain {
 			return
 		}
