@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,11 +44,14 @@ type Manifest struct {
 	Permissions []sdk.Permission `json:"permissions,omitempty"`
 	// Interpreter runs a plugin in a script language: its process artifact is then one archive that this program of the
 	// node executes, named in the node's policy.yaml. Empty for programs.
-	Interpreter string   `json:"interpreter,omitempty"`
-	Limits      Limits   `json:"limits,omitzero"`
-	Techniques  []string `json:"techniques,omitempty"` // detectors: ATT&CK ids
-	Metrics     []string `json:"metrics,omitempty"`    // collectors: what they emit
-	Tags        []string `json:"tags,omitempty"`
+	Interpreter string `json:"interpreter,omitempty"`
+	// Pack is the folder of the main that the process artifact is built from, relative to plugin.yaml's, when that serves
+	// several plugins: all of them have the same artifact then, and a node may run them in one process.
+	Pack       string   `json:"pack,omitempty"`
+	Limits     Limits   `json:"limits,omitzero"`
+	Techniques []string `json:"techniques,omitempty"` // detectors: ATT&CK ids
+	Metrics    []string `json:"metrics,omitempty"`    // collectors: what they emit
+	Tags       []string `json:"tags,omitempty"`
 	// Page names a self-contained HTML file beside plugin.yaml, which is shown in a sandboxed frame on the plugin's page.
 	Page string `json:"page,omitempty"`
 	// File names the file beside plugin.yaml that a model or a data pack consists of.
@@ -232,6 +236,15 @@ func (m *Manifest) checkRuntimes(p *problems) {
 		p.add(slices.Contains(Interpreters, m.Interpreter), "interpreter: %q is not one of: %s", m.Interpreter, strings.Join(Interpreters, ", "))
 		p.add(slices.Contains(m.Runtimes, RuntimeProcess), "interpreter: only for the runtime process")
 	}
+	if m.Pack != "" {
+		p.add(validPack(m.Pack), "pack: %q is not the path of a folder beside this one, such as ../packs/NAME", m.Pack)
+		p.add(slices.Contains(m.Runtimes, RuntimeProcess) && m.Interpreter == "", "pack: only for programs of the runtime process")
+	}
+}
+
+func validPack(dir string) bool {
+	return len(dir) <= 200 && path.Clean(dir) == dir && strings.HasPrefix(dir, "../") && path.Base(dir) != ".." &&
+		!strings.Contains(dir, "\\") && strict.CheckPrintable(dir, false) == nil
 }
 
 func (m *Manifest) checkPermissions(p *problems) {

@@ -89,8 +89,8 @@ func (m *Manifest) checkKind(p *problems) {
 	}
 	p.add(validSibling(m.File), "file: %q is not the name of a file beside plugin.yaml", m.File)
 	p.add(slices.Equal(m.Runtimes, []string{RuntimeFile}), "runtimes: a %s has [%s] and nothing else", m.Kind, RuntimeFile)
-	p.add(len(m.Protocol) == 0 && len(m.Permissions) == 0 && m.Limits == (Limits{}) && m.Page == "" && m.Interpreter == "",
-		"protocol, permissions, limits, page, interpreter: not for a %s, which is never run", m.Kind)
+	p.add(len(m.Protocol) == 0 && len(m.Permissions) == 0 && m.Limits == (Limits{}) && m.Page == "" && m.Interpreter == "" && m.Pack == "",
+		"protocol, permissions, limits, page, interpreter, pack: not for a %s, which is never run", m.Kind)
 }
 
 func (m *Model) check(p *problems) {

@@ -86,6 +86,7 @@ type builder struct {
 	env       []string // of the tools; nil: that of this program
 	debug     bool     // not optimised and with all that a debugger reads
 	report    func(plugin, what string, size int64, took time.Duration)
+	packs     packs
 }
 
 type platform struct{ os, arch string }
@@ -148,6 +149,7 @@ func (b *builder) read(dirs []string) ([]*plugin, error) {
 // build builds all plugins. The first artifact for each platform is built before the others, which then find their
 // common packages compiled instead of all compiling them at once.
 func (b *builder) build(ctx context.Context, plugins []*plugin) error {
+	b.packs = packs{}
 	var first, rest []*target
 	seen := map[platform]bool{}
 	for _, p := range plugins {
@@ -269,7 +271,7 @@ func (b *builder) compileAll(ctx context.Context, targets []*target) error {
 func (b *builder) compile(ctx context.Context, t *target) error {
 	begin := time.Now()
 	before, _, _ := hashFile(t.path) // "" when there is none yet
-	err := t.plugin.lang.compile(ctx, b, t)
+	err := b.packs.compile(ctx, b, t)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,11 @@ func (goLang) compile(ctx context.Context, b *builder, t *target) error {
 	if t.Runtime == registry.RuntimeWASM {
 		args = append(args, "-buildmode=c-shared")
 	}
-	cmd, err := goCommand(ctx, b.env, t.plugin.src, append(args, "./cmd")...)
+	main := "./cmd"
+	if t.packDir(b) != "" {
+		main = t.plugin.manifest.Pack // Go refuses one outside of the plugin's module or workspace
+	}
+	cmd, err := goCommand(ctx, b.env, t.plugin.src, append(args, main)...)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,5 +279,58 @@ func TestAPluginBelowAWorkspace(t *testing.T) {
 			t.Errorf("with %q: outside %v", c.uses, got)
 		}
 		must(t, "plugin", "build", "--out", t.TempDir(), dir)
+	}
+}
+
+// Plugins that name a pack have the same artifact, built once and from that; one without goes on being built from its own main.
+func TestAPackIsTheArtifactOfItsPlugins(t *testing.T) {
+	needGo(t)
+	root := t.TempDir()
+	manifest := func(name, pack string) string {
+		return "apiVersion: picket/v1\nid: test/" + name + "\nversion: 1.0.0\nkind: collector\ntitle: Sample\nsummary: It stands in for a plugin.\n" +
+			"license: Apache-2.0\nprotocol: [1]\nruntimes: [process]\n" + pack
+	}
+	write(t, filepath.Join(root, "go.mod"), "module example.com/x\n\ngo 1.26.0\n")
+	write(t, filepath.Join(root, "packs/both/main.go"), "package main\n\nimport \"os\"\n\nfunc main() {\n\tos.Stdout.WriteString(`[{\"id\":\"test/one\",\"kind\":\"collector\"},{\"id\":\"test/two\",\"kind\":\"collector\"}]`)\n}\n")
+	write(t, filepath.Join(root, "lone/cmd/main.go"), "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(`[{\"id\":\"test/lone\",\"kind\":\"collector\"}]`) }\n")
+	for name, pack := range map[string]string{"one": "pack: ../packs/both\n", "two": "pack: ../packs/both\n", "lone": ""} {
+		write(t, filepath.Join(root, name+"/plugin.yaml"), manifest(name, pack))
+	}
+	b, err := newBuilder(filepath.Join(t.TempDir(), "out"), []string{runtime.GOOS + "/" + runtime.GOARCH})
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := 0
+	b.report = func(string, string, int64, time.Duration) { built++ }
+	digests := func() []string {
+		t.Helper()
+		plugins, err := b.read([]string{filepath.Join(root, "one"), filepath.Join(root, "two"), filepath.Join(root, "lone")})
+		if err == nil {
+			err = b.build(t.Context(), plugins)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, p := range plugins {
+			out = append(out, p.targets[0].SHA256)
+		}
+		return out
+	}
+	d := digests()
+	if d[0] != d[1] || d[0] == d[2] {
+		t.Errorf("digests %v: those of a pack are not one", d)
+	}
+	before := built
+	if again := digests(); !slices.Equal(again, d) || built != before {
+		t.Errorf("built again: %v, then %v, with %d reports", d, again, built-before)
+	}
+	write(t, filepath.Join(root, "one/plugin.yaml"), manifest("one", "pack: ../../elsewhere\n"))
+	if _, err := b.read([]string{filepath.Join(root, "one")}); err != nil {
+		t.Fatal(err)
+	}
+	plugins, _ := b.read([]string{filepath.Join(root, "one")})
+	if err := b.build(t.Context(), plugins); err == nil {
+		t.Error("a pack outside of the module was built")
 	}
 }

@@ -1,0 +1,13 @@
+// Command detectors serves the detectors of flows and facts in one process. It is the process artifact of each of them; a
+// detector is added with one import here and one line in its plugin.yaml.
+package main
+
+import (
+	_ "github.com/picketwatch/picket/plugins/detectors/anomaly"
+	_ "github.com/picketwatch/picket/plugins/detectors/arpspoof"
+	_ "github.com/picketwatch/picket/plugins/detectors/beacon"
+	_ "github.com/picketwatch/picket/plugins/detectors/portscan"
+	"github.com/picketwatch/picket/sdk/serve"
+)
+
+func main() { serve.Main() }
