@@ -61,7 +61,7 @@ var sources = map[string][]string{
 	sdk.FactsARP:    {"arp", "ndp"},
 	sdk.FactsOT:     {"modbus", "dnp3", "s7comm", "enip", "bacnet", "iec104", "opcua", "profinet-dcp"},
 	sdk.FactsFiles:  {"http", "http2", "smtp"},
-	sdk.FactsLogins: {"http", "http2", "smb", "mqtt", "ftp", "smtp", "ldap", "kerberos", "rdp", "telnet", "imap", "pop3", "sip"},
+	sdk.FactsLogins: {"http", "http2", "smb", "mqtt", "ftp", "smtp", "ldap", "kerberos", "rdp", "telnet", "imap", "pop3", "sip", "ssh"},
 }
 
 // ownRecord are the kinds whose protocols have a record of their own, and so say nothing as messages.

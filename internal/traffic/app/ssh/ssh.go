@@ -1,5 +1,6 @@
 // Package ssh reads the clear beginning of SSH connections (RFC 4253): the banners, the key exchange offers with their HASSH
-// fingerprints, the server's host key. All after the new keys is encrypted and not read; neither is the key exchange of SSH 1.
+// fingerprints, the server's host key. All after the new keys is encrypted and not read, but whether somebody was let in shows in
+// its lengths. The key exchange of SSH 1 is not read.
 package ssh
 
 import (
@@ -14,7 +15,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app"
 )
 
-// SSH is the protocol.
+// SSH is the protocol. Beside its own facts it gives login.Attempt, one for a connection.
 var SSH = app.Protocol{
 	Name: "ssh", Ports: []uint16{22}, First: "S", Stream: recognise,
 	NewStream: func() app.StreamParser { return newParser() },
@@ -79,6 +80,7 @@ type parser struct {
 	flow  *app.Flow
 	side  [2]side
 	offer Offer
+	login sealed
 }
 
 type side struct {
@@ -86,6 +88,8 @@ type side struct {
 	packets app.Frames
 	greeted bool
 	count   int
+	suite   suite
+	sealed  bool // its new keys were seen
 }
 
 func newParser() *parser {
@@ -110,24 +114,34 @@ func packetSize(b []byte) int {
 
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
-	p.flow = f
+	p.flow, p.login = f, sealed{}
 	for d := range p.side {
 		s := &p.side[d]
 		s.lines.Reset()
 		s.packets.Reset()
-		s.greeted, s.count = false, 0
+		s.greeted, s.count, s.suite, s.sealed = false, 0, suite{}, false
 	}
 }
 
 // Close ends the flow.
-func (p *parser) Close() { p.flow = nil }
+func (p *parser) Close() {
+	p.login.end(p.flow)
+	p.flow = nil
+}
 
 // Data reads one direction.
 func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 	if missing > 0 {
+		p.login = sealed{}
 		return app.Done
 	}
 	s := &p.side[d]
+	if s.sealed {
+		if d == app.Server && !p.login.said(p.flow, len(b)) {
+			return app.Done
+		}
+		return app.Continue
+	}
 	for !s.greeted {
 		line, rest, _, ok := s.lines.Next(b)
 		if !ok {
@@ -160,6 +174,9 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 		if p.message(d, packet[5:len(packet)-padding]) == app.Done {
 			return app.Done
 		}
+		if s.sealed {
+			return app.Continue
+		}
 	}
 }
 
@@ -183,8 +200,12 @@ func (p *parser) message(d app.Dir, b []byte) app.Next {
 			p.hostKey(key)
 		}
 	case msgNewKeys:
+		p.side[d].sealed = true
 		if d == app.Server {
-			return app.Done // the client says nothing more in the clear than this
+			p.login.begin(&p.side[app.Client].suite, &p.side[app.Server].suite)
+			if p.login.granted == 0 {
+				return app.Done // the client says nothing more in the clear than this
+			}
 		}
 	}
 	return app.Continue
@@ -217,6 +238,7 @@ func (p *parser) readOffer(d app.Dir, b []byte) bool {
 		}
 		*field, b = string(s), rest
 	}
+	p.side[d].suite = suite{cipher: o.CipherToClient, mac: o.MACToClient}
 	list := []string{o.KeyExchange, o.CipherToServer, o.MACToServer, o.CompressToServer}
 	if d == app.Server {
 		list = []string{o.KeyExchange, o.CipherToClient, o.MACToClient, o.CompressToClient}

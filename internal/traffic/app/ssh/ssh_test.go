@@ -97,7 +97,11 @@ func TestHandshake(t *testing.T) {
 		}, talk...)
 		slices.Sort(have)
 		want := []string{"0 32 true", "0 {2.0 Go }", "1 32 true", "1 {2.0 test_1 a comment}", "1 {ssh-ed25519 " + fingerprint + "}"}
-		if !slices.Equal(have, want) || next != app.Done {
+		over := app.Continue
+		if size == 1<<20 { // only whole messages show that somebody was let in
+			over = app.Done
+		}
+		if !slices.Equal(have, want) || next != over {
 			t.Errorf("pieces of %d: %d\n%s", size, next, strings.Join(have, "\n"))
 		}
 	}
