@@ -178,52 +178,66 @@ type analysis struct {
 
 // file analyses one capture. A damaged one is analysed as far as it can be read, and its error comes last.
 func (a *analysis) file(ctx context.Context, file string, read reading) error {
+	sum, findings, err := judge(ctx, a.detectors, batchFor(a.runtime.value), file, read, a.live.iface != "", a.bar.progress(file))
+	var failed *detectorError
+	var damaged *capture.DamagedError
+	switch {
+	case errors.As(err, &failed):
+		a.fatal = true
+		return failed.error
+	case err != nil && !errors.As(err, &damaged):
+		return err
+	}
+	a.count(sum, findings)
+	if err := a.out.capture(file, sum, findings); err != nil {
+		return fmt.Errorf("write findings: %w", err)
+	}
+	return err
+}
+
+// detectorError is the failure of a detector, which no other capture can help.
+type detectorError struct{ error }
+
+// judge shows detectors a capture. One that is damaged is judged as far as it can be read; its error is a
+// capture.DamagedError then.
+func judge(ctx context.Context, d detectors, batch int, file string, read reading, live bool, progress func(traffic.FileProgress)) (sum traffic.Summary, findings []sdk.Finding, err error) {
 	var want wanted
 	var detecting error
-	if a.live.iface != "" || readable(file) { // else the reason comes below, and costs no start
-		if want, detecting = a.detectors.Ready(ctx, file); detecting != nil {
-			a.fatal = true
-			return detecting
+	if live || readable(file) { // else the reason comes below, and costs no start
+		if want, detecting = d.Ready(ctx, file); detecting != nil {
+			return sum, nil, &detectorError{detecting}
 		}
 	}
 	maker, err := facts.New(facts.Config{Kinds: want.facts, Emit: func(kind string, frame []byte) error {
-		detecting = a.detectors.Facts(ctx, file, kind, frame)
+		detecting = d.Facts(ctx, file, kind, frame)
 		return detecting
 	}})
 	if err != nil {
-		return err
+		return sum, nil, err
 	}
-	opts := traffic.Options{
-		Flow: flow.Config{Batch: batchFor(a.runtime.value), Features: want.features, Apps: maker.Engine()}, Taps: want.taps,
-	}
-	sum, err := read(ctx, file, opts, a.bar.progress(file), maker.Flows(func(flows []sdk.Flow) error {
-		detecting = a.detectors.Inspect(ctx, file, flows)
+	opts := traffic.Options{Flow: flow.Config{Batch: batch, Features: want.features, Apps: maker.Engine()}, Taps: want.taps}
+	sum, err = read(ctx, file, opts, progress, maker.Flows(func(flows []sdk.Flow) error {
+		detecting = d.Inspect(ctx, file, flows)
 		return detecting
 	}))
 	if detecting == nil {
 		_ = maker.Flush() // facts of no flow; what stops it is in detecting
 	}
 	if detecting != nil {
-		a.fatal = true
-		return fmt.Errorf("capture %s: %w", file, detecting)
+		return sum, nil, &detectorError{fmt.Errorf("capture %s: %w", file, detecting)}
 	}
 	var damaged *capture.DamagedError
 	if err != nil && !errors.As(err, &damaged) {
-		return err
+		return sum, nil, err
 	}
-	findings, finishing := a.detectors.Finish(ctx)
+	findings, finishing := d.Finish(ctx)
 	if finishing != nil {
-		a.fatal = true
-		return fmt.Errorf("capture %s: %w", file, finishing)
-	}
-	a.count(sum, findings)
-	if err := a.out.capture(file, sum, findings); err != nil {
-		return fmt.Errorf("write findings: %w", err)
+		return sum, nil, &detectorError{fmt.Errorf("capture %s: %w", file, finishing)}
 	}
 	if damaged != nil {
-		return fmt.Errorf("%w; the findings rest on what was read", err)
+		err = fmt.Errorf("%w; the findings rest on what was read", err)
 	}
-	return nil
+	return sum, findings, err
 }
 
 // reading is traffic.AnalyzeFile, or stands in for it.

@@ -35,6 +35,7 @@ type plugins struct {
 	runtime string
 	helpers string
 	dir     string
+	state   string // of the detectors, when not below dir
 
 	host    *pluginhost.Host
 	running []*running
@@ -183,7 +184,7 @@ func (p *plugins) start(ctx context.Context) error {
 		return err
 	}
 	p.host, err = pluginhost.New(pluginhost.Config{
-		Dir: filepath.Join(p.dir, "plugins"), Helpers: p.helpers, Registry: p.client, Ceiling: ceiling,
+		Dir: cmp.Or(p.state, filepath.Join(p.dir, "plugins")), Helpers: p.helpers, Registry: p.client, Ceiling: ceiling,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -7,23 +7,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/picketwatch/picket/cmd/picket/internal/labelled"
 )
 
 const repository = "../../../.."
 
 // The labels of our own captures name files that are there, and each half that a figure needs.
 func TestOwnCaptures(t *testing.T) {
-	labels, err := readLabels(filepath.Join(repository, "examples/datasets/own-captures.tsv"))
+	labels, err := labelled.Read(filepath.Join(repository, "examples/datasets/own-captures.tsv"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	quiet := 0.0
 	for _, l := range labels {
-		if _, err := l.find(repository); err != nil {
+		if _, err := l.Find(repository); err != nil {
 			t.Error(err)
 		}
-		if l.technique == "" {
-			quiet += l.seconds
+		if l.Technique == "" {
+			quiet += l.Seconds
 		}
 	}
 	if quiet == 0 {
@@ -33,7 +35,7 @@ func TestOwnCaptures(t *testing.T) {
 
 // The labels of public captures say what their index does.
 func TestPublicCaptures(t *testing.T) {
-	labels, err := readLabels(filepath.Join(repository, "examples/datasets/public-captures.tsv"))
+	labels, err := labelled.Read(filepath.Join(repository, "examples/datasets/public-captures.tsv"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +54,12 @@ func TestPublicCaptures(t *testing.T) {
 		}
 	}
 	for _, l := range labels {
-		class := classes[l.file]
+		class := classes[l.File]
 		quiet := strings.HasPrefix(class, "benign-") || strings.HasPrefix(class, "neg-")
-		if quiet != (l.technique == "") || class == "" {
-			t.Errorf("%s is %q in the index, and labelled %q", l.file, class, l.technique)
+		if quiet != (l.Technique == "") || class == "" {
+			t.Errorf("%s is %q in the index, and labelled %q", l.File, class, l.Technique)
 		}
-		if _, err := l.find(shared); err != nil {
+		if _, err := l.Find(shared); err != nil {
 			t.Error(err)
 		}
 	}
@@ -69,10 +71,10 @@ func TestAnotherCapture(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x.pcap"), []byte("other"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (label{file: "x.pcap", sha256: strings.Repeat("1", 64)}).find(dir); err == nil || !strings.Contains(err.Error(), "another capture") {
+	if _, err := (labelled.Label{File: "x.pcap", SHA256: strings.Repeat("1", 64)}).Find(dir); err == nil || !strings.Contains(err.Error(), "another capture") {
 		t.Error(err)
 	}
-	if _, err := (label{file: "x.pcap"}).find(dir); err != nil {
+	if _, err := (labelled.Label{File: "x.pcap"}).Find(dir); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/picketwatch/picket/cmd/picket/internal/labelled"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/gates"
 )
@@ -44,7 +45,7 @@ func subject(r gates.Release) (string, error) {
 		if path == "" {
 			continue
 		}
-		digest, err := fileDigest(path)
+		digest, err := labelled.FileDigest(path)
 		if err != nil {
 			return "", err
 		}
