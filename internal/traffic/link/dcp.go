@@ -12,6 +12,7 @@ import (
 // giving of names and addresses.
 type DCP struct {
 	Source   MAC    // of the frame
+	Target   MAC    // of the frame, where it has one
 	Service  uint8  // 3 get, 4 set, 5 identify, 6 hello
 	Name     string // of the service
 	Action   ot.Action
@@ -47,7 +48,7 @@ func (m *DCP) read(to *app.Flow, f *frame) bool {
 		return false
 	}
 	service, kind := b[2], b[3]
-	*m = DCP{Source: f.source, Service: service, Response: kind&response != 0, Failed: kind&4 != 0, XID: binary.BigEndian.Uint32(b[4:])}
+	*m = DCP{Source: f.source, Target: f.target, Service: service, Response: kind&response != 0, Failed: kind&4 != 0, XID: binary.BigEndian.Uint32(b[4:])}
 	if int(service) < len(services) {
 		m.Name, m.Action = services[service].name, services[service].action
 	}

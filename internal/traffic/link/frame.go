@@ -55,6 +55,7 @@ const (
 // frame is what is around a message.
 type frame struct {
 	source MAC
+	target MAC    // of Ethernet
 	vlan   uint16 // the outermost tag
 	kind   uint32
 	body   []byte
@@ -99,7 +100,7 @@ func ethernet(data []byte) (f frame, ok bool) {
 	if len(data) < size {
 		return f, false
 	}
-	f.source = MAC(data[sourceAt:])
+	f.target, f.source = MAC(data), MAC(data[sourceAt:])
 	return f, f.follow(binary.BigEndian.Uint16(data[typeAt:]), data[size:])
 }
 

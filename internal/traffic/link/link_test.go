@@ -110,12 +110,12 @@ var messages = map[string]struct{ frame, want string }{
 	},
 	"dcp": {
 		addresses + "8892" + dcpBody,
-		"profinet-dcp 7 0 &{Source:02:00:00:00:00:01 Service:5 Name:identify Action:discover Response:true Failed:false XID:9 Station:s1 Vendor:V Alias: VendorID:42 DeviceID:2561 Role:1 " +
+		"profinet-dcp 7 0 &{Source:02:00:00:00:00:01 Target:ff:ff:ff:ff:ff:ff Service:5 Name:identify Action:discover Response:true Failed:false XID:9 Station:s1 Vendor:V Alias: VendorID:42 DeviceID:2561 Role:1 " +
 			"IP:invalid IP Mask:invalid IP Gateway:invalid IP Order: Signal:false Reset:false Damaged:false}",
 	},
 	"dcp refused": {
 		addresses + "8892 fefd 04 01 00000009 0000 0008 0504 0003 0102 03 00",
-		"profinet-dcp 7 0 &{Source:02:00:00:00:00:01 Service:4 Name:set Action:write Response:true Failed:true XID:9 Station: Vendor: Alias: VendorID:0 DeviceID:0 Role:0 " +
+		"profinet-dcp 7 0 &{Source:02:00:00:00:00:01 Target:ff:ff:ff:ff:ff:ff Service:4 Name:set Action:write Response:true Failed:true XID:9 Station: Vendor: Alias: VendorID:0 DeviceID:0 Role:0 " +
 			"IP:invalid IP Mask:invalid IP Gateway:invalid IP Order: Signal:false Reset:false Damaged:false}",
 	},
 	"stp": {

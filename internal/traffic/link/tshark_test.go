@@ -66,7 +66,7 @@ var comparisons = []comparison{
 	},
 	{
 		name: link.NameDCP, files: []string{"ot-profinet__ITI__ChangeIPUsingDCP.pcap"}, least: 4,
-		filter: "pn_dcp", fields: []string{"pn_dcp.service_id", "pn_dcp.xid", "pn_dcp.suboption_device_nameofstation", "pn_dcp.suboption_vendor_id", "pn_dcp.suboption_device_id", "pn_dcp.suboption_ip_ip"},
+		filter: "pn_dcp", fields: []string{"pn_dcp.service_id", "pn_dcp.xid", "pn_dcp.suboption_device_nameofstation", "pn_dcp.suboption_vendor_id", "pn_dcp.suboption_device_id", "pn_dcp.suboption_ip_ip", "eth.dst"},
 		line: func(body any) string {
 			m := body.(*link.DCP)
 			empty := func(n uint16) string {
@@ -79,7 +79,7 @@ var comparisons = []comparison{
 			if m.IP.IsValid() {
 				ip = m.IP.String()
 			}
-			return fmt.Sprint(m.Service, " ", m.XID, " ", m.Station, " ", empty(m.VendorID), " ", empty(m.DeviceID), " ", ip)
+			return fmt.Sprint(m.Service, " ", m.XID, " ", m.Station, " ", empty(m.VendorID), " ", empty(m.DeviceID), " ", ip, " ", m.Target)
 		},
 	},
 	{
