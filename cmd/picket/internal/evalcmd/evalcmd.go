@@ -190,7 +190,7 @@ func (o *options) measure(ctx context.Context, set dataset, j judge, d detector)
 		if err != nil {
 			return r, fmt.Errorf("%s over %s: %w", d.id, l.File, err)
 		}
-		all = append(all, labelled.Seen{Label: l, Findings: findings})
+		all = append(all, labelled.See(l, set.labels, findings))
 	}
 	line("")
 	r.tell(all)

@@ -53,16 +53,36 @@ func TestPublicCaptures(t *testing.T) {
 			classes[column[0]] = column[5]
 		}
 	}
+	sides := split(t)
 	for _, l := range labels {
+		if got := [2]string{l.Family, l.Side}; got != sides[l.File] {
+			t.Errorf("%s is of family and side %v here, and %v in split.tsv", l.File, got, sides[l.File])
+		}
 		class := classes[l.File]
 		quiet := strings.HasPrefix(class, "benign-") || strings.HasPrefix(class, "neg-")
-		if quiet != (l.Technique == "") || class == "" {
+		if class == "" || l.Technique == "" && !quiet {
 			t.Errorf("%s is %q in the index, and labelled %q", l.File, class, l.Technique)
 		}
 		if _, err := l.Find(shared); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// split reads the family and the side of each capture.
+func split(t *testing.T) map[string][2]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository, "examples/datasets/split.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][2]string{}
+	for line := range strings.Lines(string(text)) {
+		if column := strings.Split(strings.TrimSpace(line), "\t"); len(column) == 4 {
+			out[column[0]] = [2]string{column[2], column[3]}
+		}
+	}
+	return out
 }
 
 // A capture that is not the one that was labelled is not measured with.

@@ -111,7 +111,7 @@ func judge(ctx context.Context, labels []labelled.Label, claims []string, find f
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", l.File, err)
 		}
-		one := labelled.Seen{Label: l, Findings: found}
+		one := labelled.See(l, labels, found)
 		sets[l.Dataset] = append(sets[l.Dataset], one)
 		list = append(list, seen{l.File, l.SHA256, l.Dataset, l.Technique, l.Seconds, l.Source, len(found), one.Found()})
 	}

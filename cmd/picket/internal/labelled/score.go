@@ -16,6 +16,17 @@ type Seen struct {
 	Findings []sdk.Finding
 }
 
+// See is what a detector found in the capture of a label. Where nothing else is to be found, what other labels of the same
+// capture name is no false alarm.
+func See(l Label, all []Label, findings []sdk.Finding) Seen {
+	if l.Technique == "" {
+		findings = slices.DeleteFunc(slices.Clone(findings), func(f sdk.Finding) bool {
+			return slices.ContainsFunc(all, func(other Label) bool { return other.File == l.File && other.Named(f) })
+		})
+	}
+	return Seen{l, findings}
+}
+
 // Found reports whether a finding names what is in the capture.
 func (s Seen) Found() bool { return slices.ContainsFunc(s.Findings, s.Named) }
 

@@ -61,6 +61,16 @@ func TestTell(t *testing.T) {
 	}
 }
 
+func TestBesides(t *testing.T) {
+	labels := []Label{{File: "lab.pcap"}, {File: "lab.pcap", Technique: "T1047"}, {File: "office.pcap"}}
+	wmi, scan := sdk.Finding{Techniques: []string{"T1047"}}, sdk.Finding{Techniques: []string{"T1046"}}
+	for i, want := range []int{1, 2, 2} {
+		if got := See(labels[i], labels, []sdk.Finding{wmi, scan}); len(got.Findings) != want {
+			t.Errorf("label %d: %d findings count, want %d", i, len(got.Findings), want)
+		}
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), File)
 	const header = "file\tdataset\ttechnique\tseconds\tsource\tfamily\tside\n"
