@@ -6,6 +6,7 @@ package dcerpc
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 )
@@ -20,6 +21,7 @@ const (
 	Request       = 0
 	Fault         = 3
 	Bind          = 11
+	bindAccepted  = 12
 	BindRefused   = 13
 	AlterContext  = 14
 	lastType      = 19
@@ -55,9 +57,9 @@ func Type(b []byte) (kind uint8, ok bool) {
 }
 
 func recognise(d app.Dir, b []byte) app.Verdict {
-	const start = "\x05\x00\x0b"
-	for i := range min(len(b), len(start)) {
-		if b[i] != start[i] && !(i == 1 && b[i] == 1) && !(i == 2 && d == app.Server && (b[i] == 12 || b[i] == BindRefused)) {
+	first := [...][]byte{app.Client: {Bind}, app.Server: {bindAccepted, BindRefused}}
+	for i, may := range [...][]byte{{5}, {0, 1}, first[d]} {
+		if i < len(b) && !slices.Contains(may, b[i]) {
 			return app.No
 		}
 	}
