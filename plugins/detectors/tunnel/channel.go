@@ -4,7 +4,10 @@ import (
 	"strings"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
+	"github.com/picketwatch/picket/plugins/detectors/internal/dnsname"
+	"github.com/picketwatch/picket/plugins/detectors/internal/evidence"
 	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
+	"github.com/picketwatch/picket/plugins/detectors/internal/sketch"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -46,10 +49,8 @@ const (
 	mostAnswer  = 1024 // of one answer
 	shortName   = 24   // an ordinary question for less than this is not looked at
 	shortLabel  = 3    // a label of this length or less is a counter or a place
-	maxPackets  = 32
-	maxFlows    = 16
-	codeServer  = 2 // SERVFAIL
-	codeNoName  = 3 // NXDOMAIN
+	codeServer  = 2    // SERVFAIL
+	codeNoName  = 3    // NXDOMAIN
 	codeRefused = 5
 )
 
@@ -66,11 +67,11 @@ type channel struct {
 	proto  uint8     // by which it was asked
 	domain string
 	begin  int64 // of the window
-	evidence
+	evidence.Evidence
 
-	asked, heard sketch // the names, and the answers
+	asked, heard sketch.Sketch // the names, and the answers
 	labels       labels
-	text         text
+	text         dnsname.Text
 	longest      uint32 // made-up characters of a name
 
 	// Sums over different names and answers, in units; of up, those with a single label that is as long as a hash.
@@ -83,32 +84,6 @@ type channel struct {
 	oneWay   bool   // what was reported first
 }
 
-// evidence is where in the capture something was seen.
-type evidence struct {
-	first, last int64
-	packets     []uint64
-	flows       []flowref.Ref
-}
-
-func (e *evidence) add(at int64, packet uint64, flow flowref.Ref) {
-	if e.first == 0 {
-		e.first = at
-	}
-	e.last = max(e.last, at)
-	if len(e.packets) < maxPackets && packet > 0 {
-		e.packets = append(e.packets, packet)
-	}
-	if flow.ID == 0 || len(e.flows) >= maxFlows {
-		return
-	}
-	for i := range e.flows {
-		if e.flows[i].ID == flow.ID {
-			return
-		}
-	}
-	e.flows = append(e.flows, flow)
-}
-
 // message takes one DNS message.
 func (d *Detector) message(m *sdk.DNS, sink sdk.FindingSink) error {
 	d.clock = max(d.clock, m.Time.UnixNano())
@@ -116,8 +91,8 @@ func (d *Detector) message(m *sdk.DNS, sink sdk.FindingSink) error {
 	if m.Protocol != sdk.FactsDNS || m.Questions == 0 || m.Opcode != 0 || kind == ordinary && len(m.Query) < shortName {
 		return nil
 	}
-	name := d.names.lower(m.Query)
-	h := hash(name)
+	name := dnsname.Lower(m.Query)
+	h := dnsname.Hash(name)
 	made, domain, look := d.names.part(name, h)
 	if !look || kind != rare && made == "" || kind == carrier && documented(made) || d.ignored(m.Client) || d.ignored(m.Server) {
 		return nil
@@ -137,7 +112,7 @@ func (d *Detector) message(m *sdk.DNS, sink sdk.FindingSink) error {
 	if m.Proto != c.proto {
 		ref = noFlow
 	}
-	c.add(m.Time.UnixNano(), m.Packet, ref)
+	c.Add(m.Time.UnixNano(), m.Packet, ref)
 	if c.sum() < c.check {
 		return nil
 	}
@@ -156,12 +131,12 @@ func (d *Detector) channel(m *sdk.DNS, domain string, sink sdk.FindingSink) (*ch
 	key.client.Set(m.Client)
 	now := m.Time.UnixNano()
 	if domain != "" {
-		key.domain = hash(domain)
+		key.domain = dnsname.Hash(domain)
 	} else {
 		server := bare.Of(m.Server)
-		key.domain = hash(server[:])
+		key.domain = dnsname.Hash(server[:])
 	}
-	c, known := d.channels.get(key)
+	c, known := d.channels.Get(key)
 	if known && now-c.begin <= int64(d.cfg.Window) {
 		return c, nil
 	}
@@ -176,10 +151,10 @@ func (d *Detector) channel(m *sdk.DNS, domain string, sink sdk.FindingSink) (*ch
 		if err := d.judge(old, true, sink); err != nil {
 			return nil, err
 		}
-		d.channels.forget(old.key)
+		d.channels.Forget(old.key)
 	}
 	c = &channel{key: key, server: bare.Of(m.Server), port: m.ServerPort, proto: m.Proto, domain: strings.Clone(domain), begin: now, check: uint64(d.cfg.Information)}
-	d.channels.put(key, c)
+	d.channels.Put(key, c)
 	return c, nil
 }
 
@@ -188,13 +163,13 @@ func (d *Detector) channel(m *sdk.DNS, domain string, sink sdk.FindingSink) (*ch
 func (d *Detector) crowded(now int64) (*channel, bool) {
 	const passes = 8
 	for range passes {
-		c, full := d.channels.crowded()
+		c, full := d.channels.Crowded()
 		if !full || c.sum() < uint64(d.cfg.Information)/passes || now-c.begin > int64(d.cfg.Window) {
 			return c, full
 		}
-		d.channels.get(c.key) // it is no longer the quietest
+		d.channels.Get(c.key) // it is no longer the quietest
 	}
-	return d.channels.crowded()
+	return d.channels.Crowded()
 }
 
 // ask takes the name of a message, and reports whether it is new.
@@ -205,16 +180,16 @@ func (c *channel) ask(m *sdk.DNS, kind use, name uint32, made string) bool {
 			c.direct++
 		}
 	}
-	weight := c.asked.add(name)
+	weight := c.asked.Add(name)
 	if weight == 0 {
 		return false
 	}
 	chars, novel, last := 0, 0, 0
 	for label := range strings.SplitSeq(made, ".") {
-		if len(label) <= shortLabel || !c.labels.novel(uint32(hash(label))) {
+		if len(label) <= shortLabel || !c.labels.novel(uint32(dnsname.Hash(label))) {
 			continue
 		}
-		last = c.text.add(label)
+		last = c.text.Add(label)
 		chars += last
 		novel++
 	}
@@ -250,7 +225,7 @@ func (c *channel) answer(m *sdk.DNS, kind use) bool {
 	if size < 0 || kind == ordinary && size == 0 {
 		return false
 	}
-	weight := c.heard.add(sum)
+	weight := c.heard.Add(sum)
 	if weight == 0 {
 		return false
 	}
@@ -283,7 +258,7 @@ func carried(m *sdk.DNS) (size int, sum uint32) {
 				size += max(0, len(digits)/2-freeText)
 			}
 		}
-		sum = sum*31 + uint32(hash(data))
+		sum = sum*31 + uint32(dnsname.Hash(data))
 	}
 	return size, sum
 }
@@ -311,5 +286,5 @@ const (
 
 // sum is the most that the judge can make of a channel.
 func (c *channel) sum() uint64 {
-	return (c.up + c.down + c.rare*worthRare + c.carried*worthCarried) / unit
+	return (c.up + c.down + c.rare*worthRare + c.carried*worthCarried) / sketch.Unit
 }

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
+	"github.com/picketwatch/picket/plugins/detectors/internal/dnsname"
+	"github.com/picketwatch/picket/plugins/detectors/internal/evidence"
+	"github.com/picketwatch/picket/plugins/detectors/internal/sketch"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -140,9 +143,9 @@ type echoes struct {
 	key      echoKey
 	src, dst bare.Addr // of the first ping
 	begin    int64
-	evidence
+	evidence.Evidence
 
-	contents sketch
+	contents sketch.Sketch
 	recent   [recentPings]ping
 	next     uint8
 
@@ -167,16 +170,16 @@ func (d *Detector) packet(p *sdk.Packet, sink sdk.FindingSink) error {
 	if err != nil {
 		return err
 	}
-	sum := uint32(hash(e.content[clockSize:min(len(e.content), clockSize+contentSize)]))
+	sum := uint32(dnsname.Hash(e.content[clockSize:min(len(e.content), clockSize+contentSize)]))
 	one.pings++
-	weight := one.contents.add(sum)
+	weight := one.contents.Add(sum)
 	one.different += weight
 	one.bytes += weight * uint64(e.length)
 	broken := one.answered(&e, sum)
 	if weight == 0 && !broken {
 		return nil
 	}
-	one.add(at, p.Number, noFlow)
+	one.Add(at, p.Number, noFlow)
 	return d.judgeEchoes(one, false, sink)
 }
 
@@ -212,7 +215,7 @@ func (d *Detector) between(e *echo, at int64, sink sdk.FindingSink) (*echoes, er
 	if e.dst.Less(e.src) != e.reply {
 		key = echoKey{dst, src}
 	}
-	one, known := d.echoes.get(key)
+	one, known := d.echoes.Get(key)
 	if known && at-one.begin <= int64(d.cfg.Window) {
 		return one, nil
 	}
@@ -223,21 +226,21 @@ func (d *Detector) between(e *echo, at int64, sink sdk.FindingSink) (*echoes, er
 		*one = echoes{key: key, src: one.src, dst: one.dst, begin: at}
 		return one, nil
 	}
-	if old, full := d.echoes.crowded(); full {
+	if old, full := d.echoes.Crowded(); full {
 		if err := d.judgeEchoes(old, true, sink); err != nil {
 			return nil, err
 		}
-		d.echoes.forget(old.key)
+		d.echoes.Forget(old.key)
 	}
 	one = &echoes{key: key, src: src, dst: dst, begin: at}
-	d.echoes.put(key, one)
+	d.echoes.Put(key, one)
 	return one, nil
 }
 
 // judgeEchoes reports pings that carry something: the first time at once, then each time it has doubled, and at the end with all
 // the evidence.
 func (d *Detector) judgeEchoes(e *echoes, final bool, sink sdk.FindingSink) error {
-	different, bytes := e.different/unit, e.bytes/unit
+	different, bytes := e.different/sketch.Unit, e.bytes/sketch.Unit
 	enough := different >= fewContents && bytes >= fewBytes && e.broken >= fewBroken || different >= manyContents && bytes >= manyBytes
 	grown := bytes >= 2*e.reported || final && bytes > e.reported
 	if !enough || !grown {

@@ -3,15 +3,14 @@ package tunnel
 import (
 	"math"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/sketch"
 	"github.com/picketwatch/picket/sdk"
 )
 
 const (
 	// minDifferent is how many different names and answers a tunnel has at least: less than that is one document.
 	minDifferent = 16
-	// evenness is from when on characters come as evenly as an encoding makes them. Words in names have about 0.85, base 32 has 0.97.
-	evenness = 0.9
-	// randomness is from when on they come as evenly as those of a hash; what people write is uneven in any encoding.
+	// randomness is from when on characters come as evenly as those of a hash; what people write is uneven in any encoding.
 	randomness = 0.96
 	// longName is how many made-up characters nobody remembers.
 	longName = 40
@@ -36,7 +35,7 @@ func (v *verdict) information() uint64 { return v.up + v.down + v.types }
 
 // weigh measures one channel.
 func (d *Detector) weigh(c *channel) verdict {
-	v := verdict{up: c.up / unit, down: c.down / unit, types: (c.rare*worthRare + c.carried*worthCarried) / unit, least: uint64(d.cfg.Information)}
+	v := verdict{up: c.up / sketch.Unit, down: c.down / sketch.Unit, types: (c.rare*worthRare + c.carried*worthCarried) / sketch.Unit, least: uint64(d.cfg.Information)}
 	encoded, even := c.encoded()
 	v.even = even
 	switch {
@@ -46,7 +45,7 @@ func (d *Detector) weigh(c *channel) verdict {
 		v.up /= wordsDivisor
 	default:
 		if even >= randomness {
-			v.up = (c.up - c.hashes + c.hashes/hashesDivisor) / unit
+			v.up = (c.up - c.hashes + c.hashes/hashesDivisor) / sketch.Unit
 		}
 		if c.answers > 0 && 5*c.loops >= 4*c.answers {
 			v.up /= loopsDivisor
@@ -65,38 +64,7 @@ func (c *channel) stormy() bool {
 
 // encoded reports whether the made-up labels are data rather than words, and how evenly their characters come.
 func (c *channel) encoded() (bool, float64) {
-	total, used, hex, letters := 0.0, 0.0, 0.0, 0.0
-	for kind, n := range c.text {
-		if n == 0 {
-			continue
-		}
-		total += float64(n)
-		used++
-		if kind < 6 || kind >= kindDigit && kind < kindHyphen {
-			hex += float64(n)
-		}
-		if kind < kindDigit {
-			letters += float64(n)
-		}
-	}
-	if total < 64 || used < 2 {
-		return false, 0
-	}
-	entropy := 0.0
-	for _, n := range c.text {
-		if n > 0 {
-			p := float64(n) / total
-			entropy -= p * math.Log2(p)
-		}
-	}
-	even := round(entropy/math.Log2(used), 3)
-	switch {
-	case c.made >= longName*c.names, float64(c.text[kindBinary]) >= 0.02*total:
-		return true, even
-	case hex >= 0.97*total:
-		return letters >= 0.03*total, even // numbers alone are addresses and dates
-	}
-	return used >= 12 && even >= evenness, even
+	return c.made >= longName*c.names || c.text.Encoded(), c.text.Evenness()
 }
 
 // judge reports a channel that carries too much: the first time at once, then each time it has doubled, and at the end with all
@@ -104,7 +72,7 @@ func (c *channel) encoded() (bool, float64) {
 func (d *Detector) judge(c *channel, final bool, sink sdk.FindingSink) error {
 	v := d.weigh(c)
 	information := v.information()
-	if information < v.least || c.names+c.carried < minDifferent*unit {
+	if information < v.least || c.names+c.carried < minDifferent*sketch.Unit {
 		return nil
 	}
 	enough := 2 * c.reported

@@ -4,14 +4,11 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"time"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
+	"github.com/picketwatch/picket/plugins/detectors/internal/sketch"
 	"github.com/picketwatch/picket/sdk"
 )
-
-// sure is from what confidence on a finding is high.
-const sure = 0.75
 
 // noFlow is where a packet has no flow to name.
 var noFlow flowref.Ref
@@ -27,7 +24,7 @@ func (c *channel) finding(v *verdict) sdk.Finding {
 		Src:        client.String(),
 		Dst:        netip.AddrPortFrom(server, c.port).String(),
 		Features: map[string]float64{
-			"names": float64(c.names / unit), "up_characters": float64(v.up), "down_bytes": float64(v.down), "types": float64(v.types),
+			"names": float64(c.names / sketch.Unit), "up_characters": float64(v.up), "down_bytes": float64(v.down), "types": float64(v.types),
 			"information": float64(v.information()), "least": float64(v.least), "made_up_per_name": round(float64(c.made)/float64(max(1, c.names)), 1),
 			"longest_made_up": float64(c.longest), "evenness": v.even, "questions": float64(c.questions), "answers": float64(c.answers), "failures": float64(c.failures),
 		},
@@ -40,14 +37,12 @@ func (c *channel) finding(v *verdict) sdk.Finding {
 		what = "names below no domain"
 	}
 	out.Summary = fmt.Sprintf("%s asked %s for %d different %s in %s, which carried about %s there and %s back",
-		client, server, c.names/unit, what, c.lasted(), bytes(v.up*5/8), bytes(v.down))
+		client, server, c.names/sketch.Unit, what, c.Lasted(), bytes(v.up*5/8), bytes(v.down))
 	if c.rare > 0 {
 		out.Summary += ", with types of questions that hardly anything but tunnels uses"
 	}
-	c.into(&out, confidence)
-	for i := range c.flows {
-		out.Flows = append(out.Flows, c.flows[i].Full(client, server, c.proto))
-	}
+	c.Into(&out, confidence)
+	out.Flows = c.Refs(client, server, c.proto)
 	return out
 }
 
@@ -68,7 +63,7 @@ func (e *echoes) finding() sdk.Finding {
 	if e.broken >= fewBroken {
 		confidence = 0.8
 	}
-	confidence = min(0.97, round(confidence+0.05*math.Log2(float64(e.bytes/unit)/fewBytes), 2))
+	confidence = min(0.97, round(confidence+0.05*math.Log2(float64(e.bytes/sketch.Unit)/fewBytes), 2))
 	out := sdk.Finding{
 		Detector:   "picket/tunnel",
 		Rule:       RuleICMP,
@@ -77,31 +72,13 @@ func (e *echoes) finding() sdk.Finding {
 		Dst:        dst.String(),
 		Flows:      []sdk.FlowRef{},
 		Features: map[string]float64{
-			"pings": float64(e.pings), "contents": float64(e.different / unit), "bytes": float64(e.bytes / unit), "broken_answers": float64(e.broken),
+			"pings": float64(e.pings), "contents": float64(e.different / sketch.Unit), "bytes": float64(e.bytes / sketch.Unit), "broken_answers": float64(e.broken),
 		},
 		Summary: fmt.Sprintf("%s and %s carried about %s in pings in %s: %d different contents, %d answers that did not repeat the question",
-			src, dst, bytes(e.bytes/unit), e.lasted(), e.different/unit, e.broken),
+			src, dst, bytes(e.bytes/sketch.Unit), e.Lasted(), e.different/sketch.Unit, e.broken),
 	}
-	e.into(&out, confidence)
+	e.Into(&out, confidence)
 	return out
-}
-
-// into adds what the findings of both rules have alike.
-func (e *evidence) into(f *sdk.Finding, confidence float64) {
-	f.Severity, f.Confidence, f.Risk = sdk.SeverityMedium, confidence, int(math.Round(40+55*confidence))
-	if confidence >= sure {
-		f.Severity = sdk.SeverityHigh
-	}
-	f.Start, f.End = time.Unix(0, e.first).UTC(), time.Unix(0, e.last).UTC()
-	f.Packets = append([]uint64{}, e.packets...)
-}
-
-func (e *evidence) lasted() time.Duration {
-	d := time.Duration(e.last - e.first)
-	if d < time.Minute {
-		return d.Round(100 * time.Millisecond)
-	}
-	return d.Round(time.Second)
 }
 
 // bytes is a size as people say it.

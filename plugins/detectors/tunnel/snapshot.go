@@ -6,8 +6,9 @@ import (
 	"fmt"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
-	"github.com/picketwatch/picket/plugins/detectors/internal/flowref"
+	"github.com/picketwatch/picket/plugins/detectors/internal/evidence"
 	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
+	"github.com/picketwatch/picket/plugins/detectors/internal/sketch"
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then the channels and the
@@ -22,17 +23,17 @@ const maxDomain = 2048
 
 // Snapshot writes down everything that the next findings depend on.
 func (d *Detector) Snapshot(context.Context) ([]byte, error) {
-	b := saved.Begin(snapshotVersion, recordSize*(d.channels.quiet.Len()+d.echoes.quiet.Len()))
+	b := saved.Begin(snapshotVersion, recordSize*(d.channels.Len()+d.echoes.Len()))
 	b = binary.AppendVarint(b, d.clock)
-	b = binary.AppendUvarint(b, d.channels.forgotten)
-	b = binary.AppendUvarint(b, d.echoes.forgotten)
-	b = binary.AppendUvarint(b, uint64(d.channels.quiet.Len()))
-	for e := d.channels.quiet.Front(); e != nil; e = e.Next() {
-		b = e.Value.(*channel).appendTo(b)
+	b = binary.AppendUvarint(b, d.channels.Forgotten)
+	b = binary.AppendUvarint(b, d.echoes.Forgotten)
+	b = binary.AppendUvarint(b, uint64(d.channels.Len()))
+	for c := range d.channels.All() {
+		b = c.appendTo(b)
 	}
-	b = binary.AppendUvarint(b, uint64(d.echoes.quiet.Len()))
-	for e := d.echoes.quiet.Front(); e != nil; e = e.Next() {
-		b = e.Value.(*echoes).appendTo(b)
+	b = binary.AppendUvarint(b, uint64(d.echoes.Len()))
+	for e := range d.echoes.All() {
+		b = e.appendTo(b)
 	}
 	return saved.Seal(b), nil
 }
@@ -52,20 +53,20 @@ func (m *memory) read(state []byte) error {
 	if err != nil {
 		return err
 	}
-	m.clock, m.channels.forgotten, m.echoes.forgotten = p.Int(), p.Uint(), p.Uint()
+	m.clock, m.channels.Forgotten, m.echoes.Forgotten = p.Int(), p.Uint(), p.Uint()
 	for range p.Count() {
 		c := readChannel(p)
-		if m.channels.byKey[c.key] != nil {
+		if m.channels.Has(c.key) {
 			return fmt.Errorf("a channel of %s comes twice", c.key.client.Addr())
 		}
-		m.channels.put(c.key, c)
+		m.channels.Put(c.key, c)
 	}
 	for range p.Count() {
 		e := readEchoes(p)
-		if m.echoes.byKey[e.key] != nil {
+		if m.echoes.Has(e.key) {
 			return fmt.Errorf("the pings of %s come twice", e.src.Addr())
 		}
-		m.echoes.put(e.key, e)
+		m.echoes.Put(e.key, e)
 	}
 	return p.End()
 }
@@ -84,9 +85,9 @@ func (c *channel) appendTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(c.proto))
 	b = appendText(b, c.domain)
 	b = binary.AppendVarint(b, c.begin)
-	b = c.evidence.appendTo(b)
-	b = c.asked.appendTo(b)
-	b = c.heard.appendTo(b)
+	b = c.AppendTo(b)
+	b = c.asked.AppendTo(b)
+	b = c.heard.AppendTo(b)
 	b = c.labels.appendTo(b)
 	for _, n := range c.text {
 		b = binary.AppendUvarint(b, uint64(n))
@@ -103,8 +104,8 @@ func readChannel(p *saved.Packed) *channel {
 	c.port, c.proto = uint16(p.Uint()), uint8(p.Uint())
 	c.domain = string(p.Bytes(maxDomain))
 	c.begin = p.Int()
-	c.evidence = readEvidence(p)
-	c.asked, c.heard = readSketch(p), readSketch(p)
+	c.Evidence = evidence.Read(p)
+	c.asked, c.heard = sketch.Read(p), sketch.Read(p)
 	c.labels = readLabels(p)
 	for i := range c.text {
 		c.text[i] = uint32(p.Uint())
@@ -123,8 +124,8 @@ func (e *echoes) appendTo(b []byte) []byte {
 	b = e.src.AppendTo(b)
 	b = e.dst.AppendTo(b)
 	b = binary.AppendVarint(b, e.begin)
-	b = e.evidence.appendTo(b)
-	b = e.contents.appendTo(b)
+	b = e.AppendTo(b)
+	b = e.contents.AppendTo(b)
 	for _, one := range e.recent {
 		b = binary.AppendUvarint(b, uint64(one.id))
 		b = binary.AppendUvarint(b, uint64(one.sum))
@@ -143,39 +144,14 @@ func (e *echoes) sums() []*uint64 {
 func readEchoes(p *saved.Packed) *echoes {
 	e := &echoes{key: echoKey{bare.Read(p), bare.Read(p)}, src: bare.Read(p), dst: bare.Read(p)}
 	e.begin = p.Int()
-	e.evidence = readEvidence(p)
-	e.contents = readSketch(p)
+	e.Evidence = evidence.Read(p)
+	e.contents = sketch.Read(p)
 	for i := range e.recent {
 		e.recent[i] = ping{uint32(p.Uint()), uint32(p.Uint())}
 	}
 	e.next = uint8(p.Uint())
 	for _, n := range e.sums() {
 		*n = p.Uint()
-	}
-	return e
-}
-
-func (e *evidence) appendTo(b []byte) []byte {
-	b = binary.AppendVarint(b, e.first)
-	b = binary.AppendVarint(b, e.last)
-	b = binary.AppendUvarint(b, uint64(len(e.packets)))
-	for _, n := range e.packets {
-		b = binary.AppendUvarint(b, n)
-	}
-	b = binary.AppendUvarint(b, uint64(len(e.flows)))
-	for i := range e.flows {
-		b = e.flows[i].AppendTo(b)
-	}
-	return b
-}
-
-func readEvidence(p *saved.Packed) evidence {
-	e := evidence{first: p.Int(), last: p.Int()}
-	for range p.Count() {
-		e.packets = append(e.packets, p.Uint())
-	}
-	for range p.Count() {
-		e.flows = append(e.flows, flowref.Read(p))
 	}
 	return e
 }

@@ -4,7 +4,7 @@
 // in names and answers than names and answers need, and "icmp", two hosts ping each other with contents that keep changing.
 // README.md has the reasoning, the arithmetic, and what keeps lookups by hash, blocklists and content networks quiet.
 //
-// The reading path: name.go takes names apart; sketch.go counts what is new; channel.go remembers a client and a domain;
+// The reading path: name.go takes names apart; channel.go remembers a client and a domain;
 // judge.go weighs them; echo.go does the same for pings; report.go puts it into words.
 package tunnel
 
@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/recent"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/config"
 )
@@ -81,8 +82,8 @@ type Detector struct {
 // memory is what Flush forgets and Snapshot keeps.
 type memory struct {
 	clock    int64 // the latest time seen
-	channels table[channelKey, *channel]
-	echoes   table[echoKey, *echoes]
+	channels recent.Table[channelKey, *channel]
+	echoes   recent.Table[echoKey, *echoes]
 }
 
 // Config returns where the configuration goes.
@@ -108,7 +109,7 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 func (d *Detector) reset() { d.memory = newMemory(d.cfg.MaxDomains) }
 
 func newMemory(limit int) memory {
-	return memory{channels: newTable[channelKey, *channel](limit), echoes: newTable[echoKey, *echoes](limit)}
+	return memory{channels: recent.New[channelKey, *channel](limit), echoes: recent.New[echoKey, *echoes](limit)}
 }
 
 // Inspect takes records one by one, so where a batch ends makes no difference.
@@ -128,17 +129,17 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 
 // Flush judges everything and forgets it.
 func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
-	for e := d.channels.quiet.Front(); e != nil; e = e.Next() {
-		if err := d.judge(e.Value.(*channel), true, sink); err != nil {
+	for c := range d.channels.All() {
+		if err := d.judge(c, true, sink); err != nil {
 			return err
 		}
 	}
-	for e := d.echoes.quiet.Front(); e != nil; e = e.Next() {
-		if err := d.judgeEchoes(e.Value.(*echoes), true, sink); err != nil {
+	for e := range d.echoes.All() {
+		if err := d.judgeEchoes(e, true, sink); err != nil {
 			return err
 		}
 	}
-	if n := d.channels.forgotten + d.echoes.forgotten; n > 0 && d.host != nil {
+	if n := d.channels.Forgotten + d.echoes.Forgotten; n > 0 && d.host != nil {
 		d.host.Log().Warn("the memory was too small for this traffic; raise max_domains", "forgotten", n)
 	}
 	d.reset()
