@@ -1,0 +1,95 @@
+package idsrules
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/capture"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
+)
+
+const sharedCaptures = "../../../../shared/pcaps"
+
+// withRules is a detector with rule files of its own.
+func withRules(tb testing.TB, settings string, files map[string][]byte) *Detector {
+	tb.Helper()
+	d := &Detector{}
+	if err := config.Decode([]byte(settings), d.Config()); err != nil {
+		tb.Fatal(err)
+	}
+	l := newLoader(d.cfg.Variables)
+	var names []string
+	for name := range files {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if err := l.add(name, files[name]); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	d.loaded = l.out
+	d.index = newIndex(d.loaded.rules, d.loaded.bits)
+	d.reset()
+	return d
+}
+
+// packetsOf reads a capture.
+func packetsOf(tb testing.TB, file string) (out []sdk.Packet) {
+	tb.Helper()
+	tap, err := traffic.NewTap(*Plugin().Subscription.Packets, func(packets []sdk.Packet) error {
+		for _, p := range packets {
+			p.Data = append([]byte(nil), p.Data...)
+			out = append(out, p)
+		}
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, err = traffic.AnalyzeFile(tb.Context(), file, traffic.Options{Taps: []*traffic.Tap{tap}}, nil, func([]sdk.Flow) error { return nil })
+	var damaged *capture.DamagedError
+	if err != nil && !errors.As(err, &damaged) {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+// TestSharedCaptures runs the shared rules over the captures of IDS_CAPTURES, a pattern of file names.
+func TestSharedCaptures(t *testing.T) {
+	pattern := os.Getenv("IDS_CAPTURES")
+	if pattern == "" {
+		t.Skip("IDS_CAPTURES names no captures")
+	}
+	d := withRules(t, `{}`, sharedFiles(t))
+	files, err := filepath.Glob(filepath.Join(sharedCaptures, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		packets := packetsOf(t, file)
+		s := &sink{}
+		start := time.Now()
+		if err := d.Inspect(context.Background(), sdk.Batch{Packets: packets}, s); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(start)
+		if err := d.Flush(context.Background(), s); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d packets, %d ns each", filepath.Base(file), len(packets), took.Nanoseconds()/int64(max(1, len(packets))))
+		for _, f := range s.final() {
+			if !strings.Contains(f.Summary, "SURICATA") {
+				t.Logf("    %s %s %s", f.ID, f.Severity, f.Summary)
+			}
+		}
+	}
+}
