@@ -195,11 +195,8 @@ const (
 
 // flow reads a closed flow.
 func (d *Detector) flow(f *sdk.Flow) (attempt, bool) {
-	switch {
-	case f.App == "snmp":
+	if f.App == "snmp" {
 		return guesses(f)
-	case len(d.opened.byFlow) == 0:
-		return attempt{}, false
 	}
 	packet, found := d.opened.byFlow[f.ID]
 	if !found {

@@ -112,7 +112,11 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		}
 	}
 	for i := range batch.Flows {
-		if a, ok := d.flow(&batch.Flows[i]); ok {
+		f := &batch.Flows[i]
+		if f.App != "snmp" && len(d.opened.byFlow) == 0 {
+			continue
+		}
+		if a, ok := d.flow(f); ok {
 			if err := d.take(&a, sink); err != nil {
 				return err
 			}
