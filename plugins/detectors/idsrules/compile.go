@@ -604,8 +604,11 @@ func onPacket(least, most int64, of func(*packet) (int64, bool)) func(*unfinishe
 
 func readIPProtocol(u *unfinished, value string) error {
 	names := map[string]string{"tcp": "6", "udp": "17", "icmp": "1", "igmp": "2", "ipv6": "41", "gre": "47", "esp": "50", "ah": "51", "sctp": "132"}
-	if n, known := names[strings.ToLower(value)]; known {
-		value = n
+	name, negated := strings.CutPrefix(value, "!")
+	if n, known := names[strings.ToLower(name)]; known {
+		if value = n; negated {
+			value = "!" + n
+		}
 	}
 	return onPacket(0, 255, func(p *packet) (int64, bool) { return int64(p.proto), p.ipVersion != 0 })(u, value)
 }

@@ -17,6 +17,7 @@ type engine struct {
 	limits    limits
 	alert     func(r *rule, v *view)
 	exhausted uint64 // evaluations that were given up
+	missed    bool   // the latest evaluation failed by its contents alone
 
 	packet     packet
 	view       view
@@ -215,6 +216,7 @@ func (e *engine) streamed(v *view, data []byte, lost, whole bool) {
 	if f.app == appNone {
 		f.detect(d)
 	}
+	e.application(v, data)
 	e.begin()
 	s.search = e.find(&e.streams[d], data, s.search)
 	e.byPort(0, v)
@@ -234,7 +236,10 @@ func (e *engine) streamed(v *view, data []byte, lost, whole bool) {
 		v.put(bufPayload, s.window)
 		e.settleCandidates(v)
 	}
-	e.application(v, data)
+	if f.tls != nil && f.tls.done[d] && f.tls.state&tlsClientHello != 0 {
+		s.encrypted = true // nothing can be found in what follows
+		e.flows.drop(s)
+	}
 }
 
 // application hands data to the parser of its protocol, and evaluates what that understands.
@@ -261,10 +266,6 @@ func (e *engine) application(v *view, data []byte) {
 		before := cap(f.tls.text[d])
 		f.tls.feed(d, data, e.wanted[bufJA3], func(h hello) { e.hello(v, h) }, func(c certificate) { e.certificate(v, c) })
 		e.flows.buffered += cap(f.tls.text[d]) - before
-		if f.tls.done[d] && f.tls.state&tlsClientHello != 0 {
-			f.sides[d].encrypted = true
-			e.flows.drop(&f.sides[d])
-		}
 	case appSSH:
 		if !f.bannerRead[d] {
 			e.banner(v)
@@ -337,7 +338,7 @@ func (e *engine) settleCandidates(v *view) {
 		if !r.moments.has(v.moment) {
 			continue
 		}
-		if e.evaluate(r, v) || v.moment != atStream || r.fast == nil || len(r.fast.pattern) < shortest {
+		if e.evaluate(r, v) || !e.missed || v.moment != atStream || r.fast == nil || len(r.fast.pattern) < shortest {
 			continue
 		}
 		if s := &v.flow.sides[v.dir]; len(s.waiting) < maxWaiting && r.waits() {
@@ -353,7 +354,7 @@ func (r *rule) waits() bool {
 			return true
 		}
 	}
-	return r.established || len(r.bits) > 0
+	return false
 }
 
 func (v *view) put(b buffer, text []byte) {
@@ -362,6 +363,7 @@ func (v *view) put(b buffer, text []byte) {
 
 // evaluate reports whether a rule matches, and does what it says then.
 func (e *engine) evaluate(r *rule, v *view) bool {
+	e.missed = false
 	if !r.network.has(v.packet) && v.moment <= atStream {
 		return false
 	}
@@ -403,7 +405,7 @@ func (e *engine) evaluate(r *rule, v *view) bool {
 			return false
 		}
 	}
-	if !e.contents(r, v) {
+	if e.missed = !e.contents(r, v); e.missed {
 		return false
 	}
 	e.matched(r, v)

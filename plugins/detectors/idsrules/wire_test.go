@@ -46,6 +46,9 @@ type wire struct {
 var (
 	client = netip.MustParseAddr("10.0.0.5")
 	server = netip.MustParseAddr("203.0.113.7")
+
+	client6 = netip.MustParseAddr("fd00::5")
+	server6 = netip.MustParseAddr("2001:db8::7")
 )
 
 func (w *wire) frame(kind uint16, body []byte) {
