@@ -33,10 +33,10 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 	buildTraffic(t)
 	s := newSite(t)
 	flows := []sdk.Permission{{Cap: sdk.CapFlowsRead, Reason: "It judges flows."}}
-	arp := []sdk.Permission{{Cap: sdk.CapPacketsRead, Args: map[string][]string{"layers": {"arp"}, "snaplen": {"64"}}, Reason: "It judges ARP."}}
+	neighbours := []sdk.Permission{{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"arp", "dhcp"}}, Reason: "It judges ARP."}}
 	s.registry.Publish(t,
 		registrytest.Plugin{ID: "picket/portscan", Version: "1.0.0", Kind: sdk.KindDetector, Process: built(t, "portscan"), Permissions: flows},
-		registrytest.Plugin{ID: "picket/arpspoof", Version: "1.0.0", Kind: sdk.KindDetector, Process: built(t, "arpspoof"), Permissions: arp})
+		registrytest.Plugin{ID: "picket/spoof", Version: "1.0.0", Kind: sdk.KindDetector, Process: built(t, "spoof"), Permissions: neighbours})
 	cfg := s.cfg(t.TempDir())
 	cfg.Captures = []Capture{{Interface: "lo", Filter: "arp or net 127.77.0.0/16", RingBytes: 4 << 20}}
 	a, err := New(t.Context(), cfg)
@@ -63,7 +63,7 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 		}
 	}()
 	s.assign(pluginhost.Assignment{Instance: "p", Plugin: "picket/portscan", Version: "1.0.0", Runtime: pluginhost.RuntimeProcess, Grants: flows},
-		pluginhost.Assignment{Instance: "a", Plugin: "picket/arpspoof", Version: "1.0.0", Runtime: pluginhost.RuntimeProcess, Grants: arp})
+		pluginhost.Assignment{Instance: "a", Plugin: "picket/spoof", Version: "1.0.0", Runtime: pluginhost.RuntimeProcess, Grants: neighbours})
 	s.until("both", func() bool { return len(a.detections[0].figures()) == 2 })
 	time.Sleep(2 * time.Second) // the worker that gives ARP
 
@@ -98,7 +98,7 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 	}
 	for where, took := range map[string][]time.Duration{"the agent's queue": toQueue, "the server": toServer} {
 		slices.Sort(took)
-		t.Logf("arpspoof: from the packet to %s, %d findings: median %s, p95 %s, most %s", where, len(took), took[len(took)/2], took[len(took)*95/100], took[len(took)-1])
+		t.Logf("spoof: from the packet to %s, %d findings: median %s, p95 %s, most %s", where, len(took), took[len(took)/2], took[len(took)*95/100], took[len(took)-1])
 	}
 	mu.Unlock()
 	s.mu.Unlock()

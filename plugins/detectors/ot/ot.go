@@ -58,7 +58,7 @@ func Plugin() sdk.Plugin {
 				FalsePositives: []string{engineering, "A backup of the plant.", "A station that collects records of disturbances, which is told as low."}},
 			{ID: RuleSilence, Purpose: "A host told a device to say less, or nothing.", Techniques: []string{"T0804", "T0814"}, Severity: sdk.SeverityMedium,
 				FalsePositives: []string{"Masters that pause reports while they start, which is told as low.", engineering}},
-			{ID: RuleProbe, Purpose: "A host asked a device for one thing after the other that it does not have.", Techniques: []string{"T0888", "T0861"}, Severity: sdk.SeverityMedium,
+			{ID: RuleProbe, Purpose: "A host asked a device for one thing after the other that it does not have.", Techniques: []string{"T0846", "T0888", "T0861"}, Severity: sdk.SeverityMedium,
 				FalsePositives: []string{"A master whose list of points is that of another device.", "A vulnerability scanner."}},
 			{ID: RuleSurvey, Purpose: "A host asked many devices what they are.", Techniques: []string{"T0846", "T0888"}, Severity: sdk.SeverityLow,
 				FalsePositives: []string{"An inventory of the plant.", "A master that starts."}},

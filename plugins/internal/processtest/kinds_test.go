@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -150,15 +151,17 @@ func TestPassive(t *testing.T) {
 	}
 }
 
-// Packets.
-func TestARPSpoof(t *testing.T) {
-	inst := start(t, "detectors/arpspoof", `{}`, nil)
-	packet := func(number uint64, reply byte, card, sender, target byte) sdk.Packet {
-		b := []byte{2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 0, card, 8, 6, 0, 1, 8, 0, 6, 4, 0, reply, 2, 0, 0, 0, 0, card, 10, 0, 0, sender, 0, 0, 0, 0, 0, 0, 10, 0, 0, target}
-		return sdk.Packet{Number: number, Time: time.Unix(int64(1000+100*number), 0).UTC(), Link: 1, Length: 60, Data: b}
+// Facts, which are judged.
+func TestSpoof(t *testing.T) {
+	inst := start(t, "detectors/spoof", `{}`, nil)
+	message := func(number uint64, operation, card string) sdk.ARP {
+		return sdk.ARP{
+			Seen: sdk.Seen{Packet: number, Time: time.Unix(int64(1000+100*number), 0).UTC()}, Protocol: "arp", Operation: operation, SenderMAC: card,
+			SenderIP: netip.MustParseAddr("10.0.0.1"), TargetIP: netip.MustParseAddr("10.0.0.7"),
+		}
 	}
 	var got found
-	frame := records.AppendPackets(nil, []sdk.Packet{packet(1, 1, 1, 1, 7), packet(2, 2, 66, 1, 7)})
+	frame := records.AppendFacts(nil, []sdk.ARP{message(1, "request", "02:00:00:00:00:01"), message(2, "reply", "02:00:00:00:00:42")})
 	if err := inst.Inspect(t.Context(), "capture", frame, &got); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 	_ "github.com/picketwatch/picket/plugins/collectors/probe"
 	_ "github.com/picketwatch/picket/plugins/collectors/syslog"
 	_ "github.com/picketwatch/picket/plugins/detectors/anomaly"
-	_ "github.com/picketwatch/picket/plugins/detectors/arpspoof"
+	_ "github.com/picketwatch/picket/plugins/detectors/spoof"
 	_ "github.com/picketwatch/picket/plugins/discovery/arp"
 	_ "github.com/picketwatch/picket/plugins/discovery/passive"
 	_ "github.com/picketwatch/picket/plugins/discovery/ping"

@@ -4,9 +4,10 @@ package main
 
 import (
 	_ "github.com/picketwatch/picket/plugins/detectors/anomaly"
-	_ "github.com/picketwatch/picket/plugins/detectors/arpspoof"
 	_ "github.com/picketwatch/picket/plugins/detectors/beacon"
+	_ "github.com/picketwatch/picket/plugins/detectors/ot"
 	_ "github.com/picketwatch/picket/plugins/detectors/portscan"
+	_ "github.com/picketwatch/picket/plugins/detectors/spoof"
 	"github.com/picketwatch/picket/sdk/serve"
 )
 

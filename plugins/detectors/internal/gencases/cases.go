@@ -35,8 +35,8 @@ func captures() map[string][]byte {
 		"anomaly/testdata/dns-tunnel":    dnsTunnel,
 		"anomaly/testdata/icmp-tunnel":   icmpTunnel,
 		"anomaly/testdata/quiet":         quietForAnomaly,
-		"arpspoof/testdata/in-between":   inBetween,
-		"arpspoof/testdata/quiet":        quietForARP,
+		"spoof/testdata/in-between":      inBetween,
+		"spoof/testdata/quiet":           quietForARP,
 	} {
 		sc := scenario.New(day)
 		play(sc, rand.New(rand.NewPCG(1, 2)))

@@ -1,4 +1,4 @@
-package arpspoof
+package spoof
 
 import (
 	"cmp"
@@ -38,14 +38,14 @@ func (g *generations[K, V]) get(key K) *V {
 }
 
 // sorted lists the keys of one half in an order that is always the same.
-func sorted[K comparable, V any](half map[K]*V, compare func(a, b K) int) []K {
+func sorted[K comparable, V any](half map[K]V, compare func(a, b K) int) []K {
 	return slices.SortedFunc(maps.Keys(half), compare)
 }
 
 // place is an address in one network.
 type place struct {
-	VLAN uint16     `json:"vlan"`
-	IP   netip.Addr `json:"ip"`
+	VLAN uint16
+	IP   netip.Addr
 }
 
 func comparePlaces(a, b place) int {
@@ -54,8 +54,8 @@ func comparePlaces(a, b place) int {
 
 // card is a hardware address in one network.
 type card struct {
-	VLAN uint16 `json:"vlan"`
-	MAC  mac    `json:"mac"`
+	VLAN uint16
+	MAC  mac
 }
 
 func compareCards(a, b card) int {
@@ -70,24 +70,25 @@ const (
 
 // owners is who claims one address, the latest last.
 type owners struct {
-	Claims []claim `json:"claims"`
+	Claims []claim
 }
 
 // claim is what one card said of an address.
 type claim struct {
-	MAC    mac        `json:"mac"`
-	Last   int64      `json:"last"`
-	Packet uint64     `json:"packet"`
-	Kind   kind       `json:"kind"` // of the last claim
-	Target netip.Addr `json:"target"`
-	Reply  bool       `json:"reply"`
+	MAC    mac
+	Last   int64
+	Packet uint64
+	Kind   kind // of the last claim
+	Target netip.Addr
+	Reply  bool
 	// Unasked is when the card last told somebody who had not asked.
-	Unasked int64  `json:"unasked"`
-	Teller  uint64 `json:"teller"` // the packet
+	Unasked int64
+	Teller  uint64 // the packet
 	// Rival is who had the address when this card last announced itself, Contests how often the rival came back.
-	Rival    mac   `json:"rival"`
-	Rivalled int64 `json:"rivalled"` // when it announced itself, 0 when not or when the rival has come back
-	Contests int   `json:"contests"`
+	Rival    mac
+	Rivalled int64 // when it announced itself, 0 when not or when the rival has come back
+	Contests int
+	Doubles  int // times that it answered what another card had answered
 }
 
 // kind is how an address was claimed.
@@ -116,16 +117,20 @@ func (o *owners) of(m mac) *claim {
 
 // teller is what one card does.
 type teller struct {
-	IPs     []netip.Addr `json:"ips"`     // that it claims, in order of appearance
-	Unasked []told       `json:"unasked"` // addresses of which it told hosts that had not asked
-	Times   []int64      `json:"times"`   // of the last claims that nobody asked for
-	Packets []uint64     `json:"packets"`
+	IPs       []netip.Addr // that it claims, in order of appearance
+	Taken     []netip.Addr // that it claims though they are another card's
+	Unasked   []told       // addresses of which it told hosts that had not asked
+	Times     []int64      // of the last claims to one host that nobody asked for
+	Packets   []uint64
+	Minute    int64  // when the count of announcements began
+	Announced int    // since then
+	Denied    []told // addresses that it said were taken
 }
 
 type told struct {
-	IP     netip.Addr `json:"ip"`
-	At     int64      `json:"at"`
-	Packet uint64     `json:"packet"`
+	IP     netip.Addr
+	At     int64
+	Packet uint64
 }
 
 // claims adds an address; what does not fit is not remembered.
@@ -135,11 +140,21 @@ func (t *teller) claims(ip netip.Addr) {
 	}
 }
 
+// fours counts the addresses of IPv4; of IPv6 every host has several.
+func (t *teller) fours() (n int) {
+	for _, ip := range t.IPs {
+		if ip.Is4() {
+			n++
+		}
+	}
+	return n
+}
+
 // asked are the questions that wait for an answer. When there are too many to remember, every answer counts as asked
 // for: missing an attack is better than inventing one.
 type asked struct {
 	max     int
-	at      map[request]int64
+	at      map[request]asking
 	blindTo int64
 }
 
@@ -148,21 +163,50 @@ type request struct {
 	from, want netip.Addr
 }
 
+// asking is a question that was asked.
+type asking struct {
+	at     int64
+	by     mac
+	answer mac // who answered first
+	packet uint64
+}
+
 // patience is how long an answer may take.
 const patience = int64(2e9)
 
-func (q *asked) add(r request, now int64) {
+func newAsked(limit int) asked { return asked{max: limit, at: map[request]asking{}} }
+
+func (q *asked) add(r request, by mac, now int64) {
 	if len(q.at) >= q.max {
-		maps.DeleteFunc(q.at, func(_ request, at int64) bool { return now-at > patience })
+		maps.DeleteFunc(q.at, func(_ request, a asking) bool { return now-a.at > patience })
 	}
 	if len(q.at) >= q.max {
 		clear(q.at)
 		q.blindTo = now + patience
 	}
-	q.at[r] = now
+	q.at[r] = asking{at: now, by: by}
 }
 
 func (q *asked) whether(r request, now int64) bool {
-	at, found := q.at[r]
-	return now <= q.blindTo || found && now-at <= patience
+	a, found := q.at[r]
+	return now <= q.blindTo || found && now-a.at <= patience
+}
+
+// answered notes who answers a question, and returns who did first and in which packet.
+func (q *asked) answered(r request, by mac, packet uint64, now int64) (mac, uint64) {
+	a, found := q.at[r]
+	if !found || now-a.at > patience {
+		return mac{}, 0
+	}
+	if a.answer == (mac{}) {
+		a.answer, a.packet = by, packet
+		q.at[r] = a
+	}
+	return a.answer, a.packet
+}
+
+// probed reports whether somebody who has no address yet asked for this one, and who.
+func (q *asked) probed(vlan uint16, ip netip.Addr, now int64) (mac, bool) {
+	a, found := q.at[request{vlan, netip.IPv6Unspecified(), ip}]
+	return a.by, found && now-a.at <= patience
 }
