@@ -21,6 +21,12 @@ var update = flag.Bool("update", false, "write the want.json of each case from w
 // The capture is turned into records by the picket command, the engine of production: see kit.ReadCases.
 func Cases(t *testing.T, p sdk.Plugin, dir string) {
 	t.Helper()
+	Options{}.Cases(t, p, dir)
+}
+
+// Cases is Cases with what the plugin needs given, its models for example.
+func (o Options) Cases(t *testing.T, p sdk.Plugin, dir string) {
+	t.Helper()
 	_, observes := p.New().(sdk.Observer)
 	if p.Kind != sdk.KindDetector && !observes {
 		t.Fatalf("%s is a %s that is shown no records; cases are for detectors and observers", p.ID, p.Kind)
@@ -36,7 +42,7 @@ func Cases(t *testing.T, p sdk.Plugin, dir string) {
 	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			s := Options{}.subject(t, p)
+			s := o.subject(t, p)
 			if observes {
 				got, err := c.Observe(t.Context(), s, kit.Options{})
 				settle(t, c, got, c.CompareSightings, err)
