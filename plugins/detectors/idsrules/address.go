@@ -64,6 +64,7 @@ type span[T any] struct{ lo, hi T }
 type spans[T any] struct {
 	yes, no []span[T]
 	full    span[T]
+	shared  int // the bit of a set that many rules have, -1 for others
 	compare func(a, b T) int
 }
 
@@ -115,8 +116,11 @@ type (
 	ports     = spans[uint16]
 )
 
-func (v variables) addresses(text string) (addresses, error) {
-	s := addresses{full: allAddresses, compare: func(a, b addr) int { return bytes.Compare(a[:], b[:]) }}
+// maxShared is how many sets of addresses are looked up once for each flow instead of for each rule.
+const maxShared = 64
+
+func (v variables) addresses(text string) (*addresses, error) {
+	s := &addresses{shared: -1, full: allAddresses, compare: func(a, b addr) int { return bytes.Compare(a[:], b[:]) }}
 	err := readSpans(v, text, false, 0, addressSpan, &s.yes, &s.no)
 	s.settle()
 	return s, err

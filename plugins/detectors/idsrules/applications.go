@@ -16,7 +16,7 @@ func (f *flow) detect(d direction) {
 	if len(b) < 4 {
 		return
 	}
-	if f.app = begins(b, d, f.serverPort); f.app != appNone {
+	if f.app = begins(b, d, f.server.port); f.app != appNone {
 		return
 	}
 	// Nobody says what it is: the other side may.

@@ -14,7 +14,7 @@ func BenchmarkSharedRules(b *testing.B) {
 	if file == "" {
 		b.Skip("IDS_BENCH names no capture")
 	}
-	d := withRules(b, `{}`, sharedFiles(b))
+	d := withRules(b, `{}`, benchRules(b))
 	packets := packetsOf(b, file)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -37,7 +37,7 @@ func withRules(tb testing.TB, settings string, files map[string][]byte) *Detecto
 		}
 	}
 	d.loaded = l.out
-	d.index = newIndex(d.loaded.rules, d.loaded.bits)
+	d.index = newIndex(d.loaded.rules, d.loaded.shared)
 	d.reset()
 	return d
 }
@@ -69,7 +69,7 @@ func TestSharedCaptures(t *testing.T) {
 	if pattern == "" {
 		t.Skip("IDS_CAPTURES names no captures")
 	}
-	d := withRules(t, `{}`, sharedFiles(t))
+	d := withRules(t, `{}`, benchRules(t))
 	files, err := filepath.Glob(filepath.Join(sharedCaptures, pattern))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,25 @@ import (
 type compiler struct {
 	variables variables
 	bits      map[string]int // flowbits by name
+	sets      map[string]*addresses
+	uses      map[*addresses]int
+	shared    []*addresses
+}
+
+// addresses reads a set, the same one for the same text. What many rules have is shared.
+func (c *compiler) addresses(text string) (*addresses, error) {
+	if s, known := c.sets[text]; known {
+		if c.uses[s]++; s.shared < 0 && !s.any() && c.uses[s] > 2 && len(c.shared) < maxShared {
+			s.shared = len(c.shared)
+			c.shared = append(c.shared, s)
+		}
+		return s, nil
+	}
+	s, err := c.variables.addresses(text)
+	if err == nil {
+		c.sets[text] = s
+	}
+	return s, err
 }
 
 // unfinished is a rule while its options are read.
@@ -51,9 +70,9 @@ func (c *compiler) compile(s statement) (*rule, *refusal) {
 	var err error
 	for _, a := range []struct {
 		text string
-		to   *addresses
+		to   **addresses
 	}{{s.src, &u.src}, {s.dst, &u.dst}} {
-		if *a.to, err = c.variables.addresses(a.text); err != nil {
+		if *a.to, err = c.addresses(a.text); err != nil {
 			return refuse("addresses", err)
 		}
 	}

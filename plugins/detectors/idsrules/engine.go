@@ -31,22 +31,21 @@ type engine struct {
 
 // view is what a rule is evaluated on.
 type view struct {
-	moment           moment
-	dir              direction
-	src, dst         addr
-	srcPort, dstPort uint16
-	flow             *flow // nil for a packet that belongs to none
-	packet           *packet
-	bufs             [bufCount][]byte
-	set              [bufCount]bool
-	each             [bufCount][][]byte // of buffers that come several times
-	base             int64              // of the stream's window
+	moment   moment
+	dir      direction
+	src, dst end
+	flow     *flow // nil for a packet that belongs to none
+	packet   *packet
+	bufs     [bufCount][]byte
+	set      [bufCount]bool
+	each     [bufCount][][]byte // of buffers that come several times
+	base     int64              // of the stream's window
 }
 
 func newEngine(x *index, most, mostBuffered int, depth int64, limits limits, alert func(*rule, *view)) *engine {
 	e := &engine{index: x, depth: depth, limits: limits, alert: alert, stamps: make([]uint32, len(x.rules))}
 	e.decoder.checksums = x.sums
-	e.flows = flows{byKey: map[flowKey]*flow{}, most: most, mostBuffered: mostBuffered, end: e.ended}
+	e.flows = flows{byKey: map[flowKey]*flow{}, most: most, mostBuffered: mostBuffered, ended: e.ended, sets: x.sets}
 	names := 0
 	for _, r := range x.rules {
 		names = max(names, r.names)
@@ -60,7 +59,7 @@ func (e *engine) inspect(in *sdk.Packet) {
 	p := &e.packet
 	e.decoder.decode(p, in)
 	v := &e.view
-	*v = view{packet: p, src: p.src, dst: p.dst, srcPort: p.srcPort, dstPort: p.dstPort}
+	*v = view{packet: p, src: end{addr: p.src, port: p.srcPort}, dst: end{addr: p.dst, port: p.dstPort}}
 	if !p.events.none() {
 		for _, r := range e.events {
 			if r.events.meet(&p.events) {
@@ -80,6 +79,12 @@ func (e *engine) inspect(in *sdk.Packet) {
 		f, d = e.flows.find(p)
 		f.advance(p, d)
 		v.flow, v.dir = f, d
+		v.src.sets, v.dst.sets = f.client.sets, f.server.sets
+		if d == toClient {
+			v.src.sets, v.dst.sets = v.dst.sets, v.src.sets
+		}
+	} else {
+		v.src.sets, v.dst.sets = e.sets(p.src), e.sets(p.dst)
 	}
 	if f == nil || !f.judged[d] {
 		e.addresses(v)
@@ -109,10 +114,10 @@ func (e *engine) addresses(v *view) {
 		v.flow.judged[v.dir] = true
 	}
 	e.run(e.address.always, v)
-	if e.address.bySrc.mayHold(v.src) {
+	if e.address.bySrc.mayHold(v.src.addr) {
 		e.run(e.address.bySrc.rules, v)
 	}
-	if e.address.byDst.mayHold(v.dst) {
+	if e.address.byDst.mayHold(v.dst.addr) {
 		e.run(e.address.byDst.rules, v)
 	}
 }
@@ -140,19 +145,18 @@ func (e *engine) datagram(v *view) {
 		e.byPort(1, v)
 	}
 	e.find(&e.packets[list], p.payload, 0)
-	e.candidates = append(e.candidates, e.alone[atPacket][v.dir]...)
-	e.settleCandidates(v)
+	e.settleCandidates(v, e.index.datagram[list])
 	if v.flow != nil && v.flow.app == appDNS {
 		e.dns(v, p.payload)
 	}
 }
 
 func (e *engine) byPort(which int, v *view) {
-	for _, port := range [2]uint16{v.dstPort, v.srcPort} {
+	for _, port := range [2]uint16{v.dst.port, v.src.port} {
 		for _, r := range e.ports[which][port] {
 			e.candidate(r)
 		}
-		if v.srcPort == v.dstPort {
+		if v.src.port == v.dst.port {
 			break
 		}
 	}
@@ -187,10 +191,9 @@ func (e *engine) segment(v *view) {
 		if len(p.payload) > 0 && !s.encrypted {
 			e.find(&e.streams[v.dir], p.payload, 0)
 		}
-		e.candidates = append(e.candidates, e.alone[atPacket][v.dir]...)
 		v.moment = atPacket
 		v.put(bufPayload, p.payload)
-		e.settleCandidates(v)
+		e.settleCandidates(v, e.alone[atPacket][v.dir])
 	}
 	if f.closed[0] && f.closed[1] && (f.http != nil || s.window != nil) {
 		e.ended(f)
@@ -221,20 +224,18 @@ func (e *engine) streamed(v *view, data []byte, lost, whole bool) {
 	s.search = e.find(&e.streams[d], data, s.search)
 	e.byPort(0, v)
 	if whole {
-		e.candidates = append(e.candidates, e.alone[atPacket][d]...)
 		v.moment = atPacket
 		v.put(bufPayload, v.packet.payload)
-		e.settleCandidates(v)
+		e.settleCandidates(v, e.alone[atPacket][d])
 	}
 	for _, r := range s.waiting {
 		e.candidate(r)
 	}
 	s.waiting = s.waiting[:0]
-	e.candidates = append(e.candidates, e.alone[atStream][d]...)
-	if len(e.candidates) > 0 {
+	if alone := e.alone[atStream][d]; len(e.candidates)+len(alone) > 0 {
 		v.moment, v.base = atStream, s.base
 		v.put(bufPayload, s.window)
-		e.settleCandidates(v)
+		e.settleCandidates(v, alone)
 	}
 	if f.tls != nil && f.tls.done[d] && f.tls.state&tlsClientHello != 0 {
 		s.encrypted = true // nothing can be found in what follows
@@ -289,9 +290,9 @@ func (e *engine) late(f *flow, d direction) {
 
 // other is a view of the ends of a flow, for what no single packet stands for.
 func (e *engine) other(f *flow, d direction) *view {
-	v := &view{packet: &e.packet, flow: f, dir: d, src: f.client, dst: f.server, srcPort: f.clientPort, dstPort: f.serverPort}
+	v := &view{packet: &e.packet, flow: f, dir: d, src: f.client, dst: f.server}
 	if d == toClient {
-		v.src, v.dst, v.srcPort, v.dstPort = v.dst, v.src, v.dstPort, v.srcPort
+		v.src, v.dst = v.dst, v.src
 	}
 	return v
 }
@@ -329,8 +330,12 @@ func (e *engine) find(s *search, text []byte, from aho.State) aho.State {
 	})
 }
 
-// settleCandidates evaluates the candidates of the view's moment. Of a stream those that do not match yet wait for more.
-func (e *engine) settleCandidates(v *view) {
+// settleCandidates evaluates the candidates of the view's moment, and before them those that are always to be tried. Of a stream
+// those that do not match yet wait for more.
+func (e *engine) settleCandidates(v *view, always []*rule) {
+	for _, r := range always {
+		e.evaluate(r, v)
+	}
 	if len(e.candidates) > 1 {
 		slices.SortFunc(e.candidates, byOrder)
 	}
@@ -338,7 +343,7 @@ func (e *engine) settleCandidates(v *view) {
 		if !r.moments.has(v.moment) {
 			continue
 		}
-		if e.evaluate(r, v) || !e.missed || v.moment != atStream || r.fast == nil || len(r.fast.pattern) < shortest {
+		if e.evaluate(r, v) || !e.missed || v.moment != atStream || r.fast == nil {
 			continue
 		}
 		if s := &v.flow.sides[v.dir]; len(s.waiting) < maxWaiting && r.waits() {
@@ -351,7 +356,7 @@ func (e *engine) settleCandidates(v *view) {
 func (r *rule) waits() bool {
 	for _, g := range r.groups {
 		if g.buf == bufPayload && (len(g.tests) > 1 || len(r.fast.pattern) > piece) {
-			return true
+			return r.searched()
 		}
 	}
 	return false
@@ -370,7 +375,7 @@ func (e *engine) evaluate(r *rule, v *view) bool {
 	if r.toServer != r.toClient && (v.flow == nil || (v.dir == toServer) != r.toServer) {
 		return false
 	}
-	if !r.between(v.src, v.dst, v.srcPort, v.dstPort) && !(r.both && r.between(v.dst, v.src, v.dstPort, v.srcPort)) {
+	if !r.between(&v.src, &v.dst) && !(r.both && r.between(&v.dst, &v.src)) {
 		return false
 	}
 	f := v.flow
@@ -477,8 +482,7 @@ func (e *engine) transaction(v *view) {
 			e.find(&e.buffers[b], text, 0)
 		}
 	}
-	e.candidates = append(e.candidates, e.alone[v.moment][v.dir]...)
-	e.settleCandidates(v)
+	e.settleCandidates(v, e.alone[v.moment][v.dir])
 }
 
 // within is the view of one transaction on the way d, with the packet that completed it.
@@ -561,10 +565,11 @@ func (e *engine) request(t *view, m *message) {
 	e.room[bufURI] = normalizeURI(e.room[bufURI][:0], m.parts[1])
 	t.put(bufURI, e.room[bufURI])
 	t.put(bufRequestLine, m.first)
-	for b, name := range map[buffer]string{bufUserAgent: "user-agent", bufReferer: "referer", bufAccept: "accept", bufAcceptEncoding: "accept-encoding",
-		bufAcceptLanguage: "accept-language"} {
-		t.header(m, b, name)
-	}
+	t.header(m, bufUserAgent, "user-agent")
+	t.header(m, bufReferer, "referer")
+	t.header(m, bufAccept, "accept")
+	t.header(m, bufAcceptEncoding, "accept-encoding")
+	t.header(m, bufAcceptLanguage, "accept-language")
 	if host, has := m.get("host"); has {
 		t.put(bufRawHost, host)
 		if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {

@@ -37,9 +37,7 @@ const (
 type flow struct {
 	key            flowKey
 	newer, older   *flow // in the order of use
-	client, server addr
-	clientPort     uint16
-	serverPort     uint16
+	client, server end
 	last           int64
 	app            application
 	handshake      handshake
@@ -97,7 +95,8 @@ type flows struct {
 	buffered       int // bytes of all windows and early segments
 	mostBuffered   int
 	forgotten      uint64
-	end            func(*flow) // is told of each that is forgotten
+	ended          func(*flow) // is told of each that is forgotten
+	sets           func(addr) uint64
 }
 
 func keyOf(p *packet) (k flowKey, swapped bool) {
@@ -136,13 +135,14 @@ func (t *flows) find(p *packet) (*flow, direction) {
 		}
 		f = &flow{key: k}
 		f.begin(p)
+		f.client.sets, f.server.sets = t.sets(f.client.addr), t.sets(f.server.addr)
 		t.byKey[k] = f
 	} else {
 		t.unlink(f)
 	}
 	t.link(f)
 	f.last = max(f.last, p.time)
-	if p.src == f.client && p.srcPort == f.clientPort {
+	if p.src == f.client.addr && p.srcPort == f.client.port {
 		return f, toServer
 	}
 	return f, toClient
@@ -157,12 +157,9 @@ func (f *flow) begin(p *packet) {
 	case protoUDP:
 		answer = p.srcPort < 1024 && p.dstPort >= 1024
 	}
-	f.client, f.server, f.clientPort, f.serverPort = p.src, p.dst, p.srcPort, p.dstPort
+	f.client, f.server = end{addr: p.src, port: p.srcPort}, end{addr: p.dst, port: p.dstPort}
 	if answer {
-		f.client, f.server, f.clientPort, f.serverPort = p.dst, p.src, p.dstPort, p.srcPort
-	}
-	if p.proto == protoICMP || p.proto == protoICMPv6 {
-		f.clientPort, f.serverPort = p.srcPort, p.dstPort
+		f.client, f.server = f.server, f.client
 	}
 }
 
@@ -190,7 +187,7 @@ func (t *flows) unlink(f *flow) {
 }
 
 func (t *flows) remove(f *flow) {
-	t.end(f)
+	t.ended(f)
 	t.release(f)
 	t.unlink(f)
 	delete(t.byKey, f.key)

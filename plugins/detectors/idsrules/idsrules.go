@@ -72,7 +72,7 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 	if len(d.loaded.rules) == 0 {
 		return sdk.Errorf(sdk.InvalidConfig, "there is no rule to run (%d were refused: %s)", len(d.loaded.refused), byKeyword(d.loaded.refused))
 	}
-	d.index = newIndex(d.loaded.rules, d.loaded.bits)
+	d.index = newIndex(d.loaded.rules, d.loaded.shared)
 	d.reset()
 	if host != nil {
 		d.report()

@@ -15,14 +15,15 @@ type index struct {
 	packets  [2]search // UDP, and all else that has a payload
 	buffers  [bufCount]search
 	wanted   [bufCount]bool
-	byFlags  [256][]*rule // of one packet of TCP without contents, by its flags
-	alone    [momentCount][2][]*rule
-	ports    [2]map[uint16][]*rule // of TCP and UDP: contents too short to be searched for, by the port of either end
+	byFlags  [256][]*rule            // of one packet of TCP without contents, by its flags
+	alone    [momentCount][2][]*rule // for packets those of TCP
+	datagram [2][]*rule              // the same for UDP, and all else that has a payload
+	ports    [2]map[uint16][]*rule   // of TCP and UDP: contents too short to be searched for, by the port of either end
 	events   []*rule
 	anything []*rule // pkthdr
 	address  addressRules
 	sums     bool
-	bits     int
+	shared   []*addresses
 }
 
 const (
@@ -46,14 +47,20 @@ type mark struct {
 // piece is how many bytes of a content are searched for: more make the automaton larger than the processor's caches.
 const piece = 8
 
-// shortest is the length from which on a content is searched for.
-const shortest = 3
+// searched reports whether the rule's content is searched for: it is long enough, or the rule has so many ports that they would not
+// find it any better.
+func (r *rule) searched() bool {
+	if r.fast == nil || len(r.fast.pattern) < 2 {
+		return false
+	}
+	return len(r.fast.pattern) > 2 || len(few(&r.dstPorts)) == 0 && len(few(&r.srcPorts)) == 0
+}
 
 // fewPorts is how many ports a rule may have to be found by them.
 const fewPorts = 8
 
-func newIndex(rules []*rule, bits int) *index {
-	x := &index{rules: rules, bits: bits, ports: [2]map[uint16][]*rule{{}, {}}}
+func newIndex(rules []*rule, shared []*addresses) *index {
+	x := &index{rules: rules, shared: shared, ports: [2]map[uint16][]*rule{{}, {}}}
 	var streams, packets [2][]*rule
 	var buffers [bufCount][]*rule
 	for _, r := range rules {
@@ -72,7 +79,7 @@ func newIndex(rules []*rule, bits int) *index {
 			x.address.add(r)
 		case r.fast != nil && r.fastIn != bufPayload:
 			buffers[r.fastIn] = append(buffers[r.fastIn], r)
-		case r.fast != nil && len(r.fast.pattern) >= shortest:
+		case r.searched():
 			for d := range streams {
 				if r.network.mayBe(protoTCP) && r.goes(direction(d)) {
 					streams[d] = append(streams[d], r)
@@ -95,6 +102,10 @@ func newIndex(rules []*rule, bits int) *index {
 	for b := range buffers {
 		x.buffers[b] = newSearch(buffers[b])
 	}
+	for m := range x.alone {
+		slices.SortFunc(x.alone[m][0], byOrder)
+		slices.SortFunc(x.alone[m][1], byOrder)
+	}
 	return x
 }
 
@@ -114,6 +125,16 @@ func (n network) mayBe(proto uint8) bool {
 
 func (r *rule) goes(d direction) bool {
 	return r.toServer == r.toClient || (d == toServer) == r.toServer
+}
+
+// sets says in which of the shared sets an address is.
+func (x *index) sets(a addr) (in uint64) {
+	for i, s := range x.shared {
+		if s.has(a) {
+			in |= 1 << i
+		}
+	}
+	return in
 }
 
 // addAlone takes a rule that nothing is searched for. Those of a few ports are found by them, and those of flags by the flags.
@@ -143,9 +164,14 @@ func (x *index) addAlone(r *rule) {
 	}
 	for m := range momentCount {
 		for d := range 2 {
-			if r.moments.has(m) && (r.goes(direction(d)) || m != atStream) {
+			if r.moments.has(m) && r.goes(direction(d)) && (m > atStream || r.network.mayBe(protoTCP)) {
 				x.alone[m][d] = append(x.alone[m][d], r)
 			}
+		}
+	}
+	for list, proto := range [2]uint8{otherPackets: protoICMP, udpPackets: protoUDP} {
+		if r.moments.has(atPacket) && r.network.mayBe(proto) {
+			x.datagram[list] = append(x.datagram[list], r)
 		}
 	}
 }
@@ -227,7 +253,7 @@ func (x *addressRules) add(r *rule) {
 	switch {
 	case r.both:
 		x.always = append(x.always, r)
-	case x.bySrc.add(r, &r.src), x.byDst.add(r, &r.dst):
+	case x.bySrc.add(r, r.src), x.byDst.add(r, r.dst):
 	default:
 		x.always = append(x.always, r)
 	}

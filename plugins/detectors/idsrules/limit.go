@@ -117,15 +117,15 @@ func (c *limits) pass(r *rule, l *limit, v *view) bool {
 	k := limitKey{rule: r.index, filter: l.kind == filterKind}
 	switch l.track {
 	case bySource:
-		k.a = v.src
+		k.a = v.src.addr
 	case byDestination:
-		k.a = v.dst
+		k.a = v.dst.addr
 	case byBoth:
-		k.a, k.b = v.src, v.dst
+		k.a, k.b = v.src.addr, v.dst.addr
 	case byFlow:
-		k.a, k.b, k.ports = v.src, v.dst, uint32(v.srcPort)<<16|uint32(v.dstPort)
+		k.a, k.b, k.ports = v.src.addr, v.dst.addr, uint32(v.src.port)<<16|uint32(v.dst.port)
 		if f := v.flow; f != nil {
-			k.a, k.b, k.ports = f.client, f.server, uint32(f.clientPort)<<16|uint32(f.serverPort)
+			k.a, k.b, k.ports = f.client.addr, f.server.addr, uint32(f.client.port)<<16|uint32(f.server.port)
 		}
 	}
 	s, known := c.now[k]

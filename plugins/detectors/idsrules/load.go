@@ -27,9 +27,9 @@ const (
 type loaded struct {
 	rules     []*rule
 	refused   []refusal
-	bits      int
-	doubled   int // sids that a file has twice, or a later revision replaced
-	statement int // rules that were read, doubled and refused ones included
+	shared    []*addresses // sets of addresses, by their bit
+	doubled   int          // sids that a file has twice, or a later revision replaced
+	statement int          // rules that were read, doubled and refused ones included
 }
 
 // loader reads rule files into rules.
@@ -42,7 +42,7 @@ type loader struct {
 func newLoader(own map[string]string) *loader {
 	v := maps.Clone(defaultVariables)
 	maps.Copy(v, own)
-	return &loader{compiler: compiler{variables: v, bits: map[string]int{}}, bySid: map[[2]uint32]int{}}
+	return &loader{compiler: compiler{variables: v, bits: map[string]int{}, sets: map[string]*addresses{}, uses: map[*addresses]int{}}, bySid: map[[2]uint32]int{}}
 }
 
 // add reads one file. Of two rules with the same sid the later revision counts.
@@ -72,7 +72,7 @@ func (l *loader) add(name string, text []byte) error {
 		l.bySid[key] = r.index
 		l.out.rules = append(l.out.rules, r)
 	}
-	l.out.bits = len(l.compiler.bits)
+	l.out.shared = l.compiler.shared
 	return nil
 }
 

@@ -44,7 +44,7 @@ func newLedger(most int) ledger { return ledger{byKey: map[alertKey]*alerts{}, m
 func (l *ledger) add(r *rule, v *view) {
 	k := alertKey{rule: r.index}
 	if v.packet.ipVersion != 0 {
-		k.src, k.dst = v.src, v.dst
+		k.src, k.dst = v.src.addr, v.dst.addr
 	}
 	a := l.byKey[k]
 	if a == nil {
@@ -52,7 +52,7 @@ func (l *ledger) add(r *rule, v *view) {
 			l.forget()
 		}
 		l.order++
-		a = &alerts{key: k, order: l.order, first: v.packet.time, last: v.packet.time, port: v.dstPort}
+		a = &alerts{key: k, order: l.order, first: v.packet.time, last: v.packet.time, port: v.dst.port}
 		l.byKey[k] = a
 	}
 	a.count++

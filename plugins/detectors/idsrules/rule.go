@@ -70,7 +70,7 @@ type rule struct {
 
 	network            network
 	app                application
-	src, dst           addresses
+	src, dst           *addresses
 	srcPorts, dstPorts ports
 	both               bool
 
@@ -159,21 +159,31 @@ var classPriorities = map[string]int{
 	"tcp-connection": 4,
 }
 
-// matchesHeader reports whether a packet goes between the rule's addresses and ports.
-func (r *rule) matchesHeader(p *packet) bool {
-	if !r.network.has(p) {
-		return false
-	}
-	return r.between(p.src, p.dst, p.srcPort, p.dstPort) || r.both && r.between(p.dst, p.src, p.dstPort, p.srcPort)
+// between reports whether something goes between the rule's addresses and ports.
+func (r *rule) between(from, to *end) bool {
+	return r.dstPorts.has(to.port) && r.srcPorts.has(from.port) && from.in(r.src) && to.in(r.dst)
 }
 
-func (r *rule) between(src, dst addr, srcPort, dstPort uint16) bool {
-	return r.dstPorts.has(dstPort) && r.srcPorts.has(srcPort) && r.src.has(src) && r.dst.has(dst)
+// end is one of the two that talk, with the shared sets of addresses that it is in.
+type end struct {
+	addr addr
+	port uint16
+	sets uint64
+}
+
+func (e *end) in(s *addresses) bool {
+	switch {
+	case s.any():
+		return true
+	case s.shared >= 0:
+		return e.sets>>s.shared&1 != 0
+	}
+	return s.has(e.addr)
 }
 
 // alone reports whether nothing but addresses, ports and protocol is asked for, which holds for all packets of a flow or for none.
 func (r *rule) alone() bool {
-	return len(r.groups)+len(r.packet)+len(r.flags)+len(r.flow)+len(r.bits) == 0 && r.events.none() && r.app == appNone && r.network != anyPacket &&
+	return len(r.groups)+len(r.packet)+len(r.flags)+len(r.flow) == 0 && !slices.ContainsFunc(r.bits, bitOperation.condition) && r.events.none() && r.app == appNone && r.network != anyPacket &&
 		!r.established && !r.notEstablished
 }
 

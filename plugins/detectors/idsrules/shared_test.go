@@ -40,6 +40,18 @@ func sharedFiles(tb testing.TB) map[string][]byte {
 	return out
 }
 
+// benchRules are the shared rules without those that show how odd a file may be.
+func benchRules(tb testing.TB) map[string][]byte {
+	tb.Helper()
+	files := sharedFiles(tb)
+	for name := range files {
+		if strings.HasPrefix(name, "edge/") {
+			delete(files, name)
+		}
+	}
+	return files
+}
+
 func TestSharedRulesLoad(t *testing.T) {
 	all := newLoader(nil)
 	statements := 0
