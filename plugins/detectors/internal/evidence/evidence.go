@@ -46,6 +46,9 @@ func (e *Evidence) Add(at int64, packet uint64, flow flowref.Ref) {
 	e.flows = append(e.flows, flow)
 }
 
+// End is when something was seen last, in nanoseconds, 0 before the first time.
+func (e *Evidence) End() int64 { return e.last }
+
 // AppendTo writes the evidence behind b, for Read.
 func (e *Evidence) AppendTo(b []byte) []byte {
 	b = binary.AppendVarint(b, e.first)

@@ -41,10 +41,10 @@ func (s *Sketch) Add(h uint32) uint64 {
 		}
 		s.few = nil
 	}
-	free := uint64(size - s.taken())
 	if !s.set(h) {
 		return 0
 	}
+	free := uint64(size - s.taken() + 1) // before
 	return Unit * size / free
 }
 
