@@ -42,6 +42,7 @@ type unfinished struct {
 	c        *compiler
 	in       buffer // where contents go: bufPayload until a sticky buffer
 	sticky   bool
+	empty    bool // nothing was looked for in it yet
 	last     test // the latest test
 	lastIn   buffer
 	content  *content // the latest content or uricontent
@@ -50,7 +51,10 @@ type unfinished struct {
 	classSet bool
 }
 
-var errNotSupported = errors.New("not supported")
+var (
+	errNotSupported = errors.New("not supported")
+	errEmpty        = errors.New("a buffer in which nothing is looked for")
+)
 
 // compile makes a rule of a statement.
 func (c *compiler) compile(s statement) (*rule, *refusal) {
@@ -118,10 +122,10 @@ func (u *unfinished) protocol(name string) error {
 
 // finish checks what one keyword alone cannot show.
 func (u *unfinished) finish() (keyword string, err error) {
+	if u.empty {
+		return "content", errEmpty
+	}
 	for _, g := range u.groups {
-		if len(g.tests) == 0 {
-			return "content", errors.New("a buffer in which nothing is looked for")
-		}
 		app := bufferApplication[g.buf]
 		switch {
 		case app == appNone:
@@ -172,7 +176,7 @@ func (u *unfinished) add(t test) {
 	}
 	g := u.group(b)
 	g.tests = append(g.tests, t)
-	u.last, u.lastIn = t, b
+	u.last, u.lastIn, u.empty = t, b, false
 }
 
 // move puts the latest content into another buffer, as http_uri and the like say.
@@ -501,7 +505,10 @@ func readFastPattern(u *unfinished, c *content, value string) error {
 }
 
 func (u *unfinished) stick(b buffer) error {
-	u.in, u.sticky, u.content, u.last = b, true, nil, nil
+	if u.empty {
+		return errEmpty
+	}
+	u.in, u.sticky, u.empty, u.content, u.last = b, true, true, nil, nil
 	return nil
 }
 
@@ -557,6 +564,7 @@ func readExpression(u *unfinished, value string) error {
 	g := u.group(to)
 	g.tests = append(g.tests, e)
 	u.last, u.lastIn = e, to
+	u.empty = u.empty && to != u.in
 	return nil
 }
 
