@@ -8,6 +8,7 @@
 package worker
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 
@@ -45,6 +47,13 @@ const heldBatches = 4
 // progressEvery is often enough for a smooth bar and for naming the place where a worker died without a word.
 const progressEvery = 2000
 
+// What is said of a capture leaves in pieces: each write wakes the parent, which costs both more than what most messages say. None
+// waits for longer than gatherTime and the packets up to the next progress.
+const (
+	gatherSize = 64 << 10
+	gatherTime = 50 * time.Millisecond
+)
+
 // Options say what is wanted besides the flows.
 type Options struct {
 	Packets  []sdk.PacketSubscription
@@ -58,12 +67,24 @@ type Options struct {
 func Run(ctx context.Context, in *os.File, out io.Writer, wanted Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := newRun(out, wanted)
+	gathered := bufio.NewWriterSize(out, gatherSize)
+	r, err := newRun(gathered, wanted)
 	if err != nil {
 		return err
 	}
 	r.failed, r.hold = cancel, heldBatches
-	return r.finish(traffic.AnalyzeOpen(ctx, in, r.options, r.progress, r.flows))
+	sent := time.Now()
+	err = r.finish(traffic.AnalyzeOpen(ctx, in, r.options, func(p traffic.FileProgress) {
+		r.progress(p)
+		if now := time.Now(); now.Sub(sent) >= gatherTime {
+			sent = now
+			_ = r.try(gathered.Flush)
+		}
+	}, r.flows))
+	if flushing := gathered.Flush(); err == nil && flushing != nil {
+		err = fmt.Errorf("send to the parent: %w", flushing)
+	}
+	return err
 }
 
 // run is the sending of one analysis.
@@ -160,7 +181,7 @@ func (r *run) finish(sum traffic.Summary, err error) error {
 	return r.try(func() error { return r.json(KindDone, done) })
 }
 
-// messages writes whole messages with each call, so that a killed worker leaves at most one half-written.
+// messages writes whole messages with each call.
 type messages struct {
 	out  io.Writer
 	buf  []byte

@@ -217,6 +217,32 @@ func TestParentIsGone(t *testing.T) {
 	}
 }
 
+// counter is a parent that counts how often it is woken.
+type counter struct {
+	bytes.Buffer
+	writes int
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.writes++
+	return c.Buffer.Write(p)
+}
+
+func TestMessagesLeaveTogether(t *testing.T) {
+	in, err := os.Open(capturePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var out counter
+	if err := Run(context.Background(), in, &out, Options{Facts: sdk.FactKinds, Features: true}); err != nil {
+		t.Fatal(err)
+	}
+	if messages := len(apart(t, out.Bytes())); messages < 8 || out.writes > messages/2 {
+		t.Errorf("%d writes of %d messages", out.writes, messages)
+	}
+}
+
 // What was held back comes before the error that ends an analysis: the parent keeps as much as was seen.
 func TestAnErrorComesAfterTheFlowsBeforeIt(t *testing.T) {
 	var out bytes.Buffer
