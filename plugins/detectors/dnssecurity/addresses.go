@@ -160,7 +160,7 @@ func (d *Detector) tellFlux(n *name, final bool, sink sdk.FindingSink) error {
 	}
 	n.inFlux = uint64(count)
 	out := sdk.Finding{
-		ID: n.text, Src: n.asker.Addr().String(), Dst: addressOf(n.via, n.port), Flows: n.Refs(n.asker.Addr(), n.via.Addr(), n.proto),
+		Src: n.asker.Addr().String(), Dst: addressOf(n.via, n.port), Flows: n.Refs(n.asker.Addr(), n.via.Addr(), n.proto),
 		Features: map[string]float64{"addresses": float64(count), "networks": float64(networks), "life_seconds": float64(n.life)},
 		Summary: fmt.Sprintf("%s pointed to %d addresses in %d unrelated networks in %s, each for no longer than %s",
 			n.text, count, networks, n.Lasted(), time.Duration(n.life)*time.Second),
@@ -194,7 +194,7 @@ func (d *Detector) binds(n *name, m *sdk.DNS, to netip.Addr, sink sdk.FindingSin
 	e.Add(n.publicAt, 0, flowref.Ref{})
 	e.Add(now, m.Packet, flowref.Ref{ID: m.Flow, SrcPort: m.ClientPort, DstPort: m.ServerPort})
 	out := sdk.Finding{
-		ID: n.text, Src: m.Client.String(), Dst: netip.AddrPortFrom(m.Server, m.ServerPort).String(),
+		Src: m.Client.String(), Dst: netip.AddrPortFrom(m.Server, m.ServerPort).String(),
 		Features: map[string]float64{"seconds_between": round(float64(now-n.publicAt)/1e9, 1), "life_seconds": float64(n.life)},
 		Summary: fmt.Sprintf("%s was told that %s is at %s, and %s later that it is at %s: a page from there can reach inside",
 			m.Client, n.text, netip.AddrFrom4(four), e.Lasted(), to),

@@ -215,7 +215,7 @@ func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) err
 	}
 	one.reported = failed
 	who := one.client.Addr().String()
-	out := sdk.Finding{ID: one.name, Src: who, Dst: addressOf(one.server, one.port), Features: one.features()}
+	out := sdk.Finding{Src: who, Dst: addressOf(one.server, one.port), Features: one.features()}
 	out.Features["evenness"] = one.text.Evenness()
 	if one.many {
 		out.Src, who = "", "several clients"

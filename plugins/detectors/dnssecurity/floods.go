@@ -149,7 +149,7 @@ func (f *flood) finding(least uint64) sdk.Finding {
 		confidence += 0.1
 	}
 	out := sdk.Finding{
-		ID: fmt.Sprintf("%x", f.key.question), Src: server.String(), Dst: victim.String(),
+		Src: server.String(), Dst: victim.String(),
 		Features: map[string]float64{
 			"answers": float64(f.answers), "questions": float64(f.questions), "bytes": float64(f.bytes), "times_the_question": round(times, 1),
 			"servers": float64(f.different / sketch.Unit), "type": float64(f.qtype),

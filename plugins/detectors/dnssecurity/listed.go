@@ -90,7 +90,7 @@ func (d *Detector) tellOne(l *listed, final bool, sink sdk.FindingSink) error {
 	l.reported = l.questions
 	client, server := l.key.client.Addr(), l.server.Addr()
 	out := sdk.Finding{
-		ID: l.domain, Src: client.String(), Dst: addressOf(l.server, l.port), Features: map[string]float64{"questions": float64(l.questions)},
+		Src: client.String(), Dst: addressOf(l.server, l.port), Features: map[string]float64{"questions": float64(l.questions)},
 		Flows: l.Refs(client, server, l.proto),
 	}
 	if l.domain != "" {

@@ -35,8 +35,9 @@ func useOf(qtype uint16) use {
 	switch qtype {
 	case typeCNAME, typeMX, typeTXT, typeSRV, typeSPF:
 		return carrier
-	case typeA, typeAAAA, 2, 6, 12, 13, 29, 35, 39, 43, 46, 47, 48, 50, 51, 52, 53, 59, 60, 61, 64, 65, 251, 252, 255, 256, 257:
-		return ordinary
+	case typeA, typeAAAA, 2, 6, 12, 13, 18, 29, 35, 37, 39, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 55, 59, 60, 61, 62, 63, 64, 65, 108, 109,
+		249, 250, 251, 252, 255, 256, 257, 258, 259, 260, 261, 32768, 32769:
+		return ordinary // from NS to DLV: what programs of today ask for
 	}
 	return rare
 }

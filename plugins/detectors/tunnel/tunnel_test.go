@@ -136,6 +136,7 @@ func TestWhatCounts(t *testing.T) {
 		{"over two windows", changed(encodedNames(100, 40, "example.org"), func(m *sdk.DNS) { m.Time = noon.Add(m.Time.Sub(noon) * 432) }), 0},
 		{"a counter of a rare type", counted(80, 10), 1},
 		{"a counter", counted(400, typeA), 0},
+		{"keys of hosts", counted(400, 44), 0},
 	}
 	for _, test := range tests {
 		if got := find(t, detector(t, "{}"), asked(test.list)); len(got) != test.want {
