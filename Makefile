@@ -55,7 +55,7 @@ binaries: bin/.web sdkbundle
 	@printf '    %s\n' $(HELPERS)
 	@CGO_ENABLED=1 $(GOSRC) -o $(BIN)/ ./cmd/picketd
 	@printf '    picketd\n'
-	@mkdir -p $(BIN)/sample && cp examples/datasets/first-light/first-light.pcap $(BIN)/sample/
+	@mkdir -p $(BIN)/sample $(BIN)/datasets && cp examples/datasets/first-light/first-light.pcap $(BIN)/sample/ && cp -r examples/datasets/lab-1 $(BIN)/datasets/
 
 registry: binaries
 	$(STEP) "first-party plugins, signed into $(BIN)/registry"

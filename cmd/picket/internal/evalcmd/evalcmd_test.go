@@ -103,3 +103,31 @@ func TestFindDataset(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What comes with Picket is whole: each capture is the one that was labelled, and there is something to be found and nothing.
+func TestLab1(t *testing.T) {
+	o := options{dataset: "../../../../examples/datasets/lab-1"}
+	set, err := o.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	techniques, quiet := map[string]bool{}, 0
+	for _, l := range set.labels {
+		path, err := l.Find(set.dir)
+		if err != nil {
+			t.Error(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() > 1<<20 {
+			t.Errorf("%s: %v, or more than 1 MiB", l.File, err)
+		}
+		if l.Family == "" {
+			t.Errorf("%s has no family", l.File)
+		}
+		if techniques[l.Technique] = true; l.Technique == "" {
+			quiet++
+		}
+	}
+	if len(set.labels) < 30 || len(techniques) < 15 || quiet < 10 {
+		t.Errorf("%d captures, %d techniques, %d with nothing to be found", len(set.labels), len(techniques), quiet)
+	}
+}
