@@ -1,6 +1,7 @@
 package ot
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/picketwatch/picket/sdk"
@@ -228,10 +229,9 @@ func stopOf(f *sdk.OT) deed {
 }
 
 func restartOf(f *sdk.OT) deed {
-	const identity = "1/" // the class of CIP that stands for the device itself
 	switch f.Protocol {
 	case "enip":
-		if !strings.HasPrefix(f.Object, identity) {
+		if !standsForDevice(f.Object) {
 			return writing
 		}
 	case "bacnet":
@@ -243,4 +243,13 @@ func restartOf(f *sdk.OT) deed {
 		}
 	}
 	return restarting
+}
+
+// standsForDevice reports whether an object of CIP, as class/instance/attribute, is the device itself, or one that its maker gave
+// it: then a reset is not that of a connection or a parameter alone.
+func standsForDevice(object string) bool {
+	const identity, firstOfMakers, lastOfMakers, moreOfMakers, lastOfMore = 1, 0x64, 0xc7, 0x300, 0x4ff
+	text, _, found := strings.Cut(object, "/")
+	class, err := strconv.Atoi(text)
+	return found && err == nil && (class == identity || class >= firstOfMakers && class <= lastOfMakers || class >= moreOfMakers && class <= lastOfMore)
 }

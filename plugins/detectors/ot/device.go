@@ -89,6 +89,7 @@ type peer struct {
 	host         host
 	first, last  int64
 	requests     uint64
+	reads        uint64
 	learned      bool // it spoke while the device was learned
 	newcomer     bool // somebody else had been at work when it came
 	granted      uint64
@@ -139,7 +140,7 @@ func (m *devices) insert(dev *device) {
 	dev.order = m.quiet.PushBack(dev)
 }
 
-// When a host is a master at work: it asked often enough, for long enough.
+// When a host is a master at work: it read often enough, for long enough.
 const (
 	settledRequests = 6
 	settledTime     = int64(10e9)
@@ -153,13 +154,15 @@ func (m *devices) speak(at place, who host, now int64) (*device, *peer) {
 		if len(dev.peers) >= maxPeers {
 			dev.peers = slices.Delete(dev.peers, 0, 1)
 		}
-		newcomer := slices.ContainsFunc(dev.peers, func(o peer) bool { return o.requests >= settledRequests && o.last-o.first >= settledTime })
+		newcomer := slices.ContainsFunc(dev.peers, func(o peer) bool { return o.settled() })
 		dev.peers = append(dev.peers, peer{host: who, first: now, newcomer: newcomer})
 		p = &dev.peers[len(dev.peers)-1]
 	}
 	p.last = now
 	return dev, p
 }
+
+func (p *peer) settled() bool { return p.reads >= settledRequests && p.last-p.first >= settledTime }
 
 // spoken returns the host that a device speaks to, nil when it is not remembered.
 func (m *devices) spoken(from place, to host) *peer {
@@ -198,8 +201,11 @@ func (d *device) uses(function uint32, learned bool) bool {
 }
 
 // ask notes a request.
-func (p *peer) ask(f *sdk.OT) {
+func (p *peer) ask(f *sdk.OT, a act) {
 	p.requests++
+	if a <= reads {
+		p.reads++
+	}
 	p.asked = requestHash(f)
 }
 

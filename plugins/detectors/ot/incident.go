@@ -43,7 +43,9 @@ type incident struct {
 	key
 	number     uint64
 	grave      grave
+	base       grave // by its kind alone
 	why        why
+	intruded   bool // that was the reason once
 	protocol   string
 	name       string // of the first function
 	object     string
@@ -72,6 +74,7 @@ type told struct {
 // incidents are in the order in which they began.
 type incidents struct {
 	by        map[key]*incident
+	places    map[key]int // devices, of which one host does the same to several
 	list      []*incident
 	dirty     []*incident // what may have to be reported
 	leaving   []*incident // what was forgotten to stay within bounds
@@ -81,17 +84,18 @@ type incidents struct {
 }
 
 func newIncidents(limit int) incidents {
-	return incidents{by: map[key]*incident{}, max: limit}
+	return incidents{by: map[key]*incident{}, places: map[key]int{}, max: limit}
 }
 
 // add counts an act.
-func (n *incidents) add(k key, g grave, w why, f *sdk.OT, now int64) *incident {
+func (n *incidents) add(k key, base, g grave, w why, f *sdk.OT, now int64) *incident {
+	k = n.folded(k)
 	o := n.by[k]
 	if o == nil {
 		if len(n.list) >= n.max {
 			oldest := n.list[0]
 			n.list = slices.Delete(n.list, 0, 1)
-			delete(n.by, oldest.key)
+			n.remove(oldest)
 			n.leaving = append(n.leaving, oldest)
 			n.forgotten++
 		}
@@ -102,8 +106,12 @@ func (n *incidents) add(k key, g grave, w why, f *sdk.OT, now int64) *incident {
 		}
 		n.insert(o)
 	}
-	o.grave, o.why, o.end = max(o.grave, g), max(o.why, w), now
+	o.intruded = o.intruded || w == intruding
+	o.base, o.grave, o.why, o.end = max(o.base, base), max(o.grave, g), max(o.why, w), now
 	o.count++
+	if k.at == (place{}) && k.rule != RuleSurvey {
+		o.onto(f)
+	}
 	o.evidence(f)
 	n.touch(o)
 	return o
@@ -112,6 +120,52 @@ func (n *incidents) add(k key, g grave, w why, f *sdk.OT, now int64) *incident {
 func (n *incidents) insert(o *incident) {
 	n.by[o.key] = o
 	n.list = append(n.list, o)
+	n.places[o.deed()]++
+}
+
+func (n *incidents) remove(o *incident) {
+	delete(n.by, o.key)
+	if n.places[o.deed()]--; n.places[o.deed()] == 0 {
+		delete(n.places, o.deed())
+	}
+}
+
+// deed is what one host does to all devices.
+func (k key) deed() key {
+	k.at = place{}
+	return k
+}
+
+// foldFrom is how many devices one host does the same to before the others are told together.
+const foldFrom = 16
+
+// folded is the key of all further devices, when there are too many to tell of each.
+func (n *incidents) folded(k key) key {
+	if n.by[k] == nil && n.places[k.deed()] >= foldFrom {
+		return k.deed()
+	}
+	return k
+}
+
+// onto notes the device that an act goes to.
+func (o *incident) onto(f *sdk.OT) {
+	to := f.Server
+	if f.FromServer != f.Response {
+		to = f.Client
+	}
+	if h := hostOf(to); to.IsValid() && len(o.spread) < maxSpread && !slices.Contains(o.spread, h) {
+		o.spread = append(o.spread, h)
+	}
+}
+
+// clear takes back that a host began by writing, as it turned out to be a master.
+func (n *incidents) clear(from host, at place) {
+	for _, o := range n.list {
+		if o.from == from && o.at == at && o.why == intruding {
+			o.why, o.grave = usual, o.base
+			n.touch(o)
+		}
+	}
 }
 
 func (n *incidents) touch(o *incident) {
@@ -199,5 +253,5 @@ func (o *incident) answered() bool { return o.done+o.refused > 0 }
 // news reports whether a finding says more than the last one did.
 func (o *incident) news(final bool) bool {
 	size := o.count + o.done + o.refused
-	return size >= max(1, 2*o.told.count) || o.answered() != o.told.answered || o.grave > o.told.grave || final && size > o.told.count
+	return size >= max(1, 2*o.told.count) || o.answered() != o.told.answered || o.grave != o.told.grave || final && size > o.told.count
 }

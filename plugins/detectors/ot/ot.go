@@ -168,24 +168,25 @@ func (d *Detector) spoken(f *sdk.OT) {
 func (d *Detector) asked(f *sdk.OT, from netip.Addr, to place) {
 	does := deedOf(f)
 	dev, p := d.devices.speak(to, hostOf(from), d.clock)
-	p.ask(f)
+	p.ask(f, does.act)
 	stranger, learned := d.knows(dev, p, from)
 	fresh := dev.uses(f.Function, learned) && !stranger
 	if does.act == asks {
 		if surveyed := d.askers.ask(p.host, to.host, d.clock); surveyed != nil {
-			o := d.incidents.add(key{rule: RuleSurvey, from: p.host}, ordinary, usual, f, d.clock)
+			o := d.incidents.add(key{rule: RuleSurvey, from: p.host}, ordinary, ordinary, usual, f, d.clock)
 			o.spread = append(o.spread[:0], surveyed...)
 		}
 	}
 	one := key{rule: ruleOf[does.act], from: p.host, at: to}
+	d.welcome(p, to)
 	if one.rule == "" {
 		switch {
 		case stranger:
 			one.rule = RuleMaster
-			d.incidents.add(one, notable, foreign, f, d.clock)
+			d.incidents.add(one, notable, notable, foreign, f, d.clock)
 		case fresh:
 			one.rule, one.what = RuleFunction, f.Function
-			d.incidents.add(one, unknown(does.act), unused, f, d.clock)
+			d.incidents.add(one, ordinary, unknown(does.act), unused, f, d.clock)
 		}
 		return
 	}
@@ -196,14 +197,22 @@ func (d *Detector) asked(f *sdk.OT, from netip.Addr, to place) {
 	switch {
 	case stranger:
 		grave, why = min(grave+2, dangerous), foreign
-	case p.newcomer && p.requests <= settledRequests:
+	case p.newcomer && p.reads < settledRequests:
 		grave, why = max(grave, notable), intruding
 	case fresh:
 		grave, why = max(grave, notable), unused
 	}
-	p.waiting, p.waitsFor = d.incidents.add(one, grave, why, f, d.clock).number, f.Function
+	p.waiting, p.waitsFor = d.incidents.add(one, does.grave, grave, why, f, d.clock).number, f.Function
 	if p.unanswered(d.clock) {
-		d.incidents.add(key{rule: RuleFlood, from: p.host, at: to}, notable, usual, f, d.clock)
+		d.incidents.add(key{rule: RuleFlood, from: p.host, at: to}, notable, notable, usual, f, d.clock)
+	}
+}
+
+// welcome takes back what was said of a newcomer that took up the work of a master.
+func (d *Detector) welcome(p *peer, at place) {
+	if p.newcomer && p.settled() {
+		p.newcomer = false
+		d.incidents.clear(p.host, at)
 	}
 }
 
@@ -232,7 +241,12 @@ func (d *Detector) answered(f *sdk.OT, to host, from place) {
 		return
 	}
 	p.pending = 0
-	if p.waiting != 0 && p.waitsFor == answersTo(f) {
+	if !f.Response { // it reports by itself, for which masters wait
+		p.reads, p.last = p.reads+1, d.clock
+		d.welcome(p, from)
+		return
+	}
+	if p.waiting != 0 && (p.waitsFor == answersTo(f) || f.Protocol == "dnp3" && f.Function == dnp3Response) {
 		d.incidents.answer(p.waiting, f.Failed)
 		p.waiting = 0
 	}
@@ -242,9 +256,12 @@ func (d *Detector) answered(f *sdk.OT, to host, from place) {
 	}
 	p.refuse()
 	if len(p.refused) >= d.cfg.Probes && p.refusals >= p.granted {
-		d.incidents.add(key{rule: RuleProbe, from: to, at: from}, notable, usual, f, d.clock)
+		d.incidents.add(key{rule: RuleProbe, from: to, at: from}, notable, notable, usual, f, d.clock)
 	}
 }
+
+// dnp3Response is the function of every answer of DNP3 that was asked for.
+const dnp3Response = 129
 
 // answersTo is the function that an answer belongs to.
 func answersTo(f *sdk.OT) uint32 {
@@ -277,7 +294,7 @@ func (d *Detector) named(f *sdk.OT) {
 		}
 		dev.address = hostOf(ip)
 	}
-	d.incidents.add(key{rule: rule, from: cardOf(source), at: to, what: f.Function}, grave, why, f, d.clock)
+	d.incidents.add(key{rule: rule, from: cardOf(source), at: to, what: f.Function}, does.grave, grave, why, f, d.clock)
 }
 
 // Flush reports what has grown since it was reported, and forgets everything.

@@ -121,6 +121,13 @@ func said(findings []sdk.Finding) string {
 	return strings.Join(out, ", ")
 }
 
+func eachRestart() (out []string) {
+	for i := range foldFrom {
+		out = append(out, fmt.Sprintf("high restart 66>%d 1", 100+i))
+	}
+	return out
+}
+
 func TestFindings(t *testing.T) {
 	const hmi, laptop, plc = 1, 66, 20
 	refused := func(f sdk.OT) sdk.OT {
@@ -144,6 +151,25 @@ func TestFindings(t *testing.T) {
 			p.poll(hmi, plc, 0, 100)
 			p.done(120, laptop, plc, write(9))
 		}, "low write 1>20 10, medium write 66>20 1"},
+		{"a host that begins by writing and goes on as a master", `{}`, func(p *plan) {
+			p.poll(hmi, plc, 0, 100)
+			p.done(120, laptop, plc, write(9))
+			p.poll(laptop, plc, 130, 300)
+		}, "low write 1>20 10, low write 66>20 18"},
+		{"a host that does nothing but write", `{}`, func(p *plan) {
+			p.poll(hmi, plc, 0, 100)
+			for i := range 20 {
+				p.done(120+10*float64(i), laptop, plc, write(9))
+			}
+			coils := write(3)
+			coils.Function = 16
+			p.done(400, laptop, plc, coils)
+		}, "low write 1>20 10, medium write 66>20 1, medium write 66>20 20"},
+		{"many devices that are restarted", `{}`, func(p *plan) {
+			for i := range 30 {
+				p.done(float64(i), laptop, 100+i, sdk.OT{Protocol: "dnp3", Function: 13, Name: "cold restart", Action: "restart"})
+			}
+		}, "high restart 66> 14, " + strings.Join(eachRestart(), ", ")},
 		{"a host that begins by writing to a device that nobody polls", `{}`, func(p *plan) { p.done(120, laptop, plc, write(9)) }, "low write 66>20 1"},
 		{"a new master writes after the time of learning", `{"learn": "10m"}`, func(p *plan) {
 			p.poll(hmi, plc, 0, 900)
@@ -212,7 +238,7 @@ func TestFindings(t *testing.T) {
 					t.Errorf("batches of %d: %q, want %q", size, said(got), c.want)
 				}
 				for _, f := range got {
-					if len(f.Packets) == 0 || !slices.IsSorted(f.Packets) || len(f.Flows) == 0 && f.Rule != RuleSurvey || f.End.Before(f.Start) || len(f.Techniques) == 0 {
+					if len(f.Packets) == 0 || !slices.IsSorted(f.Packets) || len(f.Flows) == 0 && f.Dst != "" || f.End.Before(f.Start) || len(f.Techniques) == 0 {
 						t.Errorf("%+v", f)
 					}
 				}
@@ -255,6 +281,8 @@ func TestDeeds(t *testing.T) {
 		{sdk.OT{Protocol: "s7comm", Function: 0x28, Action: "start", Object: "P_PROGRAM"}, starting},
 		{sdk.OT{Protocol: "enip", Action: "restart", Object: "1/1/0"}, restarting},
 		{sdk.OT{Protocol: "enip", Action: "restart", Object: "15/1/0"}, writing},
+		{sdk.OT{Protocol: "enip", Action: "restart", Object: "100/1/0"}, restarting},
+		{sdk.OT{Protocol: "enip", Action: "restart", Object: "a_tag"}, writing},
 		{sdk.OT{Protocol: "enip", Action: "program", Name: "download transfer"}, downloading},
 		{sdk.OT{Protocol: "enip", Action: "program", Name: "upload transfer"}, readingFile},
 		{sdk.OT{Protocol: "enip", Action: "program", Name: "create"}, writing},
@@ -331,8 +359,8 @@ func TestSnapshot(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	d := detector(f, "{}")
-	if err := d.Inspect(f.Context(), sdk.Batch{OT: busy()}, &sink{}); err != nil {
+	d, few := detector(f, "{}"), busy()[355:365]
+	if err := d.Inspect(f.Context(), sdk.Batch{OT: few}, &sink{}); err != nil {
 		f.Fatal(err)
 	}
 	state, err := d.Snapshot(f.Context())
@@ -347,7 +375,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		next := detector(t, "{}")
 		savedtest.HandsOn(t, d, next)
-		find(t, next, 64, busy())
+		find(t, next, 64, few)
 	})
 }
 

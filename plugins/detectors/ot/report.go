@@ -96,7 +96,8 @@ func (o *incident) confidence() float64 {
 	return math.Round(sure*100) / 100
 }
 
-// techniques are those of the rule, and of whoever acts without being a master.
+// techniques are those of the rule, and of whoever acts without being a master. They belong to the finding's identity, so they stay
+// when a host is cleared.
 func (o *incident) techniques() []string {
 	out := slices.Clone(techniques[o.rule])
 	more := func(id string) {
@@ -104,10 +105,10 @@ func (o *incident) techniques() []string {
 			out = append(out, id)
 		}
 	}
-	if o.why == foreign || o.why == intruding {
-		if o.rule == RuleWrite {
-			more("T0855")
-		}
+	if o.rule == RuleWrite && (o.why == foreign || o.intruded) {
+		more("T0855")
+	}
+	if o.why == foreign {
 		more("T0848")
 	}
 	if o.rule == RuleCommand {
@@ -144,6 +145,9 @@ var tries = map[string]string{
 
 func (o *incident) summary() string {
 	by, on := o.from.String(), o.at.String()
+	if on == "" && o.rule != RuleSurvey {
+		on = fmt.Sprintf("%d more devices", len(o.spread))
+	}
 	switch o.rule {
 	case RuleProbe:
 		return fmt.Sprintf("%s probes %s (%s): the device refused most of what it was asked for, %s", by, on, o.protocol, times(o.count))

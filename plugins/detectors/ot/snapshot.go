@@ -77,7 +77,7 @@ func (d *device) appendTo(b []byte) []byte {
 func (p *peer) appendTo(b []byte) []byte {
 	b = append(b, p.host[:]...)
 	b = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(b, p.first), p.last), p.pendingSince)
-	b = numbers(b, bit(p.learned)|bit(p.newcomer)<<1, p.requests, p.granted, p.refusals, p.asked, p.waiting, uint64(p.waitsFor), uint64(p.pending))
+	b = numbers(b, bit(p.learned)|bit(p.newcomer)<<1, p.requests, p.reads, p.granted, p.refusals, p.asked, p.waiting, uint64(p.waitsFor), uint64(p.pending))
 	return numbers(numbers(b, uint64(len(p.refused))), p.refused...)
 }
 
@@ -92,8 +92,8 @@ func (o *incident) appendTo(b []byte) []byte {
 	b = text(b, o.rule)
 	b = o.at.appendTo(append(b, o.from[:]...))
 	b = binary.AppendVarint(binary.AppendVarint(b, o.start), o.end)
-	b = numbers(b, uint64(o.what), o.number, uint64(o.grave), uint64(o.why), o.address, o.count, o.done, o.refused, uint64(o.proto),
-		bit(o.reversed)|bit(o.told.answered)<<1, o.told.count, uint64(o.told.grave))
+	b = numbers(b, uint64(o.what), o.number, uint64(o.grave), uint64(o.base), uint64(o.why), o.address, o.count, o.done, o.refused, uint64(o.proto),
+		bit(o.reversed)|bit(o.told.answered)<<1|bit(o.intruded)<<2, o.told.count, uint64(o.told.grave))
 	b = hosts(text(text(text(b, o.protocol), o.name), o.object), o.spread)
 	b = numbers(b, uint64(len(o.units)))
 	for _, unit := range o.units {
@@ -139,7 +139,7 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 	last := uint64(0)
 	for range r.Count() {
 		o := r.incident()
-		if techniques[o.rule] == nil || o.grave > dangerous || int(o.why) >= len(reasons) || o.told.grave > dangerous || o.number <= last || o.number > m.incidents.next || m.incidents.by[o.key] != nil {
+		if techniques[o.rule] == nil || o.grave > dangerous || o.base > dangerous || int(o.why) >= len(reasons) || o.told.grave > dangerous || o.number <= last || o.number > m.incidents.next || m.incidents.by[o.key] != nil {
 			r.refuse(errors.New("a finding is none"))
 			break
 		}
@@ -192,7 +192,7 @@ func (r *reader) peer() peer {
 	p := peer{host: r.host(), first: r.Int(), last: r.Int(), pendingSince: r.Int()}
 	flags := r.Uint()
 	p.learned, p.newcomer = flags&1 != 0, flags&2 != 0
-	p.requests, p.granted, p.refusals, p.asked, p.waiting = r.Uint(), r.Uint(), r.Uint(), r.Uint(), r.Uint()
+	p.requests, p.reads, p.granted, p.refusals, p.asked, p.waiting = r.Uint(), r.Uint(), r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	p.waitsFor, p.pending = uint32(r.Uint()), uint32(r.Uint())
 	for range min(r.Count(), maxRefused) {
 		p.refused = append(p.refused, r.Uint())
@@ -204,10 +204,10 @@ func (r *reader) incident() *incident {
 	o := &incident{}
 	o.rule, o.from, o.at = r.text(), r.host(), r.place()
 	o.start, o.end = r.Int(), r.Int()
-	o.what, o.number, o.grave, o.why, o.address = uint32(r.Uint()), r.Uint(), grave(r.Uint()), why(r.Uint()), r.Uint()
+	o.what, o.number, o.grave, o.base, o.why, o.address = uint32(r.Uint()), r.Uint(), grave(r.Uint()), grave(r.Uint()), why(r.Uint()), r.Uint()
 	o.count, o.done, o.refused, o.proto = r.Uint(), r.Uint(), r.Uint(), uint8(r.Uint())
 	flags := r.Uint()
-	o.reversed, o.told.answered, o.told.count, o.told.grave = flags&1 != 0, flags&2 != 0, r.Uint(), grave(r.Uint())
+	o.reversed, o.told.answered, o.intruded, o.told.count, o.told.grave = flags&1 != 0, flags&2 != 0, flags&4 != 0, r.Uint(), grave(r.Uint())
 	o.protocol, o.name, o.object, o.spread = r.text(), r.text(), r.text(), r.hosts()
 	for range min(r.Count(), maxSpread) {
 		o.units = append(o.units, r.text())
