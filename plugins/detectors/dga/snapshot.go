@@ -1,0 +1,123 @@
+package dga
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"net/netip"
+
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
+	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
+)
+
+// snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then those of each host, the
+// one quiet for longest first. Another form is refused.
+const snapshotVersion = 1
+
+// What a host and a name take in a snapshot, about.
+const (
+	clientSize = 180
+	nameSize   = 80
+)
+
+// Snapshot writes down everything that the next findings depend on.
+func (d *Detector) Snapshot(context.Context) ([]byte, error) {
+	b := saved.Begin(snapshotVersion, d.clients.names*nameSize+len(d.clients.byAddr)*clientSize)
+	b = binary.AppendVarint(b, d.clock)
+	b = binary.AppendVarint(b, d.swept)
+	b = binary.AppendUvarint(b, d.clients.next)
+	b = binary.AppendUvarint(b, d.clients.forgotten)
+	for e := d.clients.quiet.Front(); e != nil; e = e.Next() {
+		b = e.Value.(*asker).appendTo(b)
+	}
+	return saved.Seal(b), nil
+}
+
+// Restore takes what Snapshot wrote. Limits that were lowered since then apply to what comes next.
+func (d *Detector) Restore(_ context.Context, state []byte) error {
+	p, err := saved.Open(snapshotVersion, state)
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	clock, swept := p.Int(), p.Int()
+	m := newClients(d.cfg.MaxClients, d.cfg.MaxNames, d.cfg.MaxMemory)
+	m.next, m.forgotten = p.Uint(), p.Uint()
+	for p.More() {
+		c := readAsker(p)
+		if m.byAddr[c.addr] != nil {
+			return fmt.Errorf("read snapshot: the host %s comes twice", c.addr.Addr())
+		}
+		m.insert(c)
+	}
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	d.clients, d.clock, d.swept = m, clock, swept
+	return nil
+}
+
+func (c *asker) appendTo(b []byte) []byte {
+	b = c.addr.AppendTo(b)
+	b = binary.AppendUvarint(b, c.number)
+	b = binary.AppendVarint(b, c.start)
+	b = binary.AppendVarint(b, c.last)
+	b = binary.AppendUvarint(b, c.more)
+	b = binary.AppendUvarint(b, number(c.changed))
+	b = binary.AppendUvarint(b, uint64(c.reported))
+	b = binary.AppendUvarint(b, math.Float64bits(c.told))
+	b = binary.AppendVarint(b, c.first)
+	for _, w := range c.asked {
+		b = binary.AppendUvarint(b, w)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.odd)))
+	for i := range c.odd {
+		b = c.odd[i].appendTo(b)
+	}
+	return b
+}
+
+func readAsker(p *saved.Packed) *asker {
+	c := &asker{addr: bare.Read(p), number: p.Uint(), start: p.Int(), last: p.Int(), more: p.Uint(), changed: p.Uint() == 1}
+	c.reported, c.told, c.first = int(p.Uint()), math.Float64frombits(p.Uint()), p.Int()
+	for i := range c.asked {
+		c.asked[i] = p.Uint()
+	}
+	for range p.Count() {
+		c.odd = append(c.odd, readOdd(p))
+	}
+	return c
+}
+
+func (o *oddName) appendTo(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, o.id)
+	b = binary.AppendVarint(b, int64(o.surprise))
+	b = binary.AppendUvarint(b, uint64(len(o.domain)))
+	b = append(b, o.domain...)
+	b = binary.AppendVarint(b, o.time)
+	b = binary.AppendUvarint(b, uint64(o.signs))
+	b = binary.AppendUvarint(b, o.packet)
+	b = binary.AppendUvarint(b, o.flow)
+	b = binary.AppendUvarint(b, uint64(o.client))
+	server := bare.Of(o.server.Addr())
+	b = server.AppendTo(b)
+	b = binary.AppendUvarint(b, uint64(o.server.Port()))
+	return binary.AppendUvarint(b, uint64(o.proto))
+}
+
+func readOdd(p *saved.Packed) (o oddName) {
+	var id [8]byte
+	p.Fill(id[:])
+	o.id, o.surprise, o.domain = binary.LittleEndian.Uint64(id[:]), int32(p.Int()), string(p.Bytes(maxName))
+	o.time, o.signs, o.packet, o.flow, o.client = p.Int(), signs(p.Uint()), p.Uint(), p.Uint(), uint16(p.Uint())
+	server := bare.Read(p)
+	o.server, o.proto = netip.AddrPortFrom(server.Addr(), uint16(p.Uint())), uint8(p.Uint())
+	return o
+}
+
+func number(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
