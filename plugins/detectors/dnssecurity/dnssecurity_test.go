@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -180,6 +182,30 @@ func TestWhatCounts(t *testing.T) {
 		got := find(t, detector(t, text), shown(test.list))
 		if test.want == "" && len(got) > 0 || test.want != "" && (len(got) != 1 || got[0].Rule != test.want) {
 			t.Errorf("%s: want %q, got %+v", test.name, test.want, got)
+		}
+	}
+}
+
+func TestSuffixed(t *testing.T) {
+	for made, want := range map[string]bool{
+		"www.example.com": true, "www.example.com.uri": true, "example.co.uk": true, "example.de": true,
+		"": false, "www": false, "com": false, "a.www": false, "a.b.c": false, "x.": false,
+	} {
+		if suffixed(made) != want {
+			t.Errorf("%q: %v", made, !want)
+		}
+	}
+}
+
+// The cases that are called quiet are.
+func TestQuietCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/quiet*/want.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if b, err := os.ReadFile(file); err != nil || string(b) != "[]\n" {
+			t.Errorf("%s: %s %v", file, b, err)
 		}
 	}
 }

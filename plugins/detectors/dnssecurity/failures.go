@@ -126,11 +126,23 @@ func (d *Detector) fails(m *sdk.DNS, sink sdk.FindingSink) error {
 
 // suffixed reports whether a made-up part is a whole name by itself, to which a search list or a blocklist has put its own.
 func suffixed(made string) bool {
-	if !strings.Contains(made, ".") {
-		return false
+	for at := strings.IndexByte(made, '.'); at >= 0; {
+		next := strings.IndexByte(made[at+1:], '.')
+		label := made[at+1:]
+		if next >= 0 {
+			label = label[:next]
+		}
+		switch label {
+		case "com", "net", "org", "info", "edu", "gov":
+			return true
+		}
+		if next < 0 {
+			_, official := publicsuffix.PublicSuffix(label)
+			return official
+		}
+		at += 1 + next
 	}
-	_, official := publicsuffix.PublicSuffix(made)
-	return official
+	return false
 }
 
 // failOf counts a failure of a client.

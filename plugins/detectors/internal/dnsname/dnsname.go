@@ -83,7 +83,7 @@ func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 const (
 	kindDigit  = 26
 	kindHyphen = 36
-	kindOther  = 38 // what host names do not have but encodings do
+	kindOther  = 38 // what names of hosts do not have
 	kindBinary = 39 // no character
 	kinds      = 40
 )
@@ -163,12 +163,12 @@ func (t *Text) Encoded() bool {
 	switch {
 	case total < enough:
 		return false
-	case float64(t[kindBinary]) >= few*total:
+	case float64(t[kindBinary]+t[kindOther]) >= few*total: // hosts have no such names
 		return true
 	case hex >= most*total:
 		return letters >= some*total // numbers alone are addresses and dates
 	}
-	return used >= 12 && t.Evenness() >= 0.92
+	return used >= 12 && t.Evenness() >= 0.94
 }
 
 // Hash is FNV-1a with a last stir, so that its lower bits are as good as the upper ones.
