@@ -69,12 +69,14 @@ func TestSharedCaptures(t *testing.T) {
 	if pattern == "" {
 		t.Skip("IDS_CAPTURES names no captures")
 	}
-	d := withRules(t, `{}`, benchRules(t))
-	files, err := filepath.Glob(filepath.Join(sharedCaptures, pattern))
+	files := benchRules(t)
+	files["default.rules"] = defaultRules
+	d := withRules(t, `{}`, files)
+	captures, err := filepath.Glob(filepath.Join(sharedCaptures, pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	for _, file := range captures {
 		packets := packetsOf(t, file)
 		s := &sink{}
 		start := time.Now()

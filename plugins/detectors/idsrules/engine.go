@@ -375,7 +375,7 @@ func (e *engine) evaluate(r *rule, v *view) bool {
 	if r.toServer != r.toClient && (v.flow == nil || (v.dir == toServer) != r.toServer) {
 		return false
 	}
-	if !r.between(&v.src, &v.dst) && !(r.both && r.between(&v.dst, &v.src)) {
+	if !r.between(&v.src, &v.dst) && (!r.both || !r.between(&v.dst, &v.src)) {
 		return false
 	}
 	f := v.flow

@@ -47,13 +47,12 @@ type httpSide struct {
 
 // message is a request or an answer.
 type message struct {
-	head     []byte // as it was sent, with the empty line
-	body     []byte // without chunks, not unpacked
-	bodyFull bool
-	first    []byte
-	headers  []header
-	parts    [3][]byte // of the first line
-	method   string
+	head    []byte // as it was sent, with the empty line
+	body    []byte // without chunks, not unpacked
+	first   []byte
+	headers []header
+	parts   [3][]byte // of the first line
+	method  string
 }
 
 type header struct{ name, value []byte }
@@ -154,7 +153,7 @@ func (h *httpConversation) begin(d direction, tell func(d direction, m, request 
 	none := false
 	if d == toClient {
 		status := s.msg.parts[1]
-		none = len(status) == 3 && status[0] == '1' || string(status) == "204" || string(status) == "304" ||
+		none = s.msg.interim() || string(status) == "204" || string(status) == "304" ||
 			len(h.requests) > 0 && h.requests[0].method == "HEAD"
 	}
 	switch {
@@ -268,10 +267,13 @@ func (h *httpConversation) tell(d direction, tell func(d direction, m, request *
 	tell(d, m, request)
 	h.held -= len(m.head) + len(m.body)
 	m.body = nil
-	if request != nil && !(len(m.parts[1]) == 3 && m.parts[1][0] == '1') {
+	if request != nil && !m.interim() {
 		h.forget()
 	}
 }
+
+// interim reports whether another answer follows.
+func (m *message) interim() bool { return len(m.parts[1]) == 3 && m.parts[1][0] == '1' }
 
 func (h *httpConversation) forget() {
 	h.held -= len(h.requests[0].head)

@@ -130,15 +130,15 @@ func splitHeader(text string) (words []string, err error) {
 		}
 	}
 	for i := range len(text) {
-		switch c := text[i]; {
-		case c == ' ' || c == '\t':
+		switch text[i] {
+		case ' ', '\t':
 			if depth == 0 {
 				flush()
 			}
 			continue
-		case c == '[':
+		case '[':
 			depth++
-		case c == ']':
+		case ']':
 			if depth--; depth < 0 {
 				return nil, errors.New("a ] without its [")
 			}
