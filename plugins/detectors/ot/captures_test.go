@@ -20,7 +20,7 @@ var inCaptures = map[string][]string{
 	"ot-opcua__cisagov__open62541_client-server_minimal.pcap":                  {"write T0836 low", "command T0855 low"},
 	"ot-profinet__ITI__ChangeIPUsingDCP.pcap":                                  {"write T0836 medium"},
 	"ot-modbus__OISF__modbus.pcap":                                             {"write T0836 low"},
-	"ot-dnp3__w3h__cold_restart_and_response.pcap":                             {"restart T0816 high"},
+	"ot-dnp3__w3h__cold_restart_and_response.pcap":                             {"restart T0816 medium"},
 	"ot-enip__ITI__EIP-RebootorRestart.pcap":                                   {"restart T0816 high"},
 }
 

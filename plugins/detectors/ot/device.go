@@ -227,13 +227,13 @@ func mix(h, v uint64) uint64 {
 	return h ^ h>>29
 }
 
-// maxRefused bounds what is remembered of one host's failures.
+// maxRefused bounds what is remembered of one host's failures: the most that probes allows.
 const maxRefused = 64
 
-// refuse notes that the device did not give what was asked for last.
-func (p *peer) refuse() {
+// refuse notes that the device did not give what was asked for last. Different things count up to enough.
+func (p *peer) refuse(enough int) {
 	p.refusals++
-	if len(p.refused) < maxRefused && !slices.Contains(p.refused, p.asked) {
+	if len(p.refused) < enough && !slices.Contains(p.refused, p.asked) {
 		p.refused = append(p.refused, p.asked)
 	}
 }

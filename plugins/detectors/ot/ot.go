@@ -254,7 +254,7 @@ func (d *Detector) answered(f *sdk.OT, to host, from place) {
 		p.granted++
 		return
 	}
-	p.refuse()
+	p.refuse(d.cfg.Probes)
 	if len(p.refused) >= d.cfg.Probes && p.refusals >= p.granted {
 		d.incidents.add(key{rule: RuleProbe, from: to, at: from}, notable, notable, usual, f, d.clock)
 	}

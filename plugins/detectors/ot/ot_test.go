@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/heap"
 	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/plugins/detectors/internal/savedtest"
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
@@ -431,4 +433,41 @@ func BenchmarkInspect(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(p.facts)), "ns/fact")
+}
+
+// However much is sent, what is remembered of it stays within what the limits of the manifest allow.
+func TestHeapIsBounded(t *testing.T) {
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	d, s := detector(t, `{}`), &sink{}
+	before := inUse()
+	for i := range 4200 { // devices; all but a hundred are remembered
+		for who := range 8 {
+			var p plan
+			for n := range uint64(20) {
+				f := read(n)
+				p.say(float64(i), 1000+who, 20000+i, f)
+				f.Response, f.Failed = true, true
+				p.say(float64(i), 1000+who, 20000+i, f)
+			}
+			f := write(uint64(i))
+			f.Name, f.Object, f.Unit = strings.Repeat("n", 200), strings.Repeat("o", 200), strings.Repeat("u", 200)
+			p.say(float64(i), 1000+who, 20000+i, f)
+			if err := d.Inspect(t.Context(), sdk.Batch{OT: p.facts}, s); err != nil {
+				t.Fatal(err)
+			}
+			s.findings = s.findings[:0]
+		}
+	}
+	if held := int64(inUse() - before); held > heap.Bound {
+		t.Errorf("%d MiB are held", held>>20)
+	} else {
+		t.Logf("%d KiB are held", held>>10)
+	}
+	runtime.KeepAlive(d)
 }
