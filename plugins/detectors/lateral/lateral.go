@@ -45,7 +45,7 @@ type Config struct {
 	Internal          []string        `json:"internal" format:"cidr" default:"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,fc00::/7,fe80::/10" doc:"Own networks, in which new pairs of hosts are looked for."`
 	Learn             config.Duration `json:"learn" default:"168h" min:"1m" max:"8760h" doc:"For how long, by the time in the traffic, pairs of hosts are only remembered before new ones are told."`
 	Hosts             int             `json:"hosts" default:"5" min:"2" max:"1000" doc:"On how many hosts one host must act within an hour to be told as one that spreads."`
-	Tickets           int             `json:"tickets" default:"5" min:"2" max:"64" doc:"For how many services one host must get tickets with old encryption within ten minutes, where it did not ask for that."`
+	Tickets           int             `json:"tickets" default:"5" min:"1" max:"64" doc:"For how many services one host must get tickets with old encryption within ten minutes, where it did not ask for that."`
 	MaxPairs          int             `json:"max_pairs" default:"16384" min:"64" max:"1000000" doc:"How many pairs of hosts with acts are remembered; the one quiet for longest is forgotten first."`
 	MaxKnown          int             `json:"max_known" default:"100000" min:"1024" max:"10000000" doc:"How many pairs of hosts are remembered as usual; beyond it no new ones are told."`
 }
@@ -116,7 +116,7 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 func (d *Detector) message(r *sdk.Message, sink sdk.FindingSink) error {
 	switch r.Protocol {
 	case "dcerpc":
-		if a, ok := readCall(r); ok {
+		if a, ok := d.memory.readCall(r); ok {
 			if a.kind == dcsync && (contain(d.domains, r.Client) || d.memory.isController(bare.Of(r.Client))) {
 				return nil // they tell each other
 			}

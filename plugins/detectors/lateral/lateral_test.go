@@ -142,6 +142,25 @@ func TestWhoMay(t *testing.T) {
 	}
 }
 
+// Where it was not captured to what a client was bound, the operations tell of replication, when there are no others.
+func TestReplicationWithoutItsBeginning(t *testing.T) {
+	for name, test := range map[string]struct {
+		operations []int
+		want       int
+	}{
+		"names, controllers, secrets": {[]int{0, 16, 12, 0, 3, 1}, 1}, "no secrets": {[]int{0, 16, 12, 1}, 0}, "no names": {[]int{0, 16, 3}, 0},
+		"another interface": {[]int{0, 15, 16, 12, 3}, 0},
+	} {
+		var batches []sdk.Batch
+		for _, o := range test.operations {
+			batches = append(batches, rpcCall(66, 1, 0, "", o))
+		}
+		if found := find(t, detector(t, "{}"), batches...); len(found) != test.want {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 func TestTickets(t *testing.T) {
 	many := func(n int, pause time.Duration, service, wanted string) (out []sdk.Batch) {
 		for i := range n {

@@ -38,6 +38,7 @@ type pair struct {
 	count, told uint32
 	severe      sdk.Severity // as it was told
 	copied      bool         // a program was copied there, too
+	guessed     bool         // of the first act
 	technique   string
 	names       []string
 	packets     []uint64
@@ -73,7 +74,8 @@ type memory struct {
 	usual       []uint64            // the same, as they came
 	begun       int64               // time of the first act
 	shares      shares
-	old         old
+	old         notes // that somebody wants RC4 before anything else
+	unbound     notes // which operations are called of an interface that is not known
 	swept       int64 // time of the last look at those that are quiet
 	next        uint64
 	forgotten   uint64
@@ -149,7 +151,7 @@ func (m *memory) quietest() *pair { return m.quiet.Front().Value.(*pair) }
 
 func (m *memory) appear(k pairKey, a *act) *pair {
 	m.next++
-	p := &pair{key: k, number: m.next, first: a.at, last: a.at, technique: techniqueOf(a.kind)}
+	p := &pair{key: k, number: m.next, first: a.at, last: a.at, technique: techniqueOf(a.kind), guessed: a.guessed}
 	m.insert(p)
 	return p
 }

@@ -11,6 +11,7 @@ import (
 // act is what one record tells.
 type act struct {
 	kind             kind
+	guessed          bool // by operations of an interface that is not known
 	from, to         netip.Addr
 	fromPort, toPort uint16
 	name             string // of a program, a share: valid during the call
@@ -81,7 +82,17 @@ func callOf(uuid string, operation int) kind {
 	return none
 }
 
-func readCall(r *sdk.Message) (act, bool) {
+// Replication by somebody who is no domain controller, where it was not captured to which interface the client was bound: it asks
+// who the controllers are and what its victim's name is, before it asks for the secrets, and for nothing else. Controllers know.
+const (
+	bindOnce, unbind, getChanges, crackNames, controllerInfo = 1 << 0, 1 << 1, 1 << 3, 1 << 12, 1 << 16
+
+	replicates    = getChanges | crackNames | controllerInfo
+	mayReplicate  = replicates | bindOnce | unbind
+	maxOperations = 63
+)
+
+func (m *memory) readCall(r *sdk.Message) (act, bool) {
 	if r.Name != "call" {
 		return act{}, false
 	}
@@ -89,8 +100,15 @@ func readCall(r *sdk.Message) (act, bool) {
 	if err != nil {
 		operation = 0 // what is zero is left out
 	}
-	k := callOf(r.Text, operation)
-	return actOf(&r.Seen, k), k != none
+	k, guessed := callOf(r.Text, operation), false
+	if r.Text == "" {
+		if called := m.unbound.add(r.Flow, 1<<min(max(operation, 0), maxOperations)); called&replicates == replicates && called&^mayReplicate == 0 {
+			k, guessed = dcsync, true
+		}
+	}
+	a := actOf(&r.Seen, k)
+	a.guessed = guessed
+	return a, k != none
 }
 
 // readHTTP reads an exchange of WinRM. Hosts that only forward their events are left out.

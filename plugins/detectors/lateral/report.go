@@ -24,8 +24,11 @@ func (p *pair) severity() sdk.Severity {
 func (p *pair) finding() sdk.Finding {
 	r := &rules[p.key.kind]
 	confidence := r.confidence
-	if p.copied {
+	switch {
+	case p.copied:
 		confidence = 0.9
+	case p.guessed:
+		confidence = 0.7
 	}
 	techniques := r.techniques
 	if p.key.kind == newPair && p.technique != "" {
@@ -42,8 +45,11 @@ func (p *pair) finding() sdk.Finding {
 	if len(p.names) > 0 {
 		out.Summary += ": " + strings.Join(p.names, ", ")
 	}
-	if p.copied {
+	switch {
+	case p.copied:
 		out.Summary += ", where it copied a program to"
+	case p.guessed:
+		out.Summary += ", by the operations that it called"
 	}
 	return out
 }
@@ -86,6 +92,9 @@ func (d *Detector) spread(from bare.Addr, a *act, sink sdk.FindingSink) error {
 	})
 }
 
+// fewTickets that nobody asked for so are no more than a note, where the configuration wants them at all.
+const fewTickets = 5
+
 // judgeTickets reports a host that asked for what can be guessed, or got it for many services: at once, and when they have doubled.
 func (d *Detector) judgeTickets(t *asker, final bool, sink sdk.FindingSink) error {
 	n := uint32(len(t.services))
@@ -95,8 +104,11 @@ func (d *Detector) judgeTickets(t *asker, final bool, sink sdk.FindingSink) erro
 	t.told = n
 	r := &rules[kerberoast]
 	severity, confidence := r.severity, r.confidence
-	if t.downgraded > 2 {
+	switch {
+	case t.downgraded > 2:
 		severity, confidence = sdk.SeverityHigh, 0.9
+	case t.downgraded == 0 && n < fewTickets:
+		severity, confidence = sdk.SeverityLow, 0.3
 	}
 	from, to := t.addr.Addr(), t.from.Addr()
 	text := fmt.Sprintf("%s got tickets with RC4 for %s", from, plural(len(t.services), "service"))

@@ -41,7 +41,7 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	}
 	b = appendAddrs(b, m.controllersInOrder())
 	b = m.shares.appendTo(b)
-	b = m.old.appendTo(b)
+	b = m.unbound.appendTo(m.old.appendTo(b))
 	b = binary.AppendUvarint(b, uint64(len(m.pairs)))
 	for e := m.quiet.Front(); e != nil; e = e.Next() {
 		b = e.Value.(*pair).appendTo(b)
@@ -88,6 +88,7 @@ func (m *memory) read(p *saved.Packed) error {
 	}
 	m.shares.readFrom(p)
 	m.old.readFrom(p)
+	m.unbound.readFrom(p)
 	numbers := map[uint64]bool{}
 	for range p.Count() {
 		one := readPair(p)
@@ -245,21 +246,26 @@ func (s *shares) readFrom(p *saved.Packed) {
 	}
 }
 
-func (o *old) appendTo(b []byte) []byte { return appendNumbers(b, inOrder(o.order, o.next, o.flows)) }
+func (n *notes) appendTo(b []byte) []byte {
+	list := inOrder(n.order, n.next, n.flows)
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, flow := range list {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, flow), n.flows[flow])
+	}
+	return b
+}
 
-func (o *old) readFrom(p *saved.Packed) {
-	for _, flow := range readNumbers(p, maxOld) {
-		o.add(flow)
+func (n *notes) readFrom(p *saved.Packed) {
+	for range p.Count() {
+		if flow, bits := p.Uint(), p.Uint(); len(n.order) < maxNotes {
+			n.add(flow, bits)
+		}
 	}
 }
 
 func (p *pair) appendTo(b []byte) []byte {
 	b = p.key.to.AppendTo(p.key.from.AppendTo(b))
-	copied := byte(0)
-	if p.copied {
-		copied = 1
-	}
-	b = append(b, byte(p.key.kind), byte(p.key.family), copied, byte(p.severe.Rank()))
+	b = append(b, byte(p.key.kind), byte(p.key.family), bit(p.copied), bit(p.guessed), byte(p.severe.Rank()))
 	b = binary.AppendUvarint(b, p.number)
 	b = binary.AppendVarint(b, p.first)
 	b = binary.AppendVarint(b, p.last-p.first)
@@ -269,8 +275,15 @@ func (p *pair) appendTo(b []byte) []byte {
 	return appendRefs(appendNumbers(b, p.packets), p.refs)
 }
 
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func readPair(p *saved.Packed) *pair {
-	one := &pair{key: pairKey{from: bare.Read(p), to: bare.Read(p), kind: kind(readByte(p)), family: kind(readByte(p))}, copied: readByte(p) != 0}
+	one := &pair{key: pairKey{from: bare.Read(p), to: bare.Read(p), kind: kind(readByte(p)), family: kind(readByte(p))}, copied: readByte(p) != 0, guessed: readByte(p) != 0}
 	one.severe = severities[min(int(readByte(p)), len(severities)-1)]
 	one.number, one.first = p.Uint(), p.Int()
 	one.last, one.count, one.told = one.first+p.Int(), uint32(p.Uint()), uint32(p.Uint())

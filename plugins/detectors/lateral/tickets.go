@@ -15,7 +15,6 @@ const (
 	rc4       = "23"
 	together  = int64(10 * time.Minute)
 	maxAskers = 4096
-	maxOld    = 1024
 	maxTicket = 64 // services of one host
 )
 
@@ -32,30 +31,6 @@ type asker struct {
 	refs        []ref
 }
 
-// old are flows in which somebody wants RC4 before anything else.
-type old struct {
-	flows map[uint64]struct{}
-	order []uint64 // in a circle
-	next  int
-}
-
-func (o *old) add(flow uint64) {
-	if o.flows == nil {
-		o.flows = map[uint64]struct{}{}
-	}
-	if _, known := o.flows[flow]; known {
-		return
-	}
-	if len(o.order) < maxOld {
-		o.order = append(o.order, flow)
-	} else {
-		delete(o.flows, o.order[o.next])
-		o.order[o.next] = flow
-		o.next = (o.next + 1) % maxOld
-	}
-	o.flows[flow] = struct{}{}
-}
-
 // kerberos looks at who answers as a domain controller, and at tickets.
 func (d *Detector) kerberos(r *sdk.Message, sink sdk.FindingSink) error {
 	m := &d.memory
@@ -64,7 +39,7 @@ func (d *Detector) kerberos(r *sdk.Message, sink sdk.FindingSink) error {
 		m.noteController(bare.Of(r.Server))
 	case "tgs-req":
 		if first, _, _ := strings.Cut(r.Fields["encryptions"], ","); first == rc4 {
-			m.old.add(r.Flow)
+			m.old.add(r.Flow, 1)
 		}
 	case "tgs-rep":
 		m.noteController(bare.Of(r.Server))

@@ -19,6 +19,7 @@ var DCERPC = app.Protocol{
 // Types of messages.
 const (
 	Request       = 0
+	response      = 2
 	Fault         = 3
 	Bind          = 11
 	bindAccepted  = 12
@@ -56,9 +57,11 @@ func Type(b []byte) (kind uint8, ok bool) {
 	return b[2], binary.LittleEndian.Uint16(b[8:]) >= headerSize
 }
 
+// begins is what a direction may begin with, also where the beginning was not captured.
+var begins = [...][]byte{app.Client: {Bind, Request}, app.Server: {bindAccepted, BindRefused, response}}
+
 func recognise(d app.Dir, b []byte) app.Verdict {
-	first := [...][]byte{app.Client: {Bind}, app.Server: {bindAccepted, BindRefused}}
-	for i, may := range [...][]byte{{5}, {0, 1}, first[d]} {
+	for i, may := range [...][]byte{{5}, {0, 1}, begins[d]} {
 		if i < len(b) && !slices.Contains(may, b[i]) {
 			return app.No
 		}

@@ -102,18 +102,15 @@ func TestHostile(t *testing.T) {
 }
 
 func TestRecognise(t *testing.T) {
-	for _, text := range []string{talk[0].Text, talk[1].Text} {
-		d := app.Client
-		if text == talk[1].Text {
-			d = app.Server
-		}
+	for _, s := range talk[:4] { // the latter two where the beginning was not captured
+		d, text := s.Dir, s.Text
 		for n := 1; n < len(text); n++ {
 			if have := recognise(d, []byte(text[:n])); have == app.No || n >= headerSize && have != app.Sure {
 				t.Fatalf("%q: %d", text[:n], have)
 			}
 		}
 	}
-	for _, text := range []string{"\x05\x01\x00", "\x05\x02\x00\x01", "junk", call(0, 1), "\x05\x00\x0b\x03\x00\x00\x00\x00\x48\x00\x00\x00\x00\x00\x00\x00"} {
+	for _, text := range []string{"\x05\x01\x00", "\x05\x02\x00\x01", "junk", fault(0), "\x05\x00\x0b\x03\x00\x00\x00\x00\x48\x00\x00\x00\x00\x00\x00\x00"} {
 		if have := recognise(app.Client, []byte(text)); have == app.Sure || len(text) > 3 && have != app.No {
 			t.Errorf("%q: %d", text, have)
 		}
