@@ -23,6 +23,8 @@ type engine struct {
 	view       view
 	matching   matching
 	stamps     []uint32 // by rule: the search in which it was found last
+	matchedIn  []uint64 // by rule: the packet that matched last, by its payload or by what it adds to the stream
+	inspected  uint64
 	stamp      uint32
 	candidates []*rule
 	unpacker   unpacker
@@ -43,7 +45,7 @@ type view struct {
 }
 
 func newEngine(x *index, most, mostBuffered int, depth int64, limits limits, alert func(*rule, *view)) *engine {
-	e := &engine{index: x, depth: depth, limits: limits, alert: alert, stamps: make([]uint32, len(x.rules))}
+	e := &engine{index: x, depth: depth, limits: limits, alert: alert, stamps: make([]uint32, len(x.rules)), matchedIn: make([]uint64, len(x.rules))}
 	e.decoder.checksums = x.sums
 	e.flows = flows{byKey: map[flowKey]*flow{}, most: most, mostBuffered: mostBuffered, ended: e.ended, sets: x.sets}
 	names := 0
@@ -58,6 +60,7 @@ func newEngine(x *index, most, mostBuffered int, depth int64, limits limits, ale
 func (e *engine) inspect(in *sdk.Packet) {
 	p := &e.packet
 	e.decoder.decode(p, in)
+	e.inspected++
 	v := &e.view
 	*v = view{packet: p, src: end{addr: p.src, port: p.srcPort}, dst: end{addr: p.dst, port: p.dstPort}}
 	if !p.events.none() {
@@ -369,6 +372,9 @@ func (v *view) put(b buffer, text []byte) {
 // evaluate reports whether a rule matches, and does what it says then.
 func (e *engine) evaluate(r *rule, v *view) bool {
 	e.missed = false
+	if v.moment == atStream && e.matchedIn[r.index] == e.inspected {
+		return true // the packet was an alert by itself
+	}
 	if !r.network.has(v.packet) && v.moment <= atStream {
 		return false
 	}
@@ -413,6 +419,7 @@ func (e *engine) evaluate(r *rule, v *view) bool {
 	if e.missed = !e.contents(r, v); e.missed {
 		return false
 	}
+	e.matchedIn[r.index] = e.inspected
 	e.matched(r, v)
 	return true
 }
