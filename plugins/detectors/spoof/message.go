@@ -1,7 +1,6 @@
 package spoof
 
 import (
-	"encoding/hex"
 	"net"
 	"net/netip"
 
@@ -20,13 +19,24 @@ func macOf(text string) (m mac) {
 		return mac{}
 	}
 	for i := range m {
-		var digits [2]byte
-		copy(digits[:], text[3*i:])
-		if _, err := hex.Decode(m[i:i+1], digits[:]); err != nil {
+		high, low := digit(text[3*i]), digit(text[3*i+1])
+		if high|low > 0xf {
 			return mac{}
 		}
+		m[i] = high<<4 | low
 	}
 	return m
+}
+
+// digit is the value of one in hex, 255 of what is none.
+func digit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 255
 }
 
 var broadcast = mac{255, 255, 255, 255, 255, 255}

@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/heap"
 	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/plugins/detectors/internal/savedtest"
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
@@ -770,4 +772,47 @@ func FuzzInspect(f *testing.F) {
 		}
 		savedtest.HandsOn(t, d, detector(t, `{"max_entries": 64}`))
 	})
+}
+
+// However much is sent, what is remembered of it stays within what the limits of the manifest allow.
+func TestHeapIsBounded(t *testing.T) {
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	d, s := detector(t, `{}`), &sink{}
+	before := inUse()
+	for i := range 40_000 { // addresses; sixteen thousand are remembered, each with eight cards
+		w := &wire{}
+		for c := range 8 {
+			w.send(float64(i)/100, c%2 == 0, c, 1, 2, c)
+			f := &w.arp[c]
+			f.SenderIP, f.SenderMAC = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), mac{2, byte(c), byte(i >> 16), byte(i >> 8), byte(i), 1}.String()
+		}
+		w.given(float64(i)/100, i, gateway, gateway, gateway)
+		show(t, d, s, 64, w)
+		s.findings = s.findings[:0]
+	}
+	if held := int64(inUse() - before); held > 2*heap.Bound {
+		t.Errorf("%d MiB are held", held>>20)
+	} else {
+		t.Logf("%d KiB are held", held>>10)
+	}
+	runtime.KeepAlive(d)
+}
+
+func BenchmarkInspect(b *testing.B) {
+	w := &wire{}
+	office(w)
+	d, s := detector(b, "{}"), &sink{}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := d.Inspect(b.Context(), sdk.Batch{ARP: w.arp}, s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(w.arp)), "ns/fact")
 }
