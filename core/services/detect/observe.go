@@ -41,9 +41,12 @@ func (r *Run) Observe(ctx context.Context, o Observer, sighted Sighted) {
 	r.begin(func() { l.run(ctx) })
 }
 
-// bunchFrames is how many frames an observer of a capture is shown together. Frames of facts are many and small, and an observer
-// is done with each before the next one comes: to wake it for each cost as much as what it does with them.
-const bunchFrames = 8
+// So many frames of a capture a detector and an observer are shown together: each is done with one before the next one comes, and to
+// wake it for each cost as much as what it does with them. Those of flows are large; as many as these come together from the worker.
+const (
+	bunchFlows  = 4
+	bunchFrames = 8
+)
 
 // pass puts a batch into the queue, or holds it until there are enough of them.
 func (l *lane) pass(ctx context.Context, b *batch.Batch) error {
