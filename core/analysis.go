@@ -75,7 +75,7 @@ func (c *Core) readyDetectors(ctx context.Context, run *analysis) []detect.Detec
 
 // sighted puts what an observer saw into the inventory.
 func (c *Core) sighted(ctx context.Context, plugin string, sightings []sdk.Sighting) error {
-	batch := store.SightingBatch{Tenant: c.tenant, Agent: store.NodeServer}
+	batch := store.SightingBatch{Tenant: c.tenant, Agent: store.NodeServer, Sightings: make([]store.Sighting, 0, len(sightings))}
 	for _, s := range sightings {
 		batch.Sightings = append(batch.Sightings, store.Sighting{Plugin: plugin, Sighting: s})
 	}

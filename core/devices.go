@@ -27,7 +27,7 @@ func newInventory(c *Core) *inventoryOf { return &inventoryOf{c: c, last: map[st
 
 // Sightings merges what a node saw.
 func (v *inventoryOf) Sightings(ctx context.Context, b store.SightingBatch) error {
-	var usable []store.Sighting
+	usable := make([]store.Sighting, 0, len(b.Sightings))
 	for _, s := range b.Sightings {
 		// What the server knows of its agents' machines no agent can claim for others.
 		if s.Plugin == inventory.AgentSource {
@@ -44,7 +44,7 @@ func (v *inventoryOf) Sightings(ctx context.Context, b store.SightingBatch) erro
 }
 
 func (v *inventoryOf) record(ctx context.Context, b store.SightingBatch) error {
-	var named []store.Sighting
+	named := make([]store.Sighting, 0, len(b.Sightings))
 	for _, s := range b.Sightings {
 		if normal, ok := inventory.Normal(s.Sighting); ok {
 			one := store.Sighting{Plugin: s.Plugin, Sighting: normal}

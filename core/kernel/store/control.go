@@ -262,6 +262,9 @@ func (c jsonColumn) Scan(v any) error {
 // plainList reads a list of texts in which nothing is escaped, as toJSON writes nearly all; false for anything else. A device has
 // four, and a capture may tell of thousands of devices.
 func plainList(text string) (list []string, plain bool) {
+	if text == "[]" {
+		return []string{}, true
+	}
 	inner, open := strings.CutPrefix(text, `["`)
 	inner, closed := strings.CutSuffix(inner, `"]`)
 	if !open || !closed || strings.ContainsRune(inner, '\\') || !utf8.ValidString(inner) {

@@ -12,6 +12,7 @@ type gathered struct {
 	byID   map[string]*gatheredDevice
 	byKey  map[deviceKey][]*gatheredDevice // also under keys that a device has lost since
 	met    []*gatheredDevice               // those that there were sightings of, in this order
+	asked  int                             // how often somebody asked for matches
 }
 
 type gatheredDevice struct {
@@ -19,6 +20,7 @@ type gatheredDevice struct {
 	stored *Device // as it was read, nil for a new one
 	met    bool
 	gone   bool // into another one
+	taken  int  // the last one of gathered.asked that it was an answer to
 }
 
 // findDevices finds the devices that share a key. It is no OR, for which SQLite would look at every key of the tenant.
@@ -72,11 +74,11 @@ func (g *gathered) index(one *gatheredDevice) {
 // matches are the devices that have a key of the sighting now, in the order of their ids.
 func (g *gathered) matches(s Sighting) []Device {
 	var out []Device
-	taken := map[*gatheredDevice]bool{} // as many as there are may share a name
+	g.asked++
 	for _, key := range keysOf(s) {
 		for _, one := range g.byKey[key] {
-			if !one.gone && !taken[one] && one.has(key) {
-				taken[one] = true
+			if !one.gone && one.taken != g.asked && one.has(key) {
+				one.taken = g.asked
 				out = append(out, one.Device)
 			}
 		}
