@@ -147,7 +147,9 @@ func icmpTunnel(c *dnscase.Capture) {
 	for i := range 80 {
 		at := time.Duration(i) * 300 * ms
 		c.Ping(at, client, outside, false, uint16(i), data(r, 60+r.IntN(400)))
-		c.Ping(at+20*ms, outside, client, true, uint16(i), data(r, 60+r.IntN(400)))
+		for j := range i % 3 { // the server answers more than it was asked, or less
+			c.Ping(at+time.Duration(20+j)*ms, outside, client, true, uint16(i), data(r, 60+r.IntN(400)))
+		}
 	}
 	quietPings(c)
 }

@@ -15,7 +15,6 @@ import (
 type echo struct {
 	src, dst netip.Addr
 	reply    bool
-	id       uint32 // identifier and sequence number
 	length   int    // of what it carries
 	content  []byte // as much of it as was captured
 }
@@ -74,7 +73,7 @@ func parseEcho(p *sdk.Packet) (echo, bool) {
 	if len(b) < head || e.length < head || b[0] != request && b[0] != answer {
 		return echo{}, false
 	}
-	e.reply, e.id = b[0] == answer, binary.BigEndian.Uint32(b[4:])
+	e.reply = b[0] == answer
 	e.length -= head
 	e.content = b[head:min(len(b), head+e.length)] // without the padding of a short frame
 	return e, true
@@ -123,8 +122,6 @@ const (
 	clockSize = 24
 	// contentSize is how many bytes behind the clock are compared.
 	contentSize = 40
-	// recentPings is how many pings may be under way until their answers come.
-	recentPings = 16
 )
 
 // What makes a tunnel: so many different contents that hold so much, and that answers do not repeat them, or far more of both.
@@ -146,17 +143,12 @@ type echoes struct {
 	evidence.Evidence
 
 	contents sketch.Sketch
-	recent   [recentPings]ping
-	next     uint8
 
-	different, bytes uint64 // in units
-	pings            uint64 // and answers
-	broken           uint64 // answers that did not repeat the question
-	reported         uint64
+	different, bytes   uint64 // in units
+	questions, answers uint64
+	broken             uint64 // answers that did not repeat the question
+	reported           uint64
 }
-
-// ping is one that waits for its answer.
-type ping struct{ id, sum uint32 }
 
 // packet takes one ICMP packet.
 func (d *Detector) packet(p *sdk.Packet, sink sdk.FindingSink) error {
@@ -171,38 +163,19 @@ func (d *Detector) packet(p *sdk.Packet, sink sdk.FindingSink) error {
 		return err
 	}
 	sum := uint32(dnsname.Hash(e.content[clockSize:min(len(e.content), clockSize+contentSize)]))
-	one.pings++
 	weight := one.contents.Add(sum)
 	one.different += weight
 	one.bytes += weight * uint64(e.length)
-	broken := one.answered(&e, sum)
-	if weight == 0 && !broken {
+	if !e.reply {
+		one.questions++
+	} else if one.answers++; weight > 0 && one.questions > 0 {
+		one.broken++ // where questions are seen, the content of an answer was in one
+	}
+	if weight == 0 {
 		return nil
 	}
 	one.Add(at, p.Number, noFlow)
 	return d.judgeEchoes(one, false, sink)
-}
-
-// answered compares an answer with its question, and remembers a question. An answer whose question was not seen says nothing.
-func (e *echoes) answered(one *echo, sum uint32) (broken bool) {
-	sum += uint32(one.length) // a shorter answer repeats nothing either
-	if !one.reply {
-		e.recent[e.next%recentPings] = ping{one.id, sum}
-		e.next++
-		return false
-	}
-	asked, same := false, false
-	for _, p := range e.recent {
-		if p.id == one.id && p.sum != 0 {
-			asked = true
-			same = same || p.sum == sum
-		}
-	}
-	if asked && !same {
-		e.broken++
-		return true
-	}
-	return false
 }
 
 // between finds the memory of two hosts, and begins it anew when its window is over.

@@ -72,7 +72,7 @@ func (e *echoes) finding() sdk.Finding {
 		Dst:        dst.String(),
 		Flows:      []sdk.FlowRef{},
 		Features: map[string]float64{
-			"pings": float64(e.pings), "contents": float64(e.different / sketch.Unit), "bytes": float64(e.bytes / sketch.Unit), "broken_answers": float64(e.broken),
+			"questions": float64(e.questions), "answers": float64(e.answers), "contents": float64(e.different / sketch.Unit), "bytes": float64(e.bytes / sketch.Unit), "broken_answers": float64(e.broken),
 		},
 		Summary: fmt.Sprintf("%s and %s carried about %s in pings in %s: %d different contents, %d answers that did not repeat the question",
 			src, dst, bytes(e.bytes/sketch.Unit), e.Lasted(), e.different/sketch.Unit, e.broken),

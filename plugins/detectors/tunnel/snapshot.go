@@ -126,11 +126,6 @@ func (e *echoes) appendTo(b []byte) []byte {
 	b = binary.AppendVarint(b, e.begin)
 	b = e.AppendTo(b)
 	b = e.contents.AppendTo(b)
-	for _, one := range e.recent {
-		b = binary.AppendUvarint(b, uint64(one.id))
-		b = binary.AppendUvarint(b, uint64(one.sum))
-	}
-	b = binary.AppendUvarint(b, uint64(e.next))
 	for _, n := range e.sums() {
 		b = binary.AppendUvarint(b, *n)
 	}
@@ -138,7 +133,7 @@ func (e *echoes) appendTo(b []byte) []byte {
 }
 
 func (e *echoes) sums() []*uint64 {
-	return []*uint64{&e.different, &e.bytes, &e.pings, &e.broken, &e.reported}
+	return []*uint64{&e.different, &e.bytes, &e.questions, &e.answers, &e.broken, &e.reported}
 }
 
 func readEchoes(p *saved.Packed) *echoes {
@@ -146,10 +141,6 @@ func readEchoes(p *saved.Packed) *echoes {
 	e.begin = p.Int()
 	e.Evidence = evidence.Read(p)
 	e.contents = sketch.Read(p)
-	for i := range e.recent {
-		e.recent[i] = ping{uint32(p.Uint()), uint32(p.Uint())}
-	}
-	e.next = uint8(p.Uint())
 	for _, n := range e.sums() {
 		*n = p.Uint()
 	}
