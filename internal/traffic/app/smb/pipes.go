@@ -32,21 +32,18 @@ type opened struct {
 
 // pipes follow the remote procedure calls of a connection. A file that calls are written to is a pipe.
 type pipes struct {
-	files [maxPipes]opened // the last ones, in a circle
-	next  int
-	calls [maxPipes]struct {
-		file handle
-		dcerpc.Calls
-	}
-	known, oldest int // of calls
+	files  []opened // the last ones, in a circle
+	next   int
+	calls  []pipe
+	oldest int // of calls
 }
 
-func (p *pipes) reset() {
-	if p.next > 0 || p.known > 0 {
-		clear(p.files[:])
-	}
-	p.next, p.known, p.oldest = 0, 0, 0
+type pipe struct {
+	file handle
+	dcerpc.Calls
 }
+
+func (p *pipes) reset() { *p = pipes{} }
 
 // follow looks at a command of SMB 2. b begins with its header.
 func (p *pipes) follow(f *app.Flow, d app.Dir, c *Command, b []byte) {
@@ -97,8 +94,13 @@ func behind(b []byte, at uint32) []byte {
 }
 
 func (p *pipes) open(c *Command) {
-	p.files[p.next%maxPipes] = opened{message: c.MessageID, name: c.File}
-	p.next++
+	one := opened{message: c.MessageID, name: c.File}
+	if len(p.files) < maxPipes {
+		p.files = append(p.files, one)
+		return
+	}
+	p.files[p.next] = one
+	p.next = (p.next + 1) % maxPipes
 }
 
 // answered notes the handle that a file was given.
@@ -118,7 +120,7 @@ func (p *pipes) data(f *app.Flow, d app.Dir, file, b []byte) {
 	}
 	var h handle
 	copy(h[:], file)
-	for i := range p.known {
+	for i := range p.calls {
 		if p.calls[i].file == h {
 			p.calls[i].Read(f, d, b)
 			return
@@ -127,9 +129,9 @@ func (p *pipes) data(f *app.Flow, d app.Dir, file, b []byte) {
 	if d == app.Server {
 		return
 	}
-	i := p.known
+	i := len(p.calls)
 	if i < maxPipes {
-		p.known++
+		p.calls = append(p.calls, pipe{})
 	} else {
 		i, p.oldest = p.oldest, (p.oldest+1)%maxPipes
 	}
@@ -140,7 +142,7 @@ func (p *pipes) data(f *app.Flow, d app.Dir, file, b []byte) {
 
 // answer reads what comes back from a file that the message does not name. Only with one pipe is it sure which.
 func (p *pipes) answer(f *app.Flow, b []byte) {
-	if p.known == 1 {
+	if len(p.calls) == 1 {
 		p.calls[0].Read(f, app.Server, b)
 	}
 }
