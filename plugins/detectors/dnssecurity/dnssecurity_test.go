@@ -135,6 +135,9 @@ func TestWhatCounts(t *testing.T) {
 		{"random names", "", several(50, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
 		}), RuleRandomNames},
+		{"data", "", several(200, func(i int) sdk.DNS {
+			return answer(i, lower32.EncodeToString(data(r, 30))+".example.org", typeA, codeNoName)
+		}), ""},
 		{"words", "", several(150, func(i int) sdk.DNS { return answer(i, fmt.Sprintf("machine-%d.example.org", i), typeA, codeNoName) }), ""},
 		{"many words", "", several(250, func(i int) sdk.DNS { return answer(i, fmt.Sprintf("machine-%d.example.org", i), typeA, codeNoName) }), RuleRandomNames},
 		{"random names, half of which exist", "", several(200, func(i int) sdk.DNS {

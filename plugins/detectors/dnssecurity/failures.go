@@ -28,8 +28,10 @@ const (
 	failInDomain = 8
 	failOfClient = 6
 	failDomains  = 25
-	// shortLabel is the length of labels that stand in many names.
+	// shortLabel is the length of labels that stand in many names, longName how many characters a name has that only has to differ:
+	// longer ones carry something.
 	shortLabel = 3
+	longName   = 24
 )
 
 // counted are different names that failed and that did not.
@@ -218,6 +220,9 @@ func (d *Detector) tellFailures(sink sdk.FindingSink) error {
 func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) error {
 	failed, least := one.failed/sketch.Unit, uint64(d.cfg.FailingNames)
 	if failed < least || 10*one.failed < failInDomain*(one.failed+one.existed) || !grown(failed, one.reported, final) {
+		return nil
+	}
+	if one.text.Total() >= longName*float64(failed) {
 		return nil
 	}
 	if !one.text.Encoded() {
