@@ -90,14 +90,17 @@ func (e *engine) inspect(in *sdk.Packet) {
 		v.src.sets, v.dst.sets = e.sets(p.src), e.sets(p.dst)
 	}
 	if f == nil || !f.judged[d] {
-		e.addresses(v)
+		if f != nil {
+			f.judged[d] = true
+		}
+		e.addresses(&e.address, v)
 	}
 	switch {
 	case f == nil || p.proto != protoTCP:
 		e.datagram(v)
 	default:
-		if len(e.byFlags[p.flags]) > 0 {
-			e.run(e.byFlags[p.flags], v)
+		if rules := e.byFlags[p.flags]; rules != nil {
+			e.addresses(rules, v)
 		}
 		e.segment(v)
 	}
@@ -112,16 +115,13 @@ func (e *events) meet(other *events) bool {
 	return false
 }
 
-func (e *engine) addresses(v *view) {
-	if v.flow != nil {
-		v.flow.judged[v.dir] = true
+func (e *engine) addresses(rules *addressRules, v *view) {
+	e.run(rules.always, v)
+	if rules.bySrc.mayHold(v.src.addr) {
+		e.run(rules.bySrc.rules, v)
 	}
-	e.run(e.address.always, v)
-	if e.address.bySrc.mayHold(v.src.addr) {
-		e.run(e.address.bySrc.rules, v)
-	}
-	if e.address.byDst.mayHold(v.dst.addr) {
-		e.run(e.address.byDst.rules, v)
+	if rules.byDst.mayHold(v.dst.addr) {
+		e.run(rules.byDst.rules, v)
 	}
 }
 

@@ -15,13 +15,13 @@ type index struct {
 	packets  [2]search // UDP, and all else that has a payload
 	buffers  [bufCount]search
 	wanted   [bufCount]bool
-	byFlags  [256][]*rule            // of one packet of TCP without contents, by its flags
+	byFlags  [256]*addressRules      // of one packet of TCP without contents, by its flags
 	alone    [momentCount][2][]*rule // for packets those of TCP
 	datagram [2][]*rule              // the same for UDP, and all else that has a payload
 	ports    [2]map[uint16][]*rule   // of TCP and UDP: contents too short to be searched for, by the port of either end
 	events   []*rule
-	anything []*rule // pkthdr
-	address  addressRules
+	anything []*rule      // pkthdr
+	address  addressRules // decided by addresses and ports alone: one look at each direction of a flow will do
 	sums     bool
 	shared   []*addresses
 }
@@ -143,7 +143,10 @@ func (x *index) addAlone(r *rule) {
 	if packetOnly && len(r.flags) > 0 {
 		for flags := range x.byFlags {
 			if !slices.ContainsFunc(r.flags, func(f flagTest) bool { return !f.holds(uint8(flags)) }) {
-				x.byFlags[flags] = append(x.byFlags[flags], r)
+				if x.byFlags[flags] == nil {
+					x.byFlags[flags] = &addressRules{}
+				}
+				x.byFlags[flags].add(r)
 			}
 		}
 		return
@@ -236,7 +239,7 @@ func (m *mark) holds(text []byte, end int) bool {
 	return bytes.Equal(text[start:stop], c.pattern)
 }
 
-// addressRules are those that only addresses and ports decide: one look at each direction of a flow will do.
+// addressRules are rules without contents, of which those of few addresses are found by these.
 type addressRules struct {
 	always []*rule
 	bySrc  addressList

@@ -232,6 +232,21 @@ func (n *node) width() (width int, fixed bool) {
 	return 0, false
 }
 
+// begins reports whether a match can be at the beginning of the text alone.
+func begins(n *node) bool {
+	switch n.kind {
+	case kindAssert:
+		return n.assert == assertBegin
+	case kindGroup, kindAtomic:
+		return begins(n.subs[0])
+	case kindCat:
+		return len(n.subs) > 0 && begins(n.subs[0])
+	case kindAlt:
+		return !slices.ContainsFunc(n.subs, func(sub *node) bool { return !begins(sub) })
+	}
+	return false
+}
+
 // firstOf is the set of bytes that a match begins with; false when it may begin with anything, or be empty.
 func firstOf(n *node) (s set, some bool) {
 	switch n.kind {

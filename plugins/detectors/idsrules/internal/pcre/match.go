@@ -25,6 +25,9 @@ func (r *Regexp) Find(text []byte, from int) (start, end int, found, exhausted b
 	m := &r.machine
 	m.steps, m.start = MaxSteps, from
 	for at := from; at <= len(text); at++ {
+		if r.begins && at > 0 {
+			break
+		}
 		if r.first != nil && !r.anchored {
 			for at < len(text) && !r.first.has(text[at]) {
 				at++
@@ -36,7 +39,7 @@ func (r *Regexp) Find(text []byte, from int) (start, end int, found, exhausted b
 		for i := range m.slots {
 			m.slots[i] = -1
 		}
-		if end, ok := m.run(r.prog, 0, text, at); ok {
+		if end, ok := m.try(r.prog, 0, text, at); ok {
 			return m.slots[0], end, true, false
 		}
 		if m.steps <= 0 {
@@ -49,10 +52,16 @@ func (r *Regexp) Find(text []byte, from int) (start, end int, found, exhausted b
 	return 0, 0, false, false
 }
 
-// run executes the program from pc on and returns where the match ends.
-func (m *machine) run(prog []inst, pc int, text []byte, at int) (end int, ok bool) {
+// try is run that leaves no ways back.
+func (m *machine) try(prog []inst, pc int, text []byte, at int) (end int, ok bool) {
 	base := len(m.stack)
-	defer func() { m.stack = m.stack[:base] }()
+	end, ok = m.run(prog, pc, text, at, base)
+	m.stack = m.stack[:base]
+	return end, ok
+}
+
+// run executes the program from pc on and returns where the match ends. The ways back below base are those of others.
+func (m *machine) run(prog []inst, pc int, text []byte, at, base int) (end int, ok bool) {
 	for {
 		if m.steps--; m.steps <= 0 || len(m.stack) > maxStack {
 			m.steps = 0
@@ -84,12 +93,12 @@ func (m *machine) run(prog []inst, pc int, text []byte, at int) (end int, ok boo
 		case opLook:
 			_, found := 0, false
 			if at >= in.back {
-				_, found = m.run(prog, pc, text, at-in.back)
+				_, found = m.try(prog, pc, text, at-in.back)
 			}
 			good = found != in.negative
 			pc = in.x
 		case opAtomic:
-			at, good = m.run(prog, pc, text, at)
+			at, good = m.try(prog, pc, text, at)
 			pc = in.x
 		case opProgress:
 			good = at > m.slots[in.n]

@@ -24,6 +24,7 @@ type Regexp struct {
 	slots    int
 	first    *set // what a match can begin with, nil when anything
 	anchored bool
+	begins   bool // at the beginning of the text alone
 	machine  machine
 }
 
@@ -41,7 +42,7 @@ func Compile(text string, flags Flags) (*Regexp, error) {
 	}
 	c.emit(inst{op: opSave, n: 1})
 	c.emit(inst{op: opMatch})
-	re := &Regexp{prog: c.prog, slots: 2*c.groups + c.counters, anchored: flags.Anchored}
+	re := &Regexp{prog: c.prog, slots: 2*c.groups + c.counters, anchored: flags.Anchored, begins: begins(root)}
 	if s, some := firstOf(root); some {
 		re.first = &s
 	}
