@@ -7,8 +7,8 @@
 package onnx
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 )
 
 // Model is a model that is ready to run, one call at a time.
@@ -44,13 +44,17 @@ func Parse(data []byte) (*Model, error) {
 	if _, err := m.Run([]int64{0}); err != nil {
 		return nil, fmt.Errorf("ONNX: %w", err)
 	}
+	m.join()
 	return m, nil
 }
 
+// maxPieces bounds what is scored at once; the sums of so many whole numbers are exact as floats, too.
+const maxPieces = 1 << 16
+
 // Run scores one list of pieces. What it returns is valid until the next call.
 func (m *Model) Run(input []int64) ([]float32, error) {
-	if len(input) == 0 {
-		return nil, errors.New("nothing to score")
+	if len(input) == 0 || len(input) > maxPieces {
+		return nil, fmt.Errorf("%d pieces, want 1 to %d", len(input), maxPieces)
 	}
 	in := &m.values[m.input]
 	in.shape = append(in.shape[:0], len(input))
@@ -93,9 +97,14 @@ func build(g *graph) (*Model, error) {
 		if len(n.outputs) != 1 {
 			return nil, fmt.Errorf("%s: %d outputs, want one", n.op, len(n.outputs))
 		}
+		for _, a := range n.attr {
+			if !slices.Contains(known[n.op], a.name) {
+				return nil, fmt.Errorf("%s: the attribute %.80q is not known here", n.op, a.name)
+			}
+		}
 		for _, name := range n.inputs {
-			at, known := number[name]
-			if !known {
+			at, made := number[name]
+			if !made {
 				return nil, fmt.Errorf("%s: nothing makes its input %.80q", n.op, name)
 			}
 			s.in = append(s.in, &m.values[at])
@@ -106,10 +115,32 @@ func build(g *graph) (*Model, error) {
 		s.out = &m.values[len(m.values)-1]
 		m.steps = append(m.steps, s)
 	}
-	at, known := number[g.outputs[0]]
-	if !known || at <= len(g.constants) {
+	at, made := number[g.outputs[0]]
+	if !made || at <= len(g.constants) {
 		return nil, fmt.Errorf("nothing makes the output %.80q", g.outputs[0])
 	}
 	m.output = at
 	return m, nil
+}
+
+// join makes one step of gathering rows, casting and summing them up, which each of them would write down for the next: it is nearly
+// all the work. The model has run once, so the steps are what they should be.
+func (m *Model) join() {
+	for i := 0; i+2 < len(m.steps); i++ {
+		gather, cast, sum := &m.steps[i], &m.steps[i+1], &m.steps[i+2]
+		if gather.name == "Gather" && cast.name == "Cast" && sum.name == "ReduceSum" && m.onlyFor(gather.out, cast) && m.onlyFor(cast.out, sum) {
+			m.steps[i] = step{name: "Gather and ReduceSum", run: sumOfRows, in: gather.in, out: sum.out}
+			m.steps = slices.Delete(m.steps, i+1, i+3)
+		}
+	}
+}
+
+// onlyFor reports whether a value goes into one step and nowhere else.
+func (m *Model) onlyFor(value *tensor, into *step) bool {
+	for i := range m.steps {
+		if s := &m.steps[i]; slices.Contains(s.in, value) != (s == into) {
+			return false
+		}
+	}
+	return value != &m.values[m.output]
 }

@@ -279,8 +279,8 @@ func (c *constant) readShape(f field) error {
 }
 
 func (c *constant) fill(raw []byte) error {
-	size, known := map[kind]int{float32s: 4, int8s: 1, int64s: 8}[c.kind]
-	if !known {
+	size, taken := map[kind]int{float32s: 4, int8s: 1, int64s: 8}[c.kind]
+	if !taken {
 		return fmt.Errorf("numbers of type %d are not known here", c.kind)
 	}
 	n := 1

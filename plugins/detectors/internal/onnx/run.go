@@ -22,6 +22,7 @@ type tensor struct {
 	floats []float32
 	bytes  []byte // of int8s, those of the file
 	longs  []int64
+	sums   []int32 // room of sumOfRows
 }
 
 // maxNumbers bounds what a step may leave: a short file must not fill the memory.
@@ -39,6 +40,14 @@ var operators = map[string]operator{
 	"ReduceSum": reduceSum,
 	"Relu":      each(func(v float32) float32 { return max(v, 0) }),
 	"Sigmoid":   each(func(v float32) float32 { return float32(1 / (1 + math.Exp(-float64(v)))) }),
+}
+
+// known are the attributes that they have.
+var known = map[string][]string{
+	"Cast":      {"to"},
+	"Gather":    {"axis"},
+	"Gemm":      {"alpha", "beta", "transA", "transB"},
+	"ReduceSum": {"keepdims", "noop_with_empty_axes"},
 }
 
 // take checks how many inputs there are and of what kinds, in their order.
@@ -129,6 +138,32 @@ func reduceSum(out *tensor, in []*tensor, attr *attributes) error {
 		for i, v := range rest[:len(sums)] {
 			sums[i] += v
 		}
+	}
+	return nil
+}
+
+// sumOfRows is gather, cast and reduceSum in one.
+func sumOfRows(out *tensor, in []*tensor, _ *attributes) error {
+	table, rows := in[0], in[1]
+	height, width := int64(table.shape[0]), table.shape[1]
+	if err := out.hold(float32s, 1, width); err != nil {
+		return err
+	}
+	if cap(out.sums) < width {
+		out.sums = make([]int32, width)
+	}
+	sums := out.sums[:width]
+	clear(sums)
+	for _, row := range rows.longs {
+		if row < 0 || row >= height {
+			return fmt.Errorf("row %d of %d", row, height)
+		}
+		for i, b := range table.bytes[int(row)*width:][:len(sums)] {
+			sums[i] += int32(int8(b))
+		}
+	}
+	for i, v := range sums {
+		out.floats[i] = float32(v)
 	}
 	return nil
 }
