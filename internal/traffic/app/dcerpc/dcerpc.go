@@ -165,18 +165,13 @@ func (c *Calls) bind(f *app.Flow, kind uint8, b []byte) {
 		if rest = rest[entry:]; syntaxes*syntax > len(rest) {
 			syntaxes = len(rest) / syntax
 		}
-		negotiates := syntaxes > 0 && string(rest[:8]) == featureNegotiation
 		rest = rest[syntaxes*syntax:]
 		name := text(uuid)
-		fresh := c.put(context, name)
-		if !negotiates && fresh { // else it is a second one, which asks what the server can do
+		if known := c.knows(name); c.put(context, name) && !known { // a client offers each interface in several syntaxes
 			c.emit(f, app.Client, Message{Type: kind, Interface: name, Auth: auth, Level: level})
 		}
 	}
 }
-
-// featureNegotiation begins the syntax by which a client asks what the server can do ([MS-RPCE] 3.3.1.5.3).
-const featureNegotiation = "\x2c\x1c\xb7\x6c\x12\x98\x40\x45"
 
 // proof finds how the client proves who it is, behind the rest of the message.
 func proof(b []byte) (auth, level uint8) {
@@ -205,6 +200,10 @@ func (c *Calls) put(context uint16, uuid string) bool {
 	}
 	c.bound = append(c.bound, bound{context: context, uuid: uuid})
 	return true
+}
+
+func (c *Calls) knows(uuid string) bool {
+	return slices.ContainsFunc(c.bound, func(b bound) bool { return b.uuid == uuid })
 }
 
 func (c *Calls) of(context uint16) *bound {

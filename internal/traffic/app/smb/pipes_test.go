@@ -153,3 +153,31 @@ func TestHostilePipes(t *testing.T) {
 		}
 	}
 }
+
+func TestCallsAgreeWithTshark(t *testing.T) {
+	path := apptest.Shared(t, "benign-smb__elcabezzonn__normal_share_traversal.pcap.pcapng")
+	var have, want []string
+	apptest.Run(t, path, []app.Protocol{SMB}, func(f *app.Fact) {
+		m, ok := f.Body.(*dcerpc.Message)
+		switch {
+		case !ok:
+		case m.Type == dcerpc.Request:
+			have = append(have, fmt.Sprintf("%d call %d", f.Flow.Client.Port(), m.Operation))
+		case m.Type == dcerpc.Bind:
+			have = append(have, fmt.Sprintf("%d bind %s", f.Flow.Client.Port(), m.Interface))
+		}
+	})
+	for _, row := range apptest.Tshark(t, path, "dcerpc && smb2 && (dcerpc.pkt_type == 0 || dcerpc.pkt_type == 11)", "tcp.srcport", "dcerpc.cn_bind_to_uuid", "dcerpc.opnum") {
+		for _, uuid := range row[1] {
+			want = append(want, row[0][0]+" bind "+uuid)
+		}
+		for _, operation := range row[2] {
+			want = append(want, row[0][0]+" call "+operation)
+		}
+	}
+	slices.Sort(have)
+	slices.Sort(want)
+	if want = slices.Compact(want); !slices.Equal(have, want) || len(want) < 4 {
+		t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(want, "\n"))
+	}
+}
