@@ -10,8 +10,8 @@ func (d *Detector) claim(m *message) {
 	k := d.kindOf(m)
 	where := place{m.vlan, m.claimed}
 	all := d.owners.get(where)
-	if d.echoes(all, m) {
-		return
+	if d.echoes(all, m) || k == unasked && m.forwarded && all.has(m.card) {
+		return // the latter is what spoofing tools say when they end: whose the address is, in the name of that card
 	}
 	window := int64(d.cfg.Window)
 	own := *all.of(m.card) // a copy: the list moves below

@@ -116,8 +116,7 @@ func (d *Detector) lease(f *sdk.DHCP) {
 		}
 		return
 	}
-	d.compare(f, &s)
-	if f.Type == offers4 { // the first message of a server has the same number in both versions
+	if !d.compare(f, &s) && f.Type == offers4 { // the first message of a server has the same number in both versions
 		d.race(f, &s)
 	}
 }
@@ -162,11 +161,12 @@ func (s *server) differs(from *server) bool {
 	return strange(s.routers, from.routers).IsValid() || strange(s.names, from.names).IsValid()
 }
 
-// compare holds a server's words against those of the ones that were there before, in the same network.
-func (d *Detector) compare(f *sdk.DHCP, s *server) {
+// compare holds a server's words against those of the ones that were there before, in the same network, and reports whether they
+// differ.
+func (d *Detector) compare(f *sdk.DHCP, s *server) bool {
 	where, ok := scopeOf(f)
 	if !ok {
-		return
+		return false
 	}
 	all := d.dhcp.scopes[where]
 	if all == nil {
@@ -179,7 +179,7 @@ func (d *Detector) compare(f *sdk.DHCP, s *server) {
 	i := slices.IndexFunc(all.list, func(o server) bool { return o.addr == s.addr })
 	if i < 0 {
 		if len(all.list) >= maxServers {
-			return
+			return false
 		}
 		all.list = append(all.list, *s)
 		i = len(all.list) - 1
@@ -190,15 +190,17 @@ func (d *Detector) compare(f *sdk.DHCP, s *server) {
 		o.routers, o.names = merged(o.routers, s.routers), merged(o.names, s.names)
 	}
 	if i == 0 {
-		return
+		return false
 	}
 	before := server{}
 	for _, o := range all.list[:i] {
 		before.routers, before.names = append(before.routers, o.routers...), append(before.names, o.names...)
 	}
-	if s.differs(&before) {
-		d.rogue(f, s, &all.list[0], false)
+	if !s.differs(&before) {
+		return false
 	}
+	d.rogue(f, s, &all.list[0], false)
+	return true
 }
 
 func merged(list, more []netip.Addr) []netip.Addr {

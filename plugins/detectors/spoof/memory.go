@@ -100,6 +100,10 @@ const (
 	unasked                  // nobody asked, and one host is told
 )
 
+func (o *owners) has(m mac) bool {
+	return slices.ContainsFunc(o.Claims, func(c claim) bool { return c.MAC == m })
+}
+
 // of returns the claim of a card, made when missing; the oldest one goes when there are too many.
 func (o *owners) of(m mac) *claim {
 	i := slices.IndexFunc(o.Claims, func(c claim) bool { return c.MAC == m })

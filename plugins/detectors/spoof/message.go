@@ -63,6 +63,7 @@ type message struct {
 	to        netip.Addr // whom an answer goes to
 	everybody bool       // it goes to all
 	unasked   bool       // it says itself that nobody asked
+	forwarded bool       // another card sent it
 	probe     bool       // it asks whether an address is free
 	router    bool       // it is one that forwards
 	number    uint64
@@ -82,6 +83,8 @@ func messageOf(f *sdk.ARP) (m message, ok bool) {
 }
 
 func (m *message) arp(f *sdk.ARP) {
+	source := macOf(f.SourceMAC)
+	m.forwarded = source != (mac{}) && source != m.card
 	switch f.Operation {
 	case "request":
 		m.operation, m.wanted = question, f.TargetIP

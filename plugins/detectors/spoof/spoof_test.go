@@ -253,6 +253,14 @@ func TestFindings(t *testing.T) {
 				w.arp[i].SenderMAC = "00:00:5e:00:01:0a"
 			}
 		}, ""},
+		{"a spoofing tool that puts things right when it ends", `{}`, func(w *wire) {
+			w.talk(0, victim, gateway)
+			w.answer(60, mallory, gateway, victim)
+			for i := range 5 {
+				w.answer(70+float64(i), gateway, gateway, victim)
+				w.arp[len(w.arp)-1].SourceMAC = cardOf(mallory).String()
+			}
+		}, "takeover 42 10.0.0.1"},
 		{"a whole network", `{"flood_claims": 1000}`, func(w *wire) {
 			for i := range 50 {
 				w.talk(float64(i), 100+i, gateway)
