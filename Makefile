@@ -15,7 +15,7 @@ ROOT_SHA256 ?=
 LDFLAGS := -s -w -X $(CONFIG).Version=$(VERSION) -X $(CONFIG).Release=$(RELEASE) -X $(CONFIG).RootSHA256=$(ROOT_SHA256)
 # The helpers are static; only picketd needs a C compiler, for DuckDB and SQLite.
 HELPERS := picket-agent picket picket-wasm picket-traffic picket-launch
-PLUGINS := $(sort $(patsubst %/,%,$(dir $(wildcard plugins/*/*/plugin.yaml))))
+PLUGINS := $(sort $(patsubst %/,%,$(dir $(wildcard plugins/*/*/plugin.yaml plugins/*/*/model/plugin.yaml))))
 GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'

@@ -38,4 +38,4 @@ if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
 else
   echo "    not a checkout: plugins are not built again" >&2
 fi
-bin/picket plugin publish --registry "$registry" --keys "$keys" "${args[@]}" $(dirname plugins/*/*/plugin.yaml)
+bin/picket plugin publish --registry "$registry" --keys "$keys" "${args[@]}" $(dirname plugins/*/*/plugin.yaml plugins/*/*/model/plugin.yaml)
