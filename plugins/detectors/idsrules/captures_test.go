@@ -63,6 +63,40 @@ func packetsOf(tb testing.TB, file string) (out []sdk.Packet) {
 	return out
 }
 
+// sideOf reads which captures thresholds and rules may be made from.
+func sideOf(t *testing.T, name string) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../../examples/datasets/split.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Split(strings.TrimSpace(line), "\t"); len(words) > 3 && words[3] == name {
+			out = append(out, words[0])
+		}
+	}
+	return out
+}
+
+// The rules that come with the plugin find the attacks on web servers, and are silent on what is harmless.
+func TestTuneCaptures(t *testing.T) {
+	if _, err := os.Stat(sharedCaptures); err != nil {
+		t.Skip("there are no shared captures")
+	}
+	d := withRules(t, `{}`, map[string][]byte{"default.rules": defaultRules})
+	for _, name := range sideOf(t, "tune") {
+		kind, _, _ := strings.Cut(name, "__")
+		attack, harmless := kind == "atk-web", strings.HasPrefix(kind, "benign-") || strings.HasPrefix(kind, "neg-")
+		if !attack && !harmless {
+			continue
+		}
+		if got := sids(t, d, packetsOf(t, filepath.Join(sharedCaptures, name))); len(got) > 0 != attack {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // TestSharedCaptures runs the shared rules over the captures of IDS_CAPTURES, a pattern of file names.
 func TestSharedCaptures(t *testing.T) {
 	pattern := os.Getenv("IDS_CAPTURES")

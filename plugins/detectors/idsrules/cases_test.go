@@ -33,6 +33,7 @@ var captures = map[string]func(w *wire){
 		w.dial(40009, 4444).up("id\n").down("uid=0(root) gid=0(root) groups=0(root)\n").close()
 		w.dial(40010, 4445).down("Microsoft Windows [Version 10.0.19045.1]\r\n(c) Microsoft\r\n\r\nC:\\Users\\ada>").close()
 		w.dial(40011, 445).up("\x00\x00\x00\x40\xfcSMB\x20\x00\x00\x00\x01\x00\x00\x00\xff\xff\xff\xff" + strings.Repeat("A", 48)).close()
+		w.dial(40013, 445).up("\x00\x00\x00\x40\xfcSMB\xff\xff\xff\xff\x01\x00\x00\x00\x10\x00\x00\x00" + strings.Repeat("A", 48)).close()
 		w.udp(client, server, 40012, 53, question("expyuzz4wqqyqhjn.onion"))
 	},
 	"ordinary": func(w *wire) {

@@ -14,26 +14,31 @@ import (
 // compiler turns statements into rules. What it does not understand it refuses: no keyword is left out.
 type compiler struct {
 	variables variables
-	bits      map[string]int // flowbits by name
-	sets      map[string]*addresses
+	bits      map[string]int        // flowbits by name
+	sets      map[string]*addresses // by their text, and by what that means
 	uses      map[*addresses]int
 	shared    []*addresses
 }
 
-// addresses reads a set, the same one for the same text. What many rules have is shared.
+// addresses reads a set, the same one for the same addresses. What many rules have is shared.
 func (c *compiler) addresses(text string) (*addresses, error) {
-	if s, known := c.sets[text]; known {
-		if c.uses[s]++; s.shared < 0 && !s.any() && c.uses[s] > 2 && len(c.shared) < maxShared {
-			s.shared = len(c.shared)
-			c.shared = append(c.shared, s)
+	s, known := c.sets[text]
+	if !known {
+		var err error
+		if s, err = c.variables.addresses(text); err != nil {
+			return nil, err
 		}
-		return s, nil
+		meaning := fmt.Sprint(s.yes, s.no)
+		if same, known := c.sets[meaning]; known {
+			s = same
+		}
+		c.sets[text], c.sets[meaning] = s, s
 	}
-	s, err := c.variables.addresses(text)
-	if err == nil {
-		c.sets[text] = s
+	if c.uses[s]++; s.shared < 0 && !s.any() && c.uses[s] > 2 && len(c.shared) < maxShared {
+		s.shared = len(c.shared)
+		c.shared = append(c.shared, s)
 	}
-	return s, err
+	return s, nil
 }
 
 // unfinished is a rule while its options are read.
