@@ -85,6 +85,7 @@ var proofs = map[string]int{
 func (s *sealed) said(f *app.Flow, n int) bool {
 	s.bytes += n
 	switch {
+	case n == 0:
 	case s.messages < 0 && n == s.granted, s.bytes > maxLogin:
 		s.tell(f, login.Granted)
 		return false
@@ -105,9 +106,16 @@ func (s *sealed) said(f *app.Flow, n int) bool {
 	return true
 }
 
-// end tells that nobody was let in, when somebody asked for it.
+// maxPasswords is how many times a client asks for a password before it gives up, and how many refusals are told at most: keys
+// are refused one after the other without anybody's knowing.
+const maxPasswords = 3
+
+// end tells that nobody was let in, when somebody asked for it. The first request mostly asks what there is to log in by.
 func (s *sealed) end(f *app.Flow) {
-	if s.open && s.refusals > 0 {
+	if !s.open || s.refusals == 0 {
+		return
+	}
+	for range min(max(s.refusals-1, 1), maxPasswords) {
 		s.tell(f, login.Failed)
 	}
 }

@@ -85,7 +85,8 @@ func TestLogins(t *testing.T) {
 			{[]string{"right"}, []login.Result{login.Granted}},
 			{[]string{"wrong", "right"}, []login.Result{login.Granted}},
 			{[]string{"wrong"}, []login.Result{login.Failed}},
-			{[]string{"wrong", "wrong", "wrong"}, []login.Result{login.Failed}},
+			{[]string{"wrong", "wrong"}, []login.Result{login.Failed, login.Failed}},
+			{[]string{"wrong", "wrong", "wrong", "wrong", "wrong"}, []login.Result{login.Failed, login.Failed, login.Failed}},
 		} {
 			var have []login.Result
 			apptest.Stream(SSH, 1<<20, func(f *app.Fact) {

@@ -15,7 +15,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app"
 )
 
-// SSH is the protocol. Beside its own facts it gives login.Attempt, one for a connection.
+// SSH is the protocol. Beside its own facts it gives login.Attempt: one that worked, or up to three that did not.
 var SSH = app.Protocol{
 	Name: "ssh", Ports: []uint16{22}, First: "S", Stream: recognise,
 	NewStream: func() app.StreamParser { return newParser() },
