@@ -1,13 +1,18 @@
 package idsrules
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/picketwatch/picket/plugins/internal/plugintest"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
 	"github.com/picketwatch/picket/sdk/sdktest"
 )
 
@@ -206,5 +211,46 @@ func TestDefaults(t *testing.T) {
 	none := &Detector{}
 	if err := none.Start(context.Background(), nil); sdk.ClassOf(err) != sdk.InvalidConfig {
 		t.Errorf("it started without a rule: %v", err)
+	}
+}
+
+// Files are opened by the host, in gzip or not; one that may not be read, or is none, stops the start.
+func TestRuleFiles(t *testing.T) {
+	dir := t.TempDir()
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write([]byte("alert tcp $MINE any -> any any (content:\"b\"; sid:2;)\nalert tcp any any -> any any (lua:x; sid:3;)")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	one, two := filepath.Join(dir, "one.rules"), filepath.Join(dir, "two.rules.gz")
+	for name, text := range map[string][]byte{one: []byte("alert tcp any any -> any any (content:\"a\"; sid:1;)"), two: z.Bytes()} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func(files ...string) (*Detector, error) {
+		d := &Detector{}
+		if err := config.Decode([]byte(`{"defaults": false, "variables": {"MINE": "10.0.0.0/8"}}`), d.Config()); err != nil {
+			t.Fatal(err)
+		}
+		d.cfg.Rules = files
+		host := sdktest.NewHost(t)
+		host.Grants = sdk.Grants{{Cap: sdk.CapFSRead, Args: map[string][]string{"paths": {one, two}}}}
+		return d, d.Start(t.Context(), host)
+	}
+	d, err := start(one, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.loaded.rules) != 2 || byKeyword(d.loaded.refused) != "lua 1" {
+		t.Errorf("%d rules, refused: %v", len(d.loaded.rules), d.loaded.refused)
+	}
+	for _, name := range []string{filepath.Join(dir, "three.rules"), "/etc/hostname"} {
+		if _, err := start(one, name); err == nil {
+			t.Errorf("%s was read", name)
+		}
 	}
 }
