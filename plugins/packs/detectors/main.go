@@ -5,6 +5,8 @@ package main
 import (
 	_ "github.com/picketwatch/picket/plugins/detectors/anomaly"
 	_ "github.com/picketwatch/picket/plugins/detectors/beacon"
+	_ "github.com/picketwatch/picket/plugins/detectors/bruteforce"
+	_ "github.com/picketwatch/picket/plugins/detectors/lateral"
 	_ "github.com/picketwatch/picket/plugins/detectors/ot"
 	_ "github.com/picketwatch/picket/plugins/detectors/portscan"
 	_ "github.com/picketwatch/picket/plugins/detectors/spoof"
