@@ -50,6 +50,7 @@ const (
 	answer
 	advert   // of a router
 	redirect // to another router
+	solicit  // of routers
 )
 
 // message says who has an address, or asks for it.
@@ -119,6 +120,8 @@ func (m *message) neighbour(f *sdk.ARP) {
 		m.operation = advert
 	case "redirect":
 		m.operation = redirect
+	case "router-solicit":
+		m.operation = solicit
 	}
 }
 

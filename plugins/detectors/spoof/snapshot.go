@@ -211,14 +211,14 @@ func (w *writer) server(s *server) {
 
 func (w *writer) link(l *link) {
 	list(w, l.routers, (*writer).router)
-	w.ints(l.from)
+	w.ints(l.asked, l.from)
 	list(w, l.recent, (*writer).router)
 }
 
 func (w *writer) router(r router) {
 	w.mac(r.card)
 	w.addr(r.ip)
-	w.ints(r.first, r.last, r.checked, int64(r.rounds))
+	w.ints(r.first, r.last, r.checked, r.replied, int64(r.rounds))
 	w.nums(r.adverts, r.packet, bit(r.late), bit(r.works))
 }
 
@@ -308,11 +308,11 @@ func (r *reader) server() server {
 }
 
 func (r *reader) link() *link {
-	return &link{routers: readList(r, maxRouters, r.router), from: r.Int(), recent: readList(r, maxRouters, r.router)}
+	return &link{routers: readList(r, maxRouters, r.router), asked: r.Int(), from: r.Int(), recent: readList(r, maxRouters, r.router)}
 }
 
 func (r *reader) router() router {
-	one := router{card: r.mac(), ip: r.addr(), first: r.Int(), last: r.Int(), checked: r.Int(), rounds: int(r.Int())}
+	one := router{card: r.mac(), ip: r.addr(), first: r.Int(), last: r.Int(), checked: r.Int(), replied: r.Int(), rounds: int(r.Int())}
 	one.adverts, one.packet, one.late, one.works = r.Uint(), r.Uint(), r.flag(), r.flag()
 	return one
 }

@@ -164,7 +164,7 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 func (d *Detector) neighbour(m *message) {
 	switch {
 	case d.ignore[m.card]:
-	case m.operation == advert || m.operation == redirect:
+	case m.operation >= advert:
 		d.route(m)
 	case m.claims():
 		d.claim(m)

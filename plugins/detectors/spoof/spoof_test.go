@@ -600,6 +600,21 @@ func TestNeighbours(t *testing.T) {
 				}
 			}
 		}, "rogue-router 42 fe80::42"},
+		{"a router that did not answer when hosts asked for routers", `{}`, func(w *wire) {
+			w.neighbour(0, "router-solicit", victim, 0, 0)
+			w.neighbour(0.1, "router-advert", gateway, gateway, 0)
+			w.neighbour(5, "router-advert", gateway, gateway, 0)
+			w.neighbour(12, "router-advert", mallory, mallory, 0)
+			w.neighbour(20, "router-advert", gateway, gateway, 0)
+			w.neighbour(25, "router-advert", mallory, mallory, 0)
+		}, "rogue-router 42 fe80::42"},
+		{"two routers that answer a host", `{}`, func(w *wire) {
+			for i := range 5 {
+				w.neighbour(20*float64(i), "router-solicit", victim, 0, 0)
+				w.neighbour(20*float64(i)+0.1, "router-advert", gateway, gateway, 0)
+				w.neighbour(20*float64(i)+0.4, "router-advert", 2, 2, 0)
+			}
+		}, ""},
 		{"two routers from the beginning", `{}`, func(w *wire) {
 			for i := range 20 {
 				w.neighbour(30*float64(i), "router-advert", gateway, gateway, 0)
