@@ -24,7 +24,8 @@ type engine struct {
 	db     *sql.DB
 	writer *sql.Conn // used by the writer goroutine only
 
-	threads int // that it was given
+	threads  int // that it was given
+	rowGroup int // rows of a group in the files that it attaches; 0: as many as DuckDB prefers
 }
 
 func openEngine(ctx context.Context, cfg TelemetryConfig) (*engine, error) {
@@ -58,7 +59,11 @@ func (e *engine) close() error {
 
 // attach makes a file known as alias. DuckDB locks it, so that no second process can.
 func (e *engine) attach(ctx context.Context, path, alias string) error {
-	_, err := e.db.ExecContext(ctx, "ATTACH "+quote(path)+" AS "+alias)
+	options := ""
+	if e.rowGroup > 0 {
+		options = fmt.Sprintf(" (ROW_GROUP_SIZE %d)", e.rowGroup)
+	}
+	_, err := e.db.ExecContext(ctx, "ATTACH "+quote(path)+" AS "+alias+options)
 	return explainDuck(path, err)
 }
 

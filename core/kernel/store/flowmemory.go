@@ -10,7 +10,7 @@ import (
 const (
 	// recordingMemory is what the engine may take for each recording under way. With more it keeps what it has written until there
 	// is no more room, for pages that nobody looks at yet: a capture of gigabytes would take all of it.
-	recordingMemory = 96 << 20
+	recordingMemory = 32 << 20
 	// pageRest is how long after a page the engine keeps what that has read: whoever looks at flows asks for the next one soon.
 	pageRest = 30 * time.Second
 )

@@ -34,9 +34,12 @@ const (
 	// A page reads the columns that it shows of the rows that it shows; without the first, of all rows as soon as there are more
 	// than 50. Memory that DuckDB frees goes back to the system early: its own thresholds are those of a machine of its own, and
 	// beyond what this one may take. For the same reason a group of rows is packed and written as soon as it is complete, not with
-	// four others.
+	// four others; and blocks are small, because each column takes two of them to be packed, however few its values are.
 	flowSettings = `SET GLOBAL late_materialization_max_rows = 1000; SET GLOBAL allocator_flush_threshold = '8MiB';
-		SET GLOBAL allocator_bulk_deallocation_flush_threshold = '8MiB'; SET GLOBAL write_buffer_row_group_count = 1`
+		SET GLOBAL allocator_bulk_deallocation_flush_threshold = '8MiB'; SET GLOBAL write_buffer_row_group_count = 1;
+		SET GLOBAL default_block_size = 65536`
+	// A recording holds a group of rows of each of its tables in memory.
+	flowRowGroup = 30720
 
 	// Columns have the smallest types that hold their values: that decides how fast they are read. An address is two numbers,
 	// the halves of its IPv6 form, because numbers are compared, packed and skipped in blocks, which texts are not. What is added
@@ -120,6 +123,7 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.rowGroup = flowRowGroup
 	if _, err := e.db.ExecContext(ctx, flowSettings); err != nil {
 		return nil, errors.Join(fmt.Errorf("start DuckDB: %w", err), e.close())
 	}

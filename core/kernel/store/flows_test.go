@@ -538,18 +538,35 @@ func TestARecordingTakesLittleMemory(t *testing.T) {
 	whole := limit()
 	one, err := f.Record(t.Context(), "default", "one")
 	must(t, err)
-	if got := limit(); got != "96.0 MiB 1" {
+	if got := limit(); got != "32.0 MiB 1" {
 		t.Errorf("one recording: %s", got)
 	}
 	two, err := f.Record(t.Context(), "default", "two")
 	must(t, err)
-	if got := limit(); got != "192.0 MiB 1" {
+	if got := limit(); got != "64.0 MiB 1" {
 		t.Errorf("two recordings: %s", got)
 	}
 	must(t, one.Close(t.Context(), true))
 	must(t, two.Close(t.Context(), true))
 	if got := limit(); got != whole || whole != "256.0 MiB 2" {
 		t.Errorf("afterwards %s, before %s", got, whole)
+	}
+}
+
+// What a recording holds in memory are groups of rows and blocks, which are small.
+func TestGroupsOfRowsAndBlocksAreSmall(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	flows := make([]sdk.Flow, flowRowGroup+1)
+	for i := range flows {
+		flows[i] = someFlow(uint64(i + 1))
+	}
+	record(t, f, "default", "c", flows, nil)
+	alias := f.segments.list()[0].alias
+	var groups, block int
+	must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('"+alias+".flows')").Scan(&groups))
+	must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT block_size FROM pragma_database_size() WHERE database_name = '"+alias+"'").Scan(&block))
+	if groups != 2 || block != 64<<10 {
+		t.Errorf("%d groups of rows, blocks of %d bytes", groups, block)
 	}
 }
 
