@@ -20,7 +20,7 @@ const (
 	minJournalBatches = 64
 	snapshotPart      = 25
 	maxJournalBatches = 1024
-	maxJournalBytes   = 16 << 20
+	maxJournalBytes   = 4 << 20
 )
 
 // journal is what a detector has to be given when its process is replaced: the last snapshot and every batch since.
