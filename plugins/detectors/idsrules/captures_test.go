@@ -111,6 +111,9 @@ func TestSharedCaptures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range captures {
+		if strings.HasSuffix(file, ".tsv") || strings.HasSuffix(file, ".csv") {
+			continue
+		}
 		packets := packetsOf(t, file)
 		s := &sink{}
 		start := time.Now()
