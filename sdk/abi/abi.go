@@ -97,6 +97,9 @@ type InstanceConfig struct {
 	// Deadline is how long a batch on the record plane may take, nanoseconds; 0: not limited. The host ends a process that
 	// takes longer; a guest's runner ends itself.
 	Deadline time.Duration `json:"deadline,omitempty"`
+	// ProcessMemory and ProcessCores are what a process of several instances may use from now on; 0: what it was started with.
+	ProcessMemory int64 `json:"process_memory,omitempty"`
+	ProcessCores  int   `json:"process_cores,omitempty"`
 }
 
 // Request is the JSON of a call; each op uses its part.

@@ -5,7 +5,7 @@
 //
 // The process inherits one end of a pair of Unix sockets of type SOCK_SEQPACKET; the variable PICKET_BROKER_FD has its
 // number. Each message is one packet of JSON, at most MaxMessage bytes. The process sends a Request with an id of its
-// own choice, not 0; the broker sends one Answer with that id, in any order. Many requests may wait at the same time.
+// own choice, not 0, and where it has several instances the name of the one that asks; the broker sends one Answer with that id, in any order. Many requests may wait at the same time.
 // An answer without error may bring one descriptor (SCM_RIGHTS), which belongs to the process:
 //
 //	op            fields                           descriptor
@@ -73,14 +73,16 @@ const (
 
 // Request is what the process asks for; each op uses its part.
 type Request struct {
-	ID      uint64        `json:"id"`
-	Op      string        `json:"op"`
-	Network string        `json:"network,omitempty"`
-	Address string        `json:"address,omitempty"`
-	Timeout time.Duration `json:"timeout,omitempty"` // nanoseconds; 0 or more than 30 s means 30 s
-	Name    string        `json:"name,omitempty"`
-	Key     string        `json:"key,omitempty"`
-	Size    int64         `json:"size,omitempty"` // bytes
+	ID uint64 `json:"id"`
+	// Instance is whose request it is; a process that has one need not say so.
+	Instance string        `json:"instance,omitempty"`
+	Op       string        `json:"op"`
+	Network  string        `json:"network,omitempty"`
+	Address  string        `json:"address,omitempty"`
+	Timeout  time.Duration `json:"timeout,omitempty"` // nanoseconds; 0 or more than 30 s means 30 s
+	Name     string        `json:"name,omitempty"`
+	Key      string        `json:"key,omitempty"`
+	Size     int64         `json:"size,omitempty"` // bytes
 }
 
 // Answer is what the broker says to a Request.
@@ -115,7 +117,7 @@ func ParseRequest(data []byte) (Request, error) {
 		return r, errors.New("a request without an id")
 	case r.Timeout < 0 || r.Size < 0:
 		return r, fmt.Errorf("request %d has a negative number", r.ID)
-	case len(r.Network) > 16 || len(r.Address) > maxText || len(r.Name) > maxText || len(r.Key) > maxText:
+	case len(r.Instance) > maxText || len(r.Network) > 16 || len(r.Address) > maxText || len(r.Name) > maxText || len(r.Key) > maxText:
 		return r, fmt.Errorf("request %d has a text longer than %d bytes", r.ID, maxText)
 	}
 	return r, nil

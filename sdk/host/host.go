@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -52,6 +53,9 @@ const LifelineEnv = wire.LifelineEnv
 // RecordsEnv names the descriptor of the plugin's end of the record plane.
 const RecordsEnv = wire.RecordsEnv
 
+// Panicked is the message of the line in the log that names the instance whose panic ends its process.
+const Panicked = wire.Panicked
+
 type (
 	// Ring is memory that the host shares with its plugins, for batches that many of them read.
 	Ring = plane.Ring
@@ -86,9 +90,9 @@ type Config struct {
 	Log *slog.Logger
 	// LogDropped, if not nil, hears of each line that was dropped because the plugin writes too many.
 	LogDropped func(lines int)
-	// Misnamed, if not nil, hears the name that a finding carried when it was not that of its plugin. The finding gets the
-	// right one.
-	Misnamed func(name string)
+	// Misnamed, if not nil, hears of an instance the name that a finding carried when it was not that of its plugin. The finding
+	// gets the right one.
+	Misnamed func(instance, name string)
 	// Stderr, if not nil, gets the raw bytes that the process writes there.
 	Stderr io.Writer
 	// Records is the host's end of the record plane, see RecordsPair; its other end is one of Cmd's extra files, named by
@@ -118,11 +122,12 @@ type Process struct {
 	plane  *plane.Host   // nil when records travel by gRPC
 	ended  chan struct{} // closed when everything that belonged to the process is gone
 
-	misnamed func(name string)
+	misnamed func(instance, name string)
 	oneByOne bool
 
 	mu        sync.Mutex // guards all below, and runner until Start has returned
 	instances map[string]*Instance
+	worked    map[string]time.Duration
 	fault     error // how the process broke the rules
 }
 
@@ -287,6 +292,30 @@ func (p *Process) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop plugin %s: %w", p.name, errors.Join(errs...))
 	}
 	return nil
+}
+
+// StopInstance ends an instance of which nobody knows whether it is there: its Configure was given up.
+func (p *Process) StopInstance(ctx context.Context, instance string) error {
+	_, err := p.life.Stop(ctx, &pb.StopRequest{Instance: instance})
+	return p.callError(ctx, "stop "+instance, err)
+}
+
+// Worked says how long the calls of each instance had taken when one was asked for its health last. It is nil for a process
+// that has one.
+func (p *Process) Worked() map[string]time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.worked
+}
+
+func (p *Process) hasWorked(by map[string]uint64) {
+	worked := make(map[string]time.Duration, len(by))
+	for id, n := range by {
+		worked[id] = time.Duration(min(n, math.MaxInt64))
+	}
+	p.mu.Lock()
+	p.worked = worked
+	p.mu.Unlock()
 }
 
 func (p *Process) running() []*Instance {

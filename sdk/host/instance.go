@@ -239,6 +239,9 @@ func (i *Instance) Status(ctx context.Context, receipt sdk.Receipt) (sdk.Deliver
 // they emit: while a call is at work and it stands still, the instance hangs.
 func (i *Instance) Health(ctx context.Context) (progress uint64, err error) {
 	resp, err := i.process.life.Health(ctx, &pb.HealthRequest{Instance: i.id})
+	if len(resp.GetWorked()) > 0 {
+		i.process.hasWorked(resp.GetWorked())
+	}
 	return resp.GetProgress(), i.failed(ctx, "health", err)
 }
 

@@ -47,7 +47,7 @@ func (i *Instance) findings(list []*pb.Finding, to *check.Gate[sdk.Finding]) err
 	for _, m := range list {
 		f := wire.FindingFromPB(m)
 		if f.Detector != "" && f.Detector != i.plugin && i.process.misnamed != nil {
-			i.process.misnamed(f.Detector)
+			i.process.misnamed(i.id, f.Detector)
 		}
 		f.Detector = i.plugin
 		if err := to.Put(f); err != nil {

@@ -63,6 +63,7 @@ func Main() {
 		Plugins:  sdk.Registered(),
 		Verified: true, // by the carriers: TLS, or memory of this machine
 		NewHost:  func(cfg abi.InstanceConfig) (sdk.Host, error) { return prochost.New(cfg, log), nil },
+		Panicked: func(id string) { log.Error(wire.Panicked, "instance", id) },
 	})
 	Serve(set)
 }

@@ -5,10 +5,13 @@ package serve
 import (
 	"context"
 	"errors"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/abi"
 	"github.com/picketwatch/picket/sdk/internal/pb"
 	"github.com/picketwatch/picket/sdk/internal/plane"
 	"github.com/picketwatch/picket/sdk/internal/wire"
@@ -52,6 +55,7 @@ func (l *lifecycle) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.De
 
 func (l *lifecycle) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
 	cfg := wire.InstanceConfigFromPB(req)
+	allow(cfg)
 	err := l.b.Configure(ctx, cfg)
 	if err == nil {
 		err = l.records.open(cfg)
@@ -64,7 +68,28 @@ func (l *lifecycle) Health(ctx context.Context, req *pb.HealthRequest) (*pb.Heal
 		return nil, wire.FromError(err)
 	}
 	progress, busy := l.b.Progress(req.GetInstance())
-	return &pb.HealthResponse{Progress: progress, Busy: uint32(max(busy, 0))}, nil
+	resp := &pb.HealthResponse{Progress: progress, Busy: uint32(max(busy, 0))}
+	if several, ok := l.b.(interface {
+		Worked() map[string]time.Duration
+	}); ok {
+		for id, d := range several.Worked() {
+			if resp.Worked == nil {
+				resp.Worked = map[string]uint64{}
+			}
+			resp.Worked[id] = uint64(d)
+		}
+	}
+	return resp, nil
+}
+
+// allow tells the runtime what the process may use with one more instance in it.
+func allow(cfg abi.InstanceConfig) {
+	if cfg.ProcessMemory > debug.SetMemoryLimit(-1) { // two may be configured at a time
+		debug.SetMemoryLimit(cfg.ProcessMemory)
+	}
+	if n := min(cfg.ProcessCores, runtime.NumCPU()); n > runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(n)
+	}
 }
 
 func (l *lifecycle) Snapshot(ctx context.Context, req *pb.SnapshotRequest) (*pb.SnapshotResponse, error) {

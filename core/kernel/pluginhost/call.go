@@ -59,6 +59,10 @@ func (s *supervisor) guarded(ctx context.Context, r *run, what string, limit tim
 
 // guardedSince is guarded for a part of what has to be done within limit of since.
 func (s *supervisor) guardedSince(ctx context.Context, r *run, what string, limit time.Duration, since time.Time, fn func(context.Context, *host.Instance) error) (took time.Duration, err error) {
+	if r.shared() && r.exited() { // it is not the fault of who comes too late
+		s.let(r)
+		return 0, &lostError{sdk.Errorf(sdk.Temporary, "%s has just ended", s.name)}
+	}
 	r.calls.Add(1)
 	defer r.calls.Add(-1)
 	began := time.Now()
@@ -80,6 +84,7 @@ func (s *supervisor) guardedSince(ctx context.Context, r *run, what string, limi
 	case sdk.ClassOf(err) != sdk.Internal && sdk.ClassOf(err) != sdk.Temporary: // only a living plugin says such a thing
 		return took, err
 	case died(r, deathLag):
+		r.struck.Store(true)
 		s.let(r) // the next call must not meet it either, however late the supervisor hears of it
 		return took, &lostError{sdk.Errorf(sdk.Temporary, "%s died during %s", s.name, what)}
 	}

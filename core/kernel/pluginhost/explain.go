@@ -16,6 +16,7 @@ type ProcessExplanation struct {
 	Models       []ModelExplanation `json:"models,omitempty" doc:"The models and data packs that it may open."`
 	Grants       string             `json:"grants_sha256,omitempty" doc:"What plugins.lock pins of the grants."`
 	Permissions  []sdk.Permission   `json:"permissions,omitempty" doc:"The grants, with the configuration filled in."`
+	Shares       []string           `json:"shares,omitempty" doc:"The other instances of its pack that run in the same process."`
 	Confinement  *confine.Report    `json:"confinement,omitempty" doc:"How far the process is confined."`
 	Used         []broker.Use       `json:"used,omitempty" doc:"What it used of its permissions, and what it was refused."`
 	UsedMore     uint64             `json:"used_more,omitempty" doc:"Uses that found no room in the list."`
@@ -68,7 +69,7 @@ func (h *Host) Explain(instance string) (ProcessExplanation, error) {
 		return e, nil
 	}
 	e.Descriptor, e.Role, e.KeyIDs, e.Grants = r.locked.Descriptor, r.locked.Role, r.locked.KeyIDs, r.locked.Grants
-	e.Confinement = &r.reached
+	e.Confinement, e.Shares = &r.reached, r.others(r)
 	for _, m := range r.models {
 		e.Models = append(e.Models, ModelExplanation{
 			ID: m.locked.ID, Requires: m.need.Version, Version: m.locked.Version, Digest: m.digest,

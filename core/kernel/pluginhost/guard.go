@@ -18,20 +18,20 @@ const (
 )
 
 // guard watches what a process uses until it ends, and holds it to its limits where nothing else does.
-func (s *supervisor) guard(r *run) {
+func (h *Host) guard(p *process) {
 	busy, idle, least := guardEvery, guardEvery, time.Duration(0)
-	if r.plan.HoldsCPU() && r.plan.HoldsMemory() && !s.host.cfg.ration {
+	if p.plan.HoldsCPU() && p.plan.HoldsMemory() && !h.cfg.ration {
 		busy, idle, least = guardHeldEvery, guardIdleEvery, idleWork
 	}
-	at := activity{pid: r.proc.PID(), busy: busy, idle: idle, least: least, worked: make(chan struct{}, 1)}
-	sight := s.host.lookout.watch(busy, at.look)
-	defer s.host.lookout.leave(sight)
-	g := guard{s: s, r: r, share: newShare(r.limits.CPU, time.Now())}
+	at := activity{pid: p.proc.PID(), busy: busy, idle: idle, least: least, worked: make(chan struct{}, 1)}
+	sight := h.lookout.watch(busy, at.look)
+	defer h.lookout.leave(sight)
+	g := guard{p: p, share: newShare(p.limit().CPU, time.Now())}
 	later := time.NewTimer(time.Hour) // for what is not to be looked at with every look
 	defer later.Stop()
 	for {
 		select {
-		case <-r.proc.Exited():
+		case <-p.proc.Exited():
 			return
 		case <-at.worked:
 		case <-later.C:
@@ -74,8 +74,7 @@ func poke(c chan<- struct{}) {
 
 // guard is what is known of one process from one look to the next.
 type guard struct {
-	s      *supervisor
-	r      *run
+	p      *process
 	share  *share
 	closer time.Time // when it was looked closer
 }
@@ -83,20 +82,27 @@ type guard struct {
 // look looks at a process that has worked, and returns when to look again if it does not until then, or false when the
 // process had to go.
 func (g *guard) look(now time.Time) (next time.Duration, ok bool) {
-	s, r := g.s, g.r
-	u, err := r.usage()
+	p, ration := g.p, g.p.host.cfg.ration
+	u, err := p.usage()
 	if err != nil {
 		return time.Hour, true
 	}
-	s.acct.use(r.proc.PID(), u)
-	if !s.withinMemory(r, u) {
+	p.each(func(r *run) {
+		own := u
+		if p.shared() {
+			own.cpu = r.cpuTime()
+		}
+		r.s.acct.use(p.proc.PID(), own)
+	})
+	if !p.withinMemory(u) {
 		return 0, false
 	}
 	if next = closerEvery - now.Sub(g.closer); next <= 0 {
-		s.lookCloser(r)
+		p.each(func(r *run) { r.s.lookCloser(r) })
 		g.closer, next = now, time.Hour
 	}
-	if (s.host.cfg.ration || !r.plan.HoldsCPU()) && s.ration(r, g.share, u) {
+	g.share.cores = p.limit().CPU
+	if (ration || !p.plan.HoldsCPU()) && p.ration(g.share, u) {
 		next = guardSoon
 	}
 	return next, true

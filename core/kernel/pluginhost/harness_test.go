@@ -68,6 +68,7 @@ type shelf struct {
 	refuse map[string]error
 	perms  []sdk.Permission
 	limits registry.Limits
+	pack   string
 	opened int
 	moods  map[string]string // by version: how it behaves; what is not in here is not on the node
 }
@@ -100,7 +101,7 @@ func (s *shelf) artifact(id, version, rt string, f *os.File, digest string) *cli
 	if sdk.Kind(kind) == sdk.KindDetector && !sdk.Grants(perms).Has(sdk.CapFlowsRead) {
 		perms = slices.Concat(perms, readsFlows)
 	}
-	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: version, Kind: sdk.Kind(kind), Permissions: perms, Limits: s.limits}}
+	d := &registry.Descriptor{Manifest: registry.Manifest{ID: id, Version: version, Kind: sdk.Kind(kind), Permissions: perms, Limits: s.limits, Pack: s.pack}}
 	return &client.Artifact{ID: id, Version: version, Runtime: rt, Digest: digest, File: f, Descriptor: d}
 }
 

@@ -133,8 +133,9 @@ type Host struct {
 	mu      sync.Mutex // guards all below
 	supers  map[string]*supervisor
 	stopped bool
-	ring    *host.Ring     // nil until a detector starts that may read it
-	noRing  bool           // it cannot be made
+	ring    *host.Ring // nil until a detector starts that may read it
+	noRing  bool       // it cannot be made
+	packs   map[packKey]*process
 	running sync.WaitGroup // supervisors
 }
 

@@ -11,7 +11,7 @@ import (
 
 // misnamed notes that a detector wrote a finding in another's name. The finding carries the right one. The name is not told:
 // each would be an incident of its own, and names without end would leave no room for what the broker refused.
-func (s *supervisor) misnamed(string) {
+func (s *supervisor) misnamed() {
 	s.incident(IncidentPermission, "findings: it wrote one in another's name, which was replaced by its own")
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
-	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
@@ -24,34 +22,32 @@ import (
 // lifelineEnv tells package serve which descriptor to watch.
 const lifelineEnv = host.LifelineEnv
 
-// run is one process of an instance, from its start to its burial.
+// run is an instance in one process, from its start to its burial. Mostly it is the only one there.
 type run struct {
-	proc     *host.Process
-	inst     *host.Instance
-	cmd      *exec.Cmd
-	plan     *confine.Plan
-	reached  confine.Report // how far it is confined
-	broker   *broker.Broker
-	state    sdk.State    // its key-value store
-	draft    *reach.Draft // the same, when it was not in charge at its start
-	lifeline *os.File     // the write end; closing it asks the plugin to leave
-	sockets  string
-	started  time.Time
-	calls    atomic.Int64 // in progress
-	release               // what it was started from
-	role     role
+	*process
+	s       *supervisor
+	inst    *host.Instance
+	broker  *broker.Broker
+	moveOut func()       // of the house of a shared process; nil when it is in none
+	state   sdk.State    // its key-value store
+	draft   *reach.Draft // the same, when it was not in charge at its start
+	calls   atomic.Int64 // in progress
+	struck  atomic.Bool  // a call was lost with the process
+	release              // what it was started from
+	role    role
 	// dropSecrets ends the blanking of what it was given; nil while it starts.
 	dropSecrets func()
-	revived     bool // it has what the journal holds; guarded by the supervisor's turn
+	verdict     verdict // what the end of its process means for it; set when it was buried
+	revived     bool    // it has what the journal holds; guarded by the supervisor's turn
 	output      *bucket
-	used        atomic.Pointer[usage]
 	progress    progressWatch // of the one health check that is under way
 	says        host.Description
 	shown       sdk.Subscription         // what it asks for and was granted
 	mine        map[string]ShadowFinding // what a shadow says of a capture; its goroutine's alone
 
-	mu      sync.Mutex // guards failure
-	failure string     // why the host killed it
+	// Of a shared process, guarded by its mu:
+	worked time.Duration // how long its calls had taken when the process was asked last
+	part   time.Duration // of what the process used of the processor
 }
 
 // launch starts the assigned plugin.
@@ -96,11 +92,17 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 	}
 	r.dropSecrets = drop
 	r.output = newBucket(rel.limits.RecordsPerSecond, time.Now())
-	s.host.running.Go(func() { s.guard(r) })
-	if err := s.configure(ctx, r, a, art, rel.grants); err != nil {
-		r.proc.Kill()
+	r.calls.Add(1) // the end of a shared process may be the fault of its start
+	err = s.configure(ctx, r, a, art, rel.grants)
+	r.struck.Store(err != nil && !refused(r, err) && r.shared() && died(r, deathLag))
+	r.calls.Add(-1)
+	if err != nil {
+		r.discard(err)
 		words := s.bury(r)
-		if ctx.Err() == nil && isExited(r) && sdk.ClassOf(err) != sdk.InvalidConfig {
+		switch {
+		case ctx.Err() == nil && r.verdict != guilty:
+			err = &draggedError{words}
+		case ctx.Err() == nil && isExited(r) && sdk.ClassOf(err) != sdk.InvalidConfig:
 			err = errors.New(words) // the death explains more than the broken call
 		}
 		return nil, s.startError(ctx, a.Plugin, err)
@@ -108,8 +110,26 @@ func (s *supervisor) launchAs(ctx context.Context, a Assignment, as role) (r *ru
 	return r, nil
 }
 
+// refused reports whether the plugin itself did not want the instance.
+func refused(r *run, err error) bool {
+	return r.inst == nil && sdk.ClassOf(err) != sdk.Internal && sdk.ClassOf(err) != sdk.Temporary
+}
+
+// discard ends a run that nobody uses, after err or none: its process, or where that is shared, the instance alone.
+func (r *run) discard(err error) {
+	switch {
+	case !r.shared():
+		r.proc.Kill()
+	case err != nil && refused(r, err): // there is no instance
+	default:
+		ctx, cancel := context.WithTimeout(context.Background(), r.host.cfg.Deadlines.Drain)
+		defer cancel()
+		r.stop(ctx)
+	}
+}
+
 func isExited(r *run) bool {
-	ps := r.cmd.ProcessState
+	ps := r.process.state()
 	return ps != nil && !ps.Success() && ps.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL
 }
 
@@ -173,8 +193,8 @@ func (s *supervisor) grant(grants []sdk.Permission) {
 }
 
 // socketDir makes the folder for this start's socket, with a name as short as can be: the path of a socket has a bound.
-func (s *supervisor) socketDir() (string, error) {
-	dir := filepath.Join(s.host.runDir, "p"+strconv.FormatUint(s.host.starts.Add(1), 36))
+func (h *Host) socketDir() (string, error) {
+	dir := filepath.Join(h.runDir, "p"+strconv.FormatUint(h.starts.Add(1), 36))
 	if err := os.RemoveAll(dir); err != nil { // left over from a host that was killed
 		return "", fmt.Errorf("socket folder: %w", err)
 	}
@@ -208,10 +228,14 @@ func (s *supervisor) configure(ctx context.Context, r *run, a Assignment, art *c
 	if len(cfg) == 0 {
 		cfg = []byte("{}")
 	}
-	inst, err := r.proc.Configure(ctx, host.InstanceConfig{
+	ic := host.InstanceConfig{
 		Instance: s.name, Plugin: a.Plugin, Config: cfg, Secrets: a.Secrets, Grants: grants, DenyDial: s.host.denied(),
 		Deadline: r.deadline(s.host.cfg.Deadlines.Inspect), Generation: s.host.starts.Load(),
-	})
+	}
+	if r.shared() {
+		ic.ProcessMemory, ic.ProcessCores = r.allowance()
+	}
+	inst, err := r.proc.Configure(ctx, ic)
 	if err != nil {
 		return causeOf(ctx, err)
 	}
@@ -252,54 +276,37 @@ func causeOf(ctx context.Context, err error) error {
 
 // --- the end of a run ---
 
-// fail kills the process for a reason that the epitaph repeats.
-func (r *run) fail(reason string) {
-	r.mu.Lock()
-	if r.failure == "" {
-		r.failure = reason
-	}
-	r.mu.Unlock()
-	r.kill()
-}
+// fail kills the process for a reason that the epitaph repeats, and that is this run's.
+func (r *run) fail(reason string) { r.process.fail(r, reason) }
 
-// kill ends the process and all that came of it.
-func (r *run) kill() {
-	killGroup(r.proc.PID())
-	_ = r.plan.Kill() // whoever is left in its control group
-}
-
-// stop lets the process finish, or kills it when ctx ends.
+// stop lets the process finish, or kills it when ctx ends. Of a process that others need it stops the instance alone, and kills
+// it when that does not stop.
 func (r *run) stop(ctx context.Context) {
-	if err := r.proc.Stop(ctx); err != nil || ctx.Err() != nil {
-		r.proc.Kill()
+	if !r.shared() || r.last(r) {
+		if err := r.proc.Stop(ctx); err != nil || ctx.Err() != nil {
+			r.proc.Kill()
+		}
+		return
+	}
+	stop := func(ctx context.Context) error { return r.proc.StopInstance(ctx, r.s.name) } // its configuration was given up
+	if r.inst != nil {
+		stop = r.inst.Stop
+	}
+	if err := stop(ctx); err != nil && ctx.Err() != nil && !r.exited() {
+		r.fail("did not stop in time")
 	}
 }
 
-// end frees what belongs to the run once its process has ended or was never started.
+// end frees what belongs to the run once it has ended or was never started.
 func (r *run) end() {
-	r.lifeline.Close()
-	if r.proc != nil {
-		r.kill()      // whatever the plugin may have started
-		r.proc.Kill() // waits until it is gone and its last lines are read
+	if r.moveOut != nil {
+		r.moveOut()
 	}
-	if r.plan != nil {
-		r.starved()
-		_ = r.plan.Close() // removes control groups; one that is not empty yet goes with the next start
-	}
+	r.leave(r)
 	if r.draft != nil {
 		r.draft.Discard() // unless it was taken over
 	}
 	closeModels(r.models)
-	os.RemoveAll(r.sockets)
-}
-
-// starved finds out from the control group whether the kernel ended the process for its memory.
-func (r *run) starved() {
-	if r.plan.OutOfMemory() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.failure = "used all of its" + beyondMemory + mebibytes(uint64(r.limits.Memory))
-	}
 }
 
 // idle reports whether nobody waits for an answer of the plugin.
@@ -311,42 +318,21 @@ func (r *run) inFlight() int {
 	return max(int(r.calls.Load()), batches)
 }
 
-// cpuTime is the exact total of a process that has ended.
+// cpuTime is the exact total of a run whose process has ended, or its part of one that goes on.
 func (r *run) cpuTime() time.Duration {
-	if ps := r.cmd.ProcessState; ps != nil {
-		return ps.UserTime() + ps.SystemTime()
+	if !r.shared() {
+		return r.process.cpuTime()
 	}
-	return 0
+	r.process.mu.Lock()
+	defer r.process.mu.Unlock()
+	return r.part
 }
 
-// why is the reason for which the host or the kernel's limit ended the process, "" when it ended otherwise.
-func (r *run) why() string {
-	r.mu.Lock()
-	failure := r.failure
-	r.mu.Unlock()
-	if failure == "" && r.proc != nil {
-		if err := r.proc.Fault(); err != nil {
-			return "broke the rules of the record plane: " + err.Error()
-		}
+// usage is what the run has used so far. Memory is that of its process.
+func (r *run) usage() (usage, error) {
+	u, err := r.process.usage()
+	if r.shared() {
+		u.cpu = r.cpuTime()
 	}
-	return failure
-}
-
-// epitaph says why the process ended, in words that fit after "it".
-func (r *run) epitaph(log *logRing) string {
-	if failure := r.why(); failure != "" {
-		return failure
-	}
-	end := "ended"
-	if ps := r.cmd.ProcessState; ps != nil {
-		if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			end = "was killed by signal " + strconv.Itoa(int(ws.Signal())) + " (" + ws.Signal().String() + ")"
-		} else {
-			end = "exited with status " + strconv.Itoa(ps.ExitCode())
-		}
-	}
-	if words := log.lastWords(r.started); words != "" {
-		end += ": " + words
-	}
-	return end
+	return u, err
 }

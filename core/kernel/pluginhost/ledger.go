@@ -195,21 +195,6 @@ func (s *supervisor) books(r *run) Ledger {
 	return l
 }
 
-// usage is what the process has used so far. One that has not run since the last look has the memory that it had then.
-func (r *run) usage() (usage, error) {
-	pid := r.proc.PID()
-	if last := r.used.Load(); last != nil {
-		if cpu, err := spentBy(pid); err == nil && cpu == last.cpu {
-			return *last, nil
-		}
-	}
-	u, err := usageOf(pid)
-	if err == nil {
-		r.used.Store(&u)
-	}
-	return u, err
-}
-
 func quantiles(recent []time.Duration) (p50, p95, p99 float64) {
 	if len(recent) == 0 {
 		return 0, 0, 0

@@ -10,37 +10,41 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-func (s *supervisor) withinMemory(r *run, u usage) bool {
-	limit := uint64(r.limits.Memory)
-	if limit > 0 && r.assignment.Runtime == RuntimeWASM {
-		limit += confine.RunnerMemory
-	}
+func (p *process) withinMemory(u usage) bool {
+	limit := uint64(p.limit().Memory)
+	p.each(func(r *run) {
+		if limit > 0 && r.assignment.Runtime == RuntimeWASM { // a guest has its process for itself
+			limit += confine.RunnerMemory
+		}
+	})
 	if limit == 0 || u.memory <= limit {
 		return true
 	}
-	r.fail("used " + mebibytes(u.memory) + " of" + beyondMemory + mebibytes(limit))
+	p.fail(nil, "used "+mebibytes(u.memory)+" of"+beyondMemory+mebibytes(limit))
 	return false
 }
 
 // ration lets a process rest that has used more of the processor than its share, and reports whether it did. Calls that wait meanwhile have their own
 // deadlines, as they have where a control group does this.
-func (s *supervisor) ration(r *run, share *share, u usage) bool {
+func (p *process) ration(share *share, u usage) bool {
 	pause := share.owes(time.Now(), u.cpu)
 	if pause == 0 {
 		return false
 	}
 	began := time.Now()
-	pauseGroup(r.proc.PID())
-	defer resumeGroup(r.proc.PID())
+	pauseGroup(p.proc.PID())
+	defer resumeGroup(p.proc.PID())
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-r.proc.Exited():
+	case <-p.proc.Exited():
 	}
 	share.rested += time.Since(began)
-	s.incident(IncidentLimit, fmt.Sprintf("cpu: it uses more than %g cores and is held back", share.cores))
-	s.acct.throttle(r.proc.PID(), share.rested)
+	p.each(func(r *run) {
+		r.s.incident(IncidentLimit, fmt.Sprintf("cpu: it uses more than %g cores and is held back", share.cores))
+		r.s.acct.throttle(p.proc.PID(), share.rested)
+	})
 	return true
 }
 

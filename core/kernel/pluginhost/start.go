@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,28 +32,78 @@ const (
 	cacheKeyFD = 7 // a pipe with the key of the compiled guests, for picket-wasm alone
 )
 
-// startProcess hands the verified bytes to picket-launch, which confines itself and becomes them.
+// startProcess gives a run a process: one of its own, or where it can be, one that it shares with others of its pack.
 func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact, rel release, as role) (*run, error) {
-	r := &run{release: rel, role: as, started: s.host.cfg.Now()}
+	r := &run{s: s, release: rel, role: as}
+	if err := s.openState(r); err != nil {
+		return nil, &trouble{err}
+	}
+	pack, shared := s.packOf(r, art)
+	if !shared {
+		r.process = newProcess(s.host, r)
+		return r, s.bringUp(ctx, r, art)
+	}
+	r.broker = s.brokerFor(r)
+	if err := s.host.join(ctx, r, pack, func(ctx context.Context) error { return s.bringUp(ctx, r, art) }); err != nil {
+		r.end()
+		return nil, err
+	}
+	r.moveOut = r.house.Admit(s.name, r.broker, broker.Belongings{State: r.state, Models: modelFiles(r.models)})
+	return r, nil
+}
+
+// packOf says whether a run can share a process, and with whom. It can when its plugin says that it is one of a pack, and when
+// nothing that it may do is held to by its process: what it is shown and what it keeps comes and goes by instance.
+func (s *supervisor) packOf(r *run, art *client.Artifact) (packKey, bool) {
+	m, a := &art.Descriptor.Manifest, r.assignment
+	byProcess := func(g sdk.Permission) bool { return !slices.Contains(sharedGrants, g.Cap) }
+	if m.Pack == "" || art.Runtime != RuntimeProcess || r.role == shadowing || a.Debug || a.Interpreter != "" || len(a.Secrets) > 0 ||
+		slices.ContainsFunc(r.grants, byProcess) || s.alone() {
+		return packKey{}, false
+	}
+	return packKey{name: path.Base(m.Pack), digest: art.Digest, flows: sdk.Grants(r.grants).Has(sdk.CapFlowsRead)}, true
+}
+
+// sharedGrants are the permissions to which the host holds each instance, whatever its process.
+var sharedGrants = []string{sdk.CapFlowsRead, sdk.CapPacketsRead, sdk.CapFactsRead, sdk.CapDevicesRead, sdk.CapState}
+
+// bringUp hands the verified bytes to picket-launch, which confines itself and becomes them. It leaves nothing when it fails.
+func (s *supervisor) bringUp(ctx context.Context, r *run, art *client.Artifact) error {
 	ends := &inherited{}
 	defer ends.close() // the process has its own by then
 	conf, err := s.prepare(ctx, r, art, ends)
 	if err != nil {
-		r.end()
-		return nil, err
+		r.abort()
+		return err
 	}
-	up := s.serveBroker(r, ends) // before the start: a plugin may ask while it comes up
+	up, err := s.serveBroker(r, ends) // before the start: a plugin may ask while it comes up
+	if err != nil {
+		conf.Records.Close()
+		r.abort()
+		return &trouble{err}
+	}
 	defer close(up)
 	// The parent-death signal comes when the thread that forked dies, which in Go can be long before the process does;
 	// because the command asks for that signal, host.Start keeps the thread for as long as the plugin lives.
-	if r.proc, err = host.Start(ctx, conf); err != nil {
-		return nil, s.notStarted(ctx, r, err)
+	proc, err := host.Start(ctx, conf)
+	if err != nil {
+		return s.notStarted(ctx, r, err)
 	}
+	r.proc = proc
 	if r.reached, err = r.plan.Report(ctx); err != nil { // cannot be: it speaks, so it passed the gate
-		r.end()
-		return nil, &trouble{err}
+		r.abort()
+		return &trouble{err}
 	}
-	return r, nil
+	s.host.running.Go(func() { s.host.guard(r.process) })
+	return nil
+}
+
+// abort frees what a start that failed has made. Of a shared process each run leaves by itself.
+func (r *run) abort() {
+	r.process.end()
+	if !r.shared() {
+		r.end()
+	}
 }
 
 // notStarted leaves nothing of a failed start, and says whose fault it was: what could not be confined was never executed.
@@ -62,7 +112,7 @@ func (s *supervisor) notStarted(ctx context.Context, r *run, err error) error {
 	asking, cancel := context.WithTimeoutCause(ctx, reportGrace, errors.New("it said nothing about the confinement"))
 	_, unconfined := r.plan.Report(asking)
 	cancel()
-	r.end()
+	r.abort()
 	if unconfined != nil && ctx.Err() == nil {
 		return &trouble{errors.Join(unconfined, err)}
 	}
@@ -83,15 +133,11 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 	}
 	r.lifeline = hold
 	ends.add(watch)
-	if r.sockets, err = s.socketDir(); err != nil {
+	if r.sockets, err = s.host.socketDir(); err != nil {
 		return host.Config{}, &trouble{err}
 	}
 	records, err := ends.pairs()
 	if err != nil {
-		return host.Config{}, &trouble{err}
-	}
-	if err := s.openState(r); err != nil {
-		records.Close()
 		return host.Config{}, &trouble{err}
 	}
 	if err := s.confine(ctx, r, art, ends); err != nil {
@@ -102,9 +148,15 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 	if art.Runtime == RuntimeWASM {
 		startWithin = max(startWithin, s.host.cfg.Deadlines.Compile)
 	}
+	p := r.process
 	return host.Config{
-		Name: s.name, Cmd: r.cmd, SocketDir: r.sockets, SocketRoot: r.plan.SocketRoot, StartTimeout: startWithin,
-		Log: slog.New(ringHandler{ring: s.log}), Records: records, LogDropped: s.log.lost, Misnamed: s.misnamed,
+		Name: p.name, Cmd: r.cmd, SocketDir: r.sockets, SocketRoot: r.plan.SocketRoot, StartTimeout: startWithin,
+		Log: p.log(), Records: records, LogDropped: func(n int) { p.each(func(r *run) { r.s.log.lost(n) }) },
+		Misnamed: func(instance, _ string) {
+			if r := p.run(instance); r != nil {
+				r.s.misnamed()
+			}
+		},
 		Ring: s.host.ringFor(r.kind, r.grants),
 	}, nil
 }
@@ -113,15 +165,16 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 // ours but the numbers of its descriptors and what it may use.
 func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (err error) {
 	ask := confine.Request{
-		Instance: s.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limits, SocketDir: r.sockets,
+		Instance: r.process.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limit(), Room: r.room, SocketDir: r.sockets,
 		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.ceiling(r.assignment, art), Most: s.host.mostLevel(r.assignment),
-		AnyLevel: r.assignment.Debug, Refused: s.refusedCall,
+		AnyLevel: r.assignment.Debug,
+		Refused:  func(c confine.RefusedCall) { r.process.each(func(r *run) { r.s.refusedCall(c) }) },
 	}
 	if s.host.cfg.ration {
 		ask.Limits.CPU = 0
 	}
 	spec := launch.Spec{
-		Parent: os.Getpid(), Lifeline: lifelineFD, Keep: []int{recordsFD, brokerFD}, Name: r.assignment.Plugin,
+		Parent: os.Getpid(), Lifeline: lifelineFD, Keep: []int{recordsFD, brokerFD}, Name: r.title,
 		Program: fmt.Sprintf("/proc/self/fd/%d", bytesFD),
 	}
 	files := append([]*os.File{art.File}, ends.files...)
@@ -217,20 +270,31 @@ func (i *inherited) close() {
 
 // serveBroker answers what the process asks of the world outside, until it ends. The caller closes up once the process is
 // up or has failed to come up: only then there is somebody to blame.
-func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}) {
-	r.broker = s.brokerFor(r)
-	conn := ends.broker
-	ends.broker = nil // Serve closes it
+func (s *supervisor) serveBroker(r *run, ends *inherited) (up chan struct{}, err error) {
+	p, conn := r.process, ends.broker
+	ends.broker = nil // whoever serves it closes it
+	var serve func() error
+	if p.shared() {
+		limited := func(what string) { p.each(func(r *run) { r.s.incident(IncidentLimit, what) }) }
+		if p.house, err = broker.NewHouse(conn, broker.Config{Instance: p.name, Log: s.host.cfg.Log, Now: s.host.cfg.Now, Limited: limited}); err != nil {
+			return nil, err
+		}
+		serve = p.house.Serve
+	} else {
+		r.broker = s.brokerFor(r)
+		own := broker.Belongings{State: r.state, Models: modelFiles(r.models)}
+		serve = func() error { return r.broker.ServeWith(conn, own) }
+	}
 	up = make(chan struct{})
 	s.host.running.Go(func() {
-		if err := r.broker.ServeWith(conn, broker.Belongings{State: r.state, Models: modelFiles(r.models)}); err != nil {
+		if err := serve(); err != nil {
 			<-up
-			if r.proc != nil {
-				r.fail("broke the protocol of the broker: " + err.Error())
+			if p.proc != nil {
+				p.fail(nil, "broke the protocol of the broker: "+err.Error())
 			}
 		}
 	})
-	return up
+	return up, nil
 }
 
 // brokerFor is the broker of the instance. It outlives processes, so that what was used stays known, and changes with the

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/sdk"
@@ -99,7 +98,9 @@ func TestAFailedStartSaysBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lifeline.Close()
-	r := &run{lifeline: other, started: time.Now(), plan: new(confine.Plan)}
+	r := &run{s: s}
+	r.process = newProcess(f.Host, r)
+	r.lifeline, r.plan = other, new(confine.Plan)
 	err = s.notStarted(t.Context(), r, errors.New("no handshake"))
 	if !errors.As(err, new(*trouble)) || !strings.Contains(err.Error(), "nothing was started") || !strings.Contains(err.Error(), "no handshake") {
 		t.Errorf("got %v", err)

@@ -38,7 +38,8 @@ type Status struct {
 	Reason      string           `json:"reason,omitempty"`  // why it is not ready, in words for an operator
 	Refusal     registry.Reason  `json:"refusal,omitempty"` // what the registry or the ceiling calls it, when they refused
 	PID         int              `json:"pid,omitempty"`
-	Since       time.Time        `json:"since"` // when the state began
+	Shares      []string         `json:"shares,omitempty"` // the other instances of its process, whose memory is that of all
+	Since       time.Time        `json:"since"`            // when the state began
 	Restarts    int              `json:"restarts"`
 	Permissions []sdk.Permission `json:"permissions"` // the grants, references to the configuration resolved
 	Limits      ProcessLimits    `json:"limits"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type supervisor struct {
 	says       host.Description // what the process in charge says of itself
 	history    []Transition
 	crashes    crashes
+	own        crashes              // ends of a shared process that were its fault
+	unclear    crashes              // ends of a shared process that were nobody's
 	held       map[string]heldModel // by the model's id
 	quarantine string               // why it rests there, also over a restart of the host
 	pin        string               // the version that runs whatever the assignment says, "" when there is none
@@ -92,6 +95,8 @@ func newSupervisor(h *Host, a Assignment) *supervisor {
 		turn:    make(chan struct{}, 1),
 		between: make(chan struct{}, 1),
 		crashes: crashes{window: h.cfg.CrashWindow},
+		own:     crashes{window: h.cfg.CrashWindow},
+		unclear: crashes{window: h.cfg.CrashWindow},
 	}
 	s.store = reach.OpenStore(s.stateDir(inCharge))
 	s.turn <- struct{}{}
@@ -140,6 +145,8 @@ func (s *supervisor) start() step {
 	case errors.As(err, new(*trouble)):
 		s.troubles++
 		return s.wait(s.troubles, err.Error())
+	case dragged(err):
+		return s.dragged(err.Error())
 	}
 	return s.crashed("could not start: " + err.Error())
 }
@@ -213,7 +220,11 @@ func (s *supervisor) watch(r *run) step {
 	for {
 		select {
 		case <-r.proc.Exited():
-			return s.crashed(s.bury(r))
+			reason := s.bury(r)
+			if r.verdict != guilty {
+				return s.dragged(reason)
+			}
+			return s.crashed(reason)
 		case <-s.wake:
 			if next := s.awoken(r); next != nil {
 				return next
@@ -323,6 +334,21 @@ func (s *supervisor) crashed(reason string) step {
 		return s.hold
 	}
 	return s.wait(n, reason)
+}
+
+// dragged comes back after the end of a process that was not its fault.
+func (s *supervisor) dragged(reason string) step {
+	s.host.cfg.Log.Info("a plugin lost the process that it shared", "instance", s.name, "plugin", s.assignment.Plugin, "reason", s.log.blank(reason))
+	return s.wait(1, reason)
+}
+
+// alone reports whether the instance is to have a process of its own: one that it shared has ended by its fault lately, or has
+// ended twice and nobody knows by whose.
+func (s *supervisor) alone() bool {
+	now := s.host.cfg.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own.within(now) > 0 || s.unclear.within(now) > 1
 }
 
 // wait is the backoff after a failure.
@@ -456,16 +482,39 @@ func (s *supervisor) let(r *run) {
 // bury closes the books of a process that has ended and returns why it did.
 func (s *supervisor) bury(r *run) string {
 	s.let(r)
+	shared := []string(nil)
+	if r.shared() && r.broken() {
+		shared = r.others(r)
+		r.process.end() // its last lines say whose fault it was
+		s.judge(r)
+	}
 	r.end()
 	s.acct.settle(r.proc.PID(), r.cpuTime())
-	if why := r.why(); why != "" {
+	if why := r.why(); why != "" && r.verdict == guilty {
 		s.incident(IncidentKilled, killedText(why))
 	}
 	epitaph := r.epitaph(s.log)
+	if r.verdict != guilty {
+		epitaph = "its process, which " + strings.Join(shared, ", ") + " shared, " + epitaph
+	}
 	if r.dropSecrets != nil {
 		r.dropSecrets()
 	}
 	return epitaph
+}
+
+// judge notes what the end of a shared process means for the instance.
+func (s *supervisor) judge(r *run) {
+	r.verdict = r.process.judge(r)
+	now := s.host.cfg.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.verdict {
+	case guilty:
+		s.own.add(now)
+	case unexplained:
+		s.unclear.add(now)
+	}
 }
 
 // askHealth makes one health check. errUnknown means that it says nothing about the work.
@@ -479,6 +528,9 @@ func (s *supervisor) askHealth(r *run) error {
 	began := time.Now()
 	busy := !r.idle()
 	progress, err := r.inst.Health(ctx)
+	if err == nil && r.shared() {
+		r.apportion(r.proc.Worked())
+	}
 	if (err == nil || progress > 0) && r.progress.stuck(time.Now(), progress, busy && !r.idle(), s.patience(r)) {
 		r.fail(fmt.Sprintf("answers health checks but does no work: a call has stood still for %s", s.patience(r)))
 		return errUnknown
@@ -489,7 +541,7 @@ func (s *supervisor) askHealth(r *run) error {
 	case late(time.Since(began), limit):
 		// A call that came meanwhile explains the silence; its own deadline watches the plugin then.
 		if s.ctx.Err() == nil && r.idle() {
-			r.fail(fmt.Sprintf("did not answer a health check within %s", limit))
+			r.process.fail(nil, fmt.Sprintf("did not answer a health check within %s", limit))
 		}
 		return errUnknown
 	case died(r, time.Second):
@@ -675,6 +727,9 @@ func (s *supervisor) status() Status {
 	s.mu.Unlock()
 	if sh != nil {
 		st.Shadow = sh.summary()
+	}
+	if r != nil {
+		st.Shares = r.others(r)
 	}
 	if st.History == nil {
 		st.History = []Transition{}

@@ -120,7 +120,7 @@ func (s *supervisor) exchange(old *run, next Assignment, moves []move) step {
 	ctx, done := s.interruptible(orderRestart, func() bool { return s.stillTrusted() != nil || s.modelRevoked(old) })
 	cand, err := s.succeed(ctx, old, next)
 	for range maxOvertaken {
-		if !errors.Is(err, reach.ErrOvertaken) {
+		if !errors.Is(err, reach.ErrOvertaken) && !dragged(err) {
 			break
 		}
 		s.note(fmt.Sprintf("%s starts again: %v", c.to, err))
@@ -150,8 +150,10 @@ func (s *supervisor) succeed(ctx context.Context, old *run, next Assignment) (*r
 		return nil, err
 	}
 	if err := s.handOver(ctx, old, cand); err != nil {
-		cand.proc.Kill()
-		s.bury(cand)
+		cand.discard(nil)
+		if words := s.bury(cand); cand.verdict != guilty {
+			err = &draggedError{words}
+		}
 		return nil, err
 	}
 	return cand, nil

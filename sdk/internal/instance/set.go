@@ -10,6 +10,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/abi"
@@ -26,6 +27,7 @@ type Set struct {
 	verified bool // frames need no look at their checksum
 	plugins  map[string]sdk.Plugin
 	newHost  func(abi.InstanceConfig) (sdk.Host, error)
+	panicked func(id string)
 
 	mu   sync.Mutex // guards byID
 	byID map[string]*running
@@ -38,11 +40,13 @@ type Config struct {
 	NewHost func(abi.InstanceConfig) (sdk.Host, error)
 	// Verified says that the carrier of every frame has already compared its checksum.
 	Verified bool
+	// Panicked, if not nil, hears the name of an instance that panics, just before that ends the program.
+	Panicked func(id string)
 }
 
 // New returns a Set without instances.
 func New(cfg Config) *Set {
-	s := &Set{verified: cfg.Verified, plugins: map[string]sdk.Plugin{}, newHost: cfg.NewHost, byID: map[string]*running{}}
+	s := &Set{verified: cfg.Verified, plugins: map[string]sdk.Plugin{}, newHost: cfg.NewHost, panicked: cfg.Panicked, byID: map[string]*running{}}
 	for _, p := range cfg.Plugins {
 		s.plugins[p.ID] = p
 	}
@@ -62,6 +66,7 @@ type running struct {
 
 	progress atomic.Uint64 // see Progress
 	calls    atomic.Int32  // at work
+	worked   atomic.Int64  // nanoseconds, see Worked
 
 	// Memory of the last batch, used again; guarded by busy.
 	flows   records.FlowChunks
@@ -115,6 +120,7 @@ func (s *Set) Configure(ctx context.Context, cfg abi.InstanceConfig) error {
 	if err := s.add(cfg.Instance, r); err != nil {
 		return err
 	}
+	defer s.tell(cfg.Instance)
 	// busy is taken: work that comes too early waits for the start.
 	if err := s.start(ctx, r, cfg); err != nil {
 		s.remove(cfg.Instance, r)
@@ -282,7 +288,42 @@ func (s *Set) acquire(ctx context.Context, id string) (*running, context.Context
 		return nil, nil, nil, sdk.Errorf(sdk.Temporary, "instance %s was stopped", id)
 	}
 	ctx, done := r.begin(ctx)
-	return r, ctx, func() { done(); <-r.busy }, nil
+	return r, ctx, func() {
+		if v := recover(); v != nil {
+			s.blame(id)
+			panic(v)
+		}
+		done()
+		<-r.busy
+	}, nil
+}
+
+// tell is deferred where an instance may panic.
+func (s *Set) tell(id string) {
+	if v := recover(); v != nil {
+		s.blame(id)
+		panic(v)
+	}
+}
+
+func (s *Set) blame(id string) {
+	if s.panicked != nil {
+		s.panicked(id)
+	}
+}
+
+// Worked says how long the calls of each instance have taken so far. It is nil when there is one instance or none.
+func (s *Set) Worked() map[string]time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byID) < 2 {
+		return nil
+	}
+	out := make(map[string]time.Duration, len(s.byID))
+	for id, r := range s.byID {
+		out[id] = time.Duration(r.worked.Load())
+	}
+	return out
 }
 
 func (s *Set) find(id string) (*running, error) {
@@ -306,7 +347,9 @@ func (r *running) begin(ctx context.Context) (context.Context, func()) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	unlink := context.AfterFunc(r.ctx, cancel)
+	began := time.Now()
 	return ctx, func() {
+		r.worked.Add(int64(time.Since(began)))
 		unlink()
 		cancel()
 		r.progress.Add(1)

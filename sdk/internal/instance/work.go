@@ -57,6 +57,7 @@ func (s *Set) Watch(ctx context.Context, id string, sink sdk.SampleSink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
+	defer s.tell(id)
 	gate := check.NewGate(ctx, math.MaxInt, "samples", check.Sample, counted(r, sink.Sample))
 	defer gate.Close()
 	return gate.Result(w.Watch(ctx, sampleSink{gate}))
@@ -145,6 +146,7 @@ func (s *Set) Health(ctx context.Context, id string) error {
 	default:
 		return nil
 	}
+	defer s.tell(id)
 	defer func() { <-r.busy }()
 	if h, ok := r.inst.(sdk.HealthChecker); ok {
 		return h.Health(ctx)

@@ -262,6 +262,10 @@ type ConfigureRequest struct {
 	Generation uint64 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
 	// How long a batch on the record plane or in a stream may take; 0: not limited.
 	DeadlineNanos int64 `protobuf:"varint,10,opt,name=deadline_nanos,json=deadlineNanos,proto3" json:"deadline_nanos,omitempty"`
+	// What the process may use from now on, with this instance in it, when it has several; 0: what it was started with.
+	// How much memory it takes before it looks for garbage all the time, bytes.
+	ProcessMemory int64  `protobuf:"varint,11,opt,name=process_memory,json=processMemory,proto3" json:"process_memory,omitempty"`
+	ProcessCores  uint32 `protobuf:"varint,12,opt,name=process_cores,json=processCores,proto3" json:"process_cores,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +370,20 @@ func (x *ConfigureRequest) GetDeadlineNanos() int64 {
 	return 0
 }
 
+func (x *ConfigureRequest) GetProcessMemory() int64 {
+	if x != nil {
+		return x.ProcessMemory
+	}
+	return 0
+}
+
+func (x *ConfigureRequest) GetProcessCores() uint32 {
+	if x != nil {
+		return x.ProcessCores
+	}
+	return 0
+}
+
 type ConfigureResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many batches DetectorService.InspectStream takes before their answers; 0: it is not there, and batches come by
@@ -461,7 +479,9 @@ type HealthResponse struct {
 	// Grows with each call and batch that begins or ends, and with what they emit: one that hangs does not grow.
 	Progress uint64 `protobuf:"varint,1,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Calls and batches at work.
-	Busy          uint32 `protobuf:"varint,2,opt,name=busy,proto3" json:"busy,omitempty"`
+	Busy uint32 `protobuf:"varint,2,opt,name=busy,proto3" json:"busy,omitempty"`
+	// How long the calls of each instance of this process have taken so far, nanoseconds; empty in a process that has one.
+	Worked        map[string]uint64 `protobuf:"bytes,3,rep,name=worked,proto3" json:"worked,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +528,13 @@ func (x *HealthResponse) GetBusy() uint32 {
 		return x.Busy
 	}
 	return 0
+}
+
+func (x *HealthResponse) GetWorked() map[string]uint64 {
+	if x != nil {
+		return x.Worked
+	}
+	return nil
 }
 
 type SnapshotRequest struct {
@@ -787,7 +814,7 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	"\tsnapshots\x18\n" +
 	" \x01(\bR\tsnapshots\x12\x1a\n" +
 	"\bobserves\x18\v \x01(\bR\bobserves\x12\x18\n" +
-	"\apassive\x18\f \x01(\bR\apassive\"\xb6\x03\n" +
+	"\apassive\x18\f \x01(\bR\apassive\"\x82\x04\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x16\n" +
@@ -801,17 +828,23 @@ const file_picket_plugin_v1_lifecycle_proto_rawDesc = "" +
 	"generation\x18\t \x01(\x04R\n" +
 	"generation\x12%\n" +
 	"\x0edeadline_nanos\x18\n" +
-	" \x01(\x03R\rdeadlineNanos\x1a:\n" +
+	" \x01(\x03R\rdeadlineNanos\x12%\n" +
+	"\x0eprocess_memory\x18\v \x01(\x03R\rprocessMemory\x12#\n" +
+	"\rprocess_cores\x18\f \x01(\rR\fprocessCores\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
 	"\x11ConfigureResponse\x12%\n" +
 	"\x0einspect_window\x18\x01 \x01(\rR\rinspectWindow\"+\n" +
 	"\rHealthRequest\x12\x1a\n" +
-	"\binstance\x18\x01 \x01(\tR\binstance\"@\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\"\xc1\x01\n" +
 	"\x0eHealthResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\x04R\bprogress\x12\x12\n" +
-	"\x04busy\x18\x02 \x01(\rR\x04busy\"-\n" +
+	"\x04busy\x18\x02 \x01(\rR\x04busy\x12D\n" +
+	"\x06worked\x18\x03 \x03(\v2,.picket.plugin.v1.HealthResponse.WorkedEntryR\x06worked\x1a9\n" +
+	"\vWorkedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"-\n" +
 	"\x0fSnapshotRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"(\n" +
 	"\x10SnapshotResponse\x12\x14\n" +
@@ -844,7 +877,7 @@ func file_picket_plugin_v1_lifecycle_proto_rawDescGZIP() []byte {
 	return file_picket_plugin_v1_lifecycle_proto_rawDescData
 }
 
-var file_picket_plugin_v1_lifecycle_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_picket_plugin_v1_lifecycle_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_picket_plugin_v1_lifecycle_proto_goTypes = []any{
 	(*DescribeRequest)(nil),   // 0: picket.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),  // 1: picket.plugin.v1.DescribeResponse
@@ -860,33 +893,35 @@ var file_picket_plugin_v1_lifecycle_proto_goTypes = []any{
 	(*StopRequest)(nil),       // 11: picket.plugin.v1.StopRequest
 	(*StopResponse)(nil),      // 12: picket.plugin.v1.StopResponse
 	nil,                       // 13: picket.plugin.v1.ConfigureRequest.SecretsEntry
-	(*Rule)(nil),              // 14: picket.plugin.v1.Rule
-	(*Subscription)(nil),      // 15: picket.plugin.v1.Subscription
-	(*Permission)(nil),        // 16: picket.plugin.v1.Permission
+	nil,                       // 14: picket.plugin.v1.HealthResponse.WorkedEntry
+	(*Rule)(nil),              // 15: picket.plugin.v1.Rule
+	(*Subscription)(nil),      // 16: picket.plugin.v1.Subscription
+	(*Permission)(nil),        // 17: picket.plugin.v1.Permission
 }
 var file_picket_plugin_v1_lifecycle_proto_depIdxs = []int32{
 	2,  // 0: picket.plugin.v1.DescribeResponse.plugins:type_name -> picket.plugin.v1.Description
-	14, // 1: picket.plugin.v1.Description.rules:type_name -> picket.plugin.v1.Rule
-	15, // 2: picket.plugin.v1.Description.subscription:type_name -> picket.plugin.v1.Subscription
+	15, // 1: picket.plugin.v1.Description.rules:type_name -> picket.plugin.v1.Rule
+	16, // 2: picket.plugin.v1.Description.subscription:type_name -> picket.plugin.v1.Subscription
 	13, // 3: picket.plugin.v1.ConfigureRequest.secrets:type_name -> picket.plugin.v1.ConfigureRequest.SecretsEntry
-	16, // 4: picket.plugin.v1.ConfigureRequest.grants:type_name -> picket.plugin.v1.Permission
-	0,  // 5: picket.plugin.v1.LifecycleService.Describe:input_type -> picket.plugin.v1.DescribeRequest
-	3,  // 6: picket.plugin.v1.LifecycleService.Configure:input_type -> picket.plugin.v1.ConfigureRequest
-	5,  // 7: picket.plugin.v1.LifecycleService.Health:input_type -> picket.plugin.v1.HealthRequest
-	7,  // 8: picket.plugin.v1.LifecycleService.Snapshot:input_type -> picket.plugin.v1.SnapshotRequest
-	9,  // 9: picket.plugin.v1.LifecycleService.Restore:input_type -> picket.plugin.v1.RestoreRequest
-	11, // 10: picket.plugin.v1.LifecycleService.Stop:input_type -> picket.plugin.v1.StopRequest
-	1,  // 11: picket.plugin.v1.LifecycleService.Describe:output_type -> picket.plugin.v1.DescribeResponse
-	4,  // 12: picket.plugin.v1.LifecycleService.Configure:output_type -> picket.plugin.v1.ConfigureResponse
-	6,  // 13: picket.plugin.v1.LifecycleService.Health:output_type -> picket.plugin.v1.HealthResponse
-	8,  // 14: picket.plugin.v1.LifecycleService.Snapshot:output_type -> picket.plugin.v1.SnapshotResponse
-	10, // 15: picket.plugin.v1.LifecycleService.Restore:output_type -> picket.plugin.v1.RestoreResponse
-	12, // 16: picket.plugin.v1.LifecycleService.Stop:output_type -> picket.plugin.v1.StopResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	17, // 4: picket.plugin.v1.ConfigureRequest.grants:type_name -> picket.plugin.v1.Permission
+	14, // 5: picket.plugin.v1.HealthResponse.worked:type_name -> picket.plugin.v1.HealthResponse.WorkedEntry
+	0,  // 6: picket.plugin.v1.LifecycleService.Describe:input_type -> picket.plugin.v1.DescribeRequest
+	3,  // 7: picket.plugin.v1.LifecycleService.Configure:input_type -> picket.plugin.v1.ConfigureRequest
+	5,  // 8: picket.plugin.v1.LifecycleService.Health:input_type -> picket.plugin.v1.HealthRequest
+	7,  // 9: picket.plugin.v1.LifecycleService.Snapshot:input_type -> picket.plugin.v1.SnapshotRequest
+	9,  // 10: picket.plugin.v1.LifecycleService.Restore:input_type -> picket.plugin.v1.RestoreRequest
+	11, // 11: picket.plugin.v1.LifecycleService.Stop:input_type -> picket.plugin.v1.StopRequest
+	1,  // 12: picket.plugin.v1.LifecycleService.Describe:output_type -> picket.plugin.v1.DescribeResponse
+	4,  // 13: picket.plugin.v1.LifecycleService.Configure:output_type -> picket.plugin.v1.ConfigureResponse
+	6,  // 14: picket.plugin.v1.LifecycleService.Health:output_type -> picket.plugin.v1.HealthResponse
+	8,  // 15: picket.plugin.v1.LifecycleService.Snapshot:output_type -> picket.plugin.v1.SnapshotResponse
+	10, // 16: picket.plugin.v1.LifecycleService.Restore:output_type -> picket.plugin.v1.RestoreResponse
+	12, // 17: picket.plugin.v1.LifecycleService.Stop:output_type -> picket.plugin.v1.StopResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_lifecycle_proto_init() }
@@ -901,7 +936,7 @@ func file_picket_plugin_v1_lifecycle_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_picket_plugin_v1_lifecycle_proto_rawDesc), len(file_picket_plugin_v1_lifecycle_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -160,8 +160,19 @@ func (b *broker) forget(id uint64, wait chan reply) {
 	}
 }
 
+// asked is the broker as one instance of this process asks it.
+type asked struct {
+	*broker
+	instance string
+}
+
+func (b asked) ask(ctx context.Context, req brokerwire.Request) (brokerwire.Answer, *os.File, error) {
+	req.Instance = b.instance
+	return b.broker.ask(ctx, req)
+}
+
 // socket asks for something that comes with a socket.
-func (b *broker) socket(ctx context.Context, req brokerwire.Request) (brokerwire.Answer, *net.UnixConn, error) {
+func (b asked) socket(ctx context.Context, req brokerwire.Request) (brokerwire.Answer, *net.UnixConn, error) {
 	answer, f, err := b.ask(ctx, req)
 	if err != nil {
 		return answer, nil, err
@@ -173,7 +184,7 @@ func (b *broker) socket(ctx context.Context, req brokerwire.Request) (brokerwire
 	return answer, conn, err
 }
 
-func (b *broker) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (b asked) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, reach.DialTimeout)
 	defer cancel()
 	answer, conn, err := b.socket(ctx, brokerwire.Request{Op: brokerwire.OpDial, Network: network, Address: address})
@@ -187,7 +198,7 @@ func (b *broker) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return &streamConn{UnixConn: conn, local: local, remote: remote}, nil
 }
 
-func (b *broker) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+func (b asked) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	answer, f, err := b.ask(ctx, brokerwire.Request{Op: brokerwire.OpListen, Network: network, Address: address})
 	if err == nil && f == nil {
 		err = errors.New("the broker answers listen without a descriptor")
@@ -202,7 +213,7 @@ func (b *broker) Listen(ctx context.Context, network, address string) (net.Liste
 	return &listener{conn: conn, network: network, local: parseAddr(network, answer.Local)}, nil
 }
 
-func (b *broker) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+func (b asked) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	answer, conn, err := b.socket(ctx, brokerwire.Request{Op: brokerwire.OpListenPacket, Network: network, Address: address})
 	if err != nil {
 		return nil, err
@@ -210,7 +221,7 @@ func (b *broker) ListenPacket(ctx context.Context, network, address string) (net
 	return newPacketConn(conn, parseAddr(network, answer.Local), nil, false), nil
 }
 
-func (b *broker) ListenICMP(network string) (net.PacketConn, error) {
+func (b asked) ListenICMP(network string) (net.PacketConn, error) {
 	answer, conn, err := b.socket(context.Background(), brokerwire.Request{Op: brokerwire.OpICMP, Network: network})
 	if err != nil {
 		return nil, err
@@ -218,12 +229,12 @@ func (b *broker) ListenICMP(network string) (net.PacketConn, error) {
 	return newPacketConn(conn, &net.IPAddr{IP: net.ParseIP(answer.Local)}, nil, true), nil
 }
 
-func (b *broker) Open(name string) (*os.File, error) {
+func (b asked) Open(name string) (*os.File, error) {
 	_, f, err := b.open(name)
 	return f, err
 }
 
-func (b *broker) open(name string) (brokerwire.Answer, *os.File, error) {
+func (b asked) open(name string) (brokerwire.Answer, *os.File, error) {
 	answer, f, err := b.ask(context.Background(), brokerwire.Request{Op: brokerwire.OpOpen, Name: name})
 	if err == nil && f == nil {
 		err = errors.New("the broker answers open without a file")
@@ -235,7 +246,7 @@ func (b *broker) open(name string) (brokerwire.Answer, *os.File, error) {
 	return answer, f, err
 }
 
-func (b *broker) Model(id string) (*sdk.Model, error) {
+func (b asked) Model(id string) (*sdk.Model, error) {
 	answer, f, err := b.open(id)
 	if err != nil {
 		return nil, err
@@ -252,7 +263,7 @@ func (b *broker) Model(id string) (*sdk.Model, error) {
 }
 
 // brokerState is a state that the host keeps.
-type brokerState struct{ b *broker }
+type brokerState struct{ b asked }
 
 func (s brokerState) Get(key string) ([]byte, error) {
 	answer, f, err := s.b.ask(context.Background(), brokerwire.Request{Op: brokerwire.OpStateGet, Key: key})

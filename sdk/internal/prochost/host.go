@@ -43,7 +43,8 @@ type outside interface {
 // New returns the host of one instance. All instances of a process share its broker.
 func New(cfg abi.InstanceConfig, log *slog.Logger) *Host {
 	if b := inherited(); b != nil {
-		return newHost(cfg, log, b, brokerState{b})
+		own := asked{b, cfg.Instance}
+		return newHost(cfg, log, own, brokerState{own})
 	}
 	return newHost(cfg, log, nil, nil)
 }
@@ -137,7 +138,7 @@ func (h *Host) Model(id string) (*sdk.Model, error) {
 	if !sdk.ValidID(id) { // the broker would take it for a path
 		return nil, sdk.Errorf(sdk.Internal, "open model %.128q: that is not the id of a release, namespace/name", id)
 	}
-	b, ok := h.outside.(*broker)
+	b, ok := h.outside.(asked)
 	if !ok {
 		return nil, sdk.Errorf(sdk.Unsupported, "open model %s: only a host that started this process has models for it", id)
 	}
@@ -151,6 +152,7 @@ func Over(broker *os.File, cfg abi.InstanceConfig, log *slog.Logger) (h *Host, s
 	if err != nil {
 		return nil, nil, err
 	}
-	h = newHost(cfg, log, b, brokerState{b})
+	own := asked{b, cfg.Instance}
+	h = newHost(cfg, log, own, brokerState{own})
 	return h, func() { h.Close(); b.close() }, nil
 }

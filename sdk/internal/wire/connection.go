@@ -19,6 +19,9 @@ const LifelineEnv = "PICKET_LIFELINE_FD"
 // RecordsEnv names the descriptor of the record plane.
 const RecordsEnv = "PICKET_RECORDS_FD"
 
+// Panicked is the message of the line in the log with which a process of several instances says whose panic it dies of.
+const Panicked = "the instance panics"
+
 // MaxMessage is the largest gRPC message in either direction, at both ends. gRPC's own default is 4 MiB at the server
 // and go-plugin's is unlimited at the client.
 const MaxMessage = abi.MaxMessage

@@ -189,13 +189,15 @@ func PermissionFromPB(p *pb.Permission) sdk.Permission {
 func InstanceConfigToPB(c abi.InstanceConfig) *pb.ConfigureRequest {
 	return &pb.ConfigureRequest{Instance: c.Instance, Plugin: c.Plugin, Config: c.Config, Secrets: c.Secrets,
 		Grants: each(c.Grants, PermissionToPB), StateDir: c.StateDir,
-		DenyDial: c.DenyDial, Channel: c.Channel, Generation: c.Generation, DeadlineNanos: int64(c.Deadline)}
+		DenyDial: c.DenyDial, Channel: c.Channel, Generation: c.Generation, DeadlineNanos: int64(c.Deadline),
+		ProcessMemory: c.ProcessMemory, ProcessCores: uint32(min(max(c.ProcessCores, 0), 1<<16))}
 }
 
 func InstanceConfigFromPB(c *pb.ConfigureRequest) abi.InstanceConfig {
 	return abi.InstanceConfig{Instance: c.GetInstance(), Plugin: c.GetPlugin(), Config: c.GetConfig(), Secrets: c.GetSecrets(),
 		Grants: each(c.GetGrants(), PermissionFromPB), StateDir: c.GetStateDir(),
-		DenyDial: c.GetDenyDial(), Channel: c.GetChannel(), Generation: c.GetGeneration(), Deadline: time.Duration(c.GetDeadlineNanos())}
+		DenyDial: c.GetDenyDial(), Channel: c.GetChannel(), Generation: c.GetGeneration(), Deadline: time.Duration(c.GetDeadlineNanos()),
+		ProcessMemory: c.GetProcessMemory(), ProcessCores: int(c.GetProcessCores())}
 }
 
 func CollectRequestToPB(instance string, r sdk.CollectRequest) *pb.CollectRequest {

@@ -34,6 +34,8 @@ type session struct {
 	conn      *brokerwire.Conn
 	state     sdk.State
 	models    []Model
+	house     *House // whose front it is, nil when it answers itself
+	guest     bool   // the connection is that of others too
 	ctx       context.Context
 	cancel    context.CancelFunc
 	requests  chan struct{} // holds one element for each request at work
@@ -72,7 +74,9 @@ func (s *session) serve() error {
 // end closes everything. Whoever works on something notices.
 func (s *session) end() {
 	s.cancel()
-	s.conn.Close()
+	if !s.guest {
+		s.conn.Close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
@@ -105,7 +109,9 @@ func (s *session) read() error {
 		}
 		s.work.Go(func() {
 			defer func() { <-s.requests }()
-			s.answer(req)
+			if own := s.whose(req); own != nil {
+				own.answer(req)
+			}
 		})
 	}
 }
@@ -122,7 +128,8 @@ func (s *session) answer(req brokerwire.Request) {
 		f.Close() // the process has its own by now
 	}
 	if sent != nil {
-		s.end() // the process would wait for ever; begin finds everything closed, and lets go of it
+		s.conn.Close() // of all that share it
+		s.end()        // the process would wait for ever; begin finds everything closed, and lets go of it
 	}
 	if begin != nil {
 		begin()

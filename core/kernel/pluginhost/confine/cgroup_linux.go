@@ -250,6 +250,7 @@ func (g *group) limit(l Limits) error {
 			_ = writeFile(filepath.Join(dir, "memory.swap.max"), "0")
 			_ = writeFile(filepath.Join(dir, "memory.oom.group"), "1")
 		} else {
+			_ = writeFile(filepath.Join(dir, "memory.memsw.limit_in_bytes"), bytes) // first when it is raised, else refused
 			if err := writeFile(filepath.Join(dir, "memory.limit_in_bytes"), bytes); err != nil {
 				return err
 			}

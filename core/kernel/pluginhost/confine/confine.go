@@ -74,6 +74,8 @@ type Request struct {
 	Runtime  string // process or wasm
 	Grants   []sdk.Permission
 	Limits   Limits
+	// Room is the most memory that Raise may give the process, 0 when it is what Limits says.
+	Room int64
 	// SocketDir is the folder of this start's socket, made by the caller.
 	SocketDir string
 	// Interpreter is a word of the manifest ("python3"); the ceiling says which program that is on this node.

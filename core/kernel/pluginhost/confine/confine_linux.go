@@ -136,6 +136,14 @@ func (p *Plan) Prepare() error {
 	return nil
 }
 
+// Raise holds the process to more memory and processor time than it was started with.
+func (p *Plan) Raise(to Limits) error {
+	if p.group == nil {
+		return nil
+	}
+	return p.group.limit(Limits{Memory: to.Memory, CPU: to.CPU})
+}
+
 // dataOverhead is memory that a runtime maps ahead of its use.
 const dataOverhead = 256 << 20
 
@@ -152,7 +160,7 @@ func (p *Plan) limits() Limits {
 func (p *Plan) garbageLimit() int64 {
 	own := p.limits().Memory - p.req.Limits.Memory // of the runner
 	if own == 0 {
-		return p.req.Limits.Memory / 10 * 9
+		return Garbage(p.req.Limits.Memory)
 	}
 	return p.req.Limits.Memory + own/10*9
 }
@@ -177,7 +185,7 @@ func (p *Plan) resources() []launch.Limit {
 	}
 	add(launch.OpenFiles, int64(l.OpenFiles))
 	if l.Memory > 0 {
-		add(launch.Data, l.Memory+dataOverhead)
+		add(launch.Data, max(l.Memory, p.req.Room)+dataOverhead)
 	}
 	if p.level != LevelC { // there the limits would be of everything that the host's user does
 		add(launch.FileSize, int64(p.fileSize()))

@@ -45,6 +45,9 @@ func (*Plan) Env() []string { return nil }
 // Prepare has nothing to do.
 func (*Plan) Prepare() error { return nil }
 
+// Raise has nothing to do.
+func (*Plan) Raise(Limits) error { return nil }
+
 // Command fails: picket-launch does not start plugins here.
 func (*Plan) Command(string, launch.Spec, []*os.File) (*exec.Cmd, error) { return nil, errElsewhere }
 

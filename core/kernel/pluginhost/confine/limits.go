@@ -71,6 +71,9 @@ func FromManifest(l registry.Limits) (Limits, error) {
 	}, nil
 }
 
+// Garbage is how much of its memory a Go program takes before it looks for garbage all the time.
+func Garbage(memory int64) int64 { return memory / 10 * 9 }
+
 func pick[T int | int64 | float64 | time.Duration](operator, manifest, standard, most T) T {
 	v := standard
 	switch {
