@@ -309,7 +309,7 @@ func (c *Catalogue) onNode(n Node, rows []store.Assignment, running []pluginhost
 
 // run adds how the instance runs.
 func (i *Instance) run(s pluginhost.Status) {
-	i.State, i.Reason, i.PID, i.Restarts, i.Ledger, i.Digest = s.State, s.Reason, s.PID, s.Restarts, s.Ledger, s.Digest
+	i.State, i.Reason, i.PID, i.Shares, i.Restarts, i.Ledger, i.Digest = s.State, s.Reason, s.PID, s.Shares, s.Restarts, s.Ledger, s.Digest
 	i.Incidents = notNil(s.Incidents)
 	if s.Version != "" {
 		i.Version = s.Version

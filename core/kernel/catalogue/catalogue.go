@@ -75,6 +75,7 @@ type Instance struct {
 	Version    string                   `json:"version"`
 	Digest     string                   `json:"digest,omitempty" doc:"Of the bytes that run."`
 	PID        int                      `json:"pid,omitempty"`
+	Shares     []string                 `json:"shares,omitempty" doc:"The other instances of its pack that run in the same process, whose memory is that of all."`
 	Restarts   int                      `json:"restarts"`
 	Since      *time.Time               `json:"since,omitempty"`
 	Ledger     pluginhost.Ledger        `json:"ledger"`

@@ -2608,6 +2608,8 @@ export interface components {
             secrets_set: string[];
             /** @description A version that is tried beside the running one. */
             shadow?: components["schemas"]["ShadowReport"];
+            /** @description The other instances of its pack that run in the same process, whose memory is that of all. */
+            shares?: string[] | null;
             /** Format: date-time */
             since?: string;
             /** @enum {string} */
@@ -3131,6 +3133,8 @@ export interface components {
             refused_calls?: components["schemas"]["RefusedCall"][] | null;
             /** @description The role of the registry that vouches for it. */
             role?: string;
+            /** @description The other instances of its pack that run in the same process. */
+            shares?: string[] | null;
             /** @description Grants of network and files that it never used. */
             unused?: components["schemas"]["Permission"][] | null;
             /** @description What it used of its permissions, and what it was refused. */

@@ -253,6 +253,7 @@ func (r running) print(p *columns.Printer) {
 			row("not held to", "%s", strings.Join(c.Unenforced, ", "))
 		}
 	}
+	row("in a process with", "%s", strings.Join(r.Release.Shares, ", "))
 	row("limits", "%s", limitsText(r.Limits))
 	p.Table(rows)
 	if r.Incomplete != "" {

@@ -62,6 +62,7 @@ function Chain({ explanation: e }: { explanation: Explanation }) {
         <Fact name={t('plugins.state')}><State of={e.state} /></Fact>
         {e.reason && <Fact name={t('explain.reason')}>{e.reason}</Fact>}
         {r.confinement && <Fact name="PID">{r.confinement.pid}</Fact>}
+        {!!r.shares?.length && <Fact name={t('explain.shares')}>{r.shares.join(', ')}</Fact>}
       </Link>
       {e.incomplete && <li className={css.reason}>{t('explain.incomplete', { why: e.incomplete })}</li>}
     </ol>

@@ -119,6 +119,7 @@ function Standing({ plugin: p, instance: i }: Props) {
         <div><dt>{t('plugin.since')}</dt><dd><Ago at={i.since} /></dd></div>
         <div><dt>PID</dt><dd>{i.pid || '–'}</dd></div>
       </dl>
+      {!!i.shares?.length && <p className="dim">{t('plugin.shares', { with: i.shares.join(', ') })}</p>}
     </Panel>
   )
 }
