@@ -257,3 +257,42 @@ func TestBounds(t *testing.T) {
 		}
 	}
 }
+
+// In a process of several instances each says how long its calls took, and whose panic it was.
+func TestSeveralInstances(t *testing.T) {
+	blamed := ""
+	work := func(context.Context, sdk.SampleSink) error {
+		time.Sleep(3 * time.Millisecond)
+		return nil
+	}
+	s := New(Config{
+		Plugins: []sdk.Plugin{{ID: "test/probe", Kind: sdk.KindCollector, New: func() sdk.Instance { return &probe{life: &[]string{}, collect: work} }}},
+		NewHost: func(abi.InstanceConfig) (sdk.Host, error) { return nil, nil }, Panicked: func(id string) { blamed = id },
+	})
+	for _, id := range []string{"a", "b"} {
+		if err := s.Configure(t.Context(), abi.InstanceConfig{Instance: id, Plugin: "test/probe"}); err != nil {
+			t.Fatal(err)
+		}
+		if w := s.Worked(); id == "a" && w != nil {
+			t.Errorf("of one instance: %v", w)
+		}
+	}
+	if err := s.Collect(t.Context(), "b", sdk.CollectRequest{}, discard{}); err != nil {
+		t.Fatal(err)
+	}
+	if w := s.Worked(); len(w) != 2 || w["a"] != 0 || w["b"] < 3*time.Millisecond {
+		t.Errorf("worked: %v", w)
+	}
+	s.byID["a"].inst.(*probe).collect = func(context.Context, sdk.SampleSink) error { panic("out of order") }
+	func() {
+		defer func() {
+			if v := recover(); v != "out of order" {
+				t.Errorf("the panic became %v", v)
+			}
+		}()
+		_ = s.Collect(t.Context(), "a", sdk.CollectRequest{}, discard{}) // it panics
+	}()
+	if blamed != "a" {
+		t.Errorf("%q is blamed", blamed)
+	}
+}
