@@ -323,8 +323,8 @@ func (r *run) cpuTime() time.Duration {
 	if !r.shared() {
 		return r.process.cpuTime()
 	}
-	r.process.mu.Lock()
-	defer r.process.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.part
 }
 

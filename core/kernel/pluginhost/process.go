@@ -405,15 +405,26 @@ func (p *process) broken() bool {
 	return !parting && p.doomed()
 }
 
-// leave takes a run out. The last one ends the process.
+// leave takes a run out. The last one ends the process, before it goes: the rest of the books is its.
 func (p *process) leave(r *run) {
 	p.mu.Lock()
-	if p.runs[r.s.name] == r {
+	here := p.runs[r.s.name] == r
+	last := here && len(p.runs) == 1
+	if here && !last {
 		delete(p.runs, r.s.name)
 	}
-	last := len(p.runs) == 0
 	p.closed = p.closed || last
 	p.mu.Unlock()
+	if !here {
+		return
+	}
+	if last {
+		defer func() {
+			p.mu.Lock()
+			delete(p.runs, r.s.name)
+			p.mu.Unlock()
+		}()
+	}
 	if p.shared() {
 		if last {
 			p.host.forgetPack(p)

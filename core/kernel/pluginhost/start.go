@@ -165,7 +165,7 @@ func (s *supervisor) prepare(ctx context.Context, r *run, art *client.Artifact, 
 // ours but the numbers of its descriptors and what it may use.
 func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, ends *inherited) (err error) {
 	ask := confine.Request{
-		Instance: r.process.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limit(), Room: r.room, SocketDir: r.sockets,
+		Instance: r.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limit(), Room: r.room, SocketDir: r.sockets,
 		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.ceiling(r.assignment, art), Most: s.host.mostLevel(r.assignment),
 		AnyLevel: r.assignment.Debug,
 		Refused:  func(c confine.RefusedCall) { r.process.each(func(r *run) { r.s.refusedCall(c) }) },
