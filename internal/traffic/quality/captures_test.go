@@ -2,63 +2,78 @@ package quality
 
 import (
 	"cmp"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
-const shared = "../../../../shared/pcaps"
+const (
+	shared = "../../../../shared/pcaps"
+	labels = "../../../examples/datasets/public-captures.tsv"
+)
 
-// row is one capture of the index.
-type row struct{ file, class, truth string }
+// row is one capture of the index, with what the labels say is in it.
+type row struct {
+	file, class, truth string
+	techniques         []string
+	side               string // tune or test, "" for a capture that is for neither
+}
 
 func (r row) path() string { return filepath.Join(shared, r.file) }
 
 // index lists the shared captures, and skips the test where there are none.
 func index(t *testing.T) []row {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(shared, "INDEX.tsv"))
-	if err != nil {
-		t.Skip("no shared captures at ../shared/pcaps")
+	known := map[string]*row{}
+	for _, col := range readTSV(t, labels) { // file, dataset, technique, seconds, source, sha256, family, side
+		r := known[col[0]]
+		if r == nil {
+			r = &row{side: col[7]}
+			known[col[0]] = r
+		}
+		if col[2] != "" {
+			r.techniques = append(r.techniques, col[2])
+		}
 	}
 	var out []row
-	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n")[1:] {
-		col := strings.Split(line, "\t")
-		out = append(out, row{file: col[0], class: col[5], truth: col[10]})
+	for _, col := range readTSV(t, indexFile) {
+		r := row{file: col[0], class: col[5], truth: col[10]}
+		if l := known[r.file]; l != nil {
+			r.techniques, r.side = l.techniques, l.side
+		}
+		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b row) int { return cmp.Compare(a.file, b.file) })
 	return out
 }
 
-// expected is the technique that must be found in a capture, "" where nothing is asked.
-func (r row) expected() string {
-	switch {
-	case r.class == "atk-scan", r.class == "atk-sweep", r.class == "atk-arpscan", scansBesides[r.file]:
-		return "T1046"
-	case r.class == "atk-beacon":
-		return "T1071"
-	}
-	return ""
+// asked are the techniques that a capture holds and some detector says that it finds.
+func (r row) asked() []string {
+	return slices.DeleteFunc(slices.Clone(r.techniques), func(technique string) bool {
+		return !slices.ContainsFunc(detectors(), func(p sdk.Plugin) bool {
+			return slices.ContainsFunc(p.Rules, func(rule sdk.Rule) bool { return tells(rule.Techniques, technique) })
+		})
+	})
 }
 
-// scansBesides are captures of another class whose ground truth tells of a scan or sweep over IP.
-var scansBesides = map[string]bool{
-	"atk-ransomware__jstrosch__8b6bc16fd137c09a08b02bbe1bb7d670.pcap": true, // "UDP sweep 192.168.56.101 -> 1,099 hosts port 6893"
+// tells reports whether one of the techniques is the one asked for, or a part of it, or what it is a part of.
+func tells(techniques []string, asked string) bool {
+	return slices.ContainsFunc(techniques, func(t string) bool {
+		return t == asked || strings.HasPrefix(t, asked+".") || strings.HasPrefix(asked, t+".")
+	})
 }
 
-// scansInside are captures whose ground truth says scan but means questions inside one service, not over IP: there is no
-// second port or host, so nothing is asked of portscan.
-var scansInside = map[string]string{
-	"atk-discovery__sbousseaden__discovery_scan_dcerpc_endpoint_mapper.pcapng": "questions to the endpoint mapper over a single TCP connection",
-	"ot-modbus__antoinelemay__characterization_modbus_6RTU_with_operate.pcap":  "Modbus function codes and registers, over connections that work",
-}
-
-// benign reports whether any finding is a false alarm.
+// benign reports whether a finding is a false alarm, unless it names what the labels say.
 func (r row) benign() bool {
 	return strings.HasPrefix(r.class, "benign-") || strings.HasPrefix(r.class, "neg-")
 }
 
-// falseAlarms names the captures in which a false alarm is known to remain, with the reason. At most two are tolerated.
-var falseAlarms = map[string]string{}
+// alarms are the false alarms among what was found in a benign capture: of medium severity or above, and not what is there.
+func (r row) alarms(found []sdk.Finding) []sdk.Finding {
+	return slices.DeleteFunc(slices.Clone(found), func(f sdk.Finding) bool {
+		return f.Severity.Rank() < sdk.SeverityMedium.Rank() || slices.ContainsFunc(r.techniques, func(t string) bool { return tells(f.Techniques, t) })
+	})
+}

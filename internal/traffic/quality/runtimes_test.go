@@ -17,10 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/picketwatch/picket/plugins/detectors/anomaly"
-	"github.com/picketwatch/picket/plugins/detectors/arpspoof"
-	"github.com/picketwatch/picket/plugins/detectors/beacon"
-	"github.com/picketwatch/picket/plugins/detectors/portscan"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -33,7 +29,7 @@ func TestRuntimesAgree(t *testing.T) {
 	var files []string
 	for _, r := range rows {
 		files = append(files, r.path())
-		want[r.path()] = inProcess(t, r.path(), anomaly.Plugin(), arpspoof.Plugin(), beacon.Plugin(), portscan.Plugin())
+		want[r.path()] = inProcess(t, r.path())
 	}
 	for _, runtime := range []string{"process", "wasm"} {
 		t.Run(runtime, func(t *testing.T) {
@@ -45,6 +41,13 @@ func TestRuntimesAgree(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ids() (out []string) {
+	for _, p := range detectors() {
+		out = append(out, p.ID)
+	}
+	return out
 }
 
 func byID(list []sdk.Finding) map[string]sdk.Finding {
@@ -78,7 +81,7 @@ func builtPicket(t *testing.T) string {
 func analyze(t *testing.T, picket, runtime string, files []string) map[string][]sdk.Finding {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), picket, append([]string{"analyze", "--json", "--runtime", runtime}, files...)...)
+	cmd := exec.CommandContext(t.Context(), picket, append([]string{"analyze", "--json", "--runtime", runtime, "--detectors", strings.Join(ids(), ",")}, files...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir())
 	err := cmd.Run()
