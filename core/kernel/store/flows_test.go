@@ -625,3 +625,42 @@ func (m *engineMemory) looking() int {
 	defer m.mu.Unlock()
 	return m.pages
 }
+
+// Files with the blocks of earlier releases are read and written beside those of today.
+func TestFilesHaveBlocksOfAnySize(t *testing.T) {
+	dir, now := t.TempDir(), &clock{t: start}
+	f := openFlows(t, dir, now)
+	_, err := f.engine.db.ExecContext(t.Context(), "SET GLOBAL default_block_size = 262144")
+	must(t, err)
+	many := func(from uint64) (flows []sdk.Flow) {
+		for id := range uint64(5000) {
+			flows = append(flows, someFlow(from+id))
+		}
+		return flows
+	}
+	record(t, f, "default", "a", many(1), nil)
+	must(t, f.Close())
+	f = openFlows(t, dir, now)
+	record(t, f, "default", "b", many(1), nil)
+	now.Add(24 * time.Hour)
+	record(t, f, "default", "c", many(1), nil)
+	var sizes []int
+	for _, seg := range f.segments.list() {
+		var size int
+		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT block_size FROM pragma_database_size() WHERE database_name = ?", seg.alias).Scan(&size))
+		sizes = append(sizes, size)
+	}
+	if !slices.Equal(sizes, []int{262144, 65536}) {
+		t.Errorf("blocks of %d bytes", sizes)
+	}
+	for _, capture := range []string{"a", "b", "c"} {
+		d, err := f.Get(t.Context(), "default", capture, 4711)
+		if err != nil || d.Flow.ID != 4711 {
+			t.Errorf("%s: flow %d, %v", capture, d.Flow.ID, err)
+		}
+	}
+	sum, err := f.Summary(t.Context(), "default", FlowFilter{})
+	if err != nil || sum.Flows != 15000 {
+		t.Errorf("%d flows, %v", sum.Flows, err)
+	}
+}
