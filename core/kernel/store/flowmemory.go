@@ -11,6 +11,8 @@ const (
 	// recordingMemory is what the engine may take for each recording under way. With more it keeps what it has written until there
 	// is no more room, for pages that nobody looks at yet: a capture of gigabytes would take all of it.
 	recordingMemory = 32 << 20
+	// restingMemory is what it keeps of that when the last one has ended.
+	restingMemory = 4 << 20
 	// pageRest is how long after a page the engine keeps what that has read: whoever looks at flows asks for the next one soon.
 	pageRest = 30 * time.Second
 )
@@ -41,6 +43,9 @@ func (m *engineMemory) fit(ctx context.Context) {
 		limit, threads = min(limit, n*recordingMemory), 1
 	}
 	ctx = context.WithoutCancel(ctx)
+	if limit > m.limit && m.limit > 0 && m.pages == 0 {
+		_ = m.set(ctx, "memory_limit = '%dMiB'", restingMemory>>20) // what the recording left behind nobody looks at
+	}
 	// Less than it is just using cannot be set. Then the limit stays as it is until this is called again.
 	if limit != m.limit && m.set(ctx, "memory_limit = '%dMiB'", limit>>20) == nil {
 		m.limit = limit

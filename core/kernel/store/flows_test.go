@@ -570,6 +570,23 @@ func TestGroupsOfRowsAndBlocksAreSmall(t *testing.T) {
 	}
 }
 
+// What a recording has written stays in no memory when it has ended.
+func TestARecordingLeavesNoMemoryTaken(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	random := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // not for secrets
+	flows := make([]sdk.Flow, 8*flowRowGroup)
+	for i := range flows {
+		flows[i] = someFlow(random.Uint64())
+		flows[i].FwdBytes, flows[i].RevBytes, flows[i].SrcPort = random.Uint64(), random.Uint64(), uint16(random.Uint32())
+	}
+	record(t, f, "default", "c", flows, nil)
+	var taken int64
+	must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").Scan(&taken))
+	if taken > restingMemory {
+		t.Errorf("%d bytes", taken)
+	}
+}
+
 // Whoever looks at pages while something is recorded has as much memory for them as at other times, and no longer than that.
 func TestPagesDuringARecordingHaveTheirMemory(t *testing.T) {
 	f := openFlows(t, t.TempDir(), &clock{t: start})
