@@ -118,6 +118,7 @@ var access = map[string]rule{
 	"DELETE /api/v1/views/:id": watcher,
 
 	"GET /api/v1/alerts":                  watcher,
+	"GET /api/v1/alerts/techniques":       watcher,
 	"GET /api/v1/alerts/:id":              watcher,
 	"POST /api/v1/alerts/:id/acknowledge": watcher,
 	"POST /api/v1/alerts/:id/resolve":     watcher,

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -90,6 +91,8 @@ func (s *Server) alertRoutes() {
 	tags := []string{"alerts"}
 	handle(s, huma.Operation{OperationID: "list-alerts", Method: http.MethodGet, Path: "/api/v1/alerts", Tags: tags,
 		Summary: "Alerts, newest first"}, s.listAlerts)
+	handle(s, huma.Operation{OperationID: "count-techniques", Method: http.MethodGet, Path: "/api/v1/alerts/techniques", Tags: tags,
+		Summary: "How many alerts name each ATT&CK technique"}, s.countTechniques)
 	handle(s, huma.Operation{OperationID: "get-alert", Method: http.MethodGet, Path: "/api/v1/alerts/{id}", Tags: tags,
 		Summary: "An alert with its evidence and who was told"}, s.getAlert)
 	handle(s, huma.Operation{OperationID: "acknowledge-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/acknowledge", Tags: tags,
@@ -126,13 +129,34 @@ func (s *Server) undoAlert(ctx context.Context, in *undoInput) (*body[undoneBody
 
 func (s *Server) listAlerts(ctx context.Context, in *struct {
 	PageQuery
-	State    string `query:"state" enum:"firing,acknowledged,resolved"`
-	Severity string `query:"severity" enum:"info,low,medium,high,critical"`
-	Capture  string `query:"capture" maxLength:"64"`
+	State     string    `query:"state" enum:"firing,acknowledged,resolved"`
+	Severity  string    `query:"severity" enum:"info,low,medium,high,critical"`
+	Capture   string    `query:"capture" maxLength:"64"`
+	Detector  string    `query:"detector" maxLength:"128"`
+	Technique string    `query:"technique" maxLength:"16" doc:"An ATT&CK id; those below it count, too."`
+	Entity    string    `query:"entity" maxLength:"256" doc:"An address or a name at either end."`
+	From      time.Time `query:"from" doc:"RFC 3339; seen or found then or later."`
 }) (*body[page[alertBody]], error) {
-	f := store.AlertFilter{State: in.State, Severity: in.Severity, CaptureID: in.Capture}
+	f := store.AlertFilter{State: in.State, Severity: in.Severity, CaptureID: in.Capture, Detector: in.Detector,
+		Technique: in.Technique, Entity: in.Entity, From: in.From}
 	l, next, err := s.cfg.Control.ListAlerts(ctx, caller(ctx).Tenant, f, in.page())
 	return answerPage(convert(l, alertOf), next), err
+}
+
+type techniqueBody struct {
+	ID     string               `json:"id" doc:"An ATT&CK id."`
+	Alerts map[sdk.Severity]int `json:"alerts" doc:"By severity. One that names only a technique below this one counts, too."`
+}
+
+func (s *Server) countTechniques(ctx context.Context, in *struct {
+	From time.Time `query:"from" doc:"RFC 3339; seen or found then or later."`
+}) (*body[page[techniqueBody]], error) {
+	counts, err := s.cfg.Control.CountTechniques(ctx, caller(ctx).Tenant, in.From)
+	items := []techniqueBody{}
+	for _, id := range slices.Sorted(maps.Keys(counts)) {
+		items = append(items, techniqueBody{ID: id, Alerts: counts[id]})
+	}
+	return answerPage(items, ""), err
 }
 
 func (s *Server) getAlert(ctx context.Context, in *IDPath) (*body[alertDetail], error) {

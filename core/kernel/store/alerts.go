@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 )
@@ -121,8 +122,11 @@ func (c *Control) ListAlerts(ctx context.Context, tenant string, f AlertFilter, 
 	list, err := collect(ctx, c.reader, scanAlert, "SELECT "+alertColumns+` FROM alerts WHERE tenant = ?
 		AND (? = '' OR state = ?) AND (? = '' OR severity = ?)
 		AND (? = '' OR id IN (SELECT alert_id FROM findings WHERE tenant = alerts.tenant AND capture_id = ?))
+		AND (? = '' OR detector = ?) AND (? = '' OR src = ? OR dst = ?) AND max(last_seen, created) >= ?
+		AND (? = '' OR EXISTS (SELECT 1 FROM json_each(techniques) WHERE value = ? OR substr(value, 1, length(?) + 1) = ? || '.'))
 		AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`, tenant, f.State, f.State, f.Severity, f.Severity,
-		f.CaptureID, f.CaptureID, p.Cursor, p.Cursor, p.limit()+1)
+		f.CaptureID, f.CaptureID, f.Detector, f.Detector, f.Entity, f.Entity, f.Entity, micros(f.From),
+		f.Technique, f.Technique, f.Technique, f.Technique, p.Cursor, p.Cursor, p.limit()+1)
 	list, next := cut(list, p, func(a Alert) string { return a.ID })
 	return list, next, err
 }
@@ -163,6 +167,32 @@ func (c *Control) CountOpenAlerts(ctx context.Context, tenant string) (map[sdk.S
 	counts := map[sdk.Severity]int{}
 	for _, x := range list {
 		counts[x.severity] = x.n
+	}
+	return counts, err
+}
+
+// CountTechniques counts the alerts seen or found since then by technique and severity. A technique counts an alert once,
+// also one that names several techniques below it.
+func (c *Control) CountTechniques(ctx context.Context, tenant string, from time.Time) (map[string]map[sdk.Severity]int, error) {
+	type count struct {
+		technique string
+		severity  sdk.Severity
+		n         int
+	}
+	list, err := collect(ctx, c.reader, func(r row) (x count, err error) {
+		err = r.Scan(&x.technique, &x.severity, &x.n)
+		return x, err
+	}, `WITH named AS (SELECT alerts.id, severity, value AS technique FROM alerts, json_each(techniques)
+			WHERE tenant = ? AND max(last_seen, created) >= ? AND value IS NOT NULL)
+		SELECT technique, severity, count(*) FROM (SELECT id, severity, technique FROM named
+			UNION SELECT id, severity, substr(technique, 1, instr(technique, '.') - 1) FROM named WHERE instr(technique, '.') > 1)
+		GROUP BY technique, severity`, tenant, micros(from))
+	counts := map[string]map[sdk.Severity]int{}
+	for _, x := range list {
+		if counts[x.technique] == nil {
+			counts[x.technique] = map[sdk.Severity]int{}
+		}
+		counts[x.technique][x.severity] = x.n
 	}
 	return counts, err
 }

@@ -385,6 +385,14 @@ func TestFindingsBecomeAlertsAndNotices(t *testing.T) {
 	if list, _, _ = c.ListAlerts(ctx, "other", AlertFilter{}, Page{}); len(list) != 0 {
 		t.Error("another tenant sees the alert")
 	}
+	for f, n := range map[AlertFilter]int{
+		{Technique: "T1046"}: 1, {Technique: "T104"}: 0, {Technique: "T1046.001"}: 0, {Detector: "picket/portscan"}: 0, {Entity: "10.0.0.9"}: 0,
+		{From: now.Now()}: 1, {From: now.Now().Add(time.Hour)}: 0,
+	} {
+		if list, _, err = c.ListAlerts(ctx, "default", f, Page{}); err != nil || len(list) != n {
+			t.Errorf("%+v finds %d alerts, %v", f, len(list), err)
+		}
+	}
 	if n, err := c.CountOpenAlerts(ctx, "default"); err != nil || n[sdk.SeverityHigh] != 1 {
 		t.Errorf("open alerts %v, %v", n, err)
 	}
@@ -570,5 +578,31 @@ func TestOpenControlErrors(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// A technique counts an alert once, also one that names two techniques below it.
+func TestTechniquesAreCountedOnce(t *testing.T) {
+	c, now := openControl(t)
+	ctx := t.Context()
+	for id, techniques := range map[string][]string{"a": {"T1071.001", "T1071.004"}, "b": {"T1071", "T1071.004", "T0846"}, "c": nil} {
+		_, err := c.RecordFinding(ctx, finding(id, "10.0.0.1"), id, func(*Alert) (Alert, []Notice) {
+			return Alert{Severity: sdk.SeverityLow, Title: id, Techniques: techniques, Src: "10.0.0.1", Dst: "10.0.0.2"}, nil
+		})
+		must(t, err)
+	}
+	got, err := c.CountTechniques(ctx, "default", time.Time{})
+	must(t, err)
+	want := map[string]map[sdk.Severity]int{"T1071": {"low": 2}, "T1071.001": {"low": 1}, "T1071.004": {"low": 2}, "T0846": {"low": 1}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	for f, n := range map[AlertFilter]int{{Technique: "T1071"}: 2, {Technique: "T1071.001"}: 1, {Entity: "10.0.0.2"}: 3, {Entity: "10.0.0.1", Technique: "T0846"}: 1} {
+		if list, _, err := c.ListAlerts(ctx, "default", f, Page{}); err != nil || len(list) != n {
+			t.Errorf("%+v finds %d alerts, %v", f, len(list), err)
+		}
+	}
+	if got, err := c.CountTechniques(ctx, "default", now.Now().Add(time.Hour)); err != nil || len(got) != 0 {
+		t.Errorf("later: %v, %v", got, err)
 	}
 }

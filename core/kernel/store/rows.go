@@ -191,6 +191,10 @@ type Alert struct {
 // AlertFilter narrows a list of alerts; empty fields do not.
 type AlertFilter struct {
 	State, Severity, CaptureID string
+	Detector                   string
+	Technique                  string    // or one below it
+	Entity                     string    // at either end
+	From                       time.Time // seen or found then or later
 }
 
 // Finding is a stored finding and where it came from.

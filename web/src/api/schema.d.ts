@@ -228,6 +228,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/techniques": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many alerts name each ATT&CK technique */
+        get: operations["count-techniques"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alerts/{id}": {
         parameters: {
             query?: never;
@@ -3003,6 +3020,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageTechnique: {
+            items: components["schemas"]["Technique"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageToken: {
             items: components["schemas"]["Token"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -3606,6 +3628,14 @@ export interface components {
         };
         Talker: {
             address: string;
+        };
+        Technique: {
+            /** @description By severity. One that names only a technique below this one counts, too. */
+            alerts: {
+                [key: string]: number;
+            };
+            /** @description An ATT&CK id. */
+            id: string;
         };
         Test: {
             receipt: components["schemas"]["Receipt"];
@@ -4613,6 +4643,13 @@ export interface operations {
                 state?: "firing" | "acknowledged" | "resolved";
                 severity?: "info" | "low" | "medium" | "high" | "critical";
                 capture?: string;
+                detector?: string;
+                /** @description An ATT&CK id; those below it count, too. */
+                technique?: string;
+                /** @description An address or a name at either end. */
+                entity?: string;
+                /** @description RFC 3339; seen or found then or later. */
+                from?: string;
             };
             header?: never;
             path?: never;
@@ -4627,6 +4664,65 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageAlert"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "count-techniques": {
+        parameters: {
+            query?: {
+                /** @description RFC 3339; seen or found then or later. */
+                from?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageTechnique"];
                 };
             };
             /** @description Unauthorized */
