@@ -168,7 +168,7 @@ func (s *supervisor) confine(ctx context.Context, r *run, art *client.Artifact, 
 		Instance: r.name, Kind: r.kind, Runtime: art.Runtime, Grants: r.grants, Limits: r.limit(), Room: r.room, SocketDir: r.sockets,
 		Interpreter: art.Descriptor.Manifest.Interpreter, Ceiling: s.host.ceiling(r.assignment, art), Most: s.host.mostLevel(r.assignment),
 		AnyLevel: r.assignment.Debug,
-		Refused:  func(c confine.RefusedCall) { r.process.each(func(r *run) { r.s.refusedCall(c) }) },
+		Refused:  func(c confine.RefusedCall) { r.each(func(r *run) { r.s.refusedCall(c) }) },
 	}
 	if s.host.cfg.ration {
 		ask.Limits.CPU = 0

@@ -505,7 +505,7 @@ func (s *supervisor) bury(r *run) string {
 
 // judge notes what the end of a shared process means for the instance.
 func (s *supervisor) judge(r *run) {
-	r.verdict = r.process.judge(r)
+	r.verdict = r.judge(r)
 	now := s.host.cfg.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
