@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	secondSize int64 = 1e9 // ns
-	seconds    int   = 16
+	secondSize int64  = 1e9 // ns
+	seconds    uint64 = 16
 	// spread is how many of the 256 networks of a first byte the addresses fall into at least: of 64 that were made by chance it is 56.
 	spread int = 40
 )
