@@ -146,7 +146,12 @@ func TestStaysQuiet(t *testing.T) {
 	for host := range 5 {
 		poller = append(poller, with(every(60, 15, 0.001), func(_ int, f *sdk.Flow) { f.Dst = netip.AddrFrom4([4]byte{10, 0, 1, byte(host)}) })...)
 	}
+	inside := func(last byte, port uint16) func(int, *sdk.Flow) {
+		return func(_ int, f *sdk.Flow) { f.Dst, f.DstPort = netip.AddrFrom4([4]byte{10, 0, 1, last}), port }
+	}
+	mixed := append(with(every(60, 15, 0.001), inside(1, 80)), with(every(61, 15, 0.001), inside(2, 5432))...)
 	tests := map[string][]sdk.Flow{
+		"a small monitoring system":      mixed,
 		"four calls":                     every(60, 4, 0),
 		"a person, many visits":          human(400, 20),
 		"a person, a few visits":         human(12, 5),
@@ -167,6 +172,20 @@ func TestStaysQuiet(t *testing.T) {
 		if got := find(t, detector(t, "{}"), flows...); len(got) != 0 {
 			t.Errorf("%s: %s", name, got[0].Summary)
 		}
+	}
+}
+
+// An implant inside that calls one host inside is told, and what calls a server outside is told whatever else its host does.
+func TestPollingHidesNobodyElse(t *testing.T) {
+	to := func(dst string) func(int, *sdk.Flow) {
+		return func(_ int, f *sdk.Flow) { f.Dst = netip.MustParseAddr(dst) }
+	}
+	polling := append(with(every(60, 15, 0.001), to("10.0.1.1")), with(every(60, 15, 0.001), to("10.0.1.2"))...)
+	if got := find(t, detector(t, "{}"), append(polling, with(every(60, 15, 0.001), to("203.0.113.9"))...)...); len(got) != 1 {
+		t.Errorf("%d findings: %+v", len(got), got)
+	}
+	if got := find(t, detector(t, "{}"), append(with(every(60, 15, 0.001), to("10.0.1.1")), with(every(20, 45, 0.001), to("10.0.1.2"))...)...); len(got) != 2 {
+		t.Errorf("of two rhythms %d findings: %+v", len(got), got)
 	}
 }
 

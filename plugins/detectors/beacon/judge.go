@@ -15,6 +15,9 @@ const (
 	// pollerServices is from how many services, called from one host on one port in the same rhythm, the caller is taken
 	// for a monitoring system.
 	pollerServices = 4
+	// pollerHosts is the same for hosts within the network, on whatever ports: an implant calls one server, and a monitoring
+	// system asks each machine for what it serves.
+	pollerHosts = 2
 	// commonCallers is from how many callers in the same rhythm a service is taken for one that the site runs on purpose.
 	commonCallers = 5
 )
@@ -71,12 +74,12 @@ func (v verdict) outline() verdict {
 // many reports whether a pair has enough calls to be judged.
 func (d *Detector) many(p *pair) bool { return len(p.calls) >= d.cfg.MinCalls }
 
-// related are the verdicts on the pairs that share the caller and port, or the service.
+// related are the verdicts on the pairs that share the caller, or the service.
 func (d *Detector) related(p *pair) []verdict {
 	var out []verdict
 	for _, other := range d.pairs.ordered(func(other *pair) bool {
 		a, b := p.key, other.key
-		return d.many(other) && (a.service == b.service || a.src == b.src && a.port == b.port && a.proto == b.proto)
+		return d.many(other) && (a.service == b.service || a.src == b.src)
 	}) {
 		if v, regular := d.judge(other); regular {
 			out = append(out, v.outline())
@@ -160,16 +163,23 @@ func alike(calls []call) float64 {
 	return float64(n) / float64(len(sent))
 }
 
-// polls reports whether the caller calls several services on the same port in the same rhythm: a monitoring system.
+// polls reports whether the caller calls several services on the same port, or several hosts within the network, in the same
+// rhythm: a monitoring system.
 func polls(v verdict, all []verdict) bool {
-	n := 0
+	services, hosts := 0, map[netip.Addr]bool{}
 	for _, other := range all {
 		a, b := v.pair.key, other.pair.key
-		if a.src == b.src && a.port == b.port && a.proto == b.proto && sameRhythm(v, other) {
-			n++
+		if a.src != b.src || !sameRhythm(v, other) {
+			continue
+		}
+		if a.port == b.port && a.proto == b.proto {
+			services++
+		}
+		if to := b.dst.Addr(); !outside(to) {
+			hosts[to] = true
 		}
 	}
-	return n >= pollerServices
+	return services >= pollerServices || len(hosts) >= pollerHosts && !outside(v.pair.key.dst.Addr())
 }
 
 // callers counts who calls the same service in the same rhythm.
