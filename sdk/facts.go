@@ -152,7 +152,7 @@ type SMB struct {
 	Dialect    uint16
 	Dialects   []uint64
 	Share      string // of tree connect
-	File       string // of create and what follows on it
+	File       string // of create; of a set-info that renames the new name
 	Access     uint32 // that create asks for
 	User       string // who logs on, from NTLM
 	Domain     string

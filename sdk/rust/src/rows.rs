@@ -2712,7 +2712,7 @@ impl<'a> SMB<'a> {
         text_at(self.row, 112, self.heap)
     }
 
-    /// Of create and what follows on it.
+    /// Of create; of a set-info that renames the new name.
     #[inline]
     pub fn file(&self) -> &'a str {
         text_at(self.row, 120, self.heap)

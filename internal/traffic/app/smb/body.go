@@ -28,7 +28,25 @@ func (c *Command) body(b []byte) {
 			c.Access = binary.LittleEndian.Uint32(in[24:])
 			c.File = text(buffer(b, in, 44))
 		}
+	case CodeSetInfo:
+		if !c.Response {
+			c.File = renamed(b, in)
+		}
 	}
+}
+
+// renamed is the new name of a file that is renamed, "" when something else of it is set.
+func renamed(b, in []byte) string {
+	const fixed, ofFile, rename, renameEx, nameAt = 32, 1, 10, 65, 20
+	if len(in) < fixed || in[2] != ofFile || in[3] != rename && in[3] != renameEx {
+		return ""
+	}
+	info := behind(b, uint32(binary.LittleEndian.Uint16(in[8:])))
+	if len(info) < nameAt {
+		return ""
+	}
+	size := binary.LittleEndian.Uint32(info[nameAt-4:])
+	return text(info[nameAt:][:min(uint64(size), uint64(len(info)-nameAt))])
 }
 
 func (c *Command) negotiate(in []byte) {

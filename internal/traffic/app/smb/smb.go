@@ -28,7 +28,7 @@ type Command struct {
 	Dialect  uint16   // of the answer to negotiate
 	Dialects []uint16 // that the client offers
 	Share    string   // of tree connect
-	File     string   // of create
+	File     string   // of create; of a file that is renamed its new name
 	Access   uint32   // that create asks for
 	// Who logs on, and from which machine. In an answer: the machine that was asked.
 	User, Domain, Host string
@@ -43,6 +43,7 @@ const (
 	CodeSessionSetup = 1
 	CodeTreeConnect  = 3
 	CodeCreate       = 5
+	CodeSetInfo      = 17
 )
 
 // Limits.

@@ -47,6 +47,24 @@ func wide(s string) []byte {
 	return out
 }
 
+// set sets information of a class about a file.
+func set(id, class byte, info []byte) []byte {
+	body := make([]byte, 32)
+	body[2], body[3] = 1, class
+	binary.LittleEndian.PutUint32(body[4:], uint32(len(info)))
+	binary.LittleEndian.PutUint16(body[8:], header2+32)
+	return command(CodeSetInfo, id, body, 0, info)
+}
+
+func rename(id byte, name string) []byte {
+	info := binary.LittleEndian.AppendUint32(make([]byte, 16), uint32(2*len(name)))
+	b := set(id, 10, append(info, wide(name)...))
+	binary.LittleEndian.PutUint32(b[20:], uint32(len(b)))
+	return b
+}
+
+func setTimes(id byte) []byte { return set(id, 4, make([]byte, 40)) }
+
 func authenticate(domain, user, host string) []byte {
 	b := make([]byte, 64)
 	copy(b, "NTLMSSP\x00\x03")
@@ -73,7 +91,7 @@ func conversation() []apptest.Said {
 		apptest.Client(framed(slices.Concat(head(CodeNegotiate, false, 0), negotiate))), apptest.Server(framed(answer)),
 		apptest.Client(framed(command(CodeSessionSetup, 1, make([]byte, 24), 12, authenticate("CORP", "alice", "PC1")))),
 		apptest.Client(framed(first, command(CodeCreate, 3, make([]byte, 56), 44, wide(`a\b.txt`)))),
-		apptest.Client(framed(write)), apptest.Client(framed(head(6, false, 5))),
+		apptest.Client(framed(write)), apptest.Client(framed(head(6, false, 5))), apptest.Client(framed(rename(6, "c.txt"), setTimes(7))),
 		apptest.Server(framed(append([]byte("\xfdSMB"), make([]byte, 60)...))), apptest.Server(framed(append([]byte("\xffSMB\x72"), make([]byte, 60)...))),
 	}
 }
@@ -85,7 +103,7 @@ func line(m *Command) string {
 func TestConversation(t *testing.T) {
 	want := []string{
 		"2 0 false 0 0 0 [514 785] false", "2 0 true 0 5 785 [] false", "2 1 false 1 0 0 [] CORPalicePC1false", `2 3 false 2 0 0 [] \\host\sharefalse`,
-		`2 5 false 3 0 0 [] a\b.txtfalse`, "2 9 false 4 0 0 [] false", "2 6 false 5 0 0 [] false", "2 0 false 0 0 0 [] true", "1 114 false 0 0 0 [] false",
+		`2 5 false 3 0 0 [] a\b.txtfalse`, "2 9 false 4 0 0 [] false", "2 6 false 5 0 0 [] false", "2 17 false 6 0 0 [] c.txtfalse", "2 17 false 7 0 0 [] false", "2 0 false 0 0 0 [] true", "1 114 false 0 0 0 [] false",
 	}
 	for _, size := range []int{1, 100, 1 << 20} {
 		var have []string
@@ -108,6 +126,14 @@ func TestHostile(t *testing.T) {
 		bad[n] ^= 0xff
 		apptest.Stream(SMB, 1000, func(*app.Fact) {}, apptest.Client(framed(bad)))
 	}
+	good = rename(1, "name")
+	for n := range good {
+		apptest.Stream(SMB, 1000, func(*app.Fact) {}, apptest.Client(framed(good[:n])))
+		bad := slices.Clone(good)
+		bad[n] ^= 0xff
+		apptest.Stream(SMB, 1000, func(*app.Fact) {}, apptest.Client(framed(bad)))
+	}
+	good = command(CodeCreate, 3, make([]byte, 56), 44, wide("name"))
 	for _, next := range []uint32{1, 48, 63, 1 << 31} {
 		short := slices.Clone(good)
 		binary.LittleEndian.PutUint32(short[20:], next)
@@ -202,4 +228,20 @@ func TestAgreesWithTshark(t *testing.T) {
 func FuzzStream(f *testing.F) {
 	talk := conversation()
 	apptest.FuzzStream(f, SMB, slices.Concat(talk[:6], talk[7:], pipeTalk(), pipeTalk1()))
+}
+
+func TestRenamesAgreeWithTshark(t *testing.T) {
+	const file, least = "../../../../examples/datasets/lab-1/ransom-smb.pcap.zst", 100
+	var have, want []string
+	apptest.Run(t, file, []app.Protocol{SMB}, func(f *app.Fact) {
+		if m, ok := f.Body.(*Command); ok && m.Code == CodeSetInfo && m.File != "" {
+			have = append(have, m.File)
+		}
+	})
+	for _, row := range apptest.Tshark(t, file, "smb2.file_rename_info", "smb2.filename") {
+		want = append(want, row[0]...)
+	}
+	if !slices.Equal(have, want) || len(want) < least {
+		t.Errorf("%d renames, tshark has %d", len(have), len(want))
+	}
 }
