@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/picketwatch/picket/plugins/detectors/idsrules/internal/aho"
+	"github.com/picketwatch/picket/plugins/detectors/internal/aho"
 	"github.com/picketwatch/picket/sdk"
 )
 

@@ -3,7 +3,7 @@ package idsrules
 import (
 	"time"
 
-	"github.com/picketwatch/picket/plugins/detectors/idsrules/internal/aho"
+	"github.com/picketwatch/picket/plugins/detectors/internal/aho"
 )
 
 // direction is which way a packet goes within its flow.

@@ -5,7 +5,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/picketwatch/picket/plugins/detectors/idsrules/internal/aho"
+	"github.com/picketwatch/picket/plugins/detectors/internal/aho"
 )
 
 // index finds the rules that may match, so that the others cost nothing.
