@@ -22,6 +22,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/netbios"
 	"github.com/picketwatch/picket/internal/traffic/app/ntp"
 	"github.com/picketwatch/picket/internal/traffic/app/opcua"
+	"github.com/picketwatch/picket/internal/traffic/app/peer"
 	"github.com/picketwatch/picket/internal/traffic/app/pop3"
 	"github.com/picketwatch/picket/internal/traffic/app/quic"
 	"github.com/picketwatch/picket/internal/traffic/app/rdp"
@@ -45,5 +46,6 @@ func Protocols() []app.Protocol {
 		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, pop3.POP3, sip.SIP,
 		dnp3.DNP3, s7comm.S7, enip.ENIP, enip.IO, iec104.IEC104, bacnet.BACnet, opcua.OPCUA, mqtt.MQTT,
 		netbios.Names, netbios.Datagrams, ssdp.SSDP, hsrp.HSRP,
+		peer.Stratum, peer.Monero, peer.IRC, peer.BitTorrent,
 	}, link.Protocols()...)
 }
