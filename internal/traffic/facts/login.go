@@ -81,7 +81,11 @@ func (m *Maker) smbLogin(f *app.Fact, b *smb.Command, name string) {
 		if b.Domain != "" {
 			user = b.Domain + `\` + b.User
 		}
-		m.tries(f, login.Attempt{User: user, Method: "NTLM"})
+		method := "NTLM"
+		if b.Anonymous {
+			method = "ANONYMOUS"
+		}
+		m.tries(f, login.Attempt{User: user, Method: method})
 	case b.Response && b.Status == 0:
 		m.answers(f, login.Granted, "")
 	case b.Response && b.Status != statusMore:

@@ -96,7 +96,7 @@ func attemptOf(seen *sdk.Seen, s service) attempt {
 func (d *Detector) login(l *sdk.Login) (attempt, bool) {
 	s := serviceOf(l.Protocol)
 	switch {
-	case s == none || l.Method == "BEARER": // a token is not guessed, but gets old
+	case s == none, l.Method == "BEARER", l.Method == "ANONYMOUS": // a token is not guessed, but gets old; a name alone is no guess
 		return attempt{}, false
 	case l.Result == "":
 		if s == rdp {

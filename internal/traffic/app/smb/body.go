@@ -102,6 +102,7 @@ func (c *Command) ntlm(blob []byte) {
 			read = text
 		}
 		c.Domain, c.User, c.Host = read(ntlmField(b, 28)), read(ntlmField(b, 36)), read(ntlmField(b, 44))
+		c.Anonymous = len(ntlmField(b, 20)) == 0
 	}
 }
 

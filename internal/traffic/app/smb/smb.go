@@ -32,6 +32,7 @@ type Command struct {
 	Access   uint32   // that create asks for
 	// Who logs on, and from which machine. In an answer: the machine that was asked.
 	User, Domain, Host string
+	Anonymous          bool // whoever logs on with NTLM proves nothing: the name, if there is one, comes without an answer to the challenge
 
 	Encrypted  bool // nothing but SessionID is known
 	Compressed bool // nothing is known
