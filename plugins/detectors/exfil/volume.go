@@ -64,7 +64,7 @@ type peers struct {
 	sketch sketch.Sketch
 }
 
-// wayOf says how a flow sends. What is asked of names, clocks and mail servers is the matter of others.
+// wayOf says how a flow sends. What is asked of names and clocks is the matter of others, and peers who share files do that.
 func wayOf(f *sdk.Flow) way {
 	switch f.App {
 	case "ssh":
@@ -73,7 +73,7 @@ func wayOf(f *sdk.Flow) way {
 		return open
 	case "tls", "quic", "imap", "pop3", "smtp":
 		return covered
-	case "dns", "ntp":
+	case "dns", "ntp", "bittorrent":
 		return other
 	}
 	if f.Proto == sdk.ProtoTCP {
