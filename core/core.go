@@ -40,6 +40,7 @@ import (
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
+	"github.com/picketwatch/picket/core/services/incident"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/rollout"
 	"github.com/picketwatch/picket/core/services/traffic"
@@ -86,6 +87,7 @@ type Core struct {
 	rollouts  *rollout.Service
 	live      *api.Live
 	alerts    *alert.Service
+	incidents *incident.Service
 	notify    *notify.Service
 	traffic   *traffic.Service
 	api       *api.Server
@@ -290,7 +292,7 @@ func (c *Core) openAPI(context.Context) error {
 	settings := c.cfg.Settings
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
-		Captures: captures{c}, Alerts: alertMoves{c}, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
+		Captures: captures{c}, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
@@ -391,7 +393,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

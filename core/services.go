@@ -16,6 +16,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/detect"
+	"github.com/picketwatch/picket/core/services/incident"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
@@ -37,9 +38,16 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 			c.complain("find the notifiers", err)
 			return list
 		},
-		URL:     func(id string) string { return c.publicURL() + "/alerts/" + id },
-		Changed: func(a alert.Alert) { c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)}) },
+		URL: func(id string) string { return c.publicURL() + "/alerts/" + id },
+		Changed: func(a alert.Alert) {
+			c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)})
+			c.incidents.Wake()
+		},
 	})
+	c.incidents = incident.New(incident.Config{Tenant: c.tenant, Store: c.control, Log: c.cfg.Log,
+		Changed: func(i store.Incident) {
+			c.live.Publish("incidents", map[string]string{"id": i.ID, "state": i.State, "merged_into": i.MergedInto})
+		}})
 	c.traffic, err = traffic.New(ctx, traffic.Config{
 		Dir: c.folder.path("captures"), MaxBytes: int64(c.cfg.Settings.Captures.MaxUpload), MaxTime: time.Duration(c.cfg.Settings.Captures.MaxAnalysis),
 		Store: captureStore{c}, Worker: c.trafficWorker, Carver: c.trafficCommand, Analyse: c.analyse,
@@ -132,6 +140,19 @@ func (s alertStore) LastFinding(ctx context.Context, id string) (sdk.Finding, er
 func (s alertStore) SetState(ctx context.Context, id string, state alert.State, by string, notices []alert.Notice) (alert.Alert, error) {
 	a, err := s.c.control.SetAlertState(ctx, s.c.tenant, id, string(state), by, noticeRows(notices))
 	return alertOf(a), err
+}
+
+func (s alertStore) Suppressions(ctx context.Context) ([]alert.Suppression, error) {
+	rows, err := s.c.control.ListSuppressions(ctx, s.c.tenant)
+	list := make([]alert.Suppression, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, alert.Suppression{ID: r.ID, Detector: r.Detector, Rule: r.Rule, Entity: r.Entity, Expires: r.Expires})
+	}
+	return list, err
+}
+
+func (s alertStore) Suppress(ctx context.Context, f sdk.Finding, from alert.Source, suppression string) error {
+	return s.c.control.SuppressFinding(ctx, store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent}, suppression)
 }
 
 // alertMoves are the moves of an alert as the API asks for them.

@@ -123,6 +123,21 @@ var access = map[string]rule{
 	"POST /api/v1/alerts/:id/acknowledge": watcher,
 	"POST /api/v1/alerts/:id/resolve":     watcher,
 	"POST /api/v1/alerts/:id/undo":        operator,
+	"POST /api/v1/alerts/:id/feedback":    watcher,
+
+	"GET /api/v1/incidents":                  watcher,
+	"GET /api/v1/incidents/:id":              watcher,
+	"POST /api/v1/incidents/:id/acknowledge": watcher,
+	"POST /api/v1/incidents/:id/close":       watcher,
+	"POST /api/v1/incidents/:id/reopen":      watcher,
+	"POST /api/v1/incidents/:id/feedback":    watcher,
+	"DELETE /api/v1/feedback/:id":            watcher,
+
+	"GET /api/v1/suppressions":              watcher,
+	"POST /api/v1/suppressions":             auditor, // who hides findings answers for security
+	"PUT /api/v1/suppressions/:id":          auditor,
+	"DELETE /api/v1/suppressions/:id":       auditor,
+	"GET /api/v1/suppressions/:id/findings": watcher,
 
 	"GET /api/v1/plugins":                      watcher,
 	"GET /api/v1/plugins/:ns/:name":            watcher,

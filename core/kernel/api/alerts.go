@@ -70,6 +70,8 @@ type alertDetail struct {
 	Notices        []noticeBody   `json:"notices" nullable:"false"`
 	RulePurpose    string         `json:"rule_purpose"`
 	FalsePositives []string       `json:"false_positives" nullable:"false" doc:"Known benign causes."`
+	Incident       string         `json:"incident_id,omitempty" doc:"The incident that it belongs to."`
+	Feedback       []feedbackBody `json:"feedback" nullable:"false" doc:"How people judged it, newest first."`
 }
 
 func alertOf(a store.Alert) alertBody {
@@ -176,6 +178,14 @@ func (s *Server) getAlert(ctx context.Context, in *IDPath) (*body[alertDetail], 
 	d := alertDetail{alertBody: alertOf(a), Notices: convert(told, noticeOf), FalsePositives: []string{}}
 	d.Findings = convert(found, func(f store.Finding) sdk.Finding { return tidy(f.Finding) })
 	d.Evidence = evidence(found)
+	if d.Incident, err = s.cfg.Control.IncidentOfAlert(ctx, tenant, a.ID); err != nil {
+		return nil, err
+	}
+	judged, err := s.cfg.Control.ListFeedback(ctx, tenant, "", a.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.Feedback = convert(judged, feedbackOf)
 	if rule, ok := s.cfg.Catalogue.Rule(ctx, a.Detector, a.Rule); ok {
 		d.RulePurpose, d.FalsePositives = rule.Purpose, list(rule.FalsePositives)
 	}

@@ -62,6 +62,12 @@ type (
 		// Found takes what detectors found on an agent; what is known already changes nothing.
 		Found(ctx context.Context, a store.Agent, b findingbatch.Found) error
 	}
+	// Incidents are moved and judged by people. The incident is up to date when Judge and TakeBack return.
+	Incidents interface {
+		Move(ctx context.Context, id, state, by string) (store.Incident, error)
+		Judge(ctx context.Context, f store.Feedback) (store.Feedback, error)
+		TakeBack(ctx context.Context, id string) (store.Feedback, error)
+	}
 	// Auditor writes down who did what; audit.Log is one.
 	Auditor interface {
 		Record(ctx context.Context, e audit.Entry) error
@@ -119,6 +125,7 @@ type Config struct {
 	Audit     Auditor
 	Captures  Captures
 	Alerts    Alerts
+	Incidents Incidents
 	Inventory Inventory
 	Catalogue Catalogue
 	Rollouts  Rollouts
@@ -216,6 +223,9 @@ func schemaName(t reflect.Type, hint string) string {
 	if name == "CommandBody" {
 		return "AgentCommand" // Command is the signed one, as it travels
 	}
+	if name == "Incident" {
+		return "PluginIncident" // what befell an instance; Incident is alerts that belong together
+	}
 	return strings.TrimSuffix(name, "Body")
 }
 
@@ -232,6 +242,8 @@ func (s *Server) routes() {
 	s.flowRoutes()
 	s.viewRoutes()
 	s.alertRoutes()
+	s.incidentRoutes()
+	s.suppressionRoutes()
 	s.pluginRoutes()
 	s.marketRoutes()
 	s.fleetRoutes()

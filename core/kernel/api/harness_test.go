@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world {
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
 	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
-		Alerts: moves{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), Trust: "development", Version: "9.9",
+		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})
 	t.Cleanup(w.Close)
@@ -263,6 +263,22 @@ func (u *uploads) Receive(ctx context.Context, name, by string, r io.Reader) (st
 }
 
 type moves struct{ control *store.Control }
+
+// verdicts keeps judgements; nothing is weighed anew.
+type verdicts struct{ control *store.Control }
+
+func (v verdicts) Move(ctx context.Context, id, state, by string) (store.Incident, error) {
+	return v.control.SetIncidentState(ctx, store.DefaultTenant, id, state, by)
+}
+
+func (v verdicts) Judge(ctx context.Context, f store.Feedback) (store.Feedback, error) {
+	f.Tenant = store.DefaultTenant
+	return v.control.AddFeedback(ctx, f)
+}
+
+func (v verdicts) TakeBack(ctx context.Context, id string) (store.Feedback, error) {
+	return v.control.TakeFeedbackBack(ctx, store.DefaultTenant, id)
+}
 
 func (m moves) Acknowledge(ctx context.Context, id, by string) (store.Alert, error) {
 	return m.control.SetAlertState(ctx, store.DefaultTenant, id, store.AlertAcknowledged, by, nil)

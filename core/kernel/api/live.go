@@ -25,7 +25,7 @@ const (
 	liveWrite    = 10 * time.Second
 )
 
-var topics = []string{"samples", "alerts", "plugins", "captures", "devices", "notices"}
+var topics = []string{"samples", "alerts", "plugins", "captures", "devices", "notices", "incidents"}
 
 // Live tells watchers what has changed. It remembers the last messages, so that a watcher who comes back misses
 // nothing, or is told that he did.

@@ -70,6 +70,9 @@ type Store interface {
 	// LastFinding is the newest finding of an alert.
 	LastFinding(ctx context.Context, id string) (sdk.Finding, error)
 	SetState(ctx context.Context, id string, state State, by string, notices []Notice) (Alert, error)
+	Suppressions(ctx context.Context) ([]Suppression, error)
+	// Suppress counts and keeps a finding that a suppression keeps back.
+	Suppress(ctx context.Context, f sdk.Finding, from Source, suppression string) error
 }
 
 // Config is what the service needs; all fields are required.
@@ -89,9 +92,22 @@ type Service struct{ cfg Config }
 func New(cfg Config) *Service { return &Service{cfg: cfg} }
 
 // Record takes the findings of one source. A finding that is known already changes nothing, so recording again is
-// harmless.
+// harmless. What is suppressed becomes no alert; it is counted and kept where people can look at it.
 func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Finding) error {
+	if len(findings) == 0 {
+		return nil
+	}
+	suppressions, err := s.cfg.Store.Suppressions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the suppressions: %w", err)
+	}
 	for _, f := range findings {
+		if by := suppressedBy(suppressions, f, s.cfg.Now()); by != "" {
+			if err := s.cfg.Store.Suppress(ctx, f, from, by); err != nil {
+				return fmt.Errorf("suppress the finding %s of %s: %w", f.ID, f.Detector, err)
+			}
+			continue
+		}
 		rec, err := s.cfg.Store.RecordFinding(ctx, f, from, Fingerprint(f), func(open *Alert) (Alert, []Notice) {
 			return s.merge(open, f, from)
 		})

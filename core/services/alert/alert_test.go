@@ -92,6 +92,15 @@ type memory struct {
 	findings map[string]sdk.Finding
 	notices  []Notice
 	fail     error
+
+	suppressions []Suppression
+	suppressed   []string // finding and suppression
+}
+
+func (m *memory) Suppressions(context.Context) ([]Suppression, error) { return m.suppressions, nil }
+func (m *memory) Suppress(_ context.Context, f sdk.Finding, _ Source, by string) error {
+	m.suppressed = append(m.suppressed, f.ID+" "+by)
+	return nil
 }
 
 func (m *memory) RecordFinding(_ context.Context, f sdk.Finding, _ Source, fp string, merge func(*Alert) (Alert, []Notice)) (Recorded, error) {
@@ -200,5 +209,52 @@ func TestTitleIsBounded(t *testing.T) {
 	b, _ := Merge(nil, finding("a", func(f *sdk.Finding) { f.Summary = "" }), Source{})
 	if b.Title != fmt.Sprintf("%s %s", b.Detector, b.Rule) {
 		t.Errorf("title %q", b.Title)
+	}
+}
+
+func TestSuppression(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, c := range []struct {
+		name string
+		s    Suppression
+		want bool
+	}{
+		{"the detector", Suppression{Detector: "picket/portscan"}, true},
+		{"another detector", Suppression{Detector: "picket/beacon"}, false},
+		{"detector and rule", Suppression{Detector: "picket/portscan", Rule: "vertical"}, true},
+		{"another rule", Suppression{Detector: "picket/portscan", Rule: "slow"}, false},
+		{"the source", Suppression{Entity: "10.0.0.1"}, true},
+		{"the target", Suppression{Entity: "10.0.0.2"}, true},
+		{"in another spelling", Suppression{Entity: "::ffff:10.0.0.2"}, true},
+		{"another host", Suppression{Entity: "10.0.0.22"}, false},
+		{"its network", Suppression{Entity: "10.0.0.0/24"}, true},
+		{"another network", Suppression{Entity: "10.0.1.0/24"}, false},
+		{"another rule of the source", Suppression{Entity: "10.0.0.1", Rule: "slow"}, false},
+		{"expired", Suppression{Entity: "10.0.0.1", Expires: now}, false},
+	} {
+		if c.s.Expires.IsZero() {
+			c.s.Expires = now.Add(time.Second)
+		}
+		if got := c.s.Matches(finding("a", func(f *sdk.Finding) { f.Dst = "10.0.0.2:443" }), now); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	prefix := finding("a", func(f *sdk.Finding) { f.Src, f.Dst = "", "10.0.0.0/16" })
+	for entity, want := range map[string]bool{"10.0.0.0/8": true, "10.0.0.0/16": true, "10.0.0.0/24": false, "10.0.0.1": false} {
+		if got := (Suppression{Entity: entity, Expires: now.Add(1)}).Matches(prefix, now); got != want {
+			t.Errorf("a finding of a network, %s: %v", entity, got)
+		}
+	}
+}
+
+func TestWhatIsSuppressedBecomesNoAlertAndIsKept(t *testing.T) {
+	m := &memory{alerts: map[string]Alert{}, findings: map[string]sdk.Finding{},
+		suppressions: []Suppression{{ID: "s", Entity: "10.0.0.1", Expires: time.Unix(2000, 0)}}}
+	other := finding("b", func(f *sdk.Finding) { f.Src = "10.0.0.7" })
+	if err := newService(m).Record(t.Context(), Source{Capture: "cap"}, []sdk.Finding{finding("a", nil), other}); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.alerts) != 1 || len(m.findings) != 1 || !slices.Equal(m.suppressed, []string{"a s"}) {
+		t.Errorf("%d alerts, suppressed %v", len(m.alerts), m.suppressed)
 	}
 }

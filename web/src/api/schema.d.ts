@@ -279,6 +279,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/{id}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Judge an alert */
+        post: operations["judge-alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alerts/{id}/resolve": {
         parameters: {
             query?: never;
@@ -570,6 +587,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/feedback/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Take a judgement back */
+        delete: operations["take-feedback-back"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/findings": {
         parameters: {
             query?: never;
@@ -804,6 +838,111 @@ export interface paths {
         get: operations["get-flow"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Incidents, newest first */
+        get: operations["list-incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An incident with its alerts and its arithmetic
+         * @description One that turned out to be part of an older one is answered with the older one, under its id.
+         */
+        get: operations["get-incident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that you look after it */
+        post: operations["acknowledge-incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that it is over; a further alert opens it again */
+        post: operations["close-incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Judge an incident and the alerts that it has now */
+        post: operations["judge-incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open it again */
+        post: operations["reopen-incident"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1531,6 +1670,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/suppressions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is kept from becoming alerts, also what has expired, newest first */
+        get: operations["list-suppressions"];
+        put?: never;
+        /** Keep findings from becoming alerts for a while; they are counted and listed all the same */
+        post: operations["suppress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/suppressions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Give it another end and reason */
+        put: operations["change-suppression"];
+        post?: never;
+        /** End it and forget what it kept back */
+        delete: operations["delete-suppression"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/suppressions/{id}/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The findings that it kept back, the newest */
+        get: operations["list-suppressed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -1784,7 +1976,11 @@ export interface components {
             evidence: components["schemas"]["Evidence"][];
             /** @description Known benign causes. */
             false_positives: string[];
+            /** @description How people judged it, newest first. */
+            feedback: components["schemas"]["Feedback"][];
             findings: components["schemas"]["Finding"][];
+            /** @description The incident that it belongs to. */
+            incident_id?: string;
             notices: components["schemas"]["Notice"][];
             rule_purpose: string;
         };
@@ -2183,6 +2379,18 @@ export interface components {
             /** Format: double */
             value: number;
         };
+        Feedback: {
+            /** @description Absent: the incident as a whole was judged, with the alerts that it had then. */
+            alert_id?: string;
+            by: string;
+            id: string;
+            incident_id?: string;
+            note: string;
+            /** Format: date-time */
+            time: string;
+            /** @enum {string} */
+            verdict: "true" | "false" | "benign";
+        };
         Finding: {
             /** Format: double */
             confidence: number;
@@ -2523,11 +2731,80 @@ export interface components {
             id: string;
         };
         Incident: {
-            /** @enum {string} */
-            kind: "permission" | "limit" | "killed" | "call" | "crash";
-            text: string;
+            acknowledged_by?: string;
+            /**
+             * Format: int64
+             * @description How many alerts belong to it.
+             */
+            alert_count: number;
+            /** Format: double */
+            confidence: number;
+            /** @description The hosts that take part, those that act first. */
+            entities: components["schemas"]["IncidentHost"][];
+            /**
+             * Format: int64
+             * @description How many hosts take part; entities are the first of them.
+             */
+            entity_count: number;
             /** Format: date-time */
-            time: string;
+            first_seen: string;
+            id: string;
+            /** Format: date-time */
+            last_seen: string;
+            /** Format: int64 */
+            risk: number;
+            /** @enum {string} */
+            severity: "info" | "low" | "medium" | "high" | "critical";
+            /** @description ATT&CK tactics with their techniques, in the order of the kill chain. */
+            stages: components["schemas"]["IncidentStage"][];
+            /** @enum {string} */
+            state: "open" | "acknowledged" | "closed";
+            /** @description Who did what to whom. */
+            title: string;
+        };
+        IncidentDetail: {
+            /** @description Its alerts, the riskiest 500, in the order they began. */
+            alerts: components["schemas"]["Alert"][];
+            /** @description How risk and confidence come about, line by line. */
+            arithmetic: components["schemas"]["IncidentStep"][];
+            /** @description How people judged it and its alerts, newest first. */
+            feedback: components["schemas"]["Feedback"][];
+        };
+        IncidentHost: {
+            /**
+             * Format: int64
+             * @description How many alerts name it.
+             */
+            alerts: number;
+            /** @description Its id in the inventory. */
+            device?: string;
+            host: string;
+            /**
+             * @description A pivot is a target that then attacked.
+             * @enum {string}
+             */
+            role: "attacker" | "target" | "pivot";
+        };
+        IncidentStage: {
+            name: string;
+            /** @description ATT&CK id. */
+            tactic: string;
+            techniques: components["schemas"]["IncidentTechnique"][];
+        };
+        IncidentStep: {
+            /** @enum {string} */
+            of: "risk" | "confidence";
+            /**
+             * Format: double
+             * @description Of this part, or what it comes to so far.
+             */
+            value: number;
+            why: string;
+        };
+        IncidentTechnique: {
+            /** @description ATT&CK id. */
+            id: string;
+            name: string;
         };
         InstallInput: {
             /** @description As the plugin's config_schema says, without its secrets. */
@@ -2603,7 +2880,7 @@ export interface components {
             digest?: string;
             grants: components["schemas"]["Permission"][];
             /** @description What it tried and was kept from, the first of each sort. */
-            incidents: components["schemas"]["Incident"][];
+            incidents: components["schemas"]["PluginIncident"][];
             instance: string;
             interval?: string;
             ledger: components["schemas"]["Ledger"];
@@ -2641,6 +2918,14 @@ export interface components {
             instance: string;
             /** @description The agent, when several run this instance. */
             node?: string;
+        };
+        JudgeInput: {
+            note?: string;
+            /**
+             * @description true: an attack; false: nothing of the kind happened; benign: it happened and is allowed.
+             * @enum {string}
+             */
+            verdict: "true" | "false" | "benign";
         };
         KindCount: {
             /** Format: int64 */
@@ -3005,6 +3290,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageIncident: {
+            items: components["schemas"]["Incident"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageMetric: {
             items: components["schemas"]["Metric"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -3017,6 +3307,16 @@ export interface components {
         };
         PageRollout: {
             items: components["schemas"]["Rollout"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageSuppressed: {
+            items: components["schemas"]["Suppressed"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageSuppression: {
+            items: components["schemas"]["Suppression"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -3112,6 +3412,13 @@ export interface components {
             versions: string[];
             /** @description The role of the registry that signed it. */
             vouched_by?: string;
+        };
+        PluginIncident: {
+            /** @enum {string} */
+            kind: "permission" | "limit" | "killed" | "call" | "crash";
+            text: string;
+            /** Format: date-time */
+            time: string;
         };
         PolicyInput: {
             /** @enum {string} */
@@ -3625,6 +3932,60 @@ export interface components {
             link: string;
             text: string;
             title: string;
+        };
+        SuppressInput: {
+            /** @description namespace/name; without it: all. */
+            detector?: string;
+            /** @description A host, or a network such as 10.1.0.0/16, on either side; without it: all. */
+            entity?: string;
+            /**
+             * Format: date-time
+             * @description At most a year from now.
+             */
+            expires: string;
+            reason: string;
+            /** @description Without it: all rules. */
+            rule?: string;
+        };
+        Suppressed: {
+            agent?: string;
+            capture_id?: string;
+            finding: components["schemas"]["Finding"];
+            /**
+             * Format: date-time
+             * @description When it was kept back.
+             */
+            time: string;
+        };
+        Suppression: {
+            /** @description It has not expired. */
+            active: boolean;
+            by: string;
+            /** Format: date-time */
+            created: string;
+            detector?: string;
+            /** @description A host, or a network. */
+            entity?: string;
+            /** Format: date-time */
+            expires: string;
+            /**
+             * Format: int64
+             * @description How many findings it kept back.
+             */
+            hits: number;
+            id: string;
+            /** Format: date-time */
+            last_hit?: string;
+            reason: string;
+            rule?: string;
+        };
+        SuppressionTerms: {
+            /**
+             * Format: date-time
+             * @description At most a year from now.
+             */
+            expires: string;
+            reason: string;
         };
         Talker: {
             address: string;
@@ -4879,6 +5240,68 @@ export interface operations {
             };
         };
     };
+    "judge-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JudgeInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Feedback"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "resolve-alert": {
         parameters: {
             query?: never;
@@ -5956,6 +6379,62 @@ export interface operations {
             };
         };
     };
+    "take-feedback-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "post-findings": {
         parameters: {
             query?: never;
@@ -6987,12 +7466,370 @@ export interface operations {
             };
         };
     };
+    "list-incidents": {
+        parameters: {
+            query?: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+                state?: "open" | "acknowledged" | "closed";
+                severity?: "info" | "low" | "medium" | "high" | "critical";
+                /** @description An address or name that takes part. */
+                host?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageIncident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "acknowledge-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "close-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "judge-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JudgeInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Feedback"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "reopen-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     live: {
         parameters: {
             query?: {
                 /** @description The id of the last message seen. */
                 since?: string;
-                /** @description Comma-separated: samples, alerts, plugins, captures, devices, notices. All without it. */
+                /** @description Comma-separated: samples, alerts, plugins, captures, devices, notices, incidents. All without it. */
                 topics?: string;
             };
             header?: never;
@@ -9558,6 +10395,289 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-suppressions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSuppression"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    suppress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SuppressInput"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Suppression"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "change-suppression": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SuppressionTerms"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Suppression"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-suppression": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-suppressed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSuppressed"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
             /** @description Unprocessable Entity */

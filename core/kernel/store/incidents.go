@@ -1,0 +1,459 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/picketwatch/picket/sdk"
+)
+
+// States of an incident.
+const (
+	IncidentOpen         = "open"
+	IncidentAcknowledged = "acknowledged"
+	IncidentClosed       = "closed"
+)
+
+// Roles of a mark.
+const (
+	MarkBy = "by" // the host that acts
+	MarkOn = "on" // a target from which the attack may lead on
+	MarkAt = "at" // any other target
+)
+
+// Incident is alerts that belong together.
+type Incident struct {
+	ID, Tenant, State, Title string
+	Severity                 sdk.Severity
+	Risk                     int
+	Confidence               float64
+	FirstSeen, LastSeen      time.Time
+	Alerts                   int
+	Entities                 []IncidentEntity
+	EntityCount              int // of which Entities are the first
+	Stages                   []IncidentStage
+	Arithmetic               []IncidentStep
+	MergedInto               string // the older incident that this one turned out to be; "" for none
+	AcknowledgedBy           string
+	Created, Updated         time.Time
+}
+
+// IncidentEntity is a host that takes part.
+type IncidentEntity struct {
+	Host   string `json:"host"`
+	Role   string `json:"role"` // attacker, target, or pivot: a target that then attacked
+	Device string `json:"device,omitempty"`
+	Alerts int    `json:"alerts"`
+}
+
+// IncidentStage is one tactic that was seen, with the techniques that show it.
+type IncidentStage struct {
+	Tactic     string              `json:"tactic"` // its ATT&CK id
+	Name       string              `json:"name"`
+	Techniques []IncidentTechnique `json:"techniques"`
+}
+
+// IncidentTechnique is an ATT&CK technique.
+type IncidentTechnique struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// IncidentStep is one line of the arithmetic that leads to the risk or the confidence.
+type IncidentStep struct {
+	Of    string  `json:"of"`    // risk or confidence
+	Value float64 `json:"value"` // after this step, or of this part
+	Why   string  `json:"why"`
+}
+
+// IncidentMark says by which key an alert is found as a neighbour.
+type IncidentMark struct {
+	Key, Role, Source   string
+	AlertID, IncidentID string // set on reading
+	FirstSeen, LastSeen time.Time
+}
+
+// IncidentAlert is an alert as an incident weighs it.
+type IncidentAlert struct {
+	Alert
+	Verdict              string // the newest judgement of this very alert; "" for none
+	True, False, Benign  int    // judgements of other alerts of the same detector, rule and entity
+	SrcDevice, DstDevice string // of the inventory; "" when it knows none
+}
+
+// IncidentRules say what belongs together and what that amounts to. They must be pure.
+type IncidentRules interface {
+	// Reach is how far apart in time neighbours may lie.
+	Reach() time.Duration
+	// Marks are those of an alert; none when it takes no part in incidents.
+	Marks(a IncidentAlert) []IncidentMark
+	// Joins names the incidents that alerts with such marks belong to. near are marks of other alerts with the same keys.
+	Joins(mine, near []IncidentMark) []string
+	// Describe fills in all but id, state and times of writing.
+	Describe(alerts []IncidentAlert) Incident
+}
+
+const (
+	maxNear    = 2000 // marks of one key that are compared, the latest in traffic first
+	maxMembers = 2000 // alerts of an incident that are weighed, the riskiest first
+)
+
+const incidentColumns = "id, tenant, state, title, severity, risk, confidence, first_seen, last_seen, alerts, entities, entity_count, " +
+	"stages, arithmetic, merged_into, acknowledged_by, created, updated"
+
+func scanIncident(r row) (i Incident, err error) {
+	err = r.Scan(&i.ID, &i.Tenant, &i.State, &i.Title, &i.Severity, &i.Risk, &i.Confidence, stamp(&i.FirstSeen), stamp(&i.LastSeen),
+		&i.Alerts, fromJSON(&i.Entities), &i.EntityCount, fromJSON(&i.Stages), fromJSON(&i.Arithmetic), &i.MergedInto,
+		&i.AcknowledgedBy, stamp(&i.Created), stamp(&i.Updated))
+	return i, explain(err)
+}
+
+func putIncident(ctx context.Context, tx querier, i Incident) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO incidents ("+incidentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, title = excluded.title, severity = excluded.severity, risk = excluded.risk,
+		confidence = excluded.confidence, first_seen = excluded.first_seen, last_seen = excluded.last_seen, alerts = excluded.alerts,
+		entities = excluded.entities, entity_count = excluded.entity_count, stages = excluded.stages, arithmetic = excluded.arithmetic,
+		merged_into = excluded.merged_into, acknowledged_by = excluded.acknowledged_by, updated = excluded.updated`,
+		i.ID, i.Tenant, i.State, i.Title, i.Severity, i.Risk, i.Confidence, micros(i.FirstSeen), micros(i.LastSeen), i.Alerts,
+		toJSON(i.Entities), i.EntityCount, toJSON(i.Stages), toJSON(i.Arithmetic), i.MergedInto, i.AcknowledgedBy, micros(i.Created), micros(i.Updated))
+	return err
+}
+
+// GroupAlerts looks at alerts that are new or different, at most limit of them, and brings their incidents up to date in
+// one transaction. It returns the incidents that changed, and how many alerts it looked at.
+func (c *Control) GroupAlerts(ctx context.Context, limit int, rules IncidentRules) (changed []Incident, looked int, err error) {
+	var waiting bool
+	if err := c.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM incident_pending)").Scan(&waiting); err != nil || !waiting {
+		return nil, 0, explain(err)
+	}
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		pending, err := collect(ctx, tx, func(r row) (id string, err error) { return id, r.Scan(&id) },
+			"DELETE FROM incident_pending WHERE alert_id IN (SELECT alert_id FROM incident_pending ORDER BY alert_id LIMIT ?) RETURNING alert_id", limit)
+		if err != nil {
+			return err
+		}
+		slices.Sort(pending)
+		g := gathering{tx: tx, now: c.now(), rules: rules, touched: map[string]bool{}}
+		var found []marked
+		for _, id := range pending { // all marks first: whether a target is crowded shows only then
+			m, err := g.mark(ctx, id)
+			if err != nil {
+				return err
+			}
+			found = append(found, m)
+		}
+		for _, m := range found {
+			if err := g.place(ctx, m); err != nil {
+				return err
+			}
+		}
+		looked = len(pending)
+		changed, err = g.describe(ctx)
+		return err
+	})
+	return changed, looked, err
+}
+
+// gathering is one transaction of GroupAlerts.
+type gathering struct {
+	tx      *sql.Tx
+	now     time.Time
+	rules   IncidentRules
+	touched map[string]bool
+	merged  []Incident
+}
+
+const memberColumns = `a.id, a.tenant, a.fingerprint, a.state, a.severity, a.risk, a.confidence, a.title, a.detector, a.rule, a.techniques, a.src, a.dst,
+	a.first_seen, a.last_seen, a.count, a.capture_id, a.agent, a.acknowledged_by, a.created, a.updated, a.incident_id,
+	coalesce((SELECT f.verdict FROM feedback_alerts f WHERE f.alert_id = a.id ORDER BY f.feedback_id DESC LIMIT 1), '')`
+
+func scanMember(r row) (m IncidentAlert, incident string, err error) {
+	a := &m.Alert
+	err = r.Scan(&a.ID, &a.Tenant, &a.Fingerprint, &a.State, &a.Severity, &a.Risk, &a.Confidence, &a.Title, &a.Detector, &a.Rule,
+		fromJSON(&a.Techniques), &a.Src, &a.Dst, stamp(&a.FirstSeen), stamp(&a.LastSeen), &a.Count, &a.CaptureID, &a.Agent,
+		&a.AcknowledgedBy, stamp(&a.Created), stamp(&a.Updated), &incident, &m.Verdict)
+	return m, incident, explain(err)
+}
+
+// marked is an alert with its marks; none when it takes no part.
+type marked struct {
+	alert Alert
+	marks []IncidentMark
+}
+
+// mark writes down by what an alert is found.
+func (g *gathering) mark(ctx context.Context, id string) (marked, error) {
+	m, incident, err := scanMember(g.tx.QueryRowContext(ctx, "SELECT "+memberColumns+" FROM alerts a WHERE a.id = ?", id))
+	if err != nil {
+		return marked{}, err
+	}
+	if err := g.devices(ctx, &m); err != nil {
+		return marked{}, err
+	}
+	marks := g.rules.Marks(m)
+	for _, k := range marks {
+		_, err := g.tx.ExecContext(ctx, `INSERT INTO incident_marks (tenant, key, role, alert_id, source, first_seen, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET source = excluded.source, first_seen = excluded.first_seen, last_seen = excluded.last_seen`,
+			m.Tenant, k.Key, k.Role, m.ID, k.Source, micros(m.FirstSeen), micros(m.LastSeen))
+		if err != nil {
+			return marked{}, err
+		}
+	}
+	if len(marks) == 0 && incident != "" {
+		g.touched[incident] = true
+	}
+	return marked{m.Alert, marks}, nil
+}
+
+// place finds the incident of one alert.
+func (g *gathering) place(ctx context.Context, m marked) error {
+	if len(m.marks) == 0 {
+		return nil
+	}
+	near, err := g.near(ctx, m)
+	if err != nil {
+		return err
+	}
+	return g.join(ctx, m.alert, g.rules.Joins(m.marks, near))
+}
+
+// devices looks the hosts of an alert up in the inventory. An address that several devices have had names none of them.
+func (g *gathering) devices(ctx context.Context, m *IncidentAlert) error {
+	for _, of := range []struct {
+		host string
+		into *string
+	}{{m.Src, &m.SrcDevice}, {hostOf(m.Dst), &m.DstDevice}} {
+		if of.host == "" {
+			continue
+		}
+		err := g.tx.QueryRowContext(ctx, `SELECT CASE WHEN count(*) = 1 THEN min(device_id) ELSE '' END FROM device_keys
+			WHERE tenant = ? AND kind IN ('ip', 'mac') AND key = ?`, m.Tenant, of.host).Scan(of.into)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *gathering) near(ctx context.Context, m marked) (near []IncidentMark, err error) {
+	reach := g.rules.Reach()
+	for _, k := range m.marks {
+		if k.Role == MarkAt {
+			continue
+		}
+		found, err := collect(ctx, g.tx, func(r row) (n IncidentMark, err error) {
+			err = r.Scan(&n.Key, &n.Role, &n.Source, &n.AlertID, &n.IncidentID, stamp(&n.FirstSeen), stamp(&n.LastSeen))
+			return n, err
+		}, `SELECT k.key, k.role, k.source, k.alert_id, a.incident_id, k.first_seen, k.last_seen FROM incident_marks k JOIN alerts a ON a.id = k.alert_id
+			WHERE k.tenant = ? AND k.key = ? AND k.role <> 'at' AND k.alert_id <> ? AND k.first_seen <= ? AND k.last_seen >= ?
+			ORDER BY k.last_seen DESC, k.alert_id LIMIT ?`,
+			m.alert.Tenant, k.Key, m.alert.ID, micros(m.alert.LastSeen.Add(reach)), micros(m.alert.FirstSeen.Add(-reach)), maxNear)
+		if err != nil {
+			return nil, err
+		}
+		near = append(near, found...)
+	}
+	return near, nil
+}
+
+// join puts an alert into the oldest of its incidents, which takes in the others. Without any it begins one.
+func (g *gathering) join(ctx context.Context, a Alert, joins []string) error {
+	var now string // an alert before it in this batch may have moved it
+	if err := g.tx.QueryRowContext(ctx, "SELECT incident_id FROM alerts WHERE id = ?", a.ID).Scan(&now); err != nil {
+		return err
+	}
+	if now != "" {
+		joins = append(joins, now)
+	}
+	joins = slices.DeleteFunc(joins, func(id string) bool { return id == "" })
+	slices.Sort(joins) // ids begin with their time
+	joins = slices.Compact(joins)
+	if len(joins) == 0 {
+		id, err := newID()
+		if err != nil {
+			return err
+		}
+		if err := putIncident(ctx, g.tx, Incident{ID: id, Tenant: a.Tenant, State: IncidentOpen, Created: g.now, Updated: g.now}); err != nil {
+			return err
+		}
+		joins = []string{id}
+	}
+	oldest := joins[0]
+	for _, younger := range joins[1:] {
+		if err := g.merge(ctx, oldest, younger); err != nil {
+			return err
+		}
+	}
+	g.touched[oldest] = true
+	if now != "" {
+		return nil
+	}
+	if _, err := g.tx.ExecContext(ctx, "UPDATE alerts SET incident_id = ? WHERE id = ?", oldest, a.ID); err != nil {
+		return err
+	}
+	// It goes on, so it is not over.
+	_, err := g.tx.ExecContext(ctx, "UPDATE incidents SET state = 'open' WHERE id = ? AND state = 'closed'", oldest)
+	return err
+}
+
+// merge makes two incidents one. It is as open as the more open of them.
+func (g *gathering) merge(ctx context.Context, into, from string) error {
+	young, err := scanIncident(g.tx.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents WHERE id = ?", from))
+	if err != nil {
+		return err
+	}
+	for _, step := range []string{
+		"UPDATE alerts SET incident_id = ?1 WHERE incident_id = ?2",
+		"UPDATE feedback SET incident_id = ?1 WHERE incident_id = ?2",
+		"UPDATE incidents SET merged_into = ?1 WHERE id = ?2 OR merged_into = ?2",
+		`UPDATE incidents SET state = (SELECT state FROM incidents WHERE id IN (?1, ?2)
+			ORDER BY CASE state WHEN 'open' THEN 0 WHEN 'acknowledged' THEN 1 ELSE 2 END LIMIT 1) WHERE id = ?1`,
+	} {
+		if _, err := g.tx.ExecContext(ctx, step, into, from); err != nil {
+			return err
+		}
+	}
+	delete(g.touched, from)
+	young.MergedInto = into
+	g.merged = append(g.merged, young)
+	return nil
+}
+
+// describe writes what the touched incidents have become.
+func (g *gathering) describe(ctx context.Context) ([]Incident, error) {
+	changed := g.merged
+	for id := range g.touched {
+		was, err := scanIncident(g.tx.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents WHERE id = ?", id))
+		if err != nil {
+			return nil, err
+		}
+		members, err := g.members(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		is := g.rules.Describe(members)
+		is.ID, is.Tenant, is.State, is.AcknowledgedBy, is.Created, is.Updated = id, was.Tenant, was.State, was.AcknowledgedBy, was.Created, g.now
+		err = g.tx.QueryRowContext(ctx, "SELECT count(*), min(first_seen), max(last_seen) FROM alerts WHERE incident_id = ?", id).
+			Scan(&is.Alerts, stamp(&is.FirstSeen), stamp(&is.LastSeen))
+		if err == nil {
+			err = putIncident(ctx, g.tx, is)
+		}
+		if err != nil {
+			return nil, err
+		}
+		changed = append(changed, is)
+	}
+	return changed, nil
+}
+
+func (g *gathering) members(ctx context.Context, incident string) ([]IncidentAlert, error) {
+	members, err := collect(ctx, g.tx, func(r row) (IncidentAlert, error) {
+		m, _, err := scanMember(r)
+		return m, err
+	}, "SELECT "+memberColumns+" FROM alerts a WHERE a.incident_id = ? ORDER BY a.risk DESC, a.id LIMIT ?", incident, maxMembers)
+	if err != nil {
+		return nil, err
+	}
+	priors := map[[3]string]map[string]int{}
+	for i := range members {
+		m := &members[i]
+		if err := g.devices(ctx, m); err != nil {
+			return nil, err
+		}
+		if err := g.prior(ctx, m, priors); err != nil {
+			return nil, err
+		}
+	}
+	return members, nil
+}
+
+// prior counts how others of the detector, rule and entity were judged. The alert's own judgement speaks for itself.
+func (g *gathering) prior(ctx context.Context, m *IncidentAlert, known map[[3]string]map[string]int) error {
+	key := [3]string{m.Detector, m.Rule, entityOf(m.Alert)}
+	counts, ok := known[key]
+	if !ok {
+		type count struct {
+			verdict string
+			n       int
+		}
+		list, err := collect(ctx, g.tx, func(r row) (x count, err error) { return x, r.Scan(&x.verdict, &x.n) },
+			`SELECT verdict, count(*) FROM (SELECT verdict, max(feedback_id) FROM feedback_alerts
+				WHERE tenant = ? AND detector = ? AND rule = ? AND entity = ? GROUP BY alert_id) GROUP BY verdict`,
+			m.Tenant, key[0], key[1], key[2])
+		if err != nil {
+			return err
+		}
+		counts = map[string]int{}
+		for _, x := range list {
+			counts[x.verdict] = x.n
+		}
+		known[key] = counts
+	}
+	m.True, m.False, m.Benign = counts[VerdictTrue], counts[VerdictFalse], counts[VerdictBenign]
+	switch m.Verdict {
+	case VerdictTrue:
+		m.True--
+	case VerdictFalse:
+		m.False--
+	case VerdictBenign:
+		m.Benign--
+	}
+	return nil
+}
+
+// IncidentFilter narrows a list of incidents; empty fields do not.
+type IncidentFilter struct {
+	State, Severity, Host string
+}
+
+// ListIncidents lists the tenant's incidents, newest first, without those that went into another.
+func (c *Control) ListIncidents(ctx context.Context, tenant string, f IncidentFilter, p Page) ([]Incident, string, error) {
+	list, err := collect(ctx, c.reader, scanIncident, "SELECT "+incidentColumns+` FROM incidents WHERE tenant = ? AND merged_into = ''
+		AND (? = '' OR state = ?) AND (? = '' OR severity = ?)
+		AND (? = '' OR id IN (SELECT a.incident_id FROM incident_marks k JOIN alerts a ON a.id = k.alert_id WHERE k.tenant = incidents.tenant AND k.key = ?))
+		AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`, tenant, f.State, f.State, f.Severity, f.Severity, f.Host, f.Host, p.Cursor, p.Cursor, p.limit()+1)
+	list, next := cut(list, p, func(i Incident) string { return i.ID })
+	return list, next, err
+}
+
+// IncidentByID returns an incident; for one that went into another, that other.
+func (c *Control) IncidentByID(ctx context.Context, tenant, id string) (Incident, error) {
+	i, err := scanIncident(c.reader.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents WHERE tenant = ? AND id = ?", tenant, id))
+	if err == nil && i.MergedInto != "" {
+		return c.IncidentByID(ctx, tenant, i.MergedInto)
+	}
+	return i, err
+}
+
+// IncidentOfAlert is the id of the incident that an alert belongs to, "" for none.
+func (c *Control) IncidentOfAlert(ctx context.Context, tenant, alert string) (id string, err error) {
+	err = c.reader.QueryRowContext(ctx, "SELECT incident_id FROM alerts WHERE tenant = ? AND id = ?", tenant, alert).Scan(&id)
+	return id, explain(err)
+}
+
+// IncidentAlerts lists the alerts of an incident in the order they began, a page at a time; the cursor is made here.
+func (c *Control) IncidentAlerts(ctx context.Context, tenant, incident string, limit int) ([]Alert, error) {
+	return collect(ctx, c.reader, scanAlert, "SELECT "+alertColumns+` FROM (SELECT * FROM alerts WHERE tenant = ? AND incident_id = ? ORDER BY risk DESC, id LIMIT ?)
+		ORDER BY first_seen, id`, tenant, incident, limit)
+}
+
+// SetIncidentState moves an incident on; ErrState when it is there already.
+func (c *Control) SetIncidentState(ctx context.Context, tenant, id, state, by string) (i Incident, err error) {
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		i, err = scanIncident(tx.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents WHERE tenant = ? AND id = ? AND merged_into = ''", tenant, id))
+		if err != nil {
+			return err
+		}
+		if i.State == state {
+			return ErrState
+		}
+		i.State, i.Updated = state, c.now()
+		if state == IncidentAcknowledged {
+			i.AcknowledgedBy = by
+		}
+		return putIncident(ctx, tx, i)
+	})
+	return i, err
+}

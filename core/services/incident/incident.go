@@ -1,0 +1,133 @@
+// Package incident puts alerts together that belong together. In go alerts as the store has them, new or different; out
+// come incidents: who attacked whom, how far it went, and a risk whose arithmetic is written down. What belongs together
+// is decided by pairs of alerts alone, so that the order in which they arrive does not matter.
+package incident
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+// Window is how long after an alert another one may begin and still belong to it.
+const Window = 24 * time.Hour
+
+// Store keeps incidents; store.Control is one.
+type Store interface {
+	GroupAlerts(ctx context.Context, limit int, rules store.IncidentRules) (changed []store.Incident, looked int, err error)
+	SetIncidentState(ctx context.Context, tenant, id, state, by string) (store.Incident, error)
+	IncidentByID(ctx context.Context, tenant, id string) (store.Incident, error)
+	AddFeedback(ctx context.Context, f store.Feedback) (store.Feedback, error)
+	TakeFeedbackBack(ctx context.Context, tenant, id string) (store.Feedback, error)
+}
+
+// Config of a Service. Harmless may be nil, all else is required.
+type Config struct {
+	Tenant  string
+	Store   Store
+	Changed func(store.Incident)
+	// Harmless names the list of well-known harmless hosts that a host is on, "" for none.
+	Harmless func(host string) string
+	Log      *slog.Logger
+}
+
+// Service is safe for concurrent use.
+type Service struct {
+	cfg   Config
+	rules Rules
+	soon  chan struct{}
+	mu    sync.Mutex // one settling at a time, so that changes are told in their order
+}
+
+// batch is how many alerts are looked at in one transaction, so that others can write in between.
+const batch = 100
+
+// again is when settling is tried once more after the store failed.
+const again = 10 * time.Second
+
+// New returns a service. Alerts are grouped by Run and Settle.
+func New(cfg Config) *Service {
+	return &Service{cfg: cfg, rules: Rules{Window: Window, Harmless: cfg.Harmless}, soon: make(chan struct{}, 1)}
+}
+
+// Wake says that alerts have changed. It never waits.
+func (s *Service) Wake() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+// Run groups alerts as they change, first those that an earlier run left, until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-s.soon:
+		case <-retry.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := s.Settle(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("alerts could not be put into incidents; they will be", "error", err)
+			retry.Reset(again)
+		}
+	}
+}
+
+// Settle looks at all alerts that have changed and returns when their incidents are up to date.
+func (s *Service) Settle(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		changed, looked, err := s.cfg.Store.GroupAlerts(ctx, batch, s.rules)
+		if err != nil {
+			return err
+		}
+		for _, i := range changed {
+			s.cfg.Changed(i)
+		}
+		if looked < batch {
+			return nil
+		}
+	}
+}
+
+// Move acknowledges, closes or opens an incident again.
+func (s *Service) Move(ctx context.Context, id, state, by string) (store.Incident, error) {
+	i, err := s.cfg.Store.SetIncidentState(ctx, s.cfg.Tenant, id, state, by)
+	if err == nil {
+		s.cfg.Changed(i)
+	}
+	return i, err
+}
+
+// Judge keeps what somebody says of an alert or an incident. The incident is weighed anew before it returns.
+func (s *Service) Judge(ctx context.Context, f store.Feedback) (store.Feedback, error) {
+	f.Tenant = s.cfg.Tenant
+	if f.AlertID == "" {
+		i, err := s.cfg.Store.IncidentByID(ctx, s.cfg.Tenant, f.IncidentID)
+		if err != nil {
+			return f, err
+		}
+		f.IncidentID = i.ID
+	}
+	f, err := s.cfg.Store.AddFeedback(ctx, f)
+	if err != nil {
+		return f, err
+	}
+	return f, s.Settle(ctx)
+}
+
+// TakeBack forgets what somebody said.
+func (s *Service) TakeBack(ctx context.Context, id string) (store.Feedback, error) {
+	f, err := s.cfg.Store.TakeFeedbackBack(ctx, s.cfg.Tenant, id)
+	if err != nil {
+		return f, err
+	}
+	return f, s.Settle(ctx)
+}
