@@ -144,6 +144,7 @@ func (d *Detector) command(o *drop, m *sdk.Message, sink sdk.FindingSink) error 
 		}
 		p.files = true
 		name := m.Fields["arg"]
+		name = name[strings.LastIndexByte(name, '/')+1:]
 		s := d.nameSigns(o, name)
 		if !o.looked {
 			s |= noClient

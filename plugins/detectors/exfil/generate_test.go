@@ -151,7 +151,7 @@ func quietMail(w *talk.Wire) {
 
 // quietFiles are a site that is published, pictures of a camera, and files that stay inside.
 func quietFiles(w *talk.Wire) {
-	store(w, 0, host(7), outside(21), true, "index.html", "style.css", "team-PHOTO.html", "20260302.html")
+	store(w, 0, host(7), outside(21), true, "index.html", "style.css", "www/README", "20260302.html")
 	for i := range 10 {
 		store(w, time.Duration(i)*time.Minute, host(8), outside(21), false, fmt.Sprintf("cam-FRONTDOOR_202603020%d0000.jpg", i))
 		store(w, time.Duration(i)*time.Minute+time.Second, host(9), host(21), false, "anna-DESKTOP-7QK2M9A_passwords.html")
