@@ -42,7 +42,7 @@ type Config struct {
 	Kinds       []string `json:"kinds" default:"cleartext-login,snmp,telnet,r-commands,smb1,ssh1" enum:"cleartext-login,snmp,telnet,r-commands,smb1,ssh1,encrypted-dns" doc:"What is noted."`
 	Clients     []string `json:"clients" format:"cidr" doc:"Clients that may do all that."`
 	Servers     []string `json:"servers" format:"cidr" doc:"Servers where all that may be done, and resolvers that may be asked in secret."`
-	MaxFindings int      `json:"max_findings" default:"16384" min:"64" max:"100000" doc:"How many servers are remembered by kind; the one quiet for longest is forgotten first."`
+	MaxFindings int      `json:"max_findings" default:"8192" min:"64" max:"100000" doc:"How many servers are remembered by kind; the one quiet for longest is forgotten first."`
 }
 
 // Detector is one instance. Calls come one at a time.
