@@ -689,7 +689,7 @@ func forks(n int, number, flags uintptr) (string, error) {
 
 // threads makes threads that wait. Where it cannot have one, Go's runtime ends the process.
 func threads(j *job) {
-	j.try("threads", func() (string, error) {
+	j.work("threads", func() (string, error) {
 		for range j.number("n") {
 			ready := make(chan struct{})
 			go func() {

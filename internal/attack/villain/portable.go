@@ -314,7 +314,7 @@ var kept [][]byte
 func allocate(j *job) {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(1 << 50)
-	j.try("take memory", func() (string, error) {
+	j.work("take memory", func() (string, error) {
 		for range 400 {
 			b := make([]byte, 1<<20)
 			for i := 0; i < len(b); i += 4096 {
@@ -329,7 +329,7 @@ func allocate(j *job) {
 
 func floodLogs(j *job) {
 	const lines = 100_000
-	j.try("write lines", func() (string, error) {
+	j.work("write lines", func() (string, error) {
 		for i := range lines {
 			fmt.Fprintf(os.Stderr, "flood %d %s\n", i, strings.Repeat("x", 100))
 			if j.host != nil && i%10 == 0 {
