@@ -5,7 +5,6 @@ package main
 import (
 	_ "github.com/picketwatch/picket/plugins/detectors/anomaly"
 	_ "github.com/picketwatch/picket/plugins/detectors/beacon"
-	_ "github.com/picketwatch/picket/plugins/detectors/botnet"
 	_ "github.com/picketwatch/picket/plugins/detectors/bruteforce"
 	_ "github.com/picketwatch/picket/plugins/detectors/dga"
 	_ "github.com/picketwatch/picket/plugins/detectors/dnssecurity"
@@ -13,10 +12,8 @@ import (
 	_ "github.com/picketwatch/picket/plugins/detectors/lateral"
 	_ "github.com/picketwatch/picket/plugins/detectors/ot"
 	_ "github.com/picketwatch/picket/plugins/detectors/policy"
-	_ "github.com/picketwatch/picket/plugins/detectors/policy"
 	_ "github.com/picketwatch/picket/plugins/detectors/portscan"
 	_ "github.com/picketwatch/picket/plugins/detectors/spoof"
-	_ "github.com/picketwatch/picket/plugins/detectors/tls"
 	_ "github.com/picketwatch/picket/plugins/detectors/tls"
 	_ "github.com/picketwatch/picket/plugins/detectors/tunnel"
 	"github.com/picketwatch/picket/sdk/serve"
