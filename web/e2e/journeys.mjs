@@ -9,6 +9,7 @@ const patient = { timeout: 30_000 }
 
 export * from './journeys-market.mjs'
 export * from './journeys-traffic.mjs'
+export * from './journeys-triage.mjs'
 
 /** The one-click link of --dev signs in, once, and leaves no token in the address. */
 export async function oneClick({ page, base, link }) {
@@ -64,6 +65,7 @@ export async function keyboard({ page, base }) {
 export async function alert({ page, base }) {
   await page.goto(`${base}/alerts?state=all`)
   await page.getByRole('row').filter({ hasText: 'picket/portscan' }).getByRole('link').first().click()
+  await page.getByRole('link', { name: 'Open in full' }).click()
   await page.getByText('Network Service Discovery').waitFor(patient)
   await page.getByText(/frame\.number in \{\d/).waitFor()
   const flows = page.getByRole('group', { name: 'Flows' }).getByRole('row')
@@ -131,7 +133,7 @@ async function firstAlert(page, base) {
   await page.goto(`${base}/alerts?state=all`)
   const link = page.getByRole('row').getByRole('link').first()
   await link.waitFor(patient)
-  return (await link.getAttribute('href')).split('/').at(-1)
+  return new URL(await link.getAttribute('href'), base).searchParams.get('open')
 }
 
 /** A dropped capture is analysed, and a file that is none fails with words, not with silence. */

@@ -49,7 +49,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -73,6 +73,14 @@ async function places(context, base) {
   const found = {
     overview: '/',
     alerts: '/alerts?state=all',
+    preview: `/alerts?state=all&open=${anAlert}`,
+    attack: '/attack',
+    'attack-ics': '/attack?domain=ics&all=true',
+    keys: async (p) => {
+      await p.goto(`${base}/alerts?state=all`)
+      await p.getByRole('button', { name: 'Keys' }).click()
+      await p.getByRole('dialog').getByText('Acknowledge it').waitFor()
+    },
     alert: `/alerts/${anAlert}`,
     told: async (p) => {
       const back = await journeys.reading(p, `/api/v1/alerts/${anAlert}`, (said) => (said.notices = journeys.told()))

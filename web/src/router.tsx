@@ -3,7 +3,7 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet,
 import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
 import { front } from './api/market'
-import { me, setup } from './api/queries'
+import { me, setup, sinceDays, type Since } from './api/queries'
 import { alertStates, severities, type AlertState, type Severity } from './api/types'
 import { readFlowAddress, type FlowAddress } from './lib/flowFilter'
 import { isSearch, readAddress, type MarketAddress } from './lib/marketAddress'
@@ -30,6 +30,29 @@ const inside = createRoute({
 })
 
 type Search = Record<string, unknown>
+
+const sinces = Object.keys(sinceDays) as Since[]
+const domains = ['enterprise', 'ics'] as const
+
+interface AlertAddress {
+  state?: AlertState | 'all'
+  severity?: Severity
+  since?: Since
+  capture?: string
+  detector?: string
+  technique?: string
+  entity?: string
+  /** The alert that is shown beside the list. */
+  open?: string
+}
+
+interface AttackAddress {
+  domain?: (typeof domains)[number]
+  since?: Since | 'ever'
+  /** The one that somebody came for. */
+  technique?: string
+  all?: boolean
+}
 
 /** A part of the query that must be one of these. */
 function oneOf<K extends string, V extends string>(search: Search, key: K, known: readonly V[]): Partial<Record<K, V>> {
@@ -58,10 +81,11 @@ const overviewRoute = createRoute({
 const alertsRoute = createRoute({
   getParentRoute: () => inside,
   path: '/alerts',
-  validateSearch: (search: Search): { state?: AlertState | 'all'; severity?: Severity; capture?: string } => ({
+  validateSearch: (search: Search): AlertAddress => ({
     ...oneOf(search, 'state', [...alertStates, 'all'] as const),
     ...oneOf(search, 'severity', severities),
-    ...texts(search, 'capture'),
+    ...oneOf(search, 'since', sinces),
+    ...texts(search, 'capture', 'detector', 'technique', 'entity', 'open'),
   }),
   component: lazyRouteComponent(() => import('./pages/Alerts'), 'AlertsPage'),
 })
@@ -69,6 +93,17 @@ const alertRoute = createRoute({
   getParentRoute: () => inside,
   path: '/alerts/$id',
   component: lazyRouteComponent(() => import('./pages/Alert'), 'AlertPage'),
+})
+const attackRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/attack',
+  validateSearch: (search: Search): AttackAddress => ({
+    ...oneOf(search, 'domain', domains),
+    ...oneOf(search, 'since', [...sinces, 'ever'] as const),
+    ...texts(search, 'technique'),
+    ...(search.all === true ? { all: true } : {}),
+  }),
+  component: lazyRouteComponent(() => import('./pages/Attack'), 'AttackPage'),
 })
 const capturesRoute = createRoute({
   getParentRoute: () => inside,
@@ -190,7 +225,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, alertsRoute, alertRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, alertsRoute, alertRoute, attackRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,

@@ -45,10 +45,28 @@ export interface AlertFilter {
   state?: Alert['state']
   severity?: Alert['severity']
   capture?: string
+  detector?: string
+  technique?: string
+  entity?: string
+  since?: Since
 }
 
-export const alerts = (filter: AlertFilter = {}) =>
-  list(['alerts', filter], (slice, signal) => answer(api.GET('/api/v1/alerts', { params: { query: { ...slice, ...filter } }, signal })))
+/** How far back alerts are looked at. */
+export const sinceDays = { day: 1, week: 7, month: 30 } as const
+export type Since = keyof typeof sinceDays
+
+const fromOf = (since: Since | undefined): string | undefined => since && new Date(Date.now() - sinceDays[since] * 86_400_000).toISOString()
+
+export const alerts = ({ since, ...filter }: AlertFilter = {}) =>
+  list(['alerts', filter, since ?? ''], (slice, signal) => answer(api.GET('/api/v1/alerts', { params: { query: { ...slice, limit: 200, ...filter, from: fromOf(since) } }, signal })))
+
+/** How many alerts name each technique. */
+export const techniqueCounts = (since: Since | undefined) =>
+  queryOptions({
+    queryKey: ['alerts', 'techniques', since ?? ''],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/alerts/techniques', { params: { query: { from: fromOf(since) } }, signal })),
+  })
+
 export const captures = list(['captures'], (query, signal) => answer(api.GET('/api/v1/captures', { params: { query }, signal })))
 export const devices = list(['devices'], (query, signal) => answer(api.GET('/api/v1/devices', { params: { query }, signal })))
 export const agents = list(['agents'], (query, signal) => answer(api.GET('/api/v1/agents', { params: { query }, signal })))

@@ -15,6 +15,7 @@ import { Markdown } from '../ui/Markdown'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { Permissions } from '../ui/Permissions'
 import { Empty } from '../ui/states'
+import { Techniques } from '../ui/Techniques'
 import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import { Frame } from './plugin/Frame'
@@ -29,6 +30,7 @@ import { worstOf } from './Plugins'
 
 // Its inputs are the largest part of this page, and few visits need them.
 const EnableDialog = lazy(() => import('./EnableDialog'))
+const Quality = lazy(() => import('./plugin/Quality'))
 
 export function PluginPage() {
   const { t } = useTranslation()
@@ -85,6 +87,7 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
       {shown && <InstanceView plugin={p} instance={shown} />}
       <div className={ui.columns}>
         <div className={ui.stack}>
+          {p.kind === 'detector' && !isUnsigned(p) && <Suspense><Quality plugin={p} /></Suspense>}
           {p.rules.length > 0 && <Rules rules={p.rules} />}
           {p.readme && <Panel title={t('plugin.readme')}><Markdown source={p.readme} /></Panel>}
         </div>
@@ -94,6 +97,7 @@ function Detail({ plugin: p }: { plugin: Plugin }) {
               <Permissions permissions={p.permissions} risk />
             </Panel>
           )}
+          {p.techniques.length > 0 && <Panel title={t('plugin.techniques')} hint={t('plugin.techniquesHint')}><Techniques ids={p.techniques} long matrix /></Panel>}
           {!isUnsigned(p) && running.length > 0 && <Updates plugin={p} />}
           <Release plugin={p} />
         </div>

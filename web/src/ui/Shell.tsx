@@ -12,7 +12,7 @@ import { clock } from '../lib/format'
 import { isFlow } from '../lib/places'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -22,6 +22,7 @@ import { useNow } from './Time'
 const places = [
   { to: '/', label: 'nav.overview', Icon: OverviewIcon },
   { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
+  { to: '/attack', label: 'nav.attack', Icon: AttackIcon },
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
   { to: '/flows', label: 'nav.flows', Icon: FlowIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },

@@ -1,9 +1,17 @@
+import { Link } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
-import { techniqueLink, techniqueName } from '../lib/techniques'
+import { domainOf, techniqueLink, techniqueName } from '../lib/techniques'
 import css from './ui.module.css'
 
-/** ATT&CK techniques by id and name; the link leaves Picket only when someone follows it. */
-export function Techniques({ ids, long }: { ids: readonly string[] | null | undefined; long?: boolean }) {
+interface Props {
+  ids: readonly string[] | null | undefined
+  long?: boolean
+  /** They lead to their place in our matrix instead of to their description. */
+  matrix?: boolean
+}
+
+/** ATT&CK techniques by id and name; a link leaves Picket only when someone follows it. */
+export function Techniques({ ids, long, matrix }: Props) {
   const { t } = useTranslation()
   if (!ids || ids.length === 0) return <span className="dim">–</span>
   return (
@@ -14,9 +22,9 @@ export function Techniques({ ids, long }: { ids: readonly string[] | null | unde
         const text = <><span className="mono">{id}</span>{long && name && <span>{name}</span>}</>
         return (
           <li key={id}>
-            {link
-              ? <a className={css.chip} href={link} target="_blank" rel="noopener noreferrer" title={t('techniques.opens', { name: name ?? id })}>{text}</a>
-              : <span className={css.chip}>{text}</span>}
+            {!link ? <span className={css.chip}>{text}</span>
+              : matrix ? <Link className={css.chip} to="/attack" search={{ technique: id, domain: domainOf(id) }} title={t('techniques.inMatrix', { name: name ?? id })}>{text}</Link>
+              : <a className={css.chip} href={link} target="_blank" rel="noopener noreferrer" title={t('techniques.opens', { name: name ?? id })}>{text}</a>}
           </li>
         )
       })}

@@ -14,6 +14,7 @@ function icon(children: ReactNode) {
 
 export const OverviewIcon = icon(<path d="M2.500 11h3l2-6 3.500 10 2.500-7 1.300 3h2.700" />)
 export const AlertIcon = icon(<><path d="M10 3.200 17.500 16.500h-15z" /><path d="M10 8.500v3.500M10 14.300v.1" /></>)
+export const AttackIcon = icon(<path d="M3.500 4h3v3h-3zM8.500 4h3v3h-3zM13.500 4h3v3h-3zM3.500 9h3v3h-3zM8.500 9h3v3h-3zM3.500 14h3v2.500h-3z" />)
 export const CaptureIcon = icon(<><path d="M3 5.500h14M3 10h14M3 14.500h8" /><circle cx="15" cy="14.500" r="2" /></>)
 export const FlowIcon = icon(<path d="M3 6.500h12M12 3.500l3 3-3 3M17 13.500H5M8 10.500l-3 3 3 3" />)
 export const DeviceIcon = icon(<><rect x="3" y="4" width="14" height="9" rx="1.200" /><path d="M7.500 16.500h5M10 13v3.500" /></>)

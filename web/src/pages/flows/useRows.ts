@@ -39,22 +39,28 @@ export function useRows(count: number, list: string) {
     link.focus({ preventScroll: true })
   })
 
-  const onKey = (event: KeyboardEvent) => {
+  /** Brings a row into view and gives it the focus. */
+  const go = (row: number) => {
     const box = scroller.current
+    if (!box) return
+    const top = scrollFor(row, box.scrollTop, viewport, rowHeight, headingHeight)
+    box.scrollTop = top
+    wanted.current = row
+    setScrollTop(top)
+    setCurrent(row)
+  }
+
+  const onKey = (event: KeyboardEvent) => {
     const at = (event.target as HTMLElement).dataset.row
-    if (!box || at === undefined || event.ctrlKey || event.metaKey || event.altKey) return
+    if (at === undefined || event.ctrlKey || event.metaKey || event.altKey) return
     const next = rowAfterKey(event.key, Number(at), count, Math.max(1, Math.floor(viewport / rowHeight) - 1))
     if (next === null) return
     event.preventDefault()
-    const top = scrollFor(next, box.scrollTop, viewport, rowHeight, headingHeight)
-    box.scrollTop = top
-    wanted.current = next
-    setScrollTop(top)
-    setCurrent(next)
+    go(next)
   }
 
   const window = windowOf(scrollTop, viewport, rowHeight, count)
   // Something must have the tabstop: the first row in view when the one that had it is out of sight.
   const visible = current >= window.first && current < window.end ? current : Math.min(window.end - 1, Math.ceil(scrollTop / rowHeight))
-  return { scroller, window, current: visible, setCurrent, onKey, onScroll: () => setScrollTop(scroller.current?.scrollTop ?? 0) }
+  return { scroller, window, current: visible, setCurrent, go, onKey, onScroll: () => setScrollTop(scroller.current?.scrollTop ?? 0) }
 }

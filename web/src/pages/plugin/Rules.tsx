@@ -16,7 +16,7 @@ export function Rules({ rules }: { rules: Plugin['rules'] }) {
             <div className={css.ruleHead}>
               <strong className="mono">{r.id}</strong>
               <SeverityMark severity={r.severity} />
-              <Techniques ids={r.techniques} long />
+              <Techniques ids={r.techniques} long matrix />
             </div>
             <p>{r.purpose}</p>
             {r.false_positives.length > 0 && <p className="dim">{t('plugin.benign', { list: r.false_positives.join(' ') })}</p>}

@@ -35,7 +35,7 @@ function Costs({ plugin: p }: { plugin: MarketPlugin }) {
   )
 }
 
-function Quality({ figures }: { figures: QualityFigure[] }) {
+export function Quality({ figures }: { figures: QualityFigure[] }) {
   const { t } = useTranslation()
   return (
     <Panel title={t('card.quality')} hint={t('card.qualityHint')} flush>
