@@ -44,7 +44,9 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 			c.incidents.Wake()
 		},
 	})
-	c.incidents = incident.New(incident.Config{Tenant: c.tenant, Store: c.control, Log: c.cfg.Log,
+	harmless, err := incident.LoadLists(c.folder.path("warninglists"))
+	c.complain("these warning lists are not used", err)
+	c.incidents = incident.New(incident.Config{Tenant: c.tenant, Store: c.control, Log: c.cfg.Log, Harmless: harmless.Harmless,
 		Changed: func(i store.Incident) {
 			c.live.Publish("incidents", map[string]string{"id": i.ID, "state": i.State, "merged_into": i.MergedInto})
 		}})
