@@ -41,7 +41,7 @@ var rules = [...]rule{
 	torConnection: {"tor", "A client uses Tor.",
 		[]string{"T1090.003"}, sdk.SeverityMedium, 0.7, "People who may use Tor."},
 	certificateChanged: {"certificate-changed", "A server shows another certificate, which it vouches for itself, long before the one before ends.",
-		[]string{"T1557"}, sdk.SeverityLow, 0.4, "A device that was set up anew, a proxy that inspects what is encrypted."},
+		nil, sdk.SeverityLow, 0.4, "A device that was set up anew, a proxy that inspects what is encrypted."},
 	certificateTime: {"certificate-time", "The certificate of a server has expired or is not valid yet.",
 		nil, sdk.SeverityLow, 0.95, "Nobody renewed it."},
 	certificateName: {"certificate-name", "The certificate of a server outside is not for the name that was asked for.",
