@@ -71,7 +71,7 @@ type IncidentStep struct {
 // IncidentMark says by which key an alert is found as a neighbour.
 type IncidentMark struct {
 	Key, Role, Source   string
-	AlertID, IncidentID string // set on reading
+	IncidentID          string // set on reading
 	FirstSeen, LastSeen time.Time
 }
 
@@ -237,6 +237,8 @@ func (g *gathering) devices(ctx context.Context, m *IncidentAlert) error {
 	return nil
 }
 
+// near are the marks of others within reach that have a key of the alert, those of one host in one incident as one. As all of
+// them lie within reach, the first beginning and the last end say as much as each by itself.
 func (g *gathering) near(ctx context.Context, m marked) (near []IncidentMark, err error) {
 	reach := g.rules.Reach()
 	for _, k := range m.marks {
@@ -244,12 +246,13 @@ func (g *gathering) near(ctx context.Context, m marked) (near []IncidentMark, er
 			continue
 		}
 		found, err := collect(ctx, g.tx, func(r row) (n IncidentMark, err error) {
-			err = r.Scan(&n.Key, &n.Role, &n.Source, &n.AlertID, &n.IncidentID, stamp(&n.FirstSeen), stamp(&n.LastSeen))
+			n.Key = k.Key
+			err = r.Scan(&n.Role, &n.Source, &n.IncidentID, stamp(&n.FirstSeen), stamp(&n.LastSeen))
 			return n, err
-		}, `SELECT k.key, k.role, k.source, k.alert_id, a.incident_id, k.first_seen, k.last_seen FROM incident_marks k JOIN alerts a ON a.id = k.alert_id
-			WHERE k.tenant = ? AND k.key = ? AND k.role <> 'at' AND k.alert_id <> ? AND k.first_seen <= ? AND k.last_seen >= ?
-			ORDER BY k.last_seen DESC, k.alert_id LIMIT ?`,
-			m.alert.Tenant, k.Key, m.alert.ID, micros(m.alert.LastSeen.Add(reach)), micros(m.alert.FirstSeen.Add(-reach)), maxNear)
+		}, `SELECT k.role, k.source, a.incident_id, min(k.first_seen), max(k.last_seen) FROM (SELECT * FROM incident_marks
+				WHERE tenant = ? AND key = ? AND last_seen >= ? AND first_seen <= ? AND role <> 'at' AND alert_id <> ? ORDER BY last_seen DESC LIMIT ?) k
+			JOIN alerts a ON a.id = k.alert_id GROUP BY k.role, k.source, a.incident_id`,
+			m.alert.Tenant, k.Key, micros(m.alert.FirstSeen.Add(-reach)), micros(m.alert.LastSeen.Add(reach)), m.alert.ID, maxNear)
 		if err != nil {
 			return nil, err
 		}

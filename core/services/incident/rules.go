@@ -29,7 +29,7 @@ func (r Rules) Marks(a store.IncidentAlert) []store.IncidentMark {
 	}
 	src, dst := host(a.Src), host(a.Dst)
 	mark := func(role, key string) store.IncidentMark {
-		return store.IncidentMark{Key: key, Role: role, Source: src, AlertID: a.ID, FirstSeen: a.FirstSeen, LastSeen: a.LastSeen}
+		return store.IncidentMark{Key: key, Role: role, Source: src, FirstSeen: a.FirstSeen, LastSeen: a.LastSeen}
 	}
 	var marks []store.IncidentMark
 	switch {

@@ -18,6 +18,7 @@ CREATE TABLE incident_marks (
   source TEXT NOT NULL, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL,
   PRIMARY KEY (tenant, key, role, alert_id)
 ) WITHOUT ROWID;
+CREATE INDEX incident_marks_near ON incident_marks(tenant, key, last_seen);
 CREATE INDEX incident_marks_alert ON incident_marks(alert_id);
 
 -- Alerts that are new or different and have not been looked at: filled by the database itself, so that none is
