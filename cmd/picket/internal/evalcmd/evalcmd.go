@@ -93,11 +93,19 @@ func (o *options) run(ctx context.Context, names []string) error {
 	for _, j := range judges {
 		for _, d := range j.detectors() {
 			r, err := o.measure(ctx, set, j, d)
+			var nothing *nothingError
+			if errors.As(err, &nothing) { // the others are measured all the same
+				fmt.Fprintln(o.stderr, "picket:", err)
+				continue
+			}
 			if err != nil {
 				return err
 			}
 			results = append(results, r)
 		}
+	}
+	if len(results) == 0 {
+		return errors.New("no detector was measured")
 	}
 	slices.SortFunc(results, func(a, b Result) int { return cmp.Compare(a.Detector, b.Detector) })
 	if o.write != "" {
@@ -171,7 +179,7 @@ func find(name string) (string, error) {
 func (o *options) measure(ctx context.Context, set dataset, j judge, d detector) (Result, error) {
 	asked := func(l labelled.Label) bool { return l.Asked(d.techniques) }
 	if !slices.ContainsFunc(set.labels, func(l labelled.Label) bool { return l.Technique != "" && asked(l) }) {
-		return Result{}, fmt.Errorf("data set %s has nothing for %s to find: its plugin.yaml claims %s", set.name, d.id, cmp.Or(strings.Join(d.techniques, ", "), "no technique"))
+		return Result{}, &nothingError{set.name, d}
 	}
 	r := Result{Detector: d.id, Version: d.version, Dataset: set.name}
 	var all []labelled.Seen
@@ -196,6 +204,16 @@ func (o *options) measure(ctx context.Context, set dataset, j judge, d detector)
 	r.tell(all)
 	r.Seconds = time.Since(began).Seconds()
 	return r, nil
+}
+
+// nothingError is about a detector that looks for nothing of what a data set has.
+type nothingError struct {
+	set string
+	detector
+}
+
+func (e *nothingError) Error() string {
+	return fmt.Sprintf("data set %s has nothing for %s to find: its plugin.yaml claims %s", e.set, e.id, cmp.Or(strings.Join(e.techniques, ", "), "no technique"))
 }
 
 // progress returns what shows a line on a terminal in the place of the one before.
