@@ -76,6 +76,7 @@ func (f *Flows) Export(ctx context.Context, x FlowExport) (out FlowFile, err err
 	case <-ctx.Done():
 		return out, ctx.Err()
 	}
+	defer f.memory.page(ctx)()
 	parts, incomplete, release := f.parts(ctx, f.runsOf(x.Tenant, x.Filter.Captures))
 	defer release()
 	if incomplete {

@@ -11,7 +11,7 @@ const (
 	// recordingMemory is what the engine may take for each recording under way. With more it keeps what it has written until there
 	// is no more room, for pages that nobody looks at yet: a capture of gigabytes would take all of it.
 	recordingMemory = 32 << 20
-	// restingMemory is what it keeps of that when the last one has ended.
+	// restingMemory is what it keeps of that when the last one has ended. Whoever works meanwhile finds no more than that, and fails.
 	restingMemory = 4 << 20
 	// pageRest is how long after a page the engine keeps what that has read: whoever looks at flows asks for the next one soon.
 	pageRest = 30 * time.Second
@@ -28,6 +28,7 @@ type engineMemory struct {
 
 	mu    sync.Mutex // guards what follows, and is held while the limit is changed; not taken with another lock
 	pages int        // that are being read, or were of late
+	works int        // that are under way besides, see work
 
 	// As they were set last, 0 before.
 	limit   int64
@@ -39,11 +40,12 @@ func (m *engineMemory) fit(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	limit, threads := m.whole, m.engine.threads
-	if n := int64(m.recordings()); n > 0 && m.pages == 0 {
+	n := int64(m.recordings())
+	if n > 0 && m.pages == 0 {
 		limit, threads = min(limit, n*recordingMemory), 1
 	}
 	ctx = context.WithoutCancel(ctx)
-	if limit > m.limit && m.limit > 0 && m.pages == 0 {
+	if limit > m.limit && m.limit > 0 && n+int64(m.pages+m.works) == 0 {
 		_ = m.set(ctx, "memory_limit = '%dMiB'", restingMemory>>20) // what the recording left behind nobody looks at
 	}
 	// Less than it is just using cannot be set. Then the limit stays as it is until this is called again.
@@ -67,6 +69,18 @@ func (m *engineMemory) page(ctx context.Context) (done func()) {
 	m.mu.Unlock()
 	m.fit(ctx)
 	return func() { time.AfterFunc(m.rest, m.forget) }
+}
+
+// work says that the engine is at work for something that is neither a page nor a recording, until done is called.
+func (m *engineMemory) work() (done func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.works++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.works--
+	}
 }
 
 func (m *engineMemory) forget() {

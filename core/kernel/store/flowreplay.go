@@ -12,6 +12,7 @@ import (
 // "" for flows. The parcel is only valid during the call. Only frames of the wanted kinds are read, records.PackedFeatures for the
 // features beside flows; all frames, when none is named.
 func (f *Flows) Replay(ctx context.Context, tenant, capture string, see func(kind string, p records.Parcel) error, wanted ...records.Schema) error {
+	defer f.memory.work()()
 	parts, _, release := f.parts(ctx, f.runsOf(tenant, []string{capture}))
 	defer release()
 	if len(parts) == 0 {

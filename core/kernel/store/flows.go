@@ -291,6 +291,7 @@ func (f *Flows) Delete(ctx context.Context, tenant, capture string) error {
 
 // remove takes the rows of a run, which nobody finds any more, out of its segment, and then its frames.
 func (f *Flows) remove(ctx context.Context, r *run) error {
+	defer f.memory.work()()
 	seg, err := f.segments.forWrite(ctx, r.day)
 	if err != nil {
 		return err

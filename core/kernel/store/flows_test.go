@@ -587,6 +587,61 @@ func TestARecordingLeavesNoMemoryTaken(t *testing.T) {
 	}
 }
 
+// Only when nobody is at work the engine lets go of what it has read: it cannot without refusing memory to all for a moment.
+func TestNobodyAtWorkLosesTheirMemory(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	random := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // not for secrets
+	flows := make([]sdk.Flow, 8*flowRowGroup)
+	for i := range flows {
+		flows[i] = someFlow(random.Uint64())
+		flows[i].FwdBytes, flows[i].RevBytes, flows[i].SrcPort = random.Uint64(), random.Uint64(), uint16(random.Uint32())
+	}
+	record(t, f, "default", "c", flows, nil)
+	reads := func() {
+		var any string
+		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT max(hash(x))::VARCHAR FROM "+f.segments.list()[0].alias+".main.flows x").Scan(&any))
+	}
+	taken := func() (n int64) {
+		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").Scan(&n))
+		return n
+	}
+	begin := func() *FlowRecording {
+		t.Helper()
+		r, err := f.Record(t.Context(), "default", "d")
+		must(t, err)
+		return r
+	}
+	one := begin()
+	reads()
+	before := taken()
+	two := begin()
+	if now := taken(); now < before {
+		t.Errorf("a second recording begins: %d bytes became %d", before, now)
+	}
+	must(t, two.Close(t.Context(), false))
+	must(t, f.Replay(t.Context(), "default", "c", func(string, records.Parcel) error {
+		if one != nil {
+			must(t, one.Close(t.Context(), false))
+			one = nil
+			if n := taken(); n <= restingMemory {
+				t.Errorf("the last recording ends during a replay: %d bytes", n)
+			}
+		}
+		return nil
+	}))
+	one = begin()
+	must(t, one.Close(t.Context(), false))
+	if n := taken(); n > restingMemory {
+		t.Errorf("the last recording ends: %d bytes", n)
+	}
+	file, err := f.Export(t.Context(), FlowExport{Tenant: "default", Format: "csv", Limit: 1})
+	must(t, err)
+	must(t, file.Close())
+	if f.memory.looking() == 0 {
+		t.Error("an export is not counted among the pages")
+	}
+}
+
 // Whoever looks at pages while something is recorded has as much memory for them as at other times, and no longer than that.
 func TestPagesDuringARecordingHaveTheirMemory(t *testing.T) {
 	f := openFlows(t, t.TempDir(), &clock{t: start})
