@@ -32,6 +32,7 @@ type lineLog struct {
 	tokens  float64
 	last    time.Time
 	dropped int
+	named   bool            // whose panic it is was said
 	told    func(lines int) // of what was dropped; may be nil
 	writers []*lineWriter
 }
@@ -79,7 +80,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 // end logs the line that was gathered.
 func (w *lineWriter) end() {
 	line, long := bytes.TrimRight(w.line, "\r"), w.long
-	if len(line) > 0 && w.lines.allow() {
+	if len(line) > 0 && (w.lines.allow() || w.lines.names(line)) {
 		w.emit(line, long)
 	}
 	w.line, w.long = w.line[:0], false
@@ -120,6 +121,16 @@ func (l *lineLog) allow() bool {
 	l.tokens--
 	l.sayDropped()
 	return true
+}
+
+// names lets the line pass that says whose panic ends the process, however much the others write. There is one.
+func (l *lineLog) names(line []byte) bool {
+	if l.named || !bytes.Contains(line, []byte(Panicked)) {
+		return false
+	}
+	_, msg, _, ok := parseLine(line)
+	l.named = ok && msg == Panicked
+	return l.named
 }
 
 func (l *lineLog) sayDropped() {

@@ -119,3 +119,18 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+// However much others write, the line that names whose panic it was comes through, once.
+func TestAFloodHidesNoPanic(t *testing.T) {
+	l, out, _ := newTestLog()
+	w := l.writer(slog.LevelInfo)
+	for range 2 * linesBurst {
+		fmt.Fprintln(w, "noise")
+	}
+	for range 2 {
+		fmt.Fprintf(w, `{"level":"ERROR","msg":%q,"instance":"bad"}`+"\n", Panicked)
+	}
+	if n := strings.Count(out.String(), "instance=bad"); n != 1 {
+		t.Errorf("it is named %d times", n)
+	}
+}

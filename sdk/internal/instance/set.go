@@ -234,6 +234,7 @@ func (s *Set) Stop(ctx context.Context, id string) error {
 	if r == nil {
 		return nil
 	}
+	defer s.tell(id)
 	r.cancel()
 	for _, turn := range []chan struct{}{r.busy, r.watch} {
 		select {

@@ -26,6 +26,7 @@ type probe struct {
 	life    *[]string
 	start   func(context.Context) error
 	collect func(context.Context, sdk.SampleSink) error
+	stop    func()
 	valid   error
 }
 
@@ -48,6 +49,9 @@ func (p *probe) Start(ctx context.Context, _ sdk.Host) error {
 
 func (p *probe) Stop(context.Context) error {
 	p.note("stop")
+	if p.stop != nil {
+		p.stop()
+	}
 	return nil
 }
 
@@ -284,15 +288,21 @@ func TestSeveralInstances(t *testing.T) {
 		t.Errorf("worked: %v", w)
 	}
 	s.byID["a"].inst.(*probe).collect = func(context.Context, sdk.SampleSink) error { panic("out of order") }
-	func() {
-		defer func() {
-			if v := recover(); v != "out of order" {
-				t.Errorf("the panic became %v", v)
-			}
+	s.byID["b"].inst.(*probe).stop = func() { panic("out of order") }
+	for id, work := range map[string]func(){
+		"a": func() { _ = s.Collect(t.Context(), "a", sdk.CollectRequest{}, discard{}) },
+		"b": func() { _ = s.Stop(t.Context(), "b") },
+	} {
+		func() {
+			defer func() {
+				if v := recover(); v != "out of order" {
+					t.Errorf("the panic became %v", v)
+				}
+			}()
+			work() // it panics
 		}()
-		_ = s.Collect(t.Context(), "a", sdk.CollectRequest{}, discard{}) // it panics
-	}()
-	if blamed != "a" {
-		t.Errorf("%q is blamed", blamed)
+		if blamed != id {
+			t.Errorf("%q is blamed for what %s did", blamed, id)
+		}
 	}
 }
