@@ -103,14 +103,29 @@ func (p *pipes) open(c *Command) {
 	p.next = (p.next + 1) % maxPipes
 }
 
-// answered notes the handle that a file was given.
+// answered notes the handle that a file was given. Another file may have had it before, and been a pipe.
 func (p *pipes) answered(message uint64, file []byte) {
-	for i := range p.files {
-		if one := &p.files[i]; one.message == message && one.file == (handle{}) {
-			copy(one.file[:], file)
-			return
+	var h handle
+	copy(h[:], file)
+	name := ""
+	if one := p.latest(func(o *opened) bool { return o.message == message && o.file == (handle{}) }); one != nil {
+		one.file, name = h, one.name
+	}
+	for i := range p.calls {
+		if p.calls[i].file == h {
+			p.calls[i].Reset(name)
 		}
 	}
+}
+
+// latest is the file that was opened last of those that are meant, nil when there is none.
+func (p *pipes) latest(meant func(*opened) bool) *opened {
+	for i := len(p.files) - 1; i >= 0; i-- {
+		if one := &p.files[(p.next+i)%len(p.files)]; meant(one) {
+			return one
+		}
+	}
+	return nil
 }
 
 // data reads what is written to a file, or comes back from it.
@@ -148,10 +163,8 @@ func (p *pipes) answer(f *app.Flow, b []byte) {
 }
 
 func (p *pipes) name(h handle) string {
-	for i := range p.files {
-		if p.files[i].file == h {
-			return p.files[i].name
-		}
+	if one := p.latest(func(o *opened) bool { return o.file == h }); one != nil {
+		return one.name
 	}
 	return ""
 }

@@ -181,3 +181,21 @@ func TestCallsAgreeWithTshark(t *testing.T) {
 		t.Errorf("have\n%s\nwant\n%s", strings.Join(have, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// A handle that was given to another file means that one from then on.
+func TestAHandleIsGivenAgain(t *testing.T) {
+	again := pipeTalk()[:3]
+	first := []apptest.Said{
+		apptest.Client(framed(command(CodeCreate, 7, make([]byte, 56), 44, wide("spools")))), apptest.Server(framed(file2(true, 7))),
+		apptest.Client(framed(write2(8, bindServices))),
+	}
+	var have []string
+	apptest.Stream(SMB, 1<<20, func(f *app.Fact) {
+		if m, ok := f.Body.(*dcerpc.Message); ok {
+			have = append(have, m.Pipe)
+		}
+	}, append(first, again...)...)
+	if want := []string{"spools", "svcctl"}; !slices.Equal(have, want) {
+		t.Errorf("bound to in the pipes %v, want %v", have, want)
+	}
+}
