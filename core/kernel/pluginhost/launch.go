@@ -292,7 +292,8 @@ func (r *run) stop(ctx context.Context) {
 	if r.inst != nil {
 		stop = r.inst.Stop
 	}
-	if err := stop(ctx); err != nil && ctx.Err() != nil && !r.exited() {
+	err := stop(ctx)
+	if err != nil && !died(r, deathLag) && ctx.Err() != nil { // of what it dies it is to be asked before it leaves
 		r.fail("did not stop in time")
 	}
 }

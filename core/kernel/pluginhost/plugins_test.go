@@ -67,6 +67,13 @@ func (m *moody) Start(_ context.Context, h sdk.Host) error {
 	return nil
 }
 
+func (m *moody) Stop(context.Context) error {
+	if m.cfg.Mode == "panic at stop" {
+		panic("I cannot let go")
+	}
+	return nil
+}
+
 func (m *moody) Health(context.Context) error {
 	if m.cfg.Mode == "sick" {
 		return errors.New("the sensor is unplugged")

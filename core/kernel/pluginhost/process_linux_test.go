@@ -138,6 +138,37 @@ func TestABadInstanceIsolatesItself(t *testing.T) {
 	}
 }
 
+// Who does not answer while nobody calls it, or dies as it is stopped, is not taken for those who were at work.
+func TestWhoIsAtWorkIsNotToBlameForAnother(t *testing.T) {
+	for mood, end := range map[string]func(f *fixture){
+		"deaf":          func(*fixture) {},
+		"panic at stop": func(f *fixture) { _ = f.Restart(f.t.Context(), "bad") },
+	} {
+		t.Run(mood, func(t *testing.T) {
+			f := packed(t, func(c *Config) { c.Deadlines.Health, c.HealthEvery = 300*time.Millisecond, 100*time.Millisecond })
+			f.apply(moodyAssignment("worker", "slow"))
+			before := f.pids("worker")[0]
+			work := make(chan error, 1)
+			go func() {
+				_, err := f.collect("worker")
+				work <- err
+			}()
+			f.until("worker", "a call", func(s Status) bool { return s.Ledger.InFlight > 0 })
+			f.apply(moodyAssignment("worker", "slow"), moodyAssignment("bad", mood))
+			f.until("bad", "the same process", func(s Status) bool { return s.PID == before })
+			end(f)
+			if err := <-work; sdk.ClassOf(err) != sdk.Temporary {
+				t.Errorf("the work ended with %v", err)
+			}
+			f.until("worker", "another process", func(s Status) bool { return s.State == Ready && s.PID != 0 && s.PID != before })
+			if st, _ := f.Instance("worker"); st.Ledger.Crashes != 0 || len(st.Incidents) != 0 {
+				t.Errorf("who worked has %d crashes, %v", st.Ledger.Crashes, st.Incidents)
+			}
+			f.until("bad", "a process for itself", func(s Status) bool { return s.State == Ready && len(s.Shares) == 0 })
+		})
+	}
+}
+
 func TestAStartThatFailsLeavesTheOthersAlone(t *testing.T) {
 	f := packed(t, func(c *Config) { c.Deadlines.Drain = 300 * time.Millisecond })
 	f.apply(moodyAssignment("b", ""), moodyAssignment("c", ""))

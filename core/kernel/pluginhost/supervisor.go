@@ -541,13 +541,26 @@ func (s *supervisor) askHealth(r *run) error {
 	case late(time.Since(began), limit):
 		// A call that came meanwhile explains the silence; its own deadline watches the plugin then.
 		if s.ctx.Err() == nil && r.idle() {
-			r.process.fail(nil, fmt.Sprintf("did not answer a health check within %s", limit))
+			r.process.fail(r.silent(limit), fmt.Sprintf("did not answer a health check within %s", limit))
 		}
 		return errUnknown
 	case died(r, time.Second):
 		return errUnknown
 	}
 	return err
+}
+
+// silent is whose fault it is that there was no answer: the instance's, unless a shared process does not answer anybody.
+func (r *run) silent(limit time.Duration) *run {
+	if !r.shared() {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if _, err := r.proc.Describe(ctx); err != nil {
+		return nil
+	}
+	return r
 }
 
 // patience is how long calls may be at work without any progress. A single call ends at its own deadline; this finds
