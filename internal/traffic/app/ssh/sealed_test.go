@@ -16,7 +16,7 @@ import (
 )
 
 // logOn is a connection of a real client to a real server whose password is "right".
-func logOn(t *testing.T, cipher, mac string, passwords ...string) (talk []apptest.Said) {
+func logOn(t *testing.T, cipher, mac string, passwords ...string) []apptest.Said {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -65,12 +65,13 @@ func logOn(t *testing.T, cipher, mac string, passwords ...string) (talk []apptes
 		}), len(passwords)),
 	}}
 	cfg.Ciphers, cfg.MACs = []string{cipher}, []string{mac}
-	if c, _, _, err := ssh.NewClientConn(&tap{Conn: conn, talk: &talk}, "", cfg); err == nil {
+	over := &tap{Conn: conn}
+	if c, _, _, err := ssh.NewClientConn(over, "", cfg); err == nil {
 		c.Close()
 	}
 	conn.Close()
 	<-done
-	return slices.Clone(talk)
+	return over.said()
 }
 
 func TestLogins(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -19,17 +20,32 @@ import (
 // tap notes what goes over the client's side.
 type tap struct {
 	net.Conn
-	talk *[]apptest.Said
+
+	mu   sync.Mutex // guards talk: one side is read while the other is written
+	talk []apptest.Said
+}
+
+func (t *tap) note(s apptest.Said) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.talk = append(t.talk, s)
+}
+
+// said is what has gone over it so far.
+func (t *tap) said() []apptest.Said {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.talk)
 }
 
 func (t *tap) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b)
-	*t.talk = append(*t.talk, apptest.Server(string(b[:n])))
+	t.note(apptest.Server(string(b[:n])))
 	return n, err
 }
 
 func (t *tap) Write(b []byte) (int, error) {
-	*t.talk = append(*t.talk, apptest.Client(string(b)))
+	t.note(apptest.Client(string(b)))
 	return t.Conn.Write(b)
 }
 
@@ -71,14 +87,14 @@ func conversation(tb testing.TB) (talk []apptest.Said, fingerprint string) {
 		fingerprint = ssh.FingerprintSHA256(key)
 		return nil
 	}}
-	var said []apptest.Said
-	c, _, _, err := ssh.NewClientConn(&tap{Conn: conn, talk: &said}, "", cfg)
+	over := &tap{Conn: conn}
+	c, _, _, err := ssh.NewClientConn(over, "", cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	c.Close()
 	<-done
-	return slices.Clone(said), fingerprint
+	return over.said(), fingerprint
 }
 
 func TestHandshake(t *testing.T) {
