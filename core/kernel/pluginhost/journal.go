@@ -26,6 +26,7 @@ const (
 // journal is what a detector has to be given when its process is replaced: the last snapshot and every batch since.
 // A batch counts as seen for good only when a snapshot covers it. It is used by whoever has the supervisor's turn.
 type journal struct {
+	plugin     string // whose it is: an instance may become one of another
 	keeps      bool   // the plugin can give and take its state
 	asked      string // the digest of the bytes that were asked about that
 	snapshot   []byte // nil: the batches begin at a fresh start
@@ -80,6 +81,15 @@ func (j *journal) full(batches, bytes int) bool {
 // cover begins the journal anew at a snapshot.
 func (j *journal) cover(snapshot []byte, version string) {
 	j.snapshot, j.of, j.batches, j.bytes, j.spent = snapshot, version, nil, 0, 0
+}
+
+// belongsTo makes it the journal of a plugin, who is given nothing of what another knew.
+func (j *journal) belongsTo(plugin string) {
+	if j.plugin == plugin {
+		return
+	}
+	j.forget()
+	j.plugin, j.asked, j.keeps = plugin, "", false
 }
 
 // forget drops everything: the next process begins fresh.

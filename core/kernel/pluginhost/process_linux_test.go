@@ -285,6 +285,36 @@ func TestAnUpgradeOfOneOfAPack(t *testing.T) {
 	}
 }
 
+// Plugins of a pack have the same bytes and not the same habits: what one can do, and what it knew, says nothing of the next.
+func TestAnotherPluginOfThePack(t *testing.T) {
+	f := packed(t, nil)
+	begin := func(plugin string) {
+		t.Helper()
+		f.apply(versionedAssignment("d", plugin, "1.0.0"))
+		f.until("d", plugin, func(s Status) bool { return s.Plugin == plugin && s.State == Ready && s.PID != 0 })
+	}
+	s := func() *supervisor {
+		s, err := f.supervisor("d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	begin("forgetful/detector")
+	begin("stateful/detector")
+	if !s().recoverable() {
+		t.Error("it is taken for one that keeps no state, as the one before was")
+	}
+	f.analyse(f.Detectors()[0], 30, nil)
+	begin("forgetful/detector")
+	begin("stateful/detector")
+	<-s().turn
+	if !s().journal.empty() {
+		t.Error("it is to be given what another plugin knew")
+	}
+	s().turn <- struct{}{}
+}
+
 // What must be held to by a process is the sum of what its instances may have, as far as there is room.
 func TestTheLimitsOfASharedProcess(t *testing.T) {
 	f := packed(t, nil)

@@ -173,6 +173,7 @@ func (s *supervisor) adopt(r *run) step {
 	s.troubles = 0
 	s.acct.open(r.proc.PID())
 	<-s.turn // nobody is calling, but somebody may just be done with the process before
+	s.journal.belongsTo(r.assignment.Plugin)
 	s.journal.probed(r, s.probe(r))
 	if !s.journal.keeps {
 		s.lostSight(s.journal.inside || s.epochOf() == 0)
