@@ -13,6 +13,7 @@ export function useRows(count: number, list: string) {
   const [viewport, setViewport] = useState(600)
   const [current, setCurrent] = useState(0)
   const wanted = useRef<number | null>(null)
+  const [, draw] = useState(0)
 
   const filled = count > 0
   useLayoutEffect(() => {
@@ -48,6 +49,7 @@ export function useRows(count: number, list: string) {
     wanted.current = row
     setScrollTop(top)
     setCurrent(row)
+    draw((n) => n + 1) // also when the row was the current one, without the focus
   }
 
   const onKey = (event: KeyboardEvent) => {
