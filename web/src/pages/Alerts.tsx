@@ -58,7 +58,7 @@ export function AlertsPage() {
 
   // Where the list has no room beside the alert, reading goes on in the alert.
   useEffect(() => {
-    if (open && !rows.scroller.current?.checkVisibility()) heading.current?.focus()
+    if (open && rows.scroller.current?.checkVisibility() === false) heading.current?.focus()
   }, [open, rows.scroller])
 
   const onMove = (a: Alert, to: Move) => {
