@@ -14,7 +14,7 @@ import (
 )
 
 // recogniseOnly are the protocols that say nothing.
-var recogniseOnly = []string{"cip-io", "dtls", "http3"}
+var recogniseOnly = []string{"bittorrent", "cip-io", "dtls", "http3", "irc", "monero", "stratum"}
 
 // Every parser's facts come through, as a kind that says what they are.
 func TestEveryProtocolHasAKind(t *testing.T) {
