@@ -61,7 +61,6 @@ func run(args []string) int {
 		return exitUsage
 	}
 	in, out := os.NewFile(uintptr(*captureFD), "capture"), os.NewFile(uintptr(*outFD), "messages")
-	collectOften(50)
 	work := func(ctx context.Context) error { return worker.Run(ctx, in, out, wanted) }
 	if carve.wanted() {
 		work = func(ctx context.Context) error { return carve.run(ctx, in, out) }
@@ -73,14 +72,6 @@ func run(args []string) int {
 	return 0
 }
 
-// collectOften lets that much garbage lie beside what lives, in percent. Most of what lives holds no pointers, so that to collect
-// often costs little, and saves a tenth of the memory; more so where it runs for months on a small host than for a capture.
-func collectOften(percent int) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(percent)
-	}
-}
-
 // runLive reads packets as they come, until it is told to end.
 func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted worker.Options) int {
 	g, err := packetsocket.ParseGeometry(geometry)
@@ -88,7 +79,11 @@ func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted work
 		fmt.Fprintln(os.Stderr, "picket-traffic reads packets as they come for picket-agent, with --live-fd N --wake-fd M --live-ring GEOMETRY --out-fd O")
 		return exitUsage
 	}
-	collectOften(40)
+	// It runs for months on a small host, and most of its memory holds no pointers: to collect often costs little there. Who reads
+	// a capture is gone in a second, and a twentieth of that would be collecting.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(40)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	in := worker.Live{Ring: os.NewFile(uintptr(ringFD), "packets"), Wake: os.NewFile(uintptr(wakeFD), "packets to come"), Geometry: g, Skip: skip}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -32,9 +31,6 @@ const (
 
 // startTakes is after how long the start is over, with its plugins, and what only it needed is given back.
 const startTakes = 8 * time.Second
-
-// gcPercent is how much garbage beside what lives is let lie.
-const gcPercent = 50
 
 func main() {
 	// The first signal stops everything in order; from then on a second one ends the program at once, and the kernel
@@ -102,9 +98,6 @@ func command(out, errs io.Writer) *cobra.Command {
 			c, err := core.New(cmd.Context(), cfg)
 			if err != nil {
 				return err
-			}
-			if os.Getenv("GOGC") == "" { // memory is what a small machine lacks; this costs a hundredth of the processor while it records
-				debug.SetGCPercent(gcPercent)
 			}
 			time.AfterFunc(startTakes, footprint.Settle)
 			return c.Run(cmd.Context())
