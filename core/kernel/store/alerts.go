@@ -36,7 +36,7 @@ func putAlert(ctx context.Context, tx *sql.Tx, a Alert) error {
 // Recorded is what RecordFinding did.
 type Recorded struct {
 	Alert     Alert
-	Duplicate bool // the finding was known; nothing changed
+	Duplicate bool // the finding was known; the alert is as it was
 	Created   bool // the alert is new
 	Notices   []Notice
 }
@@ -44,7 +44,8 @@ type Recorded struct {
 // RecordFinding stores a finding, merges it and queues notices, all in one transaction. merge gets the alert that is
 // not resolved and has the fingerprint (nil when there is none) and returns what it becomes, and the notices to queue.
 // Ids, tenant, fingerprint and times that merge leaves empty are filled in. A finding whose id is known changes nothing,
-// so a job that is done again after a crash doubles nothing.
+// so a job that is done again after a crash doubles nothing; unless it has grown since, for a detector tells of the same thing
+// again when it knows more. Then it takes the place of what was said, and counts as the one finding that it is.
 func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint string,
 	merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
 	if f.ID == "" {
@@ -58,8 +59,8 @@ func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint stri
 		known, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
 			WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ?)`, f.Tenant, f.ID))
 		if err == nil {
-			r = Recorded{Alert: known, Duplicate: true}
-			return nil
+			r, err = c.growFinding(ctx, tx, f, body, known, merge)
+			return err
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return err
@@ -71,6 +72,40 @@ func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint stri
 			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, f.Agent, string(body), micros(c.now()))
 		return err
 	})
+	return r, err
+}
+
+// growFinding puts what a detector says now in the place of what it said of the same thing before. What it says again after a crash
+// ends before what it said last, and changes nothing.
+func (c *Control) growFinding(ctx context.Context, tx *sql.Tx, f Finding, body []byte, known Alert, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
+	r := Recorded{Alert: known, Duplicate: true}
+	var text string
+	if err := tx.QueryRowContext(ctx, "SELECT body FROM findings WHERE tenant = ? AND id = ?", f.Tenant, f.ID).Scan(&text); err != nil {
+		return r, err
+	}
+	var before sdk.Finding
+	if err := json.Unmarshal([]byte(text), &before); err != nil {
+		return r, fmt.Errorf("read the finding %s: %w", f.ID, err)
+	}
+	if text == string(body) || !f.End.After(before.End) {
+		return r, nil
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE findings SET body = ? WHERE tenant = ? AND id = ?", string(body), f.Tenant, f.ID); err != nil {
+		return r, err
+	}
+	if known.State == AlertResolved {
+		return r, nil
+	}
+	r.Duplicate = false
+	count := known.Count
+	r.Alert, r.Notices = merge(&known)
+	r.Alert.ID, r.Alert.Tenant, r.Alert.Fingerprint, r.Alert.Created, r.Alert.Updated = known.ID, known.Tenant, known.Fingerprint, known.Created, c.now()
+	r.Alert.Count = count
+	if err := putAlert(ctx, tx, r.Alert); err != nil {
+		return r, err
+	}
+	var err error
+	r.Notices, err = c.putNotices(ctx, tx, r.Alert, r.Notices)
 	return r, err
 }
 

@@ -351,6 +351,55 @@ func mergeCount(open *Alert) (Alert, []Notice) {
 		[]Notice{{Notifier: "mail", Payload: sdk.Notice{Title: "Port scan"}}}
 }
 
+// A finding that has grown takes the place of what was said before, and is one finding still; what was said before, said again
+// after a crash, changes nothing.
+func TestAFindingGrows(t *testing.T) {
+	c, _ := openControl(t)
+	ctx := t.Context()
+	say := func(tried string, end time.Time) Recorded {
+		t.Helper()
+		f := finding("f1", "10.0.0.1")
+		f.Summary, f.End = tried, end
+		r, err := c.RecordFinding(ctx, f, "fp", func(open *Alert) (Alert, []Notice) {
+			if open == nil {
+				return Alert{Severity: sdk.SeverityHigh, Title: tried, Count: 1}, nil
+			}
+			open.Count++
+			open.Title = tried
+			return *open, nil
+		})
+		must(t, err)
+		return r
+	}
+	stored := func() string {
+		t.Helper()
+		list, err := c.AlertFindings(ctx, "default", say("8 passwords", time.Unix(10, 0)).Alert.ID, 10)
+		must(t, err)
+		if len(list) != 1 {
+			t.Fatalf("%d findings", len(list))
+		}
+		return list[0].Summary
+	}
+	say("8 passwords", time.Unix(10, 0))
+	if r := say("60 passwords", time.Unix(90, 0)); r.Duplicate || r.Created || r.Alert.Title != "60 passwords" || r.Alert.Count != 1 {
+		t.Errorf("grown: %+v", r)
+	}
+	if r := say("8 passwords", time.Unix(10, 0)); !r.Duplicate || r.Alert.Title != "60 passwords" {
+		t.Errorf("said again: %+v", r)
+	}
+	if got := stored(); got != "60 passwords" {
+		t.Errorf("stored: %s", got)
+	}
+	_, err := c.SetAlertState(ctx, "default", say("60 passwords", time.Unix(90, 0)).Alert.ID, AlertResolved, "user:ada", nil)
+	must(t, err)
+	if r := say("90 passwords", time.Unix(120, 0)); !r.Duplicate || r.Alert.State != AlertResolved || r.Alert.Title != "60 passwords" {
+		t.Errorf("after it was resolved: %+v", r)
+	}
+	if got := stored(); got != "90 passwords" {
+		t.Errorf("stored: %s", got)
+	}
+}
+
 func TestFindingsBecomeAlertsAndNotices(t *testing.T) {
 	c, now := openControl(t)
 	ctx := t.Context()

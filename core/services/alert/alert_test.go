@@ -79,6 +79,11 @@ func TestMerge(t *testing.T) {
 	if !slices.Equal(again.Techniques, []string{"T1046", "T1595"}) || again.Dst != "10.0.0.2" {
 		t.Errorf("merged: %+v", again)
 	}
+	more, _ := Merge(&again, finding("d", func(f *sdk.Finding) { f.Summary = "it tried 600 ports" }), Source{Capture: "cap1"})
+	less, _ := Merge(&more, finding("e", func(f *sdk.Finding) { f.Summary, f.Risk = "it tried 6 ports", 1 }), Source{Capture: "cap1"})
+	if more.Title != "it tried 600 ports" || less.Title != more.Title || less.Risk != more.Risk {
+		t.Errorf("what is as bad is told in the latest words: %q, then %q with risk %d", more.Title, less.Title, less.Risk)
+	}
 	again.State = Acknowledged
 	worse, tell := Merge(&again, finding("c", func(f *sdk.Finding) { f.Severity, f.Risk = sdk.SeverityCritical, 90 }), Source{Capture: "cap1"})
 	if !tell || worse.State != Firing || worse.Severity != sdk.SeverityCritical || worse.Risk != 90 {

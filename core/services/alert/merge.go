@@ -35,7 +35,6 @@ func Merge(open *Alert, f sdk.Finding, from Source) (a Alert, tell bool) {
 	}
 	a = *open
 	a.Count++
-	a.Risk = max(a.Risk, f.Risk)
 	a.Confidence = max(a.Confidence, f.Confidence)
 	a.Techniques = union(a.Techniques, f.Techniques)
 	if f.Start.Before(a.FirstSeen) {
@@ -50,6 +49,10 @@ func Merge(open *Alert, f sdk.Finding, from Source) (a Alert, tell bool) {
 	if a.Dst != f.Dst {
 		a.Dst = Host(a.Dst)
 	}
+	if f.Severity.Rank() >= a.Severity.Rank() && f.Risk >= a.Risk { // a detector says more as it knows more: the latest counts, not the first
+		a.Title = title(f)
+	}
+	a.Risk = max(a.Risk, f.Risk)
 	if f.Severity.Rank() > a.Severity.Rank() {
 		a.Severity, a.Title, a.State = f.Severity, title(f), Firing
 		tell = true

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
@@ -96,7 +97,7 @@ func (r *Run) detector(d Detector) *lane {
 // lane makes the lane of a reader.
 func (r *Run) lane(who reader) *lane {
 	s := who.Subscription()
-	l := &lane{reader: who, capture: r.capture, frames: make(chan *batch.Batch, r.queue), seen: map[string]bool{}, wants: s}
+	l := &lane{reader: who, capture: r.capture, frames: make(chan *batch.Batch, r.queue), told: map[string]time.Time{}, wants: s}
 	l.packets = r.subscribe(s)
 	r.lanes = append(r.lanes, l)
 	return l
@@ -250,7 +251,7 @@ type lane struct {
 	flush   func(context.Context) error
 
 	findings []sdk.Finding
-	seen     map[string]bool
+	told     map[string]time.Time // by finding, the end of what was said of it last
 	dropped  int
 	err      error
 
@@ -273,21 +274,26 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// Finding takes one finding; the lane is the sink of its detector.
+// Finding takes one finding; the lane is the sink of its detector. One that is known counts again only when it has grown.
 func (l *lane) Finding(f sdk.Finding) error {
 	f.Detector = l.plugin // a detector speaks only for itself
 	f = Clean(f)
 	f.ID = FindingID(l.capture, f)
-	if l.seen[f.ID] {
+	last, known := l.told[f.ID]
+	if known && !f.End.After(last) { // said again after a crash
 		return nil
 	}
-	if len(l.seen) >= maxFindings {
+	if !known && len(l.told) >= maxFindings {
 		l.dropped++
 		return nil
 	}
-	l.seen[f.ID] = true
 	if l.found != nil {
-		return l.tell(f)
+		return l.tell(f, known)
+	}
+	l.told[f.ID] = f.End
+	if i := slices.IndexFunc(l.findings, func(o sdk.Finding) bool { return o.ID == f.ID }); known && i >= 0 {
+		l.findings[i] = f // it has grown
+		return nil
 	}
 	l.findings = append(l.findings, f)
 	return nil

@@ -175,6 +175,23 @@ func TestAFindingCountsOnce(t *testing.T) {
 	}
 }
 
+// A detector tells of the same thing again when it knows more: that takes the place of what it said before.
+// What it says again after a crash does not.
+func TestAFindingGrows(t *testing.T) {
+	say := func(sink sdk.FindingSink, tried string, minutes time.Duration) error {
+		f := scan("10.0.0.1", 100)
+		f.Summary, f.End = tried, f.End.Add(minutes*time.Minute)
+		return sink.Finding(f)
+	}
+	d := &fake{name: "a", flush: func(sink sdk.FindingSink) error {
+		return errors.Join(say(sink, "8 passwords", 0), say(sink, "60 passwords", 9), say(sink, "8 passwords", 0))
+	}}
+	res := analyse(t, 0, d)
+	if len(res.Findings) != 1 || res.Findings[0].Summary != "60 passwords" {
+		t.Errorf("%+v", res.Findings)
+	}
+}
+
 func TestADetectorSpeaksOnlyForItself(t *testing.T) {
 	d := &fake{name: "a"}
 	d.flush = func(sink sdk.FindingSink) error {

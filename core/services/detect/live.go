@@ -159,16 +159,18 @@ func (b *backlog) add(size, queue int) {
 	b.count++
 }
 
-// tell hands a finding on. What the detector missed belongs to its verdict.
-func (l *lane) tell(f sdk.Finding) error {
+// tell hands a finding on, or one that is known and has grown. What the detector missed belongs to its verdict.
+func (l *lane) tell(f sdk.Finding, known bool) error {
 	if missed := l.live.missed.Load(); missed > 0 {
 		f.Summary += fmt.Sprintf(" The detector could not keep up: %d records were not shown to it.", missed)
 	}
 	if err := l.found(f); err != nil {
 		return fmt.Errorf("keep what was found: %w", err)
 	}
-	l.seen[f.ID] = true
-	l.live.findings.Add(1)
+	l.told[f.ID] = f.End
+	if !known {
+		l.live.findings.Add(1)
+	}
 	return nil
 }
 
