@@ -42,14 +42,13 @@ func (d *Detectors) Manifests() []registry.Manifest {
 	return out
 }
 
-// Judge returns the findings of all of them in a capture. One that breaks off is judged up to there.
-func (d *Detectors) Judge(ctx context.Context, file string) ([]sdk.Finding, error) {
-	_, findings, err := judge(ctx, d.plugins, batchFor(d.plugins.runtime), file, traffic.AnalyzeFile, false, nil)
-	var damaged *capture.DamagedError
-	if errors.As(err, &damaged) {
-		err = nil
+// Judge returns the findings of all of them in a capture. One that breaks off is judged up to there, and damaged says where.
+func (d *Detectors) Judge(ctx context.Context, file string) (findings []sdk.Finding, damaged, err error) {
+	_, findings, err = judge(ctx, d.plugins, batchFor(d.plugins.runtime), file, traffic.AnalyzeFile, false, nil)
+	if as := (*capture.DamagedError)(nil); errors.As(err, &as) {
+		return findings, err, nil
 	}
-	return findings, err
+	return findings, nil, err
 }
 
 // Close stops the detectors and forgets what they remembered.

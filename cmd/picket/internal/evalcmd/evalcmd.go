@@ -20,6 +20,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/labelled"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/registry"
 )
 
 // options are what the command line says.
@@ -59,6 +60,9 @@ family (what captures have in common: the interval of F1 draws whole families), 
 			o.stdout, o.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if o.side != "" && o.side != "tune" && o.side != "test" {
 				return usage.Errorf("--side %q: want tune or test", o.side)
+			}
+			if o.runtime != registry.RuntimeProcess && o.runtime != registry.RuntimeWASM {
+				return usage.Errorf("--runtime %q: want process or wasm", o.runtime)
 			}
 			return o.run(cmd.Context(), args)
 		},

@@ -54,13 +54,14 @@ func (o *options) judges(ctx context.Context, names []string) (out []judge, err 
 	if err != nil {
 		return out, err
 	}
-	return append(out, &listedJudge{Detectors: d, known: map[string][]sdk.Finding{}}), nil
+	return append(out, &listedJudge{Detectors: d, known: map[string][]sdk.Finding{}, stderr: o.stderr}), nil
 }
 
 // listedJudge is detectors of a registry. All of them see a capture at once.
 type listedJudge struct {
 	*analyzecmd.Detectors
-	known map[string][]sdk.Finding // by capture
+	known  map[string][]sdk.Finding // by capture
+	stderr io.Writer
 }
 
 func (j *listedJudge) detectors() (out []detector) {
@@ -73,9 +74,12 @@ func (j *listedJudge) detectors() (out []detector) {
 func (j *listedJudge) judge(ctx context.Context, id, path string) ([]sdk.Finding, error) {
 	all, known := j.known[path]
 	if !known {
-		var err error
-		if all, err = j.Judge(ctx, path); err != nil {
+		var damaged, err error
+		if all, damaged, err = j.Judge(ctx, path); err != nil {
 			return nil, err
+		}
+		if damaged != nil {
+			fmt.Fprintln(j.stderr, "picket:", damaged)
 		}
 		j.known[path] = all
 	}

@@ -69,10 +69,11 @@ func (r *Result) tell(all []labelled.Seen) {
 
 // cells are a line of figures.
 func cells(name string, s labelled.Score) []string {
-	return []string{
-		name, fmt.Sprintf("%d of %d", s.Found, s.Found+s.Missed), within(s.Precision), within(s.Recall), within(s.F1),
-		fmt.Sprintf("%.2f (%.2f to %.2f) in %.1f h", s.PerHour.Value, s.PerHour.Low, s.PerHour.High, s.Hours),
+	alarms := "nothing quiet to count in"
+	if s.Hours > 0 {
+		alarms = fmt.Sprintf("%.2f (%.2f to %.2f) in %.1f h", s.PerHour.Value, s.PerHour.Low, s.PerHour.High, s.Hours)
 	}
+	return []string{name, fmt.Sprintf("%d of %d", s.Found, s.Found+s.Missed), within(s.Precision), within(s.Recall), within(s.F1), alarms}
 }
 
 func within(s labelled.Share) string {
