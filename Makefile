@@ -96,10 +96,10 @@ gen: tools web/node_modules ## regenerate what is generated and checked in
 	@cd web && npm run --silent gen
 
 e2e: build ## whole-system tests: real programs, real plugins, Chromium
-	$(STEP) "whole system"
-	@PICKET_E2E=1 go test -count=1 -timeout 20m ./internal/e2e
-	$(STEP) "pages in Chromium"
-	@cd web && npm run --silent e2e
+	$(STEP) "whole system, beside it the pages in Chromium"
+	@cd web && npm run --silent e2e >../bin/e2e-pages.log 2>&1 & pages=$$!; \
+	  PICKET_E2E=1 go test -count=1 -timeout 20m ./internal/e2e && programs=0 || programs=$$?; \
+	  wait $$pages && pages=0 || pages=$$?; cat bin/e2e-pages.log; exit $$((programs | pages))
 
 bench: build ## ratios in one run; the machine is named in the output
 	@internal/bench.sh
