@@ -88,6 +88,7 @@ type Core struct {
 	live      *api.Live
 	alerts    *alert.Service
 	incidents *incident.Service
+	harmless  *incident.Lists
 	notify    *notify.Service
 	traffic   *traffic.Service
 	api       *api.Server
@@ -296,7 +297,7 @@ func (c *Core) openAPI(context.Context) error {
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
-		Rollouts: c.rollouts,
+		Rollouts: c.rollouts, WarningLists: c.warningLists,
 	}
 	if c.shop != nil {
 		cfg.Registry, cfg.Receipts = c.shop.Handler(), c.takeReceipt

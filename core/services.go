@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
+	"github.com/picketwatch/picket/core/kernel/api"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -46,6 +47,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 	})
 	harmless, err := incident.LoadLists(c.folder.path("warninglists"))
 	c.complain("these warning lists are not used", err)
+	c.harmless = harmless
 	c.incidents = incident.New(incident.Config{Tenant: c.tenant, Store: c.control, Log: c.cfg.Log, Harmless: harmless.Harmless,
 		Changed: func(i store.Incident) {
 			c.live.Publish("incidents", map[string]string{"id": i.ID, "state": i.State, "merged_into": i.MergedInto})
@@ -148,9 +150,13 @@ func (s alertStore) Suppressions(ctx context.Context) ([]alert.Suppression, erro
 	rows, err := s.c.control.ListSuppressions(ctx, s.c.tenant)
 	list := make([]alert.Suppression, 0, len(rows))
 	for _, r := range rows {
-		list = append(list, alert.Suppression{ID: r.ID, Detector: r.Detector, Rule: r.Rule, Entity: r.Entity, Expires: r.Expires})
+		list = append(list, suppressionOf(r))
 	}
 	return list, err
+}
+
+func suppressionOf(r store.Suppression) alert.Suppression {
+	return alert.Suppression{ID: r.ID, Detector: r.Detector, Rule: r.Rule, Entity: r.Entity, Source: r.Source, Target: r.Target, Expires: r.Expires}
 }
 
 func (s alertStore) Suppress(ctx context.Context, f sdk.Finding, from alert.Source, suppression string) error {
@@ -186,6 +192,12 @@ func (m alertMoves) Found(ctx context.Context, a store.Agent, b findingbatch.Fou
 	return m.c.alerts.Record(ctx, alert.Source{Agent: a.ID}, b.Findings)
 }
 
+// Covered are those of the alerts that a suppression would have kept back.
+func (m alertMoves) Covered(alerts []store.Alert, by store.Suppression) []store.Alert {
+	s := suppressionOf(by)
+	return slices.DeleteFunc(slices.Clone(alerts), func(a store.Alert) bool { return !s.Covers(a.Detector, a.Rule, a.Src, a.Dst) })
+}
+
 func (m alertMoves) done(ctx context.Context, id string) func(alert.Alert, error) (store.Alert, error) {
 	return func(_ alert.Alert, err error) (store.Alert, error) {
 		if err != nil {
@@ -193,6 +205,13 @@ func (m alertMoves) done(ctx context.Context, id string) func(alert.Alert, error
 		}
 		return m.c.control.AlertByID(ctx, m.c.tenant, id)
 	}
+}
+
+func (c *Core) warningLists() (lists []api.WarningList) {
+	for _, l := range c.harmless.All() {
+		lists = append(lists, api.WarningList(l))
+	}
+	return lists
 }
 
 // --- notices ---

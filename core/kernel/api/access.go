@@ -131,13 +131,18 @@ var access = map[string]rule{
 	"POST /api/v1/incidents/:id/close":       watcher,
 	"POST /api/v1/incidents/:id/reopen":      watcher,
 	"POST /api/v1/incidents/:id/feedback":    watcher,
+	"POST /api/v1/incidents/:id/assign":      watcher,
+	"POST /api/v1/incidents/:id/notes":       watcher,
+	"GET /api/v1/incidents/owners":           watcher,
 	"DELETE /api/v1/feedback/:id":            watcher,
 
 	"GET /api/v1/suppressions":              watcher,
+	"POST /api/v1/suppressions/preview":     watcher,
 	"POST /api/v1/suppressions":             auditor, // who hides findings answers for security
 	"PUT /api/v1/suppressions/:id":          auditor,
 	"DELETE /api/v1/suppressions/:id":       auditor,
 	"GET /api/v1/suppressions/:id/findings": watcher,
+	"GET /api/v1/warninglists":              watcher,
 
 	"GET /api/v1/plugins":                      watcher,
 	"GET /api/v1/plugins/:ns/:name":            watcher,

@@ -148,15 +148,21 @@ func (s *Server) listAlerts(ctx context.Context, in *struct {
 type techniqueBody struct {
 	ID     string               `json:"id" doc:"An ATT&CK id."`
 	Alerts map[sdk.Severity]int `json:"alerts" doc:"By severity. One that names only a technique below this one counts, too."`
+
+	Incidents int `json:"incidents" doc:"How many incidents such alerts belong to."`
 }
 
 func (s *Server) countTechniques(ctx context.Context, in *struct {
 	From time.Time `query:"from" doc:"RFC 3339; seen or found then or later."`
 }) (*body[page[techniqueBody]], error) {
 	counts, err := s.cfg.Control.CountTechniques(ctx, caller(ctx).Tenant, in.From)
+	if err != nil {
+		return nil, err
+	}
+	incidents, err := s.cfg.Control.CountIncidentTechniques(ctx, caller(ctx).Tenant, in.From)
 	items := []techniqueBody{}
 	for _, id := range slices.Sorted(maps.Keys(counts)) {
-		items = append(items, techniqueBody{ID: id, Alerts: counts[id]})
+		items = append(items, techniqueBody{ID: id, Alerts: counts[id], Incidents: incidents[id]})
 	}
 	return answerPage(items, ""), err
 }

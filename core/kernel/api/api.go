@@ -61,10 +61,14 @@ type (
 		Undo(ctx context.Context, id, notice string) ([]string, error)
 		// Found takes what detectors found on an agent; what is known already changes nothing.
 		Found(ctx context.Context, a store.Agent, b findingbatch.Found) error
+		// Covered are those of the alerts that a suppression would have kept back.
+		Covered(alerts []store.Alert, by store.Suppression) []store.Alert
 	}
 	// Incidents are moved and judged by people. The incident is up to date when Judge and TakeBack return.
 	Incidents interface {
 		Move(ctx context.Context, id, state, by string) (store.Incident, error)
+		// Assign says who looks after it, "" for nobody.
+		Assign(ctx context.Context, id, owner string) (store.Incident, error)
 		Judge(ctx context.Context, f store.Feedback) (store.Feedback, error)
 		TakeBack(ctx context.Context, id string) (store.Feedback, error)
 	}
@@ -113,6 +117,13 @@ var (
 	ErrCarveBusy    = errors.New("too many people are looking at packets right now; try again in a moment")
 )
 
+// WarningList is a list of well-known harmless hosts. Refused says why one is not used; then all but its name may be empty.
+type WarningList struct {
+	Name, Description, Type string
+	Entries                 int
+	Refused                 string
+}
+
 // Config is what the API needs. RegistryDir may be empty: then nothing is served there. For the OpenAPI document alone
 // no field is needed.
 type Config struct {
@@ -136,6 +147,8 @@ type Config struct {
 	// Registry answers below /registry/ what is asked of it; nil: the files in RegistryDir are all there is.
 	Registry http.Handler
 	Live     *Live
+	// WarningLists are the lists of well-known harmless hosts that lower the risk of an incident, with those that were refused.
+	WarningLists func() []WarningList
 
 	Pages       fs.FS         // the built web app, index.html at its root
 	RegistryDir string        // served under /registry/

@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world {
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
 	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
-		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), Trust: "development", Version: "9.9",
+		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), WarningLists: warningLists, Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})
 	t.Cleanup(w.Close)
@@ -262,6 +262,10 @@ func (u *uploads) Receive(ctx context.Context, name, by string, r io.Reader) (st
 	return c, u.control.InsertCapture(ctx, c)
 }
 
+func warningLists() []WarningList {
+	return []WarningList{{Name: "public resolvers", Type: "string", Entries: 2}, {Name: "odd.json", Refused: "it has no name"}}
+}
+
 type moves struct{ control *store.Control }
 
 // verdicts keeps judgements; nothing is weighed anew.
@@ -269,6 +273,10 @@ type verdicts struct{ control *store.Control }
 
 func (v verdicts) Move(ctx context.Context, id, state, by string) (store.Incident, error) {
 	return v.control.SetIncidentState(ctx, store.DefaultTenant, id, state, by)
+}
+
+func (v verdicts) Assign(ctx context.Context, id, owner string) (store.Incident, error) {
+	return v.control.AssignIncident(ctx, store.DefaultTenant, id, owner)
 }
 
 func (v verdicts) Judge(ctx context.Context, f store.Feedback) (store.Feedback, error) {
@@ -286,6 +294,11 @@ func (m moves) Acknowledge(ctx context.Context, id, by string) (store.Alert, err
 
 func (m moves) Resolve(ctx context.Context, id, by string) (store.Alert, error) {
 	return m.control.SetAlertState(ctx, store.DefaultTenant, id, store.AlertResolved, by, nil)
+}
+
+// Covered are those of the same detector.
+func (moves) Covered(alerts []store.Alert, by store.Suppression) []store.Alert {
+	return slices.DeleteFunc(slices.Clone(alerts), func(a store.Alert) bool { return a.Detector != by.Detector })
 }
 
 // Found makes an alert of each finding, under the id that the agent gave it.

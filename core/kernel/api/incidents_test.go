@@ -37,11 +37,18 @@ func (plain) Describe(alerts []store.IncidentAlert) store.Incident {
 
 func TestIncidents(t *testing.T) {
 	w := newWorld(t)
+	for name, role := range map[string]string{"ada": auth.RoleSUP, "guest": auth.RolePUB} {
+		check(t, w.control.CreateUser(t.Context(), store.User{ID: name, Tenant: store.DefaultTenant, Username: name, Role: role, PasswordHash: "hash"}))
+	}
 	at := time.Unix(1_700_000_000, 0)
 	for i, src := range []string{"10.0.0.1", "10.0.0.1", "10.0.0.2"} {
 		f := store.Finding{Tenant: store.DefaultTenant, Finding: sdk.Finding{ID: fmt.Sprint("f", i)}}
 		_, err := w.control.RecordFinding(t.Context(), f, fmt.Sprint(i), func(*store.Alert) (store.Alert, []store.Notice) {
-			return store.Alert{ID: fmt.Sprint("alert", i), Severity: sdk.SeverityHigh, Title: "t", Src: src, FirstSeen: at, LastSeen: at, Count: 1}, nil
+			techniques := []string{"T1046"}
+			if src == "10.0.0.2" {
+				techniques = []string{}
+			}
+			return store.Alert{ID: fmt.Sprint("alert", i), Techniques: techniques, Severity: sdk.SeverityHigh, Title: "t", Src: src, FirstSeen: at, LastSeen: at, Count: 1}, nil
 		})
 		check(t, err)
 	}
@@ -60,12 +67,26 @@ func TestIncidents(t *testing.T) {
 		{"the list", auth.RoleSUP, "GET", "/api/v1/incidents", "", 200, []string{`"by 10.0.0.1"`, `"by 10.0.0.2"`, `"alert_count":2`, `"T1046"`}, []string{"null", "because"}},
 		{"a page of it", adm, "GET", "/api/v1/incidents?limit=1", "", 200, []string{"next_cursor"}, nil},
 		{"the closed ones", adm, "GET", "/api/v1/incidents?state=closed", "", 200, []string{`"items":[]`}, nil},
+		{"of a technique", adm, "GET", "/api/v1/incidents?technique=T1046&sort=risk", "", 200, []string{`"by 10.0.0.1"`}, []string{"10.0.0.2"}},
+		{"seen since", adm, "GET", "/api/v1/incidents?from=2030-01-01T00:00:00Z&sort=latest", "", 200, []string{`"items":[]`}, nil},
+		{"an order that is none", adm, "GET", "/api/v1/incidents?sort=title", "", 422, []string{"query.sort"}, nil},
+		{"techniques count incidents", adm, "GET", "/api/v1/alerts/techniques", "", 200, []string{`"id":"T1046"`, `"incidents":1`}, nil},
+		{"the overview counts them", adm, "GET", "/api/v1/overview", "", 200, []string{`"incidents":2`}, nil},
 		{"a filter that is none", adm, "GET", "/api/v1/incidents?state=burning", "", 422, []string{"query.state"}, nil},
 		{"one", adm, "GET", path, "", 200, []string{`"because"`, `"alert0"`, `"alert1"`, `"feedback":[]`}, []string{"alert2", "null"}},
 		{"one that is not there", adm, "GET", "/api/v1/incidents/none", "", 404, nil, nil},
 		{"an alert names its incident", adm, "GET", "/api/v1/alerts/alert0", "", 200, []string{`"incident_id":"` + l.Items[0].ID}, nil},
-		{"acknowledge", auth.RoleSUP, "POST", path + "/acknowledge", "", 200, []string{`"acknowledged"`, `"acknowledged_by":"token:`}, nil},
+		{"acknowledge", auth.RoleSUP, "POST", path + "/acknowledge", "", 200, []string{`"acknowledged"`, `"owner":"token:`}, nil},
 		{"twice", adm, "POST", path + "/acknowledge", "", 409, nil, nil},
+		{"who may look after it", auth.RoleIT, "GET", "/api/v1/incidents/owners", "", 200, []string{`"ada"`}, []string{`"guest"`, "hash"}},
+		{"give it to somebody", adm, "POST", path + "/assign", `{"owner":"ada"}`, 200, []string{`"owner":"user:ada"`, `"acknowledged"`}, nil},
+		{"give it to nobody", adm, "POST", path + "/assign", `{"owner":""}`, 200, []string{`"open"`}, []string{`"owner"`}},
+		{"give it to a stranger", adm, "POST", path + "/assign", `{"owner":"eve"}`, 422, []string{"body.owner"}, nil},
+		{"give it to who may not", adm, "POST", path + "/assign", `{"owner":"guest"}`, 422, []string{"body.owner"}, nil},
+		{"a note", auth.RoleIT, "POST", path + "/notes", `{"text":"asked the lab"}`, 201, []string{"asked the lab", `"by":"token:`}, nil},
+		{"a blank note", adm, "POST", path + "/notes", `{"text":"  "}`, 422, []string{"body.text"}, nil},
+		{"a note on nothing", adm, "POST", "/api/v1/incidents/none/notes", `{"text":"asked"}`, 404, nil, nil},
+		{"the note is there", adm, "GET", path, "", 200, []string{"asked the lab"}, nil},
 		{"close", adm, "POST", path + "/close", "", 200, []string{`"closed"`}, nil},
 		{"reopen", adm, "POST", path + "/reopen", "", 200, []string{`"open"`}, nil},
 		{"a verdict that is none", adm, "POST", path + "/feedback", `{"verdict":"perhaps"}`, 422, []string{"body.verdict"}, nil},
@@ -85,7 +106,7 @@ func TestIncidents(t *testing.T) {
 		{"take it back twice", adm, "DELETE", "/api/v1/feedback/" + d.Feedback[0].ID, "", 404, nil, nil},
 		{"what is left", adm, "GET", path, "", 200, []string{"benign"}, []string{`"false"`}},
 	})
-	contains(t, "the audit log", w.audited(), []string{"incident.acknowledge", "incident.close", "incident.judge", "alert.judge", "feedback.delete"}, nil)
+	contains(t, "the audit log", w.audited(), []string{"incident.acknowledge", "incident.assign", "to user:ada", "incident.note", "incident.close", "incident.judge", "alert.judge", "feedback.delete"}, nil)
 }
 
 func TestSuppressions(t *testing.T) {
@@ -93,6 +114,12 @@ func TestSuppressions(t *testing.T) {
 	const path = "/api/v1/suppressions"
 	body := func(what, reason string, in time.Duration) string {
 		return `{` + what + `"reason":"` + reason + `","expires":"` + time.Now().Add(in).UTC().Format(time.RFC3339) + `"}`
+	}
+	for _, detector := range []string{"a/b", "c/d"} {
+		_, err := w.control.RecordFinding(t.Context(), store.Finding{Tenant: store.DefaultTenant, Finding: sdk.Finding{ID: detector}}, detector, func(*store.Alert) (store.Alert, []store.Notice) {
+			return store.Alert{Severity: sdk.SeverityLow, Title: "scanned", Detector: detector, Count: 7, Techniques: []string{}}, nil
+		})
+		check(t, err)
 	}
 	w.play([]scenario{
 		{"none", adm, "GET", path, "", 200, []string{`"items":[]`}, nil},
@@ -102,6 +129,12 @@ func TestSuppressions(t *testing.T) {
 		{"for ever", adm, "POST", path, body(`"rule":"x",`, "because", 9000*time.Hour), 422, []string{"body.expires"}, nil},
 		{"everything", adm, "POST", path, body("", "because", time.Hour), 422, []string{"body.detector"}, nil},
 		{"a network that is none", adm, "POST", path, body(`"entity":"10.1.0.0/99",`, "because", time.Hour), 422, []string{"body.entity"}, nil},
+		{"a source that is none", adm, "POST", path, body(`"source":"10.1.0.0/99",`, "because", time.Hour), 422, []string{"body.source"}, nil},
+		{"a preview", auth.RoleIT, "POST", path + "/preview", `{"detector":"a/b","target":"10.1.0.9/16"}`, 200, []string{`"alerts":1`, `"findings":7`, `"of":2`, `"scanned"`}, []string{"null"}},
+		{"a preview of everything", adm, "POST", path + "/preview", `{}`, 422, []string{"body.detector"}, nil},
+		{"the public sees none", auth.RolePUB, "POST", path + "/preview", `{"detector":"a/b"}`, 403, nil, nil},
+		{"the warning lists", auth.RoleIT, "GET", "/api/v1/warninglists", "", 200, []string{`"public resolvers"`, `"it has no name"`}, nil},
+		{"one way", adm, "POST", path, body(`"source":"10.9.9.9/8","target":"10.2.0.1",`, "our poller", time.Hour), 201, []string{`"source":"10.0.0.0/8"`, `"target":"10.2.0.1"`}, nil},
 		{"not by IT", auth.RoleIT, "POST", path, body(`"rule":"x",`, "because", time.Hour), 403, nil, nil},
 		{"one", auth.RoleSUP, "POST", path, body(`"entity":"10.1.2.3/16","detector":"a/b",`, "our scanner", time.Hour), 201, []string{`"10.1.0.0/16"`, `"hits":0`, `"active":true`}, nil},
 	})
@@ -123,7 +156,7 @@ func TestSuppressions(t *testing.T) {
 	var again page[suppressionBody]
 	out := w.request(adm, "GET", path, "")
 	check(t, json.NewDecoder(strings.NewReader(out.Body.String())).Decode(&again))
-	if len(again.Items) != 0 {
+	if len(again.Items) != 1 || again.Items[0].Source == "" {
 		t.Errorf("%+v", again)
 	}
 }

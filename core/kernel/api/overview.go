@@ -33,11 +33,12 @@ type stepBody struct {
 }
 
 type overviewBody struct {
-	Devices int                  `json:"devices"`
-	Agents  countBody            `json:"agents"`
-	Alerts  map[sdk.Severity]int `json:"alerts" doc:"Open ones by severity."`
-	Plugins readyBody            `json:"plugins"`
-	Steps   []stepBody           `json:"steps" nullable:"false" doc:"What to do next."`
+	Devices   int                  `json:"devices"`
+	Agents    countBody            `json:"agents"`
+	Alerts    map[sdk.Severity]int `json:"alerts" doc:"Open ones by severity."`
+	Incidents int                  `json:"incidents" doc:"Those that nobody has closed."`
+	Plugins   readyBody            `json:"plugins"`
+	Steps     []stepBody           `json:"steps" nullable:"false" doc:"What to do next."`
 }
 
 func (s *Server) overviewRoutes() {
@@ -58,6 +59,9 @@ func (s *Server) overview(ctx context.Context, _ *struct{}) (*body[overviewBody]
 	}
 	for _, sev := range []sdk.Severity{sdk.SeverityInfo, sdk.SeverityLow, sdk.SeverityMedium, sdk.SeverityHigh, sdk.SeverityCritical} {
 		out.Alerts[sev] = open[sev]
+	}
+	if out.Incidents, err = s.cfg.Control.CountOpenIncidents(ctx, id.Tenant); err != nil {
+		return nil, err
 	}
 	if out.Agents, err = s.countAgents(ctx, id.Tenant); err != nil {
 		return nil, err

@@ -320,7 +320,7 @@ func TestAlerts(t *testing.T) {
 		{"not of another capture", adm, "GET", "/api/v1/alerts?capture=other", "", 200, []string{`"items":[]`}, nil},
 		{"of a detector, at an end, lately", adm, "GET", "/api/v1/alerts?detector=test/detect&entity=10.0.0.2&technique=T1046&from=1970-01-01T00:03:20Z", "", 200, []string{`"title":"A scan."`}, nil},
 		{"of another technique", adm, "GET", "/api/v1/alerts?technique=T1018", "", 200, []string{`"items":[]`}, nil},
-		{"techniques", auth.RoleSUP, "GET", "/api/v1/alerts/techniques", "", 200, []string{`"items":[{"id":"T1046","alerts":{"high":1}}]`}, nil},
+		{"techniques", auth.RoleSUP, "GET", "/api/v1/alerts/techniques", "", 200, []string{`"items":[{"id":"T1046","alerts":{"high":1},"incidents":0}]`}, nil},
 		{"techniques are not for everybody", auth.RolePUB, "GET", "/api/v1/alerts/techniques", "", 403, nil, nil},
 		{"in full", adm, "GET", at, "", 200, []string{`"packets":[3,7]`, `"community_id":"1:abc"`, `"rule_purpose":"Finds it."`, "a scanner of your own",
 			`"notifier":"test/hook"`, `"state":"queued"`, `"findings":[{"id":"f1"`}, nil},

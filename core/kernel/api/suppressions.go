@@ -21,7 +21,9 @@ type suppressionBody struct {
 	ID       string     `json:"id"`
 	Detector string     `json:"detector,omitempty"`
 	Rule     string     `json:"rule,omitempty"`
-	Entity   string     `json:"entity,omitempty" doc:"A host, or a network."`
+	Entity   string     `json:"entity,omitempty" doc:"A host or a network on either side."`
+	Source   string     `json:"source,omitempty" doc:"A host or a network that acts."`
+	Target   string     `json:"target,omitempty" doc:"A host or a network that is acted on."`
 	Reason   string     `json:"reason"`
 	By       string     `json:"by"`
 	Active   bool       `json:"active" doc:"It has not expired."`
@@ -39,7 +41,7 @@ type suppressedBody struct {
 }
 
 func (s *Server) suppressionOf(x store.Suppression) suppressionBody {
-	return suppressionBody{ID: x.ID, Detector: x.Detector, Rule: x.Rule, Entity: x.Entity, Reason: x.Reason, By: x.By, Hits: x.Hits,
+	return suppressionBody{ID: x.ID, Detector: x.Detector, Rule: x.Rule, Entity: x.Entity, Source: x.Source, Target: x.Target, Reason: x.Reason, By: x.By, Hits: x.Hits,
 		Active: s.cfg.Now().Before(x.Expires), LastHit: when(x.LastHit), Expires: x.Expires.UTC(), Created: x.Created.UTC()}
 }
 
@@ -54,6 +56,10 @@ func (s *Server) suppressionRoutes() {
 		})
 	handle(s, huma.Operation{OperationID: "suppress", Method: http.MethodPost, Path: path, Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Keep findings from becoming alerts for a while; they are counted and listed all the same"}, s.suppress)
+	handle(s, huma.Operation{OperationID: "preview-suppression", Method: http.MethodPost, Path: path + "/preview", Tags: tags,
+		Summary: "What it would have kept back of the last 30 days"}, s.previewSuppression)
+	handle(s, huma.Operation{OperationID: "list-warning-lists", Method: http.MethodGet, Path: "/api/v1/warninglists", Tags: tags,
+		Summary: "Lists of well-known harmless hosts, which lower the risk of what names them"}, s.listWarningLists)
 	handle(s, huma.Operation{OperationID: "change-suppression", Method: http.MethodPut, Path: path + "/{id}", Tags: tags,
 		Summary: "Give it another end and reason"}, s.changeSuppression)
 	handle(s, huma.Operation{OperationID: "delete-suppression", Method: http.MethodDelete, Path: path + "/{id}", Tags: tags,
@@ -89,39 +95,103 @@ func (t SuppressionTerms) check(now time.Time) error {
 	return nil
 }
 
+// SuppressionScope is what a suppression is about. What is left out matches everything.
+type SuppressionScope struct {
+	Detector string `json:"detector,omitempty" maxLength:"200" doc:"namespace/name; without it: all."`
+	Rule     string `json:"rule,omitempty" maxLength:"200" doc:"Without it: all rules."`
+	Entity   string `json:"entity,omitempty" maxLength:"200" doc:"A host, or a network such as 10.1.0.0/16, on either side; without it: all."`
+	Source   string `json:"source,omitempty" maxLength:"200" doc:"A host or network that acts."`
+	Target   string `json:"target,omitempty" maxLength:"200" doc:"A host or network that is acted on."`
+}
+
+func (b SuppressionScope) suppression() (x store.Suppression, err error) {
+	if b == (SuppressionScope{}) {
+		return x, invalidField("body.detector", "name a detector, a rule or a host: everything is not kept back")
+	}
+	x.Detector, x.Rule = b.Detector, b.Rule
+	for _, side := range []struct {
+		name, said string
+		into       *string
+	}{{"entity", b.Entity, &x.Entity}, {"source", b.Source, &x.Source}, {"target", b.Target, &x.Target}} {
+		*side.into = side.said
+		if strings.Contains(side.said, "/") {
+			network, err := netip.ParsePrefix(side.said)
+			if err != nil {
+				return x, invalidField("body."+side.name, "this is no network; one is written 10.1.0.0/16")
+			}
+			*side.into = network.Masked().String()
+		}
+	}
+	return x, nil
+}
+
 type suppressInput struct {
 	Body struct {
 		SuppressionTerms
-		Detector string `json:"detector,omitempty" maxLength:"200" doc:"namespace/name; without it: all."`
-		Rule     string `json:"rule,omitempty" maxLength:"200" doc:"Without it: all rules."`
-		Entity   string `json:"entity,omitempty" maxLength:"200" doc:"A host, or a network such as 10.1.0.0/16, on either side; without it: all."`
+		SuppressionScope
 	}
 }
 
 func (s *Server) suppress(ctx context.Context, in *suppressInput) (*body[suppressionBody], error) {
-	b := in.Body
-	if err := b.check(s.cfg.Now()); err != nil {
+	if err := in.Body.check(s.cfg.Now()); err != nil {
 		return nil, err
 	}
-	if b.Detector == "" && b.Rule == "" && b.Entity == "" {
-		return nil, invalidField("body.detector", "name a detector, a rule or an entity: everything is not kept back")
-	}
-	if strings.Contains(b.Entity, "/") {
-		network, err := netip.ParsePrefix(b.Entity)
-		if err != nil {
-			return nil, invalidField("body.entity", "this is no network; one is written 10.1.0.0/16")
-		}
-		b.Entity = network.Masked().String()
+	x, err := in.Body.suppression()
+	if err != nil {
+		return nil, err
 	}
 	id := caller(ctx)
-	x, err := s.cfg.Control.AddSuppression(ctx, store.Suppression{Tenant: id.Tenant, Detector: b.Detector, Rule: b.Rule, Entity: b.Entity,
-		Reason: b.Reason, By: id.Actor(), Expires: b.Expires})
-	s.act(ctx, "suppression.add", "suppression:"+x.ID, fmt.Sprintf("detector %q, rule %q, entity %q until %s: %s",
-		b.Detector, b.Rule, b.Entity, b.Expires.UTC().Format(time.RFC3339), b.Reason), err)
+	x.Tenant, x.By, x.Reason, x.Expires = id.Tenant, id.Actor(), in.Body.Reason, in.Body.Expires
+	x, err = s.cfg.Control.AddSuppression(ctx, x)
+	s.act(ctx, "suppression.add", "suppression:"+x.ID, fmt.Sprintf("detector %q, rule %q, entity %q, source %q, target %q until %s: %s",
+		x.Detector, x.Rule, x.Entity, x.Source, x.Target, x.Expires.UTC().Format(time.RFC3339), x.Reason), err)
 	if err != nil {
 		return nil, err
 	}
 	return answer(s.suppressionOf(x)), nil
+}
+
+// How far a preview looks back, and how much of it.
+const (
+	previewTime     = 30 * 24 * time.Hour
+	previewAlerts   = 5000
+	previewExamples = 5
+)
+
+type suppressionPreview struct {
+	Alerts   int         `json:"alerts" doc:"Alerts that would not have been, of those that were looked at."`
+	Findings int         `json:"findings" doc:"Findings that these alerts count."`
+	Of       int         `json:"of" doc:"How many alerts were looked at: the newest 5000 of the last 30 days."`
+	Examples []alertBody `json:"examples" nullable:"false" doc:"The newest of them."`
+}
+
+func (s *Server) previewSuppression(ctx context.Context, in *struct{ Body SuppressionScope }) (*body[suppressionPreview], error) {
+	x, err := in.Body.suppression()
+	if err != nil {
+		return nil, err
+	}
+	seen, err := s.cfg.Control.AlertsSeenSince(ctx, caller(ctx).Tenant, s.cfg.Now().Add(-previewTime), previewAlerts)
+	if err != nil {
+		return nil, err
+	}
+	covered := s.cfg.Alerts.Covered(seen, x)
+	p := suppressionPreview{Alerts: len(covered), Of: len(seen), Examples: convert(covered[:min(len(covered), previewExamples)], alertOf)}
+	for _, a := range covered {
+		p.Findings += a.Count
+	}
+	return answer(p), nil
+}
+
+type warningListBody struct {
+	Name        string `json:"name" doc:"Of the list, or of the file of one that was refused."`
+	Description string `json:"description,omitempty"`
+	Type        string `json:"type,omitempty"`
+	Entries     int    `json:"entries"`
+	Refused     string `json:"refused,omitempty" doc:"Why it is not used."`
+}
+
+func (s *Server) listWarningLists(context.Context, *struct{}) (*body[page[warningListBody]], error) {
+	return answerPage(convert(s.cfg.WarningLists(), func(l WarningList) warningListBody { return warningListBody(l) }), ""), nil
 }
 
 func (s *Server) changeSuppression(ctx context.Context, in *struct {

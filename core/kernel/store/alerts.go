@@ -45,7 +45,8 @@ type Recorded struct {
 // not resolved and has the fingerprint (nil when there is none) and returns what it becomes, and the notices to queue.
 // Ids, tenant, fingerprint and times that merge leaves empty are filled in. A finding whose id is known changes nothing,
 // so a job that is done again after a crash doubles nothing; unless it has grown since, for a detector tells of the same thing
-// again when it knows more. Then it takes the place of what was said, and counts as the one finding that it is.
+// again when it knows more. Then it takes the place of what was said, and counts as the one finding that it is. What has become worse
+// after its alert was resolved opens it again.
 func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint string,
 	merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
 	if f.ID == "" {
@@ -94,18 +95,46 @@ func (c *Control) growFinding(ctx context.Context, tx *sql.Tx, f Finding, body [
 		return r, err
 	}
 	if known.State == AlertResolved {
-		return r, nil
+		if f.Severity.Rank() <= known.Severity.Rank() {
+			return r, nil
+		}
+		return c.growResolved(ctx, tx, f, known, merge)
 	}
-	r.Duplicate = false
-	count := known.Count
+	return c.growAlert(ctx, tx, known, merge)
+}
+
+// growAlert merges a finding that the alert counts already.
+func (c *Control) growAlert(ctx context.Context, tx *sql.Tx, known Alert, merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
+	before := known
 	r.Alert, r.Notices = merge(&known)
-	r.Alert.ID, r.Alert.Tenant, r.Alert.Fingerprint, r.Alert.Created, r.Alert.Updated = known.ID, known.Tenant, known.Fingerprint, known.Created, c.now()
-	r.Alert.Count = count
+	r.Alert.ID, r.Alert.Tenant, r.Alert.Fingerprint, r.Alert.Created, r.Alert.Updated = before.ID, before.Tenant, before.Fingerprint, before.Created, c.now()
+	r.Alert.Count = before.Count
 	if err := putAlert(ctx, tx, r.Alert); err != nil {
 		return r, err
 	}
-	var err error
 	r.Notices, err = c.putNotices(ctx, tx, r.Alert, r.Notices)
+	return r, err
+}
+
+// growResolved is for a finding that has become worse than the alert that somebody resolved. The alert that is open for the same by
+// now takes it over; without one, the resolved alert is open again, and so is its incident.
+func (c *Control) growResolved(ctx context.Context, tx *sql.Tx, f Finding, known Alert, merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
+	var other bool
+	if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM alerts WHERE tenant = ? AND fingerprint = ? AND state <> 'resolved')",
+		known.Tenant, known.Fingerprint).Scan(&other); err != nil {
+		return r, err
+	}
+	if other {
+		if r, err = c.mergeFinding(ctx, tx, f, known.Fingerprint, merge); err != nil {
+			return r, err
+		}
+		_, err = tx.ExecContext(ctx, "UPDATE findings SET alert_id = ? WHERE tenant = ? AND id = ?", r.Alert.ID, f.Tenant, f.ID)
+		return r, err
+	}
+	if r, err = c.growAlert(ctx, tx, known, merge); err != nil {
+		return r, err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE incidents SET state = 'open' WHERE state = 'closed' AND id = (SELECT incident_id FROM alerts WHERE id = ?)", known.ID)
 	return r, err
 }
 
@@ -230,6 +259,33 @@ func (c *Control) CountTechniques(ctx context.Context, tenant string, from time.
 		counts[x.technique][x.severity] = x.n
 	}
 	return counts, err
+}
+
+// CountIncidentTechniques counts the incidents with alerts seen or found since then that name a technique, or one below it.
+func (c *Control) CountIncidentTechniques(ctx context.Context, tenant string, from time.Time) (map[string]int, error) {
+	type count struct {
+		technique string
+		n         int
+	}
+	list, err := collect(ctx, c.reader, func(r row) (x count, err error) {
+		err = r.Scan(&x.technique, &x.n)
+		return x, err
+	}, `WITH named AS (SELECT incident_id, value AS technique FROM alerts, json_each(techniques)
+			WHERE tenant = ? AND max(last_seen, created) >= ? AND incident_id <> '' AND value IS NOT NULL)
+		SELECT technique, count(*) FROM (SELECT incident_id, technique FROM named
+			UNION SELECT incident_id, substr(technique, 1, instr(technique, '.') - 1) FROM named WHERE instr(technique, '.') > 1)
+		GROUP BY technique`, tenant, micros(from))
+	counts := map[string]int{}
+	for _, x := range list {
+		counts[x.technique] = x.n
+	}
+	return counts, err
+}
+
+// AlertsSeenSince are the newest alerts that were seen or found then or later, at most limit.
+func (c *Control) AlertsSeenSince(ctx context.Context, tenant string, from time.Time, limit int) ([]Alert, error) {
+	return collect(ctx, c.reader, scanAlert, "SELECT "+alertColumns+" FROM alerts WHERE tenant = ? AND max(last_seen, created) >= ? ORDER BY id DESC LIMIT ?",
+		tenant, micros(from), limit)
 }
 
 // AlertFindings returns the findings that an alert rests on, oldest first.

@@ -400,6 +400,60 @@ func TestAFindingGrows(t *testing.T) {
 	}
 }
 
+// What has become worse after somebody resolved its alert opens it again, unless another is open for the same: then it goes there.
+func TestAFindingBecomesWorseAfterItWasResolved(t *testing.T) {
+	c, _ := openControl(t)
+	ctx := t.Context()
+	say := func(id string, severity sdk.Severity, end int64) Recorded {
+		t.Helper()
+		f := finding(id, "10.0.0.1")
+		f.Severity, f.End = severity, time.Unix(end, 0)
+		r, err := c.RecordFinding(ctx, f, "fp", func(open *Alert) (Alert, []Notice) {
+			a := Alert{Src: "10.0.0.1", Techniques: []string{}, FirstSeen: time.Unix(1, 0), LastSeen: time.Unix(end, 0)}
+			if open != nil {
+				a = *open
+			}
+			a.Count++
+			a.Severity, a.State = severity, AlertFiring
+			return a, []Notice{{Notifier: "n"}}
+		})
+		must(t, err)
+		return r
+	}
+	resolve := func(id string) {
+		t.Helper()
+		_, err := c.SetAlertState(ctx, "default", id, AlertResolved, "user:ada", nil)
+		must(t, err)
+	}
+	first := say("f1", sdk.SeverityMedium, 10).Alert.ID
+	group(t, c, 10)
+	in, err := c.IncidentOfAlert(ctx, "default", first)
+	must(t, err)
+	resolve(first)
+	_, err = c.SetIncidentState(ctx, "default", in, IncidentClosed, "user:ada")
+	must(t, err)
+	if r := say("f1", sdk.SeverityMedium, 20); !r.Duplicate || r.Alert.State != AlertResolved {
+		t.Errorf("as bad as it was: %+v", r)
+	}
+	if r := say("f1", sdk.SeverityHigh, 30); r.Duplicate || r.Created || r.Alert.ID != first || r.Alert.State != AlertFiring || r.Alert.Count != 1 || len(r.Notices) != 1 {
+		t.Errorf("worse: %+v", r)
+	}
+	if i, err := c.IncidentByID(ctx, "default", in); err != nil || i.State != IncidentOpen {
+		t.Errorf("its incident is %s: %v", i.State, err)
+	}
+	resolve(first)
+	second := say("f2", sdk.SeverityLow, 40).Alert.ID
+	if second == first {
+		t.Fatal("a new finding opened a resolved alert")
+	}
+	if r := say("f1", sdk.SeverityCritical, 50); r.Duplicate || r.Created || r.Alert.ID != second || r.Alert.Count != 2 || r.Alert.Severity != sdk.SeverityCritical {
+		t.Errorf("worse, while another is open: %+v", r)
+	}
+	if moved, err := c.AlertFindings(ctx, "default", second, 10); err != nil || len(moved) != 2 {
+		t.Errorf("%d findings: %v", len(moved), err)
+	}
+}
+
 func TestFindingsBecomeAlertsAndNotices(t *testing.T) {
 	c, now := openControl(t)
 	ctx := t.Context()

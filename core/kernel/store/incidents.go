@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"time"
 
@@ -35,10 +36,22 @@ type Incident struct {
 	EntityCount              int // of which Entities are the first
 	Stages                   []IncidentStage
 	Arithmetic               []IncidentStep
+	Judged                   IncidentJudged
 	MergedInto               string // the older incident that this one turned out to be; "" for none
-	AcknowledgedBy           string
+	Owner                    string // who looks after it; "" for nobody
 	Created, Updated         time.Time
 }
+
+// IncidentJudged is what judgements of people changed of the risk.
+type IncidentJudged struct {
+	Before int `json:"before"` // the risk had nobody judged anything
+	True   int `json:"true"`   // alerts that were judged so: those of the incident, and others of the same rules and hosts
+	False  int `json:"false"`
+	Benign int `json:"benign"`
+}
+
+// Any reports whether anything was judged.
+func (j IncidentJudged) Any() bool { return j.True+j.False+j.Benign > 0 }
 
 // IncidentEntity is a host that takes part.
 type IncidentEntity struct {
@@ -101,23 +114,23 @@ const (
 )
 
 const incidentColumns = "id, tenant, state, title, severity, risk, confidence, first_seen, last_seen, alerts, entities, entity_count, " +
-	"stages, arithmetic, merged_into, acknowledged_by, created, updated"
+	"stages, arithmetic, judged, merged_into, acknowledged_by, created, updated"
 
 func scanIncident(r row) (i Incident, err error) {
 	err = r.Scan(&i.ID, &i.Tenant, &i.State, &i.Title, &i.Severity, &i.Risk, &i.Confidence, stamp(&i.FirstSeen), stamp(&i.LastSeen),
-		&i.Alerts, fromJSON(&i.Entities), &i.EntityCount, fromJSON(&i.Stages), fromJSON(&i.Arithmetic), &i.MergedInto,
-		&i.AcknowledgedBy, stamp(&i.Created), stamp(&i.Updated))
+		&i.Alerts, fromJSON(&i.Entities), &i.EntityCount, fromJSON(&i.Stages), fromJSON(&i.Arithmetic), fromJSON(&i.Judged),
+		&i.MergedInto, &i.Owner, stamp(&i.Created), stamp(&i.Updated))
 	return i, explain(err)
 }
 
 func putIncident(ctx context.Context, tx querier, i Incident) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO incidents ("+incidentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err := tx.ExecContext(ctx, "INSERT INTO incidents ("+incidentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, title = excluded.title, severity = excluded.severity, risk = excluded.risk,
 		confidence = excluded.confidence, first_seen = excluded.first_seen, last_seen = excluded.last_seen, alerts = excluded.alerts,
 		entities = excluded.entities, entity_count = excluded.entity_count, stages = excluded.stages, arithmetic = excluded.arithmetic,
-		merged_into = excluded.merged_into, acknowledged_by = excluded.acknowledged_by, updated = excluded.updated`,
+		judged = excluded.judged, merged_into = excluded.merged_into, acknowledged_by = excluded.acknowledged_by, updated = excluded.updated`,
 		i.ID, i.Tenant, i.State, i.Title, i.Severity, i.Risk, i.Confidence, micros(i.FirstSeen), micros(i.LastSeen), i.Alerts,
-		toJSON(i.Entities), i.EntityCount, toJSON(i.Stages), toJSON(i.Arithmetic), i.MergedInto, i.AcknowledgedBy, micros(i.Created), micros(i.Updated))
+		toJSON(i.Entities), i.EntityCount, toJSON(i.Stages), toJSON(i.Arithmetic), toJSON(i.Judged), i.MergedInto, i.Owner, micros(i.Created), micros(i.Updated))
 	return err
 }
 
@@ -310,6 +323,7 @@ func (g *gathering) merge(ctx context.Context, into, from string) error {
 	for _, step := range []string{
 		"UPDATE alerts SET incident_id = ?1 WHERE incident_id = ?2",
 		"UPDATE feedback SET incident_id = ?1 WHERE incident_id = ?2",
+		"UPDATE incident_notes SET incident_id = ?1 WHERE incident_id = ?2",
 		"UPDATE incidents SET merged_into = ?1 WHERE id = ?2 OR merged_into = ?2",
 		`UPDATE incidents SET state = (SELECT state FROM incidents WHERE id IN (?1, ?2)
 			ORDER BY CASE state WHEN 'open' THEN 0 WHEN 'acknowledged' THEN 1 ELSE 2 END LIMIT 1) WHERE id = ?1`,
@@ -337,7 +351,10 @@ func (g *gathering) describe(ctx context.Context) ([]Incident, error) {
 			return nil, err
 		}
 		is := g.rules.Describe(members)
-		is.ID, is.Tenant, is.State, is.AcknowledgedBy, is.Created, is.Updated = id, was.Tenant, was.State, was.AcknowledgedBy, was.Created, g.now
+		is.ID, is.Tenant, is.State, is.Owner, is.Created, is.Updated = id, was.Tenant, was.State, was.Owner, was.Created, g.now
+		if was.State == IncidentClosed && is.Severity.Rank() > was.Severity.Rank() { // it was closed as less than it is
+			is.State = IncidentOpen
+		}
 		err = g.tx.QueryRowContext(ctx, "SELECT count(*), min(first_seen), max(last_seen) FROM alerts WHERE incident_id = ?", id).
 			Scan(&is.Alerts, stamp(&is.FirstSeen), stamp(&is.LastSeen))
 		if err == nil {
@@ -408,17 +425,56 @@ func (g *gathering) prior(ctx context.Context, m *IncidentAlert, known map[[3]st
 
 // IncidentFilter narrows a list of incidents; empty fields do not.
 type IncidentFilter struct {
-	State, Severity, Host string
+	State, Severity, Host, Technique string
+	From                             time.Time // seen then or later
+	Sort                             IncidentSort
 }
 
-// ListIncidents lists the tenant's incidents, newest first, without those that went into another.
+// IncidentSort orders a list of incidents; without one the newest come first.
+type IncidentSort string
+
+// The orders, the largest or latest first.
+const (
+	IncidentsLatest IncidentSort = "latest" // by when something of them was last seen
+	IncidentsRisk   IncidentSort = "risk"
+)
+
+// incidentCursor says where a page ended.
+type incidentCursor struct {
+	Value int64  `json:"v"` // of what is sorted by
+	ID    string `json:"i"`
+}
+
+// ListIncidents lists the tenant's incidents without those that went into another.
 func (c *Control) ListIncidents(ctx context.Context, tenant string, f IncidentFilter, p Page) ([]Incident, string, error) {
-	list, err := collect(ctx, c.reader, scanIncident, "SELECT "+incidentColumns+` FROM incidents WHERE tenant = ? AND merged_into = ''
+	value := map[IncidentSort]string{"": "created", IncidentsLatest: "last_seen", IncidentsRisk: "risk"}[f.Sort]
+	if value == "" {
+		return nil, "", &QueryError{fmt.Sprintf("incidents cannot be sorted by %q", f.Sort)}
+	}
+	var after incidentCursor
+	if p.Cursor != "" {
+		if err := parseCursor(p.Cursor, &after); err != nil {
+			return nil, "", err
+		}
+	}
+	list, err := collect(ctx, c.reader, scanIncident, "SELECT "+incidentColumns+` FROM incidents WHERE tenant = ? AND merged_into = '' AND last_seen >= ?
 		AND (? = '' OR state = ?) AND (? = '' OR severity = ?)
 		AND (? = '' OR id IN (SELECT a.incident_id FROM incident_marks k JOIN alerts a ON a.id = k.alert_id WHERE k.tenant = incidents.tenant AND k.key = ?))
-		AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`, tenant, f.State, f.State, f.Severity, f.Severity, f.Host, f.Host, p.Cursor, p.Cursor, p.limit()+1)
-	list, next := cut(list, p, func(i Incident) string { return i.ID })
+		AND (? = '' OR EXISTS (SELECT 1 FROM alerts a, json_each(a.techniques) WHERE a.incident_id = incidents.id
+			AND (value = ? OR substr(value, 1, length(?) + 1) = ? || '.')))
+		AND (? = '' OR (`+value+`, id) < (?, ?)) ORDER BY `+value+` DESC, id DESC LIMIT ?`, tenant, micros(f.From), f.State, f.State, f.Severity, f.Severity,
+		f.Host, f.Host, f.Technique, f.Technique, f.Technique, f.Technique, after.ID, after.Value, after.ID, p.limit()+1)
+	list, next := cut(list, p, func(i Incident) string {
+		at := map[IncidentSort]int64{"": micros(i.Created), IncidentsLatest: micros(i.LastSeen), IncidentsRisk: int64(i.Risk)}
+		return cursorText(incidentCursor{at[f.Sort], i.ID})
+	})
 	return list, next, err
+}
+
+// CountOpenIncidents counts the incidents that nobody has closed.
+func (c *Control) CountOpenIncidents(ctx context.Context, tenant string) (n int, err error) {
+	err = c.reader.QueryRowContext(ctx, "SELECT count(*) FROM incidents WHERE tenant = ? AND merged_into = '' AND state <> 'closed'", tenant).Scan(&n)
+	return n, explain(err)
 }
 
 // IncidentByID returns an incident; for one that went into another, that other.
@@ -436,27 +492,90 @@ func (c *Control) IncidentOfAlert(ctx context.Context, tenant, alert string) (id
 	return id, explain(err)
 }
 
-// IncidentAlerts lists the alerts of an incident in the order they began, a page at a time; the cursor is made here.
+// IncidentAlerts lists the riskiest alerts of an incident in the order they began.
 func (c *Control) IncidentAlerts(ctx context.Context, tenant, incident string, limit int) ([]Alert, error) {
 	return collect(ctx, c.reader, scanAlert, "SELECT "+alertColumns+` FROM (SELECT * FROM alerts WHERE tenant = ? AND incident_id = ? ORDER BY risk DESC, id LIMIT ?)
 		ORDER BY first_seen, id`, tenant, incident, limit)
 }
 
 // SetIncidentState moves an incident on; ErrState when it is there already.
-func (c *Control) SetIncidentState(ctx context.Context, tenant, id, state, by string) (i Incident, err error) {
+func (c *Control) SetIncidentState(ctx context.Context, tenant, id, state, by string) (Incident, error) {
+	return c.changeIncident(ctx, tenant, id, func(i *Incident) error {
+		if i.State == state {
+			return ErrState
+		}
+		i.State = state
+		if state == IncidentAcknowledged {
+			i.Owner = by
+		}
+		return nil
+	})
+}
+
+// AssignIncident says who looks after an incident that is not closed. One that nobody looks after is open.
+func (c *Control) AssignIncident(ctx context.Context, tenant, id, owner string) (Incident, error) {
+	return c.changeIncident(ctx, tenant, id, func(i *Incident) error {
+		if i.State == IncidentClosed {
+			return ErrState
+		}
+		i.Owner, i.State = owner, IncidentAcknowledged
+		if owner == "" {
+			i.State = IncidentOpen
+		}
+		return nil
+	})
+}
+
+// changeIncident changes an incident that went into no other.
+func (c *Control) changeIncident(ctx context.Context, tenant, id string, change func(*Incident) error) (i Incident, err error) {
 	err = c.write(ctx, func(tx *sql.Tx) error {
 		i, err = scanIncident(tx.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents WHERE tenant = ? AND id = ? AND merged_into = ''", tenant, id))
 		if err != nil {
 			return err
 		}
-		if i.State == state {
-			return ErrState
+		if err := change(&i); err != nil {
+			return err
 		}
-		i.State, i.Updated = state, c.now()
-		if state == IncidentAcknowledged {
-			i.AcknowledgedBy = by
-		}
+		i.Updated = c.now()
 		return putIncident(ctx, tx, i)
 	})
 	return i, err
+}
+
+// IncidentNote is what somebody wrote down about an incident.
+type IncidentNote struct {
+	ID, Tenant, IncidentID, Text, By string
+	Created                          time.Time
+}
+
+const maxNotes = 1000 // of one incident
+
+// AddIncidentNote keeps a note and returns it with its id.
+func (c *Control) AddIncidentNote(ctx context.Context, n IncidentNote) (IncidentNote, error) {
+	id, err := newID()
+	if err != nil {
+		return n, err
+	}
+	n.ID, n.Created = id, c.now().UTC()
+	err = c.write(ctx, func(tx *sql.Tx) error {
+		var others int
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM incident_notes WHERE incident_id = ?", n.IncidentID).Scan(&others); err != nil {
+			return err
+		}
+		if others >= maxNotes {
+			return &QueryError{fmt.Sprintf("the incident has %d notes, more are not kept", maxNotes)}
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO incident_notes (id, tenant, incident_id, text, by, created) VALUES (?, ?, ?, ?, ?, ?)",
+			n.ID, n.Tenant, n.IncidentID, n.Text, n.By, micros(n.Created))
+		return err
+	})
+	return n, err
+}
+
+// IncidentNotes lists the notes of an incident, newest first.
+func (c *Control) IncidentNotes(ctx context.Context, tenant, incident string) ([]IncidentNote, error) {
+	return collect(ctx, c.reader, func(r row) (n IncidentNote, err error) {
+		err = r.Scan(&n.ID, &n.Tenant, &n.IncidentID, &n.Text, &n.By, stamp(&n.Created))
+		return n, explain(err)
+	}, "SELECT id, tenant, incident_id, text, by, created FROM incident_notes WHERE tenant = ? AND incident_id = ? ORDER BY id DESC", tenant, incident)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,6 +87,79 @@ func TestAlertsThatChangedAreLookedAtOnce(t *testing.T) {
 	}
 	if others, _, err := c.ListIncidents(t.Context(), "another", IncidentFilter{}, Page{}); err != nil || len(others) != 0 {
 		t.Errorf("another tenant sees %+v: %v", others, err)
+	}
+}
+
+// One page after the other has all incidents, in the order asked for.
+func TestIncidentsInOrder(t *testing.T) {
+	c, _ := openControl(t)
+	at := time.Unix(1_700_000_000, 0)
+	for i, src := range []string{"c", "a", "b", "a", "b", "b"} { // as many alerts as risk
+		putAlertOf(t, c, fmt.Sprint("alert", i), src, at.Add(time.Duration(6-i)*time.Minute))
+		group(t, c, 1)
+	}
+	for by, want := range map[IncidentSort]string{"": "b a c", IncidentsRisk: "b a c", IncidentsLatest: "c a b"} {
+		var got []string
+		for p := (Page{Limit: 1}); ; {
+			list, next, err := c.ListIncidents(t.Context(), DefaultTenant, IncidentFilter{Sort: by}, p)
+			must(t, err)
+			got = append(got, list[0].Title)
+			if p.Cursor = next; next == "" {
+				break
+			}
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("by %q: %s, want %s", by, s, want)
+		}
+	}
+	late, _, err := c.ListIncidents(t.Context(), DefaultTenant, IncidentFilter{From: at.Add(6 * time.Minute)}, Page{})
+	must(t, err)
+	if len(late) != 1 || late[0].Title != "c" {
+		t.Errorf("seen then or later: %+v", late)
+	}
+	for _, bad := range []struct {
+		by     IncidentSort
+		cursor string
+	}{{"title", ""}, {"", "no cursor"}} {
+		var wrong *QueryError
+		if _, _, err := c.ListIncidents(t.Context(), DefaultTenant, IncidentFilter{Sort: bad.by}, Page{Cursor: bad.cursor}); !errors.As(err, &wrong) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+// Notes and their number go with the incident; an owner goes with nobody closing it.
+func TestAnIncidentIsLookedAfter(t *testing.T) {
+	c, _ := openControl(t)
+	at := time.Unix(1_700_000_000, 0)
+	putAlertOf(t, c, "a1", "a", at)
+	changed, _ := group(t, c, 1)
+	id := changed[0].ID
+	for owner, state := range map[string]string{"user:ada": IncidentAcknowledged, "": IncidentOpen} {
+		if i, err := c.AssignIncident(t.Context(), DefaultTenant, id, owner); err != nil || i.Owner != owner || i.State != state {
+			t.Errorf("to %q: %+v, %v", owner, i, err)
+		}
+	}
+	if _, err := c.AssignIncident(t.Context(), "another", id, "user:eve"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("another tenant: %v", err)
+	}
+	_, err := c.SetIncidentState(t.Context(), DefaultTenant, id, IncidentClosed, "user:ada")
+	must(t, err)
+	if _, err := c.AssignIncident(t.Context(), DefaultTenant, id, "user:ada"); !errors.Is(err, ErrState) {
+		t.Errorf("a closed one: %v", err)
+	}
+	for i := range maxNotes {
+		_, err := c.AddIncidentNote(t.Context(), IncidentNote{Tenant: DefaultTenant, IncidentID: id, Text: fmt.Sprint("note ", i), By: "user:ada"})
+		must(t, err)
+	}
+	var full *QueryError
+	if _, err := c.AddIncidentNote(t.Context(), IncidentNote{Tenant: DefaultTenant, IncidentID: id, Text: "one more"}); !errors.As(err, &full) {
+		t.Errorf("a note too many: %v", err)
+	}
+	notes, err := c.IncidentNotes(t.Context(), DefaultTenant, id)
+	must(t, err)
+	if others, err := c.IncidentNotes(t.Context(), "another", id); err != nil || len(others) > 0 || len(notes) != maxNotes || notes[0].Text != fmt.Sprint("note ", maxNotes-1) {
+		t.Errorf("%d notes, %d of another tenant: %v", len(notes), len(others), err)
 	}
 }
 

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// Suppression keeps findings from becoming alerts until it expires. An empty field matches everything; one of detector,
-// rule and entity is not empty. Entity is a host or a network.
+// Suppression keeps findings from becoming alerts until it expires. An empty field matches everything; one of them is not
+// empty. Entity is a host or a network on either side, source and target are one on theirs.
 type Suppression struct {
 	ID, Tenant             string
 	Detector, Rule, Entity string
+	Source, Target         string
 	Reason, By             string
 	Hits                   int
 	LastHit                time.Time // zero: none yet
@@ -25,10 +26,10 @@ const (
 	maxSuppressed   = 1000 // findings that are kept of one suppression, the newest; hits counts them all
 )
 
-const suppressionColumns = "id, tenant, detector, rule, entity, reason, by, hits, last_hit, expires, created"
+const suppressionColumns = "id, tenant, detector, rule, entity, source, target, reason, by, hits, last_hit, expires, created"
 
 func scanSuppression(r row) (s Suppression, err error) {
-	err = r.Scan(&s.ID, &s.Tenant, &s.Detector, &s.Rule, &s.Entity, &s.Reason, &s.By, &s.Hits, stamp(&s.LastHit), stamp(&s.Expires), stamp(&s.Created))
+	err = r.Scan(&s.ID, &s.Tenant, &s.Detector, &s.Rule, &s.Entity, &s.Source, &s.Target, &s.Reason, &s.By, &s.Hits, stamp(&s.LastHit), stamp(&s.Expires), stamp(&s.Created))
 	return s, explain(err)
 }
 
@@ -46,8 +47,8 @@ func (c *Control) AddSuppression(ctx context.Context, s Suppression) (Suppressio
 		return s, err
 	}
 	s.ID, s.Created, s.Hits, s.LastHit = id, c.now().UTC(), 0, time.Time{}
-	_, err = c.exec(ctx, "INSERT INTO suppressions ("+suppressionColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", s.ID, s.Tenant, s.Detector, s.Rule,
-		s.Entity, s.Reason, s.By, s.Hits, micros(s.LastHit), micros(s.Expires), micros(s.Created))
+	_, err = c.exec(ctx, "INSERT INTO suppressions ("+suppressionColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", s.ID, s.Tenant, s.Detector, s.Rule,
+		s.Entity, s.Source, s.Target, s.Reason, s.By, s.Hits, micros(s.LastHit), micros(s.Expires), micros(s.Created))
 	return s, err
 }
 

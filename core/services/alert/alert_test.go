@@ -235,6 +235,11 @@ func TestSuppression(t *testing.T) {
 		{"its network", Suppression{Entity: "10.0.0.0/24"}, true},
 		{"another network", Suppression{Entity: "10.0.1.0/24"}, false},
 		{"another rule of the source", Suppression{Entity: "10.0.0.1", Rule: "slow"}, false},
+		{"who acts", Suppression{Source: "10.0.0.1"}, true},
+		{"who acts is the target", Suppression{Source: "10.0.0.2"}, false},
+		{"who is acted on", Suppression{Target: "10.0.0.2"}, true},
+		{"from a network to a host", Suppression{Source: "10.0.0.0/24", Target: "10.0.0.2"}, true},
+		{"from a network to another host", Suppression{Source: "10.0.0.0/24", Target: "10.0.0.3"}, false},
 		{"expired", Suppression{Entity: "10.0.0.1", Expires: now}, false},
 	} {
 		if c.s.Expires.IsZero() {

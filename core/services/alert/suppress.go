@@ -8,27 +8,35 @@ import (
 )
 
 // Suppression keeps findings back that somebody does not want to hear of for a while. An empty field matches
-// everything. Entity is a host or a network, as either side of the finding.
+// everything. Entity is a host or a network, as either side of the finding; source and target are one as theirs.
 type Suppression struct {
 	ID                     string
 	Detector, Rule, Entity string
+	Source, Target         string
 	Expires                time.Time
 }
 
 // Matches reports whether the suppression keeps the finding back.
 func (s Suppression) Matches(f sdk.Finding, now time.Time) bool {
-	return now.Before(s.Expires) && (s.Detector == "" || s.Detector == f.Detector) && (s.Rule == "" || s.Rule == f.Rule) &&
-		(s.Entity == "" || s.concerns(f.Src) || s.concerns(f.Dst))
+	return now.Before(s.Expires) && s.Covers(f.Detector, f.Rule, f.Src, f.Dst)
 }
 
-func (s Suppression) concerns(side string) bool {
+// Covers reports whether something is what the suppression is about, whenever that was.
+func (s Suppression) Covers(detector, rule, src, dst string) bool {
+	return (s.Detector == "" || s.Detector == detector) && (s.Rule == "" || s.Rule == rule) &&
+		(s.Entity == "" || concerns(s.Entity, src) || concerns(s.Entity, dst)) &&
+		(s.Source == "" || concerns(s.Source, src)) && (s.Target == "" || concerns(s.Target, dst))
+}
+
+// concerns reports whether one side of a finding is the host, or lies in the network.
+func concerns(entity, side string) bool {
 	h := Host(side)
-	if h == s.Entity {
+	if h == entity {
 		return true
 	}
-	network, err := netip.ParsePrefix(s.Entity)
+	network, err := netip.ParsePrefix(entity)
 	if err != nil {
-		return same(h, s.Entity)
+		return same(h, entity)
 	}
 	if of, err := netip.ParsePrefix(h); err == nil {
 		return network.Bits() <= of.Bits() && network.Contains(of.Addr())

@@ -19,6 +19,7 @@ const Window = 24 * time.Hour
 type Store interface {
 	GroupAlerts(ctx context.Context, limit int, rules store.IncidentRules) (changed []store.Incident, looked int, err error)
 	SetIncidentState(ctx context.Context, tenant, id, state, by string) (store.Incident, error)
+	AssignIncident(ctx context.Context, tenant, id, owner string) (store.Incident, error)
 	IncidentByID(ctx context.Context, tenant, id string) (store.Incident, error)
 	AddFeedback(ctx context.Context, f store.Feedback) (store.Feedback, error)
 	TakeFeedbackBack(ctx context.Context, tenant, id string) (store.Feedback, error)
@@ -99,7 +100,15 @@ func (s *Service) Settle(ctx context.Context) error {
 
 // Move acknowledges, closes or opens an incident again.
 func (s *Service) Move(ctx context.Context, id, state, by string) (store.Incident, error) {
-	i, err := s.cfg.Store.SetIncidentState(ctx, s.cfg.Tenant, id, state, by)
+	return s.told(s.cfg.Store.SetIncidentState(ctx, s.cfg.Tenant, id, state, by))
+}
+
+// Assign says who looks after an incident, "" for nobody.
+func (s *Service) Assign(ctx context.Context, id, owner string) (store.Incident, error) {
+	return s.told(s.cfg.Store.AssignIncident(ctx, s.cfg.Tenant, id, owner))
+}
+
+func (s *Service) told(i store.Incident, err error) (store.Incident, error) {
 	if err == nil {
 		s.cfg.Changed(i)
 	}

@@ -22,12 +22,13 @@ type Rules struct {
 // Reach implements store.IncidentRules.
 func (r Rules) Reach() time.Duration { return r.Window }
 
-// Marks are by what an alert is found as a neighbour. What is merely information takes no part.
+// Marks are by what an alert is found as a neighbour. What is merely information takes no part, nor does what is low and done by
+// nobody: a remark on a host.
 func (r Rules) Marks(a store.IncidentAlert) []store.IncidentMark {
-	if a.Severity.Rank() < sdk.SeverityLow.Rank() {
+	src, dst := host(a.Src), host(a.Dst)
+	if rank := a.Severity.Rank(); rank < sdk.SeverityLow.Rank() || src == "" && rank < sdk.SeverityMedium.Rank() {
 		return nil
 	}
-	src, dst := host(a.Src), host(a.Dst)
 	mark := func(role, key string) store.IncidentMark {
 		return store.IncidentMark{Key: key, Role: role, Source: src, FirstSeen: a.FirstSeen, LastSeen: a.LastSeen}
 	}

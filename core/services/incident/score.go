@@ -194,12 +194,40 @@ func (r Rules) Describe(alerts []store.IncidentAlert) store.Incident {
 		}
 	}
 	i.Risk, i.Confidence, i.Arithmetic = r.weigh(alerts)
+	i.Judged = r.judged(alerts)
 	i.Stages = stages(alerts)
 	i.Entities = entities(alerts)
 	i.EntityCount = len(i.Entities)
 	i.Entities = i.Entities[:min(len(i.Entities), maxEntities)]
 	i.Title = r.title(alerts)
 	return i
+}
+
+// judged says what judgements changed: the risk without any, and how many there are of these alerts and of others like them.
+func (r Rules) judged(alerts []store.IncidentAlert) (j store.IncidentJudged) {
+	type like struct{ detector, rule, entity string }
+	counted := map[like]bool{}
+	unjudged := slices.Clone(alerts)
+	for n, a := range alerts {
+		if key := (like{a.Detector, a.Rule, cmp.Or(host(a.Src), host(a.Dst))}); !counted[key] {
+			counted[key] = true
+			j.True, j.False, j.Benign = j.True+a.True, j.False+a.False, j.Benign+a.Benign
+			switch a.Verdict { // the counts leave out the alert's own
+			case store.VerdictTrue:
+				j.True++
+			case store.VerdictFalse:
+				j.False++
+			case store.VerdictBenign:
+				j.Benign++
+			}
+		}
+		u := &unjudged[n]
+		u.Verdict, u.True, u.False, u.Benign = "", 0, 0, 0
+	}
+	if j.Any() {
+		j.Before, _, _ = r.weigh(unjudged)
+	}
+	return j
 }
 
 func count(n int, what string) string {

@@ -32,6 +32,28 @@ func prior(a store.IncidentAlert, yes, no, benign int) store.IncidentAlert {
 	return a
 }
 
+// What judgements changed is said with the risk of before.
+func TestWhatJudgementsChanged(t *testing.T) {
+	scan := said(0, "scan", "10.0.0.66", "10.0.0.0/24", 72, 0.6, "T1046")
+	again := said(1, "scan", "10.0.0.66", "10.0.1.0/24", 60, 0.6, "T1046") // like it: what was judged of both counts once
+	for _, c := range []struct {
+		name   string
+		alerts []store.IncidentAlert
+		risk   int
+		want   store.IncidentJudged
+	}{
+		{"nothing", []store.IncidentAlert{scan}, 72, store.IncidentJudged{}},
+		{"two alike elsewhere", []store.IncidentAlert{prior(scan, 0, 2, 0), prior(again, 0, 2, 0)}, 36, store.IncidentJudged{Before: 72, False: 2}},
+		{"itself", []store.IncidentAlert{judged(scan, store.VerdictBenign)}, 14, store.IncidentJudged{Before: 72, Benign: 1}},
+		{"itself and one elsewhere", []store.IncidentAlert{judged(prior(scan, 0, 1, 0), store.VerdictTrue)}, 72, store.IncidentJudged{Before: 72, True: 1, False: 1}},
+	} {
+		got := Rules{}.Describe(c.alerts)
+		if got.Judged != c.want || got.Risk != c.risk {
+			t.Errorf("%s: risk %d, %+v", c.name, got.Risk, got.Judged)
+		}
+	}
+}
+
 // Computed by hand from docs/incidents.md.
 func TestRiskByHand(t *testing.T) {
 	scan := said(0, "scan", "10.0.0.66", "10.0.0.0/24", 50, 0.6, "T1046")

@@ -21,10 +21,20 @@ const (
 )
 
 // Lists are lists of well-known hosts that are usually harmless, in the format of the MISP warning lists.
-type Lists struct{ lists []list }
+type Lists struct {
+	lists   []list
+	refused []List
+}
+
+// List says what a list is, and of one that is not used why.
+type List struct {
+	Name, Description, Type string
+	Entries                 int
+	Refused                 string
+}
 
 type list struct {
-	name     string
+	List
 	exact    map[string]bool // addresses and names
 	domains  map[string]bool // names that stand for all below them as well
 	networks map[netip.Prefix]bool
@@ -47,6 +57,7 @@ func LoadLists(dir string) (*Lists, error) {
 		one, err := loadList(name)
 		if err != nil {
 			refused = append(refused, fmt.Errorf("warning list %s: %w", filepath.Base(name), err))
+			l.refused = append(l.refused, List{Name: filepath.Base(name), Refused: err.Error()})
 			continue
 		}
 		l.lists = append(l.lists, one)
@@ -72,14 +83,15 @@ func loadList(name string) (list, error) {
 
 func parseList(raw []byte) (list, error) {
 	var file struct {
-		Name string   `json:"name"`
-		Type string   `json:"type"`
-		List []string `json:"list"`
+		Name        string   `json:"name"`
+		Description string   `json:"description"`
+		Type        string   `json:"type"`
+		List        []string `json:"list"`
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
 		return list{}, fmt.Errorf("it is no warning list: %w", err)
 	}
-	l := list{name: file.Name, exact: map[string]bool{}, domains: map[string]bool{}, networks: map[netip.Prefix]bool{}}
+	l := list{List: List{Name: file.Name, Description: file.Description, Type: file.Type, Entries: len(file.List)}, exact: map[string]bool{}, domains: map[string]bool{}, networks: map[netip.Prefix]bool{}}
 	limit := maxListEntries
 	add := map[string]func(string) error{
 		"cidr": l.addNetwork, "string": l.addExact, "hostname": l.addDomain, "substring": l.addPart, "regex": l.addPattern}[file.Type]
@@ -156,12 +168,21 @@ func (l *list) addPattern(s string) error {
 	return nil
 }
 
+// All are the lists that are used, by the names of their files, then those that were refused.
+func (l *Lists) All() []List {
+	var all []List
+	for _, one := range l.lists {
+		all = append(all, one.List)
+	}
+	return append(all, l.refused...)
+}
+
 // Harmless names the first list that a host is on, "" for none.
 func (l *Lists) Harmless(host string) string {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for i := range l.lists {
 		if l.lists[i].has(host) {
-			return l.lists[i].name
+			return l.lists[i].Name
 		}
 	}
 	return ""

@@ -851,8 +851,25 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Incidents, newest first */
+        /** Incidents, newest first unless sorted */
         get: operations["list-incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/owners": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who may look after an incident */
+        get: operations["list-incident-owners"];
         put?: never;
         post?: never;
         delete?: never;
@@ -898,6 +915,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say who looks after it; without an owner it is open */
+        post: operations["assign-incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{id}/close": {
         parameters: {
             query?: never;
@@ -926,6 +960,23 @@ export interface paths {
         put?: never;
         /** Judge an incident and the alerts that it has now */
         post: operations["judge-incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/notes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Write something down about it */
+        post: operations["note-incident"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1688,6 +1739,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/suppressions/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What it would have kept back of the last 30 days */
+        post: operations["preview-suppression"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/suppressions/{id}": {
         parameters: {
             query?: never;
@@ -1788,6 +1856,23 @@ export interface paths {
         post?: never;
         /** Delete a view of yours; an administrator may also delete what others share */
         delete: operations["delete-view"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warninglists": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists of well-known harmless hosts, which lower the risk of what names them */
+        get: operations["list-warning-lists"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1986,6 +2071,10 @@ export interface components {
         };
         AppCount: {
             app: string;
+        };
+        AssignIncidentRequest: {
+            /** @description The name of a user; empty: nobody. */
+            owner: string;
         };
         Assignment: {
             config?: unknown;
@@ -2731,7 +2820,6 @@ export interface components {
             id: string;
         };
         Incident: {
-            acknowledged_by?: string;
             /**
              * Format: int64
              * @description How many alerts belong to it.
@@ -2749,8 +2837,12 @@ export interface components {
             /** Format: date-time */
             first_seen: string;
             id: string;
+            /** @description What judgements of people changed; absent when there are none. */
+            judged?: components["schemas"]["IncidentJudged"];
             /** Format: date-time */
             last_seen: string;
+            /** @description Who looks after it: user:NAME or token:NAME. */
+            owner?: string;
             /** Format: int64 */
             risk: number;
             /** @enum {string} */
@@ -2769,6 +2861,8 @@ export interface components {
             arithmetic: components["schemas"]["IncidentStep"][];
             /** @description How people judged it and its alerts, newest first. */
             feedback: components["schemas"]["Feedback"][];
+            /** @description What people wrote down, newest first. */
+            notes: components["schemas"]["Note"][];
         };
         IncidentHost: {
             /**
@@ -2784,6 +2878,22 @@ export interface components {
              * @enum {string}
              */
             role: "attacker" | "target" | "pivot";
+        };
+        IncidentJudged: {
+            /** Format: int64 */
+            benign: number;
+            /** Format: int64 */
+            false: number;
+            /**
+             * Format: int64
+             * @description The risk had nobody judged anything.
+             */
+            risk_before: number;
+            /**
+             * Format: int64
+             * @description Alerts that were judged so: those of the incident, and others of the same rules and hosts.
+             */
+            true: number;
         };
         IncidentStage: {
             name: string;
@@ -3108,6 +3218,16 @@ export interface components {
             /** @description Without it, everywhere. */
             node?: string;
         };
+        Note: {
+            by: string;
+            id: string;
+            text: string;
+            /** Format: date-time */
+            time: string;
+        };
+        NoteIncidentRequest: {
+            text: string;
+        };
         Notice: {
             /** Format: int64 */
             attempts: number;
@@ -3243,9 +3363,19 @@ export interface components {
             };
             /** Format: int64 */
             devices: number;
+            /**
+             * Format: int64
+             * @description Those that nobody has closed.
+             */
+            incidents: number;
             plugins: components["schemas"]["Ready"];
             /** @description What to do next. */
             steps: components["schemas"]["Step"][];
+        };
+        Owner: {
+            /** @description As assign takes it. */
+            name: string;
+            role: string;
         };
         PacketPage: {
             items: components["schemas"]["DecodedPacket"][];
@@ -3300,6 +3430,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageOwner: {
+            items: components["schemas"]["Owner"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PagePlugin: {
             items: components["schemas"]["Plugin"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -3332,6 +3467,11 @@ export interface components {
         };
         PageView: {
             items: components["schemas"]["View"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageWarningList: {
+            items: components["schemas"]["WarningList"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -3946,6 +4086,10 @@ export interface components {
             reason: string;
             /** @description Without it: all rules. */
             rule?: string;
+            /** @description A host or network that acts. */
+            source?: string;
+            /** @description A host or network that is acted on. */
+            target?: string;
         };
         Suppressed: {
             agent?: string;
@@ -3964,7 +4108,7 @@ export interface components {
             /** Format: date-time */
             created: string;
             detector?: string;
-            /** @description A host, or a network. */
+            /** @description A host or a network on either side. */
             entity?: string;
             /** Format: date-time */
             expires: string;
@@ -3978,6 +4122,41 @@ export interface components {
             last_hit?: string;
             reason: string;
             rule?: string;
+            /** @description A host or a network that acts. */
+            source?: string;
+            /** @description A host or a network that is acted on. */
+            target?: string;
+        };
+        SuppressionPreview: {
+            /**
+             * Format: int64
+             * @description Alerts that would not have been, of those that were looked at.
+             */
+            alerts: number;
+            /** @description The newest of them. */
+            examples: components["schemas"]["Alert"][];
+            /**
+             * Format: int64
+             * @description Findings that these alerts count.
+             */
+            findings: number;
+            /**
+             * Format: int64
+             * @description How many alerts were looked at: the newest 5000 of the last 30 days.
+             */
+            of: number;
+        };
+        SuppressionScope: {
+            /** @description namespace/name; without it: all. */
+            detector?: string;
+            /** @description A host, or a network such as 10.1.0.0/16, on either side; without it: all. */
+            entity?: string;
+            /** @description Without it: all rules. */
+            rule?: string;
+            /** @description A host or network that acts. */
+            source?: string;
+            /** @description A host or network that is acted on. */
+            target?: string;
         };
         SuppressionTerms: {
             /**
@@ -3997,6 +4176,11 @@ export interface components {
             };
             /** @description An ATT&CK id. */
             id: string;
+            /**
+             * Format: int64
+             * @description How many incidents such alerts belong to.
+             */
+            incidents: number;
         };
         Test: {
             receipt: components["schemas"]["Receipt"];
@@ -4111,6 +4295,16 @@ export interface components {
             query: string;
             /** @description Everybody sees it. */
             shared: boolean;
+        };
+        WarningList: {
+            description?: string;
+            /** Format: int64 */
+            entries: number;
+            /** @description Of the list, or of the file of one that was refused. */
+            name: string;
+            /** @description Why it is not used. */
+            refused?: string;
+            type?: string;
         };
     };
     responses: never;
@@ -7476,6 +7670,12 @@ export interface operations {
                 severity?: "info" | "low" | "medium" | "high" | "critical";
                 /** @description An address or name that takes part. */
                 host?: string;
+                /** @description An ATT&CK id; those below it count, too. */
+                technique?: string;
+                /** @description RFC 3339; seen then or later. */
+                from?: string;
+                /** @description Without it the newest come first. */
+                sort?: "latest" | "risk";
             };
             header?: never;
             path?: never;
@@ -7512,6 +7712,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-incident-owners": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageOwner"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7646,6 +7893,68 @@ export interface operations {
             };
         };
     };
+    "assign-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignIncidentRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "close-incident": {
         parameters: {
             query?: never;
@@ -7726,6 +8035,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Feedback"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "note-incident": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoteIncidentRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Note"];
                 };
             };
             /** @description Unauthorized */
@@ -10524,6 +10895,66 @@ export interface operations {
             };
         };
     };
+    "preview-suppression": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SuppressionScope"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuppressionPreview"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "change-suppression": {
         parameters: {
             query?: never;
@@ -11008,6 +11439,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-warning-lists": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageWarningList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
