@@ -37,6 +37,10 @@ func TestWarningLists(t *testing.T) {
 	if strings.Contains(err.Error(), "j.txt") || len(l.lists) != 5 {
 		t.Errorf("%d lists: %v", len(l.lists), err)
 	}
+	all := l.All()
+	if len(all) != 9 || all[0] != (List{Name: "nets", Type: "cidr", Entries: 3}) || all[5].Name != "f.json" || !strings.Contains(all[5].Refused, "asn") {
+		t.Errorf("%+v", all)
+	}
 	for host, want := range map[string]string{
 		"192.0.2.200": "nets", "192.0.3.1": "", "2001:db8::7": "nets", "2001:db9::7": "", "198.51.100.7": "nets", "198.51.100.8": "",
 		"example.org": "names", "a.b.EXAMPLE.org.": "names", "badexample.org": "", "net": "", "cdn.example.net": "names",
