@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,28 @@ func TestNothingToFind(t *testing.T) {
 func TestFindDataset(t *testing.T) {
 	if _, err := find("no-such-set"); err == nil || !strings.Contains(err.Error(), "want a folder with labels.tsv") {
 		t.Error(err)
+	}
+}
+
+// A build lies elsewhere than its source, whose own libraries it needs.
+func TestWithPython(t *testing.T) {
+	dir := t.TempDir()
+	if env, err := withPython(dir); env != nil || err != nil {
+		t.Errorf("%v, %v of a folder without", env, err)
+	}
+	python := filepath.Join(dir, ".venv", "bin", "python3")
+	if err := os.MkdirAll(filepath.Dir(python), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(python, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if env, err := withPython(dir); err != nil || !slices.Contains(env, "PICKET_PYTHON="+python) {
+		t.Errorf("%v, %v", env, err)
+	}
+	t.Setenv("PICKET_PYTHON", "/usr/bin/python3")
+	if env, err := withPython(dir); env != nil || err != nil {
+		t.Errorf("%v, %v where somebody chose another", env, err)
 	}
 }
 

@@ -93,6 +93,7 @@ func (j *listedJudge) close() { j.Close() }
 type folder struct {
 	self, runtime string
 	built, tmp    string
+	environ       []string
 	about         detector
 }
 
@@ -108,6 +109,10 @@ func openFolder(ctx context.Context, dir, runtime string, stderr io.Writer) (*fo
 	f := &folder{self: self, runtime: runtime, built: dir, tmp: tmp}
 	if _, err := os.Stat(filepath.Join(dir, "plugin.yaml")); err == nil {
 		f.built = filepath.Join(tmp, "build")
+		if f.environ, err = withPython(dir); err != nil {
+			f.close()
+			return nil, err
+		}
 		cmd := exec.CommandContext(ctx, self, "plugin", "build", "--out", f.built, dir)
 		cmd.Stderr = stderr
 		if err := cmd.Run(); err != nil {
@@ -135,6 +140,18 @@ func openFolder(ctx context.Context, dir, runtime string, stderr io.Writer) (*fo
 	return f, nil
 }
 
+// withPython is an environment in which a build of this source folder runs with the folder's own libraries.
+func withPython(dir string) ([]string, error) {
+	python, err := filepath.Abs(filepath.Join(dir, ".venv", "bin", "python3"))
+	if err != nil || os.Getenv("PICKET_PYTHON") != "" {
+		return nil, err
+	}
+	if _, err := os.Stat(python); err != nil {
+		return nil, nil
+	}
+	return append(os.Environ(), "PICKET_PYTHON="+python), nil
+}
+
 // descriptorFile is what picket plugin build writes beside the artifacts.
 const descriptorFile = "release.json"
 
@@ -155,7 +172,7 @@ func (f *folder) detectors() []detector { return []detector{f.about} }
 func (f *folder) judge(ctx context.Context, _, path string) ([]sdk.Finding, error) {
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, f.self, "plugin", "replay", "--json", "--runtime", f.runtime, "--dir", f.built, path)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Env, cmd.Stdout, cmd.Stderr = f.environ, &out, &said
 	if err := cmd.Run(); err != nil {
 		return nil, errors.New(strings.TrimPrefix(strings.TrimSpace(said.String()), "picket: "))
 	}
