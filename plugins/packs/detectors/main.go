@@ -9,6 +9,7 @@ import (
 	_ "github.com/picketwatch/picket/plugins/detectors/bruteforce"
 	_ "github.com/picketwatch/picket/plugins/detectors/dga"
 	_ "github.com/picketwatch/picket/plugins/detectors/dnssecurity"
+	_ "github.com/picketwatch/picket/plugins/detectors/encrypted"
 	_ "github.com/picketwatch/picket/plugins/detectors/exfil"
 	_ "github.com/picketwatch/picket/plugins/detectors/flood"
 	_ "github.com/picketwatch/picket/plugins/detectors/lateral"

@@ -27,10 +27,14 @@ type packet struct {
 	bytes []byte
 }
 
+// PortsFrom says which port the next client has, and those after it.
+func (w *Wire) PortsFrom(port uint16) { w.port = port - firstPort - 1 }
+
 // Said is one message of a conversation.
 type Said struct {
 	Server bool
 	Text   string
+	After  time.Duration // a pause before it
 }
 
 // Client and Server are what a side says.
@@ -44,12 +48,13 @@ const (
 	syn, fin, ack = 2, 1, 16
 	push          = 8
 	step          = 2 * time.Millisecond
+	firstPort     = 40000
 )
 
 // TCP adds a connection from SYN to FIN in which messages follow each other, and tells when it is over.
 func (w *Wire) TCP(at time.Duration, from, to netip.Addr, port uint16, said ...Said) time.Duration {
 	w.port++
-	c := connection{w: w, at: at, from: netip.AddrPortFrom(from, 40000+w.port), to: netip.AddrPortFrom(to, port), seq: [2]uint32{1000, 5000}}
+	c := connection{w: w, at: at, from: netip.AddrPortFrom(from, firstPort+w.port), to: netip.AddrPortFrom(to, port), seq: [2]uint32{1000, 5000}}
 	c.segment(0, syn, "")
 	c.segment(1, syn|ack, "")
 	c.segment(0, ack, "")
@@ -58,6 +63,7 @@ func (w *Wire) TCP(at time.Duration, from, to netip.Addr, port uint16, said ...S
 		if s.Server {
 			side = 1
 		}
+		c.at += s.After
 		const most = 1400
 		for text := s.Text; len(text) > 0; text = text[min(len(text), most):] {
 			c.segment(side, push|ack, text[:min(len(text), most)])
@@ -72,7 +78,7 @@ func (w *Wire) TCP(at time.Duration, from, to netip.Addr, port uint16, said ...S
 // UDP adds a question with its answer, which may be missing.
 func (w *Wire) UDP(at time.Duration, from, to netip.Addr, port uint16, question, answer string) {
 	w.port++
-	src, dst := netip.AddrPortFrom(from, 40000+w.port), netip.AddrPortFrom(to, port)
+	src, dst := netip.AddrPortFrom(from, firstPort+w.port), netip.AddrPortFrom(to, port)
 	w.datagram(at, src, dst, question)
 	if answer != "" {
 		w.datagram(at+step, dst, src, answer)
