@@ -32,6 +32,49 @@ func TestTimeWithoutPackets(t *testing.T) {
 	}
 }
 
+// What came of nothing is told sooner where that is asked for: connections that were never completed, and questions without an
+// answer. What goes on, and a stream of one side, is not cut.
+func TestAttempts(t *testing.T) {
+	udp := func(n int, answered bool) (out []packet) {
+		for i := range n {
+			out = append(out, packet{time.Duration(i) * sec, false, 0, 100, 10})
+		}
+		if answered {
+			out = append(out, packet{time.Duration(n) * sec, true, 0, 100, 10})
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		proto   uint8
+		packets []packet
+		ends    time.Duration // after the last packet
+	}{
+		"a silent port":              {sdk.ProtoTCP, []packet{{0, false, syn, 100, 0}}, 10 * sec},
+		"repeated":                   {sdk.ProtoTCP, []packet{{0, false, syn, 100, 0}, {sec, false, syn, 100, 0}, {3 * sec, false, syn, 100, 0}, {7 * sec, false, syn, 100, 0}}, 10 * sec},
+		"half open":                  {sdk.ProtoTCP, []packet{{0, false, syn, 100, 0}, {sec, true, syn | ack, 100, 0}, {2 * sec, true, syn | ack, 100, 0}}, 10 * sec},
+		"completed":                  {sdk.ProtoTCP, []packet{{0, false, syn, 100, 0}, {sec, true, syn | ack, 100, 0}, {2 * sec, false, ack, 100, 0}}, 120 * sec},
+		"refused":                    {sdk.ProtoTCP, []packet{{0, false, syn, 100, 0}, {sec, true, rst | ack, 100, 0}}, 5 * sec},
+		"a question":                 {sdk.ProtoUDP, udp(3, false), 10 * sec},
+		"a question with its answer": {sdk.ProtoUDP, udp(1, true), 120 * sec},
+		"a stream":                   {sdk.ProtoUDP, udp(4, false), 120 * sec},
+	} {
+		var out collected
+		table := New(Config{Attempt: 10 * sec}, out.emit)
+		for i, one := range c.packets {
+			d := one.tcp()
+			d.Proto = c.proto
+			add(t, table, uint64(i+1), int64(one.at), &d)
+		}
+		last := c.packets[len(c.packets)-1].at
+		for want := range 2 {
+			after := c.ends + time.Duration(want)
+			if err := errors.Join(table.Advance(int64(last+after)), table.Flush()); err != nil || len(out.flows) != want {
+				t.Errorf("%s, %s after its last packet: %d flows, want %d (%v)", name, after, len(out.flows), want, err)
+			}
+		}
+	}
+}
+
 func TestFlushTellsWhatEmitSaid(t *testing.T) {
 	full := errors.New("full")
 	table := New(Config{}, func([]sdk.Flow) error { return full })

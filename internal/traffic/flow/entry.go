@@ -187,6 +187,19 @@ func (e state) tcp(at int64, p *decode.Packet, fromA bool) {
 	e.end(p.Flags, d)
 }
 
+// maxAttempt is how many packets one side sends to begin something: the first and its repetitions. More is a stream.
+const maxAttempt = 3
+
+// attempt reports whether nothing has come of the flow yet: a connection whose initiator never acknowledged anything, or a few
+// packets without an answer.
+func (e state) attempt() bool {
+	const syn, ack = sdk.FlagSYN, sdk.FlagACK
+	if e.key.proto == sdk.ProtoTCP && e.side[fwd].firstFlags&(syn|ack) == syn {
+		return e.side[fwd].flags&ack == 0
+	}
+	return e.side[rev].packets == 0 && e.side[fwd].packets <= maxAttempt
+}
+
 // end notes why the connection is over: a reset, or a FIN from each side.
 func (e state) end(flags uint8, d int) {
 	if e.reason != sdk.EndNone {

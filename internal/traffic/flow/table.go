@@ -32,6 +32,7 @@ type Config struct {
 	Idle     time.Duration // closes a flow that is quiet for longer; default 2 minutes
 	Active   time.Duration // closes a flow that is open for longer; default 30 minutes
 	Linger   time.Duration // keeps a flow after its end for late packets; default 5 seconds
+	Attempt  time.Duration // closes a flow that nothing has come of yet and that is quiet for longer; default Idle
 	Batch    int           // flows per call of emit; default 1024
 	Features bool          // fill in Flow.Features
 	// Apps, when set, is shown the packets of each flow until it wants no more, and its end.
@@ -51,6 +52,9 @@ func (c Config) withDefaults() Config {
 	if c.Linger <= 0 {
 		c.Linger = 5 * time.Second
 	}
+	if c.Attempt <= 0 {
+		c.Attempt = c.Idle
+	}
 	if c.Batch <= 0 {
 		c.Batch = 1024
 	}
@@ -61,9 +65,10 @@ func (c Config) withDefaults() Config {
 // or one mad timestamp before) instead of packets out of order.
 const clockStep = int64(time.Hour)
 
-// The two lists of open flows, each ordered by last packet.
+// The lists of open flows, each ordered by last packet. That of attempts is empty where these may be quiet as long as others.
 const (
 	listOpen = iota
+	listAttempt
 	listEnded
 	lists
 )
@@ -103,7 +108,7 @@ func (c Counts) Evicted() uint64 { return c.ByReason[sdk.EndEvicted] }
 func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
 	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), pool: pool{features: cfg.Features}, bytes: openBytes, wake: math.MaxInt64}
-	t.limits = [lists]int64{listOpen: int64(cfg.Idle), listEnded: int64(cfg.Linger)}
+	t.limits = [lists]int64{listOpen: int64(cfg.Idle), listAttempt: int64(cfg.Attempt), listEnded: int64(cfg.Linger)}
 	if cfg.MaxFlows > 0 {
 		t.bytes = math.MaxInt
 	} else {
@@ -226,8 +231,11 @@ func (t *Table) state(e *entry) state {
 func (t *Table) touch(i uint32, e *entry) {
 	e.touched = t.clock
 	want := uint8(listOpen)
-	if e.reason != sdk.EndNone {
+	switch {
+	case e.reason != sdk.EndNone:
 		want = listEnded
+	case t.cfg.Attempt < t.cfg.Idle && t.state(e).attempt():
+		want = listAttempt
 	}
 	if e.list == want && t.lists[want].tail == i {
 		return
@@ -298,10 +306,10 @@ func lines[T any](v *T) (sum uint32) {
 	return sum
 }
 
-// evict closes the flow that matters least, but not the one that is spared: one that has ended, else the one that was quiet
-// for longest.
+// evict closes the flow that matters least, but not the one that is spared: one that has ended, else an attempt, else the one that
+// was quiet for longest.
 func (t *Table) evict(spared uint32) {
-	for _, which := range [...]int{listEnded, listOpen} {
+	for _, which := range [...]int{listEnded, listAttempt, listOpen} {
 		i := t.lists[which].head
 		if i != 0 && i == spared {
 			i = t.pool.at(i).next

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"time"
 
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/internal/traffic"
@@ -16,6 +17,10 @@ type Live struct {
 	Geometry   packetsocket.Geometry
 	Skip       bool // the first block: a worker before this one died on it
 }
+
+// attemptTime is how long a connection that nothing came of is waited for. Whoever watches a scan or a flood of half-open
+// connections cannot wait until ordinary flows are quiet for too long; a client repeats its first packet after 1, 2 and 4 seconds.
+const attemptTime = 10 * time.Second
 
 // RunLive reads packets until ctx ends, which closes all flows, and sends what Run sends. Progress comes ten times a second,
 // also when no packet does.
@@ -32,6 +37,7 @@ func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error 
 		return err
 	}
 	r.failed = cancel
+	r.options.Flow.Attempt = attemptTime
 	r.options.Progress = func(p traffic.Progress) {
 		_ = r.facts.Flush() // those of no flow are not waited for; what stops it is in r.sent
 		r.progress(traffic.FileProgress{Progress: p})
