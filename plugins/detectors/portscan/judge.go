@@ -32,6 +32,7 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 		g.udp(udp),
 		g.icmp(d.cfg.SweepHosts*factor, d.cfg.SweepSilent),
 	} {
+		found.excess *= float64(factor)
 		before := s.reported[found.rule]
 		doubled := len(found.members) >= 2*before.Size
 		if len(found.members) <= before.Size || !doubled && !final {
