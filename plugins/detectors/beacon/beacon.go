@@ -90,8 +90,7 @@ func (d *Detector) reset() {
 	d.clock, d.swept = 0, 0
 }
 
-// sweepEvery is how often, in flow time, running pairs are looked at. A capture that is shorter gives one verdict, at its
-// end, with all the evidence.
+// sweepEvery is how often, in flow time, all running pairs are looked at. Those that are plainly regular are told before, see early.
 const sweepEvery = int64(15 * time.Minute)
 
 // Inspect takes flows one by one, so where a batch ends makes no difference.
@@ -127,7 +126,7 @@ func (d *Detector) remember(f *sdk.Flow, sink sdk.FindingSink) error {
 		p = d.pairs.appear(key)
 	}
 	d.pairs.add(p, f)
-	return nil
+	return d.early(p, sink)
 }
 
 // makeRoom forgets pairs when memory is full, and returns p, or nil when it was one of them. Each is judged before: memory that

@@ -231,8 +231,30 @@ func TestReportsBeforeTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(s.findings) != 3 {
-		t.Errorf("%d findings in two hours, want one after 15, 30 and 60 minutes", len(s.findings))
+	if len(s.findings) != 4 {
+		t.Errorf("%d findings in two hours, want one after 6, 12, 27 and 63 minutes", len(s.findings))
+	}
+}
+
+// Who watches live hears of a beacon once it is regular a second time, and not of a monitoring system whose services are asked in turn.
+func TestReportsSoon(t *testing.T) {
+	for calls, want := range map[int]int{5: 0, 6: 1, 11: 1, 12: 2} {
+		var s sink
+		if err := detector(t, "{}").Inspect(t.Context(), sdk.Batch{Flows: every(5, calls, 0.01)}, &s); err != nil || len(s.findings) != want {
+			t.Errorf("%d calls: %d findings, %v; want %d", calls, len(s.findings), err, want)
+		}
+	}
+	var polling []sdk.Flow
+	for i := range every(5, 12, 0.01) {
+		for host := range byte(4) {
+			f := every(5, 12, 0.01)[i]
+			f.Dst, f.Start, f.End = netip.AddrFrom4([4]byte{203, 0, 113, 1 + host}), f.Start.Add(time.Duration(host)*time.Second), f.End.Add(time.Duration(host)*time.Second)
+			polling = append(polling, f)
+		}
+	}
+	var s sink
+	if err := detector(t, "{}").Inspect(t.Context(), sdk.Batch{Flows: polling}, &s); err != nil || len(s.findings) != 0 {
+		t.Errorf("a monitoring system: %d findings, %v", len(s.findings), err)
 	}
 }
 
@@ -293,8 +315,8 @@ func TestForgottenBeaconIsReported(t *testing.T) {
 	if err := d.Inspect(context.Background(), sdk.Batch{Flows: flows}, s); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.findings) != 1 || len(d.pairs.byKey) != 16 {
-		t.Errorf("%d findings, %d pairs", len(s.findings), len(d.pairs.byKey))
+	if len(s.findings) != 2 || s.findings[1].Features["calls"] != 10 || len(d.pairs.byKey) != 16 {
+		t.Errorf("%+v, %d pairs; want one finding while it went on, and one with all calls", s.findings, len(d.pairs.byKey))
 	}
 }
 

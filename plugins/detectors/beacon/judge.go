@@ -49,6 +49,44 @@ func (d *Detector) judgeAll(final bool, sink sdk.FindingSink) error {
 	return nil
 }
 
+// early tells of a beacon while it goes on, so that whoever watches a network need not wait for the next look at everything. The
+// pair is judged each time that its calls have grown by a fourth, if the last of them came evenly, and must have been regular
+// the time before, too: then a monitoring system has called its other services as often, and is known by that.
+func (d *Detector) early(p *pair, sink sdk.FindingSink) error {
+	before, now := d.cfg.MinCalls, d.cfg.MinCalls+1
+	for ; now < len(p.calls); before, now = now, now+max(1, now/4) {
+	}
+	if now != len(p.calls) || now >= d.cfg.MaxCalls || now < 2*p.reported || !d.even(p) {
+		return nil
+	}
+	if _, regular := d.judge(&pair{key: p.key, calls: p.calls[:before]}); !regular {
+		return nil
+	}
+	v, regular := d.judge(p)
+	if !regular {
+		return nil
+	}
+	return d.report(v, d.related(p), false, sink)
+}
+
+// even reports whether a pair's last intervals may be those of a beacon: none is too short, or too long beside the others. It spares
+// most pairs the judgement.
+func (d *Detector) even(p *pair) bool {
+	const last = 5
+	starts := d.starts[:0]
+	for i := len(p.calls) - last; i < len(p.calls); i++ {
+		starts = append(starts, p.calls[i].start)
+	}
+	d.starts = starts
+	slices.Sort(starts)
+	shortest, longest := int64(math.MaxInt64), int64(0)
+	for i := range starts[1:] {
+		gap := starts[i+1] - starts[i]
+		shortest, longest = min(shortest, gap), max(longest, gap)
+	}
+	return shortest >= int64(d.cfg.MinInterval) && float64(longest)*(1-d.cfg.MaxJitter) <= float64(shortest)*(1+d.cfg.MaxJitter)
+}
+
 // report tells of one beacon if there is something new to tell; the others show whether it is a monitoring system's work.
 func (d *Detector) report(v verdict, others []verdict, final bool, sink sdk.FindingSink) error {
 	enough := 2 * v.pair.reported
