@@ -153,9 +153,9 @@ func TestWhatBelongsTogether(t *testing.T) {
 
 func TestInformationBeginsNoIncident(t *testing.T) {
 	w := newWorld(t)
-	a := said(0, "note", "a", "b", 5, 1)
-	a.Severity = sdk.SeverityInfo
-	w.settle(t, a)
+	a, remark := said(0, "note", "a", "b", 5, 1), said(0, "note", "", "b", 5, 1)
+	a.Severity, remark.Severity = sdk.SeverityInfo, sdk.SeverityLow
+	w.settle(t, a, remark)
 	if list := w.list(t); len(list) != 0 {
 		t.Errorf("%+v", list)
 	}
