@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/plugins/detectors/internal/recent"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -71,7 +72,7 @@ type Config struct {
 	Peers      int      `json:"peers" default:"30" min:"10" max:"10000" doc:"With how many hosts outside a host must have the same short exchange on one port within an hour."`
 	Signs      int      `json:"signs" default:"5" min:"3" max:"8" doc:"How many signs of a program that asks for orders its requests must have for a finding of severity medium; with one less it is low."`
 	Ignore     []string `json:"ignore" format:"cidr" doc:"Hosts whose traffic says nothing, and servers that may be spoken to: of chats, of miners' pools, of devices."`
-	MaxEntries int      `json:"max_entries" default:"4096" min:"64" max:"100000" doc:"How many hosts with a port, and how many pages that are sent to, are remembered, each; those quiet for longest are forgotten first."`
+	MaxEntries int      `json:"max_entries" default:"4096" min:"64" max:"100000" doc:"How many hosts with a port, pages that are sent to, and hosts with their programs are remembered, each; those quiet for longest are forgotten first."`
 }
 
 // Detector is one instance. Calls come one at a time.
@@ -84,8 +85,9 @@ type Detector struct {
 
 // memory is what Flush forgets and Snapshot keeps.
 type memory struct {
-	fans  recent.Table[fanKey, *fan]
-	pages recent.Table[pageKey, *page]
+	fans   recent.Table[fanKey, *fan]
+	pages  recent.Table[pageKey, *page]
+	agents recent.Table[bare.Addr, *agents]
 }
 
 // Config returns where the configuration goes.
@@ -106,7 +108,7 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 }
 
 func newMemory(limit int) memory {
-	return memory{fans: recent.New[fanKey, *fan](limit), pages: recent.New[pageKey, *page](limit)}
+	return memory{fans: recent.New[fanKey, *fan](limit), pages: recent.New[pageKey, *page](limit), agents: recent.New[bare.Addr, *agents](limit)}
 }
 
 // Inspect takes records one by one, so where a batch ends makes no difference.
@@ -136,7 +138,7 @@ func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
 			return err
 		}
 	}
-	if n := d.fans.Forgotten + d.pages.Forgotten; n > 0 && d.host != nil {
+	if n := d.fans.Forgotten + d.pages.Forgotten + d.agents.Forgotten; n > 0 && d.host != nil {
 		d.host.Log().Warn("the memory was too small for this traffic; raise max_entries", "forgotten", n)
 	}
 	d.memory = newMemory(d.cfg.MaxEntries)

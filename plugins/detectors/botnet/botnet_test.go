@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/plugins/detectors/internal/heap"
 	"github.com/picketwatch/picket/plugins/detectors/internal/saved"
 	"github.com/picketwatch/picket/plugins/detectors/internal/savedtest"
@@ -186,6 +187,18 @@ func TestRequests(t *testing.T) {
 			h.Host, h.UserAgent, h.Referer = "shop.example", "Mozilla/5.0 (X11)", "http://shop.example/"
 			h.RequestHeaders = []string{"Accept-Language: de", "Origin: http://shop.example"}
 		}},
+		{"an upload with an identifier", sdk.SeverityHigh, func(h *sdk.HTTP) {
+			h.Target, h.ServerPort, h.UserAgent, h.RequestType = "/ab1/PC_W10.0F3A9C2E77B1D4E8899AA01234C5D6E7F/90", 8000, "loader", "multipart/form-data; boundary=x"
+		}},
+		{"an upload to a service with an identifier", "", func(h *sdk.HTTP) {
+			h.Host, h.Target, h.UserAgent, h.RequestType = "files.example", "/up/0F3A9C2E77B1D4E8899AA01234C5D6E7F", "Sync/2.1", "image/png"
+		}},
+		{"a GET that asks for orders", sdk.SeverityMedium, func(h *sdk.HTTP) {
+			h.Method, h.RequestLength, h.RequestType, h.Target, h.ServerPort = "GET", 0, "", "/q.php?id=0F3A9C2E77B1D4E8899AA01234C5D6E7F", 81
+		}},
+		{"a GET of a page", "", func(h *sdk.HTTP) {
+			h.Method, h.RequestLength, h.RequestType, h.Target, h.Host = "GET", 0, "", "/q.php?id=0F3A9C2E77B1D4E8899AA01234C5D6E7F", "www.example"
+		}},
 		{"certificates", "", func(h *sdk.HTTP) {
 			h.Host, h.Target, h.UserAgent, h.RequestType, h.ResponseLength = "ocsp.example", "/", "Microsoft-CryptoAPI/10.0", "application/ocsp-request", 471
 		}},
@@ -203,6 +216,71 @@ func TestRequests(t *testing.T) {
 	}
 	if found := find(t, detector(t, "{}"), sdk.Batch{HTTP: []sdk.HTTP{post(0), post(1)}}); len(found) > 0 {
 		t.Errorf("two requests are found: %+v", found)
+	}
+}
+
+// A program that goes from server to server says as much as one that asks a single one again and again.
+func TestRequestsOfAKind(t *testing.T) {
+	walk := func(change func(i int, h *sdk.HTTP)) sdk.Batch {
+		i := 0
+		return posts(func(h *sdk.HTTP) {
+			h.Server, h.Host, h.Target, h.UserAgent = outer(i), fmt.Sprintf("site%d.example", i), fmt.Sprintf("/wp/a%d.php", i), "Mozilla/4.0 (compatible; MSIE 7.0)"
+			change(i, h)
+			i++
+		})
+	}
+	for name, test := range map[string]struct {
+		want   string
+		change func(i int, h *sdk.HTTP)
+	}{
+		"from site to site": {"medium http-command", func(int, *sdk.HTTP) {}},
+		"forms of a browser": {"", func(i int, h *sdk.HTTP) {
+			h.RequestHeaders, h.Referer = []string{"Accept-Language: de", "Origin: x"}, "http://"+h.Host
+		}},
+		"JSON to several services": {"", func(_ int, h *sdk.HTTP) {
+			h.Target, h.RequestType, h.ContentType, h.UserAgent = "/v1", "application/json", "application/json", "App/1.2"
+		}},
+	} {
+		have := ""
+		for _, f := range find(t, detector(t, "{}"), walk(test.change)) {
+			t.Log(f.Summary)
+			have += string(f.Severity) + " " + f.Rule
+			if f.Dst != "" || f.Features["servers"] != 8 {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if have != test.want {
+			t.Errorf("%s: %q", name, have)
+		}
+	}
+}
+
+// One request is chance, unless nearly everything about it is odd.
+func TestOneRequest(t *testing.T) {
+	odd := post(0)
+	odd.ServerPort, odd.Target = 8082, "/q/0F3A9C2E77B1D4E8899AA01234C5D6E7F/a.php"
+	found := find(t, detector(t, "{}"), sdk.Batch{HTTP: []sdk.HTTP{odd}})
+	if len(found) != 1 || found[0].Severity != sdk.SeverityLow || !strings.Contains(found[0].Summary, "1 request to") {
+		t.Errorf("%+v", found)
+	}
+}
+
+// A program whose name the host has for one server alone, among many requests of others, is a sign.
+func TestOnlyHere(t *testing.T) {
+	d := detector(t, "{}")
+	for i := range 30 {
+		if d.onlyHere(bare.Of(inside(66)), 1, uint64(i%5+1)) {
+			t.Fatal("a browser is odd")
+		}
+	}
+	if !d.onlyHere(bare.Of(inside(66)), 2, 9) || d.onlyHere(bare.Of(inside(67)), 2, 9) || d.onlyHere(bare.Of(inside(66)), 2, 8) {
+		t.Error("the wrong one is odd")
+	}
+	for i := range uint64(20) {
+		d.onlyHere(bare.Of(inside(66)), 100+i, 9)
+	}
+	if d.onlyHere(bare.Of(inside(66)), 1, 3) {
+		t.Error("the browser was forgotten")
 	}
 }
 

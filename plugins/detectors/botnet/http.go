@@ -24,6 +24,11 @@ const (
 	littleAnswer  // an error, or hardly anything, and it goes on
 	sameLength    // as the one before
 	fetchesOrders // a page of text answers what is no browser
+	identifier    // the address holds what only one host or session has
+	onlyHere      // the host says who asks in a way that it has nowhere else
+	manyServers   // the same goes to several servers
+	// signs is how many there are.
+	signs = iota
 )
 
 var signNames = []struct {
@@ -39,13 +44,16 @@ var signNames = []struct {
 	{littleAnswer, "hardly an answer"},
 	{sameLength, "always the same length"},
 	{fetchesOrders, "a web page as the answer to a program"},
+	{identifier, "an identifier in the address"},
+	{onlyHere, "a user agent that the host has nowhere else"},
+	{manyServers, "the same to several servers"},
 }
 
-// pageKey is a page that a client sends to.
+// pageKey is a page that a client sends to; without a server it is requests of one kind, wherever they go.
 type pageKey struct {
 	client, server bare.Addr
 	port           uint16
-	where          uint64 // hash of the path
+	where          uint64 // hash of the path, or of the kind
 }
 
 // page is what is known of requests to it within some hours.
@@ -53,8 +61,9 @@ type page struct {
 	pageKey
 	host, path string
 	requests   uint64
-	counts     [9]uint64 // by sign
-	lengths    [4]int64  // of the last requests
+	counts     [signs]uint64      // by sign
+	lengths    [4]int64           // of the last requests
+	servers    [maxServers]uint64 // hashes of the first ones, of a kind
 	told       uint64
 	evidence.Evidence
 }
@@ -66,23 +75,40 @@ const (
 	fewRequests = 3
 	// fewSigns are worth remembering.
 	fewSigns = 2
+	// maxServers is how many servers of a kind are told apart, and fewServers from how many on they are several.
+	maxServers, fewServers = 8, 3
 	// littleBytes is an answer that says no more than that something came.
 	littleBytes = 64
 	// forgetPage is how long a page is quiet until it begins anew, in ns.
 	forgetPage = 6 * hour
 )
 
-// exchange weighs a request that sends something. What says clearly what it is, as JSON, and goes to no script is a service's.
+// exchange weighs a request that sends something, or that asks an address by what only one host has. What says clearly what it is, as
+// JSON, and goes to no script is a service's.
 func (d *Detector) exchange(h *sdk.HTTP, sink sdk.FindingSink) error {
-	if h.Method != "POST" || h.GRPC || len(d.ignore) > 0 && d.ignored(h.Client, h.Server) {
+	if h.Method == "" || h.GRPC || len(d.ignore) > 0 && d.ignored(h.Client, h.Server) {
 		return nil
 	}
-	signs := signsOf(h)
-	if signs&(vagueBody|gate) == 0 || bits.OnesCount16(uint16(signs)) < fewSigns {
+	client, agent := bare.Of(h.Client), hash(h.UserAgent)
+	s := signsOf(h)
+	if d.onlyHere(client, agent, hash(h.Host)) {
+		s |= onlyHere
+	}
+	asks := h.Method == "GET" && s&numericHost != 0 && s&(gate|identifier) != 0
+	if h.Method != "POST" && !asks || s&(vagueBody|gate|identifier) == 0 || bits.OnesCount16(uint16(s)) < fewSigns {
 		return nil
 	}
 	path, _, _ := strings.Cut(h.Target, "?")
-	key := pageKey{client: bare.Of(h.Client), server: bare.Of(h.Server), port: h.ServerPort, where: hash(path)}
+	server := bare.Of(h.Server)
+	if err := d.request(h, s, pageKey{client: client, server: server, port: h.ServerPort, where: hash(path)}, path, sink); err != nil {
+		return err
+	}
+	kind, _, _ := strings.Cut(h.RequestType, ";")
+	return d.request(h, s, pageKey{client: client, where: agent ^ hash(kind+h.Method+ending(path))}, path, sink)
+}
+
+// request adds one to a page, or to a kind.
+func (d *Detector) request(h *sdk.HTTP, s sign, key pageKey, path string, sink sdk.FindingSink) error {
 	at := h.Time.UnixNano()
 	p, known := d.pages.Get(key)
 	switch {
@@ -103,26 +129,122 @@ func (d *Detector) exchange(h *sdk.HTTP, sink sdk.FindingSink) error {
 	}
 	for _, one := range p.lengths {
 		if h.RequestLength > 0 && one == h.RequestLength {
-			signs |= sameLength
+			s |= sameLength
 		}
 	}
 	p.lengths[p.requests%uint64(len(p.lengths))] = h.RequestLength
 	p.requests++
+	if p.ofKind() {
+		if p.meet(hash(h.Host)); p.met() >= fewServers {
+			p.counts[bits.TrailingZeros16(uint16(manyServers))] = p.requests
+		}
+	}
 	for i := range p.counts {
-		if signs&(1<<i) != 0 {
+		if s&(1<<i) != 0 {
 			p.counts[i]++
 		}
 	}
-	p.Add(at, h.Packet, flowref.Ref{ID: h.Flow, SrcPort: h.ClientPort, DstPort: h.ServerPort})
-	if p.requests < 2*p.told || p.requests < fewRequests || p.score() < d.cfg.Signs-1 {
+	ref := flowref.Ref{ID: h.Flow, SrcPort: h.ClientPort, DstPort: h.ServerPort}
+	if p.ofKind() { // its flows go to several servers
+		ref = flowref.Ref{}
+	}
+	p.Add(at, h.Packet, ref)
+	if p.requests < 2*p.told || !d.telling(p) {
 		return nil
 	}
 	p.told = p.requests
 	return sink.Finding(d.ofPage(p))
 }
 
+// telling reports whether a page has signs enough. A single request needs two more of them; a kind is told when a program's goes
+// to several servers.
+func (d *Detector) telling(p *page) bool {
+	switch score := p.score(); {
+	case p.ofKind():
+		program := p.counts[bits.TrailingZeros16(uint16(noAgent))] + p.counts[bits.TrailingZeros16(uint16(halfBrowser))]
+		return p.met() >= fewServers && 2*program > p.requests && score >= d.cfg.Signs-1
+	case p.requests < fewRequests:
+		return score > d.cfg.Signs
+	default:
+		return score >= d.cfg.Signs-1
+	}
+}
+
+// ofKind reports whether it is requests of one kind, and not a page.
+func (p *page) ofKind() bool { return p.server == (bare.Addr{}) }
+
+// meet remembers a server.
+func (p *page) meet(server uint64) {
+	for i, known := range p.servers {
+		if known == server {
+			return
+		}
+		if known == 0 {
+			p.servers[i] = server
+			return
+		}
+	}
+}
+
+// met is how many servers there are, up to as many as are told apart.
+func (p *page) met() (n int) {
+	for _, known := range p.servers {
+		if known != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// agents are how a host says who asks, each with the server that hears it, and how often.
+type agents struct {
+	client bare.Addr
+	list   [8]struct {
+		agent, server uint64
+		many          bool
+		requests      uint64
+	}
+}
+
+// enoughRequests are those of other programs from which on it says something that one program asks a single server.
+const enoughRequests = 10
+
+// onlyHere remembers how a host says who asks, and reports whether it does so with this server alone. The least used one of the host
+// makes room for another.
+func (d *Detector) onlyHere(client bare.Addr, agent, server uint64) bool {
+	a, known := d.agents.Get(client)
+	if !known {
+		if old, full := d.agents.Crowded(); full {
+			d.agents.Forget(old.client)
+		}
+		a = &agents{client: client}
+		d.agents.Put(client, a)
+	}
+	at, others := -1, uint64(0)
+	least := 0
+	for i := range a.list {
+		switch {
+		case a.list[i].requests > 0 && a.list[i].agent == agent:
+			at = i
+			continue
+		case a.list[i].requests < a.list[least].requests:
+			least = i
+		}
+		others += a.list[i].requests
+	}
+	if at < 0 {
+		at = least
+		others -= a.list[at].requests
+		a.list[at].agent, a.list[at].server, a.list[at].many, a.list[at].requests = agent, server, false, 0
+	}
+	one := &a.list[at]
+	one.requests++
+	one.many = one.many || one.server != server
+	return !one.many && others >= enoughRequests
+}
+
 func (d *Detector) lastOfPage(p *page, sink sdk.FindingSink) error {
-	if p.told == 0 || p.told == p.requests || p.score() < d.cfg.Signs-1 {
+	if p.told == 0 || p.told == p.requests || !d.telling(p) {
 		return nil
 	}
 	p.told = p.requests
@@ -141,7 +263,7 @@ func (p *page) score() (n int) {
 
 func (p *page) has(i int) bool {
 	if sign(1)<<i == sameLength {
-		return 3*p.counts[i] >= p.requests
+		return p.requests >= fewRequests && 3*p.counts[i] >= p.requests
 	}
 	return 2*p.counts[i] > p.requests
 }
@@ -169,10 +291,11 @@ func signsOf(h *sdk.HTTP) (s sign) {
 		s |= halfBrowser
 	}
 	path, _, _ := strings.Cut(h.Target, "?")
-	for _, end := range []string{".php", ".asp", ".aspx", ".cgi", ".pl", ".jsp"} {
-		if len(path) > len(end) && strings.EqualFold(path[len(path)-len(end):], end) {
-			s |= gate
-		}
+	if ending(path) != "" {
+		s |= gate
+	}
+	if identifies(h.Target) {
+		s |= identifier
 	}
 	if h.RequestLength != 0 && vague(h.RequestType, s&(noAgent|halfBrowser) != 0) {
 		s |= vagueBody
@@ -184,6 +307,45 @@ func signsOf(h *sdk.HTTP) (s sign) {
 		s |= fetchesOrders
 	}
 	return s
+}
+
+// ending is that of a script, "" for other paths.
+func ending(path string) string {
+	for _, end := range []string{".php", ".asp", ".aspx", ".cgi", ".pl", ".jsp"} {
+		if len(path) > len(end) && strings.EqualFold(path[len(path)-len(end):], end) {
+			return end
+		}
+	}
+	return ""
+}
+
+// What an identifier has at least: sums and keys in base 16 or 64 have 24 characters and more, and many digits among them.
+const (
+	identifierLength = 24
+	identifierDigits = 5
+)
+
+// identifies reports whether part of a target is by chance. What hyphens divide (dates, words, the UUIDs of services) is not.
+func identifies(target string) bool {
+	length, digits, letters := 0, 0, 0
+	for i := range len(target) {
+		switch c := target[i]; {
+		case c >= '0' && c <= '9':
+			digits++
+			length++
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+			letters++
+			length++
+		case c == '+', c == '%':
+			length++
+		default:
+			length, digits, letters = 0, 0, 0
+		}
+		if length >= identifierLength && digits >= identifierDigits && letters >= identifierDigits {
+			return true
+		}
+	}
+	return false
 }
 
 // oddAgent reports whether a user agent is missing, that of a library, or a word without a version.
@@ -214,7 +376,7 @@ func vague(kind string, program bool) bool {
 	switch strings.ToLower(strings.TrimSpace(kind)) {
 	case "", "application/octet-stream", "text/plain", "*/*":
 		return true
-	case "application/x-www-form-urlencoded":
+	case "application/x-www-form-urlencoded", "multipart/form-data":
 		return program
 	}
 	return false

@@ -69,7 +69,7 @@ func (d *Detector) ofPage(p *page) sdk.Finding {
 	client, server, score := p.client.Addr(), p.server.Addr(), p.score()
 	out := sdk.Finding{
 		Detector: "picket/botnet", Rule: RuleHTTP, Techniques: []string{"T1071.001"},
-		Src: client.String(), Dst: netip.AddrPortFrom(server, p.port).String(),
+		Src:      client.String(),
 		Features: map[string]float64{"requests": float64(p.requests), "signs": float64(score)},
 	}
 	var names []string
@@ -78,9 +78,19 @@ func (d *Detector) ofPage(p *page) sdk.Finding {
 			names = append(names, one.text)
 		}
 	}
-	out.Summary = fmt.Sprintf("a program on %s sent %d requests to %s%s that look like asking for orders: %s", client, p.requests, p.host, p.path, strings.Join(names, ", "))
+	times, many := "requests", ""
+	if p.requests == 1 {
+		times = "request"
+	}
+	if p.ofKind() {
+		many = fmt.Sprintf("%d servers such as ", p.met())
+		out.Features["servers"] = float64(p.met())
+	} else {
+		out.Dst = netip.AddrPortFrom(server, p.port).String()
+	}
+	out.Summary = fmt.Sprintf("a program on %s sent %d %s to %s%s%s that look like asking for orders: %s", client, p.requests, times, many, p.host, p.path, strings.Join(names, ", "))
 	p.Into(&out, min(0.9, math.Round(100*(0.6+0.1*float64(score-d.cfg.Signs)))/100))
-	if score < d.cfg.Signs {
+	if score < d.cfg.Signs || p.requests < fewRequests {
 		out.Severity, out.Risk = sdk.SeverityLow, 35
 	}
 	out.Flows = p.Refs(client, server, sdk.ProtoTCP)

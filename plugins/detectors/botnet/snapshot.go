@@ -13,8 +13,9 @@ import (
 	"github.com/picketwatch/picket/plugins/detectors/internal/sketch"
 )
 
-// snapshotVersion is the form of a snapshot: numbers behind each other, first the fans and then the pages, those quiet for longest first.
-const snapshotVersion = 1
+// snapshotVersion is the form of a snapshot: numbers behind each other, first the fans, then the pages and the
+// programs of hosts, those quiet for longest first. A state of version 1 had fewer signs, and no programs.
+const snapshotVersion, firstVersion = 2, 1
 
 // recordSize is what an entry takes in a snapshot, about.
 const recordSize = 256
@@ -23,7 +24,7 @@ var errTwice = errors.New("an entry comes twice")
 
 // Snapshot writes down everything that the next findings depend on.
 func (d *Detector) Snapshot(context.Context) ([]byte, error) {
-	b := saved.Begin(snapshotVersion, recordSize*(d.fans.Len()+d.pages.Len()))
+	b := saved.Begin(snapshotVersion, recordSize*(d.fans.Len()+d.pages.Len()+d.agents.Len()))
 	b = binary.AppendUvarint(b, d.fans.Forgotten)
 	b = binary.AppendUvarint(b, uint64(d.fans.Len()))
 	for o := range d.fans.All() {
@@ -33,6 +34,11 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(d.pages.Len()))
 	for p := range d.pages.All() {
 		b = p.appendTo(b)
+	}
+	b = binary.AppendUvarint(b, d.agents.Forgotten)
+	b = binary.AppendUvarint(b, uint64(d.agents.Len()))
+	for a := range d.agents.All() {
+		b = a.appendTo(b)
 	}
 	return saved.Seal(b), nil
 }
@@ -48,9 +54,14 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 }
 
 func (m *memory) read(state []byte) error {
+	version, signs := snapshotVersion, signs
 	p, err := saved.Open(snapshotVersion, state)
 	if err != nil {
-		return err
+		first, notThat := saved.Open(firstVersion, state)
+		if notThat != nil {
+			return err
+		}
+		version, p, signs = firstVersion, first, signsOfFirst
 	}
 	m.fans.Forgotten = p.Uint()
 	for range p.Count() {
@@ -62,11 +73,22 @@ func (m *memory) read(state []byte) error {
 	}
 	m.pages.Forgotten = p.Uint()
 	for range p.Count() {
-		one := readPage(p)
+		one := readPage(p, signs)
 		if m.pages.Has(one.pageKey) {
 			return errTwice
 		}
 		m.pages.Put(one.pageKey, one)
+	}
+	if version == firstVersion {
+		return p.End()
+	}
+	m.agents.Forgotten = p.Uint()
+	for range p.Count() {
+		a := readAgents(p)
+		if m.agents.Has(a.client) {
+			return errTwice
+		}
+		m.agents.Put(a.client, a)
 	}
 	return p.End()
 }
@@ -125,20 +147,54 @@ func (p *page) appendTo(b []byte) []byte {
 	for _, n := range p.lengths {
 		b = binary.AppendVarint(b, n)
 	}
+	for _, n := range p.servers {
+		b = binary.AppendUvarint(b, n)
+	}
 	b = binary.AppendUvarint(b, p.requests)
 	return p.AppendTo(binary.AppendUvarint(b, p.told))
 }
 
-func readPage(p *saved.Packed) *page {
+// signsOfFirst is how many signs version 1 had.
+const signsOfFirst = 9
+
+func readPage(p *saved.Packed, signs int) *page {
 	one := &page{pageKey: pageKey{client: bare.Read(p), server: bare.Read(p), port: uint16(p.Uint()), where: p.Uint()}}
 	one.host, one.path = string(p.Bytes(maxText)), string(p.Bytes(maxText))
-	for i := range one.counts {
+	for i := range signs {
 		one.counts[i] = p.Uint()
 	}
 	for i := range one.lengths {
 		one.lengths[i] = p.Int()
 	}
+	for i := range one.servers {
+		if signs > signsOfFirst {
+			one.servers[i] = p.Uint()
+		}
+	}
 	one.requests, one.told = p.Uint(), p.Uint()
 	one.Evidence = evidence.Read(p)
 	return one
+}
+
+func (a *agents) appendTo(b []byte) []byte {
+	b = a.client.AppendTo(b)
+	for i := range a.list {
+		one, many := &a.list[i], uint64(0)
+		if one.many {
+			many = 1
+		}
+		for _, n := range []uint64{one.agent, one.server, many, one.requests} {
+			b = binary.AppendUvarint(b, n)
+		}
+	}
+	return b
+}
+
+func readAgents(p *saved.Packed) *agents {
+	a := &agents{client: bare.Read(p)}
+	for i := range a.list {
+		one := &a.list[i]
+		one.agent, one.server, one.many, one.requests = p.Uint(), p.Uint(), p.Uint() == 1, p.Uint()
+	}
+	return a
 }
