@@ -98,9 +98,16 @@ func (a *Automaton) Size() int { return 4 * len(a.next) }
 
 // Find calls hit with each pattern that ends in text, and the position behind it.
 func (a *Automaton) Find(text []byte, from State, hit func(pattern int32, end int)) State {
+	return find(a, text, from, hit)
+}
+
+// FindString is Find for a text that is all there is.
+func (a *Automaton) FindString(text string, hit func(pattern int32, end int)) { find(a, text, 0, hit) }
+
+func find[T string | []byte](a *Automaton, text T, from State, hit func(pattern int32, end int)) State {
 	s := int32(from)
-	for i, b := range text {
-		if s = a.next[int(s)+int(a.class[b])]; s < 0 {
+	for i := range len(text) {
+		if s = a.next[int(s)+int(a.class[text[i]])]; s < 0 {
 			s = -s
 			for _, p := range a.ends[int(s)/a.classes] {
 				hit(p, i+1)

@@ -46,6 +46,11 @@ func TestFind(t *testing.T) {
 			t.Errorf("cut at %d: %v, want %v", cut, got, want)
 		}
 	}
+	var got []string
+	New(patterns).FindString(string(text), func(p int32, end int) { got = append(got, fmt.Sprint(p, "@", end)) })
+	if slices.Sort(got); !slices.Equal(got, simply(patterns, text)) {
+		t.Errorf("in a string: %v", got)
+	}
 	if got := found(nil, text, 1); got != nil {
 		t.Errorf("nothing to look for: %v", got)
 	}
