@@ -22,6 +22,9 @@ type Live struct {
 // connections cannot wait until ordinary flows are quiet for too long; a client repeats its first packet after 1, 2 and 4 seconds.
 const attemptTime = 10 * time.Second
 
+// lingerTime is how long a connection that has ended waits for stragglers, which come within a second or not at all.
+const lingerTime = 2 * time.Second
+
 // RunLive reads packets until ctx ends, which closes all flows, and sends what Run sends. Progress comes ten times a second,
 // also when no packet does.
 func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error {
@@ -37,7 +40,7 @@ func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error 
 		return err
 	}
 	r.failed = cancel
-	r.options.Flow.Attempt = attemptTime
+	r.options.Flow.Attempt, r.options.Flow.Linger = attemptTime, lingerTime
 	r.options.Progress = func(p traffic.Progress) {
 		_ = r.facts.Flush() // those of no flow are not waited for; what stops it is in r.sent
 		r.progress(traffic.FileProgress{Progress: p})
