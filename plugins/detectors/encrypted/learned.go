@@ -1,6 +1,7 @@
 package encrypted
 
 import (
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -108,12 +109,10 @@ func worthTelling(signs uint32) bool {
 
 const (
 	// hostFlows and segmentFlows are what must be known of a host and of its network.
-	hostFlows, segmentFlows = 50, 200
+	hostFlows, segmentFlows = 100, 200
 	// fewCalls is from how many connections on a destination is more than a visit.
 	fewCalls = 3
-	// surprising is one flow in a hundred, of the host and of its network.
-	surprising = 2 * shape.Thousandths
-	// enoughFacts are surprising of a flow that is unusual.
+	// enoughFacts are odd of a flow that is unusual.
 	enoughFacts = 2
 )
 
@@ -158,16 +157,10 @@ func (m *memory) strange(c *connection, service *usage) (signs uint32) {
 	return signs
 }
 
-// unusual are the facts of a shape that surprise both who knows the host and who knows its network, when they are enough.
-func unusual(host, segment *shape.Profile, s *shape.Shape) (odd uint32) {
-	n, here, there := 0, host.Surprise(s), segment.Surprise(s)
-	for i := range s {
-		if min(here[i], there[i]) >= surprising {
-			odd |= 1 << i
-			n++
-		}
-	}
-	if n < enoughFacts {
+// unusual are the facts of a shape that are odd both for the host and for its network, when they are enough.
+func unusual(host, segment *shape.Profile, s *shape.Shape) uint32 {
+	odd := host.Odd(s) & segment.Odd(s)
+	if bits.OnesCount32(odd) < enoughFacts {
 		return 0
 	}
 	return odd
@@ -212,11 +205,11 @@ func hashAddr(a bare.Addr) uint64 { return hash(string(a[:])) }
 
 // segmentOf is the network that an address belongs to: 256 addresses, or 2^64 of IPv6.
 func segmentOf(a netip.Addr) bare.Addr {
-	bits := 64
+	length := 64
 	if a.Is4() {
-		bits = 24
+		length = 24
 	}
-	p, err := a.Prefix(bits)
+	p, err := a.Prefix(length)
 	if err != nil {
 		return bare.Addr{}
 	}

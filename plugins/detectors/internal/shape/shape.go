@@ -1,7 +1,7 @@
 // Package shape remembers what the flows of a host, or of a network, usually look like, and says how unusual another one is.
 //
 // In go flows, as six facts in steps of half an octave; a profile counts how often each step came. How unusual a fact is, is the
-// share of flows that lay as far out or further, as a logarithm: a finding can name the fact, what it was and what it is usually.
+// share of flows that lay as far out or further: a finding can name the fact, what it was and what it is usually.
 // Old flows count half as much after each half-life, so that a profile follows who changes slowly.
 package shape
 
@@ -85,7 +85,15 @@ type Profile struct {
 	n      uint32
 	first  int64 // when the first flow was seen, in nanoseconds
 	halved int64
+	// Of each fact the first and the last step that are not odd. They are worked out anew every so many flows.
+	from, to [Facts]uint8
 }
+
+// anew is after how many flows it is worked out again what is odd.
+const anew = 32
+
+// One flow in rare that lies as far out, on one side, makes a fact odd.
+const rare = 100
 
 // Add counts a flow that was seen at a time. What was there counts half for each half-life that passed.
 func (p *Profile) Add(at int64, s *Shape, halfLife int64) {
@@ -106,6 +114,9 @@ func (p *Profile) Add(at int64, s *Shape, halfLife int64) {
 		p.counts[i][min(step, steps-1)]++
 	}
 	p.n++
+	if p.n%anew == 0 {
+		p.workOut()
+	}
 }
 
 func (p *Profile) halve() {
@@ -125,25 +136,32 @@ func (p *Profile) Ready(at, learn int64, flows uint32) bool {
 	return p.n >= flows && at-p.first >= learn
 }
 
-// Thousandths is the unit of surprises.
-const Thousandths = 1000
-
-// Surprise is how unusual each fact of a shape is: −log10 of the share of flows that lie as far out or further, in thousandths.
-func (p *Profile) Surprise(s *Shape) (out [Facts]int32) {
+// Odd are the facts of a shape, as bits, that fewer than one flow in a hundred had as far out or further. Of a profile that is not
+// ready it says nothing.
+func (p *Profile) Odd(s *Shape) (odd uint32) {
 	for i, step := range s {
-		below, counts := uint32(0), &p.counts[i]
-		for _, c := range counts[:min(int(step), steps-1)] {
-			below += uint32(c)
+		if step < p.from[i] || step > p.to[i] {
+			odd |= 1 << i
 		}
-		here := uint32(counts[min(step, steps-1)])
-		total := below + here
-		for _, c := range counts[min(int(step)+1, steps):] {
+	}
+	return odd
+}
+
+// workOut finds what is odd.
+func (p *Profile) workOut() {
+	for i := range p.counts {
+		counts, total := &p.counts[i], uint32(0)
+		for _, c := range counts {
 			total += uint32(c)
 		}
-		tail := min(below+here, total-below)
-		out[i] = int32(math.Round(Thousandths * math.Log10(float64(total+2)/float64(tail+1))))
+		p.from[i], p.to[i] = 0, steps-1
+		for sum := uint32(counts[0]); rare*sum < total && p.from[i] < steps-1; sum += uint32(counts[p.from[i]]) {
+			p.from[i]++
+		}
+		for sum := uint32(counts[steps-1]); rare*sum < total && p.to[i] > 0; sum += uint32(counts[p.to[i]]) {
+			p.to[i]--
+		}
 	}
-	return out
 }
 
 // Usual is between which values nine of ten flows lie.
@@ -175,7 +193,7 @@ func (p *Profile) AppendTo(b []byte) []byte {
 			b = binary.AppendUvarint(b, uint64(c))
 		}
 	}
-	return b
+	return append(append(b, p.from[:]...), p.to[:]...)
 }
 
 // Read reads what AppendTo wrote.
@@ -187,5 +205,7 @@ func Read(from *saved.Packed) *Profile {
 			p.counts[i][j] = uint16(min(from.Uint(), full))
 		}
 	}
+	from.Fill(p.from[:])
+	from.Fill(p.to[:])
 	return p
 }

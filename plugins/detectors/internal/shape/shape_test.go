@@ -41,17 +41,17 @@ func TestStepsAreHalfOctaves(t *testing.T) {
 	}
 }
 
-func TestWhatIsFarOutIsASurprise(t *testing.T) {
+func TestWhatIsFarOutIsOdd(t *testing.T) {
 	p := learned(2000)
 	usual, odd := Of(flow(0, 900, 9000)), Of(flow(0, 5_000_000, 9000))
-	for i, s := range p.Surprise(&usual) {
-		if s > 1000 {
-			t.Errorf("an ordinary flow: %s is a surprise of %d", Name(i), s)
-		}
+	if got := p.Odd(&usual); got != 0 {
+		t.Errorf("an ordinary flow: %b", got)
 	}
-	got := p.Surprise(&odd)
-	if got[1] < 3000 || got[3] < 3000 || got[2] > 1000 {
-		t.Errorf("%v", got)
+	if got := p.Odd(&odd); got != 1<<1|1<<3 {
+		t.Errorf("%b", got)
+	}
+	if little := Of(flow(0, 3, 9000)); p.Odd(&little)&(1<<1) == 0 {
+		t.Error("little is not odd")
 	}
 	if low, high := p.Usual(1); low < 300 || low > 600 || high < 1200 || high > 2900 {
 		t.Errorf("usual is %v to %v", low, high)
@@ -61,17 +61,14 @@ func TestWhatIsFarOutIsASurprise(t *testing.T) {
 // Who changes slowly becomes usual, and what was usual is forgotten.
 func TestAProfileDrifts(t *testing.T) {
 	p := learned(2000)
-	later := noon.Add(60 * 24 * time.Hour)
+	later := noon.Add(200 * 24 * time.Hour)
 	s := Of(flow(0, 5_000_000, 9000))
-	for i := range 500 {
+	for i := range 512 {
 		p.Add(later.Add(time.Duration(i)*time.Minute).UnixNano(), &s, week)
 	}
-	if got := p.Surprise(&s); got[1] > 300 {
-		t.Errorf("%v", got)
-	}
 	before := Of(flow(0, 900, 9000))
-	if got := p.Surprise(&before); got[1] < 1000 {
-		t.Errorf("%v", got)
+	if p.Odd(&s) != 0 || p.Odd(&before) == 0 {
+		t.Errorf("%b, %b", p.Odd(&s), p.Odd(&before))
 	}
 }
 
