@@ -18,7 +18,6 @@ var (
 	dnsLog  = log{category: "dns"}
 	webLog  = log{category: "webserver"}
 	connLog = log{product: "zeek", service: "conn"}
-	httpLog = log{product: "zeek", service: "http"}
 	smbLog  = log{product: "zeek", service: "smb_files"}
 )
 
@@ -108,7 +107,7 @@ func TestEncodings(t *testing.T) {
 			continue
 		}
 		for i := range got {
-			if text, _ := plain(got[i]); !(text == want[i] || modifiers == "base64offset" && strings.HasPrefix(want[i], text)) {
+			if text, _ := plain(got[i]); text != want[i] {
 				t.Errorf("%s: %q, want %q", modifiers, text, want[i])
 			}
 		}

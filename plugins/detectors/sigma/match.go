@@ -90,7 +90,7 @@ func (m *matcher) triggers(n *node) ([]int, bool) {
 	case all:
 		var best []int
 		for _, kid := range n.kids {
-			if got, ok := m.triggers(kid); ok && (best == nil || len(got) < len(best)) {
+			if got, ok := m.triggers(kid); ok && (best == nil || m.rarity(got) > m.rarity(best)) {
 				best = got
 			}
 		}
@@ -107,6 +107,20 @@ func (m *matcher) triggers(n *node) ([]int, bool) {
 		return out, true
 	}
 	return nil, false
+}
+
+// rarity is how seldom tests are true, by how short the shortest of the texts is that they wait for.
+func (m *matcher) rarity(tests []int) int {
+	rarity := maxNeedle
+	for _, i := range tests {
+		t := &m.tests[i]
+		if t.whole != "" {
+			rarity = min(rarity, len(t.whole))
+		} else {
+			rarity = min(rarity, shortest(t.needles))
+		}
+	}
+	return rarity
 }
 
 // search makes the searches for the tests of a kind.

@@ -216,11 +216,11 @@ func TestHeapIsBounded(t *testing.T) {
 	rule := "title: All\nid: all\nlogsource: {category: firewall}\ndetection: {port: {dst_port: 443}, condition: port}\n"
 	for name, change := range map[string]func(int, *sdk.Flow){
 		"each of its own hosts": func(int, *sdk.Flow) {},
-		"twenty of each pair":   func(i int, f *sdk.Flow) { f.Src, f.Dst = heap.Addr(10, i/20), heap.Addr(30, i/20) },
+		"five of each pair":     func(i int, f *sdk.Flow) { f.Src, f.Dst = heap.Addr(10, i/5), heap.Addr(30, i/5) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, s := withRules(t, rule), &sink{}
-			heap.Check(t, 300_000, change, func(b sdk.Batch) error {
+			heap.Check(t, 60_000, change, func(b sdk.Batch) error {
 				s.findings = s.findings[:0]
 				return d.Inspect(t.Context(), b, s)
 			})
