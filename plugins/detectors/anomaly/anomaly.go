@@ -1,25 +1,34 @@
-// Package anomaly finds flows whose shape is unusual for what they claim to be: pings and DNS questions that carry more
-// than pings and questions do, as tunnels make them.
+// Package anomaly finds what is unusual: pings and DNS questions of a shape that tunnels have, flows of a host that are unlike its
+// others, and hours in which a host does far more than usual.
 //
-// It is the proof of the contract for a detector that rests on a model. In go flows, out come findings of one rule. The
-// model is model.json, grown by the program in the folder train from captures that we made ourselves; its card says what
-// it is good for. The reading path: features.go turns a flow into numbers, forest.go judges them, anomaly.go reports.
+// In go flows, out come findings of three rules. "unusual" rests on a model, model.json, grown by the program in the folder train
+// from captures that we made ourselves; its card says what it is good for. "unlike-before" and "busier" compare with what is usual
+// for a host and for its network, which they learn and which drifts. The reading path: features.go turns a flow into numbers,
+// forest.go judges them, anomaly.go reports; baseline.go learns the shape of flows, activity.go what hosts do in an hour, report.go
+// puts both into words.
 package anomaly
 
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/issue"
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
 )
 
-// RuleUnusual is the only rule.
-const RuleUnusual = "unusual"
+// The rules.
+const (
+	RuleUnusual = "unusual"
+	RuleUnlike  = "unlike-before"
+	RuleBusier  = "busier"
+)
 
 //go:embed model.json
 var modelFile []byte
@@ -33,7 +42,7 @@ func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		ID:      "picket/anomaly",
 		Kind:    sdk.KindDetector,
-		Summary: "Finds pings and DNS questions of unusual shape, as tunnels make them, with a model.",
+		Summary: "Finds pings and DNS questions of unusual shape, flows unlike a host's others, and hours unlike its others.",
 		Rules: []sdk.Rule{{
 			ID:       RuleUnusual,
 			Purpose:  "Flows of ICMP or DNS have a shape that ordinary ones do not have.",
@@ -42,32 +51,49 @@ func Plugin() sdk.Plugin {
 				"A test of the largest packet size by ping.",
 				"Software that asks very long names, for example some mail filters and virus scanners.",
 			},
+		}, {
+			ID:             RuleUnlike,
+			Purpose:        "Flows of a host with one service are unlike others of the host and of its network, and began after the host was learned.",
+			Severity:       sdk.SeverityLow,
+			FalsePositives: []string{"A new program, or a new use of an old one."},
+		}, {
+			ID:             RuleBusier,
+			Purpose:        "A host does far more within an hour than it does usually, and than its network does.",
+			Severity:       sdk.SeverityLow,
+			FalsePositives: []string{"A migration, an inventory, a first backup."},
 		}},
 		Subscription: sdk.Subscription{Flows: true},
+		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}
 }
 
 // Config is the operator's configuration.
 type Config struct {
-	Margin   float64 `json:"margin" default:"0" min:"0" max:"0.3" doc:"How far above the model's threshold a score must be; more is quieter."`
-	MinFlows int     `json:"min_flows" default:"1" min:"1" max:"1000" doc:"From how many unusual flows between two hosts they are reported."`
-	MaxPairs int     `json:"max_pairs" default:"1024" min:"16" max:"100000" doc:"How many pairs of hosts with unusual flows are remembered; further ones are counted and left out."`
+	Margin   float64         `json:"margin" default:"0" min:"0" max:"0.3" doc:"How far above the model's threshold a score must be; more is quieter."`
+	MinFlows int             `json:"min_flows" default:"1" min:"1" max:"1000" doc:"From how many unusual flows between two hosts they are reported."`
+	MaxPairs int             `json:"max_pairs" default:"1024" min:"16" max:"100000" doc:"How many pairs of hosts with unusual flows are remembered; further ones are counted and left out."`
+	Internal []string        `json:"internal" format:"cidr" default:"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,fc00::/7,fe80::/10" doc:"Own networks, of whose hosts it is learned what is usual."`
+	Ignore   []string        `json:"ignore" format:"cidr" doc:"Hosts of which that is not learned, for example a scanner of one's own."`
+	Learn    config.Duration `json:"learn" default:"72h" min:"1h" max:"8760h" doc:"For how long, by the time in the flows, a host is only learned."`
+	HalfLife config.Duration `json:"half_life" default:"168h" min:"1h" max:"8760h" doc:"After which time what a host did counts half."`
+	MaxHosts int             `json:"max_hosts" default:"2048" min:"16" max:"100000" doc:"How many hosts are learned; the one quiet for longest is forgotten first."`
 }
 
 // Detector is one instance. Calls come one at a time.
 type Detector struct {
-	cfg   Config
-	host  sdk.Host
-	model *Model
+	cfg              Config
+	host             sdk.Host
+	model            *Model
+	internal, ignore []netip.Prefix
 	memory
+	baselines
 }
 
 // memory is what Flush forgets and Snapshot keeps.
 type memory struct {
-	Version int     `json:"version"`
-	Pairs   []*pair `json:"pairs"` // in order of appearance
-	Left    uint64  `json:"left"`  // pairs that did not fit
+	Pairs []*pair `json:"pairs"` // in order of appearance
+	Left  uint64  `json:"left"`  // pairs that did not fit
 }
 
 // pair is two hosts with unusual flows of one class.
@@ -82,9 +108,6 @@ type pair struct {
 	Flows           []sdk.FlowRef
 }
 
-// snapshotVersion changes when the meaning of what is kept does; another version is refused.
-const snapshotVersion = 1
-
 // Bounds of the evidence of one finding.
 const (
 	maxPackets = 32
@@ -97,7 +120,20 @@ func (d *Detector) Config() any { return &d.cfg }
 // Start reads the model.
 func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 	d.host = host
-	d.memory = memory{Version: snapshotVersion}
+	d.memory, d.baselines = memory{}, newBaselines(d.cfg.MaxHosts)
+	d.internal, d.ignore = nil, nil
+	for _, list := range []struct {
+		texts []string
+		into  *[]netip.Prefix
+	}{{d.cfg.Internal, &d.internal}, {d.cfg.Ignore, &d.ignore}} {
+		for _, text := range list.texts {
+			p, err := netip.ParsePrefix(text)
+			if err != nil {
+				return sdk.Errorf(sdk.InvalidConfig, "a network: %q: %w", text, err)
+			}
+			*list.into = append(*list.into, p.Masked())
+		}
+	}
 	var err error
 	if d.model, err = builtIn(); err != nil {
 		return sdk.Errorf(sdk.Internal, "%w", err)
@@ -109,6 +145,9 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.FindingSink) error {
 	for i := range batch.Flows {
 		f := &batch.Flows[i]
+		if err := d.learn(f, sink); err != nil {
+			return err
+		}
 		class := Class(f)
 		forest, judged := d.model.Classes[class]
 		if !judged {
@@ -158,7 +197,9 @@ func (p *pair) add(f *sdk.Flow, score float64, x [numFeatures]float64) {
 		}
 	}
 	if len(p.Flows) < maxFlows {
-		p.Flows = append(p.Flows, f.Ref())
+		ref := f.Ref()
+		ref.CommunityID = strings.Clone(ref.CommunityID)
+		p.Flows = append(p.Flows, ref)
 	}
 }
 
@@ -196,25 +237,12 @@ func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
 	if d.Left > 0 && d.host != nil {
 		d.host.Log().Warn("more pairs of hosts than max_pairs had unusual flows", "flows_left_out", d.Left)
 	}
-	d.memory = memory{Version: snapshotVersion}
-	return nil
-}
-
-// Snapshot writes down everything that the next findings depend on.
-func (d *Detector) Snapshot(context.Context) ([]byte, error) { return json.Marshal(d.memory) }
-
-// Restore takes what Snapshot wrote.
-func (d *Detector) Restore(_ context.Context, state []byte) error {
-	var in memory
-	if err := json.Unmarshal(state, &in); err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+	if err := d.matters.Flush(func(i *issue.Issue) error { return sink.Finding(d.matter(i)) }); err != nil {
+		return err
 	}
-	if in.Version != snapshotVersion {
-		return fmt.Errorf("read snapshot: version %d, expected %d", in.Version, snapshotVersion)
+	if n := d.hosts.Forgotten + d.matters.Forgotten; n > 0 && d.host != nil {
+		d.host.Log().Warn("the memory was too small for this traffic; raise max_hosts", "forgotten", n)
 	}
-	if slices.Contains(in.Pairs, nil) {
-		return fmt.Errorf("read snapshot: an empty pair")
-	}
-	d.memory = in
+	d.memory, d.baselines = memory{}, newBaselines(d.cfg.MaxHosts)
 	return nil
 }
