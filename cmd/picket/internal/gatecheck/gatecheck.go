@@ -29,6 +29,8 @@ type Options struct {
 
 	// Own says that what is looked at is the operator's own work, which may run without confinement.
 	Own bool
+	// Environ is what such work runs with; nil: what this program has.
+	Environ func(gates.Release) []string
 }
 
 // Flags declares the options.

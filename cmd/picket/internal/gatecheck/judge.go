@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -67,7 +68,13 @@ func (o *Options) Captures() string {
 // show has this program show a release a capture.
 func (o *Options) show(ctx context.Context, r gates.Release, capture string) ([]byte, error) {
 	if o.Own {
-		return self(ctx, r, nil, "plugin", "replay", "--json", "--runtime", quickest(r), capture, "--dir")
+		with := func(cmd *exec.Cmd) error {
+			if o.Environ != nil {
+				cmd.Env = o.Environ(r)
+			}
+			return nil
+		}
+		return self(ctx, r, with, "plugin", "replay", "--json", "--runtime", quickest(r), capture, "--dir")
 	}
 	return self(ctx, r, apart, "plugin", "test-release", "--runtime", quickest(r), "--capture", capture)
 }

@@ -59,6 +59,28 @@ func testOwn(cmd *cobra.Command, plugins []*plugin) gates.Tester {
 	}
 }
 
+// withOwnPython gives a plugin of one's own the interpreter of its folder: what is measured lies elsewhere.
+func withOwnPython(plugins []*plugin) func(gates.Release) []string {
+	return func(r gates.Release) []string {
+		p := sourceOf(plugins, r)
+		if p == nil {
+			return nil
+		}
+		lang, ok := p.lang.(pythonLang)
+		if !ok {
+			return nil
+		}
+		python, err := lang.interpreter()
+		if err == nil {
+			python, err = filepath.Abs(python)
+		}
+		if err != nil {
+			return nil // running it says why
+		}
+		return append(os.Environ(), "PICKET_PYTHON="+python)
+	}
+}
+
 func sourceOf(plugins []*plugin, r gates.Release) *plugin {
 	i := slices.IndexFunc(plugins, func(p *plugin) bool { return p.Descriptor == r.Descriptor })
 	if i < 0 {

@@ -109,6 +109,7 @@ func (p *publishing) sign(cmd *cobra.Command, b *builder, dirs []string) error {
 	slots := runtime.NumCPU()
 	if p.test {
 		cfg.Test = testOwn(cmd, plugins)
+		p.gates.Environ = withOwnPython(plugins)
 		slots = 1 // measurements beside one another would be of one another
 	}
 	cfg = gatecheck.Kept{Dir: cmp.Or(p.evidence, filepath.Join(b.out, "evidence")), Given: testdataOf(plugins)}.Wrap(cfg, p.gates.Captures())
