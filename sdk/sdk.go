@@ -379,7 +379,7 @@ func (s Severity) Rank() int {
 type Finding struct {
 	ID         string             `json:"id"` // made by FindingID; a detector leaves it empty
 	Detector   string             `json:"detector"`
-	Rule       string             `json:"rule"`
+	Rule       string             `json:"rule"` // as declared; behind it, after a slash, the name of a rule of the operator's own
 	Severity   Severity           `json:"severity"`
 	Risk       int                `json:"risk"`       // 0 to 100
 	Confidence float64            `json:"confidence"` // 0 to 1

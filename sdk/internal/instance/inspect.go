@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/check"
@@ -91,7 +92,7 @@ func (s *Set) reading(ctx context.Context, id string, sink sdk.FindingSink, work
 
 // declared checks a finding and signs it.
 func (r *running) declared(f *sdk.Finding) error {
-	if !r.rules[f.Rule] {
+	if family, _, _ := strings.Cut(f.Rule, "/"); !r.rules[f.Rule] && !r.rules[family] {
 		return fmt.Errorf("finding of rule %q, which %s does not declare", f.Rule, r.plugin.ID)
 	}
 	f.Detector = r.plugin.ID

@@ -254,3 +254,28 @@ func TestFindingsMayHoldSlicesOfFlows(t *testing.T) {
 		t.Errorf("%d findings", len(got.list))
 	}
 }
+
+// named finds under whatever name its rule has.
+type named string
+
+func (named) Config() any { return nil }
+func (n named) Inspect(_ context.Context, _ sdk.Batch, sink sdk.FindingSink) error {
+	return sink.Finding(sdk.Finding{Rule: string(n), Severity: sdk.SeverityLow, Start: time.Unix(1, 0), End: time.Unix(1, 0)})
+}
+func (named) Flush(context.Context, sdk.FindingSink) error { return nil }
+
+// A rule is declared, or the operator's own under one that is.
+func TestRulesOfTheOperator(t *testing.T) {
+	for rule, taken := range map[string]bool{"r": true, "r/theirs": true, "s": false, "s/r": false, "/r": false, "rr": false} {
+		s := New(Config{Plugins: []sdk.Plugin{{ID: "test/named", Kind: sdk.KindDetector, Rules: []sdk.Rule{{ID: "r"}}, Subscription: sdk.Subscription{Flows: true},
+			New: func() sdk.Instance { return named(rule) }}}})
+		if err := s.Configure(t.Context(), abi.InstanceConfig{Instance: "i", Plugin: "test/named"}); err != nil {
+			t.Fatal(err)
+		}
+		var got finding
+		err := s.Inspect(t.Context(), "i", "c", records.AppendFlows(nil, make([]sdk.Flow, 1)), &got)
+		if (err == nil) != taken || (len(got.list) == 1) != taken {
+			t.Errorf("%s: %v, %d findings", rule, err, len(got.list))
+		}
+	}
+}
