@@ -105,7 +105,7 @@ func (a *analysis) Frame(ctx context.Context, flows records.Parcel) error {
 }
 
 func (a *analysis) Facts(ctx context.Context, kind string, facts records.Parcel) error {
-	if a.recorder != nil {
+	if a.recorder != nil && kind != sdk.FactsContents { // the capture holds them, and nothing else keeps them
 		a.recorded(ctx, a.recorder.Facts(ctx, kind, facts))
 	}
 	return a.run.Facts(ctx, kind, facts)

@@ -6,7 +6,8 @@ import (
 )
 
 // Kinds of facts, as a Subscription and the permission facts.read name them. Facts are what the parsers of the traffic
-// engine understood; a parser runs only when somebody subscribed to what it says.
+// engine understood; a parser runs only when somebody subscribed to what it says. What is in files is a kind of its own, with a
+// permission of its own, files.read.
 const (
 	FactsDNS      = "dns"      // DNS over UDP and TCP, mDNS, LLMNR
 	FactsTLS      = "tls"      // handshakes of TLS, DTLS and QUIC
@@ -18,12 +19,17 @@ const (
 	FactsFiles    = "files"    // files that were transferred in the clear
 	FactsLogins   = "logins"   // attempts to log in, in every protocol
 	FactsMessages = "messages" // what all other parsers say: SSH, Kerberos, LDAP, SNMP, LLDP, ...
+	FactsContents = "contents" // what is in the files, their first MaxContent bytes; permission files.read
 )
 
 // FactKinds are all kinds of facts.
 var FactKinds = []string{
 	FactsDNS, FactsTLS, FactsHTTP, FactsSMB, FactsDHCP, FactsARP, FactsOT, FactsFiles, FactsLogins, FactsMessages,
+	FactsContents,
 }
+
+// MaxContent is how much of a file a Content holds at most, in bytes.
+const MaxContent = 1 << 20
 
 // Seen says where in the traffic a fact was seen. A fact comes before the flow that it belongs to, which comes when it is
 // closed.
@@ -233,9 +239,22 @@ type File struct {
 	Expected uint64 // bytes as announced, 0 when not known
 	Complete bool
 	SHA256   string  // of what was seen
-	MD5      string  // of what was seen; left empty by the traffic engine, which computes SHA256 alone
+	MD5      string  // of what was seen; the traffic engine computes it where somebody wants contents
 	Entropy  float64 // bits a byte
 	Begin    []byte  // its first bytes
+}
+
+// Content is what is in a file, from its first byte on. Only what was granted files.read is shown it.
+type Content struct {
+	Seen
+	Protocol string
+	Name     string
+	Type     string // MIME, from its content
+	Size     uint64 // bytes that were seen
+	Complete bool   // all of the file is in Data
+	SHA256   string // of what was seen
+	MD5      string // of what was seen
+	Data     []byte // its bytes, MaxContent at most
 }
 
 // Login is one attempt to log in. Passwords are never kept.

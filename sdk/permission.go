@@ -23,7 +23,8 @@ const (
 	CapSecretRead  = "secret.read"  // args keys: names of secret fields of the configuration
 	CapPacketsRead = "packets.read" // args layers, snaplen
 	CapFlowsRead   = "flows.read"
-	CapFactsRead   = "facts.read" // args kinds: of FactKinds
+	CapFactsRead   = "facts.read" // args kinds: of FactKinds, without contents
+	CapFilesRead   = "files.read" // what is in files that are transferred in the clear
 	CapDevicesRead = "devices.read"
 	CapHostMetrics = "host.metrics" // the host's own load, disks and interfaces
 	CapState       = "state"        // the instance's own key-value store; always granted
@@ -43,6 +44,7 @@ var capArgs = map[string][]string{
 	CapPacketsRead: {"layers", "snaplen"},
 	CapFlowsRead:   nil,
 	CapFactsRead:   {"kinds"},
+	CapFilesRead:   nil,
 	CapDevicesRead: nil,
 	CapHostMetrics: nil,
 	CapState:       nil,
@@ -115,6 +117,9 @@ func checkArg(name, value string) error {
 			return fmt.Errorf("%q is not a clean absolute path", value)
 		}
 	case "kinds":
+		if value == FactsContents {
+			return fmt.Errorf("what is in files is shown with the permission %s", CapFilesRead)
+		}
 		if !contains(FactKinds, value) {
 			return fmt.Errorf("%q is not a kind of facts (there are: %s)", value, strings.Join(FactKinds, ", "))
 		}
@@ -306,8 +311,11 @@ func (g Grants) Packets(s PacketSubscription) bool {
 	})
 }
 
-// Facts reports whether the grants of facts.read allow this kind of facts.
+// Facts reports whether the grants of facts.read allow this kind of facts, of contents those of files.read.
 func (g Grants) Facts(kind string) bool {
+	if kind == FactsContents {
+		return g.Has(CapFilesRead)
+	}
 	return g.any(func(p Permission) bool { return p.Cap == CapFactsRead && p.allows("kinds", kind) })
 }
 

@@ -282,7 +282,7 @@ type Subscription struct {
 	Flows bool `json:"flows,omitempty"` // permission flows.read
 	// Features, with Flows, fills in Flow.Features.
 	Features bool                `json:"features,omitempty"`
-	Facts    []string            `json:"facts,omitempty"`   // kinds of FactKinds; permission facts.read
+	Facts    []string            `json:"facts,omitempty"`   // kinds of FactKinds; permission facts.read, of contents files.read
 	Packets  *PacketSubscription `json:"packets,omitempty"` // permission packets.read
 }
 
@@ -344,6 +344,7 @@ type Batch struct {
 	Files    []File
 	Logins   []Login
 	Messages []Message
+	Contents []Content
 }
 
 // Severity of a finding.

@@ -78,7 +78,7 @@ func (c copies) spread(list []pluginhost.Assignment) ([]pluginhost.Assignment, c
 // judges reports whether an instance was granted anything of what a capture holds.
 func judges(a pluginhost.Assignment) bool {
 	return slices.ContainsFunc(a.Grants, func(p sdk.Permission) bool {
-		return p.Cap == sdk.CapFlowsRead || p.Cap == sdk.CapPacketsRead || p.Cap == sdk.CapFactsRead
+		return p.Cap == sdk.CapFlowsRead || p.Cap == sdk.CapPacketsRead || p.Cap == sdk.CapFactsRead || p.Cap == sdk.CapFilesRead
 	})
 }
 

@@ -273,6 +273,7 @@ func Default() *Ceiling {
 			{Cap: sdk.CapPacketsRead},
 			{Cap: sdk.CapFlowsRead},
 			{Cap: sdk.CapFactsRead},
+			{Cap: sdk.CapFilesRead},
 			{Cap: sdk.CapDevicesRead},
 			{Cap: sdk.CapHostMetrics},
 			{Cap: sdk.CapState},

@@ -61,6 +61,12 @@ func sampleFacts(kind string, size int) [][]byte {
 		return facts(size, func(i int, at sdk.Seen) sdk.Login {
 			return sdk.Login{Seen: at, Protocol: "ftp", User: fmt.Sprintf("user%d", i%5), Method: "PASS", Result: []string{"failure", "success"}[i%2], Clear: true, Code: "530"}
 		}, sdk.Login{User: hostile, Result: hostile})
+	case sdk.FactsContents:
+		return facts(size, func(i int, at sdk.Seen) sdk.Content {
+			data := []byte(fmt.Sprintf("%%PDF-1.7 %d", i))
+			return sdk.Content{Seen: at, Protocol: "http", Name: fmt.Sprintf("%d.pdf", i), Type: "application/pdf", Size: uint64(len(data)), Complete: true,
+				SHA256: strings.Repeat("a1", 32), MD5: strings.Repeat("a1", 16), Data: data}
+		}, sdk.Content{Name: hostile, Size: math.MaxUint64, Data: []byte(hostile)})
 	case sdk.FactsMessages:
 		return facts(size, func(i int, at sdk.Seen) sdk.Message {
 			return sdk.Message{Seen: at, Protocol: "ssh", Name: "banner", Text: "SSH-2.0-sample", Fields: map[string]string{"software": "sample"}}

@@ -16,11 +16,12 @@ const (
 	Files    Schema = 11
 	Logins   Schema = 12
 	Messages Schema = 13
+	Contents Schema = 15
 )
 
 // Fact is a record of one of the kinds of facts.
 type Fact interface {
-	sdk.DNS | sdk.TLS | sdk.HTTP | sdk.SMB | sdk.DHCP | sdk.ARP | sdk.OT | sdk.File | sdk.Login | sdk.Message
+	sdk.DNS | sdk.TLS | sdk.HTTP | sdk.SMB | sdk.DHCP | sdk.ARP | sdk.OT | sdk.File | sdk.Login | sdk.Message | sdk.Content
 }
 
 // Facts is the kind of facts that the schema is of, as sdk.FactKinds name it; "" for other records.
@@ -46,6 +47,8 @@ func (s Schema) Facts() string {
 		return "logins"
 	case Messages:
 		return "messages"
+	case Contents:
+		return "contents"
 	}
 	return ""
 }
@@ -73,6 +76,8 @@ func SchemaOfFacts(kind string) Schema {
 		return Logins
 	case "messages":
 		return Messages
+	case "contents":
+		return Contents
 	}
 	return 0
 }
@@ -88,6 +93,7 @@ var (
 	fileCodec    = codec[sdk.File]{&fileLayout, putFile, getFile}
 	loginCodec   = codec[sdk.Login]{&loginLayout, putLogin, getLogin}
 	messageCodec = codec[sdk.Message]{&messageLayout, putMessage, getMessage}
+	contentCodec = codec[sdk.Content]{&contentLayout, putContent, getContent}
 )
 
 // codecOf is the codec of a kind of facts.
@@ -114,6 +120,8 @@ func codecOf[T Fact]() *codec[T] {
 		c = &loginCodec
 	case *sdk.Message:
 		c = &messageCodec
+	case *sdk.Content:
+		c = &contentCodec
 	}
 	return c.(*codec[T])
 }
@@ -161,6 +169,10 @@ func decodeFacts(r *reader, frame []byte, memory *sdk.Batch) (batch sdk.Batch, e
 		if batch.Messages, err = decodeFactRows(r, frame, memory.Messages); err == nil {
 			memory.Messages = batch.Messages
 		}
+	case Contents:
+		if batch.Contents, err = decodeFactRows(r, frame, memory.Contents); err == nil {
+			memory.Contents = batch.Contents
+		}
 	default:
 		err = frameError("schema %d is not one of a batch", schema)
 	}
@@ -190,6 +202,8 @@ func appendLocalFacts(dst []byte, b *sdk.Batch) []byte {
 		return AppendLocalFacts(dst, b.Logins)
 	case len(b.Messages) > 0:
 		return AppendLocalFacts(dst, b.Messages)
+	case len(b.Contents) > 0:
+		return AppendLocalFacts(dst, b.Contents)
 	}
 	return dst
 }

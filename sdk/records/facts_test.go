@@ -105,7 +105,7 @@ func TestFacts(t *testing.T) {
 		sdk.FactsDNS: testFacts[sdk.DNS](DNS), sdk.FactsTLS: testFacts[sdk.TLS](TLS), sdk.FactsHTTP: testFacts[sdk.HTTP](HTTP),
 		sdk.FactsSMB: testFacts[sdk.SMB](SMB), sdk.FactsDHCP: testFacts[sdk.DHCP](DHCP), sdk.FactsARP: testFacts[sdk.ARP](ARP),
 		sdk.FactsOT: testFacts[sdk.OT](OT), sdk.FactsFiles: testFacts[sdk.File](Files), sdk.FactsLogins: testFacts[sdk.Login](Logins),
-		sdk.FactsMessages: testFacts[sdk.Message](Messages),
+		sdk.FactsMessages: testFacts[sdk.Message](Messages), sdk.FactsContents: testFacts[sdk.Content](Contents),
 	})
 	if SchemaOfFacts("flows") != 0 || Flows.Facts() != "" || Packets.Facts() != "" || Samples.Facts() != "" {
 		t.Error("flows, packets and samples are not facts")
@@ -313,6 +313,7 @@ func FuzzDecodeFacts(f *testing.F) {
 	f.Add(AppendLocalFacts(nil, someFacts[sdk.File](f)))
 	f.Add(AppendLocalFacts(nil, someFacts[sdk.Login](f)))
 	f.Add(AppendLocalFacts(nil, someFacts[sdk.Message](f)))
+	f.Add(AppendLocalFacts(nil, someFacts[sdk.Content](f)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, brief, borrow := BatchDecoder{}, BatchDecoder{Brief: true}, BatchDecoder{Borrow: true}
 		batch, err := d.Decode(data)

@@ -179,7 +179,7 @@ func (c *Catalogue) place(ctx context.Context, d *registry.Descriptor, w Wish) (
 
 // watches reports whether it is a discovery that learns of devices from traffic alone: it asks for nothing else.
 func watches(d *registry.Descriptor) bool {
-	reads := []string{sdk.CapFactsRead, sdk.CapFlowsRead, sdk.CapPacketsRead}
+	reads := []string{sdk.CapFactsRead, sdk.CapFilesRead, sdk.CapFlowsRead, sdk.CapPacketsRead}
 	if d.Manifest.Kind != sdk.KindDiscovery {
 		return false
 	}

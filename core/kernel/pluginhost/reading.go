@@ -63,6 +63,8 @@ func split(wants sdk.Subscription, permissions []sdk.Permission) (granted sdk.Su
 	var kinds []string
 	for _, kind := range wants.Facts {
 		switch {
+		case !grants.Facts(kind) && kind == sdk.FactsContents:
+			withheld = append(withheld, sdk.CapFilesRead)
 		case !grants.Facts(kind):
 			kinds = append(kinds, kind)
 		case slices.Contains(sdk.FactKinds, kind) && !slices.Contains(granted.Facts, kind): // a newer plugin may know more kinds

@@ -65,7 +65,7 @@ func (s *supervisor) packOf(r *run, art *client.Artifact) (packKey, bool) {
 }
 
 // sharedGrants are the permissions to which the host holds each instance, whatever its process.
-var sharedGrants = []string{sdk.CapFlowsRead, sdk.CapPacketsRead, sdk.CapFactsRead, sdk.CapDevicesRead, sdk.CapState}
+var sharedGrants = []string{sdk.CapFlowsRead, sdk.CapPacketsRead, sdk.CapFactsRead, sdk.CapFilesRead, sdk.CapDevicesRead, sdk.CapState}
 
 // bringUp hands the verified bytes to picket-launch, which confines itself and becomes them. It leaves nothing when it fails.
 func (s *supervisor) bringUp(ctx context.Context, r *run, art *client.Artifact) error {

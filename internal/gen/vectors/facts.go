@@ -20,7 +20,7 @@ func factFrames(root string) (map[string]frame, error) {
 	out := map[string]frame{}
 	for _, add := range []func(string, map[string]frame) error{
 		addFacts[sdk.DNS], addFacts[sdk.TLS], addFacts[sdk.HTTP], addFacts[sdk.SMB], addFacts[sdk.DHCP], addFacts[sdk.ARP],
-		addFacts[sdk.OT], addFacts[sdk.File], addFacts[sdk.Login], addFacts[sdk.Message],
+		addFacts[sdk.OT], addFacts[sdk.File], addFacts[sdk.Login], addFacts[sdk.Message], addFacts[sdk.Content],
 	} {
 		if err := add(root, out); err != nil {
 			return nil, err

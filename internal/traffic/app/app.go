@@ -37,7 +37,7 @@ type Protocol struct {
 	// First, when set, holds every first byte that a message of it can begin with.
 	First string
 
-	Stream   Recognise // nil when it does not run over TCP
+	Stream   Recognise // nil when it does not run over TCP, or only Expect can tell
 	Datagram Recognise // nil when it does not run over UDP
 
 	NewStream   func() StreamParser   // nil when it is only recognised
@@ -99,6 +99,7 @@ type Flow struct {
 	name   uint16 // in engine.names
 	facts  uint32
 	enough bool
+	about  any
 }
 
 // maxKinds is how many kinds of facts can be counted in a flow.

@@ -52,6 +52,8 @@ type Engine struct {
 	panics    []Panic
 	closed    func(*Flow)
 	ended     func(uint64, string)
+	expected  map[meeting]expectation
+	announced []meeting // the keys of expected, the oldest first
 }
 
 type idleParsers struct {
@@ -165,6 +167,9 @@ func (e *Engine) begin(t *Tag, p *Packet) {
 		if t.known>>d&1 != 0 {
 			c.stream.Expect(d, t.start[d])
 		}
+	}
+	if len(e.expected) > 0 {
+		e.meet(c)
 	}
 }
 

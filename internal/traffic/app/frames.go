@@ -10,6 +10,9 @@ type Frames struct {
 	Size func(head []byte) int
 	// Max bounds what is kept of one message.
 	Max int
+	// Tail, when set, gets the bytes of a message beyond Max as they come, and how many are missing before them. It is called
+	// between the message and the next one.
+	Tail func(b []byte, missing int)
 
 	held []byte
 	skip int // bytes of a message that was cut
@@ -25,6 +28,9 @@ func (f *Frames) Next(b []byte) (msg, rest []byte, cut int, ok bool) {
 	if f.skip > 0 {
 		n := min(f.skip, len(b))
 		f.skip -= n
+		if f.Tail != nil && n > 0 {
+			f.Tail(b[:n], 0)
+		}
 		b = b[n:]
 	}
 	for len(b) > 0 && !f.bad {
@@ -79,6 +85,10 @@ func (f *Frames) sizeHeld() int {
 
 func (f *Frames) done(msg, rest []byte, size int) ([]byte, []byte, int, bool) {
 	cut := size - len(msg)
+	if f.Tail != nil {
+		f.skip = cut
+		return msg, rest, cut, true
+	}
 	f.skip = min(cut, len(rest))
 	rest = rest[f.skip:]
 	f.skip = cut - f.skip
@@ -92,6 +102,9 @@ func (f *Frames) Miss(n int) bool {
 		return false
 	}
 	f.skip -= n
+	if f.Tail != nil {
+		f.Tail(nil, n)
+	}
 	return true
 }
 

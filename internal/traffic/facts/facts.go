@@ -21,9 +21,11 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/all"
+	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
 	"github.com/picketwatch/picket/internal/traffic/app/http2"
 	"github.com/picketwatch/picket/internal/traffic/app/login"
+	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
@@ -51,16 +53,19 @@ func Batches(emit func(kind string, b *sdk.Batch) error) func(string, []byte) er
 	}
 }
 
+// fileSources are the protocols whose parsers hand out files.
+var fileSources = []string{"http", "http2", "smtp", "ftp", ftp.Data.Name, "smb"}
+
 // sources are the protocols whose parsers a kind needs. What is listed nowhere else is needed by messages.
 var sources = map[string][]string{
-	sdk.FactsDNS:    {"dns", "mdns", "llmnr"},
-	sdk.FactsTLS:    {"tls", "dtls", "quic"},
-	sdk.FactsHTTP:   {"http", "http2"},
-	sdk.FactsSMB:    {"smb"},
-	sdk.FactsDHCP:   {"dhcp", "dhcpv6"},
-	sdk.FactsARP:    {"arp", "ndp"},
-	sdk.FactsOT:     {"modbus", "dnp3", "s7comm", "enip", "bacnet", "iec104", "opcua", "profinet-dcp"},
-	sdk.FactsFiles:  {"http", "http2", "smtp"},
+	sdk.FactsDNS:   {"dns", "mdns", "llmnr"},
+	sdk.FactsTLS:   {"tls", "dtls", "quic"},
+	sdk.FactsHTTP:  {"http", "http2"},
+	sdk.FactsSMB:   {"smb"},
+	sdk.FactsDHCP:  {"dhcp", "dhcpv6"},
+	sdk.FactsARP:   {"arp", "ndp"},
+	sdk.FactsOT:    {"modbus", "dnp3", "s7comm", "enip", "bacnet", "iec104", "opcua", "profinet-dcp"},
+	sdk.FactsFiles: fileSources, sdk.FactsContents: fileSources,
 	sdk.FactsLogins: {"http", "http2", "smb", "mqtt", "ftp", "smtp", "ldap", "kerberos", "rdp", "telnet", "imap", "pop3", "sip", "ssh"},
 }
 
@@ -72,6 +77,8 @@ func needs(kind, protocol string) bool {
 	switch {
 	case kind != sdk.FactsMessages:
 		return slices.Contains(sources[kind], protocol)
+	case protocol == ftp.Data.Name:
+		return false // it has files and says nothing
 	case protocol == "smb":
 		return true // remote procedure calls in its pipes
 	}
@@ -97,6 +104,8 @@ type Maker struct {
 	files    queue[sdk.File]
 	logins   queue[sdk.Login]
 	messages queue[sdk.Message]
+	contents queue[sdk.Content]
+	held     contents
 
 	handshakes joins[handshake]
 	exchanges  joins[exchanges]
@@ -130,12 +139,13 @@ func New(cfg Config) (*Maker, error) {
 	m.files = newQueue[sdk.File](m, cfg.First, sdk.FactsFiles)
 	m.logins = newQueue[sdk.Login](m, cfg.First, sdk.FactsLogins)
 	m.messages = newQueue[sdk.Message](m, cfg.First, sdk.FactsMessages)
+	m.contents = newQueue[sdk.Content](m, cfg.First, sdk.FactsContents)
 	m.told, m.done = newPlanner("response"), newPlanner(inRecord...)
 	m.handshakes = newJoins(m.tellHandshake)
 	m.exchanges = newJoins(m.tellExchanges)
 	m.bodies = newJoins(m.tellBodies)
 	m.sessions = newJoins(func(uint64, *session) {})
-	m.engine = app.New(app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}, protocols(m.files.wanted))
+	m.engine = app.New(app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}, protocols(m.carves()))
 	return m, nil
 }
 
@@ -151,6 +161,10 @@ func protocols(carve bool) []app.Protocol {
 			list[i] = smtp.Carving
 		case list[i].Name == "http2":
 			list[i] = http2.Carving
+		case list[i].Name == "ftp":
+			list[i] = ftp.Carving
+		case list[i].Name == "smb":
+			list[i] = smb.Carving()
 		}
 	}
 	return list
@@ -196,6 +210,7 @@ func (m *Maker) Flush() error {
 	m.files.flush()
 	m.logins.flush()
 	m.messages.flush()
+	m.contents.flush()
 	return m.err
 }
 
@@ -207,9 +222,12 @@ func (m *Maker) closed(f *app.Flow) {
 	case "http", "http2":
 		m.exchanges.end(f.ID)
 		m.bodies.end(f.ID)
-	case "smtp":
+	case "smtp", ftp.Data.Name:
 		m.bodies.end(f.ID)
-	case "smb", "mqtt":
+	case "smb":
+		m.bodies.end(f.ID)
+		m.sessions.end(f.ID)
+	case "mqtt":
 		m.sessions.end(f.ID)
 	}
 }

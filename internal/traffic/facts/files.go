@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
+	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -18,6 +20,7 @@ const (
 	maxDecoded = 32 << 20 // bytes that come out of it
 	maxRatio   = 100      // of these to those: a few packets must not cost the digest of megabytes
 	minDecoded = 1 << 20  // bytes that may come out whatever the ratio
+	maxForm    = 64 << 10 // bytes of a form: longer ones that somebody sends are shown, whatever they name
 	maxName    = 255
 	bodyBytes  = 4 << 10 // about what an open body costs
 )
@@ -43,10 +46,12 @@ type body struct {
 	held    int    // bytes that the joins were told of
 	encoded []byte // what was sent so far, when undo
 	digest  digest
+	tells   bool // the file is wanted
+	shows   bool // so is what is in it
 }
 
 func (m *Maker) requestBody(f *app.Fact, b *http1.Request) {
-	if !m.files.wanted {
+	if !m.carves() {
 		return
 	}
 	s := m.bodiesOf(f)
@@ -57,7 +62,7 @@ func (m *Maker) requestBody(f *app.Fact, b *http1.Request) {
 }
 
 func (m *Maker) responseBody(f *app.Fact, b *http1.Response) {
-	if !m.files.wanted {
+	if !m.carves() {
 		return
 	}
 	s := m.bodiesOf(f)
@@ -81,13 +86,15 @@ func (m *Maker) bodiesOf(f *app.Fact) *bodies {
 
 func (b *body) forget() { *b = body{encoded: b.encoded[:0], digest: b.digest} }
 
+// carves reports whether somebody wants files, or what is in them.
+func (m *Maker) carves() bool { return m.files.wanted || m.contents.wanted }
+
 // announced opens the file that follows a head.
 func (m *Maker) announced(f *app.Fact, b *body, name string, length int64, fields []app.Field) {
 	m.tellBody(f.Flow.ID, b) // one whose end was not told is over now
-	if length == 0 || !m.wants(f.Flow, &m.files.share) {
+	if length == 0 || !m.open(f, b, name) {
 		return
 	}
-	m.open(f, b, name)
 	if length > 0 {
 		b.row.Expected = uint64(length)
 	}
@@ -106,7 +113,7 @@ func (m *Maker) announced(f *app.Fact, b *body, name string, length int64, field
 
 // bodyPart takes the next bytes of the file.
 func (m *Maker) bodyPart(f *app.Fact, p *http1.BodyPart) {
-	if !m.files.wanted {
+	if !m.carves() {
 		return
 	}
 	s := m.bodies.of(f.Flow.ID)
@@ -140,19 +147,73 @@ func (m *Maker) takeBody(f *app.Fact, b *body, data []byte, missing, whole, last
 
 // mailFile takes a piece of an attachment.
 func (m *Maker) mailFile(f *app.Fact, p *smtp.FilePart) {
-	if !m.files.wanted {
+	if !m.carves() {
 		return
 	}
 	b := &m.bodiesOf(f).side[f.Dir]
 	if p.First {
 		m.tellBody(f.Flow.ID, b) // its end was not seen
-		if !m.wants(f.Flow, &m.files.share) {
+		if !m.open(f, b, fileName(p.Name)) {
 			return
 		}
-		m.open(f, b, fileName(p.Name))
 	}
 	if b.open {
 		m.takeBounded(f, b, p.Data, p.Missing, p.Last)
+	}
+}
+
+// ftpFile takes a piece of a file that FTP transfers. It ends with its connection, however that ended: only where the server said
+// how long it is all of it is known to be there.
+func (m *Maker) ftpFile(f *app.Fact, p *ftp.FilePart) {
+	if !m.carves() {
+		return
+	}
+	b := &m.bodiesOf(f).side[f.Dir]
+	if p.First && !m.open(f, b, fileName(p.Name)) {
+		f.Flow.Enough()
+		return
+	}
+	if b.open {
+		b.row.Protocol = "ftp"
+		b.row.Expected = p.Size
+		size := b.digest.size + uint64(len(p.Data))
+		m.takeBounded(f, b, p.Data, p.Missing || p.Last && p.Size > 0 && size != p.Size, p.Last)
+	}
+}
+
+// smbFile takes a piece of a file that is read from a share or written to it. One that is read only in parts is not complete.
+func (m *Maker) smbFile(f *app.Fact, p *smb.FilePart) {
+	if !m.carves() {
+		return
+	}
+	s, i := m.streamOf(f, p.File)
+	if i < 0 {
+		if p.Last {
+			return
+		}
+		s = m.bodiesOf(f)
+		if len(s.streams) >= maxStreams {
+			m.endStream(f.Flow.ID, s, 0)
+		}
+		s.streams = append(s.streams, m.newStream(p.File, fileName(p.Name)))
+		m.bodies.grew(f.Flow.ID, streamBytes)
+		i = len(s.streams) - 1
+		if !m.open(f, &s.streams[i].side[f.Dir], s.streams[i].name) {
+			return
+		}
+	}
+	x := s.streams[i]
+	b := &x.side[f.Dir]
+	if !b.open && !p.Last && !m.open(f, b, x.name) {
+		return
+	}
+	if b.open {
+		b.row.Expected = p.Size
+		size := b.digest.size + uint64(len(p.Data))
+		m.takeBounded(f, b, p.Data, p.Missing || p.Last && p.Size > 0 && size != p.Size, p.Last)
+	}
+	if s, i = m.streamOf(f, p.File); i >= 0 && p.Last && !x.side[1-f.Dir].open {
+		m.endStream(f.Flow.ID, s, i)
 	}
 }
 
@@ -164,13 +225,22 @@ func (m *Maker) takeBounded(f *app.Fact, b *body, data []byte, missing, last boo
 	m.takeBody(f, b, data, missing, last, last)
 }
 
-// open begins a file.
-func (m *Maker) open(f *app.Fact, b *body, name string) {
+// open begins a file, unless nobody wants one more of the flow.
+func (m *Maker) open(f *app.Fact, b *body, name string) bool {
+	tells, shows := m.wants(f.Flow, &m.files.share), m.wants(f.Flow, &m.contents.share)
+	if !tells && !shows {
+		return false
+	}
 	b.forget()
-	b.open = true
+	b.open, b.tells, b.shows = true, tells, shows
 	b.row = sdk.File{Seen: seen(f), Protocol: f.Protocol, Name: name}
-	b.digest.reset()
+	if m.contents.wanted {
+		b.digest.reset(&m.held, shows)
+	} else {
+		b.digest.reset(nil, false)
+	}
 	m.holds(f.Flow.ID, b, bodyBytes)
+	return true
 }
 
 // holds notes what a body costs now.
@@ -204,9 +274,13 @@ func (m *Maker) tellBody(flow uint64, b *body) {
 		*at = b.row
 		at.Begin = begin
 		b.digest.fill(at)
-		withoutSecrets(at, b.digest.begin)
-		m.files.add(at)
+		secret := withoutSecrets(at, b.digest.begin)
+		if b.tells {
+			m.files.add(at)
+		}
+		m.tellContent(b, at, secret)
 	}
+	b.digest.release()
 	if cap(b.encoded) > maxEncoded/16 {
 		b.encoded = nil
 	}
@@ -222,12 +296,15 @@ func (m *Maker) tellBodies(flow uint64, s *bodies) {
 }
 
 // withoutSecrets ends the beginning of a file with the first name of a secret. What somebody sent in a form of HTTP is short enough
-// to be guessed by its digest, which is left out then.
-func withoutSecrets(r *sdk.File, body []byte) {
+// to be guessed by its digest, which is left out then. It says whether what is in it may be a secret.
+func withoutSecrets(r *sdk.File, body []byte) bool {
 	r.Begin, _ = beforeSecrets(r.Begin)
-	if _, named := beforeSecrets(body); named && !r.FromServer && r.Size <= typeBytes && strings.HasPrefix(r.Protocol, "http") {
-		r.SHA256 = ""
+	_, named := beforeSecrets(body)
+	named = named && strings.HasPrefix(r.Protocol, "http")
+	if named && !r.FromServer && r.Size <= typeBytes {
+		r.SHA256, r.MD5 = "", ""
 	}
+	return named && (r.Size <= typeBytes || !r.FromServer && r.Size <= maxForm)
 }
 
 // askedName is the name of the file that a request asks for. CONNECT asks for a host.

@@ -113,10 +113,10 @@ func (m *Maker) bounded(protocol string) []*share {
 	return out
 }
 
-func (m *Maker) shares() [10]*share {
+func (m *Maker) shares() [11]*share {
 	return [...]*share{
 		&m.dns.share, &m.tls.share, &m.http.share, &m.smb.share, &m.dhcp.share, &m.arp.share, &m.ot.share, &m.files.share, &m.logins.share,
-		&m.messages.share,
+		&m.messages.share, &m.contents.share,
 	}
 }
 

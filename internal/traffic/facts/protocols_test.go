@@ -71,7 +71,7 @@ func TestEveryLoginIsFound(t *testing.T) {
 
 // Nobody pays for what nobody asked for.
 func TestOnlyWantedParsersRun(t *testing.T) {
-	for kind, want := range map[string]int{"": 0, sdk.FactsDNS: 3, sdk.FactsSMB: 1, sdk.FactsFiles: 3} {
+	for kind, want := range map[string]int{"": 0, sdk.FactsDNS: 3, sdk.FactsSMB: 1, sdk.FactsFiles: 6, sdk.FactsContents: 6} {
 		var kinds []string
 		if kind != "" {
 			kinds = []string{kind}
@@ -129,7 +129,7 @@ func ordered(t *testing.T, path string, said, told map[string]int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.heard = func(f *app.Fact) { said[f.Protocol]++ }
+	m.heard = func(f *app.Fact) { said[strings.TrimSuffix(f.Protocol, "-data")]++ } // files of FTP are told as such
 	sum := analyse(t, m, path, func(flows []sdk.Flow) error {
 		for i := range flows {
 			closed[flows[i].ID] = true

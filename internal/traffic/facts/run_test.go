@@ -50,6 +50,7 @@ func copyInto(all, b *sdk.Batch) error {
 	}
 	all.Flows = append(all.Flows, c.Flows...)
 	all.DNS = append(all.DNS, c.DNS...)
+	all.Contents = append(all.Contents, c.Contents...)
 	all.TLS = append(all.TLS, c.TLS...)
 	all.HTTP = append(all.HTTP, c.HTTP...)
 	all.SMB = append(all.SMB, c.SMB...)

@@ -38,7 +38,7 @@ func (m *Maker) newStream(id uint32, name string) *stream {
 
 // requestStream notes what a request of HTTP/2 asks for, and opens the file that follows on it. Messages of gRPC are no files.
 func (m *Maker) requestStream(f *app.Fact, r *http2.Request) {
-	if !m.files.wanted || r.GRPC {
+	if !m.carves() || r.GRPC {
 		return
 	}
 	s := m.bodiesOf(f)

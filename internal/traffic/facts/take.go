@@ -7,6 +7,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app/dcerpc"
 	"github.com/picketwatch/picket/internal/traffic/app/dhcp"
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
+	"github.com/picketwatch/picket/internal/traffic/app/ftp"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
 	"github.com/picketwatch/picket/internal/traffic/app/http2"
 	"github.com/picketwatch/picket/internal/traffic/app/login"
@@ -48,6 +49,10 @@ func (m *Maker) take(f *app.Fact) {
 		m.bodyPart(f, b)
 	case *smtp.FilePart:
 		m.mailFile(f, b)
+	case *ftp.FilePart:
+		m.ftpFile(f, b)
+	case *smb.FilePart:
+		m.smbFile(f, b)
 	case *http2.Request:
 		m.request2(f, b)
 	case *http2.Response:

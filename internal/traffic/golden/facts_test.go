@@ -38,11 +38,11 @@ func TestFactsAreTheSameInAllRuntimes(t *testing.T) {
 			t.Errorf("no shared capture has facts of kind %s", kind)
 		}
 	}
-	grant := sdk.Permission{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": sdk.FactKinds}}
+	grants := []sdk.Permission{{Cap: sdk.CapFactsRead}, {Cap: sdk.CapFilesRead}}
 	t.Run("process", func(t *testing.T) {
 		cmd := exec.Command(build(t, dir, "echo", "", "./echo/cmd"))
 		cmd.Env = []string{}
-		sameFacts(t, start(t, cmd, echo.Facts(), grant), all)
+		sameFacts(t, start(t, cmd, echo.Facts(), grants...), all)
 	})
 	t.Run("wasm", func(t *testing.T) {
 		guest, err := os.Open(build(t, dir, "echo.wasm", "wasip1", "./echo/cmd"))
@@ -53,7 +53,7 @@ func TestFactsAreTheSameInAllRuntimes(t *testing.T) {
 		cmd := exec.Command(build(t, dir, "picket-wasm", "", "../../../cmd/picket-wasm"),
 			"--guest-fd", "3", "--cache", filepath.Join(dir, "cache"), "--cache-key-fd", "4", "--memory", "64")
 		cmd.Env, cmd.ExtraFiles = []string{}, []*os.File{guest, key(t)}
-		sameFacts(t, start(t, cmd, echo.Facts(), grant), all)
+		sameFacts(t, start(t, cmd, echo.Facts(), grants...), all)
 	})
 }
 

@@ -178,6 +178,9 @@ func (r *run) finish(sum traffic.Summary, err error) error {
 	done := doneOf(sum, damaged)
 	done.Services = r.services.List()
 	done.Quality.ToldNoMore = r.facts.ToldNoMore()
+	if n := r.facts.ContentsDropped(); n > 0 {
+		done.Quality.Notes = append(done.Quality.Notes, fmt.Sprintf("what is in %d files was not shown to detectors: it was too much at once", n))
+	}
 	return r.try(func() error { return r.json(KindDone, done) })
 }
 

@@ -22,7 +22,7 @@ GAUGE = "gauge"
 COUNTER = "counter"
 
 # Kinds of facts: what the parsers of the traffic engine understood.
-FACT_KINDS = ("dns", "tls", "http", "smb", "dhcp", "arp", "ot", "files", "logins", "messages")
+FACT_KINDS = ("dns", "tls", "http", "smb", "dhcp", "arp", "ot", "files", "logins", "messages", "contents")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 

@@ -156,7 +156,7 @@ impl Plugin {
     }
 
     /// A detector wants facts of these kinds (permission facts.read): "dns", "tls", "http", "smb", "dhcp", "arp", "ot",
-    /// "files", "logins", "messages".
+    /// "files", "logins", "messages"; "contents", which is what is in files, has a permission of its own, files.read.
     pub fn facts(mut self, kinds: &[&str]) -> Plugin {
         self.subscription.put("facts", kinds);
         self

@@ -161,6 +161,150 @@ impl<'a> ARP<'a> {
     }
 }
 
+/// What is in a file that was transferred in the clear, from its first byte on. It needs the permission `files.read`.
+#[derive(Clone, Copy)]
+pub struct Content<'a> {
+    row: &'a [u8; 128],
+    #[allow(dead_code)]
+    more: &'a [u8],
+    heap: &'a [u8],
+}
+
+impl<'a> Row<'a> for Content<'a> {
+    const NAME: &'static str = "content";
+    const SCHEMA: u16 = 15;
+    const MAJOR: u16 = 1;
+    const BASELINE: usize = 128;
+
+    fn new(row: &'a [u8], heap: &'a [u8]) -> Option<Self> {
+        let (row, more) = split::<128>(row)?;
+        Some(Content { row, more, heap })
+    }
+
+    fn check(&self, heap: &mut Heap) {
+        heap.text(u64_at(self.row, 72));
+        heap.text(u64_at(self.row, 80));
+        heap.text(u64_at(self.row, 88));
+        heap.text(u64_at(self.row, 104));
+        heap.text(u64_at(self.row, 112));
+        heap.text(u64_at(self.row, 120));
+    }
+}
+
+impl<'a> Fact<'a> for Content<'a> {
+    const KIND: &'static str = "contents";
+}
+
+impl<'a> Content<'a> {
+    /// The flow that it belongs to, which comes later; 0 for a packet that belongs to none.
+    #[inline]
+    pub fn flow(&self) -> u64 {
+        u64_at(self.row, 0)
+    }
+
+    /// Number in the capture of the packet that completed it.
+    #[inline]
+    pub fn packet(&self) -> u64 {
+        u64_at(self.row, 8)
+    }
+
+    /// Of that packet.
+    #[inline]
+    pub fn time(&self) -> Time {
+        time_at(self.row, 16)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn client(&self) -> Option<IpAddr> {
+        addr_at(self.row, 24, 64)
+    }
+
+    /// Not set below IP.
+    #[inline]
+    pub fn server(&self) -> Option<IpAddr> {
+        addr_at(self.row, 40, 65)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn client_port(&self) -> u16 {
+        u16_at(self.row, 56)
+    }
+
+    /// 0 where the transport has none.
+    #[inline]
+    pub fn server_port(&self) -> u16 {
+        u16_at(self.row, 58)
+    }
+
+    /// 0 when untagged.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        u16_at(self.row, 60)
+    }
+
+    /// Of the transport, as in the IP header; 0 below IP.
+    #[inline]
+    pub fn proto(&self) -> u8 {
+        u8_at(self.row, 62)
+    }
+
+    /// Direction, where the fact is one message.
+    #[inline]
+    pub fn from_server(&self) -> bool {
+        bool_at(self.row, 63)
+    }
+
+    /// That it was transferred by.
+    #[inline]
+    pub fn protocol(&self) -> &'a str {
+        text_at(self.row, 72, self.heap)
+    }
+
+    /// As the protocol gives it.
+    #[inline]
+    pub fn name(&self) -> &'a str {
+        text_at(self.row, 80, self.heap)
+    }
+
+    /// MIME, from its content.
+    #[inline]
+    pub fn type_(&self) -> &'a str {
+        text_at(self.row, 88, self.heap)
+    }
+
+    /// That were seen.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        u64_at(self.row, 96)
+    }
+
+    /// All of the file is in data.
+    #[inline]
+    pub fn complete(&self) -> bool {
+        bool_at(self.row, 66)
+    }
+
+    /// Of what was seen, hex.
+    #[inline]
+    pub fn sha256(&self) -> &'a str {
+        text_at(self.row, 104, self.heap)
+    }
+
+    /// Of what was seen, hex.
+    #[inline]
+    pub fn md5(&self) -> &'a str {
+        text_at(self.row, 112, self.heap)
+    }
+
+    /// Its bytes, the first 1 MiB at most.
+    #[inline]
+    pub fn data(&self) -> &'a [u8] {
+        bytes_at(self.row, 120, self.heap)
+    }
+}
+
 /// One message of DHCPv4 or DHCPv6.
 #[derive(Clone, Copy)]
 pub struct DHCP<'a> {
@@ -770,7 +914,7 @@ impl<'a> File<'a> {
         text_at(self.row, 112, self.heap)
     }
 
-    /// Of what was seen, hex. The traffic engine leaves it empty.
+    /// Of what was seen, hex. The traffic engine computes it where somebody wants contents.
     #[inline]
     pub fn md5(&self) -> &'a str {
         text_at(self.row, 120, self.heap)
@@ -3036,4 +3180,4 @@ impl<'a> TLS<'a> {
 }
 
 /// The schemas of facts.
-pub(crate) const FACTS: &[u16] = &[ARP::SCHEMA, DHCP::SCHEMA, DNS::SCHEMA, File::SCHEMA, HTTP::SCHEMA, Login::SCHEMA, Message::SCHEMA, OT::SCHEMA, SMB::SCHEMA, TLS::SCHEMA];
+pub(crate) const FACTS: &[u16] = &[ARP::SCHEMA, Content::SCHEMA, DHCP::SCHEMA, DNS::SCHEMA, File::SCHEMA, HTTP::SCHEMA, Login::SCHEMA, Message::SCHEMA, OT::SCHEMA, SMB::SCHEMA, TLS::SCHEMA];

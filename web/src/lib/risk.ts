@@ -6,7 +6,7 @@ export type RiskLevel = 'low' | 'medium' | 'high'
 /** The reasons, as keys of the catalogue. */
 export type RiskReason =
   | 'dialAnywhere' | 'dialChosen' | 'dialYours' | 'listen' | 'raw' | 'unix' | 'readAll' | 'read' | 'write' | 'exec'
-  | 'secret' | 'packets' | 'flows' | 'facts' | 'devices' | 'load' | 'state' | 'act' | 'unknown'
+  | 'secret' | 'packets' | 'flows' | 'facts' | 'files' | 'devices' | 'load' | 'state' | 'act' | 'unknown'
 
 export interface Risk {
   level: RiskLevel
@@ -23,6 +23,7 @@ const fixed: Record<string, Risk> = {
   'packets.read': { level: 'medium', reason: 'packets' },
   'flows.read': { level: 'low', reason: 'flows' },
   'facts.read': { level: 'medium', reason: 'facts' },
+  'files.read': { level: 'medium', reason: 'files' },
   'devices.read': { level: 'low', reason: 'devices' },
   'host.metrics': { level: 'low', reason: 'load' },
   state: { level: 'low', reason: 'state' },

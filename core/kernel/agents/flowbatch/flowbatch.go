@@ -103,6 +103,8 @@ func check(p records.Parcel, rows *records.BatchDecoder) error {
 	switch {
 	case kind != records.Flows && kind.Facts() == "":
 		return errors.New("neither of flows nor of facts")
+	case kind == records.Contents:
+		return errors.New("what is in files does not leave the machine that saw it")
 	case kind != records.Flows && p.Features != nil:
 		return errors.New("features before what are no flows")
 	case kind != records.Flows && len(p.Frame) > records.MaxFacts:

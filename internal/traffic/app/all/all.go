@@ -43,7 +43,7 @@ func Protocols() []app.Protocol {
 	return append([]app.Protocol{
 		tls.TLS(), tls.DTLS(), http1.HTTP(http1.Config{}), http2.HTTP2, ssh.SSH, quic.QUIC, dns.DNS, dns.MDNS, dns.LLMNR,
 		dhcp.DHCP, dhcp.DHCPv6, snmp.SNMP, ntp.NTP, modbus.Modbus, smb.SMB, dcerpc.DCERPC,
-		ftp.FTP, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, pop3.POP3, sip.SIP,
+		ftp.FTP, ftp.Data, smtp.SMTP, ldap.LDAP, kerberos.Kerberos, rdp.RDP, telnet.Telnet, imap.IMAP, pop3.POP3, sip.SIP,
 		dnp3.DNP3, s7comm.S7, enip.ENIP, enip.IO, iec104.IEC104, bacnet.BACnet, opcua.OPCUA, mqtt.MQTT,
 		netbios.Names, netbios.Datagrams, ssdp.SSDP, hsrp.HSRP,
 		peer.Stratum, peer.Monero, peer.IRC, peer.BitTorrent,

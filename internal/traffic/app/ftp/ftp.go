@@ -1,5 +1,5 @@
 // Package ftp reads the control connection of FTP (RFC 959, RFC 2428, RFC 4217): commands with their replies, logins, the
-// addresses of data connections. What data connections carry is not read; after AUTH TLS recognition starts anew.
+// addresses of data connections, and the files in those (Carving, Data). After AUTH TLS recognition starts anew.
 package ftp
 
 import (
@@ -12,9 +12,17 @@ import (
 )
 
 // FTP is the protocol. Beside its own facts it gives login.Attempt.
-var FTP = app.Protocol{
-	Name: "ftp", Ports: []uint16{21, 2121}, First: "124ACFHOSUacfhosu", Stream: recognise,
-	NewStream: func() app.StreamParser { return newParser() },
+var FTP = protocol(false)
+
+func protocol(carve bool) app.Protocol {
+	return app.Protocol{
+		Name: "ftp", Ports: []uint16{21, 2121}, First: "124ACFHOSUacfhosu", Stream: recognise,
+		NewStream: func() app.StreamParser {
+			p := newParser()
+			p.carve = carve
+			return p
+		},
+	}
 }
 
 func recognise(d app.Dir, b []byte) app.Verdict {
@@ -76,6 +84,11 @@ type parser struct {
 	banner  Banner
 	command Command
 	attempt login.Attempt
+
+	carve bool
+	// next is what becomes of the data connection that was announced last.
+	next    *transfer
+	resumed bool
 }
 
 func newParser() *parser { return &parser{lines: app.Lines{Max: maxLine}} }
@@ -83,6 +96,7 @@ func newParser() *parser { return &parser{lines: app.Lines{Max: maxLine}} }
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
 	p.flow, p.greeted, p.user, p.pending = f, false, "", p.pending[:0]
+	p.next, p.resumed = nil, false
 	p.lines.Reset()
 	p.replies.Reset()
 }
@@ -111,6 +125,7 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 			return app.Done
 		}
 		name, arg := split(line)
+		p.transfers(name, arg)
 		p.pending = append(p.pending, Command{Name: name, Arg: arg})
 	}
 }
@@ -150,6 +165,7 @@ func (p *parser) server(b []byte) app.Next {
 func (p *parser) reply(r *reply.Reply) app.Next {
 	switch {
 	case r.Code < 200:
+		p.opening(r)
 		return app.Continue // another answer follows
 	case !p.greeted:
 		p.greeted = true
@@ -164,6 +180,7 @@ func (p *parser) reply(r *reply.Reply) app.Next {
 	p.pending = p.pending[:copy(p.pending, p.pending[1:])]
 	c.Code, c.Text = r.Code, r.Text
 	c.Data = dataEndpoint(c, p.flow)
+	p.announce(c.Data)
 	p.flow.Emit(app.Client, c)
 	switch c.Name {
 	case "USER":

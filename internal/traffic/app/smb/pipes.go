@@ -2,6 +2,7 @@ package smb
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/dcerpc"
@@ -160,6 +161,11 @@ func (p *pipes) answer(f *app.Flow, b []byte) {
 	if len(p.calls) == 1 {
 		p.calls[0].Read(f, app.Server, b)
 	}
+}
+
+// has reports whether a file is known to be a pipe.
+func (p *pipes) has(h handle) bool {
+	return slices.ContainsFunc(p.calls, func(c pipe) bool { return c.file == h })
 }
 
 func (p *pipes) name(h handle) string {

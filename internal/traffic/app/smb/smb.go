@@ -1,7 +1,7 @@
 // Package smb reads SMB 1 ([MS-CIFS]), 2 and 3 ([MS-SMB2]) over TCP, directly or in NetBIOS sessions: the commands with their
 // status, the dialect, who logs on with NTLM, shares and files. The dialects of SMB 1, which are texts, are not read, and of its
 // many ways to open a file only the one that Windows uses; what is encrypted or compressed is only counted as such. Contents of
-// files are skipped; of what goes through named pipes, remote procedure calls are read (package dcerpc).
+// files are skipped, or those of SMB 2 and 3 handed out (Carving); of what goes through named pipes, remote procedure calls are read (package dcerpc).
 package smb
 
 import (
@@ -11,8 +11,10 @@ import (
 )
 
 // SMB is the protocol.
-var SMB = app.Protocol{
-	Name: "smb", Ports: []uint16{445, 139}, First: "\x00\x81\x82", Stream: recognise, NewStream: func() app.StreamParser { return newParser() },
+var SMB = protocol(func() app.StreamParser { return newParser() })
+
+func protocol(parser func() app.StreamParser) app.Protocol {
+	return app.Protocol{Name: "smb", Ports: []uint16{445, 139}, First: "\x00\x81\x82", Stream: recognise, NewStream: parser}
 }
 
 // Command is the fact: one command or its answer.
@@ -118,6 +120,7 @@ type parser struct {
 	lost   [2]bool
 	cmd    Command
 	pipes  pipes
+	files  *files // nil when nobody wants them
 }
 
 func newParser() *parser {
@@ -132,13 +135,21 @@ func newParser() *parser {
 func (p *parser) Start(f *app.Flow) {
 	p.flow, p.lost = f, [2]bool{}
 	p.pipes.reset()
+	if p.files != nil {
+		p.files.start(f)
+	}
 	for d := range p.frames {
 		p.frames[d].Reset()
 	}
 }
 
 // Close ends the flow.
-func (p *parser) Close() { p.flow = nil }
+func (p *parser) Close() {
+	if p.files != nil {
+		p.files.end()
+	}
+	p.flow = nil
+}
 
 // Data reads messages. Where one begins after a hole, only the mark of one at the start of a segment can tell.
 func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
@@ -146,6 +157,9 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 	if missing > 0 && !f.Miss(missing) || f.Bad() {
 		f.Reset()
 		p.lost[d] = true
+		if p.files != nil {
+			p.files.hole(d)
+		}
 	}
 	if p.lost[d] {
 		if len(b) == 0 || recognise(d, b) != app.Sure {
@@ -159,6 +173,9 @@ func (p *parser) Data(d app.Dir, b []byte, missing int) app.Next {
 			return app.Continue
 		}
 		b = rest
+		if p.files != nil {
+			p.files.hole(d) // what the message before said to be longer than it was
+		}
 		if msg[0] == sessionMessage {
 			p.message(d, msg[frameHeader:])
 		}
@@ -215,4 +232,7 @@ func (p *parser) command(d app.Dir, b []byte) {
 	c.body(b)
 	p.flow.Emit(d, c)
 	p.pipes.follow(p.flow, d, c, b)
+	if p.files != nil {
+		p.files.follow(d, c, b, &p.pipes)
+	}
 }

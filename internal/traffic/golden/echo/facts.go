@@ -25,7 +25,7 @@ type facts struct{}
 func (*facts) Config() any { return nil }
 
 func (*facts) Inspect(_ context.Context, b sdk.Batch, sink sdk.FindingSink) error {
-	all := []any{b.DNS, b.TLS, b.HTTP, b.SMB, b.DHCP, b.ARP, b.OT, b.Files, b.Logins, b.Messages}
+	all := []any{b.DNS, b.TLS, b.HTTP, b.SMB, b.DHCP, b.ARP, b.OT, b.Files, b.Logins, b.Messages, b.Contents}
 	for i, list := range all {
 		said, err := digests(list)
 		if err != nil {
