@@ -39,7 +39,7 @@ func (k *kept) Close(_ context.Context, complete bool) error {
 	return k.did("broken off")
 }
 
-// A recording that fails is closed and noted, and the analysis goes on.
+// A recording that fails is closed and noted, and the analysis goes on. What is in files is not recorded.
 func TestRecordingMayFail(t *testing.T) {
 	for failAt, want := range map[int]string{
 		0: "dns flows dns complete", 1: "dns broken off", 2: "dns flows broken off", 4: "dns flows dns complete",
@@ -47,7 +47,8 @@ func TestRecordingMayFail(t *testing.T) {
 		ctx, k := t.Context(), &kept{failAt: failAt}
 		a := &analysis{run: detect.Start(ctx, "c", nil, 0, nil), recorder: k}
 		frame := []byte("rows")
-		if err := errors.Join(a.Facts(ctx, "dns", records.Parcel{Frame: frame}), a.Frame(ctx, records.Parcel{Frame: frame}), a.Facts(ctx, "dns", records.Parcel{Frame: frame})); err != nil {
+		if err := errors.Join(a.Facts(ctx, "dns", records.Parcel{Frame: frame}), a.Facts(ctx, sdk.FactsContents, records.Parcel{Frame: frame}),
+			a.Frame(ctx, records.Parcel{Frame: frame}), a.Facts(ctx, "dns", records.Parcel{Frame: frame})); err != nil {
 			t.Fatal(err)
 		}
 		out := a.Close(ctx, true)

@@ -141,6 +141,7 @@ func TestValidatePermission(t *testing.T) {
 		{Cap: CapNetDial, Args: map[string][]string{"to": {"https://"}}},
 		{Cap: CapNetDial, Args: map[string][]string{"to": {"a b"}}},
 		{Cap: CapFSRead, Args: map[string][]string{"paths": {"../etc"}}},
+		{Cap: CapFactsRead, Args: map[string][]string{"kinds": {FactsContents}}},
 	} {
 		if p.Validate() == nil {
 			t.Errorf("%s: no error", p)

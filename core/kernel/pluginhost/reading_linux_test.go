@@ -146,4 +146,13 @@ func TestWhatIsGrantedOfASubscription(t *testing.T) {
 			t.Errorf("%s: shown %+v, withheld %q", name, got, withheld)
 		}
 	}
+
+	// What is in files is not among the facts that facts.read allows.
+	files := sdk.Subscription{Facts: []string{"files", "contents"}}
+	if got, withheld := split(files, []sdk.Permission{{Cap: sdk.CapFactsRead}}); !slices.Equal(got.Facts, []string{"files"}) || !slices.Equal(withheld, []string{"files.read"}) {
+		t.Errorf("without files.read: shown %+v, withheld %q", got, withheld)
+	}
+	if got, withheld := split(files, []sdk.Permission{{Cap: sdk.CapFilesRead}}); !slices.Equal(got.Facts, []string{"contents"}) || !slices.Equal(withheld, []string{"facts.read(kinds=files)"}) {
+		t.Errorf("with files.read alone: shown %+v, withheld %q", got, withheld)
+	}
 }

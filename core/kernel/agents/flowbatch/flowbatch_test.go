@@ -85,6 +85,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"checksum":     packed(wrong),
 		"frame 2":      packed(append(frame(1), "garbage"...)),
 		"of facts":     packed(records.AppendFacts(nil, []sdk.DNS{{Query: strings.Repeat("x", records.MaxFacts)}})),
+		"in files":     packed(records.AppendFacts(nil, []sdk.Content{{Data: []byte("x")}})),
 		"neither":      packed(records.AppendPackets(nil, nil)),
 	} {
 		_, err := b.Unpack()
