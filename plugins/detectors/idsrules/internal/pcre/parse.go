@@ -348,6 +348,40 @@ func (p *parser) name(end byte) error {
 	return nil
 }
 
+// back reads what follows \g and names a group: 1, {1}, {-1} for the one before, {name}.
+func (p *parser) back() (*node, error) {
+	name := p.text[p.at:]
+	if strings.HasPrefix(name, "{") {
+		var closed bool
+		if name, _, closed = strings.Cut(name[1:], "}"); !closed {
+			return nil, errors.New("a { without its }")
+		}
+		p.at += len("{}")
+	} else {
+		digits := 0
+		for digits < len(name) && (name[digits] >= '0' && name[digits] <= '9' || digits == 0 && name[0] == '-') {
+			digits++
+		}
+		name = name[:digits]
+	}
+	p.at += len(name)
+	n, known := p.names[name]
+	if !known {
+		var err error
+		if n, err = strconv.Atoi(name); err != nil {
+			return nil, fmt.Errorf("there is no group %q", name)
+		}
+		if n < 0 {
+			n += p.groups + 1
+		}
+		if n < 1 {
+			return nil, fmt.Errorf("there is no group %q", name)
+		}
+	}
+	p.refs = max(p.refs, n)
+	return &node{kind: kindBackref, n: n, fold: p.flags.Fold}, nil
+}
+
 func (p *parser) named() (*node, error) {
 	i := strings.IndexByte(p.text[p.at:], ')')
 	if i < 0 {
@@ -427,6 +461,9 @@ func (p *parser) escape() (*node, error) {
 		p.at = end
 		p.refs = max(p.refs, n)
 		return &node{kind: kindBackref, n: n, fold: p.flags.Fold}, nil
+	case c == 'g':
+		p.at++
+		return p.back()
 	case c == 'R':
 		p.at++
 		lf := &node{kind: kindSet}

@@ -40,6 +40,10 @@ func TestFind(t *testing.T) {
 		{`(?<=ab|c)d`, Flags{}, "abd", "d"},
 		{`(?<!ab|c)d`, Flags{}, "abd cd", "-"},
 		{`(a|b)\1`, Flags{}, "abb", "bb"},
+		{`(a|b)\g1`, Flags{}, "abb", "bb"},
+		{`(a|b)\g{1}c`, Flags{}, "abbc", "bbc"},
+		{`(a)(b)\g{-1}`, Flags{}, "ababb", "abb"},
+		{`(?P<x>a|b)\g{x}`, Flags{}, "abb", "bb"},
 		{`(?P<x>[a-c])(?P=x)`, Flags{}, "abcc", "cc"},
 		{`(?i)AB(?-i)c`, Flags{}, "abC abc", "abc"},
 		{`(?i:A)b`, Flags{}, "aB ab", "ab"},
@@ -76,7 +80,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	for _, text := range []string{`(`, `)`, `[`, `a**`, `*`, `\`, `(?P=x)`, `\1`, `(?<=a*)b`, `[z-a]`, `\x{999}`, `(?R)`, `(*FAIL)`, `\p{L}`,
+	for _, text := range []string{`(`, `)`, `[`, `a**`, `*`, `\`, `(?P=x)`, `\1`, `(a)\g2`, `(a)\g{-2}`, `(a)\g{x}`, `(a)\g{1`, `(a)\g`, `(a)\g0`, `(?<=a*)b`, `[z-a]`, `\x{999}`, `(?R)`, `(*FAIL)`, `\p{L}`,
 		`a{3,2}`, `((a{200}){200}){200}`, `(?:(?:){65535}){65535}`, strings.Repeat("(", 200), `[[:nothing:]]`} {
 		if _, err := Compile(text, Flags{}); err == nil {
 			t.Errorf("/%s/ was taken", text)
