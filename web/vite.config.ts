@@ -6,7 +6,7 @@ const server = process.env.PICKET_URL ?? 'http://127.0.0.1:8080'
 
 /** The pages that somebody opens first, by the first part of their address. */
 const pages: Record<string, string> = {
-  '': 'Overview', alerts: 'Alerts', captures: 'Captures', flows: 'flows/Flows', devices: 'Devices', plugins: 'Plugins', market: 'market/Market', machines: 'Machines', fleet: 'fleet/Fleet',
+  '': 'Overview', incidents: 'Incidents', alerts: 'Alerts', captures: 'Captures', flows: 'flows/Flows', devices: 'Devices', plugins: 'Plugins', market: 'market/Market', machines: 'Machines', fleet: 'fleet/Fleet',
 }
 
 /** Tells early.js which scripts each page needs beside the first ones, so that they come at the same time. */

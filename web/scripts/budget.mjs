@@ -20,6 +20,8 @@ const pages = {
   'sign-in': 'src/pages/Signin.tsx',
   overview: 'src/pages/Overview.tsx',
   'overview with charts': 'src/charts/echarts.ts',
+  incidents: 'src/pages/Incidents.tsx',
+  incident: 'src/pages/Incident.tsx',
   alerts: 'src/pages/Alerts.tsx',
   alert: 'src/pages/Alert.tsx',
   attack: 'src/pages/Attack.tsx',

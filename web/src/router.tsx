@@ -4,7 +4,7 @@ import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
 import { front } from './api/market'
 import { me, setup, sinceDays, type Since } from './api/queries'
-import { alertStates, severities, type AlertState, type Severity } from './api/types'
+import { alertStates, incidentStates, severities, type AlertState, type IncidentState, type Severity } from './api/types'
 import { readFlowAddress, type FlowAddress } from './lib/flowFilter'
 import { isSearch, readAddress, type MarketAddress } from './lib/marketAddress'
 import { NotFound, RouteError } from './pages/Errors'
@@ -46,6 +46,17 @@ interface AlertAddress {
   open?: string
 }
 
+interface IncidentsAddress {
+  state?: IncidentState | 'all'
+  severity?: Severity
+  since?: Since
+  technique?: string
+  host?: string
+  sort?: (typeof sorts)[number]
+}
+
+const sorts = ['latest', 'newest'] as const
+
 interface AttackAddress {
   domain?: (typeof domains)[number]
   since?: Since | 'ever'
@@ -77,6 +88,28 @@ const overviewRoute = createRoute({
   getParentRoute: () => inside,
   path: '/',
   component: lazyRouteComponent(() => import('./pages/Overview'), 'OverviewPage'),
+})
+const incidentsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/incidents',
+  validateSearch: (search: Search): IncidentsAddress => ({
+    ...oneOf(search, 'state', [...incidentStates, 'all'] as const),
+    ...oneOf(search, 'severity', severities),
+    ...oneOf(search, 'since', sinces),
+    ...oneOf(search, 'sort', sorts),
+    ...texts(search, 'technique', 'host'),
+  }),
+  component: lazyRouteComponent(() => import('./pages/Incidents'), 'IncidentsPage'),
+})
+const incidentRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/incidents/$id',
+  component: lazyRouteComponent(() => import('./pages/Incident'), 'IncidentPage'),
+})
+const suppressionsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/suppressions',
+  component: lazyRouteComponent(() => import('./pages/Suppressions'), 'SuppressionsPage'),
 })
 const alertsRoute = createRoute({
   getParentRoute: () => inside,
@@ -225,7 +258,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, alertsRoute, alertRoute, attackRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,

@@ -36,6 +36,21 @@ export type Finding = S['Finding']
 export type FlowRef = S['FlowRef']
 export type Notice = S['Notice']
 
+export type Incident = S['Incident']
+export type IncidentState = Incident['state']
+export const incidentStates = ['open', 'acknowledged', 'closed'] as const
+// The description leaves out what a shape takes over from another one.
+export type IncidentDetail = Incident & S['IncidentDetail']
+export type IncidentStage = S['IncidentStage']
+export type IncidentStep = S['IncidentStep']
+export type IncidentJudged = S['IncidentJudged']
+export type Feedback = S['Feedback']
+export type Verdict = Feedback['verdict']
+export const verdicts = ['true', 'false', 'benign'] as const
+/** What a suppression is about. */
+export type Scope = S['SuppressionScope']
+export type Suppression = S['Suppression']
+
 export interface Plugin extends Omit<S['Plugin'], 'config_schema'> {
   config_schema?: JSONSchema
 }
@@ -85,7 +100,7 @@ export interface JSONSchema {
   'x-max'?: string
 }
 
-export type LiveTopic = 'samples' | 'alerts' | 'plugins' | 'captures' | 'devices' | 'notices'
+export type LiveTopic = 'samples' | 'alerts' | 'plugins' | 'captures' | 'devices' | 'notices' | 'incidents'
 
 export interface LiveMessage {
   id?: string

@@ -2,7 +2,7 @@
 import { severities, type Plugin, type Severity } from '../api/types'
 import { allTechniques, domainOf, parentOf, placesOf, tacticsOf, type Domain, type Tactic } from './techniques'
 
-export type TechniqueCounts = readonly { id: string; alerts: Partial<Record<string, number>> }[]
+export type TechniqueCounts = readonly { id: string; alerts: Partial<Record<string, number>>; incidents?: number }[]
 type Watching = Pick<Plugin, 'id' | 'title' | 'kind' | 'enabled' | 'techniques'> & { rules: readonly Pick<Plugin['rules'][number], 'techniques'>[] }
 
 export interface Cell {
@@ -10,6 +10,8 @@ export interface Cell {
   /** Alerts that name it or what is below it. */
   alerts: number
   worst?: Severity
+  /** Incidents that such alerts belong to. */
+  incidents: number
   /** Enabled detectors that watch for it, or for what is below it. */
   watchers: { id: string; title: string }[]
   below: Cell[]
@@ -27,17 +29,18 @@ export function matrixOf(domain: Domain, counts: TechniqueCounts, plugins: reado
   const cell = (id: string): Cell => {
     const known = cells.get(id)
     if (known) return known
-    const fresh: Cell = { id, alerts: 0, watchers: [], below: [] }
+    const fresh: Cell = { id, alerts: 0, incidents: 0, watchers: [], below: [] }
     cells.set(id, fresh)
     const parent = parentOf(id)
     if (parent !== id) cell(parent).below.push(fresh)
     return fresh
   }
   if (all) for (const id of allTechniques(domain)) cell(id)
-  for (const { id, alerts } of counts) {
+  for (const { id, alerts, incidents } of counts) {
     if (domainOf(id) !== domain) continue
     const c = cell(id)
     c.alerts = Object.values(alerts).reduce<number>((a, b) => a + (b ?? 0), 0)
+    c.incidents = incidents ?? 0
     c.worst = severities.toReversed().find((s) => (alerts[s] ?? 0) > 0)
   }
   for (const p of plugins) {

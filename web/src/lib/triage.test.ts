@@ -6,7 +6,7 @@ const press = (key: string, more = {}) => ({ key, ctrlKey: false, metaKey: false
 const alert = (id: string, state: AlertState = 'firing') => ({ id, state }) as Alert
 
 it('knows its keys, and leaves those of the browser', () => {
-  expect(['j', 'k', 'a', 'r', '/', '?', 'Escape'].map((k) => deedOf(press(k), true))).toEqual(['next', 'previous', 'acknowledge', 'resolve', 'filter', 'help', 'close'])
+  expect(['j', 'k', 'a', 'r', 's', '/', '?', 'Escape'].map((k) => deedOf(press(k), true))).toEqual(['next', 'previous', 'acknowledge', 'resolve', 'suppress', 'filter', 'help', 'close'])
   expect(deedOf(press('a', { ctrlKey: true }), true)).toBeNull()
   expect(deedOf(press('constructor'), true)).toBeNull()
 })

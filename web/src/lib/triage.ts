@@ -2,10 +2,10 @@
 import type { Alert, AlertState, Severity } from '../api/types'
 import { severities } from '../api/types'
 
-export type Deed = 'next' | 'previous' | 'acknowledge' | 'resolve' | 'filter' | 'help' | 'close'
+export type Deed = 'next' | 'previous' | 'acknowledge' | 'resolve' | 'suppress' | 'filter' | 'help' | 'close'
 
 /** The arrows are the list's own. */
-const keys: Record<string, Deed> = { j: 'next', k: 'previous', a: 'acknowledge', r: 'resolve', '/': 'filter', '?': 'help', Escape: 'close' }
+const keys: Record<string, Deed> = { j: 'next', k: 'previous', a: 'acknowledge', r: 'resolve', s: 'suppress', '/': 'filter', '?': 'help', Escape: 'close' }
 
 interface Key {
   key: string

@@ -12,6 +12,7 @@ const stale: Record<LiveTopic, string[]> = {
   captures: ['captures', 'overview'],
   devices: ['devices', 'overview'],
   notices: ['alerts'],
+  incidents: ['incidents', 'overview'],
 }
 
 const atMostEvery = 1500

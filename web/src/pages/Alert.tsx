@@ -1,18 +1,19 @@
+import '../locales/incident'
 import { Button } from '@mantine/core'
+import { useLocalStorage } from '@mantine/hooks'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
-import { Fragment, useState, type ReactNode } from 'react'
+import { lazy, Suspense, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { alerts as act } from '../api/actions'
-import { packetsFile } from '../api/files'
-import { agent, alert, capture } from '../api/queries'
-import type { AlertDetail, AlertEvidence, Finding, FlowRef, Notice } from '../api/types'
+import { incident } from '../api/incidents'
+import { alert } from '../api/queries'
+import type { AlertDetail, Finding, Notice } from '../api/types'
 import { useMay } from '../api/useMay'
 import { canUndo, webLink } from '../lib/delivery'
-import { count, duration, frameFilter, number, ranges, wholePercent } from '../lib/format'
-import { packetsAtOnce, packetsText, runs } from '../lib/packetNumbers'
+import { wholePercent } from '../lib/format'
+import { deedOf } from '../lib/triage'
 import { Confirm } from '../ui/confirm'
-import { Copy } from '../ui/Copy'
 import { Meter, SeverityMark, State, StateMark, type Tone } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
@@ -21,8 +22,15 @@ import { Techniques } from '../ui/Techniques'
 import { Ago, Time } from '../ui/Time'
 import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
+import { useKeys } from '../ui/useKeys'
 import css from './alert.module.css'
+import { AgentName, CaptureName, Evidence, Features } from './alerts/Evidence'
+import { Judge } from './incidents/Judge'
 import { between } from './words'
+
+// Dialogs that few visits need.
+const Keys = lazy(() => import('./alerts/Keys'))
+const SuppressDialog = lazy(() => import('./incidents/SuppressDialog'))
 
 export function AlertPage() {
   const { t } = useTranslation()
@@ -42,6 +50,19 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
     mutationFn: (to: 'acknowledge' | 'resolve') => act[to](a.id),
     onSuccess: () => Promise.all([client.invalidateQueries({ queryKey: ['alerts'] }), client.invalidateQueries({ queryKey: ['overview'] })]),
   })
+  const can = useMay()
+  const [dialog, setDialog] = useState<'keys' | 'suppress' | null>(null)
+  const [letters, setLetters] = useLocalStorage({ key: 'picket-letter-keys', defaultValue: true })
+  useKeys((event) => {
+    if (dialog) return
+    const deed = deedOf(event, letters)
+    if (deed === 'help') setDialog('keys')
+    else if (deed === 'suppress' && can('audit')) setDialog('suppress')
+    else if (deed === 'acknowledge' && a.state === 'firing') change.mutate('acknowledge')
+    else if (deed === 'resolve' && a.state !== 'resolved') change.mutate('resolve')
+    else return
+    event.preventDefault()
+  })
   const findings = a.findings ?? []
   const latest = findings.at(-1)
   return (
@@ -50,18 +71,21 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
       back={{ to: '/alerts', label: t('alerts.title') }}
       lead={<span className="mono break">{between(a.src, a.dst)}</span>}
       actions={
-        a.state === 'resolved' ? undefined : (
-          <>
-            {a.state === 'firing' && (
-              <Button variant="default" loading={change.isPending && change.variables === 'acknowledge'} onClick={() => change.mutate('acknowledge')}>
-                {t('alert.acknowledge')}
-              </Button>
-            )}
-            <Button loading={change.isPending && change.variables === 'resolve'} onClick={() => change.mutate('resolve')}>{t('alert.resolve')}</Button>
-          </>
-        )
+        <>
+          {can('audit') && <Button variant="default" onClick={() => setDialog('suppress')}>{t('suppress.button')}</Button>}
+          {a.state === 'firing' && (
+            <Button variant="default" loading={change.isPending && change.variables === 'acknowledge'} onClick={() => change.mutate('acknowledge')}>
+              {t('alert.acknowledge')}
+            </Button>
+          )}
+          {a.state !== 'resolved' && <Button loading={change.isPending && change.variables === 'resolve'} onClick={() => change.mutate('resolve')}>{t('alert.resolve')}</Button>}
+        </>
       }
     >
+      <Suspense>
+        {dialog === 'keys' && <Keys of="alert" onClose={() => setDialog(null)} letters={letters} onLetters={setLetters} />}
+        {dialog === 'suppress' && <SuppressDialog like={a} onClose={() => setDialog(null)} />}
+      </Suspense>
       {change.isError && <Problem error={change.error} />}
       <div className={ui.columns}>
         <div className={ui.stack}>
@@ -84,6 +108,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
             <Facts>
               <Fact name={t('alerts.severity')}><SeverityMark severity={a.severity} /></Fact>
               <Fact name={t('alerts.state')}><State of={a.state} /></Fact>
+              {a.incident_id && <Fact name={t('incident.ofAnIncident')}><IncidentName id={a.incident_id} /></Fact>}
               {a.acknowledged_by && <Fact name={t('alert.ackBy')}>{a.acknowledged_by}</Fact>}
               <Fact name={t('alerts.risk')}>
                 <span className="num">{a.risk} / 100</span>
@@ -103,6 +128,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
               {a.capture_id && <Fact name={t('alert.capture')}><CaptureName id={a.capture_id} /></Fact>}
             </Facts>
           </Panel>
+          <Judge of={{ alert: a.id }} incident={a.incident_id} feedback={a.feedback} />
           <Panel title={t('alert.falsePositives')}>
             {a.false_positives?.length
               ? <ul className={css.list}>{a.false_positives.map((text) => <li key={text}>{text}</li>)}</ul>
@@ -120,142 +146,16 @@ function Detector({ id }: { id: string }) {
   return ns && name ? <Link to="/plugins/$ns/$name" params={{ ns, name }}>{id}</Link> : <span>{id}</span>
 }
 
-function CaptureName({ id }: { id: string }) {
-  const { data } = useQuery(capture(id))
-  return <Link to="/captures/$id" params={{ id }} className="break">{data?.name ?? id}</Link>
-}
-
-/** An agent that is gone from this server has no name any more. */
-function AgentName({ id }: { id: string }) {
-  const { data } = useQuery({ ...agent(id), retry: false })
-  return data ? <Link to="/machines/$id" params={{ id }} className="break">{data.name}</Link> : <span className="mono break">{id}</span>
-}
-
-const flowsShown = 12
-
-/** What the findings rest on, by the capture or the agent that it was seen in. */
-function Evidence({ places }: { places: AlertEvidence[] }) {
+/** The incident with its risk, and what judgements made of that. */
+function IncidentName({ id }: { id: string }) {
   const { t } = useTranslation()
-  const packets = places.reduce((n, p) => n + p.packets.length, 0)
-  const flows = places.reduce((n, p) => n + p.flows.length, 0)
-  return (
-    <Panel title={t('alert.evidence')} hint={t('alert.evidenceHint', { packets: count(packets), flows: count(flows) })} flush>
-      {places.map((p) => <Place key={`${p.capture_id} ${p.agent}`} place={p} named={places.length > 1 || !!p.agent} />)}
-      {places.length === 0 && <div className={ui.panelBody}><p className="dim">{t('alert.noPackets')}</p></div>}
-    </Panel>
-  )
-}
-
-function Place({ place: { capture_id: id, agent: by, packets, flows }, named }: { place: AlertEvidence; named: boolean }) {
-  const { t } = useTranslation()
-  const [all, setAll] = useState(false)
+  const { data: i } = useQuery(incident(id))
   return (
     <>
-      <div className={ui.panelBody}>
-        {named && id && <p className={css.place}>{t('alert.evidenceIn')} <CaptureName id={id} /></p>}
-        {by && <p className={css.place}>{t('alert.evidenceLive')} <AgentName id={by} /></p>}
-        {by && <p className="dim">{t('alert.liveNotKept')}</p>}
-        {packets.length === 0 ? !by && <p className="dim">{t('alert.noPackets')}</p> : <Packets capture={id} packets={packets} />}
-      </div>
-      {flows.length > 0 && (
-        <>
-          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} capture={id} />
-          {!all && flows.length > flowsShown && (
-            <div className={ui.more}>
-              <Button variant="default" size="xs" onClick={() => setAll(true)}>{t('alert.allFlows', { count: flows.length })}</Button>
-            </div>
-          )}
-        </>
-      )}
+      <Link to="/incidents/$id" params={{ id }} className="break">{i?.title ?? id}</Link>
+      {i && <span className="dim">{' '}({t('incident.riskIs', { risk: i.risk })}{i.judged && i.judged.risk_before !== i.risk && <>, {t('incident.riskWas', { before: i.judged.risk_before })}</>})</span>}
     </>
   )
-}
-
-/** The numbers of a capture's packets lead to the packets; those of live traffic lead nowhere. */
-function Packets({ capture: id, packets }: { capture?: string; packets: number[] }) {
-  const { t } = useTranslation()
-  const some = packets.slice(0, packetsAtOnce)
-  return (
-    <div className={css.block}>
-      <h3>{t('alert.packets')}</h3>
-      <p className={css.packets} tabIndex={0} role="group" aria-label={t('alert.packets')}>{id ? <PacketLinks capture={id} packets={packets} /> : ranges(packets)}</p>
-      {id && (
-        <>
-          <span className="dim">{t('alert.filter')}</span>
-          <Copy text={frameFilter(packets)} label={t('alert.filterLabel')} line />
-          <span className={css.receipt}>
-            <Link to="/captures/$id/packets" params={{ id }} search={{ numbers: packetsText(some) }}>{t('alert.showPackets')}</Link>
-            <a href={packetsFile(id, some)} download>{t('alert.download')}</a>
-          </span>
-        </>
-      )}
-    </div>
-  )
-}
-
-function PacketLinks({ capture: id, packets }: { capture: string; packets: number[] }) {
-  const { t } = useTranslation()
-  return runs(packets).map(([from, to], i) => {
-    const numbers = from === to ? `${from}` : `${from}-${to}`
-    return (
-      <Fragment key={from}>
-        {i > 0 && ', '}
-        <Link to="/captures/$id/packets" params={{ id }} search={{ numbers }} preload={false} aria-label={t('alert.openPackets', { numbers })}>{from === to ? count(from) : `${count(from)}–${count(to)}`}</Link>
-      </Fragment>
-    )
-  })
-}
-
-/** Flows of a capture lead to their pages. */
-function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string }) {
-  const { t } = useTranslation()
-  return (
-    <div className={ui.tableWrap} tabIndex={0} role="group" aria-label={t('alert.flows')}>
-      <table className={ui.table}>
-        <caption className="visually-hidden">{t('alert.flows')}</caption>
-        <thead>
-          <tr>
-            <th scope="col" className={ui.right}>{t('flow.id')}</th>
-            <th scope="col">{t('flow.proto')}</th>
-            <th scope="col">{t('flow.src')}</th>
-            <th scope="col">{t('flow.dst')}</th>
-            <th scope="col">{t('flow.community')}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {flows.map((f) => (
-            <tr key={`${f.id} ${f.src} ${f.dst}`}>
-              <td className={`${ui.right} num`}>{id && f.id > 0 ? <Link to="/captures/$id/flows/$flow" params={{ id, flow: String(f.id) }} aria-label={t('flow.open', { id: f.id })}>{f.id}</Link> : f.id}</td>
-              <td>{f.proto}</td>
-              <td className="mono">{f.src}</td>
-              <td className="mono">{f.dst}</td>
-              <td className={`mono ${css.community}`}>{f.community_id}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  )
-}
-
-function Features({ finding }: { finding?: Finding }) {
-  const { t } = useTranslation()
-  const features = Object.entries(finding?.features ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
-  if (features.length === 0) return null
-  return (
-    <Panel title={t('alert.features')} hint={t('alert.featuresHint')}>
-      <Facts>
-        {features.map(([name, value]) => (
-          <Fact key={name} name={name}><span className="num">{featureValue(name, value)}</span></Fact>
-        ))}
-      </Facts>
-    </Panel>
-  )
-}
-
-/** The unit of a feature is the end of its name, by convention. */
-function featureValue(name: string, value: number): ReactNode {
-  return name.endsWith('_seconds') && value >= 0 ? duration(value) : number(value)
 }
 
 function Findings({ findings }: { findings: Finding[] }) {

@@ -13,14 +13,16 @@ import { canMove, deedOf, withMoves, type Moves } from '../lib/triage'
 import { Page, Panel } from '../ui/Page'
 import { Empty, Loading, Problem } from '../ui/states'
 import { useTell } from '../ui/toasts'
+import { useKeys } from '../ui/useKeys'
 import { AlertList } from './alerts/AlertList'
 import css from './alerts/alerts.module.css'
 import { FilterBar } from './alerts/FilterBar'
 import { Preview } from './alerts/Preview'
 import { useRows } from './flows/useRows'
 
-// A dialog that few visits need.
+// Dialogs that few visits need.
 const Keys = lazy(() => import('./alerts/Keys'))
+const SuppressDialog = lazy(() => import('./incidents/SuppressDialog'))
 
 const states = [...alertStates, 'all'] as const
 const nearEnd = 60
@@ -39,6 +41,8 @@ export function AlertsPage() {
   const items = useMemo(() => withMoves((query.data ?? []) as Alert[], moves, state), [query.data, moves, state])
   const rows = useRows(items.length, JSON.stringify(filter))
   const [help, setHelp] = useState(false)
+  const [suppressing, setSuppressing] = useState<Alert | null>(null)
+  const can = useMay()
   const [letters, setLetters] = useLocalStorage({ key: 'picket-letter-keys', defaultValue: true })
   const filterField = useRef<HTMLInputElement>(null)
   const heading = useRef<HTMLHeadingElement>(null)
@@ -73,9 +77,9 @@ export function AlertsPage() {
     void move(a, to)
   }
 
-  const onKey = (event: KeyboardEvent) => {
+  useKeys((event) => {
+    if (help || suppressing) return
     const target = event.target as HTMLElement
-    if (event.defaultPrevented || help || target.closest('input, textarea, select, [contenteditable], dialog, [role=dialog]')) return
     const deed = deedOf(event, letters)
     const onRow = target.closest<HTMLElement>('[data-row]')
     // Only what is seen to be chosen is acted on: the row with the focus, or else the alert that is open.
@@ -94,17 +98,10 @@ export function AlertsPage() {
     else if (deed === 'filter') filterField.current?.focus()
     else if (deed === 'help') setHelp(true)
     else if (deed === 'close') close()
-    else if (chosen) onMove(chosen, deed)
-  }
-  const latest = useRef(onKey)
-  useEffect(() => {
-    latest.current = onKey
+    else if (deed === 'suppress') {
+      if (chosen && can('audit')) setSuppressing(chosen)
+    } else if (chosen) onMove(chosen, deed)
   })
-  useEffect(() => {
-    const listen = (event: KeyboardEvent) => latest.current(event)
-    document.addEventListener('keydown', listen)
-    return () => document.removeEventListener('keydown', listen)
-  }, [])
 
   return (
     <Page
@@ -118,10 +115,12 @@ export function AlertsPage() {
             onChange={(e) => change({ severity: (e.currentTarget.value || undefined) as Severity | undefined })}
             data={[{ value: '', label: t('alerts.anySeverity') }, ...severities.toReversed().map((s) => ({ value: s as string, label: t(`severity.${s}`) }))]} />
           <Button variant="default" size="xs" onClick={() => setHelp(true)}>{t('triage.keys')}</Button>
+          <Button component={Link} to="/suppressions" variant="default" size="xs">{t('triage.suppressions')}</Button>
         </>
       }
     >
-      {help && <Suspense><Keys onClose={() => setHelp(false)} letters={letters} onLetters={setLetters} /></Suspense>}
+      {suppressing && <Suspense><SuppressDialog like={suppressing} onClose={() => setSuppressing(null)} /></Suspense>}
+      {help && <Suspense><Keys of="alerts" onClose={() => setHelp(false)} letters={letters} onLetters={setLetters} /></Suspense>}
       <FilterBar field={filterField} address={search} onChange={change} />
       <div className={css.split} data-open={open !== undefined || undefined}>
         <div className={css.list}>
@@ -138,7 +137,7 @@ export function AlertsPage() {
           </Panel>
         </div>
         {open !== undefined && (
-          <Preview key={open} id={open} known={items.find((a) => a.id === open)} heading={heading} letters={letters} onMove={onMove} onClose={close} onEntity={(entity) => change({ entity })} />
+          <Preview key={open} id={open} known={items.find((a) => a.id === open)} heading={heading} letters={letters} onMove={onMove} onSuppress={can('audit') ? setSuppressing : undefined} onClose={close} onEntity={(entity) => change({ entity })} />
         )}
       </div>
     </Page>

@@ -92,6 +92,9 @@ function Technique({ cell: c, ...shared }: { cell: Cell } & Shared) {
         <span className={css.found}>
           <Link to="/alerts" search={{ state: 'all', technique: c.id, since }} className="num" aria-label={`${c.id} ${ownName(c.id) ?? ''}: ${t('matrix.alerts', { count: c.alerts })}`}>{t('matrix.alerts', { count: c.alerts })}</Link>
           {c.worst && <SeverityMark severity={c.worst} />}
+          {c.incidents > 0 && (
+            <Link to="/incidents" search={{ state: 'all', technique: c.id, since }} className="num" aria-label={`${c.id} ${ownName(c.id) ?? ''}: ${t('matrix.incidents', { count: c.incidents })}`}>{t('matrix.incidents', { count: c.incidents })}</Link>
+          )}
         </span>
       )}
       {!below && <Watchers of={c} />}

@@ -5,6 +5,7 @@ import { useTranslation } from 'react-i18next'
 import { plugins } from '../api/queries'
 import type { Plugin, PluginInstance, PluginKind } from '../api/types'
 import { bytes, duration } from '../lib/format'
+import { memoryOf, type Memory } from '../lib/sharedMemory'
 import { State, StateMark } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'
 import { Empty, LoadedList, type Translate } from '../ui/states'
@@ -50,6 +51,7 @@ export function PluginsPage() {
 
 function PluginTable({ items, caption }: { items: Plugin[]; caption: string }) {
   const { t } = useTranslation()
+  const memory = memoryOf(items)
   return (
     <table className={`${ui.table} ${css.list}`}>
       <caption className="visually-hidden">{caption}</caption>
@@ -76,8 +78,8 @@ function PluginTable({ items, caption }: { items: Plugin[]; caption: string }) {
               </td>
               <td><span className={ui.lines}>{summaryState(running, p.enabled, t)}{isUnsigned(p) && <UnsignedMark />}</span></td>
               <td className={ui.wide}>{runtimes(running, p.runtimes)}</td>
-              <td className={`${ui.medium} ${ui.right} num`}>{running.length ? duration(total(running, 'cpu_seconds')) : '–'}</td>
-              <td className={`${ui.medium} ${ui.right} num`}>{running.length ? bytes(total(running, 'memory_bytes')) : '–'}</td>
+              <td className={`${ui.medium} ${ui.right} num`}>{running.length ? duration(running.reduce((sum, i) => sum + (i.ledger?.cpu_seconds ?? 0), 0)) : '–'}</td>
+              <td className={`${ui.medium} ${ui.right} num`}>{running.length ? <MemoryText of={memory.get(p.id)!} /> : '–'}</td>
               <td className={`${ui.wide} ${ui.right} num`}>{running.length ? running.reduce((n, i) => n + i.restarts, 0) : '–'}</td>
               <td className={`${ui.wide} ${ui.right} num`}>{p.version}</td>
             </tr>
@@ -88,7 +90,15 @@ function PluginTable({ items, caption }: { items: Plugin[]; caption: string }) {
   )
 }
 
-const total = (all: PluginInstance[], key: 'cpu_seconds' | 'memory_bytes') => all.reduce((sum, i) => sum + (i.ledger?.[key] ?? 0), 0)
+function MemoryText({ of: { bytes: own, others, with: first } }: { of: Memory }) {
+  const { t } = useTranslation()
+  return (
+    <>
+      {own > 0 || !first ? bytes(own) : <span className="dim">{t('plugins.sharedWith', { name: first })}</span>}
+      {others > 0 && <div className={ui.sub}>{t('plugins.sharedBy', { count: others + 1 })}</div>}
+    </>
+  )
+}
 
 function runtimes(running: PluginInstance[], offered: string[]) {
   const used = [...new Set(running.map((i) => i.runtime).filter(Boolean))]

@@ -12,7 +12,7 @@ import { clock } from '../lib/format'
 import { isFlow } from '../lib/places'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -21,6 +21,7 @@ import { useNow } from './Time'
 
 const places = [
   { to: '/', label: 'nav.overview', Icon: OverviewIcon },
+  { to: '/incidents', label: 'nav.incidents', Icon: IncidentIcon },
   { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
   { to: '/attack', label: 'nav.attack', Icon: AttackIcon },
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
@@ -139,6 +140,7 @@ function Places() {
               aria-current={to === '/flows' && flow ? 'page' : undefined} className={css.place}>
               <Icon />
               <span>{t(label)}</span>
+              {to === '/incidents' && !!data?.incidents && <span className={css.count} aria-label={t('nav.openIncidents', { count: data.incidents })}>{data.incidents}</span>}
               {to === '/alerts' && open > 0 && <span className={css.count} aria-label={t('nav.open', { count: open })}>{open}</span>}
             </Link>
           </li>

@@ -43,9 +43,9 @@ export function StateMark({ tone, children }: { tone: Tone; children: React.Reac
 }
 
 const tones: Record<string, Tone> = {
-  ready: 'good', online: 'good', done: 'good', delivered: 'good', resolved: 'good', ok: 'good',
+  ready: 'good', online: 'good', done: 'good', delivered: 'good', resolved: 'good', ok: 'good', closed: 'good',
   degraded: 'warn', backoff: 'warn', late: 'warn', failed: 'warn', acknowledged: 'busy',
-  quarantined: 'bad', revoked: 'bad', refused: 'bad', dead: 'bad', firing: 'bad',
+  quarantined: 'bad', revoked: 'bad', refused: 'bad', dead: 'bad', firing: 'bad', open: 'bad',
   staged: 'busy', starting: 'busy', draining: 'busy', queued: 'busy', running: 'busy', sent: 'busy',
   stopped: 'off', offline: 'off', expired: 'off',
 }

@@ -25,11 +25,13 @@ interface Props {
   heading: RefObject<HTMLHeadingElement | null>
   letters: boolean
   onMove: (a: Alert, to: Move) => void
+  /** Absent when the role does not allow it. */
+  onSuppress: ((a: Alert) => void) | undefined
   onClose: () => void
   onEntity: (entity: string) => void
 }
 
-export function Preview({ id, known, heading, letters, onMove, onClose, onEntity }: Props) {
+export function Preview({ id, known, heading, letters, onMove, onSuppress, onClose, onEntity }: Props) {
   const { t } = useTranslation()
   const query = useQuery(alert(id))
   const title = useId()
@@ -41,13 +43,13 @@ export function Preview({ id, known, heading, letters, onMove, onClose, onEntity
         <h2 id={title} ref={heading} tabIndex={-1}><span className="visually-hidden">{t('triage.preview')}: </span>{a?.title ?? t('alert.title')}</h2>
         <ActionIcon variant="subtle" color="gray" aria-label={t('close')} onClick={onClose}><CloseIcon size={16} /></ActionIcon>
       </div>
-      {a && <Judgement alert={a} letters={letters} onMove={onMove} onEntity={onEntity} />}
+      {a && <Judgement alert={a} incident={query.data?.incident_id} letters={letters} onMove={onMove} onSuppress={onSuppress} onEntity={onEntity} />}
       {query.isError ? <Problem error={query.error} retry={() => void query.refetch()} /> : query.data ? <Ground alert={query.data} /> : <Loading rows={3} />}
     </section>
   )
 }
 
-function Judgement({ alert: a, letters, onMove, onEntity }: { alert: Alert } & Pick<Props, 'letters' | 'onMove' | 'onEntity'>) {
+function Judgement({ alert: a, incident, letters, onMove, onSuppress, onEntity }: { alert: Alert; incident: string | undefined } & Pick<Props, 'letters' | 'onMove' | 'onSuppress' | 'onEntity'>) {
   const { t } = useTranslation()
   const [ns = '', name = ''] = a.detector.split('/')
   return (
@@ -60,7 +62,9 @@ function Judgement({ alert: a, letters, onMove, onEntity }: { alert: Alert } & P
       <div className={css.deeds}>
         {canMove(a, 'acknowledge') && <Button size="xs" variant="default" onClick={() => onMove(a, 'acknowledge')}>{t('alert.acknowledge')}{letters && <Key of="a" />}</Button>}
         {canMove(a, 'resolve') && <Button size="xs" onClick={() => onMove(a, 'resolve')}>{t('alert.resolve')}{letters && <Key of="r" />}</Button>}
+        {onSuppress && <Button size="xs" variant="default" onClick={() => onSuppress(a)}>{t('triage.suppress')}{letters && <Key of="s" />}</Button>}
         <Link to="/alerts/$id" params={{ id: a.id }}>{t('triage.full')}</Link>
+        {incident && <Link to="/incidents/$id" params={{ id: incident }} preload={false}>{t('triage.incident')}</Link>}
       </div>
       <Facts>
         {a.src && <Fact name={t('flow.src')}><Entity of={a.src} onEntity={onEntity} /></Fact>}
