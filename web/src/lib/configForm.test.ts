@@ -17,13 +17,14 @@ const schema: JSONSchema = {
     labels: { type: 'object', 'x-order': 7 },
     headers: { type: 'object', additionalProperties: { type: 'string' }, 'x-order': 8 },
     ca: { type: 'string', description: 'Certificates in PEM form.', 'x-order': 9 },
+    rules: { type: 'string', description: 'Your rules, as YAML.', 'x-order': 10 },
   },
 }
 const fields = fieldsOf(schema)
 
 it('keeps the order of the struct and knows each kind', () => {
   expect(fields.map((f) => `${f.name}:${f.kind}${f.required ? '!' : ''}`)).toEqual([
-    'url:text!', 'password:secret!', 'retries:integer', 'timeout:text', 'level:choice', 'targets:list', 'tls:group', 'labels:json', 'headers:pairs', 'ca:lines',
+    'url:text!', 'password:secret!', 'retries:integer', 'timeout:text', 'level:choice', 'targets:list', 'tls:group', 'labels:json', 'headers:pairs', 'ca:lines', 'rules:lines',
   ])
   expect(fields[5]?.format).toBe('cidr')
 })

@@ -54,7 +54,7 @@ function kindOf(s: JSONSchema): FieldKind {
     case 'number':
       return 'number'
     case 'string':
-      return /\bPEM\b/.test(s.description ?? '') ? 'lines' : 'text' // certificates have line breaks
+      return /\b(PEM|YAML)\b/.test(s.description ?? '') ? 'lines' : 'text' // certificates and rules have line breaks
     case 'object':
       return s.properties ? 'group' : typeOf(s.additionalProperties) === 'string' ? 'pairs' : 'json'
     case 'array':
