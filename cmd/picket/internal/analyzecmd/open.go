@@ -16,10 +16,20 @@ type Detectors struct{ plugins *plugins }
 
 // Open verifies the registry, that beside this program when base is "", and installs and starts the detectors, named by id or name.
 func Open(ctx context.Context, base, runtime string, names []string) (*Detectors, error) {
+	return open(ctx, base, runtime, names, nil)
+}
+
+// OpenConfigured is Open for one detector with a configuration of its own.
+func OpenConfigured(ctx context.Context, base, runtime, name string, config []byte) (*Detectors, error) {
+	return open(ctx, base, runtime, []string{name}, config)
+}
+
+func open(ctx context.Context, base, runtime string, names []string, config []byte) (*Detectors, error) {
 	p, err := openPlugins(ctx, base, runtime, names)
 	if err != nil {
 		return nil, err
 	}
+	p.config = config
 	d := &Detectors{plugins: p}
 	if p.state, err = os.MkdirTemp("", "picket-detectors-"); err == nil { // what an earlier run remembered is not theirs to know
 		err = p.start(ctx)

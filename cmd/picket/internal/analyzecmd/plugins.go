@@ -36,6 +36,7 @@ type plugins struct {
 	helpers string
 	dir     string
 	state   string // of the detectors, when not below dir
+	config  []byte // theirs; nil for the defaults
 
 	host    *pluginhost.Host
 	running []*running
@@ -190,6 +191,10 @@ func (p *plugins) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	config := p.config
+	if config == nil {
+		config = []byte("{}")
+	}
 	var assignments []pluginhost.Assignment
 	for _, id := range p.wanted {
 		installed, err := p.install(ctx, id)
@@ -197,7 +202,7 @@ func (p *plugins) start(ctx context.Context) error {
 			return err
 		}
 		assignments = append(assignments, pluginhost.Assignment{
-			Instance: "analyze:" + id, Plugin: id, Runtime: p.runtime, Config: []byte("{}"),
+			Instance: "analyze:" + id, Plugin: id, Runtime: p.runtime, Config: config,
 			Grants: installed.Descriptor.Manifest.Permissions,
 		})
 	}
