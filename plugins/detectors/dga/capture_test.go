@@ -32,6 +32,7 @@ func captures(t *testing.T) map[string][]byte {
 	return map[string][]byte{
 		"testdata/missing": pcap(t, append(infection, person...)),
 		"testdata/exist":   pcap(t, generated(12, false)),
+		"testdata/failing": pcap(t, append(tries(20, 1), browsing(infected, 40)...)),
 		"testdata/quiet":   pcap(t, append(person, odd...)),
 	}
 }

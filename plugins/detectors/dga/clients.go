@@ -39,6 +39,7 @@ type asker struct {
 	told     float64 // and its surprise
 	first    int64   // when it starts
 	place    *list.Element
+	burst    burst
 }
 
 // oddName is one name of a host that surprises.
@@ -122,13 +123,13 @@ func (m *clients) quietest() *asker {
 
 // changed are the hosts to be judged anew, in order of appearance.
 func (m *clients) changed() []*asker {
-	return slices.DeleteFunc(m.ordered(), func(c *asker) bool { return !c.changed })
+	return slices.DeleteFunc(m.ordered(), func(c *asker) bool { return !c.changed && !c.burst.changed })
 }
 
 func (m *clients) ordered() []*asker {
 	out := make([]*asker, 0, len(m.byAddr))
 	for _, c := range m.byAddr {
-		if len(c.odd) > 0 {
+		if len(c.odd) > 0 || len(c.burst.names) >= fewFailing {
 			out = append(out, c)
 		}
 	}

@@ -1,7 +1,8 @@
 // Package dga finds hosts that ask for names which algorithms made up, as malware does that looks for its command server.
 //
-// In go the names that hosts ask for by DNS or call by HTTP and TLS, out come findings of one rule, "generated". A model scores
-// what somebody registered of each name; one odd name is chance, several of one host soon are not. README.md has the reasoning and
+// In go the names that hosts ask for by DNS or call by HTTP and TLS, out come findings of two rules. "generated": a model scores
+// what somebody registered of each name; one odd name is chance, several of one host soon are not. "failing": names of one
+// form that do not exist, one after the other, however they look. README.md has the reasoning and
 // the figures.
 //
 // The reading path: name.go says what of a name counts; features.go and scorer.go score it; clients.go remembers the odd names of
@@ -20,7 +21,7 @@ import (
 	"github.com/picketwatch/picket/sdk/config"
 )
 
-// RuleGenerated is the only rule.
+// RuleGenerated is the rule of names that a model takes for made up.
 const RuleGenerated = "generated"
 
 // techniques are what it proves.
@@ -43,6 +44,15 @@ func Plugin() sdk.Plugin {
 				"Advertising and tracking networks that change their names daily.",
 				"A resolver or mail filter that looks names up for many others.",
 				"Sites whose names are abbreviations or numbers, where they are the custom.",
+			},
+		}, {
+			ID:         RuleFailing,
+			Purpose:    "One host asked for several names of one form, one after the other, that do not exist.",
+			Techniques: techniques,
+			Severity:   sdk.SeverityLow,
+			FalsePositives: []string{
+				"A resolver that blocks names by saying that they do not exist.",
+				"A crawler or mail filter that looks up old names.",
 			},
 		}},
 		Subscription: sdk.Subscription{Facts: []string{sdk.FactsDNS, sdk.FactsTLS, sdk.FactsHTTP}},
@@ -156,18 +166,22 @@ func (d *Detector) name(at *sdk.Seen, name string, how signs, sink sdk.FindingSi
 	if err != nil || !judged || d.ignored(at.Client, s) {
 		return err
 	}
-	c := d.clients.of(at.Client)
+	c, goesOn := d.clients.of(at.Client), burst{}
 	if c != nil && d.clock-c.start > int64(d.cfg.Window) {
-		if err := d.report(c, true, sink); err != nil {
+		if err := d.last(c, sink); err != nil {
 			return err
 		}
 		d.clients.remove(c)
-		c = nil
+		c, goesOn = nil, c.burst
 	}
 	if c == nil {
 		if c, err = d.appear(at.Client, now, sink); err != nil {
 			return err
 		}
+		c.burst = goesOn
+	}
+	if err := d.tried(c, s, at, name, how, sink); err != nil {
+		return err
 	}
 	if d.clients.add(c, s, at, how) {
 		return d.makeRoom(c, sink)
@@ -206,7 +220,7 @@ func (d *Detector) makeRoom(c *asker, sink sdk.FindingSink) error {
 
 // forget judges a host before its memory goes: too little of it costs time, not detections.
 func (d *Detector) forget(c *asker, sink sdk.FindingSink) error {
-	if err := d.report(c, true, sink); err != nil {
+	if err := d.last(c, sink); err != nil {
 		return err
 	}
 	d.clients.forgotten++
@@ -230,9 +244,12 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 		if err := d.report(c, false, sink); err != nil {
 			return err
 		}
+		if err := d.reportFailing(c, sink); err != nil {
+			return err
+		}
 	}
 	for old := d.clients.quietest(); old != nil && d.clock-old.last > int64(d.cfg.Window); old = d.clients.quietest() {
-		if err := d.report(old, true, sink); err != nil {
+		if err := d.last(old, sink); err != nil {
 			return err
 		}
 		d.clients.remove(old)
@@ -243,7 +260,7 @@ func (d *Detector) sweep(sink sdk.FindingSink) error {
 // Flush judges everything and forgets it.
 func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
 	for _, c := range d.clients.ordered() {
-		if err := d.report(c, true, sink); err != nil {
+		if err := d.last(c, sink); err != nil {
 			return err
 		}
 	}

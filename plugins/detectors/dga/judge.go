@@ -80,6 +80,14 @@ func (d *Detector) report(c *asker, final bool, sink sdk.FindingSink) error {
 	return sink.Finding(v.finding())
 }
 
+// last tells what is left to tell of a host.
+func (d *Detector) last(c *asker, sink sdk.FindingSink) error {
+	if err := d.report(c, true, sink); err != nil {
+		return err
+	}
+	return d.reportFailing(c, sink)
+}
+
 func (v *verdict) begin() int64 {
 	first := v.names[0].time
 	for i := range v.names {

@@ -176,11 +176,19 @@ func TestHostsOfLists(t *testing.T) {
 			}
 			for gone, how := range map[bool]string{true: "gone", false: "there"} {
 				at := i * 200 % (len(l.known) - 200)
-				one := fmt.Sprintf("%s, names %s", l.makes[f], how)
-				n := hosts[one]
-				n[0]++
-				n[1] += len(host(l.known[at:at+200], odd, gone))
-				hosts[one] = n
+				rules := map[string]bool{}
+				for _, found := range host(l.known[at:at+200], odd, gone) {
+					rules[found.Rule] = true
+				}
+				for by, found := range map[string]bool{RuleGenerated: rules[RuleGenerated], "either": len(rules) > 0} {
+					one := fmt.Sprintf("%s: %s, names %s", by, l.makes[f], how)
+					n := hosts[one]
+					n[0]++
+					if found {
+						n[1]++
+					}
+					hosts[one] = n
+				}
 			}
 		}
 	}
@@ -192,7 +200,11 @@ func TestHostsOfLists(t *testing.T) {
 		t.Logf("%s: %d of %d hosts found", of, hosts[of][1], hosts[of][0])
 	}
 	t.Logf("%d of %d ordinary hosts", quiet, len(l.known)/300+1)
-	if n := hosts["characters, names gone"]; quiet > 0 || n[1] < n[0]*95/100 {
+	spoken, drawn := hosts["generated: syllables, names gone"], hosts["generated: characters, names gone"]
+	if quiet > 0 || 100*(spoken[1]+drawn[1]) < 90*(spoken[0]+drawn[0]) {
 		t.Errorf("%d findings of ordinary hosts; %v", quiet, hosts)
+	}
+	if n := hosts["either: words, names gone"]; 10*n[1] < 9*n[0] {
+		t.Errorf("of hosts that ask for names of words, which do not exist, %v are told", n)
 	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then those of each host, the
-// one quiet for longest first. Another form is refused.
-const snapshotVersion = 1
+// one quiet for longest first. Version 1 had no failing names; another form is refused.
+const snapshotVersion, firstVersion = 2, 1
 
 // What a host and a name take in a snapshot, about.
 const (
@@ -36,15 +36,23 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 
 // Restore takes what Snapshot wrote. Limits that were lowered since then apply to what comes next.
 func (d *Detector) Restore(_ context.Context, state []byte) error {
+	version := snapshotVersion
 	p, err := saved.Open(snapshotVersion, state)
 	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+		first, other := saved.Open(firstVersion, state)
+		if other != nil {
+			return fmt.Errorf("read snapshot: %w", err)
+		}
+		version, p = firstVersion, first
 	}
 	clock, swept := p.Int(), p.Int()
 	m := newClients(d.cfg.MaxClients, d.cfg.MaxNames, d.cfg.MaxMemory)
 	m.next, m.forgotten = p.Uint(), p.Uint()
 	for p.More() {
 		c := readAsker(p)
+		if version > firstVersion {
+			c.burst = readBurst(p)
+		}
 		if m.byAddr[c.addr] != nil {
 			return fmt.Errorf("read snapshot: the host %s comes twice", c.addr.Addr())
 		}
@@ -74,7 +82,7 @@ func (c *asker) appendTo(b []byte) []byte {
 	for i := range c.odd {
 		b = c.odd[i].appendTo(b)
 	}
-	return b
+	return c.burst.appendTo(b)
 }
 
 func readAsker(p *saved.Packed) *asker {
@@ -113,6 +121,49 @@ func readOdd(p *saved.Packed) (o oddName) {
 	server := bare.Read(p)
 	o.server, o.proto = netip.AddrPortFrom(server.Addr(), uint16(p.Uint())), uint8(p.Uint())
 	return o
+}
+
+func (u *burst) appendTo(b []byte) []byte {
+	for _, n := range []int64{u.start, u.first, u.last, int64(u.told), int64(number(u.changed))} {
+		b = binary.AppendVarint(b, n)
+	}
+	for _, w := range u.asked {
+		b = binary.AppendUvarint(b, w)
+	}
+	b = binary.AppendUvarint(b, uint64(len(u.names)))
+	for _, f := range u.names {
+		b = binary.LittleEndian.AppendUint64(b, f.id)
+		b = binary.AppendUvarint(b, f.packet)
+		b = append(b, f.length, f.form)
+	}
+	b = binary.AppendUvarint(b, uint64(len(u.samples)))
+	for _, text := range u.samples {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	}
+	return b
+}
+
+func readBurst(p *saved.Packed) (u burst) {
+	u.start, u.first, u.last, u.told, u.changed = p.Int(), p.Int(), p.Int(), int(p.Int()), p.Int() == 1
+	for i := range u.asked {
+		u.asked[i] = p.Uint()
+	}
+	for range p.Count() {
+		var id [8]byte
+		p.Fill(id[:])
+		f := failing{id: binary.LittleEndian.Uint64(id[:]), packet: p.Uint()}
+		var two [2]byte
+		p.Fill(two[:])
+		if f.length, f.form = two[0], two[1]; len(u.names) < mostFailing {
+			u.names = append(u.names, f)
+		}
+	}
+	for range p.Count() {
+		if text := string(p.Bytes(maxName)); len(u.samples) < maxSamples {
+			u.samples = append(u.samples, text)
+		}
+	}
+	return u
 }
 
 func number(b bool) uint64 {
