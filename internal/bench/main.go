@@ -56,6 +56,7 @@ func main() {
 	for _, g := range groups() {
 		try(g.title, g.report)
 	}
+	try("Detectors", reportDetectors)
 	try("Traffic", reportTraffic)
 	try("API and page", reportAPI)
 	if failed {

@@ -69,12 +69,18 @@ func has(list []sdk.Finding, technique string) bool {
 // inProcess runs all detectors with their defaults, each shown what it subscribes to, in the order of picket analyze.
 func inProcess(t *testing.T, file string) []sdk.Finding {
 	t.Helper()
+	return shown(t, file, detectors())
+}
+
+// shown runs these detectors in the same way.
+func shown(t *testing.T, file string, plugins []sdk.Plugin) []sdk.Finding {
+	t.Helper()
 	var out collected
 	var opts traffic.Options
 	ctx := context.Background()
 	running := map[sdk.Detector]sdk.Subscription{}
 	var kinds []string
-	for _, p := range detectors() {
+	for _, p := range plugins {
 		d := p.New().(sdk.Detector)
 		if err := config.Decode([]byte("{}"), d.Config()); err != nil {
 			t.Fatal(err)
