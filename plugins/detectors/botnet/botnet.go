@@ -1,6 +1,7 @@
 // Package botnet finds hosts that take part in a botnet.
 //
-// In go flows and exchanges of HTTP, out come findings of five rules: "chat-channel", a host takes orders over IRC; "mining", it computes for
+// In go flows and exchanges of HTTP, out come findings of six rules: "chat-channel", a host takes orders over IRC; "heartbeat", a
+// program keeps telling a server that it is there; "mining", it computes for
 // somebody; "peers", it has the same short exchange with many hosts outside; "spread", it attacks many hosts in one way;
 // "http-command", a program asks for orders by HTTP. README.md has the reasoning and the arithmetic.
 //
@@ -19,11 +20,12 @@ import (
 
 // The rules.
 const (
-	RuleChat   = "chat-channel"
-	RuleMining = "mining"
-	RulePeers  = "peers"
-	RuleSpread = "spread"
-	RuleHTTP   = "http-command"
+	RuleHeartbeat = "heartbeat"
+	RuleChat      = "chat-channel"
+	RuleMining    = "mining"
+	RulePeers     = "peers"
+	RuleSpread    = "spread"
+	RuleHTTP      = "http-command"
 )
 
 func init() { sdk.Register(Plugin()) }
@@ -54,6 +56,11 @@ func Plugin() sdk.Plugin {
 				ID: RuleSpread, Techniques: []string{"T1210"}, Severity: sdk.SeverityHigh,
 				Purpose:        "A host tried a service on many hosts and did the same to each that it found.",
 				FalsePositives: []string{"A program that takes stock of a network."},
+			},
+			{
+				ID: RuleHeartbeat, Techniques: []string{"T1571", "T1095"}, Severity: sdk.SeverityLow,
+				Purpose:        "A program keeps a connection on an unusual port outside, on which it tells again and again that it is there, and is hardly answered.",
+				FalsePositives: []string{"Sensors, trackers and logs that are sent to a service outside."},
 			},
 			{
 				ID: RuleHTTP, Techniques: []string{"T1071.001"}, Severity: sdk.SeverityMedium,

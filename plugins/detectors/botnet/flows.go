@@ -2,6 +2,7 @@ package botnet
 
 import (
 	"slices"
+	"time"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
 	"github.com/picketwatch/picket/plugins/detectors/internal/evidence"
@@ -19,12 +20,13 @@ const (
 	ofCurrency
 	ofPeers
 	ofSpread
+	ofHeartbeat
 	kinds
 )
 
-// fanKey is what a host does with many hosts on one port, or of chats and pools with one server.
+// fanKey is what a host does with many hosts on one port, or of chats, pools and heartbeats with one server.
 type fanKey struct {
-	src, dst bare.Addr // dst of chats and pools alone
+	src, dst bare.Addr // dst of chats, pools and heartbeats alone
 	port     uint16
 	proto    uint8
 	kind     kind
@@ -111,8 +113,30 @@ func kindOf(f *sdk.Flow) kind {
 		f.FwdPayload > 0 && f.RevPayload > 0 && f.FwdPayload <= shortExchange && f.FwdPackets <= fewPackets &&
 		outside(f.Dst) && !outside(f.Src) && !slices.Contains(known, f.DstPort):
 		return ofPeers
+	case heartbeat(f):
+		return ofHeartbeat
 	}
 	return kinds
+}
+
+// A heartbeat goes on for beats times its longest pause, says little at a time, and is hardly answered.
+const (
+	beats        = 20
+	longestPause = 60.0 // seconds
+	beatsLast    = 2 * time.Minute
+	beatPackets  = 40
+	beatLength   = 300.0 // bytes of a packet, in the mean
+	beatAnswers  = 4     // the server says so many times less
+)
+
+// heartbeat reports whether a program keeps a connection on an unusual port outside, in which no parser knows what is said, only to tell
+// that it is there.
+func heartbeat(f *sdk.Flow) bool {
+	return f.App == "" && f.Proto == sdk.ProtoTCP && f.DstPort >= 1024 && f.FwdPackets >= beatPackets &&
+		f.FwdPayload > 0 && f.FwdPayload >= beatAnswers*f.RevPayload && f.FwdLenMean <= beatLength &&
+		f.IATMax > 0 && f.IATMax <= longestPause && f.Duration() >= beatsLast && f.Duration().Seconds() >= beats*f.IATMax &&
+		f.FwdFirstFlags&sdk.FlagSYN != 0 && f.RevFlags&sdk.FlagSYN != 0 &&
+		outside(f.Dst) && !outside(f.Src) && !slices.Contains(known, f.DstPort)
 }
 
 func (d *Detector) flow(f *sdk.Flow, sink sdk.FindingSink) error {
@@ -126,7 +150,7 @@ func (d *Detector) flow(f *sdk.Flow, sink sdk.FindingSink) error {
 	}
 	key := fanKey{src: bare.Of(f.Src), port: f.DstPort, proto: f.Proto, kind: k}
 	switch k {
-	case ofChat, ofPool:
+	case ofChat, ofPool, ofHeartbeat:
 		key.dst = bare.Of(f.Dst)
 	case ofCurrency:
 		key.port = 0

@@ -39,6 +39,9 @@ func (d *Detector) ofFan(o *fan) sdk.Finding {
 	case ofCurrency:
 		out.Rule, out.Techniques, confidence = RuleMining, []string{"T1496"}, 0.6
 		out.Summary = fmt.Sprintf("%s belongs to the network of the currency Monero: it greeted %d of its hosts", src, hosts)
+	case ofHeartbeat:
+		out.Rule, out.Techniques, confidence = RuleHeartbeat, []string{"T1571", "T1095"}, 0.45
+		out.Summary = fmt.Sprintf("a program on %s keeps telling %s that it is there, in a protocol that is not known, and is hardly answered", src, out.Dst)
 	case ofPeers:
 		out.Rule, out.Techniques = RulePeers, []string{"T1095"}
 		confidence = grown(0.6, float64(hosts)/float64(d.cfg.Peers))
