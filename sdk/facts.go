@@ -116,6 +116,8 @@ type TLS struct {
 	CA, SelfSigned     bool
 	CertificateDamaged bool
 	Damaged            bool
+	HeartbeatAsked     uint32 // the most that a heartbeat in the clear asked for beyond what it brought
+	HeartbeatAnswered  uint32 // bytes of all heartbeats in the clear that answered such
 }
 
 // HTTP is one request with its answer, told when the answer's head was seen or will not come. Values of fields that carry
@@ -165,6 +167,7 @@ type SMB struct {
 	Host       string
 	Encrypted  bool
 	Compressed bool
+	NTLM       uint8 // version of the answer to a challenge by which somebody logs on: 1 or 2
 }
 
 // DHCP is one message of DHCPv4 or DHCPv6.

@@ -49,7 +49,8 @@ func putSMB(w *writer, v *sdk.SMB) {
 	binary.LittleEndian.PutUint64(row[144:], hostRef)
 	row[160] = boolByte(v.Encrypted)
 	row[161] = boolByte(v.Compressed)
-	clear(row[162:168])
+	row[162] = uint8(v.NTLM)
+	clear(row[163:168])
 }
 
 // getSMB reads the row into v, all fields of it. The row is at least as long as the baseline.
@@ -83,4 +84,5 @@ func getSMB(r *reader, row []byte, v *sdk.SMB) {
 	v.Host = r.word(binary.LittleEndian.Uint64(row[144:]))
 	v.Encrypted = row[160] != 0
 	v.Compressed = row[161] != 0
+	v.NTLM = row[162]
 }

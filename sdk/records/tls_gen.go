@@ -9,7 +9,7 @@ import (
 )
 
 // tlsLayout is the layout of the rows of sdk.TLS.
-var tlsLayout = layout{name: "tls", schema: 5, major: 1, rowSize: 232, baseline: 232}
+var tlsLayout = layout{name: "tls", schema: 5, major: 1, rowSize: 240, baseline: 232}
 
 // putTLS writes v as the row at w.row and its strings and lists to the end of the frame.
 func putTLS(w *writer, v *sdk.TLS) {
@@ -29,7 +29,7 @@ func putTLS(w *writer, v *sdk.TLS) {
 	namesRef := w.textList(v.Names)
 	keyTypeRef := w.text(v.KeyType)
 	signatureRef := w.text(v.Signature)
-	row := w.buf[w.row : w.row+232]
+	row := w.buf[w.row : w.row+240]
 	binary.LittleEndian.PutUint64(row[0:], uint64(v.Flow))
 	binary.LittleEndian.PutUint64(row[8:], uint64(v.Packet))
 	binary.LittleEndian.PutUint64(row[16:], uint64(nanos(v.Time)))
@@ -69,7 +69,9 @@ func putTLS(w *writer, v *sdk.TLS) {
 	row[225] = boolByte(v.SelfSigned)
 	row[226] = boolByte(v.CertificateDamaged)
 	row[227] = boolByte(v.Damaged)
-	clear(row[228:232])
+	binary.LittleEndian.PutUint32(row[228:], uint32(v.HeartbeatAsked))
+	binary.LittleEndian.PutUint32(row[232:], uint32(v.HeartbeatAnswered))
+	clear(row[236:240])
 }
 
 // getTLS reads the row into v, all fields of it. The row is at least as long as the baseline.
@@ -114,4 +116,11 @@ func getTLS(r *reader, row []byte, v *sdk.TLS) {
 	v.SelfSigned = row[225] != 0
 	v.CertificateDamaged = row[226] != 0
 	v.Damaged = row[227] != 0
+	v.HeartbeatAsked = binary.LittleEndian.Uint32(row[228:])
+	if len(row) >= 236 {
+		v.HeartbeatAnswered = binary.LittleEndian.Uint32(row[232:])
+	} else {
+		var none sdk.TLS
+		v.HeartbeatAnswered = none.HeartbeatAnswered
+	}
 }

@@ -52,7 +52,7 @@ func (m *Maker) takeSMB(f *app.Fact, b *smb.Command) {
 		Seen: seen(f), Version: b.Version, Command: b.Code, Name: name, Response: b.Response, Status: b.Status,
 		MessageID: b.MessageID, Session: b.SessionID, Tree: uint64(b.TreeID), Dialect: b.Dialect,
 		Dialects: appendWide(r.Dialects[:0], b.Dialects), Share: cut(b.Share), File: cut(b.File), Access: b.Access,
-		User: cut(b.User), Domain: cut(b.Domain), Host: cut(b.Host), Encrypted: b.Encrypted, Compressed: b.Compressed,
+		User: cut(b.User), Domain: cut(b.Domain), Host: cut(b.Host), Encrypted: b.Encrypted, Compressed: b.Compressed, NTLM: b.NTLM,
 	}
 	m.smb.add(r)
 }

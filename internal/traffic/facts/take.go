@@ -33,6 +33,8 @@ func (m *Maker) take(f *app.Fact) {
 		m.serverHello(f, 0, b)
 	case *tls.Certificates:
 		m.certificates(f, b)
+	case *tls.Heartbeat:
+		m.heartbeat(f, b)
 	case *tls.Alert: // says nothing that the record has a place for
 	case *quic.Hello:
 		if b.Client != nil {

@@ -96,6 +96,23 @@ func (m *Maker) certificates(f *app.Fact, b *tls.Certificates) {
 	m.handshakes.grew(f.Flow.ID, size(r))
 }
 
+// heartbeat notes one that asks for too much, or an answer to it, in the handshake that it comes with.
+func (m *Maker) heartbeat(f *app.Fact, b *tls.Heartbeat) {
+	if !m.tls.wanted {
+		return
+	}
+	h := m.opened(f, 0)
+	if h == nil {
+		return
+	}
+	const head = 3
+	if r := &h.row; b.Response {
+		r.HeartbeatAnswered += uint32(b.Size)
+	} else {
+		r.HeartbeatAsked = max(r.HeartbeatAsked, uint32(int(b.Length)-(b.Size-head)))
+	}
+}
+
 // The times that a row can hold: nanoseconds since 1970 in 64 bits.
 var earliest, latest = time.Unix(0, math.MinInt64+1).UTC(), time.Unix(0, math.MaxInt64).UTC()
 

@@ -103,9 +103,18 @@ func call(operation byte) string {
 	return rpc(0, "\x04\x00\x00\x00\x00\x00", string([]byte{operation, 0}), "args")
 }
 
+// proven1 adds to a bind how its client proves who it is, by NTLM.
+func proven1(bind string) string {
+	const token = "NTLMSSP\x00"
+	b := []byte(bind + "\x0a\x06\x00\x00\x00\x00\x00\x00" + token)
+	binary.LittleEndian.PutUint16(b[8:], uint16(len(b)))
+	binary.LittleEndian.PutUint16(b[10:], uint16(len(token)))
+	return string(b)
+}
+
 // calls is a connection in which operations of an interface are called.
 func calls(uuid string, operations ...byte) []talk.Said {
-	said := []talk.Said{talk.Client(bindTo(uuid)), talk.Server(rpc(12, "accepted"))}
+	said := []talk.Said{talk.Client(proven1(bindTo(uuid))), talk.Server(rpc(12, "accepted"))}
 	for _, o := range operations {
 		said = append(said, talk.Client(call(o)), talk.Server(rpc(2, "12345678done")))
 	}

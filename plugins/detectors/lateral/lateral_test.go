@@ -65,6 +65,31 @@ func seen(from, to byte, after time.Duration) sdk.Seen {
 	return sdk.Seen{Flow: uint64(from)<<8 | uint64(to), Packet: uint64(after/time.Second) + 1, Time: at, Client: host(from), Server: host(to), ClientPort: 50000, ServerPort: 445, Proto: sdk.ProtoTCP}
 }
 
+// Who is bound over TCP without a proof does nothing, whatever is called; in a pipe the session proves it.
+func TestCallsWithoutAProof(t *testing.T) {
+	bind := func(fields map[string]string) sdk.Batch {
+		m := sdk.Message{Seen: seen(5, 20, 0), Protocol: "dcerpc", Name: "bind", Text: svcctl, Fields: fields}
+		return sdk.Batch{Messages: []sdk.Message{m}}
+	}
+	for name, c := range map[string]struct {
+		fields map[string]string
+		want   int
+	}{
+		"no proof": {map[string]string{"interface": svcctl}, 0}, "proof": {map[string]string{"auth": "10"}, 1}, "pipe": {map[string]string{"pipe": "svcctl"}, 1},
+	} {
+		s := &sink{}
+		d := detector(t, "{}")
+		for _, b := range []sdk.Batch{bind(c.fields), rpcCall(5, 20, time.Second, svcctl, 12)} {
+			if err := d.Inspect(t.Context(), b, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(s.findings) != c.want {
+			t.Errorf("%s: %+v", name, s.findings)
+		}
+	}
+}
+
 func rpcCall(from, to byte, after time.Duration, uuid string, operation int) sdk.Batch {
 	m := sdk.Message{Seen: seen(from, to, after), Protocol: "dcerpc", Name: "call", Text: uuid, Fields: map[string]string{"interface": uuid}}
 	if operation > 0 {

@@ -75,6 +75,7 @@ type memory struct {
 	begun       int64               // time of the first act
 	shares      shares
 	old         notes // that somebody wants RC4 before anything else
+	binds       notes // whether clients prove who they are
 	unbound     notes // which operations are called of an interface that is not known
 	swept       int64 // time of the last look at those that are quiet
 	next        uint64

@@ -92,8 +92,30 @@ const (
 	maxOperations = 63
 )
 
+// What was seen of the binds of a connection.
+const (
+	proven uint64 = 1 << iota
+	unproven
+)
+
+// bind notes whether a client that is bound over TCP proves who it is. In pipes of SMB the session does.
+func (m *memory) bind(r *sdk.Message) {
+	switch {
+	case r.Fields["pipe"] != "":
+	case r.Fields["auth"] != "":
+		m.binds.add(r.Flow, proven)
+	default:
+		m.binds.add(r.Flow, unproven)
+	}
+}
+
+// readCall reads a call. What nobody proves to be allowed to do is refused, so it is no act.
 func (m *memory) readCall(r *sdk.Message) (act, bool) {
-	if r.Name != "call" {
+	switch {
+	case r.Name == "bind":
+		m.bind(r)
+		return act{}, false
+	case r.Name != "call" || m.binds.flows[r.Flow] == unproven:
 		return act{}, false
 	}
 	operation, err := strconv.Atoi(r.Fields["operation"])

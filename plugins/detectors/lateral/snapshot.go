@@ -14,7 +14,7 @@ import (
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then its lists.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // What a pair and a usual pair take in a snapshot, about.
 const (
@@ -41,7 +41,7 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	}
 	b = appendAddrs(b, m.controllersInOrder())
 	b = m.shares.appendTo(b)
-	b = m.unbound.appendTo(m.old.appendTo(b))
+	b = m.binds.appendTo(m.unbound.appendTo(m.old.appendTo(b)))
 	b = binary.AppendUvarint(b, uint64(len(m.pairs)))
 	for e := m.quiet.Front(); e != nil; e = e.Next() {
 		b = e.Value.(*pair).appendTo(b)
@@ -89,6 +89,7 @@ func (m *memory) read(p *saved.Packed) error {
 	m.shares.readFrom(p)
 	m.old.readFrom(p)
 	m.unbound.readFrom(p)
+	m.binds.readFrom(p)
 	numbers := map[uint64]bool{}
 	for range p.Count() {
 		one := readPair(p)

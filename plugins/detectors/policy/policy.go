@@ -39,7 +39,7 @@ func Plugin() sdk.Plugin {
 
 // Config is the operator's configuration.
 type Config struct {
-	Kinds       []string `json:"kinds" default:"cleartext-login,snmp,telnet,r-commands,smb1,ssh1" enum:"cleartext-login,snmp,telnet,r-commands,smb1,ssh1,encrypted-dns" doc:"What is noted."`
+	Kinds       []string `json:"kinds" default:"cleartext-login,snmp,telnet,r-commands,smb1,ssh1,ntlm1" enum:"cleartext-login,snmp,telnet,r-commands,smb1,ssh1,ntlm1,encrypted-dns" doc:"What is noted."`
 	Clients     []string `json:"clients" format:"cidr" doc:"Clients that may do all that."`
 	Servers     []string `json:"servers" format:"cidr" doc:"Servers where all that may be done, and resolvers that may be asked in secret."`
 	MaxFindings int      `json:"max_findings" default:"8192" min:"64" max:"100000" doc:"How many servers are remembered by kind; the one quiet for longest is forgotten first."`
@@ -111,6 +111,11 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 	for i := range batch.SMB {
 		if r := &batch.SMB[i]; r.Version == 1 && r.Response && r.Name == "session-setup" && r.Proto == sdk.ProtoTCP {
 			if err := d.note(smb1, issue.Of(&r.Seen), 0, "", sink); err != nil {
+				return err
+			}
+		}
+		if r := &batch.SMB[i]; r.NTLM == 1 && !r.Response {
+			if err := d.note(ntlm1, issue.Of(&r.Seen), 0, r.User, sink); err != nil {
 				return err
 			}
 		}

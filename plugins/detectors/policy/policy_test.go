@@ -114,6 +114,8 @@ func TestKinds(t *testing.T) {
 		"something new":           {login(5, 0, "nntp", "ada", "PASS"), "", "low 10.0.0.20:80 takes passwords that everybody on the way can read: another protocol (ada)"},
 		"nothing to read":         {hidden, "", ""},
 		"everybody's":             {login(5, 0, "ftp", "Anonymous", "PASS"), "", ""},
+		"ntlm 1":                  {sdk.Batch{SMB: []sdk.SMB{{Seen: seen(5, 20, 445, 0), Version: 2, Name: "session-setup", User: "ada", NTLM: 1}}}, "", "low 10.0.0.20:445 takes logons with NTLM of version 1 (ada)"},
+		"ntlm 2":                  {sdk.Batch{SMB: []sdk.SMB{{Seen: seen(5, 20, 445, 0), Version: 2, Name: "session-setup", User: "ada", NTLM: 2}}}, "", ""},
 		"not wanted":              {login(5, 0, "ftp", "ada", "PASS"), `{"kinds": ["smb1"]}`, ""},
 		"a client that may":       {login(5, 0, "ftp", "ada", "PASS"), `{"clients": ["10.0.0.5/32"]}`, ""},
 		"a server where all may":  {login(5, 0, "ftp", "ada", "PASS"), `{"servers": ["10.0.0.16/28"]}`, ""},

@@ -17,6 +17,7 @@ const (
 	smb1
 	ssh1
 	encryptedDNS
+	ntlm1
 	kinds
 )
 
@@ -45,6 +46,8 @@ var rules = [kinds]rule{
 		severity: sdk.SeverityLow, benign: "Old devices."},
 	encryptedDNS: {id: "encrypted-dns", purpose: "A resolver was asked over TLS, HTTPS or QUIC, where nobody sees for what.", does: "is asked for names in secret",
 		severity: sdk.SeverityInfo, words: []string{"DNS over TLS", "DNS over QUIC", "a public resolver over HTTPS"}, benign: "Where it is allowed: name the resolver in servers."},
+	ntlm1: {id: "ntlm1", purpose: "Somebody logged on with NTLM of version 1, whose answers give the password's digest away to whoever hears one.", does: "takes logons with NTLM of version 1",
+		techniques: []string{"T1040", "T1110.002"}, severity: sdk.SeverityLow, benign: "Old devices and clients."},
 }
 
 // loginWords are the protocols of logins, by sign; the last one stands for all others.

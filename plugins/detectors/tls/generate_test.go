@@ -17,7 +17,7 @@ import (
 
 func TestCapturesAreFresh(t *testing.T) {
 	talk.Fresh(t, map[string]func(*talk.Wire){
-		"tool": tools1, "unnamed": unnamed, "tor": tor, "changed": changed, "outdated": old, "misnamed-expired": misnamed, "listed": tools1, "quiet": quiet,
+		"tool": tools1, "unnamed": unnamed, "tor": tor, "changed": changed, "outdated": old, "misnamed-expired": misnamed, "listed": tools1, "heartbleed": bleeding, "quiet": quiet,
 	})
 }
 
@@ -188,6 +188,23 @@ func misnamed(w *talk.Wire) {
 	modern(w, 0, inside1(5), outside1(60), 443, h, paper{subject: pkix.Name{CommonName: "other.example.net"}, issuer: authority, names: []string{"other.example.net"}})
 	modern(w, time.Minute, inside1(5), outside1(61), 443, h, paper{subject: pkix.Name{CommonName: "shop.example.org"}, issuer: authority, since: -400 * 24 * time.Hour, until: -20 * 24 * time.Hour})
 	modern(w, 2*time.Minute, inside1(5), inside1(70), 443, hello{protocols: browser}, paper{subject: pkix.Name{CommonName: "switch"}, since: 20 * 24 * time.Hour, until: 400 * 24 * time.Hour})
+}
+
+// beat is a heartbeat that says how long its payload is.
+func beat(kind byte, length int, payload string) string {
+	return "\x18\x03\x03" + short(string([]byte{kind})+u16(length)+payload)
+}
+
+func bleeding(w *talk.Wire) {
+	site := paper{subject: pkix.Name{CommonName: "www.example.org"}, issuer: authority, names: []string{"www.example.org"}}
+	for i, said := range [][]talk.Said{
+		{talk.Client(beat(1, 0x4000, "")), talk.Server(beat(2, 0x4000, strings.Repeat("memory", 700)))}, // of a server that was not mended
+		{talk.Client(beat(1, 0x4000, ""))},
+		{talk.Client(beat(1, 4, "ping"+strings.Repeat("p", 16))), talk.Server(beat(2, 4, "ping"+strings.Repeat("p", 16)))}, // as it should be
+	} {
+		hellos := []talk.Said{talk.Client(hello{name: "www.example.org", protocols: browser}.text()), talk.Server(answer(wireTLS12, 0xc02f, site.der()))}
+		w.TCP(time.Duration(i)*time.Minute, outside1(90), inside1(byte(80+i)), 443, append(hellos, said...)...)
+	}
 }
 
 // quiet is what looks like it and is none.

@@ -20,6 +20,7 @@ const (
 	outdated
 	outdatedClient
 	rareFingerprint
+	heartbleed
 )
 
 // rule is what is said of it.
@@ -52,7 +53,12 @@ var rules = [...]rule{
 		nil, sdk.SeverityInfo, 0.95, "Old devices."},
 	rareFingerprint: {"rare-client", "A client says hello like no other in the network, and began to after the others were learned.",
 		[]string{"T1071.001"}, sdk.SeverityInfo, 0.3, "A new program, or a new version of one that only one host has yet."},
+	heartbleed: {"heartbleed", "A heartbeat asked for more than it brought, as whoever wants to read the memory of the other side does (CVE-2014-0160).",
+		[]string{"T1190"}, sdk.SeverityHigh, 0.9, "A scanner that looks for servers that are open to it."},
 }
+
+// leaked says that a heartbeat was answered with more than it brought.
+const leaked uint32 = 1
 
 // Signs of what is in the operator's list.
 const (
@@ -120,6 +126,11 @@ func judge(i *issue.Issue) (sdk.Severity, float64, string) {
 		return severity, confidence, fmt.Sprintf("%s shows a certificate that %s (%s)", server, words([]string{"has expired", "is not valid yet"}, i.Signs), name)
 	case certificateName:
 		return severity, confidence, fmt.Sprintf("%s shows a certificate that is not for %s", server, strings.Join(i.Names, ", "))
+	case heartbleed:
+		if i.Signs&leaked != 0 {
+			return severity, 0.97, fmt.Sprintf("%s read memory of %s by heartbeats that ask for more than they bring (Heartbleed)", client, server)
+		}
+		return severity, confidence, fmt.Sprintf("%s asked %s for its memory by heartbeats that ask for more than they bring (Heartbleed), and got none", client, server)
 	case outdated, outdatedClient:
 		if i.Signs&weak != 0 {
 			severity = sdk.SeverityLow

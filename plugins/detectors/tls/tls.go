@@ -121,6 +121,9 @@ func (d *Detector) isNamed(server string) bool {
 	return false
 }
 
+// leastLeak is an answer that is too long for a heartbeat that brought next to nothing.
+const leastLeak = 64
+
 // skew is by how much clocks may differ.
 const skew = 24 * time.Hour
 
@@ -137,6 +140,15 @@ func (d *Detector) take(r *sdk.TLS, sink sdk.FindingSink) error {
 	}
 	alone := func(rule uint8) issue.Key { return issue.Key{Rule: rule, Server: server, Port: r.ServerPort} }
 
+	if r.HeartbeatAsked > 0 {
+		signs := uint32(0)
+		if r.HeartbeatAnswered > leastLeak {
+			signs = leaked
+		}
+		if err := tell(pair(heartbleed), signs, ""); err != nil {
+			return err
+		}
+	}
 	if signs := d.listed(r); signs != 0 {
 		if err := tell(pair(knownFingerprint), signs, ""); err != nil {
 			return err

@@ -60,6 +60,22 @@ func find(tb testing.TB, d *Detector, list ...sdk.TLS) (rules string) {
 	return strings.Join(out, ", ")
 }
 
+// Heartbeats that ask for too much are told, with more confidence when they were answered.
+func TestHeartbleed(t *testing.T) {
+	asked, bled := ordinary(0), ordinary(1)
+	asked.HeartbeatAsked, bled.HeartbeatAsked, bled.HeartbeatAnswered = 16384, 16384, 16387
+	for want, r := range map[string]sdk.TLS{"heartbleed 0.9": asked, "heartbleed 0.97": bled, "": ordinary(2)} {
+		s, got := &sink{}, ""
+		inspect(t, detector(t, "{}"), s, r)
+		for _, f := range s.findings {
+			got += fmt.Sprint(f.Rule, " ", f.Confidence)
+		}
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // ordinary is a browser's handshake with a server outside.
 func ordinary(i int) sdk.TLS {
 	at := begun.Add(time.Duration(i) * time.Second)

@@ -517,12 +517,13 @@ SCHEMAS = {
             ("host", "string", 144, -1, ()),
             ("encrypted", "bool", 160, -1, ()),
             ("compressed", "bool", 161, -1, ()),
+            ("ntlm", "u8", 162, -1, ()),
         ],
     },
     "tls": {
         "id": 5,
         "major": 1,
-        "row_size": 232,
+        "row_size": 240,
         "baseline": 232,
         "facts": "tls",
         "fields": [
@@ -565,6 +566,8 @@ SCHEMAS = {
             ("self_signed", "bool", 225, -1, ()),
             ("certificate_damaged", "bool", 226, -1, ()),
             ("damaged", "bool", 227, -1, ()),
+            ("heartbeat_asked", "u32", 228, -1, ()),
+            ("heartbeat_answered", "u32", 232, -1, ()),
         ],
     },
 }

@@ -2897,6 +2897,12 @@ impl<'a> SMB<'a> {
     pub fn compressed(&self) -> bool {
         bool_at(self.row, 161)
     }
+
+    /// Version of the answer to a challenge by which somebody logs on: 1 or 2; 0 when there is none.
+    #[inline]
+    pub fn ntlm(&self) -> u8 {
+        u8_at(self.row, 162)
+    }
 }
 
 /// One handshake of TLS, DTLS or QUIC, told when no more of it can be read in the clear. What was not seen is empty.
@@ -3176,6 +3182,18 @@ impl<'a> TLS<'a> {
     #[inline]
     pub fn damaged(&self) -> bool {
         bool_at(self.row, 227)
+    }
+
+    /// The most that a heartbeat in the clear asked for beyond what it brought.
+    #[inline]
+    pub fn heartbeat_asked(&self) -> u32 {
+        u32_at(self.row, 228)
+    }
+
+    /// Of all heartbeats in the clear that answered such.
+    #[inline]
+    pub fn heartbeat_answered(&self) -> u32 {
+        if self.more.len() >= 4 { u32_at(self.more, 0) } else { Default::default() }
     }
 }
 

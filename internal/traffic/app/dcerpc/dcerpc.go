@@ -28,6 +28,7 @@ const (
 	lastType      = 19
 	headerSize    = 16
 	requestHeader = 24
+	callAt        = 12
 )
 
 // Message is the fact: a client binds to an interface or calls an operation, or that fails.
@@ -45,6 +46,7 @@ type Message struct {
 const (
 	maxMessage    = 4 << 10 // bytes that are looked at
 	maxInterfaces = 32      // that a client may be bound to at a time
+	maxAsked      = 8       // calls that wait for their answers
 	maxOperations = 64      // from 0, that are told once each; those beyond are one
 )
 
@@ -112,6 +114,16 @@ func (s *stream) Start(f *app.Flow) {
 type Calls struct {
 	bound []bound
 	msg   Message
+	// asked are the last calls, in a circle, for what fails is told by its number.
+	asked [maxAsked]asked
+	next  int
+}
+
+// asked is a call that may still be answered.
+type asked struct {
+	call               uint32
+	context, operation uint16
+	waits              bool
 }
 
 // bound is an interface by the number that the client chose for it.
@@ -119,7 +131,6 @@ type bound struct {
 	context uint16
 	uuid    string
 	called  uint64 // the operations that were told
-	last    uint16 // operation
 }
 
 // Reset readies it for the next one, and says by which pipe it comes.
@@ -135,9 +146,9 @@ func (c *Calls) Read(f *app.Flow, d app.Dir, b []byte) {
 	case d == app.Client && (kind == Bind || kind == AlterContext):
 		c.bind(f, kind, b)
 	case d == app.Client && kind == Request && len(b) >= requestHeader:
-		c.call(f, binary.LittleEndian.Uint16(b[20:]), binary.LittleEndian.Uint16(b[22:]))
+		c.call(f, binary.LittleEndian.Uint32(b[callAt:]), binary.LittleEndian.Uint16(b[20:]), binary.LittleEndian.Uint16(b[22:]))
 	case d == app.Server && kind == Fault && len(b) >= requestHeader+4:
-		c.fail(f, binary.LittleEndian.Uint16(b[20:]), binary.LittleEndian.Uint32(b[24:]))
+		c.fail(f, binary.LittleEndian.Uint32(b[callAt:]), binary.LittleEndian.Uint16(b[20:]), binary.LittleEndian.Uint32(b[24:]))
 	case d == app.Server && kind == BindRefused && len(b) >= headerSize+2:
 		c.emit(f, d, Message{Type: kind, Status: uint32(binary.LittleEndian.Uint16(b[headerSize:]))})
 	}
@@ -215,7 +226,9 @@ func (c *Calls) of(context uint16) *bound {
 	return nil
 }
 
-func (c *Calls) call(f *app.Flow, context, operation uint16) {
+func (c *Calls) call(f *app.Flow, call uint32, context, operation uint16) {
+	c.asked[c.next] = asked{call, context, operation, true}
+	c.next = (c.next + 1) % maxAsked
 	to := c.of(context)
 	if to == nil {
 		if !c.put(context, "") {
@@ -223,7 +236,6 @@ func (c *Calls) call(f *app.Flow, context, operation uint16) {
 		}
 		to = c.of(context)
 	}
-	to.last = operation
 	bit := uint64(1) << min(operation, maxOperations-1)
 	if to.called&bit != 0 {
 		return
@@ -232,10 +244,17 @@ func (c *Calls) call(f *app.Flow, context, operation uint16) {
 	c.emit(f, app.Client, Message{Type: Request, Interface: to.uuid, Operation: operation})
 }
 
-func (c *Calls) fail(f *app.Flow, context uint16, status uint32) {
+// fail tells of a call that failed: its operation is that of the call with the same number, and not known when that was not seen.
+func (c *Calls) fail(f *app.Flow, call uint32, context uint16, status uint32) {
 	m := Message{Type: Fault, Status: status}
 	if to := c.of(context); to != nil {
-		m.Interface, m.Operation = to.uuid, to.last
+		m.Interface = to.uuid
+	}
+	for i := 1; i <= maxAsked; i++ { // the latest first
+		if a := &c.asked[(c.next+maxAsked-i)%maxAsked]; a.waits && a.call == call && a.context == context {
+			m.Operation, a.waits = a.operation, false
+			break
+		}
 	}
 	c.emit(f, app.Server, m)
 }

@@ -80,6 +80,27 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// numbered gives a message the number of its call.
+func numbered(text string, call byte) string {
+	b := []byte(text)
+	b[callAt] = call
+	return string(b)
+}
+
+// What fails is the call with the same number, though another one was asked since, and nothing known when that was not seen.
+func TestFaultsByTheirCall(t *testing.T) {
+	var have []string
+	apptest.Stream(DCERPC, 1<<20, func(f *app.Fact) {
+		if m := f.Body.(*Message); m.Type == Fault {
+			have = append(have, fmt.Sprint(m.Interface[:8], " ", m.Operation))
+		}
+	}, talk[0], apptest.Client(numbered(call(0, 12), 1)), apptest.Client(numbered(call(0, 15), 2)),
+		apptest.Server(numbered(fault(0), 1)), apptest.Server(numbered(fault(0), 2)), apptest.Server(numbered(fault(0), 2)), apptest.Server(numbered(fault(0), 9)))
+	if want := []string{"367abb81 12", "367abb81 15", "367abb81 0", "367abb81 0"}; !slices.Equal(have, want) {
+		t.Errorf("%q, want %q", have, want)
+	}
+}
+
 func TestHostile(t *testing.T) {
 	for _, s := range talk {
 		for n := range s.Text {

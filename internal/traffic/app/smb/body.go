@@ -102,8 +102,22 @@ func (c *Command) ntlm(blob []byte) {
 			read = text
 		}
 		c.Domain, c.User, c.Host = read(ntlmField(b, 28)), read(ntlmField(b, 36)), read(ntlmField(b, 44))
-		c.Anonymous = len(ntlmField(b, 20)) == 0
+		answer := len(ntlmField(b, 20))
+		c.Anonymous = answer == 0
+		c.NTLM = ntlmVersion(answer)
 	}
+}
+
+// ntlmVersion tells the version by how long the answer to a challenge is: that of version 2 holds what the server said of itself.
+func ntlmVersion(answer int) uint8 {
+	const length1 = 24
+	switch {
+	case answer == length1:
+		return 1
+	case answer > length1:
+		return 2
+	}
+	return 0
 }
 
 // ntlmField is the part of a message that a length and an offset tell.

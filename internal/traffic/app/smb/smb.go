@@ -34,7 +34,8 @@ type Command struct {
 	Access   uint32   // that create asks for
 	// Who logs on, and from which machine. In an answer: the machine that was asked.
 	User, Domain, Host string
-	Anonymous          bool // whoever logs on with NTLM proves nothing: the name, if there is one, comes without an answer to the challenge
+	NTLM               uint8 // version of the answer to the challenge, 1 or 2
+	Anonymous          bool  // whoever logs on with NTLM proves nothing: the name, if there is one, comes without an answer to the challenge
 
 	Encrypted  bool // nothing but SessionID is known
 	Compressed bool // nothing is known

@@ -141,7 +141,9 @@ func (c *Command) setup1(b *block1) {
 		at = 6
 	case !c.Response && len(b.parameters) == newWords:
 	case !c.Response && len(b.parameters) == oldWords:
-		b.skip(int(binary.LittleEndian.Uint16(b.parameters[14:])) + int(binary.LittleEndian.Uint16(b.parameters[16:])))
+		old, answer := int(binary.LittleEndian.Uint16(b.parameters[14:])), int(binary.LittleEndian.Uint16(b.parameters[16:]))
+		b.skip(old + answer)
+		c.NTLM = ntlmVersion(answer)
 		c.User = b.text()
 		c.Domain = b.text()
 		return

@@ -65,6 +65,26 @@ func rename(id byte, name string) []byte {
 
 func setTimes(id byte) []byte { return set(id, 4, make([]byte, 40)) }
 
+// answer puts the answer to a challenge, of some length, into a message of NTLM.
+func answer(message []byte, size int) []byte {
+	b := message[len("spnego"):]
+	binary.LittleEndian.PutUint16(b[20:], uint16(size))
+	binary.LittleEndian.PutUint32(b[24:], uint32(len(b)))
+	return append(message, make([]byte, size)...)
+}
+
+func TestNTLMVersion(t *testing.T) {
+	for size, want := range map[int]uint8{0: 0, 16: 0, 24: 1, 300: 2} {
+		var got *Command
+		message := answer(authenticate("CORP", "alice", "PC1"), size)
+		apptest.Stream(SMB, 1<<20, func(f *app.Fact) { c := *f.Body.(*Command); got = &c },
+			apptest.Client(framed(command(CodeSessionSetup, 1, make([]byte, 24), 12, message))))
+		if got == nil || got.NTLM != want || got.User != "alice" || got.Anonymous != (size == 0) {
+			t.Errorf("%d bytes: %+v, want version %d", size, got, want)
+		}
+	}
+}
+
 func authenticate(domain, user, host string) []byte {
 	b := make([]byte, 64)
 	copy(b, "NTLMSSP\x00\x03")

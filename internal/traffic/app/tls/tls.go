@@ -18,6 +18,7 @@ const (
 	recordAlert        = 21
 	recordHandshake    = 22
 	recordData         = 23
+	recordHeartbeat    = 24
 )
 
 // Handshake types.
@@ -47,6 +48,14 @@ func TLS() app.Protocol {
 type Alert struct {
 	Fatal       bool
 	Description uint8 // by number, RFC 8446 section 6
+}
+
+// Heartbeat is the fact of a heartbeat in the clear (RFC 6520) that asks for more than it brought, and of what answers one: who
+// does not check it sends what lies in memory behind (CVE-2014-0160).
+type Heartbeat struct {
+	Response bool
+	Length   uint16 // of the payload, as it says
+	Size     int    // of the message
 }
 
 func recognise(d app.Dir, b []byte) app.Verdict {
@@ -119,7 +128,10 @@ type parser struct {
 	server  ServerHello
 	chain   Certificates
 	alert   Alert
+	beat    Heartbeat
 	begun   [2]bool
+	sealed  bool // what the client says is encrypted
+	asked   bool // a heartbeat asked for too much
 }
 
 func newParser(known *certificates) *parser {
@@ -139,7 +151,7 @@ func recordSize(b []byte) int {
 		return 0
 	}
 	size := int(binary.BigEndian.Uint16(b[3:]))
-	if b[0] < recordChangeCipher || b[0] > recordData+1 || b[1] != 3 || size > maxRecord {
+	if b[0] < recordChangeCipher || b[0] > recordHeartbeat || b[1] != 3 || size > maxRecord {
 		return -1
 	}
 	return 5 + size
@@ -154,7 +166,7 @@ func messageSize(b []byte) int {
 
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
-	p.flow, p.begun = f, [2]bool{}
+	p.flow, p.begun, p.sealed, p.asked = f, [2]bool{}, false, false
 	for d := range p.records {
 		p.records[d].Reset()
 		p.message[d].Reset()
@@ -204,10 +216,28 @@ func (p *parser) record(d app.Dir, kind byte, content []byte) app.Next {
 		// What follows from this side is encrypted. The server is the last to say something in the clear, except when it
 		// resumes a session; then nothing but the client's last words is missed.
 		if d == app.Client {
+			p.sealed = true
 			return app.Continue
 		}
+	case recordHeartbeat:
+		if !p.sealed {
+			p.heartbeat(d, content)
+		}
+		return app.Continue
 	}
 	return app.Done
+}
+
+func (p *parser) heartbeat(d app.Dir, b []byte) {
+	const head, request, response = 3, 1, 2
+	if len(b) < head {
+		return
+	}
+	p.beat = Heartbeat{Response: b[0] == response, Length: binary.BigEndian.Uint16(b[1:]), Size: len(b)}
+	if b[0] == request && int(p.beat.Length) > len(b)-head || p.beat.Response && p.asked {
+		p.asked = true
+		p.flow.Emit(d, &p.beat)
+	}
 }
 
 func (p *parser) handshake(d app.Dir, b []byte) app.Next {
