@@ -49,7 +49,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -70,10 +70,21 @@ async function places(context, base) {
   await page.goto(base)
   const first = (path) => page.evaluate((p) => fetch(p).then((r) => r.json()).then((l) => l.items?.[0]?.id), path)
   const anAlert = await first('/api/v1/alerts')
+  const anIncident = await first('/api/v1/incidents?sort=risk')
   const found = {
     overview: '/',
     alerts: '/alerts?state=all',
     preview: `/alerts?state=all&open=${anAlert}`,
+    incidents: '/incidents?state=all',
+    'no-incidents': '/incidents?host=nobody',
+    incident: `/incidents/${anIncident}`,
+    suppress: async (p) => {
+      await p.goto(`${base}/incidents/${anIncident}`)
+      await p.getByRole('region', { name: 'Risk' }).waitFor()
+      await p.keyboard.press('s')
+      await p.getByRole('dialog').getByText(/of the last 30 days/).waitFor()
+    },
+    suppressions: '/suppressions',
     attack: '/attack',
     'attack-ics': '/attack?domain=ics&all=true',
     keys: async (p) => {

@@ -140,7 +140,7 @@ export interface Graph {
 
 export const nodeWidth = 172
 export const nodeHeight = 38
-const columnGap = 150
+const columnGap = 170
 const rowGap = 22
 const maxNodes = 30
 

@@ -24,6 +24,7 @@ import { AlertsPanel } from './incidents/AlertsPanel'
 import { Arithmetic } from './incidents/Arithmetic'
 import { CoursePanel } from './incidents/Course'
 import { GraphPanel } from './incidents/GraphPanel'
+import css from './incidents/incidents.module.css'
 import { Judge } from './incidents/Judge'
 import { Notes } from './incidents/Notes'
 import { ownerName } from './incidents/owner'
@@ -111,12 +112,14 @@ function Detail({ incident: i, asked }: { incident: IncidentDetail; asked: strin
           <Judge of={{ incident: i.id }} incident={i.id} feedback={i.feedback} />
           <Notes incident={i} />
           <Panel title={t('incident.techniques')}>
-            {i.stages.map((s) => (
-              <div key={s.tactic} className={ui.lines}>
-                <h3>{s.name}</h3>
-                <Techniques ids={s.techniques.map((x) => x.id)} long matrix />
-              </div>
-            ))}
+            <div className={css.stages}>
+              {i.stages.map((s) => (
+                <section key={s.tactic}>
+                  <h3>{s.name}</h3>
+                  <Techniques ids={s.techniques.map((x) => x.id)} long matrix />
+                </section>
+              ))}
+            </div>
             {i.stages.length === 0 && <p className="dim">{t('incidents.noStage')}</p>}
           </Panel>
         </div>

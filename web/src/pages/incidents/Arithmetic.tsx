@@ -25,8 +25,8 @@ export function Arithmetic({ incident: i }: { incident: IncidentDetail }) {
       {i.judged && <Judged judged={i.judged} now={i.risk} />}
       <h3>{t('incident.how')}</h3>
       <Sum caption={t('incident.parts')} steps={risk.slice(0, total)} />
-      <Sum caption={t('incident.sum')} steps={risk.slice(total)} />
-      <Sum caption={t('incident.confidenceHow')} steps={i.arithmetic.filter((s) => s.of === 'confidence')} />
+      <Sum total caption={t('incident.sum')} steps={risk.slice(total)} />
+      <Sum total caption={t('incident.confidenceHow')} steps={i.arithmetic.filter((s) => s.of === 'confidence')} />
     </Panel>
   )
 }
@@ -37,10 +37,10 @@ function Judged({ judged: j, now }: { judged: IncidentJudged; now: number }) {
   return <p className={css.judged}>{j.risk_before === now ? t('incident.judgedSame', { now, what }) : t('incident.judgedLine', { before: j.risk_before, now, what })}</p>
 }
 
-function Sum({ caption, steps }: { caption: string; steps: IncidentStep[] }) {
+function Sum({ caption, steps, total }: { caption: string; steps: IncidentStep[]; total?: boolean }) {
   if (steps.length === 0) return null
   return (
-    <table className={css.sum}>
+    <table className={css.sum} data-total={total}>
       <caption>{caption}</caption>
       <tbody>
         {steps.map((s, n) => <tr key={n}><th scope="row">{s.why}</th><td className="num">{number(s.value)}</td></tr>)}

@@ -12,7 +12,7 @@ export function Chain({ stages }: { stages: IncidentStage[] }) {
     <span className={css.chain} title={said}>
       <span className={css.links} aria-hidden="true">{chain.map((name) => <i key={name} data-on={names.includes(name) || undefined} />)}</span>
       <span className="visually-hidden">{said}</span>
-      <span className={css.stageWords} aria-hidden="true">{names.length > 1 ? `${names[0]} … ${names.at(-1)}` : (names[0] ?? '–')}</span>
+      <span className={css.stageWords} aria-hidden="true">{names.length > 1 ? t('incidents.upTo', { count: names.length, name: names.at(-1) }) : (names[0] ?? '–')}</span>
     </span>
   )
 }

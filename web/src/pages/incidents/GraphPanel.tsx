@@ -84,9 +84,9 @@ function Drawn({ graph: g, chosen, onChoose }: DrawnProps) {
             )
           })}
           {(g.links.length <= 14 || chosen !== null) && g.links.map((l) => {
-            const { x, y } = pathOf(at.get(l.from)!, at.get(l.to)!)
             if (chosen !== null && l.from !== chosen && l.to !== chosen) return null
-            return <text key={`${l.from} ${l.to}`} className={css.lineText} x={x} y={y - 4}>{cut(ownName(l.techniques[0] ?? '') ?? l.techniques[0] ?? '', 22)}{l.techniques.length > 1 && ` +${l.techniques.length - 1}`}</text>
+            const { x, y, end } = placeOf(l, g, at)
+            return <text key={`${l.from} ${l.to}`} className={css.lineText} data-end={end} x={x} y={y}>{cut(ownName(l.techniques[0] ?? '') ?? l.techniques[0] ?? '', 22)}{l.techniques.length > 1 && ` +${l.techniques.length - 1}`}</text>
           })}
         </g>
         {g.nodes.map((n) => (
@@ -124,6 +124,18 @@ function pathOf(a: GraphNode, b: GraphNode): { d: string; x: number; y: number }
   const x2 = b.x + nodeWidth + 2
   const out = Math.max(x1, x2) + 46
   return { d: `M${x1} ${y1 - 6}C${out} ${y1 - 6} ${out} ${y2 + 6} ${x2} ${y2 + 6}`, x: Math.max(x1, x2) + 40, y: (y1 + y2) / 2 }
+}
+
+/** A line's words stand where no other line comes close: at its end, else at its beginning, else in the middle. */
+function placeOf(l: Deed, g: Graph, at: Map<string, GraphNode>): { x: number; y: number; end?: 'from' | 'to' } {
+  const a = at.get(l.from)!
+  const b = at.get(l.to)!
+  if (b.x > a.x) {
+    if (g.links.filter((o) => o.to === l.to).length === 1) return { x: b.x - 12, y: b.y + nodeHeight / 2 - 6, end: 'to' }
+    if (g.links.filter((o) => o.from === l.from).length === 1) return { x: a.x + nodeWidth + 8, y: a.y + nodeHeight / 2 - 6, end: 'from' }
+  }
+  const { x, y } = pathOf(a, b)
+  return { x, y: y - 4 }
 }
 
 function DeedTable({ incident: i }: { incident: IncidentDetail }) {

@@ -2,7 +2,7 @@
 import { Link } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import type { Incident } from '../../api/types'
-import { count, wholePercent } from '../../lib/format'
+import { count, duration, wholePercent } from '../../lib/format'
 import { State } from '../../ui/marks'
 import { Ago } from '../../ui/Time'
 import ui from '../../ui/ui.module.css'
@@ -13,7 +13,7 @@ import css from './incidents.module.css'
 import { ownerName } from './owner'
 import { Risk } from './Risk'
 
-const columnCount = 9
+const columnCount = 8
 const hostsShown = 3
 
 interface Props {
@@ -35,7 +35,6 @@ export function IncidentList({ items, rows, reading }: Props) {
             <th scope="col" data-col="chain">{t('incidents.chain')}</th>
             <th scope="col" data-col="confidence" className={ui.right}>{t('incidents.confidence')}</th>
             <th scope="col" data-col="alerts" className={ui.right}>{t('incidents.alerts')}</th>
-            <th scope="col" data-col="first">{t('incidents.first')}</th>
             <th scope="col">{t('incidents.last')}</th>
             <th scope="col" data-col="state">{t('incidents.state')}</th>
             <th scope="col" data-col="owner">{t('incidents.owner')}</th>
@@ -55,8 +54,7 @@ export function IncidentList({ items, rows, reading }: Props) {
                 <td data-col="chain"><Chain stages={i.stages} /></td>
                 <td data-col="confidence" className={`${ui.right} num`}>{wholePercent(i.confidence)}</td>
                 <td data-col="alerts" className={`${ui.right} num`}>{count(i.alert_count)}</td>
-                <td data-col="first"><Ago at={i.first_seen} /></td>
-                <td><Ago at={i.last_seen} /></td>
+                <td><Ago at={i.last_seen} /><div className={ui.sub}>{t('incidents.over', { time: duration((Date.parse(i.last_seen) - Date.parse(i.first_seen)) / 1000) })}</div></td>
                 <td data-col="state"><State of={i.state} /></td>
                 <td data-col="owner" className={css.owner}>{i.owner ? ownerName(i.owner) : <span className="dim">{t('incidents.nobody')}</span>}</td>
               </tr>
