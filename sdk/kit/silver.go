@@ -236,8 +236,12 @@ func (b *bench) declared(r *result) {
 			r.failf("it needs the permission %s, which plugin.yaml does not ask for", capability)
 		}
 	}
+	permissions := b.o.Permissions
+	if expanded, err := sdk.ExpandPermissions(permissions, b.o.Config); err == nil { // the operator may choose the kinds
+		permissions = expanded
+	}
 	for _, kind := range b.about.Subscription.Facts {
-		if !sdk.Grants(b.o.Permissions).Facts(kind) {
+		if !sdk.Grants(permissions).Facts(kind) {
 			r.failf("it needs the permission %s of kind %s, which plugin.yaml does not ask for", sdk.CapFactsRead, kind)
 		}
 	}
