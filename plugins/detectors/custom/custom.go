@@ -41,10 +41,15 @@ func Plugin() sdk.Plugin {
 			{ID: RuleRunaway, Purpose: "A rule cost too much and was switched off until the capture ends.", Severity: sdk.SeverityLow,
 				FalsePositives: []string{"A rule that is too expensive for this traffic: ask for what is cheap and rare first."}},
 		},
-		Subscription: sdk.Subscription{Flows: true, Facts: sdk.FactKinds},
+		Subscription: sdk.Subscription{Flows: true, Facts: factKinds},
 		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}
+}
+
+// factKinds are the kinds of facts that rules may look at. What is in files wants a permission of its own and is for rules of YARA.
+var factKinds = []string{
+	sdk.FactsDNS, sdk.FactsTLS, sdk.FactsHTTP, sdk.FactsSMB, sdk.FactsDHCP, sdk.FactsARP, sdk.FactsOT, sdk.FactsFiles, sdk.FactsLogins, sdk.FactsMessages,
 }
 
 // Config is the operator's configuration.

@@ -33,7 +33,7 @@ func (s *sink) Finding(f sdk.Finding) error {
 // newDetector starts one with rules, of all kinds.
 func newDetector(tb testing.TB, rules string, strict bool) (*Detector, error) {
 	tb.Helper()
-	cfg, err := json.Marshal(map[string]any{"rules": rules, "kinds": sdk.FactKinds, "strict": strict})
+	cfg, err := json.Marshal(map[string]any{"rules": rules, "kinds": factKinds, "strict": strict})
 	if err != nil {
 		tb.Fatal(err)
 	}

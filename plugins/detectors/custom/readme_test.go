@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/picketwatch/picket/sdk"
 )
 
 // Every rule of the README loads with its samples, alone and all together.
@@ -31,7 +29,7 @@ func TestCookbook(t *testing.T) {
 	d := detector(t, all)
 	rules := 0
 	d.sets(func(s anySet) { s.accounts(func(*source, *account) { rules++ }) })
-	if rules < 12 || len(kinds) != len(sdk.FactKinds)+1 {
+	if rules < 12 || len(kinds) != len(factKinds)+1 {
 		t.Errorf("%d rules of %d kinds: there should be one of each", rules, len(kinds))
 	}
 	fmt.Fprintln(t.Output(), rules, "rules")
