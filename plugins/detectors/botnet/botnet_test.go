@@ -204,6 +204,7 @@ func TestRequests(t *testing.T) {
 			h.Host, h.UserAgent, h.Referer = "shop.example", "Mozilla/5.0 (X11)", "http://shop.example/"
 			h.RequestHeaders = []string{"Accept-Language: de", "Origin: http://shop.example"}
 		}},
+		{"a program with a name and a version", sdk.SeverityLow, func(h *sdk.HTTP) { h.Target, h.UserAgent = "/task", "agent/1.0" }},
 		{"an upload with an identifier", sdk.SeverityHigh, func(h *sdk.HTTP) {
 			h.Target, h.ServerPort, h.UserAgent, h.RequestType = "/ab1/PC_W10.0F3A9C2E77B1D4E8899AA01234C5D6E7F/90", 8000, "loader", "multipart/form-data; boundary=x"
 		}},

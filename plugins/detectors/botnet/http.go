@@ -297,7 +297,7 @@ func signsOf(h *sdk.HTTP) (s sign) {
 	if identifies(h.Target) {
 		s |= identifier
 	}
-	if h.RequestLength != 0 && vague(h.RequestType, s&(noAgent|halfBrowser) != 0) {
+	if h.RequestLength != 0 && vague(h.RequestType, !browser || s&halfBrowser != 0) {
 		s |= vagueBody
 	}
 	if h.Status >= 400 && h.Status < 500 && h.Status != 401 && h.Status != 407 || h.Status == 200 && h.ResponseLength >= 0 && h.ResponseLength <= littleBytes {
