@@ -749,6 +749,9 @@ func (c *Core) explainPlugin(ctx context.Context, r adminsock.ExplainRequest, _ 
 	return string(text), err
 }
 
+// maxTraced is how many findings of an alert are named.
+const maxTraced = 100
+
 // traced is where an alert comes from.
 type traced struct {
 	Detector string `json:"detector"`
@@ -756,6 +759,9 @@ type traced struct {
 	Title    string `json:"title"`
 	Capture  string `json:"capture"` // its name
 	File     string `json:"file"`
+	// Agent is the id of the one in whose live traffic it was found, as these findings.
+	Agent    string   `json:"agent,omitempty"`
+	Findings []string `json:"findings,omitempty"`
 	// Config is how the detector is set now, without secrets; an alert does not keep how it was.
 	Config json.RawMessage `json:"config,omitempty"`
 }
@@ -767,6 +773,18 @@ func (c *Core) traceAlert(ctx context.Context, r adminsock.TraceRequest, _ int) 
 	}
 	if err != nil {
 		return "", err
+	}
+	if a.CaptureID == "" && a.Agent != "" { // the agent keeps what was found, and why, on its machine
+		found, err := c.control.AlertFindings(ctx, c.tenant, a.ID, maxTraced)
+		if err != nil {
+			return "", err
+		}
+		from := traced{Detector: a.Detector, Rule: a.Rule, Title: a.Title, Agent: a.Agent}
+		for _, f := range found {
+			from.Findings = append(from.Findings, f.ID)
+		}
+		text, err := json.Marshal(from)
+		return string(text), err
 	}
 	if a.CaptureID == "" {
 		return "", fmt.Errorf("alert %s comes from no capture", r.Alert)

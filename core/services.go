@@ -186,7 +186,7 @@ func (m alertMoves) Found(ctx context.Context, a store.Agent, b findingbatch.Fou
 	}
 	for i, f := range b.Findings {
 		f = detect.Clean(f)
-		f.ID = detect.FindingID(a.ID+"\x00"+b.Run, f)
+		f.ID = detect.LiveFindingID(a.ID, b.Run, f)
 		b.Findings[i] = f
 	}
 	return m.c.alerts.Record(ctx, alert.Source{Agent: a.ID}, b.Findings)

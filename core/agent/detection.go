@@ -33,6 +33,7 @@ type detection struct {
 	found   func(traffic.Run, sdk.Finding) error
 	sighted detect.Sighted
 	renew   func() // the worker must be asked for something else
+	agent   string // its id
 	log     *slog.Logger
 	ctx     context.Context // of the readers, which say what they hold after the capture has ended
 	give    context.CancelFunc
@@ -57,7 +58,7 @@ func (a *Agent) newDetection(capture int, renew func()) *detection {
 			return granted[detect.Detector](judgesOf(a.plugins, capture, a.host.Detectors())),
 				granted[detect.Observer](judgesOf(a.plugins, capture, a.host.Observers()))
 		},
-		share: a.host.Share, found: a.outbox.finding, renew: renew, log: a.log, before: map[string]detect.Figures{},
+		share: a.host.Share, found: a.outbox.finding, renew: renew, agent: a.id.AgentID, log: a.log, before: map[string]detect.Figures{},
 		sighted: func(ctx context.Context, plugin string, list []sdk.Sighting) error {
 			for i := range list { // the server has no such capture
 				list[i].Capture, list[i].Packet = "", 0
@@ -127,6 +128,7 @@ func (d *detection) start() {
 	worker := d.worker
 	cfg.Capture, cfg.Share, cfg.Sighted, cfg.After = worker.ID, d.share, d.sighted, d.last
 	cfg.Found = func(f sdk.Finding) error { return d.found(worker, f) }
+	cfg.KeptAs = func(f sdk.Finding) string { return detect.LiveFindingID(d.agent, worker.ID, f) }
 	d.plan, d.next, d.wanted, d.began = plan, plan, wantedBy(cfg), time.Now()
 	d.run = detect.StartLive(d.ctx, cfg)
 }

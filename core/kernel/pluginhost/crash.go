@@ -67,23 +67,11 @@ func (s *supervisor) keepCrash(reason string) {
 	if step == nil {
 		return
 	}
-	a := s.assignment
-	r := crashlog.Record{ID: crashlog.Name(s.name, now), Time: now, Instance: s.name, Plugin: a.Plugin, Version: st.Version, Runtime: a.Runtime,
-		Kind: st.Kind, Digest: st.Digest, Reason: reason, Config: a.Config, Secrets: slices.Sorted(maps.Keys(a.Secrets)), Grants: st.Permissions}
+	r := s.recordOf(st, now)
+	r.Reason = reason
 	select {
 	case <-s.turn: // the journal belongs to whoever has it
-		r.State = s.journal.snapshot
-		for _, b := range s.journal.batches {
-			frame, err := b.open()
-			switch {
-			case err != nil:
-				r.Cut = true
-			case frame == nil:
-				r.Steps = append(r.Steps, crashlog.Step{Call: "Flush"})
-			default:
-				r.Steps = append(r.Steps, crashlog.Step{Call: "Inspect", Capture: b.capture, Frame: frame})
-			}
-		}
+		s.journal.tell(&r)
 		s.turn <- struct{}{}
 	case <-time.After(time.Second):
 		r.Cut = true // somebody still holds it; the last call is worth keeping
@@ -96,6 +84,29 @@ func (s *supervisor) keepCrash(reason string) {
 		return
 	}
 	s.host.cfg.Log.Info("the input of a crash is kept", "instance", s.name, "replay", "picket plugin replay "+r.ID)
+}
+
+// recordOf is the head of a record of this moment.
+func (s *supervisor) recordOf(st Status, now time.Time) crashlog.Record {
+	a := s.assignment
+	return crashlog.Record{ID: crashlog.Name(s.name, now), Time: now, Instance: s.name, Plugin: a.Plugin, Version: st.Version, Runtime: a.Runtime,
+		Kind: st.Kind, Digest: st.Digest, Config: a.Config, Secrets: slices.Sorted(maps.Keys(a.Secrets)), Grants: st.Permissions}
+}
+
+// tell writes what the journal holds into a record.
+func (j *journal) tell(r *crashlog.Record) {
+	r.State = j.snapshot
+	for _, b := range j.batches {
+		frame, err := b.open()
+		switch {
+		case err != nil:
+			r.Cut = true
+		case frame == nil:
+			r.Steps = append(r.Steps, crashlog.Step{Call: "Flush"})
+		default:
+			r.Steps = append(r.Steps, crashlog.Step{Call: "Inspect", Capture: b.capture, Frame: frame})
+		}
+	}
 }
 
 // sameStep reports whether the journal has the last call already, because it came back before the crash.

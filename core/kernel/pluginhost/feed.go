@@ -308,6 +308,7 @@ func (t *feedTurn) answered(ctx context.Context, took time.Duration, err error) 
 		t.failed = err
 	}
 	s.keep(shownOf(t.capture, b), time.Since(t.since))
+	s.keepFound(s.journal.full(0, 0))
 	if t.shadow != nil {
 		t.shadow.inspected(t.capture, b.Keep())
 	}

@@ -272,6 +272,7 @@ func (s *supervisor) flushed(ctx context.Context, r *run) {
 	j.inside, j.cut = false, false
 	if j.keeps && len(j.batches) > 0 {
 		j.add(shown{}, 0)
+		s.keepFound(true)
 		s.cover(ctx, r)
 	}
 	select {

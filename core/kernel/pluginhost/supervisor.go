@@ -25,6 +25,7 @@ type supervisor struct {
 	acct  account
 	calls callBook // refused by the kernel's filter
 	last  lastCall
+	found foundInput
 
 	ctx  context.Context // ends when the host no longer waits
 	kill context.CancelFunc

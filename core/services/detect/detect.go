@@ -255,8 +255,9 @@ type lane struct {
 	dropped  int
 	err      error
 
-	found func(sdk.Finding) error // takes findings as they come; nil when they are gathered
-	live  liveState
+	found  func(sdk.Finding) error // takes findings as they come; nil when they are gathered
+	keptAs func(sdk.Finding) string
+	live   liveState
 }
 
 func (l *lane) run(ctx context.Context) {

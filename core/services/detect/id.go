@@ -19,3 +19,7 @@ func FindingID(capture string, f sdk.Finding) string {
 	id[8] = id[8]&0x3f | 0x80
 	return id.String()
 }
+
+// LiveFindingID names what an agent found in a run of its live traffic, for the server, and on the agent for whoever looks there
+// for what it rests on. f has the id that the agent gave it.
+func LiveFindingID(agent, run string, f sdk.Finding) string { return FindingID(agent+"\x00"+run, f) }

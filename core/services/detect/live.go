@@ -22,6 +22,8 @@ type LiveConfig struct {
 	// Found takes each finding as it comes. Those of several detectors may come at once.
 	Found   func(sdk.Finding) error
 	Sighted Sighted
+	// KeptAs is the id under which what a finding rests on is kept where the host can; nil keeps nothing.
+	KeptAs func(sdk.Finding) string
 	// After is closed when the run before this one is over: until then nothing is shown to anybody, because an instance
 	// knows one capture at a time. Nil when there was none.
 	After <-chan struct{}
@@ -55,7 +57,7 @@ func StartLive(ctx context.Context, cfg LiveConfig) *Run {
 	}
 	for _, d := range cfg.Detectors {
 		l := r.detector(d)
-		l.found = cfg.Found
+		l.found, l.keptAs = cfg.Found, cfg.KeptAs
 		r.begin(func() { l.runLive(ctx, cfg.After, r.closing) })
 	}
 	for _, o := range cfg.Observers {
@@ -159,8 +161,16 @@ func (b *backlog) add(size, queue int) {
 	b.count++
 }
 
+// keeper is a detector whose host can keep what a finding rests on.
+type keeper interface{ Keep(f sdk.Finding) }
+
 // tell hands a finding on, or one that is known and has grown. What the detector missed belongs to its verdict.
 func (l *lane) tell(f sdk.Finding, known bool) error {
+	if k, ok := l.reader.(keeper); ok && l.keptAs != nil {
+		kept := f
+		kept.ID = l.keptAs(f)
+		k.Keep(kept)
+	}
 	if missed := l.live.missed.Load(); missed > 0 {
 		f.Summary += fmt.Sprintf(" The detector could not keep up: %d records were not shown to it.", missed)
 	}

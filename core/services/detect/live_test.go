@@ -70,6 +70,35 @@ func TestLiveFindingsComeAtOnce(t *testing.T) {
 	}
 }
 
+// keeps is a detector whose host keeps what its findings rest on.
+type keeps struct {
+	*fake
+	told
+}
+
+func (k *keeps) Keep(f sdk.Finding) { _ = k.finding(f) }
+
+// What a finding rests on is kept under the id that the server will know it by, and nothing where nobody says how.
+func TestWhatALiveFindingRestsOnIsKept(t *testing.T) {
+	for _, keptAs := range []func(sdk.Finding) string{nil, func(f sdk.Finding) string { return LiveFindingID("agent", "run", f) }} {
+		d := &keeps{fake: &fake{name: "a"}}
+		d.inspect = func(_ int, sink sdk.FindingSink) error { return sink.Finding(scan("10.0.0.1", 100)) }
+		var out told
+		r := StartLive(t.Context(), LiveConfig{Capture: "run", Detectors: []Detector{d}, Found: out.finding, KeptAs: keptAs})
+		if err := r.Frame(t.Context(), records.Parcel{Frame: flowFrame(3)}); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the finding", func() bool { return len(out.all()) == 1 })
+		r.Close()
+		switch kept := d.all(); {
+		case keptAs == nil && len(kept) != 0:
+			t.Errorf("kept %+v", kept)
+		case keptAs != nil && (len(kept) != 1 || kept[0].ID != LiveFindingID("agent", "run", out.all()[0])):
+			t.Errorf("kept %+v of %+v", kept, out.all())
+		}
+	}
+}
+
 // A detector that stands still holds up nobody, and what it misses is counted and said.
 func TestALiveDetectorThatIsBehind(t *testing.T) {
 	block, entered := make(chan struct{}), make(chan struct{}, 1000)

@@ -52,7 +52,7 @@ func Replay() *cobra.Command {
 func replayCmd() *cobra.Command {
 	r := replayer{}
 	cmd := &cobra.Command{
-		Use:   "replay CRASH|CAPTURE|ALERT",
+		Use:   "replay CRASH|CAPTURE|ALERT|FINDING",
 		Short: "Give a plugin the same input again: of a crash, of a capture, of an alert",
 		Long: `Give a plugin the same input again.
 
@@ -61,7 +61,9 @@ agent; "list" shows what is there. The same bytes get the same input, or with --
 so you see whether a change cures it. It exits with 1 when the plugin crashes again.
 
 A capture is read by the engine of production, and shown to the detector in --dir, or to the installed one that --plugin
-names. An alert stands for the capture and the detector that it came from.
+names. An alert stands for the capture and the detector that it came from. Of what an agent found in live traffic, which is
+recorded nowhere, the agent keeps the newest: what the detector was shown since its last snapshot, and that snapshot. The server
+tells of such an alert which findings it rests on; on the agent's machine, --data names its data folder.
 
 The plugin runs here, without confinement, with what it was granted.`,
 		Example: "  picket plugin replay list --data .picket\n  picket plugin replay acme-odd-20261122-034600-123 --dir .\n  picket plugin replay --dir . scan.pcap",
@@ -94,6 +96,9 @@ func (r *replayer) run(ctx context.Context, what string) error {
 		if path := filepath.Join(dir, what); filepath.Base(what) == what && exists(filepath.Join(path, "crash.json")) {
 			return r.crash(ctx, path)
 		}
+	}
+	if path := r.foundInput([]string{what}); path != "" {
+		return r.found(ctx, path, []string{what})
 	}
 	if strings.Count(what, "-") == 4 && len(what) == 36 {
 		return r.alert(ctx, what)
@@ -313,6 +318,68 @@ func stackOf(log string) string {
 	return strings.TrimSpace(log[max(0, len(log)-most):])
 }
 
+// --- what was found in live traffic ---
+
+// foundInput is the newest folder with the input of one of the findings, "" when there is none.
+func (r *replayer) foundInput(ids []string) string {
+	var newest crashlog.Record
+	path := ""
+	for _, dir := range []string{filepath.Join(r.data, "plugins", "found"), filepath.Join(r.data, "agent", "plugins", "found")} {
+		for _, rec := range crashlog.List(dir) {
+			if rec.Time.After(newest.Time) && slices.ContainsFunc(rec.Found, func(f sdk.Finding) bool { return slices.Contains(ids, f.ID) }) {
+				newest, path = rec, filepath.Join(dir, rec.ID)
+			}
+		}
+	}
+	return path
+}
+
+// found gives a detector what it was shown when it found something, and says whether it finds that again.
+func (r *replayer) found(ctx context.Context, path string, ids []string) error {
+	rec, err := crashlog.Load(path)
+	if err != nil {
+		return fmt.Errorf("read the input of a finding: %w", err)
+	}
+	if r.runtime == "" {
+		r.runtime = rec.Runtime
+	}
+	s, done, err := r.subject(ctx, rec.Plugin, rec.Version, rec.Digest)
+	if err != nil {
+		return err
+	}
+	defer done()
+	v := replayVerdict{Plugin: rec.Plugin, Version: s.version, Steps: len(rec.Steps)}
+	if rec.Cut {
+		v.Note = "only its last call was kept: what came before was too much"
+	}
+	if err := r.feed(ctx, s.Subject, rec, &v); err != nil {
+		return err
+	}
+	again := slices.ContainsFunc(rec.Found, func(was sdk.Finding) bool {
+		return slices.Contains(ids, was.ID) && slices.ContainsFunc(v.Findings, func(is sdk.Finding) bool {
+			return is.Rule == was.Rule && is.Src == was.Src && is.Dst == was.Dst && is.Summary == was.Summary
+		})
+	})
+	v.Again = &again
+	if r.asJSON {
+		return columns.JSON(r.cmd.OutOrStdout(), v)
+	}
+	p := columns.New(r.cmd.OutOrStdout())
+	for _, f := range v.Findings {
+		p.Line(columns.S(columns.Warn, fmt.Sprintf("%-8s ", f.Severity)), columns.C(f.Rule+": "+f.Summary))
+	}
+	p.Line(columns.S(columns.Dim, fmt.Sprintf("%s %s: %d of %s answered, as on %s in live traffic", v.Plugin, v.Version, v.Done, columns.Count(v.Steps, "call"), stamp(rec.Time))))
+	switch {
+	case v.Error != "":
+		p.Line(columns.S(columns.Bad, "it ended: "), columns.C(v.Error))
+	case again:
+		p.Line(columns.S(columns.Good, "The finding is among them."))
+	default:
+		p.Line(columns.S(columns.Warn, "The finding is not among them: the code or the configuration has changed since."))
+	}
+	return nil
+}
+
 // --- captures and alerts ---
 
 func (r *replayer) capture(ctx context.Context, path, name string) error {
@@ -424,6 +491,8 @@ func subscriptionOf(ctx context.Context, s kit.Subject, id string) (sdk.Subscrip
 // traced is what the server says of an alert: where it comes from, and how its detector is set now.
 type traced struct {
 	Detector, Rule, Title, Capture, File string
+	Agent                                string // in whose live traffic it was found, as Findings
+	Findings                             []string
 	Config                               json.RawMessage
 }
 
@@ -448,6 +517,13 @@ func (r *replayer) alert(ctx context.Context, id string) error {
 	var from traced
 	if err := json.Unmarshal([]byte(text), &from); err != nil {
 		return fmt.Errorf("the answer of picketd is not understood: %w", err)
+	}
+	if from.Agent != "" {
+		if path := r.foundInput(from.Findings); path != "" {
+			return r.found(ctx, path, from.Findings)
+		}
+		return fmt.Errorf("it was found in the live traffic of agent %s: give its finding, %s, to picket replay on that machine, with the agent's data folder; the newest are kept there",
+			from.Agent, strings.Join(from.Findings[max(0, len(from.Findings)-1):], ""))
 	}
 	r.alerted = &from
 	if r.plugin == "" {

@@ -1,5 +1,5 @@
-// Package crashlog keeps what a plugin was given before it crashed, so that its author can give it the same again. A
-// record is a folder: crash.json, the state that the process had been given, and the frames that followed. It holds the
+// Package crashlog keeps what a plugin was given before it crashed, or before it found something in traffic that nobody
+// recorded, so that it can be given the same again. A record is a folder: crash.json, the state that the process had been given, and the frames that followed. It holds the
 // configuration without its secrets, and as much of the network's traffic as the plugin had seen since that state, so
 // only the server's own user may read it.
 package crashlog
@@ -23,9 +23,12 @@ import (
 const (
 	PerInstance = 3
 	Altogether  = 60
-	MaxBytes    = 16 << 20
-	maxHead     = 1 << 20
-	maxSteps    = 4096
+	// Of what was found.
+	FoundPerInstance = 16
+	FoundAltogether  = 128
+	MaxBytes         = 16 << 20
+	maxHead          = 1 << 20
+	maxSteps         = 4096
 )
 
 // Record is one crash.
@@ -46,6 +49,7 @@ type Record struct {
 	Cut      bool             `json:"cut,omitempty"` // there was more before the last call than a record may hold
 	State    []byte           `json:"-"`             // a snapshot that came before the steps, nil when there was none
 	HasState bool             `json:"has_state,omitempty"`
+	Found    []sdk.Finding    `json:"found,omitempty"` // what it found last in these calls; then it did not crash
 }
 
 // Step is one call.
@@ -69,9 +73,14 @@ func Name(instance string, at time.Time) string {
 	return safe + "-" + strings.Replace(at.UTC().Format("20060102-150405.000"), ".", "-", 1)
 }
 
-// Save writes a record below dir and removes the oldest ones. What does not fit is left out from the front, and the
-// record says so.
-func Save(dir string, r Record) error {
+// Save writes the record of a crash below dir and removes the oldest ones. What does not fit is left out from the front, and
+// the record says so.
+func Save(dir string, r Record) error { return save(dir, r, PerInstance, Altogether) }
+
+// SaveFound is Save for what was found.
+func SaveFound(dir string, r Record) error { return save(dir, r, FoundPerInstance, FoundAltogether) }
+
+func save(dir string, r Record, perInstance, altogether int) error {
 	r.fit()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep a crash: %w", err)
@@ -86,7 +95,7 @@ func Save(dir string, r Record) error {
 	if err := os.Rename(fresh, filepath.Join(dir, r.ID)); err != nil {
 		return errors.Join(fmt.Errorf("keep a crash: %w", err), os.RemoveAll(fresh))
 	}
-	return sweep(dir, r.Instance)
+	return sweep(dir, r.Instance, perInstance, altogether)
 }
 
 // fit drops everything but the last call when a record is too big: what is replayed from the middle says nothing.
@@ -192,15 +201,28 @@ func readAtMost(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-func sweep(dir, instance string) error {
+// sweep removes the oldest records. Their names say whose they are and when they were made.
+func sweep(dir, instance string, perInstance, altogether int) error {
+	const stamp = len("20060102-150405-000")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(entries, func(e os.DirEntry) bool { return len(e.Name()) < stamp || strings.HasPrefix(e.Name(), ".") })
+	slices.SortFunc(names, func(a, b os.DirEntry) int {
+		return strings.Compare(b.Name()[len(b.Name())-stamp:], a.Name()[len(a.Name())-stamp:])
+	})
+	own := Name(instance, time.Time{})
+	own = own[:len(own)-stamp]
 	var errs []error
 	mine := 0
-	for i, r := range List(dir) {
-		if r.Instance == instance {
+	for i, e := range names {
+		ours := e.Name()[:len(e.Name())-stamp] == own
+		if ours {
 			mine++
 		}
-		if i >= Altogether || r.Instance == instance && mine > PerInstance {
-			errs = append(errs, os.RemoveAll(filepath.Join(dir, r.ID)))
+		if i >= altogether || ours && mine > perInstance {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)

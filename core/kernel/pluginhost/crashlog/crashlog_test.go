@@ -73,3 +73,23 @@ func FuzzHead(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatWasFoundHasItsOwnLimits(t *testing.T) {
+	dir := t.TempDir()
+	other := record(time.Unix(1, 0))
+	other.Instance, other.ID = "acme/odd@dev2", Name("acme/odd@dev2", other.Time)
+	if err := SaveFound(dir, other); err != nil {
+		t.Fatal(err)
+	}
+	for i := range FoundPerInstance + 2 {
+		r := record(time.Unix(int64(1000+i), 0))
+		r.Found = []sdk.Finding{{ID: "f", Summary: "odd"}}
+		if err := SaveFound(dir, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := List(dir)
+	if len(list) != FoundPerInstance+1 || list[0].Found[0].Summary != "odd" || list[FoundPerInstance].Instance != other.Instance {
+		t.Errorf("kept %d: %+v", len(list), list)
+	}
+}
