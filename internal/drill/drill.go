@@ -34,6 +34,7 @@ type run struct {
 	Finding   float64    `json:"finding_seconds,omitempty"`  // from the beginning of the attack to the alert on the server; 0 is never
 	Incident  float64    `json:"incident_seconds,omitempty"` // to the incident that has it
 	Delay     float64    `json:"delay_seconds,omitempty"`    // from the packet that the first finding ends with to the alert
+	Replayed  bool       `json:"replayed"`                   // picket replay finds the same again on the agent's machine
 	Quick     bool       `json:"quick,omitempty"`
 	Incidents []incident `json:"incidents"` // all that name its network, at the end
 	Problem   string     `json:"problem,omitempty"`
@@ -73,6 +74,7 @@ type line struct {
 	Detected int        `json:"detected"`
 	InTime   int        `json:"in_time"`
 	One      int        `json:"one_incident"`
+	Replayed int        `json:"replayed"`
 	Wrong    int        `json:"wrong_incidents"`
 	Finding  [3]float64 `json:"finding_seconds"`
 	Incident [3]float64 `json:"incident_seconds"`
@@ -187,6 +189,9 @@ func (s *site) play(ctx context.Context, t *tool, number int, random *rand.Rand,
 		}
 	}
 	r.Incidents = w.of(n)
+	if a := w.first(n); a != nil {
+		r.Replayed = s.replayed(a.ID)
+	}
 	if r.Finding == 0 {
 		for _, p := range n.started {
 			r.Said = append(r.Said, p.said())
@@ -346,6 +351,9 @@ func (r *report) settle(s *site, w *watch) error {
 			if one.Finding > 0 && len(one.Incidents) == 1 {
 				l.One++
 			}
+			if one.Replayed {
+				l.Replayed++
+			}
 			l.Wrong += max(0, len(one.Incidents)-1)
 			if one.Quick && one.Finding > 0 {
 				delays = append(delays, one.Delay)
@@ -382,9 +390,9 @@ func spread(values []float64) (s [3]float64) {
 }
 
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%-10s %5s %9s %8s %13s %6s   %-22s %s\n", "tool", "runs", "detected", "in time", "one incident", "wrong", "seconds to finding", "to incident (p50 p95 max)")
+	fmt.Fprintf(w, "\n%-10s %5s %9s %8s %13s %6s %9s   %-22s %s\n", "tool", "runs", "detected", "in time", "one incident", "wrong", "replayed", "seconds to finding", "to incident (p50 p95 max)")
 	for _, l := range r.Tools {
-		fmt.Fprintf(w, "%-10s %5d %9d %8d %13d %6d   %6.1f %6.1f %6.1f   %6.1f %6.1f %6.1f\n", l.Tool, l.Runs, l.Detected, l.InTime, l.One, l.Wrong,
+		fmt.Fprintf(w, "%-10s %5d %9d %8d %13d %6d %9d   %6.1f %6.1f %6.1f   %6.1f %6.1f %6.1f\n", l.Tool, l.Runs, l.Detected, l.InTime, l.One, l.Wrong, l.Replayed,
 			l.Finding[0], l.Finding[1], l.Finding[2], l.Incident[0], l.Incident[1], l.Incident[2])
 	}
 	fmt.Fprintf(w, "from a packet to the alert, of rules that need one: p50 %.2f s, p95 %.2f s, most %.2f s\n", r.Delay[0], r.Delay[1], r.Delay[2])

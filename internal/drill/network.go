@@ -20,17 +20,18 @@ var hosts = map[string]int{"gateway": 1, "client": 10, "desk": 11, "server": 20,
 type network struct {
 	*site
 	*rand.Rand
-	number  int
-	lane    int
-	dir     string
-	outside netip.Addr // where the gateway leads to
-	lost    int        // of 1000 frames, at two of the cables
-	started []*process
-	began   time.Time // the attack
-	due     time.Time // when it must be found
-	quick   bool      // it rests on packets alone, and is found within a second of the one that proves it
-	what    []string  // how this run differs from others
-	find    []string  // the detectors one of which must find it
+	number   int
+	lane     int
+	dir      string
+	outside  netip.Addr // where the gateway leads to
+	resolves bool       // the gateway does
+	lost     int        // of 1000 frames, at two of the cables
+	started  []*process
+	began    time.Time // the attack
+	due      time.Time // when it must be found
+	quick    bool      // it rests on packets alone, and is found within a second of the one that proves it
+	what     []string  // how this run differs from others
+	find     []string  // the detectors one of which must find it
 }
 
 func (s *site) network(number int, random *rand.Rand) (*network, error) {

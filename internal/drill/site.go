@@ -226,6 +226,24 @@ func (s *site) status() (st agentStatus, err error) {
 	return st, json.Unmarshal(out, &st)
 }
 
+// replayed reports whether picket replay makes the detector find again, on the agent's machine, what an alert rests on.
+func (s *site) replayed(alert string) bool {
+	var detail struct{ Findings []struct{ ID string } }
+	if s.get("/api/v1/alerts/"+alert, &detail) != nil {
+		return false
+	}
+	for _, f := range detail.Findings {
+		out, err := exec.Command(filepath.Join(s.programs, "picket"), "replay", "--dev", "--json", "--data", s.path("agent"), f.ID).Output()
+		var verdict struct {
+			Again bool `json:"found_again"`
+		}
+		if err == nil && json.Unmarshal(out, &verdict) == nil && verdict.Again {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
 func hub(lane int) string { return fmt.Sprintf("hub%d", lane) }
