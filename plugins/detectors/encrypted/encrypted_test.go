@@ -390,3 +390,30 @@ func TestSharedCaptures(t *testing.T) {
 		}
 	})
 }
+
+// What a connection over TLS costs, and one that is not encrypted.
+func BenchmarkInspect(b *testing.B) {
+	var greetings []sdk.TLS
+	var flows []sdk.Flow
+	for i := range 1024 {
+		o := page(i)
+		greetings, flows = append(greetings, o.tls), append(flows, o.flow)
+	}
+	plain := slices.Clone(flows)
+	for i := range plain {
+		plain[i].App, plain[i].DstPort, plain[i].Dst = "dns", 53, inside(53)
+	}
+	for name, batches := range map[string][]sdk.Batch{"TLS": {{TLS: greetings}, {Flows: flows}}, "names": {{Flows: plain}}} {
+		b.Run(name, func(b *testing.B) {
+			d, s := detector(b, "{}"), &sink{}
+			for b.Loop() {
+				for _, batch := range batches {
+					if err := d.Inspect(b.Context(), batch, s); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/flow")
+		})
+	}
+}
