@@ -101,7 +101,7 @@ export async function judging({ page, base }) {
   await page.getByRole('grid').waitFor(patient)
   const { incident, alert } = await some(page)
   await page.goto(`${base}/incidents/${incident.id}`)
-  const panel = page.getByRole('region', { name: 'Judgement' })
+  const panel = page.getByRole('region', { name: 'Feedback' })
   await panel.getByLabel('Why').fill('our own scanner')
   await panel.getByRole('button', { name: 'False alarm', exact: true }).click()
   await page.getByText(`The risk was ${incident.risk} and is 0.`).waitFor(patient)

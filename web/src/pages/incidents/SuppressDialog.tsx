@@ -79,7 +79,7 @@ function Form({ like, onClose }: Props) {
         <Side label={t('suppress.source')} of={hostOf(like.src)} value={source} onChange={setSource} error={wrong('source')} />
         <Side label={t('suppress.target')} of={hostOf(like.dst)} value={target} onChange={setTarget} error={wrong('target')} />
       </div>
-      <TextInput label={t('suppress.reason')} description={t('suppress.reasonHint')} maxLength={500} required value={reason} onChange={(e) => setReason(e.currentTarget.value)}
+      <TextInput data-autofocus label={t('suppress.reason')} description={t('suppress.reasonHint')} maxLength={500} required value={reason} onChange={(e) => setReason(e.currentTarget.value)}
         error={tried && reason.trim().length < 3 ? t('suppress.needReason') : wrong('reason')} />
       <NativeSelect label={t('suppress.until')} description={t('suppress.ends', { date: expires.toLocaleString() })} value={days} onChange={(e) => setDays(Number(e.currentTarget.value))}
         data={terms.map((n) => ({ value: String(n), label: t('suppress.days', { count: n }) }))} error={wrong('expires')} />
