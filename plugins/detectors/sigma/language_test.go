@@ -151,6 +151,7 @@ var searchCases = map[string]languageCase{
 	"number as pattern":  {webLog, "sc-status|startswith: 40", "sc-status|startswith: 50"},
 	"address as pattern": {connLog, "id.orig_h|endswith: .66", "id.orig_h|endswith: .6"},
 	"network of texts":   {log{product: "zeek", service: "dns"}, "qtype: 16\nanswers|cidr|neq: 10.0.0.0/8", "qtype: 16\nanswers|cidr: 10.0.0.0/8"},
+	"number as written":  {webLog, "cs-version: 1.0\nc-uri-extension: exe", "cs-version: 1\nc-uri-extension: exe"},
 	"part of a pattern":  {dnsLog, "query|contains: 'evil*example'", "query|contains: 'example*evil'"},
 }
 
@@ -283,6 +284,7 @@ func TestRefusals(t *testing.T) {
 		"title: T\nlogsource: {vendor: x}\n":            "logsource vendor",
 		"title: [":                                      "yaml",
 		"title: T\ntitle: T\n":                          "yaml",
+		"title: &a T\nid: *a\n":                         "yaml",
 		"- a\n- b\n":                                    "yaml",
 		strings.Replace(search("endpoint: svcctl"), "category: proxy", "product: zeek, service: dce_rpc", 1): "",
 		strings.Replace(search("endpoint: lsarpc"), "category: proxy", "product: zeek, service: dce_rpc", 1): "field endpoint: lsarpc",

@@ -1,13 +1,12 @@
 package sigma
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -20,7 +19,7 @@ type rule struct {
 	falsePositives []string
 	references     []string
 	log            log
-	detection      yaml.MapSlice
+	detection      mapping
 }
 
 // log is where a rule says that its events come from.
@@ -50,16 +49,15 @@ func readRule(text []byte) (*rule, error) {
 	if len(text) > maxDocument {
 		return r, fmt.Errorf("larger than %d bytes", maxDocument)
 	}
-	var doc yaml.MapSlice
-	if err := yaml.UnmarshalWithOptions(text, &doc, yaml.UseOrderedMap()); err != nil {
-		return r, fmt.Errorf("%s", strings.SplitN(err.Error(), "\n", 2)[0])
+	doc, err := readYAML(text)
+	if err != nil {
+		if why, ok := errors.AsType[*lack](err); ok {
+			return r, why
+		}
+		return r, lacks("yaml", "%s", strings.SplitN(err.Error(), "\n", 2)[0])
 	}
 	for _, item := range doc {
-		key, ok := item.Key.(string)
-		if !ok {
-			return r, lacks("yaml", "a key is no text")
-		}
-		if err := r.read(key, item.Value); err != nil {
+		if err := r.read(item.key, item.value); err != nil {
 			return r, err
 		}
 	}
@@ -106,7 +104,7 @@ func (r *rule) read(key string, v any) error {
 		err = r.readLog(v)
 	case "detection":
 		var ok bool
-		if r.detection, ok = v.(yaml.MapSlice); !ok {
+		if r.detection, ok = v.(mapping); !ok {
 			err = lacks(key, "it has no names")
 		}
 	default:
@@ -118,22 +116,22 @@ func (r *rule) read(key string, v any) error {
 }
 
 func (r *rule) readLog(v any) error {
-	fields, ok := v.(yaml.MapSlice)
+	fields, ok := v.(mapping)
 	if !ok {
 		return lacks("logsource", "it has no names")
 	}
 	for _, f := range fields {
 		var err error
-		switch f.Key {
+		switch f.key {
 		case "category":
-			r.log.category, err = short("logsource", f.Value)
+			r.log.category, err = short("logsource", f.value)
 		case "product":
-			r.log.product, err = short("logsource", f.Value)
+			r.log.product, err = short("logsource", f.value)
 		case "service":
-			r.log.service, err = short("logsource", f.Value)
+			r.log.service, err = short("logsource", f.value)
 		case "definition": // words for people
 		default:
-			err = lacks(fmt.Sprintf("logsource %v", f.Key), "it is not known")
+			err = lacks("logsource "+f.key, "it is not known")
 		}
 		if err != nil {
 			return err
@@ -189,23 +187,11 @@ func texts(key string, v any) ([]string, error) {
 	return out, nil
 }
 
-// scalar is a value as it would be written; false when it is a list or has names. Nothing is an empty text.
+// scalar is the text of a value; false when it is a list or has names. Nothing is an empty text.
 func scalar(v any) (string, bool) {
-	switch v := v.(type) {
-	case nil:
+	if v == nil {
 		return "", true
-	case string:
-		return v, true
-	case bool:
-		return strconv.FormatBool(v), true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case uint64:
-		return strconv.FormatUint(v, 10), true
-	case int:
-		return strconv.Itoa(v), true
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64), true
 	}
-	return "", false
+	text, ok := v.(string)
+	return text, ok
 }

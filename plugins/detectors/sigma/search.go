@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
-
-	"github.com/goccy/go-yaml"
 )
 
 // program is a rule as it is evaluated over one kind of records.
@@ -68,20 +66,20 @@ func (c *compiler) compile(r *rule) error {
 	return refused
 }
 
-func (c *compiler) detection(parts yaml.MapSlice) (*node, error) {
+func (c *compiler) detection(parts mapping) (*node, error) {
 	var searches []search
 	var condition any
 	for _, p := range parts {
-		name, ok := p.Key.(string)
+		name := p.key
 		switch {
-		case !ok || name == "" || strings.ContainsAny(name, "*() \t"):
-			return nil, lacks("detection", "%v is no name", p.Key)
+		case name == "" || strings.ContainsAny(name, "*() \t"):
+			return nil, lacks("detection", "%q is no name", name)
 		case name == keywordCondition:
-			condition = p.Value
+			condition = p.value
 		case name == "timeframe":
 			return nil, lacks(name, "sums over several events are not known here")
 		default:
-			n, err := c.search(p.Value)
+			n, err := c.search(p.value)
 			if err != nil {
 				return nil, err
 			}
@@ -110,7 +108,7 @@ func (c *compiler) detection(parts yaml.MapSlice) (*node, error) {
 // search compiles what stands under a name: fields that must all be as said, or a list of such or of words, of which one must be.
 func (c *compiler) search(v any) (*node, error) {
 	switch v := v.(type) {
-	case yaml.MapSlice:
+	case mapping:
 		return c.fields(v)
 	case []any:
 		var kids []*node
@@ -132,14 +130,10 @@ func (c *compiler) search(v any) (*node, error) {
 	return nil, lacks("detection", "a search is empty")
 }
 
-func (c *compiler) fields(list yaml.MapSlice) (*node, error) {
+func (c *compiler) fields(list mapping) (*node, error) {
 	var kids []*node
 	for _, f := range list {
-		key, ok := scalar(f.Key)
-		if !ok {
-			return nil, lacks("detection", "%v is no field", f.Key)
-		}
-		n, err := c.field(key, f.Value)
+		n, err := c.field(f.key, f.value)
 		if err != nil {
 			return nil, err
 		}
