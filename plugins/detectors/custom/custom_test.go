@@ -415,12 +415,12 @@ func TestMemory(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	list := make([]sdk.DNS, 1)
-	for i := range 400_000 {
+	for i := range 60_000 {
 		list[0] = asks(time.Duration(i)*time.Millisecond, 5, strings.Repeat("x", 150)+strconv.Itoa(i%40_000)+".evil.example")
 		list[0].Flow, list[0].Packet = uint64(i+1), uint64(i+1)
 		inspect(t, d, sdk.Batch{DNS: list})
 	}
-	for i := range 2 * maxMarks {
+	for i := range maxMarks + maxMarks/10 {
 		list[0] = asks(400*time.Second+time.Duration(i)*time.Millisecond, 5, strconv.Itoa(i%150)+".evil.example")
 		inspect(t, d, sdk.Batch{DNS: list})
 	}

@@ -154,7 +154,7 @@ func (p prices) EstimateCallCost(function, _ string, _ *cost.AstNode, args []cos
 				size = size.Add(*s)
 			}
 		}
-		e := size.MultiplyByCostFactor(perByte).Add(cost.CostEstimate{Min: 1, Max: 1})
+		e := size.MultiplyByCostFactor(perByte).Add(cost.Estimate{Min: 1, Max: 1})
 		return cost.NewCallEstimate(e, &cost.SizeEstimate{Max: maxText})
 	}
 	return nil

@@ -158,7 +158,7 @@ func (d *Detector) shrink(latest *matter, sink sdk.FindingSink) error {
 
 // count marks a record and reports whether there are enough within the window of its rule.
 func count[T any](m *matter, r *rule[T], record *T, at int64) bool {
-	over, atLeast := int64(r.source.count.over), r.source.count.atLeast
+	over, atLeast := int64(r.count.over), r.count.atLeast
 	if !m.fired && at-m.End() > over {
 		m.marks, m.oldest, m.times, m.flows, m.Evidence = m.marks[:0], 0, 0, nil, evidence.Evidence{}
 	}
