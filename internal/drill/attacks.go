@@ -86,7 +86,7 @@ func hping(n *network) error {
 	if err := n.web("server"); err != nil {
 		return err
 	}
-	within, args := 20*time.Second, ""
+	within, args := 25*time.Second, "" // ten until a flow counts of which nothing comes, ten in which they are counted
 	switch n.IntN(4) {
 	case 0:
 		n.find, within = []string{"portscan"}, 10*time.Second

@@ -136,6 +136,9 @@ func play(ctx context.Context, o options, s *site, w *watch) []run {
 				defer alone[i%lanes].Unlock()
 			}
 			one := s.play(ctx, find(name), i, rand.New(rand.NewPCG(o.Seed, uint64(i+1))), w) //nolint:gosec // see above
+			if ctx.Err() != nil {
+				return // it was not played to its end
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			done = append(done, one)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -26,14 +27,18 @@ func main() {
 	flag.Uint64Var(&o.Seed, "seed", uint64(time.Now().Unix()), "what the runs follow from")
 	flag.IntVar(&o.Parallel, "parallel", 8, "how many runs go on at a time")
 	flag.StringVar(&o.Programs, "programs", "bin", "the folder with picketd and the others, as make build leaves them")
-	tools := flag.String("tools", "", "which tools, separated by commas; all when empty")
+	usage := "which `tools`, separated by commas; all when empty"
+	for _, t := range tools {
+		usage += "\n" + t.name + ": " + t.what
+	}
+	names := flag.String("tools", "", usage)
 	out := flag.String("json", "", "where to write the figures")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := func() (*report, error) {
 		var err error
-		if o.Tools, err = choose(*tools); err != nil {
+		if o.Tools, err = choose(*names); err != nil {
 			return nil, err
 		}
 		return drill(ctx, o)
