@@ -141,6 +141,8 @@ var tlsKind = kindOf[sdk.TLS]{name: "tls", place: func(r *sdk.TLS) place { retur
 	{name: "self_signed", goName: "SelfSigned", flag: func(r *sdk.TLS) bool { return r.SelfSigned }},
 	{name: "certificate_damaged", goName: "CertificateDamaged", flag: func(r *sdk.TLS) bool { return r.CertificateDamaged }},
 	{name: "damaged", goName: "Damaged", flag: func(r *sdk.TLS) bool { return r.Damaged }},
+	{name: "heartbeat_asked", goName: "HeartbeatAsked", number: func(r *sdk.TLS) int64 { return int64(r.HeartbeatAsked) }},
+	{name: "heartbeat_answered", goName: "HeartbeatAnswered", number: func(r *sdk.TLS) int64 { return int64(r.HeartbeatAnswered) }},
 }}
 
 var httpKind = kindOf[sdk.HTTP]{name: "http", place: func(r *sdk.HTTP) place { return placeOf(&r.Seen) }, fields: []field[sdk.HTTP]{
@@ -205,6 +207,7 @@ var smbKind = kindOf[sdk.SMB]{name: "smb", place: func(r *sdk.SMB) place { retur
 	{name: "host", goName: "Host", text: func(r *sdk.SMB) string { return r.Host }},
 	{name: "encrypted", goName: "Encrypted", flag: func(r *sdk.SMB) bool { return r.Encrypted }},
 	{name: "compressed", goName: "Compressed", flag: func(r *sdk.SMB) bool { return r.Compressed }},
+	{name: "ntlm", goName: "NTLM", number: func(r *sdk.SMB) int64 { return int64(r.NTLM) }},
 }}
 
 var dhcpKind = kindOf[sdk.DHCP]{name: "dhcp", place: func(r *sdk.DHCP) place { return placeOf(&r.Seen) }, fields: []field[sdk.DHCP]{
