@@ -69,6 +69,8 @@ it('draws rings, and says what it leaves out', () => {
   const many = graphOf(Array.from({ length: 200 }, (_, i) => alert(`${i}`, 'a', `10.0.0.${i}`, [])), [])
   expect(many.nodes.length + many.left).toBe(201)
   expect(many.left).toBeGreaterThan(0)
+  const two = graphOf([alert('1', 'a', 'b', [])], [], 'narrow')
+  expect(two.width).toBeLessThan(330)
   expect(new Set(many.nodes.map((n) => `${n.x} ${n.y}`)).size).toBe(many.nodes.length)
 })
 

@@ -134,13 +134,15 @@ export interface Graph {
   links: Link[]
   width: number
   height: number
+  /** Of each host's box. */
+  nodeWidth: number
   /** Hosts that are not drawn. */
   left: number
 }
 
-export const nodeWidth = 172
 export const nodeHeight = 38
-const columnGap = 170
+/** On a narrow screen two columns fit, without words between them. */
+const sizes = { wide: { nodeWidth: 172, columnGap: 170 }, narrow: { nodeWidth: 136, columnGap: 44 } }
 const rowGap = 22
 const maxNodes = 30
 
@@ -162,7 +164,8 @@ export function linksOf(alerts: readonly Told[]): Link[] {
 }
 
 /** Lays the hosts out in columns: who begins at the left, what is done to at the right, those between by how far the attack had gone. */
-export function graphOf(alerts: readonly Told[], entities: Incident['entities']): Graph {
+export function graphOf(alerts: readonly Told[], entities: Incident['entities'], size: keyof typeof sizes = 'wide'): Graph {
+  const { nodeWidth, columnGap } = sizes[size]
   const links = linksOf(alerts)
   const known = new Map(entities.map((e) => [e.host, e]))
   const hosts = [...new Set(links.flatMap((l) => [l.from, l.to]))]
@@ -187,7 +190,7 @@ export function graphOf(alerts: readonly Told[], entities: Incident['entities'])
       alone: links.find((l) => l.from === host && l.to === host),
     }
   }))
-  return { nodes, links: inside, width: columns.length * (nodeWidth + columnGap) - columnGap + 4, height, left: hosts.length - drawn.length }
+  return { nodes, links: inside, width: columns.length * (nodeWidth + columnGap) - columnGap + 4, height, nodeWidth, left: hosts.length - drawn.length }
 }
 
 /** How many steps from one who was not attacked himself; at most three columns follow the first. */

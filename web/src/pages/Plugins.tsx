@@ -94,7 +94,7 @@ function MemoryText({ of: { bytes: own, others, with: first } }: { of: Memory })
   const { t } = useTranslation()
   return (
     <>
-      {own > 0 || !first ? bytes(own) : <span className="dim">{t('plugins.sharedWith', { name: first })}</span>}
+      {own > 0 || !first ? bytes(own) : <span className="dim">{t('plugins.sharedWith', { name: first.split('/').at(-1) })}</span>}
       {others > 0 && <div className={ui.sub}>{t('plugins.sharedBy', { count: others + 1 })}</div>}
     </>
   )

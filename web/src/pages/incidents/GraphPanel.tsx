@@ -5,7 +5,7 @@ import { useId, useMemo, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { IncidentDetail } from '../../api/types'
 import { count } from '../../lib/format'
-import { graphOf, linksOf, nodeHeight, nodeWidth, type Graph, type GraphNode, type Link as Deed } from '../../lib/incident'
+import { graphOf, linksOf, nodeHeight, type Graph, type GraphNode, type Link as Deed } from '../../lib/incident'
 import { ownName } from '../../lib/techniques'
 import { SeverityMark } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
@@ -13,11 +13,14 @@ import { Techniques } from '../../ui/Techniques'
 import ui from '../../ui/ui.module.css'
 import css from './incidents.module.css'
 
-const textLength = 20
+/** Characters of a host that its box has room for. */
+const textLength = { wide: 20, narrow: 15 }
+const isNarrow = () => window.matchMedia('(max-width: 40rem)').matches
 
 export function GraphPanel({ incident: i }: { incident: IncidentDetail }) {
   const { t } = useTranslation()
-  const graph = useMemo(() => graphOf(i.alerts, i.entities), [i.alerts, i.entities])
+  const [size] = useState(() => (isNarrow() ? 'narrow' as const : 'wide' as const))
+  const graph = useMemo(() => graphOf(i.alerts, i.entities, size), [i.alerts, i.entities, size])
   const [view, setView] = useState<'graph' | 'table'>('graph')
   const [chosen, setChosen] = useState<string | null>(null)
   const node = graph.nodes.find((n) => n.host === chosen)
@@ -28,7 +31,7 @@ export function GraphPanel({ incident: i }: { incident: IncidentDetail }) {
     }>
       {view === 'table' ? <DeedTable incident={i} /> : (
         <>
-          <Drawn graph={graph} chosen={chosen} onChoose={(host) => setChosen(host === chosen ? null : host)} />
+          <Drawn graph={graph} size={size} chosen={chosen} onChoose={(host) => setChosen(host === chosen ? null : host)} />
           {node && <Chosen node={node} />}
           <p className={css.legend}>
             <span>{t('incident.graphHint')}</span>
@@ -58,11 +61,12 @@ const cut = (text: string, most: number) => (text.length > most ? `${text.slice(
 
 interface DrawnProps {
   graph: Graph
+  size: keyof typeof textLength
   chosen: string | null
   onChoose: (host: string) => void
 }
 
-function Drawn({ graph: g, chosen, onChoose }: DrawnProps) {
+function Drawn({ graph: g, size, chosen, onChoose }: DrawnProps) {
   const { t } = useTranslation()
   const id = useId()
   const at = new Map(g.nodes.map((n) => [n.host, n]))
@@ -75,7 +79,7 @@ function Drawn({ graph: g, chosen, onChoose }: DrawnProps) {
         </defs>
         <g aria-hidden="true">
           {g.links.map((l) => {
-            const path = pathOf(at.get(l.from)!, at.get(l.to)!)
+            const path = pathOf(at.get(l.from)!, at.get(l.to)!, g.nodeWidth)
             const away = chosen !== null && l.from !== chosen && l.to !== chosen
             return (
               <g key={`${l.from} ${l.to}`} data-away={away || undefined}>
@@ -83,7 +87,7 @@ function Drawn({ graph: g, chosen, onChoose }: DrawnProps) {
               </g>
             )
           })}
-          {(g.links.length <= 14 || chosen !== null) && g.links.map((l) => {
+          {size === 'wide' && (g.links.length <= 14 || chosen !== null) && g.links.map((l) => {
             if (chosen !== null && l.from !== chosen && l.to !== chosen) return null
             const { x, y, end } = placeOf(l, g, at)
             return <text key={`${l.from} ${l.to}`} className={css.lineText} data-end={end} x={x} y={y}>{cut(ownName(l.techniques[0] ?? '') ?? l.techniques[0] ?? '', 22)}{l.techniques.length > 1 && ` +${l.techniques.length - 1}`}</text>
@@ -100,9 +104,9 @@ function Drawn({ graph: g, chosen, onChoose }: DrawnProps) {
               onChoose(n.host)
             }}>
             <title>{n.host || t('incident.several')}</title>
-            <rect width={nodeWidth} height={nodeHeight} rx={n.kind === 'host' ? 5 : 19} />
-            <text x={10} y={16}>{cut(n.host || t('incident.several'), textLength)}</text>
-            <text className={css.nodeSub} x={10} y={30}>{cut(n.alone ? deedWords(n.alone) : `${t(`incident.role.${n.role}`)}`, 28)}</text>
+            <rect width={g.nodeWidth} height={nodeHeight} rx={n.kind === 'host' ? 5 : 19} />
+            <text x={10} y={16}>{cut(n.host || t('incident.several'), textLength[size])}</text>
+            <text className={css.nodeSub} x={10} y={30}>{cut(n.alone ? deedWords(n.alone) : t(`incident.role.${n.role}`), textLength[size] + 7)}</text>
           </g>
         ))}
       </svg>
@@ -111,7 +115,7 @@ function Drawn({ graph: g, chosen, onChoose }: DrawnProps) {
 }
 
 /** From the right edge of one box to the left edge of the other; within a column, and backwards, round the right side. */
-function pathOf(a: GraphNode, b: GraphNode): { d: string; x: number; y: number } {
+function pathOf(a: GraphNode, b: GraphNode, nodeWidth: number): { d: string; x: number; y: number } {
   const y1 = a.y + nodeHeight / 2
   const y2 = b.y + nodeHeight / 2
   if (b.x > a.x) {
@@ -132,9 +136,9 @@ function placeOf(l: Deed, g: Graph, at: Map<string, GraphNode>): { x: number; y:
   const b = at.get(l.to)!
   if (b.x > a.x) {
     if (g.links.filter((o) => o.to === l.to).length === 1) return { x: b.x - 12, y: b.y + nodeHeight / 2 - 6, end: 'to' }
-    if (g.links.filter((o) => o.from === l.from).length === 1) return { x: a.x + nodeWidth + 8, y: a.y + nodeHeight / 2 - 6, end: 'from' }
+    if (g.links.filter((o) => o.from === l.from).length === 1) return { x: a.x + g.nodeWidth + 8, y: a.y + nodeHeight / 2 - 6, end: 'from' }
   }
-  const { x, y } = pathOf(a, b)
+  const { x, y } = pathOf(a, b, g.nodeWidth)
   return { x, y: y - 4 }
 }
 
