@@ -175,6 +175,12 @@ func (s *sketch) add(id uint64) {
 	s[at/64] |= 1 << (at % 64)
 }
 
+// has reports whether an id may have been added.
+func (s *sketch) has(id uint64) bool {
+	at := (id ^ id>>32) % uint64(sketchBits)
+	return s[at/64]&(1<<(at%64)) != 0
+}
+
 // count is what linear counting makes of the bits.
 func (s *sketch) count() int {
 	set := 0

@@ -178,6 +178,7 @@ func (d *Detector) name(at *sdk.Seen, name string, how signs, sink sdk.FindingSi
 		if c, err = d.appear(at.Client, now, sink); err != nil {
 			return err
 		}
+		goesOn.there = sketch{} // or all would be there in the end
 		c.burst = goesOn
 	}
 	if err := d.tried(c, s, at, name, how, sink); err != nil {

@@ -45,6 +45,7 @@ type burst struct {
 	first   int64 // of the bursts before that were told of, too
 	last    int64
 	asked   sketch
+	there   sketch // what somebody answered for, or for what lies below: then that one question fails says nothing
 	names   []failing
 	samples []string
 	told    int
@@ -81,11 +82,15 @@ func (d *Detector) tried(c *asker, s *scored, at *sdk.Seen, name string, how sig
 		if err := d.reportFailing(c, sink); err != nil {
 			return err
 		}
-		next := burst{}
+		next := burst{there: b.there}
 		if b.told > 0 { // it goes on
 			next.first = b.first
 		}
 		*b = next
+	}
+	if how&exists != 0 {
+		b.there.add(s.id)
+		b.names = slices.DeleteFunc(b.names, func(f failing) bool { return f.id == s.id })
 	}
 	if b.start == 0 {
 		if how&missing == 0 {
@@ -94,11 +99,11 @@ func (d *Detector) tried(c *asker, s *scored, at *sdk.Seen, name string, how sig
 		b.start = now
 	}
 	b.asked.add(s.id)
-	if how&missing == 0 || len(b.names) >= mostFailing || slices.ContainsFunc(b.names, func(f failing) bool { return f.id == s.id }) {
+	if how&missing == 0 || b.there.has(s.id) || len(b.names) >= mostFailing || slices.ContainsFunc(b.names, func(f failing) bool { return f.id == s.id }) {
 		return nil
 	}
 	label, suffix, ok := Label(name)
-	if !ok {
+	if !ok || !itself(name, len(label)+1+len(suffix)) {
 		return nil
 	}
 	b.last = now
@@ -108,6 +113,13 @@ func (d *Detector) tried(c *asker, s *scored, at *sdk.Seen, name string, how sig
 	}
 	b.changed = true
 	return nil
+}
+
+// itself reports whether a name is what somebody registers, perhaps with www in front: that a name below one does not exist says nothing
+// of the one.
+func itself(name string, registered int) bool {
+	name = strings.TrimSuffix(name, ".")
+	return len(name) == registered || len(name) == registered+len("www.") && strings.EqualFold(name[:len("www.")], "www.")
 }
 
 // alike are the failing names of the form that most of them have: made of the same, and of about the same length.

@@ -29,6 +29,22 @@ func unlike(n int) []sdk.DNS {
 	return out
 }
 
+// below asks for what lies below the names.
+func below(asked []sdk.DNS) []sdk.DNS {
+	for i := range asked {
+		asked[i].Query = "wpad." + asked[i].Query
+	}
+	return asked
+}
+
+// found answers for the names below which there is something.
+func found(asked []sdk.DNS) []sdk.DNS {
+	for i := range asked {
+		asked[i].Query, asked[i].RCode, asked[i].AnswerCount = "www."+asked[i].Query, noError, 1
+	}
+	return asked
+}
+
 // gone lets one name in so many not exist.
 func gone(asked []sdk.DNS, oneIn int) (out []sdk.DNS) {
 	for i, f := range asked {
@@ -62,15 +78,18 @@ func TestNamesThatFail(t *testing.T) {
 		want  string
 		asked []sdk.DNS
 	}{
-		"words":                         {"low failing", tries(16, 2)},
-		"many words":                    {"medium failing", tries(40, 2)},
-		"words among those of a person": {"low failing", append(tries(20, 1), browsing(infected, 40)...)},
-		"words of all lengths":          {"low failing", unlike(20)},
-		"too few":                       {"", tries(fewFailing-1, 1)},
-		"now and then":                  {"", tries(30, 700)},
-		"made up, which is told":        {"high generated", generated(30, true)},
-		"a person who mistypes":         {"", gone(browsing(resident, 300), 12)},
-		"a resolver that blocks":        {"", blocked(12)},
+		"words":                                       {"low failing", tries(16, 2)},
+		"many words":                                  {"medium failing", tries(40, 2)},
+		"words among those of a person":               {"low failing", append(tries(20, 1), browsing(infected, 40)...)},
+		"words of all lengths":                        {"low failing", unlike(20)},
+		"names below those that exist":                {"", below(tries(40, 2))},
+		"names that exist after all":                  {"", append(tries(12, 0.5), found(tries(12, 0.5))...)},
+		"names that exist, but not for all questions": {"", append(found(tries(12, 0.5)), tries(12, 0.5)...)},
+		"too few":                                     {"", tries(fewFailing-1, 1)},
+		"now and then":                                {"", tries(30, 700)},
+		"made up, which is told":                      {"high generated", generated(30, true)},
+		"a person who mistypes":                       {"", gone(browsing(resident, 300), 12)},
+		"a resolver that blocks":                      {"", blocked(12)},
 	} {
 		var have []string
 		for _, f := range find(t, detector(t, "{}"), c.asked...) {

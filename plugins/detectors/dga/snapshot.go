@@ -127,8 +127,8 @@ func (u *burst) appendTo(b []byte) []byte {
 	for _, n := range []int64{u.start, u.first, u.last, int64(u.told), int64(number(u.changed))} {
 		b = binary.AppendVarint(b, n)
 	}
-	for _, w := range u.asked {
-		b = binary.AppendUvarint(b, w)
+	for i := range u.asked {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, u.asked[i]), u.there[i])
 	}
 	b = binary.AppendUvarint(b, uint64(len(u.names)))
 	for _, f := range u.names {
@@ -146,7 +146,7 @@ func (u *burst) appendTo(b []byte) []byte {
 func readBurst(p *saved.Packed) (u burst) {
 	u.start, u.first, u.last, u.told, u.changed = p.Int(), p.Int(), p.Int(), int(p.Int()), p.Int() == 1
 	for i := range u.asked {
-		u.asked[i] = p.Uint()
+		u.asked[i], u.there[i] = p.Uint(), p.Uint()
 	}
 	for range p.Count() {
 		var id [8]byte
