@@ -226,7 +226,7 @@ func arpspoof(n *network) error {
 		return err
 	}
 	victim := n.one("client", "desk")
-	n.attack(5 * time.Second)
+	n.attack(10 * time.Second) // it speaks every two seconds, and a frame may be lost
 	if _, err := n.leave("attacker", "exec arpspoof -i eth0 -t %s %s", n.addr(victim), n.addr("gateway")); err != nil {
 		return err
 	}
