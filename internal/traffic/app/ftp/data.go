@@ -113,6 +113,8 @@ func (p *parser) opening(r *reply.Reply) {
 	}
 	i := strings.LastIndexByte(r.Text, '(')
 	if number, _, found := strings.Cut(r.Text[i+1:], " bytes"); found && i >= 0 && !p.next.resumed {
-		p.next.size, _ = strconv.ParseUint(number, 10, 62)
+		if n, err := strconv.ParseUint(number, 10, 62); err == nil {
+			p.next.size = n
+		}
 	}
 }
