@@ -46,7 +46,7 @@ type Message struct {
 const (
 	maxMessage    = 4 << 10 // bytes that are looked at
 	maxInterfaces = 32      // that a client may be bound to at a time
-	maxAsked      = 8       // calls that wait for their answers
+	maxAsked      = 8       // calls that are remembered for their answers
 	maxOperations = 64      // from 0, that are told once each; those beyond are one
 )
 
@@ -119,11 +119,11 @@ type Calls struct {
 	next  int
 }
 
-// asked is a call that may still be answered.
+// asked is a call that may be answered.
 type asked struct {
 	call               uint32
 	context, operation uint16
-	waits              bool
+	known              bool
 }
 
 // bound is an interface by the number that the client chose for it.
@@ -251,8 +251,8 @@ func (c *Calls) fail(f *app.Flow, call uint32, context uint16, status uint32) {
 		m.Interface = to.uuid
 	}
 	for i := 1; i <= maxAsked; i++ { // the latest first
-		if a := &c.asked[(c.next+maxAsked-i)%maxAsked]; a.waits && a.call == call && a.context == context {
-			m.Operation, a.waits = a.operation, false
+		if a := &c.asked[(c.next+maxAsked-i)%maxAsked]; a.known && a.call == call && a.context == context {
+			m.Operation = a.operation
 			break
 		}
 	}
