@@ -117,7 +117,7 @@ type TLS struct {
 	CertificateDamaged bool
 	Damaged            bool
 	HeartbeatAsked     uint32 // the most that a heartbeat in the clear asked for beyond what it brought
-	HeartbeatAnswered  uint32 // bytes of all heartbeats in the clear that answered such
+	HeartbeatAnswered  uint32 // bytes of heartbeats in the clear that answered such, beyond what those had brought
 }
 
 // HTTP is one request with its answer, told when the answer's head was seen or will not come. Values of fields that carry

@@ -105,11 +105,10 @@ func (m *Maker) heartbeat(f *app.Fact, b *tls.Heartbeat) {
 	if h == nil {
 		return
 	}
-	const head = 3
 	if r := &h.row; b.Response {
-		r.HeartbeatAnswered += uint32(b.Size)
+		r.HeartbeatAnswered += uint32(b.Beyond)
 	} else {
-		r.HeartbeatAsked = max(r.HeartbeatAsked, uint32(int(b.Length)-(b.Size-head)))
+		r.HeartbeatAsked = max(r.HeartbeatAsked, uint32(b.Beyond))
 	}
 }
 

@@ -3190,7 +3190,7 @@ impl<'a> TLS<'a> {
         u32_at(self.row, 228)
     }
 
-    /// Of all heartbeats in the clear that answered such.
+    /// Of heartbeats in the clear that answered such, beyond what those had brought.
     #[inline]
     pub fn heartbeat_answered(&self) -> u32 {
         if self.more.len() >= 4 { u32_at(self.more, 0) } else { Default::default() }

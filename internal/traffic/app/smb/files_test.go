@@ -157,4 +157,4 @@ func TestFilesAreBounded(t *testing.T) {
 	}
 }
 
-func FuzzCarving(f *testing.F) { apptest.FuzzStream(f, Carving(), transfers()) }
+func FuzzCarving(f *testing.F) { apptest.FuzzStream(f, Carving(), append(transfers()[:11], writes(7, 0, "short"), closes(9))) }

@@ -56,6 +56,7 @@ type Heartbeat struct {
 	Response bool
 	Length   uint16 // of the payload, as it says
 	Size     int    // of the message
+	Beyond   int    // bytes that are asked for beyond the message, with its padding; of an answer those beyond what asked for it
 }
 
 func recognise(d app.Dir, b []byte) app.Verdict {
@@ -131,7 +132,7 @@ type parser struct {
 	beat    Heartbeat
 	begun   [2]bool
 	sealed  bool // what the client says is encrypted
-	asked   bool // a heartbeat asked for too much
+	asked   int  // how long a heartbeat was that asked for too much, 0 when none did
 }
 
 func newParser(known *certificates) *parser {
@@ -166,7 +167,7 @@ func messageSize(b []byte) int {
 
 // Start readies the parser.
 func (p *parser) Start(f *app.Flow) {
-	p.flow, p.begun, p.sealed, p.asked = f, [2]bool{}, false, false
+	p.flow, p.begun, p.sealed, p.asked = f, [2]bool{}, false, 0
 	for d := range p.records {
 		p.records[d].Reset()
 		p.message[d].Reset()
@@ -229,15 +230,24 @@ func (p *parser) record(d app.Dir, kind byte, content []byte) app.Next {
 }
 
 func (p *parser) heartbeat(d app.Dir, b []byte) {
-	const head, request, response = 3, 1, 2
+	const head, padding, request, response = 3, 16, 1, 2 // there is at least so much padding
 	if len(b) < head {
 		return
 	}
-	p.beat = Heartbeat{Response: b[0] == response, Length: binary.BigEndian.Uint16(b[1:]), Size: len(b)}
-	if b[0] == request && int(p.beat.Length) > len(b)-head || p.beat.Response && p.asked {
-		p.asked = true
-		p.flow.Emit(d, &p.beat)
+	h := &p.beat
+	*h = Heartbeat{Response: b[0] == response, Length: binary.BigEndian.Uint16(b[1:]), Size: len(b)}
+	switch {
+	case b[0] == request:
+		if h.Beyond = head + int(h.Length) + padding - len(b); h.Beyond <= 0 {
+			return
+		}
+		p.asked = len(b)
+	case h.Response && p.asked > 0:
+		h.Beyond = max(0, len(b)-p.asked)
+	default:
+		return
 	}
+	p.flow.Emit(d, h)
 }
 
 func (p *parser) handshake(d app.Dir, b []byte) app.Next {
