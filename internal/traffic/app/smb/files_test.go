@@ -157,4 +157,6 @@ func TestFilesAreBounded(t *testing.T) {
 	}
 }
 
-func FuzzCarving(f *testing.F) { apptest.FuzzStream(f, Carving(), append(transfers()[:11], writes(7, 0, "short"), closes(9))) }
+func FuzzCarving(f *testing.F) {
+	apptest.FuzzStream(f, Carving(), append(transfers()[:11], writes(7, 0, "short"), closes(9)))
+}
