@@ -63,10 +63,22 @@ func (d *Detector) early(p *pair, sink sdk.FindingSink) error {
 		return nil
 	}
 	v, regular := d.judge(p)
-	if !regular {
+	if !regular || v.count < 2*p.reported || d.mayPoll(p) {
 		return nil
 	}
 	return d.report(v, d.related(p), false, sink)
+}
+
+// mayPoll reports whether the caller calls as many other services as evenly as a monitoring system does: then the next look at
+// everything tells, which judges each of them once.
+func (d *Detector) mayPoll(p *pair) bool {
+	alike := 0
+	for _, other := range d.pairs.byKey {
+		if other.key.src == p.key.src && other.key.port == p.key.port && other.key.proto == p.key.proto && d.many(other) && d.even(other) {
+			alike++
+		}
+	}
+	return alike >= pollerServices
 }
 
 // even reports whether a pair's last intervals may be those of a beacon: none is too short, or too long beside the others. It spares
@@ -74,7 +86,7 @@ func (d *Detector) early(p *pair, sink sdk.FindingSink) error {
 func (d *Detector) even(p *pair) bool {
 	const last = 5
 	starts := d.starts[:0]
-	for i := len(p.calls) - last; i < len(p.calls); i++ {
+	for i := max(0, len(p.calls)-last); i < len(p.calls); i++ {
 		starts = append(starts, p.calls[i].start)
 	}
 	d.starts = starts
