@@ -99,7 +99,7 @@ func read(file string, text []byte) ([]source, []Problem) {
 	}
 	doc, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		r.problem(yamlPlace(err), "this is no YAML: %s", yamlText(err))
+		r.problem(r.within(yamlPlace(err)), "this is no YAML: %s", yamlText(err))
 		return nil, r.problems
 	}
 	var out []source
@@ -152,12 +152,18 @@ func yamlText(err error) string {
 	return text
 }
 
-func at(n ast.Node) position {
+// within is a position in the file. Of odd files the parser counts lines that there are not.
+func (r *reader) within(p position) position {
+	return position{line: min(max(1, p.line), len(r.lines)), column: max(1, p.column)}
+}
+
+// place is where a node stands.
+func (r *reader) place(n ast.Node) position {
 	token := n.GetToken()
 	if token == nil || token.Position == nil {
 		return position{line: 1, column: 1}
 	}
-	return position{line: token.Position.Line, column: token.Position.Column}
+	return r.within(position{line: token.Position.Line, column: token.Position.Column})
 }
 
 // pair is one entry of a mapping.
@@ -176,13 +182,13 @@ func (r *reader) mapping(n ast.Node, what string, known ...string) []pair {
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{n}
 	default:
-		r.problem(at(n), "%s must be a mapping: name: value", what)
+		r.problem(r.place(n), "%s must be a mapping: name: value", what)
 		return nil
 	}
 	var out []pair
 	seen := map[string]bool{}
 	for _, v := range values {
-		p := pair{at: at(v.Key), value: v.Value}
+		p := pair{at: r.place(v.Key), value: v.Value}
 		if key, ok := scalar(v.Key); ok {
 			p.key = fmt.Sprint(key)
 		}
@@ -203,7 +209,7 @@ func (r *reader) list(n ast.Node, what string) []ast.Node {
 	if list, ok := n.(*ast.SequenceNode); ok {
 		return list.Values
 	}
-	r.problem(at(n), "%s must be a list", what)
+	r.problem(r.place(n), "%s must be a list", what)
 	return nil
 }
 
@@ -234,7 +240,7 @@ func (r *reader) text(n ast.Node, what string, most int) string {
 	var out string
 	switch v, ok := scalar(n); {
 	case !ok || v == nil:
-		r.problem(at(n), "%s must be a text", what)
+		r.problem(r.place(n), "%s must be a text", what)
 	default:
 		if s, isText := v.(string); isText {
 			out = s
@@ -243,7 +249,7 @@ func (r *reader) text(n ast.Node, what string, most int) string {
 		}
 	}
 	if len(out) > most {
-		r.problem(at(n), "%s has more than %d bytes", what, most)
+		r.problem(r.place(n), "%s has more than %d bytes", what, most)
 		return ""
 	}
 	return out
@@ -261,7 +267,7 @@ func (r *reader) document(n ast.Node) []source {
 		}
 	}
 	if version != fileVersion {
-		r.problem(at(n), "the file says version %q: begin it with version: %s", version, fileVersion)
+		r.problem(r.place(n), "the file says version %q: begin it with version: %s", version, fileVersion)
 		return nil
 	}
 	var out []source
@@ -282,13 +288,13 @@ var (
 )
 
 func (r *reader) source(n ast.Node) source {
-	s := source{file: r.file, line: at(n).line, severity: usualRating, confidence: usualCertain}
+	s := source{file: r.file, line: r.place(n).line, severity: usualRating, confidence: usualCertain}
 	pairs := r.mapping(n, "a rule", "id", "title", "severity", "confidence", "techniques", "on", "when", "count", "samples")
 	has := map[string]bool{}
 	for _, p := range pairs { // first, so that problems can name the rule
 		if p.key == "id" {
 			if s.id = r.text(p.value, "id", 64); !idForm.MatchString(s.id) {
-				r.problem(at(p.value), "the id %q must be of small letters, digits and dashes", clean(s.id, 64))
+				r.problem(r.place(p.value), "the id %q must be of small letters, digits and dashes", clean(s.id, 64))
 			}
 			r.rule = s.id
 		}
@@ -299,11 +305,11 @@ func (r *reader) source(n ast.Node) source {
 	}
 	for _, name := range []string{"id", "title", "on", "when"} {
 		if !has[name] {
-			r.problem(at(n), "it has no %s", name)
+			r.problem(r.place(n), "it has no %s", name)
 		}
 	}
 	if len(s.fires) == 0 || len(s.silent) == 0 {
-		r.problem(at(n), "it needs samples: under samples, list at least one record under fires that it must find, and one under silent that it must not")
+		r.problem(r.place(n), "it needs samples: under samples, list at least one record under fires that it must find, and one under silent that it must not")
 	}
 	return s
 }
@@ -313,10 +319,10 @@ var severities = []string{"info", "low", "medium", "high", "critical"}
 func (r *reader) part(s *source, p pair) {
 	switch p.key {
 	case "title":
-		s.title, s.titleAt = r.text(p.value, "title", maxTitle), at(p.value)
+		s.title, s.titleAt = r.text(p.value, "title", maxTitle), r.place(p.value)
 	case "severity":
 		if s.severity = sdk.Severity(r.text(p.value, "severity", 16)); s.severity.Rank() == 0 {
-			r.problem(at(p.value), "severity must be one of %s", strings.Join(severities, ", "))
+			r.problem(r.place(p.value), "severity must be one of %s", strings.Join(severities, ", "))
 		}
 	case "confidence":
 		switch v, _ := scalar(p.value); v := v.(type) {
@@ -328,20 +334,20 @@ func (r *reader) part(s *source, p pair) {
 			s.confidence = -1
 		}
 		if !(s.confidence >= 0 && s.confidence <= 1) {
-			r.problem(at(p.value), "confidence must be a number from 0 to 1")
+			r.problem(r.place(p.value), "confidence must be a number from 0 to 1")
 		}
 	case "techniques":
 		for _, n := range r.list(p.value, "techniques") {
 			id := r.text(n, "a technique", 16)
 			if !knownTechnique(id) {
-				r.problem(at(n), "ATT&CK has no technique %q", clean(id, 16))
+				r.problem(r.place(n), "ATT&CK has no technique %q", clean(id, 16))
 			}
 			s.techniques = append(s.techniques, id)
 		}
 	case "on":
-		s.on, s.onAt = r.text(p.value, "on", 16), at(p.value)
+		s.on, s.onAt = r.text(p.value, "on", 16), r.place(p.value)
 	case "when":
-		s.when, s.whenAt = r.text(p.value, "when", maxWhen), at(p.value)
+		s.when, s.whenAt = r.text(p.value, "when", maxWhen), r.place(p.value)
 		if b, ok := p.value.(*ast.LiteralNode); ok && strings.HasPrefix(b.Start.Value, "|") {
 			s.whenAt = r.block(s.whenAt)
 		}
@@ -351,7 +357,7 @@ func (r *reader) part(s *source, p pair) {
 		for _, q := range r.mapping(p.value, "samples", "fires", "silent") {
 			list := r.list(q.value, q.key)
 			if len(list) > maxSamples {
-				r.problem(at(q.value), "more than %d samples", maxSamples)
+				r.problem(r.place(q.value), "more than %d samples", maxSamples)
 				list = nil
 			}
 			for _, n := range list {
@@ -382,14 +388,14 @@ func (r *reader) counting(p pair) *counting {
 		case "over":
 			d, err := time.ParseDuration(r.text(q.value, "over", 32))
 			if c.over = d; err != nil || d < time.Second || d > maxWindow {
-				r.problem(at(q.value), "over must be a duration such as 30s or 10m, from 1s to %s", maxWindow)
+				r.problem(r.place(q.value), "over must be a duration such as 30s or 10m, from 1s to %s", maxWindow)
 			}
 		case "by":
 			for _, n := range r.list(q.value, "by") {
 				c.by = append(c.by, r.text(n, "by", 64))
 			}
 			if len(c.by) > maxKeys {
-				r.problem(at(q.value), "by has more than %d fields", maxKeys)
+				r.problem(r.place(q.value), "by has more than %d fields", maxKeys)
 			}
 		case "at_least":
 			if n, ok := scalar(q.value); ok {
@@ -398,7 +404,7 @@ func (r *reader) counting(p pair) *counting {
 				}
 			}
 			if c.atLeast < 2 || c.atLeast > maxAtLeast {
-				r.problem(at(q.value), "at_least must be a whole number from 2 to %d", maxAtLeast)
+				r.problem(r.place(q.value), "at_least must be a whole number from 2 to %d", maxAtLeast)
 			}
 		case "distinct":
 			c.distinct = r.text(q.value, "distinct", 64)
@@ -414,11 +420,11 @@ func (r *reader) counting(p pair) *counting {
 }
 
 func (r *reader) sample(n ast.Node) sample {
-	s := sample{at: at(n)}
+	s := sample{at: r.place(n)}
 	for _, p := range r.mapping(n, "a sample") {
 		value, ok := r.value(p.value, 0)
 		if !ok {
-			r.problem(at(p.value), "this is not understood in a sample")
+			r.problem(r.place(p.value), "this is not understood in a sample")
 		}
 		s.fields = append(s.fields, entry{name: p.key, at: p.at, value: value})
 	}
