@@ -326,7 +326,7 @@ type Packet struct {
 }
 
 // Batch carries records to a detector. Slices, those in the records too, are only valid during the call: copy what is
-// kept; see also Plugin.Borrows. How the records are cut into batches differs between runtimes and must not change what is found.
+// kept; see also Plugin.Borrows. Records must not be changed: other instances may be shown the same ones. How the records are cut into batches differs between runtimes and must not change what is found.
 //
 // A batch holds records of one kind. Between kinds the order is that of the capture, within the size of a batch: a fact
 // comes before its flow.

@@ -59,11 +59,15 @@ const Panicked = wire.Panicked
 type (
 	// Ring is memory that the host shares with its plugins, for batches that many of them read.
 	Ring = plane.Ring
-	// Block is a part of a Ring with one frame.
+	// Block is one frame for several instances, in a Ring or in memory of the host's own.
 	Block = plane.Block
 	// RingStats says how a Ring is used.
 	RingStats = plane.RingStats
 )
+
+// NewBlock makes a block of a frame in memory of the host's own, which must not be changed while the block is used. Each process
+// is sent it once, as far as it takes part in that.
+func NewBlock(frame []byte) *Block { return plane.NewBlock(frame) }
 
 // NewRing makes a ring of about size bytes, at most 1 GiB. Only on Linux.
 func NewRing(size int) (*Ring, error) { return plane.NewRing(size) }

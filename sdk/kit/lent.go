@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/internal/pb"
 	"github.com/picketwatch/picket/sdk/internal/wire"
+	"github.com/picketwatch/picket/sdk/records"
 	"google.golang.org/protobuf/proto"
 )
 
-// Inspect shows a frame. One that the plugin only borrows is spoiled afterwards: what it kept of it by mistake shows then.
+// Inspect shows a frame. One that the plugin only borrows is spoiled afterwards: what it kept of it by mistake shows then. Of facts
+// it must leave the records as they are, for others of its process are shown the same ones.
 func (l *local) Inspect(ctx context.Context, name, capture string, frame []byte, sink sdk.FindingSink) error {
 	if !l.borrows {
 		return l.Set.Inspect(ctx, name, capture, frame, sink)
@@ -22,7 +25,21 @@ func (l *local) Inspect(ctx context.Context, name, capture string, frame []byte,
 			lent[i] = '!'
 		}
 	}()
-	return l.Set.Inspect(ctx, name, capture, lent, carried{sink})
+	if err := records.Verify(lent); err != nil {
+		return err
+	}
+	shared := records.Shared{Frame: lent}
+	if err := l.Set.InspectShared(ctx, name, capture, &shared, carried{sink}); err != nil || records.SchemaOf(lent) == records.Flows {
+		return err
+	}
+	shown, err := shared.Decode()
+	if err != nil {
+		return err
+	}
+	if is, err := (&records.BatchDecoder{Borrow: true}).Decode(lent); err != nil || !reflect.DeepEqual(shown, is) {
+		return errors.Join(err, sdk.Errorf(sdk.Internal, "%s changes the records that it is shown; others are shown the same ones", name))
+	}
+	return nil
 }
 
 // carried hands on copies of what is emitted, as they come out of a process.

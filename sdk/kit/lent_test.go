@@ -79,3 +79,45 @@ func TestWhoBorrowsMustCopy(t *testing.T) {
 		}
 	}
 }
+
+// changer writes into what it is shown.
+type changer struct{ change func(*sdk.Message) }
+
+func (changer) Config() any { return nil }
+
+func (c changer) Observe(_ context.Context, b sdk.Batch, _ sdk.SightingSink) error {
+	for i := range b.Messages {
+		c.change(&b.Messages[i])
+	}
+	return nil
+}
+
+func (changer) EndCapture(context.Context, sdk.SightingSink) error { return nil }
+
+func TestWhoBorrowsMustNotChange(t *testing.T) {
+	frame := records.AppendFacts(nil, []sdk.Message{{Name: "a", Fields: map[string]string{"name": "printer"}}})
+	for name, c := range map[string]struct {
+		change func(*sdk.Message)
+		bad    bool
+	}{
+		"reads":        {func(m *sdk.Message) { _ = m.Fields["name"] }, false},
+		"a field":      {func(m *sdk.Message) { m.Name = "b" }, true},
+		"a map's text": {func(m *sdk.Message) { m.Fields["name"] = "b" }, true},
+	} {
+		p := sdk.Plugin{ID: "test/changer", Kind: sdk.KindDiscovery, Borrows: true, Subscription: sdk.Subscription{Facts: []string{sdk.FactsMessages}},
+			New: func() sdk.Instance { return changer{c.change} }}
+		s, err := InProcess(p, nil).Start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Configure(t.Context(), abi.InstanceConfig{Instance: "i", Plugin: p.ID}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Inspect(t.Context(), "i", "c", frame, new(emitted)); (err != nil) != c.bad {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

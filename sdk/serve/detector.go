@@ -81,9 +81,14 @@ func (d *detector) answer(ctx context.Context, req *wire.Inspect) []byte {
 
 // inspect shows a detector or an observer one batch, wherever it came from.
 func inspect(ctx context.Context, b Backend, instance, capture string, frame []byte) (said, error) {
+	return saying(func(s *said) error { return b.Inspect(ctx, instance, capture, frame, s) })
+}
+
+// saying is what is said while work is done.
+func saying(work func(*said) error) (said, error) {
 	headroom()
 	var s said
-	err := b.Inspect(ctx, instance, capture, frame, &s)
+	err := work(&s)
 	return s, errors.Join(err, s.full)
 }
 

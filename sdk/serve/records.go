@@ -17,6 +17,7 @@ import (
 	"github.com/picketwatch/picket/sdk/internal/pb"
 	"github.com/picketwatch/picket/sdk/internal/plane"
 	"github.com/picketwatch/picket/sdk/internal/wire"
+	rows "github.com/picketwatch/picket/sdk/records"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -32,6 +33,11 @@ type records struct {
 	deadlines map[string]time.Duration // of a batch that comes by gRPC
 }
 
+// sharing is a backend whose instances read one frame together.
+type sharing interface {
+	InspectShared(ctx context.Context, instance, capture string, frame *rows.Shared, sink sdk.FindingSink) error
+}
+
 // openRecords opens the record plane if the host gave one.
 func openRecords(b Backend, log *slog.Logger) (*records, error) {
 	r := &records{channels: map[string]uint32{}, deadlines: map[string]time.Duration{}}
@@ -39,8 +45,12 @@ func openRecords(b Backend, log *slog.Logger) (*records, error) {
 	if err != nil || !ok {
 		return r, err
 	}
-	answer := func(ctx context.Context, instance, capture string, frame []byte) []byte {
-		return result(inspect(ctx, b, instance, capture, frame))
+	several, shares := b.(sharing)
+	answer := func(ctx context.Context, instance, capture string, frame []byte, shared *rows.Shared) []byte {
+		if shared == nil || !shares {
+			return result(inspect(ctx, b, instance, capture, frame))
+		}
+		return result(saying(func(s *said) error { return several.InspectShared(ctx, instance, capture, shared, s) }))
 	}
 	refuse := func(err error) []byte { return result(said{}, err) }
 	if r.plane, err = plane.OpenPlugin(os.NewFile(fd, "records"), answer, refuse); err != nil {
@@ -55,16 +65,20 @@ func openRecords(b Backend, log *slog.Logger) (*records, error) {
 	return r, nil
 }
 
-// headroomSize is how much a detector allocates between two collections at least.
-const headroomSize = 16 << 20
+// How much garbage a detector lets lie: so much beside what lives, and of what lives so many per cent.
+const (
+	headroomSize = 16 << 20
+	gcPercent    = 50
+)
 
 // headroom is memory that is never touched, and so takes none of the machine. The collector counts it: without it the
 // small heap of a detector, whose only garbage is the texts of records, would be collected every few batches, at a fifth
-// of what the records cost. Close to a memory limit there is none of it.
+// of what the records cost. With it the heap need not double besides. Close to a memory limit there is none of it.
 var headroom = sync.OnceValue(func() []byte {
 	if debug.SetMemoryLimit(-1) < 16*headroomSize {
 		return nil
 	}
+	debug.SetGCPercent(gcPercent)
 	return make([]byte, headroomSize)
 })
 

@@ -35,20 +35,22 @@ func (h *Host) ringFor(kind sdk.Kind, grants []sdk.Permission) *host.Ring {
 	return h.ring
 }
 
-// Share makes a batch of a frame of flows for so many detectors, in the memory that they share with this host as far as there
-// is room. It never waits: who is behind holds up nobody by that. The frame must not be changed afterwards.
+// Share makes a batch of a frame for so many detectors: flows lie in the memory that they share with this host as far as there
+// is room, and whatever does not is sent to each process once. It never waits: who is behind holds up nobody by that. The frame
+// must not be changed afterwards.
 func (h *Host) Share(frame []byte, readers int) *batch.Batch {
 	h.mu.Lock()
 	ring := h.ring
 	h.mu.Unlock()
-	if ring == nil || readers == 0 {
+	if ring != nil && readers > 0 && records.SchemaOf(frame) == records.Flows {
+		if block, err := ring.Put(ended, frame); err == nil { // else there is no room, or it is too long for any
+			return batch.New(frame, readers, block, block.Release)
+		}
+	}
+	if readers < 2 {
 		return batch.New(frame, readers, nil, nil)
 	}
-	block, err := ring.Put(ended, frame)
-	if err != nil { // no room, or a frame that is too long for any
-		return batch.New(frame, readers, nil, nil)
-	}
-	return batch.New(frame, readers, block, block.Release)
+	return batch.New(frame, readers, host.NewBlock(frame), nil)
 }
 
 // ended is a context for what must not wait.

@@ -20,6 +20,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // counted gathers findings and counts those that come twice.
@@ -250,30 +251,39 @@ func TestWhoSharesMemory(t *testing.T) {
 		}
 	}
 	var held []*batch.Batch
-	frame := make([]byte, 1<<20)
-	for range ringSize >> 20 {
-		held = append(held, f.Share(frame, 2))
-	}
-	for _, b := range held {
-		if b.Shared == nil {
-			t.Fatal("there was room")
+	flow := sdk.Flow{CommunityID: strings.Repeat("x", 1<<20-records.FlowsSize(make([]sdk.Flow, 1)))}
+	frame := records.AppendFlows(nil, []sdk.Flow{flow})
+	const room = ringSize >> 20
+	inRing := func(want int, why string) {
+		t.Helper()
+		if n := f.ring.Stats().Blocks; n != want {
+			t.Errorf("%s: %d frames lie in the ring, want %d", why, n, want)
 		}
 	}
-	if b := f.Share(frame, 2); b.Shared != nil || len(b.Frame) != len(frame) {
-		t.Error("there was no room")
+	facts := records.AppendFacts(nil, []sdk.DNS{{Query: "a.example"}})
+	f.Share(facts, 2)
+	inRing(0, "not everybody who may read flows may read facts")
+	for n := range room {
+		held = append(held, f.Share(frame, 2))
+		inRing(n+1, "there was room")
+	}
+	b := f.Share(frame, 2)
+	if inRing(room, "there was no room"); b.Shared == nil || len(b.Frame) != len(frame) {
+		t.Error("what finds no room is not sent once")
 	}
 	for _, b := range held {
 		b.Release()
 	}
-	if b := f.Share(frame, 2); b.Shared != nil {
-		t.Error("one of two readers let go, and there is room")
-	}
+	f.Share(frame, 2)
+	inRing(room, "one of two readers let go")
 	for _, b := range held {
 		b.Release()
 	}
 	f.nothingShared()
-	if b := f.Share(frame, 0); b.Shared != nil {
-		t.Error("shared with nobody")
+	f.Share(frame, 0)
+	inRing(0, "it is shared with nobody")
+	if b := f.Share(facts, 1); b.Shared != nil {
+		t.Error("one reader shares with himself")
 	}
 }
 
@@ -293,7 +303,7 @@ func narrow(slow bool) {
 		panic(err)
 	}
 	outer, inner := os.NewFile(uintptr(own), "host"), os.NewFile(uintptr(ends[0]), "plugin")
-	const helloSize = 24 + 12
+	const helloSize = 24 + 20 // the plugin's and the host's; what it says instead keeps no frames
 	room := "\x00\x00\x00\x00"
 	if slow {
 		room = "\x00\x00\x80\x00"

@@ -279,12 +279,10 @@ func (p *process) limit() confine.Limits {
 
 // --- several runs ---
 
-// packKey says which runs can share a process: those of the same bytes, all of which may read flows or none of which may. The
-// flows of all lie in memory that a process has as a whole.
+// packKey says which runs can share a process: those of the same bytes.
 type packKey struct {
 	name   string
 	digest string
-	flows  bool
 }
 
 // shareRoom is how many times the memory of its first run a shared process may come to have. It bounds what cannot be raised

@@ -252,6 +252,69 @@ func TestKillsOfASharedProcessLoseNothing(t *testing.T) {
 	}
 }
 
+// What lies in no ring is sent to a process once for all its instances. They are given exactly that, also what they had not answered
+// when their process was killed.
+func TestWhatIsSentOnceIsSeenByAll(t *testing.T) {
+	f := packed(t, func(c *Config) {
+		c.MaxCrashes, c.CrashWindow = 1_000_000, time.Nanosecond // so that they share again
+		c.Backoff = Backoffs{First: time.Millisecond, Base: time.Millisecond, Max: time.Millisecond}
+	})
+	f.noRing = true
+	names := []string{"d0", "d1", "d2"}
+	var list []Assignment
+	for _, name := range names {
+		list = append(list, f.reading(name, "stateful/detector", "1.0.0"))
+	}
+	f.apply(list...)
+	if !oneOf(f.pids(names...)) {
+		t.Fatal("they do not share")
+	}
+	const batches = 200
+	f.exact(f.stream(f.Detectors(), batches, func(i int) {
+		if i%40 != 20 {
+			return
+		}
+		if st, _ := f.Instance(names[i/40%3]); st.PID != 0 && st.State == Ready {
+			_ = syscall.Kill(st.PID, syscall.SIGKILL)
+		}
+	}), batches)
+}
+
+// One that may read flows and one that may not share a process. Which of them begins decides whether that has the ring, and who may
+// not read what lies there is told of none of it.
+func TestReadersOfFlowsShareWithOthers(t *testing.T) {
+	for _, c := range []struct {
+		first, second string
+		ring          bool
+	}{{"reads", "other", true}, {"other", "reads", false}} {
+		f := packed(t, nil)
+		both := map[string]Assignment{"reads": f.reading("reads", "stateful/detector", "1.0.0"), "other": versionedAssignment("other", "stateful/detector", "1.0.0")}
+		other := both["other"]
+		other.Grants = []sdk.Permission{{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"dns"}}}}
+		both["other"] = other
+		f.shelf.perms = append(slices.Clone(f.shelf.perms), other.Grants...)
+		f.apply(both[c.first])
+		f.pids(c.first)
+		f.apply(both[c.first], both[c.second])
+		if !oneOf(f.pids(c.first, c.second)) {
+			t.Errorf("%s and then %s do not share", c.first, c.second)
+		}
+		f.mu.Lock()
+		ring := f.ring != nil
+		f.mu.Unlock()
+		if ring != c.ring {
+			t.Errorf("%s and then %s: ring %v", c.first, c.second, ring)
+		}
+		for _, d := range f.Detectors() {
+			if got := d.Subscription().Flows; got != (d.Instance() == "reads") {
+				t.Errorf("%s reads flows: %v", d.Instance(), got)
+			}
+		}
+		reader := slices.IndexFunc(f.Detectors(), func(d Detector) bool { return d.Instance() == "reads" })
+		f.exact(f.stream(f.Detectors()[reader:reader+1], 40, nil), 40)
+	}
+}
+
 func TestAnUpgradeOfOneOfAPack(t *testing.T) {
 	f := packed(t, func(c *Config) { c.Probation.For = time.Hour })
 	f.shelf.moods = map[string]string{"1.0.0": "", "2.0.0": "", "3.0.0": "exit at start"}

@@ -61,7 +61,7 @@ func (s *supervisor) packOf(r *run, art *client.Artifact) (packKey, bool) {
 		slices.ContainsFunc(r.grants, byProcess) || s.alone() {
 		return packKey{}, false
 	}
-	return packKey{name: path.Base(m.Pack), digest: art.Digest, flows: sdk.Grants(r.grants).Has(sdk.CapFlowsRead)}, true
+	return packKey{path.Base(m.Pack), art.Digest}, true
 }
 
 // sharedGrants are the permissions to which the host holds each instance, whatever its process.

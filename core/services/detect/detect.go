@@ -53,7 +53,7 @@ type Run struct {
 	closing chan struct{} // of a run over live traffic, in which who is behind misses records; else nil
 }
 
-// Share makes a batch of a frame of flows for so many detectors; pluginhost.Host does.
+// Share makes a batch of a frame for so many detectors; pluginhost.Host does.
 type Share func(frame []byte, readers int) *batch.Batch
 
 func unshared(frame []byte, readers int) *batch.Batch { return batch.New(frame, readers, nil, nil) }
@@ -145,7 +145,7 @@ func (r *Run) Wanted() (facts, first []string, features bool) {
 // handed a longer frame.
 func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
 	if flows.Features == nil {
-		return r.hand(ctx, flows, r.share, func(l *lane) bool { return l.wants.Flows })
+		return r.hand(ctx, flows, func(l *lane) bool { return l.wants.Flows })
 	}
 	long := func(l *lane) bool { return l.wants.Flows && l.wants.Features }
 	if slices.ContainsFunc(r.lanes, long) {
@@ -153,24 +153,24 @@ func (r *Run) Frame(ctx context.Context, flows records.Parcel) error {
 		if err != nil {
 			return err
 		}
-		if err := r.hand(ctx, records.Parcel{Frame: frame}, r.share, long); err != nil {
+		if err := r.hand(ctx, records.Parcel{Frame: frame}, long); err != nil {
 			return err
 		}
 	}
-	return r.hand(ctx, flows, r.share, func(l *lane) bool { return l.wants.Flows && !l.wants.Features })
+	return r.hand(ctx, flows, func(l *lane) bool { return l.wants.Flows && !l.wants.Features })
 }
 
-// Facts is Frame for facts of one kind. They are never shared: not everybody who may read flows may read them.
+// Facts is Frame for facts of one kind.
 func (r *Run) Facts(ctx context.Context, kind string, facts records.Parcel) error {
-	return r.hand(ctx, facts, unshared, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
+	return r.hand(ctx, facts, func(l *lane) bool { return slices.Contains(l.wants.Facts, kind) })
 }
 
 // Packets is Facts for the packets of one subscription. It keeps the frame.
 func (r *Run) Packets(ctx context.Context, subscription int, frame []byte) error {
-	return r.hand(ctx, records.Parcel{Frame: frame}, unshared, func(l *lane) bool { return l.packets == subscription })
+	return r.hand(ctx, records.Parcel{Frame: frame}, func(l *lane) bool { return l.packets == subscription })
 }
 
-func (r *Run) hand(ctx context.Context, p records.Parcel, share Share, wants func(*lane) bool) error {
+func (r *Run) hand(ctx context.Context, p records.Parcel, wants func(*lane) bool) error {
 	var to []*lane
 	for _, l := range r.lanes {
 		if wants(l) {
@@ -183,7 +183,7 @@ func (r *Run) hand(ctx context.Context, p records.Parcel, share Share, wants fun
 		}
 		return nil
 	}
-	b := share(p.Frame, len(to))
+	b := r.share(p.Frame, len(to))
 	b.Packed, b.Done = p.Packed, p.Done
 	for i, l := range to {
 		if r.closing != nil {

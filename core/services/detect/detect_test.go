@@ -120,7 +120,7 @@ func TestAFrameIsSharedOnce(t *testing.T) {
 	packets := &fake{name: "packets", wants: sdk.Subscription{Packets: &sdk.PacketSubscription{Layers: []string{"arp"}}}}
 	var made, freed atomic.Int32
 	share := func(frame []byte, readers int) *batch.Batch {
-		if made.Add(1); readers != 2 {
+		if made.Add(1); readers != map[string]int{"flow": 2, "arp": 1}[string(frame)] {
 			t.Errorf("%s is for %d readers", frame, readers)
 		}
 		return batch.New(frame, readers, nil, func() { freed.Add(1) })
@@ -132,7 +132,7 @@ func TestAFrameIsSharedOnce(t *testing.T) {
 		}
 	}
 	r.Close()
-	if made.Load() != 20 || freed.Load() != 20 || len(packets.frames) != 20 {
+	if made.Load() != 40 || freed.Load() != 40 || len(packets.frames) != 20 {
 		t.Errorf("%d batches were made and %d let go; %d frames of packets", made.Load(), freed.Load(), len(packets.frames))
 	}
 	gone, cancel := context.WithCancel(t.Context())

@@ -1,5 +1,5 @@
-// Command detectors serves the detectors of flows and facts in one process. It is the process artifact of each of them; a
-// detector is added with one import here and one line in its plugin.yaml.
+// Command detectors serves the detectors of flows and facts in one process, and what learns of devices from the same facts. It is
+// the process artifact of each of them; a detector is added with one import here and one line in its plugin.yaml.
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	_ "github.com/picketwatch/picket/plugins/detectors/spoof"
 	_ "github.com/picketwatch/picket/plugins/detectors/tls"
 	_ "github.com/picketwatch/picket/plugins/detectors/tunnel"
+	_ "github.com/picketwatch/picket/plugins/discovery/passive"
 	"github.com/picketwatch/picket/sdk/serve"
 )
 

@@ -24,11 +24,29 @@ func (s *Set) Inspect(ctx context.Context, id, capture string, frame []byte, sin
 
 // InspectLocal is Inspect for a frame that has not left this machine: its checksum is not compared.
 func (s *Set) InspectLocal(ctx context.Context, id, capture string, frame []byte, sink sdk.FindingSink) error {
+	return s.reading(ctx, id, sink, func(ctx context.Context, r *running, to reader) error { return r.inspect(ctx, to, capture, frame) })
+}
+
+func (r *running) inspect(ctx context.Context, to reader, capture string, frame []byte) error {
+	if records.SchemaOf(frame) == records.Flows {
+		return r.inspectFlows(ctx, to, capture, frame)
+	}
+	batch, err := r.batches.Decode(frame)
+	if err != nil {
+		return err
+	}
+	batch.Capture = capture
+	return to.inspect(ctx, batch)
+}
+
+// InspectShared is InspectLocal for a frame that others of this process are shown too. Flows are decoded by each, in pieces that
+// stay in the processor's nearest cache: all of a frame at once would cost more.
+func (s *Set) InspectShared(ctx context.Context, id, capture string, frame *records.Shared, sink sdk.FindingSink) error {
 	return s.reading(ctx, id, sink, func(ctx context.Context, r *running, to reader) error {
-		if records.SchemaOf(frame) == records.Flows {
-			return r.inspectFlows(ctx, to, capture, frame)
+		if !r.plugin.Borrows || records.SchemaOf(frame.Frame) == records.Flows {
+			return r.inspect(ctx, to, capture, frame.Frame)
 		}
-		batch, err := r.batches.Decode(frame)
+		batch, err := frame.Decode()
 		if err != nil {
 			return err
 		}

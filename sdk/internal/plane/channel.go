@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -13,8 +14,9 @@ type Channel struct {
 	host *Host
 	id   uint32
 
-	turn chan struct{} // holds one element while a batch is sent; guards sent
+	turn chan struct{} // holds one element while a batch is sent; guards sent and last
 	sent uint64
+	last [refSize]byte // of the message
 	room chan struct{} // gets one element when there may be room in the window
 
 	buffers chan []byte // of samples, to be used again
@@ -99,13 +101,13 @@ func (c *Channel) Send(ctx context.Context, capture string, frame []byte) (*Pend
 	return c.send(ctx, capture, frame, nil)
 }
 
-// SendBlock sends a batch that lies in the ring of this host.
+// SendBlock sends a batch that others are sent too: where it lies when that is the ring of this host, else its bytes, but once.
 func (c *Channel) SendBlock(ctx context.Context, capture string, b *Block) (*Pending, error) {
-	if b.ring != c.host.ring {
-		return c.send(ctx, capture, b.Bytes(), nil)
-	}
-	return c.send(ctx, capture, nil, b)
+	return c.send(ctx, capture, b.Bytes(), b)
 }
+
+// inRing says whether the plugin reads the block where it lies.
+func (c *Channel) inRing(b *Block) bool { return b != nil && b.ring != nil && b.ring == c.host.ring }
 
 func (c *Channel) send(ctx context.Context, capture string, frame []byte, block *Block) (*Pending, error) {
 	select {
@@ -117,36 +119,61 @@ func (c *Channel) send(ctx context.Context, capture string, frame []byte, block 
 	}
 	defer func() { <-c.turn }()
 	p := pendings.Get().(*Pending)
-	*p = Pending{channel: c, size: c.sizeOf(capture, frame, block), block: block, done: p.done}
+	*p = Pending{channel: c, size: c.sizeOf(capture, frame, block), done: p.done}
 	if p.size > MaxBody {
 		return nil, fmt.Errorf("a batch of %d bytes is longer than %d", p.size, MaxBody)
 	}
-	if block != nil {
+	if c.inRing(block) {
+		p.block = block
 		block.retain() // whoever takes p out of pending releases it
 	}
 	if err := c.enter(ctx, p); err != nil {
-		if block != nil {
-			block.Release()
+		if p.block != nil {
+			p.block.Release()
 		}
 		return nil, err
 	}
-	head := Header{Type: Batch, Length: uint32(p.size), Channel: c.id, Seq: p.seq}
-	if block != nil {
-		head.Type = BatchRef
-	}
-	err := c.host.conn.send(ctx, func(b []byte) []byte {
-		b = appendCapture(head.append(b), capture)
-		if block != nil {
-			b = block.ref().append(b)
-		}
-		c.begin(p)
-		return b
-	}, frame)
-	if err != nil {
+	if err := c.write(ctx, p, capture, frame, block); err != nil {
 		c.leave(p, err)
 		return nil, err
 	}
 	return p, nil
+}
+
+// write sends what p is to be, in as few bytes as the plugin can take it.
+func (c *Channel) write(ctx context.Context, p *Pending, capture string, frame []byte, block *Block) error {
+	h := c.host
+	head := Header{Type: Batch, Length: uint32(p.size), Channel: c.id, Seq: p.seq}
+	keep := false
+	compose := func(b []byte) ([]byte, []byte) {
+		var last []byte
+		rest := frame
+		switch {
+		case c.inRing(block):
+			head.Type, rest = BatchRef, nil
+			last = block.ref().append(c.last[:0])
+		case block == nil || !h.kept.fits(len(frame)) || !h.several():
+		default:
+			number := h.kept.find(func(id uint64) bool { return id == block.id })
+			if keep = number == 0; keep {
+				head.Flags = keepFrame
+				break
+			}
+			head.Type, rest = BatchKept, nil
+			last = binary.LittleEndian.AppendUint64(c.last[:0], number)
+		}
+		if rest == nil {
+			head.Length = uint32(2 + min(len(capture), math.MaxUint16) + len(last))
+		}
+		b = append(appendCapture(head.append(b), capture), last...)
+		c.begin(p)
+		return b, rest
+	}
+	return h.conn.sendAs(ctx, compose, func() {
+		if keep {
+			h.kept.add(block.id, len(frame), func(uint64) {})
+		}
+	})
 }
 
 // enter waits for room in the window and takes a number.
@@ -199,16 +226,16 @@ func (c *Channel) Fits(capture string, frame []byte, block *Block) bool {
 	return c.fits(c.sizeOf(capture, frame, block))
 }
 
-// sizeOf is the length of the body of a batch.
+// sizeOf is the length of the body of a batch, at most: that of one whose frame the plugin has may be shorter.
 func (c *Channel) sizeOf(capture string, frame []byte, block *Block) int {
 	size := 2 + min(len(capture), math.MaxUint16)
 	switch {
-	case block == nil:
-		return size + len(frame)
-	case block.ring != c.host.ring:
+	case c.inRing(block):
+		return size + refSize
+	case block != nil:
 		return size + block.length
 	}
-	return size + refSize
+	return size + len(frame)
 }
 
 // refuses says why no batch can be sent. The caller holds mu.

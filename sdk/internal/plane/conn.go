@@ -86,6 +86,12 @@ func (c *conn) skip(n uint32) error {
 // send writes what compose appends to the buffer of the connection, followed by rest. When ctx ends before the first
 // byte is written nothing was sent and the connection goes on; after that it is broken.
 func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byte) error {
+	return c.sendAs(ctx, func(b []byte) ([]byte, []byte) { return compose(b), rest }, nil)
+}
+
+// sendAs is send for who decides only when it is his turn what follows. sent, if not nil, is called before the next turn once all
+// is written.
+func (c *conn) sendAs(ctx context.Context, compose func([]byte) (head, rest []byte), sent func()) error {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -98,7 +104,8 @@ func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byt
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c.out = compose(c.out[:0])
+	var rest []byte
+	c.out, rest = compose(c.out[:0])
 	c.vec = [2][]byte{c.out, rest}
 	parts := c.vec[:]
 	if len(rest) == 0 {
@@ -109,6 +116,9 @@ func (c *conn) send(ctx context.Context, compose func([]byte) []byte, rest []byt
 	release()
 	c.vec = [2][]byte{}
 	if err == nil {
+		if sent != nil {
+			sent()
+		}
 		return nil
 	}
 	if n == 0 && ctx.Err() != nil {

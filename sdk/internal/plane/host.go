@@ -14,6 +14,10 @@ const (
 	// Window is how many batches of one channel may be on their way, WindowBytes how long they may be together.
 	Window      = 4
 	WindowBytes = 8 << 20
+	// KeptFrames and KeptBytes are what a plugin keeps of the frames that several of its instances are shown. The spread between the
+	// first and the last of them is as large as their queues.
+	KeptFrames = 16
+	KeptBytes  = 4 << 20
 	// CallFrames and CallBytes are the credit of a call that emits samples.
 	CallFrames = 8
 	CallBytes  = 4 << 20
@@ -22,11 +26,14 @@ const (
 // ErrClosed is in the chain of the errors of a plane whose process has ended.
 var ErrClosed = errors.New("the record plane is closed")
 
+var ownHello = hello{Major, Window, WindowBytes, KeptFrames, KeptBytes}
+
 // Host is the host's end of the plane of one process.
 type Host struct {
 	conn  *conn
 	ring  *Ring
-	limit hello // what both sides allow
+	limit hello         // what both sides allow
+	kept  shelf[uint64] // of blocks, what the plugin keeps; guarded by the turn of conn
 	fault func(error)
 
 	down chan struct{} // closed when nothing more will come
@@ -94,8 +101,9 @@ func (h *Host) hello() error {
 	if err != nil {
 		return err
 	}
-	own := hello{Major, Window, WindowBytes}
+	own := ownHello
 	h.limit = own.agree(theirs)
+	h.kept.frames, h.kept.bytes = h.limit.kept, h.limit.keptBytes
 	if h.ring != nil && h.ring.lend(func(fd int) { err = h.greet(own, fd) }) {
 		return err
 	}
@@ -215,6 +223,13 @@ func (h *Host) message() error {
 		return h.samples(head)
 	}
 	return protocolError("the plugin sends %s", head.Type)
+}
+
+// several says whether the process has more than one instance.
+func (h *Host) several() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.channels) > 1
 }
 
 // channel finds the channel of a message, nil for one that was stopped.

@@ -40,18 +40,23 @@ const (
 	Ack
 	Credit
 	RingMemory
+	BatchKept
 )
 
 func (t Type) String() string {
-	names := [...]string{"HELLO", "BATCH", "BATCH_REF", "RESULT", "SAMPLES", "ACK", "CREDIT", "RING"}
+	names := [...]string{"HELLO", "BATCH", "BATCH_REF", "RESULT", "SAMPLES", "ACK", "CREDIT", "RING", "BATCH_KEPT"}
 	if t >= 1 && int(t) <= len(names) {
 		return names[t-1]
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
-// ringFollows is the flag of the host's HELLO that announces RING.
-const ringFollows = 1
+const (
+	// ringFollows is the flag of the host's HELLO that announces RING.
+	ringFollows = 1
+	// keepFrame is the flag of a BATCH whose frame others will be referred to.
+	keepFrame = 1
+)
 
 // ErrProtocol is in the chain of every error about a peer that breaks the rules of the plane.
 var ErrProtocol = errors.New("record plane")
@@ -89,7 +94,7 @@ func parseHeader(b []byte) (Header, error) {
 	if got := binary.LittleEndian.Uint32(b); got != magic {
 		return Header{}, protocolError("magic %08x", got)
 	}
-	if b[10] != 0 || b[11] != 0 || h.Flags != 0 && (h.Type != Hello || h.Flags != ringFollows) {
+	if b[10] != 0 || b[11] != 0 || h.Flags != 0 && h.Flags != h.Type.flag() {
 		return Header{}, protocolError("%s with a flag or reserved byte that is not 0", h.Type)
 	}
 	least, most := h.Type.bounds()
@@ -112,6 +117,17 @@ func parseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
+// flag is the one that a message may have.
+func (t Type) flag() uint8 {
+	switch t {
+	case Hello:
+		return ringFollows
+	case Batch:
+		return keepFrame
+	}
+	return 0
+}
+
 // maxExtension is how much longer a body of a fixed layout may be, for fields of a newer peer.
 const maxExtension = 1024
 
@@ -119,11 +135,13 @@ const maxExtension = 1024
 func (t Type) bounds() (least, most uint32) {
 	switch t {
 	case Hello:
-		return helloSize, helloSize + maxExtension
+		return leastHello, helloSize + maxExtension
 	case Batch:
 		return 2, MaxBody
 	case BatchRef:
 		return 2 + refSize, 2 + math.MaxUint16 + refSize
+	case BatchKept:
+		return 2 + numberSize, 2 + math.MaxUint16 + numberSize
 	case Result:
 		return 0, MaxResult
 	case Samples:
@@ -139,18 +157,24 @@ func (t Type) bounds() (least, most uint32) {
 }
 
 // hello is the body of HELLO.
-type hello struct{ major, window, windowBytes uint32 }
+type hello struct{ major, window, windowBytes, kept, keptBytes uint32 }
 
-const helloSize = 12
+// leastHello is how long it is from a peer that keeps no frames.
+const leastHello, helloSize = 12, 20
 
 func (m hello) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, m.major)
 	dst = binary.LittleEndian.AppendUint32(dst, m.window)
-	return binary.LittleEndian.AppendUint32(dst, m.windowBytes)
+	dst = binary.LittleEndian.AppendUint32(dst, m.windowBytes)
+	dst = binary.LittleEndian.AppendUint32(dst, m.kept)
+	return binary.LittleEndian.AppendUint32(dst, m.keptBytes)
 }
 
 func parseHello(b []byte) (hello, error) {
-	m := hello{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])}
+	m := hello{major: le32(b), window: le32(b[4:]), windowBytes: le32(b[8:])}
+	if len(b) >= helloSize {
+		m.kept, m.keptBytes = le32(b[12:]), le32(b[16:])
+	}
 	if m.major != Major {
 		return hello{}, protocolError("the other side speaks major version %d, this program %d", m.major, Major)
 	}
@@ -160,7 +184,7 @@ func parseHello(b []byte) (hello, error) {
 
 // agree returns the smaller of both sides' limits.
 func (m hello) agree(other hello) hello {
-	return hello{Major, min(m.window, other.window), min(m.windowBytes, other.windowBytes)}
+	return hello{Major, min(m.window, other.window), min(m.windowBytes, other.windowBytes), min(m.kept, other.kept), min(m.keptBytes, other.keptBytes)}
 }
 
 // credit is the body of CREDIT.
@@ -216,6 +240,9 @@ func appendCapture(dst []byte, capture string) []byte {
 	capture = capture[:min(len(capture), math.MaxUint16)]
 	return append(binary.LittleEndian.AppendUint16(dst, uint16(len(capture))), capture...)
 }
+
+// numberSize is the length of the number of a frame that is kept.
+const numberSize = 8
 
 func parseRef(b []byte) (ref, error) {
 	if len(b) != refSize {

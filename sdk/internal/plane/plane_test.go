@@ -5,6 +5,7 @@ package plane
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +76,7 @@ func (e ends) open(t *testing.T) *Channel {
 }
 
 // echo answers with the name of the instance, the capture and the frame.
-func echo(_ context.Context, instance, capture string, frame []byte) []byte {
+func echo(_ context.Context, instance, capture string, frame []byte, _ *records.Shared) []byte {
 	return []byte(instance + " " + capture + " " + string(frame))
 }
 
@@ -134,7 +135,7 @@ func TestBatches(t *testing.T) {
 
 func TestTheWindowHoldsTheSenderBack(t *testing.T) {
 	release := make(chan struct{})
-	e := connect(t, nil, func(context.Context, string, string, []byte) []byte { <-release; return nil })
+	e := connect(t, nil, func(context.Context, string, string, []byte, *records.Shared) []byte { <-release; return nil })
 	c := e.open(t)
 	var sent []*Pending
 	for range Window {
@@ -181,7 +182,7 @@ func narrow(t *testing.T, ring *Ring) (*Channel, raw) {
 	}
 	t.Cleanup(h.Close)
 	peer := rawPeer(t, child)
-	peer.write(message(Header{Type: Hello}, hello{Major, 4, 0}.append(nil)))
+	peer.write(message(Header{Type: Hello}, hello{Major, 4, 0, 0, 0}.append(nil)))
 	if spoken, err := h.Begin(time.Now().Add(patience)); err != nil || !spoken {
 		t.Fatal(spoken, err)
 	}
@@ -227,7 +228,10 @@ func TestASmallWindowOfBytes(t *testing.T) {
 
 func TestWhoDoesNotWaitKeepsNoPlace(t *testing.T) {
 	release := make(chan struct{})
-	e := connect(t, nil, func(context.Context, string, string, []byte) []byte { <-release; return []byte("late") })
+	e := connect(t, nil, func(context.Context, string, string, []byte, *records.Shared) []byte {
+		<-release
+		return []byte("late")
+	})
 	c := e.open(t)
 	for range Window {
 		p, err := c.Send(testContext(t), "c", []byte("x"))
@@ -284,7 +288,7 @@ func TestTheEndOfThePluginEndsEveryWait(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	ring := newRing(t, 1<<20)
-	e := connect(t, ring, func(context.Context, string, string, []byte) []byte { <-hang; return nil })
+	e := connect(t, ring, func(context.Context, string, string, []byte, *records.Shared) []byte { <-hang; return nil })
 	c := e.open(t)
 	block, err := ring.Put(testContext(t), []byte("x"))
 	if err != nil {
@@ -488,7 +492,7 @@ func message(h Header, body []byte) []byte {
 }
 
 func helloMessage(major uint32) []byte {
-	return message(Header{Type: Hello}, hello{major, 4, 1 << 20}.append(nil))
+	return message(Header{Type: Hello}, hello{major, 4, 1 << 20, 2, 1 << 20}.append(nil))
 }
 
 func samplesBody(call uint32) []byte {
@@ -517,7 +521,7 @@ func TestHostilePlugins(t *testing.T) {
 	}{
 		"another magic":      {helloMessage(1), bytes.Repeat([]byte("x"), headerSize), "magic"},
 		"HTTP":               {[]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), nil, "magic"},
-		"unknown type":       {helloMessage(1), message(Header{Type: 9, Channel: 1, Seq: 1}, nil), "no message of type 9"},
+		"unknown type":       {helloMessage(1), message(Header{Type: 10, Channel: 1, Seq: 1}, nil), "no message of type 10"},
 		"type 0":             {helloMessage(1), message(Header{Channel: 1, Seq: 1}, nil), "no message of type 0"},
 		"type of the host":   {helloMessage(1), message(Header{Type: Batch, Channel: 1, Seq: 1}, make([]byte, 2)), "the plugin sends BATCH"},
 		"HELLO twice":        {helloMessage(1), helloMessage(1), "the plugin sends HELLO"},
@@ -595,6 +599,12 @@ func TestHostileHosts(t *testing.T) {
 	refTo := func(offset uint64, n uint32) []byte {
 		return message(Header{Type: BatchRef, Channel: 1, Seq: 1}, ref{offset, n}.append([]byte{0, 0}))
 	}
+	keep := func(seq uint64, frame string) []byte {
+		return message(Header{Type: Batch, Flags: keepFrame, Channel: 1, Seq: seq}, append([]byte{0, 0}, frame...))
+	}
+	keptAs := func(seq, number uint64) []byte {
+		return message(Header{Type: BatchKept, Channel: 1, Seq: seq}, binary.LittleEndian.AppendUint64([]byte{0, 0}, number))
+	}
 	withRing := helloMessage(1)
 	withRing[9] = ringFollows
 	for name, c := range map[string]struct {
@@ -611,6 +621,12 @@ func TestHostileHosts(t *testing.T) {
 		"outside the ring": {append(helloMessage(1), refTo(0, 1)...), "outside of the ring"},
 		"beyond the end":   {append(helloMessage(1), refTo(1<<63, 1<<31)...), "outside of the ring"},
 		"a bent reference": {append(helloMessage(1), message(Header{Type: BatchRef, Channel: 1, Seq: 1}, make([]byte, 15))...), "a reference of 13"},
+		"not kept":         {append(helloMessage(1), keptAs(1, 1)...), "frame 1 is not kept"},
+		"frame 0":          {append(helloMessage(1), keptAs(1, 0)...), "frame 0 is not kept"},
+		"kept no more":     {append(helloMessage(1), bytes.Join([][]byte{keep(1, "a"), keep(2, "b"), keep(3, "c"), keptAs(4, 1)}, nil)...), "frame 1 is not kept, the newest is 3"},
+		"a long number":    {append(helloMessage(1), message(Header{Type: BatchKept, Channel: 1, Seq: 1}, make([]byte, 2+numberSize+1))...), "a number of 9 bytes"},
+		"too long to keep": {append(helloMessage(1), keep(1, strings.Repeat("x", 1<<20+1))...), "to be kept"},
+		"another flag":     {append(helloMessage(1), message(Header{Type: Batch, Flags: 2, Channel: 1, Seq: 1}, []byte{0, 0})...), "flag"},
 		"a RESULT":         {append(helloMessage(1), message(Header{Type: Result, Channel: 1, Seq: 1}, nil)...), "the host sends RESULT"},
 		"beyond window":    {append(helloMessage(1), bytes.Join([][]byte{batch(1, 0, 0), batch(2, 0, 0), batch(3, 0, 0), batch(4, 0, 0), batch(5, 0, 0), batch(6, 0, 0)}, nil)...), "more than 4 batches"},
 	} {
@@ -621,7 +637,7 @@ func TestHostileHosts(t *testing.T) {
 			}
 			hang := make(chan struct{})
 			defer close(hang)
-			p, err := OpenPlugin(child, func(context.Context, string, string, []byte) []byte { <-hang; return nil }, func(error) []byte { return nil })
+			p, err := OpenPlugin(child, func(context.Context, string, string, []byte, *records.Shared) []byte { <-hang; return nil }, func(error) []byte { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Answerer answers one batch: it returns the body of the RESULT. The frame may lie in memory that is shared with the host
-// and is valid during the call only.
-type Answerer func(ctx context.Context, instance, capture string, frame []byte) []byte
+// and is valid during the call only. shared, which may be nil, is the same frame for all the instances that are shown it.
+type Answerer func(ctx context.Context, instance, capture string, frame []byte, shared *records.Shared) []byte
 
 // Plugin is the plugin's end of the plane.
 type Plugin struct {
@@ -23,6 +24,8 @@ type Plugin struct {
 	refuse func(error) []byte
 	limit  hello
 	ring   []byte
+	kept   shelf[*lent] // of whoever reads
+	spare  chan []byte  // memory of frames that were kept
 
 	strays chan stray // for channels that are not open
 	ended  chan error // gets why nothing more is read
@@ -45,9 +48,9 @@ func OpenPlugin(f *os.File, answer Answerer, refuse func(error) []byte) (*Plugin
 	if err != nil {
 		return nil, err
 	}
-	p := &Plugin{conn: c, answer: answer, refuse: refuse, channels: map[uint32]*work{}, strays: make(chan stray, Window), ended: make(chan error, 1)}
+	p := &Plugin{conn: c, answer: answer, refuse: refuse, channels: map[uint32]*work{}, strays: make(chan stray, Window), ended: make(chan error, 1), spare: make(chan []byte, Window)}
 	p.relay.init(p)
-	p.limit = hello{Major, Window, WindowBytes}
+	p.limit = ownHello
 	head := Header{Type: Hello, Length: helloSize}
 	err = c.send(context.Background(), func(b []byte) []byte { return p.limit.append(head.append(b)) }, nil)
 	return p, err
@@ -93,7 +96,7 @@ func (p *Plugin) message() (bool, error) {
 		return false, err
 	}
 	switch head.Type {
-	case Batch, BatchRef:
+	case Batch, BatchRef, BatchKept:
 		return p.batch(head)
 	case Ack:
 		err = p.ack(head)
@@ -129,6 +132,7 @@ func (p *Plugin) hello() error {
 		return err
 	}
 	p.limit = p.limit.agree(theirs)
+	p.kept.frames, p.kept.bytes = p.limit.kept, p.limit.keptBytes
 	if head.Flags&ringFollows == 0 {
 		return nil
 	}
@@ -206,7 +210,7 @@ func (p *Plugin) result(channel uint32, seq uint64, body []byte) {
 func (p *Plugin) batch(head Header) (bool, error) {
 	w := p.find(head.Channel)
 	if w == nil { // it was stopped in the meantime
-		if err := p.conn.skip(head.Length); err != nil {
+		if err := p.pass(head); err != nil {
 			return false, err
 		}
 		p.strays <- stray{head.Channel, head.Seq}
@@ -233,7 +237,11 @@ func (p *Plugin) receive(w *work, head Header) (batch, error) {
 	if w.waiting() > Window { // one of them may be answered already
 		return batch{}, protocolError("more than %d batches of channel %d", Window, head.Channel)
 	}
-	buf, err := p.conn.body(w.buffer(), head.Length)
+	memory := w.buffer
+	if head.Flags == keepFrame {
+		memory = p.buffer
+	}
+	buf, err := p.conn.body(memory(), head.Length)
 	if err != nil {
 		return batch{}, err
 	}
@@ -245,16 +253,23 @@ func (p *Plugin) receive(w *work, head Header) (batch, error) {
 		w.capture = string(capture)
 	}
 	b := batch{seq: head.Seq, capture: w.capture, frame: frame, buf: buf}
-	if head.Type == BatchRef {
-		ref, err := parseRef(frame)
-		if err != nil {
-			return batch{}, err
-		}
-		if b.frame, err = ref.in(p.ring); err != nil {
-			return batch{}, err
+	switch {
+	case head.Flags == keepFrame:
+		b.buf = nil
+		b.lent, err = p.keep(frame, buf)
+	case head.Type == BatchKept:
+		b.lent, err = p.findKept(frame)
+	case head.Type == BatchRef:
+		var ref ref
+		if ref, err = parseRef(frame); err == nil {
+			b.frame, err = ref.in(p.ring)
 		}
 	}
-	return b, nil
+	if err == nil && b.lent != nil {
+		b.frame = b.lent.shared.Frame
+		b.lent.uses.Add(1)
+	}
+	return b, err
 }
 
 // enqueue hands a batch to the worker, unless the channel was closed in the meantime.
@@ -267,6 +282,7 @@ func (p *Plugin) enqueue(w *work, b batch) {
 	}
 	p.mu.Unlock()
 	if !open {
+		p.letGo(b.lent)
 		p.strays <- stray{w.id, b.seq}
 	}
 }

@@ -59,8 +59,11 @@ func NewRing(size int) (*Ring, error) {
 	return &Ring{file: file, size: size, data: data, hosts: map[*Host]bool{}, free: []span{{0, size}}, room: make(chan struct{}), stats: RingStats{Size: size}}, nil
 }
 
-// Block is a part of the ring with one frame. Who made it holds one reference, and so does each batch that is on its way.
+// Block is one frame for several instances: a part of the ring, or in memory of the host's own. Who made it holds one reference,
+// and so does each batch that is on its way and lies in the ring.
 type Block struct {
+	id     uint64
+	own    []byte // where it lies in no ring
 	ring   *Ring
 	at     int
 	size   int // reserved
@@ -68,8 +71,22 @@ type Block struct {
 	refs   atomic.Int32
 }
 
+var blocks atomic.Uint64
+
+// NewBlock makes a block of a frame in memory of the host's own, which stays as it is for as long as the block is used.
+func NewBlock(frame []byte) *Block {
+	b := &Block{id: blocks.Add(1), own: frame, length: len(frame)}
+	b.refs.Store(1)
+	return b
+}
+
 // Bytes is the frame. It is valid until the last Release.
-func (b *Block) Bytes() []byte { return b.ring.data[b.at : b.at+b.length : b.at+b.length] }
+func (b *Block) Bytes() []byte {
+	if b.ring == nil {
+		return b.own
+	}
+	return b.ring.data[b.at : b.at+b.length : b.at+b.length]
+}
 
 func (b *Block) ref() ref { return ref{uint64(b.at), uint32(b.length)} }
 
@@ -78,7 +95,7 @@ func (b *Block) retain() { b.refs.Add(1) }
 // Release gives up one reference; the last one frees the memory.
 func (b *Block) Release() {
 	switch n := b.refs.Add(-1); {
-	case n == 0:
+	case n == 0 && b.ring != nil:
 		b.ring.release(span{b.at, b.size})
 	case n < 0:
 		panic("plane: a block is released twice")
@@ -123,7 +140,7 @@ func (r *Ring) alloc(ctx context.Context, n int) (*Block, error) {
 			return nil, err
 		}
 		if room == nil {
-			b := &Block{ring: r, at: at, size: size, length: n}
+			b := &Block{id: blocks.Add(1), ring: r, at: at, size: size, length: n}
 			b.refs.Store(1)
 			return b, nil
 		}

@@ -15,16 +15,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // slow answers every batch but "slow" at once, and that one when the test lets it.
 func slow(release <-chan struct{}) Answerer {
-	return func(ctx context.Context, instance, capture string, frame []byte) []byte {
+	return func(ctx context.Context, instance, capture string, frame []byte, _ *records.Shared) []byte {
 		if strings.HasPrefix(string(frame), "slow") {
 			<-release
 			return []byte("slow")
 		}
-		return echo(ctx, instance, capture, frame)
+		return echo(ctx, instance, capture, frame, nil)
 	}
 }
 

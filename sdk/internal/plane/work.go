@@ -34,6 +34,7 @@ type batch struct {
 	capture string
 	frame   []byte
 	buf     []byte // of the message, to be used again
+	lent    *lent  // the frame, where others are shown it too
 }
 
 // run inspects batches one after the other.
@@ -68,6 +69,7 @@ func (w *work) handle(b batch) {
 	w.inspecting.Lock()
 	defer w.inspecting.Unlock()
 	w.plugin.result(w.id, b.seq, w.inspect(b))
+	w.plugin.letGo(b.lent)
 	w.keep(b.buf)
 }
 
@@ -93,10 +95,13 @@ func (w *work) inspect(b batch) []byte {
 		ctx, cancel = context.WithTimeout(ctx, w.deadline)
 		defer cancel()
 	}
-	return w.plugin.answer(ctx, w.instance, b.capture, b.frame)
+	return w.plugin.answer(ctx, w.instance, b.capture, b.frame, b.lent.frame())
 }
 
 func (w *work) keep(buf []byte) {
+	if buf == nil {
+		return
+	}
 	select {
 	case w.buffers <- buf:
 	default:
