@@ -61,6 +61,7 @@ func run(args []string) int {
 		return exitUsage
 	}
 	in, out := os.NewFile(uintptr(*captureFD), "capture"), os.NewFile(uintptr(*outFD), "messages")
+	collectOften(60)
 	work := func(ctx context.Context) error { return worker.Run(ctx, in, out, wanted) }
 	if carve.wanted() {
 		work = func(ctx context.Context) error { return carve.run(ctx, in, out) }
@@ -72,6 +73,14 @@ func run(args []string) int {
 	return 0
 }
 
+// collectOften lets so much garbage lie beside what lives, in per cent. Most of what lives here holds no pointers: to collect it
+// often costs little.
+func collectOften(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
+}
+
 // runLive reads packets as they come, until it is told to end.
 func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted worker.Options) int {
 	g, err := packetsocket.ParseGeometry(geometry)
@@ -79,11 +88,7 @@ func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted work
 		fmt.Fprintln(os.Stderr, "picket-traffic reads packets as they come for picket-agent, with --live-fd N --wake-fd M --live-ring GEOMETRY --out-fd O")
 		return exitUsage
 	}
-	// It runs for months on a small host, and most of its memory holds no pointers: to collect often costs little there. Who reads
-	// a capture is gone in a second, and a twentieth of that would be collecting.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(40)
-	}
+	collectOften(40) // it runs for months on a small host
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	in := worker.Live{Ring: os.NewFile(uintptr(ringFD), "packets"), Wake: os.NewFile(uintptr(wakeFD), "packets to come"), Geometry: g, Skip: skip}
