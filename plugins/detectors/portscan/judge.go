@@ -18,7 +18,7 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 	if !final {
 		factor = clearCase
 	}
-	if s.failures() < d.fewest()*factor || !final && s.failures() == s.judged {
+	if s.failures() < d.fewest() || !final && (s.failures() == s.judged || !d.mayBeClear(s)) {
 		return nil
 	}
 	s.judged, s.judgedAt = s.failures(), d.clock
@@ -53,6 +53,24 @@ func (d *Detector) judge(s *source, final bool, sink sdk.FindingSink) error {
 // fewest is how many failures a source has at least of which there is something to report.
 func (d *Detector) fewest() int {
 	return min(d.cfg.VerticalPorts, d.cfg.HorizontalHosts, d.cfg.UDPTargets, int(float64(d.cfg.SweepHosts)*d.cfg.SweepSilent))
+}
+
+// next is how many failures a source has when it is judged next, whatever the time: a scan is over in seconds, and whoever watches
+// a network should hear of it then. What was told is told again when there is much more of it, or by the next sweep.
+func (s *source) next() int {
+	const muchMore = 4
+	if s.reported != nil {
+		return muchMore * s.judged
+	}
+	return s.judged + s.judged/4
+}
+
+// mayBeClear reports whether a source has as many failures of one kind as a clear case has at least. Most have not, and that is
+// quickly seen.
+func (d *Detector) mayBeClear(s *source) bool {
+	return int(s.failed[tcpClass]) >= clearCase*min(d.cfg.VerticalPorts, d.cfg.HorizontalHosts) ||
+		int(s.failed[udpClass]) >= clearCase*d.cfg.UDPTargets ||
+		float64(s.failed[pingClass]) >= float64(clearCase*d.cfg.SweepHosts)*d.cfg.SweepSilent && s.failed[pingClass] > 0
 }
 
 // scan is one verdict before it is put into words.

@@ -160,17 +160,10 @@ func (d *Detector) observe(f *sdk.Flow, sink sdk.FindingSink) error {
 		s = d.sources.appear(addr, f, d.clock)
 	}
 	d.sources.add(s, &c, f, d.clock)
-	if s.failures() >= d.next(s) {
+	if s.failures() >= s.next() && d.mayBeClear(s) {
 		return d.judge(s, false, sink)
 	}
 	return nil
-}
-
-// next is how many failures a source has when it is judged next, whatever the time: a scan is over in seconds, and whoever watches
-// a network should hear of it then. It grows by a fourth, so that judging costs a scan of many targets no more than a few looks
-// at each.
-func (d *Detector) next(s *source) int {
-	return max(clearCase*d.fewest(), s.judged+s.judged/4)
 }
 
 // sweep judges sources now and then, so that a live capture reports before it ends: a finished window completely, and a

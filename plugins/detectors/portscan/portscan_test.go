@@ -230,8 +230,8 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
-// A live capture has no end: a clear case is reported at once, again when it has doubled, and an unclear one when its window is
-// over.
+// A live capture has no end: a clear case is reported at once, again when it has grown fourfold, or has doubled and is over, and an
+// unclear one when its window is over.
 func TestReportsBeforeTheEnd(t *testing.T) {
 	refused, later := tcp(syn, syn, rst|ack, 0), tcp(syn, syn|ack, syn|ack, 50)
 	after := func(minutes int) sdk.Flow {
@@ -247,9 +247,9 @@ func TestReportsBeforeTheEnd(t *testing.T) {
 		{"not clear yet", ports(refused, 1, 31), nil},
 		{"clear", ports(refused, 1, 40), []string{"vertical"}},
 		{"clear and over, nothing new", append(ports(refused, 1, 40), after(3), after(20), after(40)), []string{"vertical"}},
-		{"doubled", ports(refused, 1, 80), []string{"vertical", "vertical"}},
+		{"grown fourfold", ports(refused, 1, 160), []string{"vertical", "vertical"}},
 		{"doubled and over", append(ports(refused, 1, 79), after(3)), []string{"vertical", "vertical"}},
-		{"going on for very long", ports(refused, 1, 1500), slices.Repeat([]string{"vertical"}, 5)},
+		{"going on for very long", ports(refused, 1, 1500), slices.Repeat([]string{"vertical"}, 4)},
 		{"unclear", append(ports(refused, 1, 10), after(3)), nil},
 		{"unclear, its window is over", append(ports(refused, 1, 10), after(61)), []string{"vertical"}},
 	}
