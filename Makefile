@@ -20,7 +20,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak huge
+.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak huge live
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,7 @@ gen: tools web/node_modules ## regenerate what is generated and checked in
 	@go run ./internal/gen/pyproto
 	@go run ./internal/gen/openapi
 	@go run ./internal/gen/settings
+	@PICKET_UPDATE=1 go test -count=1 -run Fresh ./plugins/detectors/custom >/dev/null
 	@cd web && npm run --silent gen
 
 e2e: build ## whole-system tests: real programs, real plugins, Chromium
@@ -106,6 +107,9 @@ bench: build ## ratios in one run; the machine is named in the output
 
 huge: build ## one capture of gigabytes (CAPTURE=FILE) through a server: flat memory, stopped and resumed
 	@PICKET_E2E=1 PICKET_HUGE=$(abspath $(CAPTURE)) go test ./internal/e2e -run TestHugeCapture -timeout 60m -v
+
+live: build ## attacks with real tools before an agent, RUNS of each (default 20)
+	@go run ./internal/drill -runs $${RUNS:-20} -json live.json
 
 soak: build ## 24 plugins under load while one after the other is killed, for SOAK (default 10m)
 	@go run ./internal/soak -duration $${SOAK:-10m} -json soak.json

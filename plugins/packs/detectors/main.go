@@ -20,6 +20,7 @@ import (
 	_ "github.com/picketwatch/picket/plugins/detectors/spoof"
 	_ "github.com/picketwatch/picket/plugins/detectors/tls"
 	_ "github.com/picketwatch/picket/plugins/detectors/tunnel"
+	_ "github.com/picketwatch/picket/plugins/detectors/webattack"
 	_ "github.com/picketwatch/picket/plugins/discovery/passive"
 	"github.com/picketwatch/picket/sdk/serve"
 )
