@@ -21,6 +21,7 @@ const (
 	attack uint8 = iota
 	orders
 	tool
+	script
 )
 
 var rules = [...]rule{attack: {"web-attack", "A request tries to break into a web application, or to make it do what it should not.",
@@ -29,6 +30,8 @@ var rules = [...]rule{attack: {"web-attack", "A request tries to break into a we
 		[]string{"T1505.003"}, sdk.SeverityHigh, "Pages for administrators that run commands."},
 	tool: {"web-scanner", "A program that looks for weaknesses of web applications says its name.",
 		[]string{"T1595.002"}, sdk.SeverityLow, "Own scanners."},
+	script: {"web-script", "A request holds a script that the visitors of a web application are to be shown.",
+		[]string{"T1189"}, sdk.SeverityMedium, "Editors of pages who send scripts of their own, and own scanners."},
 }
 
 // ruleOf is what signs are told as.
@@ -38,6 +41,8 @@ func ruleOf(signs uint32) uint8 {
 		return orders
 	case scanner:
 		return tool
+	case xss:
+		return script
 	}
 	return attack
 }

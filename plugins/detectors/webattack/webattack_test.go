@@ -133,7 +133,7 @@ func TestFindings(t *testing.T) {
 		"one that was refused":  {many(1, attacks[sql][0], 404), "{}", "low 0.4 [T1190] 203.0.113.66 tried to break into the web server 10.0.0.80:80: SQL injection"},
 		"no answer":             {many(1, attacks[sql][0], 0), "{}", "low 0.5 [T1190] 203.0.113.66 tried to break into the web server 10.0.0.80:80: SQL injection"},
 		"one that went through": {many(1, attacks[traversal][0], 200), "{}", "medium 0.65 [T1190] 203.0.113.66 tried to break into the web server 10.0.0.80:80: path traversal, which was"},
-		"two kinds":             {append(many(1, attacks[sql][0], 404), get(5, attacks[xss][0], 404)), "{}", "medium 0.6 [T1190] 203.0.113.66 tried to break into the web server 10.0.0.80:80: SQL injection, cross-site scripting, in 2 requests"},
+		"two kinds":             {append(many(1, attacks[sql][0], 404), get(5, attacks[traversal][0], 404)), "{}", "medium 0.6 [T1190] 203.0.113.66 tried to break into the web server 10.0.0.80:80: SQL injection, path traversal, in 2 requests"},
 		"a scan":                {many(30, attacks[sql][0], 404), "{}", "medium 0.6 [T1190] 203.0.113.66 scans the web server 10.0.0.80:80: SQL injection, in 30 requests"},
 		"a shell":               {many(1, attacks[webshell][0], 200), "{}", "high 0.75 [T1505.003] 203.0.113.66 tried to break into the web server 10.0.0.80:80: orders to a web shell"},
 		"who may":               {many(1, attacks[sql][0], 200), `{"clients": ["203.0.113.0/24"]}`, ""},
@@ -159,7 +159,7 @@ func TestFindings(t *testing.T) {
 
 func TestAStateIsHandedOn(t *testing.T) {
 	first, second, s := detector(t, "{}"), detector(t, "{}"), &sink{}
-	for i, target := range []string{attacks[sql][0], attacks[xss][0]} {
+	for i, target := range []string{attacks[sql][0], attacks[traversal][0]} {
 		if err := first.Inspect(t.Context(), sdk.Batch{HTTP: []sdk.HTTP{get(i, target, 200)}}, s); err != nil {
 			t.Fatal(err)
 		}
