@@ -28,6 +28,9 @@ var FactKinds = []string{
 	FactsContents,
 }
 
+// PlainFacts are the kinds that facts.read allows: all but contents.
+var PlainFacts = FactKinds[: len(FactKinds)-1 : len(FactKinds)-1]
+
 // MaxContent is how much of a file a Content holds at most, in bytes.
 const MaxContent = 1 << 20
 

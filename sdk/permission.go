@@ -120,8 +120,8 @@ func checkArg(name, value string) error {
 		if value == FactsContents {
 			return fmt.Errorf("what is in files is shown with the permission %s", CapFilesRead)
 		}
-		if !contains(FactKinds, value) {
-			return fmt.Errorf("%q is not a kind of facts (there are: %s)", value, strings.Join(FactKinds, ", "))
+		if !contains(PlainFacts, value) {
+			return fmt.Errorf("%q is not a kind of facts (there are: %s)", value, strings.Join(PlainFacts, ", "))
 		}
 	default:
 		if value == "" {

@@ -71,7 +71,7 @@ func peers(dir string) ([]contender, func(), error) {
 func workers() []contender {
 	return []contender{
 		{nameFlows, worker("--features")},
-		{nameParsers, worker("--features", "--facts", strings.Join(sdk.FactKinds, ","))},
+		{nameParsers, worker("--features", "--facts", strings.Join(sdk.PlainFacts, ","))},
 	}
 }
 

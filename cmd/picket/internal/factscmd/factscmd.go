@@ -47,7 +47,7 @@ Formats: json, one object per line, without the fields that are empty; frames, t
 			return run(cmd.Context(), o, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().Var(&o.kinds, "kind", "only these kinds: "+strings.Join(sdk.FactKinds, ", ")+" (default all)")
+	cmd.Flags().Var(&o.kinds, "kind", "only these kinds: "+strings.Join(sdk.FactKinds, ", ")+" (default all but contents)")
 	cmd.Flags().Var(&o.format, "format", "json or frames")
 	cmd.Flags().BoolVar(&o.flows, "flows", false, "with --format frames: the flows too, each behind its facts")
 	cmd.Flags().BoolVar(&o.features, "features", false, "with --flows: with their further features")
@@ -101,7 +101,7 @@ func (c *choices) Set(text string) error {
 // run goes on to the next file when one fails, and fails at the end.
 func run(ctx context.Context, o options, files []string, stdout, stderr io.Writer) error {
 	if len(o.kinds.list) == 0 {
-		o.kinds.list = sdk.FactKinds
+		o.kinds.list = sdk.PlainFacts
 	}
 	out := bufio.NewWriterSize(stdout, 64<<10)
 	var failed []error

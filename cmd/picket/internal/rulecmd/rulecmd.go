@@ -153,8 +153,7 @@ func read(file string, stdin io.Reader) (string, error) {
 
 // start loads rules into the plugin. One wrong rule stops them all.
 func (o *options) start(ctx context.Context, rules string) (detector, error) {
-	kinds := slices.DeleteFunc(slices.Clone(sdk.FactKinds), func(kind string) bool { return kind == sdk.FactsContents }) // which rules do not see
-	config, err := json.Marshal(map[string]any{"rules": rules, "kinds": kinds, "strict": true})
+	config, err := json.Marshal(map[string]any{"rules": rules, "kinds": sdk.PlainFacts, "strict": true})
 	if err != nil {
 		return nil, err
 	}
