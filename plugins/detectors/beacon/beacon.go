@@ -1,23 +1,29 @@
 // Package beacon finds hosts that call the same server at regular intervals, as implants call their command server.
 //
-// In go flows, out come findings of one rule, "regular". It asks how unlikely the regularity is: if connections began at
+// In go flows and messages of DNS, out come findings of two rules: "regular", the same service is called, and "names", names below
+// one domain are asked for. It asks how unlikely the regularity is: if connections began at
 // random, how often would so many intervals agree so closely? README.md has the reasoning, what keeps benign periodic
 // traffic quiet, and where each threshold comes from.
 //
 // The reading path: call.go says which flows are calls; pair.go remembers them for each pair of caller and service within
-// bounds; rhythm.go measures regularity; judge.go decides and reports.
+// bounds; rhythm.go measures regularity; judge.go decides and reports. For names asks.go remembers and askedjudge.go decides.
 package beacon
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/detectors/internal/recent"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/config"
 )
 
-// RuleRegular is the only rule.
-const RuleRegular = "regular"
+// The rules.
+const (
+	RuleRegular = "regular"
+	RuleNames   = "names"
+)
 
 func init() {
 	sdk.Register(Plugin())
@@ -39,8 +45,17 @@ func Plugin() sdk.Plugin {
 				"A monitoring system that polls a single service; one that polls several is recognised.",
 				"A page left open that refreshes itself.",
 			},
+		}, {
+			ID:         RuleNames,
+			Purpose:    "One host asked for names below one domain, each of them new, at intervals too regular for chance.",
+			Techniques: []string{"T1071", "T1071.004"},
+			Severity:   sdk.SeverityMedium,
+			FalsePositives: []string{
+				"Software that makes up a name for each report on a timer, or to pass by caches; asked for by one host only.",
+				"A monitoring system that asks a name server for names of its own.",
+			},
 		}},
-		Subscription: sdk.Subscription{Flows: true},
+		Subscription: sdk.Subscription{Flows: true, Facts: []string{sdk.FactsDNS}},
 		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}
@@ -54,21 +69,27 @@ type Config struct {
 	Surprise    float64         `json:"surprise" default:"4" min:"1" max:"30" doc:"How unlikely chance must be: 4 means one in ten thousand."`
 	Window      config.Duration `json:"window" default:"24h" min:"1m" max:"720h" doc:"How long connections of a pair count together, by the time in the flows."`
 	Ignore      []string        `json:"ignore" format:"cidr" doc:"Destinations that may be called regularly, for example the update server."`
+	Lookups     []string        `json:"lookups" default:"avqs.mcafee.com,avts.mcafee.com,e5.sk,sophosxl.net,spamhaus.org,spamhaus.net,surbl.org,uribl.com,spamcop.net,barracudacentral.org,mailspike.net,senderscore.com,dnswl.org,msbl.org,cymru.com" doc:"Domains whose names carry data by design: virus scanners, blocklists."`
 	MaxPairs    int             `json:"max_pairs" default:"16384" min:"16" max:"1000000" doc:"How many pairs of caller and service are remembered; the one quiet for longest is judged and forgotten first."`
 	MaxCalls    int             `json:"max_calls" default:"512" min:"16" max:"100000" doc:"How many connections are remembered for one pair; the oldest are forgotten first."`
 	MaxMemory   int             `json:"max_memory" default:"100000" min:"1024" max:"10000000" doc:"How many connections are remembered in all."`
+	MaxDomains  int             `json:"max_domains" default:"8192" min:"16" max:"1000000" doc:"How many pairs of client and domain are remembered; the one quiet for longest is judged and forgotten first."`
 }
 
 // Detector is one instance. Calls come one at a time.
 type Detector struct {
-	cfg    Config
-	host   sdk.Host
-	ignore prefixes
-	pairs  pairs
-	scales scales
-	starts []int64 // room for judging
-	clock  int64   // the latest end of a flow
-	swept  int64   // clock of the last look at running pairs
+	cfg     Config
+	host    sdk.Host
+	ignore  prefixes
+	pairs   pairs
+	asked   askedTable
+	domains domains
+	names   []uint32 // room for judging
+	scales  scales
+	starts  []int64 // room for judging
+	room    room
+	clock   int64 // the latest end of a flow
+	swept   int64 // clock of the last look at running pairs
 }
 
 // Config returns where the configuration goes.
@@ -81,20 +102,30 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 	if d.ignore, err = parsePrefixes(d.cfg.Ignore); err != nil {
 		return sdk.Errorf(sdk.InvalidConfig, "ignore: %w", err)
 	}
+	d.domains.lookups = map[string]bool{}
+	for _, domain := range d.cfg.Lookups {
+		d.domains.lookups[strings.ToLower(strings.Trim(domain, "."))] = true
+	}
 	d.reset()
 	return nil
 }
 
 func (d *Detector) reset() {
-	d.pairs = newPairs(d.cfg.MaxPairs, d.cfg.MaxCalls, d.cfg.MaxMemory)
+	d.asked = recent.New[askedKey, *asked](d.cfg.MaxDomains)
+	d.pairs = newPairs(&d.cfg)
 	d.clock, d.swept = 0, 0
 }
 
 // sweepEvery is how often, in flow time, all running pairs are looked at. Those that are plainly regular are told before, see early.
 const sweepEvery = int64(15 * time.Minute)
 
-// Inspect takes flows one by one, so where a batch ends makes no difference.
+// Inspect takes records one by one, so where a batch ends makes no difference.
 func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.FindingSink) error {
+	for i := range batch.DNS {
+		if err := d.message(&batch.DNS[i], sink); err != nil {
+			return err
+		}
+	}
 	for i := range batch.Flows {
 		f := &batch.Flows[i]
 		d.clock = max(d.clock, f.End.UnixNano())
@@ -134,7 +165,7 @@ func (d *Detector) remember(f *sdk.Flow, sink sdk.FindingSink) error {
 func (d *Detector) makeRoom(p *pair, sink sdk.FindingSink) (*pair, error) {
 	for old := d.pairs.crowded(p); old != nil; old = d.pairs.crowded(p) {
 		if v, regular := d.judge(old); regular {
-			if err := d.report(v, d.related(old), true, sink); err != nil {
+			if err := d.report(v.outline(), d.related(old), true, sink); err != nil {
 				return nil, err
 			}
 		}
@@ -164,8 +195,13 @@ func (d *Detector) Flush(_ context.Context, sink sdk.FindingSink) error {
 	if err := d.judgeAll(true, sink); err != nil {
 		return err
 	}
-	if n := d.pairs.forgotten; n > 0 && d.host != nil {
-		d.host.Log().Warn("the memory was too small for this traffic; raise max_pairs, max_calls or max_memory", "forgotten", n)
+	for c := range d.asked.All() {
+		if err := d.judgeAsked(c, true, sink); err != nil {
+			return err
+		}
+	}
+	if n := d.pairs.forgotten + d.asked.Forgotten; n > 0 && d.host != nil {
+		d.host.Log().Warn("the memory was too small for this traffic; raise max_pairs, max_calls, max_memory or max_domains", "forgotten", n)
 	}
 	d.reset()
 	return nil

@@ -1,6 +1,7 @@
 package beacon
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -36,7 +37,7 @@ type verdict struct {
 // and at the end whatever has grown, with all the evidence. Later findings of a beacon have the id of the first.
 func (d *Detector) judgeAll(final bool, sink sdk.FindingSink) error {
 	var verdicts []verdict
-	for _, p := range d.pairs.ordered(d.many) {
+	for _, p := range d.pairs.ordered(func(*pair) bool { return true }) {
 		if v, ok := d.judge(p); ok {
 			verdicts = append(verdicts, v.outline())
 		}
@@ -53,32 +54,44 @@ func (d *Detector) judgeAll(final bool, sink sdk.FindingSink) error {
 // pair is judged each time that its calls have grown by a fourth, if the last of them came evenly, and must have been regular
 // the time before, too: then a monitoring system has called its other services as often, and is known by that.
 func (d *Detector) early(p *pair, sink sdk.FindingSink) error {
-	before, now := d.cfg.MinCalls, d.cfg.MinCalls+1
-	for ; now < len(p.calls); before, now = now, now+max(1, now/4) {
-	}
-	if now != len(p.calls) || now >= d.cfg.MaxCalls || now < 2*p.reported || !d.even(p) {
+	if len(p.calls) >= d.cfg.MaxCalls || !due(len(p.calls), d.cfg.MinCalls) || len(p.calls) < 2*p.reported {
 		return nil
 	}
-	if _, regular := d.judge(&pair{key: p.key, calls: p.calls[:before]}); !regular {
+	steady := p.steady
+	p.steady = false
+	if !d.even(p) || d.mayPoll(p) {
 		return nil
 	}
 	v, regular := d.judge(p)
-	if !regular || v.count < 2*p.reported || d.mayPoll(p) {
+	p.steady = regular
+	if !regular || !steady || v.count < 2*p.reported {
 		return nil
 	}
-	return d.report(v, d.related(p), false, sink)
+	return d.report(v.outline(), d.related(p), false, sink)
+}
+
+// due reports whether so many are looked at early: as many as can be judged, and each time a fourth more.
+func due(n, fewest int) bool {
+	now := fewest
+	for now < n {
+		now += max(1, now/4)
+	}
+	return now == n
 }
 
 // mayPoll reports whether the caller calls as many other services as evenly as a monitoring system does: then the next look at
 // everything tells, which judges each of them once.
 func (d *Detector) mayPoll(p *pair) bool {
 	alike := 0
-	for _, other := range d.pairs.byKey {
-		if other.key.src == p.key.src && other.key.port == p.key.port && other.key.proto == p.key.proto && d.many(other) && d.even(other) {
-			alike++
+	for _, other := range d.pairs.grown {
+		if other.key.src != p.key.src || other.key.port != p.key.port || other.key.proto != p.key.proto || !d.many(other) || !d.even(other) {
+			continue
+		}
+		if alike++; alike >= pollerServices {
+			return true
 		}
 	}
-	return alike >= pollerServices
+	return false
 }
 
 // even reports whether a pair's last intervals may be those of a beacon: none is too short, or too long beside the others. It spares
@@ -112,7 +125,7 @@ func (d *Detector) report(v verdict, others []verdict, final bool, sink sdk.Find
 		v, _ = d.judge(v.pair)
 	}
 	v.pair.reported = v.count
-	return sink.Finding(v.finding(callers(v, others)))
+	return sink.Finding(v.finding(callers(v, others), d.automation(&v, others)))
 }
 
 // outline is the verdict without its calls: at the end all pairs have one at the same time.
@@ -129,7 +142,7 @@ func (d *Detector) related(p *pair) []verdict {
 	var out []verdict
 	for _, other := range d.pairs.ordered(func(other *pair) bool {
 		a, b := p.key, other.key
-		return d.many(other) && (a.service == b.service || a.src == b.src)
+		return a.service == b.service || a.src == b.src
 	}) {
 		if v, regular := d.judge(other); regular {
 			out = append(out, v.outline())
@@ -138,7 +151,7 @@ func (d *Detector) related(p *pair) []verdict {
 	return out
 }
 
-// judge measures one pair.
+// judge measures one pair. The calls of the verdict are valid until the next pair is judged.
 func (d *Detector) judge(p *pair) (verdict, bool) {
 	if !d.many(p) {
 		return verdict{}, false
@@ -150,13 +163,25 @@ func (d *Detector) judge(p *pair) (verdict, bool) {
 	if round(v.surprise, digits) < d.cfg.Surprise || len(v.regular) < d.cfg.MinCalls-1 {
 		return v, false
 	}
-	if v.calls = p.byStart(); v.backToBack() {
+	v.calls = append(d.room.calls[:0], p.calls...)
+	slices.SortFunc(v.calls, func(a, b call) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.ref.ID, b.ref.ID))
+	})
+	d.room.calls = v.calls
+	if v.backToBack(&d.room) {
 		return v, false
 	}
-	v.beats = v.atRegularIntervals()
+	v.beats = v.atRegularIntervals(d.room.beats[:0])
+	d.room.beats = v.beats
 	v.count = len(v.beats)
-	v.alike = alike(v.beats)
+	v.alike = alike(v.beats, &d.room)
 	return v, v.alike >= alikeShare
+}
+
+// room is what judging a pair needs for its calls, kept from pair to pair.
+type room struct {
+	calls, beats []call
+	numbers      []float64
 }
 
 // intervals are the times between the starts of a pair's calls. They are valid until the next pair is judged.
@@ -175,18 +200,17 @@ func (d *Detector) intervals(p *pair) []int64 {
 
 // backToBack reports whether each call begins when the one before has ended: then work sets the pace, not a timer
 // (password guessing, downloads in a row).
-func (v *verdict) backToBack() bool {
-	gaps := make([]float64, 0, len(v.regular))
+func (v *verdict) backToBack(r *room) bool {
+	gaps := r.numbers[:0]
 	for _, i := range v.regular {
 		gaps = append(gaps, float64(v.calls[i+1].start-v.calls[i].end)/1e9/v.period)
 	}
-	slices.Sort(gaps)
-	middle := round(median(gaps), 6)
+	r.numbers = gaps
+	middle := round(medianOf(gaps), 6)
 	return middle > -0.25 && middle < 0.1
 }
 
-func (v *verdict) atRegularIntervals() []call {
-	var out []call
+func (v *verdict) atRegularIntervals(out []call) []call {
 	for n, i := range v.regular {
 		if n == 0 || v.regular[n-1] != i-1 {
 			out = append(out, v.calls[i])
@@ -197,13 +221,13 @@ func (v *verdict) atRegularIntervals() []call {
 }
 
 // alike is the share of calls that sent within a quarter (or 32 bytes) of the median.
-func alike(calls []call) float64 {
-	sent := make([]float64, len(calls))
-	for i, c := range calls {
-		sent[i] = float64(c.sent)
+func alike(calls []call, r *room) float64 {
+	sent := r.numbers[:0]
+	for i := range calls {
+		sent = append(sent, float64(calls[i].sent))
 	}
-	slices.Sort(sent)
-	middle := median(sent)
+	r.numbers = sent
+	middle := medianOf(sent)
 	n := 0
 	for _, s := range sent {
 		if math.Abs(s-middle) <= max(32, middle/4) {
@@ -230,6 +254,25 @@ func polls(v verdict, all []verdict) bool {
 		}
 	}
 	return services >= pollerServices || len(hosts) >= pollerHosts && !outside(v.pair.key.dst.Addr())
+}
+
+// automation reports whether a beacon is more likely one of a site's own machines at its work: it calls a service within the
+// network that others call, too, or that machines poll by design. What nobody else calls may be an implant's relay.
+func (d *Detector) automation(v *verdict, all []verdict) bool {
+	key := v.pair.key
+	return !outside(key.dst.Addr()) && (polled(key.port) || callers(*v, all) > 1 || !d.pairs.sole(v.pair))
+}
+
+// polled names the services of sites that their clients ask on a timer: controllers, brokers, monitoring, clusters, databases.
+func polled(port uint16) bool {
+	switch port {
+	case 102, 502, 1883, 1911, 2222, 2404, 4840, 8883, 9600, 18245, 20000, 34962, 34963, 34964, 44818, 47808, // controllers and sensors
+		161, 5666, 6556, 9090, 9093, 9100, 9115, 9182, 9997, 10050, 10051, // monitoring
+		1433, 1521, 3306, 5432, 6379, 9042, 11211, 27017, // databases
+		2181, 2379, 2380, 4222, 5671, 5672, 8086, 8500, 9092, 9200, 10250: // clusters and queues
+		return true
+	}
+	return false
 }
 
 // callers counts who calls the same service in the same rhythm.

@@ -36,7 +36,7 @@ func TestHeapIsBounded(t *testing.T) {
 
 // A pair that has shrunk gives back what it took when it was long.
 func TestExpiredCallsGiveTheirMemoryBack(t *testing.T) {
-	m := newPairs(16, 1000, 10000)
+	m := newPairs(&Config{MinCalls: 5, MaxPairs: 16, MaxCalls: 1000, MaxMemory: 10000})
 	flows := every(60, 500, 0)
 	key := keyOf(&flows[0])
 	p := m.appear(key)

@@ -37,30 +37,25 @@ type pair struct {
 	number   uint64 // order of appearance
 	calls    []call // in the order in which they ended
 	reported int    // calls of the beacon when it was last reported
+	steady   bool   // whether it was regular when it was last looked at early
+	grown    int    // where it is in the list of those that have many calls, counted from 1
 	place    *list.Element
-}
-
-// byStart returns the calls in the order in which they began.
-func (p *pair) byStart() []call {
-	out := slices.Clone(p.calls)
-	slices.SortFunc(out, func(a, b call) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.ref.ID, b.ref.ID))
-	})
-	return out
 }
 
 // pairs is the memory of all, within bounds.
 type pairs struct {
 	byKey                         map[pairKey]*pair
 	quiet                         *list.List // of *pair, the one touched longest ago in front
+	grown                         []*pair    // those that have, or had, as many calls as can be judged
+	minCalls                      int
 	maxPairs, maxCalls, maxMemory int
 	memory                        int // calls held
 	next                          uint64
 	forgotten                     uint64 // calls dropped to stay within bounds
 }
 
-func newPairs(maxPairs, maxCalls, maxMemory int) pairs {
-	return pairs{byKey: map[pairKey]*pair{}, quiet: list.New(), maxPairs: maxPairs, maxCalls: maxCalls, maxMemory: maxMemory}
+func newPairs(c *Config) pairs {
+	return pairs{byKey: map[pairKey]*pair{}, quiet: list.New(), minCalls: c.MinCalls, maxPairs: c.MaxPairs, maxCalls: c.MaxCalls, maxMemory: c.MaxMemory}
 }
 
 func keyOf(f *sdk.Flow) (key pairKey) {
@@ -103,6 +98,15 @@ func (m *pairs) add(p *pair, f *sdk.Flow) {
 	}
 	p.calls = append(p.calls, c)
 	m.memory++
+	m.count(p)
+}
+
+// count lists a pair with those that can be judged once it has the calls for it: they are few among all.
+func (m *pairs) count(p *pair) {
+	if p.grown == 0 && len(p.calls) >= m.minCalls {
+		m.grown = append(m.grown, p)
+		p.grown = len(m.grown)
+	}
 }
 
 func (m *pairs) insert(p *pair) {
@@ -127,6 +131,14 @@ func (m *pairs) remove(p *pair) {
 	m.memory -= len(p.calls)
 	m.quiet.Remove(p.place)
 	delete(m.byKey, p.key)
+	if p.grown == 0 {
+		return
+	}
+	end := len(m.grown) - 1
+	last := m.grown[end]
+	m.grown[p.grown-1], last.grown = last, p.grown
+	m.grown[end], m.grown = nil, m.grown[:end]
+	p.grown = 0
 }
 
 // expire drops what ended before a time: old calls, and pairs that have no others.
@@ -148,14 +160,24 @@ func (m *pairs) expire(before int64) {
 	}
 }
 
-// ordered lists the pairs that are wanted by appearance, so that findings come in the same order each time.
+// ordered lists the pairs with many calls that are wanted by appearance, so that findings come in the same order each time.
 func (m *pairs) ordered(wanted func(*pair) bool) []*pair {
 	var out []*pair
-	for _, p := range m.byKey {
-		if wanted(p) {
+	for _, p := range m.grown {
+		if len(p.calls) >= m.minCalls && wanted(p) {
 			out = append(out, p)
 		}
 	}
 	slices.SortFunc(out, func(a, b *pair) int { return cmp.Compare(a.number, b.number) })
 	return out
+}
+
+// sole reports whether nobody else calls the service of a pair.
+func (m *pairs) sole(p *pair) bool {
+	for key := range m.byKey {
+		if key.service == p.key.service && key.src != p.key.src {
+			return false
+		}
+	}
+	return true
 }

@@ -16,7 +16,7 @@ const (
 )
 
 // finding puts a verdict into words, with its evidence.
-func (v *verdict) finding(callers int) sdk.Finding {
+func (v *verdict) finding(callers int, automation bool) sdk.Finding {
 	key := v.pair.key
 	src, dst := key.src.Addr(), key.dst.Addr()
 	confidence := v.confidence()
@@ -40,9 +40,9 @@ func (v *verdict) finding(callers int) sdk.Finding {
 		},
 	}
 	switch {
-	case callers >= commonCallers:
+	case callers >= commonCallers || automation:
 		out.Severity, out.Risk = sdk.SeverityLow, out.Risk/2
-	case confidence >= 0.8:
+	case confidence >= 0.8 && outside(dst):
 		out.Severity = sdk.SeverityHigh
 	}
 	if outside(dst) {

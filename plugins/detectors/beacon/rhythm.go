@@ -48,8 +48,9 @@ func (sc *scales) findRhythm(intervals []int64, shortest, maxJitter, atLeast flo
 	// within no tolerance.
 	widestLo, widestHi := densest(sorted, tolerances[tried-1])
 	best := max(0, atLeast)
+	price := math.Log(float64(len(intervals)) * float64(tried))
 	for i, tolerance := range tolerances[:tried] {
-		c := chance{&sc.factorials, len(intervals), tried, tolerance}
+		c := chance{&sc.factorials, len(intervals), price, hits[i]}
 		if c.limit(widestHi-widestLo)+rounding <= best {
 			continue
 		}
@@ -109,11 +110,21 @@ func densest(sorted []float64, tolerance float64) (lo, hi int) {
 type chance struct {
 	factorials *logFactorials
 	intervals  int
-	tried      int // tolerances
-	tolerance  float64
+	price      float64 // the logarithm of how much was tried, see surprise
+	hit
 }
 
-func (c chance) hit() float64 { return min(1, 2*density*c.tolerance) }
+// hit is the probability that an interval agrees with another one by chance, and its logarithm and that of the contrary.
+type hit struct{ p, log, miss float64 }
+
+// hits are those of the tolerances.
+var hits = func() (out [len(tolerances)]hit) {
+	for i, tolerance := range tolerances {
+		p := min(1, 2*density*tolerance)
+		out[i] = hit{p, math.Log(p), math.Log1p(-p)}
+	}
+	return out
+}()
 
 // surprise is -log10 of the probability that k or more intervals agree within the tolerance by chance: one of them sets the
 // period and the others hit it. Every choice that was tried is paid for (Bonferroni).
@@ -121,22 +132,20 @@ func (c chance) surprise(k int) float64 {
 	if k < 2 {
 		return 0
 	}
-	return c.pay(c.factorials.logTail(k-1, c.intervals-1, c.hit()))
+	return c.pay(c.factorials.logTail(k-1, c.intervals-1, c.p))
 }
 
 // limit is what the surprise of k intervals, or fewer, does not exceed, at the price of the first of the many terms that it is
 // the sum of.
 func (c chance) limit(k int) float64 {
-	p := c.hit()
-	if k < 2 || p >= 1 || float64(k) <= p*float64(c.intervals-1) { // what is expected, or less
+	if k < 2 || c.p >= 1 || float64(k) <= c.p*float64(c.intervals-1) { // what is expected, or less
 		return 0
 	}
-	return c.pay(c.factorials.logTerm(k-1, c.intervals-1, math.Log(p), math.Log1p(-p)))
+	return c.pay(c.factorials.logTerm(k-1, c.intervals-1, c.log, c.miss))
 }
 
 func (c chance) pay(logProbability float64) float64 {
-	log := logProbability + math.Log(float64(c.intervals)*float64(c.tried))
-	return max(0, -log/math.Ln10)
+	return max(0, -(logProbability+c.price)/math.Ln10)
 }
 
 // logFactorials are the logarithms of the factorials that were asked for, and of those before.

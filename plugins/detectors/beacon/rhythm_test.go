@@ -74,9 +74,10 @@ func TestRhythmLeavesNothingOut(t *testing.T) {
 		sc := new(scales)
 		sorted := slices.Clone(sc.seconds(intervals, 1))
 		want := 0.0
-		for _, tolerance := range tolerances {
+		price := math.Log(float64(len(intervals) * len(tolerances)))
+		for i, tolerance := range tolerances {
 			lo, hi := densest(sorted, tolerance)
-			want = max(want, chance{&sc.factorials, len(intervals), len(tolerances), tolerance}.surprise(hi-lo))
+			want = max(want, chance{&sc.factorials, len(intervals), price, hits[i]}.surprise(hi-lo))
 		}
 		for _, atLeast := range []float64{0, 4} {
 			got := sc.findRhythm(intervals, 1, 0.5, atLeast).surprise

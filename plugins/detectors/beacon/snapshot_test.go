@@ -15,7 +15,7 @@ import (
 func TestAnEarlierStateIsRestored(t *testing.T) {
 	calls := every(60, 12, 0)
 	earlier := map[string][]byte{} // after the first six
-	for _, version := range []string{"1", "3"} {
+	for _, version := range []string{"1", "3", "4"} {
 		state, err := os.ReadFile("testdata/state/schema-" + version + ".bin")
 		if err != nil {
 			t.Fatal(err)
@@ -34,7 +34,7 @@ func TestAnEarlierStateIsRestored(t *testing.T) {
 	if len(want) != 1 {
 		t.Fatalf("the beacon itself is found as %v", want)
 	}
-	for name, state := range map[string][]byte{"version 1": earlier["1"], "version 3": earlier["3"], "today": today} {
+	for name, state := range map[string][]byte{"version 1": earlier["1"], "version 3": earlier["3"], "version 4": earlier["4"], "today": today} {
 		d := detector(t, "{}")
 		if err := d.Restore(t.Context(), state); err != nil {
 			t.Errorf("%s: %v", name, err)
