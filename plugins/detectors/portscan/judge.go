@@ -58,7 +58,7 @@ func (d *Detector) fewest() int {
 // next is how many failures a source has when it is judged next, whatever the time: a scan is over in seconds, and whoever watches
 // a network should hear of it then. What was told is told again when there is much more of it, or by the next sweep.
 func (s *source) next() int {
-	const muchMore = 4
+	const muchMore = 8
 	if s.reported != nil {
 		return muchMore * s.judged
 	}

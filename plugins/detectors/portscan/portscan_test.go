@@ -230,7 +230,7 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
-// A live capture has no end: a clear case is reported at once, again when it has grown fourfold, or has doubled and is over, and an
+// A live capture has no end: a clear case is reported at once, again when it has grown eightfold, or has doubled and is over, and an
 // unclear one when its window is over.
 func TestReportsBeforeTheEnd(t *testing.T) {
 	refused, later := tcp(syn, syn, rst|ack, 0), tcp(syn, syn|ack, syn|ack, 50)
@@ -247,9 +247,9 @@ func TestReportsBeforeTheEnd(t *testing.T) {
 		{"not clear yet", ports(refused, 1, 31), nil},
 		{"clear", ports(refused, 1, 40), []string{"vertical"}},
 		{"clear and over, nothing new", append(ports(refused, 1, 40), after(3), after(20), after(40)), []string{"vertical"}},
-		{"grown fourfold", ports(refused, 1, 160), []string{"vertical", "vertical"}},
+		{"grown eightfold", ports(refused, 1, 320), []string{"vertical", "vertical"}},
 		{"doubled and over", append(ports(refused, 1, 79), after(3)), []string{"vertical", "vertical"}},
-		{"going on for very long", ports(refused, 1, 1500), slices.Repeat([]string{"vertical"}, 4)},
+		{"going on for very long", ports(refused, 1, 1500), slices.Repeat([]string{"vertical"}, 3)},
 		{"unclear", append(ports(refused, 1, 10), after(3)), nil},
 		{"unclear, its window is over", append(ports(refused, 1, 10), after(61)), []string{"vertical"}},
 	}
