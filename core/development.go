@@ -16,20 +16,23 @@ import (
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // system is who does what nobody asked for by name.
 const system = "system"
 
-// What --dev enables at its first start: the page has something to show, and nothing leaves this machine.
+// What --dev enables at its first start: the page has something to show, and nothing leaves this machine. Grants are all that a plugin
+// asks for unless some are named: to show beacon every question of DNS would cost a quarter of the whole analysis.
 var defaults = []struct {
 	plugin   string
 	interval time.Duration
+	grants   []string
 }{
-	{"picket/host", 5 * time.Second},
-	{"picket/portscan", 0},
-	{"picket/beacon", 0},
-	{"picket/passive", 0},
+	{"picket/host", 5 * time.Second, nil},
+	{"picket/portscan", 0, nil},
+	{"picket/beacon", 0, []string{sdk.CapFlowsRead}},
+	{"picket/passive", 0, nil},
 }
 
 // Settings that say what --dev has done already, so that it is not done again against the operator's will.
@@ -100,7 +103,7 @@ func (c *Core) enableDefaults(ctx context.Context) error {
 		if done != "" && !ours {
 			continue
 		}
-		wish := catalogue.Wish{GrantAll: true, Interval: d.interval, By: system}
+		wish := catalogue.Wish{GrantAll: d.grants == nil, Grants: d.grants, Interval: d.interval, By: system}
 		if ours {
 			wish.Runtime, wish.Config, wish.Interval = row.Runtime, row.Config, row.Interval
 		}

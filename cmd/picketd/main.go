@@ -35,7 +35,7 @@ const startTakes = 8 * time.Second
 
 // gcPercent is how much garbage beside what lives is let lie. Most of what lives here while captures are recorded holds no pointers,
 // so that to collect it more often costs less than could be measured.
-const gcPercent = 60
+const gcPercent = 40
 
 func main() {
 	// The first signal stops everything in order; from then on a second one ends the program at once, and the kernel

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +122,8 @@ func detectionHost(b *testing.B, own []ownDetector) (*pluginhost.Host, []pluginh
 	var list []pluginhost.Assignment
 	for _, p := range own {
 		m := shelf.build(b, dir, p)
-		list = append(list, pluginhost.Assignment{Instance: p.name(), Plugin: m.ID, Version: m.Version, Runtime: p.runtime, Grants: m.Permissions})
+		list = append(list, pluginhost.Assignment{Instance: p.name(), Plugin: m.ID, Version: m.Version, Runtime: p.runtime,
+			Grants: slices.DeleteFunc(m.Permissions, func(p sdk.Permission) bool { return p.Optional })})
 	}
 	data, err := os.MkdirTemp("", "pd") //nolint:usetesting // b.TempDir is too long for a socket
 	if err != nil {
