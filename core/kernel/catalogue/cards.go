@@ -159,6 +159,7 @@ func rulesOf(d *registry.Descriptor) []sdk.Rule {
 
 // Rule finds what a detector says of one of its rules.
 func (c *Catalogue) Rule(ctx context.Context, detector, rule string) (sdk.Rule, bool) {
+	rule, _, _ = strings.Cut(rule, "/") // behind it a detector names a rule that its operator gave it
 	if u, ok := c.unsignedOf(detector); ok {
 		for _, r := range rulesOf(u.Descriptor) {
 			if r.ID == rule {
