@@ -28,7 +28,7 @@ func (l *local) Inspect(ctx context.Context, name, capture string, frame []byte,
 		return err
 	}
 	shared := records.Shared{Frame: lent}
-	if err := l.Set.InspectShared(ctx, name, capture, &shared, carried{sink}); err != nil || records.SchemaOf(lent) == records.Flows {
+	if err := l.InspectShared(ctx, name, capture, &shared, carried{sink}); err != nil || records.SchemaOf(lent) == records.Flows {
 		return err
 	}
 	shown, err := shared.Decode()
