@@ -93,10 +93,18 @@ func (s *supervisor) recordOf(st Status, now time.Time) crashlog.Record {
 		Kind: st.Kind, Digest: st.Digest, Config: a.Config, Secrets: slices.Sorted(maps.Keys(a.Secrets)), Grants: st.Permissions}
 }
 
-// tell writes what the journal holds into a record.
+// tell writes what the journal holds into a record. Of more than a record holds only the last call is opened: what somebody sends
+// can be packed to a thousandth.
 func (j *journal) tell(r *crashlog.Record) {
 	r.State = j.snapshot
-	for _, b := range j.batches {
+	batches, size := j.batches, len(j.snapshot)
+	for _, b := range batches {
+		size += b.size()
+	}
+	if size > crashlog.MaxBytes && len(batches) > 0 {
+		r.State, r.Cut, batches = nil, true, batches[len(batches)-1:]
+	}
+	for _, b := range batches {
 		frame, err := b.open()
 		switch {
 		case err != nil:

@@ -64,6 +64,15 @@ func (b shown) open() ([]byte, error) {
 	return s2.Decode(nil, b.frame) // it was opened before, within bounds
 }
 
+// size is how long the frame is when it is opened.
+func (b shown) size() int {
+	if !b.packed {
+		return len(b.frame)
+	}
+	n, _ := s2.DecodedLen(b.frame) // open says what is wrong with it
+	return n
+}
+
 // add enters a batch on which the detector has spent so long.
 func (j *journal) add(b shown, spent time.Duration) {
 	j.batches = append(j.batches, b)

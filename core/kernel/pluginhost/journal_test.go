@@ -1,8 +1,13 @@
 package pluginhost
 
 import (
+	"bytes"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
 )
 
 func TestWhenASnapshotIsDue(t *testing.T) {
@@ -39,6 +44,25 @@ func TestWhenASnapshotIsDue(t *testing.T) {
 		j.cover(nil, "")
 		if j.full(0, 0) || j.spent != 0 {
 			t.Errorf("%s: due again at once", name)
+		}
+	}
+}
+
+// A journal is bounded by what is packed in it, a record by what that is when it is opened.
+func TestARecordOpensNoMoreThanItHolds(t *testing.T) {
+	frame := make([]byte, crashlog.MaxBytes/8)
+	j := journal{snapshot: []byte("state")}
+	for n := range 9 {
+		frame[0] = byte(n)
+		j.add(shown{"c", s2.Encode(nil, frame), true}, 0)
+		var r crashlog.Record
+		j.tell(&r)
+		whole := n < 7
+		if r.Cut == whole || len(r.Steps) != 1 && !whole || len(r.Steps) != n+1 && whole || (r.State != nil) != whole {
+			t.Errorf("of %d batches: %d calls, state %q, cut %v", n+1, len(r.Steps), r.State, r.Cut)
+		}
+		if last := r.Steps[len(r.Steps)-1]; !bytes.Equal(last.Frame, frame) {
+			t.Errorf("of %d batches the last is another", n+1)
 		}
 	}
 }
