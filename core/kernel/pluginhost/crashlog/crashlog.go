@@ -85,15 +85,15 @@ func save(dir string, r Record, perInstance, altogether int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep a crash: %w", err)
 	}
-	fresh, err := os.MkdirTemp(dir, ".new-")
+	folder, err := os.MkdirTemp(dir, fresh)
 	if err != nil {
 		return fmt.Errorf("keep a crash: %w", err)
 	}
-	if err := r.write(fresh); err != nil {
-		return errors.Join(fmt.Errorf("keep a crash: %w", err), os.RemoveAll(fresh))
+	if err := r.write(folder); err != nil {
+		return errors.Join(fmt.Errorf("keep a crash: %w", err), os.RemoveAll(folder))
 	}
-	if err := os.Rename(fresh, filepath.Join(dir, r.ID)); err != nil {
-		return errors.Join(fmt.Errorf("keep a crash: %w", err), os.RemoveAll(fresh))
+	if err := os.Rename(folder, filepath.Join(dir, r.ID)); err != nil {
+		return errors.Join(fmt.Errorf("keep a crash: %w", err), os.RemoveAll(folder))
 	}
 	return sweep(dir, r.Instance, perInstance, altogether)
 }
@@ -201,6 +201,18 @@ func readAtMost(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
+// fresh begins the name of a record that is being written, which takes less than writeTime. One that is older was left by a host that
+// died over it.
+const (
+	fresh     = ".new-"
+	writeTime = time.Hour
+)
+
+func abandoned(e os.DirEntry) bool {
+	info, err := e.Info()
+	return err == nil && time.Since(info.ModTime()) > writeTime
+}
+
 // sweep removes the oldest records. Their names say whose they are and when they were made.
 func sweep(dir, instance string, perInstance, altogether int) error {
 	const stamp = len("20060102-150405-000")
@@ -208,13 +220,18 @@ func sweep(dir, instance string, perInstance, altogether int) error {
 	if err != nil {
 		return err
 	}
-	names := slices.DeleteFunc(entries, func(e os.DirEntry) bool { return len(e.Name()) < stamp || strings.HasPrefix(e.Name(), ".") })
+	var errs []error
+	names := slices.DeleteFunc(entries, func(e os.DirEntry) bool {
+		if strings.HasPrefix(e.Name(), fresh) && abandoned(e) {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+		return len(e.Name()) < stamp || strings.HasPrefix(e.Name(), ".")
+	})
 	slices.SortFunc(names, func(a, b os.DirEntry) int {
 		return strings.Compare(b.Name()[len(b.Name())-stamp:], a.Name()[len(a.Name())-stamp:])
 	})
 	own := Name(instance, time.Time{})
 	own = own[:len(own)-stamp]
-	var errs []error
 	mine := 0
 	for i, e := range names {
 		ours := e.Name()[:len(e.Name())-stamp] == own

@@ -61,6 +61,32 @@ func TestTooMuchIsCutToTheLastCall(t *testing.T) {
 	}
 }
 
+func TestWhatWasLeftHalfWrittenGoes(t *testing.T) {
+	dir := t.TempDir()
+	left, now := filepath.Join(dir, fresh+"1"), filepath.Join(dir, fresh+"2")
+	for _, name := range []string{left, now} {
+		if err := os.Mkdir(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(name, "0.frame"), []byte("one"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * writeTime)
+	if err := os.Chtimes(left, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(dir, record(time.Unix(1000, 0))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("what a host left is still there: %v", err)
+	}
+	if _, err := os.Stat(now); err != nil {
+		t.Errorf("what another is writing is gone: %v", err)
+	}
+}
+
 func FuzzHead(f *testing.F) {
 	f.Add([]byte(`{"id":"x","steps":[{"call":"Inspect"}],"has_state":true}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
