@@ -46,12 +46,19 @@ func (p *Plugin) findKept(body []byte) (*lent, error) {
 	return l, nil
 }
 
+// maxSpare is how large memory is that is used again at most: small frames that lay in that of large ones would together hold many
+// times what may be kept.
+const maxSpare = 2 * KeptBytes / KeptFrames
+
 // letGo gives up one use of a frame, which may be nil.
 func (p *Plugin) letGo(l *lent) {
 	if l == nil || l.uses.Add(-1) > 0 {
 		return
 	}
 	l.shared.Release()
+	if cap(l.buf) > maxSpare {
+		return
+	}
 	select {
 	case p.spare <- l.buf:
 	default:

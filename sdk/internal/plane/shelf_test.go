@@ -170,6 +170,22 @@ func TestAFrameOfAStoppedInstanceIsKept(t *testing.T) {
 	}
 }
 
+// A small frame does not lie in the memory of a large one: only frames are counted, and all of it would stay.
+func TestMemoryOfLargeFramesIsNotUsedAgain(t *testing.T) {
+	for size, again := range map[int]bool{1000: true, maxSpare: true, maxSpare + 1: false, KeptBytes: false} {
+		p := &Plugin{kept: shelf[*lent]{frames: 1, bytes: KeptBytes}, spare: make(chan []byte, Window)}
+		for range 2 {
+			buf := make([]byte, size)
+			if _, err := p.keep(buf, buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := p.buffer() != nil; got != again {
+			t.Errorf("the memory of %d bytes is used again: %v", size, got)
+		}
+	}
+}
+
 // A single instance has nobody to keep a frame for, and neither keeps a process that does not say that it does.
 func TestNothingIsKeptForNobody(t *testing.T) {
 	e := connect(t, nil, echo)
