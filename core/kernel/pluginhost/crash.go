@@ -44,7 +44,7 @@ func (l *lastCall) take(now time.Time, version string) *crashlog.Step {
 		return nil
 	}
 	l.saved, l.version = now, version
-	if l.batch.frame == nil {
+	if l.batch.frame == nil || l.batch.files {
 		return l.step
 	}
 	frame, err := l.batch.open()
@@ -57,7 +57,7 @@ func (l *lastCall) take(now time.Time, version string) *crashlog.Step {
 }
 
 // keepCrash writes down what the process was given before it crashed: what the journal holds, then the last call. A
-// crash before any call has nothing to replay.
+// crash before any call has nothing to replay, nor has one of which nothing but what is in files would be.
 func (s *supervisor) keepCrash(reason string) {
 	now := s.host.cfg.Now()
 	s.mu.Lock()
@@ -76,8 +76,14 @@ func (s *supervisor) keepCrash(reason string) {
 	case <-time.After(time.Second):
 		r.Cut = true // somebody still holds it; the last call is worth keeping
 	}
-	if n := len(r.Steps); n == 0 || !sameStep(r.Steps[n-1], *step) {
+	switch n := len(r.Steps); {
+	case step.Call == "Inspect" && step.Frame == nil:
+		r.Cut = true
+	case n == 0 || !sameStep(r.Steps[n-1], *step):
 		r.Steps = append(r.Steps, *step)
+	}
+	if len(r.Steps) == 0 {
+		return
 	}
 	if err := crashlog.Save(filepath.Join(s.host.cfg.Dir, "crashes"), r); err != nil {
 		s.host.cfg.Log.Warn("the input of a crash could not be kept", "instance", s.name, "error", err)
@@ -93,12 +99,17 @@ func (s *supervisor) recordOf(st Status, now time.Time) crashlog.Record {
 		Kind: st.Kind, Digest: st.Digest, Config: a.Config, Secrets: slices.Sorted(maps.Keys(a.Secrets)), Grants: st.Permissions}
 }
 
-// tell writes what the journal holds into a record. Of more than a record holds only the last call is opened: what somebody sends
-// can be packed to a thousandth.
+// tell writes what the journal holds into a record, but for what is in files. Of more than a record holds only the last call is
+// opened: what somebody sends can be packed to a thousandth.
 func (j *journal) tell(r *crashlog.Record) {
 	r.State = j.snapshot
-	batches, size := j.batches, len(j.snapshot)
-	for _, b := range batches {
+	batches, size := make([]shown, 0, len(j.batches)), len(j.snapshot)
+	for _, b := range j.batches {
+		if b.files {
+			r.Cut = true
+			continue
+		}
+		batches = append(batches, b)
 		size += b.size()
 	}
 	if size > crashlog.MaxBytes && len(batches) > 0 {

@@ -59,6 +59,9 @@ func (s *supervisor) keepFound(last bool) {
 	r := s.recordOf(st, now)
 	r.Found = found
 	s.journal.tell(&r)
+	if len(r.Steps) == 0 {
+		return // it rests on nothing but what is in files
+	}
 	if err := crashlog.SaveFound(filepath.Join(s.host.cfg.Dir, "found"), r); err != nil {
 		s.host.cfg.Log.Warn("the input of a finding could not be kept", "instance", s.name, "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/host"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 // Bounds of a journal. When one of the latter two is reached the detector is asked for a snapshot, and the journal begins anew. It
@@ -47,13 +48,15 @@ type shown struct {
 	capture string
 	frame   []byte // nil is the end of the capture
 	packed  bool   // frame is an S2 block
+	files   bool   // it holds what is in files, which is written down nowhere
 }
 
 func shownOf(capture string, b *batch.Batch) shown {
+	files := records.SchemaOf(b.Frame) == records.Contents
 	if b.Packed != nil {
-		return shown{capture, b.Packed, true}
+		return shown{capture, b.Packed, true, files}
 	}
-	return shown{capture, b.Keep(), false}
+	return shown{capture, b.Keep(), false, files}
 }
 
 // open returns the frame as the detector saw it.

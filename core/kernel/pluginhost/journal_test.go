@@ -7,7 +7,10 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
+	"github.com/picketwatch/picket/core/kernel/pluginhost/batch"
 	"github.com/picketwatch/picket/core/kernel/pluginhost/crashlog"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/records"
 )
 
 func TestWhenASnapshotIsDue(t *testing.T) {
@@ -54,7 +57,7 @@ func TestARecordOpensNoMoreThanItHolds(t *testing.T) {
 	j := journal{snapshot: []byte("state")}
 	for n := range 9 {
 		frame[0] = byte(n)
-		j.add(shown{"c", s2.Encode(nil, frame), true}, 0)
+		j.add(shown{capture: "c", frame: s2.Encode(nil, frame), packed: true}, 0)
 		var r crashlog.Record
 		j.tell(&r)
 		whole := n < 7
@@ -63,6 +66,29 @@ func TestARecordOpensNoMoreThanItHolds(t *testing.T) {
 		}
 		if last := r.Steps[len(r.Steps)-1]; !bytes.Equal(last.Frame, frame) {
 			t.Errorf("of %d batches the last is another", n+1)
+		}
+	}
+}
+
+// What is in files is given again to a process that replaces one, and is in no record.
+func TestWhatIsInFilesIsInNoRecord(t *testing.T) {
+	inFile := batch.New(records.AppendFacts(nil, []sdk.Content{{Data: []byte("secret")}}), 1, nil, nil)
+	ofFile := batch.New(records.AppendFacts(nil, []sdk.File{{Name: "name"}}), 1, nil, nil)
+	for _, packed := range []bool{false, true} {
+		if packed {
+			inFile.Packed, ofFile.Packed = s2.Encode(nil, inFile.Frame), s2.Encode(nil, ofFile.Frame)
+		}
+		var j journal
+		j.add(shownOf("c", ofFile), 0)
+		j.add(shownOf("c", inFile), 0)
+		var r crashlog.Record
+		if j.tell(&r); len(j.batches) != 2 || len(r.Steps) != 1 || !bytes.Equal(r.Steps[0].Frame, ofFile.Frame) || !r.Cut {
+			t.Errorf("packed %v: %d batches in the journal, %d calls in the record, cut %v", packed, len(j.batches), len(r.Steps), r.Cut)
+		}
+		var l lastCall
+		l.shows(shownOf("c", inFile))
+		if step := l.take(time.Now(), "1.0.0"); step == nil || step.Frame != nil {
+			t.Errorf("packed %v: the last call is %+v", packed, step)
 		}
 	}
 }

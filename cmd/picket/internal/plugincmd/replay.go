@@ -172,7 +172,7 @@ func (r *replayer) crash(ctx context.Context, path string) error {
 	defer done()
 	v := replayVerdict{Crash: rec.ID, Plugin: rec.Plugin, Version: s.version, Steps: len(rec.Steps)}
 	if rec.Cut {
-		v.Note = "only its last call was kept: what came before was too much"
+		v.Note = "not all of its calls were kept: it was too much, or it was what is in files"
 	}
 	if err := r.feed(ctx, s.Subject, rec, &v); err != nil {
 		return err
@@ -350,7 +350,7 @@ func (r *replayer) found(ctx context.Context, path string, ids []string) error {
 	defer done()
 	v := replayVerdict{Plugin: rec.Plugin, Version: s.version, Steps: len(rec.Steps)}
 	if rec.Cut {
-		v.Note = "only its last call was kept: what came before was too much"
+		v.Note = "not all of its calls were kept: it was too much, or it was what is in files"
 	}
 	if err := r.feed(ctx, s.Subject, rec, &v); err != nil {
 		return err

@@ -46,7 +46,7 @@ type Record struct {
 	Secrets  []string         `json:"secrets,omitempty"` // their names; the values are not kept
 	Grants   []sdk.Permission `json:"grants,omitempty"`
 	Steps    []Step           `json:"steps"`         // what it was given, the last call last
-	Cut      bool             `json:"cut,omitempty"` // there was more before the last call than a record may hold
+	Cut      bool             `json:"cut,omitempty"` // there were more calls than a record may hold, or what is in files
 	State    []byte           `json:"-"`             // a snapshot that came before the steps, nil when there was none
 	HasState bool             `json:"has_state,omitempty"`
 	Found    []sdk.Finding    `json:"found,omitempty"` // what it found last in these calls; then it did not crash
