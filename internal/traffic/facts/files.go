@@ -197,7 +197,9 @@ func (m *Maker) smbFile(f *app.Fact, p *smb.FilePart) {
 		}
 		s.streams = append(s.streams, m.newStream(p.File, fileName(p.Name)))
 		m.bodies.grew(f.Flow.ID, streamBytes)
-		i = len(s.streams) - 1
+		if s, i = m.streamOf(f, p.File); i < 0 {
+			return // the flow had to make room
+		}
 		if !m.open(f, &s.streams[i].side[f.Dir], s.streams[i].name) {
 			return
 		}

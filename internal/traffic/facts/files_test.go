@@ -13,6 +13,7 @@ import (
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/apptest"
 	"github.com/picketwatch/picket/internal/traffic/app/http2"
+	"github.com/picketwatch/picket/internal/traffic/app/smb"
 	"github.com/picketwatch/picket/internal/traffic/app/smtp"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -148,6 +149,27 @@ func TestStreams(t *testing.T) {
 	}
 	if n := len(m.bodies.by) + m.bodies.bytes; n != 0 {
 		t.Errorf("%d bytes wait", n)
+	}
+}
+
+// A file for which the connection that has it must make room is given up, with what it had open.
+func TestAFileOfTheOldestConnection(t *testing.T) {
+	m, got := gather(t, sdk.FactsFiles)
+	w := newWire(m, "smb", 1)
+	w.say(app.Server, &smb.FilePart{File: 1, Name: "first", Data: []byte("x")})
+	m.bodies.open(2)
+	m.bodies.grew(2, joinBytes-m.bodies.bytes)
+	for part := range uint64(3) {
+		w.say(app.Server, &smb.FilePart{File: 2, Name: "second", Data: []byte("y"), Last: part == 2})
+		if m.bodies.bytes > joinBytes {
+			t.Fatalf("%d bytes wait", m.bodies.bytes)
+		}
+	}
+	w.end()
+	m.bodies.end(2)
+	flush(t, m)
+	if len(got.Files) == 0 || got.Files[0].Name != "first" || m.bodies.bytes != 0 || len(m.bodies.by) != 0 {
+		t.Errorf("%d files, %d bytes wait", len(got.Files), m.bodies.bytes)
 	}
 }
 
