@@ -54,7 +54,7 @@ pub use guest::{
 };
 pub use host::Host;
 pub use model::*;
-pub use rows::{File, Flow, Login, Message, Packet, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
+pub use rows::{Content, File, Flow, Login, Message, Packet, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
 pub use time::Time;
 
 #[doc(hidden)]

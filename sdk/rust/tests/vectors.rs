@@ -2,7 +2,7 @@
 
 use picket_sdk::frame::{self, Row, Rows};
 use picket_sdk::json::Json;
-use picket_sdk::{File, Flow, FlowRef, Login, Message, Packet, Time, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
+use picket_sdk::{Content, File, Flow, FlowRef, Login, Message, Packet, Time, ARP, DHCP, DNS, HTTP, OT, SMB, TLS};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,7 @@ fn same_dns(name: &str, f: DNS, want: &Json) {
 }
 
 fn same_tls(name: &str, f: TLS, want: &Json) {
-    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, version: num, offered: num, cipher: num, quic: num, server_name: text, alpn: text, alpns: texts, ciphers: list, groups: list, ja3: text, ja3s: text, ja4: text, encrypted: bit, retry: bit, chain: texts, subject: text, issuer: text, serial: text, not_before: time, not_after: time, names: texts, key_type: text, key_bits: num, signature: text, ca: bit, self_signed: bit, certificate_damaged: bit, damaged: bit);
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, version: num, offered: num, cipher: num, quic: num, server_name: text, alpn: text, alpns: texts, ciphers: list, groups: list, ja3: text, ja3s: text, ja4: text, encrypted: bit, retry: bit, chain: texts, subject: text, issuer: text, serial: text, not_before: time, not_after: time, names: texts, key_type: text, key_bits: num, signature: text, ca: bit, self_signed: bit, certificate_damaged: bit, damaged: bit, heartbeat_asked: num, heartbeat_answered: num);
 }
 
 fn same_http(name: &str, f: HTTP, want: &Json) {
@@ -121,7 +121,7 @@ fn same_http(name: &str, f: HTTP, want: &Json) {
 }
 
 fn same_smb(name: &str, f: SMB, want: &Json) {
-    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, version: num, response: bit, command: num, name: text, status: num, message_id: num, session: num, tree: num, dialect: num, dialects: list, share: text, file: text, access: num, user: text, domain: text, host: text, encrypted: bit, compressed: bit);
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, version: num, response: bit, command: num, name: text, status: num, message_id: num, session: num, tree: num, dialect: num, dialects: list, share: text, file: text, access: num, user: text, domain: text, host: text, encrypted: bit, compressed: bit, ntlm: num);
 }
 
 fn same_dhcp(name: &str, f: DHCP, want: &Json) {
@@ -138,6 +138,10 @@ fn same_ot(name: &str, f: OT, want: &Json) {
 
 fn same_file(name: &str, f: File, want: &Json) {
     same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, name: text, type_: text, size: num, expected: num, complete: bit, sha256: text, md5: text, entropy: float, begin: bytes);
+}
+
+fn same_content(name: &str, f: Content, want: &Json) {
+    same!(name, f, want, 0; flow: num, packet: num, time: time, client: addr, server: addr, client_port: num, server_port: num, vlan: num, proto: num, from_server: bit, protocol: text, name: text, type_: text, size: num, complete: bit, sha256: text, md5: text, data: bytes);
 }
 
 fn same_login(name: &str, f: Login, want: &Json) {
@@ -173,6 +177,7 @@ fn every_field_of_every_row() {
             Some("arp") => compare::<ARP>(&name, &frame, rows, same_arp),
             Some("ot") => compare::<OT>(&name, &frame, rows, same_ot),
             Some("file") => compare::<File>(&name, &frame, rows, same_file),
+            Some("content") => compare::<Content>(&name, &frame, rows, same_content),
             Some("login") => compare::<Login>(&name, &frame, rows, same_login),
             Some("message") => compare::<Message>(&name, &frame, rows, same_message),
             _ => {} // rows that a guest never reads
