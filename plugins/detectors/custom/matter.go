@@ -160,7 +160,7 @@ func (d *Detector) shrink(latest *matter, sink sdk.FindingSink) error {
 func count[T any](m *matter, r *rule[T], record *T, at int64) bool {
 	over, atLeast := int64(r.count.over), r.count.atLeast
 	if !m.fired && at-m.End() > over {
-		m.marks, m.oldest, m.times, m.flows, m.Evidence = m.marks[:0], 0, 0, nil, evidence.Evidence{}
+		m.marks, m.oldest, m.times, m.flows, m.Evidence = nil, 0, 0, nil, evidence.Evidence{}
 	}
 	if r.differs != nil {
 		m.marks = slices.DeleteFunc(m.marks, func(k mark) bool { return at-k.at > over })
