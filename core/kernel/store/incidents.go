@@ -447,7 +447,7 @@ type incidentCursor struct {
 
 // ListIncidents lists the tenant's incidents without those that went into another.
 func (c *Control) ListIncidents(ctx context.Context, tenant string, f IncidentFilter, p Page) ([]Incident, string, error) {
-	value := map[IncidentSort]string{"": "created", IncidentsLatest: "last_seen", IncidentsRisk: "risk"}[f.Sort]
+	value := map[IncidentSort]string{"": "id", IncidentsLatest: "last_seen", IncidentsRisk: "risk"}[f.Sort]
 	if value == "" {
 		return nil, "", &QueryError{fmt.Sprintf("incidents cannot be sorted by %q", f.Sort)}
 	}
@@ -457,18 +457,27 @@ func (c *Control) ListIncidents(ctx context.Context, tenant string, f IncidentFi
 			return nil, "", err
 		}
 	}
-	list, err := collect(ctx, c.reader, scanIncident, "SELECT "+incidentColumns+` FROM incidents WHERE tenant = ? AND merged_into = '' AND last_seen >= ?
+	var at any = after.Value
+	if f.Sort == "" {
+		at = after.ID
+	}
+	list, err := collect(ctx, c.reader, scanIncident, listIncidents(value), tenant, micros(f.From), f.State, f.State, f.Severity, f.Severity,
+		f.Host, f.Host, f.Technique, f.Technique, f.Technique, f.Technique, after.ID, at, after.ID, p.limit()+1)
+	list, next := cut(list, p, func(i Incident) string {
+		values := map[IncidentSort]int64{IncidentsLatest: micros(i.LastSeen), IncidentsRisk: int64(i.Risk)}
+		return cursorText(incidentCursor{values[f.Sort], i.ID})
+	})
+	return list, next, err
+}
+
+// listIncidents reads a page in an order. The plus keeps last_seen from choosing the index: that is to be the one of the order.
+func listIncidents(by string) string {
+	return "SELECT " + incidentColumns + ` FROM incidents WHERE tenant = ? AND merged_into = '' AND +last_seen >= ?
 		AND (? = '' OR state = ?) AND (? = '' OR severity = ?)
 		AND (? = '' OR id IN (SELECT a.incident_id FROM incident_marks k JOIN alerts a ON a.id = k.alert_id WHERE k.tenant = incidents.tenant AND k.key = ?))
 		AND (? = '' OR EXISTS (SELECT 1 FROM alerts a, json_each(a.techniques) WHERE a.incident_id = incidents.id
 			AND (value = ? OR substr(value, 1, length(?) + 1) = ? || '.')))
-		AND (? = '' OR (`+value+`, id) < (?, ?)) ORDER BY `+value+` DESC, id DESC LIMIT ?`, tenant, micros(f.From), f.State, f.State, f.Severity, f.Severity,
-		f.Host, f.Host, f.Technique, f.Technique, f.Technique, f.Technique, after.ID, after.Value, after.ID, p.limit()+1)
-	list, next := cut(list, p, func(i Incident) string {
-		at := map[IncidentSort]int64{"": micros(i.Created), IncidentsLatest: micros(i.LastSeen), IncidentsRisk: int64(i.Risk)}
-		return cursorText(incidentCursor{at[f.Sort], i.ID})
-	})
-	return list, next, err
+		AND (? = '' OR (` + by + `, id) < (?, ?)) ORDER BY ` + by + ` DESC, id DESC LIMIT ?`
 }
 
 // CountOpenIncidents counts the incidents that nobody has closed.

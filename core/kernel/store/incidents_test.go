@@ -90,6 +90,23 @@ func TestAlertsThatChangedAreLookedAtOnce(t *testing.T) {
 	}
 }
 
+// A page is read along an index, whatever the order: nothing is sorted to show the first of many.
+func TestIncidentsAreNotSorted(t *testing.T) {
+	c, _ := openControl(t)
+	for _, by := range []string{"id", "last_seen", "risk"} {
+		q := listIncidents(by)
+		plan, err := collect(t.Context(), c.reader, func(r row) (step string, err error) {
+			var ignored int
+			err = r.Scan(&ignored, &ignored, &ignored, &step)
+			return step, err
+		}, "EXPLAIN QUERY PLAN "+q, slices.Repeat([]any{""}, strings.Count(q, "?"))...)
+		must(t, err)
+		if text := strings.Join(plan, "; "); len(plan) == 0 || strings.Contains(text, "TEMP B-TREE FOR ORDER BY") {
+			t.Errorf("by %s: %s", by, text)
+		}
+	}
+}
+
 // One page after the other has all incidents, in the order asked for.
 func TestIncidentsInOrder(t *testing.T) {
 	c, _ := openControl(t)
