@@ -74,7 +74,7 @@ func (d *Detector) measureAsked(c *asked) (askedVerdict, bool) {
 		}
 		v.beats = append(v.beats, c.asks[i+1])
 	}
-	v.sole = d.soleAsker(c)
+	v.sole = d.askers[c.key.domain] == 1 // nobody else asks below it
 	return v, v.sole || v.fresh && v.carry
 }
 
@@ -92,16 +92,6 @@ func (d *Detector) askIntervals(c *asked) []int64 {
 	}
 	d.starts = starts
 	return starts
-}
-
-// soleAsker reports whether nobody else asks below a domain.
-func (d *Detector) soleAsker(c *asked) bool {
-	for other := range d.asked.All() {
-		if other != c && other.key.domain == c.key.domain {
-			return false
-		}
-	}
-	return true
 }
 
 // finding puts a verdict into words, with its evidence. It is medium where each name is new, the answers can carry orders, and the

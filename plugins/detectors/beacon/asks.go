@@ -172,9 +172,13 @@ func (d *Detector) begin(key askedKey, m *sdk.DNS, domain string, sink sdk.Findi
 			return nil, err
 		}
 		d.asked.Forget(old.key)
+		if d.askers[old.key.domain]--; d.askers[old.key.domain] == 0 {
+			delete(d.askers, old.key.domain)
+		}
 	}
 	c := &asked{key: key, server: bare.Of(m.Server), port: m.ServerPort, proto: m.Proto, domain: strings.Clone(domain), first: m.Time.UnixNano()}
 	d.asked.Put(key, c)
+	d.askers[key.domain]++
 	return c, nil
 }
 

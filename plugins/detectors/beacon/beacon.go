@@ -83,6 +83,7 @@ type Detector struct {
 	ignore  prefixes
 	pairs   pairs
 	asked   askedTable
+	askers  map[uint64]int // how many ask below a domain
 	domains domains
 	names   []uint32 // room for judging
 	scales  scales
@@ -111,7 +112,7 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 }
 
 func (d *Detector) reset() {
-	d.asked = recent.New[askedKey, *asked](d.cfg.MaxDomains)
+	d.asked, d.askers = recent.New[askedKey, *asked](d.cfg.MaxDomains), map[uint64]int{}
 	d.pairs = newPairs(&d.cfg)
 	d.clock, d.swept = 0, 0
 }

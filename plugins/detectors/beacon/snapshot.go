@@ -58,6 +58,10 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 	d.pairs, d.asked, d.clock, d.swept = into.pairs, into.asked, into.clock, into.swept
+	d.askers = map[uint64]int{}
+	for c := range d.asked.All() {
+		d.askers[c.key.domain]++
+	}
 	return nil
 }
 
