@@ -102,7 +102,7 @@ gen: tools web/node_modules ## regenerate what is generated and checked in
 e2e: build ## whole-system tests: real programs, real plugins, Chromium
 	$(STEP) "whole system, beside it the pages in Chromium"
 	@cd web && npm run --silent e2e >../bin/e2e-pages.log 2>&1 & pages=$$!; \
-	  PICKET_E2E=1 go test -count=1 -timeout 20m ./internal/e2e && programs=0 || programs=$$?; \
+	  PICKET_E2E=1 go test -count=1 -timeout 30m ./internal/e2e && programs=0 || programs=$$?; \
 	  wait $$pages && pages=0 || pages=$$?; cat bin/e2e-pages.log; exit $$((programs | pages))
 
 bench: build ## ratios in one run; the machine is named in the output

@@ -16,12 +16,9 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/capture"
-	"github.com/picketwatch/picket/plugins/detectors/botnet"
 	"github.com/picketwatch/picket/plugins/detectors/custom"
-	"github.com/picketwatch/picket/plugins/detectors/encrypted"
 	"github.com/picketwatch/picket/plugins/detectors/idsrules"
 	"github.com/picketwatch/picket/plugins/detectors/intel"
-	"github.com/picketwatch/picket/plugins/detectors/malware"
 	"github.com/picketwatch/picket/plugins/detectors/sigma"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -96,13 +93,7 @@ func TestOrdinaryTraffic(t *testing.T) {
 
 // everything is all detectors, with their defaults: those that wait for rules or lists of an operator say nothing.
 func everything() []sdk.Plugin {
-	out := detectors()
-	for _, p := range []sdk.Plugin{botnet.Plugin(), custom.Plugin(), encrypted.Plugin(), idsrules.Plugin(), intel.Plugin(), malware.Plugin(), sigma.Plugin()} {
-		if !slices.ContainsFunc(out, func(o sdk.Plugin) bool { return o.ID == p.ID }) {
-			out = append(out, p)
-		}
-	}
-	return out
+	return append(detectors(), custom.Plugin(), idsrules.Plugin(), intel.Plugin(), sigma.Plugin())
 }
 
 func atLeast(count map[sdk.Severity]int, least sdk.Severity) (n int) {

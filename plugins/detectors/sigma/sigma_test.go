@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -58,8 +59,11 @@ type captured map[string][]sdk.Batch
 func captures(t *testing.T) captured {
 	t.Helper()
 	cases, err := kit.ReadCases(t.Context(), "testdata", Plugin().Subscription)
-	if err != nil {
+	switch {
+	case errors.Is(err, kit.ErrNoCommand):
 		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
 	}
 	out := captured{}
 	for _, c := range cases {
