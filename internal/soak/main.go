@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,9 +36,8 @@ func main() {
 	if r != nil {
 		r.print(os.Stdout)
 		if *out != "" {
-			if data, jsonErr := json.MarshalIndent(r, "", "  "); jsonErr == nil {
-				_ = os.WriteFile(*out, append(data, '\n'), 0o644)
-			}
+			data, jsonErr := json.MarshalIndent(r, "", "  ")
+			err = errors.Join(err, jsonErr, os.WriteFile(*out, append(data, '\n'), 0o644))
 		}
 	}
 	if err == nil {
