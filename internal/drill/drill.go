@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -82,6 +83,11 @@ type line struct {
 
 // drill plays everything.
 func drill(ctx context.Context, o options) (*report, error) {
+	for _, name := range []string{"picketd", "picket-agent"} {
+		if _, err := os.Stat(filepath.Join(o.Programs, name)); err != nil {
+			return nil, fmt.Errorf("%w: run make build, or name the folder with -programs", err)
+		}
+	}
 	fmt.Printf("seed %d\n", o.Seed)
 	began := time.Now()
 	s, err := newSite(ctx, o.Programs)
