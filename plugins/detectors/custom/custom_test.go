@@ -3,6 +3,7 @@ package custom
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -211,6 +212,43 @@ func TestTheOthersRun(t *testing.T) {
 	}
 	if err := d.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "add dns to kinds") {
 		t.Errorf("health: %v", err)
+	}
+}
+
+// A rule that is not enabled is checked like the others, and finds nothing.
+func TestNotEnabled(t *testing.T) {
+	rule := "version: 1\nrules:\n  - id: a\n    title: t\n    enabled: %s\n    on: dns\n    when: query == 'a.example'\n    samples: {fires: [{query: a.example}], silent: [{query: %s}]}\n"
+	for enabled, want := range map[string]int{"true": 1, "false": 0} {
+		d := detector(t, fmt.Sprintf(rule, enabled, "b.example"))
+		if got := inspect(t, d, sdk.Batch{DNS: []sdk.DNS{asks(0, 7, "a.example")}}); len(got) != want {
+			t.Errorf("enabled: %s finds %d", enabled, len(got))
+		}
+	}
+	if _, err := newDetector(t, fmt.Sprintf(rule, "false", "a.example"), true); err == nil {
+		t.Error("its samples are not tried")
+	}
+	if _, err := newDetector(t, fmt.Sprintf(rule, "no-never", "b.example"), true); err == nil {
+		t.Error("a word is taken for enabled")
+	}
+}
+
+// Findings of one rule differ in their ids, however long what they are counted by is.
+func TestLongIDs(t *testing.T) {
+	d := detector(t, "version: 1\nrules:\n  - id: a\n    title: t\n    on: dns\n    when: protocol == 'dns'\n    count: {over: 1h, by: [query, protocol], at_least: 2}\n    samples: {fires: [{protocol: dns}], silent: [{protocol: mdns}]}\n")
+	long := strings.Repeat("x", 199)
+	if id := shortID(long + "\x00" + long + "\x001"); len(id) > maxID || id == shortID(long+"\x00"+long+"\x002") {
+		t.Errorf("an id of %d bytes", len(id))
+	}
+	var ids []string
+	for _, query := range []string{"a.example", "b.example"} {
+		for i := range 2 {
+			for _, f := range inspect(t, d, sdk.Batch{DNS: []sdk.DNS{asks(time.Duration(i)*time.Second, 7, query)}}) {
+				ids = append(ids, f.ID)
+			}
+		}
+	}
+	if len(ids) != 2 || ids[0] == ids[1] {
+		t.Errorf("ids %q", ids)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // renamed are fields whose name is a reserved word in CEL.
 var renamed = map[string]string{"function": "function_code"}
 
-type column struct{ Name, Go, Type string }
+type column struct{ Name, Go, Type, Unit, Doc string }
 
 func columns(t *testing.T, name string) []column {
 	t.Helper()

@@ -1,6 +1,8 @@
 package custom
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -58,6 +60,7 @@ const (
 	maxFlows = 16
 	maxSaid  = 200  // bytes of a field in a title, and in what a count goes by
 	maxWords = 1024 // bytes of a summary
+	maxID    = 255  // bytes of the id of a finding
 )
 
 // note counts a record that a rule holds for.
@@ -237,7 +240,7 @@ func (m *matter) finding() sdk.Finding {
 		f.Dst = dst.String()
 	}
 	if m.counts {
-		f.ID = m.by // findings of one rule differ in it
+		f.ID = shortID(m.by) // findings of one rule differ in it
 	}
 	if m.distinct {
 		f.Features["distinct"] = float64(len(m.marks))
@@ -251,6 +254,15 @@ func (m *matter) finding() sdk.Finding {
 		f.Flows[i] = m.flows[i].Full(m.flows[i].src.Addr(), m.flows[i].dst.Addr(), m.flows[i].proto)
 	}
 	return f
+}
+
+// shortID is an id of the findings of one rule, which nobody on the way cuts: what is cut may be what they differ in.
+func shortID(by string) string {
+	if len(by) <= maxID {
+		return by
+	}
+	sum := sha256.Sum256([]byte(by))
+	return hex.EncodeToString(sum[:])
 }
 
 // runaway says that a rule was switched off.

@@ -36,6 +36,7 @@ type source struct {
 	file          string
 	line          int
 	id, title, on string
+	asleep        bool // its author does not want it to run
 	when          string
 	titleAt, onAt position
 	whenAt        position
@@ -289,7 +290,7 @@ var (
 
 func (r *reader) source(n ast.Node) source {
 	s := source{file: r.file, line: r.place(n).line, severity: usualRating, confidence: usualCertain}
-	pairs := r.mapping(n, "a rule", "id", "title", "severity", "confidence", "techniques", "on", "when", "count", "samples")
+	pairs := r.mapping(n, "a rule", "id", "title", "enabled", "severity", "confidence", "techniques", "on", "when", "count", "samples")
 	has := map[string]bool{}
 	for _, p := range pairs { // first, so that problems can name the rule
 		if p.key == "id" {
@@ -320,6 +321,13 @@ func (r *reader) part(s *source, p pair) {
 	switch p.key {
 	case "title":
 		s.title, s.titleAt = r.text(p.value, "title", maxTitle), r.place(p.value)
+	case "enabled":
+		enabled, ok := scalar(p.value)
+		on, isFlag := enabled.(bool)
+		if !ok || !isFlag {
+			r.problem(r.place(p.value), "enabled must be true or false")
+		}
+		s.asleep = !on
 	case "severity":
 		if s.severity = sdk.Severity(r.text(p.value, "severity", 16)); s.severity.Rank() == 0 {
 			r.problem(r.place(p.value), "severity must be one of %s", strings.Join(severities, ", "))

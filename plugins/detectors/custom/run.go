@@ -79,10 +79,10 @@ func (s *ruleSet[T]) name() string { return s.kind.name }
 
 func (s *ruleSet[T]) empty() { s.rules, s.seen = nil, 0 }
 
-// add compiles a rule and takes it in, unless something is wrong with it.
+// add compiles a rule and takes it in, unless something is wrong with it or it is not enabled.
 func (s *ruleSet[T]) add(from *source) []Problem {
 	r, problems := compileRule(s.kind, from)
-	if len(problems) == 0 {
+	if len(problems) == 0 && !from.asleep {
 		s.rules = append(s.rules, r)
 	}
 	return problems
