@@ -82,7 +82,10 @@ func (c *Control) open(ctx context.Context) (err error) {
 	}
 	c.reader.SetMaxOpenConns(readers)
 	c.reader.SetMaxIdleConns(readers)
-	return c.checkKey(ctx)
+	if err := c.checkKey(ctx); err != nil {
+		return err
+	}
+	return c.chainOldAudit(ctx)
 }
 
 // checkKey notices a key file that is not the one the secrets were sealed with. As long as nothing is sealed any key
@@ -98,7 +101,7 @@ func (c *Control) checkKey(ctx context.Context) error {
 	}
 	var sealed int
 	if err := c.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM assignments WHERE secrets IS NOT NULL) +
-		(SELECT count(*) FROM installs WHERE undo IS NOT NULL)`).Scan(&sealed); err != nil {
+		(SELECT count(*) FROM installs WHERE undo IS NOT NULL) + (SELECT count(*) FROM factors WHERE secret IS NOT NULL)`).Scan(&sealed); err != nil {
 		return err
 	}
 	if sealed > 0 {
@@ -106,7 +109,10 @@ func (c *Control) checkKey(ctx context.Context) error {
 			sealed, known, c.sealer.id)
 	}
 	_, err = c.writer.ExecContext(ctx, "INSERT INTO meta VALUES ('secret_key', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", c.sealer.id)
-	return err
+	if err != nil {
+		return err
+	}
+	return c.resealAuditHeads(ctx)
 }
 
 func dsn(path string, more ...string) string {

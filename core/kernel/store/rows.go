@@ -14,6 +14,7 @@ type User struct {
 	PasswordHash               string // argon2id, PHC format; empty: cannot sign in with a password
 	Disabled                   bool
 	Created                    time.Time
+	SignedIn                   time.Time // the last time; zero: never
 }
 
 // Session is a signed-in browser. Only the hash of its secret is stored.
@@ -23,6 +24,25 @@ type Session struct {
 	Created, LastSeen  time.Time
 	Expires            time.Time // absolute, whatever the use
 	Address, UserAgent string
+	Method             string    // how it was opened: "password", "totp", "passkey", "link", ...
+	Proved             time.Time // when its owner last proved who they are
+}
+
+// Kinds of second factor.
+const (
+	FactorTOTP    = "totp"
+	FactorPasskey = "passkey"
+)
+
+// Factor is what a person proves themselves with besides a password.
+type Factor struct {
+	ID, Tenant, UserID, Kind, Name string
+	Confirmed                      bool            // until then it opens nothing
+	Secret                         string          // of codes; encrypted at rest
+	Step                           int64           // of the last code that was taken
+	Credential                     []byte          // a passkey's id
+	Body                           json.RawMessage // a passkey's public half
+	Created, LastUsed              time.Time
 }
 
 // APIToken lets a program act with a role. Only the hash of its secret is stored.
@@ -33,6 +53,8 @@ type APIToken struct {
 	CreatedBy              string
 	Created, LastUsed      time.Time
 	Expires                time.Time // zero: never
+	Scopes                 []string  // what of the role it may; none: all of it
+	UserID                 string    // whose it is: it may no more than they, and ends with them; "" for the server's own
 }
 
 // OneTimeToken opens one door once: first set-up or a sign-in link.
@@ -274,9 +296,13 @@ type AuditEntry struct {
 	Action, Object  string
 	Outcome         string // "ok", "refused", "failed"
 	Detail, Address string
+	Seq             int64  // place in the tenant's chain, from 1
+	Hash            []byte // of this line and the hash of the one before it
 }
 
-// AuditFilter narrows the audit log; empty fields do not.
+// AuditFilter narrows the audit log; empty fields do not. Actor, Action and Object are parts of what they look for, Text
+// is a part of any of them, of the detail or of the address.
 type AuditFilter struct {
-	Actor, Action, Object, Outcome string
+	Actor, Action, Object, Outcome, Text string
+	From, To                             time.Time // To is not among it
 }

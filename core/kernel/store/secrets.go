@@ -22,6 +22,7 @@ import (
 type sealer struct {
 	aead cipher.AEAD
 	id   string // says which key it is without telling the key
+	mark []byte // key of marks on what need not be secret but must not be made up
 }
 
 // openSealer reads the key file, making it when absent.
@@ -50,7 +51,9 @@ func openSealer(keyFile, dataDir string) (*sealer, error) {
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("picket secret key id"))
-	return &sealer{aead: aead, id: hex.EncodeToString(mac.Sum(nil)[:8])}, nil
+	mark := hmac.New(sha256.New, key)
+	mark.Write([]byte("picket mark key"))
+	return &sealer{aead: aead, id: hex.EncodeToString(mac.Sum(nil)[:8]), mark: mark.Sum(nil)}, nil
 }
 
 func inside(path, dir string) bool {
