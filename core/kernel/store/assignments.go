@@ -60,6 +60,9 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 		if err != nil {
 			return err
 		}
+		if err := c.tell(ctx, tx, a); err != nil {
+			return err
+		}
 		return raiseConfigVersion(ctx, tx, a.Tenant, a.Instance)
 	})
 	if err == nil {

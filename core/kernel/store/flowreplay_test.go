@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
@@ -59,5 +61,38 @@ func TestFeaturesThatCannotBeReadAreNotKept(t *testing.T) {
 		if err := rec.Close(t.Context(), true); err == nil {
 			t.Errorf("features that are %s were kept", name)
 		}
+	}
+}
+
+// What was recorded since then is handed out whole, the latest capture first; older ones are not.
+func TestReplayRecent(t *testing.T) {
+	now := &clock{t: start}
+	f := openFlows(t, t.TempDir(), now)
+	for i, name := range []string{"old", "first", "second"} {
+		if i == 1 {
+			now.t = start.Add(72 * time.Hour)
+		}
+		rec, err := f.Record(t.Context(), "default", name)
+		must(t, err)
+		must(t, rec.Facts(t.Context(), sdk.FactsTLS, records.Parcel{Frame: records.AppendFacts(nil, []sdk.TLS{{Seen: sdk.Seen{Flow: 1, Time: start}}})}))
+		must(t, rec.Flows(t.Context(), records.Parcel{Frame: records.AppendShortFlows(nil, []sdk.Flow{someFlow(1)})}))
+		must(t, rec.Close(t.Context(), true))
+	}
+	saw := func(since time.Time, wanted ...records.Schema) (out []string) {
+		must(t, f.ReplayRecent(t.Context(), "default", since, func(capture string, p records.Parcel) error {
+			out = append(out, capture+" "+records.SchemaOf(p.Frame).Facts())
+			return nil
+		}, wanted...))
+		return out
+	}
+	if got := saw(now.t.Add(-time.Hour), records.Flows, records.TLS); !slices.Equal(got, []string{"second tls", "second ", "first tls", "first "}) {
+		t.Errorf("saw %q", got)
+	}
+	if got := saw(start.Add(-time.Hour), records.TLS); !slices.Equal(got, []string{"second tls", "first tls", "old tls"}) {
+		t.Errorf("saw %q", got)
+	}
+	stop := errors.New("enough")
+	if err := f.ReplayRecent(t.Context(), "default", start, func(string, records.Parcel) error { return stop }, records.Flows); !errors.Is(err, stop) {
+		t.Error(err)
 	}
 }
