@@ -14,7 +14,11 @@ import (
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then its lists.
-const snapshotVersion = 2
+// A state of the first version has no connections of which only the beginning was seen to be bound.
+const (
+	snapshotVersion = 2
+	firstVersion    = 1
+)
 
 // What a pair and a usual pair take in a snapshot, about.
 const (
@@ -59,19 +63,24 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 
 // Restore takes over what Snapshot wrote, whole or not at all.
 func (d *Detector) Restore(_ context.Context, state []byte) error {
+	version := snapshotVersion
 	p, err := saved.Open(snapshotVersion, state)
 	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
+		first, other := saved.Open(firstVersion, state)
+		if other != nil {
+			return fmt.Errorf("read snapshot: %w", err)
+		}
+		version, p = firstVersion, first
 	}
 	m := newMemory()
-	if err := errors.Join(m.read(p), p.End()); err != nil {
+	if err := errors.Join(m.read(p, version), p.End()); err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 	d.memory = m
 	return nil
 }
 
-func (m *memory) read(p *saved.Packed) error {
+func (m *memory) read(p *saved.Packed, version int) error {
 	m.next, m.forgotten, m.begun, m.swept = p.Uint(), p.Uint(), p.Int(), p.Int()
 	for range p.Count() {
 		var b [knownSize]byte
@@ -89,7 +98,9 @@ func (m *memory) read(p *saved.Packed) error {
 	m.shares.readFrom(p)
 	m.old.readFrom(p)
 	m.unbound.readFrom(p)
-	m.binds.readFrom(p)
+	if version > firstVersion {
+		m.binds.readFrom(p)
+	}
 	numbers := map[uint64]bool{}
 	for range p.Count() {
 		one := readPair(p)

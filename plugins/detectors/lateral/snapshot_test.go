@@ -2,6 +2,7 @@ package lateral
 
 import (
 	"context"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -80,4 +81,26 @@ func FuzzRestore(f *testing.F) {
 			find(t, d, attack()...)
 		}
 	})
+}
+
+// TestAStateOfTheFirstVersionIsRestored takes over what version 1 wrote in the middle of an attack.
+func TestAStateOfTheFirstVersionIsRestored(t *testing.T) {
+	const seen = 10
+	state, err := os.ReadFile("testdata/version1.state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := attack()
+	now, then := detector(t, "{}"), detector(t, "{}")
+	inspect(t, now, &sink{}, all[:seen]...)
+	if err := then.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	want := find(t, now, all[seen:]...)
+	if got := find(t, then, all[seen:]...); len(want) == 0 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant\n%+v", got, want)
+	}
+	if detector(t, "{}").Restore(t.Context(), state[:len(state)-1]) == nil {
+		t.Error("a state that was cut is taken")
+	}
 }
