@@ -291,13 +291,17 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 
 func (c *Core) openAPI(context.Context) error {
 	settings := c.cfg.Settings
+	rules, err := c.openRules()
+	if err != nil {
+		return err
+	}
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Captures: captures{c}, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
-		Rollouts: c.rollouts, WarningLists: c.warningLists,
+		Rollouts: c.rollouts, WarningLists: c.warningLists, Rules: rules,
 	}
 	if c.shop != nil {
 		cfg.Registry, cfg.Receipts = c.shop.Handler(), c.takeReceipt

@@ -144,6 +144,11 @@ var access = map[string]rule{
 	"GET /api/v1/suppressions/:id/findings": watcher,
 	"GET /api/v1/warninglists":              watcher,
 
+	"GET /api/v1/rules":          watcher,
+	"GET /api/v1/rules/versions": watcher,
+	"POST /api/v1/rules/try":     auditor,
+	"PUT /api/v1/rules":          auditor, // who says what is found answers for security
+
 	"GET /api/v1/plugins":                      watcher,
 	"GET /api/v1/plugins/:ns/:name":            watcher,
 	"GET /api/v1/plugins/:ns/:name/page":       watcher,

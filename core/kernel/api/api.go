@@ -147,6 +147,8 @@ type Config struct {
 	// Registry answers below /registry/ what is asked of it; nil: the files in RegistryDir are all there is.
 	Registry http.Handler
 	Live     *Live
+	// Rules tries custom rules; nil when there is no registry to take their plugin from.
+	Rules Rules
 	// WarningLists are the lists of well-known harmless hosts that lower the risk of an incident, with those that were refused.
 	WarningLists func() []WarningList
 
@@ -257,6 +259,7 @@ func (s *Server) routes() {
 	s.alertRoutes()
 	s.incidentRoutes()
 	s.suppressionRoutes()
+	s.ruleRoutes()
 	s.pluginRoutes()
 	s.marketRoutes()
 	s.fleetRoutes()

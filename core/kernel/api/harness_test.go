@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world {
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
 	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
-		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), WarningLists: warningLists, Trust: "development", Version: "9.9",
+		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), WarningLists: warningLists, Rules: tried{}, Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})
 	t.Cleanup(w.Close)
@@ -376,6 +376,8 @@ func (o *offers) releases() []client.Release {
 		make("test/copycat", sdk.KindCollector, `{"type":"object","additionalProperties":false}`, ""),
 		make("test/detect", sdk.KindDetector, "", `[{"id":"r1","purpose":"Finds it.","techniques":["T1046"],"severity":"high","false_positives":["a scanner of your own"]}]`,
 			sdk.Permission{Cap: sdk.CapFlowsRead, Reason: "It judges flows."}),
+		make("picket/custom-rules", sdk.KindDetector, `{"type":"object","additionalProperties":false,"properties":{"rules":{"type":"string"},"strict":{"type":"boolean"},
+			"kinds":{"type":"array","items":{"type":"string"}},"files":{"type":"array","items":{"type":"string"}}}}`, "", sdk.Permission{Cap: sdk.CapFlowsRead, Reason: "Rules may look at flows."}),
 		make("test/exec", sdk.KindDetector, "", "", sdk.Permission{Cap: sdk.CapExec, Reason: "It runs things."}),
 		make("test/hook", sdk.KindNotifier, hookSchema, "", dial, secret),
 	}

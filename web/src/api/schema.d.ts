@@ -1652,6 +1652,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Custom rules by where they run, and what they found within the last day */
+        get: operations["list-rules"];
+        /** Make these the rules of a place; it runs them from now on */
+        put: operations["save-rules"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Check rules, and look what they would have found in stored traffic; nothing is kept */
+        post: operations["try-rules"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the rules of an instance were before, newest first */
+        get: operations["list-rule-versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/series": {
         parameters: {
             query?: never;
@@ -3445,6 +3497,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageRuleVersion: {
+            items: components["schemas"]["RuleVersion"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageSuppressed: {
             items: components["schemas"]["Suppressed"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -3912,6 +3969,101 @@ export interface components {
             severity: string;
             techniques: string[];
         };
+        RuleBook: {
+            by?: string;
+            /** Format: date-time */
+            changed?: string;
+            /** @description Files on the node with more rules, which are not edited here. */
+            files: string[];
+            instance: string;
+            /** @description server, agents, group:NAME or the id of an agent. */
+            node: string;
+            /** @description As YAML, as the command picket rule reads them. */
+            rules: string;
+            /** @description How it fares on each node. */
+            runs: components["schemas"]["RuleRun"][];
+            /**
+             * Format: int64
+             * @description Number of what it was told last.
+             */
+            version: number;
+        };
+        RuleExample: {
+            capture: string;
+            finding: components["schemas"]["Finding"];
+        };
+        RuleHits: {
+            /** Format: int64 */
+            findings: number;
+            /** Format: date-time */
+            last: string;
+            rule: string;
+        };
+        RuleOutcome: {
+            /** @description The first of them. */
+            examples: components["schemas"]["RuleExample"][];
+            /** Format: int64 */
+            findings: number;
+            /**
+             * Format: int64
+             * @description That fulfil it and are counted by the findings.
+             */
+            records: number;
+            rule: string;
+            /** @description It was switched off because it costs too much. */
+            too_dear?: boolean;
+        };
+        RuleProblem: {
+            /** Format: int64 */
+            column: number;
+            /** Format: int64 */
+            line: number;
+            rule?: string;
+            text: string;
+        };
+        RuleRun: {
+            node: components["schemas"]["Node"];
+            /** @description Names the rules that are left out, and why. */
+            reason?: string;
+            state: string;
+        };
+        RuleVerdict: {
+            /** @description What they would have found, when that was asked for and nothing is wrong. */
+            found?: components["schemas"]["RulesFound"];
+            /** @description What is wrong; empty when nothing is, and then all samples are as they should be. */
+            problems: components["schemas"]["RuleProblem"][];
+            /** @description Its rules, when nothing is wrong. */
+            rules: components["schemas"]["TriedRule"][];
+        };
+        RuleVersion: {
+            by: string;
+            rules: string;
+            /** Format: date-time */
+            time: string;
+            /** Format: int64 */
+            version: number;
+        };
+        Rules: {
+            /** @description What rules found within the last day, on all nodes. */
+            hits: components["schemas"]["RuleHits"][];
+            /** @description One for each place where custom rules run. */
+            items: components["schemas"]["RuleBook"][];
+        };
+        RulesFound: {
+            /**
+             * Format: int64
+             * @description Captures, and days of live traffic.
+             */
+            recordings: number;
+            /**
+             * Format: int64
+             * @description How many were looked at.
+             */
+            records: number;
+            rules: components["schemas"]["RuleOutcome"][];
+            /** @description Why it did not look at more. */
+            stopped?: string;
+        };
         Sample: {
             labels?: {
                 [key: string]: string;
@@ -3950,6 +4102,17 @@ export interface components {
              * @description Rises with every batch of an epoch.
              */
             seq: number;
+        };
+        SaveRulesRequest: {
+            /**
+             * Format: int64
+             * @description The version that these rules were made from: when others were saved meanwhile, nothing is. Without it, they are saved in any case.
+             */
+            base?: number;
+            /** @description server, agents, group:NAME or the id of an agent; without it the server. Where custom rules do not run yet, they are enabled. */
+            node?: string;
+            /** @description As YAML. */
+            rules: string;
         };
         SaveViewRequest: {
             name: string;
@@ -4210,6 +4373,12 @@ export interface components {
             time: string;
             version?: string;
         };
+        TriedRule: {
+            enabled: boolean;
+            id: string;
+            /** @description flows, or the kind of facts that it looks at. */
+            on: string;
+        };
         TrustLink: {
             /** Format: date-time */
             expires?: string;
@@ -4219,6 +4388,15 @@ export interface components {
             /** Format: int64 */
             threshold: number;
             who: string;
+        };
+        TryRulesRequest: {
+            /**
+             * Format: int64
+             * @description How far back to look in stored traffic; without it, the rules are only checked.
+             */
+            hours?: number;
+            /** @description As YAML. */
+            rules: string;
         };
         UndoInput: {
             /** @description One delivery; without it, all that can be undone. */
@@ -10500,6 +10678,231 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rules"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "save-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveRulesRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleVerdict"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "try-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TryRulesRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleVerdict"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-rule-versions": {
+        parameters: {
+            query: {
+                instance: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageRuleVersion"];
+                };
             };
             /** @description Unauthorized */
             401: {

@@ -10,21 +10,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/analyzecmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
+	"github.com/picketwatch/picket/core/services/rules"
 	"github.com/picketwatch/picket/sdk"
 )
-
-const plugin = "picket/custom-rules"
 
 // detector is the plugin with rules, ready for captures.
 type detector interface {
@@ -47,7 +44,7 @@ type options struct {
 func New() *cobra.Command {
 	o := &options{}
 	o.open = func(ctx context.Context, config []byte) (detector, error) {
-		return analyzecmd.OpenConfigured(ctx, o.registry, "process", plugin, config)
+		return analyzecmd.OpenConfigured(ctx, o.registry, "process", rules.Plugin, config)
 	}
 	return commands(o)
 }
@@ -98,39 +95,6 @@ and nobody is told.`,
 	return root
 }
 
-// problem is what is wrong with a rule, and where in its file.
-type problem struct {
-	Line   int    `json:"line"`
-	Column int    `json:"column"`
-	Rule   string `json:"rule,omitempty"`
-	Text   string `json:"text"`
-}
-
-// problemLine is how the plugin says it of rules in its configuration.
-var problemLine = regexp.MustCompile(`(?:^|: )rules:(\d+):(\d+): (?:rule ([a-z0-9-]+): )?(.*)$`)
-
-// problems takes them out of the error with which the plugin refused to start; nil when it is another error.
-func problems(err error) []problem {
-	var out []problem
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSuffix(line, "\n")
-		m := problemLine.FindStringSubmatch(line)
-		switch {
-		case m != nil:
-			p := problem{Rule: m[3], Text: m[4]}
-			p.Line, _ = strconv.Atoi(m[1])
-			p.Column, _ = strconv.Atoi(m[2])
-			out = append(out, p)
-		case len(out) > 0:
-			out[len(out)-1].Text += "\n" + line
-		}
-	}
-	return out
-}
-
-// maxFile is how long a file may be, the bound of the plugin's configuration.
-const maxFile = 256 << 10
-
 func read(file string, stdin io.Reader) (string, error) {
 	in := stdin
 	if file != "-" {
@@ -141,19 +105,19 @@ func read(file string, stdin io.Reader) (string, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	text, err := io.ReadAll(io.LimitReader(in, rules.MaxText+1))
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", file, err)
 	}
-	if len(text) > maxFile {
-		return "", fmt.Errorf("%s has more than %d bytes", file, maxFile)
+	if len(text) > rules.MaxText {
+		return "", fmt.Errorf("%s has more than %d bytes", file, rules.MaxText)
 	}
 	return string(text), nil
 }
 
 // start loads rules into the plugin. One wrong rule stops them all.
-func (o *options) start(ctx context.Context, rules string) (detector, error) {
-	config, err := json.Marshal(map[string]any{"rules": rules, "kinds": sdk.PlainFacts, "strict": true})
+func (o *options) start(ctx context.Context, text string) (detector, error) {
+	config, err := json.Marshal(map[string]any{"rules": text, "kinds": sdk.PlainFacts, "strict": true})
 	if err != nil {
 		return nil, err
 	}
@@ -163,19 +127,19 @@ func (o *options) start(ctx context.Context, rules string) (detector, error) {
 func (o *options) check(ctx context.Context, files []string, stdin io.Reader, stdout io.Writer) error {
 	wrong := 0
 	for _, file := range files {
-		rules, err := read(file, stdin)
+		text, err := read(file, stdin)
 		if err != nil {
 			return err
 		}
-		d, err := o.start(ctx, rules)
-		list := []problem{}
+		d, err := o.start(ctx, text)
+		list := []rules.Problem{}
 		if err == nil {
 			d.Close()
-		} else if list = problems(err); len(list) == 0 {
+		} else if list = rules.Problems(err); len(list) == 0 {
 			return err
 		}
 		wrong += len(list)
-		if err := o.tell(stdout, file, list, len(idsOf(rules))); err != nil {
+		if err := o.tell(stdout, file, list, len(idsOf(text))); err != nil {
 			return err
 		}
 	}
@@ -185,7 +149,7 @@ func (o *options) check(ctx context.Context, files []string, stdin io.Reader, st
 	return nil
 }
 
-func (o *options) tell(out io.Writer, file string, list []problem, rules int) error {
+func (o *options) tell(out io.Writer, file string, list []rules.Problem, right int) error {
 	if o.json {
 		return json.NewEncoder(out).Encode(map[string]any{"file": file, "problems": list})
 	}
@@ -201,27 +165,17 @@ func (o *options) tell(out io.Writer, file string, list []problem, rules int) er
 	if len(list) > 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(out, "%s: %s, and all samples are as they should be\n", file, columns.Count(rules, "rule"))
+	_, err := fmt.Fprintf(out, "%s: %s, and all samples are as they should be\n", file, columns.Count(right, "rule"))
 	return err
 }
 
 // idsOf are the ids of the rules in a file that is right.
-func idsOf(rules string) []string {
+func idsOf(text string) []string {
 	var out []string
-	dec := yaml.NewDecoder(strings.NewReader(rules))
-	for {
-		var file struct {
-			Rules []struct {
-				ID string `yaml:"id"`
-			} `yaml:"rules"`
-		}
-		if dec.Decode(&file) != nil {
-			return out
-		}
-		for _, r := range file.Rules {
-			out = append(out, r.ID)
-		}
+	for _, r := range rules.Read(text) {
+		out = append(out, r.ID)
 	}
+	return out
 }
 
 // outcome is what one rule found in one capture.
@@ -233,13 +187,13 @@ type outcome struct {
 }
 
 func (o *options) try(ctx context.Context, file string, stdin io.Reader, stdout io.Writer) error {
-	rules, err := read(file, stdin)
+	text, err := read(file, stdin)
 	if err != nil {
 		return err
 	}
-	d, err := o.start(ctx, rules)
+	d, err := o.start(ctx, text)
 	if err != nil {
-		if list := problems(err); len(list) > 0 {
+		if list := rules.Problems(err); len(list) > 0 {
 			if err := o.tell(stdout, file, list, 0); err != nil {
 				return err
 			}
@@ -257,7 +211,7 @@ func (o *options) try(ctx context.Context, file string, stdin io.Reader, stdout 
 		if damaged != nil {
 			failed = append(failed, damaged)
 		}
-		if err := o.show(stdout, capture, outcomes(idsOf(rules), findings)); err != nil {
+		if err := o.show(stdout, capture, outcomes(idsOf(text), findings)); err != nil {
 			return err
 		}
 	}

@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picketwatch/picket/core/services/rules"
 	"github.com/picketwatch/picket/sdk"
 )
 
-const rules = `version: 1
+const threeRules = `version: 1
 rules:
   - id: one
   - id: two
@@ -49,7 +50,7 @@ func (f *fake) Close() { f.closed = true }
 func run(t *testing.T, f *fake, args ...string) (string, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules.yaml")
-	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(threeRules), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for i := range args {
@@ -59,7 +60,7 @@ func run(t *testing.T, f *fake, args ...string) (string, error) {
 	cmd := commands(&options{open: f.open})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
-	cmd.SetIn(strings.NewReader(rules))
+	cmd.SetIn(strings.NewReader(threeRules))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	err := cmd.ExecuteContext(t.Context())
@@ -72,7 +73,7 @@ func TestCheck(t *testing.T) {
 	if err != nil || out != "FILE: 3 rules, and all samples are as they should be\n" || !f.closed {
 		t.Errorf("%q, %v", out, err)
 	}
-	if f.config["rules"] != rules || f.config["strict"] != true || len(f.config["kinds"].([]any)) < 10 {
+	if f.config["rules"] != threeRules || f.config["strict"] != true || len(f.config["kinds"].([]any)) < 10 {
 		t.Errorf("started with %v", f.config)
 	}
 	f.refusal = errors.New("start detector picket/custom-rules: InvalidConfig: rules:5:11: rule one: dns has no field or function \"qery\"; did you mean query?\nrules:9:1: a rule file has no \"x\"")
@@ -83,9 +84,9 @@ func TestCheck(t *testing.T) {
 	out, err = run(t, f, "check", "--json", "-")
 	var said struct {
 		File     string
-		Problems []problem
+		Problems []rules.Problem
 	}
-	if json.Unmarshal([]byte(out), &said) != nil || err == nil || said.File != "-" || len(said.Problems) != 2 || said.Problems[0] != (problem{5, 11, "one", `dns has no field or function "qery"; did you mean query?`}) {
+	if json.Unmarshal([]byte(out), &said) != nil || err == nil || said.File != "-" || len(said.Problems) != 2 || said.Problems[0] != (rules.Problem{Line: 5, Column: 11, Rule: "one", Text: `dns has no field or function "qery"; did you mean query?`}) {
 		t.Errorf("%q, %v", out, err)
 	}
 	f.refusal = errors.New("no registry beside this program")
