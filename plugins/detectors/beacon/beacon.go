@@ -136,10 +136,14 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		if err := d.sweep(sink); err != nil {
 			return err
 		}
-		if !isCall(f) || d.ignore.contain(f.Dst) {
+		look := d.remember
+		switch {
+		case isWatch(f):
+			look = d.watch
+		case !isCall(f) || d.ignore.contain(f.Dst):
 			continue
 		}
-		if err := d.remember(f, sink); err != nil {
+		if err := look(f, sink); err != nil {
 			return err
 		}
 	}
@@ -159,6 +163,19 @@ func (d *Detector) remember(f *sdk.Flow, sink sdk.FindingSink) error {
 	}
 	d.pairs.add(p, f)
 	return d.early(p, sink)
+}
+
+// watch remembers that the caller is a monitoring system. Its latest call says so as well as all of them.
+func (d *Detector) watch(f *sdk.Flow, sink sdk.FindingSink) error {
+	key := keyOf(f)
+	if p := d.pairs.byKey[key]; p != nil {
+		d.pairs.remove(p)
+	}
+	if _, err := d.makeRoom(nil, sink); err != nil {
+		return err
+	}
+	d.pairs.add(d.pairs.appear(key), f)
+	return nil
 }
 
 // makeRoom forgets pairs when memory is full, and returns p, or nil when it was one of them. Each is judged before: memory that

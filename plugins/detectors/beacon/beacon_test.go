@@ -2,6 +2,7 @@ package beacon
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -123,6 +124,53 @@ func TestFindsBeacons(t *testing.T) {
 	for name, flows := range tests {
 		if got := find(t, detector(t, "{}"), flows...); len(got) != 1 || got[0].Techniques[0] != "T1071" {
 			t.Errorf("%s: %d findings", name, len(got))
+		}
+	}
+}
+
+// An implant sleeps after each call. Where calls take long and differ, only the pauses are regular.
+func TestPausesAreRegular(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	slow := func(pause, jitter float64, n int) (out []sdk.Flow) {
+		at := 0.0
+		for range n {
+			f, takes := callAt(at), 0.2+6*math.Pow(r.Float64(), 3)
+			f.End = f.Start.Add(time.Duration(takes * float64(time.Second)))
+			out = append(out, f)
+			at += takes + pause*(1+jitter*(2*r.Float64()-1))
+		}
+		return out
+	}
+	for name, flows := range map[string][]sdk.Flow{"without jitter": slow(2, 0.01, 12), "ten per cent jitter": slow(2, 0.1, 20)} {
+		if got := find(t, detector(t, "{}"), flows...); len(got) != 1 || !strings.Contains(got[0].Summary, "with pauses of 2") && !strings.Contains(got[0].Summary, "with pauses of 1.9") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// What a host calls within the network that watches others is low: it asks by SNMP or keeps pinging. Who pings once does not.
+func TestAMonitorThatCallsOneHostIsLow(t *testing.T) {
+	calls := func() []sdk.Flow {
+		return with(every(10, 30, 0.01), func(_ int, f *sdk.Flow) { f.Dst = netip.MustParseAddr("10.0.0.5") })
+	}
+	watch := func(proto uint8, from, to uint16, answers uint64) sdk.Flow {
+		f := callAt(1)
+		f.Dst, f.Proto, f.SrcPort, f.DstPort, f.RevPackets, f.FwdFirstFlags, f.RevFlags = netip.MustParseAddr("10.0.0.6"), proto, from, to, answers, 0, 0
+		return f
+	}
+	for name, test := range map[string]struct {
+		also sdk.Flow
+		want sdk.Severity
+	}{
+		"nothing else": {callAt(1), sdk.SeverityMedium},
+		"SNMP":         {watch(sdk.ProtoUDP, 40000, 161, 3), sdk.SeverityLow},
+		"pings":        {watch(sdk.ProtoICMP, 8, 0, 100), sdk.SeverityLow},
+		"pings (v6)":   {watch(sdk.ProtoICMPv6, 128, 0, 100), sdk.SeverityLow},
+		"four pings":   {watch(sdk.ProtoICMP, 8, 0, 4), sdk.SeverityMedium},
+		"unheard":      {watch(sdk.ProtoUDP, 40000, 161, 0), sdk.SeverityMedium},
+	} {
+		if got := find(t, detector(t, "{}"), append(calls(), test.also)...); len(got) != 1 || got[0].Severity != test.want {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

@@ -23,6 +23,26 @@ func isCall(f *sdk.Flow) bool {
 	return false
 }
 
+const (
+	portSNMP = 161
+	// manyPings are more than somebody sends who only looks whether a host is there.
+	manyPings = 5
+)
+
+// isWatch reports whether a flow is what a monitoring system asks a host within the network: pings without an end, or SNMP.
+func isWatch(f *sdk.Flow) bool {
+	const echo, echo6 = 8, 128
+	switch {
+	case f.RevPackets == 0 || outside(f.Dst):
+		return false
+	case f.Proto == sdk.ProtoUDP:
+		return f.DstPort == portSNMP
+	case f.Proto == sdk.ProtoICMP && f.SrcPort == echo || f.Proto == sdk.ProtoICMPv6 && f.SrcPort == echo6:
+		return f.RevPackets >= manyPings
+	}
+	return false
+}
+
 // periodicByNature names the UDP services whose ordinary clients are regular: name lookups, addresses, time, discovery,
 // monitoring, logs, key exchange and its keep-alives.
 func periodicByNature(port uint16) bool {

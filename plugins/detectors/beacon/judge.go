@@ -19,6 +19,8 @@ const (
 	// pollerHosts is the same for hosts within the network, on whatever ports: an implant calls one server, and a monitoring
 	// system asks each machine for what it serves.
 	pollerHosts = 2
+	// watchersShow is how long a monitoring system takes to be known by what else it does, so long its questions by SNMP stay open.
+	watchersShow = int64(150 * time.Second)
 	// commonCallers is from how many callers in the same rhythm a service is taken for one that the site runs on purpose.
 	commonCallers = 5
 )
@@ -31,6 +33,8 @@ type verdict struct {
 	beats []call  // those at the ends of regular intervals
 	count int     // of beats
 	alike float64 // share of the beats that carry about the same amount
+	// pausing is whether it is the pauses between the calls that are regular, rather than the times between their starts.
+	pausing bool
 }
 
 // judgeAll looks at each pair that has grown and reports the beacons: while they go on, each again only when it has doubled,
@@ -59,7 +63,7 @@ func (d *Detector) early(p *pair, sink sdk.FindingSink) error {
 	}
 	steady := p.steady
 	p.steady = false
-	if !d.even(p) || d.mayPoll(p) {
+	if !d.even(p) || d.mayPoll(p) || !outside(p.key.dst.Addr()) && d.clock-p.calls[0].start < watchersShow {
 		return nil
 	}
 	v, regular := d.judge(p)
@@ -98,15 +102,17 @@ func (d *Detector) mayPoll(p *pair) bool {
 // most pairs the judgement.
 func (d *Detector) even(p *pair) bool {
 	const last = 5
-	starts := d.starts[:0]
-	for i := max(0, len(p.calls)-last); i < len(p.calls); i++ {
-		starts = append(starts, p.calls[i].start)
-	}
-	d.starts = starts
-	slices.Sort(starts)
+	var calls [last]call
+	latest := calls[:copy(calls[:], p.calls[max(0, len(p.calls)-last):])]
+	slices.SortFunc(latest, func(a, b call) int { return cmp.Compare(a.start, b.start) })
+	return d.close(latest, func(before, next *call) int64 { return next.start - before.start }) ||
+		d.close(latest, func(before, next *call) int64 { return next.start - before.end })
+}
+
+func (d *Detector) close(calls []call, between func(before, next *call) int64) bool {
 	shortest, longest := int64(math.MaxInt64), int64(0)
-	for i := range starts[1:] {
-		gap := starts[i+1] - starts[i]
+	for i := range calls[1:] {
+		gap := between(&calls[i], &calls[i+1])
 		shortest, longest = min(shortest, gap), max(longest, gap)
 	}
 	return shortest >= int64(d.cfg.MinInterval) && float64(longest)*(1-d.cfg.MaxJitter) <= float64(shortest)*(1+d.cfg.MaxJitter)
@@ -159,8 +165,15 @@ func (d *Detector) judge(p *pair) (verdict, bool) {
 	// Thresholds compare rounded values: the last digits differ between platforms.
 	const digits = 6
 	atLeast := d.cfg.Surprise - math.Pow10(-digits)
-	v := verdict{pair: p, rhythm: d.scales.findRhythm(d.intervals(p), time.Duration(d.cfg.MinInterval).Seconds(), d.cfg.MaxJitter, atLeast)}
-	if round(v.surprise, digits) < d.cfg.Surprise || len(v.regular) < d.cfg.MinCalls-1 {
+	rhythmOf := func(intervals []int64) rhythm {
+		return d.scales.findRhythm(intervals, time.Duration(d.cfg.MinInterval).Seconds(), d.cfg.MaxJitter, atLeast)
+	}
+	regular := func(r rhythm) bool {
+		return round(r.surprise, digits) >= d.cfg.Surprise && len(r.regular) >= d.cfg.MinCalls-1
+	}
+	v := verdict{pair: p, rhythm: rhythmOf(d.intervals(p))}
+	fromStarts := regular(v.rhythm)
+	if !fromStarts && !d.slow(p) {
 		return v, false
 	}
 	v.calls = append(d.room.calls[:0], p.calls...)
@@ -168,6 +181,12 @@ func (d *Detector) judge(p *pair) (verdict, bool) {
 		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.ref.ID, b.ref.ID))
 	})
 	d.room.calls = v.calls
+	if !fromStarts {
+		if v.rhythm = rhythmOf(d.pauses(v.calls)); !regular(v.rhythm) {
+			return v, false
+		}
+		v.pausing = true
+	}
 	if v.backToBack(&d.room) {
 		return v, false
 	}
@@ -196,6 +215,27 @@ func (d *Detector) intervals(p *pair) []int64 {
 		starts[i] = starts[i+1] - starts[i]
 	}
 	return starts[:len(starts)-1]
+}
+
+// pauses are the times from the end of each call to the start of the next one. They are valid until the next pair is judged.
+func (d *Detector) pauses(calls []call) []int64 {
+	out := d.starts[:0]
+	for i := range calls[1:] {
+		out = append(out, calls[i+1].start-calls[i].end)
+	}
+	d.starts = out
+	return out
+}
+
+// slow reports whether calls take long beside the intervals between them: then an implant that sleeps after each of them is more
+// regular in its pauses than in its starts.
+func (d *Detector) slow(p *pair) bool {
+	first, last, busy := p.calls[0].start, p.calls[0].start, int64(0)
+	for i := range p.calls {
+		c := &p.calls[i]
+		first, last, busy = min(first, c.start), max(last, c.start), busy+c.end-c.start
+	}
+	return busy > (last-first)/20
 }
 
 // backToBack reports whether each call begins when the one before has ended: then work sets the pace, not a timer
@@ -257,10 +297,11 @@ func polls(v verdict, all []verdict) bool {
 }
 
 // automation reports whether a beacon is more likely one of a site's own machines at its work: it calls a service within the
-// network that others call, too, or that machines poll by design. What nobody else calls may be an implant's relay.
+// network that others call, too, or that machines poll by design, or is a monitoring system. What nobody else calls may be an
+// implant's relay.
 func (d *Detector) automation(v *verdict, all []verdict) bool {
 	key := v.pair.key
-	return !outside(key.dst.Addr()) && (polled(key.port) || callers(*v, all) > 1 || !d.pairs.sole(v.pair))
+	return !outside(key.dst.Addr()) && (polled(key.port) || callers(*v, all) > 1 || !d.pairs.sole(v.pair) || d.pairs.watched(key.src))
 }
 
 // polled names the services of sites that their clients ask on a timer: controllers, brokers, monitoring, clusters, databases.

@@ -181,3 +181,18 @@ func (m *pairs) sole(p *pair) bool {
 	}
 	return true
 }
+
+// watched reports whether a host watches others, see watches.
+func (m *pairs) watched(src bare.Addr) bool {
+	for key := range m.byKey {
+		if key.src == src && key.watches() {
+			return true
+		}
+	}
+	return false
+}
+
+// watches reports whether a pair is one of a host that watches and one that it asks by ping or SNMP.
+func (k *pairKey) watches() bool {
+	return k.proto == sdk.ProtoICMP || k.proto == sdk.ProtoICMPv6 || k.proto == sdk.ProtoUDP && k.port == portSNMP
+}

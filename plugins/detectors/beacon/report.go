@@ -68,8 +68,12 @@ func (v *verdict) confidence() float64 {
 
 func (v *verdict) summary() string {
 	key := v.pair.key
-	return fmt.Sprintf("%s called %s (%s) %d times, %d of them every %s (within %s%%), sending about %d bytes each time",
-		key.src.Addr(), netip.AddrPortFrom(key.dst.Addr(), key.port), sdk.ProtoName(key.proto), len(v.calls), len(v.beats),
+	often := "every"
+	if v.pausing {
+		often = "with pauses of"
+	}
+	return fmt.Sprintf("%s called %s (%s) %d times, %d of them %s %s (within %s%%), sending about %d bytes each time",
+		key.src.Addr(), netip.AddrPortFrom(key.dst.Addr(), key.port), sdk.ProtoName(key.proto), len(v.calls), len(v.beats), often,
 		time.Duration(v.period*float64(time.Second)).Round(10*time.Millisecond), trim(v.jitter*100), v.typical())
 }
 

@@ -82,7 +82,7 @@ type channel struct {
 
 	check    uint64 // the sum at which to judge again
 	reported uint64 // the information that was reported last
-	oneWay   bool   // what was reported first
+	oneWay   bool   // most of it went out when it was reported, once
 }
 
 // message takes one DNS message.

@@ -68,7 +68,7 @@ func (c *channel) encoded() (bool, float64) {
 }
 
 // judge reports a channel that carries too much: the first time at once, then each time it has doubled, and at the end with all
-// the evidence. Later findings have the id of the first.
+// the evidence. Later findings have the id of the first, unless most of it has come to go out: that is another technique.
 func (d *Detector) judge(c *channel, final bool, sink sdk.FindingSink) error {
 	v := d.weigh(c)
 	information := v.information()
@@ -82,9 +82,7 @@ func (d *Detector) judge(c *channel, final bool, sink sdk.FindingSink) error {
 	if information < enough {
 		return nil
 	}
-	if c.reported == 0 {
-		c.oneWay = 4*v.down < v.up
-	}
+	c.oneWay = c.oneWay || 4*v.down < v.up
 	c.reported = information
 	return sink.Finding(c.finding(&v))
 }

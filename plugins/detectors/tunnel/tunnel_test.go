@@ -3,6 +3,8 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +205,28 @@ func TestTellsAtOnce(t *testing.T) {
 	}
 	if len(ids) != 1 || len(s.findings) > 6 {
 		t.Errorf("%d findings with %d ids", len(s.findings), len(ids))
+	}
+}
+
+// A session that becomes an upload is told as that, too.
+func TestASessionBecomesAnUpload(t *testing.T) {
+	r, list := random(), encodedNames(1500, 50, "example.org")
+	var all []sdk.DNS
+	for i, q := range list {
+		q.QType = typeTXT
+		all = append(all, q)
+		if i < 20 {
+			q.Response, q.Answers, q.AnswerTypes = true, []string{strconv.Quote(lower32.EncodeToString(data(r, 200)))}, []uint64{typeTXT}
+			all = append(all, q)
+		}
+	}
+	session := find(t, detector(t, "{}"), asked(all[:40]))
+	if len(session) != 1 || slices.Contains(session[0].Techniques, "T1048.003") {
+		t.Fatalf("the session: %+v", session)
+	}
+	got := find(t, detector(t, "{}"), asked(all))
+	if len(got) != 2 || slices.Contains(got[0].Techniques, "T1048.003") || !slices.Contains(got[1].Techniques, "T1048.003") {
+		t.Errorf("session and upload: %+v", got)
 	}
 }
 
