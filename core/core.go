@@ -191,7 +191,9 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 	}
 	c.closeLater(func() { c.complain("close the control state", c.control.Close()) })
 	c.telemetry, err = store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: c.folder.path("telemetry"), Now: c.cfg.Now, Log: c.cfg.Log,
-		MemoryLimit: int64(settings.Telemetry.MemoryLimit), Threads: settings.Telemetry.Threads, Retention: time.Duration(settings.Telemetry.Retention)})
+		MemoryLimit: int64(settings.Telemetry.MemoryLimit), Threads: settings.Telemetry.Threads, Archive: time.Duration(settings.Telemetry.Archive),
+		Retention: store.TelemetryRetention{Raw: time.Duration(settings.Telemetry.Retention), FiveMinutes: time.Duration(settings.Telemetry.FiveMinutes),
+			Hours: time.Duration(settings.Telemetry.Hours), Days: time.Duration(settings.Telemetry.Days)}})
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,10 @@ type Telemetry struct {
 	MemoryLimit Bytes    `yaml:"memory_limit"` // memory of the store of samples; default 256MiB
 	Threads     int      `yaml:"threads"`      // threads of the store of samples; default 2
 	Retention   Duration `yaml:"retention"`    // how long samples are kept; default 30d
+	Archive     Duration `yaml:"archive"`      // age at which a day of samples becomes a compressed Parquet file; default 7d
+	FiveMinutes Duration `yaml:"five_minutes"` // how long sums of five minutes are kept; default 90d
+	Hours       Duration `yaml:"hours"`        // how long sums of hours are kept; default 730d
+	Days        Duration `yaml:"days"`         // how long sums of days are kept; default 1825d
 }
 
 // Captures bounds what people hand in.
@@ -96,14 +100,16 @@ func Default() Picketd {
 		Listen:    "127.0.0.1:8080",
 		Data:      "/var/lib/picket",
 		Log:       Log{Level: "info"},
-		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
-		Flows:     Flows{MemoryLimit: 256 << 20, Threads: 2, Retention: Duration(30 * 24 * time.Hour)},
+		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: days(30), Archive: days(7), FiveMinutes: days(90), Hours: days(730), Days: days(1825)},
+		Flows:     Flows{MemoryLimit: 256 << 20, Threads: 2, Retention: days(30)},
 		Captures:  Captures{MaxUpload: 2 << 30, MaxAnalysis: Duration(6 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
 		Registry:  Registry{Refresh: Duration(10 * time.Minute)},
 	}
 }
+
+func days(n int) Duration { return Duration(n) * Duration(24*time.Hour) }
 
 // Load reads a configuration file over the defaults and checks it. Unknown keys are refused, because a misspelt one
 // would silently do nothing. A path of "" means DefaultFile, which may be absent.
@@ -204,6 +210,11 @@ func (c Picketd) Validate() error {
 		}
 		if x.retention < Duration(time.Hour) {
 			wrong(x.key+".retention", "must be at least 1h")
+		}
+	}
+	for key, v := range map[string]Duration{"archive": c.Telemetry.Archive, "five_minutes": c.Telemetry.FiveMinutes, "hours": c.Telemetry.Hours, "days": c.Telemetry.Days} {
+		if v < days(1) {
+			wrong("telemetry."+key, "must be at least 1d")
 		}
 	}
 	if c.Captures.MaxUpload < 1<<20 {

@@ -21,8 +21,9 @@ import (
 const (
 	// seriesBlock ids at a time go to one metric of one tenant, so that its series lie together and a file's zone maps
 	// can skip the rest.
-	seriesBlock  = 256
-	catalogueDDL = `CREATE TABLE $.meta (version INTEGER); INSERT INTO $.meta VALUES (1);
+	seriesBlock      = 256
+	catalogueVersion = 1
+	catalogueDDL     = `CREATE TABLE $.meta (version INTEGER); INSERT INTO $.meta VALUES (1);
 		CREATE TABLE $.series (id UINTEGER, tenant VARCHAR, agent VARCHAR, metric VARCHAR, unit VARCHAR, type VARCHAR,
 		labels VARCHAR, created TIMESTAMP)`
 	catalogueAlias = "catalogue"
@@ -93,8 +94,8 @@ func (c *catalogue) load(ctx context.Context) error {
 	if err := c.engine.db.QueryRowContext(ctx, "SELECT version FROM catalogue.main.meta").Scan(&version); err != nil {
 		return fmt.Errorf("%s: no catalogue of ours: %w", c.path, err)
 	}
-	if version > schemaVersion {
-		return fmt.Errorf("%s: has version %d, this program knows up to %d; it was written by a newer picketd", c.path, version, schemaVersion)
+	if version > catalogueVersion {
+		return fmt.Errorf("%s: has version %d, this program knows up to %d; it was written by a newer picketd", c.path, version, catalogueVersion)
 	}
 	rows, err := c.engine.db.QueryContext(ctx, "SELECT id, tenant, agent, metric, unit, type, labels FROM catalogue.main.series ORDER BY id")
 	if err != nil {

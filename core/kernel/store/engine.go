@@ -10,12 +10,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/duckdb/duckdb-go/v2"
 )
-
-const schemaVersion = 1 // of a segment file; readers know all up to this one
 
 // engine is one DuckDB instance. It lives in memory and has the segment files attached: opened that way a file replays
 // its log after a crash, which it may refuse to do when it is opened itself. There is one per process and directory,
@@ -24,8 +23,11 @@ type engine struct {
 	db     *sql.DB
 	writer *sql.Conn // used by the writer goroutine only
 
-	threads  int // that it was given
-	rowGroup int // rows of a group in the files that it attaches; 0: as many as DuckDB prefers
+	step func(point string) // told of each point at which a crash is tried; nil outside tests
+
+	makings  atomic.Uint64 // how many files were begun
+	threads  int           // that it was given
+	rowGroup int           // rows of a group in the files that it attaches; 0: as many as DuckDB prefers
 }
 
 func openEngine(ctx context.Context, cfg TelemetryConfig) (*engine, error) {
@@ -86,28 +88,74 @@ func (e *engine) create(ctx context.Context, path, ddl string) error {
 }
 
 // build makes a complete file under a temporary name beside path and returns that name. In the statements, "$." stands
-// for the new file. The checkpoint is there because a log that holds a change of schema is the one thing that DuckDB
-// has been seen not to replay.
+// for the new file.
 func (e *engine) build(ctx context.Context, path string, statements ...string) (tmp string, err error) {
-	tmp = path + ".tmp"
-	if err := removeFiles(tmp, tmp+".wal"); err != nil {
-		return "", fmt.Errorf("create %s: %w", path, err)
-	}
-	if err := e.attach(ctx, tmp, "making"); err != nil {
+	m, err := e.begin(ctx, path+".tmp", "")
+	if err != nil {
 		return "", err
 	}
-	for _, text := range append(statements, "CHECKPOINT making") {
-		if _, err = e.db.ExecContext(ctx, strings.ReplaceAll(text, "$.", "making.main.")); err != nil {
-			break
+	for _, text := range statements {
+		if err := m.exec(ctx, text); err != nil {
+			return "", errors.Join(explainDuck(path, err), m.abandon(ctx))
 		}
 	}
-	if err = errors.Join(err, e.detach(ctx, "making")); err == nil {
-		err = os.Chmod(tmp, 0o600)
+	if err := m.finish(ctx); err != nil {
+		return "", errors.Join(explainDuck(path, err), m.abandon(ctx))
 	}
-	if err != nil {
-		return "", errors.Join(explainDuck(path, err), removeFiles(tmp, tmp+".wal"))
+	return m.path, nil
+}
+
+// making is a file that is being made, under a name of its own.
+type making struct {
+	engine *engine
+	path   string
+	alias  string
+}
+
+// begin makes a new empty file. Options are those of ATTACH.
+func (e *engine) begin(ctx context.Context, path, options string) (*making, error) {
+	if err := removeFiles(path, path+".wal"); err != nil {
+		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
-	return tmp, nil
+	m := &making{e, path, fmt.Sprintf("making%d", e.makings.Add(1))}
+	if options == "" && e.rowGroup > 0 {
+		options = fmt.Sprintf(" (ROW_GROUP_SIZE %d)", e.rowGroup)
+	}
+	_, err := e.db.ExecContext(ctx, "ATTACH "+quote(path)+" AS "+m.alias+options)
+	return m, explainDuck(path, err)
+}
+
+// exec runs a statement in which "$." stands for the new file.
+func (m *making) exec(ctx context.Context, text string) error {
+	_, err := m.engine.db.ExecContext(ctx, strings.ReplaceAll(text, "$.", m.alias+".main."))
+	return err
+}
+
+// finish writes the file out. The checkpoint is there because a log that holds a change of schema is the one thing that
+// DuckDB has been seen not to replay.
+func (m *making) finish(ctx context.Context) error {
+	m.engine.at("build: before the checkpoint")
+	if err := m.exec(ctx, "CHECKPOINT "+m.alias); err != nil {
+		return err
+	}
+	if err := m.engine.detach(ctx, m.alias); err != nil {
+		return err
+	}
+	m.engine.at("build: complete")
+	return os.Chmod(m.path, 0o600)
+}
+
+// abandon removes a file that was not finished.
+func (m *making) abandon(ctx context.Context) error {
+	_ = m.engine.detach(context.WithoutCancel(ctx), m.alias) // it may be detached already
+	return removeFiles(m.path, m.path+".wal")
+}
+
+// at is a point at which tests let the program die.
+func (e *engine) at(point string) {
+	if e.step != nil {
+		e.step(point)
+	}
 }
 
 func removeFiles(paths ...string) error {

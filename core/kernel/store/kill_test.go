@@ -44,6 +44,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case killFlows:
 			work = func() error { return recordUntilKilled(dir) }
+		case killPoint:
+			work = func() error { return settleUntilKilled(dir, fromText(os.Args[2])) }
 		case killLive:
 			work = func() error { return addUntilKilled(dir) }
 		}
@@ -54,6 +56,11 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+func fromText(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
 }
 
 // killBatch is the same each time it is asked for, so that a batch whose answer was lost can be sent again.

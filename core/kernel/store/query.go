@@ -43,7 +43,7 @@ func (t *Telemetry) Series(ctx context.Context, q SeriesQuery) (SeriesResult, er
 		}
 	}
 	if q.Step == 0 {
-		q.Step = autoStep(q.To.Sub(q.From), t.catalogue.usualGap(found))
+		q.Step = max(autoStep(q.To.Sub(q.From), t.catalogue.usualGap(found)), t.finest(dayOf(q.From.UnixMicro())))
 		res.Step = q.Step
 	}
 	g := newGrid(q)
@@ -139,7 +139,7 @@ func (t *Telemetry) fill(ctx context.Context, q SeriesQuery, g grid, found []*se
 		p.Value, p.Valid = value, true
 	}
 	missing, err := t.read(ctx, q, g, found, put)
-	if t.segments.diagnose(err) {
+	if t.segments.diagnose(err) || replaced(err) {
 		missing, err = t.read(ctx, q, g, found, put) // once more, with the files opened again
 	}
 	for _, err := range missing {
@@ -154,16 +154,14 @@ func (t *Telemetry) fill(ctx context.Context, q SeriesQuery, g grid, found []*se
 
 // read runs the query over the files of its range. What could not be opened is returned as missing.
 func (t *Telemetry) read(ctx context.Context, q SeriesQuery, g grid, found []*series, put func(id uint32, bucket int64, value float64)) (missing []error, err error) {
-	lookback := int64(0)
-	if q.Rate {
-		lookback = max(minLookback, 2*q.Step).Microseconds()
-	}
-	held, missing := t.segments.forRead(ctx, dayOf(g.from()-lookback), dayOf(g.until-1))
+	p := t.plan(q, g)
+	held, missing := t.segments.forDays(ctx, p.wanted)
 	defer t.segments.release(held...)
-	if len(held) == 0 {
+	text := t.seriesSQL(q, g, p, found, held)
+	if text == "" {
 		return missing, nil
 	}
-	rows, err := t.engine.db.QueryContext(ctx, seriesSQL(q, g, lookback, found, held))
+	rows, err := t.engine.db.QueryContext(ctx, text)
 	if err != nil {
 		return missing, err
 	}
@@ -180,25 +178,114 @@ func (t *Telemetry) read(ctx context.Context, q SeriesQuery, g grid, found []*se
 	return missing, rows.Err()
 }
 
-// seriesSQL writes the query. All that goes into it are numbers and names of our own making. Numbers are literals with
-// their column's type, because with an expression in their place DuckDB would no longer skip blocks.
-func seriesSQL(q SeriesQuery, g grid, lookback int64, found []*series, held []*segment) string {
-	var files []string
-	for _, seg := range held {
-		files = append(files, "SELECT ts, series_id, value FROM "+seg.alias+".main.samples")
-	}
-	samples := fmt.Sprintf("SELECT series_id, epoch_us(ts) AS t, value FROM (%s) WHERE ts >= %s AND ts < %s AND (%s)",
-		strings.Join(files, " UNION ALL "), timestamp(g.from()-lookback), timestamp(g.until), idRanges(found))
+// plan says which days of a query are read sample by sample and which from roll-ups.
+type plan struct {
+	lookback int64  // µs before the first sample in which its neighbour may lie
+	raw      []span // runs of days, cut to what is asked for
+	rolled   []string
+	span     span
+}
+
+// span is a time in µs, until exclusive.
+type span struct{ from, until int64 }
+
+// plan takes the coarsest roll-up that the step is a multiple of, where there is one that fits what is stored, and samples
+// elsewhere; where samples are gone, the finest that is left.
+func (t *Telemetry) plan(q SeriesQuery, g grid) plan {
+	p := plan{span: span{g.from(), g.until}}
 	if q.Rate {
-		// The increase between neighbours over the time between them. A counter that went down was set back: what it
-		// shows is its increase since. Neighbours too far apart have a gap between them, which stays a gap.
-		return fmt.Sprintf(`WITH s AS (%s), d AS (SELECT series_id, t, value, lag(value) OVER w AS before, lag(t) OVER w AS since FROM s
-			WINDOW w AS (PARTITION BY series_id ORDER BY t))
-			SELECT series_id, t // %d AS bucket, sum(CASE WHEN value >= before THEN value - before ELSE value END) / (sum(t - since) / 1e6)
-			FROM d WHERE before IS NOT NULL AND t >= %d AND t > since AND t - since <= %d GROUP BY ALL`, samples, g.step, g.from(), lookback)
+		p.lookback = max(minLookback, 2*q.Step).Microseconds()
 	}
-	agg := map[Agg]string{AggAvg: "avg(value)", AggMin: "min(value)", AggMax: "max(value)", AggLast: "arg_max(value, t)"}[q.Agg]
-	return fmt.Sprintf("WITH s AS (%s) SELECT series_id, t // %d AS bucket, %s FROM s GROUP BY ALL", samples, g.step, agg)
+	for day := dayOf(g.from()); day <= dayOf(g.until-1); day++ {
+		begin := day * segmentSpan.Microseconds()
+		part := span{max(g.from(), begin), min(g.until, begin+segmentSpan.Microseconds())}
+		generation, samples := "", false
+		if seg := t.segments.find(day); seg != nil {
+			sh, known := t.segments.shapeOf(seg)
+			samples = true
+			if known && sh.tail == 0 && sh.generation != "" {
+				generation = sh.generation
+			}
+		}
+		if path := t.rollups.choose(day, q.Step, part, samples, generation); path != "" {
+			p.rolled = append(p.rolled, path)
+		} else if samples {
+			if n := len(p.raw); n > 0 && p.raw[n-1].until == part.from {
+				p.raw[n-1].until = part.until
+			} else {
+				p.raw = append(p.raw, part)
+			}
+		}
+	}
+	return p
+}
+
+func (p plan) wanted(day int64) bool {
+	for _, s := range p.raw {
+		if dayOf(s.from-p.lookback) <= day && day <= dayOf(s.until-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// parts are what the values of a step are put together from: of samples, of roll-ups, and of those in turn.
+type parts struct{ samples, rolled, whole string }
+
+var aggregates = map[Agg]parts{
+	AggAvg:  {"sum(value) AS v, count(*) AS n", "sum(sum) AS v, sum(count) AS n", "sum(v) / sum(n)"},
+	AggMin:  {"min(value) AS v, 0 AS n", "min(min) AS v, 0 AS n", "min(v)"},
+	AggMax:  {"max(value) AS v, 0 AS n", "max(max) AS v, 0 AS n", "max(v)"},
+	AggLast: {"arg_max(value, t) AS v, max(t) AS n", "arg_max(last, ts) AS v, epoch_us(max(ts)) AS n", "arg_max(v, n)"},
+}
+
+// The increase between neighbours over the time between them. A counter that went down was set back: what it shows is its
+// increase since. Neighbours too far apart have a gap between them, which stays a gap.
+var increase = parts{"sum(CASE WHEN value >= before THEN value - before ELSE value END) AS v, sum(t - since) AS n",
+	"sum(increase) AS v, sum(covered) AS n", "sum(v) / (sum(n) / 1e6)"}
+
+// seriesSQL writes the query; "" when there is nothing to read. All that goes into it are numbers and names of our own making.
+// Numbers are literals with their column's type, because with an expression in their place DuckDB would no longer skip blocks.
+func (t *Telemetry) seriesSQL(q SeriesQuery, g grid, p plan, found []*series, held []*segment) string {
+	agg, ids := aggregates[q.Agg], idRanges(found)
+	if q.Rate {
+		agg = increase
+	}
+	var selects []string
+	for _, s := range p.raw {
+		var files []string
+		for _, seg := range held {
+			if dayOf(s.from-p.lookback) <= seg.day && seg.day <= dayOf(s.until-1) {
+				files = append(files, "SELECT ts, series_id, value FROM "+t.rows(seg))
+			}
+		}
+		if len(files) == 0 {
+			continue
+		}
+		samples := fmt.Sprintf("SELECT series_id, epoch_us(ts) AS t, value FROM (%s) WHERE ts >= %s AND ts < %s AND (%s) AND isfinite(value)",
+			strings.Join(files, " UNION ALL "), timestamp(s.from-p.lookback), timestamp(s.until), ids)
+		if q.Rate {
+			samples = fmt.Sprintf(`SELECT * FROM (SELECT series_id, t, value, lag(value) OVER w AS before, lag(t) OVER w AS since FROM (%s)
+				WINDOW w AS (PARTITION BY series_id ORDER BY t)) WHERE before IS NOT NULL AND t >= %d AND t > since AND t - since <= %d`, samples, s.from, p.lookback)
+		}
+		selects = append(selects, fmt.Sprintf("SELECT series_id, t // %d AS bucket, %s FROM (%s) GROUP BY ALL", g.step, agg.samples, samples))
+	}
+	if len(p.rolled) > 0 {
+		selects = append(selects, fmt.Sprintf("SELECT series_id, epoch_us(ts) // %d AS bucket, %s FROM read_parquet([%s]) WHERE ts >= %s AND ts < %s AND (%s) GROUP BY ALL",
+			g.step, agg.rolled, quoteAll(p.rolled), timestamp(p.span.from), timestamp(p.span.until), ids))
+	}
+	if len(selects) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("SELECT series_id, bucket, %s AS value FROM (%s) GROUP BY ALL HAVING value IS NOT NULL", agg.whole, strings.Join(selects, " UNION ALL "))
+}
+
+func quoteAll(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quote(s)
+	}
+	return strings.Join(quoted, ", ")
 }
 
 func timestamp(us int64) string {

@@ -20,9 +20,6 @@ const (
 	segmentExt  = ".duckdb"
 	maxAttached = 64 // files attached at once
 
-	segmentDDL = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (1, false);
-		CREATE TABLE $.samples (ts TIMESTAMP, series_id UINTEGER, value DOUBLE);
-		CREATE TABLE $.ingest (tenant VARCHAR, agent VARCHAR, epoch VARCHAR, seq UBIGINT)`
 )
 
 // segment is the file of one day.
@@ -37,12 +34,26 @@ type segment struct {
 	used     time.Time
 	broken   error // why it can never be attached
 	sick     bool  // DuckDB wants it detached and attached again, after a checkpoint that failed
+	draining bool  // its file is about to be replaced: nobody else may begin to read it
+	known    bool  // shape says what is in the file
+	shape    shape
 
 	// used by the writer goroutine only
-	marks   map[source]uint64 // high-water marks; nil: not read yet
-	dirty   bool              // has rows that are in its log only
-	sorted  bool              // known to be sorted
-	waiting time.Time         // when sorting may be tried again
+	marks map[source]uint64 // high-water marks; nil: not read yet
+
+	waiting time.Time // when housekeeping, which alone uses this, may try it again
+}
+
+// shape is what a reader of samples must know of a file.
+type shape struct {
+	version    int
+	sorted     int64     // rows that lie by series and time, at the front
+	tail       int64     // rows behind them, in order of arrival
+	archive    string    // name of the Parquet file with the sorted rows; "": they are in the table
+	generation string    // of the sorted rows; what was made of them carries it, too
+	loose      bool      // has rows of sources that may repeat themselves: of two at the same time the later one counts
+	dirty      bool      // has rows that are in its log only
+	touched    time.Time // when rows came last, or when this was read
 }
 
 // source is what sequence numbers belong to.
@@ -51,19 +62,21 @@ type source struct{ tenant, agent, epoch string }
 // segments are the files of a folder. A file is attached when it is needed and detached when there are too many.
 type segments struct {
 	dir     string
-	ddl     string // of a new file
-	version int    // that it says it has
+	ddl     string                                        // of a new file
+	version int                                           // that it says it has
+	oldest  int                                           // that is still read
+	opened  func(ctx context.Context, seg *segment) error // reads the shape of a file that was attached; may be nil
+	beside  func(seg *segment) []string                   // other files that belong to it; may be nil
 	now     func() time.Time
 
-	mu       sync.Mutex // guards what follows and the fields of segment that say so; held during attach and detach
-	engine   *engine
-	byDay    map[int64]*segment
-	swapping bool       // a file is about to be replaced; nobody may hold another
-	freed    *sync.Cond // a file was released, or swapping ended
+	mu     sync.Mutex // guards what follows and the fields of segment that say so; held during attach and detach
+	engine *engine
+	byDay  map[int64]*segment
+	freed  *sync.Cond // a file was released, or is read again
 }
 
 func openSegments(dir string, e *engine, ddl string, version int, now func() time.Time) (*segments, error) {
-	s := &segments{dir: dir, ddl: ddl, version: version, now: now, engine: e, byDay: map[int64]*segment{}}
+	s := &segments{dir: dir, ddl: ddl, version: version, oldest: version, now: now, engine: e, byDay: map[int64]*segment{}}
 	s.freed = sync.NewCond(&s.mu)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -113,13 +126,18 @@ func (s *segments) forWrite(ctx context.Context, day int64) (*segment, error) {
 // forRead returns the segments of a range of days, attached and held. What cannot be attached is left out
 // and named in missing.
 func (s *segments) forRead(ctx context.Context, from, to int64) (held []*segment, missing []error) {
+	return s.forDays(ctx, func(day int64) bool { return from <= day && day <= to })
+}
+
+// forDays is forRead for days that are not a range.
+func (s *segments) forDays(ctx context.Context, wanted func(day int64) bool) (held []*segment, missing []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.swapping {
+	for s.anyDraining(wanted) {
 		s.freed.Wait()
 	}
 	for _, seg := range s.byTime() {
-		if seg.day < from || seg.day > to {
+		if !wanted(seg.day) {
 			continue
 		}
 		if err := s.hold(ctx, seg); err != nil {
@@ -129,6 +147,64 @@ func (s *segments) forRead(ctx context.Context, from, to int64) (held []*segment
 		held = append(held, seg)
 	}
 	return held, missing
+}
+
+func (s *segments) anyDraining(wanted func(day int64) bool) bool {
+	for _, seg := range s.byDay {
+		if seg.draining && wanted(seg.day) {
+			return true
+		}
+	}
+	return false
+}
+
+// one returns the segment of a day, attached and held; nil when there is none.
+func (s *segments) one(ctx context.Context, day int64) (*segment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg := s.byDay[day]
+	if seg == nil {
+		return nil, nil
+	}
+	return seg, s.hold(ctx, seg)
+}
+
+// shapeOf returns what is known of a segment; false when it was never attached.
+func (s *segments) shapeOf(seg *segment) (shape, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return seg.shape, seg.known
+}
+
+// find returns the segment of a day; nil when there is none.
+func (s *segments) find(day int64) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byDay[day]
+}
+
+// clean notes that nothing is left in the log of a segment.
+func (s *segments) clean(seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.shape.dirty = false
+}
+
+// doubt notes that it is not known what became of a commit.
+func (s *segments) doubt(seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.known = false
+}
+
+// grown notes that rows were added to a segment.
+func (s *segments) grown(seg *segment, rows int, loose bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.shape.tail += int64(rows)
+	seg.shape.loose = seg.shape.loose || loose
+	seg.shape.dirty = true
+	seg.shape.touched = s.now()
 }
 
 // list returns the segments by time.
@@ -174,6 +250,9 @@ func (s *segments) hold(ctx context.Context, seg *segment) error {
 		}
 		seg.attached = true
 	}
+	if err := s.learn(ctx, seg); err != nil {
+		return err
+	}
 	seg.refs++
 	seg.used = s.now()
 	return nil
@@ -188,9 +267,22 @@ func (s *segments) checkVersion(ctx context.Context, seg *segment) error {
 	switch {
 	case version > s.version:
 		return fmt.Errorf("%s: has version %d, this program knows up to %d; it was written by a newer picketd", seg.path, version, s.version)
-	case version < s.version:
+	case version < s.oldest:
 		return &olderError{seg, version}
 	}
+	seg.shape.version = version
+	return nil
+}
+
+// learn reads what is in a file, unless that is known.
+func (s *segments) learn(ctx context.Context, seg *segment) error {
+	if seg.known || s.opened == nil {
+		return nil
+	}
+	if err := s.opened(ctx, seg); err != nil {
+		return explainDuck(seg.path, err)
+	}
+	seg.known = true
 	return nil
 }
 
@@ -226,35 +318,72 @@ func (s *segments) release(list ...*segment) {
 	s.freed.Broadcast()
 }
 
-// swap replaces the file of a segment that the caller holds by the one at tmp, when nobody else reads it any more.
+// drain waits until the caller is the only one who holds a segment and lets nobody begin to read it; false when that takes too
+// long. It is undone by refill.
+func (s *segments) drain(seg *segment, patience time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.draining = true
+	late := false
+	timer := time.AfterFunc(patience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		late = true
+		s.freed.Broadcast()
+	})
+	defer timer.Stop()
+	for seg.refs > 1 && !late {
+		s.freed.Wait()
+	}
+	if seg.refs == 1 {
+		return true
+	}
+	seg.draining = false
+	s.freed.Broadcast()
+	return false
+}
+
+func (s *segments) refill(seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.draining = false
+	s.freed.Broadcast()
+}
+
+// swap replaces the file of a segment, which the caller alone holds and has drained, by the one at tmp.
 func (s *segments) swap(ctx context.Context, seg *segment, tmp string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.swapping = true
-	defer func() { s.swapping = false; s.freed.Broadcast() }()
-	for seg.refs > 1 {
-		s.freed.Wait()
+	if seg.refs != 1 {
+		return fmt.Errorf("%s: is held by %d", seg.path, seg.refs)
 	}
 	if err := s.engine.detach(ctx, seg.alias); err != nil {
 		return err
 	}
-	seg.attached = false
-	// Detaching merged the log. One that is left would be replayed onto the wrong file.
-	if _, err := os.Stat(seg.path + ".wal"); err == nil {
-		return fmt.Errorf("%s has a log left after it was closed", seg.path)
-	}
-	if err := os.Rename(tmp, seg.path); err != nil {
-		return err
-	}
-	if err := syncDir(s.dir); err != nil {
-		return err
-	}
+	seg.attached, seg.known = false, false
+	err := s.replace(seg.path, tmp)
 	// The caller still holds it: attach it for whoever comes next, and for release to be right.
-	if err := s.engine.attach(ctx, seg.path, seg.alias); err != nil {
+	if err := errors.Join(err, s.engine.attach(ctx, seg.path, seg.alias)); err != nil {
 		return err
 	}
 	seg.attached = true
-	return nil
+	if err := s.checkVersion(ctx, seg); err != nil {
+		return err
+	}
+	return s.learn(ctx, seg)
+}
+
+func (s *segments) replace(path, tmp string) error {
+	// Detaching merged the log. One that is left would be replayed onto the wrong file.
+	if _, err := os.Stat(path + ".wal"); err == nil {
+		return fmt.Errorf("%s has a log left after it was closed", path)
+	}
+	s.engine.at("swap: before the name")
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	s.engine.at("swap: before the folder")
+	return syncDir(s.dir)
 }
 
 // diagnose reports whether err says that files must be opened again, and marks those. Their rows are safe: they are in
@@ -268,7 +397,7 @@ func (s *segments) diagnose(err error) bool {
 	found := false
 	for _, seg := range s.byDay {
 		if seg.attached && strings.Contains(err.Error(), `"`+seg.alias+`"`) {
-			seg.sick, found = true, true
+			seg.sick, seg.known, found = true, false, true
 		}
 	}
 	return found
@@ -314,7 +443,7 @@ func (s *segments) drop(ctx context.Context, before int64) (dropped int, err err
 			}
 			seg.attached = false
 		}
-		if err := removeFiles(seg.path, seg.path+".wal"); err != nil {
+		if err := removeFiles(s.files(seg)...); err != nil {
 			return dropped, fmt.Errorf("retention: %w", err)
 		}
 		delete(s.byDay, day)
@@ -323,13 +452,21 @@ func (s *segments) drop(ctx context.Context, before int64) (dropped int, err err
 	return dropped, nil
 }
 
+// files are all of a segment, itself last: it says what the others are.
+func (s *segments) files(seg *segment) (paths []string) {
+	if s.beside != nil {
+		paths = s.beside(seg)
+	}
+	return append(paths, seg.path+".wal", seg.path)
+}
+
 // size counts the files and their bytes.
 func (s *segments) size() (files int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seg := range s.byDay {
 		files++
-		for _, path := range []string{seg.path, seg.path + ".wal"} {
+		for _, path := range s.files(seg) {
 			if info, err := os.Stat(path); err == nil {
 				bytes += info.Size()
 			}

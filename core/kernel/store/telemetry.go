@@ -15,10 +15,11 @@ import (
 
 // TelemetryConfig says where samples live and how much they may take. Zero values mean the defaults.
 type TelemetryConfig struct {
-	Dir         string        // for example DIR/telemetry
-	MemoryLimit int64         // bytes; default 256 MB
-	Threads     int           // default 2
-	Retention   time.Duration // default 30 days
+	Dir         string // for example DIR/telemetry
+	MemoryLimit int64  // bytes; default 256 MB
+	Threads     int    // default 2
+	Retention   TelemetryRetention
+	Archive     time.Duration // age at which a day becomes a Parquet file; default 7 days
 	MaxFuture   time.Duration // how far ahead a sample's time may be; default 10 minutes
 	QueueRows   int           // rows that may wait for the writer; default 200,000
 	GroupRows   int           // commit at so many rows; default 10,000
@@ -28,6 +29,8 @@ type TelemetryConfig struct {
 	LabelBytes  int64         // names and labels of all series; default 256 MiB
 	Now         func() time.Time
 	Log         *slog.Logger
+
+	step func(point string) // see engine
 }
 
 func (c TelemetryConfig) withDefaults() TelemetryConfig {
@@ -52,7 +55,8 @@ func (c TelemetryConfig) withDefaults() TelemetryConfig {
 			*v = fallback
 		}
 	}
-	orTime(&c.Retention, 30*24*time.Hour)
+	c.Retention = c.Retention.withDefaults()
+	orTime(&c.Archive, 7*24*time.Hour)
 	orTime(&c.MaxFuture, 10*time.Minute)
 	orTime(&c.GroupWait, 50*time.Millisecond)
 	if c.Now == nil {
@@ -75,9 +79,15 @@ type Telemetry struct {
 	catalogue *catalogue
 
 	queue  chan *request
-	tidy   chan chan struct{} // asks the writer to do its housekeeping now
+	jobs   chan func()        // run by the writer between two groups
+	tidy   chan chan struct{} // asks for housekeeping now
 	queued atomic.Int64       // rows in the queue and in the group being written
-	done   chan struct{}
+	done   chan struct{}      // the writer has ended
+
+	rollups   rollups
+	retention atomic.Pointer[TelemetryRetention]
+	stopKeep  context.CancelFunc
+	kept      chan struct{} // housekeeping has ended
 
 	closing sync.RWMutex // held for reading while a request enters the queue, so that Close finds none in between
 	closed  bool
@@ -104,11 +114,17 @@ func OpenTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error)
 	if err != nil {
 		return nil, err
 	}
-	t := &Telemetry{cfg: cfg, engine: e, queue: make(chan *request, maxQueued), tidy: make(chan chan struct{}), done: make(chan struct{})}
+	e.step = cfg.step
+	t := &Telemetry{cfg: cfg, engine: e, queue: make(chan *request, maxQueued), jobs: make(chan func()), tidy: make(chan chan struct{}),
+		done: make(chan struct{}), kept: make(chan struct{})}
+	t.retention.Store(&cfg.Retention)
 	if err := t.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open telemetry: %w", err), e.close())
 	}
+	keeping, stop := context.WithCancel(context.Background())
+	t.stopKeep = stop
 	go t.run()
+	go t.keep(keeping)
 	return t, nil
 }
 
@@ -116,7 +132,11 @@ func (t *Telemetry) load(ctx context.Context) (err error) {
 	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.LabelBytes}, t.engine); err != nil {
 		return err
 	}
-	if t.segments, err = openSegments(t.cfg.Dir, t.engine, segmentDDL, schemaVersion, t.cfg.Now); err != nil {
+	if t.segments, err = openSegments(t.cfg.Dir, t.engine, segmentDDL, segmentVersion, t.cfg.Now); err != nil {
+		return err
+	}
+	t.segments.oldest, t.segments.opened, t.segments.beside = 1, t.readShape, t.archives
+	if err := t.rollups.open(t.cfg.Dir); err != nil {
 		return err
 	}
 	return t.readLast(ctx)
@@ -135,7 +155,7 @@ func (t *Telemetry) readLast(ctx context.Context) error {
 		t.failed(err)
 	}
 	for _, seg := range held {
-		table := seg.alias + ".main.samples"
+		table := t.rows(seg)
 		rows, err := t.engine.db.QueryContext(ctx, "SELECT series_id, epoch_us(max(ts)), arg_max(value, ts) FROM "+table+
 			" WHERE ts > (SELECT max(ts) - INTERVAL 15 MINUTE FROM "+table+") GROUP BY series_id")
 		if err != nil {
@@ -167,24 +187,12 @@ func (t *Telemetry) Close() error {
 		return nil
 	}
 	t.closed = true
-	close(t.queue)
 	t.closing.Unlock()
+	t.stopKeep()
+	<-t.kept
+	close(t.queue) // nothing enters it any more
 	<-t.done
 	return t.engine.close()
-}
-
-// Tidy does at once what else happens every half minute: it sorts a day that is over and drops those past retention.
-func (t *Telemetry) Tidy(ctx context.Context) error {
-	done := make(chan struct{})
-	select {
-	case t.tidy <- done:
-	case <-t.done:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	<-done
-	return nil
 }
 
 // Ping says whether the engine answers.
@@ -263,6 +271,7 @@ type TelemetryStats struct {
 	Rows, Duplicates, TooOld, TooNew, Invalid, Busy, Commits, Failures uint64
 	QueuedRows, Series, Segments                                       int
 	Bytes                                                              int64 // on disk
+	RollUpBytes                                                        int64 // on disk, beside those
 }
 
 // Stats returns the counters.
@@ -271,5 +280,6 @@ func (t *Telemetry) Stats() TelemetryStats {
 		TooNew: t.stats.tooNew.Load(), Invalid: t.stats.invalid.Load(), Busy: t.stats.busy.Load(), Commits: t.stats.commits.Load(),
 		Failures: t.stats.failures.Load(), QueuedRows: int(t.queued.Load()), Series: t.catalogue.count()}
 	s.Segments, s.Bytes = t.segments.size()
+	_, s.RollUpBytes = t.rollups.size()
 	return s
 }

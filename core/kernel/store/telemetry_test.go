@@ -164,7 +164,7 @@ func TestAHalfStoredBatchIsCompleted(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	now := &clock{t: start}
-	tel := openTelemetry(t, t.TempDir(), now, func(c *TelemetryConfig) { c.Retention, c.MaxSeries = 24*time.Hour, 3 })
+	tel := openTelemetry(t, t.TempDir(), now, func(c *TelemetryConfig) { c.Retention.Raw, c.MaxSeries = 24*time.Hour, 3 })
 	good := gauge(start, 1)
 	long, typed, nul, unnamed := good, good, good, good
 	long.Metric = strings.Repeat("x", maxName+1)
@@ -376,7 +376,7 @@ func TestStepFitsTheSamples(t *testing.T) {
 func TestRetentionRemovesFiles(t *testing.T) {
 	now := &clock{t: start}
 	dir := t.TempDir()
-	tel := openTelemetry(t, dir, now, func(c *TelemetryConfig) { c.Retention = 48 * time.Hour })
+	tel := openTelemetry(t, dir, now, func(c *TelemetryConfig) { c.Retention.Raw = 48 * time.Hour })
 	appendTo(t, tel, batch(1, gauge(start, 1)))
 	now.Add(48 * time.Hour)
 	appendTo(t, tel, batch(2, gauge(now.Now(), 2)))

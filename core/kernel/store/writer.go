@@ -19,8 +19,6 @@ const (
 	maxName   = 256 // bytes of a metric's name or unit, or a label's name
 	maxValue  = 1024
 	maxLabels = 32
-	tickEvery = 30 * time.Second
-	lateness  = 2 * time.Hour // how long after its end a day is expected to be complete
 )
 
 // sampleRow is a sample whose series is known.
@@ -132,7 +130,7 @@ func (t *Telemetry) prepare(b SampleBatch) *request {
 
 // oldest is the first moment that retention keeps: the start of the day, because files go as a whole.
 func (t *Telemetry) oldest(now time.Time) int64 {
-	return dayOf(now.Add(-t.cfg.Retention).UnixMicro()) * segmentSpan.Microseconds()
+	return dayOf(now.Add(-t.Retention().Raw).UnixMicro()) * segmentSpan.Microseconds()
 }
 
 func valid(x *sdk.Sample) bool {
@@ -160,8 +158,6 @@ func clean(s string) bool {
 // run is the writer goroutine. It ends when the queue is closed and empty.
 func (t *Telemetry) run() {
 	defer close(t.done)
-	tick := time.NewTicker(tickEvery)
-	defer tick.Stop()
 	for {
 		select {
 		case first, ok := <-t.queue:
@@ -169,12 +165,20 @@ func (t *Telemetry) run() {
 				return
 			}
 			t.commit(t.group(first))
-		case <-tick.C:
-			t.housekeep(context.Background())
-		case done := <-t.tidy:
-			t.housekeep(context.Background())
-			close(done)
+		case job := <-t.jobs:
+			job()
 		}
+	}
+}
+
+// inWriter runs fn in the writer goroutine: no row is added meanwhile.
+func (t *Telemetry) inWriter(ctx context.Context, fn func() error) error {
+	done := make(chan error, 1)
+	select {
+	case t.jobs <- func() { done <- fn() }:
+		return <-done
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -247,6 +251,7 @@ func (t *Telemetry) commitDay(ctx context.Context, day int64, group []*request) 
 		err = t.readMarks(ctx, seg)
 	}
 	var fresh, repeated []*request
+	loose := false
 	marks := map[source]uint64{}
 	if err == nil {
 		fresh, repeated = sift(seg, group, marks)
@@ -267,10 +272,14 @@ func (t *Telemetry) commitDay(ctx context.Context, day int64, group []*request) 
 	for _, r := range repeated {
 		r.result.Duplicate += len(r.parts[day])
 	}
+	rows := 0
 	for _, r := range fresh {
 		r.result.Stored += len(r.parts[day])
+		rows += len(r.parts[day])
+		loose = loose || r.source.epoch == ""
 		t.catalogue.note(r.parts[day])
 	}
+	t.segments.grown(seg, rows, loose)
 	for _, r := range group {
 		r.result.StoredThrough = max(r.result.StoredThrough, seg.marks[r.source])
 	}
@@ -279,13 +288,16 @@ func (t *Telemetry) commitDay(ctx context.Context, day int64, group []*request) 
 // sift tells new parts from repeated ones and notes the marks that the new ones will set.
 func sift(seg *segment, group []*request, marks map[source]uint64) (fresh, repeated []*request) {
 	for _, r := range group {
-		if r.source.epoch == "" {
-			fresh = append(fresh, r)
-			continue
-		}
 		mark, known := marks[r.source]
 		if !known {
 			mark, known = seg.marks[r.source]
+		}
+		if r.source.epoch == "" {
+			if !known {
+				marks[r.source] = 0 // says that the file has rows which may repeat others
+			}
+			fresh = append(fresh, r)
+			continue
 		}
 		if known && r.seq <= mark {
 			repeated = append(repeated, r)
@@ -324,10 +336,10 @@ func (t *Telemetry) writeDay(ctx context.Context, seg *segment, group []*request
 	if err != nil {
 		// Whether it was committed may be unknown: read the marks again before the next one.
 		seg.marks = nil
+		t.segments.doubt(seg)
 		t.segments.diagnose(err)
 		return explainDuck(seg.path, err)
 	}
-	seg.dirty = true
 	t.stats.commits.Add(1)
 	return nil
 }
@@ -356,30 +368,6 @@ func (t *Telemetry) readMarks(ctx context.Context, seg *segment) error {
 	}
 	seg.marks = marks
 	return nil
-}
-
-// housekeep sorts days that are over and drops what retention no longer keeps. It sorts one day at a time, because
-// senders wait meanwhile.
-func (t *Telemetry) housekeep(ctx context.Context) {
-	now := t.cfg.Now()
-	today := dayOf(now.Add(-lateness).UnixMicro())
-	for _, seg := range t.segments.list() {
-		if seg.day >= today || now.Before(seg.waiting) {
-			continue
-		}
-		sorted, err := t.settle(ctx, seg)
-		if err != nil {
-			t.segments.diagnose(err)
-			t.failed(fmt.Errorf("close day: %w", explainDuck(seg.path, err)))
-			seg.waiting = now.Add(time.Hour)
-		}
-		if sorted {
-			break
-		}
-	}
-	if _, err := t.segments.drop(ctx, dayOf(t.oldest(now))); err != nil {
-		t.failed(err)
-	}
 }
 
 // complain logs at most once a minute that samples were refused.
