@@ -48,7 +48,14 @@ type lastSample struct {
 // metric is all series of one name in one tenant.
 type metric struct {
 	series     []*series // by id within a block; blocks in the order in which they were taken
+	forms      []form    // in which its series come
 	next, free uint32    // the next id, and how many are left in the block
+}
+
+// form is what the series of a metric may differ in, beside where they come from.
+type form struct {
+	unit string
+	kind sdk.MetricType
 }
 
 // catalogue knows every series. It is held in memory; a series is written to its file before its first sample is.
@@ -64,6 +71,7 @@ type catalogue struct {
 	byAgent map[string]int // how many series; key: tenant NUL agent
 	text    int64          // bytes of all names, units and labels
 	blocks  uint32
+	forms   uint64 // how many there are of all metrics
 	unsaved []*series
 }
 
@@ -138,6 +146,10 @@ func (c *catalogue) insert(key string, s *series) {
 		c.byName[name] = m
 	}
 	m.series = append(m.series, s)
+	if as := (form{s.unit, s.kind}); !slices.Contains(m.forms, as) {
+		m.forms = append(m.forms, as)
+		c.forms++
+	}
 }
 
 // find returns the series of a key.
@@ -228,10 +240,10 @@ func (c *catalogue) note(rows []sampleRow) {
 	defer c.mu.Unlock()
 	for _, r := range rows {
 		l := &r.series.last
-		if r.us <= l.us {
+		if r.us < l.us {
 			continue
 		}
-		if l.us != 0 {
+		if l.us != 0 && r.us > l.us {
 			l.gap = r.us - l.us
 		}
 		l.us, l.value = r.us, r.value

@@ -207,6 +207,9 @@ type SampleBatch struct {
 	Tenant, Agent, Epoch string
 	Seq                  uint64
 	Samples              []sdk.Sample
+	// AnyValue keeps what is no number or infinite, and with it Prometheus's mark of a series that has ended. It is for
+	// sources that mean something by them; what only PromQL can read, the other readers leave out.
+	AnyValue bool
 }
 
 // AppendResult says what became of a batch. It comes after the commit.

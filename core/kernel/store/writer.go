@@ -100,7 +100,7 @@ func (t *Telemetry) prepare(b SampleBatch) *request {
 		x := &b.Samples[i]
 		us := x.Time.UnixMicro()
 		switch {
-		case x.Time.IsZero() || !valid(x):
+		case x.Time.IsZero() || !b.AnyValue && !finite(x.Value) || !valid(x):
 			r.result.Invalid++
 			r.result.InvalidReason = cmp.Or(r.result.InvalidReason, "a value that is no number, or a name, unit or label out of bounds")
 			continue
@@ -133,11 +133,10 @@ func (t *Telemetry) oldest(now time.Time) int64 {
 	return dayOf(now.Add(-t.Retention().Raw).UnixMicro()) * segmentSpan.Microseconds()
 }
 
+// finite reports whether JSON and people can take a value.
+func finite(v float64) bool { return v <= 1e308 && v >= -1e308 }
+
 func valid(x *sdk.Sample) bool {
-	// A value that is not known is left out; JSON and people cannot take infinity.
-	if x.Value != x.Value || x.Value > 1e308 || x.Value < -1e308 {
-		return false
-	}
 	if x.Metric == "" || len(x.Metric) > maxName || len(x.Unit) > maxName || len(x.Labels) > maxLabels ||
 		(x.Type != sdk.Gauge && x.Type != sdk.Counter) || !clean(x.Metric) || !clean(x.Unit) {
 		return false
