@@ -43,6 +43,13 @@ var importRules = []importRule{
 		Fixture:   [2]string{"core/services/alert", "github.com/gin-gonic/gin"},
 	},
 	{
+		Reason:    "PromQL is one package's business, so that its engine can be replaced",
+		Who:       []string{"..."},
+		Except:    []string{"core/kernel/promql/..."},
+		Forbidden: []string{"github.com/prometheus/prometheus/..."},
+		Fixture:   [2]string{"core/kernel/api", "github.com/prometheus/prometheus/promql"},
+	},
+	{
 		Reason:    "a compiler for hostile code runs in its own process, never in the server or the agent",
 		Who:       []string{"..."},
 		Except:    []string{"cmd/picket-wasm/..."},
@@ -172,12 +179,12 @@ var linkRules = []linkRule{
 	{
 		Reason:    "the agent is static and small",
 		Program:   "cmd/picket-agent",
-		Forbidden: []string{"github.com/duckdb/...", "github.com/mattn/go-sqlite3/...", "github.com/gin-gonic/...", "github.com/shirou/gopsutil/...", "github.com/gopacket/...", "github.com/tetratelabs/wazero/...", "plugins/..."},
+		Forbidden: []string{"github.com/duckdb/...", "github.com/mattn/go-sqlite3/...", "github.com/gin-gonic/...", "github.com/shirou/gopsutil/...", "github.com/gopacket/...", "github.com/tetratelabs/wazero/...", "github.com/prometheus/prometheus/...", "plugins/..."},
 	},
 	{
 		Reason:    "the command line runs the signed detectors, not compiled-in copies",
 		Program:   "cmd/picket",
-		Forbidden: []string{"plugins/...", "github.com/duckdb/...", "github.com/gin-gonic/..."},
+		Forbidden: []string{"plugins/...", "github.com/duckdb/...", "github.com/gin-gonic/...", "github.com/prometheus/prometheus/..."},
 	},
 }
 
