@@ -138,6 +138,21 @@ const attackRoute = createRoute({
   }),
   component: lazyRouteComponent(() => import('./pages/Attack'), 'AttackPage'),
 })
+const rulesRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/rules',
+  validateSearch: (search: Search): { node?: string } => texts(search, 'node'),
+  component: lazyRouteComponent(() => import('./pages/Rules'), 'RulesPage'),
+})
+const ruleRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/rules/edit',
+  validateSearch: (search: Search): { node?: string; rule?: string; example?: string; whole?: boolean } => ({
+    ...texts(search, 'node', 'rule', 'example'),
+    ...(search.whole === true ? { whole: true } : {}),
+  }),
+  component: lazyRouteComponent(() => import('./pages/rules/Editor'), 'RuleEditorPage'),
+})
 const capturesRoute = createRoute({
   getParentRoute: () => inside,
   path: '/captures',
@@ -258,7 +273,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,

@@ -12,7 +12,7 @@ import { clock } from '../lib/format'
 import { isFlow } from '../lib/places'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -24,6 +24,7 @@ const places = [
   { to: '/incidents', label: 'nav.incidents', Icon: IncidentIcon },
   { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
   { to: '/attack', label: 'nav.attack', Icon: AttackIcon },
+  { to: '/rules', label: 'nav.rules', Icon: RuleIcon },
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
   { to: '/flows', label: 'nav.flows', Icon: FlowIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
