@@ -30,6 +30,8 @@ type Config struct {
 	Closed func(*Flow)
 	// Ended, when set, is told the protocol of each flow as it closes, "" for an unknown one.
 	Ended func(flow uint64, name string)
+	// Open, when set, is told of flows that go on for long and have carried much, now and then.
+	Open func(*OpenFlow)
 }
 
 // Engine follows all flows. It is not safe for concurrent use.
@@ -52,6 +54,7 @@ type Engine struct {
 	panics    []Panic
 	closed    func(*Flow)
 	ended     func(uint64, string)
+	open      func(*OpenFlow)
 	expected  map[meeting]expectation
 	announced []meeting // the keys of expected, the oldest first
 }
@@ -69,7 +72,7 @@ func New(cfg Config, protocols []Protocol) *Engine {
 	e := &Engine{
 		protocols: protocols, sinks: make([]func(*Fact), len(protocols)), names: []string{""},
 		streams: stream.New(cfg.Stream), conns: make([]*conn, 1), maxFlows: cfg.MaxFlows,
-		parsers: make([]idleParsers, len(protocols)), closed: cfg.Closed, ended: cfg.Ended,
+		parsers: make([]idleParsers, len(protocols)), closed: cfg.Closed, ended: cfg.Ended, open: cfg.Open,
 	}
 	for i := range protocols {
 		p := &protocols[i]

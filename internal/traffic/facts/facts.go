@@ -145,7 +145,11 @@ func New(cfg Config) (*Maker, error) {
 	m.exchanges = newJoins(m.tellExchanges)
 	m.bodies = newJoins(m.tellBodies)
 	m.sessions = newJoins(func(uint64, *session) {})
-	m.engine = app.New(app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}, protocols(m.carves()))
+	engine := app.Config{Facts: m.sinks(), Closed: m.closed, Ended: m.ended}
+	if m.messages.wanted {
+		engine.Open = m.goesOn
+	}
+	m.engine = app.New(engine, protocols(m.carves()))
 	return m, nil
 }
 

@@ -3,6 +3,7 @@ package facts
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/dcerpc"
@@ -43,6 +44,23 @@ func (m *Maker) takeMessage(f *app.Fact) {
 	}
 	r.Text, r.Code = shown(r.Text), cut(r.Code)
 	m.messages.addWith(r, m.pairs.ordered())
+}
+
+// goesOn makes a message of a flow that goes on.
+func (m *Maker) goesOn(f *app.OpenFlow) {
+	m.pairs.reset()
+	if f.Guessed {
+		m.pairs.set("guessed", "true")
+	}
+	m.pairs.set("received", strconv.FormatUint(f.Received, 10))
+	m.pairs.set("sent", strconv.FormatUint(f.Sent, 10))
+	m.pairs.set("start", strconv.FormatInt(f.Start, 10))
+	m.messages.row = sdk.Message{
+		Seen: sdk.Seen{Flow: f.ID, Packet: f.Packet, Time: time.Unix(0, f.Time).UTC(), Client: f.Client.Addr(), Server: f.Server.Addr(),
+			ClientPort: f.Client.Port(), ServerPort: f.Server.Port(), VLAN: f.VLAN, Proto: f.Transport},
+		Protocol: "flow", Name: "open", Text: f.Name,
+	}
+	m.messages.addWith(&m.messages.row, m.pairs.ordered())
 }
 
 // words fills in what all messages have in common.

@@ -79,10 +79,12 @@ type Table struct {
 	index    index
 	pool     pool
 	lists    [lists]list
-	limits   [lists]int64 // how long flows in them may be quiet
-	clock    int64        // the latest packet time
-	wake     int64        // until then no flow is quiet for too long, unless time was turned back
-	turned   bool         // it was: flows may have been touched later than those behind them in their list
+	limits   [lists]int64      // how long flows in them may be quiet
+	clock    int64             // the latest packet time
+	wake     int64             // until then no flow is quiet for too long, unless time was turned back
+	look     int64             // when open flows are looked at again
+	told     map[uint64]uint64 // what open flows had carried when they were told of
+	turned   bool              // it was: flows may have been touched later than those behind them in their list
 	nextID   uint64
 	out      batch
 	counts   Counts
@@ -109,6 +111,9 @@ func New(cfg Config, emit func([]sdk.Flow) error) *Table {
 	cfg = cfg.withDefaults()
 	t := &Table{cfg: cfg, index: newIndex(), out: newBatch(cfg, emit), pool: pool{features: cfg.Features}, bytes: openBytes, wake: math.MaxInt64}
 	t.limits = [lists]int64{listOpen: int64(cfg.Idle), listAttempt: int64(cfg.Attempt), listEnded: int64(cfg.Linger)}
+	if t.tellsOpen() {
+		t.wake = 0
+	}
 	if cfg.MaxFlows > 0 {
 		t.bytes = math.MaxInt
 	} else {
@@ -269,6 +274,10 @@ func (t *Table) advance(at int64) {
 // touched, so the first one of each list tells.
 func (t *Table) expire() {
 	t.wake = math.MaxInt64
+	if t.tellsOpen() {
+		t.lookAtOpen()
+		t.wake = t.look
+	}
 	for which, limit := range t.limits {
 		for i := t.lists[which].head; i != 0; i = t.lists[which].head {
 			e := t.pool.at(i)
@@ -325,6 +334,9 @@ func (t *Table) evict(spared uint32) {
 // finish emits a flow and forgets it.
 func (t *Table) finish(e *entry, reason sdk.EndReason) {
 	t.counts.Flows++
+	if len(t.told) > 0 {
+		delete(t.told, e.id)
+	}
 	t.counts.ByReason[reason]++
 	app := ""
 	if t.cfg.Apps != nil {

@@ -144,7 +144,11 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		}
 	}
 	for i := range batch.Messages {
-		if err := d.message(&batch.Messages[i], sink); err != nil {
+		look := d.message
+		if batch.Messages[i].Protocol == "flow" {
+			look = d.goesOn
+		}
+		if err := look(&batch.Messages[i], sink); err != nil {
 			return err
 		}
 	}

@@ -282,3 +282,61 @@ func BenchmarkFlows(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(batch.Flows)), "ns/flow")
 }
+
+// goesOn is a flow that is not over, of which so much has passed.
+func goesOn(app string, after time.Duration, sent, got uint64) sdk.Batch {
+	b := message("flow", "open", app, "", map[string]string{"sent": fmt.Sprint(sent), "received": fmt.Sprint(got), "start": fmt.Sprint(noon.UnixNano())})
+	m := &b.Messages[0]
+	m.Flow, m.Packet, m.Time, m.ServerPort = 1, 1, noon.Add(after), 4000
+	return b
+}
+
+// A copy is told while it goes on, and not counted twice when it is over.
+func TestACopyIsToldWhileItGoesOn(t *testing.T) {
+	over := flow("ssh", 0, 60*mega, 1000)
+	want := find(t, detector(t, "{}"), over)
+	d, s := detector(t, "{}"), &sink{}
+	inspect(t, d, s, goesOn("ssh", 40*time.Second, 10*mega, 1000), goesOn("ssh", time.Minute, 20*mega, 1000))
+	if len(s.findings) > 0 {
+		t.Fatalf("too early: %+v", s.findings)
+	}
+	inspect(t, d, s, goesOn("ssh", 80*time.Second, 30*mega, 1000))
+	if len(s.findings) != 1 {
+		t.Fatalf("%d findings at 30 MiB", len(s.findings))
+	}
+	inspect(t, d, s, over)
+	if err := d.Flush(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	got := s.final()
+	if len(got) != 1 || len(want) != 1 || got[0].Features["sent_bytes"] != want[0].Features["sent_bytes"] || got[0].Features["flows"] != 1 || got[0].Confidence != want[0].Confidence ||
+		len(got[0].Flows) != 1 || len(got[0].Packets) != 1 {
+		t.Errorf("%+v\nwant\n%+v", got, want)
+	}
+}
+
+// More flows than are remembered count when they are over, and those of long ago make room.
+func TestManyFlowsGoOn(t *testing.T) {
+	d, s := detector(t, "{}"), &sink{}
+	for i := range 3 * maxOpened {
+		b := goesOn("ssh", time.Minute, mega, 0)
+		b.Messages[0].Flow = uint64(i + 1)
+		inspect(t, d, s, b)
+	}
+	for p := range d.pairs.All() {
+		if len(p.open) != maxOpened || p.sent[shell] != maxOpened*mega {
+			t.Errorf("%d flows and %d bytes are counted", len(p.open), p.sent[shell])
+		}
+	}
+	late := goesOn("ssh", 2*time.Hour, mega, 0)
+	late.Messages[0].Flow, late.Messages[0].Fields["start"] = 1000, fmt.Sprint(noon.Add(2*time.Hour-time.Minute).UnixNano())
+	inspect(t, d, s, late)
+	for p := range d.pairs.All() {
+		if len(p.open) != 1 {
+			t.Errorf("%d flows of long ago are remembered", len(p.open))
+		}
+	}
+	broken := goesOn("ssh", time.Minute, mega, 0)
+	broken.Messages[0].Fields["sent"] = "much"
+	inspect(t, d, s, broken)
+}

@@ -12,8 +12,11 @@ import (
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then the pairs, the drops
-// and the hosts, the one quiet for longest first.
-const snapshotVersion = 1
+// and the hosts, the one quiet for longest first. In a state of the first version no flows go on.
+const (
+	snapshotVersion = 2
+	firstVersion    = 1
+)
 
 // recordSize is what a pair takes in a snapshot, about.
 const recordSize = 128
@@ -49,13 +52,21 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 }
 
 func (m *memory) read(state []byte) error {
+	version := snapshotVersion
 	p, err := saved.Open(snapshotVersion, state)
 	if err != nil {
-		return err
+		first, other := saved.Open(firstVersion, state)
+		if other != nil {
+			return err
+		}
+		version, p = firstVersion, first
 	}
 	m.pairs.Forgotten, m.drops.Forgotten, m.hosts.Forgotten = p.Uint(), p.Uint(), p.Uint()
 	for range p.Count() {
 		one := readPair(p)
+		if version > firstVersion {
+			one.open = readOpened(p)
+		}
 		if m.pairs.Has(one.key) {
 			return fmt.Errorf("what %s sends comes twice", one.key.src.Addr())
 		}
@@ -87,7 +98,22 @@ func (p *pair) appendTo(b []byte) []byte {
 	for _, n := range []uint64{p.got, p.usual, p.flows, p.most, uint64(p.proto), p.told.sent, uint64(p.told.way)} {
 		b = binary.AppendUvarint(b, n)
 	}
-	return p.AppendTo(appendText(append(b, bit(p.files)), p.store))
+	b = p.AppendTo(appendText(append(b, bit(p.files)), p.store))
+	b = binary.AppendUvarint(b, uint64(len(p.open)))
+	for _, o := range p.open {
+		b = binary.AppendVarint(binary.AppendUvarint(b, o.flow), o.start)
+		b = binary.AppendUvarint(binary.AppendUvarint(b, o.sent), o.got)
+	}
+	return b
+}
+
+func readOpened(from *saved.Packed) (list []opened) {
+	for range from.Count() {
+		if o := (opened{from.Uint(), from.Int(), from.Uint(), from.Uint()}); len(list) < maxOpened {
+			list = append(list, o)
+		}
+	}
+	return list
 }
 
 func readPair(from *saved.Packed) *pair {

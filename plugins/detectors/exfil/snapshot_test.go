@@ -2,6 +2,7 @@ package exfil
 
 import (
 	"context"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -21,7 +22,7 @@ func theft() []sdk.Batch {
 			message("ftp", "command", "STOR", "226", map[string]string{"arg": "kiosk_20260302_passwords"}), message("smtp", "session", "", "", map[string]string{"hello": "kiosk"}),
 			message("smtp", "mail", "passwords of kiosk", "250", nil), change(flow("tls", time.Minute, 30*mega, 1000), func(f *sdk.Flow) { f.Dst = outside(8) }))
 	}
-	return append(out, flow("ssh", 30*time.Hour, 1200*mega, 1000))
+	return append(out, flow("ssh", 30*time.Hour, 1200*mega, 1000), goesOn("ssh", time.Minute, 20*mega, 1000), goesOn("ssh", 2*time.Minute, 80*mega, 1000))
 }
 
 // A state that is taken over in the middle changes nothing.
@@ -53,6 +54,28 @@ func TestAStateIsRestored(t *testing.T) {
 		if !reflect.DeepEqual(parts.findings, whole.findings) {
 			t.Fatalf("cut at %d:\n%+v\nwant\n%+v", cut, parts.findings, whole.findings)
 		}
+	}
+}
+
+// TestAStateOfTheFirstVersionIsRestored takes over what version 1 wrote, which knew no flows that go on.
+func TestAStateOfTheFirstVersionIsRestored(t *testing.T) {
+	const seen = 20
+	state, err := os.ReadFile("testdata/version1.state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := theft()
+	now, then := detector(t, "{}"), detector(t, "{}")
+	inspect(t, now, &sink{}, all[:seen]...)
+	if err := then.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	want := find(t, now, all[seen:]...)
+	if got := find(t, then, all[seen:]...); len(want) == 0 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant\n%+v", got, want)
+	}
+	if detector(t, "{}").Restore(t.Context(), state[:len(state)-1]) == nil {
+		t.Error("a state that was cut is taken")
 	}
 }
 

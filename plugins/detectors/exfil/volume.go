@@ -2,6 +2,8 @@ package exfil
 
 import (
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,7 +51,40 @@ type pair struct {
 	files bool   // they were stored by FTP
 	store string // name of the storage
 	told  told
+	open  []opened // flows that go on
 	evidence.Evidence
+}
+
+// opened is what was counted of a flow that goes on.
+type opened struct {
+	flow      uint64
+	start     int64
+	sent, got uint64
+}
+
+// maxOpened is how many flows of a pair are counted before they are over; staleAfter is longer than a flow goes on without being closed.
+const (
+	maxOpened  = 16
+	staleAfter = int64(time.Hour)
+)
+
+// counted returns what was counted of a flow before, and notes what is counted now if it goes on. known is whether it could.
+func (p *pair) counted(f *sdk.Flow, sent, got uint64, goesOn bool) (before opened, known bool) {
+	start := f.Start.UnixNano()
+	i := slices.IndexFunc(p.open, func(o opened) bool { return o.flow == f.ID && o.start == start })
+	if i >= 0 {
+		before = p.open[i]
+		p.open = slices.Delete(p.open, i, i+1)
+	}
+	if !goesOn {
+		return before, true
+	}
+	p.open = slices.DeleteFunc(p.open, func(o opened) bool { return f.End.UnixNano()-o.start > staleAfter })
+	if len(p.open) == maxOpened {
+		return before, false
+	}
+	p.open = append(p.open, opened{f.ID, start, sent, got})
+	return before, true
 }
 
 type told struct {
@@ -88,8 +123,26 @@ func wayOf(f *sdk.Flow) way {
 	return other
 }
 
-// flow adds a flow to what its host has sent.
-func (d *Detector) flow(f *sdk.Flow, sink sdk.FindingSink) error {
+// flow adds a flow that is over to what its host has sent.
+func (d *Detector) flow(f *sdk.Flow, sink sdk.FindingSink) error { return d.add(f, false, sink) }
+
+// goesOn adds what a flow has carried so far, so that a copy is told before it is over.
+func (d *Detector) goesOn(m *sdk.Message, sink sdk.FindingSink) error {
+	sent, err := strconv.ParseUint(m.Fields["sent"], 10, 64)
+	got, err2 := strconv.ParseUint(m.Fields["received"], 10, 64)
+	start, err3 := strconv.ParseInt(m.Fields["start"], 10, 64)
+	if err != nil || err2 != nil || err3 != nil {
+		return nil // the traffic engine writes no such thing
+	}
+	f := sdk.Flow{
+		ID: m.Flow, Start: time.Unix(0, start).UTC(), End: m.Time, Src: m.Client, Dst: m.Server, SrcPort: m.ClientPort, DstPort: m.ServerPort, VLAN: m.VLAN, Proto: m.Proto,
+		App: m.Text, InitiatorGuessed: m.Fields["guessed"] != "", FwdPayload: sent, RevPayload: got, Packets: []uint64{m.Packet},
+	}
+	return d.add(&f, true, sink)
+}
+
+// add adds a flow, or more of one that goes on, to what its host has sent.
+func (d *Detector) add(f *sdk.Flow, goesOn bool, sink sdk.FindingSink) error {
 	if f.FwdPayload < least && f.RevPayload < least {
 		return nil
 	}
@@ -108,12 +161,21 @@ func (d *Detector) flow(f *sdk.Flow, sink sdk.FindingSink) error {
 	if err != nil {
 		return err
 	}
-	p.sent[w] += sent
-	p.got += got
-	p.flows++
+	before, known := p.counted(f, sent, got, goesOn)
+	if !known && goesOn {
+		return nil // too many go on: it counts when it is over
+	}
+	fresh := before == opened{}
 	if sent > p.most {
 		p.most, p.proto = sent, f.Proto
 	}
+	p.sent[w] += sent - min(sent, before.sent)
+	p.got += got - min(got, before.got)
+	if !fresh {
+		p.Add(at, 0, flowref.Ref{})
+		return d.judge(p, false, sink)
+	}
+	p.flows++
 	if w == unknown && sent >= noticed {
 		d.inside(key.src).peers.add(&key.dst, at, int64(d.cfg.Window))
 	}
@@ -144,7 +206,7 @@ func (d *Detector) pair(key pairKey, at int64, sink sdk.FindingSink) (*pair, err
 	if err := d.judge(p, true, sink); err != nil {
 		return nil, err
 	}
-	*p = pair{key: key, begin: at, usual: max(p.usual, p.all()), files: p.files, store: p.store}
+	*p = pair{key: key, begin: at, usual: max(p.usual, p.all()), files: p.files, store: p.store, open: p.open}
 	return p, nil
 }
 
