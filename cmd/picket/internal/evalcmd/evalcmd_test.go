@@ -25,7 +25,7 @@ const labels = "file\tdataset\ttechnique\tseconds\tsource\tsha256\tfamily\tside\
 type staged map[string][]sdk.Finding
 
 func (staged) detectors() []detector {
-	return []detector{{"acme/scan", "1.0.0", []string{"T1046", "T1018"}}}
+	return []detector{{"acme/scan", "1.0.0", []string{"T1046", "T1018"}, nil}}
 }
 func (s staged) judge(_ context.Context, _, path string) ([]sdk.Finding, error) {
 	return s[filepath.Base(path)], nil

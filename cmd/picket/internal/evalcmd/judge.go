@@ -29,9 +29,10 @@ type judge interface {
 type detector struct {
 	id, version string
 	techniques  []string
+	tags        []string
 }
 
-func of(m registry.Manifest) detector { return detector{m.ID, m.Version, m.Techniques} }
+func of(m registry.Manifest) detector { return detector{m.ID, m.Version, m.Techniques, m.Tags} }
 
 // judges opens those of the registry together, and each folder by itself.
 func (o *options) judges(ctx context.Context, names []string) (out []judge, err error) {

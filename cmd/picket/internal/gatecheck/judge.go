@@ -26,7 +26,7 @@ func (o *Options) judge(ctx context.Context, r gates.Release) (gates.Judgement, 
 	if err != nil {
 		return gates.Judgement{}, err
 	}
-	return judge(ctx, labels, r.Descriptor.Manifest.Techniques, func(ctx context.Context, l labelled.Label) ([]sdk.Finding, error) {
+	return judge(ctx, labels, r.Descriptor.Manifest, func(ctx context.Context, l labelled.Label) ([]sdk.Finding, error) {
 		capture, err := l.Find(o.captures)
 		if err != nil {
 			return nil, err
@@ -103,15 +103,15 @@ type seen struct {
 }
 
 // judge counts. find returns the findings in a capture.
-func judge(ctx context.Context, labels []labelled.Label, claims []string, find func(context.Context, labelled.Label) ([]sdk.Finding, error)) (gates.Judgement, error) {
+func judge(ctx context.Context, labels []labelled.Label, about registry.Manifest, find func(context.Context, labelled.Label) ([]sdk.Finding, error)) (gates.Judgement, error) {
 	var all gates.Judgement
-	if !slices.ContainsFunc(labels, func(l labelled.Label) bool { return l.Technique != "" && l.Asked(claims) }) {
+	if !slices.ContainsFunc(labels, func(l labelled.Label) bool { return l.Technique != "" && l.Asked(about.Techniques, about.Tags) }) {
 		return all, nil // false alarms alone say nothing
 	}
 	sets := map[string][]labelled.Seen{}
 	var list []seen
 	for _, l := range labels {
-		if !l.Asked(claims) {
+		if !l.Asked(about.Techniques, about.Tags) {
 			continue // what else is in there is not judged
 		}
 		found, err := find(ctx, l)

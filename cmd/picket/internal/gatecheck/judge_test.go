@@ -36,7 +36,7 @@ func TestJudge(t *testing.T) {
 	scan := sdk.Finding{Techniques: []string{"T1018", "T1046.001"}}
 	finds := map[string][]sdk.Finding{"scan.pcap": {scan}, "quiet-scan.pcap": {{Techniques: []string{"T1018"}}}, "backup.pcap": {scan, scan}, "only-attacks.pcap": {scan}}
 	shown := 0
-	got, err := judge(t.Context(), labels, []string{"T1046"}, func(_ context.Context, l labelled.Label) ([]sdk.Finding, error) {
+	got, err := judge(t.Context(), labels, registry.Manifest{Techniques: []string{"T1046"}}, func(_ context.Context, l labelled.Label) ([]sdk.Finding, error) {
 		shown++
 		return finds[l.File], nil
 	})
@@ -44,11 +44,11 @@ func TestJudge(t *testing.T) {
 	if diff := cmp.Diff(want, got.Figures); err != nil || diff != "" || shown != 5 {
 		t.Errorf("%v, %d captures, %s", err, shown, diff)
 	}
-	if none, err := judge(t.Context(), labels, []string{"T1001"}, func(context.Context, labelled.Label) ([]sdk.Finding, error) { return nil, nil }); err != nil || len(none.Figures) > 0 {
+	if none, err := judge(t.Context(), labels, registry.Manifest{Techniques: []string{"T1001"}}, func(context.Context, labelled.Label) ([]sdk.Finding, error) { return nil, nil }); err != nil || len(none.Figures) > 0 {
 		t.Errorf("figures about what it does not look for: %+v, %v", none, err)
 	}
 	broken := errors.New("it crashed")
-	if _, err := judge(t.Context(), labels, []string{"T1046"}, func(context.Context, labelled.Label) ([]sdk.Finding, error) { return nil, broken }); !errors.Is(err, broken) {
+	if _, err := judge(t.Context(), labels, registry.Manifest{Techniques: []string{"T1046"}}, func(context.Context, labelled.Label) ([]sdk.Finding, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("a detector that crashes is judged: %v", err)
 	}
 }

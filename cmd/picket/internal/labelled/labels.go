@@ -27,17 +27,18 @@ const File = "labels.tsv"
 const maxLabels = 10_000
 
 // columns of File. The optional ones may be missing.
-var needed, optional = []string{"file", "dataset", "technique", "seconds", "source"}, []string{"sha256", "family", "side"}
+var needed, optional = []string{"file", "dataset", "technique", "seconds", "source"}, []string{"sha256", "family", "side", "tags"}
 
 // Label is what one capture holds.
 type Label struct {
 	File      string
 	Dataset   string
-	Technique string // "" where a detector should find nothing
-	Source    string // where the capture can be had
-	SHA256    string // "" when any capture of that name will do
-	Family    string // what the capture has in common with others: a tool, a malware, a laboratory
-	Side      string // tune or test, where a split says so
+	Technique string   // "" where a detector should find nothing
+	Source    string   // where the capture can be had
+	SHA256    string   // "" when any capture of that name will do
+	Family    string   // what the capture has in common with others: a tool, a malware, a laboratory
+	Side      string   // tune or test, where a split says so
+	Tags      []string // of its plugin.yaml that a detector needs to be asked
 	Seconds   float64
 }
 
@@ -105,7 +106,7 @@ func parse(fields []string, at map[string]int) (Label, error) {
 	}
 	l := Label{
 		File: get("file"), Dataset: get("dataset"), Technique: get("technique"), Source: get("source"), SHA256: get("sha256"),
-		Family: get("family"), Side: get("side"),
+		Family: get("family"), Side: get("side"), Tags: strings.Fields(get("tags")),
 	}
 	var err error
 	l.Seconds, err = strconv.ParseFloat(get("seconds"), 64)
@@ -150,10 +151,15 @@ func FileDigest(path string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Asked reports whether a detector that claims these techniques is measured by the capture: it is to find something there,
-// or nobody is.
-func (l Label) Asked(claims []string) bool {
-	return l.Technique == "" || slices.ContainsFunc(claims, func(c string) bool { return related(c, l.Technique) })
+// Asked reports whether a detector that claims these techniques and has these tags is measured by the capture: it is to find
+// something there, or nobody is. Techniques are wide: a tunnel in DNS and a beacon by DNS are one technique, and who says to find the one
+// does not say to find the other.
+func (l Label) Asked(claims, tags []string) bool {
+	if l.Technique == "" {
+		return true
+	}
+	return slices.ContainsFunc(claims, func(c string) bool { return related(c, l.Technique) }) &&
+		!slices.ContainsFunc(l.Tags, func(tag string) bool { return !slices.Contains(tags, tag) })
 }
 
 // Named reports whether a finding says what is in the capture.

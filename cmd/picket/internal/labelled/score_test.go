@@ -36,6 +36,28 @@ func TestIntervals(t *testing.T) {
 	near(t, "high of 600", high, 648.009)
 }
 
+// A detector is asked for what it says to find, and where a label has tags only if it has them, too.
+func TestWhoIsAsked(t *testing.T) {
+	quiet, scan, tunnel := Label{}, Label{Technique: "T1046"}, Label{Technique: "T1071.004", Tags: []string{"dns", "tunnel"}}
+	for _, c := range []struct {
+		name         string
+		label        Label
+		claims, tags []string
+		want         bool
+	}{
+		{"nothing to be found", quiet, []string{"T1046"}, nil, true},
+		{"what it claims", scan, []string{"T1046"}, nil, true},
+		{"what it does not claim", scan, []string{"T1071"}, []string{"network"}, false},
+		{"all tags", tunnel, []string{"T1071"}, []string{"tunnel", "network", "dns"}, true},
+		{"one tag", tunnel, []string{"T1071"}, []string{"dns", "beacon"}, false},
+		{"tags without the technique", tunnel, []string{"T1046"}, []string{"dns", "tunnel"}, false},
+	} {
+		if got := c.label.Asked(c.claims, c.tags); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 func TestTell(t *testing.T) {
 	scan := sdk.Finding{Techniques: []string{"T1046"}}
 	attack := func(family string, found ...sdk.Finding) Seen {
