@@ -287,8 +287,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.plugins.run,
 		a.keepLedgers,
 		a.report,
-		func(ctx context.Context) { poll(ctx, a.log, "the configuration", a.pollConfig) },
-		func(ctx context.Context) { poll(ctx, a.log, "orders", a.pollCommands) },
+		a.pollForever,
 		func(ctx context.Context) { a.serveLocal(ctx, a.page) },
 	} {
 		working.Go(func() { work(ctx) })

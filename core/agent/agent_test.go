@@ -334,7 +334,7 @@ func TestAConfigurationThatIsNotTheServers(t *testing.T) {
 		}
 		s.answer = &answer
 		s.mu.Unlock()
-		if _, err := a.pollConfig(t.Context()); err == nil {
+		if _, _, err := a.poll(t.Context()); err == nil {
 			t.Errorf("%s: accepted", name)
 		} else if reason, _ := signing.ReasonOf(err); reason != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)

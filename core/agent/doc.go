@@ -3,6 +3,6 @@
 // ceiling, runs them, and sends what they measure. What it has goes to a durable queue first: it goes on working while
 // the server or the registry is away, and starts without either.
 //
-// One goroutine each: measuring, discovering, capturing, sending, fetching the configuration, fetching orders, reporting, keeping
-// the registry's metadata fresh, and serving the page on loopback. Run starts them and stops them in order.
+// One goroutine each: measuring, discovering, capturing, sending, fetching the configuration and orders, reporting, keeping the
+// registry's metadata fresh, and serving the page on loopback. Run starts them and stops them in order.
 package agent

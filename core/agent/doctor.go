@@ -144,7 +144,7 @@ func (d *doctor) server(ctx context.Context) (string, error) {
 	if err := s.call(ctx, http.MethodGet, "/healthz", nil, nil, nil); err != nil {
 		return "", fmt.Errorf("cannot reach %s: %w", d.id.Server, reach(err))
 	}
-	if err := s.call(ctx, http.MethodGet, "/api/v1/agent/config", nil, nil, nil); err != nil {
+	if err := s.call(ctx, http.MethodGet, "/api/v1/agent/poll", nil, nil, nil); err != nil {
 		return "", fmt.Errorf("%s does not accept this agent: %w", d.id.Server, reach(err))
 	}
 	text := d.id.Server + " answers and knows this agent"

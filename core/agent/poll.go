@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -16,18 +15,18 @@ import (
 
 // How long the server may hold a poll, and how much longer to wait for its answer.
 const (
-	configWait   = 30 * time.Second
-	commandsWait = 25 * time.Second
-	pollSlack    = 15 * time.Second
+	pollWait  = 30 * time.Second
+	pollSlack = 15 * time.Second
+	mostAgain = 5 * time.Minute
 )
 
-// poll asks again and again, with growing patience when it fails. once says whether there was something new.
-func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx context.Context) (news bool, err error)) {
+// pollForever asks again and again, with growing patience when it fails.
+func (a *Agent) pollForever(ctx context.Context) {
 	wait := patience{base: time.Second, most: time.Minute}
 	problem, quick := "", 0
 	for {
 		began := time.Now()
-		news, err := once(ctx)
+		news, again, err := a.poll(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -37,23 +36,26 @@ func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx cont
 		}
 		switch {
 		case text != problem && err != nil:
-			log.Warn("cannot fetch "+what, "problem", text)
+			a.log.Warn("cannot fetch the configuration and orders", "problem", text)
 		case text != problem:
-			log.Info("fetching " + what + " again")
+			a.log.Info("fetching the configuration and orders again")
 		}
 		problem = text
 
 		pause := rand.N(200 * time.Millisecond)
-		if err != nil {
+		switch {
+		case err != nil:
 			pause = wait.after(err)
-		} else {
+		case again > 0: // the server holds no more polls
+			pause = jittered(again)
+		default:
 			wait.reset()
 		}
 		// A server that does not hold polls, or finds news without end, is not asked in a tight loop.
 		if time.Since(began) > time.Second {
 			quick = 0
 		} else if quick++; err == nil && (!news || quick > mostQuick) {
-			pause += time.Second
+			pause = max(pause, time.Second)
 		}
 		if !sleep(ctx, pause) {
 			return
@@ -64,34 +66,49 @@ func poll(ctx context.Context, log *slog.Logger, what string, once func(ctx cont
 // mostQuick is how many polls in a row may bring something new at once before the agent slows down.
 const mostQuick = 5
 
-// pollConfig asks what to run and applies it.
-func (a *Agent) pollConfig(ctx context.Context) (news bool, err error) {
-	query := url.Values{"wait": {configWait.String()}}
+// poll asks for another configuration and for orders, applies the one and carries out the others.
+func (a *Agent) poll(ctx context.Context) (news bool, again time.Duration, err error) {
+	query := url.Values{"wait": {pollWait.String()}}
 	if v := a.plugins.version(); v >= 0 {
 		query.Set("have", strconv.FormatInt(v, 10))
 	}
-	answer := signing.Config{Version: -1}
-	callCtx, cancel := context.WithTimeout(ctx, configWait+pollSlack)
+	var reply struct {
+		Config   *signing.Config   `json:"config"`
+		Commands []json.RawMessage `json:"commands"`
+		Again    float64           `json:"again_seconds"`
+	}
+	callCtx, cancel := context.WithTimeout(ctx, pollWait+pollSlack)
 	defer cancel()
-	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/config", query, nil, &answer); err != nil {
-		return false, err
+	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/poll", query, nil, &reply); err != nil {
+		return false, 0, err
 	}
-	if answer.Version < 0 {
-		return false, nil // nothing new
+	// Orders are handed out once, so they are carried out also when the configuration is none.
+	defer func() {
+		for _, raw := range reply.Commands {
+			a.orders.take(ctx, raw)
+		}
+	}()
+	if reply.Config != nil {
+		err = a.configure(ctx, *reply.Config)
 	}
+	return reply.Config != nil || len(reply.Commands) > 0, min(time.Duration(reply.Again*float64(time.Second)), mostAgain), err
+}
+
+// configure applies a configuration, if it is this server's and not the one in use.
+func (a *Agent) configure(ctx context.Context, answer signing.Config) error {
 	d, err := a.verified(answer)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if d.Version == a.plugins.version() {
-		return false, nil
+		return nil
 	}
 	a.log.Info("new configuration", "version", d.Version, "instances", len(d.Assignments))
 	if err := a.plugins.set(ctx, d); err != nil {
-		return false, fmt.Errorf("the configuration cannot be applied: %w", err)
+		return fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
 	a.reportSoon()
-	return true, nil
+	return nil
 }
 
 // verified says what a configuration asks for, if it is this server's for this agent and no older than the one in use.
@@ -110,23 +127,6 @@ func (a *Agent) verified(answer signing.Config) (desired, error) {
 		return desired{}, fmt.Errorf("understand the configuration: %w", err)
 	}
 	return d, nil
-}
-
-// pollCommands fetches orders and carries them out.
-func (a *Agent) pollCommands(ctx context.Context) (news bool, err error) {
-	var reply struct {
-		Commands []json.RawMessage `json:"commands"`
-	}
-	callCtx, cancel := context.WithTimeout(ctx, commandsWait+pollSlack)
-	defer cancel()
-	query := url.Values{"wait": {commandsWait.String()}}
-	if err := a.server.call(callCtx, http.MethodGet, "/api/v1/agent/commands", query, nil, &reply); err != nil {
-		return false, err
-	}
-	for _, raw := range reply.Commands {
-		a.orders.take(ctx, raw)
-	}
-	return len(reply.Commands) > 0, nil
 }
 
 // jittered spreads d over 90 to 110 per cent.

@@ -77,7 +77,7 @@ func (a *Agent) Status() Status {
 }
 
 const (
-	reportEvery = 15 * time.Second
+	reportEvery = 15 * time.Second       // or when the server asks to be told again
 	reportPause = 300 * time.Millisecond // so that a row of changes makes one report
 )
 
@@ -88,9 +88,12 @@ func (a *Agent) report(ctx context.Context) {
 	wait := patience{base: time.Second, most: time.Minute}
 	for {
 		callCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err := a.server.call(callCtx, http.MethodPost, "/api/v1/agent/status", nil, a.Status(), nil)
+		var reply struct {
+			Again float64 `json:"again_seconds"`
+		}
+		err := a.server.call(callCtx, http.MethodPost, "/api/v1/agent/status", nil, a.Status(), &reply)
 		cancel()
-		pause := jittered(reportEvery)
+		pause := jittered(min(max(reportEvery, time.Duration(reply.Again*float64(time.Second))), mostAgain))
 		if err != nil {
 			pause = wait.after(err)
 			a.log.Debug("cannot report", "problem", reach(err))

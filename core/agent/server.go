@@ -27,9 +27,9 @@ import (
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 16 << 20
 
-// skewTolerated is how far the server's clock may differ before requests are signed with its time instead of ours. The
-// server accepts four times as much.
-const skewTolerated = 30 * time.Second
+// skewTolerated is how far the server's clock may differ before requests are signed with its time instead of ours. Of what is
+// signed ahead of its clock the server must write down each one.
+const skewTolerated = 3 * time.Second
 
 // server is the agent's way to its server. Every request but the enrolment is signed and carries the bearer token.
 type server struct {

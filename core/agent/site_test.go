@@ -196,8 +196,7 @@ func (s *site) handler() http.Handler {
 		"POST /api/v1/flows":                      s.ingest,
 		"POST /api/v1/findings":                   s.ingest,
 		"POST /api/v1/agent/status":               s.report,
-		"GET /api/v1/agent/config":                s.config,
-		"GET /api/v1/agent/commands":              s.commands,
+		"GET /api/v1/agent/poll":                  s.poll,
 		"POST /api/v1/agent/commands/{id}/result": s.finished,
 	} {
 		mux.HandleFunc(pattern, s.signed(h))
@@ -322,16 +321,20 @@ func (s *site) wait(r *http.Request, ready func() bool) bool {
 	}
 }
 
-func (s *site) config(r *http.Request, _ []byte) (int, any) {
-	if !s.wait(r, func() bool { return s.answer != nil || fmt.Sprint(s.version) != r.URL.Query().Get("have") }) {
-		return http.StatusNotModified, nil
-	}
+func (s *site) poll(r *http.Request, _ []byte) (int, any) {
+	changed := func() bool { return s.answer != nil || fmt.Sprint(s.version) != r.URL.Query().Get("have") }
+	s.wait(r, func() bool { return changed() || len(s.orders) > 0 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.answer != nil {
-		return http.StatusOK, *s.answer
+	out := map[string]any{"commands": s.orders}
+	s.orders = nil
+	switch {
+	case s.answer != nil:
+		out["config"] = *s.answer
+	case changed():
+		out["config"] = s.signedConfig()
 	}
-	return http.StatusOK, s.signedConfig()
+	return http.StatusOK, out
 }
 
 // signedConfig is the answer of an honest server; it runs under s.mu.
@@ -345,15 +348,6 @@ func (s *site) signedConfig() signing.Config {
 		s.t.Error(err)
 	}
 	return c
-}
-
-func (s *site) commands(r *http.Request, _ []byte) (int, any) {
-	s.wait(r, func() bool { return len(s.orders) > 0 })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := map[string]any{"commands": s.orders}
-	s.orders = nil
-	return http.StatusOK, out
 }
 
 func (s *site) finished(r *http.Request, body []byte) (int, any) {

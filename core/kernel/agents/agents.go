@@ -35,12 +35,17 @@ const (
 type Store interface {
 	CreateEnrolmentToken(ctx context.Context, t store.EnrolmentToken) error
 	EnrolAgent(ctx context.Context, tokenHash []byte, a store.Agent) (store.Agent, error)
-	AgentByID(ctx context.Context, id string) (store.Agent, error)
+	KnownAgent(ctx context.Context, id string) (store.Agent, error)
+	CountAgents(ctx context.Context, tenant string, since time.Time) (all, heard int, err error)
+	FlushContacts(ctx context.Context) error
 	TouchAgent(ctx context.Context, id, address string, at time.Time) error
 	SetAgentStatus(ctx context.Context, id, version string, status json.RawMessage, at time.Time) error
 	NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]store.Assignment, error)
 	WatchConfig() <-chan struct{}
-	RememberNonce(ctx context.Context, keyID, nonce string, expires time.Time) (bool, error)
+	ReplayFloor(ctx context.Context) (time.Time, error)
+	SetReplayFloor(ctx context.Context, at time.Time) error
+	RememberNonce(ctx context.Context, keyID, nonce string, created, expires time.Time) (bool, error)
+	Nonces(ctx context.Context) ([]store.Nonce, error)
 	PruneNonces(ctx context.Context, before time.Time) (int, error)
 }
 
@@ -67,6 +72,7 @@ type Config struct {
 type Agents struct {
 	cfg      Config
 	verifier signing.Verifier
+	replays  replays
 
 	// Strangers must not be able to fill the disk by being refused: beyond some a second, refusals are only counted,
 	// and the next entry says how many.
@@ -96,7 +102,8 @@ func New(cfg Config) (*Agents, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Agents{cfg: cfg, verifier: signing.Verifier{Window: cfg.Window},
+	orDuration(&cfg.Window, signing.DefaultWindow)
+	return &Agents{cfg: cfg, verifier: signing.Verifier{Window: cfg.Window}, replays: replays{store: cfg.Store, window: cfg.Window},
 		refusals: rate.NewLimiter(refusalsPerSecond, refusalBurst)}, nil
 }
 
@@ -122,17 +129,32 @@ func (a *Agents) Report(ctx context.Context, agentID, version string, status jso
 	return a.cfg.Store.SetAgentStatus(ctx, agentID, version, status, a.cfg.Now())
 }
 
-// Run forgets nonces that can no longer be replayed, until ctx ends.
+// Count says how many agents a tenant has, and how many of them are online.
+func (a *Agents) Count(ctx context.Context, tenant string) (all, online int, err error) {
+	return a.cfg.Store.CountAgents(ctx, tenant, a.cfg.Now().Add(-a.cfg.LateAfter))
+}
+
+// flushEvery is how often what agents say of themselves is written. A crash forgets that much of it.
+const flushEvery = 10 * time.Second
+
+// Run writes what agents say of themselves and forgets nonces that can no longer be replayed, until ctx ends. Then no agent is
+// let in any more.
 func (a *Agents) Run(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
+	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
 		if _, err := a.cfg.Store.PruneNonces(ctx, a.cfg.Now()); err != nil && ctx.Err() == nil {
 			a.cfg.Log.Warn("prune nonces", "error", err)
 		}
+		if err := a.cfg.Store.FlushContacts(ctx); err != nil && ctx.Err() == nil {
+			a.cfg.Log.Warn("write what agents say", "error", err)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if err := a.replays.end(context.WithoutCancel(ctx)); err != nil {
+				a.cfg.Log.Warn("write until when requests were taken", "error", err)
+			}
 			return
 		}
 	}

@@ -153,23 +153,119 @@ func TestRequestsOfAnAgent(t *testing.T) {
 	}
 }
 
+// send says what becomes of a request: "" when it is let in.
+func (w *world) send(req *http.Request) (reason string, wait time.Duration) {
+	w.t.Helper()
+	_, err := w.agents.Authenticate(req, []byte("{}"), "203.0.113.9")
+	var r *Refusal
+	if err != nil && !errors.As(err, &r) {
+		w.t.Fatal(err)
+	}
+	if r == nil {
+		return "", 0
+	}
+	return r.Reason, r.RetryAfter
+}
+
+func (w *world) want(what string, req *http.Request, want string) (wait time.Duration) {
+	w.t.Helper()
+	reason, wait := w.send(req)
+	if reason != want {
+		w.t.Errorf("%s: %q, want %q", what, reason, want)
+	}
+	return wait
+}
+
 func TestAReplayIsRefusedAlsoAfterARestart(t *testing.T) {
 	w := newWorld(t)
 	req := w.request("{}")
-	_, err := w.agents.Authenticate(req, []byte("{}"), "192.0.2.1")
-	must(t, err)
-	for _, when := range []string{"at once", "after a restart", "with old nonces pruned"} {
-		_, err := w.agents.Authenticate(req, []byte("{}"), "203.0.113.9")
-		var r *Refusal
-		if !errors.As(err, &r) || r.Status != 401 || r.Reason != "replayed" {
-			t.Errorf("%s: %v", when, err)
-		}
-		w.start()
-		_, err = w.db.PruneNonces(t.Context(), w.now.Now())
-		must(t, err)
+	w.want("the first time", req, "")
+	w.want("at once", req, "replayed")
+	w.start() // as after a crash
+	if wait := w.want("after a crash", req, reasonRestarted); wait <= 0 || wait > leaseSpan+time.Second {
+		t.Errorf("wait %s", wait)
 	}
-	if n := len(w.audited()); n != 3 {
-		t.Errorf("%d audit entries, want 3", n)
+	wait := w.want("another that is signed at that moment", w.request("{}"), reasonRestarted)
+	w.now.Add(wait)
+	w.want("one that is signed when it was asked for", w.request("{}"), "")
+	w.want("the old one still", req, reasonRestarted)
+	w.now.Add(time.Hour)
+	w.want("and in an hour", req, "stale")
+	if n := len(w.audited()); n != 2 {
+		t.Errorf("%d audit entries, want that of the replay and that of the old one: nobody is to blame for a restart", n)
+	}
+}
+
+func TestAgentsNeedNotWaitAfterAnOrderlyStop(t *testing.T) {
+	w := newWorld(t)
+	req := w.request("{}")
+	w.want("the first time", req, "")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { w.agents.Run(ctx); close(ended) }()
+	stop()
+	<-ended
+	w.want("while it stops", w.request("{}"), reasonStopping)
+	w.start()
+	w.now.Add(time.Second)
+	w.want("a second later", w.request("{}"), "")
+	w.want("the old one", req, reasonRestarted)
+}
+
+// A clock that runs ahead must not make its agent's requests good twice, nor keep the others out after a restart.
+func TestWhatIsSignedAheadIsKnownAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	w.want("in time", w.request("{}"), "")
+	w.now.Add(time.Minute)
+	ahead := w.request("{}")
+	w.now.Add(-time.Minute)
+	w.want("a minute ahead", ahead, "")
+	w.want("again", ahead, "replayed")
+	w.want("the others", w.request("{}"), "")
+	w.start()
+	w.now.Add(leaseSpan + time.Second)
+	w.want("the others after a crash", w.request("{}"), "")
+	w.want("the one ahead after a crash", ahead, "replayed")
+	w.now.Add(54 * time.Second)
+	w.want("and when its time has come", ahead, "replayed")
+}
+
+func TestAClockThatJumpsOpensNothing(t *testing.T) {
+	w := newWorld(t)
+	before := w.request("{}")
+	w.want("before", before, "")
+	w.now.Add(24 * time.Hour)
+	w.want("a day ahead", w.request("{}"), "")
+	w.now.Add(-24 * time.Hour)
+	w.want("back again, the old one", before, reasonRestarted)
+	wait := w.want("back again, a new one", w.request("{}"), reasonRestarted)
+	w.now.Add(wait)
+	w.want("when it was asked for", w.request("{}"), "")
+	if wait > 3*time.Minute {
+		t.Errorf("a wait of %s", wait)
+	}
+	w.now.Add(24 * time.Hour)
+	w.want("tomorrow", w.request("{}"), "")
+	w.now.Add(-23 * time.Hour)
+	w.start()
+	w.want("back, and started again", before, "stale")
+	wait = w.want("a new one", w.request("{}"), reasonRestarted)
+	w.now.Add(wait)
+	w.want("when it was asked for", w.request("{}"), "")
+}
+
+func TestReplaysAreForgottenInTime(t *testing.T) {
+	w := newWorld(t)
+	for range 600 {
+		w.want("a request", w.request("{}"), "")
+		w.now.Add(time.Second)
+	}
+	held := 0
+	for _, set := range w.agents.replays.minutes {
+		held += len(set)
+	}
+	if held > 360 {
+		t.Errorf("%d requests are held, those of six minutes are told apart", held)
 	}
 }
 

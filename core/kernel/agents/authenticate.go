@@ -24,10 +24,22 @@ type Refusal struct {
 	Status  int
 	Reason  string // a signing.Reason, "bearer" or "disabled"
 	AgentID string // claimed
+
+	RetryAfter time.Duration // of 503
 }
+
+// Reasons to come again that are nobody's fault, with 503.
+const (
+	reasonRestarted = "restarted" // signed before this server's start, when nobody can say whether it was seen
+	reasonStopping  = "stopping"
+)
 
 func (r *Refusal) Error() string {
 	switch r.Reason {
+	case reasonRestarted:
+		return "the server has just been started and takes requests that are signed from now on; sign it anew"
+	case reasonStopping:
+		return "the server is being stopped"
 	case "disabled":
 		return "this agent has been disabled on the server"
 	case string(signing.Stale), string(signing.Future):
@@ -65,7 +77,7 @@ func (a *Agents) AuthenticateHeaders(req *http.Request, address string) (*Claim,
 	var agent store.Agent
 	lookup := func(id string) (ed25519.PublicKey, error) {
 		var err error
-		agent, err = a.cfg.Store.AgentByID(ctx, id)
+		agent, err = a.cfg.Store.KnownAgent(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, signing.ErrUnknownKey
 		}
@@ -91,7 +103,7 @@ func (a *Agents) AuthenticateHeaders(req *http.Request, address string) (*Claim,
 // Body ends what AuthenticateHeaders began: the body is what was signed, and was not sent before.
 func (c *Claim) Body(body []byte) (store.Agent, error) {
 	a, agent, address, now, ctx := c.agents, c.agent, c.address, c.now, c.req.Context()
-	if err := c.headers.VerifyBody(ctx, body, guard{a.cfg.Store}); err != nil {
+	if err := c.headers.VerifyBody(ctx, body, guard{&a.replays, now}); err != nil {
 		return store.Agent{}, a.refused(c.req, agent, address, err)
 	}
 	if now.Sub(agent.LastSeen) >= seenEvery || agent.Address != address {
@@ -117,6 +129,9 @@ func (a *Agents) refused(req *http.Request, agent store.Agent, address string, e
 	default:
 		return err
 	}
+	if r.Status == http.StatusServiceUnavailable {
+		return r
+	}
 	a.record(req.Context(), audit.Entry{Tenant: agent.Tenant, Actor: "agent:" + r.AgentID, Action: "agent.request",
 		Object: req.Method + " " + req.URL.Path, Outcome: audit.Refused, Detail: detail, Address: address})
 	return r
@@ -140,11 +155,4 @@ func (a *Agents) record(ctx context.Context, e audit.Entry) {
 func bearerFits(req *http.Request, agent store.Agent) bool {
 	bearer, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	return ok && subtle.ConstantTimeCompare(hashSecret(bearer), agent.BearerHash) == 1
-}
-
-// guard keeps nonces in the store.
-type guard struct{ store Store }
-
-func (g guard) Remember(ctx context.Context, keyID, nonce string, expires time.Time) (bool, error) {
-	return g.store.RememberNonce(ctx, keyID, nonce, expires)
 }

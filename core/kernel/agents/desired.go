@@ -20,7 +20,7 @@ func (a *Agents) Config(ctx context.Context, agentID string, have int64, wait ti
 	defer deadline.Stop()
 	for {
 		next := a.cfg.Store.WatchConfig() // before looking, so that a change in between is not missed
-		agent, err := a.cfg.Store.AgentByID(ctx, agentID)
+		agent, err := a.cfg.Store.KnownAgent(ctx, agentID)
 		if err != nil {
 			return Desired{}, false, err
 		}

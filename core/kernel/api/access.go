@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -75,8 +77,7 @@ var access = map[string]rule{
 	"POST /api/v1/flows":                     agent,
 	"POST /api/v1/findings":                  agent,
 	"POST /api/v1/enrol":                     anybody, // spends an enrolment token
-	"GET /api/v1/agent/config":               agent,
-	"GET /api/v1/agent/commands":             agent,
+	"GET /api/v1/agent/poll":                 agent,
 	"POST /api/v1/agent/commands/:id/result": agent,
 	"POST /api/v1/agent/status":              agent,
 	"POST /api/v1/agent/receipts":            agent,
@@ -357,6 +358,9 @@ func (s *Server) guardAgent(c *gin.Context) {
 	if err != nil {
 		var r *agents.Refusal
 		if errors.As(err, &r) {
+			if r.RetryAfter > 0 {
+				c.Header("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
+			}
 			s.refuse(c, r.Status, r.Error())
 			return
 		}

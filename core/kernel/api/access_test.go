@@ -225,7 +225,7 @@ func TestAnAgentIsShutOutLetInAndForgotten(t *testing.T) {
 	}
 	config := func(want int) {
 		t.Helper()
-		if out := a.call("GET", "/api/v1/agent/config", ""); out.Code != want {
+		if out := a.call("GET", "/api/v1/agent/poll", ""); out.Code != want {
 			t.Errorf("its request: %d %s, want %d", out.Code, out.Body, want)
 		}
 	}

@@ -50,32 +50,34 @@ type agentConfigBody struct {
 	Signature   []byte                  `json:"signature" doc:"Ed25519 with the command key over all of this in canonical form."`
 }
 
-type agentConfigOut struct {
-	Status int
-	Body   agentConfigBody
-}
-
 type pollInput struct {
 	Have string `query:"have" maxLength:"20" doc:"The version the agent has; empty for none."`
 	Wait string `query:"wait" maxLength:"10" doc:"How long to wait for something new, for example 30s."`
 }
 
-type commandsBody struct {
-	Commands []signing.Command `json:"commands" nullable:"false"`
+type pollBody struct {
+	Config   *agentConfigBody  `json:"config,omitempty" doc:"What to run, when that is not what the agent has."`
+	Commands []signing.Command `json:"commands" nullable:"false" doc:"Orders, each handed out once."`
+	Again    float64           `json:"again_seconds,omitempty" doc:"How long to wait before the next poll: this server holds no more of them."`
 }
+
+// maxHeld is how many polls are held at once: each keeps a connection and its buffers, 40 KB. The agents beyond that ask every
+// pollEvery, and an order reaches them that much later.
+const (
+	maxHeld   = 2000
+	pollEvery = 30 * time.Second
+)
 
 func (s *Server) agentSideRoutes() {
 	tags := []string{"agent side"}
 	handle(s, huma.Operation{OperationID: "enrol", Method: http.MethodPost, Path: "/api/v1/enrol", Tags: tags,
 		Summary: "Let a machine in with a one-time token"}, s.enrol)
-	handle(s, huma.Operation{OperationID: "agent-config", Method: http.MethodGet, Path: "/api/v1/agent/config", Tags: tags,
-		Summary: "What the agent should run; 304 when it has that already"}, s.agentConfig)
-	handle(s, huma.Operation{OperationID: "agent-commands", Method: http.MethodGet, Path: "/api/v1/agent/commands", Tags: tags,
-		Summary: "Orders for the agent, each handed out once"}, s.agentCommands)
+	handle(s, huma.Operation{OperationID: "agent-poll", Method: http.MethodGet, Path: "/api/v1/agent/poll", Tags: tags,
+		Summary: "What the agent should run and do, when there is news"}, s.agentPoll)
 	handle(s, huma.Operation{OperationID: "agent-command-result", Method: http.MethodPost, Path: "/api/v1/agent/commands/{id}/result", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "What became of an order"}, s.commandResult)
 	handle(s, huma.Operation{OperationID: "agent-status", Method: http.MethodPost, Path: "/api/v1/agent/status", Tags: tags,
-		MaxBodyBytes: maxStatus, SkipValidateBody: true, DefaultStatus: http.StatusNoContent, Summary: "How the agent and its plugins are"}, s.agentStatus)
+		MaxBodyBytes: maxStatus, SkipValidateBody: true, Summary: "How the agent and its plugins are"}, s.agentStatus)
 	handle(s, huma.Operation{OperationID: "agent-receipt", Method: http.MethodPost, Path: "/api/v1/agent/receipts", Tags: tags,
 		MaxBodyBytes: registry.MaxReceipt, SkipValidateBody: true, DefaultStatus: http.StatusNoContent,
 		Summary: "What the agent installed or removed, signed, for the registry"}, s.agentReceipt)
@@ -110,7 +112,8 @@ func (s *Server) patience(ctx context.Context, text string) (context.Context, co
 	return ctx, func() { stop(); cancel() }, min(wait, maxWait), nil
 }
 
-func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOut, error) {
+// agentPoll waits for another configuration or an order.
+func (s *Server) agentPoll(ctx context.Context, in *pollInput) (*body[pollBody], error) {
 	have := int64(-1)
 	if in.Have != "" {
 		n, err := strconv.ParseInt(in.Have, 10, 64)
@@ -124,16 +127,60 @@ func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOu
 		return nil, err
 	}
 	defer done()
-	d, changed, err := s.cfg.Agents.Config(waiting, sender(ctx).ID, have, wait)
+	out := pollBody{}
+	if wait > 0 {
+		defer s.held.Add(-1)
+		if s.held.Add(1) > maxHeld {
+			out.Again, wait = pollEvery.Seconds(), 0
+		}
+	}
+	d, changed, cmds, err := s.news(waiting, sender(ctx).ID, have, wait)
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		changed, err = false, nil // the server is being stopped; the agent asks again
+		err = nil // the server is being stopped; the agent asks again
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !changed {
-		return &agentConfigOut{Status: http.StatusNotModified}, nil
+	if out.Commands = cmds; cmds == nil {
+		out.Commands = []signing.Command{}
 	}
+	if changed {
+		if out.Config, err = s.signedConfig(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	return answer(out), nil
+}
+
+// news is what comes first of a configuration and orders, and the other too if it is there by then.
+func (s *Server) news(ctx context.Context, agent string, have int64, wait time.Duration) (d agents.Desired, changed bool, cmds []signing.Command, err error) {
+	if wait <= 0 {
+		if d, changed, err = s.cfg.Agents.Config(ctx, agent, have, 0); err == nil {
+			cmds, err = s.cfg.Queue.Take(ctx, agent, 0)
+		}
+		return d, changed, cmds, err
+	}
+	both, stop := context.WithCancel(ctx)
+	defer stop()
+	ordered := make(chan error, 1)
+	go func() {
+		var err error
+		cmds, err = s.cfg.Queue.Take(both, agent, wait)
+		stop()
+		ordered <- err
+	}()
+	d, changed, err = s.cfg.Agents.Config(both, agent, have, wait)
+	stop()
+	for _, e := range []error{err, <-ordered} {
+		if e != nil && (!errors.Is(e, context.Canceled) || ctx.Err() != nil) {
+			return d, changed, cmds, e
+		}
+	}
+	return d, changed, cmds, nil
+}
+
+// signedConfig is what an agent should run, as it travels.
+func (s *Server) signedConfig(ctx context.Context, d agents.Desired) (*agentConfigBody, error) {
 	list, err := assignments(d.Assignments)
 	if err != nil {
 		return nil, err
@@ -148,8 +195,7 @@ func (s *Server) agentConfig(ctx context.Context, in *pollInput) (*agentConfigOu
 	if err != nil {
 		return nil, err
 	}
-	return &agentConfigOut{Status: http.StatusOK, Body: agentConfigBody{Agent: signed.Agent, Version: signed.Version, Issued: signed.Issued,
-		Assignments: list, Signature: signed.Signature}}, nil
+	return &agentConfigBody{Agent: signed.Agent, Version: signed.Version, Issued: signed.Issued, Assignments: list, Signature: signed.Signature}, nil
 }
 
 // assignments turns what is stored into what a plugin host takes.
@@ -202,22 +248,6 @@ func (s *Server) agentReceipt(ctx context.Context, in *struct {
 	return nil, s.cfg.Receipts(ctx, r)
 }
 
-func (s *Server) agentCommands(ctx context.Context, in *pollInput) (*body[commandsBody], error) {
-	waiting, done, wait, err := s.patience(ctx, in.Wait)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	list, err := s.cfg.Queue.Take(waiting, sender(ctx).ID, wait)
-	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		err = nil
-	}
-	if list == nil {
-		list = []signing.Command{}
-	}
-	return answer(commandsBody{Commands: list}), err
-}
-
 func (s *Server) commandResult(ctx context.Context, in *struct {
 	IDPath
 	Body struct {
@@ -235,7 +265,7 @@ func (s *Server) commandResult(ctx context.Context, in *struct {
 
 func (s *Server) agentStatus(ctx context.Context, in *struct {
 	RawBody []byte
-}) (*struct{}, error) {
+}) (*body[againBody], error) {
 	var said struct {
 		Version string `json:"version"`
 	}
@@ -248,5 +278,16 @@ func (s *Server) agentStatus(ctx context.Context, in *struct {
 	}
 	s.cfg.Catalogue.Reported(ctx, a, in.RawBody)
 	s.cfg.Inventory.AgentSeen(ctx, a)
-	return nil, nil
+	all, _, err := s.cfg.Agents.Count(ctx, a.Tenant)
+	return answer(againBody{max(reportEvery, time.Second*time.Duration(all/reportsPerSecond)).Seconds()}), err
+}
+
+// A few agents report often, so that their page is fresh; of many each does so less often.
+const (
+	reportEvery      = 15 * time.Second
+	reportsPerSecond = 100
+)
+
+type againBody struct {
+	Again float64 `json:"again_seconds" doc:"When to report again if nothing has changed."`
 }

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -178,6 +179,7 @@ type Server struct {
 	crossOrigin *http.CrossOriginProtection
 	meters      *meters
 	pages       pages
+	held        atomic.Int64    // polls of agents that wait
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
 	cancel      context.CancelFunc
 }

@@ -78,7 +78,7 @@ func newMeters(r *prometheus.Registry) *meters {
 }
 
 // waiting are routes that take long because they wait, not because they work.
-var waiting = map[string]bool{"/api/v1/live": true, "/api/v1/agent/config": true, "/api/v1/agent/commands": true, capturesPath: true}
+var waiting = map[string]bool{"/api/v1/live": true, "/api/v1/agent/poll": true, capturesPath: true}
 
 func (m *meters) observe(c *gin.Context) {
 	begin := time.Now()

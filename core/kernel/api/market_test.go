@@ -115,10 +115,10 @@ func TestOverridesReachAgents(t *testing.T) {
 		t.Fatalf("%d %s", out.Code, out.Body)
 	}
 	check(t, w.control.PutOverride(t.Context(), store.Override{Tenant: store.DefaultTenant, Plugin: "test/collect", Version: "0.1.0", Node: one.id, Reason: "until Monday", By: "user:ada"}))
-	if got := one.call("GET", "/api/v1/agent/config", "").Body.String(); !strings.Contains(got, `"override":"user:ada: until Monday"`) {
+	if got := one.call("GET", "/api/v1/agent/poll", "").Body.String(); !strings.Contains(got, `"override":"user:ada: until Monday"`) {
 		t.Errorf("the agent that it is for: %s", got)
 	}
-	if got := two.call("GET", "/api/v1/agent/config", "").Body.String(); strings.Contains(got, "override") {
+	if got := two.call("GET", "/api/v1/agent/poll", "").Body.String(); strings.Contains(got, "override") {
 		t.Errorf("another agent: %s", got)
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
@@ -63,7 +62,7 @@ func (s *Server) overview(ctx context.Context, _ *struct{}) (*body[overviewBody]
 	if out.Incidents, err = s.cfg.Control.CountOpenIncidents(ctx, id.Tenant); err != nil {
 		return nil, err
 	}
-	if out.Agents, err = s.countAgents(ctx, id.Tenant); err != nil {
+	if out.Agents.Total, out.Agents.Online, err = s.cfg.Agents.Count(ctx, id.Tenant); err != nil {
 		return nil, err
 	}
 	plugins, err := s.cfg.Catalogue.List(ctx)
@@ -82,26 +81,6 @@ func (s *Server) overview(ctx context.Context, _ *struct{}) (*body[overviewBody]
 		out.Steps, err = s.steps(ctx, id.Tenant, out, plugins)
 	}
 	return answer(out), err
-}
-
-func (s *Server) countAgents(ctx context.Context, tenant string) (countBody, error) {
-	var n countBody
-	for cursor := ""; ; {
-		l, next, err := s.cfg.Control.ListAgents(ctx, tenant, store.Page{Cursor: cursor, Limit: 500})
-		if err != nil {
-			return n, err
-		}
-		for _, a := range l {
-			n.Total++
-			if s.cfg.Agents.State(a) == agents.Online {
-				n.Online++
-			}
-		}
-		if next == "" {
-			return n, nil
-		}
-		cursor = next
-	}
 }
 
 // steps are what a newcomer would do next. In --dev the first agent, capture and plugins are the server's own doing,

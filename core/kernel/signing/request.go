@@ -57,10 +57,10 @@ func attach(req *http.Request, input httpsfv.InnerList, key ed25519.PrivateKey) 
 	return nil
 }
 
-// ReplayGuard remembers nonces, also across a restart. Remember reports whether the nonce is new for the key and keeps
-// it until expires.
+// ReplayGuard remembers requests for as long as they would be accepted, also across a restart. Remember reports whether the
+// nonce is new for the key, and may refuse the request.
 type ReplayGuard interface {
-	Remember(ctx context.Context, keyID, nonce string, expires time.Time) (fresh bool, err error)
+	Remember(ctx context.Context, keyID, nonce string, created time.Time) (fresh bool, err error)
 }
 
 // Verifier verifies requests. The zero value uses DefaultWindow.
@@ -82,9 +82,8 @@ func (v Verifier) VerifyRequest(req *http.Request, body []byte, lookup func(keyI
 
 // Headers are a request's headers whose signature was found good; its body has not been looked at.
 type Headers struct {
-	sig     signature
-	header  http.Header
-	expires time.Time
+	sig    signature
+	header http.Header
 }
 
 // KeyID is who signed, or claims to have when the headers were refused.
@@ -107,7 +106,6 @@ func (v Verifier) VerifyHeaders(req *http.Request, lookup func(keyID string) (ed
 	} else if age < -window {
 		return h, refuse(Future, sig.keyID, "created %s ahead; is the agent's clock right?", -age.Round(time.Second))
 	}
-	h.expires = sig.created.Add(window + replaySlack)
 	return h, sig.check(req, lookup)
 }
 
@@ -117,7 +115,7 @@ func (h Headers) VerifyBody(ctx context.Context, body []byte, replay ReplayGuard
 	if err := checkDigest(h.header, body); err != nil {
 		return refuse(BadDigest, id, "%s", err)
 	}
-	fresh, err := replay.Remember(ctx, id, h.sig.nonce, h.expires)
+	fresh, err := replay.Remember(ctx, id, h.sig.nonce, h.sig.created)
 	if err != nil {
 		return fmt.Errorf("remember nonce: %w", err)
 	}

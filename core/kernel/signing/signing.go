@@ -21,13 +21,12 @@ const Tag = "picket-agent"
 const DefaultWindow = 2 * time.Minute
 
 const (
-	algorithm   = "ed25519"
-	label       = "picket"
-	maxHeader   = 4096 // of each of the three header fields, in bytes
-	nonceBytes  = 16
-	maxNonce    = 128
-	minNonce    = 16
-	replaySlack = 10 * time.Minute // how long past its window a nonce is kept, so that a clock set back opens nothing
+	algorithm  = "ed25519"
+	label      = "picket"
+	maxHeader  = 4096 // of each of the three header fields, in bytes
+	nonceBytes = 16
+	maxNonce   = 128
+	minNonce   = 16
 )
 
 // covered are the components of every signature, in order.

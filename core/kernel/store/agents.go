@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -28,12 +29,24 @@ func (c *Control) ListEnrolmentTokens(ctx context.Context, tenant string) ([]Enr
 }
 
 const agentColumns = "id, tenant, name, os, arch, version, address, public_key, bearer_hash, labels, disabled, enrolled, " +
-	"last_seen, config_version, status, grp"
+	"last_seen, config_version, grp"
 
 func scanAgent(r row) (a Agent, err error) {
 	err = r.Scan(&a.ID, &a.Tenant, &a.Name, &a.OS, &a.Arch, &a.Version, &a.Address, &a.PublicKey, &a.BearerHash,
-		fromJSON(&a.Labels), &a.Disabled, stamp(&a.Enrolled), stamp(&a.LastSeen), &a.ConfigVersion, fromJSON(&a.Status), &a.Group)
+		fromJSON(&a.Labels), &a.Disabled, stamp(&a.Enrolled), stamp(&a.LastSeen), &a.ConfigVersion, &a.Group)
 	return a, explain(err)
+}
+
+const agentsWithStatus = "SELECT " + agentColumns + ", (SELECT status FROM agent_status WHERE agent_id = agents.id) FROM agents "
+
+func (c *Control) scanWithStatus(r row) (a Agent, err error) {
+	var packed []byte
+	err = r.Scan(&a.ID, &a.Tenant, &a.Name, &a.OS, &a.Arch, &a.Version, &a.Address, &a.PublicKey, &a.BearerHash,
+		fromJSON(&a.Labels), &a.Disabled, stamp(&a.Enrolled), stamp(&a.LastSeen), &a.ConfigVersion, &a.Group, &packed)
+	if err != nil {
+		return a, explain(err)
+	}
+	return c.withStatus(c.withContact(a), packed)
 }
 
 // EnrolAgent spends the enrolment token and creates the agent in one transaction. It returns the agent as stored: its
@@ -60,11 +73,16 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 		if t.Name != "" {
 			a.Name = t.Name // what the administrator calls the machine says more than its host name
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			a.ID, a.Tenant, a.Name, a.OS, a.Arch, a.Version, a.Address, a.PublicKey, a.BearerHash, toJSON(a.Labels), a.Disabled,
-			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, nullJSON(a.Status), a.Group)
+			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, a.Group)
 		return err
 	})
+	if err == nil {
+		c.contacts.mu.Lock()
+		c.contacts.byID[a.ID] = &contact{tenant: a.Tenant, seen: a.LastSeen, address: a.Address, version: a.Version}
+		c.contacts.mu.Unlock()
+	}
 	return a, err
 }
 
@@ -75,15 +93,15 @@ func nullJSON(raw json.RawMessage) any {
 	return string(raw)
 }
 
-// AgentByID returns an agent of any tenant: its id is all that a request tells before it is authenticated.
+// AgentByID returns an agent of any tenant with what it last said of itself.
 func (c *Control) AgentByID(ctx context.Context, id string) (Agent, error) {
-	return scanAgent(c.reader.QueryRowContext(ctx, "SELECT "+agentColumns+" FROM agents WHERE id = ?", id))
+	return c.scanWithStatus(c.reader.QueryRowContext(ctx, agentsWithStatus+"WHERE id = ?", id))
 }
 
 // ListAgents lists the tenant's agents, oldest first.
 func (c *Control) ListAgents(ctx context.Context, tenant string, p Page) ([]Agent, string, error) {
-	list, err := collect(ctx, c.reader, scanAgent, "SELECT "+agentColumns+` FROM agents
-		WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?`, tenant, p.Cursor, p.limit()+1)
+	list, err := collect(ctx, c.reader, c.scanWithStatus, agentsWithStatus+"WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?",
+		tenant, p.Cursor, p.limit()+1)
 	list, next := cut(list, p, func(a Agent) string { return a.ID })
 	return list, next, err
 }
@@ -128,28 +146,59 @@ func (c *Control) DeleteAgent(ctx context.Context, tenant, id string) error {
 		return err
 	})
 	if err == nil {
+		c.contacts.mu.Lock()
+		delete(c.contacts.byID, id)
+		delete(c.contacts.said, id)
+		c.contacts.mu.Unlock()
 		c.configChanged()
 	}
 	return err
 }
 
-// TouchAgent notes when and from where an agent was last in contact.
-func (c *Control) TouchAgent(ctx context.Context, id, address string, at time.Time) error {
-	return c.execOne(ctx, "UPDATE agents SET last_seen = ?, address = ? WHERE id = ?", micros(at), address, id)
+// ReplayFloor is the time up to which signed requests may have been taken; zero when none ever was.
+func (c *Control) ReplayFloor(ctx context.Context) (time.Time, error) {
+	var text string
+	err := c.reader.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'replay_floor'").Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, explain(err)
+	}
+	return time.Parse(time.RFC3339, text)
 }
 
-// SetAgentStatus keeps what an agent reported of itself.
-func (c *Control) SetAgentStatus(ctx context.Context, id, version string, status json.RawMessage, at time.Time) error {
-	return c.execOne(ctx, "UPDATE agents SET version = ?, status = ?, last_seen = ? WHERE id = ?", version, nullJSON(status), micros(at), id)
+// SetReplayFloor moves that time.
+func (c *Control) SetReplayFloor(ctx context.Context, at time.Time) error {
+	_, err := c.exec(ctx, "INSERT INTO meta VALUES ('replay_floor', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", at.UTC().Format(time.RFC3339))
+	return err
+}
+
+// Nonce is that of a request which was signed ahead of this server's clock.
+type Nonce struct {
+	KeyID, Nonce string
+	Created      time.Time
 }
 
 // RememberNonce reports whether the nonce is new for the key and remembers it until expires.
-func (c *Control) RememberNonce(ctx context.Context, keyID, nonce string, expires time.Time) (bool, error) {
-	n, err := c.exec(ctx, "INSERT OR IGNORE INTO nonces (key_id, nonce, expires) VALUES (?, ?, ?)", keyID, nonce, micros(expires))
+func (c *Control) RememberNonce(ctx context.Context, keyID, nonce string, created, expires time.Time) (bool, error) {
+	n, err := c.exec(ctx, "INSERT OR IGNORE INTO nonces (key_id, nonce, created, expires) VALUES (?, ?, ?, ?)", keyID, nonce, micros(created), micros(expires))
 	return n == 1, err
+}
+
+// Nonces lists those that are remembered.
+func (c *Control) Nonces(ctx context.Context) ([]Nonce, error) {
+	return collect(ctx, c.reader, func(r row) (n Nonce, err error) {
+		err = r.Scan(&n.KeyID, &n.Nonce, stamp(&n.Created))
+		return n, err
+	}, "SELECT key_id, nonce, created FROM nonces")
 }
 
 // PruneNonces forgets nonces that expired before the time.
 func (c *Control) PruneNonces(ctx context.Context, before time.Time) (int, error) {
+	var any bool
+	if err := c.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM nonces)").Scan(&any); err != nil || !any {
+		return 0, explain(err)
+	}
 	return c.exec(ctx, "DELETE FROM nonces WHERE expires < ?", micros(before))
 }

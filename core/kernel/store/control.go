@@ -33,6 +33,8 @@ type Control struct {
 	sealer *sealer
 	now    func() time.Time
 
+	contacts contacts
+
 	mu     sync.Mutex // guards config
 	config chan struct{}
 }
@@ -63,9 +65,7 @@ func OpenControl(ctx context.Context, cfg ControlConfig) (*Control, error) {
 }
 
 func (c *Control) open(ctx context.Context) (err error) {
-	if c.writer, err = sql.Open("sqlite3", dsn(c.path, "_txlock", "immediate")); err != nil {
-		return err
-	}
+	c.writer = sql.OpenDB(watched{dsn(c.path, "_txlock", "immediate"), &c.contacts})
 	c.writer.SetMaxOpenConns(1)
 	steps, err := migrations()
 	if err != nil {
@@ -83,6 +83,9 @@ func (c *Control) open(ctx context.Context) (err error) {
 	c.reader.SetMaxOpenConns(readers)
 	c.reader.SetMaxIdleConns(readers)
 	if err := c.checkKey(ctx); err != nil {
+		return err
+	}
+	if err := c.loadContacts(ctx); err != nil {
 		return err
 	}
 	return c.chainOldAudit(ctx)
@@ -142,6 +145,10 @@ func writable(dir string) error {
 // Close closes the file. It is safe to call twice.
 func (c *Control) Close() error {
 	var err error
+	if c.contacts.byID != nil {
+		err = c.FlushContacts(context.Background())
+		c.contacts.byID = nil
+	}
 	for _, db := range []*sql.DB{c.reader, c.writer} {
 		if db != nil {
 			err = errors.Join(err, db.Close())
@@ -158,6 +165,7 @@ func (c *Control) Ping(ctx context.Context) error {
 
 // write runs fn in a transaction that takes the write lock at once.
 func (c *Control) write(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	defer c.afterWrite()
 	tx, err := c.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return explain(err)
@@ -173,6 +181,7 @@ func (c *Control) write(ctx context.Context, fn func(tx *sql.Tx) error) error {
 
 // exec runs one statement in a transaction of its own and returns how many rows it changed.
 func (c *Control) exec(ctx context.Context, query string, args ...any) (int, error) {
+	defer c.afterWrite()
 	res, err := c.writer.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, explain(err)

@@ -174,14 +174,14 @@ func TestAgents(t *testing.T) {
 func TestNonceIsFreshOnceAlsoAfterRestart(t *testing.T) {
 	p, now := testPlace(t), &clock{t: start}
 	c := openAt(t, p, now.Now)
-	fresh, err := c.RememberNonce(t.Context(), "a1", "n", start.Add(time.Minute))
+	fresh, err := c.RememberNonce(t.Context(), "a1", "n", start, start.Add(time.Minute))
 	must(t, err)
 	if !fresh {
 		t.Fatal("a new nonce is not fresh")
 	}
 	must(t, c.Close())
 	c = openAt(t, p, now.Now)
-	if fresh, err = c.RememberNonce(t.Context(), "a1", "n", start.Add(time.Minute)); err != nil || fresh {
+	if fresh, err = c.RememberNonce(t.Context(), "a1", "n", start, start.Add(time.Minute)); err != nil || fresh {
 		t.Fatalf("after a restart: fresh %t, %v", fresh, err)
 	}
 	if n, err := c.PruneNonces(t.Context(), start.Add(time.Minute)); err != nil || n != 0 {

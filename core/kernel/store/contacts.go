@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/mattn/go-sqlite3"
+)
+
+// contacts is what agents bring with every request, held in memory and written together: when each was last heard, from where,
+// and what it last said of itself. Ten thousand agents are heard a thousand times a second, and a transaction for each would be
+// most of what the server does. A crash forgets the last moments of it, and the agents' next requests bring them again.
+type contacts struct {
+	mu      sync.Mutex // guards all of it
+	byID    map[string]*contact
+	said    map[string][]byte // status that is not written yet, compressed, by agent
+	writing map[string][]byte // status that is being written
+
+	// known holds agents as they are in the file, for the hot path; a change of the table forgets all of it.
+	known   sync.Map // id to Agent, without status
+	changes atomic.Uint64
+	changed atomic.Bool // a row of the table was changed in the transaction that goes on
+	quiet   atomic.Bool // that is FlushContacts, which writes what is in memory already
+}
+
+type contact struct {
+	tenant  string
+	seen    time.Time
+	address string
+	version string
+	dirty   bool
+}
+
+const maxStatus = 1 << 20 // bytes of what an agent says of itself
+
+var (
+	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true))
+	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxStatus), zstd.WithDecoderLowmem(true))
+)
+
+func (c *Control) loadContacts(ctx context.Context) error {
+	c.contacts.byID, c.contacts.said = map[string]*contact{}, map[string][]byte{}
+	rows, err := c.reader.QueryContext(ctx, "SELECT id, tenant, last_seen, address, version FROM agents")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		x := &contact{}
+		if err := rows.Scan(&id, &x.tenant, stamp(&x.seen), &x.address, &x.version); err != nil {
+			return err
+		}
+		c.contacts.byID[id] = x
+	}
+	return rows.Err()
+}
+
+// TouchAgent notes when and from where an agent was last in contact.
+func (c *Control) TouchAgent(_ context.Context, id, address string, at time.Time) error {
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	x := c.contacts.byID[id]
+	if x == nil {
+		return ErrNotFound
+	}
+	x.seen, x.address, x.dirty = at, address, true
+	return nil
+}
+
+// SetAgentStatus keeps what an agent reported of itself.
+func (c *Control) SetAgentStatus(_ context.Context, id, version string, status json.RawMessage, at time.Time) error {
+	if len(status) > maxStatus || !json.Valid(status) {
+		return fmt.Errorf("the status of agent %s is no JSON of at most %d bytes", id, maxStatus)
+	}
+	packed := packer.EncodeAll(status, nil)
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	x := c.contacts.byID[id]
+	if x == nil {
+		return ErrNotFound
+	}
+	x.seen, x.version, x.dirty = at, version, true
+	c.contacts.said[id] = packed
+	return nil
+}
+
+// CountAgents counts the tenant's agents, and those that were heard since.
+func (c *Control) CountAgents(_ context.Context, tenant string, since time.Time) (all, heard int, err error) {
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	for _, x := range c.contacts.byID {
+		if x.tenant == tenant {
+			all++
+			if !x.seen.Before(since) {
+				heard++
+			}
+		}
+	}
+	return all, heard, nil
+}
+
+// KnownAgent returns an agent of any tenant without its status: its id is all that a request tells before it is authenticated.
+// It is AgentByID for each request.
+func (c *Control) KnownAgent(ctx context.Context, id string) (Agent, error) {
+	if a, ok := c.contacts.known.Load(id); ok {
+		return c.withContact(a.(Agent)), nil
+	}
+	before := c.contacts.changes.Load()
+	a, err := scanAgent(c.reader.QueryRowContext(ctx, "SELECT "+agentColumns+" FROM agents WHERE id = ?", id))
+	if err != nil {
+		return Agent{}, err
+	}
+	c.contacts.known.Store(id, a)
+	if c.contacts.changes.Load() != before { // it may be from before the change
+		c.contacts.known.Delete(id)
+	}
+	return c.withContact(a), nil
+}
+
+// afterWrite forgets what KnownAgent knows when the transaction before it has changed an agent. Every write comes by here, and
+// SQLite says which tables it changed, so that no statement has to think of it.
+func (c *Control) afterWrite() {
+	if c.contacts.changed.Swap(false) {
+		c.contacts.changes.Add(1)
+		c.contacts.known.Clear()
+	}
+}
+
+// watched opens the writer's connection, which says when an agent's row is changed or deleted. A new one is not known to anybody.
+type watched struct {
+	dsn string
+	to  *contacts
+}
+
+func (w watched) Connect(context.Context) (driver.Conn, error) { return w.Driver().Open(w.dsn) }
+
+func (w watched) Driver() driver.Driver {
+	return &sqlite3.SQLiteDriver{ConnectHook: func(conn *sqlite3.SQLiteConn) error {
+		conn.RegisterUpdateHook(func(op int, _, table string, _ int64) {
+			if table == "agents" && op != sqlite3.SQLITE_INSERT && !w.to.quiet.Load() {
+				w.to.changed.Store(true)
+			}
+		})
+		return nil
+	}}
+}
+
+// withContact puts what is newer than the file into an agent.
+func (c *Control) withContact(a Agent) Agent {
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	if x := c.contacts.byID[a.ID]; x != nil {
+		a.LastSeen, a.Address, a.Version = x.seen, x.address, x.version
+	}
+	return a
+}
+
+// withStatus puts an agent's status in, from memory or packed from the file.
+func (c *Control) withStatus(a Agent, packed []byte) (Agent, error) {
+	c.contacts.mu.Lock()
+	for _, newer := range []map[string][]byte{c.contacts.writing, c.contacts.said} {
+		if p := newer[a.ID]; p != nil {
+			packed = p
+		}
+	}
+	c.contacts.mu.Unlock()
+	if len(packed) == 0 {
+		return a, nil
+	}
+	if packed[0] == '{' {
+		a.Status = packed
+		return a, nil
+	}
+	status, err := unpacker.DecodeAll(packed, nil)
+	if err != nil {
+		return a, fmt.Errorf("status of agent %s: %w", a.ID, err)
+	}
+	a.Status = status
+	return a, nil
+}
+
+// FlushContacts writes what the agents brought since the last time.
+func (c *Control) FlushContacts(ctx context.Context) error {
+	type row struct {
+		id string
+		contact
+	}
+	var rows []row
+	c.contacts.mu.Lock()
+	if len(c.contacts.writing) > 0 { // somebody else is at it
+		c.contacts.mu.Unlock()
+		return nil
+	}
+	for id, x := range c.contacts.byID {
+		if x.dirty {
+			rows = append(rows, row{id, *x})
+			x.dirty = false
+		}
+	}
+	said := c.contacts.said
+	c.contacts.writing, c.contacts.said = said, map[string][]byte{}
+	c.contacts.mu.Unlock()
+	err := c.write(ctx, func(tx *sql.Tx) error {
+		c.contacts.quiet.Store(true)
+		defer c.contacts.quiet.Store(false)
+		touch, err := tx.PrepareContext(ctx, "UPDATE agents SET last_seen = ?, address = ?, version = ? WHERE id = ?")
+		if err != nil {
+			return err
+		}
+		defer touch.Close()
+		for _, r := range rows {
+			if _, err := touch.ExecContext(ctx, micros(r.seen), r.address, r.version, r.id); err != nil {
+				return err
+			}
+		}
+		// An agent that was deleted meanwhile has nothing to say any more.
+		tell, err := tx.PrepareContext(ctx, `INSERT INTO agent_status SELECT id, ? FROM agents WHERE id = ?
+			ON CONFLICT (agent_id) DO UPDATE SET status = excluded.status`)
+		if err != nil {
+			return err
+		}
+		defer tell.Close()
+		for id, packed := range said {
+			if _, err := tell.ExecContext(ctx, packed, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	c.contacts.writing = nil
+	if err == nil {
+		return nil
+	}
+	for _, r := range rows { // the next time
+		if x := c.contacts.byID[r.id]; x != nil {
+			x.dirty = true
+		}
+	}
+	for id, packed := range said {
+		if c.contacts.byID[id] != nil && c.contacts.said[id] == nil {
+			c.contacts.said[id] = packed
+		}
+	}
+	return errors.Join(errors.New("what agents said of themselves is kept in memory"), err)
+}
