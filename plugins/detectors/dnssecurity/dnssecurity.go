@@ -35,7 +35,7 @@ func init() { sdk.Register(Plugin()) }
 // techniques of each rule.
 var techniques = map[string][]string{
 	RuleAmplification: {"T1498.002"},
-	RuleRandomNames:   {"T1499.002"},
+	RuleRandomNames:   {"T1499.002", "T1498"},
 	RuleFailures:      {"T1568.002"},
 	RuleFastFlux:      {"T1568.001"},
 	RuleRebinding:     {"T1189"},
@@ -55,7 +55,7 @@ func Plugin() sdk.Plugin {
 		Rules: []sdk.Rule{
 			rule(RuleAmplification, "An address was sent the same large answer again and again within a minute.", sdk.SeverityHigh,
 				"A load test of a name server."),
-			rule(RuleRandomNames, "Many different names below one domain failed within minutes.", sdk.SeverityHigh,
+			rule(RuleRandomNames, "Many different names below one domain failed within minutes; half as many within a minute are low.", sdk.SeverityHigh,
 				"A resolver through which a large site asks for names below its own domain that are gone."),
 			rule(RuleFailures, "Most names that a client asked for failed, in many domains, within minutes.", sdk.SeverityMedium,
 				"A crawler with a list of domains that are gone.", "An authority's servers are out of reach while a program goes through a list."),

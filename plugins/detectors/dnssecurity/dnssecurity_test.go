@@ -135,6 +135,18 @@ func TestWhatCounts(t *testing.T) {
 		{"random names", "", several(50, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
 		}), RuleRandomNames},
+		{"random names, half as many at once", "", several(25, func(i int) sdk.DNS {
+			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
+		}), RuleRandomNames},
+		{"random names, fewer at once", "", several(22, func(i int) sdk.DNS {
+			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
+		}), ""},
+		{"random names, half as many in two minutes", "", several(40, func(i int) sdk.DNS {
+			return answer(i*30, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
+		}), ""},
+		{"random names, half as many at once, of which one exists", "", several(40, func(i int) sdk.DNS {
+			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, uint16(codeNoName*min(1, i%20)))
+		}), ""},
 		{"data", "", several(200, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 30))+".example.org", typeA, codeNoName)
 		}), ""},

@@ -218,17 +218,23 @@ func (d *Detector) tellFailures(sink sdk.FindingSink) error {
 }
 
 func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) error {
-	failed, least := one.failed/sketch.Unit, uint64(d.cfg.FailingNames)
-	if failed < least || 10*one.failed < failInDomain*(one.failed+one.existed) || !grown(failed, one.reported, final) {
+	failed, full := one.failed/sketch.Unit, uint64(d.cfg.FailingNames)
+	if 2*failed < full || 10*one.failed < failInDomain*(one.failed+one.existed) || !grown(failed, one.reported, final) {
 		return nil
 	}
 	if one.text.Total() >= longName*float64(failed) {
 		return nil
 	}
-	if !one.text.Encoded() {
-		if least *= wordsTimes; failed < least {
-			return nil
-		}
+	least := full
+	switch {
+	case !one.text.Encoded():
+		full *= wordsTimes
+		least = full
+	case one.sudden():
+		least = full / 2
+	}
+	if failed < least {
+		return nil
 	}
 	one.reported = failed
 	who := one.client.Addr().String()
@@ -240,8 +246,15 @@ func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) err
 	out.Summary = fmt.Sprintf("%s asked %s for %d names below %s in %s that do not exist: a flood of random names, or a search for names that do",
 		who, one.server.Addr(), failed, one.name, one.Lasted())
 	out.Flows = one.Refs(one.client.Addr(), one.server.Addr(), one.proto)
-	return sink.Finding(finish(&one.Evidence, RuleRandomNames, 0.6+0.1*math.Log2(float64(failed)/float64(least)), out))
+	out = finish(&one.Evidence, RuleRandomNames, 0.6+0.1*math.Log2(float64(failed)/float64(full)), out)
+	if failed < full {
+		out.Severity, out.Risk = sdk.SeverityLow, out.Risk/2
+	}
+	return sink.Finding(out)
 }
+
+// sudden reports whether names failed within a minute, and none below the domain did not: half as many say something then.
+func (c *counted) sudden() bool { return c.existed == 0 && c.End()-c.begin <= int64(time.Minute) }
 
 func (d *Detector) tellAsker(a *asker, final bool, sink sdk.FindingSink) error {
 	failed, least := a.failed/sketch.Unit, uint64(d.cfg.FailingNames)
