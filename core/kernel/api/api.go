@@ -26,6 +26,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/carved"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/promql"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/registry"
@@ -178,6 +179,7 @@ type Server struct {
 	huma        huma.API
 	crossOrigin *http.CrossOriginProtection
 	meters      *meters
+	promQL      *promql.Engine
 	pages       pages
 	held        atomic.Int64    // polls of agents that wait
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
@@ -201,6 +203,7 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters = newMeters(cfg.Metrics)
+	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Now: cfg.Now, Log: cfg.Log})
 	gin.SetMode(gin.ReleaseMode)
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
@@ -215,7 +218,9 @@ func New(cfg Config) *Server {
 func humaConfig(version string) huma.Config {
 	c := huma.DefaultConfig("Picket", version)
 	c.Info.Description = "One server for metrics, devices and traffic. Sign in for a session (the header X-Picket-CSRF " +
-		"repeats the cookie picket_csrf on every change), or send an API token as Authorization: Bearer."
+		"repeats the cookie picket_csrf on every change), or send an API token as Authorization: Bearer. " +
+		"Prometheus's own HTTP API is below /prometheus/api/v1, as Prometheus documents it: query, query_range, series, labels, " +
+		"label values, metadata. The last values of all series are at /api/v1/export/prometheus as a scraper wants them."
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.CreateHooks = nil // no $schema links: clients have the document
@@ -252,6 +257,7 @@ func (s *Server) routes() {
 	s.sessionRoutes()
 	s.tokenRoutes()
 	s.telemetryRoutes()
+	s.prometheusRoutes()
 	s.agentRoutes()
 	s.agentSideRoutes()
 	s.deviceRoutes()

@@ -46,10 +46,11 @@ func (a *Answer) cut() {
 	default:
 		return
 	}
-	a.Warnings = append(a.Warnings, truncated)
+	a.Warnings = append(a.Warnings, Truncated)
 }
 
-const truncated = "results truncated due to limit"
+// Truncated is the warning that there was more than was asked for.
+const Truncated = "results truncated due to limit"
 
 // WriteJSON writes the value as Prometheus's API does: a time is seconds, a value is a string.
 func (a *Answer) WriteJSON(w io.Writer) error {

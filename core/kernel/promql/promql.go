@@ -18,6 +18,9 @@ import (
 	"github.com/picketwatch/picket/core/kernel/store"
 )
 
+// EngineVersion is the release of Prometheus whose engine this is.
+const EngineVersion = "3.8.0"
+
 // Samples is the store as this package needs it; store.Telemetry is one.
 type Samples interface {
 	Shapes(tenant string) ([]store.MetricShape, uint64)
@@ -178,6 +181,10 @@ func (e *Engine) run(ctx context.Context, tenant string, o Options, prepare func
 	case <-ctx.Done():
 		query.Close()
 		return nil, &Error{Timeout, fmt.Errorf("%d other queries are running; try again in a moment", e.cfg.Parallel)}
+	}
+	if err := ctx.Err(); err != nil {
+		query.Close()
+		return nil, failure(err)
 	}
 	res := query.Exec(ctx)
 	if res.Err != nil {
