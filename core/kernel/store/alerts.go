@@ -56,6 +56,12 @@ func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint stri
 	if err != nil {
 		return r, fmt.Errorf("record finding %s: %w", f.ID, err)
 	}
+	// A capture that is analysed again says the same again: that takes no transaction.
+	said, err := scanAlert(c.reader.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
+		WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ? AND body = ?)`, f.Tenant, f.ID, string(body)))
+	if err == nil {
+		return Recorded{Alert: said, Duplicate: true}, nil
+	}
 	err = c.write(ctx, func(tx *sql.Tx) error {
 		known, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
 			WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ?)`, f.Tenant, f.ID))
