@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"io"
 	"math"
+	"math/bits"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/onnx"
 	"github.com/picketwatch/picket/sdk"
@@ -28,10 +29,14 @@ type scorer struct {
 	pieces []int64
 	seed   maphash.Seed
 	late   [lateNames]late
+	below  [lateDomains]late // by what was registered: names below one domain are made up by the thousand
 }
 
-// lateNames is a power of two.
-const lateNames = 4096
+// Powers of two.
+const (
+	lateNames   = 4096
+	lateDomains = 512
+)
 
 type late struct {
 	key    uint64
@@ -93,14 +98,19 @@ func (s *scorer) score(name string) (*scored, bool, error) {
 	if !ok {
 		return nil, false, nil
 	}
-	score, err := s.Score(label, suffix)
-	if err != nil {
-		return nil, false, err
+	key = maphash.String(s.seed, label) ^ bits.RotateLeft64(maphash.String(s.seed, suffix), 1)
+	b := &s.below[key%lateDomains]
+	if b.key != key {
+		score, err := s.Score(label, suffix)
+		if err != nil {
+			return nil, false, err
+		}
+		*b = late{key: key, judged: true, scored: scored{id: idOf(label, suffix), surprise: surpriseOf(score)}}
+		if b.surprise >= odd {
+			b.domain = label + "." + suffix // a copy: the name is borrowed
+		}
 	}
-	l.judged, l.scored = true, scored{id: idOf(label, suffix), surprise: surpriseOf(score)}
-	if l.surprise >= odd {
-		l.domain = label + "." + suffix // a copy: the name is borrowed
-	}
+	l.judged, l.scored = true, b.scored
 	return &l.scored, true, nil
 }
 

@@ -120,10 +120,13 @@ func (d *Detector) count(k key, what kind, f *sdk.Flow, sink sdk.FindingSink) er
 			if err := d.lastWord(old, sink); err != nil {
 				return err
 			}
-			d.targets.Forget(old.key)
+			d.targets.Replace(old.key, k, old)
+			*old = target{key: k, sources: old.sources.Emptied(), ports: old.ports.Emptied()}
+			t = old
+		} else {
+			t = &target{key: k}
+			d.targets.Put(k, t)
 		}
-		t = &target{key: k}
-		d.targets.Put(k, t)
 	}
 	b := t.at(f.Start.UnixNano())
 	if what == finished {

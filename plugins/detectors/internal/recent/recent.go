@@ -48,6 +48,15 @@ func (t *Table[K, V]) Forget(key K) {
 	t.Forgotten++
 }
 
+// Replace drops the value of a key to stay within bounds, and adds one under a new key in its place.
+func (t *Table[K, V]) Replace(old, key K, v V) {
+	e := t.byKey[old]
+	delete(t.byKey, old)
+	e.Value, t.byKey[key] = v, e
+	t.quiet.MoveToBack(e)
+	t.Forgotten++
+}
+
 // Len is how many values there are.
 func (t *Table[K, V]) Len() int { return t.quiet.Len() }
 

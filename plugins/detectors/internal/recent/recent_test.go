@@ -23,4 +23,8 @@ func TestTheQuietestGoesFirst(t *testing.T) {
 	if got := slices.Collect(m.All()); !slices.Equal(got, []int{2, 0}) || m.Has("b") || !m.Has("c") || m.Len() != 2 || m.Forgotten != 1 {
 		t.Errorf("%v are left", got)
 	}
+	m.Replace("c", "d", 3)
+	if got := slices.Collect(m.All()); !slices.Equal(got, []int{0, 3}) || m.Has("c") || !m.Has("d") || m.Forgotten != 2 {
+		t.Errorf("%v are left", got)
+	}
 }

@@ -48,6 +48,9 @@ func (s *Sketch) Add(h uint32) uint64 {
 	return Unit * size / free
 }
 
+// Emptied is a sketch that has seen nothing, in the memory of one that is not used any more.
+func (s *Sketch) Emptied() Sketch { return Sketch{few: s.few[:0]} }
+
 func (s *Sketch) set(h uint32) bool {
 	word, bit := h%size/64, uint64(1)<<(h%64)
 	fresh := s.bits[word]&bit == 0
