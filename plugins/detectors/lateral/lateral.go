@@ -35,6 +35,7 @@ func Plugin() sdk.Plugin {
 	for _, r := range rules[1:] {
 		p.Rules = append(p.Rules, sdk.Rule{ID: r.id, Purpose: r.purpose, Techniques: r.techniques, Severity: r.severity, FalsePositives: []string{r.benign}})
 	}
+	p.Rules = append(p.Rules, weakTicket)
 	return p
 }
 

@@ -219,6 +219,35 @@ func TestTickets(t *testing.T) {
 	}
 }
 
+// A weak ticket in a domain that can do better is low, once for a service.
+func TestWeakTickets(t *testing.T) {
+	const offered = "18, 17, 23"
+	aes := func(name string) sdk.Batch {
+		return message(66, 1, 0, "kerberos", name, map[string]string{"ticket": "18", "service": "krbtgt/X"})
+	}
+	for name, test := range map[string]struct {
+		batches []sdk.Batch
+		want    int
+	}{
+		"where the first ticket is AES":     {append([]sdk.Batch{aes("as-rep")}, ask(66, time.Second, "MSSQLSvc/db", "23", offered)...), 1},
+		"where others are AES":              {append([]sdk.Batch{aes("tgs-rep")}, ask(67, time.Second, "MSSQLSvc/db", "23", offered)...), 1},
+		"where nothing is known of AES":     {ask(66, time.Second, "MSSQLSvc/db", "23", offered), 0},
+		"with AES":                          {append([]sdk.Batch{aes("as-rep")}, ask(66, time.Second, "MSSQLSvc/db", "18", offered)...), 0},
+		"of a machine":                      {append([]sdk.Batch{aes("as-rep")}, ask(66, time.Second, "cifs/nas", "23", offered)...), 0},
+		"for the same service by two hosts": {append(append([]sdk.Batch{aes("as-rep")}, ask(66, time.Second, "HTTP/a", "23", offered)...), ask(67, time.Hour, "HTTP/a", "23", offered)...), 1},
+		"for two services":                  {append(append([]sdk.Batch{aes("as-rep")}, ask(66, time.Second, "HTTP/a", "23", offered)...), ask(66, time.Hour, "HTTP/b", "23", offered)...), 2},
+	} {
+		got := find(t, detector(t, "{}"), test.batches...)
+		if len(got) != test.want || slices.ContainsFunc(got, func(f sdk.Finding) bool { return f.Rule != weakTicket.ID || f.Severity != sdk.SeverityLow }) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	asked := find(t, detector(t, "{}"), append([]sdk.Batch{aes("as-rep")}, ask(66, time.Second, "MSSQLSvc/db", "23", "23")...)...)
+	if len(asked) != 1 || asked[0].Rule != "kerberoast" {
+		t.Errorf("asked for: %+v", asked)
+	}
+}
+
 func TestNewPairs(t *testing.T) {
 	week := 8 * 24 * time.Hour
 	ssh := func(from, to byte, after time.Duration) sdk.Batch {

@@ -70,9 +70,11 @@ type memory struct {
 	actors      map[bare.Addr]*actor
 	askers      map[bare.Addr]*asker
 	controllers map[bare.Addr]struct{}
-	known       map[uint64]struct{} // pairs that are usual
-	usual       []uint64            // the same, as they came
-	begun       int64               // time of the first act
+	strong      map[bare.Addr]struct{} // of these, who give tickets with AES
+	weak        map[uint64]struct{}    // services with weak tickets that were told, by their names
+	known       map[uint64]struct{}    // pairs that are usual
+	usual       []uint64               // the same, as they came
+	begun       int64                  // time of the first act
 	shares      shares
 	old         notes // that somebody wants RC4 before anything else
 	binds       notes // whether clients prove who they are
@@ -85,7 +87,7 @@ type memory struct {
 func newMemory() memory {
 	return memory{
 		pairs: map[pairKey]*pair{}, quiet: list.New(), actors: map[bare.Addr]*actor{}, askers: map[bare.Addr]*asker{},
-		controllers: map[bare.Addr]struct{}{}, known: map[uint64]struct{}{},
+		controllers: map[bare.Addr]struct{}{}, strong: map[bare.Addr]struct{}{}, weak: map[uint64]struct{}{}, known: map[uint64]struct{}{},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/picketwatch/picket/plugins/detectors/internal/bare"
@@ -14,9 +15,10 @@ import (
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first those of the detector, then its lists.
-// A state of the first version has no connections of which only the beginning was seen to be bound.
+// A state of the first version does not say which connections prove who they are, one of the first two nothing of weak tickets.
 const (
-	snapshotVersion = 2
+	snapshotVersion = 3
+	secondVersion   = 2
 	firstVersion    = 1
 )
 
@@ -43,7 +45,7 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	for _, h := range m.usual {
 		b = binary.LittleEndian.AppendUint64(b, h)
 	}
-	b = appendAddrs(b, m.controllersInOrder())
+	b = appendAddrs(b, inOrderOf(m.controllers))
 	b = m.shares.appendTo(b)
 	b = m.binds.appendTo(m.unbound.appendTo(m.old.appendTo(b)))
 	b = binary.AppendUvarint(b, uint64(len(m.pairs)))
@@ -58,6 +60,12 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 	for _, t := range m.askersInOrder() {
 		b = t.appendTo(b)
 	}
+	b = appendAddrs(b, inOrderOf(m.strong))
+	weak := slices.Sorted(maps.Keys(m.weak))
+	b = binary.AppendUvarint(b, uint64(len(weak)))
+	for _, h := range weak {
+		b = binary.LittleEndian.AppendUint64(b, h)
+	}
 	return saved.Seal(b), nil
 }
 
@@ -65,12 +73,13 @@ func (d *Detector) Snapshot(context.Context) ([]byte, error) {
 func (d *Detector) Restore(_ context.Context, state []byte) error {
 	version := snapshotVersion
 	p, err := saved.Open(snapshotVersion, state)
-	if err != nil {
-		first, other := saved.Open(firstVersion, state)
-		if other != nil {
-			return fmt.Errorf("read snapshot: %w", err)
+	for _, earlier := range []int{secondVersion, firstVersion} {
+		if one, other := saved.Open(uint8(earlier), state); err != nil && other == nil {
+			version, p, err = earlier, one, nil
 		}
-		version, p = firstVersion, first
+	}
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
 	}
 	m := newMemory()
 	if err := errors.Join(m.read(p, version), p.End()); err != nil {
@@ -126,12 +135,25 @@ func (m *memory) read(p *saved.Packed, version int) error {
 		numbers[t.number] = true
 		m.askers[t.addr] = t
 	}
+	if version <= secondVersion {
+		return nil
+	}
+	for _, a := range readAddrs(p, maxControllers) {
+		m.strong[a] = struct{}{}
+	}
+	for range p.Count() {
+		var b [8]byte
+		if p.Fill(b[:]); len(m.weak) < maxWeak {
+			m.weak[binary.LittleEndian.Uint64(b[:])] = struct{}{}
+		}
+	}
 	return nil
 }
 
-func (m *memory) controllersInOrder() []bare.Addr {
-	out := make([]bare.Addr, 0, len(m.controllers))
-	for a := range m.controllers {
+// inOrderOf lists addresses in their order.
+func inOrderOf(set map[bare.Addr]struct{}) []bare.Addr {
+	out := make([]bare.Addr, 0, len(set))
+	for a := range set {
 		out = append(out, a)
 	}
 	slices.SortFunc(out, func(a, b bare.Addr) int { return cmp.Compare(string(a[:]), string(b[:])) })

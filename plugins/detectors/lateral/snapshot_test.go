@@ -83,24 +83,26 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// TestAStateOfTheFirstVersionIsRestored takes over what version 1 wrote in the middle of an attack.
-func TestAStateOfTheFirstVersionIsRestored(t *testing.T) {
+// TestAnEarlierStateIsRestored takes over what versions before today's wrote in the middle of an attack.
+func TestAnEarlierStateIsRestored(t *testing.T) {
 	const seen = 10
-	state, err := os.ReadFile("testdata/version1.state")
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := attack()
-	now, then := detector(t, "{}"), detector(t, "{}")
-	inspect(t, now, &sink{}, all[:seen]...)
-	if err := then.Restore(t.Context(), state); err != nil {
-		t.Fatal(err)
-	}
-	want := find(t, now, all[seen:]...)
-	if got := find(t, then, all[seen:]...); len(want) == 0 || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v\nwant\n%+v", got, want)
-	}
-	if detector(t, "{}").Restore(t.Context(), state[:len(state)-1]) == nil {
-		t.Error("a state that was cut is taken")
+	for _, version := range []string{"version1", "version2"} {
+		state, err := os.ReadFile("testdata/" + version + ".state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, then := detector(t, "{}"), detector(t, "{}")
+		inspect(t, now, &sink{}, all[:seen]...)
+		if err := then.Restore(t.Context(), state); err != nil {
+			t.Fatal(version, err)
+		}
+		want := find(t, now, all[seen:]...)
+		if got := find(t, then, all[seen:]...); len(want) == 0 || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v\nwant\n%+v", version, got, want)
+		}
+		if detector(t, "{}").Restore(t.Context(), state[:len(state)-1]) == nil {
+			t.Errorf("%s: a state that was cut is taken", version)
+		}
 	}
 }

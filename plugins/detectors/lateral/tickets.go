@@ -1,6 +1,7 @@
 package lateral
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +16,17 @@ const (
 	rc4       = "23"
 	together  = int64(10 * time.Minute)
 	maxAskers = 4096
-	maxTicket = 64 // services of one host
+	maxTicket = 64   // services of one host
+	maxWeak   = 4096 // services with weak tickets that were told
 )
+
+// weakTicket is the rule of a service whose tickets give its password away though its domain can do better. One of them is what any
+// Windows asks for where an administrator has left an account as it was, and what somebody asks for who guesses passwords: the ticket is
+// the same. So it is told once for a service, as something to mend.
+var weakTicket = sdk.Rule{
+	ID: "weak-ticket", Purpose: "A service of an account got a ticket with RC4 in a domain that gives others AES.", Techniques: []string{"T1558.003"}, Severity: sdk.SeverityLow,
+	FalsePositives: []string{"Services that know nothing better than RC4: their passwords can be guessed all the same."},
+}
 
 // asker is a host that got tickets with RC4.
 type asker struct {
@@ -37,12 +47,14 @@ func (d *Detector) kerberos(r *sdk.Message, sink sdk.FindingSink) error {
 	switch r.Name {
 	case "as-rep":
 		m.noteController(bare.Of(r.Server))
+		m.noteStrong(r)
 	case "tgs-req":
 		if first, _, _ := strings.Cut(r.Fields["encryptions"], ","); first == rc4 {
 			m.old.add(r.Flow, 1)
 		}
 	case "tgs-rep":
 		m.noteController(bare.Of(r.Server))
+		m.noteStrong(r)
 		if r.Fields["ticket"] == rc4 {
 			return d.ticket(r, sink)
 		}
@@ -56,6 +68,9 @@ func (d *Detector) ticket(r *sdk.Message, sink sdk.FindingSink) error {
 	class, _, _ := strings.Cut(name, "/")
 	if strings.EqualFold(class, "krbtgt") || strings.EqualFold(class, "kadmin") || strings.HasSuffix(name, "$") || name == "" {
 		return nil
+	}
+	if err := d.weak(r, class, name, sink); err != nil {
+		return err
 	}
 	at, addr := r.Time.UnixNano(), bare.Of(r.Client)
 	t := m.askers[addr]
@@ -97,6 +112,35 @@ func (d *Detector) ticket(r *sdk.Message, sink sdk.FindingSink) error {
 		t.refs = append(t.refs, ref{r.Flow, r.ClientPort, r.ServerPort, r.Proto})
 	}
 	return d.judgeTickets(t, false, sink)
+}
+
+// noteStrong remembers who gives tickets with AES.
+func (m *memory) noteStrong(r *sdk.Message) {
+	const aes128, aes256 = "17", "18"
+	if t := r.Fields["ticket"]; (t == aes128 || t == aes256) && len(m.strong) < maxControllers {
+		m.strong[bare.Of(r.Server)] = struct{}{}
+	}
+}
+
+// weak tells of a service whose tickets are weaker than those of its domain. What was asked for so is told otherwise.
+func (d *Detector) weak(r *sdk.Message, class, name string, sink sdk.FindingSink) error {
+	m := &d.memory
+	_, asked := m.old.flows[r.Flow]
+	_, strong := m.strong[bare.Of(r.Server)]
+	h := hash(offset, name)
+	if _, told := m.weak[h]; asked || !strong || told || ofMachine(class) || len(m.weak) >= maxWeak {
+		return nil
+	}
+	m.weak[h] = struct{}{}
+	const confidence = 0.3
+	client, server := r.Client.Unmap(), r.Server.Unmap()
+	return sink.Finding(sdk.Finding{
+		ID: strings.ToValidUTF8(name[:min(len(name), maxName)], ""), Detector: "picket/lateral", Rule: weakTicket.ID, Severity: sdk.SeverityLow, Risk: risk(sdk.SeverityLow, confidence),
+		Confidence: confidence, Techniques: weakTicket.Techniques, Src: client.String(), Dst: server.String(), Start: r.Time, End: r.Time, Packets: []uint64{r.Packet},
+		Flows: flows([]ref{{r.Flow, r.ClientPort, r.ServerPort, r.Proto}}, client, server), Features: map[string]float64{"services": 1},
+		Summary: fmt.Sprintf("the password of %s can be guessed by who has a ticket for it, as %s has: it is of RC4, and %s can do AES",
+			strings.ToValidUTF8(name[:min(len(name), maxName)], ""), client, server),
+	})
 }
 
 // ofMachine reports whether services of a class run as their machine, which is so where nobody says otherwise.
