@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -281,6 +282,36 @@ func TestOneRequest(t *testing.T) {
 	if len(found) != 1 || found[0].Severity != sdk.SeverityLow || !strings.Contains(found[0].Summary, "1 request to") {
 		t.Errorf("%+v", found)
 	}
+	for name, test := range map[string]struct {
+		want   int
+		change func(h *sdk.HTTP)
+	}{
+		"an upload":                      {1, func(*sdk.HTTP) {}},
+		"an upload to the usual port":    {0, func(h *sdk.HTTP) { h.ServerPort = 80 }},
+		"an upload to a name":            {0, func(h *sdk.HTTP) { h.Host = "files.example" }},
+		"an upload of a picture":         {0, func(h *sdk.HTTP) { h.RequestType = "image/png" }},
+		"an upload by a named program":   {0, func(h *sdk.HTTP) { h.UserAgent = "Sync/2.1" }},
+		"an upload that is answered":     {0, func(h *sdk.HTTP) { h.ResponseLength, h.ContentType = 700, "application/json" }},
+		"an upload that is not answered": {0, func(h *sdk.HTTP) { h.Status, h.ResponseLength = 0, -1 }},
+	} {
+		one := post(0)
+		one.ServerPort, one.Target, one.UserAgent, one.RequestType = 8082, "/up", "loader", "multipart/form-data; boundary=x"
+		test.change(&one)
+		if found := find(t, detector(t, "{}"), sdk.Batch{HTTP: []sdk.HTTP{one}}); len(found) != test.want || test.want > 0 && found[0].Severity != sdk.SeverityLow {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
+func TestKeyedByLetter(t *testing.T) {
+	for target, want := range map[string]bool{
+		"/a1b2.php?u=vx12ab9d0": true, "/?z=0a1b2c3d4e": true, "/x.php?u=Vx12ab9d0": false, "/x.php?uv=vx12ab9d0": false, "/x.php?u=vx12ab9": false,
+		"/x.php?u=12345678": false, "/x.php?q=somewords": false, "/x.php?u=vx12ab9d0&b=1": false, "/x.php": false, "/?": false, "": false, "/x?1=vx12ab9d0": false,
+	} {
+		if got := keyedByLetter(target); got != want {
+			t.Errorf("%s: %v", target, got)
+		}
+	}
 }
 
 // A program whose name the host has for one server alone, among many requests of others, is a sign.
@@ -454,4 +485,28 @@ func BenchmarkInspect(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/flow")
+}
+
+// TestAStateOfTheSecondVersionIsRestored takes over what version 2 wrote, which had fewer signs.
+func TestAStateOfTheSecondVersionIsRestored(t *testing.T) {
+	state, err := os.ReadFile("testdata/version2.state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, then := detector(t, "{}"), detector(t, "{}")
+	for _, b := range mixed()[:3] {
+		if err := now.Inspect(t.Context(), b, &sink{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := then.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	want := find(t, now, mixed()[3:]...)
+	if got := find(t, then, mixed()[3:]...); len(want) == 0 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant\n%+v", got, want)
+	}
+	if detector(t, "{}").Restore(t.Context(), state[:len(state)-1]) == nil {
+		t.Error("a state that was cut is taken")
+	}
 }

@@ -27,6 +27,7 @@ const (
 	identifier    // the address holds what only one host or session has
 	onlyHere      // the host says who asks in a way that it has nowhere else
 	manyServers   // the same goes to several servers
+	letterKey     // a parameter of one letter holds a word by chance
 	// signs is how many there are.
 	signs = iota
 )
@@ -47,6 +48,7 @@ var signNames = []struct {
 	{identifier, "an identifier in the address"},
 	{onlyHere, "a user agent that the host has nowhere else"},
 	{manyServers, "the same to several servers"},
+	{letterKey, "a word by chance under a name of one letter"},
 }
 
 // pageKey is a page that a client sends to; without a server it is requests of one kind, wherever they go.
@@ -164,10 +166,16 @@ func (d *Detector) telling(p *page) bool {
 		program := p.counts[bits.TrailingZeros16(uint16(noAgent))] + p.counts[bits.TrailingZeros16(uint16(halfBrowser))]
 		return p.met() >= fewServers && 2*program > p.requests && score >= d.cfg.Signs-1
 	case p.requests < fewRequests:
-		return score > d.cfg.Signs
+		return score > d.cfg.Signs || score == d.cfg.Signs && p.uploads()
 	default:
 		return score >= d.cfg.Signs-1
 	}
+}
+
+// uploads reports whether a program sends something of no clear type to an unusual port of a bare address, which is odd by itself.
+func (p *page) uploads() bool {
+	all := func(s sign) bool { return p.counts[bits.TrailingZeros16(uint16(s))] == p.requests }
+	return all(numericHost) && all(oddPort) && all(vagueBody) && (all(noAgent) || all(halfBrowser))
 }
 
 // ofKind reports whether it is requests of one kind, and not a page.
@@ -297,6 +305,9 @@ func signsOf(h *sdk.HTTP) (s sign) {
 	if identifies(h.Target) {
 		s |= identifier
 	}
+	if keyedByLetter(h.Target) {
+		s |= letterKey
+	}
 	if h.RequestLength != 0 && vague(h.RequestType, !browser || s&halfBrowser != 0) {
 		s |= vagueBody
 	}
@@ -346,6 +357,27 @@ func identifies(target string) bool {
 		}
 	}
 	return false
+}
+
+// keyedByLetter reports whether all that a target asks for is a word by chance whose name is one letter, as in ?u=vx12ab9d0: small
+// letters and digits, two of each at least, eight or more in all.
+func keyedByLetter(target string) bool {
+	_, query, _ := strings.Cut(target, "?")
+	if len(query) < len("x=")+8 || query[1] != '=' || query[0] < 'a' || query[0] > 'z' {
+		return false
+	}
+	digits, letters := 0, 0
+	for _, c := range []byte(query[2:]) {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case c >= 'a' && c <= 'z':
+			letters++
+		default:
+			return false
+		}
+	}
+	return digits >= 2 && letters >= 2
 }
 
 // oddAgent reports whether a user agent is missing, that of a library, or a word without a version.

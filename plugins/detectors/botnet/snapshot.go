@@ -14,8 +14,9 @@ import (
 )
 
 // snapshotVersion is the form of a snapshot: numbers behind each other, first the fans, then the pages and the
-// programs of hosts, those quiet for longest first. A state of version 1 had fewer signs, and no programs.
-const snapshotVersion, firstVersion = 2, 1
+// programs of hosts, those quiet for longest first. A state of version 2 had fewer signs, one of version 1 fewer still and
+// no programs.
+const snapshotVersion, secondVersion, firstVersion = 3, 2, 1
 
 // recordSize is what an entry takes in a snapshot, about.
 const recordSize = 256
@@ -56,12 +57,14 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 func (m *memory) read(state []byte) error {
 	version, signs := snapshotVersion, signs
 	p, err := saved.Open(snapshotVersion, state)
+	if second, other := saved.Open(secondVersion, state); other == nil {
+		version, p, signs, err = secondVersion, second, signsOfSecond, nil
+	}
+	if first, other := saved.Open(firstVersion, state); other == nil {
+		version, p, signs, err = firstVersion, first, signsOfFirst, nil
+	}
 	if err != nil {
-		first, notThat := saved.Open(firstVersion, state)
-		if notThat != nil {
-			return err
-		}
-		version, p, signs = firstVersion, first, signsOfFirst
+		return err
 	}
 	m.fans.Forgotten = p.Uint()
 	for range p.Count() {
@@ -154,8 +157,8 @@ func (p *page) appendTo(b []byte) []byte {
 	return p.AppendTo(binary.AppendUvarint(b, p.told))
 }
 
-// signsOfFirst is how many signs version 1 had.
-const signsOfFirst = 9
+// How many signs versions 1 and 2 had.
+const signsOfFirst, signsOfSecond = 9, 12
 
 func readPage(p *saved.Packed, signs int) *page {
 	one := &page{pageKey: pageKey{client: bare.Read(p), server: bare.Read(p), port: uint16(p.Uint()), where: p.Uint()}}
