@@ -400,7 +400,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

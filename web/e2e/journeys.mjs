@@ -8,6 +8,7 @@ const sample = fileURLToPath(new URL('../../examples/datasets/first-light/first-
 const patient = { timeout: 30_000 }
 
 export * from './journeys-incident.mjs'
+export * from './journeys-rules.mjs'
 export * from './journeys-market.mjs'
 export * from './journeys-traffic.mjs'
 export * from './journeys-triage.mjs'

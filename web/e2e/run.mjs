@@ -49,7 +49,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -78,6 +78,10 @@ async function places(context, base) {
     incidents: '/incidents?state=all',
     'no-incidents': '/incidents?host=nobody',
     incident: `/incidents/${anIncident}`,
+    rules: '/rules',
+    rule: '/rules/edit?rule=any-lookup',
+    'rule-file': '/rules/edit?whole=true',
+    'rule-example': '/rules/edit?example=1&node=agents',
     suppress: async (p) => {
       await p.goto(`${base}/incidents/${anIncident}`)
       await p.getByRole('region', { name: 'Risk' }).waitFor()

@@ -72,6 +72,30 @@ type incidentDetail struct {
 	List       []alertBody    `json:"alerts" nullable:"false" doc:"Its alerts, the riskiest 500, in the order they began."`
 	Feedback   []feedbackBody `json:"feedback" nullable:"false" doc:"How people judged it and its alerts, newest first."`
 	Notes      []noteBody     `json:"notes" nullable:"false" doc:"What people wrote down, newest first."`
+	Accounts []incidentAccount `json:"accounts" nullable:"false" doc:"The accounts that the logins behind its alerts name."`
+}
+
+type incidentAccount struct {
+	Name  string   `json:"name" doc:"USER@DOMAIN, and USER@ADDRESS of one that only that server knows."`
+	GotIn []string `json:"got_in" nullable:"false" doc:"The ids of the alerts among whose logins with it one was successful."`
+	Tried []string `json:"tried" nullable:"false" doc:"Those of the alerts among whose logins with it none was."`
+}
+
+// accounts puts together what the alerts of an incident say of each account.
+func accounts(list []store.AccountOfAlert) []incidentAccount {
+	out := []incidentAccount{}
+	for _, x := range list { // by name
+		if n := len(out); n == 0 || out[n-1].Name != x.Name {
+			out = append(out, incidentAccount{Name: x.Name, GotIn: []string{}, Tried: []string{}})
+		}
+		a := &out[len(out)-1]
+		if x.GotIn {
+			a.GotIn = append(a.GotIn, x.AlertID)
+		} else {
+			a.Tried = append(a.Tried, x.AlertID)
+		}
+	}
+	return out
 }
 
 type noteBody struct {
@@ -186,7 +210,11 @@ func (s *Server) getIncident(ctx context.Context, in *IDPath) (*body[incidentDet
 	if err != nil {
 		return nil, err
 	}
-	return answer(incidentDetail{incidentBody: incidentOf(i), List: convert(alerts, alertOf), Feedback: convert(judged, feedbackOf), Notes: convert(notes, noteOf),
+	named, err := s.cfg.Control.IncidentAccounts(ctx, tenant, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	return answer(incidentDetail{incidentBody: incidentOf(i), Accounts: accounts(named), List: convert(alerts, alertOf), Feedback: convert(judged, feedbackOf), Notes: convert(notes, noteOf),
 		Arithmetic: convert(i.Arithmetic, func(x store.IncidentStep) incidentStep { return incidentStep(x) })}), nil
 }
 

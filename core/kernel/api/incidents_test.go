@@ -57,6 +57,12 @@ func TestIncidents(t *testing.T) {
 	if looked != 3 {
 		t.Fatalf("%d alerts looked at", looked)
 	}
+	searches, err := w.control.AccountSearches(t.Context(), 10)
+	check(t, err)
+	for i, s := range searches[:2] {
+		_, err = w.control.EndAccountSearch(t.Context(), s, []store.Account{{Name: "ada@corp", GotIn: i == 1}}, time.Time{})
+		check(t, err)
+	}
 	var l page[incidentBody]
 	w.get("/api/v1/incidents?host=10.0.0.1", &l)
 	if len(l.Items) != 1 {
@@ -73,7 +79,8 @@ func TestIncidents(t *testing.T) {
 		{"techniques count incidents", adm, "GET", "/api/v1/alerts/techniques", "", 200, []string{`"id":"T1046"`, `"incidents":1`}, nil},
 		{"the overview counts them", adm, "GET", "/api/v1/overview", "", 200, []string{`"incidents":2`}, nil},
 		{"a filter that is none", adm, "GET", "/api/v1/incidents?state=burning", "", 422, []string{"query.state"}, nil},
-		{"one", adm, "GET", path, "", 200, []string{`"because"`, `"alert0"`, `"alert1"`, `"feedback":[]`}, []string{"alert2", "null"}},
+		{"one", adm, "GET", path, "", 200, []string{`"because"`, `"alert0"`, `"alert1"`, `"feedback":[]`,
+			`"accounts":[{"name":"ada@corp","got_in":["alert1"],"tried":["alert0"]}]`}, []string{"alert2", "null"}},
 		{"one that is not there", adm, "GET", "/api/v1/incidents/none", "", 404, nil, nil},
 		{"an alert names its incident", adm, "GET", "/api/v1/alerts/alert0", "", 200, []string{`"incident_id":"` + l.Items[0].ID}, nil},
 		{"acknowledge", auth.RoleSUP, "POST", path + "/acknowledge", "", 200, []string{`"acknowledged"`, `"owner":"token:`}, nil},

@@ -22,6 +22,7 @@ const (
 	MarkBy = "by" // the host that acts
 	MarkOn = "on" // a target from which the attack may lead on
 	MarkAt = "at" // any other target
+	MarkAs = "as" // an account that the host that acts used
 )
 
 // Incident is alerts that belong together.
@@ -94,6 +95,7 @@ type IncidentAlert struct {
 	Verdict              string // the newest judgement of this very alert; "" for none
 	True, False, Benign  int    // judgements of other alerts of the same detector, rule and entity
 	SrcDevice, DstDevice string // of the inventory; "" when it knows none
+	Accounts             []Account
 }
 
 // IncidentRules say what belongs together and what that amounts to. They must be pure.
@@ -203,6 +205,9 @@ func (g *gathering) mark(ctx context.Context, id string) (marked, error) {
 		return marked{}, err
 	}
 	if err := g.devices(ctx, &m); err != nil {
+		return marked{}, err
+	}
+	if m.Accounts, err = accountsOf(ctx, g.tx, id); err != nil {
 		return marked{}, err
 	}
 	marks := g.rules.Marks(m)
@@ -567,6 +572,11 @@ func (c *Control) AddIncidentNote(ctx context.Context, n IncidentNote) (Incident
 	}
 	n.ID, n.Created = id, c.now().UTC()
 	err = c.write(ctx, func(tx *sql.Tx) error {
+		// It may have gone into another one since the caller looked.
+		err := tx.QueryRowContext(ctx, "SELECT CASE merged_into WHEN '' THEN id ELSE merged_into END FROM incidents WHERE tenant = ? AND id = ?", n.Tenant, n.IncidentID).Scan(&n.IncidentID)
+		if err != nil {
+			return explain(err)
+		}
 		var others int
 		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM incident_notes WHERE incident_id = ?", n.IncidentID).Scan(&others); err != nil {
 			return err
@@ -574,7 +584,7 @@ func (c *Control) AddIncidentNote(ctx context.Context, n IncidentNote) (Incident
 		if others >= maxNotes {
 			return &QueryError{fmt.Sprintf("the incident has %d notes, more are not kept", maxNotes)}
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO incident_notes (id, tenant, incident_id, text, by, created) VALUES (?, ?, ?, ?, ?, ?)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO incident_notes (id, tenant, incident_id, text, by, created) VALUES (?, ?, ?, ?, ?, ?)",
 			n.ID, n.Tenant, n.IncidentID, n.Text, n.By, micros(n.Created))
 		return err
 	})

@@ -44,8 +44,11 @@ var leading = []string{"TA0001", "TA0108", "TA0002", "TA0104", "TA0003", "TA0110
 // leadsOn reports whether the target of a technique may be where the attack goes on from. Looking, flooding and calling
 // home leave a target as it was; of the ways to credentials only guessing them opens the target itself.
 func leadsOn(id string) bool {
-	return parent(id) == "T1110" || slices.ContainsFunc(tacticsOf(id), func(t string) bool { return slices.Contains(leading, t) })
+	return guesses(id) || slices.ContainsFunc(tacticsOf(id), func(t string) bool { return slices.Contains(leading, t) })
 }
+
+// guesses reports whether a technique guesses passwords.
+func guesses(id string) bool { return parent(id) == "T1110" }
 
 func parent(id string) string {
 	base, _, _ := strings.Cut(id, ".")

@@ -23,12 +23,16 @@ type Store interface {
 	IncidentByID(ctx context.Context, tenant, id string) (store.Incident, error)
 	AddFeedback(ctx context.Context, f store.Feedback) (store.Feedback, error)
 	TakeFeedbackBack(ctx context.Context, tenant, id string) (store.Feedback, error)
+	AccountSearches(ctx context.Context, limit int) ([]store.AccountSearch, error)
+	EndAccountSearch(ctx context.Context, s store.AccountSearch, found []store.Account, later time.Time) (news bool, err error)
 }
 
-// Config of a Service. Harmless may be nil, all else is required.
+// Config of a Service. Harmless and Logins may be nil, all else is required.
 type Config struct {
-	Tenant  string
-	Store   Store
+	Tenant string
+	Store  Store
+	// Logins returns a page of the logins that were recorded, with which the accounts behind alerts are found; store.Flows.Facts does.
+	Logins  func(ctx context.Context, q store.FactQuery) (store.FactPage, error)
 	Changed func(store.Incident)
 	// Harmless names the list of well-known harmless hosts that a host is on, "" for none.
 	Harmless func(host string) string
@@ -40,7 +44,8 @@ type Service struct {
 	cfg   Config
 	rules Rules
 	soon  chan struct{}
-	mu    sync.Mutex // one settling at a time, so that changes are told in their order
+	names chan struct{} // as soon, for the search for accounts
+	mu    sync.Mutex    // one settling at a time, so that changes are told in their order
 }
 
 // batch is how many alerts are looked at in one transaction, so that others can write in between.
@@ -51,13 +56,18 @@ const again = 10 * time.Second
 
 // New returns a service. Alerts are grouped by Run and Settle.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg, rules: Rules{Window: Window, Harmless: cfg.Harmless}, soon: make(chan struct{}, 1)}
+	return &Service{cfg: cfg, rules: Rules{Window: Window, Harmless: cfg.Harmless}, soon: make(chan struct{}, 1), names: make(chan struct{}, 1)}
 }
 
 // Wake says that alerts have changed. It never waits.
 func (s *Service) Wake() {
+	wake(s.soon)
+	wake(s.names)
+}
+
+func wake(c chan struct{}) {
 	select {
-	case s.soon <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

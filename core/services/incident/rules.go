@@ -44,6 +44,9 @@ func (r Rules) Marks(a store.IncidentAlert) []store.IncidentMark {
 	default:
 		marks = append(marks, mark(store.MarkBy, "rule:"+a.Detector+"/"+a.Rule))
 	}
+	if src != "" {
+		marks = append(marks, accountMarks(a, mark)...)
+	}
 	if dst == "" || dst == src {
 		return marks
 	}
@@ -52,6 +55,21 @@ func (r Rules) Marks(a store.IncidentAlert) []store.IncidentMark {
 		marks = append(marks, mark(store.MarkOn, dst))
 		if a.DstDevice != "" && a.DstDevice != a.SrcDevice {
 			marks = append(marks, mark(store.MarkOn, "device:"+a.DstDevice))
+		}
+	}
+	return marks
+}
+
+// accountMarks are those of accounts: one whose password was guessed leads on to whoever logs in with it. An attempt that failed leaves an
+// account as it was, and two who use the same one need not know of each other.
+func accountMarks(a store.IncidentAlert, mark func(role, key string) store.IncidentMark) (marks []store.IncidentMark) {
+	role := store.MarkAs
+	if slices.ContainsFunc(a.Techniques, guesses) {
+		role = store.MarkOn
+	}
+	for _, x := range a.Accounts {
+		if x.GotIn {
+			marks = append(marks, mark(role, "account:"+x.Name))
 		}
 	}
 	return marks
@@ -77,9 +95,9 @@ func (r Rules) linked(a, b store.IncidentMark, crowded bool) bool {
 	switch {
 	case a.Role == store.MarkBy && b.Role == store.MarkBy:
 		return !a.FirstSeen.After(b.LastSeen.Add(r.Window)) && !b.FirstSeen.After(a.LastSeen.Add(r.Window))
-	case a.Role == store.MarkOn && b.Role == store.MarkBy:
+	case a.Role == store.MarkOn && (b.Role == store.MarkBy || b.Role == store.MarkAs):
 		return !crowded && r.follows(a, b)
-	case a.Role == store.MarkBy && b.Role == store.MarkOn:
+	case (a.Role == store.MarkBy || a.Role == store.MarkAs) && b.Role == store.MarkOn:
 		return !crowded && r.follows(b, a)
 	}
 	return false

@@ -4,23 +4,6 @@
  */
 
 export interface paths {
-    "/api/v1/agent/commands": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Orders for the agent, each handed out once */
-        get: operations["agent-commands"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/agent/commands/{id}/result": {
         parameters: {
             query?: never;
@@ -38,15 +21,15 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/agent/config": {
+    "/api/v1/agent/poll": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** What the agent should run; 304 when it has that already */
-        get: operations["agent-config"];
+        /** What the agent should run and do, when there is news */
+        get: operations["agent-poll"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1968,6 +1951,13 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Again: {
+            /**
+             * Format: double
+             * @description When to report again if nothing has changed.
+             */
+            again_seconds: number;
+        };
         Agent: {
             /** @description Where it was seen at the last contact. */
             address: string;
@@ -2238,9 +2228,6 @@ export interface components {
             issued: string;
             signature: string;
             type: string;
-        };
-        Commands: {
-            commands: components["schemas"]["Command"][];
         };
         Count: {
             /** Format: int64 */
@@ -2906,7 +2893,17 @@ export interface components {
             /** @description Who did what to whom. */
             title: string;
         };
+        IncidentAccount: {
+            /** @description The ids of the alerts among whose logins with it one was successful. */
+            got_in: string[];
+            /** @description USER@DOMAIN, and USER@ADDRESS of one that only that server knows. */
+            name: string;
+            /** @description Those of the alerts among whose logins with it none was. */
+            tried: string[];
+        };
         IncidentDetail: {
+            /** @description The accounts that the logins behind its alerts name. */
+            accounts: components["schemas"]["IncidentAccount"][];
             /** @description Its alerts, the riskiest 500, in the order they began. */
             alerts: components["schemas"]["Alert"][];
             /** @description How risk and confidence come about, line by line. */
@@ -3623,6 +3620,17 @@ export interface components {
             /** Format: int64 */
             cooldown_days?: number;
             group?: string;
+        };
+        Poll: {
+            /**
+             * Format: double
+             * @description How long to wait before the next poll: this server holds no more of them.
+             */
+            again_seconds?: number;
+            /** @description Orders, each handed out once. */
+            commands: components["schemas"]["Command"][];
+            /** @description What to run, when that is not what the agent has. */
+            config?: components["schemas"]["AgentConfig"];
         };
         PortCount: {
             /** Format: int32 */
@@ -4493,67 +4501,6 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    "agent-commands": {
-        parameters: {
-            query?: {
-                /** @description The version the agent has; empty for none. */
-                have?: string;
-                /** @description How long to wait for something new, for example 30s. */
-                wait?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Commands"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-        };
-    };
     "agent-command-result": {
         parameters: {
             query?: never;
@@ -4614,7 +4561,7 @@ export interface operations {
             };
         };
     };
-    "agent-config": {
+    "agent-poll": {
         parameters: {
             query?: {
                 /** @description The version the agent has; empty for none. */
@@ -4634,7 +4581,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AgentConfig"];
+                    "application/json": components["schemas"]["Poll"];
                 };
             };
             /** @description Unauthorized */
@@ -4737,12 +4684,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description No Content */
-            204: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Again"];
+                };
             };
             /** @description Unauthorized */
             401: {

@@ -77,3 +77,17 @@ it('draws rings, and says what it leaves out', () => {
 it('knows the network of an address', () => {
   expect(['10.1.2.3', '2001:db8::1', 'a.example', '02:66:00:00:00:42', '10.0.0.0/24'].map(networkOf)).toEqual(['10.1.2.0/24', '2001:db8::1/64', undefined, undefined, undefined])
 })
+
+it('draws the accounts that somebody got in with, and those that several alerts tried', () => {
+  const alerts = [alert('guess', 'a', 'dc:22', ['T1110']), alert('use', 'b', 'files', ['T1569'])]
+  const accounts = [
+    { name: 'alice@corp', got_in: ['guess', 'use'], tried: [] },
+    { name: 'bob@corp', got_in: [], tried: ['guess'] },
+    { name: 'root@dc', got_in: [], tried: ['guess', 'use'] },
+  ]
+  const graph = graphOf(alerts, [], 'wide', accounts)
+  expect(graph.nodes.filter((n) => n.kind === 'account').map((n) => [n.host, n.role]).toSorted()).toEqual([['alice@corp', 'pivot'], ['root@dc', 'target']])
+  expect(graph.links.filter((l) => l.from === 'alice@corp').map((l) => l.to).toSorted()).toEqual(['dc', 'files'])
+  expect(graph.links.filter((l) => l.to === 'alice@corp').map((l) => l.from).toSorted()).toEqual(['a', 'b'])
+  expect(graphOf(alerts, [], 'wide', []).nodes).toHaveLength(4)
+})

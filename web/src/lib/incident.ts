@@ -1,6 +1,6 @@
 // An incident as its pages draw it: the kill chain, the course in time, who did what to whom. All of it comes out the same for the
 // same incident, whatever the order of its alerts.
-import { severities, type Alert, type Incident, type IncidentStage, type Severity } from '../api/types'
+import { severities, type Alert, type Incident, type IncidentDetail, type IncidentStage, type Severity } from '../api/types'
 import { tacticsOf } from './techniques'
 
 const [impact] = tacticsOf('enterprise').slice(-1).map((t) => t.name)
@@ -23,7 +23,7 @@ export function hostOf(side: string): string {
   return /^[^:]+:\d+$/.test(side) ? side.slice(0, side.lastIndexOf(':')) : side
 }
 
-export type HostKind = 'host' | 'network' | 'name'
+export type HostKind = 'host' | 'network' | 'name' | 'account'
 
 export function kindOf(host: string): HostKind {
   if (host.includes('/')) return 'network'
@@ -109,6 +109,36 @@ export function ticksOf(from: number, to: number, most: number): number[] {
 
 // --- who did what to whom ---
 
+/** An account that the logins behind alerts name, with those among whose logins one was successful and those among whose none was. */
+export type Account = IncidentDetail['accounts'][number]
+
+/** Accounts that say something in a picture: somebody got in with them, or several alerts tried them. */
+const maxAccounts = 6
+const telling = (accounts: readonly Account[]): Account[] =>
+  accounts.filter((a) => a.got_in.length > 0 || a.tried.length > 1)
+    .toSorted((a, b) => b.got_in.length - a.got_in.length || b.tried.length - a.tried.length || a.name.localeCompare(b.name)).slice(0, maxAccounts)
+
+/** Who tried which account, and where somebody got in with it. */
+function accountLinks(alerts: readonly Told[], accounts: readonly Account[]): Link[] {
+  const links = new Map<string, Link>()
+  const add = (from: string, to: string, a: Told) => {
+    if (from === '' || to === '') return
+    const key = `${from}\n${to}`
+    const link = links.get(key) ?? { from, to, techniques: [], severity: 'info' as Severity, alerts: [] }
+    links.set(key, link)
+    link.alerts.push(a.id)
+    link.severity = worst([link.severity, a.severity])
+  }
+  for (const account of telling(accounts)) {
+    for (const a of alerts) {
+      const inside = account.got_in.includes(a.id)
+      if (inside || account.tried.includes(a.id)) add(hostOf(a.src), account.name, a)
+      if (inside) add(account.name, hostOf(a.dst), a)
+    }
+  }
+  return [...links.values()]
+}
+
 export interface GraphNode {
   host: string
   role: 'attacker' | 'pivot' | 'target'
@@ -164,9 +194,10 @@ export function linksOf(alerts: readonly Told[]): Link[] {
 }
 
 /** Lays the hosts out in columns: who begins at the left, what is done to at the right, those between by how far the attack had gone. */
-export function graphOf(alerts: readonly Told[], entities: Incident['entities'], size: keyof typeof sizes = 'wide'): Graph {
+export function graphOf(alerts: readonly Told[], entities: Incident['entities'], size: keyof typeof sizes = 'wide', accounts: readonly Account[] = []): Graph {
   const { nodeWidth, columnGap } = sizes[size]
-  const links = linksOf(alerts)
+  const named = new Set(accounts.map((a) => a.name))
+  const links = [...linksOf(alerts), ...accountLinks(alerts, accounts)]
   const known = new Map(entities.map((e) => [e.host, e]))
   const hosts = [...new Set(links.flatMap((l) => [l.from, l.to]))]
   const weight = (host: string) => known.get(host)?.alerts ?? links.filter((l) => l.from === host || l.to === host).reduce((n, l) => n + l.alerts.length, 0)
@@ -184,7 +215,7 @@ export function graphOf(alerts: readonly Told[], entities: Incident['entities'],
     const acts = links.some((l) => l.from === host && l.from !== l.to)
     const suffers = links.some((l) => l.to === host && l.from !== l.to)
     return {
-      host, role: e?.role ?? (acts && suffers ? 'pivot' : suffers ? 'target' : 'attacker'), kind: kindOf(host), device: e?.device, alerts: weight(host),
+      host, role: e?.role ?? (acts && suffers ? 'pivot' : suffers ? 'target' : 'attacker'), kind: named.has(host) ? 'account' : kindOf(host), device: e?.device, alerts: weight(host),
       x: c * (nodeWidth + columnGap) + 2,
       y: 10 + ((height - 20 - (list.length * (nodeHeight + rowGap) - rowGap)) / 2) + row * (nodeHeight + rowGap),
       alone: links.find((l) => l.from === host && l.to === host),

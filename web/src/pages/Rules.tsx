@@ -38,7 +38,7 @@ export function RulesPage() {
         <Button variant="default" component="a" href={`data:application/yaml;charset=utf-8,${encodeURIComponent(book.rules)}`} download="rules.yaml">{t('rules.export')}</Button>
         <Button variant="default" onClick={() => setLooking(true)}>{t('rules.versions')}</Button>
         {can('audit') && <Button variant="default" renderRoot={(p) => <Link to="/rules/edit" search={{ node: book.node, whole: true }} {...p} />}>{t('rules.whole')}</Button>}
-        {can('audit') && <Button renderRoot={(p) => <Link to="/rules/edit" search={{ node: book.node }} {...p} />}>{t('rules.new')}</Button>}
+        {can('audit') && <Button onClick={() => void navigate({ to: '/rules/edit', search: { node: book.node } })}>{t('rules.new')}</Button>}
       </>
     )}>
       <Loaded query={query}>
@@ -68,7 +68,7 @@ function Begin({ node }: { node?: string }) {
     <div className={`${ui.empty} ${css.begin}`}>
       <strong>{t('rules.none')}</strong>
       <p className="dim">{t('rules.noneText')}</p>
-      <Button renderRoot={(p) => <Link to="/rules/edit" search={{ ...(node && { node }) }} {...p} />}>{t('rules.empty')}</Button>
+      <Button variant="default" renderRoot={(p) => <Link to="/rules/edit" search={{ ...(node && { node }) }} {...p} />}>{t('rules.empty')}</Button>
       <h2>{t('rules.begin')}</h2>
       <ul className={css.examples}>
         {examples.map((e, i) => (

@@ -5,10 +5,11 @@ import { useId, useMemo, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { IncidentDetail } from '../../api/types'
 import { count } from '../../lib/format'
-import { graphOf, linksOf, nodeHeight, type Graph, type GraphNode, type Link as Deed } from '../../lib/incident'
+import { graphOf, linksOf, nodeHeight, type Account, type Graph, type GraphNode, type Link as Deed } from '../../lib/incident'
 import { ownName } from '../../lib/techniques'
 import { SeverityMark } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
+import type { Translate } from '../../ui/states'
 import { Techniques } from '../../ui/Techniques'
 import ui from '../../ui/ui.module.css'
 import css from './incidents.module.css'
@@ -20,7 +21,7 @@ const isNarrow = () => window.matchMedia('(max-width: 40rem)').matches
 export function GraphPanel({ incident: i }: { incident: IncidentDetail }) {
   const { t } = useTranslation()
   const [size] = useState(() => (isNarrow() ? 'narrow' as const : 'wide' as const))
-  const graph = useMemo(() => graphOf(i.alerts, i.entities, size), [i.alerts, i.entities, size])
+  const graph = useMemo(() => graphOf(i.alerts, i.entities, size, i.accounts), [i.alerts, i.entities, i.accounts, size])
   const [view, setView] = useState<'graph' | 'table'>('graph')
   const [chosen, setChosen] = useState<string | null>(null)
   const node = graph.nodes.find((n) => n.host === chosen)
@@ -48,13 +49,16 @@ function Chosen({ node: n }: { node: GraphNode }) {
   return (
     <p className={css.chosen} role="status">
       <strong className="mono break">{n.host || t('incident.several')}</strong>
-      <span>{t(`incident.kind.${n.kind}`)}, {t(`incident.role.${n.role}`)}</span>
+      <span>{t(`incident.kind.${n.kind}`)}, {roleWords(t, n)}</span>
       {n.alone && <span>{t('incident.alone', { what: deedWords(n.alone) })}</span>}
       {n.device && <Link to="/devices/$id" params={{ id: n.device }}>{t('incident.device')}</Link>}
-      {n.host && <Link to="/alerts" search={{ state: 'all', entity: n.host }}>{t('incident.onlyAlerts')}</Link>}
+      {n.host && n.kind !== 'account' && <Link to="/alerts" search={{ state: 'all', entity: n.host }}>{t('incident.onlyAlerts')}</Link>}
     </p>
   )
 }
+
+/** An account is used by somebody; it does nothing itself. */
+const roleWords = (t: Translate, n: GraphNode): string => (n.kind === 'account' ? t(n.role === 'target' ? 'incident.accountTried' : 'incident.accountIn') : t(`incident.role.${n.role}`))
 
 const deedWords = (d: Deed): string => d.techniques.map((id) => ownName(id) ?? id).join(', ') || '–'
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most - 1)}…` : text)
@@ -96,7 +100,7 @@ function Drawn({ graph: g, size, chosen, onChoose }: DrawnProps) {
         {g.nodes.map((n) => (
           <g key={n.host} className={css.node} data-role={n.role} data-away={(chosen !== null && !near.has(n.host)) || undefined} transform={`translate(${n.x} ${n.y})`}
             role="button" tabIndex={0} aria-pressed={n.host === chosen}
-            aria-label={t('incident.node', { kind: t(`incident.kind.${n.kind}`), host: n.host || t('incident.several'), role: t(`incident.role.${n.role}`), alerts: t('incidents.alertCount', { count: n.alerts }) })}
+            aria-label={t('incident.node', { kind: t(`incident.kind.${n.kind}`), host: n.host || t('incident.several'), role: roleWords(t, n), alerts: t('incidents.alertCount', { count: n.alerts }) })}
             onClick={() => onChoose(n.host)}
             onKeyDown={(e) => {
               if (e.key !== 'Enter' && e.key !== ' ') return
@@ -106,7 +110,7 @@ function Drawn({ graph: g, size, chosen, onChoose }: DrawnProps) {
             <title>{n.host || t('incident.several')}</title>
             <rect width={g.nodeWidth} height={nodeHeight} rx={n.kind === 'host' ? 5 : 19} />
             <text x={10} y={16}>{cut(n.host || t('incident.several'), textLength[size])}</text>
-            <text className={css.nodeSub} x={10} y={30}>{cut(n.alone ? deedWords(n.alone) : t(`incident.role.${n.role}`), textLength[size] + 7)}</text>
+            <text className={css.nodeSub} x={10} y={30}>{cut(n.alone ? deedWords(n.alone) : roleWords(t, n), textLength[size] + 7)}</text>
           </g>
         ))}
       </svg>
@@ -169,6 +173,32 @@ function DeedTable({ incident: i }: { incident: IncidentDetail }) {
           ))}
         </tbody>
       </table>
+      {i.accounts.length > 0 && <AccountTable accounts={i.accounts} />}
     </div>
+  )
+}
+
+function AccountTable({ accounts }: { accounts: Account[] }) {
+  const { t } = useTranslation()
+  return (
+    <table className={ui.table}>
+      <caption className="visually-hidden">{t('incident.accounts')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{t('incident.account')}</th>
+          <th scope="col">{t('incident.gotIn')}</th>
+          <th scope="col" className={ui.right}>{t('incidents.alerts')}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {accounts.map((a) => (
+          <tr key={a.name}>
+            <td className="mono break">{a.name}</td>
+            <td>{a.got_in.length > 0 ? t('incident.accountIn') : t('incident.accountTried')}</td>
+            <td className={`${ui.right} num`}>{count(a.got_in.length + a.tried.length)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   )
 }
