@@ -72,6 +72,7 @@ type Core struct {
 	flows     *store.Flows
 	auth      *auth.Auth
 	audit     *refusals
+	syslog    *audit.Syslog // where the audit log is sent; nil: nowhere
 	agents    *agents.Agents
 	queue     *queue.Queue
 	events    *event.Bus[pluginhost.Status]
@@ -222,9 +223,16 @@ func (c *Core) complain(what string, err error) {
 func (c *Core) openKernel(context.Context) (err error) {
 	c.audit = newRefusals(audit.New(c.control, c.cfg.Now), c.cfg.Now)
 	settings := c.cfg.Settings
-	c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now,
+	elsewhere, err := c.oidc()
+	if err != nil {
+		return err
+	}
+	c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now, Origin: settings.PublicURL, OIDC: elsewhere,
 		Idle: time.Duration(settings.Sessions.Idle), Absolute: time.Duration(settings.Sessions.Absolute)})
 	if err != nil {
+		return err
+	}
+	if c.syslog, err = c.auditElsewhere(); err != nil {
 		return err
 	}
 	key, err := queue.LoadKey(c.folder.path("keys", "command.pem"))
@@ -291,7 +299,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	return nil
 }
 
-func (c *Core) openAPI(context.Context) error {
+func (c *Core) openAPI(ctx context.Context) error {
 	settings := c.cfg.Settings
 	rules, err := c.openRules()
 	if err != nil {
@@ -312,7 +320,7 @@ func (c *Core) openAPI(context.Context) error {
 		cfg.Publishing = publishing{c.intake}
 	}
 	c.api = api.New(cfg)
-	return nil
+	return c.api.LoadLimits(ctx)
 }
 
 func (c *Core) rootSHA256() string {
@@ -400,7 +408,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}
@@ -440,7 +448,7 @@ func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.
 
 // serveAdmins answers at the socket for the owners of this machine.
 func (c *Core) serveAdmins(ctx context.Context) {
-	err := adminsock.Serve(ctx, c.folder.root, adminsock.Handlers{Reset: c.resetUser, Explain: c.explainPlugin, Trace: c.traceAlert, Trials: c.trials(), Token: func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
+	err := adminsock.Serve(ctx, c.folder.root, adminsock.Handlers{Reset: c.resetUser, Explain: c.explainPlugin, Trace: c.traceAlert, Audit: c.verifyAudit, Trials: c.trials(), Token: func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
 		actor := fmt.Sprintf("system:uid %d", uid)
 		secret, t, err := c.auth.CreateToken(ctx, r.Name, r.Role, actor, 0)
 		e := audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID, Detail: "name " + r.Name + ", role " + r.Role + ", by admin.sock"}

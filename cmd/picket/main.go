@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/analyzecmd"
+	"github.com/picketwatch/picket/cmd/picket/internal/auditcmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/capturecmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/evalcmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/factscmd"
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(analyzecmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
+	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
 			usage.Group(cmd)

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core"
+	"github.com/picketwatch/picket/core/kernel/adminsock"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/internal/footprint"
@@ -116,7 +118,7 @@ func command(out, errs io.Writer) *cobra.Command {
 	cmd.Flags().StringVar(&dir, "data", preset.Data, "data folder")
 	cmd.Flags().StringVar(&listen, "listen", preset.Listen, "address to listen on")
 	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
-	cmd.AddCommand(tokenCommand(), userCommand())
+	cmd.AddCommand(tokenCommand(), userCommand(), auditCommand())
 	return cmd
 }
 
@@ -147,7 +149,7 @@ func tokenCommand() *cobra.Command {
 	token := &cobra.Command{Use: "token", Short: "Make API tokens while the server is stopped"}
 	var dir, role, name string
 	create := &cobra.Command{
-		Use:   "create --data DIR --role ADM|IT|SUP|PUB",
+		Use:   "create --data DIR --role ROLE",
 		Short: "Make an API token and print its secret, which is shown only once",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -158,7 +160,7 @@ func tokenCommand() *cobra.Command {
 			override(cmd, "data", &settings.Data, dir)
 			// cobra checks required flags only after it has decided that the call was right.
 			if role = strings.ToUpper(role); !auth.ValidRole(role) {
-				return &usageError{fmt.Errorf("--role must be ADM, IT, SUP or PUB")}
+				return &usageError{fmt.Errorf("--role must be one of %s", strings.Join(auth.Roles, ", "))}
 			}
 			secret, err := core.CreateToken(cmd.Context(), settings, role, name)
 			if err != nil {
@@ -169,7 +171,7 @@ func tokenCommand() *cobra.Command {
 		},
 	}
 	create.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
-	create.Flags().StringVar(&role, "role", "", "what the token may do: ADM, IT, SUP or PUB")
+	create.Flags().StringVar(&role, "role", "", "what the token may do: one of "+strings.Join(auth.Roles, ", "))
 	create.Flags().StringVar(&name, "name", "made by picketd", "what the token is for")
 	token.AddCommand(create)
 	return token
@@ -200,4 +202,38 @@ func userCommand() *cobra.Command {
 	reset.Flags().StringVar(&name, "name", "", "whose; default admin, or the only user there is")
 	user.AddCommand(reset)
 	return user
+}
+
+func auditCommand() *cobra.Command {
+	audit := &cobra.Command{Use: "audit", Short: "Check the audit log while the server is stopped"}
+	var dir, since string
+	verify := &cobra.Command{
+		Use:   "verify --data DIR [--since END]",
+		Short: "Say whether every line of the audit log is as it was written, and none is missing",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := config.Load("")
+			if err != nil {
+				return err
+			}
+			override(cmd, "data", &settings.Data, dir)
+			text, err := core.VerifyAudit(cmd.Context(), settings, since)
+			if err != nil {
+				return err
+			}
+			var report adminsock.AuditReport
+			if err := json.Unmarshal([]byte(text), &report); err != nil {
+				return err
+			}
+			if report.Broken > 0 {
+				return errors.New(report.String())
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), report)
+			return err
+		},
+	}
+	verify.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
+	verify.Flags().StringVar(&since, "since", "", "an end that an earlier run printed: the log must still hold it")
+	audit.AddCommand(verify)
+	return audit
 }

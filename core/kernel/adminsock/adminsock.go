@@ -46,6 +46,8 @@ type Handlers struct {
 	Explain func(ctx context.Context, r ExplainRequest, uid int) (string, error)
 	// Trace tells where the capture of an alert lies and which detector raised it, as JSON.
 	Trace func(ctx context.Context, r TraceRequest, uid int) (string, error)
+	// Audit tells whether the audit log is whole: an AuditReport as JSON.
+	Audit func(ctx context.Context, r AuditRequest, uid int) (string, error)
 	// Trials is nil on a server that runs signed plugins only.
 	Trials *Trials
 }
@@ -58,6 +60,27 @@ type ExplainRequest struct {
 // TraceRequest asks about an alert.
 type TraceRequest struct {
 	Alert string `json:"alert"`
+}
+
+// AuditRequest asks whether the audit log is whole. Since may be an end of it that was noted earlier.
+type AuditRequest struct {
+	Since string `json:"since"`
+}
+
+// AuditReport says whether the audit log is whole: Broken is 0 then.
+type AuditReport struct {
+	Lines   int64  `json:"lines"`
+	Head    string `json:"head"`
+	Broken  int64  `json:"broken"`
+	Problem string `json:"problem"`
+}
+
+// String is the report in words.
+func (r AuditReport) String() string {
+	if r.Broken > 0 {
+		return fmt.Sprintf("the audit log was altered: line %d: %s (the %d before it are as they were written)", r.Broken, r.Problem, r.Lines)
+	}
+	return fmt.Sprintf("the audit log is whole: %d lines\nits end: %s\n(note that elsewhere; --since shows later that the file is not an older one)", r.Lines, r.Head)
 }
 
 type reply struct {
@@ -97,6 +120,7 @@ func handler(h Handlers) http.Handler {
 	mux.HandleFunc("POST /reset", ask(h.Reset, func(s string) reply { return reply{Link: s} }))
 	mux.HandleFunc("POST /explain", ask(h.Explain, func(s string) reply { return reply{Text: s} }))
 	mux.HandleFunc("POST /trace", ask(h.Trace, func(s string) reply { return reply{Text: s} }))
+	mux.HandleFunc("POST /audit", ask(h.Audit, func(s string) reply { return reply{Text: s} }))
 	h.trialRoutes(mux)
 	return mux
 }
@@ -192,6 +216,15 @@ func Explain(ctx context.Context, dir string, r ExplainRequest) (string, error) 
 func Trace(ctx context.Context, dir string, r TraceRequest) (string, error) {
 	out, err := post(ctx, dir, "/trace", r)
 	return out.Text, err
+}
+
+// VerifyAudit asks the server that runs on dir whether its audit log is whole.
+func VerifyAudit(ctx context.Context, dir string, r AuditRequest) (report AuditReport, err error) {
+	out, err := post(ctx, dir, "/audit", r)
+	if err != nil {
+		return report, err
+	}
+	return report, json.Unmarshal([]byte(out.Text), &report)
 }
 
 func post(ctx context.Context, dir, path string, r any) (out reply, err error) {

@@ -22,27 +22,43 @@ import (
 
 // rule says who may call a route.
 type rule struct {
-	public bool     // anybody, also without a name
-	agent  bool     // an enrolled agent whose signature fits
-	local  bool     // also anybody on this very machine, where the operator allows that
-	roles  []string // people and tokens with one of these roles
+	public  bool            // anybody, also without a name
+	signin  bool            // public, and what somebody guesses at
+	agent   bool            // an enrolled agent whose signature fits
+	local   bool            // also anybody on this very machine, where the operator allows that
+	named   bool            // everybody with a name, whatever they may
+	may     auth.Permission // people and tokens who have it
+	session bool            // people alone
+	enrol   bool            // also who must set up a second factor first
+	fresh   bool            // people must have proved lately who they are
 }
 
 var (
-	anybody = rule{public: true}
-	agent   = rule{agent: true}
-	// Everybody who signed in sees himself and public figures.
-	member = rule{roles: []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP, auth.RolePUB}}
-	// People who watch: they read all that is measured and found.
-	watcher = rule{roles: []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP}}
-	// People who look after machines: commands, enrolment.
-	operator = rule{roles: []string{auth.RoleADM, auth.RoleIT}}
-	// People who look after security: they read the audit log.
-	auditor = rule{roles: []string{auth.RoleADM, auth.RoleSUP}}
-	admin   = rule{roles: []string{auth.RoleADM}}
+	anybody  = rule{public: true}
+	stranger = rule{public: true, signin: true}
+	agent    = rule{agent: true}
+	named    = rule{named: true, enrol: true}
+	// One's own account; what changes how one gets in asks for a fresh proof.
+	self      = rule{may: auth.Account, session: true, enrol: true}
+	selfFresh = rule{may: auth.Account, session: true, enrol: true, fresh: true}
+	own       = rule{may: auth.Account, session: true}
+	ownFresh  = rule{may: auth.Account, session: true, fresh: true}
 	// Figures about the server itself, for a scraper beside it or with a token.
-	scraper = rule{local: true, roles: []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP}}
+	scraper = rule{local: true, may: auth.ServerRead}
+
+	watcher  = may(auth.AlertsRead)
+	operator = may(auth.AgentsWrite)
+	auditor  = may(auth.RulesWrite)
+	admin    = may(auth.SettingsAdmin)
 )
+
+func may(p auth.Permission) rule { return rule{may: p} }
+
+// danger is for what an open session that its owner left must not do.
+func danger(p auth.Permission) rule { return rule{may: p, fresh: true} }
+
+// lets reports whether somebody with a name may call.
+func (r rule) lets(id auth.Identity) bool { return r.named || r.may != "" && id.May(r.may) }
 
 // access is the one place that says who may call what. A route that is missing here answers nobody.
 var access = map[string]rule{
@@ -56,41 +72,87 @@ var access = map[string]rule{
 
 	"GET /api/v1/openapi.json": anybody,
 	"GET /api/v1/setup":        anybody,
-	"POST /api/v1/setup":       anybody, // spends a set-up token
-	"POST /api/v1/login":       anybody,
-	"POST /api/v1/signin":      anybody, // spends a sign-in token
-	"POST /api/v1/logout":      member,
-	"GET /api/v1/me":           member,
-	"POST /api/v1/me/password": member, // of a session, for itself
+	"POST /api/v1/setup":       stranger, // spends a set-up token
+	"POST /api/v1/login":       stranger,
+	"POST /api/v1/signin":      stranger, // spends a sign-in token
+	"POST /api/v1/logout":      named,
+	"GET /api/v1/me":           named,
 
-	"GET /api/v1/tokens":        admin,
-	"POST /api/v1/tokens":       admin,
-	"DELETE /api/v1/tokens/:id": admin,
+	"POST /api/v1/login/code":           stranger,
+	"POST /api/v1/login/passkey":        stranger,
+	"POST /api/v1/login/passkey/finish": stranger,
+	"GET /api/v1/signin/ways":           anybody,
+	"GET /api/v1/oidc/start":            stranger,
+	"GET /api/v1/oidc/callback":         stranger,
 
-	"GET /api/v1/overview":      member,
-	"GET /api/v1/metrics/names": watcher,
-	"GET /api/v1/series":        watcher,
-	"GET /api/v1/live":          watcher,
+	"POST /api/v1/me/password":                self, // asks for the password there was
+	"POST /api/v1/me/prove":                   self,
+	"POST /api/v1/me/prove/passkey":           self,
+	"POST /api/v1/me/prove/passkey/finish":    self,
+	"GET /api/v1/me/factors":                  self,
+	"PUT /api/v1/me/factors/:id":              self,
+	"DELETE /api/v1/me/factors/:id":           selfFresh,
+	"POST /api/v1/me/factors/app":             selfFresh,
+	"POST /api/v1/me/factors/app/:id/confirm": self,
+	"POST /api/v1/me/factors/passkey":         selfFresh,
+	"POST /api/v1/me/factors/passkey/finish":  self,
+	"POST /api/v1/me/factors/recovery":        selfFresh,
+	"GET /api/v1/me/sessions":                 self,
+	"DELETE /api/v1/me/sessions/:id":          self,
+	"POST /api/v1/me/sessions/end-others":     self,
+	"GET /api/v1/me/tokens":                   own,
+	"POST /api/v1/me/tokens":                  ownFresh,
+	"POST /api/v1/me/tokens/:id/rotate":       ownFresh,
+	"DELETE /api/v1/me/tokens/:id":            own,
 
-	"GET /api/v1/export/prometheus": watcher,
+	"GET /api/v1/users":                      may(auth.UsersAdmin),
+	"POST /api/v1/users":                     danger(auth.UsersAdmin),
+	"GET /api/v1/users/:id":                  may(auth.UsersAdmin),
+	"DELETE /api/v1/users/:id":               danger(auth.UsersAdmin),
+	"PUT /api/v1/users/:id/role":             danger(auth.UsersAdmin),
+	"POST /api/v1/users/:id/disable":         danger(auth.UsersAdmin),
+	"POST /api/v1/users/:id/enable":          danger(auth.UsersAdmin),
+	"POST /api/v1/users/:id/link":            danger(auth.UsersAdmin),
+	"POST /api/v1/users/:id/reset-factors":   danger(auth.UsersAdmin),
+	"GET /api/v1/users/:id/sessions":         may(auth.UsersAdmin),
+	"DELETE /api/v1/users/:id/sessions/:sid": may(auth.UsersAdmin),
+	"POST /api/v1/users/:id/end-sessions":    may(auth.UsersAdmin),
 
-	"GET /prometheus/api/v1/query":              watcher,
-	"POST /prometheus/api/v1/query":             watcher,
-	"GET /prometheus/api/v1/query_range":        watcher,
-	"POST /prometheus/api/v1/query_range":       watcher,
-	"GET /prometheus/api/v1/series":             watcher,
-	"POST /prometheus/api/v1/series":            watcher,
-	"GET /prometheus/api/v1/labels":             watcher,
-	"POST /prometheus/api/v1/labels":            watcher,
-	"GET /prometheus/api/v1/label/:name/values": watcher,
-	"GET /prometheus/api/v1/metadata":           watcher,
-	"GET /prometheus/api/v1/format_query":       watcher,
-	"POST /prometheus/api/v1/format_query":      watcher,
-	"GET /prometheus/api/v1/status/buildinfo":   watcher,
-	"GET /prometheus/api/v1/query_exemplars":    watcher,
-	"POST /prometheus/api/v1/query_exemplars":   watcher,
-	"GET /prometheus/api/v1/rules":              watcher,
-	"GET /prometheus/api/v1/alerts":             watcher,
+	"GET /api/v1/roles":                named,
+	"GET /api/v1/settings/identity":    may(auth.UsersAdmin),
+	"PUT /api/v1/settings/identity":    danger(auth.UsersAdmin),
+	"GET /api/v1/settings/rate-limits": may(auth.SettingsAdmin),
+	"PUT /api/v1/settings/rate-limits": danger(auth.SettingsAdmin),
+
+	"GET /api/v1/tokens":             may(auth.TokensAdmin),
+	"POST /api/v1/tokens":            danger(auth.TokensAdmin),
+	"POST /api/v1/tokens/:id/rotate": danger(auth.TokensAdmin),
+	"DELETE /api/v1/tokens/:id":      may(auth.TokensAdmin),
+
+	"GET /api/v1/overview":      may(auth.OverviewRead),
+	"GET /api/v1/metrics/names": may(auth.MetricsRead),
+	"GET /api/v1/series":        may(auth.MetricsRead),
+	"GET /api/v1/live":          may(auth.AlertsRead),
+
+	"GET /api/v1/export/prometheus": may(auth.MetricsRead),
+
+	"GET /prometheus/api/v1/query":              may(auth.MetricsRead),
+	"POST /prometheus/api/v1/query":             may(auth.MetricsRead),
+	"GET /prometheus/api/v1/query_range":        may(auth.MetricsRead),
+	"POST /prometheus/api/v1/query_range":       may(auth.MetricsRead),
+	"GET /prometheus/api/v1/series":             may(auth.MetricsRead),
+	"POST /prometheus/api/v1/series":            may(auth.MetricsRead),
+	"GET /prometheus/api/v1/labels":             may(auth.MetricsRead),
+	"POST /prometheus/api/v1/labels":            may(auth.MetricsRead),
+	"GET /prometheus/api/v1/label/:name/values": may(auth.MetricsRead),
+	"GET /prometheus/api/v1/metadata":           may(auth.MetricsRead),
+	"GET /prometheus/api/v1/format_query":       may(auth.MetricsRead),
+	"POST /prometheus/api/v1/format_query":      may(auth.MetricsRead),
+	"GET /prometheus/api/v1/status/buildinfo":   may(auth.MetricsRead),
+	"GET /prometheus/api/v1/query_exemplars":    may(auth.MetricsRead),
+	"POST /prometheus/api/v1/query_exemplars":   may(auth.MetricsRead),
+	"GET /prometheus/api/v1/rules":              may(auth.MetricsRead),
+	"GET /prometheus/api/v1/alerts":             may(auth.MetricsRead),
 
 	"POST /api/v1/metrics":                   agent,
 	"POST /api/v1/sightings":                 agent,
@@ -102,124 +164,126 @@ var access = map[string]rule{
 	"POST /api/v1/agent/status":              agent,
 	"POST /api/v1/agent/receipts":            agent,
 
-	"GET /api/v1/agents":               watcher,
-	"GET /api/v1/agents/:id":           watcher,
-	"POST /api/v1/agents/tokens":       operator,
-	"GET /api/v1/agents/:id/commands":  watcher,
-	"POST /api/v1/agents/:id/commands": operator,
-	"POST /api/v1/agents/:id/disable":  admin,
-	"POST /api/v1/agents/:id/enable":   admin,
-	"DELETE /api/v1/agents/:id":        admin,
+	"GET /api/v1/agents":               may(auth.AgentsRead),
+	"GET /api/v1/agents/:id":           may(auth.AgentsRead),
+	"POST /api/v1/agents/tokens":       may(auth.AgentsWrite),
+	"GET /api/v1/agents/:id/commands":  may(auth.AgentsRead),
+	"POST /api/v1/agents/:id/commands": may(auth.CommandsWrite),
+	"POST /api/v1/agents/:id/disable":  may(auth.AgentsAdmin),
+	"POST /api/v1/agents/:id/enable":   may(auth.AgentsAdmin),
+	"DELETE /api/v1/agents/:id":        may(auth.AgentsAdmin),
 
-	"GET /api/v1/devices":     watcher,
-	"GET /api/v1/devices/:id": watcher,
+	"GET /api/v1/devices":     may(auth.DevicesRead),
+	"GET /api/v1/devices/:id": may(auth.DevicesRead),
 
-	"GET /api/v1/captures":                         watcher,
-	"POST /api/v1/captures":                        watcher,
-	"GET /api/v1/captures/:id":                     watcher,
-	"POST /api/v1/captures/:id/cancel":             watcher,
-	"POST /api/v1/captures/:id/resume":             watcher,
-	"POST /api/v1/captures/:id/analyse":            watcher,
-	"POST /api/v1/captures/:id/first":              watcher,
-	"GET /api/v1/captures/:id/packets":             watcher,
-	"GET /api/v1/captures/:id/pcap":                watcher,
-	"GET /api/v1/captures/:id/flows/:flow/packets": watcher,
-	"GET /api/v1/captures/:id/flows/:flow/pcap":    watcher,
-	"DELETE /api/v1/captures/:id":                  admin,
+	"GET /api/v1/captures":                         may(auth.CapturesRead),
+	"POST /api/v1/captures":                        may(auth.CapturesWrite),
+	"GET /api/v1/captures/:id":                     may(auth.CapturesRead),
+	"POST /api/v1/captures/:id/cancel":             may(auth.CapturesWrite),
+	"POST /api/v1/captures/:id/resume":             may(auth.CapturesWrite),
+	"POST /api/v1/captures/:id/analyse":            may(auth.CapturesWrite),
+	"POST /api/v1/captures/:id/first":              may(auth.CapturesWrite),
+	"GET /api/v1/captures/:id/packets":             may(auth.CapturesRead),
+	"GET /api/v1/captures/:id/pcap":                may(auth.CapturesRead),
+	"GET /api/v1/captures/:id/flows/:flow/packets": may(auth.CapturesRead),
+	"GET /api/v1/captures/:id/flows/:flow/pcap":    may(auth.CapturesRead),
+	"DELETE /api/v1/captures/:id":                  may(auth.CapturesAdmin),
 
-	"GET /api/v1/flows":              watcher,
-	"GET /api/v1/flows/summary":      watcher,
-	"GET /api/v1/flows/columns":      watcher,
-	"GET /api/v1/flows/:capture/:id": watcher,
-	"POST /api/v1/flows/export":      watcher,
-	"GET /api/v1/facts":              watcher,
+	"GET /api/v1/flows":              may(auth.FlowsRead),
+	"GET /api/v1/flows/summary":      may(auth.FlowsRead),
+	"GET /api/v1/flows/columns":      may(auth.FlowsRead),
+	"GET /api/v1/flows/:capture/:id": may(auth.FlowsRead),
+	"POST /api/v1/flows/export":      may(auth.FlowsRead),
+	"GET /api/v1/facts":              may(auth.FlowsRead),
 
-	"GET /api/v1/views":        watcher,
-	"POST /api/v1/views":       watcher,
-	"DELETE /api/v1/views/:id": watcher,
+	"GET /api/v1/views":        may(auth.FlowsRead),
+	"POST /api/v1/views":       may(auth.FlowsRead),
+	"DELETE /api/v1/views/:id": may(auth.FlowsRead),
 
-	"GET /api/v1/alerts":                  watcher,
-	"GET /api/v1/alerts/techniques":       watcher,
-	"GET /api/v1/alerts/:id":              watcher,
-	"POST /api/v1/alerts/:id/acknowledge": watcher,
-	"POST /api/v1/alerts/:id/resolve":     watcher,
-	"POST /api/v1/alerts/:id/undo":        operator,
-	"POST /api/v1/alerts/:id/feedback":    watcher,
+	"GET /api/v1/alerts":                  may(auth.AlertsRead),
+	"GET /api/v1/alerts/techniques":       may(auth.AlertsRead),
+	"GET /api/v1/alerts/:id":              may(auth.AlertsRead),
+	"POST /api/v1/alerts/:id/acknowledge": may(auth.AlertsWrite),
+	"POST /api/v1/alerts/:id/resolve":     may(auth.AlertsWrite),
+	"POST /api/v1/alerts/:id/undo":        may(auth.ActionsWrite),
+	"POST /api/v1/alerts/:id/feedback":    may(auth.AlertsWrite),
 
-	"GET /api/v1/incidents":                  watcher,
-	"GET /api/v1/incidents/:id":              watcher,
-	"POST /api/v1/incidents/:id/acknowledge": watcher,
-	"POST /api/v1/incidents/:id/close":       watcher,
-	"POST /api/v1/incidents/:id/reopen":      watcher,
-	"POST /api/v1/incidents/:id/feedback":    watcher,
-	"POST /api/v1/incidents/:id/assign":      watcher,
-	"POST /api/v1/incidents/:id/notes":       watcher,
-	"GET /api/v1/incidents/owners":           watcher,
-	"DELETE /api/v1/feedback/:id":            watcher,
+	"GET /api/v1/incidents":                  may(auth.AlertsRead),
+	"GET /api/v1/incidents/:id":              may(auth.AlertsRead),
+	"POST /api/v1/incidents/:id/acknowledge": may(auth.AlertsWrite),
+	"POST /api/v1/incidents/:id/close":       may(auth.AlertsWrite),
+	"POST /api/v1/incidents/:id/reopen":      may(auth.AlertsWrite),
+	"POST /api/v1/incidents/:id/feedback":    may(auth.AlertsWrite),
+	"POST /api/v1/incidents/:id/assign":      may(auth.AlertsWrite),
+	"POST /api/v1/incidents/:id/notes":       may(auth.AlertsWrite),
+	"GET /api/v1/incidents/owners":           may(auth.AlertsRead),
+	"DELETE /api/v1/feedback/:id":            may(auth.AlertsWrite),
 
-	"GET /api/v1/suppressions":              watcher,
-	"POST /api/v1/suppressions/preview":     watcher,
-	"POST /api/v1/suppressions":             auditor, // who hides findings answers for security
-	"PUT /api/v1/suppressions/:id":          auditor,
-	"DELETE /api/v1/suppressions/:id":       auditor,
-	"GET /api/v1/suppressions/:id/findings": watcher,
-	"GET /api/v1/warninglists":              watcher,
+	"GET /api/v1/suppressions":              may(auth.RulesRead),
+	"POST /api/v1/suppressions/preview":     may(auth.RulesRead),
+	"POST /api/v1/suppressions":             may(auth.RulesWrite), // who hides findings answers for security
+	"PUT /api/v1/suppressions/:id":          may(auth.RulesWrite),
+	"DELETE /api/v1/suppressions/:id":       may(auth.RulesWrite),
+	"GET /api/v1/suppressions/:id/findings": may(auth.RulesRead),
+	"GET /api/v1/warninglists":              may(auth.RulesRead),
 
-	"GET /api/v1/rules":          watcher,
-	"GET /api/v1/rules/versions": watcher,
-	"POST /api/v1/rules/try":     auditor,
-	"PUT /api/v1/rules":          auditor, // who says what is found answers for security
+	"GET /api/v1/rules":          may(auth.RulesRead),
+	"GET /api/v1/rules/versions": may(auth.RulesRead),
+	"POST /api/v1/rules/try":     may(auth.RulesWrite),
+	"PUT /api/v1/rules":          may(auth.RulesWrite), // who says what is found answers for security
 
-	"GET /api/v1/plugins":                      watcher,
-	"GET /api/v1/plugins/:ns/:name":            watcher,
-	"GET /api/v1/plugins/:ns/:name/page":       watcher,
-	"POST /api/v1/plugins/:ns/:name/enable":    admin,
-	"POST /api/v1/plugins/:ns/:name/disable":   admin,
-	"POST /api/v1/plugins/:ns/:name/uninstall": admin,
-	"POST /api/v1/plugins/:ns/:name/restart":   operator,
-	"POST /api/v1/plugins/:ns/:name/release":   operator,
-	"POST /api/v1/plugins/:ns/:name/test":      operator,
+	"GET /api/v1/plugins":                      may(auth.PluginsRead),
+	"GET /api/v1/plugins/:ns/:name":            may(auth.PluginsRead),
+	"GET /api/v1/plugins/:ns/:name/page":       may(auth.PluginsRead),
+	"POST /api/v1/plugins/:ns/:name/enable":    may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/disable":   may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/uninstall": may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/restart":   may(auth.PluginsWrite),
+	"POST /api/v1/plugins/:ns/:name/release":   may(auth.PluginsWrite),
+	"POST /api/v1/plugins/:ns/:name/test":      may(auth.PluginsWrite),
 
-	"POST /api/v1/plugins/:ns/:name/upgrade":     admin,
-	"POST /api/v1/plugins/:ns/:name/rollback":    operator,
-	"POST /api/v1/plugins/:ns/:name/shadow":      admin,
-	"POST /api/v1/plugins/:ns/:name/promote":     admin,
-	"POST /api/v1/plugins/:ns/:name/drop-shadow": operator,
-	"GET /api/v1/plugins/:ns/:name/shadow":       watcher,
-	"GET /api/v1/plugins/:ns/:name/history":      watcher,
-	"GET /api/v1/plugins/:ns/:name/ledger":       watcher,
-	"GET /api/v1/plugins/:ns/:name/explain":      watcher,
+	"POST /api/v1/plugins/:ns/:name/upgrade":     may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/rollback":    may(auth.PluginsWrite),
+	"POST /api/v1/plugins/:ns/:name/shadow":      may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/promote":     may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/drop-shadow": may(auth.PluginsWrite),
+	"GET /api/v1/plugins/:ns/:name/shadow":       may(auth.PluginsRead),
+	"GET /api/v1/plugins/:ns/:name/history":      may(auth.PluginsRead),
+	"GET /api/v1/plugins/:ns/:name/ledger":       may(auth.PluginsRead),
+	"GET /api/v1/plugins/:ns/:name/explain":      may(auth.PluginsRead),
 
-	"GET /api/v1/market/front":                                 watcher,
-	"GET /api/v1/market/plugins":                               watcher,
-	"GET /api/v1/market/plugins/:ns/:name":                     watcher,
-	"GET /api/v1/market/plugins/:ns/:name/reviews":             watcher,
-	"GET /api/v1/market/plugins/:ns/:name/screenshots/:number": watcher,
-	"GET /api/v1/market/publishers/:ns":                        watcher,
-	"GET /api/v1/market/installs/:id":                          watcher,
-	"POST /api/v1/market/plugins/:ns/:name/plan":               admin,
-	"POST /api/v1/market/plugins/:ns/:name/install":            admin,
-	"POST /api/v1/market/plugins/:ns/:name/review":             operator,
-	"POST /api/v1/market/plugins/:ns/:name/report":             watcher,
-	"POST /api/v1/market/publish":                              admin,
-	"GET /api/v1/market/publish/:id":                           admin,
-	"GET /api/v1/fleet":                                        watcher,
-	"GET /api/v1/fleet/lock":                                   watcher,
-	"GET /api/v1/fleet/rollouts":                               watcher,
-	"GET /api/v1/fleet/rollouts/:id":                           watcher,
-	"POST /api/v1/fleet/rollouts":                              admin,
-	"POST /api/v1/fleet/rollouts/:id/pause":                    operator,
-	"POST /api/v1/fleet/rollouts/:id/halt":                     operator,
-	"POST /api/v1/fleet/rollouts/:id/resume":                   admin,
-	"POST /api/v1/fleet/rollouts/:id/finish":                   admin,
-	"GET /api/v1/plugins/:ns/:name/updates":                    watcher,
-	"PUT /api/v1/plugins/:ns/:name/updates":                    admin,
-	"POST /api/v1/plugins/:ns/:name/override-revocation":       admin,
-	"DELETE /api/v1/plugins/:ns/:name/override-revocation":     admin,
-	"GET /api/v1/agents/:id/group":                             watcher,
-	"PUT /api/v1/agents/:id/group":                             admin,
+	"GET /api/v1/market/front":                                 may(auth.PluginsRead),
+	"GET /api/v1/market/plugins":                               may(auth.PluginsRead),
+	"GET /api/v1/market/plugins/:ns/:name":                     may(auth.PluginsRead),
+	"GET /api/v1/market/plugins/:ns/:name/reviews":             may(auth.PluginsRead),
+	"GET /api/v1/market/plugins/:ns/:name/screenshots/:number": may(auth.PluginsRead),
+	"GET /api/v1/market/publishers/:ns":                        may(auth.MarketWrite),
+	"GET /api/v1/market/installs/:id":                          may(auth.PluginsRead),
+	"POST /api/v1/market/plugins/:ns/:name/plan":               may(auth.PluginsAdmin),
+	"POST /api/v1/market/plugins/:ns/:name/install":            may(auth.PluginsAdmin),
+	"POST /api/v1/market/plugins/:ns/:name/review":             may(auth.PluginsWrite),
+	"POST /api/v1/market/plugins/:ns/:name/report":             may(auth.PluginsRead),
+	"POST /api/v1/market/publish":                              may(auth.MarketWrite),
+	"GET /api/v1/market/publish/:id":                           may(auth.MarketWrite),
+	"GET /api/v1/fleet":                                        may(auth.AgentsRead),
+	"GET /api/v1/fleet/lock":                                   may(auth.AgentsRead),
+	"GET /api/v1/fleet/rollouts":                               may(auth.AgentsRead),
+	"GET /api/v1/fleet/rollouts/:id":                           may(auth.AgentsRead),
+	"POST /api/v1/fleet/rollouts":                              may(auth.FleetAdmin),
+	"POST /api/v1/fleet/rollouts/:id/pause":                    may(auth.FleetWrite),
+	"POST /api/v1/fleet/rollouts/:id/halt":                     may(auth.FleetWrite),
+	"POST /api/v1/fleet/rollouts/:id/resume":                   may(auth.Approve),
+	"POST /api/v1/fleet/rollouts/:id/finish":                   may(auth.Approve),
+	"GET /api/v1/plugins/:ns/:name/updates":                    may(auth.PluginsRead),
+	"PUT /api/v1/plugins/:ns/:name/updates":                    may(auth.PluginsAdmin),
+	"POST /api/v1/plugins/:ns/:name/override-revocation":       may(auth.PluginsAdmin),
+	"DELETE /api/v1/plugins/:ns/:name/override-revocation":     may(auth.PluginsAdmin),
+	"GET /api/v1/agents/:id/group":                             may(auth.AgentsRead),
+	"PUT /api/v1/agents/:id/group":                             may(auth.AgentsAdmin),
 
-	"GET /api/v1/audit": auditor,
+	"GET /api/v1/audit":        may(auth.AuditRead),
+	"GET /api/v1/audit/export": may(auth.AuditRead),
+	"GET /api/v1/audit/verify": may(auth.AuditRead),
 }
 
 type contextKey int
@@ -276,7 +340,7 @@ func (s *Server) guard(c *gin.Context) {
 	case !listed:
 		s.refuse(c, http.StatusForbidden, "nobody may call this")
 	case r.public:
-		if s.sameSite(c) {
+		if s.sameSite(c) && s.limited(c, publicClass(r), s.address(c.Request)) {
 			c.Next()
 		}
 	case r.agent:
@@ -306,12 +370,18 @@ func (s *Server) guardPerson(c *gin.Context, r rule) {
 			s.fail(c, err)
 			return
 		}
+		if !s.limited(c, classRefused, s.address(c.Request)) {
+			return
+		}
 		c.Header("WWW-Authenticate", "Bearer")
 		s.refuse(c, http.StatusUnauthorized, "sign in, or send an API token as Authorization: Bearer")
 		return
 	}
-	if !slices.Contains(r.roles, id.Role) {
-		s.denied(c, id, "the role "+id.Role+" may not do this")
+	if !s.limited(c, personClass(c.Request.Method), id.Kind+id.ID) {
+		return
+	}
+	if why := refusalOf(r, id); why != "" {
+		s.denied(c, id, why)
 		return
 	}
 	if id.Kind == "session" && !safe(c.Request.Method) {
@@ -321,8 +391,29 @@ func (s *Server) guardPerson(c *gin.Context, r rule) {
 			return
 		}
 	}
+	if r.fresh {
+		if err := s.cfg.Auth.Fresh(c.Request.Context(), id); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), identityKey, id))
 	c.Next()
+}
+
+// refusalOf says why somebody with a name may not call a route, "" when they may.
+func refusalOf(r rule, id auth.Identity) string {
+	switch {
+	case !r.lets(id) && len(id.Scopes) > 0:
+		return "the token's scopes do not hold " + string(r.may)
+	case !r.lets(id):
+		return "the role " + id.Role + " may not do this"
+	case r.session && id.Kind != "session":
+		return "an API token has no account; sign in for this"
+	case id.MustEnrol && !r.enrol:
+		return "the role " + id.Role + " needs a second factor; set one up on your account's page first"
+	}
+	return ""
 }
 
 // denied answers 403 and leaves a line in the audit log: somebody with a name tried what he may not.
@@ -345,7 +436,7 @@ func (s *Server) identify(r *http.Request) (auth.Identity, error) {
 // a session, and does not keep it from ending.
 func (s *Server) stillMay(ctx context.Context, r *http.Request, allowed rule) bool {
 	id, err := s.identifyWith(r.WithContext(ctx), s.cfg.Auth.PeekToken, s.cfg.Auth.PeekSession)
-	return err == nil && slices.Contains(allowed.roles, id.Role)
+	return err == nil && refusalOf(allowed, id) == ""
 }
 
 type lookup func(ctx context.Context, secret string) (auth.Identity, error)
@@ -378,6 +469,9 @@ func (s *Server) guardAgent(c *gin.Context) {
 	if err != nil {
 		var r *agents.Refusal
 		if errors.As(err, &r) {
+			if r.Status == http.StatusUnauthorized && !s.limited(c, classRefused, s.address(c.Request)) {
+				return
+			}
 			if r.RetryAfter > 0 {
 				c.Header("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
 			}
@@ -385,6 +479,9 @@ func (s *Server) guardAgent(c *gin.Context) {
 			return
 		}
 		s.fail(c, err)
+		return
+	}
+	if !s.limited(c, classAgent, a.ID) {
 		return
 	}
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), agentKey, a))

@@ -181,7 +181,8 @@ type Server struct {
 	meters      *meters
 	promQL      *promql.Engine
 	pages       pages
-	held        atomic.Int64    // polls of agents that wait
+	held        atomic.Int64 // polls of agents that wait
+	limits      *limits
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
 	cancel      context.CancelFunc
 }
@@ -200,7 +201,7 @@ func New(cfg Config) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}}
+	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters = newMeters(cfg.Metrics)
 	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Now: cfg.Now, Log: cfg.Log})
@@ -255,6 +256,9 @@ func schemaName(t reflect.Type, hint string) string {
 func (s *Server) routes() {
 	s.healthRoutes()
 	s.sessionRoutes()
+	s.accountRoutes()
+	s.userRoutes()
+	s.identitySettingRoutes()
 	s.tokenRoutes()
 	s.telemetryRoutes()
 	s.prometheusRoutes()
@@ -308,9 +312,20 @@ func describeAccess(op *huma.Operation) {
 		op.Security = []map[string][]string{{"agent": {}}}
 	default:
 		op.Security = []map[string][]string{{"session": {}}, {"bearer": {}}}
-		op.Extensions = map[string]any{"x-roles": r.roles}
+		op.Extensions = map[string]any{"x-roles": rolesOf(r)}
+		if r.may != "" {
+			op.Extensions["x-permission"] = r.may
+		}
 	}
 	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
+}
+
+// rolesOf are the roles that may call a route.
+func rolesOf(r rule) []string {
+	if r.named {
+		return auth.Roles
+	}
+	return auth.RolesWith(r.may)
 }
 
 // ginPath is how gin spells a path of the document.

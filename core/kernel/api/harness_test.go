@@ -44,6 +44,7 @@ type world struct {
 	host     *nodes
 	uploads  *uploads
 	tokens   map[string]string // role → API token
+	sessions int               // that were opened
 }
 
 func newWorld(t *testing.T) *world {
@@ -77,7 +78,7 @@ func newWorld(t *testing.T) *world {
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})
 	t.Cleanup(w.Close)
-	for _, role := range []string{auth.RoleADM, auth.RoleIT, auth.RoleSUP, auth.RolePUB} {
+	for _, role := range auth.Roles {
 		secret, _, err := a.CreateToken(ctx, "test "+role, role, "test", 0)
 		check(t, err)
 		w.tokens[role] = secret

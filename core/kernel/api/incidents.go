@@ -242,7 +242,7 @@ func (s *Server) owners(ctx context.Context) ([]ownerBody, error) {
 	}
 	list := []ownerBody{}
 	for _, u := range users {
-		if !u.Disabled && slices.Contains(watcher.roles, u.Role) {
+		if !u.Disabled && auth.RoleMay(u.Role, auth.AlertsWrite) {
 			list = append(list, ownerBody{u.Username, u.Role})
 		}
 	}

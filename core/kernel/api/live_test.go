@@ -166,7 +166,7 @@ func TestALiveChannelEndsWithTheRightToIt(t *testing.T) {
 	w.cfg.Live.Publish("alerts", nil)
 	keeps.next()
 	ends.next()
-	check(t, w.cfg.Auth.RevokeToken(t.Context(), token.ID))
+	check(t, w.cfg.Auth.RevokeToken(t.Context(), token.Tenant, token.ID))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	// Reading answers the pings, so nothing but the lost right ends the channel.

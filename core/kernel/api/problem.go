@@ -21,6 +21,9 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
+// proveType is the type of the problem that goes away once somebody has proved who they are.
+const proveType = "urn:picket:problem:prove"
+
 var (
 	errTooLarge = errors.New("the request is larger than this route accepts")
 	errBroken   = errors.New("the request broke off before its end")
@@ -55,7 +58,12 @@ func describe(err error) error {
 		{store.ErrExpired, http.StatusConflict},
 		{auth.ErrDenied, http.StatusUnauthorized},
 		{auth.ErrLinkSpent, http.StatusUnauthorized},
+		{auth.ErrWrongCode, http.StatusUnauthorized},
+		{auth.ErrForeign, http.StatusUnauthorized},
 		{auth.ErrSetupDone, http.StatusConflict},
+		{auth.ErrOnlyFactor, http.StatusConflict},
+		{auth.ErrNoOrigin, http.StatusUnprocessableEntity},
+		{store.ErrLastAdministrator, http.StatusConflict},
 		{agents.ErrEnrolment, http.StatusUnauthorized},
 		{errTooLarge, http.StatusRequestEntityTooLarge},
 		{errBroken, http.StatusRequestTimeout},
@@ -98,6 +106,8 @@ func describeTyped(err error) error {
 		return later(http.StatusTooManyRequests, quota.Error(), quota.RetryAfter)
 	case errors.As(err, &locked):
 		return later(http.StatusTooManyRequests, locked.Error(), locked.RetryAfter)
+	case errors.Is(err, auth.ErrStale):
+		return &huma.ErrorModel{Type: proveType, Status: http.StatusForbidden, Title: "Forbidden", Detail: err.Error()}
 	case errors.Is(err, auth.ErrBusy):
 		return later(http.StatusServiceUnavailable, err.Error(), time.Second)
 	case errors.Is(err, queue.ErrFull):

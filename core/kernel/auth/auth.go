@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,19 +19,6 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/store"
 )
-
-// Roles, from the one that may do everything to the one that may look at what is public.
-const (
-	RoleADM = "ADM"
-	RoleIT  = "IT"
-	RoleSUP = "SUP"
-	RolePUB = "PUB"
-)
-
-// ValidRole reports whether there is such a role.
-func ValidRole(role string) bool {
-	return role == RoleADM || role == RoleIT || role == RoleSUP || role == RolePUB
-}
 
 // What a caller decides by.
 var (
@@ -75,9 +63,35 @@ type Store interface {
 	APITokenByHash(ctx context.Context, hash []byte) (store.APIToken, error)
 	TouchAPIToken(ctx context.Context, id string, at time.Time) error
 	ListAPITokens(ctx context.Context, tenant string) ([]store.APIToken, error)
+	APIToken(ctx context.Context, tenant, id string) (store.APIToken, error)
+	RotateAPIToken(ctx context.Context, t store.APIToken) error
 	DeleteAPIToken(ctx context.Context, tenant, id string) error
 	CreateOneTimeToken(ctx context.Context, t store.OneTimeToken) error
 	SpendOneTimeToken(ctx context.Context, hash []byte, purpose string) (store.OneTimeToken, error)
+
+	SetUserRole(ctx context.Context, tenant, id, role string) error
+	CreateForeignUser(ctx context.Context, u store.User, issuer, subject string) error
+	ForeignUser(ctx context.Context, tenant, issuer, subject string) (store.User, error)
+	ListSessions(ctx context.Context, tenant, userID string) ([]store.Session, error)
+	EndUserSession(ctx context.Context, tenant, userID, id string) error
+	EndOtherSessions(ctx context.Context, tenant, userID, keep string) (int, error)
+	ProveSession(ctx context.Context, id string, at time.Time) error
+
+	AddFactor(ctx context.Context, f store.Factor) error
+	Factors(ctx context.Context, tenant, userID string) ([]store.Factor, error)
+	HasFactor(ctx context.Context, tenant, userID string) (bool, error)
+	FactorByCredential(ctx context.Context, tenant string, credential []byte) (store.Factor, error)
+	UseStep(ctx context.Context, tenant, id string, step int64, at time.Time) error
+	UsePasskey(ctx context.Context, tenant, id string, body json.RawMessage, at time.Time) error
+	RenameFactor(ctx context.Context, tenant, userID, id, name string) error
+	DeleteFactor(ctx context.Context, tenant, userID, id string) error
+	DeleteFactors(ctx context.Context, tenant, userID string) error
+	PutRecoveryCodes(ctx context.Context, tenant, userID string, hashes [][]byte) error
+	SpendRecoveryCode(ctx context.Context, tenant, userID string, hash []byte, at time.Time) error
+	RecoveryCodesLeft(ctx context.Context, tenant, userID string) (int, error)
+
+	Setting(ctx context.Context, tenant, name string) (string, error)
+	PutSetting(ctx context.Context, tenant, name, value string) error
 }
 
 // Config of an Auth. Zero values mean the defaults.
@@ -89,6 +103,8 @@ type Config struct {
 	SetupTTL time.Duration // life of a set-up link; default 24 h
 	SignTTL  time.Duration // life of a sign-in link; default 15 min
 	Hashers  int           // passwords checked at once; default 2
+	Origin   string        // address by which people reach this server; passkeys belong to its host. "": localhost
+	OIDC     *OIDC         // where else people may sign in; nil: nowhere
 	Now      func() time.Time
 	Rand     io.Reader
 
@@ -100,6 +116,9 @@ type Auth struct {
 	cfg     Config
 	hasher  *hasher
 	lockout *lockout
+	oidc    *provider // nil: none
+	// Half-done sign-ins: of people who gave a right password or have a session, and of anybody, who must not crowd them out.
+	tickets, strangers *tickets
 }
 
 // New returns an Auth over cfg.Store.
@@ -130,7 +149,11 @@ func New(cfg Config) (*Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Auth{cfg: cfg, hasher: h, lockout: newLockout(cfg.Now)}, nil
+	p, err := newProvider(cfg.OIDC, cfg.Origin)
+	if err != nil {
+		return nil, err
+	}
+	return &Auth{cfg: cfg, hasher: h, lockout: newLockout(cfg.Now), oidc: p, tickets: newTickets(cfg.Now), strangers: newTickets(cfg.Now)}, nil
 }
 
 func orDuration(d *time.Duration, fallback time.Duration) {
@@ -147,10 +170,15 @@ type Identity struct {
 	Tenant, Role string
 	Kind         string // "session" or "token"
 	ID           string // of the session or token
-	UserID       string // of a session
+	UserID       string // of a session; of a token that somebody made for themselves
 	Name         string // user name, or the token's name
 	CSRF         string // of a session: what X-Picket-CSRF must carry
 	Expires      time.Time
+	Method       string    // of a session: how it was opened
+	Proved       time.Time // of a session: when its owner last proved who they are
+	MustEnrol    bool      // of a session: nothing but a second factor may be set up with it
+	Scopes       []string  // of a token: what of the role it may; none: all of it
+	OwnerRole    string    // of a token that has an owner: what they may, and no more
 }
 
 // Actor names the identity for the audit log.

@@ -196,11 +196,11 @@ func TestLockoutIsBounded(t *testing.T) {
 	now := &clock{t: start}
 	l := newLockout(now.Now)
 	for range freeFailures {
-		l.begin("ada", "192.0.2.1")
+		l.begin("ada", "192.0.2.1", "192.0.2.1")
 	}
 	for i := range 3 * maxTracked {
-		l.begin("ada", fmt.Sprint(i))
-		if i%1000 == 0 && wait(l.begin("ada", "192.0.2.1")) == 0 {
+		l.begin("ada", fmt.Sprint(i), fmt.Sprint(i))
+		if i%1000 == 0 && wait(l.begin("ada", "192.0.2.1", "192.0.2.1")) == 0 {
 			t.Fatalf("after %d others the first is free again", i)
 		}
 	}
@@ -209,7 +209,7 @@ func TestLockoutIsBounded(t *testing.T) {
 	}
 	l = newLockout(now.Now)
 	for i := range 10 * freePerAddress {
-		l.begin(fmt.Sprint("user", i), "203.0.113.9")
+		l.begin(fmt.Sprint("user", i), "203.0.113.9", "203.0.113.9")
 	}
 	if n := len(l.young); n > freePerAddress+2 {
 		t.Errorf("one address that is locked out made %d entries", n)
@@ -314,7 +314,7 @@ func TestAPITokens(t *testing.T) {
 		_, err := a.Token(ctx, wrong)
 		wantErr(t, err, ErrDenied)
 	}
-	list, err := a.Tokens(ctx)
+	list, err := a.Tokens(ctx, store.DefaultTenant, "")
 	must(t, err)
 	if len(list) != 1 || list[0].LastUsed.IsZero() {
 		t.Errorf("tokens %+v", list)
@@ -328,7 +328,7 @@ func TestAPITokens(t *testing.T) {
 	now.Add(10_000 * time.Hour)
 	_, err = a.Token(ctx, secret)
 	must(t, err)
-	must(t, a.RevokeToken(ctx, row.ID))
+	must(t, a.RevokeToken(ctx, store.DefaultTenant, row.ID))
 	_, err = a.Token(ctx, secret)
 	wantErr(t, err, ErrDenied)
 	var input *InputError

@@ -35,9 +35,10 @@ func newLockout(now func() time.Time) *lockout {
 }
 
 // begin counts an attempt as failed before it is checked, so that many at once gain nothing. It returns how long to
-// wait, 0 when the attempt may go on; undo takes the count back when the password could not be checked at all. The
-// address comes first: one that is locked out makes no further entries.
-func (l *lockout) begin(username, address string) (wait time.Duration, undo func()) {
+// wait, 0 when the attempt may go on; undo takes the count back when the password could not be checked at all. from is the
+// address that the user's failures are counted for, "" for all addresses together. The address comes first: one that is
+// locked out makes no further entries.
+func (l *lockout) begin(username, from, address string) (wait time.Duration, undo func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -45,7 +46,7 @@ func (l *lockout) begin(username, address string) (wait time.Duration, undo func
 	if wait := host.until.Sub(now); wait > 0 {
 		return wait, nil
 	}
-	pair := l.entry(pairKey(username, address), now)
+	pair := l.entry(pairKey(username, from), now)
 	if wait := pair.until.Sub(now); wait > 0 {
 		return wait, nil
 	}
@@ -60,11 +61,11 @@ func (l *lockout) begin(username, address string) (wait time.Duration, undo func
 }
 
 // success forgets the pair's failures, and the one that begin counted for the address.
-func (l *lockout) success(username, address string) {
+func (l *lockout) success(username, from, address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.young, pairKey(username, address))
-	delete(l.old, pairKey(username, address))
+	delete(l.young, pairKey(username, from))
+	delete(l.old, pairKey(username, from))
 	host := l.entry(hostKey(address), l.now())
 	host.count, host.until = max(0, host.count-1), time.Time{}
 }

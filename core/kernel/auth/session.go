@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -12,7 +13,7 @@ import (
 const touchEvery = time.Minute
 
 // open creates a session and returns its secret, which goes into the cookie.
-func (a *Auth) open(ctx context.Context, u store.User, from Client) (string, Identity, error) {
+func (a *Auth) open(ctx context.Context, u store.User, method string, from Client) (string, Identity, error) {
 	secret, err := a.secret()
 	if err != nil {
 		return "", Identity{}, err
@@ -23,11 +24,12 @@ func (a *Auth) open(ctx context.Context, u store.User, from Client) (string, Ide
 	}
 	now := a.cfg.Now()
 	s := store.Session{ID: id, Tenant: u.Tenant, UserID: u.ID, Hash: hashSecret(secret), Created: now, LastSeen: now,
-		Expires: now.Add(a.cfg.Absolute), Address: from.Address, UserAgent: cut(from.UserAgent, 256)}
+		Expires: now.Add(a.cfg.Absolute), Address: from.Address, UserAgent: cut(from.UserAgent, 256),
+		Method: method, Proved: now}
 	if err := a.cfg.Store.CreateSession(ctx, s); err != nil {
 		return "", Identity{}, err
 	}
-	return secret, identity(u, s, secret), nil
+	return a.identity(ctx, u, s, secret)
 }
 
 // Session returns whose session the secret opens, or ErrDenied.
@@ -64,7 +66,8 @@ func (a *Auth) session(ctx context.Context, secret string, use bool) (Identity, 
 			return Identity{}, err
 		}
 	}
-	return identity(u, s, secret), nil
+	_, id, err := a.identity(ctx, u, s, secret)
+	return id, err
 }
 
 // Logout ends the session that the secret opens. An unknown one is no error.
@@ -79,9 +82,33 @@ func (a *Auth) Logout(ctx context.Context, secret string) error {
 	return a.cfg.Store.DeleteSession(ctx, s.ID)
 }
 
-func identity(u store.User, s store.Session, secret string) Identity {
-	return Identity{Tenant: u.Tenant, Role: u.Role, Kind: "session", ID: s.ID, UserID: u.ID, Name: u.Username,
-		CSRF: csrf(secret), Expires: s.Expires}
+func (a *Auth) identity(ctx context.Context, u store.User, s store.Session, secret string) (string, Identity, error) {
+	must, err := a.mustEnrol(ctx, u, s)
+	if err != nil {
+		return "", Identity{}, err
+	}
+	return secret, Identity{Tenant: u.Tenant, Role: u.Role, Kind: "session", ID: s.ID, UserID: u.ID, Name: u.Username,
+		CSRF: csrf(secret), Expires: s.Expires, Method: s.Method, Proved: s.Proved, MustEnrol: must}, nil
+}
+
+// Sessions lists a user's sessions that are open.
+func (a *Auth) Sessions(ctx context.Context, tenant, userID string) ([]store.Session, error) {
+	list, err := a.cfg.Store.ListSessions(ctx, tenant, userID)
+	if err != nil {
+		return nil, err
+	}
+	now := a.cfg.Now()
+	return slices.DeleteFunc(list, func(s store.Session) bool { return now.Sub(s.LastSeen) > a.cfg.Idle }), nil
+}
+
+// EndSession ends one session of a user.
+func (a *Auth) EndSession(ctx context.Context, tenant, userID, id string) error {
+	return a.cfg.Store.EndUserSession(ctx, tenant, userID, id)
+}
+
+// EndOtherSessions ends all sessions of a user but one, and says how many. keep may be "".
+func (a *Auth) EndOtherSessions(ctx context.Context, tenant, userID, keep string) (int, error) {
+	return a.cfg.Store.EndOtherSessions(ctx, tenant, userID, keep)
 }
 
 func cut(s string, most int) string {

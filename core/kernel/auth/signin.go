@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // Purposes of a one-time token.
 const (
 	purposeSetup  = "setup"
-	purposeSignIn = "signin"
+	purposeSignIn = "signin" // from who owns the machine
+	purposeInvite = "invite" // from an administrator
 )
 
 // SetupNeeded reports whether no administrator can sign in with a password: on a new server, on one that was used with
@@ -56,10 +58,11 @@ func (a *Auth) Setup(ctx context.Context, token, username, password string, from
 	if err != nil {
 		return "", Identity{}, denied(err)
 	}
-	return a.open(ctx, u, from)
+	return a.open(ctx, u, methodSetup, from)
 }
 
-// Login checks a password and opens a session. The error is ErrDenied, ErrBusy, a *LockedError or the store's.
+// Login checks a password and opens a session. The error is a *FactorError when a second factor must follow, ErrDenied,
+// ErrBusy, a *LockedError or the store's.
 func (a *Auth) Login(ctx context.Context, username, password string, from Client) (string, Identity, error) {
 	username = normalUsername(username)
 	if len(username) > 256 || len(password) > maxPassword {
@@ -69,13 +72,68 @@ func (a *Auth) Login(ctx context.Context, username, password string, from Client
 	if err != nil {
 		return "", Identity{}, err
 	}
-	return a.open(ctx, u, from)
+	return a.openOrAsk(ctx, u, methodPassword, from)
+}
+
+const ticketCode = "code"
+
+// openOrAsk opens a session, or asks for the second factor of who has one.
+func (a *Auth) openOrAsk(ctx context.Context, u store.User, method string, from Client) (string, Identity, error) {
+	factors, left, err := a.Factors(ctx, u.Tenant, u.ID)
+	if err != nil {
+		return "", Identity{}, err
+	}
+	if len(factors) == 0 {
+		return a.open(ctx, u, method, from)
+	}
+	ask := &FactorError{}
+	for _, f := range factors {
+		if !slices.Contains(ask.Kinds, f.Kind) {
+			ask.Kinds = append(ask.Kinds, f.Kind)
+		}
+	}
+	if left > 0 {
+		ask.Kinds = append(ask.Kinds, methodRecovery)
+	}
+	if ask.Challenge, err = a.secret(); err != nil {
+		return "", Identity{}, err
+	}
+	a.tickets.put(ask.Challenge, ticket{kind: ticketCode, userID: u.ID})
+	return "", Identity{}, ask
+}
+
+// Code takes the second factor that Login asked for: a code of an app, or a recovery code.
+func (a *Auth) Code(ctx context.Context, challenge, code string, from Client) (string, Identity, error) {
+	t, ok := a.tickets.try(challenge, ticketCode)
+	if !ok {
+		return "", Identity{}, ErrWrongCode
+	}
+	u, err := a.cfg.Store.UserByID(ctx, a.cfg.Tenant, t.userID)
+	if err != nil {
+		return "", Identity{}, denied(err)
+	}
+	if u.Disabled {
+		return "", Identity{}, ErrDenied
+	}
+	method := methodCode
+	err = a.guessing(u.ID, from, func() error {
+		recovered, err := a.useAnyCode(ctx, u.Tenant, u.ID, code)
+		if recovered {
+			method = methodRecovery
+		}
+		return err
+	})
+	if err != nil {
+		return "", Identity{}, err
+	}
+	a.tickets.take(challenge, ticketCode)
+	return a.open(ctx, u, method, from)
 }
 
 // check returns the user of that name when the password is theirs. Only ErrDenied counts as a wrong password: a busy
 // server or a broken store says nothing about who asked.
 func (a *Auth) check(ctx context.Context, username, password string, from Client) (store.User, error) {
-	wait, undo := a.lockout.begin(username, from.Address)
+	wait, undo := a.lockout.begin(username, from.Address, from.Address)
 	if wait > 0 {
 		return store.User{}, &LockedError{RetryAfter: wait}
 	}
@@ -92,7 +150,7 @@ func (a *Auth) check(ctx context.Context, username, password string, from Client
 	if !fits || u.Disabled {
 		return store.User{}, ErrDenied
 	}
-	a.lockout.success(username, from.Address)
+	a.lockout.success(username, from.Address, from.Address)
 	return u, nil
 }
 
@@ -101,9 +159,13 @@ func (a *Auth) NewSignInToken(ctx context.Context, userID string) (string, error
 	return a.oneTime(ctx, purposeSignIn, userID, a.cfg.SignTTL)
 }
 
-// SignIn spends a sign-in token and opens a session.
+// SignIn spends a sign-in token and opens a session. A link of who owns the machine asks for no second factor; one of an
+// administrator does, with a *FactorError.
 func (a *Auth) SignIn(ctx context.Context, token string, from Client) (string, Identity, error) {
 	t, err := a.cfg.Store.SpendOneTimeToken(ctx, hashSecret(token), purposeSignIn)
+	if errors.Is(err, store.ErrNotFound) {
+		t, err = a.cfg.Store.SpendOneTimeToken(ctx, hashSecret(token), purposeInvite)
+	}
 	if err != nil {
 		return "", Identity{}, denied(err)
 	}
@@ -114,7 +176,10 @@ func (a *Auth) SignIn(ctx context.Context, token string, from Client) (string, I
 	if u.Disabled {
 		return "", Identity{}, ErrDenied
 	}
-	return a.open(ctx, u, from)
+	if t.Purpose == purposeInvite {
+		return a.openOrAsk(ctx, u, methodInvite, from)
+	}
+	return a.open(ctx, u, methodLink, from)
 }
 
 // EnsureUser returns the user of that name, creating one without a password when there is none. Such a user comes in
@@ -155,16 +220,23 @@ func (a *Auth) ChangePassword(ctx context.Context, who Identity, current, passwo
 			return "", Identity{}, err
 		}
 	}
+	if u.PasswordHash == "" && who.Method == methodOIDC {
+		return "", Identity{}, &InputError{"new", elsewhere}
+	}
 	var input *InputError
 	if err := a.SetPassword(ctx, u.ID, password); errors.As(err, &input) {
 		return "", Identity{}, &InputError{"new", input.Message}
 	} else if err != nil {
 		return "", Identity{}, err
 	}
-	return a.open(ctx, u, from)
+	method := methodPassword
+	if who.Method != methodInvite && who.Method != methodSetup && who.Method != methodLink {
+		method = who.Method // a new password is no second factor, and takes none away
+	}
+	return a.open(ctx, u, method, from)
 }
 
-// Reset takes a user's password away, ends their sessions, lets them in again if they were locked out, and returns the
+// Reset takes a user's password and factors away, ends their sessions, lets them in again if they were locked out, and returns the
 // secret of a one-time link and the page that takes it: /setup when nobody else could sign in any more, /signin
 // otherwise. A name of "" means admin, or the only user there is.
 func (a *Auth) Reset(ctx context.Context, username string) (u store.User, page, secret string, err error) {
@@ -176,6 +248,7 @@ func (a *Auth) Reset(ctx context.Context, username string) (u store.User, page, 
 		for _, step := range []func() error{
 			func() error { return a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, u.ID, true) },
 			func() error { return a.cfg.Store.SetPasswordHash(ctx, a.cfg.Tenant, u.ID, "") },
+			func() error { return a.cfg.Store.DeleteFactors(ctx, a.cfg.Tenant, u.ID) },
 			func() error { return a.cfg.Store.DeleteUserSessions(ctx, a.cfg.Tenant, u.ID) },
 			func() error { return a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, u.ID, false) },
 		} {
@@ -252,10 +325,17 @@ func (a *Auth) userRow(username, role string) (store.User, error) {
 		return store.User{}, err
 	}
 	if !ValidRole(role) {
-		return store.User{}, &InputError{"role", "must be ADM, IT, SUP or PUB"}
+		return store.User{}, errRole()
 	}
 	id, err := newID()
 	return store.User{ID: id, Tenant: a.cfg.Tenant, Username: username, Role: role, Created: a.cfg.Now()}, err
+}
+
+// elsewhere is why who signs in at another place gets no way past it.
+const elsewhere = "you sign in at another place; a way past it would outlive what that place thinks of you"
+
+func errRole() error {
+	return &InputError{"role", "must be one of " + strings.Join(Roles, ", ")}
 }
 
 func (a *Auth) oneTime(ctx context.Context, purpose, userID string, ttl time.Duration) (string, error) {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,34 +12,108 @@ import (
 // tokenPrefix lets people and secret scanners recognise a token.
 const tokenPrefix = "picket_"
 
-// CreateToken makes an API token and returns its secret, which nobody can see again. A ttl of 0 means that it does not
-// expire.
+// TokenWish is an API token that somebody wants.
+type TokenWish struct {
+	Name, Role string
+	Scopes     []string      // what of the role it may; none: all of it
+	TTL        time.Duration // 0: it does not expire
+	CreatedBy  string
+	UserID     string // whose it is; "" for the server's own
+}
+
+// CreateToken makes an API token of the server's own with all that a role may, and returns its secret, which nobody can
+// see again. A ttl of 0 means that it does not expire.
 func (a *Auth) CreateToken(ctx context.Context, name, role, createdBy string, ttl time.Duration) (string, store.APIToken, error) {
-	name = strings.TrimSpace(name)
-	if name == "" || len(name) > 100 {
-		return "", store.APIToken{}, &InputError{"name", "must have 1 to 100 characters"}
-	}
-	if !ValidRole(role) {
-		return "", store.APIToken{}, &InputError{"role", "must be ADM, IT, SUP or PUB"}
-	}
-	if ttl < 0 {
-		return "", store.APIToken{}, &InputError{"expires_in", "must not be negative"}
-	}
-	secret, err := a.secret()
-	if err != nil {
+	return a.issueToken(ctx, TokenWish{Name: name, Role: role, CreatedBy: createdBy, TTL: ttl})
+}
+
+// IssueToken makes an API token for somebody and returns its secret, which nobody can see again. Nobody gives away more
+// than they have.
+func (a *Auth) IssueToken(ctx context.Context, w TokenWish, by Identity) (string, store.APIToken, error) {
+	if err := within(w.Role, w.Scopes, by); err != nil {
 		return "", store.APIToken{}, err
 	}
-	secret = tokenPrefix + secret
+	return a.issueToken(ctx, w)
+}
+
+// within refuses a token that may more than the one who asks for it.
+func within(role string, scopes []string, by Identity) error {
+	asked := Identity{Role: role, Scopes: scopes}
+	for _, p := range asked.Permissions() {
+		if p != Account && !by.May(p) {
+			return &InputError{"scopes", "you do not have " + string(p) + " yourself"}
+		}
+	}
+	return nil
+}
+
+func (a *Auth) issueToken(ctx context.Context, w TokenWish) (string, store.APIToken, error) {
+	if err := w.check(); err != nil {
+		return "", store.APIToken{}, err
+	}
 	id, err := newID()
 	if err != nil {
 		return "", store.APIToken{}, err
 	}
-	t := store.APIToken{ID: id, Tenant: a.cfg.Tenant, Name: name, Role: role, Hash: hashSecret(secret),
-		Hint: secret[:len(tokenPrefix)+4], CreatedBy: createdBy, Created: a.cfg.Now()}
+	t := store.APIToken{ID: id, Tenant: a.cfg.Tenant, Name: strings.TrimSpace(w.Name), Role: w.Role, Scopes: w.Scopes, CreatedBy: w.CreatedBy, UserID: w.UserID}
+	secret, err := a.freshSecret(&t, w.TTL)
+	if err != nil {
+		return "", store.APIToken{}, err
+	}
+	return secret, t, a.cfg.Store.CreateAPIToken(ctx, t)
+}
+
+func (w TokenWish) check() error {
+	if name := strings.TrimSpace(w.Name); name == "" || len(name) > 100 {
+		return &InputError{"name", "must have 1 to 100 characters"}
+	}
+	if !ValidRole(w.Role) {
+		return errRole()
+	}
+	for _, s := range w.Scopes {
+		switch {
+		case !ValidScope(s):
+			return &InputError{"scopes", "there is no scope " + s}
+		case !RoleMay(w.Role, Permission(s)):
+			return &InputError{"scopes", "the role " + w.Role + " does not have " + s}
+		}
+	}
+	if w.TTL < 0 {
+		return &InputError{"expires_in", "must not be negative"}
+	}
+	return nil
+}
+
+// freshSecret gives a token a secret that is as old as now.
+func (a *Auth) freshSecret(t *store.APIToken, ttl time.Duration) (string, error) {
+	secret, err := a.secret()
+	if err != nil {
+		return "", err
+	}
+	secret = tokenPrefix + secret
+	t.Hash, t.Hint, t.Created, t.Expires = hashSecret(secret), secret[:len(tokenPrefix)+4], a.cfg.Now(), time.Time{}
 	if ttl > 0 {
 		t.Expires = t.Created.Add(ttl)
 	}
-	return secret, t, a.cfg.Store.CreateAPIToken(ctx, t)
+	return secret, nil
+}
+
+// RotateToken gives an API token another secret and as long a life as it had; the secret before opens nothing from then on.
+// Nobody gets by it what they do not have.
+func (a *Auth) RotateToken(ctx context.Context, t store.APIToken, by Identity) (string, store.APIToken, error) {
+	if err := within(t.Role, t.Scopes, by); err != nil {
+		return "", t, err
+	}
+	var ttl time.Duration
+	if !t.Expires.IsZero() {
+		ttl = t.Expires.Sub(t.Created)
+	}
+	secret, err := a.freshSecret(&t, ttl)
+	if err != nil {
+		return "", t, err
+	}
+	t.LastUsed = time.Time{}
+	return secret, t, a.cfg.Store.RotateAPIToken(ctx, t)
 }
 
 // Token returns whom a bearer token stands for, or ErrDenied.
@@ -63,20 +138,41 @@ func (a *Auth) token(ctx context.Context, secret string, use bool) (Identity, er
 	if !t.Expires.IsZero() && !now.Before(t.Expires) {
 		return Identity{}, ErrDenied
 	}
+	id := Identity{Tenant: t.Tenant, Role: t.Role, Kind: "token", ID: t.ID, Name: t.Name, Expires: t.Expires, Scopes: t.Scopes, UserID: t.UserID}
+	if t.UserID != "" {
+		owner, err := a.cfg.Store.UserByID(ctx, t.Tenant, t.UserID)
+		if err != nil {
+			return Identity{}, denied(err)
+		}
+		if owner.Disabled {
+			return Identity{}, ErrDenied
+		}
+		id.OwnerRole = owner.Role
+	}
 	if use && now.Sub(t.LastUsed) >= touchEvery {
 		if err := a.cfg.Store.TouchAPIToken(ctx, t.ID, now); err != nil {
 			return Identity{}, err
 		}
 	}
-	return Identity{Tenant: t.Tenant, Role: t.Role, Kind: "token", ID: t.ID, Name: t.Name, Expires: t.Expires}, nil
+	return id, nil
 }
 
-// Tokens lists the API tokens; their secrets are not among it.
-func (a *Auth) Tokens(ctx context.Context) ([]store.APIToken, error) {
-	return a.cfg.Store.ListAPITokens(ctx, a.cfg.Tenant)
+// Tokens lists the API tokens, those of one user when one is named; their secrets are not among it.
+func (a *Auth) Tokens(ctx context.Context, tenant, userID string) ([]store.APIToken, error) {
+	list, err := a.cfg.Store.ListAPITokens(ctx, tenant)
+	return slices.DeleteFunc(list, func(t store.APIToken) bool { return userID != "" && t.UserID != userID }), err
+}
+
+// TokenOf returns an API token; store.ErrNotFound when userID is given and it is not theirs.
+func (a *Auth) TokenOf(ctx context.Context, tenant, userID, id string) (store.APIToken, error) {
+	t, err := a.cfg.Store.APIToken(ctx, tenant, id)
+	if err == nil && userID != "" && t.UserID != userID {
+		return store.APIToken{}, store.ErrNotFound
+	}
+	return t, err
 }
 
 // RevokeToken ends an API token at once.
-func (a *Auth) RevokeToken(ctx context.Context, id string) error {
-	return a.cfg.Store.DeleteAPIToken(ctx, a.cfg.Tenant, id)
+func (a *Auth) RevokeToken(ctx context.Context, tenant, id string) error {
+	return a.cfg.Store.DeleteAPIToken(ctx, tenant, id)
 }

@@ -39,6 +39,8 @@ type Picketd struct {
 	Flows     Flows     `yaml:"flows"`
 	Captures  Captures  `yaml:"captures"`
 	Sessions  Sessions  `yaml:"sessions"`
+	OIDC      OIDC      `yaml:"oidc"`
+	Syslog    Syslog    `yaml:"syslog"`
 	Agents    Agents    `yaml:"agents"`
 	Registry  Registry  `yaml:"registry"`
 }
@@ -88,6 +90,28 @@ type Sessions struct {
 	Absolute Duration `yaml:"absolute"` // how long anybody stays signed in; default 7d
 }
 
+// OIDC names an OpenID provider where people may sign in. It sends them back to public_url + /api/v1/oidc/callback.
+type OIDC struct {
+	Issuer           string   `yaml:"issuer"`             // web address of the OpenID provider; default none
+	Name             string   `yaml:"name"`               // what the button on the sign-in page says; default the issuer's host
+	ClientID         string   `yaml:"client_id"`          // as the provider knows this server; default none
+	ClientSecretFile string   `yaml:"client_secret_file"` // file with the secret that goes with it; default none
+	Scopes           []string `yaml:"scopes"`             // what to ask for besides openid; default profile
+	UsernameClaim    string   `yaml:"username_claim"`     // the claim that is the user name here; default preferred_username
+	RoleClaim        string   `yaml:"role_claim"`         // the claim that roles come from, a text or a list of texts; default groups
+	// Roles are value=ROLE, for example netops=IT. The first whose value the claim holds counts; who has none may not come
+	// in. Default none.
+	Roles []string `yaml:"roles"`
+}
+
+// Syslog says where the audit log is sent as it grows: RFC 5424 over TLS.
+type Syslog struct {
+	Address string `yaml:"address"` // host:port of the syslog server; default none
+	CA      string `yaml:"ca"`      // authority (PEM) that vouches for the syslog server; default the system's
+	Cert    string `yaml:"cert"`    // certificate (PEM) that this server shows; default none
+	Key     string `yaml:"key"`     // private key (PEM) of cert; default none
+}
+
 // Agents says when an agent counts as late or offline.
 type Agents struct {
 	LateAfter Duration `yaml:"late_after"` // silence after which an agent counts as late; default 90s
@@ -104,6 +128,7 @@ func Default() Picketd {
 		Flows:     Flows{MemoryLimit: 256 << 20, Threads: 2, Retention: days(30)},
 		Captures:  Captures{MaxUpload: 2 << 30, MaxAnalysis: Duration(6 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
+		OIDC:      OIDC{Scopes: []string{"profile"}, UsernameClaim: "preferred_username", RoleClaim: "groups"},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
 		Registry:  Registry{Refresh: Duration(10 * time.Minute)},
 	}
@@ -226,6 +251,15 @@ func (c Picketd) Validate() error {
 	if c.Sessions.Idle < Duration(time.Minute) || c.Sessions.Absolute < c.Sessions.Idle {
 		wrong("sessions", "idle must be at least 1m, and absolute at least idle")
 	}
+	c.OIDC.validate(c.PublicURL, wrong)
+	if c.Syslog.Address != "" {
+		if _, _, err := net.SplitHostPort(c.Syslog.Address); err != nil {
+			wrong("syslog.address", "%q is not host:port, for example logs.example.org:6514", c.Syslog.Address)
+		}
+	}
+	if (c.Syslog.Cert == "") != (c.Syslog.Key == "") {
+		wrong("syslog.cert", "cert and key are needed together")
+	}
 	if c.Agents.LateAfter < Duration(time.Second) || c.Agents.LostAfter < c.Agents.LateAfter {
 		wrong("agents", "late_after must be at least 1s, and lost_after at least late_after")
 	}
@@ -233,6 +267,29 @@ func (c Picketd) Validate() error {
 		wrong("registry.refresh", "must be between 10s and 24h: it is how late a revocation may arrive")
 	}
 	return errors.Join(problems...)
+}
+
+func (o OIDC) validate(publicURL string, wrong func(key, format string, args ...any)) {
+	if o.Issuer == "" {
+		return
+	}
+	if u, err := url.Parse(o.Issuer); err != nil || u.Host == "" || u.Scheme != "https" && u.Hostname() != "localhost" && u.Hostname() != "127.0.0.1" {
+		wrong("oidc.issuer", "%q is not a web address with https", o.Issuer)
+	}
+	if o.ClientID == "" {
+		wrong("oidc.client_id", "must be what the provider knows this server as")
+	}
+	if publicURL == "" {
+		wrong("oidc", "needs public_url: the provider sends people back to that address")
+	}
+	if len(o.Roles) == 0 {
+		wrong("oidc.roles", "must say who gets which role, for example [netops=IT]: nobody could come in")
+	}
+	for _, r := range o.Roles {
+		if value, role, ok := strings.Cut(r, "="); !ok || value == "" || role == "" {
+			wrong("oidc.roles", "%q is not value=ROLE, for example netops=IT", r)
+		}
+	}
 }
 
 // Proxies are the networks of TrustedProxies.

@@ -16,7 +16,7 @@ import (
 )
 
 // roles are those of the server; it has the last word.
-var roles = []string{"ADM", "IT", "SUP", "PUB"}
+var roles = []string{"PUB", "IT", "SUP", "ADM", "AUTHOR", "RESEARCHER", "APPROVER"}
 
 // New returns the command.
 func New() *cobra.Command {
@@ -28,7 +28,7 @@ func New() *cobra.Command {
 func create() *cobra.Command {
 	var dir, role, name string
 	cmd := &cobra.Command{
-		Use:   "create --data DIR --role ADM|IT|SUP|PUB",
+		Use:   "create --data DIR --role ROLE",
 		Short: "Make an API token and print its secret, which is shown only once",
 		Long: "Asks the picketd that runs on the data folder, through its admin.sock, which only the user that picketd\n" +
 			"runs as and root may use. With the server stopped, use `picketd token create`.",
@@ -52,7 +52,7 @@ func create() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
-	cmd.Flags().StringVar(&role, "role", "", "what the token may do: ADM, IT, SUP or PUB")
+	cmd.Flags().StringVar(&role, "role", "", "what the token may do: one of "+strings.Join(roles, ", "))
 	cmd.Flags().StringVar(&name, "name", "", "what the token is for")
 	return cmd
 }

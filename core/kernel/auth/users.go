@@ -1,0 +1,57 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+)
+
+// Invite makes a user without a password and returns the secret of a link that lets them in once; store.ErrConflict when
+// the name is taken.
+func (a *Auth) Invite(ctx context.Context, username, role string) (store.User, string, error) {
+	u, err := a.userRow(username, role)
+	if err != nil {
+		return store.User{}, "", err
+	}
+	if err := a.cfg.Store.CreateUser(ctx, u); err != nil {
+		return store.User{}, "", err
+	}
+	secret, err := a.oneTime(ctx, purposeInvite, u.ID, a.cfg.SetupTTL)
+	return u, secret, err
+}
+
+// LinkFor returns the secret of a link that lets a user in once who forgot their password. Whoever has a second factor is
+// asked for it all the same.
+func (a *Auth) LinkFor(ctx context.Context, tenant, userID string) (string, error) {
+	u, err := a.cfg.Store.UserByID(ctx, tenant, userID)
+	if err != nil {
+		return "", err
+	}
+	if u.Disabled {
+		return "", store.ErrState
+	}
+	return a.oneTime(ctx, purposeInvite, u.ID, a.cfg.SetupTTL)
+}
+
+// LinkTTL is how long links of Invite and LinkFor open.
+func (a *Auth) LinkTTL() time.Duration { return a.cfg.SetupTTL }
+
+// SetRole gives a user another role.
+func (a *Auth) SetRole(ctx context.Context, tenant, userID, role string) error {
+	if !ValidRole(role) {
+		return errRole()
+	}
+	return a.cfg.Store.SetUserRole(ctx, tenant, userID, role)
+}
+
+// ResetFactors takes all factors of a user away and ends their sessions.
+func (a *Auth) ResetFactors(ctx context.Context, tenant, userID string) error {
+	if _, err := a.cfg.Store.UserByID(ctx, tenant, userID); err != nil {
+		return err
+	}
+	if err := a.cfg.Store.DeleteFactors(ctx, tenant, userID); err != nil {
+		return err
+	}
+	return a.cfg.Store.DeleteUserSessions(ctx, tenant, userID)
+}
