@@ -49,7 +49,7 @@ func (r textReport) capture(name string, sum traffic.Summary, findings []sdk.Fin
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %s", name, columns.Count(int(sum.Packets), "packet"), columns.Count(int(sum.Flows), "flow"))
 	if sum.Packets > 0 {
-		fmt.Fprintf(&b, ", %s, from %s", sum.Last.Sub(sum.First).Round(time.Millisecond), sum.First.Format("2006-01-02 15:04:05 MST"))
+		fmt.Fprintf(&b, ", %s, from %s", columns.Span(sum.Last.Sub(sum.First)), sum.First.Format("2006-01-02 15:04:05 MST"))
 	}
 	if n := sum.Undecoded(); n > 0 {
 		fmt.Fprintf(&b, ", %s not decoded", columns.Count(int(n), "packet"))

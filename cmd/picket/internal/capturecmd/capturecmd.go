@@ -35,6 +35,7 @@ type options struct {
 func New() *cobra.Command {
 	var o options
 	ring := "32MiB"
+	var snapLen int64
 	cmd := &cobra.Command{
 		Use:   "capture -i INTERFACE -w FILE [FILTER]",
 		Short: "Write the packets of an interface into a file",
@@ -50,6 +51,10 @@ To capture needs root, or the capability CAP_NET_RAW. To analyse what passes nee
 				return usage.Errorf("--ring: %v", err)
 			}
 			o.socket.RingBytes = int(size)
+			if snapLen < 0 || snapLen > maxSnapLen {
+				return usage.Errorf("--snaplen %d: give a number of bytes from 1 to %d, or leave it out to have all of each packet", snapLen, maxSnapLen)
+			}
+			o.socket.SnapLen = uint32(snapLen)
 			if err := packetsocket.Check(o.socket); err != nil {
 				return usage.Errorf("%v", err)
 			}
@@ -62,7 +67,7 @@ To capture needs root, or the capability CAP_NET_RAW. To analyse what passes nee
 	f := cmd.Flags()
 	f.StringVarP(&o.socket.Interface, "interface", "i", "", "the interface")
 	f.StringVarP(&o.file, "write", "w", "", `the file, "-" for standard output`)
-	f.Uint32VarP(&o.socket.SnapLen, "snaplen", "s", 0, "so many bytes of each packet (default all)")
+	f.Int64VarP(&snapLen, "snaplen", "s", 0, "so many bytes of each packet (default all)")
 	f.Uint64VarP(&o.most, "count", "c", 0, "end after so many packets")
 	f.DurationVar(&o.during, "for", 0, "end after a while, for example 60s")
 	f.BoolVar(&o.socket.Promiscuous, "promiscuous", false, "take packets for other stations, too")
@@ -103,7 +108,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer from.close()
-	out, err := create(o.file, stdout)
+	out, err := create(ctx, o.file, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -116,14 +121,20 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	c.shown.clear()
 	fmt.Fprintln(stderr, c.sum(time.Since(began)))
-	if errors.Is(err, syscall.EPIPE) {
+	switch {
+	case errors.Is(err, syscall.EPIPE):
 		return nil // whoever read it has enough
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("nobody reads %s any more: the rest is lost", o.file)
 	}
 	return err
 }
 
 // create opens the file. A terminal is no place for packets.
-func create(file string, stdout io.Writer) (io.WriteCloser, error) {
+func create(ctx context.Context, file string, stdout, stderr io.Writer) (io.WriteCloser, error) {
+	if info, err := os.Stat(file); file != "-" && err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		return openPipe(ctx, file, stderr)
+	}
 	if file != "-" {
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
@@ -136,6 +147,33 @@ func create(file string, stdout io.Writer) (io.WriteCloser, error) {
 	}
 	signal.Ignore(syscall.SIGPIPE) // else a reader that has enough would end us before we say what came
 	return kept{stdout}, nil
+}
+
+// How a pipe is waited for, and how long at the end for whoever reads it.
+const (
+	pipeAgain = 100 * time.Millisecond
+	pipeGrace = time.Second
+)
+
+// openPipe waits for somebody to read a named pipe, without sticking in the call that opens it: Ctrl-C must end that, too.
+func openPipe(ctx context.Context, file string, stderr io.Writer) (io.WriteCloser, error) {
+	f, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	for told := false; errors.Is(err, syscall.ENXIO); f, err = os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0) {
+		if !told {
+			fmt.Fprintf(stderr, "Waiting for somebody to read %s; Ctrl-C ends it.\n", file)
+			told = true
+		}
+		select {
+		case <-time.After(pipeAgain):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("nobody read %s: nothing was captured", file)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write the capture: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Now().Add(pipeGrace)) }) // fails once it is closed
+	return f, nil
 }
 
 // kept is an output that is not ours to close.

@@ -112,11 +112,12 @@ func try(t *testing.T, args ...string) (stdout, stderr string, err error) {
 
 func TestWrongCalls(t *testing.T) {
 	for says, args := range map[string][]string{
-		"\"interface\", \"write\" not set": {},
-		"not looked up":                    {"-i", "lo", "-w", "-", "host", "example.org"},
-		"--ring":                           {"-i", "lo", "-w", "-", "--ring", "much"},
-		"between":                          {"-i", "lo", "-w", "-", "--ring", "1KiB"},
-		"over before it begins":            {"-i", "lo", "-w", "-", "--for", "-1s"},
+		"\"interface\", \"write\" not set":                      {},
+		"--snaplen -1: give a number of bytes from 1 to 262144": {"-i", "lo", "-w", "x", "--snaplen", "-1"},
+		"not looked up":         {"-i", "lo", "-w", "-", "host", "example.org"},
+		"--ring":                {"-i", "lo", "-w", "-", "--ring", "much"},
+		"between":               {"-i", "lo", "-w", "-", "--ring", "1KiB"},
+		"over before it begins": {"-i", "lo", "-w", "-", "--for", "-1s"},
 	} {
 		if _, _, err := try(t, args...); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v: %v", args, err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -117,4 +118,16 @@ func Count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Span is how long something lasted: what is longer than two days in days, since nobody counts in thousands of hours.
+func Span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 2*day:
+		return d.Round(time.Millisecond).String()
+	case d < 100*day:
+		return fmt.Sprintf("%d days %d hours", d/day, d%day/time.Hour)
+	}
+	return Count(int(d/day), "day")
 }
