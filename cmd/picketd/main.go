@@ -118,7 +118,7 @@ func command(out, errs io.Writer) *cobra.Command {
 	cmd.Flags().StringVar(&dir, "data", preset.Data, "data folder")
 	cmd.Flags().StringVar(&listen, "listen", preset.Listen, "address to listen on")
 	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
-	cmd.AddCommand(tokenCommand(), userCommand(), auditCommand())
+	cmd.AddCommand(tokenCommand(), userCommand(), auditCommand(), restoreCommand())
 	return cmd
 }
 

@@ -105,6 +105,12 @@ var access = map[string]rule{
 	"POST /api/v1/me/tokens/:id/rotate":       ownFresh,
 	"DELETE /api/v1/me/tokens/:id":            own,
 
+	"GET /api/v1/admin/backups":               may(auth.SettingsAdmin),
+	"POST /api/v1/admin/backups":              danger(auth.SettingsAdmin),
+	"GET /api/v1/admin/backups/:name":         danger(auth.SettingsAdmin),
+	"POST /api/v1/admin/backups/:name/verify": may(auth.SettingsAdmin),
+	"DELETE /api/v1/admin/backups/:name":      danger(auth.SettingsAdmin),
+
 	"GET /api/v1/users":                      may(auth.UsersAdmin),
 	"POST /api/v1/users":                     danger(auth.UsersAdmin),
 	"GET /api/v1/users/:id":                  may(auth.UsersAdmin),

@@ -137,6 +137,7 @@ type Config struct {
 	Queue     *queue.Queue
 	Audit     Auditor
 	Captures  Captures
+	Backups   Backups
 	Alerts    Alerts
 	Incidents Incidents
 	Inventory Inventory
@@ -276,6 +277,7 @@ func (s *Server) routes() {
 	s.marketRoutes()
 	s.fleetRoutes()
 	s.auditRoutes()
+	s.backupRoutes()
 	s.overviewRoutes()
 	s.liveRoutes()
 	s.fileRoutes()

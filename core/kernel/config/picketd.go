@@ -37,6 +37,7 @@ type Picketd struct {
 	Log       Log       `yaml:"log"`
 	Telemetry Telemetry `yaml:"telemetry"`
 	Flows     Flows     `yaml:"flows"`
+	Backups   Backups   `yaml:"backups"`
 	Captures  Captures  `yaml:"captures"`
 	Sessions  Sessions  `yaml:"sessions"`
 	OIDC      OIDC      `yaml:"oidc"`
@@ -84,6 +85,15 @@ type Flows struct {
 	Retention   Duration `yaml:"retention"`    // how long flows are kept after they were recorded, whenever they were; default 30d
 }
 
+// Backups says when the server makes a backup of itself.
+type Backups struct {
+	Every     Duration `yaml:"every"`     // how often; default never
+	Mode      string   `yaml:"mode"`      // full, data (without samples) or config (without all that was measured and found); default full
+	Keep      int      `yaml:"keep"`      // how many of them are kept; default 7
+	Recipient string   `yaml:"recipient"` // a key of age (age1…) that they are encrypted for; default none
+	Captures  bool     `yaml:"captures"`  // with the captures that people handed in; default false
+}
+
 // Sessions bounds how long people stay signed in.
 type Sessions struct {
 	Idle     Duration `yaml:"idle"`     // how long somebody who does nothing stays signed in; default 12h
@@ -126,6 +136,7 @@ func Default() Picketd {
 		Log:       Log{Level: "info"},
 		Telemetry: Telemetry{MemoryLimit: 256 << 20, Threads: 2, Retention: days(30), Archive: days(7), FiveMinutes: days(90), Hours: days(730), Days: days(1825)},
 		Flows:     Flows{MemoryLimit: 256 << 20, Threads: 2, Retention: days(30)},
+		Backups:   Backups{Mode: "full", Keep: 7},
 		Captures:  Captures{MaxUpload: 2 << 30, MaxAnalysis: Duration(6 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		OIDC:      OIDC{Scopes: []string{"profile"}, UsernameClaim: "preferred_username", RoleClaim: "groups"},
@@ -241,6 +252,20 @@ func (c Picketd) Validate() error {
 		if v < days(1) {
 			wrong("telemetry."+key, "must be at least 1d")
 		}
+	}
+	if b := c.Backups; b.Every != 0 && b.Every < Duration(time.Hour) {
+		wrong("backups.every", "must be at least 1h")
+	}
+	switch c.Backups.Mode {
+	case "full", "data", "config":
+	default:
+		wrong("backups.mode", "%q is not full, data or config", c.Backups.Mode)
+	}
+	if c.Backups.Keep < 1 {
+		wrong("backups.keep", "must be at least 1")
+	}
+	if r := c.Backups.Recipient; r != "" && !strings.HasPrefix(r, "age1") {
+		wrong("backups.recipient", "%q is no key of age; they begin with age1", r)
 	}
 	if c.Captures.MaxUpload < 1<<20 {
 		wrong("captures.max_upload", "must be at least 1MiB")

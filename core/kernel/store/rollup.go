@@ -199,6 +199,18 @@ func (r *rollups) drop(now time.Time, keep TelemetryRetention) error {
 	return nil
 }
 
+// paths are the files of a resolution.
+func (r *rollups) paths(i int) (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for day, generations := range r.files[i] {
+		for _, g := range generations {
+			list = append(list, r.path(i, day, g))
+		}
+	}
+	return list
+}
+
 // size counts the files and their bytes.
 func (r *rollups) size() (files int, bytes int64) {
 	r.mu.Lock()
