@@ -116,10 +116,10 @@ func (e *engine) dns(v *view, b []byte) {
 	if len(names) == 0 {
 		return
 	}
-	t := e.other(v.flow, v.dir)
+	t := e.other(&e.told, v.flow, v.dir)
 	t.moment = atDNS
 	t.put(bufPayload, b)
-	t.each[bufDNSQuery], t.set[bufDNSQuery] = names, true
+	t.putAll(bufDNSQuery, names)
 	e.transaction(t)
 }
 

@@ -92,10 +92,10 @@ type byteTest struct {
 
 func (*byteTest) moves() bool { return false }
 
-func (t *byteTest) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (t *byteTest) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	v, _, ok := t.read(m, buf, last)
 	if !ok {
-		return false
+		return 0, 0, false
 	}
 	want, holds := uint64(t.value.get(m)), false
 	switch t.op {
@@ -114,7 +114,7 @@ func (t *byteTest) try(m *matching, buf []byte, last int, rest func(end int) boo
 	case "^":
 		holds = v^want != 0
 	}
-	return holds != t.negated && rest(last)
+	return once(holds != t.negated, behind, last)
 }
 
 // byteJump is byte_jump: the next test looks from where the number says.
@@ -130,10 +130,10 @@ type byteJump struct {
 // maxJump bounds what is read, before it is multiplied.
 const maxJump = 1 << 32
 
-func (j *byteJump) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (j *byteJump) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	v, end, ok := j.read(m, buf, last)
 	if !ok || v > maxJump {
-		return false
+		return 0, 0, false
 	}
 	by := int64(v) * j.multiplier
 	if j.align && by%4 != 0 {
@@ -147,7 +147,7 @@ func (j *byteJump) try(m *matching, buf []byte, last int, rest func(end int) boo
 	case j.fromEnd:
 		to = int64(len(buf)) + by
 	}
-	return to >= 0 && to <= int64(len(buf)) && rest(int(to))
+	return once(to >= 0 && to <= int64(len(buf)), behind, int(to))
 }
 
 // byteExtract is byte_extract: the number has a name for the tests behind it.
@@ -158,17 +158,17 @@ type byteExtract struct {
 	to         int
 }
 
-func (x *byteExtract) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (x *byteExtract) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	v, end, ok := x.read(m, buf, last)
-	if !ok || v > 1<<62 {
-		return false
+	if behind >= 0 || !ok || v > 1<<62 {
+		return 0, 0, false
 	}
 	n := int64(v) * x.multiplier
 	if x.align && n%4 != 0 {
 		n += 4 - n%4
 	}
 	m.extracted[x.to] = n
-	return rest(end)
+	return once(true, behind, end)
 }
 
 // byteMath is byte_math: byte_extract with one operation.
@@ -179,11 +179,11 @@ type byteMath struct {
 	to    int
 }
 
-func (x *byteMath) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (x *byteMath) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	v, end, ok := x.read(m, buf, last)
 	with := x.value.get(m)
-	if !ok || v > 1<<62 {
-		return false
+	if behind >= 0 || !ok || v > 1<<62 {
+		return 0, 0, false
 	}
 	n := int64(v)
 	switch x.op {
@@ -195,7 +195,7 @@ func (x *byteMath) try(m *matching, buf []byte, last int, rest func(end int) boo
 		n *= with
 	case "/":
 		if with == 0 {
-			return false
+			return 0, 0, false
 		}
 		n /= with
 	case "<<":
@@ -204,5 +204,5 @@ func (x *byteMath) try(m *matching, buf []byte, last int, rest func(end int) boo
 		n >>= uint64(with) & 63
 	}
 	m.extracted[x.to] = n
-	return rest(end)
+	return once(true, behind, end)
 }

@@ -642,6 +642,9 @@ func readIPProtocol(u *unfinished, value string) error {
 			value = "!" + n
 		}
 	}
+	if n, err := strconv.Atoi(value); err == nil && n != protoTCP && n != protoUDP {
+		u.unusual = true
+	}
 	return onPacket(0, 255, func(p *packet) (int64, bool) { return int64(p.proto), p.ipVersion != 0 })(u, value)
 }
 

@@ -9,8 +9,9 @@ import (
 
 // test is one condition on a buffer.
 type test interface {
-	// try looks from where the last test ended. It calls rest with the end of each place that will do until rest wants no more.
-	try(m *matching, buf []byte, last int, rest func(end int) bool) bool
+	// try looks for the first place that will do and that lies behind another one, which is -1 at first, and says where the place
+	// ends. Where the last test ended it looks from there.
+	try(m *matching, buf []byte, last, behind int) (place, end int, ok bool)
 	// relative reports whether it looks from where the test before it ended.
 	relative() bool
 	// moves reports whether the next one looks from another place then.
@@ -37,12 +38,23 @@ func (m *matching) all(tests []test, buf []byte, last int) bool {
 		m.exhausted = true
 		return false
 	}
-	held := false
-	tests[0].try(m, buf, last, func(end int) bool {
-		held = m.all(tests[1:], buf, end)
-		return held || m.exhausted || !leans(tests[1:])
-	})
-	return held
+	for behind := -1; ; {
+		place, end, ok := tests[0].try(m, buf, last, behind)
+		switch {
+		case !ok:
+			return false
+		case m.all(tests[1:], buf, end):
+			return true
+		case m.exhausted || !leans(tests[1:]):
+			return false
+		}
+		behind = place
+	}
+}
+
+// once is the answer of a test that has one place at most.
+func once(holds bool, behind, end int) (place, after int, ok bool) {
+	return 0, end, holds && behind < 0
 }
 
 // leans reports whether what follows looks from where the test before it ended.
@@ -141,28 +153,31 @@ func (c *content) room(m *matching, size, last int) (lo, hi int) {
 	return int(min(low, math.MaxInt32)), int(max(high, -1))
 }
 
-func (c *content) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (c *content) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	lo, hi := c.room(m, len(buf), last)
-	for at := lo; ; at++ {
-		i := -1
-		if at+len(c.pattern) <= hi {
-			i = c.index(buf[at:hi])
-		}
-		switch {
-		case c.negated:
-			return i < 0 && rest(last)
-		case i < 0:
-			return false
-		}
-		at += i
-		if m.steps--; m.steps < 0 {
-			m.exhausted = true
-			return false
-		}
-		if rest(at + len(c.pattern)) {
-			return true
-		}
+	at, i := max(lo, behind+1), -1
+	if at+len(c.pattern) <= hi {
+		i = c.index(buf[at:hi])
 	}
+	switch {
+	case c.negated:
+		return once(i < 0, behind, last)
+	case i < 0:
+		return 0, 0, false
+	}
+	if m.steps--; m.steps < 0 {
+		m.exhausted = true
+		return 0, 0, false
+	}
+	return at + i, at + i + len(c.pattern), true
+}
+
+// fixed reports whether it is known beforehand where a text must have it.
+func (c *content) fixed() bool { return !c.isNear && c.offset.from == 0 && c.depth.from == 0 }
+
+// fits reports whether it may begin at a place, if it is fixed.
+func (c *content) fits(start int64) bool {
+	return start >= c.offset.value && (!c.hasDepth || start+int64(len(c.pattern)) <= c.offset.value+c.depth.value)
 }
 
 func (c *content) index(buf []byte) int {
@@ -217,39 +232,34 @@ type expression struct {
 func (e *expression) relative() bool { return e.near }
 func (e *expression) moves() bool    { return !e.negated }
 
-func (e *expression) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (e *expression) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	text, base := buf, 0
 	if e.near {
 		// What stands before is not looked at: ^ is where the last test ended.
 		if last > len(buf) {
-			return e.negated && rest(last)
+			return once(e.negated, behind, last)
 		}
 		text, base = buf[last:], last
 	}
-	for at := 0; ; {
-		start, end, found, exhausted := e.re.Find(text, at)
-		if exhausted {
-			m.exhausted = true
-			return false
-		}
-		switch {
-		case e.negated:
-			return !found && rest(last)
-		case !found:
-			return false
-		}
-		// Another place costs as much as another search.
-		if m.steps -= 50; m.steps < 0 {
-			m.exhausted = true
-			return false
-		}
-		if rest(base + end) {
-			return true
-		}
-		if at = start + 1; at > len(text) {
-			return false
-		}
+	if behind >= len(text) || behind >= 0 && e.negated {
+		return 0, 0, false
 	}
+	start, end, found, exhausted := e.re.Find(text, behind+1)
+	switch {
+	case exhausted:
+		m.exhausted = true
+		return 0, 0, false
+	case e.negated:
+		return once(!found, behind, last)
+	case !found:
+		return 0, 0, false
+	}
+	// Another place costs as much as another search.
+	if m.steps -= 50; m.steps < 0 {
+		m.exhausted = true
+		return 0, 0, false
+	}
+	return start, base + end, true
 }
 
 // dataAt is isdataat.
@@ -262,13 +272,13 @@ type dataAt struct {
 func (d *dataAt) relative() bool { return d.near }
 func (*dataAt) moves() bool      { return false }
 
-func (d *dataAt) try(m *matching, buf []byte, last int, rest func(end int) bool) bool {
+func (d *dataAt) try(m *matching, buf []byte, last, behind int) (place, end int, ok bool) {
 	n := d.at.get(m)
 	there := n < int64(len(buf))
 	if d.near {
 		there = n+int64(last) <= int64(len(buf))
 	}
-	return there != d.negated && rest(last)
+	return once(there != d.negated, behind, last)
 }
 
 // size is bsize and urilen: how long a buffer is.
@@ -277,8 +287,8 @@ type size struct{ is interval }
 func (*size) relative() bool { return false }
 func (*size) moves() bool    { return false }
 
-func (s *size) try(_ *matching, buf []byte, last int, rest func(end int) bool) bool {
-	return s.is.has(int64(len(buf))) && rest(last)
+func (s *size) try(_ *matching, buf []byte, last, behind int) (place, end int, ok bool) {
+	return once(s.is.has(int64(len(buf))), behind, last)
 }
 
 // interval is a number with <, > or between: lo and hi are included.

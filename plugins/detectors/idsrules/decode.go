@@ -291,7 +291,9 @@ func (d *decoder) ipv4(p *packet, b []byte) {
 	p.proto, p.ttl, p.ipID = b[9], b[8], binary.BigEndian.Uint16(b[4:])
 	place := binary.BigEndian.Uint16(b[6:])
 	p.fragment, p.later, p.moreFragments = place&0x3fff != 0, place&0x1fff != 0, place&0x2000 != 0
-	p.options4(b[20:head])
+	if head > 20 {
+		p.options4(b[20:head])
+	}
 	if d.checksums && sum(0, b[:head]) != 0xffff {
 		p.events.add(eventIPv4Checksum)
 	}
@@ -840,14 +842,18 @@ func (d *decoder) verify(p *packet, proto uint8, b []byte, wrong4, wrong6 event)
 
 // sum is the one's complement sum of a checksum.
 func sum(s uint32, b []byte) uint16 {
+	all := uint64(s)
+	for ; len(b) >= 8; b = b[8:] {
+		all += uint64(binary.BigEndian.Uint32(b)) + uint64(binary.BigEndian.Uint32(b[4:]))
+	}
 	for ; len(b) >= 2; b = b[2:] {
-		s += uint32(b[0])<<8 | uint32(b[1])
+		all += uint64(binary.BigEndian.Uint16(b))
 	}
 	if len(b) == 1 {
-		s += uint32(b[0]) << 8
+		all += uint64(b[0]) << 8
 	}
-	for s > 0xffff {
-		s = s>>16 + s&0xffff
+	for all > 0xffff {
+		all = all>>16 + all&0xffff
 	}
-	return uint16(s)
+	return uint16(all)
 }

@@ -2,9 +2,10 @@ package idsrules
 
 import (
 	"bytes"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 
-	"github.com/picketwatch/picket/plugins/detectors/internal/aho"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -21,6 +22,8 @@ type engine struct {
 
 	packet     packet
 	view       view
+	behind     view // of the direction that the packet does not go
+	told       view // of what a parser understood
 	matching   matching
 	stamps     []uint32 // by rule: the search in which it was found last
 	matchedIn  []uint64 // by rule: the packet that matched last, by its payload or by what it adds to the stream
@@ -38,16 +41,22 @@ type view struct {
 	src, dst end
 	flow     *flow // nil for a packet that belongs to none
 	packet   *packet
-	bufs     [bufCount][]byte
-	set      [bufCount]bool
-	each     [bufCount][][]byte // of buffers that come several times
-	base     int64              // of the stream's window
+	base     int64 // of the stream's window
+
+	set, several uint64 // by buffer: what holds of it
+	bufs         [bufCount][]byte
+	each         [bufCount][][]byte // of buffers that come several times
+}
+
+// begin forgets the buffers of what was looked at before. They are not emptied, for a view is large.
+func (v *view) begin(p *packet) {
+	v.moment, v.dir, v.flow, v.packet, v.base, v.set, v.several = 0, 0, nil, p, 0, 0, 0
 }
 
 func newEngine(x *index, most, mostBuffered int, depth int64, limits limits, alert func(*rule, *view)) *engine {
 	e := &engine{index: x, depth: depth, limits: limits, alert: alert, stamps: make([]uint32, len(x.rules)), matchedIn: make([]uint64, len(x.rules))}
 	e.decoder.checksums = x.sums
-	e.flows = flows{byKey: map[flowKey]*flow{}, most: most, mostBuffered: mostBuffered, ended: e.ended, sets: x.sets}
+	e.flows = flows{seed: rand.Uint64(), most: most, mostBuffered: mostBuffered, ended: e.ended, sets: x.sets}
 	names := 0
 	for _, r := range x.rules {
 		names = max(names, r.names)
@@ -62,7 +71,8 @@ func (e *engine) inspect(in *sdk.Packet) {
 	e.decoder.decode(p, in)
 	e.inspected++
 	v := &e.view
-	*v = view{packet: p, src: end{addr: p.src, port: p.srcPort}, dst: end{addr: p.dst, port: p.dstPort}}
+	v.begin(p)
+	v.src, v.dst = end{addr: p.src, port: p.srcPort}, end{addr: p.dst, port: p.dstPort}
 	if !p.events.none() {
 		for _, r := range e.events {
 			if r.events.meet(&p.events) {
@@ -123,6 +133,9 @@ func (e *engine) addresses(rules *addressRules, v *view) {
 	if rules.byDst.mayHold(v.dst.addr) {
 		e.run(rules.byDst.rules, v)
 	}
+	if rules.to != nil {
+		e.run(rules.to[v.dst.port], v)
+	}
 }
 
 func (e *engine) run(rules []*rule, v *view) {
@@ -147,7 +160,7 @@ func (e *engine) datagram(v *view) {
 		}
 		e.byPort(1, v)
 	}
-	e.find(&e.packets[list], p.payload, 0)
+	e.find(&e.packets[list], v, p.payload, 0, single)
 	e.settleCandidates(v, e.index.datagram[list])
 	if v.flow != nil && v.flow.app == appDNS {
 		e.dns(v, p.payload)
@@ -155,12 +168,15 @@ func (e *engine) datagram(v *view) {
 }
 
 func (e *engine) byPort(which int, v *view) {
-	for _, port := range [2]uint16{v.dst.port, v.src.port} {
-		for _, r := range e.ports[which][port] {
-			e.candidate(r)
+	rules := &e.ports[which]
+	if rules.has(v.dst.port) {
+		for _, r := range rules.to[v.dst.port] {
+			e.candidate(r, v)
 		}
-		if v.src.port == v.dst.port {
-			break
+	}
+	if rules.has(v.src.port) {
+		for _, r := range rules.from[v.src.port] {
+			e.candidate(r, v)
 		}
 	}
 }
@@ -192,7 +208,7 @@ func (e *engine) segment(v *view) {
 		e.begin()
 		e.byPort(0, v)
 		if len(p.payload) > 0 && !s.encrypted {
-			e.find(&e.streams[v.dir], p.payload, 0)
+			e.find(&e.streams[v.dir], v, p.payload, 0, single)
 		}
 		v.moment = atPacket
 		v.put(bufPayload, p.payload)
@@ -224,7 +240,13 @@ func (e *engine) streamed(v *view, data []byte, lost, whole bool) {
 	}
 	e.application(v, data)
 	e.begin()
-	s.search = e.find(&e.streams[d], data, s.search)
+	in := inStream
+	if whole {
+		in = inBoth
+	}
+	v.base = s.base
+	e.find(&e.streams[d], v, s.window, len(s.window)-len(data), in)
+	v.base = 0
 	e.byPort(0, v)
 	if whole {
 		v.moment = atPacket
@@ -232,7 +254,7 @@ func (e *engine) streamed(v *view, data []byte, lost, whole bool) {
 		e.settleCandidates(v, e.alone[atPacket][d])
 	}
 	for _, r := range s.waiting {
-		e.candidate(r)
+		e.candidate(r, v)
 	}
 	s.waiting = s.waiting[:0]
 	if alone := e.alone[atStream][d]; len(e.candidates)+len(alone) > 0 {
@@ -283,7 +305,7 @@ func (e *engine) application(v *view, data []byte) {
 func (e *engine) late(f *flow, d direction) {
 	if s := &f.sides[d]; s.base == 0 && len(s.window) > 0 {
 		before := f.http.held
-		v := e.other(f, d)
+		v := e.other(&e.behind, f, d)
 		f.http.feed(d, s.window, func(d direction, m, request *message) { e.message(v, d, m, request) })
 		e.flows.buffered += f.http.held - before
 	} else if s.base > 0 {
@@ -292,8 +314,9 @@ func (e *engine) late(f *flow, d direction) {
 }
 
 // other is a view of the ends of a flow, for what no single packet stands for.
-func (e *engine) other(f *flow, d direction) *view {
-	v := &view{packet: &e.packet, flow: f, dir: d, src: f.client, dst: f.server}
+func (e *engine) other(v *view, f *flow, d direction) *view {
+	v.begin(&e.packet)
+	v.flow, v.dir, v.src, v.dst = f, d, f.client, f.server
 	if d == toClient {
 		v.src, v.dst = v.dst, v.src
 	}
@@ -303,7 +326,7 @@ func (e *engine) other(f *flow, d direction) *view {
 // ended evaluates what was begun when a flow ends.
 func (e *engine) ended(f *flow) {
 	if f.http != nil {
-		f.http.end(func(d direction, m, request *message) { e.message(e.other(f, d), d, m, request) })
+		f.http.end(func(d direction, m, request *message) { e.message(e.other(&e.behind, f, d), d, m, request) })
 	}
 }
 
@@ -313,24 +336,63 @@ func (e *engine) begin() {
 	e.candidates = e.candidates[:0]
 }
 
-func (e *engine) candidate(r *rule) {
+func (e *engine) candidate(r *rule, v *view) {
 	if e.stamps[r.index] != e.stamp {
 		e.stamps[r.index] = e.stamp
-		e.candidates = append(e.candidates, r)
+		if r.concerns(v) {
+			e.candidates = append(e.candidates, r)
+		}
 	}
 }
 
-// find adds the rules whose content may lie in a text.
-func (e *engine) find(s *search, text []byte, from aho.State) aho.State {
-	if s.auto == nil || len(text) == 0 {
-		return 0
+// concerns reports whether a rule is for the ports and the protocol of a view.
+func (r *rule) concerns(v *view) bool {
+	if r.app != appNone && (v.flow == nil || r.app != v.flow.app) {
+		return false
 	}
-	return s.auto.Find(text, from, func(n int32, end int) {
-		m := &s.marks[n]
-		if e.stamps[m.rule.index] != e.stamp && m.holds(text, end) {
-			e.candidate(m.rule)
+	return r.both || r.dstHull.has(v.dst.port, &r.dstPorts) && r.srcHull.has(v.src.port, &r.srcPorts)
+}
+
+// place is what a text is that is searched.
+type place uint8
+
+const (
+	single   place = iota // it stands for itself
+	inStream              // it is the window of a stream, and ends with what is new
+	inBoth                // the same, and what is new is the payload of the packet
+)
+
+// find adds the rules whose content lies in a text and ends behind its first from bytes.
+func (e *engine) find(s *search, v *view, text []byte, from int, in place) {
+	if s.sieve == nil || len(text) <= from {
+		return
+	}
+	s.sieve.Find(text, from, func(n int32, end int) {
+		for _, r := range s.rules[n] {
+			if e.stamps[r.index] == e.stamp {
+				continue
+			}
+			c := r.fast
+			start := end - len(c.pattern)
+			if !c.nocase && !bytes.Equal(text[start:end], c.pattern) || c.fixed() && !fits(r, start, from, v.base, in) {
+				continue
+			}
+			e.candidate(r, v)
 		}
 	})
+}
+
+// fits reports whether the content of a rule is where it must be, in the stream or in the packet.
+func fits(r *rule, start, from int, base int64, in place) bool {
+	switch in {
+	case single:
+		return r.fast.fits(int64(start))
+	case inBoth:
+		if r.moments.has(atPacket) && r.fast.fits(int64(start-from)) {
+			return true
+		}
+	}
+	return r.moments.has(atStream) && r.fast.fits(base+int64(start))
 }
 
 // settleCandidates evaluates the candidates of the view's moment, and before them those that are always to be tried. Of a stream
@@ -358,7 +420,7 @@ func (e *engine) settleCandidates(v *view, always []*rule) {
 // waits reports whether more of a stream can make the rule match.
 func (r *rule) waits() bool {
 	for _, g := range r.groups {
-		if g.buf == bufPayload && (len(g.tests) > 1 || len(r.fast.pattern) > piece) {
+		if g.buf == bufPayload && len(g.tests) > 1 {
 			return r.searched()
 		}
 	}
@@ -366,7 +428,15 @@ func (r *rule) waits() bool {
 }
 
 func (v *view) put(b buffer, text []byte) {
-	v.bufs[b], v.set[b] = text, true
+	v.bufs[b] = text
+	v.set |= 1 << b
+}
+
+// putAll fills a buffer that comes several times.
+func (v *view) putAll(b buffer, texts [][]byte) {
+	v.each[b] = texts
+	v.set |= 1 << b
+	v.several |= 1 << b
 }
 
 // evaluate reports whether a rule matches, and does what it says then.
@@ -428,17 +498,16 @@ func (e *engine) evaluate(r *rule, v *view) bool {
 func (e *engine) contents(r *rule, v *view) bool {
 	for i := range r.groups {
 		g := &r.groups[i]
-		if !v.set[g.buf] || v.moment == atStream && v.base > 0 && r.moments.has(atPacket) {
+		if v.set>>g.buf&1 == 0 || v.moment == atStream && v.base > 0 && r.moments.has(atPacket) {
 			return false
 		}
-		texts := v.each[g.buf]
-		if texts == nil {
+		if v.several>>g.buf&1 == 0 {
 			if !e.holds(g, v.bufs[g.buf]) {
 				return false
 			}
 			continue
 		}
-		if !slices.ContainsFunc(texts, func(text []byte) bool { return e.holds(g, text) }) {
+		if !slices.ContainsFunc(v.each[g.buf], func(text []byte) bool { return e.holds(g, text) }) {
 			return false
 		}
 	}
@@ -477,16 +546,14 @@ func (e *engine) matched(r *rule, v *view) {
 // transaction evaluates what a parser understood: the buffers of the view are filled.
 func (e *engine) transaction(v *view) {
 	e.begin()
-	for b := bufPayload + 1; b < bufCount; b++ {
-		if !v.set[b] {
-			continue
-		}
-		if v.each[b] == nil {
-			e.find(&e.buffers[b], v.bufs[b], 0)
+	for left := v.set &^ (1 << bufPayload); left != 0; left &= left - 1 {
+		b := bits.TrailingZeros64(left)
+		if v.several>>b&1 == 0 {
+			e.find(&e.buffers[b], v, v.bufs[b], 0, single)
 			continue
 		}
 		for _, text := range v.each[b] {
-			e.find(&e.buffers[b], text, 0)
+			e.find(&e.buffers[b], v, text, 0, single)
 		}
 	}
 	e.settleCandidates(v, e.alone[v.moment][v.dir])
@@ -494,7 +561,7 @@ func (e *engine) transaction(v *view) {
 
 // within is the view of one transaction on the way d, with the packet that completed it.
 func (e *engine) within(v *view, d direction, m moment) *view {
-	out := e.other(v.flow, d)
+	out := e.other(&e.told, v.flow, d)
 	out.moment = m
 	if d == v.dir && len(v.flow.sides[d].window) > 0 {
 		out.put(bufPayload, v.flow.sides[d].window)
@@ -586,7 +653,7 @@ func (e *engine) request(t *view, m *message) {
 		t.put(bufHost, e.room[bufHost])
 	}
 	if e.wanted[bufRequestHeader] {
-		t.each[bufRequestHeader], t.set[bufRequestHeader] = m.lines(), true
+		t.putAll(bufRequestHeader, m.lines())
 	}
 }
 
@@ -597,7 +664,7 @@ func (e *engine) response(t *view, m *message) {
 	t.header(m, bufServer, "server")
 	t.header(m, bufLocation, "location")
 	if e.wanted[bufResponseHeader] {
-		t.each[bufResponseHeader], t.set[bufResponseHeader] = m.lines(), true
+		t.putAll(bufResponseHeader, m.lines())
 	}
 	if e.wanted[bufResponseBody] || e.wanted[bufFile] {
 		body := e.unpacker.unpack(m)

@@ -1,9 +1,9 @@
 package idsrules
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"time"
-
-	"github.com/picketwatch/picket/plugins/detectors/internal/aho"
 )
 
 // direction is which way a packet goes within its flow.
@@ -36,6 +36,7 @@ const (
 // flow is what is remembered of a conversation.
 type flow struct {
 	key            flowKey
+	next           *flow // with the same place in the table
 	newer, older   *flow // in the order of use
 	client, server end
 	last           int64
@@ -60,7 +61,6 @@ type side struct {
 	total     int64 // bytes in order so far
 	base      int64 // where the window begins
 	window    []byte
-	search    aho.State
 	waiting   []*rule // whose first content was found, and the rest not yet
 	early     []segment
 	earlySize int
@@ -89,7 +89,9 @@ func idle(proto uint8) int64 {
 
 // flows are the conversations that are remembered; the one quiet for longest makes room.
 type flows struct {
-	byKey          map[flowKey]*flow
+	table          []*flow // by the sum of their keys
+	count          int
+	seed           uint64
 	newest, oldest *flow
 	most           int
 	buffered       int // bytes of all windows and early segments
@@ -97,6 +99,38 @@ type flows struct {
 	forgotten      uint64
 	ended          func(*flow) // is told of each that is forgotten
 	sets           func(addr) uint64
+	free           *flow                 // those that were forgotten, to be used again, by newer
+	windows        [windowSizes][][]byte // the same of windows, by size
+}
+
+// Windows have sizes from 512 bytes, each twice the one before.
+const (
+	leastWindow = 512
+	windowSizes = 8
+	spareEach   = 8 // windows of each size that are kept
+)
+
+func sizeOf(n int) int { return max(bits.Len(uint(n-1))-bits.Len(uint(leastWindow-1)), 0) }
+
+// window is an empty one with room for so many bytes.
+func (t *flows) window(n int) []byte {
+	i := sizeOf(n)
+	if i >= windowSizes {
+		return make([]byte, 0, n)
+	}
+	if list := t.windows[i]; len(list) > 0 {
+		w := list[len(list)-1]
+		t.windows[i] = list[:len(list)-1]
+		return w
+	}
+	return make([]byte, 0, leastWindow<<i)
+}
+
+// giveBack takes a window that nobody looks into any more.
+func (t *flows) giveBack(w []byte) {
+	if i := sizeOf(cap(w)); cap(w) > 0 && i < windowSizes && cap(w) == leastWindow<<i && len(t.windows[i]) < spareEach {
+		t.windows[i] = append(t.windows[i], w[:0])
+	}
 }
 
 func keyOf(p *packet) (k flowKey, swapped bool) {
@@ -119,24 +153,77 @@ func keyOf(p *packet) (k flowKey, swapped bool) {
 	return k, swapped
 }
 
+// sum spreads keys over the table, in a way that nobody outside can foresee.
+func (k *flowKey) sum(seed uint64) uint64 {
+	word := binary.LittleEndian.Uint64
+	h := fold(word(k.a[:])^seed, word(k.a[8:])^0x9e3779b97f4a7c15)
+	h = fold(word(k.b[:])^h, word(k.b[8:])^seed)
+	return fold(uint64(k.aPort)<<32|uint64(k.bPort)<<16|uint64(k.proto)^h, 0xd6e8feb86659fd93^seed)
+}
+
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
+
+func (t *flows) place(k *flowKey) **flow { return &t.table[k.sum(t.seed)&uint64(len(t.table)-1)] }
+
+func (t *flows) get(k *flowKey) *flow {
+	if t.count == 0 {
+		return nil
+	}
+	f := *t.place(k)
+	for f != nil && f.key != *k {
+		f = f.next
+	}
+	return f
+}
+
+func (t *flows) put(f *flow) {
+	if t.count >= len(t.table) {
+		t.table = make([]*flow, max(2*len(t.table), 64))
+		for old := t.oldest; old != nil; old = old.newer {
+			at := t.place(&old.key)
+			old.next, *at = *at, old
+		}
+	}
+	at := t.place(&f.key)
+	f.next, *at = *at, f
+	t.count++
+}
+
+func (t *flows) delete(f *flow) {
+	at := t.place(&f.key)
+	for *at != f {
+		at = &(*at).next
+	}
+	*at = f.next
+	t.count--
+}
+
 // find returns the flow of a packet, and which way the packet goes.
 func (t *flows) find(p *packet) (*flow, direction) {
 	k, _ := keyOf(p)
-	f := t.byKey[k]
+	f := t.get(&k)
 	fresh := p.proto == protoTCP && p.flags&0x12 == 0x02 // a SYN begins another connection when the last is over
 	if f != nil && (p.time-f.last > idle(p.proto) || fresh && (f.closed[0] || f.closed[1]) && f.handshake == connected) {
 		t.remove(f)
 		f = nil
 	}
 	if f == nil {
-		for len(t.byKey) >= t.most {
+		for t.count >= t.most {
 			t.forgotten++
 			t.remove(t.oldest)
 		}
-		f = &flow{key: k}
+		if f = t.free; f != nil {
+			t.free = f.newer
+			*f = flow{key: k}
+		} else {
+			f = &flow{key: k}
+		}
 		f.begin(p)
 		f.client.sets, f.server.sets = t.sets(f.client.addr), t.sets(f.server.addr)
-		t.byKey[k] = f
+		t.put(f)
 	} else {
 		t.unlink(f)
 	}
@@ -190,7 +277,9 @@ func (t *flows) remove(f *flow) {
 	t.ended(f)
 	t.release(f)
 	t.unlink(f)
-	delete(t.byKey, f.key)
+	t.delete(f)
+	*f = flow{newer: t.free}
+	t.free = f
 }
 
 // release gives back what a flow holds of its streams.
@@ -198,6 +287,7 @@ func (t *flows) release(f *flow) {
 	for i := range f.sides {
 		s := &f.sides[i]
 		t.buffered -= cap(s.window) + s.earlySize
+		t.giveBack(s.window)
 		s.window, s.early, s.earlySize, s.waiting = nil, nil, 0, nil
 	}
 	if f.http != nil {
@@ -342,15 +432,20 @@ func (t *flows) extend(s *side, data []byte) {
 		s.base += int64(cut)
 		s.window = s.window[:copy(s.window, s.window[cut:])]
 	}
-	before := cap(s.window)
+	if need := len(s.window) + len(data); need > cap(s.window) {
+		w := append(t.window(need), s.window...)
+		t.buffered += cap(w) - cap(s.window)
+		t.giveBack(s.window)
+		s.window = w
+	}
 	s.window = append(s.window, data...)
-	t.buffered += cap(s.window) - before
 	s.total += int64(len(data))
 }
 
 // drop forgets the window: the stream has a hole, or is looked into no further.
 func (t *flows) drop(s *side) {
 	t.buffered -= cap(s.window)
-	s.window, s.waiting, s.search = nil, nil, 0
+	t.giveBack(s.window)
+	s.window, s.waiting = nil, nil
 	s.base = s.total
 }

@@ -1,11 +1,10 @@
 package idsrules
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
-	"github.com/picketwatch/picket/plugins/detectors/internal/aho"
+	"github.com/picketwatch/picket/plugins/detectors/internal/sieve"
 )
 
 // index finds the rules that may match, so that the others cost nothing.
@@ -18,7 +17,7 @@ type index struct {
 	byFlags  [256]*addressRules      // of one packet of TCP without contents, by its flags
 	alone    [momentCount][2][]*rule // for packets those of TCP
 	datagram [2][]*rule              // the same for UDP, and all else that has a payload
-	ports    [2]map[uint16][]*rule   // of TCP and UDP: contents too short to be searched for, by the port of either end
+	ports    [2]portRules            // of TCP and UDP: contents too short to be searched for
 	events   []*rule
 	anything []*rule      // pkthdr
 	address  addressRules // decided by addresses and ports alone: one look at each direction of a flow will do
@@ -31,21 +30,11 @@ const (
 	udpPackets   = 1
 )
 
-// search is one automaton and whose contents it looks for.
+// search is one sieve and whose contents it looks for.
 type search struct {
-	auto  *aho.Automaton
-	marks []mark
+	sieve *sieve.Sieve
+	rules [][]*rule // by content: those that have it, in letters of either case
 }
-
-// mark is a piece of a rule's content.
-type mark struct {
-	rule   *rule
-	before int // bytes of the content in front of the piece
-	behind int
-}
-
-// piece is how many bytes of a content are searched for: more make the automaton larger than the processor's caches.
-const piece = 8
 
 // searched reports whether the rule's content is searched for: it is long enough, or the rule has so many ports that they would not
 // find it any better.
@@ -60,7 +49,7 @@ func (r *rule) searched() bool {
 const fewPorts = 8
 
 func newIndex(rules []*rule, shared []*addresses) *index {
-	x := &index{rules: rules, shared: shared, ports: [2]map[uint16][]*rule{{}, {}}}
+	x := &index{rules: rules, shared: shared}
 	var streams, packets [2][]*rule
 	var buffers [bufCount][]*rule
 	for _, r := range rules {
@@ -70,6 +59,7 @@ func newIndex(rules []*rule, shared []*addresses) *index {
 		for _, e := range checksumEvents {
 			x.sums = x.sums || r.events.has(e)
 		}
+		r.dstHull, r.srcHull = hullOf(&r.dstPorts), hullOf(&r.srcPorts)
 		switch {
 		case !r.events.none():
 			x.events = append(x.events, r)
@@ -77,18 +67,20 @@ func newIndex(rules []*rule, shared []*addresses) *index {
 			x.anything = append(x.anything, r)
 		case r.alone():
 			x.address.add(r)
+		case r.fast != nil && r.fastIn == bufResponseBody: // which is always the file's too
+			buffers[bufFile] = append(buffers[bufFile], r)
 		case r.fast != nil && r.fastIn != bufPayload:
 			buffers[r.fastIn] = append(buffers[r.fastIn], r)
 		case r.searched():
 			for d := range streams {
-				if r.network.mayBe(protoTCP) && r.goes(direction(d)) {
+				if r.mayBe(protoTCP) && r.goes(direction(d)) {
 					streams[d] = append(streams[d], r)
 				}
 			}
-			if r.network.mayBe(protoUDP) {
+			if r.mayBe(protoUDP) {
 				packets[udpPackets] = append(packets[udpPackets], r)
 			}
-			if r.network.mayBe(protoICMP) {
+			if r.mayBe(protoICMP) {
 				packets[otherPackets] = append(packets[otherPackets], r)
 			}
 		default:
@@ -123,6 +115,11 @@ func (n network) mayBe(proto uint8) bool {
 	return true
 }
 
+// mayBe reports whether the rule may hold for packets of TCP, of UDP, or of all else, for which ICMP stands.
+func (r *rule) mayBe(proto uint8) bool {
+	return r.network.mayBe(proto) && (!r.unusual || proto != protoTCP && proto != protoUDP)
+}
+
 func (r *rule) goes(d direction) bool {
 	return r.toServer == r.toClient || (d == toServer) == r.toServer
 }
@@ -152,28 +149,23 @@ func (x *index) addAlone(r *rule) {
 		return
 	}
 	if r.moments&^during(atPacket, atStream) == 0 && (r.network == onlyTCP || r.network == onlyUDP) {
-		of := x.ports[0]
+		of := &x.ports[0]
 		if r.network == onlyUDP {
-			of = x.ports[1]
+			of = &x.ports[1]
 		}
-		for _, s := range []*ports{&r.dstPorts, &r.srcPorts} {
-			if list := few(s); len(list) > 0 {
-				for _, p := range list {
-					of[p] = append(of[p], r)
-				}
-				return
-			}
+		if of.add(r) {
+			return
 		}
 	}
 	for m := range momentCount {
 		for d := range 2 {
-			if r.moments.has(m) && r.goes(direction(d)) && (m > atStream || r.network.mayBe(protoTCP)) {
+			if r.moments.has(m) && r.goes(direction(d)) && (m > atStream || r.mayBe(protoTCP)) {
 				x.alone[m][d] = append(x.alone[m][d], r)
 			}
 		}
 	}
 	for list, proto := range [2]uint8{otherPackets: protoICMP, udpPackets: protoUDP} {
-		if r.moments.has(atPacket) && r.network.mayBe(proto) {
+		if r.moments.has(atPacket) && r.mayBe(proto) {
 			x.datagram[list] = append(x.datagram[list], r)
 		}
 	}
@@ -195,55 +187,83 @@ func few(s *ports) (list []uint16) {
 	return list
 }
 
-// newSearch chooses a piece of each rule's content: one that few other contents have.
+// newSearch makes the search for the contents of rules.
 func newSearch(rules []*rule) search {
 	if len(rules) == 0 {
 		return search{}
 	}
-	count := map[string]int{}
-	var low [][]byte
+	s := search{}
+	var list [][]byte
+	places := map[string]int{}
 	for _, r := range rules {
 		text := lowered(nil, r.fast.pattern)
-		low = append(low, text)
-		for i := 0; i+piece <= len(text); i++ {
-			count[string(text[i:i+piece])]++
+		at, known := places[string(text)]
+		if !known {
+			at = len(list)
+			places[string(text)] = at
+			list, s.rules = append(list, text), append(s.rules, nil)
 		}
+		s.rules[at] = append(s.rules[at], r)
 	}
-	s := search{}
-	var pieces [][]byte
-	for i, r := range rules {
-		text, best := low[i], 0
-		for at := 1; at+piece <= len(text); at++ {
-			if count[string(text[at:at+piece])] < count[string(text[best:best+piece])] {
-				best = at
-			}
-		}
-		end := min(best+piece, len(text))
-		pieces = append(pieces, text[best:end])
-		s.marks = append(s.marks, mark{r, best, len(text) - end})
-	}
-	s.auto = aho.New(pieces)
+	s.sieve = sieve.New(list)
 	return s
 }
 
-// holds checks the rest of the content around a piece that ends at end. What lies outside of the text is not known, and will do.
-func (m *mark) holds(text []byte, end int) bool {
-	c := m.rule.fast
-	start, stop := end-(len(c.pattern)-m.behind), end+m.behind
-	if start < 0 || stop > len(text) {
-		return true
-	}
-	if c.nocase {
-		return equalFold(text[start:stop], c.pattern)
-	}
-	return bytes.Equal(text[start:stop], c.pattern)
+// portRules are rules of a few ports, by the port that a packet goes to or else by that which it comes from.
+type portRules struct {
+	used [1 << 16 / 64]uint64 // of either
+	to   map[uint16][]*rule
+	from map[uint16][]*rule
 }
 
-// addressRules are rules without contents, of which those of few addresses are found by these.
+// add takes a rule when its ports are few.
+func (x *portRules) add(r *rule) bool {
+	if x.to == nil {
+		x.to, x.from = map[uint16][]*rule{}, map[uint16][]*rule{}
+	}
+	to, from := few(&r.dstPorts), few(&r.srcPorts)
+	if len(to) > 0 {
+		from = nil
+	}
+	if r.both {
+		to = append(to, from...)
+		from = to
+	}
+	for _, p := range to {
+		x.to[p] = append(x.to[p], r)
+		x.used[p/64] |= 1 << (p % 64)
+	}
+	for _, p := range from {
+		x.from[p] = append(x.from[p], r)
+		x.used[p/64] |= 1 << (p % 64)
+	}
+	return len(to)+len(from) > 0
+}
+
+func (x *portRules) has(p uint16) bool { return x.used[p/64]>>(p%64)&1 != 0 }
+
+// hull is the ports from the least to the largest that a rule may have: all of them, unless it has holes.
+type hull struct {
+	lo, hi uint16
+	holes  bool
+}
+
+func hullOf(s *ports) hull {
+	h := hull{hi: 65535, holes: len(s.no) > 0 || len(s.yes) > 1}
+	if n := len(s.yes); n > 0 {
+		h.lo, h.hi = s.yes[0].lo, s.yes[n-1].hi
+	}
+	return h
+}
+
+func (h hull) has(p uint16, s *ports) bool { return p >= h.lo && p <= h.hi && (!h.holes || s.has(p)) }
+
+// addressRules are rules without contents, of which those of few addresses or ports are found by these.
 type addressRules struct {
 	always []*rule
 	bySrc  addressList
 	byDst  addressList
+	to     map[uint16][]*rule // by port
 }
 
 // addressList is rules of certain addresses of version 4, with the upper halves of all of these.
@@ -257,6 +277,13 @@ func (x *addressRules) add(r *rule) {
 	case r.both:
 		x.always = append(x.always, r)
 	case x.bySrc.add(r, r.src), x.byDst.add(r, r.dst):
+	case len(few(&r.dstPorts)) > 0:
+		if x.to == nil {
+			x.to = map[uint16][]*rule{}
+		}
+		for _, p := range few(&r.dstPorts) {
+			x.to[p] = append(x.to[p], r)
+		}
 	default:
 		x.always = append(x.always, r)
 	}

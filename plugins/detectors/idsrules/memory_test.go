@@ -46,7 +46,7 @@ alert http any any -> any any (http.uri; content:"x"; file.data; content:"y"; si
 				if err := d.Inspect(context.Background(), sdk.Batch{Packets: []sdk.Packet{p}}, s); err != nil {
 					t.Fatal(err)
 				}
-				if n := len(d.engine.flows.byKey); n > 2000 {
+				if n := d.engine.flows.count; n > 2000 {
 					t.Fatalf("%d flows", n)
 				}
 			}

@@ -29,7 +29,7 @@ type alerts struct {
 	port        uint16
 }
 
-// ledger merges matches. Each is told when it appears and whenever it has doubled, and at the end as it is then.
+// ledger merges matches. Each is told when it appears and whenever there are eight times as many, and at the end as it is then.
 type ledger struct {
 	byKey     map[alertKey]*alerts
 	due       []*alerts
@@ -60,7 +60,7 @@ func (l *ledger) add(r *rule, v *view) {
 	if n := len(a.packets); n < maxPackets && (n == 0 || a.packets[n-1] != v.packet.number) {
 		a.packets = append(a.packets, v.packet.number)
 	}
-	if a.count >= 2*a.told && !slices.Contains(l.due, a) {
+	if a.count >= 8*a.told && !slices.Contains(l.due, a) {
 		l.due = append(l.due, a)
 	}
 }

@@ -69,9 +69,11 @@ type rule struct {
 	techniques []string
 
 	network            network
+	unusual            bool // ip_proto names neither TCP nor UDP
 	app                application
 	src, dst           *addresses
 	srcPorts, dstPorts ports
+	srcHull, dstHull   hull
 	both               bool
 
 	toServer, toClient bool // neither is either
@@ -161,7 +163,7 @@ var classPriorities = map[string]int{
 
 // between reports whether something goes between the rule's addresses and ports.
 func (r *rule) between(from, to *end) bool {
-	return r.dstPorts.has(to.port) && r.srcPorts.has(from.port) && from.in(r.src) && to.in(r.dst)
+	return r.dstHull.has(to.port, &r.dstPorts) && r.srcHull.has(from.port, &r.srcPorts) && from.in(r.src) && to.in(r.dst)
 }
 
 // end is one of the two that talk, with the shared sets of addresses that it is in.
