@@ -97,7 +97,7 @@ func (r *Run) detector(d Detector) *lane {
 // lane makes the lane of a reader.
 func (r *Run) lane(who reader) *lane {
 	s := who.Subscription()
-	l := &lane{reader: who, capture: r.capture, frames: make(chan *batch.Batch, r.queue), told: map[string]time.Time{}, wants: s}
+	l := &lane{reader: who, capture: r.capture, frames: make(chan *batch.Batch, r.queue), told: map[string]telling{}, wants: s}
 	l.packets = r.subscribe(s)
 	r.lanes = append(r.lanes, l)
 	return l
@@ -251,7 +251,7 @@ type lane struct {
 	flush   func(context.Context) error
 
 	findings []sdk.Finding
-	told     map[string]time.Time // by finding, the end of what was said of it last
+	told     map[string]telling // by finding
 	dropped  int
 	err      error
 
@@ -281,7 +281,7 @@ func (l *lane) Finding(f sdk.Finding) error {
 	f = Clean(f)
 	f.ID = FindingID(l.capture, f)
 	last, known := l.told[f.ID]
-	if known && !f.End.After(last) { // said again after a crash
+	if known && !f.End.After(last.end) { // said again after a crash
 		return nil
 	}
 	if !known && len(l.told) >= maxFindings {
@@ -291,13 +291,20 @@ func (l *lane) Finding(f sdk.Finding) error {
 	if l.found != nil {
 		return l.tell(f, known)
 	}
-	l.told[f.ID] = f.End
-	if i := slices.IndexFunc(l.findings, func(o sdk.Finding) bool { return o.ID == f.ID }); known && i >= 0 {
-		l.findings[i] = f // it has grown
-		return nil
+	if known {
+		l.findings[last.place] = f // it has grown
+	} else {
+		last.place = len(l.findings)
+		l.findings = append(l.findings, f)
 	}
-	l.findings = append(l.findings, f)
+	l.told[f.ID] = telling{f.End, last.place}
 	return nil
+}
+
+// telling is what is known of a finding that was told.
+type telling struct {
+	end   time.Time // of what was said of it last
+	place int       // among the findings, where they are gathered
 }
 
 // Clean brings what a finding says of itself within its bounds.

@@ -177,7 +177,7 @@ func (l *lane) tell(f sdk.Finding, known bool) error {
 	if err := l.found(f); err != nil {
 		return fmt.Errorf("keep what was found: %w", err)
 	}
-	l.told[f.ID] = f.End
+	l.told[f.ID] = telling{end: f.End}
 	if !known {
 		l.live.findings.Add(1)
 	}
