@@ -58,6 +58,7 @@ func main() {
 	}
 	try("Detectors", reportDetectors)
 	try("Traffic", reportTraffic)
+	try("Rules", reportRules)
 	try("API and page", reportAPI)
 	if failed {
 		os.Exit(1)

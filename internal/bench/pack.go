@@ -35,7 +35,7 @@ func (s *server) enablePack(ctx context.Context) error {
 		return err
 	}
 	return s.until(ctx, "runs the reference pack", func() bool {
-		return slices.Equal(s.packStates(ctx), []string{"ready"})
+		return slices.Equal(s.states(ctx, packPath), []string{"ready"})
 	})
 }
 
@@ -44,12 +44,13 @@ func (s *server) disablePack(ctx context.Context) error {
 	if err := s.post(ctx, packPath+"/disable", `{}`); err != nil {
 		return err
 	}
-	return s.until(ctx, "has stopped the reference pack", func() bool { return len(s.packStates(ctx)) == 0 })
+	return s.until(ctx, "has stopped the reference pack", func() bool { return len(s.states(ctx, packPath)) == 0 })
 }
 
-func (s *server) packStates(ctx context.Context) (states []string) {
+// states are those of a plugin's instances.
+func (s *server) states(ctx context.Context, path string) (states []string) {
 	var p struct{ Instances []struct{ State string } }
-	if err := s.get(ctx, packPath, &p); err != nil {
+	if err := s.get(ctx, path, &p); err != nil {
 		return []string{err.Error()}
 	}
 	for _, i := range p.Instances {

@@ -31,7 +31,8 @@ type server struct {
 	data string
 }
 
-func startServer(ctx context.Context) (*server, error) {
+// startServer starts one with a policy, when there is one to be kept to.
+func startServer(ctx context.Context, policy ...string) (*server, error) {
 	program, err := filepath.Abs("bin/picketd")
 	if err != nil {
 		return nil, err
@@ -45,6 +46,11 @@ func startServer(ctx context.Context) (*server, error) {
 	data, err := os.MkdirTemp("", "picket-bench-")
 	if err != nil {
 		return nil, err
+	}
+	for _, text := range policy {
+		if err := os.WriteFile(filepath.Join(data, "policy.yaml"), []byte(text), 0o600); err != nil {
+			return nil, err
+		}
 	}
 	s := &server{data: data, cmd: exec.CommandContext(ctx, program, "--dev", "--data", data, "--listen", "127.0.0.1:0")}
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGINT) }

@@ -155,6 +155,7 @@ var ratios = []ratio{
 	{"all by default: wall / ndpiReader", nameServer, nameNDPI, wallOf, 0.7},
 	{"all and twelve detectors: CPU / ndpiReader", namePack, nameNDPI, cpuOf, 1},
 	{"all and twelve detectors: wall / ndpiReader", namePack, nameNDPI, wallOf, 0.7},
+	{"with rules, carving, YARA: CPU / ndpiReader", nameRules, nameNDPI, cpuOf, 2},
 }
 
 func printTraffic(list []contender, runs map[string][]cost) {
