@@ -8,7 +8,7 @@ import (
 
 const (
 	// BatchFacts is the number of facts in a frame. To wake a reader for each costs as much as it does with a hundred facts.
-	BatchFacts = 1024
+	BatchFacts = 512
 	// FactsBytes is the size at which a frame of facts is full, however few they are: one certificate or one listing is larger
 	// than hundreds of queries.
 	FactsBytes = 256 << 10

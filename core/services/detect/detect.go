@@ -37,7 +37,7 @@ type Detector interface {
 }
 
 // DefaultQueue is how many frames wait for one detector.
-const DefaultQueue = 8
+const DefaultQueue = 4
 
 // maxFindings bounds what one detector may report about one capture; more than that is noise, and it is counted.
 const maxFindings = 10000
