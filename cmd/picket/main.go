@@ -21,6 +21,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/fleetcmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/flowscmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/plugincmd"
+	"github.com/picketwatch/picket/cmd/picket/internal/querycmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/registrycmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/rulecmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkcmd"
@@ -52,7 +53,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), flowscmd.New(), plugincmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
+	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), flowscmd.New(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
 			usage.Group(cmd)
