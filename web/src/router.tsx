@@ -3,7 +3,7 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet,
 import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
 import { front } from './api/market'
-import { me, setup, sinceDays, type Since } from './api/queries'
+import { deviceSorts, me, setup, sinceDays, type DeviceSort, type Since } from './api/queries'
 import { alertStates, incidentStates, severities, type AlertState, type IncidentState, type Severity } from './api/types'
 import { readFlowAddress, type FlowAddress } from './lib/flowFilter'
 import { isSearch, readAddress, type MarketAddress } from './lib/marketAddress'
@@ -183,6 +183,7 @@ const flowsRoute = createRoute({
 const devicesRoute = createRoute({
   getParentRoute: () => inside,
   path: '/devices',
+  validateSearch: (search: Search): { text?: string; sort?: DeviceSort } => ({ ...texts(search, 'text'), ...oneOf(search, 'sort', deviceSorts) }),
   component: lazyRouteComponent(() => import('./pages/Devices'), 'DevicesPage'),
 })
 const deviceRoute = createRoute({

@@ -43,8 +43,13 @@ func (s *Server) deviceRoutes() {
 	tags := []string{"devices"}
 	handle(s, huma.Operation{OperationID: "list-devices", Method: http.MethodGet, Path: "/api/v1/devices", Tags: tags,
 		Summary: "What is on the network"},
-		func(ctx context.Context, in *PageQuery) (*body[page[deviceBody]], error) {
-			l, next, err := s.cfg.Control.ListDevices(ctx, caller(ctx).Tenant, in.page())
+		func(ctx context.Context, in *struct {
+			PageQuery
+			Text string `query:"text" maxLength:"200" doc:"A part of an address, a name or a maker."`
+			Sort string `query:"sort" enum:"name,latest,newest" doc:"Without it in the order in which they were found."`
+		}) (*body[page[deviceBody]], error) {
+			f := store.DeviceFilter{Text: in.Text, Sort: store.DeviceSort(in.Sort)}
+			l, next, err := s.cfg.Control.FindDevices(ctx, caller(ctx).Tenant, f, in.page())
 			return answerPage(convert(l, deviceOf), next), err
 		})
 	handle(s, huma.Operation{OperationID: "get-device", Method: http.MethodGet, Path: "/api/v1/devices/{id}", Tags: tags,

@@ -68,11 +68,11 @@ type incidentStep struct {
 
 type incidentDetail struct {
 	incidentBody
-	Arithmetic []incidentStep `json:"arithmetic" nullable:"false" doc:"How risk and confidence come about, line by line."`
-	List       []alertBody    `json:"alerts" nullable:"false" doc:"Its alerts, the riskiest 500, in the order they began."`
-	Feedback   []feedbackBody `json:"feedback" nullable:"false" doc:"How people judged it and its alerts, newest first."`
-	Notes      []noteBody     `json:"notes" nullable:"false" doc:"What people wrote down, newest first."`
-	Accounts []incidentAccount `json:"accounts" nullable:"false" doc:"The accounts that the logins behind its alerts name."`
+	Arithmetic []incidentStep    `json:"arithmetic" nullable:"false" doc:"How risk and confidence come about, line by line."`
+	List       []alertBody       `json:"alerts" nullable:"false" doc:"Its alerts, the riskiest 500, in the order they began."`
+	Feedback   []feedbackBody    `json:"feedback" nullable:"false" doc:"How people judged it and its alerts, newest first."`
+	Notes      []noteBody        `json:"notes" nullable:"false" doc:"What people wrote down, newest first."`
+	Accounts   []incidentAccount `json:"accounts" nullable:"false" doc:"The accounts that the logins behind its alerts name."`
 }
 
 type incidentAccount struct {

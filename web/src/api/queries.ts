@@ -68,7 +68,10 @@ export const techniqueCounts = (since: Since | undefined) =>
   })
 
 export const captures = list(['captures'], (query, signal) => answer(api.GET('/api/v1/captures', { params: { query }, signal })))
-export const devices = list(['devices'], (query, signal) => answer(api.GET('/api/v1/devices', { params: { query }, signal })))
+export const deviceSorts = ['latest', 'name', 'newest'] as const
+export type DeviceSort = (typeof deviceSorts)[number]
+export const devices = (text: string, sort: DeviceSort) =>
+  list(['devices', 'list', text, sort], (slice, signal) => answer(api.GET('/api/v1/devices', { params: { query: { ...slice, text: text || undefined, sort } }, signal })))
 export const agents = list(['agents'], (query, signal) => answer(api.GET('/api/v1/agents', { params: { query }, signal })))
 export const audit = list(['audit'], (query, signal) => answer(api.GET('/api/v1/audit', { params: { query }, signal })))
 export const tokens = list(['tokens'], (_, signal) => answer(api.GET('/api/v1/tokens', { signal })))

@@ -1,7 +1,10 @@
-import { useInfiniteQuery } from '@tanstack/react-query'
-import { Link } from '@tanstack/react-router'
+import { NativeSelect, TextInput } from '@mantine/core'
+import { useDebouncedCallback } from '@mantine/hooks'
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
+import { Link, useNavigate, useSearch } from '@tanstack/react-router'
+import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { devices } from '../api/queries'
+import { devices, deviceSorts, type DeviceSort } from '../api/queries'
 import type { Device } from '../api/types'
 import { deviceName } from '../lib/devices'
 import { Page, Panel } from '../ui/Page'
@@ -11,17 +14,32 @@ import ui from '../ui/ui.module.css'
 
 export function DevicesPage() {
   const { t } = useTranslation()
-  const query = useInfiniteQuery(devices)
+  const { text = '', sort = 'latest' } = useSearch({ from: '/inside/devices' })
+  const navigate = useNavigate()
+  const [typed, setTyped] = useState(text)
+  const go = (to: { text: string; sort: DeviceSort }) =>
+    void navigate({ to: '/devices', search: { ...(to.text && { text: to.text }), ...(to.sort !== 'latest' && { sort: to.sort }) }, replace: true })
+  const search = useDebouncedCallback((wanted: string) => go({ text: wanted.trim(), sort }), 250)
+  const query = useInfiniteQuery({ ...devices(text, sort), placeholderData: keepPreviousData })
   return (
     <Page title={t('devices.title')} lead={t('devices.lead')}>
+      <div className={ui.fields}>
+        <TextInput type="search" label={t('devices.search')} description={t('devices.searchHint')} value={typed} maxLength={200}
+          onChange={(e) => {
+            setTyped(e.currentTarget.value)
+            search(e.currentTarget.value)
+          }} />
+        <NativeSelect label={t('devices.sort')} description={t('devices.sortHint')} value={sort} onChange={(e) => go({ text, sort: e.currentTarget.value as DeviceSort })}
+          data={deviceSorts.map((s) => ({ value: s, label: t(`devices.sorts.${s}`) }))} />
+      </div>
       <Panel title={t('devices.list')} flush>
         <LoadedList
           query={query}
-          empty={
+          empty={text ? <Empty title={t('devices.noneLike')} /> : (
             <Empty title={t('devices.none')} action={<Link to="/plugins" search={{ kind: 'discovery' }}>{t('devices.enable')}</Link>}>
               {t('devices.noneText')}
             </Empty>
-          }
+          )}
         >
           {(items) => <DeviceTable items={items} />}
         </LoadedList>
