@@ -38,10 +38,6 @@ func newServer(ctx context.Context, data string) (*server, error) {
 	if _, err := os.Stat(program); err != nil {
 		return nil, errors.New("bin/picketd is not there: run make build first")
 	}
-	secret, err := exec.CommandContext(ctx, program, "token", "create", "--data", data, "--role", "ADM").Output()
-	if err != nil {
-		return nil, fmt.Errorf("picketd token create: %w", err)
-	}
 	free, err := net.Listen("tcp", "127.0.0.1:0") // the same address after a kill
 	if err != nil {
 		return nil, err
@@ -50,11 +46,21 @@ func newServer(ctx context.Context, data string) (*server, error) {
 	if err := free.Close(); err != nil {
 		return nil, err
 	}
-	s := &server{program: program, data: data, address: address, token: strings.TrimSpace(string(secret))}
+	s := &server{program: program, data: data, address: address}
 	if s.log, err = os.Create(data + ".log"); err != nil {
 		return nil, err
 	}
-	return s, s.start(ctx)
+	if err := s.start(ctx); err != nil {
+		return nil, err
+	}
+	create := exec.CommandContext(ctx, filepath.Join(filepath.Dir(program), "picket"), "token", "create", "--data", data, "--role", "ADM")
+	create.Stderr = os.Stderr
+	secret, err := create.Output()
+	if err != nil {
+		return nil, fmt.Errorf("picket token create: %w", err)
+	}
+	s.token = strings.TrimSpace(string(secret))
+	return s, nil
 }
 
 func (s *server) start(ctx context.Context) error {
