@@ -264,7 +264,12 @@ func raiseDescriptors() error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	limit.Cur = limit.Max
+	const enough = 100_000
+	limit.Cur = max(limit.Max, enough)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit.Cur, Max: limit.Cur}); err == nil {
+		return nil
+	}
+	limit.Cur = limit.Max // only root may raise that
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 

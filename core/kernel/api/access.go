@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -466,6 +467,15 @@ func (s *Server) identifyWith(r *http.Request, token, session lookup) (auth.Iden
 func (s *Server) guardAgent(c *gin.Context) {
 	claim, err := s.cfg.Agents.AuthenticateHeaders(c.Request, s.address(c.Request))
 	var a store.Agent
+	if err == nil && c.Request.Method != http.MethodGet {
+		weight := bodyWeight(c.Request, agentBodyLimit(c.FullPath()))
+		if !s.taken.TryAcquire(weight) {
+			c.Header("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+			s.refuse(c, http.StatusServiceUnavailable, "this server has as many requests of agents in work as it holds; try again in a moment")
+			return
+		}
+		defer s.taken.Release(weight)
+	}
 	if err == nil {
 		var body []byte
 		if body, err = readBody(c.Writer, c.Request, agentBodyLimit(c.FullPath())); err == nil {
@@ -492,6 +502,20 @@ func (s *Server) guardAgent(c *gin.Context) {
 	}
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), agentKey, a))
 	c.Next()
+}
+
+// maxTaken is how many bytes of agents' bodies are in work at once. Who comes when there are more is told to come again, before
+// its body is read: an agent keeps what it has, and a server that takes more than it can do loses all of it to time-outs.
+const (
+	maxTaken  = 32 << 20
+	minWeight = 32 << 10 // what a request costs whatever its body: buffers, a connection's and a parser's
+)
+
+func bodyWeight(r *http.Request, limit int64) int64 {
+	if r.ContentLength < 0 { // it may have as much as there may be
+		return limit
+	}
+	return min(max(r.ContentLength, minWeight), limit)
 }
 
 // address is where a request comes from, without a port. It is the connection's address and not a header's, because a

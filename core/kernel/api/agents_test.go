@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -322,6 +323,32 @@ func TestStatusOfAnAgent(t *testing.T) {
 	list, _, err := w.control.ListCommands(t.Context(), store.DefaultTenant, a.id, store.Page{})
 	if err != nil || len(list) != 1 || list[0].Type != "restart-plugin" {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// What is in work is bounded in bytes, and who comes beyond that is told so before its body is read.
+func TestAgentsAreAskedToComeAgain(t *testing.T) {
+	w := newWorld(t)
+	a := w.enrol("box")
+	body := `{"epoch":"e","seq":1,"samples":[]}`
+	if !w.taken.TryAcquire(maxTaken) {
+		t.Fatal("something is in work")
+	}
+	out := a.call("POST", "/api/v1/metrics", body)
+	if wait, err := strconv.Atoi(out.Header().Get("Retry-After")); out.Code != 503 || err != nil || wait < 1 {
+		t.Errorf("%d %v %s", out.Code, out.Header(), out.Body)
+	}
+	if out := a.call("GET", "/api/v1/agent/poll", ""); out.Code != 200 {
+		t.Errorf("a poll, which brings nothing: %d %s", out.Code, out.Body)
+	}
+	w.taken.Release(maxTaken)
+	for range 3 {
+		if out := a.call("POST", "/api/v1/metrics", body); out.Code != 200 {
+			t.Errorf("%d %s", out.Code, out.Body)
+		}
+	}
+	if !w.taken.TryAcquire(maxTaken) {
+		t.Error("something is held that has been answered")
 	}
 }
 

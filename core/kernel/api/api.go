@@ -19,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
@@ -182,7 +183,8 @@ type Server struct {
 	meters      *meters
 	promQL      *promql.Engine
 	pages       pages
-	held        atomic.Int64 // polls of agents that wait
+	held        atomic.Int64        // polls of agents that wait
+	taken       *semaphore.Weighted // bytes of agents' bodies in work
 	limits      *limits
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
 	cancel      context.CancelFunc
@@ -202,7 +204,7 @@ func New(cfg Config) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
+	s := &Server{cfg: cfg, taken: semaphore.NewWeighted(maxTaken), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters = newMeters(cfg.Metrics)
 	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Now: cfg.Now, Log: cfg.Log})
