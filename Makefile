@@ -20,7 +20,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak huge live
+.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak load huge live
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ huge: build ## one capture of gigabytes (CAPTURE=FILE) through a server: flat me
 
 live: build ## attacks with real tools before an agent, RUNS of each (default 20)
 	@go run ./internal/drill -runs $${RUNS:-20} -json live.json
+
+load: build ## ten thousand agents before a server (ARGS=-h lists what can be chosen): figures, and each acknowledged sample counted
+	@go run ./internal/load $(ARGS)
 
 soak: build ## 24 plugins under load while one after the other is killed, for SOAK (default 10m)
 	@go run ./internal/soak -duration $${SOAK:-10m} -json soak.json
