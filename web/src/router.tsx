@@ -19,7 +19,8 @@ const inside = createRoute({
   component: Shell,
   beforeLoad: async ({ location }) => {
     try {
-      await queryClient.ensureQueryData(me)
+      const who = await queryClient.ensureQueryData(me)
+      if (who.must_enrol && location.pathname !== '/account') throw redirect({ to: '/account' })
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error
       const { needed } = await queryClient.fetchQuery(setup)
@@ -248,6 +249,11 @@ const tokensRoute = createRoute({
   path: '/tokens',
   component: lazyRouteComponent(() => import('./pages/Tokens'), 'TokensPage'),
 })
+const usersRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/users',
+  component: lazyRouteComponent(() => import('./pages/Users'), 'UsersPage'),
+})
 const accountRoute = createRoute({
   getParentRoute: () => inside,
   path: '/account',
@@ -267,7 +273,7 @@ const setupRoute = createRoute({
 const signinRoute = createRoute({
   getParentRoute: () => root,
   path: '/signin',
-  validateSearch: (search: Search): { next?: string } => texts(search, 'next'),
+  validateSearch: (search: Search): { next?: string; elsewhere?: string } => texts(search, 'next', 'elsewhere'),
   component: lazyRouteComponent(() => import('./pages/Signin'), 'SigninPage'),
 })
 
@@ -275,7 +281,7 @@ export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
       overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
-      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, tokensRoute, auditRoute, accountRoute,
+      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,
     signinRoute,

@@ -1,7 +1,7 @@
 // What the pages can change. Each returns what the server answered.
 import { answer, api } from './http'
 import { pluginPath } from './queries'
-import type { EnableRequest, NewToken, PluginInstance, Role } from './types'
+import type { EnableRequest, PluginInstance } from './types'
 
 export const session = {
   setup: (token: string, username: string, password: string) =>
@@ -50,7 +50,3 @@ export const agents = {
     answer(api.POST('/api/v1/agents/{id}/commands', { params: { path: { id } }, body: { type, args } })),
 }
 
-export const tokens = {
-  create: (name: string, role: Role) => answer(api.POST('/api/v1/tokens', { body: { name, role } })) as Promise<NewToken>,
-  remove: (id: string) => answer(api.DELETE('/api/v1/tokens/{id}', { params: { path: { id } } })),
-}

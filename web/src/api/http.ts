@@ -12,6 +12,8 @@ export class ApiError extends Error {
     readonly detail: string,
     /** Problems with single fields, by JSON path. */
     readonly fields: FieldProblem[] = [],
+    /** What kind of problem it is, where the server has a name for it. */
+    readonly type = '',
   ) {
     super(detail || title)
     this.name = 'ApiError'
@@ -30,7 +32,26 @@ export async function answer<T>(call: Promise<{ data?: T }>): Promise<T> {
   return (await call).data as T
 }
 
+const mustProve = 'urn:picket:problem:prove'
+
+/** Set by the page: asks who somebody is, and says whether they proved it. */
+let askProof: () => Promise<boolean> = () => Promise.resolve(false)
+export function whenProofNeeded(ask: () => Promise<boolean>): void {
+  askProof = ask
+}
+
+/** What is dangerous is sent again once somebody has proved who they are. */
 async function guarded(request: Request): Promise<Response> {
+  const again = request.method === 'GET' ? null : request.clone()
+  try {
+    return await send(request)
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.type !== mustProve || again === null || !(await askProof())) throw error
+    return send(again)
+  }
+}
+
+async function send(request: Request): Promise<Response> {
   request.headers.set('Accept', 'application/json')
   if (request.method !== 'GET') request.headers.set('X-Picket-CSRF', csrfToken())
   let reply: Response
@@ -44,7 +65,7 @@ async function guarded(request: Request): Promise<Response> {
   saw(true)
   if (reply.ok) return reply
   if (reply.status === 401) dropEarly()
-  if (reply.status === 401 && !/\/(login|signin|setup)$/.test(new URL(request.url).pathname)) onSignedOut()
+  if (reply.status === 401 && !/\/(login|signin|setup|login\/code|login\/passkey\/finish)$/.test(new URL(request.url).pathname)) onSignedOut()
   throw problemFrom(reply.status, reply.statusText, await reply.text())
 }
 
@@ -88,7 +109,7 @@ export function problemFrom(status: number, statusText: string, body: string): A
     const problem: unknown = JSON.parse(body)
     if (typeof problem === 'object' && problem !== null) {
       const p = problem as Record<string, unknown>
-      return new ApiError(status, asText(p.title) || statusText, asText(p.detail), fieldProblems(p.errors))
+      return new ApiError(status, asText(p.title) || statusText, asText(p.detail), fieldProblems(p.errors), asText(p.type))
     }
   } catch {
     // Not JSON: a proxy in between answered.

@@ -73,8 +73,6 @@ export type DeviceSort = (typeof deviceSorts)[number]
 export const devices = (text: string, sort: DeviceSort) =>
   list(['devices', 'list', text, sort], (slice, signal) => answer(api.GET('/api/v1/devices', { params: { query: { ...slice, text: text || undefined, sort } }, signal })))
 export const agents = list(['agents'], (query, signal) => answer(api.GET('/api/v1/agents', { params: { query }, signal })))
-export const audit = list(['audit'], (query, signal) => answer(api.GET('/api/v1/audit', { params: { query }, signal })))
-export const tokens = list(['tokens'], (_, signal) => answer(api.GET('/api/v1/tokens', { signal })))
 export const plugins = list(['plugins'], (_, signal) => answer(api.GET('/api/v1/plugins', { signal })) as Promise<Listed<Plugin>>)
 
 export const alert = (id: string) =>

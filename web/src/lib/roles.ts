@@ -1,15 +1,19 @@
-// What a role may do, so that a page does not offer what the server will refuse. The server decides in any case.
-import type { Role } from '../api/types'
+// What somebody may do, so that a page does not offer what the server will refuse. The server decides in any case.
+import type { Me } from '../api/types'
 
-export type Deed = 'administer' | 'operate' | 'audit' | 'watch'
+export type Permission = Me['permissions'][number]
 
-const roles: Record<Deed, readonly Role[]> = {
-  administer: ['ADM'],
-  operate: ['ADM', 'IT'],
-  audit: ['ADM', 'SUP'],
-  watch: ['ADM', 'IT', 'SUP'],
-}
+/** Deeds that many pages share, each by the permission that stands for it. */
+const deeds = {
+  administer: 'settings:admin',
+  operate: 'agents:write',
+  audit: 'rules:write',
+  watch: 'alerts:read',
+} as const
 
-export function may(role: Role | undefined, deed: Deed): boolean {
-  return role !== undefined && roles[deed].includes(role)
+export type Deed = keyof typeof deeds | `${string}:${string}`
+
+export function may(who: Pick<Me, 'permissions'> | undefined, deed: Deed): boolean {
+  const wanted = deed in deeds ? deeds[deed as keyof typeof deeds] : deed
+  return who !== undefined && who.permissions.includes(wanted)
 }

@@ -1,21 +1,28 @@
+import '../locales/identity'
 import { Button, PasswordInput } from '@mantine/core'
-import { useMutation, useQuery } from '@tanstack/react-query'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useRef, useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { session } from '../api/actions'
+import { ownSessions, sessions } from '../api/identity'
 import { me } from '../api/queries'
 import { passwordProblems, type PasswordProblem } from '../lib/password'
 import { NewPassword } from '../ui/NewPassword'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
-import { Problem } from '../ui/states'
+import { Loaded, Problem } from '../ui/states'
 import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
+import { Factors } from './identity/Factors'
+import css from './identity/identity.module.css'
+import { Sessions } from './identity/Sessions'
+import { Tokens } from './identity/Tokens'
 
 export function AccountPage() {
   const { t } = useTranslation()
   const { data: who } = useQuery(me)
   return (
     <Page title={t('account.title')}>
+      {who?.must_enrol && <p className={css.needed} role="alert">{t('factors.needed')}</p>}
       <Panel title={t('account.who')}>
         <Facts>
           <Fact name={t('signin.username')}>{who?.username}</Fact>
@@ -25,7 +32,30 @@ export function AccountPage() {
       <Panel title={t('account.password')} hint={t('account.passwordHint')}>
         <PasswordForm />
       </Panel>
+      <Factors />
+      <OwnSessions />
+      {who && !who.must_enrol && <Tokens whose="own" />}
     </Page>
+  )
+}
+
+function OwnSessions() {
+  const { t } = useTranslation()
+  const tell = useTell()
+  const client = useQueryClient()
+  const query = useQuery(ownSessions)
+  const refresh = () => client.invalidateQueries({ queryKey: ['sessions'] })
+  const others = useMutation({
+    mutationFn: sessions.endOthers,
+    onSuccess: async ({ ended }) => {
+      await refresh()
+      tell.done(t('sessions.ended', { count: ended }))
+    },
+  })
+  return (
+    <Panel title={t('sessions.title')} flush actions={<Button size="xs" variant="default" loading={others.isPending} onClick={() => others.mutate()}>{t('sessions.endOthers')}</Button>}>
+      <Loaded query={query}>{({ items }) => <Sessions items={items} end={(s) => sessions.end(s.id).then(refresh)} />}</Loaded>
+    </Panel>
   )
 }
 

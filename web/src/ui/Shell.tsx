@@ -2,7 +2,7 @@
 import { ActionIcon, useMantineColorScheme } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-router'
-import { useEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { lazy, Suspense, useEffect, useRef, useState, useSyncExternalStore } from 'react'
 import { useTranslation } from 'react-i18next'
 import { session } from '../api/actions'
 import { contactStore } from '../api/http'
@@ -19,6 +19,8 @@ import { StateMark } from './marks'
 import css from './shell.module.css'
 import { useNow } from './Time'
 
+const Prove = lazy(() => import('./Prove').then((m) => ({ default: m.Prove })))
+
 const places = [
   { to: '/', label: 'nav.overview', Icon: OverviewIcon },
   { to: '/incidents', label: 'nav.incidents', Icon: IncidentIcon },
@@ -28,15 +30,16 @@ const places = [
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
   { to: '/flows', label: 'nav.flows', Icon: FlowIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
-  { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon },
-  { to: '/market', label: 'nav.market', Icon: MarketIcon },
+  { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon, deed: 'plugins:read' },
+  { to: '/market', label: 'nav.market', Icon: MarketIcon, deed: 'plugins:read' },
   { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
   { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon },
 ] as const
 
 const admin = [
-  { to: '/tokens', label: 'nav.tokens', Icon: TokenIcon, deed: 'administer' },
-  { to: '/audit', label: 'nav.audit', Icon: AuditIcon, deed: 'audit' },
+  { to: '/users', label: 'nav.users', Icon: UserIcon, deed: 'users:admin' },
+  { to: '/tokens', label: 'nav.tokens', Icon: TokenIcon, deed: 'tokens:admin' },
+  { to: '/audit', label: 'nav.audit', Icon: AuditIcon, deed: 'audit:read' },
 ] as const
 
 export function Shell() {
@@ -89,6 +92,7 @@ function Frame() {
         )}
         <Outlet />
       </main>
+      <Suspense><Prove /></Suspense>
     </div>
   )
 }
@@ -135,7 +139,7 @@ function Places() {
   return (
     <div className={css.nav}>
       <ul>
-        {places.filter(({ to }) => to === '/' || can('watch')).map(({ to, label, Icon }) => (
+        {places.filter((p) => p.to === '/' || can('deed' in p ? p.deed : 'watch')).map(({ to, label, Icon }) => (
           <li key={to}>
             <Link to={to} activeOptions={{ exact: to === '/' || (to === '/captures' && flow) }} activeProps={{ 'aria-current': 'page' }}
               aria-current={to === '/flows' && flow ? 'page' : undefined} className={css.place}>
