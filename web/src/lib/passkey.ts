@@ -15,7 +15,7 @@ export async function makePasskey(options: unknown): Promise<unknown> {
   return answerOf(await navigator.credentials.create({ publicKey: parser().parseCreationOptionsFromJSON(options) }))
 }
 
-export async function usePasskey(options: unknown): Promise<unknown> {
+export async function askPasskey(options: unknown): Promise<unknown> {
   return answerOf(await navigator.credentials.get({ publicKey: parser().parseRequestOptionsFromJSON(options) }))
 }
 

@@ -7,7 +7,7 @@ import { useTranslation } from 'react-i18next'
 import { session } from '../api/actions'
 import { signIn, ways, type FactorNeeded } from '../api/identity'
 import { me } from '../api/queries'
-import { canUsePasskeys, usePasskey } from '../lib/passkey'
+import { canUsePasskeys, askPasskey } from '../lib/passkey'
 import { Loading, Problem } from '../ui/states'
 import { useLinkToken } from '../ui/useLinkToken'
 import { AuthFrame } from './AuthFrame'
@@ -77,7 +77,7 @@ function PasskeyButton() {
   const come = useMutation({
     mutationFn: async () => {
       const { state, options } = await signIn.beginPasskey()
-      return signIn.passkey(state, await usePasskey(options))
+      return signIn.passkey(state, await askPasskey(options))
     },
     onSuccess: enter,
   })

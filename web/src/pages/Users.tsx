@@ -1,6 +1,6 @@
 // Who may sign in, what they may do, and what is asked of them.
 import '../locales/identity'
-import { Button, Checkbox, Group, Modal, NativeSelect, NumberInput, TextInput } from '@mantine/core'
+import { Button, Checkbox, Group, Modal, NativeSelect, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -171,7 +171,7 @@ function PolicyForm({ is }: { is: Policy }) {
   const client = useQueryClient()
   const tell = useTell()
   const [roles, setRoles] = useState<string[]>(is.second_factor)
-  const [minutes, setMinutes] = useState<number | string>(is.fresh_minutes)
+  const [minutes, setMinutes] = useState(String(is.fresh_minutes))
   const save = useMutation({
     mutationFn: () => people.policy({ second_factor: roles, fresh_minutes: Number(minutes) }),
     onSuccess: async () => {
@@ -188,7 +188,7 @@ function PolicyForm({ is }: { is: Policy }) {
       <Checkbox.Group label={t('users.policyText')} value={roles} onChange={setRoles}>
         <Group gap="md" mt="xs">{all.map((r) => <Checkbox key={r} value={r} label={r} />)}</Group>
       </Checkbox.Group>
-      <NumberInput className={ui.narrow} label={t('users.fresh')} description={t('users.freshText')} min={1} max={1440} value={minutes} onChange={setMinutes} />
+      <TextInput type="number" className={ui.narrow} label={t('users.fresh')} description={t('users.freshText')} min={1} max={1440} required withAsterisk={false} value={minutes} onChange={(e) => setMinutes(e.currentTarget.value)} />
       {save.isError && <Problem error={save.error} />}
       <div><Button type="submit" loading={save.isPending}>{t('factors.save')}</Button></div>
     </form>

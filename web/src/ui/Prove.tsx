@@ -7,7 +7,7 @@ import { whenProofNeeded } from '../api/http'
 import { prove } from '../api/identity'
 import { me } from '../api/queries'
 import '../locales/identity'
-import { canUsePasskeys, usePasskey } from '../lib/passkey'
+import { canUsePasskeys, askPasskey } from '../lib/passkey'
 import { Problem } from './states'
 import ui from './ui.module.css'
 
@@ -41,7 +41,7 @@ function Ways({ onProven }: { onProven: () => void }) {
   const passkey = useMutation({
     mutationFn: async () => {
       const { state, options } = await prove.begin()
-      return prove.passkey(state, await usePasskey(options))
+      return prove.passkey(state, await askPasskey(options))
     },
     onSuccess: onProven,
   })
