@@ -34,7 +34,7 @@ async function signOut(page, base) {
 async function password(page, base, name, secret) {
   await page.goto(`${base}/signin`)
   await page.getByLabel('User name').fill(name)
-  await page.getByLabel('Password').fill(secret)
+  await page.getByLabel('Password', { exact: true }).fill(secret)
   await page.getByRole('button', { name: 'Sign in', exact: true }).click()
 }
 
@@ -65,7 +65,7 @@ async function asGrace(other, { page, base, local, link, secret }) {
   await grace.waitForURL(`${local}/`, patient)
   assert.equal(await grace.getByRole('link', { name: 'People' }).count(), 0, 'IT looks after machines, not people')
   await grace.goto(`${local}/account`)
-  await grace.getByLabel('New password').fill(secret)
+  await grace.getByLabel('New password', { exact: true }).fill(secret)
   await grace.getByLabel('Password again').fill(secret)
   await grace.getByRole('button', { name: 'Change password' }).click()
   await grace.getByText('Your password is changed.').waitFor(patient)
