@@ -50,7 +50,7 @@ function Detail({ capture: c }: { capture: Capture }) {
           <span className="dim">{t('capture.failedNext')}</span>
         </div>
       )}
-      {c.truncated && <p className="dim">{t('capture.truncated')}</p>}
+      {c.truncated && <p className="dim">{t(c.packets === 0 ? 'capture.nothing' : 'capture.truncated')}</p>}
       {c.skipped && (
         <div className={ui.error}>
           <strong>{t('capture.partial')}</strong>
@@ -74,7 +74,8 @@ function Detail({ capture: c }: { capture: Capture }) {
         <LoadedList
           query={found}
           empty={
-            c.state === 'done' ? <Empty title={t('capture.clean')} action={<Link to="/plugins" search={{ kind: 'detector' }}>{t('capture.detectors')}</Link>}>{t('capture.cleanText')}</Empty>
+            c.state === 'done' && c.truncated && c.packets === 0 ? <Empty title={t('capture.unread')} />
+            : c.state === 'done' ? <Empty title={t('capture.clean')} action={<Link to="/plugins" search={{ kind: 'detector' }}>{t('capture.detectors')}</Link>}>{t('capture.cleanText')}</Empty>
             : c.state === 'failed' ? <Empty title={t('capture.unread')} />
             : <Empty title={t('capture.wait')}>{t('capture.waitText')}</Empty>
           }

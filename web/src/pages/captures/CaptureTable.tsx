@@ -55,7 +55,7 @@ export function CaptureTable({ items }: { items: Capture[] }) {
                 <Link to="/captures/$id" params={{ id: c.id }} className={ui.main}>{c.name}</Link>
                 <div className={ui.sub}>{bytes(c.size)}</div>
                 {c.state === 'failed' && c.error && <div className={css.why}>{c.error}</div>}
-                {c.state === 'done' && c.truncated && <div className={ui.sub}>{t('capture.truncated')}</div>}
+                {c.state === 'done' && c.truncated && <div className={ui.sub}>{t(c.packets === 0 ? 'capture.nothing' : 'capture.truncated')}</div>}
               </td>
               <td><CaptureProgress capture={c} /></td>
               <td className={`${ui.medium} ${ui.right} num`}>{count(c.packets)}</td>
@@ -108,6 +108,7 @@ export function CaptureProgress({ capture: c }: { capture: Capture }) {
   const { t } = useTranslation()
   if (c.state === 'queued' && c.place) return <StateMark tone="busy">{t('traffic.jobs.place', { place: c.place })}</StateMark>
   if (c.state === 'stopped') return <StateMark tone="off">{t('traffic.jobs.stoppedAt', { part: wholePercent(c.progress) })}</StateMark>
+  if (c.state === 'done' && c.truncated) return <StateMark tone={c.packets === 0 ? 'bad' : 'warn'}>{t(c.packets === 0 ? 'traffic.jobs.unreadable' : 'traffic.jobs.brokenOff')}</StateMark>
   if (c.state !== 'running') return <State of={c.state === 'failed' ? 'broken' : c.state} bad={c.state === 'failed'} />
   return (
     <span className={css.progress}>
