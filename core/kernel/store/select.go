@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -127,24 +130,38 @@ func (t *Telemetry) readRaw(ctx context.Context, found []*series, from, to int64
 		parts[i] = fmt.Sprintf("SELECT series_id, epoch_ms(ts) AS t, value FROM %s WHERE ts >= %s AND ts < %s AND (%s)",
 			t.source(seg, sh, ""), timestamp(from*1000), timestamp((to+1)*1000), ids)
 	}
-	rows, err := t.engine.db.QueryContext(ctx, strings.Join(parts, " UNION ALL "))
+	conn, err := t.engine.db.Conn(ctx)
 	if err != nil {
 		return missing, err
 	}
-	defer rows.Close()
-	for n := 0; rows.Next(); n++ {
-		if n == most {
-			return missing, &QueryError{fmt.Sprintf("more than %d samples at once", most)}
+	defer conn.Close()
+	// The driver's own rows: for hundreds of thousands, converting through database/sql would cost as much as finding them.
+	return missing, raw(conn, func(c driver.Conn) error {
+		rows, err := c.(driver.QueryerContext).QueryContext(ctx, strings.Join(parts, " UNION ALL "), nil) //nolint:forcetypeassert // DuckDB's is one
+		if err != nil {
+			return err
 		}
-		var id uint32
-		var s RawSample
-		if err := rows.Scan(&id, &s.Millis, &s.Value); err != nil {
-			return missing, err
+		defer rows.Close()
+		row := make([]driver.Value, 3)
+		for n := 0; ; n++ {
+			switch err := rows.Next(row); {
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return err
+			case n == most:
+				return &QueryError{fmt.Sprintf("more than %d samples at once", most)}
+			}
+			id, known := row[0].(uint32)
+			at, whole := row[1].(int64)
+			value, number := row[2].(float64)
+			if !known || !whole || !number {
+				return fmt.Errorf("a row holds %T, %T and %T", row[0], row[1], row[2])
+			}
+			line := lines[id]
+			samples[line] = append(samples[line], RawSample{at, value})
 		}
-		line := lines[id]
-		samples[line] = append(samples[line], s)
-	}
-	return missing, rows.Err()
+	})
 }
 
 // InOrder sorts by time what did not come so, and keeps the last of each time.
