@@ -79,7 +79,7 @@ func sideOf(t *testing.T, name string) []string {
 	return out
 }
 
-// The rules that come with the plugin find the attacks on web servers, and are silent on what is harmless.
+// The rules that come with the plugin find the attacks on web servers, exploits and worms, and are silent on what is harmless.
 func TestTuneCaptures(t *testing.T) {
 	if _, err := os.Stat(sharedCaptures); err != nil {
 		t.Skip("there are no shared captures")
@@ -87,7 +87,7 @@ func TestTuneCaptures(t *testing.T) {
 	d := withRules(t, `{}`, map[string][]byte{"default.rules": defaultRules})
 	for _, name := range sideOf(t, "tune") {
 		kind, _, _ := strings.Cut(name, "__")
-		attack, harmless := kind == "atk-web", strings.HasPrefix(kind, "benign-") || strings.HasPrefix(kind, "neg-")
+		attack, harmless := kind == "atk-web" || kind == "atk-exploit" || kind == "atk-worm", strings.HasPrefix(kind, "benign-") || strings.HasPrefix(kind, "neg-")
 		if !attack && !harmless {
 			continue
 		}

@@ -35,6 +35,9 @@ var captures = map[string]func(w *wire){
 		w.dial(40011, 445).up("\x00\x00\x00\x40\xfcSMB\x20\x00\x00\x00\x01\x00\x00\x00\xff\xff\xff\xff" + strings.Repeat("A", 48)).close()
 		w.dial(40013, 445).up("\x00\x00\x00\x40\xfcSMB\xff\xff\xff\xff\x01\x00\x00\x00\x10\x00\x00\x00" + strings.Repeat("A", 48)).close()
 		w.udp(client, server, 40012, 53, question("expyuzz4wqqyqhjn.onion"))
+		w.dial(40014, 445).up(negotiate(strings.Repeat("\x00", 16))).close()
+		w.dial(40015, 4444).down("\r\nC:\\WINNT\\system32>").up("start worm.exe\n").close()
+		w.dial(40016, 135).up(activation(strings.Repeat("F\x00", 400) + "\\\x00C\x00$\x00")).close()
 	},
 	"ordinary": func(w *wire) {
 		for i, line := range []string{"GET /", "GET /select?union=yes", "GET /docs/../index.html", "GET /script?text=%3Cb%3E", "GET /etc/passwd-policy"} {
@@ -45,10 +48,29 @@ var captures = map[string]func(w *wire){
 			down("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 91\r\n\r\nMZ" + strings.Repeat("\x00", 76) + "This program ").close()
 		w.dial(41011, 4444).down("uid=1000(ada) gid=1000(ada)\n").close()
 		w.dial(41012, 445).up("\x00\x00\x00\x14\xfcSMB\x20\x00\x00\x00\x01\x00\x00\x00\x10\x00\x00\x00data").close()
+		w.dial(41015, 445).up(negotiate("0123456789abcdef")).close()
+		w.dial(41016, 4444).down("\r\nC:\\notes.txt is > 3 pages\r\n").close()
+		w.dial(41017, 23).down("\r\nC:\\Users\\ada>").close()
+		w.dial(41018, 135).up(activation("F\x00S\x00\\\x00C\x00$\x00" + strings.Repeat("a\x00", 400))).close()
 		handshakeWithoutCertificate(w)
 		w.udp(client, server, 41013, 53, question("onion.example.org"))
 		w.udp(client, server, 41014, 123, strings.Repeat("\x1b", 48))
 	},
+}
+
+// negotiate offers SMB 3.1.1 with compression.
+func negotiate(id string) string {
+	head := "\xfeSMB\x40\x00" + strings.Repeat("\x00", 8) + "\x1f\x00" + strings.Repeat("\x00", 48)
+	head = head[:12] + "\x00\x00" + head[14:]
+	body := "\x24\x00\x02\x00\x01\x00\x00\x00\x7f\x00\x00\x00" + id + "\x70\x00\x00\x00\x01\x00\x00\x00\x02\x03\x11\x03\x00\x00\x00\x00"
+	compression := "\x03\x00\x0a\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00"
+	text := head + body + compression
+	return string([]byte{0, 0, 0, byte(len(text))}) + text
+}
+
+// activation asks DCOM for an object in a file on another server.
+func activation(path string) string {
+	return "\x05\x00\x00\x03\x10\x00\x00\x00" + strings.Repeat("\x00", 16) + "\x00\x00\x04\x00" + strings.Repeat("\x00", 60) + "\\\x00\\\x00" + path
 }
 
 func handshakeWithoutCertificate(w *wire) {
