@@ -67,7 +67,13 @@ func New(list [][]byte) *Sieve {
 		at, _ := window(s.texts[i], 4)
 		s.near.put(four(s.texts[i][at:]), entry{text: i, offset: int32(at)})
 	}
-	s.short.make(256 * len(short))
+	pieces := 0
+	for _, i := range short {
+		if pieces++; len(s.texts[i]) == 1 {
+			pieces += 255
+		}
+	}
+	s.short.make(pieces)
 	for _, i := range short {
 		text := s.texts[i]
 		if len(text) > 1 {
@@ -91,7 +97,7 @@ func (t *tier) make(pieces int) {
 	if pieces == 0 {
 		return
 	}
-	size := min(max(bits.Len(uint(64*pieces)), 9), 17)
+	size := min(bits.Len(uint(256*pieces)), 17) // at most 16 KiB, half of what the nearest cache of a processor holds
 	t.shift, t.bits = uint(32-size), make([]uint64, 1<<size/64)
 	room := 1 << bits.Len(uint(2*pieces))
 	t.keys, t.first = make([]uint32, room), make([]int32, room)
