@@ -22,8 +22,10 @@ import (
 // system is who does what nobody asked for by name.
 const system = "system"
 
-// What --dev enables at its first start: the page has something to show, and nothing leaves this machine. Grants are all that a plugin
-// asks for unless some are named: to show beacon every question of DNS would cost a quarter of the whole analysis.
+// What --dev enables at its first start: the page has something to show, what is dropped on it is looked through for the usual
+// attacks, and nothing leaves this machine. It is as many detectors as an analysis affords beside ndpiReader, by worth: those that
+// must be shown every fact of DNS or of controllers, every file, or every packet of a layer are not among them. Grants are all that a
+// plugin asks for unless some are named: to show beacon every question of DNS would cost a tenth of the whole analysis.
 var defaults = []struct {
 	plugin   string
 	interval time.Duration
@@ -32,6 +34,12 @@ var defaults = []struct {
 	{"picket/host", 5 * time.Second, nil},
 	{"picket/portscan", 0, nil},
 	{"picket/beacon", 0, []string{sdk.CapFlowsRead}},
+	{"picket/bruteforce", 0, nil},
+	{"picket/lateral", 0, nil},
+	{"picket/exfil", 0, nil},
+	{"picket/ransomware", 0, nil},
+	{"picket/spoof", 0, nil},
+	{"picket/tls", 0, nil},
 	{"picket/passive", 0, nil},
 }
 

@@ -79,7 +79,7 @@ func Start(ctx context.Context, capture string, detectors []Detector, queue int,
 	r := &Run{capture: capture, share: share, queue: queue}
 	for _, d := range detectors {
 		l := r.detector(d)
-		l.bunch = bunchFlows
+		l.bunch = bunched
 		r.begin(func() { l.run(ctx) })
 	}
 	return r

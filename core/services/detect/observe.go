@@ -37,16 +37,13 @@ const (
 // Observe adds an observer. It must come before the first frame.
 func (r *Run) Observe(ctx context.Context, o Observer, sighted Sighted) {
 	l, _ := r.observer(ctx, o, sighted)
-	l.bunch = bunchFrames
+	l.bunch = bunched
 	r.begin(func() { l.run(ctx) })
 }
 
-// So many frames of a capture a detector and an observer are shown together: each is done with one before the next one comes, and to
-// wake it for each cost as much as what it does with them. Those of flows are large; as many as these come together from the worker.
-const (
-	bunchFlows  = 4
-	bunchFrames = 8
-)
+// So many frames of a capture a detector and an observer are shown together, as many as come together from the worker: each is done
+// with one before the next one comes, and to wake it for each cost as much as what it does with them.
+const bunched = 4
 
 // pass puts a batch into the queue, or holds it until there are enough of them.
 func (l *lane) pass(ctx context.Context, b *batch.Batch) error {

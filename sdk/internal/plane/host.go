@@ -16,8 +16,8 @@ const (
 	WindowBytes = 8 << 20
 	// KeptFrames and KeptBytes are what a plugin keeps of the frames that several of its instances are shown. The spread between the
 	// first and the last of them is as large as their queues.
-	KeptFrames = 16
-	KeptBytes  = 4 << 20
+	KeptFrames = 8
+	KeptBytes  = 2 << 20
 	// CallFrames and CallBytes are the credit of a call that emits samples.
 	CallFrames = 8
 	CallBytes  = 4 << 20
