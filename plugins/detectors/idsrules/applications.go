@@ -103,16 +103,19 @@ func (e *engine) dns(v *view, b []byte) {
 		return // an answer repeats the question
 	}
 	n := min(int(binary.BigEndian.Uint16(b[4:])), 16)
-	var names [][]byte
+	names, room := e.names[:0], e.room[bufDNSQuery][:0]
 	at := 12
 	for range n {
-		name, next, ok := readName(b, at)
+		begin := len(room)
+		text, next, ok := readName(room, b, at)
 		if !ok {
 			break
 		}
-		names = append(names, name)
+		room = text
+		names = append(names, room[begin:len(room):len(room)])
 		at = next + 4
 	}
+	e.names, e.room[bufDNSQuery] = names, room
 	if len(names) == 0 {
 		return
 	}
@@ -123,9 +126,10 @@ func (e *engine) dns(v *view, b []byte) {
 	e.transaction(t)
 }
 
-// readName reads a name with dots between its labels.
-func readName(b []byte, at int) (name []byte, next int, ok bool) {
-	next = -1
+// readName reads a name with dots between its labels, behind what stands in to.
+func readName(to, b []byte, at int) (name []byte, next int, ok bool) {
+	begin := len(to)
+	name, next = to, -1
 	for jumps := 0; at < len(b); {
 		n := int(b[at])
 		switch {
@@ -143,10 +147,10 @@ func readName(b []byte, at int) (name []byte, next int, ok bool) {
 			}
 			at = (n&0x3f)<<8 | int(b[at+1])
 			jumps++
-		case n >= 0x40 || at+1+n > len(b) || len(name)+n > 255:
+		case n >= 0x40 || at+1+n > len(b) || len(name)-begin+n > 255:
 			return nil, 0, false
 		default:
-			if len(name) > 0 {
+			if len(name) > begin {
 				name = append(name, '.')
 			}
 			name = append(name, b[at+1:at+1+n]...)

@@ -32,6 +32,7 @@ type engine struct {
 	candidates []*rule
 	unpacker   unpacker
 	room       [bufCount][]byte
+	names      [][]byte // of a message of DNS
 }
 
 // view is what a rule is evaluated on.
