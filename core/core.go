@@ -212,7 +212,8 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	c.closeLater(c.backups.close)
-	return nil
+	c.keep, err = newRetention(ctx, c)
+	return err
 }
 
 func openControl(ctx context.Context, f folder, settings config.Picketd, now func() time.Time) (*store.Control, error) {
@@ -313,7 +314,7 @@ func (c *Core) openAPI(ctx context.Context) error {
 	}
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
-		Backups: c.backups, Captures: captures{c}, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
+		Backups: c.backups, Retention: c.keep, Captures: captures{c}, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
@@ -414,7 +415,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run, c.keep.run,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

@@ -111,6 +111,9 @@ var access = map[string]rule{
 	"GET /api/v1/admin/backups/:name":         danger(auth.SettingsAdmin),
 	"POST /api/v1/admin/backups/:name/verify": may(auth.SettingsAdmin),
 	"DELETE /api/v1/admin/backups/:name":      danger(auth.SettingsAdmin),
+	"GET /api/v1/admin/retention":             may(auth.SettingsAdmin),
+	"PUT /api/v1/admin/retention":             danger(auth.SettingsAdmin),
+	"POST /api/v1/admin/retention/cleanup":    danger(auth.SettingsAdmin),
 
 	"GET /api/v1/users":                      may(auth.UsersAdmin),
 	"POST /api/v1/users":                     danger(auth.UsersAdmin),

@@ -139,6 +139,7 @@ type Config struct {
 	Audit     Auditor
 	Captures  Captures
 	Backups   Backups
+	Retention Retention
 	Alerts    Alerts
 	Incidents Incidents
 	Inventory Inventory
@@ -280,6 +281,7 @@ func (s *Server) routes() {
 	s.fleetRoutes()
 	s.auditRoutes()
 	s.backupRoutes()
+	s.retentionRoutes()
 	s.overviewRoutes()
 	s.liveRoutes()
 	s.fileRoutes()

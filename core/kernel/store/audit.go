@@ -93,6 +93,12 @@ func (c *Control) resealAuditHeads(ctx context.Context) error {
 			if err == nil {
 				err = c.putAuditHead(ctx, tx, tenant, h)
 			}
+			if err == nil {
+				h, _, err = c.auditStart(ctx, tx, tenant)
+			}
+			if err == nil {
+				_, err = tx.ExecContext(ctx, "UPDATE audit_starts SET mac = ? WHERE tenant = ?", c.sealer.markStart(tenant, h), tenant)
+			}
 			if err != nil {
 				return err
 			}
@@ -159,9 +165,15 @@ func (c *Control) VerifyAudit(ctx context.Context, tenant string, known AuditHea
 		return AuditReport{}, explain(err)
 	}
 	defer rows.Close()
-	var at AuditHead
+	at, genuine, err := c.auditStart(ctx, tx, tenant)
+	if err != nil {
+		return AuditReport{}, err
+	}
 	broken := func(seq int64, problem string) (AuditReport, error) {
 		return AuditReport{Head: at, Broken: seq, Problem: problem}, nil
+	}
+	if !genuine {
+		return broken(at.Seq, "the record of the chain's beginning was made up: its mark does not fit the key file")
 	}
 	for rows.Next() {
 		e, err := scanAudit(rows)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -90,6 +91,8 @@ type Flows struct {
 	engine   *engine
 	segments *segments
 
+	retention atomic.Int64 // how long they are kept
+
 	slots   chan struct{} // one for each recording under way
 	memory  *engineMemory
 	exports chan struct{} // one for each export that is being made
@@ -129,6 +132,7 @@ func OpenFlows(ctx context.Context, cfg FlowsConfig) (*Flows, error) {
 	}
 	f := &Flows{cfg: cfg, engine: e, slots: make(chan struct{}, maxRecordings), exports: make(chan struct{}, maxExports), runs: map[uint32]*run{}, latest: map[[2]string]uint32{},
 		next: 1, words: []string{""}, wordID: map[string]uint16{"": 0}}
+	f.retention.Store(int64(cfg.Retention))
 	f.memory = &engineMemory{engine: e, whole: cfg.MemoryLimit, recordings: func() int { return len(f.slots) }, rest: pageRest, limit: cfg.MemoryLimit}
 	if err := f.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open flows: %w", err), e.close())
@@ -324,7 +328,7 @@ func removals(seg *segment, id uint32) []string {
 
 // Tidy drops the files of days past retention, and the frames that belong to them. What is being read goes the next time.
 func (f *Flows) Tidy(ctx context.Context) error {
-	before := dayOf(f.cfg.Now().Add(-f.cfg.Retention).UnixMicro())
+	before := dayOf(f.oldestKept().UnixMicro())
 	if _, err := f.segments.drop(ctx, before); err != nil {
 		return err
 	}
@@ -347,7 +351,7 @@ func (f *Flows) Tidy(ctx context.Context) error {
 			return err
 		}
 	}
-	return f.dropOlder(f.cfg.Now().Add(-f.cfg.Retention))
+	return f.dropOlder(f.oldestKept())
 }
 
 // Run tidies up once an hour until ctx ends.

@@ -55,7 +55,7 @@ func (t *Telemetry) Tidy(ctx context.Context) error {
 // housekeep takes the first day that needs it one step further: it reads and writes the whole of it, which is enough at a time.
 func (t *Telemetry) housekeep(ctx context.Context) {
 	now := t.cfg.Now()
-	if err := t.drop(ctx, now); err != nil && ctx.Err() == nil {
+	if _, _, err := t.Clean(ctx); err != nil && ctx.Err() == nil {
 		t.failed(err)
 	}
 	today := dayOf(now.Add(-lateness).UnixMicro())
@@ -130,10 +130,4 @@ func (t *Telemetry) checkpoint(ctx context.Context, seg *segment) error {
 		t.segments.clean(seg)
 		return nil
 	})
-}
-
-// drop removes the files of days that retention no longer keeps.
-func (t *Telemetry) drop(ctx context.Context, now time.Time) error {
-	_, err := t.segments.drop(ctx, dayOf(t.oldest(now)))
-	return errors.Join(err, t.rollups.drop(now, t.Retention()))
 }

@@ -178,8 +178,8 @@ func (r *rollups) only(day int64, generation string) error {
 	return nil
 }
 
-// drop removes the files that retention no longer keeps.
-func (r *rollups) drop(now time.Time, keep TelemetryRetention) error {
+// drop removes the files that retention no longer keeps, and says how many that were.
+func (r *rollups) drop(now time.Time, keep TelemetryRetention) (dropped int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, age := range keep.ofResolutions() {
@@ -190,13 +190,14 @@ func (r *rollups) drop(now time.Time, keep TelemetryRetention) error {
 			}
 			for _, g := range list {
 				if err := removeFiles(r.path(i, day, g)); err != nil {
-					return fmt.Errorf("retention: %w", err)
+					return dropped, fmt.Errorf("retention: %w", err)
 				}
+				dropped++
 			}
 			delete(r.files[i], day)
 		}
 	}
-	return nil
+	return dropped, nil
 }
 
 // paths are the files of a resolution.

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Lines of the audit log go from the front of the chain; what is left is verified as before, and a start that somebody made up is
+// told.
+func TestRetentionOfTheAuditLog(t *testing.T) {
+	c, _ := openControl(t)
+	for i := range 1200 {
+		must(t, c.AppendAudit(t.Context(), AuditEntry{ID: fmt.Sprintf("%06d", i), Tenant: "default", Time: start.Add(time.Duration(i) * time.Hour), Actor: "a", Action: "b", Outcome: "ok"}))
+	}
+	for _, hours := range []int{1100, 1100, 5000} {
+		before := start.Add(time.Duration(hours) * time.Hour)
+		removed, err := c.RemoveBefore(t.Context(), KeepAudit, before)
+		must(t, err)
+		want := map[int]int{1100: 1100, 5000: 99}[hours] // the last line stays: it says that there is a log
+		if _, _, err := c.ListAudit(t.Context(), "default", AuditFilter{}, Page{}); err != nil {
+			t.Fatal(err)
+		}
+		if removed != want && removed != 0 {
+			t.Errorf("before %d: %d removed, want %d", hours, removed, want)
+		}
+		r, err := c.VerifyAudit(t.Context(), "default", AuditHead{})
+		if must(t, err); r.Problem != "" || r.Head.Seq != 1200 {
+			t.Errorf("before %d: %+v", hours, r)
+		}
+	}
+	_, err := c.writer.ExecContext(t.Context(), "UPDATE audit_starts SET seq = seq - 1")
+	must(t, err)
+	if r, err := c.VerifyAudit(t.Context(), "default", AuditHead{}); err != nil || r.Problem == "" {
+		t.Errorf("a start that was made up passes: %+v, %v", r, err)
+	}
+}
+
+// Rows go by when they were last touched, in steps, and the file becomes smaller.
+func TestRetentionOfControlState(t *testing.T) {
+	c, _ := openControl(t)
+	text := strings.Repeat("x", 20_000)
+	for i := range 1300 {
+		at := micros(start.Add(time.Duration(i) * time.Hour))
+		_, err := c.writer.ExecContext(t.Context(), `INSERT INTO devices (id, tenant, ips, macs, hostnames, vendor, first_seen, last_seen, sources, facts)
+			VALUES (?, 'default', '[]', '[]', '[]', '', ?, ?, '[]', ?)`, fmt.Sprint(i), at, at, text)
+		must(t, err)
+	}
+	size := func() int64 {
+		_, err := c.writer.ExecContext(t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)")
+		must(t, err)
+		info, err := os.Stat(c.path)
+		must(t, err)
+		return info.Size()
+	}
+	before := size()
+	removed, err := c.RemoveBefore(t.Context(), KeepDevices, start.Add(1200*time.Hour))
+	if must(t, err); removed != 1200 {
+		t.Errorf("%d removed, want 1200", removed)
+	}
+	must(t, c.Shrink(t.Context()))
+	if after := size(); after > before/4 {
+		t.Errorf("the file has %d bytes of %d", after, before)
+	}
+	for _, kind := range []string{KeepAlerts, KeepIncidents, KeepSessions} {
+		if n, err := c.RemoveBefore(t.Context(), kind, start); err != nil || n != 0 {
+			t.Errorf("%s: %d, %v", kind, n, err)
+		}
+	}
+	if _, err := c.RemoveBefore(t.Context(), "users", start); err == nil {
+		t.Error("users are removed by age")
+	}
+}
