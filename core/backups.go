@@ -288,7 +288,8 @@ func (b *backups) List() (list []api.Backup, failed string, err error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.running != nil {
+	if b.running != nil { // also when its file has its name already
+		list = slices.DeleteFunc(list, func(x api.Backup) bool { return x.Name == b.running.Name })
 		list = append(list, *b.running)
 	}
 	slices.SortFunc(list, func(x, y api.Backup) int {

@@ -100,6 +100,7 @@ type Core struct {
 	record    func(ctx context.Context, capture string) (traffic.Recorder, error) // keeps the flows of a capture; nil keeps none
 
 	backups *backups
+	keep    *retention
 
 	closers []func() // undo New, last first
 }

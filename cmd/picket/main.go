@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), flowscmd.New(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
+	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), fleetcmd.Backup(), flowscmd.New(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
 			usage.Group(cmd)
