@@ -73,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	cat := catalogue.New(catalogue.Config{Tenant: store.DefaultTenant, Store: control, Registry: w.registry, Host: w.host,
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
-	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Captures: w.uploads,
+	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Backups: fakeBackups{}, Retention: fakeRetention{}, Captures: w.uploads,
 		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), WarningLists: warningLists, Rules: tried{}, Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})
