@@ -173,7 +173,7 @@ func TestSnapshotOfFlows(t *testing.T) {
 	take := func() *Flows {
 		t.Helper()
 		dir := t.TempDir()
-		must(t, f.Snapshot(t.Context(), workBeside(t, f), keepIn(dir)))
+		must(t, f.Snapshot(t.Context(), t.TempDir(), keepIn(dir)))
 		return openFlows(t, dir, now)
 	}
 	same := func(back *Flows, capture string) {
@@ -198,12 +198,4 @@ func TestSnapshotOfFlows(t *testing.T) {
 	if got, want := listAll(t, back, q), listAll(t, f, q); !reflect.DeepEqual(got, want) {
 		t.Errorf("%d flows, want the same %d", len(got), len(want))
 	}
-}
-
-// workBeside is a folder on the file system of the store.
-func workBeside(t *testing.T, f *Flows) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(filepath.Dir(f.cfg.Dir), "work")
-	must(t, err)
-	return dir
 }
