@@ -46,11 +46,6 @@ var (
 	ownFresh  = rule{may: auth.Account, session: true, fresh: true}
 	// Figures about the server itself, for a scraper beside it or with a token.
 	scraper = rule{local: true, may: auth.ServerRead}
-
-	watcher  = may(auth.AlertsRead)
-	operator = may(auth.AgentsWrite)
-	auditor  = may(auth.RulesWrite)
-	admin    = may(auth.SettingsAdmin)
 )
 
 func may(p auth.Permission) rule { return rule{may: p} }

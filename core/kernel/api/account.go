@@ -131,7 +131,9 @@ func (s *Server) factorRoutes(tags []string) {
 		DefaultStatus: http.StatusNoContent, Summary: "Give a factor another name"},
 		func(ctx context.Context, in *struct {
 			IDPath
-			nameInput
+			Body struct {
+				Name string `json:"name" minLength:"1" maxLength:"100"`
+			}
 		}) (*struct{}, error) {
 			return nil, s.cfg.Auth.RenameFactor(ctx, caller(ctx), in.ID, in.Body.Name)
 		})

@@ -89,7 +89,7 @@ func (s *Server) userRoutes() {
 			Browser
 			Body struct {
 				Username string `json:"username" minLength:"1" maxLength:"64"`
-				roleInput
+				Role     string `json:"role" enum:"PUB,IT,SUP,ADM,AUTHOR,RESEARCHER,APPROVER"`
 			}
 		}) (*body[invitedBody], error) {
 			u, secret, err := s.cfg.Auth.Invite(ctx, in.Body.Username, in.Body.Role)

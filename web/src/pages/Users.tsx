@@ -198,7 +198,7 @@ function PolicyForm({ is }: { is: Policy }) {
 function Matrix({ table }: { table: RoleTable }) {
   const { t } = useTranslation()
   return (
-    <div className={ui.tableWrap} tabIndex={0} role="region" aria-label={t('users.rolesTitle')}>
+    <div className={css.wide} tabIndex={0} role="region" aria-label={t('users.matrix')}>
       <table className={`${ui.table} ${css.matrix}`}>
         <caption className="visually-hidden">{t('users.rolesTitle')}</caption>
         <thead>
