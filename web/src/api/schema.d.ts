@@ -3937,6 +3937,8 @@ export interface components {
             node?: string;
         };
         InviteUserRequest: {
+            /** @enum {string} */
+            role: "PUB" | "IT" | "SUP" | "ADM" | "AUTHOR" | "RESEARCHER" | "APPROVER";
             username: string;
         };
         Invited: Record<string, never>;
