@@ -24,7 +24,7 @@ async function freshCode(page, secret, used) {
 }
 
 const dialog = (page) => page.getByRole('dialog')
-const shown = (page, label) => page.getByLabel(label, { exact: true }).innerText(patient)
+const shown = (page, label) => page.locator(`pre[aria-label="${label}"]`).innerText(patient)
 
 async function signOut(page, base) {
   await page.getByRole('button', { name: 'Sign out', exact: true }).first().click()
