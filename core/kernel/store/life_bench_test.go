@@ -39,19 +39,17 @@ func benchLife(b *testing.B, days, part int) {
 	fatal(b, err)
 	defer tel.Close()
 	const metrics, agents = 50, 200
-	for m := range metrics {
-		batch := SampleBatch{Tenant: "default", Epoch: "e", Seq: 1}
-		for a := range agents {
-			batch.Agent = fmt.Sprint("a", a)
+	for a := range agents {
+		batch := SampleBatch{Tenant: "default", Agent: fmt.Sprint("a", a), Epoch: "e", Seq: 1}
+		for m := range metrics {
 			kind := sdk.Gauge
 			if m%5 == 4 {
 				kind = sdk.Counter
 			}
-			batch.Samples = []sdk.Sample{{Metric: fmt.Sprint("m", m), Unit: "1", Type: kind, Time: now.Now(), Value: 1}}
-			batch.Seq = uint64(m + 1)
-			_, err := tel.Append(b.Context(), batch)
-			fatal(b, err)
+			batch.Samples = append(batch.Samples, sdk.Sample{Metric: fmt.Sprint("m", m), Unit: "1", Type: kind, Time: now.Now(), Value: 1})
 		}
+		_, err := tel.Append(b.Context(), batch)
+		fatal(b, err)
 	}
 	every := 60 * part
 	for day := range days {
