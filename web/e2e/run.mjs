@@ -49,7 +49,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -142,6 +142,7 @@ async function places(context, base) {
     machines: '/machines',
     add: '/machines?add=true',
     machine: `/machines/${await first('/api/v1/agents')}`,
+    users: '/users',
     tokens: '/tokens',
     audit: '/audit',
     account: '/account',
