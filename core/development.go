@@ -35,8 +35,6 @@ var defaults = []struct {
 	{"picket/portscan", 0, nil},
 	{"picket/beacon", 0, []string{sdk.CapFlowsRead}},
 	{"picket/bruteforce", 0, nil},
-	{"picket/lateral", 0, nil},
-	{"picket/exfil", 0, nil},
 	{"picket/ransomware", 0, nil},
 	{"picket/spoof", 0, nil},
 	{"picket/tls", 0, nil},

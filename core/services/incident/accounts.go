@@ -78,7 +78,7 @@ func (s *Service) accountsOf(ctx context.Context, search store.AccountSearch) ([
 	found := map[string]bool{}
 	for _, f := range search.Findings {
 		who, err := netip.ParseAddr(cmp.Or(host(f.Src), host(f.Dst)))
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(f.Techniques, takesLogin) {
 			continue // a prefix, a name, nobody
 		}
 		q := store.FactQuery{Tenant: search.Alert.Tenant, Kind: sdk.FactsLogins, Host: netip.PrefixFrom(who, who.BitLen()), From: f.Start, To: f.End.Add(time.Second), Page: store.Page{Limit: 500}}
@@ -136,6 +136,16 @@ func restsOn(f *sdk.Finding, x *sdk.Login) bool {
 	}
 	src, dst := host(f.Src), host(f.Dst)
 	return (src == "" || src == client.Addr().String()) && (dst == "" || dst == server.Addr().String()) && src+dst != ""
+}
+
+// takesLogin reports whether a technique is done by or to an account. To look through what was recorded for every scan and beacon would
+// cost as much as their detection.
+func takesLogin(technique string) bool {
+	switch parent(technique) {
+	case "T1003", "T1021", "T1040", "T1047", "T1048", "T1053", "T1078", "T1110", "T1187", "T1486", "T1543", "T1550", "T1552", "T1557", "T1558", "T1569", "T1570":
+		return true
+	}
+	return false
 }
 
 func endpoint(text string) netip.AddrPort {
