@@ -6,8 +6,8 @@ go 1.26.0
 ignore ./web/node_modules
 
 require (
-	filippo.io/age v1.2.1
 	cel.dev/cel-go v0.33.2
+	filippo.io/age v1.2.1
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/Masterminds/semver/v3 v3.5.0
 	github.com/apache/arrow-go/v18 v18.8.0
