@@ -92,6 +92,7 @@ type Core struct {
 	harmless  *incident.Lists
 	notify    *notify.Service
 	traffic   *traffic.Service
+	evidence  *evidence
 	api       *api.Server
 	child     *child // the local agent of --dev
 	bench     *bench // plugins under development, with --dev
@@ -315,7 +316,7 @@ func (c *Core) openAPI(ctx context.Context) error {
 	}
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
-		Backups: c.backups, Retention: c.keep, Captures: captures{c}, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
+		Backups: c.backups, Retention: c.keep, Captures: captures{c}, Evidence: c.evidence, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
@@ -416,7 +417,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run, c.keep.run,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run, c.keep.run, c.evidence.run,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

@@ -762,6 +762,9 @@ type traced struct {
 	// Agent is the id of the one in whose live traffic it was found, as these findings.
 	Agent    string   `json:"agent,omitempty"`
 	Findings []string `json:"findings,omitempty"`
+	// Of a live alert Capture and File are the packets that were kept for the newest finding that has any, if one has.
+	Src string `json:"src,omitempty"`
+	Dst string `json:"dst,omitempty"`
 	// Config is how the detector is set now, without secrets; an alert does not keep how it was.
 	Config json.RawMessage `json:"config,omitempty"`
 }
@@ -782,6 +785,9 @@ func (c *Core) traceAlert(ctx context.Context, r adminsock.TraceRequest, _ int) 
 		from := traced{Detector: a.Detector, Rule: a.Rule, Title: a.Title, Agent: a.Agent}
 		for _, f := range found {
 			from.Findings = append(from.Findings, f.ID)
+		}
+		if err := c.traceKept(ctx, a, &from); err != nil {
+			return "", err
 		}
 		text, err := json.Marshal(from)
 		return string(text), err

@@ -64,6 +64,10 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		},
 		Now: c.cfg.Now, Log: c.cfg.Log,
 	})
+	if err != nil {
+		return err
+	}
+	c.evidence, err = newEvidence(c)
 	return err
 }
 
@@ -113,7 +117,7 @@ func noticeRows(list []alert.Notice) []store.Notice {
 }
 
 func (s alertStore) RecordFinding(ctx context.Context, f sdk.Finding, from alert.Source, fingerprint string, merge func(*alert.Alert) (alert.Alert, []alert.Notice)) (alert.Recorded, error) {
-	row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent}
+	row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent, Run: from.Run, Interface: from.Interface}
 	rec, err := s.c.control.RecordFinding(ctx, row, fingerprint, func(open *store.Alert) (store.Alert, []store.Notice) {
 		var before store.Alert
 		var known *alert.Alert
@@ -189,7 +193,7 @@ func (m alertMoves) Found(ctx context.Context, a store.Agent, b findingbatch.Fou
 		f.ID = detect.LiveFindingID(a.ID, b.Run, f)
 		b.Findings[i] = f
 	}
-	return m.c.alerts.Record(ctx, alert.Source{Agent: a.ID}, b.Findings)
+	return m.c.alerts.Record(ctx, alert.Source{Agent: a.ID, Run: b.Run, Interface: b.Interface}, b.Findings)
 }
 
 // Covered are those of the alerts that a suppression would have kept back.

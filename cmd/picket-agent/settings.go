@@ -12,6 +12,7 @@ import (
 
 	"github.com/picketwatch/picket/core/agent"
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/internal/packetsocket"
 )
 
@@ -38,11 +39,17 @@ type capture struct {
 	SnapLen     config.Bytes `yaml:"snaplen"`     // bytes of each packet that are looked at; default 256KiB, all of it
 	Ring        config.Bytes `yaml:"ring"`        // memory for packets that wait; default 32MiB
 	Promiscuous *bool        `yaml:"promiscuous"` // packets for other machines too; default true
+	// Memory for the newest packets: those that a finding rests on go to the server. With 0 no packet leaves this machine; default 64MiB
+	Keep *config.Bytes `yaml:"keep"`
 }
 
 func (c capture) config() agent.Capture {
-	return agent.Capture{Interface: c.Interface, Filter: c.Filter, SnapLen: uint32(min(c.SnapLen, 1<<31)), RingBytes: int(c.Ring),
-		Promiscuous: c.Promiscuous == nil || *c.Promiscuous}
+	keep := int64(traffic.DefaultKeep)
+	if c.Keep != nil {
+		keep = int64(*c.Keep)
+	}
+	return agent.Capture{Keep: keep, Config: packetsocket.Config{Interface: c.Interface, Filter: c.Filter, SnapLen: uint32(min(c.SnapLen, 1<<31)),
+		RingBytes: int(c.Ring), Promiscuous: c.Promiscuous == nil || *c.Promiscuous}}
 }
 
 // readSettings reads a settings file. A path of "" means the usual one, which may be absent.
@@ -84,7 +91,8 @@ func parseSettings(raw []byte) (settings, error) {
 		return settings{}, fmt.Errorf("queue_size: at least 1MiB is needed")
 	}
 	for i, c := range s.Capture {
-		if err := packetsocket.Check(c.config()); err != nil {
+		one := c.config()
+		if err := errors.Join(packetsocket.Check(one.Config), traffic.CheckKeep(one.Keep)); err != nil {
 			return settings{}, fmt.Errorf("capture %d: %w", i+1, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/internal/traffic"
 	"github.com/picketwatch/picket/internal/traffic/facts"
+	"github.com/picketwatch/picket/internal/traffic/kept"
 	"github.com/picketwatch/picket/internal/traffic/worker"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -37,6 +38,7 @@ func run(args []string) int {
 	wakeFD := flags.Uint("wake-fd", 0, "descriptor that becomes ready when the ring has packets")
 	geometry := flags.String("live-ring", "", "how the ring is laid out")
 	skip := flags.Bool("live-skip", false, "pass over the first packets that are ready: a worker died on them")
+	keepFD := flags.Uint("keep-fd", 0, "descriptor of memory for the newest packets of a ring, or in which they were kept")
 	outFD := flags.Uint("out-fd", 0, "descriptor that takes the messages")
 	var wanted worker.Options
 	flags.Var((*subscriptions)(&wanted.Packets), "packets", "hand out packets: LAYER[,LAYER...]:SNAPLEN, with no layer all; may be given several times")
@@ -53,7 +55,10 @@ func run(args []string) int {
 		return 0
 	}
 	if *ringFD != 0 {
-		return runLive(*ringFD, *wakeFD, *outFD, *geometry, *skip, wanted)
+		return runLive(*ringFD, *wakeFD, *keepFD, *outFD, *geometry, *skip, wanted)
+	}
+	if *keepFD != 0 {
+		return carve.runKept(*keepFD, *outFD)
 	}
 	if *captureFD < 3 || *outFD < 3 || *captureFD == *outFD || flags.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "picket-traffic is started by picketd and picket-agent, with --capture-fd N --out-fd M;",
@@ -82,7 +87,7 @@ func collectOften(percent int) {
 }
 
 // runLive reads packets as they come, until it is told to end.
-func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted worker.Options) int {
+func runLive(ringFD, wakeFD, keepFD, outFD uint, geometry string, skip bool, wanted worker.Options) int {
 	g, err := packetsocket.ParseGeometry(geometry)
 	if err != nil || ringFD < 3 || wakeFD < 3 || outFD < 3 || ringFD == wakeFD || ringFD == outFD || wakeFD == outFD {
 		fmt.Fprintln(os.Stderr, "picket-traffic reads packets as they come for picket-agent, with --live-fd N --wake-fd M --live-ring GEOMETRY --out-fd O")
@@ -91,7 +96,14 @@ func runLive(ringFD, wakeFD, outFD uint, geometry string, skip bool, wanted work
 	collectOften(40) // it runs for months on a small host
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	in := worker.Live{Ring: os.NewFile(uintptr(ringFD), "packets"), Wake: os.NewFile(uintptr(wakeFD), "packets to come"), Geometry: g, Skip: skip}
+	var keep []byte
+	if keepFD != 0 {
+		if keep, err = kept.Map(os.NewFile(uintptr(keepFD), "memory"), true); err != nil {
+			fmt.Fprintln(os.Stderr, "picket-traffic:", err)
+			return exitFailed
+		}
+	}
+	in := worker.Live{Keep: keep, Ring: os.NewFile(uintptr(ringFD), "packets"), Wake: os.NewFile(uintptr(wakeFD), "packets to come"), Geometry: g, Skip: skip}
 	if err := worker.RunLive(ctx, in, os.NewFile(uintptr(outFD), "messages"), wanted); err != nil {
 		fmt.Fprintln(os.Stderr, "picket-traffic:", err)
 		return exitFailed

@@ -41,7 +41,7 @@ type Config struct {
 	Log          *slog.Logger
 	Out          io.Writer // what a person who started the agent should read
 
-	openSocket func(Capture) (*packetsocket.Socket, error) // of a capture; tests have networks of their own
+	openSocket func(packetsocket.Config) (*packetsocket.Socket, error) // of a capture; tests have networks of their own
 }
 
 // Agent is one running agent.
@@ -65,6 +65,7 @@ type Agent struct {
 	discover      *discover.Service
 	captures      []*traffic.Live
 	detections    []*detection // by capture, of those that are judged
+	evidence      *evidence
 	page          net.Listener
 	soon          chan struct{} // a report is wanted
 }

@@ -17,8 +17,11 @@ import (
 )
 
 // Capture is an interface whose traffic the agent watches. The agent opens the socket, a confined worker reads the packets,
-// and only flows leave the machine.
-type Capture = packetsocket.Config
+// and flows leave the machine, and the packets that a finding rests on.
+type Capture struct {
+	packetsocket.Config
+	Keep int64 // bytes of memory for the newest packets, where they are judged; 0 keeps none
+}
 
 // maxCaptures bounds the interfaces: each has a ring and a worker of its own.
 const maxCaptures = 16
@@ -33,9 +36,13 @@ func (a *Agent) newCaptures() error {
 			return err
 		}
 	}
+	a.evidence = a.newEvidence()
 	for i, c := range a.cfg.Captures {
 		var judge *detection
-		live, err := traffic.NewLive(traffic.LiveConfig{Programs: a.cfg.Helpers, Socket: c, Open: a.cfg.openSocket, Log: a.log,
+		if i >= maxJudged {
+			c.Keep = 0 // nobody finds anything there
+		}
+		live, err := traffic.NewLive(traffic.LiveConfig{Programs: a.cfg.Helpers, Socket: c.Config, Keep: c.Keep, Open: a.cfg.openSocket, Log: a.log,
 			Record: func(_ context.Context, r traffic.Run) (traffic.LiveRecorder, error) {
 				return a.recordFlows(r, judge), nil
 			}})
@@ -43,7 +50,7 @@ func (a *Agent) newCaptures() error {
 			return &UsageError{"capture: " + err.Error()}
 		}
 		if i < maxJudged {
-			judge = a.newDetection(i, live.Renew)
+			judge = a.newDetection(i, live)
 			a.detections = append(a.detections, judge)
 		} else {
 			a.log.Warn("the traffic of this interface is recorded and not judged; detectors judge the first captures only",
@@ -64,6 +71,7 @@ func (a *Agent) capture(ctx context.Context) {
 		for _, d := range a.detections {
 			running.Go(func() { d.watch(ctx) })
 		}
+		running.Go(func() { a.evidence.run(ctx) })
 		a.measureCaptures(ctx)
 		running.Wait()
 		var finishing sync.WaitGroup
@@ -71,6 +79,10 @@ func (a *Agent) capture(ctx context.Context) {
 			finishing.Go(d.finish)
 		}
 		finishing.Wait()
+		a.evidence.finish()
+		for _, live := range a.captures {
+			live.Forget()
+		}
 	}
 }
 
@@ -106,6 +118,7 @@ func captureSamples(f traffic.LiveFigures, now time.Time) []sdk.Sample {
 		counter("received", "{packet}", f.Received), counter("dropped", "{packet}", f.Dropped), counter("packets", "{packet}", f.Packets),
 		counter("bytes", "By", f.Bytes), counter("flows", "{flow}", f.Flows), counter("restarts", "1", uint64(f.Restarts)),
 		counter("lost_flows", "{flow}", f.LostFlows),
+		{Metric: "picket.capture.kept", Unit: "s", Type: sdk.Gauge, Labels: labels, Time: now, Value: f.Kept},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/sdk/records"
 )
 
@@ -36,7 +37,7 @@ func TestCapturedFlowsReachTheServer(t *testing.T) {
 	defer to.Close()
 	_, port, _ := net.SplitHostPort(to.LocalAddr().String())
 	a := s.start(t.TempDir(), func(c *Config) {
-		c.Captures = []Capture{{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20}, {Interface: "nowhere0"}}
+		c.Captures = []Capture{{Config: packetsocket.Config{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20}}, {Config: packetsocket.Config{Interface: "nowhere0"}}}
 	})
 	s.until("the worker, and why the other capture has none", func() bool {
 		f := a.captureFigures()
@@ -85,7 +86,7 @@ func TestCapturedFlowsReachTheServer(t *testing.T) {
 func TestCapturesAreChecked(t *testing.T) {
 	buildTraffic(t)
 	for says, list := range map[string][]Capture{
-		"not looked up": {{Interface: "lo", Filter: "host example.org"}}, "name an interface": {{}}, "at most 16": make([]Capture, 17),
+		"not looked up": {{Config: packetsocket.Config{Interface: "lo", Filter: "host example.org"}}}, "name an interface": {{}}, "at most 16": make([]Capture, 17),
 	} {
 		a := &Agent{cfg: Config{Captures: list, Helpers: helpers(t)}}
 		if err := a.newCaptures(); err == nil || !strings.Contains(err.Error(), says) {
@@ -101,7 +102,7 @@ func TestDoctorSaysWhichCapturesAreJudged(t *testing.T) {
 	}
 	buildTraffic(t)
 	cfg := newSite(t).cfg(t.TempDir())
-	cfg.Captures = []Capture{{Interface: "lo", Filter: "tcp"}, {Interface: "lo", Filter: "udp"}, {Interface: "lo"}, {Interface: "lo"}, {Interface: "lo"}}
+	cfg.Captures = []Capture{{Config: packetsocket.Config{Interface: "lo", Filter: "tcp"}}, {Config: packetsocket.Config{Interface: "lo", Filter: "udp"}}, {Config: packetsocket.Config{Interface: "lo"}}, {Config: packetsocket.Config{Interface: "lo"}}, {Config: packetsocket.Config{Interface: "lo"}}}
 	var out bytes.Buffer
 	if _, err := Doctor(t.Context(), cfg, &out); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -20,7 +21,7 @@ func TestEachCaptureHasItsOwnInstances(t *testing.T) {
 	if list, _ := none.spread([]pluginhost.Assignment{judge}); len(list) != 1 {
 		t.Errorf("%d without a capture", len(list))
 	}
-	c := copiesFor([]Capture{{Interface: "eth0"}, {Interface: "wi fi"}, {Interface: "eth0", Filter: "udp"}, {Interface: "wi-fi"}, {Interface: "br0"}})
+	c := copiesFor([]Capture{{Config: packetsocket.Config{Interface: "eth0"}}, {Config: packetsocket.Config{Interface: "wi fi"}}, {Config: packetsocket.Config{Interface: "eth0", Filter: "udp"}}, {Config: packetsocket.Config{Interface: "wi-fi"}}, {Config: packetsocket.Config{Interface: "br0"}}})
 	list, c := c.spread([]pluginhost.Assignment{judge, other, long})
 	var names []string
 	for _, a := range list {
@@ -33,7 +34,7 @@ func TestEachCaptureHasItsOwnInstances(t *testing.T) {
 	if x := c.of[judge.Instance+"//eth0"]; x.capture != 2 || x.instance != judge.Instance || len(c.of) != 3 {
 		t.Errorf("%+v", c.of)
 	}
-	c = copiesFor([]Capture{{Interface: "eth0"}, {Interface: "br0"}})
+	c = copiesFor([]Capture{{Config: packetsocket.Config{Interface: "eth0"}}, {Config: packetsocket.Config{Interface: "br0"}}})
 	if list, _ := c.spread([]pluginhost.Assignment{judge, taken}); len(list) != 3 { // the copy of taken, none of judge
 		t.Errorf("%d where a name is taken", len(list))
 	}

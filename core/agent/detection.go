@@ -31,6 +31,7 @@ type detection struct {
 	readers func() ([]detect.Detector, []detect.Observer)
 	share   detect.Share
 	found   func(traffic.Run, sdk.Finding) error
+	prove   func(run, id string, f sdk.Finding) // has the packets sent that a finding rests on
 	sighted detect.Sighted
 	renew   func() // the worker must be asked for something else
 	agent   string // its id
@@ -51,14 +52,15 @@ type detection struct {
 	closing sync.WaitGroup
 }
 
-// newDetection makes the detection of a capture, which renew makes ask for something else.
-func (a *Agent) newDetection(capture int, renew func()) *detection {
+// newDetection makes the detection of the live capture with this number.
+func (a *Agent) newDetection(capture int, live *traffic.Live) *detection {
 	d := &detection{
 		readers: func() ([]detect.Detector, []detect.Observer) {
 			return granted[detect.Detector](judgesOf(a.plugins, capture, a.host.Detectors())),
 				granted[detect.Observer](judgesOf(a.plugins, capture, a.host.Observers()))
 		},
-		share: a.host.Share, found: a.outbox.finding, renew: renew, agent: a.id.AgentID, log: a.log, before: map[string]detect.Figures{},
+		share: a.host.Share, found: a.outbox.finding, renew: live.Renew,
+		prove: func(run, id string, f sdk.Finding) { a.evidence.found(live, run, id, f) }, agent: a.id.AgentID, log: a.log, before: map[string]detect.Figures{},
 		sighted: func(ctx context.Context, plugin string, list []sdk.Sighting) error {
 			for i := range list { // the server has no such capture
 				list[i].Capture, list[i].Packet = "", 0
@@ -127,7 +129,13 @@ func (d *detection) start() {
 	cfg, plan := d.config()
 	worker := d.worker
 	cfg.Capture, cfg.Share, cfg.Sighted, cfg.After = worker.ID, d.share, d.sighted, d.last
-	cfg.Found = func(f sdk.Finding) error { return d.found(worker, f) }
+	cfg.Found = func(f sdk.Finding) error {
+		if err := d.found(worker, f); err != nil {
+			return err
+		}
+		d.prove(worker.ID, detect.LiveFindingID(d.agent, worker.ID, f), f)
+		return nil
+	}
 	cfg.KeptAs = func(f sdk.Finding) string { return detect.LiveFindingID(d.agent, worker.ID, f) }
 	d.plan, d.next, d.wanted, d.began = plan, plan, wantedBy(cfg), time.Now()
 	d.run = detect.StartLive(d.ctx, cfg)

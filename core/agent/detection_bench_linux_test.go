@@ -16,6 +16,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
 	"github.com/picketwatch/picket/core/services/traffic"
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/registry/registrytest"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -38,7 +39,7 @@ func TestHowSoonTheProductsDetectorsSpeak(t *testing.T) {
 		registrytest.Plugin{ID: "picket/portscan", Version: "1.0.0", Kind: sdk.KindDetector, Process: built(t, "portscan"), Permissions: flows},
 		registrytest.Plugin{ID: "picket/spoof", Version: "1.0.0", Kind: sdk.KindDetector, Process: built(t, "spoof"), Permissions: neighbours})
 	cfg := s.cfg(t.TempDir())
-	cfg.Captures = []Capture{{Interface: "lo", Filter: "arp or net 127.77.0.0/16", RingBytes: 4 << 20}}
+	cfg.Captures = []Capture{{Config: packetsocket.Config{Interface: "lo", Filter: "arp or net 127.77.0.0/16", RingBytes: 4 << 20}}}
 	a, err := New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

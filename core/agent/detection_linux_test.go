@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/registry/registrytest"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -47,7 +48,7 @@ func TestDetectorsJudgeLiveTraffic(t *testing.T) {
 	defer to.Close()
 	_, port, _ := net.SplitHostPort(to.LocalAddr().String())
 	a := s.start(t.TempDir(), func(c *Config) {
-		c.Captures = []Capture{{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20}}
+		c.Captures = []Capture{{Config: packetsocket.Config{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20}}}
 	})
 	s.until("the worker", func() bool { return a.captureFigures()[0].Run != "" })
 	asked := func() int { // packets that the worker was asked for
@@ -132,7 +133,7 @@ func TestEachInterfaceIsJudged(t *testing.T) {
 		}
 		defer c.Close()
 		_, port, _ := net.SplitHostPort(to.LocalAddr().String())
-		from, captures = append(from, c), append(captures, Capture{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20})
+		from, captures = append(from, c), append(captures, Capture{Config: packetsocket.Config{Interface: "lo", Filter: "udp port " + port, RingBytes: 16 << 20}})
 	}
 	a := s.start(t.TempDir(), func(c *Config) { c.Captures = captures })
 	s.assign(pluginhost.Assignment{Instance: "d", Plugin: "picket/detector", Version: "1.0.0", Runtime: pluginhost.RuntimeProcess, Grants: grants})

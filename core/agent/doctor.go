@@ -209,7 +209,7 @@ func (d *doctor) capture(c Capture) (string, error) {
 	if err := pluginhost.CheckHelper(d.cfg.Helpers, "picket-traffic"); err != nil {
 		return "", err
 	}
-	socket, err := packetsocket.Open(c)
+	socket, err := packetsocket.Open(c.Config)
 	if err != nil {
 		return "", err
 	}

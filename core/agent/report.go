@@ -38,6 +38,7 @@ type Status struct {
 	Discoveries     []schedule.Stat                          `json:"discoveries"`
 	Captures        []traffic.LiveFigures                    `json:"captures"`
 	Detections      []detect.Figures                         `json:"detections"` // of those that judge captures
+	Evidence        EvidenceFigures                          `json:"evidence"`   // the packets of what they found
 }
 
 // RegistryState says what this agent trusts and how fresh that is.
@@ -67,6 +68,7 @@ func (a *Agent) Status() Status {
 		Captures:      a.captureFigures(),
 	}
 	st.Detections = a.detectionFigures()
+	st.Evidence = a.evidence.numbers()
 	st.CeilingRefusals, st.Waiting = []string{}, a.plugins.waiting()
 	for _, p := range st.Plugins {
 		if p.Refusal == registry.BeyondCeiling {

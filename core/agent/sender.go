@@ -23,6 +23,7 @@ const (
 	kindSightings = 2
 	kindFlows     = 3
 	kindFindings  = 4
+	kindEvidence  = 5
 )
 
 // batchRows is how many samples go into one batch at most; it keeps a batch well below what the queue and the server
@@ -151,6 +152,8 @@ func destination(kind uint8) (path, field string, ok bool) {
 		return "/api/v1/flows", "flows", true
 	case kindFindings:
 		return "/api/v1/findings", "found", true
+	case kindEvidence:
+		return "/api/v1/evidence", "kept", true
 	}
 	return "", "", false
 }

@@ -36,11 +36,11 @@ type Options struct {
 	Follower Follower
 }
 
-// Follower hears of every packet, and then which flow it belongs to, if any. A fragment's flow may be told several packets
+// Follower hears of every packet, and then which flow it belongs to, if any, and that it is the nth packet of it. A fragment's flow may be told several packets
 // later, or that none was found. An error ends the analysis.
 type Follower interface {
 	Packet(p *capture.Packet, d *decode.Packet) error
-	Member(number, flow uint64, d app.Dir) error
+	Member(number, flow, nth uint64, d app.Dir) error
 	Lost(number uint64)
 }
 
@@ -302,7 +302,7 @@ func (a *analysis) flow(number uint64, at int64, p *decode.Packet) error {
 		return err
 	}
 	id, d := a.table.Latest(p)
-	return a.opts.Follower.Member(number, id, d)
+	return a.opts.Follower.Member(number, id, a.table.LatestPackets(), d)
 }
 
 // lost is who hears of fragments without a flow.

@@ -163,6 +163,7 @@ var access = map[string]rule{
 	"POST /api/v1/sightings":                 agent,
 	"POST /api/v1/flows":                     agent,
 	"POST /api/v1/findings":                  agent,
+	"POST /api/v1/evidence":                  agent,
 	"POST /api/v1/enrol":                     anybody, // spends an enrolment token
 	"GET /api/v1/agent/poll":                 agent,
 	"POST /api/v1/agent/commands/:id/result": agent,
@@ -212,6 +213,9 @@ var access = map[string]rule{
 	"POST /api/v1/alerts/:id/resolve":     may(auth.AlertsWrite),
 	"POST /api/v1/alerts/:id/undo":        may(auth.ActionsWrite),
 	"POST /api/v1/alerts/:id/feedback":    may(auth.AlertsWrite),
+
+	"GET /api/v1/alerts/:id/findings/:finding/packets": may(auth.CapturesRead),
+	"GET /api/v1/alerts/:id/findings/:finding/pcap":    may(auth.CapturesRead),
 
 	"GET /api/v1/incidents":                  may(auth.AlertsRead),
 	"GET /api/v1/incidents/:id":              may(auth.AlertsRead),

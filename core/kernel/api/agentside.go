@@ -83,6 +83,7 @@ func (s *Server) agentSideRoutes() {
 		Summary: "What the agent installed or removed, signed, for the registry"}, s.agentReceipt)
 	s.agentFlowRoutes()
 	s.agentFindingRoutes()
+	s.agentEvidenceRoutes()
 }
 
 func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody], error) {

@@ -40,13 +40,16 @@ type alertBody struct {
 	AckBy      string       `json:"acknowledged_by,omitempty"`
 }
 
-// evidenceBody is what findings of one capture or one agent's live traffic rest on: numbers of packets and ids of flows say
+// evidenceBody is what findings of one capture or one run of an agent's live traffic rest on: numbers of packets and ids of flows say
 // nothing without it.
 type evidenceBody struct {
-	CaptureID string        `json:"capture_id,omitempty"`
-	Agent     string        `json:"agent,omitempty" doc:"The id of the agent in whose live traffic it was seen."`
-	Packets   []uint64      `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
-	Flows     []sdk.FlowRef `json:"flows" nullable:"false"`
+	CaptureID string         `json:"capture_id,omitempty"`
+	Agent     string         `json:"agent,omitempty" doc:"The id of the agent in whose live traffic it was seen."`
+	Run       string         `json:"run,omitempty" doc:"Of the agent's capture: packets and flows are numbered within it."`
+	Interface string         `json:"interface,omitempty" doc:"Of the agent."`
+	Packets   []uint64       `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
+	Flows     []evidenceFlow `json:"flows" nullable:"false"`
+	Kept      []keptBody     `json:"kept" nullable:"false" doc:"Of live traffic: what the server has of the packets, by finding. One without an entry may still be on its way."`
 }
 
 type noticeBody struct {
@@ -107,6 +110,7 @@ func (s *Server) alertRoutes() {
 	}))
 	handle(s, huma.Operation{OperationID: "undo-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/undo", Tags: tags,
 		Summary: "Take back what notifiers did about it"}, s.undoAlert)
+	s.keptRoutes(tags)
 }
 
 type undoInput struct {
@@ -184,6 +188,9 @@ func (s *Server) getAlert(ctx context.Context, in *IDPath) (*body[alertDetail], 
 	d := alertDetail{alertBody: alertOf(a), Notices: convert(told, noticeOf), FalsePositives: []string{}}
 	d.Findings = convert(found, func(f store.Finding) sdk.Finding { return tidy(f.Finding) })
 	d.Evidence = evidence(found)
+	if err := s.complete(ctx, a.ID, d.Evidence, found); err != nil {
+		return nil, err
+	}
 	if d.Incident, err = s.cfg.Control.IncidentOfAlert(ctx, tenant, a.ID); err != nil {
 		return nil, err
 	}
@@ -207,7 +214,7 @@ func tidy(f sdk.Finding) sdk.Finding {
 
 // evidence gathers what all findings of an alert rest on, each thing once.
 func evidence(findings []store.Finding) []evidenceBody {
-	type place struct{ capture, agent string }
+	type place struct{ capture, agent, run string }
 	type thing struct {
 		place
 		packet uint64
@@ -221,12 +228,12 @@ func evidence(findings []store.Finding) []evidenceBody {
 	}
 	packets, flows := 0, 0
 	for _, f := range findings {
-		p := place{f.CaptureID, f.Agent}
+		p := place{f.CaptureID, f.Agent, f.Run}
 		i, known := at[p]
 		if !known {
 			i = len(out)
 			at[p] = i
-			out = append(out, evidenceBody{CaptureID: f.CaptureID, Agent: f.Agent, Packets: []uint64{}, Flows: []sdk.FlowRef{}})
+			out = append(out, evidenceBody{CaptureID: f.CaptureID, Agent: f.Agent, Run: f.Run, Interface: f.Interface, Packets: []uint64{}, Flows: []evidenceFlow{}, Kept: []keptBody{}})
 		}
 		for _, n := range f.Packets {
 			if packets < maxEvidence && fresh(thing{place: p, packet: n}) {
@@ -237,7 +244,7 @@ func evidence(findings []store.Finding) []evidenceBody {
 		for _, r := range f.Flows {
 			if flows < maxEvidence && fresh(thing{place: p, flow: r}) {
 				flows++
-				out[i].Flows = append(out[i].Flows, r)
+				out[i].Flows = append(out[i].Flows, evidenceFlow{FlowRef: r, Capture: f.CaptureID})
 			}
 		}
 	}

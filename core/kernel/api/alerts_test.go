@@ -20,10 +20,16 @@ func TestEvidenceByWhereItWasSeen(t *testing.T) {
 	got := evidence([]store.Finding{
 		found("a", "", []uint64{9, 3, 9}, 1), found("b", "", []uint64{3}, 1, 2), found("a", "", []uint64{4}, 1), found("", "agent", nil, 5),
 	})
+	of := func(capture string, ids ...uint64) (list []evidenceFlow) {
+		for _, id := range ids {
+			list = append(list, evidenceFlow{sdk.FlowRef{ID: id}, capture})
+		}
+		return list
+	}
 	want := []evidenceBody{
-		{CaptureID: "a", Packets: []uint64{3, 4, 9}, Flows: []sdk.FlowRef{{ID: 1}}},
-		{CaptureID: "b", Packets: []uint64{3}, Flows: []sdk.FlowRef{{ID: 1}, {ID: 2}}},
-		{Agent: "agent", Packets: []uint64{}, Flows: []sdk.FlowRef{{ID: 5}}},
+		{CaptureID: "a", Packets: []uint64{3, 4, 9}, Flows: of("a", 1), Kept: []keptBody{}},
+		{CaptureID: "b", Packets: []uint64{3}, Flows: of("b", 1, 2), Kept: []keptBody{}},
+		{Agent: "agent", Packets: []uint64{}, Flows: of("", 5), Kept: []keptBody{}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)

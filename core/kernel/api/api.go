@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"os"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
+	"github.com/picketwatch/picket/core/kernel/agents/keptbatch"
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/carved"
@@ -55,6 +57,15 @@ type (
 		// ErrNoPackets, ErrCarveBusy, or says why the capture cannot be read.
 		Packets(ctx context.Context, c store.Capture, w carved.Wanted) (carved.PacketPage, error)
 		Carve(ctx context.Context, c store.Capture, w carved.Wanted, to io.Writer) error
+	}
+	// Evidence keeps the packets that findings in live traffic rest on.
+	Evidence interface {
+		// Keep takes what an agent kept for a finding and returns how many packets of it are on disk. The error is *keptbatch.Error when that
+		// is not as it should be. What is known already changes nothing.
+		Keep(ctx context.Context, a store.Agent, b keptbatch.Packets) (stored int, err error)
+		// Packets decodes some, Open gives all as a pcap file. The error is store.ErrNotFound or ErrNoPackets when there are none.
+		Packets(ctx context.Context, tenant, finding string, w carved.Wanted) (carved.PacketPage, error)
+		Open(ctx context.Context, tenant, finding string) (*os.File, error)
 	}
 	// Alerts moves alerts through their life.
 	Alerts interface {
@@ -140,6 +151,7 @@ type Config struct {
 	Captures  Captures
 	Backups   Backups
 	Retention Retention
+	Evidence  Evidence
 	Alerts    Alerts
 	Incidents Incidents
 	Inventory Inventory

@@ -15,14 +15,15 @@ import (
 
 // Bounds of what a request may carry. Captures have their own, in the service that stores them.
 const (
-	maxBody      = 1 << 20
-	maxSamples   = 8 << 20
-	maxSightings = 8 << 20
-	maxFlows     = 8 << 20
-	maxFound     = 8 << 20
-	maxStatus    = 512 << 10
-	maxResult    = 128 << 10 // 16 KiB of output, of which JSON may escape every byte
-	maxAgentBody = 64 << 10  // of all else that agents send
+	maxBody         = 1 << 20
+	maxSamples      = 8 << 20
+	maxSightings    = 8 << 20
+	maxFlows        = 8 << 20
+	maxFound        = 8 << 20
+	maxEvidenceBody = 3 << 20
+	maxStatus       = 512 << 10
+	maxResult       = 128 << 10 // 16 KiB of output, of which JSON may escape every byte
+	maxAgentBody    = 64 << 10  // of all else that agents send
 )
 
 // agentBodyLimit is how much an agent may send to a route.
@@ -36,6 +37,8 @@ func agentBodyLimit(path string) int64 {
 		return maxFlows
 	case findingsPath:
 		return maxFound
+	case evidencePath:
+		return maxEvidenceBody
 	case "/api/v1/agent/status":
 		return maxStatus
 	case "/api/v1/agent/commands/:id/result":

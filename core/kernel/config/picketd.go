@@ -39,6 +39,7 @@ type Picketd struct {
 	Flows     Flows     `yaml:"flows"`
 	Backups   Backups   `yaml:"backups"`
 	Captures  Captures  `yaml:"captures"`
+	Evidence  Evidence  `yaml:"evidence"`
 	Sessions  Sessions  `yaml:"sessions"`
 	OIDC      OIDC      `yaml:"oidc"`
 	Syslog    Syslog    `yaml:"syslog"`
@@ -94,6 +95,12 @@ type Backups struct {
 	Captures  bool     `yaml:"captures"`  // with the captures that people handed in; default false
 }
 
+// Evidence bounds the packets that agents keep for what they find.
+type Evidence struct {
+	Size      Bytes    `yaml:"size"`      // disk for packets of live alerts; the oldest make room; default 2GiB
+	Retention Duration `yaml:"retention"` // how long packets of live alerts are kept; default 90d
+}
+
 // Sessions bounds how long people stay signed in.
 type Sessions struct {
 	Idle     Duration `yaml:"idle"`     // how long somebody who does nothing stays signed in; default 12h
@@ -138,6 +145,7 @@ func Default() Picketd {
 		Flows:     Flows{MemoryLimit: 256 << 20, Threads: 2, Retention: days(30)},
 		Backups:   Backups{Mode: "full", Keep: 7},
 		Captures:  Captures{MaxUpload: 2 << 30, MaxAnalysis: Duration(6 * time.Hour)},
+		Evidence:  Evidence{Size: 2 << 30, Retention: Duration(90 * 24 * time.Hour)},
 		Sessions:  Sessions{Idle: Duration(12 * time.Hour), Absolute: Duration(7 * 24 * time.Hour)},
 		OIDC:      OIDC{Scopes: []string{"profile"}, UsernameClaim: "preferred_username", RoleClaim: "groups"},
 		Agents:    Agents{LateAfter: Duration(90 * time.Second), LostAfter: Duration(5 * time.Minute)},
@@ -272,6 +280,12 @@ func (c Picketd) Validate() error {
 	}
 	if c.Captures.MaxAnalysis < Duration(time.Minute) {
 		wrong("captures.max_analysis", "must be at least 1m")
+	}
+	if c.Evidence.Size < 16<<20 {
+		wrong("evidence.size", "must be at least 16MiB")
+	}
+	if c.Evidence.Retention < Duration(time.Hour) {
+		wrong("evidence.retention", "must be at least 1h")
 	}
 	if c.Sessions.Idle < Duration(time.Minute) || c.Sessions.Absolute < c.Sessions.Idle {
 		wrong("sessions", "idle must be at least 1m, and absolute at least idle")

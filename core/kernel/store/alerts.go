@@ -75,8 +75,8 @@ func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint stri
 		if r, err = c.mergeFinding(ctx, tx, f, fingerprint, merge); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, agent, body, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, f.Agent, string(body), micros(c.now()))
+		_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, agent, run, interface, body, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, f.Agent, f.Run, f.Interface, string(body), micros(c.now()))
 		return err
 	})
 	return r, err
@@ -297,8 +297,8 @@ func (c *Control) AlertsSeenSince(ctx context.Context, tenant string, from time.
 // AlertFindings returns the findings that an alert rests on, oldest first.
 func (c *Control) AlertFindings(ctx context.Context, tenant, alertID string, limit int) ([]Finding, error) {
 	return collect(ctx, c.reader, func(r row) (f Finding, err error) {
-		err = r.Scan(&f.Tenant, &f.AlertID, &f.CaptureID, &f.Agent, fromJSON(&f.Finding), stamp(&f.Created))
+		err = r.Scan(&f.Tenant, &f.AlertID, &f.CaptureID, &f.Agent, &f.Run, &f.Interface, fromJSON(&f.Finding), stamp(&f.Created))
 		return f, explain(err)
-	}, "SELECT tenant, alert_id, capture_id, agent, body, created FROM findings WHERE tenant = ? AND alert_id = ? ORDER BY created, id LIMIT ?",
+	}, "SELECT tenant, alert_id, capture_id, agent, run, interface, body, created FROM findings WHERE tenant = ? AND alert_id = ? ORDER BY created, id LIMIT ?",
 		tenant, alertID, limit)
 }

@@ -224,6 +224,7 @@ type Finding struct {
 	sdk.Finding
 	Tenant, AlertID  string
 	CaptureID, Agent string // one of them, or neither
+	Run, Interface   string // of the agent's capture; packets and flows are numbered within the run
 	Created          time.Time
 }
 

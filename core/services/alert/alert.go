@@ -45,6 +45,8 @@ type Alert struct {
 type Source struct {
 	Capture string
 	Agent   string
+	// Of an agent: the run of its capture, within which packets and flows are numbered, and the interface.
+	Run, Interface string
 }
 
 // Notice asks one notifier instance to deliver something about an alert.

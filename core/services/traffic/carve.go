@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ const (
 // Carve writes the packets that are wanted as a pcap file, while a worker finds them. Nothing is written when there are
 // none.
 func (s *Service) Carve(ctx context.Context, c Capture, w carved.Wanted, to io.Writer) error {
-	return s.carve(ctx, c, wantedArgs(w), func(body []byte) error {
+	return s.carve(ctx, c, s.opener(c), wantedArgs(w), func(body []byte) error {
 		if _, err := to.Write(body); err != nil {
 			return fmt.Errorf("%w: %w", errTaker, err)
 		}
@@ -40,13 +41,26 @@ func (s *Service) Carve(ctx context.Context, c Capture, w carved.Wanted, to io.W
 
 // Packets returns a page of the packets that are wanted, decoded.
 func (s *Service) Packets(ctx context.Context, c Capture, w carved.Wanted) (carved.PacketPage, error) {
+	return s.decoded(ctx, c, s.opener(c), w)
+}
+
+// PacketsIn is Packets for a file that is no capture of this service.
+func (s *Service) PacketsIn(ctx context.Context, open func() (*os.File, error), w carved.Wanted) (carved.PacketPage, error) {
+	return s.decoded(ctx, Capture{}, open, w)
+}
+
+func (s *Service) opener(c Capture) func() (*os.File, error) {
+	return func() (*os.File, error) { return s.Open(c) }
+}
+
+func (s *Service) decoded(ctx context.Context, c Capture, open func() (*os.File, error), w carved.Wanted) (carved.PacketPage, error) {
 	if w.Limit <= 0 || w.Limit > carved.MaxPackets {
 		w.Limit = defaultPage
 	}
 	args := append(wantedArgs(w), "--after", strconv.FormatUint(w.After, 10), "--limit", strconv.Itoa(w.Limit+1))
 	page := carved.PacketPage{Items: make([]carved.DecodedPacket, 0, w.Limit)}
 	last := w.After
-	err := s.carve(ctx, c, args, func(body []byte) error {
+	err := s.carve(ctx, c, open, args, func(body []byte) error {
 		var p carved.DecodedPacket
 		if err := decode(body, &p); err != nil {
 			return err
@@ -83,8 +97,8 @@ func wantedArgs(w carved.Wanted) []string {
 	return []string{"--carve-packets", strings.Join(list, ",")}
 }
 
-// carve runs one worker over a stored capture and hands on each piece of its answer.
-func (s *Service) carve(ctx context.Context, c Capture, args []string, piece func([]byte) error) error {
+// carve runs one worker over a stored capture, or another file of packets, and hands on each piece of its answer.
+func (s *Service) carve(ctx context.Context, c Capture, open func() (*os.File, error), args []string, piece func([]byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxCarveTime)
 	defer cancel()
 	release, err := s.carver(ctx)
@@ -92,7 +106,7 @@ func (s *Service) carve(ctx context.Context, c Capture, args []string, piece fun
 		return err
 	}
 	defer release()
-	file, err := s.Open(c)
+	file, err := open()
 	if err != nil {
 		return fmt.Errorf("open the stored capture: %w", err)
 	}

@@ -23,6 +23,7 @@ import (
 type LiveConfig struct {
 	Programs string // the folder with picket-traffic and picket-launch
 	Socket   packetsocket.Config
+	Keep     int64 // bytes of memory for the newest packets; 0 keeps none
 	// Record opens what keeps the records of one run; each worker is a run of its own, because its flows are numbered from 1.
 	Record func(ctx context.Context, r Run) (LiveRecorder, error)
 	Open   func(packetsocket.Config) (*packetsocket.Socket, error) // default packetsocket.Open
@@ -51,8 +52,9 @@ type Run struct {
 // Live captures on one interface until its context ends: it opens the socket, has a confined worker read it, and starts
 // another when that one dies. The socket stays open meanwhile, and the next worker finds in it what arrived.
 type Live struct {
-	cfg   LiveConfig
-	renew chan struct{} // the worker should end for another
+	cfg      LiveConfig
+	memories memories
+	renew    chan struct{} // the worker should end for another
 
 	mu      sync.Mutex // guards what follows
 	figures LiveFigures
@@ -67,6 +69,9 @@ type Live struct {
 // NewLive checks the configuration.
 func NewLive(cfg LiveConfig) (*Live, error) {
 	if err := packetsocket.Check(cfg.Socket); err != nil {
+		return nil, err
+	}
+	if err := CheckKeep(cfg.Keep); err != nil {
 		return nil, err
 	}
 	if cfg.Log == nil {
@@ -201,7 +206,11 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 	}
 	ring, wake := socket.Files()
 	wanted := recorder.Wanted()
-	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, wanted.Args()), ring, wake)
+	files := []*os.File{wake}
+	if memory := l.memory(run); memory != nil {
+		files = append(files, memory)
+	}
+	w, err := startWorker(life, liveCommand(l.cfg.Programs, socket.Geometry(), skip, len(files) > 1, wanted.Args()), ring, files...)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the traffic worker: %w", err), recorder.Close(life, false))
 	}
@@ -226,6 +235,19 @@ func (l *Live) work(ctx context.Context, socket *packetsocket.Socket, skip bool)
 		l.cfg.Log.Warn("close the record of a capture", "interface", run.Interface, "problem", closing)
 	}
 	return verdict(err, exit, Capture{Packets: l.read()}, w.stderr.String())
+}
+
+// memory is where the worker of a run keeps the newest packets, nil for nowhere. A capture goes on without it.
+func (l *Live) memory(run Run) *os.File {
+	if !l.Keeps() {
+		return nil
+	}
+	f, err := l.memories.begin(run.ID, l.cfg.Keep)
+	if err != nil {
+		l.cfg.Log.Warn("no packets are kept for what is found", "interface", run.Interface, "problem", err)
+		return nil
+	}
+	return f
 }
 
 // watch looks after a worker until stop is called, which returns when the socket and the worker are no longer looked at.
@@ -347,14 +369,19 @@ func livePackets(ctx context.Context, body []byte, to LiveRecorder, wanted Wante
 	return to.Packets(ctx, int(binary.LittleEndian.Uint16(body)), body[2:])
 }
 
-// liveCommand is picket-traffic for the two descriptors of a ring, 3 and 5, and its messages, 4.
-func liveCommand(programs string, g packetsocket.Geometry, skip bool, args []string) *exec.Cmd {
+// liveCommand is picket-traffic for the two descriptors of a ring, 3 and 5, its messages, 4, and the memory for the newest packets, 6.
+func liveCommand(programs string, g packetsocket.Geometry, skip, keep bool, args []string) *exec.Cmd {
 	list := []string{"--live-fd", "3", "--wake-fd", "5", "--out-fd", "4", "--live-ring", g.String()}
 	if skip {
 		list = append(list, "--live-skip")
 	}
+	descriptors := []int{3, 4, 5}
+	if keep {
+		descriptors = append(descriptors, 6)
+		list = append(list, "--keep-fd", "6")
+	}
 	spec := launch.Spec{
-		Parent: os.Getpid(), Keep: []int{3, 4, 5}, Name: "picket-traffic",
+		Parent: os.Getpid(), Keep: descriptors, Name: "picket-traffic",
 		Limits:  []launch.Limit{{Resource: launch.OpenFiles, Value: 64}, {Resource: launch.AddressSpace, Value: 8 << 30}, {Resource: launch.FileSize, Value: 0}},
 		Program: filepath.Join(programs, "picket-traffic"),
 		Args:    append(list, args...),

@@ -17,11 +17,12 @@ type LiveFigures struct {
 	Dropped   uint64    `json:"dropped"`           // of these, for want of room
 	Packets   uint64    `json:"packets"`           // that were read
 	Bytes     uint64    `json:"bytes"`
-	Flows     uint64    `json:"flows"`      // that were recorded
-	Open      uint64    `json:"open"`       // that go on
-	Restarts  int       `json:"restarts"`   // of the worker
-	LostFlows uint64    `json:"lost_flows"` // that were open when a worker died, or could not be recorded
-	PerSecond float64   `json:"per_second"` // packets read, of late
+	Flows     uint64    `json:"flows"`        // that were recorded
+	Open      uint64    `json:"open"`         // that go on
+	Restarts  int       `json:"restarts"`     // of the worker
+	LostFlows uint64    `json:"lost_flows"`   // that were open when a worker died, or could not be recorded
+	PerSecond float64   `json:"per_second"`   // packets read, of late
+	Kept      float64   `json:"kept_seconds"` // how far the packets that are kept go back
 }
 
 // Figures are those of this moment.
@@ -30,6 +31,7 @@ func (l *Live) Figures() LiveFigures {
 	defer l.mu.Unlock()
 	f := l.figures
 	f.Packets, f.Bytes = l.before.Packets+l.now.Packets, l.before.Bytes+l.now.Bytes
+	f.Kept = time.Duration(max(l.now.Kept, 0)).Seconds()
 	f.Open = l.now.Flows - min(l.rows, l.now.Flows)
 	return f
 }

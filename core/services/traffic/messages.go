@@ -45,6 +45,7 @@ type progressMessage struct {
 	Packets   uint64 `json:"packets"`
 	Bytes     uint64 `json:"bytes"` // of the packets
 	Flows     uint64 `json:"flows"`
+	Kept      int64  `json:"kept"` // how far the packets that are kept go back, in nanoseconds
 }
 
 type doneMessage struct {

@@ -94,7 +94,7 @@ func (f *finder) numbered(p *capture.Packet) error {
 }
 
 // Member says which flow a packet belongs to.
-func (f *finder) Member(number, id uint64, d app.Dir) error {
+func (f *finder) Member(number, id, _ uint64, d app.Dir) error {
 	if f.want.Flow == 0 {
 		return nil
 	}

@@ -165,6 +165,16 @@ func (t *Table) Latest(p *decode.Packet) (id uint64, d app.Dir) {
 	return e.id, app.Dir(e.direction(fromA))
 }
 
+// LatestPackets is how many packets the flow has that Latest names.
+func (t *Table) LatestPackets() uint64 {
+	e := t.pool.at(t.latest)
+	if e.course == 0 {
+		return 1
+	}
+	c := t.pool.courses.at(e.course)
+	return c.side[fwd].packets + c.side[rev].packets
+}
+
 // Show gives a datagram, whose fragments were added one by one, to the engine that knows protocols. It counts nothing.
 func (t *Table) Show(number uint64, at int64, p *decode.Packet) {
 	if t.cfg.Apps == nil {

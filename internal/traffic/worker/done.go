@@ -18,6 +18,7 @@ type Progress struct {
 	Packets   uint64 `json:"packets"`
 	Bytes     uint64 `json:"bytes"` // of the packets, on the wire
 	Flows     uint64 `json:"flows"`
+	Kept      int64  `json:"kept,omitempty"` // how far the packets that are kept go back, in nanoseconds
 }
 
 // Done is the body of KindDone. A damaged capture is done as far as it could be read.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/internal/traffic"
+	"github.com/picketwatch/picket/internal/traffic/kept"
 	"github.com/picketwatch/picket/internal/traffic/live"
 )
 
@@ -15,7 +16,8 @@ import (
 type Live struct {
 	Ring, Wake *os.File
 	Geometry   packetsocket.Geometry
-	Skip       bool // the first block: a worker before this one died on it
+	Skip       bool   // the first block: a worker before this one died on it
+	Keep       []byte // where the newest packets are kept; nil keeps none
 }
 
 // attemptTime is how long a connection that nothing came of is waited for. Whoever watches a scan or a flood of half-open
@@ -40,10 +42,21 @@ func RunLive(ctx context.Context, in Live, out io.Writer, wanted Options) error 
 		return err
 	}
 	r.failed = cancel
+	var keep *kept.Writer
+	if in.Keep != nil {
+		keep = kept.NewWriter(in.Keep)
+		r.options.Follower = keep
+		defer keep.Flush()
+	}
 	r.options.Flow.Attempt, r.options.Flow.Linger = attemptTime, lingerTime
 	r.options.Progress = func(p traffic.Progress) {
 		_ = r.facts.Flush() // those of no flow are not waited for; what stops it is in r.sent
-		r.progress(traffic.FileProgress{Progress: p})
+		said := Progress{Packets: p.Packets, Bytes: p.Bytes, Flows: p.Flows}
+		if keep != nil {
+			keep.Flush()
+			said.Kept = int64(keep.Span())
+		}
+		_ = r.try(func() error { return r.json(KindProgress, said) })
 	}
 	return r.finish(traffic.AnalyzeSource(context.WithoutCancel(ctx), ring, r.options, r.flows))
 }

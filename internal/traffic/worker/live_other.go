@@ -15,6 +15,7 @@ type Live struct {
 	Ring, Wake *os.File
 	Geometry   packetsocket.Geometry
 	Skip       bool
+	Keep       []byte
 }
 
 // RunLive returns packetsocket.ErrUnsupported.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,9 +62,9 @@ agent; "list" shows what is there. The same bytes get the same input, or with --
 so you see whether a change cures it. It exits with 1 when the plugin crashes again.
 
 A capture is read by the engine of production, and shown to the detector in --dir, or to the installed one that --plugin
-names. An alert stands for the capture and the detector that it came from. Of what an agent found in live traffic, which is
-recorded nowhere, the agent keeps the newest: what the detector was shown since its last snapshot, and that snapshot. The server
-tells of such an alert which findings it rests on; on the agent's machine, --data names its data folder.
+names. An alert stands for the capture and the detector that it came from. One of an agent's live traffic stands for the packets that the
+server has of it, which may be fewer than the detector was shown. All that it was shown since its last snapshot, and that snapshot, the
+agent keeps for the newest findings: give it the finding on the agent's machine, where --data names its data folder.
 
 The plugin runs here, without confinement, with what it was granted.`,
 		Example: "  picket plugin replay list --data .picket\n  picket plugin replay acme-odd-20261122-034600-123 --dir .\n  picket plugin replay --dir . scan.pcap",
@@ -445,6 +446,8 @@ func (r *replayer) capture(ctx context.Context, path, name string) error {
 	case again == nil:
 	case *again:
 		p.Line(columns.S(columns.Good, "The finding of the alert is among them."))
+	case r.alerted.Agent != "":
+		p.Line(columns.S(columns.Warn, "The finding of the alert is not among them: it rests on more than the packets that were kept, or the code or the configuration has changed since."))
 	default:
 		p.Line(columns.S(columns.Warn, "The finding of the alert is not among them: the code or the configuration has changed since."))
 	}
@@ -493,7 +496,16 @@ type traced struct {
 	Detector, Rule, Title, Capture, File string
 	Agent                                string // in whose live traffic it was found, as Findings
 	Findings                             []string
+	Src, Dst                             string // of a live alert
 	Config                               json.RawMessage
+}
+
+// hostOf leaves the port out: findings that tell it and others may be one alert.
+func hostOf(end string) string {
+	if x, err := netip.ParseAddrPort(end); err == nil {
+		return x.Addr().String()
+	}
+	return end
 }
 
 // among reports whether the finding of an alert is one of those; nil when there is no alert.
@@ -501,7 +513,12 @@ func (t *traced) among(findings []sdk.Finding) *bool {
 	if t == nil {
 		return nil
 	}
-	again := slices.ContainsFunc(findings, func(f sdk.Finding) bool { return f.Rule == t.Rule && f.Summary == t.Title })
+	again := slices.ContainsFunc(findings, func(f sdk.Finding) bool {
+		if t.Agent != "" { // the packets that were kept are not all that the detector was shown: it may count fewer
+			return f.Rule == t.Rule && hostOf(f.Src) == hostOf(t.Src) && hostOf(f.Dst) == hostOf(t.Dst)
+		}
+		return f.Rule == t.Rule && f.Summary == t.Title
+	})
 	return &again
 }
 
@@ -518,11 +535,11 @@ func (r *replayer) alert(ctx context.Context, id string) error {
 	if err := json.Unmarshal([]byte(text), &from); err != nil {
 		return fmt.Errorf("the answer of picketd is not understood: %w", err)
 	}
-	if from.Agent != "" {
-		if path := r.foundInput(from.Findings); path != "" {
-			return r.found(ctx, path, from.Findings)
-		}
-		return fmt.Errorf("it was found in the live traffic of agent %s: give its finding, %s, to picket replay on that machine, with the agent's data folder; the newest are kept there",
+	if path := r.foundInput(from.Findings); from.Agent != "" && path != "" {
+		return r.found(ctx, path, from.Findings)
+	}
+	if from.Agent != "" && from.File == "" {
+		return fmt.Errorf("it was found in the live traffic of agent %s, and the server has none of its packets: give its finding, %s, to picket replay on that machine, with the agent's data folder; the newest are kept there",
 			from.Agent, strings.Join(from.Findings[max(0, len(from.Findings)-1):], ""))
 	}
 	r.alerted = &from
