@@ -82,14 +82,14 @@ func (e *evidence) found(k keeper, run, id string, f sdk.Finding) {
 	defer e.mu.Unlock()
 	x := e.findings[id]
 	if x == nil {
-		if !k.Keeps() {
-			e.findings[id] = &evidenceOf{last: e.now(), times: evidenceTimes}
-			e.tell(keptbatch.Packets{Finding: id, Run: run, Why: keptbatch.Off})
-			return
-		}
 		if len(e.findings) >= maxEvidence && !e.forget() {
 			e.figures.Refused++
 			e.tell(keptbatch.Packets{Finding: id, Run: run, Why: keptbatch.Limit})
+			return
+		}
+		if !k.Keeps() {
+			e.findings[id] = &evidenceOf{last: e.now(), times: evidenceTimes}
+			e.tell(keptbatch.Packets{Finding: id, Run: run, Why: keptbatch.Off})
 			return
 		}
 		x = &evidenceOf{keeper: k, run: run}
