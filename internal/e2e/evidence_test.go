@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -197,32 +198,38 @@ func TestTheEvidenceOfALiveAlert(t *testing.T) {
 			t.Errorf("%s: %s, %v", path, out, err)
 		}
 	}
-	if says := l.server.run("replay", "--data", filepath.Join(l.server.dir, "data"), a.ID); !strings.Contains(says, "among them") || strings.Contains(says, "not among") {
+	if says := l.server.run("replay", "--dev", "--data", filepath.Join(l.server.dir, "data"), a.ID); !strings.Contains(says, "among them") || strings.Contains(says, "not among") {
 		t.Errorf("picket replay says %s", says)
 	}
 
-	// The worker is killed as soon as it has seen the next scan: what it kept is there still.
+	// Server and agent are killed. What the server has acknowledged is there; what the agent finds while it is away comes later.
 	l.server.curl("/api/v1/alerts/"+a.ID+"/resolve", "{}")
-	before := l.capture()
-	l.probe(30000, 60)
-	waitFor(t, "the scan to be read", func() bool { return l.capture().Packets >= before.Packets+120 })
-	if err := syscall.Kill(l.worker(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	again := l.kept(l.alert("vertical", l.scan.address).ID)
-	if k := again.Evidence[0].Kept[0]; k.Why != "" || k.Packets == 0 {
-		t.Errorf("after the end of the worker: %+v", again.Evidence[0].Kept)
-	}
-
-	// The server is killed: what it has acknowledged is there, what the agent finds meanwhile comes later.
 	l.server.server.kill9()
-	data1 := filepath.Join(l.server.dir, "data")
+	l.agent.kill9()
+	l.agent = l.watch.start("picket-agent", "--config", filepath.Join(l.watch.dir, "agent.yaml"), "--data", filepath.Join(l.watch.dir, "data"))
+	waitFor(t, "the detector to be shown flows again", func() bool { return l.judged() })
+	waitFor(t, "a capture", func() bool { return l.capture().Run != "" })
 	l.probe(40000, 60)
-	l.server.server = l.server.start("picketd", "--dev", "--data", data1, "--listen", l.server.address+":8080")
+	waitFor(t, "the packets to be queued", func() bool { return l.evidenceSent() > 0 })
+	l.server.server = l.server.start("picketd", "--dev", "--data", filepath.Join(l.server.dir, "data"), "--listen", l.server.address+":8080")
 	waitFor(t, "picketd", func() bool { return l.server.fleet(nil, "list") == nil })
 	if list := packetsOf(t, []byte(l.server.curl("/api/v1/alerts/"+a.ID+"/findings/"+finding+"/pcap", ""))); !slices.Equal(list, got) {
 		t.Errorf("after the end of the server %d packets are left of %d", len(list), len(got))
 	}
+	again := l.kept(l.alert("vertical", l.scan.address).ID)
+	if k := again.Evidence[0].Kept[0]; k.Why != "" || k.Packets == 0 || again.ID == a.ID {
+		t.Errorf("of what was found while the server was away: %+v", again.Evidence[0].Kept)
+	}
+}
+
+// evidenceSent is for how many findings the agent has queued packets.
+func (l *liveSite) evidenceSent() int {
+	var st struct{ Evidence struct{ Findings int } }
+	out, err := l.watch.here(filepath.Join(l.programs, "picket-agent"), "status", "--json", "--data", filepath.Join(l.watch.dir, "data")).Output()
+	if err != nil || json.Unmarshal(out, &st) != nil {
+		return 0
+	}
+	return st.Evidence.Findings
 }
 
 func (l *liveSite) token() string {

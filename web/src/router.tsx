@@ -169,6 +169,12 @@ const flowRoute = createRoute({
   path: '/captures/$id/flows/$flow',
   component: lazyRouteComponent(() => import('./pages/flows/Flow'), 'FlowPage'),
 })
+const keptPacketsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/alerts/$id/packets/$finding',
+  validateSearch: (search: Search): { numbers?: string; flow?: string } => texts(search, 'numbers', 'flow'),
+  component: lazyRouteComponent(() => import('./pages/alerts/KeptPackets'), 'KeptPacketsPage'),
+})
 const packetsRoute = createRoute({
   getParentRoute: () => inside,
   path: '/captures/$id/packets',
@@ -280,7 +286,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
     ]),
     setupRoute,

@@ -51,6 +51,7 @@ func TestWhatWasFoundIsKept(t *testing.T) {
 			t.Fatalf("%d findings, %v", len(k.found), err)
 		}
 	}
+	f.inputs.wait()
 	dir := filepath.Join(f.cfg.Dir, "found")
 	list := crashlog.List(dir)
 	if len(list) != 1 || list[0].Instance != "d" || len(list[0].Found) != 1 || list[0].Found[0].ID != "0" {
@@ -80,5 +81,32 @@ func TestFindingsWaitForEachOther(t *testing.T) {
 	}
 	if n := len(s.found.take(now.Add(foundPause/2), true)); n != maxFound {
 		t.Errorf("%d are kept before the journal begins anew", n)
+	}
+}
+
+// Whoever finds does not wait for the disk; what is too much at once is left out, and told with the next record.
+func TestFindingsAreWrittenDownBesideTheDetector(t *testing.T) {
+	var w foundRecords
+	disk, begun := make(chan struct{}), make(chan struct{}, 100)
+	var saved, left int
+	save := func(_ foundRecord, n int) {
+		begun <- struct{}{}
+		<-disk
+		saved++
+		left += n
+	}
+	w.add(foundRecord{}, save)
+	<-begun
+	for range maxFoundRecords + 3 {
+		w.add(foundRecord{}, save) // and comes back, which is what is tested
+	}
+	close(disk)
+	w.wait()
+	if saved != 1+maxFoundRecords || left != 3 {
+		t.Errorf("%d records were written, %d left out", saved, left)
+	}
+	w.add(foundRecord{}, save)
+	if w.wait(); saved != 2+maxFoundRecords {
+		t.Error("nothing is written once the writer has come to its end")
 	}
 }

@@ -122,6 +122,7 @@ func setDefault[T comparable](p *T, v T) {
 
 // Host runs the assigned instances.
 type Host struct {
+	inputs   foundRecords // of findings, that are being written down
 	cfg      Config
 	runDir   string
 	tempRun  bool          // runDir is ours to remove
@@ -350,6 +351,7 @@ func (h *Host) Stop(ctx context.Context) {
 		}
 		<-done
 	}
+	h.inputs.wait()
 	h.mu.Lock()
 	if h.ring != nil {
 		h.ring.Close() // its memory goes with the last batch

@@ -99,6 +99,9 @@ func NewWriter(mem []byte) *Writer {
 
 // next begins a block, and forgets what was in it.
 func (w *Writer) next() {
+	if w.block != nil {
+		w.Flush()
+	}
 	w.number++
 	at := int((w.number-1)%uint64(len(w.mem)/BlockSize)) * BlockSize
 	w.block = w.mem[at : at+BlockSize]
@@ -109,7 +112,6 @@ func (w *Writer) next() {
 
 // Packet implements traffic.Follower: it keeps the packet as one without a flow.
 func (w *Writer) Packet(p *capture.Packet, d *decode.Packet) error {
-	w.Flush()
 	data := p.Data[:min(len(p.Data), longest)]
 	size := entryHead + (len(data)+align-1)&^(align-1)
 	if w.used+size > BlockSize {
@@ -119,7 +121,7 @@ func (w *Writer) Packet(p *capture.Packet, d *decode.Packet) error {
 	binary.NativeEndian.PutUint32(e[entryCaptured:], uint32(len(data)))
 	binary.NativeEndian.PutUint64(e[entryNumber:], p.Number)
 	binary.NativeEndian.PutUint64(e[entryTime:], uint64(p.Time))
-	word(e, entryFlow).Store(0)
+	binary.NativeEndian.PutUint64(e[entryFlow:], 0)
 	binary.NativeEndian.PutUint32(e[entryLength:], p.Length)
 	binary.NativeEndian.PutUint32(e[entryLink:], uint32(p.Link))
 	copy(e[entryHead:], data)
@@ -157,7 +159,7 @@ func (w *Writer) Member(number, flow, nth uint64, d app.Dir) error {
 		return nil // it is forgotten
 	}
 	e := w.block[w.last:]
-	word(e, entryFlow).Store(is)
+	binary.NativeEndian.PutUint64(e[entryFlow:], is)
 	if nth > firstOfFlow && binary.NativeEndian.Uint32(e[entryCaptured:]) > shortened {
 		binary.NativeEndian.PutUint32(e[entryCaptured:], shortened)
 		w.end(entryHead + shortened)
@@ -168,7 +170,8 @@ func (w *Writer) Member(number, flow, nth uint64, d app.Dir) error {
 // Lost implements traffic.Follower.
 func (w *Writer) Lost(number uint64) { delete(w.waiting, number) }
 
-// Flush shows readers the last packet, too, of which nothing changes any more but the flow of a fragment.
+// Flush shows readers all packets, of which nothing changes any more but the flow of a fragment. It is for the time between two packets, now
+// and then: until then readers have what was there at the last time.
 func (w *Writer) Flush() { word(w.block, blockUsed).Store(uint64(w.used)) }
 
 // Span is how far the packets that are kept go back.

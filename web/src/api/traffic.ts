@@ -111,6 +111,22 @@ export const captureFacts = (capture: string, kind: FactKind) =>
     staleTime: 60_000,
   })
 
+/** Packets that an agent kept for a finding of an alert: of a flow, by number, or all. */
+export const keptPackets = (alert: string, finding: string, only: { flow?: number; numbers?: readonly number[] }) =>
+  infiniteQueryOptions({
+    queryKey: ['packets', 'kept', alert, finding, only.flow ?? 0, ...(only.numbers ?? [])],
+    queryFn: ({ signal, pageParam }) =>
+      answer(api.GET('/api/v1/alerts/{id}/findings/{finding}/packets', {
+        params: { path: { id: alert, finding }, query: { flow: only.flow, numbers: only.numbers?.length ? [...only.numbers] : undefined, after: pageParam || undefined, limit: 50 } },
+        querySerializer: { array: { style: 'form', explode: false } },
+        signal,
+      })),
+    initialPageParam: 0,
+    getNextPageParam: (last) => last.next || undefined,
+    select: (data) => data.pages.flatMap((page) => page.items),
+    refetchOnWindowFocus: false,
+  })
+
 /** Packets of a capture by number. */
 export const numberedPackets = (capture: string, numbers: readonly number[]) =>
   infiniteQueryOptions({

@@ -34,6 +34,8 @@ export type AlertDetail = Alert & S['AlertDetail']
 export type AlertEvidence = S['Evidence']
 export type Finding = S['Finding']
 export type FlowRef = S['FlowRef']
+export type EvidenceFlow = S['EvidenceFlow']
+export type Kept = S['Kept']
 export type Notice = S['Notice']
 
 export type Incident = S['Incident']

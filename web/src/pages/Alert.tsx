@@ -12,6 +12,7 @@ import type { AlertDetail, Finding, Notice } from '../api/types'
 import { useMay } from '../api/useMay'
 import { canUndo, webLink } from '../lib/delivery'
 import { wholePercent } from '../lib/format'
+import { awaitsEvidence } from '../lib/evidence'
 import { deedOf } from '../lib/triage'
 import { Confirm } from '../ui/confirm'
 import { Meter, SeverityMark, State, StateMark, type Tone } from '../ui/marks'
@@ -35,7 +36,7 @@ const SuppressDialog = lazy(() => import('./incidents/SuppressDialog'))
 export function AlertPage() {
   const { t } = useTranslation()
   const { id } = useParams({ from: '/inside/alerts/$id' })
-  const query = useQuery(alert(id))
+  const query = useQuery({ ...alert(id), refetchInterval: (q) => (q.state.data && awaitsEvidence(q.state.data, Date.now()) ? 5000 : false) })
   return (
     <LoadedPage query={query} title={t('alert.title')} back={{ to: '/alerts', label: t('alerts.title') }}>
       {(a) => <Detail alert={a} />}
@@ -99,7 +100,7 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
               <Techniques ids={a.techniques} long />
             </div>
           </Panel>
-          <Evidence places={a.evidence} />
+          <Evidence alert={a.id} places={a.evidence} findings={findings} />
           <Features finding={latest} />
           {findings.length > 1 && <Findings findings={findings} />}
         </div>

@@ -26,6 +26,7 @@ const (
 	// Of what was found.
 	FoundPerInstance = 16
 	FoundAltogether  = 128
+	FoundAge         = 30 * 24 * time.Hour
 	MaxBytes         = 16 << 20
 	maxHead          = 1 << 20
 	maxSteps         = 4096
@@ -75,12 +76,20 @@ func Name(instance string, at time.Time) string {
 
 // Save writes the record of a crash below dir and removes the oldest ones. What does not fit is left out from the front, and
 // the record says so.
-func Save(dir string, r Record) error { return save(dir, r, PerInstance, Altogether) }
+func Save(dir string, r Record) error { return save(dir, r, limits{PerInstance, Altogether, 0}) }
 
 // SaveFound is Save for what was found.
-func SaveFound(dir string, r Record) error { return save(dir, r, FoundPerInstance, FoundAltogether) }
+func SaveFound(dir string, r Record) error {
+	return save(dir, r, limits{FoundPerInstance, FoundAltogether, FoundAge})
+}
 
-func save(dir string, r Record, perInstance, altogether int) error {
+// limits bound the records in a folder.
+type limits struct {
+	perInstance, altogether int
+	age                     time.Duration // 0 is none
+}
+
+func save(dir string, r Record, l limits) error {
 	r.fit()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep a crash: %w", err)
@@ -95,7 +104,7 @@ func save(dir string, r Record, perInstance, altogether int) error {
 	if err := os.Rename(folder, filepath.Join(dir, r.ID)); err != nil {
 		return errors.Join(fmt.Errorf("keep a crash: %w", err), os.RemoveAll(folder))
 	}
-	return sweep(dir, r.Instance, perInstance, altogether)
+	return sweep(dir, r.Instance, r.Time, l)
 }
 
 // fit drops everything but the last call when a record is too big: what is replayed from the middle says nothing.
@@ -110,12 +119,39 @@ func (r *Record) fit() {
 	r.HasState = r.State != nil
 }
 
+// namedAtMost is how many packets and flows of a finding a record names when all of them are too many.
+const namedAtMost = 100
+
+// head is the record as it is written, in at most maxHead bytes, more of which nobody would read: of what was found, packets and flows go first, and then the
+// oldest findings.
+func (r *Record) head() ([]byte, error) {
+	for whole := *r; ; {
+		text, err := json.MarshalIndent(whole, "", "  ")
+		if err != nil || len(text) < maxHead {
+			return append(text, '\n'), err
+		}
+		short := slices.Clone(whole.Found)
+		changed := false
+		for i := range short {
+			f := &short[i]
+			changed = changed || max(len(f.Packets), len(f.Flows)) > namedAtMost
+			f.Packets, f.Flows = f.Packets[:min(len(f.Packets), namedAtMost)], f.Flows[:min(len(f.Flows), namedAtMost)]
+		}
+		if !changed && len(short) > 1 {
+			short = short[len(short)/2:]
+		} else if !changed {
+			return nil, fmt.Errorf("the head of a record has %d bytes, more than %d", len(text), maxHead)
+		}
+		whole.Found = short
+	}
+}
+
 func (r *Record) write(dir string) error {
-	head, err := json.MarshalIndent(r, "", "  ")
+	head, err := r.head()
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"crash.json": append(head, '\n')}
+	files := map[string][]byte{"crash.json": head}
 	if r.HasState {
 		files["state"] = r.State
 	}
@@ -214,7 +250,7 @@ func abandoned(e os.DirEntry) bool {
 }
 
 // sweep removes the oldest records. Their names say whose they are and when they were made.
-func sweep(dir, instance string, perInstance, altogether int) error {
+func sweep(dir, instance string, now time.Time, l limits) error {
 	const stamp = len("20060102-150405-000")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -232,13 +268,17 @@ func sweep(dir, instance string, perInstance, altogether int) error {
 	})
 	own := Name(instance, time.Time{})
 	own = own[:len(own)-stamp]
+	eldest := ""
+	if l.age > 0 {
+		eldest = Name("", now.Add(-l.age))[1:]
+	}
 	mine := 0
 	for i, e := range names {
 		ours := e.Name()[:len(e.Name())-stamp] == own
 		if ours {
 			mine++
 		}
-		if i >= altogether || ours && mine > perInstance {
+		if i >= l.altogether || ours && mine > l.perInstance || e.Name()[len(e.Name())-stamp:] < eldest {
 			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}

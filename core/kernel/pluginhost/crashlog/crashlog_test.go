@@ -119,3 +119,44 @@ func TestWhatWasFoundHasItsOwnLimits(t *testing.T) {
 		t.Errorf("kept %d: %+v", len(list), list)
 	}
 }
+
+func TestWhatWasFoundLongAgoGoes(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Unix(1_700_000_000, 0)
+	for _, at := range []time.Time{now.Add(-FoundAge - time.Minute), now.Add(-FoundAge + time.Minute), now} {
+		if err := SaveFound(dir, record(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list := List(dir); len(list) != 2 || !list[1].Time.Equal(now.Add(-FoundAge+time.Minute)) {
+		t.Errorf("kept %d: %+v", len(list), list)
+	}
+}
+
+// Many findings with much evidence fit into a head that can be read again.
+func TestTheHeadOfManyFindings(t *testing.T) {
+	dir := t.TempDir()
+	r := record(time.Unix(1000, 0))
+	for i := range 64 {
+		f := sdk.Finding{ID: string(rune('A' + i)), Summary: "odd", Packets: make([]uint64, 10_000), Flows: make([]sdk.FlowRef, 10_000)}
+		r.Found = append(r.Found, f)
+	}
+	if err := SaveFound(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(filepath.Join(dir, r.ID))
+	if err != nil || len(got.Found) != 64 || len(got.Found[63].Packets) != namedAtMost || len(r.Found[0].Flows) != 10_000 {
+		t.Errorf("%d findings, %v", len(got.Found), err)
+	}
+	r = record(time.Unix(2000, 0))
+	for range 64 {
+		r.Found = append(r.Found, sdk.Finding{Summary: string(bytes.Repeat([]byte("x"), 100_000))})
+	}
+	r.Found[63].ID = "the last"
+	if err := SaveFound(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(filepath.Join(dir, r.ID)); err != nil || len(got.Found) == 0 || got.Found[len(got.Found)-1].ID != "the last" {
+		t.Errorf("%d findings, %v", len(got.Found), err)
+	}
+}

@@ -4,10 +4,11 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { Fragment, useState, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
-import { packetsFile } from '../../api/files'
+import { keptFile, packetsFile } from '../../api/files'
 import { agent, capture } from '../../api/queries'
-import type { AlertEvidence, Finding, FlowRef } from '../../api/types'
-import { count, duration, frameFilter, number, ranges } from '../../lib/format'
+import type { AlertEvidence, EvidenceFlow, Finding, Kept } from '../../api/types'
+import { keptWith } from '../../lib/evidence'
+import { bytes, count, duration, frameFilter, number, ranges } from '../../lib/format'
 import { packetsAtOnce, packetsText, runs } from '../../lib/packetNumbers'
 import { Copy } from '../../ui/Copy'
 import { Fact, Facts, Panel } from '../../ui/Page'
@@ -28,32 +29,35 @@ export function AgentName({ id }: { id: string }) {
 const flowsShown = 12
 
 /** What the findings rest on, by the capture or the agent that it was seen in. */
-export function Evidence({ places }: { places: AlertEvidence[] }) {
+export function Evidence({ alert, places, findings }: { alert: string; places: AlertEvidence[]; findings: Finding[] }) {
   const { t } = useTranslation()
   const packets = places.reduce((n, p) => n + p.packets.length, 0)
   const flows = places.reduce((n, p) => n + p.flows.length, 0)
   return (
     <Panel title={t('alert.evidence')} hint={t('alert.evidenceHint', { packets: count(packets), flows: count(flows) })} flush>
-      {places.map((p) => <Place key={`${p.capture_id} ${p.agent}`} place={p} named={places.length > 1 || !!p.agent} />)}
+      {places.map((p) => <Place key={`${p.capture_id} ${p.agent} ${p.run}`} alert={alert} place={p} findings={findings} named={places.length > 1 || !!p.agent} />)}
       {places.length === 0 && <div className={ui.panelBody}><p className="dim">{t('alert.noPackets')}</p></div>}
     </Panel>
   )
 }
 
-function Place({ place: { capture_id: id, agent: by, packets, flows }, named }: { place: AlertEvidence; named: boolean }) {
+function Place({ alert, place, findings, named }: { alert: string; place: AlertEvidence; findings: Finding[]; named: boolean }) {
   const { t } = useTranslation()
+  const { capture_id: id, agent: by, packets, flows } = place
+  const coming = by && place.run ? flows.filter((f) => f.id > 0 && !f.capture).length : 0
   const [all, setAll] = useState(false)
   return (
     <>
       <div className={ui.panelBody}>
         {named && id && <p className={css.place}>{t('alert.evidenceIn')} <CaptureName id={id} /></p>}
-        {by && <p className={css.place}>{t('alert.evidenceLive')} <AgentName id={by} /></p>}
-        {by && <p className="dim">{t('alert.liveNotKept')}</p>}
+        {by && <p className={css.place}>{t('alert.evidenceLive')} <AgentName id={by} />{place.interface && <>, {t('alert.liveInterface', { name: place.interface })}</>}</p>}
+        {by && <KeptPackets alert={alert} place={place} />}
         {packets.length === 0 ? !by && <p className="dim">{t('alert.noPackets')}</p> : <Packets capture={id} packets={packets} />}
       </div>
       {flows.length > 0 && (
         <>
-          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} capture={id} />
+          <FlowTable flows={all ? flows : flows.slice(0, flowsShown)} packets={(flow) => by && keptWith(place, findings, flow)} alert={alert} />
+          {coming > 0 && <div className={ui.panelBody}><p className="dim">{t('alert.flowsComing', { count: coming, n: count(coming) })}</p></div>}
           {!all && flows.length > flowsShown && (
             <div className={ui.more}>
               <Button variant="default" size="xs" onClick={() => setAll(true)}>{t('alert.allFlows', { count: flows.length })}</Button>
@@ -100,9 +104,41 @@ function PacketLinks({ capture: id, packets }: { capture: string; packets: numbe
   })
 }
 
-/** Flows of a capture lead to their pages. */
-function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string }) {
+/** What an agent kept of the packets, by finding, or why there are none. */
+function KeptPackets({ alert, place }: { alert: string; place: AlertEvidence }) {
   const { t } = useTranslation()
+  return (
+    <section className={css.block} aria-label={t('alert.kept')}>
+      <h3>{t('alert.kept')}</h3>
+      {place.kept.map((k) => <KeptOne key={k.finding} alert={alert} kept={k} />)}
+      {place.kept.length === 0 && <p className="dim">{t(place.run ? 'alert.keptWhy.coming' : 'alert.keptWhy.before')}</p>}
+    </section>
+  )
+}
+
+function KeptOne({ alert, kept: k }: { alert: string; kept: Kept }) {
+  const { t } = useTranslation()
+  if (k.why) return <p className="dim">{t(`alert.keptWhy.${k.why}`)}</p>
+  return (
+    <>
+      <p>
+        {t('alert.keptSome', { count: k.packets, packets: count(k.packets) })}
+        {k.matched > k.packets && <> {t('alert.keptOf', { all: count(k.matched) })}</>}
+        {k.missing > 0 && <> {t('alert.keptMissing', { count: k.missing, missing: count(k.missing) })}</>}
+      </p>
+      <span className={css.receipt}>
+        <Link to="/alerts/$id/packets/$finding" params={{ id: alert, finding: k.finding }}>{t('alert.keptShow')}</Link>
+        <a href={keptFile(alert, k.finding)} download>{t('alert.download')}</a>
+        <span className="dim">{bytes(k.bytes)}</span>
+      </span>
+    </>
+  )
+}
+
+/** Flows that the server has lead to their pages. */
+function FlowTable({ flows, packets, alert }: { flows: EvidenceFlow[]; packets: (flow: number) => string | undefined; alert: string }) {
+  const { t } = useTranslation()
+  const some = flows.some((f) => packets(f.id))
   return (
     <div className={ui.tableWrap} tabIndex={0} role="group" aria-label={t('alert.flows')}>
       <table className={ui.table}>
@@ -113,16 +149,18 @@ function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string 
             <th scope="col">{t('flow.proto')}</th>
             <th scope="col">{t('flow.src')}</th>
             <th scope="col">{t('flow.dst')}</th>
+            {some && <th scope="col">{t('alert.kept')}</th>}
             <th scope="col">{t('flow.community')}</th>
           </tr>
         </thead>
         <tbody>
           {flows.map((f) => (
             <tr key={`${f.id} ${f.src} ${f.dst}`}>
-              <td className={`${ui.right} num`}>{id && f.id > 0 ? <Link to="/captures/$id/flows/$flow" params={{ id, flow: String(f.id) }} aria-label={t('flow.open', { id: f.id })}>{f.id}</Link> : f.id}</td>
+              <td className={`${ui.right} num`}>{f.capture && f.id > 0 ? <Link to="/captures/$id/flows/$flow" params={{ id: f.capture, flow: String(f.id) }} aria-label={t('flow.open', { id: f.id })}>{f.id}</Link> : f.id}</td>
               <td>{f.proto}</td>
               <td className="mono">{f.src}</td>
               <td className="mono">{f.dst}</td>
+              {some && <td><FlowPackets alert={alert} finding={packets(f.id)} flow={f.id} /></td>}
               <td className={`mono ${css.community}`}>{f.community_id}</td>
             </tr>
           ))}
@@ -130,6 +168,12 @@ function FlowTable({ flows, capture: id }: { flows: FlowRef[]; capture?: string 
       </table>
     </div>
   )
+}
+
+function FlowPackets({ alert, finding, flow }: { alert: string; finding?: string; flow: number }) {
+  const { t } = useTranslation()
+  if (!finding) return null
+  return <Link to="/alerts/$id/packets/$finding" params={{ id: alert, finding }} search={{ flow: String(flow) }} preload={false} aria-label={t('alert.keptOfFlow', { id: flow })}>{t('alert.kept')}</Link>
 }
 
 export function Features({ finding }: { finding?: Finding }) {

@@ -65,7 +65,7 @@ function Ground({ id }: { id: string }) {
   if (!query.data) return <Loading rows={3} />
   return (
     <>
-      <Evidence places={query.data.evidence} />
+      <Evidence alert={id} places={query.data.evidence} findings={query.data.findings} />
       <Features finding={query.data.findings.at(-1)} />
     </>
   )
