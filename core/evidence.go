@@ -214,7 +214,10 @@ func (e *evidence) Packets(ctx context.Context, tenant, finding string, w carved
 			return page, errors.New("the traffic worker sent a packet that the file does not have")
 		}
 		x := p.Kept.Packets[at]
-		page.Items[i].Number, page.Items[i].Direction = x.Number, directionOf(x)
+		page.Items[i].Number = x.Number
+		if w.Flow > 0 {
+			page.Items[i].Direction = directionOf(x)
+		}
 	}
 	page.Next = 0
 	if more && len(page.Items) > 0 {
@@ -224,10 +227,7 @@ func (e *evidence) Packets(ctx context.Context, tenant, finding string, w carved
 }
 
 func directionOf(x carved.KeptPacket) string {
-	switch {
-	case x.Flow == 0:
-		return "none"
-	case x.Backward:
+	if x.Backward {
 		return "backward"
 	}
 	return "forward"

@@ -166,6 +166,27 @@ export async function packets({ page, base }) {
   assert.equal((await marked()).length, 0, 'another packet has nothing marked')
 }
 
+/** An alert of live traffic opens its flows, with their features, and the packets that were kept; where there are none it says why. */
+export async function evidence({ page, base }) {
+  await page.goto(`${base}/alerts/scan`)
+  await page.getByText('2,000 packets were kept.').waitFor(patient)
+  await page.getByText('There were 9,120').waitFor()
+  await page.getByText('1 flow has not come from the agent yet').waitFor()
+  assert.match(await page.getByRole('link', { name: 'Download these packets' }).getAttribute('href'), /\/api\/v1\/alerts\/scan\/findings\/f1\/pcap$/)
+  await page.getByRole('link', { name: 'Packets of flow 102' }).click()
+  await page.waitForURL((u) => u.pathname === '/alerts/scan/packets/f1' && u.searchParams.get('flow')?.includes('102'), patient)
+  await page.getByRole('button', { name: /^Packet \d/ }).first().waitFor(patient)
+  await page.getByRole('button', { name: /^Source 10\.20/ }).click()
+  assert.deepEqual((await page.locator('pre [data-on]').allInnerTexts()).slice(0, 4), ['0a', '14', '00', '05'])
+  await page.goto(`${base}/alerts/scan`)
+  await page.getByRole('link', { name: 'Look at the packets' }).click()
+  await page.getByRole('link', { name: 'Download all as pcap' }).waitFor(patient)
+  await page.getByRole('link', { name: /10\.20\.0\.66 tried 412/ }).click()
+  await page.waitForURL((u) => u.pathname === '/alerts/scan', patient)
+  await page.goto(`${base}/alerts/quiet`)
+  for (const why of ['keep: 0', 'newer ones had overwritten them', 'within the hour', 'its log says why', 'were removed', 'have not come from the agent yet', 'before the server was upgraded']) await page.getByText(why).first().waitFor(patient)
+}
+
 /** Several captures are stopped, taken up again and deleted together; what fails says why. */
 export async function captures({ page, base, state }) {
   await page.goto(`${base}/captures`)
@@ -210,7 +231,7 @@ export async function uploads({ page, base }) {
   await page.getByRole('region', { name: 'Uploads' }).waitFor({ state: 'detached', timeout: 30_000 })
 }
 
-const journeys = { filter, time, scroll, views, detail, packets, captures, uploads }
+const journeys = { filter, time, scroll, views, detail, packets, evidence, captures, uploads }
 
 const opened = async (page, base) => {
   await page.goto(`${base}/captures/plant/flows/${example.tls}`)
@@ -221,6 +242,7 @@ const opened = async (page, base) => {
 const places = (base) => ({
   flows: '/flows', 'flows-filtered': '/flows?app=tls&proto=tcp&min_bytes=1000000&host=10.20.0.2', 'flows-none': '/flows?text=nothing',
   flow: `/captures/plant/flows/${example.http}`, 'flow-unknown': `/captures/plant/flows/${example.none}`, 'flow-packets': (page) => opened(page, base),
+  'alert-live': '/alerts/scan', 'alert-live-quiet': '/alerts/quiet', 'alert-live-packets': '/alerts/scan/packets/f1',
   'captures-many': '/captures', 'capture-large': '/captures/plant',
   'flows-views': async (page) => {
     await page.goto(`${base}/flows`)

@@ -108,17 +108,17 @@ function PacketLinks({ capture: id, packets }: { capture: string; packets: numbe
 function KeptPackets({ alert, place }: { alert: string; place: AlertEvidence }) {
   const { t } = useTranslation()
   return (
-    <section className={css.block} aria-label={t('alert.kept')}>
+    <div className={css.block}>
       <h3>{t('alert.kept')}</h3>
-      {place.kept.map((k) => <KeptOne key={k.finding} alert={alert} kept={k} />)}
+      {place.kept.filter((k) => !k.why).map((k) => <KeptOne key={k.finding} alert={alert} kept={k} />)}
+      {[...new Set(place.kept.map((k) => k.why))].map((why) => why && <p key={why} className="dim">{t(`alert.keptWhy.${why}`)}</p>)}
       {place.kept.length === 0 && <p className="dim">{t(place.run ? 'alert.keptWhy.coming' : 'alert.keptWhy.before')}</p>}
-    </section>
+    </div>
   )
 }
 
 function KeptOne({ alert, kept: k }: { alert: string; kept: Kept }) {
   const { t } = useTranslation()
-  if (k.why) return <p className="dim">{t(`alert.keptWhy.${k.why}`)}</p>
   return (
     <>
       <p>

@@ -112,7 +112,7 @@ function Ground({ alert: a }: { alert: AlertDetail }) {
       <div className={css.block}>
         <h3>{t('alert.evidence')}</h3>
         {a.evidence.length === 0 && <p className="dim">{t('alert.noPackets')}</p>}
-        {a.evidence.map((place) => <Place key={`${place.capture_id} ${place.agent}`} place={place} />)}
+        {a.evidence.map((place) => <Place key={`${place.capture_id} ${place.agent} ${place.run}`} alert={a.id} place={place} />)}
       </div>
       {a.false_positives.length > 0 && (
         <div className={css.block}>
@@ -126,17 +126,21 @@ function Ground({ alert: a }: { alert: AlertDetail }) {
 
 const flowsShown = 4
 
-function Place({ place: { capture_id: id, packets, flows } }: { place: AlertEvidence }) {
+function Place({ alert, place: { capture_id: id, packets, flows, kept } }: { alert: string; place: AlertEvidence }) {
   const { t } = useTranslation()
-  if (!id) return <p className="dim">{t('triage.live')}</p>
-  const known = flows.filter((f) => f.id > 0)
+  const known = flows.filter((f) => f.id > 0 && f.capture)
+  const held = kept.filter((k) => k.packets > 0)
+  if (!id && known.length + held.length === 0) return <p className="dim">{t('triage.live')}</p>
   return (
     <p className={css.evidence}>
-      {packets.length > 0 && (
+      {held.map((k) => (
+        <Link key={k.finding} to="/alerts/$id/packets/$finding" params={{ id: alert, finding: k.finding }} preload={false}>{t('triage.packets', { count: k.packets })}</Link>
+      ))}
+      {id && packets.length > 0 && (
         <Link to="/captures/$id/packets" params={{ id }} search={{ numbers: packetsText(packets.slice(0, packetsAtOnce)) }} preload={false}>{t('triage.packets', { count: packets.length })}</Link>
       )}
       {known.slice(0, flowsShown).map((f) => (
-        <Link key={f.id} to="/captures/$id/flows/$flow" params={{ id, flow: String(f.id) }} preload={false}>{t('triage.flow', { id: count(f.id) })}</Link>
+        <Link key={f.id} to="/captures/$id/flows/$flow" params={{ id: f.capture!, flow: String(f.id) }} preload={false}>{t('triage.flow', { id: count(f.id) })}</Link>
       ))}
       {known.length > flowsShown && <span className="dim">{t('triage.moreFlows', { count: known.length - flowsShown })}</span>}
     </p>
