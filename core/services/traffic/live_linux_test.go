@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/picketwatch/picket/core/kernel/carved"
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/sdk"
 	"github.com/picketwatch/picket/sdk/records"
@@ -301,4 +303,53 @@ func TestALiveCaptureIsChecked(t *testing.T) {
 	if os.Geteuid() != 0 && (err == nil || !strings.Contains(err.Error(), "CAP_NET_RAW")) {
 		t.Errorf("without the capability: %v", err)
 	}
+}
+
+// What a worker kept is there when it was killed, and until two others came after it.
+func TestPacketsOutliveTheirWorker(t *testing.T) {
+	i, b := newIsland(t), &book{ports: map[uint16]int{}}
+	live, err := NewLive(LiveConfig{Programs: programs(t), Open: i.open, Record: b.open, Keep: MinKeep,
+		Socket: packetsocket.Config{Interface: "lo", Filter: "udp and src port 4999"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() { live.Run(ctx); close(done) }()
+	until(t, "a worker", func() bool { return live.Figures().Run != "" })
+	const each = 100
+	i.send(10_000, each)
+	until(t, "the packets", func() bool { return live.Figures().Packets == each && live.Figures().Open == each })
+	time.Sleep(300 * time.Millisecond) // and for the worker to show what it keeps, which it does ten times a second
+	run := live.Figures().Run
+	wanted := carved.Evidence{Flows: []uint64{1, 2}, Numbers: []uint64{50, 9999}}
+	check := func(when string) {
+		t.Helper()
+		k, file, err := live.Kept(t.Context(), run, wanted)
+		if err != nil || len(k.Packets) != 3 || k.Matched != 3 || k.Missing != 1 || k.Packets[0].Flow != 1 || k.Packets[2].Number != 50 || len(file) < 3*16+24 {
+			t.Errorf("%s: %+v, %d bytes, %v", when, k, len(file), err)
+		}
+	}
+	check("while the worker reads")
+	if err := unix.Kill(liveWorker(t), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the next worker", func() bool { r := live.Figures().Run; return r != "" && r != run })
+	check("after its end")
+	if _, _, err := live.Kept(t.Context(), "another", wanted); !errors.Is(err, ErrGone) {
+		t.Errorf("of a run that never was: %v", err)
+	}
+	second := live.Figures().Run
+	until(t, "the next worker to listen", func() bool { return liveWorker(t) != 0 })
+	if err := unix.Kill(liveWorker(t), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the worker after it", func() bool { r := live.Figures().Run; return r != "" && r != second })
+	if _, _, err := live.Kept(t.Context(), run, wanted); !errors.Is(err, ErrGone) {
+		t.Errorf("two workers later: %v", err)
+	}
+	cancel()
+	<-done
+	live.Forget()
 }
