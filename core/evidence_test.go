@@ -37,7 +37,7 @@ func keptOf(t *testing.T, finding string, n, size int) keptbatch.Packets {
 func TestPacketsOfFindings(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	dir := t.TempDir()
-	control, err := store.OpenControl(t.Context(), store.ControlConfig{Path: filepath.Join(dir, "control.db"), KeyFile: filepath.Join(dir, "k"), Now: func() time.Time { return now }})
+	control, err := store.OpenControl(t.Context(), store.ControlConfig{Path: filepath.Join(dir, "control.db"), KeyFile: filepath.Join(t.TempDir(), "k"), Now: func() time.Time { return now }})
 	check(t, err)
 	defer control.Close()
 	settings := config.Default()
