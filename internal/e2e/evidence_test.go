@@ -161,8 +161,10 @@ func TestTheEvidenceOfALiveAlert(t *testing.T) {
 	if detail.CommunityID != flow.Community_id || len(detail.Features) == 0 {
 		t.Errorf("the flow is %+v, the alert says %+v", detail, flow)
 	}
-	tcpdump.cmd.Process.Signal(syscall.SIGINT)
-	tcpdump.cmd.Wait()
+	if err := tcpdump.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = tcpdump.cmd.Wait() // it was interrupted; what it wrote is read
 	data, err := os.ReadFile(dump)
 	if err != nil {
 		t.Fatal(err)

@@ -43,13 +43,13 @@ type alertBody struct {
 // evidenceBody is what findings of one capture or one run of an agent's live traffic rest on: numbers of packets and ids of flows say
 // nothing without it.
 type evidenceBody struct {
-	CaptureID string         `json:"capture_id,omitempty"`
-	Agent     string         `json:"agent,omitempty" doc:"The id of the agent in whose live traffic it was seen."`
-	Run       string         `json:"run,omitempty" doc:"Of the agent's capture: packets and flows are numbered within it."`
-	Interface string         `json:"interface,omitempty" doc:"Of the agent."`
-	Packets   []uint64       `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
-	Flows     []evidenceFlow `json:"flows" nullable:"false"`
-	Kept      []keptBody     `json:"kept" nullable:"false" doc:"Of live traffic: what the server has of the packets, by finding. One without an entry may still be on its way."`
+	CaptureID string             `json:"capture_id,omitempty"`
+	Agent     string             `json:"agent,omitempty" doc:"The id of the agent in whose live traffic it was seen."`
+	Run       string             `json:"run,omitempty" doc:"Of the agent's capture: packets and flows are numbered within it."`
+	Interface string             `json:"interface,omitempty" doc:"Of the agent."`
+	Packets   []uint64           `json:"packets" nullable:"false" doc:"Numbers in the capture, from 1."`
+	Flows     []evidenceFlow     `json:"flows" nullable:"false"`
+	Kept      []keptEvidenceBody `json:"kept" nullable:"false" doc:"Of live traffic: what the server has of the packets, by finding. One without an entry may still be on its way."`
 }
 
 type noticeBody struct {
@@ -233,7 +233,7 @@ func evidence(findings []store.Finding) []evidenceBody {
 		if !known {
 			i = len(out)
 			at[p] = i
-			out = append(out, evidenceBody{CaptureID: f.CaptureID, Agent: f.Agent, Run: f.Run, Interface: f.Interface, Packets: []uint64{}, Flows: []evidenceFlow{}, Kept: []keptBody{}})
+			out = append(out, evidenceBody{CaptureID: f.CaptureID, Agent: f.Agent, Run: f.Run, Interface: f.Interface, Packets: []uint64{}, Flows: []evidenceFlow{}, Kept: []keptEvidenceBody{}})
 		}
 		for _, n := range f.Packets {
 			if packets < maxEvidence && fresh(thing{place: p, packet: n}) {

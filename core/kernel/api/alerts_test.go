@@ -27,9 +27,9 @@ func TestEvidenceByWhereItWasSeen(t *testing.T) {
 		return list
 	}
 	want := []evidenceBody{
-		{CaptureID: "a", Packets: []uint64{3, 4, 9}, Flows: of("a", 1), Kept: []keptBody{}},
-		{CaptureID: "b", Packets: []uint64{3}, Flows: of("b", 1, 2), Kept: []keptBody{}},
-		{Agent: "agent", Packets: []uint64{}, Flows: of("", 5), Kept: []keptBody{}},
+		{CaptureID: "a", Packets: []uint64{3, 4, 9}, Flows: of("a", 1), Kept: []keptEvidenceBody{}},
+		{CaptureID: "b", Packets: []uint64{3}, Flows: of("b", 1, 2), Kept: []keptEvidenceBody{}},
+		{Agent: "agent", Packets: []uint64{}, Flows: of("", 5), Kept: []keptEvidenceBody{}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)

@@ -125,8 +125,8 @@ func (s *Server) keptFile(c *gin.Context) {
 	}
 }
 
-// keptBody says what became of the packets of a live finding.
-type keptBody struct {
+// keptEvidenceBody says what became of the packets of a live finding.
+type keptEvidenceBody struct {
 	Finding string    `json:"finding"`
 	Why     string    `json:"why,omitempty" enum:"off,gone,limit,failed,expired" doc:"There are none. off: the agent keeps none. gone: newer ones had overwritten them. limit: there were too many within an hour. failed: they could not be taken out. expired: they were removed since."`
 	Packets int       `json:"packets"`
@@ -136,8 +136,8 @@ type keptBody struct {
 	Time    time.Time `json:"time"`
 }
 
-func keptOf(p store.FindingPackets) keptBody {
-	return keptBody{Finding: p.Finding, Why: p.Why, Packets: len(p.Kept.Packets), Bytes: p.Bytes, Matched: p.Kept.Matched, Missing: p.Kept.Missing,
+func keptOf(p store.FindingPackets) keptEvidenceBody {
+	return keptEvidenceBody{Finding: p.Finding, Why: p.Why, Packets: len(p.Kept.Packets), Bytes: p.Bytes, Matched: p.Kept.Matched, Missing: p.Kept.Missing,
 		Time: p.Created.UTC()}
 }
 

@@ -52,7 +52,7 @@ func (p *parser) Packet(_ *capture.Packet, d *decode.Packet) error {
 }
 
 func (p *parser) Member(uint64, uint64, uint64, app.Dir) error { return nil }
-func (p *parser) Lost(uint64)                          {}
+func (p *parser) Lost(uint64)                                  {}
 
 // shellcode runs the attack that the packet names and tells what became of it, by the way that the worker has: its
 // messages.

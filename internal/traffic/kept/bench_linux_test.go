@@ -47,6 +47,7 @@ func BenchmarkKeep(b *testing.B) {
 
 // spent is the processor time of this process.
 func spent(b *testing.B) time.Duration {
+	b.Helper()
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

@@ -367,6 +367,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/{id}/findings/{finding}/packets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The packets that an agent kept for a finding, decoded, with where each value stands */
+        get: operations["list-kept-packets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{id}/findings/{finding}/pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The packets that an agent kept for a finding as a pcap file */
+        get: operations["get-kept-pcap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alerts/{id}/resolve": {
         parameters: {
             query?: never;
@@ -669,6 +703,23 @@ export interface paths {
         put?: never;
         /** Let a machine in with a one-time token */
         post: operations["enrol"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Packets that a finding rests on; answered after they are on disk */
+        post: operations["post-evidence"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2755,6 +2806,28 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        AgentEvidence: {
+            /**
+             * Format: int64
+             * @description Packets that are on disk for this finding.
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @description The sequence number of this batch.
+             */
+            stored_through: number;
+        };
+        AgentEvidenceInput: {
+            /** @description As with samples. */
+            epoch: string;
+            kept: components["schemas"]["Packets"];
+            /**
+             * Format: int64
+             * @description As with samples.
+             */
+            seq: number;
+        };
         AgentFindings: {
             /**
              * Format: int64
@@ -3254,9 +3327,25 @@ export interface components {
             /** @description The id of the agent in whose live traffic it was seen. */
             agent?: string;
             capture_id?: string;
-            flows: components["schemas"]["FlowRef"][];
+            flows: components["schemas"]["EvidenceFlow"][];
+            /** @description Of the agent. */
+            interface?: string;
+            /** @description Of live traffic: what the server has of the packets, by finding. One without an entry may still be on its way. */
+            kept: components["schemas"]["KeptEvidence"][];
             /** @description Numbers in the capture, from 1. */
             packets: number[];
+            /** @description Of the agent's capture: packets and flows are numbered within it. */
+            run?: string;
+        };
+        EvidenceFlow: {
+            /** @description The capture or the recording that has the flow. One of live traffic may come some seconds after the finding. */
+            capture?: string;
+            community_id: string;
+            dst: string;
+            /** Format: int64 */
+            id: number;
+            proto: string;
+            src: string;
         };
         ExplainedRegistry: {
             base: string;
@@ -3960,6 +4049,40 @@ export interface components {
             default: number;
             kind: string;
         };
+        KeptEvidence: {
+            /**
+             * Format: int64
+             * @description Of the pcap file.
+             */
+            bytes: number;
+            finding: string;
+            /**
+             * Format: int64
+             * @description Packets of the finding that the agent still had; when more than packets, the first and the last were kept.
+             */
+            matched: number;
+            /**
+             * Format: int64
+             * @description Packets that the finding names and the agent had no more.
+             */
+            missing: number;
+            /** Format: int64 */
+            packets: number;
+            /** Format: date-time */
+            time: string;
+            /**
+             * @description There are none. off: the agent keeps none. gone: newer ones had overwritten them. limit: there were too many within an hour. failed: they could not be taken out. expired: they were removed since.
+             * @enum {string}
+             */
+            why?: "off" | "gone" | "limit" | "failed" | "expired";
+        };
+        KeptPacket: {
+            b?: boolean;
+            /** Format: int64 */
+            f?: number;
+            /** Format: int64 */
+            n: number;
+        };
         KindCount: {
             /** Format: int64 */
             count: number;
@@ -4337,6 +4460,17 @@ export interface components {
              * @description Send as after to get the next page; absent on the last.
              */
             next?: number;
+        };
+        Packets: {
+            file?: string;
+            finding: string;
+            /** Format: int64 */
+            matched: number;
+            /** Format: int64 */
+            missing: number;
+            packets: components["schemas"]["KeptPacket"][] | null;
+            run: string;
+            why?: string;
         };
         PageAgent: {
             items: components["schemas"]["Agent"][];
@@ -7114,6 +7248,96 @@ export interface operations {
             };
         };
     };
+    "list-kept-packets": {
+        parameters: {
+            query?: {
+                /** @description Only those of this flow. */
+                flow?: number;
+                /** @description Only those with these numbers, as in 3,7,12. */
+                numbers?: number[] | null;
+                /** @description Only packets with higher numbers. */
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+                finding: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PacketPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-kept-pcap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                finding: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A pcap file, with times in nanoseconds. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.tcpdump.pcap": string;
+                };
+            };
+        };
+    };
     "resolve-alert": {
         parameters: {
             query?: never;
@@ -8242,6 +8466,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Enrolled"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "post-evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgentEvidenceInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentEvidence"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
             /** @description Unprocessable Entity */

@@ -35,7 +35,7 @@ export type AlertEvidence = S['Evidence']
 export type Finding = S['Finding']
 export type FlowRef = S['FlowRef']
 export type EvidenceFlow = S['EvidenceFlow']
-export type Kept = S['Kept']
+export type Kept = S['KeptEvidence']
 export type Notice = S['Notice']
 
 export type Incident = S['Incident']
