@@ -293,6 +293,27 @@ func TestPolicyAndProofs(t *testing.T) {
 	withApp(t, a, now, id)
 }
 
+// A session that was left open does not become a proved one by a new password where a password alone proves nothing.
+func TestANewPasswordIsNoProof(t *testing.T) {
+	a, now := open(t)
+	who := ada(t, a)
+	secret, _ := withApp(t, a, now, who)
+	_, link, err := a.Invite(t.Context(), "bob", RoleADM)
+	must(t, err)
+	_, bob, err := a.SignIn(t.Context(), link, home)
+	must(t, err)
+	withApp(t, a, now, bob)
+	now.Add(usualFresh + time.Minute)
+	_, _, err = a.ChangePassword(t.Context(), who, goodPassword, goodPassword+"2", home)
+	wantErr(t, err, ErrStale)
+	_, _, err = a.ChangePassword(t.Context(), bob, "", goodPassword, home)
+	wantErr(t, err, ErrStale)
+	must(t, a.Prove(t.Context(), who, "", codeAt(t, secret, now.Now()), home))
+	who.Proved = now.Now()
+	_, _, err = a.ChangePassword(t.Context(), who, goodPassword, goodPassword+"2", home)
+	must(t, err)
+}
+
 func TestTokensMayNoMoreThanTheirOwner(t *testing.T) {
 	a, now := open(t)
 	who := ada(t, a)

@@ -223,6 +223,16 @@ func (a *Auth) ChangePassword(ctx context.Context, who Identity, current, passwo
 	if u.PasswordHash == "" && who.Method == methodOIDC {
 		return "", Identity{}, &InputError{"new", elsewhere}
 	}
+	// The new session counts as proved. Where a password alone proves nothing, a session that was left open must not become so.
+	proofs, err := a.Proofs(ctx, who)
+	if err != nil {
+		return "", Identity{}, err
+	}
+	if len(proofs) > 0 && !slices.Contains(proofs, methodPassword) {
+		if err := a.Fresh(ctx, who); err != nil {
+			return "", Identity{}, err
+		}
+	}
 	var input *InputError
 	if err := a.SetPassword(ctx, u.ID, password); errors.As(err, &input) {
 		return "", Identity{}, &InputError{"new", input.Message}
