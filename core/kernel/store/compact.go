@@ -138,7 +138,10 @@ type basis struct {
 
 func (t *Telemetry) basis(ctx context.Context, seg *segment) (b basis, err error) {
 	err = t.inWriter(ctx, func() error { // so that the shape and the numbers are those of one moment
-		b.shape, _ = t.segments.shapeOf(seg)
+		known := false
+		if b.shape, known = t.segments.shapeOf(seg); !known { // a commit failed, and nobody has looked since
+			return fmt.Errorf("%s: %w", seg.path, errHeld)
+		}
 		db := seg.alias + ".main."
 		return t.engine.db.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM "+db+"samples), (SELECT count(*) FROM "+db+"ingest)").Scan(&b.rows, &b.marks)
 	})
@@ -191,7 +194,10 @@ func (t *Telemetry) archive(ctx context.Context, seg *segment) error {
 		return err
 	}
 	sh := b.shape
-	b.rows = sh.sorted // what came late meanwhile stays behind
+	if sh.tail > 0 { // rows came late since; the mark that some may repeat others would be lost here, sorting heeds it
+		return fmt.Errorf("%s: %w", seg.path, errHeld)
+	}
+	b.rows = sh.sorted // what comes late from now on stays behind
 	name := strings.TrimSuffix(filepath.Base(seg.path), segmentExt) + "." + sh.generation + archiveExt
 	rows := fmt.Sprintf("(SELECT ts, series_id, value FROM %s.main.samples WHERE rowid < %d)", seg.alias, b.rows)
 	if err := t.writeParquet(ctx, rows, filepath.Join(t.cfg.Dir, name)); err != nil {

@@ -277,6 +277,52 @@ func TestTheLastOfTwoCounts(t *testing.T) {
 	}
 }
 
+// Rows that came after a day was found sorted keep the mark that says that they may repeat others.
+func TestLateRowsAreNotArchivedOver(t *testing.T) {
+	now := &clock{t: start}
+	tel := openTelemetry(t, t.TempDir(), now, nil)
+	send := func(value float64) {
+		t.Helper()
+		appendTo(t, tel, SampleBatch{Tenant: "default", Agent: "a", Samples: []sdk.Sample{gauge(start.Add(time.Minute), value)}})
+	}
+	appendTo(t, tel, batch(1, gauge(start, 1)))
+	now.Add(27 * time.Hour)
+	settleAll(t, tel)
+	seg, err := tel.segments.one(t.Context(), dayOf(start.UnixMicro()))
+	must(t, err)
+	send(3)
+	wantErr(t, tel.archive(t.Context(), seg), errHeld)
+	tel.segments.release(seg)
+	send(4)
+	if got := allRows(t, tel); len(got) != 2 {
+		t.Errorf("at once: %v", got)
+	}
+	now.Add(9 * 24 * time.Hour)
+	settleAll(t, tel)
+	if got := allRows(t, tel); len(got) != 2 {
+		t.Errorf("settled: %v", got)
+	}
+}
+
+// A file that could not be replaced takes rows as before.
+func TestADayOutlivesAFailedSwap(t *testing.T) {
+	tel := openTelemetry(t, t.TempDir(), &clock{t: start}, nil)
+	appendTo(t, tel, batch(1, gauge(start, 1)))
+	seg, err := tel.segments.one(t.Context(), dayOf(start.UnixMicro()))
+	must(t, err)
+	must(t, tel.inWriter(t.Context(), func() error {
+		if err := tel.segments.swap(t.Context(), seg, seg.path+".tmp"); err == nil {
+			t.Error("a file that is not there takes the place of another")
+		}
+		return nil
+	}))
+	tel.segments.release(seg)
+	appendTo(t, tel, batch(2, gauge(start.Add(time.Second), 2)))
+	if got := allRows(t, tel); len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+}
+
 // segmentVersion1 is what files looked like before they were rolled up.
 const segmentVersion1 = `CREATE TABLE $.meta (version INTEGER, sorted BOOLEAN); INSERT INTO $.meta VALUES (1, %t);
 	CREATE TABLE $.samples (ts TIMESTAMP, series_id UINTEGER, value DOUBLE);

@@ -363,10 +363,11 @@ func (s *segments) swap(ctx context.Context, seg *segment, tmp string) error {
 	seg.attached, seg.known = false, false
 	err := s.replace(seg.path, tmp)
 	// The caller still holds it: attach it for whoever comes next, and for release to be right.
-	if err := errors.Join(err, s.engine.attach(ctx, seg.path, seg.alias)); err != nil {
+	attaching := s.engine.attach(ctx, seg.path, seg.alias)
+	seg.attached = attaching == nil // also when the file is the old one still
+	if err := errors.Join(err, attaching); err != nil {
 		return err
 	}
-	seg.attached = true
 	if err := s.checkVersion(ctx, seg); err != nil {
 		return err
 	}

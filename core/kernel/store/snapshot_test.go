@@ -129,7 +129,11 @@ func TestSnapshotUnderLoad(t *testing.T) {
 func TestSnapshotOfControlState(t *testing.T) {
 	c, _ := openControl(t)
 	must(t, c.PutSetting(t.Context(), "default", "colour", "red"))
-	must(t, c.AppendAudit(t.Context(), AuditEntry{ID: "1", Tenant: "default", Time: start, Actor: "a", Action: "b", Outcome: "ok"}))
+	for i := range 3 {
+		must(t, c.AppendAudit(t.Context(), AuditEntry{ID: fmt.Sprint(i), Tenant: "default", Time: start.Add(time.Duration(i) * time.Hour), Actor: "a", Action: "b", Outcome: "ok"}))
+	}
+	_, err := c.RemoveBefore(t.Context(), KeepAudit, start.Add(time.Hour))
+	must(t, err)
 	for _, configOnly := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "data", "control.db")
 		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
@@ -142,6 +146,10 @@ func TestSnapshotOfControlState(t *testing.T) {
 		list, _, err := back.ListAudit(t.Context(), "default", AuditFilter{}, Page{})
 		if must(t, err); (len(list) == 0) != configOnly {
 			t.Errorf("only the configuration %t: %d lines", configOnly, len(list))
+		}
+		must(t, back.AppendAudit(t.Context(), AuditEntry{ID: "3", Tenant: "default", Time: start, Actor: "a", Action: "b", Outcome: "ok"}))
+		if r, err := back.VerifyAudit(t.Context(), "default", AuditHead{}); err != nil || r.Problem != "" {
+			t.Errorf("only the configuration %t: the log that goes on: %+v, %v", configOnly, r, err)
 		}
 	}
 	bad := filepath.Join(t.TempDir(), "bad.db")
