@@ -126,7 +126,8 @@ func (o *outbox) send(ctx context.Context, it spool.Item) error {
 	}, &reply)
 	var no *problem
 	switch {
-	case errors.As(err, &no) && no.final():
+	case errors.As(err, &no) && (no.final() || it.Kind == kindEvidence && no.ours && no.Status == http.StatusNotFound):
+		// A server from before there was evidence has no use for it, and must not be kept from the rest.
 		o.reject(it, err)
 		return nil
 	case err != nil:

@@ -195,6 +195,7 @@ func (s *site) handler() http.Handler {
 		"POST /api/v1/sightings":                  s.ingest,
 		"POST /api/v1/flows":                      s.ingest,
 		"POST /api/v1/findings":                   s.ingest,
+		"POST /api/v1/evidence":                   s.evidence,
 		"POST /api/v1/agent/status":               s.report,
 		"GET /api/v1/agent/poll":                  s.poll,
 		"POST /api/v1/agent/commands/{id}/result": s.finished,
@@ -287,6 +288,14 @@ func (s *site) ingest(r *http.Request, body []byte) (int, any) {
 	}
 	s.batches = append(s.batches, b)
 	return http.StatusOK, map[string]any{"accepted": len(b.Samples), "stored_through": b.Seq}
+}
+
+func (s *site) evidence(_ *http.Request, body []byte) (int, any) {
+	var b struct{ Seq uint64 }
+	if err := json.Unmarshal(body, &b); err != nil {
+		return http.StatusBadRequest, nil
+	}
+	return http.StatusOK, map[string]any{"stored_through": b.Seq}
 }
 
 func (s *site) report(_ *http.Request, body []byte) (int, any) {
