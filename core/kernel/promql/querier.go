@@ -243,7 +243,7 @@ func (s *selection) cut() {
 	for i, f := range s.list {
 		for _, k := range f.from {
 			gap := k.Gap
-			if gap <= 0 {
+			if gap <= 0 || gap > usualGap { // a pause says nothing of how many samples came before it
 				gap = usualGap
 			}
 			total += int((s.to-s.from)/max(gap.Milliseconds(), 1)) + 1
