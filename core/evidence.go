@@ -85,6 +85,8 @@ func (e *evidence) sweep(ctx context.Context) error {
 
 // Keep implements api.Evidence.
 func (e *evidence) Keep(ctx context.Context, a store.Agent, b keptbatch.Packets) (stored int, err error) {
+	e.mu.Lock() // before anything is unpacked: what waits here must not grow
+	defer e.mu.Unlock()
 	file, err := b.Unpack()
 	if err != nil {
 		return 0, err
@@ -93,8 +95,6 @@ func (e *evidence) Keep(ctx context.Context, a store.Agent, b keptbatch.Packets)
 	if err != nil || !known { // it was suppressed, or is gone
 		return 0, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	before, err := e.c.control.PacketsOfFinding(ctx, a.Tenant, b.Finding)
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
