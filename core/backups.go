@@ -53,8 +53,12 @@ type backups struct {
 
 	mu      sync.Mutex // guards what follows
 	running *api.Backup
-	failed  string // why the last one failed
+	failed  string    // why the last one failed
+	later   time.Time // when a scheduled one that failed is tried again
 }
+
+// tryAgain is how long after a scheduled backup that failed, mostly for want of space, the next one is begun.
+const tryAgain = time.Hour
 
 func newBackups(c *Core) (*backups, error) {
 	b := &backups{core: c, dir: c.folder.path(backupFolder), now: c.cfg.Now}
@@ -347,7 +351,12 @@ func (b *backups) due(ctx context.Context, settings config.Backups) error {
 	if err != nil {
 		return err
 	}
-	kept := 0
+	b.mu.Lock()
+	later := b.later
+	b.mu.Unlock()
+	if wait := later.Sub(b.now()); wait > 0 && wait <= tryAgain { // more says that the clock was set back
+		return nil
+	}
 	for _, x := range list {
 		switch {
 		case !x.Scheduled:
@@ -355,11 +364,13 @@ func (b *backups) due(ctx context.Context, settings config.Backups) error {
 		case x.State == api.BackupRunning, b.now().Sub(x.Created) < time.Duration(settings.Every):
 			return nil
 		}
-		kept++
 	}
 	_, err = b.Start(ctx, api.BackupOrder{Mode: settings.Mode, Recipient: settings.Recipient, Captures: settings.Captures}, true, func(made api.Backup, err error) {
 		b.core.recordBackup("system", made, err)
 		if err != nil {
+			b.mu.Lock()
+			b.later = b.now().Add(tryAgain)
+			b.mu.Unlock()
 			b.core.cfg.Log.Error("scheduled backup", "error", err)
 			return
 		}

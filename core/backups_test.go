@@ -203,3 +203,25 @@ func TestScheduledBackups(t *testing.T) {
 		}
 	}
 }
+
+// A scheduled backup that failed is not tried again at once: it may have failed because it filled the disk.
+func TestAFailedBackupWaits(t *testing.T) {
+	r, _ := backupServer(t, nil)
+	at := time.Now()
+	r.backups.now = func() time.Time { return at }
+	r.backups.stop() // whatever is begun from now on fails
+	rules := config.Backups{Every: config.Duration(24 * time.Hour), Mode: "config", Keep: 2}
+	for i, fails := range []bool{true, false, true} {
+		r.backups.mu.Lock()
+		r.backups.failed = ""
+		r.backups.mu.Unlock()
+		check(t, r.backups.due(t.Context(), rules))
+		r.backups.jobs.Wait()
+		if _, failed, err := r.backups.List(); err != nil || (failed != "") != fails {
+			t.Errorf("%d: failed %q, %v", i, failed, err)
+		}
+		if i > 0 {
+			at = at.Add(tryAgain)
+		}
+	}
+}
