@@ -140,6 +140,29 @@ func failure(err error) error {
 	return &Error{kind, err}
 }
 
+// Bounds of an expression. The parser is not broken off by a time-out, and takes the square of the depth: 2 s for 10,000 brackets.
+const (
+	maxExpr    = 64 << 10 // bytes
+	maxNesting = 200
+)
+
+func tooLarge(expr string) error {
+	depth, deepest := 0, 0
+	for i := range len(expr) { // those within quotes count, too; nobody has so many there that do not close
+		switch expr[i] {
+		case '(':
+			depth++
+			deepest = max(deepest, depth)
+		case ')':
+			depth--
+		}
+	}
+	if len(expr) > maxExpr || deepest > maxNesting {
+		return bad("query", fmt.Errorf("an expression may have %d bytes, and brackets within brackets up to %d", maxExpr, maxNesting))
+	}
+	return nil
+}
+
 // Options narrow a query. Zero values mean the engine's.
 type Options struct {
 	Lookback time.Duration
@@ -149,19 +172,22 @@ type Options struct {
 
 // Query evaluates an expression at one moment. The answer must be closed.
 func (e *Engine) Query(ctx context.Context, tenant, expr string, at time.Time, o Options) (*Answer, error) {
-	return e.run(ctx, tenant, o, func(ctx context.Context, q *queryable, opts promql.QueryOpts) (promql.Query, error) {
+	return e.run(ctx, tenant, expr, o, func(ctx context.Context, q *queryable, opts promql.QueryOpts) (promql.Query, error) {
 		return e.engine.NewInstantQuery(ctx, q, opts, expr, at)
 	})
 }
 
 // QueryRange evaluates an expression at each step from start to end. The answer must be closed.
 func (e *Engine) QueryRange(ctx context.Context, tenant, expr string, start, end time.Time, step time.Duration, o Options) (*Answer, error) {
-	return e.run(ctx, tenant, o, func(ctx context.Context, q *queryable, opts promql.QueryOpts) (promql.Query, error) {
+	return e.run(ctx, tenant, expr, o, func(ctx context.Context, q *queryable, opts promql.QueryOpts) (promql.Query, error) {
 		return e.engine.NewRangeQuery(ctx, q, opts, expr, start, end, step)
 	})
 }
 
-func (e *Engine) run(ctx context.Context, tenant string, o Options, prepare func(context.Context, *queryable, promql.QueryOpts) (promql.Query, error)) (*Answer, error) {
+func (e *Engine) run(ctx context.Context, tenant, expr string, o Options, prepare func(context.Context, *queryable, promql.QueryOpts) (promql.Query, error)) (*Answer, error) {
+	if err := tooLarge(expr); err != nil {
+		return nil, err
+	}
 	if o.Timeout <= 0 || o.Timeout > e.cfg.Timeout {
 		o.Timeout = e.cfg.Timeout
 	}
@@ -200,6 +226,9 @@ func (e *Engine) run(ctx context.Context, tenant string, o Options, prepare func
 
 // Format writes an expression as people like to read it.
 func (e *Engine) Format(expr string) (string, error) {
+	if err := tooLarge(expr); err != nil {
+		return "", err
+	}
 	parsed, err := parser.ParseExpr(expr)
 	if err != nil {
 		return "", bad("query", err)
