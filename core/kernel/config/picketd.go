@@ -88,7 +88,7 @@ type Flows struct {
 
 // Backups says when the server makes a backup of itself.
 type Backups struct {
-	Every     Duration `yaml:"every"`     // how often; default never
+	Every     Duration `yaml:"every"`     // how often; default none
 	Mode      string   `yaml:"mode"`      // full, data (without samples) or config (without all that was measured and found); default full
 	Keep      int      `yaml:"keep"`      // how many of them are kept; default 7
 	Recipient string   `yaml:"recipient"` // a key of age (age1…) that they are encrypted for; default none
