@@ -110,7 +110,7 @@ type Sessions struct {
 // OIDC names an OpenID provider where people may sign in. It sends them back to public_url + /api/v1/oidc/callback.
 type OIDC struct {
 	Issuer           string   `yaml:"issuer"`             // web address of the OpenID provider; default none
-	Name             string   `yaml:"name"`               // what the button on the sign-in page says; default the issuer's host
+	Name             string   `yaml:"name"`               // what the button on the sign-in page says; default derived from the issuer's host
 	ClientID         string   `yaml:"client_id"`          // as the provider knows this server; default none
 	ClientSecretFile string   `yaml:"client_secret_file"` // file with the secret that goes with it; default none
 	Scopes           []string `yaml:"scopes"`             // what to ask for besides openid; default profile

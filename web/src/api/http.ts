@@ -42,12 +42,15 @@ export function whenProofNeeded(ask: () => Promise<boolean>): void {
 
 /** What is dangerous is sent again once somebody has proved who they are. */
 async function guarded(request: Request): Promise<Response> {
-  const again = request.method === 'GET' ? null : request.clone()
+  if (request.method === 'GET') return send(request)
+  const body = await request.arrayBuffer() // a request can be sent once, and what a clone sends is a stream
+  const { url, method, headers, signal } = request
+  const made = () => new Request(url, { method, headers, signal, body: body.byteLength > 0 ? body : null })
   try {
-    return await send(request)
+    return await send(made())
   } catch (error) {
-    if (!(error instanceof ApiError) || error.type !== mustProve || again === null || !(await askProof())) throw error
-    return send(again)
+    if (!(error instanceof ApiError) || error.type !== mustProve || !(await askProof())) throw error
+    return send(made())
   }
 }
 
