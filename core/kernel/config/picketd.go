@@ -113,7 +113,7 @@ type OIDC struct {
 	Name             string   `yaml:"name"`               // what the button on the sign-in page says; default derived from the issuer's host
 	ClientID         string   `yaml:"client_id"`          // as the provider knows this server; default none
 	ClientSecretFile string   `yaml:"client_secret_file"` // file with the secret that goes with it; default none
-	Scopes           []string `yaml:"scopes"`             // what to ask for besides openid; default profile
+	Scopes           []string `yaml:"scopes"`             // what to ask for besides openid; default [profile]
 	UsernameClaim    string   `yaml:"username_claim"`     // the claim that is the user name here; default preferred_username
 	RoleClaim        string   `yaml:"role_claim"`         // the claim that roles come from, a text or a list of texts; default groups
 	// Roles are value=ROLE, for example netops=IT. The first whose value the claim holds counts; who has none may not come
@@ -124,7 +124,7 @@ type OIDC struct {
 // Syslog says where the audit log is sent as it grows: RFC 5424 over TLS.
 type Syslog struct {
 	Address string `yaml:"address"` // host:port of the syslog server; default none
-	CA      string `yaml:"ca"`      // authority (PEM) that vouches for the syslog server; default the system's
+	CA      string `yaml:"ca"`      // authority (PEM) that vouches for the syslog server; default derived: the system's
 	Cert    string `yaml:"cert"`    // certificate (PEM) that this server shows; default none
 	Key     string `yaml:"key"`     // private key (PEM) of cert; default none
 }
