@@ -72,6 +72,7 @@ type Store interface {
 	SetUserRole(ctx context.Context, tenant, id, role string) error
 	CreateForeignUser(ctx context.Context, u store.User, issuer, subject string) error
 	ForeignUser(ctx context.Context, tenant, issuer, subject string) (store.User, error)
+	IsForeign(ctx context.Context, tenant, userID string) (bool, error)
 	ListSessions(ctx context.Context, tenant, userID string) ([]store.Session, error)
 	EndUserSession(ctx context.Context, tenant, userID, id string) error
 	EndOtherSessions(ctx context.Context, tenant, userID, keep string) (int, error)

@@ -8,11 +8,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/picketwatch/picket/core/kernel/store"
 )
@@ -20,6 +21,7 @@ import (
 const (
 	ticketOIDC  = "oidc"
 	oidcTimeout = 15 * time.Second
+	clocksApart = time.Minute // how far the provider's clock may be behind
 )
 
 // OIDC is an OpenID provider where people may sign in.
@@ -52,23 +54,31 @@ var ErrForeign = errors.New("you could not be signed in this way; ask an adminis
 type provider struct {
 	OIDC
 
-	mu     sync.Mutex // guards found
-	found  *oidc.Provider
+	found  atomic.Pointer[oidc.Provider]
+	asking singleflight.Group
 	origin string // of this server
 }
 
-// discover reads the provider's description when it is first needed: it may be down when this server starts.
+// discover reads the provider's description when it is first needed: it may be down when this server starts. It is asked once
+// for all who wait, and nobody waits longer than they want to.
 func (p *provider) discover(ctx context.Context) (*oidc.Provider, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.found == nil {
+	if found := p.found.Load(); found != nil {
+		return found, nil
+	}
+	answer := p.asking.DoChan("", func() (any, error) {
 		found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), p.HTTP), p.Issuer)
 		if err != nil {
 			return nil, fmt.Errorf("ask %s for its description: %w", p.Issuer, err)
 		}
-		p.found = found
+		p.found.Store(found)
+		return nil, nil
+	})
+	select {
+	case a := <-answer:
+		return p.found.Load(), a.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return p.found, nil
 }
 
 func (p *provider) oauth(found *oidc.Provider) *oauth2.Config {
@@ -101,7 +111,7 @@ func (a *Auth) BeginOIDC(ctx context.Context) (url, state string, err error) {
 		return "", "", err
 	}
 	verifier := oauth2.GenerateVerifier()
-	a.strangers.put(state, ticket{kind: ticketOIDC, nonce: nonce, proof: verifier})
+	a.strangers.put(state, ticket{kind: ticketOIDC, nonce: nonce, proof: verifier, begun: a.cfg.Now()})
 	return a.oidc.oauth(found).AuthCodeURL(state, oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier),
 		oauth2.SetAuthURLParam("max_age", "0")), state, nil // a fresh sign-in there is a fresh proof here
 }
@@ -151,6 +161,9 @@ func (a *Auth) foreign(ctx context.Context, state, kept, code string) (Foreign, 
 	if err := id.Claims(&claims); err != nil {
 		return Foreign{}, fmt.Errorf("read the id_token: %w", err)
 	}
+	if err := freshSignIn(claims, t.begun); err != nil {
+		return Foreign{}, err
+	}
 	name, _ := claims[a.oidc.Username].(string)
 	role := roleFor(a.oidc.Roles, claims[a.oidc.Claim])
 	switch {
@@ -160,6 +173,18 @@ func (a *Auth) foreign(ctx context.Context, state, kept, code string) (Foreign, 
 		return Foreign{}, fmt.Errorf("nothing in the claim %s of %s gives a role", a.oidc.Claim, name)
 	}
 	return Foreign{Issuer: id.Issuer, Subject: id.Subject, Username: name, Role: role}, nil
+}
+
+// freshSignIn returns nil when somebody signed in at the provider after they were sent there, which is what max_age=0 asks for.
+func freshSignIn(claims map[string]any, begun time.Time) error {
+	seconds, ok := claims["auth_time"].(float64)
+	if !ok {
+		return errors.New("the id_token has no auth_time: the provider does not say when they signed in there, although max_age asks for it")
+	}
+	if at := time.Unix(int64(seconds), 0); at.Before(begun.Add(-clocksApart)) {
+		return fmt.Errorf("the provider did not ask who it is: its auth_time %s is before they were sent there at %s", at.UTC().Format(time.RFC3339), begun.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // roleFor is the role of the first rule whose value the claim holds; a claim is one text or a list of texts.

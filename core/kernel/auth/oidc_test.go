@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -80,7 +81,7 @@ func (i *issuer) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	delete(i.codes, r.Form.Get("code"))
-	claims := map[string]any{"iss": i.URL, "aud": "picket", "exp": i.now().Add(time.Minute).Unix(), "iat": i.now().Unix(), "nonce": q.Get("nonce")}
+	claims := map[string]any{"iss": i.URL, "aud": "picket", "exp": i.now().Add(time.Minute).Unix(), "iat": i.now().Unix(), "auth_time": i.now().Unix(), "nonce": q.Get("nonce")}
 	for k, v := range i.claims {
 		claims[k] = v
 	}
@@ -155,6 +156,54 @@ func TestOIDC(t *testing.T) {
 	wantErr(t, err, ErrForeign)
 }
 
+// A link would be a way past the provider: to a session, and from there to a password.
+func TestNoLinkForWhoComesFromElsewhere(t *testing.T) {
+	a, i := openWithIssuer(t)
+	address, kept, err := a.BeginOIDC(t.Context())
+	must(t, err)
+	state, code := i.enter(address)
+	i.lie = func(c map[string]any) { c["auth_time"] = c["iat"].(int64) - 59 } // its clock is behind
+	_, id, err := a.FinishOIDC(t.Context(), state, kept, code, home)
+	must(t, err)
+	var input *InputError
+	if link, err := a.LinkFor(t.Context(), id.Tenant, id.UserID); !errors.As(err, &input) || link != "" {
+		t.Errorf("a link %q, %v", link, err)
+	}
+	u, err := a.CreateUser(t.Context(), "root", goodPassword, RoleADM)
+	must(t, err)
+	if _, err := a.LinkFor(t.Context(), u.Tenant, u.ID); err != nil {
+		t.Errorf("who belongs here gets none: %v", err)
+	}
+}
+
+// While a provider is slow to describe itself, who gives up does, and the others are served by one question.
+func TestASlowProviderHoldsNobody(t *testing.T) {
+	a, i := openWithIssuer(t)
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	describe := i.Config.Handler
+	i.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		describe.ServeHTTP(w, r)
+	})
+	ctx, giveUp := context.WithCancel(t.Context())
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { _, _, err := a.BeginOIDC(ctx); first <- err }()
+	<-asked
+	giveUp()
+	wantErr(t, <-first, context.Canceled)
+	go func() { _, _, err := a.BeginOIDC(t.Context()); second <- err }()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := a.BeginOIDC(gone)
+	wantErr(t, err, context.Canceled)
+	close(answer)
+	must(t, <-second)
+	if len(asked) != 0 {
+		t.Errorf("the provider was asked %d times more", len(asked))
+	}
+}
+
 func TestOIDCRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		lie  func(map[string]any)
@@ -171,6 +220,9 @@ func TestOIDCRefuses(t *testing.T) {
 		"for another audience":         {func(c map[string]any) { c["aud"] = "other" }, nil, "audience"},
 		"of another issuer":            {func(c map[string]any) { c["iss"] = "https://evil.example" }, nil, "issue"},
 		"expired":                      {func(c map[string]any) { c["exp"] = c["iat"].(int64) - 3600 }, nil, "expired"},
+		"no time of the sign-in":       {func(c map[string]any) { delete(c, "auth_time") }, nil, "no auth_time"},
+		"a time that is none":          {func(c map[string]any) { c["auth_time"] = "now" }, nil, "no auth_time"},
+		"signed in before":             {func(c map[string]any) { c["auth_time"] = c["iat"].(int64) - 61 }, nil, "did not ask who it is"},
 		"no role":                      {func(c map[string]any) { c["groups"] = []string{"guests"} }, nil, "gives a role"},
 		"no groups":                    {func(c map[string]any) { delete(c, "groups") }, nil, "gives a role"},
 		"no name":                      {func(c map[string]any) { delete(c, "preferred_username") }, nil, "no claim"},

@@ -19,6 +19,7 @@ type ticket struct {
 	session json.RawMessage // of a passkey's ceremony
 	nonce   string          // of an OpenID sign-in
 	proof   string          // of an OpenID sign-in: PKCE's verifier
+	begun   time.Time       // of an OpenID sign-in
 	tries   int
 	expires time.Time
 }

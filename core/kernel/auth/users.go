@@ -22,7 +22,7 @@ func (a *Auth) Invite(ctx context.Context, username, role string) (store.User, s
 }
 
 // LinkFor returns the secret of a link that lets a user in once who forgot their password. Whoever has a second factor is
-// asked for it all the same.
+// asked for it all the same; who comes from elsewhere gets none.
 func (a *Auth) LinkFor(ctx context.Context, tenant, userID string) (string, error) {
 	u, err := a.cfg.Store.UserByID(ctx, tenant, userID)
 	if err != nil {
@@ -30,6 +30,12 @@ func (a *Auth) LinkFor(ctx context.Context, tenant, userID string) (string, erro
 	}
 	if u.Disabled {
 		return "", store.ErrState
+	}
+	switch foreign, err := a.cfg.Store.IsForeign(ctx, tenant, userID); {
+	case err != nil:
+		return "", err
+	case foreign:
+		return "", &InputError{"id", "they sign in at another place; a link would be a way past it"}
 	}
 	return a.oneTime(ctx, purposeInvite, u.ID, a.cfg.SetupTTL)
 }

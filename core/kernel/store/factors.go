@@ -139,6 +139,12 @@ func (c *Control) ForeignUser(ctx context.Context, tenant, issuer, subject strin
 		(SELECT user_id FROM foreign_identities WHERE tenant = ? AND issuer = ? AND subject = ?)`, tenant, issuer, subject))
 }
 
+// IsForeign reports whether some issuer knows the user.
+func (c *Control) IsForeign(ctx context.Context, tenant, userID string) (is bool, err error) {
+	err = c.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM foreign_identities WHERE tenant = ? AND user_id = ?)", tenant, userID).Scan(&is)
+	return is, explain(err)
+}
+
 // CreateForeignUser adds a user together with whom the issuer knows them as; ErrConflict when the name or the subject is taken.
 func (c *Control) CreateForeignUser(ctx context.Context, u User, issuer, subject string) error {
 	return c.write(ctx, func(tx *sql.Tx) error {
