@@ -175,6 +175,12 @@ func (c *Control) VerifyAudit(ctx context.Context, tenant string, known AuditHea
 	if !genuine {
 		return broken(at.Seq, "the record of the chain's beginning was made up: its mark does not fit the key file")
 	}
+	switch {
+	case known.Seq > 0 && known.Seq < at.Seq:
+		return AuditReport{}, &QueryError{fmt.Sprintf("the noted line %d cannot be compared: by the rules of retention the log begins after line %d", known.Seq, at.Seq)}
+	case known.Seq > 0 && known.Seq == at.Seq && !bytes.Equal(known.Hash, at.Hash):
+		return broken(at.Seq, "the line is another than the one that was noted")
+	}
 	for rows.Next() {
 		e, err := scanAudit(rows)
 		if err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -31,7 +32,19 @@ func TestRetentionOfTheAuditLog(t *testing.T) {
 			t.Errorf("before %d: %+v", hours, r)
 		}
 	}
-	_, err := c.writer.ExecContext(t.Context(), "UPDATE audit_starts SET seq = seq - 1")
+	begins, _, err := c.auditStart(t.Context(), c.reader, "default")
+	must(t, err)
+	if r, err := c.VerifyAudit(t.Context(), "default", begins); err != nil || r.Problem != "" {
+		t.Errorf("noted where it begins: %+v, %v", r, err)
+	}
+	if r, err := c.VerifyAudit(t.Context(), "default", AuditHead{Seq: begins.Seq, Hash: []byte{1}}); err != nil || r.Broken != begins.Seq {
+		t.Errorf("another line noted where it begins: %+v, %v", r, err)
+	}
+	var cannot *QueryError
+	if _, err := c.VerifyAudit(t.Context(), "default", AuditHead{Seq: begins.Seq - 1, Hash: []byte{1}}); !errors.As(err, &cannot) {
+		t.Errorf("noted before it begins: %v", err)
+	}
+	_, err = c.writer.ExecContext(t.Context(), "UPDATE audit_starts SET seq = seq - 1")
 	must(t, err)
 	if r, err := c.VerifyAudit(t.Context(), "default", AuditHead{}); err != nil || r.Problem == "" {
 		t.Errorf("a start that was made up passes: %+v, %v", r, err)
