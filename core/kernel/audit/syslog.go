@@ -2,11 +2,12 @@ package audit
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -73,9 +74,13 @@ func SyslogTLS(ca, cert, key string) (*tls.Config, error) {
 func (s *Syslog) Run(ctx context.Context) {
 	wait := syslogPoll
 	for {
+		began := time.Now()
 		err := s.stream(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if time.Since(began) > syslogLongest {
+			wait = syslogPoll // it had worked
 		}
 		s.Log.Warn("the audit log is not being sent", "to", s.Address, "error", err, "again in", wait)
 		select {
@@ -99,17 +104,30 @@ func (s *Syslog) stream(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	gone := make(chan struct{})
+	gone := make(chan error, 1)
 	go func() { // a syslog server says nothing: what can be read is that it has gone
-		defer close(gone)
-		_, _ = conn.Read(make([]byte, 1))
+		_, err := io.Copy(io.Discard, conn)
+		gone <- cmp.Or(err, io.EOF)
 	}()
-	tick := time.NewTicker(syslogPoll)
-	defer tick.Stop()
+	// Not at once: a server that refuses this side's certificate says so after the handshake, and what it was sent by then is lost.
+	next := time.NewTimer(syslogPoll)
+	defer next.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-gone:
+			return closed(err)
+		case <-next.C:
+		}
 		list, err := s.Store.AuditAfter(ctx, s.Tenant, sent, store.AuditFilter{}, syslogBatch)
 		if err != nil {
 			return err
+		}
+		select {
+		case err := <-gone: // what is written now would be lost
+			return closed(err)
+		default:
 		}
 		if len(list) > 0 {
 			if err := s.send(conn, list); err != nil {
@@ -121,16 +139,15 @@ func (s *Syslog) stream(ctx context.Context) error {
 			}
 		}
 		if len(list) == syslogBatch {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-gone:
-			return errors.New("the syslog server closed the connection")
-		case <-tick.C:
+			next.Reset(0)
+		} else {
+			next.Reset(syslogPoll)
 		}
 	}
+}
+
+func closed(err error) error {
+	return fmt.Errorf("the syslog server closed the connection: %w", err)
 }
 
 func (s *Syslog) sent(ctx context.Context) (int64, error) {
