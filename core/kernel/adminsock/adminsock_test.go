@@ -36,7 +36,7 @@ func serve(t *testing.T, dir string) {
 	})
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		if _, err := os.Stat(filepath.Join(dir, Name)); err == nil || time.Now().After(deadline) {
+		if info, err := os.Stat(filepath.Join(dir, Name)); err == nil && info.Mode().Perm() == 0o600 || time.Now().After(deadline) {
 			return
 		}
 		time.Sleep(2 * time.Millisecond)
