@@ -76,6 +76,7 @@ func TestWhatIsNotVouchedForDoesNotRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startDev(t)
 			s.ready(t, "picket/host")
+			takeKeys(t, s)
 			c.tamper(t, s)
 
 			status, body := s.try(t, http.MethodPost, "/api/v1/plugins/picket/webhook/enable", map[string]any{
@@ -153,10 +154,20 @@ func refusedInAudit(t *testing.T, s *server, plugin, reason string) bool {
 	return false
 }
 
+// takeKeys keeps the development server from signing again, in time, what the test tampers with.
+func takeKeys(t *testing.T, s *server) {
+	t.Helper()
+	if err := os.Rename(filepath.Join(s.data, "registry-keys"), takenKeys(s)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func takenKeys(s *server) string { return s.data + "-taken-keys" }
+
 // sign renews the registry's short-lived signatures as if it were now.
 func sign(t *testing.T, s *server, now time.Time) {
 	t.Helper()
-	_, err := publish.RefreshTimestamp(context.Background(), filepath.Join(s.data, "registry"), filepath.Join(s.data, "registry-keys"), func() time.Time { return now })
+	_, err := publish.RefreshTimestamp(context.Background(), filepath.Join(s.data, "registry"), takenKeys(s), func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}
