@@ -20,7 +20,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak load huge live
+.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak load huge live pgo
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,12 @@ live: build ## attacks with real tools before an agent, RUNS of each (default 20
 
 load: build ## ten thousand agents before a server (ARGS=-h lists what can be chosen): figures, and each acknowledged sample counted
 	@go run ./internal/load $(ARGS)
+
+pgo: ## take the profile anew that the compiler optimises the worker by, from a large CAPTURE=FILE of much that is different
+	@go test -c -o /tmp/picket-worker.test ./internal/traffic/worker # the profile names the file
+	@cd internal/traffic/worker && PICKET_BENCH_PCAP=$(abspath $(CAPTURE)) /tmp/picket-worker.test -test.run '^$$' -test.bench Run -test.benchtime 4x \
+	  -test.cpuprofile $(CURDIR)/cmd/picket-traffic/default.pgo
+	@rm /tmp/picket-worker.test
 
 soak: build ## 24 plugins under load while one after the other is killed, for SOAK (default 10m)
 	@go run ./internal/soak -duration $${SOAK:-10m} -json soak.json
