@@ -37,6 +37,7 @@ type Store interface {
 	EnrolAgent(ctx context.Context, tokenHash []byte, a store.Agent) (store.Agent, error)
 	KnownAgent(ctx context.Context, id string) (store.Agent, error)
 	CountAgents(ctx context.Context, tenant string, since time.Time) (all, heard int, err error)
+	CountByGroup(ctx context.Context, tenant string, late, lost time.Time) (map[string]store.AgentCounts, error)
 	FlushContacts(ctx context.Context) error
 	TouchAgent(ctx context.Context, id, address string, at time.Time) error
 	SetAgentStatus(ctx context.Context, id, version string, status json.RawMessage, at time.Time) error
@@ -132,6 +133,12 @@ func (a *Agents) Report(ctx context.Context, agentID, version string, status jso
 // Count says how many agents a tenant has, and how many of them are online.
 func (a *Agents) Count(ctx context.Context, tenant string) (all, online int, err error) {
 	return a.cfg.Store.CountAgents(ctx, tenant, a.cfg.Now().Add(-a.cfg.LateAfter))
+}
+
+// CountByGroup says how many agents of each group, and of all, are online, late and offline.
+func (a *Agents) CountByGroup(ctx context.Context, tenant string) (map[string]store.AgentCounts, error) {
+	now := a.cfg.Now()
+	return a.cfg.Store.CountByGroup(ctx, tenant, now.Add(-a.cfg.LateAfter), now.Add(-a.cfg.LostAfter))
 }
 
 // flushEvery is how often what agents say of themselves is written. A crash forgets that much of it.

@@ -17,7 +17,7 @@ import (
 
 const bearerPrefix = "pka_"
 
-// ErrEnrolment is the one answer to a token that is unknown, used or expired.
+// ErrEnrolment is the one answer to a token that is unknown, used up, revoked or expired.
 var ErrEnrolment = errors.New("enrolment token is not valid any more; make a new one on the server")
 
 // InputError says what is wrong with an enrolment.
@@ -31,15 +31,37 @@ type TokenRequest struct {
 	Server                  string // base URL that the agent will use
 	RootSHA256              string // of the registry's root.json, hex
 	TTL                     time.Duration
+	MaxUses                 int // how many machines it lets in; 0 is one
+	Labels                  map[string]string
+	Group                   string // "": all
 }
 
-// CreateToken makes a one-time enrolment token. Its text is shown once.
+// Bounds of enrolment tokens.
+const (
+	maxTokenUses = 10_000
+	maxTokenTTL  = 365 * 24 * time.Hour
+)
+
+func (r TokenRequest) check() error {
+	if r.MaxUses < 0 || r.MaxUses > maxTokenUses {
+		return &InputError{"max_uses", fmt.Sprintf("must be 1 to %d", maxTokenUses)}
+	}
+	if r.TTL > maxTokenTTL {
+		return &InputError{"expires_in", "must be at most a year"}
+	}
+	return checkLabels(r.Labels)
+}
+
+// CreateToken makes an enrolment token. Its text is shown once.
 func (a *Agents) CreateToken(ctx context.Context, r TokenRequest) (string, store.EnrolmentToken, error) {
 	if r.Tenant == "" {
 		r.Tenant = store.DefaultTenant
 	}
 	if r.TTL <= 0 {
 		r.TTL = a.cfg.TokenTTL
+	}
+	if err := r.check(); err != nil {
+		return "", store.EnrolmentToken{}, err
 	}
 	secret, err := a.secret()
 	if err != nil {
@@ -55,7 +77,7 @@ func (a *Agents) CreateToken(ctx context.Context, r TokenRequest) (string, store
 	}
 	now := a.cfg.Now()
 	row := store.EnrolmentToken{ID: id.String(), Tenant: r.Tenant, Name: r.Name, Hash: hashSecret(secret),
-		CreatedBy: r.CreatedBy, Created: now, Expires: now.Add(r.TTL)}
+		CreatedBy: r.CreatedBy, Created: now, Expires: now.Add(r.TTL), MaxUses: max(1, r.MaxUses), Labels: r.Labels, Group: r.Group}
 	return text, row, a.cfg.Store.CreateEnrolmentToken(ctx, row)
 }
 
@@ -91,7 +113,7 @@ func (a *Agents) Enrol(ctx context.Context, r EnrolRequest) (EnrolReply, error) 
 	agent, err := a.cfg.Store.EnrolAgent(ctx, hashSecret(r.Token), store.Agent{ID: id.String(), Name: r.Name, OS: r.OS,
 		Arch: r.Arch, Version: r.Version, Address: r.Address, PublicKey: r.PublicKey, BearerHash: hashSecret(bearer),
 		Labels: r.Labels, Enrolled: now, LastSeen: now})
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUsed) || errors.Is(err, store.ErrExpired) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUsed) || errors.Is(err, store.ErrExpired) || errors.Is(err, store.ErrRevoked) {
 		a.record(ctx, audit.Entry{Actor: "agent:" + r.Name, Action: "agent.enrol", Outcome: audit.Refused,
 			Detail: "token " + err.Error(), Address: r.Address})
 		return EnrolReply{}, ErrEnrolment
@@ -120,10 +142,14 @@ func checkEnrol(r *EnrolRequest) error {
 			return &InputError{field, "must have at most 200 bytes"}
 		}
 	}
-	if len(r.Labels) > 32 {
+	return checkLabels(r.Labels)
+}
+
+func checkLabels(labels map[string]string) error {
+	if len(labels) > 32 {
 		return &InputError{"labels", "must be at most 32"}
 	}
-	for k, v := range r.Labels {
+	for k, v := range labels {
 		if len(k) > 100 || len(v) > 200 {
 			return &InputError{"labels", "names must have at most 100 bytes, values 200"}
 		}

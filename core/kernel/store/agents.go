@@ -8,26 +8,6 @@ import (
 	"time"
 )
 
-const enrolmentColumns = "id, tenant, name, hash, created_by, created, expires, used, agent_id"
-
-func scanEnrolment(r row) (t EnrolmentToken, err error) {
-	err = r.Scan(&t.ID, &t.Tenant, &t.Name, &t.Hash, &t.CreatedBy, stamp(&t.Created), stamp(&t.Expires), stamp(&t.Used), &t.AgentID)
-	return t, explain(err)
-}
-
-// CreateEnrolmentToken keeps an enrolment token.
-func (c *Control) CreateEnrolmentToken(ctx context.Context, t EnrolmentToken) error {
-	_, err := c.exec(ctx, "INSERT INTO enrolment_tokens ("+enrolmentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", t.ID, t.Tenant,
-		t.Name, t.Hash, t.CreatedBy, micros(t.Created), micros(t.Expires), micros(t.Used), t.AgentID)
-	return err
-}
-
-// ListEnrolmentTokens lists the tenant's enrolment tokens, newest first.
-func (c *Control) ListEnrolmentTokens(ctx context.Context, tenant string) ([]EnrolmentToken, error) {
-	return collect(ctx, c.reader, scanEnrolment,
-		"SELECT "+enrolmentColumns+" FROM enrolment_tokens WHERE tenant = ? ORDER BY id DESC LIMIT 500", tenant)
-}
-
 const agentColumns = "id, tenant, name, os, arch, version, address, public_key, bearer_hash, labels, disabled, enrolled, " +
 	"last_seen, config_version, grp"
 
@@ -47,43 +27,6 @@ func (c *Control) scanWithStatus(r row) (a Agent, err error) {
 		return a, explain(err)
 	}
 	return c.withStatus(c.withContact(a), packed)
-}
-
-// EnrolAgent spends the enrolment token and creates the agent in one transaction. It returns the agent as stored: its
-// tenant is the token's. ErrNotFound, ErrUsed or ErrExpired when the token opens nothing.
-func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Agent, error) {
-	err := c.write(ctx, func(tx *sql.Tx) error {
-		t, err := scanEnrolment(tx.QueryRowContext(ctx, "SELECT "+enrolmentColumns+" FROM enrolment_tokens WHERE hash = ?", tokenHash))
-		now := c.now()
-		switch {
-		case err != nil:
-			return err
-		case !t.Used.IsZero():
-			return ErrUsed
-		case !now.Before(t.Expires):
-			return ErrExpired
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE enrolment_tokens SET used = ?, agent_id = ? WHERE id = ?", micros(now), a.ID, t.ID); err != nil {
-			return err
-		}
-		a.Tenant, a.ConfigVersion = t.Tenant, 1
-		if a.Group == "" {
-			a.Group = GroupAll
-		}
-		if t.Name != "" {
-			a.Name = t.Name // what the administrator calls the machine says more than its host name
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			a.ID, a.Tenant, a.Name, a.OS, a.Arch, a.Version, a.Address, a.PublicKey, a.BearerHash, toJSON(a.Labels), a.Disabled,
-			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, a.Group)
-		return err
-	})
-	if err == nil {
-		c.contacts.mu.Lock()
-		c.contacts.byID[a.ID] = &contact{tenant: a.Tenant, seen: a.LastSeen, address: a.Address, version: a.Version}
-		c.contacts.mu.Unlock()
-	}
-	return a, err
 }
 
 func nullJSON(raw json.RawMessage) any {
@@ -111,27 +54,6 @@ func (c *Control) SetAgentDisabled(ctx context.Context, tenant, id string, disab
 	return c.execOne(ctx, "UPDATE agents SET disabled = ? WHERE tenant = ? AND id = ?", disabled, tenant, id)
 }
 
-// SetAgentGroup puts an agent into a group, and tells it that what it should run may be different now.
-func (c *Control) SetAgentGroup(ctx context.Context, tenant, id, group string) error {
-	err := c.write(ctx, func(tx *sql.Tx) error {
-		if err := c.rememberGroup(ctx, tx, tenant, id); err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, "UPDATE agents SET grp = ?, config_version = config_version + 1 WHERE tenant = ? AND id = ?", group, tenant, id)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return orNotFound(err)
-		}
-		return nil
-	})
-	if err == nil {
-		c.configChanged()
-	}
-	return err
-}
-
 // DeleteAgent forgets an agent, its commands and what it alone should run. Its samples stay.
 func (c *Control) DeleteAgent(ctx context.Context, tenant, id string) error {
 	err := c.write(ctx, func(tx *sql.Tx) error {
@@ -150,6 +72,7 @@ func (c *Control) DeleteAgent(ctx context.Context, tenant, id string) error {
 		delete(c.contacts.byID, id)
 		delete(c.contacts.said, id)
 		c.contacts.mu.Unlock()
+		c.lineages.set(id, nil)
 		c.configChanged()
 	}
 	return err

@@ -12,10 +12,11 @@ const AssignedFor = 7 * 24 * time.Hour
 
 // PluginsOfAgent are the plugins that an agent should run now, or should have within the last AssignedFor.
 func (c *Control) PluginsOfAgent(ctx context.Context, a Agent) (map[string]bool, error) {
-	const here = `tenant = ? AND (node_type = 'agents' AND node_id IN ('', ?) OR (node_type = 'agent' AND node_id = ?))`
+	const here = `tenant = ? AND (node_type = 'agents' AND (node_id = '' OR node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = ?))
+		OR (node_type = 'agent' AND node_id = ?))`
 	list, err := collect(ctx, c.reader, func(r row) (plugin string, err error) { return plugin, r.Scan(&plugin) },
 		"SELECT plugin FROM assignments WHERE enabled AND "+here+" UNION SELECT plugin FROM assigned_before WHERE until >= ? AND "+here,
-		a.Tenant, a.Group, a.ID, micros(c.now().Add(-AssignedFor)), a.Tenant, a.Group, a.ID)
+		a.Tenant, a.ID, a.ID, micros(c.now().Add(-AssignedFor)), a.Tenant, a.ID, a.ID)
 	out := make(map[string]bool, len(list))
 	for _, plugin := range list {
 		out[plugin] = true
@@ -29,10 +30,11 @@ func (c *Control) rememberAssignment(ctx context.Context, tx *sql.Tx, tenant, in
 		WHERE tenant = ? AND instance = ? AND enabled AND node_type <> 'server'`, tenant, instance)
 }
 
-// rememberGroup notes what an agent was assigned as one of its group until now.
-func (c *Control) rememberGroup(ctx context.Context, tx *sql.Tx, tenant, agent string) error {
+// rememberGroups notes what an agent was assigned as one of its groups until now.
+func (c *Control) rememberGroups(ctx context.Context, tx *sql.Tx, tenant, agent string) error {
 	return c.remember(ctx, tx, `SELECT x.tenant, x.plugin, 'agent', a.id, ? FROM assignments x JOIN agents a ON a.tenant = x.tenant
-		WHERE a.tenant = ? AND a.id = ? AND x.enabled AND x.node_type = 'agents' AND x.node_id = a.grp`, tenant, agent)
+		WHERE a.tenant = ? AND a.id = ? AND x.enabled AND x.node_type = 'agents'
+		AND x.node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = a.id)`, tenant, agent)
 }
 
 func (c *Control) remember(ctx context.Context, tx *sql.Tx, query, tenant, id string) error {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const assignmentColumns = "tenant, instance, plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, limits, " +
@@ -43,6 +44,11 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 		if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
 			return err
 		}
+		if a.NodeType == NodeAgents {
+			if err := c.ensureGroup(ctx, tx, a.Tenant, a.NodeID, a.CreatedBy); err != nil {
+				return err
+			}
+		}
 		if err := c.rememberAssignment(ctx, tx, a.Tenant, a.Instance); err != nil {
 			return err
 		}
@@ -75,7 +81,8 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 func raiseConfigVersion(ctx context.Context, tx *sql.Tx, tenant, instance string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE agents SET config_version = config_version + 1 WHERE tenant = ? AND EXISTS (
 		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ?
-		AND (x.node_type = 'agents' AND x.node_id IN ('', agents.grp) OR (x.node_type = 'agent' AND x.node_id = agents.id)))`, tenant, tenant, instance)
+		AND (x.node_type = 'agents' AND (x.node_id = '' OR x.node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = agents.id))
+		OR (x.node_type = 'agent' AND x.node_id = agents.id)))`, tenant, tenant, instance)
 	return err
 }
 
@@ -141,14 +148,15 @@ func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID 
 			return nil, err
 		}
 		rows, err := collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentRead+` FROM assignments WHERE tenant = ? AND enabled
-			AND (node_type = 'agents' AND node_id IN ('', ?) OR (node_type = 'agent' AND node_id = ?)) ORDER BY instance`, tenant, a.Group, nodeID)
+			AND (node_type = 'agents' AND (node_id = '' OR node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = ?))
+			OR (node_type = 'agent' AND node_id = ?)) ORDER BY instance`, tenant, nodeID, nodeID)
 		return ForAgent(rows, a), err
 	}
 	return nil, errors.New("node type must be server or agent")
 }
 
-// ForAgent picks what an agent should run: for each plugin what is said for it alone, else for its group, else for all;
-// and of that the version that a rollout has set for it, else for its group.
+// ForAgent picks what an agent should run: for each plugin what is said for it alone, else for the nearest of its groups, else
+// for all; and of that the version that a rollout has set for it, else for the nearest of its groups.
 func ForAgent(rows []Assignment, a Agent) []Assignment {
 	best := map[string]int{}
 	for _, r := range rows {
@@ -159,8 +167,11 @@ func ForAgent(rows []Assignment, a Agent) []Assignment {
 		if n := r.nearness(a); n == 0 || n < best[r.Plugin] {
 			continue
 		}
-		if v, ok := r.Groups[a.Group]; ok && r.ForAll() {
-			r = v.of(r)
+		for _, group := range a.lineage() {
+			if v, ok := r.Groups[group]; ok {
+				r = v.of(r)
+				break
+			}
 		}
 		if v, ok := r.Versions[a.ID]; ok {
 			r = v.of(r)
@@ -185,17 +196,30 @@ func (v AgentVersion) of(a Assignment) Assignment {
 
 // nearness is how closely an assignment is meant for an agent, 0 when it is not.
 func (x Assignment) nearness(a Agent) int {
+	line := a.lineage()
 	switch {
 	case !x.Enabled:
 		return 0
 	case x.NodeType == NodeAgent && x.NodeID == a.ID:
-		return 3
-	case x.NodeType == NodeAgents && x.NodeID != "" && x.NodeID == a.Group:
-		return 2
+		return len(line) + 2
 	case x.ForAll():
 		return 1
+	case x.NodeType == NodeAgents:
+		if at := slices.Index(line, x.NodeID); at >= 0 {
+			return len(line) + 1 - at
+		}
 	}
 	return 0
+}
+
+// In reports whether an agent is in a group, or in one below it.
+func (a Agent) In(group string) bool { return group == GroupAll || slices.Contains(a.lineage(), group) }
+
+func (a Agent) lineage() []string {
+	if a.Groups == nil && a.Group != "" && a.Group != GroupAll {
+		return []string{a.Group}
+	}
+	return a.Groups
 }
 
 // WatchConfig returns a channel that is closed at the next change of any assignment.

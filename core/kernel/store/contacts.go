@@ -156,6 +156,7 @@ func (w watched) Driver() driver.Driver {
 
 // withContact puts what is newer than the file into an agent.
 func (c *Control) withContact(a Agent) Agent {
+	a.Groups = c.lineages.of(a.ID)
 	c.contacts.mu.Lock()
 	defer c.contacts.mu.Unlock()
 	if x := c.contacts.byID[a.ID]; x != nil {

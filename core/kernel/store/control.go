@@ -34,6 +34,7 @@ type Control struct {
 	now    func() time.Time
 
 	contacts contacts
+	lineages lineages
 
 	mu     sync.Mutex // guards config
 	config chan struct{}
@@ -86,6 +87,9 @@ func (c *Control) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := c.loadContacts(ctx); err != nil {
+		return err
+	}
+	if err := c.lineages.load(ctx, c.reader); err != nil {
 		return err
 	}
 	return c.chainOldAudit(ctx)

@@ -125,7 +125,9 @@ func setAgentVersion(ctx context.Context, tx *sql.Tx, tenant string, v VersionCh
 	if err == nil && v.Version != "" {
 		_, err = tx.ExecContext(ctx, `INSERT INTO agent_versions (tenant, instance, agent_id, version, grants)
 			SELECT a.tenant, a.instance, g.id, ?, ? FROM assignments a JOIN agents g ON g.tenant = a.tenant
-			LEFT JOIN group_versions w ON w.tenant = a.tenant AND w.instance = a.instance AND w.grp = g.grp
+			LEFT JOIN group_versions w ON w.tenant = a.tenant AND w.instance = a.instance AND w.grp = (
+				SELECT l.grp FROM agent_lineage l JOIN group_versions n ON n.grp = l.grp AND n.tenant = a.tenant AND n.instance = a.instance
+				WHERE l.agent_id = g.id ORDER BY l.rank LIMIT 1)
 			WHERE a.tenant = ? AND a.instance = ? AND g.id = ?
 			AND (coalesce(w.version, a.version) <> ? OR coalesce(? <> coalesce(w.grants, a.grants), false))`,
 			v.Version, nullJSON(v.Grants), tenant, v.Instance, v.Agent, v.Version, nullJSON(v.Grants))
@@ -157,19 +159,24 @@ func settle(ctx context.Context, tx *sql.Tx, tenant string, s Settled, at time.T
 }
 
 func settleGroup(ctx context.Context, tx *sql.Tx, tenant string, s Settled) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO group_versions (tenant, instance, grp, version, grants)
-		SELECT tenant, instance, ?, ?, ? FROM assignments WHERE tenant = ? AND instance = ?
-		ON CONFLICT DO UPDATE SET version = excluded.version, grants = excluded.grants`,
-		s.Group, s.Version, nullJSON(s.Grants), tenant, s.Instance)
+	const below = `WITH RECURSIVE below(name) AS (VALUES (?) UNION SELECT g.name FROM groups g JOIN below ON g.parent = below.name WHERE g.tenant = ?) `
+	_, err := tx.ExecContext(ctx, below+"DELETE FROM group_versions WHERE tenant = ? AND instance = ? AND grp IN (SELECT name FROM below)",
+		s.Group, tenant, tenant, s.Instance)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO group_versions (tenant, instance, grp, version, grants)
+		SELECT tenant, instance, ?, ?, ? FROM assignments WHERE tenant = ? AND instance = ?`, s.Group, s.Version, nullJSON(s.Grants), tenant, s.Instance)
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM agent_versions WHERE tenant = ? AND instance = ?
-		AND agent_id IN (SELECT id FROM agents WHERE tenant = ? AND grp = ?)`, tenant, s.Instance, tenant, s.Group)
+		AND agent_id IN (SELECT agent_id FROM agent_lineage WHERE grp = ?)`, tenant, s.Instance, s.Group)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE agents SET config_version = config_version + 1 WHERE tenant = ? AND grp = ?", tenant, s.Group)
+	_, err = tx.ExecContext(ctx, `UPDATE agents SET config_version = config_version + 1 WHERE tenant = ?
+		AND id IN (SELECT agent_id FROM agent_lineage WHERE grp = ?)`, tenant, s.Group)
 	return err
 }
 

@@ -77,20 +77,31 @@ type Agent struct {
 	Enrolled, LastSeen                  time.Time
 	ConfigVersion                       int64
 	Status                              json.RawMessage // what the agent last reported of itself; nil when never
-	Group                               string          // GroupAll unless somebody put it into another
+	Group                               string          // its home: GroupAll unless somebody put it into another
+	Groups                              []string        // all that it is in with those above them, the nearest first; GroupAll is none of them
 }
 
 // GroupAll is the group of an agent that nobody put into another, and the name of all agents together.
 const GroupAll = "all"
 
-// EnrolmentToken lets one agent in once.
+// EnrolmentToken lets agents in, as many as it was made for.
 type EnrolmentToken struct {
-	ID, Tenant, Name string
+	ID, Tenant, Name string // with one use, the name is what the agent is called
 	Hash             []byte
 	CreatedBy        string
 	Created, Expires time.Time
-	Used             time.Time
-	AgentID          string // who used it
+	MaxUses, Uses    int       // 0 is 1
+	Used             time.Time // the last time
+	Labels           map[string]string
+	Group            string // "": GroupAll
+	Revoked          time.Time
+	RevokedBy        string
+}
+
+// Enrolment is one use of a token.
+type Enrolment struct {
+	AgentID, Name, Address string
+	Time                   time.Time
 }
 
 // States of a command.

@@ -21,12 +21,14 @@ const DefaultTenant = "default"
 
 // What a caller decides by. Other errors mean that the store itself failed.
 var (
-	ErrNotFound = errors.New("not found")
-	ErrConflict = errors.New("already exists")
-	ErrExpired  = errors.New("expired")
-	ErrUsed     = errors.New("already used")
-	ErrState    = errors.New("not possible in this state")
-	ErrClosed   = errors.New("store is closed")
+	ErrNotFound      = errors.New("not found")
+	ErrConflict      = errors.New("already exists")
+	ErrExpired       = errors.New("expired")
+	ErrRevoked       = errors.New("revoked")
+	ErrTooManyTokens = errors.New("there are as many enrolment tokens that can still be used as there may be; revoke some first")
+	ErrUsed          = errors.New("already used")
+	ErrState         = errors.New("not possible in this state")
+	ErrClosed        = errors.New("store is closed")
 )
 
 // BusyError says that the queue in front of the writer is full. Nothing of the batch was stored.

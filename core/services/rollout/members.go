@@ -14,7 +14,7 @@ func (m *move) leave() {
 	stay := m.r.Nodes[:0]
 	for _, n := range m.r.Nodes {
 		o, ok := m.seen[n.ID]
-		ours := ok && o.Row.Instance == n.Instance && (m.r.Group == store.GroupAll || o.Agent.Group == m.r.Group)
+		ours := ok && o.Row.Instance == n.Instance && o.Agent.In(m.r.Group)
 		if ours && (n.State != store.NodeWaiting || asItWas(n, o)) {
 			stay = append(stay, n)
 			canary = canary || n.Canary

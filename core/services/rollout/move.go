@@ -37,10 +37,7 @@ func newMove(r store.Rollout, seen []catalogue.Observed, now time.Time, patience
 }
 
 func inGroup(seen []catalogue.Observed, group string) []catalogue.Observed {
-	if group == store.GroupAll {
-		return seen
-	}
-	return slices.DeleteFunc(slices.Clone(seen), func(o catalogue.Observed) bool { return o.Agent.Group != group })
+	return slices.DeleteFunc(slices.Clone(seen), func(o catalogue.Observed) bool { return !o.Agent.In(group) })
 }
 
 func nodeOf(o catalogue.Observed, r store.Rollout) store.RolloutNode {
@@ -264,12 +261,12 @@ func (m *move) settleOne(n store.RolloutNode) {
 	agents := slices.DeleteFunc(slices.Clone(inGroup(m.all, m.r.Group)), func(o catalogue.Observed) bool { return o.Row.Instance != n.Instance })
 	grants, more := m.settledGrants(agents)
 	s := store.Settled{Instance: n.Instance, AgentVersion: store.AgentVersion{Version: n.To, Grants: grants}}
-	forAll := m.seen[n.ID].Row.ForAll()
-	if forAll && m.r.Group != store.GroupAll {
+	row := m.seen[n.ID].Row
+	if row.NodeType == store.NodeAgents && m.r.Group != store.GroupAll && m.r.Group != row.NodeID {
 		s.Group = m.r.Group
 	}
 	m.settled = append(m.settled, s)
-	if !forAll || s.Group != "" {
+	if !row.ForAll() || s.Group != "" {
 		return
 	}
 	for _, group := range slices.Sorted(maps.Keys(more)) {
