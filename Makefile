@@ -15,17 +15,20 @@ ROOT_SHA256 ?=
 LDFLAGS := -s -w -X $(CONFIG).Version=$(VERSION) -X $(CONFIG).Release=$(RELEASE) -X $(CONFIG).RootSHA256=$(ROOT_SHA256)
 # The helpers are static; only picketd needs a C compiler, for DuckDB and SQLite.
 HELPERS := picket-agent picket picket-wasm picket-traffic picket-launch
+# The agent that machines are given, and update themselves to, is a release too: for this platform, or all that are named.
+AGENT   := picket-agent picket-launch picket-traffic picket-wasm
+AGENT_PLATFORMS ?= $(shell go env GOOS)/$(shell go env GOARCH)
 PLUGINS := $(sort $(patsubst %/,%,$(dir $(wildcard plugins/*/*/plugin.yaml plugins/*/*/model/plugin.yaml))))
 GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries sdkbundle registry cards tools doctor fuzz soak load huge live pgo
+.PHONY: help build run test check bench gen e2e dist clean web binaries agents sdkbundle registry cards tools doctor fuzz soak load huge live pgo
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: doctor web binaries registry ## programs, page and the signed first-party registry, into bin/
+build: doctor web binaries agents registry ## programs, page and the signed first-party registry, into bin/
 
 run: build ## build, start on embedded defaults and print a sign-in link
 	@exec $(BIN)/picketd --dev --data $${PICKET_DATA:-.picket} $(ARGS)
@@ -60,11 +63,21 @@ binaries: bin/.web sdkbundle
 	@printf '    picketd\n'
 	@mkdir -p $(BIN)/sample $(BIN)/datasets && cp examples/datasets/first-light/first-light.pcap $(BIN)/sample/ && cp -r examples/datasets/lab-1 $(BIN)/datasets/
 
-registry: binaries
+agents: binaries
+	$(STEP) "the agent for $(AGENT_PLATFORMS)"
+	@rm -rf $(BIN)/agent && mkdir -p $(BIN)/agent
+	@sed 's/^version: .*/version: $(VERSION)/' cmd/picket-agent/plugin.yaml >$(BIN)/agent/plugin.yaml
+	@for p in $(AGENT_PLATFORMS); do \
+	  dir=$(BIN)/agent/$${p%/*}-$${p#*/}; mkdir -p $$dir; \
+	  if [ $$p = $$(go env GOOS)/$$(go env GOARCH) ]; then cp -p $(addprefix $(BIN)/,$(AGENT)) $$dir/; continue; fi; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GOSRC) -o $$dir/ $(addprefix ./cmd/,$(AGENT)); \
+	done
+
+registry: agents
 	$(STEP) "first-party plugins, signed into $(BIN)/registry"
 	@[ -e $(BIN)/registry/metadata/root.json ] || $(BIN)/picket registry init --dir $(BIN)/registry --keys $(BIN)/registry-keys --development
 	@$(BIN)/picket plugin publish --registry $(BIN)/registry --keys $(BIN)/registry-keys --evidence $(BIN)/evidence \
-	  $(if $(PICKET_VULNERABILITIES),--vulnerabilities $(PICKET_VULNERABILITIES)) $(PLUGINS)
+	  $(if $(PICKET_VULNERABILITIES),--vulnerabilities $(PICKET_VULNERABILITIES)) $(PLUGINS) $(BIN)/agent
 
 cards: registry ## fill the cards of the first-party plugins as a release does (minutes)
 	@internal/cards.sh $(BIN)/registry $(BIN)/registry-keys

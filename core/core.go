@@ -325,6 +325,9 @@ func (c *Core) openAPI(ctx context.Context) error {
 	if c.shop != nil {
 		cfg.Registry, cfg.Receipts = c.shop.Handler(), c.takeReceipt
 	}
+	if c.source.client != nil {
+		cfg.Shelf = agentShelf{c.source}
+	}
 	if c.intake != nil {
 		cfg.Publishing = publishing{c.intake}
 	}

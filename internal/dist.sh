@@ -27,7 +27,10 @@ cp "$stage/registry/metadata/1.root.json" "$stage/root.json"
 root=$(sha256sum "$stage/root.json" | cut -d' ' -f1)
 
 step "release programs"
-make binaries BIN="$stage" VERSION="$version" RELEASE=true ROOT_SHA256="$root" >/dev/null
+platforms=${PICKET_AGENT_PLATFORMS:-linux/amd64 linux/arm64 linux/arm darwin/amd64 darwin/arm64 windows/amd64}
+make agents BIN="$stage" VERSION="$version" RELEASE=true ROOT_SHA256="$root" AGENT_PLATFORMS="$platforms" >/dev/null
+bin/picket plugin publish --registry "$stage/registry" --keys "$keys" --out dist/agent "$stage/agent"
+rm -rf "$stage/agent"
 cp LICENSE CHANGELOG.md "$stage/"
 cp examples/deploy/README.md "$stage/README.md"
 rm -rf "$stage/registry-build" # the signer's build cache

@@ -28,6 +28,7 @@ const (
 	ABIProcess = "picket-process/1" // go-plugin handshake, gRPC control
 	ABIWASM    = "picket-guest/1"   // wasip1 reactor with picket_alloc, picket_free, picket_call
 	ABIFile    = "picket-file/1"    // a file that plugins read
+	ABIAgent   = "picket-agent/1"   // the agent's programs for one platform, packed as agentpack says
 )
 
 // Descriptor is release.json, the only thing about a release that TUF signs. Everything else is named by digest.
@@ -117,12 +118,12 @@ func (d *Descriptor) check() error {
 	p.add(d.ReadmeSHA256 == "" || ValidDigest(d.ReadmeSHA256), "readme_sha256: not a SHA-256")
 	p.add(d.ChangelogSHA256 == "" || ValidDigest(d.ChangelogSHA256), "changelog_sha256: not a SHA-256")
 	d.checkScreenshots(&p)
-	p.add(!d.Manifest.IsFile() || len(d.Artifacts) == 1, "artifacts: a %s has one", d.Manifest.Kind)
+	p.add(!d.Manifest.IsFile() || d.Manifest.Kind == KindAgent || len(d.Artifacts) == 1, "artifacts: a %s has one", d.Manifest.Kind)
 	p.add(len(d.Page) <= MaxPage, "page: %d bytes, at most %d are allowed", len(d.Page), MaxPage)
 	p.add((d.Page == "") == (d.Manifest.Page == ""), "page: must be there exactly when the manifest names one")
 	p.add(len(d.Artifacts) > 0 && len(d.Artifacts) <= 64, "artifacts: name between 1 and 64")
 	for i, a := range d.Artifacts {
-		p.err(fmt.Sprintf("artifacts[%d]", i), a.check(d.Manifest.Runtimes))
+		p.err(fmt.Sprintf("artifacts[%d]", i), a.check(&d.Manifest))
 		same := func(b Artifact) bool { return a.Runtime == b.Runtime && a.OS == b.OS && a.Arch == b.Arch }
 		p.add(!slices.ContainsFunc(d.Artifacts[:i], same), "artifacts[%d]: %s for %s/%s appears twice", i, a.Runtime, a.OS, a.Arch)
 	}
@@ -164,13 +165,18 @@ func (d *Descriptor) Stored() []Stored {
 	return files
 }
 
-func (a Artifact) check(runtimes []string) error {
+func (a Artifact) check(m *Manifest) error {
 	var p problems
-	p.add(slices.Contains(runtimes, a.Runtime), "runtime: the manifest does not list %q", a.Runtime)
+	p.add(slices.Contains(m.Runtimes, a.Runtime), "runtime: the manifest does not list %q", a.Runtime)
 	p.add(platformWord(a.OS) && platformWord(a.Arch), "os, arch: not a platform")
 	p.add((a.Runtime == RuntimeWASM) == (a.OS == "wasip1" && a.Arch == "wasm"), "os, arch: %s/%s does not fit runtime %s", a.OS, a.Arch, a.Runtime)
-	file := a.OS == AnyPlatform && a.Arch == AnyPlatform && a.ABI == ABIFile
-	p.add((a.Runtime == RuntimeFile) == (a.ABI == ABIFile) && (a.Runtime != RuntimeFile || file), "abi, os, arch: a file is %s for %s/%s", ABIFile, AnyPlatform, AnyPlatform)
+	if m.Kind == KindAgent {
+		p.add(a.ABI == ABIAgent && a.OS != AnyPlatform && a.Arch != AnyPlatform, "abi, os, arch: the agent is %s for one platform", ABIAgent)
+	} else {
+		file := a.OS == AnyPlatform && a.Arch == AnyPlatform && a.ABI == ABIFile
+		p.add((a.Runtime == RuntimeFile) == (a.ABI == ABIFile) && (a.Runtime != RuntimeFile || file) && a.ABI != ABIAgent,
+			"abi, os, arch: a file is %s for %s/%s", ABIFile, AnyPlatform, AnyPlatform)
+	}
 	p.err("abi", checkText(a.ABI, 40, true))
 	p.add(ValidDigest(a.SHA256), "sha256: not a SHA-256")
 	p.add(a.Size > 0 && a.Size <= MaxArtifact, "size: must be between 1 and %d", MaxArtifact)

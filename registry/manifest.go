@@ -26,7 +26,7 @@ const MaxManifest = 64 << 10
 const (
 	RuntimeProcess = "process"
 	RuntimeWASM    = "wasm"
-	RuntimeFile    = "file" // of models and data packs: nothing runs
+	RuntimeFile    = "file" // of what no host runs: models, data packs, Picket's own agent
 )
 
 // Manifest is what plugin.yaml says: what the plugin is and what it asks for.
@@ -280,7 +280,7 @@ func (m *Manifest) checkLists(p *problems) {
 }
 
 func validKind(k sdk.Kind) bool {
-	return slices.Contains([]sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier, sdk.KindModel, sdk.KindData}, k)
+	return slices.Contains([]sdk.Kind{sdk.KindCollector, sdk.KindDiscovery, sdk.KindDetector, sdk.KindNotifier, sdk.KindModel, sdk.KindData, KindAgent}, k)
 }
 
 func validTechnique(s string) bool {

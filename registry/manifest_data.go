@@ -65,8 +65,11 @@ const (
 	maxMetrics     = 64
 )
 
-// fileKinds are releases that no host runs: their one artifact is a file that plugins read.
-var fileKinds = []sdk.Kind{sdk.KindModel, sdk.KindData}
+// KindAgent is a release of the agent itself: for each platform one archive of its programs, see package agentpack.
+const KindAgent sdk.Kind = "agent"
+
+// fileKinds are releases that no host runs. The one artifact of a model or a data pack is a file that plugins read.
+var fileKinds = []sdk.Kind{sdk.KindModel, sdk.KindData, KindAgent}
 
 // IsFile reports whether a release is a file, not a program.
 func (m *Manifest) IsFile() bool { return slices.Contains(fileKinds, m.Kind) }
@@ -87,7 +90,12 @@ func (m *Manifest) checkKind(p *problems) {
 		p.add(len(m.Protocol) > 0, "protocol: name at least one major version, for example [%d]", sdk.Protocol)
 		return
 	}
-	p.add(validSibling(m.File), "file: %q is not the name of a file beside plugin.yaml", m.File)
+	if m.Kind == KindAgent {
+		p.add(m.Namespace() == "picket", "kind: releases of the agent are of the namespace picket")
+		p.add(m.File == "", "file: the agent has an archive for each platform")
+	} else {
+		p.add(validSibling(m.File), "file: %q is not the name of a file beside plugin.yaml", m.File)
+	}
 	p.add(slices.Equal(m.Runtimes, []string{RuntimeFile}), "runtimes: a %s has [%s] and nothing else", m.Kind, RuntimeFile)
 	p.add(len(m.Protocol) == 0 && len(m.Permissions) == 0 && m.Limits == (Limits{}) && m.Page == "" && m.Interpreter == "" && m.Pack == "",
 		"protocol, permissions, limits, page, interpreter, pack: not for a %s, which is never run", m.Kind)

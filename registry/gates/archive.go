@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/registry/agentpack"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -31,6 +33,8 @@ func (c *check) artifact(f *finding, a registry.Artifact, data []byte) {
 	switch {
 	case m.Kind == sdk.KindModel:
 		checkModel(f, data)
+	case m.Kind == registry.KindAgent:
+		checkAgent(f, a, data)
 	case a.Runtime == registry.RuntimeFile:
 		checkData(f, data)
 	case a.Runtime == registry.RuntimeWASM:
@@ -66,6 +70,20 @@ func plural(n int, what string) string {
 }
 
 var errCut = errors.New("it is cut off")
+
+// checkAgent looks into the archive of an agent: its programs are for the platform, and nothing else is in it.
+func checkAgent(f *finding, a registry.Artifact, data []byte) {
+	err := agentpack.Read(bytes.NewReader(data), a.OS, func(_ string, _ int64, r io.Reader) error {
+		program, err := io.ReadAll(r)
+		if err == nil {
+			checkProgram(f, a, program)
+		}
+		return err
+	})
+	if err != nil {
+		f.failf("%s/%s: %v", a.OS, a.Arch, err)
+	}
+}
 
 // checkData looks at a data pack: no program, and nothing that runs code when it is read.
 func checkData(f *finding, data []byte) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/picketwatch/picket/registry"
@@ -19,6 +20,7 @@ type Counts func(id string) (installs int, rating Rating)
 
 // NewCatalogue prepares an index, which must not change any more.
 func NewCatalogue(x *registry.Index) *Catalogue {
+	x = withoutAgents(x)
 	c := &Catalogue{index: x, engine: newEngine(x.Plugins), first: make([]time.Time, len(x.Plugins))}
 	for i, p := range x.Plugins {
 		c.first[i] = p.Releases[0].Published
@@ -29,6 +31,17 @@ func NewCatalogue(x *registry.Index) *Catalogue {
 		}
 	}
 	return c
+}
+
+// withoutAgents leaves out the agent's own releases: nobody installs them as a plugin.
+func withoutAgents(x *registry.Index) *registry.Index {
+	agent := func(p registry.IndexPlugin) bool { return p.Kind == string(registry.KindAgent) }
+	if !slices.ContainsFunc(x.Plugins, agent) {
+		return x
+	}
+	plugins := *x
+	plugins.Plugins = slices.DeleteFunc(slices.Clone(x.Plugins), agent)
+	return &plugins
 }
 
 // Index returns what the catalogue was made of.

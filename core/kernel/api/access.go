@@ -66,6 +66,9 @@ var access = map[string]rule{
 	"HEAD /registry/*path": anybody,
 	"POST /registry/*path": anybody, // statements that nodes and authors signed
 
+	"GET /install/:file":  anybody, // the agent, for machines that have none; the line that fetches it names the digest
+	"HEAD /install/:file": anybody,
+
 	"GET /api/v1/openapi.json": anybody,
 	"GET /api/v1/setup":        anybody,
 	"POST /api/v1/setup":       stranger, // spends a set-up token
@@ -171,6 +174,7 @@ var access = map[string]rule{
 	"POST /api/v1/agent/receipts":            agent,
 
 	"GET /api/v1/agents":               may(auth.AgentsRead),
+	"GET /api/v1/agents/releases":      may(auth.AgentsRead),
 	"GET /api/v1/agents/:id":           may(auth.AgentsRead),
 	"POST /api/v1/agents/tokens":       may(auth.AgentsWrite),
 	"GET /api/v1/agents/:id/commands":  may(auth.AgentsRead),

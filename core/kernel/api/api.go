@@ -163,7 +163,9 @@ type Config struct {
 	Receipts func(ctx context.Context, r *registry.Receipt) error
 	// Registry answers below /registry/ what is asked of it; nil: the files in RegistryDir are all there is.
 	Registry http.Handler
-	Live     *Live
+	// Shelf has the agent for new machines; nil when there is no registry.
+	Shelf Shelf
+	Live  *Live
 	// Rules tries custom rules; nil when there is no registry to take their plugin from.
 	Rules Rules
 	// WarningLists are the lists of well-known harmless hosts that lower the risk of an incident, with those that were refused.
@@ -198,6 +200,7 @@ type Server struct {
 	pages       pages
 	held        atomic.Int64        // polls of agents that wait
 	taken       *semaphore.Weighted // bytes of agents' bodies in work
+	installs    *semaphore.Weighted // archives of agents that are hashed
 	limits      *limits
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
 	cancel      context.CancelFunc
@@ -217,7 +220,7 @@ func New(cfg Config) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, taken: semaphore.NewWeighted(maxTaken), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
+	s := &Server{cfg: cfg, taken: semaphore.NewWeighted(maxTaken), installs: semaphore.NewWeighted(maxInstalls), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters = newMeters(cfg.Metrics)
 	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Now: cfg.Now, Log: cfg.Log})
@@ -279,6 +282,7 @@ func (s *Server) routes() {
 	s.telemetryRoutes()
 	s.prometheusRoutes()
 	s.agentRoutes()
+	s.installRoutes()
 	s.agentSideRoutes()
 	s.deviceRoutes()
 	s.captureRoutes()

@@ -78,6 +78,9 @@ func (c *Catalogue) offered(ctx context.Context) map[string]*Plugin {
 			c.cfg.Log.Warn("a release in the registry cannot be used", "error", r.Refused)
 			continue
 		}
+		if r.Descriptor != nil && r.Descriptor.Manifest.Kind == registry.KindAgent {
+			continue // no plugin: machines get it as they are added, and by an order
+		}
 		p := cards[r.ID]
 		if p == nil {
 			p = emptyCard(r.ID)

@@ -10,6 +10,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 )
 
@@ -32,7 +33,7 @@ func (s shelf) hits(ctx context.Context) ([]Hit, error) {
 	var order []string
 	for _, r := range releases { // by id and falling version
 		h := byID[r.ID]
-		if r.Descriptor == nil {
+		if r.Descriptor == nil || r.Descriptor.Manifest.Kind == registry.KindAgent {
 			continue
 		}
 		if h == nil {

@@ -177,6 +177,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agents/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest agent by platform, and the line that adds a machine with it */
+        get: operations["list-agent-releases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agents/tokens": {
         parameters: {
             query?: never;
@@ -2742,6 +2759,11 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AddingStep: {
+            /** @enum {string} */
+            does: "fetch" | "check" | "unpack" | "run";
+            line: string;
+        };
         Again: {
             /**
              * Format: double
@@ -2879,6 +2901,23 @@ export interface components {
             depth: number;
             /** Format: int64 */
             dropped: number;
+        };
+        AgentRelease: {
+            /** @description amd64, arm64, arm. */
+            arch: string;
+            /** @description One line for a shell of the new machine: fetches the agent, goes on only if the digest is right, enrols and runs it. Put an enrolment token in the place of {token}. */
+            line: string;
+            /** @description As Go calls it: linux, darwin, windows. */
+            os: string;
+            /** @description Of the archive. It comes from the signed registry. */
+            sha256: string;
+            /** Format: int64 */
+            size: number;
+            /** @description The same, step by step. */
+            steps: components["schemas"]["AddingStep"][];
+            /** @description Where the new machine fetches it, without a name. */
+            url: string;
+            version: string;
         };
         Alert: {
             acknowledged_by?: string;
@@ -4474,6 +4513,11 @@ export interface components {
         };
         PageAgent: {
             items: components["schemas"]["Agent"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageAgentRelease: {
+            items: components["schemas"]["AgentRelease"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -6367,6 +6411,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageAgent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-agent-releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageAgentRelease"];
                 };
             };
             /** @description Unauthorized */

@@ -221,6 +221,12 @@ func (b *builder) readOne(dir string) (*plugin, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, runtimeName := range m.Runtimes {
+		if m.Kind == registry.KindAgent {
+			if err := p.addAgents(); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if runtimeName == registry.RuntimeFile {
 			p.add(m.File, registry.Artifact{Runtime: runtimeName, OS: registry.AnyPlatform, Arch: registry.AnyPlatform, ABI: registry.ABIFile})
 			continue

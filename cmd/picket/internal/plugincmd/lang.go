@@ -28,6 +28,8 @@ type language interface {
 // languageOf tells the language by the file that each has at its root.
 func languageOf(src string, m *registry.Manifest) (language, error) {
 	switch {
+	case m.Kind == registry.KindAgent:
+		return agentLang{}, nil
 	case m.IsFile():
 		return fileLang{}, nil
 	case exists(filepath.Join(src, "Cargo.toml")):
