@@ -183,6 +183,14 @@ var access = map[string]rule{
 	"POST /api/v1/agents/:id/enable":   may(auth.AgentsAdmin),
 	"DELETE /api/v1/agents/:id":        may(auth.AgentsAdmin),
 
+	"GET /api/v1/agents/summary":            may(auth.AgentsRead),
+	"GET /api/v1/agents/ids":                may(auth.AgentsRead),
+	"GET /api/v1/agents/export":             may(auth.AgentsRead),
+	"POST /api/v1/agents/many/group":        may(auth.AgentsAdmin),
+	"POST /api/v1/agents/many/labels":       may(auth.AgentsAdmin),
+	"POST /api/v1/agents/many/remove":       danger(auth.AgentsAdmin),
+	"POST /api/v1/agents/many/consequences": may(auth.AgentsAdmin),
+
 	"GET /api/v1/devices":     may(auth.DevicesRead),
 	"GET /api/v1/devices/:id": may(auth.DevicesRead),
 

@@ -31,6 +31,9 @@ type agentBody struct {
 	Group    string               `json:"group" doc:"all, unless somebody put it into another."`
 	Queue    *agentQueue          `json:"queue,omitempty"`
 	Plugins  []catalogue.Instance `json:"plugins" nullable:"false"`
+
+	PluginCount int `json:"plugin_count" doc:"How many plugins it says it runs."`
+	Failing     int `json:"failing" doc:"How many of those do not work."`
 }
 
 // agentQueue is how far behind an agent says it is.
@@ -60,8 +63,7 @@ func commandOf(c store.Command) commandBody {
 
 func (s *Server) agentRoutes() {
 	tags := []string{"agents"}
-	handle(s, huma.Operation{OperationID: "list-agents", Method: http.MethodGet, Path: "/api/v1/agents", Tags: tags,
-		Summary: "Enrolled machines"}, s.listAgents)
+	s.agentListRoutes()
 	handle(s, huma.Operation{OperationID: "get-agent", Method: http.MethodGet, Path: "/api/v1/agents/{id}", Tags: tags,
 		Summary: "One enrolled machine"},
 		func(ctx context.Context, in *IDPath) (*body[agentBody], error) {
@@ -111,14 +113,6 @@ func (s *Server) deleteAgent(ctx context.Context, in *IDPath) (*struct{}, error)
 	return nil, err
 }
 
-func (s *Server) listAgents(ctx context.Context, in *PageQuery) (*body[page[agentBody]], error) {
-	list, next, err := s.cfg.Control.ListAgents(ctx, caller(ctx).Tenant, in.page())
-	if err != nil {
-		return nil, err
-	}
-	return answerPage(convert(list, func(a store.Agent) agentBody { return s.agentOf(ctx, a) }), next), nil
-}
-
 // agent finds an agent of the caller's tenant; another tenant's does not exist for it.
 func (s *Server) agent(ctx context.Context, id string) (store.Agent, error) {
 	a, err := s.cfg.Control.AgentByID(ctx, id)
@@ -128,12 +122,19 @@ func (s *Server) agent(ctx context.Context, id string) (store.Agent, error) {
 	return a, err
 }
 
-func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
+// briefly leaves out what has to be read from what the agent said.
+func (s *Server) briefly(a store.Agent) agentBody {
 	b := agentBody{ID: a.ID, Name: a.Name, OS: a.OS, Arch: a.Arch, Version: a.Version, State: s.cfg.Agents.State(a), Address: a.Address, Disabled: a.Disabled,
-		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Group: a.Group, Plugins: []catalogue.Instance{}}
+		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Group: a.Group, Plugins: []catalogue.Instance{},
+		PluginCount: a.Plugins, Failing: a.Failing}
 	if b.Labels == nil {
 		b.Labels = map[string]string{}
 	}
+	return b
+}
+
+func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
+	b := s.briefly(a)
 	var reported struct {
 		Queue *agentQueue `json:"queue"`
 	}

@@ -21,6 +21,7 @@ type Fleet interface {
 	UpdatePolicy(ctx context.Context, id string) (catalogue.UpdatePolicy, error)
 	SetUpdatePolicy(ctx context.Context, id string, p catalogue.UpdatePolicy) (catalogue.UpdatePolicy, error)
 	SetGroup(ctx context.Context, agent, group string) error
+	SetGroups(ctx context.Context, agents []string, group string) ([]string, error)
 	Override(ctx context.Context, id string, o catalogue.Override) error
 	EndOverride(ctx context.Context, id, version string) error
 	Uninstall(ctx context.Context, id, by string) (catalogue.Uninstalled, error)

@@ -112,7 +112,7 @@ type Store interface {
 
 // FleetStore keeps what is said about many nodes at once.
 type FleetStore interface {
-	SetAgentGroup(ctx context.Context, tenant, id, group string) error
+	SetAgentsGroup(ctx context.Context, tenant string, ids []string, group string) ([]string, error)
 	OpenRollouts(ctx context.Context, tenant string) ([]store.Rollout, error)
 	PutUpdatePolicy(ctx context.Context, p store.UpdatePolicy) error
 	UpdatePolicies(ctx context.Context, tenant string) ([]store.UpdatePolicy, error)

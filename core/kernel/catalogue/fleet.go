@@ -199,14 +199,23 @@ func lockedAs(v *client.Verified) registry.Locked {
 
 // SetGroup puts an agent into a group.
 func (c *Catalogue) SetGroup(ctx context.Context, agent, group string) error {
+	done, err := c.SetGroups(ctx, []string{agent}, group)
+	if err == nil && len(done) == 0 {
+		err = store.ErrNotFound
+	}
+	return err
+}
+
+// SetGroups puts agents into a group and returns those that there are. What went before stays when it fails.
+func (c *Catalogue) SetGroups(ctx context.Context, agents []string, group string) ([]string, error) {
 	if !validGroup(group) {
-		return invalid("body.group", "%q is not the name of a group: use lower-case letters, digits and dashes", group)
+		return nil, invalid("body.group", "%q is not the name of a group: use lower-case letters, digits and dashes", group)
 	}
-	if err := c.cfg.Store.SetAgentGroup(ctx, c.cfg.Tenant, agent, group); err != nil {
-		return err
+	done, err := c.cfg.Store.SetAgentsGroup(ctx, c.cfg.Tenant, agents, group)
+	if len(done) > 0 {
+		c.changed("")
 	}
-	c.changed("")
-	return nil
+	return done, err
 }
 
 // maxGroup bounds the name of a group.

@@ -56,26 +56,35 @@ func (c *Control) SetAgentDisabled(ctx context.Context, tenant, id string, disab
 
 // DeleteAgent forgets an agent, its commands and what it alone should run. Its samples stay.
 func (c *Control) DeleteAgent(ctx context.Context, tenant, id string) error {
-	err := c.write(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, "DELETE FROM agents WHERE tenant = ? AND id = ?", tenant, id)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return orNotFound(err)
-		}
-		_, err = tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND node_type = 'agent' AND node_id = ?", tenant, id)
-		return err
-	})
-	if err == nil {
-		c.contacts.mu.Lock()
-		delete(c.contacts.byID, id)
-		delete(c.contacts.said, id)
-		c.contacts.mu.Unlock()
-		c.lineages.set(id, nil)
-		c.configChanged()
+	done, err := c.DeleteAgents(ctx, tenant, []string{id})
+	if err == nil && len(done) == 0 {
+		err = ErrNotFound
 	}
 	return err
+}
+
+func forgetAgent(ctx context.Context, tx *sql.Tx, tenant, id string) (bool, error) {
+	ok, err := changed(tx.ExecContext(ctx, "DELETE FROM agents WHERE tenant = ? AND id = ?", tenant, id))
+	if err != nil || !ok {
+		return ok, err
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND node_type = 'agent' AND node_id = ?", tenant, id)
+	return true, err
+}
+
+// forgetContacts forgets what is in memory of agents that are gone.
+func (c *Control) forgetContacts(ids ...string) {
+	if len(ids) == 0 {
+		return
+	}
+	c.contacts.mu.Lock()
+	for _, id := range ids {
+		delete(c.contacts.byID, id)
+		delete(c.contacts.said, id)
+		c.lineages.set(id, nil)
+	}
+	c.contacts.mu.Unlock()
+	c.configChanged()
 }
 
 // ReplayFloor is the time up to which signed requests may have been taken; zero when none ever was.

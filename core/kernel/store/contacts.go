@@ -29,6 +29,9 @@ type contacts struct {
 	changes atomic.Uint64
 	changed atomic.Bool // a row of the table was changed in the transaction that goes on
 	quiet   atomic.Bool // that is FlushContacts, which writes what is in memory already
+
+	rows    atomic.Uint64 // changes of the table that lists show, new agents among them
+	touched atomic.Bool   // there is one in the transaction that goes on
 }
 
 type contact struct {
@@ -36,6 +39,8 @@ type contact struct {
 	seen    time.Time
 	address string
 	version string
+	plugins int // that it says it runs
+	failing int // of those
 	dirty   bool
 }
 
@@ -48,7 +53,8 @@ var (
 
 func (c *Control) loadContacts(ctx context.Context) error {
 	c.contacts.byID, c.contacts.said = map[string]*contact{}, map[string][]byte{}
-	rows, err := c.reader.QueryContext(ctx, "SELECT id, tenant, last_seen, address, version FROM agents")
+	rows, err := c.reader.QueryContext(ctx, `SELECT id, tenant, last_seen, address, version, coalesce(plugins, 0), coalesce(failing, 0)
+		FROM agents LEFT JOIN agent_status ON agent_id = id`)
 	if err != nil {
 		return err
 	}
@@ -56,7 +62,7 @@ func (c *Control) loadContacts(ctx context.Context) error {
 	for rows.Next() {
 		var id string
 		x := &contact{}
-		if err := rows.Scan(&id, &x.tenant, stamp(&x.seen), &x.address, &x.version); err != nil {
+		if err := rows.Scan(&id, &x.tenant, stamp(&x.seen), &x.address, &x.version, &x.plugins, &x.failing); err != nil {
 			return err
 		}
 		c.contacts.byID[id] = x
@@ -82,6 +88,7 @@ func (c *Control) SetAgentStatus(_ context.Context, id, version string, status j
 		return fmt.Errorf("the status of agent %s is no JSON of at most %d bytes", id, maxStatus)
 	}
 	packed := packer.EncodeAll(status, nil)
+	plugins, failing := countPlugins(status)
 	c.contacts.mu.Lock()
 	defer c.contacts.mu.Unlock()
 	x := c.contacts.byID[id]
@@ -89,8 +96,31 @@ func (c *Control) SetAgentStatus(_ context.Context, id, version string, status j
 		return ErrNotFound
 	}
 	x.seen, x.version, x.dirty = at, version, true
+	x.plugins, x.failing = plugins, failing
 	c.contacts.said[id] = packed
 	return nil
+}
+
+// countPlugins counts the plugins in what an agent says of itself, and those that do not work.
+func countPlugins(status json.RawMessage) (plugins, failing int) {
+	var said struct {
+		Plugins []struct {
+			State string `json:"state"`
+		} `json:"plugins"`
+	}
+	if json.Unmarshal(status, &said) != nil {
+		return 0, 0
+	}
+	for _, p := range said.Plugins {
+		switch p.State {
+		case "stopped", "draining":
+			continue
+		case "degraded", "backoff", "quarantined", "revoked", "refused":
+			failing++
+		}
+		plugins++
+	}
+	return plugins, failing
 }
 
 // CountAgents counts the tenant's agents, and those that were heard since.
@@ -129,6 +159,9 @@ func (c *Control) KnownAgent(ctx context.Context, id string) (Agent, error) {
 // afterWrite forgets what KnownAgent knows when the transaction before it has changed an agent. Every write comes by here, and
 // SQLite says which tables it changed, so that no statement has to think of it.
 func (c *Control) afterWrite() {
+	if c.contacts.touched.Swap(false) {
+		c.contacts.rows.Add(1)
+	}
 	if c.contacts.changed.Swap(false) {
 		c.contacts.changes.Add(1)
 		c.contacts.known.Clear()
@@ -146,7 +179,11 @@ func (w watched) Connect(context.Context) (driver.Conn, error) { return w.Driver
 func (w watched) Driver() driver.Driver {
 	return &sqlite3.SQLiteDriver{ConnectHook: func(conn *sqlite3.SQLiteConn) error {
 		conn.RegisterUpdateHook(func(op int, _, table string, _ int64) {
-			if table == "agents" && op != sqlite3.SQLITE_INSERT && !w.to.quiet.Load() {
+			if table != "agents" || w.to.quiet.Load() {
+				return
+			}
+			w.to.touched.Store(true)
+			if op != sqlite3.SQLITE_INSERT {
 				w.to.changed.Store(true)
 			}
 		})
@@ -160,7 +197,7 @@ func (c *Control) withContact(a Agent) Agent {
 	c.contacts.mu.Lock()
 	defer c.contacts.mu.Unlock()
 	if x := c.contacts.byID[a.ID]; x != nil {
-		a.LastSeen, a.Address, a.Version = x.seen, x.address, x.version
+		a.LastSeen, a.Address, a.Version, a.Plugins, a.Failing = x.seen, x.address, x.version, x.plugins, x.failing
 	}
 	return a
 }
@@ -207,7 +244,12 @@ func (c *Control) FlushContacts(ctx context.Context) error {
 			x.dirty = false
 		}
 	}
-	said := c.contacts.said
+	said, counts := c.contacts.said, map[string]contact{}
+	for id := range said {
+		if x := c.contacts.byID[id]; x != nil {
+			counts[id] = *x
+		}
+	}
 	c.contacts.writing, c.contacts.said = said, map[string][]byte{}
 	c.contacts.mu.Unlock()
 	err := c.write(ctx, func(tx *sql.Tx) error {
@@ -224,14 +266,14 @@ func (c *Control) FlushContacts(ctx context.Context) error {
 			}
 		}
 		// An agent that was deleted meanwhile has nothing to say any more.
-		tell, err := tx.PrepareContext(ctx, `INSERT INTO agent_status SELECT id, ? FROM agents WHERE id = ?
-			ON CONFLICT (agent_id) DO UPDATE SET status = excluded.status`)
+		tell, err := tx.PrepareContext(ctx, `INSERT INTO agent_status (agent_id, status, plugins, failing) SELECT id, ?, ?, ? FROM agents WHERE id = ?
+			ON CONFLICT (agent_id) DO UPDATE SET status = excluded.status, plugins = excluded.plugins, failing = excluded.failing`)
 		if err != nil {
 			return err
 		}
 		defer tell.Close()
 		for id, packed := range said {
-			if _, err := tell.ExecContext(ctx, packed, id); err != nil {
+			if _, err := tell.ExecContext(ctx, packed, counts[id].plugins, counts[id].failing, id); err != nil {
 				return err
 			}
 		}

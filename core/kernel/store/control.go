@@ -35,6 +35,7 @@ type Control struct {
 
 	contacts contacts
 	lineages lineages
+	index    agentIndex
 
 	mu     sync.Mutex // guards config
 	config chan struct{}

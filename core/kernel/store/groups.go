@@ -136,12 +136,11 @@ func (c *Control) DeleteGroup(ctx context.Context, tenant, name string) error {
 // SetAgentGroup makes a group the home of an agent, and tells it that what it should run may be different now. A group of
 // which nobody has heard begins with that.
 func (c *Control) SetAgentGroup(ctx context.Context, tenant, id, group string) error {
-	return c.regroup(ctx, tenant, id, func(tx *sql.Tx) error {
-		if err := c.ensureGroup(ctx, tx, tenant, group, ""); err != nil {
-			return err
-		}
-		return one(tx.ExecContext(ctx, "UPDATE agents SET grp = ? WHERE tenant = ? AND id = ?", group, tenant, id))
-	})
+	done, err := c.SetAgentsGroup(ctx, tenant, []string{id}, group)
+	if err == nil && len(done) == 0 {
+		err = ErrNotFound
+	}
+	return err
 }
 
 // ensureGroup begins a group of which nobody has heard.

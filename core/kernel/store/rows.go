@@ -79,6 +79,7 @@ type Agent struct {
 	Status                              json.RawMessage // what the agent last reported of itself; nil when never
 	Group                               string          // its home: GroupAll unless somebody put it into another
 	Groups                              []string        // all that it is in with those above them, the nearest first; GroupAll is none of them
+	Plugins, Failing                    int             // how many it says it runs, and how many of those do not work
 }
 
 // GroupAll is the group of an agent that nobody put into another, and the name of all agents together.

@@ -177,6 +177,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agents/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The list as a file */
+        get: operations["export-agents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/ids": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The ids of the machines that a filter admits, at most 10,000 */
+        get: operations["list-agent-ids"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/many/consequences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What forgetting machines would take away */
+        post: operations["removal-of-agents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/many/group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put machines into a group; what they run may change with that */
+        post: operations["move-agents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/many/labels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give machines labels, and take labels away */
+        post: operations["label-agents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/many/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Forget machines; what they measured stays */
+        post: operations["remove-agents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agents/releases": {
         parameters: {
             query?: never;
@@ -186,6 +288,23 @@ export interface paths {
         };
         /** The newest agent by platform, and the line that adds a machine with it */
         get: operations["list-agent-releases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many machines there are of which kind */
+        get: operations["summarise-agents"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2779,6 +2898,11 @@ export interface components {
             disabled?: boolean;
             /** Format: date-time */
             enrolled_at: string;
+            /**
+             * Format: int64
+             * @description How many of those do not work.
+             */
+            failing: number;
             /** @description all, unless somebody put it into another. */
             group: string;
             id: string;
@@ -2789,6 +2913,11 @@ export interface components {
             last_seen?: string;
             name: string;
             os: string;
+            /**
+             * Format: int64
+             * @description How many plugins it says it runs.
+             */
+            plugin_count: number;
             plugins: components["schemas"]["Instance"][];
             queue?: components["schemas"]["AgentQueue"];
             /** @enum {string} */
@@ -2894,6 +3023,16 @@ export interface components {
              */
             seq: number;
         };
+        AgentPage: {
+            items: components["schemas"]["Agent"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+            /**
+             * Format: int64
+             * @description How many there are on all pages.
+             */
+            total: number;
+        };
         AgentQueue: {
             /** Format: int64 */
             bytes: number;
@@ -2918,6 +3057,25 @@ export interface components {
             /** @description Where the new machine fetches it, without a name. */
             url: string;
             version: string;
+        };
+        AgentSummary: {
+            /** @description Of all machines, as are those below; at most 100 of each, the commonest first. */
+            groups: components["schemas"]["Counted"][];
+            /** @description name=value. */
+            labels: components["schemas"]["Counted"][];
+            /** @description well, failing, none. */
+            plugins: components["schemas"]["Counted"][];
+            /** @description How many of them are online, late and offline, whatever the filter says of states. */
+            states: {
+                [key: string]: number;
+            };
+            systems: components["schemas"]["Counted"][];
+            /**
+             * Format: int64
+             * @description How many the filter admits.
+             */
+            total: number;
+            versions: components["schemas"]["Counted"][];
         };
         Alert: {
             acknowledged_by?: string;
@@ -3142,6 +3300,10 @@ export interface components {
             options: unknown;
             state: string;
         };
+        Chosen: {
+            /** @description Machines. */
+            ids: string[] | null;
+        };
         Cleanup: {
             /** @description By kind: rows; days of samples and flows; files of sums. */
             removed: {
@@ -3168,11 +3330,38 @@ export interface components {
             response: unknown;
             state: string;
         };
+        Consequences: {
+            /**
+             * Format: int64
+             * @description Plugins that are enabled on one of them alone, with their settings.
+             */
+            assignments: number;
+            /**
+             * Format: int64
+             * @description Orders that wait and would never be handed out.
+             */
+            commands: number;
+            /**
+             * Format: int64
+             * @description Those of the ids that there are.
+             */
+            machines: number;
+            /**
+             * Format: int64
+             * @description Of those, how many report now, and would be refused.
+             */
+            online: number;
+        };
         Count: {
             /** Format: int64 */
             online: number;
             /** Format: int64 */
             total: number;
+        };
+        Counted: {
+            /** Format: int64 */
+            count: number;
+            value: string;
         };
         CreateEnrolmentTokenRequest: {
             /** @description For example 24h; without it, an hour. */
@@ -3265,6 +3454,13 @@ export interface components {
             /** @description The plugins that saw it. */
             sources: string[];
             vendor?: string;
+        };
+        Done: {
+            /**
+             * Format: int64
+             * @description How many machines were changed: those of the ids that there are.
+             */
+            done: number;
         };
         EnableInput: {
             /** @description As the plugin's config_schema says, without its secrets. */
@@ -4127,6 +4323,16 @@ export interface components {
             count: number;
             kind: string;
         };
+        LabelAgentsRequest: {
+            /** @description Machines. */
+            ids: string[] | null;
+            /** @description Names of labels. */
+            remove?: string[] | null;
+            /** @description Labels by name; those of the same name are replaced. */
+            set?: {
+                [key: string]: string;
+            };
+        };
         Ledger: {
             /** Format: int64 */
             bytes_in: number;
@@ -4288,6 +4494,12 @@ export interface components {
             name: string;
             /** Format: double */
             value: number;
+        };
+        MoveAgentsRequest: {
+            /** @description all, or a name in lower-case letters, digits and dashes. */
+            group: string;
+            /** @description Machines. */
+            ids: string[] | null;
         };
         NameInput: {
             name: string;
@@ -4510,11 +4722,6 @@ export interface components {
             packets: components["schemas"]["KeptPacket"][] | null;
             run: string;
             why?: string;
-        };
-        PageAgent: {
-            items: components["schemas"]["Agent"][];
-            /** @description Send as cursor to get the next page; absent on the last. */
-            next_cursor?: string;
         };
         PageAgentRelease: {
             items: components["schemas"]["AgentRelease"][];
@@ -6397,6 +6604,26 @@ export interface operations {
                 /** @description From next_cursor of the page before. */
                 cursor?: string;
                 limit?: number;
+                /** @description A part of the name, id, address, group, system or a label. */
+                q?: string;
+                /** @description Any of these. */
+                state?: ("online" | "late" | "offline")[] | null;
+                /** @description Any of these. */
+                group?: string[] | null;
+                /** @description Any of these: linux, or linux/amd64. */
+                system?: string[] | null;
+                /** @description Any of these. */
+                version?: string[] | null;
+                /** @description Any of these: all of its plugins work, some do not, it has none. */
+                plugins?: ("well" | "failing" | "none")[] | null;
+                /** @description All of these: name=value, or a name alone. */
+                label?: string[] | null;
+                /** @description Without it in the order in which they were enrolled; with a dash, the other way round. */
+                sort?: "name" | "-name" | "state" | "-state" | "system" | "-system" | "version" | "-version" | "group" | "-group" | "health" | "-health" | "seen" | "-seen";
+                /** @description How many to pass over, for who jumps about in the list. A cursor misses nothing when machines come and go, this may. */
+                offset?: number;
+                /** @description Without the plugins themselves and the queue. */
+                brief?: boolean;
             };
             header?: never;
             path?: never;
@@ -6410,7 +6637,396 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageAgent"];
+                    "application/json": components["schemas"]["AgentPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "export-agents": {
+        parameters: {
+            query?: {
+                /** @description A part of the name, id, address, group, system or a label. */
+                q?: string;
+                /** @description Any of these. */
+                state?: ("online" | "late" | "offline")[] | null;
+                /** @description Any of these. */
+                group?: string[] | null;
+                /** @description Any of these: linux, or linux/amd64. */
+                system?: string[] | null;
+                /** @description Any of these. */
+                version?: string[] | null;
+                /** @description Any of these: all of its plugins work, some do not, it has none. */
+                plugins?: ("well" | "failing" | "none")[] | null;
+                /** @description All of these: name=value, or a name alone. */
+                label?: string[] | null;
+                /** @description Without it in the order in which they were enrolled; with a dash, the other way round. */
+                sort?: "name" | "-name" | "state" | "-state" | "system" | "-system" | "version" | "-version" | "group" | "-group" | "health" | "-health" | "seen" | "-seen";
+                /** @description json is a line for each (NDJSON). */
+                format?: "json" | "csv";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                    "text/csv": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-agent-ids": {
+        parameters: {
+            query?: {
+                /** @description A part of the name, id, address, group, system or a label. */
+                q?: string;
+                /** @description Any of these. */
+                state?: ("online" | "late" | "offline")[] | null;
+                /** @description Any of these. */
+                group?: string[] | null;
+                /** @description Any of these: linux, or linux/amd64. */
+                system?: string[] | null;
+                /** @description Any of these. */
+                version?: string[] | null;
+                /** @description Any of these: all of its plugins work, some do not, it has none. */
+                plugins?: ("well" | "failing" | "none")[] | null;
+                /** @description All of these: name=value, or a name alone. */
+                label?: string[] | null;
+                /** @description Without it in the order in which they were enrolled; with a dash, the other way round. */
+                sort?: "name" | "-name" | "state" | "-state" | "system" | "-system" | "version" | "-version" | "group" | "-group" | "health" | "-health" | "seen" | "-seen";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chosen"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "removal-of-agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Chosen"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Consequences"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "move-agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveAgentsRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "label-agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelAgentsRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "remove-agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Chosen"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             /** @description Unauthorized */
@@ -6467,6 +7083,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageAgentRelease"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "summarise-agents": {
+        parameters: {
+            query?: {
+                /** @description A part of the name, id, address, group, system or a label. */
+                q?: string;
+                /** @description Any of these. */
+                state?: ("online" | "late" | "offline")[] | null;
+                /** @description Any of these. */
+                group?: string[] | null;
+                /** @description Any of these: linux, or linux/amd64. */
+                system?: string[] | null;
+                /** @description Any of these. */
+                version?: string[] | null;
+                /** @description Any of these: all of its plugins work, some do not, it has none. */
+                plugins?: ("well" | "failing" | "none")[] | null;
+                /** @description All of these: name=value, or a name alone. */
+                label?: string[] | null;
+                /** @description Without it in the order in which they were enrolled; with a dash, the other way round. */
+                sort?: "name" | "-name" | "state" | "-state" | "system" | "-system" | "version" | "-version" | "group" | "-group" | "health" | "-health" | "seen" | "-seen";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentSummary"];
                 };
             };
             /** @description Unauthorized */
