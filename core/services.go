@@ -116,9 +116,13 @@ func noticeRows(list []alert.Notice) []store.Notice {
 	return out
 }
 
-func (s alertStore) RecordFinding(ctx context.Context, f sdk.Finding, from alert.Source, fingerprint string, merge func(*alert.Alert) (alert.Alert, []alert.Notice)) (alert.Recorded, error) {
-	row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent, Run: from.Run, Interface: from.Interface}
-	rec, err := s.c.control.RecordFinding(ctx, row, fingerprint, func(open *store.Alert) (store.Alert, []store.Notice) {
+func (s alertStore) RecordFindings(ctx context.Context, from alert.Source, findings []sdk.Finding, merge func(int, *alert.Alert) (alert.Alert, []alert.Notice)) ([]alert.Recorded, error) {
+	rows := make([]store.FindingOf, len(findings))
+	for i, f := range findings {
+		row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent, Run: from.Run, Interface: from.Interface}
+		rows[i] = store.FindingOf{Finding: row, Fingerprint: alert.Fingerprint(f)}
+	}
+	list, err := s.c.control.RecordFindings(ctx, rows, func(i int, open *store.Alert) (store.Alert, []store.Notice) {
 		var before store.Alert
 		var known *alert.Alert
 		if open != nil {
@@ -126,10 +130,14 @@ func (s alertStore) RecordFinding(ctx context.Context, f sdk.Finding, from alert
 			a := alertOf(*open)
 			known = &a
 		}
-		after, notices := merge(known)
+		after, notices := merge(i, known)
 		return onto(before, after), noticeRows(notices)
 	})
-	return alert.Recorded{Alert: alertOf(rec.Alert), Duplicate: rec.Duplicate, Notices: len(rec.Notices)}, err
+	recorded := make([]alert.Recorded, 0, len(list))
+	for _, rec := range list {
+		recorded = append(recorded, alert.Recorded{Alert: alertOf(rec.Alert), Duplicate: rec.Duplicate, Notices: len(rec.Notices)})
+	}
+	return recorded, err
 }
 
 func (s alertStore) Alert(ctx context.Context, id string) (alert.Alert, error) {

@@ -41,44 +41,80 @@ type Recorded struct {
 	Notices   []Notice
 }
 
-// RecordFinding stores a finding, merges it and queues notices, all in one transaction. merge gets the alert that is
-// not resolved and has the fingerprint (nil when there is none) and returns what it becomes, and the notices to queue.
-// Ids, tenant, fingerprint and times that merge leaves empty are filled in. A finding whose id is known changes nothing,
+// RecordFinding stores one finding as RecordFindings does.
+func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint string, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
+	list, err := c.RecordFindings(ctx, []FindingOf{{f, fingerprint}}, func(_ int, open *Alert) (Alert, []Notice) { return merge(open) })
+	if err != nil {
+		return Recorded{}, err
+	}
+	return list[0], nil
+}
+
+// FindingOf is a finding and what it has in common with others of its alert.
+type FindingOf struct {
+	Finding
+	Fingerprint string
+}
+
+// RecordFindings stores findings, merges them and queues notices, all in one transaction. merge gets the number of one, and the
+// alert that is not resolved and has its fingerprint (nil when there is none); it returns what that becomes, and the notices to
+// queue. Ids, tenant, fingerprint and times that merge leaves empty are filled in. A finding whose id is known changes nothing,
 // so a job that is done again after a crash doubles nothing; unless it has grown since, for a detector tells of the same thing
 // again when it knows more. Then it takes the place of what was said, and counts as the one finding that it is. What has become worse
 // after its alert was resolved opens it again.
-func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint string,
-	merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
-	if f.ID == "" {
-		return r, errors.New("record finding: it has no id")
-	}
-	body, err := json.Marshal(f.Finding)
-	if err != nil {
-		return r, fmt.Errorf("record finding %s: %w", f.ID, err)
-	}
-	// A capture that is analysed again says the same again: that takes no transaction.
-	said, err := scanAlert(c.reader.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
-		WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ? AND body = ?)`, f.Tenant, f.ID, string(body)))
-	if err == nil {
-		return Recorded{Alert: said, Duplicate: true}, nil
-	}
-	err = c.write(ctx, func(tx *sql.Tx) error {
-		known, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
-			WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ?)`, f.Tenant, f.ID))
+func (c *Control) RecordFindings(ctx context.Context, findings []FindingOf, merge func(i int, open *Alert) (Alert, []Notice)) ([]Recorded, error) {
+	done, bodies := make([]Recorded, len(findings)), make([][]byte, len(findings))
+	var news []int
+	for i, f := range findings {
+		if f.ID == "" {
+			return nil, errors.New("record finding: it has no id")
+		}
+		var err error
+		if bodies[i], err = json.Marshal(f.Finding.Finding); err != nil {
+			return nil, fmt.Errorf("record finding %s: %w", f.ID, err)
+		}
+		// A capture that is analysed again says the same again: that takes no transaction.
+		said, err := scanAlert(c.reader.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
+			WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ? AND body = ?)`, f.Tenant, f.ID, string(bodies[i])))
 		if err == nil {
-			r, err = c.growFinding(ctx, tx, f, body, known, merge)
-			return err
+			done[i] = Recorded{Alert: said, Duplicate: true}
+			continue
 		}
-		if !errors.Is(err, ErrNotFound) {
-			return err
+		news = append(news, i)
+	}
+	if len(news) == 0 {
+		return done, nil
+	}
+	err := c.write(ctx, func(tx *sql.Tx) (err error) {
+		for _, i := range news {
+			done[i], err = c.recordFinding(ctx, tx, findings[i], bodies[i], func(open *Alert) (Alert, []Notice) { return merge(i, open) })
+			if err != nil {
+				return fmt.Errorf("record finding %s: %w", findings[i].ID, err)
+			}
 		}
-		if r, err = c.mergeFinding(ctx, tx, f, fingerprint, merge); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, agent, run, interface, body, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			f.Tenant, f.ID, r.Alert.ID, f.CaptureID, f.Agent, f.Run, f.Interface, string(body), micros(c.now()))
-		return err
+		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+func (c *Control) recordFinding(ctx context.Context, tx *sql.Tx, f FindingOf, body []byte, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
+	known, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
+		WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ?)`, f.Tenant, f.ID))
+	if err == nil {
+		return c.growFinding(ctx, tx, f.Finding, body, known, merge)
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return Recorded{}, err
+	}
+	r, err := c.mergeFinding(ctx, tx, f.Finding, f.Fingerprint, merge)
+	if err != nil {
+		return r, err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO findings (tenant, id, alert_id, capture_id, agent, run, interface, body, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		f.Tenant, f.ID, r.Alert.ID, f.CaptureID, f.Agent, f.Run, f.Interface, string(body), micros(c.now()))
 	return r, err
 }
 

@@ -6,6 +6,8 @@ package alert
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,9 +67,9 @@ type Recorded struct {
 
 // Store keeps findings and alerts.
 type Store interface {
-	// RecordFinding stores a finding once. merge gets the open alert of the fingerprint, nil when there is none, and
-	// says what it becomes; alert, finding and notices are stored together or not at all.
-	RecordFinding(ctx context.Context, f sdk.Finding, from Source, fingerprint string, merge func(open *Alert) (Alert, []Notice)) (Recorded, error)
+	// RecordFindings stores findings of one source, each once. merge gets the number of one and the open alert of its
+	// fingerprint, nil when there is none, and says what it becomes; alerts, findings and notices are stored together or not at all.
+	RecordFindings(ctx context.Context, from Source, findings []sdk.Finding, merge func(i int, open *Alert) (Alert, []Notice)) ([]Recorded, error)
 	Alert(ctx context.Context, id string) (Alert, error)
 	// LastFinding is the newest finding of an alert.
 	LastFinding(ctx context.Context, id string) (sdk.Finding, error)
@@ -93,6 +95,9 @@ type Service struct{ cfg Config }
 // New returns a service.
 func New(cfg Config) *Service { return &Service{cfg: cfg} }
 
+// together is how many findings are stored in one transaction, so that others can write in between.
+const together = 100
+
 // Record takes the findings of one source. A finding that is known already changes nothing, so recording again is
 // harmless. What is suppressed becomes no alert; it is counted and kept where people can look at it.
 func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Finding) error {
@@ -103,25 +108,31 @@ func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Findin
 	if err != nil {
 		return fmt.Errorf("read the suppressions: %w", err)
 	}
-	for _, f := range findings {
-		if by := suppressedBy(suppressions, f, s.cfg.Now()); by != "" {
-			if err := s.cfg.Store.Suppress(ctx, f, from, by); err != nil {
+	told := sync.OnceValue(s.cfg.Notifiers) // who they are is asked once, not for each finding
+	for part := range slices.Chunk(findings, together) {
+		wanted := make([]sdk.Finding, 0, len(part))
+		for _, f := range part {
+			by := suppressedBy(suppressions, f, s.cfg.Now())
+			if by == "" {
+				wanted = append(wanted, f)
+			} else if err := s.cfg.Store.Suppress(ctx, f, from, by); err != nil {
 				return fmt.Errorf("suppress the finding %s of %s: %w", f.ID, f.Detector, err)
 			}
-			continue
 		}
-		rec, err := s.cfg.Store.RecordFinding(ctx, f, from, Fingerprint(f), func(open *Alert) (Alert, []Notice) {
-			return s.merge(open, f, from)
+		list, err := s.cfg.Store.RecordFindings(ctx, from, wanted, func(i int, open *Alert) (Alert, []Notice) {
+			return s.merge(open, wanted[i], from, told)
 		})
 		if err != nil {
-			return fmt.Errorf("record the finding %s of %s: %w", f.ID, f.Detector, err)
+			return fmt.Errorf("record %d findings: %w", len(wanted), err)
 		}
-		if rec.Duplicate {
-			continue
-		}
-		s.cfg.Changed(rec.Alert)
-		if rec.Notices > 0 {
-			s.cfg.Queued()
+		for _, rec := range list {
+			if rec.Duplicate {
+				continue
+			}
+			s.cfg.Changed(rec.Alert)
+			if rec.Notices > 0 {
+				s.cfg.Queued()
+			}
 		}
 	}
 	return nil
@@ -143,7 +154,7 @@ func (s *Service) Resolve(ctx context.Context, id, by string) (Alert, error) {
 		return Alert{}, err
 	}
 	a.State = Resolved
-	return s.move(ctx, id, Resolved, by, s.notices(a, f, "alert.resolved"))
+	return s.move(ctx, id, Resolved, by, s.notices(a, f, "alert.resolved", s.cfg.Notifiers))
 }
 
 func (s *Service) move(ctx context.Context, id string, to State, by string, notices []Notice) (Alert, error) {
@@ -159,17 +170,17 @@ func (s *Service) move(ctx context.Context, id string, to State, by string, noti
 }
 
 // merge decides what an alert becomes and whether people are told: when it is new, and when it has become worse.
-func (s *Service) merge(open *Alert, f sdk.Finding, from Source) (Alert, []Notice) {
+func (s *Service) merge(open *Alert, f sdk.Finding, from Source, notifiers func() []string) (Alert, []Notice) {
 	a, tell := Merge(open, f, from)
 	if !tell {
 		return a, nil
 	}
-	return a, s.notices(a, f, "alert.firing")
+	return a, s.notices(a, f, "alert.firing", notifiers)
 }
 
-func (s *Service) notices(a Alert, f sdk.Finding, event string) []Notice {
+func (s *Service) notices(a Alert, f sdk.Finding, event string, notifiers func() []string) []Notice {
 	var out []Notice
-	for _, n := range s.cfg.Notifiers() {
+	for _, n := range notifiers() {
 		out = append(out, Notice{AlertID: a.ID, Notifier: n, Payload: sdk.Notice{
 			ID: newID(), Time: s.cfg.Now().UTC(), Event: event, Severity: a.Severity,
 			Title: a.Title, Text: Text(a, f), URL: s.cfg.URL(a.ID), Alert: &f, AlertID: a.ID,

@@ -97,6 +97,7 @@ type memory struct {
 	findings map[string]sdk.Finding
 	notices  []Notice
 	fail     error
+	most     int // findings at once
 
 	suppressions []Suppression
 	suppressed   []string // finding and suppression
@@ -108,23 +109,28 @@ func (m *memory) Suppress(_ context.Context, f sdk.Finding, _ Source, by string)
 	return nil
 }
 
-func (m *memory) RecordFinding(_ context.Context, f sdk.Finding, _ Source, fp string, merge func(*Alert) (Alert, []Notice)) (Recorded, error) {
+func (m *memory) RecordFindings(_ context.Context, _ Source, findings []sdk.Finding, merge func(int, *Alert) (Alert, []Notice)) (list []Recorded, err error) {
 	if m.fail != nil {
-		return Recorded{}, m.fail
+		return nil, m.fail
 	}
-	if _, known := m.findings[f.ID]; known {
-		return Recorded{Duplicate: true}, nil
-	}
-	var open *Alert
-	for _, a := range m.alerts {
-		if a.Fingerprint == fp && a.State != Resolved {
-			open = &a
+	m.most = max(m.most, len(findings))
+	for i, f := range findings {
+		if _, known := m.findings[f.ID]; known {
+			list = append(list, Recorded{Duplicate: true})
+			continue
 		}
+		var open *Alert
+		for _, a := range m.alerts {
+			if a.Fingerprint == Fingerprint(f) && a.State != Resolved {
+				open = &a
+			}
+		}
+		a, notices := merge(i, open)
+		m.findings[f.ID], m.alerts[a.ID] = f, a
+		m.notices = append(m.notices, notices...)
+		list = append(list, Recorded{Alert: a, Notices: len(notices)})
 	}
-	a, notices := merge(open)
-	m.findings[f.ID], m.alerts[a.ID] = f, a
-	m.notices = append(m.notices, notices...)
-	return Recorded{Alert: a, Notices: len(notices)}, nil
+	return list, nil
 }
 
 func (m *memory) Alert(_ context.Context, id string) (Alert, error) { return m.alerts[id], nil }
@@ -266,5 +272,23 @@ func TestWhatIsSuppressedBecomesNoAlertAndIsKept(t *testing.T) {
 	}
 	if len(m.alerts) != 1 || len(m.findings) != 1 || !slices.Equal(m.suppressed, []string{"a s"}) {
 		t.Errorf("%d alerts, suppressed %v", len(m.alerts), m.suppressed)
+	}
+}
+
+// A capture full of trouble must not cost a look into the registry for each finding, nor let nobody else write.
+func TestManyFindingsAtOnce(t *testing.T) {
+	m := &memory{alerts: map[string]Alert{}, findings: map[string]sdk.Finding{}}
+	s, asked := newService(m), 0
+	s.cfg.Notifiers = func() []string { asked++; return []string{"mail"} }
+	var all []sdk.Finding
+	for i := range 2*together + 1 {
+		all = append(all, finding(fmt.Sprint(i), func(f *sdk.Finding) { f.Src = fmt.Sprintf("10.0.%d.%d", i>>8, i&255) }))
+	}
+	if err := s.Record(t.Context(), Source{Capture: "cap"}, all); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.alerts) != len(all) || len(m.notices) != len(all) || asked != 1 || m.most != together {
+		t.Errorf("%d alerts and %d notices of %d findings, the notifiers were asked %d times, %d findings in one transaction",
+			len(m.alerts), len(m.notices), len(all), asked, m.most)
 	}
 }

@@ -54,6 +54,9 @@ const batch = 100
 // again is when settling is tried once more after the store failed.
 const again = 10 * time.Second
 
+// longestRest is how much later than its alert an incident may be, beside the time it takes.
+const longestRest = 2 * time.Second
+
 // New returns a service. Alerts are grouped by Run and Settle.
 func New(cfg Config) *Service {
 	return &Service{cfg: cfg, rules: Rules{Window: Window, Harmless: cfg.Harmless}, soon: make(chan struct{}, 1), names: make(chan struct{}, 1)}
@@ -83,10 +86,24 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		began := time.Now()
 		if err := s.Settle(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("alerts could not be put into incidents; they will be", "error", err)
 			retry.Reset(again)
 		}
+		if !rest(ctx, time.Since(began)) {
+			return
+		}
+	}
+}
+
+// rest lets alerts come together: an incident of a thousand is described anew for many of them at once, not for each.
+func rest(ctx context.Context, worked time.Duration) bool {
+	select {
+	case <-time.After(min(4*worked, longestRest)):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
