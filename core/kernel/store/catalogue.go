@@ -80,6 +80,7 @@ type catalogue struct {
 type catalogueLimits struct {
 	series   int   // of all agents
 	perAgent int   // of one
+	perPush  int   // of one sender that is none
 	text     int64 // bytes of names, units and labels of all series
 }
 
@@ -175,11 +176,15 @@ func (c *catalogue) add(key []byte, s *series) (*series, string) {
 	if known := c.byKey[string(key)]; known != nil {
 		return known, ""
 	}
+	mine := c.limits.perAgent
+	if IsPushed(s.agent) {
+		mine = c.limits.perPush
+	}
 	switch {
 	case len(c.byKey) >= c.limits.series:
 		return nil, fmt.Sprintf("there are %d series already, as many as this server keeps", len(c.byKey))
-	case c.byAgent[nameKey(s.tenant, s.agent)] >= c.limits.perAgent:
-		return nil, fmt.Sprintf("this agent has %d series already, as many as one agent may have; does a label change with every sample?", c.limits.perAgent)
+	case c.byAgent[nameKey(s.tenant, s.agent)] >= mine:
+		return nil, fmt.Sprintf("this sender has %d series already, as many as one may have; does a label change with every sample?", mine)
 	case c.text+s.textBytes() > c.limits.text:
 		return nil, fmt.Sprintf("the names and labels of all series take %d bytes, and no more than %d are kept", c.text, c.limits.text)
 	}

@@ -36,6 +36,7 @@ type Control struct {
 	contacts contacts
 	lineages lineages
 	index    agentIndex
+	notes    metricNotes
 
 	mu     sync.Mutex // guards config
 	config chan struct{}

@@ -26,6 +26,7 @@ type TelemetryConfig struct {
 	GroupWait   time.Duration // or after so long, or a tenth of it without another batch; default 50 ms
 	MaxSeries   int           // default 1,000,000
 	AgentSeries int           // of them for one agent; default 20,000
+	PushSeries  int           // of them for one sender that is no agent; default 200,000
 	LabelBytes  int64         // names and labels of all series; default 256 MiB
 	Now         func() time.Time
 	Log         *slog.Logger
@@ -47,6 +48,7 @@ func (c TelemetryConfig) withDefaults() TelemetryConfig {
 	or(&c.GroupRows, 10_000)
 	or(&c.MaxSeries, 1_000_000)
 	or(&c.AgentSeries, 20_000)
+	or(&c.PushSeries, 200_000)
 	if c.LabelBytes <= 0 {
 		c.LabelBytes = 256 << 20
 	}
@@ -129,7 +131,7 @@ func OpenTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error)
 }
 
 func (t *Telemetry) load(ctx context.Context) (err error) {
-	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.LabelBytes}, t.engine); err != nil {
+	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.PushSeries, t.cfg.LabelBytes}, t.engine); err != nil {
 		return err
 	}
 	if t.segments, err = openSegments(t.cfg.Dir, t.engine, segmentDDL, segmentVersion, t.cfg.Now); err != nil {

@@ -202,7 +202,7 @@ func TestSeriesLimits(t *testing.T) {
 		}
 		return appendTo(t, tel, b)
 	}
-	if r := send("one", 1, "1", "2", "3", "4", "5"); r.Stored != 3 || r.Invalid != 2 || !strings.Contains(r.InvalidReason, "this agent has 3 series") {
+	if r := send("one", 1, "1", "2", "3", "4", "5"); r.Stored != 3 || r.Invalid != 2 || !strings.Contains(r.InvalidReason, "this sender has 3 series") {
 		t.Errorf("an agent with too many series: %+v", r)
 	}
 	if r := send("two", 1, "1", "2"); r.Stored != 2 || r.Invalid != 0 || r.InvalidReason != "" {

@@ -19,6 +19,8 @@ const (
 	maxName   = 256 // bytes of a metric's name or unit, or a label's name
 	maxValue  = 1024
 	maxLabels = 32
+
+	invalidSample = "a value that is no number, or a name, unit or label out of bounds"
 )
 
 // sampleRow is a sample whose series is known.
@@ -48,30 +50,7 @@ func (t *Telemetry) Append(ctx context.Context, b SampleBatch) (AppendResult, er
 	if len(b.Samples) > t.cfg.QueueRows {
 		return AppendResult{}, &QueryError{fmt.Sprintf("a batch may hold at most %d samples, this one has %d", t.cfg.QueueRows, len(b.Samples))}
 	}
-	r := t.prepare(b)
-	t.stats.tooOld.Add(uint64(r.result.TooOld))
-	t.stats.tooNew.Add(uint64(r.result.TooNew))
-	t.stats.invalid.Add(uint64(r.result.Invalid))
-	t.complain(b.Agent, r.result)
-	r.result.StoredThrough = b.Seq
-	if r.rows == 0 {
-		return r.result, nil
-	}
-	if t.queued.Add(int64(r.rows)) > int64(t.cfg.QueueRows) {
-		t.queued.Add(-int64(r.rows))
-		t.stats.busy.Add(1)
-		return AppendResult{}, &BusyError{RetryAfter: time.Second}
-	}
-	if err := t.enqueue(ctx, r); err != nil {
-		return AppendResult{}, err
-	}
-	select {
-	case <-r.done:
-		return r.result, r.err
-	case <-ctx.Done():
-		// It may still be stored; the sender repeats it and is told that it is a duplicate.
-		return AppendResult{}, ctx.Err()
-	}
+	return t.submit(ctx, b.Agent, t.prepare(b))
 }
 
 func (t *Telemetry) enqueue(ctx context.Context, r *request) error {
@@ -102,7 +81,7 @@ func (t *Telemetry) prepare(b SampleBatch) *request {
 		switch {
 		case x.Time.IsZero() || !b.AnyValue && !finite(x.Value) || !valid(x):
 			r.result.Invalid++
-			r.result.InvalidReason = cmp.Or(r.result.InvalidReason, "a value that is no number, or a name, unit or label out of bounds")
+			r.result.InvalidReason = cmp.Or(r.result.InvalidReason, invalidSample)
 			continue
 		case us < oldest:
 			r.result.TooOld++
