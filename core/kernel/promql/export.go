@@ -23,25 +23,49 @@ type Metadata struct {
 }
 
 // Metadata lists what is known of the tenant's metrics by their name: of one, or of all. A limit of 0 is none.
-func (e *Engine) Metadata(tenant, metric string, limit int) map[string][]Metadata {
+func (e *Engine) Metadata(ctx context.Context, tenant, metric string, limit int) (map[string][]Metadata, error) {
+	notes, err := e.cfg.Notes(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
 	table := e.names.of(tenant)
 	out := map[string][]Metadata{}
 	names := table.names
 	if metric != "" {
 		names = table.find(metric)
+		for _, part := range histogramParts {
+			names = append(names[:len(names):len(names)], table.find(metric+"_"+part)...)
+		}
 	}
 	for _, name := range names {
-		if limit > 0 && len(out) == limit {
-			break
-		}
 		for _, s := range table.shapes[name] {
 			m := Metadata{Type: string(s.Type), Help: help(name, s), Unit: s.Unit}
-			if !slices.Contains(out[name], m) {
-				out[name] = append(out[name], m)
+			note, of := noteOn(notes, name, s)
+			if note.Type != "" {
+				m = Metadata{Type: note.Type, Help: cmp.Or(note.Help, m.Help), Unit: cmp.Or(note.Unit, m.Unit)}
+			}
+			if limit > 0 && len(out) == limit && out[of] == nil {
+				continue
+			}
+			if !slices.Contains(out[of], m) {
+				out[of] = append(out[of], m)
 			}
 		}
 	}
-	return out
+	return out, nil
+}
+
+// noteOn finds the note on a metric, and the name of what it is on: that of the histogram or summary of which it is a part.
+func noteOn(notes map[string]store.MetricNote, name string, s store.MetricShape) (store.MetricNote, string) {
+	if note := notes[s.Name]; note.Type != "" {
+		return note, name
+	}
+	if base, _, last := cutLast(s.Name); slices.Contains(histogramParts, last) {
+		if note := notes[base]; note.Type == "histogram" || note.Type == "summary" {
+			return note, strings.TrimSuffix(name, "_"+last)
+		}
+	}
+	return store.MetricNote{}, name
 }
 
 // help names the metric as its source did, when that is not the name it has here.
@@ -72,7 +96,11 @@ func (e *Engine) Export(ctx context.Context, tenant string, w io.Writer) error {
 	table, since := e.names.of(tenant), e.cfg.Now().UnixMilli()-exportAge
 	var p pairs
 	var line []byte
-	for _, f := range table.families() {
+	notes, err := e.cfg.Notes(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, f := range table.families(notes) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -116,20 +144,22 @@ type family struct {
 	members          []string
 }
 
-func (t *nameTable) families() []family {
+func (t *nameTable) families(notes map[string]store.MetricNote) []family {
 	var list []family
 	at := map[string]int{}
 	for _, name := range t.names {
 		shape := t.shapes[name][0]
-		f := family{name: name, kind: "gauge", help: cmp.Or(help(name, shape), name)}
+		note, of := noteOn(notes, name, shape)
+		f := family{name: of, kind: "gauge", help: cmp.Or(note.Help, help(name, shape), name)}
 		if shape.Type == sdk.Counter {
 			f.kind = "untyped"
 			if strings.HasSuffix(name, "_total") {
 				f.kind = "counter"
 			}
-			if base, _, last := cutLast(name); slices.Contains(histogramParts, last) && t.shapes[base+"_bucket"] != nil {
-				f.name, f.kind = base, "histogram"
-			}
+		}
+		f.kind = cmp.Or(note.Type, f.kind)
+		if base, _, last := cutLast(name); slices.Contains(histogramParts, last) && t.shapes[base+"_bucket"] != nil {
+			f.name, f.kind = base, "histogram"
 		}
 		i, known := at[f.name]
 		if !known {

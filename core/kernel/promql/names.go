@@ -116,7 +116,9 @@ func newNameTable(shapes []store.MetricShape) *nameTable {
 			counters[s.Name] = true
 		}
 	}
-	isHistogram := func(base, separator string) bool { return counters[base+separator+"bucket"] }
+	isHistogram := func(base, separator string) bool {
+		return counters[base+separator+"bucket"] || counters[base+separator+"sum"] && counters[base+separator+"count"]
+	}
 	for _, s := range shapes {
 		name := metricName(s, isHistogram)
 		t.shapes[name] = append(t.shapes[name], s)

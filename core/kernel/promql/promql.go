@@ -35,6 +35,9 @@ type Config struct {
 	// Agents lists the tenant's agents; their name and group become labels. It is asked every few seconds at most.
 	Agents func(ctx context.Context, tenant string) ([]store.AgentName, error)
 
+	// Notes are what is known of a tenant's metrics beside their samples, by the names with which they are stored. They may be nil.
+	Notes func(ctx context.Context, tenant string) (map[string]store.MetricNote, error)
+
 	Timeout    time.Duration // of one query; default 1 minute
 	Lookback   time.Duration // how long a sample stays the newest; default 5 minutes
 	MaxSamples int           // that a query may hold at once; default 5,000,000
@@ -63,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Agents == nil {
 		c.Agents = func(context.Context, string) ([]store.AgentName, error) { return nil, nil }
+	}
+	if c.Notes == nil {
+		c.Notes = func(context.Context, string) (map[string]store.MetricNote, error) { return nil, nil }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
