@@ -50,6 +50,13 @@ var importRules = []importRule{
 		Fixture:   [2]string{"core/kernel/api", "github.com/prometheus/prometheus/promql"},
 	},
 	{
+		Reason:    "formats of metrics are read in one package, which knows neither HTTP nor SQL",
+		Who:       []string{"..."},
+		Except:    []string{"core/kernel/ingest/..."},
+		Forbidden: []string{"go.opentelemetry.io/proto/..."},
+		Fixture:   [2]string{"core/kernel/api", "go.opentelemetry.io/proto/otlp/metrics/v1"},
+	},
+	{
 		Reason:    "a compiler for hostile code runs in its own process, never in the server or the agent",
 		Who:       []string{"..."},
 		Except:    []string{"cmd/picket-wasm/..."},
