@@ -32,6 +32,7 @@ type rule struct {
 	session bool            // people alone
 	enrol   bool            // also who must set up a second factor first
 	fresh   bool            // people must have proved lately who they are
+	push    bool            // metrics of others than agents, whose senders name their token in several ways
 }
 
 var (
@@ -46,6 +47,7 @@ var (
 	ownFresh  = rule{may: auth.Account, session: true, fresh: true}
 	// Figures about the server itself, for a scraper beside it or with a token.
 	scraper = rule{local: true, may: auth.ServerRead}
+	pushing = rule{may: auth.MetricsWrite, push: true}
 )
 
 func may(p auth.Permission) rule { return rule{may: p} }
@@ -141,6 +143,18 @@ var access = map[string]rule{
 	"GET /api/v1/metrics/names": may(auth.MetricsRead),
 	"GET /api/v1/series":        may(auth.MetricsRead),
 	"GET /api/v1/live":          may(auth.AlertsRead),
+
+	"POST /api/v1/metrics/push":     pushing,
+	"POST /otlp/v1/metrics":         pushing,
+	"POST /prometheus/api/v1/write": pushing,
+	"POST /influx/write":            pushing,
+	"POST /influx/api/v2/write":     pushing,
+
+	"GET /api/v1/metrics/custom":               may(auth.MetricsRead),
+	"POST /api/v1/metrics/custom":              may(auth.MetricsWrite),
+	"GET /api/v1/metrics/custom/:name":         may(auth.MetricsRead),
+	"DELETE /api/v1/metrics/custom/:name":      may(auth.MetricsWrite),
+	"POST /api/v1/metrics/custom/:name/values": may(auth.MetricsWrite),
 
 	"GET /api/v1/export/prometheus": may(auth.MetricsRead),
 
@@ -385,6 +399,9 @@ func (s *Server) guardPerson(c *gin.Context, r rule) {
 		c.Next()
 		return
 	}
+	if r.push {
+		nameAsBearer(c.Request)
+	}
 	id, err := s.identify(c.Request)
 	if err != nil {
 		if !errors.Is(err, auth.ErrDenied) {
@@ -398,7 +415,11 @@ func (s *Server) guardPerson(c *gin.Context, r rule) {
 		s.refuse(c, http.StatusUnauthorized, "sign in, or send an API token as Authorization: Bearer")
 		return
 	}
-	if !s.limited(c, personClass(c.Request.Method), id.Kind+id.ID) {
+	class := personClass(c.Request.Method)
+	if r.push {
+		class = classPush
+	}
+	if !s.limited(c, class, id.Kind+id.ID) {
 		return
 	}
 	if why := refusalOf(r, id); why != "" {
@@ -446,6 +467,15 @@ func (s *Server) denied(c *gin.Context, id auth.Identity, why string) {
 
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// nameAsBearer lets a sender name its token as Influx's clients do, or as the password of any name.
+func nameAsBearer(r *http.Request) {
+	if _, password, ok := r.BasicAuth(); ok {
+		r.Header.Set("Authorization", "Bearer "+password)
+	} else if scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Token") {
+		r.Header.Set("Authorization", "Bearer "+secret)
+	}
 }
 
 // identify reads the bearer token or the session cookie, and notes that it was used.

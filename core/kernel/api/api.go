@@ -29,6 +29,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/carved"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
+	"github.com/picketwatch/picket/core/kernel/ingest"
 	"github.com/picketwatch/picket/core/kernel/promql"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -199,8 +200,12 @@ type Server struct {
 	promQL      *promql.Engine
 	pages       pages
 	held        atomic.Int64        // polls of agents that wait
-	taken       *semaphore.Weighted // bytes of agents' bodies in work
 	installs    *semaphore.Weighted // archives of agents that are hashed
+	taken       *semaphore.Weighted // bytes of agents' and pushers' bodies in work
+	pushing     *semaphore.Weighted // of them, those of pushers
+	pushes      *pushMeters
+	refs        *refs
+	deltas      *ingest.Deltas
 	limits      *limits
 	stop        context.Context // ends what would otherwise wait: long polls and live channels
 	cancel      context.CancelFunc
@@ -220,10 +225,11 @@ func New(cfg Config) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, taken: semaphore.NewWeighted(maxTaken), installs: semaphore.NewWeighted(maxInstalls), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
+	s := &Server{cfg: cfg, taken: semaphore.NewWeighted(maxTaken), pushing: semaphore.NewWeighted(maxPushing), refs: newRefs(), deltas: ingest.NewDeltas(),
+		installs: semaphore.NewWeighted(maxInstalls), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
 	s.stop, s.cancel = context.WithCancel(context.Background())
-	s.meters = newMeters(cfg.Metrics)
-	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Now: cfg.Now, Log: cfg.Log})
+	s.meters, s.pushes = newMeters(cfg.Metrics), newPushMeters(cfg.Metrics)
+	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Notes: cfg.Control.MetricNotes, Now: cfg.Now, Log: cfg.Log})
 	gin.SetMode(gin.ReleaseMode)
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
@@ -281,6 +287,8 @@ func (s *Server) routes() {
 	s.tokenRoutes()
 	s.telemetryRoutes()
 	s.prometheusRoutes()
+	s.pushRoutes()
+	s.customMetricRoutes()
 	s.agentRoutes()
 	s.installRoutes()
 	s.agentSideRoutes()

@@ -83,8 +83,11 @@ func bounded(c *gin.Context) {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, submission.MaxArchive)
 	default:
 		limit := int64(maxBody)
-		if access[c.Request.Method+" "+c.FullPath()].agent {
+		switch r := access[c.Request.Method+" "+c.FullPath()]; {
+		case r.agent:
 			limit = agentBodyLimit(c.FullPath())
+		case r.push:
+			limit = maxPushBody
 		}
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, limit)
 	}

@@ -363,7 +363,8 @@ func (s *Server) promMetadata(c *gin.Context) (prometheusAnswer, error) {
 	if f.err != nil {
 		return prometheusAnswer{}, f.err
 	}
-	return prometheusAnswer{data: s.promQL.Metadata(caller(c.Request.Context()).Tenant, c.Request.FormValue("metric"), limit)}, nil
+	data, err := s.promQL.Metadata(c.Request.Context(), caller(c.Request.Context()).Tenant, c.Request.FormValue("metric"), limit)
+	return prometheusAnswer{data: data}, err
 }
 
 func (s *Server) promFormat(c *gin.Context) (prometheusAnswer, error) {

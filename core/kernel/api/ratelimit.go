@@ -24,6 +24,7 @@ const (
 	classRead    = "read"    // by person or token
 	classChange  = "change"  // by person or token
 	classAgent   = "agent"   // by agent
+	classPush    = "push"    // handing in metrics, by person or token
 )
 
 const (
@@ -35,7 +36,7 @@ const (
 )
 
 // usualLimits are requests in a minute. A page that shows everything live asks a few times a second.
-var usualLimits = map[string]int{classSignIn: 60, classPublic: 1200, classRefused: 120, classRead: 1200, classChange: 300, classAgent: 600}
+var usualLimits = map[string]int{classSignIn: 60, classPublic: 1200, classRefused: 120, classRead: 1200, classChange: 300, classAgent: 600, classPush: 6000}
 
 // limits counts requests in windows of a minute. It lives in memory, whose size is bounded.
 type limits struct {
@@ -143,14 +144,15 @@ type rateLimitsBody struct {
 	Read    int `json:"read" minimum:"0" maximum:"1000000" doc:"Reading, by person or token."`
 	Change  int `json:"change" minimum:"0" maximum:"1000000" doc:"Changes, by person or token."`
 	Agent   int `json:"agent" minimum:"0" maximum:"1000000" doc:"All that an agent asks, by agent."`
+	Push    int `json:"push" required:"false" default:"6000" minimum:"0" maximum:"1000000" doc:"Handing in metrics of others than agents, by person or token."`
 }
 
 func limitsOf(most map[string]int) rateLimitsBody {
-	return rateLimitsBody{most[classSignIn], most[classPublic], most[classRefused], most[classRead], most[classChange], most[classAgent]}
+	return rateLimitsBody{most[classSignIn], most[classPublic], most[classRefused], most[classRead], most[classChange], most[classAgent], most[classPush]}
 }
 
 func (b rateLimitsBody) limits() map[string]int {
-	return map[string]int{classSignIn: b.SignIn, classPublic: b.Public, classRefused: b.Refused, classRead: b.Read, classChange: b.Change, classAgent: b.Agent}
+	return map[string]int{classSignIn: b.SignIn, classPublic: b.Public, classRefused: b.Refused, classRead: b.Read, classChange: b.Change, classAgent: b.Agent, classPush: b.Push}
 }
 
 // LoadLimits reads the limits that administrators chose.

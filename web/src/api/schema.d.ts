@@ -1926,6 +1926,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics/custom": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics that were defined here, by name */
+        get: operations["list-custom-metrics"];
+        put?: never;
+        /** Define a metric of your own */
+        post: operations["define-custom-metric"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/custom/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A metric that was defined here, and its figure now */
+        get: operations["get-custom-metric"];
+        put?: never;
+        post?: never;
+        /** Take no more values of a defined metric; those there are stay as long as samples do */
+        delete: operations["delete-custom-metric"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/custom/{name}/values": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hand in values of a defined metric; answered after they are on disk */
+        post: operations["submit-custom-metric"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics/names": {
         parameters: {
             query?: never;
@@ -1937,6 +1990,23 @@ export interface paths {
         get: operations["list-metrics"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/push": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hand in samples of sources that are no agents; answered after they are on disk */
+        post: operations["push-metrics"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3369,6 +3439,52 @@ export interface components {
             /** @description What the machine is called, for your own list. */
             name?: string;
         };
+        CustomFigure: {
+            /**
+             * Format: int64
+             * @description Sets of labels that were handed in.
+             */
+            series: number;
+            /**
+             * Format: double
+             * @description The newest values of all series as one figure; of a histogram the mean of all values since the server started.
+             */
+            value?: number;
+        };
+        CustomMetric: {
+            /**
+             * @description How its series become one figure; without it, avg, of a counter sum. A histogram's is avg.
+             * @enum {string}
+             */
+            aggregation?: "avg" | "sum" | "min" | "max";
+            /** @description Of a histogram: the upper bounds, rising; without them 0.005 to 10. */
+            buckets?: number[];
+            /** @description What it says; the help of Prometheus's clients. */
+            description?: string;
+            /** @description Names of the labels that values may have. */
+            labels?: string[];
+            /** @example shop.orders */
+            name: string;
+            /**
+             * @description gauge: goes up and down. counter: only grows; a value says by how much. histogram: how often values of which size came.
+             * @enum {string}
+             */
+            type: "gauge" | "counter" | "histogram";
+            /** @description UCUM, for example s, By, Cel, 1. */
+            unit?: string;
+        };
+        CustomValue: {
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: date-time
+             * @description RFC 3339; without it, now. Growth of a time that was told already is not added again.
+             */
+            time?: string;
+            /** Format: double */
+            value: number;
+        };
         Data: {
             as_of: string;
             format: string;
@@ -3438,6 +3554,11 @@ export interface components {
             src?: string;
             /** Format: date-time */
             time: string;
+        };
+        DefinedMetric: {
+            /** Format: date-time */
+            created: string;
+            created_by: string;
         };
         Device: {
             facts: {
@@ -4748,6 +4869,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageDefinedMetric: {
+            items: components["schemas"]["DefinedMetric"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageDevice: {
             items: components["schemas"]["Device"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -5048,6 +5174,47 @@ export interface components {
             /** Format: date-time */
             since?: string;
         };
+        Push: {
+            samples: components["schemas"]["PushSample"][];
+        };
+        PushResult: {
+            /**
+             * Format: int64
+             * @description Samples that are on disk.
+             */
+            accepted: number;
+            /** @description Why; the first ten. */
+            errors?: string[] | null;
+            /**
+             * Format: int64
+             * @description Samples that will never be stored.
+             */
+            refused?: number;
+        };
+        PushSample: {
+            /** @description What the metric says, kept with it. */
+            help?: string;
+            labels?: {
+                [key: string]: string;
+            };
+            /** @example room.temperature */
+            metric: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339; without it, now.
+             */
+            time?: string;
+            /**
+             * @description counter: a total that only grows.
+             * @default gauge
+             * @enum {string}
+             */
+            type: "gauge" | "counter";
+            /** @description UCUM, for example s, By, Cel, 1. */
+            unit?: string;
+            /** Format: double */
+            value: number;
+        };
         Quality: {
             /**
              * Format: int64
@@ -5155,6 +5322,12 @@ export interface components {
              * @description All else that needs no name, by address.
              */
             public: number;
+            /**
+             * Format: int64
+             * @description Handing in metrics of others than agents, by person or token.
+             * @default 6000
+             */
+            push: number;
             /**
              * Format: int64
              * @description Reading, by person or token.
@@ -5640,6 +5813,9 @@ export interface components {
             link: string;
             text: string;
             title: string;
+        };
+        SubmitInput: {
+            values: components["schemas"]["CustomValue"][];
         };
         SuppressInput: {
             /** @description namespace/name; without it: all. */
@@ -13124,6 +13300,289 @@ export interface operations {
             };
         };
     };
+    "list-custom-metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageDefinedMetric"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "define-custom-metric": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CustomMetric"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DefinedMetric"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-custom-metric": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomFigure"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-custom-metric": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "submit-custom-metric": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SubmitInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushResult"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-metrics": {
         parameters: {
             query?: never;
@@ -13167,6 +13626,30 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "push-metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Push"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushResult"];
                 };
             };
         };
