@@ -25,6 +25,8 @@ const (
 	prometheusPath = "/prometheus/api/v1"
 	// maxSteps is how many points a series may have in one answer, as in Prometheus.
 	maxSteps = 11_000
+	// fetchTime is how long a client may take to fetch an answer, which takes up memory meanwhile.
+	fetchTime = time.Minute
 	// clientClosed is what Prometheus answers to a query that was broken off; nobody reads it.
 	clientClosed = 499
 )
@@ -91,6 +93,7 @@ func (s *Server) prometheus(handle prometheusHandler) gin.HandlerFunc {
 		}
 		if a.value != nil {
 			defer a.value.Close()
+			_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(fetchTime)) // that of the server is longer
 		}
 		out, done := compressed(c)
 		if err := errors.Join(a.write(out), done()); err != nil && c.Request.Context().Err() == nil {

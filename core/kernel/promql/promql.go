@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/picketwatch/picket/core/kernel/store"
 )
@@ -26,7 +29,7 @@ type Samples interface {
 	Shapes(tenant string) ([]store.MetricShape, uint64)
 	ShapesVersion() uint64
 	EachSeries(tenant string, m store.MetricShape, fn func(store.KnownSeries))
-	RawSamples(ctx context.Context, list []store.KnownSeries, from, to int64, most int) ([][]store.RawSample, []error, error)
+	RawSamples(ctx context.Context, list []store.KnownSeries, q store.RawQuery) (samples [][]store.RawSample, read int, missing []error, err error)
 }
 
 // Config says what to answer from and how much an answer may take. Zero values mean the defaults.
@@ -85,7 +88,8 @@ type Engine struct {
 	engine *promql.Engine
 	names  names
 	agents directory
-	turn   chan struct{} // one for each query that may run
+	turn   chan struct{}       // one for each query that may run
+	taken  *semaphore.Weighted // by answers that are not closed: as many points as one query may hold
 }
 
 // New returns an engine.
@@ -96,6 +100,7 @@ func New(cfg Config) *Engine {
 		names:  names{samples: cfg.Samples},
 		agents: directory{list: cfg.Agents, now: cfg.Now, log: cfg.Log},
 		turn:   make(chan struct{}, cfg.Parallel),
+		taken:  semaphore.NewWeighted(int64(cfg.MaxSamples)),
 		engine: promql.NewEngine(promql.EngineOpts{
 			MaxSamples:               cfg.MaxSamples,
 			Timeout:                  cfg.Timeout,
@@ -146,27 +151,57 @@ func failure(err error) error {
 	return &Error{kind, err}
 }
 
-// Bounds of an expression. The parser is not broken off by a time-out, and takes the square of the depth: 2 s for 10,000 brackets.
+// Bounds of an expression. The parser is not broken off by a time-out, and takes the square of the depth and of the length of a chain
+// of operators: 2 s for 10,000 brackets, 5 s for 32,000 additions.
 const (
-	maxExpr    = 64 << 10 // bytes
-	maxNesting = 200
+	maxExpr      = 64 << 10 // bytes
+	maxNesting   = 200
+	maxOperators = 5000
 )
 
 func tooLarge(expr string) error {
-	depth, deepest := 0, 0
-	for i := range len(expr) { // those within quotes count, too; nobody has so many there that do not close
-		switch expr[i] {
-		case '(':
-			depth++
-			deepest = max(deepest, depth)
-		case ')':
-			depth--
+	depth, deepest, operators := 0, 0, 0
+	if len(expr) <= maxExpr {
+		for i := 0; i < len(expr); i++ {
+			switch expr[i] {
+			case '(':
+				depth++
+				deepest = max(deepest, depth)
+			case ')':
+				depth--
+			case '+', '-', '*', '/', '%', '^', '=', '<', '>':
+				operators++
+			case '"', '\'', '`':
+				i += quoted(expr[i:])
+			case '#':
+				line, _, _ := strings.Cut(expr[i:], "\n")
+				i += len(line)
+			}
 		}
 	}
-	if len(expr) > maxExpr || deepest > maxNesting {
-		return bad("query", fmt.Errorf("an expression may have %d bytes, and brackets within brackets up to %d", maxExpr, maxNesting))
+	if len(expr) > maxExpr || deepest > maxNesting || operators > maxOperators {
+		return bad("query", fmt.Errorf("an expression may have %d bytes, %d operators, and brackets within brackets up to %d", maxExpr, maxOperators, maxNesting))
 	}
 	return nil
+}
+
+// quoted says how far it is from the quote with which text begins to the one that ends it.
+func quoted(text string) int {
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] == text[0]:
+			return i
+		case text[i] == '\\' && text[0] != '`':
+			i++
+		}
+	}
+	return len(text)
+}
+
+// hasSubquery reports whether an expression may have a subquery; of one that has none it may say so, too.
+func hasSubquery(expr string) bool {
+	_, behind, _ := strings.Cut(expr, "[")
+	return strings.Contains(behind, ":")
 }
 
 // Options narrow a query. Zero values mean the engine's.
@@ -176,7 +211,7 @@ type Options struct {
 	Limit    int // series of the answer; 0: all
 }
 
-// Query evaluates an expression at one moment. The answer must be closed.
+// Query evaluates an expression at one moment. The answer must be closed; while large ones are not, others wait.
 func (e *Engine) Query(ctx context.Context, tenant, expr string, at time.Time, o Options) (*Answer, error) {
 	return e.run(ctx, tenant, expr, o, func(ctx context.Context, q *queryable, opts promql.QueryOpts) (promql.Query, error) {
 		return e.engine.NewInstantQuery(ctx, q, opts, expr, at)
@@ -202,7 +237,7 @@ func (e *Engine) run(ctx context.Context, tenant, expr string, o Options, prepar
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	q := &queryable{engine: e, tenant: tenant, lookback: o.Lookback}
+	q := &queryable{engine: e, tenant: tenant, lookback: o.Lookback, onGrid: !hasSubquery(expr)}
 	query, err := prepare(ctx, q, promql.NewPrometheusQueryOpts(false, o.Lookback))
 	if err != nil {
 		return nil, bad("query", err)
@@ -223,11 +258,30 @@ func (e *Engine) run(ctx context.Context, tenant, expr string, o Options, prepar
 		query.Close()
 		return nil, failure(res.Err)
 	}
-	a := &Answer{value: res.Value, close: query.Close, limit: o.Limit}
+	size := min(points(res.Value), int64(e.cfg.MaxSamples))
+	if err := e.taken.Acquire(ctx, size); err != nil { // with its turn in hand, so that there are few
+		query.Close()
+		return nil, &Error{Timeout, errors.New("answers to other queries have not been fetched yet; try again in a moment")}
+	}
+	a := &Answer{value: res.Value, close: sync.OnceFunc(func() { query.Close(); e.taken.Release(size) }), limit: o.Limit}
 	a.Warnings, a.Infos = res.Warnings.AsStrings(query.String(), 10, 10)
 	a.Warnings = append(a.Warnings, q.warnings()...)
 	a.cut()
 	return a, nil
+}
+
+// points is what a value takes of memory, roughly; labels count, too.
+func points(v parser.Value) (n int64) {
+	const ofLabels = 20
+	switch v := v.(type) {
+	case promql.Vector:
+		n = int64(len(v)) * (1 + ofLabels)
+	case promql.Matrix:
+		for _, s := range v {
+			n += int64(len(s.Floats)) + ofLabels
+		}
+	}
+	return n
 }
 
 // Format writes an expression as people like to read it.

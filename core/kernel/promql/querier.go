@@ -36,6 +36,7 @@ type queryable struct {
 	engine   *Engine
 	tenant   string
 	lookback time.Duration
+	onGrid   bool // the query is evaluated at its own steps alone, not at those of a subquery
 
 	mu      sync.Mutex // guards what follows
 	read    int        // samples so far
@@ -84,6 +85,9 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 	}
 	s := &selection{querier: q, ctx: ctx, from: max(from, earliest), to: min(to, latest), list: list}
 	s.newestOnly = hints != nil && hints.Range == 0 && to-from < q.lookback.Milliseconds()
+	if hints != nil && hints.Range == 0 && q.onGrid {
+		s.start, s.step = from+q.lookback.Milliseconds()-1, max(hints.Step, 1) // a query of one moment has no step
+	}
 	s.most = q.engine.cfg.MaxRead
 	if hints != nil && hints.Func == "timestamp" { // the one function that walks through all series at once
 		s.most = min(s.most, q.engine.cfg.MaxSamples)
@@ -227,6 +231,8 @@ type selection struct {
 	ctx        context.Context
 	from, to   int64 // Unix milliseconds, both included
 	newestOnly bool  // the engine looks at the newest sample of each series alone
+	start      int64 // from here on, at every so many milliseconds,
+	step       int64 // the engine looks at the newest sample alone; 0: it looks at all samples
 	most       int   // samples that the query may have read by the end
 	list       []found
 
@@ -319,7 +325,8 @@ func (s *selection) readInto(held [][]store.RawSample, wanted []store.KnownSerie
 	s.mu.Lock()
 	left := s.most - s.read
 	s.mu.Unlock()
-	lines, missing, err := s.engine.cfg.Samples.RawSamples(s.ctx, wanted, s.from, s.to, left)
+	lines, read, missing, err := s.engine.cfg.Samples.RawSamples(s.ctx, wanted, store.RawQuery{From: s.from, To: s.to,
+		First: s.start, Step: s.step, Most: left})
 	var many *store.QueryError
 	switch {
 	case errors.As(err, &many):
@@ -333,8 +340,8 @@ func (s *selection) readInto(held [][]store.RawSample, wanted []store.KnownSerie
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.missing += len(missing)
+	s.read += read
 	for i, line := range lines {
-		s.read += len(line)
 		if at := into[i]; held[at] == nil {
 			held[at] = line
 		} else {

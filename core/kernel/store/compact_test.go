@@ -378,12 +378,13 @@ const killPoint = "points"
 // settleUntilKilled is a child that brings days into their final shape, while rows come late, and dies at one of its points.
 func settleUntilKilled(dir string, point int) error {
 	now := &clock{t: start.Add(12 * 24 * time.Hour)}
-	n := 0
-	tel, err := OpenTelemetry(context.Background(), TelemetryConfig{Dir: dir, Now: now.Now, GroupWait: time.Millisecond, step: func(string) {
-		if n++; n == point {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+	die, points := dieAt(point), 0
+	tel, err := OpenTelemetry(context.Background(), TelemetryConfig{Dir: dir, Now: now.Now, GroupWait: time.Millisecond, step: func(name string) {
+		if strings.HasPrefix(name, "transaction") { // those are for TestKilledAtEachPointOfTheWriter
+			return
 		}
+		points++
+		die(name)
 	}})
 	if err != nil {
 		return err
@@ -403,7 +404,7 @@ func settleUntilKilled(dir string, point int) error {
 	if tel.Stats().Failures > 0 {
 		return fmt.Errorf("%d failures", tel.Stats().Failures)
 	}
-	fmt.Println("done", n)
+	fmt.Println("done", points)
 	return tel.Close()
 }
 

@@ -81,9 +81,11 @@ func (e *engine) create(ctx context.Context, path, ddl string) error {
 	if err != nil {
 		return err
 	}
+	e.at("create: before the name")
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
+	e.at("create: before the folder")
 	return syncDir(filepath.Dir(path))
 }
 

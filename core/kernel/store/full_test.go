@@ -2,8 +2,10 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,4 +105,58 @@ func TestDiskFullForControlState(t *testing.T) {
 	}
 	must(t, syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, "size=32m"))
 	must(t, c.PutSetting(t.Context(), "default", "after", "1"))
+}
+
+// A day that cannot be sorted for want of space stays as it is and is read as before; it is sorted when there is space again. A copy
+// for which there is none is refused, and nothing of it is left.
+func TestDiskFullWhileADayIsSorted(t *testing.T) {
+	disk, work := t.TempDir(), t.TempDir()
+	for dir, size := range map[string]string{disk: "64m", work: "256k"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+			t.Skipf("a small disk needs the right to mount one: %v", err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	}
+	now := &clock{t: start}
+	dir := filepath.Join(disk, "telemetry")
+	tel := openTelemetry(t, dir, now, nil)
+	for seq := range uint64(20) {
+		b := batch(seq + 1)
+		for i := range 1000 {
+			b.Samples = append(b.Samples, gauge(now.Now().Add(-time.Duration(i+1)*time.Second), float64(i)*float64(seq), "n", fmt.Sprint(seq)))
+		}
+		appendTo(t, tel, b)
+	}
+	rows := allRows(t, tel)
+	now.Add(48 * time.Hour)
+	var file syscall.Statfs_t
+	must(t, syscall.Statfs(disk, &file))
+	must(t, os.WriteFile(filepath.Join(disk, "filler"), make([]byte, int64(file.Bavail)*file.Bsize-300_000), 0o600))
+	must(t, tel.Tidy(t.Context()))
+	if sh, _ := tel.segments.shapeOf(tel.segments.list()[0]); sh.sorted != 0 || tel.Stats().Failures == 0 {
+		t.Errorf("sorted %d, failures %d", sh.sorted, tel.Stats().Failures)
+	}
+	if got := allRows(t, tel); !slices.Equal(got, rows) {
+		t.Errorf("%d rows are read, want %d", len(got), len(rows))
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+	if err := tel.Snapshot(t.Context(), work, func(string, string) error { return nil }); err == nil || !strings.Contains(err.Error(), "disk is full") {
+		t.Errorf("a copy: %v", err)
+	}
+	if left, _ := os.ReadDir(work); len(left) > 0 {
+		t.Errorf("left of the copy: %v", left)
+	}
+	must(t, os.Remove(filepath.Join(disk, "filler")))
+	now.Add(2 * time.Hour)
+	for range 3 {
+		must(t, tel.Tidy(t.Context()))
+	}
+	if sh, _ := tel.segments.shapeOf(tel.segments.list()[0]); sh.sorted != int64(len(rows)) {
+		t.Errorf("there is space again, and %d rows are sorted", sh.sorted)
+	}
+	if got := allRows(t, tel); !slices.Equal(got, rows) {
+		t.Errorf("sorted: %d rows, want %d", len(got), len(rows))
+	}
 }

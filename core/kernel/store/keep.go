@@ -11,6 +11,12 @@ const (
 	tickEvery = 30 * time.Second
 	lateness  = 2 * time.Hour    // how long after its end a day is expected to be complete
 	quiet     = 10 * time.Minute // how long nothing came late before a day is sorted again
+
+	// An open day is sorted up to an hour ago when so many rows of it are not, and one part of so many: each row is copied some
+	// nine times a day, and a query has little to read in vain. What is newer is asked for by time, mostly, and lies by time.
+	recent    = time.Hour
+	openRows  = 1_000_000
+	openShare = 8
 )
 
 // keep is the goroutine of housekeeping.
@@ -33,8 +39,8 @@ func (t *Telemetry) keep(ctx context.Context) {
 	}
 }
 
-// Tidy does at once what else happens every half minute: it takes a day that is over one step further, and drops those past
-// retention.
+// Tidy does at once what else happens every half minute: it takes a day one step further, or, when none needs that, drops those
+// past retention.
 func (t *Telemetry) Tidy(ctx context.Context) error {
 	done := make(chan struct{})
 	select {
@@ -53,20 +59,28 @@ func (t *Telemetry) Tidy(ctx context.Context) error {
 }
 
 // housekeep takes the first day that needs it one step further: it reads and writes the whole of it, which is enough at a time.
+// What retention no longer keeps goes only when no day is waiting: after a long time out of use, days must be rolled up before
+// their samples go.
 func (t *Telemetry) housekeep(ctx context.Context) {
 	now := t.cfg.Now()
+	if t.settleOne(ctx, now) || ctx.Err() != nil {
+		return
+	}
 	if _, _, err := t.Clean(ctx); err != nil && ctx.Err() == nil {
 		t.failed(err)
 	}
-	today := dayOf(now.Add(-lateness).UnixMicro())
+}
+
+// settleOne reports whether there was a day that needed something.
+func (t *Telemetry) settleOne(ctx context.Context, now time.Time) bool {
 	for _, seg := range t.segments.list() {
-		if seg.day >= today || now.Before(seg.waiting) {
+		if now.Before(seg.waiting) {
 			continue
 		}
 		did, err := t.settle(ctx, seg.day, now)
 		switch {
 		case ctx.Err() != nil:
-			return
+			return false
 		case errors.Is(err, errHeld):
 			seg.waiting = now.Add(time.Minute)
 			continue
@@ -76,9 +90,10 @@ func (t *Telemetry) housekeep(ctx context.Context) {
 			seg.waiting = now.Add(time.Hour)
 		}
 		if did {
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // settle takes a day that is over towards its final shape: sorted, rolled up, nothing left in the log, and after some days in
@@ -99,8 +114,10 @@ func (t *Telemetry) settle(ctx context.Context, day int64, now time.Time) (did b
 	switch {
 	case t.finished(seg, sh, now):
 		return false, errors.Join(t.forget(seg), t.rollups.only(day, sh.generation))
+	case isOpen(day, now):
+		return t.sortOlder(ctx, seg, sh, now)
 	case sh.tail > 0 || sh.version < segmentVersion:
-		return true, t.compact(ctx, seg)
+		return true, t.compact(ctx, seg, nil)
 	case !t.rollups.has(day, sh.generation):
 		return true, t.rollUp(ctx, seg, sh)
 	case sh.dirty:
@@ -112,6 +129,8 @@ func (t *Telemetry) settle(ctx context.Context, day int64, now time.Time) (did b
 // finished reports whether a day needs nothing now.
 func (t *Telemetry) finished(seg *segment, sh shape, now time.Time) bool {
 	switch {
+	case isOpen(seg.day, now):
+		return sh.version < segmentVersion || sh.tail < max(t.cfg.openRows, sh.sorted/openShare)
 	case sh.version < segmentVersion || sh.generation == "":
 		return false
 	case sh.tail > 0:
@@ -119,14 +138,34 @@ func (t *Telemetry) finished(seg *segment, sh shape, now time.Time) bool {
 	case sh.sorted == 0:
 		return !sh.dirty
 	}
-	return !sh.dirty && t.rollups.has(seg.day, sh.generation) && (sh.archive != "" || now.UnixMicro() < (seg.day+1)*segmentSpan.Microseconds()+t.cfg.Archive.Microseconds())
+	waits := now.UnixMicro() < (seg.day+1)*segmentSpan.Microseconds()+t.cfg.Archive.Microseconds() || seg.day < dayOf(t.oldest(now))
+	return !sh.dirty && t.rollups.has(seg.day, sh.generation) && (sh.archive != "" || waits)
+}
+
+// isOpen reports whether rows of a day are still expected.
+func isOpen(day int64, now time.Time) bool { return day >= dayOf(now.Add(-lateness).UnixMicro()) }
+
+// sortOlder sorts what an open day has of more than an hour ago, if that is much.
+func (t *Telemetry) sortOlder(ctx context.Context, seg *segment, sh shape, now time.Time) (did bool, err error) {
+	until := now.Add(-recent).UnixMicro()
+	var older int64
+	if err := t.engine.db.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM %s.main.samples WHERE rowid >= %d AND ts < %s", seg.alias, sh.sorted, timestamp(until))).Scan(&older); err != nil {
+		return false, err
+	}
+	if older < max(t.cfg.openRows, sh.sorted/openShare) {
+		seg.waiting = now.Add(quiet)
+		return false, nil
+	}
+	return true, t.compact(ctx, seg, &until)
 }
 
 func (t *Telemetry) checkpoint(ctx context.Context, seg *segment) error {
 	return t.inWriter(ctx, func() error {
+		t.engine.at("checkpoint: before")
 		if _, err := t.engine.writer.ExecContext(context.WithoutCancel(ctx), "CHECKPOINT "+seg.alias); err != nil {
 			return err
 		}
+		t.engine.at("checkpoint: done")
 		t.segments.clean(seg)
 		return nil
 	})

@@ -48,6 +48,10 @@ func TestMain(m *testing.M) {
 			work = func() error { return settleUntilKilled(dir, fromText(os.Args[2])) }
 		case killLive:
 			work = func() error { return addUntilKilled(dir) }
+		case killWrites:
+			work = func() error { return writeUntilKilled(dir, fromText(os.Args[2])) }
+		case killMigration:
+			work = func() error { return migrateUntilKilled(dir, fromText(os.Args[2])) }
 		}
 		if err := work(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -161,21 +161,12 @@ func (t *Telemetry) read(ctx context.Context, q SeriesQuery, g grid, found []*se
 	if text == "" {
 		return missing, nil
 	}
-	rows, err := t.engine.db.QueryContext(ctx, text)
-	if err != nil {
-		return missing, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id uint32
-		var bucket int64
-		var value float64
-		if err := rows.Scan(&id, &bucket, &value); err != nil {
-			return missing, err
+	return missing, t.engine.eachChunk(ctx, text, func(ids []uint32, buckets []int64, values []float64) error {
+		for i, id := range ids {
+			put(id, buckets[i], values[i])
 		}
-		put(id, bucket, value)
-	}
-	return missing, rows.Err()
+		return nil
+	})
 }
 
 // plan says which days of a query are read sample by sample and which from roll-ups.
@@ -306,7 +297,11 @@ func idRanges(list []*series) string {
 			j++
 		}
 		lo, hi := strconv.FormatUint(uint64(ids[i]), 10), strconv.FormatUint(uint64(ids[j]), 10)
-		parts = append(parts, "series_id BETWEEN "+lo+"::UINTEGER AND "+hi+"::UINTEGER")
+		if lo == hi { // this is found in three quarters of the time
+			parts = append(parts, "series_id = "+lo+"::UINTEGER")
+		} else {
+			parts = append(parts, "series_id BETWEEN "+lo+"::UINTEGER AND "+hi+"::UINTEGER")
+		}
 		i = j + 1
 	}
 	return strings.Join(parts, " OR ")

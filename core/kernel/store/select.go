@@ -1,11 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -84,39 +82,47 @@ func (t *Telemetry) EachSeries(tenant string, m MetricShape, fn func(KnownSeries
 	}
 }
 
-// RawSamples reads the samples of some series from one moment to another, both included, in Unix milliseconds. Each
-// series gets its own by time; of two of one time the later written counts. It ends with an error of type *QueryError
-// when there are more than most. What could not be opened is returned as missing.
-func (t *Telemetry) RawSamples(ctx context.Context, list []KnownSeries, from, to int64, most int) (samples [][]RawSample, missing []error, err error) {
-	samples = make([][]RawSample, len(list))
-	if len(list) == 0 || to < from {
-		return samples, nil, nil
+// RawQuery says which samples are wanted. Times are Unix milliseconds.
+type RawQuery struct {
+	From, To int64 // both included
+	// With a Step, those are enough that are the newest at First, First+Step and so on: of samples between two of these moments
+	// all but the last may be left out.
+	First, Step int64
+	Most        int // samples that may be read
+}
+
+// RawSamples reads the samples of some series, and says how many it read. Each series gets its own by time; of two of one
+// time the later written counts. It ends with an error of type *QueryError when there are more than the most. What
+// could not be opened is returned as missing.
+func (t *Telemetry) RawSamples(ctx context.Context, list []KnownSeries, q RawQuery) (samples [][]RawSample, read int, missing []error, err error) {
+	if len(list) == 0 || q.To < q.From {
+		return make([][]RawSample, len(list)), 0, nil, nil
 	}
-	lines := make(map[uint32]int, len(list))
 	found := make([]*series, len(list))
 	for i, k := range list {
 		found[i] = k.series
-		lines[k.series.id] = i
 	}
-	missing, err = t.readRaw(ctx, found, from, to, most, samples, lines)
+	g := newRawRows(found, q)
+	missing, err = t.readRaw(ctx, found, g)
 	if t.segments.diagnose(err) || replaced(err) {
-		clear(samples)
-		missing, err = t.readRaw(ctx, found, from, to, most, samples, lines) // once more, with the files opened again
+		g = newRawRows(found, q)
+		missing, err = t.readRaw(ctx, found, g) // once more, with the files opened again
 	}
 	for _, m := range missing {
 		t.failed(m)
 	}
 	if err != nil {
-		return nil, missing, err
+		return nil, g.read, missing, err
 	}
-	for i := range samples {
-		samples[i] = InOrder(samples[i])
+	for i := range g.samples {
+		g.samples[i] = InOrder(g.samples[i])
 	}
-	return samples, missing, nil
+	return g.samples, g.read, missing, nil
 }
 
-func (t *Telemetry) readRaw(ctx context.Context, found []*series, from, to int64, most int, samples [][]RawSample, lines map[uint32]int) ([]error, error) {
-	held, missing := t.segments.forRead(ctx, dayOf(from*1000), dayOf(to*1000))
+func (t *Telemetry) readRaw(ctx context.Context, found []*series, g *rawRows) ([]error, error) {
+	from, to := g.query.From*1000, (g.query.To+1)*1000
+	held, missing := t.segments.forRead(ctx, dayOf(from), dayOf(to-1))
 	defer t.segments.release(held...)
 	if len(held) == 0 {
 		return missing, nil
@@ -127,41 +133,67 @@ func (t *Telemetry) readRaw(ctx context.Context, found []*series, from, to int64
 		// In their order, in which a later value of one time comes later: finding it here costs less than in SQL.
 		sh, _ := t.segments.shapeOf(seg)
 		sh.loose = false
-		parts[i] = fmt.Sprintf("SELECT series_id, epoch_ms(ts) AS t, value FROM %s WHERE ts >= %s AND ts < %s AND (%s)",
-			t.source(seg, sh, ""), timestamp(from*1000), timestamp((to+1)*1000), ids)
+		parts[i] = fmt.Sprintf("SELECT series_id, ts, value FROM %s WHERE ts >= %s AND ts < %s AND (%s)", t.source(seg, sh, ""), timestamp(from), timestamp(to), ids)
 	}
-	conn, err := t.engine.db.Conn(ctx)
-	if err != nil {
-		return missing, err
+	return missing, t.engine.eachChunk(ctx, strings.Join(parts, " UNION ALL "), g.add)
+}
+
+// rawRows puts rows to the series that they belong to.
+type rawRows struct {
+	query   RawQuery
+	ids     []uint32 // of the series, rising
+	lines   []int    // which of the list each is
+	samples [][]RawSample
+	ends    []int64 // of each line: the moment up to which the next sample takes the place of its last
+	read    int
+}
+
+func newRawRows(found []*series, q RawQuery) *rawRows {
+	g := &rawRows{query: q, ids: make([]uint32, len(found)), lines: make([]int, len(found)), samples: make([][]RawSample, len(found)), ends: make([]int64, len(found))}
+	for i := range found {
+		g.lines[i] = i
 	}
-	defer conn.Close()
-	// The driver's own rows: for hundreds of thousands, converting through database/sql would cost as much as finding them.
-	return missing, raw(conn, func(c driver.Conn) error {
-		rows, err := c.(driver.QueryerContext).QueryContext(ctx, strings.Join(parts, " UNION ALL "), nil) //nolint:forcetypeassert // DuckDB's is one
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		row := make([]driver.Value, 3)
-		for n := 0; ; n++ {
-			switch err := rows.Next(row); {
-			case errors.Is(err, io.EOF):
-				return nil
-			case err != nil:
-				return err
-			case n == most:
-				return &QueryError{fmt.Sprintf("more than %d samples at once", most)}
+	slices.SortFunc(g.lines, func(a, b int) int { return cmp.Compare(found[a].id, found[b].id) })
+	for i, line := range g.lines {
+		g.ids[i] = found[line].id
+	}
+	return g
+}
+
+func (g *rawRows) add(ids []uint32, times []int64, values []float64) error {
+	if g.read += len(ids); g.read > g.query.Most {
+		return &QueryError{fmt.Sprintf("more than %d samples at once", g.query.Most)}
+	}
+	at := 0 // of the row before, which is mostly of the same series or of its neighbour
+	for i, id := range ids {
+		if g.ids[at] != id {
+			if at++; at == len(g.ids) || g.ids[at] != id {
+				known := false
+				if at, known = slices.BinarySearch(g.ids, id); !known {
+					return fmt.Errorf("a row of series %d was not asked for", id)
+				}
 			}
-			id, known := row[0].(uint32)
-			at, whole := row[1].(int64)
-			value, number := row[2].(float64)
-			if !known || !whole || !number {
-				return fmt.Errorf("a row holds %T, %T and %T", row[0], row[1], row[2])
-			}
-			line := lines[id]
-			samples[line] = append(samples[line], RawSample{at, value})
 		}
-	})
+		line, s := g.lines[at], RawSample{times[i] / 1000, values[i]}
+		list := g.samples[line]
+		if n := len(list); n > 0 && g.query.Step > 0 && s.Millis <= g.ends[line] && s.Millis >= list[n-1].Millis {
+			list[n-1] = s
+			continue
+		}
+		g.samples[line] = append(list, s)
+		if g.query.Step > 0 {
+			g.ends[line] = g.query.end(s.Millis)
+		}
+	}
+	return nil
+}
+
+// end is the first moment at which a sample of that time could be the newest.
+func (q RawQuery) end(millis int64) int64 {
+	if millis <= q.First {
+		return q.First
+	}
+	return q.First + ((millis-q.First-1)/q.Step+1)*q.Step
 }
 
 // InOrder sorts by time what did not come so, and keeps the last of each time.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,10 +24,11 @@ func rawOf(t *testing.T, tel *Telemetry, tenant string, from, to time.Time) [][]
 	t.Helper()
 	var list []KnownSeries
 	shapes, _ := tel.Shapes(tenant)
+	slices.SortFunc(shapes, func(a, b MetricShape) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range shapes {
 		tel.EachSeries(tenant, s, func(k KnownSeries) { list = append(list, k) })
 	}
-	samples, missing, err := tel.RawSamples(t.Context(), list, from.UnixMilli(), to.UnixMilli(), 1_000_000)
+	samples, _, missing, err := tel.RawSamples(t.Context(), list, RawQuery{From: from.UnixMilli(), To: to.UnixMilli(), Most: 1_000_000})
 	must(t, err)
 	if len(missing) > 0 {
 		t.Fatal(missing)
@@ -128,7 +130,7 @@ func TestRawSamplesStayWithinTheirTimeTenantAndNumber(t *testing.T) {
 	var k []KnownSeries
 	shapes, _ := tel.Shapes("default")
 	tel.EachSeries("default", shapes[0], func(s KnownSeries) { k = append(k, s) })
-	_, _, err := tel.RawSamples(t.Context(), k, 0, now.Now().UnixMilli(), 99)
+	_, _, _, err := tel.RawSamples(t.Context(), k, RawQuery{To: now.Now().UnixMilli(), Most: 99})
 	var many *QueryError
 	if !errors.As(err, &many) {
 		t.Errorf("99 of 100: %v", err)

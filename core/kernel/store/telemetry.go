@@ -31,7 +31,8 @@ type TelemetryConfig struct {
 	Now         func() time.Time
 	Log         *slog.Logger
 
-	step func(point string) // see engine
+	step     func(point string) // see engine
+	openRows int64              // see keep.go
 }
 
 func (c TelemetryConfig) withDefaults() TelemetryConfig {
@@ -49,6 +50,9 @@ func (c TelemetryConfig) withDefaults() TelemetryConfig {
 	or(&c.MaxSeries, 1_000_000)
 	or(&c.AgentSeries, 20_000)
 	or(&c.PushSeries, 200_000)
+	if c.openRows <= 0 {
+		c.openRows = openRows
+	}
 	if c.LabelBytes <= 0 {
 		c.LabelBytes = 256 << 20
 	}

@@ -368,7 +368,10 @@ func (e *engine) inTransaction(ctx context.Context, fn func(conn driver.Conn) er
 	}
 	err := e.writer.Raw(func(raw any) error { return fn(raw.(driver.Conn)) })
 	if err == nil {
-		_, err = e.writer.ExecContext(ctx, "COMMIT")
+		e.at("transaction: before the commit")
+		if _, err = e.writer.ExecContext(ctx, "COMMIT"); err == nil {
+			e.at("transaction: committed")
+		}
 	}
 	if err != nil {
 		// After a failed commit there is nothing to roll back; that error would hide the first.
