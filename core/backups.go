@@ -141,7 +141,7 @@ func (b *backups) create(ctx context.Context, made api.Backup, captures bool, to
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("backup %s: %w", made.Name, errors.Join(err, os.Remove(tmp)))
+			err = fmt.Errorf("backup %s: %w", made.Name, errors.Join(noRoom(err), os.Remove(tmp)))
 		}
 	}()
 	err = b.write(ctx, f, made, captures, to, work)
@@ -160,6 +160,14 @@ func (b *backups) create(ctx context.Context, made api.Backup, captures bool, to
 		return 0, err
 	}
 	return info.Size(), errors.Join(d.Sync(), d.Close())
+}
+
+// noRoom says what to do when there was no space.
+func noRoom(err error) error {
+	if text := err.Error(); strings.Contains(text, "no space left") || strings.Contains(text, "disk is full") {
+		return fmt.Errorf("there is not enough space for it: remove older backups, or make one of less (mode data or config): %w", err)
+	}
+	return err
 }
 
 // write takes the control state first: what it speaks of is in the stores by then.
@@ -432,8 +440,8 @@ func Restore(ctx context.Context, file, dir string, keys []age.Identity) (backup
 		return backup.Report{}, err
 	}
 	staging := dir + ".restoring"
-	if err := os.RemoveAll(staging); err != nil { // of a restore that was broken off
-		return backup.Report{}, err
+	if _, err := os.Lstat(staging); err == nil {
+		return backup.Report{}, fmt.Errorf("%s is there already: another restore is at work, or one was broken off; if none is, remove it and try again", staging)
 	}
 	report, err := backup.Extract(ctx, f, keys, staging)
 	if err != nil {

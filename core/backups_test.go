@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,5 +224,45 @@ func TestAFailedBackupWaits(t *testing.T) {
 		if i > 0 {
 			at = at.Add(tryAgain)
 		}
+	}
+}
+
+// A backup for which there is no room says what to do, leaves nothing behind, and goes well once there is.
+func TestBackupOnAFullDisk(t *testing.T) {
+	r, token := backupServer(t, nil)
+	dir := r.folder.path("backups")
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("a small disk needs the right to mount one: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	if code, text := r.call(http.MethodPost, "/api/v1/admin/backups", token, `{"mode":"full"}`); code != http.StatusAccepted {
+		t.Fatalf("create: %d %s", code, text)
+	}
+	r.wait("the backup to fail", func() bool { return r.backupsOf(token).Failed != "" })
+	if failed := r.backupsOf(token).Failed; !strings.Contains(failed, "not enough space") || !strings.Contains(failed, "remove older backups") {
+		t.Errorf("says %s", failed)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	check(t, syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=64m"))
+	r.made(token, `{"mode":"full"}`)
+}
+
+// What another restore is unpacking, or was when it was broken off, is not removed.
+func TestRestoreLeavesAnotherAlone(t *testing.T) {
+	r, token := backupServer(t, nil)
+	file := r.folder.path("backups", r.made(token, `{"mode":"config"}`))
+	dir := filepath.Join(t.TempDir(), "new")
+	check(t, os.MkdirAll(dir+".restoring/telemetry", 0o700))
+	if _, err := Restore(t.Context(), file, dir, nil); err == nil || !strings.Contains(err.Error(), "another restore") {
+		t.Errorf("says %v", err)
+	}
+	if _, err := os.Stat(dir + ".restoring/telemetry"); err != nil {
+		t.Error(err)
+	}
+	check(t, os.RemoveAll(dir+".restoring"))
+	if _, err := Restore(t.Context(), file, dir, nil); err != nil {
+		t.Error(err)
 	}
 }
