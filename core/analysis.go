@@ -23,7 +23,7 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 	run.run = detect.Start(ctx, x.ID, c.readyDetectors(ctx, run), detect.DefaultQueue, c.host.Share)
 	for _, o := range c.host.Observers() {
 		if s := o.Status().State; (s == pluginhost.Ready || s == pluginhost.Degraded) && !o.Subscription().Empty() {
-			run.run.Observe(ctx, o, c.sighted)
+			run.run.Observe(ctx, o, c.sighted(x.Tenant))
 			run.status[o.Instance()] = o.Status
 		}
 	}
@@ -32,7 +32,7 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 	run.wanted.Facts, run.wanted.Features = facts, features
 	run.wanted.WantFirst(first...)
 	if c.record != nil {
-		recorder, err := c.record(ctx, x.ID)
+		recorder, err := c.record(ctx, x)
 		if err != nil {
 			run.note("its flows are not kept: " + oneLine(err))
 			return run
@@ -73,13 +73,15 @@ func (c *Core) readyDetectors(ctx context.Context, run *analysis) []detect.Detec
 	return running
 }
 
-// sighted puts what an observer saw into the inventory.
-func (c *Core) sighted(ctx context.Context, plugin string, sightings []sdk.Sighting) error {
-	batch := store.SightingBatch{Tenant: c.tenant, Agent: store.NodeServer, Sightings: make([]store.Sighting, 0, len(sightings))}
-	for _, s := range sightings {
-		batch.Sightings = append(batch.Sightings, store.Sighting{Plugin: plugin, Sighting: s})
+// sighted puts what an observer saw into the inventory of a tenant.
+func (c *Core) sighted(tenant string) detect.Sighted {
+	return func(ctx context.Context, plugin string, sightings []sdk.Sighting) error {
+		batch := store.SightingBatch{Tenant: tenant, Agent: store.NodeServer, Sightings: make([]store.Sighting, 0, len(sightings))}
+		for _, s := range sightings {
+			batch.Sightings = append(batch.Sightings, store.Sighting{Plugin: plugin, Sighting: s})
+		}
+		return newInventory(c).Sightings(ctx, batch)
 	}
-	return newInventory(c).Sightings(ctx, batch)
 }
 
 // analysis is a detect.Run, and a recorder beside it, as traffic sees them.

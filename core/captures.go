@@ -25,11 +25,15 @@ func (s captureStore) SaveCapture(ctx context.Context, x traffic.Capture) error 
 	return s.c.control.UpdateCapture(ctx, s.row(x))
 }
 
-func (s captureStore) DeleteCapture(ctx context.Context, id string) (bool, error) {
-	if err := s.c.flows.Delete(ctx, s.c.tenant, id); err != nil {
+func (s captureStore) DeleteCapture(ctx context.Context, x traffic.Capture) (bool, error) {
+	if err := s.c.flows.Delete(ctx, x.Tenant, x.ID); err != nil {
 		return false, fmt.Errorf("delete the flows of a capture: %w", err)
 	}
-	return s.c.control.DeleteCapture(ctx, s.c.tenant, id)
+	return s.c.control.DeleteCapture(ctx, x.Tenant, x.ID)
+}
+
+func (s captureStore) Room(ctx context.Context, tenant string, bytes int64) error {
+	return s.c.control.Room(ctx, tenant, store.QuotaCaptureBytes, bytes)
 }
 
 func (s captureStore) row(x traffic.Capture) store.Capture {
@@ -37,7 +41,7 @@ func (s captureStore) row(x traffic.Capture) store.Capture {
 	for _, v := range x.Services {
 		services = append(services, store.ServedPort(v))
 	}
-	return store.Capture{ID: x.ID, Tenant: s.c.tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State), Order: x.Order,
+	return store.Capture{ID: x.ID, Tenant: x.Tenant, Name: x.Name, SHA256: x.SHA256, Size: x.Size, State: string(x.State), Order: x.Order,
 		Progress: x.Progress, Packets: x.Packets, Bytes: x.Bytes, Flows: x.Flows, Undecoded: x.Undecoded, Truncated: x.Truncated,
 		FirstPacket: x.First, LastPacket: x.Last, Findings: x.Findings, Skipped: strings.Join(x.Notes, "; "), Error: x.Error,
 		CreatedBy: x.By, Created: x.Created, Started: x.Started, Finished: x.Finished, Services: services, Quality: qualityText(x.Quality)}
@@ -57,7 +61,7 @@ func qualityText(q *traffic.Quality) string {
 
 // captureOf is what the row says, for a job that begins again.
 func captureOf(r store.Capture) traffic.Capture {
-	x := traffic.Capture{ID: r.ID, Name: r.Name, By: r.CreatedBy, SHA256: r.SHA256, Size: r.Size, State: traffic.State(r.State), Order: r.Order,
+	x := traffic.Capture{ID: r.ID, Tenant: r.Tenant, Name: r.Name, By: r.CreatedBy, SHA256: r.SHA256, Size: r.Size, State: traffic.State(r.State), Order: r.Order,
 		Progress: r.Progress, Packets: r.Packets, Bytes: r.Bytes, Flows: r.Flows, Undecoded: r.Undecoded, Truncated: r.Truncated,
 		First: r.FirstPacket, Last: r.LastPacket, Findings: r.Findings, Error: r.Error,
 		Created: r.Created, Started: r.Started, Finished: r.Finished}
@@ -86,8 +90,8 @@ func (s captureStore) Unfinished(ctx context.Context) ([]traffic.Capture, error)
 // captures is the traffic service as the API sees it.
 type captures struct{ c *Core }
 
-func (x captures) Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error) {
-	got, err := x.c.traffic.Receive(ctx, name, by, r)
+func (x captures) Receive(ctx context.Context, tenant, name, by string, r io.Reader) (store.Capture, error) {
+	got, err := x.c.traffic.Receive(ctx, tenant, name, by, r)
 	if err != nil {
 		return store.Capture{}, captureError(err)
 	}

@@ -63,7 +63,7 @@ type Config struct {
 // Core is one server.
 type Core struct {
 	cfg      Config
-	tenant   string
+	tenant   string // whose the server's own series, sightings, plugins and notices are
 	folder   folder
 	listener net.Listener
 
@@ -98,7 +98,7 @@ type Core struct {
 	bench     *bench // plugins under development, with --dev
 	collect   *collect.Service
 	discover  *discover.Service
-	record    func(ctx context.Context, capture string) (traffic.Recorder, error) // keeps the flows of a capture; nil keeps none
+	record    func(ctx context.Context, x traffic.Capture) (traffic.Recorder, error) // keeps the flows of a capture; nil keeps none
 
 	backups *backups
 	keep    *retention
@@ -196,6 +196,8 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 	}
 	c.closeLater(func() { c.complain("close the control state", c.control.Close()) })
 	c.telemetry, err = store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: c.folder.path("telemetry"), Now: c.cfg.Now, Log: c.cfg.Log,
+		Room:        func(tenant string) int64 { return c.control.Limit(tenant, store.QuotaSeries) },
+		Full:        func(tenant string) { c.control.CountRefused(tenant, store.QuotaSeries, 1) },
 		MemoryLimit: int64(settings.Telemetry.MemoryLimit), Threads: settings.Telemetry.Threads, Archive: time.Duration(settings.Telemetry.Archive),
 		Retention: store.TelemetryRetention{Raw: time.Duration(settings.Telemetry.Retention), FiveMinutes: time.Duration(settings.Telemetry.FiveMinutes),
 			Hours: time.Duration(settings.Telemetry.Hours), Days: time.Duration(settings.Telemetry.Days)}})
@@ -204,6 +206,8 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 	}
 	c.closeLater(func() { c.complain("close the telemetry", c.telemetry.Close()) })
 	c.flows, err = store.OpenFlows(ctx, store.FlowsConfig{Dir: c.folder.path("flows"), Now: c.cfg.Now, Log: c.cfg.Log,
+		Room:        func(tenant string) int64 { return c.control.Limit(tenant, store.QuotaFlows) },
+		Full:        func(tenant string) { c.control.CountRefused(tenant, store.QuotaFlows, 1) },
 		MemoryLimit: int64(settings.Flows.MemoryLimit), Threads: settings.Flows.Threads, Retention: time.Duration(settings.Flows.Retention)})
 	if err != nil {
 		return err
@@ -236,7 +240,7 @@ func (c *Core) openKernel(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.auth, err = auth.New(auth.Config{Store: c.control, Tenant: c.tenant, Now: c.cfg.Now, Origin: settings.PublicURL, OIDC: elsewhere,
+	c.auth, err = auth.New(auth.Config{Store: c.control, Now: c.cfg.Now, Origin: settings.PublicURL, OIDC: elsewhere,
 		Idle: time.Duration(settings.Sessions.Idle), Absolute: time.Duration(settings.Sessions.Absolute)})
 	if err != nil {
 		return err
@@ -278,7 +282,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	host := pluginhost.Config{Dir: c.folder.path("plugins"), RunDir: c.folder.path("run"), Helpers: c.cfg.Programs, Registry: noRegistry{},
 		Ceiling: ceiling, Events: c.events, Memory: c.control, Log: c.cfg.Log, Now: c.cfg.Now}
 	cat := catalogue.Config{Tenant: c.tenant, Store: c.control, Ceiling: ceiling, Order: c.queue.Enqueue, Notify: c.testNotice,
-		Audit: c.audit, Changed: func(what any) { c.live.Publish("plugins", what) }, Refreshed: c.heedRevocations, Needs: (&needs{c: c}).list, Now: c.cfg.Now, Log: c.cfg.Log}
+		Audit: c.audit, Changed: func(what any) { c.live.Publish(c.tenant, "plugins", what) }, Refreshed: c.heedRevocations, Needs: (&needs{c: c}).list, Now: c.cfg.Now, Log: c.cfg.Log}
 	if c.source.client != nil {
 		c.heeded.Store(c.revocations())
 		c.closeLater(func() { c.complain("close the registry", c.source.client.Close()) })
@@ -302,7 +306,7 @@ func (c *Core) openPlugins(ctx context.Context) (err error) {
 	c.catalogue = catalogue.New(cat)
 	c.rollouts = rollout.New(rollout.Config{Tenant: c.tenant, Store: c.control, Catalogue: c.catalogue, Audit: c.audit, Now: c.cfg.Now, Log: c.cfg.Log,
 		Changed: func(plugin, id string) {
-			c.live.Publish("plugins", map[string]string{"plugin": plugin, "rollout": id})
+			c.live.Publish(c.tenant, "plugins", map[string]string{"plugin": plugin, "rollout": id})
 		}})
 	c.wireTrials()
 	return nil

@@ -48,7 +48,7 @@ func (c *Core) closedThere(ctx context.Context, d notify.Followed, _ sdk.Deliver
 	if err != nil || again {
 		return err
 	}
-	_, err = c.alerts.Resolve(ctx, d.AlertID, "plugin:"+d.Notifier)
+	_, err = c.alerts.Resolve(ctx, c.tenant, d.AlertID, "plugin:"+d.Notifier)
 	if errors.Is(err, store.ErrState) {
 		return nil
 	}
@@ -75,11 +75,11 @@ func (c *Core) toldAgain(ctx context.Context, d notify.Followed) (bool, error) {
 }
 
 // Undo takes back one delivery of an alert, or all that can be.
-func (m alertMoves) Undo(ctx context.Context, id, notice string) (undone []string, err error) {
-	if _, err := m.c.control.AlertByID(ctx, m.c.tenant, id); err != nil {
+func (m alertMoves) Undo(ctx context.Context, tenant, id, notice string) (undone []string, err error) {
+	if _, err := m.c.control.AlertByID(ctx, tenant, id); err != nil {
 		return nil, err
 	}
-	told, err := m.c.control.AlertNotices(ctx, m.c.tenant, id)
+	told, err := m.c.control.AlertNotices(ctx, tenant, id)
 	if err != nil {
 		return nil, err
 	}

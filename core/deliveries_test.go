@@ -122,9 +122,9 @@ func (s *telling) open() {
 			}
 			return nil, false
 		}})
-	c.alerts = alert.New(alert.Config{Store: alertStore{c}, Now: now, Queued: c.notify.Wake, Changed: func(alert.Alert) {},
+	c.alerts = alert.New(alert.Config{Store: alertStore{c}, Now: now, Queued: c.notify.Wake, Changed: func(string, alert.Alert) {},
 		URL: func(id string) string { return "https://picket.example.org/alerts/" + id },
-		Notifiers: func() (names []string) {
+		Notifiers: func(string) (names []string) {
 			for _, e := range s.to {
 				names = append(names, e.name)
 			}
@@ -160,7 +160,7 @@ func (s *telling) restart(later time.Duration) {
 func (s *telling) fire(id string, severity sdk.Severity) {
 	s.t.Helper()
 	f := sdk.Finding{ID: id, Detector: "picket/beacon", Rule: "regular", Severity: severity, Src: "10.0.0.66", Dst: "198.51.100.77:443", Summary: "It calls home."}
-	check(s.t, s.alerts.Record(s.t.Context(), alert.Source{}, []sdk.Finding{f}))
+	check(s.t, s.alerts.Record(s.t.Context(), alert.Source{Tenant: store.DefaultTenant}, []sdk.Finding{f}))
 }
 
 func (s *telling) only() store.Alert {
@@ -344,20 +344,20 @@ func TestUndoTakesBackWhatCanBe(t *testing.T) {
 	s.work(func() bool { return s.delivered("ticket", "firing", 1)() && s.delivered("block", "firing", 1)() })
 	id, blocked := s.only().ID, s.told("block", "firing")[0]
 
-	if _, err := (alertMoves{s.Core}).Undo(t.Context(), "nobody", ""); !errors.Is(err, store.ErrNotFound) {
+	if _, err := (alertMoves{s.Core}).Undo(t.Context(), store.DefaultTenant, "nobody", ""); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an alert that is not there: %v", err)
 	}
-	if _, err := (alertMoves{s.Core}).Undo(t.Context(), id, s.told("ticket", "firing")[0].ID); !errors.Is(err, store.ErrNotFound) {
+	if _, err := (alertMoves{s.Core}).Undo(t.Context(), store.DefaultTenant, id, s.told("ticket", "firing")[0].ID); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a ticket cannot be taken back: %v", err)
 	}
 	check(t, block.Undo(t.Context(), *blocked.Receipt)) // and then it dies
 	s.restart(0)
-	undone, err := (alertMoves{s.Core}).Undo(t.Context(), id, "")
+	undone, err := (alertMoves{s.Core}).Undo(t.Context(), store.DefaultTenant, id, "")
 	check(t, err)
 	if len(undone) != 1 || undone[0] != blocked.ID || block.count("undo R-1") != 2 || s.told("block", "firing")[0].Outcome != string(sdk.DeliveryUndone) {
 		t.Errorf("undone %v, %q", undone, block.calls)
 	}
-	if _, err := (alertMoves{s.Core}).Undo(t.Context(), id, ""); !errors.Is(err, store.ErrNotFound) || block.count("undo R-1") != 2 {
+	if _, err := (alertMoves{s.Core}).Undo(t.Context(), store.DefaultTenant, id, ""); !errors.Is(err, store.ErrNotFound) || block.count("undo R-1") != 2 {
 		t.Errorf("once more: %v, %q", err, block.calls)
 	}
 	if err := (deliveries{s.Core}).Undone(t.Context(), blocked.ID); err != nil {
@@ -374,7 +374,7 @@ func TestUndoTakesBackWhatCanBe(t *testing.T) {
 	block.set("R-2", sdk.DeliveryUndone)
 	s.restart(time.Hour)
 	s.work(func() bool { return s.told("block", "firing")[1].Outcome == string(sdk.DeliveryUndone) })
-	if _, err := (alertMoves{s.Core}).Undo(t.Context(), id, ""); !errors.Is(err, store.ErrNotFound) || block.count("undo R-2") != 0 {
+	if _, err := (alertMoves{s.Core}).Undo(t.Context(), store.DefaultTenant, id, ""); !errors.Is(err, store.ErrNotFound) || block.count("undo R-2") != 0 {
 		t.Errorf("taken back there: %v, %q", err, block.calls)
 	}
 }

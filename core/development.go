@@ -236,7 +236,7 @@ func (c *Core) analyseSample(ctx context.Context) error {
 		return fmt.Errorf("open the sample capture: %w", err)
 	}
 	defer f.Close()
-	if _, err := c.traffic.Receive(ctx, "first-light.pcap", system, f); err != nil {
+	if _, err := c.traffic.Receive(ctx, c.tenant, "first-light.pcap", system, f); err != nil {
 		return fmt.Errorf("take the sample capture in: %w", err)
 	}
 	fmt.Fprintln(c.cfg.Out, "  sample   first-light.pcap is being analysed")

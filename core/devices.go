@@ -62,7 +62,7 @@ func (v *inventoryOf) record(ctx context.Context, b store.SightingBatch) error {
 		ids = append(ids, d.ID)
 	}
 	if len(ids) > 0 {
-		v.c.live.Publish("devices", map[string]any{"ids": ids[:min(len(ids), 100)]})
+		v.c.live.Publish(b.Tenant, "devices", map[string]any{"ids": ids[:min(len(ids), 100)]})
 	}
 	return nil
 }

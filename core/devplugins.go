@@ -408,7 +408,7 @@ func (b *bench) capture(ctx context.Context, session, name string, r io.Reader) 
 	if t == nil {
 		return errors.New("this run has ended")
 	}
-	_, err := b.c.traffic.Receive(ctx, name, "picket plugin run", r)
+	_, err := b.c.traffic.Receive(ctx, b.c.tenant, name, "picket plugin run", r)
 	return err
 }
 

@@ -119,7 +119,7 @@ func (e *evidence) Keep(ctx context.Context, a store.Agent, b keptbatch.Packets)
 	if before.File != "" && before.File != row.File {
 		e.c.complain("remove packets that others replaced", os.Remove(filepath.Join(e.dir, before.File)))
 	}
-	e.c.live.Publish("alerts", map[string]string{"finding": b.Finding})
+	e.c.live.Publish(a.Tenant, "alerts", map[string]string{"finding": b.Finding})
 	return len(b.Packets), nil
 }
 

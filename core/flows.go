@@ -16,11 +16,11 @@ const (
 )
 
 // recordFlows keeps what a capture holds in the store of flows.
-func (c *Core) recordFlows(ctx context.Context, capture string) (traffic.Recorder, error) {
+func (c *Core) recordFlows(ctx context.Context, x traffic.Capture) (traffic.Recorder, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordPatience)
 	defer cancel()
 	for {
-		r, err := c.flows.Record(ctx, c.tenant, capture)
+		r, err := c.flows.Record(ctx, x.Tenant, x.ID)
 		if err == nil {
 			return r, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/traffic"
 )
 
 // All places are taken for a moment, by what agents sent: a capture's flows are kept all the same.
@@ -28,8 +29,8 @@ func TestARecordingWaitsForItsPlace(t *testing.T) {
 		taken = append(taken, r)
 	}
 	time.AfterFunc(3*recordRetry, func() { _ = taken[0].Close(t.Context(), true) })
-	c := &Core{flows: flows, tenant: "t"}
-	r, err := c.recordFlows(t.Context(), "capture")
+	c := &Core{flows: flows}
+	r, err := c.recordFlows(t.Context(), traffic.Capture{ID: "capture", Tenant: "t"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestFindingsBecomeAnIncident(t *testing.T) {
 		return sdk.Finding{ID: id, Detector: "picket/x", Rule: rule, Src: src, Dst: dst, Severity: sdk.SeverityHigh, Risk: 60, Confidence: 0.5,
 			Techniques: []string{technique}, Start: at, End: at, Summary: "found"}
 	}
-	check(t, s.alerts.Record(t.Context(), alert.Source{Capture: "cap"}, []sdk.Finding{finding("1", "guess", "10.0.0.66", "10.0.0.20:22", "T1110"),
+	check(t, s.alerts.Record(t.Context(), alert.Source{Tenant: store.DefaultTenant, Capture: "cap"}, []sdk.Finding{finding("1", "guess", "10.0.0.66", "10.0.0.20:22", "T1110"),
 		finding("2", "beacon", "10.0.0.20", "203.0.113.9:443", "T1071"), finding("3", "noise", "10.0.0.66", "10.0.0.20", "T1046")}))
 	check(t, s.incidents.Settle(t.Context()))
 	list, _, err := s.control.ListIncidents(t.Context(), s.tenant, store.IncidentFilter{}, store.Page{})

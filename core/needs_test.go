@@ -101,7 +101,7 @@ func TestTheMarketRecommendsWhatThisNetworkNeeds(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 
-	check(t, s.alerts.Record(ctx, alert.Source{}, []sdk.Finding{{ID: "f1", Start: now, End: now, Detector: "picket/x", Rule: "r", Summary: "t", Severity: sdk.SeverityHigh, Confidence: 1,
+	check(t, s.alerts.Record(ctx, alert.Source{Tenant: store.DefaultTenant}, []sdk.Finding{{ID: "f1", Start: now, End: now, Detector: "picket/x", Rule: "r", Summary: "t", Severity: sdk.SeverityHigh, Confidence: 1,
 		Src: "192.0.2.1", Techniques: []string{"T1046"}}}))
 	got := recommended()
 	if want := "picket/chat: 1 alert is open, and nobody is told"; !slices.Contains(got, want) || !slices.Contains(got, "picket/snmp: 2 devices answer SNMP") {

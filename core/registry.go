@@ -85,22 +85,11 @@ func (c *Core) nodeNames(ctx context.Context) map[string]string {
 
 func (c *Core) eachNode(ctx context.Context, do func(key ed25519.PublicKey, name string)) {
 	do(c.nodeKey.Public().(ed25519.PublicKey), catalogue.ServerNode.Name)
-	for cursor := ""; ; {
-		list, next, err := c.control.ListAgents(ctx, c.tenant, store.Page{Cursor: cursor, Limit: 500})
-		if err != nil {
-			c.complain("read the keys of the agents", err)
-			return
+	c.complain("read the keys of the agents", c.eachAgent(ctx, func(a store.Agent) {
+		if len(a.PublicKey) == ed25519.PublicKeySize {
+			do(a.PublicKey, a.Name)
 		}
-		for _, a := range list {
-			if !a.Disabled && len(a.PublicKey) == ed25519.PublicKeySize {
-				do(a.PublicKey, a.Name)
-			}
-		}
-		if next == "" {
-			return
-		}
-		cursor = next
-	}
+	}))
 }
 
 // takeReceipt passes the word of an agent on to the registry.

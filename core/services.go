@@ -29,38 +29,41 @@ import (
 func (c *Core) openServices(ctx context.Context) (err error) {
 	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control}, Notifier: c.notifier, Now: c.cfg.Now, Log: c.cfg.Log,
 		Changed: func(d notify.Delivery) {
-			c.live.Publish("notices", map[string]string{"id": d.ID, "alert": d.AlertID, "notifier": d.Notifier})
+			c.live.Publish(c.tenant, "notices", map[string]string{"id": d.ID, "alert": d.AlertID, "notifier": d.Notifier})
 		},
 		Deliveries: deliveries{c}, Closed: c.closedThere})
 	c.alerts = alert.New(alert.Config{
 		Store: alertStore{c}, Now: c.cfg.Now, Queued: c.notify.Wake,
-		Notifiers: func() []string {
+		Notifiers: func(tenant string) []string {
+			if tenant != c.tenant { // the operator's notifiers tell the operator's people
+				return nil
+			}
 			list, err := c.catalogue.Enabled(context.Background(), sdk.KindNotifier)
 			c.complain("find the notifiers", err)
 			return list
 		},
 		URL: func(id string) string { return c.publicURL() + "/alerts/" + id },
-		Changed: func(a alert.Alert) {
-			c.live.Publish("alerts", map[string]string{"id": a.ID, "state": string(a.State)})
+		Changed: func(tenant string, a alert.Alert) {
+			c.live.Publish(tenant, "alerts", map[string]string{"id": a.ID, "state": string(a.State)})
 			c.incidents.Wake()
 		},
 	})
 	harmless, err := incident.LoadLists(c.folder.path("warninglists"))
 	c.complain("these warning lists are not used", err)
 	c.harmless = harmless
-	c.incidents = incident.New(incident.Config{Tenant: c.tenant, Store: c.control, Log: c.cfg.Log, Harmless: harmless.Harmless, Logins: c.flows.Facts,
+	c.incidents = incident.New(incident.Config{Store: c.control, Log: c.cfg.Log, Harmless: harmless.Harmless, Logins: c.flows.Facts,
 		Changed: func(i store.Incident) {
-			c.live.Publish("incidents", map[string]string{"id": i.ID, "state": i.State, "merged_into": i.MergedInto})
+			c.live.Publish(i.Tenant, "incidents", map[string]string{"id": i.ID, "state": i.State, "merged_into": i.MergedInto})
 		}})
 	c.traffic, err = traffic.New(ctx, traffic.Config{
 		Dir: c.folder.path("captures"), MaxBytes: int64(c.cfg.Settings.Captures.MaxUpload), MaxTime: time.Duration(c.cfg.Settings.Captures.MaxAnalysis),
 		Store: captureStore{c}, Worker: c.trafficWorker, Carver: c.trafficCommand, Analyse: c.analyse,
 		Deliver: func(ctx context.Context, x traffic.Capture, f []sdk.Finding) error {
 			c.bench.found(f)
-			return c.alerts.Record(ctx, alert.Source{Capture: x.ID}, f)
+			return c.alerts.Record(ctx, alert.Source{Tenant: x.Tenant, Capture: x.ID}, f)
 		},
 		Changed: func(x traffic.Capture) {
-			c.live.Publish("captures", map[string]any{"id": x.ID, "state": x.State, "progress": x.Progress})
+			c.live.Publish(x.Tenant, "captures", map[string]any{"id": x.ID, "state": x.State, "progress": x.Progress})
 		},
 		Now: c.cfg.Now, Log: c.cfg.Log,
 	})
@@ -96,7 +99,7 @@ type alertStore struct{ c *Core }
 func alertOf(a store.Alert) alert.Alert {
 	return alert.Alert{ID: a.ID, Fingerprint: a.Fingerprint, State: alert.State(a.State), Severity: a.Severity, Risk: a.Risk,
 		Confidence: a.Confidence, Title: a.Title, Detector: a.Detector, Rule: a.Rule, Techniques: a.Techniques, Src: a.Src, Dst: a.Dst,
-		FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, Count: a.Count, Source: alert.Source{Capture: a.CaptureID, Agent: a.Agent}}
+		FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, Count: a.Count, Source: alert.Source{Tenant: a.Tenant, Capture: a.CaptureID, Agent: a.Agent}}
 }
 
 // onto writes what the service decides about an alert over its row; the rest of the row stays.
@@ -119,7 +122,7 @@ func noticeRows(list []alert.Notice) []store.Notice {
 func (s alertStore) RecordFindings(ctx context.Context, from alert.Source, findings []sdk.Finding, merge func(int, *alert.Alert) (alert.Alert, []alert.Notice)) ([]alert.Recorded, error) {
 	rows := make([]store.FindingOf, len(findings))
 	for i, f := range findings {
-		row := store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent, Run: from.Run, Interface: from.Interface}
+		row := store.Finding{Finding: f, Tenant: from.Tenant, CaptureID: from.Capture, Agent: from.Agent, Run: from.Run, Interface: from.Interface}
 		rows[i] = store.FindingOf{Finding: row, Fingerprint: alert.Fingerprint(f)}
 	}
 	list, err := s.c.control.RecordFindings(ctx, rows, func(i int, open *store.Alert) (store.Alert, []store.Notice) {
@@ -140,26 +143,26 @@ func (s alertStore) RecordFindings(ctx context.Context, from alert.Source, findi
 	return recorded, err
 }
 
-func (s alertStore) Alert(ctx context.Context, id string) (alert.Alert, error) {
-	a, err := s.c.control.AlertByID(ctx, s.c.tenant, id)
+func (s alertStore) Alert(ctx context.Context, tenant, id string) (alert.Alert, error) {
+	a, err := s.c.control.AlertByID(ctx, tenant, id)
 	return alertOf(a), err
 }
 
-func (s alertStore) LastFinding(ctx context.Context, id string) (sdk.Finding, error) {
-	list, err := s.c.control.AlertFindings(ctx, s.c.tenant, id, 500)
+func (s alertStore) LastFinding(ctx context.Context, tenant, id string) (sdk.Finding, error) {
+	list, err := s.c.control.AlertFindings(ctx, tenant, id, 500)
 	if err != nil || len(list) == 0 {
 		return sdk.Finding{}, cmp.Or(err, store.ErrNotFound)
 	}
 	return list[len(list)-1].Finding, nil
 }
 
-func (s alertStore) SetState(ctx context.Context, id string, state alert.State, by string, notices []alert.Notice) (alert.Alert, error) {
-	a, err := s.c.control.SetAlertState(ctx, s.c.tenant, id, string(state), by, noticeRows(notices))
+func (s alertStore) SetState(ctx context.Context, tenant, id string, state alert.State, by string, notices []alert.Notice) (alert.Alert, error) {
+	a, err := s.c.control.SetAlertState(ctx, tenant, id, string(state), by, noticeRows(notices))
 	return alertOf(a), err
 }
 
-func (s alertStore) Suppressions(ctx context.Context) ([]alert.Suppression, error) {
-	rows, err := s.c.control.ListSuppressions(ctx, s.c.tenant)
+func (s alertStore) Suppressions(ctx context.Context, tenant string) ([]alert.Suppression, error) {
+	rows, err := s.c.control.ListSuppressions(ctx, tenant)
 	list := make([]alert.Suppression, 0, len(rows))
 	for _, r := range rows {
 		list = append(list, suppressionOf(r))
@@ -172,18 +175,18 @@ func suppressionOf(r store.Suppression) alert.Suppression {
 }
 
 func (s alertStore) Suppress(ctx context.Context, f sdk.Finding, from alert.Source, suppression string) error {
-	return s.c.control.SuppressFinding(ctx, store.Finding{Finding: f, Tenant: s.c.tenant, CaptureID: from.Capture, Agent: from.Agent}, suppression)
+	return s.c.control.SuppressFinding(ctx, store.Finding{Finding: f, Tenant: from.Tenant, CaptureID: from.Capture, Agent: from.Agent}, suppression)
 }
 
 // alertMoves are the moves of an alert as the API asks for them.
 type alertMoves struct{ c *Core }
 
-func (m alertMoves) Acknowledge(ctx context.Context, id, by string) (store.Alert, error) {
-	return m.done(ctx, id)(m.c.alerts.Acknowledge(ctx, id, by))
+func (m alertMoves) Acknowledge(ctx context.Context, tenant, id, by string) (store.Alert, error) {
+	return m.done(ctx, tenant, id)(m.c.alerts.Acknowledge(ctx, tenant, id, by))
 }
 
-func (m alertMoves) Resolve(ctx context.Context, id, by string) (store.Alert, error) {
-	return m.done(ctx, id)(m.c.alerts.Resolve(ctx, id, by))
+func (m alertMoves) Resolve(ctx context.Context, tenant, id, by string) (store.Alert, error) {
+	return m.done(ctx, tenant, id)(m.c.alerts.Resolve(ctx, tenant, id, by))
 }
 
 // Found takes what detectors found on an agent. What the agent says of the ids is not believed: one agent could hide what
@@ -201,7 +204,7 @@ func (m alertMoves) Found(ctx context.Context, a store.Agent, b findingbatch.Fou
 		f.ID = detect.LiveFindingID(a.ID, b.Run, f)
 		b.Findings[i] = f
 	}
-	return m.c.alerts.Record(ctx, alert.Source{Agent: a.ID, Run: b.Run, Interface: b.Interface}, b.Findings)
+	return m.c.alerts.Record(ctx, alert.Source{Tenant: a.Tenant, Agent: a.ID, Run: b.Run, Interface: b.Interface}, b.Findings)
 }
 
 // Covered are those of the alerts that a suppression would have kept back.
@@ -210,12 +213,12 @@ func (m alertMoves) Covered(alerts []store.Alert, by store.Suppression) []store.
 	return slices.DeleteFunc(slices.Clone(alerts), func(a store.Alert) bool { return !s.Covers(a.Detector, a.Rule, a.Src, a.Dst) })
 }
 
-func (m alertMoves) done(ctx context.Context, id string) func(alert.Alert, error) (store.Alert, error) {
+func (m alertMoves) done(ctx context.Context, tenant, id string) func(alert.Alert, error) (store.Alert, error) {
 	return func(_ alert.Alert, err error) (store.Alert, error) {
 		if err != nil {
 			return store.Alert{}, err
 		}
-		return m.c.control.AlertByID(ctx, m.c.tenant, id)
+		return m.c.control.AlertByID(ctx, tenant, id)
 	}
 }
 
@@ -280,7 +283,7 @@ func (c *Core) watchInstances(ctx context.Context) {
 		select {
 		case s := <-c.changes.C():
 			c.catalogue.Ran(ctx, catalogue.ServerNode, s)
-			c.live.Publish("plugins", map[string]string{"plugin": s.Plugin, "instance": s.Instance, "state": string(s.State)})
+			c.live.Publish(c.tenant, "plugins", map[string]string{"plugin": s.Plugin, "instance": s.Instance, "state": string(s.State)})
 		case <-ctx.Done():
 			return
 		}

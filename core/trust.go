@@ -186,7 +186,7 @@ func (c *Core) keepFresh(ctx context.Context) {
 			continue
 		}
 		c.host.Recheck()
-		c.live.Publish("plugins", map[string]string{})
+		c.live.Publish(c.tenant, "plugins", map[string]string{})
 		c.heedRevocations(ctx)
 		c.rollouts.Consider()
 	}
@@ -217,26 +217,35 @@ const passOnWithin = time.Hour
 // passOn tells every agent to ask the registry now: something was revoked. One that is not reached asks by itself a few
 // minutes later, and verifies the same either way.
 func (c *Core) passOn(ctx context.Context) {
-	for cursor := ""; ; {
-		list, next, err := c.control.ListAgents(ctx, c.tenant, store.Page{Cursor: cursor, Limit: 500})
-		if err != nil {
-			c.complain("tell the agents of a revocation", err)
-			return
+	err := c.eachAgent(ctx, func(a store.Agent) {
+		_, err := c.queue.Enqueue(ctx, queue.Order{Tenant: a.Tenant, AgentID: a.ID, Type: queue.RefreshRegistry, By: "system", TTL: passOnWithin})
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("tell an agent of a revocation", "agent", a.ID, "error", err)
 		}
-		for _, a := range list {
-			if a.Disabled {
-				continue
+	})
+	c.complain("tell the agents of a revocation", err)
+}
+
+// eachAgent does something with each agent of each tenant that is let in.
+func (c *Core) eachAgent(ctx context.Context, do func(store.Agent)) error {
+	for _, t := range c.control.Tenants() {
+		for cursor := ""; ; {
+			list, next, err := c.control.ListAgents(ctx, t.ID, store.Page{Cursor: cursor, Limit: 500})
+			if err != nil {
+				return err
 			}
-			_, err := c.queue.Enqueue(ctx, queue.Order{Tenant: c.tenant, AgentID: a.ID, Type: queue.RefreshRegistry, By: "system", TTL: passOnWithin})
-			if err != nil && ctx.Err() == nil {
-				c.cfg.Log.Warn("tell an agent of a revocation", "agent", a.ID, "error", err)
+			for _, a := range list {
+				if !a.Disabled {
+					do(a)
+				}
 			}
+			if next == "" {
+				break
+			}
+			cursor = next
 		}
-		if next == "" {
-			return
-		}
-		cursor = next
 	}
+	return nil
 }
 
 // lastPublished tells one state of a registry in a folder from another: each change ends with a new timestamp.json. It is

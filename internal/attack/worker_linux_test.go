@@ -146,7 +146,7 @@ func (b *workbench) files(t *testing.T, more map[string]string) map[string]strin
 // attack hands a capture in whose only packet brings the attack, and works until its job has ended.
 func (b *workbench) attack(t *testing.T, attack string, args map[string]string) ([]attempt, traffic.Capture) {
 	t.Helper()
-	c, err := b.Receive(t.Context(), "evil.pcap", "user:eve", bytes.NewReader(evilCapture(t, attack, args)))
+	c, err := b.Receive(t.Context(), "default", "evil.pcap", "user:eve", bytes.NewReader(evilCapture(t, attack, args)))
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -216,7 +216,8 @@ func (b *workbench) SaveCapture(_ context.Context, c traffic.Capture) error {
 	return nil
 }
 
-func (b *workbench) DeleteCapture(context.Context, string) (bool, error) { return false, nil }
+func (b *workbench) DeleteCapture(context.Context, traffic.Capture) (bool, error) { return false, nil }
+func (b *workbench) Room(context.Context, string, int64) error                    { return nil }
 
 func (b *workbench) Unfinished(context.Context) ([]traffic.Capture, error) { return nil, nil }
 

@@ -36,6 +36,7 @@ type Store interface {
 	CreateEnrolmentToken(ctx context.Context, t store.EnrolmentToken) error
 	EnrolAgent(ctx context.Context, tokenHash []byte, a store.Agent) (store.Agent, error)
 	KnownAgent(ctx context.Context, id string) (store.Agent, error)
+	Active(tenant string) bool // a tenant is let in
 	CountAgents(ctx context.Context, tenant string, since time.Time) (all, heard int, err error)
 	CountByGroup(ctx context.Context, tenant string, late, lost time.Time) (map[string]store.AgentCounts, error)
 	FlushContacts(ctx context.Context) error

@@ -40,6 +40,8 @@ func (r *Refusal) Error() string {
 		return "the server has just been started and takes requests that are signed from now on; sign it anew"
 	case reasonStopping:
 		return "the server is being stopped"
+	case "suspended":
+		return "the operator of this server has suspended the tenant that this agent belongs to"
 	case "disabled":
 		return "this agent has been disabled on the server"
 	case string(signing.Stale), string(signing.Future):
@@ -93,6 +95,9 @@ func (a *Agents) AuthenticateHeaders(req *http.Request, address string) (*Claim,
 	headers, err := a.verifier.VerifyHeaders(req, lookup, now)
 	if err == nil && agent.Disabled {
 		err = &Refusal{Status: http.StatusForbidden, Reason: "disabled", AgentID: agent.ID}
+	}
+	if err == nil && !a.cfg.Store.Active(agent.Tenant) {
+		err = &Refusal{Status: http.StatusForbidden, Reason: "suspended", AgentID: agent.ID}
 	}
 	if err != nil {
 		return nil, a.refused(req, agent, address, err)

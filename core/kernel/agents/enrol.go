@@ -91,11 +91,11 @@ type EnrolRequest struct {
 
 // EnrolReply is what it gets: its id, the bearer token of its requests, and the key that commands are signed with.
 type EnrolReply struct {
-	AgentID, Bearer string
-	CommandKey      ed25519.PublicKey
+	AgentID, Tenant, Bearer string
+	CommandKey              ed25519.PublicKey
 }
 
-// Enrol spends a token and lets an agent in. The error is an *InputError, ErrEnrolment, or the store's.
+// Enrol spends a token and lets an agent in. The error is an *InputError, ErrEnrolment, a *store.LimitError when the tenant has as many agents as it may, or the store's.
 func (a *Agents) Enrol(ctx context.Context, r EnrolRequest) (EnrolReply, error) {
 	if err := checkEnrol(&r); err != nil {
 		return EnrolReply{}, err
@@ -113,7 +113,7 @@ func (a *Agents) Enrol(ctx context.Context, r EnrolRequest) (EnrolReply, error) 
 	agent, err := a.cfg.Store.EnrolAgent(ctx, hashSecret(r.Token), store.Agent{ID: id.String(), Name: r.Name, OS: r.OS,
 		Arch: r.Arch, Version: r.Version, Address: r.Address, PublicKey: r.PublicKey, BearerHash: hashSecret(bearer),
 		Labels: r.Labels, Enrolled: now, LastSeen: now})
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUsed) || errors.Is(err, store.ErrExpired) || errors.Is(err, store.ErrRevoked) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUsed) || errors.Is(err, store.ErrExpired) || errors.Is(err, store.ErrRevoked) || errors.Is(err, store.ErrState) {
 		a.record(ctx, audit.Entry{Actor: "agent:" + r.Name, Action: "agent.enrol", Outcome: audit.Refused,
 			Detail: "token " + err.Error(), Address: r.Address})
 		return EnrolReply{}, ErrEnrolment
@@ -123,7 +123,7 @@ func (a *Agents) Enrol(ctx context.Context, r EnrolRequest) (EnrolReply, error) 
 	}
 	a.record(ctx, audit.Entry{Tenant: agent.Tenant, Actor: "agent:" + agent.ID, Action: "agent.enrol",
 		Object: "agent:" + agent.ID, Detail: "name " + agent.Name, Address: r.Address})
-	return EnrolReply{AgentID: agent.ID, Bearer: bearer, CommandKey: a.cfg.CommandKey}, nil
+	return EnrolReply{AgentID: agent.ID, Tenant: agent.Tenant, Bearer: bearer, CommandKey: a.cfg.CommandKey}, nil
 }
 
 func checkEnrol(r *EnrolRequest) error {

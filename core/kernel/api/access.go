@@ -33,6 +33,8 @@ type rule struct {
 	enrol   bool            // also who must set up a second factor first
 	fresh   bool            // people must have proved lately who they are
 	push    bool            // metrics of others than agents, whose senders name their token in several ways
+
+	operator bool // people and tokens of the first tenant alone, whose the machine is
 }
 
 var (
@@ -55,8 +57,19 @@ func may(p auth.Permission) rule { return rule{may: p} }
 // danger is for what an open session that its owner left must not do.
 func danger(p auth.Permission) rule { return rule{may: p, fresh: true} }
 
+// operator is for what all tenants share.
+func operator(r rule) rule {
+	r.operator = true
+	return r
+}
+
 // lets reports whether somebody with a name may call.
-func (r rule) lets(id auth.Identity) bool { return r.named || r.may != "" && id.May(r.may) }
+func (r rule) lets(id auth.Identity) bool {
+	return r.named || r.may != "" && id.May(r.may) && (!r.operator || id.Operator())
+}
+
+// shared reports whether a route is about what all tenants share.
+func (r rule) shared() bool { return r.operator || auth.ForOperator(r.may) }
 
 // access is the one place that says who may call what. A route that is missing here answers nobody.
 var access = map[string]rule{
@@ -129,10 +142,20 @@ var access = map[string]rule{
 	"POST /api/v1/users/:id/end-sessions":    may(auth.UsersAdmin),
 
 	"GET /api/v1/roles":                named,
-	"GET /api/v1/settings/identity":    may(auth.UsersAdmin),
-	"PUT /api/v1/settings/identity":    danger(auth.UsersAdmin),
+	"GET /api/v1/settings/identity":    operator(may(auth.UsersAdmin)),
+	"PUT /api/v1/settings/identity":    operator(danger(auth.UsersAdmin)),
 	"GET /api/v1/settings/rate-limits": may(auth.SettingsAdmin),
 	"PUT /api/v1/settings/rate-limits": danger(auth.SettingsAdmin),
+
+	"GET /api/v1/tenant":                      may(auth.UsersAdmin),
+	"GET /api/v1/tenants":                     may(auth.TenantsAdmin),
+	"POST /api/v1/tenants":                    danger(auth.TenantsAdmin),
+	"GET /api/v1/tenants/:id":                 may(auth.TenantsAdmin),
+	"DELETE /api/v1/tenants/:id":              danger(auth.TenantsAdmin),
+	"PUT /api/v1/tenants/:id/quotas":          danger(auth.TenantsAdmin),
+	"POST /api/v1/tenants/:id/suspend":        danger(auth.TenantsAdmin),
+	"POST /api/v1/tenants/:id/resume":         danger(auth.TenantsAdmin),
+	"POST /api/v1/tenants/:id/administrators": danger(auth.TenantsAdmin),
 
 	"GET /api/v1/tokens":             may(auth.TokensAdmin),
 	"POST /api/v1/tokens":            danger(auth.TokensAdmin),
@@ -262,10 +285,10 @@ var access = map[string]rule{
 	"GET /api/v1/suppressions/:id/findings": may(auth.RulesRead),
 	"GET /api/v1/warninglists":              may(auth.RulesRead),
 
-	"GET /api/v1/rules":          may(auth.RulesRead),
-	"GET /api/v1/rules/versions": may(auth.RulesRead),
-	"POST /api/v1/rules/try":     may(auth.RulesWrite),
-	"PUT /api/v1/rules":          may(auth.RulesWrite), // who says what is found answers for security
+	"GET /api/v1/rules":          operator(may(auth.RulesRead)),
+	"GET /api/v1/rules/versions": operator(may(auth.RulesRead)),
+	"POST /api/v1/rules/try":     operator(may(auth.RulesWrite)),
+	"PUT /api/v1/rules":          operator(may(auth.RulesWrite)), // who says what is found answers for security
 
 	"GET /api/v1/plugins":                      may(auth.PluginsRead),
 	"GET /api/v1/plugins/:ns/:name":            may(auth.PluginsRead),
@@ -300,10 +323,10 @@ var access = map[string]rule{
 	"POST /api/v1/market/plugins/:ns/:name/report":             may(auth.PluginsRead),
 	"POST /api/v1/market/publish":                              may(auth.MarketWrite),
 	"GET /api/v1/market/publish/:id":                           may(auth.MarketWrite),
-	"GET /api/v1/fleet":                                        may(auth.AgentsRead),
-	"GET /api/v1/fleet/lock":                                   may(auth.AgentsRead),
-	"GET /api/v1/fleet/rollouts":                               may(auth.AgentsRead),
-	"GET /api/v1/fleet/rollouts/:id":                           may(auth.AgentsRead),
+	"GET /api/v1/fleet":                                        operator(may(auth.AgentsRead)),
+	"GET /api/v1/fleet/lock":                                   operator(may(auth.AgentsRead)),
+	"GET /api/v1/fleet/rollouts":                               operator(may(auth.AgentsRead)),
+	"GET /api/v1/fleet/rollouts/:id":                           operator(may(auth.AgentsRead)),
 	"POST /api/v1/fleet/rollouts":                              may(auth.FleetAdmin),
 	"POST /api/v1/fleet/rollouts/:id/pause":                    may(auth.FleetWrite),
 	"POST /api/v1/fleet/rollouts/:id/halt":                     may(auth.FleetWrite),
@@ -446,6 +469,8 @@ func (s *Server) guardPerson(c *gin.Context, r rule) {
 // refusalOf says why somebody with a name may not call a route, "" when they may.
 func refusalOf(r rule, id auth.Identity) string {
 	switch {
+	case r.shared() && !id.Operator():
+		return "only the operator of this server may do this: it is about what all tenants share"
 	case !r.lets(id) && len(id.Scopes) > 0:
 		return "the token's scopes do not hold " + string(r.may)
 	case !r.lets(id):

@@ -201,7 +201,7 @@ func (s *Server) moveAgents(ctx context.Context, in *struct {
 		Group string `json:"group" minLength:"1" maxLength:"40" pattern:"^[a-z0-9][a-z0-9-]*$" doc:"all, or a name in lower-case letters, digits and dashes."`
 	}
 }) (*body[doneBody], error) {
-	done, err := s.cfg.Catalogue.SetGroups(ctx, in.Body.IDs, in.Body.Group)
+	done, err := s.cfg.Catalogue.SetGroups(ctx, caller(ctx).Tenant, in.Body.IDs, in.Body.Group)
 	return s.changedMany(ctx, "agent.group", in.Body.Group, done, err)
 }
 
@@ -265,7 +265,7 @@ func (s *Server) changedMany(ctx context.Context, action, what string, done []st
 		s.act(ctx, action, "agents", strings.TrimSpace(what+" "+strings.Join(part, " ")), nil)
 	}
 	if len(done) > 0 {
-		s.cfg.Live.Publish("plugins", map[string]int{"agents": len(done)})
+		s.cfg.Live.Publish(caller(ctx).Tenant, "plugins", map[string]int{"agents": len(done)})
 	}
 	if err == nil && len(done) == 0 {
 		err = store.ErrNotFound

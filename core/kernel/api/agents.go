@@ -95,7 +95,7 @@ func (s *Server) setDisabled(action string, disabled bool) func(context.Context,
 		if err != nil {
 			return nil, err
 		}
-		s.cfg.Live.Publish("plugins", map[string]string{"agent": in.ID})
+		s.cfg.Live.Publish(caller(ctx).Tenant, "plugins", map[string]string{"agent": in.ID})
 		a, err := s.agent(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -108,7 +108,7 @@ func (s *Server) deleteAgent(ctx context.Context, in *IDPath) (*struct{}, error)
 	err := s.cfg.Control.DeleteAgent(ctx, caller(ctx).Tenant, in.ID)
 	s.act(ctx, "agent.delete", "agent:"+in.ID, "", err)
 	if err == nil {
-		s.cfg.Live.Publish("plugins", map[string]string{"agent": in.ID})
+		s.cfg.Live.Publish(caller(ctx).Tenant, "plugins", map[string]string{"agent": in.ID})
 	}
 	return nil, err
 }

@@ -97,7 +97,7 @@ func (s *Server) enrol(ctx context.Context, in *enrolInput) (*body[enrolledBody]
 	if err != nil {
 		return nil, err
 	}
-	s.cfg.Live.Publish("plugins", map[string]string{"agent": r.AgentID})
+	s.cfg.Live.Publish(r.Tenant, "plugins", map[string]string{"agent": r.AgentID})
 	return answer(enrolledBody{AgentID: r.AgentID, Bearer: r.Bearer, Registry: "/registry/",
 		CommandKey: base64.StdEncoding.EncodeToString(r.CommandKey)}), nil
 }
@@ -218,7 +218,7 @@ func assignments(rows []store.Assignment) ([]pluginhost.Assignment, error) {
 // addOverrides marks what an administrator lets run on though it is revoked. The agent's own policy decides whether it
 // does.
 func (s *Server) addOverrides(ctx context.Context, a store.Agent, list []pluginhost.Assignment) error {
-	overrides, err := s.cfg.Control.Overrides(ctx, a.Tenant)
+	overrides, err := s.cfg.Control.Overrides(ctx, store.DefaultTenant)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (s *Server) commandResult(ctx context.Context, in *struct {
 	if err := s.cfg.Queue.Finish(ctx, sender(ctx).ID, in.ID, in.Body.State, in.Body.Output); err != nil {
 		return nil, err
 	}
-	s.cfg.Live.Publish("plugins", map[string]string{"agent": sender(ctx).ID, "command": in.ID, "state": in.Body.State})
+	s.cfg.Live.Publish(sender(ctx).Tenant, "plugins", map[string]string{"agent": sender(ctx).ID, "command": in.ID, "state": in.Body.State})
 	return nil, nil
 }
 

@@ -102,11 +102,11 @@ func (s *Server) alertRoutes() {
 		Summary: "An alert with its evidence and who was told"}, s.getAlert)
 	handle(s, huma.Operation{OperationID: "acknowledge-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/acknowledge", Tags: tags,
 		Summary: "Say that you look after it"}, s.moveAlert("alert.acknowledge", func(ctx context.Context, id, by string) (store.Alert, error) {
-		return s.cfg.Alerts.Acknowledge(ctx, id, by)
+		return s.cfg.Alerts.Acknowledge(ctx, caller(ctx).Tenant, id, by)
 	}))
 	handle(s, huma.Operation{OperationID: "resolve-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/resolve", Tags: tags,
 		Summary: "End it"}, s.moveAlert("alert.resolve", func(ctx context.Context, id, by string) (store.Alert, error) {
-		return s.cfg.Alerts.Resolve(ctx, id, by)
+		return s.cfg.Alerts.Resolve(ctx, caller(ctx).Tenant, id, by)
 	}))
 	handle(s, huma.Operation{OperationID: "undo-alert", Method: http.MethodPost, Path: "/api/v1/alerts/{id}/undo", Tags: tags,
 		Summary: "Take back what notifiers did about it"}, s.undoAlert)
@@ -125,7 +125,7 @@ type undoneBody struct {
 }
 
 func (s *Server) undoAlert(ctx context.Context, in *undoInput) (*body[undoneBody], error) {
-	undone, err := s.cfg.Alerts.Undo(ctx, in.ID, in.Body.Notice)
+	undone, err := s.cfg.Alerts.Undo(ctx, caller(ctx).Tenant, in.ID, in.Body.Notice)
 	s.act(ctx, "alert.undo", "alert:"+in.ID, "deliveries "+strings.Join(undone, " "), err)
 	if err != nil {
 		return nil, err

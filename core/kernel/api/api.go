@@ -41,7 +41,7 @@ import (
 type (
 	// Captures takes uploads in. The error of Receive is ErrEmptyUpload, ErrUploadTooBig, ErrBacklog or the disk's.
 	Captures interface {
-		Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error)
+		Receive(ctx context.Context, tenant, name, by string, r io.Reader) (store.Capture, error)
 		// MaxUpload is the size of the largest file that Receive takes.
 		MaxUpload() int64
 		// Delete ends the capture's job and removes its bytes when no other capture has the same.
@@ -70,10 +70,10 @@ type (
 	}
 	// Alerts moves alerts through their life.
 	Alerts interface {
-		Acknowledge(ctx context.Context, id, by string) (store.Alert, error)
-		Resolve(ctx context.Context, id, by string) (store.Alert, error)
+		Acknowledge(ctx context.Context, tenant, id, by string) (store.Alert, error)
+		Resolve(ctx context.Context, tenant, id, by string) (store.Alert, error)
 		// Undo takes back a delivery of the alert, or all that can be when none is named, and returns which.
-		Undo(ctx context.Context, id, notice string) ([]string, error)
+		Undo(ctx context.Context, tenant, id, notice string) ([]string, error)
 		// Found takes what detectors found on an agent; what is known already changes nothing.
 		Found(ctx context.Context, a store.Agent, b findingbatch.Found) error
 		// Covered are those of the alerts that a suppression would have kept back.
@@ -81,11 +81,11 @@ type (
 	}
 	// Incidents are moved and judged by people. The incident is up to date when Judge and TakeBack return.
 	Incidents interface {
-		Move(ctx context.Context, id, state, by string) (store.Incident, error)
+		Move(ctx context.Context, tenant, id, state, by string) (store.Incident, error)
 		// Assign says who looks after it, "" for nobody.
-		Assign(ctx context.Context, id, owner string) (store.Incident, error)
+		Assign(ctx context.Context, tenant, id, owner string) (store.Incident, error)
 		Judge(ctx context.Context, f store.Feedback) (store.Feedback, error)
-		TakeBack(ctx context.Context, id string) (store.Feedback, error)
+		TakeBack(ctx context.Context, tenant, id string) (store.Feedback, error)
 	}
 	// Auditor writes down who did what; audit.Log is one.
 	Auditor interface {
@@ -284,6 +284,7 @@ func (s *Server) routes() {
 	s.accountRoutes()
 	s.userRoutes()
 	s.identitySettingRoutes()
+	s.tenantRoutes()
 	s.tokenRoutes()
 	s.telemetryRoutes()
 	s.prometheusRoutes()

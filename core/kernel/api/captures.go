@@ -156,7 +156,7 @@ func (s *Server) upload(c *gin.Context) {
 		s.fail(c, ErrUploadTooBig) // before hours of sending
 		return
 	}
-	stored, err := s.cfg.Captures.Receive(ctx, name, caller(ctx).Actor(), file)
+	stored, err := s.cfg.Captures.Receive(ctx, caller(ctx).Tenant, name, caller(ctx).Actor(), file)
 	s.act(ctx, "capture.upload", "capture:"+stored.ID, name, err)
 	if err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {

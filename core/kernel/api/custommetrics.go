@@ -275,7 +275,7 @@ func (s *Server) submitMetric(ctx context.Context, in *submitInput) (*body[pushR
 	}
 	s.pushes.took("custom", "stored", out)
 	if res.Stored > 0 {
-		s.cfg.Live.Publish("samples", liveSamples{Agent: customSender, Metrics: namesOf(samples)})
+		s.cfg.Live.Publish(tenant, "samples", liveSamples{Agent: customSender, Metrics: namesOf(samples)})
 	}
 	refused := out.dropped() + repeated
 	return answer(pushResultBody{Accepted: max(0, len(in.Body.Values)-refused), Refused: refused, Errors: out.refused.Told}), nil

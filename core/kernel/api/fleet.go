@@ -20,8 +20,8 @@ type Fleet interface {
 	FleetLock(ctx context.Context) (*registry.Lock, error)
 	UpdatePolicy(ctx context.Context, id string) (catalogue.UpdatePolicy, error)
 	SetUpdatePolicy(ctx context.Context, id string, p catalogue.UpdatePolicy) (catalogue.UpdatePolicy, error)
-	SetGroup(ctx context.Context, agent, group string) error
-	SetGroups(ctx context.Context, agents []string, group string) ([]string, error)
+	SetGroup(ctx context.Context, tenant, agent, group string) error
+	SetGroups(ctx context.Context, tenant string, agents []string, group string) ([]string, error)
 	Override(ctx context.Context, id string, o catalogue.Override) error
 	EndOverride(ctx context.Context, id, version string) error
 	Uninstall(ctx context.Context, id, by string) (catalogue.Uninstalled, error)
@@ -262,7 +262,7 @@ func (s *Server) groupRoutes(tags []string) {
 			IDPath
 			Body groupBody
 		}) (*body[groupBody], error) {
-			err := s.cfg.Catalogue.SetGroup(ctx, in.ID, in.Body.Group)
+			err := s.cfg.Catalogue.SetGroup(ctx, caller(ctx).Tenant, in.ID, in.Body.Group)
 			s.act(ctx, "agent.group", "agent:"+in.ID, in.Body.Group, err)
 			if err != nil {
 				return nil, err

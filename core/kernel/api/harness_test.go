@@ -246,7 +246,7 @@ func (u *uploads) Carve(_ context.Context, _ store.Capture, w carved.Wanted, to 
 	return err
 }
 
-func (u *uploads) Receive(ctx context.Context, name, by string, r io.Reader) (store.Capture, error) {
+func (u *uploads) Receive(ctx context.Context, tenant, name, by string, r io.Reader) (store.Capture, error) {
 	if u.fail != nil {
 		return store.Capture{}, u.fail
 	}
@@ -258,7 +258,7 @@ func (u *uploads) Receive(ctx context.Context, name, by string, r io.Reader) (st
 		return store.Capture{}, ErrEmptyUpload
 	}
 	u.got = append(u.got, name+"="+string(raw))
-	c := store.Capture{ID: fmt.Sprintf("capture-%d", len(u.got)), Tenant: store.DefaultTenant, Name: name, Size: int64(len(raw)),
+	c := store.Capture{ID: fmt.Sprintf("capture-%d", len(u.got)), Tenant: tenant, Name: name, Size: int64(len(raw)),
 		State: store.CaptureQueued, CreatedBy: by, Created: time.Now()}
 	return c, u.control.InsertCapture(ctx, c)
 }
@@ -272,29 +272,28 @@ type moves struct{ control *store.Control }
 // verdicts keeps judgements; nothing is weighed anew.
 type verdicts struct{ control *store.Control }
 
-func (v verdicts) Move(ctx context.Context, id, state, by string) (store.Incident, error) {
-	return v.control.SetIncidentState(ctx, store.DefaultTenant, id, state, by)
+func (v verdicts) Move(ctx context.Context, tenant, id, state, by string) (store.Incident, error) {
+	return v.control.SetIncidentState(ctx, tenant, id, state, by)
 }
 
-func (v verdicts) Assign(ctx context.Context, id, owner string) (store.Incident, error) {
-	return v.control.AssignIncident(ctx, store.DefaultTenant, id, owner)
+func (v verdicts) Assign(ctx context.Context, tenant, id, owner string) (store.Incident, error) {
+	return v.control.AssignIncident(ctx, tenant, id, owner)
 }
 
 func (v verdicts) Judge(ctx context.Context, f store.Feedback) (store.Feedback, error) {
-	f.Tenant = store.DefaultTenant
 	return v.control.AddFeedback(ctx, f)
 }
 
-func (v verdicts) TakeBack(ctx context.Context, id string) (store.Feedback, error) {
-	return v.control.TakeFeedbackBack(ctx, store.DefaultTenant, id)
+func (v verdicts) TakeBack(ctx context.Context, tenant, id string) (store.Feedback, error) {
+	return v.control.TakeFeedbackBack(ctx, tenant, id)
 }
 
-func (m moves) Acknowledge(ctx context.Context, id, by string) (store.Alert, error) {
-	return m.control.SetAlertState(ctx, store.DefaultTenant, id, store.AlertAcknowledged, by, nil)
+func (m moves) Acknowledge(ctx context.Context, tenant, id, by string) (store.Alert, error) {
+	return m.control.SetAlertState(ctx, tenant, id, store.AlertAcknowledged, by, nil)
 }
 
-func (m moves) Resolve(ctx context.Context, id, by string) (store.Alert, error) {
-	return m.control.SetAlertState(ctx, store.DefaultTenant, id, store.AlertResolved, by, nil)
+func (m moves) Resolve(ctx context.Context, tenant, id, by string) (store.Alert, error) {
+	return m.control.SetAlertState(ctx, tenant, id, store.AlertResolved, by, nil)
 }
 
 // Covered are those of the same detector.
@@ -323,8 +322,8 @@ func (m moves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) e
 }
 
 // Undo takes back what is noted as undoable.
-func (m moves) Undo(ctx context.Context, id, notice string) (undone []string, err error) {
-	told, err := m.control.AlertNotices(ctx, store.DefaultTenant, id)
+func (m moves) Undo(ctx context.Context, tenant, id, notice string) (undone []string, err error) {
+	told, err := m.control.AlertNotices(ctx, tenant, id)
 	for _, n := range told {
 		if n.Receipt != nil && n.Receipt.Undoable && (notice == "" || notice == n.ID) {
 			if err := m.control.NoticeUndone(ctx, n.ID); err != nil {

@@ -172,7 +172,7 @@ func (s *Server) incidentRoutes() {
 	handle(s, huma.Operation{OperationID: "take-feedback-back", Method: http.MethodDelete, Path: "/api/v1/feedback/{id}", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "Take a judgement back"},
 		func(ctx context.Context, in *IDPath) (*struct{}, error) {
-			f, err := s.cfg.Incidents.TakeBack(ctx, in.ID)
+			f, err := s.cfg.Incidents.TakeBack(ctx, caller(ctx).Tenant, in.ID)
 			s.act(ctx, "feedback.delete", "feedback:"+in.ID, "verdict "+f.Verdict+" of "+f.By+" on incident "+f.IncidentID+" alert "+f.AlertID, err)
 			return nil, err
 		})
@@ -220,7 +220,7 @@ func (s *Server) getIncident(ctx context.Context, in *IDPath) (*body[incidentDet
 
 func (s *Server) moveIncident(action, state string) func(context.Context, *IDPath) (*body[incidentBody], error) {
 	return func(ctx context.Context, in *IDPath) (*body[incidentBody], error) {
-		i, err := s.cfg.Incidents.Move(ctx, in.ID, state, caller(ctx).Actor())
+		i, err := s.cfg.Incidents.Move(ctx, caller(ctx).Tenant, in.ID, state, caller(ctx).Actor())
 		s.act(ctx, action, "incident:"+in.ID, "", err)
 		if err != nil {
 			return nil, err
@@ -271,7 +271,7 @@ func (s *Server) assignIncident(ctx context.Context, in *struct {
 		}
 		owner = auth.Identity{Name: owner}.Actor()
 	}
-	i, err := s.cfg.Incidents.Assign(ctx, in.ID, owner)
+	i, err := s.cfg.Incidents.Assign(ctx, caller(ctx).Tenant, in.ID, owner)
 	s.act(ctx, "incident.assign", "incident:"+in.ID, "to "+cmp.Or(owner, "nobody"), err)
 	if err != nil {
 		return nil, err
@@ -298,7 +298,7 @@ func (s *Server) noteIncident(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	s.cfg.Live.Publish("incidents", map[string]string{"id": i.ID, "state": i.State})
+	s.cfg.Live.Publish(id.Tenant, "incidents", map[string]string{"id": i.ID, "state": i.State})
 	return answer(noteOf(n)), nil
 }
 
@@ -311,7 +311,7 @@ type judgeInput struct {
 }
 
 func (s *Server) judge(ctx context.Context, what string, in *judgeInput, f store.Feedback) (*body[feedbackBody], error) {
-	f.Verdict, f.Note, f.By = in.Body.Verdict, in.Body.Note, caller(ctx).Actor()
+	f.Tenant, f.Verdict, f.Note, f.By = caller(ctx).Tenant, in.Body.Verdict, in.Body.Note, caller(ctx).Actor()
 	f, err := s.cfg.Incidents.Judge(ctx, f)
 	s.act(ctx, what+".judge", what+":"+in.ID, "verdict "+in.Body.Verdict, err)
 	if err != nil {

@@ -300,7 +300,7 @@ func (p *push) put(b *ingest.Batch) (*pushed, error) {
 	out.add(res)
 	p.note(b.Notes)
 	if res.Stored > 0 && p.s.cfg.Live.Clients() > 0 {
-		p.s.cfg.Live.Publish("samples", liveSamples{Agent: p.sender, Metrics: namesOf(b.Samples)})
+		p.s.cfg.Live.Publish(p.who.Tenant, "samples", liveSamples{Agent: p.sender, Metrics: namesOf(b.Samples)})
 	}
 	return out, nil
 }

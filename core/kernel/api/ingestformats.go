@@ -145,7 +145,7 @@ func readRemoteWrite(p *push) (*pushed, error) {
 	w.out.add(res)
 	p.note(notes)
 	if res.Stored > 0 && p.s.cfg.Live.Clients() > 0 {
-		p.s.cfg.Live.Publish("samples", liveSamples{Agent: p.sender, Metrics: metricsOf(w.samples)})
+		p.s.cfg.Live.Publish(p.who.Tenant, "samples", liveSamples{Agent: p.sender, Metrics: metricsOf(w.samples)})
 	}
 	return w.out, nil
 }

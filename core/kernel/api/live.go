@@ -43,6 +43,7 @@ type Live struct {
 
 type liveEntry struct {
 	number uint64
+	tenant string
 	topic  string
 	text   []byte // the whole message
 }
@@ -58,8 +59,8 @@ func NewLive(boot string, log *slog.Logger) *Live {
 	return &Live{boot: boot, log: log, next: 1, changed: make(chan struct{})}
 }
 
-// Publish tells watchers of topic. It never waits for any of them.
-func (l *Live) Publish(topic string, data any) {
+// Publish tells a tenant's watchers of topic. It never waits for any of them.
+func (l *Live) Publish(tenant, topic string, data any) {
 	if l == nil {
 		return
 	}
@@ -70,7 +71,7 @@ func (l *Live) Publish(topic string, data any) {
 		l.log.Error("live channel", "topic", topic, "error", err)
 		return
 	}
-	l.ring = append(l.ring, liveEntry{number: l.next, topic: topic, text: text})
+	l.ring = append(l.ring, liveEntry{number: l.next, tenant: tenant, topic: topic, text: text})
 	l.bytes += len(text)
 	l.next++
 	for len(l.ring) > ringMessages || l.bytes > ringBytes {
@@ -173,7 +174,9 @@ func (s *Server) live(c *gin.Context) {
 	defer context.AfterFunc(s.stop, cancel)()
 	opened := c.Request
 	may := func(ctx context.Context) bool { return s.stillMay(ctx, opened, access["GET /api/v1/live"]) }
-	if !s.tell(ctx, ws, begin, c.Query("since"), wanted, may) {
+	tenant := caller(c.Request.Context()).Tenant
+	told := func(m liveEntry) bool { return m.tenant == tenant && (len(wanted) == 0 || wanted[m.topic]) }
+	if !s.tell(ctx, ws, begin, c.Query("since"), told, may) {
 		_ = ws.Close(websocket.StatusPolicyViolation, "the session or token has ended")
 		return
 	}
@@ -182,7 +185,7 @@ func (s *Server) live(c *gin.Context) {
 
 // tell writes messages, those after number at or after since, until the watcher or the server goes away. It returns
 // false when the watcher no longer may listen.
-func (s *Server) tell(ctx context.Context, ws *websocket.Conn, at uint64, since string, wanted map[string]bool,
+func (s *Server) tell(ctx context.Context, ws *websocket.Conn, at uint64, since string, told func(liveEntry) bool,
 	may func(context.Context) bool) bool {
 	if since != "" {
 		n, ok := s.cfg.Live.position(since)
@@ -202,7 +205,7 @@ func (s *Server) tell(ctx context.Context, ws *websocket.Conn, at uint64, since 
 			return true
 		}
 		for _, m := range msgs {
-			if (len(wanted) == 0 || wanted[m.topic]) && write(ctx, ws, m.text) != nil {
+			if told(m) && write(ctx, ws, m.text) != nil {
 				return true
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/picketwatch/picket/core/kernel/store"
 )
 
 // listener is one open live channel.
@@ -58,16 +60,16 @@ func TestLive(t *testing.T) {
 
 	first := w.listen(t, srv.URL, "?topics=alerts,captures")
 	waitClients(1)
-	live.Publish("samples", nil) // not wanted
-	live.Publish("alerts", map[string]string{"id": "a1"})
+	live.Publish(store.DefaultTenant, "samples", nil) // not wanted
+	live.Publish(store.DefaultTenant, "alerts", map[string]string{"id": "a1"})
 	m := first.next()
 	if m.Topic != "alerts" || m.ID != "boot-2" {
 		t.Fatalf("got %+v", m)
 	}
 	_ = first.conn.CloseNow()
 	waitClients(0)
-	live.Publish("captures", nil)
-	live.Publish("devices", nil)
+	live.Publish(store.DefaultTenant, "captures", nil)
+	live.Publish(store.DefaultTenant, "devices", nil)
 
 	again := w.listen(t, srv.URL, "?since="+m.ID)
 	if a, b := again.next(), again.next(); a.Topic != "captures" || b.Topic != "devices" {
@@ -79,7 +81,7 @@ func TestLive(t *testing.T) {
 		}
 	}
 	for range ringMessages + 10 {
-		live.Publish("samples", nil)
+		live.Publish(store.DefaultTenant, "samples", nil)
 	}
 	if m := w.listen(t, srv.URL, "?since=boot-2").next(); m.Topic != "reset" {
 		t.Errorf("too far back: %+v", m)
@@ -111,7 +113,7 @@ func TestLiveRefusesOtherSitesAndStrangers(t *testing.T) {
 func TestTheRingIsBounded(t *testing.T) {
 	l := NewLive("b", nil)
 	for i := range 100 {
-		l.Publish("x", strings.Repeat("y", 100_000))
+		l.Publish(store.DefaultTenant, "x", strings.Repeat("y", 100_000))
 		if l.bytes > ringBytes {
 			t.Fatalf("%d bytes after %d messages", l.bytes, i)
 		}
@@ -144,7 +146,7 @@ func TestNothingIsLostBetweenTwoReads(t *testing.T) {
 		done <- seen
 	}()
 	for i := range 1000 {
-		l.Publish("x", i)
+		l.Publish(store.DefaultTenant, "x", i)
 	}
 	for i, n := range <-done {
 		if n != uint64(i+1) {
@@ -163,7 +165,7 @@ func TestALiveChannelEndsWithTheRightToIt(t *testing.T) {
 	keeps := w.listen(t, srv.URL, "")
 	w.tokens[adm] = secret
 	ends := w.listen(t, srv.URL, "")
-	w.cfg.Live.Publish("alerts", nil)
+	w.cfg.Live.Publish(store.DefaultTenant, "alerts", nil)
 	keeps.next()
 	ends.next()
 	check(t, w.cfg.Auth.RevokeToken(t.Context(), token.Tenant, token.ID))
@@ -173,7 +175,7 @@ func TestALiveChannelEndsWithTheRightToIt(t *testing.T) {
 	if _, _, err := ends.conn.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
 		t.Errorf("the channel of a deleted token: %v", err)
 	}
-	go func() { time.Sleep(50 * time.Millisecond); w.cfg.Live.Publish("alerts", nil) }()
+	go func() { time.Sleep(50 * time.Millisecond); w.cfg.Live.Publish(store.DefaultTenant, "alerts", nil) }()
 	if m := keeps.next(); m.Topic != "alerts" {
 		t.Errorf("the other channel: %+v", m)
 	}

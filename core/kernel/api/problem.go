@@ -21,6 +21,9 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
+// quotaType is the type of the problem that goes away once the operator has raised a quota, or something was removed.
+const quotaType = "urn:picket:problem:quota"
+
 // proveType is the type of the problem that goes away once somebody has proved who they are.
 const proveType = "urn:picket:problem:prove"
 
@@ -89,6 +92,7 @@ func describeTyped(err error) error {
 	var (
 		busy    *store.BusyError
 		quota   *store.QuotaError
+		limit   *store.LimitError
 		query   *store.QueryError
 		locked  *auth.LockedError
 		input   *auth.InputError
@@ -104,6 +108,9 @@ func describeTyped(err error) error {
 		return later(http.StatusServiceUnavailable, busy.Error(), busy.RetryAfter)
 	case errors.As(err, &quota):
 		return later(http.StatusTooManyRequests, quota.Error(), quota.RetryAfter)
+	case errors.As(err, &limit):
+		return &huma.ErrorModel{Type: quotaType, Status: http.StatusForbidden, Title: "Forbidden", Detail: limit.Error(),
+			Errors: []*huma.ErrorDetail{{Location: "quota", Message: limit.Quota}}}
 	case errors.As(err, &locked):
 		return later(http.StatusTooManyRequests, locked.Error(), locked.RetryAfter)
 	case errors.Is(err, auth.ErrStale):

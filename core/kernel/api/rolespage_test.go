@@ -19,7 +19,8 @@ func rolesPage() string {
 Generated from ` + "`core/kernel/auth/permission.go` and `core/kernel/api/access.go`" + ` (PICKET_UPDATE=1 go test -run RolesPage ./core/kernel/api).
 A route that is in neither answers nobody. A person has one role. An API token has a role and may be narrowed to some of its
 permissions, its scopes; nobody makes a token that may more than they. What "asks for a fresh proof" refuses a session whose
-owner has not proved lately who they are ([identity.md](identity.md)).
+owner has not proved lately who they are ([identity.md](identity.md)). What is for the operator belongs to people and tokens of the
+first tenant alone, whatever the role of others ([tenants.md](tenants.md)).
 
 | permission | lets somebody |`)
 	for _, role := range auth.Roles {
@@ -61,6 +62,9 @@ func asks(r rule) string {
 	text := "`" + string(r.may) + "`"
 	if r.local {
 		text += ", or to be on this machine where that is allowed"
+	}
+	if r.shared() {
+		text += ", for the operator"
 	}
 	if r.session {
 		text += ", a session"

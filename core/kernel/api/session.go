@@ -18,6 +18,7 @@ const (
 
 type meBody struct {
 	Username string `json:"username"`
+	Tenant   string `json:"tenant" doc:"The name of the tenant; empty for the operator's own."`
 	Role     string `json:"role" enum:"PUB,IT,SUP,ADM,AUTHOR,RESEARCHER,APPROVER"`
 	Trust    string `json:"trust" enum:"development,release" doc:"What signs the plugins that this server runs."`
 	Version  string `json:"version"`
@@ -68,7 +69,7 @@ type setupInput struct {
 type loginInput struct {
 	Browser
 	Body struct {
-		Username string `json:"username" maxLength:"256"`
+		Username string `json:"username" maxLength:"256" doc:"Of a tenant other than the operator's own: TENANT/user."`
 		Password string `json:"password" maxLength:"1024" format:"password"`
 	}
 }
@@ -236,7 +237,7 @@ func (s *Server) answerSignIn(ctx context.Context, secure bool, secret string, i
 }
 
 func (s *Server) me(ctx context.Context, id auth.Identity) (meBody, error) {
-	me := meBody{Username: id.Name, Role: id.Role, Trust: s.cfg.Trust, Version: s.cfg.Version, Dev: s.cfg.Dev, CSRF: id.CSRF,
+	me := meBody{Username: id.Name, Tenant: id.TenantName, Role: id.Role, Trust: s.cfg.Trust, Version: s.cfg.Version, Dev: s.cfg.Dev, CSRF: id.CSRF,
 		Permissions: id.Permissions(), MustEnrol: id.MustEnrol, Method: id.Method, Proofs: []string{}}
 	var err error
 	if id.Kind == "session" {
@@ -275,7 +276,7 @@ func (b Browser) client(ctx context.Context) auth.Client {
 
 // open sets the cookies of a session that was just opened, and audits that it was, or was not.
 func (s *Server) open(ctx context.Context, action, claimed string, secure bool, secret string, id auth.Identity, err error) (*signedIn, error) {
-	entry := audit.Entry{Action: action, Actor: "user:" + claimed, Address: peer(ctx)}
+	entry := audit.Entry{Tenant: s.cfg.Auth.TenantOf(claimed), Action: action, Actor: "user:" + claimed, Address: peer(ctx)}
 	var ask *auth.FactorError
 	if errors.As(err, &ask) {
 		entry.Detail = "a second factor must follow"

@@ -194,7 +194,7 @@ func (s *Server) ingest(ctx context.Context, in *samplesInput) (*body[samplesBod
 		return nil, err
 	}
 	if res.Stored > 0 {
-		s.cfg.Live.Publish("samples", liveSamples{Agent: from.ID, Metrics: namesOf(b.Samples)})
+		s.cfg.Live.Publish(from.Tenant, "samples", liveSamples{Agent: from.ID, Metrics: namesOf(b.Samples)})
 	}
 	return answer(samplesBody{Accepted: res.Stored + res.Duplicate, Refused: res.TooOld + res.TooNew + res.Invalid,
 		StoredThrough: res.StoredThrough}), nil

@@ -92,7 +92,7 @@ func (s *Server) userRoutes() {
 				Role     string `json:"role" enum:"PUB,IT,SUP,ADM,AUTHOR,RESEARCHER,APPROVER"`
 			}
 		}) (*body[invitedBody], error) {
-			u, secret, err := s.cfg.Auth.Invite(ctx, in.Body.Username, in.Body.Role)
+			u, secret, err := s.cfg.Auth.Invite(ctx, caller(ctx).Tenant, in.Body.Username, in.Body.Role)
 			s.act(ctx, "user.invite", "user:"+in.Body.Username, "role "+in.Body.Role, err)
 			if err != nil {
 				return nil, err

@@ -81,7 +81,7 @@ type Store interface {
 	AddFactor(ctx context.Context, f store.Factor) error
 	Factors(ctx context.Context, tenant, userID string) ([]store.Factor, error)
 	HasFactor(ctx context.Context, tenant, userID string) (bool, error)
-	FactorByCredential(ctx context.Context, tenant string, credential []byte) (store.Factor, error)
+	FactorByCredential(ctx context.Context, credential []byte) (store.Factor, error)
 	UseStep(ctx context.Context, tenant, id string, step int64, at time.Time) error
 	UsePasskey(ctx context.Context, tenant, id string, body json.RawMessage, at time.Time) error
 	RenameFactor(ctx context.Context, tenant, userID, id, name string) error
@@ -91,6 +91,9 @@ type Store interface {
 	SpendRecoveryCode(ctx context.Context, tenant, userID string, hash []byte, at time.Time) error
 	RecoveryCodesLeft(ctx context.Context, tenant, userID string) (int, error)
 
+	TenantByID(id string) (store.Tenant, error)
+	TenantByName(name string) (store.Tenant, error)
+
 	Setting(ctx context.Context, tenant, name string) (string, error)
 	PutSetting(ctx context.Context, tenant, name, value string) error
 }
@@ -98,7 +101,6 @@ type Store interface {
 // Config of an Auth. Zero values mean the defaults.
 type Config struct {
 	Store    Store
-	Tenant   string        // default store.DefaultTenant
 	Idle     time.Duration // a session ends after so long without use; default 12 h
 	Absolute time.Duration // and after so long in any case; default 7 days
 	SetupTTL time.Duration // life of a set-up link; default 24 h
@@ -126,9 +128,6 @@ type Auth struct {
 func New(cfg Config) (*Auth, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("auth: no store")
-	}
-	if cfg.Tenant == "" {
-		cfg.Tenant = store.DefaultTenant
 	}
 	orDuration(&cfg.Idle, 12*time.Hour)
 	orDuration(&cfg.Absolute, 7*24*time.Hour)
@@ -169,6 +168,7 @@ type Client struct{ Address, UserAgent string }
 // Identity is somebody who may come in.
 type Identity struct {
 	Tenant, Role string
+	TenantName   string // "" for the operator's own
 	Kind         string // "session" or "token"
 	ID           string // of the session or token
 	UserID       string // of a session; of a token that somebody made for themselves

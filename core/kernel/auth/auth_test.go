@@ -147,7 +147,7 @@ func TestLogin(t *testing.T) {
 		t.Error("EnsureUser made a second user")
 	}
 
-	must(t, a.SetPassword(ctx, admin.UserID, goodPassword+"2"))
+	must(t, a.SetPassword(ctx, store.DefaultTenant, admin.UserID, goodPassword+"2"))
 	_, _, err = a.Login(ctx, "ada", goodPassword, home)
 	wantErr(t, err, ErrDenied)
 	_, _, err = a.Login(ctx, "ada", goodPassword+"2", home)
@@ -271,7 +271,7 @@ func TestSessionsEnd(t *testing.T) {
 
 	secret, _, err = a.Login(ctx, "ada", goodPassword, home)
 	must(t, err)
-	must(t, a.SetPassword(ctx, id.UserID, goodPassword))
+	must(t, a.SetPassword(ctx, store.DefaultTenant, id.UserID, goodPassword))
 	_, err = a.Session(ctx, secret)
 	wantErr(t, err, ErrDenied)
 }
@@ -444,7 +444,7 @@ func TestReset(t *testing.T) {
 	a, _ := open(t)
 	ctx := t.Context()
 	secret, ada := setUp(t, a)
-	must(t, a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, ada.UserID, true))
+	must(t, a.cfg.Store.SetUserDisabled(ctx, store.DefaultTenant, ada.UserID, true))
 	var input *InputError
 	if _, _, _, err := a.Reset(ctx, "eve"); !errors.As(err, &input) || !strings.Contains(err.Error(), "ada") {
 		t.Errorf("an unknown name: %v", err)

@@ -211,10 +211,10 @@ func roleFor(rules []RoleOf, claim any) string {
 // SignInForeign opens a session for somebody whom another place has let in. It makes the user when they come first, and
 // gives them the role that the other place says. A name that somebody here has already is not taken over.
 func (a *Auth) SignInForeign(ctx context.Context, f Foreign, from Client) (string, Identity, error) {
-	u, err := a.cfg.Store.ForeignUser(ctx, a.cfg.Tenant, f.Issuer, f.Subject)
+	u, err := a.cfg.Store.ForeignUser(ctx, store.DefaultTenant, f.Issuer, f.Subject)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if u, err = a.userRow(f.Username, f.Role); err != nil {
+		if u, err = a.userRow(store.DefaultTenant, f.Username, f.Role); err != nil {
 			return "", Identity{}, errors.Join(ErrForeign, err)
 		}
 		if err = a.cfg.Store.CreateForeignUser(ctx, u, f.Issuer, f.Subject); errors.Is(err, store.ErrConflict) {

@@ -241,7 +241,7 @@ func (a *Auth) holder(ctx context.Context, kind, userID, state, origin string, r
 		var f store.Factor
 		var broken error
 		_, used, err := rp.ValidatePasskeyLogin(func(credential, handle []byte) (webauthn.User, error) {
-			if f, broken = a.cfg.Store.FactorByCredential(ctx, a.cfg.Tenant, credential); broken != nil {
+			if f, broken = a.cfg.Store.FactorByCredential(ctx, credential); broken != nil {
 				return nil, broken
 			}
 			if u, broken = a.cfg.Store.UserByID(ctx, f.Tenant, f.UserID); broken != nil {

@@ -1,6 +1,10 @@
 package auth
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+)
 
 // Roles, from the matrix of requirements: PUB sees public figures, IT looks after machines, SUP after security, ADM after
 // everything. AUTHOR publishes plugins, RESEARCHER reads what was measured and hands captures in, APPROVER lets go on what
@@ -56,6 +60,7 @@ const (
 	UsersAdmin    Permission = "users:admin"
 	TokensAdmin   Permission = "tokens:admin"
 	SettingsAdmin Permission = "settings:admin"
+	TenantsAdmin  Permission = "tenants:admin"
 )
 
 // A Grant is a line of the table: what the permission lets somebody do, and which roles have it besides ADM.
@@ -64,6 +69,12 @@ type Grant struct {
 	Lets       string
 	Roles      []string
 }
+
+// operators are the permissions that only the people and tokens of the first tenant have: they are about the machine, which all share.
+var operators = []Permission{PluginsRead, PluginsWrite, PluginsAdmin, MarketWrite, FleetWrite, FleetAdmin, Approve, ServerRead, SettingsAdmin, TenantsAdmin}
+
+// ForOperator reports whether a permission is about what all tenants share, so that only people of the first one have it.
+func ForOperator(p Permission) bool { return slices.Contains(operators, p) }
 
 var watchers = []string{RoleIT, RoleSUP, RoleResearcher, RoleApprover}
 
@@ -99,6 +110,7 @@ var Grants = []Grant{
 	{UsersAdmin, "invite people, give them roles, shut them out, reset their factors", nil},
 	{TokensAdmin, "make, rotate and revoke API tokens of any role", nil},
 	{SettingsAdmin, "change the server's settings", nil},
+	{TenantsAdmin, "create, bound, suspend and remove tenants", nil},
 }
 
 // granted is the table for looking up.
@@ -124,10 +136,13 @@ func RolesWith(p Permission) []string {
 	return slices.DeleteFunc(slices.Clone(Roles), func(role string) bool { return !RoleMay(role, p) })
 }
 
+// Operator reports whether somebody belongs to those who run the server.
+func (i Identity) Operator() bool { return i.Tenant == store.DefaultTenant }
+
 // May reports whether somebody may do this.
 func (i Identity) May(p Permission) bool {
 	switch {
-	case !RoleMay(i.Role, p):
+	case !RoleMay(i.Role, p), ForOperator(p) && !i.Operator():
 		return false
 	case i.Kind == "token" && i.UserID != "" && !RoleMay(i.OwnerRole, p):
 		return false

@@ -52,10 +52,10 @@ const (
 // Needs reports whether a role must have a second factor.
 func (p Policy) Needs(role string) bool { return slices.Contains(p.SecondFactor, role) }
 
-// Policy returns what is asked of people who sign in.
+// Policy returns what is asked of people who sign in, of whatever tenant.
 func (a *Auth) Policy(ctx context.Context) (Policy, error) {
 	p := Policy{SecondFactor: []string{}, Fresh: usualFresh}
-	text, err := a.cfg.Store.Setting(ctx, a.cfg.Tenant, policySetting)
+	text, err := a.cfg.Store.Setting(ctx, store.DefaultTenant, policySetting)
 	if err != nil || text == "" {
 		return p, err
 	}
@@ -79,7 +79,7 @@ func (a *Auth) SetPolicy(ctx context.Context, p Policy) error {
 	if err != nil {
 		return fmt.Errorf("keep policy: %w", err)
 	}
-	return a.cfg.Store.PutSetting(ctx, a.cfg.Tenant, policySetting, string(text))
+	return a.cfg.Store.PutSetting(ctx, store.DefaultTenant, policySetting, string(text))
 }
 
 // mustEnrol reports whether the session's owner may do nothing before they have a second factor.
@@ -154,7 +154,7 @@ func (a *Auth) Prove(ctx context.Context, who Identity, password, code string, f
 			return err
 		})
 	case slices.Contains(proofs, methodPassword):
-		_, err = a.check(ctx, who.Name, password, from)
+		_, err = a.check(ctx, who.Tenant, who.Name, password, from)
 		if errors.Is(err, ErrDenied) {
 			err = &InputError{"password", "is not your password"}
 		}

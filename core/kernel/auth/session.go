@@ -14,6 +14,9 @@ const touchEvery = time.Minute
 
 // open creates a session and returns its secret, which goes into the cookie.
 func (a *Auth) open(ctx context.Context, u store.User, method string, from Client) (string, Identity, error) {
+	if !a.active(u.Tenant) {
+		return "", Identity{}, ErrDenied
+	}
 	secret, err := a.secret()
 	if err != nil {
 		return "", Identity{}, err
@@ -58,7 +61,7 @@ func (a *Auth) session(ctx context.Context, secret string, use bool) (Identity, 
 	if err != nil {
 		return Identity{}, denied(err)
 	}
-	if u.Disabled {
+	if u.Disabled || !a.active(u.Tenant) {
 		return Identity{}, ErrDenied
 	}
 	if use && now.Sub(s.LastSeen) >= touchEvery {
@@ -87,7 +90,7 @@ func (a *Auth) identity(ctx context.Context, u store.User, s store.Session, secr
 	if err != nil {
 		return "", Identity{}, err
 	}
-	return secret, Identity{Tenant: u.Tenant, Role: u.Role, Kind: "session", ID: s.ID, UserID: u.ID, Name: u.Username,
+	return secret, Identity{Tenant: u.Tenant, TenantName: a.tenantName(u.Tenant), Role: u.Role, Kind: "session", ID: s.ID, UserID: u.ID, Name: u.Username,
 		CSRF: csrf(secret), Expires: s.Expires, Method: s.Method, Proved: s.Proved, MustEnrol: must}, nil
 }
 
@@ -109,6 +112,24 @@ func (a *Auth) EndSession(ctx context.Context, tenant, userID, id string) error 
 // EndOtherSessions ends all sessions of a user but one, and says how many. keep may be "".
 func (a *Auth) EndOtherSessions(ctx context.Context, tenant, userID, keep string) (int, error) {
 	return a.cfg.Store.EndOtherSessions(ctx, tenant, userID, keep)
+}
+
+// active reports whether people and tokens of a tenant are let in.
+func (a *Auth) active(tenant string) bool {
+	t, err := a.cfg.Store.TenantByID(tenant)
+	return err == nil && t.State == store.TenantActive
+}
+
+// tenantName is what a tenant is called, "" for the operator's own.
+func (a *Auth) tenantName(tenant string) string {
+	if tenant == store.DefaultTenant {
+		return ""
+	}
+	t, err := a.cfg.Store.TenantByID(tenant)
+	if err != nil {
+		return ""
+	}
+	return t.Name
 }
 
 func cut(s string, most int) string {

@@ -22,7 +22,7 @@ const (
 // SetupNeeded reports whether no administrator can sign in with a password: on a new server, on one that was used with
 // --dev alone, and after the last one was reset.
 func (a *Auth) SetupNeeded(ctx context.Context) (bool, error) {
-	n, err := a.cfg.Store.CountAdministrators(ctx, a.cfg.Tenant)
+	n, err := a.cfg.Store.CountAdministrators(ctx, store.DefaultTenant)
 	return n == 0, err
 }
 
@@ -35,7 +35,7 @@ func (a *Auth) NewSetupToken(ctx context.Context) (string, error) {
 	if !needed {
 		return "", ErrSetupDone
 	}
-	return a.oneTime(ctx, purposeSetup, "", a.cfg.SetupTTL)
+	return a.oneTime(ctx, store.DefaultTenant, purposeSetup, "", a.cfg.SetupTTL)
 }
 
 // Setup spends a set-up token, creates the first administrator and signs them in. A user of that name who could not sign
@@ -47,7 +47,7 @@ func (a *Auth) Setup(ctx context.Context, token, username, password string, from
 	} else if !needed {
 		return "", Identity{}, ErrSetupDone
 	}
-	u, err := a.newUser(ctx, username, password, RoleADM)
+	u, err := a.newUser(ctx, store.DefaultTenant, username, password, RoleADM)
 	if err != nil {
 		return "", Identity{}, err
 	}
@@ -68,7 +68,8 @@ func (a *Auth) Login(ctx context.Context, username, password string, from Client
 	if len(username) > 256 || len(password) > maxPassword {
 		return "", Identity{}, ErrDenied
 	}
-	u, err := a.check(ctx, username, password, from)
+	tenant, name := a.tenantOf(username)
+	u, err := a.check(ctx, tenant, name, password, from)
 	if err != nil {
 		return "", Identity{}, err
 	}
@@ -98,7 +99,7 @@ func (a *Auth) openOrAsk(ctx context.Context, u store.User, method string, from 
 	if ask.Challenge, err = a.secret(); err != nil {
 		return "", Identity{}, err
 	}
-	a.tickets.put(ask.Challenge, ticket{kind: ticketCode, userID: u.ID})
+	a.tickets.put(ask.Challenge, ticket{kind: ticketCode, tenant: u.Tenant, userID: u.ID})
 	return "", Identity{}, ask
 }
 
@@ -108,7 +109,7 @@ func (a *Auth) Code(ctx context.Context, challenge, code string, from Client) (s
 	if !ok {
 		return "", Identity{}, ErrWrongCode
 	}
-	u, err := a.cfg.Store.UserByID(ctx, a.cfg.Tenant, t.userID)
+	u, err := a.cfg.Store.UserByID(ctx, t.tenant, t.userID)
 	if err != nil {
 		return "", Identity{}, denied(err)
 	}
@@ -130,14 +131,41 @@ func (a *Auth) Code(ctx context.Context, challenge, code string, from Client) (s
 	return a.open(ctx, u, method, from)
 }
 
-// check returns the user of that name when the password is theirs. Only ErrDenied counts as a wrong password: a busy
+// TenantOf is the tenant that somebody names to sign in, the operator's own when there is none of that name.
+func (a *Auth) TenantOf(username string) string {
+	tenant, _ := a.tenantOf(normalUsername(username))
+	if strings.HasPrefix(tenant, "/") {
+		return store.DefaultTenant
+	}
+	return tenant
+}
+
+// tenantOf splits what somebody types to sign in: TENANT/user, or a user of the operator's own alone. A tenant that there is not has no
+// users, so that its name is as wrong as a user's.
+func (a *Auth) tenantOf(username string) (tenant, name string) {
+	of, name, other := strings.Cut(username, "/")
+	if !other {
+		return store.DefaultTenant, username
+	}
+	t, err := a.cfg.Store.TenantByName(of)
+	if err != nil || t.ID == store.DefaultTenant {
+		return "/" + of, name
+	}
+	return t.ID, name
+}
+
+// check returns the tenant's user of that name when the password is theirs. Only ErrDenied counts as a wrong password: a busy
 // server or a broken store says nothing about who asked.
-func (a *Auth) check(ctx context.Context, username, password string, from Client) (store.User, error) {
-	wait, undo := a.lockout.begin(username, from.Address, from.Address)
+func (a *Auth) check(ctx context.Context, tenant, username, password string, from Client) (store.User, error) {
+	account := username
+	if tenant != store.DefaultTenant {
+		account = tenant + "/" + username
+	}
+	wait, undo := a.lockout.begin(account, from.Address, from.Address)
 	if wait > 0 {
 		return store.User{}, &LockedError{RetryAfter: wait}
 	}
-	u, err := a.cfg.Store.UserByName(ctx, a.cfg.Tenant, username)
+	u, err := a.cfg.Store.UserByName(ctx, tenant, username)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		undo()
 		return store.User{}, err
@@ -147,16 +175,16 @@ func (a *Auth) check(ctx context.Context, username, password string, from Client
 		undo()
 		return store.User{}, err
 	}
-	if !fits || u.Disabled {
+	if !fits || u.Disabled || !a.active(tenant) {
 		return store.User{}, ErrDenied
 	}
-	a.lockout.success(username, from.Address, from.Address)
+	a.lockout.success(account, from.Address, from.Address)
 	return u, nil
 }
 
 // NewSignInToken returns the secret of a link that signs the user in with one click.
 func (a *Auth) NewSignInToken(ctx context.Context, userID string) (string, error) {
-	return a.oneTime(ctx, purposeSignIn, userID, a.cfg.SignTTL)
+	return a.oneTime(ctx, store.DefaultTenant, purposeSignIn, userID, a.cfg.SignTTL)
 }
 
 // SignIn spends a sign-in token and opens a session. A link of who owns the machine asks for no second factor; one of an
@@ -185,11 +213,11 @@ func (a *Auth) SignIn(ctx context.Context, token string, from Client) (string, I
 // EnsureUser returns the user of that name, creating one without a password when there is none. Such a user comes in
 // by a sign-in link only.
 func (a *Auth) EnsureUser(ctx context.Context, username, role string) (store.User, error) {
-	u, err := a.cfg.Store.UserByName(ctx, a.cfg.Tenant, normalUsername(username))
+	u, err := a.cfg.Store.UserByName(ctx, store.DefaultTenant, normalUsername(username))
 	if err == nil || !errors.Is(err, store.ErrNotFound) {
 		return u, err
 	}
-	if u, err = a.userRow(username, role); err != nil {
+	if u, err = a.userRow(store.DefaultTenant, username, role); err != nil {
 		return store.User{}, err
 	}
 	return u, a.cfg.Store.CreateUser(ctx, u)
@@ -197,7 +225,7 @@ func (a *Auth) EnsureUser(ctx context.Context, username, role string) (store.Use
 
 // CreateUser adds a user with a password; store.ErrConflict when the name is taken.
 func (a *Auth) CreateUser(ctx context.Context, username, password, role string) (store.User, error) {
-	u, err := a.newUser(ctx, username, password, role)
+	u, err := a.newUser(ctx, store.DefaultTenant, username, password, role)
 	if err != nil {
 		return store.User{}, err
 	}
@@ -213,7 +241,7 @@ func (a *Auth) ChangePassword(ctx context.Context, who Identity, current, passwo
 	}
 	if u.PasswordHash != "" {
 		// A session that somebody else got hold of must not be a way to guess.
-		switch _, err := a.check(ctx, u.Username, current, from); {
+		switch _, err := a.check(ctx, u.Tenant, u.Username, current, from); {
 		case errors.Is(err, ErrDenied):
 			return "", Identity{}, &InputError{"current", "is not your password"}
 		case err != nil:
@@ -234,7 +262,7 @@ func (a *Auth) ChangePassword(ctx context.Context, who Identity, current, passwo
 		}
 	}
 	var input *InputError
-	if err := a.SetPassword(ctx, u.ID, password); errors.As(err, &input) {
+	if err := a.SetPassword(ctx, u.Tenant, u.ID, password); errors.As(err, &input) {
 		return "", Identity{}, &InputError{"new", input.Message}
 	} else if err != nil {
 		return "", Identity{}, err
@@ -256,11 +284,11 @@ func (a *Auth) Reset(ctx context.Context, username string) (u store.User, page, 
 	if u.ID != "" {
 		// Locked out first: that ends the sessions whatever becomes of the rest.
 		for _, step := range []func() error{
-			func() error { return a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, u.ID, true) },
-			func() error { return a.cfg.Store.SetPasswordHash(ctx, a.cfg.Tenant, u.ID, "") },
-			func() error { return a.cfg.Store.DeleteFactors(ctx, a.cfg.Tenant, u.ID) },
-			func() error { return a.cfg.Store.DeleteUserSessions(ctx, a.cfg.Tenant, u.ID) },
-			func() error { return a.cfg.Store.SetUserDisabled(ctx, a.cfg.Tenant, u.ID, false) },
+			func() error { return a.cfg.Store.SetUserDisabled(ctx, store.DefaultTenant, u.ID, true) },
+			func() error { return a.cfg.Store.SetPasswordHash(ctx, store.DefaultTenant, u.ID, "") },
+			func() error { return a.cfg.Store.DeleteFactors(ctx, store.DefaultTenant, u.ID) },
+			func() error { return a.cfg.Store.DeleteUserSessions(ctx, store.DefaultTenant, u.ID) },
+			func() error { return a.cfg.Store.SetUserDisabled(ctx, store.DefaultTenant, u.ID, false) },
 		} {
 			if err := step(); err != nil {
 				return u, "", "", err
@@ -275,13 +303,13 @@ func (a *Auth) Reset(ctx context.Context, username string) (u store.User, page, 
 		secret, err = a.NewSetupToken(ctx)
 		return u, "/setup", secret, err
 	}
-	secret, err = a.oneTime(ctx, purposeSignIn, u.ID, a.cfg.SetupTTL)
+	secret, err = a.oneTime(ctx, store.DefaultTenant, purposeSignIn, u.ID, a.cfg.SetupTTL)
 	return u, "/signin", secret, err
 }
 
 // resettable finds whom Reset is about; nobody when there is no user at all.
 func (a *Auth) resettable(ctx context.Context, username string) (store.User, error) {
-	users, err := a.cfg.Store.ListUsers(ctx, a.cfg.Tenant)
+	users, err := a.cfg.Store.ListUsers(ctx, store.DefaultTenant)
 	if err != nil || len(users) == 0 {
 		return store.User{}, err
 	}
@@ -299,8 +327,8 @@ func (a *Auth) resettable(ctx context.Context, username string) (store.User, err
 }
 
 // SetPassword changes a user's password and ends all their sessions.
-func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
-	u, err := a.cfg.Store.UserByID(ctx, a.cfg.Tenant, userID)
+func (a *Auth) SetPassword(ctx context.Context, tenant, userID, password string) error {
+	u, err := a.cfg.Store.UserByID(ctx, tenant, userID)
 	if err != nil {
 		return err
 	}
@@ -311,14 +339,14 @@ func (a *Auth) SetPassword(ctx context.Context, userID, password string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Store.SetPasswordHash(ctx, a.cfg.Tenant, userID, hash); err != nil {
+	if err := a.cfg.Store.SetPasswordHash(ctx, tenant, userID, hash); err != nil {
 		return err
 	}
-	return a.cfg.Store.DeleteUserSessions(ctx, a.cfg.Tenant, userID)
+	return a.cfg.Store.DeleteUserSessions(ctx, tenant, userID)
 }
 
-func (a *Auth) newUser(ctx context.Context, username, password, role string) (store.User, error) {
-	u, err := a.userRow(username, role)
+func (a *Auth) newUser(ctx context.Context, tenant, username, password, role string) (store.User, error) {
+	u, err := a.userRow(tenant, username, role)
 	if err != nil {
 		return store.User{}, err
 	}
@@ -329,7 +357,7 @@ func (a *Auth) newUser(ctx context.Context, username, password, role string) (st
 	return u, err
 }
 
-func (a *Auth) userRow(username, role string) (store.User, error) {
+func (a *Auth) userRow(tenant, username, role string) (store.User, error) {
 	username = normalUsername(username)
 	if err := checkUsername(username); err != nil {
 		return store.User{}, err
@@ -338,7 +366,7 @@ func (a *Auth) userRow(username, role string) (store.User, error) {
 		return store.User{}, errRole()
 	}
 	id, err := newID()
-	return store.User{ID: id, Tenant: a.cfg.Tenant, Username: username, Role: role, Created: a.cfg.Now()}, err
+	return store.User{ID: id, Tenant: tenant, Username: username, Role: role, Created: a.cfg.Now()}, err
 }
 
 // elsewhere is why who signs in at another place gets no way past it.
@@ -348,13 +376,13 @@ func errRole() error {
 	return &InputError{"role", "must be one of " + strings.Join(Roles, ", ")}
 }
 
-func (a *Auth) oneTime(ctx context.Context, purpose, userID string, ttl time.Duration) (string, error) {
+func (a *Auth) oneTime(ctx context.Context, tenant, purpose, userID string, ttl time.Duration) (string, error) {
 	secret, err := a.secret()
 	if err != nil {
 		return "", err
 	}
 	now := a.cfg.Now()
-	err = a.cfg.Store.CreateOneTimeToken(ctx, store.OneTimeToken{Hash: hashSecret(secret), Tenant: a.cfg.Tenant,
+	err = a.cfg.Store.CreateOneTimeToken(ctx, store.OneTimeToken{Hash: hashSecret(secret), Tenant: tenant,
 		Purpose: purpose, UserID: userID, Created: now, Expires: now.Add(ttl)})
 	if err != nil {
 		return "", fmt.Errorf("keep one-time token: %w", err)

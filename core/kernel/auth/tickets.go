@@ -15,6 +15,7 @@ const (
 // ticket is a sign-in that is half done. It lives in memory: a restart means to begin again.
 type ticket struct {
 	kind    string // what it was given for
+	tenant  string // of a password that was right
 	userID  string
 	session json.RawMessage // of a passkey's ceremony
 	nonce   string          // of an OpenID sign-in

@@ -14,6 +14,7 @@ const tokenPrefix = "picket_"
 
 // TokenWish is an API token that somebody wants.
 type TokenWish struct {
+	Tenant     string
 	Name, Role string
 	Scopes     []string      // what of the role it may; none: all of it
 	TTL        time.Duration // 0: it does not expire
@@ -24,7 +25,7 @@ type TokenWish struct {
 // CreateToken makes an API token of the server's own with all that a role may, and returns its secret, which nobody can
 // see again. A ttl of 0 means that it does not expire.
 func (a *Auth) CreateToken(ctx context.Context, name, role, createdBy string, ttl time.Duration) (string, store.APIToken, error) {
-	return a.issueToken(ctx, TokenWish{Name: name, Role: role, CreatedBy: createdBy, TTL: ttl})
+	return a.issueToken(ctx, TokenWish{Tenant: store.DefaultTenant, Name: name, Role: role, CreatedBy: createdBy, TTL: ttl})
 }
 
 // IssueToken makes an API token for somebody and returns its secret, which nobody can see again. Nobody gives away more
@@ -33,12 +34,13 @@ func (a *Auth) IssueToken(ctx context.Context, w TokenWish, by Identity) (string
 	if err := within(w.Role, w.Scopes, by); err != nil {
 		return "", store.APIToken{}, err
 	}
+	w.Tenant = by.Tenant
 	return a.issueToken(ctx, w)
 }
 
 // within refuses a token that may more than the one who asks for it.
 func within(role string, scopes []string, by Identity) error {
-	asked := Identity{Role: role, Scopes: scopes}
+	asked := Identity{Tenant: by.Tenant, Role: role, Scopes: scopes}
 	for _, p := range asked.Permissions() {
 		if p != Account && !by.May(p) {
 			return &InputError{"scopes", "you do not have " + string(p) + " yourself"}
@@ -55,7 +57,7 @@ func (a *Auth) issueToken(ctx context.Context, w TokenWish) (string, store.APITo
 	if err != nil {
 		return "", store.APIToken{}, err
 	}
-	t := store.APIToken{ID: id, Tenant: a.cfg.Tenant, Name: strings.TrimSpace(w.Name), Role: w.Role, Scopes: w.Scopes, CreatedBy: w.CreatedBy, UserID: w.UserID}
+	t := store.APIToken{ID: id, Tenant: w.Tenant, Name: strings.TrimSpace(w.Name), Role: w.Role, Scopes: w.Scopes, CreatedBy: w.CreatedBy, UserID: w.UserID}
 	secret, err := a.freshSecret(&t, w.TTL)
 	if err != nil {
 		return "", store.APIToken{}, err
@@ -135,10 +137,10 @@ func (a *Auth) token(ctx context.Context, secret string, use bool) (Identity, er
 		return Identity{}, denied(err)
 	}
 	now := a.cfg.Now()
-	if !t.Expires.IsZero() && !now.Before(t.Expires) {
+	if !a.active(t.Tenant) || !t.Expires.IsZero() && !now.Before(t.Expires) {
 		return Identity{}, ErrDenied
 	}
-	id := Identity{Tenant: t.Tenant, Role: t.Role, Kind: "token", ID: t.ID, Name: t.Name, Expires: t.Expires, Scopes: t.Scopes, UserID: t.UserID}
+	id := Identity{Tenant: t.Tenant, TenantName: a.tenantName(t.Tenant), Role: t.Role, Kind: "token", ID: t.ID, Name: t.Name, Expires: t.Expires, Scopes: t.Scopes, UserID: t.UserID}
 	if t.UserID != "" {
 		owner, err := a.cfg.Store.UserByID(ctx, t.Tenant, t.UserID)
 		if err != nil {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
@@ -9,16 +10,35 @@ import (
 
 // Invite makes a user without a password and returns the secret of a link that lets them in once; store.ErrConflict when
 // the name is taken.
-func (a *Auth) Invite(ctx context.Context, username, role string) (store.User, string, error) {
-	u, err := a.userRow(username, role)
+func (a *Auth) Invite(ctx context.Context, tenant, username, role string) (store.User, string, error) {
+	u, err := a.userRow(tenant, username, role)
 	if err != nil {
 		return store.User{}, "", err
 	}
 	if err := a.cfg.Store.CreateUser(ctx, u); err != nil {
 		return store.User{}, "", err
 	}
-	secret, err := a.oneTime(ctx, purposeInvite, u.ID, a.cfg.SetupTTL)
+	secret, err := a.oneTime(ctx, tenant, purposeInvite, u.ID, a.cfg.SetupTTL)
 	return u, secret, err
+}
+
+// ErrNotAdministrator says that somebody who should be an administrator is something else.
+var ErrNotAdministrator = errors.New("this user is no administrator")
+
+// InviteAdministrator is Invite for an administrator of a tenant. One who is there already gets another link, so that a tenant whose
+// administrators forgot how to sign in is not lost.
+func (a *Auth) InviteAdministrator(ctx context.Context, tenant, username string) (string, error) {
+	u, err := a.cfg.Store.UserByName(ctx, tenant, normalUsername(username))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		_, secret, err := a.Invite(ctx, tenant, username, RoleADM)
+		return secret, err
+	case err != nil:
+		return "", err
+	case u.Role != RoleADM:
+		return "", ErrNotAdministrator
+	}
+	return a.LinkFor(ctx, tenant, u.ID)
 }
 
 // LinkFor returns the secret of a link that lets a user in once who forgot their password. Whoever has a second factor is
@@ -37,7 +57,7 @@ func (a *Auth) LinkFor(ctx context.Context, tenant, userID string) (string, erro
 	case foreign:
 		return "", &InputError{"id", "they sign in at another place; a link would be a way past it"}
 	}
-	return a.oneTime(ctx, purposeInvite, u.ID, a.cfg.SetupTTL)
+	return a.oneTime(ctx, tenant, purposeInvite, u.ID, a.cfg.SetupTTL)
 }
 
 // LinkTTL is how long links of Invite and LinkFor open.

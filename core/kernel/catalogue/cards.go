@@ -237,11 +237,27 @@ func (c *Catalogue) instances(ctx context.Context, rows []store.Assignment) ([]I
 
 // AgentPlugins returns what an agent runs and should run.
 func (c *Catalogue) AgentPlugins(ctx context.Context, a store.Agent) ([]Instance, error) {
+	if a.Tenant != c.cfg.Tenant {
+		return c.sharedWith(ctx, a)
+	}
 	rows, err := c.cfg.Store.ListAssignments(ctx, a.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	return c.onAgent(a, rows), nil
+}
+
+// sharedWith is AgentPlugins of another tenant's agent, which runs what the operator set up: how is the operator's alone to know.
+func (c *Catalogue) sharedWith(ctx context.Context, a store.Agent) ([]Instance, error) {
+	rows, err := c.cfg.Store.NodeAssignments(ctx, a.Tenant, store.NodeAgent, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	list := c.onAgent(a, rows)
+	for i := range list {
+		list[i].Config, list[i].By = nil, ""
+	}
+	return list, nil
 }
 
 func (c *Catalogue) onAgent(a store.Agent, rows []store.Assignment) []Instance {

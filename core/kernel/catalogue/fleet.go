@@ -197,21 +197,21 @@ func lockedAs(v *client.Verified) registry.Locked {
 	return registry.Locked{ID: v.ID, Version: v.Version, Descriptor: v.Digest, Role: v.Role, KeyIDs: v.KeyIDs, Via: v.Via, Artifacts: v.Descriptor.Artifacts}
 }
 
-// SetGroup puts an agent into a group.
-func (c *Catalogue) SetGroup(ctx context.Context, agent, group string) error {
-	done, err := c.SetGroups(ctx, []string{agent}, group)
+// SetGroup puts an agent of a tenant into a group.
+func (c *Catalogue) SetGroup(ctx context.Context, tenant, agent, group string) error {
+	done, err := c.SetGroups(ctx, tenant, []string{agent}, group)
 	if err == nil && len(done) == 0 {
 		err = store.ErrNotFound
 	}
 	return err
 }
 
-// SetGroups puts agents into a group and returns those that there are. What went before stays when it fails.
-func (c *Catalogue) SetGroups(ctx context.Context, agents []string, group string) ([]string, error) {
+// SetGroups puts agents of a tenant into a group and returns those that there are. What went before stays when it fails.
+func (c *Catalogue) SetGroups(ctx context.Context, tenant string, agents []string, group string) ([]string, error) {
 	if !validGroup(group) {
 		return nil, invalid("body.group", "%q is not the name of a group: use lower-case letters, digits and dashes", group)
 	}
-	done, err := c.cfg.Store.SetAgentsGroup(ctx, c.cfg.Tenant, agents, group)
+	done, err := c.cfg.Store.SetAgentsGroup(ctx, tenant, agents, group)
 	if len(done) > 0 {
 		c.changed("")
 	}

@@ -15,7 +15,8 @@ func (c *Control) PluginsOfAgent(ctx context.Context, a Agent) (map[string]bool,
 	const here = `tenant = ? AND (node_type = 'agents' AND (node_id = '' OR node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = ?))
 		OR (node_type = 'agent' AND node_id = ?))`
 	list, err := collect(ctx, c.reader, func(r row) (plugin string, err error) { return plugin, r.Scan(&plugin) },
-		"SELECT plugin FROM assignments WHERE enabled AND "+here+" UNION SELECT plugin FROM assigned_before WHERE until >= ? AND "+here,
+		"SELECT plugin FROM assignments WHERE enabled AND ("+here+" OR "+sharedAssignment("assignments")+`) UNION SELECT plugin FROM assigned_before
+			WHERE until >= ? AND (`+here+" OR tenant = 'default' AND node_type = 'agents' AND node_id = '')",
 		a.Tenant, a.ID, a.ID, micros(c.now().Add(-AssignedFor)), a.Tenant, a.ID, a.ID)
 	out := make(map[string]bool, len(list))
 	for _, plugin := range list {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 const assignmentColumns = "tenant, instance, plugin, version, runtime, node_type, node_id, config, secrets, grants, interval, limits, " +
@@ -79,10 +80,10 @@ func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
 
 // raiseConfigVersion tells the agents of an assignment, as it stands now, that they have something new to fetch.
 func raiseConfigVersion(ctx context.Context, tx *sql.Tx, tenant, instance string) error {
-	_, err := tx.ExecContext(ctx, `UPDATE agents SET config_version = config_version + 1 WHERE tenant = ? AND EXISTS (
-		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ?
+	_, err := tx.ExecContext(ctx, `UPDATE agents SET config_version = config_version + 1 WHERE EXISTS (
+		SELECT 1 FROM assignments x WHERE x.tenant = ? AND x.instance = ? AND (x.tenant = agents.tenant
 		AND (x.node_type = 'agents' AND (x.node_id = '' OR x.node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = agents.id))
-		OR (x.node_type = 'agent' AND x.node_id = agents.id)))`, tenant, tenant, instance)
+		OR (x.node_type = 'agent' AND x.node_id = agents.id)) OR `+sharedAssignment("x")+`))`, tenant, instance)
 	return err
 }
 
@@ -136,6 +137,12 @@ func (c *Control) ListAssignments(ctx context.Context, tenant string) ([]Assignm
 		"SELECT "+assignmentRead+" FROM assignments WHERE tenant = ? ORDER BY instance", tenant)
 }
 
+// sharedAssignment is true for what runs on the machines of every tenant: what the operator enabled for all machines. What holds
+// secrets stays with the operator's own.
+func sharedAssignment(table string) string {
+	return strings.ReplaceAll("(x.tenant = 'default' AND x.node_type = 'agents' AND x.node_id = '' AND x.secrets IS NULL)", "x.", table+".")
+}
+
 // NodeAssignments returns the enabled assignments of a node; for NodeAgent what that agent should run, see ForAgent.
 func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID string) ([]Assignment, error) {
 	switch nodeType {
@@ -147,9 +154,9 @@ func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID 
 		if err != nil {
 			return nil, err
 		}
-		rows, err := collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentRead+` FROM assignments WHERE tenant = ? AND enabled
+		rows, err := collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentRead+` FROM assignments WHERE enabled AND (tenant = ?
 			AND (node_type = 'agents' AND (node_id = '' OR node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = ?))
-			OR (node_type = 'agent' AND node_id = ?)) ORDER BY instance`, tenant, nodeID, nodeID)
+			OR (node_type = 'agent' AND node_id = ?)) OR `+sharedAssignment("assignments")+`) ORDER BY instance`, tenant, nodeID, nodeID)
 		return ForAgent(rows, a), err
 	}
 	return nil, errors.New("node type must be server or agent")
@@ -168,7 +175,7 @@ func ForAgent(rows []Assignment, a Agent) []Assignment {
 			continue
 		}
 		for _, group := range a.lineage() {
-			if v, ok := r.Groups[group]; ok {
+			if v, ok := r.Groups[group]; ok && r.Tenant == a.Tenant { // groups of tenants may share a name
 				r = v.of(r)
 				break
 			}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 )
 
@@ -17,12 +18,17 @@ func scanCapture(r row) (x Capture, err error) {
 
 // InsertCapture keeps a new capture.
 func (c *Control) InsertCapture(ctx context.Context, x Capture) error {
-	_, err := c.exec(ctx, "INSERT INTO captures ("+captureColumns+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		x.ID, x.Tenant, x.Name, x.SHA256, x.Size, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
-		micros(x.FirstPacket), micros(x.LastPacket), x.Findings, x.Skipped, x.Error, x.CreatedBy, micros(x.Created),
-		micros(x.Started), micros(x.Finished), toJSON(x.Services), x.Order, x.Quality)
-	return err
+	return c.write(ctx, func(tx *sql.Tx) error {
+		if err := c.room(ctx, tx, x.Tenant, QuotaCaptureBytes, x.Size); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO captures ("+captureColumns+`)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			x.ID, x.Tenant, x.Name, x.SHA256, x.Size, x.State, x.Progress, x.Packets, x.Bytes, x.Flows, x.Undecoded, x.Truncated,
+			micros(x.FirstPacket), micros(x.LastPacket), x.Findings, x.Skipped, x.Error, x.CreatedBy, micros(x.Created),
+			micros(x.Started), micros(x.Finished), toJSON(x.Services), x.Order, x.Quality)
+		return err
+	})
 }
 
 // UpdateCapture replaces what the job found out about a capture.

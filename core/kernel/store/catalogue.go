@@ -68,8 +68,9 @@ type catalogue struct {
 	byKey   map[string]*series
 	byName  map[string]*metric // key: tenant NUL metric
 	byID    map[uint32]*series
-	byAgent map[string]int // how many series; key: tenant NUL agent
-	text    int64          // bytes of all names, units and labels
+	byAgent map[string]int   // how many series; key: tenant NUL agent
+	ofOwner map[string]int64 // how many series; key: tenant
+	text    int64            // bytes of all names, units and labels
 	blocks  uint32
 	forms   uint64 // how many there are of all metrics
 	unsaved []*series
@@ -82,11 +83,14 @@ type catalogueLimits struct {
 	perAgent int   // of one
 	perPush  int   // of one sender that is none
 	text     int64 // bytes of names, units and labels of all series
+
+	room func(tenant string) int64 // of one tenant, 0 for any; nil: any
+	full func(tenant string)       // a tenant had no room
 }
 
 func openCatalogue(ctx context.Context, dir string, limits catalogueLimits, e *engine) (*catalogue, error) {
 	c := &catalogue{path: filepath.Join(dir, "catalogue"+segmentExt), limits: limits, engine: e, byKey: map[string]*series{},
-		byName: map[string]*metric{}, byID: map[uint32]*series{}, byAgent: map[string]int{}}
+		byName: map[string]*metric{}, byID: map[uint32]*series{}, byAgent: map[string]int{}, ofOwner: map[string]int64{}}
 	if _, err := os.Stat(c.path); errors.Is(err, os.ErrNotExist) {
 		if err := e.create(ctx, c.path, catalogueDDL); err != nil {
 			return nil, err
@@ -139,6 +143,7 @@ func (c *catalogue) insert(key string, s *series) {
 	c.byKey[key] = s
 	c.byID[s.id] = s
 	c.byAgent[nameKey(s.tenant, s.agent)]++
+	c.ofOwner[s.tenant]++
 	c.text += s.textBytes()
 	name := nameKey(s.tenant, s.metric)
 	m := c.byName[name]
@@ -171,6 +176,10 @@ func (s *series) textBytes() int64 {
 
 // add returns the series of a key, giving it an id when it is new; nil and the reason when there are too many.
 func (c *catalogue) add(key []byte, s *series) (*series, string) {
+	var room int64
+	if c.limits.room != nil {
+		room = c.limits.room(s.tenant)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.byKey[string(key)]; known != nil {
@@ -181,6 +190,9 @@ func (c *catalogue) add(key []byte, s *series) (*series, string) {
 		mine = c.limits.perPush
 	}
 	switch {
+	case room > 0 && c.ofOwner[s.tenant] >= room:
+		c.limits.full(s.tenant)
+		return nil, (&LimitError{Quota: QuotaSeries, Limit: room}).Error()
 	case len(c.byKey) >= c.limits.series:
 		return nil, fmt.Sprintf("there are %d series already, as many as this server keeps", len(c.byKey))
 	case c.byAgent[nameKey(s.tenant, s.agent)] >= mine:
@@ -253,6 +265,13 @@ func (c *catalogue) note(rows []sampleRow) {
 		}
 		l.us, l.value = r.us, r.value
 	}
+}
+
+// countOf is how many series a tenant has.
+func (c *catalogue) countOf(tenant string) int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.ofOwner[tenant]
 }
 
 func (c *catalogue) count() int {

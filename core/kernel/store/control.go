@@ -37,6 +37,7 @@ type Control struct {
 	lineages lineages
 	index    agentIndex
 	notes    metricNotes
+	tenants  tenants
 
 	mu     sync.Mutex // guards config
 	config chan struct{}
@@ -88,7 +89,7 @@ func (c *Control) open(ctx context.Context) (err error) {
 	if err := c.checkKey(ctx); err != nil {
 		return err
 	}
-	if err := c.loadContacts(ctx); err != nil {
+	if err := errors.Join(c.loadTenants(ctx), c.loadContacts(ctx)); err != nil {
 		return err
 	}
 	if err := c.lineages.load(ctx, c.reader); err != nil {

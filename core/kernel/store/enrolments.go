@@ -109,6 +109,12 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 		if err := t.open(now); err != nil {
 			return err
 		}
+		if !c.Active(t.Tenant) {
+			return ErrState
+		}
+		if err := c.room(ctx, tx, t.Tenant, QuotaAgents, 1); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, "UPDATE enrolment_tokens SET used = ?, uses = uses + 1 WHERE id = ?", micros(now), t.ID); err != nil {
 			return err
 		}

@@ -56,9 +56,9 @@ func (c *Control) HasFactor(ctx context.Context, tenant, userID string) (has boo
 	return has, explain(err)
 }
 
-// FactorByCredential returns the passkey of that id.
-func (c *Control) FactorByCredential(ctx context.Context, tenant string, credential []byte) (Factor, error) {
-	return c.scanFactor(c.reader.QueryRowContext(ctx, "SELECT "+factorColumns+" FROM factors WHERE tenant = ? AND credential = ?", tenant, credential))
+// FactorByCredential returns the passkey of that id, whosever it is: it alone says who signs in.
+func (c *Control) FactorByCredential(ctx context.Context, credential []byte) (Factor, error) {
+	return c.scanFactor(c.reader.QueryRowContext(ctx, "SELECT "+factorColumns+" FROM factors WHERE credential = ?", credential))
 }
 
 // UseStep takes the code of a step, once: ErrUsed when that or a later one was taken. The first one confirms the factor.
@@ -148,6 +148,9 @@ func (c *Control) IsForeign(ctx context.Context, tenant, userID string) (is bool
 // CreateForeignUser adds a user together with whom the issuer knows them as; ErrConflict when the name or the subject is taken.
 func (c *Control) CreateForeignUser(ctx context.Context, u User, issuer, subject string) error {
 	return c.write(ctx, func(tx *sql.Tx) error {
+		if err := c.room(ctx, tx, u.Tenant, QuotaUsers, 1); err != nil {
+			return err
+		}
 		if err := insertUser(ctx, tx, u); err != nil {
 			return err
 		}

@@ -249,18 +249,18 @@ func scanOverride(r row) (o Override, err error) {
 
 // PutOverride stores an override and tells every agent that it may concern.
 func (c *Control) PutOverride(ctx context.Context, o Override) error {
-	return c.overrideChange(ctx, o.Tenant, `INSERT INTO revocation_overrides (tenant, plugin, version, node, reason, created_by, created)
+	return c.overrideChange(ctx, `INSERT INTO revocation_overrides (tenant, plugin, version, node, reason, created_by, created)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET reason = excluded.reason, created_by = excluded.created_by, created = excluded.created`,
 		o.Tenant, o.Plugin, o.Version, o.Node, o.Reason, o.By, micros(o.Created))
 }
 
 // DeleteOverrides takes back the overrides of a plugin, of one version when it is not "".
 func (c *Control) DeleteOverrides(ctx context.Context, tenant, plugin, version string) error {
-	return c.overrideChange(ctx, tenant, "DELETE FROM revocation_overrides WHERE tenant = ? AND plugin = ? AND (? = '' OR version = ?)",
+	return c.overrideChange(ctx, "DELETE FROM revocation_overrides WHERE tenant = ? AND plugin = ? AND (? = '' OR version = ?)",
 		tenant, plugin, version, version)
 }
 
-func (c *Control) overrideChange(ctx context.Context, tenant, query string, args ...any) error {
+func (c *Control) overrideChange(ctx context.Context, query string, args ...any) error {
 	err := c.write(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, query, args...)
 		if err != nil {
@@ -269,7 +269,7 @@ func (c *Control) overrideChange(ctx context.Context, tenant, query string, args
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return orNotFound(err)
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE agents SET config_version = config_version + 1 WHERE tenant = ?", tenant)
+		_, err = tx.ExecContext(ctx, "UPDATE agents SET config_version = config_version + 1")
 		return err
 	})
 	if err == nil {

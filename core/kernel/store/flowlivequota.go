@@ -94,6 +94,9 @@ func (f *Flows) beginLive(l *LiveRecording, day int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.live.agent(agentKey{l.batch.Tenant, l.batch.Agent}, day)
+	if err := f.room(l.batch.Tenant); err != nil {
+		return err
+	}
 	switch {
 	case a.busy: // the agent did not wait for the answer
 		return &BusyError{RetryAfter: liveWait}

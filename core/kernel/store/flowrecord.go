@@ -63,6 +63,12 @@ func (f *Flows) Record(ctx context.Context, tenant, capture string) (*FlowRecord
 	if tenant == "" || capture == "" || !clean(tenant) || !clean(capture) || len(tenant)+len(capture) > 2*maxName {
 		return nil, &QueryError{"a recording needs a tenant and the id of a capture"}
 	}
+	f.mu.Lock()
+	err := f.room(tenant)
+	f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case f.slots <- struct{}{}:
 	default:

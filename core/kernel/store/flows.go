@@ -22,8 +22,11 @@ type FlowsConfig struct {
 	MemoryLimit int64         // bytes; default 256 MB
 	Threads     int           // default 2
 	Retention   time.Duration // since they were recorded; default 30 days
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Room says how many flows a tenant may have, 0 for any; Full notes that there were more. nil: nobody is bounded.
+	Room func(tenant string) int64
+	Full func(tenant string)
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 const (
@@ -291,6 +294,46 @@ func (f *Flows) Delete(ctx context.Context, tenant, capture string) error {
 	delete(f.latest, key)
 	f.mu.Unlock()
 	return f.remove(ctx, r)
+}
+
+// DeleteAll forgets all flows of a tenant.
+func (f *Flows) DeleteAll(ctx context.Context, tenant string) error {
+	for _, r := range f.runsOf(tenant, nil) {
+		if err := f.Delete(ctx, tenant, r.capture); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CountOf is how many flows of a tenant are stored.
+func (f *Flows) CountOf(tenant string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.countOf(tenant)
+}
+
+// countOf is CountOf when mu is held.
+func (f *Flows) countOf(tenant string) (n int64) {
+	for _, r := range f.runs {
+		if r.tenant == tenant {
+			n += int64(r.flows) //nolint:gosec // rows on a disk
+		}
+	}
+	return n
+}
+
+// room refuses more flows of a tenant that has as many as it may. mu is held.
+func (f *Flows) room(tenant string) error {
+	if f.cfg.Room == nil {
+		return nil
+	}
+	limit := f.cfg.Room(tenant)
+	if limit == 0 || f.countOf(tenant) < limit {
+		return nil
+	}
+	f.cfg.Full(tenant)
+	return &QuotaError{RetryAfter: time.Hour, Message: (&LimitError{Quota: QuotaFlows, Limit: limit}).Error()}
 }
 
 // remove takes the rows of a run, which nobody finds any more, out of its segment, and then its frames.

@@ -28,8 +28,11 @@ type TelemetryConfig struct {
 	AgentSeries int           // of them for one agent; default 20,000
 	PushSeries  int           // of them for one sender that is no agent; default 200,000
 	LabelBytes  int64         // names and labels of all series; default 256 MiB
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Room says how many series a tenant may have, 0 for any; Full notes that there were more. nil: nobody is bounded.
+	Room func(tenant string) int64
+	Full func(tenant string)
+	Now  func() time.Time
+	Log  *slog.Logger
 
 	step     func(point string) // see engine
 	openRows int64              // see keep.go
@@ -135,7 +138,7 @@ func OpenTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error)
 }
 
 func (t *Telemetry) load(ctx context.Context) (err error) {
-	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.PushSeries, t.cfg.LabelBytes}, t.engine); err != nil {
+	if t.catalogue, err = openCatalogue(ctx, t.cfg.Dir, catalogueLimits{t.cfg.MaxSeries, t.cfg.AgentSeries, t.cfg.PushSeries, t.cfg.LabelBytes, t.cfg.Room, t.cfg.Full}, t.engine); err != nil {
 		return err
 	}
 	if t.segments, err = openSegments(t.cfg.Dir, t.engine, segmentDDL, segmentVersion, t.cfg.Now); err != nil {
@@ -184,6 +187,9 @@ func (t *Telemetry) readLast(ctx context.Context) error {
 	}
 	return nil
 }
+
+// SeriesOf is how many series a tenant has.
+func (t *Telemetry) SeriesOf(tenant string) int64 { return t.catalogue.countOf(tenant) }
 
 // Close writes what is queued, merges logs and closes the files. It is safe to call twice.
 func (t *Telemetry) Close() error {

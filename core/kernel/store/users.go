@@ -21,9 +21,14 @@ func insertUser(ctx context.Context, q querier, u User) error {
 	return explain(err)
 }
 
-// CreateUser adds a user; ErrConflict when the name is taken.
+// CreateUser adds a user; ErrConflict when the name is taken, a *LimitError when the tenant has as many as it may.
 func (c *Control) CreateUser(ctx context.Context, u User) error {
-	return insertUser(ctx, c.writer, u)
+	return c.write(ctx, func(tx *sql.Tx) error {
+		if err := c.room(ctx, tx, u.Tenant, QuotaUsers, 1); err != nil {
+			return err
+		}
+		return insertUser(ctx, tx, u)
+	})
 }
 
 // CreateFirstUser spends the set-up token and creates the first administrator in one transaction; ErrConflict when there
@@ -264,9 +269,14 @@ func scanToken(r row) (t APIToken, err error) {
 
 // CreateAPIToken keeps an API token.
 func (c *Control) CreateAPIToken(ctx context.Context, t APIToken) error {
-	_, err := c.exec(ctx, "INSERT INTO api_tokens ("+tokenColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", t.ID, t.Tenant,
-		t.Name, t.Role, t.Hash, t.Hint, t.CreatedBy, micros(t.Created), micros(t.LastUsed), micros(t.Expires), toJSON(append([]string{}, t.Scopes...)), t.UserID)
-	return err
+	return c.write(ctx, func(tx *sql.Tx) error {
+		if err := c.room(ctx, tx, t.Tenant, QuotaTokens, 1); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO api_tokens ("+tokenColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", t.ID, t.Tenant,
+			t.Name, t.Role, t.Hash, t.Hint, t.CreatedBy, micros(t.Created), micros(t.LastUsed), micros(t.Expires), toJSON(append([]string{}, t.Scopes...)), t.UserID)
+		return err
+	})
 }
 
 // APITokenByHash returns the API token whose secret has this hash. Whether it has expired is for the caller to see.

@@ -45,6 +45,7 @@ type Alert struct {
 
 // Source says where a finding was made: in an uploaded capture, or in the live traffic of an agent.
 type Source struct {
+	Tenant  string // whose it is
 	Capture string
 	Agent   string
 	// Of an agent: the run of its capture, within which packets and flows are numbered, and the interface.
@@ -65,16 +66,16 @@ type Recorded struct {
 	Notices   int
 }
 
-// Store keeps findings and alerts.
+// Store keeps findings and alerts, each tenant's apart.
 type Store interface {
 	// RecordFindings stores findings of one source, each once. merge gets the number of one and the open alert of its
 	// fingerprint, nil when there is none, and says what it becomes; alerts, findings and notices are stored together or not at all.
 	RecordFindings(ctx context.Context, from Source, findings []sdk.Finding, merge func(i int, open *Alert) (Alert, []Notice)) ([]Recorded, error)
-	Alert(ctx context.Context, id string) (Alert, error)
+	Alert(ctx context.Context, tenant, id string) (Alert, error)
 	// LastFinding is the newest finding of an alert.
-	LastFinding(ctx context.Context, id string) (sdk.Finding, error)
-	SetState(ctx context.Context, id string, state State, by string, notices []Notice) (Alert, error)
-	Suppressions(ctx context.Context) ([]Suppression, error)
+	LastFinding(ctx context.Context, tenant, id string) (sdk.Finding, error)
+	SetState(ctx context.Context, tenant, id string, state State, by string, notices []Notice) (Alert, error)
+	Suppressions(ctx context.Context, tenant string) ([]Suppression, error)
 	// Suppress counts and keeps a finding that a suppression keeps back.
 	Suppress(ctx context.Context, f sdk.Finding, from Source, suppression string) error
 }
@@ -82,10 +83,10 @@ type Store interface {
 // Config is what the service needs; all fields are required.
 type Config struct {
 	Store     Store
-	Notifiers func() []string             // the enabled notifier instances
-	URL       func(alertID string) string // the alert's page
-	Changed   func(Alert)                 // an alert is new or different
-	Queued    func()                      // notices wait to be delivered
+	Notifiers func(tenant string) []string // the enabled notifier instances that are told of a tenant's alerts
+	URL       func(alertID string) string  // the alert's page
+	Changed   func(tenant string, a Alert) // an alert is new or different
+	Queued    func()                       // notices wait to be delivered
 	Now       func() time.Time
 }
 
@@ -104,11 +105,11 @@ func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Findin
 	if len(findings) == 0 {
 		return nil
 	}
-	suppressions, err := s.cfg.Store.Suppressions(ctx)
+	suppressions, err := s.cfg.Store.Suppressions(ctx, from.Tenant)
 	if err != nil {
 		return fmt.Errorf("read the suppressions: %w", err)
 	}
-	told := sync.OnceValue(s.cfg.Notifiers) // who they are is asked once, not for each finding
+	told := sync.OnceValue(func() []string { return s.cfg.Notifiers(from.Tenant) }) // who they are is asked once, not for each finding
 	for part := range slices.Chunk(findings, together) {
 		wanted := make([]sdk.Finding, 0, len(part))
 		for _, f := range part {
@@ -129,7 +130,7 @@ func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Findin
 			if rec.Duplicate {
 				continue
 			}
-			s.cfg.Changed(rec.Alert)
+			s.cfg.Changed(from.Tenant, rec.Alert)
 			if rec.Notices > 0 {
 				s.cfg.Queued()
 			}
@@ -139,30 +140,30 @@ func (s *Service) Record(ctx context.Context, from Source, findings []sdk.Findin
 }
 
 // Acknowledge says that somebody looks after the alert.
-func (s *Service) Acknowledge(ctx context.Context, id, by string) (Alert, error) {
-	return s.move(ctx, id, Acknowledged, by, nil)
+func (s *Service) Acknowledge(ctx context.Context, tenant, id, by string) (Alert, error) {
+	return s.move(ctx, tenant, id, Acknowledged, by, nil)
 }
 
 // Resolve ends the alert; the next finding with its fingerprint opens a new one.
-func (s *Service) Resolve(ctx context.Context, id, by string) (Alert, error) {
-	a, err := s.cfg.Store.Alert(ctx, id)
+func (s *Service) Resolve(ctx context.Context, tenant, id, by string) (Alert, error) {
+	a, err := s.cfg.Store.Alert(ctx, tenant, id)
 	if err != nil {
 		return Alert{}, err
 	}
-	f, err := s.cfg.Store.LastFinding(ctx, id)
+	f, err := s.cfg.Store.LastFinding(ctx, tenant, id)
 	if err != nil {
 		return Alert{}, err
 	}
 	a.State = Resolved
-	return s.move(ctx, id, Resolved, by, s.notices(a, f, "alert.resolved", s.cfg.Notifiers))
+	return s.move(ctx, tenant, id, Resolved, by, s.notices(a, f, "alert.resolved", func() []string { return s.cfg.Notifiers(tenant) }))
 }
 
-func (s *Service) move(ctx context.Context, id string, to State, by string, notices []Notice) (Alert, error) {
-	a, err := s.cfg.Store.SetState(ctx, id, to, by, notices)
+func (s *Service) move(ctx context.Context, tenant, id string, to State, by string, notices []Notice) (Alert, error) {
+	a, err := s.cfg.Store.SetState(ctx, tenant, id, to, by, notices)
 	if err != nil {
 		return Alert{}, err
 	}
-	s.cfg.Changed(a)
+	s.cfg.Changed(tenant, a)
 	if len(notices) > 0 {
 		s.cfg.Queued()
 	}

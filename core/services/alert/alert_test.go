@@ -103,7 +103,9 @@ type memory struct {
 	suppressed   []string // finding and suppression
 }
 
-func (m *memory) Suppressions(context.Context) ([]Suppression, error) { return m.suppressions, nil }
+func (m *memory) Suppressions(context.Context, string) ([]Suppression, error) {
+	return m.suppressions, nil
+}
 func (m *memory) Suppress(_ context.Context, f sdk.Finding, _ Source, by string) error {
 	m.suppressed = append(m.suppressed, f.ID+" "+by)
 	return nil
@@ -133,11 +135,11 @@ func (m *memory) RecordFindings(_ context.Context, _ Source, findings []sdk.Find
 	return list, nil
 }
 
-func (m *memory) Alert(_ context.Context, id string) (Alert, error) { return m.alerts[id], nil }
-func (m *memory) LastFinding(context.Context, string) (sdk.Finding, error) {
+func (m *memory) Alert(_ context.Context, _, id string) (Alert, error) { return m.alerts[id], nil }
+func (m *memory) LastFinding(context.Context, string, string) (sdk.Finding, error) {
 	return finding("last", nil), nil
 }
-func (m *memory) SetState(_ context.Context, id string, to State, _ string, n []Notice) (Alert, error) {
+func (m *memory) SetState(_ context.Context, _, id string, to State, _ string, n []Notice) (Alert, error) {
 	a := m.alerts[id]
 	a.State = to
 	m.alerts[id] = a
@@ -147,9 +149,9 @@ func (m *memory) SetState(_ context.Context, id string, to State, _ string, n []
 
 func newService(m *memory) *Service {
 	return New(Config{
-		Store: m, Notifiers: func() []string { return []string{"mail", "hook"} },
+		Store: m, Notifiers: func(string) []string { return []string{"mail", "hook"} },
 		URL:     func(id string) string { return "https://picket.example/alerts/" + id },
-		Changed: func(Alert) {}, Queued: func() {}, Now: func() time.Time { return time.Unix(1000, 0) },
+		Changed: func(string, Alert) {}, Queued: func() {}, Now: func() time.Time { return time.Unix(1000, 0) },
 	})
 }
 
@@ -184,13 +186,13 @@ func TestTheLifeOfAnAlert(t *testing.T) {
 			t.Errorf("text lacks %q:\n%s", want, n.Payload.Text)
 		}
 	}
-	if _, err := s.Acknowledge(t.Context(), a.ID, "user:ada"); err != nil {
+	if _, err := s.Acknowledge(t.Context(), "acme", a.ID, "user:ada"); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.notices) != 2 {
 		t.Error("acknowledging told people")
 	}
-	if _, err := s.Resolve(t.Context(), a.ID, "user:ada"); err != nil {
+	if _, err := s.Resolve(t.Context(), "acme", a.ID, "user:ada"); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.notices) != 4 || m.notices[3].Payload.Event != "alert.resolved" || m.notices[3].Payload.AlertID != a.ID {
@@ -279,7 +281,7 @@ func TestWhatIsSuppressedBecomesNoAlertAndIsKept(t *testing.T) {
 func TestManyFindingsAtOnce(t *testing.T) {
 	m := &memory{alerts: map[string]Alert{}, findings: map[string]sdk.Finding{}}
 	s, asked := newService(m), 0
-	s.cfg.Notifiers = func() []string { asked++; return []string{"mail"} }
+	s.cfg.Notifiers = func(string) []string { asked++; return []string{"mail"} }
 	var all []sdk.Finding
 	for i := range 2*together + 1 {
 		all = append(all, finding(fmt.Sprint(i), func(f *sdk.Finding) { f.Src = fmt.Sprintf("10.0.%d.%d", i>>8, i&255) }))

@@ -29,8 +29,7 @@ type Store interface {
 
 // Config of a Service. Harmless and Logins may be nil, all else is required.
 type Config struct {
-	Tenant string
-	Store  Store
+	Store Store
 	// Logins returns a page of the logins that were recorded, with which the accounts behind alerts are found; store.Flows.Facts does.
 	Logins  func(ctx context.Context, q store.FactQuery) (store.FactPage, error)
 	Changed func(store.Incident)
@@ -126,13 +125,13 @@ func (s *Service) Settle(ctx context.Context) error {
 }
 
 // Move acknowledges, closes or opens an incident again.
-func (s *Service) Move(ctx context.Context, id, state, by string) (store.Incident, error) {
-	return s.told(s.cfg.Store.SetIncidentState(ctx, s.cfg.Tenant, id, state, by))
+func (s *Service) Move(ctx context.Context, tenant, id, state, by string) (store.Incident, error) {
+	return s.told(s.cfg.Store.SetIncidentState(ctx, tenant, id, state, by))
 }
 
 // Assign says who looks after an incident, "" for nobody.
-func (s *Service) Assign(ctx context.Context, id, owner string) (store.Incident, error) {
-	return s.told(s.cfg.Store.AssignIncident(ctx, s.cfg.Tenant, id, owner))
+func (s *Service) Assign(ctx context.Context, tenant, id, owner string) (store.Incident, error) {
+	return s.told(s.cfg.Store.AssignIncident(ctx, tenant, id, owner))
 }
 
 func (s *Service) told(i store.Incident, err error) (store.Incident, error) {
@@ -142,11 +141,10 @@ func (s *Service) told(i store.Incident, err error) (store.Incident, error) {
 	return i, err
 }
 
-// Judge keeps what somebody says of an alert or an incident. The incident is weighed anew before it returns.
+// Judge keeps what somebody says of an alert or an incident of their tenant. The incident is weighed anew before it returns.
 func (s *Service) Judge(ctx context.Context, f store.Feedback) (store.Feedback, error) {
-	f.Tenant = s.cfg.Tenant
 	if f.AlertID == "" {
-		i, err := s.cfg.Store.IncidentByID(ctx, s.cfg.Tenant, f.IncidentID)
+		i, err := s.cfg.Store.IncidentByID(ctx, f.Tenant, f.IncidentID)
 		if err != nil {
 			return f, err
 		}
@@ -160,8 +158,8 @@ func (s *Service) Judge(ctx context.Context, f store.Feedback) (store.Feedback, 
 }
 
 // TakeBack forgets what somebody said.
-func (s *Service) TakeBack(ctx context.Context, id string) (store.Feedback, error) {
-	f, err := s.cfg.Store.TakeFeedbackBack(ctx, s.cfg.Tenant, id)
+func (s *Service) TakeBack(ctx context.Context, tenant, id string) (store.Feedback, error) {
+	f, err := s.cfg.Store.TakeFeedbackBack(ctx, tenant, id)
 	if err != nil {
 		return f, err
 	}

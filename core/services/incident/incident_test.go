@@ -36,7 +36,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{control: openStore(t)}
-	w.Service = New(Config{Tenant: store.DefaultTenant, Store: w.control, Log: slog.New(slog.DiscardHandler),
+	w.Service = New(Config{Store: w.control, Log: slog.New(slog.DiscardHandler),
 		Changed: func(i store.Incident) { w.changed = append(w.changed, i) }})
 	return w
 }
@@ -170,11 +170,11 @@ func TestTwoIncidentsThatTurnOutToBeOne(t *testing.T) {
 	}
 	young, old := two[0], two[1]
 	for id, state := range map[string]string{old.ID: store.IncidentClosed, young.ID: store.IncidentAcknowledged} {
-		if _, err := w.Move(t.Context(), id, state, "user:ada"); err != nil {
+		if _, err := w.Move(t.Context(), store.DefaultTenant, id, state, "user:ada"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.Judge(t.Context(), store.Feedback{IncidentID: young.ID, Verdict: store.VerdictTrue, By: "user:ada"}); err != nil {
+	if _, err := w.Judge(t.Context(), store.Feedback{Tenant: store.DefaultTenant, IncidentID: young.ID, Verdict: store.VerdictTrue, By: "user:ada"}); err != nil {
 		t.Fatal(err)
 	}
 	w.changed = nil
@@ -195,7 +195,7 @@ func TestTwoIncidentsThatTurnOutToBeOne(t *testing.T) {
 	if is.Title != "b ran a program, against c; then c called home, against x; 1 host more" {
 		t.Errorf("title %q", is.Title)
 	}
-	if _, err := w.Move(t.Context(), young.ID, store.IncidentClosed, "user:ada"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := w.Move(t.Context(), store.DefaultTenant, young.ID, store.IncidentClosed, "user:ada"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("the younger could be moved: %v", err)
 	}
 }
@@ -204,7 +204,7 @@ func TestAClosedIncidentOpensWhenItGoesOn(t *testing.T) {
 	w := newWorld(t)
 	w.settle(t, said(0, "scan", "a", "x", 50, 1, "T1046"))
 	id := w.one(t).ID
-	if _, err := w.Move(t.Context(), id, store.IncidentClosed, "user:ada"); err != nil {
+	if _, err := w.Move(t.Context(), store.DefaultTenant, id, store.IncidentClosed, "user:ada"); err != nil {
 		t.Fatal(err)
 	}
 	w.settle(t, said(3, "scan", "a", "x", 50, 1, "T1046")) // the same alert once more
@@ -220,7 +220,7 @@ func TestAClosedIncidentOpensWhenItGoesOn(t *testing.T) {
 func TestFeedbackChangesWhatComesLater(t *testing.T) {
 	w := newWorld(t)
 	first := w.settle(t, said(0, "scan", "a", "x", 60, 0.5, "T1046"))
-	judgement, err := w.Judge(t.Context(), store.Feedback{AlertID: first[0], Verdict: store.VerdictFalse, By: "user:ada", Note: "our scanner"})
+	judgement, err := w.Judge(t.Context(), store.Feedback{Tenant: store.DefaultTenant, AlertID: first[0], Verdict: store.VerdictFalse, By: "user:ada", Note: "our scanner"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestFeedbackChangesWhatComesLater(t *testing.T) {
 	if risk("a") != 40 || risk("b") != 60 { // 60 × 2 / 3
 		t.Errorf("the risk of the judged host is %d, of another %d", risk("a"), risk("b"))
 	}
-	if _, err := w.TakeBack(t.Context(), judgement.ID); err != nil {
+	if _, err := w.TakeBack(t.Context(), store.DefaultTenant, judgement.ID); err != nil {
 		t.Fatal(err)
 	}
 	if list := w.list(t); list[len(list)-1].Risk != 60 {
@@ -248,10 +248,10 @@ func TestFeedbackChangesWhatComesLater(t *testing.T) {
 	if risk("a") != 60 {
 		t.Errorf("later risk %d after the judgement was taken back", risk("a"))
 	}
-	if _, err := w.TakeBack(t.Context(), judgement.ID); !errors.Is(err, store.ErrNotFound) {
+	if _, err := w.TakeBack(t.Context(), store.DefaultTenant, judgement.ID); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("taken back twice: %v", err)
 	}
-	if _, err := w.Judge(t.Context(), store.Feedback{AlertID: "none", Verdict: store.VerdictTrue}); !errors.Is(err, store.ErrNotFound) {
+	if _, err := w.Judge(t.Context(), store.Feedback{Tenant: store.DefaultTenant, AlertID: "none", Verdict: store.VerdictTrue}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an alert that is not there: %v", err)
 	}
 }
@@ -339,7 +339,7 @@ func TestRunTakesUpWhatWasLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := make(chan store.Incident, 9)
-	s := New(Config{Tenant: store.DefaultTenant, Store: w.control, Log: slog.New(slog.DiscardHandler), Changed: func(i store.Incident) { told <- i }})
+	s := New(Config{Store: w.control, Log: slog.New(slog.DiscardHandler), Changed: func(i store.Incident) { told <- i }})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { s.Run(ctx); close(done) }()

@@ -12,7 +12,7 @@ import (
 // upload makes a job without running it.
 func (b *bench) upload(t *testing.T, content string) Capture {
 	t.Helper()
-	c, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content))
+	c, err := b.Receive(t.Context(), "acme", "some.pcap", "user:ada", strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ const (
 // Capture is a stored capture and its job.
 type Capture struct {
 	ID     string
+	Tenant string // whose it is
 	Name   string // what the uploader called it
 	By     string // who uploaded it
 	SHA256 string
@@ -85,7 +86,9 @@ type Store interface {
 	AddCapture(ctx context.Context, c Capture) error
 	SaveCapture(ctx context.Context, c Capture) error
 	// DeleteCapture forgets a capture and says whether another one has the same bytes.
-	DeleteCapture(ctx context.Context, id string) (shared bool, err error)
+	DeleteCapture(ctx context.Context, c Capture) (shared bool, err error)
+	// Room is an error when a tenant may not have so many bytes of captures more.
+	Room(ctx context.Context, tenant string, bytes int64) error
 	// Unfinished returns captures that are queued, or that were running when the program ended; in their
 	// Order, and by age.
 	Unfinished(ctx context.Context) ([]Capture, error)
@@ -292,7 +295,7 @@ func (s *Service) Delete(ctx context.Context, c Capture) error {
 	s.mu.Lock() // it may have been put into the queue again meanwhile
 	s.waiting = slices.DeleteFunc(s.waiting, func(w Capture) bool { return w.ID == c.ID })
 	s.mu.Unlock()
-	shared, err := s.cfg.Store.DeleteCapture(ctx, c.ID)
+	shared, err := s.cfg.Store.DeleteCapture(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -306,13 +309,13 @@ func (s *Service) Delete(ctx context.Context, c Capture) error {
 }
 
 // enqueue makes a stored file a job.
-func (s *Service) enqueue(ctx context.Context, name, by, sum string, size int64) (Capture, error) {
+func (s *Service) enqueue(ctx context.Context, tenant, name, by, sum string, size int64) (Capture, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Capture{}, err
 	}
 	now := s.cfg.Now().UTC()
-	c := Capture{ID: id.String(), Name: name, By: by, SHA256: sum, Size: size, State: Queued, Order: now.UnixMicro(), Created: now}
+	c := Capture{ID: id.String(), Tenant: tenant, Name: name, By: by, SHA256: sum, Size: size, State: Queued, Order: now.UnixMicro(), Created: now}
 	if err := s.cfg.Store.AddCapture(ctx, c); err != nil {
 		return Capture{}, fmt.Errorf("record capture %s: %w", name, err)
 	}

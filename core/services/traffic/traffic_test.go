@@ -135,7 +135,10 @@ func (m *memory) SaveCapture(ctx context.Context, c Capture) error {
 	return m.AddCapture(ctx, c)
 }
 
-func (m *memory) DeleteCapture(_ context.Context, id string) (shared bool, err error) {
+func (m *memory) Room(context.Context, string, int64) error { return nil }
+
+func (m *memory) DeleteCapture(_ context.Context, c Capture) (shared bool, err error) {
+	id := c.ID
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	sum := m.rows[id].SHA256
@@ -222,7 +225,7 @@ func (b *bench) config(dir string) Config {
 // finish uploads content and works until the job has ended.
 func (b *bench) finish(t *testing.T, content string) Capture {
 	t.Helper()
-	c, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content))
+	c, err := b.Receive(t.Context(), "acme", "some.pcap", "user:ada", strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +318,7 @@ func TestDelete(t *testing.T) {
 	b := newBench(t, "endless")
 	receive := func(content string) Capture {
 		t.Helper()
-		c, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content))
+		c, err := b.Receive(t.Context(), "acme", "some.pcap", "user:ada", strings.NewReader(content))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -382,7 +385,7 @@ func TestAnalysedAgainWhenADetectorWasGone(t *testing.T) {
 
 func TestUnfinishedJobsAreTakenUpAgain(t *testing.T) {
 	b := newBench(t, "honest")
-	c, err := b.Receive(t.Context(), "a", "user:ada", strings.NewReader("x"))
+	c, err := b.Receive(t.Context(), "acme", "a", "user:ada", strings.NewReader("x"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,12 @@ var (
 const incoming = "incoming-"
 
 // Receive streams an upload to disk, hashing as it comes, and makes it a job. The same bytes are stored once.
-func (s *Service) Receive(ctx context.Context, name, by string, r io.Reader) (Capture, error) {
+func (s *Service) Receive(ctx context.Context, tenant, name, by string, r io.Reader) (Capture, error) {
 	if s.Waiting() >= maxWaiting {
 		return Capture{}, ErrBacklog
+	}
+	if err := s.cfg.Store.Room(ctx, tenant, 1); err != nil { // before anything is read
+		return Capture{}, err
 	}
 	tmp, err := os.CreateTemp(s.cfg.Dir, incoming)
 	if err != nil {
@@ -47,10 +50,13 @@ func (s *Service) Receive(ctx context.Context, name, by string, r io.Reader) (Ca
 	sum := hex.EncodeToString(h.Sum(nil))
 	s.files.Lock() // between the file and its row nobody may find it unused
 	defer s.files.Unlock()
+	if err := s.cfg.Store.Room(ctx, tenant, size); err != nil {
+		return Capture{}, err
+	}
 	if err := keep(tmp, s.path(sum)); err != nil {
 		return Capture{}, fmt.Errorf("store the upload: %w", err)
 	}
-	return s.enqueue(ctx, cleanName(name), by, sum, size)
+	return s.enqueue(ctx, tenant, cleanName(name), by, sum, size)
 }
 
 // MaxUpload is the size of the largest upload that is taken.

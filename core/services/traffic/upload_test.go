@@ -12,14 +12,14 @@ import (
 
 func TestUploadLimits(t *testing.T) {
 	b := newBench(t, "honest")
-	if _, err := b.Receive(t.Context(), "a", "user:ada", strings.NewReader("")); !errors.Is(err, ErrEmpty) {
+	if _, err := b.Receive(t.Context(), "acme", "a", "user:ada", strings.NewReader("")); !errors.Is(err, ErrEmpty) {
 		t.Errorf("empty: %v", err)
 	}
-	if _, err := b.Receive(t.Context(), "a", "user:ada", bytes.NewReader(make([]byte, 1<<20+1))); !errors.Is(err, ErrTooBig) {
+	if _, err := b.Receive(t.Context(), "acme", "a", "user:ada", bytes.NewReader(make([]byte, 1<<20+1))); !errors.Is(err, ErrTooBig) {
 		t.Errorf("too big: %v", err)
 	}
 	broken := io.MultiReader(strings.NewReader("abc"), iotestErr{})
-	if _, err := b.Receive(t.Context(), "a", "user:ada", broken); err == nil {
+	if _, err := b.Receive(t.Context(), "acme", "a", "user:ada", broken); err == nil {
 		t.Error("a broken upload was taken")
 	}
 	left, _ := os.ReadDir(b.cfg.Dir)
@@ -40,7 +40,7 @@ func TestManyUploadsAtOnce(t *testing.T) {
 	for i := range people {
 		all.Go(func() {
 			content := strings.Repeat(string(rune('a'+i%files)), 100_000)
-			if _, err := b.Receive(t.Context(), "some.pcap", "user:ada", strings.NewReader(content)); err != nil {
+			if _, err := b.Receive(t.Context(), "acme", "some.pcap", "user:ada", strings.NewReader(content)); err != nil {
 				t.Error(err)
 			}
 		})
