@@ -42,10 +42,18 @@ func main() {
 	flag.IntVar(&o.Readers, "readers", 4, "people who look at pages, one request a second each")
 	flag.IntVar(&o.Kills, "kills", 0, "how often the server is killed and started again while it is measured")
 	flag.StringVar(&o.Keep, "data", "", "data folder of the server, kept; one of its own that is removed when empty")
+	filled := flag.Int("fill", 0, "put so many agents into the store of -data, whose server does not run, and do nothing else")
 	out := flag.String("json", "", "where to write the figures")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *filled > 0 {
+		if err := fill(ctx, o.Keep, *filled); err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+			os.Exit(1) //nolint:gocritic // nothing is left to stop
+		}
+		return
+	}
 	r, err := run(ctx, o)
 	if r != nil {
 		r.print(os.Stdout)

@@ -1,12 +1,15 @@
 // npm run e2e: journeys through the real picketd, then a picture and an axe check of every page.
+import { execFileSync } from 'node:child_process'
 import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { watchedPage, withBrowser } from './browser.mjs'
 import { traffic } from './flows.mjs'
 import * as journeys from './journeys.mjs'
 import { look } from './look.mjs'
 import { marketplace } from './market.mjs'
-import { devServer, startServer } from './server.mjs'
+import { bin, devServer, startServer } from './server.mjs'
+import { enrol, walk } from './walking.mjs'
 
 const pictures = fileURLToPath(new URL('../../e2e-artifacts/', import.meta.url))
 let failures = 0
@@ -40,6 +43,19 @@ async function firstRun() {
   const server = await startServer()
   try {
     await withBrowser({ viewport: { width: 1280, height: 860 } }, (context) => journey('setUp', context, server))
+  } finally {
+    await server.stop()
+  }
+}
+
+/** A small walk per role; npm run walk is the whole of it. */
+async function roles() {
+  const server = await startServer()
+  try {
+    const token = execFileSync(join(bin, 'picket'), ['token', 'create', '--data', server.data, '--role', 'ADM'], { encoding: 'utf8' }).trim()
+    await enrol(server.base, token, 20)
+    const wrong = await walk(server.base, token, ['IT', 'PUB', 'AUTHOR'], `${pictures}walk/`)
+    if (wrong.length > 0) throw new Error(wrong.join('\n'))
   } finally {
     await server.stop()
   }
@@ -140,7 +156,16 @@ async function places(context, base) {
     },
     'real-fleet': '/fleet',
     machines: '/machines',
-    add: '/machines?add=true',
+    add: async (p) => {
+      await p.goto(`${base}/machines?add=true`)
+      await p.getByRole('dialog').getByRole('button', { name: 'Make the command' }).click()
+      await p.getByRole('dialog').getByText('Waiting for the machine').waitFor()
+    },
+    chosen: async (p) => {
+      await p.goto(`${base}/machines`)
+      await p.getByRole('checkbox', { name: 'Choose all machines of this list' }).check()
+      await p.getByRole('group', { name: 'What to do with the chosen machines' }).waitFor()
+    },
     machine: `/machines/${await first('/api/v1/agents')}`,
     users: '/users',
     tokens: '/tokens',
@@ -157,6 +182,7 @@ await rm(pictures, { recursive: true, force: true })
 await mkdir(pictures, { recursive: true })
 await step('first run', firstRun)
 await step('working server', working)
+await step('every page per role', roles)
 await step('marketplace on made-up answers', () => marketplace(step, pictures))
 await step('captures and flows on made-up answers', () => traffic(step, pictures))
 console.log(failures === 0 ? `\nall good; pictures in ${pictures}` : `\n${failures} failed; pictures in ${pictures}`)

@@ -4,18 +4,20 @@ import { initReactI18next } from 'react-i18next'
 import en from './locales/en.json'
 import type identity from './locales/identity.en.json'
 import type incident from './locales/incident.en.json'
+import type machines from './locales/machines.en.json'
 import type market from './locales/market.en.json'
 import type rules from './locales/rules.en.json'
 import type traffic from './locales/traffic.en.json'
 
-// locales/identity.ts, locales/incident.ts, locales/market.ts, locales/rules.ts and locales/traffic.ts add their parts where a page needs them.
+// locales/identity.ts, locales/incident.ts, locales/machines.ts, locales/market.ts, locales/rules.ts and locales/traffic.ts add their parts where a page needs them.
 type English = typeof en
+type OfMachines = typeof machines
 type OfTheMarket = typeof market
 type OfTraffic = typeof traffic
 type OfIncidents = typeof incident
 type OfRules = typeof rules
 type OfIdentity = typeof identity
-interface Words extends English, OfTheMarket, OfTraffic, OfIncidents, OfRules, OfIdentity {}
+interface Words extends English, OfTheMarket, OfTraffic, OfIncidents, OfRules, OfIdentity, OfMachines {}
 
 declare module 'i18next' {
   interface CustomTypeOptions {

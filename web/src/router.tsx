@@ -6,6 +6,7 @@ import { front } from './api/market'
 import { deviceSorts, me, setup, sinceDays, type DeviceSort, type Since } from './api/queries'
 import { alertStates, incidentStates, severities, type AlertState, type IncidentState, type Severity } from './api/types'
 import { readFlowAddress, type FlowAddress } from './lib/flowFilter'
+import { readMachineAddress, type MachineAddress } from './lib/machineFilter'
 import { isSearch, readAddress, type MarketAddress } from './lib/marketAddress'
 import { NotFound, RouteError } from './pages/Errors'
 import { Shell } from './ui/Shell'
@@ -242,7 +243,7 @@ const fleetRoute = createRoute({
 const machinesRoute = createRoute({
   getParentRoute: () => inside,
   path: '/machines',
-  validateSearch: (search: Search): { add?: boolean } => (search.add === true ? { add: true } : {}),
+  validateSearch: (search: Search): MachineAddress => readMachineAddress(search),
   component: lazyRouteComponent(() => import('./pages/Machines'), 'MachinesPage'),
 })
 const machineRoute = createRoute({

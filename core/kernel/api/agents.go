@@ -64,6 +64,7 @@ func commandOf(c store.Command) commandBody {
 func (s *Server) agentRoutes() {
 	tags := []string{"agents"}
 	s.agentListRoutes()
+	s.addingRoutes()
 	handle(s, huma.Operation{OperationID: "get-agent", Method: http.MethodGet, Path: "/api/v1/agents/{id}", Tags: tags,
 		Summary: "One enrolled machine"},
 		func(ctx context.Context, in *IDPath) (*body[agentBody], error) {
@@ -150,6 +151,7 @@ func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
 }
 
 type enrolmentTokenBody struct {
+	ID      string    `json:"id"`
 	Token   string    `json:"token" doc:"One-time. It carries the server's address and the hash of its root of trust."`
 	Command string    `json:"command" doc:"Run this on the new machine."`
 	Expires time.Time `json:"expires"`
@@ -173,7 +175,7 @@ func (s *Server) enrolmentToken(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return answer(enrolmentTokenBody{Token: text, Expires: row.Expires.UTC(),
+	return answer(enrolmentTokenBody{ID: row.ID, Token: text, Expires: row.Expires.UTC(),
 		Command: fmt.Sprintf("picket-agent --server %s --data ~/.picket-agent --token-file - <<< %s", base, text)}), nil
 }
 

@@ -199,7 +199,8 @@ type Server struct {
 	meters      *meters
 	promQL      *promql.Engine
 	pages       pages
-	held        atomic.Int64        // polls of agents that wait
+	held        atomic.Int64 // polls of agents that wait
+	visits      visits
 	installs    *semaphore.Weighted // archives of agents that are hashed
 	taken       *semaphore.Weighted // bytes of agents' and pushers' bodies in work
 	pushing     *semaphore.Weighted // of them, those of pushers

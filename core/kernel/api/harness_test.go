@@ -147,12 +147,17 @@ func (w *world) enrol(name string) *node {
 	var made struct{ Token string }
 	out := w.request(auth.RoleADM, "POST", "/api/v1/agents/tokens", `{"name":"`+name+`"}`)
 	check(w.t, json.Unmarshal(out.Body.Bytes(), &made))
+	return w.enrolWith(made.Token, name)
+}
+
+func (w *world) enrolWith(token, name string) *node {
+	w.t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	check(w.t, err)
-	body, err := json.Marshal(map[string]string{"token": made.Token, "name": name, "os": "linux", "arch": "amd64", "version": "1",
+	body, err := json.Marshal(map[string]string{"token": token, "name": name, "os": "linux", "arch": "amd64", "version": "1",
 		"public_key": base64.StdEncoding.EncodeToString(public)})
 	check(w.t, err)
-	out = w.request("", "POST", "/api/v1/enrol", string(body))
+	out := w.request("", "POST", "/api/v1/enrol", string(body))
 	var got enrolledBody
 	check(w.t, json.Unmarshal(out.Body.Bytes(), &got))
 	if out.Code != http.StatusOK || got.AgentID == "" || got.Bearer == "" || got.CommandKey == "" {

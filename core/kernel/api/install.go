@@ -44,13 +44,13 @@ type Shelf interface {
 const TokenPlace = "{token}"
 
 type agentReleaseBody struct {
-	OS      string        `json:"os" doc:"As Go calls it: linux, darwin, windows."`
-	Arch    string        `json:"arch" doc:"amd64, arm64, arm."`
-	Version string        `json:"version"`
-	SHA256  string        `json:"sha256" doc:"Of the archive. It comes from the signed registry."`
-	Size    int64         `json:"size"`
-	URL     string        `json:"url" doc:"Where the new machine fetches it, without a name."`
-	Line    string        `json:"line" doc:"One line for a shell of the new machine: fetches the agent, goes on only if the digest is right, enrols and runs it. Put an enrolment token in the place of {token}."`
+	OS      string       `json:"os" doc:"As Go calls it: linux, darwin, windows."`
+	Arch    string       `json:"arch" doc:"amd64, arm64, arm."`
+	Version string       `json:"version"`
+	SHA256  string       `json:"sha256" doc:"Of the archive. It comes from the signed registry."`
+	Size    int64        `json:"size"`
+	URL     string       `json:"url" doc:"Where the new machine fetches it, without a name."`
+	Line    string       `json:"line" doc:"One line for a shell of the new machine: fetches the agent, goes on only if the digest is right, enrols and runs it. Put an enrolment token in the place of {token}."`
 	Steps   []addingStep `json:"steps" nullable:"false" doc:"The same, step by step."`
 }
 
@@ -176,6 +176,9 @@ func (s *Server) serveAgent(c *gin.Context, r AgentRelease) {
 		s.cfg.Log.Error("an agent in the registry is not what was signed", "file", r.File(), "error", err)
 		s.refuse(c, http.StatusBadGateway, "what this server stores is not what was signed, so it is not served; its registry must be published anew")
 		return
+	}
+	if c.Request.Method == http.MethodGet {
+		s.visits.add("fetched", peer(c.Request.Context()), s.cfg.Now())
 	}
 	c.Header("Cache-Control", "no-cache")
 	c.Header("Content-Type", "application/gzip")

@@ -54,7 +54,7 @@ func (s *Server) viewRoutes() {
 func (s *Server) saveView(ctx context.Context, in *struct {
 	Body struct {
 		Name   string `json:"name" minLength:"1" maxLength:"80"`
-		Page   string `json:"page" enum:"flows" default:"flows" doc:"The page that it belongs to."`
+		Page   string `json:"page" enum:"flows,machines" default:"flows" doc:"The page that it belongs to."`
 		Query  string `json:"query" maxLength:"4000" doc:"As the page's address has it, without the question mark."`
 		Shared bool   `json:"shared,omitempty" doc:"Let everybody see it."`
 	}

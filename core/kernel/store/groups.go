@@ -245,7 +245,7 @@ func (c *Control) trace(ctx context.Context, tx *sql.Tx, tenant, id string) erro
 		(SELECT json_group_array(grp) FROM (SELECT grp FROM agent_groups WHERE agent_id = agents.id AND by_rule = 0 ORDER BY grp)),
 		(SELECT json_group_array(grp) FROM (SELECT grp FROM agent_groups WHERE agent_id = agents.id AND by_rule = 1 ORDER BY grp)),
 		(SELECT json_group_array(grp) FROM (SELECT grp FROM agent_lineage WHERE agent_id = agents.id ORDER BY rank))
-		FROM agents WHERE tenant = ? AND (? = '' OR id = ?)`, tenant, id, id)
+		FROM agents WHERE tenant = ?1 AND id BETWEEN ?2 AND iif(?2 = '', x'ff', ?2)`, tenant, id) // a blob sorts behind every text
 	if err != nil {
 		return err
 	}

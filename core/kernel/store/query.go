@@ -339,6 +339,13 @@ type LastValue struct {
 	Value               float64
 }
 
+// SeriesOf is how many series an agent has sent samples of.
+func (t *Telemetry) SeriesOf(tenant, agent string) int {
+	t.catalogue.mu.RLock()
+	defer t.catalogue.mu.RUnlock()
+	return t.catalogue.byAgent[tenant+"\x00"+agent]
+}
+
 // Last returns the newest values of a metric from memory; an empty agent means all.
 func (t *Telemetry) Last(tenant, metric, agent string) []LastValue {
 	found := t.catalogue.match(tenant, metric, agent, nil)

@@ -330,6 +330,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agents/tokens/{id}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the machine is that a token was made for, and what may be in its way */
+        get: operations["enrolment-progress"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agents/{id}": {
         parameters: {
             query?: never;
@@ -3069,6 +3086,20 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AddedMachine: {
+            address: string;
+            /** Format: date-time */
+            enrolled_at: string;
+            id: string;
+            name: string;
+            /**
+             * Format: int64
+             * @description How many series it has sent samples of.
+             */
+            series: number;
+            /** @enum {string} */
+            state: "online" | "late" | "offline";
+        };
         AddingStep: {
             /** @enum {string} */
             does: "fetch" | "check" | "unpack" | "run";
@@ -3762,6 +3793,7 @@ export interface components {
             command: string;
             /** Format: date-time */
             expires: string;
+            id: string;
             /** @description One-time. It carries the server's address and the hash of its root of trust. */
             token: string;
         };
@@ -5271,6 +5303,23 @@ export interface components {
             /** Format: int64 */
             records_per_second?: number;
         };
+        Progress: {
+            /** Format: date-time */
+            expires: string;
+            /** @description The newest first, at most 20. */
+            machines: components["schemas"]["AddedMachine"][];
+            /** Format: int64 */
+            max_uses: number;
+            /** @description What this server saw since the token was made that may be why it takes so long, newest first, at most 10. */
+            seen: components["schemas"]["Seen"][];
+            /**
+             * @description waiting: nobody came with the token; enrolled: a machine is let in; measuring: its first sample is stored; ended: nobody came, and nobody can any more.
+             * @enum {string}
+             */
+            state: "waiting" | "enrolled" | "measuring" | "ended";
+            /** Format: int64 */
+            uses: number;
+        };
         ProtoCount: {
             proto: string;
             /** Format: int32 */
@@ -5834,7 +5883,7 @@ export interface components {
              * @default flows
              * @enum {string}
              */
-            page: "flows";
+            page: "flows" | "machines";
             /** @description As the page's address has it, without the question mark. */
             query: string;
             /** @description Let everybody see it. */
@@ -5847,6 +5896,17 @@ export interface components {
             url: string;
             /** Format: int64 */
             width?: number;
+        };
+        Seen: {
+            address: string;
+            detail?: string;
+            /** Format: date-time */
+            time: string;
+            /**
+             * @description fetched: somebody downloaded the agent; the others are refusals.
+             * @enum {string}
+             */
+            what: "fetched" | "token" | "clock" | "signature" | "refused";
         };
         SendCommandRequest: {
             /** @description {"instance": "…"}; restart-plugin needs it. */
@@ -7573,6 +7633,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EnrolmentToken"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "enrolment-progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Progress"];
                 };
             };
             /** @description Unauthorized */

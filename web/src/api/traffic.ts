@@ -149,8 +149,10 @@ export const views = queryOptions({
   queryFn: ({ signal }) => answer(api.GET('/api/v1/views', { signal })),
 })
 
-export const saveView = (name: string, query: string, shared: boolean) =>
-  answer(api.POST('/api/v1/views', { body: { name, page: 'flows', query, shared } }))
+/** The pages that have views. */
+export type ViewsOf = 'flows' | 'machines'
+
+export const saveView = (page: ViewsOf, name: string, query: string, shared: boolean) => answer(api.POST('/api/v1/views', { body: { name, page, query, shared } }))
 export const removeView = (id: string) => answer(api.DELETE('/api/v1/views/{id}', { params: { path: { id } } }))
 
 /** A device as it is named beside its addresses. */

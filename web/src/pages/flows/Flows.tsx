@@ -3,7 +3,8 @@ import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import { flowSummary, type FlowSummary } from '../../api/traffic'
-import { chipsOf, filterOf, withFlow, type FlowAddress } from '../../lib/flowFilter'
+import { chipsOf, filterOf, readFlowAddress, withFlow, type FlowAddress } from '../../lib/flowFilter'
+import { queryOfView, viewOfQuery } from '../../lib/savedViews'
 import '../../locales/traffic'
 import { Page, Panel } from '../../ui/Page'
 import { Empty, Loaded } from '../../ui/states'
@@ -30,7 +31,7 @@ export function FlowsPage() {
   const filter = filterOf(address)
   const query = useQuery(flowSummary(filter))
   return (
-    <Page title={t('traffic.flows.title')} lead={t('traffic.flows.lead')} actions={<><ViewsMenu address={address} go={go} /><ExportMenu filter={filter} /></>}>
+    <Page title={t('traffic.flows.title')} lead={t('traffic.flows.lead')} actions={<><SavedViews address={address} /><ExportMenu filter={filter} /></>}>
       <FilterBar address={address} go={go} />
       <Loaded query={query} rows={8}>
         {(summary) => summary.flows === 0 ? <Nothing address={address} go={go} /> : <Found {...exploring} summary={summary} old={query.isPlaceholderData} />}
@@ -64,5 +65,12 @@ function Nothing({ address, go }: { address: FlowAddress; go: (to: FlowAddress) 
         <Empty title={t('traffic.flows.noneYet')} action={<Link to="/captures">{t('traffic.flows.toCaptures')}</Link>}>{t('traffic.flows.noneYetText')}</Empty>
       )}
     </Panel>
+  )
+}
+
+function SavedViews({ address }: { address: FlowAddress }) {
+  return (
+    <ViewsMenu page="flows" query={queryOfView(readFlowAddress({ ...address }))}
+      link={(query, name, onOpen) => <Link to="/flows" search={viewOfQuery(query)} className="break" onClick={onOpen}>{name}</Link>} />
   )
 }

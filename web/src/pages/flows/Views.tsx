@@ -1,19 +1,24 @@
 // Filters that people saved under a name.
 import { ActionIcon, Button, Checkbox, Popover, TextInput } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { Link } from '@tanstack/react-router'
-import { useState, type FormEvent } from 'react'
+import { useState, type FormEvent, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
-import { removeView, saveView, views, type View } from '../../api/traffic'
+import { removeView, saveView, views, type View, type ViewsOf } from '../../api/traffic'
 import { useMay } from '../../api/useMay'
-import { readFlowAddress, type FlowAddress } from '../../lib/flowFilter'
-import { queryOfView, viewOfQuery } from '../../lib/savedViews'
 import { CloseIcon } from '../../ui/icons'
 import { Loaded, Problem } from '../../ui/states'
 import { useTell } from '../../ui/toasts'
 import css from './flows.module.css'
 
-export function ViewsMenu({ address, go }: { address: FlowAddress; go: (to: FlowAddress) => void }) {
+interface Props {
+  page: ViewsOf
+  /** What would be saved. */
+  query: string
+  /** A link that opens what was saved. */
+  link: (query: string, name: string, onOpen: () => void) => ReactNode
+}
+
+export function ViewsMenu({ page, query: now, link }: Props) {
   const { t } = useTranslation()
   const [open, setOpen] = useState(false)
   const query = useQuery({ ...views, enabled: open })
@@ -24,19 +29,19 @@ export function ViewsMenu({ address, go }: { address: FlowAddress; go: (to: Flow
         <div className={css.menu}>
           <Loaded query={query} rows={2}>
             {({ items }) => {
-              const own = items.filter((v) => v.page === 'flows')
+              const own = items.filter((v) => v.page === page)
               return own.length === 0 ? <p className="dim">{t('traffic.views.none')}</p>
-                : <ul className={css.views}>{own.map((v) => <SavedView key={v.id} view={v} onOpen={() => { setOpen(false); go(viewOfQuery(v.query)) }} />)}</ul>
+                : <ul className={css.views}>{own.map((v) => <SavedView key={v.id} view={v}>{link(v.query, v.name, () => setOpen(false))}</SavedView>)}</ul>
             }}
           </Loaded>
-          <SaveView address={address} />
+          <SaveView page={page} query={now} />
         </div>
       </Popover.Dropdown>
     </Popover>
   )
 }
 
-function SavedView({ view: v, onOpen }: { view: View; onOpen: () => void }) {
+function SavedView({ view: v, children }: { view: View; children: ReactNode }) {
   const { t } = useTranslation()
   const can = useMay()
   const client = useQueryClient()
@@ -52,7 +57,7 @@ function SavedView({ view: v, onOpen }: { view: View; onOpen: () => void }) {
   }
   return (
     <li>
-      <Link to="/flows" search={viewOfQuery(v.query)} className="break" onClick={onOpen}>{v.name}</Link>
+      {children}
       <span className="dim">{v.mine ? v.shared && t('traffic.views.sharedMark') : t('traffic.views.by', { owner: v.owner })}</span>
       {(v.mine || can('administer')) && (
         <ActionIcon variant="subtle" color="gray" size="sm" aria-label={t('traffic.views.remove', { name: v.name })} onClick={() => void remove()}><CloseIcon size={14} /></ActionIcon>
@@ -61,7 +66,7 @@ function SavedView({ view: v, onOpen }: { view: View; onOpen: () => void }) {
   )
 }
 
-function SaveView({ address }: { address: FlowAddress }) {
+function SaveView({ page, query }: Pick<Props, 'page' | 'query'>) {
   const { t } = useTranslation()
   const client = useQueryClient()
   const tell = useTell()
@@ -72,7 +77,7 @@ function SaveView({ address }: { address: FlowAddress }) {
     event.preventDefault()
     setError(null)
     try {
-      await saveView(name.trim(), queryOfView(readFlowAddress({ ...address })), shared)
+      await saveView(page, name.trim(), query, shared)
       tell.done(t('traffic.views.saved', { name: name.trim() }))
       setName('')
       await client.invalidateQueries({ queryKey: ['views'] })
