@@ -93,7 +93,7 @@ func (s *Server) progress(ctx context.Context, in *IDPath) (*body[progressBody],
 		}
 		own["agent:"+a.ID] = true
 		out.Machines = append(out.Machines, addedMachine{ID: a.ID, Name: a.Name, Address: a.Address, Enrolled: e.Time.UTC(), State: s.cfg.Agents.State(a),
-			Series: s.cfg.Telemetry.SeriesOf(tenant, a.ID)})
+			Series: s.cfg.Telemetry.SeriesCount(tenant, a.ID)})
 	}
 	switch {
 	case len(out.Machines) > 0 && out.Machines[0].Series > 0:

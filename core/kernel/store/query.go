@@ -339,8 +339,8 @@ type LastValue struct {
 	Value               float64
 }
 
-// SeriesOf is how many series an agent has sent samples of.
-func (t *Telemetry) SeriesOf(tenant, agent string) int {
+// SeriesCount is how many series an agent has sent samples of.
+func (t *Telemetry) SeriesCount(tenant, agent string) int {
 	t.catalogue.mu.RLock()
 	defer t.catalogue.mu.RUnlock()
 	return t.catalogue.byAgent[tenant+"\x00"+agent]
