@@ -59,6 +59,7 @@ func main() {
 	try("Detectors", reportDetectors)
 	try("Traffic", reportTraffic)
 	try("Rules", reportRules)
+	try("Ingest", reportIngest)
 	try("API and page", reportAPI)
 	if failed {
 		os.Exit(1)

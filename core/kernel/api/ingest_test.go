@@ -89,6 +89,7 @@ func writeOf(at time.Time, value float64, names ...string) []byte {
 }
 
 func packed(t *testing.T, text string) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, err := z.Write([]byte(text))
