@@ -108,8 +108,30 @@ func startPicket(ctx context.Context, _ string) (*receiver, error) {
 		s.stop()
 		return nil, err
 	}
-	time.Sleep(ingestSettle) // its plugins are starting
+	if err := calm(s.cmd.Process.Pid); err != nil { // its plugins are starting
+		s.stop()
+		return nil, err
+	}
 	return &receiver{nameIngest, s.base + "/prometheus/api/v1/write", s.cmd.Process.Pid, "Bearer " + token, s.stop}, nil
+}
+
+// calm waits until a process has little to do, for a minute at most.
+func calm(pid int) error {
+	for range 20 {
+		before, err := cpuOfOne(pid)
+		if err != nil {
+			return err
+		}
+		time.Sleep(ingestSettle)
+		after, err := cpuOfOne(pid)
+		if err != nil {
+			return err
+		}
+		if after-before < ingestSettle/50 {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (s *server) pushToken(ctx context.Context) (string, error) {
