@@ -45,7 +45,7 @@ func TestAppendRefs(t *testing.T) {
 	got := map[string][]float64{}
 	for _, m := range shapes {
 		tel.EachSeries("default", m, func(k KnownSeries) {
-			lines, _, err := tel.RawSamples(t.Context(), []KnownSeries{k}, at(-time.Hour), at(time.Hour), 100)
+			lines, _, _, err := tel.RawSamples(t.Context(), []KnownSeries{k}, RawQuery{From: at(-time.Hour), To: at(time.Hour), Most: 100})
 			must(t, err)
 			for _, s := range lines[0] {
 				got[m.Name] = append(got[m.Name], s.Value)
