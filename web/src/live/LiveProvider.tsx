@@ -3,6 +3,7 @@
 import { useQueryClient, type QueryClient } from '@tanstack/react-query'
 import { createContext, useContext, useEffect, useState, type ReactNode } from 'react'
 import type { LiveMessage, LiveTopic } from '../api/types'
+import { useMay } from '../api/useMay'
 import { LiveChannel, type LiveSocket, type LiveStatus } from './channel'
 
 const stale: Record<LiveTopic, string[]> = {
@@ -21,14 +22,20 @@ const pollWhenDown = 10_000
 const pollAlways = 15_000
 const growing = ['plugins', 'agents', 'overview', 'series']
 
+/** As it is for who may not listen: the pages read instead. */
+const deaf: LiveStatus = { state: 'down', seen: null }
+
 const Status = createContext<LiveStatus>({ state: 'connecting', seen: null })
 export const useLive = () => useContext(Status)
 
 export function LiveProvider({ children }: { children: ReactNode }) {
   const client = useQueryClient()
-  const [status, setStatus] = useState<LiveStatus>({ state: 'connecting', seen: null })
+  const may = useMay()('watch')
+  const [heard, setStatus] = useState<LiveStatus>({ state: 'connecting', seen: null })
+  const status = may ? heard : deaf
 
   useEffect(() => {
+    if (!may) return
     const refresher = new Refresher(client)
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws'
     const channel = new LiveChannel(
@@ -51,7 +58,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
       channel.stop()
       refresher.stop()
     }
-  }, [client])
+  }, [client, may])
 
   const down = status.state === 'down'
   useEffect(() => {
