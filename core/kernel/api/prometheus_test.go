@@ -27,7 +27,7 @@ func measured(t *testing.T, w *world) time.Time {
 	base := time.Now().Add(-time.Minute).Truncate(time.Minute)
 	for _, a := range []store.Agent{{ID: "0190-a", Name: "web-1", Group: "front"}, {ID: "0190-b", Name: `db "2"`, Group: "all"}} {
 		hash := []byte("enrol " + a.ID)
-		check(t, w.control.CreateEnrolmentToken(ctx, store.EnrolmentToken{ID: a.ID, Tenant: store.DefaultTenant, Hash: hash, Created: base, Expires: base.Add(time.Hour)}))
+		check(t, w.control.CreateEnrolmentToken(ctx, store.EnrolmentToken{ID: a.ID, Tenant: store.DefaultTenant, Hash: hash, Group: a.Group, Created: base, Expires: base.Add(time.Hour)}))
 		a.PublicKey, a.BearerHash = []byte(a.ID), []byte(a.ID)
 		_, err := w.control.EnrolAgent(ctx, hash, a)
 		check(t, err)
