@@ -49,10 +49,10 @@ func fill(ctx context.Context, data string, agents int) (err error) {
 
 func heard(ctx context.Context, control *store.Control, a store.Agent, i int, now time.Time) error {
 	state, at := "ready", now
-	switch {
-	case i%50 == 7:
+	switch i % 50 {
+	case 7:
 		at = now.Add(-time.Hour)
-	case i%50 == 8:
+	case 8:
 		at = now.Add(-2 * time.Minute)
 	}
 	if i%100 == 3 {
