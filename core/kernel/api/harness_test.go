@@ -54,7 +54,8 @@ func newWorld(t *testing.T) *world {
 	control, err := store.OpenControl(ctx, store.ControlConfig{Path: filepath.Join(dir, "data", "control.db"), KeyFile: filepath.Join(dir, "keys", "k")})
 	check(t, err)
 	t.Cleanup(func() { control.Close() })
-	telemetry, err := store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: filepath.Join(dir, "data", "telemetry"), GroupWait: time.Millisecond})
+	telemetry, err := store.OpenTelemetry(ctx, store.TelemetryConfig{Dir: filepath.Join(dir, "data", "telemetry"), GroupWait: time.Millisecond,
+		Room: func(tenant string) int64 { return control.Limit(tenant, store.QuotaSeries) }, Full: func(tenant string) { control.CountRefused(tenant, store.QuotaSeries, 1) }})
 	check(t, err)
 	t.Cleanup(func() { telemetry.Close() })
 	flows, err := store.OpenFlows(ctx, store.FlowsConfig{Dir: filepath.Join(dir, "data", "flows")})
@@ -150,14 +151,34 @@ func (w *world) enrol(name string) *node {
 	return w.enrolWith(made.Token, name)
 }
 
-func (w *world) enrolWith(token, name string) *node {
+// enrolFor is enrol by somebody, so that the agent is their tenant's.
+func (w *world) enrolFor(p *person, name string) *node {
 	w.t.Helper()
+	return w.enrolWith(w.enrolmentFor(p, name), name)
+}
+
+func (w *world) enrolmentFor(p *person, name string) string {
+	w.t.Helper()
+	var made struct{ Token string }
+	check(w.t, json.Unmarshal(p.do("POST", "/api/v1/agents/tokens", `{"name":"`+name+`"}`).Body.Bytes(), &made))
+	return made.Token
+}
+
+func enrolBody(name, token string) (string, ed25519.PrivateKey, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
-	check(w.t, err)
+	if err != nil {
+		return "", nil, err
+	}
 	body, err := json.Marshal(map[string]string{"token": token, "name": name, "os": "linux", "arch": "amd64", "version": "1",
 		"public_key": base64.StdEncoding.EncodeToString(public)})
+	return string(body), private, err
+}
+
+func (w *world) enrolWith(token, name string) *node {
+	w.t.Helper()
+	body, private, err := enrolBody(name, token)
 	check(w.t, err)
-	out := w.request("", "POST", "/api/v1/enrol", string(body))
+	out := w.request("", "POST", "/api/v1/enrol", body)
 	var got enrolledBody
 	check(w.t, json.Unmarshal(out.Body.Bytes(), &got))
 	if out.Code != http.StatusOK || got.AgentID == "" || got.Bearer == "" || got.CommandKey == "" {
@@ -328,6 +349,9 @@ func (m moves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) e
 
 // Undo takes back what is noted as undoable.
 func (m moves) Undo(ctx context.Context, tenant, id, notice string) (undone []string, err error) {
+	if _, err := m.control.AlertByID(ctx, tenant, id); err != nil {
+		return nil, err
+	}
 	told, err := m.control.AlertNotices(ctx, tenant, id)
 	for _, n := range told {
 		if n.Receipt != nil && n.Receipt.Undoable && (notice == "" || notice == n.ID) {

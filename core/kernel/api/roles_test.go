@@ -25,10 +25,15 @@ type person struct {
 // enter opens a session for a user of that role who has a password, proved so long ago.
 func (w *world) enter(name, role string, age time.Duration) *person {
 	w.t.Helper()
+	return w.enterTenant(store.DefaultTenant, name, role, age)
+}
+
+func (w *world) enterTenant(tenant, name, role string, age time.Duration) *person {
+	w.t.Helper()
 	ctx := w.t.Context()
-	u, err := w.control.UserByName(ctx, store.DefaultTenant, name)
+	u, err := w.control.UserByName(ctx, tenant, name)
 	if err != nil {
-		u = store.User{ID: "u-" + name, Tenant: store.DefaultTenant, Username: name, Role: role, PasswordHash: "set", Created: time.Now()}
+		u = store.User{ID: strings.TrimPrefix(tenant, store.DefaultTenant) + "u-" + name, Tenant: tenant, Username: name, Role: role, PasswordHash: "set", Created: time.Now()}
 		check(w.t, w.control.CreateUser(ctx, u))
 	}
 	w.sessions++
