@@ -35,7 +35,7 @@ var backupName = regexp.MustCompile(`^picket-(\d{8}T\d{6}\.\d{3}Z)-(full|data|co
 
 // notInBackup is what a backup does not take from the data folder as it lies there: what belongs to this run alone, and the stores,
 // which hand out copies of themselves. The key file of the secrets lies outside the folder.
-var notInBackup = []string{"run", "lock", "admin.sock", "agent", backupFolder, "control.db", "control.db-wal", "control.db-shm", "telemetry", "flows", "captures",
+var notInBackup = []string{"run", "sql", "lock", "admin.sock", "agent", backupFolder, "control.db", "control.db-wal", "control.db-shm", "telemetry", "flows", "captures",
 	"plugins"}
 
 // onlyConfig is what a backup of the configuration takes.

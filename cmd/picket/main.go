@@ -25,6 +25,7 @@ import (
 	"github.com/picketwatch/picket/cmd/picket/internal/registrycmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/rulecmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/sdkcmd"
+	"github.com/picketwatch/picket/cmd/picket/internal/sqlcmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/tokencmd"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/cmd/picket/internal/usercmd"
@@ -53,7 +54,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), fleetcmd.Backup(), flowscmd.New(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
+	root.AddCommand(analyzecmd.New(), auditcmd.New(), capturecmd.New(), evalcmd.New(), factscmd.New(), fleetcmd.New(), fleetcmd.Backup(), flowscmd.New(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), sqlcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
 			usage.Group(cmd)

@@ -22,6 +22,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/adminsock"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/config"
+	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/internal/footprint"
 	"github.com/picketwatch/picket/web"
 )
@@ -118,7 +119,7 @@ func command(out, errs io.Writer) *cobra.Command {
 	cmd.Flags().StringVar(&dir, "data", preset.Data, "data folder")
 	cmd.Flags().StringVar(&listen, "listen", preset.Listen, "address to listen on")
 	cmd.Flags().BoolVar(&cfg.Dev, "dev", false, "local registry, default plugins, an agent on this machine, a sample capture")
-	cmd.AddCommand(tokenCommand(), userCommand(), auditCommand(), restoreCommand())
+	cmd.AddCommand(tokenCommand(), userCommand(), auditCommand(), restoreCommand(), sqlWorkerCommand())
 	return cmd
 }
 
@@ -143,6 +144,14 @@ func logger(w io.Writer, text string, dev bool) *slog.Logger {
 	level := slog.LevelInfo
 	_ = level.UnmarshalText([]byte(text)) // an unknown word leaves the level as it is
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// sqlWorkerCommand is this program as the process of one query of the SQL console.
+func sqlWorkerCommand() *cobra.Command {
+	return &cobra.Command{Use: core.SQLWorker, Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return store.SQLWorker(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		}}
 }
 
 func tokenCommand() *cobra.Command {

@@ -128,6 +128,9 @@ var access = map[string]rule{
 	"PUT /api/v1/admin/retention":             danger(auth.SettingsAdmin),
 	"POST /api/v1/admin/retention/cleanup":    danger(auth.SettingsAdmin),
 
+	"GET /api/v1/admin/sql":                  operator(may(auth.SettingsAdmin)),
+	"POST /api/v1/admin/sql":                 operator(may(auth.SettingsAdmin)), // sees every tenant, and changes nothing
+
 	"GET /api/v1/users":                      may(auth.UsersAdmin),
 	"POST /api/v1/users":                     danger(auth.UsersAdmin),
 	"GET /api/v1/users/:id":                  may(auth.UsersAdmin),

@@ -152,6 +152,7 @@ type Config struct {
 	Captures  Captures
 	Backups   Backups
 	Retention Retention
+	SQL       SQL
 	Evidence  Evidence
 	Alerts    Alerts
 	Incidents Incidents
@@ -308,6 +309,7 @@ func (s *Server) routes() {
 	s.auditRoutes()
 	s.backupRoutes()
 	s.retentionRoutes()
+	s.sqlRoutes()
 	s.overviewRoutes()
 	s.liveRoutes()
 	s.fileRoutes()

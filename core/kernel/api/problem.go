@@ -79,6 +79,7 @@ func describe(err error) error {
 		{ErrAnalysing, http.StatusConflict},
 		{ErrNoPackets, http.StatusNotFound},
 		{ErrCarveBusy, http.StatusTooManyRequests},
+		{store.ErrSQLBusy, http.StatusTooManyRequests},
 		{syscall.ENOSPC, http.StatusInsufficientStorage},
 	} {
 		if errors.Is(err, k.is) {

@@ -92,6 +92,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/sql": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tables that a query in SQL may read, and what it may take */
+        get: operations["list-sql-tables"];
+        put?: never;
+        /** Answer one query in SQL (DuckDB's), which can read and nothing else */
+        post: operations["run-sql"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/commands/{id}/result": {
         parameters: {
             query?: never;
@@ -5826,6 +5844,62 @@ export interface components {
             /** @description Why it did not look at more. */
             stopped?: string;
         };
+        RunSqlRequest: {
+            /**
+             * Format: date-time
+             * @description Samples, sums and flows of before are not there; default an hour before to.
+             */
+            from?: string;
+            sql: string;
+            /**
+             * Format: date-time
+             * @description Nor are those from then on; default now.
+             */
+            to?: string;
+        };
+        SQLColumn: {
+            doc?: string;
+            name: string;
+            type: string;
+        };
+        SQLLimits: {
+            /**
+             * Format: int64
+             * @description Of an answer.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description That samples and flows are read of.
+             */
+            days: number;
+            /**
+             * Format: int64
+             * @description Of the other tables; of more, the newest are there.
+             */
+            list_rows: number;
+            /** Format: int64 */
+            memory_bytes: number;
+            /**
+             * Format: int64
+             * @description Of an answer.
+             */
+            rows: number;
+            /** Format: int64 */
+            seconds: number;
+            /**
+             * Format: int64
+             * @description Of samples, sums and flows; more are refused.
+             */
+            table_rows: number;
+        };
+        SQLTable: {
+            columns: components["schemas"]["SQLColumn"][];
+            doc: string;
+            name: string;
+            /** @description Only what is of the time that the query is over. */
+            timed: boolean;
+        };
         Sample: {
             labels?: {
                 [key: string]: string;
@@ -6024,6 +6098,23 @@ export interface components {
         SigninInput: {
             /** @description From the sign-in link. */
             token: string;
+        };
+        SqlAnswer: {
+            columns: components["schemas"]["SQLColumn"][];
+            /** @description Whole numbers that JSON's readers would round are texts. */
+            rows: (unknown[] | null)[];
+            /** @description Those that the query names, with the rows that were there for it. */
+            tables: {
+                [key: string]: number;
+            };
+            /** Format: double */
+            took_seconds: number;
+            /** @description There were more rows than one answer holds. */
+            truncated: boolean;
+        };
+        SqlTables: {
+            limits: components["schemas"]["SQLLimits"];
+            tables: components["schemas"]["SQLTable"][];
         };
         Squares: {
             path: string;
@@ -6776,6 +6867,113 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-sql-tables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SqlTables"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "run-sql": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunSqlRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SqlAnswer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
