@@ -102,6 +102,7 @@ type Core struct {
 
 	backups *backups
 	keep    *retention
+	own     *self
 
 	closers []func() // undo New, last first
 }
@@ -318,12 +319,13 @@ func (c *Core) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.own = &self{core: c, figures: c.metrics(prometheus.NewRegistry()), began: c.cfg.Now()}
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
-		Backups: c.backups, Retention: c.keep, SQL: c.sqlConsole(), Captures: captures{c}, Evidence: c.evidence, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
+		Backups: c.backups, Retention: c.keep, SQL: c.sqlConsole(), Own: c.own, Captures: captures{c}, Evidence: c.evidence, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
-		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.metrics(prometheus.NewRegistry()), Now: c.cfg.Now, Log: c.cfg.Log,
+		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.own.figures, Now: c.cfg.Now, Log: c.cfg.Log,
 		Rollouts: c.rollouts, WarningLists: c.warningLists, Rules: rules,
 	}
 	if c.shop != nil {
@@ -424,7 +426,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run, c.keep.run, c.evidence.run,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run, c.keep.run, c.own.run, c.evidence.run,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

@@ -128,6 +128,42 @@ func (r *retention) applyLocked() {
 	r.core.flows.SetRetention(kept(keepFlows, time.Duration(settings.Flows.Retention)))
 }
 
+// Preview says what is there of each kind, and what other days would take of it.
+func (r *retention) Preview(ctx context.Context, days map[string]int) ([]api.KeptNow, error) {
+	c := r.core
+	out := []api.KeptNow{}
+	for _, k := range r.List() {
+		if n, asked := days[k.Kind]; asked {
+			if n < 0 || n > maxKeptDays {
+				return nil, &store.QueryError{Message: fmt.Sprintf("%s: %d days is not between 1 and %d, or 0 for the default", k.Kind, n, maxKeptDays)}
+			}
+			if k.Days = n; n == 0 {
+				k.Days = k.Default
+			}
+		}
+		before := map[string]func(time.Time) (store.Amount, error){
+			keepSamples:     func(at time.Time) (store.Amount, error) { return c.telemetry.Before(at), nil },
+			keepFiveMinutes: func(at time.Time) (store.Amount, error) { return c.telemetry.SumsBefore(0, at), nil },
+			keepHours:       func(at time.Time) (store.Amount, error) { return c.telemetry.SumsBefore(1, at), nil },
+			keepDays:        func(at time.Time) (store.Amount, error) { return c.telemetry.SumsBefore(2, at), nil },
+			keepFlows:       func(at time.Time) (store.Amount, error) { return c.flows.Before(at), nil },
+		}[k.Kind]
+		if before == nil {
+			before = func(at time.Time) (store.Amount, error) { return c.control.CountBefore(ctx, k.Kind, at) }
+		}
+		now, err := before(store.AllKept)
+		if err != nil {
+			return nil, err
+		}
+		goes, err := before(c.cfg.Now().Add(-time.Duration(k.Days) * 24 * time.Hour))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, api.KeptNow{Kind: k.Kind, Days: k.Days, Now: now, Goes: goes})
+	}
+	return out, nil
+}
+
 // Cleanup removes what is past its retention and counts it by kind.
 func (r *retention) Cleanup(ctx context.Context) (map[string]int, error) {
 	r.cleaning.Lock()

@@ -6,10 +6,11 @@ import type identity from './locales/identity.en.json'
 import type incident from './locales/incident.en.json'
 import type machines from './locales/machines.en.json'
 import type market from './locales/market.en.json'
+import type operate from './locales/operate.en.json'
 import type rules from './locales/rules.en.json'
 import type traffic from './locales/traffic.en.json'
 
-// locales/identity.ts, locales/incident.ts, locales/machines.ts, locales/market.ts, locales/rules.ts and locales/traffic.ts add their parts where a page needs them.
+// locales/identity.ts, locales/incident.ts, locales/machines.ts, locales/market.ts, locales/operate.ts, locales/rules.ts and locales/traffic.ts add their parts where a page needs them.
 type English = typeof en
 type OfMachines = typeof machines
 type OfTheMarket = typeof market
@@ -17,7 +18,8 @@ type OfTraffic = typeof traffic
 type OfIncidents = typeof incident
 type OfRules = typeof rules
 type OfIdentity = typeof identity
-interface Words extends English, OfTheMarket, OfTraffic, OfIncidents, OfRules, OfIdentity, OfMachines {}
+type OfOperating = typeof operate
+interface Words extends English, OfTheMarket, OfTraffic, OfIncidents, OfRules, OfIdentity, OfMachines, OfOperating {}
 
 declare module 'i18next' {
   interface CustomTypeOptions {

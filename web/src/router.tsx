@@ -57,6 +57,17 @@ interface IncidentsAddress {
   sort?: (typeof sorts)[number]
 }
 
+const firstSteps = ['name', 'retention', 'watch', 'machine', 'mail', 'end'] as const
+
+interface ExploreAddress {
+  q?: string[]
+  /** How far back from now, when there is no from and to. */
+  r?: string
+  from?: number
+  to?: number
+  compare?: string
+}
+
 const sorts = ['latest', 'newest'] as const
 
 interface AttackAddress {
@@ -272,6 +283,38 @@ const auditRoute = createRoute({
   component: lazyRouteComponent(() => import('./pages/Audit'), 'AuditPage'),
 })
 
+const exploreRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/explore',
+  validateSearch: (search: Search): ExploreAddress => ({
+    ...(Array.isArray(search.q) ? { q: search.q.map(String).slice(0, 6) } : {}),
+    ...texts(search, 'r', 'compare'),
+    ...(typeof search.from === 'number' && typeof search.to === 'number' && search.from < search.to ? { from: search.from, to: search.to } : {}),
+  }),
+  component: lazyRouteComponent(() => import('./pages/Explore'), 'ExplorePage'),
+})
+const sqlRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/explore/sql',
+  component: lazyRouteComponent(() => import('./pages/explore/Sql'), 'SqlPage'),
+})
+const systemRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/system',
+  component: lazyRouteComponent(() => import('./pages/System'), 'SystemPage'),
+})
+const settingsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/settings',
+  component: lazyRouteComponent(() => import('./pages/Settings'), 'SettingsPage'),
+})
+const welcomeRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/welcome',
+  validateSearch: (search: Search): { step?: (typeof firstSteps)[number] } => oneOf(search, 'step', firstSteps),
+  component: lazyRouteComponent(() => import('./pages/Welcome'), 'WelcomePage'),
+})
+
 const setupRoute = createRoute({
   getParentRoute: () => root,
   path: '/setup',
@@ -289,6 +332,7 @@ export const router = createRouter({
     inside.addChildren([
       overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
+      exploreRoute, sqlRoute, systemRoute, settingsRoute, welcomeRoute,
     ]),
     setupRoute,
     signinRoute,

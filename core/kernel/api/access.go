@@ -127,9 +127,14 @@ var access = map[string]rule{
 	"GET /api/v1/admin/retention":             may(auth.SettingsAdmin),
 	"PUT /api/v1/admin/retention":             danger(auth.SettingsAdmin),
 	"POST /api/v1/admin/retention/cleanup":    danger(auth.SettingsAdmin),
+	"POST /api/v1/admin/retention/preview":    may(auth.SettingsAdmin),
+	"GET /api/v1/admin/system":                may(auth.ServerRead),
+	"GET /api/v1/settings/file":               may(auth.SettingsAdmin),
+	"GET /api/v1/settings/site":               named,
+	"PUT /api/v1/settings/site":               may(auth.SettingsAdmin),
 
-	"GET /api/v1/admin/sql":                  operator(may(auth.SettingsAdmin)),
-	"POST /api/v1/admin/sql":                 operator(may(auth.SettingsAdmin)), // sees every tenant, and changes nothing
+	"GET /api/v1/admin/sql":  may(auth.SettingsAdmin),
+	"POST /api/v1/admin/sql": may(auth.SettingsAdmin), // sees every tenant, and changes nothing
 
 	"GET /api/v1/users":                      may(auth.UsersAdmin),
 	"POST /api/v1/users":                     danger(auth.UsersAdmin),

@@ -153,6 +153,7 @@ type Config struct {
 	Backups   Backups
 	Retention Retention
 	SQL       SQL
+	Own       Own
 	Evidence  Evidence
 	Alerts    Alerts
 	Incidents Incidents
@@ -310,6 +311,7 @@ func (s *Server) routes() {
 	s.backupRoutes()
 	s.retentionRoutes()
 	s.sqlRoutes()
+	s.systemRoutes()
 	s.overviewRoutes()
 	s.liveRoutes()
 	s.fileRoutes()

@@ -119,7 +119,7 @@ func (s *Server) backedUp(by auth.Identity, made Backup, err error) {
 }
 
 func (s *Server) verifyBackup(ctx context.Context, in *struct {
-	backupName
+	Name string `path:"name" maxLength:"100"`
 	Body struct {
 		Key        string `json:"key,omitempty" maxLength:"10000" doc:"The key of age (AGE-SECRET-KEY-1…) that opens it."`
 		Passphrase string `json:"passphrase,omitempty" maxLength:"1000"`

@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	cat := catalogue.New(catalogue.Config{Tenant: store.DefaultTenant, Store: control, Registry: w.registry, Host: w.host,
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
-	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Backups: fakeBackups{}, Retention: fakeRetention{}, Captures: w.uploads,
+	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Backups: fakeBackups{}, Retention: fakeRetention{}, SQL: fakeSQL{}, Own: fakeOwn{}, Captures: w.uploads,
 		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), WarningLists: warningLists, Rules: tried{}, Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})
@@ -508,3 +508,27 @@ func contains(t *testing.T, where, text string, want, lack []string) {
 }
 
 func bodyOf(text string) io.ReadCloser { return io.NopCloser(strings.NewReader(text)) }
+
+func (fakeRetention) Preview(context.Context, map[string]int) ([]KeptNow, error) {
+	return []KeptNow{}, nil
+}
+
+// fakeOwn is what a server knows of itself.
+type fakeOwn struct{}
+
+func (fakeOwn) System(context.Context) (System, error) {
+	return System{Storage: []Stored{}, Parts: []SystemPart{}}, nil
+}
+func (fakeOwn) File() []FileSetting { return []FileSetting{} }
+
+// fakeSQL answers every query alike.
+type fakeSQL struct{}
+
+func (fakeSQL) Tables() []store.SQLTable { return []store.SQLTable{} }
+func (fakeSQL) Limits() store.SQLLimits  { return store.SQLLimits{} }
+func (fakeSQL) Run(_ context.Context, q store.SQLQuery) (store.SQLAnswer, error) {
+	if q.SQL == "wrong" {
+		return store.SQLAnswer{}, &store.QueryError{Message: "wrong"}
+	}
+	return store.SQLAnswer{Columns: []store.SQLColumn{{Name: "n", Type: "BIGINT"}}, Rows: [][]json.RawMessage{{json.RawMessage("1")}}, Tables: map[string]int64{}}, nil
+}

@@ -22,6 +22,8 @@ type Retention interface {
 	List() []Kept
 	// Set changes some kinds; 0 days means the default again.
 	Set(ctx context.Context, days map[string]int) error
+	// Preview says what other days would remove.
+	Preview(ctx context.Context, days map[string]int) ([]KeptNow, error)
 	// Cleanup removes now what else goes within the hour, and counts it by kind.
 	Cleanup(ctx context.Context) (map[string]int, error)
 }
@@ -36,6 +38,7 @@ type cleanupBody struct {
 
 func (s *Server) retentionRoutes() {
 	tags := []string{"retention"}
+	s.retentionPreviewRoute(tags)
 	handle(s, huma.Operation{OperationID: "get-retention", Method: http.MethodGet, Path: "/api/v1/admin/retention", Tags: tags,
 		Summary: "How long each kind of data is kept"},
 		func(context.Context, *struct{}) (*body[retentionBody], error) {

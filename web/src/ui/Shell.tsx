@@ -12,7 +12,7 @@ import { clock } from '../lib/format'
 import { isFlow } from '../lib/places'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -34,12 +34,15 @@ const places = [
   { to: '/market', label: 'nav.market', Icon: MarketIcon, deed: 'plugins:read' },
   { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
   { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon },
+  { to: '/explore', label: 'nav.explore', Icon: SearchIcon, deed: 'metrics:read' },
 ] as const
 
 const admin = [
   { to: '/users', label: 'nav.users', Icon: UserIcon, deed: 'users:admin' },
   { to: '/tokens', label: 'nav.tokens', Icon: TokenIcon, deed: 'tokens:admin' },
   { to: '/audit', label: 'nav.audit', Icon: AuditIcon, deed: 'audit:read' },
+  { to: '/system', label: 'nav.system', Icon: HealthIcon, deed: 'server:read' },
+  { to: '/settings', label: 'nav.settings', Icon: SettingsIcon, deed: 'settings:admin' },
 ] as const
 
 export function Shell() {
