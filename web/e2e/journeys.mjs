@@ -11,6 +11,7 @@ export * from './journeys-identity.mjs'
 export * from './journeys-incident.mjs'
 export * from './journeys-rules.mjs'
 export * from './journeys-market.mjs'
+export * from './journeys-operate.mjs'
 export * from './journeys-traffic.mjs'
 export * from './journeys-triage.mjs'
 

@@ -65,7 +65,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'liveDown', 'outOfReach']) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -170,6 +170,21 @@ async function places(context, base) {
     users: '/users',
     tokens: '/tokens',
     audit: '/audit',
+    promql: '/explore?q=%5B%22system_memory_usage_bytes%22%5D&r=15m',
+    'promql-built': async (p) => {
+      await p.goto(`${base}/explore`)
+      await p.getByRole('button', { name: 'Build one' }).click()
+      await p.getByRole('button', { name: 'Use this query' }).waitFor()
+    },
+    sql: async (p) => {
+      await p.goto(`${base}/explore/sql`)
+      await p.getByRole('button', { name: 'Run', exact: true }).click()
+      await p.getByText(/rows in/).waitFor()
+    },
+    system: '/system',
+    settings: '/settings',
+    welcome: '/welcome?step=watch',
+    'welcome-end': '/welcome?step=end',
     account: '/account',
     missing: '/alerts/nothing-here',
     nowhere: '/no/such/page',

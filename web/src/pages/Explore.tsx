@@ -155,7 +155,7 @@ export function ExplorePage() {
             <Button size="xs" variant="default" onClick={() => setHidden(hidden.size > 0 ? new Set() : new Set(lines.map((l) => l.key)))}>{hidden.size > 0 ? t('explore.showAll') : t('explore.hideAll')}</Button>
           </span>
         }>
-          <div className={css.legend} tabIndex={0} role="region" aria-label={t('explore.series')}>
+          <div className={css.legend} tabIndex={0} role="group" aria-label={t('explore.series')}>
             <table className={ui.table}>
               <caption className="visually-hidden">{t('explore.series')}</caption>
               <thead><tr><th scope="col">{t('explore.seriesName')}</th><th scope="col" className={ui.right}>{t('explore.last')}</th><th scope="col" className={`${ui.right} ${ui.medium}`}>{t('explore.least')}</th><th scope="col" className={`${ui.right} ${ui.medium}`}>{t('explore.most')}</th></tr></thead>

@@ -162,7 +162,7 @@ export function Retention({ items, onSaved }: { items: Kept[]; onSaved?: () => v
   const goes = items.filter((k) => (now(k.kind)?.goes.count ?? 0) > 0)
   return (
     <>
-      <div className={css.scroll} tabIndex={0} role="region" aria-label={t('settings.retention')}>
+      <div className={css.scroll} tabIndex={0} role="group" aria-label={t('settings.retention')}>
       <table className={ui.table}>
         <caption className="visually-hidden">{t('settings.retention')}</caption>
         <thead><tr><th scope="col">{t('settings.kind')}</th><th scope="col">{t('settings.days')}</th><th scope="col" className={ui.medium}>{t('settings.there')}</th><th scope="col">{t('settings.goes')}</th></tr></thead>

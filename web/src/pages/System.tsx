@@ -142,11 +142,12 @@ function Storage({ of }: { of: System }) {
   const points = (grown.data?.series[0]?.points ?? []).flatMap(([time, v]) => (v === null ? [] : [[time, v] as const]))
   const [first, last] = [points[0], points.at(-1)]
   const days = first && last ? (last[0] - first[0]) / 86_400_000 : 0
-  const perDay = first && last && days > 0.04 ? (first[1] - last[1]) / days : null
+  const perDay = first && last && days > 0.25 ? (first[1] - last[1]) / days : null
   const full = perDay === null ? null : fullInDays(of.disk_free, perDay)
   const used = of.disk_size > 0 ? 1 - of.disk_free / of.disk_size : 0
   return (
     <Panel title={t('system.disk')} hint={<Link to="/settings">{t('system.toSettings')}</Link>}>
+      <div className={ui.stack}>
       {of.disk_size > 0 && (
         <>
           <p><b>{wholePercent(used)}</b> {t('system.used', { free: bytes(of.disk_free), size: bytes(of.disk_size) })}</p>
@@ -155,6 +156,7 @@ function Storage({ of }: { of: System }) {
       )}
       <p>{perDay === null ? t('system.tooEarly') : full === null ? t('system.notGrowing') : full > 3650 ? t('system.never', { perDay: bytes(perDay) }) : t('system.fullIn', { perDay: bytes(perDay), time: duration(full * 86_400) })}</p>
       <Facts>{of.storage.toSorted((a, b) => b.bytes - a.bytes).map((s) => <Fact key={s.kind} name={t(`system.kinds.${s.kind}` as 'system.kinds.flows', { defaultValue: s.kind })}>{bytes(s.bytes)}</Fact>)}</Facts>
+      </div>
     </Panel>
   )
 }

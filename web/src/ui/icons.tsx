@@ -28,7 +28,7 @@ export const FlagIcon = icon(<path d="M5 17.500V3.500M5 4c3-1.500 5 1.500 9.500 
 export const MachineIcon = icon(<><rect x="3" y="3.500" width="14" height="5.500" rx="1.200" /><rect x="3" y="11" width="14" height="5.500" rx="1.200" /><path d="M6 6.300h.1M6 13.800h.1M9 6.300h5M9 13.800h5" /></>)
 export const TokenIcon = icon(<><circle cx="7" cy="13" r="3.500" /><path d="M9.500 10.500 16.500 3.500M13.500 6.500l2.500 2.500M11.500 8.500l1.500 1.500" /></>)
 export const AuditIcon = icon(<><path d="M5 2.800h7l3.500 3.500v11H5z" /><path d="M8 9.500h5M8 12.500h5M12 3v3.500h3.500" /></>)
-export const HealthIcon = icon(<path d="M2.500 10.500h3.500l2-5.500 4 10 2-4.500h3.500" />)
+export const HealthIcon = icon(<><path d="M3.500 14.500a7 7 0 1 1 13 0" /><path d="m10 13 3.500-4.500" /><path d="M10 13h.1" /></>)
 export const SettingsIcon = icon(<><path d="M3 6h8M15 6h2M3 14h2M9 14h8" /><circle cx="13" cy="6" r="2" /><circle cx="7" cy="14" r="2" /></>)
 export const SunIcon = icon(<><circle cx="10" cy="10" r="3.200" /><path d="M10 2.500v1.800M10 15.700v1.800M2.500 10h1.800M15.700 10h1.800M4.700 4.700 6 6M14 14l1.300 1.300M4.700 15.300 6 14M14 6l1.300-1.300" /></>)
 export const MoonIcon = icon(<path d="M16.500 12.300A7 7 0 0 1 7.700 3.500a7 7 0 1 0 8.800 8.800z" />)

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState, type PointerEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { EChartsType } from '../../charts/echarts'
 import { momentAt } from '../../lib/brush'
-import { clock, number } from '../../lib/format'
+import { clock } from '../../lib/format'
 import { breakAtGaps } from '../../lib/series'
 import type { Point } from '../../api/types'
 import css from './explore.module.css'
@@ -60,7 +60,7 @@ export function Chart({ lines, from, to, onZoom }: Props) {
       animation: false,
       grid: { left: 0, right: 0, top: 18, bottom: 20, containLabel: false, outerBoundsMode: 'none' },
       xAxis: { type: 'time', min: from, max: to, splitNumber: 4, axisLine: { lineStyle: { color: color('line') } }, axisTick: { show: false }, axisLabel: { ...label, hideOverlap: true, showMinLabel: false, showMaxLabel: false } },
-      yAxis: { type: 'value', scale: true, splitNumber: 4, splitLine: { lineStyle: { color: color('grid') } }, axisLabel: { ...label, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], textBorderColor: color('surface'), textBorderWidth: 2, formatter: (v: number) => number(v) }, z: 5 },
+      yAxis: { type: 'value', scale: true, splitNumber: 4, splitLine: { lineStyle: { color: color('grid') } }, axisLabel: { ...label, inside: true, margin: 0, verticalAlign: 'bottom', padding: [0, 0, 2, 2], textBorderColor: color('surface'), textBorderWidth: 2, formatter: (v: number) => v.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 3 }) }, z: 5 },
       series: lines.map((l) => ({
         id: l.key, type: 'line', data: breakAtGaps(l.points), showSymbol: l.points.length < 2, symbolSize: 5, connectNulls: false, silent: true,
         lineStyle: { width: l.earlier ? 1 : 1.5, type: l.earlier ? 'dashed' : 'solid', color: color(l.color), opacity: l.earlier ? 0.7 : 1 }, itemStyle: { color: color(l.color) }, emphasis: { disabled: true },

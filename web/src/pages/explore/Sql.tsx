@@ -69,7 +69,7 @@ function Result({ answer: a }: { answer: SqlAnswer }) {
       </span>
     }>
       {full.length === 0 ? <Empty title={t('sql.none')}>{t('sql.noneText')}</Empty> : (
-        <div className={css.results} tabIndex={0} role="region" aria-label={t('sql.result')}>
+        <div className={css.results} tabIndex={0} role="group" aria-label={t('sql.result')}>
           <table className={ui.table}>
             <caption className="visually-hidden">{t('sql.result')}</caption>
             <thead><tr>{a.columns.map((c, i) => <th key={i} scope="col" title={c.type}>{c.name}</th>)}</tr></thead>
