@@ -129,7 +129,7 @@ func (s *SQLConsole) check(q *SQLQuery) error {
 		return &QueryError{fmt.Sprintf("the query has more than %d characters", sqlText)}
 	case !q.From.Before(q.To):
 		return &QueryError{"from must lie before to"}
-	case q.To.Sub(q.From) > sqlSpan && names(q.SQL, "samples", "flows"):
+	case q.To.Sub(q.From) > sqlSpan && mentions(q.SQL, "samples", "flows"):
 		return &QueryError{"samples and flows are read of 31 days at most; for more there are samples_5m, samples_1h and samples_1d"}
 	case q.From.Before(time.Unix(0, 0)):
 		return &QueryError{"from must not lie before 1970"}

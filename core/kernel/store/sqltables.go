@@ -101,8 +101,8 @@ var sqlTables = []sqlTable{
 
 var word = regexp.MustCompile(`[A-Za-z_][A-Za-z_0-9]*`)
 
-// names reports whether one of the words stands in a query, be it as a table or not.
-func names(query string, words ...string) bool {
+// mentions reports whether one of the words stands in a query, be it as a table or not.
+func mentions(query string, words ...string) bool {
 	for _, w := range word.FindAllString(query, -1) {
 		if slices.Contains(words, strings.ToLower(w)) {
 			return true
@@ -114,7 +114,7 @@ func names(query string, words ...string) bool {
 // wants reports whether a query reads a table, itself or through another.
 func wants(query, name string) bool {
 	for _, t := range sqlTables {
-		if (t.Name == name || slices.Contains(t.needs, name)) && names(query, t.Name) {
+		if (t.Name == name || slices.Contains(t.needs, name)) && mentions(query, t.Name) {
 			return true
 		}
 	}
