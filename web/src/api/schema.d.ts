@@ -92,6 +92,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/retention/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What is there of each kind of data, and what other days would remove. Changes nothing. */
+        post: operations["preview-retention"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/sql": {
         parameters: {
             query?: never;
@@ -104,6 +121,23 @@ export interface paths {
         put?: never;
         /** Answer one query in SQL (DuckDB's), which can read and nothing else */
         post: operations["run-sql"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/system": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the server is: its parts, its storage, its agents */
+        get: operations["get-system"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2494,6 +2528,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/settings/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The settings that only the configuration file can change, as they are now */
+        get: operations["list-file-settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/settings/identity": {
         parameters: {
             query?: never;
@@ -2523,6 +2574,24 @@ export interface paths {
         get: operations["get-rate-limits"];
         /** Change how many requests of each kind are taken in a minute */
         put: operations["set-rate-limits"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/site": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the place is called, and which steps of the first run are done */
+        get: operations["get-site"];
+        /** Name the place, or say that a step of the first run is done */
+        put: operations["set-site"];
         post?: never;
         delete?: never;
         options?: never;
@@ -3361,6 +3430,18 @@ export interface components {
             notices: components["schemas"]["Notice"][];
             rule_purpose: string;
         };
+        Amount: {
+            /**
+             * Format: int64
+             * @description On disk; 0 for rows, which share one file.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Days of samples, sums and flows; rows of the rest.
+             */
+            count: number;
+        };
         AppCount: {
             app: string;
         };
@@ -3991,6 +4072,16 @@ export interface components {
             /** @enum {string} */
             verdict: "true" | "false" | "benign";
         };
+        FileSetting: {
+            /** @description It is what the program says. */
+            default: boolean;
+            key: string;
+            /** @description As it is now; empty is none. */
+            value: string;
+        };
+        FileSettings: {
+            items: components["schemas"]["FileSetting"][];
+        };
         Finding: {
             /** Format: double */
             confidence: number;
@@ -4611,6 +4702,14 @@ export interface components {
              * @enum {string}
              */
             why?: "off" | "gone" | "limit" | "failed" | "expired";
+        };
+        KeptNow: {
+            /** Format: int64 */
+            days: number;
+            /** @description What is removed at the next cleaning up, within the hour. */
+            goes: components["schemas"]["Amount"];
+            kind: string;
+            now: components["schemas"]["Amount"];
         };
         KeptPacket: {
             b?: boolean;
@@ -5275,6 +5374,12 @@ export interface components {
             nodes: number;
             version: string;
         };
+        PreviewRetentionRequest: {
+            /** @description By kind; 0 means the default, a kind that is missing stays as it is. */
+            days: {
+                [key: string]: number;
+            };
+        };
         ProcessExplanation: {
             /** @description How far the process is confined. */
             confinement?: components["schemas"]["Report"];
@@ -5677,6 +5782,9 @@ export interface components {
         };
         Retention: {
             items: components["schemas"]["Kept"][];
+        };
+        RetentionPreview: {
+            items: components["schemas"]["KeptNow"][];
         };
         Review: {
             node: string;
@@ -6099,6 +6207,12 @@ export interface components {
             /** @description From the sign-in link. */
             token: string;
         };
+        Site: {
+            /** @description Steps of the first run that are done or skipped. */
+            done: ("name" | "retention" | "watch" | "machine" | "mail" | "skipped:name" | "skipped:retention" | "skipped:watch" | "skipped:machine" | "skipped:mail")[];
+            /** @description What the place is called. */
+            name: string;
+        };
         SqlAnswer: {
             columns: components["schemas"]["SQLColumn"][];
             /** @description Whole numbers that JSON's readers would round are texts. */
@@ -6128,6 +6242,11 @@ export interface components {
             link: string;
             text: string;
             title: string;
+        };
+        Stored: {
+            /** Format: int64 */
+            bytes: number;
+            kind: string;
         };
         SubmitInput: {
             values: components["schemas"]["CustomValue"][];
@@ -6224,6 +6343,33 @@ export interface components {
              */
             expires: string;
             reason: string;
+        };
+        System: {
+            /** @description By state. */
+            agents: {
+                [key: string]: number;
+            };
+            /** Format: int64 */
+            disk_free: number;
+            /**
+             * Format: int64
+             * @description Of the disk with the data folder; 0 is not known.
+             */
+            disk_size: number;
+            parts: components["schemas"]["SystemPart"][];
+            /** @description The agent of /api/v1/series whose metrics, picket.…, are those of this server. */
+            source: string;
+            /** Format: date-time */
+            started: string;
+            storage: components["schemas"]["Stored"][];
+            version: string;
+        };
+        SystemPart: {
+            name: string;
+            ok: boolean;
+            problem: string;
+            /** @description What to do about it. */
+            todo: string;
         };
         Talker: {
             address: string;
@@ -6887,6 +7033,66 @@ export interface operations {
             };
         };
     };
+    "preview-retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewRetentionRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionPreview"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-sql-tables": {
         parameters: {
             query?: never;
@@ -6976,6 +7182,53 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-system": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["System"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15900,6 +16153,53 @@ export interface operations {
             };
         };
     };
+    "list-file-settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileSettings"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-identity-policy": {
         parameters: {
             query?: never;
@@ -16074,6 +16374,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RateLimits"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-site": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Site"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-site": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Site"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Site"];
                 };
             };
             /** @description Unauthorized */
