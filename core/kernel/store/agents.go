@@ -79,6 +79,9 @@ func (c *Control) forgetContacts(ids ...string) {
 	}
 	c.contacts.mu.Lock()
 	for _, id := range ids {
+		if x := c.contacts.byID[id]; x != nil {
+			c.contacts.total[x.tenant]--
+		}
 		delete(c.contacts.byID, id)
 		delete(c.contacts.said, id)
 		c.lineages.set(id, nil)

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,14 +29,37 @@ const (
 	catalogueAlias = "catalogue"
 )
 
-// series is one line of measurements. All but last is fixed once it is known.
+// series is one line of measurements. All but last is fixed once it is known. There are hundreds of thousands of them, and few
+// sets of labels, metrics and agents: what a series shares with others is held once.
 type series struct {
-	id                          uint32
-	tenant, agent, metric, unit string
-	kind                        sdk.MetricType
-	labels                      map[string]string
+	id uint32
+	*origin
+	*measure
+	*labelSet
 
 	last lastSample // guarded by catalogue.mu
+}
+
+// origin is where series come from.
+type origin struct{ tenant, agent string }
+
+// measure is what is measured.
+type measure struct {
+	metric, unit string
+	kind         sdk.MetricType
+}
+
+// labelSet is a set of labels.
+type labelSet struct {
+	labels map[string]string // nobody changes it
+	bytes  int64             // of all texts in it
+}
+
+// seriesKey tells series apart.
+type seriesKey struct {
+	origin  *origin
+	measure *measure
+	labels  *labelSet
 }
 
 // lastSample is the newest value of a series and the time since the one before.
@@ -64,8 +87,12 @@ type catalogue struct {
 	limits catalogueLimits
 	engine *engine
 
-	mu      sync.RWMutex // guards what follows
-	byKey   map[string]*series
+	mu       sync.RWMutex // guards what follows
+	origins  map[origin]*origin
+	measures map[measure]*measure
+	sets     map[string]*labelSet // by keyBuilder's text
+
+	byKey   map[seriesKey]*series
 	byName  map[string]*metric // key: tenant NUL metric
 	byID    map[uint32]*series
 	byAgent map[string]int   // how many series; key: tenant NUL agent
@@ -89,7 +116,8 @@ type catalogueLimits struct {
 }
 
 func openCatalogue(ctx context.Context, dir string, limits catalogueLimits, e *engine) (*catalogue, error) {
-	c := &catalogue{path: filepath.Join(dir, "catalogue"+segmentExt), limits: limits, engine: e, byKey: map[string]*series{},
+	c := &catalogue{path: filepath.Join(dir, "catalogue"+segmentExt), limits: limits, engine: e, origins: map[origin]*origin{},
+		measures: map[measure]*measure{}, sets: map[string]*labelSet{}, byKey: map[seriesKey]*series{},
 		byName: map[string]*metric{}, byID: map[uint32]*series{}, byAgent: map[string]int{}, ofOwner: map[string]int64{}}
 	if _, err := os.Stat(c.path); errors.Is(err, os.ErrNotExist) {
 		if err := e.create(ctx, c.path, catalogueDDL); err != nil {
@@ -117,15 +145,19 @@ func (c *catalogue) load(ctx context.Context) error {
 	defer rows.Close()
 	var key keyBuilder
 	for rows.Next() {
-		s := &series{}
-		var labels string
-		if err := rows.Scan(&s.id, &s.tenant, &s.agent, &s.metric, &s.unit, &s.kind, &labels); err != nil {
+		var id uint32
+		var from origin
+		var of measure
+		var text string
+		if err := rows.Scan(&id, &from.tenant, &from.agent, &of.metric, &of.unit, &of.kind, &text); err != nil {
 			return fmt.Errorf("%s: %w", c.path, err)
 		}
-		if err := json.Unmarshal([]byte(labels), &s.labels); err != nil {
-			return fmt.Errorf("%s: labels of series %d: %w", c.path, s.id, err)
+		var labels map[string]string
+		if err := json.Unmarshal([]byte(text), &labels); err != nil {
+			return fmt.Errorf("%s: labels of series %d: %w", c.path, id, err)
 		}
-		c.insert(string(key.build(s.tenant, s.agent, s.metric, s.unit, s.kind, s.labels)), s)
+		s := &series{id: id, origin: once(c.origins, from), measure: once(c.measures, of), labelSet: c.set(key.build(labels), labels)}
+		c.insert(s)
 		m := c.byName[nameKey(s.tenant, s.metric)]
 		m.next = s.id + 1
 		m.free = seriesBlock - m.next%seriesBlock
@@ -139,8 +171,32 @@ func (c *catalogue) load(ctx context.Context) error {
 
 func nameKey(tenant, metric string) string { return tenant + "\x00" + metric }
 
-func (c *catalogue) insert(key string, s *series) {
-	c.byKey[key] = s
+// once returns the one value that is held of v.
+func once[T comparable](held map[T]*T, v T) *T {
+	p := held[v]
+	if p == nil {
+		p = &v
+		held[v] = p
+	}
+	return p
+}
+
+// set returns the one set of labels that has this key.
+func (c *catalogue) set(key []byte, labels map[string]string) *labelSet {
+	l := c.sets[string(key)]
+	if l == nil {
+		l = &labelSet{labels: make(map[string]string, len(labels))}
+		for k, v := range labels {
+			l.labels[strings.Clone(k)] = strings.Clone(v)
+			l.bytes += int64(len(k) + len(v))
+		}
+		c.sets[string(key)] = l
+	}
+	return l
+}
+
+func (c *catalogue) insert(s *series) {
+	c.byKey[seriesKey{s.origin, s.measure, s.labelSet}] = s
 	c.byID[s.id] = s
 	c.byAgent[nameKey(s.tenant, s.agent)]++
 	c.ofOwner[s.tenant]++
@@ -158,52 +214,64 @@ func (c *catalogue) insert(key string, s *series) {
 	}
 }
 
-// find returns the series of a key.
-func (c *catalogue) find(key []byte) *series {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.byKey[string(key)]
-}
-
 // textBytes is what the texts of a series take.
-func (s *series) textBytes() int64 {
-	n := len(s.metric) + len(s.unit)
-	for k, v := range s.labels {
-		n += len(k) + len(v)
-	}
-	return int64(n)
+func (s *series) textBytes() int64 { return int64(len(s.metric)+len(s.unit)) + s.bytes }
+
+// finder finds the series of one sender. It is used while the catalogue is locked.
+type finder struct {
+	c    *catalogue
+	from *origin // nil: nothing is known of it
+	key  keyBuilder
 }
 
-// add returns the series of a key, giving it an id when it is new; nil and the reason when there are too many.
-func (c *catalogue) add(key []byte, s *series) (*series, string) {
+// find returns the series of a sample, nil when it is new.
+func (f *finder) find(x *sdk.Sample) *series {
+	if f.from == nil {
+		return nil
+	}
+	of, labels := f.c.measures[measure{x.Metric, x.Unit, x.Type}], f.c.sets[string(f.key.build(x.Labels))]
+	if of == nil || labels == nil || len(labels.labels) != len(x.Labels) { // one with NUL in it has the key of another set
+		return nil
+	}
+	return f.c.byKey[seriesKey{f.from, of, labels}]
+}
+
+// add returns the series of a sample, giving it an id when it is new; nil and the reason when there are too many.
+func (c *catalogue) add(from origin, x *sdk.Sample) (*series, string) {
 	var room int64
 	if c.limits.room != nil {
-		room = c.limits.room(s.tenant)
+		room = c.limits.room(from.tenant)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.byKey[string(key)]; known != nil {
+	f := finder{c: c, from: c.origins[from]}
+	if known := f.find(x); known != nil {
 		return known, ""
 	}
+	text := int64(len(x.Metric) + len(x.Unit))
+	for k, v := range x.Labels {
+		text += int64(len(k) + len(v))
+	}
+	name := nameKey(from.tenant, x.Metric)
 	mine := c.limits.perAgent
-	if IsPushed(s.agent) {
+	if IsPushed(from.agent) {
 		mine = c.limits.perPush
 	}
 	switch {
-	case room > 0 && c.ofOwner[s.tenant] >= room:
-		c.limits.full(s.tenant)
+	case room > 0 && c.ofOwner[from.tenant] >= room:
+		c.limits.full(from.tenant)
 		return nil, (&LimitError{Quota: QuotaSeries, Limit: room}).Error()
 	case len(c.byKey) >= c.limits.series:
 		return nil, fmt.Sprintf("there are %d series already, as many as this server keeps", len(c.byKey))
-	case c.byAgent[nameKey(s.tenant, s.agent)] >= mine:
+	case c.byAgent[nameKey(from.tenant, from.agent)] >= mine:
 		return nil, fmt.Sprintf("this sender has %d series already, as many as one may have; does a label change with every sample?", mine)
-	case c.text+s.textBytes() > c.limits.text:
+	case c.text+text > c.limits.text:
 		return nil, fmt.Sprintf("the names and labels of all series take %d bytes, and no more than %d are kept", c.text, c.limits.text)
 	}
-	m := c.byName[nameKey(s.tenant, s.metric)]
+	m := c.byName[name]
 	if m == nil {
 		m = &metric{}
-		c.byName[nameKey(s.tenant, s.metric)] = m
+		c.byName[name] = m
 	}
 	if m.free == 0 {
 		if c.blocks >= 1<<32/seriesBlock-1 {
@@ -212,10 +280,10 @@ func (c *catalogue) add(key []byte, s *series) (*series, string) {
 		m.next, m.free = c.blocks*seriesBlock, seriesBlock
 		c.blocks++
 	}
-	s.id = m.next
+	of := measure{strings.Clone(x.Metric), strings.Clone(x.Unit), x.Type} // a batch's texts must not live as long as the catalogue
+	s := &series{id: m.next, origin: once(c.origins, from), measure: once(c.measures, of), labelSet: c.set(f.key.build(x.Labels), x.Labels)}
 	m.next, m.free = m.next+1, m.free-1
-	s.labels = maps.Clone(s.labels)
-	c.insert(string(key), s)
+	c.insert(s)
 	c.unsaved = append(c.unsaved, s)
 	return s, ""
 }
@@ -306,19 +374,15 @@ func hasLabels(have, want map[string]string) bool {
 	return true
 }
 
-// keyBuilder makes the key under which a series is found, reusing its memory.
+// keyBuilder makes the key under which a set of labels is found, reusing its memory.
 type keyBuilder struct {
 	buf   []byte
 	names []string
 }
 
 // build returns a key that is valid until the next call. Parts are set off by NUL, which no valid name contains.
-func (k *keyBuilder) build(tenant, agent, metric, unit string, kind sdk.MetricType, labels map[string]string) []byte {
-	k.buf = k.buf[:0]
-	for _, part := range [...]string{tenant, agent, metric, unit, string(kind)} {
-		k.buf = append(append(k.buf, part...), 0)
-	}
-	k.names = k.names[:0]
+func (k *keyBuilder) build(labels map[string]string) []byte {
+	k.buf, k.names = k.buf[:0], k.names[:0]
 	for name := range labels {
 		k.names = append(k.names, name)
 	}

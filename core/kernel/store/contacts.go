@@ -21,6 +21,7 @@ import (
 type contacts struct {
 	mu      sync.Mutex // guards all of it
 	byID    map[string]*contact
+	total   map[string]int    // of them, by tenant
 	said    map[string][]byte // status that is not written yet, compressed, by agent
 	writing map[string][]byte // status that is being written
 
@@ -52,7 +53,7 @@ var (
 )
 
 func (c *Control) loadContacts(ctx context.Context) error {
-	c.contacts.byID, c.contacts.said = map[string]*contact{}, map[string][]byte{}
+	c.contacts.byID, c.contacts.total, c.contacts.said = map[string]*contact{}, map[string]int{}, map[string][]byte{}
 	rows, err := c.reader.QueryContext(ctx, `SELECT id, tenant, last_seen, address, version, coalesce(plugins, 0), coalesce(failing, 0)
 		FROM agents LEFT JOIN agent_status ON agent_id = id`)
 	if err != nil {
@@ -66,6 +67,7 @@ func (c *Control) loadContacts(ctx context.Context) error {
 			return err
 		}
 		c.contacts.byID[id] = x
+		c.contacts.total[x.tenant]++
 	}
 	return rows.Err()
 }
@@ -121,6 +123,13 @@ func countPlugins(status json.RawMessage) (plugins, failing int) {
 		plugins++
 	}
 	return plugins, failing
+}
+
+// AgentTotal is how many agents a tenant has.
+func (c *Control) AgentTotal(tenant string) int {
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	return c.contacts.total[tenant]
 }
 
 // CountAgents counts the tenant's agents, and those that were heard since.

@@ -29,12 +29,16 @@ func (t *Telemetry) Ref(tenant, agent string, x *sdk.Sample) (SeriesRef, string)
 	if !valid(x) {
 		return SeriesRef{}, invalidSample
 	}
-	var key keyBuilder
-	k := key.build(tenant, agent, x.Metric, x.Unit, x.Type, x.Labels)
-	if s := t.catalogue.find(k); s != nil {
-		return SeriesRef{s}, ""
+	from := origin{tenant, agent}
+	c := t.catalogue
+	c.mu.RLock()
+	f := finder{c: c, from: c.origins[from]}
+	s := f.find(x)
+	c.mu.RUnlock()
+	refused := ""
+	if s == nil {
+		s, refused = c.add(from, x)
 	}
-	s, refused := t.catalogue.add(k, &series{tenant: tenant, agent: agent, metric: x.Metric, unit: x.Unit, kind: x.Type, labels: x.Labels})
 	return SeriesRef{s}, refused
 }
 

@@ -23,7 +23,7 @@ type TelemetryConfig struct {
 	MaxFuture   time.Duration // how far ahead a sample's time may be; default 10 minutes
 	QueueRows   int           // rows that may wait for the writer; default 200,000
 	GroupRows   int           // commit at so many rows; default 10,000
-	GroupWait   time.Duration // or after so long, or a tenth of it without another batch; default 50 ms
+	GroupWait   time.Duration // or after so long, or a tenth of it without another batch; default 200 ms
 	MaxSeries   int           // default 1,000,000
 	AgentSeries int           // of them for one agent; default 20,000
 	PushSeries  int           // of them for one sender that is no agent; default 200,000
@@ -67,7 +67,7 @@ func (c TelemetryConfig) withDefaults() TelemetryConfig {
 	c.Retention = c.Retention.withDefaults()
 	orTime(&c.Archive, 7*24*time.Hour)
 	orTime(&c.MaxFuture, 10*time.Minute)
-	orTime(&c.GroupWait, 50*time.Millisecond)
+	orTime(&c.GroupWait, 200*time.Millisecond)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -219,9 +219,17 @@ type SampleBatch struct {
 	Tenant, Agent, Epoch string
 	Seq                  uint64
 	Samples              []sdk.Sample
+	Rows                 []SampleRow // and of series that are known already
 	// AnyValue keeps what is no number or infinite, and with it Prometheus's mark of a series that has ended. It is for
 	// sources that mean something by them; what only PromQL can read, the other readers leave out.
 	AnyValue bool
+}
+
+// SampleRow is a sample of a series that Ref has found for the same sender.
+type SampleRow struct {
+	Of     SeriesRef // one that is not known is refused as invalid
+	Micros int64     // Unix time
+	Value  float64
 }
 
 // AppendResult says what became of a batch. It comes after the commit.

@@ -47,8 +47,8 @@ func (t *Telemetry) Append(ctx context.Context, b SampleBatch) (AppendResult, er
 	if b.Tenant == "" || b.Agent == "" || len(b.Epoch) > maxName || strings.ContainsRune(b.Tenant+b.Agent, 0) {
 		return AppendResult{}, &QueryError{"a batch needs a tenant and an agent, and an epoch of at most 256 bytes"}
 	}
-	if len(b.Samples) > t.cfg.QueueRows {
-		return AppendResult{}, &QueryError{fmt.Sprintf("a batch may hold at most %d samples, this one has %d", t.cfg.QueueRows, len(b.Samples))}
+	if n := len(b.Samples) + len(b.Rows); n > t.cfg.QueueRows {
+		return AppendResult{}, &QueryError{fmt.Sprintf("a batch may hold at most %d samples, this one has %d", t.cfg.QueueRows, n)}
 	}
 	return t.submit(ctx, b.Agent, t.prepare(b))
 }
@@ -71,40 +71,95 @@ func (t *Telemetry) enqueue(ctx context.Context, r *request) error {
 
 // prepare checks the samples, finds their series and sorts them by day.
 func (t *Telemetry) prepare(b SampleBatch) *request {
-	r := &request{source: source{b.Tenant, b.Agent, b.Epoch}, seq: b.Seq, parts: map[int64][]sampleRow{}, done: make(chan struct{})}
 	now := t.cfg.Now()
-	oldest, newest := t.oldest(now), now.Add(t.cfg.MaxFuture).UnixMicro()
-	var key keyBuilder
+	p := sorter{r: &request{source: source{b.Tenant, b.Agent, b.Epoch}, seq: b.Seq, parts: map[int64][]sampleRow{}, done: make(chan struct{})},
+		oldest: t.oldest(now), newest: now.Add(t.cfg.MaxFuture).UnixMicro(), room: len(b.Samples) + len(b.Rows)}
+	found := t.find(b)
 	for i := range b.Samples {
-		x := &b.Samples[i]
+		x, s := &b.Samples[i], found[i]
 		us := x.Time.UnixMicro()
 		switch {
-		case x.Time.IsZero() || !b.AnyValue && !finite(x.Value) || !valid(x):
-			r.result.Invalid++
-			r.result.InvalidReason = cmp.Or(r.result.InvalidReason, invalidSample)
-			continue
-		case us < oldest:
-			r.result.TooOld++
-			continue
-		case us > newest:
-			r.result.TooNew++
-			continue
-		}
-		k := key.build(b.Tenant, b.Agent, x.Metric, x.Unit, x.Type, x.Labels)
-		s := t.catalogue.find(k)
-		if s == nil {
-			var refused string
-			s, refused = t.catalogue.add(k, &series{tenant: b.Tenant, agent: b.Agent, metric: x.Metric, unit: x.Unit, kind: x.Type, labels: x.Labels})
+		case x.Time.IsZero() || !b.AnyValue && !finite(x.Value) || s == nil && !valid(x):
+			p.refuse(invalidSample)
+		case !p.timely(us):
+		case s != nil:
+			p.put(us, s, x.Value)
+		default:
+			s, refused := t.catalogue.add(origin{b.Tenant, b.Agent}, x)
 			if s == nil {
-				r.result.Invalid++
-				r.result.InvalidReason = cmp.Or(r.result.InvalidReason, refused)
+				p.refuse(refused)
 				continue
 			}
+			p.put(us, s, x.Value)
 		}
-		r.parts[dayOf(us)] = append(r.parts[dayOf(us)], sampleRow{us, s, x.Value})
-		r.rows++
 	}
-	return r
+	for _, x := range b.Rows {
+		switch {
+		case !x.Of.Known() || !finite(x.Value):
+			p.refuse(invalidSample)
+		case p.timely(x.Micros):
+			p.put(x.Micros, x.Of.s, x.Value)
+		}
+	}
+	return p.end()
+}
+
+// sorter sorts the samples of a batch by day.
+type sorter struct {
+	r              *request
+	oldest, newest int64
+	room           int // for how many samples at most
+
+	day  int64
+	part []sampleRow // of that day
+}
+
+func (p *sorter) refuse(why string) {
+	p.r.result.Invalid++
+	p.r.result.InvalidReason = cmp.Or(p.r.result.InvalidReason, why)
+}
+
+func (p *sorter) timely(us int64) bool {
+	switch {
+	case us < p.oldest:
+		p.r.result.TooOld++
+		return false
+	case us > p.newest:
+		p.r.result.TooNew++
+		return false
+	}
+	return true
+}
+
+func (p *sorter) put(us int64, s *series, value float64) {
+	if d := dayOf(us); d != p.day || p.part == nil {
+		p.end()
+		if p.day, p.part = d, p.r.parts[d]; p.part == nil {
+			p.part = make([]sampleRow, 0, p.room-p.r.rows)
+		}
+	}
+	p.part = append(p.part, sampleRow{us, s, value})
+	p.r.rows++
+}
+
+func (p *sorter) end() *request {
+	if p.part != nil {
+		p.r.parts[p.day] = p.part
+	}
+	return p.r
+}
+
+// find returns the series of each sample, nil where it is new. What is known was valid when it became so.
+func (t *Telemetry) find(b SampleBatch) []*series {
+	found := make([]*series, len(b.Samples))
+	c := t.catalogue
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	f := finder{c: c, from: c.origins[origin{b.Tenant, b.Agent}]}
+	for i := range b.Samples {
+		found[i] = f.find(&b.Samples[i])
+	}
+	return found
 }
 
 // oldest is the first moment that retention keeps: the start of the day, because files go as a whole.
