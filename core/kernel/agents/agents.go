@@ -39,6 +39,7 @@ type Store interface {
 	Active(tenant string) bool // a tenant is let in
 	CountAgents(ctx context.Context, tenant string, since time.Time) (all, heard int, err error)
 	CountByGroup(ctx context.Context, tenant string, late, lost time.Time) (map[string]store.AgentCounts, error)
+	AgentTotal(tenant string) int
 	FlushContacts(ctx context.Context) error
 	TouchAgent(ctx context.Context, id, address string, at time.Time) error
 	SetAgentStatus(ctx context.Context, id, version string, status json.RawMessage, at time.Time) error
@@ -141,6 +142,9 @@ func (a *Agents) CountByGroup(ctx context.Context, tenant string) (map[string]st
 	now := a.cfg.Now()
 	return a.cfg.Store.CountByGroup(ctx, tenant, now.Add(-a.cfg.LateAfter), now.Add(-a.cfg.LostAfter))
 }
+
+// Total says how many agents a tenant has. Each report asks for it.
+func (a *Agents) Total(tenant string) int { return a.cfg.Store.AgentTotal(tenant) }
 
 // flushEvery is how often what agents say of themselves is written. A crash forgets that much of it.
 const flushEvery = 10 * time.Second

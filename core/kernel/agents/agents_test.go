@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -404,5 +405,55 @@ func TestDesiredConfig(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("the poll slept on")
+	}
+}
+
+// slowFloor is a disk that takes long for each lease.
+type slowFloor struct {
+	Store
+	gate   chan struct{}
+	writes atomic.Int32
+}
+
+func (s *slowFloor) SetReplayFloor(ctx context.Context, at time.Time) error {
+	if s.writes.Add(1) > 1 {
+		<-s.gate
+	}
+	return s.Store.SetReplayFloor(ctx, at)
+}
+
+func TestNobodyWaitsForTheNextLease(t *testing.T) {
+	w := newWorld(t)
+	slow := &slowFloor{Store: w.db, gate: make(chan struct{})}
+	var err error
+	w.agents, err = New(Config{Store: slow, Audit: audit.New(w.db, w.now.Now), CommandKey: make([]byte, ed25519.PublicKeySize), Now: w.now.Now})
+	must(t, err)
+	take := func() {
+		t.Helper()
+		req := w.request("{}")
+		_, err := w.agents.Authenticate(req, []byte("{}"), "192.0.2.1")
+		must(t, err)
+	}
+	take() // writes the first lease
+	for range int(leaseSpan / time.Second) {
+		w.now.Add(time.Second)
+		take() // from the half of it on the next one is being written, which takes until the gate opens
+	}
+	if n := slow.writes.Load(); n > 2 {
+		t.Errorf("%d leases are being written at once", n)
+	}
+	close(slow.gate)
+	for range 3 * int(leaseSpan/time.Second) {
+		w.now.Add(time.Second)
+		take()
+	}
+	// What was taken is refused after a crash, whatever was being written.
+	req := w.request("{}")
+	_, err = w.agents.Authenticate(req, []byte("{}"), "192.0.2.1")
+	must(t, err)
+	w.start()
+	var refused *Refusal
+	if _, err := w.agents.Authenticate(req, []byte("{}"), "192.0.2.1"); !errors.As(err, &refused) || refused.Reason != reasonRestarted {
+		t.Errorf("after a crash: %v", err)
 	}
 }

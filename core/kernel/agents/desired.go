@@ -13,6 +13,9 @@ type Desired struct {
 	Assignments []store.Assignment
 }
 
+// Watch returns a channel that is closed when what agents should run may be different. Take it before looking.
+func (a *Agents) Watch() <-chan struct{} { return a.cfg.Store.WatchConfig() }
+
 // Config returns what the agent should run. When the agent has that version already it waits up to wait for a newer
 // one; changed is false when none came.
 func (a *Agents) Config(ctx context.Context, agentID string, have int64, wait time.Duration) (d Desired, changed bool, err error) {

@@ -19,13 +19,16 @@ type replays struct {
 	store  Store
 	window time.Duration
 
-	mu      sync.Mutex // guards what follows; held while a lease is written, every few seconds
+	writing sync.Mutex // held while a lease is written, which is never earlier than the one before; taken before mu
+
+	mu      sync.Mutex // guards what follows
 	loaded  bool
 	closed  bool
 	minutes map[int64]map[[16]byte]struct{} // what was seen, by the minute in which it was signed
 	newest  int64                           // when the latest request was signed that was taken; Unix seconds, like the next two
 	lease   int64
 	floor   int64 // what was signed until then is from before the start
+	ahead   bool  // a lease is being written while the one before still holds
 }
 
 // leaseSpan is how far ahead a lease is written: how long agents may have to wait after a crash.
@@ -63,15 +66,37 @@ func mark(keyID, nonce string) [16]byte {
 
 // Remember reports whether a request is new, and remembers it.
 func (r *replays) Remember(ctx context.Context, keyID, nonce string, created, now time.Time) (fresh bool, err error) {
-	at, m := created.Unix(), mark(keyID, nonce)
+	at, m, next := created.Unix(), mark(keyID, nonce), now.Add(leaseSpan)
+	for {
+		fresh, leased, err := r.look(ctx, keyID, at, m, now)
+		switch {
+		case err != nil || !fresh || leased:
+			return fresh, err
+		case at > next.Unix():
+			if fresh, err = r.store.RememberNonce(ctx, keyID, nonce, created, created.Add(2*r.window)); err != nil || !fresh {
+				return false, err
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.add(at, m)
+			return true, nil
+		}
+		if err := r.extend(ctx, next); err != nil {
+			return false, err
+		}
+	}
+}
+
+// look remembers a request that is new, unless the lease does not reach it, or is not for it: then leased is false.
+func (r *replays) look(ctx context.Context, keyID string, at int64, m [16]byte, now time.Time) (fresh, leased bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return false, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonStopping, AgentID: keyID, RetryAfter: time.Second}
+		return false, false, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonStopping, AgentID: keyID, RetryAfter: time.Second}
 	}
 	if !r.loaded {
 		if err := r.begin(ctx, now); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	if latest := now.Add(r.window).Unix(); r.newest > latest {
@@ -79,32 +104,49 @@ func (r *replays) Remember(ctx context.Context, keyID, nonce string, created, no
 		r.newest, r.lease, r.floor = latest, latest, latest
 	}
 	if _, seen := r.minutes[at/60][m]; seen {
-		return false, nil
+		return false, false, nil
 	}
 	if at <= r.floor {
-		return false, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonRestarted, AgentID: keyID,
+		return false, false, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonRestarted, AgentID: keyID,
 			RetryAfter: max(time.Second, time.Duration(r.floor+1-at)*time.Second)}
 	}
 	if at < r.newest-r.keep() {
-		return false, &signing.Refusal{Reason: signing.Stale, KeyID: keyID, Detail: "others signed long after it were seen already; is the agent's clock right?"}
+		return false, false, &signing.Refusal{Reason: signing.Stale, KeyID: keyID, Detail: "others signed long after it were seen already; is the agent's clock right?"}
 	}
-	next := now.Add(leaseSpan)
-	switch {
-	case at > next.Unix():
-		if fresh, err = r.store.RememberNonce(ctx, keyID, nonce, created, created.Add(2*r.window)); err != nil || !fresh {
-			return false, err
-		}
-	case at > r.lease:
-		if err := r.store.SetReplayFloor(ctx, next); err != nil {
-			return false, err
-		}
-		r.lease = next.Unix()
+	if at > r.lease || at > now.Add(leaseSpan).Unix() {
+		return true, false, nil
 	}
-	if at <= next.Unix() {
-		r.newest = max(r.newest, at) // a clock ahead must not make the others' requests old
+	if left := r.lease - at; left <= int64(leaseSpan/time.Second)/2 && !r.ahead {
+		r.ahead = true // so that nobody waits for the disk
+		go func() {
+			_ = r.extend(context.WithoutCancel(ctx), now.Add(leaseSpan)) // if not, the next request waits, and is told why
+			r.mu.Lock()
+			r.ahead = false
+			r.mu.Unlock()
+		}()
 	}
+	r.newest = max(r.newest, at) // a clock ahead must not make the others' requests old
 	r.add(at, m)
-	return true, nil
+	return true, true, nil
+}
+
+// extend writes a lease.
+func (r *replays) extend(ctx context.Context, to time.Time) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	r.mu.Lock()
+	needless := r.closed || r.lease >= to.Unix()
+	r.mu.Unlock()
+	if needless {
+		return nil
+	}
+	if err := r.store.SetReplayFloor(ctx, to); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lease = max(r.lease, to.Unix())
+	return nil
 }
 
 func (r *replays) add(at int64, m [16]byte) {
@@ -123,6 +165,8 @@ func (r *replays) add(at int64, m [16]byte) {
 
 // end takes no more requests, and spares the agents the wait after the next start.
 func (r *replays) end(ctx context.Context) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.loaded || r.closed {

@@ -192,6 +192,12 @@ func (q *Queue) Take(ctx context.Context, agentID string, wait time.Duration) ([
 	}
 }
 
+// Watch returns a bell that rings with each order for an agent, until stop is called. Take it before looking for orders.
+func (q *Queue) Watch(agentID string) (bell func() <-chan struct{}, stop func()) {
+	w := q.join(agentID)
+	return func() <-chan struct{} { return q.bell(w) }, func() { q.leave(agentID, w) }
+}
+
 func toWire(cmds []store.Command) []signing.Command {
 	out := make([]signing.Command, 0, len(cmds))
 	for _, c := range cmds {
