@@ -398,6 +398,7 @@ func (c *Core) Run(ctx context.Context) error {
 		WriteTimeout:      10 * time.Minute, // long polls and downloads; uploads move their own deadline
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         c.api.Connection,
 		ErrorLog:          slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))

@@ -12,8 +12,12 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// agentSightingEvery is how often the machine of an agent is noted as seen.
-const agentSightingEvery = time.Minute
+// agentSightingEvery is how often the machine of an agent is noted as seen; those of many are noted less often, because each is a
+// transaction.
+const (
+	agentSightingEvery      = time.Minute
+	agentSightingsPerSecond = 10
+)
 
 // inventoryOf ties the inventory to the store.
 type inventoryOf struct {
@@ -75,7 +79,7 @@ func mergeSighting(s store.Sighting, matches []store.Device) (store.Device, []st
 func (v *inventoryOf) AgentSeen(ctx context.Context, a store.Agent) {
 	now := v.c.cfg.Now()
 	v.mu.Lock()
-	due := now.Sub(v.last[a.ID]) >= agentSightingEvery
+	due := now.Sub(v.last[a.ID]) >= max(agentSightingEvery, time.Second*time.Duration(len(v.last)/agentSightingsPerSecond))
 	if due {
 		v.last[a.ID] = now
 	}

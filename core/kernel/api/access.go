@@ -208,6 +208,7 @@ var access = map[string]rule{
 	"GET /prometheus/api/v1/alerts":             may(auth.MetricsRead),
 
 	"POST /api/v1/metrics":                   agent,
+	"POST /api/v1/agent/samples":             agent,
 	"POST /api/v1/sightings":                 agent,
 	"POST /api/v1/flows":                     agent,
 	"POST /api/v1/findings":                  agent,
@@ -578,8 +579,25 @@ func (s *Server) guardAgent(c *gin.Context) {
 	if !s.limited(c, classAgent, a.ID) {
 		return
 	}
+	if c.Request.TLS == nil && s.connected.Load() > maxOpen {
+		c.Header("Connection", "close")
+	}
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), agentKey, a))
 	c.Next()
+}
+
+// maxOpen is how many connections stay open for the next request of an agent, the held polls' among them. Each holds 20 KB and more,
+// and an agent is silent for most of a minute: of ten thousand it costs less to open another. With TLS that would cost more.
+const maxOpen = maxHeld + 500
+
+// Connection notes that one was opened or closed; it goes into the HTTP server.
+func (s *Server) Connection(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.connected.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.connected.Add(-1)
+	}
 }
 
 // maxTaken is how many bytes of agents' bodies are in work at once. Who comes when there are more is told to come again, before

@@ -81,6 +81,7 @@ func (s *Server) agentSideRoutes() {
 	handle(s, huma.Operation{OperationID: "agent-receipt", Method: http.MethodPost, Path: "/api/v1/agent/receipts", Tags: tags,
 		MaxBodyBytes: registry.MaxReceipt, SkipValidateBody: true, DefaultStatus: http.StatusNoContent,
 		Summary: "What the agent installed or removed, signed, for the registry"}, s.agentReceipt)
+	s.agentSampleRoutes()
 	s.agentFlowRoutes()
 	s.agentFindingRoutes()
 	s.agentEvidenceRoutes()
@@ -153,31 +154,30 @@ func (s *Server) agentPoll(ctx context.Context, in *pollInput) (*body[pollBody],
 	return answer(out), nil
 }
 
-// news is what comes first of a configuration and orders, and the other too if it is there by then.
+// news is what comes first of a configuration and orders, and the other too if it is there by then. Thousands wait here, each in
+// the one goroutine of its request.
 func (s *Server) news(ctx context.Context, agent string, have int64, wait time.Duration) (d agents.Desired, changed bool, cmds []signing.Command, err error) {
-	if wait <= 0 {
+	bell, stop := s.cfg.Queue.Watch(agent)
+	defer stop()
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for {
+		configured, rung := s.cfg.Agents.Watch(), bell()
 		if d, changed, err = s.cfg.Agents.Config(ctx, agent, have, 0); err == nil {
 			cmds, err = s.cfg.Queue.Take(ctx, agent, 0)
 		}
-		return d, changed, cmds, err
-	}
-	both, stop := context.WithCancel(ctx)
-	defer stop()
-	ordered := make(chan error, 1)
-	go func() {
-		var err error
-		cmds, err = s.cfg.Queue.Take(both, agent, wait)
-		stop()
-		ordered <- err
-	}()
-	d, changed, err = s.cfg.Agents.Config(both, agent, have, wait)
-	stop()
-	for _, e := range []error{err, <-ordered} {
-		if e != nil && (!errors.Is(e, context.Canceled) || ctx.Err() != nil) {
-			return d, changed, cmds, e
+		if err != nil || changed || len(cmds) > 0 || wait <= 0 {
+			return d, changed, cmds, err
+		}
+		select {
+		case <-configured:
+		case <-rung:
+		case <-deadline.C:
+			return d, false, nil, nil
+		case <-ctx.Done():
+			return d, false, nil, ctx.Err()
 		}
 	}
-	return d, changed, cmds, nil
 }
 
 // signedConfig is what an agent should run, as it travels.
@@ -279,8 +279,8 @@ func (s *Server) agentStatus(ctx context.Context, in *struct {
 	}
 	s.cfg.Catalogue.Reported(ctx, a, in.RawBody)
 	s.cfg.Inventory.AgentSeen(ctx, a)
-	all, _, err := s.cfg.Agents.Count(ctx, a.Tenant)
-	return answer(againBody{max(reportEvery, time.Second*time.Duration(all/reportsPerSecond)).Seconds()}), err
+	all := s.cfg.Agents.Total(a.Tenant)
+	return answer(againBody{max(reportEvery, time.Second*time.Duration(all/reportsPerSecond)).Seconds()}), nil
 }
 
 // A few agents report often, so that their page is fresh; of many each does so less often.

@@ -25,6 +25,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/agents/findingbatch"
 	"github.com/picketwatch/picket/core/kernel/agents/keptbatch"
+	"github.com/picketwatch/picket/core/kernel/agents/samplebatch"
 	"github.com/picketwatch/picket/core/kernel/audit"
 	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/carved"
@@ -103,6 +104,7 @@ type (
 		Market
 		Fleet
 		List(ctx context.Context) ([]catalogue.Plugin, error)
+		Tally(ctx context.Context) (catalogue.Tally, error)
 		Get(ctx context.Context, id string) (catalogue.Plugin, error)
 		Page(ctx context.Context, id string) (string, error)
 		// PageNodes are the nodes whose series of a metric a plugin may show on a page of its own.
@@ -201,7 +203,10 @@ type Server struct {
 	meters      *meters
 	promQL      *promql.Engine
 	pages       pages
-	held        atomic.Int64 // polls of agents that wait
+	held        atomic.Int64        // polls of agents that wait
+	connected   atomic.Int64        // connections that are open
+	plugins     tally
+	books       samplebatch.Books[store.SeriesRef]
 	visits      visits
 	installs    *semaphore.Weighted // archives of agents that are hashed
 	taken       *semaphore.Weighted // bytes of agents' and pushers' bodies in work
@@ -228,7 +233,7 @@ func New(cfg Config) *Server {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, taken: semaphore.NewWeighted(maxTaken), pushing: semaphore.NewWeighted(maxPushing), refs: newRefs(), deltas: ingest.NewDeltas(),
+	s := &Server{cfg: cfg, books: samplebatch.Books[store.SeriesRef]{Most: maxBooks}, taken: semaphore.NewWeighted(maxTaken), pushing: semaphore.NewWeighted(maxPushing), refs: newRefs(), deltas: ingest.NewDeltas(),
 		installs: semaphore.NewWeighted(maxInstalls), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters, s.pushes = newMeters(cfg.Metrics), newPushMeters(cfg.Metrics)

@@ -17,6 +17,7 @@ import (
 const (
 	maxBody         = 1 << 20
 	maxSamples      = 8 << 20
+	maxPacked       = 1 << 20
 	maxSightings    = 8 << 20
 	maxFlows        = 8 << 20
 	maxFound        = 8 << 20
@@ -31,6 +32,8 @@ func agentBodyLimit(path string) int64 {
 	switch path {
 	case "/api/v1/metrics":
 		return maxSamples
+	case packedPath:
+		return maxPacked
 	case "/api/v1/sightings":
 		return maxSightings
 	case flowsPath:

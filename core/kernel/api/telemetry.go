@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -193,25 +192,17 @@ func (s *Server) ingest(ctx context.Context, in *samplesInput) (*body[samplesBod
 	if err != nil {
 		return nil, err
 	}
-	if res.Stored > 0 {
-		s.cfg.Live.Publish(from.Tenant, "samples", liveSamples{Agent: from.ID, Metrics: namesOf(b.Samples)})
+	seen := map[string]bool{}
+	for _, x := range b.Samples {
+		seen[x.Metric] = true
 	}
-	return answer(samplesBody{Accepted: res.Stored + res.Duplicate, Refused: res.TooOld + res.TooNew + res.Invalid,
-		StoredThrough: res.StoredThrough}), nil
+	return s.appended(from.ID, res, seen), nil
 }
 
 // liveSamples tells watchers which charts have something new; they ask for the values themselves.
 type liveSamples struct {
 	Agent   string   `json:"agent"`
 	Metrics []string `json:"metrics"`
-}
-
-func namesOf(samples []sdk.Sample) []string {
-	names := map[string]bool{}
-	for _, s := range samples {
-		names[s.Metric] = true
-	}
-	return slices.Sorted(maps.Keys(names))
 }
 
 func (s *Server) sightings(ctx context.Context, in *sightingsInput) (*body[samplesBody], error) {
