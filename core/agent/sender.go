@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/agent/spool"
+	"github.com/picketwatch/picket/core/kernel/agents/samplebatch"
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
 	"github.com/picketwatch/picket/sdk"
@@ -35,6 +36,9 @@ type outbox struct {
 	spool  *spool.Spool
 	server *server
 	log    *slog.Logger
+
+	book    *samplebatch.Writer // what the server knows of our series; used by run alone
+	jsonTil time.Time           // the server takes nothing but JSON; asked again then
 
 	mu    sync.Mutex // guards state
 	state SendState
@@ -118,12 +122,16 @@ func (o *outbox) send(ctx context.Context, it spool.Item) error {
 		o.reject(it, fmt.Errorf("a batch of unknown kind %d", it.Kind))
 		return nil
 	}
-	var reply struct {
-		StoredThrough uint64 `json:"stored_through"`
+	var reply stored
+	err := errAsJSON
+	if it.Kind == kindSamples && o.server.now().After(o.jsonTil) {
+		reply, err = o.sendPacked(ctx, it)
 	}
-	err := o.server.call(ctx, http.MethodPost, path, nil, map[string]any{
-		"epoch": o.spool.Epoch(), "seq": it.Seq, field: json.RawMessage(it.Payload),
-	}, &reply)
+	if errors.Is(err, errAsJSON) {
+		err = o.server.call(ctx, http.MethodPost, path, nil, map[string]any{
+			"epoch": o.spool.Epoch(), "seq": it.Seq, field: json.RawMessage(it.Payload),
+		}, &reply)
+	}
 	var no *problem
 	switch {
 	case errors.As(err, &no) && (no.final() || it.Kind == kindEvidence && no.ours && no.Status == http.StatusNotFound):
@@ -141,6 +149,53 @@ func (o *outbox) send(ctx context.Context, it spool.Item) error {
 	o.state.LastSent = time.Now()
 	o.mu.Unlock()
 	return nil
+}
+
+// stored is what the server answers.
+type stored struct {
+	StoredThrough uint64 `json:"stored_through"`
+}
+
+var errAsJSON = errors.New("this batch goes as JSON")
+
+// packedAgain is after how long a server that takes nothing but JSON is asked again; it may have been upgraded.
+const packedAgain = time.Hour
+
+// sendPacked sends samples in few bytes. The error is errAsJSON when they must go as JSON: the server is from before there was
+// another way, or does not understand this.
+func (o *outbox) sendPacked(ctx context.Context, it spool.Item) (reply stored, err error) {
+	var samples []sdk.Sample
+	if err := json.Unmarshal(it.Payload, &samples); err != nil {
+		return reply, errAsJSON // let the server say what is wrong with it
+	}
+	if o.book == nil {
+		o.book = samplebatch.NewWriter()
+	}
+	for again := false; ; again = true {
+		m := o.book.Message(o.spool.Epoch(), it.Seq, samples)
+		data, err := m.Pack()
+		if err != nil {
+			return reply, err
+		}
+		err = o.server.call(ctx, http.MethodPost, "/api/v1/agent/samples", nil, packed{samplebatch.ContentType, data}, &reply)
+		var no *problem
+		switch {
+		case err == nil:
+			o.book.Told(m)
+			return reply, nil
+		case !errors.As(err, &no):
+			return reply, err
+		case no.Status == http.StatusConflict && !again:
+			o.book.Forget() // the server was started anew
+		case no.Status == http.StatusNotFound, no.Status == http.StatusMethodNotAllowed, no.Status == http.StatusUnsupportedMediaType:
+			o.jsonTil = o.server.now().Add(packedAgain)
+			return reply, errAsJSON
+		case no.final(), no.Status == http.StatusRequestEntityTooLarge:
+			return reply, errAsJSON
+		default:
+			return reply, err
+		}
+	}
 }
 
 func destination(kind uint8) (path, field string, ok bool) {

@@ -66,7 +66,7 @@ func newHTTPClient(caFile string) (*http.Client, error) {
 			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSHandshakeTimeout: 10 * time.Second,
 			IdleConnTimeout:     90 * time.Second,
-			MaxIdleConnsPerHost: 4,
+			MaxIdleConnsPerHost: 1, // a second one is open only while a poll waits
 			ForceAttemptHTTP2:   true,
 			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		},
@@ -113,15 +113,22 @@ func (p *problem) final() bool {
 	return false
 }
 
-// call sends in as JSON (nil: no body) and reads the answer into out (nil: ignored). An answer of 304 leaves out as it
+// packed is a body that is no JSON.
+type packed struct {
+	kind string // its content type
+	data []byte
+}
+
+// call sends in as JSON (nil: no body), or as it is when it is packed, and reads the answer into out (nil: ignored). An answer of 304 leaves out as it
 // is. When the server's clock turns out to differ, the request is signed anew with its time, once.
 func (s *server) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	var body []byte
-	if in != nil {
-		var err error
-		if body, err = json.Marshal(in); err != nil {
+	body, ok := in.(packed)
+	if in != nil && !ok {
+		data, err := json.Marshal(in)
+		if err != nil {
 			return fmt.Errorf("encode request: %w", err)
 		}
+		body = packed{"application/json", data}
 	}
 	before := s.offset.Load()
 	err := s.once(ctx, method, path, query, body, out)
@@ -132,21 +139,21 @@ func (s *server) call(ctx context.Context, method, path string, query url.Values
 	return err
 }
 
-func (s *server) once(ctx context.Context, method, path string, query url.Values, body []byte, out any) error {
+func (s *server) once(ctx context.Context, method, path string, query url.Values, body packed, out any) error {
 	u := s.base.JoinPath(path)
 	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body.data))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("User-Agent", "picket-agent/"+config.Version)
 	req.Header.Set("Accept", "application/json")
-	if len(body) > 0 {
-		req.Header.Set("Content-Type", "application/json")
+	if len(body.data) > 0 {
+		req.Header.Set("Content-Type", body.kind)
 	}
 	if s.id != nil {
 		req.Header.Set("Authorization", "Bearer "+s.id.Bearer)
-		if err := signing.SignRequest(req, body, s.id.key(), s.id.AgentID, s.serverTime()); err != nil {
+		if err := signing.SignRequest(req, body.data, s.id.key(), s.id.AgentID, s.serverTime()); err != nil {
 			return err
 		}
 	}
