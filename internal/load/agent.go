@@ -18,7 +18,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/picketwatch/picket/core/kernel/agents/samplebatch"
 	"github.com/picketwatch/picket/core/kernel/signing"
+	"github.com/picketwatch/picket/sdk"
 )
 
 // agent is one of the fleet. Its samples tell which they are: the value is the number of the batch.
@@ -29,18 +31,19 @@ type agent struct {
 	client     *http.Client
 	base       string
 
-	seq         uint64 // of the last batch that was acknowledged
-	sum         uint64 // of the values that were acknowledged: each batch's number, once for each series
-	outstanding []byte // the batch that is not acknowledged yet, as it goes out
-	config      int64  // version that it has
+	seq    uint64    // of the last batch that was acknowledged
+	at     time.Time // of the samples of the one behind it
+	book   uint32    // see samplebatch
+	told   bool      // the server has the series in it
+	config int64     // version that it has
 }
 
 // newAgent enrols. Agents come from several loopback addresses, because one has too few ports for all.
 func newAgent(ctx context.Context, s *server, admin *http.Client, number, series int) (*agent, error) {
 	local := &net.TCPAddr{IP: net.IPv4(127, 1, byte(number>>8), byte(number))}
 	dialer := &net.Dialer{LocalAddr: local, Timeout: 10 * time.Second}
-	a := &agent{series: series, base: "http://" + s.address, config: -1, client: &http.Client{Transport: &http.Transport{
-		DialContext: dialer.DialContext, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 4}}}
+	a := &agent{series: series, book: rand.Uint32(), base: "http://" + s.address, config: -1, client: &http.Client{Transport: &http.Transport{
+		DialContext: dialer.DialContext, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 1}}}
 	var token struct{ Token string }
 	if err := s.call(ctx, admin, http.MethodPost, "/api/v1/agents/tokens", map[string]string{"expires_in": "1h"}, &token); err != nil {
 		return nil, err
@@ -68,7 +71,7 @@ type answer struct {
 	took   time.Duration
 }
 
-func (a *agent) call(ctx context.Context, method, path, query string, body []byte) (answer, error) {
+func (a *agent) call(ctx context.Context, method, path, query, kind string, body []byte) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	u := a.base + path
@@ -81,7 +84,7 @@ func (a *agent) call(ctx context.Context, method, path, query string, body []byt
 	}
 	req.Header.Set("Authorization", "Bearer "+a.bearer)
 	if len(body) > 0 {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", kind)
 	}
 	if err := signing.SignRequest(req, body, a.key, a.id, time.Now()); err != nil {
 		return answer{}, err
@@ -97,12 +100,32 @@ func (a *agent) call(ctx context.Context, method, path, query string, body []byt
 	return answer{resp.StatusCode, time.Duration(seconds) * time.Second, data, time.Since(began)}, err
 }
 
-// batch writes the next one, as the agent's queue keeps it: what was not acknowledged goes out again byte for byte.
-func (a *agent) batch(now time.Time) []byte {
-	at := now.UTC().Format(time.RFC3339Nano)
-	b := append(a.outstanding[:0], `{"epoch":"load","seq":`...)
-	b = strconv.AppendUint(b, a.seq+1, 10)
+// batch writes the next one, as the agent's queue keeps it: what was not acknowledged goes out again as it was. The series are
+// described until the server has them.
+func (a *agent) batch(asJSON bool) ([]byte, error) {
+	if asJSON {
+		return a.jsonBatch(), nil
+	}
+	m := samplebatch.Message{Seq: a.seq + 1, Book: a.book, Rows: make([]samplebatch.Row, a.series)}
+	for i := range m.Rows {
+		m.Rows[i] = samplebatch.Row{Series: i, Micros: a.at.UnixMicro(), Value: float64(a.seq + 1)}
+	}
+	if a.told {
+		m.Known = a.series
+		return m.Pack()
+	}
+	m.Epoch = "load"
+	for i := range a.series {
+		m.Series = append(m.Series, samplebatch.Series{Metric: fmt.Sprintf("load.metric.m%02d", i%10), Unit: "1", Type: sdk.Gauge,
+			Labels: map[string]string{"unit": fmt.Sprint("u", i/10)}})
+	}
+	return m.Pack()
+}
+
+func (a *agent) jsonBatch() []byte {
+	b := strconv.AppendUint([]byte(`{"epoch":"load","seq":`), a.seq+1, 10)
 	b = append(b, `,"samples":[`...)
+	at := a.at.UTC().Format(time.RFC3339Nano)
 	for i := range a.series {
 		if i > 0 {
 			b = append(b, ',')
@@ -134,15 +157,23 @@ func (a *agent) send(ctx context.Context, o options, f *figures, pace *atomic.In
 		return
 	}
 	for next := time.Now(); ; {
-		a.outstanding = a.batch(time.Now())
+		a.at = time.Now()
 		for try := 0; ; try++ {
-			ans, err := a.call(ctx, http.MethodPost, "/api/v1/metrics", "", a.outstanding)
+			path, kind := "/api/v1/agent/samples", samplebatch.ContentType
+			if o.JSON {
+				path, kind = "/api/v1/metrics", "application/json"
+			}
+			body, err := a.batch(o.JSON)
+			if err != nil {
+				panic(err) // the zstd library has refused to start
+			}
+			ans, err := a.call(ctx, http.MethodPost, path, "", kind, body)
 			if ctx.Err() != nil && (err != nil || ans.status != http.StatusOK) {
 				return // whether it was stored is not known; the next batch would say
 			}
 			if err == nil && ans.status == http.StatusOK {
 				a.seq++
-				a.sum += a.seq * uint64(a.series)
+				a.told = true
 				f.acked.Add(1)
 				f.acks.add(ans.took)
 				break
@@ -152,13 +183,13 @@ func (a *agent) send(ctx context.Context, o options, f *figures, pace *atomic.In
 			case err == nil && (ans.status == http.StatusTooManyRequests || ans.status == http.StatusServiceUnavailable):
 				f.refused.Add(1)
 				wait = max(wait, ans.retry)
-			case err == nil:
-				f.failed.Add(1)
+			case err == nil && ans.status == http.StatusConflict: // the server was started anew
+				a.told, wait = false, 0
 			default:
 				f.failed.Add(1)
 			}
 			f.repeated.Add(1)
-			if !sleep(ctx, wait/2+rand.N(wait)) {
+			if !sleep(ctx, wait/2+rand.N(wait+1)) {
 				return
 			}
 		}
@@ -178,7 +209,7 @@ func (a *agent) poll(ctx context.Context, f *figures) {
 		return
 	}
 	for {
-		ans, err := a.call(ctx, http.MethodGet, "/api/v1/agent/poll", url.Values{"wait": {"30s"}, "have": {strconv.FormatInt(a.config, 10)}}.Encode(), nil)
+		ans, err := a.call(ctx, http.MethodGet, "/api/v1/agent/poll", url.Values{"wait": {"30s"}, "have": {strconv.FormatInt(a.config, 10)}}.Encode(), "", nil)
 		if ctx.Err() != nil {
 			return
 		}
@@ -211,7 +242,7 @@ func (a *agent) report(ctx context.Context, f *figures) {
 		var said struct {
 			Again float64 `json:"again_seconds"`
 		}
-		ans, err := a.call(ctx, http.MethodPost, "/api/v1/agent/status", "", body)
+		ans, err := a.call(ctx, http.MethodPost, "/api/v1/agent/status", "", "application/json", body)
 		if err != nil || json.Unmarshal(ans.body, &said) != nil || said.Again == 0 {
 			if ctx.Err() == nil {
 				f.failed.Add(1)

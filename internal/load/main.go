@@ -27,6 +27,7 @@ type options struct {
 	Factor   int           `json:"factor"`
 	Readers  int           `json:"readers"`
 	Kills    int           `json:"kills"`
+	JSON     bool          `json:"json"`
 	Keep     string        `json:"-"`
 }
 
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&o.Factor, "factor", 4, "how many times as much an overload is")
 	flag.IntVar(&o.Readers, "readers", 4, "people who look at pages, one request a second each")
 	flag.IntVar(&o.Kills, "kills", 0, "how often the server is killed and started again while it is measured")
+	flag.BoolVar(&o.JSON, "json-samples", false, "samples as JSON")
 	flag.StringVar(&o.Keep, "data", "", "data folder of the server, kept; one of its own that is removed when empty")
 	filled := flag.Int("fill", 0, "put so many agents into the store of -data, whose server does not run, and do nothing else")
 	out := flag.String("json", "", "where to write the figures")
