@@ -203,8 +203,8 @@ type Server struct {
 	meters      *meters
 	promQL      *promql.Engine
 	pages       pages
-	held        atomic.Int64        // polls of agents that wait
-	connected   atomic.Int64        // connections that are open
+	held        atomic.Int64 // polls of agents that wait
+	connected   atomic.Int64 // connections that are open
 	plugins     tally
 	books       samplebatch.Books[store.SeriesRef]
 	visits      visits

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -192,17 +193,21 @@ func (s *Server) ingest(ctx context.Context, in *samplesInput) (*body[samplesBod
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
-	for _, x := range b.Samples {
-		seen[x.Metric] = true
-	}
-	return s.appended(from.ID, res, seen), nil
+	return s.appended(from.ID, res, namesOf(b.Samples)), nil
 }
 
 // liveSamples tells watchers which charts have something new; they ask for the values themselves.
 type liveSamples struct {
 	Agent   string   `json:"agent"`
 	Metrics []string `json:"metrics"`
+}
+
+func namesOf(samples []sdk.Sample) []string {
+	names := map[string]bool{}
+	for _, s := range samples {
+		names[s.Metric] = true
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 func (s *Server) sightings(ctx context.Context, in *sightingsInput) (*body[samplesBody], error) {
