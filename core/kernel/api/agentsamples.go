@@ -70,7 +70,7 @@ func (s *Server) agentSamples(ctx context.Context, in *packedInput) (*body[sampl
 	if err != nil {
 		return nil, err
 	}
-	return s.appended(from.ID, res, slices.Sorted(maps.Keys(seen))), nil
+	return s.appended(from, res, slices.Sorted(maps.Keys(seen))), nil
 }
 
 // notUnderstood is the problem of a body that is no message.
@@ -83,9 +83,9 @@ func notUnderstood(err error) error {
 }
 
 // appended tells watchers what is new, and the agent what became of its batch.
-func (s *Server) appended(agent string, res store.AppendResult, metrics []string) *body[samplesBody] {
+func (s *Server) appended(from store.Agent, res store.AppendResult, metrics []string) *body[samplesBody] {
 	if res.Stored > 0 {
-		s.cfg.Live.Publish("samples", liveSamples{Agent: agent, Metrics: metrics})
+		s.cfg.Live.Publish(from.Tenant, "samples", liveSamples{Agent: from.ID, Metrics: metrics})
 	}
 	return answer(samplesBody{Accepted: res.Stored + res.Duplicate, Refused: res.TooOld + res.TooNew + res.Invalid,
 		StoredThrough: res.StoredThrough})

@@ -193,7 +193,7 @@ func (s *Server) ingest(ctx context.Context, in *samplesInput) (*body[samplesBod
 	if err != nil {
 		return nil, err
 	}
-	return s.appended(from.ID, res, namesOf(b.Samples)), nil
+	return s.appended(from, res, namesOf(b.Samples)), nil
 }
 
 // liveSamples tells watchers which charts have something new; they ask for the values themselves.
