@@ -46,11 +46,14 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	cmd.SetErr(errs)
 	err := cmd.ExecuteContext(ctx)
 	var usage *agent.UsageError
+	var code exitCode
 	switch {
 	case err == nil:
 		return exitFine
 	case errors.Is(err, errUnhealthy):
 		return exitFailed
+	case errors.As(err, &code):
+		return int(code)
 	case errors.As(err, &usage):
 		fmt.Fprintln(errs, "picket-agent:", oneLine(err))
 		return exitUsage
@@ -114,14 +117,19 @@ func command() *cobra.Command {
 }
 
 func work(cmd *cobra.Command, f flags) error {
-	if err := f.readToken(cmd.InOrStdin()); err != nil {
-		return err
+	if !enrolled(f.Dir) { // the file may be gone at a later start
+		if err := f.readToken(cmd.InOrStdin()); err != nil {
+			return err
+		}
 	}
 	if f.Enrolment.Server != "" && f.Enrolment.Token == "" && !enrolled(f.Dir) {
 		return &agent.UsageError{Message: "--server needs --token: the server's page Machines makes one"}
 	}
 	cfg, err := f.config(cmd.OutOrStdout(), cmd.ErrOrStderr())
 	if err != nil {
+		return err
+	}
+	if done, err := handOver(cmd.Context(), cfg.Dir, f.lifeline, cfg.Log); done || err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
@@ -136,7 +144,11 @@ func work(cmd *cobra.Command, f flags) error {
 		return err
 	}
 	time.AfterFunc(startTakes, footprint.Settle)
-	return a.Run(ctx)
+	err = a.Run(ctx)
+	if errors.Is(err, agent.ErrRestart) || errors.Is(err, agent.ErrProven) {
+		return begin(err, f.lifeline)
+	}
+	return err
 }
 
 // readToken takes the token from where --token-file says.
@@ -190,8 +202,8 @@ func (f flags) config(out, errs io.Writer) (agent.Config, error) {
 		level = slog.LevelDebug
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
-	cfg.Out = out
-	if cfg.Helpers == "" {
+	cfg.Out, cfg.Restarts, cfg.Trial = out, restarts, onTrial()
+	if cfg.Helpers == "" || base() != "" { // the helpers of an update lie beside it, whatever the base was told
 		self, err := os.Executable()
 		if err != nil {
 			return agent.Config{}, fmt.Errorf("find the helper programs: %w; name their folder with --helpers", err)

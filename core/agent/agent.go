@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/picketwatch/picket/core/agent/spool"
+	"github.com/picketwatch/picket/core/agent/upgrade"
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/event"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
@@ -37,6 +39,8 @@ type Config struct {
 	InsecureHTTP bool             // speak plain http to another machine
 	Captures     []Capture        // interfaces whose traffic is watched
 	QueueBytes   int64            // bound of the queue; 0 means the default
+	Restarts     bool             // whoever runs this starts it again after ErrRestart and ErrProven
+	Trial        bool             // this version has not proved itself; see package upgrade
 	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
 	Out          io.Writer // what a person who started the agent should read
@@ -67,6 +71,8 @@ type Agent struct {
 	detections    []*detection // by capture, of those that are judged
 	evidence      *evidence
 	page          net.Listener
+	shelf         *upgrade.Shelf
+	ending        chan error    // why Run is to end by itself
 	soon          chan struct{} // a report is wanted
 }
 
@@ -75,7 +81,8 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, log: cfg.Log, started: time.Now().UTC(), events: event.New[pluginhost.Status](), soon: make(chan struct{}, 1)}
+	a := &Agent{cfg: cfg, log: cfg.Log, started: time.Now().UTC(), events: event.New[pluginhost.Status](), ending: make(chan error, 1),
+		shelf: upgrade.Open(cfg.Dir, runtime.GOOS), soon: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -272,9 +279,11 @@ func (a *Agent) scope(instance string) (sdk.Scope, error) {
 }
 
 // Run works until ctx ends, then stops in order: no more measuring, plugins drained, what is queued sent if the server
-// takes it quickly, everything closed.
+// takes it quickly, everything closed. Of itself it ends with ErrRestart or ErrProven.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.Close()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	fmt.Fprintf(a.cfg.Out, "Agent %s reports to %s. Local status: http://%s/\n", a.id.Name, a.id.Server, a.page.Addr())
 	a.plugins.resume(ctx)
 	sendCtx, stopSending := context.WithCancel(context.WithoutCancel(ctx))
@@ -293,14 +302,21 @@ func (a *Agent) Run(ctx context.Context) error {
 	} {
 		working.Go(func() { work(ctx) })
 	}
-	<-ctx.Done()
+	a.orders.deliver(ctx)
+	var why error
+	select {
+	case <-ctx.Done():
+	case why = <-a.ending:
+		end()
+	}
 	fmt.Fprintln(a.cfg.Out, "Stopping.")
 	working.Wait()
+	a.orders.work.Wait()
 	a.stopHost()
 	a.lastSend(sendCtx)
 	stopSending()
 	sending.Wait()
-	return nil
+	return why
 }
 
 const (

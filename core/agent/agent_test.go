@@ -210,7 +210,7 @@ func TestOrders(t *testing.T) {
 		change     func(*signing.Command)
 		state, say string
 	}{
-		"unknown type":     {"exec", `{"cmd":"id"}`, nil, "refused", `no orders of type "exec"`},
+		"unknown type":     {"format", `{"cmd":"id"}`, nil, "refused", `no orders of type "format"`},
 		"unknown instance": {"collect-now", `{"instance":"nobody"}`, nil, "failed", "nobody"},
 		"restart of all":   {"restart-plugin", `{}`, nil, "failed", "which instance"},
 		"forged":           {"collect-now", `{}`, func(c *signing.Command) { c.Signature[0] ^= 1 }, "refused", "not from this server"},

@@ -34,6 +34,7 @@ type Registry interface {
 	Installed(id string) (*client.Installed, bool)
 	AllInstalled() []*client.Installed
 	RecordGrants(ctx context.Context, id string, grants []sdk.Permission) error
+	Install(ctx context.Context, id, version, runtime string) (*client.Installed, error)
 	OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error)
 }
 

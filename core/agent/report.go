@@ -101,6 +101,7 @@ func (a *Agent) report(ctx context.Context) {
 			a.log.Debug("cannot report", "problem", reach(err))
 		} else {
 			wait.reset()
+			a.proved()
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -132,6 +132,7 @@ type site struct {
 	answer      *signing.Config // instead of the honest one
 	orders      []signing.Command
 	results     map[string]result
+	outputs     map[string]string
 	batches     []batchIn
 	status      *Status
 	statuses    int
@@ -157,7 +158,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, registry: registrytest.New(t), command: key, secret: "one-time", nonces: map[string]bool{},
-		results: map[string]result{}, news: make(chan struct{})}
+		results: map[string]result{}, outputs: map[string]string{}, news: make(chan struct{})}
 	s.http = httptest.NewServer(s.handler())
 	t.Cleanup(s.http.Close)
 	return s
@@ -199,6 +200,7 @@ func (s *site) handler() http.Handler {
 		"POST /api/v1/agent/status":               s.report,
 		"GET /api/v1/agent/poll":                  s.poll,
 		"POST /api/v1/agent/commands/{id}/result": s.finished,
+		"POST /api/v1/agent/commands/{id}/output": s.printed,
 	} {
 		mux.HandleFunc(pattern, s.signed(h))
 	}
@@ -357,6 +359,23 @@ func (s *site) signedConfig() signing.Config {
 		s.t.Error(err)
 	}
 	return c
+}
+
+func (s *site) printed(r *http.Request, body []byte) (int, any) {
+	var in struct {
+		Offset int64
+		Data   []byte
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return http.StatusBadRequest, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := r.PathValue("id")
+	if in.Offset == int64(len(s.outputs[id])) {
+		s.outputs[id] += string(in.Data)
+	}
+	return http.StatusOK, map[string]any{"have": len(s.outputs[id]), "more": true}
 }
 
 func (s *site) finished(r *http.Request, body []byte) (int, any) {

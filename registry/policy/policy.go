@@ -19,6 +19,9 @@
 //	  python3: /opt/picket/python/bin/python3
 //	registries:                       # beside the first one; what namespaces covers is theirs alone
 //	  - {name: corp, url: https://plugins.corp.example, root: /etc/picket/corp-root.json, namespaces: [corp, corp-*], priority: 10}
+//	commands:                         # what a server may order here; absent: all types but exec
+//	  refuse: [restart-agent]
+//	  exec: [{path: /usr/local/bin/rotate, sha256: 2b…, args: [--all]}]
 //	staleness: {warn: 7d, refuse: 30d} # how old the node's knowledge of a registry may become; absent: warn after 7 days, refuse after 30
 package policy
 
@@ -59,6 +62,7 @@ type Ceiling struct {
 	interpreters    map[string]string
 	registries      []Registry
 	staleness       Staleness
+	commands        Commands
 }
 
 // file is policy.yaml as it is written.
@@ -86,6 +90,8 @@ type file struct {
 	Interpreters map[string]string `json:"interpreters"`
 	Registries   []Registry        `json:"registries"`
 	Staleness    *staleness        `json:"staleness"`
+	// Commands limits what a server may order on this node. Default all types of command, and no program for exec.
+	Commands *Commands `json:"commands"`
 }
 
 // Find loads the first of the files that exists, and the default when none does.
@@ -234,6 +240,12 @@ func (c *Ceiling) applyRegistries(f file) error {
 		return err
 	}
 	c.registries = f.Registries
+	if f.Commands != nil {
+		if err := f.Commands.check(); err != nil {
+			return err
+		}
+		c.commands = *f.Commands
+	}
 	if f.Staleness == nil {
 		return nil
 	}
