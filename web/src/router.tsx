@@ -262,6 +262,16 @@ const machineRoute = createRoute({
   path: '/machines/$id',
   component: lazyRouteComponent(() => import('./pages/Machine'), 'MachinePage'),
 })
+const commandsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/commands',
+  component: lazyRouteComponent(() => import('./pages/commands/Commands'), 'CommandsPage'),
+})
+const orderRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/commands/$id',
+  component: lazyRouteComponent(() => import('./pages/commands/Order'), 'OrderPage'),
+})
 const tokensRoute = createRoute({
   getParentRoute: () => inside,
   path: '/tokens',
@@ -331,7 +341,7 @@ export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
       overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
-      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
+      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, commandsRoute, orderRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
       exploreRoute, sqlRoute, systemRoute, settingsRoute, welcomeRoute,
     ]),
     setupRoute,

@@ -69,6 +69,9 @@ func (s *Shelf) file() string { return filepath.Join(s.dir, "state.json") }
 
 func (s *Shelf) read() (state, error) {
 	var st state
+	if info, err := os.Stat(s.dir); err != nil || !info.IsDir() {
+		return st, nil // whoever needs the folder says what is wrong with it
+	}
 	raw, err := os.ReadFile(s.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return st, nil

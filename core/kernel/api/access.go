@@ -47,6 +47,8 @@ var (
 	selfFresh = rule{may: auth.Account, session: true, enrol: true, fresh: true}
 	own       = rule{may: auth.Account, session: true}
 	ownFresh  = rule{may: auth.Account, session: true, fresh: true}
+	// The second pair of eyes is a person's, who is there.
+	approves = rule{may: auth.Approve, session: true, fresh: true}
 	// Figures about the server itself, for a scraper beside it or with a token.
 	scraper = rule{local: true, may: auth.ServerRead}
 	pushing = rule{may: auth.MetricsWrite, push: true}
@@ -216,6 +218,7 @@ var access = map[string]rule{
 	"POST /api/v1/enrol":                     anybody, // spends an enrolment token
 	"GET /api/v1/agent/poll":                 agent,
 	"POST /api/v1/agent/commands/:id/result": agent,
+	"POST /api/v1/agent/commands/:id/output": agent,
 	"POST /api/v1/agent/status":              agent,
 	"POST /api/v1/agent/receipts":            agent,
 
@@ -225,9 +228,22 @@ var access = map[string]rule{
 	"POST /api/v1/agents/tokens":       may(auth.AgentsWrite),
 	"GET /api/v1/agents/:id/commands":  may(auth.AgentsRead),
 	"POST /api/v1/agents/:id/commands": may(auth.CommandsWrite),
-	"POST /api/v1/agents/:id/disable":  may(auth.AgentsAdmin),
-	"POST /api/v1/agents/:id/enable":   may(auth.AgentsAdmin),
-	"DELETE /api/v1/agents/:id":        may(auth.AgentsAdmin),
+
+	"POST /api/v1/agents/:id/commands/:command/cancel": may(auth.CommandsWrite),
+	"GET /api/v1/agents/:id/commands/:command/output":  may(auth.AgentsRead),
+
+	"GET /api/v1/commands/types":        may(auth.AgentsRead),
+	"GET /api/v1/commands":              may(auth.AgentsRead),
+	"POST /api/v1/commands":             may(auth.CommandsWrite),
+	"GET /api/v1/commands/:id":          may(auth.AgentsRead),
+	"GET /api/v1/commands/:id/machines": may(auth.AgentsRead),
+	"POST /api/v1/commands/:id/approve": approves, // never who asked for it
+	"POST /api/v1/commands/:id/deny":    approves,
+	"POST /api/v1/commands/:id/cancel":  may(auth.CommandsWrite),
+
+	"POST /api/v1/agents/:id/disable": may(auth.AgentsAdmin),
+	"POST /api/v1/agents/:id/enable":  may(auth.AgentsAdmin),
+	"DELETE /api/v1/agents/:id":       may(auth.AgentsAdmin),
 
 	"GET /api/v1/agents/tokens/:id/progress": may(auth.AgentsWrite),
 	"GET /api/v1/agents/summary":             may(auth.AgentsRead),

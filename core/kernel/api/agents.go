@@ -12,7 +12,6 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/agents"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
-	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
 )
 
@@ -43,24 +42,6 @@ type agentQueue struct {
 	Dropped uint64 `json:"dropped"`
 }
 
-type commandBody struct {
-	ID        string          `json:"id"`
-	Type      string          `json:"type"`
-	State     string          `json:"state" enum:"queued,sent,done,failed,refused,expired"`
-	Args      json.RawMessage `json:"args,omitempty"`
-	Issued    time.Time       `json:"issued"`
-	Expires   time.Time       `json:"expires"`
-	Finished  *time.Time      `json:"finished,omitempty"`
-	CreatedBy string          `json:"created_by"`
-	Output    string          `json:"output,omitempty"`
-	Truncated bool            `json:"output_truncated,omitempty"`
-}
-
-func commandOf(c store.Command) commandBody {
-	return commandBody{ID: c.ID, Type: c.Type, State: c.State, Args: c.Args, Issued: c.Issued.UTC(), Expires: c.Expires.UTC(),
-		Finished: when(c.Finished), CreatedBy: c.CreatedBy, Output: c.Output, Truncated: c.OutputTruncated}
-}
-
 func (s *Server) agentRoutes() {
 	tags := []string{"agents"}
 	s.agentListRoutes()
@@ -76,10 +57,6 @@ func (s *Server) agentRoutes() {
 		})
 	handle(s, huma.Operation{OperationID: "create-enrolment-token", Method: http.MethodPost, Path: "/api/v1/agents/tokens", Tags: tags,
 		DefaultStatus: http.StatusCreated, Summary: "A token that lets one machine in, and the command to use it"}, s.enrolmentToken)
-	handle(s, huma.Operation{OperationID: "send-command", Method: http.MethodPost, Path: "/api/v1/agents/{id}/commands", Tags: tags,
-		DefaultStatus: http.StatusAccepted, Summary: "Order something from a machine"}, s.sendCommand)
-	handle(s, huma.Operation{OperationID: "list-commands", Method: http.MethodGet, Path: "/api/v1/agents/{id}/commands", Tags: tags,
-		Summary: "What was ordered from a machine, newest first"}, s.listCommands)
 	handle(s, huma.Operation{OperationID: "disable-agent", Method: http.MethodPost, Path: "/api/v1/agents/{id}/disable", Tags: tags,
 		Summary: "Shut a machine out: its requests are refused until it is enabled again"}, s.setDisabled("agent.disable", true))
 	handle(s, huma.Operation{OperationID: "enable-agent", Method: http.MethodPost, Path: "/api/v1/agents/{id}/enable", Tags: tags,
@@ -197,35 +174,4 @@ func (s *Server) baseURL(ctx context.Context, forwarded string) string {
 		scheme = "https"
 	}
 	return scheme + "://" + o.host
-}
-
-func (s *Server) sendCommand(ctx context.Context, in *struct {
-	IDPath
-	Body struct {
-		Type string          `json:"type" enum:"collect-now,restart-plugin"`
-		Args json.RawMessage `json:"args,omitempty" doc:"{\"instance\": \"…\"}; restart-plugin needs it."`
-	}
-}) (*body[commandBody], error) {
-	a, err := s.agent(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	cmd, err := s.cfg.Queue.Enqueue(ctx, queue.Order{Tenant: a.Tenant, AgentID: a.ID, Type: in.Body.Type, Args: in.Body.Args, By: caller(ctx).Actor()})
-	s.act(ctx, "command."+in.Body.Type, "agent:"+a.ID, string(in.Body.Args), err)
-	if err != nil {
-		return nil, err
-	}
-	return answer(commandOf(cmd)), nil
-}
-
-func (s *Server) listCommands(ctx context.Context, in *struct {
-	IDPath
-	PageQuery
-}) (*body[page[commandBody]], error) {
-	a, err := s.agent(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	list, next, err := s.cfg.Queue.List(ctx, a.Tenant, a.ID, in.page())
-	return answerPage(convert(list, commandOf), next), err
 }

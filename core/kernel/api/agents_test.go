@@ -255,7 +255,7 @@ func TestConfigAndCommands(t *testing.T) {
 	go func() { taken <- w.send(r).Body.String() }()
 	at := "/api/v1/agents/" + a.id + "/commands"
 	w.play([]scenario{
-		{"a command that is none", adm, "POST", at, `{"type":"rm-rf"}`, 422, []string{"body.type"}, nil},
+		{"a command that is none", adm, "POST", at, `{"type":"rm-rf"}`, 422, []string{"unknown command type"}, nil},
 		{"one that lacks its argument", adm, "POST", at, `{"type":"restart-plugin"}`, 422, []string{"instance"}, nil},
 		{"for nobody", adm, "POST", "/api/v1/agents/none/commands", `{"type":"collect-now"}`, 404, nil, nil},
 		{"by somebody who may not", auth.RoleSUP, "POST", at, `{"type":"collect-now"}`, 403, nil, nil},

@@ -76,6 +76,8 @@ func (s *Server) agentSideRoutes() {
 		Summary: "What the agent should run and do, when there is news"}, s.agentPoll)
 	handle(s, huma.Operation{OperationID: "agent-command-result", Method: http.MethodPost, Path: "/api/v1/agent/commands/{id}/result", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "What became of an order"}, s.commandResult)
+	handle(s, huma.Operation{OperationID: "agent-command-output", Method: http.MethodPost, Path: "/api/v1/agent/commands/{id}/output", Tags: tags,
+		Summary: "What an order printed so far"}, s.commandPrinted)
 	handle(s, huma.Operation{OperationID: "agent-status", Method: http.MethodPost, Path: "/api/v1/agent/status", Tags: tags,
 		MaxBodyBytes: maxStatus, SkipValidateBody: true, Summary: "How the agent and its plugins are"}, s.agentStatus)
 	handle(s, huma.Operation{OperationID: "agent-receipt", Method: http.MethodPost, Path: "/api/v1/agent/receipts", Tags: tags,
@@ -247,21 +249,6 @@ func (s *Server) agentReceipt(ctx context.Context, in *struct {
 		return nil, nil // there is nobody to tell, which is no fault of the agent's
 	}
 	return nil, s.cfg.Receipts(ctx, r)
-}
-
-func (s *Server) commandResult(ctx context.Context, in *struct {
-	IDPath
-	Body struct {
-		_      struct{} `json:"-" additionalProperties:"true"`
-		State  string   `json:"state" enum:"done,failed,refused"`
-		Output string   `json:"output,omitempty"`
-	}
-}) (*struct{}, error) {
-	if err := s.cfg.Queue.Finish(ctx, sender(ctx).ID, in.ID, in.Body.State, in.Body.Output); err != nil {
-		return nil, err
-	}
-	s.cfg.Live.Publish(sender(ctx).Tenant, "plugins", map[string]string{"agent": sender(ctx).ID, "command": in.ID, "state": in.Body.State})
-	return nil, nil
 }
 
 func (s *Server) agentStatus(ctx context.Context, in *struct {

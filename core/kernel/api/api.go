@@ -300,6 +300,7 @@ func (s *Server) routes() {
 	s.customMetricRoutes()
 	s.agentRoutes()
 	s.installRoutes()
+	s.commandRoutes()
 	s.agentSideRoutes()
 	s.deviceRoutes()
 	s.captureRoutes()

@@ -118,6 +118,8 @@ func describeTyped(err error) error {
 		return &huma.ErrorModel{Type: proveType, Status: http.StatusForbidden, Title: "Forbidden", Detail: err.Error()}
 	case errors.Is(err, auth.ErrBusy):
 		return later(http.StatusServiceUnavailable, err.Error(), time.Second)
+	case errors.Is(err, queue.ErrOwn), errors.Is(err, queue.ErrNoPerson):
+		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, queue.ErrFull):
 		return later(http.StatusTooManyRequests, err.Error(), time.Minute)
 	case errors.As(err, &query):

@@ -19,14 +19,6 @@ import (
 	"github.com/picketwatch/picket/core/kernel/store"
 )
 
-// Types of command.
-const (
-	CollectNow    = "collect-now"    // args {"instance": "..."}; without one, every collector
-	RestartPlugin = "restart-plugin" // args {"instance": "..."}
-	// RefreshRegistry: the registry has something new that cannot wait, a revocation above all.
-	RefreshRegistry = "refresh-registry"
-)
-
 const (
 	defaultTTL   = 5 * time.Minute
 	maxTTL       = 24 * time.Hour
@@ -53,6 +45,15 @@ type Store interface {
 	CommandByID(ctx context.Context, tenant, id string) (store.Command, error)
 	ListCommands(ctx context.Context, tenant, agentID string, p store.Page) ([]store.Command, string, error)
 	ExpireCommands(ctx context.Context, now time.Time) (int, error)
+	AppendOutput(ctx context.Context, agentID, id string, offset int64, data []byte, most int) (have int64, full bool, err error)
+	TakeCancels(ctx context.Context, agentID string, limit int) ([]string, error)
+	CancelCommands(ctx context.Context, tenant, order, command string, at time.Time) (agents []string, err error)
+	InsertOrder(ctx context.Context, o store.Order, commands []store.Command) error
+	OrderByID(ctx context.Context, tenant, id string) (store.Order, error)
+	OrderCommands(ctx context.Context, tenant, order string, p store.Page) ([]store.Command, string, error)
+	GiveOrder(ctx context.Context, tenant, id, by string, at time.Time, signed []store.Command) error
+	EndOrder(ctx context.Context, tenant, id, state, by, reason string, at time.Time) error
+	ExpiredOrders(ctx context.Context, now time.Time) ([]store.Order, error)
 }
 
 // Config of a Queue. Now and Log may be nil.
@@ -103,7 +104,7 @@ func (q *Queue) SignConfig(agent string, version int64, assignments any) (signin
 	return signing.SignConfig(signing.Config{Agent: agent, Version: version, Issued: q.cfg.Now(), Assignments: list}, q.cfg.Key)
 }
 
-// Order is a command to be. A TTL of 0 means five minutes.
+// Order is a command to be, that the server itself asks for. A TTL of 0 means what its type says.
 type Order struct {
 	Tenant, AgentID, Type string
 	Args                  json.RawMessage
@@ -128,13 +129,10 @@ func (q *Queue) Enqueue(ctx context.Context, o Order) (store.Command, error) {
 	if waiting >= maxPerAgent {
 		return store.Command{}, ErrFull
 	}
-	wire, err := signing.SignCommand(signing.Command{ID: id.String(), Agent: o.AgentID, Type: o.Type, Args: o.Args,
-		Issued: now, Expires: now.Add(o.TTL)}, q.cfg.Key)
+	cmd, err := q.sign(store.Command{ID: id.String(), Tenant: o.Tenant, AgentID: o.AgentID, Type: o.Type, Args: o.Args, CreatedBy: o.By}, now, o.TTL)
 	if err != nil {
 		return store.Command{}, err
 	}
-	cmd := store.Command{ID: wire.ID, Tenant: o.Tenant, AgentID: o.AgentID, Type: o.Type, Args: wire.Args,
-		Issued: wire.Issued, Expires: wire.Expires, Signature: wire.Signature, State: store.CommandQueued, CreatedBy: o.By}
 	if err := q.cfg.Store.InsertCommand(ctx, cmd); err != nil {
 		return store.Command{}, err
 	}
@@ -143,30 +141,17 @@ func (q *Queue) Enqueue(ctx context.Context, o Order) (store.Command, error) {
 }
 
 func checkOrder(o *Order) error {
+	kind, err := TypeOf(o.Type)
+	if err != nil {
+		return err
+	}
 	if o.TTL == 0 {
-		o.TTL = defaultTTL
+		o.TTL = kind.TTL
 	}
 	if o.TTL < 0 || o.TTL > maxTTL {
 		return &InputError{fmt.Sprintf("a command lives for at most %s", maxTTL)}
 	}
-	var args struct {
-		Instance string `json:"instance"`
-	}
-	if len(o.Args) > 0 {
-		if err := strictJSON(o.Args, &args); err != nil {
-			return &InputError{"args: " + err.Error()}
-		}
-	}
-	switch o.Type {
-	case CollectNow, RefreshRegistry:
-		return nil
-	case RestartPlugin:
-		if args.Instance == "" {
-			return &InputError{"args.instance: restart-plugin needs the instance to restart"}
-		}
-		return nil
-	}
-	return &InputError{fmt.Sprintf("unknown command type %q; known are %s, %s and %s", o.Type, CollectNow, RestartPlugin, RefreshRegistry)}
+	return kind.check(o.Args)
 }
 
 // Take hands the agent its queued commands, waiting up to wait for the first. What it returns is marked as sent before
@@ -179,8 +164,12 @@ func (q *Queue) Take(ctx context.Context, agentID string, wait time.Duration) ([
 	for {
 		rung := q.bell(w) // before looking, so that an order stored in between rings it
 		cmds, err := q.cfg.Store.TakeCommands(ctx, agentID, q.cfg.Now(), maxHandedOut)
-		if err != nil || len(cmds) > 0 || wait <= 0 {
-			return toWire(cmds), err
+		if err != nil {
+			return nil, err
+		}
+		stops, err := q.cancels(ctx, agentID)
+		if list := append(toWire(cmds), stops...); err != nil || len(list) > 0 || wait <= 0 {
+			return list, err
 		}
 		select {
 		case <-rung:
@@ -207,15 +196,16 @@ func toWire(cmds []store.Command) []signing.Command {
 	return out
 }
 
-// Finish records the agent's answer: done, failed or refused. Only a command that was sent to this agent can be
+// Finish records the agent's answer: done, failed, refused or cancelled. Only a command that was sent to this agent can be
 // finished, and once; store.ErrNotFound and store.ErrState say otherwise.
 func (q *Queue) Finish(ctx context.Context, agentID, id, state, output string) error {
 	switch state {
-	case store.CommandDone, store.CommandFailed, store.CommandRefused:
+	case store.CommandDone, store.CommandFailed, store.CommandRefused, store.CommandCancelled:
 	default:
-		return &InputError{fmt.Sprintf("state %q is not done, failed or refused", state)}
+		return &InputError{fmt.Sprintf("state %q is not done, failed, refused or cancelled", state)}
 	}
 	output, truncated := capOutput(output)
+	defer q.ring(outputOf(id))
 	return q.cfg.Store.FinishCommand(ctx, agentID, id, state, output, truncated, q.cfg.Now())
 }
 
@@ -247,6 +237,9 @@ func (q *Queue) Run(ctx context.Context) {
 	for {
 		if _, err := q.cfg.Store.ExpireCommands(ctx, q.cfg.Now()); err != nil && ctx.Err() == nil {
 			q.cfg.Log.Warn("expire commands", "error", err)
+		}
+		if err := q.expireOrders(ctx); err != nil && ctx.Err() == nil {
+			q.cfg.Log.Warn("expire orders", "error", err)
 		}
 		select {
 		case <-tick.C:

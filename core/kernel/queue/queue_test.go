@@ -147,7 +147,7 @@ func TestAPollIsWoken(t *testing.T) {
 func TestOrdersAreChecked(t *testing.T) {
 	q, _ := open(t, "a1")
 	for name, change := range map[string]func(*Order){
-		"unknown type":     func(o *Order) { o.Type = "exec" },
+		"unknown type":     func(o *Order) { o.Type = "format" },
 		"no instance":      func(o *Order) { o.Args = nil },
 		"unknown argument": func(o *Order) { o.Args = json.RawMessage(`{"instance":"host","command":"rm"}`) },
 		"not json":         func(o *Order) { o.Args = json.RawMessage(`{`) },

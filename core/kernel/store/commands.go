@@ -8,20 +8,24 @@ import (
 )
 
 const commandColumns = "id, tenant, agent_id, type, args, issued, expires, signature, state, created_by, sent, finished, " +
-	"output, output_truncated"
+	"output, output_truncated, order_id, cancel"
 
 func scanCommand(r row) (c Command, err error) {
 	err = r.Scan(&c.ID, &c.Tenant, &c.AgentID, &c.Type, fromJSON(&c.Args), stamp(&c.Issued), stamp(&c.Expires), &c.Signature,
-		&c.State, &c.CreatedBy, stamp(&c.Sent), stamp(&c.Finished), &c.Output, &c.OutputTruncated)
+		&c.State, &c.CreatedBy, stamp(&c.Sent), stamp(&c.Finished), &c.Output, &c.OutputTruncated, &c.OrderID, &c.Cancelling)
 	return c, explain(err)
 }
 
 // InsertCommand keeps a command; ErrNotFound when its tenant has no such agent.
 func (c *Control) InsertCommand(ctx context.Context, cmd Command) error {
-	return c.execOne(ctx, "INSERT INTO commands ("+commandColumns+`)
-		SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM agents WHERE tenant = ? AND id = ?`,
+	return c.write(ctx, func(tx *sql.Tx) error { return insertCommand(ctx, tx, cmd) })
+}
+
+func insertCommand(ctx context.Context, tx *sql.Tx, cmd Command) error {
+	return one(tx.ExecContext(ctx, "INSERT INTO commands ("+commandColumns+`)
+		SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0 FROM agents WHERE tenant = ? AND id = ?`,
 		cmd.ID, cmd.Tenant, cmd.Type, rawJSON(cmd.Args, "{}"), micros(cmd.Issued), micros(cmd.Expires), cmd.Signature,
-		cmd.State, cmd.CreatedBy, micros(cmd.Sent), micros(cmd.Finished), cmd.Output, cmd.OutputTruncated, cmd.Tenant, cmd.AgentID)
+		cmd.State, cmd.CreatedBy, micros(cmd.Sent), micros(cmd.Finished), cmd.Output, cmd.OutputTruncated, cmd.OrderID, cmd.Tenant, cmd.AgentID))
 }
 
 // CountWaitingCommands counts queued commands that have not expired.
@@ -51,7 +55,7 @@ func (c *Control) TakeCommands(ctx context.Context, agentID string, now time.Tim
 	return list, nil
 }
 
-// FinishCommand ends a command that was sent to the agent; ErrState when it was not, or is ended already.
+// FinishCommand ends a command that was sent to the agent, with its last words after what it printed; ErrState when it was not, or is ended already.
 func (c *Control) FinishCommand(ctx context.Context, agentID, id, state, output string, truncated bool, at time.Time) error {
 	return c.write(ctx, func(tx *sql.Tx) error {
 		var was string
@@ -62,7 +66,7 @@ func (c *Control) FinishCommand(ctx context.Context, agentID, id, state, output 
 		if was != CommandSent {
 			return ErrState
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE commands SET state = ?, output = ?, output_truncated = ?, finished = ? WHERE id = ?",
+		_, err = tx.ExecContext(ctx, "UPDATE commands SET state = ?, output = output || ?, output_truncated = output_truncated OR ?, cancel = 0, finished = ? WHERE id = ?",
 			state, output, truncated, micros(at), id)
 		return err
 	})
@@ -85,6 +89,6 @@ func (c *Control) ListCommands(ctx context.Context, tenant, agentID string, p Pa
 // ExpireCommands ends commands that nobody fetched in time, and those whose agent fetched them and said nothing more
 // for a day.
 func (c *Control) ExpireCommands(ctx context.Context, now time.Time) (int, error) {
-	return c.exec(ctx, `UPDATE commands SET state = 'expired', finished = ? WHERE (state = 'queued' AND expires <= ?)
+	return c.exec(ctx, `UPDATE commands SET state = 'expired', cancel = 0, finished = ? WHERE (state = 'queued' AND expires <= ?)
 		OR (state = 'sent' AND expires <= ?)`, micros(now), micros(now), micros(now.Add(-24*time.Hour)))
 }

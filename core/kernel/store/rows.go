@@ -113,6 +113,10 @@ const (
 	CommandFailed  = "failed"
 	CommandRefused = "refused" // by the agent: its ceiling, an unknown type, a bad signature
 	CommandExpired = "expired"
+
+	CommandWaiting   = "waiting" // for a second person to approve its order
+	CommandDenied    = "denied"  // by a second person
+	CommandCancelled = "cancelled"
 )
 
 // Command is an order to one agent.
@@ -126,6 +130,8 @@ type Command struct {
 	Sent, Finished            time.Time
 	Output                    string
 	OutputTruncated           bool
+	OrderID                   string // "" for what the server itself asked for
+	Cancelling                int    // 1: somebody wants it stopped; 2: its agent was told
 }
 
 // Kinds of node that an assignment can name.

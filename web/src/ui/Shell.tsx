@@ -12,7 +12,7 @@ import { clock } from '../lib/format'
 import { isFlow } from '../lib/places'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, DeviceIcon, FleetIcon, FlowIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -34,6 +34,7 @@ const places = [
   { to: '/market', label: 'nav.market', Icon: MarketIcon, deed: 'plugins:read' },
   { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
   { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon },
+  { to: '/commands', label: 'nav.commands', Icon: CommandIcon, deed: 'agents:read' },
   { to: '/explore', label: 'nav.explore', Icon: SearchIcon, deed: 'metrics:read' },
 ] as const
 

@@ -22,6 +22,7 @@ export const FlowIcon = icon(<path d="M3 6.500h12M12 3.500l3 3-3 3M17 13.500H5M8
 export const DeviceIcon = icon(<><rect x="3" y="4" width="14" height="9" rx="1.200" /><path d="M7.500 16.500h5M10 13v3.500" /></>)
 export const PluginIcon = icon(<path d="M7 3.500v3.500M13 3.500v3.500M5 7h10v3.500a5 5 0 0 1-10 0zM10 15.500v2" />)
 export const MarketIcon = icon(<><path d="M3.500 8v8.500h13V8" /><path d="M2.500 8 4.500 3.500h11L17.500 8c0 1.400-1.100 2.300-2.500 2.300S12.500 9.400 12.500 8c0 1.400-1.100 2.300-2.500 2.300S7.500 9.400 7.500 8c0 1.400-1.100 2.300-2.500 2.300S2.500 9.400 2.500 8zM8 16.500v-3.500h4v3.500" /></>)
+export const CommandIcon = icon(<><rect x="2.800" y="3.500" width="14.400" height="13" rx="1.500" /><path d="m6 8 2.500 2L6 12M10.500 12.500H14" /></>)
 export const FleetIcon = icon(<><rect x="2.800" y="3" width="5.500" height="5.500" rx="1" /><rect x="11.700" y="3" width="5.500" height="5.500" rx="1" /><rect x="2.800" y="11.500" width="5.500" height="5.500" rx="1" /><rect x="11.700" y="11.500" width="5.500" height="5.500" rx="1" /></>)
 export const SearchIcon = icon(<><circle cx="9" cy="9" r="5.500" /><path d="m13.200 13.200 3.800 3.800" /></>)
 export const FlagIcon = icon(<path d="M5 17.500V3.500M5 4c3-1.500 5 1.500 9.500 0v7.500c-4.500 1.500-6.500-1.500-9.500 0" />)

@@ -47,7 +47,7 @@ const tones: Record<string, Tone> = {
   degraded: 'warn', backoff: 'warn', late: 'warn', failed: 'warn', acknowledged: 'busy',
   quarantined: 'bad', revoked: 'bad', refused: 'bad', dead: 'bad', firing: 'bad', open: 'bad',
   staged: 'busy', starting: 'busy', draining: 'busy', queued: 'busy', running: 'busy', sent: 'busy',
-  stopped: 'off', offline: 'off', expired: 'off',
+  waiting: 'busy', stopped: 'off', offline: 'off', expired: 'off', cancelled: 'off', denied: 'off',
 }
 
 /** A state of the API in words. An unknown one is shown as it came. */
