@@ -119,6 +119,9 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 			return err
 		}
 		a = t.admit(a)
+		if err := c.ensureGroup(ctx, tx, a.Tenant, a.Group, t.CreatedBy); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO agents ("+agentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			a.ID, a.Tenant, a.Name, a.OS, a.Arch, a.Version, a.Address, a.PublicKey, a.BearerHash, toJSON(a.Labels), a.Disabled,
 			micros(a.Enrolled), micros(a.LastSeen), a.ConfigVersion, a.Group)
@@ -136,7 +139,6 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 	}
 	c.contacts.mu.Lock()
 	c.contacts.byID[a.ID] = &contact{tenant: a.Tenant, seen: a.LastSeen, address: a.Address, version: a.Version}
-	c.contacts.total[a.Tenant]++
 	c.contacts.mu.Unlock()
 	a.Groups = c.lineages.of(a.ID)
 	return a, nil
@@ -144,8 +146,11 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 
 // admit is the agent as the token wants it: what the administrator says of the machine counts more than what it says itself.
 func (t EnrolmentToken) admit(a Agent) Agent {
-	a.Tenant, a.ConfigVersion, a.Group = t.Tenant, 1, t.Group
-	if a.Group == "" {
+	a.Tenant, a.ConfigVersion = t.Tenant, 1
+	switch {
+	case t.Group != "":
+		a.Group = t.Group
+	case a.Group == "":
 		a.Group = GroupAll
 	}
 	if t.Name != "" && t.MaxUses <= 1 {
