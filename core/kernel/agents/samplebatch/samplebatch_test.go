@@ -56,11 +56,11 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func compress(t testing.TB, plain []byte) []byte {
-	t.Helper()
+func compress(tb testing.TB, plain []byte) []byte {
+	tb.Helper()
 	e, err := encoder()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e.EncodeAll(plain, nil)
 }
