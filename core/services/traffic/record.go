@@ -43,7 +43,7 @@ func (c *Capture) unseen() []string {
 
 // reset forgets the figures of an attempt before.
 func reset(c Capture) Capture {
-	return Capture{ID: c.ID, Name: c.Name, By: c.By, SHA256: c.SHA256, Size: c.Size, State: Running, Order: c.Order, Created: c.Created, Started: c.Started}
+	return Capture{ID: c.ID, Tenant: c.Tenant, Name: c.Name, By: c.By, SHA256: c.SHA256, Size: c.Size, State: Running, Order: c.Order, Created: c.Created, Started: c.Started}
 }
 
 func (s *Service) save(ctx context.Context, c Capture) {

@@ -129,7 +129,8 @@ func (m *memory) AddCapture(_ context.Context, c Capture) error {
 }
 
 func (m *memory) SaveCapture(ctx context.Context, c Capture) error {
-	if m.get(c.ID).ID == "" && !slices.ContainsFunc(m.left, func(l Capture) bool { return l.ID == c.ID }) {
+	same := func(o Capture) bool { return o.ID == c.ID && o.Tenant == c.Tenant }
+	if !same(m.get(c.ID)) && !slices.ContainsFunc(m.left, same) {
 		return errors.New("there is no such capture")
 	}
 	return m.AddCapture(ctx, c)
