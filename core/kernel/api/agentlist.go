@@ -22,7 +22,7 @@ const maxChosen = 10_000
 
 // AgentQuery narrows a list of machines. Exported because inputs embed it.
 type AgentQuery struct {
-	Text     string   `query:"q" maxLength:"200" doc:"A part of the name, id, address, group, system or a label."`
+	Text     string   `query:"q" maxLength:"200" doc:"A part of the name, address, group, system or a label, or eight or more characters of the id."`
 	States   []string `query:"state,explode" maxItems:"3" enum:"online,late,offline" doc:"Any of these."`
 	Groups   []string `query:"group,explode" maxItems:"50" doc:"Any of these."`
 	Systems  []string `query:"system,explode" maxItems:"50" doc:"Any of these: linux, or linux/amd64."`

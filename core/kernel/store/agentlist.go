@@ -88,8 +88,11 @@ type agentIndex struct {
 type indexedAgent struct {
 	Agent
 	name string // as it is sorted
-	text string // what Text is searched in, besides the address
+	text string // what Text is searched in, besides the address and the id
 }
+
+// idPart is of how many characters on a text is searched for in ids. A shorter one, the db of a machine's name, is in many by chance.
+const idPart = 8
 
 func (c *Control) indexed(ctx context.Context, tenant string) ([]indexedAgent, error) {
 	x := &c.index
@@ -108,7 +111,7 @@ func (c *Control) indexed(ctx context.Context, tenant string) ([]indexedAgent, e
 	}
 	x.byTenant = map[string][]indexedAgent{}
 	for _, a := range rows {
-		text := []string{a.Name, a.ID, a.Group, a.OS + "/" + a.Arch}
+		text := []string{a.Name, a.Group, a.OS + "/" + a.Arch}
 		for k, v := range a.Labels {
 			text = append(text, k+"="+v)
 		}
@@ -195,7 +198,7 @@ func (f AgentFilter) admits(a foundAgent) bool {
 			return false
 		}
 	}
-	return f.Text == "" || strings.Contains(a.text, f.Text) || strings.Contains(a.address, f.Text)
+	return f.Text == "" || strings.Contains(a.text, f.Text) || strings.Contains(a.address, f.Text) || len(f.Text) >= idPart && strings.Contains(a.ID, f.Text)
 }
 
 func (f AgentFilter) inGroup(a foundAgent) bool {

@@ -27,10 +27,16 @@ func names(list []Agent) string {
 	return strings.Join(out, " ")
 }
 
+// deskID is as long as an id is searched from on.
+const deskID = "a3-of-20"
+
 // someAgents enrols four of the default tenant and one of another.
 func someAgents(t *testing.T) *Control {
 	t.Helper()
 	c, _ := openControl(t)
+	_, err := c.exec(t.Context(), "INSERT INTO tenants VALUES ('other', 'other', 'active', '{}', 'test', 0)")
+	must(t, err)
+	must(t, c.loadTenants(t.Context()))
 	add := func(id, tenant, name, os, arch string, labels map[string]string) {
 		t.Helper()
 		must(t, c.CreateEnrolmentToken(t.Context(), EnrolmentToken{ID: "t" + id, Tenant: tenant, Hash: []byte(id), Created: start, Expires: c.now().Add(time.Hour)}))
@@ -39,7 +45,7 @@ func someAgents(t *testing.T) *Control {
 	}
 	add("a1", "default", "Web-1", "linux", "amd64", map[string]string{"site": "berlin", "role": "web"})
 	add("a2", "default", "db-1", "linux", "arm64", map[string]string{"site": "oslo"})
-	add("a3", "default", "desk", "windows", "amd64", nil)
+	add(deskID, "default", "desk", "windows", "amd64", nil)
 	add("a4", "default", "alpha", "linux", "amd64", map[string]string{"site": "berlin"})
 	add("b1", "other", "web-9", "linux", "amd64", nil)
 	seen := func(id string, after time.Duration, plugins string) {
@@ -48,7 +54,7 @@ func someAgents(t *testing.T) *Control {
 	}
 	seen("a1", 10*time.Minute, `{"state":"ready"},{"state":"quarantined"},{"state":"stopped"}`)
 	seen("a2", 10*time.Minute+time.Second, `{"state":"ready"}`)
-	must(t, c.TouchAgent(t.Context(), "a3", "198.51.100.7", start.Add(time.Second)))
+	must(t, c.TouchAgent(t.Context(), deskID, "198.51.100.7", start.Add(time.Second)))
 	must(t, c.SetAgentGroup(t.Context(), "default", "a4", "lab"))
 	return c
 }
@@ -69,6 +75,8 @@ func TestAgentsAreNarrowedAndSorted(t *testing.T) {
 		"text, a name":         {AgentFilter{Text: "WEB"}, "Web-1"},
 		"text, a label":        {AgentFilter{Text: "berlin"}, "Web-1 alpha"},
 		"text, an address":     {AgentFilter{Text: "198.51"}, "desk"},
+		"text, an id":          {AgentFilter{Text: deskID}, "desk"},
+		"too little of an id":  {AgentFilter{Text: deskID[1:]}, ""},
 		"state":                {AgentFilter{States: []string{"offline"}}, "desk alpha"},
 		"either state":         {AgentFilter{States: []string{"offline", "online"}}, "Web-1 db-1 desk alpha"},
 		"group":                {AgentFilter{Groups: []string{"lab"}}, "alpha"},
@@ -133,7 +141,7 @@ func TestAgentPagesFollowEachOther(t *testing.T) {
 				}
 			}
 			slices.Sort(seen)
-			if strings.Join(seen, " ") != "a1 a2 a3 a4" {
+			if strings.Join(seen, " ") != "a1 a2 "+deskID+" a4" {
 				t.Errorf("by %q: %v", f.Sort, seen)
 			}
 		}
@@ -177,7 +185,7 @@ func TestAgentsAreCounted(t *testing.T) {
 func TestManyAgentsAreChangedAtOnce(t *testing.T) {
 	c := someAgents(t)
 	ctx := t.Context()
-	ids := []string{"a1", "a3", "b1", "gone"} // one of another tenant, one of nobody
+	ids := []string{"a1", deskID, "b1", "gone"} // one of another tenant, one of nobody
 	list := func(f AgentFilter) string {
 		t.Helper()
 		f.State = freshness(start)
@@ -191,12 +199,12 @@ func TestManyAgentsAreChangedAtOnce(t *testing.T) {
 	must(t, err)
 	after, err := c.KnownAgent(ctx, "a1")
 	must(t, err)
-	if strings.Join(done, " ") != "a1 a3" || list(AgentFilter{Groups: []string{"desks"}}) != "Web-1 desk" || after.ConfigVersion != before.ConfigVersion+1 {
+	if strings.Join(done, " ") != "a1 "+deskID || list(AgentFilter{Groups: []string{"desks"}}) != "Web-1 desk" || after.ConfigVersion != before.ConfigVersion+1 {
 		t.Errorf("moved %v; version %d after %d", done, after.ConfigVersion, before.ConfigVersion)
 	}
 	done, err = c.LabelAgents(ctx, "default", ids, map[string]string{"site": "rome"}, []string{"role"})
 	must(t, err)
-	if strings.Join(done, " ") != "a1 a3" || list(AgentFilter{Labels: []string{"site=rome"}}) != "Web-1 desk" || list(AgentFilter{Labels: []string{"role"}}) != "" {
+	if strings.Join(done, " ") != "a1 "+deskID || list(AgentFilter{Labels: []string{"site=rome"}}) != "Web-1 desk" || list(AgentFilter{Labels: []string{"role"}}) != "" {
 		t.Errorf("labelled %v", done)
 	}
 	many := map[string]string{}
@@ -207,15 +215,15 @@ func TestManyAgentsAreChangedAtOnce(t *testing.T) {
 	if _, err := c.LabelAgents(ctx, "default", ids, many, nil); !errors.As(err, &wrong) {
 		t.Errorf("too many labels: %v", err)
 	}
-	must(t, c.PutAssignment(ctx, Assignment{Instance: "x", Tenant: "default", Plugin: "picket/x", NodeType: NodeAgent, NodeID: "a3", Enabled: true}))
+	must(t, c.PutAssignment(ctx, Assignment{Instance: "x", Tenant: "default", Plugin: "picket/x", NodeType: NodeAgent, NodeID: deskID, Enabled: true}))
 	what, err := c.ConsequencesOf(ctx, "default", ids)
 	if must(t, err); what != (Consequences{Agents: 2, Assignments: 1}) {
 		t.Errorf("consequences %+v", what)
 	}
 	done, err = c.DeleteAgents(ctx, "default", ids)
 	must(t, err)
-	if strings.Join(done, " ") != "a1 a3" || list(AgentFilter{}) != "db-1 alpha" {
-		t.Errorf("deleted %v, left %q", done, list(AgentFilter{}))
+	if strings.Join(done, " ") != "a1 "+deskID || list(AgentFilter{}) != "db-1 alpha" || c.AgentTotal("default") != 2 || c.AgentTotal("other") != 1 {
+		t.Errorf("deleted %v, left %q, %d and %d", done, list(AgentFilter{}), c.AgentTotal("default"), c.AgentTotal("other"))
 	}
 	if _, err := c.AgentByID(ctx, "b1"); err != nil {
 		t.Errorf("another tenant's: %v", err)

@@ -139,6 +139,7 @@ func (c *Control) EnrolAgent(ctx context.Context, tokenHash []byte, a Agent) (Ag
 	}
 	c.contacts.mu.Lock()
 	c.contacts.byID[a.ID] = &contact{tenant: a.Tenant, seen: a.LastSeen, address: a.Address, version: a.Version}
+	c.contacts.total[a.Tenant]++
 	c.contacts.mu.Unlock()
 	a.Groups = c.lineages.of(a.ID)
 	return a, nil

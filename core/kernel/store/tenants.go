@@ -219,6 +219,7 @@ func (c *Control) DeleteTenant(ctx context.Context, id string) error {
 			delete(c.contacts.said, agent)
 		}
 	}
+	delete(c.contacts.total, id)
 	c.contacts.mu.Unlock()
 	return c.loadTenants(ctx)
 }

@@ -7903,7 +7903,7 @@ export interface operations {
                 /** @description From next_cursor of the page before. */
                 cursor?: string;
                 limit?: number;
-                /** @description A part of the name, id, address, group, system or a label. */
+                /** @description A part of the name, address, group, system or a label, or eight or more characters of the id. */
                 q?: string;
                 /** @description Any of these. */
                 state?: ("online" | "late" | "offline")[] | null;
@@ -7980,7 +7980,7 @@ export interface operations {
     "export-agents": {
         parameters: {
             query?: {
-                /** @description A part of the name, id, address, group, system or a label. */
+                /** @description A part of the name, address, group, system or a label, or eight or more characters of the id. */
                 q?: string;
                 /** @description Any of these. */
                 state?: ("online" | "late" | "offline")[] | null;
@@ -8056,7 +8056,7 @@ export interface operations {
     "list-agent-ids": {
         parameters: {
             query?: {
-                /** @description A part of the name, id, address, group, system or a label. */
+                /** @description A part of the name, address, group, system or a label, or eight or more characters of the id. */
                 q?: string;
                 /** @description Any of these. */
                 state?: ("online" | "late" | "offline")[] | null;
@@ -8425,7 +8425,7 @@ export interface operations {
     "summarise-agents": {
         parameters: {
             query?: {
-                /** @description A part of the name, id, address, group, system or a label. */
+                /** @description A part of the name, address, group, system or a label, or eight or more characters of the id. */
                 q?: string;
                 /** @description Any of these. */
                 state?: ("online" | "late" | "offline")[] | null;
