@@ -45,6 +45,7 @@ type Config struct {
 	Log          *slog.Logger
 	Out          io.Writer // what a person who started the agent should read
 
+	trialFor   time.Duration                                           // how long a configuration may keep the server from being reached; tests are in a hurry
 	openSocket func(packetsocket.Config) (*packetsocket.Socket, error) // of a capture; tests have networks of their own
 }
 
@@ -214,6 +215,7 @@ func openRegistry(c Config, id Identity, ceiling *policy.Ceiling, overridden fun
 
 func (a *Agent) openHost() (err error) {
 	a.plugins = newPlugins(a.cfg.Dir, a.registry, a.log)
+	a.plugins.took = a.server.took.Load
 	a.plugins.copies = copiesFor(a.cfg.Captures)
 	if a.ceiling.SendsReceipts() {
 		a.plugins.teller = &receipts.Teller{File: filepath.Join(a.cfg.Dir, "plugins", "told.json"), Key: a.id.key(), Registry: a.registry, Now: a.server.serverTime,
@@ -298,6 +300,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.keepLedgers,
 		a.report,
 		a.pollForever,
+		a.watchTrial,
 		func(ctx context.Context) { a.serveLocal(ctx, a.page) },
 	} {
 		working.Go(func() { work(ctx) })

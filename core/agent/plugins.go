@@ -50,6 +50,7 @@ type desired struct {
 type kept struct {
 	desired
 	Applied []pluginhost.Assignment `json:"applied"`
+	Trial   *trial                  `json:"trial,omitempty"`
 }
 
 // plugins brings what should run and what is installed together. It stands between the plugin host and the registry,
@@ -60,6 +61,7 @@ type plugins struct {
 	dir      string
 	log      *slog.Logger
 	wake     chan struct{}    // something has to be installed
+	took     func() int64     // how many requests the server took so far
 	teller   *receipts.Teller // nil when nobody is told what this node has; run's alone
 
 	working sync.Mutex // held while what is wanted is installed and applied, so that nothing is applied half installed
@@ -67,6 +69,7 @@ type plugins struct {
 
 	mu      sync.Mutex // guards all below
 	want    desired
+	trial   *trial                           // nil when the server was reached under want
 	applied map[string]pluginhost.Assignment // by instance: what the host was given, if its plugin was there
 	blocked map[string]error                 // by plugin: why it is not here as wanted
 	held    map[string]string                // by instance: what it waits for while it runs as before
@@ -74,7 +77,7 @@ type plugins struct {
 }
 
 func newPlugins(dir string, r Registry, log *slog.Logger) *plugins {
-	return &plugins{registry: r, dir: dir, log: log, wake: make(chan struct{}, 1), want: desired{Version: -1}}
+	return &plugins{registry: r, dir: dir, log: log, wake: make(chan struct{}, 1), took: func() int64 { return 0 }, want: desired{Version: -1}}
 }
 
 func (p *plugins) path() string { return filepath.Join(p.dir, "assignments.json") }
@@ -89,7 +92,10 @@ func (p *plugins) resume(ctx context.Context) {
 	if err == nil {
 		blocked := p.unpinned(k.Assignments)
 		p.mu.Lock()
-		p.want, p.blocked, p.applied = k.desired, blocked, map[string]pluginhost.Assignment{}
+		p.want, p.blocked, p.applied, p.trial = k.desired, blocked, map[string]pluginhost.Assignment{}, k.Trial
+		if p.trial != nil {
+			p.trial.began, p.trial.took = time.Now(), p.took()
+		}
 		for _, a := range k.Applied {
 			p.applied[a.Instance] = a
 		}
@@ -99,7 +105,7 @@ func (p *plugins) resume(ctx context.Context) {
 	if err != nil { // the server still has it
 		p.log.Warn("the kept configuration cannot be used; waiting for the server's", "problem", err)
 		p.mu.Lock()
-		p.want = desired{Version: -1}
+		p.want, p.trial = desired{Version: -1}, nil
 		p.mu.Unlock()
 	}
 }
@@ -125,13 +131,25 @@ func (p *plugins) unpinned(list []pluginhost.Assignment) map[string]error {
 func (p *plugins) set(ctx context.Context, d desired) error {
 	p.working.Lock()
 	defer p.working.Unlock()
+	p.mu.Lock()
+	before, t := p.trial, p.newTrial(d)
+	p.trial = t
+	p.mu.Unlock()
 	if err := p.keep(d); err != nil {
+		p.mu.Lock()
+		p.trial = before
+		p.mu.Unlock()
 		return err
 	}
 	p.mu.Lock()
 	p.want = d
 	p.mu.Unlock()
 	blocked, err := p.reconcile(ctx)
+	if t != nil { // installing may have taken long
+		p.mu.Lock()
+		t.began, t.took = time.Now(), p.took()
+		p.mu.Unlock()
+	}
 	if blocked > 0 {
 		p.signal() // run tries again, soon and then ever more rarely
 	}
@@ -141,7 +159,7 @@ func (p *plugins) set(ctx context.Context, d desired) error {
 // keep writes assignments.json, unless it holds this already.
 func (p *plugins) keep(d desired) error {
 	p.mu.Lock()
-	k := kept{desired: d, Applied: []pluginhost.Assignment{}}
+	k := kept{desired: d, Applied: []pluginhost.Assignment{}, Trial: p.trial}
 	for _, instance := range slices.Sorted(maps.Keys(p.applied)) {
 		k.Applied = append(k.Applied, p.applied[instance])
 	}

@@ -69,7 +69,7 @@ const mostQuick = 5
 // poll asks for another configuration and for orders, applies the one and carries out the others.
 func (a *Agent) poll(ctx context.Context) (news bool, again time.Duration, err error) {
 	query := url.Values{"wait": {pollWait.String()}}
-	if v := a.plugins.version(); v >= 0 {
+	if v := a.plugins.taken().Version; v >= 0 {
 		query.Set("have", strconv.FormatInt(v, 10))
 	}
 	var reply struct {
@@ -100,7 +100,7 @@ func (a *Agent) configure(ctx context.Context, answer signing.Config) error {
 	if err != nil {
 		return err
 	}
-	if d.Version == a.plugins.version() {
+	if d.Version == a.plugins.taken().Version {
 		return nil
 	}
 	a.log.Info("new configuration", "version", d.Version, "instances", len(d.Assignments))
@@ -118,7 +118,7 @@ func (a *Agent) verified(answer signing.Config) (desired, error) {
 	if err != nil {
 		return desired{}, fmt.Errorf("the configuration is refused: %w", err)
 	}
-	if have := a.plugins.wanted(); c.Version < have.Version && !c.Issued.After(have.Issued) {
+	if have := a.plugins.taken(); c.Version < have.Version && !c.Issued.After(have.Issued) {
 		return desired{}, fmt.Errorf("the configuration is refused: %w", &signing.Refusal{Reason: signing.Older,
 			Detail: fmt.Sprintf("configuration %d was signed before %d, which is in use", c.Version, have.Version)})
 	}

@@ -17,16 +17,18 @@ import (
 
 // Status is what the agent knows about itself. It goes to the server and to the page on loopback.
 type Status struct {
-	Version       string              `json:"version"`
-	AgentID       string              `json:"agent_id"`
-	Name          string              `json:"name"`
-	Server        string              `json:"server"`
-	Started       time.Time           `json:"started"`
-	LastContact   time.Time           `json:"last_contact,omitzero"` // when the server last answered
-	ClockOffset   float64             `json:"clock_offset_seconds"`  // the server's clock is ahead by; 0 while that is tolerable
-	ConfigVersion int64               `json:"config_version"`        // -1: none yet
-	Plugins       []pluginhost.Status `json:"plugins"`
-	Queue         spool.Stats         `json:"queue"`
+	Version       string    `json:"version"`
+	AgentID       string    `json:"agent_id"`
+	Name          string    `json:"name"`
+	Server        string    `json:"server"`
+	Started       time.Time `json:"started"`
+	LastContact   time.Time `json:"last_contact,omitzero"` // when the server last answered
+	ClockOffset   float64   `json:"clock_offset_seconds"`  // the server's clock is ahead by; 0 while that is tolerable
+	ConfigVersion int64     `json:"config_version"`        // -1: none yet
+	// ConfigRejected is the newest configuration, when that cut this agent off from the server and another runs.
+	ConfigRejected *Rejection          `json:"config_rejected,omitempty"`
+	Plugins        []pluginhost.Status `json:"plugins"`
+	Queue          spool.Stats         `json:"queue"`
 	// Processes is what the running instances rest on: their bytes, their confinement, what they used.
 	Processes       map[string]pluginhost.ProcessExplanation `json:"processes"`
 	Sending         SendState                                `json:"sending"`
@@ -56,16 +58,16 @@ func (a *Agent) Status() Status {
 		Version: config.Version, AgentID: a.id.AgentID, Name: a.id.Name, Server: a.id.Server, Started: a.started,
 		LastContact:   a.server.lastContact(),
 		ClockOffset:   time.Duration(a.server.offset.Load()).Seconds(),
-		ConfigVersion: a.plugins.version(),
-		Plugins:       a.plugins.states(a.host.Instances()),
-		Processes:     a.host.Report(),
-		Queue:         a.spool.Stats(),
-		Sending:       a.outbox.status(),
-		Registry:      RegistryState{Trust: reg.Trust, RootSHA256: reg.RootSHA256, Refreshed: reg.Refreshed, Expires: reg.Expires},
-		Ceiling:       a.ceiling.Source(),
-		Collections:   a.collect.Stats(),
-		Discoveries:   a.discover.Stats(),
-		Captures:      a.captureFigures(),
+		ConfigVersion: a.plugins.version(), ConfigRejected: a.plugins.rejection(),
+		Plugins:     a.plugins.states(a.host.Instances()),
+		Processes:   a.host.Report(),
+		Queue:       a.spool.Stats(),
+		Sending:     a.outbox.status(),
+		Registry:    RegistryState{Trust: reg.Trust, RootSHA256: reg.RootSHA256, Refreshed: reg.Refreshed, Expires: reg.Expires},
+		Ceiling:     a.ceiling.Source(),
+		Collections: a.collect.Stats(),
+		Discoveries: a.discover.Stats(),
+		Captures:    a.captureFigures(),
 	}
 	st.Detections = a.detectionFigures()
 	st.Evidence = a.evidence.numbers()

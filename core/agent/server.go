@@ -40,6 +40,7 @@ type server struct {
 
 	offset  atomic.Int64 // nanoseconds that the server's clock is ahead, 0 while that is tolerable
 	contact atomic.Int64 // when the server last answered, Unix nanoseconds
+	took    atomic.Int64 // how many requests it took
 }
 
 // newHTTPClient has deadlines for everything but the answer itself, which a long poll waits for. It follows no
@@ -180,8 +181,10 @@ func (s *server) once(ctx context.Context, method, path string, query url.Values
 		p.ours = json.Unmarshal(data, p) == nil && kind == "application/problem+json" && p.Said == p.Status
 		return p
 	case out == nil || len(data) == 0:
+		s.took.Add(1)
 		return nil
 	}
+	s.took.Add(1)
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("understand the answer of %s: %w", path, err)
 	}

@@ -121,6 +121,7 @@ type site struct {
 	skew        time.Duration
 	down        bool // answers 503 with Retry-After
 	away        bool // breaks every connection
+	awayWhen    func() bool
 	noRegistry  bool // breaks connections to the registry alone
 	refuse      int  // status for telemetry
 	proxy       bool // says so, and not the server
@@ -206,7 +207,7 @@ func (s *site) handler() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		down, away, now := s.down, s.away || s.noRegistry && strings.HasPrefix(r.URL.Path, "/registry/"), s.now()
+		down, away, now := s.down, s.away || s.awayWhen != nil && s.awayWhen() || s.noRegistry && strings.HasPrefix(r.URL.Path, "/registry/"), s.now()
 		s.mu.Unlock()
 		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 		switch {

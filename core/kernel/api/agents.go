@@ -27,7 +27,8 @@ type agentBody struct {
 	Enrolled time.Time            `json:"enrolled_at"`
 	Disabled bool                 `json:"disabled,omitempty" doc:"Its requests are refused."`
 	Labels   map[string]string    `json:"labels"`
-	Group    string               `json:"group" doc:"all, unless somebody put it into another."`
+	Group    string               `json:"group" doc:"Its home: all, unless somebody put it into another."`
+	Groups   []string             `json:"groups" nullable:"false" doc:"All groups that it is in with those above them, the nearest first; all is none of them."`
 	Queue    *agentQueue          `json:"queue,omitempty"`
 	Plugins  []catalogue.Instance `json:"plugins" nullable:"false"`
 
@@ -55,8 +56,7 @@ func (s *Server) agentRoutes() {
 			}
 			return answer(s.agentOf(ctx, a)), nil
 		})
-	handle(s, huma.Operation{OperationID: "create-enrolment-token", Method: http.MethodPost, Path: "/api/v1/agents/tokens", Tags: tags,
-		DefaultStatus: http.StatusCreated, Summary: "A token that lets one machine in, and the command to use it"}, s.enrolmentToken)
+	s.enrolmentRoutes(tags)
 	handle(s, huma.Operation{OperationID: "disable-agent", Method: http.MethodPost, Path: "/api/v1/agents/{id}/disable", Tags: tags,
 		Summary: "Shut a machine out: its requests are refused until it is enabled again"}, s.setDisabled("agent.disable", true))
 	handle(s, huma.Operation{OperationID: "enable-agent", Method: http.MethodPost, Path: "/api/v1/agents/{id}/enable", Tags: tags,
@@ -103,7 +103,7 @@ func (s *Server) agent(ctx context.Context, id string) (store.Agent, error) {
 // briefly leaves out what has to be read from what the agent said.
 func (s *Server) briefly(a store.Agent) agentBody {
 	b := agentBody{ID: a.ID, Name: a.Name, OS: a.OS, Arch: a.Arch, Version: a.Version, State: s.cfg.Agents.State(a), Address: a.Address, Disabled: a.Disabled,
-		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Group: a.Group, Plugins: []catalogue.Instance{},
+		LastSeen: when(a.LastSeen), Enrolled: a.Enrolled.UTC(), Labels: a.Labels, Group: a.Group, Groups: append([]string{}, a.Groups...), Plugins: []catalogue.Instance{},
 		PluginCount: a.Plugins, Failing: a.Failing}
 	if b.Labels == nil {
 		b.Labels = map[string]string{}
@@ -129,7 +129,7 @@ func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
 
 type enrolmentTokenBody struct {
 	ID      string    `json:"id"`
-	Token   string    `json:"token" doc:"One-time. It carries the server's address and the hash of its root of trust."`
+	Token   string    `json:"token" doc:"Shown once. It carries the server's address and the hash of its root of trust."`
 	Command string    `json:"command" doc:"Run this on the new machine."`
 	Expires time.Time `json:"expires"`
 }
@@ -137,8 +137,11 @@ type enrolmentTokenBody struct {
 func (s *Server) enrolmentToken(ctx context.Context, in *struct {
 	Scheme string `header:"X-Forwarded-Proto" hidden:"true"`
 	Body   struct {
-		Name      string `json:"name,omitempty" maxLength:"100" doc:"What the machine is called, for your own list."`
-		ExpiresIn string `json:"expires_in,omitempty" doc:"For example 24h; without it, an hour."`
+		Name      string            `json:"name,omitempty" maxLength:"100" doc:"What the machine is called; what the token is called when it lets in more than one."`
+		ExpiresIn string            `json:"expires_in,omitempty" doc:"For example 24h; without it, an hour."`
+		MaxUses   int               `json:"max_uses,omitempty" minimum:"0" maximum:"10000" doc:"How many machines it lets in; without it, one."`
+		Labels    map[string]string `json:"labels,omitempty" doc:"What each of them gets; it counts more than what the machine says itself."`
+		Group     string            `json:"group,omitempty" maxLength:"40" pattern:"^([a-z0-9][a-z0-9-]*)?$" doc:"Where they belong; without it, all."`
 	}
 }) (*body[enrolmentTokenBody], error) {
 	ttl, err := duration("body.expires_in", in.Body.ExpiresIn)
@@ -147,7 +150,8 @@ func (s *Server) enrolmentToken(ctx context.Context, in *struct {
 	}
 	base := s.baseURL(ctx, in.Scheme)
 	text, row, err := s.cfg.Agents.CreateToken(ctx, agents.TokenRequest{Tenant: caller(ctx).Tenant, Name: in.Body.Name,
-		CreatedBy: caller(ctx).Actor(), Server: base, RootSHA256: s.rootSHA256(), TTL: ttl})
+		CreatedBy: caller(ctx).Actor(), Server: base, RootSHA256: s.rootSHA256(), TTL: ttl,
+		MaxUses: in.Body.MaxUses, Labels: in.Body.Labels, Group: in.Body.Group})
 	s.act(ctx, "agent.token", "enrolment:"+row.ID, in.Body.Name, err)
 	if err != nil {
 		return nil, err

@@ -103,6 +103,7 @@ type (
 		Instances
 		Market
 		Fleet
+		Configs
 		List(ctx context.Context) ([]catalogue.Plugin, error)
 		Tally(ctx context.Context) (catalogue.Tally, error)
 		Get(ctx context.Context, id string) (catalogue.Plugin, error)

@@ -31,6 +31,7 @@ type Fleet interface {
 // Rollouts bring versions to agents; the service rollout does. It is nil where there are no agents to bring them to.
 type Rollouts interface {
 	Create(ctx context.Context, r store.Rollout, grants catalogue.Grants) (store.Rollout, error)
+	CreateConfig(ctx context.Context, r store.Rollout) (store.Rollout, error)
 	Pause(ctx context.Context, id, by string) (store.Rollout, error)
 	Resume(ctx context.Context, id, by string, grants catalogue.Grants) (store.Rollout, error)
 	Halt(ctx context.Context, id, by string) (store.Rollout, error)
@@ -40,7 +41,8 @@ type Rollouts interface {
 
 type rolloutBody struct {
 	ID            string        `json:"id"`
-	Plugin        string        `json:"plugin"`
+	Plugin        string        `json:"plugin" doc:"Empty when it is a configuration that is brought."`
+	Target        string        `json:"target,omitempty" doc:"Whose configuration: agents, group:NAME or the id of an agent."`
 	Version       string        `json:"version"`
 	Group         string        `json:"group"`
 	CanaryPercent int           `json:"canary_percent"`
@@ -66,7 +68,7 @@ type rolloutNode struct {
 }
 
 func rolloutOf(r store.Rollout) rolloutBody {
-	b := rolloutBody{ID: r.ID, Plugin: r.Plugin, Version: r.Version, Group: r.Group, CanaryPercent: r.CanaryPercent, Soak: r.Soak.String(),
+	b := rolloutBody{ID: r.ID, Plugin: r.Plugin, Target: r.Target, Version: r.Version, Group: r.Group, CanaryPercent: r.CanaryPercent, Soak: r.Soak.String(),
 		MaxFailures: r.MaxFailures, State: r.State, Reason: r.Reason, By: r.By, Created: r.Created.UTC(), Updated: r.Updated.UTC(),
 		Nodes: convert(r.Nodes, func(n store.RolloutNode) rolloutNode {
 			return rolloutNode{ID: n.ID, Name: n.Name, From: n.From, To: n.To, Canary: n.Canary, State: n.State, Reason: n.Reason}
@@ -138,6 +140,8 @@ func (s *Server) fleetRoutes() {
 	s.updateRoutes(tags)
 	s.rolloutRoutes(tags)
 	s.groupRoutes(tags)
+	s.treeRoutes()
+	s.configRoutes()
 }
 
 func (s *Server) updateRoutes(tags []string) {

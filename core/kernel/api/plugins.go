@@ -67,6 +67,7 @@ type enableInput struct {
 		Grants   grantList         `json:"grants,omitempty"`
 		Interval string            `json:"interval,omitempty" maxLength:"20" doc:"How often a collector or a discovery works, for example 10s."`
 		Limits   registry.Limits   `json:"limits,omitzero" doc:"What it may use at most, instead of what its manifest states."`
+		Comment  string            `json:"comment,omitempty" maxLength:"500" doc:"Why; it is kept with the version of the configuration."`
 	}
 }
 
@@ -127,7 +128,7 @@ func (s *Server) enable(ctx context.Context, in *enableInput) (*body[catalogue.P
 		return nil, err
 	}
 	w := catalogue.Wish{Node: in.Body.Node, Runtime: in.Body.Runtime, Version: in.Body.Version, Config: in.Body.Config,
-		Secrets: in.Body.Secrets, GrantAll: in.Body.Grants.all, Grants: in.Body.Grants.caps, Interval: interval, Limits: in.Body.Limits, By: caller(ctx).Actor()}
+		Secrets: in.Body.Secrets, GrantAll: in.Body.Grants.all, Grants: in.Body.Grants.caps, Interval: interval, Limits: in.Body.Limits, By: caller(ctx).Actor(), Comment: in.Body.Comment}
 	p, err := s.cfg.Catalogue.Enable(ctx, in.id(), w)
 	detail := "node " + in.Body.Node + ", grants " + strings.Join(in.Body.Grants.caps, " ")
 	if in.Body.Grants.all {

@@ -66,7 +66,7 @@ func (p *person) do(method, path, body string) *httptest.ResponseRecorder {
 // route is a request to a route of the router, with names that nothing has.
 func routeRequest(key string) (method, path string) {
 	method, path, _ = strings.Cut(key, " ")
-	return method, strings.NewReplacer(":id", "x", ":sid", "x", ":ns", "test", ":name", "none", "*path", "x", ":number", "1", ":flow", "1", ":capture", "x", ":label", "x", ":command", "x", ":file", "x").Replace(path)
+	return method, strings.NewReplacer(":id", "x", ":sid", "x", ":ns", "test", ":name", "none", "*path", "x", ":number", "1", ":flow", "1", ":capture", "x", ":label", "x", ":command", "x", ":file", "x", ":target", "x", ":version", "1").Replace(path)
 }
 
 // staysOpen is true for the live channel when it lets somebody in; TestLive looks at it.

@@ -58,6 +58,16 @@ func (w *world) settle(tenant, mark string) *estate {
 	tokens, _, err := w.control.ListEnrolmentTokens(ctx, tenant, store.Page{Limit: 10})
 	check(t, err)
 	e.ids["enrolment"] = tokens[0].ID
+	if out := e.adm.do("POST", "/api/v1/groups", fmt.Sprintf(`{"name":%q,"description":"of %s"}`, id("group"), mark)); out.Code != 201 {
+		t.Fatalf("a group: %d %s", out.Code, out.Body)
+	}
+	check(t, w.control.JoinGroup(ctx, tenant, n.id, e.ids["group"]))
+	_, err = w.control.PutConfig(store.Saying(ctx, "user:"+mark, mark), tenant, n.id, 0, []store.Assignment{{Tenant: tenant, Instance: mark + "-instance", Plugin: mark + "/x", NodeType: store.NodeAgent, NodeID: n.id, Enabled: true}}, true)
+	check(t, err)
+	e.ids["order"] = e.made("POST", "/api/v1/commands", fmt.Sprintf(`{"type":"ping","agents":[%q]}`, n.id))
+	orders, _, err := w.control.ListCommands(ctx, tenant, n.id, store.Page{Limit: 10})
+	check(t, err)
+	e.ids["command"] = orders[0].ID
 	body := fmt.Sprintf(`{"epoch":"e","seq":1,"samples":[{"metric":"%s.load","type":"gauge","time":%q,"value":1,"labels":{"host":%q}}]}`, mark, now.Format(time.RFC3339Nano), mark)
 	if out := n.call("POST", "/api/v1/metrics", body); out.Code != 200 {
 		t.Fatalf("samples: %d %s", out.Code, out.Body)
@@ -135,6 +145,8 @@ var whose = map[string]string{
 	"/api/v1/incidents/:id": "incident", "/api/v1/incidents/:id/": "incident", "/api/v1/feedback/:id": "feedback",
 	"/api/v1/suppressions/:id": "suppression", "/api/v1/suppressions/:id/": "suppression",
 	"/api/v1/metrics/custom/:name": "metric", "/api/v1/metrics/custom/:name/": "metric",
+	"/api/v1/commands/:id": "order", "/api/v1/commands/:id/": "order",
+	"/api/v1/groups/:name": "group", "/api/v1/groups/:name/": "group", "/api/v1/config/:target": "agent", "/api/v1/config/:target/": "agent",
 }
 
 // ownless are routes whose parameters name nothing that belongs to somebody, and those whose owner is checked by another test.
@@ -160,6 +172,7 @@ var bodies = map[string]string{
 	"POST /api/v1/alerts/:id/feedback": `{"verdict":"true"}`, "POST /api/v1/incidents/:id/feedback": `{"verdict":"true"}`,
 	"POST /api/v1/incidents/:id/assign": `{"owner":""}`, "POST /api/v1/incidents/:id/notes": `{"text":"x"}`,
 	"PUT /api/v1/suppressions/:id":             `{"reason":"a reason that is long enough","expires":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`,
+	"PUT /api/v1/groups/:name":                 `{"description":"x"}`,
 	"POST /api/v1/metrics/custom/:name/values": `{"values":[{"value":1}]}`,
 }
 
@@ -174,7 +187,10 @@ func aimed(path, kind string, ids map[string]string) string {
 	if strings.HasPrefix(path, "/api/v1/captures/:id/p") { // packets and pcap ask for numbers
 		path += "?numbers=1"
 	}
-	return strings.NewReplacer(":finding", at("finding"), ":flow", "1", ":capture/:id", at("capture")+"/1", ":sid", at("session"), ":id", at(kind), ":name", at(kind)).Replace(path)
+	if strings.HasSuffix(path, "/aggregates") {
+		path += "?metric=x"
+	}
+	return strings.NewReplacer(":finding", at("finding"), ":flow", "1", ":capture/:id", at("capture")+"/1", ":name/members/:id", at("group")+"/members/"+at("agent"), ":command", at("command"), ":target", at("agent"), ":version", "1", ":sid", at("session"), ":id", at(kind), ":name", at(kind)).Replace(path)
 }
 
 // Two tenants attack each other by id on every route: what is somebody else's is what nobody has.
@@ -183,6 +199,11 @@ func TestNobodyReachesAnotherTenantById(t *testing.T) {
 	w.limits.set(nil)
 	estates := []*estate{w.settle(store.DefaultTenant, "zzfirst"), w.settle(w.newTenant("acme"), "zzacme"), w.settle(w.newTenant("umbra"), "zzumbra")}
 	attacks := 0
+	send := func(by *estate, method, path, body string) *httptest.ResponseRecorder {
+		r := by.adm.request(method, path, body)
+		r.Header.Set("If-Match", `"1"`)
+		return w.send(r)
+	}
 	for _, rt := range w.engine.Routes() {
 		key := rt.Method + " " + rt.Path
 		r := access[key]
@@ -195,13 +216,13 @@ func TestNobodyReachesAnotherTenantById(t *testing.T) {
 			continue
 		}
 		for _, by := range estates {
-			want := by.adm.do(rt.Method, aimed(rt.Path, kind, nil), bodies[key])
+			want := send(by, rt.Method, aimed(rt.Path, kind, nil), bodies[key])
 			for _, of := range estates {
 				if by == of {
 					continue
 				}
 				attacks++
-				got := by.adm.do(rt.Method, aimed(rt.Path, kind, of.ids), bodies[key])
+				got := send(by, rt.Method, aimed(rt.Path, kind, of.ids), bodies[key])
 				if got.Code != want.Code || got.Body.String() != want.Body.String() || got.Code < 400 && got.Body.Len() > 0 && strings.Contains(got.Body.String(), of.mark) {
 					t.Errorf("%s by %s with the %s of %s: %d %s, want as of what nobody has: %d %s", key, by.mark, kind, of.mark, got.Code, got.Body, want.Code, want.Body)
 				}
@@ -211,11 +232,19 @@ func TestNobodyReachesAnotherTenantById(t *testing.T) {
 			}
 		}
 	}
+	for _, by := range estates { // what is theirs in one's own
+		for _, of := range estates {
+			if out := by.adm.do("PUT", "/api/v1/groups/"+by.ids["group"]+"/members/"+of.ids["agent"], ""); by != of && out.Code != http.StatusNotFound {
+				t.Errorf("the machine of %s in the group of %s: %d %s", of.mark, by.mark, out.Code, out.Body)
+			}
+		}
+	}
 	if attacks < 200 {
 		t.Errorf("only %d attacks", attacks)
 	}
 	for _, e := range estates { // all is there as it was
-		for _, path := range []string{"/api/v1/users/:id", "/api/v1/agents/:id", "/api/v1/devices/:id", "/api/v1/captures/:id", "/api/v1/flows/:capture/:id", "/api/v1/alerts/:id", "/api/v1/incidents/:id", "/api/v1/suppressions/:id/findings"} {
+		for _, path := range []string{"/api/v1/users/:id", "/api/v1/agents/:id", "/api/v1/devices/:id", "/api/v1/captures/:id", "/api/v1/flows/:capture/:id", "/api/v1/alerts/:id", "/api/v1/incidents/:id", "/api/v1/suppressions/:id/findings",
+			"/api/v1/groups/:name", "/api/v1/commands/:id", "/api/v1/config/:target/versions/:version"} {
 			if out := e.adm.do("GET", aimed(path, thingOf(path), e.ids), ""); out.Code != 200 {
 				t.Errorf("%s of %s by themselves: %d %s", path, e.mark, out.Code, out.Body)
 			}

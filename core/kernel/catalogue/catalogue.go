@@ -108,6 +108,7 @@ type Store interface {
 	ListAgents(ctx context.Context, tenant string, p store.Page) ([]store.Agent, string, error)
 	FleetStore
 	InstallStore
+	ConfigStore
 }
 
 // FleetStore keeps what is said about many nodes at once.

@@ -30,6 +30,7 @@ type Wish struct {
 	Interval time.Duration
 	Limits   registry.Limits // what is left out is as the manifest states
 	By       string
+	Comment  string // why, for the versions of a configuration
 }
 
 // Field is one thing that is wrong with a wish.
@@ -75,7 +76,7 @@ func (c *Catalogue) Enable(ctx context.Context, id string, w Wish) (Plugin, erro
 	if err != nil {
 		return Plugin{}, err
 	}
-	if err := c.commit(ctx, row, v.Descriptor, w.By); err != nil {
+	if err := c.commit(store.Saying(ctx, w.By, w.Comment), row, v.Descriptor, w.By); err != nil {
 		return Plugin{}, err
 	}
 	if err := c.apply(ctx); err != nil {
@@ -193,26 +194,18 @@ func watches(d *registry.Descriptor) bool {
 	return sees
 }
 
-// existing finds the assignment that a wish changes. The same plugin for all agents and for one of them would run
-// twice there, so that is refused.
+// existing finds the assignment that a wish changes.
 func (c *Catalogue) existing(ctx context.Context, row store.Assignment) (*store.Assignment, error) {
 	rows, err := c.cfg.Store.ListAssignments(ctx, row.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	plugin, _, _ := strings.Cut(row.Instance, "@")
-	var old *store.Assignment
 	for _, r := range rows {
-		switch {
-		case r.Instance == row.Instance:
-			old = &r
-		case r.Plugin == plugin && nodeName(r) == store.NodeAgents && row.NodeType == store.NodeAgent:
-			return nil, invalid("body.node", "%s is enabled on all agents already; disable it there first", plugin)
-		case r.Plugin == plugin && r.NodeType == store.NodeAgent && nodeName(row) == store.NodeAgents:
-			return nil, invalid("body.node", "%s is enabled on agent %s already; disable it there first", plugin, r.NodeID)
+		if r.Instance == row.Instance {
+			return &r, nil
 		}
 	}
-	return old, nil
+	return nil, nil
 }
 
 // pickRuntime prefers a native process where the release has one for the node, because it is faster; a guest runs
@@ -299,7 +292,7 @@ func (e *InvalidError) add(location, format string, args ...any) {
 func (c *Catalogue) Disable(ctx context.Context, id, node, by string) (Plugin, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
-	gone, err := c.stop(ctx, id, node)
+	gone, err := c.stop(store.Saying(ctx, by, ""), id, node)
 	if err != nil {
 		return Plugin{}, err
 	}

@@ -69,6 +69,9 @@ func forgetAgent(ctx context.Context, tx *sql.Tx, tenant, id string) (bool, erro
 		return ok, err
 	}
 	_, err = tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND node_type = 'agent' AND node_id = ?", tenant, id)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "DELETE FROM config_versions WHERE tenant = ? AND target = ?", tenant, id)
+	}
 	return true, err
 }
 

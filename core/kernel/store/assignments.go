@@ -37,45 +37,56 @@ func place(a Assignment) string { return "assignment\x00" + a.Tenant + "\x00" + 
 // PutAssignment stores an assignment, replacing the one of the same instance, and raises the config version of every
 // agent that it concerns or concerned. Created stays that of the first.
 func (c *Control) PutAssignment(ctx context.Context, a Assignment) error {
-	sealed, err := c.sealer.seal(a.Secrets, place(a))
-	if err != nil {
-		return err
-	}
-	err = c.write(ctx, func(tx *sql.Tx) error {
-		if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
+	target := TargetOf(a.NodeType, a.NodeID)
+	err := c.write(ctx, func(tx *sql.Tx) error {
+		if err := c.keepConfig(ctx, tx, a.Tenant, target); err != nil {
 			return err
 		}
-		if a.NodeType == NodeAgents {
-			if err := c.ensureGroup(ctx, tx, a.Tenant, a.NodeID, a.CreatedBy); err != nil {
-				return err
-			}
-		}
-		if err := c.rememberAssignment(ctx, tx, a.Tenant, a.Instance); err != nil {
+		if err := c.putAssignment(ctx, tx, a); err != nil {
 			return err
 		}
-		if err := dropVersions(ctx, tx, a); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (tenant, instance) DO UPDATE SET plugin = excluded.plugin, version = excluded.version,
-			runtime = excluded.runtime, node_type = excluded.node_type, node_id = excluded.node_id, config = excluded.config,
-			secrets = excluded.secrets, grants = excluded.grants, interval = excluded.interval, limits = excluded.limits, enabled = excluded.enabled,
-			updated = excluded.updated`,
-			a.Tenant, a.Instance, a.Plugin, a.Version, a.Runtime, a.NodeType, a.NodeID, rawJSON(a.Config, "{}"), sealed,
-			rawJSON(a.Grants, "[]"), int64(a.Interval), toJSON(a.Limits), a.Enabled, a.CreatedBy,
-			micros(a.Created), micros(a.Updated))
-		if err != nil {
-			return err
-		}
-		if err := c.tell(ctx, tx, a); err != nil {
-			return err
-		}
-		return raiseConfigVersion(ctx, tx, a.Tenant, a.Instance)
+		return c.noteConfig(ctx, tx, a.Tenant, target)
 	})
 	if err == nil {
 		c.configChanged()
 	}
 	return err
+}
+
+func (c *Control) putAssignment(ctx context.Context, tx *sql.Tx, a Assignment) error {
+	sealed, err := c.sealer.seal(a.Secrets, place(a))
+	if err != nil {
+		return err
+	}
+	if err := raiseConfigVersion(ctx, tx, a.Tenant, a.Instance); err != nil {
+		return err
+	}
+	if a.NodeType == NodeAgents {
+		if err := c.ensureGroup(ctx, tx, a.Tenant, a.NodeID, a.CreatedBy); err != nil {
+			return err
+		}
+	}
+	if err := c.rememberAssignment(ctx, tx, a.Tenant, a.Instance); err != nil {
+		return err
+	}
+	if err := dropVersions(ctx, tx, a); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO assignments ("+assignmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant, instance) DO UPDATE SET plugin = excluded.plugin, version = excluded.version,
+		runtime = excluded.runtime, node_type = excluded.node_type, node_id = excluded.node_id, config = excluded.config,
+		secrets = excluded.secrets, grants = excluded.grants, interval = excluded.interval, limits = excluded.limits, enabled = excluded.enabled,
+		updated = excluded.updated`,
+		a.Tenant, a.Instance, a.Plugin, a.Version, a.Runtime, a.NodeType, a.NodeID, rawJSON(a.Config, "{}"), sealed,
+		rawJSON(a.Grants, "[]"), int64(a.Interval), toJSON(a.Limits), a.Enabled, a.CreatedBy,
+		micros(a.Created), micros(a.Updated))
+	if err != nil {
+		return err
+	}
+	if err := c.tell(ctx, tx, a); err != nil {
+		return err
+	}
+	return raiseConfigVersion(ctx, tx, a.Tenant, a.Instance)
 }
 
 // raiseConfigVersion tells the agents of an assignment, as it stands now, that they have something new to fetch.
@@ -104,25 +115,33 @@ func dropVersions(ctx context.Context, tx *sql.Tx, a Assignment) error {
 // DeleteAssignment removes an assignment and raises config versions as PutAssignment does.
 func (c *Control) DeleteAssignment(ctx context.Context, tenant, instance string) error {
 	err := c.write(ctx, func(tx *sql.Tx) error {
-		if err := raiseConfigVersion(ctx, tx, tenant, instance); err != nil {
+		var nodeType, nodeID string
+		if err := tx.QueryRowContext(ctx, "SELECT node_type, node_id FROM assignments WHERE tenant = ? AND instance = ?", tenant, instance).Scan(&nodeType, &nodeID); err != nil {
 			return err
 		}
-		if err := c.rememberAssignment(ctx, tx, tenant, instance); err != nil {
+		target := TargetOf(nodeType, nodeID)
+		if err := c.keepConfig(ctx, tx, tenant, target); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND instance = ?", tenant, instance)
-		if err != nil {
+		if err := c.deleteAssignment(ctx, tx, tenant, instance); err != nil {
 			return err
 		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return orNotFound(err)
-		}
-		return nil
+		return c.noteConfig(ctx, tx, tenant, target)
 	})
 	if err == nil {
 		c.configChanged()
 	}
 	return err
+}
+
+func (c *Control) deleteAssignment(ctx context.Context, tx *sql.Tx, tenant, instance string) error {
+	if err := raiseConfigVersion(ctx, tx, tenant, instance); err != nil {
+		return err
+	}
+	if err := c.rememberAssignment(ctx, tx, tenant, instance); err != nil {
+		return err
+	}
+	return one(tx.ExecContext(ctx, "DELETE FROM assignments WHERE tenant = ? AND instance = ?", tenant, instance))
 }
 
 // AssignmentByInstance returns an assignment.
@@ -157,6 +176,9 @@ func (c *Control) NodeAssignments(ctx context.Context, tenant, nodeType, nodeID 
 		rows, err := collect(ctx, c.reader, c.scanAssignment, "SELECT "+assignmentRead+` FROM assignments WHERE enabled AND (tenant = ?
 			AND (node_type = 'agents' AND (node_id = '' OR node_id IN (SELECT grp FROM agent_lineage WHERE agent_id = ?))
 			OR (node_type = 'agent' AND node_id = ?)) OR `+sharedAssignment("assignments")+`) ORDER BY instance`, tenant, nodeID, nodeID)
+		if err == nil {
+			rows, err = c.withPins(ctx, a, rows)
+		}
 		return ForAgent(rows, a), err
 	}
 	return nil, errors.New("node type must be server or agent")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -32,6 +34,7 @@ const (
 type Rollout struct {
 	ID, Tenant    string
 	Plugin        string
+	Target        string `json:",omitempty"` // instead of a plugin: whose configuration it brings another version of
 	Version       string
 	Group         string
 	CanaryPercent int
@@ -49,6 +52,14 @@ type Rollout struct {
 // Open reports whether a rollout has not ended.
 func (r Rollout) Open() bool { return r.State != RolloutDone && r.State != RolloutRolledBack }
 
+// subject is what there is one open rollout of at a time.
+func (r Rollout) subject() string {
+	if r.Target != "" {
+		return "configuration of " + r.Target
+	}
+	return r.Plugin
+}
+
 // RolloutNode is one agent in a rollout.
 type RolloutNode struct {
 	ID, Name, Instance string
@@ -64,6 +75,7 @@ type RolloutNode struct {
 // RolloutBefore is how an instance was when it was told to run the version, so that only what is new counts.
 type RolloutBefore struct {
 	Calls, Errors, Crashes uint64
+	Online                 bool      // it was there
 	Upgrade                time.Time // when its last change of version began, by the agent's clock
 }
 
@@ -96,9 +108,21 @@ func (c *Control) PutRollout(ctx context.Context, r Rollout, changes []VersionCh
 	err := c.write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO rollouts (id, tenant, plugin, state, body, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body, updated = excluded.updated`,
-			r.ID, r.Tenant, r.Plugin, r.State, toJSON(r), micros(r.Created), micros(r.Updated))
+			r.ID, r.Tenant, r.subject(), r.State, toJSON(r), micros(r.Created), micros(r.Updated))
 		if err != nil {
 			return err
+		}
+		if r.Target != "" {
+			return c.putConfigRollout(ctx, tx, r, changes, settled)
+		}
+		targets, err := settledTargets(ctx, tx, r.Tenant, settled)
+		if err != nil {
+			return err
+		}
+		for target := range targets {
+			if err := c.keepConfig(ctx, tx, r.Tenant, target); err != nil {
+				return err
+			}
 		}
 		for _, s := range settled { // first: a change is an exception from what is settled
 			if err := settle(ctx, tx, r.Tenant, s, r.Updated); err != nil {
@@ -110,12 +134,53 @@ func (c *Control) PutRollout(ctx context.Context, r Rollout, changes []VersionCh
 				return err
 			}
 		}
+		ctx := Saying(ctx, r.By, fmt.Sprintf("rollout of %s %s", r.Plugin, r.Version))
+		for target := range targets {
+			if err := c.noteConfig(ctx, tx, r.Tenant, target); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err == nil && len(changes)+len(settled) > 0 {
 		c.configChanged()
 	}
 	return err
+}
+
+// settledTargets are those whose own assignments are settled.
+func settledTargets(ctx context.Context, tx *sql.Tx, tenant string, settled []Settled) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, s := range settled {
+		if s.Group != "" {
+			continue
+		}
+		var nodeType, nodeID string
+		err := tx.QueryRowContext(ctx, "SELECT node_type, node_id FROM assignments WHERE tenant = ? AND instance = ?", tenant, s.Instance).Scan(&nodeType, &nodeID)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+		if target := TargetOf(nodeType, nodeID); target != "" {
+			out[target] = true
+		}
+	}
+	return out, nil
+}
+
+// putConfigRollout is what PutRollout does for a configuration: its versions are those of the target.
+func (c *Control) putConfigRollout(ctx context.Context, tx *sql.Tx, r Rollout, changes []VersionChange, settled []Settled) error {
+	for _, v := range changes {
+		if err := pinConfig(ctx, tx, r.Tenant, r.Target, v.Agent, v.Version); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(settled) > 0:
+		return c.settleConfig(Saying(ctx, r.By, ""), tx, r.Tenant, r.Target, r.Version)
+	case r.State == RolloutRolledBack || r.State == RolloutHalted:
+		return dropConfig(ctx, tx, r.Tenant, r.Target, r.Version)
+	}
+	return nil
 }
 
 // setAgentVersion stores what an agent runs, unless it is what its group or the assignment says anyway. An assignment that

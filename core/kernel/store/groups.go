@@ -53,6 +53,16 @@ func (c *Control) Groups(ctx context.Context, tenant string) ([]Group, error) {
 	return collect(ctx, c.reader, scanGroup, "SELECT "+groupColumns+" FROM groups WHERE tenant = ? ORDER BY name", tenant)
 }
 
+// GroupByName returns a group.
+func (c *Control) GroupByName(ctx context.Context, tenant, name string) (Group, error) {
+	return scanGroup(c.reader.QueryRowContext(ctx, "SELECT "+groupColumns+" FROM groups WHERE tenant = ? AND name = ?", tenant, name))
+}
+
+// InGroup reports whether an agent is in a group, or in one below it.
+func (c *Control) InGroup(agent, group string) bool {
+	return group == GroupAll || slices.Contains(c.lineages.of(agent), group)
+}
+
 // CreateGroup adds a group; ErrConflict when there is one of that name.
 func (c *Control) CreateGroup(ctx context.Context, g Group) error {
 	return c.regroup(ctx, g.Tenant, "", func(tx *sql.Tx) error {
@@ -123,6 +133,7 @@ func (c *Control) DeleteGroup(ctx context.Context, tenant, name string) error {
 			{"UPDATE enrolment_tokens SET grp = ? WHERE tenant = ? AND grp = ?", []any{parent, tenant, name}},
 			{"DELETE FROM agent_groups WHERE grp = ? AND agent_id IN (SELECT id FROM agents WHERE tenant = ?)", []any{name, tenant}},
 			{"DELETE FROM group_versions WHERE grp = ? AND tenant = ?", []any{name, tenant}},
+			{"DELETE FROM config_versions WHERE tenant = ? AND target = ?", []any{tenant, groupTarget + name}},
 			{"DELETE FROM groups WHERE tenant = ? AND name = ?", []any{tenant, name}},
 		} {
 			if _, err := tx.ExecContext(ctx, change.query, change.args...); err != nil {
@@ -166,13 +177,6 @@ func (c *Control) LeaveGroup(ctx context.Context, tenant, id, group string) erro
 	return c.regroup(ctx, tenant, id, func(tx *sql.Tx) error {
 		return one(tx.ExecContext(ctx, `DELETE FROM agent_groups WHERE grp = ? AND by_rule = 0
 			AND agent_id IN (SELECT id FROM agents WHERE tenant = ? AND id = ?)`, group, tenant, id))
-	})
-}
-
-// SetAgentLabels gives an agent other labels; rules of groups look at them.
-func (c *Control) SetAgentLabels(ctx context.Context, tenant, id string, labels map[string]string) error {
-	return c.regroup(ctx, tenant, id, func(tx *sql.Tx) error {
-		return one(tx.ExecContext(ctx, "UPDATE agents SET labels = ? WHERE tenant = ? AND id = ?", toJSON(labels), tenant, id))
 	})
 }
 

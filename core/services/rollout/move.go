@@ -22,6 +22,7 @@ type move struct {
 	all      []catalogue.Observed
 	now      time.Time
 	patience time.Duration
+	outdated bool // the target's configuration was changed since it was staged
 
 	changes []store.VersionChange
 	settled []store.Settled
@@ -99,6 +100,11 @@ func (m *move) step() bool {
 // superseded ends a rollout when somebody has set another version meanwhile: a person's word counts more. All agents run
 // what they are meant to without it.
 func (m *move) superseded() bool {
+	if m.outdated {
+		m.r.State, m.r.Held = store.RolloutRolledBack, ""
+		m.r.Reason = "ended: somebody changed this configuration meanwhile"
+		return true
+	}
 	for i := range m.r.Nodes {
 		n := &m.r.Nodes[i]
 		o := m.seen[n.ID]
@@ -128,7 +134,11 @@ func (m *move) watch() {
 			continue
 		}
 		o := m.seen[n.ID]
-		switch good, bad := judge(*n, o, m.now, m.patience); {
+		good, bad := judge(*n, o, m.now, m.patience)
+		if bad == "" {
+			bad = m.cutOff(*n, o)
+		}
+		switch {
 		case bad != "":
 			m.set(n, store.NodeFailed, bad)
 			m.back(*n)
@@ -142,6 +152,21 @@ func (m *move) watch() {
 	if len(failures) > m.r.MaxFailures {
 		m.halt(strings.Join(failures, "; "))
 	}
+}
+
+// quietFor is how long an agent that was there may be silent after it was given another configuration. That is three polls more
+// than it takes for an agent to be late.
+const quietFor = 3 * time.Minute
+
+// cutOff says that an agent has not been heard since it was given another configuration, though it was there then: what it is to
+// run may keep it from saying so. Once all others have it an agent may be away for reasons of its own.
+func (m *move) cutOff(n store.RolloutNode, o catalogue.Observed) string {
+	quiet := m.now.Sub(o.Agent.LastSeen)
+	watched := n.State == store.NodeUpdating || m.r.State == store.RolloutCanary || m.r.Held == store.RolloutCanary
+	if m.r.Target == "" || !n.Before.Online || !watched || quiet < quietFor || m.now.Sub(n.Since) < quietFor {
+		return ""
+	}
+	return fmt.Sprintf("it went quiet: nothing was heard of it for %s since it was given the configuration", quiet.Round(time.Second))
 }
 
 func (m *move) set(n *store.RolloutNode, state, reason string) {
@@ -171,7 +196,7 @@ func (m *move) tell(whose func(store.RolloutNode) bool) {
 		}
 		o := m.seen[n.ID]
 		l := o.Instance.Ledger
-		n.Before = store.RolloutBefore{Calls: l.Calls, Errors: l.Errors, Crashes: l.Crashes}
+		n.Before = store.RolloutBefore{Calls: l.Calls, Errors: l.Errors, Crashes: l.Crashes, Online: o.Online}
 		if u := o.Instance.Upgrade; u != nil {
 			n.Before.Upgrade = u.Began
 		}

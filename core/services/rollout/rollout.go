@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type Catalogue interface {
 	FindRelease(ctx context.Context, id, version string) (*client.Verified, error)
 	Suit(ctx context.Context, row store.Assignment, v *client.Verified, more catalogue.Grants) (grants json.RawMessage, missing []sdk.Permission, err error)
 	Observe(ctx context.Context, id string) ([]catalogue.Observed, error)
+	ObserveConfig(ctx context.Context, target string, staged int64) (seen []catalogue.Observed, newest int64, err error)
 	ServerRows(ctx context.Context, id string) ([]store.Assignment, error)
 	Offered(ctx context.Context, id string) ([]catalogue.OfferedRelease, error)
 	Upgrade(ctx context.Context, id, instance, version, by string) error
@@ -139,12 +141,11 @@ func (s *Service) Look(ctx context.Context) error {
 }
 
 func (s *Service) advance(ctx context.Context, r store.Rollout) error {
-	seen, err := s.cfg.Catalogue.Observe(ctx, r.Plugin)
+	m, err := s.observe(ctx, r)
 	if err != nil {
 		return err
 	}
 	before := r.State
-	m := newMove(r, seen, s.cfg.Now(), s.cfg.Patience)
 	if !m.step() {
 		return nil
 	}
@@ -156,6 +157,22 @@ func (s *Service) advance(ctx context.Context, r store.Rollout) error {
 		s.Consider()
 	}
 	return nil
+}
+
+// observe looks at what agents have of what a rollout brings.
+func (s *Service) observe(ctx context.Context, r store.Rollout) (*move, error) {
+	if r.Target == "" {
+		seen, err := s.cfg.Catalogue.Observe(ctx, r.Plugin)
+		return newMove(r, seen, s.cfg.Now(), s.cfg.Patience), err
+	}
+	staged, err := strconv.ParseInt(r.Version, 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	seen, newest, err := s.cfg.Catalogue.ObserveConfig(ctx, r.Target, staged)
+	m := newMove(r, seen, s.cfg.Now(), s.cfg.Patience)
+	m.outdated = newest > staged
+	return m, err
 }
 
 func (s *Service) put(ctx context.Context, m *move) error {
@@ -176,13 +193,21 @@ func (s *Service) changed(plugin, rollout string) {
 // note writes down that a rollout is in another state.
 func (s *Service) note(ctx context.Context, actor string, r store.Rollout, before string) {
 	e := audit.Entry{Tenant: s.cfg.Tenant, Actor: actor, Action: "rollout." + strings.ReplaceAll(r.State, " ", "-"), Object: "rollout:" + r.ID,
-		Detail: strings.TrimSuffix(fmt.Sprintf("%s %s, was %s: %s", r.Plugin, r.Version, before, r.Reason), ": ")}
+		Detail: strings.TrimSuffix(fmt.Sprintf("%s %s, was %s: %s", what(r), r.Version, before, r.Reason), ": ")}
 	if r.State == store.RolloutHalted {
 		e.Outcome = audit.Failed
 	}
 	if err := s.cfg.Audit.Record(ctx, e); err != nil {
 		s.cfg.Log.Error("audit", "action", e.Action, "error", err)
 	}
+}
+
+// what a rollout brings another version of.
+func what(r store.Rollout) string {
+	if r.Target != "" {
+		return "configuration of " + r.Target
+	}
+	return r.Plugin
 }
 
 func (s *Service) wake() { ring(s.soon) }
@@ -239,6 +264,38 @@ func (s *Service) Create(ctx context.Context, r store.Rollout, more catalogue.Gr
 	if err := s.put(ctx, m); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return r, wrong("body.plugin", "a rollout of %s is under way: wait for its end, or halt it", r.Plugin)
+		}
+		return r, err
+	}
+	s.wake()
+	return m.r, nil
+}
+
+// CreateConfig begins to bring the staged version of a target's configuration to the agents that it is for.
+func (s *Service) CreateConfig(ctx context.Context, r store.Rollout) (store.Rollout, error) {
+	r.Tenant, r.Group = s.cfg.Tenant, store.GroupAll
+	if _, group := store.NodeOf(r.Target); group != "" && strings.HasPrefix(r.Target, "group:") {
+		r.Group = group
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return r, err
+	}
+	r.ID, r.Created, r.State = id.String(), s.cfg.Now(), store.RolloutCanary
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, err := s.observe(ctx, r)
+	if err != nil {
+		return r, err
+	}
+	if len(m.all) == 0 {
+		return r, wrong("path.target", "no machine is in there: change it at once, without a rollout")
+	}
+	m.r.Nodes = chosen(m.all, m.r)
+	m.step()
+	if err := s.put(ctx, m); err != nil {
+		if errors.Is(err, store.ErrConflict) {
+			return r, wrong("body.rollout", "a change of this configuration is being rolled out: wait for its end, or halt it")
 		}
 		return r, err
 	}
@@ -343,12 +400,11 @@ func (s *Service) change(ctx context.Context, id, by string, do func(*move) erro
 	if !r.Open() {
 		return r, wrong("path", "the rollout has ended: it is %s", r.State)
 	}
-	seen, err := s.cfg.Catalogue.Observe(ctx, r.Plugin)
+	m, err := s.observe(ctx, r)
 	if err != nil {
 		return r, err
 	}
 	before := r.State
-	m := newMove(r, seen, s.cfg.Now(), s.cfg.Patience)
 	if err := do(m); err != nil {
 		return r, err
 	}

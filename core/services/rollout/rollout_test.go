@@ -139,6 +139,10 @@ func (f *fleet) Observe(context.Context, string) ([]catalogue.Observed, error) {
 	return slices.Clone(f.agents), nil
 }
 
+func (f *fleet) ObserveConfig(context.Context, string, int64) ([]catalogue.Observed, int64, error) {
+	return nil, 0, errors.New("no configurations here")
+}
+
 func (f *fleet) ServerRows(context.Context, string) ([]store.Assignment, error) { return f.server, nil }
 
 func (f *fleet) Offered(context.Context, string) ([]catalogue.OfferedRelease, error) {

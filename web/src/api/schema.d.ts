@@ -406,11 +406,29 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Enrolment tokens, newest first; their text is never shown again */
+        get: operations["list-enrolment-tokens"];
         put?: never;
-        /** A token that lets one machine in, and the command to use it */
+        /** A token that lets machines in, and the command to use it */
         post: operations["create-enrolment-token"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Keep a token from letting anybody else in; who is in stays */
+        delete: operations["revoke-enrolment-token"];
         options?: never;
         head?: never;
         patch?: never;
@@ -425,6 +443,23 @@ export interface paths {
         };
         /** How far the machine is that a token was made for, and what may be in its way */
         get: operations["enrolment-progress"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/tokens/{id}/uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The machines that a token let in, newest first */
+        get: operations["list-enrolments"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1051,6 +1086,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/config/{target}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What all machines, a group or one machine are to run, and where each part of it was said */
+        get: operations["get-config"];
+        /** Say all that a target is to run; with rollout, to some of its machines first */
+        put: operations["set-config"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/{target}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a target was to run, newest first; the last 200 versions are kept */
+        get: operations["list-config-versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/{target}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One version, and what is different in it */
+        get: operations["compare-config-versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/{target}/versions/{version}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go back to a version; that is a new version */
+        post: operations["restore-config-version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -1388,6 +1492,95 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Groups of machines, with how many of each are online */
+        get: operations["list-groups"];
+        put?: never;
+        /** Make a group */
+        post: operations["create-group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One group */
+        get: operations["get-group"];
+        /** Change a group; machines may join, leave and run something else by that */
+        put: operations["change-group"];
+        post?: never;
+        /** Delete a group that nothing is assigned to; its machines and the groups below it move to its parent */
+        delete: operations["delete-group"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{name}/aggregates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest values of a metric over a group; those older than five minutes do not count */
+        get: operations["aggregate-group"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{name}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The machines of a group and how each came there; all has everybody */
+        get: operations["list-group-members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{name}/members/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Put a machine into one more group */
+        put: operations["join-group"];
+        post?: never;
+        /** Take a machine out of a group that is not its home */
+        delete: operations["leave-group"];
         options?: never;
         head?: never;
         patch?: never;
@@ -3400,8 +3593,10 @@ export interface components {
              * @description How many of those do not work.
              */
             failing: number;
-            /** @description all, unless somebody put it into another. */
+            /** @description Its home: all, unless somebody put it into another. */
             group: string;
+            /** @description All groups that it is in with those above them, the nearest first; all is none of them. */
+            groups: string[];
             id: string;
             labels: {
                 [key: string]: string;
@@ -3466,6 +3661,14 @@ export interface components {
             signature: string;
             /** Format: int64 */
             version: number;
+        };
+        AgentCounts: {
+            /** Format: int64 */
+            late: number;
+            /** Format: int64 */
+            offline: number;
+            /** Format: int64 */
+            online: number;
         };
         AgentEvidence: {
             /**
@@ -3533,6 +3736,26 @@ export interface components {
              */
             seq: number;
         };
+        AgentGroup: {
+            by: string;
+            /** @description Its machines, those of the groups below it too. */
+            counts: components["schemas"]["AgentCounts"];
+            /** Format: date-time */
+            created: string;
+            description: string;
+            name: string;
+            /** @description The group above it; all at the top. */
+            parent: string;
+            /** @description A machine that fits all of them is in the group: os=linux, name~^web-, label.site!=berlin. */
+            rules: string[];
+            /** Format: date-time */
+            updated: string;
+            /**
+             * Format: int64
+             * @description As the ETag has it.
+             */
+            version: number;
+        };
         AgentPage: {
             items: components["schemas"]["Agent"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -3586,6 +3809,25 @@ export interface components {
              */
             total: number;
             versions: components["schemas"]["Counted"][];
+        };
+        Aggregate: {
+            /**
+             * Format: int64
+             * @description Machines of the group that sent it lately.
+             */
+            agents: number;
+            /** Format: double */
+            avg: number;
+            /** Format: double */
+            max: number;
+            metric: string;
+            /** Format: double */
+            min: number;
+            /** Format: int64 */
+            series: number;
+            /** Format: double */
+            sum: number;
+            unit: string;
         };
         Alert: {
             acknowledged_by?: string;
@@ -3869,6 +4111,70 @@ export interface components {
             approve_above: number;
             types: components["schemas"]["CommandType"][];
         };
+        Config: {
+            by: string;
+            comment: string;
+            /** Format: date-time */
+            created?: string;
+            /** @description What is said for this target. */
+            own: components["schemas"]["ConfiguredPlugin"][];
+            /** @description What runs there: the nearest word on each plugin counts, whole. */
+            runs: components["schemas"]["ConfiguredPlugin"][];
+            target: string;
+            /**
+             * Format: int64
+             * @description 0 when nothing was ever said.
+             */
+            version: number;
+        };
+        ConfigChange: {
+            /** @enum {string} */
+            change: "added" | "removed" | "changed";
+            fields: components["schemas"]["FieldChange"][];
+            instance: string;
+            plugin: string;
+        };
+        ConfigDiff: {
+            /** Format: int64 */
+            against: number;
+            changes: components["schemas"]["ConfigChange"][];
+            version: components["schemas"]["ConfigVersion"];
+        };
+        ConfigDone: {
+            rollout?: components["schemas"]["Rollout"];
+            /** Format: int64 */
+            version: number;
+        };
+        ConfigVersion: {
+            by: string;
+            comment: string;
+            /** Format: date-time */
+            created: string;
+            plugins: components["schemas"]["ConfiguredPlugin"][];
+            /**
+             * @description staged: a rollout brings it; dropped: a rollout took it back.
+             * @enum {string}
+             */
+            state: "applied" | "staged" | "dropped";
+            /** Format: int64 */
+            version: number;
+        };
+        ConfiguredPlugin: {
+            config: unknown;
+            /** @description Where this was said: agents, group:NAME or the id of an agent. */
+            from: string;
+            grants: components["schemas"]["Permission"][];
+            instance: string;
+            interval?: string;
+            limits?: components["schemas"]["Limits"];
+            /** @description What is further away and says something else of the plugin, which does not count. */
+            over?: string[] | null;
+            plugin: string;
+            runtime: string;
+            /** @description Names of the secrets that are stored. */
+            secrets_set: string[];
+            version: string;
+        };
         ConfirmAppRequest: {
             code: string;
         };
@@ -3914,7 +4220,18 @@ export interface components {
         CreateEnrolmentTokenRequest: {
             /** @description For example 24h; without it, an hour. */
             expires_in?: string;
-            /** @description What the machine is called, for your own list. */
+            /** @description Where they belong; without it, all. */
+            group?: string;
+            /** @description What each of them gets; it counts more than what the machine says itself. */
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description How many machines it lets in; without it, one.
+             */
+            max_uses?: number;
+            /** @description What the machine is called; what the token is called when it lets in more than one. */
             name?: string;
         };
         CreateOrderRequest: {
@@ -4087,6 +4404,8 @@ export interface components {
             done: number;
         };
         EnableInput: {
+            /** @description Why; it is kept with the version of the configuration. */
+            comment?: string;
             /** @description As the plugin's config_schema says, without its secrets. */
             config?: unknown;
             /** @description The capabilities that you grant, or "all" that the plugin asks for. */
@@ -4133,13 +4452,49 @@ export interface components {
             /** @description Where plugins come from, below the server's address. */
             registry: string;
         };
+        EnrolledAgent: {
+            address: string;
+            id: string;
+            /** @description As it was called then. */
+            name: string;
+            /** Format: date-time */
+            time: string;
+        };
+        Enrolment: {
+            by: string;
+            /** Format: date-time */
+            created: string;
+            /** Format: date-time */
+            expires: string;
+            group: string;
+            id: string;
+            /** @description What each machine gets that it lets in. */
+            labels: {
+                [key: string]: string;
+            };
+            /** Format: int64 */
+            max_uses: number;
+            name: string;
+            /** Format: date-time */
+            revoked?: string;
+            revoked_by?: string;
+            /** @enum {string} */
+            state: "open" | "used" | "expired" | "revoked";
+            /**
+             * Format: date-time
+             * @description The last time.
+             */
+            used?: string;
+            /** Format: int64 */
+            uses: number;
+        };
         EnrolmentToken: {
             /** @description Run this on the new machine. */
             command: string;
             /** Format: date-time */
             expires: string;
             id: string;
-            /** @description One-time. It carries the server's address and the hash of its root of trust. */
+            /** @description Shown once. It carries the server's address and the hash of its root of trust. */
             token: string;
         };
         ErrorDetail: {
@@ -4317,6 +4672,12 @@ export interface components {
             time: string;
             /** @enum {string} */
             verdict: "true" | "false" | "benign";
+        };
+        FieldChange: {
+            /** @description JSON; absent when there was nothing. */
+            from?: string;
+            path: string;
+            to?: string;
         };
         FileSetting: {
             /** @description It is what the program says. */
@@ -4623,6 +4984,18 @@ export interface components {
         Group: {
             /** @description all, or a name in lower-case letters, digits and dashes. */
             group: string;
+        };
+        GroupWish: {
+            description?: string;
+            /** @description Without it, all. */
+            parent?: string;
+            /** @description A machine that fits all of them is in the group. */
+            rules?: string[] | null;
+        };
+        Groups: {
+            /** @description Every machine. */
+            all: components["schemas"]["AgentCounts"];
+            items: components["schemas"]["AgentGroup"][];
         };
         Health: {
             /** @enum {string} */
@@ -5106,6 +5479,16 @@ export interface components {
             username: string;
             version: string;
         };
+        Member: {
+            /**
+             * @description below: it is in a group below this one.
+             * @enum {string}
+             */
+            how: "home" | "hand" | "rule" | "below";
+            id: string;
+            name: string;
+            os: string;
+        };
         Metric: {
             metric: string;
             /** Format: int64 */
@@ -5161,6 +5544,15 @@ export interface components {
             secret: string;
             /** @description What the QR code says. */
             url: string;
+        };
+        NewGroup: {
+            description?: string;
+            /** @description Lower-case letters, digits and dashes. */
+            name: string;
+            /** @description Without it, all. */
+            parent?: string;
+            /** @description A machine that fits all of them is in the group. */
+            rules?: string[] | null;
         };
         NewRollout: {
             /**
@@ -5442,6 +5834,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageConfigVersion: {
+            items: components["schemas"]["ConfigVersion"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageDefinedMetric: {
             items: components["schemas"]["DefinedMetric"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -5452,6 +5849,16 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageEnrolledAgent: {
+            items: components["schemas"]["EnrolledAgent"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageEnrolment: {
+            items: components["schemas"]["Enrolment"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageExportColumn: {
             items: components["schemas"]["ExportColumn"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -5459,6 +5866,11 @@ export interface components {
         };
         PageIncident: {
             items: components["schemas"]["Incident"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageMember: {
+            items: components["schemas"]["Member"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -5626,6 +6038,23 @@ export interface components {
             text: string;
             /** Format: date-time */
             time: string;
+        };
+        PluginWish: {
+            /** @description As the plugin's config_schema says, without its secrets. */
+            config?: unknown;
+            /** @description The capabilities that you grant, or "all" that the plugin asks for. */
+            grants?: string[] | "all";
+            interval?: string;
+            limits?: components["schemas"]["Limits"];
+            plugin: string;
+            /** @enum {string} */
+            runtime?: "process" | "wasm";
+            /** @description The secret fields. One that is left out keeps its value. */
+            secrets?: {
+                [key: string]: string;
+            };
+            /** @description Without it, the newest. */
+            version?: string;
         };
         Policy: {
             /**
@@ -6081,6 +6510,10 @@ export interface components {
             /** Format: double */
             start_millis: number;
         };
+        RestoreConfigVersionRequest: {
+            comment?: string;
+            rollout?: components["schemas"]["StagedWish"];
+        };
         ResumeInput: {
             /** @description The capabilities that you grant, or "all" that the plugin asks for. */
             grants?: string[] | "all";
@@ -6130,6 +6563,7 @@ export interface components {
              */
             max_failures: number;
             nodes: components["schemas"]["RolloutNode"][];
+            /** @description Empty when it is a configuration that is brought. */
             plugin: string;
             reason?: string;
             /** @description How long the canaries must do well, for example 10m0s. */
@@ -6141,6 +6575,8 @@ export interface components {
             soak_ends?: string;
             /** @enum {string} */
             state: "canary" | "waiting" | "paused" | "rolling" | "halted" | "done" | "rolled back";
+            /** @description Whose configuration: agents, group:NAME or the id of an agent. */
+            target?: string;
             /** Format: date-time */
             updated: string;
             version: string;
@@ -6427,6 +6863,12 @@ export interface components {
             method: string;
             user_agent: string;
         };
+        SetConfigRequest: {
+            /** @description Why; it is kept with the version. */
+            comment?: string;
+            plugins: components["schemas"]["PluginWish"][];
+            rollout?: components["schemas"]["StagedWish"];
+        };
         SetRetentionRequest: {
             /** @description By kind; 0 means the default again. */
             days: {
@@ -6541,6 +6983,21 @@ export interface components {
             path: string;
             /** Format: int64 */
             size: number;
+        };
+        StagedWish: {
+            /**
+             * Format: int64
+             * @description How many of the machines get it first, at least one.
+             * @default 10
+             */
+            canary_percent: number;
+            /**
+             * Format: int64
+             * @description Machines that may fail or go quiet before all go back.
+             */
+            max_failures?: number;
+            /** @description How long they must do well; without it, 10m. */
+            soak?: string;
         };
         Step: {
             done: boolean;
@@ -8495,6 +8952,66 @@ export interface operations {
             };
         };
     };
+    "list-enrolment-tokens": {
+        parameters: {
+            query?: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageEnrolment"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "create-enrolment-token": {
         parameters: {
             query?: never;
@@ -8555,6 +9072,62 @@ export interface operations {
             };
         };
     };
+    "revoke-enrolment-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "enrolment-progress": {
         parameters: {
             query?: never;
@@ -8573,6 +9146,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Progress"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-enrolments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageEnrolledAgent"];
                 };
             };
             /** @description Unauthorized */
@@ -11067,6 +11698,327 @@ export interface operations {
             };
         };
     };
+    "get-config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description agents for all, group:NAME, or the id of one. */
+                target: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Config"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-config": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what you have seen: the change is refused with 412 when it is not that any more. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description agents for all, group:NAME, or the id of one. */
+                target: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetConfigRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigDone"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-config-versions": {
+        parameters: {
+            query?: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description agents for all, group:NAME, or the id of one. */
+                target: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageConfigVersion"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "compare-config-versions": {
+        parameters: {
+            query?: {
+                /** @description The version to compare with; without it, the one before. */
+                against?: number;
+            };
+            header?: never;
+            path: {
+                /** @description agents for all, group:NAME, or the id of one. */
+                target: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigDiff"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "restore-config-version": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what you have seen: the change is refused with 412 when it is not that any more. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description agents for all, group:NAME, or the id of one. */
+                target: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreConfigVersionRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigDone"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-devices": {
         parameters: {
             query?: {
@@ -12411,6 +13363,531 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["FlowDetail"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Groups"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "create-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGroup"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentGroup"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentGroup"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "change-group": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of what you have seen: the change is refused with 412 when it is not that any more. */
+                "If-Match"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroupWish"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentGroup"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "aggregate-group": {
+        parameters: {
+            query: {
+                metric: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Aggregate"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-group-members": {
+        parameters: {
+            query?: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageMember"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "join-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "leave-group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
