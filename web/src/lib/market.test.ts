@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Gate, GateState, RolloutNode } from '../api/market'
-import { changesBetween, facetEntries, gateCounts, gatesWorstFirst, newestOf, rolloutDeeds, rolloutProgress, short, tierOf, updateOf, whatItDoes } from './market'
+import { changesBetween, configOf, facetEntries, gateCounts, gatesWorstFirst, newestOf, rolloutDeeds, rolloutProgress, short, tierOf, updateOf, whatItDoes } from './market'
 import { activeFilters, isSearch, readAddress, withFilter } from './marketAddress'
 
 const gate = (name: string, state: string): Gate => ({ name, state: state as GateState, summary: '' })
@@ -115,4 +115,13 @@ test('a README says nothing twice', () => {
 test('a digest to compare by eye', () => {
   expect(short('0123456789abcdef0123456789abcdef')).toBe('01234567…abcdef')
   expect(short('short')).toBe('short')
+})
+
+test('whose configuration a rollout brings', () => {
+  const node = { id: 'a1', name: 'web-1', from: '1', to: '2', canary: true, state: 'waiting' as const }
+  expect(configOf({ nodes: [node] })).toBeUndefined() // a plugin's
+  expect(configOf({ target: 'agents', nodes: [node] })).toEqual({ of: 'all', name: '' })
+  expect(configOf({ target: 'group:web', nodes: [node] })).toEqual({ of: 'group', name: 'web' })
+  expect(configOf({ target: 'a1', nodes: [node] })).toEqual({ of: 'machine', name: 'web-1' })
+  expect(configOf({ target: 'a2', nodes: [] })).toEqual({ of: 'machine', name: 'a2' })
 })

@@ -97,3 +97,11 @@ export function whatItDoes(readme: string, heading: string): string {
   const [, first = '', rest = ''] = /^\s*##? (.*)\n([\s\S]*)$/.exec(text) ?? []
   return first.trim() === heading ? rest : text
 }
+
+/** Whose configuration a rollout brings. */
+export function configOf(r: Pick<Rollout, 'target' | 'nodes'>): { of: 'all' | 'group' | 'machine'; name: string } | undefined {
+  if (!r.target) return undefined
+  if (r.target === 'agents') return { of: 'all', name: '' }
+  if (r.target.startsWith('group:')) return { of: 'group', name: r.target.slice('group:'.length) }
+  return { of: 'machine', name: r.nodes.find((n) => n.id === r.target)?.name || r.target }
+}

@@ -7,7 +7,7 @@ import { isRolloutOver, rollout, type Fleet, type Rollout, type RolloutDeed, typ
 import { pluginPath } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { duration } from '../../lib/format'
-import { rolloutDeeds, rolloutProgress } from '../../lib/market'
+import { configOf, rolloutDeeds, rolloutProgress } from '../../lib/market'
 import { Confirm } from '../../ui/confirm'
 import { Meter, StateMark, type Tone } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
@@ -47,7 +47,8 @@ function Row({ rollout: r, title }: { rollout: Rollout; title?: string }) {
   const [open, setOpen] = useState(false)
   const progress = rolloutProgress(r)
   const from = [...new Set(r.nodes.map((n) => n.from).filter(Boolean))].join(', ')
-  const name = title || r.plugin
+  const config = configOf(r)
+  const name = config ? t(`rollout.config.${config.of}`, { name: config.name }) : title || r.plugin
   const run = async (deed: RolloutDeed) => {
     await (deed === 'resume' ? rollout.resume(r.id, r.state === 'waiting' ? 'all' : undefined) : rollout[deed](r.id))
     tell.done(t(`rollout.did.${deed}`))
@@ -56,9 +57,9 @@ function Row({ rollout: r, title }: { rollout: Rollout; title?: string }) {
   return (
     <li className={css.rollout} data-state={r.state}>
       <div className={css.rolloutHead}>
-        <h3><Link to="/plugins/$ns/$name" params={pluginPath(r.plugin)} className={css.name}>{name}</Link> <span className="num">{from ? t('plugin.fromTo', { from, to: r.version }) : r.version}</span></h3>
+        <h3>{config ? name : <Link to="/plugins/$ns/$name" params={pluginPath(r.plugin)} className={css.name}>{name}</Link>} <span className="num">{from ? t('plugin.fromTo', { from, to: r.version }) : r.version}</span></h3>
         <StateMark tone={tones[r.state] ?? 'off'}>{t(`rollout.states.${r.state}`, { defaultValue: r.state })}</StateMark>
-        <span className={`dim ${css.small}`}>{r.group === 'all' || !r.group ? t('enable.agents') : t('install.group', { group: r.group })} · {r.by} · <Ago at={r.created} /></span>
+        <span className={`dim ${css.small}`}>{!config && `${r.group === 'all' || !r.group ? t('enable.agents') : t('install.group', { group: r.group })} · `}{r.by} · <Ago at={r.created} /></span>
         {can('operate') && (
           <Group gap="xs" className={css.push}>
             {rolloutDeeds(r.state).map((deed) => <Button key={deed} size="compact-xs" variant="default" onClick={() => setAsking(deed)} aria-label={t('rollout.doOne', { what: t(`rollout.deeds.${deed}`), name })}>{t(`rollout.deeds.${deed}`)}</Button>)}
