@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
@@ -317,6 +318,57 @@ func TestDeltasAreBounded(t *testing.T) {
 	if err := add("greedy", "one more", now.Add(2*sumAge)); err != nil {
 		t.Errorf("after the others were forgotten: %v", err)
 	}
+}
+
+// Senders choose how long names are and how many buckets a histogram has: neither may make a sum heavier than it counts.
+func TestDeltasAreBoundedByWhatTheyHold(t *testing.T) {
+	d := NewDeltas()
+	turn := d.Begin("t", "s", time.Unix(10_000, 0))
+	if _, err := turn.Add(strings.Repeat("x", 8<<20), 0, nil, []float64{1}); err != nil {
+		t.Fatal(err)
+	}
+	for key := range d.sums {
+		if size := int(unsafe.Sizeof(key)) + len(key.tenant); size > 100 {
+			t.Errorf("a long name takes %d bytes for as long as its sum is held", size)
+		}
+	}
+	turn.Done(true)
+	numbers := 0
+	for i := range maxTenantSums {
+		turn := d.Begin("t", "s", time.Unix(10_000, 0))
+		_, err := turn.Add(fmt.Sprint(i), 0, make([]float64, maxBuckets-1), make([]float64, maxBuckets+1))
+		turn.Done(err == nil)
+		if errors.Is(err, ErrSums) {
+			break
+		}
+		numbers += 2 * maxBuckets
+	}
+	if most := numbersInOne * (maxTenantSums + 1); numbers == 0 || numbers > most {
+		t.Errorf("the histograms of a tenant hold %d numbers; at most %d are meant", numbers, most)
+	}
+	turn = d.Begin("t", "s", time.Unix(10_000, 0))
+	for i := range maxTenantSums {
+		_, _ = turn.Add(fmt.Sprint(i), 0, nil, []float64{1}) // and what is taken back leaves nothing
+	}
+	turn.Done(false)
+	if d.all != d.count["t"] || d.all > maxTenantSums {
+		t.Errorf("all sums weigh %d, the tenant's %d", d.all, d.count["t"])
+	}
+}
+
+// One point of a clock that is wrong must not shut out the growth that is told after it.
+func TestGrowthOfTheFuture(t *testing.T) {
+	d, now := NewDeltas(), time.Unix(10_000, 0)
+	turn := d.Begin("t", "s", now)
+	if _, err := turn.Add("n", now.Add(24*time.Hour).UnixNano(), nil, []float64{5}); !errors.Is(err, ErrFuture) {
+		t.Errorf("of tomorrow: %v", err)
+	}
+	turn.Done(true)
+	turn = d.Begin("t", "s", now)
+	if got, err := turn.Add("n", now.UnixNano(), nil, []float64{1}); err != nil || !slices.Equal(got, []float64{1}) {
+		t.Errorf("of now: %v, %v", got, err)
+	}
+	turn.Done(true)
 }
 
 // A body of small messages must not weigh as little as it is long.

@@ -342,6 +342,9 @@ func (r *otlpReader) grow(m *metricspb.Metric, labels map[string]string, p point
 	case errors.Is(err, ErrRepeated): // the sender did not hear our answer
 		r.batch.Refused.Add(Repeated, 1, "")
 		return nil, nil
+	case errors.Is(err, ErrFuture):
+		r.malformed("%q has "+ErrFuture.Error(), m)
+		return nil, nil
 	case errors.Is(err, ErrSums):
 		r.refuse(1, "%q: "+err.Error(), m)
 		return nil, nil
