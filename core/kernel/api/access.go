@@ -48,7 +48,7 @@ var (
 	own       = rule{may: auth.Account, session: true}
 	ownFresh  = rule{may: auth.Account, session: true, fresh: true}
 	// The second pair of eyes is a person's, who is there.
-	approves = rule{may: auth.Approve, session: true, fresh: true}
+	approves = rule{may: auth.CommandsApprove, session: true, fresh: true}
 	// Figures about the server itself, for a scraper beside it or with a token.
 	scraper = rule{local: true, may: auth.ServerRead}
 	pushing = rule{may: auth.MetricsWrite, push: true}

@@ -177,3 +177,13 @@ func TestAnOrderToManyAndFourEyes(t *testing.T) {
 	}
 	contains(t, "the audit log", w.audited(), []string{"user:ada order.approve order:", "refused who asked for a command", "user:bob order.approve", "user:bob order.deny"}, nil)
 }
+
+// What is ordered is a tenant's own, and so is the second person: an order that only the operator could approve, who cannot see it,
+// would wait for nobody.
+func TestATenantApprovesItsOwnOrders(t *testing.T) {
+	for route, r := range access {
+		if strings.Contains(route, "/commands") && r.shared() {
+			t.Errorf("%s is for the operator alone", route)
+		}
+	}
+}

@@ -30,37 +30,38 @@ type Permission string
 
 // Permissions. write changes what comes and goes, admin what others rely on.
 const (
-	Account       Permission = "account:self" // one's own account; no scope gives it
-	OverviewRead  Permission = "overview:read"
-	MetricsRead   Permission = "metrics:read"
-	MetricsWrite  Permission = "metrics:write"
-	DevicesRead   Permission = "devices:read"
-	AgentsRead    Permission = "agents:read"
-	AgentsWrite   Permission = "agents:write"
-	AgentsAdmin   Permission = "agents:admin"
-	CommandsWrite Permission = "commands:write"
-	CapturesRead  Permission = "captures:read"
-	CapturesWrite Permission = "captures:write"
-	CapturesAdmin Permission = "captures:admin"
-	FlowsRead     Permission = "flows:read"
-	AlertsRead    Permission = "alerts:read"
-	AlertsWrite   Permission = "alerts:write"
-	ActionsWrite  Permission = "actions:write"
-	RulesRead     Permission = "rules:read"
-	RulesWrite    Permission = "rules:write"
-	PluginsRead   Permission = "plugins:read"
-	PluginsWrite  Permission = "plugins:write"
-	PluginsAdmin  Permission = "plugins:admin"
-	MarketWrite   Permission = "market:write"
-	FleetWrite    Permission = "fleet:write"
-	FleetAdmin    Permission = "fleet:admin"
-	Approve       Permission = "approvals:write"
-	ServerRead    Permission = "server:read"
-	AuditRead     Permission = "audit:read"
-	UsersAdmin    Permission = "users:admin"
-	TokensAdmin   Permission = "tokens:admin"
-	SettingsAdmin Permission = "settings:admin"
-	TenantsAdmin  Permission = "tenants:admin"
+	Account         Permission = "account:self" // one's own account; no scope gives it
+	OverviewRead    Permission = "overview:read"
+	MetricsRead     Permission = "metrics:read"
+	MetricsWrite    Permission = "metrics:write"
+	DevicesRead     Permission = "devices:read"
+	AgentsRead      Permission = "agents:read"
+	AgentsWrite     Permission = "agents:write"
+	AgentsAdmin     Permission = "agents:admin"
+	CommandsWrite   Permission = "commands:write"
+	CommandsApprove Permission = "commands:approve"
+	CapturesRead    Permission = "captures:read"
+	CapturesWrite   Permission = "captures:write"
+	CapturesAdmin   Permission = "captures:admin"
+	FlowsRead       Permission = "flows:read"
+	AlertsRead      Permission = "alerts:read"
+	AlertsWrite     Permission = "alerts:write"
+	ActionsWrite    Permission = "actions:write"
+	RulesRead       Permission = "rules:read"
+	RulesWrite      Permission = "rules:write"
+	PluginsRead     Permission = "plugins:read"
+	PluginsWrite    Permission = "plugins:write"
+	PluginsAdmin    Permission = "plugins:admin"
+	MarketWrite     Permission = "market:write"
+	FleetWrite      Permission = "fleet:write"
+	FleetAdmin      Permission = "fleet:admin"
+	Approve         Permission = "approvals:write"
+	ServerRead      Permission = "server:read"
+	AuditRead       Permission = "audit:read"
+	UsersAdmin      Permission = "users:admin"
+	TokensAdmin     Permission = "tokens:admin"
+	SettingsAdmin   Permission = "settings:admin"
+	TenantsAdmin    Permission = "tenants:admin"
 )
 
 // A Grant is a line of the table: what the permission lets somebody do, and which roles have it besides ADM.
@@ -89,6 +90,7 @@ var Grants = []Grant{
 	{AgentsWrite, "enrol agents", []string{RoleIT}},
 	{AgentsAdmin, "shut agents out, forget them, move them between groups", nil},
 	{CommandsWrite, "send commands to agents", []string{RoleIT}},
+	{CommandsApprove, "let an order go that waits for a second person, or deny it", []string{RoleApprover}},
 	{CapturesRead, "read captures and their packets", watchers},
 	{CapturesWrite, "hand in captures, analyse them, stop that", []string{RoleIT, RoleSUP, RoleResearcher}},
 	{CapturesAdmin, "delete captures", nil},

@@ -91,7 +91,7 @@ function Decision({ order: o }: { order: Order }) {
     <div>
       <State of="queued" /> {o.expires && <span className={ui.sub}>{t('commands.until')} <Time at={o.expires} /></span>}
       {o.own && <div className={ui.sub}>{t('commands.own')}</div>}
-      {!o.own && can('approvals:write') && (
+      {!o.own && can('commands:approve') && (
         <div className={ui.actions}>
           <Button size="compact-sm" onClick={() => setAsking(true)}>{t('commands.approve')}</Button>
           <Button size="compact-sm" variant="default" onClick={() => void act.deny(o.id).then(refresh, tell.failed)}>{t('commands.deny')}</Button>
