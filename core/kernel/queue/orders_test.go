@@ -152,6 +152,11 @@ func TestOrdersAreDeniedCancelledAndExpire(t *testing.T) {
 	if again, _ := q.Take(ctx, "a1", 0); len(again) != 0 {
 		t.Error("told twice")
 	}
+	_, err = q.CancelOrder(ctx, "default", o.ID, "user:ada") // that answer may have been lost
+	must(t, err)
+	if again, _ := q.Take(ctx, "a1", 0); len(again) != 1 {
+		t.Errorf("cancelled once more, and the agent is told %d times", len(again))
+	}
 	must(t, q.Finish(ctx, "a1", list[0].ID, store.CommandCancelled, "stopped"))
 	if s := states(t, q, o.ID); s != "a1 cancelled, a2 done, a3 cancelled" {
 		t.Error(s)

@@ -148,8 +148,8 @@ func (c *Control) ExpiredOrders(ctx context.Context, now time.Time) ([]Order, er
 	return collect(ctx, c.reader, scanOrder, "SELECT "+orderColumns+" FROM orders WHERE state = 'waiting' AND expires <= ? LIMIT 100", micros(now))
 }
 
-// CancelCommands cancels commands that no agent has, and asks for the end of those that one has. It returns the agents that
-// are to be told. Exactly one of order and command is given.
+// CancelCommands cancels commands that no agent has, and asks for the end of those that one has, also of those that was asked for
+// before: the agent may not have heard it. It returns the agents that are to be told. Exactly one of order and command is given.
 func (c *Control) CancelCommands(ctx context.Context, tenant, order, command string, at time.Time) (agents []string, err error) {
 	const which = "tenant = ? AND (? <> '' AND order_id = ? OR id = ?)"
 	err = c.write(ctx, func(tx *sql.Tx) error {
@@ -159,7 +159,7 @@ func (c *Control) CancelCommands(ctx context.Context, tenant, order, command str
 			return err
 		}
 		agents, err = collect(ctx, tx, func(r row) (id string, err error) { return id, explain(r.Scan(&id)) },
-			"UPDATE commands SET cancel = 1 WHERE "+which+" AND state = 'sent' AND cancel = 0 RETURNING agent_id", tenant, order, order, command)
+			"UPDATE commands SET cancel = 1 WHERE "+which+" AND state = 'sent' RETURNING agent_id", tenant, order, order, command)
 		return err
 	})
 	return agents, err
