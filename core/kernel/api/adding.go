@@ -126,7 +126,9 @@ func (s *Server) inTheWay(ctx context.Context, tenant string, since time.Time, o
 		}
 		out = append(out, b)
 	}
-	out = append(out, s.visits.since(since)...)
+	if tenant == store.DefaultTenant { // nobody knows whose machines they are; a tenant must not learn of another's
+		out = append(out, s.visits.since(since)...)
+	}
 	return out[:min(shownSeen, len(out))], nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/signing"
+	"github.com/picketwatch/picket/core/kernel/store"
 )
 
 func TestHowFarANewMachineIs(t *testing.T) {
@@ -70,6 +71,19 @@ func TestHowFarANewMachineIs(t *testing.T) {
 	out = w.request(adm, "POST", "/api/v1/agents/tokens", `{}`)
 	check(t, json.Unmarshal(out.Body.Bytes(), &made))
 	is("ended", "", 0)
+}
+
+// Who fetches the agent has no name yet, so that it may be another tenant's machine.
+func TestATenantIsNotToldWhoFetchedTheAgent(t *testing.T) {
+	w := newWorld(t)
+	tenant := w.newTenant("acme")
+	at := time.Now()
+	w.visits.add("fetched", "192.0.2.1", at)
+	for who, want := range map[string]int{store.DefaultTenant: 1, tenant: 0} {
+		if seen, err := w.inTheWay(t.Context(), who, at, nil); err != nil || len(seen) != want {
+			t.Errorf("%s is told %+v, %v", who, seen, err)
+		}
+	}
 }
 
 func TestVisitsAreBounded(t *testing.T) {
