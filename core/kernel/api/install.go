@@ -161,15 +161,16 @@ func (s *Server) installFile(c *gin.Context) {
 }
 
 func (s *Server) serveAgent(c *gin.Context, r AgentRelease) {
-	f, err := s.cfg.Shelf.Open(r)
+	if err := s.installs.Acquire(c.Request.Context(), 1); err != nil {
+		return // the client went away
+	}
+	f, err := s.cfg.Shelf.Open(r) // those who wait hold no file
 	if err != nil {
+		s.installs.Release(1)
 		s.fail(c, err)
 		return
 	}
 	defer f.Close()
-	if err := s.installs.Acquire(c.Request.Context(), 1); err != nil {
-		return // the client went away
-	}
 	err = checkDigest(f, r)
 	s.installs.Release(1)
 	if err != nil {

@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picketwatch/picket/registry"
 )
@@ -67,6 +69,31 @@ func TestTheAgentIsServedAsSigned(t *testing.T) {
 	if out := w.request("", "GET", file, ""); out.Code != 404 {
 		t.Errorf("without a registry: %d %s", out.Code, out.Body)
 	}
+}
+
+// Strangers may come in any number: those who wait for their turn must not use up the files that this server may open.
+func TestWhoWaitsForTheAgentHoldsNoFile(t *testing.T) {
+	w := newWorld(t)
+	shelf := &countingShelf{onShelf: newShelf(t, "archive for ")}
+	w.cfg.Shelf = shelf
+	check(t, w.installs.Acquire(t.Context(), maxInstalls))
+	defer w.installs.Release(maxInstalls)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	w.send(httptest.NewRequestWithContext(ctx, "GET", "/install/picket-agent-1.2.3-linux-amd64.tar.gz", nil))
+	if shelf.opened != 0 {
+		t.Errorf("%d files are open for one who waits", shelf.opened)
+	}
+}
+
+type countingShelf struct {
+	onShelf
+	opened int
+}
+
+func (s *countingShelf) Open(r AgentRelease) (*os.File, error) {
+	s.opened++
+	return s.onShelf.Open(r)
 }
 
 // TestTheLineInstalls runs the line that the server gives, with the shell and curl of this machine.
