@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { csvOf, fullInDays, linesOf, markedPlace, nameOf, nothing, placeOf, promqlOf, secondsOf, stepSeconds } from './promql'
+import { commonLabels, csvOf, fullInDays, linesOf, markedPlace, nameOf, nothing, placeOf, promqlOf, secondsOf, shortNameOf, stepSeconds } from './promql'
 
 describe('promqlOf', () => {
   it('writes what the builder says', () => {
@@ -23,6 +23,14 @@ describe('answers', () => {
     expect(nameOf({})).toBe('{}')
     expect(nameOf({ __name__: 'up' })).toBe('up')
     expect(nameOf({ __name__: 'up', job: 'a"b' })).toBe('up{job="a\\"b"}')
+  })
+  it('leaves out what all have in common', () => {
+    const list: Record<string, string>[] = [{ __name__: 'up', job: 'a', cpu: '0' }, { __name__: 'up', job: 'a', cpu: '1' }, { __name__: 'up', job: 'a' }]
+    const common = commonLabels(list)
+    expect(common).toEqual({ job: 'a' })
+    expect(list.map((m) => shortNameOf(m, common))).toEqual(['up{cpu="0"}', 'up{cpu="1"}', 'up'])
+    expect(commonLabels(list.slice(0, 1))).toEqual({})
+    expect(shortNameOf({ __name__: 'up', constructor: 'x' }, common)).toBe('up{constructor="x"}')
   })
   it('finds where an error is', () => {
     expect(placeOf('invalid parameter "query": 1:8: parse error: unexpected end of input')).toEqual({ line: 1, column: 8, text: 'unexpected end of input' })

@@ -74,6 +74,17 @@ export function nameOf(metric: Record<string, string>): string {
   return `${name}{${inside.join(', ')}}`
 }
 
+/** What all of several series have in common, their name left out: none of it tells one from another. */
+export function commonLabels(metrics: readonly Record<string, string>[]): Record<string, string> {
+  const [first, ...rest] = metrics
+  if (!first || rest.length === 0) return {}
+  return Object.fromEntries(Object.entries(first).filter(([k, v]) => k !== '__name__' && rest.every((m) => m[k] === v)))
+}
+
+/** A series as it is told from others that have these labels too. */
+export const shortNameOf = (metric: Record<string, string>, common: Record<string, string>): string =>
+  nameOf(Object.fromEntries(Object.entries(metric).filter(([k]) => !Object.hasOwn(common, k))))
+
 /** Where in the query an error is, as the engine says it: "1:5: parse error: …". */
 export function placeOf(message: string): { line: number; column: number; text: string } | null {
   const found = /(?:^|\s|: )(\d+):(\d+): (?:parse error: )?(.*)$/s.exec(message)

@@ -10,7 +10,7 @@ import { ApiError } from '../api/http'
 import { useMay } from '../api/useMay'
 import { download } from '../lib/download'
 import { count, number } from '../lib/format'
-import { csvOf, markedPlace, nameOf, placeOf, secondsOf, stepSeconds } from '../lib/promql'
+import { commonLabels, csvOf, markedPlace, nameOf, placeOf, secondsOf, shortNameOf, stepSeconds } from '../lib/promql'
 import { latest } from '../lib/series'
 import { CloseIcon, PlusIcon, RefreshIcon } from '../ui/icons'
 import { Page, Panel } from '../ui/Page'
@@ -85,6 +85,7 @@ export function ExplorePage() {
   })
   const { lines, cut } = useMemo(() => drawn(wishes, results.data), [results.data]) // eslint-disable-line react-hooks/exhaustive-deps -- the answers change with what was asked
   const notes = [...new Set(results.data.flatMap((d) => d?.notes ?? []))]
+  const common = useMemo(() => commonLabels(lines.map((l) => l.metric)), [lines])
   const visible = lines.filter((l) => !hidden.has(l.key))
 
   const zoom = (a: number, b: number) => go({ from: Math.round(a), to: Math.round(b) })
@@ -155,6 +156,7 @@ export function ExplorePage() {
             <Button size="xs" variant="default" onClick={() => setHidden(hidden.size > 0 ? new Set() : new Set(lines.map((l) => l.key)))}>{hidden.size > 0 ? t('explore.showAll') : t('explore.hideAll')}</Button>
           </span>
         }>
+          {Object.keys(common).length > 0 && <p className={css.common}>{t('explore.common')} <span className="mono">{nameOf(common)}</span></p>}
           <div className={css.legend} tabIndex={0} role="group" aria-label={t('explore.series')}>
             <table className={ui.table}>
               <caption className="visually-hidden">{t('explore.series')}</caption>
@@ -163,9 +165,10 @@ export function ExplorePage() {
                 {lines.slice(0, all ? undefined : firstRows).map((l) => {
                   const values = l.points.flatMap(([, v]) => (v === null ? [] : [v]))
                   const end = latest(l.points)
+                  const short = shortNameOf(l.metric, common)
                   return (
                     <tr key={l.key}>
-                      <td><button type="button" className={css.show} aria-pressed={!hidden.has(l.key)} onClick={() => setHidden((old) => toggled(old, l.key))}><i data-color={l.color} aria-hidden="true" /><span>{l.name}{l.earlier && ` · ${t('explore.before')}`}</span></button></td>
+                      <td><button type="button" className={css.show} aria-pressed={!hidden.has(l.key)} onClick={() => setHidden((old) => toggled(old, l.key))}><i data-color={l.color} aria-hidden="true" /><span>{short === '{}' ? l.name : short}{l.earlier && ` · ${t('explore.before')}`}</span></button></td>
                       <td className={`${ui.right} num`}>{end ? number(end[1]) : '–'}</td>
                       <td className={`${ui.right} ${ui.medium} num`}>{values.length > 0 ? number(values.reduce((a, b) => Math.min(a, b))) : '–'}</td>
                       <td className={`${ui.right} ${ui.medium} num`}>{values.length > 0 ? number(values.reduce((a, b) => Math.max(a, b))) : '–'}</td>

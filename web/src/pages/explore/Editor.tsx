@@ -3,11 +3,12 @@
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete'
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands'
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language'
-import { EditorState, Prec } from '@codemirror/state'
+import { Annotation, EditorState, Prec } from '@codemirror/state'
 import { EditorView, keymap, placeholder } from '@codemirror/view'
 import { tags } from '@lezer/highlight'
 import { PromQLExtension } from '@prometheus-io/codemirror-promql'
 import { useEffect, useRef } from 'react'
+import { flushSync } from 'react-dom'
 
 interface Props {
   value: string
@@ -45,6 +46,8 @@ const look = EditorView.theme({
   '.cm-diagnostic': { padding: '0.3rem 0.6rem', borderLeft: '3px solid var(--bad)' },
 })
 
+const fromOutside = Annotation.define<boolean>()
+
 export function Editor({ value, label, hint, onChange, onRun }: Props) {
   const holder = useRef<HTMLDivElement>(null)
   const view = useRef<EditorView | null>(null)
@@ -72,7 +75,9 @@ export function Editor({ value, label, hint, onChange, onRun }: Props) {
           Prec.high(keymap.of([{ key: 'Mod-Enter', run }])), // Enter takes a completion first, and sends otherwise
           keymap.of([...completionKeymap, { key: 'Enter', run }, { key: 'Shift-Enter', run: (v) => (v.dispatch(v.state.replaceSelection('\n')), true) }, ...closeBracketsKeymap, ...historyKeymap, ...defaultKeymap]),
           EditorView.updateListener.of((u) => {
-            if (u.docChanged) latest.current.onChange(u.state.doc.toString())
+            if (!u.docChanged || u.transactions.some((transaction) => transaction.annotation(fromOutside))) return
+            // At once: a value that comes back late would undo what was typed meanwhile.
+            flushSync(() => latest.current.onChange(u.state.doc.toString()))
           }),
         ],
       }),
@@ -87,7 +92,7 @@ export function Editor({ value, label, hint, onChange, onRun }: Props) {
 
   useEffect(() => {
     const v = view.current
-    if (v && v.state.doc.toString() !== value) v.dispatch({ changes: { from: 0, to: v.state.doc.length, insert: value } })
+    if (v && v.state.doc.toString() !== value) v.dispatch({ changes: { from: 0, to: v.state.doc.length, insert: value }, annotations: fromOutside.of(true) })
   }, [value, label, hint])
 
   return <div ref={holder} />
