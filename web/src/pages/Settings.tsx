@@ -86,7 +86,7 @@ function Backups() {
                           <span className={css.acts}>
                             <Button size="sm" variant="default" component="a" href={`/api/v1/admin/backups/${encodeURIComponent(b.name)}`} download={b.name}>{t('settings.download')}</Button>
                             <Button size="sm" variant="default" onClick={() => setVerifying(b)}>{t('settings.verify')}</Button>
-                            <Button size="sm" variant="subtle" color="red.9" onClick={() => setRemoving(b)}>{t('settings.remove')}</Button>
+                            <Button size="sm" variant="default" onClick={() => setRemoving(b)}>{t('settings.remove')}</Button>
                           </span>
                         )}
                       </td>
