@@ -50,10 +50,12 @@ const tones: Record<string, Tone> = {
   waiting: 'busy', stopped: 'off', offline: 'off', expired: 'off', cancelled: 'off', denied: 'off',
 }
 
+export const toneOf = (state: string): Tone => tones[state] ?? 'off'
+
 /** A state of the API in words. An unknown one is shown as it came. */
 export function State({ of, bad }: { of: string; bad?: boolean }) {
   const { t } = useTranslation()
-  return <StateMark tone={bad ? 'bad' : (tones[of] ?? 'off')}>{t(`state.${of}` as 'state.ready', { defaultValue: of })}</StateMark>
+  return <StateMark tone={bad ? 'bad' : toneOf(of)}>{t(`state.${of}` as 'state.ready', { defaultValue: of })}</StateMark>
 }
 
 /** How a machine stands; one that is shut out may still be trying. */

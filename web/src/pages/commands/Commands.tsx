@@ -6,14 +6,16 @@ import { useTranslation } from 'react-i18next'
 import '../../locales/commands'
 import { act, commandTypes, orders, type Order } from '../../api/orders'
 import { useMay } from '../../api/useMay'
+import { count } from '../../lib/format'
 import { progressOf, readArgs } from '../../lib/orders'
 import { Confirm } from '../../ui/confirm'
-import { State } from '../../ui/marks'
+import { State, StateMark, toneOf } from '../../ui/marks'
 import { Page, Panel } from '../../ui/Page'
 import { Empty, Loaded, Problem } from '../../ui/states'
 import { Ago, Time } from '../../ui/Time'
 import { useTell } from '../../ui/toasts'
 import ui from '../../ui/ui.module.css'
+import { ownerName } from '../incidents/owner'
 
 export function CommandsPage() {
   const { t } = useTranslation()
@@ -60,10 +62,10 @@ function Orders({ list }: { list: Order[] }) {
           <tr key={o.id} className={ui.row}>
             <td>
               <Link to="/commands/$id" params={{ id: o.id }} className={ui.main}>{o.type}</Link>
-              <div className={ui.sub}>{o.target}</div>
+              <div className={ui.sub}>{o.target === 'all' ? t('commands.all') : o.target}</div>
             </td>
             <td><Progress order={o} /></td>
-            <td className={ui.medium}>{o.created_by}</td>
+            <td className={ui.medium}>{ownerName(o.created_by)}</td>
             <td className={ui.medium}><Ago at={o.created_at} /></td>
           </tr>
         ))}
@@ -76,8 +78,8 @@ function Orders({ list }: { list: Order[] }) {
 export function Progress({ order: o }: { order: Order }) {
   const { t } = useTranslation()
   if (o.state === 'waiting') return <Decision order={o} />
-  if (o.state !== 'given') return <>{t(`commands.orderStates.${o.state}`)}</>
-  return <>{progressOf(o.progress).map((p) => <div key={p.state}>{p.count} {t(`commands.states.${p.state}`)}</div>)}</>
+  if (o.state !== 'given') return <StateMark tone={toneOf(o.state)}>{t(`commands.orderStates.${o.state}`)}</StateMark>
+  return <>{progressOf(o.progress).map((p) => <div key={p.state}><StateMark tone={toneOf(p.state)}>{count(p.count)} {t(`commands.states.${p.state}`)}</StateMark></div>)}</>
 }
 
 function Decision({ order: o }: { order: Order }) {
@@ -93,13 +95,13 @@ function Decision({ order: o }: { order: Order }) {
       {o.own && <div className={ui.sub}>{t('commands.own')}</div>}
       {!o.own && can('commands:approve') && (
         <div className={ui.actions}>
-          <Button size="compact-sm" onClick={() => setAsking(true)}>{t('commands.approve')}</Button>
-          <Button size="compact-sm" variant="default" onClick={() => void act.deny(o.id).then(refresh, tell.failed)}>{t('commands.deny')}</Button>
+          <Button size="sm" onClick={() => setAsking(true)}>{t('commands.approve')}</Button>
+          <Button size="sm" variant="default" onClick={() => void act.deny(o.id).then(refresh, tell.failed)}>{t('commands.deny')}</Button>
         </div>
       )}
       <Confirm opened={asking} onClose={() => setAsking(false)} title={t('commands.approveTitle', { type: o.type, target: o.target })} confirm={t('commands.approve')}
         act={() => act.approve(o.id).then(refresh)}>
-        <p>{t('commands.approveText', { by: o.created_by, count: o.machines })}</p>
+        <p>{t('commands.approveText', { by: ownerName(o.created_by), count: o.machines })}</p>
         {o.args !== undefined && <pre className="mono">{JSON.stringify(o.args, null, 2)}</pre>}
       </Confirm>
     </div>
@@ -138,7 +140,7 @@ function NewCommand({ opened, onClose }: { opened: boolean; onClose: () => void 
         <NativeSelect label={t('commands.type')} value={type} onChange={(e) => setType(e.currentTarget.value)}
           data={(data?.types ?? []).map((k) => ({ value: k.name, label: k.name }))}
           description={kind && <>{kind.summary}. {t(`commands.danger.${kind.danger}`, { above: data?.approve_above })}</>} />
-        <TextInput label={t('commands.group')} description={t('commands.groupHint')} value={group} required onChange={(e) => setGroup(e.currentTarget.value)} />
+        <TextInput label={t('commands.group')} description={t('commands.groupHint')} value={group} required withAsterisk={false} onChange={(e) => setGroup(e.currentTarget.value)} />
         {fields.length > 0 && (
           <Textarea label={t('commands.args')} description={t('commands.argsHint', { schema: fields.join(', ') })} value={args} autosize minRows={2}
             error={read === null && t('commands.argsWrong')} onChange={(e) => setArgs(e.currentTarget.value)} />

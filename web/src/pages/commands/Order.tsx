@@ -1,10 +1,11 @@
 import { Button } from '@mantine/core'
-import { useQuery, useQueryClient } from '@tanstack/react-query'
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { useEffect, useRef, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import '../../locales/commands'
 import { act, order, orderMachines, type Order, type OrderCommand } from '../../api/orders'
+import { agents } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { isOpen } from '../../lib/orders'
 import { Confirm } from '../../ui/confirm'
@@ -14,6 +15,7 @@ import { Fact, Facts, Page, Panel } from '../../ui/Page'
 import { Loaded } from '../../ui/states'
 import { Time } from '../../ui/Time'
 import ui from '../../ui/ui.module.css'
+import { ownerName } from '../incidents/owner'
 import { Progress } from './Commands'
 import css from './commands.module.css'
 
@@ -34,14 +36,14 @@ function Detail({ order: o }: { order: Order }) {
   const client = useQueryClient()
   const [asking, setAsking] = useState(false)
   return (
-    <Page title={o.type} lead={o.target} back={{ to: '/commands', label: t('commands.title') }}
+    <Page title={o.type} lead={o.target === 'all' ? t('commands.all') : o.target} back={{ to: '/commands', label: t('commands.title') }}
       actions={can('commands:write') && isOpen(o.progress) && <Button variant="default" onClick={() => setAsking(true)}>{t('commands.cancel')}</Button>}>
       <Panel title={t('commands.facts')}>
         <Facts>
           <Fact name={t('commands.progress')}><Progress order={o} /></Fact>
-          <Fact name={t('commands.by')}>{o.created_by}</Fact>
+          <Fact name={t('commands.by')}>{ownerName(o.created_by)}</Fact>
           <Fact name={t('commands.when')}><Time at={o.created_at} /></Fact>
-          {o.decided_by && <Fact name={t('commands.decided')}>{o.decided_by} {o.reason}</Fact>}
+          {o.decided_by && <Fact name={t('commands.decided')}>{ownerName(o.decided_by)} {o.reason}</Fact>}
           {o.args !== undefined && <Fact name={t('commands.args')}><span className="mono">{JSON.stringify(o.args)}</span></Fact>}
         </Facts>
       </Panel>
@@ -57,6 +59,8 @@ function Detail({ order: o }: { order: Order }) {
 function Machines({ id, single }: { id: string; single: boolean }) {
   const { t } = useTranslation()
   const query = useQuery(orderMachines(id))
+  const { data: known } = useInfiniteQuery(agents)
+  const nameOf = (agent: string) => known?.find((a) => a.id === agent)?.name ?? agent.slice(0, 13)
   const [chosen, setChosen] = useState<string | null>(null)
   return (
     <Panel title={t('commands.machines')} flush>
@@ -77,11 +81,11 @@ function Machines({ id, single }: { id: string; single: boolean }) {
                 <tbody>
                   {items.map((c) => (
                     <tr key={c.id} className={ui.row}>
-                      <td><Link to="/machines/$id" params={{ id: c.agent }} className="mono">{c.agent.slice(0, 13)}</Link></td>
+                      <td><Link to="/machines/$id" params={{ id: c.agent }}>{nameOf(c.agent)}</Link></td>
                       <td><State of={c.state} /></td>
                       <td className={ui.right}>
-                        <Button size="compact-sm" variant="default" aria-pressed={shown?.id === c.id} onClick={() => setChosen(c.id)}
-                          aria-label={t('commands.outputOf', { name: c.agent.slice(0, 13) })}>{t('commands.output')}</Button>
+                        <Button size="sm" variant="default" aria-pressed={shown?.id === c.id} onClick={() => setChosen(c.id)}
+                          aria-label={t('commands.outputOf', { name: nameOf(c.agent) })}>{t('commands.output')}</Button>
                       </td>
                     </tr>
                   ))}
@@ -123,7 +127,7 @@ function Output({ command }: { command: OrderCommand }) {
   }, [client])
   return (
     <div className={css.output}>
-      <pre className={css.text} role="log" aria-label={t('commands.output')} aria-busy={live} tabIndex={0}>{text || t('commands.noOutput')}</pre>
+      <pre className={css.text} role="log" aria-label={t('commands.output')} aria-busy={live} tabIndex={0}>{text || t(live ? 'commands.noOutput' : 'commands.printedNothing')}</pre>
       {cut && <p className={ui.sub}>{t('commands.truncated')}</p>}
     </div>
   )
