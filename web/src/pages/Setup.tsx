@@ -16,7 +16,7 @@ import { useEnter } from './Signin'
 /** The first person: reached by the one-time link that picketd prints at its first start. There is no default password. */
 export function SetupPage() {
   const { t } = useTranslation()
-  const enter = useEnter()
+  const enter = useEnter('/welcome')
   const { data } = useQuery(setup)
   const token = useLinkToken()
   const [problems, setProblems] = useState<PasswordProblem[]>([])

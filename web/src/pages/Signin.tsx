@@ -117,14 +117,14 @@ function SecondStep({ needed, onBack }: { needed: FactorNeeded; onBack: () => vo
 }
 
 /** Goes where the person wanted to go, as the person who just signed in. Only paths of this app count. */
-export function useEnter() {
+export function useEnter(usual = '/') {
   const client = useQueryClient()
   const router = useRouter()
   const next = useSearch({ strict: false, select: (s) => (s as { next?: string }).next })
   return async () => {
     client.clear()
     const who = await client.fetchQuery(me)
-    const target = who.must_enrol ? '/account' : next && /^\/(?!\/|\\)/.test(next) ? next : '/'
+    const target = who.must_enrol ? '/account' : next && /^\/(?!\/|\\)/.test(next) ? next : usual
     router.history.push(target)
   }
 }
