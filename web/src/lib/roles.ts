@@ -13,7 +13,13 @@ const deeds = {
 
 export type Deed = keyof typeof deeds | `${string}:${string}`
 
-export function may(who: Pick<Me, 'permissions'> | undefined, deed: Deed): boolean {
+/** What only people of the first tenant may do, whatever their role. */
+const ofTheOperator: readonly string[] = ['approvals', 'fleet', 'market', 'plugins', 'server', 'settings', 'tenants']
+
+/** Whether somebody is of the first tenant, which owns the server. */
+export const isOperator = (who: Pick<Me, 'tenant'> | undefined): boolean => who?.tenant === ''
+
+export function may(who: Pick<Me, 'permissions' | 'tenant'> | undefined, deed: Deed): boolean {
   const wanted = deed in deeds ? deeds[deed as keyof typeof deeds] : deed
-  return who !== undefined && who.permissions.includes(wanted)
+  return who !== undefined && who.permissions.includes(wanted) && (isOperator(who) || !ofTheOperator.includes(wanted.split(':')[0]!))
 }

@@ -43,7 +43,7 @@ function Detail({ agent: a }: { agent: Agent }) {
       lead={<MachineState agent={a} />}
       actions={
         <>
-          {can('administer') && <Access agent={a} />}
+          {can('agents:admin') && <Access agent={a} />}
           {can('operate') && <Button variant="default" loading={order.busy} onClick={() => order.send('collect-now')}>{t('machine.collect')}</Button>}
         </>
       }

@@ -5,7 +5,9 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { people, policy, roleTable, sessions, users, userSessions, type Policy, type RoleTable, type User } from '../api/identity'
+import { me } from '../api/queries'
 import type { Role } from '../api/types'
+import { isOperator } from '../lib/roles'
 import { Confirm } from '../ui/confirm'
 import { Copy } from '../ui/Copy'
 import { CheckIcon, PlusIcon } from '../ui/icons'
@@ -23,7 +25,8 @@ const all: readonly Role[] = ['PUB', 'IT', 'SUP', 'ADM', 'AUTHOR', 'RESEARCHER',
 export function UsersPage() {
   const { t } = useTranslation()
   const list = useQuery(users)
-  const rules = useQuery(policy)
+  const operator = isOperator(useQuery(me).data)
+  const rules = useQuery({ ...policy, enabled: operator })
   const roles = useQuery(roleTable)
   const [inviting, setInviting] = useState(false)
   const [opened, setOpened] = useState<string | null>(null)
@@ -39,9 +42,11 @@ export function UsersPage() {
       <Panel title={t('users.list')} flush>
         <Loaded query={list}>{({ items }) => <Table items={items} onOpen={setOpened} />}</Loaded>
       </Panel>
-      <Panel title={t('users.policy')}>
-        <Loaded query={rules}>{(p) => <PolicyForm key={JSON.stringify(p)} is={p} />}</Loaded>
-      </Panel>
+      {operator && (
+        <Panel title={t('users.policy')}>
+          <Loaded query={rules}>{(p) => <PolicyForm key={JSON.stringify(p)} is={p} />}</Loaded>
+        </Panel>
+      )}
       <Panel title={t('users.rolesTitle')} flush>
         <Loaded query={roles}>{(r) => <Matrix table={r} />}</Loaded>
       </Panel>

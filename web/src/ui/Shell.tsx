@@ -10,6 +10,7 @@ import { me, overview } from '../api/queries'
 import { useMay } from '../api/useMay'
 import { clock } from '../lib/format'
 import { isFlow } from '../lib/places'
+import { isOperator } from '../lib/roles'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
   AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
@@ -26,14 +27,14 @@ const places = [
   { to: '/incidents', label: 'nav.incidents', Icon: IncidentIcon },
   { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
   { to: '/attack', label: 'nav.attack', Icon: AttackIcon },
-  { to: '/rules', label: 'nav.rules', Icon: RuleIcon },
+  { to: '/rules', label: 'nav.rules', Icon: RuleIcon, operator: true },
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
   { to: '/flows', label: 'nav.flows', Icon: FlowIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
   { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon, deed: 'plugins:read' },
   { to: '/market', label: 'nav.market', Icon: MarketIcon, deed: 'plugins:read' },
   { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
-  { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon },
+  { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon, operator: true },
   { to: '/commands', label: 'nav.commands', Icon: CommandIcon, deed: 'agents:read' },
   { to: '/explore', label: 'nav.explore', Icon: SearchIcon, deed: 'metrics:read' },
 ] as const
@@ -137,13 +138,14 @@ function Brand() {
 function Places() {
   const { t } = useTranslation()
   const can = useMay()
+  const { data: who } = useQuery(me)
   const { data } = useQuery(overview)
   const flow = useRouterState({ select: (s) => isFlow(s.location.pathname) })
   const open = Object.values(data?.alerts ?? {}).reduce((a, b) => a + b, 0)
   return (
     <div className={css.nav}>
       <ul>
-        {places.filter((p) => p.to === '/' || can('deed' in p ? p.deed : 'watch')).map(({ to, label, Icon }) => (
+        {places.filter((p) => p.to === '/' || (can('deed' in p ? p.deed : 'watch') && (!('operator' in p) || isOperator(who)))).map(({ to, label, Icon }) => (
           <li key={to}>
             <Link to={to} activeOptions={{ exact: to === '/' || (to === '/captures' && flow) }} activeProps={{ 'aria-current': 'page' }}
               aria-current={to === '/flows' && flow ? 'page' : undefined} className={css.place}>
@@ -183,9 +185,9 @@ function Foot() {
     <div className={css.foot}>
       <LiveState />
       <div className={css.footRow}>
-        <Link to="/account" className={css.who} title={t('account.title')}>
+        <Link to="/account" className={css.who} title={who?.tenant ? t('account.ofTenant', { tenant: who.tenant }) : t('account.title')}>
           <UserIcon />
-          <span>{who?.username ?? '…'}</span>
+          <span>{who ? `${who.tenant && `${who.tenant}/`}${who.username}` : '…'}</span>
         </Link>
         <SchemeSwitch />
         <ActionIcon variant="subtle" color="gray" aria-label={t('nav.signOut')} title={t('nav.signOut')} onClick={() => void signOut()}>

@@ -89,7 +89,7 @@ export function CaptureDeeds({ captures, onDone }: { captures: Capture[]; onDone
   const { busy, run } = useDeeds(onDone)
   return (
     <>
-      {deedsFor(captures, can('administer')).map((deed) => (
+      {deedsFor(captures, can('captures:admin')).map((deed) => (
         <Button key={deed} variant="default" size="xs" loading={busy === deed} disabled={busy !== null}
           onClick={() => (deed === 'delete' ? setAsking(true) : void run(deed, captures))}>
           {t(`traffic.jobs.${deed}`)}

@@ -59,7 +59,7 @@ function SavedView({ view: v, children }: { view: View; children: ReactNode }) {
     <li>
       {children}
       <span className="dim">{v.mine ? v.shared && t('traffic.views.sharedMark') : t('traffic.views.by', { owner: v.owner })}</span>
-      {(v.mine || can('administer')) && (
+      {(v.mine || can('users:admin')) && (
         <ActionIcon variant="subtle" color="gray" size="sm" aria-label={t('traffic.views.remove', { name: v.name })} onClick={() => void remove()}><CloseIcon size={14} /></ActionIcon>
       )}
     </li>
