@@ -29,12 +29,14 @@ export async function exploring({ page, base }) {
   assert.equal(await first.getAttribute('aria-pressed'), 'false')
   await page.getByRole('button', { name: 'Show all' }).click()
   assert.equal(await first.getAttribute('aria-pressed'), 'true')
+  await page.getByText('15m', { exact: true }).click()
+  await page.waitForURL(/r=15m/, patient)
 
   const chart = page.getByRole('img', { name: /lines? over the chosen time/ })
   const box = await chart.boundingBox()
   await page.mouse.move(box.x + box.width * 0.5, box.y + 80)
   await page.mouse.down()
-  await page.mouse.move(box.x + box.width * 0.9, box.y + 80, { steps: 5 })
+  await page.mouse.move(box.x + box.width + 20, box.y + 80, { steps: 5 }) // a young server has measured only at the very end
   await page.mouse.up()
   await page.waitForURL(/from=\d+&to=\d+|from=\d+.*to=\d+/, patient)
   await page.getByRole('combobox', { name: 'Compare with' }).selectOption('1d')
@@ -139,4 +141,35 @@ export async function welcome({ page, base }) {
   await page.getByRole('slider', { name: /CPU/ }).waitFor(patient)
   await page.getByRole('button', { name: 'Name', exact: false }).first().click()
   assert.equal(await page.getByLabel('What this place is called').inputValue(), 'Harbour')
+}
+
+/** A harmless command runs at once and its output is read; a dangerous one waits for somebody else, and is called off. */
+export async function commands({ page, base }) {
+  const dialog = page.getByRole('dialog')
+  const order = async (type) => {
+    await page.goto(`${base}/commands`)
+    await page.getByRole('button', { name: 'New command' }).click()
+    await dialog.getByLabel('Command').selectOption(type)
+  }
+  await order('diagnose')
+  await dialog.getByRole('button', { name: 'Send' }).click()
+  await dialog.waitFor({ state: 'detached', timeout: 30_000 })
+  await page.getByRole('row', { name: /diagnose/ }).getByText('Done').waitFor(patient)
+  await page.getByRole('link', { name: 'diagnose' }).click()
+  await page.waitForFunction(() => /\w{3}/.test(document.querySelector('[role=log][aria-busy=false]')?.textContent ?? ''), undefined, patient)
+
+  await order('exec')
+  await dialog.getByText('waits until a second person approves it').waitFor(patient)
+  await dialog.getByLabel('Arguments').fill('{"path":')
+  await dialog.getByText('This is no JSON.').waitFor(patient)
+  assert.equal(await dialog.getByRole('button', { name: 'Send' }).isDisabled(), true)
+  await dialog.getByLabel('Arguments').fill('{"path": "/bin/true"}')
+  await dialog.getByRole('button', { name: 'Send' }).click()
+  const waiting = page.getByRole('region', { name: 'Waiting for a second person' }).getByRole('row', { name: /exec/ })
+  await waiting.getByText('another person must approve it').waitFor(patient)
+  assert.equal(await waiting.getByRole('button', { name: 'Approve' }).count(), 0)
+  await waiting.getByRole('link', { name: 'exec' }).click()
+  await page.getByRole('button', { name: 'Call off' }).click()
+  await dialog.getByRole('button', { name: 'Call off' }).click()
+  await page.getByText('Cancelled').first().waitFor(patient)
 }

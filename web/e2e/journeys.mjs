@@ -358,7 +358,7 @@ export async function machines({ page, base }) {
 /** A machine that is shut out says so, and is let in again. */
 export async function access({ page, base }) {
   await page.goto(`${base}/machines`)
-  await page.getByRole('table').getByRole('link').first().click()
+  await page.getByRole('grid').getByRole('link').first().click()
   await page.getByRole('button', { name: 'Shut out' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Shut out' }).click()
   await page.getByRole('dialog').waitFor({ state: 'detached', timeout: 30_000 })
@@ -430,7 +430,9 @@ export async function setUp({ page, base, link }) {
   await page.getByLabel('Password', { exact: true }).fill('correct horse battery')
   await page.getByLabel('Password again').fill('correct horse battery')
   await page.getByRole('button', { name: 'Create administrator' }).click()
-  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor(patient)
+  await page.waitForURL(`${base}/welcome`, patient)
+  await page.getByLabel('What this place is called').waitFor(patient)
+  await page.goto(base)
   await page.getByText('No machine reports yet').waitFor(patient)
 
   // A session that ends elsewhere leads to the sign-in page, and back to where one was.

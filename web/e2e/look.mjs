@@ -1,5 +1,5 @@
 // Takes a picture of every page in two widths and two colour schemes, and checks each with axe.
-// PICKET_URL and PICKET_SIGNIN as in run.mjs; ONLY=alert,plugin picks pages.
+// PICKET_URL and PICKET_SIGNIN as in server.mjs.
 import { AxeBuilder } from '@axe-core/playwright'
 import { mkdir } from 'node:fs/promises'
 import { watchedPage, withBrowser } from './browser.mjs'

@@ -1,4 +1,5 @@
-// npm run e2e: journeys through the real picketd, then a picture and an axe check of every page.
+// npm run e2e: journeys through the real picketd, then a picture and an axe check of every page. ONLY=oneClick,machines,system runs
+// just these journeys and pages of the working server; without oneClick nobody is signed in.
 import { execFileSync } from 'node:child_process'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,6 +13,8 @@ import { bin, devServer, startServer } from './server.mjs'
 import { enrol, walk } from './walking.mjs'
 
 const pictures = fileURLToPath(new URL('../../e2e-artifacts/', import.meta.url))
+const only = process.env.ONLY?.split(',')
+const asked = (name) => !only || only.includes(name)
 let failures = 0
 
 async function step(name, work) {
@@ -65,7 +68,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'liveDown', 'outOfReach']) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'liveDown', 'outOfReach'].filter(asked)) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -167,6 +170,13 @@ async function places(context, base) {
       await p.getByRole('group', { name: 'What to do with the chosen machines' }).waitFor()
     },
     machine: `/machines/${await first('/api/v1/agents')}`,
+    commands: '/commands',
+    command: `/commands/${await first('/api/v1/commands')}`,
+    order: async (p) => {
+      await p.goto(`${base}/commands`)
+      await p.getByRole('button', { name: 'New command' }).click()
+      await p.getByRole('dialog').getByLabel('Command').selectOption('exec')
+    },
     users: '/users',
     tokens: '/tokens',
     audit: '/audit',
@@ -190,15 +200,17 @@ async function places(context, base) {
     nowhere: '/no/such/page',
   }
   await page.close()
-  return Object.fromEntries(Object.entries(found).filter(([, at]) => typeof at !== 'string' || !at.endsWith('undefined')))
+  return Object.fromEntries(Object.entries(found).filter(([name, at]) => asked(name) && (typeof at !== 'string' || !at.endsWith('undefined'))))
 }
 
 await rm(pictures, { recursive: true, force: true })
 await mkdir(pictures, { recursive: true })
-await step('first run', firstRun)
+if (asked('setUp')) await step('first run', firstRun)
 await step('working server', working)
-await step('every page per role', roles)
-await step('marketplace on made-up answers', () => marketplace(step, pictures))
-await step('captures and flows on made-up answers', () => traffic(step, pictures))
+if (asked('walk')) await step('every page per role', roles)
+if (!only) {
+  await step('marketplace on made-up answers', () => marketplace(step, pictures))
+  await step('captures and flows on made-up answers', () => traffic(step, pictures))
+}
 console.log(failures === 0 ? `\nall good; pictures in ${pictures}` : `\n${failures} failed; pictures in ${pictures}`)
 process.exit(failures === 0 ? 0 : 1)
