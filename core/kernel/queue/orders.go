@@ -57,7 +57,17 @@ func (q *Queue) Order(ctx context.Context, r Request) (store.Order, []store.Comm
 	now := q.cfg.Now()
 	o := store.Order{ID: id.String(), Tenant: r.Tenant, Type: r.Type, Args: r.Args, Target: r.Target, Machines: len(r.Agents), TTL: one.TTL,
 		State: store.OrderGiven, CreatedBy: r.By, Created: now}
-	if kind.NeedsApproval(len(r.Agents)) {
+	machines := len(r.Agents)
+	if kind.Danger == Disruptive {
+		q.disrupting.Lock()
+		defer q.disrupting.Unlock()
+		before, err := q.cfg.Store.MachinesOrdered(ctx, r.Tenant, r.Type, now.Add(-disruptionTime))
+		if err != nil {
+			return store.Order{}, nil, err
+		}
+		machines += before
+	}
+	if kind.NeedsApproval(machines) {
 		if r.Person == "" {
 			return store.Order{}, nil, ErrNoPerson
 		}

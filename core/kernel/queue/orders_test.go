@@ -101,6 +101,23 @@ func TestWhatNeedsApproval(t *testing.T) {
 	}
 }
 
+// Who may disrupt ten machines alone must not disrupt a hundred, one after the other.
+func TestDisruptionsAddUp(t *testing.T) {
+	q, now := open(t, "a1")
+	one := Request{Tenant: "default", Type: RestartAgent, Agents: []string{"a1"}, By: "user:ada", Person: "ada"}
+	for i := range ApproveAbove + 1 {
+		o, _, err := q.Order(t.Context(), one)
+		must(t, err)
+		if want := i == ApproveAbove; (o.State == store.OrderWaiting) != want {
+			t.Errorf("order %d is %s", i, o.State)
+		}
+	}
+	now.Add(disruptionTime)
+	if o, _, err := q.Order(t.Context(), one); err != nil || o.State != store.OrderGiven {
+		t.Errorf("later: %s, %v", o.State, err)
+	}
+}
+
 func TestOrdersAreDeniedCancelledAndExpire(t *testing.T) {
 	q, now := open(t, "a1", "a2", "a3")
 	ctx := t.Context()

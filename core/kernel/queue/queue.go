@@ -49,6 +49,7 @@ type Store interface {
 	TakeCancels(ctx context.Context, agentID string, limit int) ([]string, error)
 	CancelCommands(ctx context.Context, tenant, order, command string, at time.Time) (agents []string, err error)
 	InsertOrder(ctx context.Context, o store.Order, commands []store.Command) error
+	MachinesOrdered(ctx context.Context, tenant, kind string, since time.Time) (int, error)
 	OrderByID(ctx context.Context, tenant, id string) (store.Order, error)
 	OrderCommands(ctx context.Context, tenant, order string, p store.Page) ([]store.Command, string, error)
 	GiveOrder(ctx context.Context, tenant, id, by string, at time.Time, signed []store.Command) error
@@ -67,6 +68,8 @@ type Config struct {
 // Queue is safe for concurrent use.
 type Queue struct {
 	cfg Config
+
+	disrupting sync.Mutex // held from counting whom somebody disrupts alone until it is stored
 
 	mu      sync.Mutex // guards waiters and counts
 	waiters map[string]*waiter

@@ -33,8 +33,12 @@ const (
 	Dangerous  = "dangerous"  // a second person must approve it
 )
 
-// ApproveAbove is how many machines somebody may disrupt alone.
-const ApproveAbove = 10
+// ApproveAbove is how many machines of a tenant may be disrupted within disruptionTime without a second person: an order for each
+// of them is as much as one for all.
+const (
+	ApproveAbove   = 10
+	disruptionTime = time.Hour
+)
 
 // Type is one kind of command.
 type Type struct {

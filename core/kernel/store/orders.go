@@ -60,6 +60,12 @@ func (c *Control) InsertOrder(ctx context.Context, o Order, commands []Command) 
 	})
 }
 
+// MachinesOrdered is how many machines of a tenant were ordered a type of command since then, without anybody's approval.
+func (c *Control) MachinesOrdered(ctx context.Context, tenant, kind string, since time.Time) (n int, err error) {
+	err = c.reader.QueryRowContext(ctx, "SELECT coalesce(sum(machines), 0) FROM orders WHERE tenant = ? AND type = ? AND owner = '' AND created > ?", tenant, kind, micros(since)).Scan(&n)
+	return n, explain(err)
+}
+
 // OrderByID returns an order.
 func (c *Control) OrderByID(ctx context.Context, tenant, id string) (Order, error) {
 	return scanOrder(c.reader.QueryRowContext(ctx, "SELECT "+orderColumns+" FROM orders WHERE tenant = ? AND id = ?", tenant, id))
