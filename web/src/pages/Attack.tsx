@@ -5,6 +5,7 @@ import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useEffect, useId, useMemo, useRef } from 'react'
 import { useTranslation } from 'react-i18next'
 import { plugins, pluginPath, sinceDays, techniqueCounts, type Since } from '../api/queries'
+import { useMay } from '../api/useMay'
 import { matrixOf, totals, type Cell, type Column } from '../lib/matrix'
 import { domains, domainOf, ownName, parentOf, techniqueLink } from '../lib/techniques'
 import { OutIcon } from '../ui/icons'
@@ -23,7 +24,8 @@ export function AttackPage() {
   const since = search.since ?? 'month'
   const all = search.all ?? false
   const counts = useQuery(techniqueCounts(since === 'ever' ? undefined : since))
-  const { data: installed } = useInfiniteQuery(plugins)
+  const can = useMay()
+  const { data: installed } = useInfiniteQuery({ ...plugins, enabled: can('plugins:read') })
   const columns = useMemo(() => matrixOf(domain, counts.data?.items ?? [], installed ?? [], all), [domain, counts.data, installed, all])
   const { named, watched } = totals(columns)
   const change = (part: Partial<typeof search>) => void navigate({ search: { ...search, ...part }, replace: true, resetScroll: false })

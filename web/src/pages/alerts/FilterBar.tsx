@@ -3,6 +3,7 @@ import { useInfiniteQuery } from '@tanstack/react-query'
 import { useId, useState, type RefObject } from 'react'
 import { useTranslation } from 'react-i18next'
 import { plugins, type AlertFilter } from '../../api/queries'
+import { useMay } from '../../api/useMay'
 import { techniqueName } from '../../lib/techniques'
 import { narrowTo } from '../../lib/triage'
 import { CloseIcon, SearchIcon } from '../../ui/icons'
@@ -23,7 +24,8 @@ export function FilterBar({ field, address, onChange }: Props) {
   const { t } = useTranslation()
   const [text, setText] = useState('')
   const list = useId()
-  const { data: known } = useInfiniteQuery(plugins)
+  const can = useMay()
+  const { data: known } = useInfiniteQuery({ ...plugins, enabled: can('plugins:read') })
   const detectors = (known ?? []).filter((p) => p.kind === 'detector')
   const techniques = [...new Set(detectors.flatMap((p) => p.techniques))].toSorted()
   const submit = () => {
