@@ -48,6 +48,7 @@ func newRetention(ctx context.Context, c *Core) (*retention, error) {
 		keepHours: days(time.Duration(settings.Telemetry.Hours)), keepDays: days(time.Duration(settings.Telemetry.Days)),
 		keepFlows:         days(time.Duration(settings.Flows.Retention)),
 		store.KeepDevices: 30, store.KeepAlerts: 365, store.KeepIncidents: 2 * 365, store.KeepAudit: 2 * 365, store.KeepSessions: 30,
+		store.KeepCommands: 30,
 	}}
 	text, err := c.control.Setting(ctx, c.tenant, retentionSetting)
 	if err == nil && text != "" {

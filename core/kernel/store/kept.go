@@ -69,6 +69,7 @@ var keptBefore = map[string]string{
 	KeepAlerts:    "SELECT count(*) FROM alerts WHERE last_seen < ?",
 	KeepIncidents: "SELECT count(*) FROM incidents WHERE last_seen < ?",
 	KeepAudit:     "SELECT count(*) FROM audit WHERE time < ?",
+	KeepCommands:  "SELECT count(*) FROM commands WHERE max(expires, finished) < ? AND state NOT IN ('queued', 'sent', 'waiting')",
 	KeepSessions:  "SELECT count(*) FROM sessions WHERE max(expires, last_seen) < ?",
 }
 

@@ -17,6 +17,7 @@ const (
 	KeepIncidents = "incidents"
 	KeepAudit     = "audit"
 	KeepSessions  = "sessions"
+	KeepCommands  = "commands"
 )
 
 // removeStep is how many rows go in one transaction: writers wait for no more.
@@ -29,6 +30,10 @@ var controlRemovals = map[string][]string{
 	KeepIncidents: {"UPDATE alerts SET incident_id = '' WHERE incident_id IN (SELECT id FROM incidents WHERE last_seen < ? ORDER BY last_seen, id LIMIT ?)",
 		"DELETE FROM incident_notes WHERE incident_id IN (SELECT id FROM incidents WHERE last_seen < ? ORDER BY last_seen, id LIMIT ?)",
 		"DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE last_seen < ? ORDER BY last_seen, id LIMIT ?)"},
+	// What waits or runs stays. An order holds no longer than a day.
+	KeepCommands: {"DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE max(expires, decided) < ? ORDER BY id LIMIT ?)",
+		`DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE max(expires, finished) < ? AND state NOT IN ('queued', 'sent', 'waiting')
+			ORDER BY id LIMIT ?)`},
 	KeepSessions: {"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE max(expires, last_seen) < ? LIMIT ?)"},
 }
 

@@ -86,3 +86,28 @@ func TestRetentionOfControlState(t *testing.T) {
 		t.Error("users are removed by age")
 	}
 }
+
+// Each keeps what its machine printed, and an order may be for ten thousand.
+func TestEndedCommandsGo(t *testing.T) {
+	c, _ := openControl(t)
+	enrol(t, c, "a1")
+	old, later := start.Add(-40*24*time.Hour), start.Add(-time.Hour)
+	for i, x := range []struct {
+		state    string
+		finished time.Time
+	}{{CommandDone, old}, {CommandExpired, old}, {CommandSent, time.Time{}}, {CommandWaiting, time.Time{}}, {CommandDone, later}} {
+		order := fmt.Sprintf("o%d", i)
+		must(t, c.InsertOrder(t.Context(), Order{ID: order, Tenant: DefaultTenant, Type: "ping", State: OrderGiven, Created: old, Expires: old, Machines: 1},
+			[]Command{{ID: fmt.Sprintf("c%d", i), Tenant: DefaultTenant, AgentID: "a1", Type: "ping", Issued: old, Expires: old, Signature: []byte{}, State: x.state,
+				Finished: x.finished, OrderID: order}}))
+	}
+	if a, err := c.CountBefore(t.Context(), KeepCommands, start.Add(-30*24*time.Hour)); err != nil || a.Count != 2 {
+		t.Errorf("%+v would go, want 2 commands (%v)", a, err)
+	}
+	removed, err := c.RemoveBefore(t.Context(), KeepCommands, start.Add(-30*24*time.Hour))
+	must(t, err)
+	left, _, err := c.ListCommands(t.Context(), DefaultTenant, "a1", Page{})
+	if must(t, err); removed != 2 || len(left) != 3 {
+		t.Errorf("%d removed and %d left, want 2 and 3", removed, len(left))
+	}
+}
