@@ -50,9 +50,9 @@ func (s *Server) agentSamples(ctx context.Context, in *packedInput) (*body[sampl
 		return nil, invalidField("body.epoch", "must have 1 to 64 bytes")
 	}
 	from := sender(ctx)
-	epoch, known, ok := s.books.Read(from.ID, m, s.cfg.Now(), func(x samplebatch.Series) store.SeriesRef {
+	epoch, known, ok := s.books.Read(from.ID, m, s.cfg.Now(), func(x samplebatch.Series) (store.SeriesRef, bool) {
 		ref, _ := s.cfg.Telemetry.Ref(from.Tenant, from.ID, &sdk.Sample{Metric: x.Metric, Unit: x.Unit, Type: x.Type, Labels: x.Labels})
-		return ref
+		return ref, ref.Known()
 	})
 	if !ok {
 		return nil, huma.Error409Conflict("this server does not know what the numbers of these series mean; describe all of them again")

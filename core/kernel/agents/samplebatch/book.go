@@ -95,11 +95,16 @@ type book[T any] struct {
 	epoch  string
 	series []T
 	used   time.Time
+	again  time.Time // when those that could not be added are tried once more; zero for none
 }
 
+// tryAgain is how long what could not be added to a book stays so: a quota may have been raised.
+const tryAgain = 10 * time.Minute
+
 // Read adds the new series of a message to the agent's book and returns all of the book's, and the epoch it is for. ok is false when
-// the book is not known: the agent must send all of it. What it returns is not changed any more.
-func (b *Books[T]) Read(agent string, m *Message, now time.Time, add func(Series) T) (epoch string, series []T, ok bool) {
+// the book is not known, or some of its series could not be added a while ago: the agent must send all of it. What it returns is not
+// changed any more.
+func (b *Books[T]) Read(agent string, m *Message, now time.Time, add func(Series) (T, bool)) (epoch string, series []T, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.books == nil {
@@ -111,12 +116,16 @@ func (b *Books[T]) Read(agent string, m *Message, now time.Time, add func(Series
 		b.drop(agent)
 		k = &book[T]{id: m.Book, epoch: m.Epoch}
 		b.books[agent] = k
-	case k == nil || k.id != m.Book || m.Known > len(k.series):
+	case k == nil || k.id != m.Book || m.Known > len(k.series) || !k.again.IsZero() && now.After(k.again):
 		return "", nil, false
 	}
 	k.used = now
 	for _, s := range m.Series[min(len(k.series)-m.Known, len(m.Series)):] { // those before were added by an earlier try
-		k.series = append(k.series, add(s))
+		x, added := add(s)
+		if !added && k.again.IsZero() {
+			k.again = now.Add(tryAgain)
+		}
+		k.series = append(k.series, x)
 		b.held++
 	}
 	for b.held > b.Most && len(b.books) > 1 {

@@ -173,7 +173,7 @@ func TestTwoBooksAgree(t *testing.T) {
 		must(t, err)
 		got, err := Unpack(body)
 		must(t, err)
-		epoch, series, ok := books.Read(agent, got, now, func(s Series) string { made++; return s.Metric + s.Labels["a"] })
+		epoch, series, ok := books.Read(agent, got, now, func(s Series) (string, bool) { made++; return s.Metric + s.Labels["a"], true })
 		now = now.Add(time.Second)
 		if ok && epoch != "e" && epoch != "e2" {
 			t.Errorf("the epoch is %q", epoch)
@@ -220,6 +220,42 @@ func TestTwoBooksAgree(t *testing.T) {
 	want("three", NewWriter().Message("e", 1, []sdk.Sample{sample("r", 1)}), "rr")
 	if books.books["one"] != nil || books.held != 5 {
 		t.Errorf("%d series are held of %d agents", books.held, len(books.books))
+	}
+}
+
+// A series that a quota kept out is tried again: its agent would be refused until it starts anew otherwise.
+func TestWhatCouldNotBeAddedIsTriedAgain(t *testing.T) {
+	now, full := time.Now(), true
+	w := NewWriter()
+	books := Books[string]{Most: 5}
+	send := func() (got string, ok bool) {
+		t.Helper()
+		m := w.Message("e", 1, []sdk.Sample{{Metric: "x", Type: sdk.Gauge, Time: now, Value: 1}})
+		_, series, ok := books.Read("one", m, now, func(s Series) (string, bool) {
+			if full {
+				return "", false
+			}
+			return s.Metric, true
+		})
+		if !ok {
+			w.Forget()
+			return "", false
+		}
+		w.Told(m)
+		return series[0], true
+	}
+	for range 2 {
+		if got, ok := send(); got != "" || !ok {
+			t.Errorf("%q, %t, want a series that nobody knows", got, ok)
+		}
+	}
+	full = false
+	now = now.Add(tryAgain + time.Second)
+	if _, ok := send(); ok {
+		t.Error("the agent is not asked to describe its series again")
+	}
+	if got, ok := send(); got != "x" || !ok {
+		t.Errorf("%q, %t once there is room", got, ok)
 	}
 }
 
