@@ -28,9 +28,10 @@ func insertCommand(ctx context.Context, tx *sql.Tx, cmd Command) error {
 		cmd.State, cmd.CreatedBy, micros(cmd.Sent), micros(cmd.Finished), cmd.Output, cmd.OutputTruncated, cmd.OrderID, cmd.Tenant, cmd.AgentID))
 }
 
-// CountWaitingCommands counts queued commands that have not expired.
+// CountWaitingCommands counts commands that its agent does not have yet and that have not expired, those that wait for an approval
+// among them.
 func (c *Control) CountWaitingCommands(ctx context.Context, agentID string, now time.Time) (n int, err error) {
-	err = c.reader.QueryRowContext(ctx, "SELECT count(*) FROM commands WHERE agent_id = ? AND state = 'queued' AND expires > ?",
+	err = c.reader.QueryRowContext(ctx, "SELECT count(*) FROM commands WHERE agent_id = ? AND state IN ('queued', 'waiting') AND expires > ?",
 		agentID, micros(now)).Scan(&n)
 	return n, explain(err)
 }

@@ -101,6 +101,9 @@ func TestEndedCommandsGo(t *testing.T) {
 			[]Command{{ID: fmt.Sprintf("c%d", i), Tenant: DefaultTenant, AgentID: "a1", Type: "ping", Issued: old, Expires: old, Signature: []byte{}, State: x.state,
 				Finished: x.finished, OrderID: order}}))
 	}
+	if n, err := c.CountWaitingCommands(t.Context(), "a1", old.Add(-time.Minute)); err != nil || n != 1 {
+		t.Errorf("%d wait, want the one for which nobody has decided (%v)", n, err)
+	}
 	if a, err := c.CountBefore(t.Context(), KeepCommands, start.Add(-30*24*time.Hour)); err != nil || a.Count != 2 {
 		t.Errorf("%+v would go, want 2 commands (%v)", a, err)
 	}
