@@ -202,7 +202,7 @@ func (f flags) config(out, errs io.Writer) (agent.Config, error) {
 		level = slog.LevelDebug
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
-	cfg.Out, cfg.Restarts, cfg.Trial = out, restarts, onTrial()
+	cfg.Out, cfg.Restarts, cfg.Trial, cfg.Updated = out, restarts, onTrial(), base() != ""
 	if cfg.Helpers == "" || base() != "" { // the helpers of an update lie beside it, whatever the base was told
 		self, err := os.Executable()
 		if err != nil {

@@ -41,6 +41,7 @@ type Config struct {
 	QueueBytes   int64            // bound of the queue; 0 means the default
 	Restarts     bool             // whoever runs this starts it again after ErrRestart and ErrProven
 	Trial        bool             // this version has not proved itself; see package upgrade
+	Updated      bool             // this version came by an update, and another lies beneath it
 	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
 	Out          io.Writer // what a person who started the agent should read
@@ -215,7 +216,7 @@ func openRegistry(c Config, id Identity, ceiling *policy.Ceiling, overridden fun
 
 func (a *Agent) openHost() (err error) {
 	a.plugins = newPlugins(a.cfg.Dir, a.registry, a.log)
-	a.plugins.took = a.server.took.Load
+	a.plugins.took, a.plugins.refreshed = a.server.took.Load, a.heedRevocation
 	a.plugins.copies = copiesFor(a.cfg.Captures)
 	if a.ceiling.SendsReceipts() {
 		a.plugins.teller = &receipts.Teller{File: filepath.Join(a.cfg.Dir, "plugins", "told.json"), Key: a.id.key(), Registry: a.registry, Now: a.server.serverTime,

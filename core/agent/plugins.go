@@ -36,6 +36,7 @@ type Registry interface {
 	RecordGrants(ctx context.Context, id string, grants []sdk.Permission) error
 	Install(ctx context.Context, id, version, runtime string) (*client.Installed, error)
 	OpenVerified(ctx context.Context, id, runtime string) (*client.Artifact, error)
+	OpenRelease(ctx context.Context, id, version, runtime string) (*client.Artifact, error)
 }
 
 // desired is what the server wants this agent to run.
@@ -56,13 +57,14 @@ type kept struct {
 // plugins brings what should run and what is installed together. It stands between the plugin host and the registry,
 // so that an instance that cannot be started says why its plugin could not be installed.
 type plugins struct {
-	registry Registry
-	host     *pluginhost.Host
-	dir      string
-	log      *slog.Logger
-	wake     chan struct{}    // something has to be installed
-	took     func() int64     // how many requests the server took so far
-	teller   *receipts.Teller // nil when nobody is told what this node has; run's alone
+	registry  Registry
+	host      *pluginhost.Host
+	dir       string
+	log       *slog.Logger
+	wake      chan struct{}             // something has to be installed
+	took      func() int64              // how many requests the server took so far
+	refreshed func(ctx context.Context) // the registry was asked for what is new
+	teller    *receipts.Teller          // nil when nobody is told what this node has; run's alone
 
 	working sync.Mutex // held while what is wanted is installed and applied, so that nothing is applied half installed
 	written []byte     // what assignments.json holds, guarded by working
@@ -77,7 +79,7 @@ type plugins struct {
 }
 
 func newPlugins(dir string, r Registry, log *slog.Logger) *plugins {
-	return &plugins{registry: r, dir: dir, log: log, wake: make(chan struct{}, 1), took: func() int64 { return 0 }, want: desired{Version: -1}}
+	return &plugins{registry: r, dir: dir, log: log, wake: make(chan struct{}, 1), took: func() int64 { return 0 }, refreshed: func(context.Context) {}, want: desired{Version: -1}}
 }
 
 func (p *plugins) path() string { return filepath.Join(p.dir, "assignments.json") }
@@ -280,6 +282,7 @@ func (p *plugins) run(ctx context.Context) {
 		} else if err == nil {
 			problem = ""
 		}
+		p.refreshed(ctx)
 		p.working.Lock()
 		blocked, applyErr := p.reconcile(ctx)
 		p.working.Unlock()
@@ -422,6 +425,7 @@ func (p *plugins) tell(ctx context.Context) {
 func (p *plugins) refresh(ctx context.Context) error {
 	err := p.registry.Refresh(ctx)
 	p.host.Recheck()
+	p.refreshed(ctx)
 	return err
 }
 

@@ -71,6 +71,29 @@ func (a *Agent) updateMe(ctx context.Context, id string, raw json.RawMessage, ou
 	return errLater
 }
 
+// heedRevocation ends this run when the registry has withdrawn the version that runs: the one that was installed here runs again.
+// A version on trial is not looked at: it is not this process's to give up.
+func (a *Agent) heedRevocation(ctx context.Context) {
+	if !a.cfg.Updated || a.cfg.Trial || !a.cfg.Restarts {
+		return
+	}
+	art, err := a.registry.OpenRelease(ctx, agentpack.ID, config.Version, registry.RuntimeFile)
+	if err == nil {
+		art.Close()
+		return
+	}
+	var no *registry.Refusal
+	if !errors.As(err, &no) || no.Reason != registry.Revoked {
+		return
+	}
+	if gone, err := a.shelf.Withdraw(config.Version); err != nil || !gone {
+		a.log.Error("this version of the agent was withdrawn, and runs on", "reason", no, "problem", err)
+		return
+	}
+	a.log.Warn("this version of the agent was withdrawn; the installed one runs again", "reason", no)
+	a.endWith(ErrRestart)
+}
+
 // settleUpdate answers the order of an update that is over.
 func (a *Agent) settleUpdate(o *orders) error {
 	done, err := a.shelf.Outcome()

@@ -131,5 +131,12 @@ func TestAnAgentUpdatesItself(t *testing.T) {
 	if c := s.order(t, id, `{"type":"ping"}`); c.State != "done" || version() != "7.0.0" {
 		t.Errorf("%+v, version %s", c, version())
 	}
+
+	run(t, "picket", "registry", "revoke", "--dir", filepath.Join(s.data, "registry"), "--keys", filepath.Join(s.data, "registry-keys"),
+		"--reason", "it forgets disks", "--yes", "picket/agent", "7.0.0")
+	waitFor(t, "the installed version to run again", func() bool { return version() == first })
+	if c := s.order(t, id, `{"type":"update-agent","args":{"version":"7.0.0"}}`); c.State == "done" || version() != first {
+		t.Errorf("what was withdrawn runs again: %+v", c)
+	}
 	p.stop()
 }

@@ -277,6 +277,17 @@ func (s *Shelf) Failed(why string) error {
 	return nil
 }
 
+// Withdraw gives up a version that proved itself, if it is the one that runs: the base runs again. Its files stay until the next
+// update, for they run.
+func (s *Shelf) Withdraw(version string) (gone bool, err error) {
+	st, err := s.read()
+	if err != nil || st.Current == nil || st.Current.Version != version {
+		return false, err
+	}
+	st.Current = nil
+	return true, s.write(st)
+}
+
 // Trying is the order whose version is on trial, "" when none is.
 func (s *Shelf) Trying() (string, error) {
 	st, err := s.read()

@@ -198,3 +198,24 @@ func TestNewer(t *testing.T) {
 		}
 	}
 }
+
+func TestAWithdrawnVersionIsNotRunAgain(t *testing.T) {
+	s := Open(t.TempDir(), "linux")
+	must(t, s.Stage("2.0.0", "order-1", archive(t, "two")))
+	if got := next(t, s); got != "trial 2.0.0" {
+		t.Fatal(got)
+	}
+	must(t, s.Proven())
+	if gone, err := s.Withdraw("1.9.0"); err != nil || gone {
+		t.Errorf("another version: %t, %v", gone, err)
+	}
+	if gone, err := s.Withdraw("2.0.0"); err != nil || !gone {
+		t.Errorf("%t, %v", gone, err)
+	}
+	if got := next(t, s); got != "base" {
+		t.Errorf("%s runs, want the base", got)
+	}
+	if gone, err := s.Withdraw("2.0.0"); err != nil || gone {
+		t.Errorf("twice: %t, %v", gone, err)
+	}
+}
