@@ -97,7 +97,7 @@ func (q *Queue) prepare(ctx context.Context, o store.Order, agent string, now ti
 		return store.Command{}, err
 	}
 	if waiting >= maxPerAgent {
-		return store.Command{}, ErrFull
+		return store.Command{}, fmt.Errorf("machine %s: %w", agent, ErrFull)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
