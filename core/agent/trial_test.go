@@ -43,24 +43,33 @@ func TestAConfigurationThatCutsTheAgentOff(t *testing.T) {
 	})
 }
 
-// When it was the server that was away, the configuration is tried again and stays.
+// When it was the server that was away, the configuration is tried again and stays. The time is the test's: how soon an agent is
+// heard again says nothing.
 func TestAConfigurationOutlastsTheServersAbsence(t *testing.T) {
 	s := newSite(t)
 	s.publish()
 	s.assign(collector())
-	a := s.startTrial(t.TempDir())
+	a := s.start(t.TempDir(), func(c *Config) { c.trialFor = time.Hour })
+	s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready && s.status.ConfigVersion == 1 })
 	s.change(func() {
 		s.awayWhen = func() bool { v := a.plugins.version(); s.away = s.away || v == 2; return false }
 		s.version, s.assignments = 2, nil
 	})
-	s.until("the way back", func() bool { return a.plugins.version() == 1 && a.plugins.taken().Version == 2 })
+	s.until("the configuration", func() bool { return a.plugins.version() == 2 })
+	if changed, err := a.plugins.judge(t.Context(), time.Now().Add(2*time.Hour), time.Hour); err != nil || !changed {
+		t.Fatalf("the way back: %t, %v", changed, err)
+	}
+	if a.plugins.version() != 1 || a.plugins.taken().Version != 2 {
+		t.Fatalf("%d runs of %d", a.plugins.version(), a.plugins.taken().Version)
+	}
 	s.change(func() { s.awayWhen, s.away = nil, false })
-	s.until("the configuration again", func() bool {
-		return s.status.ConfigVersion == 2 && s.status.ConfigRejected == nil && len(s.status.Plugins) == 0
-	})
-	s.until("its trial to end", func() bool {
+	s.until("the configuration again, for good", func() bool {
+		if _, err := a.plugins.judge(t.Context(), time.Now(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
 		a.plugins.mu.Lock()
-		defer a.plugins.mu.Unlock()
-		return a.plugins.trial == nil
+		over := a.plugins.trial == nil
+		a.plugins.mu.Unlock()
+		return over && s.status.ConfigVersion == 2 && s.status.ConfigRejected == nil && len(s.status.Plugins) == 0
 	})
 }
