@@ -166,7 +166,7 @@ async function places(context, base) {
     },
     chosen: async (p) => {
       await p.goto(`${base}/machines`)
-      await p.getByRole('checkbox', { name: 'Choose all machines of this list' }).check()
+      await p.getByRole('checkbox', { name: 'Choose all machines of this list' }).click() // it is checked when the server has said which they are
       await p.getByRole('group', { name: 'What to do with the chosen machines' }).waitFor()
     },
     machine: `/machines/${await first('/api/v1/agents')}`,
