@@ -21,7 +21,7 @@ import (
 
 // Agent is `picket agent`: orders to machines.
 func Agent() *cobra.Command {
-	s := &server{}
+	s := newServer()
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Order something from machines, watch it, cancel it",

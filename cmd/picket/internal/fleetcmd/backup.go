@@ -14,13 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
-	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 	"github.com/picketwatch/picket/core/kernel/backup"
 )
 
 // Backup returns `picket backup`.
 func Backup() *cobra.Command {
-	s := &server{}
+	s := newServer()
 	cmd := &cobra.Command{Use: "backup", Short: "Make, list, download and check backups of a running server",
 		Long: "Asks a running picketd over its API for backups; `picketd restore` unpacks one. An administrator's token is needed; `picket token create` makes one.\n" +
 			"`verify` reads a file and needs no server."}
@@ -122,24 +121,11 @@ func backupDownload(s *server) *cobra.Command {
 			if to == "" {
 				to = args[0]
 			}
-			token, err := s.token()
+			resp, err := s.api.Open(cmd.Context(), http.MethodGet, "/api/v1/admin/backups/"+url.PathEscape(args[0]), "", nil)
 			if err != nil {
 				return err
 			}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, strings.TrimSuffix(s.url, "/")+"/api/v1/admin/backups/"+url.PathEscape(args[0]), nil)
-			if err != nil {
-				return usage.Errorf("--server %s is no address: %s", s.url, err)
-			}
-			req.Header.Set("Authorization", "Bearer "+token)
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return fmt.Errorf("%s does not answer: %w", s.url, err)
-			}
 			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-				return errors.Join(refusal(resp, data), err)
-			}
 			f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if err != nil {
 				return err

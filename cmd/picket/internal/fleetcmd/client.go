@@ -6,127 +6,60 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/serverapi"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 )
 
 // server is a running picketd and how it is spoken to.
 type server struct {
-	url       string
-	tokenFile string
-	asJSON    bool
+	api    serverapi.Server
+	asJSON bool
 
 	last []byte // the last answer, for --json
 }
 
+func newServer() *server { return &server{api: serverapi.Server{Role: "ADM"}} }
+
 func (s *server) flags(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&s.url, "server", "http://127.0.0.1:8080", "the server's address")
-	cmd.PersistentFlags().StringVar(&s.tokenFile, "token-file", "", "a `FILE` with an API token, as picket token create prints it")
+	cmd.PersistentFlags().StringVar(&s.api.URL, "server", "http://127.0.0.1:8080", "the server's address")
+	cmd.PersistentFlags().StringVar(&s.api.TokenFile, "token-file", "", "a `FILE` with an API token, as picket token create prints it")
 	cmd.PersistentFlags().BoolVar(&s.asJSON, "json", false, "print JSON")
 }
 
-const (
-	maxAnswer    = 32 << 20
-	answerWithin = 2 * time.Minute
-)
-
 // call sends in as JSON and reads the answer into out; either may be nil.
 func (s *server) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	token, err := s.token()
-	if err != nil {
-		return err
-	}
 	var body io.Reader
+	contentType := ""
 	if in != nil {
 		raw, err := json.Marshal(in)
 		if err != nil {
 			return err
 		}
-		body = bytes.NewReader(raw)
+		body, contentType = bytes.NewReader(raw), "application/json"
 	}
-	where := strings.TrimSuffix(s.url, "/") + "/api/v1" + path
+	where := "/api/v1" + path
 	if len(query) > 0 {
 		where += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, where, body)
+	data, err := s.api.Do(ctx, method, where, contentType, body)
 	if err != nil {
-		return usage.Errorf("--server %s is no address: %s", s.url, err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	client := &http.Client{Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s does not answer: %w", s.url, err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the answer of %s: %w", s.url, err)
-	}
-	switch {
-	case resp.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s does not know the token in %s: `picket token create` makes one", s.url, s.tokenFile)
-	case resp.StatusCode >= http.StatusMultipleChoices:
-		return refusal(resp, data)
+		return err
 	}
 	if s.last = data; out == nil || len(data) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("the answer of %s is not understood: %w", s.url, err)
+		return fmt.Errorf("the answer of %s is not understood: %w", s.api.URL, err)
 	}
 	return nil
-}
-
-// refusal says in one line why the server said no.
-func refusal(resp *http.Response, data []byte) error {
-	var p struct {
-		Detail string
-		Title  string
-		Errors []struct{ Message, Location string }
-	}
-	if json.Unmarshal(data, &p) != nil {
-		return fmt.Errorf("the server answered %s", resp.Status)
-	}
-	text := p.Detail
-	if text == "" {
-		text = p.Title
-	}
-	for _, e := range p.Errors {
-		if e.Message != "" && !strings.Contains(text, e.Message) {
-			text += fmt.Sprintf(" (%s: %s)", e.Location, e.Message)
-		}
-	}
-	return errors.New(strings.Join(strings.Fields(text), " "))
-}
-
-func (s *server) token() (string, error) {
-	if s.tokenFile == "" {
-		return "", usage.Errorf("--token-file must be given: `picket token create --role ADM > FILE` makes a token for the server on this machine")
-	}
-	raw, err := os.ReadFile(s.tokenFile)
-	if err != nil {
-		return "", fmt.Errorf("read the API token: %w", err)
-	}
-	words := strings.Fields(string(raw))
-	if len(words) != 1 {
-		return "", fmt.Errorf("%s holds no API token: `picket token create` prints one, a single word", s.tokenFile)
-	}
-	return words[0], nil
 }
 
 // show prints the last answer as JSON, or as text for people.

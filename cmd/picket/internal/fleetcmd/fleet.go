@@ -15,7 +15,7 @@ import (
 
 // New returns the command.
 func New() *cobra.Command {
-	s := &server{}
+	s := newServer()
 	cmd := &cobra.Command{
 		Use:   "fleet",
 		Short: "What runs on which node of a running server, and what changes there",

@@ -4,14 +4,12 @@ package querycmd
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,27 +18,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/serverapi"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
 )
 
 const (
-	maxAnswer    = 64 << 20
-	answerWithin = 2 * time.Minute
-	usualPoints  = 60 // of a line, when no step is given
-	widest       = 40 // characters of a drawn line
+	usualPoints = 60 // of a line, when no step is given
+	widest      = 40 // characters of a drawn line
 )
 
 // options are what the command line says.
 type options struct {
-	server, tokenFile string
-	during, step      time.Duration
-	json              bool
-	now               func() time.Time
+	server       serverapi.Server
+	during, step time.Duration
+	json         bool
+	now          func() time.Time
 }
 
 // New returns the command.
 func New() *cobra.Command {
-	o := options{now: time.Now}
+	o := options{server: serverapi.Server{Role: "SUP"}, now: time.Now}
 	cmd := &cobra.Command{
 		Use:   "query PROMQL",
 		Short: "Ask a server in PromQL",
@@ -57,8 +54,8 @@ Prometheus's names: system.cpu.utilization is system_cpu_utilization_ratio. docs
 			return o.query(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&o.server, "server", "http://127.0.0.1:8080", "the server's address")
-	cmd.Flags().StringVar(&o.tokenFile, "token-file", "", "a `FILE` with an API token, as picket token create prints it")
+	cmd.Flags().StringVar(&o.server.URL, "server", "http://127.0.0.1:8080", "the server's address")
+	cmd.Flags().StringVar(&o.server.TokenFile, "token-file", "", "a `FILE` with an API token, as picket token create prints it")
 	cmd.Flags().DurationVar(&o.during, "range", 0, "evaluate over this time up to now, for example 1h")
 	cmd.Flags().DurationVar(&o.step, "step", 0, "between two evaluations of --range (default: 60 of them)")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the answer as Prometheus gives it")
@@ -86,7 +83,7 @@ func (o *options) query(ctx context.Context, expr string, out, errs io.Writer) e
 	}
 	var a answer
 	if err := json.Unmarshal(raw, &a); err != nil {
-		return fmt.Errorf("the answer of %s is not understood: %w", o.server, err)
+		return fmt.Errorf("the answer of %s is not understood: %w", o.server.URL, err)
 	}
 	for _, note := range slices.Concat(a.Warnings, a.Infos) {
 		fmt.Fprintln(errs, note)
@@ -122,63 +119,7 @@ func (o *options) request(expr string) (path string, form url.Values, err error)
 func seconds(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
 
 func (o *options) ask(ctx context.Context, path string, form url.Values) ([]byte, error) {
-	token, err := o.token()
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(o.server, "/")+"/prometheus/api/v1/"+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, usage.Errorf("--server %s is no address: %s", o.server, err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	client := &http.Client{Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s does not answer: %w", o.server, err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the answer of %s: %w", o.server, err)
-	case len(raw) > maxAnswer:
-		return nil, fmt.Errorf("the answer has more than %d MB; ask for less", maxAnswer>>20)
-	case resp.StatusCode == http.StatusUnauthorized:
-		return nil, fmt.Errorf("%s does not know the token in %s: `picket token create` makes one", o.server, o.tokenFile)
-	case resp.StatusCode != http.StatusOK:
-		return nil, refusal(resp, raw)
-	}
-	return raw, nil
-}
-
-// refusal says why the server said no: in Prometheus's words, or in its own when it did not come so far.
-func refusal(resp *http.Response, raw []byte) error {
-	var said struct{ Error, Detail string }
-	if json.Unmarshal(raw, &said) == nil {
-		switch {
-		case said.Error != "":
-			return errors.New(said.Error)
-		case said.Detail != "":
-			return errors.New(said.Detail)
-		}
-	}
-	return fmt.Errorf("the server answered %s", resp.Status)
-}
-
-func (o *options) token() (string, error) {
-	if o.tokenFile == "" {
-		return "", usage.Errorf("--token-file must be given: `picket token create --role SUP > FILE` makes a token for the server on this machine")
-	}
-	raw, err := os.ReadFile(o.tokenFile)
-	if err != nil {
-		return "", fmt.Errorf("read the API token: %w", err)
-	}
-	words := strings.Fields(string(raw))
-	if len(words) != 1 {
-		return "", fmt.Errorf("%s holds no API token: `picket token create` prints one, a single word", o.tokenFile)
-	}
-	return words[0], nil
+	return o.server.Do(ctx, http.MethodPost, "/prometheus/api/v1/"+path, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
 }
 
 // series is one line of an answer.

@@ -5,36 +5,30 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/cmd/picket/internal/columns"
+	"github.com/picketwatch/picket/cmd/picket/internal/serverapi"
 	"github.com/picketwatch/picket/cmd/picket/internal/usage"
-)
-
-const (
-	maxAnswer    = 64 << 20
-	answerWithin = 2 * time.Minute
 )
 
 // options are what the command line says.
 type options struct {
-	server, tokenFile string
-	during            time.Duration
-	json, tables      bool
-	now               func() time.Time
+	server       serverapi.Server
+	during       time.Duration
+	json, tables bool
+	now          func() time.Time
 }
 
 // New returns the command.
 func New() *cobra.Command {
-	o := options{now: time.Now}
+	o := options{server: serverapi.Server{Role: "ADM"}, now: time.Now}
 	cmd := &cobra.Command{
 		Use:   "sql QUERY",
 		Short: "Ask a server in SQL, as an administrator",
@@ -56,8 +50,8 @@ lists of machines, devices, alerts and so on. Nothing can be changed, and no tab
 			return o.query(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&o.server, "server", "http://127.0.0.1:8080", "the server's address")
-	cmd.Flags().StringVar(&o.tokenFile, "token-file", "", "a `FILE` with an administrator's API token, as picket token create prints it")
+	cmd.Flags().StringVar(&o.server.URL, "server", "http://127.0.0.1:8080", "the server's address")
+	cmd.Flags().StringVar(&o.server.TokenFile, "token-file", "", "a `FILE` with an administrator's API token, as picket token create prints it")
 	cmd.Flags().DurationVar(&o.during, "range", time.Hour, "samples, sums and flows of this time up to now")
 	cmd.Flags().BoolVar(&o.tables, "tables", false, "list the tables and their columns")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the answer as the server gives it")
@@ -88,7 +82,7 @@ func (o *options) query(ctx context.Context, text string, out, errs io.Writer) e
 	}
 	var a answer
 	if err := json.Unmarshal(raw, &a); err != nil {
-		return fmt.Errorf("the answer of %s is not understood: %w", o.server, err)
+		return fmt.Errorf("the answer of %s is not understood: %w", o.server.URL, err)
 	}
 	if a.Truncated {
 		fmt.Fprintf(errs, "These are the first %d rows; there are more.\n", len(a.Rows))
@@ -146,7 +140,7 @@ func (o *options) list(ctx context.Context, out io.Writer) error {
 		}
 	}
 	if err := json.Unmarshal(raw, &said); err != nil {
-		return fmt.Errorf("the answer of %s is not understood: %w", o.server, err)
+		return fmt.Errorf("the answer of %s is not understood: %w", o.server.URL, err)
 	}
 	p := columns.New(out)
 	for _, t := range said.Tables {
@@ -161,51 +155,5 @@ func (o *options) list(ctx context.Context, out io.Writer) error {
 }
 
 func (o *options) ask(ctx context.Context, method string, order []byte) ([]byte, error) {
-	token, err := o.token()
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(o.server, "/")+"/api/v1/admin/sql", bytes.NewReader(order))
-	if err != nil {
-		return nil, usage.Errorf("--server %s is no address: %s", o.server, err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/json")
-	client := &http.Client{Timeout: answerWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s does not answer: %w", o.server, err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the answer of %s: %w", o.server, err)
-	case len(raw) > maxAnswer:
-		return nil, fmt.Errorf("the answer has more than %d MB; ask for less", maxAnswer>>20)
-	case resp.StatusCode == http.StatusUnauthorized:
-		return nil, fmt.Errorf("%s does not know the token in %s: `picket token create` makes one", o.server, o.tokenFile)
-	case resp.StatusCode != http.StatusOK:
-		var said struct{ Detail string }
-		if json.Unmarshal(raw, &said) == nil && said.Detail != "" {
-			return nil, errors.New(said.Detail)
-		}
-		return nil, fmt.Errorf("the server answered %s", resp.Status)
-	}
-	return raw, nil
-}
-
-func (o *options) token() (string, error) {
-	if o.tokenFile == "" {
-		return "", usage.Errorf("--token-file must be given: `picket token create --role ADM > FILE` makes a token for the server on this machine")
-	}
-	raw, err := os.ReadFile(o.tokenFile)
-	if err != nil {
-		return "", fmt.Errorf("read the API token: %w", err)
-	}
-	words := strings.Fields(string(raw))
-	if len(words) != 1 {
-		return "", fmt.Errorf("%s holds no API token: `picket token create` prints one, a single word", o.tokenFile)
-	}
-	return words[0], nil
+	return o.server.Do(ctx, method, "/api/v1/admin/sql", "application/json", bytes.NewReader(order))
 }
