@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,6 +177,9 @@ func (c *Core) agentArguments(ctx context.Context) (args []string, stdin string,
 	args = []string{"--data", dir}
 	if cert := c.cfg.Settings.TLSCert; cert != "" {
 		args = append(args, "--ca", cert)
+	}
+	if strings.HasPrefix(c.URL(), "http://") {
+		args = append(args, "--insecure-http") // what goes to one of its own addresses does not leave this machine
 	}
 	enrolled, err := c.ownAgent(ctx, dir)
 	if err != nil || enrolled {
