@@ -127,7 +127,7 @@ huge: build ## one capture of gigabytes (CAPTURE=FILE) through a server: flat me
 live: build ## attacks with real tools before an agent, RUNS of each (default 20)
 	@go run ./internal/drill -runs $${RUNS:-20} -json live.json
 
-load: build ## ten thousand agents before a server (ARGS=-h lists what can be chosen): figures, and each acknowledged sample counted
+load: build ## ten thousand agents before a server: figures, and each acknowledged sample counted (ARGS=-h lists choices, -soak 60m is one)
 	@go run ./internal/load $(ARGS)
 
 pgo: ## take the profile anew that the compiler optimises the worker by, from a large CAPTURE=FILE of much that is different

@@ -73,6 +73,7 @@ type report struct {
 	Enrolled time.Duration `json:"enrolled_ns"`
 	Phases   []phase       `json:"phases"`
 	Kills    int           `json:"kills"`
+	Soak     *soak         `json:"soak,omitempty"`
 	Stored   stored        `json:"stored"`
 }
 
@@ -90,6 +91,10 @@ func (r *report) print(w io.Writer) {
 		}
 		p("  picketd                         %10.2f cores, %.0f MB resident, %.0f at most, %d descriptors\n", x.CPU, x.Resident, x.Peak, x.Open)
 		p("  this program                    %10.2f cores\n", x.OwnCPU)
+	}
+	if r.Soak != nil {
+		p("\n")
+		r.Soak.print(w)
 	}
 	s := r.Stored
 	p("\nstored: %d samples, %d were acknowledged; %.2f bytes each; %d agents with lost or doubled ones\n", s.Samples, s.Acknowledged,

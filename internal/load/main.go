@@ -23,6 +23,7 @@ type options struct {
 	Every    time.Duration `json:"every_ns"`
 	Warm     time.Duration `json:"warm_ns"`
 	Duration time.Duration `json:"duration_ns"`
+	Soak     time.Duration `json:"soak_ns"`
 	Overload time.Duration `json:"overload_ns"`
 	Factor   int           `json:"factor"`
 	Readers  int           `json:"readers"`
@@ -38,6 +39,7 @@ func main() {
 	flag.DurationVar(&o.Every, "every", 30*time.Second, "time between two batches of an agent")
 	flag.DurationVar(&o.Warm, "warm", 45*time.Second, "time before anything is measured")
 	flag.DurationVar(&o.Duration, "duration", 3*time.Minute, "time that is measured")
+	flag.DurationVar(&o.Soak, "soak", 0, "measure so long instead, and fail when memory, goroutines or descriptors grow after its first 10 minutes")
 	flag.DurationVar(&o.Overload, "overload", 0, "time of overload behind that, with -factor times the batches")
 	flag.IntVar(&o.Factor, "factor", 4, "how many times as much an overload is")
 	flag.IntVar(&o.Readers, "readers", 4, "people who look at pages, one request a second each")

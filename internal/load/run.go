@@ -80,6 +80,9 @@ func run(ctx context.Context, o options) (*report, error) {
 	if o.Agents <= 0 || o.Agents > 60_000 || o.Series <= 0 || o.Every < time.Second || o.Factor <= 0 {
 		return nil, errors.New("there must be 1 to 60,000 agents with a series at least, a second or more between batches, and a positive factor")
 	}
+	if o.Soak > 0 && (o.Soak < 2*soakSettles || o.Kills > 0) {
+		return nil, fmt.Errorf("a soak takes %s or more and nobody is killed in it", 2*soakSettles)
+	}
 	if err := raiseDescriptors(); err != nil {
 		return nil, err
 	}
@@ -120,6 +123,9 @@ func run(ctx context.Context, o options) (*report, error) {
 	}
 	if r.Stored.Wrong > 0 {
 		return r, fmt.Errorf("samples of %d agents were lost or doubled", r.Stored.Wrong)
+	}
+	if r.Soak != nil {
+		return r, r.Soak.judge()
 	}
 	return r, nil
 }
@@ -164,8 +170,19 @@ func live(ctx context.Context, o options, s *server, fleet []*agent, r *report) 
 	if o.Kills > 0 {
 		name = fmt.Sprintf("killed %d times", o.Kills)
 	}
-	x, err := m.measure(ctx, name, o.Duration, o.Kills)
-	if err != nil {
+	span := o.Duration
+	measured, done := context.WithCancel(ctx)
+	var watcher errgroup.Group
+	if o.Soak > 0 {
+		name, span = "soak", o.Soak
+		watcher.Go(func() (err error) {
+			r.Soak, err = watch(measured, s)
+			return err
+		})
+	}
+	x, err := m.measure(ctx, name, span, o.Kills)
+	done()
+	if err = errors.Join(err, watcher.Wait()); err != nil {
 		return err
 	}
 	r.Kills = o.Kills
