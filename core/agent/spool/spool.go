@@ -35,6 +35,8 @@ type Config struct {
 	MaxBytes     int64 // default 512 MiB
 	SegmentBytes int64 // default 1/64 of MaxBytes, between 64 KiB and 8 MiB
 	Log          *slog.Logger
+
+	step func(point string) // tests end the program there
 }
 
 // Stats is what the spool holds and what it lost.
@@ -55,7 +57,7 @@ type Spool struct {
 	segs    []*segment // ordered; the last one is written to
 	out     *os.File   // the last segment
 	next    uint64     // sequence number of the next batch
-	acked   uint64     // everything up to here is the server's
+	acked   uint64     // everything up to here is the server's or given up
 	grown   chan struct{}
 	dropped uint64
 	damaged uint64
@@ -89,6 +91,9 @@ func Open(cfg Config) (*Spool, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.step == nil {
+		cfg.step = func(string) {}
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue folder: %w", err)
@@ -237,13 +242,16 @@ func (s *Spool) makeRoom(n int64) error {
 // write appends and syncs; on failure the file is as before.
 func (s *Spool) write(it Item) error {
 	seg := s.segs[len(s.segs)-1]
+	s.cfg.step("append")
 	_, err := s.out.WriteAt(appendRecord(nil, it), seg.size)
 	if err == nil {
+		s.cfg.step("appended")
 		err = s.out.Sync()
 	}
 	if err != nil {
 		return errors.Join(err, s.out.Truncate(seg.size))
 	}
+	s.cfg.step("append synced")
 	seg.size += it.size()
 	seg.last = it.Seq
 	seg.rows[it.Seq] = it.Rows
@@ -260,11 +268,14 @@ func (s *Spool) rotate() error {
 	if err != nil {
 		return err
 	}
+	s.cfg.step("segment made")
 	_, err = f.WriteAt(header{s.epoch, s.next}.encode(), 0)
 	if err == nil {
+		s.cfg.step("segment begun")
 		err = f.Sync()
 	}
 	if err == nil {
+		s.cfg.step("segment synced")
 		err = syncDir(s.cfg.Dir)
 	}
 	if err != nil {
@@ -275,6 +286,7 @@ func (s *Spool) rotate() error {
 	if s.out != nil {
 		s.out.Close()
 	}
+	s.cfg.step("folder synced")
 	s.out = f
 	s.segs = append(s.segs, seg)
 	s.removeAcked()
@@ -294,8 +306,14 @@ func (s *Spool) dropOldest(why string) bool {
 		}
 	}
 	s.dropped += lost
+	s.acked = max(s.acked, old.last)
 	s.cfg.Log.Warn("oldest batches dropped from the queue", "reason", why, "first", old.first, "last", old.last, "rows", lost)
+	// Noted first, so that a crash in between neither forgets what was lost nor counts it twice. A full disk may want the room first.
+	noted := s.writeMark()
 	s.removeFirst()
+	if !noted {
+		s.writeMark()
+	}
 	return true
 }
 
@@ -304,9 +322,11 @@ func (s *Spool) removeFirst() {
 	if s.pos.seg == old {
 		s.pos.close()
 	}
+	s.cfg.step("remove")
 	if err := os.Remove(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.cfg.Log.Warn("cannot remove a queue segment", "file", old.path, "problem", err)
 	}
+	s.cfg.step("removed")
 	s.segs = s.segs[1:]
 }
 
@@ -419,17 +439,22 @@ const markEvery = 2 * time.Second
 
 func (s *Spool) markPath() string { return filepath.Join(s.cfg.Dir, "acked") }
 
-func (s *Spool) writeMark() {
+func (s *Spool) writeMark() bool {
 	s.saved = time.Now()
 	text := fmt.Sprintf("%s %d %d\n", s.Epoch(), s.acked, s.dropped)
 	tmp := s.markPath() + ".new"
+	s.cfg.step("mark")
 	err := os.WriteFile(tmp, []byte(text), 0o600)
 	if err == nil {
+		s.cfg.step("mark written")
 		err = os.Rename(tmp, s.markPath())
 	}
 	if err != nil {
 		s.cfg.Log.Warn("cannot note what the server acknowledged", "problem", err)
+		return false
 	}
+	s.cfg.step("marked")
+	return true
 }
 
 func (s *Spool) readMark() {

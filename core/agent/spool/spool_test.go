@@ -18,6 +18,13 @@ import (
 
 // TestMain lets the test binary play an agent that appends until it is killed.
 func TestMain(m *testing.M) {
+	if point := os.Getenv("SPOOL_POINT"); point != "" {
+		if err := workUntilKilled(os.Getenv("SPOOL_DIR"), point); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if dir := os.Getenv("SPOOL_WRITER"); dir != "" {
 		s, err := Open(Config{Dir: dir, SegmentBytes: 4096})
 		if err != nil {
