@@ -58,15 +58,15 @@ func (s *site) must(name string, args ...string) string {
 // machine adds a machine with an address to the network.
 func (s *site) machine(name, address string) *machine {
 	s.t.Helper()
-	m := &machine{site: s, ns: fmt.Sprintf("pk%d-%s", os.Getpid(), name), address: address, dir: filepath.Join(s.dir, name)}
+	m := &machine{site: s, ns: fmt.Sprintf("pk%d-%s", os.Getpid(), name), address: address, dir: filepath.Join(s.dir, name),
+		port: fmt.Sprintf("v%s%d", name, os.Getpid()%1000)}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
 	s.must("ip", "netns", "add", m.ns)
 	s.whole.Cleanup(func() { _, _ = s.try("ip", "netns", "del", m.ns) })
-	port := fmt.Sprintf("v%s%d", name, os.Getpid()%1000)
-	s.must("ip", "-n", s.hub, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
-	s.must("ip", "-n", s.hub, "link", "set", port, "master", "br0", "up")
+	s.must("ip", "-n", s.hub, "link", "add", m.port, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
+	s.must("ip", "-n", s.hub, "link", "set", m.port, "master", "br0", "up")
 	s.must("ip", "-n", m.ns, "address", "add", address+"/24", "dev", "eth0")
 	s.must("ip", "-n", m.ns, "link", "set", "eth0", "up")
 	s.must("ip", "-n", m.ns, "link", "set", "lo", "up")
@@ -76,7 +76,12 @@ func (s *site) machine(name, address string) *machine {
 type machine struct {
 	*site
 	ns, address, dir string
+	port             string // of the hub, where its cable is
 }
+
+// cut takes its cable out of the hub: packets are lost, and nobody is told. plug puts it back.
+func (m *machine) cut()  { m.must("ip", "-n", m.hub, "link", "set", m.port, "nomaster") }
+func (m *machine) plug() { m.must("ip", "-n", m.hub, "link", "set", m.port, "master", "br0") }
 
 // here is a command as this machine runs it.
 func (m *machine) here(program string, args ...string) *exec.Cmd {
