@@ -376,6 +376,7 @@ var access = map[string]rule{
 
 	"GET /api/v1/groups":                      may(auth.AgentsRead),
 	"POST /api/v1/groups":                     may(auth.AgentsAdmin),
+	"POST /api/v1/groups/match":               may(auth.AgentsRead),
 	"GET /api/v1/groups/:name":                may(auth.AgentsRead),
 	"PUT /api/v1/groups/:name":                may(auth.AgentsAdmin),
 	"DELETE /api/v1/groups/:name":             may(auth.AgentsAdmin),

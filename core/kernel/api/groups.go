@@ -78,19 +78,25 @@ type groupWish struct {
 	Rules       []string `json:"rules,omitempty" maxItems:"16" doc:"A machine that fits all of them is in the group."`
 }
 
-func (w groupWish) group() (store.Group, error) {
-	g := store.Group{Parent: w.Parent, Description: w.Description, Rules: []store.GroupRule{}}
+func (w groupWish) group() (g store.Group, err error) {
+	g = store.Group{Parent: w.Parent, Description: w.Description}
 	if g.Parent == "" {
 		g.Parent = store.GroupAll
 	}
-	for i, text := range w.Rules {
+	g.Rules, err = groupRules(w.Rules)
+	return g, err
+}
+
+func groupRules(texts []string) ([]store.GroupRule, error) {
+	rules := []store.GroupRule{}
+	for i, text := range texts {
 		r, err := store.ParseGroupRule(text)
 		if err != nil {
-			return g, invalidField(fmt.Sprintf("body.rules[%d]", i), err.Error())
+			return nil, invalidField(fmt.Sprintf("body.rules[%d]", i), err.Error())
 		}
-		g.Rules = append(g.Rules, r)
+		rules = append(rules, r)
 	}
-	return g, nil
+	return rules, nil
 }
 
 type newGroup struct {
@@ -98,6 +104,30 @@ type newGroup struct {
 	Parent      string   `json:"parent,omitempty" maxLength:"40" doc:"Without it, all."`
 	Description string   `json:"description,omitempty" maxLength:"500"`
 	Rules       []string `json:"rules,omitempty" maxItems:"16" doc:"A machine that fits all of them is in the group."`
+}
+
+// shownMatches is how many machines of a preview are named.
+const shownMatches = 50
+
+type matchedMachines struct {
+	Total int            `json:"total"`
+	Items []matchedAgent `json:"items" nullable:"false" doc:"By name, at most 50."`
+}
+
+type matchedAgent struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	OS   string `json:"os"`
+	Arch string `json:"arch"`
+}
+
+type matchBody struct {
+	Match matchedMachines `json:"match" doc:"Those that fit all of the rules."`
+	Leave matchedMachines `json:"leave" doc:"Those that are in the group by its rules now and would not be any more."`
+}
+
+func matchedOf(list []store.Agent) matchedMachines {
+	return matchedMachines{len(list), convert(list[:min(len(list), shownMatches)], func(a store.Agent) matchedAgent { return matchedAgent{a.ID, a.Name, a.OS, a.Arch} })}
 }
 
 type aggregateBody struct {
@@ -164,6 +194,21 @@ func (s *Server) treeRoutes() {
 				s.cfg.Live.Publish(caller(ctx).Tenant, "plugins", map[string]string{"group": in.Name})
 			}
 			return nil, err
+		})
+	handle(s, huma.Operation{OperationID: "match-group-rules", Method: http.MethodPost, Path: path + "/match", Tags: tags,
+		Summary: "Which machines rules would take in, and put out; nothing is changed"},
+		func(ctx context.Context, in *struct {
+			Body struct {
+				Group string   `json:"group,omitempty" maxLength:"40" doc:"Whose rules they would be."`
+				Rules []string `json:"rules" nullable:"false" maxItems:"16"`
+			}
+		}) (*body[matchBody], error) {
+			rules, err := groupRules(in.Body.Rules)
+			if err != nil {
+				return nil, err
+			}
+			m, err := s.cfg.Control.Match(ctx, caller(ctx).Tenant, in.Body.Group, rules)
+			return answer(matchBody{matchedOf(m.Fit), matchedOf(m.Leave)}), err
 		})
 	handle(s, huma.Operation{OperationID: "list-group-members", Method: http.MethodGet, Path: path + "/{name}/members", Tags: tags,
 		Summary: "The machines of a group and how each came there; all has everybody"},

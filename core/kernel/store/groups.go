@@ -209,6 +209,39 @@ func (c *Control) GroupMembers(ctx context.Context, tenant, group string, p Page
 	return list, next, err
 }
 
+// Matching is who would be in a group by its rules.
+type Matching struct {
+	Fit   []Agent // by name
+	Leave []Agent // in it by rule now, and would not be any more
+}
+
+// Match says who fits rules, and whom they would put out of a group ("" for none), without changing anything.
+func (c *Control) Match(ctx context.Context, tenant, group string, rules []GroupRule) (Matching, error) {
+	var m Matching
+	agents, err := c.indexed(ctx, tenant)
+	if err != nil {
+		return m, err
+	}
+	ruled, err := collect(ctx, c.reader, func(r row) (id string, err error) { return id, r.Scan(&id) },
+		"SELECT agent_id FROM agent_groups g JOIN agents a ON a.id = g.agent_id WHERE a.tenant = ? AND g.grp = ? AND g.by_rule = 1 ORDER BY agent_id", tenant, group)
+	if err != nil {
+		return m, err
+	}
+	for _, a := range agents {
+		if fitAll(rules, a.Agent) {
+			m.Fit = append(m.Fit, a.Agent)
+		} else if _, is := slices.BinarySearch(ruled, a.ID); is {
+			m.Leave = append(m.Leave, a.Agent)
+		}
+	}
+	return m, nil
+}
+
+// fitAll reports whether an agent is all that rules want; where there are none nobody does.
+func fitAll(rules []GroupRule, a Agent) bool {
+	return len(rules) > 0 && !slices.ContainsFunc(rules, func(r GroupRule) bool { return !r.Fits(a) })
+}
+
 // regroup changes what groups there are, or who is in them; works out anew which groups an agent, or each of them for "", is in;
 // and tells those of which that is different that they have another configuration.
 func (c *Control) regroup(ctx context.Context, tenant, agent string, change func(tx *sql.Tx) error) error {
@@ -331,7 +364,7 @@ func newTree(groups []Group) (groupTree, error) {
 func (t groupTree) ruled(a Agent) []string {
 	out := []string{}
 	for _, g := range t {
-		if g.Name != a.Group && len(g.Rules) > 0 && !slices.ContainsFunc(g.Rules, func(r GroupRule) bool { return !r.Fits(a) }) {
+		if g.Name != a.Group && fitAll(g.Rules, a) {
 			out = append(out, g.Name)
 		}
 	}

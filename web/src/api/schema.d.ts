@@ -1515,6 +1515,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/groups/match": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Which machines rules would take in, and put out; nothing is changed */
+        post: operations["match-group-rules"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/groups/{name}": {
         parameters: {
             query?: never;
@@ -5452,6 +5469,29 @@ export interface components {
                 };
             };
             items: components["schemas"]["Hit"][];
+            /** Format: int64 */
+            total: number;
+        };
+        Match: {
+            /** @description Those that are in the group by its rules now and would not be any more. */
+            leave: components["schemas"]["MatchedMachines"];
+            /** @description Those that fit all of the rules. */
+            match: components["schemas"]["MatchedMachines"];
+        };
+        MatchGroupRulesRequest: {
+            /** @description Whose rules they would be. */
+            group?: string;
+            rules: string[];
+        };
+        MatchedAgent: {
+            arch: string;
+            id: string;
+            name: string;
+            os: string;
+        };
+        MatchedMachines: {
+            /** @description By name, at most 50. */
+            items: components["schemas"]["MatchedAgent"][];
             /** Format: int64 */
             total: number;
         };
@@ -13470,6 +13510,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentGroup"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "match-group-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MatchGroupRulesRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Match"];
                 };
             };
             /** @description Unauthorized */
