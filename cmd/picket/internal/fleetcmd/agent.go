@@ -24,12 +24,12 @@ func Agent() *cobra.Command {
 	s := newServer()
 	cmd := &cobra.Command{
 		Use:   "agent",
-		Short: "Order something from machines, watch it, cancel it",
+		Short: "Let machines in, order something from them, watch it, cancel it",
 		Long: "Asks a running picketd over its API. What is dangerous waits until a second person approves it on the page Commands;\n" +
 			"a token cannot.",
 	}
 	s.flags(cmd)
-	cmd.AddCommand(agentTypesCmd(s), agentRunCmd(s), agentOrdersCmd(s), agentShowCmd(s), agentCancelCmd(s))
+	cmd.AddCommand(agentTypesCmd(s), agentRunCmd(s), agentOrdersCmd(s), agentShowCmd(s), agentCancelCmd(s), enrolmentCmd(s))
 	return cmd
 }
 
@@ -129,18 +129,26 @@ func orderOf(words []string, args, expires, group string, labels []string) (map[
 	if group != "" {
 		in["group"] = group
 	}
-	if len(labels) > 0 {
-		with := map[string]string{}
-		for _, l := range labels {
-			k, v, ok := strings.Cut(l, "=")
-			if !ok || k == "" {
-				return nil, usage.Errorf("--label %q: want KEY=VALUE", l)
-			}
-			with[k] = v
-		}
+	with, err := labelsOf(labels)
+	if err != nil {
+		return nil, err
+	}
+	if len(with) > 0 {
 		in["labels"] = with
 	}
 	return in, nil
+}
+
+func labelsOf(flags []string) (map[string]string, error) {
+	with := map[string]string{}
+	for _, l := range flags {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return nil, usage.Errorf("--label %q: want KEY=VALUE", l)
+		}
+		with[k] = v
+	}
+	return with, nil
 }
 
 // agentIDs finds machines by name or id.

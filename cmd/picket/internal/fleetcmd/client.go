@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -36,6 +38,15 @@ func (s *server) flags(cmd *cobra.Command) {
 
 // call sends in as JSON and reads the answer into out; either may be nil.
 func (s *server) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	return s.callAt(ctx, s.api, method, path, query, in, out)
+}
+
+// change is call for a change that is meant for one version of what is there.
+func (s *server) change(ctx context.Context, method, path string, version int64, in, out any) error {
+	return s.callAt(ctx, s.api.Matching(version), method, path, nil, in, out)
+}
+
+func (s *server) callAt(ctx context.Context, api serverapi.Server, method, path string, query url.Values, in, out any) error {
 	var body io.Reader
 	contentType := ""
 	if in != nil {
@@ -49,7 +60,7 @@ func (s *server) call(ctx context.Context, method, path string, query url.Values
 	if len(query) > 0 {
 		where += "?" + query.Encode()
 	}
-	data, err := s.api.Do(ctx, method, where, contentType, body)
+	data, err := api.Do(ctx, method, where, contentType, body)
 	if err != nil {
 		return err
 	}
@@ -60,6 +71,46 @@ func (s *server) call(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("the answer of %s is not understood: %w", s.api.URL, err)
 	}
 	return nil
+}
+
+// overtaken reports whether a change was refused because somebody else was faster.
+func overtaken(err error) bool {
+	var r *serverapi.Refusal
+	return errors.As(err, &r) && r.Status == http.StatusPreconditionFailed
+}
+
+// all reads a list to its end; items are what the API says of each.
+func (s *server) all(ctx context.Context, path string, most int) (items []json.RawMessage, err error) {
+	for cursor := ""; ; {
+		var page struct {
+			Items []json.RawMessage
+			Next  string `json:"next_cursor"`
+		}
+		if err := s.call(ctx, http.MethodGet, path, url.Values{"limit": {"500"}, "cursor": {cursor}}, nil, &page); err != nil {
+			return nil, err
+		}
+		items = append(items, page.Items...)
+		if cursor = page.Next; cursor == "" || len(items) >= most {
+			return items[:min(len(items), most)], s.keep(map[string]any{"items": items[:min(len(items), most)]})
+		}
+	}
+}
+
+// keep makes v what --json prints.
+func (s *server) keep(v any) (err error) {
+	s.last, err = json.Marshal(v)
+	return err
+}
+
+// read turns what the API says of each into what is printed.
+func read[T any](items []json.RawMessage) ([]T, error) {
+	out := make([]T, len(items))
+	for i, raw := range items {
+		if err := json.Unmarshal(raw, &out[i]); err != nil {
+			return nil, fmt.Errorf("the answer is not understood: %w", err)
+		}
+	}
+	return out, nil
 }
 
 // show prints the last answer as JSON, or as text for people.

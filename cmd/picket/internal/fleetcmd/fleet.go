@@ -23,7 +23,7 @@ func New() *cobra.Command {
 			"`picket plugin` works on one node alone, without a server.",
 	}
 	s.flags(cmd)
-	cmd.AddCommand(listCmd(s), lockCmd(s), groupCmd(s), updatesCmd(s), overrideCmd(s), searchCmd(s), installCmd(s), updateCmd(s), rollbackCmd(s), rolloutCmd(s),
+	cmd.AddCommand(listCmd(s), lockCmd(s), updatesCmd(s), overrideCmd(s), searchCmd(s), installCmd(s), updateCmd(s), rollbackCmd(s), rolloutCmd(s),
 		disableCmd(s), uninstallCmd(s))
 	return cmd
 }
@@ -73,26 +73,6 @@ func lockCmd(s *server) *cobra.Command {
 				return err
 			}
 			return columns.JSON(cmd.OutOrStdout(), lock)
-		}}
-}
-
-func groupCmd(s *server) *cobra.Command {
-	return &cobra.Command{Use: "group AGENT [GROUP]", Short: "Show the group of an agent, or put it into one", Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/agents/" + url.PathEscape(args[0]) + "/group"
-			var got struct {
-				Group string `json:"group"`
-			}
-			var err error
-			if len(args) == 1 {
-				err = s.call(cmd.Context(), http.MethodGet, path, nil, nil, &got)
-			} else {
-				err = s.call(cmd.Context(), http.MethodPut, path, nil, map[string]string{"group": args[1]}, &got)
-			}
-			if err != nil {
-				return err
-			}
-			return s.show(cmd, func(p *columns.Printer) { p.Line(columns.C(got.Group)) })
 		}}
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // api answers what a test says and remembers what it was asked.
@@ -34,7 +36,7 @@ func newAPI(t *testing.T) *api {
 			t.Errorf("%s without the token", r.URL)
 		}
 		key := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1")
-		a.asked = append(a.asked, key+" "+string(body))
+		a.asked = append(a.asked, strings.TrimSpace(key+" "+string(body)+" "+r.Header.Get("If-Match")))
 		if r.Method == http.MethodPost {
 			maps.Copy(a.answers, a.changed)
 		}
@@ -43,7 +45,7 @@ func newAPI(t *testing.T) *api {
 			answer = `404 {"detail":"there is nothing at this address"}`
 		}
 		if status, text, found := strings.Cut(answer, " "); found && len(status) == 3 {
-			w.WriteHeader(map[string]int{"401": 401, "404": 404, "422": 422, "202": 202}[status])
+			w.WriteHeader(map[string]int{"401": 401, "404": 404, "412": 412, "422": 422, "202": 202}[status])
 			answer = text
 		}
 		if r.Method == http.MethodGet && strings.Contains(key, "/installs/") && a.polls > 0 {
@@ -58,11 +60,15 @@ func newAPI(t *testing.T) *api {
 
 func (a *api) run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	return a.runs(t, New(), args...)
+}
+
+func (a *api) runs(t *testing.T, cmd *cobra.Command, args ...string) (string, error) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := New()
 	var out bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)

@@ -15,7 +15,8 @@ import (
 // rollout is one as the API tells it.
 type rollout struct {
 	ID            string        `json:"id"`
-	Plugin        string        `json:"plugin"`
+	Plugin        string        `json:"plugin"` // "" when it brings a configuration
+	Target        string        `json:"target,omitempty"`
 	Version       string        `json:"version"`
 	Group         string        `json:"group"`
 	CanaryPercent int           `json:"canary_percent"`
@@ -36,6 +37,14 @@ type rolloutNode struct {
 	Canary bool   `json:"canary"`
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// brings says what it brings to whom.
+func (r rollout) brings() (what, whom string) {
+	if r.Plugin == "" {
+		return "configuration " + r.Version, targetName(r.Target)
+	}
+	return r.Plugin + " " + r.Version, r.Group
 }
 
 const rolloutsPath = "/fleet/rollouts"
@@ -109,7 +118,8 @@ func rolloutsCmd(s *server) *cobra.Command {
 			return s.show(cmd, func(p *columns.Printer) {
 				rows := make([][]columns.Cell, 0, len(page.Items))
 				for _, r := range page.Items {
-					rows = append(rows, []columns.Cell{columns.S(columns.Dim, r.ID), columns.C(r.Plugin + " " + r.Version), columns.C(r.Group),
+					what, whom := r.brings()
+					rows = append(rows, []columns.Cell{columns.S(columns.Dim, r.ID), columns.C(what), columns.C(whom),
 						columns.S(stateStyle(r.State), r.State), columns.C(r.Reason)})
 				}
 				p.Table(rows)
@@ -129,7 +139,8 @@ func showCmd(s *server) *cobra.Command {
 }
 
 func printRollout(p *columns.Printer, r rollout) {
-	p.Line(columns.S(columns.Bold, r.Plugin+" "+r.Version), columns.C(" to "+r.Group+": "), columns.S(stateStyle(r.State), r.State), columns.S(columns.Dim, "  "+r.ID))
+	what, whom := r.brings()
+	p.Line(columns.S(columns.Bold, what), columns.C(" to "+whom+": "), columns.S(stateStyle(r.State), r.State), columns.S(columns.Dim, "  "+r.ID))
 	if r.Reason != "" {
 		p.Line(columns.C("  " + r.Reason))
 	}

@@ -4,11 +4,11 @@ package serverapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +25,23 @@ type Server struct {
 	URL       string
 	TokenFile string
 	Role      string // that the command needs, for the hint about a token
+
+	match string
 }
+
+// Matching is the server to which a change is sent that is meant for one version of something, by its ETag.
+func (s Server) Matching(version int64) Server {
+	s.match = fmt.Sprintf("%q", strconv.FormatInt(version, 10))
+	return s
+}
+
+// Refusal is an answer that says no.
+type Refusal struct {
+	Status int
+	text   string
+}
+
+func (r *Refusal) Error() string { return r.text }
 
 // Token reads the API token.
 func (s Server) Token() (string, error) {
@@ -69,6 +85,9 @@ func (s Server) Open(ctx context.Context, method, path, contentType string, body
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	if s.match != "" {
+		req.Header.Set("If-Match", s.match)
+	}
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -106,7 +125,7 @@ func refusal(resp *http.Response, raw []byte) error {
 		Errors               []struct{ Message, Location string }
 	}
 	if json.Unmarshal(raw, &p) != nil {
-		return fmt.Errorf("the server answered %s", resp.Status)
+		return &Refusal{resp.StatusCode, "the server answered " + resp.Status}
 	}
 	text := p.Error
 	for _, other := range []string{p.Detail, p.Title, "the server answered " + resp.Status} {
@@ -119,5 +138,5 @@ func refusal(resp *http.Response, raw []byte) error {
 			text += fmt.Sprintf(" (%s: %s)", e.Location, e.Message)
 		}
 	}
-	return errors.New(strings.Join(strings.Fields(text), " "))
+	return &Refusal{resp.StatusCode, strings.Join(strings.Fields(text), " ")}
 }
