@@ -31,6 +31,7 @@ func (c *Core) analyse(ctx context.Context, x traffic.Capture) traffic.Analysis 
 	facts, first, features := run.run.Wanted()
 	run.wanted.Facts, run.wanted.Features = facts, features
 	run.wanted.WantFirst(first...)
+	run.wanted.Without = run.run.Without()
 	if c.record != nil {
 		recorder, err := c.record(ctx, x)
 		if err != nil {

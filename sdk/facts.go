@@ -31,6 +31,16 @@ var FactKinds = []string{
 // PlainFacts are the kinds that facts.read allows: all but contents.
 var PlainFacts = FactKinds[: len(FactKinds)-1 : len(FactKinds)-1]
 
+// Parts of facts that cost much, and that a Subscription may do without. They are named as their kind, a dot and what it is.
+const (
+	PartReceived = "files.received" // files that servers sent
+	// PartDetails is OT.Details of what reads, or does nothing that has a name, beyond the first 64 facts of a flow.
+	PartDetails = "ot.details"
+)
+
+// FactParts are all such parts.
+var FactParts = []string{PartReceived, PartDetails}
+
 // MaxContent is how much of a file a Content holds at most, in bytes.
 const MaxContent = 1 << 20
 

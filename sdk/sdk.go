@@ -283,6 +283,7 @@ type Subscription struct {
 	// Features, with Flows, fills in Flow.Features.
 	Features bool                `json:"features,omitempty"`
 	Facts    []string            `json:"facts,omitempty"`   // kinds of FactKinds; permission facts.read, of contents files.read
+	Without  []string            `json:"without,omitempty"` // parts of FactParts; they come when somebody else looks at them
 	Packets  *PacketSubscription `json:"packets,omitempty"` // permission packets.read
 }
 

@@ -45,6 +45,10 @@ func run(args []string) int {
 	var carve carving
 	carve.declare(flags)
 	flags.Func("facts", "hand out facts: KIND[:FIRST][,...], of each flow all or so many", func(text string) error { return wish(&wanted, text) })
+	flags.Func("without", "parts of facts that may be left out: KIND.PART[,...]", func(text string) error {
+		wanted.Without = strings.Split(text, ",")
+		return nil
+	})
 	flags.BoolVar(&wanted.Features, "features", false, "flows carry their further features")
 	version := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {

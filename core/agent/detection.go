@@ -103,7 +103,7 @@ func appendPlan(text []byte, words ...any) []byte {
 
 func wantedBy(cfg detect.LiveConfig) traffic.Wanted {
 	packets, facts, first, _ := cfg.Wanted()
-	w := traffic.Wanted{Packets: packets, Facts: facts, Features: true}
+	w := traffic.Wanted{Packets: packets, Facts: facts, Without: cfg.Without(), Features: true}
 	w.WantFirst(first...)
 	w.WantFirst(traffic.RecordedFacts...)
 	return w

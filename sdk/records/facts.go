@@ -8,10 +8,10 @@ import (
 
 const (
 	// BatchFacts is the number of facts in a frame. To wake a reader for each costs as much as it does with a hundred facts.
-	BatchFacts = 512
+	BatchFacts = 1024
 	// FactsBytes is the size at which a frame of facts is full, however few they are: one certificate or one listing is larger
 	// than hundreds of queries.
-	FactsBytes = 256 << 10
+	FactsBytes = 512 << 10
 	// MaxFacts is the largest frame of facts that a host takes from its parsers: one full frame and the largest fact.
 	MaxFacts = 2 << 20
 )

@@ -71,6 +71,7 @@ func split(wants sdk.Subscription, permissions []sdk.Permission) (granted sdk.Su
 			granted.Facts = append(granted.Facts, kind)
 		}
 	}
+	granted.Without = wants.Without
 	if kinds != nil {
 		withheld = append(withheld, sdk.Permission{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": kinds}}.String())
 	}

@@ -124,22 +124,22 @@ func TestAnObserverThatCrashes(t *testing.T) {
 }
 
 func TestWhatIsGrantedOfASubscription(t *testing.T) {
-	snapped := &sdk.PacketSubscription{SnapLen: 128}
-	wants := sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls", "dns", "later"}, Packets: snapped}
+	snapped, parts := &sdk.PacketSubscription{SnapLen: 128}, []string{sdk.PartDetails}
+	wants := sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls", "dns", "later"}, Without: parts, Packets: snapped}
 	for name, c := range map[string]struct {
 		grants   []sdk.Permission
 		want     sdk.Subscription
 		withheld []string
 	}{
-		"nothing": {nil, sdk.Subscription{}, []string{"flows.read", "facts.read(kinds=dns,tls,dns,later)", "packets.read"}},
-		"flows":   {[]sdk.Permission{{Cap: sdk.CapFlowsRead}}, sdk.Subscription{Flows: true, Features: true}, []string{"facts.read(kinds=dns,tls,dns,later)", "packets.read"}},
-		"all facts": {[]sdk.Permission{{Cap: sdk.CapFactsRead}}, sdk.Subscription{Facts: []string{"dns", "tls"}},
+		"nothing": {nil, sdk.Subscription{Without: parts}, []string{"flows.read", "facts.read(kinds=dns,tls,dns,later)", "packets.read"}},
+		"flows":   {[]sdk.Permission{{Cap: sdk.CapFlowsRead}}, sdk.Subscription{Flows: true, Features: true, Without: parts}, []string{"facts.read(kinds=dns,tls,dns,later)", "packets.read"}},
+		"all facts": {[]sdk.Permission{{Cap: sdk.CapFactsRead}}, sdk.Subscription{Facts: []string{"dns", "tls"}, Without: parts},
 			[]string{"flows.read", "packets.read"}},
 		"short packets": {[]sdk.Permission{{Cap: sdk.CapPacketsRead, Args: map[string][]string{"snaplen": {"64"}}}, {Cap: sdk.CapFlowsRead}, {Cap: sdk.CapFactsRead}},
-			sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls"}}, []string{"packets.read"}},
+			sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls"}, Without: parts}, []string{"packets.read"}},
 		"all": {[]sdk.Permission{{Cap: sdk.CapPacketsRead}, {Cap: sdk.CapFlowsRead}, {Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"tls"}}},
 			{Cap: sdk.CapFactsRead, Args: map[string][]string{"kinds": {"dns"}}}},
-			sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls"}, Packets: snapped}, []string{"facts.read(kinds=later)"}},
+			sdk.Subscription{Flows: true, Features: true, Facts: []string{"dns", "tls"}, Without: parts, Packets: snapped}, []string{"facts.read(kinds=later)"}},
 	} {
 		got, withheld := split(wants, c.grants)
 		if !reflect.DeepEqual(got, c.want) || !slices.Equal(withheld, c.withheld) {

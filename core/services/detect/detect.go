@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -138,6 +139,21 @@ func (r *Run) Wanted() (facts, first []string, features bool) {
 		}
 	}
 	return facts, first, slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.wants.Features })
+}
+
+// Without are the parts of facts that nobody looks at who wants their kind.
+func (r *Run) Without() (parts []string) {
+	for _, part := range sdk.FactParts {
+		kind, _, _ := strings.Cut(part, ".")
+		looks := func(l *lane) bool {
+			first := !l.judges && part == sdk.PartDetails // which it is shown all the same
+			return slices.Contains(l.wants.Facts, kind) && !slices.Contains(l.wants.Without, part) && !first
+		}
+		if !slices.ContainsFunc(r.lanes, looks) {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
 
 // Frame hands flows to everybody who wants flows, waiting for those that are behind. It reads the frame until the parcel is

@@ -244,6 +244,15 @@ func (l *lane) failed(err error) {
 
 // Wanted is what the readers want to see together, as a Run of them says it.
 func (c LiveConfig) Wanted() (packets []sdk.PacketSubscription, facts, first []string, features bool) {
+	r := c.asRun()
+	facts, first, features = r.Wanted()
+	return r.PacketSubscriptions(), facts, first, features
+}
+
+// Without are the parts of facts that none of the readers looks at.
+func (c LiveConfig) Without() []string { return c.asRun().Without() }
+
+func (c LiveConfig) asRun() *Run {
 	r := &Run{}
 	for _, d := range c.Detectors {
 		r.lane(d).judges = true
@@ -251,6 +260,5 @@ func (c LiveConfig) Wanted() (packets []sdk.PacketSubscription, facts, first []s
 	for _, o := range c.Observers {
 		r.lane(o)
 	}
-	facts, first, features = r.Wanted()
-	return r.PacketSubscriptions(), facts, first, features
+	return r
 }

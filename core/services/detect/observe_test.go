@@ -71,6 +71,32 @@ func TestFactsGoToThoseThatWantThem(t *testing.T) {
 	}
 }
 
+// A part of facts is left out when nobody looks at it, but for observers who are content with the first facts of a flow.
+func TestPartsThatNobodyLooksAt(t *testing.T) {
+	machines := sdk.Subscription{Facts: []string{sdk.FactsOT}}
+	brief, sent := machines, sdk.Subscription{Facts: []string{sdk.FactsFiles}, Without: []string{sdk.PartReceived}}
+	brief.Without = []string{sdk.PartDetails}
+	files := sdk.Subscription{Facts: []string{sdk.FactsFiles}}
+	for _, c := range []struct {
+		detectors []sdk.Subscription
+		observer  sdk.Subscription
+		want      []string
+	}{
+		{[]sdk.Subscription{brief, sent}, machines, []string{sdk.PartReceived, sdk.PartDetails}},
+		{[]sdk.Subscription{brief, sent, files}, machines, []string{sdk.PartDetails}},
+		{[]sdk.Subscription{brief, machines}, machines, []string{sdk.PartReceived}},
+		{[]sdk.Subscription{brief, sent}, files, []string{sdk.PartDetails}},
+	} {
+		live := LiveConfig{Observers: []Observer{&watcher{fake: fake{wants: c.observer}}}}
+		for _, s := range c.detectors {
+			live.Detectors = append(live.Detectors, &fake{wants: s})
+		}
+		if have := live.Without(); !slices.Equal(have, c.want) {
+			t.Errorf("%+v and %+v do without %q, not %q", c.detectors, c.observer, have, c.want)
+		}
+	}
+}
+
 // Who did not ask for the further features is not sent them.
 func TestFeaturesGoToThoseThatWantThem(t *testing.T) {
 	ctx := context.Background()

@@ -48,6 +48,13 @@ func TestWantedAsArguments(t *testing.T) {
 	}
 }
 
+func TestPartsAreLeftOut(t *testing.T) {
+	w := Wanted{Without: []string{sdk.PartReceived, sdk.PartDetails}}
+	if have := w.Args(); !slices.Equal(have, []string{"--without", "files.received,ot.details"}) {
+		t.Errorf("%q", have)
+	}
+}
+
 func TestTheFirstFactsDo(t *testing.T) {
 	w := Wanted{Facts: []string{sdk.FactsTLS}}
 	w.WantFirst(sdk.FactsDNS, sdk.FactsTLS, sdk.FactsLogins, sdk.FactsDNS)

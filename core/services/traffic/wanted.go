@@ -13,6 +13,7 @@ type Wanted struct {
 	Packets  []sdk.PacketSubscription
 	Facts    []string // kinds of sdk.FactKinds
 	First    []string // of these, the kinds of which the first FirstFacts of each flow do
+	Without  []string // parts of sdk.FactParts that nobody looks at
 	Features bool     // the further features of flows
 }
 
@@ -48,6 +49,9 @@ func (w Wanted) Args() []string {
 			}
 		}
 		args = append(args, "--facts", strings.Join(kinds, ","))
+	}
+	if len(w.Without) > 0 {
+		args = append(args, "--without", strings.Join(w.Without, ","))
 	}
 	if w.Features {
 		args = append(args, "--features")

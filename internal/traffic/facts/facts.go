@@ -37,6 +37,8 @@ type Config struct {
 	Kinds []string
 	// First, by kind, is how many of its facts from one flow are enough: the flow's first ones. Of other kinds all are told.
 	First map[string]int
+	// Without are parts of sdk.FactParts that nobody looks at.
+	Without []string
 	// Emit takes a frame (sdk/records) of facts of one kind, which is valid during the call. After an error it is not called again.
 	Emit func(kind string, frame []byte) error
 }
@@ -90,6 +92,7 @@ type Maker struct {
 	emit   func(string, []byte) error
 	err    error // the first one that emit returned
 	wanted map[string]bool
+	sent   bool                // of files those that clients sent do
 	feeds  map[string][]*share // what a protocol feeds, where all of it is bounded
 	engine *app.Engine
 	heard  func(*app.Fact) // in tests
@@ -140,6 +143,8 @@ func New(cfg Config) (*Maker, error) {
 	m.logins = newQueue[sdk.Login](m, cfg.First, sdk.FactsLogins)
 	m.messages = newQueue[sdk.Message](m, cfg.First, sdk.FactsMessages)
 	m.contents = newQueue[sdk.Content](m, cfg.First, sdk.FactsContents)
+	m.sent = slices.Contains(cfg.Without, sdk.PartReceived) && !m.contents.wanted
+	m.ot.brief = slices.Contains(cfg.Without, sdk.PartDetails) && m.ot.first == 0
 	m.told, m.done = newPlanner("response"), newPlanner(inRecord...)
 	m.handshakes = newJoins(m.tellHandshake)
 	m.exchanges = newJoins(m.tellExchanges)

@@ -227,8 +227,11 @@ func (m *Maker) takeBounded(f *app.Fact, b *body, data []byte, missing, last boo
 	m.takeBody(f, b, data, missing, last, last)
 }
 
-// open begins a file, unless nobody wants one more of the flow.
+// open begins a file, unless nobody wants it, or one more of the flow.
 func (m *Maker) open(f *app.Fact, b *body, name string) bool {
+	if m.sent && f.Dir == app.Server {
+		return false
+	}
 	tells, shows := m.wants(f.Flow, &m.files.share), m.wants(f.Flow, &m.contents.share)
 	if !tells && !shows {
 		return false

@@ -42,6 +42,7 @@ func checkKind(kind string, first int) error {
 type share struct {
 	wanted bool
 	first  uint16 // of a flow; 0 for all
+	brief  bool   // beyond the first ones of a flow its facts are told in brief
 	index  int    // of the kind in sdk.FactKinds
 	cut    uint64 // flows of which more could have been told
 }
@@ -64,6 +65,22 @@ func (m *Maker) wants(f *app.Flow, s *share) bool {
 	if m.satisfied(f) {
 		f.Enough()
 	}
+	return false
+}
+
+// inFull is how many facts of each flow are told in full where the others are told in brief.
+const inFull = 64
+
+// isBrief reports whether one fact more of the flow is told in brief, and counts it.
+func (m *Maker) isBrief(f *app.Flow, s *share) bool {
+	if !s.brief || f.ID == 0 {
+		return false
+	}
+	n := &m.taken(f)[s.index]
+	if *n >= inFull {
+		return true
+	}
+	*n++
 	return false
 }
 

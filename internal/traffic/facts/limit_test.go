@@ -6,7 +6,9 @@ import (
 
 	"github.com/picketwatch/picket/internal/traffic/app"
 	"github.com/picketwatch/picket/internal/traffic/app/dns"
+	"github.com/picketwatch/picket/internal/traffic/app/enip"
 	"github.com/picketwatch/picket/internal/traffic/app/http1"
+	"github.com/picketwatch/picket/internal/traffic/app/ot"
 	"github.com/picketwatch/picket/internal/traffic/link"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -124,5 +126,49 @@ func TestParseKind(t *testing.T) {
 	}
 	if _, err := New(Config{Kinds: []string{sdk.FactsDNS}, First: map[string]int{sdk.FactsDNS: maxFirst + 1}}); err == nil {
 		t.Error("more than can be counted is taken")
+	}
+}
+
+// Of what nobody looks at nothing is computed: files that servers sent, details of what reads beyond the first facts of a flow.
+func TestPartsAreLeftOut(t *testing.T) {
+	for _, without := range [][]string{nil, sdk.FactParts} {
+		all := &sdk.Batch{}
+		m, err := New(Config{Kinds: []string{sdk.FactsFiles, sdk.FactsOT}, Without: without, Emit: Batches(func(_ string, b *sdk.Batch) error { return copyInto(all, b) })})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWire(m, "http", 1)
+		for _, side := range []app.Dir{app.Client, app.Server} {
+			if side == app.Client {
+				w.say(side, &http1.Request{Number: 1, Method: "POST", Length: 2})
+			} else {
+				w.say(side, &http1.Response{Number: 1, Status: 200, Length: 2})
+			}
+			w.say(side, &http1.BodyPart{Number: 1, Data: []byte("ab"), Last: true})
+		}
+		w.end()
+		machines := newWire(m, "enip", 2)
+		for range inFull + 1 {
+			machines.say(app.Client, &enip.Message{Service: 0x4c, Name: "read", Action: ot.Read, Session: 7})
+		}
+		machines.say(app.Client, &enip.Message{Service: 0x4d, Name: "write", Action: ot.Write, Session: 7})
+		if err := m.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		files, brief := 2, 0
+		if without != nil {
+			files, brief = 1, 1
+		}
+		if len(all.Files) != files || all.Files[0].FromServer {
+			t.Errorf("without %q: %+v", without, all.Files)
+		}
+		if len(all.OT) != inFull+2 {
+			t.Fatalf("%d messages", len(all.OT))
+		}
+		for i, r := range all.OT {
+			if short := i == inFull && brief == 1; (r.Details == nil) != short {
+				t.Errorf("without %q: message %d has details %q", without, i, r.Details)
+			}
+		}
 	}
 }

@@ -34,6 +34,10 @@ func (m *Maker) takeOT(f *app.Fact) {
 	if r.Name == "" {
 		r.Name = p.name
 	}
+	if m.isBrief(f.Flow, &m.ot.share) && (r.Action == string(ot.Read) || r.Action == string(ot.Other)) {
+		m.ot.add(r)
+		return
+	}
 	m.texts.fieldsInto(&m.pairs, p, f.Body)
 	m.ot.addWith(r, m.pairs.ordered())
 }

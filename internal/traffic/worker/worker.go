@@ -59,6 +59,7 @@ type Options struct {
 	Packets  []sdk.PacketSubscription
 	Facts    []string       // kinds of sdk.FactKinds
 	First    map[string]int // of these kinds so many facts from one flow are enough
+	Without  []string       // parts of sdk.FactParts that nobody looks at
 	Features bool           // of the flows
 }
 
@@ -101,7 +102,7 @@ type run struct {
 
 func newRun(out io.Writer, wanted Options) (*run, error) {
 	r := &run{messages: messages{out: out}}
-	maker, err := facts.New(facts.Config{Kinds: wanted.Facts, First: wanted.First, Emit: func(_ string, frame []byte) error {
+	maker, err := facts.New(facts.Config{Kinds: wanted.Facts, First: wanted.First, Without: wanted.Without, Emit: func(_ string, frame []byte) error {
 		return r.try(func() error { return r.told(frame) })
 	}})
 	if err != nil {

@@ -69,7 +69,7 @@ func Plugin() sdk.Plugin {
 			{ID: RuleFlood, Purpose: "A host sent commands without waiting for a single answer.", Techniques: []string{"T0814", "T0806"}, Severity: sdk.SeverityMedium,
 				FalsePositives: []string{"A sensor that sees one direction of fast cyclic writes."}},
 		},
-		Subscription: sdk.Subscription{Facts: []string{sdk.FactsOT}},
+		Subscription: sdk.Subscription{Facts: []string{sdk.FactsOT}, Without: []string{sdk.PartDetails}},
 		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}

@@ -26,7 +26,7 @@ func Plugin() sdk.Plugin {
 		ID:           "picket/web-attack",
 		Kind:         sdk.KindDetector,
 		Summary:      "Finds requests of HTTP that try to break into a web application.",
-		Subscription: sdk.Subscription{Facts: []string{sdk.FactsHTTP, sdk.FactsFiles}},
+		Subscription: sdk.Subscription{Facts: []string{sdk.FactsHTTP, sdk.FactsFiles}, Without: []string{sdk.PartReceived}},
 		Borrows:      true,
 		New:          func() sdk.Instance { return &Detector{} },
 	}

@@ -170,7 +170,9 @@ type Subscription struct {
 	// Flows come with their further features.
 	Features bool `protobuf:"varint,3,opt,name=features,proto3" json:"features,omitempty"`
 	// Kinds of facts: dns, tls, http, smb, dhcp, arp, ot, files, logins, messages.
-	Facts         []string `protobuf:"bytes,4,rep,name=facts,proto3" json:"facts,omitempty"`
+	Facts []string `protobuf:"bytes,4,rep,name=facts,proto3" json:"facts,omitempty"`
+	// Parts of facts that are not looked at: files.received, ot.details.
+	Without       []string `protobuf:"bytes,5,rep,name=without,proto3" json:"without,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +231,13 @@ func (x *Subscription) GetFeatures() bool {
 func (x *Subscription) GetFacts() []string {
 	if x != nil {
 		return x.Facts
+	}
+	return nil
+}
+
+func (x *Subscription) GetWithout() []string {
+	if x != nil {
+		return x.Without
 	}
 	return nil
 }
@@ -1031,12 +1040,13 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"techniques\x18\x03 \x03(\tR\n" +
 	"techniques\x12\x1a\n" +
 	"\bseverity\x18\x04 \x01(\tR\bseverity\x12'\n" +
-	"\x0ffalse_positives\x18\x05 \x03(\tR\x0efalsePositives\"\x96\x01\n" +
+	"\x0ffalse_positives\x18\x05 \x03(\tR\x0efalsePositives\"\xb0\x01\n" +
 	"\fSubscription\x12\x14\n" +
 	"\x05flows\x18\x01 \x01(\bR\x05flows\x12>\n" +
 	"\apackets\x18\x02 \x01(\v2$.picket.plugin.v1.PacketSubscriptionR\apackets\x12\x1a\n" +
 	"\bfeatures\x18\x03 \x01(\bR\bfeatures\x12\x14\n" +
-	"\x05facts\x18\x04 \x03(\tR\x05facts\"G\n" +
+	"\x05facts\x18\x04 \x03(\tR\x05facts\x12\x18\n" +
+	"\awithout\x18\x05 \x03(\tR\awithout\"G\n" +
 	"\x12PacketSubscription\x12\x16\n" +
 	"\x06layers\x18\x01 \x03(\tR\x06layers\x12\x19\n" +
 	"\bsnap_len\x18\x02 \x01(\rR\asnapLen\"\xeb\x01\n" +

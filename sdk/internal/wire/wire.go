@@ -131,7 +131,7 @@ func RuleFromPB(r *pb.Rule) sdk.Rule {
 }
 
 func SubscriptionToPB(s sdk.Subscription) *pb.Subscription {
-	out := &pb.Subscription{Flows: s.Flows, Features: s.Features, Facts: s.Facts}
+	out := &pb.Subscription{Flows: s.Flows, Features: s.Features, Facts: s.Facts, Without: s.Without}
 	if s.Packets != nil {
 		out.Packets = &pb.PacketSubscription{Layers: s.Packets.Layers, SnapLen: uint32(max(s.Packets.SnapLen, 0))}
 	}
@@ -139,7 +139,7 @@ func SubscriptionToPB(s sdk.Subscription) *pb.Subscription {
 }
 
 func SubscriptionFromPB(s *pb.Subscription) sdk.Subscription {
-	out := sdk.Subscription{Flows: s.GetFlows(), Features: s.GetFeatures(), Facts: s.GetFacts()}
+	out := sdk.Subscription{Flows: s.GetFlows(), Features: s.GetFeatures(), Facts: s.GetFacts(), Without: s.GetWithout()}
 	if p := s.GetPackets(); p != nil {
 		out.Packets = &sdk.PacketSubscription{Layers: p.GetLayers(), SnapLen: int(min(p.GetSnapLen(), maxSnapLen))}
 	}
