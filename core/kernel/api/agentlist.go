@@ -116,12 +116,13 @@ func (s *Server) listAgents(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return answer(agentPageBody{Items: convert(found.Agents, func(a store.Agent) agentBody {
-		if in.Brief {
-			return s.briefly(a)
-		}
-		return s.agentOf(ctx, a)
-	}), NextCursor: found.Next, Total: found.Total}), nil
+	page := agentPageBody{NextCursor: found.Next, Total: found.Total}
+	if in.Brief {
+		page.Items = convert(found.Agents, s.briefly)
+	} else {
+		page.Items = s.agentsOf(ctx, found.Agents)
+	}
+	return answer(page), nil
 }
 
 func (s *Server) summariseAgents(ctx context.Context, in *struct{ AgentQuery }) (*body[agentSummaryBody], error) {

@@ -112,19 +112,29 @@ func (s *Server) briefly(a store.Agent) agentBody {
 }
 
 func (s *Server) agentOf(ctx context.Context, a store.Agent) agentBody {
-	b := s.briefly(a)
-	var reported struct {
-		Queue *agentQueue `json:"queue"`
-	}
-	if json.Unmarshal(a.Status, &reported) == nil {
-		b.Queue = reported.Queue
-	}
-	plugins, err := s.cfg.Catalogue.AgentPlugins(ctx, a)
+	return s.agentsOf(ctx, []store.Agent{a})[0]
+}
+
+// agentsOf shows agents of the caller's tenant in full.
+func (s *Server) agentsOf(ctx context.Context, list []store.Agent) []agentBody {
+	plugins, err := s.cfg.Catalogue.AgentPlugins(ctx, caller(ctx).Tenant, list)
 	if err != nil {
-		s.cfg.Log.Error("read the plugins of an agent", "agent", a.ID, "error", err)
+		s.cfg.Log.Error("read the plugins of agents", "agents", len(list), "error", err)
 	}
-	b.Plugins = append(b.Plugins, plugins...)
-	return b
+	out := make([]agentBody, len(list))
+	for i, a := range list {
+		out[i] = s.briefly(a)
+		var reported struct {
+			Queue *agentQueue `json:"queue"`
+		}
+		if json.Unmarshal(a.Status, &reported) == nil {
+			out[i].Queue = reported.Queue
+		}
+		if err == nil {
+			out[i].Plugins = append(out[i].Plugins, plugins[i]...)
+		}
+	}
+	return out
 }
 
 type enrolmentTokenBody struct {

@@ -118,8 +118,8 @@ type (
 		Rule(ctx context.Context, detector, rule string) (sdk.Rule, bool)
 		// Reported takes what an agent says of its plugins.
 		Reported(ctx context.Context, a store.Agent, status json.RawMessage)
-		// AgentPlugins is what an agent runs and should run.
-		AgentPlugins(ctx context.Context, a store.Agent) ([]catalogue.Instance, error)
+		// AgentPlugins is what each of a tenant's agents runs and should run.
+		AgentPlugins(ctx context.Context, tenant string, agents []store.Agent) ([][]catalogue.Instance, error)
 	}
 )
 

@@ -235,19 +235,28 @@ func (c *Catalogue) instances(ctx context.Context, rows []store.Assignment) ([]I
 	return out, nil
 }
 
-// AgentPlugins returns what an agent runs and should run.
-func (c *Catalogue) AgentPlugins(ctx context.Context, a store.Agent) ([]Instance, error) {
-	if a.Tenant != c.cfg.Tenant {
-		return c.sharedWith(ctx, a)
+// AgentPlugins returns what each of a tenant's agents runs and should run.
+func (c *Catalogue) AgentPlugins(ctx context.Context, tenant string, agents []store.Agent) (list [][]Instance, err error) {
+	list = make([][]Instance, len(agents))
+	if tenant != c.cfg.Tenant {
+		for i, a := range agents {
+			if list[i], err = c.sharedWith(ctx, a); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
 	}
-	rows, err := c.cfg.Store.ListAssignments(ctx, a.Tenant)
+	rows, err := c.cfg.Store.ListAssignments(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	return c.onAgent(a, rows), nil
+	for i, a := range agents {
+		list[i] = c.onAgent(a, rows)
+	}
+	return list, nil
 }
 
-// sharedWith is AgentPlugins of another tenant's agent, which runs what the operator set up: how is the operator's alone to know.
+// sharedWith is what an agent of another tenant runs and should run. It is what the operator set up: how is the operator's alone to know.
 func (c *Catalogue) sharedWith(ctx context.Context, a store.Agent) ([]Instance, error) {
 	rows, err := c.cfg.Store.NodeAssignments(ctx, a.Tenant, store.NodeAgent, a.ID)
 	if err != nil {

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -270,17 +269,17 @@ func (c *Control) FindAgents(ctx context.Context, tenant string, f AgentFilter, 
 	}
 	list = list[min(f.Offset, len(list)):]
 	list, out.Next = cut(list, p, func(a foundAgent) string { return cursorText(a.key) })
+	if status {
+		ids := make([]string, len(list))
+		for i, a := range list {
+			ids[i] = a.ID
+		}
+		out.Agents, err = c.agentsByID(ctx, ids)
+		return out, err
+	}
 	out.Agents = make([]Agent, 0, len(list))
 	for _, a := range list {
-		one := a.agent()
-		if status {
-			if one, err = c.AgentByID(ctx, a.ID); errors.Is(err, ErrNotFound) { // forgotten meanwhile
-				continue
-			} else if err != nil {
-				return AgentPage{}, err
-			}
-		}
-		out.Agents = append(out.Agents, one)
+		out.Agents = append(out.Agents, a.agent())
 	}
 	return out, nil
 }

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -39,6 +41,20 @@ func nullJSON(raw json.RawMessage) any {
 // AgentByID returns an agent of any tenant with what it last said of itself.
 func (c *Control) AgentByID(ctx context.Context, id string) (Agent, error) {
 	return c.scanWithStatus(c.reader.QueryRowContext(ctx, agentsWithStatus+"WHERE id = ?", id))
+}
+
+// agentsByID is AgentByID for many at once, in the order of their ids. One that there is not is left out.
+func (c *Control) agentsByID(ctx context.Context, ids []string) ([]Agent, error) {
+	list, err := collect(ctx, c.reader, c.scanWithStatus, agentsWithStatus+"WHERE id IN (SELECT value FROM json_each(?))", toJSON(ids))
+	if err != nil {
+		return nil, err
+	}
+	place := make(map[string]int, len(ids))
+	for i, id := range ids {
+		place[id] = i
+	}
+	slices.SortFunc(list, func(a, b Agent) int { return cmp.Compare(place[a.ID], place[b.ID]) })
+	return list, nil
 }
 
 // ListAgents lists the tenant's agents, oldest first.
