@@ -145,9 +145,10 @@ type directory struct {
 	known map[string]*phoneBook
 }
 
-// phoneBook is the agents of one tenant as they were at a time.
+// phoneBook is the agents of one tenant. There is another one when they have changed.
 type phoneBook struct {
-	at   time.Time
+	at   time.Time // when they were compared last; guarded by the directory's lock
+	list []store.AgentName
 	byID map[string]*store.AgentName
 }
 
@@ -162,7 +163,11 @@ func (d *directory) of(ctx context.Context, tenant string) (*phoneBook, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &phoneBook{at: d.now(), byID: make(map[string]*store.AgentName, len(list))}
+	if old != nil && slices.Equal(old.list, list) {
+		old.at = d.now()
+		return old, nil
+	}
+	b := &phoneBook{at: d.now(), list: list, byID: make(map[string]*store.AgentName, len(list))}
 	for i := range list {
 		b.byID[list[i].ID] = &list[i]
 	}

@@ -29,6 +29,8 @@ type Samples interface {
 	Shapes(tenant string) ([]store.MetricShape, uint64)
 	ShapesVersion() uint64
 	EachSeries(tenant string, m store.MetricShape, fn func(store.KnownSeries))
+	CountSeries(tenant string, metrics []store.MetricShape) int
+	Refresh(list []store.KnownSeries)
 	RawSamples(ctx context.Context, list []store.KnownSeries, q store.RawQuery) (samples [][]store.RawSample, read int, missing []error, err error)
 }
 
@@ -88,6 +90,7 @@ type Engine struct {
 	engine *promql.Engine
 	names  names
 	agents directory
+	memory memory
 	turn   chan struct{}       // one for each query that may run
 	taken  *semaphore.Weighted // by answers that are not closed: as many points as one query may hold
 }

@@ -76,7 +76,7 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 	if hints != nil {
 		from, to = hints.Start, hints.End
 	}
-	list, err := q.engine.find(ctx, q.tenant, 0, q.engine.cfg.MaxSeries, matchers)
+	list, err := q.engine.selected(ctx, q.tenant, matchers)
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
@@ -94,6 +94,28 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 	}
 	s.cut()
 	return &seriesSet{selection: s, at: -1}
+}
+
+// selected returns the tenant's series that fit all matchers, mostly without looking for them.
+func (e *Engine) selected(ctx context.Context, tenant string, matchers []*labels.Matcher) ([]found, error) {
+	is, err := e.agents.of(ctx, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errStore, err)
+	}
+	now := remembered{names: e.names.of(tenant), agents: is}
+	names, _ := now.names.narrow(matchers)
+	for _, name := range names {
+		now.series += e.cfg.Samples.CountSeries(tenant, now.names.shapes[name])
+	}
+	key := selectorKey(tenant, matchers)
+	if list, ok := e.memory.recall(key, now, e.cfg.Samples); ok {
+		return list, nil
+	}
+	now.list, err = e.find(ctx, tenant, 0, e.cfg.MaxSeries, matchers)
+	if err == nil {
+		e.memory.keep(key, now)
+	}
+	return slices.Clone(now.list), err
 }
 
 // find returns the tenant's series that fit all matchers and were heard of since a moment.
@@ -284,7 +306,7 @@ func (s *selection) load(block int) error {
 		s.first = s.ends[block-1]
 	}
 	list := s.list[s.first:s.ends[block]]
-	held := make([][]store.RawSample, len(list))
+	held, newest := make([][]store.RawSample, len(list)), make([]store.RawSample, 0, len(list))
 	var wanted []store.KnownSeries
 	var into []int
 	for i, f := range list {
@@ -293,8 +315,12 @@ func (s *selection) load(block int) error {
 			switch {
 			case !known:
 				wanted, into = append(wanted, k), append(into, i)
-			case sample.Millis >= s.from:
+			case sample.Millis < s.from:
+			case held[i] != nil:
 				held[i] = append(held[i], sample)
+			default:
+				newest = append(newest, sample)
+				held[i] = newest[len(newest)-1 : len(newest) : len(newest)]
 			}
 		}
 	}

@@ -13,16 +13,17 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
-// BenchmarkLife takes days of 10,000 series at 60 s, and twelve hours of one that is still open, through their life: what each step
+// BenchmarkLife takes days of 10,000 series, and twelve hours of one that is still open, through their life: what each step
 // costs, how long batches that come in meanwhile wait, how long the usual questions take, what a sample takes on disk.
-// PICKET_BENCH_DAYS says how many days there are; a day is 14.4 million samples divided by PICKET_BENCH_PART. With
-// PICKET_BENCH_DIR the folder, as it is before anything is archived, is left there for BenchmarkQueries of PromQL.
+// PICKET_BENCH_DAYS says how many days there are, PICKET_BENCH_EVERY how many seconds lie between the samples of a series: every 60
+// makes 14.4 million a day. With PICKET_BENCH_DIR the folder, as it is before anything is archived, is left there for
+// BenchmarkQueries of PromQL.
 //
-//	PICKET_BENCH_DAYS=3 PICKET_BENCH_PART=1 go test -v -run - -bench Life -benchtime 1x ./core/kernel/store
+//	PICKET_BENCH_DAYS=3 PICKET_BENCH_EVERY=60 go test -v -run - -bench Life -benchtime 1x ./core/kernel/store
 func BenchmarkLife(b *testing.B) {
-	days, part := number("PICKET_BENCH_DAYS", 2), number("PICKET_BENCH_PART", 20)
+	days, every := number("PICKET_BENCH_DAYS", 2), number("PICKET_BENCH_EVERY", 1200)
 	for b.Loop() {
-		benchLife(b, days, part)
+		benchLife(b, days, every)
 	}
 }
 
@@ -73,7 +74,7 @@ func benchSeries(b *testing.B, tel *Telemetry, at time.Time) {
 	}
 }
 
-func benchLife(b *testing.B, days, part int) {
+func benchLife(b *testing.B, days, every int) {
 	b.Helper()
 	now := &clock{t: start.Truncate(24 * time.Hour).Add(12 * time.Hour)}
 	dir := b.TempDir()
@@ -86,7 +87,7 @@ func benchLife(b *testing.B, days, part int) {
 	}
 	tel := open()
 	benchSeries(b, tel, now.Now().AddDate(0, 0, -days-1)) // on a day of its own
-	samples := fillDays(b, tel, now.Now(), days, 60*part)
+	samples := fillDays(b, tel, now.Now(), days, every)
 	fatal(b, tel.Close())
 	tel = open()
 	size := func() float64 { _, bytes := tel.segments.size(); return float64(bytes) }

@@ -74,12 +74,41 @@ func (t *Telemetry) EachSeries(tenant string, m MetricShape, fn func(KnownSeries
 		if s.unit != m.Unit || s.kind != m.Type {
 			continue
 		}
-		k := KnownSeries{Agent: s.agent, Labels: s.labels, series: s, Gap: time.Duration(s.last.gap) * time.Microsecond}
-		if s.last.us != 0 {
-			k.LastAt, k.LastValue = s.last.us/1000, s.last.value
-		}
+		k := KnownSeries{Agent: s.agent, Labels: s.labels, series: s}
+		k.refresh()
 		fn(k)
 	}
+}
+
+// refresh is called with the catalogue locked.
+func (k *KnownSeries) refresh() {
+	last := k.series.last
+	k.Gap = time.Duration(last.gap) * time.Microsecond
+	if last.us != 0 {
+		k.LastAt, k.LastValue = last.us/1000, last.value
+	}
+}
+
+// Refresh brings what is known of the newest samples up to date.
+func (t *Telemetry) Refresh(list []KnownSeries) {
+	t.catalogue.mu.RLock()
+	defer t.catalogue.mu.RUnlock()
+	for i := range list {
+		list[i].refresh()
+	}
+}
+
+// CountSeries counts the series of metrics, whatever their unit and type. It only grows.
+func (t *Telemetry) CountSeries(tenant string, metrics []MetricShape) (n int) {
+	c := t.catalogue
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, m := range metrics {
+		if known := c.byName[nameKey(tenant, m.Name)]; known != nil {
+			n += len(known.series)
+		}
+	}
+	return n
 }
 
 // RawQuery says which samples are wanted. Times are Unix milliseconds.
@@ -229,7 +258,13 @@ type AgentName struct{ ID, Name, Group string }
 
 // AgentNames lists the names of all the tenant's agents.
 func (c *Control) AgentNames(ctx context.Context, tenant string) ([]AgentName, error) {
-	return collect(ctx, c.reader, func(r row) (a AgentName, err error) {
-		return a, r.Scan(&a.ID, &a.Name, &a.Group)
-	}, "SELECT id, name, grp FROM agents WHERE tenant = ?", tenant)
+	agents, err := c.indexed(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]AgentName, len(agents))
+	for i, a := range agents {
+		list[i] = AgentName{a.ID, a.Name, a.Group}
+	}
+	return list, nil
 }
