@@ -93,7 +93,11 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 		s.most = min(s.most, q.engine.cfg.MaxSamples)
 	}
 	s.cut()
-	return &seriesSet{selection: s, at: -1}
+	set := &seriesSet{each: make([]lazySeries, len(s.list)), at: -1}
+	for i := range set.each {
+		set.each[i] = lazySeries{s, i}
+	}
+	return set
 }
 
 // selected returns the tenant's series that fit all matchers, mostly without looking for them.
@@ -379,12 +383,12 @@ func (s *selection) readInto(held [][]store.RawSample, wanted []store.KnownSerie
 
 // seriesSet walks through a selection.
 type seriesSet struct {
-	*selection
-	at int
+	each []lazySeries
+	at   int
 }
 
-func (s *seriesSet) Next() bool                        { s.at++; return s.at < len(s.list) }
-func (s *seriesSet) At() storage.Series                { return lazySeries{s.selection, s.at} }
+func (s *seriesSet) Next() bool                        { s.at++; return s.at < len(s.each) }
+func (s *seriesSet) At() storage.Series                { return &s.each[s.at] }
 func (s *seriesSet) Err() error                        { return nil }
 func (s *seriesSet) Warnings() annotations.Annotations { return nil }
 
@@ -394,9 +398,9 @@ type lazySeries struct {
 	i  int
 }
 
-func (s lazySeries) Labels() labels.Labels { return s.of.list[s.i].labels }
+func (s *lazySeries) Labels() labels.Labels { return s.of.list[s.i].labels }
 
-func (s lazySeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
+func (s *lazySeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	it, ok := reuse.(*iterator)
 	if !ok {
 		it = &iterator{}
