@@ -110,10 +110,7 @@ type IncidentRules interface {
 	Describe(alerts []IncidentAlert) Incident
 }
 
-const (
-	maxNear    = 2000 // marks of one key that are compared, the latest in traffic first
-	maxMembers = 2000 // alerts of an incident that are weighed, the riskiest first
-)
+const maxMembers = 2000 // alerts of an incident that are weighed, the riskiest first
 
 const incidentColumns = "id, tenant, state, title, severity, risk, confidence, first_seen, last_seen, alerts, entities, entity_count, " +
 	"stages, arithmetic, judged, merged_into, acknowledged_by, created, updated"
@@ -150,7 +147,7 @@ func (c *Control) GroupAlerts(ctx context.Context, limit int, rules IncidentRule
 			return err
 		}
 		slices.Sort(pending)
-		g := gathering{tx: tx, now: c.now(), rules: rules, touched: map[string]bool{}}
+		g := newGathering(tx, c.now(), rules)
 		var found []marked
 		for _, id := range pending { // all marks first: whether a target is crowded shows only then
 			m, err := g.mark(ctx, id)
@@ -158,6 +155,7 @@ func (c *Control) GroupAlerts(ctx context.Context, limit int, rules IncidentRule
 				return err
 			}
 			found = append(found, m)
+			g.neighbours.expect(m)
 		}
 		for _, m := range found {
 			if err := g.place(ctx, m); err != nil {
@@ -173,12 +171,24 @@ func (c *Control) GroupAlerts(ctx context.Context, limit int, rules IncidentRule
 
 // gathering is one transaction of GroupAlerts.
 type gathering struct {
-	tx      *sql.Tx
-	now     time.Time
-	rules   IncidentRules
-	touched map[string]bool
-	merged  []Incident
+	tx         *repeated
+	now        time.Time
+	rules      IncidentRules
+	touched    map[string]bool
+	merged     []Incident
+	neighbours *neighbours
+	known      map[inventoryKey]string // devices that were looked up
+	priors     map[priorKey]map[string]int
 }
+
+func newGathering(tx *sql.Tx, now time.Time, rules IncidentRules) *gathering {
+	q := repeating(tx)
+	return &gathering{tx: q, now: now, rules: rules, touched: map[string]bool{}, neighbours: newNeighbours(q, rules.Reach()),
+		known: map[inventoryKey]string{}, priors: map[priorKey]map[string]int{}}
+}
+
+// inventoryKey is an address by which a device is looked up.
+type inventoryKey struct{ tenant, host string }
 
 const memberColumns = `a.id, a.tenant, a.fingerprint, a.state, a.severity, a.risk, a.confidence, a.title, a.detector, a.rule, a.techniques, a.src, a.dst,
 	a.first_seen, a.last_seen, a.count, a.capture_id, a.agent, a.acknowledged_by, a.created, a.updated, a.incident_id,
@@ -230,7 +240,7 @@ func (g *gathering) place(ctx context.Context, m marked) error {
 	if len(m.marks) == 0 {
 		return nil
 	}
-	near, err := g.near(ctx, m)
+	near, err := g.neighbours.near(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -246,37 +256,19 @@ func (g *gathering) devices(ctx context.Context, m *IncidentAlert) error {
 		if of.host == "" {
 			continue
 		}
-		err := g.tx.QueryRowContext(ctx, `SELECT CASE WHEN count(*) = 1 THEN min(device_id) ELSE '' END FROM device_keys
-			WHERE tenant = ? AND kind IN ('ip', 'mac') AND key = ?`, m.Tenant, of.host).Scan(of.into)
-		if err != nil {
-			return err
+		key := inventoryKey{m.Tenant, of.host}
+		device, known := g.known[key]
+		if !known {
+			err := g.tx.QueryRowContext(ctx, `SELECT CASE WHEN count(*) = 1 THEN min(device_id) ELSE '' END FROM device_keys
+				WHERE tenant = ? AND kind IN ('ip', 'mac') AND key = ?`, key.tenant, key.host).Scan(&device)
+			if err != nil {
+				return err
+			}
+			g.known[key] = device
 		}
+		*of.into = device
 	}
 	return nil
-}
-
-// near are the marks of others within reach that have a key of the alert, those of one host in one incident as one. As all of
-// them lie within reach, the first beginning and the last end say as much as each by itself.
-func (g *gathering) near(ctx context.Context, m marked) (near []IncidentMark, err error) {
-	reach := g.rules.Reach()
-	for _, k := range m.marks {
-		if k.Role == MarkAt {
-			continue
-		}
-		found, err := collect(ctx, g.tx, func(r row) (n IncidentMark, err error) {
-			n.Key = k.Key
-			err = r.Scan(&n.Role, &n.Source, &n.IncidentID, stamp(&n.FirstSeen), stamp(&n.LastSeen))
-			return n, err
-		}, `SELECT k.role, k.source, a.incident_id, min(k.first_seen), max(k.last_seen) FROM (SELECT * FROM incident_marks
-				WHERE tenant = ? AND key = ? AND last_seen >= ? AND first_seen <= ? AND role <> 'at' AND alert_id <> ? ORDER BY last_seen DESC LIMIT ?) k
-			JOIN alerts a ON a.id = k.alert_id GROUP BY k.role, k.source, a.incident_id`,
-			m.alert.Tenant, k.Key, micros(m.alert.FirstSeen.Add(-reach)), micros(m.alert.LastSeen.Add(reach)), m.alert.ID, maxNear)
-		if err != nil {
-			return nil, err
-		}
-		near = append(near, found...)
-	}
-	return near, nil
 }
 
 // join puts an alert into the oldest of its incidents, which takes in the others. Without any it begins one.
@@ -311,6 +303,7 @@ func (g *gathering) join(ctx context.Context, a Alert, joins []string) error {
 	if now != "" {
 		return nil
 	}
+	g.neighbours.joined(a.ID, oldest)
 	if _, err := g.tx.ExecContext(ctx, "UPDATE alerts SET incident_id = ? WHERE id = ?", oldest, a.ID); err != nil {
 		return err
 	}
@@ -338,6 +331,7 @@ func (g *gathering) merge(ctx context.Context, into, from string) error {
 		}
 	}
 	delete(g.touched, from)
+	g.neighbours.merged(into, from)
 	young.MergedInto = into
 	g.merged = append(g.merged, young)
 	return nil
@@ -381,40 +375,32 @@ func (g *gathering) members(ctx context.Context, incident string) ([]IncidentAle
 	if err != nil {
 		return nil, err
 	}
-	priors := map[[3]string]map[string]int{}
 	for i := range members {
 		m := &members[i]
 		if err := g.devices(ctx, m); err != nil {
 			return nil, err
 		}
-		if err := g.prior(ctx, m, priors); err != nil {
+		if err := g.prior(ctx, m); err != nil {
 			return nil, err
 		}
 	}
 	return members, nil
 }
 
+// priorKey names the alerts whose judgements count for each other; with the tenant alone whether there are any.
+type priorKey struct{ tenant, detector, rule, entity string }
+
 // prior counts how others of the detector, rule and entity were judged. The alert's own judgement speaks for itself.
-func (g *gathering) prior(ctx context.Context, m *IncidentAlert, known map[[3]string]map[string]int) error {
-	key := [3]string{m.Detector, m.Rule, entityOf(m.Alert)}
-	counts, ok := known[key]
-	if !ok {
-		type count struct {
-			verdict string
-			n       int
-		}
-		list, err := collect(ctx, g.tx, func(r row) (x count, err error) { return x, r.Scan(&x.verdict, &x.n) },
-			`SELECT verdict, count(*) FROM (SELECT verdict, max(feedback_id) FROM feedback_alerts
-				WHERE tenant = ? AND detector = ? AND rule = ? AND entity = ? GROUP BY alert_id) GROUP BY verdict`,
-			m.Tenant, key[0], key[1], key[2])
-		if err != nil {
-			return err
-		}
-		counts = map[string]int{}
-		for _, x := range list {
-			counts[x.verdict] = x.n
-		}
-		known[key] = counts
+func (g *gathering) prior(ctx context.Context, m *IncidentAlert) error {
+	all, err := g.judged(ctx, priorKey{tenant: m.Tenant}, "SELECT verdict, 1 FROM feedback_alerts WHERE tenant = ? LIMIT 1", m.Tenant)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	key := priorKey{m.Tenant, m.Detector, m.Rule, entityOf(m.Alert)}
+	counts, err := g.judged(ctx, key, `SELECT verdict, count(*) FROM (SELECT verdict, max(feedback_id) FROM feedback_alerts
+		WHERE tenant = ? AND detector = ? AND rule = ? AND entity = ? GROUP BY alert_id) GROUP BY verdict`, key.tenant, key.detector, key.rule, key.entity)
+	if err != nil {
+		return err
 	}
 	m.True, m.False, m.Benign = counts[VerdictTrue], counts[VerdictFalse], counts[VerdictBenign]
 	switch m.Verdict {
@@ -426,6 +412,25 @@ func (g *gathering) prior(ctx context.Context, m *IncidentAlert, known map[[3]st
 		m.Benign--
 	}
 	return nil
+}
+
+// judged counts verdicts, once in a transaction.
+func (g *gathering) judged(ctx context.Context, key priorKey, query string, args ...any) (map[string]int, error) {
+	counts, known := g.priors[key]
+	if known {
+		return counts, nil
+	}
+	counts = map[string]int{}
+	_, err := collect(ctx, g.tx, func(r row) (verdict string, err error) {
+		var n int
+		err = r.Scan(&verdict, &n)
+		counts[verdict] = n
+		return verdict, err
+	}, query, args...)
+	if err == nil {
+		g.priors[key] = counts
+	}
+	return counts, err
 }
 
 // IncidentFilter narrows a list of incidents; empty fields do not.

@@ -39,3 +39,11 @@ func (r *repeated) ExecContext(ctx context.Context, query string, args ...any) (
 	}
 	return s.ExecContext(ctx, args...)
 }
+
+func (r *repeated) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	s, err := r.prepare(ctx, query) //nolint:sqlclosecheck // with the transaction
+	if err != nil {
+		return r.tx.QueryRowContext(ctx, query, args...) // which fails alike
+	}
+	return s.QueryRowContext(ctx, args...)
+}

@@ -48,7 +48,7 @@ type Service struct {
 }
 
 // batch is how many alerts are looked at in one transaction, so that others can write in between.
-const batch = 100
+const batch = 500
 
 // again is when settling is tried once more after the store failed.
 const again = 10 * time.Second
