@@ -33,12 +33,14 @@ func TestCapturesAreFresh(t *testing.T) {
 		"amplification":      amplification,
 		"reflected":          reflected,
 		"random-names":       randomNames,
+		"burst":              burst,
 		"failures":           failures,
 		"fast-flux":          fastFlux,
 		"rebinding":          rebinding,
 		"listed":             quiet,
 		"quiet":              quiet,
 		"quiet-failures":     quietFailures,
+		"quiet-missing":      quietMissing,
 		"quiet-big-answers":  quietBigAnswers,
 		"quiet-many-servers": quietManyServers,
 	})
@@ -90,6 +92,28 @@ func randomNames(c *dnscase.Capture) {
 			Code: []uint8{dnscase.NXDomain, dnscase.NXDomain, dnscase.ServFail}[i%3]})
 	}
 	browse(c, r, other, 20)
+}
+
+// burst is a flood that was hardly begun: the names are words, but nobody types so fast, and none of them exists.
+func burst(c *dnscase.Capture) {
+	r := random()
+	browse(c, r, other, 20)
+	words := strings.Fields("mail admin test dev stage vpn portal shop blog news static files beta proxy stats")
+	for i := range 30 {
+		c.Ask(time.Duration(i)*300*ms, dnscase.Exchange{Client: client, Server: resolver, Name: fmt.Sprintf("%s%d.example.org", words[i%len(words)], i), Type: dnscase.A, Code: dnscase.NXDomain})
+	}
+}
+
+// quietMissing is a program that tries all machines of a site, of which most are gone, and one that does so slowly where all are.
+func quietMissing(c *dnscase.Capture) {
+	for i := range 25 {
+		e := dnscase.Exchange{Client: client, Server: resolver, Name: fmt.Sprintf("desk%d.example.org", i), Type: dnscase.A, Code: dnscase.NXDomain}
+		if i%12 == 7 {
+			e.Code, e.Answers = 0, []dnscase.Record{dnscase.Address(address(10, 0, 0, byte(i)))}
+		}
+		c.Ask(time.Duration(i)*300*ms, e)
+		c.Ask(time.Duration(i)*3*s, dnscase.Exchange{Client: other, Server: resolver, Name: fmt.Sprintf("node%d.example.net", i), Type: dnscase.A, Code: dnscase.NXDomain})
+	}
 }
 
 // failures is a program that goes through names of its own making, among pages that load.

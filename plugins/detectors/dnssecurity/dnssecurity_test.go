@@ -138,8 +138,14 @@ func TestWhatCounts(t *testing.T) {
 		{"random names, half as many at once", "", several(25, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
 		}), RuleRandomNames},
-		{"random names, fewer at once", "", several(22, func(i int) sdk.DNS {
+		{"random names, a few at once", "", several(22, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
+		}), RuleRandomNames},
+		{"random names, fewer at once", "", several(18, func(i int) sdk.DNS {
+			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
+		}), ""},
+		{"random names, a few in a minute", "", several(22, func(i int) sdk.DNS {
+			return answer(i*20, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
 		}), ""},
 		{"random names, half as many in two minutes", "", several(40, func(i int) sdk.DNS {
 			return answer(i*30, lower32.EncodeToString(data(r, 8))+".example.org", typeA, codeNoName)
@@ -150,7 +156,11 @@ func TestWhatCounts(t *testing.T) {
 		{"data", "", several(200, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 30))+".example.org", typeA, codeNoName)
 		}), ""},
-		{"words", "", several(150, func(i int) sdk.DNS { return answer(i, fmt.Sprintf("machine-%d.example.org", i), typeA, codeNoName) }), ""},
+		{"words", "", several(140, func(i int) sdk.DNS { return answer(i*20, fmt.Sprintf("machine-%d.example.org", i), typeA, codeNoName) }), ""},
+		{"words at once", "", several(25, func(i int) sdk.DNS { return answer(i, fmt.Sprintf("machine-%d.example.org", i), typeA, codeNoName) }), RuleRandomNames},
+		{"words at once, one of which exists", "", several(25, func(i int) sdk.DNS {
+			return answer(i, fmt.Sprintf("machine-%d.example.org", i), typeA, uint16(codeNoName*min(1, i%20)))
+		}), ""},
 		{"many words", "", several(250, func(i int) sdk.DNS { return answer(i, fmt.Sprintf("machine-%d.example.org", i), typeA, codeNoName) }), RuleRandomNames},
 		{"random names, half of which exist", "", several(200, func(i int) sdk.DNS {
 			return answer(i, lower32.EncodeToString(data(r, 8))+".example.org", typeA, uint16(3*(i%2)))

@@ -24,6 +24,10 @@ const (
 	failWindow = int64(5 * time.Minute)
 	// wordsTimes is how many times more names of words must fail than random ones: a site may have lost that many.
 	wordsTimes = 4
+	// Of the names that are too many, four in ten are, of whatever kind, where nothing below the domain exists and they fail faster than
+	// anybody types or any search list is tried.
+	burstOfTen = 4
+	burstTime  = 30 * time.Second
 	// Of all different names, so many in ten must fail: below a domain, of a client; and a client's lie in so many domains.
 	failInDomain = 8
 	failOfClient = 6
@@ -219,7 +223,8 @@ func (d *Detector) tellFailures(sink sdk.FindingSink) error {
 
 func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) error {
 	failed, full := one.failed/sketch.Unit, uint64(d.cfg.FailingNames)
-	if 2*failed < full || 10*one.failed < failInDomain*(one.failed+one.existed) || !grown(failed, one.reported, final) {
+	burst := full * burstOfTen / 10
+	if failed < burst || 10*one.failed < failInDomain*(one.failed+one.existed) || !grown(failed, one.reported, final) {
 		return nil
 	}
 	if one.text.Total() >= longName*float64(failed) {
@@ -230,8 +235,11 @@ func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) err
 	case !one.text.Encoded():
 		full *= wordsTimes
 		least = full
-	case one.sudden():
+	case one.within(time.Minute):
 		least = full / 2
+	}
+	if one.within(burstTime) {
+		least = burst
 	}
 	if failed < least {
 		return nil
@@ -253,8 +261,10 @@ func (d *Detector) tellDomain(one *domain, final bool, sink sdk.FindingSink) err
 	return sink.Finding(out)
 }
 
-// sudden reports whether names failed within a minute, and none below the domain did not: half as many say something then.
-func (c *counted) sudden() bool { return c.existed == 0 && c.End()-c.begin <= int64(time.Minute) }
+// within reports whether names failed within some time, and none below the domain did not: fewer say something then.
+func (c *counted) within(some time.Duration) bool {
+	return c.existed == 0 && c.End()-c.begin <= int64(some)
+}
 
 func (d *Detector) tellAsker(a *asker, final bool, sink sdk.FindingSink) error {
 	failed, least := a.failed/sketch.Unit, uint64(d.cfg.FailingNames)

@@ -47,14 +47,15 @@ func (d *Detector) kerberos(r *sdk.Message, sink sdk.FindingSink) error {
 	switch r.Name {
 	case "as-rep":
 		m.noteController(bare.Of(r.Server))
-		m.noteStrong(r)
+		m.noteStrong(r, r.Fields["ticket"])
 	case "tgs-req":
 		if first, _, _ := strings.Cut(r.Fields["encryptions"], ","); first == rc4 {
 			m.old.add(r.Flow, 1)
 		}
+		m.noteStrong(r, r.Fields["presented"])
 	case "tgs-rep":
 		m.noteController(bare.Of(r.Server))
-		m.noteStrong(r)
+		m.noteStrong(r, r.Fields["ticket"])
 		if r.Fields["ticket"] == rc4 {
 			return d.ticket(r, sink)
 		}
@@ -114,10 +115,10 @@ func (d *Detector) ticket(r *sdk.Message, sink sdk.FindingSink) error {
 	return d.judgeTickets(t, false, sink)
 }
 
-// noteStrong remembers who gives tickets with AES.
-func (m *memory) noteStrong(r *sdk.Message) {
+// noteStrong remembers who gives tickets with AES, or takes one that it gave: who asks for a ticket to a service brings the first one.
+func (m *memory) noteStrong(r *sdk.Message, encryption string) {
 	const aes128, aes256 = "17", "18"
-	if t := r.Fields["ticket"]; (t == aes128 || t == aes256) && len(m.strong) < maxControllers {
+	if (encryption == aes128 || encryption == aes256) && len(m.strong) < maxControllers {
 		m.strong[bare.Of(r.Server)] = struct{}{}
 	}
 }

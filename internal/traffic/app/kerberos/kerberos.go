@@ -1,6 +1,6 @@
 // Package kerberos reads the messages between clients and the key distribution centre of Kerberos 5 (RFC 4120) over UDP and
-// TCP: who asks for a ticket to what, with which encryption, and how it ends. What is encrypted is not read, nor are tickets
-// that come along with a request.
+// TCP: who asks for a ticket to what, with which encryption, and how it ends. What is encrypted is not read; of a ticket that
+// comes along with a request its encryption is.
 package kerberos
 
 import (
@@ -38,6 +38,7 @@ type Message struct {
 	Options     uint32
 	Encryptions []int32 // that the client can do, the best one first; 23 is RC4
 	Proof       bool    // the client proves that it knows the key (pre-authentication)
+	Presented   int32   // encryption of the ticket that comes along, by which another one is asked for
 
 	Ticket int32 // of replies: the encryption of the ticket
 	Code   int64 // of errors: 6 unknown client, 24 wrong password, 25 a proof is wanted

@@ -41,15 +41,21 @@ func request(kind byte, data string, encryptions ...byte) string {
 }
 
 var (
-	proof   = tlv(0xa3, tlv(0x30, tlv(0x30, tlv(0xa1, integer(2)), tlv(0xa2, tlv(4, "x")))))
-	bare    = request(ASRequest, "", 18, 23)
-	proven  = request(ASRequest, proof, 18)
-	service = request(TGSRequest, tlv(0xa3, tlv(0x30, tlv(0x30, tlv(0xa1, integer(1))))), 23)
+	proof  = tlv(0xa3, tlv(0x30, tlv(0x30, tlv(0xa1, integer(2)), tlv(0xa2, tlv(4, "x")))))
+	bare   = request(ASRequest, "", 18, 23)
+	proven = request(ASRequest, proof, 18)
+	// An AP-REQ with the first ticket.
+	presented = tlv(0x6e, tlv(0x30, tlv(0xa0, integer(5)), tlv(0xa1, integer(14)), tlv(0xa2, tlv(3, "\x00\x00\x00\x00\x00")), tlv(0xa3, ticket(18))))
+	service   = request(TGSRequest, tlv(0xa3, tlv(0x30, tlv(0x30, tlv(0xa1, integer(1)), tlv(0xa2, tlv(4, presented))))), 23)
 )
+
+func ticket(encryption byte) string {
+	return tlv(0x61, tlv(0x30, tlv(0xa0, integer(5)), tlv(0xa2, principal("http", "web")), tlv(0xa3, tlv(0x30, tlv(0xa0, integer(encryption))))))
+}
 
 func reply(kind byte) string {
 	return tlv(0x60+kind, tlv(0x30, tlv(0xa0, integer(5)), tlv(0xa1, integer(kind)), tlv(0xa3, tlv(0x1b, "EXAMPLE.COM")), tlv(0xa4, principal("bob")),
-		tlv(0xa5, tlv(0x61, tlv(0x30, tlv(0xa0, integer(5)), tlv(0xa2, principal("http", "web")), tlv(0xa3, tlv(0x30, tlv(0xa0, integer(23)))))))))
+		tlv(0xa5, ticket(23))))
 }
 
 func failure(code byte) string {
@@ -75,20 +81,20 @@ func show(f *app.Fact) string {
 }
 
 var want = []string{
-	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18 23] Proof:false Ticket:0 Code:0}",
-	"{Type:30 Client: Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:0 Encryptions:[] Proof:false Ticket:0 Code:25}",
-	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18] Proof:true Ticket:0 Code:0}",
-	"{Type:30 Client: Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:0 Encryptions:[] Proof:false Ticket:0 Code:24}",
+	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18 23] Proof:false Presented:0 Ticket:0 Code:0}",
+	"{Type:30 Client: Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:0 Encryptions:[] Proof:false Presented:0 Ticket:0 Code:25}",
+	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18] Proof:true Presented:0 Ticket:0 Code:0}",
+	"{Type:30 Client: Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:0 Encryptions:[] Proof:false Presented:0 Ticket:0 Code:24}",
 	"login {User:bob@EXAMPLE.COM Method:AS Clear:false Result:1 Code:24}",
-	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18] Proof:true Ticket:0 Code:0}",
-	"{Type:11 Client:bob Realm:EXAMPLE.COM Service:http/web Options:0 Encryptions:[] Proof:false Ticket:23 Code:0}",
+	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18] Proof:true Presented:0 Ticket:0 Code:0}",
+	"{Type:11 Client:bob Realm:EXAMPLE.COM Service:http/web Options:0 Encryptions:[] Proof:false Presented:0 Ticket:23 Code:0}",
 	"login {User:bob@EXAMPLE.COM Method:AS Clear:false Result:2 Code:0}",
-	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18 23] Proof:false Ticket:0 Code:0}",
-	"{Type:11 Client:bob Realm:EXAMPLE.COM Service:http/web Options:0 Encryptions:[] Proof:false Ticket:23 Code:0}",
-	"{Type:12 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[23] Proof:false Ticket:0 Code:0}",
-	"{Type:13 Client:bob Realm:EXAMPLE.COM Service:http/web Options:0 Encryptions:[] Proof:false Ticket:23 Code:0}",
-	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18 23] Proof:false Ticket:0 Code:0}",
-	"{Type:30 Client: Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:0 Encryptions:[] Proof:false Ticket:0 Code:6}",
+	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18 23] Proof:false Presented:0 Ticket:0 Code:0}",
+	"{Type:11 Client:bob Realm:EXAMPLE.COM Service:http/web Options:0 Encryptions:[] Proof:false Presented:0 Ticket:23 Code:0}",
+	"{Type:12 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[23] Proof:false Presented:18 Ticket:0 Code:0}",
+	"{Type:13 Client:bob Realm:EXAMPLE.COM Service:http/web Options:0 Encryptions:[] Proof:false Presented:0 Ticket:23 Code:0}",
+	"{Type:10 Client:bob Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:1082195984 Encryptions:[18 23] Proof:false Presented:0 Ticket:0 Code:0}",
+	"{Type:30 Client: Realm:EXAMPLE.COM Service:krbtgt/EXAMPLE.COM Options:0 Encryptions:[] Proof:false Presented:0 Ticket:0 Code:6}",
 	"login {User:bob@EXAMPLE.COM Method:AS Clear:false Result:1 Code:6}",
 }
 

@@ -84,6 +84,7 @@ func (m *Message) readRequest(f *app.Flow, fields ber.Reader) {
 
 // Kinds of data that prove something.
 const (
+	dataTicket    = 1 // the first ticket, with a proof that its key is known
 	dataTimestamp = 2
 	dataPKInit    = 16
 	dataEncrypted = 138 // a timestamp in an armoured request
@@ -91,6 +92,7 @@ const (
 
 func (m *Message) readProofs(v ber.Reader) {
 	var all, item ber.Reader
+	var kind int64
 	if !v.Open(ber.Sequence, &all) {
 		return
 	}
@@ -98,13 +100,34 @@ func (m *Message) readProofs(v ber.Reader) {
 		if !all.Take(ber.Sequence, &item) {
 			return
 		}
+		kind = 0
 		each(item, func(n byte, v ber.Reader) {
-			var kind int64
-			if n == 1 && v.Number(&kind) && (kind == dataTimestamp || kind == dataPKInit || kind == dataEncrypted) {
-				m.Proof = true
+			switch n {
+			case 1:
+				if v.Number(&kind) && (kind == dataTimestamp || kind == dataPKInit || kind == dataEncrypted) {
+					m.Proof = true
+				}
+			case 2:
+				if kind == dataTicket {
+					m.readPresented(v)
+				}
 			}
 		})
 	}
+}
+
+// readPresented reads the ticket of an AP-REQ.
+func (m *Message) readPresented(v ber.Reader) {
+	const request = 0x6e
+	var data, inner ber.Reader
+	if !v.Take(ber.Octets, &data) || !data.Open(request, &inner) {
+		return
+	}
+	list(inner, func(n byte, v ber.Reader) {
+		if n == 3 {
+			_, m.Presented = readTicket(v)
+		}
+	})
 }
 
 func (m *Message) readBody(f *app.Flow, n byte, v ber.Reader) {
@@ -145,30 +168,32 @@ func (m *Message) readReply(fields ber.Reader) {
 		case 4:
 			m.Client = name(v)
 		case 5:
-			m.readTicket(v)
+			m.Service, m.Ticket = readTicket(v)
 		}
 	})
 }
 
-func (m *Message) readTicket(v ber.Reader) {
+// readTicket reads what a ticket is for, and its encryption.
+func readTicket(v ber.Reader) (service string, encryption int32) {
 	const ticket = 0x61
 	var inner ber.Reader
 	if !v.Open(ticket, &inner) {
-		return
+		return "", 0
 	}
 	list(inner, func(n byte, v ber.Reader) {
 		switch n {
 		case 2:
-			m.Service = name(v)
+			service = name(v)
 		case 3:
 			list(v, func(n byte, v ber.Reader) {
 				var kind int64
 				if n == 0 && v.Number(&kind) {
-					m.Ticket = int32(kind)
+					encryption = int32(kind)
 				}
 			})
 		}
 	})
+	return service, encryption
 }
 
 func (m *Message) readError(fields ber.Reader) {
