@@ -95,7 +95,7 @@ func (v *inventoryOf) AgentSeen(ctx context.Context, a store.Agent) {
 		s.IP, s.MAC = place.ip, place.mac
 		b.Sightings = append(b.Sightings, store.Sighting{Plugin: inventory.AgentSource, Sighting: s})
 	}
-	if err := v.record(ctx, b); err != nil {
+	if err := v.record(ctx, b); err != nil && ctx.Err() == nil { // an agent that hung up comes again
 		v.c.cfg.Log.Error("note the machine of an agent", "agent", a.ID, "error", err)
 	}
 }

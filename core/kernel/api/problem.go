@@ -32,6 +32,9 @@ var (
 	errBroken   = errors.New("the request broke off before its end")
 )
 
+// fullAgain is when to try a full disk again. Somebody has to make room first.
+const fullAgain = 30 * time.Second
+
 // problem turns an error into a problem document (RFC 9457). What is not known here is logged and told to nobody.
 func (s *Server) problem(ctx context.Context, err error) error {
 	var known huma.StatusError
@@ -115,6 +118,8 @@ func describeTyped(err error) error {
 	switch {
 	case errors.As(err, &busy):
 		return later(http.StatusServiceUnavailable, busy.Error(), busy.RetryAfter)
+	case errors.Is(err, store.ErrFull): // not 507: senders of OTLP give up what meets that
+		return later(http.StatusServiceUnavailable, "on the server "+store.ErrFull.Error(), fullAgain)
 	case errors.As(err, &quota):
 		return later(http.StatusTooManyRequests, quota.Error(), quota.RetryAfter)
 	case errors.As(err, &limit):

@@ -221,7 +221,7 @@ func explain(err error) error {
 	case e.ExtendedCode == sqlite3.ErrConstraintForeignKey:
 		return fmt.Errorf("%w: what this belongs to is gone", ErrNotFound)
 	case e.Code == sqlite3.ErrFull:
-		return fmt.Errorf("the disk is full; free some space: %w", err)
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	case e.Code == sqlite3.ErrReadonly, e.Code == sqlite3.ErrCantOpen, e.Code == sqlite3.ErrPerm:
 		return fmt.Errorf("the file cannot be written; check its owner and permissions: %w", err)
 	case e.Code == sqlite3.ErrNotADB, e.Code == sqlite3.ErrCorrupt:

@@ -193,7 +193,7 @@ func explainDuck(path string, err error) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "No space left") || errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%s: the disk is full; free some space: %w", path, err)
+		return fmt.Errorf("%s: %w: %w", path, ErrFull, err)
 	case strings.Contains(text, "Could not set lock"):
 		return fmt.Errorf("%s: another process has it open; is a second server using this data folder? %w", path, err)
 	case strings.Contains(text, "Permission denied") || strings.Contains(text, "Read-only file system"):

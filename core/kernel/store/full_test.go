@@ -55,7 +55,7 @@ func testDiskFull(t *testing.T, disk string, filler, rows int) {
 		full = send(seq)
 	}
 	seq-- // this one failed
-	if full == nil || !strings.Contains(full.Error(), "disk is full") {
+	if !errors.Is(full, ErrFull) {
 		t.Fatalf("a full disk gives %v", full)
 	}
 	must(t, os.Remove(filepath.Join(disk, "filler")))
@@ -97,7 +97,7 @@ func TestDiskFullForControlState(t *testing.T) {
 	for ; full == nil && n < 100; n++ {
 		full = c.PutSetting(t.Context(), "default", strings.Repeat("x", n+1), strings.Repeat("y", 100_000))
 	}
-	if full == nil || !strings.Contains(full.Error(), "disk is full") {
+	if !errors.Is(full, ErrFull) {
 		t.Fatalf("a full disk gives %v", full)
 	}
 	if v, err := c.Setting(t.Context(), "default", "x"); err != nil || len(v) != 100_000 {

@@ -29,6 +29,7 @@ var (
 	ErrUsed          = errors.New("already used")
 	ErrState         = errors.New("not possible in this state")
 	ErrClosed        = errors.New("store is closed")
+	ErrFull          = errors.New("the disk is full; free some space")
 )
 
 // BusyError says that the queue in front of the writer is full. Nothing of the batch was stored.
