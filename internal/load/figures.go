@@ -60,6 +60,7 @@ type phase struct {
 	Requests float64           `json:"requests_per_second"` // of agents
 	Acks     spread            `json:"acknowledgements"`
 	Pages    map[string]spread `json:"pages"`
+	Unseen   uint64            `json:"pages_failed"`
 	CPU      float64           `json:"cores"` // of the server
 	OwnCPU   float64           `json:"own_cores"`
 	Resident float64           `json:"resident_mb"`
@@ -88,6 +89,9 @@ func (r *report) print(w io.Writer) {
 		for _, name := range sorted(x.Pages) {
 			s := x.Pages[name]
 			p("  %-32s%10.1f ms p50, %.1f p95, %.1f at most (%d)\n", name, s.P50, s.P95, s.Most, s.Count)
+		}
+		if x.Unseen > 0 {
+			p("  pages that failed or were empty %10d\n", x.Unseen)
 		}
 		p("  picketd                         %10.2f cores, %.0f MB resident, %.0f at most, %d descriptors\n", x.CPU, x.Resident, x.Peak, x.Open)
 		p("  this program                    %10.2f cores\n", x.OwnCPU)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,9 +32,9 @@ var pages = map[string]string{
 	"machines, a page of 100":     "/api/v1/agents?limit=100",
 	"one machine":                 "/api/v1/agents/%s",
 	"a chart of one machine":      "/api/v1/series?metric=load.metric.m00&agent=%s",
-	"PromQL: one machine, 1 h":    "/prometheus/api/v1/query_range?start=-1h&query=%s",
-	"PromQL: mean of all, now":    "/prometheus/api/v1/query?query=" + url.QueryEscape("avg(load_metric_m00)"),
-	"PromQL: ten highest, now":    "/prometheus/api/v1/query?query=" + url.QueryEscape("topk(10, load_metric_m01)"),
+	"PromQL: one machine, 1 h":    "/prometheus/api/v1/query_range?query=%s",
+	"PromQL: mean of all, now":    "/prometheus/api/v1/query?query=" + url.QueryEscape("avg(load_metric_m00_ratio)"),
+	"PromQL: ten highest, now":    "/prometheus/api/v1/query?query=" + url.QueryEscape("topk(10, load_metric_m01_ratio)"),
 	"alerts":                      "/api/v1/alerts?limit=50",
 	"metrics that there are":      "/api/v1/metrics/names",
 	"the server's own, to scrape": "/metrics",
@@ -53,11 +54,20 @@ func (r *readers) look(ctx context.Context, s *server, fleet []*agent) {
 			path = fmt.Sprintf(path, id)
 		case "PromQL: one machine, 1 h":
 			now := time.Now()
-			path = "/prometheus/api/v1/query_range?" + url.Values{"query": {`load_metric_m00{agent_id="` + id + `"}`}, "step": {"60"},
+			path = "/prometheus/api/v1/query_range?" + url.Values{"query": {`load_metric_m00_ratio{agent_id="` + id + `"}`}, "step": {"60"},
 				"start": {fmt.Sprint(now.Add(-time.Hour).Unix())}, "end": {fmt.Sprint(now.Unix())}}.Encode()
 		}
 		began := time.Now()
-		if err := s.call(ctx, client, http.MethodGet, path, nil, nil); err != nil && name != "the server's own, to scrape" {
+		var out any
+		var found struct{ Data struct{ Result []any } }
+		if strings.HasPrefix(name, "PromQL") {
+			out = &found
+		}
+		err := s.call(ctx, client, http.MethodGet, path, nil, out)
+		if err == nil && out != nil && len(found.Data.Result) == 0 {
+			err = errors.New("nothing was found")
+		}
+		if err != nil && name != "the server's own, to scrape" {
 			if ctx.Err() == nil {
 				r.failed.Add(1)
 			}
@@ -218,6 +228,7 @@ func (m *meter) measure(ctx context.Context, name string, span time.Duration, ki
 	for page := range pages {
 		m.seen.of(page).reset()
 	}
+	unseen := m.seen.failed.Load()
 	acked, refused, failed := m.f.acked.Load(), m.f.refused.Load(), m.f.failed.Load()
 	asked := m.requests()
 	before, err := usageOf(m.s.pid())
@@ -259,7 +270,7 @@ func (m *meter) measure(ctx context.Context, name string, span time.Duration, ki
 	}
 	seconds := time.Since(began).Seconds()
 	x := phase{Name: name, Seconds: seconds, Batches: m.f.acked.Load() - acked, Refused: m.f.refused.Load() - refused, Failed: m.f.failed.Load() - failed,
-		Acks: m.f.acks.spread(), Pages: map[string]spread{}, CPU: (after.CPU - before.CPU).Seconds() / after.at.Sub(before.at).Seconds(),
+		Acks: m.f.acks.spread(), Pages: map[string]spread{}, Unseen: m.seen.failed.Load() - unseen, CPU: (after.CPU - before.CPU).Seconds() / after.at.Sub(before.at).Seconds(),
 		OwnCPU: (self.CPU - own.CPU).Seconds() / seconds, Resident: float64(after.Resident) / 1e6, Peak: float64(peak) / 1e6, Open: after.Descriptors}
 	x.Samples = float64(x.Batches) * float64(m.o.Series) / seconds
 	x.Requests = float64(m.requests()-asked) / seconds
