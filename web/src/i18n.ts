@@ -2,26 +2,23 @@
 import { use as extend } from 'i18next'
 import { initReactI18next } from 'react-i18next'
 import en from './locales/en.json'
+import type alerts from './locales/alerts.en.json'
+import type captures from './locales/captures.en.json'
 import type commands from './locales/commands.en.json'
+import type devices from './locales/devices.en.json'
 import type identity from './locales/identity.en.json'
 import type incident from './locales/incident.en.json'
 import type machines from './locales/machines.en.json'
 import type market from './locales/market.en.json'
 import type operate from './locales/operate.en.json'
+import type plugins from './locales/plugins.en.json'
 import type rules from './locales/rules.en.json'
 import type traffic from './locales/traffic.en.json'
 
-// locales/commands.ts, locales/identity.ts, locales/incident.ts, locales/machines.ts, locales/market.ts, locales/operate.ts, locales/rules.ts and locales/traffic.ts add their parts where a page needs them.
-type English = typeof en
-type OfMachines = typeof machines
-type OfTheMarket = typeof market
-type OfTraffic = typeof traffic
-type OfIncidents = typeof incident
-type OfRules = typeof rules
-type OfIdentity = typeof identity
-type OfCommands = typeof commands
-type OfOperating = typeof operate
-interface Words extends English, OfTheMarket, OfTraffic, OfIncidents, OfRules, OfIdentity, OfMachines, OfOperating, OfCommands {}
+// en.json has what the first page says. Every other area has a file of words and a module beside it that adds them
+// (locales/devices.ts); the code that says such words imports that module, so that they come with it. A new area is
+// such a pair and a line here; locales/words.test.ts finds a page that forgot its import.
+type Words = typeof en & typeof alerts & typeof captures & typeof commands & typeof devices & typeof identity & typeof incident & typeof machines & typeof market & typeof operate & typeof plugins & typeof rules & typeof traffic
 
 declare module 'i18next' {
   interface CustomTypeOptions {

@@ -1,4 +1,4 @@
-// Every address of the app. A page's code is loaded when it is first visited.
+// Every address of the app. A page's code is loaded when it is first visited, and its words with it (i18n.ts).
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
 import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'

@@ -1,3 +1,4 @@
+import '../locales/alerts'
 import '../locales/incident'
 import { Button } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'

@@ -8,6 +8,7 @@ import { plugins, pluginPath, sinceDays, techniqueCounts, type Since } from '../
 import { useMay } from '../api/useMay'
 import { matrixOf, totals, type Cell, type Column } from '../lib/matrix'
 import { domains, domainOf, ownName, parentOf, techniqueLink } from '../lib/techniques'
+import '../locales/alerts'
 import { OutIcon } from '../ui/icons'
 import { SeverityMark } from '../ui/marks'
 import { Page, Panel } from '../ui/Page'

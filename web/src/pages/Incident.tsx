@@ -1,4 +1,5 @@
 // One incident: how risky and why, its course, who did what to whom, what it rests on, and what people make of it.
+import '../locales/alerts'
 import '../locales/incident'
 import { Button, NativeSelect } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'

@@ -1,4 +1,5 @@
 // What belongs together, riskiest first: a list that the keyboard walks through.
+import '../locales/alerts'
 import '../locales/incident'
 import { Button, NativeSelect, SegmentedControl, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'

@@ -1,4 +1,5 @@
 // What is kept from becoming alerts, and the lists of well-known hosts that count less.
+import '../locales/alerts'
 import '../locales/incident'
 import { Button } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'

@@ -1,4 +1,5 @@
 import { useTranslation } from 'react-i18next'
+import '../locales/identity'
 import { Page } from '../ui/Page'
 import { Tokens } from './identity/Tokens'
 

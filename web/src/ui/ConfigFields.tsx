@@ -2,6 +2,7 @@
 import { NativeSelect, NumberInput, PasswordInput, Switch, TagsInput, Textarea, TextInput } from '@mantine/core'
 import { useTranslation } from 'react-i18next'
 import { keyOf, labelOf, type Field, type FormProblem, type Values } from '../lib/configForm'
+import '../locales/plugins'
 import css from './ui.module.css'
 
 interface Props {

@@ -2,6 +2,7 @@
 import { NumberInput, TextInput } from '@mantine/core'
 import { useTranslation } from 'react-i18next'
 import type { LimitName, LimitProblem, LimitValues } from '../lib/limits'
+import '../locales/plugins'
 import css from './ui.module.css'
 
 interface Props {

@@ -1,6 +1,7 @@
 import { PasswordInput } from '@mantine/core'
 import { useTranslation } from 'react-i18next'
 import { shortestPassword, type PasswordProblem } from '../lib/password'
+import '../locales/identity'
 
 /** A new password and its repetition, named "password" and "again" in the form. */
 export function NewPassword({ label, problems, size }: { label: string; problems: PasswordProblem[]; size?: 'md' }) {

@@ -3,6 +3,7 @@ import type { Permission } from '../api/types'
 import { resolved } from '../lib/configForm'
 import { riskOf, type RiskLevel } from '../lib/risk'
 import '../locales/market'
+import '../locales/plugins'
 import { StateMark, type Tone } from './marks'
 import css from './ui.module.css'
 

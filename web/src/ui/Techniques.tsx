@@ -1,6 +1,7 @@
 import { Link } from '@tanstack/react-router'
 import { useTranslation } from 'react-i18next'
 import { domainOf, techniqueLink, techniqueName } from '../lib/techniques'
+import '../locales/alerts'
 import css from './ui.module.css'
 
 interface Props {

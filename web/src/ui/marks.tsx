@@ -61,7 +61,7 @@ export function State({ of, bad }: { of: string; bad?: boolean }) {
 /** How a machine stands; one that is shut out may still be trying. */
 export function MachineState({ agent }: { agent: Pick<Agent, 'state' | 'disabled'> }) {
   const { t } = useTranslation()
-  return agent.disabled ? <StateMark tone="warn">{t('machine.disabled')}</StateMark> : <State of={agent.state} />
+  return agent.disabled ? <StateMark tone="warn">{t('state.shutOut')}</StateMark> : <State of={agent.state} />
 }
 
 /** A number from 0 to `of`, as a bar with the number beside it. */

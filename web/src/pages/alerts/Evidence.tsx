@@ -10,6 +10,7 @@ import type { AlertEvidence, EvidenceFlow, Finding, Kept } from '../../api/types
 import { keptWith } from '../../lib/evidence'
 import { bytes, count, duration, frameFilter, number, ranges } from '../../lib/format'
 import { packetsAtOnce, packetsText, runs } from '../../lib/packetNumbers'
+import '../../locales/alerts'
 import { Copy } from '../../ui/Copy'
 import { Fact, Facts, Panel } from '../../ui/Page'
 import ui from '../../ui/ui.module.css'

@@ -6,6 +6,7 @@ import { plugins, type AlertFilter } from '../../api/queries'
 import { useMay } from '../../api/useMay'
 import { techniqueName } from '../../lib/techniques'
 import { narrowTo } from '../../lib/triage'
+import '../../locales/alerts'
 import { CloseIcon, SearchIcon } from '../../ui/icons'
 import css from './alerts.module.css'
 

@@ -1,6 +1,7 @@
 import { Modal, Switch } from '@mantine/core'
 import { Fragment } from 'react'
 import { useTranslation } from 'react-i18next'
+import '../../locales/alerts'
 import css from './alerts.module.css'
 
 const keys = {

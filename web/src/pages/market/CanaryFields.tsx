@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useTranslation } from 'react-i18next'
 import { fleet } from '../../api/market'
 import '../../locales/market'
+import '../../locales/plugins'
 import css from './card.module.css'
 
 export interface Canary {

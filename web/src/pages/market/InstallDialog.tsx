@@ -7,6 +7,7 @@ import { fleet, market, plan, runs, type InstallWish, type MarketPlugin, type Pl
 import { agents } from '../../api/queries'
 import { bytes } from '../../lib/format'
 import '../../locales/market'
+import '../../locales/plugins'
 import { Loaded, Problem } from '../../ui/states'
 import ui from '../../ui/ui.module.css'
 import css from './card.module.css'

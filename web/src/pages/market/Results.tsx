@@ -9,6 +9,7 @@ import { pageSize, search, type Facets, type SearchAnswer } from '../../api/mark
 import { count } from '../../lib/format'
 import { facetEntries } from '../../lib/market'
 import { activeFilters, marketKinds, sorts, tiers, withFilter, type MarketAddress, type MarketFilter, type Sort } from '../../lib/marketAddress'
+import '../../locales/plugins'
 import { CloseIcon } from '../../ui/icons'
 import { Panel } from '../../ui/Page'
 import { Empty, Loaded } from '../../ui/states'

@@ -4,6 +4,7 @@ import { Checkbox } from '@mantine/core'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { Permission } from '../../api/types'
+import '../../locales/plugins'
 import { PermissionText } from '../../ui/Permissions'
 import ui from '../../ui/ui.module.css'
 

@@ -4,6 +4,7 @@ import { useTranslation } from 'react-i18next'
 import { ApiError } from '../../api/http'
 import type { JSONSchema } from '../../api/types'
 import { asObject, fieldsOf, initialValues, keyOf, submit, type Field, type FormProblem, type Values } from '../../lib/configForm'
+import '../../locales/plugins'
 import { ConfigFields } from '../../ui/ConfigFields'
 import plugins from '../plugins.module.css'
 

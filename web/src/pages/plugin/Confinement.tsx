@@ -1,5 +1,6 @@
 import { useTranslation } from 'react-i18next'
 import type { Confinement as Report, Explanation } from '../../api/types'
+import '../../locales/plugins'
 import { StateMark, type Tone } from '../../ui/marks'
 import { Fact, Facts, Panel } from '../../ui/Page'
 import css from '../plugins.module.css'

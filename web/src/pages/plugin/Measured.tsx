@@ -10,6 +10,7 @@ import charts from '../../charts/charts.module.css'
 import { TimeChart, type ChartLine } from '../../charts/TimeChart'
 import { countKnown, inTurn, linesOf, rateUnit } from '../../lib/measured'
 import { windowStart } from '../../lib/series'
+import '../../locales/plugins'
 import { Panel } from '../../ui/Page'
 import { Loaded, Problem } from '../../ui/states'
 
@@ -80,7 +81,7 @@ function MetricChart({ metric: m, data, ...shared }: ChartProps) {
   const headline = all > 1 ? { value: '', note: t(data?.truncated ? 'plugin.measuresCut' : 'plugin.measuresLines', { n: lines.length, count: all }) } : undefined
   const counter = m.type === 'counter'
   return (
-    <TimeChart group="own" title={counter ? t('plugin.measuresRate', { metric: m.metric }) : m.metric} unit={counter ? rateUnit(m.unit) : m.unit} lines={lines} headline={headline}
+    <TimeChart title={counter ? t('plugin.measuresRate', { metric: m.metric }) : m.metric} unit={counter ? rateUnit(m.unit) : m.unit} lines={lines} headline={headline}
       stepSeconds={data?.step_seconds ?? 10} {...shared} />
   )
 }

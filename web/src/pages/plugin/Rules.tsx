@@ -1,5 +1,6 @@
 import { useTranslation } from 'react-i18next'
 import type { Plugin } from '../../api/types'
+import '../../locales/plugins'
 import { SeverityMark } from '../../ui/marks'
 import { Panel } from '../../ui/Page'
 import { Techniques } from '../../ui/Techniques'

@@ -1,5 +1,6 @@
 import { useTranslation } from 'react-i18next'
 import type { Plugin, PluginInstance } from '../../api/types'
+import '../../locales/plugins'
 import { StateMark } from '../../ui/marks'
 
 /** Whether nobody vouches for this plugin: its author tries it on the server. */

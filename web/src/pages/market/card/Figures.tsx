@@ -3,6 +3,7 @@
 import { useTranslation } from 'react-i18next'
 import { runs, type MarketPlugin, type QualityFigure } from '../../../api/market'
 import { axisValue, bytes, duration, number, percent } from '../../../lib/format'
+import '../../../locales/plugins'
 import { Meter } from '../../../ui/marks'
 import { Panel } from '../../../ui/Page'
 import ui from '../../../ui/ui.module.css'

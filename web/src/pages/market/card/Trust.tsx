@@ -2,6 +2,7 @@
 import { useTranslation } from 'react-i18next'
 import type { ChainLink, MarketPlugin, TrustReport } from '../../../api/market'
 import { short } from '../../../lib/market'
+import '../../../locales/plugins'
 import { StateMark, type Tone } from '../../../ui/marks'
 import { Panel } from '../../../ui/Page'
 import { Time, useNow } from '../../../ui/Time'
