@@ -51,7 +51,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 	harmless, err := incident.LoadLists(c.folder.path("warninglists"))
 	c.complain("these warning lists are not used", err)
 	c.harmless = harmless
-	c.incidents = incident.New(incident.Config{Store: c.control, Log: c.cfg.Log, Harmless: harmless.Harmless, Logins: c.flows.Facts,
+	c.incidents = incident.New(incident.Config{Store: c.control, Log: c.cfg.Log, Harmless: harmless.Harmless, Logins: c.flows.LookUpFacts,
 		Changed: func(i store.Incident) {
 			c.live.Publish(i.Tenant, "incidents", map[string]string{"id": i.ID, "state": i.State, "merged_into": i.MergedInto})
 		}})

@@ -11,7 +11,7 @@ const (
 	// recordingMemory is what the engine may take for each recording under way. With more it keeps what it has written until there
 	// is no more room, for pages that nobody looks at yet: a capture of gigabytes would take all of it.
 	recordingMemory = 32 << 20
-	// restingMemory is what it keeps of that when the last one has ended. Whoever works meanwhile finds no more than that, and fails.
+	// restingMemory is what it keeps when the last one who used it has ended. Whoever works meanwhile finds no more than that, and fails.
 	restingMemory = 4 << 20
 	// pageRest is how long after a page the engine keeps what that has read: whoever looks at flows asks for the next one soon.
 	pageRest = 30 * time.Second
@@ -29,13 +29,14 @@ type engineMemory struct {
 	mu    sync.Mutex // guards what follows, and is held while the limit is changed; not taken with another lock
 	pages int        // that are being read, or were of late
 	works int        // that are under way besides, see work
+	used  bool       // by any of them since it rested
 
 	// As they were set last, 0 before.
 	limit   int64
 	threads int
 }
 
-// fit must be called when a recording has begun or ended.
+// fit must be called when a recording has begun or ended, and is when a page or other work has.
 func (m *engineMemory) fit(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -45,8 +46,12 @@ func (m *engineMemory) fit(ctx context.Context) {
 		limit, threads = min(limit, n*recordingMemory), 1
 	}
 	ctx = context.WithoutCancel(ctx)
-	if limit > m.limit && m.limit > 0 && n+int64(m.pages+m.works) == 0 {
-		_ = m.set(ctx, "memory_limit = '%dMiB'", restingMemory>>20) // what the recording left behind nobody looks at
+	switch {
+	case n+int64(m.pages+m.works) > 0:
+		m.used = true
+	case m.used:
+		_ = m.set(ctx, "memory_limit = '%dMiB'", restingMemory>>20) // what was left behind nobody looks at
+		m.used, m.limit = false, 0
 	}
 	// Less than it is just using cannot be set. Then the limit stays as it is until this is called again.
 	if limit != m.limit && m.set(ctx, "memory_limit = '%dMiB'", limit>>20) == nil {
@@ -76,10 +81,12 @@ func (m *engineMemory) work() (done func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.works++
+	m.used = true
 	return func() {
 		m.mu.Lock()
-		defer m.mu.Unlock()
 		m.works--
+		m.mu.Unlock()
+		m.fit(context.Background())
 	}
 }
 

@@ -597,14 +597,6 @@ func TestNobodyAtWorkLosesTheirMemory(t *testing.T) {
 		flows[i].FwdBytes, flows[i].RevBytes, flows[i].SrcPort = random.Uint64(), random.Uint64(), uint16(random.Uint32())
 	}
 	record(t, f, "default", "c", flows, nil)
-	reads := func() {
-		var any string
-		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT max(hash(x))::VARCHAR FROM "+f.segments.list()[0].alias+".main.flows x").Scan(&any))
-	}
-	taken := func() (n int64) {
-		must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").Scan(&n))
-		return n
-	}
 	begin := func() *FlowRecording {
 		t.Helper()
 		r, err := f.Record(t.Context(), "default", "d")
@@ -612,10 +604,10 @@ func TestNobodyAtWorkLosesTheirMemory(t *testing.T) {
 		return r
 	}
 	one := begin()
-	reads()
-	before := taken()
+	f.readAll(t)
+	before := f.taken(t)
 	two := begin()
-	if now := taken(); now < before/2 {
+	if now := f.taken(t); now < before/2 {
 		t.Errorf("a second recording begins: %d bytes became %d", before, now)
 	}
 	must(t, two.Close(t.Context(), false))
@@ -623,7 +615,7 @@ func TestNobodyAtWorkLosesTheirMemory(t *testing.T) {
 		if one != nil {
 			must(t, one.Close(t.Context(), false))
 			one = nil
-			if n := taken(); n <= restingMemory {
+			if n := f.taken(t); n <= restingMemory {
 				t.Errorf("the last recording ends during a replay: %d bytes", n)
 			}
 		}
@@ -631,8 +623,19 @@ func TestNobodyAtWorkLosesTheirMemory(t *testing.T) {
 	}))
 	one = begin()
 	must(t, one.Close(t.Context(), false))
-	if n := taken(); n > restingMemory+512<<10 { // a few blocks of what came after it
+	if n := f.taken(t); n > restingMemory+512<<10 { // a few blocks of what came after it
 		t.Errorf("the last recording ends: %d bytes", n)
+	}
+	whole := f.limit(t)
+	f.memory.page(t.Context()) // and never done: what follows its end some time later is done here
+	f.readAll(t)
+	before = f.taken(t)
+	f.memory.forget()
+	if n := f.taken(t); before <= restingMemory+512<<10 || n > restingMemory+512<<10 {
+		t.Errorf("%d bytes after a page, %d when nobody has asked for another one", before, n)
+	}
+	if got := f.limit(t); got != whole {
+		t.Errorf("at rest: %s, not %s", got, whole)
 	}
 	file, err := f.Export(t.Context(), FlowExport{Tenant: "default", Format: "csv", Limit: 1})
 	must(t, err)
@@ -669,6 +672,33 @@ func TestPagesDuringARecordingHaveTheirMemory(t *testing.T) {
 	if got := f.limit(t); got != whole {
 		t.Errorf("afterwards: %s", got)
 	}
+}
+
+// What the server itself looks up leaves a recording no more memory than it has.
+func TestLookingUpIsNoPage(t *testing.T) {
+	f := openFlows(t, t.TempDir(), &clock{t: start})
+	r, err := f.Record(t.Context(), "default", "c")
+	must(t, err)
+	lean := f.limit(t)
+	_, err = f.LookUpFacts(t.Context(), FactQuery{Tenant: "default", Kind: sdk.FactsLogins})
+	must(t, err)
+	if got := f.limit(t); got != lean || f.memory.looking() != 0 {
+		t.Errorf("%s afterwards, %s before; %d pages", got, lean, f.memory.looking())
+	}
+	must(t, r.Close(t.Context(), true))
+}
+
+// readAll reads all columns of all flows of the first day.
+func (f *Flows) readAll(t *testing.T) {
+	t.Helper()
+	var any string
+	must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT max(hash(x))::VARCHAR FROM "+f.segments.list()[0].alias+".main.flows x").Scan(&any))
+}
+
+func (f *Flows) taken(t *testing.T) (n int64) {
+	t.Helper()
+	must(t, f.engine.db.QueryRowContext(t.Context(), "SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").Scan(&n))
+	return n
 }
 
 // A page may have flows of many recordings.

@@ -30,7 +30,7 @@ type Store interface {
 // Config of a Service. Harmless and Logins may be nil, all else is required.
 type Config struct {
 	Store Store
-	// Logins returns a page of the logins that were recorded, with which the accounts behind alerts are found; store.Flows.Facts does.
+	// Logins returns a page of the logins that were recorded, with which the accounts behind alerts are found; store.Flows.LookUpFacts does.
 	Logins  func(ctx context.Context, q store.FactQuery) (store.FactPage, error)
 	Changed func(store.Incident)
 	// Harmless names the list of well-known harmless hosts that a host is on, "" for none.
