@@ -61,10 +61,10 @@ type pollBody struct {
 	Again    float64           `json:"again_seconds,omitempty" doc:"How long to wait before the next poll: this server holds no more of them."`
 }
 
-// maxHeld is how many polls are held at once: each keeps a connection and its buffers, 40 KB. The agents beyond that ask every
+// maxHeld is how many polls are held at once: each keeps a connection, its buffers and a stack, 60 KB. The agents beyond that ask every
 // pollEvery, and an order reaches them that much later.
 const (
-	maxHeld   = 2000
+	maxHeld   = 1000
 	pollEvery = 30 * time.Second
 )
 
