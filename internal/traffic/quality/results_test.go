@@ -72,8 +72,8 @@ func inProcess(t *testing.T, file string) []sdk.Finding {
 	return shown(t, file, detectors())
 }
 
-// shown runs these detectors in the same way.
-func shown(t *testing.T, file string, plugins []sdk.Plugin) []sdk.Finding {
+// shown runs these detectors in the same way, without some parts of facts.
+func shown(t *testing.T, file string, plugins []sdk.Plugin, without ...string) []sdk.Finding {
 	t.Helper()
 	var out collected
 	var opts traffic.Options
@@ -119,7 +119,7 @@ func shown(t *testing.T, file string, plugins []sdk.Plugin) []sdk.Finding {
 		}
 		return nil
 	}
-	maker, err := facts.New(facts.Config{Kinds: kinds, Emit: facts.Batches(func(kind string, b *sdk.Batch) error {
+	maker, err := facts.New(facts.Config{Kinds: kinds, Without: without, Emit: facts.Batches(func(kind string, b *sdk.Batch) error {
 		return each(*b, func(s sdk.Subscription) bool { return slices.Contains(s.Facts, kind) })
 	})})
 	if err != nil {
