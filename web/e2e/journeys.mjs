@@ -65,6 +65,27 @@ export async function keyboard({ page, base }) {
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Skip to the page')
 }
 
+/** Dragging in one chart of a machine shows that time in all of them, and so do the keys; a button shows the whole again. */
+export async function zoom({ page, base }) {
+  await page.goto(`${base}/machines`)
+  await page.locator('tbody a[data-row]').first().click()
+  const [cpu, network] = ['CPU', 'Network'].map((name) => page.getByRole('slider', { name: new RegExp(name) }))
+  const [begin, end] = [() => network.getAttribute('aria-valuemin').then(Number), () => network.getAttribute('aria-valuemax').then(Number)]
+  await page.waitForFunction(() => /\d.*\d/.test(document.querySelector('[role=slider]')?.getAttribute('aria-valuetext') ?? ''), null, patient)
+  const whole = (await end()) - (await begin())
+  const box = await cpu.boundingBox()
+  await page.mouse.move(box.x + box.width * 0.1, box.y + box.height / 2)
+  await page.mouse.down()
+  await page.mouse.move(box.x + box.width * 0.8, box.y + box.height / 2, { steps: 3 })
+  await page.mouse.up()
+  await page.waitForURL(/\?from=\d+&to=\d+/, patient)
+  const part = (await end()) - (await begin())
+  assert.ok(part < whole * 0.75 && part > whole * 0.6, `${part} of ${whole} ms`)
+  await page.getByRole('button', { name: 'Whole time' }).click()
+  await page.waitForURL((url) => url.search === '', patient)
+  assert.ok((await end()) - (await begin()) >= whole)
+}
+
 /** An alert names its techniques, packets and flows, and can be acknowledged. */
 export async function alert({ page, base }) {
   await page.goto(`${base}/alerts?state=all`)

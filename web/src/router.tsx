@@ -94,6 +94,9 @@ function texts<K extends string>(search: Search, ...keys: K[]): Partial<Record<K
   return out
 }
 
+/** A part of time that a chart shows closely. */
+const partOfTime = ({ from, to }: Search): Partial<{ from: number; to: number }> => (typeof from === 'number' && typeof to === 'number' && from < to ? { from, to } : {})
+
 /** Waits a moment for what a page shows, so that it need not be drawn twice. The page itself shows what went wrong. */
 const shortly = (data: Promise<unknown>): Promise<unknown> => Promise.race([data.catch(() => undefined), new Promise((done) => setTimeout(done, 120))])
 
@@ -260,6 +263,7 @@ const machinesRoute = createRoute({
 const machineRoute = createRoute({
   getParentRoute: () => inside,
   path: '/machines/$id',
+  validateSearch: (search: Search): Partial<{ from: number; to: number }> => partOfTime(search),
   component: lazyRouteComponent(() => import('./pages/Machine'), 'MachinePage'),
 })
 const commandsRoute = createRoute({
@@ -299,7 +303,7 @@ const exploreRoute = createRoute({
   validateSearch: (search: Search): ExploreAddress => ({
     ...(Array.isArray(search.q) ? { q: search.q.map(String).slice(0, 6) } : {}),
     ...texts(search, 'r', 'compare'),
-    ...(typeof search.from === 'number' && typeof search.to === 'number' && search.from < search.to ? { from: search.from, to: search.to } : {}),
+    ...partOfTime(search),
   }),
   component: lazyRouteComponent(() => import('./pages/Explore'), 'ExplorePage'),
 })

@@ -99,6 +99,19 @@ export const agent = (id: string) =>
     queryFn: ({ signal }) => answer(api.GET('/api/v1/agents/{id}', { params: { path: { id } }, signal })),
   })
 
+/** What is said for a machine by itself, its groups and all machines, and what of it counts. */
+export const agentConfig = (id: string) =>
+  queryOptions({
+    queryKey: ['agents', id, 'config'],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/config/{target}', { params: { path: { target: id } }, signal })),
+  })
+
+/** Some machines, those first that report. */
+export const reportingFirst = queryOptions({
+  queryKey: ['agents', 'reporting'],
+  queryFn: ({ signal }) => answer(api.GET('/api/v1/agents', { params: { query: { sort: '-state', limit: 100, brief: true } }, signal })),
+})
+
 export const agentCommands = (id: string) =>
   queryOptions({
     queryKey: ['agents', id, 'commands'],

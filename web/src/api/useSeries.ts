@@ -22,8 +22,19 @@ export interface SeriesData extends SeriesAnswer {
   to: number
 }
 
-export function useSeries(wish: SeriesWish, rangeSeconds: number) {
-  return useQuery(seriesQuery(useQueryClient(), wish, rangeSeconds))
+interface Part {
+  from: number
+  to: number
+}
+
+/** The latest of a series, or a part of it that somebody looks at closely. */
+export function useSeries(wish: SeriesWish, rangeSeconds: number, part?: Part) {
+  return useQuery(seriesQuery(useQueryClient(), wish, rangeSeconds, part))
+}
+
+async function read(wish: SeriesWish, { from, to }: Part, step: number, signal: AbortSignal): Promise<SeriesAnswer> {
+  const query = { ...wish, from: new Date(from).toISOString(), to: new Date(to).toISOString(), step: `${step}s` }
+  return (await answer(api.GET('/api/v1/series', { params: { query }, signal }))) as SeriesAnswer
 }
 
 /** Several at once. */
@@ -36,28 +47,19 @@ export function useManySeries(wishes: readonly SeriesWish[], rangeSeconds: numbe
 const answersOf = (results: readonly UseQueryResult<SeriesData>[]): { data: (SeriesData | undefined)[]; error: unknown } =>
   ({ data: results.map((r) => r.data), error: results.find((r) => r.isError)?.error ?? null })
 
-function seriesQuery(client: QueryClient, wish: SeriesWish, rangeSeconds: number) {
-  const key = ['series', wish, rangeSeconds]
+function seriesQuery(client: QueryClient, wish: SeriesWish, rangeSeconds: number, part?: Part) {
+  // What is past does not change with what comes in.
+  const key = part ? ['series-part', wish, part.from, part.to] : ['series', wish, rangeSeconds]
   return queryOptions({
     queryKey: key,
     queryFn: async ({ signal }): Promise<SeriesData> => {
+      if (part) return { ...(await read(wish, part, stepFor((part.to - part.from) / 1000), signal)), ...part }
       const step = stepFor(rangeSeconds)
       const to = Date.now()
       const from = Math.floor((to - rangeSeconds * 1000) / (step * 1000)) * step * 1000
       const old = client.getQueryData<SeriesData>(key)
       const since = refreshFrom(old, from)
-      const query = {
-        metric: wish.metric,
-        agent: wish.agent,
-        plugin: wish.plugin,
-        labels: wish.labels,
-        from: new Date(since).toISOString(),
-        to: new Date(to).toISOString(),
-        step: `${step}s`,
-        rate: wish.rate,
-        agg: wish.agg,
-      }
-      const fresh = (await answer(api.GET('/api/v1/series', { params: { query }, signal }))) as SeriesAnswer
+      const fresh = await read(wish, { from: since, to }, step, signal)
       return { ...merge(old, fresh, from), from, to }
     },
     placeholderData: keepPreviousData,

@@ -11,16 +11,19 @@ import { TimeChart, type ChartLine } from './TimeChart'
 interface Props {
   agent: string
   rangeSeconds: number
+  /** A part of that time, when somebody chose one. */
+  part?: { from: number; to: number }
+  onZoom?: (from: number, to: number) => void
 }
 
-export function HostCharts({ agent, rangeSeconds }: Props) {
+export function HostCharts({ agent, rangeSeconds, part, onZoom }: Props) {
   const { t } = useTranslation()
   const [at, setAt] = useState<number | null>(null)
   const [opened] = useState(() => Date.now())
-  const cpu = useSeries({ metric: 'system.cpu.time', agent, rate: true }, rangeSeconds)
-  const memory = useSeries({ metric: 'system.memory.usage', agent, agg: 'last' }, rangeSeconds)
-  const disk = useSeries({ metric: 'system.disk.io', agent, rate: true }, rangeSeconds)
-  const network = useSeries({ metric: 'system.network.io', agent, rate: true }, rangeSeconds)
+  const cpu = useSeries({ metric: 'system.cpu.time', agent, rate: true }, rangeSeconds, part)
+  const memory = useSeries({ metric: 'system.memory.usage', agent, agg: 'last' }, rangeSeconds, part)
+  const disk = useSeries({ metric: 'system.disk.io', agent, rate: true }, rangeSeconds, part)
+  const network = useSeries({ metric: 'system.network.io', agent, rate: true }, rangeSeconds, part)
 
   const cpuLines = useMemo(() => cpuModes(cpu.data), [cpu.data])
   const memoryLines = useMemo(() => memoryStates(memory.data), [memory.data])
@@ -29,14 +32,15 @@ export function HostCharts({ agent, rangeSeconds }: Props) {
 
   const failed = [cpu, memory, disk, network].find((q) => q.isError)
   const all = [cpu.data, memory.data, disk.data, network.data]
-  const to = Math.max(opened, ...all.map((d) => d?.to ?? 0))
-  const from = windowStart(all.flatMap((d) => d?.series ?? []), to - rangeSeconds * 1000, to)
+  const to = part?.to ?? Math.max(opened, ...all.map((d) => d?.to ?? 0))
+  const from = part?.from ?? windowStart(all.flatMap((d) => d?.series ?? []), to - rangeSeconds * 1000, to)
   const shared = (q: { data?: SeriesData }) => ({
     from,
     to,
     stepSeconds: q.data?.step_seconds ?? 10,
     at,
     onPoint: setAt,
+    onZoom,
   })
   return (
     <>

@@ -114,7 +114,7 @@ interface Places {
 function words(pen: CanvasRenderingContext2D, p: Picture, { x, y, width, height, low, top, step, ink, ground }: Places) {
   pen.fillStyle = ink
   pen.strokeStyle = ground
-  pen.lineWidth = 2
+  pen.lineWidth = 3
   for (let value = low; value <= top + step / 2; value += step) {
     if (value === 0) continue
     const text = axisValue(value, p.unit)

@@ -1,19 +1,21 @@
 import { Button } from '@mantine/core'
-import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { Link, useNavigate, useParams } from '@tanstack/react-router'
-import { useState } from 'react'
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
+import { useMemo, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { agents as act } from '../api/actions'
-import { agent, agentCommands } from '../api/queries'
+import { agent, agentCommands, agentConfig, alerts } from '../api/queries'
+import type { components } from '../api/schema'
 import type { Agent, PluginInstance } from '../api/types'
 import { useMay } from '../api/useMay'
 import { Filesystems } from '../charts/Filesystems'
 import { HostCharts } from '../charts/HostCharts'
 import { bytes, count, duration } from '../lib/format'
+import '../locales/alerts'
 import '../locales/machines'
 import '../locales/plugins'
 import { Confirm } from '../ui/confirm'
-import { MachineState, State } from '../ui/marks'
+import { MachineState, SeverityMark, State } from '../ui/marks'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
 import { useRange } from '../ui/Range'
@@ -38,6 +40,13 @@ function Detail({ agent: a }: { agent: Agent }) {
   const can = useMay()
   const order = useOrder(a.id)
   const range = useRange('1h')
+  const navigate = useNavigate({ from: '/machines/$id' })
+  const { from, to } = useSearch({ from: '/inside/machines/$id' })
+  const part = useMemo(() => (from !== undefined && to !== undefined ? { from, to } : undefined), [from, to])
+  const config = useQuery(agentConfig(a.id))
+  const zoom = (begin: number, end: number) => {
+    if (end - begin >= 60_000) void navigate({ search: { from: Math.round(begin), to: Math.round(end) }, resetScroll: false })
+  }
   return (
     <Page
       title={a.name}
@@ -50,15 +59,16 @@ function Detail({ agent: a }: { agent: Agent }) {
         </>
       }
     >
-      <Panel title={t('machine.load')} actions={range.control}>
-        <HostCharts agent={a.id} rangeSeconds={range.seconds} />
+      <Panel title={t('machine.load')} actions={part ? <Button size="xs" variant="default" onClick={() => void navigate({ search: {}, resetScroll: false })}>{t('machine.whole')}</Button> : range.control}>
+        <HostCharts agent={a.id} rangeSeconds={range.seconds} part={part} onZoom={zoom} />
       </Panel>
       <div className={ui.columns}>
         <div className={ui.stack}>
           <Panel title={t('machines.plugins')} flush>
-            <Running agent={a} restart={can('operate') ? (i) => order.send('restart-plugin', { instance: i.instance }) : undefined} />
+            <Running agent={a} said={config.data?.runs ?? []} restart={can('operate') ? (i) => order.send('restart-plugin', { instance: i.instance }) : undefined} />
           </Panel>
           <Commands id={a.id} />
+          {can('watch') && <OpenAlerts of={a.address || a.name} />}
         </div>
         <div className={ui.stack}>
           <Filesystems agent={a.id} />
@@ -66,7 +76,8 @@ function Detail({ agent: a }: { agent: Agent }) {
             <Facts>
               <Fact name={t('machines.system')}>{a.os}/{a.arch}</Fact>
               <Fact name={t('machines.version')}>{a.version}</Fact>
-              <Fact name={t('machine.group')}><Link to="/fleet">{a.group}</Link></Fact>
+              <Fact name={t('machine.groups')}><Link to="/fleet">{a.groups.length > 0 ? a.groups.join(', ') : a.group}</Link></Fact>
+              {config.data && <Fact name={t('machine.config')}>{config.data.version > 0 ? t('machine.configVersion', { version: config.data.version, by: config.data.by }) : t('machine.configNone')}</Fact>}
               {a.address && <Fact name={t('machine.address')}><span className="mono">{a.address}</span></Fact>}
               <Fact name={t('machines.seen')}><Ago at={a.last_seen} /></Fact>
               <Fact name={t('machine.enrolled')}><Time at={a.enrolled_at} /></Fact>
@@ -124,10 +135,14 @@ function useOrder(id: string) {
   return { busy, send }
 }
 
-function Running({ agent: a, restart }: { agent: Agent; restart?: (i: PluginInstance) => void }) {
+type Said = components['schemas']['ConfiguredPlugin']
+
+function Running({ agent: a, said, restart }: { agent: Agent; said: Said[]; restart?: (i: PluginInstance) => void }) {
   const { t } = useTranslation()
   const running = a.plugins ?? []
-  if (running.length === 0) return <Empty title={t('machine.noPlugins')} action={<Link to="/plugins">{t('nav.plugins')}</Link>}>{t('machine.noPluginsText')}</Empty>
+  const missing = said.filter((s) => running.every((i) => i.instance !== s.instance))
+  const saidBy = (from: string) => (from === 'agents' ? t('machine.fromAll') : from.startsWith('group:') ? t('machine.fromGroup', { group: from.slice('group:'.length) }) : t('machine.fromHere'))
+  if (running.length + missing.length === 0) return <Empty title={t('machine.noPlugins')} action={<Link to="/plugins">{t('nav.plugins')}</Link>}>{t('machine.noPluginsText')}</Empty>
   return (
     <table className={ui.table}>
       <caption className="visually-hidden">{t('machines.plugins')}</caption>
@@ -142,13 +157,23 @@ function Running({ agent: a, restart }: { agent: Agent; restart?: (i: PluginInst
         </tr>
       </thead>
       <tbody>
+        {missing.map((s) => (
+          <tr key={s.instance}>
+            <td>
+              <span className={ui.main}>{s.plugin}</span>
+              <div className={ui.sub}>{s.version} · {saidBy(s.from)}</div>
+            </td>
+            <td>{t('machine.notYet')}</td>
+          </tr>
+        ))}
         {running.map((i) => {
+          const origin = said.find((s) => s.instance === i.instance)
           const [ns = '', name = ''] = (i.plugin ?? '').split('/')
           return (
             <tr key={i.instance} className={ui.row}>
               <td>
                 {ns && name ? <Link to="/plugins/$ns/$name" params={{ ns, name }} className={ui.main}>{i.plugin}</Link> : i.plugin || i.instance}
-                <div className={ui.sub}>{i.runtime}{i.reason && i.state !== 'ready' && <> · {i.reason}</>}</div>
+                <div className={ui.sub}>{i.runtime}{origin && <> · {origin.version} · {saidBy(origin.from)}</>}{i.reason && i.state !== 'ready' && <> · {i.reason}</>}</div>
               </td>
               <td><State of={i.state} /></td>
               <td className={`${ui.medium} ${ui.right} num`}>{duration(i.ledger?.cpu_seconds ?? 0)}</td>
@@ -160,6 +185,41 @@ function Running({ agent: a, restart }: { agent: Agent; restart?: (i: PluginInst
         })}
       </tbody>
     </table>
+  )
+}
+
+/** What is known of it at either end of a connection. */
+function OpenAlerts({ of }: { of: string }) {
+  const { t } = useTranslation()
+  const query = useInfiniteQuery(alerts({ entity: of, state: 'firing' }))
+  return (
+    <Panel title={t('overview.openAlerts')} hint={<Link to="/alerts" search={{ entity: of }}>{t('overview.allAlerts')}</Link>} flush>
+      <Loaded query={query}>
+        {(items) =>
+          items.length === 0 ? <Empty title={t('machine.noAlerts', { of })} /> : (
+            <table className={ui.table}>
+              <caption className="visually-hidden">{t('overview.openAlerts')}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t('alerts.severity')}</th>
+                  <th scope="col">{t('alerts.what')}</th>
+                  <th scope="col">{t('machines.seen')}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {items.slice(0, 5).map((found) => (
+                  <tr key={found.id} className={ui.row}>
+                    <td><SeverityMark severity={found.severity} /></td>
+                    <td><Link to="/alerts/$id" params={{ id: found.id }} className={ui.main}>{found.title}</Link></td>
+                    <td><Ago at={found.last_seen} /></td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )
+        }
+      </Loaded>
+    </Panel>
   )
 }
 

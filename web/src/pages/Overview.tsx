@@ -3,7 +3,7 @@ import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { agents, alerts, overview } from '../api/queries'
+import { alerts, overview, reportingFirst } from '../api/queries'
 import { severities, type Agent, type Alert, type Overview, type Step } from '../api/types'
 import { useMay } from '../api/useMay'
 import { HostCharts } from '../charts/HostCharts'
@@ -139,10 +139,10 @@ function NextSteps({ steps }: { steps: Step[] }) {
 
 function Hosts() {
   const { t } = useTranslation()
-  const list = useInfiniteQuery(agents)
+  const list = useQuery(reportingFirst)
   const [chosen, setChosen] = useState<string | null>(null)
   const range = useRange('15m')
-  const machines = list.data ?? []
+  const machines = list.data?.items ?? []
   const machine = machines.find((m) => m.id === chosen) ?? firstOf(machines)
 
   return (
@@ -159,9 +159,11 @@ function Hosts() {
         </>
       }
     >
-      {list.isSuccess && !machine
-        ? <Empty title={t('overview.noMachine')} action={<Link to="/machines" search={{ add: true }}>{t('machines.add')}</Link>}>{t('overview.noMachineText')}</Empty>
-        : machine && <HostCharts agent={machine.id} rangeSeconds={range.seconds} />}
+      <Loaded query={list}>
+        {() => machine
+          ? <HostCharts agent={machine.id} rangeSeconds={range.seconds} />
+          : <Empty title={t('overview.noMachine')} action={<Link to="/machines" search={{ add: true }}>{t('machines.add')}</Link>}>{t('overview.noMachineText')}</Empty>}
+      </Loaded>
     </Panel>
   )
 }
