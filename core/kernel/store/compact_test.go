@@ -174,7 +174,7 @@ func TestTheLifeOfADay(t *testing.T) {
 	rolledUp := func() (n int) {
 		t.Helper()
 		for _, q := range asked {
-			n += len(tel.plan(withTenant(q), newGrid(q)).rolled)
+			n += len(tel.plan(withTenant(q), newGrid(q), fewSamples+1).rolled)
 		}
 		return n
 	}
@@ -185,6 +185,9 @@ func TestTheLifeOfADay(t *testing.T) {
 	settleAll(t, tel)
 	if rolledUp() == 0 {
 		t.Error("no roll-up is read")
+	}
+	if q := withTenant(asked[5]); len(tel.plan(q, newGrid(q), fewSamples).rolled) > 0 {
+		t.Error("a roll-up is read where there are few samples")
 	}
 	check("sorted and rolled up")
 	now.t = from.Add(12 * 24 * time.Hour)
@@ -209,7 +212,7 @@ func TestTheLifeOfADay(t *testing.T) {
 	}
 	now.Add(quiet + time.Second)
 	settleAll(t, tel)
-	if got := values(t, tel, most); got[1] != 1e6 || len(tel.plan(withTenant(most), newGrid(most)).rolled) != 3 {
+	if got := values(t, tel, most); got[1] != 1e6 || len(tel.plan(withTenant(most), newGrid(most), fewSamples+1).rolled) != 3 {
 		t.Errorf("roll-ups were not made again: %v", got)
 	}
 	if got := allRows(t, tel); len(got) != len(rows)+1 {

@@ -154,7 +154,7 @@ func (t *Telemetry) fill(ctx context.Context, q SeriesQuery, g grid, found []*se
 
 // read runs the query over the files of its range. What could not be opened is returned as missing.
 func (t *Telemetry) read(ctx context.Context, q SeriesQuery, g grid, found []*series, put func(id uint32, bucket int64, value float64)) (missing []error, err error) {
-	p := t.plan(q, g)
+	p := t.plan(q, g, t.catalogue.inADay(found))
 	held, missing := t.segments.forDays(ctx, p.wanted)
 	defer t.segments.release(held...)
 	text := t.seriesSQL(q, g, p, found, held)
@@ -180,9 +180,17 @@ type plan struct {
 // span is a time in µs, until exclusive.
 type span struct{ from, until int64 }
 
+// fewSamples of a day are read as they are: where they lie sorted in its table, that takes less than opening a roll-up.
+const fewSamples = 10_000
+
+// inADay is how many samples of the series a day has, roughly.
+func (c *catalogue) inADay(list []*series) int64 {
+	return int64(len(list)) * int64(segmentSpan/max(c.usualGap(list), time.Second))
+}
+
 // plan takes the coarsest roll-up that the step is a multiple of, where there is one that fits what is stored, and samples
-// elsewhere; where samples are gone, the finest that is left.
-func (t *Telemetry) plan(q SeriesQuery, g grid) plan {
+// elsewhere or where a day has few of them; where samples are gone, the finest that is left.
+func (t *Telemetry) plan(q SeriesQuery, g grid, inADay int64) plan {
 	p := plan{span: span{g.from(), g.until}}
 	if q.Rate {
 		p.lookback = max(minLookback, 2*q.Step).Microseconds()
@@ -194,7 +202,7 @@ func (t *Telemetry) plan(q SeriesQuery, g grid) plan {
 		if seg := t.segments.find(day); seg != nil {
 			sh, known := t.segments.shapeOf(seg)
 			samples = true
-			if known && sh.tail == 0 && sh.generation != "" {
+			if known && sh.tail == 0 && (sh.archive != "" || inADay > fewSamples) {
 				generation = sh.generation
 			}
 		}
