@@ -21,7 +21,7 @@ func scanAlert(r row) (a Alert, err error) {
 	return a, explain(err)
 }
 
-func putAlert(ctx context.Context, tx *sql.Tx, a Alert) error {
+func putAlert(ctx context.Context, tx querier, a Alert) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO alerts ("+alertColumns+`)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, severity = excluded.severity, risk = excluded.risk,
@@ -64,6 +64,13 @@ type FindingOf struct {
 // after its alert was resolved opens it again.
 func (c *Control) RecordFindings(ctx context.Context, findings []FindingOf, merge func(i int, open *Alert) (Alert, []Notice)) ([]Recorded, error) {
 	done, bodies := make([]Recorded, len(findings)), make([][]byte, len(findings))
+	// A capture that is analysed again says the same again: that takes no transaction.
+	told, err := c.reader.PrepareContext(ctx, "SELECT "+alertColumns+` FROM alerts
+		WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ? AND body = ?)`)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer told.Close()
 	var news []int
 	for i, f := range findings {
 		if f.ID == "" {
@@ -73,9 +80,7 @@ func (c *Control) RecordFindings(ctx context.Context, findings []FindingOf, merg
 		if bodies[i], err = json.Marshal(f.Finding.Finding); err != nil {
 			return nil, fmt.Errorf("record finding %s: %w", f.ID, err)
 		}
-		// A capture that is analysed again says the same again: that takes no transaction.
-		said, err := scanAlert(c.reader.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
-			WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ? AND body = ?)`, f.Tenant, f.ID, string(bodies[i])))
+		said, err := scanAlert(told.QueryRowContext(ctx, f.Tenant, f.ID, string(bodies[i])))
 		if err == nil {
 			done[i] = Recorded{Alert: said, Duplicate: true}
 			continue
@@ -85,9 +90,10 @@ func (c *Control) RecordFindings(ctx context.Context, findings []FindingOf, merg
 	if len(news) == 0 {
 		return done, nil
 	}
-	err := c.write(ctx, func(tx *sql.Tx) (err error) {
+	err = c.write(ctx, func(tx *sql.Tx) (err error) {
+		q := repeating(tx)
 		for _, i := range news {
-			done[i], err = c.recordFinding(ctx, tx, findings[i], bodies[i], func(open *Alert) (Alert, []Notice) { return merge(i, open) })
+			done[i], err = c.recordFinding(ctx, q, findings[i], bodies[i], func(open *Alert) (Alert, []Notice) { return merge(i, open) })
 			if err != nil {
 				return fmt.Errorf("record finding %s: %w", findings[i].ID, err)
 			}
@@ -100,7 +106,7 @@ func (c *Control) RecordFindings(ctx context.Context, findings []FindingOf, merg
 	return done, nil
 }
 
-func (c *Control) recordFinding(ctx context.Context, tx *sql.Tx, f FindingOf, body []byte, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
+func (c *Control) recordFinding(ctx context.Context, tx querier, f FindingOf, body []byte, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
 	known, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts
 		WHERE id = (SELECT alert_id FROM findings WHERE tenant = ? AND id = ?)`, f.Tenant, f.ID))
 	if err == nil {
@@ -120,7 +126,7 @@ func (c *Control) recordFinding(ctx context.Context, tx *sql.Tx, f FindingOf, bo
 
 // growFinding puts what a detector says now in the place of what it said of the same thing before. What it says again after a crash
 // ends before what it said last, and changes nothing.
-func (c *Control) growFinding(ctx context.Context, tx *sql.Tx, f Finding, body []byte, known Alert, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
+func (c *Control) growFinding(ctx context.Context, tx querier, f Finding, body []byte, known Alert, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
 	r := Recorded{Alert: known, Duplicate: true}
 	var text string
 	if err := tx.QueryRowContext(ctx, "SELECT body FROM findings WHERE tenant = ? AND id = ?", f.Tenant, f.ID).Scan(&text); err != nil {
@@ -146,7 +152,7 @@ func (c *Control) growFinding(ctx context.Context, tx *sql.Tx, f Finding, body [
 }
 
 // growAlert merges a finding that the alert counts already.
-func (c *Control) growAlert(ctx context.Context, tx *sql.Tx, known Alert, merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
+func (c *Control) growAlert(ctx context.Context, tx querier, known Alert, merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
 	before := known
 	r.Alert, r.Notices = merge(&known)
 	r.Alert.ID, r.Alert.Tenant, r.Alert.Fingerprint, r.Alert.Created, r.Alert.Updated = before.ID, before.Tenant, before.Fingerprint, before.Created, c.now()
@@ -160,7 +166,7 @@ func (c *Control) growAlert(ctx context.Context, tx *sql.Tx, known Alert, merge 
 
 // growResolved is for a finding that has become worse than the alert that somebody resolved. The alert that is open for the same by
 // now takes it over; without one, the resolved alert is open again, and so is its incident.
-func (c *Control) growResolved(ctx context.Context, tx *sql.Tx, f Finding, known Alert, merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
+func (c *Control) growResolved(ctx context.Context, tx querier, f Finding, known Alert, merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
 	var other bool
 	if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM alerts WHERE tenant = ? AND fingerprint = ? AND state <> 'resolved')",
 		known.Tenant, known.Fingerprint).Scan(&other); err != nil {
@@ -180,7 +186,7 @@ func (c *Control) growResolved(ctx context.Context, tx *sql.Tx, f Finding, known
 	return r, err
 }
 
-func (c *Control) mergeFinding(ctx context.Context, tx *sql.Tx, f Finding, fingerprint string,
+func (c *Control) mergeFinding(ctx context.Context, tx querier, f Finding, fingerprint string,
 	merge func(open *Alert) (Alert, []Notice)) (r Recorded, err error) {
 	var open *Alert
 	found, err := scanAlert(tx.QueryRowContext(ctx, "SELECT "+alertColumns+` FROM alerts

@@ -26,7 +26,7 @@ func scanNotice(r row) (n Notice, err error) {
 }
 
 // putNotices queues the notices of an alert, filling in what they leave empty.
-func (c *Control) putNotices(ctx context.Context, tx *sql.Tx, a Alert, notices []Notice) ([]Notice, error) {
+func (c *Control) putNotices(ctx context.Context, tx querier, a Alert, notices []Notice) ([]Notice, error) {
 	out := make([]Notice, 0, len(notices))
 	for _, n := range notices {
 		n.Tenant = a.Tenant
