@@ -47,7 +47,7 @@ export default defineConfig({
     reportCompressedSize: false,
     manifest: true,
     // A file is a request that somebody waits for: what many pages take from libraries is one.
-    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'base', test: /node_modules/, minShareCount: 34 }] } } },
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'base', test: /node_modules/, minShareCount: 40 }] } } },
   },
   server: { proxy: { '/api': { target: server, ws: true }, '/registry': server } },
   test: { include: ['src/**/*.test.{ts,tsx}'], environment: 'node' },

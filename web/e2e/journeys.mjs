@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 const sample = fileURLToPath(new URL('../../examples/datasets/first-light/first-light.pcap', import.meta.url))
 const patient = { timeout: 30_000 }
 
+export * from './journeys-groups.mjs'
 export * from './journeys-identity.mjs'
 export * from './journeys-incident.mjs'
 export * from './journeys-rules.mjs'

@@ -68,7 +68,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'zoom', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'liveDown', 'outOfReach'].filter(asked)) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'zoom', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'groups', 'liveDown', 'outOfReach'].filter(asked)) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -170,6 +170,33 @@ async function places(context, base) {
       await p.getByRole('group', { name: 'What to do with the chosen machines' }).waitFor()
     },
     machine: `/machines/${await first('/api/v1/agents')}`,
+    groups: '/groups',
+    group: '/groups/loft',
+    'group-all': '/groups/all',
+    'group-change': async (p) => {
+      await p.goto(`${base}/groups/loft`)
+      await p.getByRole('button', { name: 'Change', exact: true }).click()
+      await p.getByRole('dialog').getByText(/fits?\./).waitFor()
+    },
+    config: '/config/group:loft?version=2',
+    'config-all': '/config/agents',
+    'config-change': async (p) => {
+      await p.goto(`${base}/config/group:loft`)
+      await p.getByRole('button', { name: 'Change picket/host here' }).click()
+      await p.getByRole('dialog').getByRole('checkbox', { name: 'To some machines first' }).check()
+    },
+    'config-restore': async (p) => {
+      await p.goto(`${base}/config/group:loft`)
+      await p.getByRole('button', { name: 'Restore version 2' }).click()
+      await p.getByRole('dialog').getByRole('cell', { name: '30s' }).waitFor()
+    },
+    enrolment: '/enrolment',
+    'enrolment-made': async (p) => {
+      await p.goto(`${base}/enrolment`)
+      await p.getByRole('button', { name: 'Make a token' }).first().click()
+      await p.getByRole('dialog').getByRole('button', { name: 'Make a token' }).click()
+      await p.getByRole('dialog').getByText('It lets in').waitFor()
+    },
     commands: '/commands',
     command: `/commands/${await first('/api/v1/commands')}`,
     order: async (p) => {

@@ -6,6 +6,7 @@ import type alerts from './locales/alerts.en.json'
 import type captures from './locales/captures.en.json'
 import type commands from './locales/commands.en.json'
 import type devices from './locales/devices.en.json'
+import type groups from './locales/groups.en.json'
 import type identity from './locales/identity.en.json'
 import type incident from './locales/incident.en.json'
 import type machines from './locales/machines.en.json'
@@ -18,7 +19,7 @@ import type traffic from './locales/traffic.en.json'
 // en.json has what the first page says. Every other area has a file of words and a module beside it that adds them
 // (locales/devices.ts); the code that says such words imports that module, so that they come with it. A new area is
 // such a pair and a line here; locales/words.test.ts finds a page that forgot its import.
-type Words = typeof en & typeof alerts & typeof captures & typeof commands & typeof devices & typeof identity & typeof incident & typeof machines & typeof market & typeof operate & typeof plugins & typeof rules & typeof traffic
+type Words = typeof en & typeof alerts & typeof captures & typeof commands & typeof devices & typeof groups & typeof identity & typeof incident & typeof machines & typeof market & typeof operate & typeof plugins & typeof rules & typeof traffic
 
 declare module 'i18next' {
   interface CustomTypeOptions {

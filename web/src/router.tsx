@@ -84,6 +84,12 @@ function oneOf<K extends string, V extends string>(search: Search, key: K, known
   return value === undefined ? {} : ({ [key]: value } as Partial<Record<K, V>>)
 }
 
+/** A part of the query that must be a number of something. */
+function positive<K extends string>(search: Search, key: K): Partial<Record<K, number>> {
+  const value = search[key]
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? ({ [key]: value } as Partial<Record<K, number>>) : {}
+}
+
 /** The named parts of an address's query. A value that looks like a number was one in the address, too. */
 function texts<K extends string>(search: Search, ...keys: K[]): Partial<Record<K, string>> {
   const out: Partial<Record<K, string>> = {}
@@ -266,6 +272,27 @@ const machineRoute = createRoute({
   validateSearch: (search: Search): Partial<{ from: number; to: number }> => partOfTime(search),
   component: lazyRouteComponent(() => import('./pages/Machine'), 'MachinePage'),
 })
+const groupsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/groups',
+  component: lazyRouteComponent(() => import('./pages/groups/Groups'), 'GroupsPage'),
+})
+const groupRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/groups/$name',
+  component: lazyRouteComponent(() => import('./pages/groups/Group'), 'GroupPage'),
+})
+const configRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/config/$target',
+  validateSearch: (search: Search): { version?: number; against?: number } => ({ ...positive(search, 'version'), ...positive(search, 'against') }),
+  component: lazyRouteComponent(() => import('./pages/groups/Config'), 'ConfigPage'),
+})
+const enrolmentRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/enrolment',
+  component: lazyRouteComponent(() => import('./pages/groups/Enrolment'), 'EnrolmentPage'),
+})
 const commandsRoute = createRoute({
   getParentRoute: () => inside,
   path: '/commands',
@@ -345,7 +372,7 @@ export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
       overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
-      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, commandsRoute, orderRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
+      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, groupsRoute, groupRoute, configRoute, enrolmentRoute, commandsRoute, orderRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
       exploreRoute, sqlRoute, systemRoute, settingsRoute, welcomeRoute,
     ]),
     setupRoute,

@@ -55,6 +55,7 @@ function Detail({ agent: a }: { agent: Agent }) {
       actions={
         <>
           {can('agents:admin') && <Access agent={a} />}
+          <Button variant="default" component={Link} to={`/config/${a.id}`}>{t('machine.configuration')}</Button>
           {can('operate') && <Button variant="default" loading={order.busy} onClick={() => order.send('collect-now')}>{t('machine.collect')}</Button>}
         </>
       }
@@ -76,7 +77,7 @@ function Detail({ agent: a }: { agent: Agent }) {
             <Facts>
               <Fact name={t('machines.system')}>{a.os}/{a.arch}</Fact>
               <Fact name={t('machines.version')}>{a.version}</Fact>
-              <Fact name={t('machine.groups')}><Link to="/fleet">{a.groups.length > 0 ? a.groups.join(', ') : a.group}</Link></Fact>
+              <Fact name={t('machine.groups')}><Groups agent={a} /></Fact>
               {config.data && <Fact name={t('machine.config')}>{config.data.version > 0 ? t('machine.configVersion', { version: config.data.version, by: config.data.by }) : t('machine.configNone')}</Fact>}
               {a.address && <Fact name={t('machine.address')}><span className="mono">{a.address}</span></Fact>}
               <Fact name={t('machines.seen')}><Ago at={a.last_seen} /></Fact>
@@ -89,6 +90,11 @@ function Detail({ agent: a }: { agent: Agent }) {
       </div>
     </Page>
   )
+}
+
+/** Its home first, then what it is in besides. */
+function Groups({ agent: a }: { agent: Agent }) {
+  return [...new Set([a.group, ...a.groups])].map((g, i) => <span key={g}>{i > 0 && ', '}<Link to="/groups/$name" params={{ name: g }}>{g}</Link></span>)
 }
 
 /** Whether the machine may come in at all. */

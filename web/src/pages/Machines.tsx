@@ -46,6 +46,7 @@ export function MachinesPage() {
               {(['csv', 'json'] as const).map((format) => <Menu.Item key={format} component="a" href={machineFile(address, format)} download>{t(`list.${format}`)}</Menu.Item>)}
             </Menu.Dropdown>
           </Menu>
+          {can('operate') && <Button component={Link} to="/enrolment" variant="default">{t('list.tokens')}</Button>}
           {add}
         </>
       }

@@ -13,7 +13,7 @@ import { isFlow } from '../lib/places'
 import { isOperator } from '../lib/roles'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, GroupIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -34,6 +34,7 @@ const places = [
   { to: '/plugins', label: 'nav.plugins', Icon: PluginIcon, deed: 'plugins:read' },
   { to: '/market', label: 'nav.market', Icon: MarketIcon, deed: 'plugins:read' },
   { to: '/machines', label: 'nav.machines', Icon: MachineIcon },
+  { to: '/groups', label: 'nav.groups', Icon: GroupIcon, deed: 'agents:read' },
   { to: '/fleet', label: 'nav.fleet', Icon: FleetIcon, operator: true },
   { to: '/commands', label: 'nav.commands', Icon: CommandIcon, deed: 'agents:read' },
   { to: '/explore', label: 'nav.explore', Icon: SearchIcon, deed: 'metrics:read' },

@@ -24,6 +24,7 @@ export const PluginIcon = icon(<path d="M7 3.500v3.500M13 3.500v3.500M5 7h10v3.5
 export const MarketIcon = icon(<><path d="M3.500 8v8.500h13V8" /><path d="M2.500 8 4.500 3.500h11L17.500 8c0 1.400-1.100 2.300-2.500 2.300S12.500 9.400 12.500 8c0 1.400-1.100 2.300-2.500 2.300S7.500 9.400 7.500 8c0 1.400-1.100 2.300-2.500 2.300S2.500 9.400 2.500 8zM8 16.500v-3.500h4v3.500" /></>)
 export const CommandIcon = icon(<><rect x="2.800" y="3.500" width="14.400" height="13" rx="1.500" /><path d="m6 8 2.500 2L6 12M10.500 12.500H14" /></>)
 export const FleetIcon = icon(<><rect x="2.800" y="3" width="5.500" height="5.500" rx="1" /><rect x="11.700" y="3" width="5.500" height="5.500" rx="1" /><rect x="2.800" y="11.500" width="5.500" height="5.500" rx="1" /><rect x="11.700" y="11.500" width="5.500" height="5.500" rx="1" /></>)
+export const GroupIcon = icon(<><rect x="7" y="2.800" width="6" height="4.500" rx="1" /><rect x="2.800" y="12.700" width="6" height="4.500" rx="1" /><rect x="11.200" y="12.700" width="6" height="4.500" rx="1" /><path d="M10 7.300v2.700M5.800 12.700V10h8.400v2.700" /></>)
 export const SearchIcon = icon(<><circle cx="9" cy="9" r="5.500" /><path d="m13.200 13.200 3.800 3.800" /></>)
 export const FlagIcon = icon(<path d="M5 17.500V3.500M5 4c3-1.500 5 1.500 9.500 0v7.500c-4.500 1.500-6.500-1.500-9.500 0" />)
 export const MachineIcon = icon(<><rect x="3" y="3.500" width="14" height="5.500" rx="1.200" /><rect x="3" y="11" width="14" height="5.500" rx="1.200" /><path d="M6 6.300h.1M6 13.800h.1M9 6.300h5M9 13.800h5" /></>)

@@ -23,7 +23,7 @@ export function Groups({ fleet: f }: { fleet: Fleet }) {
   const machines = f.nodes.filter((n) => n.type === 'agent')
   const shown = all ? machines : machines.slice(0, shownAtFirst)
   return (
-    <Panel title={t('groups.title')} hint={t('groups.hint')} flush>
+    <Panel title={t('groups.title')} hint={t('groups.hint')} actions={<Link to="/groups">{t('groups.tree')}</Link>} flush>
       {machines.length === 0 ? <Empty title={t('groups.none')} action={<Link to="/machines" search={{ add: true }}>{t('machines.add')}</Link>} /> : (
         <table className={`${ui.table} ${css.groups}`}>
           <caption className="visually-hidden">{t('groups.title')}</caption>

@@ -1,3 +1,4 @@
+import '../../locales/market'
 import { Button, Group } from '@mantine/core'
 import { useQueryClient, type UseQueryResult } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
@@ -33,13 +34,14 @@ export function Rollouts({ query, fleet: f }: { query: UseQueryResult<{ items: R
   const shown = [...going, ...(all ? over : over.slice(0, Math.max(0, shownAtFirst - going.length)))]
   return (
     <Panel title={t('rollout.title')} hint={going.length > 0 ? t('rollout.going', { count: going.length }) : undefined} flush>
-      <ul className={css.rollouts}>{shown.map((r) => <Row key={r.id} rollout={r} title={f.plugins.find((p) => p.id === r.plugin)?.title} />)}</ul>
+      <ul className={css.rollouts}>{shown.map((r) => <RolloutRow key={r.id} rollout={r} title={f.plugins.find((p) => p.id === r.plugin)?.title} />)}</ul>
       {shown.length < items.length && <div className={ui.more}><Button size="xs" variant="default" onClick={() => setAll(true)}>{t('rollout.all', { count: items.length })}</Button></div>}
     </Panel>
   )
 }
 
-function Row({ rollout: r, title }: { rollout: Rollout; title?: string }) {
+/** One of them, wherever it is shown. */
+export function RolloutRow({ rollout: r, title }: { rollout: Rollout; title?: string }) {
   const { t } = useTranslation()
   const can = useMay()
   const client = useQueryClient()
@@ -58,7 +60,7 @@ function Row({ rollout: r, title }: { rollout: Rollout; title?: string }) {
   return (
     <li className={css.rollout} data-state={r.state}>
       <div className={css.rolloutHead}>
-        <h3>{config ? name : <Link to="/plugins/$ns/$name" params={pluginPath(r.plugin)} className={css.name}>{name}</Link>} <span className="num">{from ? t('plugin.fromTo', { from, to: r.version }) : r.version}</span></h3>
+        <h3>{config ? <Link to="/config/$target" params={{ target: r.target ?? '' }} className={css.name}>{name}</Link> : <Link to="/plugins/$ns/$name" params={pluginPath(r.plugin)} className={css.name}>{name}</Link>} <span className="num">{from ? t('plugin.fromTo', { from, to: r.version }) : r.version}</span></h3>
         <StateMark tone={tones[r.state] ?? 'off'}>{t(`rollout.states.${r.state}`, { defaultValue: r.state })}</StateMark>
         <span className={`dim ${css.small}`}>{!config && `${r.group === 'all' || !r.group ? t('enable.agents') : t('install.group', { group: r.group })} · `}{r.by} · <Ago at={r.created} /></span>
         {can('operate') && (

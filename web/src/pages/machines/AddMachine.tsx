@@ -1,22 +1,18 @@
 // Adding a machine: one line for its shell, what the line does, and whether it worked.
-import { Button, Modal, NativeSelect, SegmentedControl, TextInput } from '@mantine/core'
+import { Button, Modal, TextInput } from '@mantine/core'
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { agents as act } from '../../api/actions'
-import { addingProgress, releases, type AddingProgress, type AgentRelease } from '../../api/machines'
+import { addingProgress, type AddingProgress } from '../../api/machines'
 import { agent } from '../../api/queries'
-import { bytes } from '../../lib/format'
-import { Copy } from '../../ui/Copy'
 import { State, StateMark } from '../../ui/marks'
 import { Loading, Problem } from '../../ui/states'
 import { Ago, Time } from '../../ui/Time'
 import ui from '../../ui/ui.module.css'
+import { MachineLine } from './MachineLine'
 import css from './machines.module.css'
-
-const systems = ['linux', 'darwin', 'windows'] as const
-const arches = { linux: ['amd64', 'arm64', 'arm'], darwin: ['arm64', 'amd64'], windows: ['amd64', 'arm64'] } as const
 
 export default function AddMachine({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation()
@@ -31,63 +27,24 @@ export default function AddMachine({ onClose }: { onClose: () => void }) {
 function Adding({ onClose, another }: { onClose: () => void; another: () => void }) {
   const { t } = useTranslation()
   const [name, setName] = useState('')
-  const [os, setOS] = useState<(typeof systems)[number]>('linux')
-  const [arch, setArch] = useState<string>('amd64')
   const make = useMutation({ mutationFn: act.token })
-  const offered = useQuery(releases)
   const send = (event: FormEvent) => {
     event.preventDefault()
     make.mutate(name.trim())
   }
-  const release = offered.data?.items.find((r) => r.os === os && r.arch === arch)
   return (
     <div className={ui.form}>
-      <SegmentedControl aria-label={t('adding.system')} value={os} data={systems.map((s) => ({ value: s, label: t(`adding.systems.${s}`) }))}
-        onChange={(v) => {
-          const to = v as (typeof systems)[number]
-          setOS(to)
-          setArch(arches[to][0])
-        }} />
-      <NativeSelect label={t('adding.arch')} value={arch} onChange={(e) => setArch(e.currentTarget.value)} data={arches[os].map((a) => ({ value: a, label: t(`adding.arches.${a}`) }))} />
-      {!make.data && (
-        <form className={ui.form} onSubmit={send}>
-          <p className="dim">{t('adding.text')}</p>
-          <TextInput label={t('machines.nameOptional')} value={name} maxLength={100} onChange={(e) => setName(e.currentTarget.value)} data-autofocus />
-          {make.isError && <Problem error={make.error} />}
-          <div><Button type="submit" loading={make.isPending}>{t('machines.make')}</Button></div>
-        </form>
-      )}
-      {make.data && (offered.isPending ? <Loading rows={2} /> : <Line release={release} token={make.data.token} bare={make.data.command} />)}
+      <MachineLine token={make.data?.token} bare={make.data?.command}>
+        {!make.data && (
+          <form className={ui.form} onSubmit={send}>
+            <p className="dim">{t('adding.text')}</p>
+            <TextInput label={t('machines.nameOptional')} value={name} maxLength={100} onChange={(e) => setName(e.currentTarget.value)} data-autofocus />
+            {make.isError && <Problem error={make.error} />}
+            <div><Button type="submit" loading={make.isPending}>{t('machines.make')}</Button></div>
+          </form>
+        )}
+      </MachineLine>
       {make.data && <Progress token={make.data.id} onClose={onClose} another={another} />}
-    </div>
-  )
-}
-
-/** The line, with the token in its place. */
-function Line({ release: r, token, bare }: { release: AgentRelease | undefined; token: string; bare: string }) {
-  const { t } = useTranslation()
-  const filled = (line: string) => line.replace('{token}', token)
-  if (!r) {
-    return (
-      <div className={ui.stack}>
-        <p><b>{t('adding.noRelease')}</b></p>
-        <p className="dim">{t('adding.noReleaseText')}</p>
-        <Copy text={bare} label={t('adding.line')} />
-      </div>
-    )
-  }
-  return (
-    <div className={ui.stack}>
-      <p>{r.os === 'windows' ? t('adding.powershell') : t('adding.paste')}</p>
-      <Copy text={filled(r.line)} label={t('adding.line')} />
-      <p className="dim">{t('adding.size', { version: r.version, size: bytes(r.size) })}</p>
-      <details>
-        <summary>{t('adding.does')}</summary>
-        <p className="dim">{t('adding.doesText')}</p>
-        <ol className={css.steps}>
-          {r.steps.map((s) => <li key={s.does}>{t(`adding.steps.${s.does}`)}<Copy text={filled(s.line)} label={t(`adding.steps.${s.does}`)} line /></li>)}
-        </ol>
-      </details>
     </div>
   )
 }

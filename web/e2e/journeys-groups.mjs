@@ -1,0 +1,87 @@
+// Groups, what machines are to run, and the tokens that let them in.
+import assert from 'node:assert/strict'
+
+const patient = { timeout: 30_000 }
+
+/** A group with a rule, a machine that joins by it, a change, what is different in it, a rollout, the way back; and a token for more machines. */
+export async function groups({ page, base }) {
+  const dialog = page.getByRole('dialog')
+  const gone = () => dialog.waitFor({ state: 'detached', timeout: 30_000 })
+  await page.goto(`${base}/groups`)
+  await page.getByRole('button', { name: 'Make a group' }).first().click(patient)
+  await dialog.getByLabel('Group').fill('loft')
+  await dialog.getByLabel('What it is for').fill('Below the roof')
+  const rules = dialog.getByLabel('Rules, one a line')
+  await rules.fill('colour=red')
+  await dialog.getByText(/nothing that a rule can look at/).first().waitFor(patient)
+  await rules.fill('os=linux')
+  await dialog.getByText('1 machine fits.').waitFor(patient)
+  await rules.fill('os=linux\nlabel.site=loft')
+  await dialog.getByText('0 machines fit.').waitFor(patient)
+  await dialog.getByRole('button', { name: 'Make a group' }).click()
+  await page.waitForURL(/\/groups\/loft$/, patient)
+  await page.getByText('No machine is in it').waitFor(patient)
+
+  await page.goto(`${base}/machines`)
+  await page.getByRole('row').filter({ hasText: 'Online' }).getByRole('checkbox').check(patient)
+  await page.getByRole('group', { name: 'What to do with the chosen machines' }).getByRole('button', { name: 'Labels' }).click()
+  await dialog.getByLabel('Set these').fill('site=loft')
+  await dialog.getByRole('button', { name: 'Labels' }).click()
+  await gone()
+  await page.goto(`${base}/groups`)
+  await page.getByRole('row').filter({ hasText: 'Below the roof' }).getByText('1 online').waitFor(patient)
+  await page.getByRole('link', { name: 'loft' }).click()
+  await page.getByRole('grid').getByText('site=loft').waitFor(patient)
+  await page.getByRole('region', { name: 'Over its machines' }).getByText('Least').first().waitFor(patient)
+
+  await page.getByRole('link', { name: 'Configuration' }).click()
+  await page.getByText('Nothing was ever said for it').waitFor(patient)
+  const change = async (button, interval, why) => {
+    await page.getByRole('button', { name: button }).click(patient)
+    await dialog.getByLabel('How often').fill(interval, patient)
+    await dialog.getByLabel('Why').fill(why)
+  }
+  await change('Say otherwise for picket/host', 'often', 'slower')
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await dialog.getByRole('alert').waitFor(patient)
+  await dialog.getByLabel('How often').fill('20s')
+  await dialog.getByRole('button', { name: 'Save' }).click()
+  await gone()
+  const runs = page.getByRole('region', { name: 'What runs there' })
+  await runs.getByText('instead of what is said for all machines').waitFor(patient)
+
+  await change('Change picket/host here', '30s', 'slower still')
+  await dialog.getByRole('checkbox', { name: 'To some machines first' }).check()
+  await dialog.getByRole('button', { name: 'Roll out' }).click()
+  await gone()
+  const rollouts = page.getByRole('region', { name: 'Rollouts of this configuration' })
+  await rollouts.getByRole('button', { name: /^Do not wait/ }).click(patient)
+  await dialog.getByRole('button', { name: 'Do not wait' }).click()
+  await rollouts.getByText('Done').waitFor({ timeout: 60_000 })
+  await runs.getByText('every 30s').waitFor(patient)
+
+  await page.getByRole('button', { name: 'Compare version 2' }).click(patient)
+  const compared = page.getByRole('region', { name: 'What is different' }).getByRole('row').filter({ hasText: 'interval' })
+  assert.deepEqual(await compared.getByRole('cell').allInnerTexts(), ['interval', '20s', '30s'])
+
+  await page.getByRole('button', { name: 'Restore version 1' }).click()
+  await dialog.getByRole('cell', { name: '20s' }).waitFor(patient)
+  await dialog.getByRole('button', { name: 'Restore' }).click()
+  await gone()
+  await runs.getByText('every 20s').waitFor(patient)
+
+  await page.goto(`${base}/enrolment`)
+  await page.getByRole('button', { name: 'Make a token' }).first().click(patient)
+  await dialog.getByLabel('What it is for').fill('rack 3')
+  await dialog.getByLabel('Machines it lets in').fill('5')
+  await dialog.getByLabel('Their labels').fill('rack=3')
+  await dialog.getByRole('button', { name: 'Make a token' }).click()
+  await dialog.getByText('It lets in 5 machines.').waitFor(patient)
+  assert.match(await dialog.getByLabel('token', { exact: true }).innerText(), /^pkt_\S{20,}$/)
+  await dialog.getByRole('button', { name: 'Done' }).click()
+  const token = page.getByRole('row').filter({ hasText: 'rack 3' })
+  await token.getByText('0 of 5').waitFor(patient)
+  await token.getByRole('button', { name: 'Revoke rack 3' }).click()
+  await dialog.getByRole('button', { name: 'Revoke' }).click()
+  await token.getByText('Revoked').waitFor(patient)
+}
