@@ -146,7 +146,7 @@ func configShowCmd(s *server) *cobra.Command {
 				return columns.JSON(cmd.OutOrStdout(), fileOf(c))
 			}
 			return s.show(cmd, func(p *columns.Printer) {
-				p.Line(columns.S(columns.Bold, targetName(c.Target)), columns.C(": "), columns.C(said(c)))
+				p.Line(columns.S(columns.Bold, args[0]), columns.C(": "+said(c)))
 				printRuns(p, c)
 			})
 		}}
