@@ -77,7 +77,7 @@ var (
 		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
 	})
 	decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxPlain), zstd.WithDecoderLowmem(true))
+		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxPlain), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true))
 	})
 )
 
@@ -186,11 +186,16 @@ func PlainSize(body []byte) (int64, error) {
 
 // Unpack reads a message and believes nothing of it. Fields that it does not know are passed over.
 func Unpack(body []byte) (*Message, error) {
+	size, err := PlainSize(body)
+	if err != nil {
+		return nil, err
+	}
 	d, err := decoder()
 	if err != nil {
 		return nil, err
 	}
-	plain, err := d.DecodeAll(body, nil)
+	// Never more than it said in front: further frames may follow the first.
+	plain, err := d.DecodeAll(body, make([]byte, 0, size))
 	if err != nil {
 		return nil, wrong("the samples cannot be decompressed: %s", err)
 	}

@@ -154,6 +154,9 @@ func TestABombIsNotUnpacked(t *testing.T) {
 	}
 	honest, err := example.Pack()
 	must(t, err)
+	if _, err := Unpack(slices.Concat(honest, honest)); !errors.As(err, &said) {
+		t.Errorf("a second frame behind the one that says how long it is: %v", err)
+	}
 	if n, err := PlainSize(honest); err != nil || n != int64(len(example.plain())) {
 		t.Errorf("%d, %v", n, err)
 	}
