@@ -109,6 +109,9 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if err := a.newCaptures(); err != nil {
 		return nil, err
 	}
+	if err := sweepCopies(cfg.Dir); err != nil {
+		return nil, err
+	}
 	if a.orders, err = a.newOrders(); err != nil {
 		return nil, err
 	}

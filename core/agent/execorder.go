@@ -60,6 +60,18 @@ func (a *Agent) exec(ctx context.Context, _ string, raw json.RawMessage, out io.
 	return nil
 }
 
+// copiesNamed is what the copies of programs are called, in the folder run.
+const copiesNamed = "exec-*"
+
+// sweepCopies removes what an agent that was killed has left of programs that it ran.
+func sweepCopies(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "run", copiesNamed))
+	for _, f := range left {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
+}
+
 // verifiedCopy copies a program while it is hashed, so that what runs is what was hashed.
 func (a *Agent) verifiedCopy(path, digest string) (string, error) {
 	in, err := os.Open(path)
@@ -75,7 +87,7 @@ func (a *Agent) verifiedCopy(path, digest string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	out, err := os.CreateTemp(dir, "exec-*")
+	out, err := os.CreateTemp(dir, copiesNamed)
 	if err != nil {
 		return "", err
 	}

@@ -287,8 +287,18 @@ func TestExecRunsWhatTheOwnerNamedAndNothingElse(t *testing.T) {
 	if err := a.exec(t.Context(), "", execArgs(t, path, 0, evil), &out); !errors.As(err, &no) || !strings.Contains(err.Error(), "SHA-256") || out.Len() > 0 {
 		t.Errorf("a program that was changed: %v, %q", err, out.String())
 	}
-	if left, _ := filepath.Glob(filepath.Join(a.cfg.Dir, "run", "*")); len(left) > 0 {
+	run := filepath.Join(a.cfg.Dir, "run")
+	if left, _ := filepath.Glob(filepath.Join(run, "*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
+	}
+	for _, name := range []string{"exec-1", "plugin.sock"} { // of an agent that was killed
+		if err := os.WriteFile(filepath.Join(run, name), nil, 0o500); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := sweepCopies(a.cfg.Dir)
+	if left, _ := filepath.Glob(filepath.Join(run, "*")); err != nil || len(left) != 1 || filepath.Base(left[0]) != "plugin.sock" {
+		t.Errorf("after sweeping: %v, %v", left, err)
 	}
 }
 
