@@ -84,6 +84,24 @@ func TestAnAppCountsOnceACodeWasConfirmed(t *testing.T) {
 	wantErr(t, err, store.ErrNotFound)
 }
 
+func TestANewPasswordEndsWhatTheOldOneBegan(t *testing.T) {
+	a, now := open(t)
+	who := ada(t, a)
+	secret, _ := withApp(t, a, now, who)
+	now.Add(time.Minute)
+	begun := challenge(t, a)
+	must(t, a.SetPassword(t.Context(), who.Tenant, who.UserID, goodPassword+" but another"))
+	_, _, err := a.Code(t.Context(), begun.Challenge, codeAt(t, secret, now.Now()), home)
+	wantErr(t, err, ErrDenied)
+	_, _, err = a.Login(t.Context(), "ada", goodPassword+" but another", home)
+	var ask *FactorError
+	if !errors.As(err, &ask) {
+		t.Fatal(err)
+	}
+	_, _, err = a.Code(t.Context(), ask.Challenge, codeAt(t, secret, now.Now()), home)
+	must(t, err)
+}
+
 func TestCodesCountOnceAndAStepToEachSide(t *testing.T) {
 	a, now := open(t)
 	secret, _ := withApp(t, a, now, ada(t, a))

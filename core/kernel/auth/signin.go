@@ -99,7 +99,7 @@ func (a *Auth) openOrAsk(ctx context.Context, u store.User, method string, from 
 	if ask.Challenge, err = a.secret(); err != nil {
 		return "", Identity{}, err
 	}
-	a.tickets.put(ask.Challenge, ticket{kind: ticketCode, tenant: u.Tenant, userID: u.ID})
+	a.tickets.put(ask.Challenge, ticket{kind: ticketCode, tenant: u.Tenant, userID: u.ID, hash: u.PasswordHash})
 	return "", Identity{}, ask
 }
 
@@ -113,7 +113,7 @@ func (a *Auth) Code(ctx context.Context, challenge, code string, from Client) (s
 	if err != nil {
 		return "", Identity{}, denied(err)
 	}
-	if u.Disabled {
+	if u.Disabled || u.PasswordHash != t.hash { // a password that was changed since ends what the one before began
 		return "", Identity{}, ErrDenied
 	}
 	method := methodCode

@@ -17,6 +17,7 @@ type ticket struct {
 	kind    string // what it was given for
 	tenant  string // of a password that was right
 	userID  string
+	hash    string          // of the password that there was
 	session json.RawMessage // of a passkey's ceremony
 	nonce   string          // of an OpenID sign-in
 	proof   string          // of an OpenID sign-in: PKCE's verifier

@@ -22,6 +22,12 @@ func (a *Auth) Invite(ctx context.Context, tenant, username, role string) (store
 	return u, secret, err
 }
 
+// DecidesAbout reports whether somebody who looks after people may do so for those of a role: for administrators only those who may all
+// that one may, and not a token for people alone, which would make itself one that way.
+func (i Identity) DecidesAbout(role string) bool {
+	return !RoleMay(role, UsersAdmin) || within(role, nil, i) == nil
+}
+
 // ErrNotAdministrator says that somebody who should be an administrator is something else.
 var ErrNotAdministrator = errors.New("this user is no administrator")
 
