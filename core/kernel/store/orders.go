@@ -207,7 +207,7 @@ func (c *Control) AppendOutput(ctx context.Context, agentID, id string, offset i
 			return nil
 		}
 		data = data[min(have-offset, int64(len(data))):]
-		if room := most - len(got); len(data) > room {
+		if room := max(0, most-len(got)); len(data) > room { // the bound may have been higher when it began
 			data, full = data[:room], true
 		}
 		have += int64(len(data))
