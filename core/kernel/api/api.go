@@ -210,6 +210,7 @@ type Server struct {
 	books       samplebatch.Books[store.SeriesRef]
 	visits      visits
 	installs    *semaphore.Weighted // archives of agents that are hashed
+	vouched     vouched             // those that were, and were right
 	taken       *semaphore.Weighted // bytes of agents' and pushers' bodies in work
 	pushing     *semaphore.Weighted // of them, those of pushers
 	pushes      *pushMeters

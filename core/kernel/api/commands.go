@@ -31,13 +31,21 @@ type commandBody struct {
 	Finished   *time.Time      `json:"finished,omitempty"`
 	CreatedBy  string          `json:"created_by"`
 	Cancelling bool            `json:"cancelling,omitempty" doc:"Somebody wants it stopped; its agent has not said that it is."`
-	Output     string          `json:"output,omitempty"`
+	Output     string          `json:"output,omitempty" doc:"Only for those who may give orders."`
 	Truncated  bool            `json:"output_truncated,omitempty"`
 }
 
-func commandOf(c store.Command) commandBody {
-	return commandBody{ID: c.ID, Order: c.OrderID, Agent: c.AgentID, Type: c.Type, State: c.State, Args: c.Args, Issued: c.Issued.UTC(), Expires: c.Expires.UTC(),
-		Finished: when(c.Finished), CreatedBy: c.CreatedBy, Cancelling: c.Cancelling > 0, Output: strings.ToValidUTF8(c.Output, "�"), Truncated: c.OutputTruncated}
+// commandOf shows what a command printed only to those who may give orders: a program may print anything.
+func commandOf(ctx context.Context) func(store.Command) commandBody {
+	shows := caller(ctx).May(auth.CommandsWrite)
+	return func(c store.Command) commandBody {
+		b := commandBody{ID: c.ID, Order: c.OrderID, Agent: c.AgentID, Type: c.Type, State: c.State, Args: c.Args, Issued: c.Issued.UTC(), Expires: c.Expires.UTC(),
+			Finished: when(c.Finished), CreatedBy: c.CreatedBy, Cancelling: c.Cancelling > 0, Truncated: c.OutputTruncated}
+		if shows {
+			b.Output = strings.ToValidUTF8(c.Output, "�")
+		}
+		return b
+	}
 }
 
 type orderBody struct {
@@ -157,7 +165,7 @@ func (s *Server) sendCommand(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return answer(commandOf(list[0])), nil
+	return answer(commandOf(ctx)(list[0])), nil
 }
 
 // order gives an order and audits it.
@@ -187,7 +195,7 @@ func (s *Server) listCommands(ctx context.Context, in *struct {
 		return nil, err
 	}
 	list, next, err := s.cfg.Queue.List(ctx, a.Tenant, a.ID, in.page())
-	return answerPage(convert(list, commandOf), next), err
+	return answerPage(convert(list, commandOf(ctx)), next), err
 }
 
 // command finds a command of a machine of the caller's tenant.
@@ -213,7 +221,7 @@ func (s *Server) cancelCommand(ctx context.Context, in *CommandPath) (*body[comm
 	}
 	c, err = s.command(ctx, *in)
 	s.cfg.Live.Publish(caller(ctx).Tenant, "plugins", map[string]string{"agent": in.ID, "command": c.ID, "state": c.State})
-	return answer(commandOf(c)), err
+	return answer(commandOf(ctx)(c)), err
 }
 
 type outputBody struct {
@@ -400,7 +408,7 @@ func (s *Server) orderMachines(ctx context.Context, in *struct {
 		return nil, err
 	}
 	list, next, err := s.cfg.Control.OrderCommands(ctx, o.Tenant, o.ID, in.page())
-	return answerPage(convert(list, commandOf), next), err
+	return answerPage(convert(list, commandOf(ctx)), next), err
 }
 
 type decisionInput struct {

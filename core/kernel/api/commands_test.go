@@ -68,6 +68,9 @@ func TestACommandIsWatchedAndCancelled(t *testing.T) {
 	if seen.Output != "" || seen.Next != 7 {
 		t.Errorf("half a character: %+v", seen)
 	}
+	if have, full, err := w.control.AppendOutput(t.Context(), a.id, c.ID, 9, []byte("\xac"), 3); have != 9 || !full || err != nil {
+		t.Errorf("more than a bound that was lowered: %d, %t, %v", have, full, err)
+	}
 	if out := w.request(auth.RoleIT, "POST", at+"/"+c.ID+"/cancel", ""); out.Code != 202 || !strings.Contains(out.Body.String(), `"cancelling":true`) {
 		t.Errorf("cancel: %d %s", out.Code, out.Body)
 	}

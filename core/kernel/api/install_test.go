@@ -71,6 +71,32 @@ func TestTheAgentIsServedAsSigned(t *testing.T) {
 	}
 }
 
+// A download in pieces hashes the archive once; a file that is another one since, or was just written, is hashed again.
+func TestAnArchiveIsHashedOnce(t *testing.T) {
+	w := newWorld(t)
+	shelf := newShelf(t, "archive for ")
+	w.cfg.Shelf = shelf
+	path := filepath.Join(shelf.dir, shelf.list[0].SHA256)
+	ask := func() int { return w.request("", "GET", "/install/picket-agent-1.2.3-linux-amd64.tar.gz", "").Code }
+	long := time.Now().Add(-time.Hour).Truncate(time.Second)
+	spoil := func() {
+		check(t, os.WriteFile(path, []byte("archive for linuX"), 0o600))
+	}
+	check(t, os.Chtimes(path, long, long))
+	if code := ask(); code != 200 {
+		t.Fatalf("%d", code)
+	}
+	spoil() // under the same time, so that only hashing could tell
+	check(t, os.Chtimes(path, long, long))
+	if code := ask(); code != 200 {
+		t.Errorf("%d: it was hashed again", code)
+	}
+	spoil()
+	if code := ask(); code != http.StatusBadGateway {
+		t.Errorf("%d: a file that was changed is believed", code)
+	}
+}
+
 // Strangers may come in any number: those who wait for their turn must not use up the files that this server may open.
 func TestWhoWaitsForTheAgentHoldsNoFile(t *testing.T) {
 	w := newWorld(t)

@@ -235,7 +235,7 @@ func (s *Server) tryRules(ctx context.Context, in *struct {
 
 func (s *Server) try(ctx context.Context, text string, since time.Time) (RuleVerdict, error) {
 	if s.cfg.Rules == nil {
-		return RuleVerdict{}, huma.Error503ServiceUnavailable("this server has no registry to take the plugin " + customRules + " from")
+		return RuleVerdict{}, huma.Error409Conflict("this server has no registry to take the plugin " + customRules + " from")
 	}
 	if len(text) > maxRules {
 		return RuleVerdict{}, invalidField("body.rules", fmt.Sprintf("these are more than %d bytes", maxRules))

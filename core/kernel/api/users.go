@@ -65,6 +65,23 @@ func (s *Server) user(ctx context.Context, id string) (*body[userBody], error) {
 	return answer(b), err
 }
 
+// decides refuses what would give somebody, or take from them, more than the caller has.
+func decides(ctx context.Context, role string) error {
+	if !caller(ctx).DecidesAbout(role) {
+		return huma.Error403Forbidden("about administrators decides only who may all that one may; this token's scopes are fewer")
+	}
+	return nil
+}
+
+// decidesAbout is decides for somebody of the caller's tenant.
+func (s *Server) decidesAbout(ctx context.Context, id string) error {
+	u, err := s.cfg.Control.UserByID(ctx, caller(ctx).Tenant, id)
+	if err != nil {
+		return err
+	}
+	return decides(ctx, u.Role)
+}
+
 func (s *Server) userRoutes() {
 	tags := []string{"users"}
 	handle(s, huma.Operation{OperationID: "list-users", Method: http.MethodGet, Path: "/api/v1/users", Tags: tags, Summary: "People who may sign in"},
@@ -92,7 +109,12 @@ func (s *Server) userRoutes() {
 				Role     string `json:"role" enum:"PUB,IT,SUP,ADM,AUTHOR,RESEARCHER,APPROVER"`
 			}
 		}) (*body[invitedBody], error) {
-			u, secret, err := s.cfg.Auth.Invite(ctx, caller(ctx).Tenant, in.Body.Username, in.Body.Role)
+			var u store.User
+			var secret string
+			err := decides(ctx, in.Body.Role)
+			if err == nil {
+				u, secret, err = s.cfg.Auth.Invite(ctx, caller(ctx).Tenant, in.Body.Username, in.Body.Role)
+			}
 			s.act(ctx, "user.invite", "user:"+in.Body.Username, "role "+in.Body.Role, err)
 			if err != nil {
 				return nil, err
@@ -106,7 +128,11 @@ func (s *Server) userRoutes() {
 			Browser
 			IDPath
 		}) (*body[linkBody], error) {
-			secret, err := s.cfg.Auth.LinkFor(ctx, caller(ctx).Tenant, in.ID)
+			var secret string
+			err := s.decidesAbout(ctx, in.ID)
+			if err == nil {
+				secret, err = s.cfg.Auth.LinkFor(ctx, caller(ctx).Tenant, in.ID)
+			}
 			s.act(ctx, "user.link", "user:"+in.ID, "", err)
 			return answer(s.link(ctx, in.Browser, secret)), err
 		})
@@ -115,7 +141,13 @@ func (s *Server) userRoutes() {
 			IDPath
 			Body roleInput
 		}) (*body[userBody], error) {
-			err := s.cfg.Auth.SetRole(ctx, caller(ctx).Tenant, in.ID, in.Body.Role)
+			err := s.decidesAbout(ctx, in.ID)
+			if err == nil {
+				err = decides(ctx, in.Body.Role)
+			}
+			if err == nil {
+				err = s.cfg.Auth.SetRole(ctx, caller(ctx).Tenant, in.ID, in.Body.Role)
+			}
 			s.act(ctx, "user.role", "user:"+in.ID, "role "+in.Body.Role, err)
 			if err != nil {
 				return nil, err
@@ -131,7 +163,10 @@ func (s *Server) userRoutes() {
 	handle(s, huma.Operation{OperationID: "delete-user", Method: http.MethodDelete, Path: "/api/v1/users/{id}", Tags: tags,
 		DefaultStatus: http.StatusNoContent, Summary: "Forget somebody, with their sessions, factors and tokens"},
 		func(ctx context.Context, in *IDPath) (*struct{}, error) {
-			err := s.cfg.Control.DeleteUser(ctx, caller(ctx).Tenant, in.ID)
+			err := s.decidesAbout(ctx, in.ID)
+			if err == nil {
+				err = s.cfg.Control.DeleteUser(ctx, caller(ctx).Tenant, in.ID)
+			}
 			s.act(ctx, "user.delete", "user:"+in.ID, "", err)
 			return nil, err
 		})
@@ -178,7 +213,10 @@ func (s *Server) userSessionRoutes(tags []string) {
 func (s *Server) userMove(id, path, summary, action string, do func(ctx context.Context, tenant, user string) error) {
 	handle(s, huma.Operation{OperationID: id, Method: http.MethodPost, Path: "/api/v1/users/{id}" + path, Tags: []string{"users"}, Summary: summary},
 		func(ctx context.Context, in *IDPath) (*body[userBody], error) {
-			err := do(ctx, caller(ctx).Tenant, in.ID)
+			err := s.decidesAbout(ctx, in.ID)
+			if err == nil {
+				err = do(ctx, caller(ctx).Tenant, in.ID)
+			}
 			s.act(ctx, action, "user:"+in.ID, "", err)
 			if err != nil {
 				return nil, err

@@ -3648,6 +3648,7 @@ export interface components {
             issued: string;
             /** @description The order that it is part of; absent for what the server itself asked for. */
             order?: string;
+            /** @description Only for those who may give orders. */
             output?: string;
             output_truncated?: boolean;
             /** @enum {string} */

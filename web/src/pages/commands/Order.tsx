@@ -62,11 +62,12 @@ function Machines({ id, single }: { id: string; single: boolean }) {
   const { data: known } = useInfiniteQuery(agents)
   const nameOf = (agent: string) => known?.find((a) => a.id === agent)?.name ?? agent.slice(0, 13)
   const [chosen, setChosen] = useState<string | null>(null)
+  const reads = useMay()('commands:write') // a program may print anything
   return (
     <Panel title={t('commands.machines')} flush>
       <Loaded query={query}>
         {({ items }) => {
-          const shown = items.find((c) => c.id === (single ? items[0]?.id : chosen))
+          const shown = reads ? items.find((c) => c.id === (single ? items[0]?.id : chosen)) : undefined
           return (
             <>
               <table className={ui.table}>
@@ -75,7 +76,7 @@ function Machines({ id, single }: { id: string; single: boolean }) {
                   <tr>
                     <th scope="col">{t('commands.machine')}</th>
                     <th scope="col">{t('commands.progress')}</th>
-                    <th scope="col" className={ui.right}>{t('commands.output')}</th>
+                    {reads && <th scope="col" className={ui.right}>{t('commands.output')}</th>}
                   </tr>
                 </thead>
                 <tbody>
@@ -83,10 +84,10 @@ function Machines({ id, single }: { id: string; single: boolean }) {
                     <tr key={c.id} className={ui.row}>
                       <td><Link to="/machines/$id" params={{ id: c.agent }}>{nameOf(c.agent)}</Link></td>
                       <td><State of={c.state} /></td>
-                      <td className={ui.right}>
+                      {reads && <td className={ui.right}>
                         <Button size="sm" variant="default" aria-pressed={shown?.id === c.id} onClick={() => setChosen(c.id)}
                           aria-label={t('commands.outputOf', { name: nameOf(c.agent) })}>{t('commands.output')}</Button>
-                      </td>
+                      </td>}
                     </tr>
                   ))}
                 </tbody>
