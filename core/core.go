@@ -469,8 +469,9 @@ func (c *Core) stop(server *http.Server, jobs *sync.WaitGroup, stopWork context.
 func (c *Core) serveAdmins(ctx context.Context) {
 	err := adminsock.Serve(ctx, c.folder.root, adminsock.Handlers{Reset: c.resetUser, Explain: c.explainPlugin, Trace: c.traceAlert, Audit: c.verifyAudit, Trials: c.trials(), Token: func(ctx context.Context, r adminsock.TokenRequest, uid int) (string, error) {
 		actor := fmt.Sprintf("system:uid %d", uid)
-		secret, t, err := c.auth.CreateToken(ctx, r.Name, r.Role, actor, 0)
-		e := audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID, Detail: "name " + r.Name + ", role " + r.Role + ", by admin.sock"}
+		w := auth.TokenWish{Name: r.Name, Role: r.Role, Scopes: r.Scopes, CreatedBy: actor}
+		secret, t, err := c.auth.OwnersToken(ctx, w)
+		e := audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID, Detail: w.String() + ", by admin.sock"}
 		if err != nil {
 			e.Outcome, e.Detail = audit.Refused, err.Error()
 		}
@@ -482,19 +483,20 @@ func (c *Core) serveAdmins(ctx context.Context) {
 }
 
 // CreateToken makes an API token in the data folder of a server that is not running.
-func CreateToken(ctx context.Context, settings config.Picketd, role, name string) (string, error) {
+func CreateToken(ctx context.Context, settings config.Picketd, role, name string, scopes ...string) (string, error) {
 	a, control, done, err := offline(ctx, settings, "picket token create --data "+settings.Data+" --role "+role)
 	if err != nil {
 		return "", err
 	}
 	defer done()
 	actor := fmt.Sprintf("system:uid %d", os.Getuid())
-	secret, t, err := a.CreateToken(ctx, name, role, actor, 0)
+	w := auth.TokenWish{Name: name, Role: role, Scopes: scopes, CreatedBy: actor}
+	secret, t, err := a.OwnersToken(ctx, w)
 	if err != nil {
 		return "", err
 	}
 	return secret, audit.New(control, nil).Record(ctx, audit.Entry{Actor: actor, Action: "token.create", Object: "token:" + t.ID,
-		Detail: "name " + name + ", role " + role + ", with the server stopped"})
+		Detail: w.String() + ", with the server stopped"})
 }
 
 // offline opens the control state of a server that is not running. instead is what to call when it runs.

@@ -157,6 +157,7 @@ func sqlWorkerCommand() *cobra.Command {
 func tokenCommand() *cobra.Command {
 	token := &cobra.Command{Use: "token", Short: "Make API tokens while the server is stopped"}
 	var dir, role, name string
+	var scopes []string
 	create := &cobra.Command{
 		Use:   "create --data DIR --role ROLE",
 		Short: "Make an API token and print its secret, which is shown only once",
@@ -171,7 +172,7 @@ func tokenCommand() *cobra.Command {
 			if role = strings.ToUpper(role); !auth.ValidRole(role) {
 				return &usageError{fmt.Errorf("--role must be one of %s", strings.Join(auth.Roles, ", "))}
 			}
-			secret, err := core.CreateToken(cmd.Context(), settings, role, name)
+			secret, err := core.CreateToken(cmd.Context(), settings, role, name, scopes...)
 			if err != nil {
 				return err
 			}
@@ -181,6 +182,7 @@ func tokenCommand() *cobra.Command {
 	}
 	create.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
 	create.Flags().StringVar(&role, "role", "", "what the token may do: one of "+strings.Join(auth.Roles, ", "))
+	create.Flags().StringSliceVar(&scopes, "scope", nil, "a permission of the role that it may, for example metrics:read; without any, all of them")
 	create.Flags().StringVar(&name, "name", "made by picketd", "what the token is for")
 	token.AddCommand(create)
 	return token

@@ -29,8 +29,9 @@ const maxReply = 4 << 20
 
 // TokenRequest asks for an API token.
 type TokenRequest struct {
-	Role string `json:"role"`
-	Name string `json:"name"`
+	Role   string   `json:"role"`
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"` // what of the role it may; none: all of it
 }
 
 // ResetRequest asks for a link that lets somebody in again. Without a name it is the administrator.

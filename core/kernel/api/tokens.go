@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -81,7 +80,7 @@ func (s *Server) tokensAt(path, prefix, what string, tags []string, owner func(a
 			who := caller(ctx)
 			w := auth.TokenWish{Name: in.Body.Name, Role: cmp.Or(in.Body.Role, who.Role), Scopes: in.Body.Scopes, TTL: ttl, CreatedBy: who.Actor(), UserID: owner(who)}
 			secret, t, err := s.cfg.Auth.IssueToken(ctx, w, who)
-			s.act(ctx, "token.create", "token:"+t.ID, describeToken(w), err)
+			s.act(ctx, "token.create", "token:"+t.ID, w.String(), err)
 			return newToken(secret, t, err)
 		})
 	handle(s, huma.Operation{OperationID: "rotate-" + prefix + "token", Method: http.MethodPost, Path: path + "/{id}/rotate", Tags: tags,
@@ -114,14 +113,6 @@ func newToken(secret string, t store.APIToken, err error) (*body[newTokenBody], 
 		return nil, err
 	}
 	return answer(newTokenBody{tokenBody: tokenOf(t), Token: secret}), nil
-}
-
-func describeToken(w auth.TokenWish) string {
-	text := "name " + w.Name + ", role " + w.Role
-	if len(w.Scopes) > 0 {
-		text += ", scopes " + strings.Join(w.Scopes, " ")
-	}
-	return text
 }
 
 // duration reads a time span such as 30s or 12h; "" is 0.

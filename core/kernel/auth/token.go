@@ -22,10 +22,25 @@ type TokenWish struct {
 	UserID     string // whose it is; "" for the server's own
 }
 
+// String is the wish in the words of the audit log.
+func (w TokenWish) String() string {
+	text := "name " + w.Name + ", role " + w.Role
+	if len(w.Scopes) > 0 {
+		text += ", scopes " + strings.Join(w.Scopes, " ")
+	}
+	return text
+}
+
 // CreateToken makes an API token of the server's own with all that a role may, and returns its secret, which nobody can
 // see again. A ttl of 0 means that it does not expire.
 func (a *Auth) CreateToken(ctx context.Context, name, role, createdBy string, ttl time.Duration) (string, store.APIToken, error) {
-	return a.issueToken(ctx, TokenWish{Tenant: store.DefaultTenant, Name: name, Role: role, CreatedBy: createdBy, TTL: ttl})
+	return a.OwnersToken(ctx, TokenWish{Name: name, Role: role, CreatedBy: createdBy, TTL: ttl})
+}
+
+// OwnersToken makes an API token of the server's own for who owns the machine, and may all.
+func (a *Auth) OwnersToken(ctx context.Context, w TokenWish) (string, store.APIToken, error) {
+	w.Tenant, w.UserID = store.DefaultTenant, ""
+	return a.issueToken(ctx, w)
 }
 
 // IssueToken makes an API token for somebody and returns its secret, which nobody can see again. Nobody gives away more

@@ -27,6 +27,7 @@ func New() *cobra.Command {
 
 func create() *cobra.Command {
 	var dir, role, name string
+	var scopes []string
 	cmd := &cobra.Command{
 		Use:   "create --data DIR --role ROLE",
 		Short: "Make an API token and print its secret, which is shown only once",
@@ -40,7 +41,7 @@ func create() *cobra.Command {
 			if name == "" {
 				name = "made by " + whoami()
 			}
-			token, err := adminsock.CreateToken(cmd.Context(), dir, adminsock.TokenRequest{Role: role, Name: name})
+			token, err := adminsock.CreateToken(cmd.Context(), dir, adminsock.TokenRequest{Role: role, Name: name, Scopes: scopes})
 			if errors.Is(err, adminsock.ErrNotRunning) {
 				return fmt.Errorf("%w; start it, or use `picketd token create --data %s --role %s` while it is stopped", err, dir, role)
 			}
@@ -53,6 +54,7 @@ func create() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "data", "/var/lib/picket", "the server's data folder")
 	cmd.Flags().StringVar(&role, "role", "", "what the token may do: one of "+strings.Join(roles, ", "))
+	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "a permission of the role that it may, for example metrics:read; without any, all of them")
 	cmd.Flags().StringVar(&name, "name", "", "what the token is for")
 	return cmd
 }
