@@ -1,12 +1,16 @@
 // Walks through every page as somebody of a role, as its navigation leads there, and one step further into each list.
 import { AxeBuilder } from '@axe-core/playwright'
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { watchedPage, withBrowser } from './browser.mjs'
 
 export const allRoles = ['PUB', 'IT', 'SUP', 'ADM', 'AUTHOR', 'RESEARCHER', 'APPROVER']
 const widths = [[1280, 860], [390, 844]]
 const patient = { timeout: 30_000 }
+
+/** Every page that has one address; an administrator may open each, also where no navigation leads to. */
+const everyPlace = async () =>
+  [...(await readFile(new URL('../src/router.tsx', import.meta.url), 'utf8')).matchAll(/\bpath: '(\/[^$']*)'/g)].map(([, path]) => path).filter((path) => !['/setup', '/signin'].includes(path))
 
 /** Asks the API as an administrator. */
 const caller = (base, token) => async (method, path, body) => {
@@ -49,6 +53,7 @@ export async function walk(base, token, roles, pictures) {
         await settled(page)
         const places = new Set(await page.locator('nav a[href^="/"]').evaluateAll((list) => list.map((a) => a.getAttribute('href'))))
         places.add('/account')
+        if (role === 'ADM') for (const place of await everyPlace()) places.add(place)
         for (const place of places) {
           await page.goto(base + place)
           await settled(page)
