@@ -35,12 +35,14 @@ import (
 	"github.com/picketwatch/picket/core/kernel/config"
 	"github.com/picketwatch/picket/core/kernel/event"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/promql"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
 	"github.com/picketwatch/picket/core/services/incident"
+	"github.com/picketwatch/picket/core/services/metricrule"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/rollout"
 	"github.com/picketwatch/picket/core/services/traffic"
@@ -67,38 +69,40 @@ type Core struct {
 	folder   folder
 	listener net.Listener
 
-	control   *store.Control
-	telemetry *store.Telemetry
-	flows     *store.Flows
-	auth      *auth.Auth
-	audit     *refusals
-	syslog    *audit.Syslog // where the audit log is sent; nil: nowhere
-	agents    *agents.Agents
-	queue     *queue.Queue
-	events    *event.Bus[pluginhost.Status]
-	changes   *event.Subscription[pluginhost.Status]
-	host      *pluginhost.Host
-	source    source
-	ceiling   *policy.Ceiling
-	shop      *server.Server // of the registry in the folder; nil when there is none, or it cannot be written to
-	nodeKey   ed25519.PrivateKey
-	heeded    atomic.Int64   // how many revocations the host and the agents were told of
-	intake    *intake.Intake // of releases; nil when no keys are here
-	catalogue *catalogue.Catalogue
-	rollouts  *rollout.Service
-	live      *api.Live
-	alerts    *alert.Service
-	incidents *incident.Service
-	harmless  *incident.Lists
-	notify    *notify.Service
-	traffic   *traffic.Service
-	evidence  *evidence
-	api       *api.Server
-	child     *child // the local agent of --dev
-	bench     *bench // plugins under development, with --dev
-	collect   *collect.Service
-	discover  *discover.Service
-	record    func(ctx context.Context, x traffic.Capture) (traffic.Recorder, error) // keeps the flows of a capture; nil keeps none
+	control     *store.Control
+	telemetry   *store.Telemetry
+	flows       *store.Flows
+	auth        *auth.Auth
+	audit       *refusals
+	syslog      *audit.Syslog // where the audit log is sent; nil: nowhere
+	agents      *agents.Agents
+	queue       *queue.Queue
+	events      *event.Bus[pluginhost.Status]
+	changes     *event.Subscription[pluginhost.Status]
+	host        *pluginhost.Host
+	source      source
+	ceiling     *policy.Ceiling
+	shop        *server.Server // of the registry in the folder; nil when there is none, or it cannot be written to
+	nodeKey     ed25519.PrivateKey
+	heeded      atomic.Int64   // how many revocations the host and the agents were told of
+	intake      *intake.Intake // of releases; nil when no keys are here
+	catalogue   *catalogue.Catalogue
+	rollouts    *rollout.Service
+	live        *api.Live
+	alerts      *alert.Service
+	incidents   *incident.Service
+	harmless    *incident.Lists
+	promQL      *promql.Engine
+	metricRules *metricrule.Service
+	notify      *notify.Service
+	traffic     *traffic.Service
+	evidence    *evidence
+	api         *api.Server
+	child       *child // the local agent of --dev
+	bench       *bench // plugins under development, with --dev
+	collect     *collect.Service
+	discover    *discover.Service
+	record      func(ctx context.Context, x traffic.Capture) (traffic.Recorder, error) // keeps the flows of a capture; nil keeps none
 
 	backups *backups
 	keep    *retention
@@ -319,14 +323,14 @@ func (c *Core) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.own = &self{core: c, figures: c.metrics(prometheus.NewRegistry()), began: c.cfg.Now()}
+	c.own = &self{core: c, silent: map[string]store.SilentAgent{}, figures: c.metrics(prometheus.NewRegistry()), began: c.cfg.Now()}
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Backups: c.backups, Retention: c.keep, SQL: c.sqlConsole(), Own: c.own, Captures: captures{c}, Evidence: c.evidence, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,
 		Pages: c.cfg.Pages, RegistryDir: c.source.dir, RootSHA256: c.rootSHA256, Trust: c.trust(), Version: config.Version,
 		TrustedProxies: settings.Proxies(), MetricsOpenOnLoopback: settings.MetricsOpenOnLoopback,
 		Dev: c.cfg.Dev, BaseURL: settings.PublicURL, Ready: c.ready, Metrics: c.own.figures, Now: c.cfg.Now, Log: c.cfg.Log,
-		Rollouts: c.rollouts, WarningLists: c.warningLists, Rules: rules,
+		Rollouts: c.rollouts, WarningLists: c.warningLists, Rules: rules, PromQL: c.promQL, MetricRules: c.metricRules,
 	}
 	if c.shop != nil {
 		cfg.Registry, cfg.Receipts = c.shop.Handler(), c.takeReceipt
@@ -427,7 +431,7 @@ func (c *Core) Run(ctx context.Context) error {
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
 		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
-		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.sendAudit, c.backups.run, c.keep.run, c.own.run, c.evidence.run,
+		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.metricRules.Run, c.sendAudit, c.backups.run, c.keep.run, c.own.run, c.evidence.run,
 	} {
 		jobs.Go(func() { run(ctx) })
 	}

@@ -14,10 +14,12 @@ import (
 	"github.com/picketwatch/picket/core/kernel/api"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/promql"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/core/services/incident"
+	"github.com/picketwatch/picket/core/services/metricrule"
 	"github.com/picketwatch/picket/core/services/notify"
 	"github.com/picketwatch/picket/core/services/traffic"
 	"github.com/picketwatch/picket/registry"
@@ -48,6 +50,9 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 			c.incidents.Wake()
 		},
 	})
+	c.promQL = promql.New(promql.Config{Samples: c.telemetry, Agents: c.control.AgentNames, Notes: c.control.MetricNotes, Now: c.cfg.Now, Log: c.cfg.Log})
+	c.metricRules = metricrule.New(metricrule.Config{Store: c.control, Queries: c.promQL, InGroup: c.control.InGroup, Now: c.cfg.Now, Log: c.cfg.Log,
+		Tenants: c.activeTenants, Raise: c.raised, Over: c.over})
 	harmless, err := incident.LoadLists(c.folder.path("warninglists"))
 	c.complain("these warning lists are not used", err)
 	c.harmless = harmless
@@ -146,6 +151,14 @@ func (s alertStore) RecordFindings(ctx context.Context, from alert.Source, findi
 func (s alertStore) Alert(ctx context.Context, tenant, id string) (alert.Alert, error) {
 	a, err := s.c.control.AlertByID(ctx, tenant, id)
 	return alertOf(a), err
+}
+
+func (s alertStore) OpenAlert(ctx context.Context, tenant, fingerprint string) (string, error) {
+	id, err := s.c.control.OpenAlert(ctx, tenant, fingerprint)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	return id, err
 }
 
 func (s alertStore) LastFinding(ctx context.Context, tenant, id string) (sdk.Finding, error) {

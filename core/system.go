@@ -36,7 +36,8 @@ type self struct {
 	figures *prometheus.Registry
 	began   time.Time
 	seq     uint64
-	before  map[float64]uint64 // requests by how long they took, at the last look
+	before  map[float64]uint64           // requests by how long they took, at the last look
+	silent  map[string]store.SilentAgent // that were not heard, at the last look
 }
 
 // System says how the server is.
@@ -231,8 +232,10 @@ func (s *self) measure(ctx context.Context) error {
 		add(sdk.Counter, "plugin.dropped", "{record}", float64(p.Ledger.Dropped), labels)
 	}
 	s.seq++
-	_, err = c.telemetry.Append(ctx, store.SampleBatch{Tenant: c.tenant, Agent: store.PushedBy(api.OwnSender), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: list})
-	return err
+	if _, err = c.telemetry.Append(ctx, store.SampleBatch{Tenant: c.tenant, Agent: store.PushedBy(api.OwnSender), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: list}); err != nil {
+		return err
+	}
+	return s.measureSilence(ctx, at)
 }
 
 func byStatus(metrics []*dto.Metric) map[string]float64 {

@@ -314,6 +314,13 @@ var access = map[string]rule{
 	"GET /api/v1/suppressions/:id/findings": may(auth.RulesRead),
 	"GET /api/v1/warninglists":              may(auth.RulesRead),
 
+	"GET /api/v1/metric-rules":          may(auth.RulesRead),
+	"POST /api/v1/metric-rules":         may(auth.RulesWrite),
+	"POST /api/v1/metric-rules/preview": may(auth.RulesRead),
+	"GET /api/v1/metric-rules/:name":    may(auth.RulesRead),
+	"PUT /api/v1/metric-rules/:name":    may(auth.RulesWrite),
+	"DELETE /api/v1/metric-rules/:name": may(auth.RulesWrite),
+
 	"GET /api/v1/rules":          operator(may(auth.RulesRead)),
 	"GET /api/v1/rules/versions": operator(may(auth.RulesRead)),
 	"POST /api/v1/rules/try":     operator(may(auth.RulesWrite)),

@@ -173,7 +173,9 @@ type Config struct {
 	Shelf Shelf
 	Live  *Live
 	// Rules tries custom rules; nil when there is no registry to take their plugin from.
-	Rules Rules
+	Rules       Rules
+	PromQL      *promql.Engine
+	MetricRules MetricRules
 	// WarningLists are the lists of well-known harmless hosts that lower the risk of an incident, with those that were refused.
 	WarningLists func() []WarningList
 
@@ -239,7 +241,7 @@ func New(cfg Config) *Server {
 		installs: semaphore.NewWeighted(maxInstalls), crossOrigin: http.NewCrossOriginProtection(), pages: pages{files: cfg.Pages}, limits: newLimits(cfg.Now)}
 	s.stop, s.cancel = context.WithCancel(context.Background())
 	s.meters, s.pushes = newMeters(cfg.Metrics), newPushMeters(cfg.Metrics)
-	s.promQL = promql.New(promql.Config{Samples: cfg.Telemetry, Agents: cfg.Control.AgentNames, Notes: cfg.Control.MetricNotes, Now: cfg.Now, Log: cfg.Log})
+	s.promQL = cfg.PromQL
 	gin.SetMode(gin.ReleaseMode)
 	s.engine = gin.New()
 	s.engine.HandleMethodNotAllowed = true
@@ -311,6 +313,7 @@ func (s *Server) routes() {
 	s.alertRoutes()
 	s.incidentRoutes()
 	s.suppressionRoutes()
+	s.metricRuleRoutes()
 	s.ruleRoutes()
 	s.pluginRoutes()
 	s.marketRoutes()

@@ -26,9 +26,11 @@ import (
 	"github.com/picketwatch/picket/core/kernel/carved"
 	"github.com/picketwatch/picket/core/kernel/catalogue"
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/promql"
 	"github.com/picketwatch/picket/core/kernel/queue"
 	"github.com/picketwatch/picket/core/kernel/signing"
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/metricrule"
 	"github.com/picketwatch/picket/registry"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
@@ -74,7 +76,8 @@ func newWorld(t *testing.T) *world {
 	cat := catalogue.New(catalogue.Config{Tenant: store.DefaultTenant, Store: control, Registry: w.registry, Host: w.host,
 		Ceiling: policy.Default(), Order: q.Enqueue, Audit: log, Notify: w.host.notify})
 	t.Cleanup(cat.Close)
-	w.Server = New(Config{Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Backups: fakeBackups{}, Retention: fakeRetention{}, SQL: fakeSQL{}, Own: fakeOwn{}, Captures: w.uploads,
+	engine := promql.New(promql.Config{Samples: telemetry, Agents: control.AgentNames, Notes: control.MetricNotes})
+	w.Server = New(Config{PromQL: engine, MetricRules: metricrule.New(metricrule.Config{Store: control, Queries: engine, InGroup: control.InGroup, Now: time.Now}), Control: control, Telemetry: telemetry, Flows: flows, Auth: a, Agents: ag, Queue: q, Audit: log, Backups: fakeBackups{}, Retention: fakeRetention{}, SQL: fakeSQL{}, Own: fakeOwn{}, Captures: w.uploads,
 		Alerts: moves{control}, Incidents: verdicts{control}, Inventory: sightings{control}, Catalogue: cat, Live: NewLive("boot", nil), WarningLists: warningLists, Rules: tried{}, Trust: "development", Version: "9.9",
 		RegistryDir: filepath.Join(dir, "registry"), Ready: func(ctx context.Context) map[string]error { return map[string]error{"control": control.Ping(ctx)} },
 		Pages: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>app")}, "assets/a.js": {Data: []byte("js")}}})

@@ -97,6 +97,9 @@ func (w *world) settle(tenant, mark string) *estate {
 	e.ids["feedback"] = f.ID
 	e.ids["device"] = w.deviceOf(e, n)
 	e.ids["suppression"] = e.made("POST", "/api/v1/suppressions", fmt.Sprintf(`{"detector":"%s/x","reason":"a reason of %s","expires":%q}`, mark, mark, now.Add(time.Hour).Format(time.RFC3339)))
+	e.ids["rule"] = mark + "-rule"
+	_, err = w.control.PutMetricRule(ctx, store.MetricRule{Tenant: tenant, Name: e.ids["rule"], Title: mark, Expr: "up > 1", Every: 30, UpdatedBy: "user:" + mark})
+	check(t, err)
 	e.ids["metric"] = mark + "_metric"
 	_, err = w.control.DefineMetric(ctx, store.CustomMetric{Tenant: tenant, Name: e.ids["metric"], Type: "gauge"})
 	check(t, err)
@@ -143,7 +146,7 @@ var whose = map[string]string{
 	"/api/v1/captures/:id": "capture", "/api/v1/captures/:id/": "capture", "/api/v1/flows/:capture/": "capture",
 	"/api/v1/views/:id": "view", "/api/v1/alerts/:id": "alert", "/api/v1/alerts/:id/": "alert",
 	"/api/v1/incidents/:id": "incident", "/api/v1/incidents/:id/": "incident", "/api/v1/feedback/:id": "feedback",
-	"/api/v1/suppressions/:id": "suppression", "/api/v1/suppressions/:id/": "suppression",
+	"/api/v1/metric-rules/:name": "rule", "/api/v1/suppressions/:id": "suppression", "/api/v1/suppressions/:id/": "suppression",
 	"/api/v1/metrics/custom/:name": "metric", "/api/v1/metrics/custom/:name/": "metric",
 	"/api/v1/commands/:id": "order", "/api/v1/commands/:id/": "order",
 	"/api/v1/groups/:name": "group", "/api/v1/groups/:name/": "group", "/api/v1/config/:target": "agent", "/api/v1/config/:target/": "agent",
@@ -171,6 +174,7 @@ var bodies = map[string]string{
 	"PUT /api/v1/agents/:id/group": `{"group":"web"}`, "POST /api/v1/alerts/:id/undo": `{}`,
 	"POST /api/v1/alerts/:id/feedback": `{"verdict":"true"}`, "POST /api/v1/incidents/:id/feedback": `{"verdict":"true"}`,
 	"POST /api/v1/incidents/:id/assign": `{"owner":""}`, "POST /api/v1/incidents/:id/notes": `{"text":"x"}`,
+	"PUT /api/v1/metric-rules/:name":           `{"title":"x","expr":"up > 1","for":0,"keep":0,"every":30,"severity":"low","enabled":true}`,
 	"PUT /api/v1/suppressions/:id":             `{"reason":"a reason that is long enough","expires":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`,
 	"PUT /api/v1/groups/:name":                 `{"description":"x"}`,
 	"POST /api/v1/metrics/custom/:name/values": `{"values":[{"value":1}]}`,

@@ -6,8 +6,10 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -26,6 +28,35 @@ func (a *Answer) Close() { a.close() }
 
 // Type is "vector", "matrix", "scalar" or "string".
 func (a *Answer) Type() string { return string(a.value.Type()) }
+
+// Each hands over the elements of a vector, or a scalar as one without labels. The name of a metric is not among the labels.
+func (a *Answer) Each(fn func(ls map[string]string, value float64)) {
+	switch v := a.value.(type) {
+	case promql.Vector:
+		for _, s := range v {
+			fn(unnamed(s.Metric), s.F)
+		}
+	case promql.Scalar:
+		fn(map[string]string{}, v.V)
+	}
+}
+
+// EachPoint hands over the points of a matrix, series by series, each by time.
+func (a *Answer) EachPoint(fn func(ls map[string]string, at time.Time, value float64)) {
+	m, _ := a.value.(promql.Matrix)
+	for _, s := range m {
+		ls := unnamed(s.Metric)
+		for _, p := range s.Floats {
+			fn(ls, timestamp.Time(p.T).UTC(), p.F)
+		}
+	}
+}
+
+func unnamed(ls labels.Labels) map[string]string {
+	m := ls.Map()
+	delete(m, labels.MetricName)
+	return m
+}
 
 // cut keeps no more series than were asked for.
 func (a *Answer) cut() {

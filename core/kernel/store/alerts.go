@@ -41,6 +41,12 @@ type Recorded struct {
 	Notices   []Notice
 }
 
+// OpenAlert is the id of the alert with a fingerprint that is not resolved. ErrNotFound: there is none.
+func (c *Control) OpenAlert(ctx context.Context, tenant, fingerprint string) (id string, err error) {
+	err = c.reader.QueryRowContext(ctx, "SELECT id FROM alerts WHERE tenant = ? AND fingerprint = ? AND state <> 'resolved'", tenant, fingerprint).Scan(&id)
+	return id, explain(err)
+}
+
 // RecordFinding stores one finding as RecordFindings does.
 func (c *Control) RecordFinding(ctx context.Context, f Finding, fingerprint string, merge func(open *Alert) (Alert, []Notice)) (Recorded, error) {
 	list, err := c.RecordFindings(ctx, []FindingOf{{f, fingerprint}}, func(_ int, open *Alert) (Alert, []Notice) { return merge(open) })

@@ -147,6 +147,37 @@ func (c *Control) CountAgents(_ context.Context, tenant string, since time.Time)
 	return all, heard, nil
 }
 
+// SilentAgent is one that was not heard for a while.
+type SilentAgent struct {
+	Tenant, ID, Name string
+	Seen             time.Time
+}
+
+// SilentAgents lists the agents of all tenants that were heard at some time, and not since. One that was shut out may be silent.
+func (c *Control) SilentAgents(ctx context.Context, since time.Time) ([]SilentAgent, error) {
+	var list []SilentAgent
+	c.contacts.mu.Lock()
+	for id, x := range c.contacts.byID {
+		if !x.seen.IsZero() && x.seen.Before(since) {
+			list = append(list, SilentAgent{Tenant: x.tenant, ID: id, Seen: x.seen})
+		}
+	}
+	c.contacts.mu.Unlock()
+	kept := list[:0]
+	for _, a := range list {
+		known, err := c.KnownAgent(ctx, a.ID)
+		if known.Disabled || errors.Is(err, ErrNotFound) { // deleted meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.Name = known.Name
+		kept = append(kept, a)
+	}
+	return kept, nil
+}
+
 // KnownAgent returns an agent of any tenant without its status: its id is all that a request tells before it is authenticated.
 // It is AgentByID for each request.
 func (c *Control) KnownAgent(ctx context.Context, id string) (Agent, error) {

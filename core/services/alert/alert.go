@@ -72,6 +72,8 @@ type Store interface {
 	// fingerprint, nil when there is none, and says what it becomes; alerts, findings and notices are stored together or not at all.
 	RecordFindings(ctx context.Context, from Source, findings []sdk.Finding, merge func(i int, open *Alert) (Alert, []Notice)) ([]Recorded, error)
 	Alert(ctx context.Context, tenant, id string) (Alert, error)
+	// OpenAlert is the id of the alert with a fingerprint that is not resolved; "" when there is none.
+	OpenAlert(ctx context.Context, tenant, fingerprint string) (string, error)
 	// LastFinding is the newest finding of an alert.
 	LastFinding(ctx context.Context, tenant, id string) (sdk.Finding, error)
 	SetState(ctx context.Context, tenant, id string, state State, by string, notices []Notice) (Alert, error)
@@ -156,6 +158,16 @@ func (s *Service) Resolve(ctx context.Context, tenant, id, by string) (Alert, er
 	}
 	a.State = Resolved
 	return s.move(ctx, tenant, id, Resolved, by, s.notices(a, f, "alert.resolved", func() []string { return s.cfg.Notifiers(tenant) }))
+}
+
+// Over ends the open alert of a fingerprint, if there is one: what found it says that it is over.
+func (s *Service) Over(ctx context.Context, tenant, fingerprint, by string) error {
+	id, err := s.cfg.Store.OpenAlert(ctx, tenant, fingerprint)
+	if err != nil || id == "" {
+		return err
+	}
+	_, err = s.Resolve(ctx, tenant, id, by)
+	return err
 }
 
 func (s *Service) move(ctx context.Context, tenant, id string, to State, by string, notices []Notice) (Alert, error) {

@@ -136,6 +136,14 @@ func (m *memory) RecordFindings(_ context.Context, _ Source, findings []sdk.Find
 }
 
 func (m *memory) Alert(_ context.Context, _, id string) (Alert, error) { return m.alerts[id], nil }
+func (m *memory) OpenAlert(_ context.Context, _, fingerprint string) (string, error) {
+	for id, a := range m.alerts {
+		if a.Fingerprint == fingerprint && a.State != Resolved {
+			return id, nil
+		}
+	}
+	return "", nil
+}
 func (m *memory) LastFinding(context.Context, string, string) (sdk.Finding, error) {
 	return finding("last", nil), nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/core/services/metricrule"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -23,8 +24,11 @@ type Rules struct {
 func (r Rules) Reach() time.Duration { return r.Window }
 
 // Marks are by what an alert is found as a neighbour. What is merely information takes no part, nor does what is low and done by
-// nobody: a remark on a host.
+// nobody: a remark on a host. A rule over metrics speaks of a machine's health, not of what somebody does.
 func (r Rules) Marks(a store.IncidentAlert) []store.IncidentMark {
+	if a.Detector == metricrule.Detector {
+		return nil
+	}
 	src, dst := host(a.Src), host(a.Dst)
 	if rank := a.Severity.Rank(); rank < sdk.SeverityLow.Rank() || src == "" && rank < sdk.SeverityMedium.Rank() {
 		return nil
