@@ -2376,6 +2376,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metric-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rules that raise alerts from metrics, by name */
+        get: operations["list-metric-rules"];
+        put?: never;
+        /** Add a rule */
+        post: operations["add-metric-rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metric-rules/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a rule would have raised from what is stored */
+        post: operations["preview-metric-rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metric-rules/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A rule, and for what it holds now */
+        get: operations["get-metric-rule"];
+        /** Change a rule */
+        put: operations["change-metric-rule"];
+        post?: never;
+        /** Delete a rule and end its alerts; one that ships becomes as it ships */
+        delete: operations["delete-metric-rule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -3571,6 +3625,45 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AddMetricRuleRequest: {
+            /** @default true */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description Seconds from one look to the next; a server with much to do takes longer.
+             * @default 30
+             */
+            every: number;
+            /** @description PromQL that finds the series to raise an alert for, for example a comparison. */
+            expr: string;
+            /**
+             * Format: int64
+             * @description Seconds for which expr must find a series.
+             */
+            for: number;
+            /** @description Only agents of this group and those below it. */
+            group?: string;
+            /**
+             * Format: int64
+             * @description Seconds for which it must not be found any more before the alert ends.
+             */
+            keep: number;
+            /** @example queue-long */
+            name: string;
+            /**
+             * @description What it means that data are gone: ends an alert after ten minutes, keeps it as it is, or fires: that is an alert.
+             * @default ends
+             * @enum {string}
+             */
+            no_data: "ends" | "keeps" | "fires";
+            /** @enum {string} */
+            severity: "info" | "low" | "medium" | "high" | "critical";
+            /** @description PromQL that holds an alert that was raised, for example a comparison with a lower limit; without it, expr. */
+            stays?: string;
+            /** @description What the alert says; {label}, {value} and {value%} are replaced. */
+            summary?: string;
+            title: string;
+        };
         AddedMachine: {
             address: string;
             /** Format: date-time */
@@ -5539,6 +5632,119 @@ export interface components {
             /** @description UCUM, for example s, By, 1. */
             unit: string;
         };
+        MetricRule: {
+            /** @description It is not, or no longer, as it ships. */
+            changed: boolean;
+            /** @default true */
+            enabled: boolean;
+            /**
+             * Format: date-time
+             * @description When it was looked at last; without it, not since the server started.
+             */
+            evaluated?: string;
+            /**
+             * Format: int64
+             * @description Seconds from one look to the next; a server with much to do takes longer.
+             * @default 30
+             */
+            every: number;
+            /** @description PromQL that finds the series to raise an alert for, for example a comparison. */
+            expr: string;
+            /**
+             * Format: int64
+             * @description Series for which an alert is raised.
+             */
+            firing: number;
+            /**
+             * Format: int64
+             * @description Seconds for which expr must find a series.
+             */
+            for: number;
+            /** @description Only agents of this group and those below it. */
+            group?: string;
+            /** @description Of one rule: for what it holds, at most 200. */
+            instances?: components["schemas"]["RuleInstance"][] | null;
+            /**
+             * Format: int64
+             * @description Seconds for which it must not be found any more before the alert ends.
+             */
+            keep: number;
+            /**
+             * Format: double
+             * @description Of one rule: and with what.
+             */
+            limit?: number;
+            name: string;
+            /**
+             * @description What it means that data are gone: ends an alert after ten minutes, keeps it as it is, or fires: that is an alert.
+             * @default ends
+             * @enum {string}
+             */
+            no_data: "ends" | "keeps" | "fires";
+            /**
+             * Format: int64
+             * @description Series for which it holds, not yet for long enough.
+             */
+            pending: number;
+            /** @description Why it could not be evaluated, or not in full. */
+            problem?: string;
+            /** @enum {string} */
+            severity: "info" | "low" | "medium" | "high" | "critical";
+            /** @description It comes with the server. */
+            ships: boolean;
+            /** @description PromQL that holds an alert that was raised, for example a comparison with a lower limit; without it, expr. */
+            stays?: string;
+            /** @description What the alert says; {label}, {value} and {value%} are replaced. */
+            summary?: string;
+            title: string;
+            /**
+             * Format: double
+             * @description Seconds, the last time.
+             */
+            took: number;
+            /** Format: date-time */
+            updated?: string;
+            updated_by?: string;
+            /** @description Of one rule: what the expression compares. */
+            watched?: string;
+        };
+        MetricRuleTerms: {
+            /** @default true */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description Seconds from one look to the next; a server with much to do takes longer.
+             * @default 30
+             */
+            every: number;
+            /** @description PromQL that finds the series to raise an alert for, for example a comparison. */
+            expr: string;
+            /**
+             * Format: int64
+             * @description Seconds for which expr must find a series.
+             */
+            for: number;
+            /** @description Only agents of this group and those below it. */
+            group?: string;
+            /**
+             * Format: int64
+             * @description Seconds for which it must not be found any more before the alert ends.
+             */
+            keep: number;
+            /**
+             * @description What it means that data are gone: ends an alert after ten minutes, keeps it as it is, or fires: that is an alert.
+             * @default ends
+             * @enum {string}
+             */
+            no_data: "ends" | "keeps" | "fires";
+            /** @enum {string} */
+            severity: "info" | "low" | "medium" | "high" | "critical";
+            /** @description PromQL that holds an alert that was raised, for example a comparison with a lower limit; without it, expr. */
+            stays?: string;
+            /** @description What the alert says; {label}, {value} and {value%} are replaced. */
+            summary?: string;
+            title: string;
+        };
         Model: {
             data: string;
             features: string;
@@ -5920,6 +6126,11 @@ export interface components {
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
+        PageMetricRule: {
+            items: components["schemas"]["MetricRule"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
         PageOrder: {
             items: components["schemas"]["Order"][];
             /** @description Send as cursor to get the next page; absent on the last. */
@@ -6139,6 +6350,50 @@ export interface components {
              */
             nodes: number;
             version: string;
+        };
+        PreviewMetricRuleRequest: {
+            /** @default true */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description Seconds from one look to the next; a server with much to do takes longer.
+             * @default 30
+             */
+            every: number;
+            /** @description PromQL that finds the series to raise an alert for, for example a comparison. */
+            expr: string;
+            /**
+             * Format: int64
+             * @description Seconds for which expr must find a series.
+             */
+            for: number;
+            /** Format: date-time */
+            from: string;
+            /** @description Only agents of this group and those below it. */
+            group?: string;
+            /**
+             * Format: int64
+             * @description Seconds for which it must not be found any more before the alert ends.
+             */
+            keep: number;
+            /**
+             * @description What it means that data are gone: ends an alert after ten minutes, keeps it as it is, or fires: that is an alert.
+             * @default ends
+             * @enum {string}
+             */
+            no_data: "ends" | "keeps" | "fires";
+            /** @enum {string} */
+            severity: "info" | "low" | "medium" | "high" | "critical";
+            /** @description PromQL that holds an alert that was raised, for example a comparison with a lower limit; without it, expr. */
+            stays?: string;
+            /** @description What the alert says; {label}, {value} and {value%} are replaced. */
+            summary?: string;
+            title: string;
+            /**
+             * Format: date-time
+             * @description At most 31 days after from.
+             */
+            to: string;
         };
         PreviewRetentionRequest: {
             /** @description By kind; 0 means the default, a kind that is missing stays as it is. */
@@ -6669,6 +6924,18 @@ export interface components {
             last: string;
             rule: string;
         };
+        RuleInstance: {
+            labels: {
+                [key: string]: string;
+            };
+            no_data: boolean;
+            /** Format: date-time */
+            since: string;
+            /** @enum {string} */
+            state: "pending" | "firing";
+            /** Format: double */
+            value: number;
+        };
         RuleOutcome: {
             /** @description The first of them. */
             examples: components["schemas"]["RuleExample"][];
@@ -6683,6 +6950,32 @@ export interface components {
             /** @description It was switched off because it costs too much. */
             too_dear?: boolean;
         };
+        RulePreview: {
+            /**
+             * Format: int64
+             * @description That it would have raised.
+             */
+            alerts: number;
+            /**
+             * Format: int64
+             * @description Series that they would have been about.
+             */
+            instances: number;
+            /**
+             * Format: double
+             * @description And with what.
+             */
+            limit?: number;
+            /** @description The 20 series with the longest alerts. */
+            longest: components["schemas"]["RuleTold"][];
+            /**
+             * Format: double
+             * @description Seconds from one look to the next.
+             */
+            step: number;
+            /** @description What the expression compares, for a chart. */
+            watched?: string;
+        };
         RuleProblem: {
             /** Format: int64 */
             column: number;
@@ -6696,6 +6989,22 @@ export interface components {
             /** @description Names the rules that are left out, and why. */
             reason?: string;
             state: string;
+        };
+        RuleSpan: {
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: date-time
+             * @description Without it, it goes on.
+             */
+            to?: string;
+        };
+        RuleTold: {
+            labels: {
+                [key: string]: string;
+            };
+            summary: string;
+            times: components["schemas"]["RuleSpan"][];
         };
         RuleVerdict: {
             /** @description What they would have found, when that was asked for and nothing is wrong. */
@@ -16557,6 +16866,349 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["NewToken"];
                 };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-metric-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageMetricRule"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "add-metric-rule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddMetricRuleRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricRule"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "preview-metric-rule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewMetricRuleRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RulePreview"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-metric-rule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricRule"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "change-metric-rule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetricRuleTerms"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricRule"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-metric-rule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
