@@ -49,7 +49,13 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	// What is mounted later is to be measured, too, and what is unmounted must not live on in here. Its files are not read-only as
+	// the others are made below, so this takes rules on files.
+	following := uintptr(unix.MS_PRIVATE)
+	if c.View == launch.ViewHost && c.LandlockABI > 0 {
+		following = unix.MS_SLAVE
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|following, ""); err != nil {
 		return fmt.Errorf("keep mounts to ourselves: %w", err)
 	}
 	switch c.View {

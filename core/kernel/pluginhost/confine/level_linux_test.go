@@ -435,6 +435,47 @@ func TestLevelHostMetrics(t *testing.T) {
 	}
 }
 
+// TestLevelMountsOfLater: whoever measures the host sees what is mounted after it started, cannot write there, and does not keep
+// what was unmounted.
+func TestLevelMountsOfLater(t *testing.T) {
+	best(t)
+	dir, err := os.MkdirTemp("", "later") //nolint:usetesting // whose folder lies in one that others may not enter
+	must(t, err)
+	t.Cleanup(func() { _ = os.Remove(dir) })
+	must(t, os.Chmod(dir, 0o755))
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	must(t, unix.Mount("", dir, "", unix.MS_SHARED, "")) // as a machine's mounts are under systemd
+	later := filepath.Join(dir, "later")
+	must(t, os.Mkdir(later, 0o777))
+	metrics := func() Request {
+		r := request(t, "")
+		r.Grants = []sdk.Permission{{Cap: sdk.CapHostMetrics}}
+		return r
+	}
+	p := start(t, metrics(), "mounted:"+later+"=256", "write:"+later+"/x")
+	must(t, unix.Mount("tmpfs", later, "tmpfs", 0, "size=1m,mode=0777"))
+	all := p.results()
+	if got := all["mounted:"+later+"=256"]; got.Value != "256" {
+		t.Errorf("what was mounted later is not seen: %+v", got)
+	}
+	if got, tried := all["write:"+later+"/x"]; !tried || got.OK {
+		t.Errorf("what was mounted later can be written to: %+v", got)
+	}
+
+	p = start(t, metrics(), "sleep:5m")
+	keeps := func() bool {
+		mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", p.report.PID))
+		must(t, err)
+		return bytes.Contains(mounts, []byte(later))
+	}
+	if !keeps() {
+		t.Error("what was mounted before is not seen")
+	}
+	must(t, unix.Unmount(later, 0))
+	waitFor(t, func() bool { return !keeps() })
+}
+
 // TestLevelProgramDescriptor: the number that may be executed is out of the plugin's reach.
 func TestLevelProgramDescriptor(t *testing.T) {
 	best(t)

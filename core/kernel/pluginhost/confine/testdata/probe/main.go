@@ -61,6 +61,7 @@ var attempts = map[string]func(aim string) (string, error){
 	"threads":   threads,
 	"files":     files,
 	"statfs":    statfs,
+	"mounted":   mounted,
 	"cpu":       burn,
 	"env":       func(string) (string, error) { return strings.Join(os.Environ(), " "), nil },
 	"fds":       descriptors,
@@ -319,6 +320,18 @@ func statfs(path string) (string, error) {
 	var st unix.Statfs_t
 	err := unix.Statfs(path, &st)
 	return strconv.FormatUint(st.Blocks, 10), err
+}
+
+// mounted waits until a file system of so many blocks is there, "PATH=BLOCKS".
+func mounted(aim string) (string, error) {
+	path, want, _ := strings.Cut(aim, "=")
+	for range 600 {
+		if got, err := statfs(path); err == nil && got == want {
+			return got, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return statfs(path)
 }
 
 // burn keeps every processor busy for a while and says how much time it got.
