@@ -27,7 +27,8 @@ const (
 	maxInstances = 1000             // of one rule; more are told as an error, and the first by name count
 	goneAfter    = 10 * time.Minute // data that were there are missed so much later
 	pause        = time.Second      // between two looks at what is due
-	share        = 20               // a rule that took a second leaves twenty to everything else
+	share        = 10               // rules that took a second leave ten to everything else
+	longest      = 10 * time.Second // that they leave
 	limit        = 20 * time.Second // of one expression
 )
 
@@ -91,7 +92,7 @@ func (s *Service) Run(ctx context.Context) {
 				s.cfg.Log.Error("evaluate the rules over metrics", "tenant", tenant, "error", err)
 			}
 		}
-		timer := time.NewTimer(max(pause, share*time.Since(began)))
+		timer := time.NewTimer(max(pause, min(longest, share*time.Since(began))))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
