@@ -8,6 +8,7 @@ import (
 	"github.com/picketwatch/picket/core/kernel/api"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
+	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -22,6 +23,7 @@ func (c *Core) activeTenants() (ids []string) {
 
 // raised makes an alert of what a rule found.
 func (c *Core) raised(ctx context.Context, tenant, agent string, f sdk.Finding) (string, error) {
+	f.ID = detect.FindingID(store.MetricRules, f)
 	return alert.Fingerprint(f), c.alerts.Record(ctx, alert.Source{Tenant: tenant, Agent: agent}, []sdk.Finding{f})
 }
 

@@ -54,7 +54,7 @@ func (a *Answer) EachPoint(fn func(ls map[string]string, at time.Time, value flo
 
 func unnamed(ls labels.Labels) map[string]string {
 	m := ls.Map()
-	delete(m, labels.MetricName)
+	delete(m, "__name__")
 	return m
 }
 

@@ -10,6 +10,9 @@ import (
 	"github.com/picketwatch/picket/sdk"
 )
 
+// MetricRules is the detector in the findings of rules over metrics.
+const MetricRules = "metric-rules"
+
 // MetricRule raises an alert for each series that its expression finds for long enough.
 type MetricRule struct {
 	Tenant    string       `json:"-"`

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/store"
-	"github.com/picketwatch/picket/core/services/metricrule"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -26,7 +25,7 @@ func (r Rules) Reach() time.Duration { return r.Window }
 // Marks are by what an alert is found as a neighbour. What is merely information takes no part, nor does what is low and done by
 // nobody: a remark on a host. A rule over metrics speaks of a machine's health, not of what somebody does.
 func (r Rules) Marks(a store.IncidentAlert) []store.IncidentMark {
-	if a.Detector == metricrule.Detector {
+	if a.Detector == store.MetricRules {
 		return nil
 	}
 	src, dst := host(a.Src), host(a.Dst)

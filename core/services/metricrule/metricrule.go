@@ -16,12 +16,8 @@ import (
 
 	"github.com/picketwatch/picket/core/kernel/promql"
 	"github.com/picketwatch/picket/core/kernel/store"
-	"github.com/picketwatch/picket/core/services/detect"
 	"github.com/picketwatch/picket/sdk"
 )
-
-// Detector is under whose name the findings of rules go.
-const Detector = "metric-rules"
 
 const (
 	maxInstances = 1000             // of one rule; more are told as an error, and the first by name count
@@ -223,15 +219,14 @@ func changed(before, held []store.RuleInstance) (list []store.RuleInstance) {
 	return list
 }
 
-// raise makes the finding of what a rule holds for. Its id comes from when that began, so that it is raised once.
+// raise makes the finding of what a rule holds for. It begins when that began: raised again, it is the same finding.
 func (s *Service) raise(ctx context.Context, r store.MetricRule, x store.RuleInstance) (string, error) {
 	who, what := subject(x.Labels)
-	f := sdk.Finding{Detector: Detector, Rule: r.Name, Severity: r.Severity, Risk: risk[r.Severity], Confidence: 1, Src: who, Dst: what,
+	f := sdk.Finding{Detector: store.MetricRules, Rule: r.Name, Severity: r.Severity, Risk: risk[r.Severity], Confidence: 1, Src: who, Dst: what,
 		Start: x.Since, End: x.Fired, Summary: Summary(r, x), Features: map[string]float64{"value": x.Value}}
 	if x.NoData {
 		f.Features = nil
 	}
-	f.ID = detect.FindingID(Detector, f)
 	return s.cfg.Raise(ctx, r.Tenant, x.Labels["agent_id"], f)
 }
 

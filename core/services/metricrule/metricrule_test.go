@@ -25,6 +25,7 @@ type rig struct {
 }
 
 func newRig(t *testing.T) *rig {
+	t.Helper()
 	r := &rig{t: t, now: start}
 	clock := func() time.Time { return r.now }
 	var err error
@@ -44,8 +45,8 @@ func (r *rig) start() {
 	r.Service = New(Config{Store: r.control, Queries: r.engine, Tenants: func() []string { return []string{"t"} }, Now: func() time.Time { return r.now },
 		InGroup: func(agent, group string) bool { return agent == "a" && group == "g" },
 		Raise: func(_ context.Context, _, _ string, f sdk.Finding) (string, error) {
-			if !slices.Contains(r.raised, f.Summary+" "+f.ID) {
-				r.raised = append(r.raised, f.Summary+" "+f.ID)
+			if id := f.Src + " " + f.Start.String(); !slices.Contains(r.raised, id) {
+				r.raised = append(r.raised, id)
 			}
 			return f.Rule + f.Src, nil
 		},
