@@ -79,7 +79,9 @@ type Detector struct {
 	scorer  *scorer
 	ignore  []netip.Prefix
 	clients clients
-	clock   int64 // the latest time of a fact
+	clock   int64 // until when all facts were seen
+	latest  int64 // time of a fact
+	asked   int64 // the latest time of a fact of DNS
 	swept   int64 // clock of the last look at all hosts
 }
 
@@ -106,7 +108,7 @@ func (d *Detector) Start(_ context.Context, host sdk.Host) error {
 
 func (d *Detector) reset() {
 	d.clients = newClients(d.cfg.MaxClients, d.cfg.MaxNames, d.cfg.MaxMemory)
-	d.clock, d.swept = 0, 0
+	d.clock, d.latest, d.asked, d.swept = 0, 0, 0, 0
 }
 
 // Inspect takes names one by one, so where a batch ends makes no difference.
@@ -116,6 +118,7 @@ func (d *Detector) Inspect(ctx context.Context, batch sdk.Batch, sink sdk.Findin
 		if f.Protocol != "dns" || f.Opcode != 0 {
 			continue
 		}
+		d.asked = max(d.asked, f.Time.UnixNano())
 		if err := d.name(&f.Seen, f.Query, signOf(f), sink); err != nil {
 			return err
 		}
@@ -158,7 +161,7 @@ func signOf(f *sdk.DNS) signs {
 // name takes one name that a client asked for or called, and what was seen of it.
 func (d *Detector) name(at *sdk.Seen, name string, how signs, sink sdk.FindingSink) error {
 	now := at.Time.UnixNano()
-	d.clock = max(d.clock, now)
+	d.tick(now)
 	if err := d.sweep(sink); err != nil {
 		return err
 	}
@@ -188,6 +191,17 @@ func (d *Detector) name(at *sdk.Seen, name string, how signs, sink sdk.FindingSi
 		return d.makeRoom(c, sink)
 	}
 	return nil
+}
+
+// tick moves the clock on. Each kind of facts comes in batches of its own, so that calls may come before the answers that excuse their
+// names: while there is DNS, its time counts.
+func (d *Detector) tick(now int64) {
+	d.latest = max(d.latest, now)
+	if d.asked != 0 && d.latest-d.asked <= int64(d.cfg.Window) {
+		d.clock = max(d.clock, d.asked)
+	} else {
+		d.clock = max(d.clock, d.latest)
+	}
 }
 
 func (d *Detector) ignored(client netip.Addr, s *scored) bool {

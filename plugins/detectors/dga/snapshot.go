@@ -61,7 +61,7 @@ func (d *Detector) Restore(_ context.Context, state []byte) error {
 	if err := p.Err(); err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
-	d.clients, d.clock, d.swept = m, clock, swept
+	d.clients, d.clock, d.latest, d.asked, d.swept = m, clock, clock, clock, swept
 	return nil
 }
 
