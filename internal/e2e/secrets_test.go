@@ -78,7 +78,10 @@ func TestSecretsAreNowhereToBeFound(t *testing.T) {
 	with := func(token string) int {
 		r := must(http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/api/v1/agents", nil))
 		r.Header.Set("Authorization", "Bearer "+token)
-		resp := must(http.DefaultClient.Do(r))
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer resp.Body.Close()
 		return resp.StatusCode
 	}

@@ -231,7 +231,7 @@ func TestOWASP_API3_BrokenObjectPropertyLevelAuthorization(t *testing.T) {
 		}
 	}
 	// No answer holds what nobody needs to see again; what programs printed sees who may give orders.
-	n := s.world.enrol("box")
+	n := s.enrol("box")
 	c := decode[commandBody](t, []byte(s.ask("POST", "/api/v1/agents/"+n.id+"/commands", `{"type":"ping"}`, as(ada)...).text))
 	n.fetched()
 	n.call("POST", "/api/v1/agent/commands/"+c.ID+"/result", `{"state":"done","output":"zzprinted"}`)
@@ -290,7 +290,7 @@ func TestOWASP_API4_UnrestrictedResourceConsumption(t *testing.T) {
 	// What is small here and large there is not unpacked.
 	enc, err := zstd.NewWriter(nil)
 	check(t, err)
-	n := s.world.enrol("box")
+	n := s.enrol("box")
 	for what, bomb := range map[string][]byte{"one frame": enc.EncodeAll(make([]byte, 64<<20), nil), "a second frame": slices.Concat(enc.EncodeAll([]byte("x"), nil), enc.EncodeAll(make([]byte, 900<<10), nil))} {
 		r := n.signed("POST", packedPath, string(bomb))
 		r.Header.Set("Content-Type", "application/vnd.picket.samples+zstd")
@@ -410,7 +410,7 @@ func TestOWASP_API6_UnrestrictedAccessToSensitiveBusinessFlows(t *testing.T) {
 	if out := s.ask("POST", "/api/v1/setup", `{"token":"x","username":"eve","password":"a good long one"}`); out.code != 401 && out.code != 409 {
 		t.Errorf("a second set-up: %d %s", out.code, out.text)
 	}
-	n := s.world.enrol("server")
+	n := s.enrol("server")
 	o := decode[orderBody](t, []byte(s.ask("POST", "/api/v1/commands", `{"type":"`+queue.Exec+`","args":{"path":"/bin/true"},"agents":["`+n.id+`"]}`, as(ada)...).text))
 	if o.State != store.OrderWaiting || len(n.fetched()) != 0 {
 		t.Fatalf("a dangerous order: %+v", o)
@@ -646,7 +646,7 @@ func TestOWASP_API9_ImproperInventoryManagement(t *testing.T) {
 // Agents, pushers and registries are others' programs: what they send is checked like a stranger's request.
 func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 	s := newSite(t)
-	n := s.world.enrol("box")
+	n := s.enrol("box")
 	now := time.Now().UTC()
 	sample := func(metric, label string, at time.Time) string {
 		b, err := json.Marshal(map[string]any{"metric": metric, "type": "gauge", "time": at, "value": 1, "labels": map[string]string{"host": label}})
@@ -675,7 +675,7 @@ func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 	if strings.Contains(list.text, "<img") || !strings.HasPrefix(list.header.Get("Content-Type"), "application/json") {
 		t.Errorf("the machines: %v %s", list.header, list.text)
 	}
-	other := s.world.enrol("other")
+	other := s.enrol("other")
 	posing := &node{w: s.world, id: other.id, bearer: n.bearer, key: n.key}
 	if out := posing.call("POST", "/api/v1/sightings", `{"epoch":"e","seq":1,"sightings":[]}`); out.Code != 401 {
 		t.Errorf("a machine that says it is another: %d %s", out.Code, out.Body)
