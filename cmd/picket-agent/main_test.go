@@ -42,7 +42,7 @@ func TestExitCodesAndOneLineErrors(t *testing.T) {
 		"settings are used":       {[]string{"status", "--config", mine}, exitFailed, "no agent runs on the data folder /nowhere/agent"},
 		"a flag wins":             {[]string{"status", "--config", mine, "--data", "/elsewhere"}, exitFailed, "no agent runs on the data folder /elsewhere"},
 		"lifeline is not open":    {[]string{"--data", t.TempDir(), "--token", good, "--lifeline-fd", "987"}, exitFailed, "--lifeline-fd 987"},
-		"token given twice":       {[]string{"--token", good, "--token-file", file}, exitUsage, "not both"},
+		"token given twice":       {[]string{"--data", t.TempDir(), "--token", good, "--token-file", file}, exitUsage, "not both"},
 		"token in no file":        {[]string{"--data", t.TempDir(), "--token-file", "/nowhere/token"}, exitFailed, "/nowhere/token"},
 		"token file is empty":     {[]string{"--data", t.TempDir(), "--token-file", file}, exitUsage, "--token"},
 		"status of nothing":       {[]string{"status", "--data", file}, exitFailed, "no agent runs on the data folder " + file},
