@@ -26,6 +26,7 @@ const (
 	share        = 10               // rules that took a second leave ten to everything else
 	longest      = 10 * time.Second // that they leave
 	limit        = 20 * time.Second // of one expression
+	turn         = 10 * time.Second // of a tenant, before it is the next one's
 )
 
 // Store keeps rules, and for what they hold.
@@ -58,7 +59,8 @@ type Config struct {
 
 // Service evaluates rules.
 type Service struct {
-	cfg Config
+	cfg   Config
+	began time.Time
 
 	mu     sync.Mutex // guards states
 	states map[key]*state
@@ -68,7 +70,8 @@ type key struct{ tenant, rule string }
 
 type state struct {
 	store.RuleStatus
-	next time.Time
+	updated time.Time // the rule, as it was evaluated
+	next    time.Time
 }
 
 // New returns a service; Run starts it.
@@ -76,7 +79,7 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{cfg: cfg, states: map[key]*state{}}
+	return &Service{cfg: cfg, began: cfg.Now(), states: map[key]*state{}}
 }
 
 // Run evaluates rules until ctx ends, one at a time.
@@ -97,7 +100,7 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// Round evaluates those of a tenant's rules that are due.
+// Round evaluates those of a tenant's rules that are due, what has waited longest first, as long as it is the tenant's turn.
 func (s *Service) Round(ctx context.Context, tenant string) error {
 	rules, err := s.Rules(ctx, tenant)
 	if err != nil {
@@ -108,29 +111,25 @@ func (s *Service) Round(ctx context.Context, tenant string) error {
 		return err
 	}
 	now, alive := s.cfg.Now().UTC(), map[string]bool{}
+	rules = slices.DeleteFunc(rules, func(r store.MetricRule) bool { return !r.Enabled })
 	for _, r := range rules {
-		if !r.Enabled {
-			continue
-		}
 		alive[r.Name] = true
-		k := key{tenant, r.Name}
-		s.mu.Lock()
-		due := s.states[k] == nil || !now.Before(s.states[k].next)
-		s.mu.Unlock()
-		if !due {
-			continue
+	}
+	for _, r := range s.due(rules, now) {
+		if s.cfg.Now().Sub(now) > turn {
+			break
 		}
 		began := time.Now()
 		left, err := s.evaluate(ctx, r, held[r.Name], now)
 		if ctx.Err() != nil {
 			return nil
 		}
-		st := &state{RuleStatus: store.RuleStatus{Evaluated: now, Took: time.Since(began), Instances: left}, next: now.Add(r.Every.Duration())}
+		st := &state{RuleStatus: store.RuleStatus{Evaluated: now, Took: time.Since(began), Instances: left}, updated: r.Updated, next: now.Add(r.Every.Duration())}
 		if err != nil {
 			st.Problem = err.Error()
 		}
 		s.mu.Lock()
-		s.states[k] = st
+		s.states[key{tenant, r.Name}] = st
 		s.mu.Unlock()
 	}
 	// What a rule held for that is no longer there, or was turned off, is over.
@@ -138,7 +137,7 @@ func (s *Service) Round(ctx context.Context, tenant string) error {
 		if alive[rule] {
 			continue
 		}
-		if err := s.settle(ctx, tenant, rule, nil, list); err != nil {
+		if err := s.settle(ctx, tenant, rule, nil, list, nil); err != nil {
 			return err
 		}
 	}
@@ -150,6 +149,24 @@ func (s *Service) Round(ctx context.Context, tenant string) error {
 		}
 	}
 	return nil
+}
+
+// due are the rules to look at now, what has waited longest first. One that was changed is, whatever it said before.
+func (s *Service) due(rules []store.MetricRule, now time.Time) (list []store.MetricRule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := map[string]time.Time{}
+	for _, r := range rules {
+		st := s.states[key{r.Tenant, r.Name}]
+		if st != nil && st.updated.Equal(r.Updated) {
+			next[r.Name] = st.next
+		}
+		if !now.Before(next[r.Name]) {
+			list = append(list, r)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b store.MetricRule) int { return next[a.Name].Compare(next[b.Name]) })
+	return list
 }
 
 // Status says how a rule does.
@@ -175,7 +192,7 @@ func (s *Service) evaluate(ctx context.Context, r store.MetricRule, before []sto
 	if err != nil {
 		return before, err
 	}
-	held, over := advance(r, before, look, now)
+	held, over := advance(r, s.resumed(before), look, now)
 	for i, x := range held {
 		if x.Firing && x.Fired.Equal(now) {
 			held[i].Fingerprint, err = s.raise(ctx, r, x)
@@ -184,17 +201,36 @@ func (s *Service) evaluate(ctx context.Context, r store.MetricRule, before []sto
 			}
 		}
 	}
-	if err := s.settle(ctx, r.Tenant, r.Name, changed(before, held), over); err != nil {
+	stay := map[string]bool{}
+	for _, x := range held {
+		if x.Firing {
+			stay[x.Fingerprint] = true
+		}
+	}
+	if err := s.settle(ctx, r.Tenant, r.Name, changed(before, held), over, stay); err != nil {
 		return before, err
 	}
 	return held, look.problem
 }
 
-// settle ends the alerts of what is over, and then keeps what is left.
-func (s *Service) settle(ctx context.Context, tenant, rule string, held, over []store.RuleInstance) error {
+// resumed takes the time before the service began, when nobody looked, as time in which what fires still held: alerts are to outlast
+// a server that was away.
+func (s *Service) resumed(before []store.RuleInstance) []store.RuleInstance {
+	list := slices.Clone(before)
+	for i, x := range list {
+		if x.Firing && x.Held.Before(s.began) {
+			list[i].Held = s.began
+		}
+	}
+	return list
+}
+
+// settle ends the alerts of what is over, and then keeps what is left. An alert stays that speaks of others, too, as of two machines
+// of one name.
+func (s *Service) settle(ctx context.Context, tenant, rule string, held, over []store.RuleInstance, stay map[string]bool) error {
 	gone := make([]string, 0, len(over))
 	for _, x := range over {
-		if x.Firing {
+		if x.Firing && !stay[x.Fingerprint] {
 			if err := s.cfg.Over(ctx, tenant, x.Fingerprint, rule); err != nil {
 				return fmt.Errorf("end the alert of %s for %s: %w", rule, x.Instance, err)
 			}
@@ -232,14 +268,13 @@ func (s *Service) raise(ctx context.Context, r store.MetricRule, x store.RuleIns
 
 var risk = map[sdk.Severity]int{sdk.SeverityInfo: 5, sdk.SeverityLow: 20, sdk.SeverityMedium: 40, sdk.SeverityHigh: 60, sdk.SeverityCritical: 80}
 
-// subject is of whom a series speaks, and of what there.
+// subject is of whom a series speaks, and of what there: as much as tells it apart.
 func subject(ls map[string]string) (who, what string) {
 	who = cmp.Or(ls["agent_name"], ls["host"], ls["agent_id"], ls["instance"])
+	_, ofAgent := ls["agent_id"]
 	var parts []string
 	for _, name := range sortedNames(ls) {
-		switch {
-		case name == "agent_id" || name == "host" || slices.Contains(named, name) || ls[name] == who:
-		default:
+		if name != "agent_id" && ls[name] != who && (!ofAgent || !slices.Contains(named, name)) {
 			parts = append(parts, name+"="+ls[name])
 		}
 	}

@@ -239,3 +239,126 @@ func TestVector(t *testing.T) {
 		}
 	}
 }
+
+func (r *rig) put(rule store.MetricRule) {
+	r.t.Helper()
+	rule.Tenant, rule.Severity, rule.NoData, rule.Enabled = "t", sdk.SeverityHigh, store.NoDataEnds, true
+	_, err := r.control.PutMetricRule(r.t.Context(), rule)
+	check(r.t, err)
+}
+
+// alone turns off the rules that ship.
+func (r *rig) alone() {
+	r.t.Helper()
+	for _, shipped := range Shipped() {
+		shipped.Tenant, shipped.Enabled = "t", false
+		_, err := r.control.PutMetricRule(r.t.Context(), shipped)
+		check(r.t, err)
+	}
+}
+
+// Two machines of one name have one alert, which ends with the last of them.
+func TestAnAlertOfTwoEndsWithTheLast(t *testing.T) {
+	r := newRig(t)
+	r.put(store.MetricRule{Name: "full", Expr: "fill_ratio > 0.9", Every: 5})
+	fill := func(one, two float64) {
+		t.Helper()
+		r.now = r.now.Add(time.Minute)
+		for agent, v := range map[string]float64{"one": one, "two": two} {
+			r.seq++
+			_, err := r.telemetry.Append(t.Context(), store.SampleBatch{Tenant: "t", Agent: store.PushedBy(agent), Epoch: "e", Seq: r.seq,
+				Samples: []sdk.Sample{{Metric: "fill", Unit: "1", Type: sdk.Gauge, Time: r.now, Value: v, Labels: map[string]string{"host": "pi", "agent_id": agent}}}})
+			check(t, err)
+		}
+		check(t, r.Round(t.Context(), "t"))
+	}
+	fill(1, 1)
+	r.want(1, 0)
+	fill(0, 1)
+	r.want(1, 0)
+	fill(0, 0)
+	r.want(1, 1)
+}
+
+// What is told apart must not have one alert by accident: an agent may measure many hosts, and one host may have many targets.
+func TestSubject(t *testing.T) {
+	for _, c := range []struct {
+		labels    map[string]string
+		who, what string
+	}{
+		{map[string]string{"agent_id": "1", "agent_name": "web", "instance": "web", "job": "j", "disk": "sda"}, "web", "disk=sda"},
+		{map[string]string{"agent_id": "1", "agent_name": "poller", "host": "router", "instance": "poller"}, "poller", "host=router"},
+		{map[string]string{"agent_id": "1", "host": "web"}, "web", ""},
+		{map[string]string{"instance": "db", "job": "mysql"}, "db", "job=mysql"},
+		{map[string]string{"host": "db", "instance": "db:9100"}, "db", "instance=db:9100"},
+	} {
+		if who, what := subject(c.labels); who != c.who || what != c.what {
+			t.Errorf("%v speaks of %q, %q", c.labels, who, what)
+		}
+	}
+}
+
+// A server that was away for longer than data may be missing ends no alert when it is back, and so raises none again.
+func TestAlertsOutlastAServerThatWasAway(t *testing.T) {
+	r := newRig(t)
+	r.put(store.MetricRule{Name: "full", Expr: "fill_ratio > 0.9", Every: 5})
+	r.pass(time.Minute, map[string]float64{"a": 1})
+	r.now = r.now.Add(time.Hour)
+	r.start()
+	r.pass(time.Second, nil)
+	r.want(1, 0)
+	r.pass(time.Minute, map[string]float64{"a": 1})
+	r.want(1, 0)
+	r.pass(time.Minute, map[string]float64{"a": 0})
+	r.want(1, 1)
+}
+
+// asking does something while a query is answered.
+type asking struct {
+	Queries
+	while func()
+}
+
+func (a asking) Query(ctx context.Context, tenant, expr string, at time.Time, o promql.Options) (*promql.Answer, error) {
+	a.while()
+	return a.Queries.Query(ctx, tenant, expr, at, o)
+}
+
+// A rule that is changed while it is evaluated is evaluated again, however seldom it is looked at.
+func TestAChangeMeanwhileIsNotForgotten(t *testing.T) {
+	r := newRig(t)
+	r.alone()
+	day := store.MetricRule{Name: "full", Expr: "fill_ratio > 0.9", Every: 86400}
+	r.put(day)
+	asked := 0
+	r.cfg.Queries = asking{r.engine, func() {
+		if asked++; asked == 1 {
+			r.now = r.now.Add(time.Second)
+			r.put(day)
+			r.Soon("t", "full")
+		}
+	}}
+	for range 3 {
+		r.pass(time.Minute, map[string]float64{"a": 0})
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times, not twice", asked)
+	}
+}
+
+// A tenant with many slow rules has its turn and no more, and what waited goes first in the next one.
+func TestATenantHasItsTurn(t *testing.T) {
+	r := newRig(t)
+	r.alone()
+	for _, name := range []string{"a", "b", "c"} {
+		r.put(store.MetricRule{Name: name, Expr: "fill_ratio > 0.9", Every: 5})
+	}
+	asked := 0
+	r.cfg.Queries = asking{r.engine, func() { asked++; r.now = r.now.Add(limit) }}
+	for i, name := range []string{"a", "b", "c", "a"} {
+		r.pass(time.Second, nil)
+		if asked != i+1 || !r.Status("t", name).Evaluated.Equal(r.now.Add(-limit)) {
+			t.Errorf("round %d asked %d times, and not for %s", i, asked, name)
+		}
+	}
+}
