@@ -36,6 +36,15 @@ func (c *Core) over(ctx context.Context, tenant, fingerprint, rule string) error
 	return err
 }
 
+// silence is for how long an agent was not heard. While the server was away it heard nobody; what an agent was silent for before that
+// counts, or each start of the server would tell people that all is well with it.
+func (s *self) silence(seen, at time.Time) time.Duration {
+	if !seen.Before(s.began) {
+		return at.Sub(seen)
+	}
+	return at.Sub(s.began) + max(0, s.heard.Sub(seen))
+}
+
 // measureSilence says of each agent that is not heard for how long, so that rules can tell people. One that is back is said to be
 // once: what is healthy costs nothing.
 func (s *self) measureSilence(ctx context.Context, at time.Time) error {
@@ -53,10 +62,7 @@ func (s *self) measureSilence(ctx context.Context, at time.Time) error {
 	for _, a := range list {
 		silent[a.ID] = true
 		s.silent[a.ID] = a
-		if a.Seen.Before(s.began) { // while the server was away it heard nobody
-			a.Seen = s.began
-		}
-		say(a, at.Sub(a.Seen).Truncate(time.Second).Seconds())
+		say(a, s.silence(a.Seen, at).Truncate(time.Second).Seconds())
 	}
 	for id, a := range s.silent {
 		if !silent[id] {

@@ -35,6 +35,7 @@ type self struct {
 	core    *Core
 	figures *prometheus.Registry
 	began   time.Time
+	heard   time.Time // when any agent was heard last before that
 	seq     uint64
 	before  map[float64]uint64           // requests by how long they took, at the last look
 	silent  map[string]store.SilentAgent // that were not heard, at the last look

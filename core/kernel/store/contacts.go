@@ -147,6 +147,18 @@ func (c *Control) CountAgents(_ context.Context, tenant string, since time.Time)
 	return all, heard, nil
 }
 
+// LastHeard is when any agent of any tenant was heard last.
+func (c *Control) LastHeard() (last time.Time) {
+	c.contacts.mu.Lock()
+	defer c.contacts.mu.Unlock()
+	for _, x := range c.contacts.byID {
+		if x.seen.After(last) {
+			last = x.seen
+		}
+	}
+	return last
+}
+
 // SilentAgent is one that was not heard for a while.
 type SilentAgent struct {
 	Tenant, ID, Name string
