@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -106,10 +107,11 @@ func (e *Engine) selected(ctx context.Context, tenant string, matchers []*labels
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStore, err)
 	}
-	now := remembered{names: e.names.of(tenant), agents: is}
-	names, _ := now.names.narrow(matchers)
+	table := e.names.of(tenant)
+	now := remembered{names: weak.Make(table), agents: weak.Make(is)}
+	names, _ := table.narrow(matchers)
 	for _, name := range names {
-		now.series += e.cfg.Samples.CountSeries(tenant, now.names.shapes[name])
+		now.series += e.cfg.Samples.CountSeries(tenant, table.shapes[name])
 	}
 	key := selectorKey(tenant, matchers)
 	if list, ok := e.memory.recall(key, now, e.cfg.Samples); ok {

@@ -4,14 +4,19 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"weak"
 
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/picketwatch/picket/core/kernel/store"
 )
 
-// maxRemembered is how many series all remembered selectors may have. One takes some 300 bytes.
-const maxRemembered = 65_536
+// maxRemembered is how many series all remembered selectors may have. One takes seriesBytes, and so many of a selector's text count
+// as one.
+const (
+	maxRemembered = 65_536
+	seriesBytes   = 300
+)
 
 // memory holds what selectors found: a dashboard asks the same every few seconds, and putting the labels of ten thousand series
 // together takes longer than looking at their newest values.
@@ -25,8 +30,9 @@ type memory struct {
 // remembered is what a selector found. It holds as long as names, agents and the number of series are the same, since no series ever
 // goes. Nobody changes it, but for its use.
 type remembered struct {
-	names  *nameTable
-	agents *phoneBook
+	// Weak, so that what is out of date does not live as long as a selector that nobody asks for any more.
+	names  weak.Pointer[nameTable]
+	agents weak.Pointer[phoneBook]
 	series int
 
 	list []found
@@ -68,7 +74,7 @@ func (m *memory) recall(key string, is remembered, samples Samples) ([]found, bo
 
 // keep remembers what was found, which nobody may change any more, and forgets what was used longest ago.
 func (m *memory) keep(key string, r remembered) {
-	r.size = 1 // one that found nothing takes room, too
+	r.size = 1 + len(key)/seriesBytes // one that found nothing takes room, too
 	for _, f := range r.list {
 		r.size += len(f.from)
 	}

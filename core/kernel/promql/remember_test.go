@@ -2,9 +2,12 @@ package promql
 
 import (
 	"context"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/sdk"
@@ -94,3 +97,36 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 type nobody struct{ Samples }
 
 func (nobody) Refresh([]store.KnownSeries) {}
+
+// The text of selectors takes room, too, however little they find.
+func TestSelectorsThatAreRememberedAreBounded(t *testing.T) {
+	var m memory
+	long := strings.Repeat("x", 100*seriesBytes)
+	for i := range 1000 {
+		m.keep(long+strconv.Itoa(i), remembered{})
+	}
+	if n := len(m.held); n > maxRemembered/100 {
+		t.Errorf("%d selectors of %d bytes are remembered", n, len(long))
+	}
+}
+
+// What is out of date is not kept alive by a selector that nobody asks for any more.
+func TestWhatIsOutOfDateIsNotHeld(t *testing.T) {
+	var m memory
+	book := &phoneBook{list: make([]store.AgentName, 10)}
+	names := &nameTable{names: make([]string, 10)}
+	m.keep("a", remembered{names: weak.Make(names), agents: weak.Make(book)})
+	if _, ok := m.recall("a", remembered{names: weak.Make(names), agents: weak.Make(book)}, nobody{}); !ok {
+		t.Error("what is up to date is not remembered")
+	}
+	if _, ok := m.recall("a", remembered{names: weak.Make(names), agents: weak.Make(&phoneBook{})}, nobody{}); ok {
+		t.Error("what is out of date is recalled")
+	}
+	oldNames, oldBook := weak.Make(names), weak.Make(book)
+	runtime.KeepAlive(names)
+	runtime.KeepAlive(book)
+	runtime.GC()
+	if oldNames.Value() != nil || oldBook.Value() != nil {
+		t.Error("tables of names and agents live as long as the selector")
+	}
+}
