@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/picketwatch/picket/core/kernel/auth"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -146,6 +147,9 @@ func (s *Server) metricRule(ctx context.Context, in *RuleNamePath) (*body[metric
 	if form, err := s.promQL.Vector(r.Expr); err == nil {
 		b.Watched, b.Limit = form.Watched, form.Limit
 	}
+	if !caller(ctx).May(auth.MetricsRead) {
+		return answer(b), nil
+	}
 	for _, x := range s.cfg.MetricRules.Status(r.Tenant, r.Name).Instances {
 		if len(b.Instances) == shownInstances {
 			break
@@ -203,7 +207,11 @@ func (s *Server) putMetricRule(ctx context.Context, action string, r store.Metri
 	return answer(s.metricRuleOf(r)), nil
 }
 
+// checkMetricRule refuses what cannot be evaluated, and who may not read what it would tell them.
 func (s *Server) checkMetricRule(ctx context.Context, r store.MetricRule) error {
+	if !caller(ctx).May(auth.MetricsRead) {
+		return huma.Error403Forbidden("a rule tells what it finds; this token may not read metrics (" + string(auth.MetricsRead) + ")")
+	}
 	if r.Group != "" {
 		if _, err := s.cfg.Control.GroupByName(ctx, r.Tenant, r.Group); err != nil {
 			return invalidField("body.group", "there is no group of this name")

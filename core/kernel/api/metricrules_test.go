@@ -77,3 +77,25 @@ func TestMetricRules(t *testing.T) {
 		t.Errorf("a role that may not: %d", out.Code)
 	}
 }
+
+// A rule tells what it finds, so it takes the scope to read metrics, too.
+func TestRulesTellNothingToWhoMayNotReadMetrics(t *testing.T) {
+	w := newWorld(t)
+	terms := `"title":"Queue","expr":"queue_length > 10","for":60,"keep":60,"every":30,"severity":"high","enabled":true`
+	span := `,"from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z"`
+	for scopes, may := range map[string]bool{`"rules:read","rules:write"`: false, `"rules:read","rules:write","metrics:read"`: true} {
+		out := w.request("ADM", "POST", "/api/v1/tokens", `{"name":"rules","role":"ADM","scopes":[`+scopes+`]}`)
+		var made struct{ Token string }
+		check(t, json.Unmarshal(out.Body.Bytes(), &made))
+		w.tokens["scoped"] = made.Token
+		for _, c := range [][3]string{
+			{"POST", metricRulesPath + "/preview", `{` + terms + span + `}`},
+			{"POST", metricRulesPath, `{"name":"x",` + terms + `}`},
+			{"PUT", metricRulesPath + "/disk-full", `{` + terms + `}`},
+		} {
+			if out := w.request("scoped", c[0], c[1], c[2]); (out.Code == 403) == may || may && out.Code > 201 {
+				t.Errorf("%s %s with %s: %d %s", c[0], c[1], scopes, out.Code, out.Body)
+			}
+		}
+	}
+}
