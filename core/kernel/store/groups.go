@@ -24,7 +24,7 @@ const (
 var (
 	ErrGroupCycle  = errors.New("a group cannot be below itself: choose a parent that is not below this group")
 	ErrGroupDepth  = fmt.Errorf("groups can be nested %d deep", MaxGroupDepth)
-	ErrGroupInUse  = errors.New("plugins, a rollout or an update policy are assigned to this group: disable, end or change them first")
+	ErrGroupInUse  = errors.New("plugins, a rollout, an update policy or a rule over metrics are for this group: disable, end or change them first")
 	ErrGroupParent = errors.New("there is no group of the parent's name")
 	ErrTooMany     = fmt.Errorf("there are as many groups as there may be: %d groups, and %d for one machine", MaxGroups, maxAlsoIn)
 	ErrVersion     = errors.New("somebody changed it meanwhile: read it again, and change what is there now")
@@ -117,7 +117,8 @@ func (c *Control) DeleteGroup(ctx context.Context, tenant, name string) error {
 		var used bool
 		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM assignments WHERE tenant = ?1 AND node_type = 'agents' AND node_id = ?2)
 			OR EXISTS (SELECT 1 FROM rollouts WHERE tenant = ?1 AND state NOT IN ('done', 'rolled back') AND json_extract(body, '$.Group') = ?2)
-			OR EXISTS (SELECT 1 FROM update_policies WHERE tenant = ?1 AND json_extract(body, '$.group') = ?2)`, tenant, name).Scan(&used)
+			OR EXISTS (SELECT 1 FROM update_policies WHERE tenant = ?1 AND json_extract(body, '$.group') = ?2)
+			OR EXISTS (SELECT 1 FROM metric_rules WHERE tenant = ?1 AND json_extract(body, '$.group') = ?2)`, tenant, name).Scan(&used)
 		if err != nil {
 			return err
 		}

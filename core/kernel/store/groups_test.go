@@ -96,6 +96,10 @@ func TestGroupsNestAndInherit(t *testing.T) {
 	// A group that something is assigned to stays; one that goes hands what it has to its parent.
 	wantErr(t, c.DeleteGroup(ctx, DefaultTenant, "berlin"), ErrGroupInUse)
 	must(t, c.DeleteAssignment(ctx, DefaultTenant, "host@group-berlin"))
+	_, err = c.PutMetricRule(ctx, MetricRule{Tenant: DefaultTenant, Name: "full", Group: "berlin"})
+	must(t, err)
+	wantErr(t, c.DeleteGroup(ctx, DefaultTenant, "berlin"), ErrGroupInUse)
+	must(t, c.DeleteMetricRule(ctx, DefaultTenant, "full"))
 	makeGroup(t, c, "mitte", "berlin")
 	must(t, c.DeleteGroup(ctx, DefaultTenant, "berlin"))
 	wantGroups(t, c, "a1", "europe", "web")
