@@ -49,13 +49,7 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	if err != nil {
 		return err
 	}
-	// What is mounted later is to be measured, too, and what is unmounted must not live on in here. Its files are not read-only as
-	// the others are made below, so this takes rules on files.
-	following := uintptr(unix.MS_PRIVATE)
-	if c.View == launch.ViewHost && c.LandlockABI > 0 {
-		following = unix.MS_SLAVE
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|following, ""); err != nil {
+	if err := unix.Mount("", "/", "", unix.MS_REC|following(c), ""); err != nil {
 		return fmt.Errorf("keep mounts to ourselves: %w", err)
 	}
 	switch c.View {
@@ -68,6 +62,17 @@ func changeView(c launch.Confinement, done *launch.Applied) error {
 	}
 	done.View = c.View
 	return err
+}
+
+// following says what becomes of mounts when the host's change. What is mounted later is to be measured, too, and what is unmounted must
+// not live on in here. Its files are not read-only as the others are made, so this takes rules on files that keep it from cutting them
+// short, too.
+func following(c launch.Confinement) uintptr {
+	const truncation = 3 // the version of Landlock that knows it
+	if c.View == launch.ViewHost && c.LandlockABI >= truncation {
+		return unix.MS_SLAVE
+	}
+	return unix.MS_PRIVATE
 }
 
 // socketDir makes the folder of the socket anew, in memory, with the folders that the host made in it. The host comes to

@@ -439,6 +439,9 @@ func TestLevelHostMetrics(t *testing.T) {
 // what was unmounted.
 func TestLevelMountsOfLater(t *testing.T) {
 	best(t)
+	if abi := Detect().LandlockABI; abi < 3 {
+		t.Skipf("version %d of Landlock does not keep files from being cut short, so what is mounted later stays out", abi)
+	}
 	dir, err := os.MkdirTemp("", "later") //nolint:usetesting // whose folder lies in one that others may not enter
 	must(t, err)
 	t.Cleanup(func() { _ = os.Remove(dir) })
