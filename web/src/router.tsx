@@ -313,6 +313,21 @@ const usersRoute = createRoute({
   path: '/users',
   component: lazyRouteComponent(() => import('./pages/Users'), 'UsersPage'),
 })
+const tenantsRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/tenants',
+  component: lazyRouteComponent(() => import('./pages/Tenants'), 'TenantsPage'),
+})
+const tenantRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/tenants/$id',
+  component: lazyRouteComponent(() => import('./pages/Tenant'), 'TenantPage'),
+})
+const ownTenantRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/tenant',
+  component: lazyRouteComponent(() => import('./pages/Tenant'), 'OwnTenantPage'),
+})
 const accountRoute = createRoute({
   getParentRoute: () => inside,
   path: '/account',
@@ -372,7 +387,7 @@ export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
       overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
-      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, groupsRoute, groupRoute, configRoute, enrolmentRoute, commandsRoute, orderRoute, usersRoute, tokensRoute, auditRoute, accountRoute,
+      pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, groupsRoute, groupRoute, configRoute, enrolmentRoute, commandsRoute, orderRoute, usersRoute, tenantsRoute, tenantRoute, ownTenantRoute, tokensRoute, auditRoute, accountRoute,
       exploreRoute, sqlRoute, systemRoute, settingsRoute, welcomeRoute,
     ]),
     setupRoute,

@@ -14,7 +14,7 @@ import { isOperator } from '../lib/roles'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
   AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, GroupIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
-  ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TokenIcon, UserIcon,
+  ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TenantIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
 import css from './shell.module.css'
@@ -42,6 +42,8 @@ const places = [
 
 const admin = [
   { to: '/users', label: 'nav.users', Icon: UserIcon, deed: 'users:admin' },
+  { to: '/tenants', label: 'nav.tenants', Icon: TenantIcon, deed: 'tenants:admin' },
+  { to: '/tenant', label: 'nav.tenant', Icon: TenantIcon, deed: 'users:admin', guest: true },
   { to: '/tokens', label: 'nav.tokens', Icon: TokenIcon, deed: 'tokens:admin' },
   { to: '/audit', label: 'nav.audit', Icon: AuditIcon, deed: 'audit:read' },
   { to: '/system', label: 'nav.system', Icon: HealthIcon, deed: 'server:read' },
@@ -159,7 +161,7 @@ function Places() {
         ))}
       </ul>
       <ul>
-        {admin.filter(({ deed }) => can(deed)).map(({ to, label, Icon }) => (
+        {admin.filter((p) => can(p.deed) && (!('guest' in p) || !isOperator(who))).map(({ to, label, Icon }) => (
           <li key={to}>
             <Link to={to} activeProps={{ 'aria-current': 'page' }} className={css.place}>
               <Icon />

@@ -41,6 +41,7 @@ export const CopyIcon = icon(<><rect x="7" y="7" width="9.500" height="9.500" rx
 export const CheckIcon = icon(<path d="m4 10.500 4 4 8-9" />)
 export const UploadIcon = icon(<path d="M10 13V3.500M6 7.200 10 3.200l4 4M3.500 12.500v4h13v-4" />)
 export const UserIcon = icon(<><circle cx="10" cy="7" r="3.200" /><path d="M3.500 17c.8-3.500 3.300-5 6.500-5s5.700 1.500 6.500 5" /></>)
+export const TenantIcon = icon(<path d="M3 17V6l5-3v14M8 8l9 2v7M3 17h14M5.500 8v0M5.500 12v0M11.500 13v4" />)
 export const PlusIcon = icon(<path d="M10 4v12M4 10h12" />)
 export const ArrowIcon = icon(<path d="M4 10h12M11.500 5.500 16 10l-4.500 4.500" />)
 export const OutIcon = icon(<path d="M8 4H4v12h12v-4M11 4h5v5M16 4l-7 7" />)
