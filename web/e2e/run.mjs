@@ -205,6 +205,8 @@ async function places(context, base) {
       await p.getByRole('dialog').getByLabel('Command').selectOption('exec')
     },
     users: '/users',
+    tenants: '/tenants',
+    tenant: '/tenants/default',
     tokens: '/tokens',
     audit: '/audit',
     promql: '/explore?q=%5B%22system_memory_usage_bytes%22%5D&r=15m',

@@ -14,12 +14,13 @@ import type market from './locales/market.en.json'
 import type operate from './locales/operate.en.json'
 import type plugins from './locales/plugins.en.json'
 import type rules from './locales/rules.en.json'
+import type tenants from './locales/tenants.en.json'
 import type traffic from './locales/traffic.en.json'
 
 // en.json has what the first page says. Every other area has a file of words and a module beside it that adds them
 // (locales/devices.ts); the code that says such words imports that module, so that they come with it. A new area is
 // such a pair and a line here; locales/words.test.ts finds a page that forgot its import.
-type Words = typeof en & typeof alerts & typeof captures & typeof commands & typeof devices & typeof groups & typeof identity & typeof incident & typeof machines & typeof market & typeof operate & typeof plugins & typeof rules & typeof traffic
+type Words = typeof en & typeof alerts & typeof captures & typeof commands & typeof devices & typeof groups & typeof identity & typeof incident & typeof machines & typeof market & typeof operate & typeof plugins & typeof rules & typeof tenants & typeof traffic
 
 declare module 'i18next' {
   interface CustomTypeOptions {

@@ -1,4 +1,5 @@
 // What a tenant has of what it may have.
+import '../../locales/tenants'
 import { useTranslation } from 'react-i18next'
 import type { Tenant } from '../../api/tenants'
 import { bytes, count } from '../../lib/format'
