@@ -17,6 +17,6 @@ export const act = {
   quotas: (id: string, body: Quotas) => answer(api.PUT('/api/v1/tenants/{id}/quotas', { ...at(id), body })),
   suspend: (id: string) => answer(api.POST('/api/v1/tenants/{id}/suspend', at(id))),
   resume: (id: string) => answer(api.POST('/api/v1/tenants/{id}/resume', at(id))),
-  remove: (id: string) => api.DELETE('/api/v1/tenants/{id}', at(id)),
+  remove: (id: string) => answer(api.DELETE('/api/v1/tenants/{id}', at(id))),
   invite: (id: string, username: string) => answer(api.POST('/api/v1/tenants/{id}/administrators', { ...at(id), body: { username } })),
 }

@@ -84,7 +84,7 @@ function Deeds({ of }: { of: Tenant }) {
       {of.state === 'active'
         ? <Button variant="default" onClick={() => setAsking('suspend')}>{t('tenants.suspend')}</Button>
         : <Button variant="default" loading={resume.isPending} onClick={() => resume.mutate()}>{t('tenants.resume')}</Button>}
-      <Button variant="default" disabled={of.state === 'active'} title={of.state === 'active' ? t('tenants.deleteFirst') : undefined} onClick={() => setAsking('delete')}>{t('tenants.delete')}</Button>
+      {of.state === 'suspended' && <Button variant="default" onClick={() => setAsking('delete')}>{t('tenants.delete')}</Button>}
       {resume.isError && <Problem error={resume.error} />}
       <Confirm opened={asking === 'suspend'} onClose={() => setAsking(null)} title={t('tenants.suspendOne', { name: of.name })} confirm={t('tenants.suspend')} danger
         act={() => act.suspend(of.id).then(refresh)}>
@@ -131,10 +131,10 @@ function Invite({ of }: { of: Tenant }) {
   const { t } = useTranslation()
   const client = useQueryClient()
   const [name, setName] = useState('')
-  const make = useMutation({ mutationFn: () => act.invite(of.id, name.trim()), onSuccess: () => client.invalidateQueries({ queryKey: ['tenants'] }) })
+  const make = useMutation({ mutationFn: (user: string) => act.invite(of.id, user), onSuccess: () => client.invalidateQueries({ queryKey: ['tenants'] }) })
   const send = (event: FormEvent) => {
     event.preventDefault()
-    make.mutate()
+    make.mutate(name.trim())
   }
   return (
     <form className={ui.form} onSubmit={send}>
@@ -142,7 +142,7 @@ function Invite({ of }: { of: Tenant }) {
       <TextInput className={ui.narrow} label={t('tenants.user')} required autoCapitalize="none" spellCheck={false} value={name} onChange={(e) => setName(e.currentTarget.value)} />
       {make.data && (
         <>
-          <p>{t('tenants.once', { name: `${of.name}/${name.trim()}`, until: new Date(make.data.expires).toLocaleString() })}</p>
+          <p>{t('tenants.once', { name: `${of.name}/${make.variables}`, until: new Date(make.data.expires).toLocaleString() })}</p>
           <Copy text={make.data.link} label={t('tenants.link')} />
         </>
       )}
