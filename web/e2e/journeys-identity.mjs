@@ -142,3 +142,48 @@ export async function auditLog({ page, base }) {
   const csv = await page.evaluate(() => fetch('/api/v1/audit/export?format=csv').then((r) => r.text()))
   assert.match(csv, /^seq,time,actor,action,object,outcome,detail,address,hash\n1,/)
 }
+
+/** A tenant is made, gets a quota and an administrator, is suspended, let in again, and another is removed; the administrator sees what theirs may have. */
+export async function tenants({ page, base }) {
+  const add = async (name) => {
+    await page.goto(`${base}/tenants`)
+    await page.getByRole('button', { name: 'Add a tenant' }).click(patient)
+    await dialog(page).getByLabel('Name').fill(name)
+    await dialog(page).getByRole('button', { name: 'Add it' }).click()
+    await page.getByRole('heading', { name, level: 1 }).waitFor(patient)
+  }
+  const suspend = async () => {
+    await page.getByRole('button', { name: 'Suspend' }).click(patient)
+    await dialog(page).getByRole('button', { name: 'Suspend' }).click()
+    await page.getByText('suspended', { exact: true }).waitFor(patient)
+  }
+  await add('acme')
+  await page.getByLabel('People').fill('1')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByText('Saved.').waitFor(patient)
+  await page.getByLabel('User name').fill('ada')
+  await page.getByRole('button', { name: 'Make a link' }).click()
+  const link = await shown(page, 'link')
+  await page.getByRole('region', { name: 'What it has' }).getByText('Full').waitFor(patient)
+
+  await withBrowser({ viewport: { width: 390, height: 844 } }, async (other) => {
+    const ada = await other.newPage()
+    await ada.goto(base + link.slice(new URL(link).origin.length))
+    await ada.waitForURL(`${base}/`, patient)
+    await ada.goto(`${base}/tenant`)
+    await ada.getByText('What acme has on this server').waitFor(patient)
+    await ada.getByRole('row', { name: /People/ }).getByText('1 of 1').waitFor(patient)
+    await suspend()
+    assert.equal(await ada.evaluate(() => fetch('/api/v1/tenant').then((r) => r.status)), 401)
+  })
+  await page.getByRole('button', { name: 'Let in again' }).click()
+  await page.getByText('let in', { exact: true }).waitFor(patient)
+
+  await add('passing')
+  await suspend()
+  await page.getByRole('button', { name: 'Remove' }).click()
+  await dialog(page).getByRole('button', { name: 'Remove' }).click()
+  await page.getByText('passing is removed.').waitFor(patient)
+  await page.getByRole('row', { name: /acme/ }).waitFor(patient)
+  assert.equal(await page.getByRole('row', { name: /passing/ }).count(), 0)
+}

@@ -68,7 +68,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'zoom', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'auditLog', 'groups', 'liveDown', 'outOfReach'].filter(asked)) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'zoom', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'tenants', 'auditLog', 'groups', 'liveDown', 'outOfReach'].filter(asked)) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -206,7 +206,9 @@ async function places(context, base) {
     },
     users: '/users',
     tenants: '/tenants',
-    tenant: '/tenants/default',
+    tenant: `/tenants/${await page.evaluate(() => fetch('/api/v1/tenants').then((r) => r.json()).then((l) => l.items.find((of) => of.id !== 'default')?.id))}`,
+    'tenant-operator': '/tenants/default',
+    'tenant-own': '/tenant',
     tokens: '/tokens',
     audit: '/audit',
     promql: '/explore?q=%5B%22system_memory_usage_bytes%22%5D&r=15m',
