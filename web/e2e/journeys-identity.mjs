@@ -177,7 +177,7 @@ export async function tenants({ page, base }) {
     assert.equal(await ada.evaluate(() => fetch('/api/v1/tenant').then((r) => r.status)), 401)
   })
   await page.getByRole('button', { name: 'Let in again' }).click()
-  await page.getByText('let in', { exact: true }).waitFor(patient)
+  await page.getByText('active', { exact: true }).waitFor(patient)
 
   await add('passing')
   await suspend()

@@ -115,7 +115,7 @@ function QuotaForm({ of }: { of: Tenant }) {
   }
   return (
     <form className={ui.form} onSubmit={send}>
-      <div className={ui.fields}>
+      <div className={`${ui.fields} ${css.quotas}`}>
         {quotaNames.map((name) => (
           <NumberInput key={name} label={name === 'capture_bytes' ? t('tenants.captureBytes') : t(`tenants.names.${name}`)} min={0} allowDecimal={false} hideControls thousandSeparator=" "
             value={quotas[name]} onChange={(v) => setQuotas((was) => ({ ...was, [name]: Number(v) || 0 }))} />
