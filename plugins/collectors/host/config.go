@@ -47,7 +47,7 @@ type Mounts struct {
 // Devices chooses by what is mounted.
 type Devices struct {
 	Include []string `json:"include" doc:"Patterns of devices to measure; an empty list means all."`
-	Exclude []string `json:"exclude" default:"/dev/loop*" doc:"Patterns of devices to leave out."`
+	Exclude []string `json:"exclude" doc:"Patterns of devices to leave out."`
 }
 
 // Types chooses by the type of the file system. The default leaves out those that hold no files of their own.
