@@ -72,7 +72,11 @@ export async function zoom({ page, base }) {
   await page.locator('tbody a[data-row]').first().click()
   const [cpu, network] = ['CPU', 'Network'].map((name) => page.getByRole('slider', { name: new RegExp(name) }))
   const [begin, end] = [() => network.getAttribute('aria-valuemin').then(Number), () => network.getAttribute('aria-valuemax').then(Number)]
-  await page.waitForFunction(() => /\d.*\d/.test(document.querySelector('[role=slider]')?.getAttribute('aria-valuetext') ?? ''), null, patient)
+  // Without figures a chart shows an hour, and with them as much as there is.
+  for (const chart of [cpu, network]) {
+    await chart.waitFor(patient)
+    await page.waitForFunction((c) => /\d.*\d/.test(c.getAttribute('aria-valuetext') ?? ''), await chart.elementHandle(), patient)
+  }
   const whole = (await end()) - (await begin())
   const box = await cpu.boundingBox()
   await page.mouse.move(box.x + box.width * 0.1, box.y + box.height / 2)
