@@ -97,6 +97,7 @@ const steps = {
     await dialog(page).getByLabel('Must do well for').fill(soak)
     await dialog(page).getByText('3 machines, 1 of them first').waitFor()
     await dialog(page).getByRole('button', { name: 'Roll out' }).click()
+    await dialog(page).waitFor({ state: 'detached', ...soon }) // or a server that is killed next leaves it open, unanswered
     await newest(page, name).getByText(/^First machines|^Rolling out/).first().waitFor(soon)
   },
 
