@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -19,18 +18,8 @@ func TestALineAddsAMachine(t *testing.T) {
 		}
 	}
 	s := newSite(t)
-	server, second := &shop{machine: s.machine("srv", "10.77.9.1")}, s.machine("two", "10.77.9.2")
-	data := filepath.Join(server.dir, "data")
-	server.server = server.start("picketd", "--dev", "--data", data, "--listen", server.address+":8080")
-	waitFor(t, "picketd", func() bool {
-		if server.token == "" {
-			if out, err := server.picket("token", "create", "--data", data, "--role", "ADM", "--name", "test"); err == nil {
-				server.token = server.file("token", out)
-			}
-			return false
-		}
-		return server.fleet(nil, "list") == nil
-	})
+	server, _ := s.development("srv", "10.77.9.1")
+	second := s.machine("two", "10.77.9.2")
 	type machines struct {
 		Items []struct{ ID, Name, State string }
 	}

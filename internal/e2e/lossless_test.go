@@ -234,18 +234,8 @@ func TestNothingPromisedIsLost(t *testing.T) {
 		cut = d
 	}
 	s := newSite(t)
-	server, m := &shop{machine: s.machine("srv", "10.77.9.1")}, s.machine("two", "10.77.9.2")
-	data := filepath.Join(server.dir, "data")
-	server.server = server.start("picketd", "--dev", "--data", data, "--listen", server.address+":8080")
-	waitFor(t, "picketd", func() bool {
-		if server.token == "" {
-			if out, err := server.picket("token", "create", "--data", data, "--role", "ADM", "--name", "test"); err == nil {
-				server.token = server.file("token", out)
-			}
-			return false
-		}
-		return server.fleet(nil, "list") == nil
-	})
+	server, data := s.development("srv", "10.77.9.1")
+	m := s.machine("two", "10.77.9.2")
 	server.must(nil, "install", "picket/host", "--grant", "all", "--interval", "1s", "--yes")
 	var made struct{ Token string }
 	server.ask(&made, "/api/v1/agents/tokens", `{"name":"two"}`)

@@ -18,6 +18,24 @@ type shop struct {
 	server               *program
 }
 
+// development is a server as `make run` starts it, on a machine of its own, and its data folder.
+func (s *site) development(name, address string) (x *shop, data string) {
+	s.t.Helper()
+	x = &shop{machine: s.machine(name, address)}
+	data = filepath.Join(x.dir, "data")
+	x.server = x.start("picketd", "--dev", "--data", data, "--listen", x.address+":8080")
+	waitFor(s.t, "picketd", func() bool {
+		if x.token == "" {
+			if out, err := x.picket("token", "create", "--data", data, "--role", "ADM", "--name", "test"); err == nil {
+				x.token = x.file("token", out)
+			}
+			return false
+		}
+		return x.fleet(nil, "list") == nil
+	})
+	return x, data
+}
+
 func (s *site) shop(name, address string) *shop {
 	s.t.Helper()
 	x := &shop{machine: s.machine(name, address)}
