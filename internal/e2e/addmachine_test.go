@@ -37,7 +37,7 @@ func TestALineAddsAMachine(t *testing.T) {
 	for _, r := range releases.Items {
 		if r.OS == runtime.GOOS && r.Arch == runtime.GOARCH {
 			line = r.Line
-			if forged := second.here("sh", "-c", strings.Replace(line, r.SHA256, strings.Repeat("0", 64), 1)); forged.Run() == nil {
+			if forged := second.here("sh", "-c", "cd "+second.dir+" && "+strings.Replace(line, r.SHA256, strings.Repeat("0", 64), 1)); forged.Run() == nil {
 				t.Error("a line with another digest succeeds")
 			}
 		}
