@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/picketwatch/picket/core/kernel/api"
 	"github.com/picketwatch/picket/core/kernel/store"
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/detect"
@@ -71,7 +70,7 @@ func (s *self) measureSilence(ctx context.Context, at time.Time) error {
 		}
 	}
 	for tenant, samples := range byTenant {
-		if _, err := c.telemetry.Append(ctx, store.SampleBatch{Tenant: tenant, Agent: store.PushedBy(api.OwnSender + "/agents"), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: samples}); err != nil {
+		if _, err := c.telemetry.Append(ctx, store.SampleBatch{Tenant: tenant, Agent: store.PushedBy(store.OwnSender + "/agents"), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: samples}); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ type self struct {
 // System says how the server is.
 func (s *self) System(ctx context.Context) (api.System, error) {
 	c := s.core
-	out := api.System{Version: config.Version, Started: s.began, Source: store.PushedBy(api.OwnSender), Storage: []api.Stored{}, Parts: []api.SystemPart{}}
+	out := api.System{Version: config.Version, Started: s.began, Source: store.PushedBy(store.OwnSender), Storage: []api.Stored{}, Parts: []api.SystemPart{}}
 	out.DiskSize, out.DiskFree = diskOf(c.folder.root)
 	for _, k := range s.storage() {
 		if k.Bytes > 0 {
@@ -233,7 +233,7 @@ func (s *self) measure(ctx context.Context) error {
 		add(sdk.Counter, "plugin.dropped", "{record}", float64(p.Ledger.Dropped), labels)
 	}
 	s.seq++
-	if _, err = c.telemetry.Append(ctx, store.SampleBatch{Tenant: c.tenant, Agent: store.PushedBy(api.OwnSender), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: list}); err != nil {
+	if _, err = c.telemetry.Append(ctx, store.SampleBatch{Tenant: c.tenant, Agent: store.PushedBy(store.OwnSender), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: list}); err != nil {
 		return err
 	}
 	return s.measureSilence(ctx, at)

@@ -12,9 +12,6 @@ import (
 	"github.com/picketwatch/picket/core/kernel/store"
 )
 
-// OwnSender is the name under which the server's figures about itself are stored.
-const OwnSender = "picketd"
-
 // Stored is how much a kind of data takes on disk.
 type Stored struct {
 	Kind  string `json:"kind"`

@@ -115,7 +115,7 @@ func (e *Engine) Export(ctx context.Context, tenant string, w io.Writer) error {
 					}
 				})
 				for _, k := range batch {
-					p.fill(name, k.Labels, book.sender(k.Agent))
+					p.fill(name, k.Labels, book.sender(k.Agent), store.OwnPush(k.Agent))
 					line = appendLabels(line[:0], &p)
 					list = append(list, exported{string(line), k.LastValue})
 				}

@@ -15,7 +15,7 @@ import (
 )
 
 // Labels that every series of an agent has. They say who sent it; a label of the same name that the agent sent itself is
-// shown as exported_NAME, so that it cannot pass for another.
+// shown as exported_NAME, so that it cannot pass for another. So are the first two of whoever pushes: rules go by them.
 const (
 	agentID    = "agent_id"
 	agentName  = "agent_name"
@@ -32,8 +32,8 @@ type pairs struct {
 }
 
 // fill sets the labels of a series of a metric. An agent of nil is none: then somebody pushed the series, and its labels
-// are what was pushed.
-func (p *pairs) fill(name string, own map[string]string, agent *store.AgentName) {
+// are what was pushed, but that only the server itself may say of which agent they speak.
+func (p *pairs) fill(name string, own map[string]string, agent *store.AgentName, byServer bool) {
 	p.list = append(p.list[:0], labels.Label{Name: model.MetricNameLabel, Value: name})
 	var service, namespace, instance string
 	for k, v := range own {
@@ -51,7 +51,7 @@ func (p *pairs) fill(name string, own map[string]string, agent *store.AgentName)
 			continue
 		}
 		k = labelName(k)
-		if agent != nil && (k == agentID || k == agentName || k == agentGroup) {
+		if !byServer && (k == agentID || k == agentName) || agent != nil && k == agentGroup {
 			k = "exported_" + k
 		}
 		p.add(k, v)

@@ -170,7 +170,7 @@ func (e *Engine) walk(ctx context.Context, tenant string, since int64, matchers 
 				return err
 			}
 			for _, k := range batch {
-				p.fill(name, k.Labels, book.sender(k.Agent))
+				p.fill(name, k.Labels, book.sender(k.Agent), store.OwnPush(k.Agent))
 				if !p.fit(rest) {
 					continue
 				}

@@ -66,7 +66,7 @@ func (f *Flows) Before(at time.Time) Amount { return f.segments.before(dayOf(at.
 // keptBefore count what RemoveBefore would remove.
 var keptBefore = map[string]string{
 	KeepDevices:   "SELECT count(*) FROM devices WHERE last_seen < ?",
-	KeepAlerts:    "SELECT count(*) FROM alerts WHERE last_seen < ?",
+	KeepAlerts:    "SELECT count(*) FROM alerts WHERE last_seen < ? AND " + ended,
 	KeepIncidents: "SELECT count(*) FROM incidents WHERE last_seen < ?",
 	KeepAudit:     "SELECT count(*) FROM audit WHERE time < ?",
 	KeepCommands:  "SELECT count(*) FROM commands WHERE max(expires, finished) < ? AND state NOT IN ('queued', 'sent', 'waiting')",

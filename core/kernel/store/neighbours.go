@@ -8,6 +8,7 @@ import (
 const (
 	maxNear       = 2000  // marks of one key that are compared, the latest in traffic first
 	maxRemembered = 50000 // marks of one key that a transaction keeps in memory; where there are more, it asks for each alert
+	maxOfAllKeys  = 500000
 )
 
 // neighbours are the marks that one transaction compares its alerts with. Those of a key are read once, for all alerts that have it.
@@ -15,6 +16,7 @@ type neighbours struct {
 	q     querier
 	reach time.Duration
 	most  int // marks of a key that are remembered
+	room  int // for marks of all keys
 	spans map[markKey]lapse
 	known map[markKey]remembered
 	by    map[string][]*neighbour // by alert, of those that are remembered
@@ -43,7 +45,7 @@ type neighbour struct {
 type markGroup struct{ role, source, incident string }
 
 func newNeighbours(q querier, reach time.Duration) *neighbours {
-	return &neighbours{q: q, reach: reach, most: maxRemembered, spans: map[markKey]lapse{}, known: map[markKey]remembered{}, by: map[string][]*neighbour{}, went: map[string]string{}}
+	return &neighbours{q: q, reach: reach, most: maxRemembered, room: maxOfAllKeys, spans: map[markKey]lapse{}, known: map[markKey]remembered{}, by: map[string][]*neighbour{}, went: map[string]string{}}
 }
 
 // within is when the neighbours of an alert are seen.
@@ -101,13 +103,15 @@ func (n *neighbours) remember(ctx context.Context, key markKey) (remembered, err
 	if ok {
 		return known, nil
 	}
-	list, err := n.read(ctx, key, n.spans[key], n.most+1)
+	most := min(n.most, n.room)
+	list, err := n.read(ctx, key, n.spans[key], most+1)
 	if err != nil {
 		return remembered{}, err
 	}
-	if known = (remembered{list: list}); len(list) > n.most {
+	if known = (remembered{list: list}); len(list) > most {
 		known = remembered{tooMany: true}
 	}
+	n.room -= len(known.list)
 	for i := range known.list {
 		k := &known.list[i]
 		n.by[k.alert] = append(n.by[k.alert], k)

@@ -48,12 +48,12 @@ func asked(ctx context.Context, tx *sql.Tx, m marked, reach time.Duration) (near
 // What is remembered of the neighbours is what the store would say of each alert, whatever was joined and merged in between, and
 // where there are more of them than are compared.
 func TestRememberedNeighboursAreThoseOfTheStore(t *testing.T) {
-	for _, most := range []int{maxRemembered, 500} {
-		t.Run(fmt.Sprint(most), func(t *testing.T) { testNeighbours(t, most) })
+	for _, c := range []struct{ most, room int }{{maxRemembered, maxOfAllKeys}, {500, maxOfAllKeys}, {maxRemembered, 700}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) { testNeighbours(t, c.most, c.room) })
 	}
 }
 
-func testNeighbours(t *testing.T, most int) {
+func testNeighbours(t *testing.T, most, room int) {
 	t.Helper()
 	c, _ := openControl(t)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -73,7 +73,7 @@ func testNeighbours(t *testing.T, most int) {
 	must(t, c.write(t.Context(), func(tx *sql.Tx) error {
 		for half := range 2 {
 			g := newGathering(tx, at, byHosts{})
-			g.neighbours.most = most
+			g.neighbours.most, g.neighbours.room = most, room
 			var all []marked
 			for _, a := range found[half*alerts/2 : (half+1)*alerts/2] {
 				if err := putAlert(t.Context(), tx, a); err != nil {

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/picketwatch/picket/sdk"
 )
 
 // Lines of the audit log go from the front of the chain; what is left is verified as before, and a start that somebody made up is
@@ -84,6 +87,37 @@ func TestRetentionOfControlState(t *testing.T) {
 	}
 	if _, err := c.RemoveBefore(t.Context(), "users", start); err == nil {
 		t.Error("users are removed by age")
+	}
+}
+
+// An alert of a rule that still holds is as old as what it tells of: it goes when it is over.
+func TestOpenAlertsOfRulesStay(t *testing.T) {
+	c, _ := openControl(t)
+	must(t, c.write(t.Context(), func(tx *sql.Tx) error {
+		for id, a := range map[string]Alert{
+			"open":     {Detector: MetricRules, State: AlertFiring},
+			"seen":     {Detector: MetricRules, State: AlertAcknowledged},
+			"over":     {Detector: MetricRules, State: AlertResolved},
+			"detected": {Detector: "picket/portscan", State: AlertFiring},
+		} {
+			a.ID, a.Tenant, a.Fingerprint, a.Severity, a.FirstSeen, a.LastSeen = id, DefaultTenant, id, sdk.SeverityHigh, start, start
+			if err := putAlert(t.Context(), tx, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	later := start.Add(time.Hour)
+	if n, err := c.CountBefore(t.Context(), KeepAlerts, later); err != nil || n.Count != 2 {
+		t.Errorf("%d would go, want 2: %v", n.Count, err)
+	}
+	if n, err := c.RemoveBefore(t.Context(), KeepAlerts, later); err != nil || n != 2 {
+		t.Errorf("%d removed, want 2: %v", n, err)
+	}
+	for _, id := range []string{"open", "seen"} {
+		if _, err := c.AlertByID(t.Context(), DefaultTenant, id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
 	}
 }
 

@@ -248,6 +248,15 @@ func InOrder(list []RawSample) []RawSample {
 // name of a token or a user. To PromQL, such series have the labels with which they were pushed and no others.
 func PushedBy(name string) string { return pushed + name }
 
+// OwnSender is the name under which the server's figures about itself are stored, and before a slash, about others.
+const OwnSender = "picketd"
+
+// OwnPush reports whether it is the server itself that pushed: what it says of an agent is so.
+func OwnPush(sender string) bool {
+	name, is := strings.CutPrefix(sender, pushed+OwnSender)
+	return is && (name == "" || name[0] == '/')
+}
+
 // IsPushed reports whether a sender is one of PushedBy.
 func IsPushed(sender string) bool { return strings.HasPrefix(sender, pushed) }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ type Config struct {
 // Service evaluates rules.
 type Service struct {
 	cfg   Config
-	began time.Time
+	began map[string]time.Time // by tenant, since when its rules are looked at
 
 	mu     sync.Mutex // guards states
 	states map[key]*state
@@ -79,14 +80,16 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{cfg: cfg, began: cfg.Now(), states: map[key]*state{}}
+	return &Service{cfg: cfg, began: map[string]time.Time{}, states: map[key]*state{}}
 }
 
 // Run evaluates rules until ctx ends, one at a time.
 func (s *Service) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
-		for _, tenant := range s.cfg.Tenants() {
+		tenants := s.cfg.Tenants()
+		s.keepActive(tenants)
+		for _, tenant := range tenants {
 			if err := s.Round(ctx, tenant); err != nil && ctx.Err() == nil {
 				s.cfg.Log.Error("evaluate the rules over metrics", "tenant", tenant, "error", err)
 			}
@@ -100,6 +103,11 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
+// keepActive forgets since when the rules of others were looked at: nobody looks at them now.
+func (s *Service) keepActive(tenants []string) {
+	maps.DeleteFunc(s.began, func(tenant string, _ time.Time) bool { return !slices.Contains(tenants, tenant) })
+}
+
 // Round evaluates those of a tenant's rules that are due, what has waited longest first, as long as it is the tenant's turn.
 func (s *Service) Round(ctx context.Context, tenant string) error {
 	rules, err := s.Rules(ctx, tenant)
@@ -111,6 +119,9 @@ func (s *Service) Round(ctx context.Context, tenant string) error {
 		return err
 	}
 	now, alive := s.cfg.Now().UTC(), map[string]bool{}
+	if s.began[tenant].IsZero() {
+		s.began[tenant] = now
+	}
 	rules = slices.DeleteFunc(rules, func(r store.MetricRule) bool { return !r.Enabled })
 	for _, r := range rules {
 		alive[r.Name] = true
@@ -192,7 +203,7 @@ func (s *Service) evaluate(ctx context.Context, r store.MetricRule, before []sto
 	if err != nil {
 		return before, err
 	}
-	held, over := advance(r, s.resumed(before), look, now)
+	held, over := advance(r, s.resumed(r.Tenant, before), look, now)
 	for i, x := range held {
 		if x.Firing && x.Fired.Equal(now) {
 			held[i].Fingerprint, err = s.raise(ctx, r, x)
@@ -213,13 +224,13 @@ func (s *Service) evaluate(ctx context.Context, r store.MetricRule, before []sto
 	return held, look.problem
 }
 
-// resumed takes the time before the service began, when nobody looked, as time in which what fires still held: alerts are to outlast
-// a server that was away.
-func (s *Service) resumed(before []store.RuleInstance) []store.RuleInstance {
+// resumed takes the time before the tenant's rules were looked at, as time in which what fires still held: alerts are to outlast
+// a server that was away, and a tenant that was suspended.
+func (s *Service) resumed(tenant string, before []store.RuleInstance) []store.RuleInstance {
 	list := slices.Clone(before)
 	for i, x := range list {
-		if x.Firing && x.Held.Before(s.began) {
-			list[i].Held = s.began
+		if x.Firing && x.Held.Before(s.began[tenant]) {
+			list[i].Held = s.began[tenant]
 		}
 	}
 	return list

@@ -66,7 +66,7 @@ func check(t *testing.T, err error) {
 func (r *rig) sample(host string, value float64) {
 	r.t.Helper()
 	r.seq++
-	_, err := r.telemetry.Append(r.t.Context(), store.SampleBatch{Tenant: "t", Agent: store.PushedBy(host), Epoch: "e", Seq: r.seq,
+	_, err := r.telemetry.Append(r.t.Context(), store.SampleBatch{Tenant: "t", Agent: store.PushedBy(store.OwnSender + "/" + host), Epoch: "e", Seq: r.seq,
 		Samples: []sdk.Sample{{Metric: "fill", Unit: "1", Type: sdk.Gauge, Time: r.now, Value: value, Labels: map[string]string{"host": host, "agent_id": host}}}})
 	check(r.t, err)
 }
@@ -266,7 +266,7 @@ func TestAnAlertOfTwoEndsWithTheLast(t *testing.T) {
 		r.now = r.now.Add(time.Minute)
 		for agent, v := range map[string]float64{"one": one, "two": two} {
 			r.seq++
-			_, err := r.telemetry.Append(t.Context(), store.SampleBatch{Tenant: "t", Agent: store.PushedBy(agent), Epoch: "e", Seq: r.seq,
+			_, err := r.telemetry.Append(t.Context(), store.SampleBatch{Tenant: "t", Agent: store.PushedBy(store.OwnSender + "/" + agent), Epoch: "e", Seq: r.seq,
 				Samples: []sdk.Sample{{Metric: "fill", Unit: "1", Type: sdk.Gauge, Time: r.now, Value: v, Labels: map[string]string{"host": "pi", "agent_id": agent}}}})
 			check(t, err)
 		}
@@ -305,6 +305,22 @@ func TestAlertsOutlastAServerThatWasAway(t *testing.T) {
 	r.pass(time.Minute, map[string]float64{"a": 1})
 	r.now = r.now.Add(time.Hour)
 	r.start()
+	r.pass(time.Second, nil)
+	r.want(1, 0)
+	r.pass(time.Minute, map[string]float64{"a": 1})
+	r.want(1, 0)
+	r.pass(time.Minute, map[string]float64{"a": 0})
+	r.want(1, 1)
+}
+
+// A tenant that was suspended for longer than data may be missing is told of nothing again when it is back.
+func TestAlertsOutlastASuspension(t *testing.T) {
+	r := newRig(t)
+	r.put(store.MetricRule{Name: "full", Expr: "fill_ratio > 0.9", Every: 5})
+	r.pass(time.Minute, map[string]float64{"a": 1})
+	r.now = r.now.Add(time.Hour)
+	r.keepActive(nil)
+	r.keepActive([]string{"t"})
 	r.pass(time.Second, nil)
 	r.want(1, 0)
 	r.pass(time.Minute, map[string]float64{"a": 1})
