@@ -88,10 +88,10 @@ func TestLabels(t *testing.T) {
 			`{__name__="m", agent_id="a1", agent_name="one", group="web", instance="one", job="picket-agent", network_interface_name="eth0"}`, false},
 		"an agent cannot pass for another": {map[string]string{"agent_id": "a2", "agent.name": "two", "group": "db", "__name__": "x"}, agent,
 			`{__name__="m", agent_id="a1", agent_name="one", exported_agent_id="a2", exported_agent_name="two", exported_group="db", group="web", instance="one", job="picket-agent"}`, false},
-		"a service":              {map[string]string{"service.name": "shop", "service.namespace": "eu", "service.instance.id": "7"}, nil, `{__name__="m", instance="7", job="eu/shop"}`, false},
-		"pushed":                 {map[string]string{"job": "node", "instance": "h:9100", "agent_id": "a1", "agent.name": "one", "group": "db", "empty": ""}, nil,
+		"a service": {map[string]string{"service.name": "shop", "service.namespace": "eu", "service.instance.id": "7"}, nil, `{__name__="m", instance="7", job="eu/shop"}`, false},
+		"pushed": {map[string]string{"job": "node", "instance": "h:9100", "agent_id": "a1", "agent.name": "one", "group": "db", "empty": ""}, nil,
 			`{__name__="m", exported_agent_id="a1", exported_agent_name="one", group="db", instance="h:9100", job="node"}`, false},
-		"the server itself": {map[string]string{"agent_id": "a1"}, nil, `{__name__="m", agent_id="a1"}`, true},
+		"the server itself":      {map[string]string{"agent_id": "a1"}, nil, `{__name__="m", agent_id="a1"}`, true},
 		"two labels of one name": {map[string]string{"a.b": "2", "a_b": "1", "a-b": "3"}, nil, `{__name__="m", a_b="1;2;3"}`, false},
 		"odd names":              {map[string]string{"1st": "x", "é": "y"}, nil, `{_="y", __name__="m", key_1st="x"}`, false},
 	} {

@@ -29,7 +29,8 @@ const ended = "(state = 'resolved' OR detector <> '" + MetricRules + "')"
 // removals of each kind take the rows that were last touched before a time, of every tenant. What belongs to them goes with them.
 var controlRemovals = map[string][]string{
 	KeepDevices: {"DELETE FROM devices WHERE id IN (SELECT id FROM devices WHERE last_seen < ? ORDER BY last_seen LIMIT ?)"},
-	KeepAlerts:  {"DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE last_seen < ? AND " + ended + " ORDER BY last_seen LIMIT ?)"},
+	KeepAlerts: {"DELETE FROM notices WHERE alert_id IN (SELECT id FROM alerts WHERE last_seen < ? AND " + ended + " ORDER BY last_seen, id LIMIT ?)",
+		"DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE last_seen < ? AND " + ended + " ORDER BY last_seen, id LIMIT ?)"},
 	KeepIncidents: {"UPDATE alerts SET incident_id = '' WHERE incident_id IN (SELECT id FROM incidents WHERE last_seen < ? ORDER BY last_seen, id LIMIT ?)",
 		"DELETE FROM incident_notes WHERE incident_id IN (SELECT id FROM incidents WHERE last_seen < ? ORDER BY last_seen, id LIMIT ?)",
 		"DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE last_seen < ? ORDER BY last_seen, id LIMIT ?)"},

@@ -107,12 +107,18 @@ func TestOpenAlertsOfRulesStay(t *testing.T) {
 		}
 		return nil
 	}))
+	must(t, c.EnqueueNotices(t.Context(), Notice{Tenant: DefaultTenant, AlertID: "open", Notifier: "n"}, Notice{Tenant: DefaultTenant, AlertID: "over", Notifier: "n"}))
 	later := start.Add(time.Hour)
 	if n, err := c.CountBefore(t.Context(), KeepAlerts, later); err != nil || n.Count != 2 {
 		t.Errorf("%d would go, want 2: %v", n.Count, err)
 	}
 	if n, err := c.RemoveBefore(t.Context(), KeepAlerts, later); err != nil || n != 2 {
 		t.Errorf("%d removed, want 2: %v", n, err)
+	}
+	for id, want := range map[string]int{"open": 1, "over": 0} {
+		if told, err := c.AlertNotices(t.Context(), DefaultTenant, id); err != nil || len(told) != want {
+			t.Errorf("%d notices of the alert %s are left, want %d: %v", len(told), id, want, err)
+		}
 	}
 	for _, id := range []string{"open", "seen"} {
 		if _, err := c.AlertByID(t.Context(), DefaultTenant, id); err != nil {
