@@ -97,3 +97,12 @@ func (m alertMoves) Undo(ctx context.Context, tenant, id, notice string) (undone
 	}
 	return undone, nil
 }
+
+// SendAgain has a notice delivered that was given up, or waits.
+func (m alertMoves) SendAgain(ctx context.Context, tenant, notice string) (store.Notice, error) {
+	n, err := m.c.control.NoticeAgain(ctx, tenant, notice)
+	if err == nil {
+		m.c.notify.Wake()
+	}
+	return n, err
+}

@@ -38,11 +38,11 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		Store: alertStore{c}, Now: c.cfg.Now, Queued: c.notify.Wake,
 		Notifiers: func(tenant string) []string {
 			if tenant != c.tenant { // the operator's notifiers tell the operator's people
-				return nil
+				return []string{store.Inbox}
 			}
 			list, err := c.catalogue.Enabled(context.Background(), sdk.KindNotifier)
 			c.complain("find the notifiers", err)
-			return list
+			return append(list, store.Inbox)
 		},
 		URL: func(id string) string { return c.publicURL() + "/alerts/" + id },
 		Changed: func(tenant string, a alert.Alert) {

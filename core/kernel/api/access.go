@@ -56,6 +56,9 @@ var (
 
 func may(p auth.Permission) rule { return rule{may: p} }
 
+// people is for what belongs to a person, which a token is not.
+func people(p auth.Permission) rule { return rule{may: p, session: true} }
+
 // danger is for what an open session that its owner left must not do.
 func danger(p auth.Permission) rule { return rule{may: p, fresh: true} }
 
@@ -291,6 +294,12 @@ var access = map[string]rule{
 	"POST /api/v1/alerts/:id/resolve":     may(auth.AlertsWrite),
 	"POST /api/v1/alerts/:id/undo":        may(auth.ActionsWrite),
 	"POST /api/v1/alerts/:id/feedback":    may(auth.AlertsWrite),
+
+	"GET /api/v1/inbox":                 people(auth.AlertsRead),
+	"GET /api/v1/inbox/unread":          people(auth.AlertsRead),
+	"POST /api/v1/inbox/read":           people(auth.AlertsRead),
+	"GET /api/v1/deliveries":            may(auth.AlertsRead),
+	"POST /api/v1/deliveries/:id/again": may(auth.ActionsWrite),
 
 	"GET /api/v1/alerts/:id/findings/:finding/packets": may(auth.CapturesRead),
 	"GET /api/v1/alerts/:id/findings/:finding/pcap":    may(auth.CapturesRead),

@@ -75,6 +75,8 @@ type (
 		Resolve(ctx context.Context, tenant, id, by string) (store.Alert, error)
 		// Undo takes back a delivery of the alert, or all that can be when none is named, and returns which.
 		Undo(ctx context.Context, tenant, id, notice string) ([]string, error)
+		// SendAgain has a notice delivered that was given up, or waits; store.ErrState when it is neither.
+		SendAgain(ctx context.Context, tenant, notice string) (store.Notice, error)
 		// Found takes what detectors found on an agent; what is known already changes nothing.
 		Found(ctx context.Context, a store.Agent, b findingbatch.Found) error
 		// Covered are those of the alerts that a suppression would have kept back.
@@ -311,6 +313,8 @@ func (s *Server) routes() {
 	s.flowRoutes()
 	s.viewRoutes()
 	s.alertRoutes()
+	s.inboxRoutes()
+	s.deliveryRoutes()
 	s.incidentRoutes()
 	s.suppressionRoutes()
 	s.metricRuleRoutes()

@@ -350,6 +350,10 @@ func (m moves) Found(ctx context.Context, a store.Agent, b findingbatch.Found) e
 	return nil
 }
 
+func (m moves) SendAgain(ctx context.Context, tenant, notice string) (store.Notice, error) {
+	return m.control.NoticeAgain(ctx, tenant, notice)
+}
+
 // Undo takes back what is noted as undoable.
 func (m moves) Undo(ctx context.Context, tenant, id, notice string) (undone []string, err error) {
 	if _, err := m.control.AlertByID(ctx, tenant, id); err != nil {

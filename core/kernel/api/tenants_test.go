@@ -103,6 +103,9 @@ func (w *world) settle(tenant, mark string) *estate {
 	e.ids["metric"] = mark + "_metric"
 	_, err = w.control.DefineMetric(ctx, store.CustomMetric{Tenant: tenant, Name: e.ids["metric"], Type: "gauge"})
 	check(t, err)
+	e.ids["notice"] = id("notice")
+	check(t, w.control.EnqueueNotices(ctx, store.Notice{ID: e.ids["notice"], Tenant: tenant, AlertID: e.ids["alert"], Notifier: mark, Payload: sdk.Notice{Title: mark}},
+		store.Notice{Tenant: tenant, AlertID: e.ids["alert"], Notifier: store.Inbox, Payload: sdk.Notice{Title: mark}}))
 	e.ids["view"] = e.made("POST", "/api/v1/views", fmt.Sprintf(`{"name":%q,"page":"flows","query":"app=tls","shared":true}`, mark))
 	return e
 }
@@ -144,7 +147,7 @@ var whose = map[string]string{
 	"/api/v1/agents/tokens/:id": "enrolment", "/api/v1/agents/tokens/:id/": "enrolment",
 	"/api/v1/agents/:id": "agent", "/api/v1/agents/:id/": "agent", "/api/v1/devices/:id": "device",
 	"/api/v1/captures/:id": "capture", "/api/v1/captures/:id/": "capture", "/api/v1/flows/:capture/": "capture",
-	"/api/v1/views/:id": "view", "/api/v1/alerts/:id": "alert", "/api/v1/alerts/:id/": "alert",
+	"/api/v1/deliveries/:id/": "notice", "/api/v1/views/:id": "view", "/api/v1/alerts/:id": "alert", "/api/v1/alerts/:id/": "alert",
 	"/api/v1/incidents/:id": "incident", "/api/v1/incidents/:id/": "incident", "/api/v1/feedback/:id": "feedback",
 	"/api/v1/metric-rules/:name": "rule", "/api/v1/suppressions/:id": "suppression", "/api/v1/suppressions/:id/": "suppression",
 	"/api/v1/metrics/custom/:name": "metric", "/api/v1/metrics/custom/:name/": "metric",

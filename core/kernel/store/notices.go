@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -39,6 +41,9 @@ func (c *Control) putNotices(ctx context.Context, tx querier, a Alert, notices [
 		}
 		out = append(out, n)
 	}
+	if slices.ContainsFunc(out, func(n Notice) bool { return n.Notifier == Inbox }) {
+		return out, trimInbox(ctx, tx, a.Tenant)
+	}
 	return out, nil
 }
 
@@ -50,6 +55,9 @@ func (c *Control) insertNotice(ctx context.Context, q querier, n Notice) (_ Noti
 	}
 	now := c.now()
 	n.State, n.Created, n.Updated = NoticeQueued, now, now
+	if n.Notifier == Inbox {
+		n.State, n.Payload.Alert = NoticeDelivered, nil // the page has the alert itself
+	}
 	if n.Due.IsZero() {
 		n.Due = now
 	}
@@ -140,10 +148,35 @@ func (c *Control) NoticeByID(ctx context.Context, tenant, id string) (Notice, er
 	return scanNotice(c.reader.QueryRowContext(ctx, "SELECT "+noticeColumns+" FROM notices WHERE tenant = ? AND id = ?", tenant, id))
 }
 
-// AlertNotices returns the notices of an alert, oldest first.
+// DeliveryFilter chooses deliveries; what is empty chooses all.
+type DeliveryFilter struct{ State, Notifier string }
+
+// ListDeliveries lists what notifiers were told, or are to be, newest first.
+func (c *Control) ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, p Page) ([]Notice, string, error) {
+	list, err := collect(ctx, c.reader, scanNotice, "SELECT "+noticeColumns+` FROM notices WHERE tenant = ? AND notifier <> 'inbox'
+		AND (? = '' OR state = ?) AND (? = '' OR notifier = ?) AND (? = '' OR id < ?) ORDER BY id DESC LIMIT ?`,
+		tenant, f.State, f.State, f.Notifier, f.Notifier, p.Cursor, p.Cursor, p.limit()+1)
+	list, next := cut(list, p, func(n Notice) string { return n.ID })
+	return list, next, err
+}
+
+// NoticeAgain has a notice delivered that was given up, or waits for its next attempt; ErrState when it is neither.
+func (c *Control) NoticeAgain(ctx context.Context, tenant, id string) (Notice, error) {
+	if _, err := c.NoticeByID(ctx, tenant, id); err != nil {
+		return Notice{}, err
+	}
+	n, err := scanNotice(c.writer.QueryRowContext(ctx, `UPDATE notices SET state = 'queued', attempts = 0, due = ?, lease_until = 0, updated = ?
+		WHERE tenant = ? AND id = ? AND state IN ('dead', 'failed') AND lease_until <= ? RETURNING `+noticeColumns, micros(c.now()), micros(c.now()), tenant, id, micros(c.now())))
+	if errors.Is(err, ErrNotFound) {
+		return n, ErrState
+	}
+	return n, err
+}
+
+// AlertNotices returns what notifiers were told of an alert, oldest first.
 func (c *Control) AlertNotices(ctx context.Context, tenant, alertID string) ([]Notice, error) {
 	return collect(ctx, c.reader, scanNotice, "SELECT "+noticeColumns+` FROM notices
-		WHERE tenant = ? AND alert_id = ? ORDER BY id LIMIT 500`, tenant, alertID)
+		WHERE tenant = ? AND alert_id = ? AND notifier <> 'inbox' ORDER BY id LIMIT 500`, tenant, alertID)
 }
 
 // OpenNotices returns delivered notices of alerts that fire and are not resolved, whose outcome on the other side is to be
