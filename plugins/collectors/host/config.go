@@ -10,7 +10,7 @@ import (
 
 // Config is what an operator sets. In all patterns * stands for any run of characters, slashes included, and ? for one.
 type Config struct {
-	Sections    []string        `json:"sections" default:"cpu,memory,paging,filesystem,disk,network,load,uptime" min:"1" enum:"cpu,memory,paging,filesystem,disk,network,load,uptime" doc:"What to measure."`
+	Sections    []string        `json:"sections" default:"cpu,memory,paging,filesystem,disk,network,load,uptime,sensors,power" min:"1" enum:"cpu,memory,paging,filesystem,disk,network,load,uptime,sensors,power" doc:"What to measure."`
 	PerCPU      bool            `json:"per_cpu" default:"false" doc:"Measure each logical processor by itself instead of all together."`
 	Timeout     config.Duration `json:"timeout" default:"5s" min:"100ms" max:"1m" doc:"How long a section may take; one that takes longer is reported and the others go on."`
 	Partitions  bool            `json:"partitions" default:"false" doc:"Count the partitions of a disk as well as the disk."`

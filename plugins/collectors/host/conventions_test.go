@@ -45,6 +45,18 @@ var conventions = map[string]convention{
 	"system.network.errors":         {"{error}", "counter", "network.interface.name network.io.direction"},
 	"system.network.io":             {"By", "counter", "network.interface.name network.io.direction"},
 
+	// Hardware (model/hardware). hw.status has these states of a battery, too.
+	"hw.temperature":       {"Cel", "gauge", "hw.id hw.name hw.sensor_location"},
+	"hw.temperature.limit": {"Cel", "gauge", "hw.id hw.limit_type hw.name hw.sensor_location"},
+	"hw.fan.speed":         {"rpm", "gauge", "hw.id hw.name"},
+	"hw.voltage":           {"V", "gauge", "hw.id hw.name"},
+	"hw.status":            {"1", "updowncounter", "hw.id hw.name hw.state hw.type"},
+	"hw.battery.charge":    {"1", "gauge", "hw.id hw.name"},
+	"hw.battery.time_left": {"s", "gauge", "hw.battery.state hw.id hw.name"},
+	// Not in the conventions.
+	"hw.battery.health": {"1", "gauge", "hw.id hw.name"},
+	"hw.battery.cycles": {"{cycle}", "counter", "hw.id hw.name"},
+
 	// Not in the conventions; as the OpenTelemetry host metrics receiver has them.
 	"system.cpu.load_average.1m":     {"{thread}", "gauge", ""},
 	"system.cpu.load_average.5m":     {"{thread}", "gauge", ""},

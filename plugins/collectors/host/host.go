@@ -1,6 +1,6 @@
 // Package host is the collector picket/host: what goes in is the state of the machine it runs on, what comes out are
-// samples of its processors, memory, swap, file systems, disks, network interfaces, load and uptime, named as the
-// OpenTelemetry conventions for system metrics name them.
+// samples of its processors, memory, swap, file systems, disks, network interfaces, load, uptime, sensors and batteries,
+// named as the OpenTelemetry conventions for system and hardware metrics name them.
 //
 // Each section is read on its own goroutine with its own deadline, so that one that hangs (a dead network mount, most
 // often) costs its own samples and nothing else.
@@ -22,7 +22,7 @@ func init() {
 	sdk.Register(sdk.Plugin{
 		ID:      "picket/host",
 		Kind:    sdk.KindCollector,
-		Summary: "Measures processors, memory, disks, file systems and network interfaces of the machine it runs on.",
+		Summary: "Measures processors, memory, disks, file systems, network interfaces, sensors and batteries of the machine it runs on.",
 		New:     func() sdk.Instance { return New() },
 	})
 }
@@ -116,6 +116,8 @@ func (c *Collector) chosen() []section {
 		{"network", c.readNetwork},
 		{"load", c.readLoad},
 		{"uptime", c.readUptime},
+		{"sensors", c.readSensors},
+		{"power", c.readPower},
 	}
 	var out []section
 	for _, s := range all {

@@ -186,7 +186,7 @@ func nodeExporterName(s sdk.Sample) string {
 	return ""
 }
 
-var expositionLine = regexp.MustCompile(`^(node_[a-zA-Z0-9_]+(?:\{device="[^"]*"\})?) (\S+)$`)
+var expositionLine = regexp.MustCompile(`^(node_\w+(?:\{[^}]*\})?) (\S+)$`)
 
 func nodeExporter(t *testing.T, name string) map[string]float64 {
 	t.Helper()
