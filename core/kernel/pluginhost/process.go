@@ -279,10 +279,11 @@ func (p *process) limit() confine.Limits {
 
 // --- several runs ---
 
-// packKey says which runs can share a process: those of the same bytes.
+// packKey says which runs can share a process: those of the same bytes that see the same of the machine.
 type packKey struct {
 	name   string
 	digest string
+	view   string
 }
 
 // shareRoom is how many times the memory of its first run a shared process may come to have. It bounds what cannot be raised

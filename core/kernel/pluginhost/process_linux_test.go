@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -75,6 +76,33 @@ func TestAPackIsOneProcess(t *testing.T) {
 	}
 	f.apply()
 	waitGone(t, pids[0])
+}
+
+// What the process is held to is what each of them was granted: who sees the machine shares with who sees the same.
+func TestAPackThatSeesTheMachineIsOneProcess(t *testing.T) {
+	f := packed(t, nil)
+	reads := func(paths ...string) sdk.Permission {
+		return sdk.Permission{Cap: sdk.CapFSRead, Args: map[string][]string{"paths": paths}}
+	}
+	machine := sdk.Permission{Cap: sdk.CapHostMetrics}
+	f.shelf.perms = []sdk.Permission{machine, reads("/proc", "/sys")}
+	given := map[string][]sdk.Permission{
+		"host": {machine, reads("/proc", "/sys")}, "process": {reads("/proc", "/sys"), machine},
+		"less": {machine, reads("/proc")}, "nothing": {},
+	}
+	var list []Assignment
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		a := moodyAssignment(name, "")
+		a.Grants = given[name]
+		list = append(list, a)
+	}
+	f.apply(list...)
+	if pids := f.pids("host", "process"); !oneOf(pids) {
+		t.Errorf("two that see the same have the processes %v", pids)
+	}
+	if pids := f.pids("host", "less", "nothing"); pids[0] == pids[1] || pids[0] == pids[2] || pids[1] == pids[2] {
+		t.Errorf("those that see more and less share: %v", pids)
+	}
 }
 
 func TestWhatInstancesOfAProcessKeepIsTheirs(t *testing.T) {

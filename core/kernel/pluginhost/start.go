@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost/broker"
@@ -53,19 +54,32 @@ func (s *supervisor) startProcess(ctx context.Context, art *client.Artifact, rel
 }
 
 // packOf says whether a run can share a process, and with whom. It can when its plugin says that it is one of a pack, and when
-// nothing that it may do is held to by its process: what it is shown and what it keeps comes and goes by instance.
+// nothing that it may do is held to by its process: what it is shown and what it keeps comes and goes by instance. Those that see
+// the machine and its files share with others that see exactly the same.
 func (s *supervisor) packOf(r *run, art *client.Artifact) (packKey, bool) {
 	m, a := &art.Descriptor.Manifest, r.assignment
-	byProcess := func(g sdk.Permission) bool { return !slices.Contains(sharedGrants, g.Cap) }
-	if m.Pack == "" || art.Runtime != RuntimeProcess || r.role == shadowing || a.Debug || a.Interpreter != "" || len(a.Secrets) > 0 ||
-		slices.ContainsFunc(r.grants, byProcess) || s.alone() {
+	if m.Pack == "" || art.Runtime != RuntimeProcess || r.role == shadowing || a.Debug || a.Interpreter != "" || len(a.Secrets) > 0 || s.alone() {
 		return packKey{}, false
 	}
-	return packKey{path.Base(m.Pack), art.Digest}, true
+	var view []string
+	for _, g := range r.grants {
+		switch {
+		case slices.Contains(sharedGrants, g.Cap):
+		case slices.Contains(viewGrants, g.Cap):
+			view = append(view, g.String())
+		default:
+			return packKey{}, false
+		}
+	}
+	slices.Sort(view)
+	return packKey{path.Base(m.Pack), art.Digest, strings.Join(view, " ")}, true
 }
 
 // sharedGrants are the permissions to which the host holds each instance, whatever its process.
 var sharedGrants = []string{sdk.CapFlowsRead, sdk.CapPacketsRead, sdk.CapFactsRead, sdk.CapFilesRead, sdk.CapDevicesRead, sdk.CapState}
+
+// viewGrants are the permissions that say what a process sees of the machine.
+var viewGrants = []string{sdk.CapHostMetrics, sdk.CapFSRead}
 
 // bringUp hands the verified bytes to picket-launch, which confines itself and becomes them. It leaves nothing when it fails.
 func (s *supervisor) bringUp(ctx context.Context, r *run, art *client.Artifact) error {
