@@ -323,7 +323,7 @@ func (c *Core) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.own = &self{core: c, silent: map[string]store.SilentAgent{}, figures: c.metrics(prometheus.NewRegistry()), began: c.cfg.Now(), heard: c.control.LastHeard()}
+	c.own = &self{core: c, silent: map[string]store.SilentAgent{}, skewed: map[string]store.SkewedAgent{}, figures: c.metrics(prometheus.NewRegistry()), began: c.cfg.Now(), heard: c.control.LastHeard()}
 	cfg := api.Config{
 		Control: c.control, Telemetry: c.telemetry, Flows: c.flows, Auth: c.auth, Agents: c.agents, Queue: c.queue, Audit: c.audit,
 		Backups: c.backups, Retention: c.keep, SQL: c.sqlConsole(), Own: c.own, Captures: captures{c}, Evidence: c.evidence, Alerts: alertMoves{c}, Incidents: c.incidents, Inventory: newInventory(c), Catalogue: c.catalogue, Live: c.live,

@@ -44,29 +44,43 @@ func (s *self) silence(seen, at time.Time) time.Duration {
 	return at.Sub(s.began) + max(0, s.heard.Sub(seen))
 }
 
-// measureSilence says of each agent that is not heard for how long, so that rules can tell people. One that is back is said to be
-// once: what is healthy costs nothing.
-func (s *self) measureSilence(ctx context.Context, at time.Time) error {
+// measureAgents says of each agent that is not heard for how long, and of each whose clock is wrong by how much, so that rules can tell
+// people. Of one that is well again it is said once: what is healthy costs nothing.
+func (s *self) measureAgents(ctx context.Context, at time.Time) error {
 	c := s.core
-	silent := map[string]bool{}
 	byTenant := map[string][]sdk.Sample{}
-	say := func(a store.SilentAgent, seconds float64) {
-		byTenant[a.Tenant] = append(byTenant[a.Tenant], sdk.Sample{Metric: "picket.agent.silence", Unit: "s", Type: sdk.Gauge, Time: at, Value: seconds,
-			Labels: map[string]string{"agent_id": a.ID, "host": a.Name}})
+	say := func(metric, tenant, id, name string, seconds float64) {
+		byTenant[tenant] = append(byTenant[tenant], sdk.Sample{Metric: metric, Unit: "s", Type: sdk.Gauge, Time: at, Value: seconds,
+			Labels: map[string]string{"agent_id": id, "host": name}})
 	}
-	list, err := c.control.SilentAgents(ctx, at.Add(-time.Duration(c.cfg.Settings.Agents.LateAfter)))
+	late := at.Add(-time.Duration(c.cfg.Settings.Agents.LateAfter))
+	silent, err := c.control.SilentAgents(ctx, late)
 	if err != nil {
 		return err
 	}
-	for _, a := range list {
-		silent[a.ID] = true
-		s.silent[a.ID] = a
-		say(a, s.silence(a.Seen, at).Truncate(time.Second).Seconds())
+	skewed, err := c.control.SkewedAgents(ctx, late)
+	if err != nil {
+		return err
 	}
-	for id, a := range s.silent {
-		if !silent[id] {
-			say(a, 0)
-			delete(s.silent, id)
+	was, wrong := s.silent, s.skewed
+	s.silent = map[string]store.SilentAgent{}
+	for _, a := range silent {
+		s.silent[a.ID] = a
+		delete(was, a.ID)
+		say("picket.agent.silence", a.Tenant, a.ID, a.Name, s.silence(a.Seen, at).Truncate(time.Second).Seconds())
+	}
+	for id, a := range was {
+		say("picket.agent.silence", a.Tenant, id, a.Name, 0)
+	}
+	s.skewed = map[string]store.SkewedAgent{}
+	for _, a := range skewed {
+		s.skewed[a.ID] = a
+		delete(wrong, a.ID)
+		say("picket.agent.clock.skew", a.Tenant, a.ID, a.Name, a.Skew.Round(100*time.Millisecond).Seconds())
+	}
+	for id, a := range wrong {
+		if _, gone := s.silent[id]; !gone { // of one that is not heard nobody knows
+			say("picket.agent.clock.skew", a.Tenant, id, a.Name, 0)
 		}
 	}
 	for tenant, samples := range byTenant {

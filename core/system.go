@@ -39,6 +39,7 @@ type self struct {
 	seq     uint64
 	before  map[float64]uint64           // requests by how long they took, at the last look
 	silent  map[string]store.SilentAgent // that were not heard, at the last look
+	skewed  map[string]store.SkewedAgent // whose clock was wrong, at the last look
 }
 
 // System says how the server is.
@@ -236,7 +237,7 @@ func (s *self) measure(ctx context.Context) error {
 	if _, err = c.telemetry.Append(ctx, store.SampleBatch{Tenant: c.tenant, Agent: store.PushedBy(store.OwnSender), Epoch: s.began.UTC().Format(time.RFC3339Nano), Seq: s.seq, Samples: list}); err != nil {
 		return err
 	}
-	return s.measureSilence(ctx, at)
+	return s.measureAgents(ctx, at)
 }
 
 func byStatus(metrics []*dto.Metric) map[string]float64 {

@@ -43,6 +43,8 @@ type contact struct {
 	plugins int // that it says it runs
 	failing int // of those
 	dirty   bool
+
+	skew time.Duration // by which its clock was ahead of ours in its last report; 0 while that is tolerable, and after a start
 }
 
 const maxStatus = 1 << 20 // bytes of what an agent says of itself
@@ -90,7 +92,8 @@ func (c *Control) SetAgentStatus(_ context.Context, id, version string, status j
 		return fmt.Errorf("the status of agent %s is no JSON of at most %d bytes", id, maxStatus)
 	}
 	packed := packer.EncodeAll(status, nil)
-	plugins, failing := countPlugins(status)
+	said := look(status)
+	plugins, failing := said.count()
 	c.contacts.mu.Lock()
 	defer c.contacts.mu.Unlock()
 	x := c.contacts.byID[id]
@@ -98,22 +101,30 @@ func (c *Control) SetAgentStatus(_ context.Context, id, version string, status j
 		return ErrNotFound
 	}
 	x.seen, x.version, x.dirty = at, version, true
-	x.plugins, x.failing = plugins, failing
+	x.plugins, x.failing, x.skew = plugins, failing, said.skew()
 	c.contacts.said[id] = packed
 	return nil
 }
 
-// countPlugins counts the plugins in what an agent says of itself, and those that do not work.
-func countPlugins(status json.RawMessage) (plugins, failing int) {
-	var said struct {
-		Plugins []struct {
-			State string `json:"state"`
-		} `json:"plugins"`
+// said is the part that lists and measurements need of what an agent says of itself.
+type said struct {
+	Offset  float64 `json:"clock_offset_seconds"` // by which it found our clock ahead of its own
+	Plugins []struct {
+		State string `json:"state"`
+	} `json:"plugins"`
+}
+
+func look(status json.RawMessage) said {
+	var s said
+	if json.Unmarshal(status, &s) != nil {
+		return said{}
 	}
-	if json.Unmarshal(status, &said) != nil {
-		return 0, 0
-	}
-	for _, p := range said.Plugins {
+	return s
+}
+
+// count counts the plugins, and those that do not work.
+func (s said) count() (plugins, failing int) {
+	for _, p := range s.Plugins {
 		switch p.State {
 		case "stopped", "draining":
 			continue
@@ -123,6 +134,14 @@ func countPlugins(status json.RawMessage) (plugins, failing int) {
 		plugins++
 	}
 	return plugins, failing
+}
+
+// mostSkew is a hundred years: what an agent says must fit into a duration.
+const mostSkew = 100 * 365 * 24 * time.Hour
+
+func (s said) skew() time.Duration {
+	most := mostSkew.Seconds()
+	return time.Duration(min(max(-s.Offset, -most), most) * float64(time.Second))
 }
 
 // AgentTotal is how many agents a tenant has.
@@ -172,6 +191,37 @@ func (c *Control) SilentAgents(ctx context.Context, since time.Time) ([]SilentAg
 	for id, x := range c.contacts.byID {
 		if !x.seen.IsZero() && x.seen.Before(since) {
 			list = append(list, SilentAgent{Tenant: x.tenant, ID: id, Seen: x.seen})
+		}
+	}
+	c.contacts.mu.Unlock()
+	kept := list[:0]
+	for _, a := range list {
+		known, err := c.KnownAgent(ctx, a.ID)
+		if known.Disabled || errors.Is(err, ErrNotFound) { // deleted meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.Name = known.Name
+		kept = append(kept, a)
+	}
+	return kept, nil
+}
+
+// SkewedAgent is one whose clock is wrong, as far as it can tell.
+type SkewedAgent struct {
+	Tenant, ID, Name string
+	Skew             time.Duration // by which it is ahead
+}
+
+// SkewedAgents lists the agents of all tenants that were heard since and whose clock is wrong.
+func (c *Control) SkewedAgents(ctx context.Context, since time.Time) ([]SkewedAgent, error) {
+	var list []SkewedAgent
+	c.contacts.mu.Lock()
+	for id, x := range c.contacts.byID {
+		if x.skew != 0 && !x.seen.Before(since) {
+			list = append(list, SkewedAgent{Tenant: x.tenant, ID: id, Skew: x.skew})
 		}
 	}
 	c.contacts.mu.Unlock()
