@@ -89,16 +89,18 @@ func (b *batch) check(s *sdk.Sample) string {
 	return ""
 }
 
-// validName accepts the names of the OpenTelemetry conventions: lower-case words, dots and underscores, from a letter
-// on. A dash is allowed because label names of the wild have it.
+// validName accepts the names of the OpenTelemetry conventions: words, dots and underscores, from a letter on. Capitals
+// and a dash are allowed because names that others chose have them.
 func validName(s string) bool {
-	if s == "" || len(s) > maxName || s[0] < 'a' || s[0] > 'z' {
+	if s == "" || len(s) > maxName || !letter(rune(s[0])) {
 		return false
 	}
 	return strings.IndexFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+		return !letter(r) && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
 	}) < 0
 }
+
+func letter(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
 
 // The series about the collection itself: a gap in a chart then has its explanation beside it.
 const (

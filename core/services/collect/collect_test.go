@@ -132,7 +132,8 @@ func TestBadSamples(t *testing.T) {
 	}{
 		"good":                  {good(), ""},
 		"name is empty":         {change(func(s *sdk.Sample) { s.Metric = "" }), "metric name"},
-		"name with a capital":   {change(func(s *sdk.Sample) { s.Metric = "CPU" }), "metric name"},
+		"name with a blank":     {change(func(s *sdk.Sample) { s.Metric = "a b" }), "metric name"},
+		"name with a capital":   {change(func(s *sdk.Sample) { s.Metric = "node_memory_MemFree_bytes" }), ""},
 		"name begins with .":    {change(func(s *sdk.Sample) { s.Metric = ".a" }), "metric name"},
 		"name is long":          {change(func(s *sdk.Sample) { s.Metric = strings.Repeat("a", 201) }), "metric name"},
 		"no type":               {change(func(s *sdk.Sample) { s.Type = "" }), "type"},
