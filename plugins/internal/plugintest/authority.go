@@ -11,6 +11,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -99,4 +101,19 @@ func JSON(tb testing.TB, v any) string {
 		tb.Fatal(err)
 	}
 	return string(b)
+}
+
+// Tomorrow is a time until which a certificate of a test may be good.
+func Tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
+
+// Files writes the pair for a server that is a program of its own.
+func (p Pair) Files(tb testing.TB, dir string) (cert, key string) {
+	tb.Helper()
+	cert, key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+	for name, text := range map[string]string{cert: p.Cert, key: p.Key} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return cert, key
 }
