@@ -43,9 +43,9 @@ var importRules = []importRule{
 		Fixture:   [2]string{"core/services/alert", "github.com/gin-gonic/gin"},
 	},
 	{
-		Reason:    "PromQL is one package's business, so that its engine can be replaced",
+		Reason:    "PromQL is one package's business, so that its engine can be replaced; the collector uses the parser of pages",
 		Who:       []string{"..."},
-		Except:    []string{"core/kernel/promql/..."},
+		Except:    []string{"core/kernel/promql/...", "plugins/collectors/prometheus/..."},
 		Forbidden: []string{"github.com/prometheus/prometheus/..."},
 		Fixture:   [2]string{"core/kernel/api", "github.com/prometheus/prometheus/promql"},
 	},
