@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/internal/trust"
 	"github.com/picketwatch/picket/sdk"
 )
 
@@ -60,22 +61,8 @@ func (c *Collector) Start(_ context.Context, host sdk.Host) error {
 	if c.targets, err = c.config.targets(); err != nil {
 		return err
 	}
-	c.host, c.roots = host, roots(c.config.CACertificates)
+	c.host, c.roots = host, trust.Roots(c.config.CACertificates)
 	return nil
-}
-
-// roots are the operator's authorities or else the system's. A WASM guest sees no system.
-func roots(pem string) *x509.CertPool {
-	if pem != "" {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM([]byte(pem)) // checked by Validate
-		return pool
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil || pool.Equal(x509.NewCertPool()) {
-		return nil
-	}
-	return pool
 }
 
 // Collect asks all targets. That one does not answer is a measurement; that the grants do not allow to ask is an error.

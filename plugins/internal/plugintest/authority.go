@@ -33,7 +33,7 @@ func NewAuthority(tb testing.TB) *Authority {
 	a := &Authority{key: newKey(tb)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "an authority of a test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-72 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
@@ -116,4 +116,14 @@ func (p Pair) Files(tb testing.TB, dir string) (cert, key string) {
 		}
 	}
 	return cert, key
+}
+
+// Itself is the authority as a server would use it.
+func (a *Authority) Itself(tb testing.TB) Pair {
+	tb.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return Pair{Cert: a.PEM, Key: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))}
 }

@@ -39,3 +39,17 @@ func Class(err error) (sdk.Class, bool) {
 	}
 	return "", false
 }
+
+// Roots are the authorities of caPEM or else the system's, nil where neither is known: a WASM guest sees no system.
+func Roots(caPEM string) *x509.CertPool {
+	if caPEM != "" {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(caPEM)) // Config has checked it
+		return pool
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil || pool.Equal(x509.NewCertPool()) {
+		return nil
+	}
+	return pool
+}
