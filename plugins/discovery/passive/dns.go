@@ -2,6 +2,7 @@ package passive
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,9 @@ func (l listener) dns(r *sdk.DNS) error {
 		if i >= len(r.AnswerTypes) || i >= len(r.AnswerNames) {
 			break
 		}
+		if r.Protocol == "mdns" && i < len(r.AnswerTTLs) && r.AnswerTTLs[i] == 0 {
+			continue // it takes back what it said
+		}
 		name := unescape(r.AnswerNames[i])
 		switch r.AnswerTypes[i] {
 		case typeA, typeAAAA:
@@ -56,12 +60,15 @@ func (l listener) dns(r *sdk.DNS) error {
 				told = append(told, l.tell(other))
 			}
 		case typePTR:
-			told = append(told, l.service(s, name))
+			if ofAddress(name, ip) {
+				s.hostname = owner(unescape(answer))
+			}
+			told = append(told, l.service(s, name, fact{}))
 		case typeSRV:
 			s.hostname = first(s.hostname, target(answer))
-			told = append(told, l.service(s, name))
+			told = append(told, l.service(s, name, fact{"ports", servedAt(name, answer)}))
 		case typeTXT:
-			told = append(told, l.service(s, name))
+			told = append(told, l.service(s, name, fact{}))
 			s.facts = described(s.facts, strings.ToLower(name), answer)
 		}
 	}
@@ -101,14 +108,14 @@ var serviceRoles = map[string]string{
 	"_axis-video._tcp": "camera", "_sip._udp": "phone", "_readynas._tcp": "nas",
 }
 
-// service notes a service that a device announces.
-func (l listener) service(s *said, name string) error {
+// service notes a service that a device announces, and where it is when that is known.
+func (l listener) service(s *said, name string, at fact) error {
 	kind := serviceOf(name)
 	if kind == "" {
 		return nil
 	}
 	one := *s
-	one.hostname, one.facts, one.lists = "", facts{{"role", serviceRoles[kind]}}, facts{{"services", kind}}
+	one.hostname, one.facts, one.lists = "", facts{{"role", serviceRoles[kind]}}, facts{{"services", kind}, at}
 	switch instance, _, _ := strings.Cut(name, "._"); {
 	case strings.HasPrefix(instance, "_"): // all instances of the kind
 	case kind == "_device-info._tcp":
@@ -152,6 +159,23 @@ func target(answer string) string {
 		return ""
 	}
 	return owner(unescape(parts[3]))
+}
+
+// servedAt is the port of a service, as "631/tcp".
+func servedAt(name, answer string) string {
+	parts, kind := strings.Fields(answer), serviceOf(name)
+	if len(parts) != 4 || kind == "" || number(parts[2]) == 0 || kind == "_workstation._tcp" {
+		return "" // a workstation serves nothing, whatever port it writes down
+	}
+	return parts[2] + "/" + kind[len(kind)-len("tcp"):]
+}
+
+// ofAddress reports whether a name is the one under which the name of an address stands.
+func ofAddress(name string, ip netip.Addr) bool {
+	rest, found := strings.CutSuffix(strings.ToLower(name), ".in-addr.arpa")
+	parts := strings.Split(rest, ".")
+	slices.Reverse(parts)
+	return found && strings.Join(parts, ".") == ip.Unmap().String()
 }
 
 // txtFacts are the keys of service descriptions that say what a device is.

@@ -88,20 +88,37 @@ func (l listener) netbios(m *sdk.Message) error {
 		}
 	case "status":
 		if m.Response {
-			s.hostname, s.mac, s.confidence = held(f["held"]), f["mac"], claimed
+			var domain string
+			var server bool
+			s.hostname, domain, server = held(f["held"])
+			s.mac, s.confidence, s.facts = f["mac"], claimed, append(s.facts, fact{"domain", domain})
+			s.lists = append(s.lists, fact{"services", "netbios"})
+			if server {
+				s.lists = append(s.lists, fact{"services", "smb"})
+			}
 		}
 	}
 	return l.tell(s)
 }
 
-// held is the host's own name in a list of those that it has: a name, its suffix, and whether it is a group's.
-func held(list string) string {
+// held finds in a list of the names that a host has its own, that of its domain, and whether it serves files. An entry is a name,
+// its suffix unless that is 0, and whether the name is a group's.
+func held(list string) (host, domain string, server bool) {
 	for entry := range strings.SplitSeq(list, ", ") {
-		if name, found := strings.CutSuffix(entry, " 0 false"); found {
-			return name
+		entry, group := strings.CutSuffix(entry, " true")
+		name := strings.TrimSuffix(entry, " false")
+		if at := strings.LastIndexByte(name, ' '); at >= 0 && number(name[at+1:]) > 0 {
+			server = server || !group && name[at+1:] == suffixServer
+			continue
+		}
+		switch {
+		case group && domain == "":
+			domain = name
+		case !group && host == "":
+			host = name
 		}
 	}
-	return ""
+	return host, domain, server
 }
 
 // neighbourhood: hosts say who they are to those that list them.

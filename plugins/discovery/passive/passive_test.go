@@ -124,7 +124,7 @@ func TestWhatIsLearned(t *testing.T) {
 			answers(sdk.DNS{Seen: mdns, Protocol: "mdns"}, "_ipp._tcp.local", "PTR", `Front\032Desk._ipp._tcp.local`, `Front\032Desk._ipp._tcp.local`, "SRV", "0 0 631 desk.local",
 				`Front\032Desk._ipp._tcp.local`, "TXT", `"txtvers=1" "ty=Laser 9" "usb_MFG=HP"`, "desk.local", "A", "192.168.1.5"),
 			[]string{
-				"mdns|192.168.1.5|||0.85|role=printer|services=_ipp._tcp",
+				"mdns|192.168.1.5|||0.85|role=printer|services=_ipp._tcp", "mdns|192.168.1.5|||0.85|ports=631/tcp",
 				"mdns|192.168.1.5||desk|0.85|link_name=desk",
 				"mdns|192.168.1.5||desk|0.85|model=Laser 9|vendor=HP",
 			},
@@ -135,7 +135,7 @@ func TestWhatIsLearned(t *testing.T) {
 			[]string{
 				"mdns|192.168.1.5|||0.85|name=Bob's Mac|services=_device-info._tcp",
 				"mdns|192.168.1.5|02:00:00:00:00:01|box|0.85|services=_device-info._tcp _workstation._tcp",
-				"mdns|192.168.1.5|||0.85|services=_device-info._tcp _raop._tcp _workstation._tcp",
+				"mdns|192.168.1.5|||0.85|ports=5000/tcp|services=_device-info._tcp _raop._tcp _workstation._tcp",
 				"mdns|192.168.1.5||box|0.85|model=Mac7",
 			},
 		},
@@ -203,8 +203,8 @@ func TestWhatIsLearned(t *testing.T) {
 			message(at("192.168.1.9", "192.168.1.255", 17, 137, false), "netbios-ns", "registration", false, "subject", "WORKGROUP", "group", "true", "broadcast", "true"), []string{"netbios-ns|192.168.1.9|||0.6"},
 		},
 		"netbios status": {
-			message(at("192.168.1.4", "192.168.1.9", 17, 137, true), "netbios-ns", "status", true, "held", "WG 0 true, PC9 0 false, PC9 32 false", "mac", "02:00:00:00:00:01"),
-			[]string{"netbios-ns|192.168.1.9|02:00:00:00:00:01|PC9|0.85"},
+			message(at("192.168.1.4", "192.168.1.9", 17, 137, true), "netbios-ns", "status", true, "held", "WG true, PC9 false, PC9 32 false, WG 30 true", "mac", "02:00:00:00:00:01"),
+			[]string{"netbios-ns|192.168.1.9|02:00:00:00:00:01|PC9|0.85|domain=WG|services=netbios smb"},
 		},
 		"neighbourhood": {
 			message(at("192.168.1.9", "192.168.1.255", 17, 138, false), "netbios-dgm", "announcement", false, "source", "PC9", "announced_host", "PC9", "announced_command", "1", "announced_comment", "Bob's", "addr", "192.168.1.9"),
