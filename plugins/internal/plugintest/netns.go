@@ -8,8 +8,11 @@ import (
 	"testing"
 )
 
-// insideEnv tells the re-executed test that it runs in the namespace.
-const insideEnv = "PICKET_TEST_NAMESPACE"
+// insideEnv tells the re-executed test that it runs in the namespace, farEnv how the other one is called.
+const (
+	insideEnv = "PICKET_TEST_NAMESPACE"
+	farEnv    = "PICKET_TEST_FAR"
+)
 
 // Network is a pair of network namespaces joined by one cable: what runs in Near sees the machines that Far pretends
 // to be. Nothing of it is reachable from this machine's own network.
@@ -35,7 +38,7 @@ func InNetwork(t *testing.T, near, far []string) bool {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "ip", "netns", "exec", n.Near, self, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), insideEnv+"="+t.Name())
+	cmd.Env = append(os.Environ(), insideEnv+"="+t.Name(), farEnv+"="+n.Far)
 	out, err := cmd.CombinedOutput()
 	t.Logf("in the namespace:\n%s", out)
 	if err != nil {
@@ -45,6 +48,29 @@ func InNetwork(t *testing.T, near, far []string) bool {
 		t.Fatal("the test did not pass in the namespace")
 	}
 	return false
+}
+
+// StartFar starts a program at the other end of the cable, for a test that InNetwork lets carry on, and ends it with the test. The
+// test is skipped where there is no such program.
+func StartFar(t *testing.T, name string, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("needs the program %s", name)
+	}
+	cmd := exec.Command("ip", append([]string{"netns", "exec", os.Getenv(farEnv), path}, args...)...)
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, said.String())
+		}
+	})
 }
 
 func newNetwork(t *testing.T, near, far []string) Network {
