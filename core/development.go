@@ -26,13 +26,16 @@ const system = "system"
 // What --dev enables at its first start: the page has something to show, what is dropped on it is looked through for the usual
 // attacks, and nothing leaves this machine. It is as many detectors as an analysis affords beside ndpiReader, by worth: those that
 // must be shown every fact of DNS or of controllers, every file, or every packet of a layer are not among them. Grants are all that a
-// plugin asks for unless some are named: to show beacon every question of DNS would cost a tenth of the whole analysis.
+// plugin asks for unless some are named: to show beacon every question of DNS would cost a tenth of the whole analysis, and the bus
+// of the system is beyond the ceiling of a machine whose owner wrote none.
 var defaults = []struct {
 	plugin   string
 	interval time.Duration
 	grants   []string
 }{
 	{"picket/host", 5 * time.Second, nil},
+	{"picket/process", 10 * time.Second, nil},
+	{"picket/service", 10 * time.Second, []string{sdk.CapHostMetrics, sdk.CapFSRead}},
 	{"picket/portscan", 0, nil},
 	{"picket/beacon", 0, []string{sdk.CapFlowsRead}},
 	{"picket/bruteforce", 0, nil},

@@ -4,6 +4,7 @@ package main
 import (
 	_ "github.com/picketwatch/picket/plugins/collectors/host"
 	_ "github.com/picketwatch/picket/plugins/collectors/process"
+	_ "github.com/picketwatch/picket/plugins/collectors/service"
 	"github.com/picketwatch/picket/sdk/serve"
 )
 
