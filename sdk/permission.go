@@ -27,6 +27,7 @@ const (
 	CapFilesRead   = "files.read" // what is in files that are transferred in the clear
 	CapDevicesRead = "devices.read"
 	CapHostMetrics = "host.metrics" // the host's own load, disks and interfaces
+	CapMetricsRead = "metrics.read" // args metrics: names, or the beginnings of names that end in *
 	CapState       = "state"        // the instance's own key-value store; always granted
 	CapAct         = "act"          // changes the outside world: block, restart
 )
@@ -47,6 +48,7 @@ var capArgs = map[string][]string{
 	CapFilesRead:   nil,
 	CapDevicesRead: nil,
 	CapHostMetrics: nil,
+	CapMetricsRead: {"metrics"},
 	CapState:       nil,
 	CapAct:         nil,
 }
@@ -115,6 +117,10 @@ func checkArg(name, value string) error {
 	case "paths", "path":
 		if !path.IsAbs(value) || path.Clean(value) != value {
 			return fmt.Errorf("%q is not a clean absolute path", value)
+		}
+	case "metrics":
+		if value == "" || strings.Contains(strings.TrimSuffix(value, "*"), "*") {
+			return fmt.Errorf("%q is not a metric's name or the beginning of one that ends in *", value)
 		}
 	case "kinds":
 		if value == FactsContents {
@@ -234,8 +240,16 @@ func argCovers(name, allowed, value string) bool {
 		return ok && vok && a.covers(v)
 	case "paths", "path":
 		return below(path.Clean(value), allowed)
+	case "metrics":
+		return named(value, allowed)
 	}
 	return false
+}
+
+// named reports whether a metric's name is the pattern, or begins as one that ends in *. A narrower pattern counts as a name.
+func named(name, pattern string) bool {
+	start, open := strings.CutSuffix(pattern, "*")
+	return name == pattern || open && strings.HasPrefix(name, start)
 }
 
 // Grants are all permissions of one instance.
@@ -317,6 +331,14 @@ func (g Grants) Facts(kind string) bool {
 		return g.Has(CapFilesRead)
 	}
 	return g.any(func(p Permission) bool { return p.Cap == CapFactsRead && p.allows("kinds", kind) })
+}
+
+// Metric reports whether one grant of metrics.read allows to be shown the metric of that name.
+func (g Grants) Metric(name string) bool {
+	return g.any(func(p Permission) bool {
+		patterns, restricted := p.Args["metrics"]
+		return p.Cap == CapMetricsRead && (!restricted || anyCovers("metrics", patterns, name))
+	})
 }
 
 // Read answers with an error of class PermissionDenied unless one grant allows reading the path.

@@ -104,6 +104,34 @@ func TestOtherGrants(t *testing.T) {
 	}
 }
 
+func metrics(names ...string) Permission {
+	return Permission{Cap: CapMetricsRead, Args: map[string][]string{"metrics": names}}
+}
+
+func TestGrantsMetric(t *testing.T) {
+	for _, c := range []struct {
+		grants Grants
+		name   string
+		want   bool
+	}{
+		{Grants{metrics("system.*", "up")}, "system.cpu.time", true},
+		{Grants{metrics("system.*", "up")}, "up", true},
+		{Grants{metrics("system.*", "up")}, "uptime", false},
+		{Grants{{Cap: CapMetricsRead}}, "up", true},
+		{Grants{metrics()}, "up", false},
+		{Grants{{Cap: CapHostMetrics}}, "up", false},
+	} {
+		if got := c.grants.Metric(c.name); got != c.want {
+			t.Errorf("%v, %s: %v", c.grants, c.name, got)
+		}
+	}
+	for _, bad := range []string{"", "*.cpu", "a*b*"} {
+		if metrics(bad).Validate() == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
 func TestCovers(t *testing.T) {
 	cases := []struct {
 		name string
@@ -122,6 +150,9 @@ func TestCovers(t *testing.T) {
 			Permission{Cap: CapFSRead, Args: map[string][]string{"paths": {"/proc/net"}}}, true},
 		{"paths leave by dots", Permission{Cap: CapFSRead, Args: map[string][]string{"paths": {"/proc"}}},
 			Permission{Cap: CapFSRead, Args: map[string][]string{"paths": {"/proc/../etc"}}}, false},
+		{"metrics", metrics("*"), metrics("system.*", "system.cpu.time"), true},
+		{"metrics by their beginning", metrics("system.*"), metrics("system.cpu.*", "process.count"), false},
+		{"metrics, a wider pattern", metrics("system.cpu.*"), metrics("system.*"), false},
 		{"other capability", dialTo("a"), Permission{Cap: CapExec}, false},
 	}
 	for _, c := range cases {

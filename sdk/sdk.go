@@ -409,7 +409,7 @@ type FlowRef struct {
 type Notice struct {
 	ID       string    `json:"id"` // the same for each retry
 	Time     time.Time `json:"time"`
-	Event    string    `json:"event"` // "alert.firing", "alert.resolved", "test"
+	Event    string    `json:"event"` // "alert.firing", "alert.resolved", "metrics", "test"
 	Severity Severity  `json:"severity"`
 	Title    string    `json:"title"`
 	Text     string    `json:"text"`
@@ -418,7 +418,14 @@ type Notice struct {
 	// AlertID is the same for every notice of one alert, however many findings the alert has grown to; "" for a notice that
 	// is about none. A notifier that keeps one thing per alert, such as a ticket, finds it by this.
 	AlertID string `json:"alert_id,omitempty"`
+	// Samples are what was measured, for a notice of event "metrics" (permission metrics.read). A notifier with that permission is a
+	// sink: it gets these and no alerts, in the order in which they were stored, and again after a Notify that failed.
+	// Beside its own labels a sample of an agent has "host.name", the agent's name.
+	Samples []Sample `json:"samples,omitempty"`
 }
+
+// EventMetrics is the event of a notice that brings samples.
+const EventMetrics = "metrics"
 
 // Receipt is what a system that was told answered.
 type Receipt struct {

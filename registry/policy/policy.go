@@ -288,6 +288,7 @@ func Default() *Ceiling {
 			{Cap: sdk.CapFilesRead},
 			{Cap: sdk.CapDevicesRead},
 			{Cap: sdk.CapHostMetrics},
+			{Cap: sdk.CapMetricsRead},
 			{Cap: sdk.CapState},
 		},
 		denyHosts:    []string{"metadata.google.internal"},

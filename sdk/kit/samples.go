@@ -74,6 +74,10 @@ func SampleNotice() sdk.Notice {
 		Alert: &sdk.Finding{ID: "abc", Detector: "picket/portscan", Rule: "vertical", Severity: sdk.SeverityHigh, Risk: 70, Confidence: 0.9,
 			Techniques: []string{"T1046"}, Src: "10.0.0.66", Dst: "192.0.2.10", Start: at, End: at.Add(4 * time.Second), Packets: []uint64{1, 2},
 			Flows: []sdk.FlowRef{}, Summary: "10.0.0.66 probed 200 ports of 192.0.2.10"},
+		Samples: []sdk.Sample{
+			{Metric: "system.cpu.time", Unit: "s", Type: sdk.Counter, Labels: map[string]string{"cpu.mode": "user", "host.name": "web-1"}, Time: at, Value: 12.5},
+			{Metric: "system.filesystem.usage", Unit: "By", Type: sdk.Gauge, Labels: map[string]string{"system.filesystem.mountpoint": "/a b,c=d"}, Time: at, Value: 1e12},
+		},
 	}
 }
 

@@ -857,7 +857,7 @@ type Notice struct {
 	// The same for each retry.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	TimeUnixNanos *int64 `protobuf:"varint,2,opt,name=time_unix_nanos,json=timeUnixNanos,proto3,oneof" json:"time_unix_nanos,omitempty"`
-	// alert.firing, alert.resolved or test.
+	// alert.firing, alert.resolved, metrics or test.
 	Event    string   `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
 	Severity string   `protobuf:"bytes,4,opt,name=severity,proto3" json:"severity,omitempty"`
 	Title    string   `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
@@ -865,7 +865,9 @@ type Notice struct {
 	Url      string   `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
 	Alert    *Finding `protobuf:"bytes,8,opt,name=alert,proto3" json:"alert,omitempty"`
 	// The same for every notice of one alert, "" for a notice that is about none.
-	AlertId       string `protobuf:"bytes,9,opt,name=alert_id,json=alertId,proto3" json:"alert_id,omitempty"`
+	AlertId string `protobuf:"bytes,9,opt,name=alert_id,json=alertId,proto3" json:"alert_id,omitempty"`
+	// What was measured, with the event metrics.
+	Samples       []*Sample `protobuf:"bytes,10,rep,name=samples,proto3" json:"samples,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -961,6 +963,13 @@ func (x *Notice) GetAlertId() string {
 		return x.AlertId
 	}
 	return ""
+}
+
+func (x *Notice) GetSamples() []*Sample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
 }
 
 // Receipt is what a system that was told answered.
@@ -1120,7 +1129,7 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\fcommunity_id\x18\x02 \x01(\tR\vcommunityId\x12\x14\n" +
 	"\x05proto\x18\x03 \x01(\tR\x05proto\x12\x10\n" +
 	"\x03src\x18\x04 \x01(\tR\x03src\x12\x10\n" +
-	"\x03dst\x18\x05 \x01(\tR\x03dst\"\x93\x02\n" +
+	"\x03dst\x18\x05 \x01(\tR\x03dst\"\xc7\x02\n" +
 	"\x06Notice\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x0ftime_unix_nanos\x18\x02 \x01(\x03H\x00R\rtimeUnixNanos\x88\x01\x01\x12\x14\n" +
@@ -1130,7 +1139,9 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x10\n" +
 	"\x03url\x18\a \x01(\tR\x03url\x12/\n" +
 	"\x05alert\x18\b \x01(\v2\x19.picket.plugin.v1.FindingR\x05alert\x12\x19\n" +
-	"\balert_id\x18\t \x01(\tR\aalertIdB\x12\n" +
+	"\balert_id\x18\t \x01(\tR\aalertId\x122\n" +
+	"\asamples\x18\n" +
+	" \x03(\v2\x18.picket.plugin.v1.SampleR\asamplesB\x12\n" +
 	"\x10_time_unix_nanos\"V\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +
@@ -1179,12 +1190,13 @@ var file_picket_plugin_v1_types_proto_depIdxs = []int32{
 	9,  // 4: picket.plugin.v1.Finding.flows:type_name -> picket.plugin.v1.FlowRef
 	15, // 5: picket.plugin.v1.Finding.features:type_name -> picket.plugin.v1.Finding.FeaturesEntry
 	8,  // 6: picket.plugin.v1.Notice.alert:type_name -> picket.plugin.v1.Finding
-	5,  // 7: picket.plugin.v1.Permission.ArgsEntry.value:type_name -> picket.plugin.v1.PermissionValues
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	6,  // 7: picket.plugin.v1.Notice.samples:type_name -> picket.plugin.v1.Sample
+	5,  // 8: picket.plugin.v1.Permission.ArgsEntry.value:type_name -> picket.plugin.v1.PermissionValues
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_types_proto_init() }

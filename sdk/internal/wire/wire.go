@@ -283,7 +283,8 @@ func FlowRefFromPB(r *pb.FlowRef) sdk.FlowRef {
 
 func NoticeToPB(n sdk.Notice) *pb.Notice {
 	out := &pb.Notice{Id: clean(n.ID), TimeUnixNanos: Nanos(n.Time), Event: clean(n.Event), Severity: clean(string(n.Severity)),
-		Title: clean(n.Title), Text: clean(n.Text), Url: clean(n.URL), AlertId: clean(n.AlertID)}
+		Title: clean(n.Title), Text: clean(n.Text), Url: clean(n.URL), AlertId: clean(n.AlertID),
+		Samples: each(n.Samples, SampleToPB)}
 	if n.Alert != nil {
 		out.Alert = FindingToPB(*n.Alert)
 	}
@@ -292,7 +293,7 @@ func NoticeToPB(n sdk.Notice) *pb.Notice {
 
 func NoticeFromPB(n *pb.Notice) sdk.Notice {
 	out := sdk.Notice{ID: n.GetId(), Time: Time(n.TimeUnixNanos), Event: n.GetEvent(), Severity: sdk.Severity(n.GetSeverity()),
-		Title: n.GetTitle(), Text: n.GetText(), URL: n.GetUrl(), AlertID: n.GetAlertId()}
+		Title: n.GetTitle(), Text: n.GetText(), URL: n.GetUrl(), AlertID: n.GetAlertId(), Samples: each(n.GetSamples(), SampleFromPB)}
 	if n.GetAlert() != nil {
 		f := FindingFromPB(n.GetAlert())
 		out.Alert = &f

@@ -144,7 +144,8 @@ def finding_from_pb(f: Any) -> Finding:
 
 def notice_from_pb(n: Any) -> Notice:
     alert = finding_from_pb(n.alert) if n.HasField("alert") else None
-    return Notice(n.id, n.event, n.severity, n.title, n.text, _time(n), n.url, alert, n.alert_id)
+    return Notice(n.id, n.event, n.severity, n.title, n.text, _time(n), n.url, alert, n.alert_id,
+                  [Sample(s.metric, s.value, s.unit, s.type, dict(s.labels), _time(s)) for s in n.samples])
 
 
 def receipt_to_pb(r: Receipt) -> Any:

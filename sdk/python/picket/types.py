@@ -179,8 +179,9 @@ def finding_id(f: Finding) -> str:
 
 @dataclass
 class Notice:
-    """What a notifier is asked to deliver. id is the same for each retry; event is "alert.firing", "alert.resolved" or
-    "test"; url is the alert's page; alert the finding that it rests on; alert_id the same for every notice of one alert."""
+    """What a notifier is asked to deliver. id is the same for each retry; event is "alert.firing", "alert.resolved",
+    "metrics" or "test"; url is the alert's page; alert the finding that it rests on; alert_id the same for every notice
+    of one alert; samples are what was measured (permission metrics.read)."""
 
     id: str
     event: str
@@ -191,6 +192,7 @@ class Notice:
     url: str = ""
     alert: Finding | None = None
     alert_id: str = ""
+    samples: list[Sample] = field(default_factory=list)
 
 
 @dataclass

@@ -6,7 +6,7 @@ export type RiskLevel = 'low' | 'medium' | 'high'
 /** The reasons, as keys of the catalogue. */
 export type RiskReason =
   | 'dialAnywhere' | 'dialChosen' | 'dialYours' | 'listen' | 'raw' | 'unix' | 'readAll' | 'read' | 'write' | 'exec'
-  | 'secret' | 'packets' | 'flows' | 'facts' | 'files' | 'devices' | 'load' | 'state' | 'act' | 'unknown'
+  | 'secret' | 'packets' | 'flows' | 'facts' | 'files' | 'devices' | 'load' | 'metrics' | 'state' | 'act' | 'unknown'
 
 export interface Risk {
   level: RiskLevel
@@ -26,6 +26,7 @@ const fixed: Record<string, Risk> = {
   'files.read': { level: 'medium', reason: 'files' },
   'devices.read': { level: 'low', reason: 'devices' },
   'host.metrics': { level: 'low', reason: 'load' },
+  'metrics.read': { level: 'low', reason: 'metrics' },
   state: { level: 'low', reason: 'state' },
   act: { level: 'high', reason: 'act' },
 }
