@@ -41,6 +41,7 @@ import (
 	"github.com/picketwatch/picket/core/services/alert"
 	"github.com/picketwatch/picket/core/services/collect"
 	"github.com/picketwatch/picket/core/services/discover"
+	"github.com/picketwatch/picket/core/services/export"
 	"github.com/picketwatch/picket/core/services/incident"
 	"github.com/picketwatch/picket/core/services/metricrule"
 	"github.com/picketwatch/picket/core/services/notify"
@@ -95,6 +96,7 @@ type Core struct {
 	promQL      *promql.Engine
 	metricRules *metricrule.Service
 	notify      *notify.Service
+	export      *export.Service
 	traffic     *traffic.Service
 	evidence    *evidence
 	api         *api.Server
@@ -209,7 +211,12 @@ func (c *Core) openStores(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.closeLater(func() { c.complain("close the telemetry", c.telemetry.Close()) })
+	c.closeLater(func() {
+		c.complain("close the telemetry", c.telemetry.Close())
+		if c.export != nil { // what is written until then is for the sinks as well
+			c.complain("close the queues of the sinks", c.export.Close())
+		}
+	})
 	c.flows, err = store.OpenFlows(ctx, store.FlowsConfig{Dir: c.folder.path("flows"), Now: c.cfg.Now, Log: c.cfg.Log,
 		Room:        func(tenant string) int64 { return c.control.Limit(tenant, store.QuotaFlows) },
 		Full:        func(tenant string) { c.control.CountRefused(tenant, store.QuotaFlows, 1) },
@@ -430,7 +437,7 @@ func (c *Core) Run(ctx context.Context) error {
 // start sets everything going that works by itself.
 func (c *Core) start(ctx context.Context, jobs *sync.WaitGroup) error {
 	for _, run := range []func(context.Context){
-		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
+		c.watchInstances, c.keepLedgers, c.traffic.Run, c.notify.Run, c.export.Run, c.agents.Run, c.queue.Run, c.keepFresh, c.serveAdmins, c.runTrials,
 		c.rollouts.Run, c.tellRegistry, c.flows.Run, c.incidents.Run, c.incidents.RunAccounts, c.metricRules.Run, c.sendAudit, c.backups.run, c.keep.run, c.own.run, c.evidence.run,
 	} {
 		jobs.Go(func() { run(ctx) })

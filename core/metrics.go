@@ -15,7 +15,7 @@ func (c *Core) metrics(r *prometheus.Registry) *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"version": config.Version, "trust": c.trust()}})
 	build.Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		telemetryFigures{c.telemetry}, pluginFigures{c.host},
+		telemetryFigures{c.telemetry}, pluginFigures{c.host}, exportFigures{c.export},
 		gauge("picket_captures_waiting", "Captures that wait to be analysed.", func() float64 { return float64(c.traffic.Waiting()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "picket_flow_names_refused_total",
 			Help: "Flows of agents without the name of their protocol, because the agent brought too many names."},

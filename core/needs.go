@@ -80,7 +80,7 @@ func (n *needs) look(ctx context.Context, now time.Time) (*outlook, error) {
 	if err != nil {
 		return nil, err
 	}
-	notifiers, err := n.c.catalogue.Enabled(ctx, sdk.KindNotifier)
+	notifiers, err := n.c.tellers(ctx)
 	o.told = len(notifiers) > 0
 	return o, err
 }

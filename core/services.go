@@ -40,7 +40,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 			if tenant != c.tenant { // the operator's notifiers tell the operator's people
 				return []string{store.Inbox}
 			}
-			list, err := c.catalogue.Enabled(context.Background(), sdk.KindNotifier)
+			list, err := c.tellers(context.Background())
 			c.complain("find the notifiers", err)
 			return append(list, store.Inbox)
 		},
@@ -73,6 +73,9 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		Now: c.cfg.Now, Log: c.cfg.Log,
 	})
 	if err != nil {
+		return err
+	}
+	if err := c.openExport(ctx); err != nil {
 		return err
 	}
 	c.evidence, err = newEvidence(c)

@@ -101,6 +101,7 @@ type Telemetry struct {
 	closing sync.RWMutex // held for reading while a request enters the queue, so that Close finds none in between
 	closed  bool
 
+	tap        atomic.Pointer[Tap]
 	complained atomic.Int64 // when refused samples were logged last, in seconds
 	stats      struct {
 		rows, duplicates, tooOld, tooNew, invalid, busy, commits, failures atomic.Uint64

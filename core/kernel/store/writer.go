@@ -289,6 +289,7 @@ func (t *Telemetry) commitDay(ctx context.Context, day int64, group []*request) 
 	if err == nil {
 		fresh, repeated = sift(seg, group, marks)
 		if len(fresh) > 0 {
+			t.show(day, fresh)
 			err = t.writeDay(ctx, seg, fresh, marks)
 		}
 	}

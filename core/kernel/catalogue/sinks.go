@@ -1,0 +1,61 @@
+package catalogue
+
+import (
+	"context"
+
+	"github.com/picketwatch/picket/core/kernel/store"
+	"github.com/picketwatch/picket/registry"
+	"github.com/picketwatch/picket/sdk"
+	"github.com/picketwatch/picket/sdk/config"
+)
+
+// Sink is an instance of the server that is handed samples instead of alerts.
+type Sink struct {
+	Instance string
+	Grants   sdk.Grants // as its configuration fills them in
+}
+
+// Sinks returns the notifiers that were granted metrics.read and are meant to run, whether or not they do just now.
+func (c *Catalogue) Sinks(ctx context.Context) ([]Sink, error) {
+	rows, err := c.cfg.Store.NodeAssignments(ctx, c.cfg.Tenant, store.NodeServer, "")
+	if err != nil {
+		return nil, err
+	}
+	var out []Sink
+	for _, r := range c.withUnsigned(rows) {
+		d, ok := c.descriptorOf(r)
+		if !ok || d.Manifest.Kind != sdk.KindNotifier || r.NodeType != store.NodeServer {
+			continue
+		}
+		grants, err := grantsOf(r)
+		if err != nil {
+			return nil, err
+		}
+		if !sdk.Grants(grants).Has(sdk.CapMetricsRead) {
+			continue
+		}
+		full, err := config.WithDefaults(d.ConfigSchema, r.Config)
+		if err != nil {
+			return nil, err
+		}
+		if grants, err = sdk.ExpandPermissions(grants, full); err != nil {
+			return nil, err
+		}
+		out = append(out, Sink{r.Instance, grants})
+	}
+	return out, nil
+}
+
+func (c *Catalogue) descriptorOf(r store.Assignment) (*registry.Descriptor, bool) {
+	if u, ok := c.unsignedOf(r.Plugin); ok {
+		return u.Descriptor, true
+	}
+	if c.cfg.Registry == nil {
+		return nil, false
+	}
+	i, ok := c.cfg.Registry.Installed(r.Plugin)
+	if !ok {
+		return nil, false
+	}
+	return i.Descriptor, true
+}
