@@ -198,6 +198,7 @@ type carbon struct {
 }
 
 func newCarbon(t *testing.T) *carbon {
+	t.Helper()
 	c := &carbon{t: t, dir: t.TempDir(), lines: plugintest.FreePort(t), pickle: plugintest.FreePort(t)}
 	for name, text := range map[string]string{
 		"carbon.conf": fmt.Sprintf(`[cache]

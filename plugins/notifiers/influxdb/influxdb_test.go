@@ -177,6 +177,7 @@ type influxd struct {
 }
 
 func newInfluxd(t *testing.T) *influxd {
+	t.Helper()
 	d := &influxd{t: t, dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", plugintest.FreePort(t))}
 	d.conf = filepath.Join(d.dir, "influxdb.conf")
 	text := fmt.Sprintf(`reporting-disabled = true
