@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/internal/echo"
 	"github.com/picketwatch/picket/plugins/internal/iprange"
 	"github.com/picketwatch/picket/sdk"
 )
@@ -85,7 +86,7 @@ func (d *Discoverer) sweep(ctx context.Context, family string, ranges []netip.Pr
 	if err != nil {
 		return wrap(err, "open an ICMP socket for %s", family)
 	}
-	s := newSweep(d.config, newEchoer(socket, family), scope)
+	s := newSweep(d.config, echo.New(socket, family), scope)
 	return s.run(ctx, ranges, func(a answer) error {
 		return sink.Sighting(sdk.Sighting{
 			Time:       d.host.Now(),

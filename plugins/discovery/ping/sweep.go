@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/plugins/internal/echo"
 	"github.com/picketwatch/picket/plugins/internal/iprange"
 	"github.com/picketwatch/picket/sdk"
 	"golang.org/x/time/rate"
@@ -15,7 +16,7 @@ import (
 // sweep asks the addresses of one family over one socket.
 type sweep struct {
 	config Config
-	echo   *echoer
+	echo   *echo.Echoer
 	scope  sdk.Scope
 	rate   *rate.Limiter
 }
@@ -25,9 +26,9 @@ type answer struct {
 	rtt  time.Duration
 }
 
-func newSweep(config Config, echo *echoer, scope sdk.Scope) *sweep {
+func newSweep(config Config, over *echo.Echoer, scope sdk.Scope) *sweep {
 	return &sweep{
-		config: config, echo: echo, scope: scope,
+		config: config, echo: over, scope: scope,
 		rate: rate.NewLimiter(rate.Limit(config.Rate), 1),
 	}
 }
@@ -40,12 +41,12 @@ func (s *sweep) run(ctx context.Context, ranges []netip.Prefix, found func(answe
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
-		if err := s.echo.receive(); err != nil {
+		if err := s.echo.Receive(); err != nil {
 			cancel(sdk.Errorf(sdk.Temporary, "receive ICMP answers: %w", err))
 		}
 	}()
 	defer func() {
-		s.echo.close()
+		s.echo.Close()
 		<-received
 	}()
 
@@ -98,7 +99,7 @@ func (s *sweep) ask(ctx context.Context, addr netip.Addr, answers chan<- answer,
 		if s.rate.Wait(ctx) != nil {
 			return
 		}
-		rtt, err := s.echo.ping(ctx, addr, time.Duration(s.config.Timeout))
+		rtt, err := s.echo.Ping(ctx, addr, time.Duration(s.config.Timeout))
 		tally.add(err)
 		if err != nil || rtt <= 0 {
 			continue

@@ -1,4 +1,6 @@
-package ping
+// Package echo sends ICMP echo requests: what goes in is a socket and an address, what comes out is how long its answer
+// took. Answers to others, and forged ones, are not taken for it.
+package echo
 
 import (
 	"bytes"
@@ -30,8 +32,9 @@ const (
 	protoICMPv6 = 58
 )
 
-// echoer sends echo requests over one socket and gives each answer to whoever asked that address.
-type echoer struct {
+// Echoer sends echo requests over one socket and gives each answer to whoever asked that address. One request to an
+// address waits at a time.
+type Echoer struct {
 	socket net.PacketConn
 	family string
 	id     int
@@ -49,8 +52,9 @@ type request struct {
 	answered chan time.Duration // holds one
 }
 
-func newEchoer(socket net.PacketConn, family string) *echoer {
-	e := &echoer{socket: socket, family: family, waiting: map[netip.Addr]*request{}}
+// New takes the socket over; family is "ip4" or "ip6".
+func New(socket net.PacketConn, family string) *Echoer {
+	e := &Echoer{socket: socket, family: family, waiting: map[netip.Addr]*request{}}
 	var id [2]byte
 	rand.Read(id[:])
 	rand.Read(e.token[:])
@@ -58,9 +62,9 @@ func newEchoer(socket net.PacketConn, family string) *echoer {
 	return e
 }
 
-// ping sends one request and waits for its answer. It returns 0 when none came in time, and an error when the request
+// Ping sends one request and waits for its answer. It returns 0 when none came in time, and an error when the request
 // could not be sent.
-func (e *echoer) ping(ctx context.Context, addr netip.Addr, timeout time.Duration) (time.Duration, error) {
+func (e *Echoer) Ping(ctx context.Context, addr netip.Addr, timeout time.Duration) (time.Duration, error) {
 	r := e.expect(addr)
 	defer e.forget(addr)
 	packet, err := e.request(r.counter)
@@ -81,7 +85,7 @@ func (e *echoer) ping(ctx context.Context, addr netip.Addr, timeout time.Duratio
 	return 0, nil
 }
 
-func (e *echoer) expect(addr netip.Addr) *request {
+func (e *Echoer) expect(addr netip.Addr) *request {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.counter++
@@ -90,13 +94,13 @@ func (e *echoer) expect(addr netip.Addr) *request {
 	return r
 }
 
-func (e *echoer) forget(addr netip.Addr) {
+func (e *Echoer) forget(addr netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.waiting, addr)
 }
 
-func (e *echoer) request(counter uint64) ([]byte, error) {
+func (e *Echoer) request(counter uint64) ([]byte, error) {
 	payload := binary.BigEndian.AppendUint64(bytes.Clone(e.token[:]), counter)
 	m := icmp.Message{
 		Type: ipv4.ICMPTypeEcho,
@@ -109,15 +113,15 @@ func (e *echoer) request(counter uint64) ([]byte, error) {
 }
 
 // destination has the type that the socket wants: unprivileged ICMP sockets are datagram sockets to Go.
-func (e *echoer) destination(addr netip.Addr) net.Addr {
+func (e *Echoer) destination(addr netip.Addr) net.Addr {
 	if _, datagram := e.socket.LocalAddr().(*net.UDPAddr); datagram {
 		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))
 	}
 	return &net.IPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}
 }
 
-// receive reads answers until the socket is closed.
-func (e *echoer) receive() error {
+// Receive reads answers until the socket is closed.
+func (e *Echoer) Receive() error {
 	buf := make([]byte, 1500)
 	for {
 		n, from, err := e.socket.ReadFrom(buf)
@@ -135,7 +139,7 @@ func (e *echoer) receive() error {
 }
 
 // answer passes a reply on if it comes from the address that was asked, for the request that is waiting.
-func (e *echoer) answer(from netip.Addr, counter uint64, now time.Time) {
+func (e *Echoer) answer(from netip.Addr, counter uint64, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.waiting[from]
@@ -148,14 +152,15 @@ func (e *echoer) answer(from netip.Addr, counter uint64, now time.Time) {
 	}
 }
 
-func (e *echoer) close() {
+// Close ends Receive.
+func (e *Echoer) Close() {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	e.socket.Close()
 }
 
-func (e *echoer) isClosed() bool {
+func (e *Echoer) isClosed() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.closed
