@@ -22,15 +22,25 @@ type result struct {
 	connect, handshake, head *time.Duration
 	total                    time.Duration
 	status                   int                 // of HTTP, 0 when there was none
+	echoes                   *echoes             // of ICMP
+	rcode                    *int                // of DNS
 	certificates             []*x509.Certificate // the server's own first
 }
 
-// ask asks one target. It dials by the host and speaks HTTP/1.1 itself: a client library would hide the phases, and the
+// ask asks one target. For TCP, TLS and HTTP it dials by the host and speaks HTTP/1.1 itself: a client library would hide the phases, and the
 // certificate of a server that is not trusted, which is what one wants to see. It also keeps a WASM guest small.
-func ask(ctx context.Context, host sdk.Host, t target) result {
+func ask(ctx context.Context, host sdk.Host, t target, count int) result {
 	began := time.Now()
 	var r result
-	r.err = r.run(ctx, host, t)
+	switch t.scheme {
+	case "icmp":
+		r.err = r.ping(ctx, host, t, count)
+		return r
+	case "dns":
+		r.err = r.resolve(ctx, host, t)
+	default:
+		r.err = r.run(ctx, host, t)
+	}
 	r.total = time.Since(began)
 	return r
 }

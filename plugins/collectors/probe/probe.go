@@ -23,7 +23,7 @@ func Plugin() sdk.Plugin {
 	return sdk.Plugin{
 		ID:      "picket/probe",
 		Kind:    sdk.KindCollector,
-		Summary: "Measures whether services elsewhere answer, how fast, and how long their certificates are good.",
+		Summary: "Measures whether hosts and services elsewhere answer, and how fast, by ICMP, TCP, TLS, HTTP and DNS.",
 		New:     func() sdk.Instance { return New() },
 	}
 }
@@ -36,6 +36,10 @@ const (
 	metricStatus   = "probe.http.status_code"
 	metricExpiry   = "probe.tls.expires_in"
 	metricTrusted  = "probe.tls.trusted"
+	metricLoss     = "probe.icmp.loss"
+	metricLeast    = "probe.icmp.duration.min"
+	metricMost     = "probe.icmp.duration.max"
+	metricRCode    = "probe.dns.rcode"
 )
 
 // Collector is one instance.
@@ -74,10 +78,10 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	if err := ctx.Err(); err != nil {
 		return err // what was cut short says nothing about the targets
 	}
-	var denied []error
+	var refused []error
 	for i, r := range results {
-		if sdk.ClassOf(r.err) == sdk.PermissionDenied {
-			denied = append(denied, sdk.Errorf(sdk.PermissionDenied, "%s: %w", c.targets[i].label, r.err))
+		if class := sdk.ClassOf(r.err); r.err != nil && (class == sdk.PermissionDenied || class == sdk.Unsupported) {
+			refused = append(refused, sdk.Errorf(class, "%s: %w", c.targets[i].label, r.err))
 			continue
 		}
 		for _, s := range c.samples(c.targets[i], r) {
@@ -86,7 +90,7 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 			}
 		}
 	}
-	return errors.Join(denied...)
+	return errors.Join(refused...)
 }
 
 func (c *Collector) askAll(ctx context.Context) []result {
@@ -99,7 +103,7 @@ func (c *Collector) askAll(ctx context.Context) []result {
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(ctx, time.Duration(c.config.Timeout))
 			defer cancel()
-			out[i] = ask(ctx, c.host, t)
+			out[i] = ask(ctx, c.host, t, c.config.Echoes)
 			if out[i].err != nil {
 				c.host.Log().Debug("no answer", "target", t.label, "error", out[i].err)
 			}
@@ -130,6 +134,16 @@ func (c *Collector) samples(t target, r result) []sdk.Sample {
 		if p.took != nil {
 			add(metricPhase, "s", p.took.Seconds(), p.name)
 		}
+	}
+	if r.echoes != nil && r.echoes.sent > 0 {
+		add(metricLoss, "1", r.echoes.loss(), "")
+		if r.echoes.answered > 0 {
+			add(metricLeast, "s", r.echoes.least.Seconds(), "")
+			add(metricMost, "s", r.echoes.most.Seconds(), "")
+		}
+	}
+	if r.rcode != nil {
+		add(metricRCode, "1", float64(*r.rcode), "")
 	}
 	if r.status != 0 {
 		add(metricStatus, "1", float64(r.status), "")
