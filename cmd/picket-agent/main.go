@@ -111,7 +111,7 @@ func command() *cobra.Command {
 	l.BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	l.IntVar(&f.lifeline, "lifeline-fd", 0, "stop when this inherited pipe closes")
 	_ = l.MarkHidden("lifeline-fd")
-	root.AddCommand(doctorCommand(&f), statusCommand(&f))
+	root.AddCommand(doctorCommand(&f), statusCommand(&f), openCommand(&f), logsCommand(&f))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -197,11 +197,10 @@ func doctorCommand(f *flags) *cobra.Command {
 
 func (f flags) config(out, errs io.Writer) (agent.Config, error) {
 	cfg := f.Config
-	level := slog.LevelInfo
 	if f.verbose {
-		level = slog.LevelDebug
+		cfg.LogLevel = slog.LevelDebug
 	}
-	cfg.Log = slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
+	cfg.Log = slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	cfg.Out, cfg.Restarts, cfg.Trial, cfg.Updated = out, restarts, onTrial(), base() != ""
 	if cfg.Helpers == "" || base() != "" { // the helpers of an update lie beside it, whatever the base was told
 		self, err := os.Executable()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -29,6 +30,7 @@ type settings struct {
 	CAFile       string       `yaml:"ca_file"`       // certificates (PEM) of a private authority that vouches for the server; default none
 	InsecureHTTP bool         `yaml:"insecure_http"` // speak plain http to a server on another machine; default false
 	QueueSize    config.Bytes `yaml:"queue_size"`    // bound of the queue on disk; default 512MiB
+	LogLevel     string       `yaml:"log_level"`     // of what is logged, here and in DATA/logs: debug, info, warn or error; default info
 	Capture      []capture    `yaml:"capture"`       // interfaces whose traffic is watched; default none
 }
 
@@ -90,6 +92,9 @@ func parseSettings(raw []byte) (settings, error) {
 	if s.QueueSize != 0 && s.QueueSize < 1<<20 {
 		return settings{}, fmt.Errorf("queue_size: at least 1MiB is needed")
 	}
+	if _, err := s.level(); err != nil {
+		return settings{}, err
+	}
 	for i, c := range s.Capture {
 		one := c.config()
 		if err := errors.Join(packetsocket.Check(one.Config), traffic.CheckKeep(one.Keep)); err != nil {
@@ -97,6 +102,13 @@ func parseSettings(raw []byte) (settings, error) {
 		}
 	}
 	return s, nil
+}
+
+func (s settings) level() (level slog.Level, err error) {
+	if s.LogLevel != "" && level.UnmarshalText([]byte(s.LogLevel)) != nil {
+		return level, fmt.Errorf("log_level: %q is none of debug, info, warn and error", s.LogLevel)
+	}
+	return level, nil
 }
 
 // apply sets what no flag says.
@@ -116,6 +128,7 @@ func (s settings) apply(cmd *cobra.Command, c *agent.Config) {
 	if s.Policy != "" && !cmd.Flags().Changed("policy") {
 		c.PolicyFiles = []string{s.Policy}
 	}
+	c.LogLevel, _ = s.level() // it was read before
 	for _, one := range s.Capture {
 		c.Captures = append(c.Captures, one.config())
 	}

@@ -5,20 +5,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picketwatch/picket/core/agent"
+	"github.com/picketwatch/picket/core/agent/logbook"
 	"github.com/picketwatch/picket/core/services/traffic"
 )
-
-// maxStatus bounds what is read from the local page.
-const maxStatus = 16 << 20
 
 func statusCommand(f *flags) *cobra.Command {
 	var asJSON bool
@@ -27,7 +25,7 @@ func statusCommand(f *flags) *cobra.Command {
 		Short: "Show what the agent of this data folder is doing",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			data, err := fetchStatus(f.Dir)
+			_, data, err := agent.Ask(cmd.Context(), f.Dir, http.MethodGet, "/status")
 			if err != nil {
 				return err
 			}
@@ -46,22 +44,57 @@ func statusCommand(f *flags) *cobra.Command {
 	return c
 }
 
-// fetchStatus asks the running agent over its local page.
-func fetchStatus(dir string) ([]byte, error) {
-	address, err := os.ReadFile(filepath.Join(dir, agent.AddressFile))
-	if err != nil {
-		return nil, fmt.Errorf("no agent runs on the data folder %s", dir)
+func openCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "open",
+		Short: "Print an address that opens the agent's page in a browser on this machine, once",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			address, code, err := agent.Ask(cmd.Context(), f.Dir, http.MethodPost, "/code")
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s/open?code=%s\n", address, code)
+			return err
+		},
 	}
-	client := &http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get(strings.TrimSpace(string(address)) + "/status")
-	if err != nil {
-		return nil, fmt.Errorf("the agent of %s does not answer: it may have been killed", dir)
+}
+
+func logsCommand(f *flags) *cobra.Command {
+	q := logbook.Query{}
+	level := "debug"
+	c := &cobra.Command{
+		Use:   "logs",
+		Short: "Show what the agent of this data folder logged",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := q.Level.UnmarshalText([]byte(level)); err != nil || q.Most < 1 || q.Most > 100_000 {
+				return usage(cmd, fmt.Errorf("--level %s --lines %d: want debug, info, warn or error, and 1 to 100000 lines", level, q.Most))
+			}
+			lines, err := logbook.Search(filepath.Join(f.Dir, agent.LogFolder), q)
+			if err != nil {
+				return err
+			}
+			for _, l := range lines {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %-5s %s %s\n", l.Time.Local().Format(time.DateTime), l.Level, printable(l.Text), printable(l.Rest))
+			}
+			return nil
+		},
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the agent of %s answers %s", dir, resp.Status)
-	}
-	return io.ReadAll(io.LimitReader(resp.Body, maxStatus))
+	c.Flags().StringVar(&level, "level", level, "this level and above: debug, info, warn or error")
+	c.Flags().StringVar(&q.Text, "search", "", "only lines with this text, in any case")
+	c.Flags().IntVarP(&q.Most, "lines", "n", 500, "how many lines, the newest")
+	return c
+}
+
+// printable keeps what a plugin logged from steering a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
 }
 
 func printStatus(out io.Writer, st agent.Status) error {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picketwatch/picket/core/agent/logbook"
 	"github.com/picketwatch/picket/core/agent/spool"
 	"github.com/picketwatch/picket/core/agent/upgrade"
 	"github.com/picketwatch/picket/core/kernel/config"
@@ -44,7 +45,8 @@ type Config struct {
 	Updated      bool             // this version came by an update, and another lies beneath it
 	Now          func() time.Time // by which requests are signed and signatures expire
 	Log          *slog.Logger
-	Out          io.Writer // what a person who started the agent should read
+	LogLevel     slog.Level // of what is kept in the data folder
+	Out          io.Writer  // what a person who started the agent should read
 
 	trialFor   time.Duration                                           // how long a configuration may keep the server from being reached; tests are in a hurry
 	openSocket func(packetsocket.Config) (*packetsocket.Socket, error) // of a capture; tests have networks of their own
@@ -73,6 +75,8 @@ type Agent struct {
 	detections    []*detection // by capture, of those that are judged
 	evidence      *evidence
 	page          net.Listener
+	owner         *owner
+	book          *logbook.Book // nil when there can be none
 	shelf         *upgrade.Shelf
 	ending        chan error    // why Run is to end by itself
 	soon          chan struct{} // a report is wanted
@@ -93,6 +97,8 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if a.release, err = claim(cfg.Dir); err != nil {
 		return nil, err
 	}
+	a.openLog()
+	cfg = a.cfg
 	if err := a.identify(ctx); err != nil {
 		return nil, err
 	}
@@ -115,8 +121,24 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if a.orders, err = a.newOrders(); err != nil {
 		return nil, err
 	}
-	a.page, err = listen(cfg.StatusListen)
+	if a.owner, err = newOwner(cfg.Dir, a.id.AgentID, time.Now); err != nil {
+		return nil, err
+	}
+	a.page, err = listen(cfg.StatusListen, a.log)
 	return a, err
+}
+
+// openLog has what is logged kept in the data folder too.
+func (a *Agent) openLog() {
+	book, err := logbook.Open(filepath.Join(a.cfg.Dir, LogFolder), 0)
+	if err != nil {
+		a.log.Warn("nothing that is logged is kept", "problem", err)
+		return
+	}
+	a.book = book
+	a.log = slog.New(slog.NewMultiHandler(a.cfg.Log.Handler(), slog.NewJSONHandler(book, &slog.HandlerOptions{Level: a.cfg.LogLevel})))
+	a.cfg.Log = a.log
+	a.log.Info("the agent starts", "version", config.Version)
 }
 
 func (c *Config) fill() error {
@@ -364,6 +386,9 @@ func (a *Agent) Close() {
 	}
 	if a.page != nil {
 		a.page.Close()
+	}
+	if a.book != nil {
+		_ = a.book.Close()
 	}
 	if a.release != nil {
 		a.release()

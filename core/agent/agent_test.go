@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -712,44 +714,122 @@ func TestLocalPage(t *testing.T) {
 	s := newSite(t)
 	s.publish()
 	s.assign(collector())
-	a := s.start(t.TempDir(), nil)
+	a := s.start(t.TempDir(), func(c *Config) { c.Restarts = true })
 	s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
-	get := func(path, host string) (int, string) {
-		req := httptest.NewRequest(http.MethodGet, path, nil)
+	page := a.localPage()
+	ask := func(method, path, host string, headers ...string) (int, string, http.Header) {
+		req := httptest.NewRequest(method, path, nil)
 		req.Host = host
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
 		w := httptest.NewRecorder()
-		a.localPage().ServeHTTP(w, req)
+		page.ServeHTTP(w, req)
 		body, _ := io.ReadAll(w.Body)
-		return w.Code, string(body)
+		return w.Code, string(body), w.Header()
 	}
-	if code, body := get("/", "127.0.0.1:7331"); code != http.StatusOK {
+	const here = "127.0.0.1:7331"
+	if code, body, _ := ask("GET", "/health", here); code != http.StatusOK || !strings.Contains(body, `"ok"`) {
 		t.Errorf("%d %s", code, body)
-	} else {
-		contains(t, body, "Picket agent box", "collector-1", "picket/collector 1.0.0", "ready", "development root")
 	}
-	code, body := get("/status", "localhost:7331")
+	for _, path := range []string{"/", "/plugins", "/log", "/status", "/metrics"} {
+		if code, body, _ := ask("GET", path, here); code != http.StatusUnauthorized || strings.Contains(body, "collector-1") || strings.Contains(body, s.http.URL) {
+			t.Errorf("%s tells anybody: %d %s", path, code, body)
+		}
+	}
+	key, err := os.ReadFile(filepath.Join(a.cfg.Dir, KeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(a.cfg.Dir, KeyFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	bearer := []string{"Authorization", "Bearer " + strings.TrimSpace(string(key))}
+	code, once, _ := ask("POST", "/code", here, bearer...)
+	if code != http.StatusOK {
+		t.Fatal(code, once)
+	}
+	_, _, opened := ask("GET", "/open?code="+once, here)
+	session := []string{"Cookie", strings.Split(opened.Get("Set-Cookie"), ";")[0]}
+	if again, _, _ := ask("GET", "/open?code="+once, here); again != http.StatusUnauthorized {
+		t.Errorf("a code opens twice: %d", again)
+	}
+	for path, want := range map[string][]string{
+		"/":                {"Picket agent box", "development root", "Start the agent again"},
+		"/plugins":         {"collector-1", "picket/collector 1.0.0", "ready"},
+		"/log?q=THE+AGENT": {"the agent starts"},
+		"/metrics":         {`picket_agent_plugin_ready{instance="collector-1",plugin="picket/collector"} 1`},
+	} {
+		code, body, _ := ask("GET", path, here, session...)
+		if code != http.StatusOK {
+			t.Errorf("%s: %d", path, code)
+		}
+		contains(t, body, want...)
+	}
+	code, body, _ := ask("GET", "/status", "localhost:7331", session...)
 	var st Status
 	if err := json.Unmarshal([]byte(body), &st); code != http.StatusOK || err != nil || st.AgentID != "agent-1" {
 		t.Errorf("%d %v %s", code, err, body)
 	}
-	for _, secret := range []string{"pka_bearer", "private_key"} {
+	for _, secret := range []string{"pka_bearer", "private_key", strings.TrimSpace(string(key))} {
 		if strings.Contains(body, secret) {
 			t.Errorf("the page tells %s", secret)
 		}
 	}
-	if code, _ := get("/status", "evil.example"); code != http.StatusForbidden {
+	if code, _, _ := ask("GET", "/status", "evil.example", session...); code != http.StatusForbidden {
 		t.Errorf("a foreign name was answered with %d", code)
 	}
-	// And over its real address, which the folder names.
-	address, err := os.ReadFile(filepath.Join(a.cfg.Dir, AddressFile))
+	if code, _, _ := ask("POST", "/restart", here, append(session, "Sec-Fetch-Site", "cross-site")...); code != http.StatusForbidden {
+		t.Errorf("a foreign page starts the agent again: %d", code)
+	}
+	a.owner.now = func() time.Time { return time.Now().Add(freshFor + time.Second) }
+	if code, _, _ := ask("POST", "/restart", here, session...); code != http.StatusForbidden {
+		t.Errorf("an old session starts the agent again: %d", code)
+	}
+	a.owner.now = func() time.Time { return time.Now().Add(freshFor + sessionIdle + time.Minute) }
+	if code, _, _ := ask("GET", "/status", here, session...); code != http.StatusUnauthorized {
+		t.Errorf("a session that was not used: %d", code)
+	}
+	a.owner.now = time.Now
+	throttled := false
+	for range 10 {
+		code, _, _ := ask("GET", "/status", here, "Authorization", "Bearer guess")
+		throttled = throttled || code == http.StatusTooManyRequests
+	}
+	if code, _, _ := ask("GET", "/status", here, bearer...); !throttled || code != http.StatusOK {
+		t.Errorf("throttled %t; the owner meanwhile: %d", throttled, code)
+	}
+	// And over its real address, as the commands do. Who asks for a restart gets one.
+	if _, _, err := Ask(t.Context(), a.cfg.Dir, http.MethodGet, "/status"); err != nil {
+		t.Fatal(err)
+	}
+	_, fresh, err := Ask(t.Context(), a.cfg.Dir, http.MethodPost, "/code")
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.Get(strings.TrimSpace(string(address)) + "/status")
+	_, _, opened = ask("GET", "/open?code="+string(fresh), here)
+	session[1] = strings.Split(opened.Get("Set-Cookie"), ";")[0]
+	if code, body, _ := ask("POST", "/restart", here, session...); code != http.StatusSeeOther {
+		t.Fatal(code, body)
+	}
+	if err := <-a.done; !errors.Is(err, ErrRestart) {
+		t.Error(err)
+	}
+	a.done <- nil
+}
+
+// A port that is taken keeps no agent from working.
+func TestThePortOfThePageIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
+	defer taken.Close()
+	l, err := listen(taken.Addr().String(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
 }
 
 func TestDoctor(t *testing.T) {
