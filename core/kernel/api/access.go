@@ -260,8 +260,11 @@ var access = map[string]rule{
 	"POST /api/v1/agents/many/remove":        danger(auth.AgentsAdmin),
 	"POST /api/v1/agents/many/consequences":  may(auth.AgentsAdmin),
 
-	"GET /api/v1/devices":     may(auth.DevicesRead),
-	"GET /api/v1/devices/:id": may(auth.DevicesRead),
+	"GET /api/v1/devices":              may(auth.DevicesRead),
+	"GET /api/v1/devices/:id":          may(auth.DevicesRead),
+	"GET /api/v1/devices/:id/history":  may(auth.DevicesRead),
+	"GET /api/v1/discovery/history":    may(auth.DevicesRead),
+	"GET /api/v1/discovery/difference": may(auth.DevicesRead),
 
 	"GET /api/v1/captures":                         may(auth.CapturesRead),
 	"POST /api/v1/captures":                        may(auth.CapturesWrite),

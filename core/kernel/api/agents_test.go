@@ -361,7 +361,13 @@ func TestSightingsOfAnAgent(t *testing.T) {
 			t.Fatalf("%d %s", out.Code, out.Body)
 		}
 	}
-	w.play([]scenario{{"a device", adm, "GET", "/api/v1/devices", "", 200, []string{`"ips":["10.0.0.7"]`, `"sources":["picket/ping"]`, `"macs":[]`}, nil}})
+	w.play([]scenario{
+		{"a device", adm, "GET", "/api/v1/devices", "", 200, []string{`"ips":["10.0.0.7"]`, `"sources":["picket/ping"]`, `"macs":[]`}, nil},
+		{"when it was seen", adm, "GET", "/api/v1/discovery/history?from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z&within=10.0.0.0/24", "", 200, []string{`"hours":1`, `"first":"2026-11-20T10:00:00Z"`}, nil},
+		{"elsewhere", adm, "GET", "/api/v1/discovery/history?from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z&within=10.0.1.0/24", "", 200, []string{`"items":[]`}, nil},
+		{"it came", adm, "GET", "/api/v1/discovery/difference?earlier=2026-11-20T09:00:00Z&later=2026-11-20T10:59:00Z", "", 200, []string{`"new":[{"id"`, `"gone":[]`, `"stayed":0`}, nil},
+		{"it went", adm, "GET", "/api/v1/discovery/difference?earlier=2026-11-20T10:00:00Z&later=2026-11-20T11:00:00Z", "", 200, []string{`"new":[]`, `"gone":[{"id"`}, nil},
+	})
 }
 
 func TestBodiesAreBounded(t *testing.T) {

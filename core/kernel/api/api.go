@@ -309,6 +309,7 @@ func (s *Server) routes() {
 	s.commandRoutes()
 	s.agentSideRoutes()
 	s.deviceRoutes()
+	s.discoveryRoutes()
 	s.captureRoutes()
 	s.flowRoutes()
 	s.viewRoutes()

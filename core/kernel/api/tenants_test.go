@@ -145,7 +145,7 @@ var whose = map[string]string{
 	"/api/v1/me/tokens/:id": "token", "/api/v1/me/tokens/:id/rotate": "token",
 	"/api/v1/users/:id": "user", "/api/v1/users/:id/": "user", "/api/v1/tokens/:id": "token", "/api/v1/tokens/:id/": "token",
 	"/api/v1/agents/tokens/:id": "enrolment", "/api/v1/agents/tokens/:id/": "enrolment",
-	"/api/v1/agents/:id": "agent", "/api/v1/agents/:id/": "agent", "/api/v1/devices/:id": "device",
+	"/api/v1/agents/:id": "agent", "/api/v1/agents/:id/": "agent", "/api/v1/devices/:id": "device", "/api/v1/devices/:id/": "device",
 	"/api/v1/captures/:id": "capture", "/api/v1/captures/:id/": "capture", "/api/v1/flows/:capture/": "capture",
 	"/api/v1/deliveries/:id/": "notice", "/api/v1/views/:id": "view", "/api/v1/alerts/:id": "alert", "/api/v1/alerts/:id/": "alert",
 	"/api/v1/incidents/:id": "incident", "/api/v1/incidents/:id/": "incident", "/api/v1/feedback/:id": "feedback",

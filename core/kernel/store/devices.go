@@ -124,8 +124,8 @@ func (d Device) same(other Device) bool {
 }
 
 func (f Fact) same(other Fact) bool {
-	equal := f.Time.Equal(other.Time)
-	f.Time = other.Time
+	equal := f.Time.Equal(other.Time) && f.Other.Time.Equal(other.Other.Time)
+	f.Time, f.Other.Time = other.Time, other.Other.Time
 	return equal && f == other
 }
 

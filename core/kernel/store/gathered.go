@@ -20,7 +20,11 @@ type gatheredDevice struct {
 	stored *Device // as it was read, nil for a new one
 	met    bool
 	gone   bool // into another one
-	taken  int  // the last one of gathered.asked that it was an answer to
+	into   string
+	taken  int // the last one of gathered.asked that it was an answer to
+
+	changes []DeviceChange
+	days    map[int64]int64 // hours by day
 }
 
 // findDevices finds the devices that share a key. It is no OR, for which SQLite would look at every key of the tenant.
@@ -109,9 +113,13 @@ func (g *gathered) merge(s Sighting, merge Merge) error {
 		}
 	}
 	one := g.byID[d.ID]
+	var before *Device
 	if one == nil {
 		one = &gatheredDevice{}
 		g.byID[d.ID] = one
+	} else {
+		was := one.Device
+		before = &was
 	}
 	one.Device = d
 	if !one.met {
@@ -119,31 +127,45 @@ func (g *gathered) merge(s Sighting, merge Merge) error {
 		g.met = append(g.met, one)
 	}
 	g.index(one)
+	var joined []Device
 	for _, id := range gone {
 		if id != d.ID && slices.ContainsFunc(matches, func(m Device) bool { return m.ID == id }) {
-			g.byID[id].gone = true
+			other := g.byID[id]
+			other.gone, other.into = true, d.ID
+			joined = append(joined, other.Device)
 		}
 	}
+	one.became(before, d, joined, s)
 	return nil
 }
 
-// write stores the devices that are not as they were read, and returns them.
+// write stores the devices that are not as they were read, and what became of them, and returns them.
 func (g *gathered) write(ctx context.Context, tx *repeated) (changed []Device, err error) {
-	for _, one := range g.byID {
-		if one.gone && one.stored != nil {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM devices WHERE id = ?", one.ID); err != nil {
-				return nil, err
-			}
-		}
-	}
 	for _, one := range g.met {
-		if one.gone || one.stored != nil && one.same(*one.stored) {
+		if one.gone {
 			continue
 		}
-		if err := putDevice(ctx, tx, one.Device, one.stored); err != nil {
+		if one.stored == nil || !one.same(*one.stored) {
+			if err := putDevice(ctx, tx, one.Device, one.stored); err != nil {
+				return nil, err
+			}
+			changed = append(changed, one.Device)
+		}
+		if err := one.writeHistory(ctx, tx); err != nil {
 			return nil, err
 		}
-		changed = append(changed, one.Device)
+	}
+	for _, one := range g.byID {
+		if !one.gone || one.stored == nil {
+			continue
+		}
+		into := one.into
+		for g.byID[into].gone {
+			into = g.byID[into].into
+		}
+		if err := inherit(ctx, tx, one.ID, into); err != nil {
+			return nil, err
+		}
 	}
 	return changed, nil
 }

@@ -290,6 +290,17 @@ type Fact struct {
 	Protocol   string    `json:"protocol,omitempty"` // that told it
 	Capture    string    `json:"capture,omitempty"`  // where an observer saw it, and in which packet
 	Packet     uint64    `json:"packet,omitempty"`
+	// Other is what another source says, when that is something else.
+	Other OtherFact `json:"other,omitzero"`
+}
+
+// OtherFact is a value that did not win, with who said it.
+type OtherFact struct {
+	Value      string    `json:"value"`
+	Source     string    `json:"source"`
+	Protocol   string    `json:"protocol,omitempty"`
+	Confidence float64   `json:"confidence"`
+	Time       time.Time `json:"time"`
 }
 
 // SightingBatch is what a node saw. (Agent, Epoch, Seq) makes it count once; an empty Epoch switches that off.

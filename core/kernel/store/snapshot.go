@@ -16,7 +16,7 @@ type Keep func(name, path string) error
 
 // notInConfig are the tables that a snapshot of the configuration leaves empty: what was measured, seen, found and done.
 var notInConfig = []string{"alerts", "findings", "finding_packets", "alert_accounts", "accounts_pending", "incidents", "incident_marks", "incident_pending", "incident_notes", "feedback", "feedback_alerts", "suppressed",
-	"devices", "device_keys", "sightings", "sighting_marks", "captures", "inbox_read", "notices", "commands", "orders", "audit", "audit_heads", "audit_starts", "sessions", "nonces", "one_time_tokens"}
+	"devices", "device_keys", "device_changes", "device_days", "sightings", "sighting_marks", "captures", "inbox_read", "notices", "commands", "orders", "audit", "audit_heads", "audit_starts", "sessions", "nonces", "one_time_tokens"}
 
 // Snapshot writes a copy of the control state, as it is at one moment, into a new file at path. Writes go on meanwhile.
 func (c *Control) Snapshot(ctx context.Context, path string, configOnly bool) (err error) {

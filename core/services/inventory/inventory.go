@@ -143,10 +143,36 @@ func learn(facts map[string]Fact, name string, f Fact) {
 	if !known && len(facts) >= maxFacts {
 		return
 	}
-	stale := f.Time.Sub(old.Time) > factLife
-	if !known || old.Source == f.Source && !f.Time.Before(old.Time) || f.Confidence >= old.Confidence && !f.Time.Before(old.Time) || stale {
+	if !known {
 		facts[name] = f
+		return
 	}
+	stale := f.Time.Sub(old.Time) > factLife
+	wins := old.Source == f.Source && !f.Time.Before(old.Time) || f.Confidence >= old.Confidence && !f.Time.Before(old.Time) || stale
+	kept, left := old, f
+	if wins {
+		kept, left = f, old
+		kept.Other = old.Other
+	}
+	kept.Other = disagreeing(kept, left)
+	facts[name] = kept
+}
+
+// disagreeing is what another source says than the one that is believed: what was left last, unless it was the same; what is too old
+// counts no more.
+func disagreeing(kept, left Fact) store.OtherFact {
+	other := kept.Other
+	switch {
+	case left.Source == kept.Source:
+	case left.Value != kept.Value:
+		other = store.OtherFact{Value: left.Value, Source: left.Source, Protocol: left.Protocol, Confidence: left.Confidence, Time: left.Time}
+	case left.Source == other.Source:
+		other = store.OtherFact{} // it came round
+	}
+	if other.Value == kept.Value || other.Source == kept.Source || kept.Time.Sub(other.Time) > factLife {
+		return store.OtherFact{}
+	}
+	return other
 }
 
 // absorb adds what is known of b to a.

@@ -24,3 +24,32 @@ func TestFactsSayWhereTheyWereSeen(t *testing.T) {
 		t.Errorf("%+v", d.Facts["os"])
 	}
 }
+
+// Of two sources that disagree both are kept, until one of them comes round or was silent for long.
+func TestDisagreement(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	facts := map[string]Fact{}
+	say := func(source, value string, confidence float64, after time.Duration) (believed, other string) {
+		learn(facts, "os", Fact{Value: value, Source: source, Confidence: confidence, Time: at.Add(after)})
+		f := facts["os"]
+		return f.Source + " " + f.Value, f.Other.Source + " " + f.Other.Value
+	}
+	for i, step := range []struct {
+		source, value   string
+		confidence      float64
+		after           time.Duration
+		believed, other string
+	}{
+		{"a", "linux", 0.5, 0, "a linux", " "},
+		{"b", "windows", 0.8, time.Minute, "b windows", "a linux"},
+		{"b", "windows", 0.8, 2 * time.Minute, "b windows", "a linux"},
+		{"a", "darwin", 0.5, 3 * time.Minute, "b windows", "a darwin"},
+		{"a", "windows", 0.5, 4 * time.Minute, "b windows", " "},
+		{"a", "linux", 0.5, 5 * time.Minute, "b windows", "a linux"},
+		{"b", "windows", 0.8, 48 * time.Hour, "b windows", " "},
+	} {
+		if believed, other := say(step.source, step.value, step.confidence, step.after); believed != step.believed || other != step.other {
+			t.Errorf("step %d: believes %q against %q, want %q against %q", i, believed, other, step.believed, step.other)
+		}
+	}
+}

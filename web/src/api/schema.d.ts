@@ -1223,6 +1223,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What became of a device, and when it was seen */
+        get: operations["get-device-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/discovery/difference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which devices came and went between two hours */
+        get: operations["get-discovery-difference"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/discovery/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which devices were seen in a time */
+        get: operations["list-discovery-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrol": {
         parameters: {
             query?: never;
@@ -4598,6 +4649,59 @@ export interface components {
             sources: string[];
             vendor?: string;
         };
+        DeviceChange: {
+            /** @enum {string} */
+            kind: "found" | "back" | "joined" | "ip" | "mac" | "name";
+            /** @description The plugin that saw it. */
+            source: string;
+            /** Format: date-time */
+            time: string;
+            /** @description The address or the name, of another record the name that it had. */
+            value: string;
+        };
+        DeviceDay: {
+            /** @description In UTC, as 2006-01-02. */
+            day: string;
+            /** @description From 0 to 23. */
+            hours: number[];
+        };
+        DeviceHistory: {
+            /** @description The latest first, at most 256. */
+            changes: components["schemas"]["DeviceChange"][];
+            /** @description In which hours it was seen, the latest day first, at most 90. */
+            days: components["schemas"]["DeviceDay"][];
+        };
+        DeviceSeen: {
+            /**
+             * Format: date-time
+             * @description The first of these hours.
+             */
+            first: string;
+            hostnames: string[];
+            /**
+             * Format: int64
+             * @description In how many hours of the time it was seen.
+             */
+            hours: number;
+            id: string;
+            ips: string[];
+            /**
+             * Format: date-time
+             * @description The last of these hours.
+             */
+            last: string;
+            macs: string[];
+        };
+        DiscoveryDiff: {
+            /** @description More devices were seen than are compared: state a smaller network. */
+            cut: boolean;
+            /** @description Seen in the earlier hour and not in the later one. */
+            gone: components["schemas"]["DeviceSeen"][];
+            /** @description Seen in the later hour and not in the earlier one. */
+            new: components["schemas"]["DeviceSeen"][];
+            /** Format: int64 */
+            stayed: number;
+        };
         Done: {
             /**
              * Format: int64
@@ -4811,6 +4915,7 @@ export interface components {
             capture?: string;
             /** Format: double */
             confidence: number;
+            other?: components["schemas"]["OtherFact"];
             /** Format: int64 */
             packet?: number;
             protocol?: string;
@@ -6098,6 +6203,15 @@ export interface components {
             target: string;
             type: string;
         };
+        OtherFact: {
+            /** Format: double */
+            confidence: number;
+            protocol?: string;
+            source: string;
+            /** Format: date-time */
+            time: string;
+            value: string;
+        };
         Output: {
             /** @description Nothing more comes. */
             ended: boolean;
@@ -6212,6 +6326,11 @@ export interface components {
         };
         PageDevice: {
             items: components["schemas"]["Device"][];
+            /** @description Send as cursor to get the next page; absent on the last. */
+            next_cursor?: string;
+        };
+        PageDeviceSeen: {
+            items: components["schemas"]["DeviceSeen"][];
             /** @description Send as cursor to get the next page; absent on the last. */
             next_cursor?: string;
         };
@@ -12700,6 +12819,189 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Device"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-device-history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceHistory"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-discovery-difference": {
+        parameters: {
+            query: {
+                /** @description A network in CIDR form; devices with an address in it. */
+                within?: string;
+                earlier: string;
+                later: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DiscoveryDiff"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-discovery-history": {
+        parameters: {
+            query: {
+                /** @description From next_cursor of the page before. */
+                cursor?: string;
+                limit?: number;
+                /** @description A network in CIDR form; devices with an address in it. */
+                within?: string;
+                from: string;
+                to: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageDeviceSeen"];
                 };
             };
             /** @description Unauthorized */
