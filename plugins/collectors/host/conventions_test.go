@@ -45,12 +45,12 @@ var conventions = map[string]convention{
 	"system.network.errors":         {"{error}", "counter", "network.interface.name network.io.direction"},
 	"system.network.io":             {"By", "counter", "network.interface.name network.io.direction"},
 
-	// Hardware (model/hardware). hw.status has these states of a battery, too.
+	// Hardware (model/hardware), but for the unit of hw.status.
 	"hw.temperature":       {"Cel", "gauge", "hw.id hw.name hw.sensor_location"},
 	"hw.temperature.limit": {"Cel", "gauge", "hw.id hw.limit_type hw.name hw.sensor_location"},
 	"hw.fan.speed":         {"rpm", "gauge", "hw.id hw.name"},
 	"hw.voltage":           {"V", "gauge", "hw.id hw.name"},
-	"hw.status":            {"1", "updowncounter", "hw.id hw.name hw.state hw.type"},
+	"hw.status":            {"", "updowncounter", "hw.id hw.name hw.state hw.type"},
 	"hw.battery.charge":    {"1", "gauge", "hw.id hw.name"},
 	"hw.battery.time_left": {"s", "gauge", "hw.battery.state hw.id hw.name"},
 	// Not in the conventions.

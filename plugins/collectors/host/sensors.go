@@ -127,12 +127,13 @@ func (ch chip) sensor(out *samples, left *int, sensor, kind, metric, unit string
 	}
 }
 
+// status has no unit, though the conventions say 1: in PromQL that would make a ratio of a state.
 func (s *samples) status(id, name, kind, state string, is bool) {
 	value := 0.0
 	if is {
 		value = 1
 	}
-	s.gauge("hw.status", "1", value, append(sensorLabels(id, name, ""), label{"hw.state", state}, label{"hw.type", kind})...)
+	s.gauge("hw.status", "", value, append(sensorLabels(id, name, ""), label{"hw.state", state}, label{"hw.type", kind})...)
 }
 
 func sensorLabels(id, name, where string) []label {

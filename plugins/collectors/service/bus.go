@@ -13,13 +13,14 @@ import (
 
 const (
 	socket = "/run/dbus/system_bus_socket"
-	again  = 10 * time.Minute // until somebody is asked again who did not answer, or may not be asked
+	again  = 10 * time.Minute // until a bus is tried again that did not answer
 )
 
 // bus is the connection to systemd.
 type bus struct {
-	conn  *dbus.Conn
-	tried time.Time
+	conn   *dbus.Conn
+	tried  time.Time
+	denied bool // a grant comes with a new start
 }
 
 // units are the services that systemd knows. asked is false where it cannot be asked.
@@ -27,7 +28,7 @@ func (b *bus) units(ctx context.Context, host sdk.Host, watched []string) (units
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if b.conn == nil {
-		if now := host.Now(); b.tried.IsZero() || now.Sub(b.tried) >= again || now.Before(b.tried) {
+		if now := host.Now(); !b.denied && (b.tried.IsZero() || now.Sub(b.tried) >= again || now.Before(b.tried)) {
 			b.tried = now
 			b.connect(ctx, host)
 		}
@@ -73,6 +74,7 @@ func (b *bus) units(ctx context.Context, host sdk.Host, watched []string) (units
 func (b *bus) connect(ctx context.Context, host sdk.Host) {
 	raw, err := host.Dial(ctx, "unix", socket)
 	if err != nil {
+		b.denied = sdk.ClassOf(err) == sdk.PermissionDenied
 		host.Log().Info("systemd is not asked, so what is told is which services run, not which have failed", "reason", err)
 		return
 	}

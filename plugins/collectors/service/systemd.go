@@ -131,7 +131,7 @@ func (c *Collector) tell(u unit, asked bool, out *emitter) {
 		if is {
 			value = 1
 		}
-		out.emit(sdk.Gauge, "systemd.unit.state", "1", value, map[string]string{"systemd.unit.name": u.name, "systemd.unit.active_state": state})
+		out.emit(sdk.Gauge, "systemd.unit.state", "", value, map[string]string{"systemd.unit.name": u.name, "systemd.unit.active_state": state})
 	}
 	if u.counted {
 		out.emit(sdk.Counter, "systemd.service.restarts", "{restart}", u.restarts, map[string]string{"systemd.unit.name": u.name})
