@@ -111,7 +111,12 @@ func (b *patientBody) Read(p []byte) (int, error) {
 
 // readBody takes the whole body and puts it back for the handler.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var read bytes.Buffer
+	if told := min(r.ContentLength, limit, 64<<10); told > 0 { // what comes, not what is promised, takes more than that
+		read.Grow(int(told) + bytes.MinRead)
+	}
+	_, err := read.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	body := read.Bytes()
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, errTooLarge
