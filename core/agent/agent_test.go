@@ -856,12 +856,15 @@ func TestDoctor(t *testing.T) {
 	}
 	a := s.start(dir, nil)
 	s.until("the plugin", func() bool { return s.plugin().State == pluginhost.Ready })
+	if _, out := look(nil); !strings.Contains(out, "ok       agent ") || !strings.Contains(out, "ok       queue") || !strings.Contains(out, "plugin collector-1 picket/collector 1.0.0 works") {
+		t.Errorf("beside a running agent:\n%s", out)
+	}
 	a.stop()
 	ok, out := look(nil)
 	if !ok {
 		t.Errorf("of a healthy agent:\n%s", out)
 	}
-	contains(t, out, "ok       identity", "knows this agent", "verified under the pinned root", "picket/collector 1.0.0 (process): bytes verified")
+	contains(t, out, "ok       disk", "confinement        level ", "note     agent              no agent runs", "ok       identity", "knows this agent", "verified under the pinned root", "picket/collector 1.0.0 (process): bytes verified")
 	s.change(func() { s.away = true })
 	if ok, out := look(nil); ok || !strings.Contains(out, "problem  server             cannot reach "+s.http.URL) {
 		t.Errorf("with the server away:\n%s", out)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/net/icmp"
 
 	"github.com/picketwatch/picket/core/kernel/pluginhost"
+	"github.com/picketwatch/picket/core/kernel/pluginhost/confine"
 	"github.com/picketwatch/picket/internal/packetsocket"
 	"github.com/picketwatch/picket/registry/client"
 	"github.com/picketwatch/picket/registry/policy"
@@ -31,7 +33,9 @@ func Doctor(ctx context.Context, cfg Config, out io.Writer) (healthy bool, err e
 	}
 	d := &doctor{cfg: cfg, out: out, healthy: true}
 	d.check("data folder", d.folder)
+	d.check("disk", d.disk)
 	d.check("helper programs", d.helpers)
+	d.check("confinement", d.confinement)
 	d.check("ceiling", d.ceiling)
 	d.check("identity", d.identity)
 	if d.id != nil {
@@ -40,6 +44,7 @@ func Doctor(ctx context.Context, cfg Config, out io.Writer) (healthy bool, err e
 		d.check("installed plugins", func() (string, error) { return d.installed(ctx) })
 	}
 	d.check("ICMP", d.icmp)
+	d.running(ctx)
 	for i, c := range cfg.Captures {
 		d.check("capture on "+c.Interface, func() (string, error) {
 			says, err := d.capture(c)
@@ -88,6 +93,64 @@ func (d *doctor) folder() (string, error) {
 		return "", fmt.Errorf("others may look into %s (mode %o); run: chmod 700 %s", d.cfg.Dir, info.Mode().Perm(), d.cfg.Dir)
 	}
 	return d.cfg.Dir, err
+}
+
+// little is how much room on the disk is too little for a queue to last.
+const little = 256 << 20
+
+func (d *doctor) disk() (string, error) {
+	free, err := diskFree(d.cfg.Dir)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s cannot be looked at: %w%w", d.cfg.Dir, plain(err), errOptional)
+	case free < little:
+		return "", fmt.Errorf("%s are free: without the server the queue drops its oldest rows soon; make room, or move the data folder", humanBytes(free))
+	}
+	return humanBytes(free) + " are free", nil
+}
+
+// confinement says how far plugins are kept to what they were granted, and why not further.
+func (d *doctor) confinement() (string, error) {
+	c := confine.Detect()
+	text := "level " + string(c.Level)
+	if len(c.Reasons) == 0 {
+		return text, nil
+	}
+	return "", fmt.Errorf("%s: %s%w", text, strings.Join(c.Reasons, "; "), errOptional)
+}
+
+// running asks the agent that works on this folder how it does.
+func (d *doctor) running(ctx context.Context) {
+	_, answer, err := Ask(ctx, d.cfg.Dir, http.MethodGet, "/status")
+	var st Status
+	if err == nil {
+		err = json.Unmarshal(answer, &st)
+	}
+	if err != nil {
+		d.check("agent", func() (string, error) { return "", fmt.Errorf("%w%w", err, errOptional) })
+		return
+	}
+	d.check("agent", func() (string, error) {
+		if st.ConfigRejected != nil {
+			return "", errors.New(st.ConfigRejected.Reason)
+		}
+		return fmt.Sprintf("runs since %s, configuration %d", st.Started.Local().Format(time.DateTime), st.ConfigVersion), nil
+	})
+	d.check("queue", func() (string, error) {
+		text := fmt.Sprintf("%d batches wait, %s on disk, %d rows dropped", st.Queue.Depth, humanBytes(st.Queue.Bytes), st.Queue.Dropped)
+		if st.Sending.Problem != "" {
+			return "", fmt.Errorf("%s; cannot send: %s", text, st.Sending.Problem)
+		}
+		return text, nil
+	})
+	for _, p := range st.Plugins {
+		d.check("plugin "+p.Instance, func() (string, error) {
+			if p.State != pluginhost.Ready {
+				return "", fmt.Errorf("%s %s is %s: %s", p.Plugin, p.Version, p.State, p.Reason)
+			}
+			return fmt.Sprintf("%s %s works, %s of memory", p.Plugin, p.Version, humanBytes(p.Ledger.MemoryBytes)), nil
+		})
+	}
 }
 
 // helpers looks for the helper programs. One of another release would be a half-done upgrade.
