@@ -56,6 +56,12 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	h.mu.Lock()
 	h.dialed = append(h.dialed, address)
 	h.mu.Unlock()
+	if network == "unix" {
+		if err := h.grants.Unix(address); err != nil {
+			return nil, err
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
