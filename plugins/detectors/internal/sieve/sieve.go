@@ -2,7 +2,8 @@
 //
 // It does not look at every byte of a text: of each string all pieces of four bytes are known that can stand at every fourth place,
 // so one look at every fourth place finds where a string may lie. A table of bits that fits into the processor's nearest cache says
-// no to nearly all of them. Strings of less than seven bytes, and those whose pieces are in every text, are looked for at every place.
+// no to nearly all of them. Strings of four to six bytes are looked for at every second place by pieces of three. Only those that are
+// shorter still, and those whose pieces are in every text, are looked for at every place.
 package sieve
 
 import (
@@ -12,11 +13,12 @@ import (
 
 // Sieve finds strings.
 type Sieve struct {
-	far     tier // pieces of four bytes at every fourth place
-	near    tier // pieces of four bytes at every place
-	short   tier // pieces of two bytes at every place
-	longest int
-	texts   [][]byte // the strings in lower case
+	far   tier     // pieces of four bytes at every fourth place
+	half  tier     // pieces of three bytes at every second place
+	near  tier     // pieces of four bytes at every place
+	short tier     // pieces of two bytes at every place
+	pairs []uint64 // by a piece of two bytes: whether short has it
+	texts [][]byte // the strings in lower case
 }
 
 // tier is the pieces that are looked for at the same places.
@@ -26,6 +28,8 @@ type tier struct {
 	keys  []uint32 // pieces, where their sum says or behind that
 	first []int32  // by place of the key: one more than its first entry
 	list  []entry
+
+	longest int // string
 }
 
 // entry is where a piece lies in a string.
@@ -37,19 +41,19 @@ type entry struct {
 // New makes a sieve; strings are named by their index. An empty one is never found.
 func New(list [][]byte) *Sieve {
 	s := &Sieve{}
-	var far, near, short []int32
+	var far, half, near, short []int32
 	for i, p := range list {
 		low := make([]byte, len(p))
 		for j, b := range p {
 			low[j] = fold(b)
 		}
 		s.texts = append(s.texts, low)
-		s.longest = max(s.longest, len(p))
-		_, dull := window(low, farSize)
 		switch n := len(p); {
-		case n >= farSize && !dull:
+		case n >= farSize && !dull(low, farSize, 4):
 			far = append(far, int32(i))
-		case n >= 4:
+		case n >= halfSize && !dull(low, halfSize, 3):
+			half = append(half, int32(i))
+		case n >= 4 && dull(low, 2, 2):
 			near = append(near, int32(i))
 		case n > 0:
 			short = append(short, int32(i))
@@ -57,39 +61,62 @@ func New(list [][]byte) *Sieve {
 	}
 	s.far.make(stride * len(far))
 	for _, i := range far {
-		at, _ := window(s.texts[i], farSize)
+		at, _ := window(s.texts[i], farSize, 4)
 		for o := at; o < at+stride; o++ {
-			s.far.put(four(s.texts[i][o:]), entry{text: i, offset: int32(o)})
+			s.put(&s.far, four(s.texts[i][o:]), i, o)
+		}
+	}
+	s.half.make(halfStride * len(half))
+	for _, i := range half {
+		at, _ := window(s.texts[i], halfSize, 3)
+		for o := at; o < at+halfStride; o++ {
+			s.put(&s.half, three(s.texts[i][o:]), i, o)
 		}
 	}
 	s.near.make(len(near))
 	for _, i := range near {
-		at, _ := window(s.texts[i], 4)
-		s.near.put(four(s.texts[i][at:]), entry{text: i, offset: int32(at)})
+		at, _ := window(s.texts[i], 4, 4)
+		s.put(&s.near, four(s.texts[i][at:]), i, at)
 	}
+	s.makeShort(short)
+	return s
+}
+
+func (s *Sieve) makeShort(list []int32) {
 	pieces := 0
-	for _, i := range short {
+	for _, i := range list {
 		if pieces++; len(s.texts[i]) == 1 {
 			pieces += 255
 		}
 	}
 	s.short.make(pieces)
-	for _, i := range short {
+	for _, i := range list {
 		text := s.texts[i]
 		if len(text) > 1 {
-			s.short.put(two(text), entry{text: i})
+			at, _ := window(text, 2, 2)
+			s.put(&s.short, two(text[at:]), i, at)
 			continue
 		}
 		for b := range 256 { // whatever stands behind it
-			s.short.put(two([]byte{text[0], byte(b)}), entry{text: i})
+			s.put(&s.short, two([]byte{text[0], byte(b)}), i, 0)
 		}
 	}
-	return s
+	if len(list) == 0 {
+		return
+	}
+	s.pairs = make([]uint64, 1<<16/64)
+	for at, piece := range s.short.keys {
+		if s.short.first[at] != 0 {
+			s.pairs[piece>>6] |= 1 << (piece & 63)
+		}
+	}
 }
 
 const (
-	stride  = 4
-	farSize = 4 + stride - 1
+	stride     = 4
+	farSize    = 4 + stride - 1
+	halfStride = 2
+	halfSize   = 3 + halfStride - 1
 )
 
 // make takes room for so many pieces.
@@ -103,22 +130,32 @@ func (t *tier) make(pieces int) {
 	t.keys, t.first = make([]uint32, room), make([]int32, room)
 }
 
-// window is where those bytes of a string begin that texts are likely to have least often, and whether they have them all the time.
-func window(text []byte, size int) (best int, dull bool) {
-	least := 1 << 30
+// window is where those bytes of a string begin whose pieces texts are likely to have least often, and how often that is.
+func window(text []byte, size, piece int) (best, least int) {
+	least = 1 << 30
 	for at := 0; at+size <= len(text); at++ {
 		sum := 0
-		for o := at; o+4 <= at+size; o++ {
-			sum += common(text[o]) + common(text[o+1]) + common(text[o+2]) + common(text[o+3])
-			if isDull(text[o : o+4]) {
-				sum += 100
+		for o := at; o+piece <= at+size; o++ {
+			for _, b := range text[o : o+piece] {
+				sum += common(b)
+			}
+			if isDull(text[o : o+piece]) {
+				sum += veryOften
 			}
 		}
 		if sum < least {
 			best, least = at, sum
 		}
 	}
-	return best, least >= 100
+	return best, least
+}
+
+const veryOften = 100
+
+// dull reports whether each window of a string has a piece that texts have all the time.
+func dull(text []byte, size, piece int) bool {
+	_, least := window(text, size, piece)
+	return least >= veryOften
 }
 
 // isDull reports whether a piece is in every other packet: filling, and small numbers.
@@ -132,7 +169,7 @@ func isDull(piece []byte) bool {
 			same++
 		}
 	}
-	return small >= 3 || same == 4
+	return small >= min(len(piece), 3) || same == len(piece)
 }
 
 func common(b byte) int {
@@ -147,14 +184,19 @@ func common(b byte) int {
 	return 1
 }
 
-// four and two are the pieces at the beginning of a text. They tell less apart than letters of either case.
-func four(b []byte) uint32 { return binary.LittleEndian.Uint32(b) | 0x20202020 }
-func two(b []byte) uint32  { return uint32(binary.LittleEndian.Uint16(b)) | 0x2020 }
+// four, three and two are the pieces at the beginning of a text, and eight what several of them lie in. They tell less apart than
+// letters of either case.
+func four(b []byte) uint32  { return binary.LittleEndian.Uint32(b) | 0x20202020 }
+func three(b []byte) uint32 { return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | 0x202020 }
+func two(b []byte) uint32   { return uint32(binary.LittleEndian.Uint16(b)) | 0x2020 }
+func eight(b []byte) uint64 { return binary.LittleEndian.Uint64(b) | 0x2020202020202020 }
 
 // sum spreads pieces over the table.
 func sum(piece uint32) uint32 { return piece * 0x9e3779b1 }
 
-func (t *tier) put(piece uint32, e entry) {
+func (s *Sieve) put(t *tier, piece uint32, text int32, offset int) {
+	e := entry{text: text, offset: int32(offset)}
+	t.longest = max(t.longest, len(s.texts[text]))
 	h := sum(piece)
 	t.bits[h>>t.shift/64] |= 1 << (h >> t.shift % 64)
 	at := t.place(piece, h)
@@ -188,48 +230,116 @@ func fold(b byte) byte {
 
 // Size is how many bytes the tables take.
 func (s *Sieve) Size() (n int) {
-	for _, t := range [...]*tier{&s.far, &s.near, &s.short} {
+	for _, t := range [...]*tier{&s.far, &s.half, &s.near, &s.short} {
 		n += 8*len(t.bits) + 8*len(t.keys) + 12*len(t.list)
 	}
-	return n
+	return n + 8*len(s.pairs)
 }
 
 // Find calls hit with each string that ends in text behind the first from bytes, and the position behind it, in no certain order.
 func (s *Sieve) Find(text []byte, from int, hit func(found int32, end int)) {
-	begin := max(0, from-s.longest+1)
 	if s.far.bits != nil {
-		s.each(&s.far, stride, text, begin, from, hit)
+		s.eachFar(text, s.far.begin(from), from, hit)
+	}
+	if s.half.bits != nil {
+		s.eachHalf(text, s.half.begin(from), from, hit)
 	}
 	if s.near.bits != nil {
-		s.each(&s.near, 1, text, begin, from, hit)
+		s.eachNear(text, s.near.begin(from), from, hit)
 	}
 	if s.short.bits != nil {
-		s.eachShort(text, max(0, from-2), from, hit)
+		s.eachShort(text, s.short.begin(from), from, hit)
 	}
 }
 
-func (s *Sieve) each(t *tier, by int, text []byte, at, from int, hit func(found int32, end int)) {
+// begin is where the longest string may begin that ends behind a place.
+func (t *tier) begin(from int) int { return max(0, from-t.longest+1) }
+
+// has reports whether a string may have a piece.
+func (t *tier) has(piece uint32) bool {
+	i := sum(piece) >> (t.shift & 31)
+	return t.bits[i>>6]>>(i&63)&1 != 0
+}
+
+// eachFar looks at four places at once, and at each of them only when one may have something; so do the other tiers.
+func (s *Sieve) eachFar(text []byte, at, from int, hit func(found int32, end int)) {
+	t := &s.far
 	table, shift := t.bits, t.shift&31
-	for ; at+4 <= len(text); at += by {
-		h := sum(four(text[at:]))
-		i := h >> shift
-		if table[i>>6]>>(i&63)&1 != 0 {
-			s.settle(t, four(text[at:]), text, at, from, hit)
+	for ; at+4*stride <= len(text); at += 4 * stride {
+		lo, hi := eight(text[at:]), eight(text[at+8:])
+		a, b, c, d := sum(uint32(lo))>>shift, sum(uint32(lo>>32))>>shift, sum(uint32(hi))>>shift, sum(uint32(hi>>32))>>shift
+		if (table[a>>6]>>(a&63)|table[b>>6]>>(b&63)|table[c>>6]>>(c&63)|table[d>>6]>>(d&63))&1 != 0 {
+			s.some(t, stride, text, at, at+4*stride, from, hit)
 		}
 	}
+	s.some(t, stride, text, at, len(text), from, hit)
+}
+
+func (s *Sieve) eachHalf(text []byte, at, from int, hit func(found int32, end int)) {
+	const piece = 1<<24 - 1
+	t := &s.half
+	table, shift := t.bits, t.shift&31
+	for ; at+8 <= len(text); at += 3 * halfStride {
+		w := eight(text[at:])
+		a, b, c := sum(uint32(w)&piece)>>shift, sum(uint32(w>>16)&piece)>>shift, sum(uint32(w>>32)&piece)>>shift
+		if (table[a>>6]>>(a&63)|table[b>>6]>>(b&63)|table[c>>6]>>(c&63))&1 != 0 {
+			s.someHalf(text, at, at+3*halfStride, from, hit)
+		}
+	}
+	s.someHalf(text, at, len(text), from, hit)
+}
+
+func (s *Sieve) eachNear(text []byte, at, from int, hit func(found int32, end int)) {
+	t := &s.near
+	table, shift := t.bits, t.shift&31
+	for ; at+8 <= len(text); at += 4 {
+		w := eight(text[at:])
+		a, b, c, d := sum(uint32(w))>>shift, sum(uint32(w>>8))>>shift, sum(uint32(w>>16))>>shift, sum(uint32(w>>24))>>shift
+		if (table[a>>6]>>(a&63)|table[b>>6]>>(b&63)|table[c>>6]>>(c&63)|table[d>>6]>>(d&63))&1 != 0 {
+			s.some(t, 1, text, at, at+4, from, hit)
+		}
+	}
+	s.some(t, 1, text, at, len(text), from, hit)
 }
 
 func (s *Sieve) eachShort(text []byte, at, from int, hit func(found int32, end int)) {
-	t := &s.short
-	table, shift := t.bits, t.shift&31
-	for ; at+2 <= len(text); at++ {
-		i := sum(two(text[at:])) >> shift
-		if table[i>>6]>>(i&63)&1 != 0 {
-			s.settle(t, two(text[at:]), text, at, from, hit)
+	table := (*[1 << 16 / 64]uint64)(s.pairs)
+	for ; at+8 <= len(text); at += 4 {
+		w := eight(text[at:])
+		a, b, c, d := uint16(w), uint16(w>>8), uint16(w>>16), uint16(w>>24)
+		if (table[a>>6]>>(a&63)|table[b>>6]>>(b&63)|table[c>>6]>>(c&63)|table[d>>6]>>(d&63))&1 != 0 {
+			s.someShort(text, at, at+4, from, hit)
 		}
 	}
-	if at < len(text) { // nothing stands behind the last byte
-		s.settle(t, two([]byte{text[at], 0}), text, at, from, hit)
+	s.someShort(text, at, len(text), from, hit)
+	if len(text) > 0 { // nothing stands behind the last byte
+		last := len(text) - 1
+		s.settle(&s.short, two([]byte{text[last], 0}), text, last, from, hit)
+	}
+}
+
+// some looks at the places from at to until, one after the other.
+func (s *Sieve) some(t *tier, by int, text []byte, at, until, from int, hit func(found int32, end int)) {
+	for ; at < until && at+4 <= len(text); at += by {
+		if piece := four(text[at:]); t.has(piece) {
+			s.settle(t, piece, text, at, from, hit)
+		}
+	}
+}
+
+func (s *Sieve) someHalf(text []byte, at, until, from int, hit func(found int32, end int)) {
+	for ; at < until && at+3 <= len(text); at += halfStride {
+		if piece := three(text[at:]); s.half.has(piece) {
+			s.settle(&s.half, piece, text, at, from, hit)
+		}
+	}
+}
+
+func (s *Sieve) someShort(text []byte, at, until, from int, hit func(found int32, end int)) {
+	for ; at < until && at+2 <= len(text); at++ {
+		if piece := two(text[at:]); s.pairs[piece>>6]>>(piece&63)&1 != 0 {
+			s.settle(&s.short, piece, text, at, from, hit)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func lower(b []byte) []byte {
 
 func TestFind(t *testing.T) {
 	list := [][]byte{[]byte("he"), []byte("SHE"), []byte("his"), []byte("hers"), {}, {0, 255}, {'x'}, []byte("usher"), []byte("Ushers\x00"),
-		[]byte("USHERS\x00\xff SHE x"), []byte("aaaaaaaaa"), []byte("@@@@"), []byte("\x00\x00")}
+		[]byte("USHERS\x00\xff SHE x"), []byte("aaaaaaaaa"), []byte("@@@@"), []byte("\x00\x00"), []byte("\x00\x00\x00x"), []byte("axaa"), []byte("she xa")}
 	text := []byte("usHers\x00\xff she xaaaaaaaaaaaaaa````@@@@@\x00\x00\x00X")
 	for cut := range text {
 		if got, want := found(list, text, cut), simply(list, text); !slices.Equal(got, want) {
