@@ -161,7 +161,7 @@ type Host interface {
 	// State is a small key-value store that survives restarts.
 	State() State
 	// Dial opens a connection that the grants allow: network "tcp" or "udp" to host:port (permission net.dial), or
-	// "unix" to a path (permission unix.connect). Names are resolved by the host.
+	// "unix" to a path (permission unix.connect). Names are resolved by the host; see LookupTimer.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 	// Fetch makes one HTTP request over Dial and reads the whole answer, at most MaxFetch bytes. Redirects are not
 	// followed. Any status is an answer, not an error.
@@ -181,6 +181,10 @@ type Host interface {
 
 	processOnly
 }
+
+// LookupTimer is a stream that Dial opened and that knows how long the lookup of its name took, 0 for an address. Streams of
+// a process with a broker do; a guest's do not.
+type LookupTimer interface{ LookupTime() time.Duration }
 
 // MaxFetch is the largest body in a Request or a Response, in bytes.
 const MaxFetch = 8 << 20

@@ -91,8 +91,10 @@ type Answer struct {
 	Error  *Error `json:"error,omitempty"`
 	Local  string `json:"local,omitempty"` // addresses of a connection or a listener
 	Remote string `json:"remote,omitempty"`
-	Found  bool   `json:"found,omitempty"`
-	Size   int64  `json:"size,omitempty"` // bytes
+	// Lookup is how long the name of a dial took to resolve, in nanoseconds.
+	Lookup time.Duration `json:"lookup,omitempty"`
+	Found  bool          `json:"found,omitempty"`
+	Size   int64         `json:"size,omitempty"` // bytes
 	// Model is the release that an opened model is of.
 	Model *abi.ModelInfo `json:"model,omitempty"`
 }

@@ -45,6 +45,13 @@ func Prefixes(list []string) []netip.Prefix {
 	return out
 }
 
+type lookupTime struct{}
+
+// WithLookupTime makes Dial say how long the lookup of the name took. An address needs none, and leaves took as it is.
+func WithLookupTime(ctx context.Context, took *time.Duration) context.Context {
+	return context.WithValue(ctx, lookupTime{}, took)
+}
+
 // Allowed reports whether the grants allow a connection to the address as it is written.
 func (r *Reach) Allowed(network, address string) error {
 	if network == "unix" {
@@ -158,7 +165,11 @@ func (r *Reach) resolve(ctx context.Context, network, host string) ([]netip.Addr
 	if lookup == nil {
 		lookup = net.DefaultResolver.LookupNetIP
 	}
+	began := time.Now()
 	addrs, err := lookup(ctx, family, host)
+	if took, ok := ctx.Value(lookupTime{}).(*time.Duration); ok {
+		*took = time.Since(began)
+	}
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Temporary, "resolve %s: %w", host, err)
 	}

@@ -195,7 +195,7 @@ func (b asked) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if isUDP(network) {
 		return newPacketConn(conn, local, remote, false), nil
 	}
-	return &streamConn{UnixConn: conn, local: local, remote: remote}, nil
+	return &streamConn{UnixConn: conn, local: local, remote: remote, lookup: answer.Lookup}, nil
 }
 
 func (b asked) Listen(ctx context.Context, network, address string) (net.Listener, error) {

@@ -22,7 +22,11 @@ import (
 type streamConn struct {
 	*net.UnixConn
 	local, remote net.Addr
+	lookup        time.Duration
 }
+
+// LookupTime implements sdk.LookupTimer.
+func (c *streamConn) LookupTime() time.Duration { return c.lookup }
 
 func (c *streamConn) LocalAddr() net.Addr  { return c.local }
 func (c *streamConn) RemoteAddr() net.Addr { return c.remote }

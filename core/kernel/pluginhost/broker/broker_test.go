@@ -199,6 +199,14 @@ func TestDialTCP(t *testing.T) {
 	if got := conn.RemoteAddr().String(); got != l.Addr().String() {
 		t.Errorf("the remote address is %s, want %s", got, l.Addr())
 	}
+	if took := conn.(sdk.LookupTimer).LookupTime(); took <= 0 {
+		t.Errorf("the lookup took %v", took)
+	}
+	if direct, err := r.Dial(t.Context(), "tcp", l.Addr().String()); err != nil || direct.(sdk.LookupTimer).LookupTime() != 0 {
+		t.Errorf("an address needs no lookup: %v", err)
+	} else {
+		direct.Close()
+	}
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); !ok || local.Port == 0 {
 		t.Errorf("the local address is %v", conn.LocalAddr())
 	}

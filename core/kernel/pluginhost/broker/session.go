@@ -217,7 +217,7 @@ func (s *session) dial(ctx context.Context, req brokerwire.Request) (ans brokerw
 	if err != nil {
 		return ans, nil, nil, err
 	}
-	conn, err := s.b.reach.Dial(ctx, req.Network, req.Address)
+	conn, err := s.b.reach.Dial(reach.WithLookupTime(ctx, &ans.Lookup), req.Network, req.Address)
 	t := dialTarget(req, conn)
 	use := s.count(t, err)
 	if err != nil {
