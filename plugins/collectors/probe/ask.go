@@ -18,13 +18,14 @@ import (
 
 // result is what one question gave. What was not reached is nil.
 type result struct {
-	err                      error // why the target did not answer
-	connect, handshake, head *time.Duration
-	total                    time.Duration
-	status                   int                 // of HTTP, 0 when there was none
-	echoes                   *echoes             // of ICMP
-	rcode                    *int                // of DNS
-	certificates             []*x509.Certificate // the server's own first
+	err             error          // why the target did not answer
+	lookup, connect *time.Duration // lookup is part of connect where it is not known by itself
+	handshake, head *time.Duration
+	total           time.Duration
+	status          int                 // of HTTP, 0 when there was none
+	echoes          *echoes             // of ICMP
+	rcode           *int                // of DNS
+	certificates    []*x509.Certificate // the server's own first
 }
 
 // ask asks one target. For TCP, TLS and HTTP it dials by the host and speaks HTTP/1.1 itself: a client library would hide the phases, and the
@@ -53,6 +54,11 @@ func (r *result) run(ctx context.Context, host sdk.Host, t target) error {
 	}
 	defer func() { conn.Close() }()
 	r.connect = lap()
+	if known, ok := conn.(sdk.LookupTimer); ok && known.LookupTime() > 0 {
+		lookup := min(known.LookupTime(), *r.connect)
+		rest := *r.connect - lookup
+		r.lookup, r.connect = &lookup, &rest
+	}
 	if end, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(end); err != nil {
 			return err

@@ -174,3 +174,30 @@ func FuzzParseAnswer(f *testing.F) {
 		}
 	})
 }
+
+// slowName is a host that looks up names slowly, and says so.
+type slowName struct{ sdk.Host }
+
+type named struct{ net.Conn }
+
+const lookup = 30 * time.Millisecond
+
+func (slowName) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	time.Sleep(lookup)
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	return named{conn}, err
+}
+
+func (named) LookupTime() time.Duration { return lookup }
+
+func TestTheLookupIsAPhaseOfItsOwn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := ask(t.Context(), slowName{}, mustTarget(t, "tcp://"+l.Addr().String()), 1)
+	if r.err != nil || r.lookup == nil || *r.lookup != lookup || *r.lookup+*r.connect > r.total {
+		t.Errorf("%+v", r)
+	}
+}

@@ -130,7 +130,7 @@ func (c *Collector) samples(t target, r result) []sdk.Sample {
 	for _, p := range []struct {
 		name string
 		took *time.Duration
-	}{{"connect", r.connect}, {"tls", r.handshake}, {"first_byte", r.head}} {
+	}{{"dns", r.lookup}, {"connect", r.connect}, {"tls", r.handshake}, {"first_byte", r.head}} {
 		if p.took != nil {
 			add(metricPhase, "s", p.took.Seconds(), p.name)
 		}
