@@ -279,6 +279,34 @@ type Sighting struct {
 	Packet  uint64 `json:"packet,omitempty"`
 	// Confidence is between 0 and 1.
 	Confidence float64 `json:"confidence"`
+	// Ports and Links are all that a device has. They take the place of those that the plugin told of it before; a sighting without any
+	// leaves those as they are.
+	Ports []Port `json:"ports,omitempty"`
+	Links []Link `json:"links,omitempty"`
+}
+
+// Port is an interface of a device.
+type Port struct {
+	Index       uint32         `json:"index"` // by which the device knows it
+	Name        string         `json:"name"`
+	Description string         `json:"description,omitempty"`
+	Alias       string         `json:"alias,omitempty"` // what people called it
+	Type        string         `json:"type,omitempty"`  // for example "ethernet"
+	MAC         string         `json:"mac,omitempty"`
+	Speed       uint64         `json:"speed,omitempty"` // bits per second
+	State       string         `json:"state,omitempty"` // "up", "down", or "off" when people switched it off
+	Addresses   []netip.Prefix `json:"addresses,omitempty"`
+}
+
+// Link is what a device says of the other end of one of its ports.
+type Link struct {
+	Port        string     `json:"port"`     // the device's own
+	Protocol    string     `json:"protocol"` // "lldp", "cdp", or "bridge" for the only address that was heard there
+	MAC         string     `json:"mac,omitempty"`
+	IP          netip.Addr `json:"ip,omitzero"`
+	Name        string     `json:"name,omitempty"`
+	RemotePort  string     `json:"remote_port,omitempty"`
+	Description string     `json:"description,omitempty"`
 }
 
 // Subscription names the records that a detector or an Observer wants.

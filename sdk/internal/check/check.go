@@ -32,6 +32,8 @@ const (
 	maxTechs    = 32
 	maxPackets  = 4096
 	maxFlowRefs = 512
+	maxPorts    = 8192
+	maxLinks    = 4096
 )
 
 // Sample checks and bounds one sample.
@@ -73,6 +75,24 @@ func Sighting(s *sdk.Sighting) error {
 	var err error
 	if s.Facts, err = texts(s.Facts); err != nil {
 		return fmt.Errorf("sighting: facts: %w", err)
+	}
+	if len(s.Ports) > maxPorts || len(s.Links) > maxLinks {
+		return fmt.Errorf("sighting: %d ports and %d links are more than %d and %d", len(s.Ports), len(s.Links), maxPorts, maxLinks)
+	}
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		if p.MAC != "" && !mac(p.MAC) || len(p.Addresses) > maxEntries {
+			return fmt.Errorf("sighting: port %q: MAC %q, %d addresses", cut(p.Name, 80), cut(p.MAC, 80), len(p.Addresses))
+		}
+		p.Name, p.Description, p.Alias, p.Type, p.State = cut(p.Name, maxName), cut(p.Description, maxName), cut(p.Alias, maxName), cut(p.Type, maxUnit), cut(p.State, maxUnit)
+	}
+	for i := range s.Links {
+		l := &s.Links[i]
+		if l.MAC != "" && !mac(l.MAC) || l.MAC == "" && l.Name == "" && !l.IP.IsValid() {
+			return fmt.Errorf("sighting: the link at port %q leads to no device: MAC %q", cut(l.Port, 80), cut(l.MAC, 80))
+		}
+		l.Port, l.Protocol, l.Name, l.RemotePort, l.Description = cut(l.Port, maxName), cut(l.Protocol, maxUnit), cut(l.Name, maxName), cut(l.RemotePort, maxName), cut(l.Description, maxText)
+		l.IP = l.IP.Unmap().WithZone("")
 	}
 	return nil
 }

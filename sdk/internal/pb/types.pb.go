@@ -515,7 +515,10 @@ type Sighting struct {
 	// Number in the capture of the packet that an observer saw it in.
 	Packet uint64 `protobuf:"varint,8,opt,name=packet,proto3" json:"packet,omitempty"`
 	// Names the capture. The host fills it in: what a plugin says here is not believed.
-	Capture       string `protobuf:"bytes,9,opt,name=capture,proto3" json:"capture,omitempty"`
+	Capture string `protobuf:"bytes,9,opt,name=capture,proto3" json:"capture,omitempty"`
+	// All ports and links of a device that was asked for them, in the place of those that the plugin told before.
+	Ports         []*Port `protobuf:"bytes,10,rep,name=ports,proto3" json:"ports,omitempty"`
+	Links         []*Link `protobuf:"bytes,11,rep,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -613,6 +616,229 @@ func (x *Sighting) GetCapture() string {
 	return ""
 }
 
+func (x *Sighting) GetPorts() []*Port {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *Sighting) GetLinks() []*Link {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+// Port is an interface of a device.
+type Port struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By which the device knows it.
+	Index       uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Name        string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// What people called it.
+	Alias string `protobuf:"bytes,4,opt,name=alias,proto3" json:"alias,omitempty"`
+	Type  string `protobuf:"bytes,5,opt,name=type,proto3" json:"type,omitempty"`
+	Mac   string `protobuf:"bytes,6,opt,name=mac,proto3" json:"mac,omitempty"`
+	// Bits per second; 0 when not known.
+	Speed uint64 `protobuf:"varint,7,opt,name=speed,proto3" json:"speed,omitempty"`
+	// up, down, or off when people switched it off; empty when not known.
+	State string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	// In CIDR form.
+	Addresses     []string `protobuf:"bytes,9,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Port) Reset() {
+	*x = Port{}
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Port) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Port) ProtoMessage() {}
+
+func (x *Port) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Port.ProtoReflect.Descriptor instead.
+func (*Port) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Port) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Port) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Port) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Port) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+func (x *Port) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Port) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *Port) GetSpeed() uint64 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
+func (x *Port) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Port) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// Link is what a device says of the other end of one of its ports.
+type Link struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the device's own port.
+	Port string `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
+	// lldp, cdp, or bridge for the only address that was heard there.
+	Protocol      string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Mac           string `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
+	Ip            string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
+	Name          string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	RemotePort    string `protobuf:"bytes,6,opt,name=remote_port,json=remotePort,proto3" json:"remote_port,omitempty"`
+	Description   string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Link) Reset() {
+	*x = Link{}
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Link) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Link) ProtoMessage() {}
+
+func (x *Link) ProtoReflect() protoreflect.Message {
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Link.ProtoReflect.Descriptor instead.
+func (*Link) Descriptor() ([]byte, []int) {
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Link) GetPort() string {
+	if x != nil {
+		return x.Port
+	}
+	return ""
+}
+
+func (x *Link) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Link) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *Link) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *Link) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Link) GetRemotePort() string {
+	if x != nil {
+		return x.RemotePort
+	}
+	return ""
+}
+
+func (x *Link) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
 // Finding is what a detector says once.
 type Finding struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -641,7 +867,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +879,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[8]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +892,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Finding) GetId() string {
@@ -788,7 +1014,7 @@ type FlowRef struct {
 
 func (x *FlowRef) Reset() {
 	*x = FlowRef{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +1026,7 @@ func (x *FlowRef) String() string {
 func (*FlowRef) ProtoMessage() {}
 
 func (x *FlowRef) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[9]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +1039,7 @@ func (x *FlowRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowRef.ProtoReflect.Descriptor instead.
 func (*FlowRef) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FlowRef) GetId() uint64 {
@@ -874,7 +1100,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1112,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[10]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1125,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Notice) GetId() string {
@@ -984,7 +1210,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[11]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1222,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_picket_plugin_v1_types_proto_msgTypes[11]
+	mi := &file_picket_plugin_v1_types_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1235,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{11}
+	return file_picket_plugin_v1_types_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Receipt) GetForeignId() string {
@@ -1080,7 +1306,7 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
-	"\x10_time_unix_nanos\"\xea\x02\n" +
+	"\x10_time_unix_nanos\"\xc6\x03\n" +
 	"\bSighting\x12+\n" +
 	"\x0ftime_unix_nanos\x18\x01 \x01(\x03H\x00R\rtimeUnixNanos\x88\x01\x01\x12\x0e\n" +
 	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x10\n" +
@@ -1092,12 +1318,34 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"confidence\x12\x16\n" +
 	"\x06source\x18\a \x01(\tR\x06source\x12\x16\n" +
 	"\x06packet\x18\b \x01(\x04R\x06packet\x12\x18\n" +
-	"\acapture\x18\t \x01(\tR\acapture\x1a8\n" +
+	"\acapture\x18\t \x01(\tR\acapture\x12,\n" +
+	"\x05ports\x18\n" +
+	" \x03(\v2\x16.picket.plugin.v1.PortR\x05ports\x12,\n" +
+	"\x05links\x18\v \x03(\v2\x16.picket.plugin.v1.LinkR\x05links\x1a8\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
-	"\x10_time_unix_nanos\"\xc6\x04\n" +
+	"\x10_time_unix_nanos\"\xd8\x01\n" +
+	"\x04Port\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x14\n" +
+	"\x05alias\x18\x04 \x01(\tR\x05alias\x12\x12\n" +
+	"\x04type\x18\x05 \x01(\tR\x04type\x12\x10\n" +
+	"\x03mac\x18\x06 \x01(\tR\x03mac\x12\x14\n" +
+	"\x05speed\x18\a \x01(\x04R\x05speed\x12\x14\n" +
+	"\x05state\x18\b \x01(\tR\x05state\x12\x1c\n" +
+	"\taddresses\x18\t \x03(\tR\taddresses\"\xaf\x01\n" +
+	"\x04Link\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\tR\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x10\n" +
+	"\x03mac\x18\x03 \x01(\tR\x03mac\x12\x0e\n" +
+	"\x02ip\x18\x04 \x01(\tR\x02ip\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x1f\n" +
+	"\vremote_port\x18\x06 \x01(\tR\n" +
+	"remotePort\x12 \n" +
+	"\vdescription\x18\a \x01(\tR\vdescription\"\xc6\x04\n" +
 	"\aFinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bdetector\x18\x02 \x01(\tR\bdetector\x12\x12\n" +
@@ -1163,7 +1411,7 @@ func file_picket_plugin_v1_types_proto_rawDescGZIP() []byte {
 	return file_picket_plugin_v1_types_proto_rawDescData
 }
 
-var file_picket_plugin_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_picket_plugin_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_picket_plugin_v1_types_proto_goTypes = []any{
 	(*Error)(nil),              // 0: picket.plugin.v1.Error
 	(*Rule)(nil),               // 1: picket.plugin.v1.Rule
@@ -1173,30 +1421,34 @@ var file_picket_plugin_v1_types_proto_goTypes = []any{
 	(*PermissionValues)(nil),   // 5: picket.plugin.v1.PermissionValues
 	(*Sample)(nil),             // 6: picket.plugin.v1.Sample
 	(*Sighting)(nil),           // 7: picket.plugin.v1.Sighting
-	(*Finding)(nil),            // 8: picket.plugin.v1.Finding
-	(*FlowRef)(nil),            // 9: picket.plugin.v1.FlowRef
-	(*Notice)(nil),             // 10: picket.plugin.v1.Notice
-	(*Receipt)(nil),            // 11: picket.plugin.v1.Receipt
-	nil,                        // 12: picket.plugin.v1.Permission.ArgsEntry
-	nil,                        // 13: picket.plugin.v1.Sample.LabelsEntry
-	nil,                        // 14: picket.plugin.v1.Sighting.FactsEntry
-	nil,                        // 15: picket.plugin.v1.Finding.FeaturesEntry
+	(*Port)(nil),               // 8: picket.plugin.v1.Port
+	(*Link)(nil),               // 9: picket.plugin.v1.Link
+	(*Finding)(nil),            // 10: picket.plugin.v1.Finding
+	(*FlowRef)(nil),            // 11: picket.plugin.v1.FlowRef
+	(*Notice)(nil),             // 12: picket.plugin.v1.Notice
+	(*Receipt)(nil),            // 13: picket.plugin.v1.Receipt
+	nil,                        // 14: picket.plugin.v1.Permission.ArgsEntry
+	nil,                        // 15: picket.plugin.v1.Sample.LabelsEntry
+	nil,                        // 16: picket.plugin.v1.Sighting.FactsEntry
+	nil,                        // 17: picket.plugin.v1.Finding.FeaturesEntry
 }
 var file_picket_plugin_v1_types_proto_depIdxs = []int32{
 	3,  // 0: picket.plugin.v1.Subscription.packets:type_name -> picket.plugin.v1.PacketSubscription
-	12, // 1: picket.plugin.v1.Permission.args:type_name -> picket.plugin.v1.Permission.ArgsEntry
-	13, // 2: picket.plugin.v1.Sample.labels:type_name -> picket.plugin.v1.Sample.LabelsEntry
-	14, // 3: picket.plugin.v1.Sighting.facts:type_name -> picket.plugin.v1.Sighting.FactsEntry
-	9,  // 4: picket.plugin.v1.Finding.flows:type_name -> picket.plugin.v1.FlowRef
-	15, // 5: picket.plugin.v1.Finding.features:type_name -> picket.plugin.v1.Finding.FeaturesEntry
-	8,  // 6: picket.plugin.v1.Notice.alert:type_name -> picket.plugin.v1.Finding
-	6,  // 7: picket.plugin.v1.Notice.samples:type_name -> picket.plugin.v1.Sample
-	5,  // 8: picket.plugin.v1.Permission.ArgsEntry.value:type_name -> picket.plugin.v1.PermissionValues
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	14, // 1: picket.plugin.v1.Permission.args:type_name -> picket.plugin.v1.Permission.ArgsEntry
+	15, // 2: picket.plugin.v1.Sample.labels:type_name -> picket.plugin.v1.Sample.LabelsEntry
+	16, // 3: picket.plugin.v1.Sighting.facts:type_name -> picket.plugin.v1.Sighting.FactsEntry
+	8,  // 4: picket.plugin.v1.Sighting.ports:type_name -> picket.plugin.v1.Port
+	9,  // 5: picket.plugin.v1.Sighting.links:type_name -> picket.plugin.v1.Link
+	11, // 6: picket.plugin.v1.Finding.flows:type_name -> picket.plugin.v1.FlowRef
+	17, // 7: picket.plugin.v1.Finding.features:type_name -> picket.plugin.v1.Finding.FeaturesEntry
+	10, // 8: picket.plugin.v1.Notice.alert:type_name -> picket.plugin.v1.Finding
+	6,  // 9: picket.plugin.v1.Notice.samples:type_name -> picket.plugin.v1.Sample
+	5,  // 10: picket.plugin.v1.Permission.ArgsEntry.value:type_name -> picket.plugin.v1.PermissionValues
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_picket_plugin_v1_types_proto_init() }
@@ -1206,15 +1458,15 @@ func file_picket_plugin_v1_types_proto_init() {
 	}
 	file_picket_plugin_v1_types_proto_msgTypes[6].OneofWrappers = []any{}
 	file_picket_plugin_v1_types_proto_msgTypes[7].OneofWrappers = []any{}
-	file_picket_plugin_v1_types_proto_msgTypes[8].OneofWrappers = []any{}
 	file_picket_plugin_v1_types_proto_msgTypes[10].OneofWrappers = []any{}
+	file_picket_plugin_v1_types_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_picket_plugin_v1_types_proto_rawDesc), len(file_picket_plugin_v1_types_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

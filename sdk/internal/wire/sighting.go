@@ -5,6 +5,7 @@ import (
 
 	"github.com/picketwatch/picket/sdk"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // SightingsField is the number of the sightings in what a plugin answers to a batch, and to the end of a capture.
@@ -21,6 +22,8 @@ const (
 	sightingSource     = 7
 	sightingPacket     = 8
 	sightingCapture    = 9
+	sightingPorts      = 10
+	sightingLinks      = 11
 
 	entryKey   = 1
 	entryValue = 2
@@ -51,7 +54,25 @@ func AppendSighting(b []byte, v *sdk.Sighting) []byte {
 		if v.Packet != 0 {
 			b = protowire.AppendVarint(protowire.AppendTag(b, sightingPacket, protowire.VarintType), v.Packet)
 		}
-		return appendText(b, sightingCapture, v.Capture)
+		b = appendText(b, sightingCapture, v.Capture)
+		for i := range v.Ports {
+			b = appendProto(b, sightingPorts, PortToPB(v.Ports[i]))
+		}
+		for i := range v.Links {
+			b = appendProto(b, sightingLinks, LinkToPB(v.Links[i]))
+		}
+		return b
+	})
+}
+
+// appendProto is for what an observer hardly ever tells.
+func appendProto(b []byte, field protowire.Number, m proto.Message) []byte {
+	return appendMessage(b, field, func(b []byte) []byte {
+		out, err := proto.MarshalOptions{}.MarshalAppend(b, m)
+		if err != nil {
+			return b // texts were cleaned: there is nothing else that could be wrong
+		}
+		return out
 	})
 }
 

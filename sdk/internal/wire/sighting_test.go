@@ -20,6 +20,8 @@ func TestAppendSighting(t *testing.T) {
 		{Time: time.Unix(0, 0), IP: netip.MustParseAddr("10.0.0.1"), Confidence: math.Copysign(0, -1)},
 		{Time: time.Unix(1e9, 5), IP: netip.MustParseAddr("2001:db8::1"), MAC: "00:11:22:33:44:55", Hostname: "printer", Source: "mdns", Capture: "c", Packet: math.MaxUint64,
 			Confidence: 0.5, Facts: map[string]string{"vendor": strings.Repeat("x", 300), "role": "", "os": "linux"}},
+		{MAC: "00:11:22:33:44:55", Ports: []sdk.Port{{Index: 3, Name: "Gi0/3", Speed: 1e9, State: "up", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}, {Index: 4, Alias: "\xff"}},
+			Links: []sdk.Link{{Port: "Gi0/3", Protocol: "lldp", Name: "core", IP: netip.MustParseAddr("192.0.2.2")}, {}}},
 		{Time: time.Unix(-5, 0), Hostname: "\xff not UTF-8"},
 		{Facts: map[string]string{"": "nothing", "long": strings.Repeat("y", 20_000)}},
 	}
@@ -44,10 +46,10 @@ func TestAppendSighting(t *testing.T) {
 
 // A field that the message gets must be written too.
 func TestEveryFieldOfASightingIsWritten(t *testing.T) {
-	if n := (&pb.Sighting{}).ProtoReflect().Descriptor().Fields().Len(); n != 9 {
+	if n := (&pb.Sighting{}).ProtoReflect().Descriptor().Fields().Len(); n != 11 {
 		t.Errorf("a Sighting has %d fields", n)
 	}
-	if n := reflect.TypeFor[sdk.Sighting]().NumField(); n != 9 {
+	if n := reflect.TypeFor[sdk.Sighting]().NumField(); n != 11 {
 		t.Errorf("sdk.Sighting has %d fields", n)
 	}
 }

@@ -236,7 +236,7 @@ func SampleFromPB(s *pb.Sample) sdk.Sample {
 
 func SightingToPB(s sdk.Sighting) *pb.Sighting {
 	out := &pb.Sighting{TimeUnixNanos: Nanos(s.Time), Mac: clean(s.MAC), Hostname: clean(s.Hostname), Facts: s.Facts, Confidence: s.Confidence,
-		Source: clean(s.Source), Capture: clean(s.Capture), Packet: s.Packet}
+		Source: clean(s.Source), Capture: clean(s.Capture), Packet: s.Packet, Ports: each(s.Ports, PortToPB), Links: each(s.Links, LinkToPB)}
 	if s.IP.IsValid() {
 		out.Ip = s.IP.String()
 	}
@@ -246,14 +246,68 @@ func SightingToPB(s sdk.Sighting) *pb.Sighting {
 func SightingFromPB(s *pb.Sighting) (sdk.Sighting, error) {
 	out := sdk.Sighting{Time: Time(s.TimeUnixNanos), MAC: s.GetMac(), Hostname: s.GetHostname(), Facts: s.GetFacts(), Confidence: s.GetConfidence(),
 		Source: s.GetSource(), Capture: s.GetCapture(), Packet: s.GetPacket()}
-	if s.GetIp() == "" {
-		return out, nil
-	}
 	var err error
-	if out.IP, err = netip.ParseAddr(s.GetIp()); err != nil {
-		return sdk.Sighting{}, errors.New("sighting with an address that does not parse")
+	if out.IP, err = address(s.GetIp()); err != nil {
+		return sdk.Sighting{}, err
+	}
+	for _, p := range s.GetPorts() {
+		port, err := PortFromPB(p)
+		if err != nil {
+			return sdk.Sighting{}, err
+		}
+		out.Ports = append(out.Ports, port)
+	}
+	for _, l := range s.GetLinks() {
+		link, err := LinkFromPB(l)
+		if err != nil {
+			return sdk.Sighting{}, err
+		}
+		out.Links = append(out.Links, link)
 	}
 	return out, nil
+}
+
+// address reads an address of a sighting; an empty text is none.
+func address(text string) (netip.Addr, error) {
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return ip, errors.New("sighting with an address that does not parse")
+	}
+	return ip, nil
+}
+
+func PortToPB(p sdk.Port) *pb.Port {
+	return &pb.Port{Index: p.Index, Name: clean(p.Name), Description: clean(p.Description), Alias: clean(p.Alias), Type: clean(p.Type), Mac: clean(p.MAC),
+		Speed: p.Speed, State: clean(p.State), Addresses: each(p.Addresses, netip.Prefix.String)}
+}
+
+func PortFromPB(p *pb.Port) (sdk.Port, error) {
+	out := sdk.Port{Index: p.GetIndex(), Name: p.GetName(), Description: p.GetDescription(), Alias: p.GetAlias(), Type: p.GetType(), MAC: p.GetMac(),
+		Speed: p.GetSpeed(), State: p.GetState()}
+	for _, text := range p.GetAddresses() {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return sdk.Port{}, errors.New("sighting with a port whose address does not parse")
+		}
+		out.Addresses = append(out.Addresses, prefix)
+	}
+	return out, nil
+}
+
+func LinkToPB(l sdk.Link) *pb.Link {
+	out := &pb.Link{Port: clean(l.Port), Protocol: clean(l.Protocol), Mac: clean(l.MAC), Name: clean(l.Name), RemotePort: clean(l.RemotePort), Description: clean(l.Description)}
+	if l.IP.IsValid() {
+		out.Ip = l.IP.String()
+	}
+	return out
+}
+
+func LinkFromPB(l *pb.Link) (sdk.Link, error) {
+	ip, err := address(l.GetIp())
+	return sdk.Link{Port: l.GetPort(), Protocol: l.GetProtocol(), MAC: l.GetMac(), IP: ip, Name: l.GetName(), RemotePort: l.GetRemotePort(), Description: l.GetDescription()}, err
 }
 
 func FindingToPB(f sdk.Finding) *pb.Finding {
