@@ -23,7 +23,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries agents sdkbundle registry cards tools doctor fuzz soak load huge live pgo
+.PHONY: help build run test check bench gen e2e dist clean web binaries agents sdkbundle registry cards tools doctor fuzz soak load huge live pgo snmp-devices
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ pgo: ## take the profile anew that the compiler optimises the worker by, from a 
 	@cd internal/traffic/worker && PICKET_BENCH_PCAP=$(abspath $(CAPTURE)) /tmp/picket-worker.test -test.run '^$$' -test.bench Run -test.benchtime 4x \
 	  -test.cpuprofile $(CURDIR)/cmd/picket-traffic/default.pgo
 	@rm /tmp/picket-worker.test
+
+snmp-devices: ## read the recorded SNMP devices and write docs/snmp-results.md (PICKET_SNMPSIM=HOST:PORT asks a running snmpsim)
+	@PICKET_SNMP_RECORDED=1 PICKET_UPDATE=1 go test -count=1 -timeout 10m -run TestRecordedDevices -v ./plugins/discovery/snmp
 
 soak: build ## 24 plugins under load while one after the other is killed, for SOAK (default 10m)
 	@go run ./internal/soak -duration $${SOAK:-10m} -json soak.json

@@ -306,6 +306,7 @@ type Link struct {
 	IP          netip.Addr `json:"ip,omitzero"`
 	Name        string     `json:"name,omitempty"`
 	RemotePort  string     `json:"remote_port,omitempty"`
+	RemoteMAC   string     `json:"remote_mac,omitempty"` // of the other port, where it goes by that
 	Description string     `json:"description,omitempty"`
 }
 

@@ -12,8 +12,8 @@ type OID string
 // maxArcs is how many numbers an object's name may have (RFC 2578, 3.5).
 const maxArcs = 128
 
-// parse returns the numbers of a name, nil when it is none.
-func (o OID) parse() []uint32 {
+// Arcs returns the numbers of a name, nil when it is none.
+func (o OID) Arcs() []uint32 {
 	if o == "" {
 		return nil
 	}
@@ -29,7 +29,7 @@ func (o OID) parse() []uint32 {
 }
 
 // Compare orders names as an agent walks through them.
-func (o OID) Compare(other OID) int { return slices.Compare(o.parse(), other.parse()) }
+func (o OID) Compare(other OID) int { return slices.Compare(o.Arcs(), other.Arcs()) }
 
 // Below returns what follows a prefix, false when the name is not below it.
 func (o OID) Below(prefix OID) (string, bool) {
@@ -41,4 +41,4 @@ func (o OID) Below(prefix OID) (string, bool) {
 }
 
 // Index returns the numbers of the index of a row.
-func Index(index string) []uint32 { return OID(index).parse() }
+func Index(index string) []uint32 { return OID(index).Arcs() }

@@ -88,7 +88,7 @@ func Sighting(s *sdk.Sighting) error {
 	}
 	for i := range s.Links {
 		l := &s.Links[i]
-		if l.MAC != "" && !mac(l.MAC) || l.MAC == "" && l.Name == "" && !l.IP.IsValid() {
+		if l.MAC != "" && !mac(l.MAC) || l.RemoteMAC != "" && !mac(l.RemoteMAC) || l.MAC == "" && l.Name == "" && !l.IP.IsValid() {
 			return fmt.Errorf("sighting: the link at port %q leads to no device: MAC %q", cut(l.Port, 80), cut(l.MAC, 80))
 		}
 		l.Port, l.Protocol, l.Name, l.RemotePort, l.Description = cut(l.Port, maxName), cut(l.Protocol, maxUnit), cut(l.Name, maxName), cut(l.RemotePort, maxName), cut(l.Description, maxText)

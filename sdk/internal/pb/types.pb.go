@@ -750,12 +750,14 @@ type Link struct {
 	// Name of the device's own port.
 	Port string `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
 	// lldp, cdp, or bridge for the only address that was heard there.
-	Protocol      string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	Mac           string `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
-	Ip            string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
-	Name          string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	RemotePort    string `protobuf:"bytes,6,opt,name=remote_port,json=remotePort,proto3" json:"remote_port,omitempty"`
-	Description   string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	Protocol    string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Mac         string `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
+	Ip          string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
+	Name        string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	RemotePort  string `protobuf:"bytes,6,opt,name=remote_port,json=remotePort,proto3" json:"remote_port,omitempty"`
+	Description string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	// Hardware address of the other port, where it goes by that.
+	RemoteMac     string `protobuf:"bytes,8,opt,name=remote_mac,json=remoteMac,proto3" json:"remote_mac,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -835,6 +837,13 @@ func (x *Link) GetRemotePort() string {
 func (x *Link) GetDescription() string {
 	if x != nil {
 		return x.Description
+	}
+	return ""
+}
+
+func (x *Link) GetRemoteMac() string {
+	if x != nil {
+		return x.RemoteMac
 	}
 	return ""
 }
@@ -1336,7 +1345,7 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\x03mac\x18\x06 \x01(\tR\x03mac\x12\x14\n" +
 	"\x05speed\x18\a \x01(\x04R\x05speed\x12\x14\n" +
 	"\x05state\x18\b \x01(\tR\x05state\x12\x1c\n" +
-	"\taddresses\x18\t \x03(\tR\taddresses\"\xaf\x01\n" +
+	"\taddresses\x18\t \x03(\tR\taddresses\"\xce\x01\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\tR\x04port\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x10\n" +
@@ -1345,7 +1354,9 @@ const file_picket_plugin_v1_types_proto_rawDesc = "" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x1f\n" +
 	"\vremote_port\x18\x06 \x01(\tR\n" +
 	"remotePort\x12 \n" +
-	"\vdescription\x18\a \x01(\tR\vdescription\"\xc6\x04\n" +
+	"\vdescription\x18\a \x01(\tR\vdescription\x12\x1d\n" +
+	"\n" +
+	"remote_mac\x18\b \x01(\tR\tremoteMac\"\xc6\x04\n" +
 	"\aFinding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bdetector\x18\x02 \x01(\tR\bdetector\x12\x12\n" +

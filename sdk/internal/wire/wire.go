@@ -298,7 +298,7 @@ func PortFromPB(p *pb.Port) (sdk.Port, error) {
 }
 
 func LinkToPB(l sdk.Link) *pb.Link {
-	out := &pb.Link{Port: clean(l.Port), Protocol: clean(l.Protocol), Mac: clean(l.MAC), Name: clean(l.Name), RemotePort: clean(l.RemotePort), Description: clean(l.Description)}
+	out := &pb.Link{Port: clean(l.Port), Protocol: clean(l.Protocol), Mac: clean(l.MAC), Name: clean(l.Name), RemotePort: clean(l.RemotePort), Description: clean(l.Description), RemoteMac: clean(l.RemoteMAC)}
 	if l.IP.IsValid() {
 		out.Ip = l.IP.String()
 	}
@@ -307,7 +307,7 @@ func LinkToPB(l sdk.Link) *pb.Link {
 
 func LinkFromPB(l *pb.Link) (sdk.Link, error) {
 	ip, err := address(l.GetIp())
-	return sdk.Link{Port: l.GetPort(), Protocol: l.GetProtocol(), MAC: l.GetMac(), IP: ip, Name: l.GetName(), RemotePort: l.GetRemotePort(), Description: l.GetDescription()}, err
+	return sdk.Link{Port: l.GetPort(), Protocol: l.GetProtocol(), MAC: l.GetMac(), IP: ip, Name: l.GetName(), RemotePort: l.GetRemotePort(), Description: l.GetDescription(), RemoteMAC: l.GetRemoteMac()}, err
 }
 
 func FindingToPB(f sdk.Finding) *pb.Finding {
