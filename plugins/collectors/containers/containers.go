@@ -109,7 +109,7 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	var failed []error
 	for i, k := range chosen {
 		out.Common = k.labels()
-		out.Gauge("picket.container.state", "1", 1, "container.state", k.state())
+		out.Gauge("picket.container.state", "{container}", 1, "container.state", k.state())
 		if used[i].err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", k.name(), used[i].err))
 			continue
