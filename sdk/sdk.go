@@ -280,9 +280,9 @@ type Sighting struct {
 	// Confidence is between 0 and 1.
 	Confidence float64 `json:"confidence"`
 	// Ports and Links are all that a device has. They take the place of those that the plugin told of it before; a sighting without any
-	// leaves those as they are.
-	Ports []Port `json:"ports,omitempty"`
-	Links []Link `json:"links,omitempty"`
+	// leaves those as they are. They go as far as the host: the inventory does not keep them yet.
+	Ports []Port `json:"-"`
+	Links []Link `json:"-"`
 }
 
 // Port is an interface of a device.

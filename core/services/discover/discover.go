@@ -45,6 +45,9 @@ type Config struct {
 // batchSize is how many sightings are handed on together: a sweep of a large range is seen as it goes.
 const batchSize = 256
 
+// batchParts is how many ports and links a batch may hold before it is handed on: a large switch has thousands.
+const batchParts = 4096
+
 // Service discovers.
 type Service struct {
 	cfg Config
@@ -122,6 +125,7 @@ type gatherer struct {
 	service *Service
 	ctx     context.Context
 	batch   Batch
+	parts   int // ports and links in it
 }
 
 // Sighting keeps a sighting that names something. A missing time becomes now.
@@ -134,7 +138,8 @@ func (g *gatherer) Sighting(s sdk.Sighting) error {
 	}
 	s.Confidence = min(max(s.Confidence, 0), 1)
 	g.batch.Sightings = append(g.batch.Sightings, s)
-	if len(g.batch.Sightings) < batchSize {
+	g.parts += len(s.Ports) + len(s.Links)
+	if len(g.batch.Sightings) < batchSize && g.parts < batchParts {
 		return nil
 	}
 	return g.flush()
@@ -145,7 +150,7 @@ func (g *gatherer) flush() error {
 		return nil
 	}
 	err := g.service.cfg.Store(g.ctx, g.batch)
-	g.batch.Sightings = nil
+	g.batch.Sightings, g.parts = nil, 0
 	if err != nil {
 		return fmt.Errorf("store sightings of %s: %w", g.batch.Instance, err)
 	}

@@ -91,6 +91,17 @@ func TestALargeSweepIsSeenAsItGoes(t *testing.T) {
 	}
 }
 
+// Switches with many ports come in batches that the server takes.
+func TestManyPortsFillABatch(t *testing.T) {
+	f := &fakeDiscoverer{}
+	for range 3 {
+		f.found = append(f.found, sdk.Sighting{MAC: "02:00:00:00:00:01", Ports: make([]sdk.Port, batchParts/2), Links: make([]sdk.Link, batchParts/4)})
+	}
+	if got, _, _ := discovered(t, f, lab, time.Millisecond); len(got) != 2 || len(got[0].Sightings) != 2 {
+		t.Fatalf("%d batches", len(got))
+	}
+}
+
 func TestWhatWasSeenBeforeAFailureIsKept(t *testing.T) {
 	f := &fakeDiscoverer{found: []sdk.Sighting{{Hostname: "a"}}, err: errors.New("no route")}
 	got, _, problem := discovered(t, f, lab, time.Millisecond)
