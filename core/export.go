@@ -11,8 +11,8 @@ import (
 )
 
 // openExport makes the queues of the sinks before the first sample can come.
-func (c *Core) openExport(ctx context.Context) (err error) {
-	c.export, err = export.Open(ctx, export.Config{Dir: c.folder.path("export"), Tenant: c.tenant, Sinks: c.sinks, Tap: c.telemetry.SetTap,
+func (c *Core) openExport(ctx context.Context) {
+	c.export = export.Open(ctx, export.Config{Dir: c.folder.path("export"), Tenant: c.tenant, Sinks: c.sinks, Tap: c.telemetry.SetTap,
 		Names: c.namesOfAgents, Now: c.cfg.Now, Log: c.cfg.Log,
 		Notifier: func(instance string) export.Notifier {
 			if n, _ := c.notifier(instance); n != nil {
@@ -20,7 +20,6 @@ func (c *Core) openExport(ctx context.Context) (err error) {
 			}
 			return nil
 		}})
-	return err
 }
 
 func (c *Core) sinks(ctx context.Context) ([]export.Sink, error) {

@@ -75,9 +75,7 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.openExport(ctx); err != nil {
-		return err
-	}
+	c.openExport(ctx)
 	c.evidence, err = newEvidence(c)
 	return err
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Dir      string // each sink's queue is a folder in it
 	MaxBytes int64  // of one queue; default 512 MiB
 	Tenant   string // whose samples leave
+	// Sinks are those that are enabled; with an error, those of which that is known.
 	Sinks    func(ctx context.Context) ([]Sink, error)
 	Notifier func(instance string) Notifier // nil: it does not run just now
 	// Tap is told what to show, and nil when there is no sink.
@@ -49,7 +50,7 @@ type Config struct {
 }
 
 const (
-	look      = 2 * time.Second // how often the sinks are looked for
+	lookEvery = 2 * time.Second // for sinks
 	callLimit = time.Minute
 	perBatch  = 2000 // samples in a notice
 	longest   = time.Minute
@@ -57,7 +58,8 @@ const (
 
 // Service owns the queues.
 type Service struct {
-	cfg Config
+	cfg   Config
+	wrong string // with the sinks, when they were looked for last
 
 	mu     sync.RWMutex // guards queues
 	queues map[string]*queue
@@ -85,8 +87,9 @@ type Figures struct {
 	Bytes         int64
 }
 
-// Open makes the queues of the sinks there are, so that nothing that is stored from now on is missed. Run empties them.
-func Open(ctx context.Context, cfg Config) (*Service, error) {
+// Open makes the queues of the sinks there are, so that nothing that is stored from now on is missed. Run empties them, and tries again
+// what could not be opened: a sink that is wrongly set up must not keep a server from starting.
+func Open(ctx context.Context, cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -94,19 +97,18 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 		cfg.Wait = func(failures int) time.Duration { return min(time.Second<<min(failures-1, 10), longest) }
 	}
 	s := &Service{cfg: cfg, queues: map[string]*queue{}}
-	return s, s.adjust(ctx, nil)
+	s.look(ctx, nil)
+	return s
 }
 
 // Run hands out what is queued until ctx ends.
 func (s *Service) Run(ctx context.Context) {
-	tick := time.NewTicker(look)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	for {
-		if err := s.adjust(ctx, &loops); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Error("look for the sinks of metrics", "error", err)
-		}
+		s.look(ctx, &loops)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -115,17 +117,26 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// adjust opens the queues of new sinks and removes those of sinks that are no longer wanted.
+// look says what is wrong when that has changed.
+func (s *Service) look(ctx context.Context, loops *sync.WaitGroup) {
+	wrong := ""
+	if err := s.adjust(ctx, loops); err != nil && ctx.Err() == nil {
+		wrong = err.Error()
+	}
+	if wrong != "" && wrong != s.wrong {
+		s.cfg.Log.Error("look for the sinks of metrics", "error", wrong)
+	}
+	s.wrong = wrong
+}
+
+// adjust opens the queues of new sinks and removes those of sinks that are no longer wanted. When the list has an error, it may lack some.
 func (s *Service) adjust(ctx context.Context, loops *sync.WaitGroup) error {
 	sinks, err := s.cfg.Sinks(ctx)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(s.queues)
 	wanted := map[string]bool{}
-	var errs []error
+	errs, whole := []error{err}, err == nil
 	for _, sink := range sinks {
 		wanted[sink.Instance] = true
 		q := s.queues[sink.Instance]
@@ -145,7 +156,7 @@ func (s *Service) adjust(ctx context.Context, loops *sync.WaitGroup) error {
 		}
 	}
 	for name, q := range s.queues {
-		if !wanted[name] {
+		if whole && !wanted[name] {
 			delete(s.queues, name)
 			errs = append(errs, s.remove(q))
 		}

@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -60,6 +61,8 @@ type world struct {
 	sinks map[string]string
 	to    map[string]*sink
 	tap   *store.Tap
+	// unsure is what the list of sinks comes with.
+	unsure error
 }
 
 func (w *world) config() Config {
@@ -76,7 +79,7 @@ func (w *world) config() Config {
 			for name, prefix := range w.sinks {
 				out = append(out, Sink{name, func(m string) bool { return strings.HasPrefix(m, prefix) }})
 			}
-			return out, nil
+			return out, w.unsure
 		},
 		Notifier: func(instance string) Notifier {
 			w.mu.Lock()
@@ -100,11 +103,7 @@ func (w *world) take(list ...store.Passing) {
 
 func (w *world) open(t *testing.T) *Service {
 	t.Helper()
-	s, err := Open(t.Context(), w.config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return Open(t.Context(), w.config())
 }
 
 // run works until the returned function is called, which closes the queues.
@@ -206,6 +205,11 @@ func TestSinksComeAndGo(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	delete(w.sinks, "x")
+	w.unsure = errors.New("one is wrongly set up")
+	if err := s.adjust(t.Context(), nil); !errors.Is(err, w.unsure) || len(s.Figures()) != 1 {
+		t.Errorf("%v: %+v", err, s.Figures())
+	}
+	w.unsure = nil
 	if err := s.adjust(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -226,10 +230,7 @@ func TestQueuesAreBounded(t *testing.T) {
 	w := &world{dir: t.TempDir(), sinks: map[string]string{"x": ""}, to: map[string]*sink{}}
 	cfg := w.config()
 	cfg.MaxBytes = 256 << 10
-	s, err := Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := Open(t.Context(), cfg)
 	batch := make([]store.Passing, 2*perBatch+1)
 	for i := range batch {
 		batch[i] = passing("m"+strconv.Itoa(i%50), i)
