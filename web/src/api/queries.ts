@@ -93,6 +93,12 @@ export const device = (id: string) =>
     queryFn: ({ signal }) => answer(api.GET('/api/v1/devices/{id}', { params: { path: { id } }, signal })),
   })
 
+export const deviceHistory = (id: string) =>
+  queryOptions({
+    queryKey: ['devices', id, 'history'],
+    queryFn: ({ signal }) => answer(api.GET('/api/v1/devices/{id}/history', { params: { path: { id } }, signal })),
+  })
+
 export const agent = (id: string) =>
   queryOptions({
     queryKey: ['agents', id],

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { deviceName } from './devices'
+import { deviceName, spans } from './devices'
 
 it('a device is known by what people call it', () => {
   const id = 'd1'
@@ -9,4 +9,10 @@ it('a device is known by what people call it', () => {
   expect(deviceName({ id, ips: ['fe80::1'], macs: ['de:a6:5a:fd:72:0d'] })).toBe('fe80::1')
   expect(deviceName({ id, ips: [], macs: ['de:a6:5a:fd:72:0d'] })).toBe('de:a6:5a:fd:72:0d')
   expect(deviceName({ id })).toBe('d1')
+})
+
+it('hours in a row are one span', () => {
+  expect(spans([9, 10, 11, 15])).toBe('09–12, 15–16')
+  expect(spans([0, 23])).toBe('00–01, 23–24')
+  expect(spans([])).toBe('')
 })

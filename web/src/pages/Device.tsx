@@ -2,15 +2,15 @@ import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { Fragment } from 'react'
 import { useTranslation } from 'react-i18next'
-import { device } from '../api/queries'
+import { device, deviceHistory } from '../api/queries'
 import type { Device } from '../api/types'
-import { deviceName } from '../lib/devices'
+import { deviceName, spans } from '../lib/devices'
 import { wholePercent } from '../lib/format'
 import '../locales/devices'
 import '../locales/traffic'
 import { LoadedPage } from '../ui/LoadedPage'
 import { Fact, Facts, Page, Panel } from '../ui/Page'
-import { Empty } from '../ui/states'
+import { Empty, Loaded } from '../ui/states'
 import { Time } from '../ui/Time'
 import ui from '../ui/ui.module.css'
 
@@ -38,6 +38,7 @@ function Detail({ device: d }: { device: Device }) {
           <Fact name={t('devices.sources')}>{d.sources?.join(', ') || '–'}</Fact>
           <Fact name={t('devices.first')}><Time at={d.first_seen} /></Fact>
           <Fact name={t('devices.last')}><Time at={d.last_seen} /></Fact>
+          {d.ips?.[0] && <Fact name={t('device.alerts')}><Link to="/alerts" search={{ entity: d.ips[d.ips.length - 1], state: 'all' }}>{t('device.alertsOf', { address: d.ips[d.ips.length - 1] })}</Link></Fact>}
         </Facts>
       </Panel>
       <Panel title={t('device.facts')} hint={t('device.factsHint')} flush>
@@ -57,8 +58,11 @@ function Detail({ device: d }: { device: Device }) {
               {facts.map(([name, f]) => (
                 <tr key={name}>
                   <th scope="row">{name}</th>
-                  <td className="break">{f.value}</td>
-                  <td className={ui.medium}>{f.source}</td>
+                  <td className="break">
+                    {f.value}
+                    {f.other && <div className={ui.sub}>{t('device.other', { source: f.other.source, value: f.other.value, sure: wholePercent(f.other.confidence) })}</div>}
+                  </td>
+                  <td className={ui.medium}>{f.source}{f.protocol && <div className={ui.sub}>{f.protocol}</div>}</td>
                   <td className={`${ui.right} num`}>{wholePercent(f.confidence)}</td>
                   <td className={ui.medium}><Time at={f.time} /></td>
                 </tr>
@@ -67,6 +71,61 @@ function Detail({ device: d }: { device: Device }) {
           </table>
         )}
       </Panel>
+      <History id={d.id} />
     </Page>
   )
 }
+
+/** What became of the device: its names and addresses as they came, and on which days it was there. */
+function History({ id }: { id: string }) {
+  const { t } = useTranslation()
+  const query = useQuery(deviceHistory(id))
+  return (
+    <Panel title={t('device.history')} hint={t('device.historyHint')} flush>
+      <Loaded query={query}>
+        {({ changes, days }) => changes.length === 0 && days.length === 0 ? <Empty title={t('device.noHistory')} /> : (
+          <>
+            <table className={ui.table}>
+              <caption className="visually-hidden">{t('device.history')}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t('device.when')}</th>
+                  <th scope="col">{t('device.what')}</th>
+                  <th scope="col" className={ui.medium}>{t('device.source')}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {changes.map((c, i) => (
+                  <tr key={i}>
+                    <td><Time at={c.time} /></td>
+                    <td className="break">{t(`device.changes.${c.kind}`, { value: c.value })}</td>
+                    <td className={ui.medium}>{c.source}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+            <table className={ui.table}>
+              <caption className="visually-hidden">{t('device.days')}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t('device.day')}</th>
+                  <th scope="col">{t('device.hours')}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {days.slice(0, shownDays).map((one) => (
+                  <tr key={one.day}>
+                    <td className="num">{one.day}</td>
+                    <td className="break num">{spans(one.hours)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </>
+        )}
+      </Loaded>
+    </Panel>
+  )
+}
+
+const shownDays = 30
