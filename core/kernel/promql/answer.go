@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"iter"
 	"math"
 	"strconv"
 	"time"
@@ -41,14 +42,17 @@ func (a *Answer) Each(fn func(ls map[string]string, value float64)) {
 	}
 }
 
-// EachPoint hands over the points of a matrix, series by series, each by time.
-func (a *Answer) EachPoint(fn func(ls map[string]string, at time.Time, value float64)) {
+// EachSeries hands over the series of a matrix with their points, by time.
+func (a *Answer) EachSeries(fn func(ls map[string]string, points iter.Seq2[time.Time, float64])) {
 	m, _ := a.value.(promql.Matrix)
 	for _, s := range m {
-		ls := unnamed(s.Metric)
-		for _, p := range s.Floats {
-			fn(ls, timestamp.Time(p.T).UTC(), p.F)
-		}
+		fn(unnamed(s.Metric), func(yield func(time.Time, float64) bool) {
+			for _, p := range s.Floats {
+				if !yield(timestamp.Time(p.T).UTC(), p.F) {
+					return
+				}
+			}
+		})
 	}
 }
 

@@ -393,10 +393,15 @@ func (s *Service) instance(r store.MetricRule, ls map[string]string, value float
 	if r.Group != "" && !s.cfg.InGroup(ls["agent_id"], r.Group) {
 		return x, false
 	}
+	return store.RuleInstance{Instance: identity(ls), Labels: ls, Value: finite(value)}, true
+}
+
+// finite is a value that JSON has words for.
+func finite(value float64) float64 {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
-		value = 0 // JSON has no words for them
+		return 0
 	}
-	return store.RuleInstance{Instance: identity(ls), Labels: ls, Value: value}, true
+	return value
 }
 
 // named are labels that say what an agent is called, which may change.

@@ -2,7 +2,9 @@ package metricrule
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -215,6 +217,29 @@ func TestPreview(t *testing.T) {
 	}
 	if _, err := r.Preview(t.Context(), store.MetricRule{Tenant: "t", Expr: "fill_ratio >"}, start, r.now); err == nil {
 		t.Error("half an expression is previewed")
+	}
+}
+
+// A preview of as much as is looked at, a thousand series at each of the steps, holds tens of megabytes and not hundreds.
+func TestPreviewHoldsSeriesOnce(t *testing.T) {
+	r := newRig(t)
+	list := replayed{}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range maxInstances {
+		x, _ := r.instance(store.MetricRule{}, map[string]string{"agent_id": fmt.Sprintf("0190a0b0-0000-7000-8000-%012d", i), "host": fmt.Sprint("host", i)}, 0)
+		for step := range int64(previewSteps) {
+			list[step] = append(list[step], replayedPoint{&x, 1})
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := (after.HeapAlloc - before.HeapAlloc) >> 20; held > 24 {
+		t.Errorf("%d MiB are held", held)
+	}
+	if n := len(list.at(time.UnixMilli(previewSteps - 1))); n != maxInstances {
+		t.Errorf("%d series at the last step", n)
 	}
 }
 

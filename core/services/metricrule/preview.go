@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ const (
 	previewSteps = 480
 	previewTold  = 20
 	previewSpans = 50
+	previewKnown = 10 * maxInstances // series that may take turns
 )
 
 // Preview replays a rule over what is stored. Data that were missing are taken for false.
@@ -47,7 +49,7 @@ func (s *Service) Preview(ctx context.Context, r store.MetricRule, from, to time
 	if err != nil {
 		return p, err
 	}
-	var stays map[int64]map[string]store.RuleInstance
+	var stays replayed
 	if r.Stays != "" {
 		if stays, err = s.askRange(ctx, r, r.Stays, from, to, step); err != nil {
 			return p, err
@@ -56,9 +58,9 @@ func (s *Service) Preview(ctx context.Context, r store.MetricRule, from, to time
 	told := map[string]*store.RuleTold{}
 	var held []store.RuleInstance
 	for at := from; !at.After(to); at = at.Add(step) {
-		l := look{found: found[at.UnixMilli()], known: map[string]bool{}}
+		l := look{found: found.at(at), known: map[string]bool{}}
 		if r.Stays != "" {
-			l.stays = keysOf(stays[at.UnixMilli()])
+			l.stays = keysOf(stays.at(at))
 		}
 		for _, x := range held {
 			l.known[x.Instance] = true
@@ -107,26 +109,41 @@ func total(t store.RuleTold, now time.Time) (sum time.Duration) {
 	return sum
 }
 
-// askRange returns what an expression finds at each step, by the milliseconds of it.
-func (s *Service) askRange(ctx context.Context, r store.MetricRule, expr string, from, to time.Time, step time.Duration) (map[int64]map[string]store.RuleInstance, error) {
+// replayed is what an expression found, by the milliseconds of each step. A series is kept once, for there may be hundreds of steps.
+type replayed map[int64][]replayedPoint
+
+type replayedPoint struct {
+	of    *store.RuleInstance
+	value float64
+}
+
+// at is what was found at a step.
+func (r replayed) at(at time.Time) map[string]store.RuleInstance {
+	found := make(map[string]store.RuleInstance, len(r[at.UnixMilli()]))
+	for _, p := range r[at.UnixMilli()] {
+		x := *p.of
+		x.Value = p.value
+		found[x.Instance] = x
+	}
+	return found
+}
+
+func (s *Service) askRange(ctx context.Context, r store.MetricRule, expr string, from, to time.Time, step time.Duration) (replayed, error) {
 	answer, err := s.cfg.Queries.QueryRange(ctx, r.Tenant, expr, from, to, step, promql.Options{Timeout: limit})
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Close()
-	list := map[int64]map[string]store.RuleInstance{}
-	answer.EachPoint(func(ls map[string]string, at time.Time, value float64) {
-		x, ok := s.instance(r, ls, value)
-		if !ok {
+	list, known := replayed{}, 0
+	answer.EachSeries(func(ls map[string]string, points iter.Seq2[time.Time, float64]) {
+		x, ok := s.instance(r, ls, 0)
+		if known++; !ok || known > previewKnown {
 			return
 		}
-		byName := list[at.UnixMilli()]
-		if byName == nil {
-			byName = map[string]store.RuleInstance{}
-			list[at.UnixMilli()] = byName
-		}
-		if len(byName) < maxInstances {
-			byName[x.Instance] = x
+		for at, value := range points {
+			if now := list[at.UnixMilli()]; len(now) < maxInstances {
+				list[at.UnixMilli()] = append(now, replayedPoint{&x, finite(value)})
+			}
 		}
 	})
 	return list, nil
