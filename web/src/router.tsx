@@ -2,6 +2,7 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
 import { queryClient } from './api/client'
 import { ApiError, whenSignedOut } from './api/http'
+import { deliveryStates, type DeliveryState } from './api/inbox'
 import { front } from './api/market'
 import { deviceSorts, me, setup, sinceDays, type DeviceSort, type Since } from './api/queries'
 import { alertStates, incidentStates, severities, type AlertState, type IncidentState, type Severity } from './api/types'
@@ -163,7 +164,7 @@ const attackRoute = createRoute({
 const rulesRoute = createRoute({
   getParentRoute: () => inside,
   path: '/rules',
-  validateSearch: (search: Search): { node?: string } => texts(search, 'node'),
+  validateSearch: (search: Search): { node?: string; kind?: 'metrics' } => ({ ...texts(search, 'node'), ...oneOf(search, 'kind', ['metrics'] as const) }),
   component: lazyRouteComponent(() => import('./pages/Rules'), 'RulesPage'),
 })
 const ruleRoute = createRoute({
@@ -174,6 +175,28 @@ const ruleRoute = createRoute({
     ...(search.whole === true ? { whole: true } : {}),
   }),
   component: lazyRouteComponent(() => import('./pages/rules/Editor'), 'RuleEditorPage'),
+})
+const metricRuleRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/rules/metrics/$name',
+  component: lazyRouteComponent(() => import('./pages/rules/MetricRule'), 'MetricRulePage'),
+})
+const newMetricRuleRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/rules/new-metric',
+  component: lazyRouteComponent(() => import('./pages/rules/MetricRule'), 'NewMetricRulePage'),
+})
+const inboxRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/inbox',
+  validateSearch: (search: Search): { show?: 'all'; severity?: Severity } => ({ ...oneOf(search, 'show', ['all'] as const), ...oneOf(search, 'severity', severities) }),
+  component: lazyRouteComponent(() => import('./pages/inbox/Inbox'), 'InboxPage'),
+})
+const deliveriesRoute = createRoute({
+  getParentRoute: () => inside,
+  path: '/deliveries',
+  validateSearch: (search: Search): { state?: DeliveryState } => oneOf(search, 'state', deliveryStates),
+  component: lazyRouteComponent(() => import('./pages/inbox/Deliveries'), 'DeliveriesPage'),
 })
 const capturesRoute = createRoute({
   getParentRoute: () => inside,
@@ -386,7 +409,7 @@ const signinRoute = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     inside.addChildren([
-      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
+      overviewRoute, incidentsRoute, incidentRoute, suppressionsRoute, alertsRoute, alertRoute, attackRoute, rulesRoute, ruleRoute, metricRuleRoute, newMetricRuleRoute, inboxRoute, deliveriesRoute, capturesRoute, captureRoute, flowRoute, packetsRoute, keptPacketsRoute, flowsRoute, devicesRoute, deviceRoute, pluginsRoute,
       pluginRoute, marketRoute, publishRoute, marketPluginRoute, publisherRoute, fleetRoute, machinesRoute, machineRoute, groupsRoute, groupRoute, configRoute, enrolmentRoute, commandsRoute, orderRoute, usersRoute, tenantsRoute, tenantRoute, ownTenantRoute, tokensRoute, auditRoute, accountRoute,
       exploreRoute, sqlRoute, systemRoute, settingsRoute, welcomeRoute,
     ]),

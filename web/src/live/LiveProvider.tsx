@@ -8,11 +8,11 @@ import { LiveChannel, type LiveSocket, type LiveStatus } from './channel'
 
 const stale: Record<LiveTopic, string[]> = {
   samples: ['series'],
-  alerts: ['alerts', 'overview'],
+  alerts: ['alerts', 'overview', 'inbox', 'metric-rules'],
   plugins: ['plugins', 'agents', 'overview', 'fleet', 'market'],
   captures: ['captures', 'overview'],
   devices: ['devices', 'overview'],
-  notices: ['alerts'],
+  notices: ['alerts', 'deliveries'],
   incidents: ['incidents', 'overview'],
 }
 

@@ -30,6 +30,9 @@ import { AgentName, CaptureName, Evidence, Features } from './alerts/Evidence'
 import { Judge } from './incidents/Judge'
 import { between } from './words'
 
+/** The detector of alerts that rules over metrics raise. */
+const metricRules = 'metric-rules'
+
 // Dialogs that few visits need.
 const Keys = lazy(() => import('./alerts/Keys'))
 const SuppressDialog = lazy(() => import('./incidents/SuppressDialog'))
@@ -121,12 +124,12 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
                 <Meter value={Math.round(a.confidence * 100)} of={100} label={t('alert.confidence')} />
               </Fact>
               <Fact name={t('alert.detector')}>
-                <Detector id={a.detector} /> · <span className="mono">{a.rule}</span>
+                <Detector id={a.detector} rule={a.rule} /> · <span className="mono">{a.rule}</span>
               </Fact>
               <Fact name={t('alert.first')}><Time at={a.first_seen} /></Fact>
               <Fact name={t('alert.last')}><Time at={a.last_seen} /></Fact>
               <Fact name={t('alerts.count')}>{t('alert.seen', { count: a.count })}</Fact>
-              <Fact name={t('alert.judgedBy')}>{a.agent ? <><AgentName id={a.agent} />, {t('alert.judgedThere')}</> : t('alert.judgedHere')}</Fact>
+              <Fact name={t('alert.judgedBy')}>{a.detector === metricRules ? <>{t('alert.judgedByRule')}{a.agent && <> (<AgentName id={a.agent} />)</>}</> : a.agent ? <><AgentName id={a.agent} />, {t('alert.judgedThere')}</> : t('alert.judgedHere')}</Fact>
               {a.capture_id && <Fact name={t('alert.capture')}><CaptureName id={a.capture_id} /></Fact>}
             </Facts>
           </Panel>
@@ -143,7 +146,9 @@ function Detail({ alert: a }: { alert: AlertDetail }) {
   )
 }
 
-function Detector({ id }: { id: string }) {
+function Detector({ id, rule }: { id: string; rule: string }) {
+  const { t } = useTranslation()
+  if (id === metricRules) return <Link to="/rules/metrics/$name" params={{ name: rule }}>{t('alert.ofRule')}</Link>
   const [ns, name] = id.split('/')
   return ns && name ? <Link to="/plugins/$ns/$name" params={{ ns, name }}>{id}</Link> : <span>{id}</span>
 }

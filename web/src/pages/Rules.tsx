@@ -1,14 +1,17 @@
 // The operator's own rules: what runs where, what it found, and what is wrong with it.
+import '../locales/metricrules'
 import '../locales/rules'
-import { Button, Modal, NativeSelect } from '@mantine/core'
+import { Button, Modal, NativeSelect, SegmentedControl } from '@mantine/core'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { ruleBooks, ruleVersions, saveRules, type RuleBook, type RuleVersion } from '../api/rules'
+import { me } from '../api/queries'
 import { useMay } from '../api/useMay'
 import { count } from '../lib/format'
 import examples from '../lib/ruleExamples.json'
+import { isOperator } from '../lib/roles'
 import { outline, saidOf, withPart, without, type RuleLines } from '../lib/ruleText'
 import { Confirm } from '../ui/confirm'
 import { SeverityMark, StateMark, type Tone } from '../ui/marks'
@@ -19,26 +22,55 @@ import { useTell } from '../ui/toasts'
 import ui from '../ui/ui.module.css'
 import { ownerName } from './incidents/owner'
 import { Diff } from './rules/Diff'
+import { MetricRules } from './rules/MetricRules'
 import { placeName } from './rules/place'
 import css from './rules/rules.module.css'
 
 type Hits = { rule: string; findings: number; last: string }[]
 
+/** One place for what people want to hear of: in traffic, which is the operator's, and in metrics. */
 export function RulesPage() {
+  const { kind } = useSearch({ from: '/inside/rules' })
+  const { data: who } = useQuery(me)
+  return kind === 'metrics' || !isOperator(who) ? <OverMetrics alone={!isOperator(who)} /> : <OverTraffic />
+}
+
+function Kinds({ of }: { of: 'traffic' | 'metrics' }) {
+  const { t } = useTranslation()
+  const navigate = useNavigate()
+  return (
+    <SegmentedControl aria-label={t('metricRules.kinds')} value={of} onChange={(kind) => void navigate({ to: '/rules', search: kind === 'metrics' ? { kind } : {} })}
+      data={(['traffic', 'metrics'] as const).map((kind) => ({ value: kind, label: t(`metricRules.${kind}`) }))} />
+  )
+}
+
+function OverMetrics({ alone }: { alone: boolean }) {
   const { t } = useTranslation()
   const can = useMay()
+  return (
+    <Page title={t('rules.title')} lead={t('metricRules.lead')} actions={(
+      <>
+        {!alone && <Kinds of="metrics" />}
+        {can('audit') && <Button renderRoot={(p) => <Link to="/rules/new-metric" {...p} />}>{t('metricRules.new')}</Button>}
+      </>
+    )}>
+      <MetricRules />
+    </Page>
+  )
+}
+
+function OverTraffic() {
+  const { t } = useTranslation()
   const navigate = useNavigate()
   const { node } = useSearch({ from: '/inside/rules' })
   const query = useQuery(ruleBooks)
   const book = query.data?.items.find((b) => b.node === node) ?? query.data?.items[0]
   const [looking, setLooking] = useState(false)
   return (
-    <Page title={t('rules.title')} lead={t('rules.lead')} actions={book && (
+    <Page title={t('rules.title')} lead={t('rules.lead')} actions={(
       <>
-        <Button variant="default" component="a" href={`data:application/yaml;charset=utf-8,${encodeURIComponent(book.rules)}`} download="rules.yaml">{t('rules.export')}</Button>
-        <Button variant="default" onClick={() => setLooking(true)}>{t('rules.versions')}</Button>
-        {can('audit') && <Button variant="default" renderRoot={(p) => <Link to="/rules/edit" search={{ node: book.node, whole: true }} {...p} />}>{t('rules.whole')}</Button>}
-        {can('audit') && <Button onClick={() => void navigate({ to: '/rules/edit', search: { node: book.node } })}>{t('rules.new')}</Button>}
+        <Kinds of="traffic" />
+        {book && <Deeds book={book} onVersions={() => setLooking(true)} />}
       </>
     )}>
       <Loaded query={query}>
@@ -56,6 +88,20 @@ export function RulesPage() {
         )}
       </Loaded>
     </Page>
+  )
+}
+
+function Deeds({ book, onVersions }: { book: RuleBook; onVersions: () => void }) {
+  const { t } = useTranslation()
+  const can = useMay()
+  const navigate = useNavigate()
+  return (
+    <>
+      <Button variant="default" component="a" href={`data:application/yaml;charset=utf-8,${encodeURIComponent(book.rules)}`} download="rules.yaml">{t('rules.export')}</Button>
+      <Button variant="default" onClick={onVersions}>{t('rules.versions')}</Button>
+      {can('audit') && <Button variant="default" renderRoot={(p) => <Link to="/rules/edit" search={{ node: book.node, whole: true }} {...p} />}>{t('rules.whole')}</Button>}
+      {can('audit') && <Button onClick={() => void navigate({ to: '/rules/edit', search: { node: book.node } })}>{t('rules.new')}</Button>}
+    </>
   )
 }
 

@@ -7,7 +7,7 @@ interface Props<T> {
   query: UseQueryResult<T>
   /** The heading until there is one, and when there never is. */
   title: string
-  back: { to: string; label: string }
+  back: { to: string; search?: Record<string, string>; label: string }
   children: (data: T) => ReactNode
 }
 

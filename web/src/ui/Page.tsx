@@ -7,7 +7,7 @@ interface PageProps {
   /** For the tab, when it should differ from the heading. */
   tab?: string
   lead?: ReactNode
-  back?: { to: string; label: string }
+  back?: { to: string; search?: Record<string, string>; label: string }
   actions?: ReactNode
   children: ReactNode
 }
@@ -24,7 +24,7 @@ export function Page({ title, tab, lead, back, actions, children }: PageProps) {
           {back && (
             <nav aria-label="Breadcrumb" className={css.crumb}>
               <span aria-hidden="true">←</span>
-              <Link to={back.to}>{back.label}</Link>
+              <Link to={back.to} search={back.search}>{back.label}</Link>
             </nav>
           )}
           <h1 tabIndex={-1}>{title}</h1>

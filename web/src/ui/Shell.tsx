@@ -6,6 +6,7 @@ import { lazy, Suspense, useEffect, useRef, useState, useSyncExternalStore } fro
 import { useTranslation } from 'react-i18next'
 import { session } from '../api/actions'
 import { contactStore } from '../api/http'
+import { unread } from '../api/inbox'
 import { me, overview } from '../api/queries'
 import { useMay } from '../api/useMay'
 import { clock } from '../lib/format'
@@ -13,7 +14,7 @@ import { isFlow } from '../lib/places'
 import { isOperator } from '../lib/roles'
 import { LiveProvider, useLive } from '../live/LiveProvider'
 import {
-  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, GroupIcon, HealthIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
+  AlertIcon, AttackIcon, AuditIcon, CaptureIcon, CloseIcon, CommandIcon, DeviceIcon, FleetIcon, FlowIcon, GroupIcon, HealthIcon, InboxIcon, IncidentIcon, MachineIcon, Mark, MarketIcon, MenuIcon, MoonIcon, OverviewIcon, PluginIcon, RuleIcon, SearchIcon, SettingsIcon,
   ShieldIcon, SignOutIcon, SunIcon, SystemIcon, TenantIcon, TokenIcon, UserIcon,
 } from './icons'
 import { StateMark } from './marks'
@@ -24,10 +25,11 @@ const Prove = lazy(() => import('./Prove').then((m) => ({ default: m.Prove })))
 
 const places = [
   { to: '/', label: 'nav.overview', Icon: OverviewIcon },
+  { to: '/inbox', label: 'nav.inbox', Icon: InboxIcon, deed: 'alerts:read' },
   { to: '/incidents', label: 'nav.incidents', Icon: IncidentIcon },
   { to: '/alerts', label: 'nav.alerts', Icon: AlertIcon },
   { to: '/attack', label: 'nav.attack', Icon: AttackIcon },
-  { to: '/rules', label: 'nav.rules', Icon: RuleIcon, operator: true },
+  { to: '/rules', label: 'nav.rules', Icon: RuleIcon, deed: 'rules:read' },
   { to: '/captures', label: 'nav.captures', Icon: CaptureIcon },
   { to: '/flows', label: 'nav.flows', Icon: FlowIcon },
   { to: '/devices', label: 'nav.devices', Icon: DeviceIcon },
@@ -143,6 +145,7 @@ function Places() {
   const can = useMay()
   const { data: who } = useQuery(me)
   const { data } = useQuery(overview)
+  const { data: inbox } = useQuery({ ...unread, enabled: can('alerts:read') })
   const flow = useRouterState({ select: (s) => isFlow(s.location.pathname) })
   const open = Object.values(data?.alerts ?? {}).reduce((a, b) => a + b, 0)
   return (
@@ -154,6 +157,7 @@ function Places() {
               aria-current={to === '/flows' && flow ? 'page' : undefined} className={css.place}>
               <Icon />
               <span>{t(label)}</span>
+              {to === '/inbox' && !!inbox?.unread && <span className={css.count} aria-label={t('nav.unread', { count: inbox.unread })}>{inbox.unread}</span>}
               {to === '/incidents' && !!data?.incidents && <span className={css.count} aria-label={t('nav.openIncidents', { count: data.incidents })}>{data.incidents}</span>}
               {to === '/alerts' && open > 0 && <span className={css.count} aria-label={t('nav.open', { count: open })}>{open}</span>}
             </Link>

@@ -14,6 +14,7 @@ function icon(children: ReactNode) {
 
 export const OverviewIcon = icon(<path d="M2.500 11h3l2-6 3.500 10 2.500-7 1.300 3h2.700" />)
 export const AlertIcon = icon(<><path d="M10 3.200 17.500 16.500h-15z" /><path d="M10 8.500v3.500M10 14.300v.1" /></>)
+export const InboxIcon = icon(<path d="M3 11.500 5.500 4h9l2.500 7.500v5H3zM3 11.500h4.200a2.800 2.800 0 0 0 5.600 0H17" />)
 export const IncidentIcon = icon(<><circle cx="4.500" cy="10" r="2" /><circle cx="15" cy="4.500" r="2" /><circle cx="15" cy="15.500" r="2" /><path d="M6.300 9.100 13.200 5.400M6.300 10.900l6.900 3.700" /></>)
 export const AttackIcon = icon(<path d="M3.500 4h3v3h-3zM8.500 4h3v3h-3zM13.500 4h3v3h-3zM3.500 9h3v3h-3zM8.500 9h3v3h-3zM3.500 14h3v2.500h-3z" />)
 export const RuleIcon = icon(<><path d="M3.500 5h7M3.500 9h5M3.500 13h4" /><path d="m10 14.500.500-2.500 5.500-5.500 2 2-5.500 5.500z" /></>)
