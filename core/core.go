@@ -97,6 +97,7 @@ type Core struct {
 	metricRules *metricrule.Service
 	notify      *notify.Service
 	export      *export.Service
+	told        *told
 	traffic     *traffic.Service
 	evidence    *evidence
 	api         *api.Server

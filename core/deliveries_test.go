@@ -113,7 +113,7 @@ func (s *telling) open() {
 	now := func() time.Time { return time.Now().Add(ahead) }
 	c, err := New(s.t.Context(), Config{Settings: settings(s.dir), Programs: s.bin, Now: now})
 	check(s.t, err)
-	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control}, Now: now, Changed: func(notify.Delivery) {},
+	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control, c.told}, Now: now, Changed: func(notify.Delivery) {},
 		Deliveries: deliveries{c}, Closed: c.closedThere, Notifier: func(instance string) (notify.Notifier, bool) {
 			for _, e := range s.to {
 				if e.name == instance {

@@ -29,7 +29,11 @@ import (
 
 // openServices makes the services and ties them to the store, the plugin host and one another.
 func (c *Core) openServices(ctx context.Context) (err error) {
-	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control}, Notifier: c.notifier, Now: c.cfg.Now, Log: c.cfg.Log,
+	if c.told, err = openTold(c.folder.path("told")); err != nil {
+		return err
+	}
+	c.closeLater(func() { c.complain("close what was told", c.told.close()) })
+	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control, c.told}, Notifier: c.notifier, Now: c.cfg.Now, Log: c.cfg.Log,
 		Changed: func(d notify.Delivery) {
 			c.live.Publish(c.tenant, "notices", map[string]string{"id": d.ID, "alert": d.AlertID, "notifier": d.Notifier})
 		},
@@ -245,7 +249,10 @@ func (c *Core) warningLists() (lists []api.WarningList) {
 
 // --- notices ---
 
-type noticeQueue struct{ control *store.Control }
+type noticeQueue struct {
+	control *store.Control
+	told    *told
+}
 
 func (q noticeQueue) Due(ctx context.Context, now time.Time) ([]string, error) {
 	return q.control.DueNotifiers(ctx, now)
@@ -255,6 +262,12 @@ func (q noticeQueue) Lease(ctx context.Context, now time.Time, lease time.Durati
 	rows, err := q.control.LeaseNotices(ctx, now, lease, notifier, limit)
 	out := make([]notify.Delivery, 0, len(rows))
 	for _, r := range rows {
+		if receipt, ok := q.told.receipt(r.ID); ok { // before the server died, or while the control state could not be written
+			if err := q.settle(ctx, r.ID, receipt); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		// The store counts an attempt when it hands one out.
 		out = append(out, notify.Delivery{ID: r.ID, AlertID: r.AlertID, Notifier: r.Notifier, Notice: r.Payload, Attempts: r.Attempts - 1})
 	}
@@ -262,7 +275,15 @@ func (q noticeQueue) Lease(ctx context.Context, now time.Time, lease time.Durati
 }
 
 func (q noticeQueue) Delivered(ctx context.Context, id string, r sdk.Receipt) error {
-	return q.control.NoticeDelivered(ctx, id, r)
+	err := q.told.took(id, r)
+	return errors.Join(err, q.settle(ctx, id, r))
+}
+
+func (q noticeQueue) settle(ctx context.Context, id string, r sdk.Receipt) error {
+	if err := q.control.NoticeDelivered(ctx, id, r); err != nil && !errors.Is(err, store.ErrState) {
+		return err
+	}
+	return q.told.settled(id)
 }
 
 func (q noticeQueue) Retry(ctx context.Context, id string, due time.Time, cause string) error {

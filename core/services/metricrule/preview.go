@@ -137,9 +137,10 @@ func (s *Service) askRange(ctx context.Context, r store.MetricRule, expr string,
 	list, known := replayed{}, 0
 	answer.EachSeries(func(ls map[string]string, points iter.Seq2[time.Time, float64]) {
 		x, ok := s.instance(r, ls, 0)
-		if known++; !ok || known > previewKnown {
+		if !ok || known == previewKnown {
 			return
 		}
+		known++
 		for at, value := range points {
 			if now := list[at.UnixMilli()]; len(now) < maxInstances {
 				list[at.UnixMilli()] = append(now, replayedPoint{&x, finite(value)})
