@@ -68,7 +68,7 @@ async function working() {
   const server = await devServer()
   try {
     const signedIn = await withBrowser({ viewport: { width: 1280, height: 860 } }, async (context) => {
-      for (const name of ['oneClick', 'overview', 'keyboard', 'zoom', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'tenants', 'auditLog', 'groups', 'liveDown', 'outOfReach'].filter(asked)) {
+      for (const name of ['oneClick', 'overview', 'keyboard', 'zoom', 'attack', 'triage', 'incidents', 'judging', 'suppress', 'rules', 'metricRules', 'deliveries', 'alert', 'undo', 'captures', 'explore', 'exploring', 'sql', 'health', 'settings', 'welcome', 'commands', 'heard', 'plugins', 'market', 'fleet', 'publish', 'instance', 'frame', 'limits', 'machines', ...(server.data ? ['rollout'] : []), 'access', 'tokens', 'people', 'tenants', 'auditLog', 'groups', 'liveDown', 'outOfReach'].filter(asked)) {
         await journey(name, context, server)
       }
       return { cookies: await context.cookies(), places: await places(context, server.base) }
@@ -101,6 +101,15 @@ async function places(context, base) {
     rule: '/rules/edit?rule=any-lookup',
     'rule-file': '/rules/edit?whole=true',
     'rule-example': '/rules/edit?example=1&node=agents',
+    'metric-rules': '/rules?kind=metrics',
+    'metric-rule': '/rules/metrics/disk-full',
+    'metric-rule-new': '/rules/new-metric',
+    inbox: '/inbox?show=all',
+    deliveries: async (p) => {
+      await p.route('**/api/v1/deliveries**', (route) => route.fulfill({ json: { items: journeys.deliveryRows() } }))
+      await p.goto(`${base}/deliveries`)
+      await p.getByText('Given up').first().waitFor()
+    },
     suppress: async (p) => {
       await p.goto(`${base}/incidents/${anIncident}`)
       await p.getByRole('region', { name: 'Risk' }).waitFor()

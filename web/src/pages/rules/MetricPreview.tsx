@@ -15,14 +15,14 @@ import css from './rules.module.css'
 
 const spans = [1, 24, 168] as const
 const colors = ['c1', 'c2', 'c3', 'c4', 'c5', 'c6'] as const
-/** What is shown moves on by a minute at most, or each key would ask anew. */
-const grain = 60_000
+/** The end of what is looked at is a round moment, soon after the page was opened: what is newest counts. */
+const grain = 10_000
 
 /** What a rule would have raised from what is stored, beside what it compares. */
 export function MetricPreview({ terms, ready }: { terms: MetricRuleTerms; ready: boolean }) {
   const { t } = useTranslation()
   const [hours, setHours] = useState(24)
-  const [to] = useState(() => Math.floor(Date.now() / grain) * grain)
+  const [to] = useState(() => Math.ceil(Date.now() / grain) * grain)
   // What it is called and who hears of it changes nothing of what it finds.
   const asked = { ...blankWords, expr: terms.expr, stays: terms.stays, for: terms.for, keep: terms.keep, every: terms.every, no_data: terms.no_data, summary: terms.summary, group: terms.group }
   const query = useQuery({ ...metricRulePreview(asked, to, hours), enabled: ready })

@@ -50,7 +50,7 @@ function Known({ rule: r }: { rule: MetricRule }) {
   const taken = r.ships ? 'back' : 'remove'
   return (
     <Page title={r.title} back={back(t)}
-      lead={<><RuleState rule={r} /> <span className="mono">{r.name}</span>{' '}{r.updated_by ? t('metricRule.changedBy', { who: ownerName(r.updated_by) }) : t('metricRule.asShips')}</>}
+      lead={<><RuleState rule={r} /> · <span className="mono">{r.name}</span> · {r.updated_by ? t('metricRule.changedBy', { who: ownerName(r.updated_by) }) : t('metricRule.asShips')}</>}
       actions={can('audit') && (!r.ships || r.changed) && <Button variant="default" onClick={() => setAsking(true)}>{t(`metricRule.${taken}`)}</Button>}>
       {r.problem && <p role="note"><StateMark tone="warn">{t('metricRule.problem')}</StateMark> {r.problem}</p>}
       <Now rule={r} />
