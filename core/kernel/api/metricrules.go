@@ -39,7 +39,7 @@ type MetricRuleTerms struct {
 	Summary  string `json:"summary,omitempty" maxLength:"500" doc:"What the alert says; {label}, {value} and {value%} are replaced."`
 	Group    string `json:"group,omitempty" maxLength:"200" doc:"Only agents of this group and those below it."`
 	Title    string `json:"title" minLength:"1" maxLength:"120"`
-	Enabled  bool   `json:"enabled" default:"true"`
+	Enabled  bool   `json:"enabled"`
 }
 
 type ruleInstanceBody struct {

@@ -53,6 +53,9 @@ func TestMetricRules(t *testing.T) {
 	if out := w.request("SUP", "PUT", metricRulesPath+"/disk-full", `{`+terms+`}`); out.Code != 200 || !strings.Contains(out.Body.String(), `"ships":true`) {
 		t.Errorf("change one that ships: %d %s", out.Code, out.Body)
 	}
+	if out := w.request("SUP", "PUT", metricRulesPath+"/queue-long", `{`+strings.Replace(terms, `"enabled":true`, `"enabled":false`, 1)+`}`); !strings.Contains(out.Body.String(), `"enabled":false`) {
+		t.Errorf("turn one off: %d %s", out.Code, out.Body)
+	}
 	if _, changed := list(); !changed["disk-full"] || changed["disk-fills"] {
 		t.Errorf("changed %v", changed)
 	}
