@@ -3762,7 +3762,6 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         AddMetricRuleRequest: {
-            /** @default true */
             enabled: boolean;
             /**
              * Format: int64
@@ -5854,7 +5853,6 @@ export interface components {
         MetricRule: {
             /** @description It is not, or no longer, as it ships. */
             changed: boolean;
-            /** @default true */
             enabled: boolean;
             /**
              * Format: date-time
@@ -5928,7 +5926,6 @@ export interface components {
             watched?: string;
         };
         MetricRuleTerms: {
-            /** @default true */
             enabled: boolean;
             /**
              * Format: int64
@@ -6595,7 +6592,6 @@ export interface components {
             version: string;
         };
         PreviewMetricRuleRequest: {
-            /** @default true */
             enabled: boolean;
             /**
              * Format: int64
