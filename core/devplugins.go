@@ -778,7 +778,7 @@ func (c *Core) traceAlert(ctx context.Context, r adminsock.TraceRequest, _ int) 
 		return "", err
 	}
 	if a.Detector == store.MetricRules {
-		return "", fmt.Errorf("alert %s is of %s, a rule over metrics: it comes from no traffic. What the rule holds for: picket metric-rule show %s", r.Alert, a.Rule, a.Rule)
+		return "", fmt.Errorf("alert %s is of %s, a rule over metrics: it comes from no traffic. Its page says what it holds for", r.Alert, a.Rule)
 	}
 	if a.CaptureID == "" && a.Agent != "" { // the agent keeps what was found, and why, on its machine
 		found, err := c.control.AlertFindings(ctx, c.tenant, a.ID, maxTraced)

@@ -113,7 +113,7 @@ func TestRecordedDevices(t *testing.T) {
 		t.Errorf("%v of all facts", total)
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d recorded devices, played by snmpsim, read by `picket/snmp-devices`.\n\n| Facts | As LibreNMS finds them |\n|---|---|\n", devices)
+	fmt.Fprintf(&out, "%d recorded devices, played by the tests' own agent, read by `picket/snmp-devices`.\n\n| Facts | As LibreNMS finds them |\n|---|---|\n", devices)
 	for _, part := range []string{"system", "interfaces", "neighbours"} {
 		fmt.Fprintf(&out, "| %s | %v |\n", part, sums[part])
 		if sums[part].same*100 < 95*sums[part].all {
