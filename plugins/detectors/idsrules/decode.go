@@ -596,7 +596,7 @@ func (d *decoder) tcp(p *packet, b []byte) {
 }
 
 func (p *packet) tcpOptions(b []byte) {
-	var seen [256]bool
+	var seen uint16 // by kind
 	for len(b) > 0 {
 		kind := b[0]
 		if kind == 0 {
@@ -610,18 +610,20 @@ func (p *packet) tcpOptions(b []byte) {
 			p.events.add(eventTCPOptionLength)
 			return
 		}
-		want := map[uint8]uint8{2: 4, 3: 3, 4: 2, 8: 10}[kind]
-		if want != 0 && b[1] != want || kind == 5 && (b[1] < 10 || b[1] > 34 || (b[1]-2)%8 != 0) {
+		if int(kind) < len(optionSizes) && optionSizes[kind] != 0 && b[1] != optionSizes[kind] || kind == 5 && (b[1] < 10 || b[1] > 34 || (b[1]-2)%8 != 0) {
 			p.events.add(eventTCPOptionInvalid)
 		} else if kind <= 8 && kind >= 2 {
-			if seen[kind] {
+			if seen>>kind&1 != 0 {
 				p.events.add(eventTCPOptionTwice)
 			}
-			seen[kind] = true
+			seen |= 1 << kind
 		}
 		b = b[b[1]:]
 	}
 }
+
+// optionSizes are how long options of TCP must be, of those that are always as long.
+var optionSizes = [...]uint8{2: 4, 3: 3, 4: 2, 8: 10}
 
 func (d *decoder) udp(p *packet, b []byte) {
 	if len(b) < 8 {

@@ -1,6 +1,7 @@
 package idsrules
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"time"
@@ -138,15 +139,8 @@ func keyOf(p *packet) (k flowKey, swapped bool) {
 	if p.proto == protoICMP || p.proto == protoICMPv6 {
 		k.aPort, k.bPort = 0, 0
 	}
-	for i := range k.a {
-		if k.a[i] != k.b[i] {
-			swapped = k.a[i] > k.b[i]
-			break
-		}
-		if i == len(k.a)-1 {
-			swapped = k.aPort > k.bPort
-		}
-	}
+	order := bytes.Compare(k.a[:], k.b[:])
+	swapped = order > 0 || order == 0 && k.aPort > k.bPort
 	if swapped {
 		k.a, k.b, k.aPort, k.bPort = k.b, k.a, k.bPort, k.aPort
 	}
@@ -204,7 +198,10 @@ func (t *flows) delete(f *flow) {
 // find returns the flow of a packet, and which way the packet goes.
 func (t *flows) find(p *packet) (*flow, direction) {
 	k, _ := keyOf(p)
-	f := t.get(&k)
+	f := t.newest // packets of one conversation often come one after the other
+	if f == nil || f.key != k {
+		f = t.get(&k)
+	}
 	fresh := p.proto == protoTCP && p.flags&0x12 == 0x02 // a SYN begins another connection when the last is over
 	if f != nil && (p.time-f.last > idle(p.proto) || fresh && (f.closed[0] || f.closed[1]) && f.handshake == connected) {
 		t.remove(f)
@@ -224,10 +221,11 @@ func (t *flows) find(p *packet) (*flow, direction) {
 		f.begin(p)
 		f.client.sets, f.server.sets = t.sets(f.client.addr), t.sets(f.server.addr)
 		t.put(f)
-	} else {
+		t.link(f)
+	} else if f != t.newest {
 		t.unlink(f)
+		t.link(f)
 	}
-	t.link(f)
 	f.last = max(f.last, p.time)
 	if p.src == f.client.addr && p.srcPort == f.client.port {
 		return f, toServer
