@@ -23,7 +23,7 @@ GOSRC   := go build -ldflags "$(LDFLAGS)"
 TOOLS   := $(CURDIR)/bin/tools
 STEP    = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help build run test check bench gen e2e dist clean web binaries agents sdkbundle registry cards tools doctor fuzz soak load huge live pgo snmp-devices
+.PHONY: help build run test check bench gen e2e dist clean web binaries agents sdkbundle registry cards tools doctor fuzz soak load huge live pgo snmp-devices lab-devices
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ huge: build ## one capture of gigabytes (CAPTURE=FILE) through a server: flat me
 
 live: build ## attacks with real tools before an agent, RUNS of each (default 20)
 	@go run ./internal/drill -runs $${RUNS:-20} -json live.json
+
+lab-devices: ## namespaces with avahi, samba and minidlna, each of which discovery makes one device (root)
+	@PICKET_LAB=1 go test -count=1 -v -run TestBoxesAreDevices ./plugins/internal/processtest
 
 load: build ## ten thousand agents before a server: figures, and each acknowledged sample counted (ARGS=-h lists choices, -soak 60m is one)
 	@go run ./internal/load $(ARGS)
