@@ -51,7 +51,7 @@ export async function metricRules({ page, base }) {
   await page.getByRole('button', { name: 'Save' }).click()
   await page.getByRole('button', { name: 'Set back' }).click(patient)
   await page.getByRole('dialog').getByRole('button', { name: 'Set back' }).click()
-  await page.getByText('As it ships').waitFor(patient)
+  await page.getByText('The rule disk-full is as it ships').waitFor(patient)
   await page.waitForFunction(() => [...document.querySelectorAll('select')].some((s) => s.value === 'high'))
 }
 
