@@ -204,12 +204,11 @@ export async function plugins({ page, base }) {
   await host.getByRole('link').click()
   await page.getByText('host.metrics').first().waitFor()
   const instance = page.getByRole('region', { name: /^On / })
-  const pid = () => instance.locator('dl div').filter({ hasText: 'PID' }).locator('dd').innerText()
-  const old = await pid()
   await instance.getByRole('button', { name: 'Restart' }).click()
   await page.getByText('Restart asked for.').waitFor(patient)
-  for (let i = 0; i < 60 && [old, '–'].includes(await pid()); i++) await page.waitForTimeout(500)
-  assert.ok(![old, '–'].includes(await pid()), 'another process runs it now')
+  // Its process may be that of others, too, and stay.
+  await page.getByRole('region', { name: 'History' }).getByText('Stopping').first().waitFor(patient)
+  await instance.getByText('Ready').first().waitFor(patient)
 
   const arrived = []
   const receiver = createServer((req, res) => {
