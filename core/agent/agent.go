@@ -102,6 +102,7 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if err := a.identify(ctx); err != nil {
 		return nil, err
 	}
+	a.log.Info("the agent starts", "version", config.Version)
 	if err := a.openTrust(); err != nil {
 		return nil, err
 	}
@@ -138,7 +139,6 @@ func (a *Agent) openLog() {
 	a.book = book
 	a.log = slog.New(slog.NewMultiHandler(a.cfg.Log.Handler(), slog.NewJSONHandler(book, &slog.HandlerOptions{Level: a.cfg.LogLevel})))
 	a.cfg.Log = a.log
-	a.log.Info("the agent starts", "version", config.Version)
 }
 
 func (c *Config) fill() error {

@@ -87,6 +87,7 @@ func testOrders(t *testing.T, dir string, l *ledger, do map[string]job) *orders 
 	if err := o.load(""); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(o.work.Wait) // what is under way still writes into dir
 	return o
 }
 
