@@ -33,6 +33,9 @@ func (c *Core) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	c.closeLater(func() { c.complain("close what was told", c.told.close()) })
+	if err := (noticeQueue{c.control, c.told}).settleAll(ctx); err != nil {
+		return err
+	}
 	c.notify = notify.New(notify.Config{Queue: noticeQueue{c.control, c.told}, Notifier: c.notifier, Now: c.cfg.Now, Log: c.cfg.Log,
 		Changed: func(d notify.Delivery) {
 			c.live.Publish(c.tenant, "notices", map[string]string{"id": d.ID, "alert": d.AlertID, "notifier": d.Notifier})
@@ -277,6 +280,16 @@ func (q noticeQueue) Lease(ctx context.Context, now time.Time, lease time.Durati
 func (q noticeQueue) Delivered(ctx context.Context, id string, r sdk.Receipt) error {
 	err := q.told.took(id, r)
 	return errors.Join(err, q.settle(ctx, id, r))
+}
+
+// settleAll brings over what a killed server left: what the control state has already is never leased again.
+func (q noticeQueue) settleAll(ctx context.Context) error {
+	for id, r := range q.told.all() {
+		if err := q.settle(ctx, id, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (q noticeQueue) settle(ctx context.Context, id string, r sdk.Receipt) error {

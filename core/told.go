@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"sync"
 
@@ -31,12 +32,17 @@ func openTold(path string) (*told, error) {
 		return nil, fmt.Errorf("remember deliveries: %w", err)
 	}
 	t := &told{file: f, receipts: map[string]sdk.Receipt{}}
-	lines := bufio.NewReader(f)
+	lines, whole := bufio.NewReader(f), int64(0)
 	for {
 		text, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) { // a line without its end was never written to the end
+		if errors.Is(err, io.EOF) { // a line without its end was never written to the end, and the next must not go on with it
+			if err := f.Truncate(whole); err != nil {
+				f.Close()
+				return nil, fmt.Errorf("remember deliveries: %w", err)
+			}
 			return t, nil
 		}
+		whole += int64(len(text))
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("remember deliveries: %w", err)
@@ -66,6 +72,12 @@ func (t *told) receipt(notice string) (r sdk.Receipt, ok bool) {
 	defer t.mu.Unlock()
 	r, ok = t.receipts[notice]
 	return r, ok
+}
+
+func (t *told) all() map[string]sdk.Receipt {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.receipts)
 }
 
 // settled forgets a notice that the control state has. The file is empty whenever nothing is on its way.

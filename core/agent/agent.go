@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -97,6 +98,7 @@ func New(ctx context.Context, cfg Config) (_ *Agent, err error) {
 	if a.release, err = claim(cfg.Dir); err != nil {
 		return nil, err
 	}
+	_ = os.Remove(filepath.Join(cfg.Dir, AddressFile)) // of one that was killed: its port may be another's by now
 	a.openLog()
 	cfg = a.cfg
 	if err := a.identify(ctx); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -45,16 +44,13 @@ type session struct{ opened, used time.Time }
 func newOwner(dir, agentID string, now func() time.Time) (*owner, error) {
 	path := filepath.Join(dir, KeyFile)
 	raw, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		raw = []byte(random() + "\n")
-		err = os.WriteFile(path, raw, 0o600)
+	key := strings.TrimSpace(string(raw))
+	if os.IsNotExist(err) || err == nil && len(key) < 32 { // one that a full disk cut short is as good as none
+		key = random()
+		err = os.WriteFile(path, []byte(key+"\n"), 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the key of the local page: %w", err)
-	}
-	key := strings.TrimSpace(string(raw))
-	if len(key) < 32 {
-		return nil, fmt.Errorf("%s holds no key; delete it and the agent makes another: %w", path, fs.ErrInvalid)
 	}
 	return &owner{key: key, cookie: "picket_agent_" + agentID[:min(8, len(agentID))], now: now, wrong: rate.NewLimiter(rate.Every(10*time.Second), 5),
 		codes: map[string]time.Time{}, sessions: map[string]*session{}}, nil

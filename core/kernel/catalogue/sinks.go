@@ -28,7 +28,11 @@ func (c *Catalogue) Sinks(ctx context.Context) ([]Sink, error) {
 	var errs []error
 	for _, r := range c.withUnsigned(rows) {
 		d, ok := c.descriptorOf(r)
-		if !ok || d.Manifest.Kind != sdk.KindNotifier || r.NodeType != store.NodeServer {
+		if !ok { // it may be a sink: what waits for it must not be taken for nobody's
+			errs = append(errs, fmt.Errorf("%s: what its plugin says of itself cannot be read", r.Instance))
+			continue
+		}
+		if d.Manifest.Kind != sdk.KindNotifier || r.NodeType != store.NodeServer {
 			continue
 		}
 		grants, err := filledIn(r, d)

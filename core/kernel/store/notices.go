@@ -160,13 +160,16 @@ func (c *Control) ListDeliveries(ctx context.Context, tenant string, f DeliveryF
 	return list, next, err
 }
 
-// NoticeAgain has a notice delivered that was given up, or waits for its next attempt; ErrState when it is neither.
+// NoticeAgain has a notice delivered that was given up, or waits for its next attempt; ErrState when it is neither, or when the other
+// side was told of the alert since: that it fires must not come after that it ended.
 func (c *Control) NoticeAgain(ctx context.Context, tenant, id string) (Notice, error) {
 	if _, err := c.NoticeByID(ctx, tenant, id); err != nil {
 		return Notice{}, err
 	}
 	n, err := scanNotice(c.writer.QueryRowContext(ctx, `UPDATE notices SET state = 'queued', attempts = 0, due = ?, lease_until = 0, updated = ?
-		WHERE tenant = ? AND id = ? AND state IN ('dead', 'failed') AND lease_until <= ? RETURNING `+noticeColumns, micros(c.now()), micros(c.now()), tenant, id, micros(c.now())))
+		WHERE tenant = ? AND id = ? AND state IN ('dead', 'failed') AND lease_until <= ?
+		AND NOT EXISTS (SELECT 1 FROM notices AS later WHERE later.tenant = notices.tenant AND later.alert_id = notices.alert_id AND later.notifier = notices.notifier
+			AND later.id > notices.id AND later.state = 'delivered') RETURNING `+noticeColumns, micros(c.now()), micros(c.now()), tenant, id, micros(c.now())))
 	if errors.Is(err, ErrNotFound) {
 		return n, ErrState
 	}

@@ -70,10 +70,11 @@ type Service struct {
 }
 
 type queue struct {
-	sink  Sink
-	spool *spool.Spool
-	sent  atomic.Uint64 // samples
-	said  atomic.Int64  // when a failure was logged last, in seconds
+	instance string // of the sink, which never changes
+	sink     Sink   // guarded by the service's mu
+	spool    *spool.Spool
+	sent     atomic.Uint64 // samples
+	said     atomic.Int64  // when a failure was logged last, in seconds
 
 	stop context.CancelFunc // nil until the loop runs
 	done chan struct{}
@@ -180,7 +181,7 @@ func (s *Service) open(sink Sink) (*queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the queue of %s: %w", sink.Instance, err)
 	}
-	return &queue{sink: sink, spool: sp}, nil
+	return &queue{instance: sink.Instance, sink: sink, spool: sp}, nil
 }
 
 // folder of an instance, whose name may hold a slash.
@@ -193,7 +194,7 @@ func (s *Service) remove(q *queue) error {
 		q.stop()
 		<-q.done
 	}
-	return errors.Join(q.spool.Close(), os.RemoveAll(s.folder(q.sink.Instance)))
+	return errors.Join(q.spool.Close(), os.RemoveAll(s.folder(q.instance)))
 }
 
 func (s *Service) wants(tenant, metric string) bool {
@@ -292,9 +293,9 @@ func (s *Service) deliver(ctx context.Context, q *queue, it spool.Item) {
 }
 
 func (s *Service) try(ctx context.Context, q *queue, n sdk.Notice) error {
-	to := s.cfg.Notifier(q.sink.Instance)
+	to := s.cfg.Notifier(q.instance)
 	if to == nil {
-		return sdk.Errorf(sdk.Temporary, "%s is not running", q.sink.Instance)
+		return sdk.Errorf(sdk.Temporary, "%s is not running", q.instance)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -321,7 +322,7 @@ func (s *Service) hosts(ctx context.Context) map[string]string {
 func (s *Service) complain(q *queue, what string, err error) {
 	last, now := q.said.Load(), s.cfg.Now().Unix()
 	if now-last >= 60 && q.said.CompareAndSwap(last, now) {
-		s.cfg.Log.Warn(what, "notifier", q.sink.Instance, "error", err)
+		s.cfg.Log.Warn(what, "notifier", q.instance, "error", err)
 	}
 }
 

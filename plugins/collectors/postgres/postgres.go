@@ -98,6 +98,9 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	return out.Emit(sink)
 }
 
+// maxMessage is the longest message of a server that is read: a row of its statistics.
+const maxMessage = 1 << 20
+
 // ask sends all questions in one go.
 func (c *Collector) ask(ctx context.Context) ([]*pgconn.Result, error) {
 	settings, err := c.settings()
@@ -114,6 +117,7 @@ func (c *Collector) ask(ctx context.Context) ([]*pgconn.Result, error) {
 		defer cancel()
 		_ = conn.Close(bye)
 	}()
+	conn.Frontend().SetMaxBodyLen(maxMessage)
 	return conn.Exec(ctx, questions).ReadAll()
 }
 

@@ -72,6 +72,9 @@ func text(value []byte) string {
 func samples(out *measure.Samples, tables []*pgconn.Result) {
 	for _, t := range tables {
 		for _, row := range t.Rows {
+			if len(row) != len(t.FieldDescriptions) { // no PostgreSQL says so
+				continue
+			}
 			var labels []string
 			for i, f := range t.FieldDescriptions {
 				if label := texts[f.Name]; label != "" {

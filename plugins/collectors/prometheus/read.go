@@ -21,6 +21,7 @@ const (
 	maxText   = 1024
 	maxLabels = 28 // of its own, beside those that say where it is from
 	maxLines  = 500_000
+	maxHeld   = 50_000 // series of one page
 )
 
 // page is one that was read.
@@ -69,6 +70,10 @@ func read(body []byte, contentType string, wanted func(metric string) bool) (pag
 		}
 		if out.lines++; out.lines > maxLines {
 			return page{}, sdk.Errorf(sdk.Downstream, "the page has more than %d lines", maxLines)
+		}
+		if len(out.series) >= maxHeld { // many more than are told of
+			out.unfit++
+			continue
 		}
 		var all labels.Labels
 		parser.Labels(&all)

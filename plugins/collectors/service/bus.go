@@ -60,7 +60,9 @@ func (b *bus) units(ctx context.Context, host sdk.Host, watched []string) (units
 		}
 		u := unit{name: strings.ToValidUTF8(a.Name, "?"), state: a.Active}
 		if isWatched[a.Name] && a.Load == "loaded" {
-			restarts, err := b.conn.Object("org.freedesktop.systemd1", a.Path).GetProperty("org.freedesktop.systemd1.Service.NRestarts")
+			var restarts dbus.Variant
+			err := b.conn.Object("org.freedesktop.systemd1", a.Path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
+				"org.freedesktop.systemd1.Service", "NRestarts").Store(&restarts)
 			if n, ok := restarts.Value().(uint32); err == nil && ok {
 				u.restarts, u.counted = float64(n), true
 			}

@@ -12,6 +12,7 @@ import (
 
 // Limits on what answers can make it ask.
 const (
+	maxKnown     = 4 * 2048
 	maxQuestions = 2048 // that answers lead to, in one Discover
 	maxMessage   = 300  // bytes of questions for the names of addresses in one message
 )
@@ -87,7 +88,9 @@ func (q *questions) learn(b *sdk.Batch) {
 			continue
 		}
 		for j := range min(len(r.AnswerNames), len(r.AnswerTypes)) {
-			q.known[question{strings.ToLower(r.AnswerNames[j]), uint16(r.AnswerTypes[j])}] = true
+			if len(q.known) < maxKnown {
+				q.known[question{strings.ToLower(r.AnswerNames[j]), uint16(r.AnswerTypes[j])}] = true
+			}
 		}
 		for j := range min(len(r.AnswerNames), len(r.AnswerTypes), len(r.Answers)) {
 			name := r.AnswerNames[j]

@@ -19,6 +19,7 @@ import (
 // Limits on what devices can make it read.
 const (
 	maxDescriptions = 1024
+	maxOfOne        = 8         // devices behind one address: each is asked in its turn, and others wait
 	maxDescription  = 256 << 10 // bytes
 	maxDepth        = 32        // elements in one another
 	maxTextLength   = 256
@@ -41,7 +42,15 @@ func (d descriptions) learn(b *sdk.Batch) {
 			continue
 		}
 		if at, err := netip.ParseAddr(u.Hostname()); err == nil && at == m.Server.Unmap() {
-			d[u.String()] = at
+			ofOne := 0
+			for _, other := range d {
+				if other == at {
+					ofOne++
+				}
+			}
+			if ofOne < maxOfOne {
+				d[u.String()] = at
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ssdp
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -91,8 +92,15 @@ func TestLocations(t *testing.T) {
 	if d.learn(answer("192.0.2.9", "http://192.0.2.9:8200/rootDesc.xml")); len(d) != 1 {
 		t.Error("would not read the description of the device itself")
 	}
-	for i := range 2 * maxDescriptions {
+	for i := range 2 * maxOfOne {
 		d.learn(answer("192.0.2.9", "http://192.0.2.9/"+strings.Repeat("x", i)))
+	}
+	if len(d) != maxOfOne {
+		t.Errorf("remembers %d descriptions of one address, want %d", len(d), maxOfOne)
+	}
+	for i := range 2 * maxDescriptions {
+		at := fmt.Sprintf("10.0.%d.%d", i/256, i%256)
+		d.learn(answer(at, "http://"+at+"/"))
 	}
 	if len(d) != maxDescriptions {
 		t.Errorf("remembers %d descriptions, want %d", len(d), maxDescriptions)

@@ -1,6 +1,7 @@
 package snmp
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -22,6 +23,12 @@ func valueOf(pdu gosnmp.SnmpPDU) Value {
 	switch pdu.Type {
 	case gosnmp.NoSuchObject, gosnmp.NoSuchInstance, gosnmp.EndOfMibView, gosnmp.Null:
 		return Value{}
+	}
+	switch b := pdu.Value.(type) { // copied: what comes lies in its datagram, all of which it would keep
+	case []byte:
+		return Value{bytes.Clone(b[:min(len(b), maxText)]), pdu.Type}
+	case string:
+		return Value{strings.Clone(b[:min(len(b), maxText)]), pdu.Type}
 	}
 	return Value{pdu.Value, pdu.Type}
 }
