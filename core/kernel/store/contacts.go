@@ -194,16 +194,22 @@ func (c *Control) SilentAgents(ctx context.Context, since time.Time) ([]SilentAg
 		}
 	}
 	c.contacts.mu.Unlock()
+	return stillKnown(ctx, c, list, func(a *SilentAgent) (string, *string) { return a.ID, &a.Name })
+}
+
+// stillKnown gives agents their names and leaves out who is disabled or was deleted meanwhile.
+func stillKnown[A any](ctx context.Context, c *Control, list []A, of func(*A) (id string, name *string)) ([]A, error) {
 	kept := list[:0]
 	for _, a := range list {
-		known, err := c.KnownAgent(ctx, a.ID)
-		if known.Disabled || errors.Is(err, ErrNotFound) { // deleted meanwhile
+		id, name := of(&a)
+		known, err := c.KnownAgent(ctx, id)
+		if known.Disabled || errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		a.Name = known.Name
+		*name = known.Name
 		kept = append(kept, a)
 	}
 	return kept, nil
@@ -225,19 +231,7 @@ func (c *Control) SkewedAgents(ctx context.Context, since time.Time) ([]SkewedAg
 		}
 	}
 	c.contacts.mu.Unlock()
-	kept := list[:0]
-	for _, a := range list {
-		known, err := c.KnownAgent(ctx, a.ID)
-		if known.Disabled || errors.Is(err, ErrNotFound) { // deleted meanwhile
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		a.Name = known.Name
-		kept = append(kept, a)
-	}
-	return kept, nil
+	return stillKnown(ctx, c, list, func(a *SkewedAgent) (string, *string) { return a.ID, &a.Name })
 }
 
 // KnownAgent returns an agent of any tenant without its status: its id is all that a request tells before it is authenticated.

@@ -26,6 +26,7 @@ type unit struct {
 	state    string // "" when nobody knows more than that it is not active
 	restarts float64
 	counted  bool // restarts are known
+	gone     bool // nobody knows it any more
 }
 
 // manager asks systemd where that is allowed, and looks at the control groups of services elsewhere.
@@ -64,6 +65,9 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	out := emitter{sink: sink, now: c.host.Now()}
 	for _, u := range units {
 		c.tell(u, asked, &out)
+		if u.gone { // told once: whoever connects may be a service with a name of its own
+			delete(c.was, u.name)
+		}
 	}
 	if out.err == nil && left > 0 {
 		return sdk.Errorf(sdk.Unsupported, "there are %d services more than the %d that are told of: choose with include and exclude", left, maxUnits)
@@ -85,7 +89,7 @@ func (c *Collector) chosen(units []unit, watched []string) (out []unit, left int
 	}
 	for name := range c.was { // it was there, and is not: systemd forgets what is inactive and needed by nobody
 		if !there[name] {
-			units = append(units, unit{name: name, state: inactive})
+			units = append(units, unit{name: name, state: inactive, gone: true})
 		}
 	}
 	for _, u := range units {

@@ -201,6 +201,12 @@ func TestSystemd(t *testing.T) {
 	collect(t, c).want(t, "web.service 3", "web.service active 0", "web.service failed 1", "web.service deactivating 0",
 		"bad.service active 0", "bad.service failed 0", "bad.service inactive 1",
 		"missing.service active 0", "missing.service failed 0", "missing.service inactive 1")
+	if got := collect(t, c); len(got) == 0 || got["bad.service inactive"] != 0 { // told once: names that come and go are without end
+		t.Errorf("%v", got)
+	}
+	if _, known := c.was["bad.service"]; known {
+		t.Error("a service that nobody knows any more is remembered")
+	}
 }
 
 func TestTooManyServices(t *testing.T) {
