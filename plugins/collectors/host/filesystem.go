@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/shirou/gopsutil/v4/common"
 	"github.com/shirou/gopsutil/v4/disk"
 )
 
@@ -52,6 +53,7 @@ func (c *Collector) mounts(ctx context.Context) ([]disk.PartitionStat, error) {
 	if err != nil {
 		return nil, err
 	}
+	all = c.reached(ctx, all)
 	sort.SliceStable(all, func(i, j int) bool { return len(all[i].Mountpoint) < len(all[j].Mountpoint) })
 	seenDevice, seenPath := map[string]bool{}, map[string]bool{}
 	var out []disk.PartitionStat
@@ -70,6 +72,25 @@ func (c *Collector) mounts(ctx context.Context) ([]disk.PartitionStat, error) {
 	}
 	return out, nil
 }
+
+// reached leaves out what the machine has mounted and this process does not see: at that path it would measure another file system.
+func (c *Collector) reached(ctx context.Context, all []disk.PartitionStat) []disk.PartitionStat {
+	if len(c.env) > 0 { // a tree of files stands for the machine
+		return all
+	}
+	own, err := disk.PartitionsWithContext(context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcMountinfo: ownMounts}), true)
+	if err != nil { // not on Linux, where there is one view
+		return all
+	}
+	seen := map[string]bool{}
+	for _, m := range own {
+		seen[m.Mountpoint] = true
+	}
+	return slices.DeleteFunc(all, func(m disk.PartitionStat) bool { return !seen[m.Mountpoint] })
+}
+
+// ownMounts lists what this process sees.
+const ownMounts = "/proc/self/mountinfo"
 
 // filesystem adds the readings of one mount. One without blocks of its own (a pseudo file system that was asked for)
 // gives nothing.
