@@ -5,12 +5,15 @@ package email
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/picketwatch/picket/plugins/internal/trust"
 	"github.com/picketwatch/picket/sdk"
 	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 )
 
 func init() {
@@ -65,12 +68,51 @@ func (n *Notifier) Notify(ctx context.Context, notice sdk.Notice) (sdk.Receipt, 
 	if err != nil {
 		return sdk.Receipt{}, sdk.Errorf(sdk.InvalidConfig, "prepare for %s: %w", n.config.Host, err)
 	}
-	err = client.DialAndSendWithContext(ctx, message)
-	// A server that took the mail and then failed to say goodbye has taken the mail: sending it again would double it.
-	if err != nil && !message.IsDelivered() {
+	server, err := client.DialToSMTPClientWithContext(ctx)
+	if err == nil {
+		err = send(server, message)
+	}
+	if err != nil {
 		return sdk.Receipt{}, n.explain(ctx, err)
 	}
 	return sdk.Receipt{ForeignID: message.GetMessageID()}, nil
+}
+
+// send hands over one mail and returns the moment that the server has it. The library would say RSET and QUIT first and wait for both
+// answers: whoever is killed meanwhile does not know that the mail is gone, and sends it again.
+func send(server *smtp.Client, message *gomail.Msg) error {
+	from, err := message.GetSender(false)
+	if err != nil {
+		return err
+	}
+	to, err := message.GetRecipients()
+	if err != nil {
+		return err
+	}
+	if err := server.Mail(from); err != nil {
+		return fmt.Errorf("from %s: %w", from, err)
+	}
+	var refused error
+	for _, address := range to {
+		if err := server.Rcpt(address); err != nil {
+			refused = errors.Join(refused, fmt.Errorf("to %s: %w", address, err))
+		}
+	}
+	if refused != nil {
+		return refused
+	}
+	text, err := server.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := message.WriteTo(text); err != nil {
+		return err
+	}
+	if err := text.Close(); err != nil {
+		return err
+	}
+	_, _ = server.Text.Cmd("QUIT") // a goodbye; nothing hangs on its answer
+	return nil
 }
 
 func (n *Notifier) client(conn *connection) (*gomail.Client, error) {

@@ -344,6 +344,12 @@ func TestServersThatBreakOff(t *testing.T) {
 			}
 			return polite(line), false
 		}, ""},
+		{"takes the mail and says no more", func(line string) (string, bool) {
+			if strings.HasPrefix(line, "RSET") || strings.HasPrefix(line, "QUIT") {
+				<-hang
+			}
+			return polite(line), false
+		}, ""},
 		{"says nothing", func(line string) (string, bool) { <-hang; return "", true }, sdk.Temporary},
 		{"talks nonsense", at("", "hello"), sdk.Downstream},
 	} {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/picketwatch/picket/plugins/internal/trust"
 	"github.com/picketwatch/picket/sdk"
-	gomail "github.com/wneessen/go-mail"
 )
 
 // explain gives a failed delivery its class: what the server refused for good (5xx) is not tried again, what it put off
@@ -34,13 +33,6 @@ func class(err error) sdk.Class {
 	var reply *textproto.Error
 	if errors.As(err, &reply) {
 		return codeClass(reply.Code)
-	}
-	var send *gomail.SendError
-	if errors.As(err, &send) {
-		if send.ErrorCode() == 0 { // it broke off before the server said anything
-			return sdk.Temporary
-		}
-		return codeClass(send.ErrorCode())
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
