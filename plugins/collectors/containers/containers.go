@@ -39,9 +39,8 @@ type Config struct {
 }
 
 const (
-	apiVersion = "/v1.41"
-	maxAnswer  = 8 << 20
-	atOnce     = 4 // questions
+	maxAnswer = 8 << 20
+	atOnce    = 4 // questions
 )
 
 // Collector asks one engine.
@@ -184,7 +183,9 @@ func (c *Collector) usage(ctx context.Context, list []container) []answer {
 var errGone = errors.New("there is no such container")
 
 func (c *Collector) ask(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+apiVersion+path, nil)
+	// Without a version in its path a question is answered in the newest that the engine has; one in an old version would be refused
+	// by an engine that no longer speaks it.
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+path, nil)
 	if err != nil {
 		return sdk.Errorf(sdk.Downstream, "an id that cannot be asked for: %w", err)
 	}

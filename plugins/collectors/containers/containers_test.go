@@ -48,9 +48,11 @@ func engine(t *testing.T, list string, stats map[string]string) string {
 		t.Fatal(err)
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, ok := strings.CutPrefix(r.URL.Path, apiVersion+"/containers/")
+		path, ok := strings.CutPrefix(r.URL.Path, "/containers/")
 		id := strings.TrimSuffix(path, "/stats")
 		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1.41/"): // as Docker 29 does
+			http.Error(w, `{"message":"client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version"}`, http.StatusBadRequest)
 		case ok && path == "json" && r.URL.RawQuery == "all=1":
 			fmt.Fprint(w, list)
 		case ok && stats[id] != "" && r.URL.RawQuery == "stream=false&one-shot=true":
