@@ -4,6 +4,14 @@ import "strings"
 
 const maxName = 64
 
+// tell is the name that a process is listed by. The kernel's workers say behind a slash what they do just now.
+func tell(name string) string {
+	if strings.HasPrefix(name, "kworker/") {
+		return "kworker"
+	}
+	return name
+}
+
 // clean makes a name, which a program can choose freely, short and printable.
 func clean(name string) string {
 	name = strings.Map(func(r rune) rune {

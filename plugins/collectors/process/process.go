@@ -57,6 +57,7 @@ type known struct {
 	first   bool    // seen once: its use is not known
 	name    string  // as the table says
 	full    string  // the whole name, where the table cuts it
+	told    string  // the name that it is listed by
 	matches []int   // watched patterns
 	listed  bool
 	seen    bool
@@ -192,6 +193,9 @@ func (c *Collector) list(t table) {
 		}
 	}
 	for pid, k := range c.known {
+		if keep[pid] && !k.listed {
+			k.told = tell(k.full)
+		}
 		k.listed = keep[pid]
 	}
 }
@@ -230,7 +234,7 @@ func (c *Collector) emitListed(ctx context.Context, t table, out *emitter) {
 		if !k.listed {
 			continue
 		}
-		labels := map[string]string{"process.pid": strconv.Itoa(p.pid), "process.executable.name": k.full}
+		labels := map[string]string{"process.pid": strconv.Itoa(p.pid), "process.executable.name": k.told}
 		c.source.owner(ctx, p.pid, labels)
 		if !k.first {
 			out.emit(sdk.Gauge, "process.cpu.utilization", "1", k.use, labels)

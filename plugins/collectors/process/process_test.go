@@ -124,6 +124,23 @@ func TestListed(t *testing.T) {
 	}
 }
 
+func TestNewNameIsNoNewSeries(t *testing.T) {
+	w := newWorld(t, `{}`,
+		process{pid: 1 << 30, started: 10, name: "kworker/0:1-mm", memory: 100},
+		process{pid: 1<<30 + 1, started: 10, name: "waits", memory: 100})
+	for _, names := range [][2]string{{"kworker/0:1-mm", "waits"}, {"kworker/0:1+fs", "works"}} {
+		w.running[0].name, w.running[1].name = names[0], names[1]
+		got := w.after(10)
+		got.want(t, "process.memory.usage{kworker,1073741824}", 100)
+		got.want(t, "process.memory.usage{waits,1073741825}", 100)
+	}
+	kept := w.running
+	w.running = nil
+	w.after(10)
+	w.running = kept
+	w.after(10).want(t, "process.memory.usage{works,1073741825}", 100)
+}
+
 func TestListChangesSlowly(t *testing.T) {
 	w := newWorld(t, `{"top": 2}`)
 	add := func(pid int, memory float64) {
