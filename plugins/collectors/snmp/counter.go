@@ -2,6 +2,7 @@ package snmp
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	turn      = 1 << 32
 	sameClock = 30 * time.Second // by which a device's clock and ours may differ between two visits
 	emptyFor  = 10 * time.Minute // after which a table that was not there is looked for again
+
+	maxCounters = 50_000 // of a device, beyond which also a visit that was cut short forgets
 )
 
 // memory is what is known of a device from one visit to the next.
@@ -29,6 +32,7 @@ type memory struct {
 	first    bool // there was no visit before
 	Seen     map[string]*counter
 	visit    int
+	whole    int // the visit before that read all
 	changed  bool
 	emptyAt  map[string]time.Time // by name of the profile
 	restored map[string]uint64
@@ -99,9 +103,14 @@ func (m *memory) count(name string, v snmp.Value, reset bool) (float64, bool) {
 	if !ok || v.Is64() {
 		return float64(n), ok
 	}
+	return m.follow(name, n, reset), true
+}
+
+func (m *memory) follow(name string, n uint64, reset bool) float64 {
 	c := m.Seen[name]
 	if c == nil {
 		c = &counter{last: n, turns: m.restored[name]}
+		delete(m.restored, name)
 		m.Seen[name] = c
 	}
 	switch {
@@ -113,21 +122,26 @@ func (m *memory) count(name string, v snmp.Value, reset bool) (float64, bool) {
 		m.changed = true
 	}
 	c.last, c.visit = n, m.visit
-	return float64(c.turns*turn + n), true
+	return float64(c.turns*turn + n)
 }
 
-// keep forgets the counters that are gone, and writes the others down where one began anew.
-func (m *memory) keep() {
-	for name, c := range m.Seen {
-		if c.visit+1 < m.visit {
-			delete(m.Seen, name)
+// keep forgets the counters that are gone, and writes the others down where one began anew. That a visit that was cut short did not
+// come to a counter says nothing about it.
+func (m *memory) keep(whole bool) {
+	if whole || len(m.Seen) > maxCounters {
+		for name, c := range m.Seen {
+			if c.visit < m.whole {
+				delete(m.Seen, name)
+			}
 		}
+		m.whole, m.restored = m.visit, nil
 	}
 	if !m.changed {
 		return
 	}
 	m.changed = false
 	k := kept{At: m.at, Uptime: m.uptime, Turns: map[string]uint64{}}
+	maps.Copy(k.Turns, m.restored)
 	for name, c := range m.Seen {
 		if c.turns > 0 {
 			k.Turns[name] = c.turns

@@ -65,13 +65,14 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	var (
 		all    sync.WaitGroup
 		places = make(chan struct{}, c.config.Concurrency)
+		shared = newShare(len(c.targets))
 		errs   = make([]error, len(c.targets))
 	)
 	for i, t := range c.targets {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			errs[i] = c.device(ctx, t, sink)
+			errs[i] = c.device(ctx, t, shared, sink)
 		})
 	}
 	all.Wait()
@@ -81,7 +82,7 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	return errors.Join(errs...)
 }
 
-func (c *Collector) device(ctx context.Context, t target, sink sdk.SampleSink) error {
+func (c *Collector) device(ctx context.Context, t target, shared *share, sink sdk.SampleSink) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -99,11 +100,18 @@ func (c *Collector) device(ctx context.Context, t target, sink sdk.SampleSink) e
 	if p.silent && (class == sdk.InvalidConfig || class == sdk.PermissionDenied) {
 		return sdk.Errorf(class, "%s: %w", t.label, err)
 	}
-	p.about(err)
-	for _, s := range p.out {
+	figures := p.out
+	p.out = nil
+	kept := shared.take(len(figures)+aboutVisit) - aboutVisit
+	p.about(err, len(figures)-kept)
+	for _, s := range append(p.out, figures[:kept]...) {
 		if err := sink.Sample(s); err != nil {
 			return err
 		}
+	}
+	if kept < len(figures) {
+		return sdk.Errorf(sdk.Downstream, "%s: %d of its %d figures are left out, so that other devices have room: give it an instance of its own, or fewer sections or interfaces",
+			t.label, len(figures)-kept, len(figures))
 	}
 	return nil
 }
@@ -153,7 +161,7 @@ func (p *poll) gauge(metric, unit string, value float64, labels ...label) {
 }
 
 // all reads what the device has. Sections that came to their end count, whatever became of the others.
-func (p *poll) all(ctx context.Context) error {
+func (p *poll) all(ctx context.Context) (err error) {
 	p.now, p.silent = p.c.host.Now(), true
 	client, err := snmp.Open(ctx, p.c.host, p.t.address, p.c.config.Access, snmp.Options{Timeout: time.Duration(p.c.config.Timeout), Retries: p.c.config.Retries})
 	if err != nil {
@@ -167,7 +175,7 @@ func (p *poll) all(ctx context.Context) error {
 		return err
 	}
 	p.silent = false
-	defer p.memory.keep()
+	defer func() { p.memory.keep(err == nil) }()
 	if p.c.config.wants("interfaces") {
 		if err := p.interfaces(); err != nil {
 			return err
@@ -204,13 +212,16 @@ func (p *poll) system() error {
 	return nil
 }
 
-// about says how the visit went.
-func (p *poll) about(err error) {
+// aboutVisit is how many samples say at most how a visit went.
+const aboutVisit = 5
+
+// about says how the visit went, and how many figures are left out.
+func (p *poll) about(err error, leftOut int) {
 	up, complete := 1.0, 1.0
 	if p.silent {
 		up = 0
 	}
-	if err != nil {
+	if err != nil || leftOut > 0 {
 		complete = 0
 	}
 	p.gauge("snmp.up", "1", up)
@@ -218,6 +229,7 @@ func (p *poll) about(err error) {
 		return
 	}
 	p.gauge("snmp.complete", "1", complete)
+	p.gauge("snmp.left_out", "{sample}", float64(leftOut))
 	p.gauge("snmp.duration", "s", time.Since(p.began).Seconds())
 	p.gauge("snmp.requests", "{request}", float64(p.client.Requests))
 }

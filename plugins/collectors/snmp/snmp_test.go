@@ -156,6 +156,7 @@ func TestDevice(t *testing.T) {
 	}
 	delete(have, "snmp.duration{}")
 	delete(have, "snmp.requests{}")
+	delete(have, "snmp.left_out{}")
 	if len(have) > 0 {
 		t.Errorf("more than expected: %v", have)
 	}
@@ -206,6 +207,70 @@ func TestCounters(t *testing.T) {
 	see(2*turn+60, map[string]string{in: "60", up: "378000"})
 	see(5, map[string]string{in: "5", up: "1000"}) // the device was started again
 	see(turn+1, map[string]string{in: "1", up: "7000"})
+}
+
+// A counter that visits did not come to, because they were cut short, goes on where it was; so does one that they did not come to since
+// the plugin was started again. One that is gone is forgotten.
+func TestCountersOutlastVisitsCutShort(t *testing.T) {
+	c := New()
+	h := plugintest.Start(t, c, configFor("192.0.2.1", ""))
+	m := remember(h, "a")
+	visit := func(whole bool, want float64, values map[string]uint64) {
+		t.Helper()
+		m.begin(h.Time, m.uptime+6000)
+		sum := 0.0
+		for name, n := range values {
+			sum += m.follow(name, n, false)
+		}
+		if m.keep(whole); sum != want {
+			t.Errorf("%.0f, want %.0f", sum, want)
+		}
+	}
+	visit(true, 4e9+7, map[string]uint64{"octets": 4e9, "other": 7})
+	visit(true, turn+1+7, map[string]uint64{"octets": 1, "other": 7})
+	for range 3 {
+		visit(false, 7, map[string]uint64{"other": 7})
+	}
+	visit(false, turn+2, map[string]uint64{"octets": 2})
+	m = remember(h, "a")
+	visit(false, 7, map[string]uint64{"other": 7})
+	visit(false, turn+1, map[string]uint64{"other": 1})
+	m = remember(h, "a")
+	visit(true, turn+3+turn+1, map[string]uint64{"octets": 3, "other": 1})
+	visit(true, turn+1, map[string]uint64{"other": 1})
+	visit(true, turn+1, map[string]uint64{"other": 1})
+	if len(m.Seen) != 1 {
+		t.Errorf("%v is remembered", m.Seen)
+	}
+}
+
+// One device that has more than all may have together takes nothing from the others, and is named.
+func TestGreedyDevice(t *testing.T) {
+	greedy, good := snmptest.New(t), snmptest.New(t)
+	var b strings.Builder
+	b.WriteString("1.3.6.1.2.1.1.3.0|67|360000\n")
+	const interfaces = 15_000
+	for i := 1; i <= interfaces; i++ {
+		fmt.Fprintf(&b, "1.3.6.1.2.1.2.2.1.2.%d|4|port %d\n1.3.6.1.2.1.2.2.1.8.%d|2|1\n1.3.6.1.2.1.31.1.1.1.6.%d|70|0\n", i, i, i, i)
+	}
+	greedy.Put(t, "lab", strings.NewReader(b.String()))
+	good.Put(t, "lab", strings.NewReader(device))
+	c := New()
+	plugintest.Start(t, c, fmt.Sprintf(`{"targets": [%q, %q], "access": {"community": "lab"}, "max_interfaces": 20000, "timeout": "30s", "concurrency": 1}`, greedy.Address, good.Address))
+	count, left := map[string]int{}, 0.0
+	err := c.Collect(t.Context(), sdk.CollectRequest{}, each(func(s sdk.Sample) {
+		count[s.Labels["snmp.target"]]++
+		if s.Metric == "snmp.left_out" {
+			left += s.Value
+		}
+	}))
+	most := perCollection/4 + perCollection/4
+	if count[greedy.Address] != most || left != 2*interfaces+1+aboutVisit-float64(most) || count[good.Address] < 30 {
+		t.Errorf("%v, %v left out", count, left)
+	}
+	if sdk.ClassOf(err) != sdk.Downstream || !strings.Contains(err.Error(), greedy.Address) || strings.Contains(err.Error(), good.Address) {
+		t.Error(err)
+	}
 }
 
 // The clock of a device begins anew after 497 days, which is no start of it.
@@ -262,7 +327,7 @@ func TestDeadline(t *testing.T) {
 	plugintest.Start(t, c, configFor(a.Address, `, "deadline": "1s", "timeout": "30s"`))
 	a.Slow(time.Second)
 	have := collect(t, c)
-	if have["snmp.up{}"] == 0 && have["snmp.complete{}"] != 0 || len(have) > 6 {
+	if have["snmp.up{}"] == 0 && have["snmp.complete{}"] != 0 || len(have) > 7 {
 		t.Errorf("%v", have)
 	}
 }
@@ -277,7 +342,7 @@ func TestManyInterfaces(t *testing.T) {
 	a.Put(t, "lab", strings.NewReader(b.String()))
 	c := New()
 	plugintest.Start(t, c, configFor(a.Address, `, "max_interfaces": 20000, "timeout": "5s"`))
-	if have := collect(t, c); have["hw.network.up{5000 port 5000}"] != 0 || len(have) != 5000+5 || have["snmp.complete{}"] != 1 {
+	if have := collect(t, c); have["hw.network.up{5000 port 5000}"] != 0 || len(have) != 5000+6 || have["snmp.complete{}"] != 1 {
 		t.Errorf("%d samples", len(have))
 	}
 	t.Logf("%d requests", a.Requests())
