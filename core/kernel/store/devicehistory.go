@@ -183,24 +183,59 @@ type Presence struct {
 // DevicesSeen lists the devices that were seen from the hour of one time to that of another, with an address within a prefix when
 // that is valid, in the order in which they were found: so many at most, after the one with an id. next is the id of the last when there are more.
 func (c *Control) DevicesSeen(ctx context.Context, tenant string, from, to time.Time, within netip.Prefix, after string, most int) (out []Presence, next string, err error) {
+	for {
+		seen, ids, last, err := c.presences(ctx, tenant, from, to, after)
+		if err != nil {
+			return nil, "", err
+		}
+		devices, err := collect(ctx, c.reader, scanDevice, "SELECT "+deviceColumns+" FROM devices WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", toJSON(ids))
+		if err != nil {
+			return nil, "", err
+		}
+		for _, d := range devices {
+			if one := seen[d.ID]; !within.IsValid() || slices.ContainsFunc(d.IPs, func(s string) bool { a, err := netip.ParseAddr(s); return err == nil && within.Contains(a) }) {
+				one.Device = d
+				out = append(out, *one)
+			}
+		}
+		if len(out) > most {
+			return out[:most], out[most-1].ID, nil
+		}
+		if last == "" {
+			return out, "", nil
+		}
+		after = last
+	}
+}
+
+// presencesAtOnce is how many devices are read at once, each with a line for every day.
+const presencesAtOnce = 500
+
+// presences reads the next devices after one with an id. last is where to go on, empty when there are no more.
+func (c *Control) presences(ctx context.Context, tenant string, from, to time.Time, after string) (seen map[string]*Presence, ids []string, last string, err error) {
 	first, firstHour := hourOf(from)
-	last, lastHour := hourOf(to)
-	seen := map[string]*Presence{}
-	var ids []string
+	final, lastHour := hourOf(to)
 	type line struct {
 		id         string
 		day, hours int64
 	}
 	lines, err := collect(ctx, c.reader, func(r row) (l line, err error) { return l, r.Scan(&l.id, &l.day, &l.hours) },
-		"SELECT device_id, day, hours FROM device_days WHERE tenant = ? AND day BETWEEN ? AND ? AND device_id > ? ORDER BY device_id, day", tenant, first, last, after)
+		`SELECT device_id, day, hours FROM device_days WHERE tenant = ?1 AND day BETWEEN ?2 AND ?3 AND device_id IN (
+			SELECT DISTINCT device_id FROM device_days WHERE tenant = ?1 AND day BETWEEN ?2 AND ?3 AND device_id > ?4 ORDER BY device_id LIMIT ?5)
+			ORDER BY device_id, day`, tenant, first, final, after, presencesAtOnce)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
-	for _, l := range lines {
+	seen = map[string]*Presence{}
+	devices := 0
+	for i, l := range lines {
+		if i == 0 || l.id != lines[i-1].id {
+			devices++
+		}
 		if l.day == first {
 			l.hours &^= firstHour - 1
 		}
-		if l.day == last {
+		if l.day == final {
 			l.hours &= lastHour<<1 - 1
 		}
 		if l.hours == 0 {
@@ -215,22 +250,10 @@ func (c *Control) DevicesSeen(ctx context.Context, tenant string, from, to time.
 		one.Hours += bits.OnesCount64(uint64(l.hours))
 		one.Last = hourTime(l.day, bits.Len64(uint64(l.hours))-1)
 	}
-	for part := range slices.Chunk(ids, 500) {
-		devices, err := collect(ctx, c.reader, scanDevice, "SELECT "+deviceColumns+" FROM devices WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", toJSON(part))
-		if err != nil {
-			return nil, "", err
-		}
-		for _, d := range devices {
-			if one := seen[d.ID]; !within.IsValid() || slices.ContainsFunc(d.IPs, func(s string) bool { a, err := netip.ParseAddr(s); return err == nil && within.Contains(a) }) {
-				one.Device = d
-				out = append(out, *one)
-			}
-		}
-		if len(out) > most {
-			return out[:most], out[most-1].ID, nil
-		}
+	if devices == presencesAtOnce {
+		last = lines[len(lines)-1].id
 	}
-	return out, "", nil
+	return seen, ids, last, nil
 }
 
 func hourTime(number int64, hour int) time.Time {

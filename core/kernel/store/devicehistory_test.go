@@ -168,3 +168,45 @@ func TestMonthOfANetwork(t *testing.T) {
 		t.Errorf("%d in the first scan, %d in the last", len(first), len(last))
 	}
 }
+
+// Devices are read so many at once, however many were seen; those that are not asked for lie between others.
+func TestDevicesSeenInParts(t *testing.T) {
+	c, _ := openControl(t)
+	const devices, number = 2*presencesAtOnce + 200, 20513 // 2026-03-01
+	if _, err := c.writer.ExecContext(t.Context(), `WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?)
+		INSERT INTO devices (id, tenant, ips, macs, hostnames, vendor, first_seen, last_seen, sources, facts)
+		SELECT printf('%05d', value), 'default', json_array(iif(value % 100 = 0, '192.0.2.1', '198.51.100.1')), '[]', '[]', '', 0, 0, '[]', '{}' FROM n`, devices); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.writer.ExecContext(t.Context(), `INSERT INTO device_days SELECT tenant, id, ?, 3 FROM devices UNION ALL SELECT tenant, id, ?, 1 FROM devices`, number, number+1); err != nil {
+		t.Fatal(err)
+	}
+	from := hourTime(number, 0)
+	to := from.Add(47 * time.Hour)
+	if _, ids, last, err := c.presences(t.Context(), "default", from, to, ""); err != nil || len(ids) != presencesAtOnce || last != ids[len(ids)-1] {
+		t.Errorf("%d at once, on after %q: %v", len(ids), last, err)
+	}
+	var got []string
+	for after, pages := "", 0; pages < 10; pages++ {
+		list, next, err := c.DevicesSeen(t.Context(), "default", from, to, netip.Prefix{}, after, 700)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			got = append(got, p.ID)
+			if p.Hours != 3 || p.Last != hourTime(number+1, 0) {
+				t.Fatalf("%+v", p)
+			}
+		}
+		if after = next; next == "" {
+			break
+		}
+	}
+	if len(got) != devices || !slices.IsSorted(got) || len(slices.Compact(got)) != devices {
+		t.Errorf("%d devices", len(got))
+	}
+	few, next, err := c.DevicesSeen(t.Context(), "default", from, to, netip.MustParsePrefix("192.0.2.0/24"), "", 100)
+	if err != nil || len(few) != devices/100 || next != "" {
+		t.Errorf("%d with an address in the network, %q: %v", len(few), next, err)
+	}
+}
