@@ -61,7 +61,7 @@ type Service struct {
 	cfg   Config
 	wrong string // with the sinks, when they were looked for last
 
-	mu     sync.RWMutex // guards queues
+	mu     sync.RWMutex // guards queues, which adjust alone changes; what is stored waits for it
 	queues map[string]*queue
 
 	namesMu sync.Mutex // guards what follows
@@ -133,8 +133,6 @@ func (s *Service) look(ctx context.Context, loops *sync.WaitGroup) {
 // adjust opens the queues of new sinks and removes those of sinks that are no longer wanted. When the list has an error, it may lack some.
 func (s *Service) adjust(ctx context.Context, loops *sync.WaitGroup) error {
 	sinks, err := s.cfg.Sinks(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	before := len(s.queues)
 	wanted := map[string]bool{}
 	errs, whole := []error{err}, err == nil
@@ -146,9 +144,10 @@ func (s *Service) adjust(ctx context.Context, loops *sync.WaitGroup) error {
 				errs = append(errs, err)
 				continue
 			}
-			s.queues[sink.Instance] = q
 		}
-		q.sink = sink
+		s.mu.Lock()
+		s.queues[sink.Instance], q.sink = q, sink
+		s.mu.Unlock()
 		if loops != nil && q.stop == nil {
 			var own context.Context
 			own, q.stop = context.WithCancel(ctx)
@@ -158,7 +157,9 @@ func (s *Service) adjust(ctx context.Context, loops *sync.WaitGroup) error {
 	}
 	for name, q := range s.queues {
 		if whole && !wanted[name] {
+			s.mu.Lock()
 			delete(s.queues, name)
+			s.mu.Unlock()
 			errs = append(errs, s.remove(q))
 		}
 	}

@@ -226,6 +226,51 @@ func TestSinksComeAndGo(t *testing.T) {
 }
 
 // A sink that is away for long costs no more than its bound; what is given up is counted.
+// A sink that is switched off while it does not answer keeps nobody waiting who stores samples.
+func TestSinkThatHangsHoldsUpNobody(t *testing.T) {
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	hangs := &sink{answer: func() error {
+		asked <- struct{}{}
+		<-release
+		return nil
+	}}
+	w := &world{dir: t.TempDir(), sinks: map[string]string{"hangs": "", "other": ""}, to: map[string]*sink{"hangs": hangs}}
+	s := w.open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var loops sync.WaitGroup
+	if err := s.adjust(ctx, &loops); err != nil {
+		t.Fatal(err)
+	}
+	w.take(passing("system.a", 1))
+	<-asked
+	w.mu.Lock()
+	delete(w.sinks, "hangs")
+	w.mu.Unlock()
+	adjusted, stored := make(chan error), make(chan struct{})
+	go func() { adjusted <- s.adjust(ctx, &loops) }()
+	go func() {
+		defer close(stored)
+		for len(s.Figures()) != 1 {
+			time.Sleep(time.Millisecond)
+		}
+		w.take(passing("system.a", 2))
+	}()
+	select {
+	case <-stored:
+	case <-time.After(10 * time.Second):
+		t.Error("samples wait for a sink that hangs")
+	}
+	close(release)
+	if err := <-adjusted; err != nil {
+		t.Error(err)
+	}
+	cancel()
+	loops.Wait()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestQueuesAreBounded(t *testing.T) {
 	w := &world{dir: t.TempDir(), sinks: map[string]string{"x": ""}, to: map[string]*sink{}}
 	cfg := w.config()
