@@ -91,11 +91,12 @@ func (c *Collector) Collect(ctx context.Context, _ sdk.CollectRequest, sink sdk.
 	results := make([]scrape, len(c.targets))
 	places := make(chan struct{}, concurrent)
 	var all sync.WaitGroup
+	var together held
 	for i, u := range c.targets {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			results[i] = c.scrape(ctx, u)
+			results[i] = c.scrape(ctx, u, &together)
 		})
 	}
 	all.Wait()
@@ -125,7 +126,7 @@ type scrape struct {
 
 const accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
-func (c *Collector) scrape(ctx context.Context, u *url.URL) scrape {
+func (c *Collector) scrape(ctx context.Context, u *url.URL, together *held) scrape {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.config.Timeout))
 	defer cancel()
 	header := map[string][]string{"Accept": {accept}, "User-Agent": {"Picket/1"}}
@@ -145,7 +146,7 @@ func (c *Collector) scrape(ctx context.Context, u *url.URL) scrape {
 		if of := r.Header["Content-Type"]; len(of) > 0 {
 			kind = of[0]
 		}
-		out.page, err = read(r.Body, kind, func(metric string) bool { return wildcard.Allows(metric, c.config.Include, c.config.Exclude) })
+		out.page, err = read(r.Body, kind, func(metric string) bool { return wildcard.Allows(metric, c.config.Include, c.config.Exclude) }, c.config.MaxSeries, together)
 	}
 	out.took, out.err = time.Since(began), err
 	if err != nil {
@@ -167,7 +168,7 @@ func (c *Collector) emit(sink sdk.SampleSink, u *url.URL, r scrape, room *int) e
 		}
 		out.Gauge("scrape_duration_seconds", "", r.took.Seconds())
 		out.Gauge("scrape_samples_scraped", "", float64(r.page.lines))
-		out.Gauge("scrape_samples_dropped", "", float64(len(r.page.series)-len(kept)), "reason", "limit")
+		out.Gauge("scrape_samples_dropped", "", float64(len(r.page.series)-len(kept)+r.page.over), "reason", "limit")
 		out.Gauge("scrape_samples_dropped", "", float64(r.page.unfit), "reason", "unfit")
 	}
 	return out.Emit(sink)

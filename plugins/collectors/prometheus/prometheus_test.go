@@ -216,11 +216,31 @@ func FuzzRead(f *testing.F) {
 		if openMetrics {
 			kind = "application/openmetrics-text"
 		}
-		p, _ := read(b, kind, func(string) bool { return true })
+		p, _ := read(b, kind, func(string) bool { return true }, maxHeld, &held{})
 		for _, s := range p.series {
 			if !storable(s.metric) || math.IsNaN(s.value) || len(s.labels)%2 != 0 {
 				t.Errorf("%+v", s)
 			}
 		}
 	})
+}
+
+// Pages are bounded each and all together; what is left out is counted, and what cannot be stored takes no room.
+func TestHeldTogether(t *testing.T) {
+	all := func(string) bool { return true }
+	var body strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&body, "a%d 1\nb%d NaN\n", i, i)
+	}
+	var together held
+	together.series.Store(maxHeld - 70)
+	if _, err := read([]byte(body.String()+"{"), "text/plain", all, 60, &together); err == nil || together.series.Load() != maxHeld-70 {
+		t.Errorf("half a page: %v, %d held", err, together.series.Load())
+	}
+	for _, want := range []struct{ series, over int }{{60, 81}, {10, 181}, {0, 200}} {
+		p, err := read([]byte(body.String()), "text/plain", all, 60, &together)
+		if err != nil || len(p.series) != want.series || p.over != want.over || p.unfit+p.over+len(p.series) != p.lines {
+			t.Errorf("%d series, %d over, %d unfit: %v; want %+v", len(p.series), p.over, p.unfit, err, want)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
@@ -21,7 +22,7 @@ const (
 	maxText   = 1024
 	maxLabels = 28 // of its own, beside those that say where it is from
 	maxLines  = 500_000
-	maxHeld   = 50_000 // series of one page
+	maxHeld   = 50_000 // series of all pages together
 )
 
 // page is one that was read.
@@ -29,6 +30,19 @@ type page struct {
 	series []series // that are wanted
 	lines  int      // with a value
 	unfit  int      // that are wanted but cannot be stored
+	over   int      // that are wanted, of which there are more than may be told
+}
+
+// held counts the series of all pages of a collection, so that many long pages do not fill the memory together.
+type held struct{ series atomic.Int64 }
+
+// add reports whether there is room for one more.
+func (h *held) add() bool {
+	if h.series.Add(1) > maxHeld {
+		h.series.Add(-1)
+		return false
+	}
+	return true
 }
 
 type series struct {
@@ -46,13 +60,18 @@ func (s series) add(out *measure.Samples) {
 	}
 }
 
-// read takes a page apart. Times that it states are not looked at: a sample is of the time at which it was fetched.
-func read(body []byte, contentType string, wanted func(metric string) bool) (page, error) {
+// read takes a page apart, and keeps at most so many series of it. Times that it states are not looked at: a sample is of the time at which it was fetched.
+func read(body []byte, contentType string, wanted func(metric string) bool, most int, together *held) (out page, err error) {
 	parser, err := textparse.New(body, contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: "text/plain", OpenMetricsSkipCTSeries: true})
 	if parser == nil {
 		return page{}, sdk.Errorf(sdk.Downstream, "the page is of the type %.80q: %w", contentType, err)
 	}
-	var out page
+	defer func() {
+		if err != nil { // nothing is told of half a page
+			together.series.Add(-int64(len(out.series)))
+			out = page{}
+		}
+	}()
 	types := map[string]model.MetricType{}
 	for {
 		entry, err := parser.Next()
@@ -60,7 +79,7 @@ func read(body []byte, contentType string, wanted func(metric string) bool) (pag
 		case errors.Is(err, io.EOF):
 			return out, nil
 		case err != nil:
-			return page{}, sdk.Errorf(sdk.Downstream, "the page is not in the text format of Prometheus: %w", err)
+			return out, sdk.Errorf(sdk.Downstream, "the page is not in the text format of Prometheus: %w", err)
 		case entry == textparse.EntryType:
 			name, kind := parser.Type()
 			types[string(name)] = kind
@@ -69,11 +88,7 @@ func read(body []byte, contentType string, wanted func(metric string) bool) (pag
 			continue
 		}
 		if out.lines++; out.lines > maxLines {
-			return page{}, sdk.Errorf(sdk.Downstream, "the page has more than %d lines", maxLines)
-		}
-		if len(out.series) >= maxHeld { // many more than are told of
-			out.unfit++
-			continue
+			return out, sdk.Errorf(sdk.Downstream, "the page has more than %d lines", maxLines)
 		}
 		var all labels.Labels
 		parser.Labels(&all)
@@ -81,9 +96,14 @@ func read(body []byte, contentType string, wanted func(metric string) bool) (pag
 		if !wanted(metric) {
 			continue
 		}
+		if len(out.series) == most || !together.add() {
+			out.over++
+			continue
+		}
 		_, _, value := parser.Series()
 		s, fit := newSeries(metric, all, value)
 		if !fit {
+			together.series.Add(-1)
 			out.unfit++
 			continue
 		}
