@@ -189,3 +189,17 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+// A line that is too long hides none that came after it.
+func TestALongLineHidesNoOther(t *testing.T) {
+	dir := t.TempDir()
+	line := func(text string) string { return `{"time":"2026-03-01T12:00:00Z","level":"INFO","msg":"` + text + `"}` }
+	text := strings.Join([]string{line("before"), line(strings.Repeat("x", 3*maxLine)), line("after"), "", line("last")}, "\n")
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := lines(t, dir, Query{Most: 10})
+	if len(got) != 3 || got[0].Text != "before" || got[1].Text != "after" || got[2].Text != "last" {
+		t.Errorf("%d lines", len(got))
+	}
+}

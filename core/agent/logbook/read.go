@@ -74,15 +74,19 @@ func searchOne(path string, n int, q Query) ([]Line, error) {
 	return scan(in, q), nil
 }
 
-// scan keeps the last lines that fit, in a ring. What is no line of a log is passed over.
+// scan keeps the last lines that fit, in a ring. What is no line of a log is passed over, and so is one that is too long.
 func scan(in io.Reader, q Query) []Line {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	lines := bufio.NewReaderSize(in, maxLine)
+	long := false // the rest of a line that is passed over comes next
 	var ring [][]byte
 	at := 0
-	for lines.Scan() {
-		raw := lines.Bytes()
-		if !q.fits(raw) {
+	for more := true; more; {
+		raw, err := lines.ReadSlice('\n')
+		more = err == nil || errors.Is(err, bufio.ErrBufferFull)
+		whole := !long
+		long = errors.Is(err, bufio.ErrBufferFull)
+		raw = bytes.TrimSuffix(raw, []byte("\n"))
+		if !whole || long || len(raw) == 0 || !q.fits(raw) {
 			continue
 		}
 		if len(ring) < q.Most {
