@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(fleetcmd.Agent(), analyzecmd.New(), auditcmd.New(), capturecmd.New(), fleetcmd.Config(), evalcmd.New(), factscmd.New(), fleetcmd.New(), fleetcmd.Backup(), flowscmd.New(), fleetcmd.Group(), fleetcmd.Tenant(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), sqlcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
+	root.AddCommand(fleetcmd.Agent(), analyzecmd.New(), auditcmd.New(), capturecmd.New(), fleetcmd.Config(), evalcmd.New(), factscmd.New(), fleetcmd.New(), fleetcmd.Backup(), flowscmd.New(), fleetcmd.Group(), fleetcmd.MetricRule(), fleetcmd.Tenant(), plugincmd.New(), querycmd.New(), registrycmd.New(), rulecmd.New(), sdkcmd.New(), sqlcmd.New(), tokencmd.New(), usercmd.New(), plugincmd.Replay())
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
 			usage.Group(cmd)
